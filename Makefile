@@ -1,0 +1,50 @@
+# `make demo` and `make test` work on a fresh clone; everything they need they set up themselves.
+PYTHON     ?= python3
+VENV       ?= .venv
+TORCH_SPEC ?= $(shell cat constraints.txt)
+BIN        := $(VENV)/bin
+PIP        := $(BIN)/python -m pip --disable-pip-version-check
+SOURCES    := semsearch indexes corpora benchmarks tests
+
+.PHONY: demo test check format clean
+.DEFAULT_GOAL := help
+
+help:
+	@grep -E '^[a-z]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
+
+$(VENV)/.made: constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "semsearch needs Python 3.11 or newer; choose one with: make PYTHON=python3.12 ...")'
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) install -q --upgrade 'pip>=25.1'
+	echo '$(TORCH_SPEC)' > $(VENV)/constraints.txt
+	$(PIP) install -q -c $(VENV)/constraints.txt torch
+	touch $@
+
+$(VENV)/.demo: $(VENV)/.made pyproject.toml
+	$(PIP) install -q -c $(VENV)/constraints.txt -e '.[offline]'
+	touch $@
+
+$(VENV)/.test: $(VENV)/.made pyproject.toml
+	$(PIP) install -q -c $(VENV)/constraints.txt -e '.[all]' --group dev
+	touch $@
+
+demo: $(VENV)/.demo ## index the shipped samples, ask a few questions, stay in the interactive query
+	@PATH="$(abspath $(BIN)):$$PATH" sh corpora/samples/demo.sh
+
+test: $(VENV)/.test ## the whole test suite, set-up included
+	$(BIN)/python -m pytest
+
+check: $(VENV)/.test ## format, lint, types, import rules, tests, wheel
+	$(BIN)/ruff format --check $(SOURCES)
+	$(BIN)/ruff check $(SOURCES)
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(MAKE) test
+	$(BIN)/python tests/wheel.py
+
+format: $(VENV)/.test ## let the tools put the code in order
+	$(BIN)/ruff format $(SOURCES)
+	$(BIN)/ruff check --fix $(SOURCES)
+
+clean: ## take away the environment and what the tools left
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

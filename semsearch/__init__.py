@@ -1,0 +1,54 @@
+"""Semantic search you can trust: point it at a corpus, ask in your own words.
+
+>>> import semsearch
+>>> with semsearch.create("notes") as notes:                       # doctest: +SKIP
+...     notes.add([semsearch.Document("1", "The cat sleeps.")])
+...     notes.search("a dozing pet", k=1)[0].text
+'The cat sleeps.'
+
+Importing this loads neither torch nor any other heavy library; what is used is loaded when it is used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from semsearch.errors import SemsearchError
+from semsearch.types import Document, Encoder, Hit, Metric, Neighbors, VectorIndex
+
+if TYPE_CHECKING:
+    from semsearch.collection import Collection, create, open
+    from semsearch.encoder.load import load_encoder
+
+__version__ = "0.1.0"
+__all__ = [
+    "Collection",
+    "Document",
+    "Encoder",
+    "Hit",
+    "Metric",
+    "Neighbors",
+    "SemsearchError",
+    "VectorIndex",
+    "create",
+    "load_encoder",
+    "open",
+]
+
+_LAZY = {
+    "Collection": "semsearch.collection",
+    "create": "semsearch.collection",
+    "open": "semsearch.collection",
+    "load_encoder": "semsearch.encoder.load",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LAZY:
+        return getattr(import_module(_LAZY[name]), name)
+    raise AttributeError(f"module 'semsearch' has no attribute '{name}'")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,111 @@
+"""Every error that semsearch raises on purpose, one tree.
+
+::
+
+    SemsearchError                  base; `exit_code` says how the command line ends
+    ├── UsageError              2   the caller asked for something that can't be (k < 1, unknown option)
+    │   └── MissingDependency   2   an optional library is not installed; the message has the line to type
+    ├── DataError               3   a record, file or vector that can't be used; says which and where
+    │   ├── EncodingFailed      3   the encoder gave NaN or infinite output for a text that is named
+    │   └── DimensionMismatch   3   vectors of the wrong length
+    ├── ModelError              2   a checkpoint can't be found, or can't be opened faithfully
+    ├── FilterError             2   a `where` that can't be understood; says at which place
+    ├── CollectionError         4   the collection is missing, damaged, or made by another model
+    │   ├── CollectionNotFound  4
+    │   ├── CollectionExists    4
+    │   ├── CollectionDamaged   4   the truth on disk is broken; says what repairs it
+    │   ├── ModelMismatch       4   another model than the one the collection was made with
+    │   └── ReadOnly            4   the collection can be searched here but not written
+    ├── IndexDamaged            4   an index file is not what its manifest says (search goes on exactly)
+    ├── StorageError            4   the disk refused: full, read-only, permission
+    └── CollectionLocked        5   another process is writing
+
+Messages are sentences: what was wrong, the value seen, the value expected, what to do next.
+Anything that is not a `SemsearchError` is a bug in semsearch and keeps its traceback.
+"""
+
+from __future__ import annotations
+
+
+class SemsearchError(Exception):
+    """Base of all errors raised on purpose; the message is meant for a person."""
+
+    exit_code = 1
+
+
+class UsageError(SemsearchError, ValueError):
+    """The caller asked for something that can't be done; nothing was changed."""
+
+    exit_code = 2
+
+
+class MissingDependency(UsageError, ImportError):
+    """An optional library is needed and not installed."""
+
+
+class DataError(SemsearchError, ValueError):
+    """A record, a file or a vector can't be used."""
+
+    exit_code = 3
+
+
+class EncodingFailed(DataError):
+    """The encoder gave NaN or infinite numbers for a text."""
+
+
+class DimensionMismatch(DataError):
+    """Vectors of another length than the index or collection holds."""
+
+
+class ModelError(SemsearchError):
+    """A checkpoint can't be found or can't be opened faithfully."""
+
+    exit_code = 2
+
+
+class FilterError(UsageError):
+    """A metadata filter can't be understood."""
+
+
+class CollectionError(SemsearchError):
+    """The collection can't be used as asked."""
+
+    exit_code = 4
+
+
+class CollectionNotFound(CollectionError):
+    """No collection of that name in the home that was looked in."""
+
+
+class CollectionExists(CollectionError):
+    """A collection of that name is there already."""
+
+
+class CollectionDamaged(CollectionError):
+    """The database or the vector file is broken."""
+
+
+class ModelMismatch(CollectionError):
+    """The collection was made with another model."""
+
+
+class ReadOnly(CollectionError):
+    """The collection can be searched, but not written, where it lies."""
+
+
+class IndexDamaged(SemsearchError):
+    """An index file differs from what its manifest says; it was not given to its library."""
+
+    exit_code = 4
+
+
+class StorageError(SemsearchError):
+    """The file system refused a write."""
+
+    exit_code = 4
+
+
+class CollectionLocked(SemsearchError):
+    """Another writer holds the collection."""
+
+    exit_code = 5

@@ -1,0 +1,188 @@
+"""The vocabulary: documents, passages, hits, neighbours, and the protocols of the exchangeable parts.
+
+Arrays pass between layers, objects live only at the edge. Shapes: `n` vectors of `dim` components, `q` queries, `k`
+neighbours of each. Scores: higher is better, everywhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol, Self, TypeAlias, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+Vectors: TypeAlias = NDArray[np.float32]  # (n, dim), C-contiguous
+Keys: TypeAlias = NDArray[np.int64]  # (n,)
+Scores: TypeAlias = NDArray[np.float32]  # (n,)
+Metadata: TypeAlias = Mapping[str, Any]  # JSON values; lists of scalars are searchable by membership
+
+
+class Metric(StrEnum):
+    """How two vectors are compared. COSINE vectors are stored at unit length; DOT vectors never are."""
+
+    COSINE = "cosine"
+    DOT = "dot"
+    L2 = "l2"
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """What a person put in: a text under an id of their own, with a title and metadata.
+
+    >>> Document("d1", "Water boils at 100 °C at sea level.", title="Water", metadata={"year": 1990})
+    Document(id='d1', text='Water boils at 100 °C at sea level.', title='Water', metadata={'year': 1990})
+    """
+
+    id: str
+    text: str
+    title: str = ""
+    metadata: Metadata = field(default_factory=dict)
+
+
+class Span(NamedTuple):
+    """A passage's place in its document's text: `text[start:end]`, in characters."""
+
+    start: int
+    end: int
+
+
+@dataclass(slots=True)
+class Hit:
+    """One answer: the best passage of a document (or one passage, when passages are asked for).
+
+    `score` is the score the answers are ordered by; `scores` holds the one of each stage ("dense", "lexical", …).
+    `text` is the passage, `document.text[start:end]`; `rank` counts from 1.
+    """
+
+    document: Document
+    start: int
+    end: int
+    score: float
+    scores: Mapping[str, float]
+    rank: int
+    key: int  # the passage's key in the collection: never reused, never another vector
+
+    @property
+    def text(self) -> str:
+        """The passage that was found."""
+        return self.document.text[self.start : self.end]
+
+
+@dataclass(frozen=True, slots=True)
+class Neighbors:
+    """The nearest keys of each query, best first, padded with key -1 and score -inf."""
+
+    keys: NDArray[np.int64]  # (q, k)
+    scores: NDArray[np.float32]  # (q, k)
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    def __iter__(self) -> Iterator[tuple[Keys, Scores]]:
+        """The keys and scores of each query in turn, without the padding."""
+        for keys, scores in zip(self.keys, self.scores, strict=True):
+            found = keys >= 0
+            yield keys[found], scores[found]
+
+
+class Encoder(Protocol):
+    """Turns texts into vectors. Anything with these members serves; semsearch's own is `load_encoder(name)`.
+
+    Roles are apart because most retrieval models want other prompts for questions than for documents.
+    """
+
+    @property
+    def dim(self) -> int:
+        """Components of a vector."""
+        ...
+
+    @property
+    def metric(self) -> Metric:
+        """How this model's vectors are meant to be compared."""
+        ...
+
+    @property
+    def fingerprint(self) -> str:
+        """A digest of all that decides a vector; equal fingerprints, interchangeable vectors."""
+        ...
+
+    def encode_documents(self, texts: Sequence[str]) -> Vectors:
+        """Vectors `(len(texts), dim)` of texts to be found."""
+        ...
+
+    def encode_queries(self, texts: Sequence[str]) -> Vectors:
+        """Vectors `(len(texts), dim)` of questions."""
+        ...
+
+
+@runtime_checkable
+class Windowed(Protocol):
+    """An encoder that reads at most `window` tokens of a text: longer documents are split to fit it."""
+
+    @property
+    def window(self) -> int:
+        """Tokens of a text that the model sees, special tokens and document prompt taken off."""
+        ...
+
+    @property
+    def tokenizer(self) -> Any:
+        """The `tokenizers.Tokenizer` that counts them (without truncation or padding)."""
+        ...
+
+
+class VectorIndex(Protocol):
+    """A search structure over vectors that were there when it was built; it never changes afterwards.
+
+    A backend only translates between numpy and its library. Additions, deletions, text and true scores are the
+    collection's. Built-in and third-party backends are found by the entry point group `semsearch.indexes`, whose
+    values are classes with these members. `Params` is the backend's frozen dataclass of options.
+    """
+
+    Params: type[Any]
+
+    @classmethod
+    def build(cls, keys: Keys, vectors: Vectors, metric: Metric, params: Any) -> Self:
+        """An index of `vectors` `(n, dim)` under `keys` `(n,)`; neither is changed, `vectors` may be mapped."""
+        ...
+
+    def search(self, queries: Vectors, k: int) -> Neighbors:
+        """The `k` best keys for each of `queries` `(q, dim)`. Safe to call from several threads."""
+        ...
+
+    def tune(self, params: Any) -> None:
+        """Take over the search-time options of `params`; build-time options stay as built."""
+        ...
+
+    def save(self, folder: Path) -> None:
+        """Write all that `load` needs into an existing, empty folder."""
+        ...
+
+    @classmethod
+    def load(cls, folder: Path, keys: Keys, vectors: Vectors, metric: Metric, params: Any) -> Self:
+        """The index that `save` wrote; `keys` and `vectors` are those it was built from (mapped, not copied)."""
+        ...
+
+    def __len__(self) -> int:
+        """Vectors in the index."""
+        ...
+
+
+@runtime_checkable
+class Filterable(Protocol):
+    """A `VectorIndex` that can search among some of its rows only."""
+
+    def search_allowed(self, queries: Vectors, k: int, allowed: NDArray[np.bool_]) -> Neighbors:
+        """As `search`, among the rows `i` of the build where `allowed[i]`, `allowed` being `(n,)`."""
+        ...
+
+
+class Reranker(Protocol):
+    """Scores texts against a query, reading both together."""
+
+    def score(self, query: str, texts: Sequence[str]) -> Scores:
+        """One score for each text, higher is better; the order stays the caller's."""
+        ...

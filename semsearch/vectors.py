@@ -1,0 +1,93 @@
+"""Vectors in numpy alone: check, normalise, score exactly, take the best, merge.
+
+The score of a pair is defined here once for the whole engine: the dot product of the two stored float32 vectors,
+accumulated in float64 and rounded to float32 (for L2: minus the squared distance). Products of float32 are exact in
+float64 and each row is summed in the same order whatever its neighbours, so a score depends on nothing but the pair.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from semsearch.errors import DataError, DimensionMismatch, UsageError
+from semsearch.types import Keys, Metric, Neighbors, Scores, Vectors
+
+
+def check_vectors(vectors: ArrayLike, dim: int, what: str = "vectors") -> Vectors:
+    """`vectors` as float32 `(n, dim)`, C-contiguous; an error names the first bad row."""
+    try:
+        array = np.asarray(vectors)
+        if array.dtype.kind not in "fiu":
+            raise TypeError(array.dtype)
+        with np.errstate(over="ignore"):  # a float64 beyond float32 becomes infinite and is named below
+            array = np.ascontiguousarray(array, dtype=np.float32)
+    except (TypeError, ValueError) as error:
+        raise DataError(f"{what} must be an array of numbers of shape (n, {dim}); got {error}.") from error
+    if array.ndim != 2 or array.shape[1] != dim:
+        raise DimensionMismatch(f"{what} must have the shape (n, {dim}), but have {array.shape}.")
+    finite = np.isfinite(array).all(axis=1)
+    if not finite.all():
+        raise DataError(f"row {int(np.argmin(finite))} of {what} holds NaN or infinite numbers.")
+    return array
+
+
+def check_k(k: object) -> int:
+    """`k` as an int of at least 1."""
+    if isinstance(k, bool) or not isinstance(k, int | np.integer):
+        raise UsageError(f"k must be a whole number, not {k!r}.")
+    if k < 1:
+        raise UsageError(f"k must be at least 1, not {k}.")
+    return int(k)
+
+
+def normalise(vectors: Vectors) -> Vectors:
+    """Each row divided by its length (computed in float64); a zero row stays zero."""
+    norms = np.sqrt(np.einsum("nd,nd->n", vectors, vectors, dtype=np.float64))
+    norms[norms == 0] = 1
+    return (vectors / norms[:, None]).astype(np.float32)
+
+
+def score_pairs(query: Vectors, vectors: Vectors, metric: Metric) -> Scores:
+    """The true scores of one query `(dim,)` against `vectors` `(n, dim)`: float32 `(n,)`."""
+    wide = vectors.astype(np.float64)
+    if metric is Metric.L2:
+        wide -= query
+        wide *= wide
+        return (-wide.sum(axis=1)).astype(np.float32)
+    wide *= query
+    return wide.sum(axis=1).astype(np.float32)
+
+
+def top_k(keys: Keys, scores: Scores, k: int) -> NDArray[np.intp]:
+    """Positions of the `k` best scores, best first, ties to the smaller key."""
+    if len(scores) > k:
+        threshold = np.partition(scores, len(scores) - k)[len(scores) - k]
+        candidates = np.flatnonzero(scores >= threshold)
+    else:
+        candidates = np.arange(len(scores))
+    order = np.lexsort((keys[candidates], -scores[candidates]))
+    return candidates[order[:k]]
+
+
+def brute_force(keys: Keys, vectors: Vectors, queries: Vectors, k: int, metric: Metric) -> Neighbors:
+    """Exact search by definition: slow, and the oracle that everything else is held against."""
+    found = Neighbors(
+        np.full((len(queries), k), -1, dtype=np.int64), np.full((len(queries), k), -np.inf, dtype=np.float32)
+    )
+    for row, query in enumerate(queries):
+        scores = score_pairs(query, vectors, metric)
+        best = top_k(keys, scores, k)
+        found.keys[row, : len(best)] = keys[best]
+        found.scores[row, : len(best)] = scores[best]
+    return found
+
+
+def merge(parts: Sequence[Neighbors], k: int) -> Neighbors:
+    """The `k` best of several searches of the same queries over distinct keys."""
+    keys = np.concatenate([part.keys for part in parts], axis=1)
+    scores = np.concatenate([part.scores for part in parts], axis=1)
+    order = np.lexsort((keys, -scores), axis=1)[:, :k]  # padding has score -inf and so comes last
+    return Neighbors(np.take_along_axis(keys, order, 1), np.take_along_axis(scores, order, 1))
