@@ -1,0 +1,24 @@
+"""What flows between the modules of a model: the tokens of many texts, ragged, one text after the other.
+
+No padding and no mask: text `i` owns the `lengths[i]` rows that follow those of the texts before it. A module that
+needs rectangles makes them inside and gives them back ragged.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+
+@dataclass(slots=True)
+class Features:
+    """`n` texts of `T` tokens in all, and what the modules so far made of them (`h` components a token)."""
+
+    ids: Tensor  # (T,) int64: token ids of all texts, one after the other
+    lengths: Tensor  # (n,) int64: tokens of each text; their sum is T
+    prompt_lengths: Tensor  # (n,) int64: leading tokens that are the prompt, which some poolings leave out
+    tokens: Tensor | None = None  # (T, h) token embeddings
+    layers: list[Tensor] | None = None  # (T, h) each: all hidden states, only where a later module asks for them
+    sentence: Tensor | None = None  # (n, d) sentence embeddings
+    weights_sum: Tensor | None = None  # (n, 1) sum of the token weights, where words were weighted
