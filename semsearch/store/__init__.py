@@ -1,0 +1,1 @@
+"""The collection on disk: SQLite is the truth, vectors lie beside it, an index is a cache."""
