@@ -1,0 +1,278 @@
+"""Documents and passages as rows: what is checked before, how they are written, looked up and joined to hits."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from sqlalchemy import Connection
+
+from semsearch.errors import DataError
+from semsearch.types import Document, Span, Vectors
+
+MAX_ID = 4096  # characters; an id is a name, not a text
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A document that was checked, as it is stored."""
+
+    document: Document
+    metadata: str  # JSON, keys sorted
+    hash: bytes  # of title and text
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A record with its passages and their vectors, ready to be written."""
+
+    record: Record
+    spans: Sequence[Span]
+    vectors: Vectors  # (len(spans), dim)
+
+
+class Known(NamedTuple):
+    """What the database has of a document already."""
+
+    doc: int
+    hash: bytes
+    metadata: str
+
+
+class Joined(NamedTuple):
+    """A passage's row joined with its document's."""
+
+    key: int
+    start: int
+    end: int
+    doc: int
+    id: str
+    title: str
+    text: str
+    metadata: str
+
+    def document(self) -> Document:
+        """The document, its metadata read from JSON."""
+        return Document(self.id, self.text, self.title, json.loads(self.metadata) if self.metadata != "{}" else {})
+
+
+def check(document: Document) -> Record:
+    """`document` as a record, or a `DataError` that names it and says what is wrong."""
+    identity = document.id
+    if not isinstance(identity, str) or not identity:
+        raise DataError(f"a document's id must be a text that is not empty, not {identity!r:.60}.")
+    if len(identity) > MAX_ID:
+        raise DataError(f"the id {identity[:40]!r}… has {len(identity):,} characters; an id may have {MAX_ID:,}.")
+    for name, value in (("id", identity), ("title", document.title), ("text", document.text)):
+        if not isinstance(value, str):
+            raise DataError(f"document {identity!r}: its {name} must be a text, not {type(value).__name__}.")
+        if "\0" in value:
+            raise DataError(f"document {identity!r}: its {name} holds a NUL byte at character {value.index(chr(0))}.")
+        try:
+            value.encode()
+        except UnicodeEncodeError as error:
+            raise DataError(
+                f"document {identity!r}: its {name} holds half a surrogate pair at character {error.start}, which is "
+                "no text; decode the source with the right encoding."
+            ) from error
+    if not document.text or document.text.isspace():
+        raise DataError(f"document {identity!r}: its text is empty.")
+    digest = hashlib.blake2b(document.title.encode() + b"\0" + document.text.encode(), digest_size=16).digest()
+    return Record(document, _metadata_json(document), digest)
+
+
+def _metadata_json(document: Document) -> str:
+    if not document.metadata:
+        return "{}"
+    _check_value(document.metadata, f"document {document.id!r}: metadata", depth=0)
+    text = json.dumps(dict(document.metadata), sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise DataError(
+            f"document {document.id!r}: its metadata holds half a surrogate pair, which is no text."
+        ) from error
+    return text
+
+
+def _check_value(value: Any, where: str, depth: int) -> None:
+    """Refuse what JSON or SQLite could not give back as it was."""
+    if depth > 20:
+        raise DataError(f"{where} is nested deeper than 20 levels.")
+    if value is None or isinstance(value, str | bool):
+        return
+    if isinstance(value, int):
+        if not -(2**63) <= value < 2**63:
+            raise DataError(f"{where} holds the number {value}, which does not fit 64 bits; store it as text.")
+    elif isinstance(value, float):
+        if not math.isfinite(value):
+            raise DataError(f"{where} holds {value}, which is no JSON number.")
+    elif isinstance(value, Mapping):
+        for name, inner in value.items():
+            if not isinstance(name, str):
+                raise DataError(f"{where} has the key {name!r}; keys must be texts.")
+            _check_value(inner, f"{where}.{name}", depth + 1)
+    elif isinstance(value, list | tuple):
+        for inner in value:
+            _check_value(inner, where, depth + 1)
+    else:
+        raise DataError(
+            f"{where} holds a {type(value).__name__}; it may hold texts, numbers, booleans, lists and maps."
+        )
+
+
+def known(connection: Connection, ids: Sequence[str]) -> dict[str, Known]:
+    """What is stored of each of `ids` that is stored at all."""
+    rows = connection.exec_driver_sql(
+        "SELECT id, doc, hash, metadata FROM documents WHERE id IN (SELECT value FROM json_each(?))",
+        (json.dumps(ids),),
+    )
+    return {row[0]: Known(row[1], row[2], row[3]) for row in rows}
+
+
+_INSERT_DOCUMENT = "INSERT INTO documents (doc, id, title, text, metadata, hash) VALUES (?, ?, ?, ?, ?, ?)"
+_UPDATE_DOCUMENT = "UPDATE documents SET title = ?, text = ?, metadata = ?, hash = ? WHERE doc = ?"
+_INSERT_PASSAGE = 'INSERT INTO passages (key, doc, "start", "end") VALUES (?, ?, ?, ?)'
+_INSERT_FULLTEXT = "INSERT INTO fulltext (rowid, title, text) VALUES (?, ?, ?)"
+_INSERT_FIELD = "INSERT OR IGNORE INTO fields VALUES (?, ?, ?, ?, ?)"
+
+
+def insert(
+    connection: Connection, entries: Sequence[Entry], stored: Mapping[str, Known]
+) -> tuple[list[int], list[int]]:
+    """Write documents, new or changed, with their passages; the keys of the passages and the docs they belong to.
+
+    The old passages of a changed document must have been removed before.
+    """
+    next_doc = _next(connection, "documents")
+    next_key = _next(connection, "passages")
+    documents: list[tuple[Any, ...]] = []
+    changes: list[tuple[Any, ...]] = []
+    passages: list[tuple[int, int, int, int]] = []
+    words: list[tuple[int, str, str]] = []
+    fields: list[tuple[Any, ...]] = []
+    keys: list[int] = []
+    docs: list[int] = []
+    for entry in entries:
+        record, document = entry.record, entry.record.document
+        if (old := stored.get(document.id)) is not None:
+            doc = old.doc
+            changes.append((document.title, document.text, record.metadata, record.hash, doc))
+        else:
+            doc = next_doc
+            next_doc += 1
+            documents.append((doc, document.id, document.title, document.text, record.metadata, record.hash))
+        fields.extend(_fields(document.metadata, doc))
+        for span in entry.spans:
+            passages.append((next_key, doc, span.start, span.end))
+            words.append((next_key, document.title, document.text[span.start : span.end]))
+            keys.append(next_key)
+            docs.append(doc)
+            next_key += 1
+    _many(connection, "DELETE FROM fields WHERE doc = ?", [(change[-1],) for change in changes])
+    _many(connection, _INSERT_DOCUMENT, documents)
+    _many(connection, _UPDATE_DOCUMENT, changes)
+    _many(connection, _INSERT_PASSAGE, passages)
+    _many(connection, _INSERT_FULLTEXT, words)
+    _many(connection, _INSERT_FIELD, fields)
+    return keys, docs
+
+
+def update_metadata(connection: Connection, records: Sequence[tuple[Record, Known]]) -> None:
+    """Replace the metadata of documents whose text stays."""
+    docs = [(known.doc,) for _, known in records]
+    _many(connection, "DELETE FROM fields WHERE doc = ?", docs)
+    _many(
+        connection,
+        "UPDATE documents SET metadata = ? WHERE doc = ?",
+        [(record.metadata, known.doc) for record, known in records],
+    )
+    fields = [field for record, known in records for field in _fields(record.document.metadata, known.doc)]
+    _many(connection, _INSERT_FIELD, fields)
+
+
+def remove_passages(connection: Connection, docs: Iterable[int], version: int) -> None:
+    """Take away the passages of `docs`, from the full text too, and mask their rows as of commit `version`."""
+    these = json.dumps(list(docs))
+    of_these = "doc IN (SELECT value FROM json_each(?))"
+    connection.exec_driver_sql(
+        "INSERT INTO fulltext (fulltext, rowid, title, text) SELECT 'delete', key, title, text FROM passage_texts "
+        f"WHERE key IN (SELECT key FROM passages WHERE {of_these})",
+        (these,),
+    )
+    connection.exec_driver_sql(f"INSERT INTO removed SELECT ?, key FROM passages WHERE {of_these}", (version, these))
+    connection.exec_driver_sql(f"DELETE FROM passages WHERE {of_these}", (these,))
+
+
+def remove_documents(connection: Connection, docs: Iterable[int], version: int) -> None:
+    """Take away `docs` with all that belongs to them."""
+    these = list(docs)
+    remove_passages(connection, these, version)
+    connection.exec_driver_sql(
+        "DELETE FROM documents WHERE doc IN (SELECT value FROM json_each(?))", (json.dumps(these),)
+    )
+
+
+def join(connection: Connection, keys: Sequence[int]) -> dict[int, Joined]:
+    """The passages of `keys` with their documents; a key that is gone is left out."""
+    rows = connection.exec_driver_sql(
+        'SELECT key, "start", "end", doc, id, title, text, metadata FROM passages JOIN documents USING (doc) '
+        "WHERE key IN (SELECT value FROM json_each(?))",
+        (json.dumps(keys),),
+    )
+    return {row[0]: Joined(*row) for row in rows}
+
+
+def get(connection: Connection, ids: Sequence[str]) -> dict[str, Document]:
+    """The documents of `ids` that are stored."""
+    rows = connection.exec_driver_sql(
+        "SELECT id, text, title, metadata FROM documents WHERE id IN (SELECT value FROM json_each(?))",
+        (json.dumps(ids),),
+    )
+    return {row[0]: Document(row[0], row[1], row[2], json.loads(row[3])) for row in rows}
+
+
+def everything(connection: Connection) -> Iterator[Document]:
+    """All documents in the order they were first added, streamed."""
+    for row in connection.exec_driver_sql("SELECT id, text, title, metadata FROM documents ORDER BY doc"):
+        yield Document(row[0], row[1], row[2], json.loads(row[3]))
+
+
+def _next(connection: Connection, table: str) -> int:
+    """The number that AUTOINCREMENT would give next: one more than any ever given."""
+    last = connection.exec_driver_sql("SELECT seq FROM sqlite_sequence WHERE name = ?", (table,)).scalar()
+    return (last or 0) + 1
+
+
+def _many(connection: Connection, statement: str, rows: Sequence[tuple[Any, ...]]) -> None:
+    if rows:
+        connection.exec_driver_sql(statement, list(rows))
+
+
+def _fields(metadata: Mapping[str, Any], doc: int, prefix: str = "") -> Iterator[tuple[str, int, str, Any, int]]:
+    """The rows of the metadata index: maps under dotted names, elements of lists one by one."""
+    for name, value in metadata.items():
+        full = prefix + name
+        if isinstance(value, Mapping):
+            yield full, 0, "object", "", doc
+            yield from _fields(value, doc, full + ".")
+        elif isinstance(value, list | tuple):
+            yield full, 0, "list", "", doc
+            for element in value:
+                if not isinstance(element, Mapping | list | tuple):
+                    yield full, 1, *typed(element), doc
+        else:
+            yield full, 0, *typed(value), doc
+
+
+def typed(value: str | bool | float | None) -> tuple[str, Any]:
+    """A scalar's type and value as the metadata index holds them."""
+    if value is None:
+        return "null", ""
+    if isinstance(value, bool):
+        return "bool", int(value)
+    return ("text" if isinstance(value, str) else "number"), value

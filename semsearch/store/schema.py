@@ -1,0 +1,134 @@
+"""The tables of a collection, their version, and the steps from older versions.
+
+`PRAGMA user_version` holds the version. A database of a newer version is refused before anything is written; an older
+one is brought forward by `MIGRATIONS`, each step one transaction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from sqlalchemy import Connection
+
+from semsearch.errors import CollectionDamaged, CollectionError
+from semsearch.store.failpoints import failpoint
+
+APPLICATION_ID = 0x53454D53  # "SEMS", so that `file` and we can tell our databases from others
+
+TABLES = """
+CREATE TABLE settings (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
+
+-- One row. `version` counts commits: a reader that knows it knows everything below.
+CREATE TABLE state (
+    version    INTEGER NOT NULL,
+    generation INTEGER NOT NULL,  -- of the vector file
+    rows       INTEGER NOT NULL,  -- committed rows in it; bytes beyond are an orphan tail
+    dim        INTEGER            -- NULL until the first vector of a collection without an encoder
+) STRICT;
+
+CREATE TABLE sources (source INTEGER PRIMARY KEY, spec TEXT NOT NULL UNIQUE) STRICT;
+
+CREATE TABLE documents (
+    doc      INTEGER PRIMARY KEY AUTOINCREMENT,  -- never reused
+    id       TEXT NOT NULL UNIQUE,
+    title    TEXT NOT NULL,
+    text     TEXT NOT NULL,
+    metadata TEXT NOT NULL,   -- JSON, keys sorted
+    hash     BLOB NOT NULL    -- of title and text: equal hash, nothing to encode
+) STRICT;
+
+CREATE TABLE passages (
+    key     INTEGER PRIMARY KEY AUTOINCREMENT,  -- never reused, never another vector
+    doc     INTEGER NOT NULL REFERENCES documents (doc) ON DELETE CASCADE,
+    "start" INTEGER NOT NULL,
+    "end"   INTEGER NOT NULL
+) STRICT;
+CREATE INDEX passages_of ON passages (doc);
+
+-- The rows of the vector file, one entry a commit, keys ascending: packed little-endian arrays that a reader
+-- takes over whole, since a million rows would take a second to read one by one.
+CREATE TABLE segments (
+    generation INTEGER NOT NULL,
+    first      INTEGER NOT NULL,
+    keys       BLOB NOT NULL,  -- int64
+    docs       BLOB NOT NULL,  -- int64
+    crcs       BLOB NOT NULL,  -- uint32: crc32 of the row's bytes
+    PRIMARY KEY (generation, first)
+) STRICT, WITHOUT ROWID;
+
+-- Keys whose row is in the current vector generation and whose passage is gone.
+CREATE TABLE removed (version INTEGER NOT NULL, key INTEGER NOT NULL, PRIMARY KEY (version, key))
+STRICT, WITHOUT ROWID;
+
+-- Metadata by value, for filters: a row for each scalar field, and for each element of a list (element = 1).
+CREATE TABLE fields (
+    name    TEXT NOT NULL,
+    element INTEGER NOT NULL,
+    type    TEXT NOT NULL,    -- 'number', 'text', 'bool', 'null', 'list', 'object'
+    value   ANY,
+    doc     INTEGER NOT NULL REFERENCES documents (doc) ON DELETE CASCADE,
+    PRIMARY KEY (name, element, type, value, doc)
+) STRICT;
+CREATE INDEX fields_of ON fields (doc);
+
+CREATE VIEW passage_texts AS
+    SELECT key, title, substr(text, "start" + 1, "end" - "start") AS text FROM passages JOIN documents USING (doc);
+CREATE VIRTUAL TABLE fulltext USING fts5 (
+    title, text, content = 'passage_texts', content_rowid = 'key', tokenize = 'porter unicode61 remove_diacritics 2'
+);
+
+CREATE TABLE indexes (
+    number      INTEGER PRIMARY KEY AUTOINCREMENT,  -- names the folder; never reused
+    backend     TEXT NOT NULL,
+    params      TEXT NOT NULL,    -- JSON: build and search options as they are now
+    generation  INTEGER NOT NULL, -- of the vectors it was built from
+    rows        INTEGER NOT NULL, -- it covers the first `rows` rows of that generation
+    digest      TEXT NOT NULL,    -- sha256 of its manifest
+    contract    TEXT              -- JSON: the recall that was asked for and measured
+) STRICT;
+"""
+
+
+def _statements(script: str) -> list[str]:
+    lines = (line.split("--", 1)[0] for line in script.splitlines())
+    return [statement.strip() for statement in "\n".join(lines).split(";") if statement.strip()]
+
+
+MIGRATIONS: dict[int, Callable[[Connection], None]] = {}
+"""From version n to n + 1: the step that is run inside one transaction."""
+
+VERSION = 1
+
+
+def create_tables(connection: Connection) -> None:
+    """Lay out an empty database, inside the caller's transaction."""
+    for statement in _statements(TABLES):
+        connection.exec_driver_sql(statement)
+    connection.exec_driver_sql("INSERT INTO state VALUES (0, 1, 0, NULL)")
+    connection.exec_driver_sql(f"PRAGMA application_id = {APPLICATION_ID}")
+    connection.exec_driver_sql(f"PRAGMA user_version = {VERSION}")
+
+
+def check_version(connection: Connection, name: str) -> int:
+    """The schema version of an existing database, if this semsearch can read it."""
+    if connection.exec_driver_sql("PRAGMA application_id").scalar() != APPLICATION_ID:
+        raise CollectionDamaged(
+            f"the database of collection '{name}' is empty or not semsearch's, though the collection's marker is "
+            "there: it was lost or replaced. Restore it from a backup, or 'semsearch drop' the collection."
+        )
+    version = connection.exec_driver_sql("PRAGMA user_version").scalar()
+    if not isinstance(version, int) or version < 1:
+        raise CollectionDamaged(f"the database of collection '{name}' has the schema version {version!r}.")
+    if version > VERSION:
+        raise CollectionError(
+            f"collection '{name}' was written by a newer semsearch (schema {version}, this one knows {VERSION}): "
+            "upgrade with 'pip install -U semsearch'."
+        )
+    return version
+
+
+def migrate(connection: Connection, version: int) -> None:
+    """Bring a database of `version` one step forward, inside the caller's transaction."""
+    failpoint("migrate")
+    MIGRATIONS[version](connection)
+    connection.exec_driver_sql(f"PRAGMA user_version = {version + 1}")

@@ -1,0 +1,288 @@
+"""A collection's folder: the database, the vector file and the lock, kept consistent through every failure.
+
+A commit is: append vectors, fsync, then one SQLite transaction that records documents, passages, keys and checksums.
+Only that transaction makes anything exist; whatever a crash leaves outside it is an orphan and is cut off later.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from sqlalchemy import Connection
+
+from semsearch.errors import CollectionDamaged, DimensionMismatch, UsageError
+from semsearch.store import documents, platform, schema, vector_file
+from semsearch.store.database import Database
+from semsearch.store.documents import Entry, Known, Record
+from semsearch.store.failpoints import failpoint
+from semsearch.store.lock import WriterLock
+from semsearch.store.snapshot import Snapshot, take
+from semsearch.store.vector_file import vector_path
+from semsearch.types import Vectors
+
+DATABASE = "collection.sqlite"
+MARKER = "marker"
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """A read transaction: the database and the arrays of one and the same commit."""
+
+    connection: Connection
+    snapshot: Snapshot
+
+
+class Store:
+    """One collection on disk. Any number of readers, in threads and processes; one writer at a time.
+
+    A forked child opens its own connections: SQLite's may not be carried across a fork.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        """Open an existing collection's folder."""
+        self.folder = folder
+        self.name = folder.name
+        self._pid = os.getpid()
+        self._database = self._open_database()
+        self._lock = WriterLock(folder)
+        self._snapshot: Snapshot | None = None
+        with self._database.read() as connection:
+            version = schema.check_version(connection, self.name)
+        if version < schema.VERSION:
+            self._migrate()
+        with self._database.read() as connection:
+            self.settings = _settings(connection)
+        marker = (folder / MARKER).read_text().strip() if (folder / MARKER).exists() else None
+        if marker is not None and marker != self.settings.get("uuid"):
+            raise CollectionDamaged(
+                f"the database in {folder} belongs to another collection (its uuid is {self.settings.get('uuid')}, the "
+                f"marker's {marker}): put the right one back from a backup."
+            )
+
+    @classmethod
+    def create(cls, folder: Path, settings: Mapping[str, Any], dim: int | None) -> Store:
+        """Lay out a new collection: under another name first, so that a crash leaves none or a whole one."""
+        building = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}")
+        try:
+            building.mkdir(parents=True)
+            identity = str(uuid.uuid4())
+            database = Database(building / DATABASE, mode="rwc")
+            with database.write() as connection:
+                schema.create_tables(connection)
+                connection.exec_driver_sql("UPDATE state SET dim = ?", (dim,))
+                for name, value in {**settings, "uuid": identity}.items():
+                    put_setting(connection, name, value)
+            database.close()
+            platform.write_durably(building / MARKER, identity.encode())
+            platform.rename(building, folder)
+        except OSError as error:
+            platform.remove(building)
+            raise platform.storage_error(error, "creating", folder) from error
+        except BaseException:
+            platform.remove(building)
+            raise
+        return cls(folder)
+
+    def _open_database(self) -> Database:
+        path = self.folder / DATABASE
+        if not path.exists():
+            raise CollectionDamaged(
+                f"the database {path} is missing, though the collection's marker is there. Restore it from a backup, "
+                f"or take the rest away with 'semsearch drop {self.name}'."
+            )
+        return Database(path, mode=_mode(path))
+
+    def _migrate(self) -> None:
+        with self._lock.hold():
+            while True:
+                with self._database.write() as connection:
+                    version = schema.check_version(connection, self.name)
+                    if version == schema.VERSION:
+                        return
+                    schema.migrate(connection, version)
+
+    @property
+    def database(self) -> Database:
+        """The database, opened anew in a forked child."""
+        if self._pid != os.getpid():
+            self._pid = os.getpid()
+            self._database.forget()
+            self._database = self._open_database()
+            self._lock = WriterLock(self.folder)
+        return self._database
+
+    def close(self) -> None:
+        """Close the connections; a last connection to leave folds the write-ahead log into the database."""
+        if self._pid == os.getpid():
+            self._database.close()
+        self._snapshot = None
+
+    # Reading
+
+    @contextmanager
+    def read(self) -> Iterator[View]:
+        """One consistent state of the collection, however much is written meanwhile."""
+        with self.database.read() as connection:
+            snapshot = take(connection, self.folder, self._snapshot)
+            newest = self._snapshot
+            if newest is None or snapshot.version > newest.version:
+                self._snapshot = snapshot
+            yield View(connection, snapshot)
+
+    def counts(self) -> tuple[int, int]:
+        """Documents and passages."""
+        with self.database.read() as connection:
+            return (
+                connection.exec_driver_sql("SELECT (SELECT count(*) FROM documents), (SELECT count(*) FROM passages)")
+                .one()
+                ._tuple()
+            )
+
+    def known(self, ids: Sequence[str]) -> dict[str, Known]:
+        """What is stored of `ids`."""
+        with self.database.read() as connection:
+            return documents.known(connection, ids)
+
+    # Writing
+
+    @contextmanager
+    def write(self) -> Iterator[None]:
+        """Hold the writer's lock."""
+        database = self.database  # in a forked child this also makes the lock anew
+        if not database.writable:
+            with database.write():  # says why not
+                pass
+        with self._lock.hold():
+            yield
+
+    def put(self, entries: Sequence[Entry], metadata_only: Sequence[Record] = ()) -> tuple[int, int]:
+        """Commit documents with their vectors, and documents of which only the metadata changed.
+
+        Returns how many were new and how many changed. A document that another writer has put meanwhile with the same
+        text is not written twice.
+        """
+        with self.write():
+            with self.database.read() as connection:
+                stored = documents.known(
+                    connection,
+                    [entry.record.document.id for entry in entries] + [record.document.id for record in metadata_only],
+                )
+                generation, rows, dim = connection.exec_driver_sql("SELECT generation, rows, dim FROM state").one()
+            fresh = [entry for entry in entries if not _same_text(entry.record, stored)]
+            records = [entry.record for entry in entries if _same_text(entry.record, stored)] + list(metadata_only)
+            changes = [
+                (record, old)
+                for record in records
+                if (old := stored.get(record.document.id)) is not None and old.metadata != record.metadata
+            ]
+            if not fresh and not changes:
+                return 0, 0
+            vectors = self._stacked(fresh, dim)
+            if len(vectors):
+                vector_file.append(vector_path(self.folder, generation), rows, vectors)
+            with self.database.write() as connection:
+                version = self._advance(connection, len(vectors), vectors.shape[1])
+                failpoint("write documents")
+                old_docs = [old.doc for entry in fresh if (old := stored.get(entry.record.document.id)) is not None]
+                if old_docs:
+                    documents.remove_passages(connection, old_docs, version)
+                documents.update_metadata(connection, changes)
+                keys, docs = documents.insert(connection, fresh, stored)
+                failpoint("write segment")
+                if keys:
+                    connection.exec_driver_sql(
+                        "INSERT INTO segments VALUES (?, ?, ?, ?, ?)",
+                        (
+                            generation,
+                            rows,
+                            np.asarray(keys, "<i8").tobytes(),
+                            np.asarray(docs, "<i8").tobytes(),
+                            vector_file.checksums(vectors).astype("<u4").tobytes(),
+                        ),
+                    )
+            return len(fresh) - len(old_docs), len(old_docs) + len(changes)
+
+    def remove(self, ids: Sequence[str]) -> int:
+        """Commit the removal of documents; how many were there."""
+        with self.write():
+            with self.database.read() as connection:
+                stored = documents.known(connection, ids)
+            if stored:
+                with self.database.write() as connection:
+                    version = self._advance(connection, 0, None)
+                    failpoint("remove documents")
+                    documents.remove_documents(connection, [old.doc for old in stored.values()], version)
+            return len(stored)
+
+    def set(self, name: str, value: Any) -> None:
+        """Commit one setting (any JSON value)."""
+        with self.write(), self.database.write() as connection:
+            put_setting(connection, name, value)
+        self.settings[name] = value
+
+    def _stacked(self, entries: Sequence[Entry], dim: int | None) -> Vectors:
+        if not entries:
+            return np.empty((0, dim or 0), dtype=np.float32)
+        for entry in entries:
+            if len(entry.vectors) != len(entry.spans):
+                raise UsageError(f"{len(entry.spans)} passages came with {len(entry.vectors)} vectors.")
+            if dim is not None and entry.vectors.shape[1] != dim:
+                raise DimensionMismatch(
+                    f"document {entry.record.document.id!r}: its vector has {entry.vectors.shape[1]} components, those "
+                    f"of collection '{self.name}' have {dim}."
+                )
+        return np.concatenate([entry.vectors for entry in entries]).astype(np.float32, copy=False)
+
+    def _advance(self, connection: Connection, new_rows: int, dim: int | None) -> int:
+        """Count the commit; its version."""
+        return int(
+            connection.exec_driver_sql(
+                "UPDATE state SET version = version + 1, rows = rows + ?, dim = coalesce(dim, ?) RETURNING version",
+                (new_rows, dim),
+            ).scalar_one()
+        )
+
+
+def put_setting(connection: Connection, name: str, value: Any) -> None:
+    """Write one setting inside the caller's transaction."""
+    connection.exec_driver_sql(
+        "INSERT INTO settings VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+        (name, json.dumps(value)),
+    )
+
+
+def _settings(connection: Connection) -> dict[str, Any]:
+    rows = connection.exec_driver_sql("SELECT name, value FROM settings")
+    return {row[0]: json.loads(row[1]) for row in rows}
+
+
+def _same_text(record: Record, stored: Mapping[str, Known]) -> bool:
+    old = stored.get(record.document.id)
+    return old is not None and old.hash == record.hash
+
+
+def _mode(path: Path) -> str:
+    """How the database can be opened where it lies.
+
+    On media that can't be written a WAL database opens read-only if its shared memory file is there; without it only as
+    immutable, which would silently ignore a write-ahead log: then a copy is needed.
+    """
+    if os.access(path, os.W_OK) and os.access(path.parent, os.W_OK):
+        return "rw"
+    log = path.with_name(path.name + "-wal")
+    if not log.exists() or log.stat().st_size == 0:
+        return "immutable"
+    if path.with_name(path.name + "-shm").exists():
+        return "ro"
+    raise CollectionDamaged(
+        f"{path} can't be written here and has a write-ahead log with commits that are not yet in it: copy the whole "
+        "collection to a writable place and open it there."
+    )
