@@ -75,9 +75,9 @@ def _columns(
         "SELECT keys, docs, crcs FROM segments WHERE generation = ? AND first >= ? AND first < ? ORDER BY first",
         (generation, known, rows),
     ).all()
-    keys = _extended(base and base.keys, np.frombuffer(b"".join(row[0] for row in new), "<i8"), rows)
-    docs = _extended(base and base.docs, np.frombuffer(b"".join(row[1] for row in new), "<i8"), rows)
-    crcs = _extended(base and base.crcs, np.frombuffer(b"".join(row[2] for row in new), "<u4"), rows)
+    keys = _extended(None if base is None else base.keys, np.frombuffer(b"".join(row[0] for row in new), "<i8"), rows)
+    docs = _extended(None if base is None else base.docs, np.frombuffer(b"".join(row[1] for row in new), "<i8"), rows)
+    crcs = _extended(None if base is None else base.crcs, np.frombuffer(b"".join(row[2] for row in new), "<u4"), rows)
     if not len(keys) == len(docs) == len(crcs) == rows:
         raise CollectionDamaged(
             f"the database records {rows} vectors in generation {generation}, but its segments list {len(keys)}. "
