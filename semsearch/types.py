@@ -10,10 +10,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol, Self, TypeAlias, runtime_checkable
+from typing import Any, BinaryIO, NamedTuple, Protocol, Self, TypeAlias, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
+
+from semsearch.errors import DataError
 
 Vectors: TypeAlias = NDArray[np.float32]  # (n, dim), C-contiguous
 Keys: TypeAlias = NDArray[np.int64]  # (n,)
@@ -185,4 +187,47 @@ class Reranker(Protocol):
 
     def score(self, query: str, texts: Sequence[str]) -> Scores:
         """One score for each text, higher is better; the order stays the caller's."""
+        ...
+
+
+class ReadLog(Protocol):
+    """What a reader says while it reads; semsearch's own is `semsearch.source.Log`."""
+
+    def bad(self, error: DataError) -> None:
+        """A record that can't be used: raises `error`, or counts it and returns, and the reader goes on behind it."""
+        ...
+
+    def unread(self, path: Path) -> None:
+        """A file of a kind that the reader can't read."""
+        ...
+
+    def merged(self) -> None:
+        """A record without an id whose content came before: the same document, not given again."""
+        ...
+
+    def progress(self, done: int, total: int) -> None:
+        """So many of the source's bytes are read; `total` is 0 where nobody knows it."""
+        ...
+
+
+class CorpusReader(Protocol):
+    """Turns one kind of file or folder into documents, one at a time: a corpus is never held in memory.
+
+    Built-in and third-party readers are found by the entry point group `semsearch.corpora`, whose values are classes
+    with these members. `Options` is the reader's frozen dataclass of options, all with defaults.
+
+    A document's id is the one its record carries; for a file in a folder without one, its relative path; else its path
+    and a hash of its content, never its line number: a line put in above must not shift ids. No id comes twice.
+    """
+
+    Options: type[Any]
+
+    @classmethod
+    def recognises(cls, path: Path) -> bool:
+        """Whether `path`, an existing file or folder, is of this kind, as far as its name and place tell."""
+        ...
+
+    @classmethod
+    def read(cls, source: Path | BinaryIO, options: Any, log: ReadLog) -> Iterator[Document]:
+        """The documents of a path or of a stream of bytes; whatever is wrong with a record goes to `log.bad`."""
         ...

@@ -1,0 +1,234 @@
+"""Tables: comma- or tab-separated values under a header, a document a row."""
+
+from __future__ import annotations
+
+import csv
+import math
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from corpora.files import MAX_BYTES, Entry, Input, entries, has_suffix, open_input, read_lines, rereadable, rewind
+from corpora.records import Columns, Registrar
+from semsearch.errors import DataError, UsageError
+from semsearch.types import Document, ReadLog
+
+SUFFIXES = (".csv", ".tsv", ".tab")
+TYPES = ("str", "int", "float", "bool")
+_INT = re.compile(r"[+-]?(?:0|[1-9][0-9]*)")  # 007 is a name, not a number
+_FLOAT = re.compile(r"[+-]?(?:0|[1-9][0-9]*)?(?:\.[0-9]+|(?<=[0-9])\.?)(?:[eE][+-]?[0-9]+)?")
+_BOOL = {"true": True, "false": False}
+
+
+@dataclass(frozen=True)
+class TableOptions(Columns):
+    """Columns, and how the table is written.
+
+    `types` says what a metadata column holds (`str`, `int`, `float`, `bool`) where the whole file would suggest another
+    type. `delimiter` is found in the header where it is not given; `quotes=False` takes quotation marks as any other
+    character.
+    """
+
+    types: Mapping[str, str] = field(default_factory=dict)
+    delimiter: str | None = None
+    quotes: bool = True
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        object.__setattr__(self, "types", dict(self.types))
+        for name, kind in self.types.items():
+            if kind not in TYPES:
+                raise UsageError(f"the type of column '{name}' must be one of {', '.join(TYPES)}, not {kind!r}.")
+        if self.delimiter is not None and (len(self.delimiter) != 1 or self.delimiter in '"\r\n'):
+            raise UsageError(f"the delimiter must be one character, not {self.delimiter!r}.")
+
+    def check(self, names: Iterable[str], where: str) -> None:
+        """Refuse a header that lacks a column, or holds one twice."""
+        names = list(names)
+        super().check(names, where)
+        for name in self.types:
+            if name not in names:
+                raise DataError(f"{where}: there is no column '{name}' to give the type '{self.types[name]}' to.")
+        for position, name in enumerate(names):
+            if name in names[:position]:
+                raise DataError(f"{where}: the column '{name}' is there twice.")
+
+
+class DelimitedReader:
+    """One document for each row, or for each text column of it; the cells that are left over become metadata.
+
+    Their types (int, float, bool, else text) are those that every filled cell of a column has; an empty cell is no
+    metadata. That takes two readings, so a stream is first copied to a temporary file.
+    """
+
+    Options = TableOptions
+
+    @classmethod
+    def recognises(cls, path: Path) -> bool:
+        """Files called .csv, .tsv or .tab, also with .gz behind; a folder of them only when told so."""
+        return has_suffix(path, SUFFIXES) and not path.is_dir()
+
+    @classmethod
+    def read(cls, source: Path | BinaryIO, options: TableOptions, log: ReadLog) -> Iterator[Document]:
+        """The documents of a file, a stream, or all such files of a folder."""
+        with Registrar(options, log) as registrar:
+            for entry in entries(source, SUFFIXES, log):
+                try:
+                    with rereadable(entry) as table:
+                        yield from _documents(table, options, registrar, log)
+                except DataError as error:
+                    log.bad(error)
+
+
+def _documents(entry: Entry, options: TableOptions, registrar: Registrar, log: ReadLog) -> Iterator[Document]:
+    types: dict[str, str] = {}
+    rewind(entry)
+    with open_input(entry) as data:
+        rows = Rows(data, options, _Silent())
+        columns = [name for name in options.metadata(rows.names) if name not in options.types]
+        if columns:
+            types = infer_types(rows, columns)
+    types |= options.types
+    rewind(entry)
+    with open_input(entry) as data:
+        rows = Rows(data, options, log)
+        left = set(options.metadata(rows.names))
+        for where, row in rows:
+            record: dict[str, Any] = dict(row)
+            try:
+                for name in left:
+                    if row[name]:
+                        record[name] = convert(row[name], types.get(name, "str"), name, where)
+                    else:
+                        del record[name]
+            except DataError as error:
+                log.bad(error)
+                continue
+            yield from registrar.documents(record, entry.name, where)
+
+
+class Rows:
+    """The rows under a header, each with its place in words; rows of another length go to the log."""
+
+    def __init__(self, data: Input, options: TableOptions, log: ReadLog) -> None:
+        self._data, self._log = data, log
+        self._lines = read_lines(data, log)
+        self._number = 0  # of the line that was read last
+        first = next(self._lines, None)
+        while first is not None and first.text.isspace():
+            first = next(self._lines, None)
+        if first is None:
+            raise DataError(f"{data.name} has no header line: it is empty.")
+        self._first: str | None = first.text
+        self._first_number = first.number
+        delimiter = options.delimiter or _delimiter(data.name, first.text)
+        self._quotes = options.quotes
+        csv.field_size_limit(max(csv.field_size_limit(), MAX_BYTES))  # its 128 KiB would refuse a long document
+        self._reader = csv.reader(
+            self._feed(),
+            delimiter=delimiter,
+            quoting=csv.QUOTE_MINIMAL if options.quotes else csv.QUOTE_NONE,
+            strict=True,
+        )
+        try:
+            header = next(self._reader)
+        except csv.Error as error:
+            raise DataError(f"{data.name}: the header can't be read: {error}.") from None
+        self.names = [name or f"column{position}" for position, name in enumerate(header, start=1)]
+        options.check(self.names, f"{data.name}, line {first.number:,}")
+
+    def _feed(self) -> Iterator[str]:
+        self._number = self._first_number
+        yield self._first or ""
+        for number, text in self._lines:
+            self._number = number
+            yield text
+
+    def __iter__(self) -> Iterator[tuple[str, dict[str, str]]]:
+        while True:
+            start = self._number + 1
+            try:
+                row = next(self._reader, None)
+            except csv.Error as error:
+                hint = (
+                    " If quotation marks are ordinary characters in this file, say so (--no-quotes)."
+                    if self._quotes
+                    else ""
+                )
+                self._log.bad(DataError(f"{self._data.name}, line {start:,}: the row can't be read: {error}.{hint}"))
+                continue
+            if row is None:
+                return
+            if not row:
+                continue
+            where = f"{self._data.name}, line {start:,}"
+            if len(row) != len(self.names):
+                self._log.bad(
+                    DataError(f"{where}: the row has {len(row)} fields, where the header has {len(self.names)}.")
+                )
+                continue
+            yield where, dict(zip(self.names, row, strict=True))
+
+
+def _delimiter(name: str, header: str) -> str:
+    if has_suffix(Path(name), (".tsv", ".tab")):
+        return "\t"
+    return max((",", ";", "\t"), key=header.count)
+
+
+def infer_types(rows: Rows, columns: Sequence[str]) -> dict[str, str]:
+    """The narrowest type that every filled cell of each column has; columns without a filled cell are left out."""
+    types: dict[str, str] = {}
+    open_columns = list(columns)
+    for _, row in rows:
+        for name in open_columns:
+            if cell := row[name]:
+                kind, before = _type_of(cell), types.get(name)
+                if before is None or kind == before:
+                    types[name] = kind
+                else:
+                    types[name] = "float" if {kind, before} == {"int", "float"} else "str"
+        open_columns = [name for name in open_columns if types.get(name) != "str"]
+        if not open_columns:
+            break
+    return types
+
+
+def _type_of(cell: str) -> str:
+    if _INT.fullmatch(cell):
+        return "int" if len(cell) <= 20 and -(2**63) <= int(cell) < 2**63 else "str"
+    if _FLOAT.fullmatch(cell) and math.isfinite(float(cell)):
+        return "float"
+    return "bool" if cell.lower() in _BOOL else "str"
+
+
+def convert(cell: str, kind: str, name: str, where: str) -> str | int | float | bool:
+    """A cell as its column's type, or a `DataError`."""
+    try:
+        match kind:
+            case "int":
+                return int(cell)
+            case "float":
+                number = float(cell)
+                if not math.isfinite(number):
+                    raise ValueError
+                return number
+            case "bool":
+                return _BOOL[cell.lower()]
+    except (ValueError, KeyError):
+        raise DataError(f"{where}: the column '{name}' should hold type {kind}, but here holds {cell!r:.60}.") from None
+    return cell
+
+
+class _Silent:
+    """For the first reading: what is wrong is said in the second."""
+
+    def bad(self, error: DataError) -> None: ...
+
+    def unread(self, path: Path) -> None: ...
+
+    def merged(self) -> None: ...
+
+    def progress(self, done: int, total: int) -> None: ...

@@ -1,0 +1,244 @@
+"""From files and streams, packed with gzip or not, to numbered lines of UTF-8 of bounded length.
+
+Every reader stands on this. What can't be read is named with its file, line and byte, given to the log, and the
+reading goes on behind it: a bad line costs that line, a damaged file the rest of that file.
+"""
+
+from __future__ import annotations
+
+import gzip
+import io
+import os
+import shutil
+import stat
+import tempfile
+import zlib
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from itertools import accumulate
+from pathlib import Path
+from typing import IO, NamedTuple, cast
+
+from semsearch.errors import DataError
+from semsearch.types import ReadLog
+
+MAX_BYTES = 32 * 2**20  # of a line or a document: above every book, below what a machine has memory for
+_REPORT_EVERY = 256  # lines
+
+
+class Line(NamedTuple):
+    """A line of text with its ending, and its number, counted from 1."""
+
+    number: int
+    text: str
+
+
+class Entry(NamedTuple):
+    """A part of a corpus: what to open, the name that its documents' ids carry, its bytes and those of all before."""
+
+    source: Path | IO[bytes]
+    name: str
+    size: int = 0
+    before: int = 0
+    total: int = 0
+
+
+@dataclass
+class Input:
+    """An open source of bytes, unpacked; `name` is what messages call it."""
+
+    name: str
+    stream: IO[bytes]
+    _raw: IO[bytes]
+    _size: int
+    _before: int = 0
+    _total: int = 0
+
+    def report(self, log: ReadLog) -> None:
+        """Tell the log how far the bytes are read."""
+        if self._size:
+            log.progress(self._before + min(self._raw.tell(), self._size), self._total or self._size)
+
+
+def has_suffix(path: Path, suffixes: tuple[str, ...]) -> bool:
+    """Whether the file's name ends in one of `suffixes`, a `.gz` behind it taken off."""
+    return path.name.lower().removesuffix(".gz").endswith(suffixes)
+
+
+def printable(path: object) -> str:
+    """A path as text that can be printed: bytes of a file name that are not UTF-8 are escaped."""
+    return os.fsencode(str(path)).decode("utf-8", "backslashreplace")
+
+
+def entries(source: Path | IO[bytes], suffixes: tuple[str, ...], log: ReadLog) -> list[Entry]:
+    """The file or stream itself, or the folder's files with these suffixes, sorted; others go to `log.unread`.
+
+    Hidden files and folders (a dot in front) are no part of a corpus. Links to folders are not followed, so no loop
+    can catch the reader; links to files are.
+    """
+    if not isinstance(source, Path):
+        return [Entry(source, "-")]
+    if not source.is_dir():
+        return [Entry(source, source.name)]
+
+    def refused(error: OSError) -> None:
+        log.bad(DataError(f"the folder {printable(error.filename)} can't be read: {error.strerror}."))
+
+    found: list[Entry] = []
+    for folder, inner, names in os.walk(source, onerror=refused):
+        inner[:] = sorted(name for name in inner if not name.startswith("."))
+        for name in list(inner):
+            if (Path(folder) / name).is_symlink():
+                log.unread(Path(folder) / name)
+                inner.remove(name)
+        for name in sorted(names):
+            path = Path(folder) / name
+            if name.startswith("."):
+                continue
+            try:
+                status = path.stat()
+            except OSError:  # a broken link, a file that went
+                status = None
+            if status is not None and stat.S_ISREG(status.st_mode) and has_suffix(path, suffixes):
+                found.append(Entry(path, path.relative_to(source).as_posix(), status.st_size))
+            else:
+                log.unread(path)
+    found.sort(key=lambda entry: entry.name)
+    sizes = [entry.size for entry in found]
+    return [
+        entry._replace(before=before, total=sum(sizes))
+        for entry, before in zip(found, accumulate(sizes, initial=0), strict=False)
+    ]
+
+
+@contextmanager
+def open_input(entry: Entry) -> Iterator[Input]:
+    """The entry's bytes, unpacked.
+
+    A stream that is handed in stays open. Gzip is known by its first two bytes, whatever the name.
+    """
+    source = entry.source
+    with ExitStack() as stack:
+        if isinstance(source, Path):
+            name = printable(source)
+            try:
+                raw: IO[bytes] = stack.enter_context(source.open("rb"))
+            except OSError as error:
+                raise DataError(f"{name} can't be read: {error.strerror}.") from error
+        else:
+            name, raw = "standard input", source
+        peekable = _peekable(raw, stack)
+        try:
+            packed = peekable.peek(2)[:2] == b"\x1f\x8b"
+        except OSError as error:
+            raise DataError(f"{name} can't be read: {error.strerror}.") from error
+        stream: IO[bytes] = peekable
+        if packed:  # buffered once more, because GzipFile alone is slow at lines
+            stream = stack.enter_context(io.BufferedReader(stack.enter_context(gzip.GzipFile(fileobj=peekable))))
+        yield Input(name, stream, peekable, _regular_size(raw), entry.before, entry.total)
+
+
+def _peekable(raw: IO[bytes], stack: ExitStack) -> io.BufferedReader:
+    if isinstance(raw, io.BufferedReader):
+        return raw
+    buffered: io.BufferedReader = io.BufferedReader(cast("io.RawIOBase", raw))
+    stack.callback(buffered.detach)  # the stream is its owner's to close
+    return buffered
+
+
+def _regular_size(raw: IO[bytes]) -> int:
+    """Bytes of a regular file; 0 for a pipe, whose size and place nobody knows."""
+    try:
+        status = os.fstat(raw.fileno())
+    except (OSError, ValueError):
+        return 0
+    return status.st_size if stat.S_ISREG(status.st_mode) else 0
+
+
+@contextmanager
+def rereadable(entry: Entry) -> Iterator[Entry]:
+    """`entry` if it is a regular file, else with a copy of it in a temporary file; see `rewind`."""
+    source = entry.source
+    if isinstance(source, Path) and source.is_file():
+        yield entry
+        return
+    with ExitStack() as stack:
+        pipe: IO[bytes] = stack.enter_context(source.open("rb")) if isinstance(source, Path) else source
+        spool = stack.enter_context(tempfile.TemporaryFile())
+        shutil.copyfileobj(pipe, spool, 2**20)
+        yield entry._replace(source=spool)
+
+
+def rewind(entry: Entry) -> None:
+    """Back to the first byte of what `rereadable` gave, before each reading."""
+    if not isinstance(entry.source, Path):
+        entry.source.seek(0)
+
+
+def read_lines(data: Input, log: ReadLog) -> Iterator[Line]:
+    """The lines, endings included; too long ones and those that are not UTF-8 go to `log.bad` and are left out."""
+    offset = 0
+    number = 0
+    while True:
+        try:
+            raw = data.stream.readline(MAX_BYTES + 1)
+            length = len(raw)
+            if too_long := length > MAX_BYTES:
+                while raw and not raw.endswith(b"\n"):
+                    raw = data.stream.readline(MAX_BYTES)
+                    length += len(raw)
+        except (OSError, EOFError, zlib.error) as error:
+            log.bad(_damaged(data, f"after line {number:,}", error))
+            return
+        if not length:
+            data.report(log)
+            return
+        number += 1
+        if too_long:
+            log.bad(
+                DataError(f"{data.name}, line {number:,}: {length:,} bytes long, where {MAX_BYTES:,} are the most.")
+            )
+        else:
+            try:
+                yield Line(number, _decode(raw, offset))
+            except DataError as error:
+                log.bad(DataError(f"{data.name}, line {number:,}: {error}"))
+        offset += length
+        if number % _REPORT_EVERY == 0:
+            data.report(log)
+
+
+def read_text(data: Input) -> str:
+    """All of it as one text, or a `DataError`."""
+    try:
+        raw = data.stream.read(MAX_BYTES + 1)
+    except (OSError, EOFError, zlib.error) as error:
+        raise _damaged(data, "", error) from error
+    if len(raw) > MAX_BYTES:
+        raise DataError(
+            f"{data.name} is longer than {MAX_BYTES:,} bytes, too much for one document; read it by lines, say."
+        )
+    try:
+        return _decode(raw, 0)
+    except DataError as error:
+        raise DataError(f"{data.name}: {error}") from None
+
+
+def _decode(raw: bytes, offset: int) -> str:
+    if offset == 0:
+        if raw.startswith((b"\xff\xfe", b"\xfe\xff")):
+            raise DataError("this looks like UTF-16; convert the file to UTF-8.")
+        raw = raw.removeprefix(b"\xef\xbb\xbf")
+    try:
+        return raw.decode()
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"byte 0x{raw[error.start]:02x} at offset {offset + error.start:,} of the file is not UTF-8; "
+            "convert the file to UTF-8."
+        ) from None
+
+
+def _damaged(data: Input, where: str, error: Exception) -> DataError:
+    reason = "the gzip data ends too early" if isinstance(error, EOFError) else str(error)
+    return DataError(f"{data.name}{where and ', ' + where}: the rest can't be read: {reason}.")

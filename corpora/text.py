@@ -1,0 +1,121 @@
+"""Plain text: a file holds a document a line or a paragraph, a folder a document a file."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from corpora.files import MAX_BYTES, Input, entries, has_suffix, open_input, read_lines, read_text
+from corpora.records import Columns, Registrar
+from semsearch.errors import DataError, UsageError
+from semsearch.types import Document, ReadLog
+
+SUFFIXES = (".txt", ".md")
+UNITS = ("line", "paragraph", "file")
+_HEADING = re.compile(r"\s*#[ \t]+(.+?)[ \t#]*(?:\r?\n|$)")  # Markdown's first-level heading at the very top
+
+
+@dataclass(frozen=True)
+class TextOptions:
+    """`unit` is what makes a document: a line, a paragraph (up to an empty line) or a file.
+
+    By default a file for a folder, a paragraph for a Markdown file, and a line for all else.
+    """
+
+    unit: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.unit is not None and self.unit not in UNITS:
+            raise UsageError(f"unit must be one of {', '.join(UNITS)}, not {self.unit!r}.")
+
+
+class TextReader:
+    """Documents without fields. A Markdown file that is a document has its first heading for a title."""
+
+    Options = TextOptions
+
+    @classmethod
+    def recognises(cls, path: Path) -> bool:
+        """Files called .txt or .md, also with .gz behind, and every folder that is not BEIR's."""
+        if path.is_dir():
+            return not any((path / name).exists() for name in ("corpus.jsonl", "corpus.jsonl.gz"))
+        return has_suffix(path, SUFFIXES)
+
+    @classmethod
+    def read(cls, source: Path | BinaryIO, options: TextOptions, log: ReadLog) -> Iterator[Document]:
+        """The documents of a file, a stream, or all such files of a folder. Empty lines part paragraphs."""
+        unit = options.unit or _usual_unit(source)
+        with Registrar(Columns(), log) as registrar:
+            for entry in entries(source, SUFFIXES, log):
+                try:
+                    with open_input(entry) as data:
+                        if unit == "file":
+                            pieces = _whole(data, log)
+                        else:
+                            pieces = _lines(data, log) if unit == "line" else _paragraphs(data, log)
+                        for text, where, title in pieces:
+                            identity = entry.name if unit == "file" else None
+                            yield from _document(registrar, log, identity, text, entry.name, where, title)
+                except DataError as error:
+                    log.bad(error)
+
+
+def _usual_unit(source: Path | BinaryIO) -> str:
+    if isinstance(source, Path):
+        if source.is_dir():
+            return "file"
+        if has_suffix(source, (".md",)):
+            return "paragraph"
+    return "line"
+
+
+def _document(
+    registrar: Registrar, log: ReadLog, identity: str | None, text: str, name: str, where: str, title: str
+) -> list[Document]:
+    try:
+        document = registrar.document(identity, text, name, where, title)
+    except DataError as error:
+        log.bad(error)
+        return []
+    return [] if document is None else [document]
+
+
+def _whole(data: Input, log: ReadLog) -> Iterator[tuple[str, str, str]]:
+    text = read_text(data)
+    heading = _HEADING.match(text) if has_suffix(Path(data.name), (".md",)) else None
+    yield text, data.name, heading[1] if heading else ""
+    data.report(log)
+
+
+def _lines(data: Input, log: ReadLog) -> Iterator[tuple[str, str, str]]:
+    for number, line in read_lines(data, log):
+        if not line.isspace():
+            yield line.rstrip("\r\n"), f"{data.name}, line {number:,}", ""
+
+
+def _paragraphs(data: Input, log: ReadLog) -> Iterator[tuple[str, str, str]]:
+    held: list[str] = []
+    first = size = 0
+    for number, line in read_lines(data, log):
+        if not line.isspace():
+            if not held:
+                first, size = number, 0
+            size += len(line)
+            if size <= MAX_BYTES:  # what is beyond is not kept, the length alone is
+                held.append(line)
+            continue
+        if held:
+            yield from _paragraph(held, size, f"{data.name}, line {first:,}", log)
+            held = []
+    if held:
+        yield from _paragraph(held, size, f"{data.name}, line {first:,}", log)
+
+
+def _paragraph(held: list[str], size: int, where: str, log: ReadLog) -> Iterator[tuple[str, str, str]]:
+    if size > MAX_BYTES:
+        log.bad(DataError(f"{where}: a paragraph of {size:,} characters, where {MAX_BYTES:,} are the most."))
+    else:
+        yield "".join(held).rstrip("\r\n"), where, ""

@@ -1,0 +1,92 @@
+"""What a document may hold: texts that are texts, and metadata that JSON and SQLite give back as it was."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from semsearch.errors import DataError
+from semsearch.types import Document
+
+MAX_ID = 4096  # characters; an id is a name, not a text
+MAX_DEPTH = 20  # levels of metadata
+
+
+def check_document(document: Document, where: str = "") -> None:
+    """Refuse a document that could not be stored and found again; the `DataError` begins with `where` it came from."""
+    identity = document.id
+    place = f"{where}: " if where else f"document {identity!r:.60}: "
+    for name, value in (("id", identity), ("title", document.title), ("text", document.text)):
+        check_text(value, f"{place}the {name}")
+    if not identity or identity.isspace():
+        raise DataError(f"{place}the id is empty.")
+    if len(identity) > MAX_ID:
+        raise DataError(f"{place}the id {identity[:40]!r}… has {len(identity):,} characters; at most {MAX_ID:,} serve.")
+    if not document.text or document.text.isspace():
+        raise DataError(f"{place}the text is empty.")
+    if document.metadata:
+        _check_value(document.metadata, f"{place}the metadata", 0)
+
+
+def check_text(value: object, what: str) -> None:
+    """Refuse what is no text, and text that cannot be written as UTF-8 or that C libraries would cut at a NUL."""
+    if not isinstance(value, str):
+        raise DataError(f"{what} must be text, but is {kind_of(value)}.")
+    if "\0" in value:
+        raise DataError(f"{what} holds a NUL character (at {value.index(chr(0)):,}), which no text has.")
+    if not value.isascii():
+        try:
+            value.encode()
+        except UnicodeEncodeError as error:
+            raise DataError(
+                f"{what} holds half a surrogate pair (at {error.start:,}), which is no character; write it anew "
+                "with the right encoding."
+            ) from None
+
+
+def kind_of(value: object) -> str:
+    """What a JSON value is, in words."""
+    match value:
+        case None:
+            return "null"
+        case bool():
+            return "true" if value else "false"
+        case int() | float():
+            return "a number"
+        case str():
+            return f"the text {value!r:.40}"
+        case list() | tuple():
+            return "a list"
+        case Mapping():
+            return "an object"
+    return f"of type {type(value).__name__}"
+
+
+def _check_value(value: Any, what: str, depth: int) -> None:
+    if depth > MAX_DEPTH:
+        raise DataError(f"{what} is nested deeper than {MAX_DEPTH} levels.")
+    match value:
+        case None | bool():
+            pass
+        case str():
+            check_text(value, what)
+        case int() | float():
+            _check_number(value, what)
+        case Mapping():
+            for name, inner in value.items():
+                check_text(name, f"a key of {what}")
+                _check_value(inner, what if depth else f"{what}, '{name[:40]}',", depth + 1)
+        case list() | tuple():
+            for inner in value:
+                _check_value(inner, what, depth + 1)
+        case _:
+            raise DataError(f"{what} holds a {type(value).__name__}; texts, numbers, booleans, lists and maps serve.")
+
+
+def _check_number(value: float, what: str) -> None:
+    if isinstance(value, int):
+        if not -(2**63) <= value < 2**63:
+            raise DataError(f"{what} holds a whole number beyond 64 bits; give it as text.")
+    elif not math.isfinite(value):
+        raise DataError(f"{what} holds {value}, which is no JSON number.")
