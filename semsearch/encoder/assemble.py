@@ -1,0 +1,204 @@
+"""From the stages of a checkpoint to modules that run: one builder for each kind."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from tokenizers import Tokenizer
+from torch import nn
+
+from semsearch.encoder.checkpoint import Stage, read_json, tokenizer_files, weight_files
+from semsearch.encoder.modules import Dense, Dropout, LayerNorm, Normalize, Pooling, WeightedLayerPooling
+from semsearch.encoder.tokenization import UNLIMITED, TextTokenizer, load_tokenizer, max_tokens
+from semsearch.errors import ModelError
+
+Tokenize = Callable[[Sequence[str], str], tuple[list[list[int]], int]]
+
+
+class Loadable(Protocol):
+    """A module class that reads itself from its folder."""
+
+    @classmethod
+    def load(cls, folder: Path, config: Mapping[str, Any]) -> nn.Module:
+        """The module."""
+        ...
+
+
+FOLLOWERS: Mapping[str, type[Loadable]] = {
+    "pooling": Pooling,
+    "dense": Dense,
+    "layernorm": LayerNorm,
+    "normalize": Normalize,
+    "weightedlayerpooling": WeightedLayerPooling,
+    "dropout": Dropout,
+}
+# Settings for transformers that change no vector, or that are settled here.
+HARMLESS = {
+    *("attn_implementation", "torch_dtype", "dtype", "use_safetensors", "add_pooling_layer", "low_cpu_mem_usage"),
+    *("trust_remote_code", "use_fast", "padding_side", "token", "revision", "use_cache", "device_map", "cache_dir"),
+    *("local_files_only", "subfolder", "max_length", "padding", "truncation", "ignore_mismatched_sizes"),
+}
+
+
+@dataclass
+class Stack:
+    """What a text of one role passes: its tokenizer, then modules; and what of it decides a vector."""
+
+    tokenize: Tokenize
+    modules: list[nn.Module]
+    names: list[str]
+    dim: int
+    max_tokens: int = UNLIMITED
+    text_tokenizer: TextTokenizer | None = None  # where texts are cut to a window of tokens
+    identity: list[Any] = field(default_factory=list)  # JSON values, and paths for the contents of files
+
+
+class Assembler:
+    """Builds the stacks of a checkpoint's roles; a stage that both roles pass is built once."""
+
+    def __init__(self, dtype: torch.dtype, device: torch.device) -> None:
+        self.dtype = dtype
+        self.device = device
+        self._built: dict[Path, Any] = {}
+
+    def stack(self, stages: Sequence[Stage]) -> Stack:
+        """The stack of one role's stages."""
+        if not stages:
+            raise ModelError("the checkpoint names no modules.")
+        first, *rest = stages
+        stack = self._input(first, all_layers=any(stage.kind == "weightedlayerpooling" for stage in rest))
+        for stage in rest:
+            if stage.kind not in FOLLOWERS:
+                raise ModelError(f"{stage.folder}: a module of the kind '{stage.kind}' can't follow another.")
+            module = self._once(stage, partial(FOLLOWERS[stage.kind].load, stage.folder, stage.config))
+            width = getattr(module, "width", None)
+            stack.dim = width(stack.dim) if width is not None else stack.dim
+            stack.modules.append(module)
+            stack.names.append(type(module).__name__)
+            stack.identity.append([stage.kind, dict(stage.config), *weight_files(stage.folder)])
+        return stack
+
+    def _once(self, stage: Stage, build: Callable[[], nn.Module]) -> nn.Module:
+        key = stage.folder / stage.kind
+        if key not in self._built:
+            self._built[key] = build().to(self.device).eval().requires_grad_(False)
+        module: nn.Module = self._built[key]
+        return module
+
+    def _input(self, stage: Stage, *, all_layers: bool) -> Stack:
+        if stage.kind == "transformer":
+            return self._transformer(stage, all_layers=all_layers)
+        raise ModelError(f"{stage.folder}: a module of the kind '{stage.kind}' can't be the first.")
+
+    def _transformer(self, stage: Stage, *, all_layers: bool) -> Stack:
+        config = {
+            **read_json(stage.folder / "config.json"),
+            **_settings(stage, "config_kwargs", "config_args", keep=True),
+        }
+        _check_task(stage, config)
+        _settings(stage, "model_kwargs", "model_args")
+        options = _settings(stage, "processor_kwargs", "tokenizer_args", allowed=("model_max_length",))
+        lower = bool(stage.config.get("do_lower_case"))
+        key = stage.folder / "tokenizer"
+        if key not in self._built:
+            self._built[key] = load_tokenizer(stage.folder, lower=lower)
+        tokenizer: Tokenizer = self._built[key]
+        settings = read_json(stage.folder / "tokenizer_config.json")
+        said = stage.config.get("max_seq_length") or options.get("model_max_length")
+        limit = max_tokens(said, settings.get("model_max_length"), config)
+        text_tokenizer = TextTokenizer(tokenizer, limit, left=settings.get("truncation_side") == "left")
+        module = self._once(stage, lambda: self._load_transformer(stage.folder, config, tokenizer, all_layers))
+        return Stack(
+            tokenize=text_tokenizer,
+            modules=[module],
+            names=[f"Transformer ({config.get('model_type', 'unknown')})"],
+            dim=_width(config, stage),
+            max_tokens=limit,
+            text_tokenizer=text_tokenizer,
+            identity=[
+                ["transformer", limit, lower, _essence(config)],
+                [*weight_files(stage.folder), *tokenizer_files(stage.folder)],
+            ],
+        )
+
+    def _load_transformer(
+        self, folder: Path, config: dict[str, Any], tokenizer: Tokenizer, all_layers: bool
+    ) -> nn.Module:
+        from semsearch.encoder.transformer import load_transformer
+
+        return load_transformer(folder, config, tokenizer, self.dtype, self.device, all_layers=all_layers)
+
+
+def _check_task(stage: Stage, config: Mapping[str, Any]) -> None:
+    """Refuse what is no plain text encoder, or would need code from the checkpoint."""
+    folder = stage.folder
+    if not config:
+        raise ModelError(f"{folder} lacks the config.json of its transformer: fetch the model anew.")
+    task = stage.config.get("transformer_task", "feature-extraction")
+    text = (stage.config.get("modality_config") or {}).get(
+        "text", {"method": "forward", "method_output_name": "last_hidden_state"}
+    )
+    output = stage.config.get("module_output_name", "token_embeddings")
+    if (
+        task != "feature-extraction"
+        or output != "token_embeddings"
+        or text.get("method") != "forward"
+        or text.get("method_output_name") not in ("last_hidden_state", ["last_hidden_state"])
+    ):
+        raise ModelError(
+            f"{folder} uses its transformer for '{task}' with the output '{output}' of '{text.get('method')}'; "
+            "this version opens models that give token embeddings of texts."
+        )
+    if stage.config.get("query_expansion"):
+        raise ModelError(
+            f"{folder} expands its queries as late-interaction (ColBERT) models do, which is not done here."
+        )
+    if (folder / "adapter_config.json").is_file():
+        raise ModelError(
+            f"{folder} holds an adapter (PEFT) on another model; merge it into that model first and save the result."
+        )
+
+
+def _settings(stage: Stage, new: str, old: str, *, allowed: Sequence[str] = (), keep: bool = False) -> dict[str, Any]:
+    """The settings for transformers under the name of either generation; one that may change a vector is refused."""
+    said = {**(stage.config.get(old) or {}), **(stage.config.get(new) or {})}
+    said = {key: value for key, value in said.items() if key not in HARMLESS}
+    unknown = [] if keep else sorted(said.keys() - set(allowed))
+    if unknown:
+        raise ModelError(f"{stage.folder} wants {old} that semsearch doesn't know: {', '.join(unknown)}.")
+    return said
+
+
+def _width(config: Mapping[str, Any], stage: Stage) -> int:
+    for key in ("hidden_size", "d_model", "dim", "n_embd", "hidden_dim"):
+        if isinstance(config.get(key), int):
+            return int(config[key])
+    inner = config.get("text_config")
+    if isinstance(inner, dict):
+        return _width(inner, stage)
+    raise ModelError(f"{stage.folder / 'config.json'} doesn't say how wide its token embeddings are (hidden_size).")
+
+
+NOISE = {
+    "_name_or_path",
+    "transformers_version",
+    "torch_dtype",
+    "dtype",
+    "use_cache",
+    "gradient_checkpointing",
+    "auto_map",
+}
+
+
+def _essence(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The configuration without what depends on who saved it."""
+    return {
+        key: value
+        for key, value in config.items()
+        if key not in NOISE and not key.startswith(("_attn", "id2label", "label2id"))
+    }

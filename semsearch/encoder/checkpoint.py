@@ -1,0 +1,288 @@
+"""How published checkpoints are laid out, as data: a folder becomes stages, prompts and a similarity, nothing is run.
+
+Layouts from 2019 (a `0_BERT` folder, `sentence_bert_config.json`) to today's `modules.json` differ in names and files,
+not in kind. The tables below hold the differences; what they do not know is refused with the reason, because a
+checkpoint that opens wrong gives vectors that look right.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import Any, Literal
+
+from semsearch.errors import ModelError
+
+Role = Literal["query", "document"]
+
+# Kinds of modules and the files that may hold their configuration, the first that exists.
+CONFIG_FILES: Mapping[str, tuple[str, ...]] = {
+    "transformer": (
+        "sentence_bert_config.json",
+        "sentence_roberta_config.json",
+        "sentence_distilbert_config.json",
+        "sentence_camembert_config.json",
+        "sentence_albert_config.json",
+        "sentence_xlm-roberta_config.json",
+        "sentence_xlnet_config.json",
+    ),
+    "clipmodel": ("sentence_bert_config.json",),
+    "pooling": ("config.json",),
+    "dense": ("config.json",),
+    "normalize": ("config.json",),
+    "layernorm": ("config.json",),
+    "dropout": ("config.json",),
+    "weightedlayerpooling": ("config.json",),
+    "wordembeddings": ("wordembedding_config.json",),
+    "wordweights": ("config.json",),
+    "bow": ("config.json",),
+    "cnn": ("cnn_config.json",),
+    "lstm": ("lstm_config.json",),
+    "staticembedding": (),
+    "router": ("router_config.json", "config.json"),
+}
+# Other names of the same: the wrappers of v0.x had one class for each architecture.
+ALIASES = {
+    "asym": "router",
+    **dict.fromkeys(
+        ("bert", "roberta", "distilbert", "albert", "xlnet", "xlmroberta", "camembert", "t5"),
+        "transformer",
+    ),
+}
+# Known, and not to be opened as a text encoder: the reason.
+REFUSED = {
+    "wkpooling": "WKPooling was removed from sentence-transformers in version 2 and is not computed here",
+    "spladepooling": "it is a sparse (SPLADE) model, which gives a weight for each word and not a dense vector",
+    "sparsestaticembedding": "it is a sparse model, which gives a weight for each word and not a dense vector",
+    "sparseautoencoder": "it is a sparse model, which gives a code and not a dense vector",
+    "mlmtransformer": "it is a sparse (SPLADE) model, which gives a weight for each word and not a dense vector",
+    "multivectormask": "it is a late-interaction (ColBERT) model, which gives many vectors for each text",
+    "hierarchicaltokenpooling": "it is a late-interaction (ColBERT) model, which gives many vectors for each text",
+    "logitscore": "it is a reranker, which scores pairs of texts and gives no vectors",
+}
+REFUSED_FAMILIES = {
+    "CrossEncoder": REFUSED["logitscore"],
+    "SparseEncoder": REFUSED["spladepooling"],
+    "MultiVectorEncoder": REFUSED["multivectormask"],
+    "ColBERT": REFUSED["multivectormask"],
+}
+WEIGHT_FILES = (
+    "model.safetensors",
+    "model.safetensors.index.json",
+    "pytorch_model.bin",
+    "pytorch_model.bin.index.json",
+)
+TOKENIZER_FILES = (
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.txt",
+    "vocab.json",
+    "merges.txt",
+    "bpe.codes",
+    "sentencepiece.bpe.model",
+    "spiece.model",
+    "tokenizer.model",
+    "whitespacetokenizer_config.json",
+    "phrasetokenizer_config.json",
+)
+# Roles under the names that asymmetric checkpoints gave them.
+ROUTES: Mapping[Role, tuple[str, ...]] = {
+    "query": ("query", "queries", "question", "q", "search_query"),
+    "document": ("document", "documents", "doc", "docs", "passage", "passages", "answer", "corpus", "d", "p"),
+}
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One module of a model: its kind, where its files lie and what they say."""
+
+    kind: str  # a key of CONFIG_FILES
+    folder: Path
+    config: Mapping[str, Any]
+    routes: Mapping[str, Sequence[Stage]] = field(default_factory=dict)  # of a router: the modules of each route
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """What a folder says about its model."""
+
+    folder: Path
+    stages: tuple[Stage, ...]
+    prompts: Mapping[str, str]
+    default_prompt: str | None  # the name of the prompt for every text that has no other
+    similarity: str | None  # as the checkpoint says it; None where it is silent
+    truncate_dim: int | None
+
+    def stages_of(self, role: Role) -> tuple[Stage, ...]:
+        """The modules a text of this role passes, routers resolved."""
+        return tuple(stage for top in self.stages for stage in _routed(top, role))
+
+
+def read(folder: Path) -> Checkpoint:
+    """The checkpoint in a folder.
+
+    Raises:
+        ModelError: It is no checkpoint, or not one that this version opens faithfully; says why.
+    """
+    settings = read_json(folder / "config_sentence_transformers.json")
+    family = settings.get("model_type", "SentenceTransformer")
+    if family in REFUSED_FAMILIES:
+        raise ModelError(f"{folder} holds no text embedding model: {REFUSED_FAMILIES[family]}.")
+    if (folder / "modules.json").is_file():
+        stages = tuple(_stage(folder, entry["path"], entry["type"], entry) for entry in _modules(folder))
+    else:
+        stages = _bare(folder)
+    prompts = {name: text for name, text in (settings.get("prompts") or {}).items() if text is not None}
+    return Checkpoint(
+        folder=folder,
+        stages=stages,
+        prompts=prompts,
+        default_prompt=settings.get("default_prompt_name"),
+        similarity=settings.get("similarity_fn_name"),
+        truncate_dim=settings.get("truncate_dim"),
+    )
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The object in a JSON file; empty where there is no file."""
+    if not path.is_file():
+        return {}
+    try:
+        found = json.loads(path.read_text("utf-8"))
+    except ValueError as error:
+        raise ModelError(f"{path} is not JSON ({error}): the download may be damaged; fetch the model anew.") from error
+    if not isinstance(found, dict):
+        raise ModelError(f"{path} must hold a JSON object, but holds a {type(found).__name__}.")
+    return found
+
+
+def weight_files(folder: Path) -> tuple[Path, ...]:
+    """The files that hold a module's weights: safetensors before pickles, the index before its shards."""
+    for name in WEIGHT_FILES:
+        path = folder / name
+        if path.is_file():
+            if not name.endswith(".index.json"):
+                return (path,)
+            shards = sorted(set(read_json(path).get("weight_map", {}).values()))
+            found = [_inside(folder, shard) for shard in shards]
+            missing = [shard.name for shard in found if not shard.is_file()]
+            if missing:
+                raise ModelError(f"{folder} lacks {', '.join(missing)}, which {name} names: fetch the model anew.")
+            return (path, *found)
+    return ()
+
+
+def tokenizer_files(folder: Path) -> tuple[Path, ...]:
+    """The files that decide how a text becomes tokens."""
+    return tuple(folder / name for name in TOKENIZER_FILES if (folder / name).is_file())
+
+
+def _modules(folder: Path) -> list[dict[str, Any]]:
+    try:
+        modules = json.loads((folder / "modules.json").read_text("utf-8"))
+        return [{**entry, "path": str(entry["path"]), "type": str(entry["type"])} for entry in modules]
+    except (ValueError, TypeError, KeyError) as error:
+        raise ModelError(f"{folder / 'modules.json'} is no list of modules ({error!r}).") from error
+
+
+def _stage(root: Path, path: str, type_name: str, entry: Mapping[str, Any]) -> Stage:
+    folder = _inside(root, path)
+    kind = kind_of(type_name, root)
+    wanted = [name for name in entry.get("kwargs", ()) if name not in ("task", "truncate_dim")]
+    if wanted:
+        raise ModelError(f"{root}: its module {type_name} wants arguments that semsearch doesn't know: {wanted}.")
+    config: dict[str, Any] = {}
+    for name in CONFIG_FILES[kind]:
+        if (folder / name).is_file() and not (kind == "normalize" and folder == root):
+            config = read_json(folder / name)
+            break
+    routes = _routes(folder, config) if kind == "router" else {}
+    return Stage(kind, folder, config, routes)
+
+
+def kind_of(type_name: str, root: Path) -> str:
+    """The kind that a `type` of modules.json names: its last component, whatever generation spelt the path."""
+    kind = type_name.rpartition(".")[2].replace("_", "").lower()
+    kind = ALIASES.get(kind, kind)
+    if kind in REFUSED:
+        raise ModelError(f"{root} can't be opened as a text embedding model: {REFUSED[kind]}.")
+    if kind not in CONFIG_FILES or type_name.partition(".")[0] not in ("sentence_transformers", "pylate", "model2vec"):
+        raise ModelError(
+            f"{root} needs code of its own for its module '{type_name}', and semsearch runs no code from checkpoints. "
+            "Look for a version of the model that needs none (often named '-hf'), or choose another model."
+        )
+    return kind
+
+
+def _routes(folder: Path, config: Mapping[str, Any]) -> dict[str, tuple[Stage, ...]]:
+    try:
+        stages = {name: _stage(folder, name, type_name, {}) for name, type_name in config["types"].items()}
+        return {route: tuple(stages[name] for name in names) for route, names in config["structure"].items()}
+    except (KeyError, AttributeError, TypeError) as error:
+        raise ModelError(f"{folder} holds a router whose configuration can't be understood ({error!r}).") from error
+
+
+def _routed(stage: Stage, role: Role) -> tuple[Stage, ...]:
+    if stage.kind != "router":
+        return (stage,)
+    return tuple(deeper for inner in stage.routes[_route(stage, role)] for deeper in _routed(inner, role))
+
+
+def _route(stage: Stage, role: Role) -> str:
+    """The route of a role: its mappings from the most to the least particular, then its names, then the default."""
+    parameters = stage.config.get("parameters") or {}
+    mappings: dict[Any, str] = {}
+    for key, route in (parameters.get("route_mappings") or {}).items():
+        try:
+            mappings[ast.literal_eval(key)] = route
+        except (ValueError, SyntaxError) as error:
+            raise ModelError(f"{stage.folder}: the router's mapping {key!r} can't be understood.") from error
+    for key in ((role, "text"), (role, None), (None, "text"), (None, None)):
+        if key in mappings and mappings[key] in stage.routes:
+            return mappings[key]
+    by_name = {name.lower(): name for name in stage.routes}
+    for name in (*ROUTES[role], "text"):
+        if name in by_name:
+            return by_name[name]
+    default = parameters.get("default_route")
+    if default in stage.routes:
+        return str(default)
+    raise ModelError(
+        f"{stage.folder}: none of the router's routes ({', '.join(stage.routes)}) is meant for a {role}, "
+        "and it names no default."
+    )
+
+
+def _bare(folder: Path) -> tuple[Stage, ...]:
+    """A folder without modules.json: model2vec, or a transformer with the pooling that its kind is used with."""
+    config = read_json(folder / "config.json")
+    if config.get("model_type") == "model2vec" or "StaticModel" in config.get("architectures", ()):
+        static = Stage("staticembedding", folder, config)
+        return (static, Stage("normalize", folder, {})) if config.get("normalize") else (static,)
+    if (folder / "artifact.metadata").is_file():
+        raise ModelError(f"{folder} can't be opened as a text embedding model: {REFUSED['multivectormask']}.")
+    if "model_type" not in config and "architectures" not in config:
+        raise ModelError(
+            f"{folder} is no embedding model: it has neither a modules.json nor a config.json that names a model_type."
+        )
+    architecture = (config.get("architectures") or [""])[0]
+    if architecture.endswith("ForSequenceClassification"):
+        raise ModelError(f"{folder} holds no text embedding model: {REFUSED['logitscore']}.")
+    causal = architecture.endswith("ForCausalLM") and config.get("is_causal") is not False
+    return (
+        Stage("transformer", folder, {}),
+        Stage("pooling", folder, {"pooling_mode": "lasttoken" if causal else "mean"}),
+    )
+
+
+def _inside(root: Path, path: str) -> Path:
+    """A path of a checkpoint, which must not lead out of it."""
+    relative = PurePosixPath(path.replace("\\", "/"))
+    if relative.is_absolute() or ".." in relative.parts or ":" in path:
+        raise ModelError(f"{root} names a path outside of itself ('{path}'), and is not opened.")
+    return root / relative

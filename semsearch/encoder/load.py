@@ -1,0 +1,205 @@
+"""Opening a model by name: find it, read its layout, build it, and know it by its fingerprint."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from semsearch.encoder import resolve
+from semsearch.encoder.checkpoint import Checkpoint, Role, Stage, read, tokenizer_files, weight_files
+from semsearch.encoder.prompts import family_of, metric_of, prompts_of
+from semsearch.errors import ModelError, UsageError
+from semsearch.types import Metric
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+    from semsearch.encoder.text_encoder import TextEncoder
+
+DEFAULT_MODEL = "sentence-transformers/all-MiniLM-L6-v2"
+FINGERPRINT_VERSION = 1  # raised when the same checkpoint would give other vectors than before
+DTYPES = ("float32", "bfloat16", "float16")
+
+
+def load_encoder(
+    name_or_path: str = DEFAULT_MODEL,
+    device: str | None = None,
+    dtype: str | None = None,
+    *,
+    revision: str | None = None,
+    truncate_dim: int | None = None,
+    prompts: Mapping[str, str] | None = None,
+    normalize: bool | None = None,
+) -> TextEncoder:
+    """Open a text embedding model as its authors meant it.
+
+    Args:
+        name_or_path: A folder, a `.zip` by path or URL, `owner/name` of the hub, or a bare name such as
+            'all-MiniLM-L6-v2' of the sentence-transformers family.
+        device: 'cpu', 'cuda', 'cuda:1', 'mps'; None and 'auto' take the GPU where there is one.
+        dtype: 'float32', 'bfloat16' or 'float16' to compute in; None and 'auto' take bfloat16 where the hardware is
+            fast in it. Vectors are float32 in any case.
+        revision: A branch, tag or commit of a hub repository.
+        truncate_dim: Keep that many leading components (models trained for it, "Matryoshka").
+        prompts: Other texts to stand before a 'query' or a 'document' than those of the model.
+        normalize: Whether vectors are scaled to unit length; None does so for cosine models and leaves others.
+
+    Raises:
+        ModelError: The model is nowhere to be found, or can't be opened faithfully; says why.
+        UsageError: An argument can't be.
+    """
+    source = resolve.find(str(name_or_path), revision)
+    checkpoint = read(source.folder)
+    with ThreadPoolExecutor(1, "hash") as hashing:  # while torch is imported and the weights are loaded
+        files = {path for role in ROLES for path in _files_of(checkpoint.stages_of(role))}
+        digests = {path: hashing.submit(_digest, path) for path in sorted(files)}
+        return _open(source, checkpoint, digests, device, dtype, truncate_dim, prompts, normalize)
+
+
+ROLES: tuple[Role, ...] = ("query", "document")
+
+
+def _open(
+    source: resolve.Source,
+    checkpoint: Checkpoint,
+    digests: Mapping[Path, Future[str]],
+    device: str | None,
+    dtype: str | None,
+    truncate_dim: int | None,
+    given_prompts: Mapping[str, str] | None,
+    normalize: bool | None,
+) -> TextEncoder:
+    from semsearch.encoder.assemble import Assembler
+    from semsearch.encoder.modules import Normalize, Truncate
+    from semsearch.encoder.pipeline import Pipeline
+    from semsearch.encoder.text_encoder import TextEncoder, WindowedTextEncoder
+
+    if source.sha256 is not None:
+        found = digests[source.folder / "model.safetensors"].result()
+        if found != source.sha256:
+            raise ModelError(
+                f"{source.folder / 'model.safetensors'} has the SHA-256 {found}, but must have {source.sha256}: "
+                f"{source.where} is damaged or not what it says. Reinstall it."
+            )
+    on = device_of(device)
+    family = family_of(source.name)
+    metric = metric_of(checkpoint, family)
+    prompts = prompts_of(checkpoint, family, given_prompts)
+    assembler = Assembler(dtype_of(dtype, on), on)
+    stacks = {role: assembler.stack(checkpoint.stages_of(role)) for role in ROLES}
+    full = stacks["document"].dim
+    if stacks["query"].dim != full:
+        raise ModelError(f"{source.name} gives queries {stacks['query'].dim} components and documents {full}.")
+    cut = truncate_dim if truncate_dim is not None else checkpoint.truncate_dim
+    if cut is not None and not 1 <= cut <= full:
+        raise UsageError(f"truncate_dim must be between 1 and the model's {full} components, not {cut}.")
+    unit = normalize if normalize is not None else metric is Metric.COSINE
+    ends: list[nn.Module] = []
+    if cut is not None and cut < full:
+        ends.append(Truncate(cut, norm_first=family is not None and family.norm_before_cut))
+        unit = unit or any(isinstance(module, Normalize) for module in stacks["document"].modules)
+    if unit:
+        ends.append(Normalize())
+    streams = {
+        role: Pipeline(
+            stack.tokenize, [*stack.modules, *ends], cut or full, on, assembler.dtype, max_tokens=stack.max_tokens
+        )
+        for role, stack in stacks.items()
+    }
+    identity = [
+        FINGERPRINT_VERSION,
+        {role: stack.identity for role, stack in stacks.items()},
+        [prompts.query, prompts.document],
+        [type(end).__name__ for end in ends],
+        [cut, bool(family is not None and family.norm_before_cut), str(metric)],
+    ]
+    common: dict[str, Any] = {
+        "name": source.name,
+        "folder": source.folder,
+        "where": source.where,
+        "dim": cut or full,
+        "metric": metric,
+        "prompts": prompts,
+        "truncate_dim": cut,
+        "normalized": unit or any(isinstance(module, Normalize) for module in stacks["document"].modules[-1:]),
+        "fingerprint": _fingerprint(identity, digests),
+        "device": on,
+        "dtype": assembler.dtype,
+        "streams": streams,
+        "modules": stacks["document"].names,
+    }
+    reader = stacks["document"].text_tokenizer
+    if reader is None or reader.unlimited:
+        return TextEncoder(**common)
+    return WindowedTextEncoder(window=reader.window(prompts.document), tokenizer=reader.tokenizer, **common)
+
+
+def device_of(said: str | None) -> torch.device:
+    """The device a person names; None and 'auto' take the GPU where there is one."""
+    import torch
+
+    if said is None or said == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    try:
+        device = torch.device(said)
+    except RuntimeError as error:
+        raise UsageError(f"'{said}' names no device; say auto, cpu, cuda, cuda:N or mps.") from error
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise UsageError(f"'{said}' is not there: torch sees {torch.cuda.device_count()} CUDA devices.")
+    if device.type == "mps" and not torch.backends.mps.is_available():
+        raise UsageError("'mps' is not there: torch sees no Apple GPU.")
+    return device
+
+
+def dtype_of(said: str | torch.dtype | None, device: torch.device) -> torch.dtype:
+    """The numbers to compute with; None and 'auto' take bfloat16 where the hardware has units for it."""
+    import torch
+
+    if isinstance(said, torch.dtype):
+        said = str(said).removeprefix("torch.")
+    if said is not None and said != "auto":
+        if said not in DTYPES:
+            raise UsageError(f"'{said}' is no dtype to compute in; say auto, {', '.join(DTYPES)}.")
+        chosen: torch.dtype = getattr(torch, said)
+        return chosen
+    if device.type == "cuda":
+        return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float32
+    fast = device.type == "cpu" and (_cpu_has("amx_tile") or _cpu_has("avx512_bf16"))
+    return torch.bfloat16 if fast else torch.float32
+
+
+def _cpu_has(feature: str) -> bool:
+    import torch
+
+    probe = getattr(torch.cpu, f"_is_{feature}_supported", None)  # private, and there since torch 2.6
+    return bool(probe and probe())
+
+
+def _files_of(stages: tuple[Stage, ...]) -> set[Path]:
+    return {path for stage in stages for path in (*weight_files(stage.folder), *tokenizer_files(stage.folder))}
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _fingerprint(identity: Any, digests: Mapping[Path, Future[str]]) -> str:
+    """SHA-256 of all that decides a vector: layout, settings, prompts, and the contents of weights and tokenizer."""
+
+    def settled(value: Any) -> Any:
+        if isinstance(value, Path):
+            return [value.name, digests[value].result()]
+        if isinstance(value, Mapping):
+            return {str(key): settled(inner) for key, inner in value.items()}
+        return [settled(inner) for inner in value] if isinstance(value, list | tuple) else value
+
+    canonical = json.dumps(settled(identity), sort_keys=True, ensure_ascii=True)
+    return hashlib.sha256(canonical.encode()).hexdigest()

