@@ -1,0 +1,1 @@
+"""The command line: the only place, with the interactive query, that prints, prompts or exits."""

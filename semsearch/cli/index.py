@@ -1,0 +1,189 @@
+"""`semsearch index`: a corpus into a collection; the same command again resumes or updates it."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from semsearch.cli import options
+from semsearch.cli.progress import Meter
+from semsearch.cli.render import out, say
+from semsearch.errors import CollectionLocked, DataError, ModelMismatch, SemsearchError, StorageError, UsageError
+from semsearch.settings import check_name, collection_names, find_home
+
+if TYPE_CHECKING:
+    from semsearch.collection import Collection
+    from semsearch.ingestion import Changes
+    from semsearch.source import Log, Source
+
+
+@click.command(short_help="Read, split, encode and store a corpus; again: resume or update.")
+@click.argument("path")
+@click.option("--name", metavar="NAME", help="Of the collection [default: the stem of the file's or folder's name].")
+@click.option("--add", is_flag=True, help="Take this source into a collection that was made from another one.")
+@click.option("-m", "--encoder", metavar="MODEL", help="Folder, .zip, hub or bare name [default: all-MiniLM-L6-v2].")
+@click.option("--revision", metavar="REVISION", help="Branch, tag or commit of a model on the hub.")
+@click.option("--format", "format_", metavar="FORMAT", help="text, jsonl, csv, beir, … [default: by the path].")
+@click.option(
+    "--text", multiple=True, metavar="FIELD", help="Column that holds the text; several make a document each."
+)
+@click.option("--title", metavar="FIELD", help="Column that holds the title [default: title].")
+@click.option("--id", "id_", metavar="FIELD", help="Column that holds the id [default: _id or id].")
+@click.option("--type", "types", multiple=True, type=options.pair, metavar="FIELD=TYPE", help="As in year=int.")
+@click.option("--read", multiple=True, type=options.typed_pair, metavar="KEY=VALUE", help="Option of the reader.")
+@click.option("--on-error", type=click.Choice(["stop", "skip"]), default="stop", show_default=True, help="At bad data.")
+@click.option("--passages", type=click.Choice(["on", "off"]), help="Split what is longer than the model reads [on].")
+@click.option("--index", "backend", metavar="INDEX", help="auto, exact, … [default: auto].")
+@click.option("--option", "settings", multiple=True, type=options.typed_pair, metavar="KEY=VALUE", help="Of the index.")
+@click.option("--batch-tokens", type=click.IntRange(min=1), metavar="N", help="Tokens encoded at a time.")
+@options.compute
+@options.home
+def index(path: str, **given: Any) -> int:
+    r"""Read, split, encode and store the corpus at PATH, a file or a folder ('-': standard input).
+
+    Text, Markdown, JSON lines, CSV, TSV, BEIR folders, and gzip versions of all; the kind is told from the path. What
+    is committed stays: after an interruption the same command goes on where it stopped, and run again later it takes
+    in what is new or changed. It ends with a line like 'added 12, changed 3, unchanged 1,985, skipped 0'.
+
+    \b
+    semsearch index corpus.jsonl
+    semsearch index films.csv --text plot --title name --type year=int
+    zcat notes.txt.gz | semsearch index - --name notes --format text
+    """
+    from semsearch.source import Log, Source
+
+    source = Source.of(path, given["format_"], _reader_options(given))
+    name = check_name(given["name"] or source.name)
+    log = Log(skip=given["on_error"] == "skip")
+    documents = source.read(log)
+    first = next(documents)  # an empty or unreadable corpus is told before a model is opened or anything is made
+
+    def fraction() -> float | None:
+        return log.done / log.total if log.total else None
+
+    home = find_home(given["home"])
+    try:
+        with Meter(name, fraction) as meter, _collection(name, home, source, given) as collection:
+            collection.remember(json.loads(source.to_json()))
+            changes = collection.add(itertools.chain([first], documents), on_error=log.bad, progress=meter)
+    except KeyboardInterrupt:
+        raise click.Abort(f"interrupted: {_committed(name, home)}") from None
+    except (DataError, StorageError, CollectionLocked) as error:
+        error.add_note(_committed(name, home))
+        raise
+    _report(log, changes)
+    return 0
+
+
+def _reader_options(given: dict[str, Any]) -> dict[str, Any]:
+    chosen: dict[str, Any] = dict(given["read"])
+    named = {"text": given["text"], "title": given["title"], "id": given["id_"], "types": dict(given["types"])}
+    return chosen | {key: value for key, value in named.items() if value}
+
+
+def _collection(name: str, home: Path, source: Source, given: dict[str, Any]) -> Collection:
+    return _existing(name, home, source, given) if name in collection_names(home) else _new(name, home, given)
+
+
+def _committed(name: str, home: Path) -> str:
+    """What an interrupted `index` leaves, for a person who wonders whether to begin again."""
+    import semsearch
+
+    count = 0
+    with suppress(SemsearchError), semsearch.open(name, home=home) as collection:
+        count = len(collection)
+    if not count:
+        return "Nothing is committed yet; the same command begins again."
+    return f"{count:,} documents are committed in '{name}' and can be searched; the same command goes on from there."
+
+
+def _new(name: str, home: Path, given: dict[str, Any]) -> Collection:
+    import semsearch
+    from semsearch.collection import DEFAULT_ENCODER
+
+    return semsearch.create(
+        name,
+        home=home,
+        encoder=given["encoder"] or DEFAULT_ENCODER,
+        revision=given["revision"],
+        passages=given["passages"] != "off",
+        index=given["backend"] or "auto",
+        options=dict(given["settings"]),
+        device=given["device"],
+        dtype=given["dtype"],
+        batch_tokens=given["batch_tokens"],
+    )
+
+
+def _existing(name: str, home: Path, source: Source, given: dict[str, Any]) -> Collection:
+    """The collection as it was made; what is asked for now must not contradict it."""
+    import semsearch
+
+    compute = {key: given[key] for key in ("device", "dtype", "batch_tokens")}
+    collection = semsearch.open(name, home=home, **compute)
+    try:
+        _check_source(collection, source, given["add"])
+        _check_settings(collection, given)
+    except BaseException:
+        collection.close()
+        raise
+    return collection
+
+
+def _check_source(collection: Collection, source: Source, add: bool) -> None:
+    known = collection.sources
+    if add or not known or json.loads(source.to_json()) in known:
+        return
+    listed = ", ".join(_described(old) for old in known)
+    raise UsageError(
+        f"'{collection.name}' was made from {listed}, not from {_described(json.loads(source.to_json()))}. "
+        "Choose another collection with --name, or take this source in as well with --add."
+    )
+
+
+def _described(source: dict[str, Any]) -> str:
+    place = "standard input" if source.get("path") == "-" else str(source.get("path"))
+    read = {"format": source.get("format"), **(source.get("options") or {})}
+    return f"{place} ({', '.join(f'{key} {value}' for key, value in read.items())})"
+
+
+def _check_settings(collection: Collection, given: dict[str, Any]) -> None:
+    facts = collection.info()
+    made = facts["encoder"] or {}
+    model, revision = given["encoder"], given["revision"]
+    if (model and model != made.get("name")) or (revision and revision != made.get("revision")):
+        from semsearch.encoder.load import load_encoder
+
+        wanted = load_encoder(model or made["name"], device=given["device"], dtype=given["dtype"], revision=revision)
+        if wanted.fingerprint != made.get("fingerprint"):  # another name of the same model is no contradiction
+            raise ModelMismatch(
+                f"'{collection.name}' was made with the model {made.get('name')}, not with {wanted.name}: their "
+                "vectors don't compare. Leave out --encoder, or choose another collection with --name."
+            )
+    asked = {"passages": given["passages"], "index": given["backend"], **dict(given["settings"])}
+    split = "on" if collection.store.settings["passages"] else "off"
+    is_made = {"passages": split, "index": facts["index"]["backend"], **facts["index"]["options"]}
+    for key, value in asked.items():
+        if value is not None and value != is_made.get(key):
+            raise UsageError(
+                f"'{collection.name}' was made with {key} {is_made.get(key)}, not {value}. Leave that option out, or "
+                "choose another collection with --name."
+            )
+
+
+def _report(log: Log, changes: Changes) -> None:
+    for sentence in log.report():
+        say(sentence)
+    if log.same:
+        say(f"{log.same:,} records without an id were the same as one before, and are in the collection once.")
+    if changes.truncated:
+        say(f"{changes.truncated:,} texts were longer than the model reads, and were cut.")
+    out(
+        f"added {changes.added:,}, changed {changes.changed:,}, unchanged {changes.unchanged:,}, "
+        f"skipped {log.skipped:,}"
+    )

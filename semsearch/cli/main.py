@@ -1,0 +1,134 @@
+"""`semsearch` on the command line: the table of commands, and the one place where errors become exit codes.
+
+Exit codes: 0 fine · 1 no match · 2 usage · 3 bad data · 4 collection missing or damaged, or the disk refused ·
+5 locked · 130 interrupted. Results go to stdout, everything else to stderr. Heavy libraries are imported inside the
+commands that need them, so that help and completion answer at once.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import io
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from types import FrameType
+from typing import Any, NoReturn
+
+import click
+
+from semsearch import __version__
+from semsearch.cli import index, manage, query
+from semsearch.cli.render import say
+from semsearch.errors import SemsearchError
+
+USAGE = 2
+STORAGE = 4
+INTERRUPTED = 130
+
+# What the disk, not the program, is to blame for.
+_REFUSALS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.EFBIG, errno.EMFILE}
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM: ends the program the way Ctrl-C does, the interactive query included."""
+
+
+class Unheard(Exception):
+    """The reader of our output has seen enough, as in `semsearch query … | head -1`: end in silence."""
+
+
+class Commands(click.Group):
+    """The commands, listed in the order in which a person meets them."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The names, as they were added."""
+        return list(self.commands)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run one; click would end a broken pipe with the exit code that means "no match" here."""
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError as error:
+            raise Unheard from error
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="semsearch", message="%(prog)s %(version)s")
+def cli() -> None:
+    r"""Point it at a corpus and get semantic search you can trust.
+
+    \b
+    semsearch index corpus.jsonl            read, split, encode, store; run it again to resume or update
+    semsearch query corpus "how do vaccines work"
+    semsearch query                         ask interactively
+
+    Exit codes: 0 fine, 1 no match, 2 usage, 3 bad data, 4 collection missing or damaged, 5 locked, 130 interrupted.
+    """
+
+
+for command in (index.index, query.query, query.search, *manage.COMMANDS):
+    cli.add_command(command)
+
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Run one command and exit with its code; an error made for people is one sentence on stderr."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a document may hold what this terminal can't show
+            stream.reconfigure(errors="backslashreplace")
+    with _sigterm():
+        sys.exit(_run(arguments))
+
+
+def _run(arguments: Sequence[str] | None) -> int:
+    """The exit code of one command."""
+    try:
+        code = cli.main(arguments, prog_name="semsearch", standalone_mode=False)
+        sys.stdout.flush()
+        return code if isinstance(code, int) else 0
+    except SemsearchError as error:
+        say("\n".join([f"semsearch: {error}", *getattr(error, "__notes__", ())]))
+        return error.exit_code
+    except click.exceptions.NoArgsIsHelpError as error:
+        say(error.format_message())
+        return USAGE
+    except click.ClickException as error:
+        say(f"semsearch: {error.format_message()}{_help_for(error)}")
+        return USAGE
+    except (KeyboardInterrupt, click.Abort) as error:
+        say(str(error) or "interrupted")
+        return INTERRUPTED
+    except (Unheard, BrokenPipeError):
+        with contextlib.suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nor must the last flush complain
+        return 0
+    except OSError as error:
+        if error.errno not in _REFUSALS:
+            raise
+        say(f"semsearch: {error.strerror}{f': {error.filename}' if error.filename else ''}.")
+        return STORAGE
+
+
+def _help_for(error: click.ClickException) -> str:
+    context = getattr(error, "ctx", None)
+    return f" See '{context.command_path} --help'." if context is not None else ""
+
+
+@contextlib.contextmanager
+def _sigterm() -> Iterator[None]:
+    """While inside, SIGTERM raises `Terminated`, so that files are closed and a sentence says what is committed."""
+
+    def terminate(number: int, frame: FrameType | None) -> None:
+        raise Terminated
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, terminate)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

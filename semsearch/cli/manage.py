@@ -1,0 +1,159 @@
+"""`semsearch get, remove, drop, list, info`: looking after collections."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from semsearch.cli import options
+from semsearch.cli.render import (
+    document_json,
+    draw_document,
+    dumps,
+    on_terminal,
+    one_line,
+    out,
+    say,
+    screen,
+    show_facts,
+    show_table,
+    size,
+)
+from semsearch.errors import SemsearchError, UsageError
+from semsearch.settings import collection_names, find_collection, find_home
+
+
+@click.command(short_help="Print documents by id.")
+@click.argument("name")
+@click.argument("ids", nargs=-1, required=True, metavar="ID...")
+@options.as_json
+@options.home
+def get(name: str, ids: tuple[str, ...], as_json: bool, home: str | None) -> int:
+    r"""Print the documents of collection NAME that have these ids, in the order asked.
+
+    For programs, --json gives one object a line. The exit code is 1 if an id is not there.
+
+    \b
+    semsearch get corpus doc-17
+    """
+    import semsearch
+
+    with semsearch.open(name, home=find_home(home)) as collection:
+        found = collection.get(ids)
+    console = screen()
+    for position, (identity, document) in enumerate(zip(ids, found, strict=True)):
+        if document is None:
+            say(f"'{name}' has no document '{one_line(identity)}'.")
+        elif as_json:
+            out(dumps(document_json(document)))
+        else:
+            if position:
+                out("")
+            draw_document(console, document)
+    return 1 if None in found else 0
+
+
+@click.command(short_help="Take documents out of a collection.")
+@click.argument("name")
+@click.argument("ids", nargs=-1, required=True, metavar="ID...")
+@options.home
+def remove(name: str, ids: tuple[str, ...], home: str | None) -> int:
+    r"""Take the documents with these ids out of collection NAME. The exit code is 1 if an id is not there.
+
+    \b
+    semsearch remove corpus doc-17 doc-18
+    """
+    import semsearch
+
+    with semsearch.open(name, home=find_home(home)) as collection:
+        asked = set(ids)
+        removed = collection.remove(sorted(asked))
+    out(f"removed {removed:,}, unknown {len(asked) - removed:,}")
+    return 0 if removed == len(asked) else 1
+
+
+@click.command(short_help="Delete a whole collection.")
+@click.argument("name")
+@click.option("--yes", is_flag=True, help="Don't ask.")
+@options.home
+def drop(name: str, yes: bool, home: str | None) -> int:
+    r"""Delete collection NAME with all its documents and vectors. It asks first; a script says --yes.
+
+    \b
+    semsearch drop corpus --yes
+    """
+    from semsearch.collection import drop as delete
+
+    folder = find_collection(name, find_home(home))
+    if not yes:
+        if not sys.stdin.isatty():
+            raise UsageError(f"deleting '{name}' ({folder}) can't be undone, and nobody is here to ask. Add --yes.")
+        if not click.confirm(f"Delete '{name}' ({folder}) for good?", err=True):
+            say(f"'{name}' was kept.")
+            return 0
+    delete(name, home=folder.parent)
+    say(f"dropped '{name}'")
+    return 0
+
+
+@click.command("list", short_help="Show the collections.")
+@options.as_json
+@options.home
+def list_collections(as_json: bool, home: str | None) -> int:
+    r"""Show the collections with their documents, passages, size and model.
+
+    On a terminal a table; else one line each with tabs between.
+
+    \b
+    semsearch list
+    """
+    import semsearch
+
+    where = find_home(home)
+    names = collection_names(where)
+    if not names:
+        say(f"there is no collection in {where} yet. Make one with 'semsearch index PATH'.")
+        return 0
+    say(f"collections in {where}")
+    rows: list[tuple[object, ...]] = []
+    for name in names:
+        try:
+            with semsearch.open(name, home=where) as collection:
+                facts = collection.info()
+        except SemsearchError as error:
+            say(f"'{name}' can't be opened: {error}")
+            continue
+        if as_json:
+            out(dumps(facts))
+        else:
+            amount = size(facts["bytes"]) if on_terminal() else facts["bytes"]
+            encoder = (facts.get("encoder") or {}).get("name") or ""
+            rows.append((name, facts["documents"], facts["passages"], amount, encoder))
+    if rows:
+        show_table(("name", "documents", "passages", "size", "model"), rows)
+    return 0
+
+
+@click.command(short_help="Show what a collection is made of.")
+@click.argument("name")
+@options.as_json
+@options.home
+def info(name: str, as_json: bool, home: str | None) -> int:
+    r"""Show what collection NAME is made of: counts, model, prompts, splitting, index, sources, size.
+
+    \b
+    semsearch info corpus --json
+    """
+    import semsearch
+
+    with semsearch.open(name, home=find_home(home)) as collection:
+        facts = collection.info()
+    if as_json:
+        out(dumps(facts))
+    else:
+        show_facts(facts)
+    return 0
+
+
+COMMANDS = (get, remove, drop, list_collections, info)

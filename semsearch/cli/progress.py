@@ -1,0 +1,123 @@
+"""How far the work is: a bar with texts per second and time left on a terminal, else a line every ten seconds."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Protocol, Self
+
+from semsearch.cli.render import say, screen
+
+if TYPE_CHECKING:
+    from rich.progress import Progress as Bar
+
+INTERVAL = 10.0  # seconds between the lines for programs
+WINDOW = 30.0  # seconds over which speed is measured: a resumed run first races through what is there already
+
+
+class Step(Protocol):
+    """What the collection tells while it adds."""
+
+    @property
+    def documents(self) -> int:
+        """Read so far."""
+        ...
+
+    @property
+    def passages(self) -> int:
+        """Encoded so far."""
+        ...
+
+
+class Pace:
+    """Speed and time left, from what happened in the last `WINDOW` seconds."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._past: deque[tuple[float, int, float | None]] = deque()
+
+    def record(self, texts: int, fraction: float | None) -> None:
+        """Note that `texts` were encoded and this `fraction` of the source was read by now."""
+        now = self._clock()
+        self._past.append((now, texts, fraction))
+        while len(self._past) > 2 and now - self._past[1][0] >= WINDOW:
+            self._past.popleft()
+
+    @property
+    def speed(self) -> float:
+        """Texts per second."""
+        if len(self._past) < 2:
+            return 0.0
+        (began, first, _), (now, last, _) = self._past[0], self._past[-1]
+        return (last - first) / (now - began) if now > began else 0.0
+
+    @property
+    def left(self) -> float | None:
+        """Seconds to the end of the source; None while that can't be told."""
+        if len(self._past) < 2:
+            return None
+        (began, _, first), (now, _, last) = self._past[0], self._past[-1]
+        if first is None or last is None or last <= first:
+            return None
+        return max(0.0, (1.0 - last) * (now - began) / (last - first))
+
+
+def duration(seconds: float | None) -> str:
+    """Seconds as a clock shows them.
+
+    >>> duration(3725)
+    '1:02:05'
+    """
+    if seconds is None:
+        return "-:--"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+class Meter:
+    """Shows the progress of an `add`; hand it over as `progress=`. `fraction` tells how much of the source is read."""
+
+    def __init__(self, name: str, fraction: Callable[[], float | None]) -> None:
+        self._name = name
+        self._fraction = fraction
+        self._pace = Pace()
+        self._said = time.monotonic()
+        self._bar: Bar | None = None
+        self._task: Any = None
+
+    def __enter__(self) -> Self:
+        if sys.stderr.isatty():
+            from rich.progress import BarColumn, Progress, TextColumn
+
+            self._bar = Progress(
+                TextColumn("{task.description}"),
+                BarColumn(bar_width=24),
+                TextColumn("{task.fields[state]}"),
+                console=screen(stderr=True),
+                transient=True,
+            )
+            self._task = self._bar.add_task(self._name, total=None, state="opening the model")
+            self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
+    def __call__(self, step: Step) -> None:
+        """Show how far it is."""
+        fraction = self._fraction()
+        self._pace.record(step.passages, fraction)
+        speed, left = self._pace.speed, self._pace.left
+        if self._bar is not None:
+            state = f"{step.documents:,} documents · {speed:,.0f} texts/s · {duration(left)} left"
+            self._bar.update(
+                self._task, total=None if fraction is None else 1.0, completed=fraction or 0.0, state=state
+            )
+        elif time.monotonic() - self._said >= INTERVAL:
+            self._said = time.monotonic()
+            words = [f"documents={step.documents}", f"passages={step.passages}", f"texts_per_s={speed:.0f}"]
+            say(" ".join(["progress", *words, *([f"left_s={left:.0f}"] if left is not None else [])]))

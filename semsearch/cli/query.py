@@ -1,0 +1,170 @@
+"""`semsearch query`: one question, many from standard input, or a conversation."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from io import BufferedReader
+from typing import TYPE_CHECKING, Any, cast
+
+import click
+
+from semsearch.cli import options
+from semsearch.cli.render import Answer, answer_json, dumps, out, show_answer
+from semsearch.errors import CollectionNotFound, DataError, UsageError
+from semsearch.settings import collection_names, find_collection, find_home
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from semsearch.collection import Collection
+
+BATCH = 256  # queries encoded and searched together
+
+
+def _only_collection(home: Path) -> str:
+    """The one collection there is; none or several are an error that says what there is."""
+    known = collection_names(home)
+    if not known:
+        raise CollectionNotFound(
+            f"there is no collection in {home} yet. Make one with 'semsearch index PATH', or look elsewhere with "
+            "--home."
+        )
+    if len(known) > 1:
+        raise UsageError(
+            f"there are {len(known)} collections in {home}: {', '.join(known)}. "
+            "Say which one to ask: semsearch query NAME 'TEXT'."
+        )
+    return known[0]
+
+
+def resolve(words: Sequence[str], home: Path) -> tuple[str, str | None]:
+    """The collection and the text (None: ask interactively) that `semsearch query WORDS` means."""
+    if len(words) > 2:
+        raise UsageError(
+            f'put the query in quotes, {len(words)} words were given: semsearch query NAME "{" ".join(words[1:])}".'
+        )
+    if len(words) == 2:
+        find_collection(words[0], home)
+        return words[0], words[1]
+    if not words:
+        return _only_collection(home), None
+    word = words[0]
+    known = collection_names(home)
+    if word in known:
+        return word, None
+    if len(known) != 1 and word != "-" and not any(map(str.isspace, word)):
+        find_collection(word, home)  # one word may be a misspelt name: the error says so and lists the collections
+    return _only_collection(home), word
+
+
+def ask(collection: Collection, texts: Sequence[str], k: int) -> list[Answer]:
+    """The answers to `texts`, searched together; timings are a query's share of the time."""
+    started = time.perf_counter()
+    vectors = collection.encoder.encode_queries(texts)
+    encoded = time.perf_counter()
+    found = collection.search_many(vector=vectors, k=k)
+    ended = time.perf_counter()
+    share = 1000 / len(texts)
+    timings = {
+        "encode": (encoded - started) * share,
+        "search": (ended - encoded) * share,
+        "total": (ended - started) * share,
+    }
+    return [Answer(text, hits, timings) for text, hits in zip(texts, found, strict=True)]
+
+
+def lines_of_stdin() -> Iterator[list[tuple[int, str]]]:
+    """Lines of standard input that hold anything, with their numbers, in batches.
+
+    A batch is what has arrived, so that a program can ask and wait for the answer, and a file is still answered many
+    lines at a time.
+    """
+    stream = cast(BufferedReader, sys.stdin.buffer)
+    rest, number = b"", 0
+    while True:
+        chunk = stream.read1(1 << 16)
+        *lines, rest = (rest + chunk).split(b"\n")
+        if not chunk and rest:
+            lines, rest = [rest], b""
+        batch: list[tuple[int, str]] = []
+        for line in lines:
+            number += 1
+            try:
+                text = line.decode().strip()
+            except UnicodeDecodeError as error:
+                yield batch
+                raise DataError(
+                    f"standard input, line {number}: byte {error.object[error.start]:#04x} at {error.start} is not "
+                    "UTF-8. Convert the input to UTF-8."
+                ) from error
+            if text:
+                batch.append((number, text))
+        for start in range(0, len(batch), BATCH):
+            yield batch[start : start + BATCH]
+        if not chunk:
+            return
+
+
+def _show(answers: Sequence[Answer], numbers: Sequence[int | None], as_json: bool) -> None:
+    for answer, number in zip(answers, numbers, strict=True):
+        if as_json:
+            out(dumps(answer_json(answer)))
+        else:
+            show_answer(answer, number=number)
+    sys.stdout.flush()
+
+
+@click.command(short_help="Ask a collection; without TEXT, interactively.")
+@click.argument("words", nargs=-1, type=options.utf8, metavar="[NAME] [TEXT]")
+@click.option("-k", type=click.IntRange(min=1), default=10, show_default=True, help="How many documents to find.")
+@options.as_json
+@options.compute
+@options.home
+def query(words: tuple[str, ...], k: int, as_json: bool, home: str | None, **compute: Any) -> int:
+    r"""Find the documents of collection NAME that are nearest in meaning to TEXT.
+
+    With one collection NAME may be left out. Without TEXT the query is interactive (:help there lists its commands);
+    the TEXT '-' reads queries from standard input, one a line, and every line of the answer begins with the number
+    of the query's line.
+
+    \b
+    semsearch query corpus "how do vaccines work" -k 5
+    semsearch query corpus - --json < questions.txt
+    semsearch query
+    """
+    import semsearch
+
+    where = find_home(home)
+    name, text = resolve(words, where)
+    if text is not None and not text.strip():
+        raise UsageError("the query is empty. Write what to look for, or leave it out to ask interactively.")
+    if text is None and as_json:
+        raise UsageError("--json needs a query. Give its text, or '-' to read queries from standard input.")
+    with semsearch.open(name, home=where, **compute) as collection:
+        if text is None:
+            from semsearch.cli.repl import Session
+
+            Session(collection, k).run()
+            return 0
+        if text != "-":
+            answers = ask(collection, [text], k)
+            _show(answers, [None], as_json)
+            return 0 if answers[0].hits else 1
+        found = False
+        for batch in lines_of_stdin():
+            if batch:
+                answers = ask(collection, [line for _, line in batch], k)
+                _show(answers, [number for number, _ in batch], as_json)
+                found = found or any(answer.hits for answer in answers)
+        return 0 if found else 1
+
+
+search = click.Command(
+    "search",
+    params=query.params,
+    callback=query.callback,
+    help=query.help,
+    short_help="The same as query.",
+)

@@ -1,0 +1,257 @@
+"""What people and programs see: hits, documents and tables; in colour on a terminal, else one tab-separated line each.
+
+A document is a stranger's text: control characters, which could drive the terminal, are never passed on to one, and
+never break a line meant for a program.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from semsearch.types import Document, Hit, Span
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+WIDTH = 100  # columns: wider lines are hard to read
+PASSAGE_LINES = 3  # of a hit on a terminal; the whole is one `:open` or `semsearch get` away
+
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff]")
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A query, what was found for it, and where the time went (milliseconds by stage)."""
+
+    query: str
+    hits: Sequence[Hit]
+    timings: Mapping[str, float]
+
+
+def say(message: str) -> None:
+    """Tell the person, on stderr. Nobody listening there any more is no reason to stop working."""
+    with contextlib.suppress(OSError, ValueError):
+        print(message, file=sys.stderr, flush=True)  # noqa: T201
+
+
+def out(line: str) -> None:
+    """One line of the result, on stdout."""
+    print(line)  # noqa: T201
+
+
+def on_terminal() -> bool:
+    """Whether results are read by a person."""
+    return sys.stdout.isatty()
+
+
+def screen(*, stderr: bool = False) -> Console:
+    """A terminal to draw on, not wider than reads well."""
+    from rich.console import Console
+
+    console = Console(stderr=stderr, highlight=False, markup=False, emoji=False)
+    console.width = min(console.width, WIDTH)
+    return console
+
+
+def printable(text: str) -> str:
+    """`text` without the characters that drive a terminal or reverse the reading direction."""
+    return _CONTROL.sub("\N{REPLACEMENT CHARACTER}", text.replace("\r\n", "\n"))
+
+
+def one_line(text: str) -> str:
+    """`text` with every run of white space made one blank."""
+    return " ".join(printable(text).split())
+
+
+def dumps(value: Any) -> str:
+    """`value` as one line of JSON."""
+    return json.dumps(value, ensure_ascii=False, separators=(", ", ": "))
+
+
+# ---------------------------------------------------------------------------------------------------------------- hits
+
+
+def answer_json(answer: Answer) -> dict[str, Any]:
+    """The answer as documented for programs, schema 1."""
+    return {
+        "schema": 1,
+        "query": answer.query,
+        "hits": [
+            {
+                "id": hit.document.id,
+                "rank": hit.rank,
+                "score": float(hit.score),
+                "scores": {stage: float(score) for stage, score in hit.scores.items()},
+                "title": hit.document.title,
+                "text": hit.text,
+                "start": hit.start,
+                "end": hit.end,
+                "metadata": dict(hit.document.metadata),
+            }
+            for hit in answer.hits
+        ],
+        "timings_ms": {stage: round(milliseconds, 3) for stage, milliseconds in answer.timings.items()},
+    }
+
+
+def show_answer(answer: Answer, *, number: int | None = None) -> None:
+    """Print hits: drawn on a terminal, else `rank, score, id, title, passage` with tabs between.
+
+    `number` is the query's place among many; its line then begins with it, so that answers can be told apart.
+    """
+    if not answer.hits:
+        say(f"no match for '{one_line(answer.query)}'")
+        return
+    if on_terminal():
+        console = screen()
+        if number is not None:
+            console.print(f"\n{one_line(answer.query)}", style="bold yellow")
+        draw_hits(console, answer)
+        return
+    first = [] if number is None else [str(number)]
+    for hit in answer.hits:
+        document = hit.document
+        fields = (str(hit.rank), f"{hit.score:.6f}", document.id, document.title, hit.text)
+        out("\t".join([*first, *map(one_line, fields)]))
+
+
+def draw_hits(console: Console, answer: Answer) -> None:
+    """Each hit with its rank and score, title and id, and its passage below, cut to a few lines."""
+    from rich.table import Table
+    from rich.text import Text
+
+    grid = Table.grid(padding=(0, 2, 0, 0))
+    grid.add_column(justify="right", style="dim", no_wrap=True)
+    grid.add_column(style="cyan", no_wrap=True)
+    grid.add_column(overflow="fold")
+    width = max(20, console.width - 12)
+    for hit in answer.hits:
+        document = hit.document
+        head = Text(one_line(document.title), "bold") if document.title else Text()
+        head.append(f"{'  ' if document.title else ''}{one_line(document.id)}", style="dim")
+        before = "… " if document.text[: hit.start].strip() else ""
+        after = " …" if document.text[hit.end :].strip() else ""
+        lines = list(Text(before + one_line(hit.text) + after).wrap(console, width))
+        if len(lines) > PASSAGE_LINES:
+            lines = lines[:PASSAGE_LINES]
+            lines[-1].rstrip()
+            lines[-1].truncate(width - 2)
+            lines[-1].append(" …")
+        grid.add_row(f"{hit.rank:>3}", f"{hit.score:.3f}", Text("\n").join([head, *lines]))
+    console.print(grid)
+    if total := answer.timings.get("total"):
+        console.print(f"     {total:,.0f} ms", style="dim")
+
+
+# ----------------------------------------------------------------------------------------------------------- documents
+
+
+def document_json(document: Document) -> dict[str, Any]:
+    """The document for programs."""
+    return {
+        "id": document.id,
+        "title": document.title,
+        "text": document.text,
+        "metadata": dict(document.metadata),
+    }
+
+
+def draw_document(console: Console, document: Document, found: Span | None = None) -> None:
+    """The whole document; the passage that was found stands out."""
+    from rich.text import Text
+
+    head = [Text(one_line(document.title), "bold")] if document.title else []
+    head.append(Text(one_line(document.id), "dim"))
+    head.extend(Text(f"{one_line(key)}: {one_line(_plain(value))}", "dim") for key, value in document.metadata.items())
+    if found is None:
+        body = Text(printable(document.text))
+    else:
+        before, passage, after = document.text[: found.start], document.text[slice(*found)], document.text[found.end :]
+        style = "bold" if before.strip() or after.strip() else ""
+        body = Text.assemble(printable(before), (printable(passage), style), printable(after))
+    for part in (*head, Text(), body):
+        console.print(part, soft_wrap=not console.is_terminal)  # a program gets the lines as they are
+
+
+# -------------------------------------------------------------------------------------------------------------- tables
+
+
+def show_table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    """Rows under a heading on a terminal, else bare rows with tabs between. Numbers stand to the right."""
+    rows = [list(row) for row in rows]
+    if not on_terminal():
+        for row in rows:
+            out("\t".join(one_line(str(value)) for value in row))
+        return
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False, header_style="dim", show_header=any(columns))
+    for position, column in enumerate(columns):
+        numbers = bool(rows) and all(isinstance(row[position], int | float) for row in rows)
+        table.add_column(column, justify="right" if numbers else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(f"{value:,}" if isinstance(value, int) else one_line(str(value))) for value in row))
+    screen().print(table)
+
+
+def show_facts(facts: Mapping[str, Any]) -> None:
+    """A nested mapping as `path.to.key` and value, a line each; empty values are left out on a terminal."""
+    flat = list(_flatten(facts))
+    if not on_terminal():
+        for key, value in flat:
+            out(f"{key}\t{one_line(_plain(value))}")
+        return
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False, show_header=False)
+    table.add_column(style="dim", no_wrap=True)
+    table.add_column(overflow="fold")
+    for key, value in flat:
+        if value is not None and value != "" and value != [] and value != {}:
+            table.add_row(Text(key.replace(".", " ")), Text(one_line(_human(key, value))))
+    screen().print(table)
+
+
+def _flatten(facts: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in facts.items():
+        if isinstance(value, Mapping) and value:
+            yield from _flatten(value, f"{prefix}{key}.")
+        elif isinstance(value, list) and value and all(isinstance(item, Mapping) for item in value):
+            for number, item in enumerate(value, start=1):
+                yield from _flatten(item, f"{prefix}{key}.{number}.")
+        else:
+            yield prefix + str(key), value
+
+
+def _plain(value: Any) -> str:
+    return value if isinstance(value, str) else dumps(value)
+
+
+def _human(key: str, value: Any) -> str:
+    if key.rpartition(".")[2] == "bytes" and isinstance(value, int):
+        return size(value)
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return f"{value:,}" if isinstance(value, int) else _plain(value)
+
+
+def size(count: int) -> str:
+    """Bytes in the largest unit that keeps a digit before the point.
+
+    >>> size(1_234_567)
+    '1.2 MB'
+    """
+    amount = float(count)
+    for unit in ("bytes", "kB", "MB", "GB"):
+        if amount < 1000:
+            return f"{amount:.0f} {unit}" if unit == "bytes" else f"{amount:.1f} {unit}"
+        amount /= 1000
+    return f"{amount:.1f} TB"
