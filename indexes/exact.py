@@ -1,0 +1,236 @@
+"""Exact search by torch: a fast first pass whose error is bounded, then the true score of all that could matter.
+
+The first pass multiplies all rows by all queries in float32, or in int8 or bfloat16 codes that are read two to four
+times faster, and yields for every row an upper bound of its true score. The true scores (`semsearch.vectors`) of any k
+rows give a threshold; a row whose upper bound lies under it can't be among the k best. What is left, rarely more than a
+few dozen rows, is scored truly. So keys and scores are those of `brute_force`, bit for bit, whatever the codes.
+
+Rows are held in blocks: only blocks whose largest bound passes the threshold are looked into, which costs a tenth of a
+`topk` over all rows.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from indexes.first_pass import BLOCK, FirstPass, Float32Pass
+from semsearch.options import Options, option
+from semsearch.types import Keys, Metric, Neighbors, Scores, Vectors
+from semsearch.vectors import check_k, check_vectors, score_pairs, top_k
+
+if TYPE_CHECKING:
+    import torch
+
+QUERIES = 1024  # searched together
+ESTIMATES = 1 << 22  # upper bounds held at a time: 16 MB, so that they are still in cache when they are looked at
+GATHERED = 1 << 23  # components of allowed rows gathered at a time
+PAIRS = 4096  # rows scored truly at a time
+FLOOD = 0.05  # share of the rows above which a first pass has told nothing about a query
+
+
+@dataclass(frozen=True)
+class ExactParams(Options):
+    """Options of exact search."""
+
+    codes: str = option("none", "what the first pass multiplies", choices=("none",))
+    device: str = option("auto", "where it runs", choices=("auto", "cpu"))
+
+
+@dataclass
+class _Candidates:
+    """Rows that may be among the best, as parallel arrays."""
+
+    queries: list[NDArray[np.int64]] = field(default_factory=list)
+    rows: list[NDArray[np.int64]] = field(default_factory=list)
+    bounds: list[NDArray[np.float32]] = field(default_factory=list)
+
+
+class ExactIndex:
+    """Every row is looked at; the answer is `semsearch.vectors.brute_force`'s."""
+
+    Params = ExactParams
+
+    def __init__(self, keys: Keys, vectors: Vectors, metric: Metric, passes: list[FirstPass]) -> None:
+        self._keys = keys
+        self._vectors = vectors  # (n, dim), perhaps mapped
+        self._metric = metric
+        self._passes = passes  # the fastest first; the last is float32 over the vectors themselves
+        self._pid = os.getpid()
+
+    @classmethod
+    def build(cls, keys: Keys, vectors: Vectors, metric: Metric, params: ExactParams) -> Self:
+        """An index of `vectors` `(n, dim)`; without codes nothing is read or computed here."""
+        vectors = np.asarray(vectors)  # a memmap without its slow subclass
+        return cls(keys, vectors, metric, [Float32Pass(vectors, metric)])
+
+    def search(self, queries: Vectors, k: int) -> Neighbors:
+        """The `k` best keys of each query, ties to the smaller key."""
+        return self._search(queries, k, None)
+
+    def search_allowed(self, queries: Vectors, k: int, allowed: NDArray[np.bool_]) -> Neighbors:
+        """As `search`, among the rows `i` where `allowed[i]`."""
+        return self._search(queries, k, np.flatnonzero(allowed))
+
+    def tune(self, params: ExactParams) -> None:
+        """Nothing can be tuned: the answer is exact."""
+
+    def save(self, folder: Path) -> None:
+        """Without codes there is nothing to keep."""
+
+    @classmethod
+    def load(cls, folder: Path, keys: Keys, vectors: Vectors, metric: Metric, params: ExactParams) -> Self:
+        """The index that `save` wrote."""
+        return cls.build(keys, vectors, metric, params)
+
+    def __len__(self) -> int:
+        return len(self._keys)
+
+    def _search(self, queries: Vectors, k: int, rows: NDArray[np.int64] | None) -> Neighbors:
+        k = check_k(k)
+        queries = check_vectors(queries, self._vectors.shape[1], "queries")
+        self._survive_fork()
+        count = len(self._keys) if rows is None else len(rows)
+        found = Neighbors(
+            np.full((len(queries), k), -1, dtype=np.int64), np.full((len(queries), k), -np.inf, dtype=np.float32)
+        )
+        for start in range(0, len(queries) if count else 0, QUERIES):
+            tile = np.arange(start, min(start + QUERIES, len(queries)))
+            for first_pass in self._passes if count > k else []:
+                tile = self._certified(first_pass, queries, tile, k, rows, found)
+                if not len(tile):
+                    break
+            for query in tile:
+                self._by_definition(queries[query], int(query), k, rows, found)
+        return found
+
+    def _survive_fork(self) -> None:
+        """A forked child has no threads but its own: the parent's OpenMP pool would be waited for forever."""
+        if os.getpid() != self._pid:
+            import torch
+
+            torch.set_num_threads(1)
+            self._pid = os.getpid()
+
+    def _certified(
+        self,
+        first_pass: FirstPass,
+        queries: Vectors,
+        tile: NDArray[np.int64],
+        k: int,
+        rows: NDArray[np.int64] | None,
+        found: Neighbors,
+    ) -> NDArray[np.int64]:
+        """Answer the queries of `tile`; returns those for which the first pass let too many rows through."""
+        import torch
+
+        asked = first_pass.ask(queries[tile])
+        count = len(self._keys) if rows is None else len(rows)
+        step = max(ESTIMATES // len(tile), 4 * k, 1024) // BLOCK * BLOCK
+        if rows is not None:  # what a gather copies is bounded too
+            step = max(min(step, GATHERED // queries.shape[1] // BLOCK * BLOCK), BLOCK)
+        flood = max(int(FLOOD * count), 4 * k, 4096)
+        best: Scores = np.full((k, len(tile)), -np.inf, dtype=np.float32)  # the best true scores so far, not sorted
+        seen = np.zeros(len(tile), dtype=np.int64)
+        threshold = torch.full((len(tile),), -torch.inf)
+        candidates = _Candidates()
+        due = 1
+        for number, start in enumerate(range(0, count, step), 1):
+            part = slice(start, min(start + step, count)) if rows is None else rows[start : start + step]
+            bounds = first_pass.upper(asked, part)  # (rows padded to blocks, q)
+            block = BLOCK if len(bounds) >= 4 * k * BLOCK else 1
+            blocks = bounds.view(-1, block, len(tile))
+            maxima = blocks.amax(dim=1) if block > 1 else bounds  # (blocks, q)
+            if number == due:  # the threshold settles early: chunks 1, 4, 16, …
+                due *= 4
+                best = self._raise(best, blocks, maxima, queries[tile], k, part)
+                threshold = torch.from_numpy(first_pass.threshold(asked, best.min(axis=0)))
+            at, query = (maxima >= threshold).nonzero(as_tuple=True)
+            if block == 1:
+                values, row = bounds[at, query], at
+            else:
+                inside = blocks[at, :, query]  # (passing blocks, block)
+                which, offset = (inside >= threshold[query, None]).nonzero(as_tuple=True)
+                values, row, query = inside[which, offset], at[which] * block + offset, query[which]
+            keep = values > -torch.inf  # padding
+            values, row, query = values[keep], row[keep], query[keep]
+            seen += np.bincount(query.numpy(), minlength=len(tile))
+            threshold[torch.from_numpy(seen > flood)] = torch.inf
+            candidates.queries.append(query.numpy())
+            candidates.rows.append(row.numpy() + part.start if isinstance(part, slice) else part[row.numpy()])
+            candidates.bounds.append(values.numpy())
+        flooded = seen > flood
+        self._decide(candidates, first_pass.threshold(asked, best.min(axis=0)), flooded, queries, tile, k, found)
+        return tile[flooded]
+
+    def _raise(
+        self,
+        best: Scores,
+        blocks: torch.Tensor,
+        maxima: torch.Tensor,
+        queries: Vectors,
+        k: int,
+        part: slice | NDArray[np.int64],
+    ) -> Scores:
+        """The k best true scores known, `(k, q)`, after scoring the first row of each of the k best blocks."""
+        import torch
+
+        q = len(queries)
+        at = maxima.topk(min(k, len(maxima)), dim=0).indices  # (k, q)
+        offset = blocks[at, :, torch.arange(q)].argmax(dim=2)
+        row = (at * blocks.shape[1] + offset).numpy()
+        last = (part.stop - part.start if isinstance(part, slice) else len(part)) - 1
+        padding = row > last
+        row = np.minimum(row, last)
+        row = row + part.start if isinstance(part, slice) else part[row]
+        scores = self._score(queries, np.tile(np.arange(q), len(row)), row.ravel()).reshape(row.shape)
+        scores[padding] = -np.inf
+        return np.partition(np.concatenate([best, scores]), len(scores), axis=0)[-k:]
+
+    def _score(self, queries: Vectors, query: NDArray[np.int64], rows: NDArray[np.int64]) -> Scores:
+        """True scores of the pairs `(query[i], rows[i])`."""
+        scores = np.empty(len(rows), dtype=np.float32)
+        for start in range(0, len(rows), PAIRS):
+            pairs = slice(start, start + PAIRS)
+            scores[pairs] = score_pairs(queries[query[pairs]], self._vectors[rows[pairs]], self._metric)
+        return scores
+
+    def _decide(
+        self,
+        candidates: _Candidates,
+        threshold: NDArray[np.float32],
+        flooded: NDArray[np.bool_],
+        queries: Vectors,
+        tile: NDArray[np.int64],
+        k: int,
+        found: Neighbors,
+    ) -> None:
+        """Score the candidates truly and write the best of each query into `found`."""
+        query, rows = np.concatenate(candidates.queries), np.concatenate(candidates.rows)
+        keep = (np.concatenate(candidates.bounds) >= threshold[query]) & ~flooded[query]
+        query, rows = query[keep], rows[keep]
+        scores = self._score(queries, tile[query], rows)
+        order = np.lexsort((self._keys[rows], -scores, query))
+        query, rows, scores = query[order], rows[order], scores[order]
+        rank = np.arange(len(query)) - np.searchsorted(query, query)
+        top = rank < k
+        found.keys[tile[query[top]], rank[top]] = self._keys[rows[top]]
+        found.scores[tile[query[top]], rank[top]] = scores[top]
+
+    def _by_definition(self, query: Vectors, at: int, k: int, rows: NDArray[np.int64] | None, found: Neighbors) -> None:
+        """Score every row truly: for few rows, or when rows are so alike that no first pass tells them apart."""
+        count = len(self._keys) if rows is None else len(rows)
+        keys, scores = np.empty(0, dtype=np.int64), np.empty(0, dtype=np.float32)
+        for start in range(0, count, PAIRS):
+            part = slice(start, min(start + PAIRS, count)) if rows is None else rows[start : start + PAIRS]
+            keys = np.concatenate([keys, self._keys[part]])
+            scores = np.concatenate([scores, score_pairs(query, self._vectors[part], self._metric)])
+            best = top_k(keys, scores, k)
+            keys, scores = keys[best], scores[best]
+        found.keys[at, : len(keys)] = keys
+        found.scores[at, : len(keys)] = scores
