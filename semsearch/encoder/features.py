@@ -10,6 +10,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from semsearch.encoder.packing import Rows
+
 
 @dataclass(slots=True)
 class Features:
@@ -22,3 +24,4 @@ class Features:
     layers: list[Tensor] | None = None  # (T, h) each: all hidden states, only where a later module asks for them
     sentence: Tensor | None = None  # (n, d) sentence embeddings
     weights_sum: Tensor | None = None  # (n, 1) sum of the token weights, where words were weighted
+    rows: Rows | None = None  # where the tokens lie in the rectangles of attention, if that was planned beforehand

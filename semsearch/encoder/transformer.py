@@ -1,43 +1,270 @@
-"""The transformer, through transformers."""
+"""Opens the transformer of a checkpoint: a lean forward pass where there is one, else transformers' own model.
+
+The families below are BERT under other names for the same tensors; the table holds the names. Everything else goes
+through `AutoModel`, which costs seconds to import and pads its batches. Either way a weight that is missing, left over
+or of another shape is an error: a model with a part left at random gives vectors that look right.
+"""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
-from tokenizers import Tokenizer
-from torch import nn
+from torch import Tensor, nn
 
-from semsearch.encoder.features import Features
+from semsearch.encoder.forward import LeanEncoder, Shape
+from semsearch.encoder.weights import load_weights
+from semsearch.errors import ModelError
+
+ACTIVATIONS = {
+    "gelu": "gelu",
+    "gelu_python": "gelu",
+    "gelu_new": "tanh",
+    "gelu_fast": "tanh",
+    "gelu_pytorch_tanh": "tanh",
+    "relu": "relu",
+    "silu": "swish",
+    "swish": "swish",
+}
+# Heads and buffers that checkpoints carry along and no embedding depends on.
+HARMLESS = re.compile(
+    r"(embeddings\.(position_ids|token_type_ids)|(bert\.|mpnet\.|roberta\.)?pooler\..*|lm_head\..*|cls\..*|classifier\..*"
+    r"|pre_classifier\..*|vocab_(transform|layer_norm|projector)\..*|qa_outputs\..*|predictions\..*|sop_classifier\..*"
+    r"|discriminator_predictions\..*|generator_(predictions|lm_head)\..*|score\..*)"
+)
+BERT_LAYER = {
+    "query": "attention.self.query",
+    "key": "attention.self.key",
+    "value": "attention.self.value",
+    "out": "attention.output.dense",
+    "attention_norm": "attention.output.LayerNorm",
+    "up": "intermediate.dense",
+    "down": "output.dense",
+    "norm": "output.LayerNorm",
+}
 
 
-class _Auto(nn.Module):
-    def __init__(self, model: Any, all_layers: bool) -> None:
-        super().__init__()
-        self.model, self.all_layers = model, all_layers
+@dataclass(frozen=True)
+class Family:
+    """Where a family keeps its tensors and its sizes."""
 
-    def forward(self, features: Features) -> Features:
-        texts = features.ids.split(features.lengths.tolist())
-        ids = nn.utils.rnn.pad_sequence(texts, batch_first=True, padding_value=self.model.config.pad_token_id or 0)
-        mask = torch.arange(ids.shape[1])[None] < features.lengths[:, None]
-        found = self.model(input_ids=ids, attention_mask=mask.long(), output_hidden_states=self.all_layers)
-        features.tokens = found.last_hidden_state[mask]
-        if self.all_layers:
-            features.layers = [layer[mask] for layer in found.hidden_states]
-        return features
+    prefix: str  # in checkpoints of the model with a head
+    layer: str = "encoder.layer.{}."  # what comes before a layer's names
+    parts: Mapping[str, str] = field(default_factory=lambda: BERT_LAYER)
+    types: bool = True  # token type embeddings
+    offset: bool = False  # positions count from behind the padding id
+    project: str | None = None  # from the embeddings' width to the layers', where they differ
+    relative: str | None = None  # the table of relative positions
+    keys: Mapping[str, str] = field(default_factory=dict)  # configuration keys that differ from BERT's
+
+
+FAMILIES = {
+    "bert": Family("bert."),
+    "roberta": Family("roberta.", offset=True),
+    "xlm-roberta": Family("roberta.", offset=True),
+    "camembert": Family("roberta.", offset=True),
+    "electra": Family("electra.", project="embeddings_project"),
+    "mpnet": Family(
+        "mpnet.",
+        parts=BERT_LAYER
+        | {
+            "query": "attention.attn.q",
+            "key": "attention.attn.k",
+            "value": "attention.attn.v",
+            "out": "attention.attn.o",
+            "attention_norm": "attention.LayerNorm",
+        },
+        types=False,
+        offset=True,
+        relative="encoder.relative_attention_bias.weight",
+    ),
+    "distilbert": Family(
+        "distilbert.",
+        layer="transformer.layer.{}.",
+        parts={
+            "query": "attention.q_lin",
+            "key": "attention.k_lin",
+            "value": "attention.v_lin",
+            "out": "attention.out_lin",
+            "attention_norm": "sa_layer_norm",
+            "up": "ffn.lin1",
+            "down": "ffn.lin2",
+            "norm": "output_layer_norm",
+        },
+        types=False,
+        keys={
+            "hidden_size": "dim",
+            "num_hidden_layers": "n_layers",
+            "num_attention_heads": "n_heads",
+            "intermediate_size": "hidden_dim",
+            "hidden_act": "activation",
+        },
+    ),
+    "albert": Family(
+        "albert.",
+        layer="encoder.albert_layer_groups.0.albert_layers.0.",
+        parts={
+            "query": "attention.query",
+            "key": "attention.key",
+            "value": "attention.value",
+            "out": "attention.dense",
+            "attention_norm": "attention.LayerNorm",
+            "up": "ffn",
+            "down": "ffn_output",
+            "norm": "full_layer_layer_norm",
+        },
+        project="encoder.embedding_hidden_mapping_in",
+    ),
+}
 
 
 def load_transformer(
     folder: Path,
-    config: dict[str, Any],
-    tokenizer: Tokenizer,
+    config: Mapping[str, Any],
+    tokenizer: Any,
     dtype: torch.dtype,
-    device: torch.device,
+    device: torch.device | str,
     *,
     all_layers: bool = False,
 ) -> nn.Module:
-    """The model in a folder, by transformers."""
-    from transformers import AutoModel
+    """The transformer in a folder as a module from `Features` to `Features`, ready to compute.
 
-    return _Auto(AutoModel.from_pretrained(str(folder), dtype=dtype), all_layers).eval()
+    Args:
+        folder: Holds the weights.
+        config: Its config.json.
+        tokenizer: The `tokenizers.Tokenizer` of the model, asked for the type ids that it gives (XLNet's).
+        dtype: Of weights and computation.
+        device: Where to compute.
+        all_layers: Whether `Features.layers` are wanted.
+
+    Raises:
+        ModelError: The weights are not those that the configuration describes.
+    """
+    device = torch.device(device)
+    family = FAMILIES.get(str(config.get("model_type")))
+    shape = _shape(family, config) if family else None
+    if family is None or shape is None:
+        from semsearch.encoder.padded import load_padded
+
+        return load_padded(folder, config, tokenizer, dtype, device, all_layers=all_layers)
+    tensors = _tensors(folder, family, shape, config)
+    placed: dict[int, Tensor] = {}  # shared tensors stay shared
+    for tensor in tensors.values():
+        if tensor.data_ptr() not in placed:
+            placed[tensor.data_ptr()] = tensor.to(device=device, dtype=dtype)
+    tensors = {name: placed[tensor.data_ptr()] for name, tensor in tensors.items()}
+    return LeanEncoder(tensors, shape, all_layers=all_layers).eval()
+
+
+def _shape(family: Family, config: Mapping[str, Any]) -> Shape | None:
+    """The sizes of a lean encoder; None where the configuration asks for something that it doesn't do."""
+
+    def said(key: str, otherwise: Any = None) -> Any:
+        return config.get(family.keys.get(key, key), otherwise)
+
+    activation = ACTIVATIONS.get(said("hidden_act", "gelu_new" if family is FAMILIES["albert"] else "gelu"))
+    plain = (
+        activation is not None
+        and config.get("position_embedding_type", "absolute") == "absolute"
+        and not config.get("is_decoder")
+        and not config.get("add_cross_attention")
+        and config.get("num_hidden_groups", 1) == 1
+        and config.get("inner_group_num", 1) == 1
+    )
+    sizes = [said(key) for key in ("num_hidden_layers", "num_attention_heads", "hidden_size")]
+    if not plain or not all(isinstance(size, int) for size in sizes):
+        return None
+    padding = config.get("pad_token_id")
+    return Shape(
+        layers=sizes[0],
+        heads=sizes[1],
+        hidden=sizes[2],
+        activation=str(activation),
+        epsilon=float(config.get("layer_norm_eps", 1e-12)),
+        padding=(1 if padding is None else int(padding)) if family.offset else None,
+        buckets=int(config.get("relative_attention_num_buckets", 32)) if family.relative else 0,
+    )
+
+
+def _tensors(folder: Path, family: Family, shape: Shape, config: Mapping[str, Any]) -> dict[str, Tensor]:
+    """The weights under the names that `LeanEncoder` knows, all there and of the right shapes."""
+    stored = {_modern(name): tensor for name, tensor in load_weights(folder).items()}
+    if any(name.startswith(family.prefix) for name in stored):
+        inner = {name.removeprefix(family.prefix): t for name, t in stored.items() if name.startswith(family.prefix)}
+        stored = {n: t for n, t in stored.items() if not n.startswith(family.prefix)} | inner
+    wanted = _names(family, shape, config, stored)
+    missing = sorted({name for name in wanted.values() if name not in stored})
+    used = set(wanted.values())
+    unexpected = sorted(name for name in stored if name not in used and not HARMLESS.fullmatch(name))
+    if missing or unexpected:
+        faults = [f"missing are {_some(missing)}"] if missing else []
+        faults += [f"nothing uses {_some(unexpected)}"] if unexpected else []
+        raise ModelError(
+            f"the weights in {folder} are not those of the {config['model_type']} that its config.json describes: "
+            f"{'; '.join(faults)}. Fetch the model anew, or choose another."
+        )
+    tensors = {name: stored[source] for name, source in wanted.items()}
+    _check_shapes(folder, tensors, shape)
+    return tensors
+
+
+def _names(family: Family, shape: Shape, config: Mapping[str, Any], stored: Mapping[str, Tensor]) -> dict[str, str]:
+    """From the names of `LeanEncoder` to those of the checkpoint."""
+    names = {"word": "embeddings.word_embeddings.weight", "position": "embeddings.position_embeddings.weight"}
+    both = ("weight", "bias")
+    names |= {f"norm.{kind}": f"embeddings.LayerNorm.{kind}" for kind in both}
+    if family.types and (config.get("type_vocab_size", 2) or 0) > 0:
+        names["type"] = "embeddings.token_type_embeddings.weight"
+    if family.project and (config["model_type"] == "albert" or config.get("embedding_size") != shape.hidden):
+        names |= {f"project.{kind}": f"{family.project}.{kind}" for kind in both}
+    if family.relative:
+        names["relative"] = family.relative
+    for i in range(shape.layers):
+        before = family.layer.format(i)
+        names |= {
+            f"{i}.{part}.{kind}": f"{before}{name}.{kind}" for part, name in family.parts.items() for kind in both
+        }
+    return names
+
+
+def _check_shapes(folder: Path, tensors: Mapping[str, Tensor], shape: Shape) -> None:
+    hidden = shape.hidden
+    wide = tensors["0.up.weight"].shape[0] if shape.layers else 0
+    embedded = tensors["word"].shape[1]
+    expected: dict[str, tuple[int, ...]] = {
+        "query": (hidden, hidden),
+        "key": (hidden, hidden),
+        "value": (hidden, hidden),
+        "out": (hidden, hidden),
+        "up": (wide, hidden),
+        "down": (hidden, wide),
+        "attention_norm": (hidden,),
+        "norm": (hidden,),
+        "project": (hidden, embedded),
+    }
+    whole = {"norm.weight": (embedded,), "norm.bias": (embedded,), "relative": (shape.buckets, shape.heads)}
+    for name, tensor in tensors.items():
+        part, _, kind = name.removesuffix("").rpartition(".")
+        part = part.rpartition(".")[2]
+        wanted = whole.get(name) or (expected.get(part, ())[: 1 if kind == "bias" else None])
+        if wanted and tuple(tensor.shape) != wanted:
+            raise ModelError(
+                f"the weights in {folder} do not fit its config.json: {name} has the shape {tuple(tensor.shape)} "
+                f"where {wanted} is described. Fetch the model anew, or choose another."
+            )
+    if tensors["position"].shape[1] != embedded or (shape.padding is None and not embedded):
+        raise ModelError(f"the position embeddings in {folder} are not as wide as its word embeddings.")
+
+
+def _modern(name: str) -> str:
+    """Today's name of a tensor that a checkpoint of 2019 calls as TensorFlow did."""
+    return re.sub(r"LayerNorm\.gamma$", "LayerNorm.weight", re.sub(r"LayerNorm\.beta$", "LayerNorm.bias", name))
+
+
+def _some(names: list[str]) -> str:
+    shown = ", ".join(names[:5])
+    return shown if len(names) <= 5 else f"{shown} and {len(names) - 5} more"

@@ -1,0 +1,166 @@
+"""Which texts go through the model together, and how they lie in the rectangles that attention needs.
+
+The work of a batch is planned on the host, in numpy, from the lengths alone. Short texts share rows of 64 slots, filled
+by best fit in decreasing order (Johnson et al., 1974), each seeing only itself: attention over many very short rows is
+several times slower than over fewer rows of 64. Longer texts get a row each, beside others of nearly their length.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+SHORT = 32  # texts of at most so many tokens share rows
+ROW = 64  # slots of a shared row
+STEP = 16  # rows of one text are a multiple of this long: other lengths cost attention up to a third more
+DENSE = 0.97  # from this share of filled slots on, the holes cost less than moving tokens in and out of the rows
+
+Integers = NDArray[np.int64]
+
+
+@dataclass(slots=True)
+class Rows:
+    """A rectangle of `count` rows of `length` slots, and where the `T` tokens of a batch lie in it."""
+
+    count: int
+    length: int
+    positions: Tensor  # (T,) int64: each token's place in its own text, from 0
+    slots: Tensor | None  # (T,) int64: each token's slot, of count · length; None where token i lies in slot i
+    owners: Tensor | None  # (count, length) int64: the text in each slot, -1 in a hole; None where a row is one text
+    shared: bool  # a row may hold several texts
+
+    @property
+    def dense(self) -> bool:
+        """Whether so few slots are holes that the whole model may run on the rectangle."""
+        return self.slots is None or len(self.positions) >= DENSE * self.count * self.length
+
+    def to(self, device: torch.device) -> Rows:
+        """The same on a device; the copies are not waited for."""
+        return self._each(lambda tensor: tensor.to(device, non_blocking=True))
+
+    def pin(self) -> Rows:
+        """The same in memory that a GPU copies from by itself."""
+        return self._each(Tensor.pin_memory)
+
+    def _each(self, change: Callable[[Tensor], Tensor]) -> Rows:
+        slots = None if self.slots is None else change(self.slots)
+        owners = None if self.owners is None else change(self.owners)
+        return Rows(self.count, self.length, change(self.positions), slots, owners, self.shared)
+
+
+@dataclass(slots=True)
+class Batch:
+    """Texts that go through the model together, in the order in which their tokens are joined."""
+
+    texts: Integers  # (n,) which texts
+    row: Integers  # (n,) in which row each lies
+    column: Integers  # (n,) from which slot on
+    length: int  # slots of a row
+    shared: bool
+
+    @property
+    def cost(self) -> int:
+        """Slots of the rectangle: what it takes in memory and time."""
+        return (int(self.row[-1]) + 1) * self.length
+
+    def rows(self, lengths: Integers) -> Rows:
+        """The rectangle, for texts of `lengths` (n,) tokens."""
+        total = int(lengths.sum())
+        starts = np.cumsum(lengths) - lengths
+        every = np.arange(total)
+        positions = every - np.repeat(starts, lengths)
+        count = int(self.row[-1]) + 1
+        slots = positions + np.repeat(self.row * self.length + self.column, lengths)
+        if total == count * self.length and not self.shared:
+            return Rows(count, self.length, torch.from_numpy(positions), None, None, False)
+        owners = np.full(count * self.length, -1)
+        owners[slots] = np.repeat(np.arange(len(lengths)), lengths)
+        in_place = total == count * self.length and bool((slots == every).all())
+        return Rows(
+            count,
+            self.length,
+            torch.from_numpy(positions),
+            None if in_place else torch.from_numpy(slots),
+            torch.from_numpy(owners.reshape(count, self.length)),
+            self.shared,
+        )
+
+
+def plan(lengths: Integers, budget: int, *, share: bool = True) -> list[Batch]:
+    """Batches of at most `budget` slots (a longer text goes alone), the largest texts first.
+
+    Args:
+        lengths: Tokens of each text, (n,).
+        budget: Slots of a batch.
+        share: Whether short texts may share rows; a model that knows no rows gets one text in each.
+    """
+    if len(lengths) == 1:  # a single query: exactly its tokens
+        zero = np.zeros(1, np.int64)
+        return [Batch(zero, zero, zero, max(1, int(lengths[0])), False)]
+    short = lengths <= SHORT if share else np.zeros(len(lengths), bool)
+    batches = _alone(lengths, np.flatnonzero(~short), budget)
+    if short.any():
+        batches += _shared(lengths, np.flatnonzero(short), budget)
+    return batches
+
+
+def _alone(lengths: Integers, texts: Integers, budget: int) -> list[Batch]:
+    """A row for each text, texts of nearly the same length together."""
+    order = texts[np.argsort(-lengths[texts], kind="stable")]
+    batches = []
+    start = 0
+    while start < len(order):
+        longest = int(lengths[order[start]])
+        width = _stepped(longest)
+        stop = min(len(order), start + max(1, budget // width))
+        chosen = order[start:stop]
+        if lengths[chosen[-1]] == longest:
+            width = max(1, longest)  # all of one length: no holes
+        batches.append(Batch(chosen, np.arange(len(chosen)), np.zeros(len(chosen), np.int64), width, False))
+        start = stop
+    return batches
+
+
+def _shared(lengths: Integers, texts: Integers, budget: int) -> list[Batch]:
+    """Rows of several short texts: each text, longest first, goes where it leaves the least room."""
+    order = texts[np.argsort(-lengths[texts], kind="stable")]
+    row = np.empty(len(order), np.int64)
+    column = np.empty(len(order), np.int64)
+    with_room: list[list[int]] = [[] for _ in range(ROW + 1)]  # rows by the room left in them
+    rooms = 0  # bit r is set where with_room[r] holds a row
+    count = 0
+    for i, length in enumerate(lengths[order].tolist()):
+        fitting = rooms >> length
+        if fitting:
+            room = length + (fitting & -fitting).bit_length() - 1  # the least that is enough
+            chosen = with_room[room].pop()
+            if not with_room[room]:
+                rooms &= ~(1 << room)
+        else:
+            room, chosen = ROW, count
+            count += 1
+        row[i], column[i] = chosen, ROW - room
+        with_room[room - length].append(chosen)
+        rooms |= 1 << (room - length)
+    by_row = np.argsort(row, kind="stable")  # columns rise within a row, as the rows were filled
+    order, row, column = order[by_row], row[by_row], column[by_row]
+    height = max(1, budget // ROW)
+    edges = np.searchsorted(row, np.arange(0, count + height, height))
+    ends = column + lengths[order]
+    return [
+        Batch(
+            order[start:stop], row[start:stop] - row[start], column[start:stop], _stepped(ends[start:stop].max()), True
+        )
+        for start, stop in pairwise(edges.tolist())
+        if stop > start
+    ]
+
+
+def _stepped(length: int) -> int:
+    return max(STEP, -(-int(length) // STEP) * STEP)

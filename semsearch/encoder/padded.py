@@ -1,0 +1,141 @@
+"""Any other architecture: transformers' own model behind `Features`, padded inside and ragged outside."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from semsearch.encoder.features import Features
+from semsearch.errors import ModelError
+
+# Parts that transformers makes at random when a checkpoint has none, and that no token embedding depends on.
+UNUSED = re.compile(
+    r"(.*\.)?(pooler|position_ids|lm_head|classifier|cls|score|rotary_emb)(\..*|$)|(.*\.)?masked_spec_embed"
+)
+
+
+class PaddedEncoder(nn.Module):
+    """A transformers model; texts are padded at the end to the longest of the batch.
+
+    `types` are the token type ids that the tokenizer gives the body of a text and the special tokens after it.
+    """
+
+    shares_rows = False
+
+    def __init__(self, model: nn.Module, types: tuple[int, list[int]] | None, *, all_layers: bool = False) -> None:
+        super().__init__()
+        self.model, self.types, self.all_layers = model, types, all_layers
+
+    def forward(self, features: Features) -> Features:
+        """Sets `tokens` (T, h), and `layers` where they are wanted."""
+        rows = features.rows
+        lengths = features.lengths
+        if rows is None:
+            count, length = len(lengths), int(lengths.max())
+            place = torch.arange(length, device=lengths.device)
+            mask = place[None, :] < lengths[:, None]  # (n, length)
+        else:
+            count, length = rows.count, rows.length
+            mask = torch.ones((count, length), dtype=torch.bool, device=lengths.device)
+            if rows.owners is not None:
+                mask = rows.owners >= 0
+        slots = mask.flatten().nonzero().flatten() if rows is None or rows.owners is not None else None
+        if rows is not None and rows.slots is not None:
+            slots = rows.slots
+        ids = (
+            features.ids
+            if slots is None
+            else features.ids.new_zeros(count * length).index_copy_(0, slots, features.ids)
+        )
+        arguments: dict[str, Tensor] = {"input_ids": ids.view(count, length), "attention_mask": mask.long()}
+        if self.types is not None:
+            arguments["token_type_ids"] = self._types(lengths, count, length)
+        given = self.model(**arguments, output_hidden_states=self.all_layers, return_dict=True)
+
+        def ragged(states: Tensor) -> Tensor:
+            flat = states.reshape(count * length, -1)
+            return flat if slots is None else flat.index_select(0, slots)
+
+        features.tokens = ragged(given.last_hidden_state)
+        if self.all_layers:
+            features.layers = [ragged(states) for states in given.hidden_states]
+        return features
+
+    def _types(self, lengths: Tensor, count: int, length: int) -> Tensor:
+        assert self.types is not None
+        body, tail = self.types
+        kinds = torch.full((count, length), body, dtype=torch.long, device=lengths.device)
+        for i, kind in enumerate(reversed(tail), start=1):
+            kinds.scatter_(1, (lengths - i).clamp(min=0)[:, None], kind)
+        return kinds
+
+
+def load_padded(
+    folder: Path,
+    config: Mapping[str, Any],
+    tokenizer: Any,
+    dtype: torch.dtype,
+    device: torch.device,
+    *,
+    all_layers: bool = False,
+) -> nn.Module:
+    """The model in a folder through `AutoModel`; of an encoder-decoder model the encoder alone.
+
+    Raises:
+        ModelError: The architecture needs code from the checkpoint, is unknown, or its weights do not fit it.
+    """
+    kind = config.get("model_type")
+    if "AutoModel" in (config.get("auto_map") or {}):
+        known = _known(str(kind))
+        if not known:
+            raise ModelError(
+                f"{folder} needs code of its own for its model ('{kind}'), and semsearch runs no code from "
+                "checkpoints. Look for a version of it that needs none (often named '-hf'), or choose another model."
+            )
+    from transformers import AutoModel, AutoModelForTextEncoding
+
+    both = bool(config.get("is_encoder_decoder"))
+    text_only = kind in ("t5", "mt5", "umt5")
+    opener = AutoModelForTextEncoding if text_only else AutoModel
+    try:
+        model, report = opener.from_pretrained(
+            str(folder), dtype=dtype, local_files_only=True, trust_remote_code=False, output_loading_info=True
+        )
+    except Exception as error:  # transformers raises what its parts raise
+        raise ModelError(f"the model in {folder} ('{kind}') can't be opened: {error}") from error
+    decoder = re.compile(r"(.*\.)?decoder\..*") if both else re.compile(r"(?!)")
+    skip = (UNUSED, decoder)
+    missing = sorted(name for name in report["missing_keys"] if not any(p.fullmatch(name) for p in skip))
+    unexpected = sorted(name for name in report["unexpected_keys"] if not any(p.fullmatch(name) for p in skip))
+    wrong = sorted(str(entry[0]) for entry in report.get("mismatched_keys", ()))
+    for fault, names in (("missing are", missing), ("nothing uses", unexpected), ("of another shape are", wrong)):
+        if names:
+            raise ModelError(
+                f"the weights in {folder} are not those of the {kind} that its config.json describes: "
+                f"{fault} {', '.join(names[:5])}{f' and {len(names) - 5} more' if len(names) > 5 else ''}."
+            )
+    if both and not text_only:
+        model = model.get_encoder()
+    return PaddedEncoder(model.to(device).eval(), _types_of(tokenizer, config), all_layers=all_layers)
+
+
+def _known(kind: str) -> bool:
+    from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES
+
+    return kind in CONFIG_MAPPING_NAMES
+
+
+def _types_of(tokenizer: Any, config: Mapping[str, Any]) -> tuple[int, list[int]] | None:
+    """Token type ids of a text and of the special tokens behind it; None where all are 0, the default."""
+    if tokenizer is None or config.get("model_type") != "xlnet":
+        return None
+    probe = tokenizer.encode("a")
+    body = [i for i, special in enumerate(probe.special_tokens_mask) if not special]
+    if not body or not any(probe.type_ids):
+        return None
+    return probe.type_ids[body[0]], probe.type_ids[body[-1] + 1 :]
