@@ -54,5 +54,6 @@ def find_collection(name: str, home: Path) -> Path:
     known = collection_names(home)
     there = f"There {'is' if len(known) == 1 else 'are'}: {', '.join(known)}." if known else "There are none yet."
     raise CollectionNotFound(
-        f"no collection '{name}' in {home}. {there} Make one with 'semsearch index PATH', or look elsewhere with --home."
+        f"no collection '{name}' in {home}. {there} Make one with 'semsearch index PATH', or look elsewhere "
+        "with --home."
     )

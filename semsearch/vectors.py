@@ -15,6 +15,8 @@ from numpy.typing import ArrayLike, NDArray
 from semsearch.errors import DataError, DimensionMismatch, UsageError
 from semsearch.types import Keys, Metric, Neighbors, Scores, Vectors
 
+UNIT = 2.0**-20  # how far from 1 the length of a vector in float32 may be to count as 1
+
 
 def check_vectors(vectors: ArrayLike, dim: int, what: str = "vectors") -> Vectors:
     """`vectors` as float32 `(n, dim)`, C-contiguous; an error names the first bad row."""
@@ -44,10 +46,11 @@ def check_k(k: object) -> int:
 
 
 def normalise(vectors: Vectors) -> Vectors:
-    """Each row divided by its length (computed in float64); a zero row stays zero."""
+    """Each row divided by its length (computed in float64); a zero row, and one of unit length, stays as it is."""
     norms = np.sqrt(np.einsum("nd,nd->n", vectors, vectors, dtype=np.float64))
-    norms[norms == 0] = 1
-    return (vectors / norms[:, None]).astype(np.float32)
+    norms[(norms == 0) | (np.abs(norms - 1) < UNIT)] = 1  # so that normalising twice changes nothing
+    unit: Vectors = (vectors / norms[:, None]).astype(np.float32)
+    return unit
 
 
 def score_pairs(query: Vectors, vectors: Vectors, metric: Metric) -> Scores:
@@ -56,9 +59,11 @@ def score_pairs(query: Vectors, vectors: Vectors, metric: Metric) -> Scores:
     if metric is Metric.L2:
         wide -= query
         wide *= wide
-        return (-wide.sum(axis=1)).astype(np.float32)
-    wide *= query
-    return wide.sum(axis=1).astype(np.float32)
+    else:
+        wide *= query
+    scores = wide.sum(axis=1)
+    rounded: Scores = (-scores if metric is Metric.L2 else scores).astype(np.float32)
+    return rounded
 
 
 def top_k(keys: Keys, scores: Scores, k: int) -> NDArray[np.intp]:

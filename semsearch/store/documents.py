@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from sqlalchemy import Connection
 
-from semsearch.errors import DataError
+from semsearch.documents import check_document
 from semsearch.types import Document, Span, Vectors
-
-MAX_ID = 4096  # characters; an id is a name, not a text
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +20,7 @@ class Record:
 
     document: Document
     metadata: str  # JSON, keys sorted
-    hash: bytes  # of title and text
+    hash: bytes  # of title and text, and of a vector that was made elsewhere
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,69 +57,18 @@ class Joined(NamedTuple):
         return Document(self.id, self.text, self.title, json.loads(self.metadata) if self.metadata != "{}" else {})
 
 
-def check(document: Document) -> Record:
-    """`document` as a record, or a `DataError` that names it and says what is wrong."""
-    identity = document.id
-    if not isinstance(identity, str) or not identity:
-        raise DataError(f"a document's id must be a text that is not empty, not {identity!r:.60}.")
-    if len(identity) > MAX_ID:
-        raise DataError(f"the id {identity[:40]!r}… has {len(identity):,} characters; an id may have {MAX_ID:,}.")
-    for name, value in (("id", identity), ("title", document.title), ("text", document.text)):
-        if not isinstance(value, str):
-            raise DataError(f"document {identity!r}: its {name} must be a text, not {type(value).__name__}.")
-        if "\0" in value:
-            raise DataError(f"document {identity!r}: its {name} holds a NUL byte at character {value.index(chr(0))}.")
-        try:
-            value.encode()
-        except UnicodeEncodeError as error:
-            raise DataError(
-                f"document {identity!r}: its {name} holds half a surrogate pair at character {error.start}, which is "
-                "no text; decode the source with the right encoding."
-            ) from error
-    if not document.text or document.text.isspace():
-        raise DataError(f"document {identity!r}: its text is empty.")
-    digest = hashlib.blake2b(document.title.encode() + b"\0" + document.text.encode(), digest_size=16).digest()
-    return Record(document, _metadata_json(document), digest)
+def record(document: Document, vector: Vectors | None = None) -> Record:
+    """`document` as it will be stored, or a `DataError` that names it and says what is wrong.
 
-
-def _metadata_json(document: Document) -> str:
-    if not document.metadata:
-        return "{}"
-    _check_value(document.metadata, f"document {document.id!r}: metadata", depth=0)
-    text = json.dumps(dict(document.metadata), sort_keys=True, ensure_ascii=False, separators=(",", ":"))
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:
-        raise DataError(
-            f"document {document.id!r}: its metadata holds half a surrogate pair, which is no text."
-        ) from error
-    return text
-
-
-def _check_value(value: Any, where: str, depth: int) -> None:
-    """Refuse what JSON or SQLite could not give back as it was."""
-    if depth > 20:
-        raise DataError(f"{where} is nested deeper than 20 levels.")
-    if value is None or isinstance(value, str | bool):
-        return
-    if isinstance(value, int):
-        if not -(2**63) <= value < 2**63:
-            raise DataError(f"{where} holds the number {value}, which does not fit 64 bits; store it as text.")
-    elif isinstance(value, float):
-        if not math.isfinite(value):
-            raise DataError(f"{where} holds {value}, which is no JSON number.")
-    elif isinstance(value, Mapping):
-        for name, inner in value.items():
-            if not isinstance(name, str):
-                raise DataError(f"{where} has the key {name!r}; keys must be texts.")
-            _check_value(inner, f"{where}.{name}", depth + 1)
-    elif isinstance(value, list | tuple):
-        for inner in value:
-            _check_value(inner, where, depth + 1)
-    else:
-        raise DataError(
-            f"{where} holds a {type(value).__name__}; it may hold texts, numbers, booleans, lists and maps."
-        )
+    With a `vector` that was made elsewhere, the vector is part of the content: another one is a change.
+    """
+    check_document(document)
+    content = hashlib.blake2b(document.title.encode() + b"\0" + document.text.encode(), digest_size=16)
+    if vector is not None:
+        content.update(b"\0" + vector.tobytes())
+    digest = content.digest()
+    metadata = json.dumps(dict(document.metadata), sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+    return Record(document, metadata, digest)
 
 
 def known(connection: Connection, ids: Sequence[str]) -> dict[str, Known]:

@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 from sqlalchemy import Connection
 
 from semsearch.errors import CollectionDamaged
+from semsearch.store import registry
+from semsearch.store.registry import Registered
 from semsearch.store.vector_file import map_rows, vector_path
 from semsearch.types import Keys, Vectors
 
@@ -32,6 +34,7 @@ class Snapshot:
     live: NDArray[np.bool_]  # (n,) False where the passage is gone
     removed: int  # rows that are not live
     vectors: Vectors  # (n, dim), mapped
+    index: Registered | None
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -52,7 +55,8 @@ def take(connection: Connection, folder: Path, known: Snapshot | None) -> Snapsh
     keys, docs, crcs = _columns(connection, generation, rows, base)
     live, removed = _live(connection, keys, rows, base)
     vectors = base.vectors if base is not None and len(base) == rows else _map(folder, generation, rows, dim)
-    return Snapshot(version, generation, dim or 0, keys, docs, crcs, live, removed, vectors)
+    index = registry.current(connection, generation)
+    return Snapshot(version, generation, dim or 0, keys, docs, crcs, live, removed, vectors, index)
 
 
 def _map(folder: Path, generation: int, rows: int, dim: int | None) -> Vectors:

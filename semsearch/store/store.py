@@ -140,11 +140,10 @@ class Store:
     def counts(self) -> tuple[int, int]:
         """Documents and passages."""
         with self.database.read() as connection:
-            return (
-                connection.exec_driver_sql("SELECT (SELECT count(*) FROM documents), (SELECT count(*) FROM passages)")
-                .one()
-                ._tuple()
-            )
+            documents, passages = connection.exec_driver_sql(
+                "SELECT (SELECT count(*) FROM documents), (SELECT count(*) FROM passages)"
+            ).one()
+            return documents, passages
 
     def known(self, ids: Sequence[str]) -> dict[str, Known]:
         """What is stored of `ids`."""
@@ -176,8 +175,8 @@ class Store:
                     [entry.record.document.id for entry in entries] + [record.document.id for record in metadata_only],
                 )
                 generation, rows, dim = connection.exec_driver_sql("SELECT generation, rows, dim FROM state").one()
-            fresh = [entry for entry in entries if not _same_text(entry.record, stored)]
-            records = [entry.record for entry in entries if _same_text(entry.record, stored)] + list(metadata_only)
+            fresh = [entry for entry in entries if not _same_content(entry.record, stored)]
+            records = [entry.record for entry in entries if _same_content(entry.record, stored)] + list(metadata_only)
             changes = [
                 (record, old)
                 for record in records
@@ -189,7 +188,7 @@ class Store:
             if len(vectors):
                 vector_file.append(vector_path(self.folder, generation), rows, vectors)
             with self.database.write() as connection:
-                version = self._advance(connection, len(vectors), vectors.shape[1])
+                version = self.advance(connection, len(vectors), vectors.shape[1])
                 failpoint("write documents")
                 old_docs = [old.doc for entry in fresh if (old := stored.get(entry.record.document.id)) is not None]
                 if old_docs:
@@ -217,7 +216,7 @@ class Store:
                 stored = documents.known(connection, ids)
             if stored:
                 with self.database.write() as connection:
-                    version = self._advance(connection, 0, None)
+                    version = self.advance(connection)
                     failpoint("remove documents")
                     documents.remove_documents(connection, [old.doc for old in stored.values()], version)
             return len(stored)
@@ -241,8 +240,8 @@ class Store:
                 )
         return np.concatenate([entry.vectors for entry in entries]).astype(np.float32, copy=False)
 
-    def _advance(self, connection: Connection, new_rows: int, dim: int | None) -> int:
-        """Count the commit; its version."""
+    def advance(self, connection: Connection, new_rows: int = 0, dim: int | None = None) -> int:
+        """Count a commit, inside the caller's write transaction; its version."""
         return int(
             connection.exec_driver_sql(
                 "UPDATE state SET version = version + 1, rows = rows + ?, dim = coalesce(dim, ?) RETURNING version",
@@ -264,7 +263,7 @@ def _settings(connection: Connection) -> dict[str, Any]:
     return {row[0]: json.loads(row[1]) for row in rows}
 
 
-def _same_text(record: Record, stored: Mapping[str, Known]) -> bool:
+def _same_content(record: Record, stored: Mapping[str, Known]) -> bool:
     old = stored.get(record.document.id)
     return old is not None and old.hash == record.hash
 

@@ -69,5 +69,5 @@ def shortened(path: Path, rows: int, dim: int, size: int) -> str:
 
 def checksums(vectors: Vectors) -> NDArray[np.uint32]:
     """The crc32 of each row's bytes."""
-    rows = np.ascontiguousarray(vectors, dtype="<f4").view(np.uint8).reshape(len(vectors), -1)
+    rows = np.ascontiguousarray(vectors, dtype="<f4")
     return np.fromiter((zlib.crc32(row.data) for row in rows), dtype=np.uint32, count=len(rows))

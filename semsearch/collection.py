@@ -1,0 +1,407 @@
+"""What people hold: a collection that takes documents and gives answers."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from itertools import islice
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from semsearch.errors import CollectionExists, DataError, DimensionMismatch, ModelMismatch, UsageError
+from semsearch.ingestion import BATCH_DOCUMENTS, Changes, Ingestion, Progress, add_given, stored_form
+from semsearch.passages import splitter_for
+from semsearch.search.answer import Answerer
+from semsearch.settings import check_name, find_collection, find_home
+from semsearch.store import documents as rows
+from semsearch.store import platform
+from semsearch.store.store import Store
+from semsearch.types import Document, Encoder, Hit, Metric, Vectors
+from semsearch.vectors import check_k
+
+DEFAULT_ENCODER = "sentence-transformers/all-MiniLM-L6-v2"
+
+
+def create(
+    name: str,
+    *,
+    encoder: str | Encoder | None = DEFAULT_ENCODER,
+    dim: int | None = None,
+    metric: Metric | str | None = None,
+    home: str | os.PathLike[str] | None = None,
+    passages: bool = True,
+    index: str = "auto",
+    options: Mapping[str, Any] | None = None,
+    device: str | None = None,
+    dtype: str | None = None,
+    revision: str | None = None,
+    batch_tokens: int | None = None,
+) -> Collection:
+    """Make a new, empty collection.
+
+    Args:
+        name: Letters, digits, `.`, `_`, `-`.
+        encoder: A model's name or path, an object with the members of `Encoder`, or None for a collection that is
+            filled with given vectors and searched by vectors alone.
+        dim: Components of a vector; needed without an encoder, checked with one.
+        metric: How vectors are compared; an encoder knows its own, without one it is cosine.
+        home: The folder of the collections; see `semsearch.settings.find_home`.
+        passages: Split documents that are longer than the model's window; False gives one truncated vector each.
+        index: The backend of the index, or "auto".
+        options: The backend's options.
+        device: "cpu", "cuda", "cuda:1", "mps"; None chooses.
+        dtype: "float32" or "bfloat16" to compute in; None chooses what the hardware is fast in.
+        revision: Of a model on the hub.
+        batch_tokens: Tokens in a batch; None chooses.
+
+    Raises:
+        CollectionExists: There is one of that name.
+        ModelError: The model can't be found or opened.
+    """
+    folder = find_home(home) / check_name(name)
+    if folder.exists():
+        raise CollectionExists(
+            f"a collection '{name}' is there already, in {folder.parent}: open it, choose another name, or take it "
+            f"away with 'semsearch drop {name}'."
+        )
+    loaded: Encoder | None
+    if isinstance(encoder, str):
+        from semsearch.encoder.load import load_encoder
+
+        loaded = load_encoder(encoder, device=device, dtype=dtype, revision=revision)
+        described: dict[str, Any] | None = {"name": encoder, "revision": revision}
+    else:
+        loaded = encoder
+        described = None if encoder is None else {"name": None, "class": type(encoder).__qualname__}
+    if loaded is not None:
+        if dim is not None and dim != loaded.dim:
+            raise DimensionMismatch(f"the encoder gives vectors of {loaded.dim} components, not {dim}.")
+        if metric is not None and Metric(metric) is not loaded.metric:
+            raise UsageError(f"the encoder's vectors are compared by {loaded.metric}, not by {metric}.")
+        dim, metric = loaded.dim, loaded.metric
+        assert described is not None
+        described |= {"fingerprint": loaded.fingerprint}
+    elif dim is None or dim < 1:
+        raise UsageError("a collection without an encoder needs the number of components of its vectors: dim=384, say.")
+    settings = {
+        "encoder": described,
+        "metric": str(_metric(metric)),
+        "passages": passages,
+        "splitting": splitter_for(loaded, passages).identity if loaded is not None else None,
+        "index": {"backend": index, "options": dict(options or {})},
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+    store = Store.create(folder, settings, dim)
+    return Collection(store, loaded, device=device, dtype=dtype, batch_tokens=batch_tokens)
+
+
+def open(
+    name: str,
+    *,
+    home: str | os.PathLike[str] | None = None,
+    encoder: Encoder | None = None,
+    device: str | None = None,
+    dtype: str | None = None,
+    batch_tokens: int | None = None,
+) -> Collection:
+    """Open the collection `name`.
+
+    Args:
+        name: Its name.
+        home: The folder of the collections; see `semsearch.settings.find_home`.
+        encoder: The object that the collection was made with, if it was made with an object rather than a name.
+        device: As in `create`.
+        dtype: As in `create`.
+        batch_tokens: As in `create`.
+
+    Raises:
+        CollectionNotFound: There is none; says what there is, and where was looked.
+        CollectionDamaged: Its files are broken; says what repairs them.
+        ModelMismatch: `encoder` is not the one it was made with.
+    """
+    store = Store(find_collection(name, find_home(home)))
+    collection = Collection(store, None, device=device, dtype=dtype, batch_tokens=batch_tokens)
+    if encoder is not None:
+        collection._take_encoder(encoder)
+    return collection
+
+
+def drop(name: str, *, home: str | os.PathLike[str] | None = None) -> None:
+    """Delete the collection `name` with all its documents."""
+    folder = find_collection(name, find_home(home))
+    doomed = folder.with_name(f".{name}.dropped-{os.getpid()}")
+    try:
+        folder.rename(doomed)  # at once gone under its name, even if deleting takes long or is cut short
+        shutil.rmtree(doomed)
+    except OSError as error:
+        raise platform.storage_error(error, "deleting", folder) from error
+
+
+class Collection:
+    """Documents, searched by meaning. Make one with `semsearch.create`, open one with `semsearch.open`.
+
+    Any number of threads may search one object; writing takes turns, among processes too. Every search sees one
+    consistent state, up to date with the last commit.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        encoder: Encoder | None,
+        *,
+        device: str | None = None,
+        dtype: str | None = None,
+        batch_tokens: int | None = None,
+    ) -> None:
+        self.store = store
+        self.name = store.name
+        self.path = store.folder
+        self._encoder = encoder
+        self._device = device
+        self._dtype = dtype
+        self._batch_tokens = batch_tokens
+        self._metric = Metric(store.settings["metric"])
+        self._answerer = Answerer(self.name, self._metric)
+        self._encoder_lock = threading.Lock()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<semsearch collection '{self.name}' in {self.path.parent}>"
+
+    def close(self) -> None:
+        """Let go of the files."""
+        self.store.close()
+
+    # What it is
+
+    def __len__(self) -> int:
+        """Documents."""
+        return self.store.counts()[0]
+
+    @property
+    def home(self) -> Path:
+        """The folder of collections that it lies in."""
+        return self.path.parent
+
+    @property
+    def passages(self) -> int:
+        """Passages: the spans of documents that were encoded."""
+        return self.store.counts()[1]
+
+    @property
+    def metric(self) -> Metric:
+        """How its vectors are compared."""
+        return self._metric
+
+    @property
+    def encoder(self) -> Encoder:
+        """The model, loaded when it is first needed."""
+        with self._encoder_lock:
+            if self._encoder is None:
+                self._encoder = self._load_encoder()
+            return self._encoder
+
+    def _load_encoder(self) -> Encoder:
+        described = self.store.settings["encoder"]
+        if described is None:
+            raise UsageError(
+                f"collection '{self.name}' has no encoder: it takes vectors (vectors=…) and is searched by vector=…."
+            )
+        if described["name"] is None:
+            raise ModelMismatch(
+                f"collection '{self.name}' was made with an encoder object of class {described['class']}: open it with "
+                f"semsearch.open('{self.name}', encoder=…) and that object (fingerprint {described['fingerprint']})."
+            )
+        from semsearch.encoder.load import load_encoder
+
+        encoder: Encoder = load_encoder(
+            described["name"],
+            device=self._device,
+            dtype=self._dtype,
+            revision=described["revision"],
+        )
+        self._check_fingerprint(encoder)
+        return encoder
+
+    def _take_encoder(self, encoder: Encoder) -> None:
+        self._check_fingerprint(encoder)
+        self._encoder = encoder
+
+    def _check_fingerprint(self, encoder: Encoder) -> None:
+        described = self.store.settings["encoder"]
+        if described is None:
+            raise UsageError(f"collection '{self.name}' was made without an encoder and is searched by vectors alone.")
+        if encoder.fingerprint != described["fingerprint"]:
+            made = described["name"] or described["class"]
+            raise ModelMismatch(
+                f"collection '{self.name}' was made with the model {made} (fingerprint "
+                f"{described['fingerprint'][:16]}), and this one has the fingerprint {encoder.fingerprint[:16]}: their "
+                "vectors don't compare. Use the model that it was made with, or index the documents anew under another "
+                "name."
+            )
+
+    @property
+    def sources(self) -> list[dict[str, Any]]:
+        """Where its documents came from, as they were remembered."""
+        return list(self.store.settings.get("sources", []))
+
+    def remember(self, source: Mapping[str, Any]) -> None:
+        """Note a source, so that indexing it again is known to be a continuation."""
+        if dict(source) not in self.sources:
+            self.store.set("sources", [*self.sources, dict(source)])
+
+    def info(self) -> dict[str, Any]:
+        """What there is to know of the collection, as JSON values."""
+        count, passages = self.store.counts()
+        settings = self.store.settings
+        with self.store.read() as view:
+            state = view.snapshot
+        return {
+            "name": self.name,
+            "path": str(self.path),
+            "documents": count,
+            "passages": passages,
+            "encoder": settings["encoder"],
+            "dim": state.dim,
+            "metric": str(self._metric),
+            "splitting": settings["splitting"],
+            "index": {**settings["index"], "rows": len(state), "removed": state.removed},
+            "sources": self.sources,
+            "bytes": sum(path.stat().st_size for path in self.path.rglob("*") if path.is_file()),
+            "created": settings["created"],
+        }
+
+    # Writing
+
+    def add(
+        self,
+        documents: Iterable[Document],
+        vectors: ArrayLike | None = None,
+        *,
+        on_error: Callable[[DataError], None] | None = None,
+        progress: Callable[[Progress], None] | None = None,
+    ) -> Changes:
+        """Put documents in: new ids are added, known ids replaced; a text that is unchanged is not encoded again.
+
+        Documents are taken as they come and committed in batches: what was committed stays, whatever happens later,
+        and adding the same documents again goes on where it stopped. Of an id that comes twice, the last wins.
+
+        Args:
+            documents: Any number of them, from a list or a generator.
+            vectors: `(len(documents), dim)`, one for each whole document, instead of encoding.
+            on_error: Called for each document that can't be used, which is then left out; without it the error is
+                raised.
+            progress: Called now and then.
+
+        Raises:
+            DataError: A document or vector can't be used; says which and why.
+            CollectionLocked: Another process kept writing.
+        """
+        if vectors is not None:
+            return add_given(self.store, list(documents), self._checked(vectors), on_error)
+        return Ingestion(self.store, self.encoder, on_error, progress).run(documents)
+
+    def remove(self, ids: Iterable[str]) -> int:
+        """Take documents out; how many of `ids` were there."""
+        pending = iter(ids)
+        count = 0
+        while batch := list(islice(pending, BATCH_DOCUMENTS)):
+            count += self.store.remove(batch)
+        return count
+
+    # Reading
+
+    def get(self, ids: Sequence[str]) -> list[Document | None]:
+        """The documents of `ids`, in that order; None for an id that is not there."""
+        with self.store.read() as view:
+            found = rows.get(view.connection, list(ids))
+        return [found.get(identity) for identity in ids]
+
+    def documents(self) -> Iterator[Document]:
+        """All documents, in the order they were first added."""
+        with self.store.read() as view:
+            yield from rows.everything(view.connection)
+
+    def search(
+        self,
+        query: str | None = None,
+        k: int = 10,
+        *,
+        vector: ArrayLike | None = None,
+        where: Mapping[str, Any] | None = None,
+        exact: bool = False,
+        group_by: str | None = "document",
+    ) -> list[Hit]:
+        """The `k` documents that answer best.
+
+        Args:
+            query: A question or a text, in plain words.
+            k: Documents to give; fewer come only if there are fewer.
+            vector: `(dim,)`, instead of a query's text.
+            where: A metadata filter; see `semsearch.store.filters`.
+            exact: Do without the index.
+            group_by: "document": the best passage of each document. None: passages.
+        """
+        if vector is not None:
+            vector = np.asarray(vector)[None]
+        queries = None if query is None else [query]
+        return self.search_many(queries, k, vector=vector, where=where, exact=exact, group_by=group_by)[0]
+
+    def search_many(
+        self,
+        queries: Sequence[str] | None = None,
+        k: int = 10,
+        *,
+        vector: ArrayLike | None = None,
+        where: Mapping[str, Any] | None = None,
+        exact: bool = False,
+        group_by: str | None = "document",
+    ) -> list[list[Hit]]:
+        """The answers to each of `queries` (or of the vectors `(q, dim)`), in their order; otherwise as `search`."""
+        k = check_k(k)
+        if group_by not in ("document", None):
+            raise UsageError(f"group_by must be 'document' or None, not {group_by!r}.")
+        wanted = self._query_vectors(queries, vector)
+        with self.store.read() as view:
+            return self._answerer.answer(view, wanted, k, where=where, grouped=group_by == "document")
+
+    def _query_vectors(self, queries: Sequence[str] | None, vector: ArrayLike | None) -> Vectors:
+        if (queries is None) == (vector is None):
+            raise UsageError("give either the text of a query or its vector.")
+        if vector is not None:
+            return self._checked(vector, "the query's vector")
+        assert queries is not None
+        if isinstance(queries, str):
+            raise UsageError("search_many takes a list of queries; for a single one there is search.")
+        for query in queries:
+            if not isinstance(query, str) or not query.strip():
+                raise UsageError(f"a query must be a text that is not empty, not {query!r:.60}.")
+        return self._checked(self.encoder.encode_queries(queries), "the encoder's vectors")
+
+    def _checked(self, vectors: ArrayLike, what: str = "vectors") -> Vectors:
+        return stored_form(vectors, self._dim(), self._metric, what)
+
+    def _dim(self) -> int:
+        with self.store.read() as view:
+            return view.snapshot.dim
+
+
+def _metric(metric: Metric | str | None) -> Metric:
+    try:
+        return Metric(metric or Metric.COSINE)
+    except ValueError:
+        raise UsageError(f"'{metric}' is no metric; they are {', '.join(Metric)}.") from None

@@ -1,0 +1,193 @@
+"""Taking documents in: what is new or changed is split, encoded and committed batch by batch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+
+from semsearch.errors import DataError, DimensionMismatch, EncodingFailed, ModelMismatch
+from semsearch.passages import splitter_for
+from semsearch.store import documents as rows
+from semsearch.store.documents import Entry, Record
+from semsearch.store.store import Store
+from semsearch.types import Document, Encoder, Metric, Span, Vectors
+from semsearch.vectors import check_vectors, normalise
+
+READ_DOCUMENTS = 512  # looked up at a time
+BATCH_DOCUMENTS = 4096  # encoded and committed at a time: what an interruption can cost
+BATCH_CHARACTERS = 1_000_000  # some ten seconds on a laptop
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """What an `add` did, in documents; `truncated` of them did not fit the model's window; `passages` were encoded."""
+
+    added: int = 0
+    changed: int = 0
+    unchanged: int = 0
+    skipped: int = 0
+    passages: int = 0
+    truncated: int = 0
+
+    def __add__(self, other: Changes) -> Changes:
+        return Changes(*(getattr(self, name) + getattr(other, name) for name in self.__dataclass_fields__))
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far an `add` has come: documents read, passages encoded, documents that needed nothing."""
+
+    documents: int
+    passages: int
+    unchanged: int
+
+
+def stored_form(vectors: object, dim: int, metric: Metric, what: str = "vectors") -> Vectors:
+    """`vectors` as they are stored and searched: checked, float32 `(n, dim)`, of unit length where that matters."""
+    array = check_vectors(vectors, dim, what)  # type: ignore[arg-type]
+    return normalise(array) if metric is Metric.COSINE else array
+
+
+class Ingestion:
+    """One run of `Collection.add`: documents gather until a batch is full, are split, encoded and committed."""
+
+    def __init__(
+        self,
+        store: Store,
+        encoder: Encoder,
+        on_error: Callable[[DataError], None] | None,
+        progress: Callable[[Progress], None] | None,
+    ) -> None:
+        self._store = store
+        self._encoder = encoder
+        self._metric = Metric(store.settings["metric"])
+        self._splitter = splitter_for(encoder, bool(store.settings["passages"]))
+        if self._splitter.identity != store.settings["splitting"]:
+            raise ModelMismatch(
+                f"collection '{store.name}' splits documents by '{store.settings['splitting']}', this semsearch by "
+                f"'{self._splitter.identity}': mixed passages would not compare. Index the documents anew under "
+                "another name, or use the semsearch that made it."
+            )
+        self._on_error = on_error
+        self._progress = progress
+        self._pending: dict[str, Record] = {}
+        self._same_text: dict[str, Record] = {}
+        self._characters = 0
+        self._read = 0
+        self._changes = Changes()
+
+    def run(self, documents: Iterable[Document]) -> Changes:
+        """Take them all, committing on the way."""
+        pending = iter(documents)
+        while chunk := list(islice(pending, READ_DOCUMENTS)):
+            self._take(chunk)
+            if len(self._pending) >= BATCH_DOCUMENTS or self._characters >= BATCH_CHARACTERS:
+                self._commit()
+        self._commit()
+        return self._changes
+
+    def _take(self, chunk: Sequence[Document]) -> None:
+        """Sort documents into those to encode, those with new metadata, and those that need nothing."""
+        records: dict[str, Record] = {}
+        for document in chunk:
+            try:
+                records[document.id] = rows.record(document)
+            except DataError as error:
+                self._skip(error)
+        known = self._store.known(list(records))
+        for identity, record in records.items():
+            if not _same_content(record, known):
+                self._pending[identity] = record
+                self._same_text.pop(identity, None)
+                self._characters += len(record.document.text)
+            else:
+                self._pending.pop(identity, None)  # back to what is stored
+                if known[identity].metadata != record.metadata:
+                    self._same_text[identity] = record
+                else:
+                    self._same_text.pop(identity, None)
+                    self._changes += Changes(unchanged=1)
+        self._read += len(chunk)
+        self._tell()
+
+    def _commit(self) -> None:
+        records = list(self._pending.values())
+        entries = self._encode(records) if records else []
+        if entries or self._same_text:
+            added, changed = self._store.put(entries, list(self._same_text.values()))
+            total = len(entries) + len(self._same_text)
+            passages = sum(len(entry.spans) for entry in entries)
+            truncated = sum(unseen > 0 for unseen in self._splitter.unseen([record.document for record in records]))
+            self._changes += Changes(added, changed, total - added - changed, 0, passages, truncated)
+        self._pending.clear()
+        self._same_text.clear()
+        self._characters = 0
+        self._tell()
+
+    def _encode(self, records: Sequence[Record]) -> list[Entry]:
+        documents = [record.document for record in records]
+        spans = self._splitter.split_many(documents)
+        texts = [
+            self._splitter.embedding_text(document, span)
+            for document, own in zip(documents, spans, strict=True)
+            for span in own
+        ]
+        try:
+            encoded = self._encoder.encode_documents(texts)
+            vectors = stored_form(encoded, self._encoder.dim, self._metric, "the encoder's vectors")
+            if len(vectors) != len(texts):
+                raise EncodingFailed(f"the encoder gave {len(vectors)} vectors for {len(texts)} texts.")
+        except EncodingFailed as error:
+            if len(records) == 1:
+                self._skip(EncodingFailed(f"document {records[0].document.id!r}: {error}"))
+                return []
+            return [entry for record in records for entry in self._encode([record])]  # to find the culprit
+        entries, first = [], 0
+        for record, own in zip(records, spans, strict=True):
+            entries.append(Entry(record, own, vectors[first : first + len(own)]))
+            first += len(own)
+        return entries
+
+    def _skip(self, error: DataError) -> None:
+        if self._on_error is None:
+            raise error
+        self._on_error(error)
+        self._changes += Changes(skipped=1)
+
+    def _tell(self) -> None:
+        if self._progress is not None:
+            self._progress(Progress(self._read, self._changes.passages, self._changes.unchanged))
+
+
+def _same_content(record: Record, known: Mapping[str, rows.Known]) -> bool:
+    old = known.get(record.document.id)
+    return old is not None and old.hash == record.hash
+
+
+def add_given(
+    store: Store, documents: Sequence[Document], vectors: Vectors, on_error: Callable[[DataError], None] | None
+) -> Changes:
+    """Commit documents under vectors `(len(documents), dim)` that were made elsewhere, one for each whole document."""
+    if len(vectors) != len(documents):
+        raise DimensionMismatch(f"{len(documents)} documents came with {len(vectors)} vectors.")
+    cosine = Metric(store.settings["metric"]) is Metric.COSINE
+    last: dict[str, Entry] = {}
+    changes = Changes()
+    for document, vector in zip(documents, vectors, strict=True):
+        try:
+            if cosine and not vector.any():
+                raise DataError(f"document {document.id!r}: its vector is zero, which has no direction.")
+            last[document.id] = Entry(rows.record(document, vector), [Span(0, len(document.text))], vector[None])
+        except DataError as error:
+            if on_error is None:
+                raise
+            on_error(error)
+            changes += Changes(skipped=1)
+    entries = iter(last.values())
+    while batch := list(islice(entries, BATCH_DOCUMENTS)):
+        known = store.known([entry.record.document.id for entry in batch])
+        fresh = sum(not _same_content(entry.record, known) for entry in batch)
+        added, changed = store.put(batch)
+        changes += Changes(added, changed, len(batch) - added - changed, 0, fresh)
+    return changes

@@ -1,0 +1,137 @@
+"""From query vectors to hits: neighbours of one consistent state, verified, joined with their documents."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from semsearch.search.plan import Planner, Warm
+from semsearch.store import documents as rows
+from semsearch.store.filters import allowed_documents
+from semsearch.store.snapshot import Snapshot
+from semsearch.store.store import View
+from semsearch.store.vector_file import checksums
+from semsearch.types import Hit, Metric, Neighbors, Vectors
+
+log = logging.getLogger("semsearch")
+
+KEPT_FILTERS = 16
+
+
+class Answerer:
+    """Answers queries over one collection; remembers filters of the newest commit, and rows found to be damaged."""
+
+    def __init__(self, name: str, metric: Metric, device: str | None = None) -> None:
+        self._name = name
+        self._planner = Planner(metric, device)
+        self._damaged: frozenset[int] = frozenset()
+        self._filters: dict[tuple[int, str], NDArray[np.bool_]] = {}
+
+    def answer(
+        self,
+        view: View,
+        queries: Vectors,
+        k: int,
+        *,
+        where: Mapping[str, Any] | None = None,
+        warm: Warm | None = None,
+        grouped: bool = True,
+    ) -> list[list[Hit]]:
+        """The hits of each of `queries` `(q, dim)`: the best passage of the best `k` documents, or passages."""
+        while True:
+            allowed = self._allowed(view, where)
+            neighbors = self._nearest(view.snapshot, queries, k, allowed, warm, grouped)
+            if not self._find_damage(view, neighbors):
+                break
+        joined = rows.join(view.connection, np.unique(neighbors.keys[neighbors.keys >= 0]).tolist())
+        documents = {entry.doc: entry.document() for entry in joined.values()}
+        answers = []
+        for keys, scores in neighbors:
+            hits: list[Hit] = []
+            for key, score in zip(keys.tolist(), scores.tolist(), strict=True):
+                entry = joined[key]
+                hits.append(
+                    Hit(documents[entry.doc], entry.start, entry.end, score, {"dense": score}, len(hits) + 1, key)
+                )
+            answers.append(hits)
+        return answers
+
+    def _nearest(
+        self,
+        snapshot: Snapshot,
+        queries: Vectors,
+        k: int,
+        allowed: NDArray[np.bool_] | None,
+        warm: Warm | None,
+        grouped: bool,
+    ) -> Neighbors:
+        """The best `k` passages, or the best passage of each of the best `k` documents."""
+        wanted = k
+        while True:
+            found = self._planner.search(snapshot, queries, wanted, allowed=allowed, warm=warm).neighbors
+            if not grouped:
+                return found
+            best = _best_of_documents(found, snapshot, k)
+            complete = found.keys.shape[1] < wanted or (best.keys[:, -1] >= 0).all()
+            if complete:
+                return best
+            wanted *= 4
+
+    def _allowed(self, view: View, where: Mapping[str, Any] | None) -> NDArray[np.bool_] | None:
+        """The rows that may be found: those of allowed documents, less those known to be damaged."""
+        allowed = None if where is None else self._filtered(view, where)
+        if self._damaged:
+            sound = ~np.isin(view.snapshot.keys, list(self._damaged))
+            allowed = sound if allowed is None else allowed & sound
+        return allowed
+
+    def _filtered(self, view: View, where: Mapping[str, Any]) -> NDArray[np.bool_]:
+        """The rows `(n,)` whose documents `where` allows, remembered for the commit."""
+        version = view.snapshot.version
+        key = (version, json.dumps(where, sort_keys=True, default=repr))
+        found = self._filters.get(key)
+        if found is None:
+            documents = allowed_documents(view.connection, where)
+            docs = view.snapshot.docs
+            found = documents[np.minimum(docs, len(documents) - 1)] & (docs < len(documents))
+            current = {known: mask for known, mask in self._filters.items() if known[0] == version}
+            self._filters = dict(list(current.items())[-KEPT_FILTERS + 1 :]) | {key: found}
+        return found
+
+    def _find_damage(self, view: View, neighbors: Neighbors) -> bool:
+        """Whether a found row's bytes are not those that were committed; such rows are left out from now on."""
+        keys = np.unique(neighbors.keys[neighbors.keys >= 0])
+        places = view.snapshot.rows_of(keys)
+        broken = keys[checksums(view.snapshot.vectors[places]) != view.snapshot.crcs[places]]
+        for key, entry in rows.join(view.connection, broken.tolist()).items():
+            log.warning(
+                "the stored vector of document %r in collection '%s' (passage %d) is damaged and was left out; "
+                "'semsearch repair %s' encodes it again from the stored text.",
+                entry.id,
+                self._name,
+                key,
+                self._name,
+            )
+        self._damaged |= frozenset(broken.tolist())
+        return len(broken) > 0
+
+    def _warm(self, snapshot: Snapshot) -> Warm | None:
+        return None
+
+
+def _best_of_documents(neighbors: Neighbors, snapshot: Snapshot, k: int) -> Neighbors:
+    """The first passage of each document, for the first `k` documents of each query."""
+    best = Neighbors(
+        np.full((len(neighbors), k), -1, dtype=np.int64), np.full((len(neighbors), k), -np.inf, dtype=np.float32)
+    )
+    for query, (keys, scores) in enumerate(neighbors):
+        _, first = np.unique(snapshot.docs[snapshot.rows_of(keys)], return_index=True)
+        first = np.sort(first)[:k]
+        best.keys[query, : len(first)] = keys[first]
+        best.scores[query, : len(first)] = scores[first]
+    return best

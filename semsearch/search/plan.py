@@ -1,0 +1,158 @@
+"""How one search runs: exactly, among a few allowed rows, or through the index and the exact tail behind it.
+
+Whatever the way, the result is right at every moment: an index only proposes keys; rows newer than it are searched
+exactly, rows that are gone or not allowed are masked, and every score is computed from the stored vector. Never fewer
+than min(k, allowed rows) neighbours come back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from semsearch import plugins
+from semsearch.store.snapshot import Snapshot
+from semsearch.types import Metric, Neighbors, VectorIndex, Vectors
+from semsearch.vectors import brute_force, merge, score_pairs
+
+FEW_ROWS = 4096  # below this many allowed rows, gathering them beats every other way
+DENSE_FRACTION = 0.05  # with fewer rows allowed than this, an index would be asked for too much
+
+
+@dataclass(frozen=True, slots=True)
+class Warm:
+    """A loaded index and what it covers: the first `rows` rows of the generation it was built from."""
+
+    number: int
+    index: VectorIndex
+    rows: int
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Neighbours with true scores, and the way they were found."""
+
+    neighbors: Neighbors
+    how: str  # "exact", "subset" or "index"
+
+
+class Planner:
+    """Chooses the way of each search over the snapshots of one collection."""
+
+    def __init__(self, metric: Metric, device: str | None = None) -> None:
+        self._metric = metric
+        self._device = device
+        self._exact: tuple[tuple[int, int, int], Any] | None = None
+        self._tail: tuple[tuple[int, int, int], Any] | None = None
+
+    def search(
+        self,
+        snapshot: Snapshot,
+        queries: Vectors,
+        k: int,
+        *,
+        allowed: NDArray[np.bool_] | None = None,
+        warm: Warm | None = None,
+    ) -> Found:
+        """The `k` best live rows for each of `queries` `(q, dim)`, among the rows where `allowed` `(n,)` if given."""
+        mask = allowed & snapshot.live if allowed is not None else (snapshot.live if snapshot.removed else None)
+        count = len(snapshot) if mask is None else int(np.count_nonzero(mask))
+        k = min(k, count)
+        if k == 0:
+            return Found(_nothing(len(queries)), "exact")
+        if mask is not None and count <= FEW_ROWS:
+            rows = np.flatnonzero(mask)
+            return Found(brute_force(snapshot.keys[rows], snapshot.vectors[rows], queries, k, self._metric), "subset")
+        if warm is not None and count >= DENSE_FRACTION * len(snapshot):
+            return Found(self._through_index(snapshot, queries, k, mask, warm), "index")
+        return Found(self._exactly(snapshot, queries, k, mask), "exact")
+
+    def _exactly(self, snapshot: Snapshot, queries: Vectors, k: int, mask: NDArray[np.bool_] | None) -> Neighbors:
+        place = (snapshot.generation, 0, len(snapshot))
+        if self._exact is None or self._exact[0] != place:
+            self._exact = (place, self._build(snapshot, 0))
+        return _masked(self._exact[1], queries, k, mask)
+
+    def _build(self, snapshot: Snapshot, first: int) -> Any:
+        backend = plugins.index_backend("exact")
+        params = backend.Params(codes="none", **({"device": self._device} if self._device else {}))
+        return backend.build(snapshot.keys[first:], snapshot.vectors[first:], self._metric, params)
+
+    def _through_index(
+        self, snapshot: Snapshot, queries: Vectors, k: int, mask: NDArray[np.bool_] | None, warm: Warm
+    ) -> Neighbors:
+        parts = [self._proposed(snapshot, queries, k, None if mask is None else mask[: warm.rows], warm)]
+        if warm.rows < len(snapshot):
+            place = (snapshot.generation, warm.rows, len(snapshot))
+            if self._tail is None or self._tail[0] != place:
+                self._tail = (place, self._build(snapshot, warm.rows))
+            tail_mask = None if mask is None else mask[warm.rows :]
+            count = len(snapshot) - warm.rows if tail_mask is None else int(np.count_nonzero(tail_mask))
+            if count:
+                parts.append(_masked(self._tail[1], queries, min(k, count), tail_mask))
+        return merge(parts, k)
+
+    def _proposed(
+        self, snapshot: Snapshot, queries: Vectors, k: int, mask: NDArray[np.bool_] | None, warm: Warm
+    ) -> Neighbors:
+        """What the index proposes, masked and scored anew; asked for more until k are left, and exactly at last."""
+        count = warm.rows if mask is None else int(np.count_nonzero(mask))
+        k = min(k, count)
+        if k == 0:
+            return _nothing(len(queries))
+        fetch = k if mask is None else min(int(1.2 * k * warm.rows / count) + 8, warm.rows)
+        keys = np.full((len(queries), k), -1, dtype=np.int64)
+        scores = np.full((len(queries), k), -np.inf, dtype=np.float32)
+        waiting = np.arange(len(queries))
+        while len(waiting) and fetch <= max(k, warm.rows // 4):
+            found = _scored(snapshot, queries[waiting], warm.index.search(queries[waiting], fetch), mask, self._metric)
+            best = merge([found], k)
+            keys[waiting] = best.keys
+            scores[waiting] = best.scores
+            waiting = waiting[(best.keys < 0).any(axis=1)]
+            fetch *= 4
+        if len(waiting):  # the index gave too few: a row it lost, or a filter that hides what it prefers
+            allowed = np.zeros(len(snapshot), dtype=np.bool_)
+            allowed[: warm.rows] = True if mask is None else mask
+            rest = self._exactly(snapshot, queries[waiting], k, allowed)
+            keys[waiting], scores[waiting] = rest.keys, rest.scores
+        return Neighbors(keys, scores)
+
+
+def _masked(exact: Any, queries: Vectors, k: int, mask: NDArray[np.bool_] | None) -> Neighbors:
+    found: Neighbors = exact.search(queries, k) if mask is None else exact.search_allowed(queries, k, mask)
+    return found
+
+
+def _scored(
+    snapshot: Snapshot, queries: Vectors, proposed: Neighbors, mask: NDArray[np.bool_] | None, metric: Metric
+) -> Neighbors:
+    """Proposed keys without those that are unknown or masked, under their true scores."""
+    rows = np.minimum(snapshot.rows_of(proposed.keys), len(snapshot) - 1)
+    known = snapshot.keys[rows] == proposed.keys  # padding, and keys that a stale index made up, are not
+    if mask is not None:
+        known &= np.append(mask, False)[np.minimum(rows, len(mask))]
+    keys = np.where(known, proposed.keys, -1)
+    scores = np.full(keys.shape, -np.inf, dtype=np.float32)
+    for i, query in enumerate(queries):
+        scores[i, known[i]] = score_pairs(query, snapshot.vectors[rows[i, known[i]]], metric)
+    return Neighbors(keys, scores)
+
+
+def _nothing(queries: int) -> Neighbors:
+    return Neighbors(np.empty((queries, 0), np.int64), np.empty((queries, 0), np.float32))
+
+
+def by_document(
+    neighbors: Neighbors, document_of: Callable[[NDArray[np.int64]], NDArray[np.int64]], k: int
+) -> list[NDArray[np.intp]]:
+    """For each query the places of the best passage of each of its first `k` documents."""
+    places = []
+    for keys, _ in neighbors:
+        _, first = np.unique(document_of(keys), return_index=True)
+        places.append(np.sort(first)[:k])
+    return places

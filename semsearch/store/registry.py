@@ -1,0 +1,77 @@
+"""Which index the collection has: a row in SQLite makes a folder of files into the index, and nothing else does."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection
+
+
+@dataclass(frozen=True, slots=True)
+class Registered:
+    """An index generation as it was published; its files lie in `indexes/{backend}-{number}`."""
+
+    number: int
+    backend: str
+    params: dict[str, Any]
+    generation: int  # of the vectors it was built from
+    rows: int  # it covers the first `rows` rows of them
+    digest: str  # of its manifest
+    contract: dict[str, Any] | None  # the recall that was asked for and measured
+
+    @property
+    def folder(self) -> str:
+        """The name of its folder."""
+        return f"{self.backend}-{self.number}"
+
+
+_COLUMNS = "number, backend, params, generation, rows, digest, contract"
+
+
+def current(connection: Connection, generation: int) -> Registered | None:
+    """The newest index over a vector generation."""
+    row = connection.exec_driver_sql(
+        f"SELECT {_COLUMNS} FROM indexes WHERE generation = ? ORDER BY number DESC LIMIT 1", (generation,)
+    ).first()
+    if row is None:
+        return None
+    contract = None if row[6] is None else json.loads(row[6])
+    return Registered(row[0], row[1], json.loads(row[2]), row[3], row[4], row[5], contract)
+
+
+def next_number(connection: Connection) -> int:
+    """The number that the next index gets; never one that was used."""
+    last = connection.exec_driver_sql("SELECT seq FROM sqlite_sequence WHERE name = 'indexes'").scalar()
+    return (last or 0) + 1
+
+
+def publish(connection: Connection, index: Registered) -> None:
+    """Make `index` the collection's index in place of all others, inside the caller's transaction."""
+    connection.exec_driver_sql("DELETE FROM indexes")
+    connection.exec_driver_sql(
+        f"INSERT INTO indexes ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?)",
+        (
+            index.number,
+            index.backend,
+            json.dumps(index.params),
+            index.generation,
+            index.rows,
+            index.digest,
+            None if index.contract is None else json.dumps(index.contract),
+        ),
+    )
+
+
+def retire(connection: Connection) -> None:
+    """Leave the collection without an index, inside the caller's transaction."""
+    connection.exec_driver_sql("DELETE FROM indexes")
+
+
+def tune(connection: Connection, number: int, params: dict[str, Any], contract: dict[str, Any] | None) -> None:
+    """Change the search-time options and the contract of a published index, inside the caller's transaction."""
+    connection.exec_driver_sql(
+        "UPDATE indexes SET params = ?, contract = ? WHERE number = ?",
+        (json.dumps(params), None if contract is None else json.dumps(contract), number),
+    )
