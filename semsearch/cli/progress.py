@@ -80,11 +80,14 @@ def duration(seconds: float | None) -> str:
 class Meter:
     """Shows the progress of an `add`; hand it over as `progress=`. `fraction` tells how much of the source is read."""
 
-    def __init__(self, name: str, fraction: Callable[[], float | None]) -> None:
+    def __init__(
+        self, name: str, fraction: Callable[[], float | None], clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._name = name
         self._fraction = fraction
-        self._pace = Pace()
-        self._said = time.monotonic()
+        self._clock = clock
+        self._pace = Pace(clock)
+        self._said = clock()
         self._bar: Bar | None = None
         self._task: Any = None
 
@@ -117,7 +120,7 @@ class Meter:
             self._bar.update(
                 self._task, total=None if fraction is None else 1.0, completed=fraction or 0.0, state=state
             )
-        elif time.monotonic() - self._said >= INTERVAL:
-            self._said = time.monotonic()
+        elif self._clock() - self._said >= INTERVAL:
+            self._said = self._clock()
             words = [f"documents={step.documents}", f"passages={step.passages}", f"texts_per_s={speed:.0f}"]
             say(" ".join(["progress", *words, *([f"left_s={left:.0f}"] if left is not None else [])]))

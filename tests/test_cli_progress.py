@@ -1,0 +1,86 @@
+"""Speed and time left, and what is shown where nobody watches."""
+
+import io
+from types import SimpleNamespace
+
+import pytest
+
+from semsearch.cli.progress import Meter, Pace, duration
+
+
+class Clock:
+    """Time that passes when told."""
+
+    def __init__(self):
+        self.now = 100.0
+
+    def __call__(self):
+        return self.now
+
+
+def test_speed_and_time_left():
+    clock = Clock()
+    pace = Pace(clock)
+    assert (pace.speed, pace.left) == (0.0, None)
+    pace.record(0, 0.0)
+    clock.now += 10
+    pace.record(500, 0.25)
+    assert pace.speed == 50
+    assert pace.left == pytest.approx(30)
+
+
+def test_what_was_there_already_does_not_count_as_speed():
+    clock = Clock()
+    pace = Pace(clock)
+    pace.record(0, 0.0)
+    for second in range(100):  # the first half is unchanged and races by, then 20 texts a second
+        clock.now += 1
+        pace.record(20 * second, 0.5 + 0.001 * second)
+    assert pace.speed == pytest.approx(20)
+    assert pace.left == pytest.approx(0.401 / 0.001)
+
+
+def test_time_left_is_unknown_for_a_pipe():
+    clock = Clock()
+    pace = Pace(clock)
+    for texts in (0, 10, 20):
+        pace.record(texts, None)
+        clock.now += 1
+    assert pace.left is None
+    assert pace.speed == 10
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"), [(None, "-:--"), (0, "0:00"), (59.6, "1:00"), (61, "1:01"), (3725, "1:02:05")]
+)
+def test_durations(seconds, said):
+    assert duration(seconds) == said
+
+
+def test_lines_for_programs_come_every_few_seconds(capsys):
+    clock = Clock()
+    with Meter("notes", lambda: (clock.now - 100) / 40, clock) as meter:
+        for second in range(25):
+            clock.now = 100.0 + second
+            meter(SimpleNamespace(documents=10 * second, passages=20 * second, unchanged=0))
+    assert capsys.readouterr().err.splitlines() == [
+        "progress documents=100 passages=200 texts_per_s=20 left_s=30",
+        "progress documents=200 passages=400 texts_per_s=20 left_s=20",
+    ]
+
+
+def test_a_bar_on_a_terminal_leaves_nothing_behind(monkeypatch):
+    class Terminal(io.StringIO):
+        def isatty(self):
+            return True
+
+    monkeypatch.setattr("sys.stderr", terminal := Terminal())
+    monkeypatch.setenv("TERM", "xterm")
+    with Meter("notes", lambda: 0.5) as meter:
+        meter(SimpleNamespace(documents=1000, passages=1500, unchanged=0))
+        meter._bar.refresh()
+    shown = terminal.getvalue()
+    assert "opening the model" in shown
+    assert "1,000 documents" in shown
+    assert "texts/s" in shown
+    assert shown.rstrip("\n").endswith("\x1b[2K")
