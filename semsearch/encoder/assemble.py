@@ -6,18 +6,22 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import torch
 from tokenizers import Tokenizer
 from torch import nn
 
-from semsearch.encoder.checkpoint import Stage, read_json, tokenizer_files, weight_files
+from semsearch.encoder.checkpoint import Role, Stage, is_model2vec, read_json, tokenizer_files, weight_files
 from semsearch.encoder.modules import Dense, Dropout, LayerNorm, Normalize, Pooling, WeightedLayerPooling
+from semsearch.encoder.pipeline import Tokenize
+from semsearch.encoder.static import Model2VecTokenizer, StaticEmbedding
 from semsearch.encoder.tokenization import UNLIMITED, TextTokenizer, load_tokenizer, max_tokens
+from semsearch.encoder.words import CNN, LSTM, BoW, WordEmbeddings, WordWeights, load_word_tokenizer, vocabulary
+from semsearch.encoder.words import WhitespaceTokenizer as WordTokenizer
 from semsearch.errors import ModelError
 
-Tokenize = Callable[[Sequence[str], str], tuple[list[list[int]], int]]
+Built = TypeVar("Built", bound=nn.Module)
 
 
 class Loadable(Protocol):
@@ -35,7 +39,20 @@ FOLLOWERS: Mapping[str, type[Loadable]] = {
     "layernorm": LayerNorm,
     "normalize": Normalize,
     "weightedlayerpooling": WeightedLayerPooling,
+    "wordweights": WordWeights,
+    "cnn": CNN,
+    "lstm": LSTM,
     "dropout": Dropout,
+}
+# Architectures whose published checkpoints still ask for code of their own, though transformers has it by now: what
+# their configuration must say, where it says it, for the ported model to be the same.
+PORTED: Mapping[str, Mapping[str, Any]] = {
+    "nomic_bert": {
+        **{"n_embd": 768, "n_head": 12, "n_inner": 3072, "n_layer": 12, "vocab_size": 30528, "type_vocab_size": 2},
+        **{"activation_function": "swiglu", "rotary_emb_base": 1000, "rotary_emb_fraction": 1.0, "prenorm": False},
+        **{"qkv_proj_bias": False, "mlp_fc1_bias": False, "mlp_fc2_bias": False, "rotary_emb_interleaved": False},
+        **{"causal": False, "parallel_block": False, "num_experts": None, "rotary_scaling_factor": None},
+    }
 }
 # Settings for transformers that change no vector, or that are settled here.
 HARMLESS = {
@@ -66,6 +83,12 @@ class Assembler:
         self.device = device
         self._built: dict[Path, Any] = {}
 
+    def stacks(self, stages: Mapping[Role, Sequence[Stage]]) -> dict[Role, Stack]:
+        """The stack of each role: one and the same where their stages are."""
+        document = self.stack(stages["document"])
+        same = stages["query"] == stages["document"]
+        return {"document": document, "query": document if same else self.stack(stages["query"])}
+
     def stack(self, stages: Sequence[Stage]) -> Stack:
         """The stack of one role's stages."""
         if not stages:
@@ -80,20 +103,55 @@ class Assembler:
             stack.dim = width(stack.dim) if width is not None else stack.dim
             stack.modules.append(module)
             stack.names.append(type(module).__name__)
-            stack.identity.append([stage.kind, dict(stage.config), *weight_files(stage.folder)])
+            said = stage.file if stage.kind == "wordweights" else dict(stage.config)  # a vocabulary is hashed as a file
+            stack.identity.append([stage.kind, said, *weight_files(stage.folder)])
         return stack
 
-    def _once(self, stage: Stage, build: Callable[[], nn.Module]) -> nn.Module:
+    def _once(self, stage: Stage, build: Callable[[], Built]) -> Built:
         key = stage.folder / stage.kind
         if key not in self._built:
             self._built[key] = build().to(self.device).eval().requires_grad_(False)
-        module: nn.Module = self._built[key]
+        module: Built = self._built[key]
         return module
 
     def _input(self, stage: Stage, *, all_layers: bool) -> Stack:
         if stage.kind == "transformer":
             return self._transformer(stage, all_layers=all_layers)
+        if stage.kind == "staticembedding":
+            return self._static(stage)
+        if stage.kind == "wordembeddings":
+            return self._word_embeddings(stage)
+        if stage.kind == "bow":
+            words = vocabulary(stage.config)
+            module = self._once(stage, partial(BoW.load, stage.folder, stage.config))
+            return Stack(WordTokenizer(words), [module], ["BoW"], len(words), identity=["bow", stage.file])
         raise ModelError(f"{stage.folder}: a module of the kind '{stage.kind}' can't be the first.")
+
+    def _static(self, stage: Stage) -> Stack:
+        files = [*weight_files(stage.folder), *tokenizer_files(stage.folder)]
+        tokenizer = load_tokenizer(stage.folder)
+        model2vec = is_model2vec(read_json(stage.folder / "config.json"))
+        reader = Model2VecTokenizer(tokenizer) if model2vec else TextTokenizer(tokenizer, UNLIMITED, special=False)
+        module = self._once(stage, partial(StaticEmbedding.load, stage.folder, stage.config))
+        identity = ["static", model2vec, *files]
+        name = "StaticEmbedding" + (" (model2vec)" if model2vec else "")
+        return Stack(reader, [module], [name], module.dim, reader.max_tokens, reader, identity)
+
+    def _word_embeddings(self, stage: Stage) -> Stack:
+        module = self._once(stage, partial(WordEmbeddings.load, stage.folder, stage.config))
+        table = module.emb_layer
+        limit = stage.config.get("max_seq_length") or UNLIMITED
+        named = str(stage.config.get("tokenizer_class", "WhitespaceTokenizer"))
+        files = [*weight_files(stage.folder), *tokenizer_files(stage.folder)]
+        identity = ["words", named.rpartition(".")[2], limit, *files]
+        if named.endswith(".TransformersTokenizerWrapper"):
+            reader = TextTokenizer(load_tokenizer(stage.folder), limit)
+            return Stack(reader, [module], ["WordEmbeddings"], table.embedding_dim, limit, reader, identity)
+        words = load_word_tokenizer(stage.folder, named)
+        words.limit = limit
+        if len(words.ids) > table.num_embeddings:
+            raise ModelError(f"{stage.folder} has {len(words.ids)} words and {table.num_embeddings} vectors.")
+        return Stack(words, [module], ["WordEmbeddings"], table.embedding_dim, identity=identity)
 
     def _transformer(self, stage: Stage, *, all_layers: bool) -> Stack:
         config = {
@@ -139,6 +197,16 @@ def _check_task(stage: Stage, config: Mapping[str, Any]) -> None:
     folder = stage.folder
     if not config:
         raise ModelError(f"{folder} lacks the config.json of its transformer: fetch the model anew.")
+    if config.get("auto_map", {}).keys() & {"AutoConfig", "AutoModel"}:
+        kind = config.get("model_type")
+        port = PORTED.get(str(kind))
+        differs = [key for key, value in (port or {}).items() if config.get(key, value) != value]
+        if port is None or differs:
+            raise ModelError(
+                f"{folder} needs code of its own for its model ('{kind}'), and semsearch runs no code from checkpoints"
+                + (f" (the '{kind}' that transformers has is another: {', '.join(differs)})" if differs else "")
+                + ". Look for a version of it that needs none (often named '-hf'), or choose another model."
+            )
     task = stage.config.get("transformer_task", "feature-extraction")
     text = (stage.config.get("modality_config") or {}).get(
         "text", {"method": "forward", "method_output_name": "last_hidden_state"}

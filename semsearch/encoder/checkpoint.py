@@ -104,6 +104,7 @@ class Stage:
     kind: str  # a key of CONFIG_FILES
     folder: Path
     config: Mapping[str, Any]
+    file: Path | None = None  # where the configuration stands
     routes: Mapping[str, Sequence[Stage]] = field(default_factory=dict)  # of a router: the modules of each route
 
 
@@ -196,13 +197,11 @@ def _stage(root: Path, path: str, type_name: str, entry: Mapping[str, Any]) -> S
     wanted = [name for name in entry.get("kwargs", ()) if name not in ("task", "truncate_dim")]
     if wanted:
         raise ModelError(f"{root}: its module {type_name} wants arguments that semsearch doesn't know: {wanted}.")
-    config: dict[str, Any] = {}
-    for name in CONFIG_FILES[kind]:
-        if (folder / name).is_file() and not (kind == "normalize" and folder == root):
-            config = read_json(folder / name)
-            break
+    shared = kind in ("normalize", "dropout") and folder == root  # the root's config.json is the transformer's
+    file = next((folder / name for name in CONFIG_FILES[kind] if (folder / name).is_file() and not shared), None)
+    config = read_json(file) if file is not None else {}
     routes = _routes(folder, config) if kind == "router" else {}
-    return Stage(kind, folder, config, routes)
+    return Stage(kind, folder, config, file, routes)
 
 
 def kind_of(type_name: str, root: Path) -> str:
@@ -261,7 +260,7 @@ def _route(stage: Stage, role: Role) -> str:
 def _bare(folder: Path) -> tuple[Stage, ...]:
     """A folder without modules.json: model2vec, or a transformer with the pooling that its kind is used with."""
     config = read_json(folder / "config.json")
-    if config.get("model_type") == "model2vec" or "StaticModel" in config.get("architectures", ()):
+    if is_model2vec(config):
         static = Stage("staticembedding", folder, config)
         return (static, Stage("normalize", folder, {})) if config.get("normalize") else (static,)
     if (folder / "artifact.metadata").is_file():
@@ -278,6 +277,11 @@ def _bare(folder: Path) -> tuple[Stage, ...]:
         Stage("transformer", folder, {}),
         Stage("pooling", folder, {"pooling_mode": "lasttoken" if causal else "mean"}),
     )
+
+
+def is_model2vec(config: Mapping[str, Any]) -> bool:
+    """Whether a config.json is model2vec's."""
+    return config.get("model_type") == "model2vec" or "StaticModel" in (config.get("architectures") or ())
 
 
 def _inside(root: Path, path: str) -> Path:

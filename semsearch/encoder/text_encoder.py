@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-import numpy as np
-
 from semsearch.encoder.checkpoint import Role
 from semsearch.encoder.prompts import Prompts
-from semsearch.errors import EncodingFailed, UsageError
+from semsearch.errors import UsageError
 from semsearch.types import Metric, Vectors
 
 if TYPE_CHECKING:
@@ -21,7 +19,18 @@ if TYPE_CHECKING:
 class Stream(Protocol):
     """Texts to vectors: what a `Pipeline` does."""
 
-    def encode(self, texts: Sequence[str] | Iterable[str], prompt: str, out: Vectors | None = None) -> Vectors:
+    @property
+    def truncated(self) -> int:
+        """Texts so far that were longer than the model's window, and were cut."""
+        ...
+
+    def encode(
+        self,
+        texts: Iterable[str],
+        prompt: str = "",
+        out: Vectors | None = None,
+        progress: Callable[[int], None] | None = None,
+    ) -> Vectors:
         """Vectors `(n, dim)` of texts that all get the same prompt."""
         ...
 
@@ -67,21 +76,31 @@ class TextEncoder:
         self.modules = tuple(modules)  # for people: what a document passes
         self._streams = streams
 
-    def encode_documents(self, texts: Sequence[str], out: Vectors | None = None) -> Vectors:
-        """Vectors `(len(texts), dim)`, float32, of texts to be found; written to `out` where it is given.
+    def encode_documents(
+        self, texts: Iterable[str], out: Vectors | None = None, progress: Callable[[int], None] | None = None
+    ) -> Vectors:
+        """Float32 vectors `(n, dim)` of texts to be found.
+
+        Args:
+            texts: A sequence; with `out`, any iterable.
+            out: Where the vectors go, float32 `(n, dim)`; may be a memory map.
+            progress: Called now and then with the number of texts done.
 
         Raises:
             EncodingFailed: The model gave NaN or infinite numbers for a text, which is named.
         """
-        return self._encode("document", texts, out)
+        return self._encode("document", texts, out, progress)
 
-    def encode_queries(self, texts: Sequence[str], out: Vectors | None = None) -> Vectors:
-        """Vectors `(len(texts), dim)`, float32, of questions; written to `out` where it is given.
+    def encode_queries(
+        self, texts: Iterable[str], out: Vectors | None = None, progress: Callable[[int], None] | None = None
+    ) -> Vectors:
+        """Float32 vectors `(n, dim)` of questions; arguments and errors as for `encode_documents`."""
+        return self._encode("query", texts, out, progress)
 
-        Raises:
-            EncodingFailed: The model gave NaN or infinite numbers for a text, which is named.
-        """
-        return self._encode("query", texts, out)
+    @property
+    def truncated(self) -> int:
+        """Texts so far that were longer than the model's window, and were cut."""
+        return sum({id(stream): stream.truncated for stream in self._streams.values()}.values())
 
     def description(self) -> dict[str, Any]:
         """What `semsearch info` tells of the model, in JSON values."""
@@ -106,19 +125,12 @@ class TextEncoder:
             f"<{type(self).__name__} {self.name}: {self.dim} components, {self.metric}, {self.dtype} on {self.device}>"
         )
 
-    def _encode(self, role: Role, texts: Sequence[str], out: Vectors | None) -> Vectors:
+    def _encode(
+        self, role: Role, texts: Iterable[str], out: Vectors | None, progress: Callable[[int], None] | None
+    ) -> Vectors:
         if isinstance(texts, str):
             raise UsageError("texts must be a list of texts; a single text goes in a list of its own.")
-        vectors = self._streams[role].encode(texts, self.prompts.of(role), out)
-        for start in range(0, len(vectors), 65_536):
-            finite = np.isfinite(vectors[start : start + 65_536]).all(axis=1)
-            if not finite.all():
-                row = start + int(np.argmin(finite))
-                raise EncodingFailed(
-                    f"{self.name} gave NaN or infinite numbers for text {row}, {texts[row][:80]!r}. In {self.dtype} "
-                    "its numbers may be too large: try dtype='float32' (--dtype float32)."
-                )
-        return vectors
+        return self._streams[role].encode(texts, self.prompts.of(role), out, progress)
 
 
 class WindowedTextEncoder(TextEncoder):

@@ -46,6 +46,7 @@ class TextTokenizer:
         body = [i for i, flag in enumerate(mask) if not flag]
         self.head = body[0] if body else 0
         self.tail = len(mask) - 1 - body[-1] if body else 0
+        self.truncated = 0  # texts so far that were longer, and were cut
         self._prompt_lengths: dict[str, int] = {"": 0}
 
     def __call__(self, texts: Sequence[str], prompt: str = "") -> tuple[list[list[int]], int]:
@@ -75,6 +76,7 @@ class TextTokenizer:
         over = len(ids) - self.max_tokens
         if over <= 0:
             return ids
+        self.truncated += 1
         if self.left:
             return ids[: self.head] + ids[self.head + over :]
         end = len(ids) - self.tail
