@@ -1,0 +1,294 @@
+"""Models over whole words: averaged word vectors (GloVe, komninos, Levy), bags of words, and the CNN and LSTM on them.
+
+A word that the vocabulary lacks is left out; a text of such words alone has no tokens, and its vector is zero.
+"""
+
+from __future__ import annotations
+
+import string
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from semsearch.encoder.checkpoint import read_json
+from semsearch.encoder.features import Features
+from semsearch.encoder.modules import segments
+from semsearch.encoder.weights import fill, load_weights
+from semsearch.errors import MissingDependency, ModelError
+
+
+class WhitespaceTokenizer:
+    """Words between white space, looked up as written, then without punctuation at their ends, then in lower case."""
+
+    def __init__(self, vocab: Sequence[str], stop_words: Sequence[str] = (), lower: bool = False) -> None:
+        self.ids = {word: index for index, word in enumerate(vocab)}
+        self.stop_words = frozenset(stop_words)
+        self.lower = lower
+        self.limit: int | None = None  # words of a text that are looked at, those left out not counted
+        self.truncated = 0  # texts so far that had more
+
+    def __call__(self, texts: Sequence[str], prompt: str = "") -> tuple[list[list[int]], int]:
+        """Word ids of each text; no prompt is told apart."""
+        return [self._lookup(self.split(prompt + text)) for text in texts], 0
+
+    def split(self, text: str) -> list[str]:
+        """The words of a text."""
+        return (text.lower() if self.lower else text).split()
+
+    def forms(self, word: str) -> tuple[str, ...]:
+        """What a word is looked up as, in turn."""
+        bare = word.strip(string.punctuation)
+        return word, bare, bare.lower()
+
+    def _lookup(self, words: Sequence[str]) -> list[int]:
+        found = []
+        for word in words:
+            for form in self.forms(word):
+                if form in self.stop_words:
+                    break
+                if form in self.ids:
+                    found.append(self.ids[form])
+                    break
+        if self.limit is not None and len(found) > self.limit:
+            self.truncated += 1
+            return found[: self.limit]
+        return found
+
+
+class PhraseTokenizer(WhitespaceTokenizer):
+    """Words as the Penn Treebank splits them, those that make a phrase of the vocabulary ("New_York") joined."""
+
+    def __init__(
+        self,
+        vocab: Sequence[str],
+        stop_words: Sequence[str] = (),
+        lower: bool = False,
+        separator: str | None = "_",
+        longest: int = 5,
+    ) -> None:
+        super().__init__(vocab, stop_words, lower)
+        try:
+            from nltk.tokenize import NLTKWordTokenizer
+        except ImportError as error:
+            raise MissingDependency(
+                "this model splits words with nltk, which is not installed: pip install 'semsearch[words]'"
+            ) from error
+        self._split = NLTKWordTokenizer().tokenize
+        self.separator = separator
+        phrases = [word for word in vocab if separator and separator in word and 2 * separator not in word]
+        self.phrases = {word for word in phrases if word.count(str(separator)) < longest}
+        self.lengths = sorted({word.count(str(separator)) + 1 for word in self.phrases}, reverse=True)
+
+    def split(self, text: str) -> list[str]:
+        """The words of a text, phrases as one word; the longest phrases first."""
+        words: list[str] = list(self._split(text))
+        for length in self.lengths:
+            at = 0
+            while at <= len(words) - length:
+                phrase = str(self.separator).join(words[at : at + length])
+                found = next((form for form in (phrase, phrase.lower()) if form in self.phrases), None)
+                if found is not None:
+                    words[at : at + length] = [found]
+                at += 1
+        return words
+
+    def forms(self, word: str) -> tuple[str, ...]:
+        """What a word is looked up as, in turn."""
+        return word, word.lower(), word.lower().strip(string.punctuation)
+
+
+def load_word_tokenizer(folder: Path, tokenizer_class: str) -> WhitespaceTokenizer:
+    """The word tokenizer that a word model's configuration names."""
+    name = tokenizer_class.rpartition(".")[2]
+    if name == "WhitespaceTokenizer":
+        config = read_json(folder / "whitespacetokenizer_config.json")
+        _need(config, "vocab", folder)
+        return WhitespaceTokenizer(config["vocab"], config.get("stop_words", ()), config.get("do_lower_case", False))
+    if name == "PhraseTokenizer":
+        config = read_json(folder / "phrasetokenizer_config.json")
+        _need(config, "vocab", folder)
+        return PhraseTokenizer(
+            config["vocab"],
+            config.get("stop_words", ()),
+            separator=config.get("ngram_separator", "_"),
+            longest=config.get("max_ngram_length", 5),
+        )
+    raise ModelError(
+        f"{folder} names the tokenizer '{tokenizer_class}', which is not known; known are "
+        "WhitespaceTokenizer, PhraseTokenizer and TransformersTokenizerWrapper."
+    )
+
+
+class WordEmbeddings(nn.Module):
+    """A row of a table for each word."""
+
+    def __init__(self, table: Tensor) -> None:
+        super().__init__()
+        self.emb_layer = nn.Embedding(table.shape[0], table.shape[1], _weight=table.float())
+
+    @classmethod
+    def load(cls, folder: Path, config: Mapping[str, Any]) -> WordEmbeddings:
+        """From a `0_WordEmbeddings` folder."""
+        tensors = load_weights(folder)
+        if set(tensors) != {"emb_layer.weight"}:
+            raise ModelError(f"the weights in {folder} must be emb_layer.weight alone, but are {', '.join(tensors)}.")
+        return cls(tensors["emb_layer.weight"])
+
+    def forward(self, features: Features) -> Features:
+        """Sets `tokens` (T, h)."""
+        features.tokens = self.emb_layer(features.ids)
+        return features
+
+
+class WordWeights(nn.Module):
+    """Word vectors times a weight for each word (its idf, say); a mean over them divides by the weights' sum."""
+
+    def __init__(self, weights: Sequence[float]) -> None:
+        super().__init__()
+        self.emb_layer = nn.Embedding(len(weights), 1, _weight=torch.tensor(weights, dtype=torch.float32)[:, None])
+
+    @classmethod
+    def load(cls, folder: Path, config: Mapping[str, Any]) -> WordWeights:
+        """From a `N_WordWeights` folder: its saved table, else the one that its configuration describes."""
+        _need(config, "vocab", folder)
+        module = cls(_weights(config["vocab"], config))
+        tensors = _optional_weights(folder)
+        if tensors:
+            fill(module, tensors, folder)
+        return module
+
+    def forward(self, features: Features) -> Features:
+        """Weighs `tokens` (T, h) and sets `weights_sum` (n, 1)."""
+        assert features.tokens is not None
+        weights = self.emb_layer(features.ids)  # (T, 1)
+        features.tokens = features.tokens * weights
+        features.weights_sum = segments(weights, features.lengths, "sum")
+        return features
+
+
+class BoW(nn.Module):
+    """A component for each word of the vocabulary: its weight, times its count where counts cumulate."""
+
+    def __init__(self, weights: Sequence[float], cumulative: bool) -> None:
+        super().__init__()
+        self.register_buffer("weights", torch.tensor(weights, dtype=torch.float32), persistent=False)
+        self.cumulative = cumulative
+
+    @classmethod
+    def load(cls, folder: Path, config: Mapping[str, Any]) -> BoW:
+        """From a `0_BoW` folder."""
+        _need(config, "vocab", folder)
+        return cls(_weights(vocabulary(config), config), config.get("cumulative_term_frequency", True))
+
+    def forward(self, features: Features) -> Features:
+        """Sets `sentence` (n, words)."""
+        weights: Tensor = self.get_buffer("weights")
+        owner = torch.arange(len(features.lengths), device=features.ids.device).repeat_interleave(features.lengths)
+        sentence = weights.new_zeros((len(features.lengths), len(weights)))
+        features.sentence = sentence.index_put_(
+            (owner, features.ids), weights[features.ids], accumulate=self.cumulative
+        )
+        return features
+
+
+class CNN(nn.Module):
+    """Convolutions of several widths over the tokens of each text, side by side."""
+
+    def __init__(self, inputs: int, channels: int, kernels: Sequence[int]) -> None:
+        super().__init__()
+        self.convs = nn.ModuleList(nn.Conv1d(inputs, channels, kernel, padding=kernel // 2) for kernel in kernels)
+        self.dim = channels * len(kernels)
+
+    @classmethod
+    def load(cls, folder: Path, config: Mapping[str, Any]) -> CNN:
+        """From a `N_CNN` folder."""
+        kernels = config.get("kernel_sizes", [1, 3, 5])
+        strides = config.get("stride_sizes") or [1] * len(kernels)
+        if any(kernel % 2 == 0 for kernel in kernels) or any(stride != 1 for stride in strides):
+            raise ModelError(
+                f"{folder}: convolutions of even width or with strides other than 1 have no tokens to pool."
+            )
+        inputs = config.get("in_embedding_dimension") or config["in_word_embedding_dimension"]
+        module = cls(inputs, config.get("out_channels", 256), kernels)
+        fill(module, load_weights(folder), folder)
+        return module
+
+    def width(self, dim: int) -> int:
+        """Components of a token that come out."""
+        return self.dim
+
+    def forward(self, features: Features) -> Features:
+        """Replaces `tokens` (T, h) by (T, channels · widths); what lies beyond a text's ends is zero."""
+        rows, inside = _rectangle(features)
+        columns = rows.transpose(1, 2)  # (n, h, longest)
+        made = torch.cat([conv(columns) for conv in self.convs], dim=1).transpose(1, 2)
+        features.tokens = made[inside]
+        return features
+
+
+class LSTM(nn.Module):
+    """An LSTM over the tokens of each text, usually in both directions."""
+
+    def __init__(self, inputs: int, hidden: int, layers: int, both: bool) -> None:
+        super().__init__()
+        self.encoder = nn.LSTM(inputs, hidden, num_layers=layers, bidirectional=both, batch_first=True)
+        self.dim = hidden * (2 if both else 1)
+
+    @classmethod
+    def load(cls, folder: Path, config: Mapping[str, Any]) -> LSTM:
+        """From a `N_LSTM` folder."""
+        inputs = config.get("embedding_dimension") or config["word_embedding_dimension"]
+        module = cls(inputs, config["hidden_dim"], config.get("num_layers", 1), config.get("bidirectional", True))
+        fill(module, load_weights(folder), folder)
+        return module
+
+    def width(self, dim: int) -> int:
+        """Components of a token that come out."""
+        return self.dim
+
+    def forward(self, features: Features) -> Features:
+        """Replaces `tokens` (T, h) by (T, hidden · directions)."""
+        rows, inside = _rectangle(features)
+        lengths = features.lengths.clamp(min=1).cpu()
+        packed = nn.utils.rnn.pack_padded_sequence(rows, lengths, batch_first=True, enforce_sorted=False)
+        made, _ = nn.utils.rnn.pad_packed_sequence(
+            self.encoder(packed)[0], batch_first=True, total_length=rows.shape[1]
+        )
+        features.tokens = made[inside]
+        return features
+
+
+def vocabulary(config: Mapping[str, Any]) -> list[str]:
+    """The words of a bag of words, each once."""
+    return list(dict.fromkeys(config["vocab"]))
+
+
+def _weights(vocab: Sequence[str], config: Mapping[str, Any]) -> list[float]:
+    """A weight for each word: its own, else that of its lower-case form, else the one for unknown words."""
+    known, unknown = config.get("word_weights") or {}, config.get("unknown_word_weight", 1)
+    return [known.get(word, known.get(word.lower(), unknown)) for word in vocab]
+
+
+def _optional_weights(folder: Path) -> dict[str, Tensor]:
+    try:
+        return load_weights(folder)
+    except ModelError:
+        return {}
+
+
+def _rectangle(features: Features) -> tuple[Tensor, Tensor]:
+    """The tokens as (n, longest, h) with zeros beyond each text's end, and which places are inside a text."""
+    assert features.tokens is not None
+    longest = max(1, int(features.lengths.max()))
+    inside = torch.arange(longest, device=features.lengths.device)[None] < features.lengths[:, None]
+    rows = features.tokens.new_zeros((len(features.lengths), longest, features.tokens.shape[1]))
+    rows[inside] = features.tokens
+    return rows, inside
+
+
+def _need(config: Mapping[str, Any], key: str, folder: Path) -> None:
+    if key not in config:
+        raise ModelError(f"the configuration in {folder} lacks '{key}': fetch the model anew.")
