@@ -22,6 +22,7 @@ from semsearch.search.answer import Answerer
 from semsearch.settings import check_name, find_collection, find_home
 from semsearch.store import documents as rows
 from semsearch.store import platform
+from semsearch.store.compaction import Compacted, compact
 from semsearch.store.store import Store
 from semsearch.types import Document, Encoder, Hit, Metric, Vectors
 from semsearch.vectors import check_k
@@ -281,7 +282,7 @@ class Collection:
             "splitting": settings["splitting"],
             "index": {**settings["index"], "rows": len(state), "removed": state.removed},
             "sources": self.sources,
-            "bytes": sum(path.stat().st_size for path in self.path.rglob("*") if path.is_file()),
+            "bytes": self.store.bytes(),
             "created": settings["created"],
         }
 
@@ -322,6 +323,10 @@ class Collection:
         while batch := list(islice(pending, BATCH_DOCUMENTS)):
             count += self.store.remove(batch)
         return count
+
+    def compact(self) -> Compacted:
+        """Give back what removed documents took, and erase them from every file; see `semsearch.store.compaction`."""
+        return compact(self.store)
 
     # Reading
 

@@ -62,13 +62,7 @@ def take(connection: Connection, folder: Path, known: Snapshot | None) -> Snapsh
 def _map(folder: Path, generation: int, rows: int, dim: int | None) -> Vectors:
     if not rows or dim is None:
         return np.empty((0, dim or 0), dtype=np.float32)
-    try:
-        return map_rows(vector_path(folder, generation), rows, dim)
-    except FileNotFoundError as error:
-        raise CollectionDamaged(
-            f"the vector file {error.filename} is missing. Restore the collection from a backup, or let 'semsearch "
-            "repair' encode it again from the stored text."
-        ) from error
+    return map_rows(vector_path(folder, generation), rows, dim)
 
 
 def _columns(

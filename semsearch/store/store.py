@@ -130,12 +130,24 @@ class Store:
     @contextmanager
     def read(self) -> Iterator[View]:
         """One consistent state of the collection, however much is written meanwhile."""
-        with self.database.read() as connection:
-            snapshot = take(connection, self.folder, self._snapshot)
-            newest = self._snapshot
-            if newest is None or snapshot.version > newest.version:
-                self._snapshot = snapshot
-            yield View(connection, snapshot)
+        gone = None
+        while True:
+            with self.database.read() as connection:
+                try:
+                    snapshot = take(connection, self.folder, self._snapshot)
+                except FileNotFoundError as error:  # compacted away since this transaction began: read again
+                    if error.filename == gone:
+                        raise CollectionDamaged(
+                            f"the vector file {gone} is missing. Restore the collection from a backup, or let "
+                            f"'semsearch repair {self.name}' encode it again from the stored text."
+                        ) from error
+                    gone = error.filename
+                    continue
+                newest = self._snapshot
+                if newest is None or snapshot.version > newest.version:
+                    self._snapshot = snapshot
+                yield View(connection, snapshot)
+                return
 
     def counts(self) -> tuple[int, int]:
         """Documents and passages."""
@@ -220,6 +232,22 @@ class Store:
                     failpoint("remove documents")
                     documents.remove_documents(connection, [old.doc for old in stored.values()], version)
             return len(stored)
+
+    def bytes(self) -> int:
+        """What the folder takes on the disk."""
+        return sum(path.stat().st_size for path in self.folder.rglob("*") if path.is_file())
+
+    def sweep(self) -> None:
+        """Delete files that no commit refers to: old generations, and what a crash left half made."""
+        with self.read() as view:
+            keep = {vector_path(self.folder, view.snapshot.generation).name}
+            index = view.snapshot.index
+        for path in self.folder.glob("vectors-*.f32"):
+            if path.name not in keep:
+                platform.remove(path)
+        for path in self.folder.glob("indexes/*"):
+            if not path.name.startswith(".") and (index is None or path.name != index.folder):  # dot: being built
+                platform.remove(path)
 
     def set(self, name: str, value: Any) -> None:
         """Commit one setting (any JSON value)."""
