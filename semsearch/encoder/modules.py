@@ -163,7 +163,7 @@ class Dense(nn.Module):
 
     def width(self, dim: int) -> int:
         """Components that come out."""
-        return self.linear.out_features if self.target == "sentence" else dim
+        return int(self.linear.out_features)
 
     def forward(self, features: Features) -> Features:
         """Replaces the rows it is declared for, (…, in) to (…, out)."""
