@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from corpora.files import Entry, open_input, read_lines
+from corpora.files import Entry, Strict, open_input, read_lines
 from corpora.json_lines import JSONLinesReader, records
 from corpora.records import Columns
 from semsearch.documents import kind_of
@@ -48,7 +48,7 @@ class BEIRReader:
         """Query texts by id, from a BEIR folder or a queries.jsonl (fields `_id` or `id`, and `text`)."""
         found: dict[str, str] = {}
         with open_input(Entry(_file(path, "queries.jsonl"), "")) as data:
-            for where, record in records(data, _Strict()):
+            for where, record in records(data, Strict()):
                 identity, text = record.get("_id", record.get("id")), record.get("text")
                 if isinstance(identity, int) and not isinstance(identity, bool):
                     identity = str(identity)
@@ -73,7 +73,7 @@ class BEIRReader:
         """
         found: dict[str, dict[str, int]] = {}
         with open_input(Entry(path, "")) as data:
-            for number, line in read_lines(data, _Strict()):
+            for number, line in read_lines(data, Strict()):
                 fields = line.rstrip("\r\n").split("\t") if "\t" in line else line.split()
                 if (
                     not fields
@@ -104,16 +104,3 @@ def _part(folder: Path, name: str) -> Path | None:
 def _file(path: Path, name: str) -> Path:
     """`path`, or the file of this name in it where it is a folder."""
     return (_part(path, name) or path / name) if path.is_dir() else path
-
-
-class _Strict:
-    """Queries and judgements are few and each counts: whatever is wrong ends the reading."""
-
-    def bad(self, error: DataError) -> None:
-        raise error
-
-    def unread(self, path: Path) -> None: ...
-
-    def merged(self) -> None: ...
-
-    def progress(self, done: int, total: int) -> None: ...

@@ -7,10 +7,24 @@ import math
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from corpora.files import MAX_BYTES, Entry, Input, entries, has_suffix, open_input, read_lines, rereadable, rewind
+from corpora.files import (
+    MAX_BYTES,
+    Entry,
+    Input,
+    Line,
+    Silent,
+    Strict,
+    entries,
+    has_suffix,
+    open_input,
+    read_lines,
+    rereadable,
+    rewind,
+)
 from corpora.records import Columns, Registrar
 from semsearch.errors import DataError, UsageError
 from semsearch.types import Document, ReadLog
@@ -86,7 +100,7 @@ def _documents(entry: Entry, options: TableOptions, registrar: Registrar, log: R
     types: dict[str, str] = {}
     rewind(entry)
     with open_input(entry) as data:
-        rows = Rows(data, options, _Silent())
+        rows = Rows(data, options, Silent())
         columns = [name for name in options.metadata(rows.names) if name not in options.types]
         if columns:
             types = infer_types(rows, columns)
@@ -113,42 +127,37 @@ class Rows:
     """The rows under a header, each with its place in words; rows of another length go to the log."""
 
     def __init__(self, data: Input, options: TableOptions, log: ReadLog) -> None:
-        self._data, self._log = data, log
-        self._lines = read_lines(data, log)
-        self._number = 0  # of the line that was read last
-        first = next(self._lines, None)
-        while first is not None and first.text.isspace():
-            first = next(self._lines, None)
+        self._data, self._log, self._quotes = data, log, options.quotes
+        gate = _HeaderGate()
+        lines = read_lines(data, gate)
+        first = next((line for line in lines if not line.text.isspace()), None)
         if first is None:
             raise DataError(f"{data.name} has no header line: it is empty.")
-        self._first: str | None = first.text
-        self._first_number = first.number
-        delimiter = options.delimiter or _delimiter(data.name, first.text)
-        self._quotes = options.quotes
+        self._start: int | None = None  # the line where the row that is being read begins
         csv.field_size_limit(max(csv.field_size_limit(), MAX_BYTES))  # its 128 KiB would refuse a long document
         self._reader = csv.reader(
-            self._feed(),
-            delimiter=delimiter,
+            self._feed(chain([first], lines)),
+            delimiter=options.delimiter or _delimiter(data.name, first.text),
             quoting=csv.QUOTE_MINIMAL if options.quotes else csv.QUOTE_NONE,
             strict=True,
         )
         try:
             header = next(self._reader)
         except csv.Error as error:
-            raise DataError(f"{data.name}: the header can't be read: {error}.") from None
+            raise DataError(f"{data.name}, line {first.number:,}: the header can't be read: {error}.") from None
+        gate.log = log
         self.names = [name or f"column{position}" for position, name in enumerate(header, start=1)]
         options.check(self.names, f"{data.name}, line {first.number:,}")
 
-    def _feed(self) -> Iterator[str]:
-        self._number = self._first_number
-        yield self._first or ""
-        for number, text in self._lines:
-            self._number = number
+    def _feed(self, lines: Iterable[Line]) -> Iterator[str]:
+        for number, text in lines:
+            if self._start is None:
+                self._start = number
             yield text
 
     def __iter__(self) -> Iterator[tuple[str, dict[str, str]]]:
         while True:
-            start = self._number + 1
+            self._start = None
             try:
                 row = next(self._reader, None)
             except csv.Error as error:
@@ -157,19 +166,38 @@ class Rows:
                     if self._quotes
                     else ""
                 )
-                self._log.bad(DataError(f"{self._data.name}, line {start:,}: the row can't be read: {error}.{hint}"))
+                self._log.bad(
+                    DataError(f"{self._data.name}, line {self._start:,}: the row can't be read: {error}.{hint}")
+                )
                 continue
             if row is None:
                 return
             if not row:
                 continue
-            where = f"{self._data.name}, line {start:,}"
+            where = f"{self._data.name}, line {self._start:,}"
             if len(row) != len(self.names):
                 self._log.bad(
                     DataError(f"{where}: the row has {len(row)} fields, where the header has {len(self.names)}.")
                 )
                 continue
             yield where, dict(zip(self.names, row, strict=True))
+
+
+class _HeaderGate(Strict):
+    """Raises what is wrong up to the header, without which nothing can be read; then passes on to a log."""
+
+    log: ReadLog | None = None
+
+    def bad(self, error: DataError) -> None:
+        """Raise it, or give it to the log."""
+        if self.log is None:
+            raise error
+        self.log.bad(error)
+
+    def progress(self, done: int, total: int) -> None:
+        """Give it to the log."""
+        if self.log is not None:
+            self.log.progress(done, total)
 
 
 def _delimiter(name: str, header: str) -> str:
@@ -220,15 +248,3 @@ def convert(cell: str, kind: str, name: str, where: str) -> str | int | float | 
     except (ValueError, KeyError):
         raise DataError(f"{where}: the column '{name}' should hold type {kind}, but here holds {cell!r:.60}.") from None
     return cell
-
-
-class _Silent:
-    """For the first reading: what is wrong is said in the second."""
-
-    def bad(self, error: DataError) -> None: ...
-
-    def unread(self, path: Path) -> None: ...
-
-    def merged(self) -> None: ...
-
-    def progress(self, done: int, total: int) -> None: ...

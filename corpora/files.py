@@ -61,6 +61,30 @@ class Input:
             log.progress(self._before + min(self._raw.tell(), self._size), self._total or self._size)
 
 
+class Silent:
+    """A log for a first reading: what is wrong is said in the second."""
+
+    def bad(self, error: DataError) -> None:
+        """Nothing."""
+
+    def unread(self, path: Path) -> None:
+        """Nothing."""
+
+    def merged(self) -> None:
+        """Nothing."""
+
+    def progress(self, done: int, total: int) -> None:
+        """Nothing."""
+
+
+class Strict(Silent):
+    """A log for what is little and must be right: whatever is wrong ends the reading."""
+
+    def bad(self, error: DataError) -> None:
+        """Raise it."""
+        raise error
+
+
 def has_suffix(path: Path, suffixes: tuple[str, ...]) -> bool:
     """Whether the file's name ends in one of `suffixes`, a `.gz` behind it taken off."""
     return path.name.lower().removesuffix(".gz").endswith(suffixes)

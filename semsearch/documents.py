@@ -75,7 +75,7 @@ def _check_value(value: Any, what: str, depth: int) -> None:
             _check_number(value, what)
         case Mapping():
             for name, inner in value.items():
-                check_text(name, f"a key of {what}")
+                check_text(name, f"{what}: a key")
                 _check_value(inner, what if depth else f"{what}, '{name[:40]}',", depth + 1)
         case list() | tuple():
             for inner in value:
