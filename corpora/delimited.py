@@ -162,7 +162,7 @@ class Rows:
                 row = next(self._reader, None)
             except csv.Error as error:
                 hint = (
-                    " If quotation marks are ordinary characters in this file, say so (--no-quotes)."
+                    " If quotation marks are ordinary characters in this file, say so (--read quotes=false)."
                     if self._quotes
                     else ""
                 )

@@ -108,7 +108,7 @@ def test_the_delimiter_is_found_or_given(tmp_path):
 
 def test_quotes_can_be_ordinary_characters(tmp_path):
     path = write(tmp_path, "t.tsv", 'id\ttext\n1\t"Hi" there\n2\t5" pipe\n')
-    with pytest.raises(DataError, match=r"line 2: the row can't be read: .* \(--no-quotes\)"):
+    with pytest.raises(DataError, match=r"line 2: the row can't be read: .* \(--read quotes=false\)"):
         read(path)
     assert [document.text for document in read(path, quotes=False)] == ['"Hi" there', '5" pipe']
 
