@@ -15,7 +15,9 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike
 
+from semsearch import plugins
 from semsearch.errors import CollectionExists, DataError, DimensionMismatch, ModelMismatch, UsageError
+from semsearch.indexing import Indexing
 from semsearch.ingestion import BATCH_DOCUMENTS, Changes, Ingestion, Progress, add_given, stored_form
 from semsearch.passages import splitter_for
 from semsearch.search.answer import Answerer
@@ -23,6 +25,7 @@ from semsearch.settings import check_name, find_collection, find_home
 from semsearch.store import documents as rows
 from semsearch.store import platform
 from semsearch.store.compaction import Compacted, compact
+from semsearch.store.snapshot import Snapshot
 from semsearch.store.store import Store
 from semsearch.types import Document, Encoder, Hit, Metric, Vectors
 from semsearch.vectors import check_k
@@ -72,6 +75,8 @@ def create(
             f"a collection '{name}' is there already, in {folder.parent}: open it, choose another name, or take it "
             f"away with 'semsearch drop {name}'."
         )
+    if index != "auto":
+        plugins.index_backend(index).Params.parse(options or {}, f"index '{index}'")
     loaded: Encoder | None
     if isinstance(encoder, str):
         from semsearch.encoder.load import load_encoder
@@ -170,6 +175,7 @@ class Collection:
         self._batch_tokens = batch_tokens
         self._metric = Metric(store.settings["metric"])
         self._answerer = Answerer(self.name, self._metric)
+        self._indexing = Indexing(store, self._metric)
         self._encoder_lock = threading.Lock()
 
     def __enter__(self) -> Self:
@@ -280,10 +286,24 @@ class Collection:
             "dim": state.dim,
             "metric": str(self._metric),
             "splitting": settings["splitting"],
-            "index": {**settings["index"], "rows": len(state), "removed": state.removed},
+            "index": self._index_info(state),
             "sources": self.sources,
             "bytes": self.store.bytes(),
             "created": settings["created"],
+        }
+
+    def _index_info(self, snapshot: Snapshot) -> dict[str, Any]:
+        chosen = self.store.settings["index"]
+        there = snapshot.index
+        return {
+            "wanted": chosen,
+            "backend": there.backend if there else "exact",
+            "params": there.params if there else {},
+            "state": self._indexing.state(snapshot),
+            "rows": there.rows if there else 0,
+            "fresh": len(snapshot) - (there.rows if there else 0),
+            "removed": snapshot.removed,
+            "contract": there.contract if there else None,
         }
 
     # Writing
@@ -313,8 +333,39 @@ class Collection:
             CollectionLocked: Another process kept writing.
         """
         if vectors is not None:
-            return add_given(self.store, list(documents), self._checked(vectors), on_error)
-        return Ingestion(self.store, self.encoder, on_error, progress).run(documents)
+            changes = add_given(self.store, list(documents), self._checked(vectors), on_error)
+        else:
+            changes = Ingestion(self.store, self.encoder, on_error, progress).run(documents)
+        self._maintain()
+        return changes
+
+    def _maintain(self) -> None:
+        """Build the index anew if too much has changed since."""
+        with self.store.read() as view:
+            due = self._indexing.due(view.snapshot)
+        if due:
+            self.reindex()
+
+    def reindex(self, index: str | None = None, options: Mapping[str, Any] | None = None) -> None:
+        """Build the index anew over all that is there, and swap it in; searching and writing go on meanwhile.
+
+        Args:
+            index: A backend's name or "auto", kept for later; by default what was chosen before.
+            options: The backend's options, kept too.
+
+        Raises:
+            UsageError: An unknown backend or option; says which there are.
+            MissingDependency: The backend's library is not installed; has the line to type.
+        """
+        chosen = self.store.settings["index"]
+        if index is not None:
+            chosen = {"backend": index, "options": dict(options or {})}
+        elif options is not None:
+            chosen = {**chosen, "options": {**chosen["options"], **options}}
+        backend = "exact" if chosen["backend"] == "auto" else chosen["backend"]
+        self._indexing.rebuild(backend, chosen["options"])
+        if chosen != self.store.settings["index"]:
+            self.store.set("index", chosen)
 
     def remove(self, ids: Iterable[str]) -> int:
         """Take documents out; how many of `ids` were there."""
@@ -323,6 +374,13 @@ class Collection:
         while batch := list(islice(pending, BATCH_DOCUMENTS)):
             count += self.store.remove(batch)
         return count
+
+    def warm(self) -> None:
+        """Load the index now, if there is one, rather than behind the coming searches."""
+        with self.store.read() as view:
+            snapshot = view.snapshot
+        if snapshot.index is not None:
+            self._indexing.load(snapshot.index, snapshot)
 
     def compact(self) -> Compacted:
         """Give back what removed documents took, and erase them from every file; see `semsearch.store.compaction`."""
@@ -382,7 +440,8 @@ class Collection:
             raise UsageError(f"group_by must be 'document' or None, not {group_by!r}.")
         wanted = self._query_vectors(queries, vector)
         with self.store.read() as view:
-            return self._answerer.answer(view, wanted, k, where=where, grouped=group_by == "document")
+            warm = None if exact else self._indexing.warm(view.snapshot, len(wanted))
+            return self._answerer.answer(view, wanted, k, where=where, warm=warm, grouped=group_by == "document")
 
     def _query_vectors(self, queries: Sequence[str] | None, vector: ArrayLike | None) -> Vectors:
         if (queries is None) == (vector is None):

@@ -48,7 +48,9 @@ def judge(home, planned, told):
 
 
 def test_kill_at_every_failpoint(server, tmp_path):
-    planned = steps(seed=1, count=10, actions=("add", "update", "metadata", "remove", "compact"))
+    planned = steps(
+        seed=1, count=10, actions=("add", "update", "metadata", "remove", "compact", "reindex:hnsw", "reindex:annoy")
+    )
     told, code = killed(server, tmp_path / "whole", planned, -1)
     assert code == 0
     assert told[-1][0] == "finished"

@@ -131,13 +131,17 @@ def wrong_answers(collection, there):
     listed = list(there.values())
     vectors = encoder.encode_documents([f"{d.title} {d.text}" if d.title else d.text for d in listed])
     queries = encoder.encode_queries(["word1 word2", "word3", "word40 a title"])
-    k = max(len(listed), 1)
-    truth = brute_force(np.arange(len(listed)), vectors, queries, k, Metric.COSINE)
-    for number, hits in enumerate(collection.search_many(vector=queries, k=k)):
-        if len(hits) != len(listed):
-            wrong.append(f"query {number} found {len(hits)} of {len(listed)}")
-        scores = {listed[key].id: s for key, s in zip(truth.keys[number], truth.scores[number], strict=True) if key >= 0}
-        for hit in hits:
+    truth = brute_force(np.arange(len(listed)), vectors, queries, max(len(listed), 1), Metric.COSINE)
+    collection.warm()
+    few = collection.search_many(vector=queries, k=5)  # through the index, where there is one
+    everything = collection.search_many(vector=queries, k=max(len(listed), 1))
+    for number, (some, hits) in enumerate(zip(few, everything, strict=True)):
+        if len(hits) != len(listed) or len(some) != min(5, len(listed)):
+            wrong.append(f"query {number} found {len(some)} and {len(hits)} of {len(listed)}")
+        scores = {
+            listed[key].id: s for key, s in zip(truth.keys[number], truth.scores[number], strict=True) if key >= 0
+        }
+        for hit in [*some, *hits]:
             if hit.document != there.get(hit.document.id):
                 wrong.append(f"query {number}: document {hit.document.id} is not what was put in")
             elif hit.score != scores[hit.document.id]:

@@ -18,8 +18,8 @@ TIMEOUT_SECONDS = 10.0
 class WriterLock:
     """An exclusive file lock that ends with the process, plus a lock among this process's threads."""
 
-    def __init__(self, folder: Path, timeout: float = TIMEOUT_SECONDS) -> None:
-        self._path = folder / "lock"
+    def __init__(self, folder: Path, timeout: float = TIMEOUT_SECONDS, name: str = "lock") -> None:
+        self._path = folder / name
         self._name = folder.name
         self._timeout = timeout
         self._threads = threading.RLock()
