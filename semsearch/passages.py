@@ -68,7 +68,7 @@ def splitter_for(encoder: Encoder, passages: bool = True, size: int | None = Non
     """
     if not isinstance(encoder, Windowed):
         return Whole()
-    if not passages:
+    if not passages or encoder.window < MIN_SIZE:
         return Whole(encoder.tokenizer, encoder.window)
     return Splitter(encoder.tokenizer, encoder.window, size)
 
@@ -183,7 +183,10 @@ class Splitter:
                 strict=True,
             ):
                 atoms[i] = cut
-        return [[span for span in spans if span.start < span.end] for spans in found]
+        return [
+            [span for span in spans if span.start < span.end] or [Span(0, len(d.text))]
+            for d, spans in zip(documents, found, strict=True)
+        ]
 
     def _atoms(self, documents: Sequence[Document], rooms: Sequence[int]) -> list[list[_Atom]]:
         """The sentences of each document, or smaller parts of those that are longer than the room."""
