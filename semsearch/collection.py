@@ -24,7 +24,7 @@ from semsearch.search.answer import Answerer
 from semsearch.settings import check_name, find_collection, find_home
 from semsearch.store import documents as rows
 from semsearch.store import platform
-from semsearch.store.compaction import Compacted, compact
+from semsearch.care.compaction import Compacted, compact
 from semsearch.store.snapshot import Snapshot
 from semsearch.store.store import Store
 from semsearch.types import Document, Encoder, Hit, Metric, Vectors
@@ -383,7 +383,7 @@ class Collection:
             self._indexing.load(snapshot.index, snapshot)
 
     def compact(self) -> Compacted:
-        """Give back what removed documents took, and erase them from every file; see `semsearch.store.compaction`."""
+        """Give back what removed documents took, and erase them from every file; see `semsearch.care.compaction`."""
         return compact(self.store)
 
     # Reading

@@ -60,6 +60,17 @@ CREATE TABLE segments (
 CREATE TABLE removed (version INTEGER NOT NULL, key INTEGER NOT NULL, PRIMARY KEY (version, key))
 STRICT, WITHOUT ROWID;
 
+-- Passages of a change of model that is under way: they and their vectors, in a generation of their own, replace the
+-- others in one commit at the end.
+CREATE TABLE reencoded (
+    key     INTEGER PRIMARY KEY,  -- from the same count as those of passages
+    doc     INTEGER NOT NULL,
+    hash    BLOB NOT NULL,        -- of the document when it was encoded
+    "start" INTEGER NOT NULL,
+    "end"   INTEGER NOT NULL
+) STRICT;
+CREATE INDEX reencoded_of ON reencoded (doc);
+
 -- Metadata by value, for filters: a row for each scalar field, and for each element of a list (element = 1).
 CREATE TABLE fields (
     name    TEXT NOT NULL,

@@ -174,11 +174,13 @@ class Store:
         with self._lock.hold():
             yield
 
-    def put(self, entries: Sequence[Entry], metadata_only: Sequence[Record] = ()) -> tuple[int, int]:
+    def put(
+        self, entries: Sequence[Entry], metadata_only: Sequence[Record] = (), *, again: bool = False
+    ) -> tuple[int, int]:
         """Commit documents with their vectors, and documents of which only the metadata changed.
 
         Returns how many were new and how many changed. A document that another writer has put meanwhile with the same
-        text is not written twice.
+        text is not written twice, unless `again` says so.
         """
         with self.write():
             with self.database.read() as connection:
@@ -187,8 +189,10 @@ class Store:
                     [entry.record.document.id for entry in entries] + [record.document.id for record in metadata_only],
                 )
                 generation, rows, dim = connection.exec_driver_sql("SELECT generation, rows, dim FROM state").one()
-            fresh = [entry for entry in entries if not _same_content(entry.record, stored)]
-            records = [entry.record for entry in entries if _same_content(entry.record, stored)] + list(metadata_only)
+            fresh = [entry for entry in entries if again or not _same_content(entry.record, stored)]
+            written = {entry.record.document.id for entry in fresh}
+            records = [entry.record for entry in entries if entry.record.document.id not in written]
+            records += metadata_only
             changes = [
                 (record, old)
                 for record in records
@@ -237,10 +241,19 @@ class Store:
         """What the folder takes on the disk."""
         return sum(path.stat().st_size for path in self.folder.rglob("*") if path.is_file())
 
+    def next_generation(self) -> int:
+        """The number of the next vector generation; the writer's lock must be held."""
+        with self.database.read() as connection:
+            used = connection.exec_driver_sql(
+                "SELECT max((SELECT generation FROM state), coalesce((SELECT max(generation) FROM segments), 0))"
+            )
+            return int(used.scalar_one()) + 1
+
     def sweep(self) -> None:
         """Delete files that no commit refers to: old generations, and what a crash left half made."""
         with self.read() as view:
-            keep = {vector_path(self.folder, view.snapshot.generation).name}
+            generations = view.connection.exec_driver_sql("SELECT DISTINCT generation FROM segments").scalars().all()
+            keep = {vector_path(self.folder, g).name for g in (*generations, view.snapshot.generation)}
             index = view.snapshot.index
         for path in self.folder.glob("vectors-*.f32"):
             if path.name not in keep:

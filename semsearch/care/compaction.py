@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from sqlalchemy import Connection
 
 from semsearch.errors import CollectionDamaged, StorageError
-from semsearch.store import platform, registry
+from semsearch.store import documents, platform, registry
 from semsearch.store.failpoints import failpoint
 from semsearch.store.snapshot import Snapshot
 from semsearch.store.store import Store
@@ -36,8 +36,12 @@ class Compacted:
     erased: bool  # False while a reader still holds the old state: compact again later
 
 
-def compact(store: Store) -> Compacted:
+def compact(store: Store, without: NDArray[np.int64] | None = None) -> Compacted:
     """Rewrite the collection without what was removed. Readers go on meanwhile; writers wait.
+
+    Args:
+        store: The collection's.
+        without: Documents whose passages and vectors are left out too, because their vectors are damaged.
 
     Raises:
         StorageError: The disk has not twice the room that the collection takes.
@@ -48,12 +52,14 @@ def compact(store: Store) -> Compacted:
         _check_room(store.folder, before)
         with store.read() as view:
             snapshot = view.snapshot
-        path = vector_path(store.folder, snapshot.generation + 1)
-        live = np.flatnonzero(snapshot.live)
-        _copy(snapshot, live, path)
+        live = np.flatnonzero(snapshot.live if without is None else snapshot.live & ~np.isin(snapshot.docs, without))
+        generation = store.next_generation()
+        _copy(snapshot, live, vector_path(store.folder, generation))
         with store.database.write() as connection:
-            store.advance(connection)
-            _switch(connection, snapshot, live)
+            version = store.advance(connection)
+            if without is not None:
+                documents.remove_passages(connection, without.tolist(), version)
+            _switch(connection, snapshot, live, generation)
         erased = _scrub(store)
         store.sweep()
         return Compacted(snapshot.removed, before, store.bytes(), erased)
@@ -93,16 +99,16 @@ def _copy(snapshot: Snapshot, live: NDArray[np.intp], path: Path) -> None:
         raise
 
 
-def _switch(connection: Connection, snapshot: Snapshot, live: NDArray[np.intp]) -> None:
+def _switch(connection: Connection, snapshot: Snapshot, live: NDArray[np.intp], generation: int) -> None:
     """Make the copied rows the collection's, in the caller's transaction."""
     connection.exec_driver_sql("PRAGMA secure_delete = ON")
-    connection.exec_driver_sql("DELETE FROM segments")
+    connection.exec_driver_sql("DELETE FROM segments WHERE generation = ?", (snapshot.generation,))
     first = 0
     for rows in _portions(live):
         connection.exec_driver_sql(
             "INSERT INTO segments VALUES (?, ?, ?, ?, ?)",
             (
-                snapshot.generation + 1,
+                generation,
                 first,
                 snapshot.keys[rows].astype("<i8").tobytes(),
                 snapshot.docs[rows].astype("<i8").tobytes(),
@@ -114,7 +120,7 @@ def _switch(connection: Connection, snapshot: Snapshot, live: NDArray[np.intp]) 
     registry.retire(connection)
     failpoint("optimize full text")
     connection.exec_driver_sql("INSERT INTO fulltext (fulltext) VALUES ('optimize')")
-    connection.exec_driver_sql("UPDATE state SET generation = ?, rows = ?", (snapshot.generation + 1, len(live)))
+    connection.exec_driver_sql("UPDATE state SET generation = ?, rows = ?", (generation, len(live)))
 
 
 def _scrub(store: Store) -> bool:

@@ -1,0 +1,134 @@
+"""Looking a collection over: what is wrong, and what repairs it. Nothing here changes anything."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import Connection
+from sqlalchemy.exc import DatabaseError
+
+from semsearch.errors import IndexDamaged
+from semsearch.search.generation import read_manifest, verify_files
+from semsearch.store.snapshot import Snapshot
+from semsearch.store.store import View
+from semsearch.store.vector_file import checksums, vector_path
+from semsearch.types import Metric
+from semsearch.vectors import UNIT
+
+ROWS = 1 << 14  # looked at together
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing that is wrong: where, what, and the way to mend it."""
+
+    part: str  # "database", "vectors", "index", "full text", "documents"
+    what: str
+    mend: str
+
+
+def structure(view: View, folder: Path) -> Iterator[Problem]:
+    """What can be seen quickly: SQLite's own structure, counts that must agree, and the index's digests."""
+    name, snapshot = folder.name, view.snapshot
+    for (said,) in view.connection.exec_driver_sql("PRAGMA quick_check(20)"):
+        if said != "ok":
+            yield Problem("database", str(said), f"restore a backup: semsearch restore FILE --name {name}")
+    for row in view.connection.exec_driver_sql("PRAGMA foreign_key_check").fetchmany(20):
+        yield Problem("database", f"a row of {row[0]} belongs to a {row[2]} that is gone", "restore a backup")
+    yield from _keys(view, name)
+    orphans = _scalar(view.connection, "SELECT count(*) FROM documents WHERE doc NOT IN (SELECT doc FROM passages)")
+    if orphans:
+        yield Problem("documents", f"{orphans:,} documents have no passages", f"semsearch repair {name}")
+    if snapshot.index is not None:
+        try:
+            files = folder / "indexes" / snapshot.index.folder
+            verify_files(files, read_manifest(files))
+        except IndexDamaged as error:
+            yield Problem("index", str(error), f"semsearch repair {name}")
+
+
+def _keys(view: View, name: str) -> Iterator[Problem]:
+    """The rows of the vector file and the passages of the database must be the same keys."""
+    snapshot = view.snapshot
+    if not (np.diff(snapshot.keys) > 0).all():
+        yield Problem("database", "the keys of the vector rows are out of order", "restore a backup")
+    stored = np.fromiter(
+        view.connection.exec_driver_sql("SELECT key FROM passages ORDER BY key").scalars(), dtype=np.int64
+    )
+    live = snapshot.keys[snapshot.live]
+    lost = np.setdiff1d(stored, live, assume_unique=True)
+    stray = np.setdiff1d(live, stored, assume_unique=True)
+    if len(lost):
+        yield Problem("vectors", f"{len(lost):,} passages have no vector", f"semsearch repair {name}")
+    if len(stray):
+        yield Problem("database", f"{len(stray):,} vectors belong to no passage", f"semsearch repair {name}")
+
+
+def content(view: View, folder: Path, metric: Metric) -> Iterator[Problem]:
+    """What takes reading everything: every vector's checksum and length, and the full text against the documents."""
+    name, snapshot = folder.name, view.snapshot
+    damaged = damaged_rows(snapshot)
+    if len(damaged):
+        docs = np.unique(snapshot.docs[damaged])
+        first = _scalar(view.connection, "SELECT id FROM documents WHERE doc = ?", int(docs[0]))
+        yield Problem(
+            "vectors",
+            f"{len(damaged):,} stored vectors are damaged, of {len(docs):,} documents; the first is {first!r}",
+            f"semsearch repair {name}",
+        )
+    wrong = _wrong_lengths(snapshot, metric, damaged)
+    if wrong:
+        yield Problem("vectors", f"{wrong:,} vectors are not finite or not of unit length", f"semsearch repair {name}")
+    said = _scalar(view.connection, "PRAGMA integrity_check(1)")
+    if said != "ok":
+        yield Problem("database", str(said), f"restore a backup: semsearch restore FILE --name {name}")
+
+
+def fulltext_fits(connection: Connection) -> bool:
+    """Whether the full text agrees with the documents; needs a connection that may write, and writes nothing."""
+    try:
+        connection.exec_driver_sql("INSERT INTO fulltext (fulltext, rank) VALUES ('integrity-check', 1)")
+    except DatabaseError:
+        return False
+    return True
+
+
+def damaged_rows(snapshot: Snapshot) -> NDArray[np.intp]:
+    """Live rows whose bytes are not those that were committed."""
+    damaged = []
+    for rows in _portions(np.flatnonzero(snapshot.live)):
+        broken = checksums(snapshot.vectors[rows]) != snapshot.crcs[rows]
+        damaged.append(rows[broken])
+    return np.concatenate(damaged) if damaged else np.empty(0, dtype=np.intp)
+
+
+def _wrong_lengths(snapshot: Snapshot, metric: Metric, damaged: NDArray[np.intp]) -> int:
+    wrong = 0
+    for rows in _portions(np.setdiff1d(np.flatnonzero(snapshot.live), damaged, assume_unique=True)):
+        vectors = snapshot.vectors[rows]
+        sound = np.isfinite(vectors).all(axis=1)
+        if metric is Metric.COSINE:
+            lengths = np.sqrt(np.einsum("nd,nd->n", vectors, vectors, dtype=np.float64))
+            sound &= np.abs(lengths - 1) < 2 * UNIT
+        wrong += int(np.count_nonzero(~sound))
+    return wrong
+
+
+def missing_rows(folder: Path, snapshot: Snapshot) -> int:
+    """Committed rows that the vector file is too short for."""
+    path = vector_path(folder, snapshot.generation)
+    there = path.stat().st_size // (4 * snapshot.dim) if path.exists() and snapshot.dim else 0
+    return max(0, len(snapshot) - there)
+
+
+def _portions(rows: NDArray[np.intp]) -> Iterator[NDArray[np.intp]]:
+    for start in range(0, len(rows), ROWS):
+        yield rows[start : start + ROWS]
+
+
+def _scalar(connection: Connection, statement: str, *parameters: object) -> object:
+    return connection.exec_driver_sql(statement, parameters).scalar()
