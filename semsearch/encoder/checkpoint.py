@@ -29,7 +29,6 @@ CONFIG_FILES: Mapping[str, tuple[str, ...]] = {
         "sentence_xlm-roberta_config.json",
         "sentence_xlnet_config.json",
     ),
-    "clipmodel": ("sentence_bert_config.json",),
     "pooling": ("config.json",),
     "dense": ("config.json",),
     "normalize": ("config.json",),
@@ -54,6 +53,7 @@ ALIASES = {
 }
 # Known, and not to be opened as a text encoder: the reason.
 REFUSED = {
+    "clipmodel": "it is an image-text model (CLIP), which this version does not open",
     "wkpooling": "WKPooling was removed from sentence-transformers in version 2 and is not computed here",
     "spladepooling": "it is a sparse (SPLADE) model, which gives a weight for each word and not a dense vector",
     "sparsestaticembedding": "it is a sparse model, which gives a weight for each word and not a dense vector",

@@ -270,13 +270,13 @@ class Dropout(nn.Module):
 def activation(path: str, folder: Path) -> nn.Module:
     """The activation that a configuration names, which must be one of torch's own."""
     name = path.rpartition(".")[2]
-    found = getattr(nn.modules.activation, name, None) or (nn.Identity if name == "Identity" else None)
-    trusted = path.startswith("torch.nn.") and isinstance(found, type) and issubclass(found, nn.Module)
-    try:
-        if trusted and found is not None:
-            return found()
-    except TypeError:
-        pass
+    own = name == "Identity" or name in nn.modules.activation.__all__
+    if path.startswith("torch.nn.") and own:
+        try:
+            made: nn.Module = getattr(nn, name)()
+            return made
+        except TypeError:  # wants arguments, as MultiheadAttention does
+            pass
     raise ModelError(f"{folder} names the activation '{path}', which is not one of torch's and is not imported.")
 
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterable
+import zipfile
 from pathlib import Path
 
 import torch
@@ -46,29 +45,19 @@ def fill(module: torch.nn.Module, tensors: dict[str, Tensor], folder: Path) -> N
     module.load_state_dict({name: tensor.float() for name, tensor in tensors.items()})
 
 
-def digest(files: Iterable[Path]) -> str:
-    """SHA-256 over the contents of files, in their order: 90 MB take some 60 ms."""
-    whole = hashlib.sha256()
-    for path in files:
-        with path.open("rb") as file:
-            whole.update(hashlib.file_digest(file, "sha256").digest())
-    return whole.hexdigest()
-
-
 def _read(path: Path) -> dict[str, Tensor]:
     try:
         if path.suffix == ".safetensors":
             from safetensors.torch import load_file
 
             return load_file(path)
-        found = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-    except RuntimeError as error:
-        if path.suffix != ".bin" or "mmap" not in str(error):
-            raise ModelError(f"{path} can't be read as weights ({error}): fetch the model anew.") from error
-        found = torch.load(path, map_location="cpu", weights_only=True)  # before torch 1.6: no zip, so no map
-    except Exception as error:
+        mapped = zipfile.is_zipfile(path)  # before torch 1.6 its files were plain pickles, which can't be mapped
+        found = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
+    except Exception as error:  # the readers raise what they like
         raise ModelError(
-            f"{path} can't be read as weights ({error}). Nothing is unpickled that could run code; "
-            "if the file is whole, look for a version of the model in safetensors."
+            f"{path} can't be read as weights ({str(error).partition(chr(10))[0]}). Fetch the model anew; nothing is "
+            "unpickled that could run code, so if the file is whole, look for a version of the model in safetensors."
         ) from error
+    if not isinstance(found, dict):
+        raise ModelError(f"{path} holds a {type(found).__name__} where the weights' names and tensors are expected.")
     return {name: tensor for name, tensor in found.items() if isinstance(tensor, Tensor)}
