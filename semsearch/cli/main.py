@@ -11,11 +11,8 @@ import contextlib
 import errno
 import io
 import os
-import signal
 import sys
-import threading
-from collections.abc import Iterator, Sequence
-from types import FrameType
+from collections.abc import Sequence
 from typing import Any, NoReturn
 
 import click
@@ -23,6 +20,7 @@ import click
 from semsearch import __version__
 from semsearch.cli import index, manage, query
 from semsearch.cli.render import say
+from semsearch.cli.termination import on_sigterm
 from semsearch.errors import SemsearchError
 
 USAGE = 2
@@ -31,10 +29,6 @@ INTERRUPTED = 130
 
 # What the disk, not the program, is to blame for.
 _REFUSALS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.EFBIG, errno.EMFILE}
-
-
-class Terminated(KeyboardInterrupt):
-    """SIGTERM: ends the program the way Ctrl-C does, the interactive query included."""
 
 
 class Unheard(Exception):
@@ -79,7 +73,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a document may hold what this terminal can't show
             stream.reconfigure(errors="backslashreplace")
-    with _sigterm():
+    with on_sigterm():
         sys.exit(_run(arguments))
 
 
@@ -115,20 +109,3 @@ def _run(arguments: Sequence[str] | None) -> int:
 def _help_for(error: click.ClickException) -> str:
     context = getattr(error, "ctx", None)
     return f" See '{context.command_path} --help'." if context is not None else ""
-
-
-@contextlib.contextmanager
-def _sigterm() -> Iterator[None]:
-    """While inside, SIGTERM raises `Terminated`, so that files are closed and a sentence says what is committed."""
-
-    def terminate(number: int, frame: FrameType | None) -> None:
-        raise Terminated
-
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, terminate)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)

@@ -20,6 +20,7 @@ import click
 
 from semsearch.cli.query import ask, lines_of_stdin
 from semsearch.cli.render import Answer, draw_document, on_terminal, say, screen, show_answer, show_facts, show_table
+from semsearch.cli.termination import Terminated, on_sigterm
 from semsearch.errors import SemsearchError, UsageError
 from semsearch.types import Span
 
@@ -77,18 +78,27 @@ class Session:
     def _converse(self) -> None:
         prompt = _prompt(self.collection.home)
         say(f"{self.collection.name}: {len(self.collection):,} documents. :help lists commands, Ctrl-D ends.")
+
+        def terminate() -> None:
+            loop = prompt.app.loop
+            if prompt.app.is_running and loop is not None:  # the prompt must give the terminal back as it was
+                loop.call_soon_threadsafe(lambda: prompt.app.exit(exception=Terminated()))
+            else:
+                raise Terminated
+
         warm = threading.Thread(target=self._warm, name="open the model")
         warm.start()  # the model opens while the first question is being typed
         try:
-            while True:
-                try:
-                    line = prompt.prompt(f"{self.collection.name}> ")
-                    self.respond(line.strip())
-                except EOFError:
-                    return
-                except KeyboardInterrupt as interrupt:
-                    if type(interrupt) is not KeyboardInterrupt:  # SIGTERM ends the program, Ctrl-C only the search
+            with on_sigterm(terminate):
+                while True:
+                    try:
+                        self.respond(prompt.prompt(f"{self.collection.name}> ").strip())
+                    except EOFError:
+                        return
+                    except Terminated:
                         raise
+                    except KeyboardInterrupt:  # Ctrl-C leaves the search or the line, not the program
+                        continue
         finally:
             warm.join()
 
