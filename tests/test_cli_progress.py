@@ -69,6 +69,22 @@ def test_lines_for_programs_come_every_few_seconds(capsys):
     ]
 
 
+def test_reading_ahead_is_no_progress(capsys):
+    clock = Clock()
+    read = [0.1]
+    with Meter("notes", lambda: read[0], clock) as meter:
+        meter(SimpleNamespace(documents=100, passages=0, unchanged=0))
+        read[0] = 0.5
+        clock.now += 10
+        meter(SimpleNamespace(documents=500, passages=0, unchanged=0))
+        clock.now += 10
+        meter(SimpleNamespace(documents=500, passages=800, unchanged=0))
+    assert capsys.readouterr().err.splitlines() == [
+        "progress documents=500 passages=0 texts_per_s=0",
+        "progress documents=500 passages=800 texts_per_s=40 left_s=20",
+    ]
+
+
 def test_a_bar_on_a_terminal_leaves_nothing_behind(monkeypatch):
     class Terminal(io.StringIO):
         def isatty(self):

@@ -27,7 +27,12 @@ class Step(Protocol):
 
     @property
     def passages(self) -> int:
-        """Encoded so far."""
+        """Encoded and committed so far."""
+        ...
+
+    @property
+    def unchanged(self) -> int:
+        """Documents that needed nothing."""
         ...
 
 
@@ -39,7 +44,7 @@ class Pace:
         self._past: deque[tuple[float, int, float | None]] = deque()
 
     def record(self, texts: int, fraction: float | None) -> None:
-        """Note that `texts` were encoded and this `fraction` of the source was read by now."""
+        """Note that `texts` were encoded and this `fraction` of the source was done by now."""
         now = self._clock()
         self._past.append((now, texts, fraction))
         while len(self._past) > 2 and now - self._past[1][0] >= WINDOW:
@@ -88,14 +93,16 @@ class Meter:
         self._clock = clock
         self._pace = Pace(clock)
         self._said = clock()
+        self._finished: int | None = None
         self._bar: Bar | None = None
         self._task: Any = None
 
     def __enter__(self) -> Self:
         if sys.stderr.isatty():
-            from rich.progress import BarColumn, Progress, TextColumn
+            from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
 
             self._bar = Progress(
+                SpinnerColumn(),
                 TextColumn("{task.description}"),
                 BarColumn(bar_width=24),
                 TextColumn("{task.fields[state]}"),
@@ -112,11 +119,12 @@ class Meter:
 
     def __call__(self, step: Step) -> None:
         """Show how far it is."""
-        fraction = self._fraction()
-        self._pace.record(step.passages, fraction)
+        self._note(step)
         speed, left = self._pace.speed, self._pace.left
         if self._bar is not None:
-            state = f"{step.documents:,} documents · {speed:,.0f} texts/s · {duration(left)} left"
+            fraction = self._fraction()
+            pace = f"{speed:,.0f} texts/s · {duration(left)} left" if step.passages else "encoding"
+            state = f"{step.documents:,} documents · {pace}"
             self._bar.update(
                 self._task, total=None if fraction is None else 1.0, completed=fraction or 0.0, state=state
             )
@@ -124,3 +132,12 @@ class Meter:
             self._said = self._clock()
             words = [f"documents={step.documents}", f"passages={step.passages}", f"texts_per_s={speed:.0f}"]
             say(" ".join(["progress", *words, *([f"left_s={left:.0f}"] if left is not None else [])]))
+
+    def _note(self, step: Step) -> None:
+        """Documents are read ahead of being encoded: what counts as done is what a commit or a comparison finished."""
+        finished = step.passages + step.unchanged
+        if self._finished is None:
+            self._pace.record(0, None if self._fraction() is None else 0.0)
+        elif finished > self._finished:
+            self._pace.record(step.passages, self._fraction())
+        self._finished = finished
