@@ -16,6 +16,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from semsearch import plugins
+from semsearch.care.check import Problem, content, fulltext_fits, structure
+from semsearch.care.compaction import Compacted, compact
+from semsearch.care.repair import repair
 from semsearch.errors import CollectionExists, DataError, DimensionMismatch, ModelMismatch, UsageError
 from semsearch.indexing import Indexing
 from semsearch.ingestion import BATCH_DOCUMENTS, Changes, Ingestion, Progress, add_given, stored_form
@@ -24,7 +27,6 @@ from semsearch.search.answer import Answerer
 from semsearch.settings import check_name, find_collection, find_home
 from semsearch.store import documents as rows
 from semsearch.store import platform
-from semsearch.care.compaction import Compacted, compact
 from semsearch.store.snapshot import Snapshot
 from semsearch.store.store import Store
 from semsearch.types import Document, Encoder, Hit, Metric, Vectors
@@ -381,6 +383,36 @@ class Collection:
             snapshot = view.snapshot
         if snapshot.index is not None:
             self._indexing.load(snapshot.index, snapshot)
+
+    def check(self, *, deep: bool = False) -> list[Problem]:
+        """What is wrong with it, and what mends each thing; nothing is changed.
+
+        Args:
+            deep: Read everything: every vector's checksum, values and length, the full text, and what the index finds.
+        """
+        problems: list[Problem] = []
+        with self.store.read() as view:
+            problems.extend(structure(view, self.path))
+            if deep:
+                problems.extend(content(view, self.path, self._metric))
+        if deep and self.store.database.writable:
+            with self.store.write(), self.store.database.write() as connection:
+                if not fulltext_fits(connection):
+                    mend = f"semsearch repair {self.name}"
+                    problems.append(Problem("full text", "it does not agree with the documents", mend))
+        return problems
+
+    def repair(self) -> list[str]:
+        """Mend what `check` finds, as far as it can be: what was done, in sentences; empty if all was well."""
+        has_encoder = self.store.settings["encoder"] is not None
+        done = repair(self.store, Ingestion(self.store, self.encoder, None, None).encode if has_encoder else None)
+        with self.store.read() as view:
+            index = view.snapshot.index
+        if index is not None and any(problem.part == "index" for problem in self.check()):
+            self.reindex()
+            done.append("built the index anew")
+        self._maintain()
+        return done
 
     def compact(self) -> Compacted:
         """Give back what removed documents took, and erase them from every file; see `semsearch.care.compaction`."""

@@ -113,7 +113,7 @@ class Ingestion:
 
     def _commit(self) -> None:
         records = list(self._pending.values())
-        entries = self._encode(records) if records else []
+        entries = self.encode(records) if records else []
         if entries or self._same_text:
             added, changed = self._store.put(entries, list(self._same_text.values()))
             total = len(entries) + len(self._same_text)
@@ -125,7 +125,8 @@ class Ingestion:
         self._characters = 0
         self._tell()
 
-    def _encode(self, records: Sequence[Record]) -> list[Entry]:
+    def encode(self, records: Sequence[Record]) -> list[Entry]:
+        """Split records and encode their passages."""
         documents = [record.document for record in records]
         spans = self._splitter.split_many(documents)
         texts = [
@@ -142,7 +143,7 @@ class Ingestion:
             if len(records) == 1:
                 self._skip(EncodingFailed(f"document {records[0].document.id!r}: {error}"))
                 return []
-            return [entry for record in records for entry in self._encode([record])]  # to find the culprit
+            return [entry for record in records for entry in self.encode([record])]  # to find the culprit
         entries, first = [], 0
         for record, own in zip(records, spans, strict=True):
             entries.append(Entry(record, own, vectors[first : first + len(own)]))

@@ -15,7 +15,7 @@ from semsearch.errors import IndexDamaged
 from semsearch.search.generation import read_manifest, verify_files
 from semsearch.store.snapshot import Snapshot
 from semsearch.store.store import View
-from semsearch.store.vector_file import checksums, vector_path
+from semsearch.store.vector_file import checksums
 from semsearch.types import Metric
 from semsearch.vectors import UNIT
 
@@ -116,13 +116,6 @@ def _wrong_lengths(snapshot: Snapshot, metric: Metric, damaged: NDArray[np.intp]
             sound &= np.abs(lengths - 1) < 2 * UNIT
         wrong += int(np.count_nonzero(~sound))
     return wrong
-
-
-def missing_rows(folder: Path, snapshot: Snapshot) -> int:
-    """Committed rows that the vector file is too short for."""
-    path = vector_path(folder, snapshot.generation)
-    there = path.stat().st_size // (4 * snapshot.dim) if path.exists() and snapshot.dim else 0
-    return max(0, len(snapshot) - there)
 
 
 def _portions(rows: NDArray[np.intp]) -> Iterator[NDArray[np.intp]]:

@@ -16,7 +16,7 @@ from semsearch.store.filters import allowed_documents
 from semsearch.store.snapshot import Snapshot
 from semsearch.store.store import View
 from semsearch.store.vector_file import checksums
-from semsearch.types import Hit, Metric, Neighbors, Vectors
+from semsearch.types import Hit, Keys, Metric, Neighbors, Vectors
 
 log = logging.getLogger("semsearch")
 
@@ -46,9 +46,12 @@ class Answerer:
         while True:
             allowed = self._allowed(view, where)
             neighbors = self._nearest(view.snapshot, queries, k, allowed, warm, grouped)
-            if not self._find_damage(view, neighbors):
+            found = np.unique(neighbors.keys[neighbors.keys >= 0])
+            joined = rows.join(view.connection, found.tolist())
+            damaged = self._damaged_among(found, view.snapshot, joined)
+            if not damaged:
                 break
-        joined = rows.join(view.connection, np.unique(neighbors.keys[neighbors.keys >= 0]).tolist())
+            self._damaged |= damaged
         documents = {entry.doc: entry.document() for entry in joined.values()}
         answers = []
         for keys, scores in neighbors:
@@ -103,25 +106,29 @@ class Answerer:
             self._filters = dict(list(current.items())[-KEPT_FILTERS + 1 :]) | {key: found}
         return found
 
-    def _find_damage(self, view: View, neighbors: Neighbors) -> bool:
-        """Whether a found row's bytes are not those that were committed; such rows are left out from now on."""
-        keys = np.unique(neighbors.keys[neighbors.keys >= 0])
-        places = view.snapshot.rows_of(keys)
-        broken = keys[checksums(view.snapshot.vectors[places]) != view.snapshot.crcs[places]]
-        for key, entry in rows.join(view.connection, broken.tolist()).items():
+    def _damaged_among(self, found: Keys, snapshot: Snapshot, joined: Mapping[int, rows.Joined]) -> frozenset[int]:
+        """Found keys whose bytes are not those that were committed, or whose passage is lost: left out from now on."""
+        places = snapshot.rows_of(found)
+        broken = found[checksums(snapshot.vectors[places]) != snapshot.crcs[places]].tolist()
+        for key in broken:
+            if key in joined:
+                log.warning(
+                    "the stored vector of document %r in collection '%s' (passage %d) is damaged and was left out; "
+                    "'semsearch repair %s' encodes it again from the stored text.",
+                    joined[key].id,
+                    self._name,
+                    key,
+                    self._name,
+                )
+        lost = [key for key in found.tolist() if key not in joined]
+        if lost:
             log.warning(
-                "the stored vector of document %r in collection '%s' (passage %d) is damaged and was left out; "
-                "'semsearch repair %s' encodes it again from the stored text.",
-                entry.id,
+                "collection '%s' has vectors without a passage (key %d); 'semsearch repair %s' takes them out.",
                 self._name,
-                key,
+                lost[0],
                 self._name,
             )
-        self._damaged |= frozenset(broken.tolist())
-        return len(broken) > 0
-
-    def _warm(self, snapshot: Snapshot) -> Warm | None:
-        return None
+        return frozenset(broken + lost)
 
 
 def _best_of_documents(neighbors: Neighbors, snapshot: Snapshot, k: int) -> Neighbors:

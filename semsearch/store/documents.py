@@ -188,6 +188,19 @@ def everything(connection: Connection) -> Iterator[Document]:
         yield Document(row[0], row[1], row[2], json.loads(row[3]))
 
 
+def rebuild_fields(connection: Connection) -> bool:
+    """Make the index of metadata agree with the documents; whether it did not."""
+    wanted: set[tuple[Any, ...]] = set()
+    for doc, metadata in connection.exec_driver_sql("SELECT doc, metadata FROM documents WHERE metadata != '{}'"):
+        wanted.update(_fields(json.loads(metadata), doc))
+    stored = {tuple(row) for row in connection.exec_driver_sql("SELECT name, element, type, value, doc FROM fields")}
+    if stored == wanted:
+        return False
+    connection.exec_driver_sql("DELETE FROM fields")
+    _many(connection, _INSERT_FIELD, list(wanted))
+    return True
+
+
 def _next(connection: Connection, table: str) -> int:
     """The number that AUTOINCREMENT would give next: one more than any ever given."""
     last = connection.exec_driver_sql("SELECT seq FROM sqlite_sequence WHERE name = ?", (table,)).scalar()

@@ -1,0 +1,136 @@
+"""Looking a collection over and mending it: each kind of damage is found, and repaired from what is whole."""
+
+import os
+import sqlite3
+
+import numpy as np
+import pytest
+from fakes import HashEncoder
+
+import semsearch
+from semsearch.types import Document
+
+DOCUMENTS = [Document(f"d{i}", f"document number {i} about topic{i % 7}", metadata={"n": i}) for i in range(300)]
+
+
+def reopen(collection):
+    collection.close()
+    return semsearch.open("care", encoder=HashEncoder())
+
+
+@pytest.fixture
+def collection():
+    with semsearch.create("care", encoder=HashEncoder(), index="hnsw") as collection:
+        collection.add(DOCUMENTS)
+        collection.remove([f"d{i}" for i in range(0, 40, 2)])
+        yield collection
+
+
+@pytest.fixture
+def truth(collection):
+    return collection.search_many(["topic3 number 5", "topic1"], k=280, exact=True)
+
+
+def answers(collection):
+    """Ids and scores; keys differ after a vector was made again."""
+    many = collection.search_many(["topic3 number 5", "topic1"], k=280, exact=True)
+    return [sorted((hit.document.id, hit.score) for hit in hits) for hits in many]
+
+
+def healthy(collection):
+    return collection.check(deep=True) == [] and collection.check() == []
+
+
+def test_a_sound_collection_has_no_problems(collection):
+    assert healthy(collection)
+    assert collection.repair() == []
+
+
+@pytest.mark.parametrize("damage", ["flip", "zeros", "short", "gone"])
+def test_damaged_vectors_are_found_and_encoded_again(collection, damage):
+    before = answers(collection)
+    path = collection.path / "vectors-1.f32"
+    collection.close()
+    content = bytearray(path.read_bytes())
+    if damage == "flip":
+        content[100 * 64 + 7] ^= 16
+        path.write_bytes(content)
+    elif damage == "zeros":
+        content[50 * 64 : 90 * 64] = bytes(40 * 64)
+        path.write_bytes(content)
+    elif damage == "short":
+        os.truncate(path, 200 * 64)
+    else:
+        path.unlink()
+    with reopen(collection) as collection:
+        if damage in ("flip", "zeros"):
+            problems = collection.check(deep=True)
+            assert [problem.part for problem in problems] == ["vectors"]
+            assert "semsearch repair care" in problems[0].mend
+        assert any("encoded" in line for line in collection.repair())
+        assert healthy(collection)
+        assert answers(collection) == before
+
+
+def test_given_vectors_cannot_be_made_again_and_are_named():
+    with semsearch.create("given", encoder=None, dim=4) as collection:
+        collection.add(DOCUMENTS[:10], vectors=np.random.default_rng(0).standard_normal((10, 4)))
+        path = collection.path / "vectors-1.f32"
+        content = bytearray(path.read_bytes())
+        content[3 * 16] ^= 1
+        path.write_bytes(content)
+        assert "'d3'" in collection.check(deep=True)[0].what
+        assert "'d3'" in collection.repair()[0]
+        assert len(collection.search(vector=np.ones(4), k=10)) == 9
+
+
+@pytest.mark.parametrize("backend", ["hnsw", "annoy"])
+def test_a_damaged_index_is_found_and_built_anew(collection, backend, caplog):
+    collection.reindex(backend)
+    before = answers(collection)
+    for path in (collection.path / "indexes").rglob("*"):
+        if path.is_file() and path.name != "manifest.json":
+            content = bytearray(path.read_bytes())
+            content[len(content) // 2] ^= 4
+            path.write_bytes(content)
+    with reopen(collection) as collection:
+        assert [problem.part for problem in collection.check()] == ["index"]
+        collection.warm()
+        assert "sha256" in caplog.text  # it is said once, and search is exact
+        assert answers(collection) == before
+        assert collection.repair() == ["built the index anew"]
+        assert healthy(collection)
+        collection.warm()
+        assert collection.info()["index"]["state"] == "ready"
+
+
+@pytest.mark.parametrize(
+    ("statement", "part"),
+    [
+        (
+            "INSERT INTO fulltext (fulltext, rowid, title, text) "
+            "VALUES ('delete', 30, '', 'document number 29 about topic1')",
+            "full text",
+        ),
+        ("DELETE FROM passages WHERE key = 30", "database"),
+    ],
+)
+def test_tables_that_disagree_are_found_and_mended(collection, statement, part):
+    collection.close()
+    with sqlite3.connect(collection.path / "collection.sqlite") as connection:
+        connection.execute(statement)
+    connection.close()
+    with reopen(collection) as collection:
+        assert part in [problem.part for problem in collection.check(deep=True)]
+        collection.repair()
+        assert healthy(collection)
+
+
+def test_a_lost_index_of_fields_is_built_anew(collection):
+    collection.close()
+    with sqlite3.connect(collection.path / "collection.sqlite") as connection:
+        connection.execute("DELETE FROM fields WHERE doc > 100")
+    connection.close()
+    with reopen(collection) as collection:
+        assert "built the index of metadata anew from the documents" in collection.repair()
+        assert len(collection.search("topic1", k=300, where={"n": {"$gte": 0}})) == len(collection)
