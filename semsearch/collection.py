@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from semsearch import plugins
+from semsearch.care.backup import backup
 from semsearch.care.check import Problem, content, fulltext_fits, structure
 from semsearch.care.compaction import Compacted, compact
 from semsearch.care.repair import repair
@@ -413,6 +414,10 @@ class Collection:
             done.append("built the index anew")
         self._maintain()
         return done
+
+    def backup(self, file: str | os.PathLike[str]) -> int:
+        """Write everything, as of one commit, into one file, while searching and writing go on; its size in bytes."""
+        return backup(self.store, Path(file))
 
     def compact(self) -> Compacted:
         """Give back what removed documents took, and erase them from every file; see `semsearch.care.compaction`."""

@@ -2,12 +2,15 @@
 
 import os
 import sqlite3
+import threading
 
 import numpy as np
 import pytest
 from fakes import HashEncoder
 
 import semsearch
+from semsearch.care.backup import restore
+from semsearch.errors import CollectionExists, DataError
 from semsearch.types import Document
 
 DOCUMENTS = [Document(f"d{i}", f"document number {i} about topic{i % 7}", metadata={"n": i}) for i in range(300)]
@@ -134,3 +137,62 @@ def test_a_lost_index_of_fields_is_built_anew(collection):
     with reopen(collection) as collection:
         assert "built the index of metadata anew from the documents" in collection.repair()
         assert len(collection.search("topic1", k=300, where={"n": {"$gte": 0}})) == len(collection)
+
+
+def test_a_backup_is_the_collection_at_one_commit(collection, tmp_path):
+    before = answers(collection)
+    size = collection.backup(tmp_path / "all.backup")
+    assert size == (tmp_path / "all.backup").stat().st_size
+    assert [path.name for path in tmp_path.glob(".all*")] == []
+    collection.add([Document("later", "came later")])
+    restore(tmp_path / "all.backup", collection.home, "again")
+    with semsearch.open("again", encoder=HashEncoder()) as again:
+        assert healthy(again)
+        assert answers(again) == before
+        assert again.get(["later"]) == [None]
+        again.add([Document("later", "came later")])
+        assert again.search("came later", k=1)[0].document.id == "later"
+    with pytest.raises(CollectionExists):
+        restore(tmp_path / "all.backup", collection.home)
+
+
+def test_backups_while_a_writer_writes(collection, tmp_path):
+    def write():
+        with semsearch.open("care", encoder=HashEncoder()) as writer:
+            for i in range(40):
+                writer.add([Document(f"w{i}", f"written {i}"), Document("d1", f"version {i}")])
+                if i % 10 == 5:
+                    writer.compact()
+
+    thread = threading.Thread(target=write)
+    thread.start()
+    for i in range(6):
+        collection.backup(tmp_path / f"{i}.backup")
+        restore(tmp_path / f"{i}.backup", tmp_path / "restored", f"r{i}")
+    thread.join()
+    for i in range(6):
+        with semsearch.open(f"r{i}", home=tmp_path / "restored", encoder=HashEncoder()) as restored:
+            assert healthy(restored)
+            written = sum(d.id.startswith("w") for d in restored.documents())
+            assert len(restored) == 280 + written
+            if written:
+                assert restored.get(["d1"])[0].text == f"version {written - 1}"
+
+
+@pytest.mark.parametrize("damage", ["missing", "text", "short", "flip"])
+def test_a_bad_backup_is_refused(collection, tmp_path, damage):
+    file = tmp_path / "all.backup"
+    collection.backup(file)
+    content = bytearray(file.read_bytes())
+    if damage == "missing":
+        file.unlink()
+    elif damage == "text":
+        file.write_text("no archive")
+    elif damage == "short":
+        file.write_bytes(content[: len(content) // 2])
+    else:
+        content[len(content) // 2] ^= 1
+        file.write_bytes(content)
+    with pytest.raises(DataError):
+        restore(file, tmp_path / "restored")
+    assert not (tmp_path / "restored").exists() or list((tmp_path / "restored").iterdir()) == []
