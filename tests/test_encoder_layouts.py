@@ -66,7 +66,7 @@ def test_version_0_folder_with_a_pickle(tmp_path):
         (folder / "0_BERT" / name).unlink()
     (folder / "0_BERT" / "vocab.txt").write_text("\n".join(tiny.SPECIAL + tiny.WORDS) + "\n", "utf-8")
     tiny.write_json(folder / "0_BERT" / "tokenizer_config.json", {"do_lower_case": True, "model_max_length": 64})
-    peer = tiny.copy(folder, tmp_path.with_name("peer"))  # version 6 no longer knows the wrappers' names
+    peer = tiny.copy(folder, tmp_path.with_name(tmp_path.name + "-peer"))  # version 6 no longer knows the wrappers' names
     tiny.modules_json(peer, ("0_BERT", OLD + "Transformer"), ("1_Pooling", OLD + "Pooling"))
     assert assert_as_peer(folder, peer=peer).window == 30
 
@@ -99,6 +99,81 @@ def test_settings_of_the_tokenizer_count_more_than_its_file(tmp_path):
     tiny.write_json(folder / "tokenizer_config.json", settings | {"do_lower_case": False})
     encoder = assert_as_peer(folder)
     assert (encoder.encode_documents(["CATS"]) != encoder.encode_documents(["cats"])).any()
+
+
+def test_a_bert_lower_cases_unless_told(tmp_path):
+    folder = classic(tmp_path)
+    tiny.bert_tokenizer(folder, do_lower_case=False)
+    (folder / "tokenizer_config.json").unlink()
+    encoder = assert_as_peer(folder)
+    assert (encoder.encode_documents(["CATS"]) == encoder.encode_documents(["cats"])).all()
+
+
+def test_vocabulary_files_of_roberta(tmp_path):
+    """As its v0.x checkpoints came: vocab.json and merges.txt, no tokenizer.json."""
+    from transformers import RobertaConfig, RobertaModel
+
+    torch.manual_seed(0)
+    letters = {
+        letter: i + 4
+        for i, letter in enumerate([*"abcdefghijklmnopqrstuvwxyz.,?", "Ġ", "T", "W", "N", "Y", "th", "Ġth"])
+    }
+    vocab = {"<s>": 0, "<pad>": 1, "</s>": 2, "<unk>": 3, **letters, "<mask>": len(letters) + 4}
+    folder = tmp_path / "0_RoBERTa"
+    folder.mkdir()
+    tiny.write_json(folder / "vocab.json", vocab)
+    (folder / "merges.txt").write_text("#version: 0.2\nt h\nĠ th\n", "utf-8")
+    config = RobertaConfig(
+        vocab_size=len(vocab),
+        hidden_size=16,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=32,
+        max_position_embeddings=40,
+    )
+    tiny.save(RobertaModel(config), folder, safe=False)
+    tiny.write_json(folder / "sentence_roberta_config.json", {"max_seq_length": 64, "do_lower_case": False})
+    tiny.pooling(tmp_path / "1_Pooling", pooling_mode_mean_tokens=True)
+    tiny.modules_json(tmp_path, ("0_RoBERTa", OLD + "RoBERTa"), ("1_Pooling", OLD + "Pooling"))
+    peer = tiny.copy(tmp_path, tmp_path.with_name(tmp_path.name + "-peer"))
+    tiny.modules_json(peer, ("0_RoBERTa", OLD + "Transformer"), ("1_Pooling", OLD + "Pooling"))
+    encoder = assert_as_peer(tmp_path, [text[:30] for text in TEXTS], peer=peer)
+    assert encoder.window == 36  # of 40 positions, RoBERTa's begin behind the padding id; two are special
+    assert np.isfinite(encoder.encode_documents(["th" * 200])).all()
+
+
+def test_sentencepiece_of_xlm_roberta(tmp_path):
+    """As its v0.x checkpoints came: sentencepiece.bpe.model, no tokenizer.json."""
+    sentencepiece = pytest.importorskip("sentencepiece")
+    from transformers import XLMRobertaConfig, XLMRobertaModel
+
+    folder = tmp_path / "0_XLMRoBERTa"
+    folder.mkdir()
+    (tmp_path / "text.txt").write_text("\n".join(TEXTS * 3), "utf-8")
+    sentencepiece.SentencePieceTrainer.Train(
+        input=str(tmp_path / "text.txt"),
+        model_prefix=str(tmp_path / "spm"),
+        vocab_size=50,
+        minloglevel=2,
+        num_threads=1,
+    )
+    (tmp_path / "spm.model").rename(folder / "sentencepiece.bpe.model")
+    torch.manual_seed(0)
+    config = XLMRobertaConfig(
+        vocab_size=70,
+        hidden_size=16,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=32,
+        max_position_embeddings=80,
+    )
+    tiny.save(XLMRobertaModel(config), folder, safe=False)
+    tiny.write_json(folder / "sentence_xlm-roberta_config.json", {"max_seq_length": 64, "do_lower_case": False})
+    tiny.pooling(tmp_path / "1_Pooling", pooling_mode_mean_tokens=True)
+    tiny.modules_json(tmp_path, ("0_XLMRoBERTa", OLD + "XLMRoBERTa"), ("1_Pooling", OLD + "Pooling"))
+    peer = tiny.copy(tmp_path, tmp_path.with_name(tmp_path.name + "-peer"))
+    tiny.modules_json(peer, ("0_XLMRoBERTa", OLD + "Transformer"), ("1_Pooling", OLD + "Pooling"))
+    assert_as_peer(tmp_path, peer=peer)
 
 
 def test_version_5_4_spells_it_anew(tmp_path):
@@ -193,11 +268,10 @@ def test_sharded_weights(tmp_path):
 
 
 def test_encoder_of_an_encoder_decoder(tmp_path):
-    from transformers import T5Config, T5EncoderModel, T5Model
+    from transformers import T5Config, T5Model
 
     torch.manual_seed(0)
     config = T5Config(vocab_size=100, d_model=16, d_kv=8, d_ff=32, num_layers=2, num_heads=2)
-    assert T5EncoderModel(config) is not None
     folder = tiny.save(T5Model(config), tmp_path, tokenizer=lambda folder: tiny.generic_tokenizer(folder, end="[SEP]"))
     tiny.write_json(folder / "sentence_bert_config.json", {"max_seq_length": 32, "do_lower_case": False})
     tiny.pooling(folder / "1_Pooling", pooling_mode_mean_tokens=True)

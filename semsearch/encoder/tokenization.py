@@ -8,6 +8,7 @@ special tokens are set by options, go through transformers once, whose tokenizer
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,8 @@ from tokenizers import Tokenizer
 from tokenizers.normalizers import BertNormalizer, Lowercase, Normalizer
 from tokenizers.normalizers import Sequence as NormalizerSequence
 
-from semsearch.encoder.checkpoint import read_json
-from semsearch.errors import ModelError
+from semsearch.encoder.checkpoint import read_json, tokenizer_files
+from semsearch.errors import MissingDependency, ModelError
 
 UNLIMITED = 10**9  # tokenizer_config.json writes "no limit" as 10^30
 CHARACTERS_A_TOKEN = 1_000  # a text longer than this many characters for each token of the window is clipped first
@@ -29,6 +30,8 @@ OFFSET_POSITIONS = {
     "mpnet",
     "longformer",
 }
+# Kinds whose tokenizers lower-case unless they are told not to, whatever their tokenizer.json does.
+BERT_LIKE = {"bert", "distilbert", "electra", "mpnet", "mobilebert", "layoutlm", "convbert", "squeezebert", "funnel"}
 
 
 class TextTokenizer:
@@ -152,8 +155,10 @@ def _bert_options(tokenizer: Tokenizer, folder: Path, settings: Mapping[str, Any
     own = tokenizer.normalizer
     if not isinstance(own, BertNormalizer):
         return
+    named = str(settings.get("tokenizer_class") or "").removesuffix("Fast").removesuffix("Tokenizer").lower()
+    kind = named or str(read_json(folder / "config.json").get("model_type", "")).replace("-", "")
     wanted = {
-        "lowercase": settings.get("do_lower_case", own.lowercase),
+        "lowercase": settings.get("do_lower_case", True if kind in BERT_LIKE else own.lowercase),
         "strip_accents": settings.get("strip_accents", own.strip_accents),
         "handle_chinese_chars": settings.get("tokenize_chinese_chars", own.handle_chinese_chars),
     }
@@ -164,6 +169,12 @@ def _bert_options(tokenizer: Tokenizer, folder: Path, settings: Mapping[str, Any
 def _through_transformers(folder: Path) -> Tokenizer:
     from transformers import AutoTokenizer
 
+    pieces = [path.name for path in tokenizer_files(folder) if path.suffix == ".model"]
+    if pieces and not (folder / "tokenizer.json").is_file() and find_spec("sentencepiece") is None:
+        raise MissingDependency(
+            f"{folder} describes its tokenizer in {pieces[0]} alone, which takes sentencepiece to read: "
+            "pip install 'semsearch[sentencepiece]'"
+        )
     try:
         found = AutoTokenizer.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
     except Exception as error:  # transformers raises whatever its converters raise
