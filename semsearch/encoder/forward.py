@@ -23,7 +23,7 @@ from torch.nn import functional
 from semsearch.encoder.features import Features
 from semsearch.encoder.packing import Rows
 
-FUSED_FROM = 512  # rows from which the fused attention kernel wins on every CPU
+CACHED = 2_000_000  # bytes of scores that a core handles at a time
 
 
 @dataclass(frozen=True)
@@ -87,8 +87,7 @@ class Layer(nn.Module):
     def __init__(self, tensors: Mapping[str, Tensor], shape: Shape) -> None:
         super().__init__()
         parts = ("query", "key", "value")
-        weight = torch.cat([tensors[f"{part}.weight"] for part in parts])
-        self.qkv = Linear(weight, torch.cat([tensors[f"{part}.bias"] for part in parts]))
+        self.qkv = Linear(*(torch.cat([tensors[f"{part}.{kind}"] for part in parts]) for kind in ("weight", "bias")))
         self.out = Linear(tensors["out.weight"], tensors["out.bias"])
         self.up = Linear(tensors["up.weight"], tensors["up.bias"], shape.activation)
         self.down = Linear(tensors["down.weight"], tensors["down.bias"])
@@ -103,17 +102,19 @@ class Layer(nn.Module):
 
 
 class Attention:
-    """Each token's mean of the values of its own text: one batch's rectangle and mask, used by every layer."""
+    """Each token's mean of the values of its own text: one batch's rectangle and mask, used by every layer.
 
-    def __init__(self, rows: Rows, shape: Shape, like: Tensor, bias: Tensor | None) -> None:
-        self.rows, self.heads = rows, shape.heads
-        self.inside = rows.slots is None or rows.dense  # the tokens already lie in the rectangle
+    Queries come scaled already.
+    """
+
+    def __init__(self, rows: Rows, heads: int, like: Tensor, bias: Tensor | None) -> None:
+        self.rows, self.heads = rows, heads
         self.mask = _mask(rows, like, bias)
-        self.fused = not (
-            like.device.type == "cpu" and like.dtype is torch.bfloat16 and rows.length < FUSED_FROM and not _amx()
-        )
-        self.source: Tensor | None = None
-        if not self.inside:
+        self.fused = like.device.type != "cpu" or like.dtype is not torch.bfloat16 or _amx()
+        if not self.fused:
+            self.mask = _flat(self.mask, rows, heads, like)
+        self.source: Tensor | None = None  # the token in each slot, where tokens do not lie in their slots already
+        if not rows.dense:
             assert rows.slots is not None
             self.source = rows.slots.new_zeros(rows.count * rows.length)  # holes repeat token 0, and nobody looks
             self.source[rows.slots] = torch.arange(len(rows.slots), device=rows.slots.device)
@@ -124,16 +125,30 @@ class Attention:
         if self.source is not None:
             qkv = qkv.index_select(0, self.source)  # (count · length, 3h)
         split = qkv.view(count, length, 3, self.heads, -1).permute(2, 0, 3, 1, 4)  # (3, count, heads, length, d)
-        query, key, value = split.unbind(0)
         if self.fused:
-            mixed = functional.scaled_dot_product_attention(query, key, value, attn_mask=self.mask)
+            mixed = functional.scaled_dot_product_attention(*split.unbind(0), attn_mask=self.mask, scale=1.0)
+            mixed = mixed.transpose(1, 2)  # (count, length, heads, d)
         else:
-            scores = torch.matmul(query, key.transpose(-1, -2)).mul_(query.shape[-1] ** -0.5)
-            if self.mask is not None:
-                scores.add_(self.mask)
-            mixed = torch.matmul(torch.softmax(scores, -1), value)  # (count, heads, length, d)
-        mixed = mixed.transpose(1, 2).reshape(count * length, -1)
-        return mixed if self.rows.slots is None or self.inside else mixed.index_select(0, self.rows.slots)
+            mixed = self._in_chunks(split)
+        mixed = mixed.reshape(count * length, -1)
+        return mixed if self.source is None else mixed.index_select(0, self.rows.slots)  # type: ignore[arg-type]
+
+    def _in_chunks(self, split: Tensor) -> Tensor:
+        """Softmax between two batched products, so many rows at a time that the scores stay in the cache."""
+        _, count, heads, length, size = split.shape
+        mixed = split.new_empty((count, length, heads, size))
+        step = max(1, CACHED * torch.get_num_threads() // (heads * length * length * split.element_size()))
+        for start in range(0, count, step):
+            part = split[:, start : start + step]
+            rows = part.shape[1]
+            query, key, value = part.reshape(3, rows * heads, length, size).unbind(0)
+            if self.mask is None:
+                scores = torch.bmm(query, key.transpose(1, 2))
+            else:
+                scores = torch.baddbmm(self.mask[start * heads : (start + rows) * heads], query, key.transpose(1, 2))
+            weights = torch.softmax(scores, -1, out=scores)
+            mixed[start : start + step] = torch.bmm(weights, value).view(rows, heads, length, size).transpose(1, 2)
+        return mixed
 
 
 class LeanEncoder(nn.Module):
@@ -184,7 +199,7 @@ class LeanEncoder(nn.Module):
         hidden = self.first_norm(hidden)
         if self.project is not None:
             hidden = self.project(hidden)
-        attention = Attention(rows, self.shape, hidden, self._bias(rows.length))
+        attention = Attention(rows, self.shape.heads, hidden, self._bias(rows.length))
         states = [hidden]
         for layer in self.layers:
             hidden = layer(hidden, attention)
@@ -237,6 +252,14 @@ def _mask(rows: Rows, like: Tensor, bias: Tensor | None) -> Tensor | None:
         unseen = owners[:, None, :, None] != owners[:, None, None, :]  # (count, 1, length, length)
     mask = torch.zeros(unseen.shape, dtype=like.dtype, device=like.device).masked_fill_(unseen, -torch.inf)
     return mask if bias is None else mask + bias
+
+
+def _flat(mask: Tensor | None, rows: Rows, heads: int, like: Tensor) -> Tensor | None:
+    """The same mask with one entry for each head of each row: (count · heads, 1 or length, length)."""
+    if mask is None:
+        return None
+    whole = mask.expand(rows.count, heads, -1, -1)
+    return whole.reshape(rows.count * heads, *whole.shape[2:])
 
 
 def _lay_out(features: Features) -> Rows:

@@ -152,11 +152,13 @@ def load_transformer(
 
         return load_padded(folder, config, tokenizer, dtype, device, all_layers=all_layers)
     tensors = _tensors(folder, family, shape, config)
-    placed: dict[int, Tensor] = {}  # shared tensors stay shared
-    for tensor in tensors.values():
-        if tensor.data_ptr() not in placed:
-            placed[tensor.data_ptr()] = tensor.to(device=device, dtype=dtype)
-    tensors = {name: placed[tensor.data_ptr()] for name, tensor in tensors.items()}
+    scale = (shape.hidden // shape.heads) ** -0.5  # of the scores of attention, taken over by the queries
+    placed: dict[tuple[int, bool], Tensor] = {}  # what layers share (ALBERT's are all one) stays shared
+    for name, tensor in tensors.items():
+        key = (id(tensor), ".query." in name)
+        if key not in placed:
+            placed[key] = (tensor.float() * scale if key[1] else tensor).to(device=device, dtype=dtype)
+    tensors = {name: placed[id(tensor), ".query." in name] for name, tensor in tensors.items()}
     return LeanEncoder(tensors, shape, all_layers=all_layers).eval()
 
 

@@ -1,0 +1,71 @@
+"""Where tokens lie: every text whole, once, by itself, within the budget, and with few holes."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from semsearch.encoder.packing import ROW, SHORT, plan
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    lengths=st.lists(st.integers(0, 300), min_size=1, max_size=80),
+    budget=st.sampled_from([64, 100, 512, 4096]),
+    share=st.booleans(),
+)
+def test_every_text_lies_whole_in_one_place(lengths, budget, share):
+    lengths = np.array(lengths)
+    batches = plan(lengths, budget, share=share)
+    assert sorted(np.concatenate([batch.texts for batch in batches])) == list(range(len(lengths)))
+    for batch in batches:
+        own = lengths[batch.texts]
+        rows = batch.rows(own)
+        size = rows.count * rows.length
+        assert size == batch.cost
+        assert size <= max(budget, ROW) or rows.count == 1
+        assert share or not rows.shared
+        slots = np.arange(own.sum()) if rows.slots is None else rows.slots.numpy()
+        assert len(set(slots.tolist())) == len(slots), "two tokens share a slot"
+        owners = np.full(size, -1) if rows.owners is not None else np.repeat(np.arange(rows.count), rows.length)
+        owners[slots] = np.repeat(np.arange(len(own)), own)
+        if rows.owners is not None:
+            assert (rows.owners.flatten().numpy() == owners).all()
+        place = 0
+        for i, length in enumerate(own):
+            mine = slots[place : place + length]
+            assert (mine == mine[:1] + np.arange(length)).all() if length else True
+            assert len(set(mine // rows.length)) <= 1, "a text runs over the end of its row"
+            assert (rows.positions[place : place + length].numpy() == np.arange(length)).all()
+            assert (owners[mine] == i).all()
+            place += length
+
+
+def test_short_texts_leave_few_holes():
+    lengths = np.random.default_rng(0).integers(6, SHORT + 1, 8192)
+    batches = plan(lengths, 4096)
+    filled = sum(lengths[batch.texts].sum() for batch in batches) / sum(batch.cost for batch in batches)
+    assert filled > 0.98
+
+
+def test_a_single_text_has_no_hole_and_no_mask():
+    (batch,) = plan(np.array([7]), 4096)
+    rows = batch.rows(np.array([7]))
+    assert (rows.count, rows.length, rows.slots, rows.owners) == (1, 7, None, None)
+
+
+@pytest.mark.parametrize("count", [2, 9])
+def test_few_short_texts_make_a_row_no_longer_than_they_need(count):
+    lengths = np.full(count, 5)
+    (batch,) = plan(lengths, 4096)
+    assert (batch.length, batch.cost) == ((32, 32) if count == 2 else (64, 64))
+
+
+def test_moving_rows_keeps_them():
+    lengths = np.array([3, 40, 8])
+    for batch in plan(lengths, 4096):
+        rows = batch.rows(lengths[batch.texts])
+        moved = rows.to(torch.device("cpu"))
+        assert (moved.count, moved.length, moved.shared) == (rows.count, rows.length, rows.shared)
+        assert torch.equal(moved.positions, rows.positions)
