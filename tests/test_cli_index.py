@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -269,7 +270,7 @@ def test_a_second_writer_is_told_who_holds_the_collection(tmp_path, model, home,
     notes = corpus(tmp_path)
     run("index", notes, "-m", model)
     write(notes, [*records(notes), {"_id": "late", "text": "reef"}])
-    monkeypatch.setattr(WriterLock.__init__, "__defaults__", (0.05,))
+    monkeypatch.setattr("semsearch.store.store.WriterLock", partial(WriterLock, timeout=0.05))
     with WriterLock(home / "notes").hold():
         ended = run("index", notes)
         assert ended.code == 5

@@ -167,7 +167,8 @@ def _check_settings(collection: Collection, given: dict[str, Any]) -> None:
             )
     asked = {"passages": given["passages"], "index": given["backend"], **dict(given["settings"])}
     split = "on" if collection.store.settings["passages"] else "off"
-    is_made = {"passages": split, "index": facts["index"]["backend"], **facts["index"]["options"]}
+    wanted_index = facts["index"]["wanted"]
+    is_made = {"passages": split, "index": wanted_index["backend"], **wanted_index["options"]}
     for key, value in asked.items():
         if value is not None and value != is_made.get(key):
             raise UsageError(
