@@ -251,16 +251,17 @@ class Store:
 
     def sweep(self) -> None:
         """Delete files that no commit refers to: old generations, and what a crash left half made."""
-        with self.read() as view:
-            generations = view.connection.exec_driver_sql("SELECT DISTINCT generation FROM segments").scalars().all()
-            keep = {vector_path(self.folder, g).name for g in (*generations, view.snapshot.generation)}
-            index = view.snapshot.index
-        for path in self.folder.glob("vectors-*.f32"):
-            if path.name not in keep:
-                platform.remove(path)
-        for path in self.folder.glob("indexes/*"):
-            if not path.name.startswith(".") and (index is None or path.name != index.folder):  # dot: being built
-                platform.remove(path)
+        with self.write():  # else it would take away what another writer is about to commit
+            with self.read() as view:
+                generations = view.connection.exec_driver_sql("SELECT DISTINCT generation FROM segments").scalars().all()
+                keep = {vector_path(self.folder, g).name for g in (*generations, view.snapshot.generation)}
+                index = view.snapshot.index
+            for path in self.folder.glob("vectors-*.f32"):
+                if path.name not in keep:
+                    platform.remove(path)
+            for path in self.folder.glob("indexes/*"):
+                if not path.name.startswith(".") and (index is None or path.name != index.folder):  # dot: being built
+                    platform.remove(path)
 
     def set(self, name: str, value: Any) -> None:
         """Commit one setting (any JSON value)."""
