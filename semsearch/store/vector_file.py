@@ -40,7 +40,7 @@ def append(path: Path, rows: int, vectors: Vectors) -> None:
             file.flush()
             failpoint("fsync vectors")
             platform.fsync_file(file)
-        if new:
+        if rows == 0:  # a file left by a crash is not new, and its name may still be lost
             failpoint("fsync folder of vectors")
             platform.fsync_folder(path.parent)
     except OSError as error:
