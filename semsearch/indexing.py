@@ -134,7 +134,7 @@ class Indexing:
 
     def _bytes(self, registered: Registered) -> int:
         folder = self._store.folder / "indexes" / registered.folder
-        return sum(path.stat().st_size for path in folder.glob("*"))
+        return platform.folder_bytes(folder)
 
     # Building
 

@@ -10,6 +10,7 @@ import errno
 import os
 import shutil
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
@@ -96,6 +97,16 @@ def remove(path: Path) -> bool:
     except OSError:  # still mapped by a reader on Windows, or no permission: the next writer tries again
         return False
     return True
+
+
+def folder_bytes(folder: Path) -> int:
+    """Bytes of all files below `folder`; those that go meanwhile don't count."""
+    total = 0
+    for place, _, names in os.walk(folder):
+        for name in names:
+            with suppress(FileNotFoundError):
+                total += (Path(place) / name).stat().st_size
+    return total
 
 
 def try_lock(file: IO[bytes]) -> bool:

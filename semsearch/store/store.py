@@ -239,7 +239,7 @@ class Store:
 
     def bytes(self) -> int:
         """What the folder takes on the disk."""
-        return sum(path.stat().st_size for path in self.folder.rglob("*") if path.is_file())
+        return platform.folder_bytes(self.folder)
 
     def next_generation(self) -> int:
         """The number of the next vector generation; the writer's lock must be held."""
