@@ -196,7 +196,7 @@ class Store:
             changes = [
                 (record, old)
                 for record in records
-                if (old := stored.get(record.document.id)) is not None and old.metadata != record.metadata
+                if _same_content(record, stored) and (old := stored[record.document.id]).metadata != record.metadata
             ]
             if not fresh and not changes:
                 return 0, 0
