@@ -11,11 +11,12 @@ import logging
 import os
 import threading
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from semsearch import plugins
-from semsearch.errors import IndexDamaged, SemsearchError
+from semsearch.errors import CollectionLocked, IndexDamaged, SemsearchError
 from semsearch.search.generation import MANIFEST, open_generation, write_generation
 from semsearch.search.plan import Warm
 from semsearch.store import platform, registry
@@ -169,7 +170,8 @@ class Indexing:
                 platform.remove(building)  # a compaction came between: its rows are others
             with self._lock:
                 self._loaded = (published, Warm(published.number, index, published.rows))
-            self._store.sweep()
+            with suppress(CollectionLocked):  # the index is published; old files can wait
+                self._store.sweep()
             return published
 
     def _write(self, building: Path, index: VectorIndex, snapshot: Snapshot, backend: str, params: Any) -> None:

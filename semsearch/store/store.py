@@ -253,8 +253,8 @@ class Store:
         """Delete files that no commit refers to: old generations, and what a crash left half made."""
         with self.write():  # else it would take away what another writer is about to commit
             with self.read() as view:
-                generations = view.connection.exec_driver_sql("SELECT DISTINCT generation FROM segments").scalars().all()
-                keep = {vector_path(self.folder, g).name for g in (*generations, view.snapshot.generation)}
+                begun = view.connection.exec_driver_sql("SELECT DISTINCT generation FROM segments").scalars().all()
+                keep = {vector_path(self.folder, g).name for g in (*begun, view.snapshot.generation)}
                 index = view.snapshot.index
             for path in self.folder.glob("vectors-*.f32"):
                 if path.name not in keep:
