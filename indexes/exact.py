@@ -20,9 +20,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from indexes.first_pass import BLOCK, FirstPass, Float32Pass
+from indexes.translation import checked_queries, nothing, shaped_rows
+from semsearch.errors import DataError
 from semsearch.options import Options, option
 from semsearch.types import Keys, Metric, Neighbors, Scores, Vectors
-from semsearch.vectors import check_k, check_vectors, score_pairs, top_k
+from semsearch.vectors import score_pairs, top_k
 
 if TYPE_CHECKING:
     import torch
@@ -66,7 +68,7 @@ class ExactIndex:
     @classmethod
     def build(cls, keys: Keys, vectors: Vectors, metric: Metric, params: ExactParams) -> Self:
         """An index of `vectors` `(n, dim)`; without codes nothing is read or computed here."""
-        vectors = np.asarray(vectors)  # a memmap without its slow subclass
+        keys, vectors = shaped_rows(keys, vectors)
         return cls(keys, vectors, metric, [Float32Pass(vectors, metric)])
 
     def search(self, queries: Vectors, k: int) -> Neighbors:
@@ -92,13 +94,10 @@ class ExactIndex:
         return len(self._keys)
 
     def _search(self, queries: Vectors, k: int, rows: NDArray[np.int64] | None) -> Neighbors:
-        k = check_k(k)
-        queries = check_vectors(queries, self._vectors.shape[1], "queries")
+        queries, k = checked_queries(queries, k, self._vectors.shape[1])
         self._survive_fork()
         count = len(self._keys) if rows is None else len(rows)
-        found = Neighbors(
-            np.full((len(queries), k), -1, dtype=np.int64), np.full((len(queries), k), -np.inf, dtype=np.float32)
-        )
+        found = nothing(len(queries), k)
         for start in range(0, len(queries) if count else 0, QUERIES):
             tile = np.arange(start, min(start + QUERIES, len(queries)))
             for first_pass in self._passes if count > k else []:
@@ -150,14 +149,14 @@ class ExactIndex:
                 due *= 4
                 best = self._raise(best, blocks, maxima, queries[tile], k, part)
                 threshold = torch.from_numpy(first_pass.threshold(asked, best.min(axis=0)))
-            at, query = (maxima >= threshold).nonzero(as_tuple=True)
+            at, query = (maxima < threshold).logical_not().nonzero(as_tuple=True)  # NaN passes, to be named below
             if block == 1:
                 values, row = bounds[at, query], at
             else:
                 inside = blocks[at, :, query]  # (passing blocks, block)
-                which, offset = (inside >= threshold[query, None]).nonzero(as_tuple=True)
+                which, offset = (inside < threshold[query, None]).logical_not().nonzero(as_tuple=True)
                 values, row, query = inside[which, offset], at[which] * block + offset, query[which]
-            keep = values > -torch.inf  # padding
+            keep = values != -torch.inf  # padding
             values, row, query = values[keep], row[keep], query[keep]
             seen += np.bincount(query.numpy(), minlength=len(tile))
             threshold[torch.from_numpy(seen > flood)] = torch.inf
@@ -198,7 +197,17 @@ class ExactIndex:
         for start in range(0, len(rows), PAIRS):
             pairs = slice(start, start + PAIRS)
             scores[pairs] = score_pairs(queries[query[pairs]], self._vectors[rows[pairs]], self._metric)
+        if not np.isfinite(scores).all():
+            self._name_bad(rows[~np.isfinite(scores)])
         return scores
+
+    def _name_bad(self, rows: NDArray[np.int64]) -> None:
+        """Raise for a stored vector that is none; a score may also be infinite because vectors are very long."""
+        bad = rows[~np.isfinite(self._vectors[rows]).all(axis=1)]
+        if len(bad):
+            raise DataError(
+                f"row {bad[0]} of the vectors (key {self._keys[bad[0]]}) holds NaN or infinite numbers: encode it anew."
+            )
 
     def _decide(
         self,
@@ -212,7 +221,7 @@ class ExactIndex:
     ) -> None:
         """Score the candidates truly and write the best of each query into `found`."""
         query, rows = np.concatenate(candidates.queries), np.concatenate(candidates.rows)
-        keep = (np.concatenate(candidates.bounds) >= threshold[query]) & ~flooded[query]
+        keep = ~(np.concatenate(candidates.bounds) < threshold[query]) & ~flooded[query]
         query, rows = query[keep], rows[keep]
         scores = self._score(queries, tile[query], rows)
         order = np.lexsort((self._keys[rows], -scores, query))

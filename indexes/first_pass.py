@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import torch
 
 BLOCK = 32  # rows whose bounds are first seen as their maximum
-UNIT_LENGTH = 1 + 2.0**-20  # a normalised float32 vector is at most this long
+UNIT_LENGTH = 1 + 2.0**-18  # a normalised float32 vector is at most this long
 TINY = 2.0**-100  # more than all underflow of a sum of products
 
 

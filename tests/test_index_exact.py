@@ -4,8 +4,14 @@ import numpy as np
 import pytest
 
 from indexes.exact import ExactIndex
+from semsearch.testing import IndexContract
 from semsearch.types import Metric
 from semsearch.vectors import brute_force, normalise
+
+
+class TestExact(IndexContract):
+    index_class = ExactIndex
+    exact = True
 
 
 def sample(metric, n, dim, q, seed=0):

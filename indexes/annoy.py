@@ -1,0 +1,115 @@
+"""A forest of random splits by Annoy: quick to build, its file mapped and shared, its recall dear in speed.
+
+Items in the trees are row positions: Annoy reserves room for the largest id, so keys must never reach it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import numpy as np
+
+from indexes.translation import built_otherwise, checked_queries, checked_rows, cores, library, neighbors, nothing
+from semsearch.errors import StorageError
+from semsearch.options import Options, option
+from semsearch.types import Keys, Metric, Neighbors, Vectors
+
+FILE = "forest.annoy"
+
+
+@dataclass(frozen=True)
+class AnnoyParams(Options):
+    """Options of the forest and of searching it."""
+
+    trees: int = option(100, "more give more recall, and a larger file", low=1, high=10_000)
+    search_k: int = option(0, "nodes looked at in a search; 0 takes trees times k", low=0, high=2**31 - 1, tunable=True)
+    seed: int = option(1, "of the splits", low=0, high=2**31 - 1)
+    threads: int = option(0, "of the build; 0 takes all processors", low=0, high=1024)
+
+
+class AnnoyIndex:
+    """Trees in a mapped file."""
+
+    Params = AnnoyParams
+    KNOB: ClassVar[str] = "search_k"
+
+    def __init__(self, forest: Any, keys: Keys, dim: int, metric: Metric, params: AnnoyParams) -> None:
+        self._forest = forest  # None when empty
+        self._keys = keys
+        self._dim = dim
+        self._metric = metric
+        self._params = params
+
+    @classmethod
+    def ladder(cls, count: int) -> list[int]:
+        """Values of `search_k` worth trying, in rising order of recall."""
+        return [nodes for nodes in (250 * 2**step for step in range(12)) if nodes < 8 * count + 500]
+
+    @classmethod
+    def build(cls, keys: Keys, vectors: Vectors, metric: Metric, params: AnnoyParams) -> Self:
+        """Split all rows at random, `trees` times."""
+        keys, vectors = checked_rows(keys, vectors)
+        forest = _forest(metric, vectors.shape[1])
+        if not len(keys):
+            return cls(None, keys, vectors.shape[1], metric, params)
+        forest.set_seed(params.seed)
+        for row, vector in enumerate(vectors):
+            forest.add_item(row, vector)
+        forest.build(params.trees, n_jobs=params.threads or cores())
+        return cls(forest, keys, vectors.shape[1], metric, params)
+
+    def search(self, queries: Vectors, k: int) -> Neighbors:
+        """Approximately the `k` best; Annoy answers one query at a time."""
+        queries, k = checked_queries(queries, k, self._dim)
+        if self._forest is None or not len(queries):
+            return nothing(len(queries), k)
+        wanted = min(k, len(self._keys))
+        nodes = max(self._params.search_k or self._params.trees * wanted, wanted)
+        rows = np.full((len(queries), wanted), -1, dtype=np.int64)
+        distances = np.full((len(queries), wanted), np.inf, dtype=np.float32)
+        for i, query in enumerate(queries):
+            found, away = self._forest.get_nns_by_vector(query, wanted, search_k=nodes, include_distances=True)
+            rows[i, : len(found)] = found
+            distances[i, : len(found)] = away
+        return neighbors(self._keys, rows, self._scores(distances), k)
+
+    def tune(self, params: AnnoyParams) -> None:
+        """Take over `search_k`."""
+        self._params = self._params.tuned(params)
+
+    def save(self, folder: Path) -> None:
+        """One file, which is mapped from now on."""
+        if self._forest is None:
+            return
+        path = folder / FILE
+        try:
+            self._forest.save(str(path))
+        except OSError as error:
+            raise StorageError(f"writing {path} failed: {error}.") from error
+
+    @classmethod
+    def load(cls, folder: Path, keys: Keys, vectors: Vectors, metric: Metric, params: AnnoyParams) -> Self:
+        """Map the file; it must have been verified, Annoy trusts every byte."""
+        forest = None
+        if len(keys):
+            forest = _forest(metric, vectors.shape[1])
+            forest.load(str(folder / FILE))
+            if forest.get_n_items() != len(keys):
+                raise built_otherwise(len(keys), forest.get_n_items())
+        return cls(forest, keys, vectors.shape[1], metric, params)
+
+    def __len__(self) -> int:
+        return 0 if self._forest is None else int(self._forest.get_n_items())
+
+    def _scores(self, distances: Any) -> Any:
+        if self._metric is Metric.DOT:
+            return distances  # Annoy returns the inner product itself
+        squared = np.square(distances)
+        return -squared if self._metric is Metric.L2 else 1 - squared / 2  # |a - b|² = 2 - 2 cos for unit lengths
+
+
+def _forest(metric: Metric, dim: int) -> Any:
+    names = {Metric.COSINE: "angular", Metric.DOT: "dot", Metric.L2: "euclidean"}
+    return library("annoy", "annoy").AnnoyIndex(dim, names[metric])

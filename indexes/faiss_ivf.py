@@ -1,0 +1,227 @@
+"""Inverted lists by FAISS: rows fall into cells, a search looks into the nearest `nprobe` of them.
+
+What the lists hold is `storage`: the vectors (flat), one byte a component (sq8), or four bits for two components,
+scanned in registers (pq; André et al., arXiv:1704.07355). With codes, the best `refine` times k candidates are scored
+again from the stored vectors, which are read where they lie: FAISS's own refining index would copy them.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from indexes.translation import (
+    built_otherwise,
+    checked_queries,
+    checked_rows,
+    cores,
+    library,
+    neighbors,
+    nothing,
+    some_rows,
+)
+from semsearch.errors import StorageError, UsageError
+from semsearch.options import Options, option
+from semsearch.types import Keys, Metric, Neighbors, Vectors
+
+FILE = "lists.faiss"
+TRAINING = 39  # rows a list (or a code word) needs to be trained well; FAISS warns below that
+CODE_WORDS = 16  # of a four-bit code
+
+
+@dataclass(frozen=True)
+class FaissIVFParams(Options):
+    """Options of the lists and of searching them."""
+
+    storage: str = option("pq", "what the lists hold", choices=("flat", "sq8", "pq"))
+    lists: int = option(0, "cells; 0 chooses from the size; at most one for 39 rows", low=0, high=1 << 20)
+    nprobe: int = option(16, "lists looked into in a search", low=1, high=1 << 20, tunable=True)
+    refine: int = option(8, "candidates scored truly for each neighbour asked for", low=1, high=1000, tunable=True)
+    seed: int = option(1234, "of the training", low=0, high=2**31 - 1)
+    threads: int = option(0, "of a build or a batch; 0 takes all processors", low=0, high=1024, tunable=True)
+    device: str = option("auto", "where flat and sq8 lists are searched", choices=("auto", "cpu", "cuda"))
+
+
+class FaissIVFIndex:
+    """Lists in memory, candidates scored from the (mapped) vectors."""
+
+    Params = FaissIVFParams
+    KNOB: ClassVar[str] = "nprobe"
+
+    def __init__(self, lists: Any, keys: Keys, vectors: Vectors, metric: Metric, params: FaissIVFParams) -> None:
+        self._faiss = library("faiss", "faiss")
+        self._lists = lists  # None when empty: nothing to train on
+        self._keys = keys
+        self._vectors = vectors
+        self._metric = metric
+        self._params = params
+        self._pid = os.getpid()
+        self._searched: Any = _on_gpu(lists, params) if lists is not None else None
+        self.tune(params)
+
+    @classmethod
+    def ladder(cls, count: int) -> list[int]:
+        """Values of `nprobe` worth trying, in rising order of recall; the last one looks into every list."""
+        lists = lists_for(count)
+        steps = [1, 2, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 1024, 2048]
+        return [*[nprobe for nprobe in steps if nprobe < lists], lists]
+
+    @classmethod
+    def build(cls, keys: Keys, vectors: Vectors, metric: Metric, params: FaissIVFParams) -> Self:
+        """Train the cells (and codes) on a sample, then put every row into its list."""
+        faiss = library("faiss", "faiss")
+        keys, vectors = checked_rows(keys, vectors)
+        if not len(keys):
+            return cls(None, keys, vectors, metric, params)
+        faiss.omp_set_num_threads(params.threads or cores())
+        lists = _untrained(faiss, len(keys), vectors.shape[1], metric, params)
+        sample = some_rows(len(keys), max(64 * lists.nlist, 256 * CODE_WORDS), params.seed)
+        lists.train(vectors[sample] if len(sample) < len(keys) else vectors)
+        for start in range(0, len(keys), 1 << 16):
+            lists.add(vectors[start : start + (1 << 16)])
+        return cls(lists, keys, vectors, metric, params)
+
+    def search(self, queries: Vectors, k: int) -> Neighbors:
+        """Approximately the `k` best; fewer where the lists looked into hold fewer."""
+        return self._search(queries, k, self._probing)
+
+    def search_allowed(self, queries: Vectors, k: int, allowed: NDArray[np.bool_]) -> Neighbors:
+        """As `search` among the rows `i` where `allowed[i]`: the others are passed over inside the lists."""
+        if self._lists is None:
+            return self._search(queries, k, self._probing)
+        bits = np.packbits(allowed, bitorder="little")
+        selector = self._faiss.IDSelectorBitmap(bits)
+        return self._search(queries, k, self._faiss.SearchParametersIVF(nprobe=self._nprobe(), sel=selector))
+
+    def tune(self, params: FaissIVFParams) -> None:
+        """Take over `nprobe`, `refine` and `threads`."""
+        self._params = self._params.tuned(params)
+        self._threads = self._params.threads or cores()
+        self._probing = self._faiss.SearchParametersIVF(nprobe=self._nprobe())
+
+    def save(self, folder: Path) -> None:
+        """One file of lists; the vectors stay where they are."""
+        if self._lists is None:
+            return
+        path = folder / FILE
+        try:
+            self._faiss.write_index(self._lists, str(path))
+        except RuntimeError as error:
+            raise StorageError(f"writing {path} failed: {error}.") from error
+
+    @classmethod
+    def load(cls, folder: Path, keys: Keys, vectors: Vectors, metric: Metric, params: FaissIVFParams) -> Self:
+        """Read the lists; the file must have been verified, FAISS loads damaged ones without a word."""
+        lists = None
+        if len(keys):
+            lists = library("faiss", "faiss").read_index(str(folder / FILE))
+            if lists.ntotal != len(keys):
+                raise built_otherwise(len(keys), lists.ntotal)
+        return cls(lists, keys, np.asarray(vectors), metric, params)
+
+    def __len__(self) -> int:
+        return 0 if self._lists is None else int(self._lists.ntotal)
+
+    def _search(self, queries: Vectors, k: int, probing: Any) -> Neighbors:
+        queries, k = checked_queries(queries, k, self._vectors.shape[1])
+        if self._lists is None or not len(queries):
+            return nothing(len(queries), k)
+        if os.getpid() != self._pid:  # a forked child waits forever for the threads its parent had
+            self._pid, self._threads, self._searched = os.getpid(), 1, self._lists
+        self._faiss.omp_set_num_threads(self._threads)
+        wanted = min(k, len(self._keys))
+        refined = not isinstance(self._lists, self._faiss.IndexIVFFlat)
+        candidates = min(wanted * self._params.refine, len(self._keys)) if refined else wanted
+        scores, rows = self._searched.search(queries, candidates, params=probing)
+        if refined:
+            scores, rows = self._refined(queries, rows, wanted)
+        if self._metric is Metric.L2:
+            scores = -scores
+        return neighbors(self._keys, rows, scores, k)
+
+    def _refined(self, queries: Vectors, rows: NDArray[np.int64], k: int) -> tuple[Any, Any]:
+        """The k best of the candidate rows, scored in float32 from the stored vectors."""
+        faiss, pointer = self._faiss, self._faiss.swig_ptr
+        best = faiss.knn_L2sqr_by_idx if self._metric is Metric.L2 else faiss.knn_inner_products_by_idx
+        scores = np.empty((len(queries), k), dtype=np.float32)
+        found = np.empty((len(queries), k), dtype=np.int64)
+        (n, dim), width = self._vectors.shape, rows.shape[1]
+        best(
+            pointer(queries), pointer(self._vectors), pointer(rows), dim, len(queries), n, width, k,
+            pointer(scores), pointer(found), width,
+        )  # fmt: skip
+        return scores, found
+
+    def _nprobe(self) -> int:
+        return min(self._params.nprobe, self._lists.nlist) if self._lists is not None else 1
+
+
+def lists_for(count: int) -> int:
+    """Cells for `count` rows: four times the square root, as long as each can be trained on enough rows."""
+    return max(1, min(int(4 * count**0.5), count // TRAINING))
+
+
+def _untrained(faiss: Any, count: int, dim: int, metric: Metric, params: FaissIVFParams) -> Any:
+    wanted = params.lists or lists_for(count)
+    nlist = max(1, min(wanted, count // TRAINING))
+    kind = faiss.METRIC_L2 if metric is Metric.L2 else faiss.METRIC_INNER_PRODUCT
+    cells = faiss.IndexFlat(dim, kind)
+    storage = params.storage
+    if storage == "pq" and (count < TRAINING * CODE_WORDS or dim < 8):
+        storage = "flat"  # too few rows to train codes on, or vectors hardly longer than a code
+    if storage == "pq":
+        lists = faiss.IndexIVFPQFastScan(cells, dim, nlist, _parts(dim), 4, kind)
+        lists.pq.cp.seed = params.seed
+    elif storage == "sq8":
+        lists = faiss.IndexIVFScalarQuantizer(cells, dim, nlist, faiss.ScalarQuantizer.QT_8bit, kind)
+    else:
+        lists = faiss.IndexIVFFlat(cells, dim, nlist, kind)
+    lists.cp.seed = params.seed
+    if count < TRAINING:
+        lists.cp.min_points_per_centroid = 1  # a single list needs no warning on stderr
+    return lists
+
+
+def _parts(dim: int) -> int:
+    """Parts of a vector that get a code each: of two components where they divide evenly, else of one."""
+    return dim // 2 if dim % 2 == 0 else dim
+
+
+def _on_gpu(lists: Any, params: FaissIVFParams) -> Any:
+    """The lists, moved to the GPU where that is asked for and this FAISS can do it."""
+    faiss = library("faiss", "faiss")
+    able = not isinstance(lists, faiss.IndexIVFPQFastScan) and params.device != "cpu" and gpu_works()
+    if params.device == "cuda" and not able:
+        raise UsageError(
+            "device 'cuda' was asked for, but the installed FAISS can't search these lists on a GPU: it needs "
+            "storage 'flat' or 'sq8', a visible GPU, and a faiss-gpu package with kernels for it. Use device 'auto'."
+        )
+    return faiss.index_cpu_to_gpu(faiss.StandardGpuResources(), 0, lists) if able else lists
+
+
+@cache
+def gpu_works() -> bool:
+    """Whether the installed FAISS answers on this machine's GPU.
+
+    Tried in a process of its own: a package without kernels for the GPU at hand ends the process that asks it.
+    """
+    faiss = library("faiss", "faiss")
+    if not hasattr(faiss, "StandardGpuResources") or not faiss.get_num_gpus():
+        return False
+    trial = (
+        "import faiss, numpy as np; x = np.eye(64, dtype='float32'); "
+        "i = faiss.index_cpu_to_gpu(faiss.StandardGpuResources(), 0, faiss.IndexFlatIP(64)); i.add(x); "
+        "raise SystemExit(int((i.search(x, 1)[1].ravel() != np.arange(64)).any()))"
+    )
+    try:
+        return subprocess.run([sys.executable, "-c", trial], capture_output=True, timeout=60).returncode == 0
+    except (OSError, subprocess.TimeoutExpired):
+        return False

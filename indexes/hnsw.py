@@ -1,0 +1,132 @@
+"""HNSW by hnswlib: a graph of neighbours, walked greedily (Malkov and Yashunin, arXiv:1603.09320).
+
+The best single-query speed at high recall for what it costs: a slow build and a second copy of the vectors, which
+hnswlib keeps inside its graph. Labels in the graph are row positions.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import numpy as np
+
+from indexes.translation import built_otherwise, checked_queries, checked_rows, cores, library, neighbors, nothing
+from semsearch.errors import StorageError
+from semsearch.options import Options, option
+from semsearch.types import Keys, Metric, Neighbors, Vectors
+
+FILE = "graph.hnsw"
+
+
+@dataclass(frozen=True)
+class HNSWParams(Options):
+    """Options of the graph and of walking it."""
+
+    M: int = option(16, "links of a node; memory grows with it", low=2, high=256)
+    ef_construction: int = option(200, "candidates looked at when a node is linked", low=8, high=4096)
+    ef: int = option(64, "candidates looked at in a search", low=1, high=1 << 20, tunable=True)
+    seed: int = option(100, "of the nodes' levels", low=0, high=2**31 - 1)
+    deterministic: bool = option(False, "build on one thread, so that the same vectors give the same graph")
+    threads: int = option(0, "of a build or a batch; 0 takes all processors", low=0, high=1024, tunable=True)
+
+
+class HNSWIndex:
+    """A graph in memory. L2 by its own space, COSINE and DOT by inner product."""
+
+    Params = HNSWParams
+    KNOB: ClassVar[str] = "ef"
+
+    def __init__(self, graph: Any, keys: Keys, dim: int, metric: Metric, params: HNSWParams) -> None:
+        self._graph = graph  # None when empty: hnswlib has no empty search
+        self._keys = keys
+        self._dim = dim
+        self._metric = metric
+        self._params = params
+        self.tune(params)
+
+    @classmethod
+    def ladder(cls, count: int) -> list[int]:
+        """Values of `ef` worth trying, in rising order of recall."""
+        return [ef for ef in (10, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024, 2048) if ef < 2 * count]
+
+    @classmethod
+    def build(cls, keys: Keys, vectors: Vectors, metric: Metric, params: HNSWParams) -> Self:
+        """Link all rows into a graph."""
+        keys, vectors = checked_rows(keys, vectors)
+        graph = _graph(metric, vectors.shape[1])
+        if not len(keys):
+            return cls(None, keys, vectors.shape[1], metric, params)
+        graph.init_index(len(keys), M=params.M, ef_construction=params.ef_construction, random_seed=params.seed)
+        threads = 1 if params.deterministic else params.threads or cores()
+        graph.add_items(vectors, np.arange(len(keys)), num_threads=threads)
+        return cls(graph, keys, vectors.shape[1], metric, params)
+
+    def search(self, queries: Vectors, k: int) -> Neighbors:
+        """Approximately the `k` best; fewer where the graph hangs together too loosely to reach that many."""
+        queries, k = checked_queries(queries, k, self._dim)
+        if self._graph is None or not len(queries):
+            return nothing(len(queries), k)
+        wanted = min(k, len(self._keys))
+        try:
+            rows, distances = self._graph.knn_query(queries, wanted, num_threads=self._threads)
+        except RuntimeError:  # some query reached fewer than `wanted`
+            rows, distances = self._reached(queries, wanted)
+        # hnswlib's inner product distance is 1 - q·x
+        scores = -distances if self._metric is Metric.L2 else np.subtract(1, distances, dtype=np.float32)
+        return neighbors(self._keys, rows.astype(np.int64), scores, k)
+
+    def tune(self, params: HNSWParams) -> None:
+        """Take over `ef` and `threads`."""
+        self._params = self._params.tuned(params)
+        self._threads = self._params.threads or cores()
+        if self._graph is not None:
+            self._graph.set_ef(self._params.ef)  # a search for more than ef looks at k
+
+    def save(self, folder: Path) -> None:
+        """One file; its size is checked, because hnswlib says nothing when the disk is full."""
+        if self._graph is None:
+            return
+        path = folder / FILE
+        self._graph.save_index(str(path))
+        expected = self._graph.index_file_size()
+        written = path.stat().st_size if path.exists() else 0
+        if written != expected:
+            raise StorageError(f"writing {path} stopped after {written} of {expected} bytes: is the disk full?")
+
+    @classmethod
+    def load(cls, folder: Path, keys: Keys, vectors: Vectors, metric: Metric, params: HNSWParams) -> Self:
+        """Read the graph; its file must have been verified, hnswlib trusts every byte."""
+        graph = None
+        if len(keys):
+            graph = _graph(metric, vectors.shape[1])
+            graph.load_index(str(folder / FILE), max_elements=len(keys))
+            if graph.get_current_count() != len(keys):
+                raise built_otherwise(len(keys), graph.get_current_count())
+        return cls(graph, keys, vectors.shape[1], metric, params)
+
+    def __len__(self) -> int:
+        return 0 if self._graph is None else int(self._graph.get_current_count())
+
+    def _reached(self, queries: Vectors, wanted: int) -> tuple[Any, Any]:
+        """As many of the `wanted` best as each query reaches, padded with -1."""
+        rows = np.full((len(queries), wanted), -1, dtype=np.int64)
+        distances = np.full((len(queries), wanted), np.inf, dtype=np.float32)
+        for i, query in enumerate(queries):
+            low, high = 0, wanted + 1  # `low` are known to be reached, `high` are known not to be
+            while high - low > 1:
+                k = wanted if high > wanted else (low + high) // 2
+                try:
+                    found = self._graph.knn_query(query[None], k, num_threads=1)
+                except RuntimeError:
+                    high = k
+                else:
+                    low = k
+                    rows[i, :k], distances[i, :k] = found[0][0], found[1][0]
+        return rows, distances
+
+
+def _graph(metric: Metric, dim: int) -> Any:
+    hnswlib = library("hnswlib", "hnsw")
+    return hnswlib.Index(space="l2" if metric is Metric.L2 else "ip", dim=dim)

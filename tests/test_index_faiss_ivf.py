@@ -1,0 +1,98 @@
+"""FAISS's inverted lists under the contract with each kind of storage, and what is particular to them."""
+
+import sys
+from types import MappingProxyType
+
+import numpy as np
+import pytest
+
+from indexes.faiss_ivf import FaissIVFIndex, gpu_works, lists_for
+from semsearch.errors import MissingDependency, StorageError, UsageError
+from semsearch.testing import IndexContract, make_keys, make_vectors
+from semsearch.types import Metric
+from semsearch.vectors import brute_force
+
+faiss = pytest.importorskip("faiss", reason="the extra 'faiss' is not installed")
+
+
+class TestPQ(IndexContract):
+    index_class = FaissIVFIndex
+    options = MappingProxyType({"threads": 1})  # hundreds of tiny trainings, which threads only slow down
+
+
+class TestSQ8(IndexContract):
+    index_class = FaissIVFIndex
+    options = MappingProxyType({"storage": "sq8"})
+
+
+class TestFlat(IndexContract):
+    index_class = FaissIVFIndex
+    options = MappingProxyType({"storage": "flat"})
+
+
+def test_lists_grow_with_the_collection_and_are_never_starved():
+    assert lists_for(1) == 1
+    assert lists_for(1000) == 1000 // 39
+    assert lists_for(1_000_000) == 4000
+
+
+@pytest.mark.parametrize("storage", ["flat", "sq8", "pq"])
+@pytest.mark.parametrize("count", [1, 5, 100, 700])
+def test_too_few_rows_to_train_on_are_no_error(storage, count, capfd):
+    """FAISS raises for fewer rows than lists and warns on stderr for few; both asked for here."""
+    keys, vectors = make_keys(count), make_vectors(Metric.COSINE, count, 16)
+    params = FaissIVFIndex.Params(storage=storage, lists=512, nprobe=512)
+    index = FaissIVFIndex.build(keys, vectors, Metric.COSINE, params)
+    assert index.search(vectors[:1], 1).keys.tolist() == [[int(keys[0])]]
+    assert capfd.readouterr().err == ""
+
+
+@pytest.mark.parametrize("metric", Metric)
+def test_every_list_looked_into_and_every_row_rescored_is_exact(metric):
+    keys, vectors = make_keys(2000), make_vectors(metric, 2000, 32)
+    queries = make_vectors(metric, 30, 32, seed=1)
+    params = FaissIVFIndex.Params(nprobe=1 << 20, refine=1000)
+    found = FaissIVFIndex.build(keys, vectors, metric, params).search(queries, 10)
+    assert found.keys.tolist() == brute_force(keys, vectors, queries, 10, metric).keys.tolist()
+
+
+def test_vectors_are_not_copied(tmp_path):
+    """Codes of four bits for two components: the file is an eighth of the vectors and a bit, whatever is rescored."""
+    vectors = make_vectors(Metric.COSINE, 4000, 128)
+    index = FaissIVFIndex.build(make_keys(4000), vectors, Metric.COSINE, FaissIVFIndex.Params())
+    index.save(tmp_path)
+    written = sum(path.stat().st_size for path in tmp_path.iterdir())
+    assert written < vectors.nbytes / 4
+    assert index._vectors is vectors
+
+
+def test_a_filter_reaches_into_the_lists():
+    """One row in a thousand is allowed: a search that filtered afterwards would find next to none."""
+    keys, vectors = make_keys(8000), make_vectors(Metric.COSINE, 8000, 32)
+    index = FaissIVFIndex.build(keys, vectors, Metric.COSINE, FaissIVFIndex.Params(nprobe=1 << 20))
+    allowed = np.zeros(8000, dtype=np.bool_)
+    allowed[::1000] = True
+    found = index.search_allowed(vectors[:5], 8, allowed)
+    truth = brute_force(keys[allowed], vectors[allowed], vectors[:5], 8, Metric.COSINE)
+    assert found.keys.tolist() == truth.keys.tolist()
+
+
+def test_a_gpu_that_is_not_there_is_an_error_only_when_asked_for():
+    if gpu_works():
+        pytest.skip("this machine has a GPU that FAISS can use")
+    keys, vectors = make_keys(100), make_vectors(Metric.COSINE, 100, 8)
+    with pytest.raises(UsageError, match="faiss-gpu"):
+        FaissIVFIndex.build(keys, vectors, Metric.COSINE, FaissIVFIndex.Params(storage="flat", device="cuda"))
+
+
+def test_a_save_that_fails_is_an_error(tmp_path):
+    keys, vectors = make_keys(100), make_vectors(Metric.COSINE, 100, 8)
+    index = FaissIVFIndex.build(keys, vectors, Metric.COSINE, FaissIVFIndex.Params())
+    with pytest.raises(StorageError, match="no such folder"):
+        index.save(tmp_path / "no such folder")
+
+
+def test_a_missing_library_gives_the_line_to_type(monkeypatch):
+    monkeypatch.setitem(sys.modules, "faiss", None)
+    with pytest.raises(MissingDependency, match=r"pip install 'semsearch\[faiss\]'"):
+        FaissIVFIndex.build(make_keys(5), make_vectors(Metric.COSINE, 5, 8), Metric.COSINE, FaissIVFIndex.Params())
