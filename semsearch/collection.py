@@ -19,17 +19,18 @@ from semsearch import plugins
 from semsearch.care.backup import backup
 from semsearch.care.check import Problem, content, fulltext_fits, structure
 from semsearch.care.compaction import Compacted, compact
+from semsearch.care.reencoding import reencode
 from semsearch.care.repair import repair
 from semsearch.errors import CollectionExists, DataError, DimensionMismatch, ModelMismatch, UsageError
 from semsearch.indexing import Indexing
-from semsearch.ingestion import BATCH_DOCUMENTS, Changes, Ingestion, Progress, add_given, stored_form
+from semsearch.ingestion import BATCH_DOCUMENTS, Changes, Encoding, Ingestion, Progress, add_given, stored_form
 from semsearch.passages import splitter_for
 from semsearch.search.answer import Answerer
 from semsearch.settings import check_name, find_collection, find_home
 from semsearch.store import documents as rows
 from semsearch.store import platform
 from semsearch.store.snapshot import Snapshot
-from semsearch.store.store import Store
+from semsearch.store.store import Store, View
 from semsearch.types import Document, Encoder, Hit, Metric, Vectors
 from semsearch.vectors import check_k
 
@@ -80,23 +81,13 @@ def create(
         )
     if index != "auto":
         plugins.index_backend(index).Params.parse(options or {}, f"index '{index}'")
-    loaded: Encoder | None
-    if isinstance(encoder, str):
-        from semsearch.encoder.load import load_encoder
-
-        loaded = load_encoder(encoder, device=device, dtype=dtype, revision=revision)
-        described: dict[str, Any] | None = {"name": encoder, "revision": revision}
-    else:
-        loaded = encoder
-        described = None if encoder is None else {"name": None, "class": type(encoder).__qualname__}
+    loaded, described = (None, None) if encoder is None else _described(encoder, revision, device, dtype)
     if loaded is not None:
         if dim is not None and dim != loaded.dim:
             raise DimensionMismatch(f"the encoder gives vectors of {loaded.dim} components, not {dim}.")
         if metric is not None and Metric(metric) is not loaded.metric:
             raise UsageError(f"the encoder's vectors are compared by {loaded.metric}, not by {metric}.")
         dim, metric = loaded.dim, loaded.metric
-        assert described is not None
-        described |= {"fingerprint": loaded.fingerprint}
     elif dim is None or dim < 1:
         raise UsageError("a collection without an encoder needs the number of components of its vectors: dim=384, say.")
     settings = {
@@ -176,10 +167,15 @@ class Collection:
         self._device = device
         self._dtype = dtype
         self._batch_tokens = batch_tokens
-        self._metric = Metric(store.settings["metric"])
-        self._answerer = Answerer(self.name, self._metric)
-        self._indexing = Indexing(store, self._metric)
+        self._renew(store.settings)
         self._encoder_lock = threading.Lock()
+
+    def _renew(self, settings: Mapping[str, Any]) -> None:
+        """Take over what a change of model changes."""
+        self._described = settings["encoder"]
+        self._metric = Metric(settings["metric"])
+        self._answerer = Answerer(self.name, self._metric)
+        self._indexing = Indexing(self.store, self._metric)
 
     def __enter__(self) -> Self:
         return self
@@ -226,7 +222,7 @@ class Collection:
             return self._encoder
 
     def _load_encoder(self) -> Encoder:
-        described = self.store.settings["encoder"]
+        described = self._described
         if described is None:
             raise UsageError(
                 f"collection '{self.name}' has no encoder: it takes vectors (vectors=…) and is searched by vector=…."
@@ -405,8 +401,9 @@ class Collection:
 
     def repair(self) -> list[str]:
         """Mend what `check` finds, as far as it can be: what was done, in sentences; empty if all was well."""
-        has_encoder = self.store.settings["encoder"] is not None
-        done = repair(self.store, Ingestion(self.store, self.encoder, None, None).encode if has_encoder else None)
+        settings = self.store.settings
+        encoding = None if settings["encoder"] is None else Encoding(self.encoder, bool(settings["passages"]))
+        done = repair(self.store, encoding.entries if encoding is not None else None)
         with self.store.read() as view:
             index = view.snapshot.index
         if index is not None and any(problem.part == "index" for problem in self.check()):
@@ -418,6 +415,29 @@ class Collection:
     def backup(self, file: str | os.PathLike[str]) -> int:
         """Write everything, as of one commit, into one file, while searching and writing go on; its size in bytes."""
         return backup(self.store, Path(file))
+
+    def reencode(
+        self, encoder: str | Encoder, *, revision: str | None = None, progress: Callable[[int], None] | None = None
+    ) -> int:
+        """Change the model: encode the stored text of every document anew; how many were encoded by this call.
+
+        The present vectors serve until one commit switches over. After an interruption the same call resumes.
+
+        Args:
+            encoder: A model's name or path, or an object with the members of `Encoder`.
+            revision: Of a model on the hub.
+            progress: Called with the number of documents encoded so far.
+        """
+        loaded, described = _described(encoder, revision, self._device, self._dtype)
+        passages = bool(self.store.settings["passages"])
+        splitting = splitter_for(loaded, passages).identity
+        target = {"encoder": described, "metric": str(loaded.metric), "splitting": splitting}
+        encode = Encoding(loaded, passages).entries
+        count = reencode(self.store, target, loaded.dim, encode, progress)
+        self._encoder = loaded
+        self._renew(self.store.settings)
+        self._maintain()
+        return count
 
     def compact(self) -> Compacted:
         """Give back what removed documents took, and erase them from every file; see `semsearch.care.compaction`."""
@@ -475,10 +495,20 @@ class Collection:
         k = check_k(k)
         if group_by not in ("document", None):
             raise UsageError(f"group_by must be 'document' or None, not {group_by!r}.")
-        wanted = self._query_vectors(queries, vector)
-        with self.store.read() as view:
-            warm = None if exact else self._indexing.warm(view.snapshot, len(wanted))
-            return self._answerer.answer(view, wanted, k, where=where, warm=warm, grouped=group_by == "document")
+        while True:
+            described = self._described
+            wanted = self._query_vectors(queries, vector)
+            with self.store.read() as view:
+                if view.snapshot.settings["encoder"] == described:
+                    return self._answer(view, wanted, k, where, exact, group_by == "document")
+                self._encoder = None  # encoded anew with another model meanwhile
+                self._renew(view.snapshot.settings)
+
+    def _answer(
+        self, view: View, wanted: Vectors, k: int, where: Mapping[str, Any] | None, exact: bool, grouped: bool
+    ) -> list[list[Hit]]:
+        warm = None if exact else self._indexing.warm(view.snapshot, len(wanted))
+        return self._answerer.answer(view, wanted, k, where=where, warm=warm, grouped=grouped)
 
     def _query_vectors(self, queries: Sequence[str] | None, vector: ArrayLike | None) -> Vectors:
         if (queries is None) == (vector is None):
@@ -491,7 +521,8 @@ class Collection:
         for query in queries:
             if not isinstance(query, str) or not query.strip():
                 raise UsageError(f"a query must be a text that is not empty, not {query!r:.60}.")
-        return self._checked(self.encoder.encode_queries(queries), "the encoder's vectors")
+        encoder = self.encoder
+        return stored_form(encoder.encode_queries(queries), encoder.dim, encoder.metric, "the encoder's vectors")
 
     def _checked(self, vectors: ArrayLike, what: str = "vectors") -> Vectors:
         return stored_form(vectors, self._dim(), self._metric, what)
@@ -499,6 +530,18 @@ class Collection:
     def _dim(self) -> int:
         with self.store.read() as view:
             return view.snapshot.dim
+
+
+def _described(
+    encoder: str | Encoder, revision: str | None, device: str | None, dtype: str | None
+) -> tuple[Encoder, dict[str, Any]]:
+    """The encoder, loaded, and what a collection remembers of it."""
+    if isinstance(encoder, str):
+        from semsearch.encoder.load import load_encoder
+
+        loaded: Encoder = load_encoder(encoder, device=device, dtype=dtype, revision=revision)
+        return loaded, {"name": encoder, "revision": revision, "fingerprint": loaded.fingerprint}
+    return encoder, {"name": None, "class": type(encoder).__qualname__, "fingerprint": encoder.fingerprint}
 
 
 def _metric(metric: Metric | str | None) -> Metric:

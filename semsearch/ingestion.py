@@ -49,8 +49,46 @@ def stored_form(vectors: object, dim: int, metric: Metric, what: str = "vectors"
     return normalise(array) if metric is Metric.COSINE else array
 
 
+class Encoding:
+    """Records to entries: split into passages, encoded, checked."""
+
+    def __init__(self, encoder: Encoder, passages: bool, on_failure: Callable[[DataError], None] | None = None) -> None:
+        """`on_failure` is called for a document that the encoder can't take; without it the error is raised."""
+        self.encoder = encoder
+        self.splitter = splitter_for(encoder, passages)
+        self._on_failure = on_failure
+
+    def entries(self, records: Sequence[Record]) -> list[Entry]:
+        """The records with their passages and vectors."""
+        documents = [record.document for record in records]
+        spans = self.splitter.split_many(documents)
+        texts = [
+            self.splitter.embedding_text(document, span)
+            for document, own in zip(documents, spans, strict=True)
+            for span in own
+        ]
+        try:
+            encoded = self.encoder.encode_documents(texts)
+            vectors = stored_form(encoded, self.encoder.dim, self.encoder.metric, "the encoder's vectors")
+            if len(vectors) != len(texts):
+                raise EncodingFailed(f"the encoder gave {len(vectors)} vectors for {len(texts)} texts.")
+        except EncodingFailed as error:
+            if len(records) > 1:  # one by one, to find the culprit
+                return [entry for record in records for entry in self.entries([record])]
+            failure = EncodingFailed(f"document {records[0].document.id!r}: {error}")
+            if self._on_failure is None:
+                raise failure from error
+            self._on_failure(failure)
+            return []
+        entries, first = [], 0
+        for record, own in zip(records, spans, strict=True):
+            entries.append(Entry(record, own, vectors[first : first + len(own)]))
+            first += len(own)
+        return entries
+
+
 class Ingestion:
-    """One run of `Collection.add`: documents gather until a batch is full, are split, encoded and committed."""
+    """One run of `Collection.add`: documents gather until a batch is full, are encoded and committed."""
 
     def __init__(
         self,
@@ -60,15 +98,8 @@ class Ingestion:
         progress: Callable[[Progress], None] | None,
     ) -> None:
         self._store = store
-        self._encoder = encoder
-        self._metric = Metric(store.settings["metric"])
-        self._splitter = splitter_for(encoder, bool(store.settings["passages"]))
-        if self._splitter.identity != store.settings["splitting"]:
-            raise ModelMismatch(
-                f"collection '{store.name}' splits documents by '{store.settings['splitting']}', this semsearch by "
-                f"'{self._splitter.identity}': mixed passages would not compare. Index the documents anew under "
-                "another name, or use the semsearch that made it."
-            )
+        self._encoding = Encoding(encoder, bool(store.settings["passages"]), self._skip)
+        check_splitting(store, self._encoding.splitter.identity)
         self._on_error = on_error
         self._progress = progress
         self._pending: dict[str, Record] = {}
@@ -113,42 +144,20 @@ class Ingestion:
 
     def _commit(self) -> None:
         records = list(self._pending.values())
-        entries = self.encode(records) if records else []
+        entries = self._encoding.entries(records) if records else []
         if entries or self._same_text:
-            added, changed = self._store.put(entries, list(self._same_text.values()))
+            added, changed = self._store.put(
+                entries, list(self._same_text.values()), model=self._encoding.encoder.fingerprint
+            )
             total = len(entries) + len(self._same_text)
             passages = sum(len(entry.spans) for entry in entries)
-            truncated = sum(unseen > 0 for unseen in self._splitter.unseen([record.document for record in records]))
+            unseen = self._encoding.splitter.unseen([record.document for record in records])
+            truncated = sum(tokens > 0 for tokens in unseen)
             self._changes += Changes(added, changed, total - added - changed, 0, passages, truncated)
         self._pending.clear()
         self._same_text.clear()
         self._characters = 0
         self._tell()
-
-    def encode(self, records: Sequence[Record]) -> list[Entry]:
-        """Split records and encode their passages."""
-        documents = [record.document for record in records]
-        spans = self._splitter.split_many(documents)
-        texts = [
-            self._splitter.embedding_text(document, span)
-            for document, own in zip(documents, spans, strict=True)
-            for span in own
-        ]
-        try:
-            encoded = self._encoder.encode_documents(texts)
-            vectors = stored_form(encoded, self._encoder.dim, self._metric, "the encoder's vectors")
-            if len(vectors) != len(texts):
-                raise EncodingFailed(f"the encoder gave {len(vectors)} vectors for {len(texts)} texts.")
-        except EncodingFailed as error:
-            if len(records) == 1:
-                self._skip(EncodingFailed(f"document {records[0].document.id!r}: {error}"))
-                return []
-            return [entry for record in records for entry in self.encode([record])]  # to find the culprit
-        entries, first = [], 0
-        for record, own in zip(records, spans, strict=True):
-            entries.append(Entry(record, own, vectors[first : first + len(own)]))
-            first += len(own)
-        return entries
 
     def _skip(self, error: DataError) -> None:
         if self._on_error is None:
@@ -159,6 +168,16 @@ class Ingestion:
     def _tell(self) -> None:
         if self._progress is not None:
             self._progress(Progress(self._read, self._changes.passages, self._changes.unchanged))
+
+
+def check_splitting(store: Store, identity: str) -> None:
+    """Refuse to mix passages that were split in different ways."""
+    made = store.settings["splitting"]
+    if identity != made:
+        raise ModelMismatch(
+            f"collection '{store.name}' splits documents by '{made}', this semsearch by '{identity}': mixed passages "
+            "would not compare. Use the semsearch that made it, or encode it anew with 'semsearch reencode'."
+        )
 
 
 def _same_content(record: Record, known: Mapping[str, rows.Known]) -> bool:

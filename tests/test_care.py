@@ -10,7 +10,7 @@ from fakes import HashEncoder
 
 import semsearch
 from semsearch.care.backup import restore
-from semsearch.errors import CollectionExists, DataError
+from semsearch.errors import CollectionExists, DataError, ModelMismatch
 from semsearch.types import Document
 
 DOCUMENTS = [Document(f"d{i}", f"document number {i} about topic{i % 7}", metadata={"n": i}) for i in range(300)]
@@ -196,3 +196,47 @@ def test_a_bad_backup_is_refused(collection, tmp_path, damage):
     with pytest.raises(DataError):
         restore(file, tmp_path / "restored")
     assert not (tmp_path / "restored").exists() or list((tmp_path / "restored").iterdir()) == []
+
+
+def test_another_model_for_a_collection(collection):
+    with semsearch.open("care", encoder=HashEncoder()) as reader:
+        reader.search("topic1")
+        assert collection.reencode(HashEncoder(24, salt=7)) == 280
+        assert healthy(collection)
+        with pytest.raises(ModelMismatch):  # its model is no longer the collection's
+            reader.search("topic1")
+    fresh = semsearch.create("fresh", encoder=HashEncoder(24, salt=7))
+    with fresh:
+        fresh.add(list(collection.documents()))
+        assert answers(collection) == answers(fresh)
+    assert collection.info()["dim"] == 24
+    assert collection.add([Document("later", "came later")]).added == 1
+    assert collection.search("came later", k=1)[0].document.id == "later"
+    with semsearch.open("care", encoder=HashEncoder(24, salt=7)) as again:
+        assert len(again) == 281
+        assert healthy(again)
+
+
+def test_a_change_of_model_resumes_and_takes_in_what_was_written_meanwhile(collection, monkeypatch):
+    monkeypatch.setattr("semsearch.care.reencoding.BATCH_DOCUMENTS", 64)
+    before = answers(collection)
+    encoder = HashEncoder(24, salt=7)
+
+    def interrupt(count):
+        if count >= 128:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        collection.reencode(encoder, progress=interrupt)
+    assert answers(collection) == before  # the old model serves
+    collection.add([Document("d1", "rewritten meanwhile"), Document("new", "added meanwhile")])
+    collection.remove(["d3"])
+    collection.compact()
+    encoded = encoder.calls
+    collection.reencode(encoder)
+    assert encoder.calls - encoded < 200  # what was done was not done again
+    assert healthy(collection)
+    assert len(collection) == 280
+    assert collection.search("rewritten meanwhile", k=1)[0].document.id == "d1"
+    assert collection.search("added meanwhile", k=1)[0].document.id == "new"
+    assert "d3" not in [hit.document.id for hit in collection.search("document number 3", k=300)]

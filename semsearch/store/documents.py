@@ -201,6 +201,22 @@ def rebuild_fields(connection: Connection) -> bool:
     return True
 
 
+def reserve_keys(connection: Connection, count: int) -> int:
+    """The first of `count` keys that nobody else will get, inside the caller's transaction."""
+    first = _next(connection, "passages")
+    connection.exec_driver_sql(
+        "INSERT INTO sqlite_sequence (name, seq) SELECT 'passages', 0 "
+        "WHERE NOT EXISTS (SELECT 1 FROM sqlite_sequence WHERE name = 'passages')"
+    )
+    connection.exec_driver_sql("UPDATE sqlite_sequence SET seq = ? WHERE name = 'passages'", (first + count - 1,))
+    return first
+
+
+def as_json(numbers: Sequence[int]) -> str:
+    """Numbers as one parameter for `json_each`, whose count is not limited."""
+    return json.dumps(numbers)
+
+
 def _next(connection: Connection, table: str) -> int:
     """The number that AUTOINCREMENT would give next: one more than any ever given."""
     last = connection.exec_driver_sql("SELECT seq FROM sqlite_sequence WHERE name = ?", (table,)).scalar()

@@ -6,6 +6,8 @@ go behind the visible part of shared buffers, and the mask of live rows is copie
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,6 +37,7 @@ class Snapshot:
     removed: int  # rows that are not live
     vectors: Vectors  # (n, dim), mapped
     index: Registered | None
+    settings: Mapping[str, Any]
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -56,7 +59,14 @@ def take(connection: Connection, folder: Path, known: Snapshot | None) -> Snapsh
     live, removed = _live(connection, keys, rows, base)
     vectors = base.vectors if base is not None and len(base) == rows else _map(folder, generation, rows, dim)
     index = registry.current(connection, generation)
-    return Snapshot(version, generation, dim or 0, keys, docs, crcs, live, removed, vectors, index)
+    settings = read_settings(connection)
+    return Snapshot(version, generation, dim or 0, keys, docs, crcs, live, removed, vectors, index, settings)
+
+
+def read_settings(connection: Connection) -> dict[str, Any]:
+    """What was fixed at creation or chosen since."""
+    rows = connection.exec_driver_sql("SELECT name, value FROM settings")
+    return {row[0]: json.loads(row[1]) for row in rows}
 
 
 def _map(folder: Path, generation: int, rows: int, dim: int | None) -> Vectors:

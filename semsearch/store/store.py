@@ -18,13 +18,13 @@ from typing import Any
 import numpy as np
 from sqlalchemy import Connection
 
-from semsearch.errors import CollectionDamaged, DimensionMismatch, UsageError
+from semsearch.errors import CollectionDamaged, DimensionMismatch, ModelMismatch, UsageError
 from semsearch.store import documents, platform, schema, vector_file
 from semsearch.store.database import Database
 from semsearch.store.documents import Entry, Known, Record
 from semsearch.store.failpoints import failpoint
 from semsearch.store.lock import WriterLock
-from semsearch.store.snapshot import Snapshot, take
+from semsearch.store.snapshot import Snapshot, read_settings, take
 from semsearch.store.vector_file import vector_path
 from semsearch.types import Vectors
 
@@ -58,12 +58,10 @@ class Store:
             version = schema.check_version(connection, self.name)
         if version < schema.VERSION:
             self._migrate()
-        with self._database.read() as connection:
-            self.settings = _settings(connection)
         marker = (folder / MARKER).read_text().strip() if (folder / MARKER).exists() else None
-        if marker is not None and marker != self.settings.get("uuid"):
+        if marker is not None and marker != (identity := self.settings.get("uuid")):
             raise CollectionDamaged(
-                f"the database in {folder} belongs to another collection (its uuid is {self.settings.get('uuid')}, the "
+                f"the database in {folder} belongs to another collection (its uuid is {identity}, the "
                 f"marker's {marker}): put the right one back from a backup."
             )
 
@@ -149,6 +147,12 @@ class Store:
                 yield View(connection, snapshot)
                 return
 
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """What was fixed at creation or chosen since, as of now."""
+        with self.database.read() as connection:
+            return read_settings(connection)
+
     def counts(self) -> tuple[int, int]:
         """Documents and passages."""
         with self.database.read() as connection:
@@ -175,14 +179,20 @@ class Store:
             yield
 
     def put(
-        self, entries: Sequence[Entry], metadata_only: Sequence[Record] = (), *, again: bool = False
+        self,
+        entries: Sequence[Entry],
+        metadata_only: Sequence[Record] = (),
+        *,
+        model: str | None = None,
+        again: bool = False,
     ) -> tuple[int, int]:
         """Commit documents with their vectors, and documents of which only the metadata changed.
 
         Returns how many were new and how many changed. A document that another writer has put meanwhile with the same
-        text is not written twice, unless `again` says so.
+        text is not written twice, unless `again` says so. `model` is the fingerprint of what made the vectors.
         """
         with self.write():
+            self._check_model(model)
             with self.database.read() as connection:
                 stored = documents.known(
                     connection,
@@ -266,8 +276,15 @@ class Store:
     def set(self, name: str, value: Any) -> None:
         """Commit one setting (any JSON value)."""
         with self.write(), self.database.write() as connection:
+            self.advance(connection)
             put_setting(connection, name, value)
-        self.settings[name] = value
+
+    def _check_model(self, model: str | None) -> None:
+        described = self.settings.get("encoder")
+        if model is not None and (described is None or described["fingerprint"] != model):
+            raise ModelMismatch(
+                f"collection '{self.name}' was encoded anew with another model meanwhile; run the same command again."
+            )
 
     def _stacked(self, entries: Sequence[Entry], dim: int | None) -> Vectors:
         if not entries:
@@ -298,11 +315,6 @@ def put_setting(connection: Connection, name: str, value: Any) -> None:
         "INSERT INTO settings VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value",
         (name, json.dumps(value)),
     )
-
-
-def _settings(connection: Connection) -> dict[str, Any]:
-    rows = connection.exec_driver_sql("SELECT name, value FROM settings")
-    return {row[0]: json.loads(row[1]) for row in rows}
 
 
 def _same_content(record: Record, stored: Mapping[str, Known]) -> bool:
