@@ -66,7 +66,8 @@ def test_version_0_folder_with_a_pickle(tmp_path):
         (folder / "0_BERT" / name).unlink()
     (folder / "0_BERT" / "vocab.txt").write_text("\n".join(tiny.SPECIAL + tiny.WORDS) + "\n", "utf-8")
     tiny.write_json(folder / "0_BERT" / "tokenizer_config.json", {"do_lower_case": True, "model_max_length": 64})
-    peer = tiny.copy(folder, tmp_path.with_name(tmp_path.name + "-peer"))  # version 6 no longer knows the wrappers' names
+    # version 6 no longer knows the names of the wrappers
+    peer = tiny.copy(folder, tmp_path.with_name(tmp_path.name + "-peer"))
     tiny.modules_json(peer, ("0_BERT", OLD + "Transformer"), ("1_Pooling", OLD + "Pooling"))
     assert assert_as_peer(folder, peer=peer).window == 30
 
