@@ -88,7 +88,6 @@ def _copy(snapshot: Snapshot, live: NDArray[np.intp], path: Path) -> None:
                 failpoint("write compacted vectors")
                 file.write(vectors.data)
             file.flush()
-            failpoint("fsync compacted vectors")
             platform.fsync_file(file)
         platform.fsync_folder(path.parent)
     except OSError as error:

@@ -68,7 +68,6 @@ def write_generation(
         _ask_reloaded(temporary, index, keys, vectors, metric, params)
         files = {}
         for path in sorted(temporary.iterdir()):
-            failpoint("fsync index file")
             fsync_path(path)
             files[path.name] = _digest(path)
         manifest = Manifest(

@@ -32,6 +32,7 @@ def storage_error(error: OSError, doing: str, path: Path) -> StorageError:
 
 def fsync_file(file: IO[bytes] | int) -> None:
     """Return when the file's bytes are on the disk."""
+    failpoint("fsync")
     descriptor = file if isinstance(file, int) else file.fileno()
     if sys.platform == "darwin":  # fsync there stops at the drive's cache
         import fcntl
@@ -66,7 +67,6 @@ def rename(source: Path, target: Path) -> None:
     """Give a finished file or folder its final, so far unused name, durably."""
     failpoint("rename")
     source.rename(target)
-    failpoint("fsync folder")
     fsync_folder(target.parent)
 
 

@@ -38,10 +38,8 @@ def append(path: Path, rows: int, vectors: Vectors) -> None:
             failpoint("write vectors")
             file.write(np.ascontiguousarray(vectors, dtype="<f4").data)
             file.flush()
-            failpoint("fsync vectors")
             platform.fsync_file(file)
         if rows == 0:  # a file left by a crash is not new, and its name may still be lost
-            failpoint("fsync folder of vectors")
             platform.fsync_folder(path.parent)
     except OSError as error:
         raise platform.storage_error(error, "writing", path) from error
