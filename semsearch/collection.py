@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
@@ -21,7 +20,14 @@ from semsearch.care.check import Problem, content, fulltext_fits, structure
 from semsearch.care.compaction import Compacted, compact
 from semsearch.care.reencoding import reencode
 from semsearch.care.repair import repair
-from semsearch.errors import CollectionExists, DataError, DimensionMismatch, ModelMismatch, UsageError
+from semsearch.errors import (
+    CollectionExists,
+    DataError,
+    DimensionMismatch,
+    ModelMismatch,
+    StorageError,
+    UsageError,
+)
 from semsearch.indexing import Indexing
 from semsearch.ingestion import BATCH_DOCUMENTS, Changes, Encoding, Ingestion, Progress, add_given, stored_form
 from semsearch.passages import splitter_for
@@ -138,10 +144,12 @@ def drop(name: str, *, home: str | os.PathLike[str] | None = None) -> None:
     folder = find_collection(name, find_home(home))
     doomed = folder.with_name(f".{name}.dropped-{os.getpid()}")
     try:
-        folder.rename(doomed)  # at once gone under its name, even if deleting takes long or is cut short
-        shutil.rmtree(doomed)
+        platform.rename(folder, doomed)  # at once gone under its name, even if deleting takes long or is cut short
     except OSError as error:
         raise platform.storage_error(error, "deleting", folder) from error
+    for left in folder.parent.glob(f".{name}.dropped-*"):  # and what a drop left that was killed
+        if not platform.remove(left):
+            raise StorageError(f"collection '{name}' is gone, but {left} can't be deleted: do it by hand.")
 
 
 class Collection:
