@@ -204,9 +204,9 @@ class Store:
             records = [entry.record for entry in entries if entry.record.document.id not in written]
             records += metadata_only
             changes = [
-                (record, old)
+                (record, stored[record.document.id])
                 for record in records
-                if _same_content(record, stored) and (old := stored[record.document.id]).metadata != record.metadata
+                if _same_content(record, stored) and stored[record.document.id].metadata != record.metadata
             ]
             if not fresh and not changes:
                 return 0, 0
