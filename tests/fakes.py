@@ -1,10 +1,16 @@
 """An encoder without a model: a text's vector is the sum of its words' random directions."""
 
 import zlib
+from functools import lru_cache
 
 import numpy as np
 
 from semsearch.types import Metric
+
+
+@lru_cache(100_000)
+def _direction(salt, word, dim):
+    return np.random.default_rng(zlib.crc32(f"{salt} {word}".encode())).standard_normal(dim)
 
 
 class HashEncoder:
@@ -28,5 +34,5 @@ class HashEncoder:
     def _sum(self, text):
         total = np.zeros(self.dim)
         for word in text.lower().split():
-            total += np.random.default_rng(zlib.crc32(f"{self.salt} {word}".encode())).standard_normal(self.dim)
+            total += _direction(self.salt, word, self.dim)
         return total
