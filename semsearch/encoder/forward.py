@@ -87,7 +87,8 @@ class Layer(nn.Module):
     def __init__(self, tensors: Mapping[str, Tensor], shape: Shape) -> None:
         super().__init__()
         parts = ("query", "key", "value")
-        self.qkv = Linear(*(torch.cat([tensors[f"{part}.{kind}"] for part in parts]) for kind in ("weight", "bias")))
+        weight, bias = (torch.cat([tensors[f"{part}.{kind}"] for part in parts]) for kind in ("weight", "bias"))
+        self.qkv = Linear(weight, bias)
         self.out = Linear(tensors["out.weight"], tensors["out.bias"])
         self.up = Linear(tensors["up.weight"], tensors["up.bias"], shape.activation)
         self.down = Linear(tensors["down.weight"], tensors["down.bias"])
@@ -126,7 +127,8 @@ class Attention:
             qkv = qkv.index_select(0, self.source)  # (count · length, 3h)
         split = qkv.view(count, length, 3, self.heads, -1).permute(2, 0, 3, 1, 4)  # (3, count, heads, length, d)
         if self.fused:
-            mixed = functional.scaled_dot_product_attention(*split.unbind(0), attn_mask=self.mask, scale=1.0)
+            query, key, value = split.unbind(0)
+            mixed = functional.scaled_dot_product_attention(query, key, value, attn_mask=self.mask, scale=1.0)
             mixed = mixed.transpose(1, 2)  # (count, length, heads, d)
         else:
             mixed = self._in_chunks(split)

@@ -24,68 +24,70 @@ from semsearch.encoder.packing import Batch, Integers, plan
 from semsearch.errors import EncodingFailed, UsageError
 from semsearch.types import Vectors
 
-WINDOW_TEXTS = 8_192  # enough to sort and pack with a per cent of holes
-WINDOW_CHARACTERS = 4_000_000
-FEW = 16  # so many texts are not worth a thread
 BUDGETS = {"cpu": 4_096, "cuda": 65_536, "mps": 16_384}  # tokens of a batch
-SMALLEST = 64  # tokens; a device without memory for these has none
+WINDOWS = {"cpu": 8_192, "cuda": 32_768, "mps": 8_192}  # texts: enough to pack with two per cent of holes
+CHARACTERS = 512  # of a window, for each of its texts
+PIECE = 512  # texts that are tokenized in one call: the tokenizer's own records take far more room than the ids
+FEW = 16  # so many texts are not worth a thread
+SMALLEST = 64  # tokens of a batch
+NO_MEMORY = ("can't allocate memory", "out of memory", "CUBLAS_STATUS_ALLOC_FAILED")
+
+Progress = Callable[[int], None]
 
 
 class Tokenize(Protocol):
     """Texts to token ids, cut to the model's window, and the number of leading tokens that are the prompt's."""
 
-    def __call__(self, texts: Sequence[str], prompt: str = "") -> tuple[list[list[int]], int]:
+    def __call__(self, texts: Sequence[str], prompt: str, /) -> tuple[list[list[int]], int]:
         """Ids of `prompt + text` for each text, and the length of the prompt."""
         ...
 
 
 @dataclass(slots=True)
-class _Window:
+class Window:
     """Consecutive texts, tokenized."""
 
-    texts: list[str]
-    ids: Integers  # (T,) of all texts
+    texts: Sequence[str]
+    ids: Integers  # (T,) of all texts, one after the other
     lengths: Integers  # (n,)
     prompt_length: int
 
     def features(self, batch: Batch, device: torch.device) -> Features:
         """The tokens of a batch on the device, by copies that are not waited for."""
         lengths = self.lengths[batch.texts]
-        starts = (np.cumsum(self.lengths) - self.lengths)[batch.texts]
-        offsets = np.cumsum(lengths) - lengths
-        ids = torch.from_numpy(self.ids[np.arange(int(lengths.sum())) + np.repeat(starts - offsets, lengths)])
+        ids = self.ids
+        if len(self.lengths) > 1:
+            starts = (np.cumsum(self.lengths) - self.lengths)[batch.texts]
+            offsets = np.cumsum(lengths) - lengths
+            ids = ids[np.arange(int(lengths.sum())) + np.repeat(starts - offsets, lengths)]
         rows = batch.rows(lengths)
         sizes = torch.from_numpy(lengths)
-        prompts = torch.full_like(sizes, self.prompt_length)
-        if device.type == "cpu":
-            return Features(ids, sizes, prompts, rows=rows)
+        flat, prompts = torch.from_numpy(ids), torch.full_like(sizes, self.prompt_length)
         if device.type == "cuda":
-            ids, sizes, prompts, rows = ids.pin_memory(), sizes.pin_memory(), prompts.pin_memory(), rows.pin()
-        return Features(
-            ids.to(device, non_blocking=True),
-            sizes.to(device, non_blocking=True),
-            prompts.to(device, non_blocking=True),
-            rows=rows.to(device),
-        )
+            flat, sizes, prompts, rows = flat.pin_memory(), sizes.pin_memory(), prompts.pin_memory(), rows.pin()
+        if device.type != "cpu":
+            flat, sizes, prompts = (part.to(device, non_blocking=True) for part in (flat, sizes, prompts))
+            rows = rows.to(device)
+        return Features(flat, sizes, prompts, rows=rows)
 
 
 class Pipeline:
     """A tokenizer and the modules behind it, run over any number of texts.
 
     Args:
-        tokenizer: Gives token ids, cut to the model's window.
+        tokenize: Gives token ids, cut to the model's window.
         modules: From `Features` to `Features`, on `device`; the last sets `sentence`.
         dim: Components of a vector.
         device: Where the modules are.
         dtype: What they compute in; only told to who asks.
         max_tokens: The model's window, likewise.
-        batch_tokens: Tokens of a batch; what suits the device where it is not given. After an out-of-memory error it
-            is halved for good.
+        batch_tokens: Tokens of a batch; what suits the device where it is not given. When memory runs out it is halved
+            for good.
     """
 
     def __init__(
         self,
-        tokenizer: Tokenize,
+        tokenize: Tokenize,
         modules: Sequence[nn.Module],
         dim: int,
         device: torch.device | str = "cpu",
@@ -96,26 +98,22 @@ class Pipeline:
     ) -> None:
         if batch_tokens is not None and batch_tokens < SMALLEST:
             raise UsageError(f"batch_tokens is {batch_tokens}; a batch must hold {SMALLEST} tokens or more.")
-        self.tokenizer = tokenizer
+        self.tokenize = tokenize
         self.modules = tuple(modules)
         self.dim = dim
         self.device = torch.device(device)
         self.dtype = dtype
         self.max_tokens = max_tokens
-        self.budget = batch_tokens or BUDGETS.get(self.device.type, 4_096)
-        self.shares_rows = bool(modules) and getattr(modules[0], "shares_rows", False)
+        self.budget = batch_tokens or BUDGETS.get(self.device.type, BUDGETS["cpu"])
+        self.shares_rows = bool(modules) and bool(getattr(modules[0], "shares_rows", False))
 
     @property
     def truncated(self) -> int:
         """Texts so far that were longer than the model's window, and were cut."""
-        return int(getattr(self.tokenizer, "truncated", 0))
+        return int(getattr(self.tokenize, "truncated", 0))
 
     def encode(
-        self,
-        texts: Iterable[str],
-        prompt: str = "",
-        out: Vectors | None = None,
-        progress: Callable[[int], None] | None = None,
+        self, texts: Iterable[str], prompt: str = "", out: Vectors | None = None, progress: Progress | None = None
     ) -> Vectors:
         """Float32 vectors (n, dim), in the order of the texts.
 
@@ -123,114 +121,136 @@ class Pipeline:
             texts: A sequence, or any iterable if `out` is given.
             prompt: Put before every text.
             out: Where the vectors go, (n, dim) float32; may be a memory map, whose pages are let go once written.
-            progress: Called with the number of texts done so far.
+            progress: Called now and then with the number of texts done so far.
 
         Raises:
-            EncodingFailed: A text's vector is not finite.
+            EncodingFailed: A text's vector is not finite, or memory does not even suffice for one text.
         """
         if out is None:
             texts = texts if isinstance(texts, Sequence) else list(texts)
             out = np.empty((len(texts), self.dim), np.float32)
         done = 0
-        for block in self.stream(texts, prompt):
-            if done + len(block) > len(out) or out.shape[1:] != (self.dim,):
-                raise UsageError(f"the vectors need room of the shape (n, {self.dim}); given was {out.shape}.")
+        for block in self.stream(texts, prompt, progress):
+            if done + len(block) > len(out) or out.shape[1:] != (self.dim,) or out.dtype != np.float32:
+                raise UsageError(f"the vectors need float32 room (n, {self.dim}); given was {out.dtype} {out.shape}.")
             out[done : done + len(block)] = block
             done += len(block)
             _let_go(out)
-            if progress is not None:
-                progress(done)
+        if done < len(out):
+            raise UsageError(f"there is room for {len(out)} vectors, but there were only {done} texts.")
         return out
 
-    def stream(self, texts: Iterable[str], prompt: str = "") -> Iterator[Vectors]:
-        """The same in blocks (m, dim) of consecutive texts, whose memory the caller may keep."""
+    def stream(self, texts: Iterable[str], prompt: str = "", progress: Progress | None = None) -> Iterator[Vectors]:
+        """The same in blocks (m, dim) of consecutive texts, which the caller may keep."""
         if isinstance(texts, Sequence) and len(texts) <= FEW:
             if texts:
-                yield self._compute(self._tokenize(list(texts), prompt))
+                yield self._compute(self._tokenized(texts, prompt), progress, 0)
             return
+        done = 0
         with ThreadPoolExecutor(1, "semsearch-tokenizer") as thread:
-            ahead: Future[_Window] | None = None
-            for window in _windows(texts):  # in the caller's thread: the texts may come from a database
-                behind, ahead = ahead, thread.submit(self._tokenize, window, prompt)
+            ahead: Future[Window] | None = None
+            # Windows are cut in the caller's thread: the texts may come from a database connection.
+            for window in chain(windows(texts, self.device), [None]):
+                behind = ahead
+                ahead = thread.submit(self._tokenized, window, prompt) if window is not None else None
                 if behind is not None:
-                    yield self._compute(behind.result())
-            if ahead is not None:
-                yield self._compute(ahead.result())
+                    block = self._compute(behind.result(), progress, done)
+                    done += len(block)
+                    yield block
 
-    def _tokenize(self, texts: list[str], prompt: str) -> _Window:
-        ids, prompt_length = self.tokenizer(texts, prompt)
-        lengths = np.fromiter(map(len, ids), np.int64, len(ids))
-        flat = np.fromiter(chain.from_iterable(ids), np.int64, int(lengths.sum()))
-        return _Window(texts, flat, lengths, prompt_length)
+    def _tokenized(self, texts: Sequence[str], prompt: str) -> Window:
+        ids: list[Integers] = []
+        lengths: list[int] = []
+        prompt_length = 0
+        for start in range(0, len(texts), PIECE):
+            piece, prompt_length = self.tokenize(texts[start : start + PIECE], prompt)
+            ids.append(np.fromiter(chain.from_iterable(piece), np.int64, sum(map(len, piece))))
+            lengths += map(len, piece)
+        return Window(texts, ids[0] if len(ids) == 1 else np.concatenate(ids), np.array(lengths), prompt_length)
 
-    def _compute(self, window: _Window) -> Vectors:
+    def _compute(self, window: Window, progress: Progress | None, before: int) -> Vectors:
         """Vectors of a window's texts, (n, dim), every one finite."""
         vectors = np.empty((len(window.texts), self.dim), np.float32)
-        ready: list[tuple[Batch, Tensor]] = []
-        work = plan(window.lengths, self.budget, share=self.shares_rows)
+        made: list[tuple[Batch, Tensor]] = []
+        work = plan(window.lengths, self.budget, share=self.shares_rows)[::-1]
+        done = before
         while work:
-            batch = work.pop(0)
-            try:
-                ready.append((batch, self._run(window, batch)))
-            except RuntimeError as error:
-                if not _out_of_memory(error):
-                    raise
-                work = self._smaller(window, batch, error) + work
+            batch = work.pop()
+            vector = self._tried(window, batch)
+            if vector is None:
+                work += self._smaller(window, batch)
+                continue
+            made.append((batch, vector))
+            done += len(batch.texts)
+            if progress is not None:
+                progress(done)
         if self.device.type == "cuda":
-            torch.cuda.synchronize(self.device)  # the only wait: every copy below has arrived
-        for batch, made in ready:
-            vectors[batch.texts] = made.numpy()
+            torch.cuda.synchronize(self.device)  # the only wait: every copy to the host has arrived
+        for batch, vector in made:
+            vectors[batch.texts] = vector.numpy()
         for place in np.flatnonzero(~np.isfinite(vectors).all(axis=1)):
             vectors[place] = self._alone(window, int(place))
         return vectors
 
+    def _tried(self, window: Window, batch: Batch) -> Tensor | None:
+        """Vectors of a batch; None where memory did not suffice (and by now is free again)."""
+        try:
+            return self._run(window, batch)
+        except RuntimeError as error:
+            if not isinstance(error, torch.OutOfMemoryError) and not any(sign in str(error) for sign in NO_MEMORY):
+                raise
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
+        return None
+
     @torch.inference_mode()
-    def _run(self, window: _Window, batch: Batch) -> Tensor:
-        """Vectors of a batch on the host, (n, dim) float32; on a GPU they are still on their way."""
+    def _run(self, window: Window, batch: Batch) -> Tensor:
+        """Vectors of a batch on the host, (n, dim) float32; from a GPU they are still on their way."""
         features = window.features(batch, self.device)
         for module in self.modules:
             features = module(features)
         assert features.sentence is not None, "the last module of a model sets the sentence embedding"
-        made = features.sentence.float()
+        vectors = features.sentence.float()
         if self.device.type != "cuda":
-            return made.cpu()
-        return torch.empty(made.shape, dtype=torch.float32, pin_memory=True).copy_(made, non_blocking=True)
+            return vectors.cpu()
+        return torch.empty(vectors.shape, dtype=torch.float32, pin_memory=True).copy_(vectors, non_blocking=True)
 
-    def _smaller(self, window: _Window, batch: Batch, error: RuntimeError) -> list[Batch]:
-        """The texts of a batch that found no memory, in smaller ones; later batches are smaller too."""
-        if self.budget // 2 < SMALLEST or len(batch.texts) == 1:
-            raise error
-        self.budget //= 2
-        if self.device.type == "cuda":
-            torch.cuda.empty_cache()
-        parts = plan(window.lengths[batch.texts], min(self.budget, batch.cost // 2), share=self.shares_rows)
-        for part in parts:
-            part.texts = batch.texts[part.texts]
-        return parts
+    def _smaller(self, window: Window, batch: Batch) -> list[Batch]:
+        """The texts of a batch that found no memory, in smaller ones; later windows begin with smaller ones too."""
+        if len(batch.texts) == 1:
+            raise EncodingFailed(
+                f"{self.device} has no memory for the text {_shown(window, int(batch.texts[0]))} of "
+                f"{batch.length} tokens by itself: close other programs, take another device, or a smaller model."
+            )
+        self.budget = max(SMALLEST, self.budget // 2)
+        parts = plan(window.lengths[batch.texts], max(1, min(self.budget, batch.cost // 2)), share=self.shares_rows)
+        if len(parts) == 1:  # rows are no shorter than they are: text by text then
+            parts = [part for i in range(len(batch.texts)) for part in plan(window.lengths[batch.texts[[i]]], 1)]
+            return [_chosen(part, batch.texts[[i]]) for i, part in enumerate(parts)]
+        return [_chosen(part, batch.texts[part.texts]) for part in parts]
 
-    def _alone(self, window: _Window, place: int) -> Vectors:
+    def _alone(self, window: Window, place: int) -> Vectors:
         """The vector of a text that came out not finite, computed without neighbours, who may be the cause."""
-        batch = plan(window.lengths[place : place + 1], self.budget)[0]
-        batch.texts = np.array([place])
-        vector = self._run(window, batch)
+        (batch,) = plan(window.lengths[[place]], self.budget)
+        vector = self._run(window, _chosen(batch, np.array([place])))
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
         if not bool(torch.isfinite(vector).all()):
-            text = window.texts[place]
             raise EncodingFailed(
-                f"the model gave NaN or infinite numbers for the text {text[:80]!r}{'…' if len(text) > 80 else ''}. "
-                "If it computes in a short format, its numbers may be too large for it: try float32 (--dtype float32)."
+                f"the model gave NaN or infinite numbers for the text {_shown(window, place)}. They may be too large "
+                f"for {str(self.dtype).removeprefix('torch.')}: try float32 (--dtype float32)."
             )
-        return vector[0].numpy()
+        result: Vectors = vector[0].numpy()
+        return result
 
 
-def _windows(texts: Iterable[str]) -> Iterator[list[str]]:
+def windows(texts: Iterable[str], device: torch.device) -> Iterator[list[str]]:
     """Consecutive texts, bounded in number and in characters."""
-    source = iter(texts)
+    most = WINDOWS.get(device.type, WINDOWS["cpu"])
     window: list[str] = []
     size = 0
-    for text in source:
-        if window and (len(window) == WINDOW_TEXTS or size + len(text) > WINDOW_CHARACTERS):
+    for text in texts:
+        if window and (len(window) == most or size + len(text) > most * CHARACTERS):
             yield window
             window, size = [], 0
         window.append(text)
@@ -239,13 +259,17 @@ def _windows(texts: Iterable[str]) -> Iterator[list[str]]:
         yield window
 
 
-def _out_of_memory(error: RuntimeError) -> bool:
-    """Whether a device, or torch's allocator on the CPU, had no memory left."""
-    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
+def _chosen(batch: Batch, texts: Integers) -> Batch:
+    return Batch(texts, batch.row, batch.column, batch.length, batch.shared)
+
+
+def _shown(window: Window, place: int) -> str:
+    text = window.texts[place]
+    return f"{text[:80]!r}{'…' if len(text) > 80 else ''}"
 
 
 def _let_go(out: Vectors) -> None:
-    """Give the pages of a memory map back to the system: they are written in time, and count for nothing here."""
+    """Give the pages of a memory map back to the system, which writes them in time: they count for nothing here."""
     mapped = getattr(out, "_mmap", None)
     if isinstance(mapped, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED") and getattr(out, "mode", "") != "c":
         mapped.madvise(mmap.MADV_DONTNEED)
