@@ -105,7 +105,10 @@ def _committed(name: str, home: Path) -> str:
 def _new(name: str, home: Path, given: dict[str, Any]) -> Collection:
     import semsearch
     from semsearch.collection import DEFAULT_ENCODER
+    from semsearch.encoder.catalog import advice
 
+    if doubt := advice(given["encoder"] or DEFAULT_ENCODER):
+        say(doubt)
     return semsearch.create(
         name,
         home=home,

@@ -18,7 +18,7 @@ from typing import Any, NoReturn
 import click
 
 from semsearch import __version__
-from semsearch.cli import index, manage, query
+from semsearch.cli import index, manage, models, query
 from semsearch.cli.render import say
 from semsearch.cli.termination import on_sigterm
 from semsearch.errors import SemsearchError
@@ -64,7 +64,7 @@ def cli() -> None:
     """
 
 
-for command in (index.index, query.query, query.search, *manage.COMMANDS):
+for command in (index.index, query.query, query.search, *manage.COMMANDS, models.models):
     cli.add_command(command)
 
 

@@ -50,12 +50,13 @@ def on_terminal() -> bool:
     return sys.stdout.isatty()
 
 
-def screen(*, stderr: bool = False) -> Console:
-    """A terminal to draw on, not wider than reads well."""
+def screen(*, stderr: bool = False, wide: bool = False) -> Console:
+    """A terminal to draw on, not wider than reads well unless a table needs it."""
     from rich.console import Console
 
     console = Console(stderr=stderr, highlight=False, markup=False, emoji=False)
-    console.width = min(console.width, WIDTH)
+    if not wide:
+        console.width = min(console.width, WIDTH)
     return console
 
 
@@ -170,11 +171,11 @@ def draw_document(console: Console, document: Document, found: Span | None = Non
     head.append(Text(one_line(document.id), "dim"))
     head.extend(Text(f"{one_line(key)}: {one_line(_plain(value))}", "dim") for key, value in document.metadata.items())
     if found is None:
-        body = Text(printable(document.text))
+        body = Text(printable(document.text).lstrip("\n"))
     else:
         before, passage, after = document.text[: found.start], document.text[slice(*found)], document.text[found.end :]
         style = "bold" if before.strip() or after.strip() else ""
-        body = Text.assemble(printable(before), (printable(passage), style), printable(after))
+        body = Text.assemble(printable(before).lstrip("\n"), (printable(passage), style), printable(after))
     for part in (*head, Text(), body):
         console.print(part, soft_wrap=not console.is_terminal)  # a program gets the lines as they are
 
@@ -194,11 +195,12 @@ def show_table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
 
     table = Table(box=None, pad_edge=False, header_style="dim", show_header=any(columns))
     for position, column in enumerate(columns):
-        numbers = bool(rows) and all(isinstance(row[position], int | float) for row in rows)
+        known = [row[position] for row in rows if row[position] != ""]
+        numbers = bool(known) and all(isinstance(value, int | float) for value in known)
         table.add_column(column, justify="right" if numbers else "left", overflow="fold")
     for row in rows:
         table.add_row(*(Text(f"{value:,}" if isinstance(value, int) else one_line(str(value))) for value in row))
-    screen().print(table)
+    screen(wide=True).print(table)
 
 
 def show_facts(facts: Mapping[str, Any]) -> None:
