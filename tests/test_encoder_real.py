@@ -71,14 +71,29 @@ def test_500_real_texts_are_encoded_as_by_sentence_transformers(encoder, peer, d
     assert np.abs(np.linalg.norm(ours, axis=1) - 1).max() < 1e-6
 
 
+def test_five_hits_of_the_documentation(encoder):
+    """The output printed in sentence-transformers' semantic search example."""
+    corpus = [
+        *("A man is eating food.", "A man is eating a piece of bread.", "The girl is carrying a baby."),
+        *("A man is riding a horse.", "A woman is playing violin.", "Two men pushed carts through the woods."),
+        *("A man is riding a white horse on an enclosed ground.", "A monkey is playing drums."),
+        "A cheetah is running behind its prey.",
+    ]
+    published = {
+        "A man is eating pasta.": [(0, 0.7035), (1, 0.5272), (3, 0.1889), (6, 0.1047), (8, 0.0980)],
+        "Someone in a gorilla costume is playing a set of drums.": [
+            *((7, 0.6433), (4, 0.2564), (3, 0.1389), (6, 0.1191), (8, 0.1080)),
+        ],
+        "A cheetah chases prey on across a field.": [(8, 0.8253), (0, 0.1399), (7, 0.1292)],
+    }
+    scores = encoder.encode_queries(list(published)) @ encoder.encode_documents(corpus).T
+    for row, hits in zip(scores, published.values(), strict=True):
+        assert np.argsort(-row)[: len(hits)].tolist() == [place for place, _ in hits]
+        assert row[[place for place, _ in hits]] == pytest.approx([score for _, score in hits], abs=1e-4)
+
+
 def test_sts_benchmark_is_as_published(encoder, data):
-    with gzip.open(data / "stsbenchmark.tsv.gz", "rt", encoding="utf-8", newline="") as file:
-        rows = [row for row in csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE) if row["split"] == "test"]
-    assert len(rows) == 1379
-    first = encoder.encode_documents([row["sentence1"] for row in rows])
-    second = encoder.encode_documents([row["sentence2"] for row in rows])
-    cosines = (first * second).sum(axis=1)
-    assert 100 * spearman(cosines, np.array([float(row["score"]) for row in rows])) == pytest.approx(82.03, abs=0.1)
+    assert sts_benchmark(encoder, data) == pytest.approx(82.03, abs=0.1)
 
 
 def test_bfloat16_stays_close(encoder, minilm):
@@ -93,6 +108,17 @@ def test_another_file_under_the_packages_name_is_refused(minilm, monkeypatch, tm
     monkeypatch.setitem(resolve.PACKAGES, "sentence-transformers/all-MiniLM-L6-v2", (module, inner, wrong))
     with pytest.raises(ModelError, match=r"SHA-256 53aa51172d142c89.* but must have 0000"):
         semsearch.load_encoder(MODEL)
+
+
+def sts_benchmark(encoder, data):
+    """100 times the rank correlation of the test pairs' cosines with their judgements."""
+    with gzip.open(data / "stsbenchmark.tsv.gz", "rt", encoding="utf-8", newline="") as file:
+        rows = [row for row in csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE) if row["split"] == "test"]
+    assert len(rows) == 1379
+    first = encoder.encode_documents([row["sentence1"] for row in rows]).astype(np.float64)
+    second = encoder.encode_documents([row["sentence2"] for row in rows]).astype(np.float64)
+    cosines = (first * second).sum(axis=1) / np.linalg.norm(first, axis=1) / np.linalg.norm(second, axis=1)
+    return 100 * spearman(cosines, np.array([float(row["score"]) for row in rows]))
 
 
 def spearman(left, right):

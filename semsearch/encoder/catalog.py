@@ -94,6 +94,7 @@ def advice(name: str) -> str | None:
 
 SBERT = "sbert.net, pretrained models"
 SBERT_2021 = "sbert.net, pretrained models of 2021"
+README = "sentence-transformers, README of 2020"
 MSMARCO = "sbert.net, MS MARCO models"
 CARD = "its model card"
 STSB = "STS benchmark, Spearman"
@@ -339,15 +340,23 @@ CATALOGUE: tuple[ModelCard, ...] = (
     _own("allenai-specter", Task.PAPERS, 768, 512, 109.9, note="Wants 'title[SEP]abstract' as its text."),
     # ---- of 2019 and 2020 ------------------------------------------------------------------------------------------
     *(
-        _own(f"{base}-nli-{rest}mean-tokens", Task.SIMILARITY, dim, 128, parameters, note=_OLD_NLI)
-        for base, dim, parameters in (
-            ("bert-base", 768, 109.5),
-            ("bert-large", 1024, 335.1),
-            ("roberta-base", 768, 124.6),
-            ("roberta-large", 1024, 355.4),
-            ("distilbert-base", 768, 66.4),
+        _own(
+            f"{base}-nli-{rest}mean-tokens",
+            Task.SIMILARITY,
+            dim,
+            128,
+            parameters,
+            *((_stsb(figure, README),) if figure is not None else ()),
+            note=_OLD_NLI,
         )
-        for rest in ("", "stsb-")
+        for base, dim, parameters, nli, stsb in (
+            ("bert-base", 768, 109.5, 77.12, 85.14),
+            ("bert-large", 1024, 335.1, 79.19, 85.29),
+            ("roberta-base", 768, 124.6, None, 85.44),
+            ("roberta-large", 1024, 355.4, None, 86.39),
+            ("distilbert-base", 768, 66.4, None, 85.16),
+        )
+        for rest, figure in (("", nli), ("stsb-", stsb))
     ),
     # ---- averaged word vectors -------------------------------------------------------------------------------------
     _own(
