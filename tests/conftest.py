@@ -6,6 +6,7 @@
 
 import os
 import socket
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -34,6 +35,26 @@ def _no_network(monkeypatch):
         return connect(self, address)
 
     monkeypatch.setattr(socket.socket, "connect", guarded)
+
+
+@pytest.fixture
+def memory(tmp_path):
+    """A folder in memory where the system has one: for tests that write durably thousands of times."""
+    shared = Path("/dev/shm")
+    if not os.access(shared, os.W_OK):
+        yield tmp_path
+        return
+    with tempfile.TemporaryDirectory(dir=shared, prefix="semsearch-") as folder:
+        yield Path(folder)
+
+
+NOTES: set[str] = set()
+
+
+@pytest.fixture(scope="session")
+def note():
+    """`note(sentence)`: the summary says it, so that nobody takes a sample for the whole."""
+    return NOTES.add
 
 
 @pytest.fixture(scope="session")
@@ -68,3 +89,5 @@ def pytest_terminal_summary(terminalreporter):
     passed = sum(getattr(report, "real", False) for report in terminalreporter.getreports("passed"))
     failed = sum(getattr(report, "real", False) for report in terminalreporter.getreports("failed"))
     terminalreporter.write_line(f"real suite: {passed} passed, {failed} failed")
+    for sentence in sorted(NOTES):
+        terminalreporter.write_line(sentence)
