@@ -19,9 +19,10 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from indexes.first_pass import BLOCK, FirstPass, Float32Pass
-from indexes.translation import checked_queries, nothing, shaped_rows
-from semsearch.errors import DataError
+from indexes.codes import CODES, Codes, CodesPass
+from indexes.first_pass import BLOCK, FirstPass, Float32Pass, threshold
+from indexes.translation import built_otherwise, checked_queries, checked_rows, nothing, shaped_rows
+from semsearch.errors import DataError, UsageError
 from semsearch.options import Options, option
 from semsearch.types import Keys, Metric, Neighbors, Scores, Vectors
 from semsearch.vectors import score_pairs, top_k
@@ -34,14 +35,15 @@ ESTIMATES = 1 << 22  # upper bounds held at a time: 16 MB, so that they are stil
 GATHERED = 1 << 23  # components of allowed rows gathered at a time
 PAIRS = 4096  # rows scored truly at a time
 FLOOD = 0.05  # share of the rows above which a first pass has told nothing about a query
+SMALL = 16_384  # rows below which codes gain less than a millisecond
 
 
 @dataclass(frozen=True)
 class ExactParams(Options):
     """Options of exact search."""
 
-    codes: str = option("none", "what the first pass multiplies", choices=("none",))
-    device: str = option("auto", "where it runs", choices=("auto", "cpu"))
+    codes: str = option("auto", "what the first pass multiplies", choices=("auto", "none", "int8", "bf16"))
+    device: str = option("auto", "where it runs", choices=("auto", "cpu", "cuda"))
 
 
 @dataclass
@@ -58,18 +60,30 @@ class ExactIndex:
 
     Params = ExactParams
 
-    def __init__(self, keys: Keys, vectors: Vectors, metric: Metric, passes: list[FirstPass]) -> None:
+    def __init__(
+        self, keys: Keys, vectors: Vectors, metric: Metric, params: ExactParams, codes: Codes | None, reason: str
+    ) -> None:
         self._keys = keys
         self._vectors = vectors  # (n, dim), perhaps mapped
         self._metric = metric
-        self._passes = passes  # the fastest first; the last is float32 over the vectors themselves
+        self._codes = codes
+        self.reason = reason  # for these codes and this device, in a sentence
+        device = chosen_device(params)
+        self._passes: list[FirstPass] = [Float32Pass(vectors, metric, device)]
+        if codes is not None:
+            self._passes.insert(0, CodesPass(codes, metric, device))
         self._pid = os.getpid()
 
     @classmethod
     def build(cls, keys: Keys, vectors: Vectors, metric: Metric, params: ExactParams) -> Self:
         """An index of `vectors` `(n, dim)`; without codes nothing is read or computed here."""
         keys, vectors = shaped_rows(keys, vectors)
-        return cls(keys, vectors, metric, [Float32Pass(vectors, metric)])
+        kind, reason = chosen_codes(params, len(keys))
+        codes = None
+        if kind != "none":
+            keys, vectors = checked_rows(keys, vectors)
+            codes = Codes.make(vectors, metric, kind)
+        return cls(keys, vectors, metric, params, codes, reason)
 
     def search(self, queries: Vectors, k: int) -> Neighbors:
         """The `k` best keys of each query, ties to the smaller key."""
@@ -83,12 +97,20 @@ class ExactIndex:
         """Nothing can be tuned: the answer is exact."""
 
     def save(self, folder: Path) -> None:
-        """Without codes there is nothing to keep."""
+        """The codes, if there are any."""
+        if self._codes is not None:
+            self._codes.save(folder)
 
     @classmethod
     def load(cls, folder: Path, keys: Keys, vectors: Vectors, metric: Metric, params: ExactParams) -> Self:
-        """The index that `save` wrote."""
-        return cls.build(keys, vectors, metric, params)
+        """The index that `save` wrote, its codes mapped."""
+        keys, vectors = shaped_rows(keys, vectors)
+        codes, reason = None, "no codes were made"
+        if (folder / CODES).exists():
+            codes, reason = Codes.load(folder), "codes as they were made"
+            if len(codes.rows) != len(keys):
+                raise built_otherwise(len(keys), len(codes.rows))
+        return cls(keys, vectors, metric, params, codes, reason)
 
     def __len__(self) -> int:
         return len(self._keys)
@@ -128,15 +150,16 @@ class ExactIndex:
         """Answer the queries of `tile`; returns those for which the first pass let too many rows through."""
         import torch
 
+        dim = queries.shape[1]
         asked = first_pass.ask(queries[tile])
         count = len(self._keys) if rows is None else len(rows)
         step = max(ESTIMATES // len(tile), 4 * k, 1024) // BLOCK * BLOCK
-        if rows is not None:  # what a gather copies is bounded too
-            step = max(min(step, GATHERED // queries.shape[1] // BLOCK * BLOCK), BLOCK)
+        most = asked.most if rows is None else min(asked.most, GATHERED // queries.shape[1])  # gathering copies
+        step = max(min(step, most // BLOCK * BLOCK), BLOCK)
         flood = max(int(FLOOD * count), 4 * k, 4096)
         best: Scores = np.full((k, len(tile)), -np.inf, dtype=np.float32)  # the best true scores so far, not sorted
         seen = np.zeros(len(tile), dtype=np.int64)
-        threshold = torch.full((len(tile),), -torch.inf)
+        limit = torch.full((len(tile),), -torch.inf, device=first_pass.device)
         candidates = _Candidates()
         due = 1
         for number, start in enumerate(range(0, count, step), 1):
@@ -148,23 +171,25 @@ class ExactIndex:
             if number == due:  # the threshold settles early: chunks 1, 4, 16, …
                 due *= 4
                 best = self._raise(best, blocks, maxima, queries[tile], k, part)
-                threshold = torch.from_numpy(first_pass.threshold(asked, best.min(axis=0)))
-            at, query = (maxima < threshold).logical_not().nonzero(as_tuple=True)  # NaN passes, to be named below
+                limit = torch.from_numpy(threshold(asked, best.min(axis=0), self._metric, dim)).to(first_pass.device)
+            at, query = (maxima < limit).logical_not().nonzero(as_tuple=True)  # NaN passes, to be named below
             if block == 1:
                 values, row = bounds[at, query], at
             else:
                 inside = blocks[at, :, query]  # (passing blocks, block)
-                which, offset = (inside < threshold[query, None]).logical_not().nonzero(as_tuple=True)
+                which, offset = (inside < limit[query, None]).logical_not().nonzero(as_tuple=True)
                 values, row, query = inside[which, offset], at[which] * block + offset, query[which]
             keep = values != -torch.inf  # padding
-            values, row, query = values[keep], row[keep], query[keep]
-            seen += np.bincount(query.numpy(), minlength=len(tile))
-            threshold[torch.from_numpy(seen > flood)] = torch.inf
-            candidates.queries.append(query.numpy())
-            candidates.rows.append(row.numpy() + part.start if isinstance(part, slice) else part[row.numpy()])
-            candidates.bounds.append(values.numpy())
+            place, which_query = row[keep].cpu().numpy(), query[keep].cpu().numpy()
+            seen += np.bincount(which_query, minlength=len(tile))
+            limit[torch.from_numpy(seen > flood)] = torch.inf
+            candidates.queries.append(which_query)
+            candidates.rows.append(place + part.start if isinstance(part, slice) else part[place])
+            candidates.bounds.append(values[keep].cpu().numpy())
         flooded = seen > flood
-        self._decide(candidates, first_pass.threshold(asked, best.min(axis=0)), flooded, queries, tile, k, found)
+        self._decide(
+            candidates, threshold(asked, best.min(axis=0), self._metric, dim), flooded, queries, tile, k, found
+        )
         return tile[flooded]
 
     def _raise(
@@ -181,8 +206,8 @@ class ExactIndex:
 
         q = len(queries)
         at = maxima.topk(min(k, len(maxima)), dim=0).indices  # (k, q)
-        offset = blocks[at, :, torch.arange(q)].argmax(dim=2)
-        row = (at * blocks.shape[1] + offset).numpy()
+        offset = blocks[at, :, torch.arange(q, device=at.device)].argmax(dim=2)
+        row = (at * blocks.shape[1] + offset).cpu().numpy()
         last = (part.stop - part.start if isinstance(part, slice) else len(part)) - 1
         padding = row > last
         row = np.minimum(row, last)
@@ -212,7 +237,7 @@ class ExactIndex:
     def _decide(
         self,
         candidates: _Candidates,
-        threshold: NDArray[np.float32],
+        limit: NDArray[np.float32],
         flooded: NDArray[np.bool_],
         queries: Vectors,
         tile: NDArray[np.int64],
@@ -221,7 +246,7 @@ class ExactIndex:
     ) -> None:
         """Score the candidates truly and write the best of each query into `found`."""
         query, rows = np.concatenate(candidates.queries), np.concatenate(candidates.rows)
-        keep = ~(np.concatenate(candidates.bounds) < threshold[query]) & ~flooded[query]
+        keep = ~(np.concatenate(candidates.bounds) < limit[query]) & ~flooded[query]
         query, rows = query[keep], rows[keep]
         scores = self._score(queries, tile[query], rows)
         order = np.lexsort((self._keys[rows], -scores, query))
@@ -243,3 +268,33 @@ class ExactIndex:
             keys, scores = keys[best], scores[best]
         found.keys[at, : len(keys)] = keys
         found.scores[at, : len(keys)] = scores
+
+
+def chosen_device(params: ExactParams) -> str:
+    """Where to search: on a GPU only with codes, which are worth the way there, unless it is asked for."""
+    if params.device == "cpu" or (params.device == "auto" and params.codes == "none"):
+        return "cpu"
+    import torch
+
+    if torch.cuda.is_available():
+        return "cuda"
+    if params.device == "cuda":
+        raise UsageError("device 'cuda' was asked for, but torch sees no CUDA device here. Use device 'auto' or 'cpu'.")
+    return "cpu"
+
+
+def chosen_codes(params: ExactParams, count: int) -> tuple[str, str]:
+    """The kind of codes, and why."""
+    if params.codes != "auto":
+        return params.codes, "asked for"
+    if count < SMALL:
+        return "none", f"{count:,} rows are searched in a millisecond without codes"
+    if chosen_device(params) == "cuda":
+        return "bf16", "a GPU multiplies bfloat16 fastest"
+    import torch
+
+    if torch.cpu._is_vnni_supported():
+        return "int8", "this processor has VNNI: bytes are read four times faster than float32, and multiplied as fast"
+    if torch.cpu._is_avx512_bf16_supported():
+        return "bf16", "this processor multiplies bfloat16 twice as fast as float32"
+    return "none", "this processor multiplies float32 faster than any code"

@@ -7,6 +7,9 @@ With x̂ and q̂ what a pass multiplies instead of x and q, s̃ the product it r
 by Cauchy and Schwarz; γ bounds the rounding of a sum of d products (Higham, Accuracy and Stability of Numerical
 Algorithms, section 3.1: d·2⁻²⁴ in any order; twice that is used), u that of the value returned. For L2 the passes rank
 by q·x − ‖x‖²/2, which orders rows as −‖q − x‖² = 2(q·x − ‖x‖²/2) − ‖q‖² does.
+
+Where all vectors have unit length the bound is one number for a query and is taken off its threshold; else each row's
+own part is added to its product.
 """
 
 from __future__ import annotations
@@ -25,6 +28,8 @@ if TYPE_CHECKING:
 BLOCK = 32  # rows whose bounds are first seen as their maximum
 UNIT_LENGTH = 1 + 2.0**-18  # a normalised float32 vector is at most this long
 TINY = 2.0**-100  # more than all underflow of a sum of products
+ALL = 1 << 40
+PAD = 2.0**-20  # relative; more than the few float32 roundings of putting a bound together
 
 
 @dataclass(frozen=True)
@@ -32,13 +37,19 @@ class Asked:
     """Queries as a first pass wants them."""
 
     codes: torch.Tensor  # (dim, q)
+    unit: NDArray[np.float64]  # (q,) what a bound of 1 stands for
     squares: NDArray[np.float64]  # (q,) squared lengths of the queries
-    slack: NDArray[np.float64]  # (q,) the part of the bound that all rows share
-    weights: torch.Tensor | None  # (columns, q) of the part that rows don't share; None: they share all
+    slack: NDArray[np.float64]  # (q,) the part of the error that all rows share
+    output: float  # u where it isn't part of the weights
+    weights: torch.Tensor | None  # (columns, q) of the rows' own parts; None where they share all
+    most: int  # rows to be multiplied at a time, so that what is converted on the way stays small
 
 
 class FirstPass(Protocol):
     """Upper bounds for all rows."""
+
+    metric: Metric
+    device: str
 
     def ask(self, queries: Vectors) -> Asked:
         """The queries `(q, dim)`, prepared once for all rows."""
@@ -48,9 +59,19 @@ class FirstPass(Protocol):
         """Bounds `(rows, q)`, the rows padded with -inf to a multiple of `BLOCK`."""
         ...
 
-    def threshold(self, asked: Asked, scores: Scores) -> NDArray[np.float32]:
-        """For each query the bound that a row with a true score of at least `scores` `(q,)` has or exceeds."""
-        ...
+
+def threshold(asked: Asked, scores: Scores, metric: Metric, dim: int) -> NDArray[np.float32]:
+    """For each query the bound that a row with a true score of at least `scores` `(q,)` has or exceeds.
+
+    The error of the oracle itself is allowed for: its float64 sum, and its rounding to float32.
+    """
+    wide = scores.astype(np.float64)
+    wide = wide - np.abs(wide) * (2.0**-23 + 2 * dim * 2.0**-52) - TINY
+    floor = (wide + asked.squares) / 2 if metric is Metric.L2 else wide
+    floor = floor - asked.slack
+    floor = floor / (1 + np.where(floor > 0, asked.output, -asked.output))  # s̃ + u·|s̃| ≥ floor, solved for s̃
+    limit: NDArray[np.float32] = np.nextafter((floor / asked.unit).astype(np.float32), np.float32(-np.inf))
+    return limit
 
 
 def as_tensor(array: NDArray[Any]) -> torch.Tensor:
@@ -87,85 +108,72 @@ def product_rounding(dim: int) -> float:
     return 2 * dim * 2.0**-24 + reduced
 
 
-def score_floor(asked: Asked, scores: Scores, metric: Metric, dim: int) -> NDArray[np.float64]:
-    """The least q·x (for L2 q·x − ‖x‖²/2) that can round to a true score of `scores`, oracle's error included."""
-    wide = scores.astype(np.float64)
-    wide = wide - np.abs(wide) * (2.0**-23 + 2 * dim * 2.0**-52) - TINY
-    return (wide + asked.squares) / 2 if metric is Metric.L2 else wide
+def base_bounds(squares: NDArray[np.float64], metric: Metric) -> NDArray[np.float64]:
+    """What each row adds to q·x: nothing, for L2 −‖x‖²/2, made larger by more than rounding takes."""
+    return -squares / 2 * (1 - PAD) if metric is Metric.L2 else np.zeros(len(squares))
 
 
-def round_down(values: NDArray[np.float64]) -> NDArray[np.float32]:
-    """float32 values, none above its float64."""
-    return np.nextafter(values.astype(np.float32), np.float32(-np.inf))
+def picked(rows: slice | NDArray[np.int64], device: str) -> slice | torch.Tensor:
+    """Rows as torch indexes by them."""
+    import torch
+
+    return rows if isinstance(rows, slice) else torch.from_numpy(rows).to(device)
+
+
+def padded(rows: int, queries: int, **kind: Any) -> torch.Tensor:
+    """Room for bounds `(rows, queries)`, with rows of -inf up to the next full block."""
+    import torch
+
+    bounds = torch.empty(-(-rows // BLOCK) * BLOCK, queries, **kind)
+    bounds[rows:] = -torch.inf
+    return bounds
 
 
 class Float32Pass:
-    """The vectors themselves: nothing is prepared, kept or copied."""
+    """The vectors themselves: nothing is prepared or kept, and on the CPU nothing is copied."""
 
-    def __init__(self, vectors: Vectors, metric: Metric) -> None:
+    def __init__(self, vectors: Vectors, metric: Metric, device: str = "cpu") -> None:
+        self.metric = metric
+        self.device = device
         self._vectors = vectors
-        self._metric = metric
         self._rows: torch.Tensor | None = None
         self._columns: torch.Tensor | None = None
 
     def ask(self, queries: Vectors) -> Asked:
-        """Transposed; the error is γ·‖q‖·‖x‖, one number where all x have unit length."""
+        """Transposed; the error is γ·‖q‖·‖x‖."""
         import torch
 
         dim = queries.shape[1]
         squares = squared_lengths(queries)
         lengths = np.sqrt(squares)
         gamma = product_rounding(dim)
-        slack = TINY + np.zeros(len(queries))
+        slack = TINY + 2 * dim * 2.0**-52 * squares  # L2: the oracle's differences are rounded too
         weights = None
-        if self._metric is Metric.COSINE:
+        if self.metric is Metric.COSINE:
             slack += gamma * lengths * UNIT_LENGTH
         else:
-            weights = torch.from_numpy(np.stack([(gamma + 2.0**-20) * lengths, np.ones(len(queries))])).float()
-            slack += 2 * dim * 2.0**-52 * squares  # the float64 error of the oracle's own differences
-        return Asked(torch.from_numpy(queries).T, squares, slack, weights)
+            weights = torch.from_numpy(np.stack([(gamma + PAD) * lengths, np.ones(len(queries))])).float()
+            weights = weights.to(self.device)
+        codes = torch.from_numpy(queries).to(self.device).T
+        return Asked(codes, np.ones(len(queries)), squares, slack, 0.0, weights, ALL)
 
     def upper(self, asked: Asked, rows: slice | NDArray[np.int64]) -> torch.Tensor:
         """One matrix product."""
         import torch
 
         if self._rows is None:
-            self._rows = as_tensor(self._vectors)
-        part = self._rows[rows if isinstance(rows, slice) else torch.from_numpy(rows)]
-        bounds = padded(len(part), asked.codes.shape[1])
+            self._rows = as_tensor(self._vectors).to(self.device)
+        chosen = picked(rows, self.device)
+        part = self._rows[chosen]
+        bounds = padded(len(part), asked.codes.shape[1], device=self.device)
         multiply(part, asked.codes, bounds[: len(part)])
         if asked.weights is not None:
-            columns = self._row_columns()
-            columns = columns[rows] if isinstance(rows, slice) else columns[torch.from_numpy(rows)]
-            bounds[: len(part)].addmm_(columns, asked.weights)
+            if self._columns is None:
+                squares = squared_lengths(self._vectors)
+                columns = np.stack([np.sqrt(squares) * (1 + PAD), base_bounds(squares, self.metric)], axis=1)
+                self._columns = torch.from_numpy(columns).float().to(self.device)
+            bounds[: len(part)].addmm_(self._columns[chosen], asked.weights)
         return bounds
-
-    def threshold(self, asked: Asked, scores: Scores) -> NDArray[np.float32]:
-        """The score's floor less what the rows share of the error."""
-        floor = score_floor(asked, scores, self._metric, self._vectors.shape[1])
-        return round_down(floor - asked.slack)
-
-    def _row_columns(self) -> torch.Tensor:
-        if self._columns is None:
-            self._columns = row_columns(squared_lengths(self._vectors), self._metric)
-        return self._columns
-
-
-def row_columns(squares: NDArray[np.float64], metric: Metric) -> torch.Tensor:
-    """`(n, 2)`: ‖x‖ and what is added to q·x (L2: −‖x‖²/2), both rounded upwards by more than their use costs."""
-    import torch
-
-    base = -squares / 2 * (1 - 2.0**-20) if metric is Metric.L2 else np.zeros(len(squares))
-    return torch.from_numpy(np.stack([np.sqrt(squares) * (1 + 2.0**-20), base], axis=1).astype(np.float32))
-
-
-def padded(rows: int, queries: int) -> torch.Tensor:
-    """Room for bounds `(rows, queries)`, with rows of -inf up to the next full block."""
-    import torch
-
-    bounds = torch.empty(-(-rows // BLOCK) * BLOCK, queries)
-    bounds[rows:] = -torch.inf
-    return bounds
 
 
 def multiply(rows: torch.Tensor, queries: torch.Tensor, out: torch.Tensor) -> None:

@@ -41,7 +41,7 @@ def test_lists_grow_with_the_collection_and_are_never_starved():
 def test_too_few_rows_to_train_on_are_no_error(storage, count, capfd):
     """FAISS raises for fewer rows than lists and warns on stderr for few; both asked for here."""
     keys, vectors = make_keys(count), make_vectors(Metric.COSINE, count, 16)
-    params = FaissIVFIndex.Params(storage=storage, lists=512, nprobe=512)
+    params = FaissIVFIndex.Params(storage=storage, lists=512, nprobe=512, threads=1)
     index = FaissIVFIndex.build(keys, vectors, Metric.COSINE, params)
     assert index.search(vectors[:1], 1).keys.tolist() == [[int(keys[0])]]
     assert capfd.readouterr().err == ""
@@ -51,7 +51,7 @@ def test_too_few_rows_to_train_on_are_no_error(storage, count, capfd):
 def test_every_list_looked_into_and_every_row_rescored_is_exact(metric):
     keys, vectors = make_keys(2000), make_vectors(metric, 2000, 32)
     queries = make_vectors(metric, 30, 32, seed=1)
-    params = FaissIVFIndex.Params(nprobe=1 << 20, refine=1000)
+    params = FaissIVFIndex.Params(nprobe=1 << 20, refine=1000, threads=1)
     found = FaissIVFIndex.build(keys, vectors, metric, params).search(queries, 10)
     assert found.keys.tolist() == brute_force(keys, vectors, queries, 10, metric).keys.tolist()
 
@@ -59,7 +59,7 @@ def test_every_list_looked_into_and_every_row_rescored_is_exact(metric):
 def test_vectors_are_not_copied(tmp_path):
     """Codes of four bits for two components: the file is an eighth of the vectors and a bit, whatever is rescored."""
     vectors = make_vectors(Metric.COSINE, 4000, 128)
-    index = FaissIVFIndex.build(make_keys(4000), vectors, Metric.COSINE, FaissIVFIndex.Params())
+    index = FaissIVFIndex.build(make_keys(4000), vectors, Metric.COSINE, FaissIVFIndex.Params(threads=1))
     index.save(tmp_path)
     written = sum(path.stat().st_size for path in tmp_path.iterdir())
     assert written < vectors.nbytes / 4
@@ -87,7 +87,7 @@ def test_a_gpu_that_is_not_there_is_an_error_only_when_asked_for():
 
 def test_a_save_that_fails_is_an_error(tmp_path):
     keys, vectors = make_keys(100), make_vectors(Metric.COSINE, 100, 8)
-    index = FaissIVFIndex.build(keys, vectors, Metric.COSINE, FaissIVFIndex.Params())
+    index = FaissIVFIndex.build(keys, vectors, Metric.COSINE, FaissIVFIndex.Params(threads=1))
     with pytest.raises(StorageError, match="no such folder"):
         index.save(tmp_path / "no such folder")
 
@@ -95,4 +95,4 @@ def test_a_save_that_fails_is_an_error(tmp_path):
 def test_a_missing_library_gives_the_line_to_type(monkeypatch):
     monkeypatch.setitem(sys.modules, "faiss", None)
     with pytest.raises(MissingDependency, match=r"pip install 'semsearch\[faiss\]'"):
-        FaissIVFIndex.build(make_keys(5), make_vectors(Metric.COSINE, 5, 8), Metric.COSINE, FaissIVFIndex.Params())
+        FaissIVFIndex.build(make_keys(5), make_vectors(Metric.COSINE, 5, 8), Metric.COSINE, FaissIVFIndex.Params(threads=1))

@@ -1,0 +1,187 @@
+"""Codes for the first pass of exact search: the vectors in one byte a component, or in bfloat16's two.
+
+A code row comes with the facts that its bound needs, computed once, in float64, from the stored vector: the scale of
+its integers, the length of what the code leaves out, and its own length.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from indexes.first_pass import (
+    ALL,
+    PAD,
+    TINY,
+    Asked,
+    as_tensor,
+    base_bounds,
+    padded,
+    picked,
+    product_rounding,
+    squared_lengths,
+)
+from semsearch.types import Metric, Vectors
+
+if TYPE_CHECKING:
+    import torch
+
+LARGEST = 127  # of a code; -128 is left out, so that codes are symmetric
+ROWS = 8192  # encoded at a time
+CODES, FACTS = "codes.npy", "facts.npy"
+SCALE, RESIDUAL, LENGTH, BASE = range(4)  # columns of the facts
+CONVERTED = 1 << 23  # components converted at a time
+WIDE = 64  # queries from which AMX multiplies the integers faster as bfloat16, which holds them exactly
+
+
+@dataclass(frozen=True)
+class Codes:
+    """Codes of all rows, in memory or mapped."""
+
+    rows: NDArray[np.int8] | NDArray[np.uint16]  # (n, dim); integers padded to fours, or the bits of bfloat16
+    facts: NDArray[np.float32]  # (n, 4), each rounded to the safe side
+
+    @property
+    def integer(self) -> bool:
+        """Whether these are integers with a scale."""
+        return self.rows.dtype == np.int8
+
+    @classmethod
+    def make(cls, vectors: Vectors, metric: Metric, kind: str) -> Self:
+        """Encode all rows."""
+        n, dim = vectors.shape
+        rows: NDArray[np.int8] | NDArray[np.uint16]
+        rows = np.empty((n, -(-dim // 4) * 4), np.int8) if kind == "int8" else np.empty((n, dim), np.uint16)
+        facts = np.empty((n, 4), dtype=np.float32)
+        for start in range(0, n, ROWS):
+            part = slice(start, start + ROWS)
+            rows[part], facts[part] = encode(vectors[part], metric, kind)
+        return cls(rows, facts)
+
+    def save(self, folder: Path) -> None:
+        """Two arrays in numpy's own format."""
+        np.save(folder / CODES, self.rows)
+        np.save(folder / FACTS, self.facts)
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """Map what `save` wrote."""
+        rows, facts = (np.load(folder / name, mmap_mode="r", allow_pickle=False) for name in (CODES, FACTS))
+        return cls(np.asarray(rows), np.asarray(facts))
+
+
+def encode(
+    vectors: Vectors, metric: Metric, kind: str
+) -> tuple[NDArray[np.int8] | NDArray[np.uint16], NDArray[np.float32]]:
+    """Codes and facts of some vectors `(n, dim)`."""
+    n, dim = vectors.shape
+    exact = vectors.astype(np.float64)
+    codes: NDArray[np.int8] | NDArray[np.uint16]
+    if kind == "int8":
+        scale = np.maximum(np.abs(vectors).max(axis=1), np.float32(2.0**-120)) / np.float32(LARGEST)
+        codes = np.zeros((n, -(-dim // 4) * 4), dtype=np.int8)
+        codes[:, :dim] = np.clip(np.rint(exact / scale[:, None].astype(np.float64)), -LARGEST, LARGEST)
+        decoded = codes[:, :dim] * scale[:, None].astype(np.float64)
+    else:
+        import torch
+
+        half = torch.from_numpy(vectors.copy()).bfloat16()
+        scale = np.ones(n, dtype=np.float32)
+        codes = half.view(torch.uint16).numpy()
+        decoded = half.double().numpy()
+    left = exact - decoded
+    lengths = [np.sqrt(np.einsum("nd,nd->n", array, array)) * (1 + PAD) for array in (left, decoded)]
+    base = base_bounds(squared_lengths(vectors), metric)
+    return codes, np.stack([scale, *lengths, base], axis=1).astype(np.float32)
+
+
+class CodesPass:
+    """Bounds from codes."""
+
+    def __init__(self, codes: Codes, metric: Metric, device: str = "cpu") -> None:
+        self.metric = metric
+        self.device = device
+        self._codes = codes
+        self._rows: torch.Tensor | None = None
+        self._largest: NDArray[np.float32] | None = None
+
+    def ask(self, queries: Vectors) -> Asked:
+        """Queries are encoded as rows are."""
+        import torch
+
+        self._open()
+        n, dim = queries.shape
+        codes, facts = encode(queries, self.metric, "int8" if self._codes.integer else "bf16")
+        wide = facts.astype(np.float64)
+        unit, residual, coded = wide[:, SCALE], wide[:, RESIDUAL], wide[:, LENGTH]
+        squares = squared_lengths(queries)
+        lengths = np.sqrt(squares)
+        how = self._how(n)
+        gamma = 0.0 if how == "int8" else product_rounding(dim)
+        output = 2.0**-8 if how == "bf16" and self.device == "cpu" else 0.0  # the product itself is rounded to bfloat16
+        slack = TINY + 2 * dim * 2.0**-52 * squares
+        own = (residual + (gamma + PAD) * coded) * (1 + PAD)  # of a row, times its code's length
+        weights = None
+        if self.metric is Metric.COSINE:
+            assert self._largest is not None
+            slack += lengths * self._largest[RESIDUAL] + own * self._largest[LENGTH]
+        else:
+            own += 2 * output * coded
+            output = 0.0
+            columns = np.stack([lengths * (1 + PAD), own, np.ones(n)]) / unit
+            weights = torch.from_numpy(columns).float().to(self.device)
+        tensor = torch.from_numpy(codes)
+        if not self._codes.integer:
+            tensor = tensor.view(torch.bfloat16)
+        if how != "int8":
+            tensor = tensor.to(torch.float32 if how == "float32" else torch.bfloat16)
+        most = ALL if self.device != "cpu" or how == ("int8" if self._codes.integer else "bf16") else CONVERTED // dim
+        return Asked(tensor.to(self.device).T, unit, squares, slack, output, weights, most)
+
+    def upper(self, asked: Asked, rows: slice | NDArray[np.int64]) -> torch.Tensor:
+        """One matrix product of codes, scaled."""
+        import torch
+
+        self._open()
+        assert self._rows is not None
+        queries = asked.codes
+        chosen = picked(rows, self.device)
+        part, facts = self._rows[chosen], self._facts[chosen]
+        count = len(part)
+        if queries.dtype is torch.int8:
+            product = torch._int_mm(part, queries)
+        elif self.device == "cpu":
+            product = torch.mm(part.to(queries.dtype), queries)
+        else:
+            product = torch.mm(part.to(queries.dtype), queries, out_dtype=torch.float32)
+        bounds = padded(count, queries.shape[1], device=self.device)
+        torch.mul(product, facts[:, SCALE, None], out=bounds[:count])
+        if asked.weights is not None:
+            bounds[:count].addmm_(facts[:, RESIDUAL:], asked.weights)
+        return bounds
+
+    def _open(self) -> None:
+        """Hand the codes to torch: at the first search, so that opening an index costs nothing."""
+        import torch
+
+        if self._rows is None:
+            self._facts = as_tensor(self._codes.facts).to(self.device)
+            self._largest = self._codes.facts.max(axis=0)
+            rows = as_tensor(self._codes.rows)
+            self._rows = (rows if self._codes.integer else rows.view(torch.bfloat16)).to(self.device)
+
+    def _how(self, queries: int) -> str:
+        """What is multiplied: the codes as they are, or as a type that this processor multiplies faster, or at all."""
+        import torch
+
+        if self.device != "cpu":
+            return "bf16"
+        if not self._codes.integer:
+            return "bf16" if torch.cpu._is_avx512_bf16_supported() else "float32"
+        if torch.cpu._is_amx_tile_supported() and queries >= WIDE:
+            return "bf16"
+        return "int8" if torch.cpu._is_vnni_supported() else "float32"  # without it sums of two products may saturate
