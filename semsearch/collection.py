@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
@@ -28,10 +30,11 @@ from semsearch.errors import (
     StorageError,
     UsageError,
 )
-from semsearch.indexing import Indexing
+from semsearch.indexing import Indexing, Wanted
 from semsearch.ingestion import BATCH_DOCUMENTS, Changes, Encoding, Ingestion, Progress, add_given, stored_form
 from semsearch.passages import splitter_for
 from semsearch.search.answer import Answerer
+from semsearch.search.contract import Certificate
 from semsearch.settings import check_name, find_collection, find_home
 from semsearch.store import documents as rows
 from semsearch.store import platform
@@ -39,6 +42,7 @@ from semsearch.store.snapshot import Snapshot
 from semsearch.store.store import Store, View
 from semsearch.types import Document, Encoder, Hit, Metric, Vectors
 from semsearch.vectors import check_k
+from semsearch.warming import Warming
 
 DEFAULT_ENCODER = "sentence-transformers/all-MiniLM-L6-v2"
 
@@ -101,7 +105,7 @@ def create(
         "metric": str(_metric(metric)),
         "passages": passages,
         "splitting": splitter_for(loaded, passages).identity if loaded is not None else None,
-        "index": {"backend": index, "options": dict(options or {})},
+        "index": asdict(Wanted(index, dict(options or {}))),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
     }
     store = Store.create(folder, settings, dim)
@@ -183,7 +187,8 @@ class Collection:
         self._described = settings["encoder"]
         self._metric = Metric(settings["metric"])
         self._answerer = Answerer(self.name, self._metric)
-        self._indexing = Indexing(self.store, self._metric)
+        self._warming = Warming(self.store, self._metric)
+        self._indexing = Indexing(self.store, self._metric, self._warming)
 
     def __enter__(self) -> Self:
         return self
@@ -300,13 +305,12 @@ class Collection:
         }
 
     def _index_info(self, snapshot: Snapshot) -> dict[str, Any]:
-        chosen = self.store.settings["index"]
         there = snapshot.index
         return {
-            "wanted": chosen,
+            "wanted": self.store.settings["index"],
             "backend": there.backend if there else "exact",
             "params": there.params if there else {},
-            "state": self._indexing.state(snapshot),
+            "state": self._warming.state(snapshot),
             "rows": there.rows if there else 0,
             "fresh": len(snapshot) - (there.rows if there else 0),
             "removed": snapshot.removed,
@@ -347,32 +351,68 @@ class Collection:
         return changes
 
     def _maintain(self) -> None:
-        """Build the index anew if too much has changed since."""
+        """Rewrite, build anew or certify anew, if too much has changed since the last time."""
         with self.store.read() as view:
-            due = self._indexing.due(view.snapshot)
-        if due:
-            self.reindex()
+            snapshot = view.snapshot
+        if self._indexing.wasteful(snapshot):
+            with suppress(StorageError):  # too little room: it is only slower so
+                self.compact()
+                return
+        wanted = Wanted.of(self.store)
+        if self._indexing.due(snapshot):
+            self._indexing.rebuild(wanted)
+        elif wanted.recall is not None and self._indexing.doubtful(snapshot):
+            self._indexing.tune(wanted.recall, wanted.at)
 
-    def reindex(self, index: str | None = None, options: Mapping[str, Any] | None = None) -> None:
+    def reindex(
+        self,
+        index: str | None = None,
+        options: Mapping[str, Any] | None = None,
+        *,
+        recall: float | None = None,
+        at: int = 10,
+        queries: Sequence[str] | None = None,
+    ) -> Certificate | None:
         """Build the index anew over all that is there, and swap it in; searching and writing go on meanwhile.
 
         Args:
             index: A backend's name or "auto", kept for later; by default what was chosen before.
             options: The backend's options, kept too.
+            recall: What the index must find of the true `at` nearest, on average; its knob is set to it, the outcome
+                is certified and kept, and certified again when much has changed.
+            at: Neighbours that the recall is counted among.
+            queries: Real questions to measure on; without them a sample of the stored vectors stands in.
+
+        Returns:
+            The certificate, where a recall was asked for and there is an index.
 
         Raises:
             UsageError: An unknown backend or option; says which there are.
             MissingDependency: The backend's library is not installed; has the line to type.
         """
-        chosen = self.store.settings["index"]
+        wanted = Wanted.of(self.store)
         if index is not None:
-            chosen = {"backend": index, "options": dict(options or {})}
+            wanted = Wanted(index, dict(options or {}), wanted.recall, wanted.at)
         elif options is not None:
-            chosen = {**chosen, "options": {**chosen["options"], **options}}
-        backend = "exact" if chosen["backend"] == "auto" else chosen["backend"]
-        self._indexing.rebuild(backend, chosen["options"])
-        if chosen != self.store.settings["index"]:
-            self.store.set("index", chosen)
+            wanted = replace(wanted, options={**wanted.options, **options})
+        if recall is not None:
+            wanted = replace(wanted, recall=recall, at=check_k(at))
+        certificate = self._indexing.rebuild(wanted, self._asked(queries))
+        self._want(wanted)
+        return certificate
+
+    def tune(self, recall: float, at: int = 10, *, queries: Sequence[str] | None = None) -> Certificate:
+        """Set the index to a recall without building it anew; see `reindex`."""
+        certificate = self._indexing.tune(recall, check_k(at), self._asked(queries))
+        self._want(replace(Wanted.of(self.store), recall=recall, at=at))
+        return certificate
+
+    def _asked(self, queries: Sequence[str] | None) -> Vectors | None:
+        return None if queries is None else self._query_vectors(queries, None)
+
+    def _want(self, wanted: Wanted) -> None:
+        if wanted != Wanted.of(self.store):
+            self.store.set("index", asdict(wanted))
 
     def remove(self, ids: Iterable[str]) -> int:
         """Take documents out; how many of `ids` were there."""
@@ -380,6 +420,7 @@ class Collection:
         count = 0
         while batch := list(islice(pending, BATCH_DOCUMENTS)):
             count += self.store.remove(batch)
+        self._maintain()
         return count
 
     def warm(self) -> None:
@@ -387,7 +428,7 @@ class Collection:
         with self.store.read() as view:
             snapshot = view.snapshot
         if snapshot.index is not None:
-            self._indexing.load(snapshot.index, snapshot)
+            self._warming.load(snapshot.index, snapshot)
 
     def check(self, *, deep: bool = False) -> list[Problem]:
         """What is wrong with it, and what mends each thing; nothing is changed.
@@ -449,7 +490,9 @@ class Collection:
 
     def compact(self) -> Compacted:
         """Give back what removed documents took, and erase them from every file; see `semsearch.care.compaction`."""
-        return compact(self.store)
+        compacted = compact(self.store)
+        self._maintain()
+        return compacted
 
     # Reading
 
@@ -515,7 +558,7 @@ class Collection:
     def _answer(
         self, view: View, wanted: Vectors, k: int, where: Mapping[str, Any] | None, exact: bool, grouped: bool
     ) -> list[list[Hit]]:
-        warm = None if exact else self._indexing.warm(view.snapshot, len(wanted))
+        warm = None if exact else self._warming.warm(view.snapshot, len(wanted))
         return self._answerer.answer(view, wanted, k, where=where, warm=warm, grouped=grouped)
 
     def _query_vectors(self, queries: Sequence[str] | None, vector: ArrayLike | None) -> Vectors:

@@ -1,178 +1,154 @@
-"""The life of a collection's index: built beside readers, published by one commit, verified and loaded behind searches.
+"""The life of a collection's index: built beside readers, set to a recall that was asked for, published by one commit.
 
-SQLite says which index there is; its files are a cache. Until it is loaded, and whenever anything is wrong with it, the
-collection is searched exactly. Queries never build; whoever writes does, when too much has changed.
+SQLite says which index there is; its files are a cache. Queries never build one; whoever writes does, when too much
+has changed.
 """
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import os
-import threading
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from semsearch import plugins
-from semsearch.errors import CollectionLocked, IndexDamaged, SemsearchError
-from semsearch.search.generation import MANIFEST, open_generation, write_generation
-from semsearch.search.plan import Warm
+from semsearch.errors import CollectionLocked
+from semsearch.search.contract import Certificate, certify
+from semsearch.search.generation import published_digest, write_generation
 from semsearch.store import platform, registry
 from semsearch.store.failpoints import failpoint
 from semsearch.store.lock import WriterLock
 from semsearch.store.registry import Registered
 from semsearch.store.snapshot import Snapshot
 from semsearch.store.store import Store
-from semsearch.types import Metric, VectorIndex
+from semsearch.types import Metric, VectorIndex, Vectors
+from semsearch.warming import Warming, params_of
 
 log = logging.getLogger("semsearch")
 
 TAIL_ROWS = 20_000  # rows newer than the index that are searched exactly before it is built anew …
-TAIL_SHARE = 0.1  # … or this share of all rows, if that is more
+TAIL_SHARE = 0.1  # … or this share of its rows, if that is more
+CHANGED_SHARE = 0.1  # of rows, above which a contract is certified again
 REMOVED_SHARE = 0.3  # of rows, above which dead rows cost more than rewriting everything
-SCAN_RATE = 8e9  # bytes a second that exact search reads, for estimates
-LOAD_RATE = 0.4e9  # bytes a second that an index is hashed and loaded at
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """The index that a collection is to have, as it was asked for; kept in its settings."""
+
+    backend: str = "auto"
+    options: Mapping[str, Any] = field(default_factory=dict)
+    recall: float | None = None
+    at: int = 10
+
+    @classmethod
+    def of(cls, store: Store) -> Wanted:
+        """What the collection's settings say."""
+        return cls(**store.settings["index"])
 
 
 class Indexing:
-    """Builds, publishes, verifies and loads the index of one collection."""
+    """Builds, tunes and publishes the index of one collection."""
 
-    def __init__(self, store: Store, metric: Metric) -> None:
+    def __init__(self, store: Store, metric: Metric, warming: Warming) -> None:
         self._store = store
         self._metric = metric
-        self._loaded: tuple[Registered, Warm] | None = None
-        self._broken: dict[int, str] = {}
-        self._loading: threading.Thread | None = None
-        self._lock = threading.Lock()
-        self._searched = 0
-
-    # Searching
-
-    def warm(self, snapshot: Snapshot, queries: int) -> Warm | None:
-        """The loaded index for a search of `queries` queries in `snapshot`, or None: search exactly.
-
-        The first search of a process is exact: a one-shot query would wait longer for the index than for the scan. From
-        the second on the index is loaded in the background, and at once where many queries are asked together.
-        """
-        registered = snapshot.index
-        if registered is None or registered.number in self._broken:
-            return None
-        first = self._searched == 0
-        self._searched += queries
-        loaded = self._loaded
-        if loaded is None or loaded[0] != registered:
-            if self._costs_less(snapshot, registered, queries):
-                self.load(registered, snapshot)
-            elif not first:
-                self._load_behind(registered, snapshot)
-            loaded = self._loaded
-        if loaded is None or loaded[0].generation != snapshot.generation:
-            return None
-        return loaded[1]
-
-    def state(self, snapshot: Snapshot) -> str:
-        """For people: "none", "on disk", "warming", "ready", or what is wrong."""
-        registered = snapshot.index
-        if registered is None:
-            return "none"
-        if registered.number in self._broken:
-            return self._broken[registered.number]
-        if self._loaded is not None and self._loaded[0] == registered:
-            return "ready"
-        return "warming" if self._loading is not None and self._loading.is_alive() else "on disk"
-
-    def load(self, registered: Registered, snapshot: Snapshot) -> None:
-        """Verify and load a published index, or take note that it is broken."""
-        with self._lock:
-            if self._loaded is not None and self._loaded[0] == registered:
-                return
-            try:
-                index = self._reused(registered) or self._opened(registered, snapshot)
-                index.tune(self._params(registered))
-                self._loaded = (registered, Warm(registered.number, index, registered.rows))
-            except SemsearchError as error:
-                self._broken[registered.number] = str(error)
-                log.warning("%s", error)
-
-    def _reused(self, registered: Registered) -> VectorIndex | None:
-        """The loaded index, if only its search-time options changed."""
-        if self._loaded is not None and self._loaded[0].number == registered.number:
-            return self._loaded[1].index
-        return None
-
-    def _opened(self, registered: Registered, snapshot: Snapshot) -> VectorIndex:
-        folder = self._store.folder / "indexes" / registered.folder
-        if _digest(folder / MANIFEST) != registered.digest:
-            raise IndexDamaged(
-                f"the index {folder} is not the one that was published (its manifest is missing or differs). Search is "
-                f"exact until 'semsearch reindex {self._store.name}' has built a new one."
-            )
-        index, _ = open_generation(
-            folder,
-            plugins.index_backend(registered.backend),
-            snapshot.keys[: registered.rows],
-            snapshot.vectors[: registered.rows],
-            self._metric,
-            backend=registered.backend,
-            collection=self._store.settings["uuid"],
-            model=self._model(),
-        )
-        return index
-
-    def _load_behind(self, registered: Registered, snapshot: Snapshot) -> None:
-        if self._loading is None or not self._loading.is_alive():
-            self._loading = threading.Thread(
-                target=self.load, args=(registered, snapshot), name="semsearch-index", daemon=True
-            )
-            self._loading.start()
-
-    def _costs_less(self, snapshot: Snapshot, registered: Registered, queries: int) -> bool:
-        """Whether loading the index now is estimated to cost less than scanning for all queries."""
-        scan = snapshot.vectors.nbytes / SCAN_RATE * (queries / 16 if queries >= 16 else 0)
-        return scan > self._bytes(registered) / LOAD_RATE
-
-    def _bytes(self, registered: Registered) -> int:
-        folder = self._store.folder / "indexes" / registered.folder
-        return platform.folder_bytes(folder)
-
-    # Building
+        self._warming = warming
 
     def due(self, snapshot: Snapshot) -> bool:
         """Whether so much changed that the writing process should build the index anew."""
-        wanted = self._store.settings["index"]["backend"]
         index = snapshot.index
         if index is None:
-            return len(snapshot) > 0 and (wanted != "auto" or len(snapshot) >= TAIL_ROWS)
+            wanted = Wanted.of(self._store)
+            return len(snapshot) > 0 and (wanted.backend != "auto" or len(snapshot) >= TAIL_ROWS)
         tail = len(snapshot) - index.rows
-        return index.number in self._broken or tail > max(TAIL_ROWS, TAIL_SHARE * index.rows)
+        return self._warming.broken(index) or tail > max(TAIL_ROWS, TAIL_SHARE * index.rows)
 
-    def rebuild(self, backend: str, options: Mapping[str, Any]) -> Registered | None:
+    def wasteful(self, snapshot: Snapshot) -> bool:
+        """Whether so many rows are dead that rewriting the collection pays."""
+        return snapshot.removed > REMOVED_SHARE * len(snapshot) and len(snapshot) >= TAIL_ROWS
+
+    def doubtful(self, snapshot: Snapshot) -> bool:
+        """Whether so much changed since the contract was certified that it should be certified again."""
+        index = snapshot.index
+        if index is None or index.contract is None:
+            return False
+        changed = len(snapshot) - index.contract["rows"] + abs(snapshot.removed - index.contract["removed"])
+        return bool(changed > CHANGED_SHARE * index.contract["rows"])
+
+    def rebuild(self, wanted: Wanted, queries: Vectors | None = None) -> Certificate | None:
         """Build an index over all committed rows and publish it in place of the present one.
 
-        Readers and writers go on meanwhile; rows that come after the snapshot are searched exactly.
+        Readers and writers go on meanwhile; rows that come after the snapshot are searched exactly. The certificate
+        says what recall was reached, where one was asked for.
         """
-        kind = plugins.index_backend(backend)
-        params = kind.Params.parse(options, f"index '{backend}'")
         with WriterLock(self._store.folder, name="rebuild").hold():
             while True:
                 with self._store.read() as view:
                     snapshot = view.snapshot
-                if not len(snapshot):
+                backend, options = self._chosen(wanted, snapshot)
+                if backend is None or not len(snapshot):
+                    self.retire()
                     return None
+                kind = plugins.index_backend(backend)
+                params = kind.Params.parse(options, f"index '{backend}'")
                 index = kind.build(snapshot.keys, snapshot.vectors, self._metric, params)
+                certificate = None
+                if wanted.recall is not None:
+                    certificate = self._certify(index, params, snapshot, wanted.recall, wanted.at, queries)
+                    params = _turned(params, certificate)
                 building = self._store.folder / "indexes" / f".{backend}-{os.getpid()}"
                 self._write(building, index, snapshot, backend, params)
-                published = self._publish(building, snapshot, backend, params.as_dict(), None)
+                contract = None if certificate is None else _contract(certificate, snapshot)
+                published = self._publish(building, snapshot, backend, params.as_dict(), contract)
                 if published is not None:
                     break
                 platform.remove(building)  # a compaction came between: its rows are others
-            with self._lock:
-                self._loaded = (published, Warm(published.number, index, published.rows))
+            self._warming.adopt(published, index)
             with suppress(CollectionLocked):  # the index is published; old files can wait
                 self._store.sweep()
-            return published
+            return certificate
+
+    def tune(self, recall: float, at: int, queries: Vectors | None = None) -> Certificate:
+        """Set the present index to a recall, without building it anew, and publish the setting with its certificate."""
+        with self._store.read() as view:
+            snapshot = view.snapshot
+        index = self._warming.loaded(snapshot)
+        registered = snapshot.index
+        assert registered is not None
+        params = params_of(registered)
+        certificate = self._certify(index, params, snapshot, recall, at, queries)
+        params = _turned(params, certificate)
+        contract = _contract(certificate, snapshot)
+        with self._store.write(), self._store.database.write() as connection:
+            self._store.advance(connection)
+            registry.tune(connection, registered.number, params.as_dict(), contract)
+        self._warming.adopt(replace(registered, params=params.as_dict(), contract=contract), index)
+        return certificate
+
+    def _certify(
+        self, index: VectorIndex, params: Any, snapshot: Snapshot, recall: float, at: int, queries: Vectors | None
+    ) -> Certificate:
+        rows = len(index)
+        return certify(
+            index,
+            params,
+            snapshot.keys[:rows],
+            snapshot.vectors[:rows],
+            self._metric,
+            target=recall,
+            at=at,
+            queries=queries,
+        )
+
+    def _chosen(self, wanted: Wanted, snapshot: Snapshot) -> tuple[str | None, Mapping[str, Any]]:
+        """The backend and options to build; None for searching exactly without an index."""
+        if wanted.backend != "auto":
+            return wanted.backend, wanted.options
+        return None, {}
 
     def _write(self, building: Path, index: VectorIndex, snapshot: Snapshot, backend: str, params: Any) -> None:
         for left in building.parent.glob(".*"):  # of a process that died: building takes turns
@@ -186,7 +162,7 @@ class Indexing:
             params,
             backend=backend,
             collection=self._store.settings["uuid"],
-            model=self._model(),
+            model=self._store.model,
         )
 
     def _publish(
@@ -204,7 +180,7 @@ class Indexing:
                 number = registry.next_number(connection)
             if generation != snapshot.generation:
                 return None
-            digest = _digest(building / MANIFEST)
+            digest = published_digest(building)
             registered = Registered(number, backend, params, generation, len(snapshot), digest, contract)
             target = building.with_name(registered.folder)
             if target.exists():  # from a crash between this rename and the commit
@@ -218,23 +194,20 @@ class Indexing:
 
     def retire(self) -> None:
         """Go back to exact search and delete the index."""
+        with self._store.read() as view:
+            if view.snapshot.index is None:
+                return
         with self._store.write(), self._store.database.write() as connection:
             self._store.advance(connection)
             registry.retire(connection)
-        with self._lock:
-            self._loaded = None
         self._store.sweep()
 
-    def _model(self) -> str:
-        encoder = self._store.settings["encoder"]
-        return encoder["fingerprint"] if encoder else "none"
 
-    def _params(self, registered: Registered) -> Any:
-        return plugins.index_backend(registered.backend).Params(**registered.params)
+def _turned(params: Any, certificate: Certificate) -> Any:
+    """The options with the knob at the value that was chosen."""
+    return params if certificate.knob is None else replace(params, **{certificate.knob: certificate.value})
 
 
-def _digest(path: Path) -> str:
-    try:
-        return hashlib.sha256(path.read_bytes()).hexdigest()
-    except OSError:
-        return ""
+def _contract(certificate: Certificate, snapshot: Snapshot) -> dict[str, Any]:
+    """What is kept of a certificate, with the state it was measured in."""
+    return {**asdict(certificate), "rows": len(snapshot), "removed": snapshot.removed}

@@ -152,6 +152,14 @@ def read_manifest(folder: Path) -> Manifest:
     return manifest
 
 
+def published_digest(folder: Path) -> str:
+    """The sha256 of the manifest in `folder`: what SQLite keeps of a published index; "" if it can't be read."""
+    try:
+        return _digest(folder / MANIFEST)
+    except OSError:
+        return ""
+
+
 def verify_files(folder: Path, manifest: Manifest) -> None:
     """Raise `IndexDamaged` unless every file is there and every byte of it is as written."""
     for name, digest in manifest.files.items():

@@ -153,6 +153,12 @@ class Store:
         with self.database.read() as connection:
             return read_settings(connection)
 
+    @property
+    def model(self) -> str:
+        """The fingerprint of the model whose vectors are stored; "none" where they were given."""
+        described = self.settings.get("encoder")
+        return str(described["fingerprint"]) if described else "none"
+
     def counts(self) -> tuple[int, int]:
         """Documents and passages."""
         with self.database.read() as connection:
@@ -280,8 +286,7 @@ class Store:
             put_setting(connection, name, value)
 
     def _check_model(self, model: str | None) -> None:
-        described = self.settings.get("encoder")
-        if model is not None and (described is None or described["fingerprint"] != model):
+        if model is not None and model != self.model:
             raise ModelMismatch(
                 f"collection '{self.name}' was encoded anew with another model meanwhile; run the same command again."
             )

@@ -1,0 +1,129 @@
+"""A collection keeps the recall that it was asked for: named, certified, shown, and certified again after changes."""
+
+import numpy as np
+import pytest
+from fakes import HashEncoder
+
+import semsearch
+from semsearch.errors import UsageError
+from semsearch.types import Document
+
+
+def clustered(count, dim=32, seed=0):
+    """Unit vectors in clusters, which approximate indexes find harder than even noise."""
+    centres = np.random.default_rng(123).standard_normal((40, dim))
+    rng = np.random.default_rng(seed)
+    vectors = centres[rng.integers(0, 40, count)] + 0.6 * rng.standard_normal((count, dim))
+    return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+
+
+@pytest.fixture
+def collection():
+    with semsearch.create("many", encoder=None, dim=32) as collection:
+        collection.add([Document(str(i), f"text {i}") for i in range(6000)], vectors=clustered(6000))
+        yield collection
+
+
+def recall(collection, queries, at=10):
+    """The share of the true nearest that the index finds."""
+    found = collection.search_many(vector=queries, k=at)
+    true = collection.search_many(vector=queries, k=at, exact=True)
+    shares = [
+        sum(hit.score >= truth[-1].score for hit in hits) / len(truth) for hits, truth in zip(found, true, strict=True)
+    ]
+    return float(np.mean(shares))
+
+
+@pytest.mark.parametrize("backend", ["hnsw", "annoy", "faiss-ivf"])
+def test_the_recall_that_was_asked_for_is_kept(collection, backend):
+    certificate = collection.reindex(backend, recall=0.95, at=10)
+    assert certificate.met, certificate.says
+    assert certificate.certified >= 0.95
+    contract = collection.info()["index"]["contract"]
+    assert contract["value"] == certificate.value
+    assert len(contract["curve"]) >= 1
+    assert {"value", "recall", "p50", "p99", "qps"} <= set(contract["curve"][0])
+    collection.warm()
+    assert collection.info()["index"]["state"] == "ready"
+    assert recall(collection, clustered(300, seed=5)) >= 0.93  # measured on other queries
+
+
+def test_a_recall_out_of_reach_is_said_and_exact_offered(collection):
+    certificate = collection.reindex("hnsw", {"M": 2, "ef_construction": 8}, recall=1.0, at=10)
+    assert not certificate.met
+    assert "xact" in certificate.says
+
+
+def test_tuning_turns_the_knob_without_a_rebuild(collection):
+    collection.reindex("hnsw", {"M": 6, "ef_construction": 20}, recall=0.8)
+    low = collection.info()["index"]
+    certificate = collection.tune(0.97)
+    high = collection.info()["index"]
+    assert high["params"]["ef"] > low["params"]["ef"]
+    assert certificate.target == 0.97
+    folders = [path.name for path in (collection.path / "indexes").iterdir()]
+    assert folders == ["hnsw-1"]
+    with semsearch.open("many") as again:
+        again.warm()
+        assert again.info()["index"]["params"]["ef"] == high["params"]["ef"]
+
+
+def test_much_change_is_certified_again(collection):
+    collection.reindex("hnsw", recall=0.9)
+    before = collection.info()["index"]["contract"]
+    collection.add([Document("few", "few")], vectors=clustered(1, seed=9))
+    assert collection.info()["index"]["contract"] == before
+    more = clustered(700, seed=8)
+    collection.add([Document(f"n{i}", f"new {i}") for i in range(700)], vectors=more)
+    after = collection.info()["index"]["contract"]
+    assert after["rows"] == 6701
+    assert collection.info()["index"]["rows"] == 6000  # without a rebuild
+
+
+def test_real_queries_are_measured_on_when_given():
+    words = [f"w{i}" for i in range(300)]
+    rng = np.random.default_rng(3)
+    with semsearch.create("texts", encoder=HashEncoder(24)) as texts:
+        texts.add(Document(str(i), " ".join(rng.choice(words, 6))) for i in range(1500))
+        questions = [" ".join(rng.choice(words, 2)) for _ in range(600)]
+        certificate = texts.reindex("hnsw", recall=0.9, queries=questions)
+        assert certificate.source == "queries"
+        assert certificate.met
+        assert texts.tune(0.9).source == "vectors"
+
+
+def test_there_is_nothing_to_tune_without_an_index(collection):
+    with pytest.raises(UsageError, match="reindex"):
+        collection.tune(0.9)
+    with pytest.raises(UsageError, match="recall"):
+        collection.reindex("hnsw", recall=1.5)
+
+
+def test_fresh_rows_are_found_and_removed_ones_never_come_back(collection):
+    collection.reindex("hnsw")
+    collection.warm()
+    vectors = clustered(6000)
+    assert collection.search(vector=vectors[7], k=1)[0].document.id == "7"
+    collection.remove(["7"])
+    assert "7" not in [hit.document.id for hit in collection.search(vector=vectors[7], k=50)]
+    collection.add([Document("fresh", "fresh")], vectors=vectors[7:8])
+    assert collection.search(vector=vectors[7], k=1)[0].document.id == "fresh"
+    collection.add([Document("8", "moved")], vectors=-vectors[8:9])  # the old vector must not be found any more
+    assert "8" not in [hit.document.id for hit in collection.search(vector=vectors[8], k=50)]
+    assert collection.search(vector=-vectors[8], k=1)[0].document.id == "8"
+
+
+@pytest.mark.parametrize("share", [0.5, 0.1, 0.01, 0.001])
+def test_recall_under_filters(collection, share):
+    modulus = round(1 / share)
+    vectors = clustered(6000)
+    documents = [Document(str(i), f"text {i}", metadata={"in": i % modulus == 0}) for i in range(6000)]
+    collection.add(documents, vectors=vectors)
+    collection.reindex("hnsw", recall=0.95)
+    collection.warm()
+    queries = clustered(100, seed=11)
+    found = collection.search_many(vector=queries, k=10, where={"in": True})
+    true = collection.search_many(vector=queries, k=10, where={"in": True}, exact=True)
+    assert all(len(hits) == min(10, 6000 // modulus) for hits in found)
+    hits = [sum(h.score >= t[-1].score for h in f) / len(t) for f, t in zip(found, true, strict=True)]
+    assert np.mean(hits) >= (1 if share <= 0.001 else 0.95)
