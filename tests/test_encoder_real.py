@@ -2,6 +2,8 @@
 
 import csv
 import gzip
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -101,6 +103,16 @@ def test_bfloat16_stays_close(encoder, minilm):
     cosines = (half.encode_documents(SENTENCES) * encoder.encode_documents(SENTENCES)).sum(axis=1)
     assert cosines.min() > 0.999
     assert half.fingerprint == encoder.fingerprint  # neither the dtype nor the path is identity
+
+
+def test_neither_transformers_nor_the_hub_is_imported(minilm):
+    """They would cost seconds at every cold start."""
+    program = (
+        "import sys, semsearch; semsearch.load_encoder('all-MiniLM-L6-v2').encode_queries(['why']);"
+        "print([name for name in ('transformers', 'huggingface_hub', 'sentence_transformers') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120, check=True)
+    assert done.stdout.strip() == "[]"
 
 
 def test_another_file_under_the_packages_name_is_refused(minilm, monkeypatch, tmp_path):

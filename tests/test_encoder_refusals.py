@@ -14,7 +14,7 @@ from test_encoder_layouts import classic, followed
 from tiny import OLD, TEXTS
 
 from semsearch import load_encoder
-from semsearch.errors import EncodingFailed, ModelError, UsageError
+from semsearch.errors import DataError, EncodingFailed, ModelError, UsageError
 
 
 def refused(folder, message, **settings):
@@ -138,6 +138,12 @@ def test_damaged_files(tmp_path):
     refused(folder, r"config\.json is not JSON")
 
 
+def test_a_module_without_its_configuration(tmp_path):
+    folder = classic(tmp_path)
+    (folder / "1_Pooling" / "config.json").unlink()
+    refused(folder, r"1_Pooling lacks config\.json, which its module pooling needs")
+
+
 def test_a_folder_without_a_model(tmp_path):
     refused(tmp_path, "neither a modules.json nor a config.json")
 
@@ -188,5 +194,24 @@ def test_arguments(tmp_path):
     ):
         with pytest.raises(UsageError, match=message):
             load_encoder(folder, **settings)
+    encoder = load_encoder(folder)
     with pytest.raises(UsageError, match="must be a list of texts"):
-        load_encoder(folder).encode_queries("why")
+        encoder.encode_queries("why")
+    with pytest.raises(UsageError, match="text 1 is no text but a NoneType"):
+        encoder.encode_documents(["why", None])
+    with pytest.raises(DataError, match=r"'why \\ud800' can't be written as UTF-8"):
+        encoder.encode_documents(["why \ud800"])
+
+
+def test_no_texts_and_empty_ones(tmp_path):
+    encoder = load_encoder(str(classic(tmp_path)), dtype="float32")
+    assert encoder.encode_documents([]).shape == (0, 16)
+    assert np.isfinite(encoder.encode_documents(["", " ", "\0", "cat"])).all()
+
+
+def test_a_text_of_megabytes_is_clipped_and_gives_the_same(tmp_path):
+    encoder = load_encoder(str(classic(tmp_path)), dtype="float32")
+    short, long = "the cat sat on the mat " * 20, "the cat sat on the mat " * 100_000
+    assert (encoder.encode_documents([long]) == encoder.encode_documents([short])).all()
+    one_word = "x" * 300_000 + " cat"  # a word too long for the vocabulary is one unknown token
+    assert np.abs(encoder.encode_documents([one_word]) - encoder.encode_documents(["x" * 200 + " cat"])).max() < 1e-6

@@ -97,6 +97,25 @@ def test_a_snapshot_with_single_files_is_no_model(places, model):
         resolve.find("owner/m")
 
 
+def test_what_transformers_alone_fetched_may_lack_its_pooling(places, model):
+    """`AutoModel.from_pretrained` fetches no modules.json: mean pooling would be a guess."""
+    snapshot = cache(places, "owner/m", model)
+    (snapshot / "modules.json").unlink()
+    with pytest.raises(ModelError, match=r"which holds only a part of owner/m"):
+        resolve.find("owner/m")
+    known = places / "hub" / "models--owner--m" / ".no_exist" / COMMIT
+    known.mkdir(parents=True)
+    (known / "modules.json").touch()  # the hub was asked, and has none
+    assert resolve.find("owner/m").folder == snapshot
+
+
+def test_a_snapshot_without_one_of_its_modules_is_no_model(places, model):
+    snapshot = cache(places, "owner/m", model)
+    shutil.rmtree(snapshot / "1_Pooling")
+    with pytest.raises(ModelError, match="was not found"):
+        resolve.find("owner/m")
+
+
 def test_the_error_says_where_was_looked_and_what_to_do(places):
     with pytest.raises(ModelError) as caught:
         resolve.find("all-MiniLM-L6-v2")

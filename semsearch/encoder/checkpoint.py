@@ -43,6 +43,8 @@ CONFIG_FILES: Mapping[str, tuple[str, ...]] = {
     "staticembedding": (),
     "router": ("router_config.json", "config.json"),
 }
+# Kinds that mean nothing without their configuration.
+CONFIGURED = {"pooling", "dense", "layernorm", "wordembeddings", "wordweights", "bow", "cnn", "lstm", "router"}
 # Other names of the same: the wrappers of v0.x had one class for each architecture.
 ALIASES = {
     "asym": "router",
@@ -199,6 +201,10 @@ def _stage(root: Path, path: str, type_name: str, entry: Mapping[str, Any]) -> S
         raise ModelError(f"{root}: its module {type_name} wants arguments that semsearch doesn't know: {wanted}.")
     shared = kind in ("normalize", "dropout") and folder == root  # the root's config.json is the transformer's
     file = next((folder / name for name in CONFIG_FILES[kind] if (folder / name).is_file() and not shared), None)
+    if file is None and kind in CONFIGURED:
+        raise ModelError(
+            f"{folder} lacks {CONFIG_FILES[kind][0]}, which its module {kind} needs: fetch the model anew."
+        )
     config = read_json(file) if file is not None else {}
     routes = _routes(folder, config) if kind == "router" else {}
     return Stage(kind, folder, config, file, routes)

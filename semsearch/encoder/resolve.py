@@ -7,6 +7,7 @@ what is nowhere else, and never with HF_HUB_OFFLINE=1.
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import tempfile
@@ -103,6 +104,9 @@ def _by_name(name: str, revision: str | None) -> Source:
             if full in PACKAGES and (source := _packaged(full)):
                 return source
     looked = [f"the folder {Path(name).absolute()}", f"the Hugging Face cache {hub_cache()}"]
+    parts = [full for full in names if (hub_cache() / f"models--{full.replace('/', '--')}").is_dir()]
+    if parts:
+        looked[-1] += f" (which holds only a part of {parts[0]}, or another revision)"
     if names[0] in PACKAGES:
         looked.append(f"the package {PACKAGES[names[0]][0].replace('_', '-')}")
     if offline():
@@ -130,15 +134,27 @@ def _cached(full: str, revision: str | None) -> Path | None:
     if not commit:
         return None
     snapshot = root / "snapshots" / commit
-    return snapshot if snapshot.is_dir() and _whole(snapshot) else None
+    return snapshot if snapshot.is_dir() and _whole(snapshot, root / ".no_exist" / commit) else None
 
 
-def _whole(folder: Path) -> bool:
-    """Whether a snapshot has its configuration and weights: other programs may have fetched single files only."""
-    configured = (folder / "modules.json").is_file() or (folder / "config.json").is_file()
-    weights = any(path.suffix in (".safetensors", ".bin") for path in folder.rglob("*"))
-    bag_of_words = configured and any(folder.glob("*_BoW/config.json"))
-    return configured and (weights or bag_of_words)
+def _whole(snapshot: Path, absent: Path) -> bool:
+    """Whether a snapshot is the model and not a part of it: other programs fetch the files that they know alone.
+
+    Where transformers fetched a model, its modules.json, and with it its pooling, is not there. So a snapshot without
+    one counts only if the repository is known to have none: a marker in `absent` says so, or the file
+    .gitattributes, which comes only with all the others.
+    """
+    if (snapshot / "modules.json").is_file():
+        try:
+            paths = [str(entry["path"]) for entry in json.loads((snapshot / "modules.json").read_text("utf-8"))]
+        except (ValueError, TypeError, KeyError):
+            return True  # for the reader of checkpoints to complain of
+        known = all((snapshot / path).is_dir() for path in paths if not path.endswith("Normalize"))
+    else:
+        bare = (absent / "modules.json").exists() or (snapshot / ".gitattributes").is_file()
+        known = bare and (snapshot / "config.json").is_file()
+    weights = any(path.suffix in (".safetensors", ".bin") for path in snapshot.rglob("*"))
+    return known and (weights or any(snapshot.glob("*_BoW/config.json")))
 
 
 def _packaged(full: str) -> Source | None:

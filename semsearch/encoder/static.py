@@ -69,7 +69,5 @@ class Model2VecTokenizer(TextTokenizer):
 
     def __call__(self, texts: Sequence[str], prompt: str = "") -> tuple[list[list[int]], int]:
         """Token ids of each text."""
-        whole = [self._clip(prompt + text) for text in texts]
-        encodings = self.tokenizer.encode_batch_fast(whole, add_special_tokens=False)
-        known = ([token for token in encoding.ids if token != self._unknown] for encoding in encodings)
+        known = ([token for token in ids if token != self._unknown] for ids in self._ids(texts, prompt))
         return [self._cut(ids) for ids in known], self.prompt_length(prompt)

@@ -7,7 +7,7 @@ special tokens are set by options, go through transformers once, whose tokenizer
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from tokenizers.normalizers import BertNormalizer, Lowercase, Normalizer
 from tokenizers.normalizers import Sequence as NormalizerSequence
 
 from semsearch.encoder.checkpoint import read_json, tokenizer_files
-from semsearch.errors import MissingDependency, ModelError
+from semsearch.errors import DataError, MissingDependency, ModelError, UsageError
 
 UNLIMITED = 10**9  # tokenizer_config.json writes "no limit" as 10^30
 CHARACTERS_A_TOKEN = 1_000  # a text longer than this many characters for each token of the window is clipped first
@@ -54,9 +54,7 @@ class TextTokenizer:
 
     def __call__(self, texts: Sequence[str], prompt: str = "") -> tuple[list[list[int]], int]:
         """Token ids of `prompt + text` for each text, and how many leading ones are the prompt's."""
-        whole = [self._clip(prompt + text) for text in texts]
-        encodings = self.tokenizer.encode_batch_fast(whole, add_special_tokens=self.special)
-        return [self._cut(encoding.ids) for encoding in encodings], self.prompt_length(prompt)
+        return [self._cut(ids) for ids in self._ids(texts, prompt)], self.prompt_length(prompt)
 
     @property
     def unlimited(self) -> bool:
@@ -74,6 +72,20 @@ class TextTokenizer:
         """Tokens of a text itself that fit beside the prompt and the special tokens."""
         own = len(self.tokenizer.encode(prompt, add_special_tokens=False).ids) if prompt else 0
         return self.max_tokens - self.head - self.tail - own
+
+    def _ids(self, texts: Sequence[str], prompt: str) -> Iterator[list[int]]:
+        for place, text in enumerate(texts):
+            if not isinstance(text, str):
+                raise UsageError(f"text {place} is no text but a {type(text).__name__}: {text!r:.80}")
+        whole = [self._clip(prompt + text) for text in texts]
+        try:
+            encodings = self.tokenizer.encode_batch_fast(whole, add_special_tokens=self.special)
+        except (UnicodeEncodeError, TypeError) as error:  # half a surrogate pair, which is no character
+            bad = next((text for text in whole if not _encodable(text)), "")
+            raise DataError(
+                f"the text {bad[:80]!a} can't be written as UTF-8: it holds half a surrogate pair."
+            ) from error
+        return (encoding.ids for encoding in encodings)
 
     def _cut(self, ids: list[int]) -> list[int]:
         over = len(ids) - self.max_tokens
@@ -96,6 +108,14 @@ class TextTokenizer:
         clipped = text[:end]
         seen = len(self.tokenizer.encode(clipped, add_special_tokens=False).ids)
         return clipped if seen > self.max_tokens else text
+
+
+def _encodable(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def load_tokenizer(folder: Path, *, lower: bool = False, options: Mapping[str, Any] | None = None) -> Tokenizer:
