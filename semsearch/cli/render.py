@@ -18,6 +18,7 @@ from semsearch.types import Document, Hit, Span
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.text import Text
 
 WIDTH = 100  # columns: wider lines are hard to read
 PASSAGE_LINES = 3  # of a hit on a terminal; the whole is one `:open` or `semsearch get` away
@@ -134,20 +135,29 @@ def draw_hits(console: Console, answer: Answer) -> None:
     width = max(20, console.width - 12)
     for hit in answer.hits:
         document = hit.document
-        head = Text(one_line(document.title), "bold") if document.title else Text()
-        head.append(f"{'  ' if document.title else ''}{one_line(document.id)}", style="dim")
+        title = one_line(document.title)
+        head = Text.assemble((title, "bold"), ("  " if title else ""), (one_line(document.id), "dim"))
         before = "… " if document.text[: hit.start].strip() else ""
         after = " …" if document.text[hit.end :].strip() else ""
         lines = list(Text(before + one_line(hit.text) + after).wrap(console, width))
         if len(lines) > PASSAGE_LINES:
             lines = lines[:PASSAGE_LINES]
-            lines[-1].rstrip()
-            lines[-1].truncate(width - 2)
-            lines[-1].append(" …")
+            _end_early(lines[-1], width)
         grid.add_row(f"{hit.rank:>3}", f"{hit.score:.3f}", Text("\n").join([head, *lines]))
     console.print(grid)
     if total := answer.timings.get("total"):
         console.print(f"     {total:,.0f} ms", style="dim")
+
+
+def _end_early(line: Text, width: int) -> None:
+    """Put an ellipsis at the end, for which a word may have to go."""
+    line.rstrip()
+    if line.cell_len > width - 2:
+        blank = line.plain.rfind(" ")
+        if blank > 0:
+            line.right_crop(len(line) - blank)
+        line.truncate(width - 2)
+    line.append(" …")
 
 
 # ----------------------------------------------------------------------------------------------------------- documents
