@@ -1,32 +1,47 @@
-"""A long mixed workload over one collection, with a model of what must be there after each step.
+"""What the tests of trust share: a collection larger than any pool of candidates, operations on it, and a judge.
 
-Steps are made from a seed, so that a child process that is killed and the parent that judges what is left agree on what
-each step does. `run` reports each step before it begins and after it returned, to outside the process.
+Everything is made from seeds, so that a process that is killed and the one that judges what it left agree on what each
+operation does. A state is a dictionary of documents by id; the judge compares a collection with the states that may be
+there, and its answers, through the index and without, with brute force.
 """
 
+import os
 import random
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import replace
 
 import numpy as np
 from fakes import HashEncoder
 
 import semsearch
+from semsearch.search import plan
 from semsearch.store import failpoints
+from semsearch.store.store import Store
 from semsearch.types import Document, Metric
 from semsearch.vectors import brute_force
 
+FULL = bool(os.environ.get("SEMSEARCH_FULL"))  # every point and every round, instead of a seeded sample of them
 DIM = 8
+NAME = "subject"
 WORDS = [f"word{i}" for i in range(60)]
+QUERIES = ("word1 word2", "word3", "word40 a title")
+BACKENDS = {  # with options under which a small index leaves nothing out, so that brute force is its oracle
+    "exact": {},
+    "hnsw": {"ef": 1000, "deterministic": True, "threads": 1},
+    "annoy": {"trees": 10, "search_k": 1_000_000, "threads": 1},
+    "faiss-ivf": {"storage": "flat", "nprobe": 1 << 16, "threads": 1},
+}
 
 
-@dataclass(frozen=True)
-class Step:
-    """One call of the collection."""
+def sample(points, count, seed=0):
+    """All of `points` in a full run, else a seeded sample."""
+    points = list(points)
+    return points if FULL or len(points) <= count else sorted(random.Random(seed).sample(points, count))
 
-    action: str  # add, remove, reindex, compact
-    documents: tuple = ()
-    ids: tuple = ()
-    backend: str = ""
+
+def through_indexes(monkeypatch):
+    """Make collections of a few hundred rows be searched as large ones are: through the index, with masks."""
+    monkeypatch.setattr(plan, "FEW_ROWS", 8)
 
 
 def document(rng, identity):
@@ -34,116 +49,117 @@ def document(rng, identity):
     return Document(identity, text, title=rng.choice(["", "a title"]), metadata={"n": rng.randrange(10)})
 
 
-def steps(seed, count=24, actions=("add", "add", "add", "update", "metadata", "remove")):
-    """`count` steps; the first adds more documents than any candidate pool holds."""
-    rng = random.Random(seed)
-    present = {}
-    planned = []
-    for number in range(count):
-        action = rng.choice(actions) if number else "add"
-        if action in ("update", "metadata", "remove") and not present:
-            action = "add"
-        if action == "add":
-            batch = [document(rng, f"d{number}-{i}") for i in range(150 if number == 0 else rng.randrange(1, 12))]
-        elif action == "update":
-            batch = [document(rng, identity) for identity in rng.sample(sorted(present), min(5, len(present)))]
-        elif action == "metadata":
-            chosen = rng.sample(sorted(present), min(5, len(present)))
-            batch = [
-                Document(old.id, old.text, old.title, {"n": rng.randrange(10, 20)})
-                for old in (present[identity] for identity in chosen)
-            ]
-        elif action == "remove":
-            gone = tuple(rng.sample(sorted(present), min(4, len(present))))
-            for identity in gone:
-                del present[identity]
-            planned.append(Step("remove", ids=gone))
+def documents(seed, prefix, count):
+    rng = random.Random(f"{seed} {prefix}")
+    return [document(rng, f"{prefix}{i}") for i in range(count)]
+
+
+def changed(seed, state, ids):
+    """Other texts for `ids`."""
+    rng = random.Random(f"{seed} changed")
+    return [document(rng, identity) for identity in ids]
+
+
+def relabelled(state, ids):
+    """The same texts with other metadata."""
+    return [replace(state[identity], metadata={"n": 10 + number % 5}) for number, identity in enumerate(ids)]
+
+
+def with_these(state, added=(), removed=()):
+    """The state after adding documents and removing ids."""
+    return {key: entry for key, entry in state.items() if key not in removed} | {entry.id: entry for entry in added}
+
+
+def make_base(home, backend="hnsw", count=150):
+    """A closed collection in `home` with an index, rows newer than it, and removed rows; its state.
+
+    Larger than any pool of candidates, and written to after the index was built.
+    """
+    state = {entry.id: entry for entry in documents(0, "b", count)}
+    with semsearch.create(NAME, encoder=HashEncoder(DIM), home=home) as collection:
+        collection.add(list(state.values()))
+        collection.reindex(backend, BACKENDS[backend])
+        for step in (changed(1, state, [f"b{i}" for i in range(0, 40, 2)]), documents(0, "tail", 20)):
+            collection.add(step)
+            state = with_these(state, step)
+        gone = ["b0", *[f"b{i}" for i in range(41, 60, 2)], "tail3"]
+        collection.remove(gone)
+    return with_these(state, removed=gone)
+
+
+def open_it(home, name=NAME):
+    """The collection, with the encoder that it was made with last."""
+    store = Store(home / name)
+    try:
+        fingerprint = store.settings["encoder"]["fingerprint"]
+    finally:
+        store.close()
+    _, dim, salt = fingerprint.split("-")
+    return semsearch.open(name, home=home, encoder=HashEncoder(int(dim), int(salt)))
+
+
+def violations(collection, possible):
+    """What is wrong with `collection`, which must be in one of the `possible` states."""
+    there = {entry.id: entry for entry in collection.documents()}
+    if there not in possible:
+        return [f"{len(there)} documents, which is none of the {len(possible)} states that may be there"]
+    problems = [f"check says: {problem.part}: {problem.what}" for problem in collection.check(deep=True)]
+    return [*problems, *wrong_answers(collection, there)]
+
+
+def embedded(entry):
+    return f"{entry.title} {entry.text}" if entry.title else entry.text
+
+
+def oracle(encoder, there, k):
+    """For each of `QUERIES` the best `k` of `there` as (id, score), by brute force."""
+    listed = list(there.values())
+    vectors = encoder.encode_documents([embedded(entry) for entry in listed])
+    found = brute_force(np.arange(len(listed)), vectors, encoder.encode_queries(QUERIES), max(k, 1), Metric.COSINE)
+    return [
+        [(listed[key].id, score) for key, score in zip(*row, strict=True)]
+        for row in ((keys.tolist(), scores.tolist()) for keys, scores in found)
+    ]
+
+
+def wrong_answers(collection, there):
+    """Counts, texts, ids and scores, through the index and without, filtered and not, against brute force."""
+    wrong = []
+    if (len(collection), collection.passages) != (len(there), len(there)):
+        wrong.append(f"counts {len(collection)} and {collection.passages} for {len(there)} documents")
+    encoder = collection.encoder
+    low = {identity: entry for identity, entry in there.items() if entry.metadata["n"] < 6}
+    collection.warm()
+    for what, subset, k, options in (
+        ("a few", there, 5, {}),
+        ("exactly", there, 5, {"exact": True}),
+        ("everything", there, max(len(there), 1), {}),
+        ("filtered", low, 5, {"where": {"n": {"$lt": 6}}}),
+    ):
+        if not subset and "where" in options:
             continue
-        else:
-            planned.append(Step(*action.split(":")[:1], backend=action.partition(":")[2]))
-            continue
-        present.update((entry.id, entry) for entry in batch)
-        planned.append(Step("add", documents=tuple(batch)))
-    return planned
+        answers = collection.search_many(QUERIES, k, **options)
+        for query, (hits, truth) in enumerate(zip(answers, oracle(encoder, subset, k), strict=True)):
+            if [(hit.document.id, hit.score) for hit in hits] != truth:
+                wrong.append(f"{what}, query {query}: {len(hits)} hits are not the {len(truth)} of brute force")
+            for hit in hits:
+                if hit.document != there.get(hit.document.id):
+                    wrong.append(f"{what}, query {query}: document {hit.document.id} is not what was put in")
+    return wrong
 
 
-def model(planned):
-    """The documents that must be there after `planned`, by id."""
-    present = {}
-    for step in planned:
-        for identity in step.ids:
-            present.pop(identity, None)
-        present.update((entry.id, entry) for entry in step.documents)
-    return present
-
-
-def take(collection, step):
-    """Do one step."""
-    match step.action:
-        case "add":
-            collection.add(step.documents)
-        case "remove":
-            collection.remove(step.ids)
-        case "reindex":
-            collection.reindex(step.backend)
-        case "compact":
-            collection.compact()
-
-
-def run(home, planned, die_at, report):
-    """Do the steps in this process, which is killed at its failpoint number `die_at`; `report` lives outside it."""
-    import os
-    import signal
-
+@contextmanager
+def at_each_failpoint(action):
+    """Call `action(number, name)` at each failpoint."""
     count = 0
 
     def at(name):
         nonlocal count
-        if count == die_at:
-            os.kill(os.getpid(), signal.SIGKILL)
         count += 1
+        action(count - 1, name)
 
     failpoints.arm(at)
-    with semsearch.create("crash", encoder=HashEncoder(DIM), home=home) as collection:
-        report.send(("created", count))
-        for number, step in enumerate(planned):
-            report.send(("begin", number))
-            take(collection, step)
-            report.send(("done", number))
-    report.send(("finished", count))
-
-
-def violations(collection, possible):
-    """What is wrong with `collection`, which must be in one of the `possible` states (documents by id)."""
-    there = {entry.id: entry for entry in collection.documents()}
-    fitting = [state for state in possible if state == there]
-    if not fitting:
-        return [f"{len(there)} documents, which is none of the {len(possible)} states that may be there"]
-    return wrong_answers(collection, there)
-
-
-def wrong_answers(collection, there):
-    """Counts, texts and exact scores against the documents that are there."""
-    wrong = []
-    if (len(collection), collection.passages) != (len(there), len(there)):
-        wrong.append(f"counts {len(collection)} and {collection.passages} for {len(there)} documents")
-    encoder = HashEncoder(DIM)
-    listed = list(there.values())
-    vectors = encoder.encode_documents([f"{d.title} {d.text}" if d.title else d.text for d in listed])
-    queries = encoder.encode_queries(["word1 word2", "word3", "word40 a title"])
-    truth = brute_force(np.arange(len(listed)), vectors, queries, max(len(listed), 1), Metric.COSINE)
-    collection.warm()
-    few = collection.search_many(vector=queries, k=5)  # through the index, where there is one
-    everything = collection.search_many(vector=queries, k=max(len(listed), 1))
-    for number, (some, hits) in enumerate(zip(few, everything, strict=True)):
-        if len(hits) != len(listed) or len(some) != min(5, len(listed)):
-            wrong.append(f"query {number} found {len(some)} and {len(hits)} of {len(listed)}")
-        scores = {
-            listed[key].id: s for key, s in zip(truth.keys[number], truth.scores[number], strict=True) if key >= 0
-        }
-        for hit in [*some, *hits]:
-            if hit.document != there.get(hit.document.id):
-                wrong.append(f"query {number}: document {hit.document.id} is not what was put in")
-            elif hit.score != scores[hit.document.id]:
-                wrong.append(f"query {number}: {hit.document.id} scored {hit.score}, not {scores[hit.document.id]}")
-    return wrong
+    try:
+        yield
+    finally:
+        failpoints.arm(None)
