@@ -61,9 +61,10 @@ def run(*arguments: object, stdin: bytes = b"") -> Ended:
 
 def start(*arguments: object, **options) -> subprocess.Popen:
     """`semsearch ARGUMENTS` in a process of its own."""
+    offline = options.pop("offline", "1")
     pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | options
     command = [sys.executable, "-c", "from semsearch.cli.main import main; main()", *map(str, arguments)]
-    return subprocess.Popen(command, env={**os.environ, "HF_HUB_OFFLINE": "1"}, **pipes)
+    return subprocess.Popen(command, env={**os.environ, "HF_HUB_OFFLINE": offline}, **pipes)
 
 
 def corpus(folder: Path, name: str = "notes.jsonl", count: int = 40) -> Path:

@@ -134,7 +134,7 @@ def test_the_name_must_be_one(tmp_path, model):
     ],
     ids=["empty", "blank", "NUL", "JSON", "UTF-8", "column", "duplicate", "array"],
 )
-def test_a_bad_record(tmp_path, model, line, message):
+def test_a_bad_record(tmp_path, model, home, line, message):
     notes = corpus(tmp_path, count=10)
     lines = notes.read_bytes().splitlines()
     notes.write_bytes(b"\n".join([*lines[:6], line, *lines[6:]]))
@@ -144,6 +144,7 @@ def test_a_bad_record(tmp_path, model, line, message):
     assert message in ended.err
     assert f"{notes}, line 7" in ended.err
     assert "Traceback" not in ended.err
+    assert collection_names(home) == []
     ended = run("index", notes, "-m", model, "--on-error", "skip")
     assert (ended.code, ended.out.split(", ")[-1]) == (0, "skipped 1\n")
     assert "1 bad record skipped" in ended.err
@@ -248,6 +249,7 @@ def test_another_model_is_refused_and_the_same_by_another_path_is_not(tmp_path, 
     notes = corpus(tmp_path)
     run("index", notes, "-m", model)
     before = documents("notes")
+    assert before
     ended = run("index", notes, "-m", tiny_model(tmp_path / "other", seed=1))
     assert ended.code == 4
     assert f"'notes' was made with the model {model}, not with {tmp_path / 'other'}" in ended.err
@@ -341,6 +343,7 @@ def test_interrupted_before_anything_is_committed(tmp_path, model, monkeypatch):
     ended = run("index", corpus(tmp_path), "-m", model)
     assert ended.code == 130
     assert ended.err == "interrupted: Nothing is committed yet; the same command begins again.\n"
+    assert collection_names(tmp_path / "home") == []
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals are sent otherwise there")

@@ -67,14 +67,15 @@ def index(path: str, **given: Any) -> int:
         return log.done / log.total if log.total else None
 
     home = find_home(given["home"])
+    is_new = name not in collection_names(home)
     try:
         with Meter(name, fraction) as meter, _collection(name, home, source, given) as collection:
             collection.remember(json.loads(source.to_json()))
             changes = collection.add(itertools.chain([first], documents), on_error=log.bad, progress=meter)
     except KeyboardInterrupt:
-        raise click.Abort(f"interrupted: {_committed(name, home)}") from None
+        raise click.Abort(f"interrupted: {_left(name, home, is_new)}") from None
     except (DataError, StorageError, CollectionLocked) as error:
-        error.add_note(_committed(name, home))
+        error.add_note(_left(name, home, is_new))
         raise
     _report(log, changes)
     return 0
@@ -90,16 +91,24 @@ def _collection(name: str, home: Path, source: Source, given: dict[str, Any]) ->
     return _existing(name, home, source, given) if name in collection_names(home) else _new(name, home, given)
 
 
-def _committed(name: str, home: Path) -> str:
-    """What an interrupted `index` leaves, for a person who wonders whether to begin again."""
+def _left(name: str, home: Path, is_new: bool) -> str:
+    """What a broken off `index` leaves, for a person who wonders whether to begin again.
+
+    A collection that was made just now and holds nothing goes: it would only insist on the settings it was made with.
+    """
     import semsearch
+    from semsearch.collection import drop
 
     count = 0
-    with suppress(SemsearchError), semsearch.open(name, home=home) as collection:
-        count = len(collection)
+    with suppress(SemsearchError):
+        with semsearch.open(name, home=home) as collection:
+            count = len(collection)
+        if is_new and not count:
+            drop(name, home=home)
     if not count:
         return "Nothing is committed yet; the same command begins again."
-    return f"{count:,} documents are committed in '{name}' and can be searched; the same command goes on from there."
+    documents = "1 document is" if count == 1 else f"{count:,} documents are"
+    return f"{documents} committed in '{name}' and can be searched; the same command goes on from there."
 
 
 def _new(name: str, home: Path, given: dict[str, Any]) -> Collection:

@@ -174,7 +174,8 @@ def _downloaded(full: str, revision: str | None) -> Path | str:
     from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, RepositoryNotFoundError, RevisionNotFoundError
 
     try:
-        files = HfApi().list_repo_files(full, revision=revision)
+        about = HfApi().model_info(full, revision=revision)  # asks once: no network is told at once
+        files = [file.rfilename for file in about.siblings or []]
         return Path(snapshot_download(full, revision=revision, allow_patterns=wanted_files(files)))
     except GatedRepoError:
         return f"'{full}' wants its terms to be accepted on its page first; then log in with 'hf auth login'"
@@ -184,7 +185,9 @@ def _downloaded(full: str, revision: str | None) -> Path | str:
         return f"there is no '{full}' (a private one needs 'hf auth login')"
     except HfHubHTTPError as error:
         return f"it answered for '{full}': {error}"
-    except (OSError, ValueError) as error:  # no connection; a name that can't be one
+    except (
+        Exception
+    ) as error:  # no connection (the errors of the client's HTTP library, which differ), an impossible name
         return (
             f"it could not be asked for '{full}' ({str(error).splitlines()[0] if str(error) else type(error).__name__})"
         )
