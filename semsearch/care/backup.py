@@ -112,7 +112,7 @@ def restore(file: Path, home: Path, name: str | None = None) -> Path:
             raise CollectionExists(f"a collection '{folder.name}' is in {home} already: restore under another --name.")
         building = home / f".{folder.name}.{uuid.uuid4().hex[:8]}"
         try:
-            building.mkdir(parents=True)
+            platform.make_folder(building)
             for part, digest in manifest["files"].items():
                 _extract(archive, file, part, digest, building)
             platform.fsync_folder(building)

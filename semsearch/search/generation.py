@@ -20,7 +20,7 @@ import numpy as np
 
 from semsearch.errors import IndexDamaged, StorageError
 from semsearch.store.failpoints import failpoint
-from semsearch.store.platform import fsync_folder, fsync_path, rename, storage_error
+from semsearch.store.platform import fsync_folder, fsync_path, make_folder, rename, storage_error
 from semsearch.types import Keys, Metric, VectorIndex, Vectors
 
 MANIFEST = "manifest.json"
@@ -62,7 +62,7 @@ def write_generation(
     try:
         if temporary.exists():  # of a process that died
             shutil.rmtree(temporary)
-        temporary.mkdir(parents=True)
+        make_folder(temporary)
         failpoint("save index")
         index.save(temporary)
         _ask_reloaded(temporary, index, keys, vectors, metric, params)

@@ -63,6 +63,15 @@ def fsync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
+def make_folder(folder: Path) -> None:
+    """Make a new folder and those above it that are missing, durably: a file is lost with any folder above it."""
+    if not folder.parent.exists():
+        make_folder(folder.parent)
+    failpoint("make folder")
+    folder.mkdir()
+    fsync_folder(folder.parent)
+
+
 def rename(source: Path, target: Path) -> None:
     """Give a finished file or folder its final, so far unused name, durably."""
     failpoint("rename")

@@ -70,7 +70,7 @@ class Store:
         """Lay out a new collection: under another name first, so that a crash leaves none or a whole one."""
         building = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}")
         try:
-            building.mkdir(parents=True)
+            platform.make_folder(building)
             identity = str(uuid.uuid4())
             database = Database(building / DATABASE, mode="rwc")
             with database.write() as connection:
