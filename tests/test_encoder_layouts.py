@@ -216,6 +216,19 @@ def test_version_5_4_spells_it_anew(tmp_path):
     assert encoder.prompts.query == "query : "
 
 
+def test_lengths_by_role(tmp_path):
+    folder = classic(tmp_path, settings={"query_length": 6, "document_length": 11})
+    encoder = assert_as_peer(folder)
+    assert encoder.window == 9
+    long, cut = TEXTS[-1], " ".join(TEXTS[-1].split()[:4])
+    assert (encoder.encode_queries([long]) == encoder.encode_queries([cut])).all()
+
+
+def test_lengths_of_the_processing(tmp_path):
+    folder = classic(tmp_path, settings={"max_seq_length": 30, "processing_kwargs": {"text": {"max_length": 7}}})
+    assert assert_as_peer(folder).window == 5
+
+
 def test_what_version_6_itself_writes(tmp_path):
     from sentence_transformers import SentenceTransformer
 

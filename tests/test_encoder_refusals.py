@@ -167,6 +167,37 @@ def test_settings_that_could_change_a_vector(tmp_path):
     load_encoder(str(tmp_path / "b"))
 
 
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"transformer_task": "fill-mask", "module_output_name": "token_embeddings"}, "for 'fill-mask'"),
+        (
+            {
+                "modality_config": {"text": {"method": "get_text_features", "method_output_name": None}},
+                "module_output_name": "sentence_embedding",
+            },
+            "output 'sentence_embedding' of 'get_text_features'",
+        ),
+        (
+            {
+                "modality_config": {
+                    kind: {"method": "forward", "method_output_name": "last_hidden_state"}
+                    for kind in ("text", "message")
+                },
+                "module_output_name": "token_embeddings",
+            },
+            "wraps its texts in a chat template",
+        ),
+        ({"processing_kwargs": {"text": {"add_special_tokens": False}}}, "processing_kwargs .*: add_special_tokens"),
+        ({"query_expansion": {"strategy": "fixed", "length": 32}}, r"late-interaction \(ColBERT\)"),
+        ({"tokenizer_args": {"add_prefix_space": True}}, "tokenizer_args .*: add_prefix_space"),
+        ({"config_args": {"layer_norm_eps": 0.1}}, "config_args .*: layer_norm_eps"),
+    ],
+)
+def test_uses_of_a_transformer_that_are_not_known(tmp_path, settings, message):
+    refused(classic(tmp_path, settings=settings), message)
+
+
 def test_a_similarity_that_no_index_has(tmp_path):
     tiny.write_json(classic(tmp_path) / "config_sentence_transformers.json", {"similarity_fn_name": "manhattan"})
     refused(tmp_path, "compares vectors by 'manhattan'; known are cosine, dot")

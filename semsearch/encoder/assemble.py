@@ -58,7 +58,7 @@ PORTED: Mapping[str, Mapping[str, Any]] = {
 HARMLESS = {
     *("attn_implementation", "torch_dtype", "dtype", "use_safetensors", "add_pooling_layer", "low_cpu_mem_usage"),
     *("trust_remote_code", "use_fast", "padding_side", "token", "revision", "use_cache", "device_map", "cache_dir"),
-    *("local_files_only", "subfolder", "max_length", "padding", "truncation", "ignore_mismatched_sizes"),
+    *("local_files_only", "subfolder", "padding", "truncation", "return_tensors", "ignore_mismatched_sizes"),
 }
 
 
@@ -85,16 +85,18 @@ class Assembler:
 
     def stacks(self, stages: Mapping[Role, Sequence[Stage]]) -> dict[Role, Stack]:
         """The stack of each role: one and the same where their stages are."""
-        document = self.stack(stages["document"])
-        same = stages["query"] == stages["document"]
-        return {"document": document, "query": document if same else self.stack(stages["query"])}
+        document = self.stack(stages["document"], "document")
+        apart = any(stage.config.get("query_length", stage.config.get("document_length")) for stage in stages["query"])
+        if stages["query"] == stages["document"] and not apart:
+            return {"document": document, "query": document}
+        return {"document": document, "query": self.stack(stages["query"], "query")}
 
-    def stack(self, stages: Sequence[Stage]) -> Stack:
+    def stack(self, stages: Sequence[Stage], role: Role) -> Stack:
         """The stack of one role's stages."""
         if not stages:
             raise ModelError("the checkpoint names no modules.")
         first, *rest = stages
-        stack = self._input(first, all_layers=any(stage.kind == "weightedlayerpooling" for stage in rest))
+        stack = self._input(first, role, all_layers=any(stage.kind == "weightedlayerpooling" for stage in rest))
         for stage in rest:
             if stage.kind not in FOLLOWERS:
                 raise ModelError(f"{stage.folder}: a module of the kind '{stage.kind}' can't follow another.")
@@ -114,9 +116,9 @@ class Assembler:
         module: Built = self._built[key]
         return module
 
-    def _input(self, stage: Stage, *, all_layers: bool) -> Stack:
+    def _input(self, stage: Stage, role: Role, *, all_layers: bool) -> Stack:
         if stage.kind == "transformer":
-            return self._transformer(stage, all_layers=all_layers)
+            return self._transformer(stage, role, all_layers=all_layers)
         if stage.kind == "staticembedding":
             return self._static(stage)
         if stage.kind == "wordembeddings":
@@ -153,21 +155,25 @@ class Assembler:
             raise ModelError(f"{stage.folder} has {len(words.ids)} words and {table.num_embeddings} vectors.")
         return Stack(words, [module], ["WordEmbeddings"], table.embedding_dim, identity=identity)
 
-    def _transformer(self, stage: Stage, *, all_layers: bool) -> Stack:
-        config = {
-            **read_json(stage.folder / "config.json"),
-            **_settings(stage, "config_kwargs", "config_args", keep=True),
-        }
+    def _transformer(self, stage: Stage, role: Role, *, all_layers: bool) -> Stack:
+        config = read_json(stage.folder / "config.json")
         _check_task(stage, config)
+        _settings(stage, "config_kwargs", "config_args")
         _settings(stage, "model_kwargs", "model_args")
         options = _settings(stage, "processor_kwargs", "tokenizer_args", allowed=("model_max_length",))
+        options |= _processing(stage)
         lower = bool(stage.config.get("do_lower_case"))
         key = stage.folder / "tokenizer"
         if key not in self._built:
             self._built[key] = load_tokenizer(stage.folder, lower=lower)
         tokenizer: Tokenizer = self._built[key]
         settings = read_json(stage.folder / "tokenizer_config.json")
-        said = stage.config.get("max_seq_length") or options.get("model_max_length")
+        said = (
+            options.get("max_length")
+            or stage.config.get(f"{role}_length")
+            or stage.config.get("max_seq_length")
+            or options.get("model_max_length")
+        )
         limit = max_tokens(said, settings.get("model_max_length"), config)
         text_tokenizer = TextTokenizer(tokenizer, limit, left=settings.get("truncation_side") == "left")
         module = self._once(stage, lambda: self._load_transformer(stage.folder, config, tokenizer, all_layers))
@@ -208,10 +214,13 @@ def _check_task(stage: Stage, config: Mapping[str, Any]) -> None:
                 + ". Look for a version of it that needs none (often named '-hf'), or choose another model."
             )
     task = stage.config.get("transformer_task", "feature-extraction")
-    text = (stage.config.get("modality_config") or {}).get(
-        "text", {"method": "forward", "method_output_name": "last_hidden_state"}
-    )
+    said = stage.config.get("modality_config") or {
+        "text": {"method": "forward", "method_output_name": "last_hidden_state"}
+    }
+    text = said.get("text", {})
     output = stage.config.get("module_output_name", "token_embeddings")
+    if "message" in said:
+        raise ModelError(f"{folder} wraps its texts in a chat template, which this version does not do.")
     if (
         task != "feature-extraction"
         or output != "token_embeddings"
@@ -232,14 +241,24 @@ def _check_task(stage: Stage, config: Mapping[str, Any]) -> None:
         )
 
 
-def _settings(stage: Stage, new: str, old: str, *, allowed: Sequence[str] = (), keep: bool = False) -> dict[str, Any]:
+def _settings(stage: Stage, new: str, old: str, *, allowed: Sequence[str] = ()) -> dict[str, Any]:
     """The settings for transformers under the name of either generation; one that may change a vector is refused."""
     said = {**(stage.config.get(old) or {}), **(stage.config.get(new) or {})}
     said = {key: value for key, value in said.items() if key not in HARMLESS}
-    unknown = [] if keep else sorted(said.keys() - set(allowed))
+    unknown = sorted(said.keys() - set(allowed))
     if unknown:
         raise ModelError(f"{stage.folder} wants {old} that semsearch doesn't know: {', '.join(unknown)}.")
     return said
+
+
+def _processing(stage: Stage) -> dict[str, Any]:
+    """How texts are tokenized beyond the tokenizer's own settings: a length, or something that is refused."""
+    said = stage.config.get("processing_kwargs") or {}
+    merged = {**(said.get("text") or {}), **(said.get("common") or {})}
+    unknown = sorted(key for key in merged if key not in HARMLESS and key != "max_length")
+    if unknown or said.get("chat_template"):
+        raise ModelError(f"{stage.folder} wants processing_kwargs that semsearch doesn't know: {', '.join(unknown)}.")
+    return {key: value for key, value in merged.items() if key == "max_length"}
 
 
 def _width(config: Mapping[str, Any], stage: Stage) -> int:
