@@ -258,6 +258,16 @@ def test_another_model_is_refused_and_the_same_by_another_path_is_not(tmp_path, 
     assert run("index", notes, "-m", copy).out == "added 0, changed 0, unchanged 40, skipped 0\n"
 
 
+def test_a_model_by_a_relative_path_is_found_from_elsewhere(tmp_path, model, monkeypatch):
+    notes = corpus(tmp_path)
+    monkeypatch.chdir(model.parent)
+    run("index", notes, "-m", model.name)
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert run("query", "notes", "whale", "-k", 1).code == 0
+    assert run("index", notes, "-m", model).out == "added 0, changed 0, unchanged 40, skipped 0\n"
+
+
 @pytest.mark.parametrize("option", [("--passages", "off"), ("--index", "hnsw"), ("--option", "ef=200")])
 def test_settings_can_not_change_on_the_way(tmp_path, model, option):
     notes = corpus(tmp_path)

@@ -22,11 +22,19 @@ if TYPE_CHECKING:
     from semsearch.source import Log, Source
 
 
+def _model(name: str) -> str:
+    """A model's name; one in a folder or file is known by its whole path, from wherever it is asked for later."""
+    path = Path(name).expanduser()
+    return str(path.absolute()) if path.exists() else name
+
+
 @click.command(short_help="Read, split, encode and store a corpus; again: resume or update.")
 @click.argument("path")
 @click.option("--name", metavar="NAME", help="Of the collection [default: the stem of the file's or folder's name].")
 @click.option("--add", is_flag=True, help="Take this source into a collection that was made from another one.")
-@click.option("-m", "--encoder", metavar="MODEL", help="Folder, .zip, hub or bare name [default: all-MiniLM-L6-v2].")
+@click.option(
+    "-m", "--encoder", type=_model, metavar="MODEL", help="Folder, .zip, hub or bare name [default: all-MiniLM-L6-v2]."
+)
 @click.option("--revision", metavar="REVISION", help="Branch, tag or commit of a model on the hub.")
 @click.option("--format", "format_", metavar="FORMAT", help="text, jsonl, csv, beir, … [default: by the path].")
 @click.option(
