@@ -68,7 +68,7 @@ def make_folder(folder: Path) -> None:
     if not folder.parent.exists():
         make_folder(folder.parent)
     failpoint("make folder")
-    folder.mkdir()
+    folder.mkdir(exist_ok=True)
     fsync_folder(folder.parent)
 
 
