@@ -65,6 +65,8 @@ class TableOptions(Columns):
         for name in self.types:
             if name not in names:
                 raise DataError(f"{where}: there is no column '{name}' to give the type '{self.types[name]}' to.")
+            if name not in self.metadata(names):
+                raise DataError(f"{where}: the column '{name}' is no metadata but text, id or title, and stays text.")
         for position, name in enumerate(names):
             if name in names[:position]:
                 raise DataError(f"{where}: the column '{name}' is there twice.")

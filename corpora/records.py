@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from semsearch.documents import check_document, kind_of
-from semsearch.errors import DataError, UsageError
+from semsearch.errors import DataError, StorageError, UsageError
 from semsearch.types import Document, ReadLog
 
 ID_FIELDS = ("_id", "id")
@@ -75,6 +75,7 @@ class Registrar:
         self._title_is_there = columns.title is None
         self._ids = sqlite3.connect("", isolation_level=None, check_same_thread=False)
         self._ids.execute("PRAGMA journal_mode = OFF")
+        self._ids.execute("PRAGMA cache_size = -32768")  # KiB in memory, the rest in the temporary folder
         self._ids.execute("CREATE TABLE ids (id BLOB PRIMARY KEY, place TEXT) WITHOUT ROWID")
         self._ids.execute("BEGIN")
 
@@ -98,7 +99,9 @@ class Registrar:
                 if field not in record:
                     raise DataError(f"{where}: {_missing(field, list(record), bool(self._columns.text))}")
                 text, heading = record[field], title
-                if text == "" and heading:  # a record that is all title: the title is what there is to be found
+                if (
+                    isinstance(text, str) and not text.strip() and heading.strip()
+                ):  # a record that is all title: the title is what there is to be found
                     text, heading = heading, ""
                 if not isinstance(text, str):
                     raise DataError(f"{where}: the field '{field}' must be text, but is {kind_of(text)}.")
@@ -167,7 +170,11 @@ class Registrar:
     def _claim(self, identity: str, where: str) -> str | None:
         """Note that the id is taken, or say where it was taken before."""
         key = identity.encode()
-        if self._ids.execute("INSERT OR IGNORE INTO ids VALUES (?, ?)", (key, where)).rowcount:
+        try:
+            taken = self._ids.execute("INSERT OR IGNORE INTO ids VALUES (?, ?)", (key, where)).rowcount == 0
+        except sqlite3.OperationalError as error:
+            raise StorageError(f"the ids so far can't be kept in the temporary folder: {error}.") from error
+        if not taken:
             return None
         place = self._ids.execute("SELECT place FROM ids WHERE id = ?", (key,)).fetchone()
         return str(place[0])

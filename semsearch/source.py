@@ -104,7 +104,8 @@ class Source:
             found = Path(path).expanduser()
             if not found.exists():
                 raise UsageError(f"there is no file or folder '{path}'.")
-            place = str(found.resolve())
+            # a shell's <(command) is a pipe, whose link leads nowhere
+            place = str(found.resolve() if found.is_file() or found.is_dir() else found.absolute())
         chosen = format or _recognise(Path(place))
         return cls(place, chosen, _given(chosen, options or {}))
 

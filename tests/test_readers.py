@@ -6,6 +6,7 @@ import io
 import json
 import os
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -99,6 +100,8 @@ def test_a_type_can_be_overridden_and_a_cell_that_is_not_of_it_is_named(tmp_path
         read(path, types={"year": "date"})
     with pytest.raises(DataError, match="no column 'yaer' to give the type 'int' to"):
         read(path, types={"yaer": "int"})
+    with pytest.raises(DataError, match="the column 'text' is no metadata but text, id or title"):
+        read(path, types={"text": "int"})
 
 
 def test_the_delimiter_is_found_or_given(tmp_path):
@@ -251,6 +254,20 @@ def test_documents_come_while_the_rest_is_still_being_written():
         assert [document.id for document in documents] == ["2", "3"]
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="a pipe of POSIX")
+@pytest.mark.parametrize(("kind", "content"), [("csv", "text,n\none,1\ntwo,x\n"), ("text", "one\ntwo\n")])
+def test_a_named_pipe_is_read_once_and_kept_where_it_is_needed_twice(tmp_path, kind, content):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    writer = threading.Thread(target=pipe.write_text, args=[content])
+    writer.start()
+    found = read(pipe, kind)
+    writer.join()
+    assert [document.text for document in found] == ["one", "two"]
+    if kind == "csv":
+        assert [document.metadata for document in found] == [{"n": "1"}, {"n": "x"}]
+
+
 # --- ids
 
 
@@ -280,7 +297,10 @@ def test_title_and_text_decide_a_content_id(tmp_path):
 
 
 def test_a_record_that_is_all_title_is_found_by_it(tmp_path):
-    assert read(write(tmp_path, "t.jsonl", jsonl({"id": "1", "title": "Only", "text": ""}))) == [Document("1", "Only")]
+    path = write(
+        tmp_path, "t.jsonl", jsonl({"id": "1", "title": "Only", "text": ""}, {"title": "T", "text": " ", "id": "2"})
+    )
+    assert read(path) == [Document("1", "Only"), Document("2", "T")]
 
 
 # --- bad input
