@@ -95,6 +95,14 @@ def texts():
     return [torch.randint(5, 120, (length,), generator=generator) for length in lengths]
 
 
+@pytest.fixture(autouse=True, scope="module")
+def _one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 def config_of(folder):
     return json.loads((folder / "config.json").read_text())
 

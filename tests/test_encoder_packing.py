@@ -49,10 +49,17 @@ def test_short_texts_leave_few_holes():
     assert filled > 0.98
 
 
-def test_a_single_text_has_no_hole_and_no_mask():
-    (batch,) = plan(np.array([7]), 4096)
-    rows = batch.rows(np.array([7]))
-    assert (rows.count, rows.length, rows.slots, rows.owners) == (1, 7, None, None)
+@pytest.mark.parametrize(("length", "slots"), [(7, 32), (32, 32), (33, 64), (250, 256)])
+def test_a_single_text_lies_in_a_row_as_beside_others(length, slots):
+    (batch,) = plan(np.array([length]), 4096)
+    rows = batch.rows(np.array([length]))
+    assert (rows.count, rows.length) == (1, slots)
+    assert rows.dense == (length == slots or length == 250)
+
+
+def test_a_model_that_knows_no_rows_gets_no_longer_rows_than_its_longest_text():
+    lengths = np.array([85, 3, 84])
+    assert [batch.length for batch in plan(lengths, 4096, share=False)] == [85]
 
 
 @pytest.mark.parametrize("count", [2, 9])

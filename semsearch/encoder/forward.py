@@ -70,11 +70,11 @@ class Linear(nn.Module):
 
 
 class Norm(nn.Module):
-    """Layer normalisation."""
+    """Layer normalisation, in float32."""
 
     def __init__(self, weight: Tensor, bias: Tensor, epsilon: float) -> None:
         super().__init__()
-        self.weight, self.bias, self.epsilon = weight, bias, epsilon
+        self.weight, self.bias, self.epsilon = weight.float(), bias.float(), epsilon
 
     def forward(self, rows: Tensor) -> Tensor:
         """(S, h) to (S, h)."""
@@ -82,12 +82,17 @@ class Norm(nn.Module):
 
 
 class Layer(nn.Module):
-    """Attention and a two-layer perceptron, each added to its input and normalised after."""
+    """Attention and a two-layer perceptron, each added to its input and normalised after.
+
+    Sums and norms are float32 whatever the products are computed in: that costs nothing, brings bfloat16 a third nearer
+    to float32, and keeps what little neighbours change from growing over the layers.
+    """
 
     def __init__(self, tensors: Mapping[str, Tensor], shape: Shape) -> None:
         super().__init__()
         parts = ("query", "key", "value")
         weight, bias = (torch.cat([tensors[f"{part}.{kind}"] for part in parts]) for kind in ("weight", "bias"))
+        self.dtype = weight.dtype
         self.qkv = Linear(weight, bias)
         self.out = Linear(tensors["out.weight"], tensors["out.bias"])
         self.up = Linear(tensors["up.weight"], tensors["up.bias"], shape.activation)
@@ -96,9 +101,9 @@ class Layer(nn.Module):
         self.norm = Norm(tensors["norm.weight"], tensors["norm.bias"], shape.epsilon)
 
     def forward(self, rows: Tensor, attention: Attention) -> Tensor:
-        """(S, h) to (S, h)."""
-        rows = self.attention_norm(self.out(attention(self.qkv(rows))).add_(rows))
-        made: Tensor = self.norm(self.down(self.up(rows)).add_(rows))
+        """(S, h) to (S, h), float32."""
+        rows = self.attention_norm(_sum(rows, self.out(attention(self.qkv(rows.to(self.dtype))))))
+        made: Tensor = self.norm(_sum(rows, self.down(self.up(rows.to(self.dtype)))))
         return made
 
 
@@ -108,12 +113,12 @@ class Attention:
     Queries come scaled already.
     """
 
-    def __init__(self, rows: Rows, heads: int, like: Tensor, bias: Tensor | None) -> None:
+    def __init__(self, rows: Rows, heads: int, bias: Tensor | None, device: torch.device, dtype: torch.dtype) -> None:
         self.rows, self.heads = rows, heads
-        self.mask = _mask(rows, like, bias)
-        self.fused = like.device.type != "cpu" or like.dtype is not torch.bfloat16 or _amx()
+        self.mask = _mask(rows, bias, device, dtype)
+        self.fused = device.type != "cpu" or dtype is not torch.bfloat16 or _amx()
         if not self.fused:
-            self.mask = _flat(self.mask, rows, heads, like)
+            self.mask = _flat(self.mask, rows, heads)
         self.source: Tensor | None = None  # the token in each slot, where tokens do not lie in their slots already
         if not rows.dense:
             assert rows.slots is not None
@@ -167,15 +172,16 @@ class LeanEncoder(nn.Module):
     def __init__(self, tensors: Mapping[str, Tensor], shape: Shape, *, all_layers: bool = False) -> None:
         super().__init__()
         self.shape, self.all_layers = shape, all_layers
-        self.word = tensors["word"]  # (vocabulary, e)
-        self.position = tensors["position"]  # (positions, e), the only type's embedding added
+        self.word = tensors["word"]  # (vocabulary, e), as it was stored: on a CPU only the rows in use are read
+        self.position = tensors["position"].float()  # (positions, e)
         if "type" in tensors:  # a text alone is all of type 0
-            self.position = (self.position.float() + tensors["type"][0].float()).to(self.position.dtype)
+            self.position = self.position + tensors["type"][0].float()
         self.first_norm = Norm(tensors["norm.weight"], tensors["norm.bias"], shape.epsilon)
         self.project = (
             Linear(tensors["project.weight"], tensors["project.bias"]) if "project.weight" in tensors else None
         )
         self.relative = tensors.get("relative")  # (buckets, heads)
+        self.dtype = tensors["0.query.weight"].dtype
         made: dict[int, Layer] = {}  # ALBERT's layers are one and the same
         layers = []
         for i in range(shape.layers):
@@ -197,11 +203,11 @@ class LeanEncoder(nn.Module):
             ids, where = holes.index_copy_(1, rows.slots, torch.stack([ids, where])).unbind(0)
         else:
             outside = None
-        hidden = functional.embedding(ids, self.word).add_(functional.embedding(where, self.position))
+        hidden = functional.embedding(where, self.position).add_(functional.embedding(ids, self.word))
         hidden = self.first_norm(hidden)
         if self.project is not None:
-            hidden = self.project(hidden)
-        attention = Attention(rows, self.shape.heads, hidden, self._bias(rows.length))
+            hidden = self.project(hidden.to(self.dtype)).float()
+        attention = Attention(rows, self.shape.heads, self._bias(rows.length), ids.device, self.dtype)
         states = [hidden]
         for layer in self.layers:
             hidden = layer(hidden, attention)
@@ -231,6 +237,10 @@ class LeanEncoder(nn.Module):
         return functional.embedding(bucket, self.relative).permute(2, 0, 1)[None]
 
 
+def _sum(rows: Tensor, made: Tensor) -> Tensor:
+    return made.add_(rows) if made.dtype is rows.dtype else rows + made
+
+
 def relative_bucket(distance: Tensor, buckets: int, farthest: int = 128) -> Tensor:
     """The bucket of a distance key - query, each direction its half, exact up to a point and logarithmic beyond.
 
@@ -244,7 +254,7 @@ def relative_bucket(distance: Tensor, buckets: int, farthest: int = 128) -> Tens
     return torch.where(away < exact, away, beyond.clamp(max=half - 1)) + (distance > 0).long() * half
 
 
-def _mask(rows: Rows, like: Tensor, bias: Tensor | None) -> Tensor | None:
+def _mask(rows: Rows, bias: Tensor | None, device: torch.device, dtype: torch.dtype) -> Tensor | None:
     """What is added to the scores, broadcastable to (count, heads, length, length); None where all see all."""
     if rows.owners is None:
         return bias
@@ -252,11 +262,11 @@ def _mask(rows: Rows, like: Tensor, bias: Tensor | None) -> Tensor | None:
     unseen = (owners < 0)[:, None, None, :]  # (count, 1, 1, length)
     if rows.shared:  # holes see holes: no row is without a key
         unseen = owners[:, None, :, None] != owners[:, None, None, :]  # (count, 1, length, length)
-    mask = torch.zeros(unseen.shape, dtype=like.dtype, device=like.device).masked_fill_(unseen, -torch.inf)
+    mask = torch.zeros(unseen.shape, dtype=dtype, device=device).masked_fill_(unseen, -torch.inf)
     return mask if bias is None else mask + bias
 
 
-def _flat(mask: Tensor | None, rows: Rows, heads: int, like: Tensor) -> Tensor | None:
+def _flat(mask: Tensor | None, rows: Rows, heads: int) -> Tensor | None:
     """The same mask with one entry for each head of each row: (count · heads, 1 or length, length)."""
     if mask is None:
         return None

@@ -18,7 +18,7 @@ from torch import Tensor
 
 SHORT = 32  # texts of at most so many tokens share rows
 ROW = 64  # slots of a shared row
-STEP = 32  # rows are a multiple of this long: others cost attention up to a third more
+STEP = 32  # rows are a multiple of this long: others cost attention up to a third more, and round differently
 DENSE = 0.97  # from this share of filled slots on, the holes cost less than moving tokens in and out of the rows
 
 Integers = NDArray[np.int64]
@@ -100,9 +100,6 @@ def plan(lengths: Integers, budget: int, *, share: bool = True) -> list[Batch]:
         budget: Slots of a batch.
         share: Whether short texts may share rows; a model that knows no rows gets one text in each.
     """
-    if len(lengths) == 1:  # a single query: exactly its tokens
-        zero = np.zeros(1, np.int64)
-        return [Batch(zero, zero, zero, max(1, int(lengths[0])), False)]
     short = lengths <= SHORT if share else np.zeros(len(lengths), bool)
     batches = _alone(lengths, np.flatnonzero(~short), budget, STEP if share else 1)
     if short.any():
@@ -120,8 +117,6 @@ def _alone(lengths: Integers, texts: Integers, budget: int, step: int) -> list[B
         width = _stepped(longest, step)
         stop = min(len(order), start + max(1, budget // width))
         chosen = order[start:stop]
-        if lengths[chosen[-1]] == longest:
-            width = max(1, longest)  # all of one length: no holes
         batches.append(Batch(chosen, np.arange(len(chosen)), np.zeros(len(chosen), np.int64), width, False))
         start = stop
     return batches

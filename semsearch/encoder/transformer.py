@@ -154,10 +154,12 @@ def load_transformer(
     tensors = _tensors(folder, family, shape, config)
     scale = (shape.hidden // shape.heads) ** -0.5  # of the scores of attention, taken over by the queries
     placed: dict[tuple[int, bool], Tensor] = {}  # what layers share (ALBERT's are all one) stays shared
-    for name, tensor in tensors.items():
-        key = (id(tensor), ".query." in name)
+    for name, stored in tensors.items():
+        key = (id(stored), ".query." in name)
         if key not in placed:
-            placed[key] = (tensor.float() * scale if key[1] else tensor).to(device=device, dtype=dtype)
+            kept = device.type == "cpu" and name in ("word", "position")
+            tensor = stored.float() * scale if key[1] else stored
+            placed[key] = tensor if kept else tensor.to(device=device, dtype=dtype)
     tensors = {name: placed[id(tensor), ".query." in name] for name, tensor in tensors.items()}
     return LeanEncoder(tensors, shape, all_layers=all_layers).eval()
 
