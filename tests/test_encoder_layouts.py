@@ -281,6 +281,19 @@ def test_sharded_weights(tmp_path):
         load_encoder(str(folder))
 
 
+def test_sharded_pickles(tmp_path):
+    folder = classic(tmp_path, safe=False)
+    tensors = torch.load(folder / "pytorch_model.bin", weights_only=True)
+    (folder / "pytorch_model.bin").unlink()
+    names = sorted(tensors)
+    shards = {"pytorch_model-00001-of-00002.bin": names[:9], "pytorch_model-00002-of-00002.bin": names[9:]}
+    for shard, held in shards.items():
+        torch.save({name: tensors[name] for name in held}, folder / shard)
+    index = {"metadata": {}, "weight_map": {name: shard for shard, held in shards.items() for name in held}}
+    tiny.write_json(folder / "pytorch_model.bin.index.json", index)
+    assert_as_peer(folder)
+
+
 def test_encoder_of_an_encoder_decoder(tmp_path):
     from transformers import T5Config, T5Model
 

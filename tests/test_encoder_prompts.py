@@ -1,5 +1,7 @@
 """Prompts, similarities, truncation and identity: what else decides a vector."""
 
+import json
+
 import numpy as np
 import pytest
 import tiny
@@ -87,6 +89,16 @@ def test_the_table_serves_where_the_checkpoint_is_silent(tmp_path):
     assert (encoder.encode_queries(["cat"]) == plain.encode_documents(["query: cat"])).all()
     assert (encoder.encode_documents(["cat"]) == plain.encode_documents(["passage: cat"])).all()
     assert encoder.window == plain.window - 2  # "passage" and ":"
+
+
+def test_a_description_for_people_and_programs(tmp_path):
+    encoder = opened(classic(tmp_path), truncate_dim=8)
+    described = json.loads(json.dumps(encoder.description()))
+    assert described["name"] == str(tmp_path)
+    assert described["modules"] == ["Transformer (bert)", "Pooling"]
+    assert (described["dim"], described["window"], described["truncate_dim"]) == (8, 30, 8)
+    assert (described["device"], described["dtype"], described["metric"]) == ("cpu", "float32", "cosine")
+    assert str(tmp_path) in repr(encoder)
 
 
 def test_the_checkpoint_speaks_first(tmp_path):

@@ -97,6 +97,13 @@ def test_weights_of_a_dense_module(tmp_path, shapes, message):
     refused(folder, message)
 
 
+def test_a_dense_module_of_another_width(tmp_path):
+    folder = followed(tmp_path, ("2_Dense", "Dense"))
+    tiny.write_json(folder / "2_Dense" / "config.json", {"in_features": 12, "out_features": 6, "bias": False})
+    tiny.weights(folder / "2_Dense", linear__weight=(6, 12))
+    refused(folder, "takes 12 components, but is given 16")
+
+
 @pytest.mark.parametrize("activation", ["os.system", "torch.hub.load", "torch.nn.Module", "own.module.Swish"])
 def test_activations_are_torchs_own(tmp_path, activation):
     folder = followed(tmp_path, ("2_Dense", "Dense"))

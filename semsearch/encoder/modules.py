@@ -62,22 +62,28 @@ class Pooling(nn.Module):
         assert features.tokens is not None
         lengths = features.lengths
         starts = lengths.cumsum(0) - lengths  # (n,)
-        skip = torch.zeros_like(lengths) if self.include_prompt else features.prompt_lengths.clamp(max=lengths)
+        skip = None if self.include_prompt else features.prompt_lengths.minimum(lengths)  # (n,)
         pooled = _Pooled(features.tokens, lengths, starts, skip, features.weights_sum)
         features.sentence = torch.cat([getattr(pooled, mode)() for mode in self.modes], dim=1)
         return features
 
 
 class _Pooled:
-    """One batch of tokens on its way to vectors: what several modes need is computed once."""
+    """One batch of tokens on its way to vectors: what several modes need is computed once.
 
-    def __init__(self, tokens: Tensor, lengths: Tensor, starts: Tensor, skip: Tensor, weights: Tensor | None) -> None:
+    `skip` leading tokens of each text are left out. Nothing here asks a GPU for a value, which would be to wait for it.
+    """
+
+    def __init__(
+        self, tokens: Tensor, lengths: Tensor, starts: Tensor, skip: Tensor | None, weights: Tensor | None
+    ) -> None:
         self.tokens, self.lengths, self.starts, self.skip, self.weights = tokens, lengths, starts, skip, weights
         self._sum: Tensor | None = None
 
     def cls(self) -> Tensor:
-        first = self.starts + torch.where(self.skip < self.lengths, self.skip, 0)
-        return self._row(first)
+        if self.skip is None:
+            return self._row(self.starts)
+        return self._row(self.starts + torch.where(self.skip < self.lengths, self.skip, 0))
 
     def lasttoken(self) -> Tensor:
         return self._row(self.starts + self.lengths - 1)
@@ -90,14 +96,14 @@ class _Pooled:
 
     def max(self) -> Tensor:
         tokens = self.tokens.float()
-        if self.skip.any():
+        if self.skip is not None:
             tokens = tokens.masked_fill(self._skipped()[:, None], -torch.inf)
         best = segments(tokens, self.lengths, "max")  # (n, h)
-        return best.masked_fill((self.lengths <= self.skip)[:, None], 0)
+        return best.masked_fill((self._seen() == 0)[:, None], 0)
 
     def weightedmean(self) -> Tensor:
         weights = (self._positions() + 1).float()  # (T,)
-        if self.skip.any():
+        if self.skip is not None:
             weights = weights.masked_fill(self._skipped(), 0)
         total = segments(self.tokens.float() * weights[:, None], self.lengths, "sum")
         count = self.weights if self.weights is not None else segments(weights[:, None], self.lengths, "sum")
@@ -112,21 +118,30 @@ class _Pooled:
     def _total(self) -> Tensor:
         if self._sum is None:
             tokens = self.tokens.float()
-            if self.skip.any():
+            if self.skip is not None:
                 tokens = tokens.masked_fill(self._skipped()[:, None], 0)
             self._sum = segments(tokens, self.lengths, "sum")
         return self._sum
 
     def _count(self) -> Tensor:
-        return self.weights if self.weights is not None else (self.lengths - self.skip)[:, None].float()
+        return self.weights if self.weights is not None else self._seen()[:, None].float()
+
+    def _seen(self) -> Tensor:
+        """Tokens of each text that count: (n,)."""
+        return self.lengths if self.skip is None else self.lengths - self.skip
 
     def _positions(self) -> Tensor:
         """Each token's place in its text, from 0: (T,)."""
         every = torch.arange(len(self.tokens), device=self.tokens.device)
-        return every - self.starts.repeat_interleave(self.lengths)
+        return every - self._spread(self.starts)
 
     def _skipped(self) -> Tensor:
-        return self._positions() < self.skip.repeat_interleave(self.lengths)
+        assert self.skip is not None
+        return self._positions() < self._spread(self.skip)
+
+    def _spread(self, values: Tensor) -> Tensor:
+        """A text's value for each of its tokens: (n,) to (T,)."""
+        return values.repeat_interleave(self.lengths, output_size=len(self.tokens))
 
 
 def segments(rows: Tensor, lengths: Tensor, reduce: str) -> Tensor:
@@ -162,7 +177,9 @@ class Dense(nn.Module):
         return _filled(cls(config, folder), folder)
 
     def width(self, dim: int) -> int:
-        """Components that come out."""
+        """Components that come out, for so many that go in."""
+        if dim != self.linear.in_features:
+            raise ModelError(f"a Dense module takes {self.linear.in_features} components, but is given {dim}.")
         return int(self.linear.out_features)
 
     def forward(self, features: Features) -> Features:

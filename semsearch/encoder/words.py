@@ -186,7 +186,9 @@ class BoW(nn.Module):
     def forward(self, features: Features) -> Features:
         """Sets `sentence` (n, words)."""
         weights: Tensor = self.get_buffer("weights")
-        owner = torch.arange(len(features.lengths), device=features.ids.device).repeat_interleave(features.lengths)
+        owner = torch.arange(len(features.lengths), device=features.ids.device).repeat_interleave(
+            features.lengths, output_size=len(features.ids)
+        )
         sentence = weights.new_zeros((len(features.lengths), len(weights)))
         features.sentence = sentence.index_put_(
             (owner, features.ids), weights[features.ids], accumulate=self.cumulative
