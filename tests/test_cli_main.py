@@ -16,6 +16,8 @@ from semsearch.cli import main as boundary
 from semsearch.cli.main import cli
 from semsearch.cli.termination import Terminated
 
+MAIN = "from semsearch.cli.main import main; main()"
+
 
 @pytest.fixture
 def failing():
@@ -122,3 +124,13 @@ def test_text_that_the_stream_can_not_encode_is_escaped(monkeypatch):
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, check=True)
     assert done.stdout == b"caf\xe9 \\u6c34 \\udcff\n"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="descriptors are closed otherwise there")
+@pytest.mark.parametrize(("closed", "arguments"), [(0, ["list"]), (1, ["list"]), (2, ["list"]), (0, ["query"])])
+def test_streams_that_are_closed(closed, arguments):
+    command = [sys.executable, "-c", MAIN, *arguments]
+    script = f"import os; os.close({closed}); os.execv({sys.executable!r}, {command!r})"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True)
+    assert done.returncode == (0 if arguments == ["list"] else 4)
+    assert b"Traceback" not in done.stderr

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +13,15 @@ import click
 from semsearch.cli import options
 from semsearch.cli.progress import Meter
 from semsearch.cli.render import out, say
-from semsearch.errors import CollectionLocked, DataError, ModelMismatch, SemsearchError, StorageError, UsageError
+from semsearch.errors import (
+    CollectionExists,
+    CollectionLocked,
+    DataError,
+    ModelMismatch,
+    SemsearchError,
+    StorageError,
+    UsageError,
+)
 from semsearch.settings import check_name, collection_names, find_home
 
 if TYPE_CHECKING:
@@ -75,15 +83,17 @@ def index(path: str, **given: Any) -> int:
         return log.done / log.total if log.total else None
 
     home = find_home(given["home"])
-    is_new = name not in collection_names(home)
+    made = False
     try:
-        with Meter(name, fraction) as meter, _collection(name, home, source, given) as collection:
+        with Meter(name, fraction) as meter, ExitStack() as held:
+            collection, made = _collection(name, home, source, given)
+            held.enter_context(collection)
             collection.remember(json.loads(source.to_json()))
             changes = collection.add(itertools.chain([first], documents), on_error=log.bad, progress=meter)
     except KeyboardInterrupt:
-        raise click.Abort(f"interrupted: {_left(name, home, is_new)}") from None
+        raise click.Abort(f"interrupted: {_left(name, home, made)}") from None
     except (DataError, StorageError, CollectionLocked) as error:
-        error.add_note(_left(name, home, is_new))
+        error.add_note(_left(name, home, made))
         raise
     _report(log, changes)
     return 0
@@ -95,24 +105,30 @@ def _reader_options(given: dict[str, Any]) -> dict[str, Any]:
     return chosen | {key: value for key, value in named.items() if value}
 
 
-def _collection(name: str, home: Path, source: Source, given: dict[str, Any]) -> Collection:
-    return _existing(name, home, source, given) if name in collection_names(home) else _new(name, home, given)
+def _collection(name: str, home: Path, source: Source, given: dict[str, Any]) -> tuple[Collection, bool]:
+    """The collection, and whether it was made now."""
+    if name not in collection_names(home):
+        with suppress(CollectionExists):  # another process may make it while this one opens the model
+            return _new(name, home, given), True
+    return _existing(name, home, source, given), False
 
 
-def _left(name: str, home: Path, is_new: bool) -> str:
+def _left(name: str, home: Path, made: bool) -> str:
     """What a broken off `index` leaves, for a person who wonders whether to begin again.
 
-    A collection that was made just now and holds nothing goes: it would only insist on the settings it was made with.
+    A collection that it made and that is still empty goes: it would only insist on the settings it was made with.
     """
     import semsearch
     from semsearch.collection import drop
 
     count = 0
-    with suppress(SemsearchError):
-        with semsearch.open(name, home=home) as collection:
-            count = len(collection)
-        if is_new and not count:
-            drop(name, home=home)
+    with suppress(SemsearchError), semsearch.open(name, home=home) as collection:
+        count = len(collection)
+        if made and not count:
+            with collection.store.write():  # nobody may commit between the look and the end
+                count = len(collection)
+                if not count:
+                    drop(name, home=home)
     if not count:
         return "Nothing is committed yet; the same command begins again."
     documents = "1 document is" if count == 1 else f"{count:,} documents are"

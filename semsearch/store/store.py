@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from sqlalchemy import Connection
 
-from semsearch.errors import CollectionDamaged, DimensionMismatch, ModelMismatch, UsageError
+from semsearch.errors import CollectionDamaged, CollectionExists, DimensionMismatch, ModelMismatch, UsageError
 from semsearch.store import documents, platform, schema, vector_file
 from semsearch.store.database import Database
 from semsearch.store.documents import Entry, Known, Record
@@ -83,6 +83,8 @@ class Store:
             platform.rename(building, folder)
         except OSError as error:
             platform.remove(building)
+            if (folder / MARKER).exists():
+                raise CollectionExists(f"another process made the collection '{folder.name}' meanwhile.") from error
             raise platform.storage_error(error, "creating", folder) from error
         except BaseException:
             platform.remove(building)
