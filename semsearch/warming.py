@@ -6,6 +6,7 @@ Anything that is wrong with an index is said once, and the collection is searche
 from __future__ import annotations
 
 import logging
+import os
 import threading
 from typing import Any
 
@@ -35,6 +36,7 @@ class Warming:
         self._broken: dict[int, str] = {}
         self._loading: threading.Thread | None = None
         self._lock = threading.Lock()
+        self._pid = os.getpid()
         self._searched = 0
 
     def warm(self, snapshot: Snapshot, queries: int) -> Warm | None:
@@ -72,6 +74,8 @@ class Warming:
 
     def load(self, registered: Registered, snapshot: Snapshot) -> None:
         """Verify and load a published index, or take note that it is broken."""
+        if self._pid != os.getpid():  # a forked child: the thread that may hold the lock is not here
+            self._pid, self._lock = os.getpid(), threading.Lock()
         with self._lock:
             if self._loaded is not None and self._loaded[0] == registered:
                 return
@@ -80,6 +84,9 @@ class Warming:
                 index.tune(params_of(registered))
                 self._loaded = (registered, Warm(registered.number, index, registered.rows))
             except SemsearchError as error:
+                with self._store.read() as view:
+                    if view.snapshot.index != registered:  # it was replaced meanwhile, and its files are gone
+                        return
                 self._broken[registered.number] = str(error)
                 log.warning("%s", error)
 
