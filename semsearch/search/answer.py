@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from semsearch.errors import DataError
 from semsearch.search.plan import Planner, Warm
 from semsearch.store import documents as rows
 from semsearch.store.filters import allowed_documents
@@ -45,7 +46,13 @@ class Answerer:
         """The hits of each of `queries` `(q, dim)`: the best passage of the best `k` documents, or passages."""
         while True:
             allowed = self._allowed(view, where)
-            neighbors = self._nearest(view.snapshot, queries, k, allowed, warm, grouped)
+            try:
+                with np.errstate(invalid="ignore", over="ignore"):  # damaged rows may hold anything
+                    neighbors = self._nearest(view.snapshot, queries, k, allowed, warm, grouped)
+            except DataError:  # what is no number can't even be compared
+                if not self._find_all_damage(view.snapshot):
+                    raise
+                continue
             found = np.unique(neighbors.keys[neighbors.keys >= 0])
             joined = rows.join(view.connection, found.tolist())
             damaged = self._damaged_among(found, view.snapshot, joined)
@@ -105,6 +112,22 @@ class Answerer:
             current = {known: mask for known, mask in self._filters.items() if known[0] == version}
             self._filters = dict(list(current.items())[-KEPT_FILTERS + 1 :]) | {key: found}
         return found
+
+    def _find_all_damage(self, snapshot: Snapshot) -> bool:
+        """Leave out all rows whose bytes are not those that were committed; False if that is known of all of them."""
+        broken = checksums(snapshot.vectors) != snapshot.crcs
+        damaged = frozenset(snapshot.keys[broken & snapshot.live].tolist()) - self._damaged
+        self._damaged |= damaged
+        if damaged:
+            log.warning(
+                "%d stored vectors in collection '%s' are damaged and were left out; 'semsearch check %s --deep' names "
+                "a document, 'semsearch repair %s' encodes them again from the stored text.",
+                len(damaged),
+                self._name,
+                self._name,
+                self._name,
+            )
+        return len(damaged) > 0
 
     def _damaged_among(self, found: Keys, snapshot: Snapshot, joined: Mapping[int, rows.Joined]) -> frozenset[int]:
         """Found keys whose bytes are not those that were committed, or whose passage is lost: left out from now on."""

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from semsearch import plugins
+from semsearch.errors import DataError
 from semsearch.store.snapshot import Snapshot
 from semsearch.types import Metric, Neighbors, VectorIndex, Vectors
 from semsearch.vectors import brute_force, merge, score_pairs
@@ -66,7 +67,10 @@ class Planner:
             return Found(_nothing(len(queries)), "exact")
         if mask is not None and count <= FEW_ROWS:
             rows = np.flatnonzero(mask)
-            return Found(brute_force(snapshot.keys[rows], snapshot.vectors[rows], queries, k, self._metric), "subset")
+            found = brute_force(snapshot.keys[rows], snapshot.vectors[rows], queries, k, self._metric)
+            if (found.keys < 0).any():
+                raise DataError("stored vectors hold NaN: their scores can't be compared.")
+            return Found(found, "subset")
         if warm is not None and count >= DENSE_FRACTION * len(snapshot):
             return Found(self._through_index(snapshot, queries, k, mask, warm), "index")
         return Found(self._exactly(snapshot, queries, k, mask), "exact")
@@ -134,6 +138,7 @@ def _scored(
     """Proposed keys without those that are unknown or masked, under their true scores."""
     rows = np.minimum(snapshot.rows_of(proposed.keys), len(snapshot) - 1)
     known = snapshot.keys[rows] == proposed.keys  # padding, and keys that a stale index made up, are not
+    known &= _first_of_each(proposed.keys)
     if mask is not None:
         known &= np.append(mask, False)[np.minimum(rows, len(mask))]
     keys = np.where(known, proposed.keys, -1)
@@ -141,6 +146,15 @@ def _scored(
     for i, query in enumerate(queries):
         scores[i, known[i]] = score_pairs(query, snapshot.vectors[rows[i, known[i]]], metric)
     return Neighbors(keys, scores)
+
+
+def _first_of_each(keys: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Where a key comes for the first time in its row of `keys` `(q, k)`."""
+    order = np.argsort(keys, axis=1, kind="stable")
+    sorted_keys = np.take_along_axis(keys, order, 1)
+    first = np.ones(keys.shape, dtype=np.bool_)
+    np.put_along_axis(first, order[:, 1:], sorted_keys[:, 1:] != sorted_keys[:, :-1], 1)
+    return first
 
 
 def _nothing(queries: int) -> Neighbors:
