@@ -54,7 +54,7 @@ def records(data: Input, log: ReadLog) -> Iterator[tuple[str, dict[str, Any]]]:
 def parse(line: str, where: str) -> dict[str, Any]:
     """The object that a line holds, or a `DataError` that says what is wrong with it."""
     try:
-        record = json.loads(line, parse_constant=_no_number)
+        record = _DECODER.decode(line)
     except json.JSONDecodeError as error:
         raise DataError(f"{where}: not JSON: {error.msg} at column {error.colno:,}.") from None
     except RecursionError:
@@ -69,3 +69,6 @@ def parse(line: str, where: str) -> dict[str, Any]:
 
 def _no_number(literal: str) -> NoReturn:
     raise ValueError(f"{literal} is no JSON number.")
+
+
+_DECODER = json.JSONDecoder(parse_constant=_no_number)  # json.loads would make one for every line

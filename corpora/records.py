@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import sqlite3
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -49,11 +49,10 @@ class Columns:
         used = {*(self.text or (TEXT_FIELD,)), self.title or TITLE_FIELD, self.id_field(names)}
         return [name for name in names if name not in used]
 
-    def id_field(self, names: Iterable[str]) -> str | None:
+    def id_field(self, names: Container[str]) -> str | None:
         """The field that holds the id, if there is one."""
         if self.id is not None:
             return self.id
-        names = set(names)
         return next((name for name in ID_FIELDS if name in names), None)
 
 

@@ -31,6 +31,8 @@ def check_document(document: Document, where: str = "") -> None:
 
 def check_text(value: object, what: str) -> None:
     """Refuse what is no text, and text that cannot be written as UTF-8 or that C libraries would cut at a NUL."""
+    if type(value) is str and value.isascii() and "\0" not in value:
+        return  # nearly always: this runs for every text of a corpus
     if not isinstance(value, str):
         raise DataError(f"{what} must be text, but is {kind_of(value)}.")
     if "\0" in value:
@@ -66,22 +68,24 @@ def kind_of(value: object) -> str:
 def _check_value(value: Any, what: str, depth: int) -> None:
     if depth > MAX_DEPTH:
         raise DataError(f"{what} is nested deeper than {MAX_DEPTH} levels.")
-    match value:
-        case None | bool():
-            pass
-        case str():
-            check_text(value, what)
-        case int() | float():
-            _check_number(value, what)
-        case Mapping():
-            for name, inner in value.items():
-                check_text(name, f"{what}: a key")
-                _check_value(inner, what if depth else f"{what}, '{name[:40]}',", depth + 1)
-        case list() | tuple():
-            for inner in value:
-                _check_value(inner, what, depth + 1)
-        case _:
-            raise DataError(f"{what} holds a {type(value).__name__}; texts, numbers, booleans, lists and maps serve.")
+    kind = type(value)
+    if kind is str:
+        check_text(value, what)
+    elif value is None or kind is bool:
+        pass
+    elif isinstance(value, int | float):
+        _check_number(value, what)
+    elif isinstance(value, Mapping):
+        for name, inner in value.items():
+            check_text(name, f"{what}: a key")
+            _check_value(inner, what if depth else f"{what}, '{name[:40]}',", depth + 1)
+    elif isinstance(value, list | tuple):
+        for inner in value:
+            _check_value(inner, what, depth + 1)
+    elif isinstance(value, str):
+        check_text(value, what)
+    else:
+        raise DataError(f"{what} holds a {kind.__name__}; texts, numbers, booleans, lists and maps serve.")
 
 
 def _check_number(value: float, what: str) -> None:

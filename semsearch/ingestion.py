@@ -127,6 +127,7 @@ class Ingestion:
             except DataError as error:
                 self._skip(error)
         known = self._store.known(list(records))
+        unchanged = 0
         for identity, record in records.items():
             if not _same_content(record, known):
                 self._pending[identity] = record
@@ -138,7 +139,8 @@ class Ingestion:
                     self._same_text[identity] = record
                 else:
                     self._same_text.pop(identity, None)
-                    self._changes += Changes(unchanged=1)
+                    unchanged += 1
+        self._changes += Changes(unchanged=unchanged)
         self._read += len(chunk)
         self._tell()
 
@@ -146,14 +148,11 @@ class Ingestion:
         records = list(self._pending.values())
         entries = self._encoding.entries(records) if records else []
         if entries or self._same_text:
-            added, changed = self._store.put(
-                entries, list(self._same_text.values()), model=self._encoding.encoder.fingerprint
-            )
-            total = len(entries) + len(self._same_text)
-            passages = sum(len(entry.spans) for entry in entries)
+            written = self._store.put(entries, list(self._same_text.values()), model=self._encoding.encoder.fingerprint)
+            unchanged = len(entries) + len(self._same_text) - written.added - written.changed
             unseen = self._encoding.splitter.unseen([record.document for record in records])
             truncated = sum(tokens > 0 for tokens in unseen)
-            self._changes += Changes(added, changed, total - added - changed, 0, passages, truncated)
+            self._changes += Changes(written.added, written.changed, unchanged, 0, written.passages, truncated)
         self._pending.clear()
         self._same_text.clear()
         self._characters = 0
@@ -206,8 +205,7 @@ def add_given(
             changes += Changes(skipped=1)
     entries = iter(last.values())
     while batch := list(islice(entries, BATCH_DOCUMENTS)):
-        known = store.known([entry.record.document.id for entry in batch])
-        fresh = sum(not _same_content(entry.record, known) for entry in batch)
-        added, changed = store.put(batch)
-        changes += Changes(added, changed, len(batch) - added - changed, 0, fresh)
+        written = store.put(batch)
+        unchanged = len(batch) - written.added - written.changed
+        changes += Changes(written.added, written.changed, unchanged, 0, written.passages)
     return changes

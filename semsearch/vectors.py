@@ -46,9 +46,14 @@ def check_k(k: object) -> int:
 
 
 def normalise(vectors: Vectors) -> Vectors:
-    """Each row divided by its length (computed in float64); a zero row, and one of unit length, stays as it is."""
+    """Each row divided by its length (computed in float64); a zero row, and one of unit length, stays as it is.
+
+    Where nothing changes, `vectors` itself is given back.
+    """
     norms = np.sqrt(np.einsum("nd,nd->n", vectors, vectors, dtype=np.float64))
     norms[(norms == 0) | (np.abs(norms - 1) < UNIT)] = 1  # so that normalising twice changes nothing
+    if (norms == 1).all():
+        return vectors
     unit: Vectors = (vectors / norms[:, None]).astype(np.float32)
     return unit
 

@@ -13,6 +13,8 @@ from sqlalchemy import Connection
 from semsearch.documents import check_document
 from semsearch.types import Document, Span, Vectors
 
+_JSON = json.JSONEncoder(sort_keys=True, ensure_ascii=False, separators=(",", ":"))  # made once: it is called a lot
+
 
 @dataclass(frozen=True, slots=True)
 class Record:
@@ -67,7 +69,7 @@ def record(document: Document, vector: Vectors | None = None) -> Record:
     if vector is not None:
         content.update(b"\0" + vector.tobytes())
     digest = content.digest()
-    metadata = json.dumps(dict(document.metadata), sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+    metadata = _JSON.encode(dict(document.metadata)) if document.metadata else "{}"
     return Record(document, metadata, digest)
 
 
@@ -77,7 +79,7 @@ def known(connection: Connection, ids: Sequence[str]) -> dict[str, Known]:
         "SELECT id, doc, hash, metadata FROM documents WHERE id IN (SELECT value FROM json_each(?))",
         (json.dumps(ids),),
     )
-    return {row[0]: Known(row[1], row[2], row[3]) for row in rows}
+    return {identity: Known(*rest) for identity, *rest in rows.all()}
 
 
 _INSERT_DOCUMENT = "INSERT INTO documents (doc, id, title, text, metadata, hash) VALUES (?, ?, ?, ?, ?, ?)"

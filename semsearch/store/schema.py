@@ -100,8 +100,9 @@ CREATE TABLE indexes (
 """
 
 
-def _statements(script: str) -> list[str]:
-    lines = (line.split("--", 1)[0] for line in script.splitlines())
+def statements() -> list[str]:
+    """The statements of `TABLES`, one by one."""
+    lines = (line.split("--", 1)[0] for line in TABLES.splitlines())
     return [statement.strip() for statement in "\n".join(lines).split(";") if statement.strip()]
 
 
@@ -113,7 +114,7 @@ VERSION = 1
 
 def create_tables(connection: Connection) -> None:
     """Lay out an empty database, inside the caller's transaction."""
-    for statement in _statements(TABLES):
+    for statement in statements():
         connection.exec_driver_sql(statement)
     connection.exec_driver_sql("INSERT INTO state VALUES (0, 1, 0, NULL)")
     connection.exec_driver_sql(f"PRAGMA application_id = {APPLICATION_ID}")

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from sqlalchemy import Connection
@@ -38,6 +38,14 @@ class View:
 
     connection: Connection
     snapshot: Snapshot
+
+
+class Written(NamedTuple):
+    """What a commit wrote: new and changed documents, and vectors."""
+
+    added: int
+    changed: int
+    passages: int
 
 
 class Store:
@@ -193,10 +201,10 @@ class Store:
         *,
         model: str | None = None,
         again: bool = False,
-    ) -> tuple[int, int]:
+    ) -> Written:
         """Commit documents with their vectors, and documents of which only the metadata changed.
 
-        Returns how many were new and how many changed. A document that another writer has put meanwhile with the same
+        A document that another writer has put meanwhile with the same
         text is not written twice, unless `again` says so. `model` is the fingerprint of what made the vectors.
         """
         with self.write():
@@ -217,7 +225,7 @@ class Store:
                 if _same_content(record, stored) and stored[record.document.id].metadata != record.metadata
             ]
             if not fresh and not changes:
-                return 0, 0
+                return Written(0, 0, 0)
             vectors = self._stacked(fresh, dim)
             if len(vectors):
                 vector_file.append(vector_path(self.folder, generation), rows, vectors)
@@ -241,7 +249,7 @@ class Store:
                             vector_file.checksums(vectors).astype("<u4").tobytes(),
                         ),
                     )
-            return len(fresh) - len(old_docs), len(old_docs) + len(changes)
+            return Written(len(fresh) - len(old_docs), len(old_docs) + len(changes), len(vectors))
 
     def remove(self, ids: Sequence[str]) -> int:
         """Commit the removal of documents; how many were there."""
