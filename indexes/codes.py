@@ -142,7 +142,7 @@ class CodesPass:
         most = ALL if self.device != "cpu" or how == ("int8" if self._codes.integer else "bf16") else CONVERTED // dim
         return Asked(tensor.to(self.device).T, unit, squares, slack, output, weights, most)
 
-    def upper(self, asked: Asked, rows: slice | NDArray[np.int64]) -> torch.Tensor:
+    def upper(self, asked: Asked, rows: slice | NDArray[np.int64], room: torch.Tensor) -> torch.Tensor:
         """One matrix product of codes, scaled."""
         import torch
 
@@ -151,18 +151,20 @@ class CodesPass:
         queries = asked.codes
         chosen = picked(rows, self.device)
         part, facts = self._rows[chosen], self._facts[chosen]
-        count = len(part)
+        padding = padded(room, len(part))
+        bounds = padding[: len(part)]
         if queries.dtype is torch.int8:
-            product = torch._int_mm(part, queries)
+            product = torch._int_mm(part, queries, out=bounds.view(torch.int32))  # the same bytes become float32 below
         elif self.device == "cpu":
             product = torch.mm(part.to(queries.dtype), queries)
         else:
             product = torch.mm(part.to(queries.dtype), queries, out_dtype=torch.float32)
-        bounds = padded(count, queries.shape[1], device=self.device)
-        torch.mul(product, facts[:, SCALE, None], out=bounds[:count])
+        bounds.copy_(product)  # by itself: twice as fast as multiplying integers by floats
+        if self._codes.integer:
+            bounds.mul_(facts[:, SCALE, None])
         if asked.weights is not None:
-            bounds[:count].addmm_(facts[:, RESIDUAL:], asked.weights)
-        return bounds
+            bounds.addmm_(facts[:, RESIDUAL:], asked.weights)
+        return padding
 
     def _open(self) -> None:
         """Hand the codes to torch: at the first search, so that opening an index costs nothing."""

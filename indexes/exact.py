@@ -12,7 +12,7 @@ Rows are held in blocks: only blocks whose largest bound passes the threshold ar
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
@@ -20,12 +20,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from indexes.codes import CODES, Codes, CodesPass
-from indexes.first_pass import BLOCK, FirstPass, Float32Pass, threshold
+from indexes.first_pass import BLOCK, Asked, FirstPass, Float32Pass, threshold
+from indexes.pairs import PAIRS, Pairs
 from indexes.translation import built_otherwise, checked_queries, checked_rows, nothing, shaped_rows
-from semsearch.errors import DataError, UsageError
+from semsearch.errors import UsageError
 from semsearch.options import Options, option
-from semsearch.types import Keys, Metric, Neighbors, Scores, Vectors
-from semsearch.vectors import score_pairs, top_k
+from semsearch.types import Keys, Metric, Neighbors, Vectors
+from semsearch.vectors import top_k
 
 if TYPE_CHECKING:
     import torch
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 QUERIES = 1024  # searched together
 ESTIMATES = 1 << 22  # upper bounds held at a time: 16 MB, so that they are still in cache when they are looked at
 GATHERED = 1 << 23  # components of allowed rows gathered at a time
-PAIRS = 4096  # rows scored truly at a time
+WORTH = 256  # pairs above which a look in float32 pays before they are scored in float64
 FLOOD = 0.05  # share of the rows above which a first pass has told nothing about a query
 SMALL = 16_384  # rows below which codes gain less than a millisecond
 
@@ -44,15 +45,6 @@ class ExactParams(Options):
 
     codes: str = option("auto", "what the first pass multiplies", choices=("auto", "none", "int8", "bf16"))
     device: str = option("auto", "where it runs", choices=("auto", "cpu", "cuda"))
-
-
-@dataclass
-class _Candidates:
-    """Rows that may be among the best, as parallel arrays."""
-
-    queries: list[NDArray[np.int64]] = field(default_factory=list)
-    rows: list[NDArray[np.int64]] = field(default_factory=list)
-    bounds: list[NDArray[np.float32]] = field(default_factory=list)
 
 
 class ExactIndex:
@@ -66,6 +58,7 @@ class ExactIndex:
         self._keys = keys
         self._vectors = vectors  # (n, dim), perhaps mapped
         self._metric = metric
+        self._pairs = Pairs(keys, vectors, metric)
         self._codes = codes
         self.reason = reason  # for these codes and this device, in a sentence
         device = chosen_device(params)
@@ -127,7 +120,7 @@ class ExactIndex:
                 if not len(tile):
                     break
             for query in tile:
-                self._by_definition(queries[query], int(query), k, rows, found)
+                self._by_definition(queries, int(query), k, rows, found)
         return found
 
     def _survive_fork(self) -> None:
@@ -150,58 +143,42 @@ class ExactIndex:
         """Answer the queries of `tile`; returns those for which the first pass let too many rows through."""
         import torch
 
-        dim = queries.shape[1]
         asked = first_pass.ask(queries[tile])
         count = len(self._keys) if rows is None else len(rows)
-        step = max(ESTIMATES // len(tile), 4 * k, 1024) // BLOCK * BLOCK
         most = asked.most if rows is None else min(asked.most, GATHERED // queries.shape[1])  # gathering copies
-        step = max(min(step, most // BLOCK * BLOCK), BLOCK)
-        flood = max(int(FLOOD * count), 4 * k, 4096)
-        best: Scores = np.full((k, len(tile)), -np.inf, dtype=np.float32)  # the best true scores so far, not sorted
-        seen = np.zeros(len(tile), dtype=np.int64)
-        limit = torch.full((len(tile),), -torch.inf, device=first_pass.device)
-        candidates = _Candidates()
+        step = max(min(max(ESTIMATES // len(tile), 4 * k, 1024), most) // BLOCK * BLOCK, BLOCK)
+        room = torch.empty(min(step, count + BLOCK) // BLOCK * BLOCK, len(tile), device=first_pass.device)
+        best = np.full((k, len(tile)), -np.inf)  # no true score of the k best is below the least of these
+        limit = self._limit(asked, best)
+        candidates = _Candidates(len(tile), max(int(FLOOD * count), 4 * k, 4096))
         due = 1
         for number, start in enumerate(range(0, count, step), 1):
             part = slice(start, min(start + step, count)) if rows is None else rows[start : start + step]
-            bounds = first_pass.upper(asked, part)  # (rows padded to blocks, q)
-            block = BLOCK if len(bounds) >= 4 * k * BLOCK else 1
-            blocks = bounds.view(-1, block, len(tile))
-            maxima = blocks.amax(dim=1) if block > 1 else bounds  # (blocks, q)
+            bounds = first_pass.upper(asked, part, room)  # (rows padded to blocks, q)
+            blocks = bounds.view(-1, BLOCK if len(bounds) >= 4 * k * BLOCK else 1, len(tile))
+            maxima = blocks.amax(dim=1)  # (blocks, q)
             if number == due:  # the threshold settles early: chunks 1, 4, 16, …
                 due *= 4
                 best = self._raise(best, blocks, maxima, queries[tile], k, part)
-                limit = torch.from_numpy(threshold(asked, best.min(axis=0), self._metric, dim)).to(first_pass.device)
-            at, query = (maxima < limit).logical_not().nonzero(as_tuple=True)  # NaN passes, to be named below
-            if block == 1:
-                values, row = bounds[at, query], at
-            else:
-                inside = blocks[at, :, query]  # (passing blocks, block)
-                which, offset = (inside < limit[query, None]).logical_not().nonzero(as_tuple=True)
-                values, row, query = inside[which, offset], at[which] * block + offset, query[which]
-            keep = values != -torch.inf  # padding
-            place, which_query = row[keep].cpu().numpy(), query[keep].cpu().numpy()
-            seen += np.bincount(which_query, minlength=len(tile))
-            limit[torch.from_numpy(seen > flood)] = torch.inf
-            candidates.queries.append(which_query)
-            candidates.rows.append(place + part.start if isinstance(part, slice) else part[place])
-            candidates.bounds.append(values[keep].cpu().numpy())
-        flooded = seen > flood
-        self._decide(
-            candidates, threshold(asked, best.min(axis=0), self._metric, dim), flooded, queries, tile, k, found
-        )
-        return tile[flooded]
+                limit = self._limit(asked, best)
+            limit[candidates.flooded] = np.inf
+            candidates.add(part, *passing(blocks, maxima, torch.from_numpy(limit).to(first_pass.device)))
+        self._decide(candidates, self._limit(asked, best), queries, tile, k, found)
+        return tile[candidates.flooded]
+
+    def _limit(self, asked: Asked, best: NDArray[np.float64]) -> NDArray[np.float32]:
+        return threshold(asked, best.min(axis=0), self._metric, self._vectors.shape[1])
 
     def _raise(
         self,
-        best: Scores,
+        best: NDArray[np.float64],
         blocks: torch.Tensor,
         maxima: torch.Tensor,
         queries: Vectors,
         k: int,
         part: slice | NDArray[np.int64],
-    ) -> Scores:
-        """The k best true scores known, `(k, q)`, after scoring the first row of each of the k best blocks."""
+    ) -> NDArray[np.float64]:
+        """`best` with what the first rows of the k best blocks score at least: `(k, q)`."""
         import torch
 
         q = len(queries)
@@ -212,62 +189,105 @@ class ExactIndex:
         padding = row > last
         row = np.minimum(row, last)
         row = row + part.start if isinstance(part, slice) else part[row]
-        scores = self._score(queries, np.tile(np.arange(q), len(row)), row.ravel()).reshape(row.shape)
-        scores[padding] = -np.inf
-        return np.partition(np.concatenate([best, scores]), len(scores), axis=0)[-k:]
-
-    def _score(self, queries: Vectors, query: NDArray[np.int64], rows: NDArray[np.int64]) -> Scores:
-        """True scores of the pairs `(query[i], rows[i])`."""
-        scores = np.empty(len(rows), dtype=np.float32)
-        for start in range(0, len(rows), PAIRS):
-            pairs = slice(start, start + PAIRS)
-            scores[pairs] = score_pairs(queries[query[pairs]], self._vectors[rows[pairs]], self._metric)
-        if not np.isfinite(scores).all():
-            self._name_bad(rows[~np.isfinite(scores)])
-        return scores
-
-    def _name_bad(self, rows: NDArray[np.int64]) -> None:
-        """Raise for a stored vector that is none; a score may also be infinite because vectors are very long."""
-        bad = rows[~np.isfinite(self._vectors[rows]).all(axis=1)]
-        if len(bad):
-            raise DataError(
-                f"row {bad[0]} of the vectors (key {self._keys[bad[0]]}) holds NaN or infinite numbers: encode it anew."
-            )
+        least = self._pairs.closely(queries, np.tile(np.arange(q), len(row)), row.ravel())[0].reshape(row.shape)
+        least[padding] = -np.inf
+        return np.partition(np.concatenate([best, least]), len(least), axis=0)[-k:]
 
     def _decide(
         self,
         candidates: _Candidates,
         limit: NDArray[np.float32],
-        flooded: NDArray[np.bool_],
         queries: Vectors,
         tile: NDArray[np.int64],
         k: int,
         found: Neighbors,
     ) -> None:
         """Score the candidates truly and write the best of each query into `found`."""
-        query, rows = np.concatenate(candidates.queries), np.concatenate(candidates.rows)
-        keep = ~(np.concatenate(candidates.bounds) < limit[query]) & ~flooded[query]
-        query, rows = query[keep], rows[keep]
-        scores = self._score(queries, tile[query], rows)
+        query, rows = candidates.over(limit)
+        if len(query) > WORTH:  # float32 leaves hardly more than k of a query to be scored in float64
+            low, high = self._pairs.closely(queries, tile[query], rows)
+            order = np.lexsort((-low, query))
+            kth = np.full(len(tile), -np.inf)
+            at = order[ranks(query[order]) == k - 1]
+            kth[query[at]] = low[at]
+            keep = ~(high < kth[query] - np.abs(kth[query]) * 2.0**-23)  # true scores are rounded to float32
+            query, rows = query[keep], rows[keep]
+        scores = self._pairs.truly(queries, tile[query], rows)
         order = np.lexsort((self._keys[rows], -scores, query))
         query, rows, scores = query[order], rows[order], scores[order]
-        rank = np.arange(len(query)) - np.searchsorted(query, query)
+        rank = ranks(query)
         top = rank < k
         found.keys[tile[query[top]], rank[top]] = self._keys[rows[top]]
         found.scores[tile[query[top]], rank[top]] = scores[top]
 
-    def _by_definition(self, query: Vectors, at: int, k: int, rows: NDArray[np.int64] | None, found: Neighbors) -> None:
+    def _by_definition(
+        self, queries: Vectors, query: int, k: int, rows: NDArray[np.int64] | None, found: Neighbors
+    ) -> None:
         """Score every row truly: for few rows, or when rows are so alike that no first pass tells them apart."""
         count = len(self._keys) if rows is None else len(rows)
         keys, scores = np.empty(0, dtype=np.int64), np.empty(0, dtype=np.float32)
         for start in range(0, count, PAIRS):
-            part = slice(start, min(start + PAIRS, count)) if rows is None else rows[start : start + PAIRS]
+            part = np.arange(start, min(start + PAIRS, count)) if rows is None else rows[start : start + PAIRS]
             keys = np.concatenate([keys, self._keys[part]])
-            scores = np.concatenate([scores, score_pairs(query, self._vectors[part], self._metric)])
+            scores = np.concatenate([scores, self._pairs.truly(queries, np.full(len(part), query), part)])
             best = top_k(keys, scores, k)
             keys, scores = keys[best], scores[best]
-        found.keys[at, : len(keys)] = keys
-        found.scores[at, : len(keys)] = scores
+        found.keys[query, : len(keys)] = keys
+        found.scores[query, : len(keys)] = scores
+
+
+class _Candidates:
+    """Rows that may be among the best of each of some queries."""
+
+    def __init__(self, queries: int, flood: int) -> None:
+        self._seen = np.zeros(queries, dtype=np.int64)
+        self._flood = flood
+        self._parts: list[tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]] = []
+
+    @property
+    def flooded(self) -> NDArray[np.bool_]:
+        """Queries `(q,)` with so many candidates that the first pass has told nothing."""
+        return self._seen > self._flood
+
+    def add(
+        self,
+        part: slice | NDArray[np.int64],
+        query: NDArray[np.int64],
+        place: NDArray[np.int64],
+        bounds: NDArray[np.float32],
+    ) -> None:
+        """Take in places of the rows `part` that pass for `query`, with their bounds."""
+        self._seen += np.bincount(query, minlength=len(self._seen))
+        self._parts.append((query, place + part.start if isinstance(part, slice) else part[place], bounds))
+
+    def over(self, limit: NDArray[np.float32]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Queries and rows whose bound reaches the final limit, of queries that are not flooded."""
+        query, rows, bounds = (np.concatenate(arrays) for arrays in zip(*self._parts, strict=True))
+        keep = ~(bounds < limit[query]) & ~self.flooded[query]
+        return query[keep], rows[keep]
+
+
+def passing(
+    blocks: torch.Tensor, maxima: torch.Tensor, limit: torch.Tensor
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]:
+    """Query, place and bound of every entry of `blocks` `(blocks, block, q)` not under its query's limit.
+
+    Written as "not less", so that the NaN of a spoilt vector passes, to be named when it is scored.
+    """
+    import torch
+
+    at, query = (maxima < limit).logical_not().nonzero(as_tuple=True)
+    inside = blocks[at, :, query]  # (passing blocks, block)
+    which, offset = (inside < limit[query, None]).logical_not().nonzero(as_tuple=True)
+    bounds = inside[which, offset]
+    real = bounds != -torch.inf  # padding
+    place = at[which] * blocks.shape[1] + offset
+    return query[which][real].cpu().numpy(), place[real].cpu().numpy(), bounds[real].cpu().numpy()
+
+
+def ranks(sorted_queries: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The place of each entry among those of its query, from 0; entries of a query stand together."""
+    return np.arange(len(sorted_queries)) - np.searchsorted(sorted_queries, sorted_queries)
 
 
 def chosen_device(params: ExactParams) -> str:

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from semsearch.types import Metric, Scores, Vectors
+from semsearch.types import Metric, Vectors
 
 if TYPE_CHECKING:
     import torch
@@ -55,12 +55,12 @@ class FirstPass(Protocol):
         """The queries `(q, dim)`, prepared once for all rows."""
         ...
 
-    def upper(self, asked: Asked, rows: slice | NDArray[np.int64]) -> torch.Tensor:
-        """Bounds `(rows, q)`, the rows padded with -inf to a multiple of `BLOCK`."""
+    def upper(self, asked: Asked, rows: slice | NDArray[np.int64], room: torch.Tensor) -> torch.Tensor:
+        """Bounds `(rows, q)`, the rows padded with -inf to a multiple of `BLOCK`, in the first rows of `room`."""
         ...
 
 
-def threshold(asked: Asked, scores: Scores, metric: Metric, dim: int) -> NDArray[np.float32]:
+def threshold(asked: Asked, scores: NDArray[np.floating[Any]], metric: Metric, dim: int) -> NDArray[np.float32]:
     """For each query the bound that a row with a true score of at least `scores` `(q,)` has or exceeds.
 
     The error of the oracle itself is allowed for: its float64 sum, and its rounding to float32.
@@ -120,11 +120,11 @@ def picked(rows: slice | NDArray[np.int64], device: str) -> slice | torch.Tensor
     return rows if isinstance(rows, slice) else torch.from_numpy(rows).to(device)
 
 
-def padded(rows: int, queries: int, **kind: Any) -> torch.Tensor:
-    """Room for bounds `(rows, queries)`, with rows of -inf up to the next full block."""
+def padded(room: torch.Tensor, rows: int) -> torch.Tensor:
+    """Room for so many rows, with -inf in the rows up to the next full block."""
     import torch
 
-    bounds = torch.empty(-(-rows // BLOCK) * BLOCK, queries, **kind)
+    bounds = room[: -(-rows // BLOCK) * BLOCK]
     bounds[rows:] = -torch.inf
     return bounds
 
@@ -157,7 +157,7 @@ class Float32Pass:
         codes = torch.from_numpy(queries).to(self.device).T
         return Asked(codes, np.ones(len(queries)), squares, slack, 0.0, weights, ALL)
 
-    def upper(self, asked: Asked, rows: slice | NDArray[np.int64]) -> torch.Tensor:
+    def upper(self, asked: Asked, rows: slice | NDArray[np.int64], room: torch.Tensor) -> torch.Tensor:
         """One matrix product."""
         import torch
 
@@ -165,7 +165,7 @@ class Float32Pass:
             self._rows = as_tensor(self._vectors).to(self.device)
         chosen = picked(rows, self.device)
         part = self._rows[chosen]
-        bounds = padded(len(part), asked.codes.shape[1], device=self.device)
+        bounds = padded(room, len(part))
         multiply(part, asked.codes, bounds[: len(part)])
         if asked.weights is not None:
             if self._columns is None:

@@ -142,7 +142,7 @@ def test_no_row_is_over_its_bound(metric, codes):
     queries = np.concatenate([left * 100, vectors, rng.standard_normal((50, 40), dtype=np.float32)])
     queries = normalise(queries) if metric is Metric.COSINE else queries
     asked = first_pass.ask(queries)
-    bounds = first_pass.upper(asked, slice(0, 300)).numpy()[:300]
+    bounds = first_pass.upper(asked, slice(0, 300), torch.empty(320, len(queries))).numpy()[:300]
     for row, vector in enumerate(vectors):
         scores = np.array([score_pairs(query, vector[None], metric)[0] for query in queries])
         assert (bounds[row] >= threshold(asked, scores, metric, 40)).all()
