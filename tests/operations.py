@@ -18,7 +18,7 @@ import semsearch
 from semsearch import ingestion
 from semsearch.care.backup import restore
 from semsearch.collection import drop
-from semsearch.errors import CollectionNotFound, DataError
+from semsearch.errors import CollectionNotFound, DataError, SemsearchError
 from semsearch.store import schema
 
 
@@ -55,9 +55,12 @@ class Operation:
     prepare: Callable[[Path], object] = nothing_to_prepare
     judge: Callable[[Path, list[Any]], list[str]] = judge_subject
 
-    def possible(self, base, acknowledged):
-        """The states that may be there: the acknowledged one, or the one that was under way."""
-        return self.states(base)[acknowledged : acknowledged + 2]
+    def judged(self, home, base, acknowledged):
+        """What is wrong in `home`, where the acknowledged state must be, or the one that was under way."""
+        try:
+            return self.judge(home, self.states(base)[acknowledged : acknowledged + 2])
+        except SemsearchError as error:
+            return [f"{type(error).__name__}: {error}"]
 
 
 def opened(step):

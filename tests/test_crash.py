@@ -9,12 +9,14 @@ import multiprocessing
 import os
 import shutil
 import signal
+from contextlib import nullcontext
 from functools import cache
 from multiprocessing import forkserver
 from pathlib import Path
 from unittest import mock
 
 import pytest
+from mutants import MUTANTS
 from operations import OPERATIONS
 from workload import at_each_failpoint, make_base, sample, through_indexes
 
@@ -46,7 +48,7 @@ def server():
     return context
 
 
-def doomed(home, name, die_at, pipe, mutate):
+def doomed(home, name, die_at, pipe, mutant):
     """In the child: do it, and die on the way."""
 
     def at(number, point):
@@ -54,20 +56,18 @@ def doomed(home, name, die_at, pipe, mutate):
         if number == die_at:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    if mutate is not None:
-        mutate()
-    with at_each_failpoint(at):
+    with nullcontext() if mutant is None else MUTANTS[mutant][0](), at_each_failpoint(at):
         OPERATIONS[name].do(home, lambda state: pipe.send(("state", state)))
     pipe.send(("finished", None))
 
 
-def killed(home, name, die_at, mutate=None):
+def killed(home, name, die_at, mutant=None):
     """Do the operation `name` in a child that dies at its failpoint `die_at`, or lives if that is None.
 
     Returns the failpoints that it passed and the number of the last state that it acknowledged.
     """
     receiver, sender = server().Pipe(duplex=False)
-    process = server().Process(target=doomed, args=(home, name, die_at, sender, mutate))
+    process = server().Process(target=doomed, args=(home, name, die_at, sender, mutant))
     process.start()
     sender.close()
     points, state, finished = [], 0, False
@@ -85,14 +85,14 @@ def killed(home, name, die_at, mutate=None):
     return points, state
 
 
-def left_behind(base, home, name, die_at, mutate=None):
+def left_behind(base, home, name, die_at, mutant=None):
     """What is wrong with what the operation leaves when it is killed at `die_at`; and the points it passed."""
     folder, state = base
     shutil.copytree(folder, home)
     operation = OPERATIONS[name]
     operation.prepare(home)
-    points, acknowledged = killed(home, name, die_at, mutate)
-    wrong = operation.judge(home, operation.possible(state, acknowledged))
+    points, acknowledged = killed(home, name, die_at, mutant)
+    wrong = operation.judged(home, state, acknowledged)
     shutil.rmtree(home)
     return [f"{name}, killed at {die_at} ({points[-1]}): {problem}" for problem in wrong], points
 
