@@ -33,7 +33,7 @@ class Compacted:
     rows: int  # removed rows whose bytes were given back
     bytes_before: int
     bytes_after: int
-    erased: bool  # False while a reader still holds the old state: compact again later
+    erased: bool  # False while a reader still holds the old state or an old file: compact again later
 
 
 def compact(store: Store, without: NDArray[np.int64] | None = None) -> Compacted:
@@ -60,8 +60,7 @@ def compact(store: Store, without: NDArray[np.int64] | None = None) -> Compacted
             if without is not None:
                 documents.remove_passages(connection, without.tolist(), version)
             _switch(connection, snapshot, live, generation)
-        erased = _scrub(store)
-        store.sweep()
+        erased = _scrub(store) & store.sweep()
         return Compacted(snapshot.removed, before, store.bytes(), erased)
 
 

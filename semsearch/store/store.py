@@ -275,8 +275,12 @@ class Store:
             )
             return int(used.scalar_one()) + 1
 
-    def sweep(self) -> None:
-        """Delete files that no commit refers to: old generations, and what a crash left half made."""
+    def sweep(self) -> bool:
+        """Delete files that no commit refers to: old generations, and what a crash left half made.
+
+        False if the system keeps one for now, because somebody has it open.
+        """
+        done = True
         with self.write():  # else it would take away what another writer is about to commit
             with self.read() as view:
                 begun = view.connection.exec_driver_sql("SELECT DISTINCT generation FROM segments").scalars().all()
@@ -284,10 +288,11 @@ class Store:
                 index = view.snapshot.index
             for path in self.folder.glob("vectors-*.f32"):
                 if path.name not in keep:
-                    platform.remove(path)
+                    done &= platform.remove(path)
             for path in self.folder.glob("indexes/*"):
                 if not path.name.startswith(".") and (index is None or path.name != index.folder):  # dot: being built
-                    platform.remove(path)
+                    done &= platform.remove(path)
+        return done
 
     def set(self, name: str, value: Any) -> None:
         """Commit one setting (any JSON value)."""
