@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -14,9 +15,10 @@ from semsearch.store.store import Store
 from semsearch.types import Document, Encoder, Metric, Span, Vectors
 from semsearch.vectors import check_vectors, normalise
 
-READ_DOCUMENTS = 512  # looked up at a time
+READ_DOCUMENTS = 128  # looked up at a time
 BATCH_DOCUMENTS = 4096  # encoded and committed at a time: what an interruption can cost
-BATCH_CHARACTERS = 1_000_000  # some ten seconds on a laptop
+BATCH_SECONDS = 5.0  # that encoding a batch should take, on whatever machine
+BATCH_CHARACTERS = (100_000, 4_000_000)  # in a batch: at the beginning, and at most
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +107,7 @@ class Ingestion:
         self._pending: dict[str, Record] = {}
         self._same_text: dict[str, Record] = {}
         self._characters = 0
+        self._enough = BATCH_CHARACTERS[0]
         self._read = 0
         self._changes = Changes()
 
@@ -113,7 +116,7 @@ class Ingestion:
         pending = iter(documents)
         while chunk := list(islice(pending, READ_DOCUMENTS)):
             self._take(chunk)
-            if len(self._pending) >= BATCH_DOCUMENTS or self._characters >= BATCH_CHARACTERS:
+            if len(self._pending) >= BATCH_DOCUMENTS or self._characters >= self._enough:
                 self._commit()
         self._commit()
         return self._changes
@@ -146,7 +149,11 @@ class Ingestion:
 
     def _commit(self) -> None:
         records = list(self._pending.values())
+        began = time.perf_counter()
         entries = self._encoding.entries(records) if records else []
+        if records:
+            speed = self._characters / (time.perf_counter() - began)
+            self._enough = int(min(max(speed * BATCH_SECONDS, BATCH_CHARACTERS[0]), BATCH_CHARACTERS[1]))
         if entries or self._same_text:
             written = self._store.put(entries, list(self._same_text.values()), model=self._encoding.encoder.fingerprint)
             unchanged = len(entries) + len(self._same_text) - written.added - written.changed
