@@ -85,6 +85,16 @@ def test_reading_ahead_is_no_progress(capsys):
     ]
 
 
+def test_time_left_is_told_as_soon_as_the_reader_knows_its_place(capsys):
+    clock, read = Clock(), [None]
+    with Meter("notes", lambda: read[0], clock) as meter:
+        meter(SimpleNamespace(documents=128, passages=0, unchanged=0))
+        clock.now += 10
+        read[0] = 0.25
+        meter(SimpleNamespace(documents=128, passages=200, unchanged=0))
+    assert capsys.readouterr().err == "progress documents=128 passages=200 texts_per_s=20 left_s=30\n"
+
+
 def test_a_bar_on_a_terminal_leaves_nothing_behind(monkeypatch):
     class Terminal(io.StringIO):
         def isatty(self):

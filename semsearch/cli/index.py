@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import json
 from contextlib import ExitStack, suppress
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -25,15 +24,11 @@ from semsearch.errors import (
 from semsearch.settings import check_name, collection_names, find_home
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from semsearch.collection import Collection
     from semsearch.ingestion import Changes
     from semsearch.source import Log, Source
-
-
-def _model(name: str) -> str:
-    """A model's name; one in a folder or file is known by its whole path, from wherever it is asked for later."""
-    path = Path(name).expanduser()
-    return str(path.absolute()) if path.exists() else name
 
 
 @click.command(short_help="Read, split, encode and store a corpus; again: resume or update.")
@@ -41,7 +36,11 @@ def _model(name: str) -> str:
 @click.option("--name", metavar="NAME", help="Of the collection [default: the stem of the file's or folder's name].")
 @click.option("--add", is_flag=True, help="Take this source into a collection that was made from another one.")
 @click.option(
-    "-m", "--encoder", type=_model, metavar="MODEL", help="Folder, .zip, hub or bare name [default: all-MiniLM-L6-v2]."
+    "-m",
+    "--encoder",
+    type=options.model,
+    metavar="MODEL",
+    help="Folder, .zip or name [default: all-MiniLM-L6-v2].",
 )
 @click.option("--revision", metavar="REVISION", help="Branch, tag or commit of a model on the hub.")
 @click.option("--format", "format_", metavar="FORMAT", help="text, jsonl, csv, beir, … [default: by the path].")
@@ -56,6 +55,8 @@ def _model(name: str) -> str:
 @click.option("--passages", type=click.Choice(["on", "off"]), help="Split what is longer than the model reads [on].")
 @click.option("--index", "backend", metavar="INDEX", help="auto, exact, … [default: auto].")
 @click.option("--option", "settings", multiple=True, type=options.typed_pair, metavar="KEY=VALUE", help="Of the index.")
+@click.option("--recall", type=click.FloatRange(0, 1, min_open=True), metavar="R", help="What the index must find.")
+@click.option("--at", type=click.IntRange(min=1), default=10, show_default=True, help="Neighbours it is counted in.")
 @click.option("--batch-tokens", type=click.IntRange(min=1), metavar="N", help="Tokens encoded at a time.")
 @options.compute
 @options.home
@@ -149,6 +150,8 @@ def _new(name: str, home: Path, given: dict[str, Any]) -> Collection:
         revision=given["revision"],
         passages=given["passages"] != "off",
         index=given["backend"] or "auto",
+        recall=given["recall"],
+        at=given["at"],
         options=dict(given["settings"]),
         device=given["device"],
         dtype=given["dtype"],
@@ -201,15 +204,26 @@ def _check_settings(collection: Collection, given: dict[str, Any]) -> None:
                 f"'{collection.name}' was made with the model {made.get('name')}, not with {wanted.name}: their "
                 "vectors don't compare. Leave out --encoder, or choose another collection with --name."
             )
-    asked = {"passages": given["passages"], "index": given["backend"], **dict(given["settings"])}
+    asked = {
+        "passages": given["passages"],
+        "index": given["backend"],
+        "recall": given["recall"],
+        **dict(given["settings"]),
+    }
     split = "on" if collection.store.settings["passages"] else "off"
     wanted_index = facts["index"]["wanted"]
-    is_made = {"passages": split, "index": wanted_index["backend"], **wanted_index["options"]}
+    is_made = {
+        "passages": split,
+        "index": wanted_index["backend"],
+        "recall": wanted_index["recall"],
+        **wanted_index["options"],
+    }
     for key, value in asked.items():
         if value is not None and value != is_made.get(key):
+            change = "" if key == "passages" else f", change it with 'semsearch reindex {collection.name}'"
             raise UsageError(
-                f"'{collection.name}' was made with {key} {is_made.get(key)}, not {value}. Leave that option out, or "
-                "choose another collection with --name."
+                f"'{collection.name}' was made with {key} {is_made.get(key)}, not {value}. Leave that option "
+                f"out{change}, or choose another collection with --name."
             )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, TypeVar
 
 import click
@@ -26,6 +27,19 @@ def typed_pair(text: str) -> tuple[str, Any]:
         return key, json.loads(value)
     except ValueError:
         return key, value
+
+
+def model(name: str) -> str:
+    """A model's name; one in a folder or file is known by its whole path, from wherever it is asked for later."""
+    path = Path(name).expanduser()
+    return str(path.absolute()) if path.exists() else name
+
+
+def where(text: str) -> dict[str, Any]:
+    """A filter as it is typed, or as JSON."""
+    from semsearch.where import parse_where
+
+    return parse_where(text)
 
 
 def utf8(text: str) -> str:

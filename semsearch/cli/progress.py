@@ -137,7 +137,7 @@ class Meter:
         """Documents are read ahead of being encoded: what counts as done is what a commit or a comparison finished."""
         finished = step.passages + step.unchanged
         if self._finished is None:
-            self._pace.record(0, None if self._fraction() is None else 0.0)
+            self._pace.record(0, 0.0)
         elif finished > self._finished:
             self._pace.record(step.passages, self._fraction())
         self._finished = finished

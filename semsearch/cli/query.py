@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from io import BufferedReader
 from typing import TYPE_CHECKING, Any, cast
 
 import click
 
 from semsearch.cli import options
+from semsearch.cli.compare import compare, show_comparison
 from semsearch.cli.render import Answer, answer_json, dumps, out, show_answer
 from semsearch.errors import CollectionNotFound, DataError, UsageError
 from semsearch.settings import collection_names, find_collection, find_home
@@ -59,13 +60,20 @@ def resolve(words: Sequence[str], home: Path) -> tuple[str, str | None]:
     return _only_collection(home), word
 
 
-def ask(collection: Collection, texts: Sequence[str], k: int) -> list[Answer]:
+def ask(
+    collection: Collection,
+    texts: Sequence[str],
+    k: int,
+    *,
+    where: Mapping[str, Any] | None = None,
+    exact: bool = False,
+) -> list[Answer]:
     """The answers to `texts`, searched together; timings are a query's share of the time."""
     encoder = collection.encoder  # opened at first use, which is no part of a query's time
     started = time.perf_counter()
     vectors = encoder.encode_queries(texts)
     encoded = time.perf_counter()
-    found = collection.search_many(vector=vectors, k=k)
+    found = collection.search_many(vector=vectors, k=k, where=where, exact=exact)
     ended = time.perf_counter()
     share = 1000 / len(texts)
     timings = {
@@ -120,10 +128,24 @@ def _show(answers: Sequence[Answer], numbers: Sequence[int | None], as_json: boo
 @click.command(short_help="Ask a collection; without TEXT, interactively.")
 @click.argument("words", nargs=-1, type=options.utf8, metavar="[NAME] [TEXT]")
 @click.option("-k", type=click.IntRange(min=1), default=10, show_default=True, help="How many documents to find.")
+@click.option(
+    "--where", type=options.where, metavar="FILTER", help="""As in 'year >= 1990 and genres contains "Drama"'."""
+)
+@click.option("--exact", is_flag=True, help="Do without the index.")
+@click.option("--compare-exact", is_flag=True, help="Ask the index and exactly, and say what the index missed.")
 @options.as_json
 @options.compute
 @options.home
-def query(words: tuple[str, ...], k: int, as_json: bool, home: str | None, **compute: Any) -> int:
+def query(
+    words: tuple[str, ...],
+    k: int,
+    where: dict[str, Any] | None,
+    exact: bool,
+    compare_exact: bool,
+    as_json: bool,
+    home: str | None,
+    **compute: Any,
+) -> int:
     r"""Find the documents of collection NAME that are nearest in meaning to TEXT.
 
     With one collection NAME may be left out. Without TEXT the query is interactive (:help there lists its commands);
@@ -133,31 +155,39 @@ def query(words: tuple[str, ...], k: int, as_json: bool, home: str | None, **com
     \b
     semsearch query corpus "how do vaccines work" -k 5
     semsearch query corpus - --json < questions.txt
+    semsearch query films "a heist goes wrong" --where 'year >= 1990 and genres contains "Drama"'
     semsearch query
     """
     import semsearch
 
-    where = find_home(home)
-    name, text = resolve(words, where)
+    place = find_home(home)
+    name, text = resolve(words, place)
     if text is not None and not text.strip():
         raise UsageError("the query is empty. Write what to look for, or leave it out to ask interactively.")
     if text is None and as_json:
         raise UsageError("--json needs a query. Give its text, or '-' to read queries from standard input.")
-    with semsearch.open(name, home=where, **compute) as collection:
+    with semsearch.open(name, home=place, **compute) as collection:
         if text is None:
             from semsearch.cli.repl import Session
 
-            Session(collection, k).run()
+            Session(collection, k, where, exact).run()
             return 0
+        if compare_exact:
+            collection.warm()
         if text != "-":
-            answers = ask(collection, [text], k)
+            answers = ask(collection, [text], k, where=where, exact=exact)
             _show(answers, [None], as_json)
+            if compare_exact:
+                show_comparison(compare(collection, answers[0], k, where), as_json)
             return 0 if answers[0].hits else 1
         found = False
         for batch in lines_of_stdin():
             if batch:
-                answers = ask(collection, [line for _, line in batch], k)
+                answers = ask(collection, [line for _, line in batch], k, where=where, exact=exact)
                 _show(answers, [number for number, _ in batch], as_json)
+                if compare_exact:
+                    for answer in answers:
+                        show_comparison(compare(collection, answer, k, where), as_json)
                 found = found or any(answer.hits for answer in answers)
         return 0 if found else 1
 

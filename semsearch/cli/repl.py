@@ -10,19 +10,31 @@ import os
 import shutil
 import sys
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from semsearch.cli.compare import compare, show_comparison
 from semsearch.cli.query import ask, lines_of_stdin
-from semsearch.cli.render import Answer, draw_document, on_terminal, say, screen, show_answer, show_facts, show_table
+from semsearch.cli.render import (
+    Answer,
+    draw_document,
+    dumps,
+    on_terminal,
+    say,
+    screen,
+    show_answer,
+    show_facts,
+    show_table,
+)
 from semsearch.cli.termination import Terminated, on_sigterm
 from semsearch.errors import SemsearchError, UsageError
 from semsearch.types import Span
+from semsearch.where import parse_where
 
 if TYPE_CHECKING:
     from prompt_toolkit import PromptSession
@@ -59,9 +71,13 @@ class Leave(Exception):
 class Session:
     """A conversation with one collection: the number of hits to show, and what was found last."""
 
-    def __init__(self, collection: Collection, k: int = 10) -> None:
+    def __init__(
+        self, collection: Collection, k: int = 10, where: Mapping[str, Any] | None = None, exact: bool = False
+    ) -> None:
         self.collection = collection
         self.k = k
+        self.where = where
+        self.exact = exact
         self.answer: Answer | None = None
 
     def run(self) -> None:
@@ -105,6 +121,7 @@ class Session:
     def _warm(self) -> None:
         with contextlib.suppress(Exception):  # the first question meets the same error, and reports it
             _ = self.collection.encoder
+            self.collection.warm()
 
     def respond(self, line: str, number: int | None = None) -> None:
         """Answer a question or obey a command; an error is said and the conversation goes on."""
@@ -113,7 +130,7 @@ class Session:
                 self._obey(line)
             elif line:
                 line.encode()  # a terminal may hand over bytes that are not UTF-8
-                self.answer = ask(self.collection, [line], self.k)[0]
+                self.answer = ask(self.collection, [line], self.k, where=self.where, exact=self.exact)[0]
                 show_answer(self.answer, number=number)
         except SemsearchError as error:
             say(str(error))
@@ -201,6 +218,30 @@ def _open(session: Session, argument: str) -> None:
         draw_document(console, hit.document, Span(hit.start, hit.end))
     lines = captured.get().splitlines(keepends=True)
     _page(lines, len(lines))
+
+
+@command(":where FILTER")
+def _where(session: Session, argument: str) -> None:
+    """Search among some documents only; :where off searches all again."""
+    session.where = None if argument in ("", "off") else parse_where(argument)
+    say("searching all documents" if session.where is None else f"searching where {dumps(session.where)}")
+
+
+@command(":exact on|off")
+def _exact(session: Session, argument: str) -> None:
+    """Do without the index, or use it again."""
+    if argument not in ("", "on", "off"):
+        raise UsageError(f"say ':exact on' or ':exact off', not '{argument}'.")
+    session.exact = argument != "off"
+    say("searching exactly" if session.exact else "searching with the index")
+
+
+@command(":compare")
+def _compare(session: Session, argument: str) -> None:
+    """Answer the last question exactly too, and say what the index missed."""
+    if session.answer is None:
+        raise UsageError("there is no question to compare yet: ask something first.")
+    show_comparison(compare(session.collection, session.answer, session.k, session.where), False)
 
 
 @command(":info")
