@@ -57,6 +57,8 @@ def create(
     passages: bool = True,
     index: str = "auto",
     options: Mapping[str, Any] | None = None,
+    recall: float | None = None,
+    at: int = 10,
     device: str | None = None,
     dtype: str | None = None,
     revision: str | None = None,
@@ -74,6 +76,8 @@ def create(
         passages: Split documents that are longer than the model's window; False gives one truncated vector each.
         index: The backend of the index, or "auto".
         options: The backend's options.
+        recall: What the index must find of the true `at` nearest; see `Collection.reindex`.
+        at: Neighbours that the recall is counted among.
         device: "cpu", "cuda", "cuda:1", "mps"; None chooses.
         dtype: "float32" or "bfloat16" to compute in; None chooses what the hardware is fast in.
         revision: Of a model on the hub.
@@ -91,7 +95,7 @@ def create(
         )
     if index != "auto":
         plugins.index_backend(index).Params.parse(options or {}, f"index '{index}'")
-    loaded, described = (None, None) if encoder is None else _described(encoder, revision, device, dtype)
+    loaded, described = (None, None) if encoder is None else _described(encoder, revision, device, dtype, batch_tokens)
     if loaded is not None:
         if dim is not None and dim != loaded.dim:
             raise DimensionMismatch(f"the encoder gives vectors of {loaded.dim} components, not {dim}.")
@@ -105,7 +109,7 @@ def create(
         "metric": str(_metric(metric)),
         "passages": passages,
         "splitting": splitter_for(loaded, passages).identity if loaded is not None else None,
-        "index": asdict(Wanted(index, dict(options or {}))),
+        "index": asdict(Wanted(index, dict(options or {}), recall, check_k(at))),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
     }
     store = Store.create(folder, settings, dim)
@@ -245,14 +249,7 @@ class Collection:
                 f"collection '{self.name}' was made with an encoder object of class {described['class']}: open it with "
                 f"semsearch.open('{self.name}', encoder=…) and that object (fingerprint {described['fingerprint']})."
             )
-        from semsearch.encoder.load import load_encoder
-
-        encoder: Encoder = load_encoder(
-            described["name"],
-            device=self._device,
-            dtype=self._dtype,
-            revision=described["revision"],
-        )
+        encoder, _ = _described(described["name"], described["revision"], self._device, self._dtype, self._batch_tokens)
         self._check_fingerprint(encoder)
         return encoder
 
@@ -477,7 +474,7 @@ class Collection:
             revision: Of a model on the hub.
             progress: Called with the number of documents encoded so far.
         """
-        loaded, described = _described(encoder, revision, self._device, self._dtype)
+        loaded, described = _described(encoder, revision, self._device, self._dtype, self._batch_tokens)
         passages = bool(self.store.settings["passages"])
         splitting = splitter_for(loaded, passages).identity
         target = {"encoder": described, "metric": str(loaded.metric), "splitting": splitting}
@@ -584,14 +581,18 @@ class Collection:
 
 
 def _described(
-    encoder: str | Encoder, revision: str | None, device: str | None, dtype: str | None
+    encoder: str | Encoder,
+    revision: str | None = None,
+    device: str | None = None,
+    dtype: str | None = None,
+    batch_tokens: int | None = None,
 ) -> tuple[Encoder, dict[str, Any]]:
     """The encoder, loaded, and what a collection remembers of it."""
     if isinstance(encoder, str):
         from semsearch.encoder.load import load_encoder
 
-        loaded: Encoder = load_encoder(encoder, device=device, dtype=dtype, revision=revision)
-        return loaded, {"name": encoder, "revision": revision, "fingerprint": loaded.fingerprint}
+        loaded = load_encoder(encoder, device=device, dtype=dtype, revision=revision, batch_tokens=batch_tokens)
+        return loaded, {"name": loaded.name, "revision": revision, "fingerprint": loaded.fingerprint}
     return encoder, {"name": None, "class": type(encoder).__qualname__, "fingerprint": encoder.fingerprint}
 
 
