@@ -85,6 +85,7 @@ class Indexing:
         Readers and writers go on meanwhile; rows that come after the snapshot are searched exactly. The certificate
         says what recall was reached, where one was asked for.
         """
+        self._store.check_writable()
         with WriterLock(self._store.folder, name="rebuild").hold():
             while True:
                 with self._store.read() as view:

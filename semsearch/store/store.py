@@ -184,13 +184,17 @@ class Store:
 
     # Writing
 
-    @contextmanager
-    def write(self) -> Iterator[None]:
-        """Hold the writer's lock."""
+    def check_writable(self) -> None:
+        """Raise `ReadOnly` where nothing can be written."""
         database = self.database  # in a forked child this also makes the lock anew
         if not database.writable:
             with database.write():  # says why not
                 pass
+
+    @contextmanager
+    def write(self) -> Iterator[None]:
+        """Hold the writer's lock."""
+        self.check_writable()
         with self._lock.hold():
             yield
 
