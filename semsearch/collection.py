@@ -185,6 +185,7 @@ class Collection:
         self._batch_tokens = batch_tokens
         self._renew(store.settings)
         self._encoder_lock = threading.Lock()
+        self._pid = os.getpid()
 
     def _renew(self, settings: Mapping[str, Any]) -> None:
         """Take over what a change of model changes."""
@@ -233,6 +234,8 @@ class Collection:
     @property
     def encoder(self) -> Encoder:
         """The model, loaded when it is first needed."""
+        if self._pid != os.getpid():  # a forked child: the thread that may hold the lock is not here
+            self._pid, self._encoder_lock = os.getpid(), threading.Lock()
         with self._encoder_lock:
             if self._encoder is None:
                 self._encoder = self._load_encoder()
