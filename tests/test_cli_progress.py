@@ -44,7 +44,7 @@ def test_time_left_is_unknown_for_a_pipe():
     clock = Clock()
     pace = Pace(clock)
     for texts in (0, 10, 20):
-        pace.record(texts, None)
+        pace.record(texts, 0.0)
         clock.now += 1
     assert pace.left is None
     assert pace.speed == 10
@@ -64,8 +64,8 @@ def test_lines_for_programs_come_every_few_seconds(capsys):
             clock.now = 100.0 + second
             meter(SimpleNamespace(documents=10 * second, passages=20 * second, unchanged=0))
     assert capsys.readouterr().err.splitlines() == [
-        "progress documents=100 passages=200 texts_per_s=20 left_s=30",
-        "progress documents=200 passages=400 texts_per_s=20 left_s=20",
+        "progress documents=100 passages=200 texts_per_s=20.0 left_s=30",
+        "progress documents=200 passages=400 texts_per_s=20.0 left_s=20",
     ]
 
 
@@ -80,8 +80,8 @@ def test_reading_ahead_is_no_progress(capsys):
         clock.now += 10
         meter(SimpleNamespace(documents=500, passages=800, unchanged=0))
     assert capsys.readouterr().err.splitlines() == [
-        "progress documents=500 passages=0 texts_per_s=0",
-        "progress documents=500 passages=800 texts_per_s=40 left_s=20",
+        "progress documents=500 passages=0 texts_per_s=0.0",
+        "progress documents=500 passages=800 texts_per_s=40.0 left_s=20",
     ]
 
 
@@ -92,7 +92,13 @@ def test_time_left_is_told_as_soon_as_the_reader_knows_its_place(capsys):
         clock.now += 10
         read[0] = 0.25
         meter(SimpleNamespace(documents=128, passages=200, unchanged=0))
-    assert capsys.readouterr().err == "progress documents=128 passages=200 texts_per_s=20 left_s=30\n"
+        for documents, passages in ((256, 210), (384, 220), (512, 230)):  # slower than the window is long
+            clock.now += 40
+            read[0] += 0.05
+            meter(SimpleNamespace(documents=documents, passages=passages, unchanged=0))
+    first, *_, last = capsys.readouterr().err.splitlines()
+    assert first == "progress documents=128 passages=200 texts_per_s=20.0 left_s=30"
+    assert last == "progress documents=512 passages=230 texts_per_s=0.2 left_s=480"
 
 
 def test_a_bar_on_a_terminal_leaves_nothing_behind(monkeypatch):

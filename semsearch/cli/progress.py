@@ -41,10 +41,10 @@ class Pace:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._past: deque[tuple[float, int, float | None]] = deque()
+        self._past: deque[tuple[float, int, float]] = deque()
 
-    def record(self, texts: int, fraction: float | None) -> None:
-        """Note that `texts` were encoded and this `fraction` of the source was done by now."""
+    def record(self, texts: int, fraction: float) -> None:
+        """Note that `texts` were encoded and this `fraction` of the source was done by now (0: nobody knows)."""
         now = self._clock()
         self._past.append((now, texts, fraction))
         while len(self._past) > 2 and now - self._past[1][0] >= WINDOW:
@@ -64,7 +64,7 @@ class Pace:
         if len(self._past) < 2:
             return None
         (began, _, first), (now, _, last) = self._past[0], self._past[-1]
-        if first is None or last is None or last <= first:
+        if last <= first:
             return None
         return max(0.0, (1.0 - last) * (now - began) / (last - first))
 
@@ -123,14 +123,16 @@ class Meter:
         speed, left = self._pace.speed, self._pace.left
         if self._bar is not None:
             fraction = self._fraction()
-            pace = f"{speed:,.0f} texts/s · {duration(left)} left" if step.passages else "encoding"
+            pace = (
+                f"{speed:,.{0 if speed >= 10 else 1}f} texts/s · {duration(left)} left" if step.passages else "encoding"
+            )
             state = f"{step.documents:,} documents · {pace}"
             self._bar.update(
                 self._task, total=None if fraction is None else 1.0, completed=fraction or 0.0, state=state
             )
         elif self._clock() - self._said >= INTERVAL:
             self._said = self._clock()
-            words = [f"documents={step.documents}", f"passages={step.passages}", f"texts_per_s={speed:.0f}"]
+            words = [f"documents={step.documents}", f"passages={step.passages}", f"texts_per_s={speed:.1f}"]
             say(" ".join(["progress", *words, *([f"left_s={left:.0f}"] if left is not None else [])]))
 
     def _note(self, step: Step) -> None:
@@ -139,5 +141,5 @@ class Meter:
         if self._finished is None:
             self._pace.record(0, 0.0)
         elif finished > self._finished:
-            self._pace.record(step.passages, self._fraction())
+            self._pace.record(step.passages, self._fraction() or 0.0)
         self._finished = finished
