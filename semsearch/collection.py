@@ -208,6 +208,7 @@ class Collection:
 
     def close(self) -> None:
         """Let go of the files."""
+        self._warming.close()
         self.store.close()
 
     # What it is

@@ -150,6 +150,11 @@ class Warming:
         assert self._loaded is not None
         return self._loaded[1].index
 
+    def close(self) -> None:
+        """Wait for an index that is being loaded: it reads files that are about to be let go."""
+        if self._loading is not None and self._loading is not threading.current_thread():
+            self._loading.join()  # in a forked child the thread counts as ended
+
     def broken(self, registered: Registered) -> bool:
         """Whether the published index was found damaged."""
         return registered.number in self._broken
