@@ -4,7 +4,7 @@
 
 Bare: the same rows into the same tables by sqlite3 in WAL mode at synchronous FULL, and a file of vectors fsynced
 before each commit, in the same batches, nothing checked. semsearch: `Collection.add` with given vectors, which checks
-every document, hashes it, looks it up, records a checksum of each vector and takes the writer's lock. Then all documents
+every document, hashes it, looks it up, records a checksum of each vector and takes the writer's lock. Then all of them
 are added again unchanged (nothing may be written), and read again from a JSON lines file as `semsearch index` does.
 """
 

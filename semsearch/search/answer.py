@@ -32,6 +32,7 @@ class Answerer:
         self._planner = Planner(metric, device)
         self._damaged: frozenset[int] = frozenset()
         self._filters: dict[tuple[int, str], NDArray[np.bool_]] = {}
+        self._several: tuple[int, bool] | None = None
 
     def answer(
         self,
@@ -81,7 +82,7 @@ class Answerer:
         grouped: bool,
     ) -> Neighbors:
         """The best `k` passages, or the best passage of each of the best `k` documents."""
-        wanted = k
+        wanted = 3 * k if grouped and self._several_passages(snapshot) else k
         while True:
             found = self._planner.search(snapshot, queries, wanted, allowed=allowed, warm=warm).neighbors
             if not grouped:
@@ -91,6 +92,12 @@ class Answerer:
             if complete:
                 return best
             wanted *= 4
+
+    def _several_passages(self, snapshot: Snapshot) -> bool:
+        """Whether documents have more than one passage: those of one lie side by side."""
+        if self._several is None or self._several[0] != snapshot.version:
+            self._several = (snapshot.version, bool((snapshot.docs[1:] == snapshot.docs[:-1]).any()))
+        return self._several[1]
 
     def _allowed(self, view: View, where: Mapping[str, Any] | None) -> NDArray[np.bool_] | None:
         """The rows that may be found: those of allowed documents, less those known to be damaged."""
