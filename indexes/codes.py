@@ -166,6 +166,18 @@ class CodesPass:
             bounds.addmm_(facts[:, RESIDUAL:], asked.weights)
         return padding
 
+    def tightened(
+        self, asked: Asked, query: NDArray[np.int64], rows: NDArray[np.int64], bounds: NDArray[np.float32]
+    ) -> NDArray[np.float32]:
+        """Under COSINE all rows were given the largest residual; now each gets its own."""
+        if asked.weights is not None or not len(bounds):
+            return bounds
+        assert self._largest is not None
+        spared = (self._largest[RESIDUAL] - self._codes.facts[rows, RESIDUAL]).astype(np.float64)
+        spared *= np.sqrt(asked.squares[query]) * (1 - PAD) / asked.unit[query]
+        tight: NDArray[np.float32] = np.nextafter((bounds - spared).astype(np.float32), np.float32(np.inf))
+        return tight
+
     def _open(self) -> None:
         """Hand the codes to torch: at the first search, so that opening an index costs nothing."""
         import torch

@@ -148,50 +148,59 @@ class ExactIndex:
         most = asked.most if rows is None else min(asked.most, GATHERED // queries.shape[1])  # gathering copies
         step = max(min(max(ESTIMATES // len(tile), 4 * k, 1024), most) // BLOCK * BLOCK, BLOCK)
         room = torch.empty(min(step, count + BLOCK) // BLOCK * BLOCK, len(tile), device=first_pass.device)
-        best = np.full((k, len(tile)), -np.inf)  # no true score of the k best is below the least of these
-        limit = self._limit(asked, best)
+        least = np.full(len(tile), -np.inf)  # of the k best true scores none is below this
         candidates = _Candidates(len(tile), max(int(FLOOD * count), 4 * k, 4096))
-        due = 1
+        due = 2
         for number, start in enumerate(range(0, count, step), 1):
             part = slice(start, min(start + step, count)) if rows is None else rows[start : start + step]
             bounds = first_pass.upper(asked, part, room)  # (rows padded to blocks, q)
             blocks = bounds.view(-1, BLOCK if len(bounds) >= 4 * k * BLOCK else 1, len(tile))
             maxima = blocks.amax(dim=1)  # (blocks, q)
-            if number == due:  # the threshold settles early: chunks 1, 4, 16, …
-                due *= 4
-                best = self._raise(best, blocks, maxima, queries[tile], k, part)
-                limit = self._limit(asked, best)
+            if number == 1:
+                least = self._first_least(blocks, maxima, queries[tile], k, part)
+            elif number == due:
+                least = np.maximum(least, self._least(queries, tile, *candidates.best(k), k))
+            due *= 4 if number == due else 1  # the threshold settles early: by chunks 1, 2, 8, 32, …
+            limit = self._limit(asked, least)
             limit[candidates.flooded] = np.inf
-            candidates.add(part, *passing(blocks, maxima, torch.from_numpy(limit).to(first_pass.device)))
-        self._decide(candidates, self._limit(asked, best), queries, tile, k, found)
+            query, place, over = passing(blocks, maxima, torch.from_numpy(limit).to(first_pass.device))
+            place = place + part.start if isinstance(part, slice) else part[place]
+            candidates.add(query, place, first_pass.tightened(asked, query, place, over), limit)
+        if count > step:
+            least = np.maximum(least, self._least(queries, tile, *candidates.best(k), k))
+        self._decide(candidates, self._limit(asked, least), queries, tile, k, found)
         return tile[candidates.flooded]
 
-    def _limit(self, asked: Asked, best: NDArray[np.float64]) -> NDArray[np.float32]:
-        return threshold(asked, best.min(axis=0), self._metric, self._vectors.shape[1])
+    def _limit(self, asked: Asked, least: NDArray[np.float64]) -> NDArray[np.float32]:
+        return threshold(asked, least, self._metric, self._vectors.shape[1])
 
-    def _raise(
+    def _first_least(
         self,
-        best: NDArray[np.float64],
         blocks: torch.Tensor,
         maxima: torch.Tensor,
         queries: Vectors,
         k: int,
         part: slice | NDArray[np.int64],
     ) -> NDArray[np.float64]:
-        """`best` with what the first rows of the k best blocks score at least: `(k, q)`."""
+        """What the k best score at least, by the first row of each of the k best blocks: `(q,)`."""
         import torch
 
         q = len(queries)
         at = maxima.topk(min(k, len(maxima)), dim=0).indices  # (k, q)
         offset = blocks[at, :, torch.arange(q, device=at.device)].argmax(dim=2)
         row = (at * blocks.shape[1] + offset).cpu().numpy()
-        last = (part.stop - part.start if isinstance(part, slice) else len(part)) - 1
-        padding = row > last
-        row = np.minimum(row, last)
-        row = row + part.start if isinstance(part, slice) else part[row]
-        least = self._pairs.closely(queries, np.tile(np.arange(q), len(row)), row.ravel())[0].reshape(row.shape)
-        least[padding] = -np.inf
-        return np.partition(np.concatenate([best, least]), len(least), axis=0)[-k:]
+        real = row < (part.stop - part.start if isinstance(part, slice) else len(part))  # the rest is padding
+        query = np.broadcast_to(np.arange(q), row.shape)[real]
+        return self._least(
+            queries, np.arange(q), query, row[real] + part.start if isinstance(part, slice) else part[row[real]], k
+        )
+
+    def _least(
+        self, queries: Vectors, tile: NDArray[np.int64], query: NDArray[np.int64], rows: NDArray[np.int64], k: int
+    ) -> NDArray[np.float64]:
+        """For each query what the lowest of its k rows scores at least; -inf where there are fewer than k."""
+        low, _ = self._pairs.closely(queries, tile[query], rows)
+        return kth_best(query, low, k, len(tile))
 
     def _decide(
         self,
@@ -206,11 +215,8 @@ class ExactIndex:
         query, rows = candidates.over(limit)
         if len(query) > WORTH:  # float32 leaves hardly more than k of a query to be scored in float64
             low, high = self._pairs.closely(queries, tile[query], rows)
-            order = np.lexsort((-low, query))
-            kth = np.full(len(tile), -np.inf)
-            at = order[ranks(query[order]) == k - 1]
-            kth[query[at]] = low[at]
-            keep = ~(high < kth[query] - np.abs(kth[query]) * 2.0**-23)  # true scores are rounded to float32
+            least = kth_best(query, low, k, len(tile))[query]
+            keep = ~(high < least - np.abs(least) * 2.0**-23)  # true scores are rounded to float32
             query, rows = query[keep], rows[keep]
         scores = self._pairs.truly(queries, tile[query], rows)
         order = np.lexsort((self._keys[rows], -scores, query))
@@ -251,20 +257,34 @@ class _Candidates:
 
     def add(
         self,
-        part: slice | NDArray[np.int64],
         query: NDArray[np.int64],
-        place: NDArray[np.int64],
+        rows: NDArray[np.int64],
         bounds: NDArray[np.float32],
+        limit: NDArray[np.float32],
     ) -> None:
-        """Take in places of the rows `part` that pass for `query`, with their bounds."""
-        self._seen += np.bincount(query, minlength=len(self._seen))
-        self._parts.append((query, place + part.start if isinstance(part, slice) else part[place], bounds))
+        """Take in rows for `query` whose bounds aren't under the limit."""
+        keep = ~(bounds < limit[query])
+        self._seen += np.bincount(query[keep], minlength=len(self._seen))
+        self._parts.append((query[keep], rows[keep], bounds[keep]))
+
+    def best(self, k: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Queries and rows of the k largest bounds of each query."""
+        query, rows, bounds = self._joined()
+        order = np.lexsort((-bounds, query))
+        order = order[ranks(query[order]) < k]
+        return query[order], rows[order]
 
     def over(self, limit: NDArray[np.float32]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Queries and rows whose bound reaches the final limit, of queries that are not flooded."""
-        query, rows, bounds = (np.concatenate(arrays) for arrays in zip(*self._parts, strict=True))
+        query, rows, bounds = self._joined()
         keep = ~(bounds < limit[query]) & ~self.flooded[query]
         return query[keep], rows[keep]
+
+    def _joined(self) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]:
+        if len(self._parts) > 1:
+            query, rows, bounds = zip(*self._parts, strict=True)
+            self._parts = [(np.concatenate(query), np.concatenate(rows), np.concatenate(bounds))]
+        return self._parts[0]
 
 
 def passing(
@@ -283,6 +303,15 @@ def passing(
     real = bounds != -torch.inf  # padding
     place = at[which] * blocks.shape[1] + offset
     return query[which][real].cpu().numpy(), place[real].cpu().numpy(), bounds[real].cpu().numpy()
+
+
+def kth_best(query: NDArray[np.int64], scores: NDArray[np.float64], k: int, count: int) -> NDArray[np.float64]:
+    """For each of `count` queries the k-th largest of its scores, or -inf: `(count,)`."""
+    order = np.lexsort((-scores, query))
+    at = order[ranks(query[order]) == k - 1]
+    kth = np.full(count, -np.inf)
+    kth[query[at]] = scores[at]
+    return kth
 
 
 def ranks(sorted_queries: NDArray[np.int64]) -> NDArray[np.int64]:

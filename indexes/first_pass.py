@@ -59,6 +59,12 @@ class FirstPass(Protocol):
         """Bounds `(rows, q)`, the rows padded with -inf to a multiple of `BLOCK`, in the first rows of `room`."""
         ...
 
+    def tightened(
+        self, asked: Asked, query: NDArray[np.int64], rows: NDArray[np.int64], bounds: NDArray[np.float32]
+    ) -> NDArray[np.float32]:
+        """Bounds of the pairs `(query[i], rows[i])`, made smaller by what is known of each row alone."""
+        ...
+
 
 def threshold(asked: Asked, scores: NDArray[np.floating[Any]], metric: Metric, dim: int) -> NDArray[np.float32]:
     """For each query the bound that a row with a true score of at least `scores` `(q,)` has or exceeds.
@@ -173,6 +179,12 @@ class Float32Pass:
                 columns = np.stack([np.sqrt(squares) * (1 + PAD), base_bounds(squares, self.metric)], axis=1)
                 self._columns = torch.from_numpy(columns).float().to(self.device)
             bounds[: len(part)].addmm_(self._columns[chosen], asked.weights)
+        return bounds
+
+    def tightened(
+        self, asked: Asked, query: NDArray[np.int64], rows: NDArray[np.int64], bounds: NDArray[np.float32]
+    ) -> NDArray[np.float32]:
+        """Nothing more is known."""
         return bounds
 
 
