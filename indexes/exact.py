@@ -11,7 +11,6 @@ Rows are held in blocks: only blocks whose largest bound passes the threshold ar
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
@@ -25,6 +24,7 @@ from indexes.pairs import PAIRS, Pairs
 from indexes.translation import built_otherwise, checked_queries, checked_rows, nothing, shaped_rows
 from semsearch.errors import UsageError
 from semsearch.options import Options, option
+from semsearch.processes import compute_alone_if_forked
 from semsearch.types import Keys, Metric, Neighbors, Vectors
 from semsearch.vectors import top_k
 
@@ -65,7 +65,6 @@ class ExactIndex:
         self._passes: list[FirstPass] = [Float32Pass(vectors, metric, device)]
         if codes is not None:
             self._passes.insert(0, CodesPass(codes, metric, device))
-        self._pid = os.getpid()
 
     @classmethod
     def build(cls, keys: Keys, vectors: Vectors, metric: Metric, params: ExactParams) -> Self:
@@ -124,12 +123,7 @@ class ExactIndex:
         return found
 
     def _survive_fork(self) -> None:
-        """A forked child has no threads but its own: the parent's OpenMP pool would be waited for forever."""
-        if os.getpid() != self._pid:
-            import torch
-
-            torch.set_num_threads(1)
-            self._pid = os.getpid()
+        compute_alone_if_forked()
 
     def _certified(
         self,

@@ -7,7 +7,6 @@ again from the stored vectors, which are read where they lie: FAISS's own refini
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -30,6 +29,7 @@ from indexes.translation import (
 )
 from semsearch.errors import StorageError, UsageError
 from semsearch.options import Options, option
+from semsearch.processes import forked
 from semsearch.types import Keys, Metric, Neighbors, Vectors
 
 FILE = "lists.faiss"
@@ -63,7 +63,6 @@ class FaissIVFIndex:
         self._vectors = vectors
         self._metric = metric
         self._params = params
-        self._pid = os.getpid()
         self._searched: Any = _on_gpu(lists, params) if lists is not None else None
         self.tune(params)
 
@@ -81,7 +80,7 @@ class FaissIVFIndex:
         keys, vectors = checked_rows(keys, vectors)
         if not len(keys):
             return cls(None, keys, vectors, metric, params)
-        faiss.omp_set_num_threads(params.threads or cores())
+        faiss.omp_set_num_threads(1 if forked() else params.threads or cores())
         lists = _untrained(faiss, len(keys), vectors.shape[1], metric, params)
         sample = some_rows(len(keys), max(64 * lists.nlist, 256 * CODE_WORDS), params.seed)
         lists.train(vectors[sample] if len(sample) < len(keys) else vectors)
@@ -134,8 +133,8 @@ class FaissIVFIndex:
         queries, k = checked_queries(queries, k, self._vectors.shape[1])
         if self._lists is None or not len(queries):
             return nothing(len(queries), k)
-        if os.getpid() != self._pid:  # a forked child waits forever for the threads its parent had
-            self._pid, self._threads, self._searched = os.getpid(), 1, self._lists
+        if forked():  # it has neither its parent's threads nor its GPU
+            self._threads, self._searched = 1, self._lists
         self._faiss.omp_set_num_threads(self._threads)
         wanted = min(k, len(self._keys))
         refined = not isinstance(self._lists, self._faiss.IndexIVFFlat)

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from semsearch.encoder.features import Features
 from semsearch.encoder.packing import Batch, Integers, plan
 from semsearch.errors import EncodingFailed, UsageError
+from semsearch.processes import compute_alone_if_forked
 from semsearch.types import Vectors
 
 BUDGETS = {"cpu": 4_096, "cuda": 65_536, "mps": 16_384}  # tokens of a batch
@@ -142,6 +143,7 @@ class Pipeline:
 
     def stream(self, texts: Iterable[str], prompt: str = "", progress: Progress | None = None) -> Iterator[Vectors]:
         """The same in blocks (m, dim) of consecutive texts, which the caller may keep."""
+        compute_alone_if_forked()
         if isinstance(texts, Sequence) and len(texts) <= FEW:
             if texts:
                 yield self._compute(self._tokenized(texts, prompt), progress, 0)
