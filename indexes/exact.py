@@ -109,7 +109,7 @@ class ExactIndex:
 
     def _search(self, queries: Vectors, k: int, rows: NDArray[np.int64] | None) -> Neighbors:
         queries, k = checked_queries(queries, k, self._vectors.shape[1])
-        self._survive_fork()
+        compute_alone_if_forked()
         count = len(self._keys) if rows is None else len(rows)
         found = nothing(len(queries), k)
         for start in range(0, len(queries) if count else 0, QUERIES):
@@ -121,9 +121,6 @@ class ExactIndex:
             for query in tile:
                 self._by_definition(queries, int(query), k, rows, found)
         return found
-
-    def _survive_fork(self) -> None:
-        compute_alone_if_forked()
 
     def _certified(
         self,

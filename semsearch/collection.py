@@ -33,7 +33,6 @@ from semsearch.errors import (
 from semsearch.indexing import Indexing, Wanted
 from semsearch.ingestion import BATCH_DOCUMENTS, Changes, Encoding, Ingestion, Progress, add_given, stored_form
 from semsearch.passages import splitter_for
-from semsearch.processes import forked as _forked  # noqa: F401  (imported early: it notes which process this is)
 from semsearch.search.answer import Answerer
 from semsearch.search.contract import Certificate
 from semsearch.settings import check_name, find_collection, find_home
@@ -236,7 +235,7 @@ class Collection:
     @property
     def encoder(self) -> Encoder:
         """The model, loaded when it is first needed."""
-        if self._pid != os.getpid():  # a fork: the thread that may hold the lock is not here
+        if self._pid != os.getpid():  # a forked child: the thread that may hold the lock is not here
             self._pid, self._encoder_lock = os.getpid(), threading.Lock()
         with self._encoder_lock:
             if self._encoder is None:
