@@ -141,21 +141,25 @@ class Attention:
         return mixed if self.source is None else mixed.index_select(0, self.rows.slots)  # type: ignore[arg-type]
 
     def _in_chunks(self, split: Tensor) -> Tensor:
-        """Softmax between two batched products, so many rows at a time that the scores stay in the cache."""
+        """So many rows at a time that the scores stay in the cache: (count, length, heads, d)."""
         _, count, heads, length, size = split.shape
-        mixed = split.new_empty((count, length, heads, size))
         step = max(1, CACHED * torch.get_num_threads() // (heads * length * length * split.element_size()))
+        if count <= step:
+            return self._weighed(split, self.mask)
+        mixed = split.new_empty((count, length, heads, size))
         for start in range(0, count, step):
-            part = split[:, start : start + step]
-            rows = part.shape[1]
-            query, key, value = part.reshape(3, rows * heads, length, size).unbind(0)
-            if self.mask is None:
-                scores = torch.bmm(query, key.transpose(1, 2))
-            else:
-                scores = torch.baddbmm(self.mask[start * heads : (start + rows) * heads], query, key.transpose(1, 2))
-            weights = torch.softmax(scores, -1, out=scores)
-            mixed[start : start + step] = torch.bmm(weights, value).view(rows, heads, length, size).transpose(1, 2)
+            mask = None if self.mask is None else self.mask[start * heads : (start + step) * heads]
+            mixed[start : start + step] = self._weighed(split[:, start : start + step], mask)
         return mixed
+
+    def _weighed(self, split: Tensor, mask: Tensor | None) -> Tensor:
+        """A softmax between two batched products."""
+        _, count, heads, length, size = split.shape
+        query, key, value = split.reshape(3, count * heads, length, size).unbind(0)
+        key = key.transpose(1, 2)
+        scores = torch.bmm(query, key) if mask is None else torch.baddbmm(mask, query, key)
+        weights = torch.softmax(scores, -1, out=scores)
+        return torch.bmm(weights, value).view(count, heads, length, size).transpose(1, 2)
 
 
 class LeanEncoder(nn.Module):

@@ -246,9 +246,9 @@ class Pipeline:
         return result
 
 
-def windows(texts: Iterable[str], device: torch.device) -> Iterator[list[str]]:
+def windows(texts: Iterable[str], device: torch.device | str) -> Iterator[list[str]]:
     """Consecutive texts, bounded in number and in characters."""
-    most = WINDOWS.get(device.type, WINDOWS["cpu"])
+    most = WINDOWS.get(torch.device(device).type, WINDOWS["cpu"])
     window: list[str] = []
     size = 0
     for text in texts:
