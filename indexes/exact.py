@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,13 +44,14 @@ class ExactParams(Options):
     """Options of exact search."""
 
     codes: str = option("auto", "what the first pass multiplies", choices=("auto", "none", "int8", "bf16"))
-    device: str = option("auto", "where it runs", choices=("auto", "cpu", "cuda"))
+    device: str = option("auto", "where it runs: cpu, cuda, cuda:1, …; auto takes a GPU for codes")
 
 
 class ExactIndex:
     """Every row is looked at; the answer is `semsearch.vectors.brute_force`'s."""
 
     Params = ExactParams
+    EXACT: ClassVar[bool] = True  # recall is 1 by proof, not by measurement
 
     def __init__(
         self, keys: Keys, vectors: Vectors, metric: Metric, params: ExactParams, codes: Codes | None, reason: str
@@ -312,14 +313,16 @@ def ranks(sorted_queries: NDArray[np.int64]) -> NDArray[np.int64]:
 
 def chosen_device(params: ExactParams) -> str:
     """Where to search: on a GPU only with codes, which are worth the way there, unless it is asked for."""
-    if params.device == "cpu" or (params.device == "auto" and params.codes == "none"):
-        return "cpu"
+    if params.device in ("cpu", "mps") or (params.device == "auto" and params.codes == "none"):
+        return "cpu"  # mps has no float64, in which errors are bounded
     import torch
 
     if torch.cuda.is_available():
-        return "cuda"
-    if params.device == "cuda":
-        raise UsageError("device 'cuda' was asked for, but torch sees no CUDA device here. Use device 'auto' or 'cpu'.")
+        return "cuda" if params.device == "auto" else params.device
+    if params.device != "auto":
+        raise UsageError(
+            f"device '{params.device}' was asked for, but torch sees no CUDA device here: take auto or cpu."
+        )
     return "cpu"
 
 
@@ -329,7 +332,7 @@ def chosen_codes(params: ExactParams, count: int) -> tuple[str, str]:
         return params.codes, "asked for"
     if count < SMALL:
         return "none", f"{count:,} rows are searched in a millisecond without codes"
-    if chosen_device(params) == "cuda":
+    if chosen_device(params) != "cpu":
         return "bf16", "a GPU multiplies bfloat16 fastest"
     import torch
 

@@ -190,7 +190,7 @@ def test_no_cuda_is_an_error_only_when_asked_for():
     if torch.cuda.is_available():
         pytest.skip("this machine has a CUDA device")
     keys, vectors, _ = sample(Metric.COSINE, 40, 8, 1)
-    with pytest.raises(UsageError, match="no CUDA device"):
+    with pytest.raises(UsageError, match="torch sees no CUDA device"):
         ExactIndex.build(keys, vectors, Metric.COSINE, ExactIndex.Params(device="cuda"))
 
 

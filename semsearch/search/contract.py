@@ -134,7 +134,7 @@ def certify(
     recall = float(tie_safe_recall(found, certifying.truth, keys, vectors, certifying.queries, metric).mean())
     count = len(certifying.queries)
     bound = lower_bound(recall * count, count)
-    met = bound >= target or (knob is None and recall == 1)
+    met = bound >= target or (recall == 1 and getattr(index, "EXACT", False))  # proven, not sampled
     says = _sentence(met, target, at, knob, value, recall, bound, count)
     source = "vectors" if queries is None else "queries"
     return Certificate(target, at, met, knob, value, recall, bound, count, source, tuple(curve), says)
