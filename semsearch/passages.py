@@ -1,10 +1,16 @@
 """Documents to passages that a model sees whole: split evenly at sentence ends, the title in front of each.
 
-A document that fits is one passage. A longer one is cut at sentence ends into the fewest passages that fit, and among
-those ways the evenest is taken (the least sum of squared lengths): a last passage of a few words would be found by
-everything and say nothing. A sentence that is too long by itself is cut between words, a word between characters.
-Lengths are tokens of the model's own tokenizer, and every passage is counted once more as it will be encoded, title
-included, before it is given out.
+A document of up to `SIZE` tokens is one passage. A longer one is cut at sentence ends into the fewest passages that
+fit, and among those ways the evenest is taken (the least sum of squared lengths): a last passage of a few words would
+be found by everything and say nothing. A sentence that is too long by itself is cut between words, a word between
+characters. Lengths are tokens of the model's own tokenizer, and every passage is counted once more as it will be
+encoded, title included, before it is given out.
+
+Why 192 tokens, where the window is larger: passages of about one size compete fairly. all-MiniLM-L6-v2, whose window
+is 254, over the documents that 250 training queries find (nDCG@10, SciFact / NFCorpus): one truncated vector a document
+0.817 / 0.297, passages of up to 254 tokens 0.836 / 0.300, of 192 0.852 / 0.300, of 128 0.846 / 0.299, and of 192 for
+the documents beyond the window only 0.838 / 0.302. Smaller passages are more vectors: 2,279 abstracts gave 4,524 of
+254, 5,935 of 192 and 9,653 of 128.
 
 Why not a library: semantic-text-splitter 0.33 counts with the same tokenizers, but fills passages greedily, fixes their
 size at construction (a title takes from it), and slows down faster than the text grows where there are no spaces
@@ -22,6 +28,7 @@ from typing import Any, NamedTuple, Protocol
 from semsearch.errors import UsageError
 from semsearch.types import Document, Encoder, Span, Windowed
 
+SIZE = 192  # tokens of a passage, or the model's window where that is less; see above
 TEMPLATE = "{title} {text}"  # what is encoded; part of a collection's identity
 VERSION = 1  # of the way of splitting; another one gives other passages
 MIN_SIZE = 16  # tokens; below it, a title and a passage are no longer text
@@ -64,7 +71,7 @@ def splitter_for(encoder: Encoder, passages: bool = True, size: int | None = Non
     Args:
         encoder: where it is `Windowed`, its tokenizer counts.
         passages: False gives one passage, and so one truncated vector, a document.
-        size: tokens of a passage, title included; by default the window, at most what serves search best.
+        size: tokens of a passage, its title included.
     """
     if not isinstance(encoder, Windowed):
         return Whole()
@@ -107,14 +114,14 @@ class Splitter:
     Args:
         tokenizer: a `tokenizers.Tokenizer`, without truncation or padding.
         window: tokens that the model sees, special ones and prompt taken off.
-        size: tokens of a passage, its title included, at most the window.
+        size: tokens of a passage, its title included, at most the window; by default `SIZE`, or the window if less.
 
     >>> splitter.split(Document("1", "A first sentence. A second one."))  # doctest: +SKIP
     [Span(start=0, end=31)]
     """
 
     def __init__(self, tokenizer: Any, window: int, size: int | None = None) -> None:
-        self.size = window if size is None else size
+        self.size = min(window, SIZE) if size is None else size
         if not MIN_SIZE <= self.size <= window:
             raise UsageError(
                 f"passages of {self.size} tokens can't be made: at least {MIN_SIZE} are needed, and the model sees "

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
 from semsearch.errors import UsageError
-from semsearch.passages import Splitter, Whole, sentences, splitter_for
+from semsearch.passages import SIZE, Splitter, Whole, sentences, splitter_for
 from semsearch.types import Document, Span, Windowed
 
 PROSE = (
@@ -250,11 +250,13 @@ def test_the_encoder_decides_how_documents_are_split():
     assert isinstance(splitter_for(Reader(64), passages=False), Whole)
     assert isinstance(splitter_for(object()), Whole)
     assert splitter_for(Reader(64), size=32).size == 32
+    assert splitter_for(Reader(64)).size == 64
+    assert splitter_for(Reader(512)).size == SIZE
     assert isinstance(splitter_for(Reader(8)), Whole)  # no room for a title and a text
 
 
 @pytest.mark.real
-@pytest.mark.parametrize("size", [None, 128])
+@pytest.mark.parametrize("size", [None, 254])
 def test_no_passage_of_real_abstracts_is_longer_than_the_window(data, minilm, size):
     tokenizer = tokenizers.Tokenizer.from_file(str(minilm / "tokenizer.json"))
     tokenizer.no_truncation()
