@@ -66,7 +66,7 @@ class Store:
             version = schema.check_version(connection, self.name)
         if version < schema.VERSION:
             self._migrate()
-        marker = (folder / MARKER).read_text().strip() if (folder / MARKER).exists() else None
+        marker = (folder / MARKER).read_text(errors="replace").strip() if (folder / MARKER).exists() else None
         if marker is not None and marker != (identity := self.settings.get("uuid")):
             raise CollectionDamaged(
                 f"the database in {folder} belongs to another collection (its uuid is {identity}, the "
