@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from semsearch.cli.main import main
+from semsearch.cli.main import execute
 
 SUBJECTS = {
     "bread": "flour yeast dough oven crust loaf bake knead",
@@ -48,10 +48,7 @@ def run(*arguments: object, stdin: bytes = b"") -> Ended:
     sys.stdin = streams[0]
     try:
         with contextlib.redirect_stdout(streams[1]), contextlib.redirect_stderr(streams[2]):
-            try:
-                main([str(argument) for argument in arguments])
-            except SystemExit as ended:
-                code = ended.code
+            code = execute([str(argument) for argument in arguments])
     finally:
         sys.stdin = before
     for stream in streams[1:]:

@@ -118,9 +118,9 @@ def test_text_that_the_stream_can_not_encode_is_escaped(monkeypatch):
     monkeypatch.setenv("PYTHONIOENCODING", "latin-1")
     monkeypatch.setenv("PYTHONUTF8", "0")
     script = (
-        "import click; from semsearch.cli.main import cli, main\n"
+        "import click, sys; from semsearch.cli.main import cli, main\n"
         "cli.command('fail')(lambda: click.echo('caf\\u00e9 \\u6c34 \\udcff'))\n"
-        "main(['fail'])"
+        "sys.argv[1:] = ['fail']; main()"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, check=True)
     assert done.stdout == b"caf\xe9 \\u6c34 \\udcff\n"

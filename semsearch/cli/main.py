@@ -7,11 +7,13 @@ commands that need them, so that help and completion answer at once.
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import errno
 import io
 import os
 import sys
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
@@ -69,8 +71,21 @@ for command in (index.index, query.query, query.search, *manage.COMMANDS, *care.
     cli.add_command(command)
 
 
-def main(arguments: Sequence[str] | None = None) -> NoReturn:
-    """Run one command and exit with its code; an error made for people is one sentence on stderr."""
+def main() -> NoReturn:
+    """The program: run the command that was typed and end with its exit code."""
+    code = execute()
+    if "torch" in sys.modules and threading.active_count() == 1:
+        # Taking torch apart takes as long as a quarter of its import, and the system does it at once.
+        atexit._run_exitfuncs()
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(OSError, ValueError):
+                stream.flush()
+        os._exit(code)
+    sys.exit(code)
+
+
+def execute(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; its exit code. An error made for people is one sentence on stderr."""
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:  # closed by who called us, as in `semsearch list >&-`
             setattr(sys, name, Path(os.devnull).open(mode, encoding="utf-8"))  # noqa: SIM115  (open to the end)
@@ -78,7 +93,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         if isinstance(stream, io.TextIOWrapper):  # a document may hold what this terminal can't show
             stream.reconfigure(errors="backslashreplace")
     with on_sigterm():
-        sys.exit(_run(arguments))
+        return _run(arguments)
 
 
 def _run(arguments: Sequence[str] | None) -> int:
