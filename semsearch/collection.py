@@ -34,6 +34,7 @@ from semsearch.indexing import Indexing, Wanted
 from semsearch.ingestion import BATCH_DOCUMENTS, Changes, Encoding, Ingestion, Progress, add_given, stored_form
 from semsearch.passages import splitter_for
 from semsearch.search.answer import Answerer
+from semsearch.search.choose import choose
 from semsearch.search.contract import Certificate
 from semsearch.settings import check_name, find_collection, find_home
 from semsearch.store import documents as rows
@@ -307,8 +308,11 @@ class Collection:
 
     def _index_info(self, snapshot: Snapshot) -> dict[str, Any]:
         there = snapshot.index
+        wanted = Wanted.of(self.store)
+        chosen = wanted.backend == "auto"
         return {
-            "wanted": self.store.settings["index"],
+            "wanted": asdict(wanted),
+            "why": choose(len(snapshot), snapshot.dim, recall=wanted.recall).reason if chosen else "as asked for",
             "backend": there.backend if there else "exact",
             "params": there.params if there else {},
             "state": self._warming.state(snapshot),

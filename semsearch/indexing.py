@@ -16,6 +16,7 @@ from typing import Any
 
 from semsearch import plugins
 from semsearch.errors import CollectionLocked
+from semsearch.search.choose import FEW_ROWS, choose
 from semsearch.search.contract import Certificate, certify
 from semsearch.search.generation import published_digest, write_generation
 from semsearch.store import platform, registry
@@ -63,7 +64,7 @@ class Indexing:
         index = snapshot.index
         if index is None:
             wanted = Wanted.of(self._store)
-            return len(snapshot) > 0 and (wanted.backend != "auto" or len(snapshot) >= TAIL_ROWS)
+            return len(snapshot) > 0 and (wanted.backend != "auto" or len(snapshot) >= FEW_ROWS)
         tail = len(snapshot) - index.rows
         return self._warming.broken(index) or tail > max(TAIL_ROWS, TAIL_SHARE * index.rows)
 
@@ -149,7 +150,9 @@ class Indexing:
         """The backend and options to build; None for searching exactly without an index."""
         if wanted.backend != "auto":
             return wanted.backend, wanted.options
-        return None, {}
+        choice = choose(len(snapshot), snapshot.dim, recall=wanted.recall)
+        log.info("%s", choice.reason)
+        return choice.backend, choice.options
 
     def _write(self, building: Path, index: VectorIndex, snapshot: Snapshot, backend: str, params: Any) -> None:
         for left in building.parent.glob(".*"):  # of a process that died: building takes turns

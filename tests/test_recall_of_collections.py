@@ -127,3 +127,20 @@ def test_recall_under_filters(collection, share):
     assert all(len(hits) == min(10, 6000 // modulus) for hits in found)
     hits = [sum(h.score >= t[-1].score for h in f) / len(t) for f, t in zip(found, true, strict=True)]
     assert np.mean(hits) >= (1 if share <= 0.001 else 0.95)
+
+
+def test_auto_builds_an_index_when_there_are_enough_rows_and_says_why():
+    vectors = clustered(21_000, dim=8)
+    documents = [Document(str(i), f"text {i}") for i in range(21_000)]
+    with semsearch.create("auto", encoder=None, dim=8) as collection:
+        collection.add(documents[:100], vectors=vectors[:100])
+        assert collection.info()["index"]["backend"] == "exact"
+        assert "no index is needed" in collection.info()["index"]["why"]
+        collection.add(documents, vectors=vectors)
+        facts = collection.info()["index"]
+        assert facts["rows"] == 21_000
+        assert "21,000 vectors" in facts["why"]
+        collection.warm()
+        assert collection.info()["index"]["state"] == "ready"
+        true = collection.search_many(vector=vectors[:50], k=10, exact=True)
+        assert collection.search_many(vector=vectors[:50], k=10) == true  # auto takes codes here, which are exact

@@ -79,6 +79,8 @@ def reindex(name: str, **given: Any) -> int:
         facts = collection.info()["index"]
     if certificate is not None:
         show_certificate(certificate)
+    if facts["wanted"]["backend"] == "auto":
+        say(facts["why"])
     out(f"index {facts['backend']}, rows {facts['rows']:,}")
     return 0
 
