@@ -13,6 +13,7 @@ from sqlalchemy.exc import DatabaseError
 
 from semsearch.errors import IndexDamaged
 from semsearch.search.generation import read_manifest, verify_files
+from semsearch.store import documents
 from semsearch.store.snapshot import Snapshot
 from semsearch.store.store import View
 from semsearch.store.vector_file import checksums
@@ -83,6 +84,10 @@ def content(view: View, folder: Path, metric: Metric) -> Iterator[Problem]:
     wrong = _wrong_lengths(snapshot, metric, damaged)
     if wrong:
         yield Problem("vectors", f"{wrong:,} vectors are not finite or not of unit length", f"semsearch repair {name}")
+    torn = documents.damaged(view.connection)
+    if torn:
+        mend = "remove them and add them again, or restore a backup"
+        yield Problem("documents", f"{len(torn):,} stored documents are damaged; the first is {torn[0]!r}", mend)
     said = _scalar(view.connection, "PRAGMA integrity_check(1)")
     if said != "ok":
         yield Problem("database", str(said), f"restore a backup: semsearch restore FILE --name {name}")

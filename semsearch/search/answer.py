@@ -140,6 +140,15 @@ class Answerer:
         """Found keys whose bytes are not those that were committed, or whose passage is lost: left out from now on."""
         places = snapshot.rows_of(found)
         broken = found[checksums(snapshot.vectors[places]) != snapshot.crcs[places]].tolist()
+        docs = dict(zip(found.tolist(), snapshot.docs[places].tolist(), strict=True))
+        torn = [key for key, entry in joined.items() if not entry.sound() or entry.doc != docs[key]]
+        for key in torn:
+            log.warning(
+                "document %r in collection '%s' is damaged in the database and was left out: restore a backup, or remove "
+                "it and add it again.",
+                joined[key].id,
+                self._name,
+            )
         for key in broken:
             if key in joined:
                 log.warning(
@@ -158,7 +167,7 @@ class Answerer:
                 lost[0],
                 self._name,
             )
-        return frozenset(broken + lost)
+        return frozenset(broken + lost + torn)
 
 
 def _best_of_documents(neighbors: Neighbors, snapshot: Snapshot, k: int) -> Neighbors:

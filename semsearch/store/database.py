@@ -104,6 +104,21 @@ class Database:
             raise self.explain(error.orig if error.orig is not None else error) from error
         except sqlite3.DatabaseError as error:
             raise self.explain(error) from error
+        except SemsearchError:
+            raise
+        except (LookupError, ValueError, TypeError, OverflowError, MemoryError) as error:
+            if self._sound():
+                raise
+            raise self.explain(error) from error  # values that no sound database holds
+
+    def _sound(self) -> bool:
+        """Whether SQLite finds nothing wrong; looked for when something else has gone wrong."""
+        try:
+            with self.engine.connect() as connection:
+                said = connection.exec_driver_sql("PRAGMA integrity_check(1)").scalar()
+                return said == "ok" and connection.exec_driver_sql("PRAGMA foreign_key_check").first() is None
+        except DatabaseError:
+            return False
 
     def explain(self, error: BaseException) -> SemsearchError:
         """SQLite's error as one of ours, with what to do."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -11,6 +12,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection
 
 from semsearch.documents import check_document
+from semsearch.errors import CollectionDamaged
 from semsearch.types import Document, Span, Vectors
 
 _JSON = json.JSONEncoder(sort_keys=True, ensure_ascii=False, separators=(",", ":"))  # made once: it is called a lot
@@ -23,6 +25,11 @@ class Record:
     document: Document
     metadata: str  # JSON, keys sorted
     hash: bytes  # of title and text, and of a vector that was made elsewhere
+
+    @property
+    def crc(self) -> int:
+        """The checksum that is stored beside it."""
+        return _crc(self.document.id, self.document.title, self.document.text, self.metadata)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +60,12 @@ class Joined(NamedTuple):
     title: str
     text: str
     metadata: str
+    crc: int
+
+    def sound(self) -> bool:
+        """Whether it is what was stored."""
+        fits = 0 <= self.start < self.end <= len(self.text)
+        return fits and self.crc == _crc(self.id, self.title, self.text, self.metadata)
 
     def document(self) -> Document:
         """The document, its metadata read from JSON."""
@@ -82,8 +95,8 @@ def known(connection: Connection, ids: Sequence[str]) -> dict[str, Known]:
     return {identity: Known(*rest) for identity, *rest in rows.all()}
 
 
-_INSERT_DOCUMENT = "INSERT INTO documents (doc, id, title, text, metadata, hash) VALUES (?, ?, ?, ?, ?, ?)"
-_UPDATE_DOCUMENT = "UPDATE documents SET title = ?, text = ?, metadata = ?, hash = ? WHERE doc = ?"
+_INSERT_DOCUMENT = "INSERT INTO documents (doc, id, title, text, metadata, hash, crc) VALUES (?, ?, ?, ?, ?, ?, ?)"
+_UPDATE_DOCUMENT = "UPDATE documents SET title = ?, text = ?, metadata = ?, hash = ?, crc = ? WHERE doc = ?"
 _INSERT_PASSAGE = 'INSERT INTO passages (key, doc, "start", "end") VALUES (?, ?, ?, ?)'
 _INSERT_FULLTEXT = "INSERT INTO fulltext (rowid, title, text) VALUES (?, ?, ?)"
 _INSERT_FIELD = "INSERT OR IGNORE INTO fields VALUES (?, ?, ?, ?, ?)"
@@ -109,11 +122,11 @@ def insert(
         record, document = entry.record, entry.record.document
         if (old := stored.get(document.id)) is not None:
             doc = old.doc
-            changes.append((document.title, document.text, record.metadata, record.hash, doc))
+            changes.append((document.title, document.text, record.metadata, record.hash, record.crc, doc))
         else:
             doc = next_doc
             next_doc += 1
-            documents.append((doc, document.id, document.title, document.text, record.metadata, record.hash))
+            documents.append((doc, document.id, document.title, document.text, record.metadata, record.hash, record.crc))
         fields.extend(_fields(document.metadata, doc))
         for span in entry.spans:
             passages.append((next_key, doc, span.start, span.end))
@@ -136,8 +149,8 @@ def update_metadata(connection: Connection, records: Sequence[tuple[Record, Know
     _many(connection, "DELETE FROM fields WHERE doc = ?", docs)
     _many(
         connection,
-        "UPDATE documents SET metadata = ? WHERE doc = ?",
-        [(record.metadata, known.doc) for record, known in records],
+        "UPDATE documents SET metadata = ?, crc = ? WHERE doc = ?",
+        [(record.metadata, record.crc, known.doc) for record, known in records],
     )
     fields = [field for record, known in records for field in _fields(record.document.metadata, known.doc)]
     _many(connection, _INSERT_FIELD, fields)
@@ -168,7 +181,7 @@ def remove_documents(connection: Connection, docs: Iterable[int], version: int) 
 def join(connection: Connection, keys: Sequence[int]) -> dict[int, Joined]:
     """The passages of `keys` with their documents; a key that is gone is left out."""
     rows = connection.exec_driver_sql(
-        'SELECT key, "start", "end", doc, id, title, text, metadata FROM passages JOIN documents USING (doc) '
+        'SELECT key, "start", "end", doc, id, title, text, metadata, crc FROM passages JOIN documents USING (doc) '
         "WHERE key IN (SELECT value FROM json_each(?))",
         (json.dumps(keys),),
     )
@@ -178,16 +191,37 @@ def join(connection: Connection, keys: Sequence[int]) -> dict[int, Joined]:
 def get(connection: Connection, ids: Sequence[str]) -> dict[str, Document]:
     """The documents of `ids` that are stored."""
     rows = connection.exec_driver_sql(
-        "SELECT id, text, title, metadata FROM documents WHERE id IN (SELECT value FROM json_each(?))",
-        (json.dumps(ids),),
+        f"SELECT {_STORED} FROM documents WHERE id IN (SELECT value FROM json_each(?))", (json.dumps(ids),)
     )
-    return {row[0]: Document(row[0], row[1], row[2], json.loads(row[3])) for row in rows}
+    return {row[0]: _checked(*row) for row in rows}
 
 
 def everything(connection: Connection) -> Iterator[Document]:
     """All documents in the order they were first added, streamed."""
-    for row in connection.exec_driver_sql("SELECT id, text, title, metadata FROM documents ORDER BY doc"):
-        yield Document(row[0], row[1], row[2], json.loads(row[3]))
+    for row in connection.exec_driver_sql(f"SELECT {_STORED} FROM documents ORDER BY doc"):
+        yield _checked(*row)
+
+
+def damaged(connection: Connection) -> list[str]:
+    """The ids of documents that are not what was stored."""
+    rows = connection.exec_driver_sql(f"SELECT {_STORED} FROM documents ORDER BY doc")
+    return [row[0] for row in rows if row[4] != _crc(row[0], row[2], row[1], row[3])]
+
+
+_STORED = "id, text, title, metadata, crc"
+
+
+def _checked(identity: str, text: str, title: str, metadata: str, crc: int) -> Document:
+    if crc != _crc(identity, title, text, metadata):
+        raise CollectionDamaged(
+            f"the stored document {identity!r} is damaged (its checksum differs): remove it and add it again, or "
+            "restore the collection from a backup."
+        )
+    return Document(identity, text, title, json.loads(metadata))
+
+
+def _crc(identity: str, title: str, text: str, metadata: str) -> int:
+    return zlib.crc32("\0".join((identity, title, text, metadata)).encode())
 
 
 def rebuild_fields(connection: Connection) -> bool:

@@ -34,7 +34,8 @@ CREATE TABLE documents (
     title    TEXT NOT NULL,
     text     TEXT NOT NULL,
     metadata TEXT NOT NULL,   -- JSON, keys sorted
-    hash     BLOB NOT NULL    -- of title and text: equal hash, nothing to encode
+    hash     BLOB NOT NULL,   -- of title and text: equal hash, nothing to encode
+    crc      INTEGER NOT NULL -- crc32 of id, title, text and metadata: SQLite does not notice a flipped bit
 ) STRICT;
 
 CREATE TABLE passages (

@@ -91,6 +91,11 @@ def _columns(
             f"the database records {rows} vectors in generation {generation}, but its segments list {len(keys)}. "
             "Restore the collection from a backup."
         )
+    if not (np.diff(keys[max(known - 1, 0) :]) > 0).all():
+        raise CollectionDamaged(
+            f"the keys of vector generation {generation} are out of order in the database. Restore the collection from "
+            "a backup."
+        )
     return keys, docs, crcs
 
 
