@@ -144,8 +144,8 @@ class Answerer:
         torn = [key for key, entry in joined.items() if not entry.sound() or entry.doc != docs[key]]
         for key in torn:
             log.warning(
-                "document %r in collection '%s' is damaged in the database and was left out: restore a backup, or remove "
-                "it and add it again.",
+                "document %r in collection '%s' is damaged in the database and was left out: restore a backup, or "
+                "remove it and add it again.",
                 joined[key].id,
                 self._name,
             )

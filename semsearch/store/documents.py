@@ -126,7 +126,9 @@ def insert(
         else:
             doc = next_doc
             next_doc += 1
-            documents.append((doc, document.id, document.title, document.text, record.metadata, record.hash, record.crc))
+            documents.append(
+                (doc, document.id, document.title, document.text, record.metadata, record.hash, record.crc)
+            )
         fields.extend(_fields(document.metadata, doc))
         for span in entry.spans:
             passages.append((next_key, doc, span.start, span.end))
