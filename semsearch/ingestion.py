@@ -74,7 +74,11 @@ class Encoding:
             vectors = stored_form(encoded, self.encoder.dim, self.encoder.metric, "the encoder's vectors")
             if len(vectors) != len(texts):
                 raise EncodingFailed(f"the encoder gave {len(vectors)} vectors for {len(texts)} texts.")
-        except EncodingFailed as error:
+            if self.encoder.metric is Metric.COSINE and not vectors.any(axis=1).all():
+                raise EncodingFailed("the encoder gave a zero vector, which has no direction.")
+        except DimensionMismatch:
+            raise  # of all documents alike
+        except DataError as error:
             if len(records) > 1:  # one by one, to find the culprit
                 return [entry for record in records for entry in self.entries([record])]
             failure = EncodingFailed(f"document {records[0].document.id!r}: {error}")
