@@ -108,6 +108,21 @@ def remove(path: Path) -> bool:
     return True
 
 
+NETWORK = {"nfs", "nfs4", "cifs", "smb3", "smbfs", "afs", "ncpfs", "9p", "ceph", "glusterfs", "lustre", "fuse.sshfs"}
+
+
+def network_file_system(folder: Path, mounts: Path = Path("/proc/self/mounts")) -> str | None:
+    """The kind of network file system that `folder` lies on, None if on none as far as the system tells."""
+    try:
+        lines = mounts.read_text(errors="replace").splitlines()
+    except OSError:
+        return None
+    kinds = {Path(fields[1].replace("\\040", " ")): fields[2] for line in lines if len(fields := line.split()) > 2}
+    place = folder.resolve()
+    kind = next((kinds[above] for above in (place, *place.parents) if above in kinds), "")
+    return kind if kind in NETWORK else None
+
+
 def folder_bytes(folder: Path) -> int:
     """Bytes of all files below `folder`; those that go meanwhile don't count."""
     total = 0

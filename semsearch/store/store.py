@@ -7,6 +7,7 @@ Only that transaction makes anything exist; whatever a crash leaves outside it i
 from __future__ import annotations
 
 import json
+import logging
 import os
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
@@ -27,6 +28,8 @@ from semsearch.store.lock import WriterLock
 from semsearch.store.snapshot import Snapshot, read_settings, take
 from semsearch.store.vector_file import vector_path
 from semsearch.types import Vectors
+
+log = logging.getLogger("semsearch")
 
 DATABASE = "collection.sqlite"
 MARKER = "marker"
@@ -59,6 +62,13 @@ class Store:
         self.folder = folder
         self.name = folder.name
         self._pid = os.getpid()
+        if kind := platform.network_file_system(folder):
+            log.warning(
+                "collection '%s' lies on a network file system (%s), where SQLite's log does not keep writers on several "
+                "machines apart: use it from one machine at a time, or copy it to a local disk.",
+                self.name,
+                kind,
+            )
         self._database = self._open_database()
         self._lock = WriterLock(folder)
         self._snapshot: Snapshot | None = None
