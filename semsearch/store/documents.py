@@ -89,10 +89,14 @@ def record(document: Document, vector: Vectors | None = None) -> Record:
 def known(connection: Connection, ids: Sequence[str]) -> dict[str, Known]:
     """What is stored of each of `ids` that is stored at all."""
     rows = connection.exec_driver_sql(
-        "SELECT id, doc, hash, metadata FROM documents WHERE id IN (SELECT value FROM json_each(?))",
-        (json.dumps(ids),),
+        "SELECT id, doc, hash, metadata FROM documents WHERE id IN (SELECT value FROM json_each(?))", (_as_ids(ids),)
     )
     return {identity: Known(*rest) for identity, *rest in rows.all()}
+
+
+def _as_ids(ids: Sequence[str]) -> str:
+    """Ids for `json_each`, without those that no document has: SQLite would end them at a NUL."""
+    return json.dumps([identity for identity in ids if isinstance(identity, str) and "\0" not in identity])
 
 
 _INSERT_DOCUMENT = "INSERT INTO documents (doc, id, title, text, metadata, hash, crc) VALUES (?, ?, ?, ?, ?, ?, ?)"
@@ -193,7 +197,7 @@ def join(connection: Connection, keys: Sequence[int]) -> dict[int, Joined]:
 def get(connection: Connection, ids: Sequence[str]) -> dict[str, Document]:
     """The documents of `ids` that are stored."""
     rows = connection.exec_driver_sql(
-        f"SELECT {_STORED} FROM documents WHERE id IN (SELECT value FROM json_each(?))", (json.dumps(ids),)
+        f"SELECT {_STORED} FROM documents WHERE id IN (SELECT value FROM json_each(?))", (_as_ids(ids),)
     )
     return {row[0]: _checked(*row) for row in rows}
 
