@@ -152,10 +152,7 @@ def drop(name: str, *, home: str | os.PathLike[str] | None = None) -> None:
     """Delete the collection `name` with all its documents."""
     folder = find_collection(name, find_home(home))
     doomed = folder.with_name(f".{name}.dropped-{os.getpid()}")
-    try:
-        platform.rename(folder, doomed)  # at once gone under its name, even if deleting takes long or is cut short
-    except OSError as error:
-        raise platform.storage_error(error, "deleting", folder) from error
+    platform.rename(folder, doomed)  # at once gone under its name, even if deleting takes long or is cut short
     for left in folder.parent.glob(f".{name}.dropped-*"):  # and what a drop left that was killed
         if not platform.remove(left):
             raise StorageError(f"collection '{name}' is gone, but {left} can't be deleted: do it by hand.")

@@ -74,9 +74,12 @@ def make_folder(folder: Path) -> None:
 
 def rename(source: Path, target: Path) -> None:
     """Give a finished file or folder its final, so far unused name, durably."""
-    failpoint("rename")
-    source.rename(target)
-    fsync_folder(target.parent)
+    try:
+        failpoint("rename")
+        source.rename(target)
+        fsync_folder(target.parent)
+    except OSError as error:
+        raise storage_error(error, "writing", target) from error
 
 
 def write_durably(path: Path, content: bytes) -> None:
