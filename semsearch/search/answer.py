@@ -115,7 +115,8 @@ class Answerer:
         if found is None:
             documents = allowed_documents(view.connection, where)
             docs = view.snapshot.docs
-            found = documents[np.minimum(docs, len(documents) - 1)] & (docs < len(documents))
+            known = (docs >= 0) & (docs < len(documents))
+            found = documents[np.where(known, docs, 0)] & known
             current = {known: mask for known, mask in self._filters.items() if known[0] == version}
             self._filters = dict(list(current.items())[-KEPT_FILTERS + 1 :]) | {key: found}
         return found
@@ -172,6 +173,7 @@ class Answerer:
 
 def _best_of_documents(neighbors: Neighbors, snapshot: Snapshot, k: int) -> Neighbors:
     """The first passage of each document, for the first `k` documents of each query."""
+    k = min(k, neighbors.keys.shape[1])
     best = Neighbors(
         np.full((len(neighbors), k), -1, dtype=np.int64), np.full((len(neighbors), k), -np.inf, dtype=np.float32)
     )
