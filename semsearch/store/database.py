@@ -117,7 +117,7 @@ class Database:
             with self.engine.connect() as connection:
                 said = connection.exec_driver_sql("PRAGMA integrity_check(1)").scalar()
                 return said == "ok" and connection.exec_driver_sql("PRAGMA foreign_key_check").first() is None
-        except DatabaseError:
+        except (DatabaseError, ValueError):
             return False
 
     def explain(self, error: BaseException) -> SemsearchError:

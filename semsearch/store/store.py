@@ -64,8 +64,8 @@ class Store:
         self._pid = os.getpid()
         if kind := platform.network_file_system(folder):
             log.warning(
-                "collection '%s' lies on a network file system (%s), where SQLite's log does not keep writers on several "
-                "machines apart: use it from one machine at a time, or copy it to a local disk.",
+                "collection '%s' lies on a network file system (%s), where SQLite's log does not keep writers on "
+                "several machines apart: use it from one machine at a time, or copy it to a local disk.",
                 self.name,
                 kind,
             )
