@@ -6,7 +6,7 @@ BIN        := $(VENV)/bin
 PIP        := $(BIN)/python -m pip --disable-pip-version-check
 SOURCES    := semsearch indexes corpora benchmarks tests
 
-.PHONY: demo test check format clean
+.PHONY: demo test check crash fuzz soak format clean
 .DEFAULT_GOAL := help
 
 help:
@@ -41,6 +41,15 @@ check: $(VENV)/.test ## format, lint, types, import rules, tests, wheel
 	$(BIN)/lint-imports
 	$(MAKE) test
 	$(BIN)/python tests/wheel.py
+
+crash: $(VENV)/.test ## kill, cut the power and swap at every point instead of a sample of them (half an hour)
+	SEMSEARCH_FULL=1 $(BIN)/python -m pytest tests/test_crash.py tests/test_power_cut.py tests/test_concurrency.py tests/test_state_machine.py
+
+fuzz: $(VENV)/.test ## 10,000 mutated files: an error or right answers (COUNT=…)
+	$(BIN)/python tests/fuzzing.py $(or $(COUNT),10000)
+
+soak: $(VENV)/.test ## kill writers at random beside readers for MINUTES=… (5)
+	$(BIN)/python tests/soak.py $(or $(MINUTES),5)
 
 format: $(VENV)/.test ## let the tools put the code in order
 	$(BIN)/ruff format $(SOURCES)
