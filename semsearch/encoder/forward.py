@@ -120,10 +120,11 @@ class Attention:
         if not self.fused:
             self.mask = _flat(self.mask, rows, heads)
         self.source: Tensor | None = None  # the token in each slot, where tokens do not lie in their slots already
-        if not rows.dense:
-            assert rows.slots is not None
+        if rows.slots is not None and not rows.dense:
+            count = len(rows.slots)
             self.source = rows.slots.new_zeros(rows.count * rows.length)  # holes repeat token 0, and nobody looks
-            self.source[rows.slots] = torch.arange(len(rows.slots), device=rows.slots.device)
+            self.source[rows.slots] = torch.arange(count, device=device)
+            self.slots = functional.pad(rows.slots, (0, _rounded(count) - count))
 
     def __call__(self, qkv: Tensor) -> Tensor:
         """Queries, keys and values side by side (S, 3h) to (S, h)."""
@@ -138,7 +139,7 @@ class Attention:
         else:
             mixed = self._in_chunks(split)
         mixed = mixed.reshape(count * length, -1)
-        return mixed if self.source is None else mixed.index_select(0, self.rows.slots)  # type: ignore[arg-type]
+        return mixed if self.source is None else mixed.index_select(0, self.slots)
 
     def _in_chunks(self, split: Tensor) -> Tensor:
         """So many rows at a time that the scores stay in the cache: (count, length, heads, d)."""
@@ -199,14 +200,14 @@ class LeanEncoder(nn.Module):
     def forward(self, features: Features) -> Features:
         """Sets `tokens` (T, h), and `layers` where they are wanted."""
         rows = features.rows if features.rows is not None else _lay_out(features)
-        where = self._positions(features.ids, rows)
-        ids = features.ids
-        outside = rows.slots  # takes tokens out of the rectangle at the end
+        ids, where, count = features.ids, self._positions(features.ids, rows), len(features.ids)
+        outside = None  # takes the tokens out of the rectangle at the end
         if rows.slots is not None and rows.dense:
             holes = ids.new_zeros((2, rows.count * rows.length))  # holes hold token 0 at place 0
             ids, where = holes.index_copy_(1, rows.slots, torch.stack([ids, where])).unbind(0)
-        else:
-            outside = None
+            outside = rows.slots
+        elif rows.slots is not None:
+            ids, where = (functional.pad(part, (0, _rounded(count) - count)) for part in (ids, where))
         hidden = functional.embedding(where, self.position).add_(functional.embedding(ids, self.word))
         hidden = self.first_norm(hidden)
         if self.project is not None:
@@ -215,11 +216,10 @@ class LeanEncoder(nn.Module):
         states = [hidden]
         for layer in self.layers:
             hidden = layer(hidden, attention)
-            if self.all_layers:
-                states.append(hidden)
-        features.tokens = hidden if outside is None else hidden.index_select(0, outside)
-        if self.all_layers:
-            features.layers = states if outside is None else [state.index_select(0, outside) for state in states]
+            states = [*states, hidden] if self.all_layers else [hidden]
+        ragged = [state[:count] if outside is None else state.index_select(0, outside) for state in states]
+        features.tokens = ragged[-1]
+        features.layers = ragged if self.all_layers else None
         return features
 
     def _positions(self, ids: Tensor, rows: Rows) -> Tensor:
@@ -239,6 +239,12 @@ class LeanEncoder(nn.Module):
         place = torch.arange(length, device=self.relative.device)
         bucket = relative_bucket(place[None, :] - place[:, None], self.shape.buckets)
         return functional.embedding(bucket, self.relative).permute(2, 0, 1)[None]
+
+
+def _rounded(count: int) -> int:
+    """Tokens with some to spare: oneDNN makes and keeps a kernel for each number of rows that it meets."""
+    step = max(8, 1 << max(0, count.bit_length() - 6))  # at most a thirty-second more
+    return -(-count // step) * step
 
 
 def _sum(rows: Tensor, made: Tensor) -> Tensor:
