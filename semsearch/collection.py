@@ -410,7 +410,7 @@ class Collection:
         return certificate
 
     def _asked(self, queries: Sequence[str] | None) -> Vectors | None:
-        return None if queries is None else self._query_vectors(queries, None)
+        return None if queries is None else self._encoded(queries, None)
 
     def _want(self, wanted: Wanted) -> None:
         if wanted != Wanted.of(self.store):
@@ -550,12 +550,14 @@ class Collection:
             raise UsageError(f"group_by must be 'document' or None, not {group_by!r}.")
         while True:
             described = self._described
-            wanted = self._query_vectors(queries, vector)
+            encoded = self._encoded(queries, vector)
             with self.store.read() as view:
-                if view.snapshot.settings["encoder"] == described:
+                snapshot = view.snapshot
+                if snapshot.settings["encoder"] == described:
+                    wanted = encoded if vector is None else self._given(vector, snapshot.dim)
                     return self._answer(view, wanted, k, where, exact, group_by == "document")
                 self._encoder = None  # encoded anew with another model meanwhile
-                self._renew(view.snapshot.settings)
+                self._renew(snapshot.settings)
 
     def _answer(
         self, view: View, wanted: Vectors, k: int, where: Mapping[str, Any] | None, exact: bool, grouped: bool
@@ -563,12 +565,15 @@ class Collection:
         warm = None if exact else self._warming.warm(view.snapshot, len(wanted))
         return self._answerer.answer(view, wanted, k, where=where, warm=warm, grouped=grouped)
 
-    def _query_vectors(self, queries: Sequence[str] | None, vector: ArrayLike | None) -> Vectors:
+    def _given(self, vector: ArrayLike, dim: int) -> Vectors:
+        return stored_form(vector, dim, self._metric, "the query's vector")
+
+    def _encoded(self, queries: Sequence[str] | None, vector: ArrayLike | None) -> Vectors:
+        """The vectors of queries; none where a vector is given."""
         if (queries is None) == (vector is None):
             raise UsageError("give either the text of a query or its vector.")
-        if vector is not None:
-            return self._checked(vector, "the query's vector")
-        assert queries is not None
+        if queries is None:
+            return np.empty((0, 0), dtype=np.float32)
         if isinstance(queries, str):
             raise UsageError("search_many takes a list of queries; for a single one there is search.")
         for query in queries:

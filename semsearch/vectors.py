@@ -59,7 +59,7 @@ def normalise(vectors: Vectors) -> Vectors:
 
 
 def score_pairs(query: Vectors, vectors: Vectors, metric: Metric) -> Scores:
-    """The true scores of one query `(dim,)` against `vectors` `(n, dim)`: float32 `(n,)`."""
+    """The true scores of `vectors` `(n, dim)`, against one query `(dim,)` or one each `(n, dim)`: float32 `(n,)`."""
     wide = vectors.astype(np.float64)
     if metric is Metric.L2:
         wide -= query
@@ -97,7 +97,8 @@ def brute_force(keys: Keys, vectors: Vectors, queries: Vectors, k: int, metric: 
 
 def merge(parts: Sequence[Neighbors], k: int) -> Neighbors:
     """The `k` best of several searches of the same queries over distinct keys."""
-    keys = np.concatenate([part.keys for part in parts], axis=1)
-    scores = np.concatenate([part.scores for part in parts], axis=1)
+    keys = parts[0].keys if len(parts) == 1 else np.concatenate([part.keys for part in parts], axis=1)
+    scores = parts[0].scores if len(parts) == 1 else np.concatenate([part.scores for part in parts], axis=1)
     order = np.lexsort((keys, -scores), axis=1)[:, :k]  # padding has score -inf and so comes last
-    return Neighbors(np.take_along_axis(keys, order, 1), np.take_along_axis(scores, order, 1))
+    rows = np.arange(len(keys))[:, None]
+    return Neighbors(keys[rows, order], scores[rows, order])

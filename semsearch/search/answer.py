@@ -82,7 +82,8 @@ class Answerer:
         grouped: bool,
     ) -> Neighbors:
         """The best `k` passages, or the best passage of each of the best `k` documents."""
-        wanted = 3 * k if grouped and self._several_passages(snapshot) else k
+        grouped = grouped and self._several_passages(snapshot)
+        wanted = 3 * k if grouped else k
         while True:
             found = self._planner.search(snapshot, queries, wanted, allowed=allowed, warm=warm).neighbors
             if not grouped:

@@ -7,7 +7,6 @@ than min(k, allowed rows) neighbours come back.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +20,7 @@ from semsearch.types import Metric, Neighbors, VectorIndex, Vectors
 from semsearch.vectors import brute_force, merge, score_pairs
 
 FEW_ROWS = 4096  # below this many allowed rows, gathering them beats every other way
+PAIRS = 4096  # of queries and rows scored at a time: their float64 copies stay in cache
 DENSE_FRACTION = 0.05  # with fewer rows allowed than this, an index would be asked for too much
 
 
@@ -143,30 +143,22 @@ def _scored(
         known &= np.append(mask, False)[np.minimum(rows, len(mask))]
     keys = np.where(known, proposed.keys, -1)
     scores = np.full(keys.shape, -np.inf, dtype=np.float32)
-    for i, query in enumerate(queries):
-        scores[i, known[i]] = score_pairs(query, snapshot.vectors[rows[i, known[i]]], metric)
+    asked, place = np.nonzero(known)
+    for start in range(0, len(asked), PAIRS):
+        query, column = asked[start : start + PAIRS], place[start : start + PAIRS]
+        scores[query, column] = score_pairs(queries[query], snapshot.vectors[rows[query, column]], metric)
     return Neighbors(keys, scores)
 
 
 def _first_of_each(keys: NDArray[np.int64]) -> NDArray[np.bool_]:
     """Where a key comes for the first time in its row of `keys` `(q, k)`."""
+    rows = np.arange(len(keys))[:, None]
     order = np.argsort(keys, axis=1, kind="stable")
-    sorted_keys = np.take_along_axis(keys, order, 1)
+    ranked = keys[rows, order]
     first = np.ones(keys.shape, dtype=np.bool_)
-    np.put_along_axis(first, order[:, 1:], sorted_keys[:, 1:] != sorted_keys[:, :-1], 1)
+    first[rows, order[:, 1:]] = ranked[:, 1:] != ranked[:, :-1]
     return first
 
 
 def _nothing(queries: int) -> Neighbors:
     return Neighbors(np.empty((queries, 0), np.int64), np.empty((queries, 0), np.float32))
-
-
-def by_document(
-    neighbors: Neighbors, document_of: Callable[[NDArray[np.int64]], NDArray[np.int64]], k: int
-) -> list[NDArray[np.intp]]:
-    """For each query the places of the best passage of each of its first `k` documents."""
-    places = []
-    for keys, _ in neighbors:
-        _, first = np.unique(document_of(keys), return_index=True)
-        places.append(np.sort(first)[:k])
-    return places

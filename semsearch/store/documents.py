@@ -15,6 +15,7 @@ from semsearch.documents import check_document
 from semsearch.errors import CollectionDamaged
 from semsearch.types import Document, Span, Vectors
 
+_DECODE = json.JSONDecoder().raw_decode
 _JSON = json.JSONEncoder(sort_keys=True, ensure_ascii=False, separators=(",", ":"))  # made once: it is called a lot
 
 
@@ -69,7 +70,7 @@ class Joined(NamedTuple):
 
     def document(self) -> Document:
         """The document, its metadata read from JSON."""
-        return Document(self.id, self.text, self.title, json.loads(self.metadata) if self.metadata != "{}" else {})
+        return Document(self.id, self.text, self.title, _metadata(self.metadata))
 
 
 def record(document: Document, vector: Vectors | None = None) -> Record:
@@ -191,7 +192,7 @@ def join(connection: Connection, keys: Sequence[int]) -> dict[int, Joined]:
         "WHERE key IN (SELECT value FROM json_each(?))",
         (json.dumps(keys),),
     )
-    return {row[0]: Joined(*row) for row in rows}
+    return {row[0]: Joined._make(row) for row in rows.all()}
 
 
 def get(connection: Connection, ids: Sequence[str]) -> dict[str, Document]:
@@ -224,6 +225,10 @@ def _checked(identity: str, text: str, title: str, metadata: str, crc: int) -> D
             "restore the collection from a backup."
         )
     return Document(identity, text, title, json.loads(metadata))
+
+
+def _metadata(text: str) -> dict[str, Any]:
+    return _DECODE(text)[0] if text != "{}" else {}  # as written by `_JSON`, without white space to look for
 
 
 def _crc(identity: str, title: str, text: str, metadata: str) -> int:
