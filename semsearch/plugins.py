@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
 from semsearch.errors import UsageError
 
 
+@cache  # looking through all installed packages takes milliseconds
 def _registered(group: str) -> dict[str, EntryPoint]:
     found = {point.name: point for point in entry_points(group=group)}
     if not found:
