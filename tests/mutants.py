@@ -380,5 +380,5 @@ def does_not_empty_the_log():
 
 @mutant("erasing")
 def leaves_the_old_vectors():
-    with mock.patch.object(Store, "sweep", return_value=None):
+    with mock.patch.object(Store, "sweep", return_value=True):
         yield
