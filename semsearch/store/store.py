@@ -116,7 +116,9 @@ class Store:
                 f"the database {path} is missing, though the collection's marker is there. Restore it from a backup, "
                 f"or take the rest away with 'semsearch drop {self.name}'."
             )
-        return Database(path, mode=_mode(path))
+        mode = _mode(path)
+        self._unchanging = _stamp(path) if mode == "immutable" else None
+        return Database(path, mode=mode)
 
     def _migrate(self) -> None:
         with self._lock.hold():
@@ -135,6 +137,9 @@ class Store:
             self._database.forget()
             self._database = self._open_database()
             self._lock = WriterLock(self.folder)
+        elif self._unchanging is not None and self._unchanging != _stamp(self.folder / DATABASE):
+            self._database.close()  # not the media were read-only but we: somebody else writes
+            self._database = self._open_database()
         return self._database
 
     def close(self) -> None:
@@ -354,6 +359,13 @@ def put_setting(connection: Connection, name: str, value: Any) -> None:
 def _same_content(record: Record, stored: Mapping[str, Known]) -> bool:
     old = stored.get(record.document.id)
     return old is not None and old.hash == record.hash
+
+
+def _stamp(path: Path) -> tuple[int, ...]:
+    """What tells that a database or its log was written."""
+    log = path.with_name(path.name + "-wal")
+    states = [file.stat() for file in (path, log) if file.exists()]
+    return tuple(number for state in states for number in (state.st_ino, state.st_size, state.st_mtime_ns))
 
 
 def _mode(path: Path) -> str:
