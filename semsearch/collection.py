@@ -24,6 +24,7 @@ from semsearch.care.reencoding import reencode
 from semsearch.care.repair import repair
 from semsearch.errors import (
     CollectionExists,
+    CollectionLocked,
     DataError,
     DimensionMismatch,
     ModelMismatch,
@@ -362,7 +363,8 @@ class Collection:
                 return
         wanted = Wanted.of(self.store)
         if self._indexing.due(snapshot):
-            self._indexing.rebuild(wanted)
+            with suppress(CollectionLocked):  # another process builds it already
+                self._indexing.rebuild(wanted)
         elif wanted.recall is not None and self._indexing.doubtful(snapshot):
             self._indexing.tune(wanted.recall, wanted.at)
 

@@ -97,7 +97,7 @@ class Indexing:
                     return None
                 kind = plugins.index_backend(backend)
                 params = kind.Params.parse(options, f"index '{backend}'")
-                index = kind.build(snapshot.keys, snapshot.vectors, self._metric, params)
+                index = self._built(kind, snapshot, params)
                 certificate = None
                 if wanted.recall is not None:
                     certificate = self._certify(index, params, snapshot, wanted.recall, wanted.at, queries)
@@ -113,6 +113,15 @@ class Indexing:
             with suppress(CollectionLocked):  # the index is published; old files can wait
                 self._store.sweep()
             return certificate
+
+    def _built(self, kind: type[VectorIndex], snapshot: Snapshot, params: Any) -> VectorIndex:
+        try:
+            return kind.build(snapshot.keys, snapshot.vectors, self._metric, params)
+        except DataError as error:  # they were checked before they were stored
+            raise CollectionDamaged(
+                f"stored vectors of collection '{self._store.name}' are damaged ({error}): no index can be built from "
+                f"them. Run 'semsearch repair {self._store.name}'; until then search is exact."
+            ) from error
 
     def tune(self, recall: float, at: int, queries: Vectors | None = None) -> Certificate:
         """Set the present index to a recall, without building it anew, and publish the setting with its certificate."""
