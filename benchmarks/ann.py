@@ -1,0 +1,186 @@
+"""Every index beside its bare library, called by hand with the same parameters, in one run on real questions.
+
+    python benchmarks/ann.py --vectors questions.npy --rows 135000
+
+For each: seconds to build, bytes on disk, resident memory that it took, and along the knob recall@10 beside queries a
+second: one at a time, and in batches. semsearch and the bare library take turns at each setting; recall is tie-safe,
+from scores that are computed here. A line of JSON for each setting. On a machine that others use, OMP_NUM_THREADS=1,
+--option threads=1 and --clock cpu compare the work done on one thread.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from questions import machine, stored_and_asked
+
+from semsearch.plugins import index_backend
+from semsearch.search.contract import tie_safe_recall
+from semsearch.types import Metric, Neighbors, Vectors
+
+K = 10
+Bare = tuple[Callable[[int], None], Callable[[Vectors], Any]]  # turn the knob, search
+
+
+def hnsw(vectors: Vectors, params: Any) -> Bare:
+    """As hnswlib's README has it."""
+    import hnswlib
+
+    index = hnswlib.Index(space="ip", dim=vectors.shape[1])
+    index.set_num_threads(params.threads or os.cpu_count())
+    index.init_index(len(vectors), M=params.M, ef_construction=params.ef_construction, random_seed=params.seed)
+    index.add_items(vectors, np.arange(len(vectors)))
+    return index.set_ef, lambda queries: index.knn_query(queries, K)[0]
+
+
+def faiss_ivf(vectors: Vectors, params: Any) -> Bare:
+    """Fast-scan lists refined by FAISS's own index, which holds a second copy of the vectors."""
+    import faiss
+
+    from indexes.faiss_ivf import lists_for
+
+    dim, lists = vectors.shape[1], params.lists or lists_for(len(vectors))
+    cells = faiss.IndexFlatIP(dim)
+    kind = faiss.METRIC_INNER_PRODUCT
+    if params.storage == "pq":
+        index = faiss.IndexIVFPQFastScan(cells, dim, lists, dim // 2, 4, kind)
+    elif params.storage == "sq8":
+        index = faiss.IndexIVFScalarQuantizer(cells, dim, lists, faiss.ScalarQuantizer.QT_8bit, kind)
+    else:
+        index = faiss.IndexIVFFlat(cells, dim, lists, kind)
+    index.cp.seed = params.seed
+    outer = index if params.storage == "flat" else faiss.IndexRefineFlat(index)
+    if outer is not index:
+        outer.k_factor = params.refine
+    outer.train(vectors[:: max(1, len(vectors) // (64 * lists))])
+    outer.add(vectors)
+
+    def turn(nprobe: int) -> None:
+        index.nprobe = nprobe
+
+    return turn, lambda queries: outer.search(queries, K)[1]
+
+
+def annoy(vectors: Vectors, params: Any) -> Bare:
+    """As Annoy's README has it."""
+    from annoy import AnnoyIndex
+
+    index = AnnoyIndex(vectors.shape[1], "angular")
+    index.set_seed(params.seed)
+    for row, vector in enumerate(vectors):
+        index.add_item(row, vector)
+    index.build(params.trees, n_jobs=params.threads or -1)
+    nodes = [-1]
+
+    def turn(search_k: int) -> None:
+        nodes[0] = search_k
+
+    return turn, lambda queries: [index.get_nns_by_vector(query, K, search_k=nodes[0]) for query in queries]
+
+
+BARE = {"hnsw": hnsw, "faiss-ivf": faiss_ivf, "annoy": annoy}
+
+
+def resident() -> int:
+    """Bytes of this process in memory."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def rate(
+    search: Callable[[Vectors], Any], queries: Vectors, batch: int, seconds: float, clock: Callable[[], float]
+) -> float:
+    """Queries a second, in batches of `batch`."""
+    parts = [queries[start : start + batch] for start in range(0, len(queries) - batch + 1, batch)]
+    search(parts[0])
+    done, start = 0, clock()
+    while clock() - start < seconds:
+        search(parts[done % len(parts)])
+        done += 1
+    return done * batch / (clock() - start)
+
+
+def measure(name: str, options: dict[str, str], vectors: Vectors, asked: Vectors, truth: Neighbors, given: Any) -> None:
+    """Build both ways, then walk the knob."""
+    clock = time.perf_counter if given.clock == "wall" else time.process_time
+    keys = np.arange(len(vectors))
+    kind = index_backend(name)
+    params = kind.Params.parse(options, f"index '{name}'")
+    memory, start = resident(), clock()
+    index = kind.build(keys, vectors, Metric.COSINE, params)
+    built, taken = clock() - start, resident() - memory
+    with tempfile.TemporaryDirectory() as folder:
+        index.save(Path(folder))
+        size = sum(path.stat().st_size for path in Path(folder).iterdir())
+    bare, by_hand = None, None
+    if name in BARE:
+        start = clock()
+        bare = BARE[name](vectors, params)
+        by_hand = clock() - start
+    facts = {
+        "index": name,
+        **options,
+        "build_s": built,
+        "bare_build_s": by_hand,
+        "mb": size / 1e6,
+        "memory_mb": taken / 1e6,
+    }
+    knob = getattr(kind, "KNOB", None)
+    for value in kind.ladder(len(keys)) if knob else [None]:
+        if knob:
+            index.tune(replace(params, **{knob: value}))
+        found = index.search(asked, K)
+        recall = float(tie_safe_recall(found, truth, keys, vectors, asked, Metric.COSINE).mean())
+        line: dict[str, Any] = {**facts, "knob": knob, "value": value, "recall": recall}
+        for batch in (1, 1024):
+            ours, theirs = [], []
+            for _ in range(given.rounds):
+                ours.append(rate(lambda queries: index.search(queries, K), asked, batch, given.seconds, clock))
+                if bare is not None:
+                    bare[0](value)
+                    theirs.append(rate(bare[1], asked, batch, given.seconds, clock))
+            line[f"qps_{batch}"] = statistics.median(ours)
+            if theirs:
+                line[f"bare_qps_{batch}"] = statistics.median(theirs)
+                line[f"ratio_{batch}"] = statistics.median(a / b for a, b in zip(ours, theirs, strict=True))
+        if bare is not None:
+            line["single_us_over_bare"] = 1e6 / line["qps_1"] - 1e6 / line["bare_qps_1"]
+        print(json.dumps({key: round(item, 4) if isinstance(item, float) else item for key, item in line.items()}))
+        sys.stdout.flush()
+        if recall >= given.enough:
+            break
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--vectors", type=Path, required=True, help="file of the questions' vectors, made if missing")
+    parser.add_argument("--rows", type=int, default=100_000)
+    parser.add_argument("--index", nargs="+", default=["exact", "faiss-ivf", "hnsw", "annoy"])
+    parser.add_argument("--option", action="append", default=[], metavar="NAME=VALUE", help="of every index named")
+    parser.add_argument("--enough", type=float, default=0.995, help="recall at which to stop turning the knob")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--seconds", type=float, default=0.5, help="of each measurement")
+    parser.add_argument("--clock", choices=("wall", "cpu"), default="wall")
+    given = parser.parse_args()
+    vectors, asked = stored_and_asked(given.vectors, given.rows)
+    print(json.dumps({"rows": len(vectors), "dim": vectors.shape[1], "k": K, "queries": len(asked), **machine()}))
+    exact = index_backend("exact")
+    truth = exact.build(np.arange(len(vectors)), vectors, Metric.COSINE, exact.Params()).search(asked, K)
+    options = dict(pair.split("=", 1) for pair in given.option)
+    for name in given.index:
+        measure(name, options, vectors, asked, truth, given)
+
+
+if __name__ == "__main__":
+    main()

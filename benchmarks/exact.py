@@ -1,0 +1,101 @@
+"""Exact search beside its peers, in one run, one after the other in each round; medians, and ratios to semsearch.
+
+    python benchmarks/exact.py --vectors questions.npy --rows 100000
+
+Every answer is held against the true neighbours. A line of JSON for each peer and batch size. On a machine that others
+use, OMP_NUM_THREADS=1 and --clock cpu compare the work done on one thread, whatever else runs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import faiss
+import numpy as np
+import torch
+from questions import machine, stored_and_asked
+from sentence_transformers.util import semantic_search
+
+from semsearch.plugins import index_backend
+from semsearch.search.contract import tie_safe_recall
+from semsearch.types import Metric, Neighbors, Vectors
+
+K = 10
+Search = Callable[[Vectors], np.ndarray]
+
+
+def peers(vectors: Vectors, keys: np.ndarray, codes: list[str]) -> dict[str, Search]:
+    """Functions from queries to the rows of their neighbours."""
+    tensor = torch.from_numpy(vectors)
+    flat = faiss.IndexFlatIP(vectors.shape[1])
+    flat.add(vectors)
+    backend = index_backend("exact")
+    found: dict[str, Search] = {}
+    for kind in codes:
+        index = backend.build(keys, vectors, Metric.COSINE, backend.Params(codes=kind))
+        found[f"semsearch {kind}"] = lambda queries, index=index: index.search(queries, K).keys
+    found["faiss IndexFlatIP"] = lambda queries: flat.search(queries, K)[1]
+    found["torch mm + topk"] = lambda queries: torch.mm(torch.from_numpy(queries), tensor.T).topk(K).indices.numpy()
+    found["sentence-transformers semantic_search"] = lambda queries: np.array(
+        [[hit["corpus_id"] for hit in hits] for hits in semantic_search(torch.from_numpy(queries), tensor, top_k=K)]
+    )
+    return found
+
+
+def timed(search: Search, queries: Vectors, seconds: float, clock: Callable[[], float]) -> float:
+    """The median milliseconds of a call, after a call that wakes the threads of this library and lets others sleep."""
+    search(queries)
+    times: list[float] = []
+    while sum(times) < seconds or len(times) < 3:
+        start = clock()
+        search(queries)
+        times.append(clock() - start)
+    return 1e3 * statistics.median(times)
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--vectors", type=Path, required=True, help="file of the questions' vectors, made if missing")
+    parser.add_argument("--rows", type=int, default=100_000)
+    parser.add_argument("--batches", type=int, nargs="+", default=[1, 32, 1024])
+    parser.add_argument("--codes", nargs="+", default=["none", "int8", "bf16"])
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--seconds", type=float, default=0.3, help="of each peer in each round")
+    parser.add_argument("--clock", choices=("wall", "cpu"), default="wall")
+    given = parser.parse_args()
+    clock = time.perf_counter if given.clock == "wall" else time.process_time
+    vectors, asked = stored_and_asked(given.vectors, given.rows)
+    keys = np.arange(len(vectors))
+    searches = peers(vectors, keys, given.codes)
+    print(json.dumps({"rows": len(vectors), "dim": vectors.shape[1], "k": K, **machine()}))
+    backend = index_backend("exact")
+    oracle = backend.build(keys, vectors, Metric.COSINE, backend.Params(codes="none"))
+    for batch in given.batches:
+        queries = asked[:batch]
+        times: dict[str, list[float]] = {name: [] for name in searches}
+        for _ in range(given.rounds):
+            for name, search in searches.items():
+                times[name].append(timed(search, queries, given.seconds, clock))
+        truth = oracle.search(queries, K)
+        medians = {name: statistics.median(values) for name, values in times.items()}
+        fastest = min(value for name, value in medians.items() if name.startswith("semsearch"))
+        for name, search in searches.items():
+            rows = search(queries)
+            found = Neighbors(rows.astype(np.int64), np.zeros(rows.shape, dtype=np.float32))
+            recall = float(tie_safe_recall(found, truth, keys, vectors, queries, Metric.COSINE).mean())
+            line = {"batch": batch, "peer": name, "ms": round(medians[name], 3), "min_ms": round(min(times[name]), 3)}
+            print(
+                json.dumps({**line, "times_semsearch": round(medians[name] / fastest, 2), "recall": round(recall, 5)})
+            )
+            sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()
