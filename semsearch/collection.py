@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -23,6 +24,7 @@ from semsearch.care.compaction import Compacted, compact
 from semsearch.care.reencoding import reencode
 from semsearch.care.repair import repair
 from semsearch.errors import (
+    CollectionDamaged,
     CollectionExists,
     CollectionLocked,
     DataError,
@@ -45,6 +47,8 @@ from semsearch.store.store import Store, View
 from semsearch.types import Document, Encoder, Hit, Metric, Vectors
 from semsearch.vectors import check_k
 from semsearch.warming import Warming
+
+log = logging.getLogger("semsearch")
 
 DEFAULT_ENCODER = "sentence-transformers/all-MiniLM-L6-v2"
 
@@ -354,7 +358,16 @@ class Collection:
         return changes
 
     def _maintain(self) -> None:
-        """Rewrite, build anew or certify anew, if too much has changed since the last time."""
+        """Rewrite, build anew or certify anew, if too much has changed since the last time.
+
+        What was written is committed by now, so damage found on the way is told and not raised.
+        """
+        try:
+            self._renew_index()
+        except CollectionDamaged as error:
+            log.warning("%s", error)
+
+    def _renew_index(self) -> None:
         with self.store.read() as view:
             snapshot = view.snapshot
         if self._indexing.wasteful(snapshot):

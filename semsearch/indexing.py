@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from semsearch import plugins
-from semsearch.errors import CollectionLocked
+from semsearch.errors import CollectionDamaged, CollectionLocked, DataError
 from semsearch.search.choose import FEW_ROWS, choose
 from semsearch.search.contract import Certificate, certify
 from semsearch.search.generation import published_digest, write_generation
