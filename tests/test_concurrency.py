@@ -26,6 +26,7 @@ from workload import (
 )
 
 import semsearch
+from semsearch import indexing
 from semsearch.errors import CollectionLocked
 from semsearch.search import plan
 from semsearch.store import lock
@@ -187,6 +188,18 @@ def test_a_second_writer_is_told_who_writes_within_its_time(memory, monkeypatch)
         done.set()
         holder.join(PATIENCE)
         assert collection.add(documents(0, "late", 1)).added == 1
+
+
+def test_what_is_added_is_added_while_another_process_builds_an_index(memory, monkeypatch):
+    state = make_base(memory)
+    monkeypatch.setattr(lock.WriterLock.__init__, "__defaults__", (0.3, "lock"))
+    monkeypatch.setattr(indexing, "TAIL_ROWS", 0)
+    monkeypatch.setattr(indexing, "TAIL_SHARE", 0)  # an index is due with every row
+    more = documents(0, "more", 3)
+    with open_it(memory) as collection:
+        with lock.WriterLock(collection.path, name="rebuild").hold():
+            assert collection.add(more).added == 3
+        assert violations(collection, [state | {entry.id: entry for entry in more}]) == []
 
 
 def test_threads_of_one_process_take_turns(memory):

@@ -236,3 +236,28 @@ def test_a_writable_copy_of_it_has_everything(tmp_path):
     (home / NAME / "collection.sqlite-shm").unlink()
     with open_it(home) as collection:
         assert violations(collection, [state]) == []
+
+
+def test_a_reader_without_permission_sees_what_others_write(tmp_path, monkeypatch):
+    """Opened as immutable because it may not write; but somebody else may."""
+    state = make_base(tmp_path)
+    access = os.access
+
+    def forbidden(path, mode):
+        return not mode & os.W_OK and access(path, mode)
+
+    monkeypatch.setattr(store_module.os, "access", forbidden)
+    with open_it(tmp_path) as reader:
+        assert violations(reader, [state]) == []
+        monkeypatch.setattr(store_module.os, "access", access)
+        with open_it(tmp_path) as writer:
+            for number in range(3):
+                more = documents(number, f"more{number}-", 3)
+                writer.add(more)
+                state = with_these(state, more)
+                monkeypatch.setattr(store_module.os, "access", forbidden)
+                assert violations(reader, [state]) == []
+                monkeypatch.setattr(store_module.os, "access", access)
+            writer.compact()
+        monkeypatch.setattr(store_module.os, "access", forbidden)
+        assert violations(reader, [state]) == []
