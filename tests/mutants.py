@@ -7,6 +7,7 @@ that must notice.
 import sqlite3
 from contextlib import closing, contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from unittest import mock
 
@@ -352,23 +353,47 @@ def _published(folder):
     return row[0] if row else ""
 
 
+@mutant("damaged text")
+def does_not_check_the_documents():
+    with mock.patch.object(documents.Joined, "sound", return_value=True):
+        yield
+
+
+@mutant("answers")
+def keeps_the_words_of_what_is_removed():
+    remove_passages = documents.remove_passages
+    deaf = partial(Deaf, "INSERT INTO fulltext (fulltext, rowid")
+    with mock.patch.object(documents, "remove_passages", lambda c, *rest: remove_passages(deaf(c), *rest)):
+        yield
+
+
+@mutant("a reader")
+def keeps_the_old_metadata_in_the_filters():
+    update, deaf = documents.update_metadata, partial(Deaf, "DELETE FROM fields")
+    with mock.patch.object(documents, "update_metadata", lambda c, *rest: update(deaf(c), *rest)):
+        yield
+
+
+class Deaf:
+    """A connection that does not do what begins with some words."""
+
+    def __init__(self, words, connection):
+        self._words = words
+        self._connection = connection
+
+    def exec_driver_sql(self, statement, *arguments):
+        if self._words in statement:
+            statement, arguments = "SELECT 1", ()
+        return self._connection.exec_driver_sql(statement, *arguments)
+
+
 # Erasing
 
 
 @mutant("erasing")
 def does_not_merge_the_full_text():
-    switch = compaction._switch
-
-    class Deaf:
-        def __init__(self, connection):
-            self._connection = connection
-
-        def exec_driver_sql(self, statement, *arguments):
-            if "optimize" in statement:
-                statement, arguments = "SELECT 1", ()
-            return self._connection.exec_driver_sql(statement, *arguments)
-
-    with mock.patch.object(compaction, "_switch", lambda connection, *rest: switch(Deaf(connection), *rest)):
+    switch, deaf = compaction._switch, partial(Deaf, "optimize")
+    with mock.patch.object(compaction, "_switch", lambda c, *rest: switch(deaf(c), *rest)):
         yield
 
 

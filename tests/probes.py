@@ -289,6 +289,21 @@ def damaged_vectors(base, memory, mutant):
     return wrong
 
 
+@probe("damaged text")
+def damaged_text(base, memory, mutant):
+    """A document that is not what was put in is left out; all others are served."""
+    home, state = copied(base, memory), base[1]
+    with open_it(home) as collection:
+        spoilt = {hits[0].document.id for hits in collection.search_many(QUERIES, 1)}
+        with collection.store.database.write() as connection:
+            for identity in spoilt:
+                connection.exec_driver_sql("UPDATE documents SET text = text || 'x' WHERE id = ?", (identity,))
+    sound = {identity: entry for identity, entry in state.items() if identity not in spoilt}
+    with mutant(), open_it(home) as collection:
+        found = [[(hit.document.id, hit.score) for hit in hits] for hits in collection.search_many(QUERIES, 5)]
+    return [] if found == oracle(HashEncoder(DIM), sound, 5) else ["a document that was changed was served"]
+
+
 @probe("damaged index")
 def damaged_index(base, memory, mutant):
     """The library never sees bytes that were changed; the search is exact, and the answers right."""

@@ -135,6 +135,7 @@ def wrong_answers(collection, there):
         ("exactly", there, 5, {"exact": True}),
         ("everything", there, max(len(there), 1), {}),
         ("filtered", low, 5, {"where": {"n": {"$lt": 6}}}),
+        ("all that the filter allows", low, max(len(there), 1), {"where": {"n": {"$lt": 6}}}),
     ):
         if not subset and "where" in options:
             continue
