@@ -19,8 +19,9 @@ from semsearch.errors import SemsearchError
 from semsearch.types import Document, Encoder, Hit, Metric, Neighbors, VectorIndex
 
 if TYPE_CHECKING:
-    from semsearch.collection import Collection, create, open
+    from semsearch.collection import Collection
     from semsearch.encoder.load import load_encoder
+    from semsearch.opening import create, drop, open
 
 __version__ = "0.1.0"
 __all__ = [
@@ -33,14 +34,16 @@ __all__ = [
     "SemsearchError",
     "VectorIndex",
     "create",
+    "drop",
     "load_encoder",
     "open",
 ]
 
 _LAZY = {
     "Collection": "semsearch.collection",
-    "create": "semsearch.collection",
-    "open": "semsearch.collection",
+    "create": "semsearch.opening",
+    "drop": "semsearch.opening",
+    "open": "semsearch.opening",
     "load_encoder": "semsearch.encoder.load",
 }
 

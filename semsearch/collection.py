@@ -8,7 +8,6 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, replace
-from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
 from types import TracebackType
@@ -17,7 +16,6 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike
 
-from semsearch import plugins
 from semsearch.care.backup import backup
 from semsearch.care.check import Problem, content, fulltext_fits, structure
 from semsearch.care.compaction import Compacted, compact
@@ -25,10 +23,8 @@ from semsearch.care.reencoding import reencode
 from semsearch.care.repair import repair
 from semsearch.errors import (
     CollectionDamaged,
-    CollectionExists,
     CollectionLocked,
     DataError,
-    DimensionMismatch,
     ModelMismatch,
     StorageError,
     UsageError,
@@ -39,9 +35,7 @@ from semsearch.passages import splitter_for
 from semsearch.search.answer import Answerer
 from semsearch.search.choose import choose
 from semsearch.search.contract import Certificate
-from semsearch.settings import check_name, find_collection, find_home
 from semsearch.store import documents as rows
-from semsearch.store import platform
 from semsearch.store.snapshot import Snapshot
 from semsearch.store.store import Store, View
 from semsearch.types import Document, Encoder, Hit, Metric, Vectors
@@ -49,118 +43,6 @@ from semsearch.vectors import check_k
 from semsearch.warming import Warming
 
 log = logging.getLogger("semsearch")
-
-DEFAULT_ENCODER = "sentence-transformers/all-MiniLM-L6-v2"
-
-
-def create(
-    name: str,
-    *,
-    encoder: str | Encoder | None = DEFAULT_ENCODER,
-    dim: int | None = None,
-    metric: Metric | str | None = None,
-    home: str | os.PathLike[str] | None = None,
-    passages: bool = True,
-    index: str = "auto",
-    options: Mapping[str, Any] | None = None,
-    recall: float | None = None,
-    at: int = 10,
-    device: str | None = None,
-    dtype: str | None = None,
-    revision: str | None = None,
-    batch_tokens: int | None = None,
-) -> Collection:
-    """Make a new, empty collection.
-
-    Args:
-        name: Letters, digits, `.`, `_`, `-`.
-        encoder: A model's name or path, an object with the members of `Encoder`, or None for a collection that is
-            filled with given vectors and searched by vectors alone.
-        dim: Components of a vector; needed without an encoder, checked with one.
-        metric: How vectors are compared; an encoder knows its own, without one it is cosine.
-        home: The folder of the collections; see `semsearch.settings.find_home`.
-        passages: Split documents that are longer than the model's window; False gives one truncated vector each.
-        index: The backend of the index, or "auto".
-        options: The backend's options.
-        recall: What the index must find of the true `at` nearest; see `Collection.reindex`.
-        at: Neighbours that the recall is counted among.
-        device: "cpu", "cuda", "cuda:1", "mps"; None chooses.
-        dtype: "float32" or "bfloat16" to compute in; None chooses what the hardware is fast in.
-        revision: Of a model on the hub.
-        batch_tokens: Tokens in a batch; None chooses.
-
-    Raises:
-        CollectionExists: There is one of that name.
-        ModelError: The model can't be found or opened.
-    """
-    folder = find_home(home) / check_name(name)
-    if folder.exists():
-        raise CollectionExists(
-            f"a collection '{name}' is there already, in {folder.parent}: open it, choose another name, or take it "
-            f"away with 'semsearch drop {name}'."
-        )
-    if index != "auto":
-        plugins.index_backend(index).Params.parse(options or {}, f"index '{index}'")
-    loaded, described = (None, None) if encoder is None else _described(encoder, revision, device, dtype, batch_tokens)
-    if loaded is not None:
-        if dim is not None and dim != loaded.dim:
-            raise DimensionMismatch(f"the encoder gives vectors of {loaded.dim} components, not {dim}.")
-        if metric is not None and Metric(metric) is not loaded.metric:
-            raise UsageError(f"the encoder's vectors are compared by {loaded.metric}, not by {metric}.")
-        dim, metric = loaded.dim, loaded.metric
-    elif dim is None or dim < 1:
-        raise UsageError("a collection without an encoder needs the number of components of its vectors: dim=384, say.")
-    settings = {
-        "encoder": described,
-        "metric": str(_metric(metric)),
-        "passages": passages,
-        "splitting": splitter_for(loaded, passages).identity if loaded is not None else None,
-        "index": asdict(Wanted(index, dict(options or {}), recall, check_k(at))),
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
-    }
-    store = Store.create(folder, settings, dim)
-    return Collection(store, loaded, device=device, dtype=dtype, batch_tokens=batch_tokens)
-
-
-def open(
-    name: str,
-    *,
-    home: str | os.PathLike[str] | None = None,
-    encoder: Encoder | None = None,
-    device: str | None = None,
-    dtype: str | None = None,
-    batch_tokens: int | None = None,
-) -> Collection:
-    """Open the collection `name`.
-
-    Args:
-        name: Its name.
-        home: The folder of the collections; see `semsearch.settings.find_home`.
-        encoder: The object that the collection was made with, if it was made with an object rather than a name.
-        device: As in `create`.
-        dtype: As in `create`.
-        batch_tokens: As in `create`.
-
-    Raises:
-        CollectionNotFound: There is none; says what there is, and where was looked.
-        CollectionDamaged: Its files are broken; says what repairs them.
-        ModelMismatch: `encoder` is not the one it was made with.
-    """
-    store = Store(find_collection(name, find_home(home)))
-    collection = Collection(store, None, device=device, dtype=dtype, batch_tokens=batch_tokens)
-    if encoder is not None:
-        collection._take_encoder(encoder)
-    return collection
-
-
-def drop(name: str, *, home: str | os.PathLike[str] | None = None) -> None:
-    """Delete the collection `name` with all its documents."""
-    folder = find_collection(name, find_home(home))
-    doomed = folder.with_name(f".{name}.dropped-{os.getpid()}")
-    platform.rename(folder, doomed)  # at once gone under its name, even if deleting takes long or is cut short
-    for left in folder.parent.glob(f".{name}.dropped-*"):  # and what a drop left that was killed
-        if not platform.remove(left):
-            raise StorageError(f"collection '{name}' is gone, but {left} can't be deleted: do it by hand.")
 
 
 class Collection:
@@ -256,11 +138,14 @@ class Collection:
                 f"collection '{self.name}' was made with an encoder object of class {described['class']}: open it with "
                 f"semsearch.open('{self.name}', encoder=…) and that object (fingerprint {described['fingerprint']})."
             )
-        encoder, _ = _described(described["name"], described["revision"], self._device, self._dtype, self._batch_tokens)
+        encoder, _ = described_encoder(
+            described["name"], described["revision"], self._device, self._dtype, self._batch_tokens
+        )
         self._check_fingerprint(encoder)
         return encoder
 
-    def _take_encoder(self, encoder: Encoder) -> None:
+    def take_encoder(self, encoder: Encoder) -> None:
+        """Use an object as its encoder, if it is the one that the collection was made with."""
         self._check_fingerprint(encoder)
         self._encoder = encoder
 
@@ -494,7 +379,7 @@ class Collection:
             revision: Of a model on the hub.
             progress: Called with the number of documents encoded so far.
         """
-        loaded, described = _described(encoder, revision, self._device, self._dtype, self._batch_tokens)
+        loaded, described = described_encoder(encoder, revision, self._device, self._dtype, self._batch_tokens)
         passages = bool(self.store.settings["passages"])
         splitting = splitter_for(loaded, passages).identity
         target = {"encoder": described, "metric": str(loaded.metric), "splitting": splitting}
@@ -605,7 +490,7 @@ class Collection:
             return view.snapshot.dim
 
 
-def _described(
+def described_encoder(
     encoder: str | Encoder,
     revision: str | None = None,
     device: str | None = None,
@@ -619,10 +504,3 @@ def _described(
         loaded = load_encoder(encoder, device=device, dtype=dtype, revision=revision, batch_tokens=batch_tokens)
         return loaded, {"name": loaded.name, "revision": revision, "fingerprint": loaded.fingerprint}
     return encoder, {"name": None, "class": type(encoder).__qualname__, "fingerprint": encoder.fingerprint}
-
-
-def _metric(metric: Metric | str | None) -> Metric:
-    try:
-        return Metric(metric or Metric.COSINE)
-    except ValueError:
-        raise UsageError(f"'{metric}' is no metric; they are {', '.join(Metric)}.") from None

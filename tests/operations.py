@@ -17,8 +17,8 @@ from workload import BACKENDS, DIM, NAME, changed, documents, open_it, relabelle
 import semsearch
 from semsearch import ingestion
 from semsearch.care.backup import restore
-from semsearch.collection import drop
 from semsearch.errors import CollectionNotFound, DataError, SemsearchError
+from semsearch.opening import drop
 from semsearch.store import schema
 
 

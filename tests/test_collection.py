@@ -310,7 +310,7 @@ def test_a_lost_database_is_never_filled_anew(animals, content):
 
 
 def test_drop_takes_everything(animals):
-    from semsearch.collection import drop
+    from semsearch.opening import drop
 
     animals.close()
     drop("animals")

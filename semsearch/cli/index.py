@@ -120,7 +120,7 @@ def _left(name: str, home: Path, made: bool) -> str:
     A collection that it made and that is still empty goes: it would only insist on the settings it was made with.
     """
     import semsearch
-    from semsearch.collection import drop
+    from semsearch.opening import drop
 
     count = 0
     with suppress(SemsearchError), semsearch.open(name, home=home) as collection:
@@ -138,15 +138,15 @@ def _left(name: str, home: Path, made: bool) -> str:
 
 def _new(name: str, home: Path, given: dict[str, Any]) -> Collection:
     import semsearch
-    from semsearch.collection import DEFAULT_ENCODER
     from semsearch.encoder.catalog import advice
+    from semsearch.encoder.load import DEFAULT_MODEL
 
-    if doubt := advice(given["encoder"] or DEFAULT_ENCODER):
+    if doubt := advice(given["encoder"] or DEFAULT_MODEL):
         say(doubt)
     return semsearch.create(
         name,
         home=home,
-        encoder=given["encoder"] or DEFAULT_ENCODER,
+        encoder=given["encoder"] or DEFAULT_MODEL,
         revision=given["revision"],
         passages=given["passages"] != "off",
         index=given["backend"] or "auto",

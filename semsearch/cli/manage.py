@@ -83,7 +83,7 @@ def drop(name: str, yes: bool, home: str | None) -> int:
     \b
     semsearch drop corpus --yes
     """
-    from semsearch.collection import drop as delete
+    from semsearch.opening import drop as delete
 
     folder = find_collection(name, find_home(home))
     if not yes:
