@@ -2,7 +2,9 @@
 
 What the lists hold is `storage`: the vectors (flat), one byte a component (sq8), or four bits for two components,
 scanned in registers (pq; André et al., arXiv:1704.07355). With codes, the best `refine` times k candidates are scored
-again from the stored vectors, which are read where they lie: FAISS's own refining index would copy them.
+again from the stored vectors, which are read where they lie: FAISS's own refining index would copy them. (RaBitQ's
+fast-scan lists with the same refinement, tried on 50,000 real embeddings, took two to five times as long for the same
+recall between 0.9 and 0.995.)
 """
 
 from __future__ import annotations
@@ -44,7 +46,7 @@ class FaissIVFParams(Options):
     storage: str = option("pq", "what the lists hold", choices=("flat", "sq8", "pq"))
     lists: int = option(0, "cells; 0 chooses from the size; at most one for 39 rows", low=0, high=1 << 20)
     nprobe: int = option(16, "lists looked into in a search", low=1, high=1 << 20, tunable=True)
-    refine: int = option(8, "candidates scored truly for each neighbour asked for", low=1, high=1000, tunable=True)
+    refine: int = option(4, "candidates scored truly for each neighbour asked for", low=1, high=1000, tunable=True)
     seed: int = option(1234, "of the training", low=0, high=2**31 - 1)
     threads: int = option(0, "of a build or a batch; 0 takes all processors", low=0, high=1024, tunable=True)
     device: str = option("auto", "where flat and sq8 lists are searched", choices=("auto", "cpu", "cuda"))
