@@ -95,4 +95,6 @@ def test_a_save_that_fails_is_an_error(tmp_path):
 def test_a_missing_library_gives_the_line_to_type(monkeypatch):
     monkeypatch.setitem(sys.modules, "faiss", None)
     with pytest.raises(MissingDependency, match=r"pip install 'semsearch\[faiss\]'"):
-        FaissIVFIndex.build(make_keys(5), make_vectors(Metric.COSINE, 5, 8), Metric.COSINE, FaissIVFIndex.Params(threads=1))
+        FaissIVFIndex.build(
+            make_keys(5), make_vectors(Metric.COSINE, 5, 8), Metric.COSINE, FaissIVFIndex.Params(threads=1)
+        )
