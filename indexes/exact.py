@@ -74,6 +74,7 @@ class ExactIndex:
         kind, reason = chosen_codes(params, len(keys))
         codes = None
         if kind != "none":
+            compute_alone_if_forked()
             keys, vectors = checked_rows(keys, vectors)
             codes = Codes.make(vectors, metric, kind)
         return cls(keys, vectors, metric, params, codes, reason)

@@ -340,6 +340,7 @@ for dim in (7, 9):
             try:
                 same = index.search(queries, 5).keys.tolist() == expected
                 same &= index.search(queries[:1], 5).keys.tolist() == expected[:1]
+                same &= len(self.build(keys, vectors).search(queries, 5)) == len(queries)  # one that is built there
                 os._exit(0 if same else 3)
             finally:
                 os._exit(4)
