@@ -113,7 +113,11 @@ class Planner:
         scores = np.full((len(queries), k), -np.inf, dtype=np.float32)
         waiting = np.arange(len(queries))
         while len(waiting) and fetch <= max(k, warm.rows // 4):
-            found = _scored(snapshot, queries[waiting], warm.index.search(queries[waiting], fetch), mask, self._metric)
+            try:
+                proposed = warm.index.search(queries[waiting], fetch)
+            except DataError:  # it reads vectors that were damaged after it was built
+                break
+            found = _scored(snapshot, queries[waiting], proposed, mask, self._metric)
             best = merge([found], k)
             keys[waiting] = best.keys
             scores[waiting] = best.scores
