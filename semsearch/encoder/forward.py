@@ -290,7 +290,7 @@ def _lay_out(features: Features) -> Rows:
 
     lengths = features.lengths.cpu().numpy()
     every = torch.arange(len(lengths)).numpy()
-    batch = Batch(every, every, every * 0, max(1, int(lengths.max(initial=1))), False)
+    batch = Batch(every, every, every * 0, len(lengths), max(1, int(lengths.max(initial=1))), False)
     return batch.rows(lengths).to(features.ids.device)
 
 

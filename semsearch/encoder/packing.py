@@ -61,13 +61,14 @@ class Batch:
     texts: Integers  # (n,) which texts
     row: Integers  # (n,) in which row each lies
     column: Integers  # (n,) from which slot on
+    count: int  # rows, of which the last may be empty
     length: int  # slots of a row
     shared: bool
 
     @property
     def cost(self) -> int:
         """Slots of the rectangle: what it takes in memory and time."""
-        return (int(self.row[-1]) + 1) * self.length
+        return self.count * self.length
 
     def rows(self, lengths: Integers) -> Rows:
         """The rectangle, for texts of `lengths` (n,) tokens."""
@@ -75,7 +76,7 @@ class Batch:
         starts = np.cumsum(lengths) - lengths
         every = np.arange(total)
         positions = every - np.repeat(starts, lengths)
-        count = int(self.row[-1]) + 1
+        count = self.count
         slots = positions + np.repeat(self.row * self.length + self.column, lengths)
         if total == count * self.length and not self.shared:
             return Rows(count, self.length, torch.from_numpy(positions), None, None, False)
@@ -117,7 +118,9 @@ def _alone(lengths: Integers, texts: Integers, budget: int, step: int) -> list[B
         width = _stepped(longest, step)
         stop = min(len(order), start + max(1, budget // width))
         chosen = order[start:stop]
-        batches.append(Batch(chosen, np.arange(len(chosen)), np.zeros(len(chosen), np.int64), width, False))
+        rows, column = np.arange(len(chosen)), np.zeros(len(chosen), np.int64)
+        count = _rounded(len(chosen), budget // width) if step > 1 else len(chosen)
+        batches.append(Batch(chosen, rows, column, count, width, False))
         start = stop
     return batches
 
@@ -150,11 +153,22 @@ def _shared(lengths: Integers, texts: Integers, budget: int) -> list[Batch]:
     ends = column + lengths[order]
     return [
         Batch(
-            order[start:stop], row[start:stop] - row[start], column[start:stop], _stepped(ends[start:stop].max()), True
+            order[start:stop],
+            row[start:stop] - row[start],
+            column[start:stop],
+            _rounded(int(row[stop - 1] - row[start]) + 1, height),
+            _stepped(ends[start:stop].max()),
+            True,
         )
         for start, stop in pairwise(edges.tolist())
         if stop > start
     ]
+
+
+def _rounded(rows: int, most: int) -> int:
+    """Rows with some to spare, 1, 2, 3, 4, 6, 8, 12 …: oneDNN makes and keeps a kernel for each size that it meets."""
+    power = 1 << (rows - 1).bit_length()
+    return max(rows, min(most, power * 3 // 4 if rows <= power * 3 // 4 else power))
 
 
 def _stepped(length: int, step: int = STEP) -> int:

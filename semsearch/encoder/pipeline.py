@@ -8,7 +8,9 @@ a window is through. A few texts, such as a query, take a short way without thre
 
 from __future__ import annotations
 
+import ctypes
 import mmap
+import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -25,7 +27,8 @@ from semsearch.errors import EncodingFailed, UsageError
 from semsearch.processes import compute_alone_if_forked
 from semsearch.types import Vectors
 
-BUDGETS = {"cpu": 4_096, "cuda": 65_536, "mps": 16_384}  # tokens of a batch
+BUDGETS = {"cuda": 65_536, "mps": 16_384}  # tokens of a batch
+CPU_BUDGET = 1_024  # tokens of a batch for each thread: what lies between stays in the cache, and little is taken
 WINDOWS = {"cpu": 8_192, "cuda": 32_768, "mps": 8_192}  # texts: enough to pack with two per cent of holes
 CHARACTERS = 512  # of a window, for each of its texts
 PIECE = 512  # texts that are tokenized in one call: the tokenizer's own records take far more room than the ids
@@ -105,7 +108,7 @@ class Pipeline:
         self.device = torch.device(device)
         self.dtype = dtype
         self.max_tokens = max_tokens
-        self.budget = batch_tokens or BUDGETS.get(self.device.type, BUDGETS["cpu"])
+        self.budget = batch_tokens or BUDGETS.get(self.device.type, CPU_BUDGET * max(2, torch.get_num_threads()))
         self.shares_rows = bool(modules) and bool(getattr(modules[0], "shares_rows", False))
 
     @property
@@ -159,6 +162,7 @@ class Pipeline:
                     block = self._compute(behind.result(), progress, done)
                     done += len(block)
                     yield block
+                    _trim()
 
     def _tokenized(self, texts: Sequence[str], prompt: str) -> Window:
         ids: list[Integers] = []
@@ -262,7 +266,7 @@ def windows(texts: Iterable[str], device: torch.device | str) -> Iterator[list[s
 
 
 def _chosen(batch: Batch, texts: Integers) -> Batch:
-    return Batch(texts, batch.row, batch.column, batch.length, batch.shared)
+    return Batch(texts, batch.row, batch.column, batch.count, batch.length, batch.shared)
 
 
 def _shown(window: Window, place: int) -> str:
@@ -275,3 +279,11 @@ def _let_go(out: Vectors) -> None:
     mapped = getattr(out, "_mmap", None)
     if isinstance(mapped, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED") and getattr(out, "mode", "") != "c":
         mapped.madvise(mmap.MADV_DONTNEED)
+
+
+def _trim() -> None:
+    """Give freed memory back to the system: glibc keeps large blocks that lie among small ones, ever more of them."""
+    if sys.platform == "linux":
+        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # other C libraries have none
+        if trim is not None:
+            trim(0)
