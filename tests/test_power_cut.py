@@ -47,6 +47,9 @@ class Disk:
         failpoints.failpoint("fsync")
         descriptor = file if isinstance(file, int) else file.fileno()
         inode = self._hold(descriptor)
+        path = Path(f"/proc/self/fd/{descriptor}").readlink()
+        if _is_sqlites(path.name):  # a database that is written as a file, by restoring
+            self._keep_database(path)
         if stat.S_ISDIR(os.fstat(descriptor).st_mode):
             self._names[inode] = self._listed(descriptor)
         else:
@@ -57,9 +60,12 @@ class Disk:
         self._databases = {}
         for path in self.root.rglob("*"):
             if path.is_file() and _is_sqlites(path.name) and not path.name.endswith("-shm"):
-                folder = os.open(path.parent, os.O_RDONLY)
-                self._databases.setdefault(self._hold(folder), {})[path.name] = path.read_bytes()
-                os.close(folder)
+                self._keep_database(path)
+
+    def _keep_database(self, path):
+        folder = os.open(path.parent, os.O_RDONLY)
+        self._databases.setdefault(self._hold(folder), {})[path.name] = path.read_bytes()
+        os.close(folder)
 
     def cut(self, target, loss, names_lost):
         """Write what a power cut leaves to the folder `target`."""
