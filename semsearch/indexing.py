@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -97,13 +97,15 @@ class Indexing:
                     return None
                 kind = plugins.index_backend(backend)
                 params = kind.Params.parse(options, f"index '{backend}'")
-                index = self._built(kind, snapshot, params)
+                with self._sound_vectors():
+                    index = kind.build(snapshot.keys, snapshot.vectors, self._metric, params)
                 certificate = None
                 if wanted.recall is not None:
                     certificate = self._certify(index, params, snapshot, wanted.recall, wanted.at, queries)
                     params = _turned(params, certificate)
                 building = self._store.folder / "indexes" / f".{backend}-{os.getpid()}"
-                self._write(building, index, snapshot, backend, params)
+                with self._sound_vectors():
+                    self._write(building, index, snapshot, backend, params)
                 contract = None if certificate is None else _contract(certificate, snapshot)
                 published = self._publish(building, snapshot, backend, params.as_dict(), contract)
                 if published is not None:
@@ -114,9 +116,10 @@ class Indexing:
                 self._store.sweep()
             return certificate
 
-    def _built(self, kind: type[VectorIndex], snapshot: Snapshot, params: Any) -> VectorIndex:
+    @contextmanager
+    def _sound_vectors(self) -> Iterator[None]:
         try:
-            return kind.build(snapshot.keys, snapshot.vectors, self._metric, params)
+            yield
         except DataError as error:  # they were checked before they were stored
             raise CollectionDamaged(
                 f"stored vectors of collection '{self._store.name}' are damaged ({error}): no index can be built from "
