@@ -318,6 +318,8 @@ class Collection:
 
     def remove(self, ids: Iterable[str]) -> int:
         """Take documents out; how many of `ids` were there."""
+        if isinstance(ids, str):
+            raise UsageError(f"remove takes a list of ids, not the text {ids!r:.60}: write [{ids!r:.60}].")
         pending = iter(ids)
         count = 0
         while batch := list(islice(pending, BATCH_DOCUMENTS)):
@@ -400,6 +402,8 @@ class Collection:
 
     def get(self, ids: Sequence[str]) -> list[Document | None]:
         """The documents of `ids`, in that order; None for an id that is not there."""
+        if isinstance(ids, str):
+            raise UsageError(f"get takes a list of ids, not the text {ids!r:.60}: write [{ids!r:.60}].")
         with self.store.read() as view:
             found = rows.get(view.connection, list(ids))
         return [found.get(identity) for identity in ids]

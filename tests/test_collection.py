@@ -206,6 +206,13 @@ def test_a_zero_vector_has_no_cosine():
         collection.add([Document("z", "zero")], vectors=np.zeros((1, 2)))
 
 
+def test_ids_are_a_list(animals):
+    with pytest.raises(UsageError, match="list of ids"):
+        animals.remove("cat")
+    with pytest.raises(UsageError, match="list of ids"):
+        animals.get("cat")
+
+
 def test_names_and_homes(animals, tmp_path):
     with pytest.raises(CollectionExists):
         semsearch.create("animals", encoder=HashEncoder())

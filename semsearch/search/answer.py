@@ -22,6 +22,7 @@ from semsearch.types import Hit, Keys, Metric, Neighbors, Vectors
 log = logging.getLogger("semsearch")
 
 KEPT_FILTERS = 16
+NAMED = 3  # damaged documents in one warning
 
 
 class Answerer:
@@ -144,32 +145,23 @@ class Answerer:
         broken = found[checksums(snapshot.vectors[places]) != snapshot.crcs[places]].tolist()
         docs = dict(zip(found.tolist(), snapshot.docs[places].tolist(), strict=True))
         torn = [key for key, entry in joined.items() if not entry.sound() or entry.doc != docs[key]]
-        for key in torn:
-            log.warning(
-                "document %r in collection '%s' is damaged in the database and was left out: restore a backup, or "
-                "remove it and add it again.",
-                joined[key].id,
-                self._name,
-            )
-        for key in broken:
-            if key in joined:
-                log.warning(
-                    "the stored vector of document %r in collection '%s' (passage %d) is damaged and was left out; "
-                    "'semsearch repair %s' encodes it again from the stored text.",
-                    joined[key].id,
-                    self._name,
-                    key,
-                    self._name,
-                )
         lost = [key for key in found.tolist() if key not in joined]
-        if lost:
-            log.warning(
-                "collection '%s' has vectors without a passage (key %d); 'semsearch repair %s' takes them out.",
-                self._name,
-                lost[0],
-                self._name,
-            )
+        self._warn(
+            "%s %s damaged in the database and left out: restore a backup, or remove and add again", torn, joined
+        )
+        self._warn(
+            "the stored vector of %s %s damaged and left out; 'semsearch repair' encodes it again", broken, joined
+        )
+        self._warn("the passage of %s %s lost, its vector left out; 'semsearch repair' mends it", lost, joined)
         return frozenset(broken + lost + torn)
+
+    def _warn(self, sentence: str, keys: list[int], joined: Mapping[int, rows.Joined]) -> None:
+        """Say once what is wrong with some passages, naming the first few."""
+        if keys:
+            named = ", ".join(f"document {joined[key].id!r}" if key in joined else f"key {key}" for key in keys[:NAMED])
+            more = f" and {len(keys) - NAMED} more" if len(keys) > NAMED else ""
+            verb = "is" if len(keys) == 1 else "are"
+            log.warning(f"collection '%s': {sentence}.", self._name, named + more, verb)
 
 
 def _best_of_documents(neighbors: Neighbors, snapshot: Snapshot, k: int) -> Neighbors:
