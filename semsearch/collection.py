@@ -345,6 +345,9 @@ class Collection:
             problems.extend(structure(view, self.path))
             if deep:
                 problems.extend(content(view, self.path, self._metric))
+            snapshot = view.snapshot
+        if deep and snapshot.index is not None and not problems:
+            problems.extend(self._indexing.probe(snapshot))
         if deep and self.store.database.writable:
             with self.store.write(), self.store.database.write() as connection:
                 if not fulltext_fits(connection):

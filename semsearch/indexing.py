@@ -15,9 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from semsearch import plugins
+from semsearch.care.check import Problem
 from semsearch.errors import CollectionDamaged, CollectionLocked, DataError
 from semsearch.search.choose import FEW_ROWS, choose
-from semsearch.search.contract import Certificate, certify
+from semsearch.search.contract import Certificate, certify, searched, tie_safe_recall, true_neighbors
 from semsearch.search.generation import published_digest, write_generation
 from semsearch.store import platform, registry
 from semsearch.store.failpoints import failpoint
@@ -32,6 +33,8 @@ log = logging.getLogger("semsearch")
 
 TAIL_ROWS = 20_000  # rows newer than the index that are searched exactly before it is built anew …
 TAIL_SHARE = 0.1  # … or this share of its rows, if that is more
+PROBES = 100  # stored vectors whose neighbours a deep check looks for
+PROBE_RECALL = 0.5  # without a contract, less than this is no index
 CHANGED_SHARE = 0.1  # of rows, above which a contract is certified again
 REMOVED_SHARE = 0.3  # of rows, above which dead rows cost more than rewriting everything
 
@@ -142,6 +145,26 @@ class Indexing:
             registry.tune(connection, registered.number, params.as_dict(), contract)
         self._warming.adopt(replace(registered, params=params.as_dict(), contract=contract), index)
         return certificate
+
+    def probe(self, snapshot: Snapshot) -> Iterator[Problem]:
+        """Whether the index still finds what it should of the neighbours of some stored vectors."""
+        assert snapshot.index is not None
+        name, rows = self._store.name, snapshot.index.rows
+        if rows < 2:
+            return
+        contract = snapshot.index.contract
+        wanted, at = (contract["target"], contract["at"]) if contract is not None else (PROBE_RECALL, 10)
+        keys, vectors = snapshot.keys[:rows], snapshot.vectors[:rows]
+        sample = true_neighbors(keys, vectors, self._metric, at).part(slice(0, PROBES))
+        found = searched(self._warming.loaded(snapshot), sample, at)
+        recalls = tie_safe_recall(found, sample.truth, keys, vectors, sample.queries, self._metric)
+        slack = 3 * float(recalls.std()) / len(recalls) ** 0.5  # a probe of so few queries is off by chance
+        if recalls.mean() + slack < wanted:
+            yield Problem(
+                "index",
+                f"it finds {recalls.mean():.3f} of the true {at} nearest, where {wanted:g} is wanted",
+                f"semsearch reindex {name}" if contract is None else f"semsearch tune {name} --recall {wanted:g}",
+            )
 
     def _certify(
         self, index: VectorIndex, params: Any, snapshot: Snapshot, recall: float, at: int, queries: Vectors | None

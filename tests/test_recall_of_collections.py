@@ -6,6 +6,7 @@ from fakes import HashEncoder
 
 import semsearch
 from semsearch.errors import UsageError
+from semsearch.store import registry
 from semsearch.types import Document
 
 
@@ -144,3 +145,17 @@ def test_auto_builds_an_index_when_there_are_enough_rows_and_says_why():
         assert collection.info()["index"]["state"] == "ready"
         true = collection.search_many(vector=vectors[:50], k=10, exact=True)
         assert collection.search_many(vector=vectors[:50], k=10) == true  # auto takes codes here, which are exact
+
+
+def test_a_deep_check_probes_what_the_index_finds(collection):
+    collection.reindex("hnsw", {"M": 4, "ef_construction": 10, "ef": 10})
+    assert collection.check(deep=True) == []
+    with collection.store.write(), collection.store.database.write() as connection:
+        collection.store.advance(connection)
+        contract = {"target": 0.999, "at": 10, "rows": 6000, "removed": 0}
+        current = registry.current(connection, 1)
+        registry.tune(connection, current.number, current.params, contract)
+    problems = collection.check(deep=True)
+    assert [problem.part for problem in problems] == ["index"]
+    assert "where 0.999 is wanted" in problems[0].what
+    assert "semsearch tune many --recall 0.999" in problems[0].mend
