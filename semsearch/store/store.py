@@ -19,7 +19,14 @@ from typing import Any, NamedTuple
 import numpy as np
 from sqlalchemy import Connection
 
-from semsearch.errors import CollectionDamaged, CollectionExists, DimensionMismatch, ModelMismatch, UsageError
+from semsearch.errors import (
+    CollectionDamaged,
+    CollectionExists,
+    DimensionMismatch,
+    ModelMismatch,
+    StorageError,
+    UsageError,
+)
 from semsearch.store import documents, platform, schema, vector_file
 from semsearch.store.database import Database
 from semsearch.store.documents import Entry, Known, Record
@@ -99,13 +106,12 @@ class Store:
             database.close()
             platform.write_durably(building / MARKER, identity.encode())
             platform.rename(building, folder)
-        except OSError as error:
+        except BaseException as error:
             platform.remove(building)
-            if (folder / MARKER).exists():
+            if isinstance(error, OSError | StorageError) and (folder / MARKER).exists():
                 raise CollectionExists(f"another process made the collection '{folder.name}' meanwhile.") from error
-            raise platform.storage_error(error, "creating", folder) from error
-        except BaseException:
-            platform.remove(building)
+            if isinstance(error, OSError):
+                raise platform.storage_error(error, "creating", folder) from error
             raise
         return cls(folder)
 
