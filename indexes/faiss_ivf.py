@@ -57,6 +57,7 @@ class FaissIVFIndex:
 
     Params = FaissIVFParams
     KNOB: ClassVar[str] = "nprobe"
+    WIDER: ClassVar[str] = "refine"  # codes too coarse for a recall need more candidates, however many lists are read
 
     def __init__(self, lists: Any, keys: Keys, vectors: Vectors, metric: Metric, params: FaissIVFParams) -> None:
         self._faiss = library("faiss", "faiss")

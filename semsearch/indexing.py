@@ -33,6 +33,7 @@ log = logging.getLogger("semsearch")
 
 TAIL_ROWS = 20_000  # rows newer than the index that are searched exactly before it is built anew …
 TAIL_SHARE = 0.1  # … or this share of its rows, if that is more
+WIDEST = 64  # of an option that widens what a knob can reach
 PROBES = 100  # stored vectors whose neighbours a deep check looks for
 PROBE_RECALL = 0.5  # without a contract, less than this is no index
 CHANGED_SHARE = 0.1  # of rows, above which a contract is certified again
@@ -104,8 +105,7 @@ class Indexing:
                     index = kind.build(snapshot.keys, snapshot.vectors, self._metric, params)
                 certificate = None
                 if wanted.recall is not None:
-                    certificate = self._certify(index, params, snapshot, wanted.recall, wanted.at, queries)
-                    params = _turned(params, certificate)
+                    certificate, params = self._certify(index, params, snapshot, wanted.recall, wanted.at, queries)
                 building = self._store.folder / "indexes" / f".{backend}-{os.getpid()}"
                 with self._sound_vectors():
                     self._write(building, index, snapshot, backend, params)
@@ -137,8 +137,7 @@ class Indexing:
         registered = snapshot.index
         assert registered is not None
         params = params_of(registered)
-        certificate = self._certify(index, params, snapshot, recall, at, queries)
-        params = _turned(params, certificate)
+        certificate, params = self._certify(index, params, snapshot, recall, at, queries)
         contract = _contract(certificate, snapshot)
         with self._store.write(), self._store.database.write() as connection:
             self._store.advance(connection)
@@ -168,18 +167,27 @@ class Indexing:
 
     def _certify(
         self, index: VectorIndex, params: Any, snapshot: Snapshot, recall: float, at: int, queries: Vectors | None
-    ) -> Certificate:
+    ) -> tuple[Certificate, Any]:
+        """Set the index to a recall; the certificate, and the options with what was chosen.
+
+        Where no value of its knob reaches the recall, a backend may name another option, `WIDER`, that lifts the reach.
+        """
         rows = len(index)
-        return certify(
-            index,
-            params,
-            snapshot.keys[:rows],
-            snapshot.vectors[:rows],
-            self._metric,
-            target=recall,
-            at=at,
-            queries=queries,
-        )
+        wider: str | None = getattr(index, "WIDER", None)
+        while True:
+            certificate = certify(
+                index,
+                params,
+                snapshot.keys[:rows],
+                snapshot.vectors[:rows],
+                self._metric,
+                target=recall,
+                at=at,
+                queries=queries,
+            )
+            if certificate.met or wider is None or getattr(params, wider) >= WIDEST:
+                return certificate, _turned(params, certificate)
+            params = replace(params, **{wider: 4 * getattr(params, wider)})
 
     def _chosen(self, wanted: Wanted, snapshot: Snapshot) -> tuple[str | None, Mapping[str, Any]]:
         """The backend and options to build; None for searching exactly without an index."""
