@@ -62,8 +62,8 @@ def bare(folder: Path, rows: list[Document], vectors: np.ndarray) -> float:
             os.fsync(file.fileno())
             connection.execute("BEGIN IMMEDIATE")
             connection.executemany(
-                "INSERT INTO documents VALUES (?, ?, ?, ?, ?, ?)",
-                [(i, d.id, d.title, d.text, json.dumps(d.metadata), b"") for i, d in batch],
+                "INSERT INTO documents VALUES (?, ?, ?, ?, ?, ?, ?)",
+                [(i, d.id, d.title, d.text, json.dumps(d.metadata), b"", 0) for i, d in batch],
             )
             connection.executemany(
                 "INSERT INTO passages VALUES (?, ?, ?, ?)", [(i, i, 0, len(d.text)) for i, d in batch]
