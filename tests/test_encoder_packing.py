@@ -6,7 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from semsearch.encoder.packing import ROW, SHORT, plan
+from semsearch.encoder.packing import ROW, SHORT, plan, spared
 
 
 @settings(max_examples=150, deadline=None)
@@ -76,3 +76,11 @@ def test_moving_rows_keeps_them():
         moved = rows.to(torch.device("cpu"))
         assert (moved.count, moved.length, moved.shared) == (rows.count, rows.length, rows.shared)
         assert torch.equal(moved.positions, rows.positions)
+
+
+def test_tokens_to_spare_are_few_and_of_few_sizes():
+    counts = np.arange(1, 5000)
+    sizes = np.array([spared(int(count)) for count in counts])
+    assert (sizes >= counts).all()
+    assert (sizes <= counts + np.maximum(8, counts * np.where(counts > 1024, 0.0625, 0.5))).all()
+    assert len(set(sizes[counts <= 4096])) < 50

@@ -21,10 +21,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from semsearch.encoder.features import Features
-from semsearch.encoder.packing import Rows
+from semsearch.encoder.packing import Rows, spared
 
 CACHED = 2_000_000  # bytes of scores that a core handles at a time
-LARGE = 1_024  # tokens
 
 
 @dataclass(frozen=True)
@@ -125,7 +124,7 @@ class Attention:
             count = len(rows.slots)
             self.source = rows.slots.new_zeros(rows.count * rows.length)  # holes repeat token 0, and nobody looks
             self.source[rows.slots] = torch.arange(count, device=device)
-            self.slots = functional.pad(rows.slots, (0, _rounded(count) - count))
+            self.slots = functional.pad(rows.slots, (0, spared(count) - count))
 
     def __call__(self, qkv: Tensor) -> Tensor:
         """Queries, keys and values side by side (S, 3h) to (S, h)."""
@@ -208,7 +207,7 @@ class LeanEncoder(nn.Module):
             ids, where = holes.index_copy_(1, rows.slots, torch.stack([ids, where])).unbind(0)
             outside = rows.slots
         elif rows.slots is not None:
-            ids, where = (functional.pad(part, (0, _rounded(count) - count)) for part in (ids, where))
+            ids, where = (functional.pad(part, (0, spared(count) - count)) for part in (ids, where))
         hidden = functional.embedding(where, self.position).add_(functional.embedding(ids, self.word))
         hidden = self.first_norm(hidden)
         if self.project is not None:
@@ -240,16 +239,6 @@ class LeanEncoder(nn.Module):
         place = torch.arange(length, device=self.relative.device)
         bucket = relative_bucket(place[None, :] - place[:, None], self.shape.buckets)
         return functional.embedding(bucket, self.relative).permute(2, 0, 1)[None]
-
-
-def _rounded(count: int) -> int:
-    """Tokens with some to spare: oneDNN makes and keeps kernels, 2.6 MB in all, for each number of rows that it meets.
-
-    Large batches are common and get a sixteenth at most; small ones, which end a window, 8, 16, 24, 32, 48, 64, 96 ….
-    """
-    power = 1 << max(3, (count - 1).bit_length())  # the next power of two
-    step = power >> (5 if count > LARGE else 2)
-    return max(8, -(-count // max(8, step)) * max(8, step))
 
 
 def _sum(rows: Tensor, made: Tensor) -> Tensor:

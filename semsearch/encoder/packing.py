@@ -19,6 +19,7 @@ from torch import Tensor
 SHORT = 32  # texts of at most so many tokens share rows
 ROW = 64  # slots of a shared row
 STEP = 32  # rows are a multiple of this long: others cost attention up to a third more, and round differently
+LARGE = 1_024  # tokens of a batch from which on a few to spare are few
 DENSE = 0.97  # from this share of filled slots on, the holes cost less than moving tokens in and out of the rows
 
 Integers = NDArray[np.int64]
@@ -111,12 +112,17 @@ def plan(lengths: Integers, budget: int, *, share: bool = True) -> list[Batch]:
 def _alone(lengths: Integers, texts: Integers, budget: int, step: int) -> list[Batch]:
     """A row for each text, texts of nearly the same length together."""
     order = texts[np.argsort(-lengths[texts], kind="stable")]
+    ends = np.concatenate([[0], np.cumsum(lengths[order])])
     batches = []
     start = 0
     while start < len(order):
         longest = int(lengths[order[start]])
         width = _stepped(longest, step)
         stop = min(len(order), start + max(1, budget // width))
+        if step > 1 and stop < len(order):  # up to three rows fewer, where that leaves fewer tokens to spare
+            choice = range(max(start + 1, stop - 3), stop + 1)
+            totals = {end: int(ends[end] - ends[start]) for end in choice}
+            stop = min(choice, key=lambda end: (spared(totals[end]) / totals[end], -end))
         chosen = order[start:stop]
         rows, column = np.arange(len(chosen)), np.zeros(len(chosen), np.int64)
         count = _rounded(len(chosen), budget // width) if step > 1 else len(chosen)
@@ -163,6 +169,16 @@ def _shared(lengths: Integers, texts: Integers, budget: int) -> list[Batch]:
         for start, stop in pairwise(edges.tolist())
         if stop > start
     ]
+
+
+def spared(tokens: int) -> int:
+    """Tokens with some to spare: oneDNN makes and keeps kernels, 2.6 MB in all, for each number of rows that it meets.
+
+    Large batches are common and get a sixteenth at most; small ones, which end a window, 8, 16, 24, 32, 48, 64, 96 ….
+    """
+    power = 1 << max(3, (tokens - 1).bit_length())  # the next power of two
+    step = max(8, power >> (5 if tokens > LARGE else 2))
+    return max(8, -(-tokens // step) * step)
 
 
 def _rounded(rows: int, most: int) -> int:
