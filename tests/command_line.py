@@ -4,6 +4,7 @@ import contextlib
 import io
 import json
 import os
+import signal
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -61,6 +62,8 @@ def start(*arguments: object, **options) -> subprocess.Popen:
     offline = options.pop("offline", "1")
     pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | options
     command = [sys.executable, "-c", "from semsearch.cli.main import main; main()", *map(str, arguments)]
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # these tests run in the background: it would be inherited
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     return subprocess.Popen(command, env={**os.environ, "HF_HUB_OFFLINE": offline}, **pipes)
 
 
