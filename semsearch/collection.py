@@ -5,17 +5,19 @@ from __future__ import annotations
 import logging
 import os
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, replace
 from itertools import islice
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, Unpack
 
 import numpy as np
 from numpy.typing import ArrayLike
 
+from semsearch.calibrating import calibrate, calibration_info, renew_calibration
 from semsearch.care.backup import backup
 from semsearch.care.check import Problem, content, fulltext_fits, structure
 from semsearch.care.compaction import Compacted, compact
@@ -32,17 +34,22 @@ from semsearch.errors import (
 from semsearch.indexing import Indexing, Wanted
 from semsearch.ingestion import BATCH_DOCUMENTS, Changes, Encoding, Ingestion, Progress, add_given, stored_form
 from semsearch.passages import splitter_for
-from semsearch.search.answer import Answerer
+from semsearch.search.calibration import Calibration
 from semsearch.search.choose import choose
 from semsearch.search.contract import Certificate
+from semsearch.search.ranking import Asked
+from semsearch.search.request import Options, Request
+from semsearch.searching import Searching, Timings
 from semsearch.store import documents as rows
 from semsearch.store.snapshot import Snapshot
-from semsearch.store.store import Store, View
+from semsearch.store.store import Store
 from semsearch.types import Document, Encoder, Hit, Metric, Vectors
 from semsearch.vectors import check_k
 from semsearch.warming import Warming
 
 log = logging.getLogger("semsearch")
+
+COUNTERWEIGHT = 0.5  # of counterexamples beside examples
 
 
 class Collection:
@@ -76,8 +83,8 @@ class Collection:
         """Take over what a change of model changes."""
         self._described = settings["encoder"]
         self._metric = Metric(settings["metric"])
-        self._answerer = Answerer(self.name, self._metric)
         self._warming = Warming(self.store, self._metric)
+        self._searching = Searching(self.store, self._metric, self._warming, lambda: self.encoder)
         self._indexing = Indexing(self.store, self._metric, self._warming)
 
     def __enter__(self) -> Self:
@@ -190,6 +197,7 @@ class Collection:
             "index": self._index_info(state),
             "sources": self.sources,
             "bytes": self.store.bytes(),
+            "calibration": calibration_info(settings),
             "created": settings["created"],
         }
 
@@ -249,6 +257,7 @@ class Collection:
         """
         try:
             self._renew_index()
+            renew_calibration(self)
         except CollectionDamaged as error:
             log.warning("%s", error)
 
@@ -422,24 +431,23 @@ class Collection:
         k: int = 10,
         *,
         vector: ArrayLike | None = None,
-        where: Mapping[str, Any] | None = None,
-        exact: bool = False,
-        group_by: str | None = "document",
+        timings: Timings | None = None,
+        **options: Unpack[Options],
     ) -> list[Hit]:
         """The `k` documents that answer best.
 
         Args:
             query: A question or a text, in plain words.
-            k: Documents to give; fewer come only if there are fewer.
-            vector: `(dim,)`, instead of a query's text.
-            where: A metadata filter; see `semsearch.store.filters`.
-            exact: Do without the index.
-            group_by: "document": the best passage of each document. None: passages.
+            k: Documents to give; fewer come only if there are fewer, or if a minimum is asked for.
+            vector: `(dim,)`, instead of encoding the query's text.
+            timings: Gets the milliseconds of each stage.
+            **options: `where`, `exact`, `group_by`, `mode`, `rerank`, `candidates`, `diverse`, `context`, `explain`,
+                `min_score`, `min_standing`, `min_probability`: see `semsearch.search.request.Request`.
         """
         if vector is not None:
             vector = np.asarray(vector)[None]
         queries = None if query is None else [query]
-        return self.search_many(queries, k, vector=vector, where=where, exact=exact, group_by=group_by)[0]
+        return self.search_many(queries, k, vector=vector, timings=timings, **options)[0]
 
     def search_many(
         self,
@@ -447,45 +455,111 @@ class Collection:
         k: int = 10,
         *,
         vector: ArrayLike | None = None,
-        where: Mapping[str, Any] | None = None,
-        exact: bool = False,
-        group_by: str | None = "document",
+        timings: Timings | None = None,
+        **options: Unpack[Options],
     ) -> list[list[Hit]]:
         """The answers to each of `queries` (or of the vectors `(q, dim)`), in their order; otherwise as `search`."""
-        k = check_k(k)
-        if group_by not in ("document", None):
-            raise UsageError(f"group_by must be 'document' or None, not {group_by!r}.")
+        request = Request.of(k, options)
+        _check_queries(queries, vector, request)
         while True:
             described = self._described
-            encoded = self._encoded(queries, vector)
+            started = time.perf_counter()
+            encoded = self._encoded(queries, vector) if request.mode != "lexical" else _NO_VECTORS
+            if timings is not None:
+                timings["encode"] = 1000 * (time.perf_counter() - started)
             with self.store.read() as view:
                 snapshot = view.snapshot
                 if snapshot.settings["encoder"] == described:
-                    wanted = encoded if vector is None else self._given(vector, snapshot.dim)
-                    return self._answer(view, wanted, k, where, exact, group_by == "document")
+                    if vector is not None and request.mode != "lexical":
+                        encoded = stored_form(vector, snapshot.dim, self._metric, "the query's vector")
+                        if queries is not None and len(queries) != len(encoded):
+                            raise UsageError(f"there are {len(queries)} queries, but {len(encoded)} vectors for them.")
+                    return self._searching.answer(view, Asked(queries or (), encoded), request, timings)
                 self._encoder = None  # encoded anew with another model meanwhile
                 self._renew(snapshot.settings)
 
-    def _answer(
-        self, view: View, wanted: Vectors, k: int, where: Mapping[str, Any] | None, exact: bool, grouped: bool
-    ) -> list[list[Hit]]:
-        warm = None if exact else self._warming.warm(view.snapshot, len(wanted))
-        return self._answerer.answer(view, wanted, k, where=where, warm=warm, grouped=grouped)
+    def similar(
+        self,
+        ids: Sequence[str] = (),
+        k: int = 10,
+        *,
+        unlike: Sequence[str] = (),
+        queries: Sequence[str] = (),
+        against: Sequence[str] = (),
+        **options: Unpack[Options],
+    ) -> list[Hit]:
+        """The `k` documents most like some, and unlike others; the given ones are left out.
 
-    def _given(self, vector: ArrayLike, dim: int) -> Vectors:
-        return stored_form(vector, dim, self._metric, "the query's vector")
+        The search is by one vector, the mean of the examples less half the mean of the counterexamples (Rocchio 1971).
+
+        Args:
+            ids: Documents of the collection to find the like of.
+            k: Documents to give.
+            unlike: Documents to keep away from.
+            queries: Questions or texts that count as examples too.
+            against: Texts that count as counterexamples.
+            **options: As in `search`, without what reads the words of a query.
+
+        Raises:
+            UsageError: An id that is not there, or no example.
+        """
+        request = Request.of(k, options)
+        examples = self._vectors_of(ids, queries)
+        counterexamples = self._vectors_of(unlike, against)
+        if not len(examples):
+            raise UsageError("there is no example to find the like of: give ids or queries.")
+        vector = examples.mean(axis=0)
+        if len(counterexamples):
+            vector = vector - COUNTERWEIGHT * counterexamples.mean(axis=0)
+        given = {*ids, *unlike}
+        extra = len(given) if request.group_by else self._count_passages(given)
+        hits = self.search(None, k + extra, vector=vector, **options)
+        kept = [hit for hit in hits if hit.document.id not in given][:k]
+        for rank, hit in enumerate(kept, start=1):
+            hit.rank = rank
+        return kept
+
+    def _vectors_of(self, ids: Sequence[str], texts: Sequence[str]) -> Vectors:
+        """A vector for each document, the mean of its passages', and for each text."""
+        if isinstance(ids, str) or isinstance(texts, str):
+            raise UsageError("ids and texts come in lists; a single one goes in a list of its own.")
+        parts = [self._encoded(texts, None)] if texts else []
+        if ids:
+            with self.store.read() as view:
+                keys = rows.keys_of(view.connection, ids)
+                for identity in ids:
+                    if not keys.get(identity):
+                        raise UsageError(f"there is no document {identity!r} in collection '{self.name}'.")
+                    own = view.snapshot.rows_of(np.asarray(keys[identity], dtype=np.int64))
+                    mean = view.snapshot.vectors[own].mean(axis=0, keepdims=True)
+                    parts.append(stored_form(mean, view.snapshot.dim, self._metric))
+        return np.concatenate(parts) if parts else _NO_VECTORS
+
+    def _count_passages(self, ids: Iterable[str]) -> int:
+        with self.store.read() as view:
+            return sum(map(len, rows.keys_of(view.connection, list(ids)).values()))
+
+    def calibrate(self, judgements: Mapping[str, Mapping[str, int]] | None = None) -> Calibration | None:
+        """Measure how random pairs of query and passage score, so that hits get a standing; kept in the collection.
+
+        It is done by itself when a collection has doubled since the last time.
+
+        Args:
+            judgements: Grades by query text and document id (0: not relevant). With them hits also get a probability,
+                from a logistic curve through the scores of the judged pairs.
+
+        Returns:
+            None if there are too few passages to measure.
+
+        Raises:
+            UsageError: The judgements name no document of this collection, or all are of one kind.
+        """
+        return calibrate(self, judgements)
 
     def _encoded(self, queries: Sequence[str] | None, vector: ArrayLike | None) -> Vectors:
         """The vectors of queries; none where a vector is given."""
-        if (queries is None) == (vector is None):
-            raise UsageError("give either the text of a query or its vector.")
-        if queries is None:
-            return np.empty((0, 0), dtype=np.float32)
-        if isinstance(queries, str):
-            raise UsageError("search_many takes a list of queries; for a single one there is search.")
-        for query in queries:
-            if not isinstance(query, str) or not query.strip():
-                raise UsageError(f"a query must be a text that is not empty, not {query!r:.60}.")
+        if vector is not None or queries is None:
+            return _NO_VECTORS
         encoder = self.encoder
         return stored_form(encoder.encode_queries(queries), encoder.dim, encoder.metric, "the encoder's vectors")
 
@@ -495,6 +569,29 @@ class Collection:
     def _dim(self) -> int:
         with self.store.read() as view:
             return view.snapshot.dim
+
+
+_NO_VECTORS: Vectors = np.empty((0, 0), dtype=np.float32)
+
+
+def _check_queries(queries: Sequence[str] | None, vector: ArrayLike | None, request: Request) -> None:
+    """Queries must be texts that say something, and whatever reads their words must get them."""
+    if queries is None:
+        if vector is None:
+            raise UsageError("give the text of a query, or its vector.")
+        for what, wanted in {
+            "rerank": request.reranks,
+            "explain": request.explain,
+            f"mode '{request.mode}'": request.mode != "dense",
+        }.items():
+            if wanted:
+                raise UsageError(f"{what} reads the words of a query, and a vector has none: give its text too.")
+        return
+    if isinstance(queries, str):
+        raise UsageError("search_many takes a list of queries; for a single one there is search.")
+    for query in queries:
+        if not isinstance(query, str) or not query.strip():
+            raise UsageError(f"a query must be a text that is not empty, not {query!r:.60}.")
 
 
 def described_encoder(

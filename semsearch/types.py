@@ -52,12 +52,41 @@ class Span(NamedTuple):
     end: int
 
 
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What one token adds to a cosine.
+
+    `field` says where it stands: "title" or "text" of the document, `document.text[start:end]` being its characters,
+    or "special" for what the model itself puts around a text.
+    """
+
+    field: str
+    start: int
+    end: int
+    weight: float
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """How a hit came about.
+
+    `parts` is None where the model's score can't be split, and `why` says so; else they add up to `cosine`, the score
+    of passage and query encoded again in float32, which differs from the stored score by `difference`.
+    """
+
+    way: str  # a sentence
+    cosine: float | None = None
+    difference: float | None = None  # the stored score less `cosine`
+    parts: Sequence[Part] | None = None
+    why: str = ""
+
+
 @dataclass(slots=True)
 class Hit:
     """One answer: the best passage of a document (or one passage, when passages are asked for).
 
-    `score` is the score the answers are ordered by; `scores` holds the one of each stage ("dense", "lexical", …).
-    `text` is the passage, `document.text[start:end]`; `rank` counts from 1.
+    `score` is the score the answers are ordered by; `scores` holds the one of each stage ("dense", "lexical", "fused",
+    "rerank"). `text` is the passage, `document.text[start:end]`; `rank` counts from 1.
     """
 
     document: Document
@@ -67,6 +96,12 @@ class Hit:
     scores: Mapping[str, float]
     rank: int
     key: int  # the passage's key in the collection: never reused, never another vector
+    found: tuple[str, ...] = ()  # by which ways: "exact", "index", "fresh" (newer than the index), "lexical"
+    ranks: Mapping[str, int] = field(default_factory=dict)  # in the list of each stage, where there are several
+    standing: float | None = None  # the share of random pairs of query and passage that score less, once calibrated
+    probability: float | None = None  # of being relevant, once calibrated on judgements
+    around: Span | None = None  # of the passage and its neighbours in the document, where asked for
+    explanation: Explanation | None = None  # where asked for
 
     @property
     def text(self) -> str:
@@ -182,6 +217,7 @@ class Filterable(Protocol):
         ...
 
 
+@runtime_checkable
 class Reranker(Protocol):
     """Scores texts against a query, reading both together."""
 
@@ -199,6 +235,10 @@ class ReadLog(Protocol):
 
     def unread(self, path: Path) -> None:
         """A file of a kind that the reader can't read."""
+        ...
+
+    def enters(self, name: str) -> None:
+        """What is read from now on is in this file of the folder; never called for a single file or a stream."""
         ...
 
     def merged(self) -> None:
@@ -231,3 +271,14 @@ class CorpusReader(Protocol):
     def read(cls, source: Path | BinaryIO, options: Any, log: ReadLog) -> Iterator[Document]:
         """The documents of a path or of a stream of bytes; whatever is wrong with a record goes to `log.bad`."""
         ...
+
+
+@runtime_checkable
+class FileReader(Protocol):
+    """A `CorpusReader` to which a folder is its files with these suffixes, each with documents of its own.
+
+    Its `read` also takes a `semsearch.listing.Listing`: some of the files, told to the log one by one. So what is
+    unchanged need not be read, and it is known which file a document came from.
+    """
+
+    suffixes: tuple[str, ...]

@@ -14,7 +14,7 @@ def _direction(salt, word, dim):
 
 
 class HashEncoder:
-    """Texts that share words are near each other; `calls` counts the texts that were encoded."""
+    """Texts that share words are near each other; `calls` counts the documents that were encoded."""
 
     metric = Metric.COSINE
 
@@ -26,10 +26,11 @@ class HashEncoder:
 
     def encode_documents(self, texts):
         self.calls += len(texts)
+        return self.encode_queries(texts)
+
+    def encode_queries(self, texts):
         vectors = np.array([self._sum(text) for text in texts], dtype=np.float32).reshape(len(texts), self.dim)
         return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
-
-    encode_queries = encode_documents
 
     def _sum(self, text):
         total = np.zeros(self.dim)

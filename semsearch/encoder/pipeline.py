@@ -164,6 +164,16 @@ class Pipeline:
                     yield block
                     _trim()
 
+    @torch.inference_mode()
+    def features(self, text: str, prompt: str, modules: int) -> Features:
+        """What the first `modules` modules make of one text."""
+        window = self._tokenized([text], prompt)
+        (batch,) = plan(window.lengths, self.budget)
+        features = window.features(batch, self.device)
+        for module in self.modules[:modules]:
+            features = module(features)
+        return features
+
     def _tokenized(self, texts: Sequence[str], prompt: str) -> Window:
         ids: list[Integers] = []
         lengths: list[int] = []

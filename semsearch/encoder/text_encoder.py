@@ -97,6 +97,10 @@ class TextEncoder:
         """Float32 vectors `(n, dim)` of questions; arguments and errors as for `encode_documents`."""
         return self._encode("query", texts, out, progress)
 
+    def stream(self, role: Role) -> Stream:
+        """What texts of a role pass, for those who take a model apart."""
+        return self._streams[role]
+
     @property
     def truncated(self) -> int:
         """Texts so far that were longer than the model's window, and were cut."""

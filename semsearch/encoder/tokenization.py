@@ -56,6 +56,18 @@ class TextTokenizer:
         """Token ids of `prompt + text` for each text, and how many leading ones are the prompt's."""
         return [self._cut(ids) for ids in self._ids(texts, prompt)], self.prompt_length(prompt)
 
+    def spans(self, text: str, prompt: str = "") -> list[tuple[int, int]]:
+        """The characters of `text` behind each token of `prompt + text`; none for special tokens and the prompt's."""
+        encoding = self.tokenizer.encode(self._clip(prompt + text), add_special_tokens=self.special)
+        cut = self.truncated
+        kept = self._cut(list(range(len(encoding.ids))))
+        self.truncated = cut  # nothing was encoded
+        own = len(prompt)
+        return [
+            (max(start - own, 0), end - own) if not special and end > own else (0, 0)
+            for special, (start, end) in ((encoding.special_tokens_mask[at], encoding.offsets[at]) for at in kept)
+        ]
+
     @property
     def unlimited(self) -> bool:
         """Whether texts of any length are read whole."""

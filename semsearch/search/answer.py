@@ -4,23 +4,29 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from semsearch.errors import DataError
 from semsearch.search.plan import Planner, Warm
+from semsearch.search.ranking import Asked, Ranking, fused
+from semsearch.search.request import Request
 from semsearch.store import documents as rows
 from semsearch.store.filters import allowed_documents
 from semsearch.store.snapshot import Snapshot
-from semsearch.store.store import View
+from semsearch.store.store import Store, View
 from semsearch.store.vector_file import checksums
 from semsearch.types import Hit, Keys, Metric, Neighbors, Vectors
 
+if TYPE_CHECKING:
+    from semsearch.search.lexical import Lexical
+
 log = logging.getLogger("semsearch")
 
+FUSED = 100  # answers of either kind that are fused
 KEPT_FILTERS = 16
 NAMED = 3  # damaged documents in one warning
 
@@ -28,34 +34,28 @@ NAMED = 3  # damaged documents in one warning
 class Answerer:
     """Answers queries over one collection; remembers filters of the newest commit, and rows found to be damaged."""
 
-    def __init__(self, name: str, metric: Metric, device: str | None = None) -> None:
-        self._name = name
+    def __init__(self, store: Store, metric: Metric, device: str | None = None) -> None:
+        self._store = store
+        self._name = store.name
+        self._metric = metric
+        self._lexical: Lexical | None = None
         self._planner = Planner(metric, device)
         self._damaged: frozenset[int] = frozenset()
         self._filters: dict[tuple[int, str], NDArray[np.bool_]] = {}
         self._several: tuple[int, bool] | None = None
 
-    def answer(
-        self,
-        view: View,
-        queries: Vectors,
-        k: int,
-        *,
-        where: Mapping[str, Any] | None = None,
-        warm: Warm | None = None,
-        grouped: bool = True,
-    ) -> list[list[Hit]]:
-        """The hits of each of `queries` `(q, dim)`: the best passage of the best `k` documents, or passages."""
+    def answer(self, view: View, asked: Asked, request: Request, *, warm: Warm | None = None) -> list[list[Hit]]:
+        """The hits of each query, at most `request.depth`: the best passage of the best documents, or passages."""
         while True:
-            allowed = self._allowed(view, where)
+            allowed = self._allowed(view, request.where)
             try:
                 with np.errstate(invalid="ignore", over="ignore"):  # damaged rows may hold anything
-                    neighbors = self._nearest(view.snapshot, queries, k, allowed, warm, grouped)
+                    rankings = self._rankings(view, asked, request, allowed, warm)
             except DataError:  # what is no number can't even be compared
                 if not self._find_all_damage(view.snapshot):
                     raise
                 continue
-            found = np.unique(neighbors.keys[neighbors.keys >= 0])
+            found = np.unique(np.concatenate([ranking.keys for ranking in rankings]))
             joined = rows.join(view.connection, found.tolist())
             damaged = self._damaged_among(found, view.snapshot, joined)
             if not damaged:
@@ -63,15 +63,37 @@ class Answerer:
             self._damaged |= damaged
         documents = {entry.doc: entry.document() for entry in joined.values()}
         answers = []
-        for keys, scores in neighbors:
+        for ranking in rankings:
             hits: list[Hit] = []
-            for key, score in zip(keys.tolist(), scores.tolist(), strict=True):
+            for key, score in zip(ranking.keys.tolist(), ranking.scores.tolist(), strict=True):
                 entry = joined[key]
-                hits.append(
-                    Hit(documents[entry.doc], entry.start, entry.end, score, {"dense": score}, len(hits) + 1, key)
-                )
+                scores, ranks = ranking.stages(key, score)
+                place = len(hits) + 1
+                hits.append(Hit(documents[entry.doc], entry.start, entry.end, score, scores, place, key))
+                hits[-1].found, hits[-1].ranks = ranking.found(key), ranks
             answers.append(hits)
         return answers
+
+    def _rankings(
+        self, view: View, asked: Asked, request: Request, allowed: NDArray[np.bool_] | None, warm: Warm | None
+    ) -> list[Ranking]:
+        """One list of passages for each query, in the mode that was asked for."""
+        snapshot, grouped = view.snapshot, request.group_by == "document"
+        depth = request.depth if request.mode != "hybrid" else max(request.depth, FUSED)
+        dense = lexical = None
+        if request.mode != "lexical":
+            neighbors, how = self._nearest(snapshot, asked.vectors, depth, allowed, warm, grouped)
+            ways = _ways(how, 0 if warm is None else warm.rows, snapshot)
+            dense = [Ranking("dense", keys, scores, ways) for keys, scores in neighbors]
+        if dense is not None and request.mode == "dense":
+            return dense
+        lexical = [self._matching(view, text, depth, allowed, grouped) for text in asked.texts]
+        if dense is None:
+            return lexical
+        return [
+            fused(by_meaning, by_words, vector, snapshot, self._metric, request.depth, grouped)
+            for by_meaning, by_words, vector in zip(dense, lexical, asked.vectors, strict=True)
+        ]
 
     def _nearest(
         self,
@@ -81,19 +103,39 @@ class Answerer:
         allowed: NDArray[np.bool_] | None,
         warm: Warm | None,
         grouped: bool,
-    ) -> Neighbors:
-        """The best `k` passages, or the best passage of each of the best `k` documents."""
+    ) -> tuple[Neighbors, str]:
+        """The best `k` passages, or the best passage of each of the best `k` documents, and how they were found."""
         grouped = grouped and self._several_passages(snapshot)
         wanted = 3 * k if grouped else k
         while True:
-            found = self._planner.search(snapshot, queries, wanted, allowed=allowed, warm=warm).neighbors
+            result = self._planner.search(snapshot, queries, wanted, allowed=allowed, warm=warm)
+            found = result.neighbors
             if not grouped:
-                return found
+                return found, result.how
             best = _best_of_documents(found, snapshot, k)
             complete = found.keys.shape[1] < wanted or (best.keys[:, -1] >= 0).all()
             if complete:
-                return best
+                return best, result.how
             wanted *= 4
+
+    def _matching(self, view: View, text: str, k: int, allowed: NDArray[np.bool_] | None, grouped: bool) -> Ranking:
+        """As `_nearest`, by words."""
+        if self._lexical is None:
+            from semsearch.search.lexical import Lexical
+
+            self._lexical = Lexical(self._store)
+        grouped = grouped and self._several_passages(view.snapshot)
+        wanted = 3 * k if grouped else k
+        while True:
+            keys, scores = self._lexical.search(view, text, wanted, allowed)
+            if grouped:
+                best = _best_of_documents(Neighbors(keys[None], scores[None]), view.snapshot, k)
+                complete = len(keys) < wanted or (best.keys[0, -1:] >= 0).all()
+                if not complete:
+                    wanted *= 4
+                    continue
+                ((keys, scores),) = best
+            return Ranking("lexical", keys, scores, lambda key: ("lexical",))
 
     def _several_passages(self, snapshot: Snapshot) -> bool:
         """Whether documents have more than one passage: those of one lie side by side."""
@@ -162,6 +204,16 @@ class Answerer:
             more = f" and {len(keys) - NAMED} more" if len(keys) > NAMED else ""
             verb = "is" if len(keys) == 1 else "are"
             log.warning(f"collection '%s': {sentence}.", self._name, named + more, verb)
+
+
+def _ways(how: str, covered: int, snapshot: Snapshot) -> Callable[[int], tuple[str, ...]]:
+    """How the row of a key was found, of `covered` rows that the index covers."""
+    if how != "index":
+        return lambda key: ("exact",)
+    if covered >= len(snapshot):
+        return lambda key: ("index",)
+    newer = int(snapshot.keys[covered])
+    return lambda key: ("fresh",) if key >= newer else ("index",)
 
 
 def _best_of_documents(neighbors: Neighbors, snapshot: Snapshot, k: int) -> Neighbors:

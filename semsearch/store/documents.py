@@ -195,6 +195,30 @@ def join(connection: Connection, keys: Sequence[int]) -> dict[int, Joined]:
     return {row[0]: Joined._make(row) for row in rows.all()}
 
 
+def passages_of(connection: Connection, ids: Sequence[str]) -> dict[str, list[Span]]:
+    """The passages of the documents of `ids`, in order."""
+    found: dict[str, list[Span]] = {}
+    for identity, start, end in connection.exec_driver_sql(
+        'SELECT id, "start", "end" FROM documents JOIN passages USING (doc) '
+        'WHERE id IN (SELECT value FROM json_each(?)) ORDER BY doc, "start"',
+        (_as_ids(ids),),
+    ):
+        found.setdefault(identity, []).append(Span(start, end))
+    return found
+
+
+def keys_of(connection: Connection, ids: Sequence[str]) -> dict[str, list[int]]:
+    """The keys of the passages of the documents of `ids`."""
+    found: dict[str, list[int]] = {}
+    for identity, key in connection.exec_driver_sql(
+        "SELECT id, key FROM documents JOIN passages USING (doc) WHERE id IN (SELECT value FROM json_each(?)) "
+        "ORDER BY key",
+        (_as_ids(ids),),
+    ):
+        found.setdefault(identity, []).append(key)
+    return found
+
+
 def get(connection: Connection, ids: Sequence[str]) -> dict[str, Document]:
     """The documents of `ids` that are stored."""
     rows = connection.exec_driver_sql(

@@ -1,0 +1,59 @@
+"""Why a passage was found: the ways, and the words that carried its score."""
+
+from __future__ import annotations
+
+from semsearch.encoder.attribution import Indivisible, attribute, in_float32
+from semsearch.encoder.text_encoder import TextEncoder
+from semsearch.passages import Splitting
+from semsearch.types import Encoder, Explanation, Hit, Metric, Part, Span
+
+WAYS = {
+    "exact": "found by exact search",
+    "index": "proposed by the index and scored exactly",
+    "fresh": "newer than the index, found by exact search",
+    "lexical": "found by its words",
+}
+
+
+def way(hit: Hit) -> str:
+    """A sentence on how a hit was found, with its rank at each stage."""
+    found = " and ".join(WAYS[one] for one in hit.found) or "given by its vector"
+    ranks = ", ".join(f"{place}. in {stage}" for stage, place in hit.ranks.items())
+    return f"{found} ({ranks})" if ranks else found
+
+
+class Explainer:
+    """Explains hits with a float32 copy of the collection's model, opened when it is first needed."""
+
+    def __init__(self, encoder: Encoder, splitting: Splitting) -> None:
+        self._own = encoder
+        self._splitting = splitting
+        self._exact: TextEncoder | None = None
+
+    def explain(self, query: str, hit: Hit) -> Explanation:
+        """The explanation of a hit of `query`."""
+        sentence = way(hit)
+        if not isinstance(self._own, TextEncoder):
+            kind = type(self._own).__name__
+            return Explanation(sentence, why=f"the encoder is an object ({kind}) that doesn't show its tokens.")
+        if self._own.metric is Metric.L2:
+            return Explanation(sentence, why="a distance is not a sum over tokens.")
+        if self._exact is None:
+            self._exact = in_float32(self._own)
+        text = self._splitting.embedding_text(hit.document, Span(hit.start, hit.end))
+        vector = self._exact.encode_queries([query])[0]
+        try:
+            split = attribute(self._exact, vector, text)
+        except Indivisible as error:
+            return Explanation(sentence, why=str(error))
+        head = len(text) - (hit.end - hit.start)  # the title and a blank
+        parts = []
+        for (start, end), weight in zip(split.spans, split.weights.tolist(), strict=True):
+            if start >= end:
+                parts.append(Part("special", 0, 0, weight))
+            elif end <= head:
+                parts.append(Part("title", start, end, weight))
+            else:
+                parts.append(Part("text", hit.start + max(start - head, 0), hit.start + end - head, weight))
+        stored = hit.scores.get("dense")
+        return Explanation(sentence, split.score, None if stored is None else stored - split.score, parts)

@@ -1,0 +1,85 @@
+"""The list of passages that answers one query: of one stage, or of two that were fused."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from semsearch.store.snapshot import Snapshot
+from semsearch.types import Keys, Metric, Scores, Vectors
+from semsearch.vectors import score_pairs
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """Queries, as texts (none where a vector is all there is) and as vectors `(q, dim)` (none for a lexical search)."""
+
+    texts: Sequence[str]
+    vectors: Vectors
+
+
+@dataclass(frozen=True, slots=True)
+class Ranking:
+    """Passages of one stage, best first."""
+
+    stage: str
+    keys: Keys
+    scores: Scores
+    found: Callable[[int], tuple[str, ...]]  # the ways by which a key was found
+
+    def stages(self, key: int, score: float) -> tuple[Mapping[str, float], Mapping[str, int]]:
+        """The score, and the rank where it says more than the order, that each stage gave a key."""
+        return {self.stage: score}, {}
+
+
+@dataclass(frozen=True, slots=True)
+class FusedRanking(Ranking):
+    """Passages of two stages in one order."""
+
+    scores_by_stage: Mapping[str, Mapping[int, float]]
+    ranks_by_stage: Mapping[str, Mapping[int, int]]
+
+    def stages(self, key: int, score: float) -> tuple[Mapping[str, float], Mapping[str, int]]:
+        """The scores and ranks of both, where they have the key, and the fused score."""
+        scores = {stage: own[key] for stage, own in self.scores_by_stage.items() if key in own}
+        ranks = {stage: own[key] for stage, own in self.ranks_by_stage.items() if key in own}
+        return {**scores, self.stage: score}, ranks
+
+
+def fused(
+    dense: Ranking, lexical: Ranking, query: Vectors, snapshot: Snapshot, metric: Metric, k: int, grouped: bool
+) -> Ranking:
+    """The `k` best of both lists; of a document that both found, with `grouped`, the passage nearest in meaning.
+
+    A passage that only its words found gets its dense score too: it costs one product.
+    """
+    from semsearch.search.fusion import fuse
+
+    def unit(keys: Keys) -> Keys:
+        return snapshot.docs[snapshot.rows_of(keys)] if grouped else keys
+
+    shown: dict[int, int] = {}  # the passage that stands for a document
+    for ranking in (lexical, dense):
+        shown.update(zip(unit(ranking.keys).tolist(), ranking.keys.tolist(), strict=True))
+    units, scores = fuse((unit(dense.keys), dense.scores), (unit(lexical.keys), lexical.scores))
+    keys = np.asarray([shown[one] for one in units[:k].tolist()], dtype=np.int64)
+    by_meaning = dict(zip(dense.keys.tolist(), dense.scores.tolist(), strict=True))
+    missing = np.asarray([key for key in keys.tolist() if key not in by_meaning], dtype=np.int64)
+    if len(missing):
+        found = score_pairs(query, snapshot.vectors[snapshot.rows_of(missing)], metric)
+        by_meaning.update(zip(missing.tolist(), found.tolist(), strict=True))
+    at = dict(zip(unit(lexical.keys).tolist(), range(len(lexical.keys)), strict=True))
+    own = dict(zip(keys.tolist(), units[:k].tolist(), strict=True))
+    words = {key: at[one] for key, one in own.items() if one in at}
+    ranked = {key: rank for rank, key in enumerate(dense.keys.tolist(), start=1)}
+    both = {key: (*(dense.found(key) if key in ranked else ()), *(("lexical",) if key in words else ())) for key in own}
+    return FusedRanking(
+        "fused",
+        keys,
+        scores[:k],
+        both.__getitem__,
+        {"dense": by_meaning, "lexical": {key: float(lexical.scores[place]) for key, place in words.items()}},
+        {"dense": ranked, "lexical": {key: place + 1 for key, place in words.items()}},
+    )

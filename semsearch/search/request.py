@@ -1,0 +1,101 @@
+"""What can be asked of a search, checked once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any, TypedDict
+
+from semsearch.errors import UsageError
+from semsearch.types import Reranker
+from semsearch.vectors import check_k
+
+MODES = ("dense", "lexical", "hybrid")
+
+
+class Options(TypedDict, total=False):
+    """The keyword arguments of `Collection.search`; what they mean is said at `Request`."""
+
+    where: Mapping[str, Any] | None
+    exact: bool
+    group_by: str | None
+    mode: str
+    rerank: bool | str | Reranker | None
+    candidates: int
+    diverse: float | None
+    context: int
+    explain: bool
+    min_score: float | None
+    min_standing: float | None
+    min_probability: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """How to search.
+
+    Attributes:
+        k: Answers to give.
+        where: A metadata filter; see `semsearch.store.filters`.
+        exact: Do without the index.
+        group_by: "document": the best passage of each document. None: passages.
+        mode: "dense" (by meaning), "lexical" (by words: BM25) or "hybrid" (both, fused).
+        rerank: Let a cross-encoder order the best `candidates`: its name, an object with `score`, or True for the
+            default one.
+        candidates: How many of the best are reranked, or thinned by `diverse`.
+        diverse: Between 0 (nothing but diversity) and 1 (nothing but relevance): near-duplicates make room.
+        context: Passages of the same document to show before and after each.
+        explain: Say of each answer how it was found and which words carried it.
+        min_score: Leave out what scores less.
+        min_standing: Leave out what scores less than this share of random pairs of query and passage; 0.999, say.
+        min_probability: Leave out what is less probably relevant; needs a calibration on judgements.
+    """
+
+    k: int = 10
+    where: Mapping[str, Any] | None = None
+    exact: bool = False
+    group_by: str | None = "document"
+    mode: str = "dense"
+    rerank: bool | str | Reranker | None = None
+    candidates: int = 100
+    diverse: float | None = None
+    context: int = 0
+    explain: bool = False
+    min_score: float | None = None
+    min_standing: float | None = None
+    min_probability: float | None = None
+
+    @classmethod
+    def of(cls, k: int, options: Mapping[str, Any]) -> Request:
+        """The request of a `k` and keyword arguments, or a `UsageError` that says what is wrong with them."""
+        known = {field.name for field in fields(cls)} - {"k"}
+        for name in options:
+            if name not in known:
+                raise UsageError(f"a search has no option '{name}'; there are {', '.join(sorted(known))}.")
+        request = cls(check_k(k), **options)
+        request._check()
+        return request
+
+    def _check(self) -> None:
+        if self.group_by not in ("document", None):
+            raise UsageError(f"group_by must be 'document' or None, not {self.group_by!r}.")
+        if self.mode not in MODES:
+            raise UsageError(f"mode must be {', '.join(MODES[:-1])} or {MODES[-1]}, not {self.mode!r}.")
+        if not isinstance(self.candidates, int) or self.candidates < 1:
+            raise UsageError(f"candidates must be a whole number from 1 up, not {self.candidates!r}.")
+        if not isinstance(self.context, int) or self.context < 0:
+            raise UsageError(f"context must be a whole number from 0 up, not {self.context!r}.")
+        for name in ("diverse", "min_standing", "min_probability"):
+            share = getattr(self, name)
+            if share is not None and not 0 <= share <= 1:
+                raise UsageError(f"{name} must be between 0 and 1, not {share!r}.")
+
+    @property
+    def reranks(self) -> bool:
+        """Whether a cross-encoder has the last word."""
+        return self.rerank is not None and self.rerank is not False
+
+    @property
+    def depth(self) -> int:
+        """Answers that the first stage must give."""
+        return max(self.k, self.candidates) if self.reranks or self.diverse is not None else self.k
