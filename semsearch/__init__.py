@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from semsearch.collection import Collection
     from semsearch.encoder.load import load_encoder
     from semsearch.opening import create, drop, open
+    from semsearch.reranker.load import load_reranker
 
 __version__ = "0.1.0"
 __all__ = [
@@ -36,6 +37,7 @@ __all__ = [
     "create",
     "drop",
     "load_encoder",
+    "load_reranker",
     "open",
 ]
 
@@ -45,6 +47,7 @@ _LAZY = {
     "drop": "semsearch.opening",
     "open": "semsearch.opening",
     "load_encoder": "semsearch.encoder.load",
+    "load_reranker": "semsearch.reranker.load",
 }
 
 

@@ -137,7 +137,7 @@ def read(folder: Path) -> Checkpoint:
     if family in REFUSED_FAMILIES:
         raise ModelError(f"{folder} holds no text embedding model: {REFUSED_FAMILIES[family]}.")
     if (folder / "modules.json").is_file():
-        stages = tuple(_stage(folder, entry["path"], entry["type"], entry) for entry in _modules(folder))
+        stages = tuple(read_stage(folder, entry["path"], entry["type"], entry) for entry in read_modules(folder))
     else:
         stages = _bare(folder)
     prompts = {name: text for name, text in (settings.get("prompts") or {}).items() if text is not None}
@@ -185,7 +185,8 @@ def tokenizer_files(folder: Path) -> tuple[Path, ...]:
     return tuple(folder / name for name in TOKENIZER_FILES if (folder / name).is_file())
 
 
-def _modules(folder: Path) -> list[dict[str, Any]]:
+def read_modules(folder: Path) -> list[dict[str, Any]]:
+    """The entries of a modules.json, in their order."""
     try:
         modules = json.loads((folder / "modules.json").read_text("utf-8"))
         return [{**entry, "path": str(entry["path"]), "type": str(entry["type"])} for entry in modules]
@@ -193,7 +194,8 @@ def _modules(folder: Path) -> list[dict[str, Any]]:
         raise ModelError(f"{folder / 'modules.json'} is no list of modules ({error!r}).") from error
 
 
-def _stage(root: Path, path: str, type_name: str, entry: Mapping[str, Any]) -> Stage:
+def read_stage(root: Path, path: str, type_name: str, entry: Mapping[str, Any]) -> Stage:
+    """The stage that an entry of a modules.json names; `root` is the checkpoint's folder."""
     folder = _inside(root, path)
     kind = kind_of(type_name, root)
     wanted = [name for name in entry.get("kwargs", ()) if name not in ("task", "truncate_dim")]
@@ -226,7 +228,7 @@ def kind_of(type_name: str, root: Path) -> str:
 
 def _routes(folder: Path, config: Mapping[str, Any]) -> dict[str, tuple[Stage, ...]]:
     try:
-        stages = {name: _stage(folder, name, type_name, {}) for name, type_name in config["types"].items()}
+        stages = {name: read_stage(folder, name, type_name, {}) for name, type_name in config["types"].items()}
         return {route: tuple(stages[name] for name in names) for route, names in config["structure"].items()}
     except (KeyError, AttributeError, TypeError) as error:
         raise ModelError(f"{folder} holds a router whose configuration can't be understood ({error!r}).") from error

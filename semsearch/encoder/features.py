@@ -24,4 +24,6 @@ class Features:
     layers: list[Tensor] | None = None  # (T, h) each: all hidden states, only where a later module asks for them
     sentence: Tensor | None = None  # (n, d) sentence embeddings
     weights_sum: Tensor | None = None  # (n, 1) sum of the token weights, where words were weighted
+    kinds: Tensor | None = None  # (T,) int64: the part of its text that a token belongs to (token type); None: all 0
+    scores: Tensor | None = None  # (n, labels) what a reranker's last module makes
     rows: Rows | None = None  # where the tokens lie in the rectangles of attention, if that was planned beforehand

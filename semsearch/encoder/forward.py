@@ -179,8 +179,11 @@ class LeanEncoder(nn.Module):
         self.shape, self.all_layers = shape, all_layers
         self.word = tensors["word"]  # (vocabulary, e), as it was stored: on a CPU only the rows in use are read
         self.position = tensors["position"].float()  # (positions, e)
+        self.kinds: Tensor | None = None  # (types, e), from what the first adds
         if "type" in tensors:  # a text alone is all of type 0
-            self.position = self.position + tensors["type"][0].float()
+            first = tensors["type"][0].float()
+            self.position = self.position + first
+            self.kinds = tensors["type"].float() - first
         self.first_norm = Norm(tensors["norm.weight"], tensors["norm.bias"], shape.epsilon)
         self.project = (
             Linear(tensors["project.weight"], tensors["project.bias"]) if "project.weight" in tensors else None
@@ -200,15 +203,21 @@ class LeanEncoder(nn.Module):
     def forward(self, features: Features) -> Features:
         """Sets `tokens` (T, h), and `layers` where they are wanted."""
         rows = features.rows if features.rows is not None else _lay_out(features)
-        ids, where, count = features.ids, self._positions(features.ids, rows), len(features.ids)
+        count = len(features.ids)
+        parts = [features.ids, self._positions(features.ids, rows)]
+        if features.kinds is not None and self.kinds is not None:
+            parts.append(features.kinds)
         outside = None  # takes the tokens out of the rectangle at the end
         if rows.slots is not None and rows.dense:
-            holes = ids.new_zeros((2, rows.count * rows.length))  # holes hold token 0 at place 0
-            ids, where = holes.index_copy_(1, rows.slots, torch.stack([ids, where])).unbind(0)
+            holes = features.ids.new_zeros((len(parts), rows.count * rows.length))  # holes hold token 0 at place 0
+            parts = list(holes.index_copy_(1, rows.slots, torch.stack(parts)).unbind(0))
             outside = rows.slots
         elif rows.slots is not None:
-            ids, where = (functional.pad(part, (0, spared(count) - count)) for part in (ids, where))
+            parts = [functional.pad(part, (0, spared(count) - count)) for part in parts]
+        ids, where, *kinds = parts
         hidden = functional.embedding(where, self.position).add_(functional.embedding(ids, self.word))
+        if kinds and self.kinds is not None:
+            hidden.add_(functional.embedding(kinds[0], self.kinds))
         hidden = self.first_norm(hidden)
         if self.project is not None:
             hidden = self.project(hidden.to(self.dtype)).float()

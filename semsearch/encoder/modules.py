@@ -27,7 +27,7 @@ POOLING_MODES = {
     "lasttoken": "pooling_mode_lasttoken",
 }
 Module = TypeVar("Module", bound=nn.Module)
-FIELDS = {"token_embeddings": "tokens", "sentence_embedding": "sentence"}
+FIELDS = {"token_embeddings": "tokens", "sentence_embedding": "sentence", "scores": "scores"}
 
 
 class Pooling(nn.Module):

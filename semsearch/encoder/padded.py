@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ class PaddedEncoder(nn.Module):
     def __init__(self, model: nn.Module, types: tuple[int, list[int]] | None, *, all_layers: bool = False) -> None:
         super().__init__()
         self.model, self.types, self.all_layers = model, types, all_layers
+        self.kinds = "token_type_ids" in signature(model.forward).parameters
 
     def forward(self, features: Features) -> Features:
         """Sets `tokens` (T, h), and `layers` where they are wanted."""
@@ -53,7 +55,11 @@ class PaddedEncoder(nn.Module):
             else features.ids.new_zeros(count * length).index_copy_(0, slots, features.ids)
         )
         arguments: dict[str, Tensor] = {"input_ids": ids.view(count, length), "attention_mask": mask.long()}
-        if self.types is not None:
+        if features.kinds is not None and self.kinds:
+            kinds = features.kinds
+            kinds = kinds if slots is None else kinds.new_zeros(count * length).index_copy_(0, slots, kinds)
+            arguments["token_type_ids"] = kinds.view(count, length)
+        elif self.types is not None:
             arguments["token_type_ids"] = self._types(lengths, count, length)
         given = self.model(**arguments, output_hidden_states=self.all_layers, return_dict=True)
 

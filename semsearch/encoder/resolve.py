@@ -52,12 +52,13 @@ class Source:
         return self.name if known else PurePosixPath(urlsplit(self.name).path or self.name).name.removesuffix(".zip")
 
 
-def find(name: str, revision: str | None = None) -> Source:
+def find(name: str, revision: str | None = None, *, owner: str = OWNER) -> Source:
     """The folder of a model.
 
     Args:
         name: A folder, a `.zip` file or its URL, `owner/name` of the hub, or a bare name.
         revision: A branch, tag or commit of a hub repository; such a model comes from no package.
+        owner: Whose a bare name is on the hub.
 
     Raises:
         ModelError: It is nowhere; says where was looked and what to do.
@@ -75,7 +76,7 @@ def find(name: str, revision: str | None = None) -> Source:
         raise ModelError(f"{path} is a file; a model is a folder, a .zip file, or a name like 'all-MiniLM-L6-v2'.")
     if name.startswith((".", "~", "/")) or name.count("/") > 1 or "\\" in name:
         raise ModelError(f"there is no folder {path.absolute()}. Check the path, or give a model's name instead.")
-    return _by_name(name, revision)
+    return _by_name(name, revision, owner)
 
 
 def offline() -> bool:
@@ -94,8 +95,8 @@ def hub_cache() -> Path:
     return Path(home).expanduser() / "hub"
 
 
-def _by_name(name: str, revision: str | None) -> Source:
-    names = [name] if "/" in name else [f"{OWNER}/{name}", name]
+def _by_name(name: str, revision: str | None, owner: str) -> Source:
+    names = [name] if "/" in name else [f"{owner}/{name}", name]
     for full in names:
         if folder := _cached(full, revision):
             return Source(full, folder, "the Hugging Face cache")

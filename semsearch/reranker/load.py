@@ -1,0 +1,144 @@
+"""Opening a cross-encoder by name: found as encoders are, built from its layout, refused where it can't be faithful."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from semsearch.encoder import resolve
+from semsearch.encoder.checkpoint import read_json
+from semsearch.encoder.load import device_of, dtype_of
+from semsearch.errors import ModelError
+
+if TYPE_CHECKING:
+    import torch
+    from tokenizers import Tokenizer
+    from torch import nn
+
+    from semsearch.reranker.cross_encoder import CrossEncoder
+    from semsearch.reranker.layout import Layout
+    from semsearch.reranker.pairs import PairTokenizer
+
+DEFAULT_RERANKER = "cross-encoder/ms-marco-MiniLM-L6-v2"
+OWNER = "cross-encoder"  # of names without one
+CAUSAL_TOKENS = 8_192  # that rerankers which are language models were trained with, whatever the language model reads
+LEFT = {"xlnet"}  # kinds that are padded in front where nothing else is said
+
+
+def load_reranker(
+    name_or_path: str = DEFAULT_RERANKER,
+    *,
+    device: str | None = None,
+    dtype: str | None = None,
+    batch_tokens: int | None = None,
+    revision: str | None = None,
+) -> CrossEncoder:
+    """Open a cross-encoder as its authors meant it.
+
+    Args:
+        name_or_path: A folder, a `.zip` by path or URL, `owner/name` of the hub, or a bare name such as
+            'ms-marco-MiniLM-L6-v2' of the cross-encoder family.
+        device: 'cpu', 'cuda', 'cuda:1', 'mps'; None and 'auto' take the GPU where there is one.
+        dtype: 'float32', 'bfloat16' or 'float16' to compute in; None and 'auto' take bfloat16 where the hardware is
+            fast in it. Heads and logits are float32 in any case.
+        batch_tokens: Tokens of a batch; None takes what suits the device.
+        revision: A branch, tag or commit of a hub repository.
+
+    Raises:
+        ModelError: The model is nowhere to be found, or can't be opened faithfully; says why.
+        UsageError: An argument can't be.
+    """
+    from semsearch.reranker.layout import read
+
+    source = resolve.find(str(name_or_path), revision, owner=OWNER)
+    layout = read(source.folder)
+
+    from semsearch.encoder.modules import activation
+    from semsearch.encoder.tokenization import UNLIMITED
+    from semsearch.reranker.cross_encoder import CrossEncoder, PairPipeline
+    from semsearch.reranker.pairs import Windows
+
+    on = device_of(device)
+    number = dtype_of(dtype, on)
+    shaped = activation(layout.activation, source.folder)
+    reader, limit, modules = _built(layout, source.label, number, on)
+    pipeline = PairPipeline(_no_texts, modules, layout.labels, on, number, max_tokens=limit, batch_tokens=batch_tokens)
+    return CrossEncoder(
+        name=source.name,
+        folder=source.folder,
+        where=source.where,
+        labels=layout.labels,
+        activation=shaped,
+        windows=Windows(reader, min(limit, UNLIMITED), windowed=layout.labels == 1),
+        pipeline=pipeline,
+        modules=[type(module).__name__ for module in modules],
+    )
+
+
+def _built(
+    layout: Layout, label: str, dtype: torch.dtype, device: torch.device
+) -> tuple[PairTokenizer, int, list[nn.Module]]:
+    """How pairs become tokens, how many the model reads, and the modules they pass."""
+    from semsearch.encoder.tokenization import load_tokenizer
+    from semsearch.reranker.head import answers_of, load_causal, load_classifier
+    from semsearch.reranker.pairs import SpecialTokens, template_of
+
+    settings = read_json(layout.folder / "tokenizer_config.json")
+    if layout.task == "feature-extraction":
+        return _chain(layout, settings, dtype, device)
+    tokenizer = load_tokenizer(layout.folder, lower=bool(layout.settings.get("do_lower_case")))
+    padding = _padding(tokenizer, settings, layout)
+    limit = _limit(layout, settings)
+    reader: PairTokenizer | None = template_of(layout.folder, tokenizer, layout.prompt, label)
+    if layout.answers is not None:
+        if reader is None:
+            raise ModelError(
+                f"{layout.folder} holds a causal language model without a chat template, which would have to say how a "
+                "query and a passage are put to it: put the reranker's own chat_template.jinja into the folder."
+            )
+        answers = answers_of(layout.answers, tokenizer, layout.folder)
+        return reader, min(limit, CAUSAL_TOKENS), load_causal(layout, answers, dtype, device, max(padding, 0))
+    reader = reader or SpecialTokens(tokenizer, layout.prompt, types=_typed(settings), folder=layout.folder)
+    left = settings.get("padding_side", "left" if layout.config["model_type"] in LEFT else "right") == "left"
+    return reader, limit, load_classifier(layout, tokenizer, dtype, device, left=left, padding=padding)
+
+
+def _chain(
+    layout: Layout, settings: dict[str, Any], dtype: torch.dtype, device: torch.device
+) -> tuple[PairTokenizer, int, list[nn.Module]]:
+    from semsearch.encoder.assemble import Assembler
+    from semsearch.reranker.head import Scores
+    from semsearch.reranker.pairs import SpecialTokens
+
+    stack = Assembler(dtype, device).stack(layout.stages, "document")
+    assert stack.text_tokenizer is not None, "a chain begins with a transformer"
+    reader = SpecialTokens(stack.text_tokenizer.tokenizer, layout.prompt, types=_typed(settings), folder=layout.folder)
+    return reader, stack.max_tokens, [*stack.modules, Scores()]
+
+
+def _limit(layout: Layout, settings: dict[str, Any]) -> int:
+    from semsearch.encoder.tokenization import max_tokens
+
+    said = layout.settings
+    processing = (said.get("processing_kwargs") or {}).get("text") or {}
+    own = processing.get("max_length") or said.get("max_seq_length")
+    return max_tokens(own, settings.get("model_max_length"), layout.config)
+
+
+def _padding(tokenizer: Tokenizer, settings: dict[str, Any], layout: Layout) -> int:
+    """The id that fills up; -1 where none is named."""
+    named = settings.get("pad_token")
+    named = named.get("content") if isinstance(named, dict) else named
+    found = tokenizer.token_to_id(named) if named else None
+    declared = layout.config.get("pad_token_id")
+    chosen = declared if isinstance(declared, int) else found
+    return -1 if chosen is None else int(chosen)
+
+
+def _typed(settings: dict[str, Any]) -> bool:
+    """Whether the tokenizer hands token types on to its model."""
+    names = settings.get("model_input_names")
+    return names is None or "token_type_ids" in names
+
+
+def _no_texts(texts: Any, prompt: str) -> Any:
+    raise AssertionError("pairs come tokenized")
