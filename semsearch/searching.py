@@ -12,7 +12,7 @@ from semsearch.errors import UsageError
 from semsearch.passages import splitter_for
 from semsearch.search.answer import Answerer
 from semsearch.search.calibration import Calibration
-from semsearch.search.diversity import marginal_relevance
+from semsearch.search.diversity import marginal_relevance, on_scale
 from semsearch.search.ranking import Asked
 from semsearch.search.request import Request
 from semsearch.store import documents as rows
@@ -32,7 +32,7 @@ class Searching:
 
     def __init__(self, store: Store, metric: Metric, warming: Warming, encoder: Callable[[], Encoder]) -> None:
         """`encoder` opens the model; a lexical search does without."""
-        self._store = store
+        self._metric = metric
         self._encoder = encoder
         self._warming = warming
         self._answerer = Answerer(store, metric)
@@ -54,7 +54,7 @@ class Searching:
                 _rerank(reranker, query, hits)
         reranked = time.perf_counter()
         if request.diverse is not None:
-            answers = [_diverse(hits, snapshot, request.k, request.diverse) for hits in answers]
+            answers = [_diverse(hits, snapshot, self._metric, request.k, request.diverse) for hits in answers]
         answers = [hits[: request.k] for hits in answers]
         self._weigh(answers, snapshot)
         answers = [_good_enough(hits, request) for hits in answers]
@@ -134,12 +134,15 @@ def _rerank(reranker: Reranker, query: str, hits: list[Hit]) -> None:
     _number(hits)
 
 
-def _diverse(hits: Sequence[Hit], snapshot: Snapshot, k: int, relevance: float) -> list[Hit]:
+def _diverse(hits: Sequence[Hit], snapshot: Snapshot, metric: Metric, k: int, relevance: float) -> list[Hit]:
+    """The `k` hits of greatest marginal relevance; scores that are no cosines are spread over the cosines' range."""
     if not hits:
         return []
     keys = np.asarray([hit.key for hit in hits], dtype=np.int64)
     scores = np.asarray([hit.score for hit in hits], dtype=np.float32)
-    chosen = marginal_relevance(scores, snapshot.vectors[snapshot.rows_of(keys)], k, relevance)
+    cosines = [hit.scores["dense"] for hit in hits if "dense" in hit.scores] if metric is Metric.COSINE else []
+    gains = on_scale(scores, min(cosines, default=0.0), max(cosines, default=1.0))
+    chosen = marginal_relevance(gains, snapshot.vectors[snapshot.rows_of(keys)], k, relevance)
     return _number([hits[place] for place in chosen.tolist()])
 
 

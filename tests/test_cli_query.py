@@ -76,7 +76,9 @@ def test_json_has_the_documented_shape(notes):
         expected = collection.search("knead the dough", k=3)
     assert len(answer["hits"]) == 3
     for hit, true in zip(answer["hits"], expected, strict=True):
-        assert list(hit) == ["id", "rank", "score", "scores", "title", "text", "start", "end", "metadata"]
+        names = ["id", "rank", "score", "scores", "title", "text", "start", "end", "metadata", "standing"]
+        assert list(hit) == names
+        assert hit.pop("standing") == true.standing
         assert hit == {
             "id": true.document.id,
             "rank": true.rank,
@@ -186,3 +188,52 @@ def test_an_answer_comes_before_the_next_question(notes):
             assert process.stdout.readline().count(b"\t") == 5
         process.stdin.close()
         assert process.wait(timeout=60) == 0
+
+
+def test_passages_and_their_neighbours(notes):
+    ended = run("query", notes, "knead the dough", "-k", 2, "--by-passage", "--context", 1, "--json")
+    for hit in json.loads(ended.out)["hits"]:
+        assert hit["context"] == {"start": hit["start"], "end": hit["end"], "text": hit["text"]}  # one passage each
+
+
+def test_explanations_for_programs(notes):
+    ended = run("query", notes, "knead the dough", "-k", 2, "--explain")
+    for row in ended.out.splitlines():
+        assert row.split("\t")[5].startswith("found by exact search; dense 0.")
+    ended = run("query", notes, "knead the dough", "-k", 2, "--explain", "--json")
+    for hit in json.loads(ended.out)["hits"]:
+        assert hit["explanation"]["found"] == ["exact"]
+        assert hit["explanation"]["parts"] is None
+
+
+@pytest.mark.parametrize(
+    ("least", "code"), [("0.1", 0), ("2", 1), ("50%", 0), ("p0.5", 1), ("high", 2), ("101%", 2)]
+)
+def test_no_good_match_is_an_answer(notes, least, code):
+    ended = run("query", notes, "knead the dough", "--min-score", least)
+    assert ended.code == code
+    assert bool(ended.out) == (code == 0)
+
+
+def test_the_text_may_follow_an_option_whose_value_may_be_left_out(notes):
+    ended = run("query", notes, "--rerank", "knead the dough")
+    assert ended.code == 2  # the default reranker is not on this machine, and nothing stands in for it
+    assert "ms-marco-MiniLM-L6-v2" in ended.err
+    assert ended.out == ""
+
+
+def test_similar(notes):
+    ended = run("similar", notes, "d0", "-k", 3)
+    rows = [line.split("\t") for line in ended.out.splitlines()]
+    assert [row[0] for row in rows] == ["1", "2", "3"]
+    assert "d0" not in {row[2] for row in rows}
+    assert {row[3] for row in rows} == {"On the bread"}
+    assert run("similar", notes, "nothing").code == 2
+    both = run("similar", notes, "--query", "whale", "--against", "dough", "-k", 1, "--json")
+    assert json.loads(both.out)["hits"][0]["title"] == "On the ocean"
+
+
+def test_calibrate(notes):
+    ended = run("calibrate", notes)
+    assert ended.code == 0
+    assert dict(line.split("\t") for line in ended.out.splitlines())["pairs"].isdigit()

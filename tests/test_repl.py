@@ -162,6 +162,67 @@ def typed(session, monkeypatch):
 ENTER, CTRL_C, CTRL_D, UP, LEFT, TAB = "\r", "\x03", "\x04", "\x1b[A", "\x1b[D", "\t"
 
 
+def rows(text):
+    return [line.split("\t") for line in text.splitlines()]
+
+
+def test_more_of_the_same(session, capsys):
+    session.respond("whale storm")
+    session.respond(":more")
+    assert [row[0] for row in rows(capsys.readouterr().out)] == ["1", "2", "3", "4", "5", "6"]
+    session.respond(":open 5")
+    assert session.answer.hits[4].document.id in capsys.readouterr().out
+    for _ in range(20):
+        session.respond(":more")
+    assert "there are no more." in capsys.readouterr().err
+
+
+def test_settings_of_a_conversation(session, capsys):
+    for line, key, value in [
+        (":mode hybrid", "mode", "hybrid"),
+        (":mode l", "mode", "lexical"),
+        (":mode dense", "mode", "dense"),
+        (":rerank", "rerank", True),
+        (":rerank my/model", "rerank", "my/model"),
+        (":rerank off", "rerank", None),
+        (":diverse", "diverse", 0.5),
+        (":diverse off", "diverse", None),
+        (":context 2", "context", 2),
+        (":context 0", "context", 0),
+        (":explain on", "explain", True),
+        (":explain off", "explain", False),
+        (":min 0.4", "min_score", 0.4),
+        (":min 99%", "min_standing", 0.99),
+        (":exact on", "exact", True),
+    ]:
+        session.respond(line)
+        assert session.how[key] == value, line
+    session.respond(":min off")
+    assert "min_standing" not in session.how
+    said = capsys.readouterr().err
+    assert "no mode" not in said
+    for line in (":mode psychic", ":context x", ":min much", ":diverse maybe", ":similar 1", ":more"):
+        session.respond(line)
+    assert len(capsys.readouterr().err.splitlines()) == 6
+
+
+def test_a_hit_leads_to_the_like(session, capsys):
+    session.respond("whale storm")
+    first = session.answer.hits[0].document.id
+    session.respond(":similar 1")
+    assert {row[3] for row in rows(capsys.readouterr().out)} == {"On the ocean"}
+    assert first not in {hit.document.id for hit in session.answer.hits}
+
+
+def test_the_last_answer_is_explained(session, capsys):
+    session.respond("whale storm")
+    plain = rows(capsys.readouterr().out)
+    session.respond(":explain")
+    explained = rows(capsys.readouterr().out)
+    assert [row[:5] for row in explained] == plain
+    assert all(row[5].startswith("found by exact search") for row in explained)
+
+
 def test_keys(typed, capsys, tmp_path):
     typed("whale stor" + LEFT * 4 + "m" + LEFT + ENTER + UP + CTRL_C + "dough" + ENTER + CTRL_D)
     out, err = capsys.readouterr()

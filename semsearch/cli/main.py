@@ -21,7 +21,7 @@ from typing import Any, NoReturn
 import click
 
 from semsearch import __version__
-from semsearch.cli import care, index, manage, models, query
+from semsearch.cli import care, index, manage, models, query, similar, sync
 from semsearch.cli.render import say
 from semsearch.cli.termination import on_sigterm
 from semsearch.errors import SemsearchError
@@ -67,7 +67,16 @@ def cli() -> None:
     """
 
 
-for command in (index.index, query.query, query.search, *manage.COMMANDS, *care.COMMANDS, models.models):
+for command in (
+    index.index,
+    sync.sync,
+    query.query,
+    query.search,
+    *similar.COMMANDS,
+    *manage.COMMANDS,
+    *care.COMMANDS,
+    models.models,
+):
     cli.add_command(command)
 
 

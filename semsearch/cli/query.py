@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from io import BufferedReader
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Unpack, cast
 
 import click
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from semsearch.collection import Collection
+    from semsearch.search.request import Options
 
 BATCH = 256  # queries encoded and searched together
 
@@ -60,27 +61,15 @@ def resolve(words: Sequence[str], home: Path) -> tuple[str, str | None]:
     return _only_collection(home), word
 
 
-def ask(
-    collection: Collection,
-    texts: Sequence[str],
-    k: int,
-    *,
-    where: Mapping[str, Any] | None = None,
-    exact: bool = False,
-) -> list[Answer]:
+def ask(collection: Collection, texts: Sequence[str], k: int, **how: Unpack[Options]) -> list[Answer]:
     """The answers to `texts`, searched together; timings are a query's share of the time."""
-    encoder = collection.encoder  # opened at first use, which is no part of a query's time
+    if how.get("mode") != "lexical":
+        _ = collection.encoder  # opened at first use, which is no part of a query's time
+    measured: dict[str, float] = {}
     started = time.perf_counter()
-    vectors = encoder.encode_queries(texts)
-    encoded = time.perf_counter()
-    found = collection.search_many(vector=vectors, k=k, where=where, exact=exact)
-    ended = time.perf_counter()
-    share = 1000 / len(texts)
-    timings = {
-        "encode": (encoded - started) * share,
-        "search": (ended - encoded) * share,
-        "total": (ended - started) * share,
-    }
+    found = collection.search_many(texts, k, timings=measured, **how)
+    measured["total"] = 1000 * (time.perf_counter() - started)
+    timings = {stage: spent / len(texts) for stage, spent in measured.items()}
     return [Answer(text, hits, timings) for text, hits in zip(texts, found, strict=True)]
 
 
@@ -128,24 +117,12 @@ def _show(answers: Sequence[Answer], numbers: Sequence[int | None], as_json: boo
 @click.command(short_help="Ask a collection; without TEXT, interactively.")
 @click.argument("words", nargs=-1, type=options.utf8, metavar="[NAME] [TEXT]")
 @click.option("-k", type=click.IntRange(min=1), default=10, show_default=True, help="How many documents to find.")
-@click.option(
-    "--where", type=options.where, metavar="FILTER", help="""As in 'year >= 1990 and genres contains "Drama"'."""
-)
-@click.option("--exact", is_flag=True, help="Do without the index.")
+@options.how
 @click.option("--compare-exact", is_flag=True, help="Ask the index and exactly, and say what the index missed.")
 @options.as_json
 @options.compute
 @options.home
-def query(
-    words: tuple[str, ...],
-    k: int,
-    where: dict[str, Any] | None,
-    exact: bool,
-    compare_exact: bool,
-    as_json: bool,
-    home: str | None,
-    **compute: Any,
-) -> int:
+def query(words: tuple[str, ...], k: int, compare_exact: bool, as_json: bool, home: str | None, **rest: Any) -> int:
     r"""Find the documents of collection NAME that are nearest in meaning to TEXT.
 
     With one collection NAME may be left out. Without TEXT the query is interactive (:help there lists its commands);
@@ -154,40 +131,43 @@ def query(
 
     \b
     semsearch query corpus "how do vaccines work" -k 5
+    semsearch query corpus "error E1102" --mode hybrid --explain
+    semsearch query corpus "how do vaccines work" --rerank --min-score 99.9%
     semsearch query corpus - --json < questions.txt
     semsearch query films "a heist goes wrong" --where 'year >= 1990 and genres contains "Drama"'
     semsearch query
     """
     import semsearch
 
+    how, words = options.taken(rest, words)
     place = find_home(home)
     name, text = resolve(words, place)
     if text is not None and not text.strip():
         raise UsageError("the query is empty. Write what to look for, or leave it out to ask interactively.")
     if text is None and as_json:
         raise UsageError("--json needs a query. Give its text, or '-' to read queries from standard input.")
-    with semsearch.open(name, home=place, **compute) as collection:
+    with semsearch.open(name, home=place, **rest) as collection:
         if text is None:
             from semsearch.cli.repl import Session
 
-            Session(collection, k, where, exact).run()
+            Session(collection, k, how).run()
             return 0
         if compare_exact:
             collection.warm()
         if text != "-":
-            answers = ask(collection, [text], k, where=where, exact=exact)
+            answers = ask(collection, [text], k, **how)
             _show(answers, [None], as_json)
             if compare_exact:
-                show_comparison(compare(collection, answers[0], k, where), as_json)
+                show_comparison(compare(collection, answers[0], k, how.get("where")), as_json)
             return 0 if answers[0].hits else 1
         found = False
         for batch in lines_of_stdin():
             if batch:
-                answers = ask(collection, [line for _, line in batch], k, where=where, exact=exact)
+                answers = ask(collection, [line for _, line in batch], k, **how)
                 _show(answers, [number for number, _ in batch], as_json)
                 if compare_exact:
                     for answer in answers:
-                        show_comparison(compare(collection, answer, k, where), as_json)
+                        show_comparison(compare(collection, answer, k, how.get("where")), as_json)
                 found = found or any(answer.hits for answer in answers)
         return 0 if found else 1
 

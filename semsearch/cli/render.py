@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from semsearch.cli.explain import explanation_json, highlight, sentence
 from semsearch.types import Document, Hit, Span
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from rich.text import Text
 
 WIDTH = 100  # columns: wider lines are hard to read
+WEAK = 0.99  # a standing below which a hit is shown as a weak one
 PASSAGE_LINES = 3  # of a hit on a terminal; the whole is one `:open` or `semsearch get` away
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff]")
@@ -66,6 +68,11 @@ def printable(text: str) -> str:
     return _CONTROL.sub("\N{REPLACEMENT CHARACTER}", text.replace("\r\n", "\n"))
 
 
+def printable_same_length(text: str) -> str:
+    """As `printable`, every character in its place."""
+    return _CONTROL.sub("\N{REPLACEMENT CHARACTER}", text.replace("\r\n", " \n"))
+
+
 def one_line(text: str) -> str:
     """`text` with every run of white space made one blank."""
     return " ".join(printable(text).split())
@@ -84,26 +91,40 @@ def answer_json(answer: Answer) -> dict[str, Any]:
     return {
         "schema": 1,
         "query": answer.query,
-        "hits": [
-            {
-                "id": hit.document.id,
-                "rank": hit.rank,
-                "score": float(hit.score),
-                "scores": {stage: float(score) for stage, score in hit.scores.items()},
-                "title": hit.document.title,
-                "text": hit.text,
-                "start": hit.start,
-                "end": hit.end,
-                "metadata": dict(hit.document.metadata),
-            }
-            for hit in answer.hits
-        ],
+        "hits": [_hit_json(hit) for hit in answer.hits],
         "timings_ms": {stage: round(milliseconds, 3) for stage, milliseconds in answer.timings.items()},
     }
 
 
+def _hit_json(hit: Hit) -> dict[str, Any]:
+    facts: dict[str, Any] = {
+        "id": hit.document.id,
+        "rank": hit.rank,
+        "score": float(hit.score),
+        "scores": {stage: float(score) for stage, score in hit.scores.items()},
+        "title": hit.document.title,
+        "text": hit.text,
+        "start": hit.start,
+        "end": hit.end,
+        "metadata": dict(hit.document.metadata),
+    }
+    for name in ("standing", "probability"):
+        if (value := getattr(hit, name)) is not None:
+            facts[name] = value
+    if hit.around is not None:
+        facts["context"] = {"start": hit.around.start, "end": hit.around.end, "text": _shown(hit)}
+    if hit.explanation is not None:
+        facts["explanation"] = explanation_json(hit)
+    return facts
+
+
+def _shown(hit: Hit) -> str:
+    """The passage, with its neighbours where they were asked for."""
+    return hit.text if hit.around is None else hit.document.text[hit.around.start : hit.around.end]
+
+
 def show_answer(answer: Answer, *, number: int | None = None) -> None:
-    """Print hits: drawn on a terminal, else `rank, score, id, title, passage` with tabs between.
+    """Print hits: drawn on a terminal, else `rank, score, id, title, passage` (and explanation) with tabs between.
 
     `number` is the query's place among many; its line then begins with it, so that answers can be told apart.
     """
@@ -119,12 +140,14 @@ def show_answer(answer: Answer, *, number: int | None = None) -> None:
     first = [] if number is None else [str(number)]
     for hit in answer.hits:
         document = hit.document
-        fields = (str(hit.rank), f"{hit.score:.6f}", document.id, document.title, hit.text)
+        fields = [str(hit.rank), f"{hit.score:.6f}", document.id, document.title, _shown(hit)]
+        if hit.explanation is not None:
+            fields.append(sentence(hit))
         out("\t".join([*first, *map(one_line, fields)]))
 
 
 def draw_hits(console: Console, answer: Answer) -> None:
-    """Each hit with its rank and score, title and id, and its passage below, cut to a few lines."""
+    """Each hit with its rank and score, title and id, and its passage below, cut to a few lines unless explained."""
     from rich.table import Table
     from rich.text import Text
 
@@ -135,18 +158,36 @@ def draw_hits(console: Console, answer: Answer) -> None:
     width = max(20, console.width - 12)
     for hit in answer.hits:
         document = hit.document
-        title = one_line(document.title)
-        head = Text.assemble((title, "bold"), ("  " if title else ""), (one_line(document.id), "dim"))
-        before = "… " if document.text[: hit.start].strip() else ""
-        after = " …" if document.text[hit.end :].strip() else ""
-        lines = list(Text(before + one_line(hit.text) + after).wrap(console, width))
-        if len(lines) > PASSAGE_LINES:
+        title = Text(printable_same_length(document.title), "bold")
+        highlight(title, hit, "title", 0)
+        title = _one_line(title)
+        head = Text.assemble(title, ("  " if title else ""), (one_line(document.id), "dim"))
+        start, end = (hit.start, hit.end) if hit.around is None else hit.around
+        body = Text(printable_same_length(document.text[start:end]))
+        highlight(body, hit, "text", start)
+        before = "… " if document.text[:start].strip() else ""
+        after = " …" if document.text[end:].strip() else ""
+        lines = list(Text.assemble(before, _one_line(body), after).wrap(console, width))
+        if len(lines) > PASSAGE_LINES and hit.explanation is None and hit.around is None:
             lines = lines[:PASSAGE_LINES]
             _end_early(lines[-1], width)
-        grid.add_row(f"{hit.rank:>3}", f"{hit.score:.3f}", Text("\n").join([head, *lines]))
+        if hit.explanation is not None:
+            lines.append(Text(one_line(sentence(hit)), "dim"))
+        weak = hit.standing is not None and hit.standing < WEAK
+        grid.add_row(f"{hit.rank:>3}", Text(f"{hit.score:.3f}", "dim" if weak else ""), Text("\n").join([head, *lines]))
     console.print(grid)
     if total := answer.timings.get("total"):
         console.print(f"     {total:,.0f} ms", style="dim")
+
+
+def _one_line(text: Text) -> Text:
+    """`text` with every run of white space made one blank, marks kept."""
+    from rich.text import Text
+
+    if not text.spans:
+        return Text(one_line(text.plain), text.style)
+    parts = [text[match.start() : match.end()] for match in re.finditer(r"\S+", text.plain)]
+    return Text(" ").join(parts)
 
 
 def _end_early(line: Text, width: int) -> None:

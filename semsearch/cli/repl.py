@@ -10,14 +10,16 @@ import os
 import shutil
 import sys
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+import time
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
+from semsearch.cli import options
 from semsearch.cli.compare import compare, show_comparison
 from semsearch.cli.query import ask, lines_of_stdin
 from semsearch.cli.render import (
@@ -33,13 +35,15 @@ from semsearch.cli.render import (
 )
 from semsearch.cli.termination import Terminated, on_sigterm
 from semsearch.errors import SemsearchError, UsageError
-from semsearch.types import Span
+from semsearch.search.request import MODES
+from semsearch.types import Hit, Span
 from semsearch.where import parse_where
 
 if TYPE_CHECKING:
     from prompt_toolkit import PromptSession
 
     from semsearch.collection import Collection
+    from semsearch.search.request import Options
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,13 +75,10 @@ class Leave(Exception):
 class Session:
     """A conversation with one collection: the number of hits to show, and what was found last."""
 
-    def __init__(
-        self, collection: Collection, k: int = 10, where: Mapping[str, Any] | None = None, exact: bool = False
-    ) -> None:
+    def __init__(self, collection: Collection, k: int = 10, how: Options | None = None) -> None:
         self.collection = collection
         self.k = k
-        self.where = where
-        self.exact = exact
+        self.how: Options = {} if how is None else {**how}
         self.answer: Answer | None = None
 
     def run(self) -> None:
@@ -130,12 +131,16 @@ class Session:
                 self._obey(line)
             elif line:
                 line.encode()  # a terminal may hand over bytes that are not UTF-8
-                self.answer = ask(self.collection, [line], self.k, where=self.where, exact=self.exact)[0]
-                show_answer(self.answer, number=number)
+                self.ask(line, number)
         except SemsearchError as error:
             say(str(error))
         except UnicodeEncodeError:
             say(f"{line!a} is not UTF-8 text.")
+
+    def ask(self, text: str, number: int | None = None) -> None:
+        """Search as the session is set, and show what is found."""
+        self.answer = ask(self.collection, [text], self.k, **self.how)[0]
+        show_answer(self.answer, number=number)
 
     def _obey(self, line: str) -> None:
         name, _, argument = line.partition(" ")
@@ -195,6 +200,29 @@ def _page(lines: Iterable[str], count: int) -> None:
             click.echo(line, nl=False)
 
 
+def _switched(argument: str, name: str) -> bool:
+    if argument not in ("", "on", "off"):
+        raise UsageError(f"say '{name} on' or '{name} off', not '{argument}'.")
+    return argument != "off"
+
+
+def _last(session: Session) -> Answer:
+    if session.answer is None:
+        raise UsageError("there is no question yet: ask something first.")
+    return session.answer
+
+
+def _hit(session: Session, argument: str) -> Hit:
+    hits = session.answer.hits if session.answer else []
+    if not hits:
+        raise UsageError("there is no hit to open yet: ask something first.")
+    number = _whole(argument or "1", "the number of a hit")
+    for hit in hits:
+        if hit.rank == number:
+            return hit
+    raise UsageError(f"there is no hit {number}: the last question had {len(hits)}.")
+
+
 @command(":k N")
 def _k(session: Session, argument: str) -> None:
     """Show N hits for each question from now on."""
@@ -206,13 +234,7 @@ def _k(session: Session, argument: str) -> None:
 @command(":open N")
 def _open(session: Session, argument: str) -> None:
     """Read the whole document of hit N."""
-    hits = session.answer.hits if session.answer else []
-    if not hits:
-        raise UsageError("there is no hit to open yet: ask something first.")
-    number = _whole(argument or "1", "the hit to open")
-    if number > len(hits):
-        raise UsageError(f"there is no hit {number}: the last question had {len(hits)}.")
-    hit = hits[number - 1]
+    hit = _hit(session, argument)
     console = screen()
     with console.capture() as captured:
         draw_document(console, hit.document, Span(hit.start, hit.end))
@@ -220,28 +242,109 @@ def _open(session: Session, argument: str) -> None:
     _page(lines, len(lines))
 
 
+@command(":more")
+def _more(session: Session, argument: str) -> None:
+    """Show as many hits again for the last question."""
+    last = _last(session)
+    first = len(last.hits)
+    answer = ask(session.collection, [last.query], first + session.k, **session.how)[0]
+    if len(answer.hits) <= first:
+        raise UsageError("there are no more.")
+    session.answer = answer
+    show_answer(Answer(answer.query, answer.hits[first:], answer.timings))
+
+
+@command(":mode dense|lexical|hybrid")
+def _mode(session: Session, argument: str) -> None:
+    """Search by meaning, by words, or by both."""
+    if argument:
+        near = [mode for mode in MODES if mode.startswith(argument)]
+        if len(near) != 1:
+            raise UsageError(f"there is no mode '{argument}': say {', '.join(MODES)}.")
+        session.how["mode"] = near[0]
+    say(f"searching in the mode {session.how.get('mode', 'dense')}")
+
+
+@command(":rerank on|off|MODEL")
+def _rerank(session: Session, argument: str) -> None:
+    """Let a cross-encoder order the best hits."""
+    session.how["rerank"] = None if argument == "off" else (True if argument in ("", "on") else argument)
+    say("not reranking" if argument == "off" else "reranking; the model opens with the next question")
+
+
+@command(":explain on|off")
+def _explain(session: Session, argument: str) -> None:
+    """Explain the last answer; 'on' explains every one."""
+    if argument in ("on", "off"):
+        session.how["explain"] = argument == "on"
+        say("explaining every answer" if argument == "on" else "not explaining")
+        return
+    last = _last(session)
+    how: Options = {**session.how, "explain": True}
+    session.answer = ask(session.collection, [last.query], len(last.hits) or session.k, **how)[0]
+    show_answer(session.answer)
+
+
+@command(":diverse on|off")
+def _diverse(session: Session, argument: str) -> None:
+    """Let near-duplicates make room for others."""
+    on = _switched(argument, ":diverse")
+    session.how["diverse"] = options.DIVERSE if on else None
+    say("near-duplicates make room" if on else "near-duplicates stay")
+
+
+@command(":context N")
+def _context(session: Session, argument: str) -> None:
+    """Show N passages before and after each hit; 0 shows the hit alone."""
+    session.how["context"] = 0 if argument == "0" else _whole(argument or "1", "the number of neighbours")
+    say(f"showing {session.how['context']} passages around each hit")
+
+
+@command(":min SCORE")
+def _minimum(session: Session, argument: str) -> None:
+    """Leave out what scores less: 0.4, 99.9%, p0.5; 'off' shows all."""
+    for name in ("min_score", "min_standing", "min_probability"):
+        session.how.pop(name, None)  # type: ignore[misc]
+    if argument in ("", "off"):
+        say("showing all")
+        return
+    try:
+        session.how.update(options.minimum(argument))
+    except click.BadParameter as error:
+        raise UsageError(error.format_message()) from error
+    say(f"showing what reaches {argument}")
+
+
+@command(":similar N")
+def _similar(session: Session, argument: str) -> None:
+    """Find more documents like hit N."""
+    hit = _hit(session, argument)
+    started = time.perf_counter()
+    hits = session.collection.similar([hit.document.id], session.k, where=session.how.get("where"))
+    spent = {"total": 1000 * (time.perf_counter() - started)}
+    session.answer = Answer(hit.text, hits, spent)
+    show_answer(session.answer)
+
+
 @command(":where FILTER")
 def _where(session: Session, argument: str) -> None:
     """Search among some documents only; :where off searches all again."""
-    session.where = None if argument in ("", "off") else parse_where(argument)
-    say("searching all documents" if session.where is None else f"searching where {dumps(session.where)}")
+    where = None if argument in ("", "off") else parse_where(argument)
+    session.how["where"] = where
+    say("searching all documents" if where is None else f"searching where {dumps(where)}")
 
 
 @command(":exact on|off")
 def _exact(session: Session, argument: str) -> None:
     """Do without the index, or use it again."""
-    if argument not in ("", "on", "off"):
-        raise UsageError(f"say ':exact on' or ':exact off', not '{argument}'.")
-    session.exact = argument != "off"
-    say("searching exactly" if session.exact else "searching with the index")
+    session.how["exact"] = _switched(argument, ":exact")
+    say("searching exactly" if session.how["exact"] else "searching with the index")
 
 
 @command(":compare")
 def _compare(session: Session, argument: str) -> None:
     """Answer the last question exactly too, and say what the index missed."""
-    if session.answer is None:
-        raise UsageError("there is no question to compare yet: ask something first.")
-    show_comparison(compare(session.collection, session.answer, session.k, session.where), False)
+    show_comparison(compare(session.collection, _last(session), session.k, session.how.get("where")), False)
 
 
 @command(":info")
