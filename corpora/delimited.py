@@ -27,6 +27,7 @@ from corpora.files import (
 )
 from corpora.records import Columns, Registrar
 from semsearch.errors import DataError, UsageError
+from semsearch.listing import Listing
 from semsearch.types import Document, ReadLog
 
 SUFFIXES = (".csv", ".tsv", ".tab")
@@ -80,6 +81,7 @@ class DelimitedReader:
     """
 
     Options = TableOptions
+    suffixes = SUFFIXES
 
     @classmethod
     def recognises(cls, path: Path) -> bool:
@@ -87,7 +89,7 @@ class DelimitedReader:
         return has_suffix(path, SUFFIXES) and not path.is_dir()
 
     @classmethod
-    def read(cls, source: Path | BinaryIO, options: TableOptions, log: ReadLog) -> Iterator[Document]:
+    def read(cls, source: Path | BinaryIO | Listing, options: TableOptions, log: ReadLog) -> Iterator[Document]:
         """The documents of a file, a stream, or all such files of a folder."""
         with Registrar(options, log) as registrar:
             for entry in entries(source, SUFFIXES, log):

@@ -16,11 +16,11 @@ import zlib
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from itertools import accumulate
 from pathlib import Path
 from typing import IO, NamedTuple, cast
 
 from semsearch.errors import DataError
+from semsearch.listing import Listing, walk
 from semsearch.types import ReadLog
 
 MAX_BYTES = 32 * 2**20  # of a line or a document: above every book, below what a machine has memory for
@@ -70,6 +70,9 @@ class Silent:
     def unread(self, path: Path) -> None:
         """Nothing."""
 
+    def enters(self, name: str) -> None:
+        """Nothing."""
+
     def merged(self) -> None:
         """Nothing."""
 
@@ -95,45 +98,27 @@ def printable(path: object) -> str:
     return os.fsencode(str(path)).decode("utf-8", "backslashreplace")
 
 
-def entries(source: Path | IO[bytes], suffixes: tuple[str, ...], log: ReadLog) -> list[Entry]:
+def entries(source: Path | IO[bytes] | Listing, suffixes: tuple[str, ...], log: ReadLog) -> Iterator[Entry]:
     """The file or stream itself, or the folder's files with these suffixes, sorted; others go to `log.unread`.
 
-    Hidden files and folders (a dot in front) are no part of a corpus. Links to folders are not followed, so no loop
-    can catch the reader; links to files are.
+    Before each file of a folder the log is told its name. For what belongs to a folder see `semsearch.listing`.
     """
-    if not isinstance(source, Path):
-        return [Entry(source, "-")]
-    if not source.is_dir():
-        return [Entry(source, source.name)]
-
-    def refused(error: OSError) -> None:
-        log.bad(DataError(f"the folder {printable(error.filename)} can't be read: {error.strerror}."))
-
-    found: list[Entry] = []
-    for folder, inner, names in os.walk(source, onerror=refused):
-        inner[:] = sorted(name for name in inner if not name.startswith("."))
-        for name in list(inner):
-            if (Path(folder) / name).is_symlink():
-                log.unread(Path(folder) / name)
-                inner.remove(name)
-        for name in sorted(names):
-            path = Path(folder) / name
-            if name.startswith("."):
-                continue
-            try:
-                status = path.stat()
-            except OSError:  # a broken link, a file that went
-                status = None
-            if status is not None and stat.S_ISREG(status.st_mode) and has_suffix(path, suffixes):
-                found.append(Entry(path, path.relative_to(source).as_posix(), status.st_size))
-            else:
-                log.unread(path)
-    found.sort(key=lambda entry: entry.name)
-    sizes = [entry.size for entry in found]
-    return [
-        entry._replace(before=before, total=sum(sizes))
-        for entry, before in zip(found, accumulate(sizes, initial=0), strict=False)
-    ]
+    if isinstance(source, Path) and source.is_dir():
+        source = walk(source)
+    if not isinstance(source, Listing):
+        yield Entry(source, source.name if isinstance(source, Path) else "-")
+        return
+    listing = source.ending(suffixes)
+    for folder, reason in listing.unreadable:
+        log.bad(DataError(f"the folder {printable(listing.root / folder)} can't be read: {reason}."))
+    for name in listing.others:
+        log.unread(listing.root / name)
+    total = sum(file.size for file in listing.files)
+    before = 0
+    for file in listing.files:
+        log.enters(file.name)
+        yield Entry(Path(file.path), file.name, file.size, before, total)
+        before += file.size
 
 
 @contextmanager

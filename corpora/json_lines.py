@@ -11,6 +11,7 @@ from corpora.files import Input, entries, has_suffix, open_input, read_lines
 from corpora.records import Columns, Registrar
 from semsearch.documents import kind_of
 from semsearch.errors import DataError
+from semsearch.listing import Listing
 from semsearch.types import Document, ReadLog
 
 SUFFIXES = (".jsonl", ".ndjson", ".jsonlines")
@@ -20,6 +21,7 @@ class JSONLinesReader:
     """One document for each object. Fields that are not text, id or title become metadata with their JSON types."""
 
     Options = Columns
+    suffixes = SUFFIXES
 
     @classmethod
     def recognises(cls, path: Path) -> bool:
@@ -27,7 +29,7 @@ class JSONLinesReader:
         return has_suffix(path, SUFFIXES) and not path.is_dir()
 
     @classmethod
-    def read(cls, source: Path | BinaryIO, options: Columns, log: ReadLog) -> Iterator[Document]:
+    def read(cls, source: Path | BinaryIO | Listing, options: Columns, log: ReadLog) -> Iterator[Document]:
         """The documents of a file, a stream, or all such files of a folder."""
         with Registrar(options, log) as registrar:
             for entry in entries(source, SUFFIXES, log):

@@ -11,6 +11,7 @@ from typing import BinaryIO
 from corpora.files import MAX_BYTES, Input, entries, has_suffix, open_input, read_lines, read_text
 from corpora.records import Columns, Registrar
 from semsearch.errors import DataError, UsageError
+from semsearch.listing import Listing
 from semsearch.types import Document, ReadLog
 
 SUFFIXES = (".txt", ".md")
@@ -36,6 +37,7 @@ class TextReader:
     """Documents without fields. A Markdown file that is a document has its first heading for a title."""
 
     Options = TextOptions
+    suffixes = SUFFIXES
 
     @classmethod
     def recognises(cls, path: Path) -> bool:
@@ -45,7 +47,7 @@ class TextReader:
         return has_suffix(path, SUFFIXES)
 
     @classmethod
-    def read(cls, source: Path | BinaryIO, options: TextOptions, log: ReadLog) -> Iterator[Document]:
+    def read(cls, source: Path | BinaryIO | Listing, options: TextOptions, log: ReadLog) -> Iterator[Document]:
         """The documents of a file, a stream, or all such files of a folder. Empty lines part paragraphs."""
         unit = options.unit or _usual_unit(source)
         with Registrar(Columns(), log) as registrar:
@@ -63,7 +65,9 @@ class TextReader:
                     log.bad(error)
 
 
-def _usual_unit(source: Path | BinaryIO) -> str:
+def _usual_unit(source: Path | BinaryIO | Listing) -> str:
+    if isinstance(source, Listing):
+        return "file"
     if isinstance(source, Path):
         if source.is_dir():
             return "file"

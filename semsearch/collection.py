@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import threading
@@ -34,15 +35,19 @@ from semsearch.errors import (
 from semsearch.indexing import Indexing, Wanted
 from semsearch.ingestion import BATCH_DOCUMENTS, Changes, Encoding, Ingestion, Progress, add_given, stored_form
 from semsearch.passages import splitter_for
+from semsearch.reading import Reading
 from semsearch.search.calibration import Calibration
 from semsearch.search.choose import choose
 from semsearch.search.contract import Certificate
 from semsearch.search.ranking import Asked
 from semsearch.search.request import Options, Request
 from semsearch.searching import Searching, Timings
+from semsearch.source import Source
 from semsearch.store import documents as rows
+from semsearch.store import origins
 from semsearch.store.snapshot import Snapshot
 from semsearch.store.store import Store
+from semsearch.synchronisation import MOST, Foreseen, Synced, foresee, sync
 from semsearch.types import Document, Encoder, Hit, Metric, Vectors
 from semsearch.vectors import check_k
 from semsearch.warming import Warming
@@ -172,12 +177,15 @@ class Collection:
     @property
     def sources(self) -> list[dict[str, Any]]:
         """Where its documents came from, as they were remembered."""
-        return list(self.store.settings.get("sources", []))
+        with self.store.database.read() as connection:
+            return origins.sources(connection)
 
     def remember(self, source: Mapping[str, Any]) -> None:
         """Note a source, so that indexing it again is known to be a continuation."""
         if dict(source) not in self.sources:
-            self.store.set("sources", [*self.sources, dict(source)])
+            with self.store.write(), self.store.database.write() as connection:
+                self.store.advance(connection)
+                origins.add_source(connection, json.dumps(source, sort_keys=True, ensure_ascii=False))
 
     def info(self) -> dict[str, Any]:
         """What there is to know of the collection, as JSON values."""
@@ -249,6 +257,45 @@ class Collection:
             changes = Ingestion(self.store, self.encoder, on_error, progress).run(documents)
         self._maintain()
         return changes
+
+    def take(self, reading: Reading, progress: Callable[[Progress], None] | None = None) -> Changes:
+        """Put in what a reading of a source gives, as `add` does, and remember which of its files gave what."""
+        changes = reading.into(self.store, self.encoder, progress)
+        reading.settle(self.store, reading.lost(self.store), remove=False)
+        self._maintain()
+        return changes
+
+    def sync(
+        self,
+        *,
+        on_error: Callable[[DataError], None] | None = None,
+        progress: Callable[[Progress], None] | None = None,
+        most: float = MOST,
+        confirm: Callable[[Source, int, int], bool] | None = None,
+    ) -> Synced:
+        """Read the remembered sources again: take in what is new or changed, take out what has vanished.
+
+        Files whose size and time are the same are not read. A source that can't be read, or gives nothing, takes
+        nothing away.
+
+        Args:
+            on_error: Called for each source, file or record that can't be used; without it the error is raised.
+            progress: Called now and then.
+            most: The share of a source's documents that may vanish.
+            confirm: Asked whether more may: the source, how many vanished, of how many; without it they are `kept`.
+
+        Raises:
+            DataError: A source, file or record that can't be used.
+        """
+        synced = sync(
+            self.store, lambda: self.encoder, on_error=on_error, progress=progress, most=most, confirm=confirm
+        )
+        self._maintain()
+        return synced
+
+    def foresee(self, *, on_error: Callable[[DataError], None] | None = None) -> Iterator[Foreseen]:
+        """What `sync` would do, source by source; nothing is encoded or written."""
+        return foresee(self.store, on_error)
 
     def _maintain(self) -> None:
         """Rewrite, build anew or certify anew, if too much has changed since the last time.

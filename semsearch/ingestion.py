@@ -11,6 +11,7 @@ from semsearch.errors import DataError, DimensionMismatch, EncodingFailed, Model
 from semsearch.passages import splitter_for
 from semsearch.store import documents as rows
 from semsearch.store.documents import Entry, Record
+from semsearch.store.origins import Origin
 from semsearch.store.store import Store
 from semsearch.types import Document, Encoder, Metric, Span, Vectors
 from semsearch.vectors import check_vectors, normalise
@@ -102,7 +103,9 @@ class Ingestion:
         encoder: Encoder,
         on_error: Callable[[DataError], None] | None,
         progress: Callable[[Progress], None] | None,
+        origin: Callable[[str], Origin] | None = None,
     ) -> None:
+        self._origin = origin
         self._store = store
         self._encoding = Encoding(encoder, bool(store.settings["passages"]), self._skip)
         check_splitting(store, self._encoding.splitter.identity)
@@ -159,7 +162,12 @@ class Ingestion:
             speed = self._characters / (time.perf_counter() - began)
             self._enough = int(min(max(speed * BATCH_SECONDS, BATCH_CHARACTERS[0]), BATCH_CHARACTERS[1]))
         if entries or self._same_text:
-            written = self._store.put(entries, list(self._same_text.values()), model=self._encoding.encoder.fingerprint)
+            written = self._store.put(
+                entries,
+                list(self._same_text.values()),
+                model=self._encoding.encoder.fingerprint,
+                origin=self._origin,
+            )
             unchanged = len(entries) + len(self._same_text) - written.added - written.changed
             unseen = self._encoding.splitter.unseen([record.document for record in records])
             truncated = sum(tokens > 0 for tokens in unseen)

@@ -11,14 +11,15 @@ import json
 import re
 import sys
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
 from semsearch import plugins
 from semsearch.errors import DataError, UsageError
-from semsearch.types import Document
+from semsearch.listing import Listing, walk
+from semsearch.types import Document, FileReader
 
 GROUP = "semsearch.corpora"
 STDIN = "-"
@@ -34,6 +35,8 @@ class Log:
         self.errors: list[DataError] = []  # the first of them
         self.same = 0  # records that were the same document as one before
         self.kinds: Counter[str] = Counter()  # files that can't be read, by extension
+        self.file = ""  # of a folder: the one that is being read
+        self.doubtful: set[str] = set()  # files with bad records: what they lack may be there in truth
         self.done = 0  # bytes read so far
         self.total = 0  # bytes in all; 0 where nobody knows it
 
@@ -42,6 +45,7 @@ class Log:
         if not self.skip:
             raise error
         self.skipped += 1
+        self.doubtful.add(self.file)
         if len(self.errors) < self.keep:
             self.errors.append(error)
 
@@ -54,6 +58,10 @@ class Log:
         else:
             kind = "".join(path.suffixes[-2:] if path.suffix == ".gz" else path.suffixes[-1:]).lower()
         self.kinds[kind or "files without extension"] += 1
+
+    def enters(self, name: str) -> None:
+        """Note which file of a folder comes next."""
+        self.file = name
 
     def merged(self) -> None:
         """Count a record that is the same document as one before."""
@@ -90,9 +98,21 @@ class Source:
     path: str  # absolute, or '-' for standard input
     format: str  # the registered reader
     options: Mapping[str, Any] = field(default_factory=dict)  # those that are not the default; JSON values
+    include: Sequence[str] = field(default_factory=list)  # patterns as in .gitignore, of the files of a folder
+    exclude: Sequence[str] = field(default_factory=list)
+    ignore: bool = True  # honour .gitignore
 
     @classmethod
-    def of(cls, path: str | Path, format: str | None = None, options: Mapping[str, Any] | None = None) -> Self:  # noqa: A002
+    def of(
+        cls,
+        path: str | Path,
+        format: str | None = None,  # noqa: A002
+        options: Mapping[str, Any] | None = None,
+        *,
+        include: Sequence[str] = (),
+        exclude: Sequence[str] = (),
+        ignore: bool = True,
+    ) -> Self:
         """The source at `path` (`-`: standard input), its format recognised from the path where it is not given."""
         if str(path) == STDIN:
             place = STDIN
@@ -107,7 +127,9 @@ class Source:
             # a shell's <(command) is a pipe, whose link leads nowhere
             place = str(found.resolve() if found.is_file() or found.is_dir() else found.absolute())
         chosen = format or _recognise(Path(place))
-        return cls(place, chosen, _given(chosen, options or {}))
+        if (include or exclude) and not (Path(place).is_dir() and _file_wise(chosen)):
+            raise UsageError(f"--include and --exclude choose among the files of a folder, which '{path}' is not.")
+        return cls(place, chosen, _given(chosen, options or {}), list(include), list(exclude), ignore)
 
     @classmethod
     def from_json(cls, text: str) -> Self:
@@ -116,7 +138,10 @@ class Source:
 
     def to_json(self) -> str:
         """All that identifies the source, as JSON with sorted keys."""
-        return json.dumps(dataclasses.asdict(self), sort_keys=True, ensure_ascii=False)
+        choice = {name: value for name, value in dataclasses.asdict(self).items() if value or name == "options"}
+        if choice.pop("ignore", False) is not True:
+            choice["ignore"] = False
+        return json.dumps(choice, sort_keys=True, ensure_ascii=False)
 
     @property
     def name(self) -> str:
@@ -129,6 +154,19 @@ class Source:
             raise UsageError(f"{what} gives the collection no name: choose one with --name.")
         return name
 
+    @property
+    def forgiving(self) -> bool:
+        """Whether it holds files of so many makers that a bad one is no surprise."""
+        return bool(getattr(plugins.corpus_reader(self.format), "forgiving", False))
+
+    def listing(self) -> Listing | None:
+        """The files as they are now, where it is a folder whose files are read one by one."""
+        path = Path(self.path)
+        if self.path == STDIN or not path.is_dir() or not _file_wise(self.format):
+            return None
+        suffixes: tuple[str, ...] = plugins.corpus_reader(self.format).suffixes
+        return walk(path, self.include, self.exclude, self.ignore).ending(suffixes)
+
     def read(self, log: Log | None = None) -> Iterator[Document]:
         """The documents, one at a time, each checked and under an id of its own.
 
@@ -136,16 +174,26 @@ class Source:
             DataError: at the first bad record unless `log` skips them, and in the end if there was no document at all.
         """
         log = log or Log()
-        reader = plugins.corpus_reader(self.format)
         empty = True
-        source = sys.stdin.buffer if self.path == STDIN else Path(self.path)
-        for document in reader.read(source, reader.Options(**self.options), log):
+        for document in self.documents(log, self.listing()):
             empty = False
             yield document
         if empty:
-            raise DataError(
-                f"{'standard input' if self.path == STDIN else self.path} holds no documents{_why_empty(log)}"
-            )
+            raise self.nothing(log)
+
+    def documents(self, log: Log, listing: Listing | None) -> Iterator[Document]:
+        """As `read`, of these files only, and no document at all is no error."""
+        reader = plugins.corpus_reader(self.format)
+        place = sys.stdin.buffer if self.path == STDIN else listing or Path(self.path)
+        yield from reader.read(place, reader.Options(**self.options), log)
+
+    def nothing(self, log: Log) -> DataError:
+        """The error for a source without a document."""
+        return DataError(f"{'standard input' if self.path == STDIN else self.path} holds no documents{_why_empty(log)}")
+
+
+def _file_wise(reader: str) -> bool:
+    return isinstance(plugins.corpus_reader(reader), FileReader)
 
 
 def formats() -> list[str]:

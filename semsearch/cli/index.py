@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING, Any
@@ -51,7 +50,10 @@ if TYPE_CHECKING:
 @click.option("--id", "id_", metavar="FIELD", help="Column that holds the id [default: _id or id].")
 @click.option("--type", "types", multiple=True, type=options.pair, metavar="FIELD=TYPE", help="As in year=int.")
 @click.option("--read", multiple=True, type=options.typed_pair, metavar="KEY=VALUE", help="Option of the reader.")
-@click.option("--on-error", type=click.Choice(["stop", "skip"]), default="stop", show_default=True, help="At bad data.")
+@click.option("--include", multiple=True, metavar="PATTERN", help="Of a folder: only files like this ('*.md').")
+@click.option("--exclude", multiple=True, metavar="PATTERN", help="Of a folder: no files or folders like this.")
+@click.option("--no-ignore", is_flag=True, help="Read what a .gitignore leaves out, too.")
+@click.option("--on-error", type=click.Choice(["stop", "skip"]), help="At bad data [stop; skip in documents' folders].")
 @click.option("--passages", type=click.Choice(["on", "off"]), help="Split what is longer than the model reads [on].")
 @click.option("--index", "backend", metavar="INDEX", help="auto, exact, … [default: auto].")
 @click.option("--option", "settings", multiple=True, type=options.typed_pair, metavar="KEY=VALUE", help="Of the index.")
@@ -72,13 +74,21 @@ def index(path: str, **given: Any) -> int:
     semsearch index films.csv --text plot --title name --type year=int
     zcat notes.txt.gz | semsearch index - --name notes --format text
     """
+    from semsearch.reading import Reading
     from semsearch.source import Log, Source
 
-    source = Source.of(path, given["format_"], _reader_options(given))
+    source = Source.of(
+        path,
+        given["format_"],
+        _reader_options(given),
+        include=given["include"],
+        exclude=given["exclude"],
+        ignore=not given["no_ignore"],
+    )
     name = check_name(given["name"] or source.name)
-    log = Log(skip=given["on_error"] == "skip")
-    documents = source.read(log)
-    first = next(documents)  # an empty or unreadable corpus is told before a model is opened or anything is made
+    log = Log(skip=given["on_error"] == "skip" or (given["on_error"] is None and source.forgiving))
+    reading = Reading(source, log)
+    reading.begin()  # an empty or unreadable corpus is told before a model is opened or anything is made
 
     def fraction() -> float | None:
         return log.done / log.total if log.total else None
@@ -89,8 +99,7 @@ def index(path: str, **given: Any) -> int:
         with Meter(name, fraction) as meter, ExitStack() as held:
             collection, made = _collection(name, home, source, given)
             held.enter_context(collection)
-            collection.remember(json.loads(source.to_json()))
-            changes = collection.add(itertools.chain([first], documents), on_error=log.bad, progress=meter)
+            changes = collection.take(reading, meter)
     except KeyboardInterrupt:
         raise click.Abort(f"interrupted: {_left(name, home, made)}") from None
     except (DataError, StorageError, CollectionLocked) as error:
@@ -187,7 +196,8 @@ def _check_source(collection: Collection, source: Source, add: bool) -> None:
 
 def _described(source: dict[str, Any]) -> str:
     place = "standard input" if source.get("path") == "-" else str(source.get("path"))
-    read = {"format": source.get("format"), **(source.get("options") or {})}
+    read = {key: value for key, value in source.items() if key not in ("path", "options")}
+    read |= source.get("options") or {}
     return f"{place} ({', '.join(f'{key} {value}' for key, value in read.items())})"
 
 

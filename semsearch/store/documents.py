@@ -13,6 +13,7 @@ from sqlalchemy import Connection
 
 from semsearch.documents import check_document
 from semsearch.errors import CollectionDamaged
+from semsearch.store.database import driver
 from semsearch.types import Document, Span, Vectors
 
 _DECODE = json.JSONDecoder().raw_decode
@@ -187,12 +188,12 @@ def remove_documents(connection: Connection, docs: Iterable[int], version: int) 
 
 def join(connection: Connection, keys: Sequence[int]) -> dict[int, Joined]:
     """The passages of `keys` with their documents; a key that is gone is left out."""
-    rows = connection.exec_driver_sql(
+    rows = driver(connection).execute(
         'SELECT key, "start", "end", doc, id, title, text, metadata, crc FROM passages JOIN documents USING (doc) '
         "WHERE key IN (SELECT value FROM json_each(?))",
         (json.dumps(keys),),
     )
-    return {row[0]: Joined._make(row) for row in rows.all()}
+    return {row[0]: Joined._make(row) for row in rows.fetchall()}
 
 
 def passages_of(connection: Connection, ids: Sequence[str]) -> dict[str, list[Span]]:

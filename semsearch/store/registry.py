@@ -1,4 +1,7 @@
-"""Which index the collection has: a row in SQLite makes a folder of files into the index, and nothing else does."""
+"""Which indexes the collection has: a row in SQLite makes a folder of files into one, and nothing else does.
+
+There is at most one of vectors, by some backend, and one of words.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Connection
+
+
+LEXICAL = "lexical"  # the backend of an index of words
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,10 +36,11 @@ class Registered:
 _COLUMNS = "number, backend, params, generation, rows, digest, contract"
 
 
-def current(connection: Connection, generation: int) -> Registered | None:
-    """The newest index over a vector generation."""
+def current(connection: Connection, generation: int, *, words: bool = False) -> Registered | None:
+    """The newest index over a vector generation, of its vectors or of the words of the same rows."""
     row = connection.exec_driver_sql(
-        f"SELECT {_COLUMNS} FROM indexes WHERE generation = ? ORDER BY number DESC LIMIT 1", (generation,)
+        f"SELECT {_COLUMNS} FROM indexes WHERE generation = ? AND (backend = ?) = ? ORDER BY number DESC LIMIT 1",
+        (generation, LEXICAL, words),
     ).first()
     if row is None:
         return None
@@ -48,8 +55,8 @@ def next_number(connection: Connection) -> int:
 
 
 def publish(connection: Connection, index: Registered) -> None:
-    """Make `index` the collection's index in place of all others, inside the caller's transaction."""
-    connection.exec_driver_sql("DELETE FROM indexes")
+    """Make `index` the collection's index in place of others of its kind, inside the caller's transaction."""
+    retire(connection, words=index.backend == LEXICAL)
     connection.exec_driver_sql(
         f"INSERT INTO indexes ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?)",
         (
@@ -64,8 +71,13 @@ def publish(connection: Connection, index: Registered) -> None:
     )
 
 
-def retire(connection: Connection) -> None:
-    """Leave the collection without an index, inside the caller's transaction."""
+def retire(connection: Connection, *, words: bool) -> None:
+    """Leave the collection without an index of vectors, or of words, inside the caller's transaction."""
+    connection.exec_driver_sql("DELETE FROM indexes WHERE (backend = ?) = ?", (LEXICAL, words))
+
+
+def retire_all(connection: Connection) -> None:
+    """Leave the collection without any index, inside the caller's transaction."""
     connection.exec_driver_sql("DELETE FROM indexes")
 
 

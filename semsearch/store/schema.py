@@ -26,7 +26,18 @@ CREATE TABLE state (
     dim        INTEGER            -- NULL until the first vector of a collection without an encoder
 ) STRICT;
 
+-- Where documents came from, as JSON. Its files (one without a name where it has none to tell apart) are listed before
+-- their documents are stored; a size below 0 says that a file was not read to its end.
 CREATE TABLE sources (source INTEGER PRIMARY KEY, spec TEXT NOT NULL UNIQUE) STRICT;
+CREATE TABLE files (
+    file   INTEGER PRIMARY KEY,
+    source INTEGER NOT NULL REFERENCES sources (source) ON DELETE CASCADE,
+    name   TEXT NOT NULL,
+    size   INTEGER NOT NULL,
+    mtime  INTEGER NOT NULL,  -- nanoseconds; -1: too fresh to be relied on
+    hash   BLOB NOT NULL,     -- of its bytes
+    UNIQUE (source, name)
+) STRICT;
 
 CREATE TABLE documents (
     doc      INTEGER PRIMARY KEY AUTOINCREMENT,  -- never reused
@@ -37,6 +48,15 @@ CREATE TABLE documents (
     hash     BLOB NOT NULL,   -- of title and text: equal hash, nothing to encode
     crc      INTEGER NOT NULL -- crc32 of id, title, text and metadata: SQLite does not notice a flipped bit
 ) STRICT;
+
+-- Which source gave a document, in which file: what vanishes with it.
+CREATE TABLE origins (
+    doc    INTEGER NOT NULL REFERENCES documents (doc) ON DELETE CASCADE,
+    source INTEGER NOT NULL REFERENCES sources (source) ON DELETE CASCADE,
+    file   INTEGER NOT NULL REFERENCES files (file) ON DELETE CASCADE,
+    PRIMARY KEY (doc, source)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX origins_in ON origins (file);
 
 CREATE TABLE passages (
     key     INTEGER PRIMARY KEY AUTOINCREMENT,  -- never reused, never another vector

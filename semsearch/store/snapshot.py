@@ -18,6 +18,7 @@ from sqlalchemy import Connection
 
 from semsearch.errors import CollectionDamaged
 from semsearch.store import registry
+from semsearch.store.database import driver
 from semsearch.store.registry import Registered
 from semsearch.store.vector_file import map_rows, vector_path
 from semsearch.types import Keys, Vectors
@@ -36,7 +37,8 @@ class Snapshot:
     live: NDArray[np.bool_]  # (n,) False where the passage is gone
     removed: int  # rows that are not live
     vectors: Vectors  # (n, dim), mapped
-    index: Registered | None
+    index: Registered | None  # of vectors
+    lexical: Registered | None  # of words
     settings: Mapping[str, Any]
 
     def __len__(self) -> int:
@@ -49,9 +51,10 @@ class Snapshot:
 
 def take(connection: Connection, folder: Path, known: Snapshot | None) -> Snapshot:
     """The snapshot of the connection's read transaction, brought forward from `known` where possible."""
-    version, generation, rows, dim = connection.exec_driver_sql(
-        "SELECT version, generation, rows, dim FROM state"
-    ).one()
+    state = driver(connection).execute("SELECT version, generation, rows, dim FROM state").fetchall()
+    if len(state) != 1:
+        raise CollectionDamaged(f"the database has {len(state)} states instead of one. Restore it from a backup.")
+    version, generation, rows, dim = state[0]
     if known is not None and known.version == version:
         return known
     base = known if known is not None and known.generation == generation else None
@@ -59,8 +62,9 @@ def take(connection: Connection, folder: Path, known: Snapshot | None) -> Snapsh
     live, removed = _live(connection, keys, rows, base)
     vectors = base.vectors if base is not None and len(base) == rows else _map(folder, generation, rows, dim)
     index = registry.current(connection, generation)
+    lexical = registry.current(connection, generation, words=True)
     settings = read_settings(connection)
-    return Snapshot(version, generation, dim or 0, keys, docs, crcs, live, removed, vectors, index, settings)
+    return Snapshot(version, generation, dim or 0, keys, docs, crcs, live, removed, vectors, index, lexical, settings)
 
 
 def read_settings(connection: Connection) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import json
 import logging
 import os
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,11 +27,12 @@ from semsearch.errors import (
     StorageError,
     UsageError,
 )
-from semsearch.store import documents, platform, schema, vector_file
+from semsearch.store import documents, origins, platform, schema, vector_file
 from semsearch.store.database import Database
 from semsearch.store.documents import Entry, Known, Record
 from semsearch.store.failpoints import failpoint
 from semsearch.store.lock import WriterLock
+from semsearch.store.origins import Origin
 from semsearch.store.snapshot import Snapshot, read_settings, take
 from semsearch.store.vector_file import vector_path
 from semsearch.types import Vectors
@@ -226,11 +227,14 @@ class Store:
         *,
         model: str | None = None,
         again: bool = False,
+        origin: Callable[[str], Origin] | None = None,
     ) -> Written:
         """Commit documents with their vectors, and documents of which only the metadata changed.
 
         A document that another writer has put meanwhile with the same
-        text is not written twice, unless `again` says so. `model` is the fingerprint of what made the vectors.
+        text is not written twice, unless `again` says so. `model` is the fingerprint of what made the vectors,
+        `origin` tells of an id which source gave it: known as soon as the document is, so that a run that is killed
+        leaves none that its source could not take back.
         """
         with self.write():
             self._check_model(model)
@@ -262,6 +266,8 @@ class Store:
                     documents.remove_passages(connection, old_docs, version)
                 documents.update_metadata(connection, changes)
                 keys, docs = documents.insert(connection, fresh, stored)
+                if origin is not None:
+                    origins.note(connection, [(origin(identity), identity) for identity in written])
                 failpoint("write segment")
                 if keys:
                     connection.exec_driver_sql(
@@ -310,12 +316,12 @@ class Store:
             with self.read() as view:
                 begun = view.connection.exec_driver_sql("SELECT DISTINCT generation FROM segments").scalars().all()
                 keep = {vector_path(self.folder, g).name for g in (*begun, view.snapshot.generation)}
-                index = view.snapshot.index
+                there = {index.folder for index in (view.snapshot.index, view.snapshot.lexical) if index is not None}
             for path in self.folder.glob("vectors-*.f32"):
                 if path.name not in keep:
                     done &= platform.remove(path)
             for path in self.folder.glob("indexes/*"):
-                if not path.name.startswith(".") and (index is None or path.name != index.folder):  # dot: being built
+                if not path.name.startswith(".") and path.name not in there:  # dot: being built
                     done &= platform.remove(path)
         return done
 

@@ -1,0 +1,98 @@
+"""`semsearch sync`: the remembered sources read again, what vanished from them taken out."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+import click
+
+from semsearch.cli import options
+from semsearch.cli.progress import Meter
+from semsearch.cli.render import one_line, out, say
+from semsearch.errors import DataError, UsageError
+from semsearch.settings import collection_names, find_home
+
+if TYPE_CHECKING:
+    from semsearch.collection import Collection
+    from semsearch.source import Source
+
+SHOWN = 10  # errors that are printed; the rest is counted
+
+
+@click.command(short_help="Read the sources again: take in what is new, take out what vanished.")
+@click.argument("name", required=False)
+@click.option("--dry-run", is_flag=True, help="List what would happen; change nothing.")
+@click.option("--yes", is_flag=True, help="Remove even more than 20 % of what a source gave, without asking.")
+@click.option("--on-error", type=click.Choice(["skip", "stop"]), default="skip", show_default=True, help="At bad data.")
+@options.compute
+@options.home
+def sync(
+    name: str | None, dry_run: bool, yes: bool, on_error: str, device: str | None, dtype: str | None, home: str | None
+) -> int:
+    r"""Read the sources that collection NAME remembers again, with the options they were read with.
+
+    What is new or changed is encoded, what has vanished is removed. Files whose size and time are as they were are not
+    read; where only the time differs, the content decides. A source that can't be read, or gives nothing, removes
+    nothing. More than 20 % of what a source gave is removed only after a question, or with --yes.
+
+    \b
+    semsearch sync notes
+    semsearch sync notes --dry-run
+    """
+    import semsearch
+
+    where = find_home(home)
+    if name is None:
+        known = collection_names(where)
+        if len(known) != 1:
+            raise UsageError(f"say which collection: {', '.join(known) or f'there is none in {where}'}.")
+        name = known[0]
+    with semsearch.open(name, home=where, device=device, dtype=dtype) as collection:
+        if not collection.sources:
+            raise UsageError(f"'{name}' remembers no source: its documents were put in from Python. Index one first.")
+        failures: list[DataError] = []
+        told = failures.append if on_error == "skip" else None
+        code = (_foresee if dry_run else _sync)(collection, told, yes)
+    for error in failures[:SHOWN]:
+        say(f"  {error}")
+    if failures:
+        say(f"{len(failures):,} could not be used{', the first above' if len(failures) > SHOWN else ''}.")
+    return code or (DataError.exit_code if failures else 0)
+
+
+def _sync(collection: Collection, told: options.Told, yes: bool) -> int:
+    def confirm(source: Source, lost: int, of: int) -> bool:
+        what = f"{lost:,} of the {of:,} documents from {source.path} have vanished"
+        if yes:
+            return True
+        if not sys.stdin.isatty():
+            say(f"{what}: they were kept. Add --yes to remove them.")
+            return False
+        return click.confirm(f"{what}. Remove them from '{collection.name}'?", err=True)
+
+    with Meter(collection.name, lambda: None) as meter:
+        synced = collection.sync(on_error=told, progress=meter, confirm=confirm)
+    changes = synced.changes
+    kept = f", kept {synced.kept:,}" if synced.kept else ""
+    out(
+        f"added {changes.added:,}, changed {changes.changed:,}, removed {synced.removed:,}, "
+        f"unchanged {changes.unchanged:,}{kept}"
+    )
+    return UsageError.exit_code if synced.kept else 0
+
+
+def _foresee(collection: Collection, told: options.Told, yes: bool) -> int:
+    from semsearch.synchronisation import MOST
+
+    added = changed = removed = unchanged = 0
+    for seen in collection.foresee(on_error=told):
+        for word, ids in (("add", seen.preview.added), ("change", seen.preview.changed), ("remove", seen.removed)):
+            for identity in ids:
+                out(f"{word}\t{one_line(identity)}")
+        if len(seen.removed) > MOST * seen.of and not yes:
+            say(f"removing {len(seen.removed):,} of the {seen.of:,} documents of {seen.source.path} will need --yes.")
+        added, changed = added + len(seen.preview.added), changed + len(seen.preview.changed)
+        removed, unchanged = removed + len(seen.removed), unchanged + seen.preview.unchanged
+    say(f"would add {added:,}, change {changed:,}, remove {removed:,}; unchanged {unchanged:,}")
+    return 0

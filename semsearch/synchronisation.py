@@ -1,0 +1,99 @@
+"""Keeping a collection in step with the sources it remembers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+
+from semsearch.errors import DataError
+from semsearch.ingestion import Changes, Progress
+from semsearch.reading import Preview, Reading, again
+from semsearch.source import Log, Source
+from semsearch.store import origins
+from semsearch.store.store import Store
+from semsearch.types import Encoder
+
+MOST = 0.2  # of a source's documents may vanish without a question: more looks like a disk that is not there
+
+
+@dataclass(frozen=True, slots=True)
+class Synced:
+    """What a sync did, in documents; `kept` vanished from their source and were too many to take out unasked."""
+
+    changes: Changes = field(default_factory=Changes)
+    removed: int = 0
+    kept: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Foreseen:
+    """What a sync of one source would do; `of` documents came from it before."""
+
+    source: Source
+    preview: Preview
+    removed: list[str]
+    of: int
+
+
+class _Told(Log):
+    """A log that tells somebody else, or raises."""
+
+    def __init__(self, on_error: Callable[[DataError], None] | None) -> None:
+        super().__init__(skip=on_error is not None, keep=0)
+        self._on_error = on_error
+
+    def bad(self, error: DataError) -> None:
+        super().bad(error)
+        if self._on_error is not None:
+            self._on_error(error)
+
+
+def sync(
+    store: Store,
+    encoder: Callable[[], Encoder],
+    *,
+    on_error: Callable[[DataError], None] | None,
+    progress: Callable[[Progress], None] | None,
+    most: float,
+    confirm: Callable[[Source, int, int], bool] | None,
+) -> Synced:
+    """See `Collection.sync`; `encoder` loads the model, which is not asked for where nothing is new."""
+    total = Synced()
+    for reading in _readings(store, on_error):
+        if reading.empty:
+            changes = Changes(unchanged=reading.passed(store))
+        else:
+            changes = reading.into(store, encoder(), progress)
+        lost = reading.lost(store)
+        few = len(lost.ids) <= most * lost.of
+        remove = few or (confirm is not None and confirm(reading.source, len(lost.ids), lost.of))
+        removed = reading.settle(store, lost, remove=remove)
+        kept = 0 if remove else len(lost.ids)
+        total = replace(total, changes=total.changes + changes, removed=total.removed + removed, kept=total.kept + kept)
+    return total
+
+
+def foresee(store: Store, on_error: Callable[[DataError], None] | None) -> Iterator[Foreseen]:
+    """What `sync` would do, source by source; nothing is encoded or written."""
+    for reading in _readings(store, on_error):
+        preview = reading.preview(store)
+        lost = reading.lost(store)
+        yield Foreseen(reading.source, preview, lost.ids, lost.of)
+
+
+def _readings(store: Store, on_error: Callable[[DataError], None] | None) -> Iterator[Reading]:
+    """A begun reading of each source that can be read."""
+    with store.database.read() as connection:
+        specs = origins.sources(connection)
+    for spec in specs:
+        log = _Told(on_error)
+        try:
+            reading = again(store, Source(**spec), log)
+            reading.begin()
+        except DataError as error:
+            if on_error is None:
+                raise
+            if not log.skipped:  # else it was told already
+                on_error(error)
+            continue
+        yield reading
