@@ -65,7 +65,7 @@ class Reading:
         self._there = self._look()
         self._restamped: dict[str, Stamp] = {}
         self.unread = {name for name, now in self._there.items() if self._same(name, now)}
-        self._documents: Iterator[Document] = iter(())
+        self.documents: Iterator[Document] = iter(())
         self.empty = True  # nothing is new
 
     def begin(self) -> None:
@@ -79,7 +79,7 @@ class Reading:
         if first is None and not self.unread:
             raise self.source.nothing(self.log)
         self.empty = first is None
-        self._documents = incoming if first is None else chain([first], incoming)
+        self.documents = incoming if first is None else chain([first], incoming)
 
     @property
     def repeatable(self) -> bool:
@@ -103,7 +103,7 @@ class Reading:
         def origin(identity: str) -> Origin:
             return Origin(number, self.known[self._seen.file(identity)].number)
 
-        changes = Ingestion(store, encoder, self.log.bad, progress, origin).run(self._documents)
+        changes = Ingestion(store, encoder, self.log.bad, progress, origin).run(self.documents)
         return changes + Changes(unchanged=self.passed(store))
 
     def passed(self, store: Store) -> int:
@@ -119,7 +119,7 @@ class Reading:
         added: list[str] = []
         changed: list[str] = []
         unchanged = 0
-        while chunk := list(islice(self._documents, READ_DOCUMENTS)):
+        while chunk := list(islice(self.documents, READ_DOCUMENTS)):
             records = {document.id: rows.record(document) for document in chunk}
             known = store.known(list(records))
             for identity, record in records.items():

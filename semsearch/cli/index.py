@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from semsearch.cli import options
-from semsearch.cli.progress import Meter
-from semsearch.cli.render import out, say
+from semsearch.cli.progress import Meter, duration
+from semsearch.cli.render import out, say, size
 from semsearch.errors import (
     CollectionExists,
     CollectionLocked,
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from semsearch.collection import Collection
     from semsearch.ingestion import Changes
+    from semsearch.reading import Reading
     from semsearch.source import Log, Source
 
 
@@ -53,6 +54,7 @@ if TYPE_CHECKING:
 @click.option("--include", multiple=True, metavar="PATTERN", help="Of a folder: only files like this ('*.md').")
 @click.option("--exclude", multiple=True, metavar="PATTERN", help="Of a folder: no files or folders like this.")
 @click.option("--no-ignore", is_flag=True, help="Read what a .gitignore leaves out, too.")
+@click.option("--dry-run", is_flag=True, help="Read, split, encode a sample; tell passages, time and disk to come.")
 @click.option("--on-error", type=click.Choice(["stop", "skip"]), help="At bad data [stop; skip in documents' folders].")
 @click.option("--passages", type=click.Choice(["on", "off"]), help="Split what is longer than the model reads [on].")
 @click.option("--index", "backend", metavar="INDEX", help="auto, exact, … [default: auto].")
@@ -90,6 +92,9 @@ def index(path: str, **given: Any) -> int:
     reading = Reading(source, log)
     reading.begin()  # an empty or unreadable corpus is told before a model is opened or anything is made
 
+    if given["dry_run"]:
+        return _estimate(reading, name, find_home(given["home"]), given)
+
     def fraction() -> float | None:
         return log.done / log.total if log.total else None
 
@@ -113,6 +118,30 @@ def _reader_options(given: dict[str, Any]) -> dict[str, Any]:
     chosen: dict[str, Any] = dict(given["read"])
     named = {"text": given["text"], "title": given["title"], "id": given["id_"], "types": dict(given["types"])}
     return chosen | {key: value for key, value in named.items() if value}
+
+
+def _estimate(reading: Reading, name: str, home: Path, given: dict[str, Any]) -> int:
+    """Tell what the run would cost."""
+    from semsearch.encoder.load import DEFAULT_MODEL, load_encoder
+    from semsearch.estimate import estimate
+
+    with ExitStack() as held:
+        if name in collection_names(home):
+            collection = held.enter_context(_existing(name, home, reading.source, given))
+            encoder, store = collection.encoder, collection.store
+            passages = bool(store.settings["passages"])
+        else:
+            choice = {key: given[key] for key in ("device", "dtype", "revision", "batch_tokens")}
+            encoder, store = load_encoder(given["encoder"] or DEFAULT_MODEL, **choice), None
+            passages = given["passages"] != "off"
+        told = estimate(reading.documents, encoder, passages=passages, store=store)
+    for sentence in reading.log.report():
+        say(sentence)
+    out(
+        f"{told.documents:,} documents to encode ({told.unchanged:,} unchanged), {told.passages:,} passages: about "
+        f"{duration(told.seconds)} at {told.speed:,.0f} passages a second, and {size(told.bytes)} on the disk"
+    )
+    return 0
 
 
 def _collection(name: str, home: Path, source: Source, given: dict[str, Any]) -> tuple[Collection, bool]:
