@@ -96,7 +96,7 @@ class Hit:
     scores: Mapping[str, float]
     rank: int
     key: int  # the passage's key in the collection: never reused, never another vector
-    found: tuple[str, ...] = ()  # by which ways: "exact", "index", "fresh" (newer than the index), "lexical"
+    found: tuple[str, ...] = field(default=(), compare=False)  # "exact", "index", "fresh" (newer than it), "lexical"
     ranks: Mapping[str, int] = field(default_factory=dict)  # in the list of each stage, where there are several
     standing: float | None = None  # the share of random pairs of query and passage that score less, once calibrated
     probability: float | None = None  # of being relevant, once calibrated on judgements

@@ -206,9 +206,7 @@ def test_explanations_for_programs(notes):
         assert hit["explanation"]["parts"] is None
 
 
-@pytest.mark.parametrize(
-    ("least", "code"), [("0.1", 0), ("2", 1), ("50%", 0), ("p0.5", 1), ("high", 2), ("101%", 2)]
-)
+@pytest.mark.parametrize(("least", "code"), [("0.1", 0), ("2", 1), ("50%", 0), ("p0.5", 1), ("high", 2), ("101%", 2)])
 def test_no_good_match_is_an_answer(notes, least, code):
     ended = run("query", notes, "knead the dough", "--min-score", least)
     assert ended.code == code
@@ -237,3 +235,17 @@ def test_calibrate(notes):
     ended = run("calibrate", notes)
     assert ended.code == 0
     assert dict(line.split("\t") for line in ended.out.splitlines())["pairs"].isdigit()
+
+
+def test_calibrate_on_judgements(notes, tmp_path):
+    folder = tmp_path / "judged"
+    (folder / "qrels").mkdir(parents=True)
+    (folder / "corpus.jsonl").write_text('{"_id": "d0", "text": "as indexed"}\n')
+    (folder / "queries.jsonl").write_text('{"_id": "q1", "text": "knead the dough"}\n{"_id": "q2", "text": "whale"}\n')
+    rows = ["query-id\tcorpus-id\tscore", *(f"q1\td{5 * i}\t1" for i in range(5)), "q2\td2\t1"]
+    (folder / "qrels" / "train.tsv").write_text("\n".join(rows) + "\n")
+    assert run("calibrate", notes, folder).code == 0
+    ended = run("query", notes, "knead the dough", "--json", "--min-score", "p0.01")
+    hits = json.loads(ended.out)["hits"]
+    assert all(0.01 <= hit["probability"] <= 1 for hit in hits)
+    assert run("calibrate", notes, folder, "--split", "test").code == 3

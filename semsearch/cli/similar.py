@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -80,7 +81,7 @@ def _named(ids: Sequence[str], queries: Sequence[str]) -> str:
 
 @click.command(short_help="Measure what a collection's scores mean.")
 @click.argument("name")
-@click.argument("judgements", required=False, metavar="[FOLDER]")
+@click.argument("judgements", required=False, type=click.Path(exists=True, file_okay=False), metavar="[FOLDER]")
 @click.option("--split", default="train", show_default=True, help="Of the judgements: train, dev or test.")
 @options.compute
 @options.home
@@ -95,13 +96,14 @@ def calibrate(name: str, judgements: str | None, split: str, home: str | None, *
     semsearch calibrate scifact data/scifact
     """
     import semsearch
+    from semsearch import plugins
     from semsearch.calibrating import calibration_info
 
     graded = None
     if judgements is not None:
-        from semsearch.judgements import read_beir
-
-        texts, qrels = read_beir(judgements, split)
+        reader = plugins.corpus_reader("beir")
+        texts = reader.queries(Path(judgements))
+        qrels = reader.qrels(Path(judgements) / "qrels" / f"{split}.tsv")
         graded = {texts[query]: grades for query, grades in qrels.items() if query in texts}
     with semsearch.open(name, home=find_home(home), **compute) as collection:
         if collection.calibrate(graded) is None:

@@ -19,7 +19,7 @@ from semsearch.store.filters import allowed_documents
 from semsearch.store.snapshot import Snapshot
 from semsearch.store.store import Store, View
 from semsearch.store.vector_file import checksums
-from semsearch.types import Hit, Keys, Metric, Neighbors, Vectors
+from semsearch.types import Hit, Metric, Neighbors, Vectors
 
 if TYPE_CHECKING:
     from semsearch.search.lexical import Lexical
@@ -55,8 +55,8 @@ class Answerer:
                 if not self._find_all_damage(view.snapshot):
                     raise
                 continue
-            found = np.unique(np.concatenate([ranking.keys for ranking in rankings]))
-            joined = rows.join(view.connection, found.tolist())
+            found = sorted({key for ranking in rankings for key in ranking.keys.tolist()})
+            joined = rows.join(view.connection, found)
             damaged = self._damaged_among(found, view.snapshot, joined)
             if not damaged:
                 break
@@ -68,9 +68,9 @@ class Answerer:
             for key, score in zip(ranking.keys.tolist(), ranking.scores.tolist(), strict=True):
                 entry = joined[key]
                 scores, ranks = ranking.stages(key, score)
-                place = len(hits) + 1
-                hits.append(Hit(documents[entry.doc], entry.start, entry.end, score, scores, place, key))
-                hits[-1].found, hits[-1].ranks = ranking.found(key), ranks
+                found_by, place = ranking.found(key), len(hits) + 1
+                document = documents[entry.doc]
+                hits.append(Hit(document, entry.start, entry.end, score, scores, place, key, found_by, ranks))
             answers.append(hits)
         return answers
 
@@ -181,13 +181,14 @@ class Answerer:
             )
         return len(damaged) > 0
 
-    def _damaged_among(self, found: Keys, snapshot: Snapshot, joined: Mapping[int, rows.Joined]) -> frozenset[int]:
+    def _damaged_among(self, found: list[int], snapshot: Snapshot, joined: Mapping[int, rows.Joined]) -> frozenset[int]:
         """Found keys whose bytes are not those that were committed, or whose passage is lost: left out from now on."""
-        places = snapshot.rows_of(found)
-        broken = found[checksums(snapshot.vectors[places]) != snapshot.crcs[places]].tolist()
-        docs = dict(zip(found.tolist(), snapshot.docs[places].tolist(), strict=True))
+        places = snapshot.rows_of(np.asarray(found, dtype=np.int64))
+        differs = checksums(snapshot.vectors[places]) != snapshot.crcs[places]
+        broken = [key for key, bad in zip(found, differs.tolist(), strict=True) if bad] if differs.any() else []
+        docs = dict(zip(found, snapshot.docs[places].tolist(), strict=True))
         torn = [key for key, entry in joined.items() if not entry.sound() or entry.doc != docs[key]]
-        lost = [key for key in found.tolist() if key not in joined]
+        lost = [key for key in found if key not in joined]
         self._warn(
             "%s %s damaged in the database and left out: restore a backup, or remove and add again", torn, joined
         )

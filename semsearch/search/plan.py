@@ -98,7 +98,7 @@ class Planner:
             count = len(snapshot) - warm.rows if tail_mask is None else int(np.count_nonzero(tail_mask))
             if count:
                 parts.append(_masked(self._tail[1], queries, min(k, count), tail_mask))
-        return merge(parts, k)
+        return parts[0] if len(parts) == 1 else merge(parts, k)
 
     def _proposed(
         self, snapshot: Snapshot, queries: Vectors, k: int, mask: NDArray[np.bool_] | None, warm: Warm
@@ -109,26 +109,42 @@ class Planner:
         if k == 0:
             return _nothing(len(queries))
         fetch = k if mask is None else min(int(1.2 * k * warm.rows / count) + 8, warm.rows)
+        found = self._once(snapshot, queries, k, fetch, mask, warm)
+        if found is not None and found.keys[:, -1].min() >= 0:  # padding comes last: every query has its k
+            return found
         keys = np.full((len(queries), k), -1, dtype=np.int64)
         scores = np.full((len(queries), k), -np.inf, dtype=np.float32)
         waiting = np.arange(len(queries))
-        while len(waiting) and fetch <= max(k, warm.rows // 4):
-            try:
-                proposed = warm.index.search(queries[waiting], fetch)
-            except DataError:  # it reads vectors that were damaged after it was built
-                break
-            found = _scored(snapshot, queries[waiting], proposed, mask, self._metric)
-            best = merge([found], k)
-            keys[waiting] = best.keys
-            scores[waiting] = best.scores
-            waiting = waiting[(best.keys < 0).any(axis=1)]
+        while found is not None:
+            keys[waiting], scores[waiting] = found.keys, found.scores
+            waiting = waiting[(found.keys < 0).any(axis=1)]
             fetch *= 4
+            if not len(waiting) or fetch > max(k, warm.rows // 4):
+                break
+            found = self._once(snapshot, queries[waiting], k, fetch, mask, warm)
         if len(waiting):  # the index gave too few: a row it lost, or a filter that hides what it prefers
             allowed = np.zeros(len(snapshot), dtype=np.bool_)
             allowed[: warm.rows] = True if mask is None else mask
             rest = self._exactly(snapshot, queries[waiting], k, allowed)
             keys[waiting], scores[waiting] = rest.keys, rest.scores
         return Neighbors(keys, scores)
+
+    def _once(
+        self, snapshot: Snapshot, queries: Vectors, k: int, fetch: int, mask: NDArray[np.bool_] | None, warm: Warm
+    ) -> Neighbors | None:
+        """The `k` best of `fetch` proposals of the index, `(q, k)`; None if it reads vectors that are damaged."""
+        try:
+            proposed = warm.index.search(queries, fetch)
+        except DataError:
+            return None
+        found = merge([_scored(snapshot, queries, proposed, mask, self._metric)], k)
+        lacking = k - found.keys.shape[1]
+        if lacking <= 0:
+            return found
+        return Neighbors(
+            np.pad(found.keys, ((0, 0), (0, lacking)), constant_values=-1),
+            np.pad(found.scores, ((0, 0), (0, lacking)), constant_values=-np.inf),
+        )
 
 
 def _masked(exact: Any, queries: Vectors, k: int, mask: NDArray[np.bool_] | None) -> Neighbors:
