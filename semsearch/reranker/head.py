@@ -140,7 +140,7 @@ def load_classifier(
     model = _opened(AutoModelForSequenceClassification, layout, dtype)
     for name, part in model.named_children():
         if name != model.base_model_prefix:
-            _in_float32(part)
+            in_float32(part)
     if padding >= 0 and model.config.pad_token_id is None:
         model.config.pad_token_id = padding  # decoders look for the last token by it
     return [PaddedScorer(model.to(device).eval(), max(padding, 0), left=left, causal=False)]
@@ -162,7 +162,7 @@ def load_causal(
         small.weight.copy_(head.weight[chosen])
         if head.bias is not None:
             small.bias.copy_(head.bias[chosen])
-    _in_float32(small)
+    in_float32(small)
     model.config.tie_word_embeddings = False
     model.set_output_embeddings(small)
     return [PaddedScorer(model.to(device).eval().requires_grad_(False), padding, left=True, causal=True)]
@@ -248,12 +248,13 @@ def _opened(opener: Any, layout: Layout, dtype: torch.dtype) -> Any:
     return model
 
 
-def _in_float32(part: nn.Module) -> None:
-    """Let a part compute in float32 whatever it is given."""
+def in_float32(part: nn.Module) -> None:
+    """Let a part compute in float32 whatever it is given, and whatever is cast around it."""
+    compute = part.float().forward
 
-    def widen(_: nn.Module, given: tuple[Any, ...]) -> tuple[Any, ...]:
-        return tuple(
-            value.float() if isinstance(value, Tensor) and value.is_floating_point() else value for value in given
-        )
+    def exact(*given: Any, **named: Any) -> Any:
+        wide = [value.float() if isinstance(value, Tensor) and value.is_floating_point() else value for value in given]
+        with torch.autocast(next((v.device.type for v in wide if isinstance(v, Tensor)), "cpu"), enabled=False):
+            return compute(*wide, **named)
 
-    part.float().register_forward_pre_hook(widen)
+    part.forward = exact

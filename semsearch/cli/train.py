@@ -1,0 +1,150 @@
+"""`semsearch train-reranker`: a cross-encoder from an encoder and judged questions."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import click
+
+from semsearch.cli import options
+from semsearch.cli.render import say
+from semsearch.errors import ModelError, UsageError
+from semsearch.settings import find_home
+
+LENGTH = 192
+
+
+@click.command("train-reranker", short_help="Train a reranker from an encoder and judged questions.")
+@click.argument("data", nargs=-1, required=True, type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option("--out", required=True, type=click.Path(file_okay=False, path_type=Path), help="Where the model goes.")
+@click.option(
+    "--model", metavar="NAME", type=options.model, help="The encoder it begins as [default: all-MiniLM-L6-v2]."
+)
+@click.option("--split", default="train", show_default=True, help="Whose judgements: qrels/SPLIT.tsv.")
+@click.option(
+    "--collection",
+    "collections",
+    multiple=True,
+    metavar="NAME",
+    help="Take hard negatives from what this collection answers, one for each DATA in their order [default: the "
+    "encoder's nearest documents].",
+)
+@click.option("--steps", type=click.IntRange(min=1), help="Steps [default: 2000, or those of --epochs].")
+@click.option("--epochs", type=click.FloatRange(min=0, min_open=True), help="Passes over all training queries instead.")
+@click.option("--batch", type=click.IntRange(min=1), default=8, show_default=True, help="Queries of a step.")
+@click.option(
+    "--negatives", type=click.IntRange(min=1), default=5, show_default=True, help="For each relevant passage."
+)
+@click.option(
+    "--depth", type=click.IntRange(min=1), default=100, show_default=True, help="Candidates to draw them from."
+)
+@click.option(
+    "--lr", type=click.FloatRange(min=0, min_open=True), default=1e-4, show_default=True, help="Learning rate."
+)
+@click.option("--max-length", type=click.IntRange(min=24), default=LENGTH, show_default=True, help="Tokens of a pair.")
+@click.option(
+    "--teacher",
+    type=click.FloatRange(0, 1),
+    default=0.5,
+    show_default=True,
+    help="The encoder's own order as a share of the loss, the judgements being the rest.",
+)
+@click.option(
+    "--held-out", type=click.IntRange(min=1), default=50, show_default=True, help="Queries kept to evaluate on."
+)
+@click.option(
+    "--rerank", type=click.IntRange(min=1), default=50, show_default=True, help="Candidates of each that are reranked."
+)
+@click.option("--evaluations", type=click.IntRange(min=1), default=4, show_default=True, help="How often.")
+@click.option(
+    "--checkpoint", type=click.IntRange(min=1), default=50, show_default=True, help="Steps between checkpoints."
+)
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of everything drawn.")
+@click.option("--resume", is_flag=True, help="Go on with the run in --out where it stopped.")
+@click.option("--device", metavar="DEVICE", help="auto, cpu, cuda, cuda:N or mps [default: auto].")
+@options.home
+def train_reranker(
+    data: tuple[Path, ...],
+    out: Path,
+    model: str | None,
+    split: str,
+    collections: tuple[str, ...],
+    steps: int | None,
+    epochs: float | None,
+    held_out: int,
+    resume: bool,
+    device: str | None,
+    home: str | None,
+    **given: Any,
+) -> int:
+    r"""Fine-tune a cross-encoder on DATA: BEIR folders with corpus.jsonl, queries.jsonl and qrels/SPLIT.tsv.
+
+    Some of the queries are held out and reranked while training; the step that does best on them is kept. An
+    interrupted run goes on with --resume and ends as if it had not been interrupted. The folder opens with
+    semsearch.load_reranker and with sentence-transformers' CrossEncoder.
+
+    \b
+    semsearch train-reranker scifact nfcorpus --out my-reranker
+    semsearch train-reranker scifact --model intfloat/e5-small-v2 --epochs 3 --teacher 0 --out e5-reranker
+    """
+    if collections and len(collections) != len(data):
+        raise UsageError(
+            f"there are {len(data)} data sets and {len(collections)} collections; give one for each, or none."
+        )
+    if steps is not None and epochs is not None:
+        raise UsageError("--steps and --epochs say the same thing; give one of them.")
+    if out.is_dir() and any(out.iterdir()) and not (resume and (out / "training").is_dir()):
+        advice = "--resume goes on with a run" if (out / "training").is_dir() else "give another folder"
+        raise UsageError(f"{out} is there already and not empty: {advice}.")
+    from semsearch.reranker.judgements import read_judged
+
+    judged = [read_judged(folder, split, held_out, given["seed"]) for folder in data]
+    queries = sum(len(one.training) for one in judged)
+    count = steps or (max(1, round(epochs * queries / given["batch"])) if epochs else 2_000)
+    _train(judged, collections, out, model, split, device, home, given | {"steps": count})
+    return 0
+
+
+def _train(
+    judged: list[Any],
+    collections: tuple[str, ...],
+    out: Path,
+    model: str | None,
+    split: str,
+    device: str | None,
+    home: str | None,
+    given: dict[str, Any],
+) -> None:
+    import semsearch
+    from semsearch.encoder.checkpoint import read
+    from semsearch.encoder.load import DEFAULT_MODEL, load_encoder
+    from semsearch.encoder.tokenization import load_tokenizer
+    from semsearch.reranker.card import model_card
+    from semsearch.reranker.mining import mine
+    from semsearch.reranker.training import Recipe, Task, Trainer
+
+    recipe = Recipe(**given)
+    encoder = load_encoder(model or DEFAULT_MODEL, device=device)
+    first = read(encoder.folder).stages[0]
+    if first.kind != "transformer":
+        raise ModelError(
+            f"{encoder.name} begins with a module of the kind '{first.kind}'; a reranker takes a transformer."
+        )
+    (out / "training").mkdir(parents=True, exist_ok=True)
+    tasks = []
+    with ExitStack() as held:
+        for place, one in enumerate(judged):
+            asked = None
+            if collections:
+                asked = held.enter_context(semsearch.open(collections[place], home=find_home(home), device=device))
+            cache = out / "training" / f"candidates-{place}.npz"
+            tasks.append(Task(one, mine(one, encoder, recipe.depth, collection=asked, cache=cache, say=say)))
+    tokenizer = load_tokenizer(first.folder, lower=bool(first.config.get("do_lower_case")))
+    trainer = Trainer(first.folder, tokenizer, tasks, recipe, out, encoder.device, say)
+    trainer.run()
+    miner = " and ".join(f"the collection {name}" for name in collections) or f"`{encoder.name}`"
+    card = model_card(out.resolve().name, encoder.name, miner, split, recipe, tasks, trainer.evaluations)
+    trainer.finish(card)
+    say(f"the reranker is in {out}: semsearch.load_reranker({str(out)!r})")
