@@ -21,7 +21,7 @@ from typing import Any, NoReturn
 import click
 
 from semsearch import __version__
-from semsearch.cli import care, index, manage, models, query, similar, sync
+from semsearch.cli import care, index, manage, models, query, similar, sync, train
 from semsearch.cli.render import say
 from semsearch.cli.termination import on_sigterm
 from semsearch.errors import SemsearchError
@@ -76,6 +76,7 @@ for command in (
     *manage.COMMANDS,
     *care.COMMANDS,
     models.models,
+    train.train_reranker,
 ):
     cli.add_command(command)
 

@@ -145,6 +145,8 @@ def _train(
     trainer = Trainer(first.folder, tokenizer, tasks, recipe, out, encoder.device, say)
     trainer.run()
     miner = " and ".join(f"the collection {name}" for name in collections) or f"`{encoder.name}`"
-    card = model_card(out.resolve().name, encoder.name, miner, split, recipe, tasks, trainer.evaluations)
+    card = model_card(
+        out.resolve().name, semsearch.__version__, encoder.name, miner, split, recipe, tasks, trainer.evaluations
+    )
     trainer.finish(card)
     say(f"the reranker is in {out}: semsearch.load_reranker({str(out)!r})")

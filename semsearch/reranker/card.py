@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from semsearch import __version__
-
 if TYPE_CHECKING:
     from semsearch.reranker.training import Evaluation, Recipe, Task
 
@@ -59,6 +57,7 @@ Held-out training queries, the first {rerank} candidates of the encoder reranked
 
 def model_card(
     name: str,
+    version: str,
     base: str,
     miner: str,
     split: str,
@@ -85,7 +84,7 @@ def model_card(
     return HEADER.format(
         name=name,
         base=base,
-        version=__version__,
+        version=version,
         tokens=recipe.max_length,
         data="\n".join(data),
         negatives=recipe.negatives,

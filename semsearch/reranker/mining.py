@@ -9,19 +9,29 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from semsearch.errors import DataError
 from semsearch.reranker.judgements import Judged
-from semsearch.types import Encoder, Vectors
-
-if TYPE_CHECKING:
-    from semsearch.collection import Collection
+from semsearch.types import Encoder, Hit, Vectors
 
 QUERIES = 256  # whose similarities to all documents are held at a time
+
+
+class FirstStage(Protocol):
+    """What finds the candidates: a `semsearch.Collection`."""
+
+    @property
+    def name(self) -> str:
+        """For messages."""
+        ...
+
+    def search(self, query: str, *, k: int) -> Sequence[Hit]:
+        """The `k` best documents."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -43,7 +53,7 @@ def mine(
     encoder: Encoder,
     depth: int,
     *,
-    collection: Collection | None = None,
+    collection: FirstStage | None = None,
     cache: Path | None = None,
     say: Callable[[str], None] = lambda line: None,
 ) -> Candidates:
@@ -88,7 +98,7 @@ def _nearest(queries: Vectors, vectors: Vectors, depth: int) -> NDArray[np.int64
     return found
 
 
-def _asked(judged: Judged, collection: Collection, depth: int) -> NDArray[np.int64]:
+def _asked(judged: Judged, collection: FirstStage, depth: int) -> NDArray[np.int64]:
     """Rows of what a collection finds."""
     known = {identity: row for row, identity in enumerate(judged.ids)}
     rows = np.full((len(judged.queries), depth), -1, np.int64)
