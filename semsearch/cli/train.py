@@ -17,7 +17,7 @@ LENGTH = 192
 
 
 @click.command("train-reranker", short_help="Train a reranker from an encoder and judged questions.")
-@click.argument("data", nargs=-1, required=True, type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.argument("data", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--out", required=True, type=click.Path(file_okay=False, path_type=Path), help="Where the model goes.")
 @click.option(
     "--model", metavar="NAME", type=options.model, help="The encoder it begins as [default: all-MiniLM-L6-v2]."
