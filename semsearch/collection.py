@@ -34,6 +34,7 @@ from semsearch.errors import (
 )
 from semsearch.indexing import Indexing, Wanted
 from semsearch.ingestion import BATCH_DOCUMENTS, Changes, Encoding, Ingestion, Progress, add_given, stored_form
+from semsearch.lexical_indexing import LexicalIndexing
 from semsearch.passages import splitter_for
 from semsearch.reading import Reading
 from semsearch.search.calibration import Calibration
@@ -91,6 +92,7 @@ class Collection:
         self._warming = Warming(self.store, self._metric)
         self._searching = Searching(self.store, self._metric, self._warming, lambda: self.encoder)
         self._indexing = Indexing(self.store, self._metric, self._warming)
+        self._lexical_indexing = LexicalIndexing(self.store)
 
     def __enter__(self) -> Self:
         return self
@@ -321,6 +323,9 @@ class Collection:
                 self._indexing.rebuild(wanted)
         elif wanted.recall is not None and self._indexing.doubtful(snapshot):
             self._indexing.tune(wanted.recall, wanted.at)
+        if self._lexical_indexing.due(snapshot):
+            with suppress(CollectionLocked):
+                self._lexical_indexing.rebuild()
 
     def reindex(
         self,
@@ -416,11 +421,13 @@ class Collection:
         settings = self.store.settings
         encoding = None if settings["encoder"] is None else Encoding(self.encoder, bool(settings["passages"]))
         done = repair(self.store, encoding.entries if encoding is not None else None)
-        with self.store.read() as view:
-            index = view.snapshot.index
-        if index is not None and any(problem.part == "index" for problem in self.check()):
+        broken = {problem.part for problem in self.check()}
+        if "index" in broken:
             self.reindex()
             done.append("built the index anew")
+        if "words" in broken:
+            self._lexical_indexing.rebuild()
+            done.append("built the index of words anew")
         self._maintain()
         return done
 

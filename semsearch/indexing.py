@@ -110,7 +110,7 @@ class Indexing:
                 with self._sound_vectors():
                     self._write(building, index, snapshot, backend, params)
                 contract = None if certificate is None else _contract(certificate, snapshot)
-                published = self._publish(building, snapshot, backend, params.as_dict(), contract)
+                published = publish(self._store, building, snapshot, backend, params.as_dict(), contract)
                 if published is not None:
                     break
                 platform.remove(building)  # a compaction came between: its rows are others
@@ -212,33 +212,6 @@ class Indexing:
             model=self._store.model,
         )
 
-    def _publish(
-        self,
-        building: Path,
-        snapshot: Snapshot,
-        backend: str,
-        params: dict[str, Any],
-        contract: dict[str, Any] | None,
-    ) -> Registered | None:
-        """Name and register a finished index; None if the vectors it was built from are no longer the collection's."""
-        with self._store.write():
-            with self._store.database.read() as connection:
-                generation = connection.exec_driver_sql("SELECT generation FROM state").scalar_one()
-                number = registry.next_number(connection)
-            if generation != snapshot.generation:
-                return None
-            digest = published_digest(building)
-            registered = Registered(number, backend, params, generation, len(snapshot), digest, contract)
-            target = building.with_name(registered.folder)
-            if target.exists():  # from a crash between this rename and the commit
-                platform.remove(target)
-            platform.rename(building, target)
-            with self._store.database.write() as connection:
-                self._store.advance(connection)
-                failpoint("register index")
-                registry.publish(connection, registered)
-            return registered
-
     def retire(self) -> None:
         """Go back to exact search and delete the index."""
         with self._store.read() as view:
@@ -246,8 +219,36 @@ class Indexing:
                 return
         with self._store.write(), self._store.database.write() as connection:
             self._store.advance(connection)
-            registry.retire(connection)
+            registry.retire(connection, words=False)
         self._store.sweep()
+
+
+def publish(
+    store: Store,
+    building: Path,
+    snapshot: Snapshot,
+    backend: str,
+    params: dict[str, Any],
+    contract: dict[str, Any] | None,
+) -> Registered | None:
+    """Name and register a finished index; None if the rows it was built from are no longer the collection's."""
+    with store.write():
+        with store.database.read() as connection:
+            generation = connection.exec_driver_sql("SELECT generation FROM state").scalar_one()
+            number = registry.next_number(connection)
+        if generation != snapshot.generation:
+            return None
+        digest = published_digest(building)
+        registered = Registered(number, backend, params, generation, len(snapshot), digest, contract)
+        target = building.with_name(registered.folder)
+        if target.exists():  # from a crash between this rename and the commit
+            platform.remove(target)
+        platform.rename(building, target)
+        with store.database.write() as connection:
+            store.advance(connection)
+            failpoint("register index")
+            registry.publish(connection, registered)
+        return registered
 
 
 def _turned(params: Any, certificate: Certificate) -> Any:

@@ -18,6 +18,7 @@ import semsearch
 from semsearch import ingestion
 from semsearch.care.backup import restore
 from semsearch.errors import CollectionNotFound, DataError, SemsearchError
+from semsearch.lexical_indexing import LexicalIndexing
 from semsearch.opening import drop
 from semsearch.store import schema
 
@@ -99,6 +100,15 @@ def remove(collection, tell):
 
 def reindexed(backend):
     return Operation(opened(lambda collection, tell: collection.reindex(backend, BACKENDS[backend])))
+
+
+def index_words(collection, tell):
+    """The first index of words, and one that takes over what the first one holds."""
+    words = LexicalIndexing(collection.store)
+    words.rebuild()
+    collection.add(documents(6, "w", 3))
+    tell(1)
+    words.rebuild()
 
 
 MIXTURE = [
@@ -243,6 +253,7 @@ OPERATIONS = {
     "metadata": added(lambda base: relabelled(base, ["b2", "b9"])),
     "remove": Operation(opened(remove), lambda base: [base, with_these(base, removed=["b2", "b9", "tail5"])]),
     **{f"reindex {backend}": reindexed(backend) for backend in BACKENDS},
+    "index words": Operation(opened(index_words), lambda base: [base, with_these(base, documents(6, "w", 3))]),
     "compact": Operation(opened(lambda collection, tell: collection.compact())),
     "reencode": Operation(opened(lambda collection, tell: collection.reencode(HashEncoder(DIM + 4, 1)))),
     "repair": Operation(opened(repair), lambda base: [base, base], damage, judge_repaired),

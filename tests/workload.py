@@ -15,6 +15,7 @@ from fakes import HashEncoder
 
 import semsearch
 from semsearch.search import plan
+from semsearch.search.lexical import Lexical
 from semsearch.store import failpoints
 from semsearch.store.store import Store
 from semsearch.types import Document, Metric
@@ -122,11 +123,25 @@ def oracle(encoder, there, k):
     ]
 
 
+def wrong_words(collection, there):
+    """Which documents hold words."""
+    wrong = []
+    with collection.store.read() as view:
+        ids = dict(view.connection.exec_driver_sql("SELECT key, id FROM passages JOIN documents USING (doc)").all())
+        for words in ("word3", "word40 title"):
+            keys, _ = Lexical(collection.store).search(view, words, len(there) + 1)
+            holding = {key for key, entry in there.items() if {*embedded(entry).split()} & {*words.split()}}
+            if sorted(ids.get(key, f"no document ({key})") for key in keys.tolist()) != sorted(holding):
+                wrong.append(f"{words}: {len(keys)} documents instead of {len(holding)}")
+    return wrong
+
+
 def wrong_answers(collection, there):
-    """Counts, texts, ids and scores, through the index and without, filtered and not, against brute force."""
+    """Counts, texts, ids and scores, through the index and without, filtered and not, against brute force; words."""
     wrong = []
     if (len(collection), collection.passages) != (len(there), len(there)):
         wrong.append(f"counts {len(collection)} and {collection.passages} for {len(there)} documents")
+    wrong += wrong_words(collection, there)
     encoder = collection.encoder
     low = {identity: entry for identity, entry in there.items() if entry.metadata["n"] < 6}
     collection.warm()

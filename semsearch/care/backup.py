@@ -76,7 +76,7 @@ def _copied(store: Store, copy: Path) -> Iterator[tuple[IO[bytes], int, int]]:
                 connection.exec_driver_sql("VACUUM INTO ?", (str(copy),))
             database = Database(copy)
             with database.write() as connection:
-                registry.retire(connection)
+                registry.retire_all(connection)
                 copied, rows, dim = connection.exec_driver_sql("SELECT generation, rows, dim FROM state").one()
             with database.plain() as connection:
                 connection.exec_driver_sql("PRAGMA journal_mode = DELETE")  # one file, no log beside it

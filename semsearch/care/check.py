@@ -27,7 +27,7 @@ ROWS = 1 << 14  # looked at together
 class Problem:
     """One thing that is wrong: where, what, and the way to mend it."""
 
-    part: str  # "database", "vectors", "index", "full text", "documents"
+    part: str  # "database", "vectors", "index", "words", "full text", "documents"
     what: str
     mend: str
 
@@ -44,12 +44,13 @@ def structure(view: View, folder: Path) -> Iterator[Problem]:
     orphans = _scalar(view.connection, "SELECT count(*) FROM documents WHERE doc NOT IN (SELECT doc FROM passages)")
     if orphans:
         yield Problem("documents", f"{orphans:,} documents have no passages", f"semsearch repair {name}")
-    if snapshot.index is not None:
+    for part, index in {"index": snapshot.index, "words": snapshot.lexical}.items():
         try:
-            files = folder / "indexes" / snapshot.index.folder
-            verify_files(files, read_manifest(files))
+            if index is not None:
+                files = folder / "indexes" / index.folder
+                verify_files(files, read_manifest(files))
         except IndexDamaged as error:
-            yield Problem("index", str(error), f"semsearch repair {name}")
+            yield Problem(part, str(error), f"semsearch repair {name}")
 
 
 def _keys(view: View, name: str) -> Iterator[Problem]:

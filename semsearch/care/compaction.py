@@ -115,7 +115,7 @@ def _switch(connection: Connection, snapshot: Snapshot, live: NDArray[np.intp], 
         )
         first += len(rows)
     connection.exec_driver_sql("DELETE FROM removed")
-    registry.retire(connection)
+    registry.retire_all(connection)
     failpoint("optimize full text")
     connection.exec_driver_sql("INSERT INTO fulltext (fulltext) VALUES ('optimize')")
     connection.exec_driver_sql("UPDATE state SET generation = ?, rows = ?", (generation, len(live)))

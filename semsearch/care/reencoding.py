@@ -153,7 +153,7 @@ def _switch(store: Store, generation: int, target: dict[str, Any], dim: int) -> 
         )
         failpoint("switch full text")
         connection.exec_driver_sql("INSERT INTO fulltext (fulltext) VALUES ('rebuild')")
-        registry.retire(connection)
+        registry.retire_all(connection)
         connection.exec_driver_sql("UPDATE state SET generation = ?, rows = ?, dim = ?", (generation, len(keys), dim))
         _forget(connection)
         for name, value in target.items():

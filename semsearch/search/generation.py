@@ -11,8 +11,9 @@ import hashlib
 import importlib.metadata
 import json
 import shutil
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+import sqlite3
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -58,30 +59,40 @@ def write_generation(
     model: str,
 ) -> Manifest:
     """Save `index`, built from `keys` and `vectors`, as the new folder `folder`; durable when this returns."""
+
+    def save(temporary: Path) -> None:
+        index.save(temporary)
+        _ask_reloaded(temporary, index, keys, vectors, metric, params)
+
+    manifest = Manifest(
+        backend=backend,
+        versions=versions(),
+        options=asdict(params),
+        metric=metric.value,
+        dim=vectors.shape[1],
+        count=len(keys),
+        highest_key=int(keys.max()) if len(keys) else -1,
+        collection=collection,
+        model=model,
+        files={},
+    )
+    return write_files(folder, manifest, save)
+
+
+def write_files(folder: Path, manifest: Manifest, save: Callable[[Path], None]) -> Manifest:
+    """Make the new folder `folder` of the files that `save(place)` writes and a manifest that lists them; durable."""
     temporary = folder.with_name(folder.name + ".tmp")
     try:
         if temporary.exists():  # of a process that died
             shutil.rmtree(temporary)
         make_folder(temporary)
         failpoint("save index")
-        index.save(temporary)
-        _ask_reloaded(temporary, index, keys, vectors, metric, params)
+        save(temporary)
         files = {}
         for path in sorted(temporary.iterdir()):
             fsync_path(path)
             files[path.name] = _digest(path)
-        manifest = Manifest(
-            backend=backend,
-            versions=_versions(),
-            options=asdict(params),
-            metric=metric.value,
-            dim=vectors.shape[1],
-            count=len(keys),
-            highest_key=int(keys.max()) if len(keys) else -1,
-            collection=collection,
-            model=model,
-            files=files,
-        )
+        manifest = replace(manifest, files=files)
         failpoint("write manifest")
         path = temporary / MANIFEST
         path.write_text(json.dumps(asdict(manifest), indent=1, sort_keys=True), encoding="utf-8")
@@ -190,8 +201,9 @@ def _digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _versions() -> dict[str, str]:
-    found = {}
+def versions() -> dict[str, str]:
+    """Of the libraries that an index may be written by, and of SQLite, which splits words."""
+    found = {"sqlite": sqlite3.sqlite_version}
     for name in ("semsearch", "faiss-cpu", "hnswlib", "annoy", "torch"):
         try:
             found[name] = importlib.metadata.version(name)

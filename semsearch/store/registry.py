@@ -11,7 +11,6 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-
 LEXICAL = "lexical"  # the backend of an index of words
 
 
