@@ -100,9 +100,12 @@ class Layer(nn.Module):
         self.attention_norm = Norm(tensors["attention_norm.weight"], tensors["attention_norm.bias"], shape.epsilon)
         self.norm = Norm(tensors["norm.weight"], tensors["norm.bias"], shape.epsilon)
 
-    def forward(self, rows: Tensor, attention: Attention) -> Tensor:
-        """(S, h) to (S, h), float32."""
-        rows = self.attention_norm(_sum(rows, self.out(attention(self.qkv(rows.to(self.dtype))))))
+    def forward(self, rows: Tensor, attention: Attention, keep: Tensor | None = None) -> Tensor:
+        """(S, h) to (S, h), float32; to (len(keep), h) where only the rows `keep` are wanted."""
+        mixed = attention(self.qkv(rows.to(self.dtype)))
+        if keep is not None:
+            rows, mixed = rows.index_select(0, keep), mixed.index_select(0, keep)
+        rows = self.attention_norm(_sum(rows, self.out(mixed)))
         made: Tensor = self.norm(_sum(rows, self.down(self.up(rows.to(self.dtype)))))
         return made
 
@@ -170,6 +173,8 @@ class LeanEncoder(nn.Module):
         tensors: Under the names of `transformer.CANONICAL`, in the dtype and on the device of the computation.
         shape: Sizes and ways.
         all_layers: Whether the hidden states of every layer are kept.
+
+    With `first_only` set, `tokens` holds the first token of each text alone, (n, h): the last layer skips the others.
     """
 
     shares_rows = True  # understands `Features.rows` with several texts in a row
@@ -177,6 +182,7 @@ class LeanEncoder(nn.Module):
     def __init__(self, tensors: Mapping[str, Tensor], shape: Shape, *, all_layers: bool = False) -> None:
         super().__init__()
         self.shape, self.all_layers = shape, all_layers
+        self.first_only = False
         self.word = tensors["word"]  # (vocabulary, e), as it was stored: on a CPU only the rows in use are read
         self.position = tensors["position"].float()  # (positions, e)
         self.kinds: Tensor | None = None  # (types, e), from what the first adds
@@ -223,13 +229,23 @@ class LeanEncoder(nn.Module):
             hidden = self.project(hidden.to(self.dtype)).float()
         attention = Attention(rows, self.shape.heads, self._bias(rows.length), ids.device, self.dtype)
         states = [hidden]
-        for layer in self.layers:
-            hidden = layer(hidden, attention)
+        first = self._first(features.lengths, outside) if self.first_only else None
+        for number, layer in enumerate(self.layers, start=1):
+            hidden = layer(hidden, attention, first if number == len(self.layers) else None)
             states = [*states, hidden] if self.all_layers else [hidden]
+        if first is not None:
+            features.tokens = hidden[: len(features.lengths)]
+            return features
         ragged = [state[:count] if outside is None else state.index_select(0, outside) for state in states]
         features.tokens = ragged[-1]
         features.layers = ragged if self.all_layers else None
         return features
+
+    def _first(self, lengths: Tensor, outside: Tensor | None) -> Tensor:
+        """Where each text begins, with some rows to spare."""
+        first = lengths.cumsum(0) - lengths
+        first = first if outside is None else outside.index_select(0, first)
+        return functional.pad(first, (0, spared(len(first)) - len(first)))
 
     def _positions(self, ids: Tensor, rows: Rows) -> Tensor:
         """Row of the position table for each token: (T,)."""

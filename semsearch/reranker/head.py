@@ -54,7 +54,10 @@ UNUSED = re.compile(r"(.*\.)?(position_ids|token_type_ids|rotary_emb\..*|masked_
 
 
 class Head(nn.Module):
-    """`out(activation(dense(first token)))`, in float32: the classification head of BERT and its kin."""
+    """`out(activation(dense(first token)))`, in float32: the classification head of BERT and its kin.
+
+    The encoder gives the first tokens alone (`LeanEncoder.first_only`).
+    """
 
     def __init__(self, tensors: Mapping[str, Tensor], names: HeadNames) -> None:
         super().__init__()
@@ -64,9 +67,7 @@ class Head(nn.Module):
     def forward(self, features: Features) -> Features:
         """Sets `sentence` (n, labels): the logits."""
         assert features.tokens is not None
-        first = features.lengths.cumsum(0) - features.lengths
-        rows = features.tokens.index_select(0, first).float()  # (n, h)
-        features.sentence = self.out(self.activation(self.dense(rows)))
+        features.sentence = self.out(self.activation(self.dense(features.tokens.float())))
         return features
 
 
@@ -134,6 +135,7 @@ def load_classifier(
     if names is not None and kind in FAMILIES:
         encoder = load_transformer(layout.folder, layout.config, tokenizer, dtype, device)
         if isinstance(encoder, LeanEncoder):
+            encoder.first_only = True
             return [encoder, _head(layout, names, encoder.shape.hidden).to(device).eval()]
     from transformers import AutoModelForSequenceClassification
 
