@@ -40,6 +40,7 @@ from semsearch.reading import Reading
 from semsearch.search.calibration import Calibration
 from semsearch.search.choose import choose
 from semsearch.search.contract import Certificate
+from semsearch.search.phrases import parse
 from semsearch.search.ranking import Asked
 from semsearch.search.request import Options, Request
 from semsearch.searching import Searching, Timings
@@ -518,7 +519,7 @@ class Collection:
         while True:
             described = self._described
             started = time.perf_counter()
-            encoded = self._encoded(queries, vector) if request.mode != "lexical" else _NO_VECTORS
+            encoded = self._encoded(_meant(queries, request), vector)
             if timings is not None:
                 timings["encode"] = 1000 * (time.perf_counter() - started)
             with self.store.read() as view:
@@ -626,6 +627,15 @@ class Collection:
 
 
 _NO_VECTORS: Vectors = np.empty((0, 0), dtype=np.float32)
+
+
+def _meant(queries: Sequence[str] | None, request: Request) -> Sequence[str] | None:
+    """What is encoded of queries: all of it, or nothing, or what their phrases and exclusions leave."""
+    if request.mode == "lexical":
+        return None
+    if request.mode == "dense" or queries is None:
+        return queries
+    return [parse(query).text or query for query in queries]
 
 
 def _check_queries(queries: Sequence[str] | None, vector: ArrayLike | None, request: Request) -> None:

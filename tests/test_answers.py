@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tiny
 from fakes import HashEncoder
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import semsearch
@@ -15,6 +15,7 @@ from semsearch import Document
 from semsearch.errors import UsageError
 from semsearch.search.calibration import LEVELS, TAIL, Calibration, fit
 from semsearch.search.diversity import marginal_relevance
+from semsearch.search.fusion import fuse
 from semsearch.types import Metric
 
 SUBJECTS = "flour yeast dough oven crust loaf wheel chain pedal saddle brake gear wave tide salt reef current whale"
@@ -247,6 +248,89 @@ def test_a_reranker_has_the_last_word_over_the_candidates(collection):
         before = next(one for one in plain if one.document.id == hit.document.id)
         assert (hit.rank, hit.score, hit.scores["rerank"]) == (rank, len(hit.document.text), len(hit.document.text))
         assert (hit.scores["dense"], hit.ranks["dense"]) == (before.score, before.rank)
+
+
+# ---------------------------------------------------------------------------------------------------------------- modes
+
+
+def test_each_mode_is_what_its_parts_say(collection):
+    query = "flour dough tide"
+    dense = collection.search(query, 100)
+    lexical = collection.search(query, 100, mode="lexical")
+    words = {hit.document.id for hit in lexical}
+    for document in collection.documents():
+        assert (document.id in words) <= bool(set(query.split()) & set(document.text.split()))
+    scores = [hit.score for hit in lexical]
+    assert scores == sorted(scores, reverse=True)
+    assert min(scores) > 0
+    by_meaning = {hit.document.id: hit for hit in dense}
+    by_words = {hit.document.id: hit for hit in lexical}
+    keys = {hit.document.id: hit.key for hit in (*dense, *lexical)}
+    names = {key: name for name, key in keys.items()}
+    expected, fused = fuse(*(_list(hits) for hits in (dense, lexical)))
+    found = collection.search(query, 20, mode="hybrid")
+    assert [hit.document.id for hit in found] == [names[key] for key in expected[:20].tolist()]
+    np.testing.assert_allclose([hit.score for hit in found], fused[:20])
+    for hit in found:
+        name = hit.document.id
+        assert ("dense" in hit.ranks, "lexical" in hit.ranks) == (name in by_meaning, name in by_words)
+        assert hit.scores["dense"] == pytest.approx(
+            float(encoded(collection, query) @ encoded(collection, hit.text)), abs=1e-5
+        )
+        if name in by_words:
+            assert (hit.scores["lexical"], hit.ranks["lexical"]) == (by_words[name].score, by_words[name].rank)
+        assert ("lexical" in hit.found) == (name in by_words)
+        assert hit.standing is not None
+
+
+def _list(hits):
+    return np.array([hit.key for hit in hits]), np.array([hit.score for hit in hits], dtype=np.float32)
+
+
+def test_a_filter_holds_in_every_mode(collection):
+    for mode in ("dense", "lexical", "hybrid"):
+        hits = collection.search("flour yeast", 10, mode=mode, where={"odd": True})
+        assert hits
+        assert all(hit.document.metadata["odd"] for hit in hits)
+
+
+def test_phrases_and_exclusions_hold_in_both_parts(collection):
+    phrase = " ".join(collection.get(["d5"])[0].text.split()[2:4])
+    for mode in ("lexical", "hybrid"):
+        hits = collection.search(f'"{phrase}"', 100, mode=mode)
+        assert "d5" in {hit.document.id for hit in hits}
+        assert all(phrase in hit.text for hit in hits)
+        without = collection.search("flour -yeast", 100, mode=mode)
+        assert without
+        assert not any("yeast" in hit.text for hit in without)
+
+
+def test_a_lexical_search_opens_no_model(tmp_path):
+    class Closed(HashEncoder):
+        def encode_queries(self, texts):
+            raise AssertionError("a lexical search encodes nothing")
+
+        def encode_documents(self, texts):
+            return HashEncoder(16).encode_documents(texts)
+
+    with semsearch.create("words", home=tmp_path, encoder=Closed(16)) as made:
+        made.add(documents(20))
+        assert made.search("flour", 3, mode="lexical")
+
+
+def test_a_query_without_any_known_word(collection):
+    assert collection.search("xyzzy", 5, mode="lexical") == []
+    assert len(collection.search("xyzzy", 5, mode="hybrid")) == 5
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    text=st.text(st.characters(codec="utf-8"), max_size=40).filter(str.strip),
+    mode=st.sampled_from(["lexical", "hybrid"]),
+)
+def test_any_text_is_a_query(collection, text, mode):
+    for hit in collection.search(text, 3, mode=mode):
+        assert hit.document.id.startswith("d")
 
 
 # --------------------------------------------------------------------------------------------------------- explanations

@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from semsearch.errors import DataError
+from semsearch.search.fusion import DEPTH
+from semsearch.search.lexical import Lexical
+from semsearch.search.phrases import parse
 from semsearch.search.plan import Planner, Warm
 from semsearch.search.ranking import Asked, Ranking, fused
 from semsearch.search.request import Request
@@ -21,12 +24,8 @@ from semsearch.store.store import Store, View
 from semsearch.store.vector_file import checksums
 from semsearch.types import Hit, Metric, Neighbors, Vectors
 
-if TYPE_CHECKING:
-    from semsearch.search.lexical import Lexical
-
 log = logging.getLogger("semsearch")
 
-FUSED = 100  # answers of either kind that are fused
 KEPT_FILTERS = 16
 NAMED = 3  # damaged documents in one warning
 
@@ -35,10 +34,9 @@ class Answerer:
     """Answers queries over one collection; remembers filters of the newest commit, and rows found to be damaged."""
 
     def __init__(self, store: Store, metric: Metric, device: str | None = None) -> None:
-        self._store = store
         self._name = store.name
         self._metric = metric
-        self._lexical: Lexical | None = None
+        self._lexical = Lexical(store)
         self._planner = Planner(metric, device)
         self._damaged: frozenset[int] = frozenset()
         self._filters: dict[tuple[int, str], NDArray[np.bool_]] = {}
@@ -78,22 +76,46 @@ class Answerer:
         self, view: View, asked: Asked, request: Request, allowed: NDArray[np.bool_] | None, warm: Warm | None
     ) -> list[Ranking]:
         """One list of passages for each query, in the mode that was asked for."""
-        snapshot, grouped = view.snapshot, request.group_by == "document"
-        depth = request.depth if request.mode != "hybrid" else max(request.depth, FUSED)
-        dense = lexical = None
-        if request.mode != "lexical":
-            neighbors, how = self._nearest(snapshot, asked.vectors, depth, allowed, warm, grouped)
-            ways = _ways(how, 0 if warm is None else warm.rows, snapshot)
-            dense = [Ranking("dense", keys, scores, ways) for keys, scores in neighbors]
-        if dense is not None and request.mode == "dense":
-            return dense
-        lexical = [self._matching(view, text, depth, allowed, grouped) for text in asked.texts]
-        if dense is None:
-            return lexical
+        grouped, depth = request.group_by == "document", request.depth
+        if request.mode == "dense":
+            return self._by_meaning(view.snapshot, asked.vectors, depth, allowed, warm, grouped)
+        if request.mode == "lexical":
+            return [self._by_words(view, text, depth, allowed, grouped) for text in asked.texts]
         return [
-            fused(by_meaning, by_words, vector, snapshot, self._metric, request.depth, grouped)
-            for by_meaning, by_words, vector in zip(dense, lexical, asked.vectors, strict=True)
+            self._by_both(view, text, vector, request, allowed, warm)
+            for text, vector in zip(asked.texts, asked.vectors, strict=True)
         ]
+
+    def _by_both(
+        self,
+        view: View,
+        text: str,
+        vector: Vectors,
+        request: Request,
+        allowed: NDArray[np.bool_] | None,
+        warm: Warm | None,
+    ) -> Ranking:
+        """One query by meaning and by words; what its phrases and exclusions forbid, neither finds."""
+        grouped, depth = request.group_by == "document", max(request.depth, DEPTH)
+        own = self._lexical.allowed(view, parse(text))
+        if own is not None:
+            allowed = own if allowed is None else own & allowed
+        (dense,) = self._by_meaning(view.snapshot, vector[None], depth, allowed, warm, grouped)
+        lexical = self._by_words(view, text, depth, allowed, grouped)
+        return fused(dense, lexical, vector, view.snapshot, self._metric, request.depth, grouped, depth)
+
+    def _by_meaning(
+        self,
+        snapshot: Snapshot,
+        queries: Vectors,
+        k: int,
+        allowed: NDArray[np.bool_] | None,
+        warm: Warm | None,
+        grouped: bool,
+    ) -> list[Ranking]:
+        neighbors, how = self._nearest(snapshot, queries, k, allowed, warm, grouped)
+        ways = _ways(how, 0 if warm is None else warm.rows, snapshot)
+        return [Ranking("dense", keys, scores, ways) for keys, scores in neighbors]
 
     def _nearest(
         self,
@@ -118,12 +140,8 @@ class Answerer:
                 return best, result.how
             wanted *= 4
 
-    def _matching(self, view: View, text: str, k: int, allowed: NDArray[np.bool_] | None, grouped: bool) -> Ranking:
+    def _by_words(self, view: View, text: str, k: int, allowed: NDArray[np.bool_] | None, grouped: bool) -> Ranking:
         """As `_nearest`, by words."""
-        if self._lexical is None:
-            from semsearch.search.lexical import Lexical
-
-            self._lexical = Lexical(self._store)
         grouped = grouped and self._several_passages(view.snapshot)
         wanted = 3 * k if grouped else k
         while True:

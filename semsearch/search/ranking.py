@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from semsearch.search.fusion import fuse
 from semsearch.store.snapshot import Snapshot
 from semsearch.types import Keys, Metric, Scores, Vectors
 from semsearch.vectors import score_pairs
@@ -49,13 +50,20 @@ class FusedRanking(Ranking):
 
 
 def fused(
-    dense: Ranking, lexical: Ranking, query: Vectors, snapshot: Snapshot, metric: Metric, k: int, grouped: bool
+    dense: Ranking,
+    lexical: Ranking,
+    query: Vectors,
+    snapshot: Snapshot,
+    metric: Metric,
+    k: int,
+    grouped: bool,
+    depth: int,
 ) -> Ranking:
-    """The `k` best of both lists; of a document that both found, with `grouped`, the passage nearest in meaning.
+    """The `k` best of both lists, for each of which `depth` entries were asked.
 
-    A passage that only its words found gets its dense score too: it costs one product.
+    With `grouped`, of a document that both found, the passage nearest in meaning stands for it. A passage that only
+    its words found gets its dense score too: it costs one product.
     """
-    from semsearch.search.fusion import fuse
 
     def unit(keys: Keys) -> Keys:
         return snapshot.docs[snapshot.rows_of(keys)] if grouped else keys
@@ -63,7 +71,7 @@ def fused(
     shown: dict[int, int] = {}  # the passage that stands for a document
     for ranking in (lexical, dense):
         shown.update(zip(unit(ranking.keys).tolist(), ranking.keys.tolist(), strict=True))
-    units, scores = fuse((unit(dense.keys), dense.scores), (unit(lexical.keys), lexical.scores))
+    units, scores = fuse((unit(dense.keys), dense.scores), (unit(lexical.keys), lexical.scores), depth=depth)
     keys = np.asarray([shown[one] for one in units[:k].tolist()], dtype=np.int64)
     by_meaning = dict(zip(dense.keys.tolist(), dense.scores.tolist(), strict=True))
     missing = np.asarray([key for key in keys.tolist() if key not in by_meaning], dtype=np.int64)
