@@ -210,21 +210,25 @@ def add_given(
     if len(vectors) != len(documents):
         raise DimensionMismatch(f"{len(documents)} documents came with {len(vectors)} vectors.")
     cosine = Metric(store.settings["metric"]) is Metric.COSINE
-    last: dict[str, Entry] = {}
+    pointing: list[bool] = vectors.any(axis=1).tolist() if cosine else [True] * len(vectors)
+    last = {document.id: place for place, document in enumerate(documents) if isinstance(document.id, str)}
     changes = Changes()
-    for document, vector in zip(documents, vectors, strict=True):
-        try:
-            if cosine and not vector.any():
-                raise DataError(f"document {document.id!r}: its vector is zero, which has no direction.")
-            last[document.id] = Entry(rows.record(document, vector), [Span(0, len(document.text))], vector[None])
-        except DataError as error:
-            if on_error is None:
-                raise
-            on_error(error)
-            changes += Changes(skipped=1)
-    entries = iter(last.values())
-    while batch := list(islice(entries, BATCH_DOCUMENTS)):
-        written = store.put(batch)
-        unchanged = len(batch) - written.added - written.changed
+    for start in range(0, len(documents), BATCH_DOCUMENTS):
+        entries: list[Entry] = []
+        for place, document in enumerate(documents[start : start + BATCH_DOCUMENTS], start):
+            try:
+                if not pointing[place]:
+                    raise DataError(f"document {document.id!r}: its vector is zero, which has no direction.")
+                record = rows.record(document, vectors[place])
+            except DataError as error:
+                if on_error is None:
+                    raise
+                on_error(error)
+                changes += Changes(skipped=1)
+                continue
+            if last[document.id] == place:  # of an id that comes twice, the last wins
+                entries.append(Entry(record, [Span(0, len(document.text))], vectors[place : place + 1]))
+        written = store.put(entries)
+        unchanged = len(entries) - written.added - written.changed
         changes += Changes(written.added, written.changed, unchanged, 0, written.passages)
     return changes

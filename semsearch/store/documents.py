@@ -16,6 +16,7 @@ from semsearch.errors import CollectionDamaged
 from semsearch.store.database import driver
 from semsearch.types import Document, Span, Vectors
 
+SCALARS = {str, int, float, bool, type(None)}
 _DECODE = json.JSONDecoder().raw_decode
 _JSON = json.JSONEncoder(sort_keys=True, ensure_ascii=False, separators=(",", ":"))  # made once: it is called a lot
 
@@ -135,7 +136,8 @@ def insert(
             documents.append(
                 (doc, document.id, document.title, document.text, record.metadata, record.hash, record.crc)
             )
-        fields.extend(_fields(document.metadata, doc))
+        if document.metadata:
+            fields.extend(_fields(document.metadata, doc))
         for span in entry.spans:
             passages.append((next_key, doc, span.start, span.end))
             words.append((next_key, document.title, document.text[span.start : span.end]))
@@ -304,7 +306,9 @@ def _fields(metadata: Mapping[str, Any], doc: int, prefix: str = "") -> Iterator
     """The rows of the metadata index: maps under dotted names, elements of lists one by one."""
     for name, value in metadata.items():
         full = prefix + name
-        if isinstance(value, Mapping):
+        if type(value) in SCALARS:
+            yield full, 0, *typed(value), doc
+        elif isinstance(value, Mapping):
             yield full, 0, "object", "", doc
             yield from _fields(value, doc, full + ".")
         elif isinstance(value, list | tuple):
@@ -318,8 +322,8 @@ def _fields(metadata: Mapping[str, Any], doc: int, prefix: str = "") -> Iterator
 
 def typed(value: str | bool | float | None) -> tuple[str, Any]:
     """A scalar's type and value as the metadata index holds them."""
+    if isinstance(value, str):
+        return "text", value
     if value is None:
         return "null", ""
-    if isinstance(value, bool):
-        return "bool", int(value)
-    return ("text" if isinstance(value, str) else "number"), value
+    return ("bool", int(value)) if isinstance(value, bool) else ("number", value)
