@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+from corpora.documents import holds_documents
 from corpora.files import MAX_BYTES, Input, entries, has_suffix, open_input, read_lines, read_text
 from corpora.records import Columns, Registrar
 from semsearch.errors import DataError, UsageError
@@ -41,10 +42,11 @@ class TextReader:
 
     @classmethod
     def recognises(cls, path: Path) -> bool:
-        """Files called .txt or .md, also with .gz behind, and every folder that is not BEIR's."""
+        """Files called .txt, also with .gz behind, and every folder that is neither BEIR's nor one of documents."""
         if path.is_dir():
-            return not any((path / name).exists() for name in ("corpus.jsonl", "corpus.jsonl.gz"))
-        return has_suffix(path, SUFFIXES)
+            beir = any((path / name).exists() for name in ("corpus.jsonl", "corpus.jsonl.gz"))
+            return not beir and not holds_documents(path)
+        return has_suffix(path, (".txt",))
 
     @classmethod
     def read(cls, source: Path | BinaryIO | Listing, options: TextOptions, log: ReadLog) -> Iterator[Document]:

@@ -187,11 +187,11 @@ def test_kinds_that_can_not_be_read_are_counted(tmp_path, model):
     folder = tmp_path / "papers"
     folder.mkdir()
     (folder / "whale.txt").write_text("whale and storm")
-    for name in ("a.pdf", "b.pdf", "c.docx"):
-        (folder / name).write_bytes(b"%PDF")
+    for name in ("a.exe", "b.exe", "c.png"):
+        (folder / name).write_bytes(b"MZ")
     ended = run("index", folder, "-m", model)
     assert ended.out == "added 1, changed 0, unchanged 0, skipped 0\n"
-    assert "1 .docx, 2 .pdf" in ended.err
+    assert "2 .exe, 1 .png" in ended.err
 
 
 def test_a_file_that_can_not_be_read(tmp_path, model, monkeypatch):
@@ -401,7 +401,7 @@ def test_nobody_listening_on_stderr_does_not_stop_the_work(tmp_path, model):
     folder = tmp_path / "papers"
     folder.mkdir()
     (folder / "whale.txt").write_text("whale and storm")
-    (folder / "a.pdf").write_bytes(b"%PDF")
+    (folder / "a.exe").write_bytes(b"MZ")
     process = start("index", folder, "-m", model, stderr=writing)
     os.close(writing)
     out, _ = process.communicate(timeout=60)

@@ -136,7 +136,7 @@ def test_a_text_file_holds_a_document_a_line_a_paragraph_or_is_one(tmp_path):
     assert [d.text for d in read(path)] == ["First line.", "second line", "Last."]
     assert [d.text for d in read(path, unit="paragraph")] == ["First line.\r\nsecond line", "Last."]
     assert read(path, unit="file") == [Document("notes.txt", content)]
-    assert [d.text for d in read(write(tmp_path, "n.md", "# Head\n\nOne\ntwo."))] == ["# Head", "One\ntwo."]
+    assert [d.text for d in read(write(tmp_path, "n.md", "# Head\n\nOne\ntwo."), "text")] == ["# Head", "One\ntwo."]
     with pytest.raises(UsageError, match="unit must be one of line, paragraph, file, not 'page'"):
         read(path, unit="page")
 
@@ -152,7 +152,7 @@ def test_a_folder_gives_a_document_a_file_and_counts_what_it_can_not_read(tmp_pa
     write(tmp_path, ".hidden.txt", "no")
     write(tmp_path, ".git/x.txt", "no")
     log = Log()
-    assert read(tmp_path, log=log) == [
+    assert read(tmp_path, "text", log=log) == [
         Document("a/deep.md", "\n#  The deep  \n\nWater.", "The deep"),
         Document("a/packed.txt.gz", "Packed."),
         Document("b.txt", "Bee."),
@@ -528,11 +528,12 @@ def test_a_byte_order_mark_is_no_text(tmp_path):
 
 
 def test_the_format_is_recognised_or_asked_for(tmp_path):
-    assert formats() == ["beir", "csv", "jsonl", "text"]
-    for name, kind in (("a.JSONL", "jsonl"), ("a.ndjson.gz", "jsonl"), ("a.tsv", "csv"), ("a.md", "text")):
+    assert formats() == ["beir", "csv", "documents", "jsonl", "parquet", "text"]
+    for name, kind in (("a.JSONL", "jsonl"), ("a.ndjson.gz", "jsonl"), ("a.tsv", "csv"), ("a.md", "documents")):
         assert Source.of(write(tmp_path, name, "")).format == kind
     with pytest.raises(
-        UsageError, match=r"x\.log' can't be told from its name: say --format beir or csv or jsonl or text"
+        UsageError,
+        match=r"x\.log' can't be told from its name: say --format beir or csv or documents or jsonl or parquet or text",
     ):
         Source.of(write(tmp_path, "x.log", ""))
     with pytest.raises(UsageError, match="there is no file or folder 'nowhere'"):

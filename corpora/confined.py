@@ -1,0 +1,170 @@
+"""Files taken apart in a child process, under limits: what hangs, swallows memory or crashes there is given up.
+
+The child is this module as a program. It reads a path a line, as JSON, and answers with a line for each part and one
+for the end. Memory is limited where the system can (not on macOS and Windows), time everywhere.
+"""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Self
+
+from corpora.extraction.parts import Part, Unreadable
+from corpora.files import printable
+from semsearch.errors import DataError
+
+
+class Confined:
+    """A child process that takes files apart, begun when it is first needed and anew after each accident."""
+
+    def __init__(self, seconds: float, megabytes: int) -> None:
+        self._seconds = seconds
+        self._megabytes = megabytes
+        self._child: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._end()
+
+    def parts(self, path: Path) -> Iterator[Part]:
+        """The parts of a file.
+
+        Raises:
+            DataError: It can't be read, or only at the price of more time or memory than is allowed.
+        """
+        name = printable(path)
+        child = self._begun()
+        self._send(child, os.fsencode(path).hex())
+        finished = False
+        try:
+            while True:
+                answer = self._answer(child, name)
+                if "part" in answer:
+                    yield Part(*answer["part"])
+                    continue
+                finished = not answer.get("spent")
+                if "error" in answer:
+                    raise DataError(f"{name}: {answer['error']}")
+                return
+        finally:
+            if not finished:  # the answers to come are nobody's
+                self._end()
+
+    def _begun(self) -> subprocess.Popen[bytes]:
+        if self._child is None:
+            command = [sys.executable, "-m", "corpora.confined", str(self._megabytes)]
+            quiet = subprocess.DEVNULL
+            paths = os.pathsep.join(path for path in sys.path if path)
+            self._child = subprocess.Popen(
+                command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=quiet,
+                env={**os.environ, "PYTHONPATH": paths},
+            )
+        return self._child
+
+    def _send(self, child: subprocess.Popen[bytes], text: str) -> None:
+        assert child.stdin is not None
+        with suppress(BrokenPipeError):  # told by the missing answer
+            child.stdin.write(text.encode() + b"\n")
+            child.stdin.flush()
+
+    def _answer(self, child: subprocess.Popen[bytes], name: str) -> dict[str, Any]:
+        assert child.stdout is not None
+        late = threading.Event()
+
+        def end() -> None:
+            late.set()
+            child.kill()
+
+        timer = threading.Timer(self._seconds, end)
+        timer.daemon = True
+        timer.start()
+        try:
+            line = child.stdout.readline()
+        finally:
+            timer.cancel()
+        if line.endswith(b"\n"):
+            answer: dict[str, Any] = json.loads(line)
+            return answer
+        if late.is_set():
+            raise DataError(f"{name}: given up after {self._seconds:g} seconds.")
+        raise DataError(f"{name}: the library that reads it crashed (exit code {child.wait()}).")
+
+    def _end(self) -> None:
+        if self._child is not None:
+            child, self._child = self._child, None
+            child.kill()
+            child.communicate()
+
+
+def main() -> None:
+    """The child: answers until nobody asks any more."""
+    megabytes = int(sys.argv[1])
+    if sys.platform != "win32" and sys.platform != "darwin":
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_AS, (megabytes << 20, megabytes << 20))
+    answers = os.fdopen(os.dup(1), "wb")
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # a library that prints must not spoil the answers
+
+    def answer(value: dict[str, Any]) -> None:
+        answers.write(json.dumps(value).encode() + b"\n")
+        answers.flush()
+
+    for line in sys.stdin.buffer:
+        path = Path(os.fsdecode(bytes.fromhex(line.decode())))
+        end: dict[str, Any]
+        try:
+            for part in _parts(path):
+                answer({"part": [part.name, _clean(part.text), _clean(part.title), dict(part.metadata)]})
+            end = {}
+        except MemoryError:
+            end = {"error": f"given up: it needs more than {megabytes:,} MB of memory.", "spent": True}
+        except Unreadable as error:
+            end = {"error": str(error)}
+        except ImportError as error:
+            library = f" ({error.name})" if error.name else ""
+            end = {"error": f"a library to read it is missing{library}: pip install 'semsearch[documents]'."}
+        except OSError as error:
+            end = {"error": f"it can't be read: {error.strerror or error}."}
+        except RecursionError:
+            end = {"error": "it is nested too deeply."}
+        except Exception as error:  # whatever a library throws at what it does not expect
+            end = {"error": f"it can't be read ({type(error).__name__}: {str(error)[:200]})."}
+        answer(end)
+
+
+def _parts(path: Path) -> Iterator[Part]:
+    from corpora.extraction import extractor
+
+    extract = extractor(path)
+    with path.open("rb") as file:
+        if file.read(2) != b"\x1f\x8b":
+            file.seek(0)
+            yield from extract(file)
+            return
+        file.seek(0)
+        with gzip.GzipFile(fileobj=file) as unpacked:
+            yield from extract(io.BytesIO(unpacked.read()))
+
+
+def _clean(text: str) -> str:
+    """Text without what no text has: NUL characters and halves of surrogate pairs."""
+    return text.replace("\0", " ").encode("utf-8", "replace").decode()
+
+
+if __name__ == "__main__":
+    main()

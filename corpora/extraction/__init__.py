@@ -1,0 +1,53 @@
+"""From the files that people have to their text, part by part: which kind of file is taken apart by what.
+
+What is here runs in a process of its own (`corpora.confined`): a file may be broken or hostile, and its library too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from importlib import import_module
+from pathlib import Path
+from typing import BinaryIO, TypeAlias
+
+from corpora.extraction.parts import Part
+
+Extract: TypeAlias = Callable[[BinaryIO], Iterator[Part]]
+
+KINDS = {  # suffix → function of this package
+    ".txt": "plain:text",
+    ".rst": "plain:text",
+    ".md": "markdown:markdown",
+    ".markdown": "markdown:markdown",
+    ".html": "html:html",
+    ".htm": "html:html",
+    ".xhtml": "html:html",
+    ".pdf": "pdf:pdf",
+    ".docx": "docx:docx",
+    ".epub": "epub:epub",
+    ".eml": "mail:message",
+    ".mbox": "mail:mailbox",
+    ".py": "code:python",
+    ".js": "code:javascript",
+    ".mjs": "code:javascript",
+    ".jsx": "code:javascript",
+    ".ts": "code:typescript",
+    ".tsx": "code:tsx",
+    ".java": "code:java",
+    ".go": "code:go",
+    ".rs": "code:rust",
+    ".c": "code:c",
+    ".h": "code:c",
+    ".cc": "code:cpp",
+    ".cpp": "code:cpp",
+    ".hpp": "code:cpp",
+    ".rb": "code:ruby",
+}
+
+
+def extractor(path: Path) -> Extract:
+    """What takes apart a file of this name; its library is imported now."""
+    name = path.name.lower().removesuffix(".gz")
+    module, _, function = KINDS[name[name.rindex(".") :]].partition(":")
+    found: Extract = getattr(import_module(f"corpora.extraction.{module}"), function)
+    return found

@@ -1,0 +1,81 @@
+"""What files are taken apart into, and sections from headings and paragraphs."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+Block: TypeAlias = tuple[int, str]  # a heading of level 1 to 6, or (level 0) a paragraph
+
+
+class Unreadable(Exception):
+    """A file that holds no text to be found; the message says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A stretch of a file that makes a document of its own."""
+
+    name: str  # tells it from the file's other parts; empty for the file itself, or what comes before its first part
+    text: str
+    title: str = ""
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+
+def sections(blocks: Iterable[Block], title: str = "", prefix: str = "") -> Iterator[Part]:
+    """A part for each heading that has text of its own, titled with the headings above it.
+
+    Args:
+        blocks: Headings and paragraphs, in their order.
+        title: The file's, put before the headings.
+        prefix: Of the parts' names.
+    """
+    path: list[tuple[int, str]] = []
+    held: list[str] = []
+    found = False
+
+    def part() -> Iterator[Part]:
+        nonlocal found
+        text = "\n\n".join(held)
+        if text.strip():
+            found = True
+            headings = [heading for _, heading in path]
+            above = [title] if title and title not in headings[:1] else []
+            name = "/".join(slug(heading) for heading in headings)
+            yield Part(prefix + name, text, " › ".join([*above, *headings]))
+
+    heads: list[str] = []
+    for level, text in blocks:
+        if not text.strip():
+            continue
+        if not level:
+            held.append(text)
+            continue
+        yield from part()
+        held.clear()
+        while path and path[-1][0] >= level:
+            path.pop()
+        path.append((level, " ".join(text.split())))
+        heads.append(path[-1][1])
+    yield from part()
+    if not found and heads:  # nothing but headings: they are what there is to be found
+        yield Part(prefix, "\n".join(heads), title)
+
+
+def slug(heading: str) -> str:
+    """A heading as part of an id."""
+    return re.sub(r"[^\w.]+", "-", heading.lower()).strip("-")[:80] or "-"
+
+
+def decoded(raw: bytes) -> str:
+    """Bytes as text: UTF-8, UTF-16 where its mark stands in front, else Windows' Western alphabet."""
+    if raw.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return raw.decode("utf-16", "replace")
+    if b"\0" in raw[:4096]:
+        raise Unreadable("it holds bytes that no text has.")
+    try:
+        return raw.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return raw.decode("cp1252", "replace")

@@ -1,0 +1,27 @@
+"""PDF: a part for each page, its number kept."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import BinaryIO
+
+from corpora.extraction.parts import Part, Unreadable
+
+
+def pdf(file: BinaryIO) -> Iterator[Part]:
+    """The pages that hold text, titled with the file's title."""
+    from pypdf import PdfReader
+
+    reader = PdfReader(file, strict=False)
+    if reader.is_encrypted and not reader.decrypt(""):
+        raise Unreadable("it is locked with a password.")
+    information = reader.metadata
+    title = " ".join(str((information.title if information else None) or "").split())
+    found = False
+    for number, page in enumerate(reader.pages, 1):
+        text = page.extract_text().strip()
+        if text:
+            found = True
+            yield Part(f"page={number}", text, title, {"page": number})
+    if not found:
+        raise Unreadable("no page holds text: scanned images must go through text recognition first.")

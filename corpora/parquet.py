@@ -1,0 +1,97 @@
+"""Parquet: one document for each row, read a batch at a time."""
+
+from __future__ import annotations
+
+import base64
+import datetime
+import decimal
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from corpora.files import Entry, entries, has_suffix
+from corpora.records import Columns, Registrar
+from semsearch.errors import DataError, MissingDependency
+from semsearch.listing import Listing
+from semsearch.types import Document, ReadLog
+
+SUFFIXES = (".parquet",)
+ROWS = 1024  # read together
+
+
+class ParquetReader:
+    """Columns that are not text, id or title become metadata; lists of floating-point numbers (vectors) don't."""
+
+    Options = Columns
+    suffixes = SUFFIXES
+
+    @classmethod
+    def recognises(cls, path: Path) -> bool:
+        """Files called .parquet; a folder of them only when told so."""
+        return has_suffix(path, SUFFIXES) and not path.is_dir()
+
+    @classmethod
+    def read(cls, source: Path | BinaryIO | Listing, options: Columns, log: ReadLog) -> Iterator[Document]:
+        """The documents of a file, or of all such files of a folder."""
+        with Registrar(options, log) as registrar:
+            for entry in entries(source, SUFFIXES, log):
+                try:
+                    yield from _rows(entry, options, registrar, log)
+                except DataError as error:
+                    log.bad(error)
+
+
+def _rows(entry: Entry, columns: Columns, registrar: Registrar, log: ReadLog) -> Iterator[Document]:
+    try:
+        import pyarrow
+        from pyarrow import parquet, types
+    except ImportError as error:
+        raise MissingDependency("Parquet needs pyarrow: pip install 'semsearch[documents]'.") from error
+    place = entry.source if isinstance(entry.source, Path) else "standard input"
+    source = entry.source if isinstance(entry.source, Path) else pyarrow.BufferReader(entry.source.read())
+    try:
+        with parquet.ParquetFile(source) as file:
+            schema = file.schema_arrow
+            columns.check(schema.names, str(place))
+            wanted = [
+                field.name
+                for field in schema
+                if not (
+                    (
+                        types.is_list(field.type)
+                        or types.is_fixed_size_list(field.type)
+                        or types.is_large_list(field.type)
+                    )
+                    and types.is_floating(field.type.value_type)
+                )
+            ]
+            number, total = 0, file.metadata.num_rows
+            for batch in file.iter_batches(ROWS, columns=wanted):
+                for record in batch.to_pylist():
+                    number += 1
+                    plain = {name: _plain(value) for name, value in record.items()}
+                    yield from registrar.documents(plain, entry.name, f"{place}, row {number:,}")
+                log.progress(entry.before + entry.size * number // total, entry.total or entry.size)
+    except (pyarrow.ArrowException, OSError) as error:
+        raise DataError(f"{place} can't be read: {str(error)[:200]}.") from error
+
+
+def _plain(value: Any) -> Any:
+    """A value as JSON has it: times as ISO 8601, decimals as numbers, bytes as base64, no number as null."""
+    match value:
+        case datetime.datetime() | datetime.date() | datetime.time():
+            return value.isoformat()
+        case datetime.timedelta():
+            return value.total_seconds()
+        case decimal.Decimal():
+            return float(value)
+        case bytes():
+            return base64.b64encode(value).decode()
+        case float():
+            return value if math.isfinite(value) else None
+        case list():
+            return [_plain(inner) for inner in value]
+        case dict():
+            return {name: _plain(inner) for name, inner in value.items()}
+    return value
