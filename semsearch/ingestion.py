@@ -210,7 +210,7 @@ def add_given(
     if len(vectors) != len(documents):
         raise DimensionMismatch(f"{len(documents)} documents came with {len(vectors)} vectors.")
     cosine = Metric(store.settings["metric"]) is Metric.COSINE
-    pointing: list[bool] = vectors.any(axis=1).tolist() if cosine else [True] * len(vectors)
+    pointing = list(map(bool, vectors.any(axis=1))) if cosine else [True] * len(vectors)
     last = {document.id: place for place, document in enumerate(documents) if isinstance(document.id, str)}
     changes = Changes()
     for start in range(0, len(documents), BATCH_DOCUMENTS):

@@ -253,6 +253,8 @@ OPERATIONS = {
     "metadata": added(lambda base: relabelled(base, ["b2", "b9"])),
     "remove": Operation(opened(remove), lambda base: [base, with_these(base, removed=["b2", "b9", "tail5"])]),
     **{f"reindex {backend}": reindexed(backend) for backend in BACKENDS},
+    "tune": Operation(opened(lambda collection, tell: collection.tune(0.5))),
+    "calibrate": Operation(opened(lambda collection, tell: collection.calibrate())),
     "index words": Operation(opened(index_words), lambda base: [base, with_these(base, documents(6, "w", 3))]),
     "compact": Operation(opened(lambda collection, tell: collection.compact())),
     "reencode": Operation(opened(lambda collection, tell: collection.reencode(HashEncoder(DIM + 4, 1)))),

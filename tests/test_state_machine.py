@@ -13,6 +13,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from workload import BACKENDS, DIM, FULL, NAME, WORDS, documents, through_indexes, wrong_answers
 
 import semsearch
+from semsearch.errors import UsageError
+from semsearch.lexical_indexing import LexicalIndexing
 from semsearch.types import Document
 
 IDS = st.integers(0, 79).map(lambda number: f"b{number}")  # the first 64 of them are there from the beginning
@@ -77,6 +79,27 @@ class Collections(RuleBasedStateMachine):
     @rule(backend=st.sampled_from(sorted(BACKENDS)))
     def reindex(self, backend):
         self.collection.reindex(backend, BACKENDS[backend])
+
+    @precondition(lambda self: len(self.model) > 1)
+    @rule(recall=st.sampled_from([0.5, 0.99]))
+    def tune(self, recall):
+        try:
+            self.collection.tune(recall)
+        except UsageError as error:
+            assert "no index" in str(error)  # an empty collection lost it
+        self.collection.calibrate()
+
+    @rule()
+    def index_words(self):
+        LexicalIndexing(self.collection.store).rebuild()
+
+    @rule(word=st.sampled_from(WORDS), reading=st.booleans())
+    def search_by_words(self, word, reading):
+        """As the model has it: the words of these texts have no endings to be cut."""
+        searched = self.reader if reading else self.collection
+        hits = searched.search(word, 100, mode="lexical")
+        assert {hit.document.id for hit in hits} == {i for i, entry in self.model.items() if word in entry.text.split()}
+        assert [hit.document for hit in hits] == [self.model[hit.document.id] for hit in hits]
 
     @rule()
     def compact(self):
