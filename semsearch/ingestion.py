@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
+import numpy as np
+
 from semsearch.errors import DataError, DimensionMismatch, EncodingFailed, ModelMismatch
 from semsearch.passages import splitter_for
 from semsearch.store import documents as rows
@@ -210,14 +212,14 @@ def add_given(
     if len(vectors) != len(documents):
         raise DimensionMismatch(f"{len(documents)} documents came with {len(vectors)} vectors.")
     cosine = Metric(store.settings["metric"]) is Metric.COSINE
-    pointing = list(map(bool, vectors.any(axis=1))) if cosine else [True] * len(vectors)
+    zero = set(np.flatnonzero(~np.any(vectors, axis=1)).tolist()) if cosine else set()
     last = {document.id: place for place, document in enumerate(documents) if isinstance(document.id, str)}
     changes = Changes()
     for start in range(0, len(documents), BATCH_DOCUMENTS):
         entries: list[Entry] = []
         for place, document in enumerate(documents[start : start + BATCH_DOCUMENTS], start):
             try:
-                if not pointing[place]:
+                if place in zero:
                     raise DataError(f"document {document.id!r}: its vector is zero, which has no direction.")
                 record = rows.record(document, vectors[place])
             except DataError as error:
