@@ -44,12 +44,14 @@ from semsearch.search.phrases import parse
 from semsearch.search.ranking import Asked
 from semsearch.search.request import Options, Request
 from semsearch.searching import Searching, Timings
+from semsearch.settings import MOST
 from semsearch.source import Source
 from semsearch.store import documents as rows
 from semsearch.store import origins
+from semsearch.store.metadata import count_where, ids_where, update
 from semsearch.store.snapshot import Snapshot
 from semsearch.store.store import Store
-from semsearch.synchronisation import MOST, Foreseen, Synced, foresee, sync
+from semsearch.synchronisation import Foreseen, Synced, foresee, sync
 from semsearch.types import Document, Encoder, Hit, Metric, Vectors
 from semsearch.vectors import check_k
 from semsearch.warming import Warming
@@ -378,8 +380,31 @@ class Collection:
         if wanted != Wanted.of(self.store):
             self.store.set("index", asdict(wanted))
 
+    def update_metadata(self, ids: Iterable[str], metadata: Mapping[str, Any], *, replace: bool = False) -> int:
+        """Change the metadata of documents; nothing is encoded. How many of `ids` were there.
+
+        Args:
+            ids: The documents.
+            metadata: Fields to set; the others stay as they are. A field of None is kept as null.
+            replace: Let these be all fields instead.
+
+        Raises:
+            DataError: What metadata can't hold.
+        """
+        if isinstance(ids, str):
+            raise UsageError(f"update_metadata takes a list of ids, not the text {ids!r:.60}: write [{ids!r:.60}].")
+        return update(self.store, ids, lambda old: dict(metadata) if replace else {**old, **metadata})
+
+    def count(self, where: Mapping[str, Any] | None = None) -> int:
+        """Documents that a filter allows; all of them without one."""
+        return len(self) if where is None else count_where(self.store, where)
+
+    def ids(self, where: Mapping[str, Any]) -> Sequence[str]:
+        """The ids of the documents that a filter allows, in the order they were first added."""
+        return ids_where(self.store, where)
+
     def remove(self, ids: Iterable[str]) -> int:
-        """Take documents out; how many of `ids` were there."""
+        """Take documents out; how many of `ids` were there. `remove(collection.ids(where))` goes by a filter."""
         if isinstance(ids, str):
             raise UsageError(f"remove takes a list of ids, not the text {ids!r:.60}: write [{ids!r:.60}].")
         pending = iter(ids)

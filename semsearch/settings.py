@@ -8,6 +8,7 @@ from pathlib import Path
 
 from semsearch.errors import CollectionNotFound, UsageError
 
+MOST = 0.2  # of the documents may go at once without a question: more looks like a mistake
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,99}")
 
 

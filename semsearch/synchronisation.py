@@ -13,8 +13,6 @@ from semsearch.store import origins
 from semsearch.store.store import Store
 from semsearch.types import Encoder
 
-MOST = 0.2  # of a source's documents may vanish without a question: more looks like a disk that is not there
-
 
 @dataclass(frozen=True, slots=True)
 class Synced:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from typing import Any
 
 import click
 
@@ -21,7 +22,7 @@ from semsearch.cli.render import (
     size,
 )
 from semsearch.errors import SemsearchError, UsageError
-from semsearch.settings import collection_names, find_collection, find_home
+from semsearch.settings import MOST, collection_names, find_collection, find_home
 
 
 @click.command(short_help="Print documents by id.")
@@ -56,21 +57,35 @@ def get(name: str, ids: tuple[str, ...], as_json: bool, home: str | None) -> int
 
 @click.command(short_help="Take documents out of a collection.")
 @click.argument("name")
-@click.argument("ids", nargs=-1, required=True, metavar="ID...")
+@click.argument("ids", nargs=-1, metavar="[ID]...")
+@click.option("--where", type=options.where, metavar="FILTER", help="Documents by their metadata, as in 'year < 1990'.")
+@click.option("--yes", is_flag=True, help="With --where: remove even more than 20 % of all without asking.")
 @options.home
-def remove(name: str, ids: tuple[str, ...], home: str | None) -> int:
-    r"""Take the documents with these ids out of collection NAME. The exit code is 1 if an id is not there.
+def remove(name: str, ids: tuple[str, ...], where: dict[str, Any] | None, yes: bool, home: str | None) -> int:
+    r"""Take documents out of collection NAME: by id, or by a filter on their metadata.
+
+    The exit code is 1 if an id is not there, or if no document is as the filter says.
 
     \b
     semsearch remove corpus doc-17 doc-18
+    semsearch remove films --where 'year < 1990'
     """
     import semsearch
 
+    if bool(ids) == bool(where):
+        raise UsageError("say which documents: either their ids, or --where with a filter.")
     with semsearch.open(name, home=find_home(home)) as collection:
-        asked = set(ids)
+        asked = set(collection.ids(where)) if where else set(ids)
+        if where and len(asked) > MOST * len(collection) and not yes:
+            what = f"{len(asked):,} of the {len(collection):,} documents of '{name}'"
+            if not sys.stdin.isatty():
+                raise UsageError(f"that would remove {what}, and nobody is here to ask. Add --yes.")
+            if not click.confirm(f"Remove {what}?", err=True):
+                say("nothing was removed.")
+                return 0
         removed = collection.remove(sorted(asked))
     out(f"removed {removed:,}, unknown {len(asked) - removed:,}")
-    return 0 if removed == len(asked) else 1
+    return 0 if removed == len(asked) and removed else 1
 
 
 @click.command(short_help="Delete a whole collection.")

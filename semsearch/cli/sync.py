@@ -11,7 +11,7 @@ from semsearch.cli import options
 from semsearch.cli.progress import Meter
 from semsearch.cli.render import one_line, out, say
 from semsearch.errors import DataError, UsageError
-from semsearch.settings import collection_names, find_home
+from semsearch.settings import MOST, collection_names, find_home
 
 if TYPE_CHECKING:
     from semsearch.collection import Collection
@@ -83,8 +83,6 @@ def _sync(collection: Collection, told: options.Told, yes: bool) -> int:
 
 
 def _foresee(collection: Collection, told: options.Told, yes: bool) -> int:
-    from semsearch.synchronisation import MOST
-
     added = changed = removed = unchanged = 0
     for seen in collection.foresee(on_error=told):
         for word, ids in (("add", seen.preview.added), ("change", seen.preview.changed), ("remove", seen.removed)):
