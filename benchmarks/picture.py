@@ -14,11 +14,15 @@ from rich.text import Text
 import semsearch
 from semsearch.cli.query import ask
 from semsearch.cli.render import Answer, draw_hits
+from semsearch.search.request import Options
 from semsearch.source import Source
 
 HERE = Path(__file__).parent
 SAMPLES = HERE.parent / "corpora" / "samples" / "samples.jsonl"
-QUESTIONS = ("why does bread rise?", "stop crying while chopping vegetables")
+QUESTIONS: tuple[tuple[str, Options], ...] = (
+    ("why does bread rise?", {}),
+    ("stop crying while chopping vegetables", {"mode": "hybrid", "explain": True}),
+)
 
 
 def typed(console: Console, prompt: str, text: str) -> None:
@@ -36,11 +40,14 @@ def main() -> None:
             f"added {changes.added:,}, changed {changes.changed:,}, unchanged {changes.unchanged:,}, "
             f"skipped {changes.skipped:,}"
         )
-        typed(console, "$ ", "semsearch query -k 3")
-        ask(samples, QUESTIONS, 3)  # once before, so that the times shown are those of a session that goes on
-        for question in QUESTIONS:
+        typed(console, "$ ", "semsearch query -k 2")
+        for question, how in QUESTIONS:
+            ask(samples, [question], 2, **how)  # once before: the times shown are those of a session that goes on
+            if how:
+                typed(console, "samples> ", ":mode hybrid")
+                typed(console, "samples> ", ":explain on")
             typed(console, "samples> ", question)
-            (answer,) = ask(samples, [question], 3)
+            (answer,) = ask(samples, [question], 2, **how)
             draw_hits(console, Answer(question, answer.hits, answer.timings))
     svg = console.export_svg(title="semsearch", unique_id="session")
     svg = re.sub(r"@font-face \{.*?\}\s*", "", svg, flags=re.DOTALL)  # nothing is fetched to show it

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from rich.text import Text
 
 _WORD = re.compile(r"\w+(?:['’\-]\w+)*")
-STRONG, WEAK = 0.6, 0.25  # of the weightiest word's weight: where a word stands out, and where it is marked
+STRONG, WEAK = 0.7, 0.45  # of the weightiest word's weight: where a word stands out, and where it is marked
 SHOWN = 6  # words named on a line
 
 
@@ -76,11 +76,10 @@ def sentence(hit: Hit) -> str:
         told.append(explanation.why.rstrip("."))
     else:
         told.append(f"float32 {explanation.cosine:.6f}, stored {explanation.difference or 0:+.6f}")
-        merged: dict[str, float] = defaultdict(float)
-        for word in words_of(hit):
-            merged[word.text.lower()] += word.weight
-        best = sorted(merged.items(), key=lambda item: -item[1])[:SHOWN]
-        told.append(" ".join(f"{text} {weight:.3f}" for text, weight in best))
+        heaviest: dict[str, float] = {}  # of a word that comes often, where it weighs most
+        for word in sorted(words_of(hit), key=lambda word: -word.weight):
+            heaviest.setdefault(word.text.lower(), word.weight)
+        told.append(", ".join(f"{text} {weight:.3f}" for text, weight in list(heaviest.items())[:SHOWN]))
     return "; ".join(told)
 
 

@@ -81,7 +81,7 @@ def _named(ids: Sequence[str], queries: Sequence[str]) -> str:
 
 @click.command(short_help="Measure what a collection's scores mean.")
 @click.argument("name")
-@click.argument("judgements", required=False, type=click.Path(exists=True, file_okay=False), metavar="[FOLDER]")
+@click.argument("judgements", required=False, metavar="[FOLDER]")
 @click.option("--split", default="train", show_default=True, help="Of the judgements: train, dev or test.")
 @options.compute
 @options.home
