@@ -4,8 +4,8 @@
 
 Every way scores the same query with the same real passages in each round, in turn; a figure is the median over the
 rounds, `x` how many times faster a way is than `predict` as it comes (float32, batches of 32). `differs` is the largest
-difference of a logit to that one's, `tau` Kendall's rank correlation with its order. Without --model a classifier
-of the shape of ms-marco-MiniLM-L6-v2 is made of all-MiniLM-L6-v2 with a head drawn from a seed: its scores mean nothing, its
+difference of a logit to that one's, `tau` Kendall's rank correlation with its order. Without --model a classifier of
+the shape of ms-marco-MiniLM-L6-v2 is made of all-MiniLM-L6-v2, its head drawn from a seed: its scores mean nothing, its
 time is the same. sentence-transformers in bfloat16 gets the batch size that is best for it here. With `--clock cpu` and
 one thread the processor's time is measured, for machines that others use too.
 
