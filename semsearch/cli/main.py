@@ -21,7 +21,7 @@ from typing import Any, NoReturn
 import click
 
 from semsearch import __version__
-from semsearch.cli import care, index, manage, models, query, similar, sync, train
+from semsearch.cli import care, evaluate, grep, index, manage, models, query, similar, sync, train
 from semsearch.cli.render import say
 from semsearch.cli.termination import on_sigterm
 from semsearch.errors import SemsearchError
@@ -72,11 +72,13 @@ for command in (
     sync.sync,
     query.query,
     query.search,
+    grep.grep,
     *similar.COMMANDS,
     *manage.COMMANDS,
     *care.COMMANDS,
     models.models,
     train.train_reranker,
+    evaluate.evaluate,
 ):
     cli.add_command(command)
 

@@ -1,0 +1,236 @@
+"""`semsearch eval`: how good the answers are, by judgements."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from semsearch.cli import options
+from semsearch.cli.render import dumps, out, say, show_table
+from semsearch.errors import UsageError
+from semsearch.settings import find_home
+
+if TYPE_CHECKING:
+    from semsearch.collection import Collection
+    from semsearch.evaluation import Scored
+    from semsearch.search.request import Options
+
+MODES = ("dense", "lexical", "hybrid")
+SIGNIFICANT = 0.05
+file = click.Path(exists=True, dir_okay=False, path_type=Path)
+
+
+@dataclass
+class Task:
+    """What is measured: queries and judgements, and where they come from."""
+
+    queries: dict[str, str]
+    qrels: Mapping[str, Mapping[str, int]]
+    runs: dict[str, Mapping[str, Mapping[str, float]]] = field(default_factory=dict)
+
+
+@click.command(name="eval", short_help="Measure answers by judgements.")
+@click.argument("name", required=False)
+@click.argument("folder", required=False, type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option("--split", default="test", show_default=True, help="Of the judgements in FOLDER: test, dev or train.")
+@click.option("--queries", type=file, metavar="FILE", help="BEIR's queries.jsonl, or lines of id, tab, text.")
+@click.option("--qrels", type=file, metavar="FILE", help="Judgements as BEIR or TREC have them.")
+@click.option("--self", "by_itself", is_flag=True, help="No judgements: titles or sentences ask for their documents.")
+@click.option("--mode", "modes", multiple=True, type=click.Choice(MODES), help="Only this way of searching, or these.")
+@click.option(
+    "--rerank", is_flag=False, flag_value="", default=None, metavar="[MODEL]", help="Measure each also reranked."
+)
+@click.option("--candidates", type=click.IntRange(min=1), default=100, show_default=True, help="That are reranked.")
+@click.option("--exact", is_flag=True, help="Do without the index.")
+@click.option("--run", "files", multiple=True, type=file, metavar="FILE", help="A TREC run to measure too, or alone.")
+@click.option("--run-out", type=click.Path(path_type=Path), metavar="PATH", help="Write the runs: a file, or a folder.")
+@click.option("--baseline", metavar="RUN", help="What the others are compared with [default: the first].")
+@click.option("--seed", type=int, default=0, show_default=True, help="Of the draws.")
+@options.as_json
+@options.compute
+@options.home
+def evaluate(name: str | None, folder: Path | None, **given: Any) -> int:
+    r"""Measure how good the answers of collection NAME are: nDCG@10, MRR@10, MAP, recall@10 and @100, success@1.
+
+    FOLDER holds queries.jsonl and qrels/test.tsv, as BEIR has them. Each figure comes with its 95 % interval
+    (bootstrap over queries) and, beside the baseline, how likely chance alone makes such a difference (paired
+    randomisation test, not corrected for the number of comparisons); * marks p < 0.05.
+
+    \b
+    semsearch eval scifact data/scifact
+    semsearch eval scifact data/scifact --rerank --run-out runs/
+    semsearch eval notes --queries questions.tsv --qrels judged.qrels --mode dense --mode hybrid
+    semsearch eval --qrels judged.qrels --run one.trec --run other.trec
+    semsearch eval notes --self
+    """
+    from semsearch import evaluation
+
+    if name is not None and folder is None and given["files"] and Path(name).is_dir():
+        folder, name = Path(name), None
+    with ExitStack() as stack:
+        collection = _opened(stack, name, given)
+        if given["by_itself"]:
+            collection, task = _by_itself(stack, collection, given["seed"])
+        else:
+            task = _judged(collection, folder, given)
+        queries = evaluation.asked(task.qrels)
+        _ask(collection, task, queries, given)
+    for path in given["files"]:
+        _add_file(task, path)
+    if not task.runs:
+        raise UsageError("there is nothing to measure: give a collection's NAME, or a TREC run with --run FILE.")
+    if given["run_out"] is not None:
+        _write(task, given["run_out"], [path.stem for path in given["files"]])
+    scored = {run: evaluation.scored(found, task.qrels) for run, found in task.runs.items()}
+    baseline = given["baseline"] or next(iter(scored))
+    if baseline not in scored:
+        raise UsageError(f"there is no run '{baseline}' to compare with; there are {', '.join(scored)}.")
+    left_out = len({*task.queries, *task.qrels} - set(queries))
+    if given["as_json"]:
+        out(dumps({"queries": len(queries), "runs": _as_json(scored, baseline, left_out, given["seed"])}))
+        return 0
+    _show(scored, baseline, given["seed"])
+    missing = f", {left_out:,} without a relevant document left out" if left_out else ""
+    say(f"{len(queries):,} queries{missing}; * differs from {baseline} with p < {SIGNIFICANT}")
+    for run, one in scored.items():
+        if one.unanswered:
+            say(f"{run} has no answer to {one.unanswered:,} of them, which count 0")
+    return 0
+
+
+def _opened(stack: ExitStack, name: str | None, given: Mapping[str, Any]) -> Collection | None:
+    if name is None:
+        if given["by_itself"]:
+            raise UsageError("--self asks a collection: give its NAME.")
+        return None
+    import semsearch
+
+    compute = {key: given[key] for key in ("device", "dtype")}
+    return stack.enter_context(semsearch.open(name, home=find_home(given["home"]), **compute))
+
+
+def _by_itself(stack: ExitStack, collection: Collection | None, seed: int) -> tuple[Collection, Task]:
+    from semsearch.known_items import encoded, known_items
+
+    assert collection is not None
+    items = known_items(collection, seed)
+    say(items.says)
+    home = stack.enter_context(tempfile.TemporaryDirectory(prefix="semsearch-"))
+    made = stack.enter_context(encoded(collection, items, Path(home)))
+    return made, Task(items.queries, items.qrels)
+
+
+def _judged(collection: Collection | None, folder: Path | None, given: Mapping[str, Any]) -> Task:
+    from semsearch import plugins, trec
+
+    reader = plugins.corpus_reader("beir")
+    qrels = given["qrels"]
+    if qrels is None:
+        if folder is None:
+            raise UsageError(
+                "judgements are needed: a FOLDER as BEIR has it, or --qrels FILE with --queries FILE; or --self."
+            )
+        qrels = next(
+            (path for end in ("tsv", "tsv.gz") if (path := folder / "qrels" / f"{given['split']}.{end}").exists()), None
+        )
+        if qrels is None:
+            there = ", ".join(sorted(path.name.partition(".")[0] for path in (folder / "qrels").glob("*.tsv*")))
+            raise UsageError(
+                f"{folder} has no judgements '{given['split']}' under qrels/; there are: {there or 'none'}."
+            )
+    judged = reader.qrels(qrels)
+    queries = given["queries"] or folder
+    if collection is None:
+        return Task({}, judged)
+    if queries is None:
+        raise UsageError("the texts of the queries are needed to ask the collection: --queries FILE.")
+    lines = queries.is_file() and not queries.name.removesuffix(".gz").endswith(("jsonl", "json"))
+    texts = trec.read_topics(queries) if lines else reader.queries(queries)
+    if given["queries"] is None:  # BEIR keeps the queries of all splits in one file
+        texts = {query: text for query, text in texts.items() if query in judged}
+    return Task(texts, judged)
+
+
+def _ask(collection: Collection | None, task: Task, queries: list[str], given: Mapping[str, Any]) -> None:
+    """Add the runs of the collection to the task."""
+    from semsearch import evaluation
+
+    if collection is None:
+        return
+    texts = {query: task.queries[query] for query in queries if query in task.queries}
+    if not texts:
+        raise UsageError("none of the judged queries is among the queries: do their ids belong together?")
+    for run, how in _ways(given):
+        started = time.perf_counter()
+        task.runs[run] = evaluation.answers(collection, texts, how)
+        say(f"{run}: {len(texts):,} queries in {time.perf_counter() - started:.1f} s")
+
+
+def _ways(given: Mapping[str, Any]) -> Iterator[tuple[str, Options]]:
+    """The runs to make: each mode, and each reranked."""
+    for mode in given["modes"] or MODES:
+        yield mode, {"mode": mode, "exact": given["exact"]}
+        if (rerank := given["rerank"]) is not None:
+            how: Options = {"rerank": rerank or True, "candidates": given["candidates"]}
+            yield f"{mode}+rerank", {"mode": mode, "exact": given["exact"], **how}
+
+
+def _add_file(task: Task, path: Path) -> None:
+    from semsearch import trec
+
+    name = path.name.removesuffix(".gz").rpartition(".")[0] or path.name
+    if name in task.runs:
+        raise UsageError(f"two runs are called '{name}': give one of the files another name.")
+    task.runs[name] = trec.read_run(path)
+
+
+def _write(task: Task, place: Path, files: list[str]) -> None:
+    from semsearch import trec
+
+    made = {name: run for name, run in task.runs.items() if name not in files}
+    if len(made) == 1 and not place.is_dir():
+        ((name, run),) = made.items()
+        trec.write_run(place, run, name)
+        return
+    for name, run in made.items():
+        trec.write_run(place / f"{name}.trec", run, name)
+
+
+def _as_json(scored: Mapping[str, Scored], baseline: str, left_out: int, seed: int) -> dict[str, Any]:
+    from semsearch.evaluation import MEASURES, chance, interval
+
+    found: dict[str, Any] = {}
+    for run, one in scored.items():
+        found[run] = {measure: one.mean(measure) for measure in MEASURES}
+        found[run]["intervals"] = {measure: list(interval(one.values[measure], seed)) for measure in MEASURES}
+        if run != baseline:
+            against = scored[baseline].values
+            found[run]["p"] = {measure: chance(one.values[measure], against[measure], seed) for measure in MEASURES}
+            found[run]["baseline"] = baseline
+        found[run] |= {"unanswered": one.unanswered, "left_out": left_out}
+    return found
+
+
+def _show(scored: Mapping[str, Scored], baseline: str, seed: int) -> None:
+    """A row for each measure and run."""
+    from semsearch.evaluation import MEASURES, chance, interval
+
+    rows: list[list[Any]] = []
+    for measure in MEASURES:
+        for run, one in scored.items():
+            values, others = one.values[measure], scored[baseline].values[measure]
+            low, high = interval(values, seed)
+            row = [measure, run, f"{values.mean():.4f}", f"{low:.4f} – {high:.4f}", "", "", ""]
+            if run != baseline:
+                p = chance(values, others, seed)
+                difference = f"{values.mean() - others.mean():+.4f}"
+                row[4:] = [difference, f"{p:.4f}", "*" if p < SIGNIFICANT else ""]
+            rows.append(row)
+    show_table(("measure", "run", "mean", "95 % interval", f"- {baseline}", "p", ""), rows)

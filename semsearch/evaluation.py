@@ -1,0 +1,151 @@
+"""How good rankings are, by judgements: the field's measures, their intervals, and whether a difference is chance.
+
+The measures are those of trec_eval, computed by ir-measures: linear gain and all judgements in the ideal ranking of
+nDCG; documents in the order of their scores. A query that is judged and not answered counts 0; a query without a
+relevant document says nothing and is left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from semsearch.errors import MissingDependency, UsageError
+
+if TYPE_CHECKING:
+    from semsearch.collection import Collection
+    from semsearch.search.request import Options
+
+Run = Mapping[str, Mapping[str, float]]  # query → document → score
+Qrels = Mapping[str, Mapping[str, int]]  # query → document → grade
+Values = NDArray[np.float64]
+
+MEASURES = ("nDCG@10", "MRR@10", "MAP", "R@10", "R@100", "success@1")
+DEPTH = 100  # documents that are looked at for each query
+LEVEL = 0.95  # of intervals
+DRAWS = 10_000  # of queries for an interval, of signs for a test
+QUERIES = 64  # asked together
+PAIRS = 1 << 22  # draws times queries at a time
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """What a run is worth: each measure `(q,)` by query."""
+
+    values: Mapping[str, Values]
+    unanswered: int  # judged queries that the run does not have
+
+    def mean(self, measure: str) -> float:
+        """Over the queries."""
+        return float(self.values[measure].mean())
+
+
+def asked(qrels: Qrels) -> list[str]:
+    """The queries that have a relevant document, sorted."""
+    found = sorted(query for query, grades in qrels.items() if any(grade > 0 for grade in grades.values()))
+    if not found:
+        raise UsageError("no query has a document with a grade above 0: there is nothing to measure.")
+    return found
+
+
+def scored(run: Run, qrels: Qrels) -> Scored:
+    """Every measure for each of the queries that `asked(qrels)` gives, in that order."""
+    measures = _measures()
+    queries = asked(qrels)
+    place = {query: number for number, query in enumerate(queries)}
+    known = {query: run[query] for query in queries if run.get(query)}
+    values = {name: np.zeros(len(queries)) for name in MEASURES}
+    names = {measure: name for name, measure in measures.items()}
+    if known:
+        from ir_measures import iter_calc
+
+        for found in iter_calc(list(names), {query: dict(qrels[query]) for query in known}, known):
+            values[names[found.measure]][place[found.query_id]] = found.value
+    return Scored(values, len(queries) - len(known))
+
+
+def _measures() -> dict[str, Any]:
+    try:
+        from ir_measures import AP, RR, R, Success, nDCG
+    except ImportError as error:
+        raise MissingDependency(
+            "evaluation needs ir-measures, which is not installed: pip install 'semsearch[eval]'"
+        ) from error
+    found = {
+        "nDCG@10": nDCG @ 10,
+        "MRR@10": RR @ 10,
+        "MAP": AP,
+        "R@10": R @ 10,
+        "R@100": R @ 100,
+        "success@1": Success @ 1,
+    }
+    return {name: found[name] for name in MEASURES}
+
+
+def interval(values: Values, seed: int = 0) -> tuple[float, float]:
+    """Between which two figures the mean lies in 95 % of samples of queries: a percentile bootstrap.
+
+    Efron and Tibshirani, "An Introduction to the Bootstrap" (1993), chapter 13.
+    """
+    generator = np.random.default_rng(seed)
+    means = np.concatenate(
+        [values[generator.integers(len(values), size=(count, len(values)))].mean(axis=1) for count in _portions(values)]
+    )
+    low, high = np.quantile(means, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return float(low), float(high)
+
+
+def chance(values: Values, others: Values, seed: int = 0) -> float:
+    """How often chance alone makes a difference of means as large as that of two runs over the same queries.
+
+    The two-sided paired randomisation test: under the null hypothesis each query's difference might as well have the
+    other sign. Smucker, Allan and Carterette, "A Comparison of Statistical Significance Tests for Information Retrieval
+    Evaluation" (2007).
+    """
+    differences = values - others
+    if not differences.any():
+        return 1.0
+    generator = np.random.default_rng(seed)
+    seen = abs(differences.sum()) - 1e-9  # sums of the same numbers in another order
+    as_large = 0
+    for count in _portions(values):
+        signs = generator.integers(2, size=(count, len(values)), dtype=np.int8) * np.int8(2) - np.int8(1)
+        as_large += int(np.count_nonzero(np.abs(signs @ differences) >= seen))
+    return (as_large + 1) / (DRAWS + 1)
+
+
+def _portions(values: Values) -> Iterator[int]:
+    """How many draws are made together, until all are."""
+    most = max(1, PAIRS // len(values))
+    for done in range(0, DRAWS, most):
+        yield min(most, DRAWS - done)
+
+
+def answers(
+    collection: Collection,
+    queries: Mapping[str, str],
+    how: Options,
+    progress: Callable[[int], None] | None = None,
+) -> dict[str, dict[str, float]]:
+    """The run of a collection: for each query its best 100 documents with their scores.
+
+    Args:
+        collection: Opened.
+        queries: Texts by id.
+        how: Options of the search: `mode`, `rerank`, `candidates`, `exact`.
+        progress: Called with the number of queries answered so far.
+    """
+    run: dict[str, dict[str, float]] = {}
+    ids = list(queries)
+    for start in range(0, len(ids), QUERIES):
+        these = ids[start : start + QUERIES]
+        found = collection.search_many([queries[one] for one in these], k=DEPTH, **how)
+        for one, hits in zip(these, found, strict=True):
+            run[one] = {hit.document.id: hit.score for hit in hits}
+        if progress is not None:
+            progress(len(run))
+    return run
