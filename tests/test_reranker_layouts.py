@@ -328,6 +328,12 @@ def test_a_causal_reranker_as_version_5_4_saves_it(tmp_path, prompt):
     assert same is (prompt is None)
 
 
+def test_a_template_that_takes_contents_apart(tmp_path):
+    """Templates of models for pictures too want each content as a list of parts."""
+    parts = "{%- for message in messages %}<{{ message.role }}>{{ message.content[0].text }}\n{% endfor %}Judge:"
+    assert_as_peer(causal(tmp_path, template=parts), tolerance=2e-5)
+
+
 def test_qwen3_reranker_of_before_its_template_took_a_pair(tmp_path):
     """Its chat template knew users and assistants only; the wording stood in its model card."""
     users = "{%- for message in messages if message.role == 'user' %}{{ message.content }}{% endfor %}"

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import chain, pairwise
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -156,8 +156,9 @@ def template_of(folder: Path, tokenizer: Tokenizer, prompt: str, label: str) -> 
     written = own.read_text("utf-8") if own.is_file() else settings.get("chat_template")
     if written is None:
         return None
-    rendered = _rendered(str(written), settings, prompt, folder)
-    if any(rendered.count(mark) != 1 for mark in MARKS) or rendered.index(MARKS[0]) > rendered.index(MARKS[1]):
+    attempts = [_rendered(str(written), settings, prompt, structured=structured) for structured in (False, True)]
+    rendered = next((words for words in attempts if _carries(words)), None)
+    if rendered is None:
         if "qwen3-reranker" not in label.lower():
             raise ModelError(
                 f"the chat template in {folder} does not take a pair (a message of the role 'query' and one of the "
@@ -170,16 +171,19 @@ def template_of(folder: Path, tokenizer: Tokenizer, prompt: str, label: str) -> 
     return Template(tokenizer, before, between, after)
 
 
-def _rendered(written: str, settings: Mapping[str, Any], prompt: str, folder: Path) -> str:
-    """The template's words for a marked pair."""
+def _carries(words: str) -> bool:
+    """Whether both marks are there, each once, the query first."""
+    return all(words.count(mark) == 1 for mark in MARKS) and words.index(MARKS[0]) < words.index(MARKS[1])
+
+
+def _rendered(written: str, settings: Mapping[str, Any], prompt: str, *, structured: bool) -> str:
+    """The template's words for a marked pair, contents being texts or, `structured`, lists of parts; "" if it fails."""
     from jinja2 import TemplateError
     from jinja2.ext import loopcontrols
     from jinja2.sandbox import ImmutableSandboxedEnvironment
 
     def refuse(message: str) -> None:
         raise TemplateError(message)
-
-    structured = any(pattern in written for pattern in ("content[0]", "in message.content", "in message['content']"))
 
     def said(role: str, text: str) -> dict[str, Any]:
         return {"role": role, "content": [{"type": "text", "text": text}] if structured else text}
@@ -191,8 +195,8 @@ def _rendered(written: str, settings: Mapping[str, Any], prompt: str, folder: Pa
     environment.globals["raise_exception"] = refuse
     try:
         return str(environment.from_string(written).render(messages=messages, add_generation_prompt=False, **tokens))
-    except TemplateError as error:
-        raise ModelError(f"the chat template in {folder} takes no pair of query and document ({error}).") from error
+    except (TemplateError, TypeError):  # it raises for such messages, or takes contents of the other form apart
+        return ""
 
 
 def _token(value: Any) -> Any:
@@ -231,8 +235,8 @@ class Windows:
         typed = [kind for kind in kinds if kind is not None]
         return (
             Pieces(
-                np.fromiter((i for piece in ids for i in piece), np.int64, int(lengths.sum())),
-                np.fromiter((k for kind in typed for k in kind), np.int64, int(lengths.sum())) if typed else None,
+                np.fromiter(chain.from_iterable(ids), np.int64, int(lengths.sum())),
+                np.fromiter(chain.from_iterable(typed), np.int64, int(lengths.sum())) if typed else None,
                 lengths,
                 np.array(owners, np.int64),
             ),
