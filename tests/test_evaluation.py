@@ -250,11 +250,13 @@ def test_a_reranker_is_measured_beside(judged, monkeypatch):
         (["notes", "--qrels", "{judged}/qrels/test.tsv"], "--queries FILE"),
         (["notes", "{judged}", "--baseline", "best"], "there is no run 'best'"),
         (["--qrels", "{judged}/qrels/test.tsv"], "nothing to measure"),
+        (["notes", "{judged}/elsewhere"], "there is no folder"),
+        (["--qrels", "{judged}/qrels/test.tsv", "--run", "one.trec", "--run", "two/one.run"], "one.trec can't be read"),
     ],
 )
 def test_what_is_missing_is_said(judged, arguments, said):
     ended = run("eval", *[argument.format(judged=judged) for argument in arguments])
-    assert ended.code == 2
+    assert ended.code in (2, 3)
     assert said in ended.err
 
 

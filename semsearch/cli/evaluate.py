@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 MODES = ("dense", "lexical", "hybrid")
 SIGNIFICANT = 0.05
-file = click.Path(exists=True, dir_okay=False, path_type=Path)
+path = click.Path(path_type=Path)
 
 
 @dataclass
@@ -38,10 +38,10 @@ class Task:
 
 @click.command(name="eval", short_help="Measure answers by judgements.")
 @click.argument("name", required=False)
-@click.argument("folder", required=False, type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.argument("folder", required=False, type=path)
 @click.option("--split", default="test", show_default=True, help="Of the judgements in FOLDER: test, dev or train.")
-@click.option("--queries", type=file, metavar="FILE", help="BEIR's queries.jsonl, or lines of id, tab, text.")
-@click.option("--qrels", type=file, metavar="FILE", help="Judgements as BEIR or TREC have them.")
+@click.option("--queries", type=path, metavar="FILE", help="BEIR's queries.jsonl, or lines of id, tab, text.")
+@click.option("--qrels", type=path, metavar="FILE", help="Judgements as BEIR or TREC have them.")
 @click.option("--self", "by_itself", is_flag=True, help="No judgements: titles or sentences ask for their documents.")
 @click.option("--mode", "modes", multiple=True, type=click.Choice(MODES), help="Only this way of searching, or these.")
 @click.option(
@@ -49,8 +49,8 @@ class Task:
 )
 @click.option("--candidates", type=click.IntRange(min=1), default=100, show_default=True, help="That are reranked.")
 @click.option("--exact", is_flag=True, help="Do without the index.")
-@click.option("--run", "files", multiple=True, type=file, metavar="FILE", help="A TREC run to measure too, or alone.")
-@click.option("--run-out", type=click.Path(path_type=Path), metavar="PATH", help="Write the runs: a file, or a folder.")
+@click.option("--run", "files", multiple=True, type=path, metavar="FILE", help="A TREC run to measure too, or alone.")
+@click.option("--run-out", type=path, metavar="PATH", help="Write the runs: a file, or a folder.")
 @click.option("--baseline", metavar="RUN", help="What the others are compared with [default: the first].")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the draws.")
 @options.as_json
@@ -82,12 +82,12 @@ def evaluate(name: str | None, folder: Path | None, **given: Any) -> int:
             task = _judged(collection, folder, given)
         queries = evaluation.asked(task.qrels)
         _ask(collection, task, queries, given)
-    for path in given["files"]:
-        _add_file(task, path)
+    for file in given["files"]:
+        _add_file(task, file)
     if not task.runs:
         raise UsageError("there is nothing to measure: give a collection's NAME, or a TREC run with --run FILE.")
     if given["run_out"] is not None:
-        _write(task, given["run_out"], [path.stem for path in given["files"]])
+        _write(task, given["run_out"], [_named(file) for file in given["files"]])
     scored = {run: evaluation.scored(found, task.qrels) for run, found in task.runs.items()}
     baseline = given["baseline"] or next(iter(scored))
     if baseline not in scored:
@@ -138,10 +138,12 @@ def _judged(collection: Collection | None, folder: Path | None, given: Mapping[s
                 "judgements are needed: a FOLDER as BEIR has it, or --qrels FILE with --queries FILE; or --self."
             )
         qrels = next(
-            (path for end in ("tsv", "tsv.gz") if (path := folder / "qrels" / f"{given['split']}.{end}").exists()), None
+            (file for end in ("tsv", "tsv.gz") if (file := folder / "qrels" / f"{given['split']}.{end}").exists()), None
         )
+        if not folder.is_dir():
+            raise UsageError(f"there is no folder {folder}.")
         if qrels is None:
-            there = ", ".join(sorted(path.name.partition(".")[0] for path in (folder / "qrels").glob("*.tsv*")))
+            there = ", ".join(sorted(file.name.partition(".")[0] for file in (folder / "qrels").glob("*.tsv*")))
             raise UsageError(
                 f"{folder} has no judgements '{given['split']}' under qrels/; there are: {there or 'none'}."
             )
@@ -182,13 +184,18 @@ def _ways(given: Mapping[str, Any]) -> Iterator[tuple[str, Options]]:
             yield f"{mode}+rerank", {"mode": mode, "exact": given["exact"], **how}
 
 
-def _add_file(task: Task, path: Path) -> None:
+def _add_file(task: Task, file: Path) -> None:
     from semsearch import trec
 
-    name = path.name.removesuffix(".gz").rpartition(".")[0] or path.name
+    name = _named(file)
     if name in task.runs:
         raise UsageError(f"two runs are called '{name}': give one of the files another name.")
-    task.runs[name] = trec.read_run(path)
+    task.runs[name] = trec.read_run(file)
+
+
+def _named(file: Path) -> str:
+    """The name of the run in a file."""
+    return file.name.removesuffix(".gz").rpartition(".")[0] or file.name
 
 
 def _write(task: Task, place: Path, files: list[str]) -> None:
