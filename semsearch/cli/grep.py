@@ -1,0 +1,176 @@
+"""`semsearch grep`: lines of files that mean what is asked for, without a collection."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import click
+
+from semsearch.cli import options
+from semsearch.cli.render import dumps, on_terminal, one_line, out, printable, say
+from semsearch.errors import DataError
+
+if TYPE_CHECKING:
+    from semsearch.types import Encoder
+
+STDIN = "-"
+
+
+class File(NamedTuple):
+    """A file's lines."""
+
+    name: str
+    lines: list[str]
+
+
+class Piece(NamedTuple):
+    """What is encoded: a line or a paragraph."""
+
+    file: File
+    first: int  # its first line, counted from 0
+    text: str
+
+
+class Found(NamedTuple):
+    """A piece that answers, and how well."""
+
+    piece: Piece
+    score: float
+
+
+@click.command(short_help="Find lines that mean something like it, in any files.")
+@click.argument("text", type=options.utf8)
+@click.argument("files", nargs=-1, metavar="[FILE]...")
+@click.option("-k", type=click.IntRange(min=1), default=10, show_default=True, help="Lines (with -l: files) to give.")
+@click.option("-C", "--context", type=click.IntRange(min=0), default=0, metavar="N", help="Show N lines around each.")
+@click.option("-n", "--line-number", is_flag=True, help="As it is anyway: line numbers are always shown.")
+@click.option("-l", "--files-with-matches", "names_only", is_flag=True, help="Print names of files only, best first.")
+@click.option("-p", "--paragraphs", is_flag=True, help="Compare paragraphs, up to an empty line, instead of lines.")
+@click.option("--min-score", type=float, metavar="S", help="Nothing less alike than this (a cosine, as a rule 0 to 1).")
+@click.option("-m", "--encoder", type=options.model, metavar="MODEL", help="Model [default: all-MiniLM-L6-v2].")
+@click.option("--no-cache", is_flag=True, help="Neither use nor keep vectors of earlier times.")
+@options.as_json
+@options.compute
+def grep(
+    text: str,
+    files: Sequence[str],
+    k: int,
+    context: int,
+    line_number: bool,
+    names_only: bool,
+    paragraphs: bool,
+    min_score: float | None,
+    encoder: str | None,
+    no_cache: bool,
+    as_json: bool,
+    device: str | None,
+    dtype: str | None,
+) -> int:
+    r"""Find the lines of FILES (folders with all in them; else standard input) that mean something like TEXT.
+
+    They are printed best first, as 'file:line: text'. What was encoded is kept by its content, so that the second time
+    is quick. The exit code is 1 if nothing was found.
+
+    \b
+    semsearch grep "how to install" README.md docs/
+    journalctl | semsearch grep "the disk is failing" --min-score 0.4
+    """
+    pieces = [piece for file in _files(files or (STDIN,)) for piece in _pieces(file, paragraphs)]
+    if not pieces:
+        raise DataError("there is no text to look through.")
+    from semsearch.encoder.load import DEFAULT_MODEL, load_encoder
+
+    model = load_encoder(encoder or DEFAULT_MODEL, device=device, dtype=dtype)
+    found = _ranked(text, pieces, model, cached=not no_cache)
+    if min_score is not None:
+        found = [hit for hit in found if hit.score >= min_score]
+    if names_only:
+        best: dict[str, Found] = {}
+        for hit in found:
+            best.setdefault(hit.piece.file.name, hit)
+        found = list(best.values())
+    found = found[:k]
+    for position, hit in enumerate(found):
+        if as_json:
+            piece = hit.piece
+            out(dumps({"file": piece.file.name, "line": piece.first + 1, "score": hit.score, "text": piece.text}))
+        elif names_only:
+            out(printable(hit.piece.file.name))
+        else:
+            if context and position:
+                out("--")
+            _show(hit.piece, context)
+    return 0 if found else 1
+
+
+def _ranked(text: str, pieces: Sequence[Piece], model: Encoder, *, cached: bool) -> list[Found]:
+    """All pieces, best first; of equals the one that comes first."""
+    import numpy as np
+
+    from semsearch.ingestion import stored_form
+    from semsearch.vector_cache import VectorCache, cache_folder
+    from semsearch.vectors import brute_force
+
+    with VectorCache(model, cache_folder() if cached else None) as cache:
+        vectors = cache.vectors([piece.text for piece in pieces])
+    vectors = stored_form(vectors, model.dim, model.metric)
+    query = stored_form(model.encode_queries([text]), model.dim, model.metric)
+    ((keys, scores),) = brute_force(np.arange(len(pieces)), vectors, query, len(pieces), model.metric)
+    return [Found(pieces[key], score) for key, score in zip(keys.tolist(), scores.tolist(), strict=True)]
+
+
+def _files(names: Sequence[str]) -> Iterator[File]:
+    """The lines of each file that holds text; folders are walked through."""
+    from semsearch.listing import walk
+
+    for name in names:
+        if name == STDIN:
+            yield File("(standard input)", _lines(sys.stdin.buffer.read()))
+            continue
+        path = Path(name)
+        listed = [file.name for file in walk(path).files] if path.is_dir() else [""]
+        for inner in listed:
+            place = path / inner if inner else path
+            try:
+                raw = place.read_bytes()
+            except OSError as error:
+                say(f"{one_line(str(place))}: {error.strerror}")
+                continue
+            if b"\0" not in raw[:8192]:
+                yield File(str(place), _lines(raw))
+            elif not inner:
+                say(f"{one_line(name)}: not text")
+
+
+def _lines(raw: bytes) -> list[str]:
+    """Lines as every editor counts them."""
+    return [line.removesuffix("\r") for line in raw.decode("utf-8-sig", "replace").split("\n")]
+
+
+def _pieces(file: File, paragraphs: bool) -> Iterator[Piece]:
+    if not paragraphs:
+        for number, line in enumerate(file.lines):
+            if line.strip():
+                yield Piece(file, number, line.strip())
+        return
+    held: list[str] = []
+    for number, line in enumerate([*file.lines, ""]):
+        if line.strip():
+            held.append(line.strip())
+        elif held:
+            yield Piece(file, number - len(held), "\n".join(held))
+            held = []
+
+
+def _show(piece: Piece, context: int) -> None:
+    """Like grep: ':' behind the name and number of what was found, '-' behind those of the lines around."""
+    file, first = piece.file, piece.first
+    last = first + piece.text.count("\n")
+    name = printable(file.name)
+    for number in range(max(0, first - context), min(len(file.lines), last + context + 1)):
+        mark = ":" if first <= number <= last else "-"
+        line = f"{name}{mark}{number + 1}{mark} {printable(file.lines[number].strip())}"
+        out(click.style(line, bold=True) if mark == ":" and context and on_terminal() else line)
