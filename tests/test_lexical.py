@@ -17,7 +17,8 @@ import semsearch
 from semsearch import lexical_indexing
 from semsearch.lexical_indexing import LexicalIndexing
 from semsearch.search import lexical
-from semsearch.search.lexical import K1, WHOLE, B, Lexical
+from semsearch.search.bm25 import K1, WHOLE, B
+from semsearch.search.lexical import Lexical
 from semsearch.search.phrases import Query, parse
 from semsearch.search.postings import TOKENIZER, Postings, tokens
 from semsearch.store.schema import TABLES
@@ -413,6 +414,19 @@ def test_building_takes_over_what_is_known(home, few):
             collection.add([document(rng, f"h{i}") for i in range(20)])
         assert [call.args[1] for call in split.call_args_list] == [40]
         assert_right(collection)
+
+
+def test_a_compaction_erases_words(home, few):
+    with made(home) as collection:
+        collection.add([Document("secret", "the unmistakable xyzzyplugh"), Document("other", "the rest")])
+        collection.add([Document(f"more{i}", "the rest") for i in range(20)])
+        folder = collection.path
+        assert b"xyzzyplugh" in next(folder.glob("indexes/lexical-*/letters.npy")).read_bytes()
+        collection.remove(["secret"])
+        assert found(collection, "xyzzyplugh") == {}
+        collection.compact()
+        assert registered(collection).rows == len(collection)
+    assert [file for file in folder.rglob("*") if file.is_file() and b"xyzzyplugh" in file.read_bytes()] == []
 
 
 def test_nothing_to_index(home):

@@ -58,8 +58,8 @@ class Postings:
         remaining = iter(passages)
         parts = []
         while batch := list(islice(remaining, BATCH)):
-            parts.append(_split(batch, count))
-        return cls.merged([(0, part) for part in parts], count)
+            parts.append((batch[0][0], _split(batch)))
+        return cls.merged(parts, count)
 
     @classmethod
     def merged(cls, parts: Sequence[tuple[int, Postings]], count: int) -> Self:
@@ -131,9 +131,11 @@ class _Engine:
         self._connection.close()
 
 
-def _split(passages: Sequence[tuple[int, str, str]], count: int) -> Postings:
-    """The postings of a batch."""
-    with _Engine(passages) as engine:
+def _split(passages: Sequence[tuple[int, str, str]]) -> Postings:
+    """The postings of a batch, its passages numbered from that of the first."""
+    first, last = passages[0][0], passages[-1][0]
+    count = last - first + 1
+    with _Engine([(number - first, title, text) for number, title, text in passages]) as engine:
         # all places of a word in one string: a row for each would take three times as long
         found = engine.execute(
             "SELECT term, count(*), group_concat(2 * doc + (col = 'text')) FROM words GROUP BY term ORDER BY term"
@@ -144,10 +146,10 @@ def _split(passages: Sequence[tuple[int, str, str]], count: int) -> Postings:
     code = word * (2 * count) + place  # by word, passage and column
     code.sort(kind="stable")  # as it is already, though nobody promises it
     pair = code >> 1
-    first = np.flatnonzero(np.diff(pair, prepend=-1))
-    in_text = np.add.reduceat(code & 1, first) if len(first) else first
-    in_title = np.diff(first, append=len(code)) - in_text
-    of, rows = np.divmod(pair[first], count)
+    begins = np.flatnonzero(np.diff(pair, prepend=-1))
+    in_text = np.add.reduceat(code & 1, begins) if len(begins) else begins
+    in_title = np.diff(begins, append=len(code)) - in_text
+    of, rows = np.divmod(pair[begins], count)
     lengths = np.stack([np.bincount(rows, weights=column, minlength=count) for column in (in_title, in_text)], axis=1)
     return Postings(
         np.frombuffer(b"".join(words), dtype=np.uint8),
