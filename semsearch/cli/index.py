@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from semsearch.cli import options
+from semsearch.cli import exchange, options
 from semsearch.cli.progress import Meter, duration
 from semsearch.cli.render import out, say, size
 from semsearch.errors import (
@@ -56,6 +56,9 @@ if TYPE_CHECKING:
 @click.option("--no-ignore", is_flag=True, help="Read what a .gitignore leaves out, too.")
 @click.option("--dry-run", is_flag=True, help="Read, split, encode a sample; tell passages, time and disk to come.")
 @click.option("--on-error", type=click.Choice(["stop", "skip"]), help="At bad data [stop; skip in documents' folders].")
+@click.option("--vectors", metavar="FILE", help="Made elsewhere: .npy or .npz, a row a record; or a Parquet column.")
+@click.option("--vector-column", metavar="COLUMN", help="Of --vectors in a Parquet file [default: vector].")
+@click.option("--unchecked", is_flag=True, help="With --vectors: don't encode 100 texts again to see that they fit.")
 @click.option("--passages", type=click.Choice(["on", "off"]), help="Split what is longer than the model reads [on].")
 @click.option("--index", "backend", metavar="INDEX", help="auto, exact, … [default: auto].")
 @click.option("--option", "settings", multiple=True, type=options.typed_pair, metavar="KEY=VALUE", help="Of the index.")
@@ -88,6 +91,10 @@ def index(path: str, **given: Any) -> int:
         ignore=not given["no_ignore"],
     )
     name = check_name(given["name"] or source.name)
+    if given["vectors"]:
+        return exchange.index_with_vectors(source, name, given)
+    if given["encoder"] == exchange.NONE:
+        raise UsageError("--encoder none makes a collection that is searched by vectors alone: give them by --vectors.")
     log = Log(skip=given["on_error"] == "skip" or (given["on_error"] is None and source.forgiving))
     reading = Reading(source, log)
     reading.begin()  # an empty or unreadable corpus is told before a model is opened or anything is made

@@ -21,7 +21,7 @@ from typing import Any, NoReturn
 import click
 
 from semsearch import __version__
-from semsearch.cli import care, evaluate, grep, index, manage, models, query, similar, sync, train
+from semsearch.cli import care, evaluate, exchange, grep, index, manage, models, query, similar, sync, train
 from semsearch.cli.render import say
 from semsearch.cli.termination import on_sigterm
 from semsearch.errors import SemsearchError
@@ -76,6 +76,7 @@ for command in (
     *similar.COMMANDS,
     *manage.COMMANDS,
     *care.COMMANDS,
+    *exchange.COMMANDS,
     models.models,
     train.train_reranker,
     evaluate.evaluate,

@@ -1,0 +1,174 @@
+"""Vectors made elsewhere: read from files without running anything in them, and held against the model they are from.
+
+`.npy` and `.npz` are read without pickled objects; sentence-transformers' examples keep theirs in pickles, which are
+read by an unpickler that knows arrays, tensors and plain values, and refuses all else by name.
+"""
+
+from __future__ import annotations
+
+import io
+import pickle
+import random
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from semsearch.errors import DataError, DimensionMismatch, MissingDependency, ModelMismatch
+from semsearch.types import Document, Encoder
+
+SAMPLE = 100  # texts that are encoded again
+ALIKE = 0.999  # the cosine that the same model gives the same text, whatever the machine and the batch
+VECTOR_NAMES = ("vectors", "embeddings", "corpus_embeddings", "arr_0")
+TEXT_NAMES = ("texts", "sentences", "text", "documents", "corpus_sentences")
+ID_NAMES = ("ids", "id", "_id")
+
+
+def read_vectors(path: Path, column: str | None = None) -> NDArray[Any]:
+    """The vectors `(n, dim)` in an .npy or .npz file, or in a column of a Parquet file.
+
+    Raises:
+        DataError: There are none, or they can't be read without running code.
+    """
+    if path.suffix == ".parquet":
+        return _parquet_column(path, column or "vector")
+    if path.suffix == ".npz":
+        return np.asarray(_named(_arrays(path), VECTOR_NAMES, path))
+    try:
+        found: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise DataError(f"{path} is no array that numpy saved: {error}.") from error
+    return found
+
+
+def read_together(path: Path) -> tuple[list[Document], NDArray[Any]]:
+    """Documents and their vectors `(n, dim)` from one file: an .npz, or a pickle of sentence-transformers' examples."""
+    content = _arrays(path) if path.suffix == ".npz" else _unpickled(path)
+    if not isinstance(content, dict):
+        raise DataError(f"{path} must hold a mapping with texts and vectors, but holds {type(content).__name__}.")
+    vectors = np.asarray(_named(content, VECTOR_NAMES, path))
+    texts = [str(text) for text in _named(content, TEXT_NAMES, path)]
+    given = next((content[name] for name in ID_NAMES if name in content), None)
+    ids = [str(number) for number in range(len(texts))] if given is None else [str(identity) for identity in given]
+    if not len(ids) == len(texts) == len(vectors):
+        raise DimensionMismatch(f"{path} holds {len(texts):,} texts, {len(ids):,} ids and {len(vectors):,} vectors.")
+    return [Document(identity, text) for identity, text in zip(ids, texts, strict=True)], vectors
+
+
+def check_given(documents: Sequence[Document], vectors: NDArray[Any], encoder: Encoder) -> float:
+    """Encode up to 100 of the texts again and compare; the smallest cosine.
+
+    With the title in front of the text, and without it: either way may be how they were made.
+
+    Raises:
+        ModelMismatch: They are not this model's vectors of these texts.
+    """
+    chosen = sorted(random.Random(0).sample(range(len(documents)), min(SAMPLE, len(documents))))
+    mine = [documents[place] for place in chosen]
+    theirs = np.asarray(vectors[chosen], dtype=np.float32)
+    titled = [f"{document.title} {document.text}" if document.title else document.text for document in mine]
+    worst, place = -1.0, 0
+    for texts in ([document.text for document in mine], titled):
+        cosines = _cosines(encoder.encode_documents(texts), theirs)
+        if cosines.min() > worst:
+            worst, place = float(cosines.min()), int(cosines.argmin())
+    if not worst >= ALIKE:
+        raise ModelMismatch(
+            f"the vectors are not this model's: encoded again, document {mine[place].id!r} comes to a cosine of "
+            f"{worst:.4f} with the vector it was given, where {ALIKE} is the least. Name the model that made them with "
+            "--encoder, or use --encoder none to search by vectors alone; --unchecked takes them as they are."
+        )
+    return worst
+
+
+def _cosines(one: NDArray[Any], other: NDArray[Any]) -> NDArray[np.float64]:
+    products = np.einsum("nd,nd->n", one, other, dtype=np.float64)
+    lengths = np.linalg.norm(one, axis=1).astype(np.float64) * np.linalg.norm(other, axis=1)
+    found: NDArray[np.float64] = products / np.maximum(lengths, 1e-30)
+    return found
+
+
+def _arrays(path: Path) -> dict[str, NDArray[Any]]:
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            return {name: archive[name] for name in archive.files}
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise DataError(f"{path} is no archive of arrays that numpy saved: {error}.") from error
+
+
+def _named(content: dict[str, Any], names: Sequence[str], path: Path) -> Any:
+    for name in names:
+        if name in content:
+            return content[name]
+    raise DataError(f"{path} holds none of {', '.join(names)}; it holds {', '.join(map(str, content)) or 'nothing'}.")
+
+
+def _parquet_column(path: Path, column: str) -> NDArray[Any]:
+    try:
+        import pyarrow
+        from pyarrow import parquet
+    except ImportError as error:
+        raise MissingDependency("Parquet needs pyarrow: pip install 'semsearch[documents]'.") from error
+    try:
+        table = parquet.read_table(path, columns=[column])
+        chunks = table.column(column).combine_chunks()
+        flat = np.asarray(chunks.flatten().to_numpy(zero_copy_only=False), dtype=np.float32)
+        lengths = set(np.diff(chunks.offsets.to_numpy()).tolist()) if hasattr(chunks, "offsets") else set()
+    except (pyarrow.ArrowException, OSError, KeyError, AttributeError) as error:
+        raise DataError(f"{path} has no column '{column}' of vectors: {str(error)[:200]}.") from error
+    if len(lengths) > 1 or not len(chunks) or len(flat) % len(chunks):
+        raise DimensionMismatch(f"{path}: the lists in the column '{column}' are of different lengths, or missing.")
+    return flat.reshape(len(chunks), -1)
+
+
+def _unpickled(path: Path) -> Any:
+    try:
+        with path.open("rb") as file:
+            return _Plain(file).load()
+    except (pickle.UnpicklingError, EOFError, AttributeError, ImportError, IndexError, TypeError, ValueError) as error:
+        raise DataError(f"{path} can't be read as a pickle of texts and vectors: {error}") from error
+
+
+class _Plain(pickle.Unpickler):
+    """Rebuilds arrays, tensors and plain values; a pickle that asks for anything else is refused."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        """The few functions that arrays and tensors are rebuilt by."""
+        if (module, name) == ("torch.storage", "_load_from_bytes"):
+            return _tensor_storage
+        if (module, name) == ("torch._utils", "_rebuild_tensor_v2"):
+            from torch._utils import _rebuild_tensor_v2
+
+            return _rebuild_tensor_v2
+        if (module, name) == ("collections", "OrderedDict"):
+            from collections import OrderedDict
+
+            return OrderedDict
+        if (module, name) == ("_codecs", "encode"):
+            return _encoded
+        plain = module.replace("numpy.core", "numpy._core")
+        if (plain, name) in {
+            ("numpy", "ndarray"),
+            ("numpy", "dtype"),
+            ("numpy._core.multiarray", "_reconstruct"),
+            ("numpy._core.multiarray", "scalar"),
+            ("numpy._core.numeric", "_frombuffer"),
+        }:
+            return super().find_class(plain, name)
+        raise pickle.UnpicklingError(f"it asks for {module}.{name}, which might run anything; only data is read.")
+
+
+def _encoded(text: str, encoding: str) -> bytes:
+    """How pickles of Python 2's protocols hold bytes."""
+    if encoding != "latin1":
+        raise pickle.UnpicklingError(f"it asks for the encoding {encoding!r:.40}.")
+    return text.encode("latin1")
+
+
+def _tensor_storage(raw: bytes) -> Any:
+    import torch
+
+    return torch.load(io.BytesIO(raw), weights_only=True)
