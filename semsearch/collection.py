@@ -326,9 +326,7 @@ class Collection:
                 self._indexing.rebuild(wanted)
         elif wanted.recall is not None and self._indexing.doubtful(snapshot):
             self._indexing.tune(wanted.recall, wanted.at)
-        if self._lexical_indexing.due(snapshot):
-            with suppress(CollectionLocked):
-                self._lexical_indexing.rebuild()
+        self._lexical_indexing.renew()
 
     def reindex(
         self,
@@ -364,6 +362,7 @@ class Collection:
         if recall is not None:
             wanted = replace(wanted, recall=recall, at=check_k(at))
         certificate = self._indexing.rebuild(wanted, self._asked(queries))
+        self._lexical_indexing.renew()
         self._want(wanted)
         return certificate
 

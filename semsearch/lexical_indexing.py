@@ -34,6 +34,14 @@ class LexicalIndexing:
         covered = 0 if snapshot.lexical is None else snapshot.lexical.rows
         return len(snapshot) - covered > max(TAIL_ROWS, TAIL_SHARE * covered)
 
+    def renew(self) -> None:
+        """Build it anew if that is due, unless another process builds already."""
+        with self._store.read() as view:
+            due = self.due(view.snapshot)
+        if due:
+            with suppress(CollectionLocked):
+                self.rebuild()
+
     def rebuild(self) -> Registered | None:
         """Cover all committed rows; readers and writers go on meanwhile. None for a collection without rows."""
         self._store.check_writable()

@@ -429,6 +429,19 @@ def test_a_compaction_erases_words(home, few):
     assert [file for file in folder.rglob("*") if file.is_file() and b"xyzzyplugh" in file.read_bytes()] == []
 
 
+def test_reindexing_builds_what_is_missing(home):
+    with made(home) as collection:
+        assert registered(collection) is None
+        with mock.patch.object(lexical_indexing, "TAIL_ROWS", 10):
+            collection.reindex("exact")
+            assert registered(collection).rows == 40
+            assert collection.info()["index"]["backend"] == "exact"
+            number = registered(collection).number
+            collection.reindex("hnsw", {})
+        assert registered(collection).number == number  # nothing new to cover
+        assert_right(collection)
+
+
 def test_nothing_to_index(home):
     with semsearch.create("empty", encoder=HashEncoder(8), home=home) as collection:
         assert LexicalIndexing(collection.store).rebuild() is None

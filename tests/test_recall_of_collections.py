@@ -62,8 +62,8 @@ def test_tuning_turns_the_knob_without_a_rebuild(collection):
     high = collection.info()["index"]
     assert high["params"]["ef"] > low["params"]["ef"]
     assert certificate.target == 0.97
-    folders = [path.name for path in (collection.path / "indexes").iterdir()]
-    assert folders == ["hnsw-1"]
+    folders = [path.name for path in (collection.path / "indexes").glob("hnsw-*")]
+    assert len(folders) == 1
     with semsearch.open("many") as again:
         again.warm()
         assert again.info()["index"]["params"]["ef"] == high["params"]["ef"]
