@@ -1,7 +1,7 @@
 """What a reranker does to nDCG@10 on data it was not trained on, with paired randomisation tests.
 
     python benchmarks/reranker_quality.py RERANKER [--data FOLDER] [--sets msmarco-dl19 scifact nfcorpus]
-        [--depth 100] [--encoder NAME] [--cache FOLDER] [--out FILE]
+        [--depth 100] [--queries 150] [--encoder NAME] [--cache FOLDER] [--out FILE]
 
 `msmarco-dl19`: the stored runs of first stages (TREC files), their best `--depth` passages reranked. Other sets are
 BEIR folders whose test queries are answered first by the encoder (exact search over whole documents, cut to its
@@ -43,6 +43,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=os.environ.get("SEMSEARCH_DATA"))
     parser.add_argument("--sets", nargs="*", default=["msmarco-dl19", "scifact", "nfcorpus"])
     parser.add_argument("--depth", type=int, default=100)
+    parser.add_argument("--queries", type=int, help="of each BEIR set, drawn with a fixed seed [default: all]")
     parser.add_argument("--encoder", default=DEFAULT_MODEL)
     parser.add_argument("--cache", type=Path)
     parser.add_argument("--out", type=Path, help="JSON lines are added here")
@@ -102,8 +103,10 @@ def _answered(folder: Path, reranker: Any, encoder: Any, options: argparse.Names
         "hybrid": _hybrid(folder, judged, encoder, candidates.vectors, options.depth),
     }
     texts = dict(zip(judged.ids, judged.texts, strict=True))
+    chosen = np.random.default_rng(0).permutation(len(judged.queries))[: options.queries].tolist()
+    named = {judged.queries[place]: named[judged.queries[place]] for place in chosen}
     scores = {}
-    for query in judged.queries:
+    for query in named:
         pool = sorted({document for run in stages.values() for document in run[query][: options.depth]})
         made = reranker.score(query, [texts[document] for document in pool])
         scores[query] = dict(zip(pool, made.tolist(), strict=True))

@@ -254,6 +254,8 @@ def test_what_the_command_refuses(base, data, tmp_path):
     assert (both.code, "give one of them" in both.err) == (2, True)
     count = run("train-reranker", data, "--out", tmp_path / "o", "--collection", "a", "--collection", "b")
     assert (count.code, "one for each" in count.err) == (2, True)
+    twice = run("train-reranker", data, data, "--out", tmp_path / "o")
+    assert (twice.code, "the same name" in twice.err) == (2, True)
     split = run("train-reranker", data, "--out", tmp_path / "o", "--split", "dev")
     assert (split.code, "no judgements" in split.err) == (3, True)
     assert not (tmp_path / "o").exists()

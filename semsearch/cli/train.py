@@ -61,7 +61,7 @@ LENGTH = 192
 @click.option(
     "--checkpoint", type=click.IntRange(min=1), default=50, show_default=True, help="Steps between checkpoints."
 )
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of everything drawn.")
+@click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=0, show_default=True, help="Of everything drawn.")
 @click.option("--resume", is_flag=True, help="Go on with the run in --out where it stopped.")
 @click.option("--device", metavar="DEVICE", help="auto, cpu, cuda, cuda:N or mps [default: auto].")
 @options.home
@@ -93,6 +93,8 @@ def train_reranker(
         raise UsageError(
             f"there are {len(data)} data sets and {len(collections)} collections; give one for each, or none."
         )
+    if len({folder.resolve().name for folder in data}) < len(data):
+        raise UsageError("two of the data sets have the same name, by which the figures are told apart; rename one.")
     if steps is not None and epochs is not None:
         raise UsageError("--steps and --epochs say the same thing; give one of them.")
     if out.is_dir() and any(out.iterdir()) and not (resume and (out / "training").is_dir()):
