@@ -58,11 +58,12 @@ def test_a_recall_out_of_reach_is_said_and_exact_offered(collection):
 def test_tuning_turns_the_knob_without_a_rebuild(collection):
     collection.reindex("hnsw", {"M": 6, "ef_construction": 20}, recall=0.8)
     low = collection.info()["index"]
+    folders = list((collection.path / "indexes").glob("hnsw-*"))
     certificate = collection.tune(0.97)
     high = collection.info()["index"]
     assert high["params"]["ef"] > low["params"]["ef"]
     assert certificate.target == 0.97
-    folders = [path.name for path in (collection.path / "indexes").glob("hnsw-*")]
+    assert list((collection.path / "indexes").glob("hnsw-*")) == folders
     assert len(folders) == 1
     with semsearch.open("many") as again:
         again.warm()
