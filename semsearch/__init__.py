@@ -21,6 +21,7 @@ from semsearch.types import Document, Encoder, Hit, Metric, Neighbors, VectorInd
 if TYPE_CHECKING:
     from semsearch.collection import Collection
     from semsearch.encoder.load import load_encoder
+    from semsearch.encoder.own import encoder_from
     from semsearch.opening import create, drop, open
     from semsearch.reranker.load import load_reranker
 
@@ -36,6 +37,7 @@ __all__ = [
     "VectorIndex",
     "create",
     "drop",
+    "encoder_from",
     "load_encoder",
     "load_reranker",
     "open",
@@ -46,6 +48,7 @@ _LAZY = {
     "create": "semsearch.opening",
     "drop": "semsearch.opening",
     "open": "semsearch.opening",
+    "encoder_from": "semsearch.encoder.own",
     "load_encoder": "semsearch.encoder.load",
     "load_reranker": "semsearch.reranker.load",
 }

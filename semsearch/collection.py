@@ -24,6 +24,7 @@ from semsearch.care.check import Problem, content, fulltext_fits, structure
 from semsearch.care.compaction import Compacted, compact
 from semsearch.care.reencoding import reencode
 from semsearch.care.repair import repair
+from semsearch.encoder.own import encoder_from, named_encoder
 from semsearch.errors import (
     CollectionDamaged,
     CollectionLocked,
@@ -163,8 +164,9 @@ class Collection:
 
     def take_encoder(self, encoder: Encoder) -> None:
         """Use an object as its encoder, if it is the one that the collection was made with."""
-        self._check_fingerprint(encoder)
-        self._encoder = encoder
+        own = encoder_from(encoder)
+        self._check_fingerprint(own)
+        self._encoder = own
 
     def _check_fingerprint(self, encoder: Encoder) -> None:
         described = self.store.settings["encoder"]
@@ -691,8 +693,7 @@ def described_encoder(
 ) -> tuple[Encoder, dict[str, Any]]:
     """The encoder, loaded, and what a collection remembers of it."""
     if isinstance(encoder, str):
-        from semsearch.encoder.load import load_encoder
-
-        loaded = load_encoder(encoder, device=device, dtype=dtype, revision=revision, batch_tokens=batch_tokens)
+        loaded = named_encoder(encoder, device=device, dtype=dtype, revision=revision, batch_tokens=batch_tokens)
         return loaded, {"name": loaded.name, "revision": revision, "fingerprint": loaded.fingerprint}
-    return encoder, {"name": None, "class": type(encoder).__qualname__, "fingerprint": encoder.fingerprint}
+    own = encoder_from(encoder)
+    return own, {"name": None, "class": type(encoder).__qualname__, "fingerprint": own.fingerprint}

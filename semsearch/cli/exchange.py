@@ -112,8 +112,9 @@ def store_given(name: str, documents: Sequence[Document], vectors: Any, given: d
         collection = semsearch.create(name, home=home, encoder=None, dim=vectors.shape[1])
     else:
         from semsearch.encoder.load import DEFAULT_MODEL
+        from semsearch.encoder.own import named_encoder
 
-        encoder = semsearch.load_encoder(given["encoder"] or DEFAULT_MODEL, **compute)
+        encoder = named_encoder(given["encoder"] or DEFAULT_MODEL, **compute)
         if not given["unchecked"]:
             _checked(documents, vectors, encoder)
         collection = semsearch.create(name, home=home, encoder=given["encoder"] or DEFAULT_MODEL, **compute)
@@ -129,9 +130,8 @@ def _checked(documents: Sequence[Document], vectors: Any, encoder: Any) -> None:
     if vectors.shape[1] != encoder.dim:
         raise DimensionMismatch(f"the vectors have {vectors.shape[1]} components, the model's {encoder.dim}.")
     worst = check_given(documents, vectors, encoder)
-    say(
-        f"encoded {min(SAMPLE, len(documents))} of the texts again: the least alike vectors have a cosine of {worst:.4f}."
-    )
+    count = min(SAMPLE, len(documents))
+    say(f"encoded {count} of the texts again: the least alike vectors have a cosine of {worst:.4f}.")
 
 
 COMMANDS = (export, import_vectors)

@@ -81,9 +81,10 @@ def grep(
     pieces = [piece for file in _files(files or (STDIN,)) for piece in _pieces(file, paragraphs)]
     if not pieces:
         raise DataError("there is no text to look through.")
-    from semsearch.encoder.load import DEFAULT_MODEL, load_encoder
+    from semsearch.encoder.load import DEFAULT_MODEL
+    from semsearch.encoder.own import named_encoder
 
-    model = load_encoder(encoder or DEFAULT_MODEL, device=device, dtype=dtype)
+    model = named_encoder(encoder or DEFAULT_MODEL, device=device, dtype=dtype)
     found = _ranked(text, pieces, model, cached=not no_cache)
     if min_score is not None:
         found = [hit for hit in found if hit.score >= min_score]

@@ -129,7 +129,8 @@ def _reader_options(given: dict[str, Any]) -> dict[str, Any]:
 
 def _estimate(reading: Reading, name: str, home: Path, given: dict[str, Any]) -> int:
     """Tell what the run would cost."""
-    from semsearch.encoder.load import DEFAULT_MODEL, load_encoder
+    from semsearch.encoder.load import DEFAULT_MODEL
+    from semsearch.encoder.own import named_encoder
     from semsearch.estimate import estimate
 
     with ExitStack() as held:
@@ -139,7 +140,7 @@ def _estimate(reading: Reading, name: str, home: Path, given: dict[str, Any]) ->
             passages = bool(store.settings["passages"])
         else:
             choice = {key: given[key] for key in ("device", "dtype", "revision", "batch_tokens")}
-            encoder, store = load_encoder(given["encoder"] or DEFAULT_MODEL, **choice), None
+            encoder, store = named_encoder(given["encoder"] or DEFAULT_MODEL, **choice), None
             passages = given["passages"] != "off"
         told = estimate(reading.documents, encoder, passages=passages, store=store)
     for sentence in reading.log.report():
@@ -242,9 +243,9 @@ def _check_settings(collection: Collection, given: dict[str, Any]) -> None:
     made = facts["encoder"] or {}
     model, revision = given["encoder"], given["revision"]
     if (model and model != made.get("name")) or (revision and revision != made.get("revision")):
-        from semsearch.encoder.load import load_encoder
+        from semsearch.encoder.own import named_encoder
 
-        wanted = load_encoder(model or made["name"], device=given["device"], dtype=given["dtype"], revision=revision)
+        wanted = named_encoder(model or made["name"], device=given["device"], dtype=given["dtype"], revision=revision)
         if wanted.fingerprint != made.get("fingerprint"):  # another name of the same model is no contradiction
             raise ModelMismatch(
                 f"'{collection.name}' was made with the model {made.get('name')}, not with {wanted.name}: their "

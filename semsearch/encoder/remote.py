@@ -1,0 +1,184 @@
+"""Models behind an HTTP interface like OpenAI's: Ollama, text-embeddings-inference, vLLM and the like.
+
+The name is `openai-compatible:URL#model`, as in `openai-compatible:http://localhost:11434/v1#nomic-embed-text`. A key,
+where one is needed, stands in the environment: `SEMSEARCH_API_KEY`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import random
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
+from http.client import HTTPException
+from typing import Any
+
+import numpy as np
+
+from semsearch.errors import EncodingFailed, ModelError, UsageError
+from semsearch.types import Metric, Vectors
+from semsearch.vectors import normalise
+
+PREFIX = "openai-compatible:"
+KEY = "SEMSEARCH_API_KEY"
+BATCH = 64  # texts of a request
+AT_ONCE = 4  # requests
+TRIES = 6
+WAIT = 0.5  # seconds before the second try, doubled each time
+LONGEST = 60.0  # seconds waited, whatever the server asks for
+TIMEOUT = 120.0  # seconds for an answer
+
+
+class RemoteEncoder:
+    """An encoder whose vectors come from a server; they are made unit length and compared by cosine."""
+
+    metric = Metric.COSINE
+
+    def __init__(self, name: str, *, sleep: Callable[[float], None] = time.sleep) -> None:
+        address, mark, model = name.removeprefix(PREFIX).partition("#")
+        if not name.startswith(PREFIX) or not mark or not model or not address.startswith(("http://", "https://")):
+            raise UsageError(
+                f"'{name}' is not of the form {PREFIX}URL#model, as in {PREFIX}http://localhost:11434/v1#bge."
+            )
+        self.name = name
+        self._url = address.rstrip("/") + "/embeddings"
+        self._model = model
+        self._sleep = sleep
+
+    @cached_property
+    def dim(self) -> int:
+        """Components of a vector: asked of the server once."""
+        return len(self._request(["dimension"])[0])
+
+    @property
+    def fingerprint(self) -> str:
+        """A digest of the model's name and dimension: what is behind the name, the server alone knows."""
+        return hashlib.sha256(f"{PREFIX}{self._model}\0{self.dim}".encode()).hexdigest()
+
+    def encode_documents(self, texts: Sequence[str]) -> Vectors:
+        """Vectors `(len(texts), dim)`.
+
+        Raises:
+            ModelError: The server can't be reached, or refuses.
+            EncodingFailed: It refuses a text.
+        """
+        texts = list(texts)
+        batches = [texts[first : first + BATCH] for first in range(0, len(texts), BATCH)]
+        if not batches:
+            return np.empty((0, self.dim), dtype=np.float32)
+        with ThreadPoolExecutor(AT_ONCE) as pool:
+            answers = [vector for batch in pool.map(self._encoded, batches) for vector in batch]
+        return normalise(self._checked(answers))
+
+    encode_queries = encode_documents
+
+    def _checked(self, answers: list[list[float]]) -> Vectors:
+        try:
+            vectors = np.array(answers, dtype=np.float32)
+        except (TypeError, ValueError) as error:
+            raise ModelError(f"{self._url} gave vectors of different lengths, or none: {error}.") from error
+        if vectors.ndim != 2 or vectors.shape[1] != self.dim:
+            raise ModelError(
+                f"{self._url} gave vectors of shape {vectors.shape}, where ({len(answers)}, {self.dim}) was due."
+            )
+        return vectors
+
+    def _encoded(self, texts: list[str]) -> list[list[float]]:
+        """The vectors of a batch; one that the server refuses is halved, down to the text that it refuses."""
+        try:
+            return self._request(texts)
+        except _Refused as error:
+            if len(texts) == 1:
+                raise EncodingFailed(f"{self._url} refused the text {texts[0][:60]!r}: {error}") from error
+        half = len(texts) // 2
+        return self._encoded(texts[:half]) + self._encoded(texts[half:])
+
+    def _request(self, texts: list[str]) -> list[list[float]]:
+        body = json.dumps({"model": self._model, "input": texts, "encoding_format": "float"}).encode()
+        for tried in range(1, TRIES + 1):
+            wait = WAIT * 2 ** (tried - 1) * (1 + random.random() / 4)  # so that many clients don't come back at once
+            try:
+                return self._vectors(self._post(body), len(texts))
+            except urllib.error.HTTPError as error:
+                said = _message(error)
+                if error.code in (400, 413, 422):
+                    raise _Refused(f"{error.code} {said}") from error
+                if error.code not in (408, 425, 429) and error.code < 500:
+                    raise ModelError(
+                        f"{self._url} answered {error.code}: {said}{_advice(error.code, self._model)}"
+                    ) from error
+                problem = f"answered {error.code}: {said}"
+                wait = max(wait, _seconds(error.headers.get("Retry-After")))
+            except (OSError, HTTPException) as error:  # URLError, time-outs, a connection that breaks off
+                problem = f"can't be reached ({getattr(error, 'reason', None) or error})"
+            if tried < TRIES:
+                self._sleep(min(wait, LONGEST))
+        raise ModelError(f"{self._url} {problem}, {TRIES} times. Is the server running, and the address right?")
+
+    def _post(self, body: bytes) -> Any:
+        headers = {"Content-Type": "application/json"}
+        if key := os.environ.get(KEY):
+            headers["Authorization"] = f"Bearer {key}"
+        request = urllib.request.Request(self._url, body, headers)
+        with _opener().open(request, timeout=TIMEOUT) as answer:
+            raw = answer.read()
+        try:
+            return json.loads(raw)
+        except ValueError as error:
+            raise ModelError(f"{self._url} answered something that is not JSON: {raw[:80]!r}.") from error
+
+    def _vectors(self, answer: Any, count: int) -> list[list[float]]:
+        data = answer.get("data") if isinstance(answer, Mapping) else None
+        if not isinstance(data, list) or len(data) != count or not all(isinstance(item, Mapping) for item in data):
+            raise ModelError(f"{self._url} gave no list of {count} embeddings under 'data', but {str(answer)[:80]!r}.")
+        ordered = {item.get("index", place): item.get("embedding") for place, item in enumerate(data)}
+        if sorted(ordered) != list(range(count)) or not all(isinstance(vector, list) for vector in ordered.values()):
+            raise ModelError(f"{self._url} gave embeddings that can't be matched with the texts.")
+        return [ordered[place] for place in range(count)]
+
+
+class _Refused(ModelError):
+    """The server will not have this input, however often it is asked."""
+
+
+class _Stay(urllib.request.HTTPRedirectHandler):
+    """No redirection: the key is for this address alone."""
+
+    def redirect_request(self, *_: Any) -> None:
+        """None: the redirection itself becomes the error."""
+        return
+
+
+def _opener() -> urllib.request.OpenerDirector:
+    return urllib.request.build_opener(_Stay)
+
+
+def _message(error: urllib.error.HTTPError) -> str:
+    """What the server says is wrong."""
+    raw = error.read(2000).decode(errors="replace")
+    try:
+        said = json.loads(raw)
+        inner = said.get("error", said) if isinstance(said, Mapping) else said
+        raw = str(inner.get("message", inner)) if isinstance(inner, Mapping) else str(inner)
+    except ValueError:
+        pass
+    return " ".join(raw.split())[:200] or str(error.reason)
+
+
+def _advice(code: int, model: str) -> str:
+    if code in (401, 403):
+        return f". A key goes into {KEY}."
+    return f". Does it serve the model '{model}', under this address?" if code == 404 else ""
+
+
+def _seconds(header: str | None) -> float:
+    try:
+        return max(0.0, float(header or 0))
+    except ValueError:
+        return 0.0
