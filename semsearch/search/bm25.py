@@ -22,8 +22,9 @@ from semsearch.types import Scores
 K1 = 1.2  # how soon more of the same word stops counting; from 0.6 to 2 it matters less than 0.006 nDCG@10
 B = 0.75  # how much longer passages are held back
 WHOLE = 0.7  # the document's share in a passage's score; passages alone: 0.004 to 0.01 less, documents alone the same
-FREQUENT = 0.02  # a word that a greater share of the rows holds is remembered for all rows …
-REMEMBERED = 1 << 24  # … up to so many numbers
+FREQUENT = 0.005  # what a word that a greater share of the rows holds contributes is remembered …
+EVERYWHERE = 0.125  # … for all rows, if this share holds it …
+REMEMBERED = 1 << 25  # … as long as all of it is less than so many numbers
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +70,10 @@ class BM25:
             if self.group is not None:
                 _add(whole, shares.documents, shares.whole)
         if self.group is not None:
-            found = np.flatnonzero(scores)
-            scores[found] = (1 - WHOLE) * scores[found] + WHOLE * whole[self.group[found]]
+            mixed = np.take(WHOLE * whole, self.group)
+            mixed += (1 - WHOLE) * scores
+            mixed[scores == 0] = 0
+            return mixed
         return scores
 
     def _shares(self, word: str) -> _Shares:
@@ -89,10 +92,11 @@ class BM25:
             idf = _idf(len(documents), self.documents)
             own = idf * _saturated(titles + texts, self.norms[rows])
             whole = idf * _saturated(counts, self.whole_norms[documents])
-        if len(rows) <= FREQUENT * len(self.norms) or len(self.known) * len(self.norms) >= REMEMBERED:
-            return _Shares(rows, own, documents, whole)
-        shares = _Shares(None, _spread(rows, own, self.norms), None, _spread(documents, whole, self.whole_norms))
-        self.known[word] = shares
+        shares = _Shares(rows, own, documents, whole)
+        if len(rows) > EVERYWHERE * len(self.norms):
+            shares = _Shares(None, _spread(rows, own, self.norms), None, _spread(documents, whole, self.whole_norms))
+        if len(rows) > FREQUENT * len(self.norms) and sum(map(_Shares.size, self.known.values())) < REMEMBERED:
+            self.known[word] = shares
         return shares
 
     def _pairs(self, word: str) -> tuple[NDArray[np.int32], NDArray[np.float32], NDArray[np.float32]]:
@@ -114,6 +118,10 @@ class _Shares(NamedTuple):
     own: Scores
     documents: NDArray[Any] | None
     whole: Scores
+
+    def size(self) -> int:
+        """Numbers that it takes."""
+        return 2 * (len(self.own) + len(self.whole))
 
 
 def _spread(places: NDArray[Any], values: Scores, like: Scores) -> Scores:
