@@ -390,10 +390,11 @@ def test_a_fork_searches_on(home, few):
         child.join()
 
 
-def test_postings_are_the_counts(memory):
+@pytest.mark.parametrize("limit", ["BATCH", "LETTERS"])
+def test_postings_are_the_counts(memory, limit):
     rng = random.Random(6)
     entries = [(i, rng.choice(["", "cats the"]), " ".join(rng.choices(WORDS, k=9))) for i in range(50)]
-    with mock.patch("semsearch.search.postings.BATCH", 7):
+    with mock.patch(f"semsearch.search.postings.{limit}", 7 if limit == "BATCH" else 200):
         postings = Postings.made(entries, 60)
     assert len(postings) == 60
     postings.save(memory)

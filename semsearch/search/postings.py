@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import sqlite3
 from bisect import bisect_left
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
-from itertools import islice, pairwise
+from itertools import pairwise
 from pathlib import Path
 from typing import Self
 
@@ -17,7 +17,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 TOKENIZER = "porter unicode61 remove_diacritics 2"  # as in `semsearch.store.schema`
-BATCH = 1 << 14  # passages that are split together
+BATCH = 1 << 14  # passages that are split together …
+LETTERS = 1 << 24  # … unless they are longer than this, all in all
 MOST = np.iinfo(np.uint16).max  # a word that comes more often counts as often as that
 
 
@@ -55,11 +56,7 @@ class Postings:
     @classmethod
     def made(cls, passages: Iterable[tuple[int, str, str]], count: int) -> Self:
         """From (number, title, text) of some of `count` passages, ascending; those that are left out hold no word."""
-        remaining = iter(passages)
-        parts = []
-        while batch := list(islice(remaining, BATCH)):
-            parts.append((batch[0][0], _split(batch)))
-        return cls.merged(parts, count)
+        return cls.merged([(batch[0][0], _split(batch)) for batch in _batches(passages)], count)
 
     @classmethod
     def merged(cls, parts: Sequence[tuple[int, Postings]], count: int) -> Self:
@@ -129,6 +126,19 @@ class _Engine:
 
     def __exit__(self, *_: object) -> None:
         self._connection.close()
+
+
+def _batches(passages: Iterable[tuple[int, str, str]]) -> Iterator[list[tuple[int, str, str]]]:
+    """Some passages at a time, few where they are long."""
+    batch, letters = [], 0
+    for passage in passages:
+        batch.append(passage)
+        letters += len(passage[1]) + len(passage[2])
+        if len(batch) >= BATCH or letters >= LETTERS:
+            yield batch
+            batch, letters = [], 0
+    if batch:
+        yield batch
 
 
 def _split(passages: Sequence[tuple[int, str, str]]) -> Postings:
