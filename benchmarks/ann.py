@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import statistics
 import sys
 import tempfile
@@ -25,76 +24,14 @@ from typing import Any
 import numpy as np
 from questions import machine, stored_and_asked
 
+from semsearch.bench.bare import BARE
+from semsearch.bench.measure import resident
+from semsearch.bench.run import cores
 from semsearch.plugins import index_backend
 from semsearch.search.contract import tie_safe_recall
 from semsearch.types import Metric, Neighbors, Vectors
 
 K = 10
-Bare = tuple[Callable[[int], None], Callable[[Vectors], Any]]  # turn the knob, search
-
-
-def hnsw(vectors: Vectors, params: Any) -> Bare:
-    """As hnswlib's README has it."""
-    import hnswlib
-
-    index = hnswlib.Index(space="ip", dim=vectors.shape[1])
-    index.set_num_threads(params.threads or os.cpu_count())
-    index.init_index(len(vectors), M=params.M, ef_construction=params.ef_construction, random_seed=params.seed)
-    index.add_items(vectors, np.arange(len(vectors)))
-    return index.set_ef, lambda queries: index.knn_query(queries, K)[0]
-
-
-def faiss_ivf(vectors: Vectors, params: Any) -> Bare:
-    """Fast-scan lists refined by FAISS's own index, which holds a second copy of the vectors."""
-    import faiss
-
-    from indexes.faiss_ivf import lists_for
-
-    dim, lists = vectors.shape[1], params.lists or lists_for(len(vectors))
-    cells = faiss.IndexFlatIP(dim)
-    kind = faiss.METRIC_INNER_PRODUCT
-    if params.storage == "pq":
-        index = faiss.IndexIVFPQFastScan(cells, dim, lists, dim // 2, 4, kind)
-    elif params.storage == "sq8":
-        index = faiss.IndexIVFScalarQuantizer(cells, dim, lists, faiss.ScalarQuantizer.QT_8bit, kind)
-    else:
-        index = faiss.IndexIVFFlat(cells, dim, lists, kind)
-    index.cp.seed = params.seed
-    outer = index if params.storage == "flat" else faiss.IndexRefineFlat(index)
-    if outer is not index:
-        outer.k_factor = params.refine
-    outer.train(vectors[:: max(1, len(vectors) // (64 * lists))])
-    outer.add(vectors)
-
-    def turn(nprobe: int) -> None:
-        index.nprobe = nprobe
-
-    return turn, lambda queries: outer.search(queries, K)[1]
-
-
-def annoy(vectors: Vectors, params: Any) -> Bare:
-    """As Annoy's README has it."""
-    from annoy import AnnoyIndex
-
-    index = AnnoyIndex(vectors.shape[1], "angular")
-    index.set_seed(params.seed)
-    for row, vector in enumerate(vectors):
-        index.add_item(row, vector)
-    index.build(params.trees, n_jobs=params.threads or -1)
-    nodes = [-1]
-
-    def turn(search_k: int) -> None:
-        nodes[0] = search_k
-
-    return turn, lambda queries: [index.get_nns_by_vector(query, K, search_k=nodes[0]) for query in queries]
-
-
-BARE = {"hnsw": hnsw, "faiss-ivf": faiss_ivf, "annoy": annoy}
-
-
-def resident() -> int:
-    """Bytes of this process in memory."""
-    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 def rate(
@@ -123,9 +60,9 @@ def measure(name: str, options: dict[str, str], vectors: Vectors, asked: Vectors
         index.save(Path(folder))
         size = sum(path.stat().st_size for path in Path(folder).iterdir())
     bare, by_hand = None, None
-    if name in BARE:
+    if name in BARE and name != "exact":  # which benchmarks/exact.py holds against its peers
         start = clock()
-        bare = BARE[name](vectors, params)
+        bare = BARE[name](vectors, Metric.COSINE, params, params.threads or cores())
         by_hand = clock() - start
     facts = {
         "index": name,
@@ -148,7 +85,8 @@ def measure(name: str, options: dict[str, str], vectors: Vectors, asked: Vectors
                 ours.append(rate(lambda queries: index.search(queries, K), asked, batch, given.seconds, clock))
                 if bare is not None:
                     bare[0](value)
-                    theirs.append(rate(bare[1], asked, batch, given.seconds, clock))
+                    search = bare[1]
+                    theirs.append(rate(lambda queries: search(queries, K), asked, batch, given.seconds, clock))  # noqa: B023
             line[f"qps_{batch}"] = statistics.median(ours)
             if theirs:
                 line[f"bare_qps_{batch}"] = statistics.median(theirs)

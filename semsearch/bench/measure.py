@@ -1,0 +1,165 @@
+"""One way to build an index, measured along its knob: the work of a process of its own.
+
+So memory is that of one index, and threads are those that were asked for. The task comes as JSON on standard input, a
+line of JSON goes out for each setting.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from semsearch import plugins
+from semsearch.bench.bare import BARE, Bare
+from semsearch.search.contract import Sample, searched, tie_safe_recall
+from semsearch.store.platform import folder_bytes
+from semsearch.types import Metric, Neighbors, VectorIndex, Vectors
+
+BATCH = 1024
+SINGLES = 300  # queries asked one at a time for the latencies
+ENOUGH = 0.999  # recall at which the knob is turned no further
+
+
+@dataclass(frozen=True)
+class Task:
+    """What to build and how long to measure."""
+
+    folder: str  # holds vectors.npy, keys.npy, queries.npy, own.npy (perhaps), truth_keys.npy, truth_scores.npy
+    backend: str
+    options: dict[str, Any]
+    metric: str
+    at: int
+    threads: int
+    seconds: float
+    rounds: int
+    bare: bool
+
+
+def measured(task: Task) -> Iterator[dict[str, Any]]:
+    """A line for each value of the knob."""
+    import torch
+
+    torch.set_num_threads(task.threads)
+    sample, keys, vectors = _read(Path(task.folder))
+    metric = Metric(task.metric)
+    kind = plugins.index_backend(task.backend)
+    given = dict(task.options)
+    if "threads" in kind.Params.__dataclass_fields__:
+        given["threads"] = task.threads
+    params = kind.Params.parse(given, f"index '{task.backend}'")
+    before, start = resident(), time.perf_counter()
+    index = kind.build(keys, vectors, metric, params)
+    built = time.perf_counter() - start
+    index.search(sample.queries[:1], task.at)
+    taken = max(0, resident() - before)
+    facts = {
+        "backend": task.backend,
+        "options": task.options,
+        "threads": task.threads,
+        "build_s": built,
+        "memory_bytes": taken,
+        "disk_bytes": _saved(index),
+    }
+    bare: Bare | None = None
+    if task.bare and task.backend in BARE:
+        start = time.perf_counter()
+        bare = BARE[task.backend](vectors, metric, params, task.threads)
+        facts["bare_build_s"] = time.perf_counter() - start
+    knob = getattr(kind, "KNOB", None)
+    for value in kind.ladder(len(keys)) if knob else [None]:
+        if knob:
+            index.tune(replace(params, **{knob: value}))
+        found = searched(index, sample, task.at)
+        recall = float(tie_safe_recall(found, sample.truth, keys, vectors, sample.queries, metric).mean())
+        yield {**facts, "knob": knob, "value": value, "recall": recall, **_speed(index, bare, value, sample, task)}
+        if recall >= ENOUGH:
+            break
+
+
+def resident() -> int:
+    """Bytes of this process in memory, as far as the system tells."""
+    try:
+        return int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except (OSError, ValueError, AttributeError):
+        import resource
+
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return peak if sys.platform == "darwin" else 1024 * peak
+
+
+def _speed(index: VectorIndex, bare: Bare | None, value: int | None, sample: Sample, task: Task) -> dict[str, Any]:
+    """Latencies of single queries and the rate of batches, with the library by hand in between."""
+    if bare is not None and value is not None:
+        bare[0](value)
+    k = task.at
+    singles = [query[None] for query in sample.queries[:SINGLES]]
+    ours = _latencies(lambda query: index.search(query, k), singles)
+    p50, p95, p99 = np.percentile(ours, [50, 95, 99]).tolist()
+    facts: dict[str, Any] = {"p50_ms": p50, "p95_ms": p95, "p99_ms": p99, "latencies_ms": [round(t, 4) for t in ours]}
+    rates: list[float] = []
+    theirs: list[float] = []
+    for _ in range(task.rounds):
+        rates.append(rate(lambda queries: index.search(queries, k), sample.queries, task.seconds))
+        if bare is not None:
+            search = bare[1]
+            theirs.append(rate(lambda queries: search(queries, k), sample.queries, task.seconds))  # noqa: B023
+    facts["qps"] = statistics.median(rates)
+    facts["qps_single"] = 1000 / statistics.fmean(ours)
+    if bare is not None:
+        alone = _latencies(lambda query: bare[1](query, k), singles)
+        facts["bare_p50_ms"] = float(np.median(alone))
+        facts["bare_qps"] = statistics.median(theirs)
+        facts["qps_ratio"] = statistics.median(a / b for a, b in zip(rates, theirs, strict=True))
+        facts["single_ratio"] = facts["bare_p50_ms"] / p50
+    return facts
+
+
+def rate(search: Callable[[Vectors], Any], queries: Vectors, seconds: float) -> float:
+    """Queries a second, in batches."""
+    size = min(BATCH, len(queries))
+    parts = [queries[start : start + size] for start in range(0, len(queries) - size + 1, size)]
+    search(parts[0])
+    done, start = 0, time.perf_counter()
+    while (spent := time.perf_counter() - start) < seconds or not done:
+        search(parts[done % len(parts)])
+        done += 1
+    return done * size / max(spent, time.perf_counter() - start)
+
+
+def _latencies(search: Callable[[Vectors], Any], queries: list[Vectors]) -> list[float]:
+    """Milliseconds of each."""
+    search(queries[0])
+    times = []
+    for query in queries:
+        start = time.perf_counter()
+        search(query)
+        times.append(1000 * (time.perf_counter() - start))
+    return times
+
+
+def _saved(index: VectorIndex) -> int:
+    with tempfile.TemporaryDirectory() as folder:
+        index.save(Path(folder))
+        return folder_bytes(Path(folder))
+
+
+def _read(folder: Path) -> tuple[Sample, Any, Vectors]:
+    own = folder / "own.npy"
+    truth = Neighbors(np.load(folder / "truth_keys.npy"), np.load(folder / "truth_scores.npy"))
+    sample = Sample(np.load(folder / "queries.npy"), np.load(own) if own.exists() else None, truth)
+    return sample, np.load(folder / "keys.npy"), np.load(folder / "vectors.npy", mmap_mode="r")
+
+
+if __name__ == "__main__":
+    for line in measured(Task(**json.load(sys.stdin))):
+        print(json.dumps(line), flush=True)  # noqa: T201  (the protocol with the process that asked)

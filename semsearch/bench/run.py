@@ -1,0 +1,196 @@
+"""All installed indexes over one collection: each build in a process of its own, then the best of them picked out."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from semsearch import plugins
+from semsearch.bench.measure import Task
+from semsearch.errors import SemsearchError, UsageError
+from semsearch.search.contract import true_neighbors
+from semsearch.store.snapshot import Snapshot
+from semsearch.types import Metric, Vectors
+
+# What is worth trying of each; a third party's backend is tried as it is.
+BUILDS: dict[str, list[dict[str, Any]]] = {
+    "exact": [{"codes": "none"}, {"codes": "int8"}, {"codes": "bf16"}],
+    "faiss-ivf": [{"storage": "pq"}, {"storage": "sq8"}, {"storage": "flat"}],
+    "hnsw": [{"M": 16}, {"M": 32}],
+    "annoy": [{"trees": 50}],
+}
+QUICK = {"exact": 2, "faiss-ivf": 1, "hnsw": 1, "annoy": 1}  # builds of each in a quick run
+VERSIONS = ("semsearch", "torch", "faiss-cpu", "hnswlib", "annoy", "numpy")
+SEED = 0
+
+Line = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to measure."""
+
+    at: int = 10
+    backends: tuple[str, ...] = ()  # none named: all that are installed
+    seconds: float = 0.5  # of each rate
+    rounds: int = 3
+    quick: bool = False
+    bare: bool = True  # hold each against its library called by hand
+
+
+def bench(
+    snapshot: Snapshot, metric: Metric, plan: Plan, queries: Vectors | None, tell: Callable[[str], None]
+) -> Iterator[Line]:
+    """The facts of the run, then a line for each setting of each build on one thread and on all.
+
+    Args:
+        snapshot: Whose live vectors are indexed.
+        metric: How they are compared.
+        plan: What to measure.
+        queries: Real ones `(q, dim)`; without them a sample of the vectors, each without itself.
+        tell: Is told what is being done, and which backends can't be had.
+    """
+    keys, vectors = snapshot.keys[snapshot.live], snapshot.vectors
+    if snapshot.removed:
+        vectors = vectors[snapshot.live]
+    if len(keys) < 2:
+        raise UsageError("there is nothing to measure on: the collection has fewer than two passages.")
+    tell(f"the true {plan.at} nearest of each query, by exact search")
+    sample = true_neighbors(keys, vectors, metric, plan.at, queries, SEED)
+    yield {
+        "benchmark": "bench",
+        "rows": len(keys),
+        "dim": int(vectors.shape[1]),
+        "metric": str(metric),
+        "at": plan.at,
+        "queries": len(sample.queries),
+        "source": "vectors" if queries is None else "queries",
+        "seed": SEED,
+        "when": datetime.now(UTC).isoformat(timespec="seconds"),
+        **machine(),
+    }
+    with tempfile.TemporaryDirectory() as folder:
+        place = Path(folder)
+        arrays: dict[str, Any] = {"keys": keys, "vectors": vectors, "queries": sample.queries, "own": sample.own}
+        arrays |= {"truth_keys": sample.truth.keys, "truth_scores": sample.truth.scores}
+        for name, array in arrays.items():
+            if array is not None:
+                np.save(place / f"{name}.npy", array)
+        for backend, options in builds(plan, tell):
+            for threads in sorted({1, cores()}):
+                settings = " ".join(f"{name}={value}" for name, value in options.items())
+                tell(f"{backend} {settings} on {threads} thread{'s' if threads > 1 else ''}")
+                task = Task(
+                    folder, backend, options, str(metric), plan.at, threads, plan.seconds, plan.rounds, plan.bare
+                )
+                yield from _alone(task, tell)
+
+
+def builds(plan: Plan, tell: Callable[[str], None]) -> list[tuple[str, dict[str, Any]]]:
+    """Backends with their options, of those whose library is there."""
+    found = []
+    for name in plan.backends or plugins.names("semsearch.indexes"):
+        try:
+            kind = plugins.index_backend(name)
+            kind.build(np.empty(0, np.int64), np.empty((0, 8), np.float32), Metric.COSINE, kind.Params())
+            library = {"faiss-ivf": "faiss", "hnsw": "hnswlib", "annoy": "annoy"}.get(name)
+            if library is not None:
+                __import__(library)
+        except (SemsearchError, ImportError) as error:
+            if plan.backends:
+                raise
+            tell(f"{name} is left out: {error}")
+            continue
+        wanted = BUILDS.get(name, [{}])
+        found += [(name, options) for options in (wanted[: QUICK.get(name, 1)] if plan.quick else wanted)]
+    return found
+
+
+def _alone(task: Task, tell: Callable[[str], None]) -> Iterator[Line]:
+    """The lines of one build, measured in a process of its own."""
+    threads = str(task.threads)
+    environment = {
+        **os.environ,
+        "OMP_NUM_THREADS": threads,
+        "OPENBLAS_NUM_THREADS": threads,
+        "MKL_NUM_THREADS": threads,
+    }
+    process = subprocess.Popen(
+        [sys.executable, "-m", "semsearch.bench.measure"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment,
+    )
+    try:
+        said, complaint = process.communicate(json.dumps(asdict(task)))
+    except BaseException:
+        process.kill()
+        process.wait()
+        raise
+    yield from (json.loads(line) for line in said.splitlines())
+    if process.returncode:
+        last = (complaint.strip().splitlines() or ["no reason given"])[-1]
+        tell(f"{task.backend} ended early (exit code {process.returncode}): {last}")
+
+
+def pareto(lines: Sequence[Line], speed: str = "qps") -> list[int]:
+    """Places of the lines that none on as many threads beats in both recall and speed."""
+    front = []
+    for place, line in enumerate(lines):
+        rivals = [other for other in lines if other["threads"] == line["threads"]]
+        beaten = any(
+            other["recall"] >= line["recall"]
+            and other[speed] >= line[speed]
+            and (other["recall"], other[speed]) != (line["recall"], line[speed])
+            for other in rivals
+        )
+        if not beaten:
+            front.append(place)
+    return front
+
+
+def recommended(lines: Sequence[Line], recall: float) -> Line | None:
+    """The line of the least median latency of a single query, on all threads, among those that reach `recall`."""
+    most = max((line["threads"] for line in lines), default=1)
+    enough = [line for line in lines if line["threads"] == most and line["recall"] >= recall]
+    return min(enough, key=lambda line: line["p50_ms"], default=None)
+
+
+def cores() -> int:
+    """Processors that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def machine() -> Mapping[str, Any]:
+    """What the figures depend on."""
+    versions = {}
+    for name in VERSIONS:
+        try:
+            versions[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return {"processor": _processor(), "cores": cores(), "python": platform.python_version(), "versions": versions}
+
+
+def _processor() -> str:
+    try:
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()
