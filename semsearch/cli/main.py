@@ -21,7 +21,22 @@ from typing import Any, NoReturn
 import click
 
 from semsearch import __version__
-from semsearch.cli import care, evaluate, exchange, grep, index, manage, models, query, similar, sync, train
+from semsearch.cli import (
+    bench,
+    care,
+    configuration,
+    doctor,
+    evaluate,
+    exchange,
+    grep,
+    index,
+    manage,
+    models,
+    query,
+    similar,
+    sync,
+    train,
+)
 from semsearch.cli.render import say
 from semsearch.cli.termination import on_sigterm
 from semsearch.errors import SemsearchError
@@ -76,12 +91,16 @@ for command in (
     *similar.COMMANDS,
     *manage.COMMANDS,
     *care.COMMANDS,
+    bench.bench,
     *exchange.COMMANDS,
     models.models,
+    *doctor.COMMANDS,
     train.train_reranker,
     evaluate.evaluate,
 ):
     cli.add_command(command)
+for command in (cli, *cli.commands.values()):  # click's mark for lines to be left as they are; raw docstrings spell it
+    command.help = (command.help or "").replace("\\b\n", "\b\n")
 
 
 def main() -> NoReturn:
@@ -112,7 +131,13 @@ def execute(arguments: Sequence[str] | None = None) -> int:
 def _run(arguments: Sequence[str] | None) -> int:
     """The exit code of one command."""
     try:
-        code = cli.main(arguments, prog_name="semsearch", standalone_mode=False)
+        code = cli.main(
+            arguments,
+            prog_name="semsearch",
+            standalone_mode=False,
+            default_map=configuration.defaults(cli),
+            auto_envvar_prefix=configuration.PREFIX,
+        )
         sys.stdout.flush()
         return code if isinstance(code, int) else 0
     except SemsearchError as error:

@@ -151,15 +151,22 @@ def list_collections(as_json: bool, home: str | None) -> int:
 
 
 @click.command(short_help="Show what a collection is made of.")
-@click.argument("name")
+@click.argument("name", required=False)
+@click.option("--config", is_flag=True, help="Show defaults instead, and where each comes from.")
 @options.as_json
 @options.home
-def info(name: str, as_json: bool, home: str | None) -> int:
+@click.pass_context
+def info(context: click.Context, name: str | None, config: bool, as_json: bool, home: str | None) -> int:
     r"""Show what collection NAME is made of: counts, model, prompts, splitting, index, sources, size.
 
     \b
     semsearch info corpus --json
+    semsearch info --config
     """
+    if config:
+        return _show_config(context, as_json)
+    if name is None:
+        raise UsageError(f"say which collection: {', '.join(collection_names(find_home(home))) or 'there is none'}.")
     import semsearch
 
     with semsearch.open(name, home=find_home(home)) as collection:
@@ -168,6 +175,21 @@ def info(name: str, as_json: bool, home: str | None) -> int:
         out(dumps(facts))
     else:
         show_facts(facts)
+    return 0
+
+
+def _show_config(context: click.Context, as_json: bool) -> int:
+    from semsearch.cli.configuration import FILE, files, origins
+
+    group = context.find_root().command
+    assert isinstance(group, click.Group)
+    found = list(origins(group))
+    if as_json:
+        for option, value, origin in found:
+            out(dumps({"option": option, "value": value, "origin": origin}))
+    else:
+        say(f"files read: {', '.join(map(str, files())) or f'none ({FILE} in {find_home()} or here)'}")
+        show_table(("option", "value", "from"), found)
     return 0
 
 

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, Unpack, cast
 
 import click
 
-from semsearch.cli import options
+from semsearch.cli import formats, options
 from semsearch.cli.compare import compare, show_comparison
-from semsearch.cli.render import Answer, answer_json, dumps, out, show_answer
+from semsearch.cli.render import Answer, out, show_answer
 from semsearch.errors import CollectionNotFound, DataError, UsageError
 from semsearch.settings import collection_names, find_collection, find_home
 
@@ -105,13 +105,24 @@ def lines_of_stdin() -> Iterator[list[tuple[int, str]]]:
             return
 
 
-def _show(answers: Sequence[Answer], numbers: Sequence[int | None], as_json: bool) -> None:
+def _show(answers: Sequence[Answer], numbers: Sequence[int | None], form: str | None) -> None:
     for answer, number in zip(answers, numbers, strict=True):
-        if as_json:
-            out(dumps(answer_json(answer)))
+        if form is not None:
+            for line in formats.lines(answer, number, form):
+                out(line)
         else:
             show_answer(answer, number=number)
     sys.stdout.flush()
+
+
+def _form(as_json: bool, form: str | None, text: str | None) -> str | None:
+    """The format that results are asked for in."""
+    if as_json and form not in (None, "json"):
+        raise UsageError(f"--json and -o {form} can't both be: leave one out.")
+    if text is None and (as_json or form is not None):
+        said = "--json" if as_json else f"-o {form}"
+        raise UsageError(f"{said} needs a query. Give its text, or '-' to read queries from standard input.")
+    return "json" if as_json else form
 
 
 @click.command(short_help="Ask a collection; without TEXT, interactively.")
@@ -120,9 +131,24 @@ def _show(answers: Sequence[Answer], numbers: Sequence[int | None], as_json: boo
 @options.how
 @click.option("--compare-exact", is_flag=True, help="Ask the index and exactly, and say what the index missed.")
 @options.as_json
+@click.option(
+    "-o",
+    "--output",
+    "form",
+    type=click.Choice(list(formats.FORMATS)),
+    help="Print results as other programs read them.",
+)
 @options.compute
 @options.home
-def query(words: tuple[str, ...], k: int, compare_exact: bool, as_json: bool, home: str | None, **rest: Any) -> int:
+def query(
+    words: tuple[str, ...],
+    k: int,
+    compare_exact: bool,
+    as_json: bool,
+    form: str | None,
+    home: str | None,
+    **rest: Any,
+) -> int:
     r"""Find the documents of collection NAME that are nearest in meaning to TEXT.
 
     With one collection NAME may be left out. Without TEXT the query is interactive (:help there lists its commands);
@@ -144,8 +170,7 @@ def query(words: tuple[str, ...], k: int, compare_exact: bool, as_json: bool, ho
     name, text = resolve(words, place)
     if text is not None and not text.strip():
         raise UsageError("the query is empty. Write what to look for, or leave it out to ask interactively.")
-    if text is None and as_json:
-        raise UsageError("--json needs a query. Give its text, or '-' to read queries from standard input.")
+    form = _form(as_json, form, text)
     with semsearch.open(name, home=place, **rest) as collection:
         if text is None:
             from semsearch.cli.repl import Session
@@ -154,20 +179,22 @@ def query(words: tuple[str, ...], k: int, compare_exact: bool, as_json: bool, ho
             return 0
         if compare_exact:
             collection.warm()
+        if form is not None and (line := formats.header(form)) is not None:
+            out(line)
         if text != "-":
             answers = ask(collection, [text], k, **how)
-            _show(answers, [None], as_json)
+            _show(answers, [None], form)
             if compare_exact:
-                show_comparison(compare(collection, answers[0], k, how.get("where")), as_json)
+                show_comparison(compare(collection, answers[0], k, how.get("where")), form == "json")
             return 0 if answers[0].hits else 1
         found = False
         for batch in lines_of_stdin():
             if batch:
                 answers = ask(collection, [line for _, line in batch], k, **how)
-                _show(answers, [number for number, _ in batch], as_json)
+                _show(answers, [number for number, _ in batch], form)
                 if compare_exact:
                     for answer in answers:
-                        show_comparison(compare(collection, answer, k, how.get("where")), as_json)
+                        show_comparison(compare(collection, answer, k, how.get("where")), form == "json")
                 found = found or any(answer.hits for answer in answers)
         return 0 if found else 1
 

@@ -1,0 +1,84 @@
+"""Results in the formats that other programs read: `-o json|jsonl|csv|tsv|ids|trec`."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
+
+from semsearch.cli.render import dumps, one_line
+
+if TYPE_CHECKING:
+    from semsearch.cli.render import Answer
+    from semsearch.types import Hit
+
+COLUMNS = ("query", "rank", "score", "id", "title", "text", "start", "end", "metadata")
+RUN = "semsearch"  # the last column of TREC's format names who answered
+
+
+def lines(answer: Answer, number: int | None, kind: str) -> Iterator[str]:
+    """The lines of an answer; `number` is that of the query's line, where there are many."""
+    return FORMATS[kind](answer, number)
+
+
+def header(kind: str) -> str | None:
+    """The line before all others, where the format has one."""
+    return _row(COLUMNS, ",") if kind == "csv" else _row(COLUMNS, "\t") if kind == "tsv" else None
+
+
+def _json(answer: Answer, number: int | None) -> Iterator[str]:
+    from semsearch.cli.render import answer_json
+
+    yield dumps(answer_json(answer))
+
+
+def _json_lines(answer: Answer, number: int | None) -> Iterator[str]:
+    from semsearch.cli.render import answer_json
+
+    for hit in answer_json(answer)["hits"]:
+        yield dumps({"query": answer.query, **hit})
+
+
+def _csv(answer: Answer, number: int | None) -> Iterator[str]:
+    return (_row(_fields(answer, hit), ",") for hit in answer.hits)
+
+
+def _tsv(answer: Answer, number: int | None) -> Iterator[str]:
+    for hit in answer.hits:
+        yield "\t".join(one_line(field) for field in _fields(answer, hit))
+
+
+def _ids(answer: Answer, number: int | None) -> Iterator[str]:
+    return (one_line(hit.document.id) for hit in answer.hits)
+
+
+def _trec(answer: Answer, number: int | None) -> Iterator[str]:
+    """`query Q0 document rank score run`; white space in an id, which would end it, becomes '_'."""
+    for hit in answer.hits:
+        identity = re.sub(r"\s", "_", hit.document.id)
+        yield f"{number or 1} Q0 {identity} {hit.rank} {hit.score:.6f} {RUN}"
+
+
+def _fields(answer: Answer, hit: Hit) -> list[str]:
+    document = hit.document
+    numbers = (str(hit.rank), f"{hit.score:.6f}")
+    place = (str(hit.start), str(hit.end))
+    return [answer.query, *numbers, document.id, document.title, hit.text, *place, dumps(dict(document.metadata))]
+
+
+def _row(fields: object, delimiter: str) -> str:
+    line = io.StringIO()
+    csv.writer(line, delimiter=delimiter, lineterminator="").writerow(fields)  # type: ignore[arg-type]
+    return line.getvalue()
+
+
+FORMATS: dict[str, Callable[[Answer, int | None], Iterator[str]]] = {
+    "json": _json,
+    "jsonl": _json_lines,
+    "csv": _csv,
+    "tsv": _tsv,
+    "ids": _ids,
+    "trec": _trec,
+}

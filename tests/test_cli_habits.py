@@ -1,0 +1,147 @@
+"""Defaults and where they come from, formats for other programs, completion, and the doctor."""
+
+import csv
+import io
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from command_line import corpus, run, tiny_model
+
+from semsearch.cli.main import cli
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    return tiny_model(tmp_path_factory.mktemp("models") / "tiny")
+
+
+@pytest.fixture
+def notes(tmp_path, monkeypatch, model):
+    """A collection, and a folder to be in."""
+    run("index", corpus(tmp_path), "-m", model)
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    return tmp_path
+
+
+def found(*options):
+    return len(run("query", "notes", "oven", *options).lines)
+
+
+def test_a_flag_goes_over_the_environment_over_the_file_here_over_the_home(notes, monkeypatch):
+    assert found() == 10
+    (notes / "home" / "semsearch.toml").write_text("[query]\nk = 7\n")
+    assert found() == 7
+    Path("semsearch.toml").write_text("[query]\nk = 6\n")
+    assert found() == 6
+    assert len(run("search", "notes", "oven").lines) == 6
+    monkeypatch.setenv("SEMSEARCH_QUERY_K", "5")
+    assert found() == 5
+    assert found("-k", 4) == 4
+    shown = {line.split("\t")[0]: line.split("\t")[1:] for line in run("info", "--config").lines}
+    assert shown["query --k"] == ["5", "environment (SEMSEARCH_QUERY_K)"]
+    assert shown["search --k"] == ["6", str(Path("semsearch.toml").absolute())]
+    assert shown["reindex --at"] == ["10", "built-in"]
+    assert shown["query --home"] == [str(notes / "home"), "environment (SEMSEARCH_HOME)"]
+
+
+def test_what_stands_at_the_top_is_for_all_commands(notes, model):
+    Path("semsearch.toml").write_text(f'encoder = "{model}"\ndevice = "cpu"\n')
+    assert run("index", corpus(notes, "more.jsonl")).code == 0
+    assert json.loads(run("info", "more", "--json").out)["encoder"]["name"] == str(model)
+    lines = [json.loads(line) for line in run("info", "--config", "--json").lines]
+    assert {line["option"] for line in lines if line["value"] == "cpu"} >= {"index --device", "query --device"}
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("k = 'x", "can't be read"),
+        ("colour = 1", "there is no option 'colour'"),
+        ("[qurey]\nk = 1", "there is no command 'qurey'; did you mean 'query'?"),
+        ("[query]\ndevise = 1", "'query' has no option 'devise' to be set here; did you mean 'device'?"),
+        ("[drop]\nyes = true", "'drop' has no option 'yes' to be set here"),
+        ("yes = true", "there is no option 'yes'"),
+        ("[query]\nk = 'many'", "'many' is not a valid integer"),
+    ],
+)
+def test_a_slip_in_the_file_is_said(notes, text, said):
+    Path("semsearch.toml").write_text(text)
+    ended = run("query", "notes", "oven")
+    assert (ended.code, ended.out) == (2, "")
+    assert said in ended.err
+
+
+def test_results_in_the_formats_of_other_programs(notes):
+    hits = json.loads(run("query", "notes", "oven", "-k", 3, "--json").out)["hits"]
+    assert json.loads(run("query", "notes", "oven", "-k", 3, "-o", "json").out)["hits"] == hits
+    lines = [json.loads(line) for line in run("query", "notes", "oven", "-k", 3, "-o", "jsonl").lines]
+    assert lines == [{"query": "oven", **hit} for hit in hits]
+    assert run("query", "notes", "oven", "-k", 3, "-o", "ids").lines == [hit["id"] for hit in hits]
+    assert run("query", "notes", "oven", "-k", 3, "-o", "trec").lines == [
+        f"1 Q0 {hit['id']} {hit['rank']} {hit['score']:.6f} semsearch" for hit in hits
+    ]
+    for kind, delimiter in (("csv", ","), ("tsv", "\t")):
+        rows = list(
+            csv.DictReader(io.StringIO(run("query", "notes", "oven", "-k", 3, "-o", kind).out), delimiter=delimiter)
+        )
+        assert [(row["query"], row["id"], row["text"], json.loads(row["metadata"])) for row in rows] == [
+            ("oven", hit["id"], hit["text"], hit["metadata"]) for hit in hits
+        ]
+    many = run("query", "notes", "-", "-k", 1, "-o", "trec", stdin=b"oven\n\nwhale\n").lines
+    assert [line.split()[0] for line in many] == ["1", "3"]
+    assert run("query", "notes", "-", "-k", 1, "-o", "csv", stdin=b"oven\n\nwhale\n").out.count("query,rank") == 1
+    assert run("query", "notes", "-o", "ids").code == 2
+    assert run("query", "notes", "oven", "-o", "ids", "--json").code == 2
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="shells of POSIX")
+@pytest.mark.parametrize(
+    ("shell", "place"), [("zsh", ".zfunc/_semsearch"), ("fish", ".config/fish/completions/semsearch.fish")]
+)
+def test_completion_is_installed_by_one_command(tmp_path, monkeypatch, shell, place):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("SHELL", f"/bin/{shell}")
+    for _ in range(2):
+        assert run("completion").code == 0
+    assert "_SEMSEARCH_COMPLETE" in (tmp_path / place).read_text()
+    if shell == "zsh":
+        assert (tmp_path / ".zshrc").read_text().count("compinit  # semsearch") == 1
+    assert run("completion", shell, "--print").out.strip() == (tmp_path / place).read_text().strip()
+    monkeypatch.setenv("SHELL", "/bin/tcsh")
+    assert run("completion").code == 2
+
+
+def test_the_completion_script_is_answered():
+    answer = subprocess.run(
+        [sys.executable, "-c", "from semsearch.cli.main import main; main()"],
+        env={**os.environ, "_SEMSEARCH_COMPLETE": "zsh_complete", "COMP_WORDS": "semsearch rein", "COMP_CWORD": "1"},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert "reindex" in answer.stdout.split()
+
+
+def test_the_doctor_looks_at_everything(monkeypatch):
+    ended = run("doctor", "--json")
+    findings = {finding["what"]: finding for finding in map(json.loads, ended.lines)}
+    assert findings["torch"]["state"] == findings["cpu"]["state"] == findings["home"]["state"] == "ok"
+    import torch
+
+    assert findings["torch"]["found"] == torch.__version__
+    assert all(finding["advice"] for finding in findings.values() if finding["state"] != "ok")
+    assert ended.code == (4 if any(finding["state"] == "broken" for finding in findings.values()) else 0)
+    for hidden in ("pyarrow", "nltk"):
+        monkeypatch.setitem(sys.modules, hidden, None)
+    lines = run("doctor").lines
+    assert "extra documents\tmissing\tno module pyarrow\tpip install 'semsearch[documents]'" in lines
+    assert any(line.startswith("extra words\tmissing") for line in lines)
+
+
+@pytest.mark.parametrize("name", sorted({*cli.commands} - {"search"}))
+def test_every_help_has_an_example(name):
+    assert re.search(rf"^ +(.* \| )?semsearch {name}\b", run(name, "--help").out, re.MULTILINE)
