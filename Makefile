@@ -4,7 +4,7 @@ VENV       ?= .venv
 TORCH_SPEC ?= $(shell cat constraints.txt)
 BIN        := $(VENV)/bin
 PIP        := $(BIN)/python -m pip --disable-pip-version-check
-SOURCES    := semsearch indexes corpora benchmarks tests
+SOURCES    := semsearch indexes corpora benchmarks examples tests
 
 .PHONY: demo test check crash fuzz soak format clean
 .DEFAULT_GOAL := help
