@@ -12,13 +12,13 @@ from semsearch.errors import UsageError
 from semsearch.search.calibration import FEWEST, LEVELS, TAIL, Calibration, fit, measure
 
 if TYPE_CHECKING:
-    from semsearch.collection import Collection
+    from semsearch.searchable import Searchable
 
 JUDGED = 10  # hits of each judged query that the curve of probability is fitted to
 SHOWN = {"median": 0.5, "99 %": 0.99, "99.9 %": 1 - TAIL}
 
 
-def calibrate(collection: Collection, judgements: Mapping[str, Mapping[str, int]] | None = None) -> Calibration | None:
+def calibrate(collection: Searchable, judgements: Mapping[str, Mapping[str, int]] | None = None) -> Calibration | None:
     """As `Collection.calibrate`."""
     store = collection.store
     with store.read() as view:
@@ -38,7 +38,7 @@ def calibrate(collection: Collection, judgements: Mapping[str, Mapping[str, int]
     return calibration
 
 
-def renew_calibration(collection: Collection) -> None:
+def renew_calibration(collection: Searchable) -> None:
     """Calibrate anew if the collection has doubled, or has another model; a reader alone never does."""
     with collection.store.read() as view:
         settings, live = view.snapshot.settings, len(view.snapshot) - view.snapshot.removed
@@ -56,7 +56,7 @@ def calibration_info(settings: Mapping[str, Any]) -> dict[str, Any] | None:
     return {"random scores": quantiles, "pairs": calibration.pairs, "judged hits": calibration.judged}
 
 
-def _judged(collection: Collection, judgements: Mapping[str, Mapping[str, int]]) -> tuple[list[float], list[bool]]:
+def _judged(collection: Searchable, judgements: Mapping[str, Mapping[str, int]]) -> tuple[list[float], list[bool]]:
     """The dense scores of the best hits of judged queries, and whether each is relevant; without a grade it is not."""
     scores: list[float] = []
     relevant: list[bool] = []
