@@ -48,21 +48,30 @@ def export(name: str, folder: str, parquet: bool, home: str | None) -> int:
 @click.argument("path")
 @click.option("--name", metavar="NAME", help="Of the collection [default: the stem of the file's name].")
 @click.option("-m", "--encoder", type=options.model, metavar="MODEL", help="That made them, or 'none'.", required=True)
+@click.option("--from", "inside", metavar="NAME", help="The collection or table of a store that holds several.")
 @click.option("--unchecked", is_flag=True, help="Don't encode 100 of the texts again to see that they fit the model.")
 @options.compute
 @options.home
 def import_vectors(path: str, **given: Any) -> int:
-    r"""Take in the texts and vectors in PATH: an .npz, or a pickle as sentence-transformers' examples write it.
+    r"""Take in the texts and vectors in PATH.
 
-    They are arrays or lists called 'texts' (or 'sentences') and 'vectors' (or 'embeddings'), and 'ids' where there are
-    some. Of a pickle only data is read, nothing in it runs.
+    An .npz, a pickle as sentence-transformers' examples write it, or the folder of a Chroma or LanceDB store (where its
+    package is installed).
+
+    In a file they are arrays or lists called 'texts' (or 'sentences') and 'vectors' (or 'embeddings'), and 'ids' where
+    there are some. Of a pickle only data is read, nothing in it runs.
 
     \b
     semsearch import embeddings.pkl --encoder all-MiniLM-L6-v2
+    semsearch import chroma/ --from articles --encoder all-MiniLM-L6-v2
     """
+    from semsearch.foreign_stores import is_store, read_store
     from semsearch.given_vectors import read_together
 
     place = Path(path)
+    if is_store(place):
+        documents, vectors = read_store(place, given["inside"])
+        return store_given(check_name(given["name"] or given["inside"] or place.stem), documents, vectors, given)
     if not place.is_file():
         raise UsageError(f"there is no file '{path}'.")
     if place.suffix not in (".npz", ".pkl", ".pickle"):

@@ -1,0 +1,118 @@
+"""Texts and vectors out of Chroma's and LanceDB's stores, read through their own packages."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from semsearch.errors import DataError, MissingDependency, UsageError
+from semsearch.types import Document
+
+BATCH = 2000  # records asked for at a time
+TEXTS = ("text", "document", "content", "page_content", "chunk")
+IDS = ("id", "_id", "doc_id", "key")
+VECTORS = ("vector", "embedding", "embeddings")
+
+Taken = tuple[list[Document], NDArray[Any]]
+
+
+def is_store(path: Path) -> bool:
+    """Whether a folder is such a store."""
+    return (path / "chroma.sqlite3").is_file() or _is_lance(path)
+
+
+def read_store(path: Path, name: str | None = None) -> Taken:
+    """The documents of a store's collection or table and their vectors `(n, dim)`.
+
+    Args:
+        path: The store's folder; of LanceDB, also that of one table.
+        name: The collection or table; may be left out where there is one.
+
+    Raises:
+        MissingDependency: The package that reads it is not installed.
+        DataError: A record lacks its text or its vector.
+    """
+    return _chroma(path, name) if (path / "chroma.sqlite3").is_file() else _lance(path, name)
+
+
+def _chroma(path: Path, name: str | None) -> Taken:
+    try:
+        import chromadb
+        from chromadb.config import Settings
+    except ImportError as error:
+        raise MissingDependency("Chroma's stores are read by its package: pip install chromadb.") from error
+    client = chromadb.PersistentClient(str(path), settings=Settings(anonymized_telemetry=False))
+    names = [found if isinstance(found, str) else found.name for found in client.list_collections()]
+    collection = client.get_collection(_one(names, name, path), embedding_function=None)
+    documents: list[Document] = []
+    parts: list[NDArray[Any]] = []
+    while True:
+        found = collection.get(
+            include=["documents", "metadatas", "embeddings"], limit=BATCH, offset=len(documents)
+        )  # fmt: skip
+        ids = found["ids"]
+        if not ids:
+            break
+        texts = found["documents"] or [None] * len(ids)
+        for identity, text, metadata in zip(ids, texts, found["metadatas"] or [None] * len(ids), strict=True):
+            documents.append(_document(identity, text, dict(metadata or {}), path))
+        parts.append(np.asarray(found["embeddings"], dtype=np.float32))
+    return documents, _together(parts, path)
+
+
+def _is_lance(path: Path) -> bool:
+    return path.is_dir() and (path.suffix == ".lance" or any(path.glob("*.lance")))
+
+
+def _lance(path: Path, name: str | None) -> Taken:
+    try:
+        import lancedb
+    except ImportError as error:
+        raise MissingDependency("LanceDB's stores are read by its package: pip install lancedb.") from error
+    if path.suffix == ".lance":
+        path, name = path.parent, path.stem
+    names = sorted(table.stem for table in path.glob("*.lance"))
+    table = lancedb.connect(str(path)).open_table(_one(names, name, path)).to_arrow()
+    text, vector = _column(table.column_names, TEXTS, path), _column(table.column_names, VECTORS, path)
+    key = next((column for column in IDS if column in table.column_names), None)
+    rest = [column for column in table.column_names if column not in (text, vector, key)]
+    documents = [
+        _document(str(number if key is None else row[key]), row[text], {c: row[c] for c in rest}, path)
+        for number, row in enumerate(table.drop_columns([vector]).to_pylist())
+    ]
+    column = table.column(vector).combine_chunks()
+    return documents, np.asarray(column.flatten(), dtype=np.float32).reshape(len(documents), -1)
+
+
+def _document(identity: str, text: Any, metadata: dict[str, Any], path: Path) -> Document:
+    if not isinstance(text, str) or not text.strip():
+        raise DataError(f"{path}: the record {identity!r} has no text.")
+    return Document(identity, text, metadata=metadata)
+
+
+def _one(names: Sequence[str], name: str | None, path: Path) -> str:
+    if name in names:
+        return str(name)
+    listed = ", ".join(sorted(names)) or "none"
+    if name is None and len(names) == 1:
+        return names[0]
+    raise UsageError(
+        f"{path} holds {listed}: say which with --from." if name is None else f"{path} has no '{name}': {listed}."
+    )
+
+
+def _column(names: Sequence[str], wanted: Sequence[str], path: Path) -> str:
+    for name in wanted:
+        if name in names:
+            return name
+    raise DataError(f"{path} has no column {' or '.join(wanted)}; it has {', '.join(names)}.")
+
+
+def _together(parts: Sequence[NDArray[Any]], path: Path) -> NDArray[Any]:
+    if not parts:
+        raise DataError(f"{path} holds no records.")
+    return np.concatenate(parts)
