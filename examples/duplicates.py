@@ -9,7 +9,6 @@ import tempfile
 from pathlib import Path
 
 import semsearch
-from semsearch.source import Source
 
 SAMPLES = Path(__file__).parent.parent / "corpora" / "samples"
 SAID_AGAIN = {
@@ -38,7 +37,7 @@ def main(name: str | None = None, least: str = "0.85") -> list[tuple[float, str,
             collection = semsearch.open(name)
         else:
             collection = semsearch.create("samples", home=home)
-            collection.add(Source.of(SAMPLES / "samples.jsonl").read())
+            collection.add_from(SAMPLES / "samples.jsonl")
             titles = {document.id: document.title for document in collection.documents()}
             collection.add(
                 semsearch.Document(f"{identity}-again", text, titles[identity]) for identity, text in SAID_AGAIN.items()

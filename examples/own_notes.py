@@ -12,8 +12,6 @@ from operator import itemgetter
 from pathlib import Path
 
 import semsearch
-from semsearch.reading import Reading
-from semsearch.source import Log, Source
 
 SAMPLES = Path(__file__).parent.parent / "corpora" / "samples"
 
@@ -35,9 +33,7 @@ def main(folder: str | None = None, question: str = "what to do when someone is 
             notes.mkdir()
             make_notes(notes)
         with semsearch.create("notes", home=Path(temporary, "home")) as collection:
-            reading = Reading(Source.of(notes, "documents"), Log(skip=True))
-            reading.begin()
-            print(f"{collection.take(reading).added} sections taken in")
+            print(f"{collection.add_from(notes).added} sections taken in")
             if not folder:
                 (notes / "today.md").write_text(
                     "# Today\n\nThe kettle tipped over; ten minutes of cool water helped the burn.", "utf-8"

@@ -14,7 +14,6 @@ from pathlib import Path
 import numpy as np
 
 import semsearch
-from semsearch.source import Source
 from semsearch.types import Scores
 
 SAMPLES = Path(__file__).parent.parent / "corpora" / "samples"
@@ -40,7 +39,7 @@ def main(
 ) -> list[semsearch.Hit]:
     """Print the best five before and after the closer look."""
     with tempfile.TemporaryDirectory() as home, semsearch.create("samples", home=home) as samples:
-        samples.add(Source.of(SAMPLES / "samples.jsonl").read())
+        samples.add_from(SAMPLES / "samples.jsonl")
         reranker = semsearch.load_reranker(model) if model else BestSentence(samples.encoder)
         for name, hits in (
             ("retrieved", samples.search(question, k=5)),

@@ -36,7 +36,7 @@ from semsearch.search.calibration import Calibration
 from semsearch.search.contract import Certificate
 from semsearch.searchable import Searchable, described_encoder
 from semsearch.settings import MOST
-from semsearch.source import Source
+from semsearch.source import Source, Told
 from semsearch.store import origins
 from semsearch.store.metadata import update
 from semsearch.synchronisation import Foreseen, Synced, foresee, sync
@@ -91,10 +91,36 @@ class Collection(Searchable):
         self._maintain()
         return changes
 
+    def add_from(
+        self,
+        source: Source | str | os.PathLike[str],
+        *,
+        on_error: Callable[[DataError], None] | None = None,
+        progress: Callable[[Progress], None] | None = None,
+    ) -> Changes:
+        """Put in the documents of a file or folder, and remember it for `sync`.
+
+        Args:
+            source: A path whose format its name tells, or `semsearch.source.Source.of(path, format, options, …)`.
+            on_error: Called for each file or record that can't be used, which is then left out; without it the error
+                is raised.
+            progress: Called now and then.
+
+        Raises:
+            UsageError: There is no such file, or its format can't be told.
+            DataError: A record can't be used, or there is none.
+        """
+        chosen = source if isinstance(source, Source) else Source.of(os.fspath(source))
+        reading = Reading(chosen, Told(on_error))
+        reading.begin()
+        return self.take(reading, progress)
+
     def take(self, reading: Reading, progress: Callable[[Progress], None] | None = None) -> Changes:
         """Put in what a reading of a source gives, as `add` does, and remember which of its files gave what."""
         changes = reading.into(self.store, self.encoder, progress)
-        reading.settle(self.store, reading.lost(self.store), remove=False)
+        lost = reading.lost(self.store)
+        reading.vanished = len(lost.ids)
+        reading.settle(self.store, lost, remove=False)
         self._maintain()
         return changes
 

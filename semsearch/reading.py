@@ -67,6 +67,7 @@ class Reading:
         self.unread = {name for name, now in self._there.items() if self._same(name, now)}
         self.documents: Iterator[Document] = iter(())
         self.empty = True  # nothing is new
+        self.vanished = 0  # documents that the source gave before and gives no more, as far as is known
 
     def begin(self) -> None:
         """Read up to the first document.

@@ -11,7 +11,7 @@ import json
 import re
 import sys
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
@@ -84,6 +84,20 @@ class Log:
             kinds = ", ".join(f"{count:,} {kind}" for kind, count in sorted(self.kinds.items()))
             said.append(f"files not read, because no reader here knows their kind: {kinds}.")
         return said
+
+
+class Told(Log):
+    """A log that tells somebody else of what is bad; nobody: it raises."""
+
+    def __init__(self, on_error: Callable[[DataError], None] | None) -> None:
+        super().__init__(skip=on_error is not None, keep=0)
+        self._on_error = on_error
+
+    def bad(self, error: DataError) -> None:
+        """Count `error` and tell of it, or raise it."""
+        super().bad(error)
+        if self._on_error is not None:
+            self._on_error(error)
 
 
 @dataclass(frozen=True)

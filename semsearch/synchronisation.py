@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from semsearch.errors import DataError
 from semsearch.ingestion import Changes, Progress
 from semsearch.reading import Preview, Reading, again
-from semsearch.source import Log, Source
+from semsearch.source import Source, Told
 from semsearch.store import origins
 from semsearch.store.store import Store
 from semsearch.types import Encoder
@@ -31,19 +31,6 @@ class Foreseen:
     preview: Preview
     removed: list[str]
     of: int
-
-
-class _Told(Log):
-    """A log that tells somebody else, or raises."""
-
-    def __init__(self, on_error: Callable[[DataError], None] | None) -> None:
-        super().__init__(skip=on_error is not None, keep=0)
-        self._on_error = on_error
-
-    def bad(self, error: DataError) -> None:
-        super().bad(error)
-        if self._on_error is not None:
-            self._on_error(error)
 
 
 def sync(
@@ -84,7 +71,7 @@ def _readings(store: Store, on_error: Callable[[DataError], None] | None) -> Ite
     with store.database.read() as connection:
         specs = origins.sources(connection)
     for spec in specs:
-        log = _Told(on_error)
+        log = Told(on_error)
         try:
             reading = again(store, Source(**spec), log)
             reading.begin()

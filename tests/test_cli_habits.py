@@ -100,6 +100,19 @@ def test_results_in_the_formats_of_other_programs(notes):
     assert run("query", "notes", "oven", "-o", "ids", "--json").code == 2
 
 
+def test_no_colour_where_none_is_wanted(monkeypatch):
+    from semsearch.cli.render import screen
+
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    for variable, coloured in (("", True), ("1", False)):
+        monkeypatch.setenv("NO_COLOR", variable)
+        console = screen()
+        with console.capture() as captured:
+            console.print("red", style="red")
+        assert ("31m" in captured.get()) is coloured
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="shells of POSIX")
 @pytest.mark.parametrize(
     ("shell", "place"), [("zsh", ".zfunc/_semsearch"), ("fish", ".config/fish/completions/semsearch.fish")]

@@ -70,9 +70,15 @@ def test_a_sentence_transformer_is_taken_as_it_is(tmp_path):
     model = made()
     encoder = semsearch.encoder_from(model)
     assert np.allclose(encoder.encode_documents(TEXTS), model.encode(TEXTS), atol=1e-6)
+    assert (encoder.window, model.max_seq_length) == (62, 64)
+    long = " ".join(TEXTS[5:6] * 9)
+    assert len(encoder.tokenizer.encode(long, add_special_tokens=False).ids) > 3 * 62
     with semsearch.create("notes", encoder=model) as collection:
         collection.add([Document(str(n), text) for n, text in enumerate(TEXTS)])
         assert collection.search(TEXTS[2], k=1)[0].document.id == "2"
+        before = collection.passages
+        collection.add([Document("long", long)])
+        assert collection.passages > before + 3
     with semsearch.open("notes", encoder=made()) as collection:  # the same weights are the same model
         assert collection.search(TEXTS[1], k=1)[0].document.id == "1"
     for other in (made(1), made(prompts={"query": "query: ", "document": ""})):

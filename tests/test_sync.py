@@ -105,6 +105,19 @@ def test_size_and_time_tell_what_is_the_same_and_content_where_they_doubt(tmp_pa
         assert times["c.txt"] == LONG_AGO + 1  # not hashed again next time
 
 
+def test_a_folder_is_added_by_its_path(tmp_path):
+    write(tmp_path / "notes", "a.txt", "one")
+    write(tmp_path / "notes", "bad.txt", "\0")
+    with semsearch.create("notes", encoder=HashEncoder(8)) as collection:
+        with pytest.raises(DataError, match="NUL"):
+            collection.add_from(tmp_path / "notes")
+        told = []
+        assert collection.add_from(tmp_path / "notes", on_error=told.append).added == 1
+        assert len(told) == 1
+        write(tmp_path / "notes", "bad.txt", "mended")
+        assert counts(collection.sync()) == (1, 0, 1, 0, 0)
+
+
 def test_a_document_of_two_sources_goes_with_the_last(tmp_path):
     one = lines(tmp_path / "one.jsonl", shared="both", mine="one", **{f"o{n}": str(n) for n in range(9)})
     two = lines(tmp_path / "two.jsonl", shared="both", **{f"t{n}": str(n) for n in range(9)})
@@ -273,6 +286,9 @@ def test_the_commands_say_what_they_do_and_ask_before_they_remove_much(tmp_path,
     ended = run("sync", "--yes")
     assert (ended.code, ended.out) == (0, "added 0, changed 0, removed 3, unchanged 8\n")
     assert run("sync").out == "added 0, changed 0, removed 0, unchanged 8\n"
+    (folder / "9.txt").unlink()
+    assert "1 documents are no more in the source: 'semsearch sync notes' takes them out" in run("index", folder).err
+    assert run("sync").out == "added 0, changed 0, removed 1, unchanged 7\n"
     gone(folder)
     ended = run("sync", "--yes")
     assert (ended.code, ended.out) == (3, "added 0, changed 0, removed 0, unchanged 0\n")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -174,4 +175,8 @@ def _show(piece: Piece, context: int) -> None:
     for number in range(max(0, first - context), min(len(file.lines), last + context + 1)):
         mark = ":" if first <= number <= last else "-"
         line = f"{name}{mark}{number + 1}{mark} {printable(file.lines[number].strip())}"
-        out(click.style(line, bold=True) if mark == ":" and context and on_terminal() else line)
+        out(click.style(line, bold=True) if mark == ":" and context and _coloured() else line)
+
+
+def _coloured() -> bool:
+    return on_terminal() and not os.environ.get("NO_COLOR")

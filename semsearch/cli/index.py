@@ -118,6 +118,8 @@ def index(path: str, **given: Any) -> int:
         error.add_note(_left(name, home, made))
         raise
     _report(log, changes)
+    if reading.vanished:
+        say(f"{reading.vanished:,} documents are no more in the source: 'semsearch sync {name}' takes them out.")
     return 0
 
 

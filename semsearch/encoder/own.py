@@ -69,7 +69,8 @@ def encoder_from(
     if is_encoder(model):
         return model
     if all(hasattr(model, member) for member in ("encode", "tokenize", "get_sentence_embedding_dimension")):
-        return SentenceTransformerEncoder(model)
+        windowed = _window(model) > 0
+        return WindowedSentenceTransformerEncoder(model) if windowed else SentenceTransformerEncoder(model)
     if not callable(model):
         missing = ", ".join(member for member in MEMBERS if not hasattr(model, member))
         raise UsageError(f"an encoder has the members {', '.join(MEMBERS)}; a {type(model).__name__} lacks {missing}.")
@@ -140,6 +141,31 @@ class SentenceTransformerEncoder:
             return np.empty((0, self.dim), dtype=np.float32)
         vectors = np.asarray(encode(list(texts), convert_to_numpy=True, show_progress_bar=False), dtype=np.float32)
         return normalise(vectors) if self.metric is Metric.COSINE else vectors
+
+
+class WindowedSentenceTransformerEncoder(SentenceTransformerEncoder):
+    """One that tells its window and how it counts, so that longer documents are split to fit."""
+
+    def __init__(self, model: Any) -> None:
+        super().__init__(model)
+        from tokenizers import Tokenizer
+
+        self.window = _window(model)
+        self.tokenizer = Tokenizer.from_str(model.tokenizer.backend_tokenizer.to_str())
+        self.tokenizer.no_truncation()
+        self.tokenizer.no_padding()
+
+
+def _window(model: Any) -> int:
+    """Tokens of a text that the model sees, special tokens and document prompt taken off; 0 where nobody knows."""
+    tokenizer: Any = getattr(model, "tokenizer", None)
+    longest = getattr(model, "max_seq_length", None)
+    if longest is None or getattr(tokenizer, "backend_tokenizer", None) is None:
+        return 0
+    prompts = getattr(model, "prompts", None) or {}
+    prompt = prompts.get("document") or prompts.get(getattr(model, "default_prompt_name", None)) or ""
+    taken = len(tokenizer(prompt, add_special_tokens=True)["input_ids"])
+    return max(int(longest) - taken, 0)
 
 
 def _digest(model: Any) -> str:
