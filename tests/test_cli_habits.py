@@ -43,9 +43,15 @@ def test_a_flag_goes_over_the_environment_over_the_file_here_over_the_home(notes
     monkeypatch.setenv("SEMSEARCH_QUERY_K", "5")
     assert found() == 5
     assert found("-k", 4) == 4
+    monkeypatch.setenv("SEMSEARCH_VERSION", "of something else")
     shown = {line.split("\t")[0]: line.split("\t")[1:] for line in run("info", "--config").lines}
     assert shown["query --k"] == ["5", "environment (SEMSEARCH_QUERY_K)"]
-    assert shown["search --k"] == ["6", str(Path("semsearch.toml").absolute())]
+    assert shown["search --k"] == ["5", "environment (SEMSEARCH_QUERY_K)"]
+    monkeypatch.delenv("SEMSEARCH_QUERY_K")
+    lines = run("info", "--config").lines
+    assert f"search --k\t6\t{Path('semsearch.toml').absolute()}" in lines
+    monkeypatch.setenv("SEMSEARCH_DROP_YES", "1")  # what deletes must be said
+    assert run("drop", "notes").code == 2
     assert shown["reindex --at"] == ["10", "built-in"]
     assert shown["query --home"] == [str(notes / "home"), "environment (SEMSEARCH_HOME)"]
 

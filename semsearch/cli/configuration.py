@@ -38,6 +38,14 @@ def files() -> list[Path]:
     return [path for path in dict.fromkeys((home, here)) if path.is_file()]
 
 
+def name_variables(group: click.Group) -> None:
+    """Give every option that may be set a variable of the environment, as in `SEMSEARCH_QUERY_K`."""
+    for name, command in group.commands.items():
+        for option in _options(command).values():
+            if option.envvar is None:
+                option.envvar = f"{PREFIX}_{name}_{option.name}".upper().replace("-", "_")
+
+
 def defaults(group: click.Group) -> dict[str, dict[str, Any]]:
     """What the files say, as click's default map: by command and parameter.
 
@@ -56,7 +64,7 @@ def origins(group: click.Group) -> Iterator[tuple[str, str, str]]:
     for name, command in group.commands.items():
         for option in _options(command).values():
             shown = f"{name} --{_long(option)}"
-            variable = f"{PREFIX}_{name}_{option.name}".upper().replace("-", "_")
+            variable = str(option.envvar)
             if os.environ.get(variable):
                 yield shown, os.environ[variable], f"environment ({variable})"
             elif option.name == "home" and (home := os.environ.get("SEMSEARCH_HOME")):

@@ -99,6 +99,7 @@ for command in (
     evaluate.evaluate,
 ):
     cli.add_command(command)
+configuration.name_variables(cli)
 for command in (cli, *cli.commands.values()):  # click's mark for lines to be left as they are; raw docstrings spell it
     command.help = (command.help or "").replace("\\b\n", "\b\n")
 
@@ -136,7 +137,6 @@ def _run(arguments: Sequence[str] | None) -> int:
             prog_name="semsearch",
             standalone_mode=False,
             default_map=configuration.defaults(cli),
-            auto_envvar_prefix=configuration.PREFIX,
         )
         sys.stdout.flush()
         return code if isinstance(code, int) else 0
