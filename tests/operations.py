@@ -3,6 +3,7 @@
 The crash tests kill a process in the midst of them, the power cut tests take away what was not yet on the disk.
 """
 
+import json
 from collections.abc import Callable
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -247,6 +248,47 @@ def judge_restored(home, possible):
     return wrong
 
 
+SOURCE = documents(7, "s", 8)
+LATER = [*SOURCE[2:], *documents(8, "s1", 2)]  # two are gone, two are new
+
+
+def write_source(home, listed):
+    """A file of documents beside the collections; the stores are what the tests kill, so it is put there whole."""
+    text = "".join(
+        json.dumps({"id": d.id, "title": d.title, "text": d.text, "metadata": d.metadata}) + "\n" for d in listed
+    )
+    (home / "new").write_text(text)
+    (home / "new").replace(home / "source.jsonl")
+
+
+def sync(collection, tell):
+    """A source taken in and, when it has changed, followed."""
+    collection.add_from(collection.home / "source.jsonl")
+    tell(1)
+    write_source(collection.home, LATER)
+    collection.sync(most=1, progress=lambda progress: tell(2) if progress.passages else None)
+    tell(3)
+
+
+def synced_states(base):
+    taken = with_these(base, SOURCE)
+    added = with_these(taken, LATER)
+    return [base, taken, added, with_these(added, removed=[entry.id for entry in SOURCE[:2]])]
+
+
+def judge_synced(home, possible):
+    """Whatever state it was left in, the next sync brings it in step with the file."""
+    with open_it(home) as collection:
+        wrong = violations(collection, possible)
+        write_source(home, LATER)
+        collection.add_from(home / "source.jsonl")
+        collection.sync(most=1)
+        there = {entry.id: entry for entry in collection.documents() if entry.id.startswith("s")}
+        if there != {entry.id: entry for entry in LATER}:
+            wrong.append(f"after another sync {sorted(there)} are not what the source holds")
+        return [*wrong, *[f"check says: {problem.what}" for problem in collection.check(deep=True)]]
+
+
 OPERATIONS = {
     "add": Operation(opened(add_in_batches), lambda base: [with_these(base, NEW[:count]) for count in (0, 4, 8, 10)]),
     "update": added(lambda base: changed(2, base, ["b2", "b9", "tail5"])),
@@ -260,6 +302,7 @@ OPERATIONS = {
     "reencode": Operation(opened(lambda collection, tell: collection.reencode(HashEncoder(DIM + 4, 1)))),
     "repair": Operation(opened(repair), lambda base: [base, base], damage, judge_repaired),
     "migrate": Operation(migrate, judge=judge_migrated),
+    "sync": Operation(opened(sync), synced_states, lambda home: write_source(home, SOURCE), judge_synced),
     "mixture": Operation(opened(mix), mixed_states),
     "create": Operation(create, created_states, judge=judge_created),
     "drop": Operation(take_away, lambda base: [base, None], judge=judge_dropped),
