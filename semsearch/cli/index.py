@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     help="Folder, .zip or name [default: all-MiniLM-L6-v2].",
 )
 @click.option("--revision", metavar="REVISION", help="Branch, tag or commit of a model on the hub.")
-@click.option("--format", "format_", metavar="FORMAT", help="text, jsonl, csv, beir, … [default: by the path].")
+@click.option("--format", "format_", metavar="FORMAT", help="text, documents, jsonl, csv, … [default: by the path].")
 @click.option(
     "--text", multiple=True, metavar="FIELD", help="Column that holds the text; several make a document each."
 )
@@ -70,9 +70,10 @@ if TYPE_CHECKING:
 def index(path: str, **given: Any) -> int:
     r"""Read, split, encode and store the corpus at PATH, a file or a folder ('-': standard input).
 
-    Text, Markdown, JSON lines, CSV, TSV, BEIR folders, and gzip versions of all; the kind is told from the path. What
-    is committed stays: after an interruption the same command goes on where it stopped, and run again later it takes
-    in what is new or changed. It ends with a line like 'added 12, changed 3, unchanged 1,985, skipped 0'.
+    Text, JSON lines, CSV, TSV, Parquet, BEIR folders, documents (PDF, HTML, DOCX, EPUB, e-mail, Markdown, source code),
+    and gzip versions of all; the kind is told from the path. What is committed stays: after an interruption the same
+    command goes on where it stopped, and run again later it takes in what is new or changed ('semsearch sync' also
+    takes out what vanished). It ends with a line like 'added 12, changed 3, unchanged 1,985, skipped 0'.
 
     \b
     semsearch index corpus.jsonl
