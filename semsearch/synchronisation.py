@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from semsearch.errors import DataError
 from semsearch.ingestion import Changes, Progress
@@ -73,7 +74,7 @@ def _readings(store: Store, on_error: Callable[[DataError], None] | None) -> Ite
     for spec in specs:
         log = Told(on_error)
         try:
-            reading = again(store, Source(**spec), log)
+            reading = again(store, _source(spec), log)
             reading.begin()
         except DataError as error:
             if on_error is None:
@@ -82,3 +83,10 @@ def _readings(store: Store, on_error: Callable[[DataError], None] | None) -> Ite
                 on_error(error)
             continue
         yield reading
+
+
+def _source(spec: dict[str, Any]) -> Source:
+    try:
+        return Source(**spec)
+    except TypeError:  # noted by `remember`, which takes what it is given
+        raise DataError(f"{spec} is remembered, but names no path and format that can be read again.") from None

@@ -118,6 +118,15 @@ def test_a_folder_is_added_by_its_path(tmp_path):
         assert counts(collection.sync()) == (1, 0, 1, 0, 0)
 
 
+def test_what_is_remembered_and_is_no_source_is_said(tmp_path):
+    with semsearch.create("notes", encoder=HashEncoder(8)) as collection:
+        collection.remember({"kind": "text", "path": "somewhere"})
+        collection.add_from(lines(tmp_path / "a.jsonl", a="one"))
+        told = []
+        assert counts(collection.sync(on_error=told.append)) == (0, 0, 1, 0, 0)
+        assert "names no path and format" in str(told[0])
+
+
 def test_a_document_of_two_sources_goes_with_the_last(tmp_path):
     one = lines(tmp_path / "one.jsonl", shared="both", mine="one", **{f"o{n}": str(n) for n in range(9)})
     two = lines(tmp_path / "two.jsonl", shared="both", **{f"t{n}": str(n) for n in range(9)})
