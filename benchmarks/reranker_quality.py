@@ -197,10 +197,14 @@ def _line(record: Mapping[str, Any]) -> str:
     words += [
         f"{record['after']:.4f}",
         f"{change:+.4f}",
-        f"{record['p']:.4f}",
+        _shown(record["p"]),
         f"{record['gained']}/{same}/{record['lost']}",
     ]
     return f"| {' | '.join(map(str, words))} |"
+
+
+def _shown(p: float) -> str:
+    return f"{p:.4f}" if p >= 1e-3 else "<0.001"
 
 
 def _documents(folder: Path) -> dict[str, str]:
