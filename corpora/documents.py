@@ -22,7 +22,7 @@ from semsearch.listing import Listing
 from semsearch.types import Document, ReadLog
 
 SUFFIXES = tuple(KINDS)
-PLAIN = (".txt", ".rst")  # a folder of these alone is read as text
+PLAIN = (".txt", ".md")  # a folder of these alone is read as text, a document a file
 LOOKED_AT = 10_000  # files of a folder, to know what it holds
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from command_line import run, tiny_model
 
+import semsearch
 from corpora.confined import Confined
 from corpora.extraction import KINDS, extractor
 from semsearch.errors import DataError
@@ -395,3 +396,14 @@ def test_parquet_rows_are_documents(tmp_path):
         list(Source.of(tmp_path / "b.parquet").read())
     with pytest.raises(DataError, match="there is no column 'plot'"):
         list(Source.of(tmp_path / "a.parquet", options={"text": "plot"}).read())
+
+
+def test_a_folder_of_nothing_but_text_is_a_document_a_file(tmp_path):
+    model = tiny_model(tmp_path / "tiny")
+    write(tmp_path / "notes", "a.txt", "whale")
+    write(tmp_path / "notes", "deep/b.md", "# Bread\ndough\n# Again\noven")
+    assert run("index", tmp_path / "notes", "-m", model).out.startswith("added 2,")
+    with semsearch.open("notes") as notes:
+        assert {document.id for document in notes.documents()} == {"a.txt", "deep/b.md"}
+    ended = run("index", tmp_path / "notes", "--name", "parts", "-m", model, "--format", "documents")
+    assert ended.out.startswith("added 3,")
