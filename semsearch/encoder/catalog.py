@@ -28,7 +28,7 @@ class Task(StrEnum):
 
 
 SYMMETRIC = frozenset({Task.PARAPHRASE, Task.SIMILARITY, Task.DUPLICATES, Task.BITEXT, Task.PAPERS})
-OPENED = SYMMETRIC | {Task.SEARCH}  # tasks whose models this version opens as encoders
+OPENED = SYMMETRIC | {Task.SEARCH, Task.RERANK}  # tasks whose models this version opens, as encoders or rerankers
 
 
 class Figure(NamedTuple):
@@ -55,7 +55,7 @@ class ModelCard:
 
     @property
     def supported(self) -> bool:
-        """Whether this version opens it as an encoder."""
+        """Whether this version opens it: as an encoder, or to rerank as a reranker."""
         return not self.own_code and any(task in OPENED for task in self.tasks)
 
     @property
