@@ -66,7 +66,9 @@ class Searchable:
         self._described = settings["encoder"]
         self._metric = Metric(settings["metric"])
         self._warming = Warming(self.store, self._metric)
-        self._searching = Searching(self.store, self._metric, self._warming, lambda: self.encoder)
+        self._searching = Searching(
+            self.store, self._metric, self._warming, lambda: self.encoder, self._device, self._dtype
+        )
 
     def __enter__(self) -> Self:
         return self

@@ -30,10 +30,20 @@ Timings = MutableMapping[str, float]  # milliseconds by stage
 class Searching:
     """Answers the searches of one collection with one model."""
 
-    def __init__(self, store: Store, metric: Metric, warming: Warming, encoder: Callable[[], Encoder]) -> None:
-        """`encoder` opens the model; a lexical search does without."""
+    def __init__(
+        self,
+        store: Store,
+        metric: Metric,
+        warming: Warming,
+        encoder: Callable[[], Encoder],
+        device: str | None = None,
+        dtype: str | None = None,
+    ) -> None:
+        """`encoder` opens the model; a lexical search does without. Rerankers run on `device`, in `dtype`."""
         self._metric = metric
         self._encoder = encoder
+        self._device = device
+        self._dtype = dtype
         self._warming = warming
         self._answerer = Answerer(store, metric)
         self._rerankers: dict[str, Reranker] = {}
@@ -105,7 +115,8 @@ class Searching:
                 )
             return wanted
         if wanted not in self._rerankers:
-            self._rerankers = {wanted: load_reranker(wanted)}  # one at a time: they are large
+            opened = load_reranker(wanted, device=self._device, dtype=self._dtype)
+            self._rerankers = {wanted: opened}  # one at a time: they are large
         return self._rerankers[wanted]
 
     def _explainer_of(self, snapshot: Snapshot) -> Explainer:
