@@ -47,9 +47,6 @@ class Task:
 
 def measured(task: Task) -> Iterator[dict[str, Any]]:
     """A line for each value of the knob."""
-    import torch
-
-    torch.set_num_threads(task.threads)
     sample, keys, vectors = _read(Path(task.folder))
     metric = Metric(task.metric)
     kind = plugins.index_backend(task.backend)
@@ -161,5 +158,9 @@ def _read(folder: Path) -> tuple[Sample, Any, Vectors]:
 
 
 if __name__ == "__main__":
-    for line in measured(Task(**json.load(sys.stdin))):
+    import torch
+
+    asked = Task(**json.load(sys.stdin))
+    torch.set_num_threads(asked.threads)
+    for line in measured(asked):
         print(json.dumps(line), flush=True)  # noqa: T201  (the protocol with the process that asked)
