@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -83,12 +85,12 @@ class FaissIVFIndex:
         keys, vectors = checked_rows(keys, vectors)
         if not len(keys):
             return cls(None, keys, vectors, metric, params)
-        faiss.omp_set_num_threads(1 if forked() else params.threads or cores())
         lists = _untrained(faiss, len(keys), vectors.shape[1], metric, params)
         sample = some_rows(len(keys), max(64 * lists.nlist, 256 * CODE_WORDS), params.seed)
-        lists.train(vectors[sample] if len(sample) < len(keys) else vectors)
-        for start in range(0, len(keys), 1 << 16):
-            lists.add(vectors[start : start + (1 << 16)])
+        with _threads(faiss, 1 if forked() else params.threads or cores()):
+            lists.train(vectors[sample] if len(sample) < len(keys) else vectors)
+            for start in range(0, len(keys), 1 << 16):
+                lists.add(vectors[start : start + (1 << 16)])
         return cls(lists, keys, vectors, metric, params)
 
     def search(self, queries: Vectors, k: int) -> Neighbors:
@@ -138,13 +140,13 @@ class FaissIVFIndex:
             return nothing(len(queries), k)
         if forked():  # it has neither its parent's threads nor its GPU
             self._threads, self._searched = 1, self._lists
-        self._faiss.omp_set_num_threads(self._threads)
         wanted = min(k, len(self._keys))
         refined = not isinstance(self._lists, self._faiss.IndexIVFFlat)
         candidates = min(wanted * self._params.refine, len(self._keys)) if refined else wanted
-        scores, rows = self._searched.search(queries, candidates, params=probing)
-        if refined:
-            scores, rows = self._refined(queries, rows, wanted)
+        with _threads(self._faiss, self._threads):
+            scores, rows = self._searched.search(queries, candidates, params=probing)
+            if refined:
+                scores, rows = self._refined(queries, rows, wanted)
         if self._metric is Metric.L2:
             scores = -scores
         return neighbors(self._keys, rows, scores, k)
@@ -164,6 +166,17 @@ class FaissIVFIndex:
 
     def _nprobe(self) -> int:
         return min(self._params.nprobe, self._lists.nlist) if self._lists is not None else 1
+
+
+@contextmanager
+def _threads(faiss: Any, count: int) -> Iterator[None]:
+    """So many threads for FAISS; torch may share its OpenMP, and gets back what it had."""
+    before = faiss.omp_get_max_threads()
+    faiss.omp_set_num_threads(count)
+    try:
+        yield
+    finally:
+        faiss.omp_set_num_threads(before)
 
 
 def lists_for(count: int) -> int:

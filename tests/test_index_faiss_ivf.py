@@ -98,3 +98,19 @@ def test_a_missing_library_gives_the_line_to_type(monkeypatch):
         FaissIVFIndex.build(
             make_keys(5), make_vectors(Metric.COSINE, 5, 8), Metric.COSINE, FaissIVFIndex.Params(threads=1)
         )
+
+
+def test_its_threads_are_its_own():
+    """FAISS and torch may share one OpenMP: what one is told must not slow the other."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        vectors = np.random.default_rng(0).standard_normal((500, 8)).astype(np.float32)
+        params = FaissIVFIndex.Params(threads=1)
+        index = FaissIVFIndex.build(np.arange(500), vectors, Metric.L2, params)
+        index.search(vectors[:3], 2)
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)

@@ -26,10 +26,12 @@ def hnsw(vectors: Vectors, metric: Metric, params: Any, threads: int) -> Bare:
 
 
 def faiss_ivf(vectors: Vectors, metric: Metric, params: Any, threads: int) -> Bare:
-    """Lists with the same cells and codes; codes are refined by FAISS's own index, with a copy of the vectors."""
+    """Lists with the same cells and codes; codes are refined by FAISS's own index, with a copy of the vectors.
+
+    FAISS takes its threads from OMP_NUM_THREADS: set for the whole process, they would be torch's too.
+    """
     import faiss
 
-    faiss.omp_set_num_threads(threads)
     dim = vectors.shape[1]
     lists = params.lists or max(1, min(int(4 * len(vectors) ** 0.5), len(vectors) // 39))
     kind = faiss.METRIC_L2 if metric is Metric.L2 else faiss.METRIC_INNER_PRODUCT
