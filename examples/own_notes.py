@@ -12,6 +12,7 @@ from operator import itemgetter
 from pathlib import Path
 
 import semsearch
+from semsearch.source import Source
 
 SAMPLES = Path(__file__).parent.parent / "corpora" / "samples"
 
@@ -33,7 +34,8 @@ def main(folder: str | None = None, question: str = "what to do when someone is 
             notes.mkdir()
             make_notes(notes)
         with semsearch.create("notes", home=Path(temporary, "home")) as collection:
-            print(f"{collection.add_from(notes).added} sections taken in")
+            sections = Source.of(notes, "documents")  # a folder of nothing but Markdown would be a document a file
+            print(f"{collection.add_from(sections).added} sections taken in")
             if not folder:
                 (notes / "today.md").write_text(
                     "# Today\n\nThe kettle tipped over; ten minutes of cool water helped the burn.", "utf-8"
