@@ -266,7 +266,8 @@ class Collection(Searchable):
         """
         try:
             self._renew_index()
-            renew_calibration(self)
+            if self._encoder is not None or self._described is None:  # who only removes opens no model for this
+                renew_calibration(self)
         except CollectionDamaged as error:
             log.warning("%s", error)
 

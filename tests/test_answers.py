@@ -181,6 +181,18 @@ def test_calibration_is_done_when_a_collection_doubled(tmp_path):
         assert Calibration.of(made.store.settings).model == "hash-32-5"
 
 
+def test_removing_opens_no_model_to_calibrate(tmp_path):
+    with semsearch.create("own", home=tmp_path, encoder=HashEncoder(32)) as made:
+        made.add(documents(40))
+        made.store.set("calibration", None)
+    with semsearch.open("own", home=tmp_path) as made:  # without the object that encodes
+        assert made.remove(["d1"]) == 1
+        assert Calibration.of(made.store.settings) is None
+    with semsearch.open("own", home=tmp_path, encoder=HashEncoder(32)) as made:
+        made.add(documents(41)[40:])
+        assert Calibration.of(made.store.settings).passages == 40
+
+
 # ------------------------------------------------------------------------------------------------- likeness, neighbours
 
 
