@@ -22,11 +22,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from questions import machine, stored_and_asked
+from questions import stored_and_asked
 
 from semsearch.bench.bare import BARE
 from semsearch.bench.measure import resident
-from semsearch.bench.run import cores
+from semsearch.bench.run import cores, machine
 from semsearch.plugins import index_backend
 from semsearch.search.contract import tie_safe_recall
 from semsearch.types import Metric, Neighbors, Vectors

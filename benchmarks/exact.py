@@ -19,9 +19,10 @@ from pathlib import Path
 import faiss
 import numpy as np
 import torch
-from questions import machine, stored_and_asked
+from questions import stored_and_asked
 from sentence_transformers.util import semantic_search
 
+from semsearch.bench.run import machine
 from semsearch.plugins import index_backend
 from semsearch.search.contract import tie_safe_recall
 from semsearch.types import Metric, Neighbors, Vectors

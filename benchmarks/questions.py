@@ -6,8 +6,6 @@ Encoding 137,551 questions takes minutes, so they are kept in the file that `--v
 from __future__ import annotations
 
 import os
-import platform
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import numpy as np
@@ -51,14 +49,3 @@ def stored_and_asked(file: Path, rows: int, queries: int = 2048) -> tuple[Vector
         noise = rng.standard_normal(one.shape, dtype=np.float32) * np.float32(0.01)
         stored[start : start + count] = normalise((1 - share) * one + share * other + noise)
     return stored, asked
-
-
-def machine() -> dict[str, object]:
-    """What the figures depend on."""
-    versions = {}
-    for name in ("semsearch", "torch", "faiss-cpu", "hnswlib", "annoy", "sentence-transformers", "numpy"):
-        try:
-            versions[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return {"processor": platform.processor() or platform.machine(), "cores": os.cpu_count(), "versions": versions}

@@ -22,9 +22,10 @@ import time
 from pathlib import Path
 
 import numpy as np
-from questions import machine, stored_and_asked
+from questions import stored_and_asked
 
 import semsearch
+from semsearch.bench.run import machine
 from semsearch.types import Document
 
 SIZES = (10_000, 31_623, 100_000, 316_228, 1_000_000)

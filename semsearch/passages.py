@@ -98,13 +98,13 @@ class Whole:
 
     def embedding_text(self, document: Document, span: Span) -> str:
         """The title, a space, the text."""
-        return _compose(document.title, document.text[span.start : span.end])
+        return compose(document.title, document.text[span.start : span.end])
 
     def unseen(self, documents: Sequence[Document]) -> list[int]:
         """Tokens of each document beyond the window, as far as the encoder tells how it counts."""
         if self._count is None or self._window is None:
             return [0] * len(documents)
-        lengths = self._count.long([_compose(document.title, document.text) for document in documents])
+        lengths = self._count.long([compose(document.title, document.text) for document in documents])
         return [max(0, length - self._window) for length in lengths]
 
 
@@ -154,7 +154,7 @@ class Splitter:
 
     def embedding_text(self, document: Document, span: Span) -> str:
         """The title, a space, the passage; a title that would fill more than half of it is cut."""
-        return _compose(self._head(document.title), document.text[span.start : span.end])
+        return compose(self._head(document.title), document.text[span.start : span.end])
 
     def unseen(self, documents: Sequence[Document]) -> list[int]:
         """Nothing of a text is lost, so 0 each."""
@@ -263,7 +263,8 @@ def _portions(texts: Sequence[str]) -> Iterator[list[str]]:
         yield portion
 
 
-def _compose(title: str, text: str) -> str:
+def compose(title: str, text: str) -> str:
+    """What a model reads of a passage: the title, a space, the passage; or the passage alone."""
     return TEMPLATE.format(title=title, text=text) if title else text
 
 

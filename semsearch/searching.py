@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from semsearch.errors import UsageError
-from semsearch.passages import splitter_for
+from semsearch.passages import compose, splitter_for
 from semsearch.search.answer import Answerer
 from semsearch.search.calibration import Calibration
 from semsearch.search.diversity import marginal_relevance, on_scale
@@ -133,7 +133,7 @@ def _rerank(reranker: Reranker, query: str, hits: list[Hit]) -> None:
     """Put hits in the order of a cross-encoder, which reads title and passage."""
     if not hits:
         return
-    texts = [f"{hit.document.title} {hit.text}" if hit.document.title else hit.text for hit in hits]
+    texts = [compose(hit.document.title, hit.text) for hit in hits]
     scores = np.asarray(reranker.score(query, texts), dtype=np.float64)
     if scores.shape != (len(hits),) or np.isnan(scores).any():
         raise UsageError(f"the reranker gave {scores.shape} scores, NaN among them perhaps, for {len(hits)} texts.")

@@ -2,6 +2,7 @@
 
 import json
 import re
+import sys
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ import semsearch
 from semsearch import Document
 from semsearch.bench.measure import Task, measured
 from semsearch.bench.run import Plan, bench, builds, pareto, recommended
-from semsearch.errors import UsageError
+from semsearch.errors import MissingDependency, UsageError
 from semsearch.types import Metric
 from semsearch.vectors import brute_force, normalise
 
@@ -60,19 +61,13 @@ def test_every_installed_backend_is_tried():
 
 
 def test_a_missing_library_is_told(monkeypatch):
-    import builtins
-
-    real = builtins.__import__
-
-    def refusing(name, *arguments, **rest):
-        if name == "hnswlib":
-            raise ImportError("it is not there")
-        return real(name, *arguments, **rest)
-
-    monkeypatch.setattr(builtins, "__import__", refusing)
+    monkeypatch.setitem(sys.modules, "hnswlib", None)  # as if it were not installed
     told = []
     assert "hnsw" not in {name for name, _ in builds(Plan(), told.append)}
-    assert told == ["hnsw is left out: it is not there"]
+    assert len(told) == 1
+    assert told[0].startswith("hnsw is left out: the library 'hnswlib' is needed")
+    with pytest.raises(MissingDependency, match=r"semsearch\[hnsw\]"):
+        builds(Plan(backends=("hnsw",)), told.append)
 
 
 LINES = st.lists(

@@ -7,7 +7,7 @@ special tokens are set by options, go through transformers once, whose tokenizer
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -93,10 +93,7 @@ class TextTokenizer:
         try:
             encodings = self.tokenizer.encode_batch_fast(whole, add_special_tokens=self.special)
         except (UnicodeEncodeError, TypeError) as error:  # half a surrogate pair, which is no character
-            bad = next((text for text in whole if not _encodable(text)), "")
-            raise DataError(
-                f"the text {bad[:80]!a} can't be written as UTF-8: it holds half a surrogate pair."
-            ) from error
+            raise unencodable(whole) from error
         return (encoding.ids for encoding in encodings)
 
     def _cut(self, ids: list[int]) -> list[int]:
@@ -120,6 +117,12 @@ class TextTokenizer:
         clipped = text[:end]
         seen = len(self.tokenizer.encode(clipped, add_special_tokens=False).ids)
         return clipped if seen > self.max_tokens else text
+
+
+def unencodable(texts: Iterable[str]) -> DataError:
+    """The error that names the first of `texts` that holds half a surrogate pair, which is no character."""
+    bad = next((text for text in texts if not _encodable(text)), "")
+    return DataError(f"the text {bad[:80]!a} can't be written as UTF-8: it holds half a surrogate pair.")
 
 
 def _encodable(text: str) -> bool:

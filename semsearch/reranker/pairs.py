@@ -18,7 +18,8 @@ from tokenizers import Tokenizer
 
 from semsearch.encoder.checkpoint import read_json
 from semsearch.encoder.packing import Integers
-from semsearch.errors import DataError, ModelError, UsageError
+from semsearch.encoder.tokenization import unencodable
+from semsearch.errors import ModelError, UsageError
 
 OVERLAP = 8  # windows share one part in so many with the next
 LEAST = 16  # tokens that a query and a passage need together
@@ -286,13 +287,4 @@ def _encoded(tokenizer: Tokenizer, texts: list[str], *, fast: bool = False) -> A
     try:
         return encode(texts, add_special_tokens=False)
     except (UnicodeEncodeError, TypeError) as error:  # half a surrogate pair, which is no character
-        bad = next((text for text in texts if not _encodable(text)), "")
-        raise DataError(f"the text {bad[:80]!a} can't be written as UTF-8: it holds half a surrogate pair.") from error
-
-
-def _encodable(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
+        raise unencodable(texts) from error
