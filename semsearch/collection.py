@@ -20,6 +20,7 @@ from semsearch.care.check import Problem, content, fulltext_fits, structure
 from semsearch.care.compaction import Compacted, compact
 from semsearch.care.reencoding import reencode
 from semsearch.care.repair import repair
+from semsearch.encoder.own import described_encoder
 from semsearch.errors import (
     CollectionDamaged,
     CollectionLocked,
@@ -34,7 +35,7 @@ from semsearch.passages import splitter_for
 from semsearch.reading import Reading
 from semsearch.search.calibration import Calibration
 from semsearch.search.contract import Certificate
-from semsearch.searchable import Searchable, described_encoder
+from semsearch.searchable import Searchable
 from semsearch.settings import MOST
 from semsearch.source import Source, Told
 from semsearch.store import origins

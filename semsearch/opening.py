@@ -11,10 +11,10 @@ from typing import Any
 from semsearch import plugins
 from semsearch.collection import Collection
 from semsearch.encoder.load import DEFAULT_MODEL
+from semsearch.encoder.own import described_encoder
 from semsearch.errors import CollectionExists, DimensionMismatch, StorageError, UsageError
 from semsearch.indexing import Wanted
 from semsearch.passages import splitter_for
-from semsearch.searchable import described_encoder
 from semsearch.settings import check_name, find_collection, find_home
 from semsearch.store import platform
 from semsearch.store.store import Store

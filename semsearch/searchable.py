@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from semsearch.calibrating import calibration_info
-from semsearch.encoder.own import encoder_from, named_encoder
+from semsearch.encoder.own import described_encoder, encoder_from
 from semsearch.errors import (
     ModelMismatch,
     UsageError,
@@ -385,18 +385,3 @@ def _check_queries(queries: Sequence[str] | None, vector: ArrayLike | None, requ
     for query in queries:
         if not isinstance(query, str) or not query.strip():
             raise UsageError(f"a query must be a text that is not empty, not {query!r:.60}.")
-
-
-def described_encoder(
-    encoder: str | Encoder,
-    revision: str | None = None,
-    device: str | None = None,
-    dtype: str | None = None,
-    batch_tokens: int | None = None,
-) -> tuple[Encoder, dict[str, Any]]:
-    """The encoder, loaded, and what a collection remembers of it."""
-    if isinstance(encoder, str):
-        loaded = named_encoder(encoder, device=device, dtype=dtype, revision=revision, batch_tokens=batch_tokens)
-        return loaded, {"name": loaded.name, "revision": revision, "fingerprint": loaded.fingerprint}
-    own = encoder_from(encoder)
-    return own, {"name": None, "class": type(encoder).__qualname__, "fingerprint": own.fingerprint}

@@ -44,6 +44,21 @@ def named_encoder(
     return load_encoder(name, device=device, dtype=dtype, revision=revision, batch_tokens=batch_tokens)
 
 
+def described_encoder(
+    encoder: str | Encoder,
+    revision: str | None = None,
+    device: str | None = None,
+    dtype: str | None = None,
+    batch_tokens: int | None = None,
+) -> tuple[Encoder, dict[str, Any]]:
+    """The encoder, loaded, and what a collection remembers of it."""
+    if isinstance(encoder, str):
+        loaded = named_encoder(encoder, device=device, dtype=dtype, revision=revision, batch_tokens=batch_tokens)
+        return loaded, {"name": loaded.name, "revision": revision, "fingerprint": loaded.fingerprint}
+    own = encoder_from(encoder)
+    return own, {"name": None, "class": type(encoder).__qualname__, "fingerprint": own.fingerprint}
+
+
 def encoder_from(
     model: Function | Any,
     *,

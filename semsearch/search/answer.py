@@ -113,35 +113,19 @@ class Answerer:
         warm: Warm | None,
         grouped: bool,
     ) -> list[Ranking]:
-        neighbors, how = self._nearest(snapshot, queries, k, allowed, warm, grouped)
-        ways = _ways(how, 0 if warm is None else warm.rows, snapshot)
-        return [Ranking("dense", keys, scores, ways) for keys, scores in neighbors]
-
-    def _nearest(
-        self,
-        snapshot: Snapshot,
-        queries: Vectors,
-        k: int,
-        allowed: NDArray[np.bool_] | None,
-        warm: Warm | None,
-        grouped: bool,
-    ) -> tuple[Neighbors, str]:
-        """The best `k` passages, or the best passage of each of the best `k` documents, and how they were found."""
+        """The best `k` passages of each query, or the best passage of each of the best `k` documents."""
         grouped = grouped and self._several_passages(snapshot)
         wanted = 3 * k if grouped else k
         while True:
-            result = self._planner.search(snapshot, queries, wanted, allowed=allowed, warm=warm)
-            found = result.neighbors
-            if not grouped:
-                return found, result.how
-            best = _best_of_documents(found, snapshot, k)
-            complete = found.keys.shape[1] < wanted or (best.keys[:, -1] >= 0).all()
-            if complete:
-                return best, result.how
+            found = self._planner.search(snapshot, queries, wanted, allowed=allowed, warm=warm)
+            best = _best_of_documents(found.neighbors, snapshot, k) if grouped else found.neighbors
+            if not grouped or found.neighbors.keys.shape[1] < wanted or (best.keys[:, -1] >= 0).all():
+                ways = _ways(found.how, 0 if warm is None else warm.rows, snapshot)
+                return [Ranking("dense", keys, scores, ways) for keys, scores in best]
             wanted *= 4
 
     def _by_words(self, view: View, text: str, k: int, allowed: NDArray[np.bool_] | None, grouped: bool) -> Ranking:
-        """As `_nearest`, by words."""
+        """As `_by_meaning`, for one query by its words."""
         grouped = grouped and self._several_passages(view.snapshot)
         wanted = 3 * k if grouped else k
         while True:
