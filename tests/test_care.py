@@ -3,6 +3,7 @@
 import os
 import sqlite3
 import threading
+from contextlib import closing
 
 import numpy as np
 import pytest
@@ -71,6 +72,27 @@ def test_damaged_vectors_are_found_and_encoded_again(collection, damage):
             assert [problem.part for problem in problems] == ["vectors"]
             assert "semsearch repair care" in problems[0].mend
         assert any("encoded" in line for line in collection.repair())
+        assert healthy(collection)
+        assert answers(collection) == before
+
+
+@pytest.mark.parametrize(
+    "damage", ['"end" = "end" - 1', '"start" = "start" + 1', "doc = doc + 1", "doc = 9999", "crc = 5"]
+)
+def test_a_damaged_passage_is_left_out_and_encoded_again(collection, damage, caplog):
+    before = answers(collection)
+    (first,) = collection.search("topic3 number 7", k=1)
+    collection.close()
+    with closing(sqlite3.connect(collection.path / "collection.sqlite")) as connection, connection:
+        connection.execute(f"UPDATE passages SET {damage} WHERE key = ?", (first.key,))
+    with reopen(collection) as collection:
+        hits = collection.search("topic3 number 7", k=5)
+        assert first.key not in [hit.key for hit in hits]
+        assert len(hits) == 5
+        assert "left out" in caplog.text
+        if "9999" not in damage:
+            assert "passages" in [problem.part for problem in collection.check(deep=True)]
+        assert any("1 damaged passages" in line for line in collection.repair())
         assert healthy(collection)
         assert answers(collection) == before
 

@@ -89,6 +89,9 @@ def content(view: View, folder: Path, metric: Metric) -> Iterator[Problem]:
     if torn:
         mend = "remove them and add them again, or restore a backup"
         yield Problem("documents", f"{len(torn):,} stored documents are damaged; the first is {torn[0]!r}", mend)
+    displaced = documents.damaged_passages(view.connection)
+    if displaced:
+        yield Problem("passages", f"{len(displaced):,} stored passages are damaged", f"semsearch repair {name}")
     said = _scalar(view.connection, "PRAGMA integrity_check(1)")
     if said != "ok":
         yield Problem("database", str(said), f"restore a backup: semsearch restore FILE --name {name}")

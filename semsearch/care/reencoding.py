@@ -107,19 +107,20 @@ def _append(store: Store, generation: int, entries: Sequence[Entry]) -> None:
         vector_file.append(vector_path(store.folder, generation), rows, vectors)
         with store.database.write() as connection:
             key = documents.reserve_keys(connection, len(vectors))
-            staged: list[tuple[int, int, bytes, int, int]] = []
+            staged: list[tuple[Any, ...]] = []
             docs: list[int] = []
             for entry in entries:
                 old = known.get(entry.record.document.id)
                 doc = -1 if old is None else old.doc  # removed meanwhile: its rows will be masked
                 for span in entry.spans:
-                    staged.append((key + len(staged), doc, entry.record.hash, span.start, span.end))
+                    number, *place = documents.passage_row(key + len(staged), doc, span)
+                    staged.append((number, doc, entry.record.hash, *place[1:]))
                     docs.append(doc)
             failpoint("write reencoded")
             connection.exec_driver_sql(
                 "DELETE FROM reencoded WHERE doc IN (SELECT value FROM json_each(?))", (documents.as_json(docs),)
             )
-            connection.exec_driver_sql("INSERT INTO reencoded VALUES (?, ?, ?, ?, ?)", staged)
+            connection.exec_driver_sql("INSERT INTO reencoded VALUES (?, ?, ?, ?, ?, ?)", staged)
             connection.exec_driver_sql(
                 "INSERT INTO segments VALUES (?, ?, ?, ?, ?)",
                 (
@@ -144,7 +145,7 @@ def _switch(store: Store, generation: int, target: dict[str, Any], dim: int) -> 
         connection.exec_driver_sql("DELETE FROM passages")
         connection.exec_driver_sql("DELETE FROM removed")
         connection.exec_driver_sql(
-            'INSERT INTO passages (key, doc, "start", "end") SELECT key, doc, "start", "end" FROM reencoded '
+            'INSERT INTO passages SELECT key, doc, "start", "end", crc FROM reencoded '
             "WHERE doc IN (SELECT doc FROM documents)"
         )
         connection.exec_driver_sql(

@@ -31,15 +31,18 @@ def repair(store: Store, encode: Encode | None) -> list[str]:
         _lengthen(store)
         done += _agree(store)
         with store.read() as view:
-            broken = damaged_rows(view.snapshot)
-            docs = np.unique(view.snapshot.docs[broken])
+            snapshot = view.snapshot
+            displaced = snapshot.rows_of(np.intersect1d(documents.damaged_passages(view.connection), snapshot.keys))
+            broken = damaged_rows(snapshot)
+            docs = np.unique(snapshot.docs[np.union1d(broken, displaced)])
         if len(docs) and encode is not None:
+            _put_back(store, snapshot.keys[displaced].tolist(), snapshot.docs[displaced].tolist())
             compact(store, without=docs)
-            done.append(f"took out {len(broken):,} damaged vectors")
+            done.append(f"took out {len(broken):,} damaged vectors and {len(displaced):,} damaged passages")
         elif len(docs):
             done.append(
-                f"{len(docs):,} documents have damaged vectors that were given and can't be made again: add them again "
-                f"with their vectors ({', '.join(repr(i) for i in _ids(store, docs.tolist()))})"
+                f"{len(docs):,} documents have damaged passages or vectors that were given and can't be made again: "
+                f"add them again with their vectors ({', '.join(repr(i) for i in _ids(store, docs.tolist()))})"
             )
         with store.database.write() as connection:
             if not fulltext_fits(connection):
@@ -89,6 +92,16 @@ def _agree(store: Store) -> list[str]:
         )
         documents.remove_passages(connection, list(of_lost.scalars()), version)
     return [f"took out {len(stray):,} vectors without a passage and {len(lost):,} passages without a vector"]
+
+
+def _put_back(store: Store, keys: list[int], docs: list[int]) -> None:
+    """Give damaged passages to their documents again, to be taken out with them; their words go from the full text."""
+    if keys:
+        with store.database.write() as connection:
+            connection.exec_driver_sql("INSERT INTO fulltext (fulltext) VALUES ('delete-all')")
+            connection.exec_driver_sql("UPDATE passages SET doc = ? WHERE key = ?", list(zip(docs, keys, strict=True)))
+            failpoint("put passages back")
+            connection.exec_driver_sql("INSERT INTO fulltext (fulltext) VALUES ('rebuild')")
 
 
 def _without_passages(store: Store) -> list[Record]:

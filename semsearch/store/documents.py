@@ -14,6 +14,7 @@ from sqlalchemy import Connection
 from semsearch.documents import check_document
 from semsearch.errors import CollectionDamaged
 from semsearch.store.database import driver
+from semsearch.store.schema import passage_crc
 from semsearch.types import Document, Span, Vectors
 
 SCALARS = {str, int, float, bool, type(None)}
@@ -64,11 +65,13 @@ class Joined(NamedTuple):
     text: str
     metadata: str
     crc: int
+    place_crc: int
 
     def sound(self) -> bool:
         """Whether it is what was stored."""
-        fits = 0 <= self.start < self.end <= len(self.text)
-        return fits and self.crc == _crc(self.id, self.title, self.text, self.metadata)
+        return self.place_crc == passage_crc(self.key, self.doc, self.start, self.end) and self.crc == _crc(
+            self.id, self.title, self.text, self.metadata
+        )
 
     def document(self) -> Document:
         """The document, its metadata read from JSON."""
@@ -104,7 +107,7 @@ def _as_ids(ids: Sequence[str]) -> str:
 
 _INSERT_DOCUMENT = "INSERT INTO documents (doc, id, title, text, metadata, hash, crc) VALUES (?, ?, ?, ?, ?, ?, ?)"
 _UPDATE_DOCUMENT = "UPDATE documents SET title = ?, text = ?, metadata = ?, hash = ?, crc = ? WHERE doc = ?"
-_INSERT_PASSAGE = 'INSERT INTO passages (key, doc, "start", "end") VALUES (?, ?, ?, ?)'
+_INSERT_PASSAGE = "INSERT INTO passages VALUES (?, ?, ?, ?, ?)"
 _INSERT_FULLTEXT = "INSERT INTO fulltext (rowid, title, text) VALUES (?, ?, ?)"
 _INSERT_FIELD = "INSERT OR IGNORE INTO fields VALUES (?, ?, ?, ?, ?)"
 
@@ -120,7 +123,7 @@ def insert(
     next_key = _next(connection, "passages")
     documents: list[tuple[Any, ...]] = []
     changes: list[tuple[Any, ...]] = []
-    passages: list[tuple[int, int, int, int]] = []
+    passages: list[tuple[int, ...]] = []
     words: list[tuple[int, str, str]] = []
     fields: list[tuple[Any, ...]] = []
     keys: list[int] = []
@@ -139,7 +142,7 @@ def insert(
         if document.metadata:
             fields.extend(_fields(document.metadata, doc))
         for span in entry.spans:
-            passages.append((next_key, doc, span.start, span.end))
+            passages.append(passage_row(next_key, doc, span))
             words.append((next_key, document.title, document.text[span.start : span.end]))
             keys.append(next_key)
             docs.append(doc)
@@ -191,8 +194,8 @@ def remove_documents(connection: Connection, docs: Iterable[int], version: int) 
 def join(connection: Connection, keys: Sequence[int]) -> dict[int, Joined]:
     """The passages of `keys` with their documents; a key that is gone is left out."""
     rows = driver(connection).execute(
-        'SELECT key, "start", "end", doc, id, title, text, metadata, crc FROM passages JOIN documents USING (doc) '
-        "WHERE key IN (SELECT value FROM json_each(?))",
+        'SELECT key, "start", "end", doc, id, title, text, metadata, documents.crc, passages.crc '
+        "FROM passages JOIN documents USING (doc) WHERE key IN (SELECT value FROM json_each(?))",
         (json.dumps(keys),),
     )
     return {row[0]: Joined._make(row) for row in rows.fetchall()}
@@ -234,6 +237,17 @@ def everything(connection: Connection) -> Iterator[Document]:
     """All documents in the order they were first added, streamed."""
     for row in connection.exec_driver_sql(f"SELECT {_STORED} FROM documents ORDER BY doc"):
         yield _checked(*row)
+
+
+def passage_row(key: int, doc: int, span: Span) -> tuple[int, int, int, int, int]:
+    """A passage as the tables hold it, with its checksum."""
+    return key, doc, span.start, span.end, passage_crc(key, doc, span.start, span.end)
+
+
+def damaged_passages(connection: Connection) -> list[int]:
+    """The keys of passages whose place is not what was stored."""
+    rows = driver(connection).execute('SELECT key, doc, "start", "end", crc FROM passages ORDER BY key')
+    return [key for key, doc, start, end, crc in rows if crc != passage_crc(key, doc, start, end)]
 
 
 def damaged(connection: Connection) -> list[str]:
