@@ -1,43 +1,50 @@
 """Every index beside its bare library, called by hand with the same parameters, in one run on real questions.
 
-    python benchmarks/ann.py --vectors questions.npy --rows 135000
+    python benchmarks/ann.py [--vectors FILE] [--rows 100000] [--index hnsw …] [--outsiders usearch …] [--out FILE]
 
 For each: seconds to build, bytes on disk, resident memory that it took, and along the knob recall@10 beside queries a
 second: one at a time, and in batches. semsearch and the bare library take turns at each setting; recall is tie-safe,
-from scores that are computed here. A line of JSON for each setting. On a machine that others use, OMP_NUM_THREADS=1,
---option threads=1 and --clock cpu compare the work done on one thread.
+from scores that are computed here. Then the outsiders, graph indexes that semsearch does not build on. A line of JSON
+for each setting. `--vectors` also takes the field's own sets (`vector_sets.py`); if their authors tell the true
+neighbours, ours are held against them first. On a machine that others use, OMP_NUM_THREADS=1, --option threads=1 and
+--clock cpu compare the work done on one thread.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import json
 import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from questions import stored_and_asked
+from outsiders import LADDER, OUTSIDERS
+from vector_sets import DEFAULT, VectorSet, vector_set
 
 from semsearch.bench.bare import BARE
 from semsearch.bench.measure import resident
 from semsearch.bench.run import cores, machine
 from semsearch.plugins import index_backend
 from semsearch.search.contract import tie_safe_recall
-from semsearch.types import Metric, Neighbors, Vectors
+from semsearch.types import Neighbors, Vectors
 
 K = 10
+MODULES = {"usearch": "usearch", "scalable-vs": "svs"}
+Line = dict[str, Any]
 
 
 def rate(
     search: Callable[[Vectors], Any], queries: Vectors, batch: int, seconds: float, clock: Callable[[], float]
 ) -> float:
     """Queries a second, in batches of `batch`."""
+    batch = min(batch, len(queries))
     parts = [queries[start : start + batch] for start in range(0, len(queries) - batch + 1, batch)]
     search(parts[0])
     done, start = 0, clock()
@@ -47,14 +54,15 @@ def rate(
     return done * batch / (clock() - start)
 
 
-def measure(name: str, options: dict[str, str], vectors: Vectors, asked: Vectors, truth: Neighbors, given: Any) -> None:
+def measure(name: str, options: dict[str, str], data: VectorSet, truth: Neighbors, given: Any) -> Iterator[Line]:
     """Build both ways, then walk the knob."""
-    clock = time.perf_counter if given.clock == "wall" else time.process_time
+    clock = _clock(given)
+    vectors, asked = data.stored, data.asked
     keys = np.arange(len(vectors))
     kind = index_backend(name)
     params = kind.Params.parse(options, f"index '{name}'")
     memory, start = resident(), clock()
-    index = kind.build(keys, vectors, Metric.COSINE, params)
+    index = kind.build(keys, vectors, data.metric, params)
     built, taken = clock() - start, resident() - memory
     with tempfile.TemporaryDirectory() as folder:
         index.save(Path(folder))
@@ -62,7 +70,7 @@ def measure(name: str, options: dict[str, str], vectors: Vectors, asked: Vectors
     bare, by_hand = None, None
     if name in BARE and name != "exact":  # which benchmarks/exact.py holds against its peers
         start = clock()
-        bare = BARE[name](vectors, Metric.COSINE, params, params.threads or cores())
+        bare = BARE[name](vectors, data.metric, params, params.threads or cores())
         by_hand = clock() - start
     facts = {
         "index": name,
@@ -76,9 +84,8 @@ def measure(name: str, options: dict[str, str], vectors: Vectors, asked: Vectors
     for value in kind.ladder(len(keys)) if knob else [None]:
         if knob:
             index.tune(replace(params, **{knob: value}))
-        found = index.search(asked, K)
-        recall = float(tie_safe_recall(found, truth, keys, vectors, asked, Metric.COSINE).mean())
-        line: dict[str, Any] = {**facts, "knob": knob, "value": value, "recall": recall}
+        recall = _recall(index.search(asked, K).keys, truth, data)
+        line: Line = {**facts, "knob": knob, "value": value, "recall": recall}
         for batch in (1, 1024):
             ours, theirs = [], []
             for _ in range(given.rounds):
@@ -93,16 +100,46 @@ def measure(name: str, options: dict[str, str], vectors: Vectors, asked: Vectors
                 line[f"ratio_{batch}"] = statistics.median(a / b for a, b in zip(ours, theirs, strict=True))
         if bare is not None:
             line["single_us_over_bare"] = 1e6 / line["qps_1"] - 1e6 / line["bare_qps_1"]
-        print(json.dumps({key: round(item, 4) if isinstance(item, float) else item for key, item in line.items()}))
-        sys.stdout.flush()
+        yield line
         if recall >= given.enough:
             break
+
+
+def outside(name: str, threads: int, data: VectorSet, truth: Neighbors, given: Any) -> Iterator[Line]:
+    """An index that is nothing to semsearch, along its knob."""
+    clock = _clock(given)
+    memory, start = resident(), clock()
+    turn, search = OUTSIDERS[name](data.stored, data.metric, threads)
+    facts = {"index": name, "build_s": clock() - start, "memory_mb": (resident() - memory) / 1e6}
+    for value in LADDER:
+        turn(value)
+        recall = _recall(np.asarray(search(data.asked, K)).astype(np.int64), truth, data)
+        line: Line = {**facts, "knob": "width", "value": value, "recall": recall}
+        for batch in (1, 1024):
+            rates = [
+                rate(lambda queries: search(queries, K), data.asked, batch, given.seconds, clock)
+                for _ in range(given.rounds)
+            ]
+            line[f"qps_{batch}"] = statistics.median(rates)
+        yield line
+        if recall >= given.enough:
+            break
+
+
+def _clock(given: Any) -> Callable[[], float]:
+    return time.perf_counter if given.clock == "wall" else time.process_time
+
+
+def _recall(rows: np.ndarray, truth: Neighbors, data: VectorSet) -> float:
+    found = Neighbors(rows, np.zeros(rows.shape, dtype=np.float32))
+    keys = np.arange(len(data.stored))
+    return float(tie_safe_recall(found, truth, keys, data.stored, data.asked, data.metric).mean())
 
 
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--vectors", type=Path, required=True, help="file of the questions' vectors, made if missing")
+    parser.add_argument("--vectors", type=Path, default=DEFAULT, help=f"see vector_sets.py [default: {DEFAULT}]")
     parser.add_argument("--rows", type=int, default=100_000)
     parser.add_argument("--index", nargs="+", default=["exact", "faiss-ivf", "hnsw", "annoy"])
     parser.add_argument("--option", action="append", default=[], metavar="NAME=VALUE", help="of every index named")
@@ -110,14 +147,38 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=0.5, help="of each measurement")
     parser.add_argument("--clock", choices=("wall", "cpu"), default="wall")
+    parser.add_argument("--outsiders", nargs="*", default=list(OUTSIDERS), choices=list(OUTSIDERS))
+    parser.add_argument("--out", type=Path, help="append the results to this file, as JSON lines")
     given = parser.parse_args()
-    vectors, asked = stored_and_asked(given.vectors, given.rows)
-    print(json.dumps({"rows": len(vectors), "dim": vectors.shape[1], "k": K, "queries": len(asked), **machine()}))
+    data = vector_set(given.vectors, given.rows)
     exact = index_backend("exact")
-    truth = exact.build(np.arange(len(vectors)), vectors, Metric.COSINE, exact.Params()).search(asked, K)
+    keys = np.arange(len(data.stored))
+    truth = exact.build(keys, data.stored, data.metric, exact.Params(codes="none")).search(data.asked, K)
+    facts = {"benchmark": "ann", "set": data.name, "metric": str(data.metric), "k": K, "queries": len(data.asked)}
+    facts |= {"rows": len(data.stored), "dim": data.stored.shape[1], "clock": given.clock, **machine()}
+    if data.truth is not None:
+        facts["authors_recall"] = _recall(data.truth[:, :K].astype(np.int64), truth, data)
     options = dict(pair.split("=", 1) for pair in given.option)
+    lines = [facts]
+    print(json.dumps(facts))
+
+    def told(line: Line) -> None:
+        print(json.dumps({key: round(item, 4) if isinstance(item, float) else item for key, item in line.items()}))
+        sys.stdout.flush()
+        lines.append(line)
+
     for name in given.index:
-        measure(name, options, vectors, asked, truth, given)
+        for line in measure(name, options, data, truth, given):
+            told(line)
+    for name in given.outsiders:
+        if importlib.util.find_spec(MODULES[name]) is None:
+            print(f"{name} is not installed: pip install {name}", file=sys.stderr)
+            continue
+        for line in outside(name, int(options.get("threads", cores())), data, truth, given):
+            told(line)
+    if given.out:
+        with given.out.open("a") as out:
+            out.writelines(json.dumps(line) + "\n" for line in lines)
 
 
 if __name__ == "__main__":

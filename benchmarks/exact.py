@@ -1,9 +1,11 @@
 """Exact search beside its peers, in one run, one after the other in each round; medians, and ratios to semsearch.
 
-    python benchmarks/exact.py --vectors questions.npy --rows 100000
+    python benchmarks/exact.py [--vectors FILE] [--rows 100000] [--out FILE]
 
-Every answer is held against the true neighbours. A line of JSON for each peer and batch size. On a machine that others
-use, OMP_NUM_THREADS=1 and --clock cpu compare the work done on one thread, whatever else runs.
+Every answer is held against the true neighbours. A line of JSON for each peer and batch size. `bandwidth` is the share
+of the memory bandwidth (a sum over 512 MB, measured in the same run on as many threads) at which a single query reads
+the vectors, or what stands for them: above 1 they stay in a cache. On a machine that others use, OMP_NUM_THREADS=1 and
+--clock cpu compare the work done on one thread, whatever else runs.
 """
 
 from __future__ import annotations
@@ -19,8 +21,8 @@ from pathlib import Path
 import faiss
 import numpy as np
 import torch
-from questions import stored_and_asked
 from sentence_transformers.util import semantic_search
+from vector_sets import DEFAULT, vector_set
 
 from semsearch.bench.run import machine
 from semsearch.plugins import index_backend
@@ -28,6 +30,7 @@ from semsearch.search.contract import tie_safe_recall
 from semsearch.types import Metric, Neighbors, Vectors
 
 K = 10
+BYTES = {"semsearch int8": 1, "semsearch bf16": 2}  # of a component in the first pass; 4 elsewhere
 Search = Callable[[Vectors], np.ndarray]
 
 
@@ -60,22 +63,40 @@ def timed(search: Search, queries: Vectors, seconds: float, clock: Callable[[], 
     return 1e3 * statistics.median(times)
 
 
+def bandwidth(clock: Callable[[], float]) -> float:
+    """Bytes a second that a sum over memory reads, the best of ten."""
+    values = torch.ones(1 << 27)
+    times = []
+    for _ in range(10):
+        start = clock()
+        values.sum()
+        times.append(clock() - start)
+    return values.nbytes / min(times)
+
+
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--vectors", type=Path, required=True, help="file of the questions' vectors, made if missing")
+    parser.add_argument("--vectors", type=Path, default=DEFAULT, help=f"see vector_sets.py [default: {DEFAULT}]")
     parser.add_argument("--rows", type=int, default=100_000)
     parser.add_argument("--batches", type=int, nargs="+", default=[1, 32, 1024])
     parser.add_argument("--codes", nargs="+", default=["none", "int8", "bf16"])
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=0.3, help="of each peer in each round")
     parser.add_argument("--clock", choices=("wall", "cpu"), default="wall")
+    parser.add_argument("--out", type=Path, help="append the results to this file, as JSON lines")
     given = parser.parse_args()
     clock = time.perf_counter if given.clock == "wall" else time.process_time
-    vectors, asked = stored_and_asked(given.vectors, given.rows)
+    data = vector_set(given.vectors, given.rows)
+    if data.metric is Metric.L2:
+        sys.exit(f"{given.vectors} is compared by distance; its peers here know inner products. ann.py takes it.")
+    vectors, asked = data.stored, data.asked
     keys = np.arange(len(vectors))
     searches = peers(vectors, keys, given.codes)
-    print(json.dumps({"rows": len(vectors), "dim": vectors.shape[1], "k": K, **machine()}))
+    most = bandwidth(clock)
+    facts = {"benchmark": "exact", "set": data.name, "rows": len(vectors), "dim": vectors.shape[1], "k": K}
+    lines: list[dict[str, object]] = [{**facts, "clock": given.clock, "bandwidth_gb_s": most / 1e9, **machine()}]
+    print(json.dumps(lines[0]))
     backend = index_backend("exact")
     oracle = backend.build(keys, vectors, Metric.COSINE, backend.Params(codes="none"))
     for batch in given.batches:
@@ -92,10 +113,16 @@ def main() -> None:
             found = Neighbors(rows.astype(np.int64), np.zeros(rows.shape, dtype=np.float32))
             recall = float(tie_safe_recall(found, truth, keys, vectors, queries, Metric.COSINE).mean())
             line = {"batch": batch, "peer": name, "ms": round(medians[name], 3), "min_ms": round(min(times[name]), 3)}
-            print(
-                json.dumps({**line, "times_semsearch": round(medians[name] / fastest, 2), "recall": round(recall, 5)})
-            )
+            line |= {"times_semsearch": round(medians[name] / fastest, 2), "recall": round(recall, 5)}
+            if batch == 1:
+                size = len(vectors) * vectors.shape[1] * BYTES.get(name, 4)
+                line["bandwidth"] = round(size / (1e-3 * medians[name]) / most, 3)
+            lines.append(line)
+            print(json.dumps(line))
             sys.stdout.flush()
+    if given.out:
+        with given.out.open("a") as out:
+            out.writelines(json.dumps(line) + "\n" for line in lines)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
 """Search by words: semsearch beside bm25s and SQLite's own full text, on the Quora questions of SEMSEARCH_DATA.
 
-    pip install bm25s PyStemmer
-    SEMSEARCH_DATA=... python benchmarks/lexical.py [--queries 500] [--rounds 3] [--out FILE]
+    python benchmarks/lexical.py [--queries 500] [--rounds 3] [--out FILE]
+
+Without SEMSEARCH_DATA, on the few sentences of the shipped samples, whose figures say little.
 
 One thread, one query at a time, the ten best; queries are questions that are stored themselves. Processor time, since
 other work on the machine would count otherwise; rounds interleaved, medians. bm25s as its README has it: its tokenizer,
@@ -21,8 +22,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+from texts import short_texts
 
 import semsearch
+from semsearch.bench.run import machine
 from semsearch.lexical_indexing import LexicalIndexing
 from semsearch.search.lexical import Lexical
 from semsearch.search.postings import tokens
@@ -30,17 +33,6 @@ from semsearch.types import Document
 
 K = 10
 Search = Callable[[str], list[int]]  # numbers of questions, best first
-
-
-def questions() -> list[str]:
-    """The distinct questions."""
-    pairs = Path(os.environ["SEMSEARCH_DATA"]) / "quora-pairs.tsv"
-    found: dict[str, None] = {}
-    with pairs.open(encoding="utf-8") as lines:
-        next(lines)
-        for line in lines:
-            found.update(dict.fromkeys(text for text in line.rstrip("\n").split("\t")[:2] if text.strip()))
-    return list(found)
 
 
 def ours(texts: list[str], folder: Path) -> tuple[dict[str, Search], dict[str, float]]:
@@ -103,10 +95,12 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--out", type=Path, help="append the results to this file, as JSON lines")
     options = parser.parse_args()
-    texts = questions()
+    folder = os.environ.get("SEMSEARCH_DATA")
+    texts = short_texts(Path(folder) if folder else None)
+    options.queries = min(options.queries, len(texts))
     asked = np.random.default_rng(0).choice(len(texts), options.queries, replace=False).tolist()
-    with tempfile.TemporaryDirectory() as folder:
-        ways, seconds = ours(texts, Path(folder))
+    with tempfile.TemporaryDirectory() as temporary:
+        ways, seconds = ours(texts, Path(temporary))
         ways["bm25s"], seconds["bm25s"] = peer(texts)
         times: dict[str, list[float]] = {name: [] for name in ways}
         first: dict[str, int] = dict.fromkeys(ways, 0)
@@ -118,17 +112,20 @@ def main() -> None:
                     times[name].append(1000 * (time.process_time() - began))
                     first[name] += number == 0 and place in found[:1]
     print(f"{len(texts):,} questions, {options.queries} asked {options.rounds} times, processor time")
+    lines = []
     for name, spent in times.items():
         p50, p95 = statistics.median(spent), float(np.quantile(spent, 0.95))
         ratio = p50 / statistics.median(times["bm25s"])
         share = first[name] / options.queries
+        lines.append({"way": name, "p50_ms": p50, "p95_ms": p95, "x": ratio, "build_s": seconds[name], "first": share})
         print(
             f"{name:10} p50 {p50:7.2f} ms ({ratio:6.2f} x bm25s)  p95 {p95:7.2f} ms  built in {seconds[name]:5.2f} s  "
             f"itself first {share:.3f}"
         )
     if options.out:
         with options.out.open("a") as file:
-            file.write(json.dumps({"benchmark": "lexical", "rows": len(texts), "build": seconds, "ms": times}) + "\n")
+            facts = {"benchmark": "lexical", "rows": len(texts), "queries": options.queries, **machine()}
+            file.writelines(json.dumps(line) + "\n" for line in [facts, *lines])
 
 
 if __name__ == "__main__":

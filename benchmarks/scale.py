@@ -1,6 +1,6 @@
 """How the cost of indexing and asking grows: five sizes from ten thousand to a million, and the exponent of each cost.
 
-    python benchmarks/scale.py --vectors questions.npy [--sizes 10000 31623 100000 316228 1000000] [--out FILE]
+    python benchmarks/scale.py [--vectors FILE] [--sizes 10000 31623 100000 316228 1000000] [--out FILE]
 
 Each size in a process of its own: documents are added with given vectors (real questions through all-MiniLM-L6-v2,
 beyond their number points between two of them), the index is built that `auto` chooses, then real questions are asked
@@ -22,7 +22,7 @@ import time
 from pathlib import Path
 
 import numpy as np
-from questions import stored_and_asked
+from vector_sets import DEFAULT, vector_set
 
 import semsearch
 from semsearch.bench.run import machine
@@ -37,7 +37,8 @@ STUDENT = {1: 12.706, 2: 4.303, 3: 3.182, 4: 2.776, 5: 2.571, 6: 2.447}  # 97.5 
 
 def measured(file: Path, rows: int) -> dict[str, object]:
     """The costs of one size."""
-    vectors, asked = stored_and_asked(file, rows, 2048)
+    data = vector_set(file, rows)
+    vectors, asked = data.stored, data.asked
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     with tempfile.TemporaryDirectory() as home:
         with semsearch.create("scale", encoder=None, dim=vectors.shape[1], home=home) as collection:
@@ -92,7 +93,7 @@ def exponent(sizes: list[float], costs: list[float]) -> tuple[float, float]:
 def main() -> None:
     """Measure each size in turn, then fit."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--vectors", type=Path, required=True, help="file of the questions' vectors, made if missing")
+    parser.add_argument("--vectors", type=Path, default=DEFAULT, help=f"see vector_sets.py [default: {DEFAULT}]")
     parser.add_argument("--sizes", type=int, nargs="+", default=list(SIZES))
     parser.add_argument("--only", type=int, help=argparse.SUPPRESS)  # one size, in this process
     parser.add_argument("--out", type=Path, help="append the results to this file, as JSON lines")
