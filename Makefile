@@ -6,7 +6,7 @@ BIN        := $(VENV)/bin
 PIP        := $(BIN)/python -m pip --disable-pip-version-check
 SOURCES    := semsearch indexes corpora benchmarks examples tests
 
-.PHONY: demo test check crash fuzz soak format clean
+.PHONY: demo test check bench crash fuzz soak format clean
 .DEFAULT_GOAL := help
 
 help:
@@ -28,6 +28,10 @@ $(VENV)/.test: $(VENV)/.made pyproject.toml
 	$(PIP) install -q -c $(VENV)/constraints.txt -e '.[all]' --group dev
 	touch $@
 
+$(VENV)/.bench: $(VENV)/.test
+	$(PIP) install -q -c $(VENV)/constraints.txt --group bench
+	touch $@
+
 demo: $(VENV)/.demo ## index the shipped samples, ask a few questions, stay in the interactive query
 	@PATH="$(abspath $(BIN)):$$PATH" sh corpora/samples/demo.sh
 
@@ -41,6 +45,9 @@ check: $(VENV)/.test ## format, lint, types, import rules, tests, wheel
 	$(BIN)/lint-imports
 	$(MAKE) test
 	$(BIN)/python tests/wheel.py
+
+bench: $(VENV)/.bench ## every benchmark in its short form (FULL=1: the long one), into benchmarks/results/RESULTS.md
+	$(BIN)/python benchmarks/results.py $(if $(FULL),--full)
 
 crash: $(VENV)/.test ## kill, cut the power and swap at every point instead of a sample of them (half an hour)
 	SEMSEARCH_FULL=1 $(BIN)/python -m pytest tests/test_crash.py tests/test_power_cut.py tests/test_concurrency.py tests/test_state_machine.py
