@@ -284,7 +284,8 @@ def bitext(options: argparse.Namespace) -> Iterator[Record]:
         to, back = (float((cosines.argmax(axis=axis) == own).mean()) for axis in (1, 0))
         means.append((to + back) / 2)
         print(row([language, len(own), f"{to:.3f}", f"{back:.3f}", f"{means[-1]:.3f}"]), flush=True)
-        yield {"encoder": encoder.name, "language": language, "pairs": len(own), "to": to, "from": back}
+        record: Record = {"encoder": encoder.name, "language": language, "pairs": len(own)}
+        yield record | {"to_english": to, "from_english": back}
     print(row(["mean", "", "", "", f"{np.mean(means):.3f}"]))
 
 
