@@ -1,8 +1,8 @@
 """Queries as people type them, made by rule: misspelt, abbreviated, paraphrased. Nothing here is a person's writing.
 
-Every rule is a function of the query and a seed alone, whatever other queries there are; letters are all that changes,
-so that a word with a digit in it (B12, MFGE8, 2019) comes out as it went in. A content word is one that is not in
-`COMMON`. The tables are short and were written without looking at any figure.
+Every rule is a function of the query and a seed alone, whatever other queries there are. No query becomes empty, and
+digits stay: a word with one in it (B12, MFGE8, 2019) comes out as it went in. A content word is one that is not in
+`COMMON`. The tables are short; queries of the public sets were read while they were written, but no figure was.
 
 `misspelt`: each content word of at least four letters gets one slip with a given probability: two neighbouring
 letters swapped, a letter left out, a letter put in beside it that lies next to it on the keyboard, or one typed for
@@ -10,14 +10,15 @@ it; each as likely as the other. The first letter stays, as in most slips that p
 automatically correcting words in text", 1992). With a higher probability more words have a slip, and those that had
 one keep it.
 
-`abbreviated`: what a hurried person types. Terms of `SHORT` become their usual abbreviation, common words go (unless
-there is nothing else), and words of at least nine letters are cut before the first vowel behind the fifth letter:
+`abbreviated`: what a hurried person types. Terms of `SHORT` become their usual abbreviation, common words (unless there
+is nothing else) and the punctuation around words go, and words of at least nine letters are cut before the first vowel behind the fifth letter:
 approximately → approx. There is no chance in it.
 
 `paraphrased`: no human paraphrase, and not always good English. Contractions are written out and what can be
-contracted is; words of `SYNONYMS` become their partner; a question becomes an indirect one, with its words in that
-order (`FORMS`: what is X → what X is, X definition → what X means, do X → whether X), a claim "whether it is true
-that", anything else "about" it; and one of `OPENINGS` is put in front, by chance.
+contracted is; words of `SYNONYMS` become their partner, whatever they mean there; a question becomes an indirect one,
+with its words in that order (`FORMS`: what is X → what X is, X definition → what X means, do X → whether X), what ends
+with a full stop "whether it is true that" it, anything else "about" it; and one of `OPENINGS` is put in front, by
+chance. To a search by words, the opening is words to look for like the others.
 """
 
 from __future__ import annotations

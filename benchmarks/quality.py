@@ -20,7 +20,7 @@ another, not beside those of TREC.
 `noisy`: nDCG@10 when the queries are misspelt (two strengths), abbreviated or paraphrased, by the rules that
 `benchmarks/noise.py` states; no person wrote these queries. `change` and its p are against the clean queries; `alike`
 is the p of dense and lexical losing equally much. A query that a rule leaves as it is stays in the mean; `changed`
-counts the others.
+counts the others. Slips are drawn once: what another `--seed` gives tells how much hangs on the draw.
 
 `sts`: STS benchmark, test pairs: Spearman's rank correlation of cosines with people's scores, times 100; in float32
 and in what the hardware is fast in.
