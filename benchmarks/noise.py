@@ -11,8 +11,8 @@ automatically correcting words in text", 1992). With a higher probability more w
 one keep it.
 
 `abbreviated`: what a hurried person types. Terms of `SHORT` become their usual abbreviation, common words (unless there
-is nothing else) and the punctuation around words go, and words of at least nine letters are cut before the first vowel behind the fifth letter:
-approximately → approx. There is no chance in it.
+is nothing else) and the punctuation around words go, and words of at least nine letters are cut before the first vowel
+(or y) behind the fifth letter: biomaterials → biomat. There is no chance in it.
 
 `paraphrased`: no human paraphrase, and not always good English. Contractions are written out and what can be
 contracted is; words of `SYNONYMS` become their partner, whatever they mean there; a question becomes an indirect one,
