@@ -298,7 +298,7 @@ class Collection(Searchable):
         problems: list[Problem] = []
         with self.store.read() as view:
             problems.extend(structure(view, self.path))
-            if deep:
+            if deep and "database" not in {problem.part for problem in problems}:
                 problems.extend(content(view, self.path, self._metric))
             snapshot = view.snapshot
         if deep and snapshot.index is not None and not problems:

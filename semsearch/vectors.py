@@ -67,7 +67,8 @@ def score_pairs(query: Vectors, vectors: Vectors, metric: Metric) -> Scores:
     else:
         wide *= query
     scores = wide.sum(axis=1)
-    rounded: Scores = (-scores if metric is Metric.L2 else scores).astype(np.float32)
+    with np.errstate(over="ignore"):  # beyond float32 a score is infinite
+        rounded: Scores = (-scores if metric is Metric.L2 else scores).astype(np.float32)
     return rounded
 
 

@@ -11,7 +11,7 @@ from fakes import HashEncoder
 
 import semsearch
 from semsearch.care.backup import restore
-from semsearch.errors import CollectionExists, DataError, ModelMismatch
+from semsearch.errors import CollectionDamaged, CollectionExists, DataError, ModelMismatch
 from semsearch.types import Document
 
 DOCUMENTS = [Document(f"d{i}", f"document number {i} about topic{i % 7}", metadata={"n": i}) for i in range(300)]
@@ -95,6 +95,49 @@ def test_a_damaged_passage_is_left_out_and_encoded_again(collection, damage, cap
         assert any("1 damaged passages" in line for line in collection.repair())
         assert healthy(collection)
         assert answers(collection) == before
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "UPDATE settings SET value = replace(value, 'cosine', 'cosinf') WHERE name = 'metric'",
+        "UPDATE settings SET name = 'metrik' WHERE name = 'metric'",
+        "UPDATE settings SET value = substr(value, 3) WHERE name = 'encoder'",
+        "DELETE FROM settings WHERE name = 'index'",
+    ],
+)
+def test_a_damaged_setting_is_an_error_that_says_what_to_do(collection, damage):
+    collection.close()
+    with closing(sqlite3.connect(collection.path / "collection.sqlite")) as connection, connection:
+        assert connection.execute(damage).rowcount == 1
+    with pytest.raises(CollectionDamaged, match="semsearch restore"):
+        semsearch.open("care", encoder=HashEncoder())
+
+
+def test_a_damaged_source_is_an_error_that_says_what_to_do(collection):
+    collection.remember({"kind": "text", "path": "somewhere"})
+    with closing(sqlite3.connect(collection.path / "collection.sqlite")) as connection, connection:
+        connection.execute("UPDATE sources SET spec = substr(spec, 2)")
+    with pytest.raises(CollectionDamaged, match="semsearch check"):
+        collection.info()
+
+
+def test_what_is_left_of_a_torn_table_is_not_taken_for_the_whole(collection):
+    """A page of passages lost: encoding again what seems to lack them would give every document of it twice."""
+    collection.close()
+    database = collection.path / "collection.sqlite"
+    with closing(sqlite3.connect(database)) as connection, connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        size = connection.execute("PRAGMA page_size").fetchone()[0]
+        page = connection.execute("SELECT max(pageno) FROM dbstat WHERE name = 'passages' AND pagetype = 'leaf'")
+        place = (page.fetchone()[0] - 1) * size
+    content = database.read_bytes()
+    database.write_bytes(content[:place] + bytes(size) + content[place + size :])
+    with semsearch.open("care", encoder=HashEncoder()) as collection:
+        assert "database" in [problem.part for problem in collection.check()]
+        with pytest.raises(CollectionDamaged, match="table 'passages'"):
+            collection.repair()
+    assert database.read_bytes() == content[:place] + bytes(size) + content[place + size :]
 
 
 def test_given_vectors_cannot_be_made_again_and_are_named():

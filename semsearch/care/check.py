@@ -13,7 +13,7 @@ from sqlalchemy.exc import DatabaseError
 
 from semsearch.errors import IndexDamaged
 from semsearch.search.generation import read_manifest, verify_files
-from semsearch.store import documents
+from semsearch.store import documents, schema
 from semsearch.store.snapshot import Snapshot
 from semsearch.store.store import View
 from semsearch.store.vector_file import checksums
@@ -35,9 +35,14 @@ class Problem:
 def structure(view: View, folder: Path) -> Iterator[Problem]:
     """What can be seen quickly: SQLite's own structure, counts that must agree, and the index's digests."""
     name, snapshot = folder.name, view.snapshot
+    mend = f"restore a backup: semsearch restore FILE --name {name}"
+    broken = broken_tables(view.connection, "quick_check")
+    yield from (Problem("database", what, mend) for what in broken)
+    if broken:
+        return  # what is left of them tells nothing
     for (said,) in view.connection.exec_driver_sql("PRAGMA quick_check(20)"):
         if said != "ok":
-            yield Problem("database", str(said), f"restore a backup: semsearch restore FILE --name {name}")
+            yield Problem("database", str(said), mend)
     for row in view.connection.exec_driver_sql("PRAGMA foreign_key_check").fetchmany(20):
         yield Problem("database", f"a row of {row[0]} belongs to a {row[2]} that is gone", "restore a backup")
     yield from _keys(view, name)
@@ -51,6 +56,19 @@ def structure(view: View, folder: Path) -> Iterator[Problem]:
                 verify_files(files, read_manifest(files))
         except IndexDamaged as error:
             yield Problem(part, str(error), f"semsearch repair {name}")
+
+
+def broken_tables(connection: Connection, pragma: str = "integrity_check") -> list[str]:
+    """The ordinary tables that SQLite finds broken, with what it says of each; `quick_check` leaves out the indexes."""
+    broken = []
+    for table in schema.tables():
+        try:
+            said = _scalar(connection, f"PRAGMA {pragma}({table})")
+        except DatabaseError as error:  # so broken that its rows can't be walked
+            said = error.orig
+        if said != "ok":
+            broken.append(f"table '{table}': {said}")
+    return broken
 
 
 def _keys(view: View, name: str) -> Iterator[Problem]:

@@ -19,7 +19,8 @@ from semsearch.ingestion import BATCH_DOCUMENTS
 from semsearch.store import documents, registry, vector_file
 from semsearch.store.documents import Entry, Record
 from semsearch.store.failpoints import failpoint
-from semsearch.store.store import Store, put_setting
+from semsearch.store.settings import put_setting
+from semsearch.store.store import Store
 from semsearch.store.vector_file import vector_path
 
 _WAITING = """

@@ -7,8 +7,9 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from semsearch.care.check import damaged_rows, fulltext_fits
+from semsearch.care.check import broken_tables, damaged_rows, fulltext_fits
 from semsearch.care.compaction import compact
+from semsearch.errors import CollectionDamaged
 from semsearch.ingestion import BATCH_DOCUMENTS
 from semsearch.store import documents, platform
 from semsearch.store.documents import Entry, Record
@@ -25,9 +26,13 @@ def repair(store: Store, encode: Encode | None) -> list[str]:
     Args:
         store: The collection's.
         encode: Makes entries of records; None where vectors were given and can't be made again.
+
+    Raises:
+        CollectionDamaged: SQLite finds its tables broken: mending by what can be read of them would lose the rest.
     """
     done = []
     with store.write():
+        _refuse_unsound(store)
         _lengthen(store)
         done += _agree(store)
         with store.read() as view:
@@ -59,6 +64,17 @@ def repair(store: Store, encode: Encode | None) -> list[str]:
         if count:
             done.append(f"encoded {count:,} documents again from the stored text")
     return done
+
+
+def _refuse_unsound(store: Store) -> None:
+    with store.database.read() as connection:
+        broken = broken_tables(connection)  # only they: a broken full text can be built anew
+    if broken:
+        raise CollectionDamaged(
+            f"the database of collection '{store.name}' is damaged ({broken[0]}), which can't be mended "
+            "from the rest. Restore it from a backup with 'semsearch restore', or index the sources anew under another "
+            "name; nothing was changed."
+        )
 
 
 def _lengthen(store: Store) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
+from json import JSONDecodeError
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -112,6 +113,8 @@ class Database:
             raise self.explain(error) from error
         except SemsearchError:
             raise
+        except JSONDecodeError as error:
+            raise self.explain(error) from error
         except (LookupError, ValueError, TypeError, OverflowError, MemoryError) as error:
             if self._sound():
                 raise
@@ -152,7 +155,10 @@ class Database:
             return StorageError(
                 f"reading or writing {self.path} failed ({error}): check the disk; what was committed is safe."
             )
-        return CollectionDamaged(f"the database of collection '{name}' could not be used: {error}.")
+        return CollectionDamaged(
+            f"the database of collection '{name}' could not be used: {error}. Look it over with 'semsearch check "
+            f"{name}', and restore it from a backup if that finds damage."
+        )
 
     def close(self) -> None:
         """Close every connection."""

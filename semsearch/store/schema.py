@@ -6,6 +6,7 @@ one is brought forward by `MIGRATIONS`, each step one transaction.
 
 from __future__ import annotations
 
+import re
 import zlib
 from collections.abc import Callable
 
@@ -14,11 +15,16 @@ from sqlalchemy import Connection
 from semsearch.errors import CollectionDamaged, CollectionError
 from semsearch.store.database import driver
 from semsearch.store.failpoints import failpoint
+from semsearch.store.settings import setting_crc
 
 APPLICATION_ID = 0x53454D53  # "SEMS", so that `file` and we can tell our databases from others
 
 TABLES = """
-CREATE TABLE settings (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
+CREATE TABLE settings (
+    name  TEXT PRIMARY KEY,
+    value TEXT NOT NULL,   -- JSON
+    crc   INTEGER NOT NULL -- crc32 of both
+) STRICT, WITHOUT ROWID;
 
 -- One row. `version` counts commits: a reader that knows it knows everything below.
 CREATE TABLE state (
@@ -134,21 +140,29 @@ def statements() -> list[str]:
 VERSION = 2
 
 
+def tables() -> list[str]:
+    """The names of the ordinary tables."""
+    return re.findall(r"CREATE TABLE (\w+)", TABLES)
+
+
 def passage_crc(key: int, doc: int, start: int, end: int) -> int:
     """The checksum of a passage's row."""
     return zlib.crc32(b"%d %d %d %d" % (key, doc, start, end))
 
 
-def _checksums_of_passages(connection: Connection) -> None:
-    """1 to 2: SQLite does not notice a flipped bit in a passage's place either."""
+def _more_checksums(connection: Connection) -> None:
+    """1 to 2: SQLite does not notice a flipped bit in a setting or in a passage's place either."""
     direct = driver(connection)
+    direct.create_function("setting_crc", 2, setting_crc, deterministic=True)
+    direct.execute("ALTER TABLE settings ADD COLUMN crc INTEGER NOT NULL DEFAULT 0")
+    direct.execute("UPDATE settings SET crc = setting_crc(name, value)")
     direct.create_function("passage_crc", 4, passage_crc, deterministic=True)
     for table in ("passages", "reencoded"):
         direct.execute(f"ALTER TABLE {table} ADD COLUMN crc INTEGER NOT NULL DEFAULT 0")
         direct.execute(f'UPDATE {table} SET crc = passage_crc(key, doc, "start", "end")')
 
 
-MIGRATIONS: dict[int, Callable[[Connection], None]] = {1: _checksums_of_passages}
+MIGRATIONS: dict[int, Callable[[Connection], None]] = {1: _more_checksums}
 """From version n to n + 1: the step that is run inside one transaction."""
 
 

@@ -6,7 +6,6 @@ go behind the visible part of shared buffers, and the mask of live rows is copie
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +19,7 @@ from semsearch.errors import CollectionDamaged
 from semsearch.store import registry
 from semsearch.store.database import driver
 from semsearch.store.registry import Registered
+from semsearch.store.settings import read_settings
 from semsearch.store.vector_file import map_rows, vector_path
 from semsearch.types import Keys, Vectors
 
@@ -65,12 +65,6 @@ def take(connection: Connection, folder: Path, known: Snapshot | None) -> Snapsh
     lexical = registry.current(connection, generation, words=True)
     settings = read_settings(connection)
     return Snapshot(version, generation, dim or 0, keys, docs, crcs, live, removed, vectors, index, lexical, settings)
-
-
-def read_settings(connection: Connection) -> dict[str, Any]:
-    """What was fixed at creation or chosen since."""
-    rows = connection.exec_driver_sql("SELECT name, value FROM settings")
-    return {row[0]: json.loads(row[1]) for row in rows}
 
 
 def _map(folder: Path, generation: int, rows: int, dim: int | None) -> Vectors:

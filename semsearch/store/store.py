@@ -6,7 +6,6 @@ Only that transaction makes anything exist; whatever a crash leaves outside it i
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import uuid
@@ -33,7 +32,8 @@ from semsearch.store.documents import Entry, Known, Record
 from semsearch.store.failpoints import failpoint
 from semsearch.store.lock import WriterLock
 from semsearch.store.origins import Origin
-from semsearch.store.snapshot import Snapshot, read_settings, take
+from semsearch.store.settings import put_setting, read_settings
+from semsearch.store.snapshot import Snapshot, take
 from semsearch.store.vector_file import vector_path
 from semsearch.types import Vectors
 
@@ -358,14 +358,6 @@ class Store:
                 (new_rows, dim),
             ).scalar_one()
         )
-
-
-def put_setting(connection: Connection, name: str, value: Any) -> None:
-    """Write one setting inside the caller's transaction."""
-    connection.exec_driver_sql(
-        "INSERT INTO settings VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value",
-        (name, json.dumps(value)),
-    )
 
 
 def _same_content(record: Record, stored: Mapping[str, Known]) -> bool:
