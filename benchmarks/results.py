@@ -194,6 +194,38 @@ def reranking(records: list[Record]) -> Iterator[Row]:
         )
 
 
+def quality(records: list[Record]) -> Iterator[Row]:
+    """Retrieval by each way."""
+    yield "data", "way", "queries", "nDCG@10", "95 % interval", "published", "R@100", "change", "p"
+    for r in records:
+        if r["part"] == "retrieval":
+            low, high = r["interval"]
+            change = f"{r['change']:+.4f} on {r['against']}" if "change" in r else ""
+            published = "" if r["published"] is None else f"{r['published']:.3f}"
+            figures = (f"{r['nDCG@10']:.4f}", f"{low:.3f} to {high:.3f}", published, f"{r['R@100']:.4f}")
+            yield r["data"], r["way"], str(r["queries"]), *figures, change, _chance(r.get("p"))
+
+
+def noisy(records: list[Record]) -> Iterator[Row]:
+    """What worse queries do to each way."""
+    lines = [r for r in records if r["part"] == "noisy"]
+    if lines:
+        modes = list(lines[0]["modes"])
+        yield "queries", "data", *(f"{mode}, nDCG@10" for mode in modes), "p of dense and lexical losing alike"
+        for r in lines:
+            each = (f"{found['nDCG@10']:.4f} ({found['change']:+.4f})" for found in r["modes"].values())
+            yield r["noise"], r["data"], *each, _chance(r.get("alike"))
+
+
+def sts(records: list[Record]) -> Iterator[Row]:
+    """Sentences' likeness."""
+    lines = [r for r in records if r["part"] == "sts"]
+    if lines:
+        yield "STS benchmark, test pairs", "dtype", "Spearman x 100", "published"
+        for r in lines:
+            yield f"{r['pairs']:,}", r["dtype"], f"{r['spearman']:.2f}", str(r["published"])
+
+
 def draw_ann(records: list[Record], folder: Path) -> None:
     """Recall against queries a second, one at a time."""
     axes = _axes("recall@10", "queries a second, one at a time")
@@ -261,6 +293,15 @@ BENCHMARKS: dict[str, Benchmark] = {
     ),
     "store": Benchmark("What safety costs", [store], "--rows 10000 --rounds 1"),
     "lexical": Benchmark("Search by words", [lexical], "--queries 200 --rounds 1"),
+    "quality": Benchmark(
+        "Quality",
+        [quality, noisy, sts],
+        "--parts retrieval noisy sts --sets nfcorpus --queries 50 --cache build/quality",
+        "--cache build/quality",
+        "Default settings, documents split into passages. `change` is against dense. The worse queries are made by the "
+        "rules of `noise.py`; no person wrote them. [RERANKER.md](../RERANKER.md) has what a reranker does. A model of "
+        "several languages is not to be had offline: `quality.py --parts bitext --multilingual MODEL` measures one.",
+    ),
     "reranking": Benchmark("Reranking 100 passages", [reranking], "--passages 40 --rounds 1"),
 }
 
@@ -309,7 +350,8 @@ def render() -> None:
         if benchmark.note:
             lines += [benchmark.note, ""]
         for table in benchmark.tables:
-            lines += [*_markdown(table(records)), ""]
+            rows = list(table(records))
+            lines += [*_markdown(rows), ""] if rows else []
         if benchmark.plot is not None:
             benchmark.plot(records, FOLDER)
             lines += [f"![{benchmark.title}]({name}.png)", ""]
@@ -323,9 +365,7 @@ def _machine(facts: Mapping[str, Any]) -> str:
 
 
 def _markdown(rows: Iterable[Row]) -> Iterator[str]:
-    header, *rest = list(rows) or [()]
-    if not header:
-        return
+    header, *rest = rows
     yield _line(header)
     yield _line(["---"] * len(header))
     yield from map(_line, rest)
@@ -341,6 +381,10 @@ def _share(value: float | None) -> str:
 
 def _ratio(value: float | None) -> str:
     return "" if value is None else f"{value:.2f}"
+
+
+def _chance(p: float | None) -> str:
+    return "" if p is None else "<0.001" if p < 0.001 else f"{p:.3f}"
 
 
 def _exponent(fit: Mapping[str, float] | None) -> str:
