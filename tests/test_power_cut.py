@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from operations import OPERATIONS
-from workload import at_each_failpoint, make_base, sample, through_indexes
+from workload import FULL, at_each_failpoint, make_base, sample, through_indexes
 
 from semsearch.store import failpoints, platform
 
@@ -219,7 +219,8 @@ def fingerprint(folder):
 
 @pytest.mark.parametrize("name", OPERATIONS)
 def test_the_power_goes(base, memory, monkeypatch, note, name):
-    note("power cuts: at a seeded sample of the durable steps; 'make crash' takes every one")
+    if not FULL:
+        note("power cuts: at a seeded sample of the durable steps; 'make crash' takes every one")
     wrong, cases = power_cuts(base, memory, name, monkeypatch, count=EACH)
     assert wrong == []
     assert cases > 1

@@ -1,0 +1,84 @@
+"""The page of results is written from records alone, and tells what was not measured."""
+
+import json
+
+import numpy as np
+import pytest
+import results
+import scale
+
+FACTS = {
+    "command": "python benchmarks/cold_start.py",
+    "data": "the public data sets",
+    "when": "2026-01-02",
+    "machine": {"processor": "a processor", "cores": 2, "python": "3.11", "versions": {"torch": "2.13"}},
+}
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.setattr(results, "HERE", tmp_path / "benchmarks")
+    monkeypatch.setattr(results, "FOLDER", tmp_path / "benchmarks" / "results")
+    monkeypatch.setattr(results, "PAGE", tmp_path / "benchmarks" / "results" / "RESULTS.md")
+    results.FOLDER.mkdir(parents=True)
+    return results.FOLDER
+
+
+def written(folder, name, *records):
+    (folder / f"{name}.jsonl").write_text("".join(json.dumps(line) + "\n" for line in (FACTS, *records)))
+
+
+def test_a_table_says_what_it_was_measured_on_and_by_which_command(folder):
+    records = [
+        {"way": "theirs", "seconds": 5.0, "share_of_sentence_transformers": 1.0},
+        {"way": "ours", "seconds": 1.25, "share_of_sentence_transformers": 0.25},
+    ]
+    written(folder, "cold_start", *records)
+    results.render()
+    page = results.PAGE.read_text()
+    assert "`python benchmarks/cold_start.py` on the public data sets, 2026-01-02. a processor, 2 cores" in page
+    assert "| ours | 1.25 | 0.25 |" in page
+
+
+def test_what_was_not_measured_is_told_with_the_command(folder):
+    results.render()
+    page = results.PAGE.read_text()
+    for name, benchmark in results.BENCHMARKS.items():
+        assert f"## {benchmark.title}\n\nNot measured yet: `python benchmarks/results.py --only {name}`." in page
+
+
+def test_a_curve_is_drawn_for_each_index(folder):
+    pytest.importorskip("matplotlib")
+    line = {"index": "hnsw", "build_s": 1.0, "memory_mb": 2.0, "knob": "ef", "qps_1": 10.0, "qps_1024": 20.0}
+    written(folder, "ann", {"rows": 10}, {**line, "value": 10, "recall": 0.9}, {**line, "value": 20, "recall": 0.99})
+    results.render()
+    page = results.PAGE.read_text()
+    assert "| hnsw | 1.0 | 2 | ef=20 | 0.9900 | 10 |  | 20 |  |" in page
+    assert (folder / "ann.png").stat().st_size > 1000
+
+
+def test_a_benchmark_that_fails_leaves_its_earlier_results(folder, monkeypatch, capsys):
+    written(folder, "store", {"seconds": {"bare": [1.0], "add": [2.0]}})
+    before = (folder / "store.jsonl").read_bytes()
+    assert not results.run("store", results.BENCHMARKS["store"], full=False)  # there is no store.py in this folder
+    assert (folder / "store.jsonl").read_bytes() == before
+    assert "its earlier results stay" in capsys.readouterr().err
+
+
+def test_every_benchmark_is_a_file():
+    for name in results.BENCHMARKS:
+        assert (results.HERE / f"{name}.py").is_file()
+
+
+def test_the_exponent_of_a_power_law_and_its_interval():
+    sizes = [1e4, 3e4, 1e5, 3e5, 1e6]
+    slope, half = scale.exponent(sizes, [3e-6 * size**1.5 for size in sizes])
+    assert slope == pytest.approx(1.5)
+    assert half == pytest.approx(0, abs=1e-6)
+    draw = np.random.default_rng(0)
+    inside = 0
+    for _ in range(400):
+        noisy = [size**0.7 * np.exp(draw.normal(0, 0.2)) for size in sizes]
+        slope, half = scale.exponent(sizes, noisy)
+        inside += abs(slope - 0.7) <= half
+    assert 0.92 <= inside / 400 <= 0.98  # a 95 % interval
