@@ -53,7 +53,7 @@ if TYPE_CHECKING:
 @click.option("--read", multiple=True, type=options.typed_pair, metavar="KEY=VALUE", help="Option of the reader.")
 @click.option("--include", multiple=True, metavar="PATTERN", help="Of a folder: only files like this ('*.md').")
 @click.option("--exclude", multiple=True, metavar="PATTERN", help="Of a folder: no files or folders like this.")
-@click.option("--no-ignore", is_flag=True, help="Read what a .gitignore leaves out, too.")
+@click.option("--no-ignore", is_flag=True, help="Read what git would ignore, too.")
 @click.option("--dry-run", is_flag=True, help="Read, split, encode a sample; tell passages, time and disk to come.")
 @click.option("--on-error", type=click.Choice(["stop", "skip"]), help="At bad data [stop; skip in documents' folders].")
 @click.option("--vectors", metavar="FILE", help="Made elsewhere: .npy or .npz, a row a record; or a Parquet column.")
