@@ -14,6 +14,7 @@ import semsearch
 from semsearch.errors import CollectionDamaged, DataError, UsageError
 from semsearch.exporting import export
 from semsearch.given_vectors import read_together, read_vectors
+from semsearch.store import documents as rows
 from semsearch.types import Document
 
 
@@ -148,3 +149,138 @@ def test_what_is_no_array_is_said(tmp_path):
             export(collection.store, tmp_path / "there")
         export(collection.store, tmp_path / "empty")
         assert np.load(tmp_path / "empty" / "vectors.npy").shape == (0, 4)
+
+
+def given(folder, model, texts, name="a"):
+    """Records and the model's vectors of them, in two files."""
+    import semsearch.encoder.own
+
+    (folder / f"{name}.jsonl").write_text(
+        "".join(json.dumps({"id": key, "text": text, "n": len(text)}) + "\n" for key, text in texts.items())
+    )
+    vectors = semsearch.encoder.own.named_encoder(str(model)).encode_documents(list(texts.values()))
+    np.save(folder / f"{name}.npy", vectors)
+    return vectors
+
+
+def stored(name):
+    """Texts and vectors, by id."""
+    with semsearch.open(name) as collection, collection.store.read() as view:
+        joined = {
+            key: (hit.id, hit.text) for key, hit in rows.join(view.connection, view.snapshot.keys.tolist()).items()
+        }
+        return {
+            joined[key][0]: (joined[key][1], view.snapshot.vectors[place].tolist())
+            for place, key in enumerate(view.snapshot.keys.tolist())
+            if view.snapshot.live[place]
+        }
+
+
+def held(texts, vectors):
+    return {key: (text, vector.tolist()) for (key, text), vector in zip(texts.items(), vectors, strict=True)}
+
+
+@pytest.mark.parametrize("encoder", ["model", "none"])
+def test_a_source_with_vectors_is_synced(tmp_path, model, encoder):
+    chosen = model if encoder == "model" else "none"
+    texts = {f"d{n}": f"whale storm {'tide ' * n}reef" for n in range(10)}
+    given(tmp_path, model, texts)
+    file, own = tmp_path / "a.jsonl", ("--vectors", tmp_path / "a.npy")
+    assert run("index", file, *own, "-m", chosen).out == "added 10, changed 0, unchanged 0, skipped 0\n"
+    assert run("sync").out == "added 0, changed 0, removed 0, unchanged 10\n"
+    texts = {"new": "oven loaf", **texts, "d3": "wheel chain"}  # every row moves
+    del texts["d7"]
+    vectors = given(tmp_path, model, texts)
+    seen = run("sync", "--dry-run")
+    assert seen.lines == ["add\tnew", "change\td3", "remove\td7"]
+    assert run("sync").out == "added 1, changed 1, removed 1, unchanged 8\n"
+    assert stored("a") == held(texts, vectors)
+    vectors[4] = -vectors[4]  # the texts are as they were
+    np.save(tmp_path / "a.npy", vectors)
+    ended = run("sync")
+    if encoder == "model":
+        assert (ended.code, ended.out) == (4, "")
+        assert f"document {list(texts)[4]!r} comes to a cosine of -1.0000" in ended.err
+        assert f"Nothing was taken from {file}" in ended.err
+        ended = run("sync", "--unchecked")
+    assert ended.out == "added 0, changed 1, removed 0, unchanged 9\n"
+    assert stored("a") == held(texts, vectors)
+    assert run("index", file, *own).out == "added 0, changed 0, unchanged 10, skipped 0\n"
+    assert run("check", "a", "--deep").code == 0
+
+
+def test_what_cannot_be_matched_any_more_removes_nothing(tmp_path, model):
+    texts = {f"d{n}": f"whale storm {'tide ' * n}reef" for n in range(10)}
+    vectors = given(tmp_path, model, texts)
+    file = tmp_path / "a.jsonl"
+    run("index", file, "--vectors", tmp_path / "a.npy", "-m", model)
+    other = tmp_path / "other.jsonl"
+    other.write_text('{"id": "o", "text": "oven"}\n')
+    assert run("index", other, "--name", "a").code == 2  # another source must be added
+    assert run("index", other, "--name", "a", "--add").code == 0
+    other.write_text('{"id": "o", "text": "oven"}\n{"id": "p", "text": "loaf"}\n')
+    before = stored("a")
+
+    def refused(said):
+        ended = run("sync", "--yes")
+        assert ended.code == 3
+        assert said in ended.err
+        assert {key: kept for key, kept in stored("a").items() if key not in "op"} == {
+            key: kept for key, kept in before.items() if key != "o"
+        }
+
+    np.save(tmp_path / "a.npy", vectors[:9])
+    refused("10 documents need as many vectors")
+    assert "p" in stored("a")  # the other source is in step all the same
+    np.save(tmp_path / "a.npy", np.full_like(vectors, np.nan))
+    refused("holds NaN")
+    np.save(tmp_path / "a.npy", vectors)
+    lines = file.read_text().splitlines(keepends=True)
+    file.write_text("".join([*lines[:5], "{\n", *lines[6:]]))
+    refused("line 6")
+    file.write_text("".join(lines))
+    (tmp_path / "a.npy").unlink()
+    refused(f"{tmp_path / 'a.npy'} is not there")
+    file.write_text("")
+    np.save(tmp_path / "a.npy", vectors[:0])
+    refused("holds no documents")
+
+
+def test_a_column_of_parquet_is_synced(tmp_path, model):
+    pyarrow = pytest.importorskip("pyarrow")
+    from pyarrow import parquet
+
+    def write(texts):
+        vectors = given(tmp_path, model, texts)
+        table = {"id": list(texts), "text": list(texts.values()), "own": list(vectors)}
+        parquet.write_table(pyarrow.table(table), tmp_path / "docs.parquet")
+        return held(texts, vectors)
+
+    texts = {f"d{n}": f"whale storm {'tide ' * n}reef" for n in range(10)}
+    truth = write(texts)
+    file = tmp_path / "docs.parquet"
+    assert run("index", file, "--vectors", "own", "-m", model).code == 0
+    assert stored("docs") == truth
+    del texts["d2"]
+    truth = write({**texts, "d9": "oven", "e": "loaf"})
+    assert run("sync").out == "added 1, changed 1, removed 1, unchanged 8\n"
+    assert stored("docs") == truth
+
+
+def test_what_contradicts_the_collection_is_refused(tmp_path, model):
+    given(tmp_path, model, {"a": "whale", "b": "oven"})
+    own = ("--vectors", tmp_path / "a.npy")
+    file = tmp_path / "a.jsonl"
+    assert run("index", file, *own, "-m", model, "--dry-run").code == 2
+    assert run("list").out == ""
+    np.save(tmp_path / "bad.npy", np.full((2, 3), np.inf))
+    ended = run("index", file, "--vectors", tmp_path / "bad.npy", "-m", "none")
+    assert (ended.code, run("list").out) == (3, "")
+    assert run("index", file, *own, "-m", "none", "--index", "exact", "--option", "nothing=1").code == 2
+    assert run("index", file, *own, "-m", "none", "--index", "exact").code == 0
+    assert json.loads(run("info", "a", "--json").out)["index"]["wanted"]["backend"] == "exact"
+    ended = run("index", file, *own, "-m", model)
+    assert (ended.code, "has no model" in ended.err) == (4, True)
+    run("index", corpus(tmp_path), "-m", model)
+    ended = run("index", file, *own, "--name", "notes", "--add", "-m", "none")
+    assert (ended.code, "was made with the model" in ended.err) == (4, True)
