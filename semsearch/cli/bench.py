@@ -16,7 +16,7 @@ from semsearch.settings import find_home
 
 
 @click.command(short_help="Measure every index on the collection's own vectors.")
-@click.argument("name")
+@click.argument("name", shell_complete=options.collections)
 @click.option("--index", "backends", multiple=True, metavar="NAME", help="Only this one; may be repeated.")
 @click.option("--at", type=click.IntRange(min=1), default=10, show_default=True, help="Neighbours that are counted.")
 @click.option("--queries", metavar="FILE", help="Real questions to measure on, one a line or BEIR's queries.jsonl.")

@@ -43,7 +43,8 @@ def name_variables(group: click.Group) -> None:
     for name, command in group.commands.items():
         for option in _options(command).values():
             if option.envvar is None:
-                option.envvar = f"{PREFIX}_{name}_{option.name}".upper().replace("-", "_")
+                own = f"{PREFIX}_{name}_{option.name}".upper().replace("-", "_")
+                option.envvar = [own, f"{PREFIX}_HOME"] if option.name == "home" else [own]
 
 
 def defaults(group: click.Group) -> dict[str, dict[str, Any]]:
@@ -64,11 +65,9 @@ def origins(group: click.Group) -> Iterator[tuple[str, str, str]]:
     for name, command in group.commands.items():
         for option in _options(command).values():
             shown = f"{name} --{_long(option)}"
-            variable = str(option.envvar)
-            if os.environ.get(variable):
+            variable = next((variable for variable in option.envvar or () if os.environ.get(variable)), None)
+            if variable is not None:
                 yield shown, os.environ[variable], f"environment ({variable})"
-            elif option.name == "home" and (home := os.environ.get("SEMSEARCH_HOME")):
-                yield shown, home, "environment (SEMSEARCH_HOME)"
             elif (name, str(option.name)) in from_files:
                 value, path = from_files[name, str(option.name)]
                 yield shown, str(value), str(path)

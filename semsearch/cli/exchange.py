@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
 
 @click.command(short_help="Write passages and vectors as files that anything can read.")
-@click.argument("name")
-@click.argument("folder", metavar="DIR")
+@click.argument("name", shell_complete=options.collections)
+@click.argument("folder", type=options.file, metavar="DIR")
 @click.option("--parquet", is_flag=True, help="One Parquet file instead of vectors.npy and passages.jsonl.")
 @options.home
 def export(name: str, folder: str, parquet: bool, home: str | None) -> int:
@@ -46,7 +46,7 @@ def export(name: str, folder: str, parquet: bool, home: str | None) -> int:
 
 
 @click.command("import", short_help="Take in texts and vectors from another tool's file.")
-@click.argument("path")
+@click.argument("path", type=options.file)
 @click.option("--name", metavar="NAME", help="Of the collection [default: the stem of the file's name].")
 @click.option("-m", "--encoder", type=options.model, metavar="MODEL", help="That made them, or 'none'.", required=True)
 @click.option("--from", "inside", metavar="NAME", help="The collection or table of a store that holds several.")

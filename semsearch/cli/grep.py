@@ -44,7 +44,7 @@ class Found(NamedTuple):
 
 @click.command(short_help="Find lines that mean something like it, in any files.")
 @click.argument("text", type=options.utf8)
-@click.argument("files", nargs=-1, metavar="[FILE]...")
+@click.argument("files", nargs=-1, type=options.file, metavar="[FILE]...")
 @click.option("-k", type=click.IntRange(min=1), default=10, show_default=True, help="Lines (with -l: files) to give.")
 @click.option("-C", "--context", type=click.IntRange(min=0), default=0, metavar="N", help="Show N lines around each.")
 @click.option("-n", "--line-number", is_flag=True, help="As it is anyway: line numbers are always shown.")

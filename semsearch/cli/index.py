@@ -30,8 +30,13 @@ if TYPE_CHECKING:
 
 
 @click.command(short_help="Read, split, encode and store a corpus; again: resume or update.")
-@click.argument("path")
-@click.option("--name", metavar="NAME", help="Of the collection [default: the stem of the file's or folder's name].")
+@click.argument("path", type=options.file)
+@click.option(
+    "--name",
+    metavar="NAME",
+    shell_complete=options.collections,
+    help="Of the collection [default: the stem of the file's or folder's name].",
+)
 @click.option("--add", is_flag=True, help="Take this source into a collection that was made from another one.")
 @click.option(
     "-m",
@@ -54,7 +59,12 @@ if TYPE_CHECKING:
 @click.option("--no-ignore", is_flag=True, help="Read what git would ignore, too.")
 @click.option("--dry-run", is_flag=True, help="Read, split, encode a sample; tell passages, time and disk to come.")
 @click.option("--on-error", type=click.Choice(["stop", "skip"]), help="At bad data [stop; skip in documents' folders].")
-@click.option("--vectors", metavar="FILE", help="Made elsewhere: .npy or .npz, a row a record; or a Parquet column.")
+@click.option(
+    "--vectors",
+    type=options.file,
+    metavar="FILE",
+    help="Made elsewhere: .npy or .npz, a row a record; or a Parquet column.",
+)
 @click.option("--vector-column", metavar="COLUMN", help="Of --vectors in a Parquet file [default: vector].")
 @click.option("--unchecked", is_flag=True, help="With --vectors: don't encode 100 texts again to see that they fit.")
 @click.option("--passages", type=click.Choice(["on", "off"]), help="Split what is longer than the model reads [on].")

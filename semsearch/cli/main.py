@@ -44,6 +44,7 @@ from semsearch.errors import SemsearchError
 USAGE = 2
 STORAGE = 4
 INTERRUPTED = 130
+COMPLETE = "_SEMSEARCH_COMPLETE"  # the variable by which a shell asks for completion
 
 # What the disk, not the program, is to blame for.
 _REFUSALS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.EFBIG, errno.EMFILE}
@@ -125,8 +126,24 @@ def execute(arguments: Sequence[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a document may hold what this terminal can't show
             stream.reconfigure(errors="backslashreplace")
+    if COMPLETE in os.environ:
+        return _complete()
     with on_sigterm():
         return _run(arguments)
+
+
+def _complete() -> int:
+    """Answer the shell, which asks while a person types: what is wrong with a file or folder is not for then."""
+    try:
+        defaults = configuration.defaults(cli)
+    except (SemsearchError, OSError):
+        defaults = {}
+    try:
+        cli.main(prog_name="semsearch", complete_var=COMPLETE, default_map=defaults)
+    except SystemExit as ended:
+        return ended.code if isinstance(ended.code, int) else 0
+    except Exception:  # a traceback would stand in the middle of the line
+        return 1
 
 
 def _run(arguments: Sequence[str] | None) -> int:

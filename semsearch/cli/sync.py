@@ -21,7 +21,7 @@ SHOWN = 10  # errors that are printed; the rest is counted
 
 
 @click.command(short_help="Read the sources again: take in what is new, take out what vanished.")
-@click.argument("name", required=False)
+@click.argument("name", required=False, shell_complete=options.collections)
 @click.option("--dry-run", is_flag=True, help="List what would happen; change nothing.")
 @click.option("--yes", is_flag=True, help="Remove even more than 20 % of what a source gave, without asking.")
 @click.option("--unchecked", is_flag=True, help="Of 'index --vectors': take vectors that are not the model's, too.")
