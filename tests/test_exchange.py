@@ -14,6 +14,7 @@ import semsearch
 from semsearch.errors import CollectionDamaged, DataError, UsageError
 from semsearch.exporting import export
 from semsearch.given_vectors import read_together, read_vectors
+from semsearch.source import Source
 from semsearch.store import documents as rows
 from semsearch.types import Document
 
@@ -74,6 +75,91 @@ def test_passages_of_one_document_have_ids_of_their_own_and_damage_is_refused(tm
         with pytest.raises(CollectionDamaged, match="the stored vector of 'a' is damaged"):
             export(collection.store, tmp_path / "more")
         assert sorted(path.name for path in tmp_path.glob("*more*")) == []
+
+
+METADATA = {
+    "plain": {
+        "year": 1999,
+        "title of it": "ä",
+        "good": True,
+        "rating": 7.5,
+        "genres": ["Drama", "Silent"],
+        "sizes": [1.5],
+    },
+    "empty": {},
+    "sparse": {"year": 2001, "genres": [], "sizes": [0.25, -1.0], "sometimes": None},
+    "mixed": {"rating": 7, "good": False, "sometimes": "text", "odd": [1, "two", None], "genres": [None]},
+    "deep": {"map": {"a": {"b": [1, 2]}}, "lists": [[1], [2]], "nothing": [], "always": 0},
+    "keys": {"a.b": 1, "metadata": {"inner": 1}, "document": "own", "start": "first", "id": "x", "Ω": -(2**63)},
+}
+
+
+def there_and_back(tmp_path, metadata, name="back"):
+    """Each as the metadata of a document that is exported to Parquet and read in again."""
+    with semsearch.create(f"of-{name}", encoder=None, dim=2) as collection:
+        documents = [Document(key, f"text of {key}", metadata=own) for key, own in metadata.items()]
+        collection.add(documents, np.eye(2)[[n % 2 for n in range(len(documents))]])
+    assert run("export", f"of-{name}", tmp_path / name, "--parquet").code == 0
+    file = tmp_path / name / "passages.parquet"
+    assert run("index", file, "--vectors", "vector", "-m", "none", "--name", name).code == 0
+    with semsearch.open(name) as collection:
+        return {document.id: document.metadata for document in collection.documents()}, file
+
+
+def same(found, wanted):
+    """Equal, and of the same types: 7 is not 7.0."""
+    return json.dumps(found, sort_keys=True) == json.dumps(wanted, sort_keys=True)
+
+
+def test_metadata_goes_out_typed_and_comes_in_as_it_was(tmp_path):
+    pyarrow = pytest.importorskip("pyarrow")
+    from pyarrow import parquet
+
+    found, file = there_and_back(tmp_path, METADATA)
+    assert same(found, METADATA)
+    column = parquet.read_schema(file).field("metadata").type
+    types = {child.name: str(child.type) for child in column}
+    assert {name: types[name] for name in ("year", "good", "genres", "sizes", "Ω", "nothing", "map", "sometimes")} == {
+        "year": "int64", "good": "bool", "genres": "list<element: string>", "sizes": "list<element: double>",
+        "Ω": "int64", "nothing": "list<element: string>", "map": "string", "sometimes": "string",
+    }  # fmt: skip
+    assert types["rating"] == "string"  # whole numbers and others
+    assert parquet.read_table(file)["metadata"].combine_chunks().field("year").to_pylist() == [
+        1999, None, 2001, None, None, None,
+    ]  # fmt: skip
+    assert isinstance(column, pyarrow.StructType)
+
+
+def test_nulls_that_are_values_stay_and_no_metadata_is_none(tmp_path):
+    pytest.importorskip("pyarrow")
+    for number, metadata in enumerate(
+        [
+            {"a": {"x": None, "y": 1}, "b": {"x": "t", "y": 2}},
+            {"a": {"x": None}, "b": {"x": None}},
+            {"a": {}, "b": {}},
+            {"a": {f"f{n}": n for n in range(1500)}, "b": {}},
+        ]
+    ):
+        assert same(there_and_back(tmp_path, metadata, f"n{number}")[0], metadata)
+
+
+def test_a_struct_of_somebody_else_is_read_as_it_stands_and_damage_is_said(tmp_path):
+    pyarrow = pytest.importorskip("pyarrow")
+    from pyarrow import parquet
+
+    table = pyarrow.table(
+        {"id": ["a", "b"], "text": ["one", "two"], "start": [1, 2], "metadata": [{"x": None}, {"x": 1}]}
+    )
+    parquet.write_table(table, tmp_path / "theirs.parquet")
+    assert [document.metadata for document in Source.of(tmp_path / "theirs.parquet").read()] == [
+        {"start": 1, "x": None}, {"start": 2, "x": 1},
+    ]  # fmt: skip
+    field = pyarrow.field("metadata", pyarrow.string(), metadata={b"semsearch": b"json"})
+    schema = pyarrow.schema([("id", pyarrow.string()), ("text", pyarrow.string()), field])
+    table = pyarrow.table({"id": ["a", "b"], "text": ["one", "two"], "metadata": ["{}", "{"]}, schema=schema)
+    parquet.write_table(table, tmp_path / "bad.parquet")
+    with pytest.raises(DataError, match="row 2: its metadata is no JSON"):
+        list(Source.of(tmp_path / "bad.parquet").read())
 
 
 def test_vectors_of_another_model_are_refused(tmp_path, model):
