@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from semsearch.columns import MARK, PLACE, Fields, packer
-from semsearch.errors import CollectionDamaged, MissingDependency, UsageError
+from semsearch.errors import CollectionDamaged, MissingDependency, StorageError, UsageError
 from semsearch.store import documents as rows
 from semsearch.store.store import Store, View
 from semsearch.store.vector_file import checksums
@@ -32,12 +32,13 @@ def export(store: Store, folder: Path, *, parquet: bool = False) -> int:
     Raises:
         UsageError: The folder is there already.
         CollectionDamaged: A stored vector or document is not what was stored.
+        StorageError: The folder can't be written.
     """
     if folder.exists():
         raise UsageError(f"{folder} is there already: choose a folder that is not.")
     building = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}")
-    building.mkdir(parents=True)
     try:
+        building.mkdir(parents=True)
         with store.read() as view:
             count = int(np.count_nonzero(view.snapshot.live))
             facts = {key: view.snapshot.settings[key] for key in ("encoder", "metric", "splitting")}
@@ -48,8 +49,10 @@ def export(store: Store, folder: Path, *, parquet: bool = False) -> int:
             else:
                 _write_lines(view, building, count)
         os.replace(building, folder)  # noqa: PTH105  (a folder, which Path.rename would do as well: at once)
-    except BaseException:
+    except BaseException as error:
         shutil.rmtree(building, ignore_errors=True)
+        if isinstance(error, OSError) and not isinstance(error, MissingDependency):
+            raise StorageError(f"{folder} can't be written: {error.strerror or error}.") from error
         raise
     return count
 

@@ -168,6 +168,8 @@ class Source:
         """This source with the vectors in `file`; or in a column of that name, where it is a Parquet file itself."""
         path = Path(file).expanduser()
         if path.is_file():
+            if column and path.suffix != ".parquet":
+                raise UsageError(f"--vector-column names a column of a Parquet file, which '{file}' is not.")
             return dataclasses.replace(self, vectors=str(path.resolve()), column=column or "")
         if self.path.endswith(".parquet") and Path(self.path).is_file():
             return dataclasses.replace(self, vectors=self.path, column=file)

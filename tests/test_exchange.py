@@ -370,3 +370,38 @@ def test_what_contradicts_the_collection_is_refused(tmp_path, model):
     run("index", corpus(tmp_path), "-m", model)
     ended = run("index", file, *own, "--name", "notes", "--add", "-m", "none")
     assert (ended.code, "was made with the model" in ended.err) == (4, True)
+
+
+def test_a_place_where_no_folder_can_be_is_said(tmp_path):
+    given_vectors = np.eye(3, dtype=np.float32)
+    np.savez(tmp_path / "a.npz", texts=np.array(["one", "two", "three"]), vectors=given_vectors)
+    assert run("import", tmp_path / "a.npz", "-m", "none").code == 0
+    (tmp_path / "file").write_text("no folder")
+    for command in (("export",), ("export", "--parquet")):
+        ended = run(command[0], "a", tmp_path / "file" / "x", *command[1:])
+        assert (ended.code, ended.out) == (4, "")
+        assert f"{tmp_path / 'file' / 'x'} can't be written" in ended.err
+    ended = run("backup", "a", tmp_path / "file" / "x.backup")
+    assert (ended.code, f"there is no folder {tmp_path / 'file'}" in ended.err) == (2, True)
+    ended = run("bench", "a", "--quick", "--out", tmp_path / "file" / "x")
+    assert (ended.code, "can't be made" in ended.err) == (2, True)
+
+
+def test_what_another_tool_s_file_lacks_is_said(tmp_path):
+    def refused(said, **arrays):
+        np.savez(tmp_path / "a.npz", **arrays)
+        ended = run("import", tmp_path / "a.npz", "-m", "none")
+        assert (ended.code, said in ended.err) == (3, True)
+        assert run("list").out == ""
+
+    refused("holds no texts", texts=np.array([], dtype=str), vectors=np.zeros((0, 4)))
+    refused("the id 'x' twice", texts=np.array(["a", "b"]), ids=np.array(["x", "x"]), vectors=np.eye(2))
+    refused("its vector is zero", texts=np.array(["a", "b"]), vectors=np.zeros((2, 3)))
+    (tmp_path / "a.jsonl").write_text('{"text": "one"}')
+    ended = run("index", tmp_path / "a.jsonl", "--vectors", tmp_path / "a.jsonl", "-m", "none")
+    assert (ended.code, "is no array that numpy saved" in ended.err, "pickle" in ended.err) == (3, True, False)
+    np.save(tmp_path / "v.npy", np.eye(1))
+    ended = run("index", tmp_path / "a.jsonl", "--vectors", tmp_path / "v.npy", "--vector-column", "x", "-m", "none")
+    assert (ended.code, "names a column of a Parquet file" in ended.err) == (2, True)
+    assert run("index", tmp_path / "a.jsonl", "--vectors", tmp_path / "v.npy", "-m", "none").code == 0
+    assert "'semsearch similar a ID'" in run("query", "a", "one").err

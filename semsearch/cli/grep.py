@@ -12,7 +12,7 @@ import click
 
 from semsearch.cli import options
 from semsearch.cli.render import dumps, on_terminal, one_line, out, printable, say
-from semsearch.errors import DataError
+from semsearch.errors import DataError, UsageError
 
 if TYPE_CHECKING:
     from semsearch.types import Encoder
@@ -79,6 +79,8 @@ def grep(
     semsearch grep "how to install" README.md docs/
     journalctl | semsearch grep "the disk is failing" --min-score 0.4
     """
+    if not text.strip():
+        raise UsageError("the text is empty. Write what the lines should mean.")
     pieces = [piece for file in _files(files or (STDIN,)) for piece in _pieces(file, paragraphs)]
     if not pieces:
         raise DataError("there is no text to look through.")

@@ -149,11 +149,13 @@ def _estimate(reading: Reading, name: str, home: Path, given: dict[str, Any]) ->
             collection = held.enter_context(_existing(name, home, reading.source, given))
             encoder, store = collection.encoder, collection.store
             passages = bool(store.settings["passages"])
+            wanted = store.settings["index"]["backend"]
         else:
             choice = {key: given[key] for key in ("device", "dtype", "revision", "batch_tokens")}
             encoder, store = named_encoder(given["encoder"] or DEFAULT_MODEL, **choice), None
             passages = given["passages"] != "off"
-        told = estimate(reading.documents, encoder, passages=passages, store=store)
+            wanted = given["backend"] or "auto"
+        told = estimate(reading.documents, encoder, passages=passages, store=store, index=wanted)
     for sentence in reading.log.report():
         say(sentence)
     out(
