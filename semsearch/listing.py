@@ -88,7 +88,7 @@ def walk(root: Path, include: Sequence[str] = (), exclude: Sequence[str] = (), i
             rules = _ruled(root / prefix, here + prefix, rules)
         for entry in inside:
             name = prefix + entry.name
-            if entry.is_dir():
+            if _is_folder(entry):
                 if not (_matches(unwanted, name + "/") or _matches(rules, here + name + "/")):
                     if entry.is_symlink():
                         others.append(name)
@@ -142,6 +142,13 @@ def _git(folder: Path) -> Path:
 
 def _has_git(folder: Path) -> bool:
     return os.path.exists(folder / ".git")  # noqa: PTH110  (Path.exists raises where one may not look)
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link that leads to itself, or to where one may not look
+        return False
 
 
 def _listed(entry: os.DirEntry[str], name: str) -> Listed | None:

@@ -199,6 +199,19 @@ def homes(tmp_path, monkeypatch):
     return tmp_path
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="a folder in use can't be deleted there")
+def test_a_folder_that_is_gone_is_said(homes, monkeypatch):
+    (homes / "gone").mkdir()
+    monkeypatch.chdir(homes / "gone")
+    (homes / "gone").rmdir()
+    for command in (("list",), ("query", "notes", "x"), ("index", "a.txt")):
+        ended = run(*command)
+        assert (ended.code, ended.out) == (2, "")
+        assert "the folder you are in is gone" in ended.err
+    assert offered("drop", "f") == ["films"]
+    monkeypatch.chdir(homes)
+
+
 def test_every_command_completes_the_names_of_collections(homes):
     assert len(NAMED) > 15
     for command in [*NAMED, "query", "search"]:

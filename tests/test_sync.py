@@ -403,9 +403,28 @@ def test_links_to_folders_are_no_way(tmp_path):
     write(tmp_path, "a/real.txt", "x")
     (tmp_path / "a" / "loop").symlink_to(tmp_path)
     (tmp_path / "link.txt").symlink_to(tmp_path / "a" / "real.txt")
+    (tmp_path / "itself").symlink_to("itself")
     listing = walk(tmp_path)
     assert [file.name for file in listing.files] == ["a/real.txt", "link.txt"]
-    assert list(listing.others) == ["a/loop"]
+    assert list(listing.others) == ["a/loop", "itself"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="links of POSIX")
+def test_a_link_that_leads_nowhere_one_may_look_stops_nothing(tmp_path, monkeypatch):
+    write(tmp_path, "real.txt", "x")
+    (tmp_path / "hidden").symlink_to("/nowhere/to/look")
+    (tmp_path / "itself").symlink_to("itself")
+    look = Path.stat
+
+    def refuse(path, *, follow_symlinks=True):
+        if path.name == "hidden" and follow_symlinks:
+            raise PermissionError(13, "Permission denied", str(path))
+        return look(path, follow_symlinks=follow_symlinks)
+
+    monkeypatch.setattr(Path, "stat", refuse)
+    log = Log()
+    assert [document.id for document in Source.of(tmp_path, "text").read(log)] == ["real.txt"]
+    assert log.kinds == {"broken links": 2}
 
 
 def test_patterns_are_of_the_source_and_remembered(tmp_path, model):

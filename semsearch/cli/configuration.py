@@ -24,7 +24,7 @@ from typing import Any
 import click
 
 from semsearch.errors import UsageError
-from semsearch.settings import find_home
+from semsearch.settings import current_folder, find_home
 
 FILE = "semsearch.toml"
 PREFIX = "SEMSEARCH"
@@ -33,7 +33,7 @@ NEVER = frozenset({"yes", "unchecked", "config", "help", "version"})  # what a p
 
 def files() -> list[Path]:
     """The files there are, the one that goes over the other last."""
-    here = Path.cwd() / FILE
+    here = current_folder() / FILE
     home = find_home() / FILE
     return [path for path in dict.fromkeys((home, here)) if path.is_file()]
 

@@ -74,7 +74,8 @@ def import_vectors(path: str, **given: Any) -> int:
         documents, vectors = read_store(place, given["inside"])
         return _import(check_name(given["name"] or given["inside"] or place.stem), documents, vectors, given)
     if not place.is_file():
-        raise UsageError(f"there is no file '{path}'.")
+        wrong = "is no store of Chroma or LanceDB" if place.is_dir() else "is not there"
+        raise UsageError(f"'{path}' {wrong}.")
     if place.suffix not in (".npz", ".pkl", ".pickle"):
         raise UsageError(f"'{path}' is neither .npz nor .pkl; 'semsearch index FILE --vectors V.npy' takes two files.")
     documents, vectors = read_together(place)
