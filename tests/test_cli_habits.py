@@ -247,16 +247,23 @@ def test_bash_completes_by_the_installed_script(homes, monkeypatch):
     program.parent.mkdir()
     program.write_text(f'#!/bin/sh\nexec "{sys.executable}" -c "from semsearch.cli.main import main; main()" "$@"\n')
     program.chmod(0o755)
-    asked = (
-        f'source "{homes}/.local/share/bash-completion/completions/semsearch"; COMP_WORDS=(semsearch info no); '
-        "COMP_CWORD=2; _semsearch_completion semsearch; echo ${COMPREPLY[@]}"
-    )
     path = f"{program.parent}{os.pathsep}{os.environ['PATH']}"
-    answer = subprocess.run(
-        ["bash", "--norc", "-c", asked],
-        env={**os.environ, "PATH": path}, capture_output=True, text=True, check=True,
-    )  # fmt: skip
-    assert answer.stdout.split() == ["notes", "notes-old"]
+
+    def asked(*words):
+        script = (
+            f'source "{homes}/.local/share/bash-completion/completions/semsearch"; '
+            f"COMP_WORDS=({' '.join(map(str, words))}); COMP_CWORD={len(words) - 1}; "
+            "_semsearch_completion semsearch; echo ${COMPREPLY[@]}"
+        )
+        answer = subprocess.run(
+            ["bash", "--norc", "-c", script],
+            env={**os.environ, "PATH": path}, capture_output=True, text=True, check=True,
+        )  # fmt: skip
+        return answer.stdout.split()
+
+    assert asked("semsearch", "info", "no") == ["notes", "notes-old"]
+    assert asked("semsearch", "info", "--home", "=", homes / "two", "o") == ["other"]  # as bash splits --home=FOLDER
+    assert asked("semsearch", "index", "a.txt", "--name", "=", "fi") == ["films"]
 
 
 def test_the_doctor_looks_at_everything(monkeypatch):

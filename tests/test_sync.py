@@ -343,7 +343,8 @@ def test_hidden_files_and_what_gitignore_names_are_left_out(tmp_path):
 
 def git(folder, *words):
     command = ["git", "-c", "user.name=n", "-c", "user.email=e@x", "-c", "core.excludesFile=", *words]
-    return subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True).stdout
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}  # as in a hook
+    return subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True, env=clean).stdout
 
 
 @pytest.mark.skipif(shutil.which("git") is None, reason="git is the oracle")

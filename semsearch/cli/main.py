@@ -12,6 +12,7 @@ import contextlib
 import errno
 import io
 import os
+import re
 import sys
 import threading
 from collections.abc import Sequence
@@ -139,6 +140,11 @@ def _complete() -> int:
     except (SemsearchError, OSError):
         defaults = {}
     try:
+        if os.environ[COMPLETE].startswith("bash"):  # which takes --home=FOLDER for three words
+            words, joined = re.subn(r"(\s--[\w-]+)\s=\s(?=\S)", r"\1=", os.environ.get("COMP_WORDS", ""))
+            if joined:
+                place = int(os.environ.get("COMP_CWORD", "0")) - 2 * joined
+                os.environ |= {"COMP_WORDS": words, "COMP_CWORD": str(place)}
         cli.main(prog_name="semsearch", complete_var=COMPLETE, default_map=defaults)
     except SystemExit as ended:
         return ended.code if isinstance(ended.code, int) else 0
