@@ -210,6 +210,8 @@ def test_a_folder_that_is_gone_is_said(homes, monkeypatch):
         assert "the folder you are in is gone" in ended.err
     assert offered("drop", "f") == ["films"]
     monkeypatch.chdir(homes)
+    monkeypatch.setenv("_SEMSEARCH_COMPLETE", "")  # nobody asks
+    assert "films" in run("list").out
 
 
 def test_every_command_completes_the_names_of_collections(homes):

@@ -127,7 +127,7 @@ def execute(arguments: Sequence[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a document may hold what this terminal can't show
             stream.reconfigure(errors="backslashreplace")
-    if COMPLETE in os.environ:
+    if os.environ.get(COMPLETE):
         return _complete()
     with on_sigterm():
         return _run(arguments)
