@@ -12,6 +12,7 @@ from typing import Any, BinaryIO
 
 from corpora.files import Entry, entries, has_suffix
 from corpora.records import Columns, Registrar
+from semsearch.columns import MARK, PLACE, unpacker
 from semsearch.errors import DataError, MissingDependency
 from semsearch.listing import Listing
 from semsearch.types import Document, ReadLog
@@ -21,7 +22,10 @@ ROWS = 1024  # read together
 
 
 class ParquetReader:
-    """Columns that are not text, id or title become metadata; lists of floating-point numbers (vectors) don't."""
+    """Columns that are not text, id or title become metadata; lists of floating-point numbers (vectors) don't.
+
+    What `semsearch export --parquet` wrote is read as it was: `semsearch.columns` tells how.
+    """
 
     Options = Columns
     suffixes = SUFFIXES
@@ -57,7 +61,8 @@ def _rows(entry: Entry, columns: Columns, registrar: Registrar, log: ReadLog) ->
             wanted = [
                 field.name
                 for field in schema
-                if not (
+                if (field.metadata or {}).get(MARK) != PLACE
+                and not (
                     (
                         types.is_list(field.type)
                         or types.is_fixed_size_list(field.type)
@@ -66,12 +71,20 @@ def _rows(entry: Entry, columns: Columns, registrar: Registrar, log: ReadLog) ->
                     and types.is_floating(field.type.value_type)
                 )
             ]
+            own = {field.name: read for field in schema if (read := unpacker(field)) is not None}
             number, total = 0, file.metadata.num_rows
             for batch in file.iter_batches(ROWS, columns=wanted):
                 for record in batch.to_pylist():
                     number += 1
-                    plain = {name: _plain(value) for name, value in record.items()}
-                    yield from registrar.documents(plain, entry.name, f"{place}, row {number:,}")
+                    where = f"{place}, row {number:,}"
+                    try:
+                        plain = {
+                            name: own[name](value) if name in own else _plain(value) for name, value in record.items()
+                        }
+                    except ValueError as error:
+                        log.bad(DataError(f"{where}: its metadata is no JSON: {error}."))
+                        continue
+                    yield from registrar.documents(plain, entry.name, where)
                 log.progress(entry.before + entry.size * number // total, entry.total or entry.size)
     except (pyarrow.ArrowException, OSError) as error:
         raise DataError(f"{place} can't be read: {str(error)[:200]}.") from error

@@ -28,6 +28,7 @@ from semsearch.errors import (
     StorageError,
     UsageError,
 )
+from semsearch.given_reading import GivenReading
 from semsearch.indexing import Indexing, Wanted
 from semsearch.ingestion import BATCH_DOCUMENTS, Changes, Encoding, Ingestion, Progress, add_given, stored_form
 from semsearch.lexical_indexing import LexicalIndexing
@@ -112,13 +113,13 @@ class Collection(Searchable):
             DataError: A record can't be used, or there is none.
         """
         chosen = source if isinstance(source, Source) else Source.of(os.fspath(source))
-        reading = Reading(chosen, Told(on_error))
+        reading = GivenReading(chosen, Told(on_error)) if chosen.vectors else Reading(chosen, Told(on_error))
         reading.begin()
         return self.take(reading, progress)
 
     def take(self, reading: Reading, progress: Callable[[Progress], None] | None = None) -> Changes:
         """Put in what a reading of a source gives, as `add` does, and remember which of its files gave what."""
-        changes = reading.into(self.store, self.encoder, progress)
+        changes = reading.into(self.store, lambda: self.encoder, progress)
         lost = reading.lost(self.store)
         reading.vanished = len(lost.ids)
         reading.settle(self.store, lost, remove=False)
@@ -132,6 +133,7 @@ class Collection(Searchable):
         progress: Callable[[Progress], None] | None = None,
         most: float = MOST,
         confirm: Callable[[Source, int, int], bool] | None = None,
+        unchecked: bool = False,
     ) -> Synced:
         """Read the remembered sources again: take in what is new or changed, take out what has vanished.
 
@@ -143,12 +145,20 @@ class Collection(Searchable):
             progress: Called now and then.
             most: The share of a source's documents that may vanish.
             confirm: Asked whether more may: the source, how many vanished, of how many; without it they are `kept`.
+            unchecked: Of sources with vectors made elsewhere: take those that the model does not give the texts, too.
 
         Raises:
             DataError: A source, file or record that can't be used.
+            ModelMismatch: New vectors that came with a source are not the model's.
         """
         synced = sync(
-            self.store, lambda: self.encoder, on_error=on_error, progress=progress, most=most, confirm=confirm
+            self.store,
+            lambda: self.encoder,
+            on_error=on_error,
+            progress=progress,
+            most=most,
+            confirm=confirm,
+            unchecked=unchecked,
         )
         self._maintain()
         return synced

@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from semsearch.errors import CollectionDamaged, MissingDependency, UsageError
+from semsearch.columns import MARK, PLACE, Fields, packer
+from semsearch.errors import CollectionDamaged, MissingDependency, StorageError, UsageError
 from semsearch.store import documents as rows
 from semsearch.store.store import Store, View
 from semsearch.store.vector_file import checksums
@@ -25,17 +26,19 @@ def export(store: Store, folder: Path, *, parquet: bool = False) -> int:
     """Write all passages and their vectors, as of one commit, into a new folder; how many.
 
     `vectors.npy` is `(passages, dim)`, row i that of line i of `passages.jsonl`; with `parquet` both are columns of
-    `passages.parquet`. `collection.json` tells the model. The folder appears when it is whole.
+    `passages.parquet`, and the metadata a struct with a child for each field (see `semsearch.columns`).
+    `collection.json` tells the model. The folder appears when it is whole.
 
     Raises:
         UsageError: The folder is there already.
         CollectionDamaged: A stored vector or document is not what was stored.
+        StorageError: The folder can't be written.
     """
     if folder.exists():
         raise UsageError(f"{folder} is there already: choose a folder that is not.")
     building = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}")
-    building.mkdir(parents=True)
     try:
+        building.mkdir(parents=True)
         with store.read() as view:
             count = int(np.count_nonzero(view.snapshot.live))
             facts = {key: view.snapshot.settings[key] for key in ("encoder", "metric", "splitting")}
@@ -46,8 +49,10 @@ def export(store: Store, folder: Path, *, parquet: bool = False) -> int:
             else:
                 _write_lines(view, building, count)
         os.replace(building, folder)  # noqa: PTH105  (a folder, which Path.rename would do as well: at once)
-    except BaseException:
+    except BaseException as error:
         shutil.rmtree(building, ignore_errors=True)
+        if isinstance(error, OSError) and not isinstance(error, MissingDependency):
+            raise StorageError(f"{folder} can't be written: {error.strerror or error}.") from error
         raise
     return count
 
@@ -112,14 +117,24 @@ def _write_parquet(view: View, path: Path) -> None:
         from pyarrow import parquet
     except ImportError as error:
         raise MissingDependency("Parquet needs pyarrow: pip install 'semsearch[documents]'.") from error
-    text, place = pyarrow.string(), pyarrow.int64()
-    vector = pyarrow.list_(pyarrow.float32(), view.snapshot.dim)
-    columns = {"id": text, "document": text, "title": text, "text": text, "start": place, "end": place}
-    schema = pyarrow.schema({**columns, "metadata": text, "vector": vector})
+    types = {"id": pyarrow.string(), "document": pyarrow.string(), "title": pyarrow.string(), "text": pyarrow.string()}
+    types |= {"start": pyarrow.int64(), "end": pyarrow.int64()}
+    columns = [
+        pyarrow.field(name, kind, metadata={MARK: PLACE} if name in ("document", "start", "end") else None)
+        for name, kind in types.items()
+    ]
+    fields = Fields()
+    for document in rows.everything(view.connection):
+        fields.add(document.metadata)
+    metadata = fields.column()
+    pack = packer(metadata) if metadata is not None else None
+    vector = pyarrow.field("vector", pyarrow.list_(pyarrow.float32(), view.snapshot.dim))
+    schema = pyarrow.schema([*columns, *([] if metadata is None else [metadata]), vector])
     with parquet.ParquetWriter(path, schema) as writer:
         for records, vectors in _batches(view):
-            table = {name: [record[name] for record in records] for name in columns}
-            table["metadata"] = [json.dumps(record["metadata"], ensure_ascii=False) for record in records]
+            table = {name: [record[name] for record in records] for name in types}
+            if pack is not None:
+                table["metadata"] = [pack(record["metadata"]) for record in records]
             flat = pyarrow.array(vectors.reshape(-1))
             table["vector"] = pyarrow.FixedSizeListArray.from_arrays(flat, view.snapshot.dim)
             writer.write_table(pyarrow.table(table, schema=schema))

@@ -10,6 +10,7 @@ import io
 import pickle
 import random
 import zipfile
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,9 @@ def read_vectors(path: Path, column: str | None = None) -> NDArray[Any]:
     if path.suffix == ".npz":
         return np.asarray(_named(_arrays(path), VECTOR_NAMES, path))
     try:
+        with path.open("rb") as file:
+            if file.read(6) != b"\x93NUMPY":  # numpy would take it for a pickle, and advise to trust it
+                raise DataError(f"{path} is no array that numpy saved (.npy or .npz), and no Parquet file.")
         found: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
         raise DataError(f"{path} is no array that numpy saved: {error}.") from error
@@ -55,6 +59,10 @@ def read_together(path: Path) -> tuple[list[Document], NDArray[Any]]:
     ids = [str(number) for number in range(len(texts))] if given is None else [str(identity) for identity in given]
     if not len(ids) == len(texts) == len(vectors):
         raise DimensionMismatch(f"{path} holds {len(texts):,} texts, {len(ids):,} ids and {len(vectors):,} vectors.")
+    if not ids:
+        raise DataError(f"{path} holds no texts.")
+    if twice := next((identity for identity, count in Counter(ids).items() if count > 1), None):
+        raise DataError(f"{path} has the id {twice!r:.80} twice; ids must be unique.")
     return [Document(identity, text) for identity, text in zip(ids, texts, strict=True)], vectors
 
 

@@ -206,7 +206,11 @@ def _same_content(record: Record, known: Mapping[str, rows.Known]) -> bool:
 
 
 def add_given(
-    store: Store, documents: Sequence[Document], vectors: Vectors, on_error: Callable[[DataError], None] | None
+    store: Store,
+    documents: Sequence[Document],
+    vectors: Vectors,
+    on_error: Callable[[DataError], None] | None,
+    origin: Callable[[str], Origin] | None = None,
 ) -> Changes:
     """Commit documents under vectors `(len(documents), dim)` that were made elsewhere, one for each whole document."""
     if len(vectors) != len(documents):
@@ -230,7 +234,7 @@ def add_given(
                 continue
             if last[document.id] == place:  # of an id that comes twice, the last wins
                 entries.append(Entry(record, [Span(0, len(document.text))], vectors[place : place + 1]))
-        written = store.put(entries)
+        written = store.put(entries, origin=origin)
         unchanged = len(entries) - written.added - written.changed
         changes += Changes(written.added, written.changed, unchanged, 0, written.passages)
     return changes

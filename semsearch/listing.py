@@ -1,7 +1,9 @@
 """The files of a folder: which belong to a corpus, and how they were when they were looked at.
 
-Hidden files and folders (a dot in front) are no part of a corpus, nor is what a `.gitignore` in the folder or below
-leaves out. Links to folders are not followed, so no loop can catch the walk; links to files are.
+Hidden files and folders (a dot in front) are no part of a corpus, nor is what git would ignore: by a `.gitignore` in
+the folder, below it, or above it up to the top of its work tree, or by the repository's `info/exclude`. Only where
+git would ignore the folder itself was it asked for in spite of that, and what is above it says nothing. Links to
+folders are not followed, so no loop can catch the walk; links to files are.
 """
 
 from __future__ import annotations
@@ -17,6 +19,15 @@ from semsearch.errors import UsageError
 
 if TYPE_CHECKING:
     from pathspec import GitIgnoreSpec
+
+_OF_GIT = {".git", ".gitignore"}
+
+
+class Rule(NamedTuple):
+    """What one file of patterns says of the names below its folder."""
+
+    prefix: str  # the folder's own name, up to and with the last '/'
+    spec: GitIgnoreSpec
 
 
 class Listed(NamedTuple):
@@ -52,40 +63,38 @@ def walk(root: Path, include: Sequence[str] = (), exclude: Sequence[str] = (), i
         root: The folder.
         include: Patterns as in `.gitignore`; with any, a file must match one of them.
         exclude: Patterns of files and folders to leave out.
-        ignore: Honour `.gitignore` files.
+        ignore: Leave out what git would ignore.
 
     Raises:
         UsageError: A pattern that is none.
     """
     wanted = _patterns(include) if include else None
-    unwanted = [("", _patterns(exclude))] if exclude else []
+    unwanted = [Rule("", _patterns(exclude))] if exclude else []
     files: list[Listed] = []
     others: list[str] = []
     unreadable: list[tuple[str, str]] = []
-    pending: list[tuple[str, list[tuple[str, GitIgnoreSpec]]]] = [("", [])]
+    here, above = _above(root) if ignore else ("", [])
+    pending: list[tuple[str, list[Rule]]] = [("", above)]
     while pending:
-        prefix, inherited = pending.pop()
+        prefix, rules = pending.pop()
         try:
             with os.scandir(root / prefix if prefix else root) as found:
-                inside = [entry for entry in found if entry.name[0] != "." or entry.name == ".gitignore"]
+                inside = [entry for entry in found if entry.name[0] != "." or (ignore and entry.name in _OF_GIT)]
         except OSError as error:
             unreadable.append((prefix, error.strerror or str(error)))
             continue
-        rules = inherited
-        for entry in inside:
-            if entry.name == ".gitignore" and ignore and (lines := _lines(entry.path)):
-                rules = [(prefix, _patterns(lines, entry.path)), *inherited]  # the deepest has the last word
+        if any(entry.name[0] == "." for entry in inside):
+            inside = [entry for entry in inside if entry.name[0] != "."]
+            rules = _ruled(root / prefix, here + prefix, rules)
         for entry in inside:
             name = prefix + entry.name
-            if entry.name == ".gitignore":
-                continue
-            if entry.is_dir():
-                if not (_matches(unwanted, name + "/") or _matches(rules, name + "/")):
+            if _is_folder(entry):
+                if not (_matches(unwanted, name + "/") or _matches(rules, here + name + "/")):
                     if entry.is_symlink():
                         others.append(name)
                     else:
                         pending.append((name + "/", rules))
-            elif not (_matches(unwanted, name) or _matches(rules, name)) and (
+            elif not (_matches(unwanted, name) or _matches(rules, here + name)) and (
                 wanted is None or wanted.match_file(name)
             ):
                 listed = _listed(entry, name)
@@ -96,6 +105,52 @@ def walk(root: Path, include: Sequence[str] = (), exclude: Sequence[str] = (), i
     return Listing(root, sorted(files), sorted(others), sorted(unreadable))
 
 
+def _above(root: Path) -> tuple[str, list[Rule]]:
+    """The folder's name from the top of its work tree, and what the folders on the way down to it say."""
+    place = Path(os.path.realpath(root))
+    top = next((folder for folder in (place, *place.parents) if _has_git(folder)), place)
+    names = place.relative_to(top).parts
+    rules: list[Rule] = []
+    prefix, folder = "", top
+    for name in names:
+        rules = _ruled(folder, prefix, rules)
+        prefix, folder = f"{prefix}{name}/", folder / name
+        if _matches(rules, prefix):
+            rules = []
+    return prefix, rules
+
+
+def _ruled(folder: Path, prefix: str, inherited: list[Rule]) -> list[Rule]:
+    """What holds in a folder, what has the last word first; with a `.git` of its own it takes no rule from above."""
+    rules = inherited
+    if _has_git(folder):
+        rules = [Rule(prefix, _patterns(_lines(_git(folder) / "info/exclude"), lenient=True))]
+    if lines := _lines(folder / ".gitignore"):
+        rules = [Rule(prefix, _patterns(lines, lenient=True)), *rules]
+    return rules
+
+
+def _git(folder: Path) -> Path:
+    """Where a work tree's repository is."""
+    found = folder / ".git"
+    if link := _lines(found):  # a file, of a submodule or a further work tree
+        found = folder / link[0].removeprefix("gitdir:").strip()
+    if shared := _lines(found / "commondir"):  # which further work trees share with the first
+        found /= shared[0].strip()
+    return found
+
+
+def _has_git(folder: Path) -> bool:
+    return os.path.exists(folder / ".git")  # noqa: PTH110  (Path.exists raises where one may not look)
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link that leads to itself, or to where one may not look
+        return False
+
+
 def _listed(entry: os.DirEntry[str], name: str) -> Listed | None:
     try:
         status = entry.stat()
@@ -104,22 +159,22 @@ def _listed(entry: os.DirEntry[str], name: str) -> Listed | None:
     return Listed(name, entry.path, status.st_size, status.st_mtime_ns) if stat.S_ISREG(status.st_mode) else None
 
 
-def _matches(rules: Sequence[tuple[str, GitIgnoreSpec]], name: str) -> bool:
+def _matches(rules: Sequence[Rule], name: str) -> bool:
     """Whether the nearest rule that speaks of `name` leaves it out."""
-    for prefix, spec in rules:
+    for prefix, spec in rules:  # the deepest has the last word
         said = spec.check_file(name.removeprefix(prefix)).include
         if said is not None:
             return said
     return False
 
 
-def _patterns(lines: Sequence[str], where: str | None = None) -> GitIgnoreSpec:
+def _patterns(lines: Sequence[str], lenient: bool = False) -> GitIgnoreSpec:
     from pathspec import GitIgnoreSpec
 
     try:
         return GitIgnoreSpec.from_lines(lines)
     except ValueError as error:
-        if where is not None:  # git passes over patterns that are none
+        if lenient:  # git passes over patterns that are none
             return GitIgnoreSpec.from_lines(list(_sound(lines)))
         raise UsageError(f"a pattern of --include or --exclude can't be read: {error}.") from error
 
@@ -135,8 +190,8 @@ def _sound(lines: Sequence[str]) -> Iterator[str]:
         yield line
 
 
-def _lines(path: str) -> list[str]:
+def _lines(path: Path) -> list[str]:
     try:
-        return Path(path).read_text("utf-8", errors="replace").splitlines()
+        return path.read_text("utf-8", errors="replace").splitlines()
     except OSError:
         return []

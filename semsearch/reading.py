@@ -18,11 +18,11 @@ from dataclasses import dataclass, replace
 from itertools import chain, islice
 from pathlib import Path
 
-from semsearch.errors import DataError
 from semsearch.ingestion import READ_DOCUMENTS, Changes, Ingestion, Progress
 from semsearch.source import STDIN, Log, Source
 from semsearch.store import documents as rows
 from semsearch.store import origins
+from semsearch.store.documents import Record
 from semsearch.store.origins import NEVER, File, Origin, Stamp
 from semsearch.store.store import Store
 from semsearch.types import Document, Encoder
@@ -90,10 +90,16 @@ class Reading:
     def into(
         self,
         store: Store,
-        encoder: Encoder,
+        encoder: Callable[[], Encoder],
         progress: Callable[[Progress], None] | None = None,
     ) -> Changes:
-        """Store what is new or changed, noting where it is from."""
+        """Store what is new or changed, noting where it is from; `encoder` loads the model."""
+        model = encoder()
+        changes = Ingestion(store, model, self.log.bad, progress, self._origin(store)).run(self.documents)
+        return changes + Changes(unchanged=self.passed(store))
+
+    def _origin(self, store: Store) -> Callable[[str], Origin]:
+        """Make the source and its files known; the answer tells where a document is from."""
         spec = self.source.to_json()
         with store.write(), store.database.write() as connection:
             store.advance(connection)
@@ -104,8 +110,7 @@ class Reading:
         def origin(identity: str) -> Origin:
             return Origin(number, self.known[self._seen.file(identity)].number)
 
-        changes = Ingestion(store, encoder, self.log.bad, progress, origin).run(self.documents)
-        return changes + Changes(unchanged=self.passed(store))
+        return origin
 
     def passed(self, store: Store) -> int:
         """Documents of the files that were not read again."""
@@ -121,7 +126,7 @@ class Reading:
         changed: list[str] = []
         unchanged = 0
         while chunk := list(islice(self.documents, READ_DOCUMENTS)):
-            records = {document.id: rows.record(document) for document in chunk}
+            records = {document.id: self._record(document) for document in chunk}
             known = store.known(list(records))
             for identity, record in records.items():
                 if identity not in known:
@@ -131,6 +136,9 @@ class Reading:
                 else:
                     unchanged += 1
         return Preview(added, changed, unchanged + self.passed(store))
+
+    def _record(self, document: Document) -> Record:
+        return rows.record(document)
 
     def lost(self, store: Store) -> Lost:
         """What has vanished; after all documents were read."""
@@ -200,12 +208,14 @@ class Reading:
 
     def _look(self) -> dict[str, Stamp]:
         """The files as they are now, their content not looked at."""
+        found: dict[str, Stamp] = {}
         if self._listing is not None:
-            return {file.name: Stamp(file.size, file.mtime, b"") for file in self._listing.files}
-        if self.source.path == STDIN:
-            return {}
-        now = _whole(Path(self.source.path))
-        return {} if now is None else {WHOLE: now}
+            found = {file.name: Stamp(file.size, file.mtime, b"") for file in self._listing.files}
+        elif self.source.path != STDIN and (now := _whole(Path(self.source.path))) is not None:
+            found = {WHOLE: now}
+        if found and (beside := self.source.beside) and (now := _whole(Path(beside))) is not None:
+            found[beside] = now
+        return found
 
     def _same(self, name: str, now: Stamp) -> bool:
         known = self.known.get(name)
@@ -313,22 +323,3 @@ def _whole(path: Path) -> Stamp | None:
                 newest = max(newest, inside.st_mtime_ns)
                 digest.update(f"{folder}/{name}\0{inside.st_size}\0{inside.st_mtime_ns}\0".encode(errors="replace"))
     return Stamp(size, newest, digest.digest())
-
-
-def again(store: Store, source: Source, log: Log) -> Reading:
-    """A reading of a remembered source that passes over the files that are as they were.
-
-    Raises:
-        DataError: It is not there, or can't be read again.
-    """
-    if source.path == STDIN:
-        raise DataError("standard input can't be read again.")
-    if not Path(source.path).exists():
-        raise DataError(f"{source.path} is not there.")
-    with store.database.read() as connection:
-        number = origins.source_number(connection, source.to_json())
-        known = origins.files(connection, number) if number is not None else {}
-    reading = Reading(source, log, known)
-    if not reading.repeatable:
-        raise DataError(f"{source.path} is a pipe, which can't be read again.")
-    return reading

@@ -121,7 +121,8 @@ class Searchable:
         described = self._described
         if described is None:
             raise UsageError(
-                f"collection '{self.name}' has no encoder: it takes vectors (vectors=…) and is searched by vector=…."
+                f"collection '{self.name}' has no encoder: it takes and is searched by vectors alone (in Python: "
+                f"add(documents, vectors), search(vector=…)), or 'semsearch similar {self.name} ID'."
             )
         if described["name"] is None:
             raise ModelMismatch(

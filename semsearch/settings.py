@@ -21,13 +21,21 @@ def find_home(home: str | os.PathLike[str] | None = None) -> Path:
     chosen = home or os.environ.get("SEMSEARCH_HOME")
     if chosen:
         return Path(chosen).expanduser().absolute()
-    here = Path.cwd()
+    here = current_folder()
     for folder in (here, *here.parents):
         if (folder / ".semsearch").is_dir():
             return folder / ".semsearch"
     import platformdirs
 
     return Path(platformdirs.user_data_dir("semsearch", appauthor=False))
+
+
+def current_folder() -> Path:
+    """The folder that the person is in."""
+    try:
+        return Path.cwd()
+    except FileNotFoundError:
+        raise UsageError("the folder you are in is gone: change into another one.") from None
 
 
 def check_name(name: str) -> str:

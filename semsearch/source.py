@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import re
 import sys
 from collections import Counter
@@ -51,9 +52,9 @@ class Log:
 
     def unread(self, path: Path) -> None:
         """Count a file of a kind that can't be read."""
-        if path.is_symlink() and path.is_dir():
+        if path.is_symlink() and os.path.isdir(path):  # noqa: PTH112  (Path's own raise where one may not look)
             kind = "links to folders"
-        elif path.is_symlink() and not path.exists():
+        elif path.is_symlink() and not os.path.exists(path):  # noqa: PTH110
             kind = "broken links"
         else:
             kind = "".join(path.suffixes[-2:] if path.suffix == ".gz" else path.suffixes[-1:]).lower()
@@ -114,7 +115,9 @@ class Source:
     options: Mapping[str, Any] = field(default_factory=dict)  # those that are not the default; JSON values
     include: Sequence[str] = field(default_factory=list)  # patterns as in .gitignore, of the files of a folder
     exclude: Sequence[str] = field(default_factory=list)
-    ignore: bool = True  # honour .gitignore
+    ignore: bool = True  # leave out what git would ignore
+    vectors: str = ""  # the file of the records' vectors, where they were made elsewhere: this one's path, or another
+    column: str = ""  # of the vectors in a Parquet file
 
     @classmethod
     def of(
@@ -156,6 +159,22 @@ class Source:
         if choice.pop("ignore", False) is not True:
             choice["ignore"] = False
         return json.dumps(choice, sort_keys=True, ensure_ascii=False)
+
+    @property
+    def beside(self) -> str:
+        """The file of vectors, where it is another one."""
+        return self.vectors if self.vectors != self.path else ""
+
+    def with_vectors(self, file: str, column: str | None = None) -> Self:
+        """This source with the vectors in `file`; or in a column of that name, where it is a Parquet file itself."""
+        path = Path(file).expanduser()
+        if path.is_file():
+            if column and path.suffix != ".parquet":
+                raise UsageError(f"--vector-column names a column of a Parquet file, which '{file}' is not.")
+            return dataclasses.replace(self, vectors=str(path.resolve()), column=column or "")
+        if self.path.endswith(".parquet") and Path(self.path).is_file():
+            return dataclasses.replace(self, vectors=self.path, column=file)
+        raise UsageError(f"there is no file '{file}'.")
 
     @property
     def name(self) -> str:

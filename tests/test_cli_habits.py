@@ -5,13 +5,16 @@ import io
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import click.shell_completion
 import pytest
 from command_line import corpus, run, tiny_model
 
+import semsearch
 from semsearch.cli.main import cli
 
 
@@ -62,6 +65,17 @@ def test_what_stands_at_the_top_is_for_all_commands(notes, model):
     assert json.loads(run("info", "more", "--json").out)["encoder"]["name"] == str(model)
     lines = [json.loads(line) for line in run("info", "--config", "--json").lines]
     assert {line["option"] for line in lines if line["value"] == "cpu"} >= {"index --device", "query --device"}
+
+
+def test_the_environments_home_goes_over_that_of_the_file(homes, monkeypatch):
+    (homes / "here").mkdir()
+    monkeypatch.chdir(homes / "here")
+    Path("semsearch.toml").write_text(f'home = "{homes / "two"}"\n')
+    assert "films" in run("list").out
+    assert f"list --home\t{homes / 'one'}\tenvironment (SEMSEARCH_HOME)" in run("info", "--config").lines
+    monkeypatch.delenv("SEMSEARCH_HOME")
+    assert "other" in run("list").out
+    assert f"list --home\t{homes / 'two'}\t{homes / 'here' / 'semsearch.toml'}" in run("info", "--config").lines
 
 
 @pytest.mark.parametrize(
@@ -143,6 +157,115 @@ def test_the_completion_script_is_answered():
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert "reindex" in answer.stdout.split()
+
+
+NAMED = [
+    name
+    for name, command in cli.commands.items()
+    if any(isinstance(param, click.Argument) and param.name == "name" for param in command.params)
+]
+
+
+def completed(*words, shell="zsh", cwd=None, **environment):
+    """What the shell would offer for the last word, and the answer's own words."""
+    place = {"COMP_WORDS": " ".join(["semsearch", *map(str, words)]), "COMP_CWORD": str(len(words))}
+    if shell == "fish":
+        place["COMP_CWORD"] = str(words[-1])
+    answer = subprocess.run(
+        [sys.executable, "-c", "from semsearch.cli.main import main; main()"],
+        env={**os.environ, **place, **environment, "_SEMSEARCH_COMPLETE": f"{shell}_complete"},
+        capture_output=True, text=True, check=False, cwd=cwd,
+    )  # fmt: skip
+    lines = answer.stdout.splitlines()
+    found = lines[1::3] if shell == "zsh" else [line.partition(",")[2].split("\t")[0] for line in lines if line]
+    return found, answer.stderr
+
+
+def offered(*words):
+    """As `completed`, in this process and without a shell's ways."""
+    completer = click.shell_completion.get_completion_class("zsh")(cli, {}, "semsearch", "_SEMSEARCH_COMPLETE")
+    *before, begun = map(str, words)
+    return [item.value for item in completer.get_completions(before, begun)]
+
+
+@pytest.fixture
+def homes(tmp_path, monkeypatch):
+    """Two homes with collections, the first chosen by the environment."""
+    for home, names in (("one", ("films", "notes", "notes-old")), ("two", ("other",))):
+        for name in names:
+            semsearch.create(name, home=tmp_path / home, encoder=None, dim=2).close()
+        (tmp_path / home / "no-collection").mkdir()
+    monkeypatch.setenv("SEMSEARCH_HOME", str(tmp_path / "one"))
+    return tmp_path
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a folder in use can't be deleted there")
+def test_a_folder_that_is_gone_is_said(homes, monkeypatch):
+    (homes / "gone").mkdir()
+    monkeypatch.chdir(homes / "gone")
+    (homes / "gone").rmdir()
+    for command in (("list",), ("query", "notes", "x"), ("index", "a.txt")):
+        ended = run(*command)
+        assert (ended.code, ended.out) == (2, "")
+        assert "the folder you are in is gone" in ended.err
+    assert offered("drop", "f") == ["films"]
+    monkeypatch.chdir(homes)
+    monkeypatch.setenv("_SEMSEARCH_COMPLETE", "")  # nobody asks
+    assert "films" in run("list").out
+
+
+def test_every_command_completes_the_names_of_collections(homes):
+    assert len(NAMED) > 15
+    for command in [*NAMED, "query", "search"]:
+        assert offered(command, "") == ["films", "notes", "notes-old"], command
+        assert offered(command, "no") == ["notes", "notes-old"], command
+        assert offered(command, "--home", homes / "two", "") == ["other"], command
+        assert offered(command, "--home", homes / "nowhere", "") == [], command
+    assert offered("index", "--name", "f") == ["films"]
+    assert offered("query", "notes", "fi") == []  # those are words to look for
+    assert "films" not in offered("get", "notes", "fi")
+    assert offered("index", "--dev") == ["--device"]
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_each_shell_is_offered_collections_and_never_shown_a_traceback(homes, shell):
+    assert completed("drop", "not", shell=shell) == (["notes", "notes-old"], "")
+    assert completed("drop", "--home", homes / "two", "o", shell=shell) == (["other"], "")
+    (homes / "file").write_text("no folder")
+    assert completed("drop", "x", shell=shell, SEMSEARCH_HOME=str(homes / "file")) == ([], "")
+    (homes / "one" / "semsearch.toml").write_text("[nonsense")
+    assert completed("drop", "f", shell=shell) == (["films"], "")
+    (homes / "three").mkdir()
+    (homes / "three" / "semsearch.toml").write_text(f'home = "{homes / "two"}"\n')
+    (homes / "one" / "semsearch.toml").unlink()
+    assert completed("drop", "o", shell=shell, cwd=homes / "three", SEMSEARCH_HOME="") == (["other"], "")
+
+
+@pytest.mark.skipif(shutil.which("bash") is None or sys.platform == "win32", reason="asks bash itself")
+def test_bash_completes_by_the_installed_script(homes, monkeypatch):
+    monkeypatch.setenv("HOME", str(homes))
+    assert run("completion", "bash").code == 0
+    program = homes / "bin" / "semsearch"
+    program.parent.mkdir()
+    program.write_text(f'#!/bin/sh\nexec "{sys.executable}" -c "from semsearch.cli.main import main; main()" "$@"\n')
+    program.chmod(0o755)
+    path = f"{program.parent}{os.pathsep}{os.environ['PATH']}"
+
+    def asked(*words):
+        script = (
+            f'source "{homes}/.local/share/bash-completion/completions/semsearch"; '
+            f"COMP_WORDS=({' '.join(map(str, words))}); COMP_CWORD={len(words) - 1}; "
+            "_semsearch_completion semsearch; echo ${COMPREPLY[@]}"
+        )
+        answer = subprocess.run(
+            ["bash", "--norc", "-c", script],
+            env={**os.environ, "PATH": path}, capture_output=True, text=True, check=True,
+        )  # fmt: skip
+        return answer.stdout.split()
+
+    assert asked("semsearch", "info", "no") == ["notes", "notes-old"]
+    assert asked("semsearch", "info", "--home", "=", homes / "two", "o") == ["other"]  # as bash splits --home=FOLDER
+    assert asked("semsearch", "index", "a.txt", "--name", "=", "fi") == ["films"]
 
 
 def test_the_doctor_looks_at_everything(monkeypatch):

@@ -2,6 +2,8 @@
 
 import json
 import os
+import shutil
+import subprocess
 import sys
 from pathlib import Path
 
@@ -339,14 +341,91 @@ def test_hidden_files_and_what_gitignore_names_are_left_out(tmp_path):
         walk(tmp_path, exclude=["!"])
 
 
+def git(folder, *words):
+    command = ["git", "-c", "user.name=n", "-c", "user.email=e@x", "-c", "core.excludesFile=", *words]
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}  # as in a hook
+    return subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True, env=clean).stdout
+
+
+@pytest.mark.skipif(shutil.which("git") is None, reason="git is the oracle")
+def test_every_folder_of_a_work_tree_gives_what_git_has_of_it(tmp_path):
+    tree = tmp_path / "tree"
+    for folder in ("", "a/", "a/b/", "a/b/c/", "docs/", "docs/deep/", "own/", "own/sub/"):
+        for name in ("x.txt", "x.log", "keep.log", "draft.txt", "secret.txt", "y.md"):
+            write(tree, folder + name, "x")
+    git(tree, "init", "-q")
+    git(tree / "own", "init", "-q")
+    write(tree, ".gitignore", "*.log\n/a/b/draft.txt\ndocs/**/y.md\n!docs/deep/y.md\n")
+    write(tree, "a/.gitignore", "!keep.log\n/b/c/x.txt\n")
+    write(tree, "a/b/.gitignore", "y.md\n")
+    write(tree, ".git/info/exclude", "# mine\nsecret.txt\n!a/b/x.log\n")
+    write(tree, "own/.gitignore", "y.md\n")
+    write(tree, "own/.git/info/exclude", "draft.txt\n")
+    git(tree, "commit", "-q", "--allow-empty", "-m", "x")
+    git(tree, "worktree", "add", "-q", "../other")
+    for name in ("x.txt", "secret.txt", "in/secret.txt"):
+        write(tmp_path / "other", name, "x")
+    folders = [tree, *(path for path in tree.rglob("*") if path.is_dir() and ".git" not in path.parts)]
+    assert len(folders) == 8
+    for folder in [*folders, tmp_path / "other", tmp_path / "other" / "in"]:
+        told = git(folder, "ls-files", "--others", "--exclude-standard").splitlines()
+        inner = [f"own/{name}" for name in names(tree / "own")] if folder == tree else []  # git stops at its door
+        expected = sorted([*(name for name in told if ".git" not in name and name != "own/"), *inner])
+        assert names(folder) == expected, folder
+    assert "a/b/draft.txt" in names(tree, ignore=False)
+
+
+def test_a_folder_that_git_ignores_is_read_where_it_is_asked_for(tmp_path):
+    for name in ("notes/a.txt", "notes/b.log", "notes/in/c.txt", "notes/in/d.tmp"):
+        write(tmp_path, name, "x")
+    (tmp_path / ".git").mkdir()
+    write(tmp_path, ".gitignore", "*\n")
+    write(tmp_path, "notes/.gitignore", "*.tmp\n")
+    assert names(tmp_path) == []
+    assert names(tmp_path / "notes") == ["a.txt", "b.log", "in/c.txt"]
+    assert names(tmp_path / "notes" / "in") == ["c.txt"]
+    (tmp_path / "notes" / ".git").mkdir()  # a work tree of its own: what is above is nobody's business
+    write(tmp_path, ".gitignore", "*.log\n")
+    assert names(tmp_path / "notes") == ["a.txt", "b.log", "in/c.txt"]
+
+
+def test_what_a_gitignore_above_comes_to_name_goes_out_of_the_collection(tmp_path):
+    (tmp_path / ".git").mkdir()
+    for number in range(10):
+        write(tmp_path, f"notes/{number}.txt", f"text {number}", LONG_AGO)
+    with made(Source.of(tmp_path / "notes")) as collection:
+        write(tmp_path, ".gitignore", "/notes/3.txt\n")
+        assert counts(collection.sync()) == (0, 0, 9, 1, 0)
+        assert "3.txt" not in held(collection)
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="links of POSIX")
 def test_links_to_folders_are_no_way(tmp_path):
     write(tmp_path, "a/real.txt", "x")
     (tmp_path / "a" / "loop").symlink_to(tmp_path)
     (tmp_path / "link.txt").symlink_to(tmp_path / "a" / "real.txt")
+    (tmp_path / "itself").symlink_to("itself")
     listing = walk(tmp_path)
     assert [file.name for file in listing.files] == ["a/real.txt", "link.txt"]
-    assert list(listing.others) == ["a/loop"]
+    assert list(listing.others) == ["a/loop", "itself"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="links of POSIX")
+def test_a_link_that_leads_nowhere_one_may_look_stops_nothing(tmp_path, monkeypatch):
+    write(tmp_path, "real.txt", "x")
+    (tmp_path / "hidden").symlink_to("/nowhere/to/look")
+    (tmp_path / "itself").symlink_to("itself")
+    look = Path.stat
+
+    def refuse(path, *, follow_symlinks=True):
+        if path.name == "hidden" and follow_symlinks:
+            raise PermissionError(13, "Permission denied", str(path))
+        return look(path, follow_symlinks=follow_symlinks)
+
+    monkeypatch.setattr(Path, "stat", refuse)
+    log = Log()
+    assert [document.id for document in Source.of(tmp_path, "text").read(log)] == ["real.txt"]
+    assert log.kinds == {"broken links": 2}
 
 
 def test_patterns_are_of_the_source_and_remembered(tmp_path, model):

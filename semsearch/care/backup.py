@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
-from semsearch.errors import CollectionExists, DataError
+from semsearch.errors import CollectionExists, DataError, UsageError
 from semsearch.settings import check_name
 from semsearch.store import platform, registry
 from semsearch.store.database import Database
@@ -32,6 +32,8 @@ PIECE = 1 << 20
 
 def backup(store: Store, file: Path) -> int:
     """Write the collection, as of one commit, to `file`; its size in bytes. Writers and readers go on meanwhile."""
+    if not file.absolute().parent.is_dir():
+        raise UsageError(f"there is no folder {file.absolute().parent} to write the backup into.")
     copy = file.with_name(f".{file.name}.{uuid.uuid4().hex[:8]}.sqlite")
     partial = copy.with_suffix(".partial")
     try:

@@ -16,7 +16,7 @@ from semsearch.settings import find_home
 
 
 @click.command(short_help="Measure every index on the collection's own vectors.")
-@click.argument("name")
+@click.argument("name", shell_complete=options.collections)
 @click.option("--index", "backends", multiple=True, metavar="NAME", help="Only this one; may be repeated.")
 @click.option("--at", type=click.IntRange(min=1), default=10, show_default=True, help="Neighbours that are counted.")
 @click.option("--queries", metavar="FILE", help="Real questions to measure on, one a line or BEIR's queries.jsonl.")
@@ -61,7 +61,10 @@ def bench(
 
     place = None if folder is None else Path(folder)
     if place is not None:
-        place.mkdir(parents=True, exist_ok=True)
+        try:
+            place.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UsageError(f"the folder {place} can't be made: {error.strerror or error}.") from error
     plan = Plan(at=at, backends=backends, quick=quick, seconds=0.2 if quick else 0.5, rounds=1 if quick else 3)
     with semsearch.open(name, home=find_home(home), **compute) as collection:
         questions = questions_of(queries)

@@ -52,7 +52,7 @@ def _measured(command: options.Command) -> options.Command:
 
 
 @click.command(short_help="Build the index anew, to a recall if asked.")
-@click.argument("name")
+@click.argument("name", shell_complete=options.collections)
 @click.option("--index", "backend", metavar="INDEX", help="auto, exact, faiss-ivf, hnsw, annoy [default: as before].")
 @click.option("--option", "settings", multiple=True, type=options.typed_pair, metavar="KEY=VALUE", help="Of the index.")
 @click.option("--recall", type=click.FloatRange(0, 1, min_open=True), metavar="R", help="What the index must find.")
@@ -86,7 +86,7 @@ def reindex(name: str, **given: Any) -> int:
 
 
 @click.command(short_help="Set the index to a recall, without building it anew.")
-@click.argument("name")
+@click.argument("name", shell_complete=options.collections)
 @click.option("--recall", type=click.FloatRange(0, 1, min_open=True), required=True, metavar="R", help="To be kept.")
 @_measured
 @options.home
@@ -107,7 +107,7 @@ def tune(name: str, **given: Any) -> int:
 
 
 @click.command(short_help="Look a collection over.")
-@click.argument("name")
+@click.argument("name", shell_complete=options.collections)
 @click.option("--deep", is_flag=True, help="Read everything: every checksum, vector and word.")
 @options.as_json
 @options.home
@@ -132,7 +132,7 @@ def check(name: str, deep: bool, as_json: bool, home: str | None) -> int:
 
 
 @click.command(short_help="Mend what check finds.")
-@click.argument("name")
+@click.argument("name", shell_complete=options.collections)
 @options.compute
 @options.home
 def repair(name: str, device: str | None, dtype: str | None, home: str | None) -> int:
@@ -153,7 +153,7 @@ def repair(name: str, device: str | None, dtype: str | None, home: str | None) -
 
 
 @click.command(short_help="Give removed documents' bytes back, and erase them.")
-@click.argument("name")
+@click.argument("name", shell_complete=options.collections)
 @options.home
 def compact(name: str, home: str | None) -> int:
     r"""Rewrite collection NAME without what was removed, and erase it from every file. Readers go on meanwhile.
@@ -172,7 +172,7 @@ def compact(name: str, home: str | None) -> int:
 
 
 @click.command(short_help="Copy a collection into one file, while it is used.")
-@click.argument("name")
+@click.argument("name", shell_complete=options.collections)
 @click.argument("file", type=click.Path(dir_okay=False))
 @options.home
 def backup(name: str, file: str, home: str | None) -> int:
@@ -207,7 +207,7 @@ def restore(file: str, name: str | None, home: str | None) -> int:
 
 
 @click.command(short_help="Change the model, from the stored text.")
-@click.argument("name")
+@click.argument("name", shell_complete=options.collections)
 @click.option(
     "-m", "--encoder", type=options.model, required=True, metavar="MODEL", help="Folder, .zip, hub or bare name."
 )

@@ -24,7 +24,7 @@ from typing import Any
 import click
 
 from semsearch.errors import UsageError
-from semsearch.settings import find_home
+from semsearch.settings import current_folder, find_home
 
 FILE = "semsearch.toml"
 PREFIX = "SEMSEARCH"
@@ -33,7 +33,7 @@ NEVER = frozenset({"yes", "unchecked", "config", "help", "version"})  # what a p
 
 def files() -> list[Path]:
     """The files there are, the one that goes over the other last."""
-    here = Path.cwd() / FILE
+    here = current_folder() / FILE
     home = find_home() / FILE
     return [path for path in dict.fromkeys((home, here)) if path.is_file()]
 
@@ -43,7 +43,8 @@ def name_variables(group: click.Group) -> None:
     for name, command in group.commands.items():
         for option in _options(command).values():
             if option.envvar is None:
-                option.envvar = f"{PREFIX}_{name}_{option.name}".upper().replace("-", "_")
+                own = f"{PREFIX}_{name}_{option.name}".upper().replace("-", "_")
+                option.envvar = [own, f"{PREFIX}_HOME"] if option.name == "home" else [own]
 
 
 def defaults(group: click.Group) -> dict[str, dict[str, Any]]:
@@ -64,11 +65,9 @@ def origins(group: click.Group) -> Iterator[tuple[str, str, str]]:
     for name, command in group.commands.items():
         for option in _options(command).values():
             shown = f"{name} --{_long(option)}"
-            variable = str(option.envvar)
-            if os.environ.get(variable):
+            variable = next((variable for variable in option.envvar or () if os.environ.get(variable)), None)
+            if variable is not None:
                 yield shown, os.environ[variable], f"environment ({variable})"
-            elif option.name == "home" and (home := os.environ.get("SEMSEARCH_HOME")):
-                yield shown, home, "environment (SEMSEARCH_HOME)"
             elif (name, str(option.name)) in from_files:
                 value, path = from_files[name, str(option.name)]
                 yield shown, str(value), str(path)

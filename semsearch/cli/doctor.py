@@ -144,7 +144,9 @@ ZSHRC = "fpath=(~/.zfunc $fpath); autoload -Uz compinit; compinit  # semsearch c
 @click.argument("shell", type=click.Choice(list(PLACES)), required=False)
 @click.option("--print", "only_print", is_flag=True, help="Print the script instead of installing it.")
 def completion(shell: str | None, only_print: bool) -> int:
-    r"""Install completion of commands and options for SHELL (by default the one you use), for new sessions.
+    r"""Install completion of commands, options and collections' names for SHELL (by default the one you use).
+
+    It works in new sessions.
 
     \b
     semsearch completion
@@ -152,14 +154,14 @@ def completion(shell: str | None, only_print: bool) -> int:
     """
     from click.shell_completion import get_completion_class
 
-    from semsearch.cli.main import cli
+    from semsearch.cli.main import COMPLETE, cli
 
     shell = shell or Path(os.environ.get("SHELL", "")).name
     if shell not in PLACES:
         raise UsageError(f"which shell? say one of {', '.join(PLACES)}.")
     kind = get_completion_class(shell)
     assert kind is not None
-    script = kind(cli, {}, "semsearch", "_SEMSEARCH_COMPLETE").source()
+    script = kind(cli, {}, "semsearch", COMPLETE).source()
     if only_print:
         out(script)
         return 0

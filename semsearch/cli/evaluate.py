@@ -37,7 +37,7 @@ class Task:
 
 
 @click.command(name="eval", short_help="Measure answers by judgements.")
-@click.argument("name", required=False)
+@click.argument("name", required=False, shell_complete=options.collections)
 @click.argument("folder", required=False, type=path)
 @click.option("--split", default="test", show_default=True, help="Of the judgements in FOLDER: test, dev or train.")
 @click.option("--queries", type=path, metavar="FILE", help="BEIR's queries.jsonl, or lines of id, tab, text.")

@@ -8,22 +8,23 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from semsearch.cli import options
+from semsearch.cli.remembered import NONE, check_settings, check_source, left
 from semsearch.cli.render import out, say
 from semsearch.errors import DataError, DimensionMismatch, UsageError
 from semsearch.settings import check_name, collection_names, find_home
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
+    from semsearch.collection import Collection
+    from semsearch.ingestion import Changes
     from semsearch.source import Source
     from semsearch.types import Document
 
-NONE = "none"
-
 
 @click.command(short_help="Write passages and vectors as files that anything can read.")
-@click.argument("name")
-@click.argument("folder", metavar="DIR")
+@click.argument("name", shell_complete=options.collections)
+@click.argument("folder", type=options.file, metavar="DIR")
 @click.option("--parquet", is_flag=True, help="One Parquet file instead of vectors.npy and passages.jsonl.")
 @options.home
 def export(name: str, folder: str, parquet: bool, home: str | None) -> int:
@@ -45,7 +46,7 @@ def export(name: str, folder: str, parquet: bool, home: str | None) -> int:
 
 
 @click.command("import", short_help="Take in texts and vectors from another tool's file.")
-@click.argument("path")
+@click.argument("path", type=options.file)
 @click.option("--name", metavar="NAME", help="Of the collection [default: the stem of the file's name].")
 @click.option("-m", "--encoder", type=options.model, metavar="MODEL", help="That made them, or 'none'.", required=True)
 @click.option("--from", "inside", metavar="NAME", help="The collection or table of a store that holds several.")
@@ -71,66 +72,107 @@ def import_vectors(path: str, **given: Any) -> int:
     place = Path(path)
     if is_store(place):
         documents, vectors = read_store(place, given["inside"])
-        return store_given(check_name(given["name"] or given["inside"] or place.stem), documents, vectors, given)
+        return _import(check_name(given["name"] or given["inside"] or place.stem), documents, vectors, given)
     if not place.is_file():
-        raise UsageError(f"there is no file '{path}'.")
+        wrong = "is no store of Chroma or LanceDB" if place.is_dir() else "is not there"
+        raise UsageError(f"'{path}' {wrong}.")
     if place.suffix not in (".npz", ".pkl", ".pickle"):
         raise UsageError(f"'{path}' is neither .npz nor .pkl; 'semsearch index FILE --vectors V.npy' takes two files.")
     documents, vectors = read_together(place)
-    return store_given(check_name(given["name"] or place.stem), documents, vectors, given)
+    return _import(check_name(given["name"] or place.stem), documents, vectors, given)
 
 
 def index_with_vectors(source: Source, name: str, given: dict[str, Any]) -> int:
     """`semsearch index PATH --vectors FILE`."""
-    from semsearch.given_vectors import read_vectors
+    from semsearch.given_reading import GivenReading
     from semsearch.source import Log
 
-    log = Log()
-    documents = list(source.read(log))
-    if log.same:
-        raise DataError(
-            f"{log.same:,} records without an id are the same as one before, so that vectors and records can't be "
-            "matched: give each record an id."
-        )
-    path = Path(given["vectors"])
-    if path.is_file():
-        vectors = read_vectors(path, given["vector_column"])
-    elif source.path.endswith(".parquet"):
-        vectors = read_vectors(Path(source.path), given["vectors"])
-    else:
-        raise UsageError(f"there is no file '{given['vectors']}'.")
-    return store_given(name, documents, vectors, given)
+    if given["dry_run"]:
+        raise UsageError("--dry-run tells what encoding will cost, and with --vectors nothing is encoded.")
+    source = source.with_vectors(given["vectors"], given["vector_column"])
+    reading = GivenReading(source, Log(), unchecked=given["unchecked"])
+    reading.begin()
+
+    def put(collection: Collection, made: bool) -> Changes:
+        if made:
+            reading.unchecked = True  # they were checked before
+        else:
+            check_source(collection, source, given["add"])
+        return collection.take(reading)
+
+    _put(name, reading.all, reading.vectors, given, put)
+    if reading.vanished:
+        say(f"{reading.vanished:,} documents are no more in the source: 'semsearch sync {name}' takes them out.")
+    return 0
 
 
-def store_given(name: str, documents: Sequence[Document], vectors: Any, given: dict[str, Any]) -> int:
+def _import(name: str, documents: Sequence[Document], vectors: Any, given: dict[str, Any]) -> int:
     """Check the vectors against the model, and put them in."""
-    import semsearch
-
     if getattr(vectors, "ndim", 0) != 2 or len(vectors) != len(documents):
         shape = getattr(vectors, "shape", "none")
         raise DimensionMismatch(f"{len(documents):,} documents need as many vectors, of shape (n, dim); got {shape}.")
-    home = find_home(given["home"])
-    compute = {"device": given["device"], "dtype": given["dtype"]}
-    if name in collection_names(home):
-        collection = semsearch.open(name, home=home, **compute)
-        if collection.store.settings["encoder"] is not None and not given["unchecked"]:
-            with collection:
-                _checked(documents, vectors, collection.encoder)
-            collection = semsearch.open(name, home=home, **compute)
-    elif given["encoder"] == NONE:
-        collection = semsearch.create(name, home=home, encoder=None, dim=vectors.shape[1])
-    else:
-        from semsearch.encoder.load import DEFAULT_MODEL
-        from semsearch.encoder.own import named_encoder
 
-        encoder = named_encoder(given["encoder"] or DEFAULT_MODEL, **compute)
-        if not given["unchecked"]:
-            _checked(documents, vectors, encoder)
-        collection = semsearch.create(name, home=home, encoder=given["encoder"] or DEFAULT_MODEL, **compute)
-    with collection:
-        changes = collection.add(documents, vectors)
-    out(f"added {changes.added:,}, changed {changes.changed:,}, unchanged {changes.unchanged:,}, skipped 0")
+    def put(collection: Collection, made: bool) -> Changes:
+        if not made and collection.store.settings["encoder"] is not None and not given["unchecked"]:
+            _checked(documents, vectors, collection.encoder)
+        return collection.add(documents, vectors)
+
+    _put(name, documents, vectors, given, put)
     return 0
+
+
+def _put(
+    name: str,
+    documents: Sequence[Document],
+    vectors: Any,
+    given: dict[str, Any],
+    put: Callable[[Collection, bool], Changes],
+) -> None:
+    """Open the collection, or make it, and `put` them in."""
+    import semsearch
+
+    home = find_home(given["home"])
+    made = name not in collection_names(home)
+    if made:
+        collection = _new(name, home, documents, vectors, given)
+    else:
+        collection = semsearch.open(name, home=home, device=given["device"], dtype=given["dtype"])
+    try:
+        with collection:
+            if not made:
+                check_settings(collection, given)
+            changes = put(collection, made)
+    except DataError as error:
+        error.add_note(left(name, home, made))
+        raise
+    out(
+        f"added {changes.added:,}, changed {changes.changed:,}, unchanged {changes.unchanged:,}, "
+        f"skipped {changes.skipped:,}"
+    )
+
+
+def _new(name: str, home: Path, documents: Sequence[Document], vectors: Any, given: dict[str, Any]) -> Collection:
+    """A new collection, once the vectors are known to be its model's."""
+    import semsearch
+    from semsearch.encoder.load import DEFAULT_MODEL
+    from semsearch.encoder.own import named_encoder
+
+    index: dict[str, Any] = {"index": given.get("backend") or "auto", "options": dict(given.get("settings", ()))}
+    index |= {"recall": given.get("recall"), "at": given.get("at", 10)}
+    if given["encoder"] == NONE:
+        return semsearch.create(name, home=home, encoder=None, dim=vectors.shape[1], **index)
+    model: dict[str, Any] = {"device": given["device"], "dtype": given["dtype"], "revision": given.get("revision")}
+    encoder = named_encoder(given["encoder"] or DEFAULT_MODEL, **model)
+    if not given["unchecked"]:
+        _checked(documents, vectors, encoder)
+    return semsearch.create(
+        name,
+        home=home,
+        encoder=given["encoder"] or DEFAULT_MODEL,
+        passages=given.get("passages") != "off",
+        **model,
+        **index,
+    )
 
 
 def _checked(documents: Sequence[Document], vectors: Any, encoder: Any) -> None:

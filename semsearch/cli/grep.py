@@ -12,7 +12,7 @@ import click
 
 from semsearch.cli import options
 from semsearch.cli.render import dumps, on_terminal, one_line, out, printable, say
-from semsearch.errors import DataError
+from semsearch.errors import DataError, UsageError
 
 if TYPE_CHECKING:
     from semsearch.types import Encoder
@@ -44,7 +44,7 @@ class Found(NamedTuple):
 
 @click.command(short_help="Find lines that mean something like it, in any files.")
 @click.argument("text", type=options.utf8)
-@click.argument("files", nargs=-1, metavar="[FILE]...")
+@click.argument("files", nargs=-1, type=options.file, metavar="[FILE]...")
 @click.option("-k", type=click.IntRange(min=1), default=10, show_default=True, help="Lines (with -l: files) to give.")
 @click.option("-C", "--context", type=click.IntRange(min=0), default=0, metavar="N", help="Show N lines around each.")
 @click.option("-n", "--line-number", is_flag=True, help="As it is anyway: line numbers are always shown.")
@@ -79,6 +79,8 @@ def grep(
     semsearch grep "how to install" README.md docs/
     journalctl | semsearch grep "the disk is failing" --min-score 0.4
     """
+    if not text.strip():
+        raise UsageError("the text is empty. Write what the lines should mean.")
     pieces = [piece for file in _files(files or (STDIN,)) for piece in _pieces(file, paragraphs)]
     if not pieces:
         raise DataError("there is no text to look through.")

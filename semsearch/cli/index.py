@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING, Any
 
@@ -10,13 +9,12 @@ import click
 
 from semsearch.cli import exchange, options
 from semsearch.cli.progress import Meter, duration
+from semsearch.cli.remembered import NONE, check_settings, check_source, left
 from semsearch.cli.render import out, say, size
 from semsearch.errors import (
     CollectionExists,
     CollectionLocked,
     DataError,
-    ModelMismatch,
-    SemsearchError,
     StorageError,
     UsageError,
 )
@@ -32,8 +30,13 @@ if TYPE_CHECKING:
 
 
 @click.command(short_help="Read, split, encode and store a corpus; again: resume or update.")
-@click.argument("path")
-@click.option("--name", metavar="NAME", help="Of the collection [default: the stem of the file's or folder's name].")
+@click.argument("path", type=options.file)
+@click.option(
+    "--name",
+    metavar="NAME",
+    shell_complete=options.collections,
+    help="Of the collection [default: the stem of the file's or folder's name].",
+)
 @click.option("--add", is_flag=True, help="Take this source into a collection that was made from another one.")
 @click.option(
     "-m",
@@ -53,10 +56,15 @@ if TYPE_CHECKING:
 @click.option("--read", multiple=True, type=options.typed_pair, metavar="KEY=VALUE", help="Option of the reader.")
 @click.option("--include", multiple=True, metavar="PATTERN", help="Of a folder: only files like this ('*.md').")
 @click.option("--exclude", multiple=True, metavar="PATTERN", help="Of a folder: no files or folders like this.")
-@click.option("--no-ignore", is_flag=True, help="Read what a .gitignore leaves out, too.")
+@click.option("--no-ignore", is_flag=True, help="Read what git would ignore, too.")
 @click.option("--dry-run", is_flag=True, help="Read, split, encode a sample; tell passages, time and disk to come.")
 @click.option("--on-error", type=click.Choice(["stop", "skip"]), help="At bad data [stop; skip in documents' folders].")
-@click.option("--vectors", metavar="FILE", help="Made elsewhere: .npy or .npz, a row a record; or a Parquet column.")
+@click.option(
+    "--vectors",
+    type=options.file,
+    metavar="FILE",
+    help="Made elsewhere: .npy or .npz, a row a record; or a Parquet column.",
+)
 @click.option("--vector-column", metavar="COLUMN", help="Of --vectors in a Parquet file [default: vector].")
 @click.option("--unchecked", is_flag=True, help="With --vectors: don't encode 100 texts again to see that they fit.")
 @click.option("--passages", type=click.Choice(["on", "off"]), help="Split what is longer than the model reads [on].")
@@ -94,7 +102,7 @@ def index(path: str, **given: Any) -> int:
     name = check_name(given["name"] or source.name)
     if given["vectors"]:
         return exchange.index_with_vectors(source, name, given)
-    if given["encoder"] == exchange.NONE:
+    if given["encoder"] == NONE:
         raise UsageError("--encoder none makes a collection that is searched by vectors alone: give them by --vectors.")
     log = Log(skip=given["on_error"] == "skip" or (given["on_error"] is None and source.forgiving))
     reading = Reading(source, log)
@@ -114,9 +122,9 @@ def index(path: str, **given: Any) -> int:
             held.enter_context(collection)
             changes = collection.take(reading, meter)
     except KeyboardInterrupt:
-        raise click.Abort(f"interrupted: {_left(name, home, made)}") from None
+        raise click.Abort(f"interrupted: {left(name, home, made)}") from None
     except (DataError, StorageError, CollectionLocked) as error:
-        error.add_note(_left(name, home, made))
+        error.add_note(left(name, home, made))
         raise
     _report(log, changes)
     if reading.vanished:
@@ -141,11 +149,13 @@ def _estimate(reading: Reading, name: str, home: Path, given: dict[str, Any]) ->
             collection = held.enter_context(_existing(name, home, reading.source, given))
             encoder, store = collection.encoder, collection.store
             passages = bool(store.settings["passages"])
+            wanted = store.settings["index"]["backend"]
         else:
             choice = {key: given[key] for key in ("device", "dtype", "revision", "batch_tokens")}
             encoder, store = named_encoder(given["encoder"] or DEFAULT_MODEL, **choice), None
             passages = given["passages"] != "off"
-        told = estimate(reading.documents, encoder, passages=passages, store=store)
+            wanted = given["backend"] or "auto"
+        told = estimate(reading.documents, encoder, passages=passages, store=store, index=wanted)
     for sentence in reading.log.report():
         say(sentence)
     out(
@@ -161,28 +171,6 @@ def _collection(name: str, home: Path, source: Source, given: dict[str, Any]) ->
         with suppress(CollectionExists):  # another process may make it while this one opens the model
             return _new(name, home, given), True
     return _existing(name, home, source, given), False
-
-
-def _left(name: str, home: Path, made: bool) -> str:
-    """What a broken off `index` leaves, for a person who wonders whether to begin again.
-
-    A collection that it made and that is still empty goes: it would only insist on the settings it was made with.
-    """
-    import semsearch
-    from semsearch.opening import drop
-
-    count = 0
-    with suppress(SemsearchError), semsearch.open(name, home=home) as collection:
-        count = len(collection)
-        if made and not count:
-            with collection.store.write():  # nobody may commit between the look and the end
-                count = len(collection)
-                if not count:
-                    drop(name, home=home)
-    if not count:
-        return "Nothing is committed yet; the same command begins again."
-    documents = "1 document is" if count == 1 else f"{count:,} documents are"
-    return f"{documents} committed in '{name}' and can be searched; the same command goes on from there."
 
 
 def _new(name: str, home: Path, given: dict[str, Any]) -> Collection:
@@ -215,66 +203,12 @@ def _existing(name: str, home: Path, source: Source, given: dict[str, Any]) -> C
     compute = {key: given[key] for key in ("device", "dtype", "batch_tokens")}
     collection = semsearch.open(name, home=home, **compute)
     try:
-        _check_source(collection, source, given["add"])
-        _check_settings(collection, given)
+        check_source(collection, source, given["add"])
+        check_settings(collection, given)
     except BaseException:
         collection.close()
         raise
     return collection
-
-
-def _check_source(collection: Collection, source: Source, add: bool) -> None:
-    known = collection.sources
-    if add or not known or json.loads(source.to_json()) in known:
-        return
-    listed = ", ".join(_described(old) for old in known)
-    raise UsageError(
-        f"'{collection.name}' was made from {listed}, not from {_described(json.loads(source.to_json()))}. "
-        "Choose another collection with --name, or take this source in as well with --add."
-    )
-
-
-def _described(source: dict[str, Any]) -> str:
-    place = "standard input" if source.get("path") == "-" else str(source.get("path"))
-    read = {key: value for key, value in source.items() if key not in ("path", "options")}
-    read |= source.get("options") or {}
-    return f"{place} ({', '.join(f'{key} {value}' for key, value in read.items())})"
-
-
-def _check_settings(collection: Collection, given: dict[str, Any]) -> None:
-    facts = collection.info()
-    made = facts["encoder"] or {}
-    model, revision = given["encoder"], given["revision"]
-    if (model and model != made.get("name")) or (revision and revision != made.get("revision")):
-        from semsearch.encoder.own import named_encoder
-
-        wanted = named_encoder(model or made["name"], device=given["device"], dtype=given["dtype"], revision=revision)
-        if wanted.fingerprint != made.get("fingerprint"):  # another name of the same model is no contradiction
-            raise ModelMismatch(
-                f"'{collection.name}' was made with the model {made.get('name')}, not with {wanted.name}: their "
-                "vectors don't compare. Leave out --encoder, or choose another collection with --name."
-            )
-    asked = {
-        "passages": given["passages"],
-        "index": given["backend"],
-        "recall": given["recall"],
-        **dict(given["settings"]),
-    }
-    split = "on" if collection.store.settings["passages"] else "off"
-    wanted_index = facts["index"]["wanted"]
-    is_made = {
-        "passages": split,
-        "index": wanted_index["backend"],
-        "recall": wanted_index["recall"],
-        **wanted_index["options"],
-    }
-    for key, value in asked.items():
-        if value is not None and value != is_made.get(key):
-            change = "" if key == "passages" else f", change it with 'semsearch reindex {collection.name}'"
-            raise UsageError(
-                f"'{collection.name}' was made with {key} {is_made.get(key)}, not {value}. Leave that option "
-                f"out{change}, or choose another collection with --name."
-            )
 
 
 def _report(log: Log, changes: Changes) -> None:

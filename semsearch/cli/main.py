@@ -12,6 +12,7 @@ import contextlib
 import errno
 import io
 import os
+import re
 import sys
 import threading
 from collections.abc import Sequence
@@ -44,6 +45,7 @@ from semsearch.errors import SemsearchError
 USAGE = 2
 STORAGE = 4
 INTERRUPTED = 130
+COMPLETE = "_SEMSEARCH_COMPLETE"  # the variable by which a shell asks for completion
 
 # What the disk, not the program, is to blame for.
 _REFUSALS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.EFBIG, errno.EMFILE}
@@ -125,8 +127,29 @@ def execute(arguments: Sequence[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a document may hold what this terminal can't show
             stream.reconfigure(errors="backslashreplace")
+    if os.environ.get(COMPLETE):
+        return _complete()
     with on_sigterm():
         return _run(arguments)
+
+
+def _complete() -> int:
+    """Answer the shell, which asks while a person types: what is wrong with a file or folder is not for then."""
+    try:
+        defaults = configuration.defaults(cli)
+    except (SemsearchError, OSError):
+        defaults = {}
+    try:
+        if os.environ[COMPLETE].startswith("bash"):  # which takes --home=FOLDER for three words
+            words, joined = re.subn(r"(\s--[\w-]+)\s=\s(?=\S)", r"\1=", os.environ.get("COMP_WORDS", ""))
+            if joined:
+                place = int(os.environ.get("COMP_CWORD", "0")) - 2 * joined
+                os.environ |= {"COMP_WORDS": words, "COMP_CWORD": str(place)}
+        cli.main(prog_name="semsearch", complete_var=COMPLETE, default_map=defaults)
+    except SystemExit as ended:
+        return ended.code if isinstance(ended.code, int) else 0
+    except Exception:  # a traceback would stand in the middle of the line
+        return 1
 
 
 def _run(arguments: Sequence[str] | None) -> int:

@@ -26,7 +26,7 @@ from semsearch.settings import MOST, collection_names, find_collection, find_hom
 
 
 @click.command(short_help="Print documents by id.")
-@click.argument("name")
+@click.argument("name", shell_complete=options.collections)
 @click.argument("ids", nargs=-1, required=True, metavar="ID...")
 @options.as_json
 @options.home
@@ -56,7 +56,7 @@ def get(name: str, ids: tuple[str, ...], as_json: bool, home: str | None) -> int
 
 
 @click.command(short_help="Take documents out of a collection.")
-@click.argument("name")
+@click.argument("name", shell_complete=options.collections)
 @click.argument("ids", nargs=-1, metavar="[ID]...")
 @click.option("--where", type=options.where, metavar="FILTER", help="Documents by their metadata, as in 'year < 1990'.")
 @click.option("--yes", is_flag=True, help="With --where: remove even more than 20 % of all without asking.")
@@ -89,7 +89,7 @@ def remove(name: str, ids: tuple[str, ...], where: dict[str, Any] | None, yes: b
 
 
 @click.command(short_help="Delete a whole collection.")
-@click.argument("name")
+@click.argument("name", shell_complete=options.collections)
 @click.option("--yes", is_flag=True, help="Don't ask.")
 @options.home
 def drop(name: str, yes: bool, home: str | None) -> int:
@@ -151,7 +151,7 @@ def list_collections(as_json: bool, home: str | None) -> int:
 
 
 @click.command(short_help="Show what a collection is made of.")
-@click.argument("name", required=False)
+@click.argument("name", required=False, shell_complete=options.collections)
 @click.option("--config", is_flag=True, help="Show defaults instead, and where each comes from.")
 @options.as_json
 @options.home

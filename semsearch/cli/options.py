@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 import click
 
 from semsearch.errors import DataError
+from semsearch.settings import collection_names, find_home
 
 if TYPE_CHECKING:
     from semsearch.search.request import Options
@@ -46,6 +47,16 @@ def where(text: str) -> dict[str, Any]:
     from semsearch.where import parse_where
 
     return parse_where(text)
+
+
+file = click.Path(readable=False)  # completed by the shell; whether it is there and can be read is told by who reads
+
+
+def collections(context: click.Context, parameter: click.Parameter, begun: str) -> list[str]:
+    """The names of collections that begin so, for the shell's completion; of several words only the first is one."""
+    if isinstance(parameter, click.Argument) and context.params.get(str(parameter.name)):
+        return []
+    return [name for name in collection_names(find_home(context.params.get("home"))) if name.startswith(begun)]
 
 
 def utf8(text: str) -> str:

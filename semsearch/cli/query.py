@@ -126,7 +126,7 @@ def _form(as_json: bool, form: str | None, text: str | None) -> str | None:
 
 
 @click.command(short_help="Ask a collection; without TEXT, interactively.")
-@click.argument("words", nargs=-1, type=options.utf8, metavar="[NAME] [TEXT]")
+@click.argument("words", nargs=-1, type=options.utf8, metavar="[NAME] [TEXT]", shell_complete=options.collections)
 @click.option("-k", type=click.IntRange(min=1), default=10, show_default=True, help="How many documents to find.")
 @options.how
 @click.option("--compare-exact", is_flag=True, help="Ask the index and exactly, and say what the index missed.")

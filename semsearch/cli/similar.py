@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 @click.command(short_help="Find more documents like some.")
-@click.argument("name")
+@click.argument("name", shell_complete=options.collections)
 @click.argument("ids", nargs=-1, type=options.utf8, metavar="[ID]...")
 @click.option("--unlike", multiple=True, type=options.utf8, metavar="ID", help="Keep away from this one.")
 @click.option("--query", "queries", multiple=True, type=options.utf8, metavar="TEXT", help="A text as an example.")
@@ -80,8 +80,8 @@ def _named(ids: Sequence[str], queries: Sequence[str]) -> str:
 
 
 @click.command(short_help="Measure what a collection's scores mean.")
-@click.argument("name")
-@click.argument("judgements", required=False, metavar="[FOLDER]")
+@click.argument("name", shell_complete=options.collections)
+@click.argument("judgements", required=False, type=options.file, metavar="[FOLDER]")
 @click.option("--split", default="train", show_default=True, help="Of the judgements: train, dev or test.")
 @options.compute
 @options.home

@@ -21,20 +21,29 @@ SHOWN = 10  # errors that are printed; the rest is counted
 
 
 @click.command(short_help="Read the sources again: take in what is new, take out what vanished.")
-@click.argument("name", required=False)
+@click.argument("name", required=False, shell_complete=options.collections)
 @click.option("--dry-run", is_flag=True, help="List what would happen; change nothing.")
 @click.option("--yes", is_flag=True, help="Remove even more than 20 % of what a source gave, without asking.")
+@click.option("--unchecked", is_flag=True, help="Of 'index --vectors': take vectors that are not the model's, too.")
 @click.option("--on-error", type=click.Choice(["skip", "stop"]), default="skip", show_default=True, help="At bad data.")
 @options.compute
 @options.home
 def sync(
-    name: str | None, dry_run: bool, yes: bool, on_error: str, device: str | None, dtype: str | None, home: str | None
+    name: str | None,
+    dry_run: bool,
+    yes: bool,
+    unchecked: bool,
+    on_error: str,
+    device: str | None,
+    dtype: str | None,
+    home: str | None,
 ) -> int:
     r"""Read the sources that collection NAME remembers again, with the options they were read with.
 
     What is new or changed is encoded, what has vanished is removed. Files whose size and time are as they were are not
     read; where only the time differs, the content decides. A source that can't be read, or gives nothing, removes
-    nothing. More than 20 % of what a source gave is removed only after a question, or with --yes.
+    nothing. More than 20 % of what a source gave is removed only after a question, or with --yes. Of a source that came
+    with vectors the new ones are held against the model again.
 
     \b
     semsearch sync notes
@@ -53,7 +62,7 @@ def sync(
             raise UsageError(f"'{name}' remembers no source: its documents were put in from Python. Index one first.")
         failures: list[DataError] = []
         told = failures.append if on_error == "skip" else None
-        code = (_foresee if dry_run else _sync)(collection, told, yes)
+        code = _foresee(collection, told, yes) if dry_run else _sync(collection, told, yes, unchecked)
     for error in failures[:SHOWN]:
         say(f"  {error}")
     if failures:
@@ -61,7 +70,7 @@ def sync(
     return code or (DataError.exit_code if failures else 0)
 
 
-def _sync(collection: Collection, told: options.Told, yes: bool) -> int:
+def _sync(collection: Collection, told: options.Told, yes: bool, unchecked: bool) -> int:
     def confirm(source: Source, lost: int, of: int) -> bool:
         what = f"{lost:,} of the {of:,} documents from {source.path} have vanished"
         if yes:
@@ -72,7 +81,7 @@ def _sync(collection: Collection, told: options.Told, yes: bool) -> int:
         return click.confirm(f"{what}. Remove them from '{collection.name}'?", err=True)
 
     with Meter(collection.name, lambda: None) as meter:
-        synced = collection.sync(on_error=told, progress=meter, confirm=confirm)
+        synced = collection.sync(on_error=told, progress=meter, confirm=confirm, unchecked=unchecked)
     changes = synced.changes
     kept = f", kept {synced.kept:,}" if synced.kept else ""
     out(
