@@ -25,7 +25,6 @@ from indexes.first_pass import (
     product_rounding,
     squared_lengths,
 )
-from indexes.packed import FEW, PackedCodes, can_pack
 from semsearch.types import Metric, Vectors
 
 if TYPE_CHECKING:
@@ -109,16 +108,6 @@ class CodesPass:
         self._codes = codes
         self._rows: torch.Tensor | None = None
         self._largest: NDArray[np.float32] | None = None
-        self._packed: PackedCodes | None = None
-
-    def pack(self) -> None:
-        """Take the time and the memory to answer a few queries at once faster from now on, where that can be."""
-        if not len(self._codes.rows):
-            return
-        self._open()
-        assert self._rows is not None
-        if self._packed is None and self._how(1) == "int8" and can_pack(self._rows.shape[1]):
-            self._packed = PackedCodes(self._rows, self._facts[:, SCALE])
 
     def ask(self, queries: Vectors) -> Asked:
         """Queries are encoded as rows are."""
@@ -164,26 +153,18 @@ class CodesPass:
         part, facts = self._rows[chosen], self._facts[chosen]
         padding = padded(room, len(part))
         bounds = padding[: len(part)]
-        if queries.dtype is torch.int8 and self._packed and queries.shape[1] <= FEW and isinstance(rows, slice):
-            self._packed.multiply(queries, rows, bounds)
+        if queries.dtype is torch.int8:
+            product = torch._int_mm(part, queries, out=bounds.view(torch.int32))  # the same bytes become float32 below
+        elif self.device == "cpu":
+            product = torch.mm(part.to(queries.dtype), queries)
         else:
-            self._multiply(queries, part, bounds)
-            if self._codes.integer:
-                bounds.mul_(facts[:, SCALE, None])
+            product = torch.mm(part.to(queries.dtype), queries, out_dtype=torch.float32)
+        bounds.copy_(product)  # by itself: twice as fast as multiplying integers by floats
+        if self._codes.integer:
+            bounds.mul_(facts[:, SCALE, None])
         if asked.weights is not None:
             bounds.addmm_(facts[:, RESIDUAL:], asked.weights)
         return padding
-
-    def _multiply(self, queries: torch.Tensor, rows: torch.Tensor, bounds: torch.Tensor) -> None:
-        import torch
-
-        if queries.dtype is torch.int8:
-            product = torch._int_mm(rows, queries, out=bounds.view(torch.int32))  # the same bytes become float32 below
-        elif self.device == "cpu":
-            product = torch.mm(rows.to(queries.dtype), queries)
-        else:
-            product = torch.mm(rows.to(queries.dtype), queries, out_dtype=torch.float32)
-        bounds.copy_(product)  # by itself: twice as fast as multiplying integers by floats
 
     def tightened(
         self, asked: Asked, query: NDArray[np.int64], rows: NDArray[np.int64], bounds: NDArray[np.float32]

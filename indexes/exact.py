@@ -104,11 +104,7 @@ class ExactIndex:
             codes, reason = Codes.load(folder), "codes as they were made"
             if len(codes.rows) != len(keys):
                 raise built_otherwise(len(keys), len(codes.rows))
-        index = cls(keys, vectors, metric, params, codes, reason)
-        for first_pass in index._passes:
-            if isinstance(first_pass, CodesPass):
-                first_pass.pack()  # whoever loads an index is going to ask it more than once
-        return index
+        return cls(keys, vectors, metric, params, codes, reason)
 
     def __len__(self) -> int:
         return len(self._keys)

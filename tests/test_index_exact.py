@@ -10,7 +10,6 @@ import torch
 from indexes.codes import CODES, FACTS, Codes, CodesPass
 from indexes.exact import ExactIndex, chosen_codes
 from indexes.first_pass import Float32Pass, threshold
-from indexes.packed import FEW, PackedCodes, can_pack
 from semsearch.errors import UsageError
 from semsearch.testing import IndexContract
 from semsearch.types import Metric
@@ -153,49 +152,6 @@ def test_no_row_is_over_its_bound(metric, codes):
             own = np.array([score_pairs(queries[i], vectors[i : i + 1], metric)[0] for i in range(300)])
             own = np.concatenate([own, np.full(len(queries) - 300, -np.inf, np.float32)])
             assert (bounds[np.arange(300), np.arange(300)] < threshold(careless, own, metric, 40)[:300]).any()
-
-
-@pytest.mark.parametrize("metric", list(Metric))
-@pytest.mark.parametrize("q", [1, 3, 8, 9])
-def test_packed_codes_answer_the_same(metric, q, monkeypatch, tmp_path):
-    monkeypatch.setattr("indexes.packed.ROWS", 192)
-    keys, vectors, queries = sample(metric, 1000, 20, q)
-    params = ExactIndex.Params(codes="int8")
-    ExactIndex.build(keys, vectors, metric, params).save(tmp_path)
-    index = ExactIndex.load(tmp_path, keys, vectors, metric, params)
-    packed = index._passes[0]._packed
-    if can_pack(20):
-        assert packed is not None
-        asked = []
-        multiply = packed.multiply
-        monkeypatch.setattr(packed, "multiply", lambda *args: (asked.append(args), multiply(*args)))
-    truth = brute_force(keys, vectors, queries, 10, metric)
-    for allowed in (None, keys % 3 > 0):
-        if allowed is not None:
-            truth = brute_force(keys[allowed], vectors[allowed], queries, 10, metric)
-        found = index.search(queries, 10) if allowed is None else index.search_allowed(queries, 10, allowed)
-        assert np.array_equal(found.keys, truth.keys)
-        assert np.array_equal(found.scores, truth.scores)
-    if packed is not None:
-        assert bool(asked) == (q <= FEW)
-
-
-def test_packed_products_are_exact_across_chunks(monkeypatch):
-    if not torch.cpu._is_vnni_supported():
-        pytest.skip("this processor has no VNNI, without which codes are not packed")
-    assert can_pack(24)
-    monkeypatch.setattr("indexes.packed.ROWS", 64)
-    draw = torch.Generator().manual_seed(1)
-    codes = torch.randint(-127, 128, (200, 24), dtype=torch.int8, generator=draw)
-    queries = torch.randint(-127, 128, (24, 3), dtype=torch.int8, generator=draw)
-    scales = 2.0 ** torch.randint(-3, 4, (200,), generator=draw)
-    packed = PackedCodes(codes, scales)
-    for start, stop in ((0, 200), (64, 128), (10, 70), (199, 200), (100, 164)):
-        for few in (queries, queries[:, :1]):
-            found = torch.empty(stop - start, few.shape[1])
-            packed.multiply(few, slice(start, stop), found)
-            whole = codes[start:stop].double() @ few.double() * scales[start:stop, None]
-            assert torch.equal(found.double(), whole)
 
 
 def test_codes_are_mapped_and_without_codes_nothing_is_kept(tmp_path):
