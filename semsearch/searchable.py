@@ -23,7 +23,6 @@ from semsearch.errors import (
 from semsearch.indexing import Wanted
 from semsearch.ingestion import stored_form
 from semsearch.search.choose import choose
-from semsearch.search.phrases import parse
 from semsearch.search.ranking import Asked
 from semsearch.search.request import Options, Request
 from semsearch.searching import Searching, Timings
@@ -258,11 +257,11 @@ class Searchable:
     ) -> list[list[Hit]]:
         """The answers to each of `queries` (or of the vectors `(q, dim)`), in their order; otherwise as `search`."""
         request = Request.of(k, options)
-        _check_queries(queries, vector, request)
+        request.check_queries(queries, given=vector is not None)
         while True:
             described = self._described
             started = time.perf_counter()
-            encoded = self._encoded(_meant(queries, request), vector)
+            encoded = self._encoded(request.encoded(queries), vector)
             if timings is not None:
                 timings["encode"] = 1000 * (time.perf_counter() - started)
             with self.store.read() as view:
@@ -357,32 +356,3 @@ class Searchable:
 
 
 _NO_VECTORS: Vectors = np.empty((0, 0), dtype=np.float32)
-
-
-def _meant(queries: Sequence[str] | None, request: Request) -> Sequence[str] | None:
-    """What is encoded of queries: all of it, or nothing, or what their phrases and exclusions leave."""
-    if request.mode == "lexical":
-        return None
-    if request.mode == "dense" or queries is None:
-        return queries
-    return [parse(query).text or query for query in queries]
-
-
-def _check_queries(queries: Sequence[str] | None, vector: ArrayLike | None, request: Request) -> None:
-    """Queries must be texts that say something, and whatever reads their words must get them."""
-    if queries is None:
-        if vector is None:
-            raise UsageError("give the text of a query, or its vector.")
-        for what, wanted in {
-            "rerank": request.reranks,
-            "explain": request.explain,
-            f"mode '{request.mode}'": request.mode != "dense",
-        }.items():
-            if wanted:
-                raise UsageError(f"{what} reads the words of a query, and a vector has none: give its text too.")
-        return
-    if isinstance(queries, str):
-        raise UsageError("search_many takes a list of queries; for a single one there is search.")
-    for query in queries:
-        if not isinstance(query, str) or not query.strip():
-            raise UsageError(f"a query must be a text that is not empty, not {query!r:.60}.")

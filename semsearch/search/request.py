@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, TypedDict
 
 from semsearch.errors import UsageError
+from semsearch.search.phrases import parse
 from semsearch.types import Reranker
 from semsearch.vectors import check_k
 
@@ -99,3 +100,30 @@ class Request:
     def depth(self) -> int:
         """Answers that the first stage must give."""
         return max(self.k, self.candidates) if self.reranks or self.diverse is not None else self.k
+
+    def check_queries(self, queries: Sequence[str] | None, *, given: bool) -> None:
+        """Queries must be texts that say something; what reads their words must get them, vectors `given` or not."""
+        if queries is None:
+            if not given:
+                raise UsageError("give the text of a query, or its vector.")
+            for what, wanted in {
+                "rerank": self.reranks,
+                "explain": self.explain,
+                f"mode '{self.mode}'": self.mode != "dense",
+            }.items():
+                if wanted:
+                    raise UsageError(f"{what} reads the words of a query, and a vector has none: give its text too.")
+            return
+        if isinstance(queries, str):
+            raise UsageError("search_many takes a list of queries; for a single one there is search.")
+        for query in queries:
+            if not isinstance(query, str) or not query.strip():
+                raise UsageError(f"a query must be a text that is not empty, not {query!r:.60}.")
+
+    def encoded(self, queries: Sequence[str] | None) -> Sequence[str] | None:
+        """What is encoded of queries: all of it, or nothing, or what their phrases and exclusions leave."""
+        if self.mode == "lexical":
+            return None
+        if self.mode == "dense" or queries is None:
+            return queries
+        return [parse(query).text or query for query in queries]
