@@ -72,7 +72,7 @@ def _batches(view: View) -> Iterator[tuple[list[dict[str, Any]], Vectors]]:
         records = []
         for key in snapshot.keys[places].tolist():
             passage = joined.get(key)
-            if passage is None or not passage.sound():
+            if passage is None or rows.torn([passage]):
                 raise CollectionDamaged("a stored document is damaged: see 'semsearch check --deep'.")
             number = seen[passage.doc] = seen.get(passage.doc, 0) + 1
             records.append(

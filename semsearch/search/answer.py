@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from semsearch.errors import DataError
+from semsearch.garbage import uncollected
 from semsearch.search.fusion import DEPTH
 from semsearch.search.lexical import Lexical
 from semsearch.search.phrases import parse
@@ -27,6 +29,7 @@ from semsearch.types import Hit, Metric, Neighbors, Vectors
 log = logging.getLogger("semsearch")
 
 KEPT_FILTERS = 16
+MANY = 1000  # hits, from which collecting garbage while they are made costs as much as making them
 NAMED = 3  # damaged documents in one warning
 
 
@@ -54,23 +57,13 @@ class Answerer:
                     raise
                 continue
             found = sorted({key for ranking in rankings for key in ranking.keys.tolist()})
-            joined = rows.join(view.connection, found)
-            damaged = self._damaged_among(found, view.snapshot, joined)
-            if not damaged:
-                break
+            with uncollected() if len(found) > MANY else nullcontext():
+                joined = rows.join(view.connection, found)
+                damaged = self._damaged_among(found, view.snapshot, joined)
+                if not damaged:
+                    documents = {entry.doc: entry.document() for entry in joined.values()}
+                    return [ranking.hits(joined, documents) for ranking in rankings]
             self._damaged |= damaged
-        documents = {entry.doc: entry.document() for entry in joined.values()}
-        answers = []
-        for ranking in rankings:
-            hits: list[Hit] = []
-            for key, score in zip(ranking.keys.tolist(), ranking.scores.tolist(), strict=True):
-                entry = joined[key]
-                scores, ranks = ranking.stages(key, score)
-                found_by, place = ranking.found(key), len(hits) + 1
-                document = documents[entry.doc]
-                hits.append(Hit(document, entry.start, entry.end, score, scores, place, key, found_by, ranks))
-            answers.append(hits)
-        return answers
 
     def _rankings(
         self, view: View, asked: Asked, request: Request, allowed: NDArray[np.bool_] | None, warm: Warm | None
@@ -189,10 +182,11 @@ class Answerer:
         differs = checksums(snapshot.vectors[places]) != snapshot.crcs[places]
         broken = [key for key, bad in zip(found, differs.tolist(), strict=True) if bad] if differs.any() else []
         docs = dict(zip(found, snapshot.docs[places].tolist(), strict=True))
-        torn = [key for key, entry in joined.items() if not entry.sound() or entry.doc != docs[key]]
+        torn = rows.torn(joined.values())
+        torn += [key for key, entry in joined.items() if entry.doc != docs[key]]
         lost = [key for key in found if key not in joined]
         self._warn(
-            "%s %s damaged in the database and left out: restore a backup, or remove and add again", torn, joined
+            "%s %s damaged in the database and left out; 'semsearch check --deep' tells what mends it", torn, joined
         )
         self._warn(
             "the stored vector of %s %s damaged and left out; 'semsearch repair' encodes it again", broken, joined

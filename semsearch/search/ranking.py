@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from semsearch.search.fusion import fuse
+from semsearch.store.documents import Joined
 from semsearch.store.snapshot import Snapshot
-from semsearch.types import Keys, Metric, Scores, Vectors
+from semsearch.types import Document, Hit, Keys, Metric, Scores, Vectors
 from semsearch.vectors import score_pairs
 
 
@@ -30,9 +31,13 @@ class Ranking:
     scores: Scores
     found: Callable[[int], tuple[str, ...]]  # the ways by which a key was found
 
-    def stages(self, key: int, score: float) -> tuple[Mapping[str, float], Mapping[str, int]]:
-        """The score, and the rank where it says more than the order, that each stage gave a key."""
-        return {self.stage: score}, {}
+    def hits(self, joined: Mapping[int, Joined], documents: Mapping[int, Document]) -> list[Hit]:
+        """Its passages with what is stored of them, the documents under their numbers in the database."""
+        hits = []
+        for rank, (key, score) in enumerate(zip(self.keys.tolist(), self.scores.tolist(), strict=True), start=1):
+            _, start, end, doc, *_ = joined[key]
+            hits.append(Hit(documents[doc], start, end, score, {self.stage: score}, rank, key, self.found(key)))
+        return hits
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,11 +47,14 @@ class FusedRanking(Ranking):
     scores_by_stage: Mapping[str, Mapping[int, float]]
     ranks_by_stage: Mapping[str, Mapping[int, int]]
 
-    def stages(self, key: int, score: float) -> tuple[Mapping[str, float], Mapping[str, int]]:
-        """The scores and ranks of both, where they have the key, and the fused score."""
-        scores = {stage: own[key] for stage, own in self.scores_by_stage.items() if key in own}
-        ranks = {stage: own[key] for stage, own in self.ranks_by_stage.items() if key in own}
-        return {**scores, self.stage: score}, ranks
+    def hits(self, joined: Mapping[int, Joined], documents: Mapping[int, Document]) -> list[Hit]:
+        """With the scores and ranks of both stages, where they have a key."""
+        hits = super(FusedRanking, self).hits(joined, documents)
+        for hit in hits:
+            scores = {stage: own[hit.key] for stage, own in self.scores_by_stage.items() if hit.key in own}
+            hit.scores = {**scores, self.stage: hit.score}
+            hit.ranks = {stage: own[hit.key] for stage, own in self.ranks_by_stage.items() if hit.key in own}
+        return hits
 
 
 def fused(

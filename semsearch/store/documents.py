@@ -7,6 +7,7 @@ import json
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple
 
 from sqlalchemy import Connection
@@ -67,15 +68,12 @@ class Joined(NamedTuple):
     crc: int
     place_crc: int
 
-    def sound(self) -> bool:
-        """Whether it is what was stored."""
-        return self.place_crc == passage_crc(self.key, self.doc, self.start, self.end) and self.crc == _crc(
-            self.id, self.title, self.text, self.metadata
-        )
-
     def document(self) -> Document:
         """The document, its metadata read from JSON."""
         return Document(self.id, self.text, self.title, _metadata(self.metadata))
+
+
+_JOINED = partial(tuple.__new__, Joined)  # a third of the time of `Joined._make`
 
 
 def record(document: Document, vector: Vectors | None = None) -> Record:
@@ -198,7 +196,16 @@ def join(connection: Connection, keys: Sequence[int]) -> dict[int, Joined]:
         "FROM passages JOIN documents USING (doc) WHERE key IN (SELECT value FROM json_each(?))",
         (json.dumps(keys),),
     )
-    return {row[0]: Joined._make(row) for row in rows.fetchall()}
+    return {row.key: row for row in map(_JOINED, rows.fetchall())}
+
+
+def torn(entries: Iterable[Joined]) -> list[int]:
+    """The keys of entries that are not what was stored. Every hit of every search comes through here."""
+    return [
+        key
+        for key, start, end, doc, identity, title, text, metadata, crc, place_crc in entries
+        if place_crc != passage_crc(key, doc, start, end) or crc != _crc(identity, title, text, metadata)
+    ]
 
 
 def passages_of(connection: Connection, ids: Sequence[str]) -> dict[str, list[Span]]:
@@ -273,7 +280,7 @@ def _metadata(text: str) -> dict[str, Any]:
 
 
 def _crc(identity: str, title: str, text: str, metadata: str) -> int:
-    return zlib.crc32("\0".join((identity, title, text, metadata)).encode())
+    return zlib.crc32(f"{identity}\0{title}\0{text}\0{metadata}".encode())
 
 
 def rebuild_fields(connection: Connection) -> bool:
