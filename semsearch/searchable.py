@@ -29,11 +29,13 @@ from semsearch.searching import Searching, Timings
 from semsearch.store import documents as rows
 from semsearch.store import origins
 from semsearch.store.metadata import count_where, ids_where
+from semsearch.store.settings import check_settings
 from semsearch.store.snapshot import Snapshot
 from semsearch.store.store import Store
 from semsearch.types import Document, Encoder, Hit, Metric, Vectors
 from semsearch.warming import Warming
 
+SETTINGS = ("encoder", "metric", "passages", "splitting", "index", "created")  # of every collection
 COUNTERWEIGHT = 0.5  # of counterexamples beside examples
 
 
@@ -62,6 +64,7 @@ class Searchable:
 
     def _renew(self, settings: Mapping[str, Any]) -> None:
         """Take over what a change of model changes."""
+        check_settings(settings, SETTINGS)
         self._described = settings["encoder"]
         self._metric = Metric(settings["metric"])
         self._warming = Warming(self.store, self._metric)

@@ -119,7 +119,7 @@ def fulltext_fits(connection: Connection) -> bool:
     """Whether the full text agrees with the documents; needs a connection that may write, and writes nothing."""
     try:
         connection.exec_driver_sql("INSERT INTO fulltext (fulltext, rank) VALUES ('integrity-check', 1)")
-    except DatabaseError:
+    except (DatabaseError, MemoryError):  # a damaged one may tell SQLite of words of any length
         return False
     return True
 

@@ -4,29 +4,32 @@ from __future__ import annotations
 
 import json
 import zlib
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from sqlalchemy import Connection
 
 from semsearch.errors import CollectionDamaged
 
-ALWAYS = {"uuid", "encoder", "metric", "passages", "splitting", "index", "created"}
-
 
 def read_settings(connection: Connection) -> dict[str, Any]:
     """All settings.
 
     Raises:
-        CollectionDamaged: One is not what was stored, or is missing.
+        CollectionDamaged: One is not what was stored.
     """
     found = {}
     for name, value, crc in connection.exec_driver_sql("SELECT name, value, crc FROM settings"):
         if crc != setting_crc(name, value):
             raise _damaged(f"the setting {name!r} is not what was stored")
         found[name] = json.loads(value)
-    if lost := ALWAYS - set(found):
-        raise _damaged(f"it lacks the settings {', '.join(sorted(lost))}")
     return found
+
+
+def check_settings(settings: Mapping[str, Any], names: Collection[str]) -> None:
+    """Raise `CollectionDamaged` if one of `names`, which every collection has, is missing."""
+    if lost := sorted(set(names) - settings.keys()):
+        raise _damaged(f"it lacks the settings {', '.join(lost)}")
 
 
 def put_setting(connection: Connection, name: str, value: Any) -> None:
