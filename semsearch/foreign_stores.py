@@ -45,7 +45,10 @@ def _chroma(path: Path, name: str | None) -> Taken:
         from chromadb.config import Settings
     except ImportError as error:
         raise MissingDependency("Chroma's stores are read by its package: pip install chromadb.") from error
-    client = chromadb.PersistentClient(str(path), settings=Settings(anonymized_telemetry=False))
+    try:
+        client = chromadb.PersistentClient(str(path), settings=Settings(anonymized_telemetry=False))
+    except ValueError:  # this process has it open already, and Chroma has one client for a store
+        client = chromadb.PersistentClient(str(path))
     names = [found if isinstance(found, str) else found.name for found in client.list_collections()]
     collection = client.get_collection(_one(names, name, path), embedding_function=None)
     documents: list[Document] = []
