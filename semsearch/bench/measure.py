@@ -26,6 +26,7 @@ from semsearch.store.platform import folder_bytes
 from semsearch.types import Metric, Neighbors, VectorIndex, Vectors
 
 BATCH = 1024
+SMALLEST = 32  # batch whose rate is taken for that of batches
 SINGLES = 300  # queries asked one at a time for the latencies
 ENOUGH = 0.999  # recall at which the knob is turned no further
 
@@ -105,11 +106,12 @@ def _speed(index: VectorIndex, bare: Bare | None, value: int | None, sample: Sam
     facts: dict[str, Any] = {"p50_ms": p50, "p95_ms": p95, "p99_ms": p99, "latencies_ms": [round(t, 4) for t in ours]}
     rates: list[float] = []
     theirs: list[float] = []
+    most = min(BATCH, max(SMALLEST, int(1000 * task.seconds / p50)))  # a batch of slow ones would take minutes
     for _ in range(task.rounds):
-        rates.append(rate(lambda queries: index.search(queries, k), sample.queries, task.seconds))
+        rates.append(rate(lambda queries: index.search(queries, k), sample.queries, task.seconds, most))
         if bare is not None:
             search = bare[1]
-            theirs.append(rate(lambda queries: search(queries, k), sample.queries, task.seconds))  # noqa: B023
+            theirs.append(rate(lambda queries: search(queries, k), sample.queries, task.seconds, most))  # noqa: B023
     facts["qps"] = statistics.median(rates)
     facts["qps_single"] = 1000 / statistics.fmean(ours)
     if bare is not None:
@@ -121,9 +123,9 @@ def _speed(index: VectorIndex, bare: Bare | None, value: int | None, sample: Sam
     return facts
 
 
-def rate(search: Callable[[Vectors], Any], queries: Vectors, seconds: float) -> float:
-    """Queries a second, in batches."""
-    size = min(BATCH, len(queries))
+def rate(search: Callable[[Vectors], Any], queries: Vectors, seconds: float, most: int = BATCH) -> float:
+    """Queries a second, in batches of at most `most`."""
+    size = min(most, len(queries))
     parts = [queries[start : start + size] for start in range(0, len(queries) - size + 1, size)]
     search(parts[0])
     done, start = 0, time.perf_counter()
