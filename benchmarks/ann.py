@@ -29,29 +29,15 @@ from outsiders import LADDER, OUTSIDERS
 from vector_sets import DEFAULT, VectorSet, vector_set
 
 from semsearch.bench.bare import BARE
-from semsearch.bench.measure import resident
+from semsearch.bench.measure import rate, resident
 from semsearch.bench.run import cores, machine
 from semsearch.plugins import index_backend
 from semsearch.search.contract import tie_safe_recall
-from semsearch.types import Neighbors, Vectors
+from semsearch.types import Neighbors
 
 K = 10
 MODULES = {"usearch": "usearch", "scalable-vs": "svs"}
 Line = dict[str, Any]
-
-
-def rate(
-    search: Callable[[Vectors], Any], queries: Vectors, batch: int, seconds: float, clock: Callable[[], float]
-) -> float:
-    """Queries a second, in batches of `batch`."""
-    batch = min(batch, len(queries))
-    parts = [queries[start : start + batch] for start in range(0, len(queries) - batch + 1, batch)]
-    search(parts[0])
-    done, start = 0, clock()
-    while clock() - start < seconds:
-        search(parts[done % len(parts)])
-        done += 1
-    return done * batch / (clock() - start)
 
 
 def measure(name: str, options: dict[str, str], data: VectorSet, truth: Neighbors, given: Any) -> Iterator[Line]:
@@ -89,11 +75,11 @@ def measure(name: str, options: dict[str, str], data: VectorSet, truth: Neighbor
         for batch in (1, 1024):
             ours, theirs = [], []
             for _ in range(given.rounds):
-                ours.append(rate(lambda queries: index.search(queries, K), asked, batch, given.seconds, clock))
+                ours.append(rate(lambda queries: index.search(queries, K), asked, given.seconds, batch, clock))
                 if bare is not None:
                     bare[0](value)
                     search = bare[1]
-                    theirs.append(rate(lambda queries: search(queries, K), asked, batch, given.seconds, clock))  # noqa: B023
+                    theirs.append(rate(lambda queries: search(queries, K), asked, given.seconds, batch, clock))  # noqa: B023
             line[f"qps_{batch}"] = statistics.median(ours)
             if theirs:
                 line[f"bare_qps_{batch}"] = statistics.median(theirs)
@@ -117,7 +103,7 @@ def outside(name: str, threads: int, data: VectorSet, truth: Neighbors, given: A
         line: Line = {**facts, "knob": "width", "value": value, "recall": recall}
         for batch in (1, 1024):
             rates = [
-                rate(lambda queries: search(queries, K), data.asked, batch, given.seconds, clock)
+                rate(lambda queries: search(queries, K), data.asked, given.seconds, batch, clock)
                 for _ in range(given.rounds)
             ]
             line[f"qps_{batch}"] = statistics.median(rates)

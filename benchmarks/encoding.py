@@ -33,6 +33,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from texts import questions, sentences
 
 from semsearch.encoder import resolve
 from semsearch.encoder.load import DEFAULT_MODEL, dtype_of, load_encoder
@@ -199,16 +200,14 @@ def _texts(data: Path | None, folder: Path, short: int, passages: int) -> dict[s
     """Questions, and passages of 80 to 250 tokens, drawn with a fixed seed."""
     rng = np.random.default_rng(0)
     if data is not None:
-        with (data / "quora-pairs.tsv").open(encoding="utf-8") as file:
-            rows = csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE)
-            questions = sorted({row[key] for row in rows for key in ("question1", "question2")})
+        short_ones = sorted(questions(data))
         documents = [f"{record['title']} {record['text']}" for record in _lines(data / "scifact" / "corpus.jsonl")]
     else:
         records = list(_lines(SAMPLES / "samples.jsonl"))
-        questions = [sentence for record in records for sentence in record["text"].split(". ") if sentence]
+        short_ones = sentences()
         joined = " ".join(f"{record['title']}. {record['text']}" for record in records).split()
         documents = [" ".join(joined[i : i + 260]) for i in range(0, len(joined) - 260, 20)]
-    chosen = [questions[i] for i in rng.permutation(len(questions))[:short]]
+    chosen = [short_ones[i] for i in rng.permutation(len(short_ones))[:short]]
     cut = []
     for i in rng.permutation(len(documents)):
         words = documents[i].split()

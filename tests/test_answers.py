@@ -1,5 +1,6 @@
 """What answers tell beyond their order: standings, explanations, neighbours, variety, likeness."""
 
+import gc
 import json
 from itertools import pairwise
 
@@ -16,6 +17,7 @@ from semsearch.errors import UsageError
 from semsearch.search.calibration import LEVELS, TAIL, Calibration, fit
 from semsearch.search.diversity import marginal_relevance
 from semsearch.search.fusion import fuse
+from semsearch.store import documents as rows
 from semsearch.types import Metric
 
 SUBJECTS = "flour yeast dough oven crust loaf wheel chain pedal saddle brake gear wave tide salt reef current whale"
@@ -415,3 +417,21 @@ def test_distances_are_not_split(tmp_path):
         with pytest.raises(UsageError, match="reads the words"):
             made.search(vector=[0, 0, 0], k=1, explain=True)
         assert made.search(vector=[0, 0, 0.1], k=1)[0].document.id == "a"
+
+
+def test_the_collector_of_garbage_is_off_while_many_hits_are_made_and_on_again(monkeypatch):
+    seen = []
+    torn = rows.torn
+    monkeypatch.setattr(rows, "torn", lambda entries: (seen.append(gc.isenabled()), torn(entries))[1])
+    monkeypatch.setattr("semsearch.search.answer.MANY", 5)
+    with semsearch.create("garbage", encoder=None, dim=4) as collection:
+        collection.add([Document(str(i), f"text {i}") for i in range(20)], vectors=np.eye(20, 4) + 0.1)
+        collection.search(vector=np.ones(4), k=5)
+        collection.search(vector=np.ones(4), k=6)
+        assert gc.isenabled()
+        with monkeypatch.context() as patch:
+            patch.setattr(rows, "torn", lambda entries: 1 / 0)
+            with pytest.raises(ZeroDivisionError):
+                collection.search(vector=np.ones(4), k=6)
+        assert gc.isenabled()
+    assert seen == [True, False]

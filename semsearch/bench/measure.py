@@ -123,16 +123,22 @@ def _speed(index: VectorIndex, bare: Bare | None, value: int | None, sample: Sam
     return facts
 
 
-def rate(search: Callable[[Vectors], Any], queries: Vectors, seconds: float, most: int = BATCH) -> float:
-    """Queries a second, in batches of at most `most`."""
+def rate(
+    search: Callable[[Vectors], Any],
+    queries: Vectors,
+    seconds: float,
+    most: int = BATCH,
+    clock: Callable[[], float] = time.perf_counter,
+) -> float:
+    """Queries a second of `clock`, in batches of at most `most`."""
     size = min(most, len(queries))
     parts = [queries[start : start + size] for start in range(0, len(queries) - size + 1, size)]
     search(parts[0])
-    done, start = 0, time.perf_counter()
-    while (spent := time.perf_counter() - start) < seconds or not done:
+    done, start = 0, clock()
+    while (spent := clock() - start) < seconds or not done:
         search(parts[done % len(parts)])
         done += 1
-    return done * size / max(spent, time.perf_counter() - start)
+    return done * size / max(spent, clock() - start)
 
 
 def _latencies(search: Callable[[Vectors], Any], queries: list[Vectors]) -> list[float]:

@@ -36,13 +36,15 @@ def structure(view: View, folder: Path) -> Iterator[Problem]:
     """What can be seen quickly: SQLite's own structure, counts that must agree, and the index's digests."""
     name, snapshot = folder.name, view.snapshot
     mend = f"restore a backup: semsearch restore FILE --name {name}"
-    broken = broken_tables(view.connection, "quick_check")
-    yield from (Problem("database", what, mend) for what in broken)
-    if broken:
-        return  # what is left of them tells nothing
-    for (said,) in view.connection.exec_driver_sql("PRAGMA quick_check(20)"):
-        if said != "ok":
-            yield Problem("database", str(said), mend)
+    try:
+        said = [str(what) for what in view.connection.exec_driver_sql("PRAGMA quick_check(20)").scalars()]
+    except DatabaseError as error:  # so broken that it can't be walked
+        said = [str(error.orig)]
+    if said != ["ok"]:
+        broken = broken_tables(view.connection, "quick_check")
+        yield from (Problem("database", what, mend) for what in broken or said)
+        if broken:
+            return  # what is left of them tells nothing
     for row in view.connection.exec_driver_sql("PRAGMA foreign_key_check").fetchmany(20):
         yield Problem("database", f"a row of {row[0]} belongs to a {row[2]} that is gone", "restore a backup")
     yield from _keys(view, name)

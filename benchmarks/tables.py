@@ -1,0 +1,257 @@
+"""What the benchmarks wrote as tables and plots: a function for each, from its records to rows, the header first."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+Record = dict[str, Any]
+Row = Sequence[str]
+
+
+def encoding(records: list[Record]) -> Iterator[Row]:
+    """Throughput and single queries of each way."""
+    yield "texts", "way", "texts/s", "tokens/s", "x", "of peak", "cosine", "one query, p50", "of theirs"
+    for r in records:
+        if "texts_per_second" not in r:
+            continue
+        yield (
+            f"{r['texts']} ({r['count']:,})",
+            r["way"],
+            f"{r['texts_per_second']:,.0f}",
+            f"{r['tokens_per_second']:,.0f}",
+            f"{r['times_sentence_transformers']:.2f}",
+            _share(r.get("share_of_peak")),
+            f"{r['lowest_cosine']:.5f}",
+            f"{r['single_p50_ms']:.2f} ms",
+            f"{r['single_share_of_sentence_transformers']:.2f}",
+        )
+
+
+def encoding_quality(records: list[Record]) -> Iterator[Row]:
+    """What half the bits do to the answers."""
+    found = {(r["set"], r["dtype"]): r["ndcg@10"] for r in records if "dtype" in r}
+    if found:
+        yield "nDCG@10, exact search", "float32", "bfloat16", "difference"
+        for name in dict.fromkeys(name for name, _ in found):
+            full, half = found[name, "float32"], found[name, "bfloat16"]
+            yield name, f"{full:.4f}", f"{half:.4f}", f"{half - full:+.4f}"
+
+
+def encoding_memory(records: list[Record]) -> Iterator[Row]:
+    """The peak above the model."""
+    yield "texts", "layers", "MB above the model", "the model, MB", "seconds"
+    for r in records:
+        layers = "all" if r["layers"] is None else str(r["layers"])
+        yield f"{r['texts']:,}", layers, f"{r['peak_mb']:,.0f}", f"{r['model_mb']:,.0f}", f"{r['seconds']:,.0f}"
+
+
+def cold_start(records: list[Record]) -> Iterator[Row]:
+    """Seconds of a process."""
+    yield "way", "seconds", "of sentence-transformers"
+    for r in records:
+        yield r["way"], f"{r['seconds']:.2f}", f"{r['share_of_sentence_transformers']:.2f}"
+
+
+def exact(records: list[Record]) -> Iterator[Row]:
+    """Milliseconds of each batch."""
+    yield "batch", "peer", "ms", "times semsearch's best", "recall", "of memory bandwidth"
+    for r in records[1:]:
+        yield (
+            str(r["batch"]),
+            r["peer"],
+            f"{r['ms']:,.2f}",
+            f"{r['times_semsearch']:.2f}",
+            f"{r['recall']:.4f}",
+            _share(r.get("bandwidth")),
+        )
+
+
+def ann(records: list[Record]) -> Iterator[Row]:
+    """Each index along its knob."""
+    yield "index", "build s", "memory MB", "setting", "recall@10", "QPS, 1", "of bare", "QPS, batch", "of bare"
+    for r in records[1:]:
+        yield (
+            r["index"],
+            f"{r['build_s']:.1f}",
+            f"{r['memory_mb']:,.0f}",
+            "" if r["knob"] is None else f"{r['knob']}={r['value']}",
+            f"{r['recall']:.4f}",
+            f"{r['qps_1']:,.0f}",
+            _ratio(r.get("ratio_1")),
+            f"{r['qps_1024']:,.0f}",
+            _ratio(r.get("ratio_1024")),
+        )
+
+
+def opening(records: list[Record]) -> Iterator[Row]:
+    """Seconds to the first answer, and what a collection adds."""
+    yield "what", "value"
+    for r in records:
+        for name, seconds in r["seconds"].items():
+            yield f"{r['rows']:,} rows: {name}", f"{seconds:.2f} s"
+        for name, value in r["costs"].items():
+            yield f"100,000 rows: {name}", f"{value:.3f}"
+
+
+def scale(records: list[Record]) -> Iterator[Row]:
+    """Costs by size, and their exponents."""
+    yield "passages", "index", "add s", "index s", "one query, ms", "exactly, ms", "disk MB", "memory MB"
+    for r in records:
+        for line in r["sizes"]:
+            yield (
+                f"{line['rows']:,}",
+                line["backend"],
+                f"{line['add_s']:.1f}",
+                f"{line['index_s']:.1f}",
+                f"{line['indexed_ms']:.2f}",
+                f"{line['exact_ms']:.2f}",
+                f"{line['bytes'] / 1e6:,.0f}",
+                f"{line['memory_bytes'] / 1e6:,.0f}",
+            )
+        costs = ("add_s", "index_s", "indexed_ms", "exact_ms", "bytes", "memory_bytes")
+        yield ("n to the power of", "", *(_exponent(r["fits"].get(cost)) for cost in costs))
+
+
+def store(records: list[Record]) -> Iterator[Row]:
+    """Seconds beside bare SQLite."""
+    from statistics import median
+
+    yield "what", "seconds (least to most)", "x bare"
+    for r in records:
+        bare = median(r["seconds"]["bare"])
+        for name, times in r["seconds"].items():
+            alone = name.startswith("re-check")
+            yield (
+                name,
+                f"{median(times):.2f} ({min(times):.2f} to {max(times):.2f})",
+                "" if alone else f"{median(times) / bare:.2f}",
+            )
+
+
+def lexical(records: list[Record]) -> Iterator[Row]:
+    """Milliseconds of a search by words."""
+    yield "way", "p50 ms", "p95 ms", "x bm25s", "built in s", "itself first"
+    for r in records[1:]:
+        yield (
+            r["way"],
+            f"{r['p50_ms']:.2f}",
+            f"{r['p95_ms']:.2f}",
+            f"{r['x']:.2f}",
+            f"{r['build_s']:.2f}",
+            f"{r['first']:.3f}",
+        )
+
+
+def reranking(records: list[Record]) -> Iterator[Row]:
+    """Milliseconds to rerank."""
+    from statistics import median
+
+    yield "way", "ms", "x", "largest difference of a logit", "Kendall's tau"
+    for r in records:
+        yield (
+            r["way"],
+            f"{1000 * median(r['seconds']):,.0f}",
+            f"{r['times_sentence_transformers']:.2f}",
+            f"{r['differs']:.6f}",
+            f"{r['tau']:.4f}",
+        )
+
+
+def quality(records: list[Record]) -> Iterator[Row]:
+    """Retrieval by each way."""
+    yield "data", "way", "queries", "nDCG@10", "95 % interval", "published", "R@100", "change", "p"
+    for r in records:
+        if r["part"] == "retrieval":
+            low, high = r["interval"]
+            change = f"{r['change']:+.4f} on {r['against']}" if "change" in r else ""
+            published = "" if r["published"] is None else f"{r['published']:.3f}"
+            figures = (f"{r['nDCG@10']:.4f}", f"{low:.3f} to {high:.3f}", published, f"{r['R@100']:.4f}")
+            yield r["data"], r["way"], str(r["queries"]), *figures, change, _chance(r.get("p"))
+
+
+def noisy(records: list[Record]) -> Iterator[Row]:
+    """What worse queries do to each way."""
+    lines = [r for r in records if r["part"] == "noisy"]
+    if lines:
+        modes = list(lines[0]["modes"])
+        yield "queries", "data", *(f"{mode}, nDCG@10" for mode in modes), "p of dense and lexical losing alike"
+        for r in lines:
+            each = (f"{found['nDCG@10']:.4f} ({found['change']:+.4f})" for found in r["modes"].values())
+            yield r["noise"], r["data"], *each, _chance(r.get("alike"))
+
+
+def sts(records: list[Record]) -> Iterator[Row]:
+    """Sentences' likeness."""
+    lines = [r for r in records if r["part"] == "sts"]
+    if lines:
+        yield "STS benchmark, test pairs", "dtype", "Spearman x 100", "published"
+        for r in lines:
+            yield f"{r['pairs']:,}", r["dtype"], f"{r['spearman']:.2f}", str(r["published"])
+
+
+def draw_ann(records: list[Record], folder: Path) -> None:
+    """Recall against queries a second, one at a time."""
+    axes = _axes("recall@10", "queries a second, one at a time")
+    for name in dict.fromkeys(r["index"] for r in records[1:]):
+        points = [r for r in records[1:] if r["index"] == name]
+        axes.plot([r["recall"] for r in points], [r["qps_1"] for r in points], marker="o", label=name)
+    axes.set_yscale("log")
+    axes.legend()
+    axes.figure.savefig(folder / "ann.png", dpi=110)
+
+
+def draw_scale(records: list[Record], folder: Path) -> None:
+    """Costs against size, both logarithmic."""
+    axes = _axes("passages", "")
+    sizes = [line for r in records for line in r["sizes"]]
+    for cost, label in {
+        "add_s": "seconds to add",
+        "index_s": "seconds to index",
+        "indexed_ms": "ms a query",
+        "exact_ms": "ms a query, exactly",
+    }.items():
+        axes.plot([line["rows"] for line in sizes], [line[cost] for line in sizes], marker="o", label=label)
+    axes.set_xscale("log")
+    axes.set_yscale("log")
+    axes.legend()
+    axes.figure.savefig(folder / "scale.png", dpi=110)
+
+
+def draw_encoding(records: list[Record], folder: Path) -> None:
+    """Tokens a second of each way."""
+    axes = _axes("tokens a second", "")
+    lines = [r for r in records if "tokens_per_second" in r]
+    axes.barh([f"{r['way']}, {r['texts']}" for r in lines], [r["tokens_per_second"] for r in lines])
+    axes.invert_yaxis()
+    axes.figure.savefig(folder / "encoding.png", dpi=110)
+
+
+def _share(value: float | None) -> str:
+    return "" if value is None else f"{value:.0%}"
+
+
+def _ratio(value: float | None) -> str:
+    return "" if value is None else f"{value:.2f}"
+
+
+def _chance(p: float | None) -> str:
+    return "" if p is None else "<0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def _exponent(fit: Mapping[str, float] | None) -> str:
+    return "" if fit is None else f"{fit['exponent']:.2f} ± {fit['half_width']:.2f}"
+
+
+def _axes(x: str, y: str) -> Any:
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    axes = pyplot.subplots(figsize=(8, 4.5), layout="constrained")[1]
+    axes.set_xlabel(x)
+    axes.set_ylabel(y)
+    axes.grid(alpha=0.3)
+    return axes
