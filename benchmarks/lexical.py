@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import statistics
 import tempfile
 import time
@@ -95,8 +94,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--out", type=Path, help="append the results to this file, as JSON lines")
     options = parser.parse_args()
-    folder = os.environ.get("SEMSEARCH_DATA")
-    texts = short_texts(Path(folder) if folder else None)
+    texts = short_texts()
     options.queries = min(options.queries, len(texts))
     asked = np.random.default_rng(0).choice(len(texts), options.queries, replace=False).tolist()
     with tempfile.TemporaryDirectory() as temporary:

@@ -92,7 +92,7 @@ def opening(records: list[Record]) -> Iterator[Row]:
         for name, seconds in r["seconds"].items():
             yield f"{r['rows']:,} rows: {name}", f"{seconds:.2f} s"
         for name, value in r["costs"].items():
-            yield f"100,000 rows: {name}", f"{value:.3f}"
+            yield f"texts with HNSW: {name}", f"{value:.3f}"
 
 
 def scale(records: list[Record]) -> Iterator[Row]:

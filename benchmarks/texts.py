@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from pathlib import Path
 
 SAMPLES = Path(__file__).parent.parent / "corpora" / "samples" / "samples.jsonl"
 
 
-def short_texts(data: Path | None) -> list[str]:
-    """The distinct questions of `data` (the folder of data sets), or without it the shipped sentences."""
-    return sentences() if data is None else questions(data)
+def short_texts() -> list[str]:
+    """The distinct questions of SEMSEARCH_DATA (the folder of data sets), or without it the shipped sentences."""
+    data = os.environ.get("SEMSEARCH_DATA")
+    return questions(Path(data)) if data else sentences()
 
 
 def questions(data: Path) -> list[str]:

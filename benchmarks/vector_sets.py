@@ -113,10 +113,7 @@ def read_vecs(file: Path) -> NDArray[np.generic]:
 
 
 def _of_npy(file: Path, rows: int | None, asked: int) -> VectorSet:
-    data = os.environ.get("SEMSEARCH_DATA")
-    if not file.exists():
-        file = file if data else file.with_name("samples.npy")
-    real = _encoded(file, Path(data) if data else None)
+    real = encoded(file)
     rng = np.random.default_rng(0)
     real = real[rng.permutation(len(real))]
     asked = min(asked, len(real) // 10)
@@ -134,10 +131,12 @@ def _of_npy(file: Path, rows: int | None, asked: int) -> VectorSet:
     return VectorSet(f"{file.stem}, {rows - len(real):,} between them", stored, queries)
 
 
-def _encoded(file: Path, data: Path | None) -> Vectors:
-    """The vectors in `file` `(n, dim)`, encoded and written first if it isn't there."""
+def encoded(file: Path = DEFAULT) -> Vectors:
+    """The vectors in `file` `(n, dim)`; if it isn't there, those of `short_texts()`, which are encoded and written."""
+    if not file.exists() and not os.environ.get("SEMSEARCH_DATA"):
+        file = file.with_name("samples.npy")
     if not file.exists():
-        texts = short_texts(data)
+        texts = short_texts()
         print(f"encoding {len(texts):,} texts into {file}", file=sys.stderr)
         file.parent.mkdir(parents=True, exist_ok=True)
         np.save(file, semsearch.load_encoder("all-MiniLM-L6-v2").encode_documents(texts))

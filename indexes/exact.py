@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from indexes.codes import CODES, Codes, CodesPass
 from indexes.first_pass import BLOCK, Asked, FirstPass, Float32Pass, threshold
-from indexes.pairs import PAIRS, Pairs
+from indexes.pairs import Pairs
 from indexes.translation import built_otherwise, checked_queries, checked_rows, nothing, shaped_rows
 from semsearch.errors import UsageError
 from semsearch.options import Options, option
@@ -36,6 +36,7 @@ ESTIMATES = 1 << 22  # upper bounds held at a time: 16 MB, so that they are stil
 GATHERED = 1 << 23  # components of allowed rows gathered at a time
 WORTH = 256  # pairs above which a look in float32 pays before they are scored in float64
 FLOOD = 0.05  # share of the rows above which a first pass has told nothing about a query
+CHUNK = 4096  # rows scored truly before all but the best are dropped
 SMALL = 16_384  # rows below which codes gain less than a millisecond
 
 
@@ -225,8 +226,8 @@ class ExactIndex:
         """Score every row truly: for few rows, or when rows are so alike that no first pass tells them apart."""
         count = len(self._keys) if rows is None else len(rows)
         keys, scores = np.empty(0, dtype=np.int64), np.empty(0, dtype=np.float32)
-        for start in range(0, count, PAIRS):
-            part = np.arange(start, min(start + PAIRS, count)) if rows is None else rows[start : start + PAIRS]
+        for start in range(0, count, CHUNK):
+            part = np.arange(start, min(start + CHUNK, count)) if rows is None else rows[start : start + CHUNK]
             keys = np.concatenate([keys, self._keys[part]])
             scores = np.concatenate([scores, self._pairs.truly(queries, np.full(len(part), query), part)])
             best = top_k(keys, scores, k)

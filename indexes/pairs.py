@@ -8,9 +8,8 @@ from numpy.typing import NDArray
 from indexes.first_pass import TINY, as_tensor
 from semsearch.errors import DataError
 from semsearch.types import Keys, Metric, Scores, Vectors
-from semsearch.vectors import score_pairs
+from semsearch.vectors import score_each
 
-PAIRS = 4096  # scored truly at a time, in float64
 CLOSE = 1 << 14  # scored in float32 at a time
 
 
@@ -24,10 +23,7 @@ class Pairs:
 
     def truly(self, queries: Vectors, query: NDArray[np.int64], rows: NDArray[np.int64]) -> Scores:
         """The true scores of the pairs `(query[i], rows[i])`."""
-        scores = np.empty(len(rows), dtype=np.float32)
-        for start in range(0, len(rows), PAIRS):
-            pairs = slice(start, start + PAIRS)
-            scores[pairs] = score_pairs(queries[query[pairs]], self._vectors[rows[pairs]], self._metric)
+        scores = score_each(queries, query, self._vectors, rows, self._metric)
         if not np.isfinite(scores).all():
             self._name_bad(rows[~np.isfinite(scores)])
         return scores

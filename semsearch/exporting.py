@@ -68,22 +68,23 @@ def _batches(view: View) -> Iterator[tuple[list[dict[str, Any]], Vectors]]:
         places = live[first : first + BATCH]
         vectors = np.ascontiguousarray(snapshot.vectors[places])
         wrong = np.flatnonzero(checksums(vectors) != snapshot.crcs[places])
-        joined = rows.join(view.connection, snapshot.keys[places].tolist())
+        joined, _ = rows.join(view.connection, snapshot.keys[places].tolist())
         records = []
         for key in snapshot.keys[places].tolist():
             passage = joined.get(key)
-            if passage is None or rows.torn([passage]):
+            if passage is None:
                 raise CollectionDamaged("a stored document is damaged: see 'semsearch check --deep'.")
+            document = passage.document
             number = seen[passage.doc] = seen.get(passage.doc, 0) + 1
             records.append(
                 {
-                    "id": f"{passage.id}#{number}" if passage.doc in many else passage.id,
-                    "document": passage.id,
-                    "title": passage.title,
-                    "text": passage.text[passage.start : passage.end],
+                    "id": f"{document.id}#{number}" if passage.doc in many else document.id,
+                    "document": document.id,
+                    "title": document.title,
+                    "text": document.text[passage.start : passage.end],
                     "start": passage.start,
                     "end": passage.end,
-                    "metadata": passage.document().metadata,
+                    "metadata": document.metadata,
                 }
             )
         if len(wrong):

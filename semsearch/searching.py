@@ -67,7 +67,8 @@ class Searching:
             answers = [_diverse(hits, snapshot, self._metric, request.k, request.diverse) for hits in answers]
         answers = [hits[: request.k] for hits in answers]
         self._weigh(answers, snapshot)
-        answers = [_good_enough(hits, request) for hits in answers]
+        if request.minima:
+            answers = [_good_enough(hits, request.minima) for hits in answers]
         if request.context:
             _surround(view, answers, request.context)
         if request.explain:
@@ -157,16 +158,10 @@ def _diverse(hits: Sequence[Hit], snapshot: Snapshot, metric: Metric, k: int, re
     return _number([hits[place] for place in chosen.tolist()])
 
 
-def _good_enough(hits: list[Hit], request: Request) -> list[Hit]:
+def _good_enough(hits: list[Hit], minima: Mapping[str, float]) -> list[Hit]:
     """Without what misses a minimum; of what can't be told, a minimum is missed."""
-    limits: Mapping[str, float | None] = {
-        "score": request.min_score,
-        "standing": request.min_standing,
-        "probability": request.min_probability,
-    }
-    for name, least in limits.items():
-        if least is not None:
-            hits = [hit for hit in hits if (value := getattr(hit, name)) is not None and value >= least]
+    for name, least in minima.items():
+        hits = [hit for hit in hits if (value := getattr(hit, name)) is not None and value >= least]
     return _number(hits)
 
 

@@ -121,9 +121,9 @@ class Neighbors:
 
     def __iter__(self) -> Iterator[tuple[Keys, Scores]]:
         """The keys and scores of each query in turn, without the padding."""
-        for keys, scores in zip(self.keys, self.scores, strict=True):
-            found = keys >= 0
-            yield keys[found], scores[found]
+        counts = np.count_nonzero(self.keys >= 0, axis=1)  # padding comes last
+        for keys, scores, count in zip(self.keys, self.scores, counts.tolist(), strict=True):
+            yield keys[:count], scores[:count]
 
 
 class Encoder(Protocol):

@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from semsearch.errors import DataError, DimensionMismatch, UsageError
 from semsearch.types import Keys, Metric, Neighbors, Scores, Vectors
 
+PAIRS = 256  # scored at a time: their float64 copies stay in cache
 UNIT = 2.0**-20  # how far from 1 the length of a vector in float32 may be to count as 1
 
 
@@ -60,7 +61,11 @@ def normalise(vectors: Vectors) -> Vectors:
 
 def score_pairs(query: Vectors, vectors: Vectors, metric: Metric) -> Scores:
     """The true scores of `vectors` `(n, dim)`, against one query `(dim,)` or one each `(n, dim)`: float32 `(n,)`."""
-    wide = vectors.astype(np.float64)
+    return _scored(query.astype(np.float64), vectors.astype(np.float64), metric)
+
+
+def _scored(query: NDArray[np.float64], wide: NDArray[np.float64], metric: Metric) -> Scores:
+    """The scores of float64 copies; `wide` is used up."""
     if metric is Metric.L2:
         wide -= query
         wide *= wide
@@ -70,6 +75,23 @@ def score_pairs(query: Vectors, vectors: Vectors, metric: Metric) -> Scores:
     with np.errstate(over="ignore"):  # beyond float32 a score is infinite
         rounded: Scores = (-scores if metric is Metric.L2 else scores).astype(np.float32)
     return rounded
+
+
+def score_each(
+    queries: Vectors, query: NDArray[np.intp], vectors: Vectors, rows: NDArray[np.intp], metric: Metric
+) -> Scores:
+    """The true scores of the pairs of `queries[query[i]]` and `vectors[rows[i]]`: float32 `(len(rows),)`."""
+    scores = np.empty(len(rows), dtype=np.float32)
+    narrow = np.empty((min(PAIRS, len(rows)), vectors.shape[1]), dtype=np.float32)
+    wide, asked = np.empty(narrow.shape), np.empty(narrow.shape)  # made once: new memory costs more than the products
+    for start in range(0, len(rows), PAIRS):
+        pairs = slice(start, start + PAIRS)
+        count = len(rows[pairs])
+        for some, of, into in ((vectors, rows, wide), (queries, query, asked)):
+            np.take(some, of[pairs], axis=0, out=narrow[:count], mode="clip")  # the only mode that writes in place
+            into[:count] = narrow[:count]
+        scores[pairs] = _scored(asked[:count], wide[:count], metric)
+    return scores
 
 
 def top_k(keys: Keys, scores: Scores, k: int) -> NDArray[np.intp]:

@@ -253,7 +253,8 @@ def stored(name):
     """Texts and vectors, by id."""
     with semsearch.open(name) as collection, collection.store.read() as view:
         joined = {
-            key: (hit.id, hit.text) for key, hit in rows.join(view.connection, view.snapshot.keys.tolist()).items()
+            key: (hit.document.id, hit.document.text)
+            for key, hit in rows.join(view.connection, view.snapshot.keys.tolist())[0].items()
         }
         return {
             joined[key][0]: (joined[key][1], view.snapshot.vectors[place].tolist())

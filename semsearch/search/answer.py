@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import nullcontext
+from itertools import repeat
 from typing import Any
 
 import numpy as np
@@ -24,9 +25,11 @@ from semsearch.store.filters import allowed_documents
 from semsearch.store.snapshot import Snapshot
 from semsearch.store.store import Store, View
 from semsearch.store.vector_file import checksums
-from semsearch.types import Hit, Metric, Neighbors, Vectors
+from semsearch.types import Hit, Keys, Metric, Neighbors, Vectors
 
 log = logging.getLogger("semsearch")
+
+_NO_KEYS: Keys = np.empty(0, dtype=np.int64)
 
 KEPT_FILTERS = 16
 MANY = 1000  # hits, from which collecting garbage while they are made costs as much as making them
@@ -56,14 +59,18 @@ class Answerer:
                 if not self._find_all_damage(view.snapshot):
                     raise
                 continue
-            found = sorted({key for ranking in rankings for key in ranking.keys.tolist()})
-            with uncollected() if len(found) > MANY else nullcontext():
-                joined = rows.join(view.connection, found)
-                damaged = self._damaged_among(found, view.snapshot, joined)
-                if not damaged:
-                    documents = {entry.doc: entry.document() for entry in joined.values()}
-                    return [ranking.hits(joined, documents) for ranking in rankings]
-            self._damaged |= damaged
+            with uncollected() if sum(len(ranking.keys) for ranking in rankings) > MANY else nullcontext():
+                answers = self._verified(view, rankings)
+            if answers is not None:
+                return answers
+
+    def _verified(self, view: View, rankings: Sequence[Ranking]) -> list[list[Hit]] | None:
+        """The hits of each ranking, if all that they stand on is what was stored; else what is not is noted."""
+        found = np.unique(np.concatenate([_NO_KEYS, *(ranking.keys for ranking in rankings)]))
+        joined, torn = rows.join(view.connection, found.tolist())
+        damaged = self._damaged_among(found, view.snapshot, joined, torn)
+        self._damaged |= damaged
+        return None if damaged else [ranking.hits(joined) for ranking in rankings]
 
     def _rankings(
         self, view: View, asked: Asked, request: Request, allowed: NDArray[np.bool_] | None, warm: Warm | None
@@ -130,7 +137,7 @@ class Answerer:
                     wanted *= 4
                     continue
                 ((keys, scores),) = best
-            return Ranking("lexical", keys, scores, lambda key: ("lexical",))
+            return Ranking("lexical", keys, scores, lambda keys: repeat(("lexical",)))
 
     def _several_passages(self, snapshot: Snapshot) -> bool:
         """Whether documents have more than one passage: those of one lie side by side."""
@@ -176,41 +183,48 @@ class Answerer:
             )
         return len(damaged) > 0
 
-    def _damaged_among(self, found: list[int], snapshot: Snapshot, joined: Mapping[int, rows.Joined]) -> frozenset[int]:
+    def _damaged_among(
+        self, found: Keys, snapshot: Snapshot, joined: Mapping[int, rows.Joined], torn: Mapping[int, str]
+    ) -> frozenset[int]:
         """Found keys whose bytes are not those that were committed, or whose passage is lost: left out from now on."""
-        places = snapshot.rows_of(np.asarray(found, dtype=np.int64))
-        differs = checksums(snapshot.vectors[places]) != snapshot.crcs[places]
-        broken = [key for key, bad in zip(found, differs.tolist(), strict=True) if bad] if differs.any() else []
-        docs = dict(zip(found, snapshot.docs[places].tolist(), strict=True))
-        torn = rows.torn(joined.values())
-        torn += [key for key, entry in joined.items() if entry.doc != docs[key]]
-        lost = [key for key in found if key not in joined]
-        self._warn(
-            "%s %s damaged in the database and left out; 'semsearch check --deep' tells what mends it", torn, joined
-        )
-        self._warn(
-            "the stored vector of %s %s damaged and left out; 'semsearch repair' encodes it again", broken, joined
-        )
-        self._warn("the passage of %s %s lost, its vector left out; 'semsearch repair' mends it", lost, joined)
-        return frozenset(broken + lost + torn)
+        places = snapshot.rows_of(found)
+        broken = found[checksums(snapshot.vectors, places) != snapshot.crcs[places]].tolist()
+        docs = snapshot.docs[places].tolist()
+        if not broken and not torn and [entry[0] for entry in joined.values()] == docs:  # in the order of their keys
+            return frozenset()
+        changed = [
+            *torn,
+            *(key for key, doc in zip(found.tolist(), docs, strict=True) if key in joined and joined[key].doc != doc),
+        ]
+        lost = [key for key in found.tolist() if key not in joined and key not in torn]
+        if changed or broken or lost:
+            ids = dict(torn) | {key: entry.document.id for key, entry in joined.items()}
+            self._warn(
+                "%s %s damaged in the database and left out; 'semsearch check --deep' tells what mends it", changed, ids
+            )
+            self._warn(
+                "the stored vector of %s %s damaged and left out; 'semsearch repair' encodes it again", broken, ids
+            )
+            self._warn("the passage of %s %s lost, its vector left out; 'semsearch repair' mends it", lost, ids)
+        return frozenset(broken + lost + changed)
 
-    def _warn(self, sentence: str, keys: list[int], joined: Mapping[int, rows.Joined]) -> None:
-        """Say once what is wrong with some passages, naming the first few."""
+    def _warn(self, sentence: str, keys: list[int], ids: Mapping[int, str]) -> None:
+        """Say once what is wrong with some passages, naming the documents of the first few."""
         if keys:
-            named = ", ".join(f"document {joined[key].id!r}" if key in joined else f"key {key}" for key in keys[:NAMED])
+            named = ", ".join(f"document {ids[key]!r}" if key in ids else f"key {key}" for key in keys[:NAMED])
             more = f" and {len(keys) - NAMED} more" if len(keys) > NAMED else ""
             verb = "is" if len(keys) == 1 else "are"
             log.warning(f"collection '%s': {sentence}.", self._name, named + more, verb)
 
 
-def _ways(how: str, covered: int, snapshot: Snapshot) -> Callable[[int], tuple[str, ...]]:
-    """How the row of a key was found, of `covered` rows that the index covers."""
+def _ways(how: str, covered: int, snapshot: Snapshot) -> Callable[[Sequence[int]], Iterable[tuple[str, ...]]]:
+    """How the rows of keys were found, of `covered` rows that the index covers."""
     if how != "index":
-        return lambda key: ("exact",)
+        return lambda keys: repeat(("exact",))
     if covered >= len(snapshot):
-        return lambda key: ("index",)
+        return lambda keys: repeat(("index",))
     newer = int(snapshot.keys[covered])
-    return lambda key: ("fresh",) if key >= newer else ("index",)
+    return lambda keys: (("fresh",) if key >= newer else ("index",) for key in keys)
 
 
 def _best_of_documents(neighbors: Neighbors, snapshot: Snapshot, k: int) -> Neighbors:

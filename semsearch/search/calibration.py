@@ -91,7 +91,7 @@ def measure(
     if encode is None:
         queries = np.asarray(snapshot.vectors[asked])
     else:
-        joined = rows.join(view.connection, snapshot.keys[asked].tolist())
+        joined, _ = rows.join(view.connection, snapshot.keys[asked].tolist())
         kept = [row for row in asked.tolist() if int(snapshot.keys[row]) in joined]
         asked = np.asarray(kept, dtype=np.intp)
         queries = encode([_question(joined[int(snapshot.keys[row])]) for row in kept])
@@ -141,7 +141,8 @@ def fit(scores: ArrayLike, relevant: ArrayLike) -> tuple[float, float]:
 
 def _question(entry: rows.Joined) -> str:
     """What a person might have typed to find a passage."""
-    if len(entry.title.split()) > 2:
-        return entry.title
-    words = entry.text[entry.start : entry.end].split()
-    return " ".join(words[:WORDS]) or entry.title
+    document = entry.document
+    if len(document.title.split()) > 2:
+        return document.title
+    words = document.text[entry.start : entry.end].split()
+    return " ".join(words[:WORDS]) or document.title

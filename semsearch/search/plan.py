@@ -17,10 +17,9 @@ from semsearch import plugins
 from semsearch.errors import DataError
 from semsearch.store.snapshot import Snapshot
 from semsearch.types import Metric, Neighbors, VectorIndex, Vectors
-from semsearch.vectors import brute_force, merge, score_pairs
+from semsearch.vectors import brute_force, merge, score_each
 
 FEW_ROWS = 4096  # below this many allowed rows, gathering them beats every other way
-PAIRS = 4096  # of queries and rows scored at a time: their float64 copies stay in cache
 DENSE_FRACTION = 0.05  # with fewer rows allowed than this, an index would be asked for too much
 
 
@@ -163,10 +162,8 @@ def _scored(
         known &= np.append(mask, False)[np.minimum(rows, len(mask))]
     keys = np.where(known, proposed.keys, -1)
     scores = np.full(keys.shape, -np.inf, dtype=np.float32)
-    asked, place = np.nonzero(known)
-    for start in range(0, len(asked), PAIRS):
-        query, column = asked[start : start + PAIRS], place[start : start + PAIRS]
-        scores[query, column] = score_pairs(queries[query], snapshot.vectors[rows[query, column]], metric)
+    asked, _ = np.nonzero(known)
+    scores[known] = score_each(queries, asked, snapshot.vectors, rows[known], metric)
     return Neighbors(keys, scores)
 
 

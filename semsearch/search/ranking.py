@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,7 +10,7 @@ import numpy as np
 from semsearch.search.fusion import fuse
 from semsearch.store.documents import Joined
 from semsearch.store.snapshot import Snapshot
-from semsearch.types import Document, Hit, Keys, Metric, Scores, Vectors
+from semsearch.types import Hit, Keys, Metric, Scores, Vectors
 from semsearch.vectors import score_pairs
 
 
@@ -29,15 +29,16 @@ class Ranking:
     stage: str
     keys: Keys
     scores: Scores
-    found: Callable[[int], tuple[str, ...]]  # the ways by which a key was found
+    found: Callable[[Sequence[int]], Iterable[tuple[str, ...]]]  # the ways by which keys were found
 
-    def hits(self, joined: Mapping[int, Joined], documents: Mapping[int, Document]) -> list[Hit]:
-        """Its passages with what is stored of them, the documents under their numbers in the database."""
-        hits = []
-        for rank, (key, score) in enumerate(zip(self.keys.tolist(), self.scores.tolist(), strict=True), start=1):
-            _, start, end, doc, *_ = joined[key]
-            hits.append(Hit(documents[doc], start, end, score, {self.stage: score}, rank, key, self.found(key)))
-        return hits
+    def hits(self, joined: Mapping[int, Joined]) -> list[Hit]:
+        """Its passages with what is stored of them."""
+        keys, stage = self.keys.tolist(), self.stage
+        rows = zip(keys, self.scores.tolist(), map(joined.__getitem__, keys), self.found(keys), strict=False)
+        return [
+            Hit(document, start, end, score, {stage: score}, rank, key, found)
+            for rank, (key, score, (_, document, start, end), found) in enumerate(rows, start=1)
+        ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,9 +48,9 @@ class FusedRanking(Ranking):
     scores_by_stage: Mapping[str, Mapping[int, float]]
     ranks_by_stage: Mapping[str, Mapping[int, int]]
 
-    def hits(self, joined: Mapping[int, Joined], documents: Mapping[int, Document]) -> list[Hit]:
+    def hits(self, joined: Mapping[int, Joined]) -> list[Hit]:
         """With the scores and ranks of both stages, where they have a key."""
-        hits = super(FusedRanking, self).hits(joined, documents)
+        hits = super(FusedRanking, self).hits(joined)
         for hit in hits:
             scores = {stage: own[hit.key] for stage, own in self.scores_by_stage.items() if hit.key in own}
             hit.scores = {**scores, self.stage: hit.score}
@@ -90,12 +91,13 @@ def fused(
     own = dict(zip(keys.tolist(), units[:k].tolist(), strict=True))
     words = {key: at[one] for key, one in own.items() if one in at}
     ranked = {key: rank for rank, key in enumerate(dense.keys.tolist(), start=1)}
-    both = {key: (*(dense.found(key) if key in ranked else ()), *(("lexical",) if key in words else ())) for key in own}
+    ways = dict(zip(ranked, dense.found(list(ranked)), strict=False))
+    both = {key: (*ways.get(key, ()), *(("lexical",) if key in words else ())) for key in own}
     return FusedRanking(
         "fused",
         keys,
         scores[:k],
-        both.__getitem__,
+        lambda keys: map(both.__getitem__, keys),
         {"dense": by_meaning, "lexical": {key: float(lexical.scores[place]) for key, place in words.items()}},
         {"dense": ranked, "lexical": {key: place + 1 for key, place in words.items()}},
     )

@@ -97,6 +97,12 @@ class Request:
         return self.rerank is not None and self.rerank is not False
 
     @property
+    def minima(self) -> dict[str, float]:
+        """The least that a hit's score, standing or probability may be, of those that were asked for."""
+        wanted = {"score": self.min_score, "standing": self.min_standing, "probability": self.min_probability}
+        return {name: least for name, least in wanted.items() if least is not None}
+
+    @property
     def depth(self) -> int:
         """Answers that the first stage must give."""
         return max(self.k, self.candidates) if self.reranks or self.diverse is not None else self.k

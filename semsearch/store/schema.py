@@ -7,12 +7,12 @@ one is brought forward by `MIGRATIONS`, each step one transaction.
 from __future__ import annotations
 
 import re
-import zlib
 from collections.abc import Callable
 
 from sqlalchemy import Connection
 
 from semsearch.errors import CollectionDamaged, CollectionError
+from semsearch.store.checksum import crc32
 from semsearch.store.database import driver
 from semsearch.store.failpoints import failpoint
 from semsearch.store.settings import setting_crc
@@ -147,7 +147,7 @@ def tables() -> list[str]:
 
 def passage_crc(key: int, doc: int, start: int, end: int) -> int:
     """The checksum of a passage's row."""
-    return zlib.crc32(b"%d %d %d %d" % (key, doc, start, end))
+    return crc32(b"%d %d %d %d" % (key, doc, start, end))
 
 
 def _more_checksums(connection: Connection) -> None:

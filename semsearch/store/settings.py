@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import zlib
 from collections.abc import Collection, Mapping
 from typing import Any
 
 from sqlalchemy import Connection
 
 from semsearch.errors import CollectionDamaged
+from semsearch.store.checksum import crc32
 
 
 def read_settings(connection: Connection) -> dict[str, Any]:
@@ -44,7 +44,7 @@ def put_setting(connection: Connection, name: str, value: Any) -> None:
 
 def setting_crc(name: str, value: str) -> int:
     """The checksum of a setting's row."""
-    return zlib.crc32(f"{name}\0{value}".encode())
+    return crc32(f"{name}\0{value}".encode())
 
 
 def _damaged(what: str) -> CollectionDamaged:

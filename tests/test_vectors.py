@@ -1,0 +1,58 @@
+"""What is done with many rows at a time is what is done with one: true scores, and checksums."""
+
+import importlib
+import sys
+import zlib
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from semsearch.store import checksum, vector_file
+from semsearch.store.vector_file import checksums
+from semsearch.types import Metric, Neighbors
+from semsearch.vectors import PAIRS, score_each, score_pairs
+
+
+@pytest.mark.parametrize("metric", Metric)
+@pytest.mark.parametrize("count", [0, 1, PAIRS - 1, PAIRS, 2 * PAIRS + 3])
+def test_a_score_is_that_of_its_pair_alone(metric, count):
+    rng = np.random.default_rng(count)
+    vectors, queries = (rng.standard_normal((rows, 40), dtype=np.float32) for rows in (90, 7))
+    rows, query = rng.integers(0, 90, count), rng.integers(0, 7, count)
+    kept = vectors.copy(), queries.copy()
+    found = score_each(queries, query, vectors, rows, metric)
+    alone = [score_pairs(queries[q], vectors[r : r + 1], metric)[0] for q, r in zip(query, rows, strict=True)]
+    assert found.dtype == np.float32
+    assert found.tolist() == [float(score) for score in alone]
+    assert (kept[0] == vectors).all()
+    assert (kept[1] == queries).all()
+
+
+@pytest.mark.parametrize("count", [0, 1, vector_file.BLOCK, 2 * vector_file.BLOCK + 3])
+def test_a_checksum_is_that_of_the_bytes_of_its_row(count):
+    rng = np.random.default_rng(count)
+    wide = rng.standard_normal((count, 24), dtype=np.float32)
+    vectors = wide[:, ::2]  # not contiguous
+    wanted = [zlib.crc32(row.tobytes()) for row in vectors]
+    assert checksums(vectors).tolist() == wanted
+    rows = rng.permutation(count)[: count // 2 + 1]
+    assert checksums(np.ascontiguousarray(vectors), rows).tolist() == [wanted[row] for row in rows]
+
+
+@given(st.binary(max_size=5000))
+def test_the_fast_checksum_is_that_of_zlib(data):
+    assert checksum.crc32(data) == zlib.crc32(data)
+
+
+def test_without_the_fast_checksum_zlib_serves(monkeypatch):
+    with monkeypatch.context() as without:
+        without.setitem(sys.modules, "isal.isal_zlib", None)
+        assert importlib.reload(checksum).crc32 is zlib.crc32
+    importlib.reload(checksum)
+
+
+def test_neighbours_come_without_their_padding():
+    found = Neighbors(np.array([[4, 2, -1], [-1, -1, -1], [1, 5, 9]]), np.zeros((3, 3), dtype=np.float32))
+    assert [(keys.tolist(), len(scores)) for keys, scores in found] == [([4, 2], 2), ([], 0), ([1, 5, 9], 3)]
