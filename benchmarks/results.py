@@ -38,11 +38,12 @@ class Benchmark:
 
     title: str
     tables: Sequence[Callable[[list[Record]], Iterator[Row]]]  # of each the header first
-    short: str = ""  # arguments
+    short: str | None = ""  # arguments; None: it has no short form
     full: str = ""
     note: str = ""
     vectors: bool = False  # takes --vectors
     plot: Callable[[list[Record], Path], None] | None = field(default=None)
+    script: str = ""  # if it isn't called as the benchmark is
 
 
 BENCHMARKS: dict[str, Benchmark] = {
@@ -69,6 +70,13 @@ BENCHMARKS: dict[str, Benchmark] = {
         vectors=True,
         plot=tables.draw_ann,
     ),
+    "ann_million": Benchmark(
+        "The same at a million: the questions, and points between two of them with some noise",
+        [tables.ann],
+        None,
+        "--rows 1000000 --index hnsw annoy faiss-ivf exact --outsiders --enough 0.975",
+        script="ann",
+    ),
     "opening": Benchmark("Opening, and what a collection adds to its index", [tables.opening], "--rows 100000"),
     "scale": Benchmark(
         "From 10,000 to 1,000,000", [tables.scale], "--sizes 2000 4472 10000", "", vectors=True, plot=tables.draw_scale
@@ -90,13 +98,14 @@ BENCHMARKS: dict[str, Benchmark] = {
 
 def run(name: str, benchmark: Benchmark, full: bool) -> bool:
     """Measure; whether it went through. Its earlier results stay where it did not."""
-    arguments = (benchmark.full if full else benchmark.short).split()
+    arguments = (benchmark.full if full else benchmark.short or "").split()
     arguments += ["--vectors", str(DEFAULT)] if benchmark.vectors else []
     new = FOLDER / f"{name}.new"
     new.unlink(missing_ok=True)
-    shown = " ".join(["python", f"benchmarks/{name}.py", *arguments])
+    script = f"{benchmark.script or name}.py"
+    shown = " ".join(["python", f"benchmarks/{script}", *arguments])
     print(f"\n$ {shown}", flush=True)
-    done = subprocess.run([sys.executable, str(HERE / f"{name}.py"), *arguments, "--out", str(new)], check=False)
+    done = subprocess.run([sys.executable, str(HERE / script), *arguments, "--out", str(new)], check=False)
     if done.returncode or not new.exists():
         print(f"{name} did not go through (exit code {done.returncode}); its earlier results stay.", file=sys.stderr)
         new.unlink(missing_ok=True)
@@ -125,7 +134,8 @@ def render() -> None:
         lines += [f"## {benchmark.title}", ""]
         file = FOLDER / f"{name}.jsonl"
         if not file.exists():
-            lines += [f"Not measured yet: `python benchmarks/results.py --only {name}`.", ""]
+            form = "--full " if benchmark.short is None else ""
+            lines += [f"Not measured yet: `python benchmarks/results.py {form}--only {name}`.", ""]
             continue
         facts, *records = (json.loads(line) for line in file.read_text().splitlines())
         lines += [f"`{facts['command']}` on {facts['data']}, {facts['when']}. {_machine(facts['machine'])}", ""]
@@ -167,7 +177,8 @@ def main() -> None:
     FOLDER.mkdir(exist_ok=True)
     if not options.render and not os.environ.get("SEMSEARCH_DATA"):
         print("SEMSEARCH_DATA names no folder of data sets: everything runs on the shipped samples, which are few.")
-    failed = [] if options.render else [n for n in options.only if not run(n, BENCHMARKS[n], options.full)]
+    wanted = [name for name in options.only if options.full or BENCHMARKS[name].short is not None]
+    failed = [] if options.render else [n for n in wanted if not run(n, BENCHMARKS[n], options.full)]
     render()
     if failed:
         sys.exit(f"not measured: {', '.join(failed)}")

@@ -70,11 +70,23 @@ def exact(records: list[Record]) -> Iterator[Row]:
 
 def ann(records: list[Record]) -> Iterator[Row]:
     """Each index along its knob."""
-    yield "index", "build s", "memory MB", "setting", "recall@10", "QPS, 1", "of bare", "QPS, batch", "of bare"
+    yield (
+        "index",
+        "build s",
+        "disk MB",
+        "memory MB",
+        "setting",
+        "recall@10",
+        "QPS, 1",
+        "of bare",
+        "QPS, batch",
+        "of bare",
+    )
     for r in records[1:]:
         yield (
             r["index"],
             f"{r['build_s']:.1f}",
+            f"{r['mb']:,.0f}" if "mb" in r else "",
             f"{r['memory_mb']:,.0f}",
             "" if r["knob"] is None else f"{r['knob']}={r['value']}",
             f"{r['recall']:.4f}",

@@ -64,7 +64,7 @@ def test_context_names_and_paragraphs(files, model):
     assert ended.lines == ["(standard input):2: oven"]
     assert run("grep", "oven", "-m", model, stdin=b"\n\n").code == 3
     ended = run("grep", "oven", "nowhere", "docs/b.txt", "-k", 1, "-m", model)
-    assert (ended.code, ended.lines) == (0, ["docs/b.txt:1: oven dough"])
+    assert (ended.code, ended.lines) == (2, ["docs/b.txt:1: oven dough"])
     assert "nowhere: No such file" in ended.err
 
 

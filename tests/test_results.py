@@ -44,16 +44,17 @@ def test_what_was_not_measured_is_told_with_the_command(folder):
     results.render()
     page = results.PAGE.read_text()
     for name, benchmark in results.BENCHMARKS.items():
-        assert f"## {benchmark.title}\n\nNot measured yet: `python benchmarks/results.py --only {name}`." in page
+        form = "--full " if benchmark.short is None else ""
+        assert f"## {benchmark.title}\n\nNot measured yet: `python benchmarks/results.py {form}--only {name}`." in page
 
 
 def test_a_curve_is_drawn_for_each_index(folder):
     pytest.importorskip("matplotlib")
-    line = {"index": "hnsw", "build_s": 1.0, "memory_mb": 2.0, "knob": "ef", "qps_1": 10.0, "qps_1024": 20.0}
+    line = {"index": "hnsw", "build_s": 1.0, "mb": 3.0, "memory_mb": 2.0, "knob": "ef", "qps_1": 10.0, "qps_1024": 20.0}
     written(folder, "ann", {"rows": 10}, {**line, "value": 10, "recall": 0.9}, {**line, "value": 20, "recall": 0.99})
     results.render()
     page = results.PAGE.read_text()
-    assert "| hnsw | 1.0 | 2 | ef=20 | 0.9900 | 10 |  | 20 |  |" in page
+    assert "| hnsw | 1.0 | 3 | 2 | ef=20 | 0.9900 | 10 |  | 20 |  |" in page
     assert (folder / "ann.png").stat().st_size > 1000
 
 
@@ -66,8 +67,21 @@ def test_a_benchmark_that_fails_leaves_its_earlier_results(folder, monkeypatch, 
 
 
 def test_every_benchmark_is_a_file():
-    for name in results.BENCHMARKS:
-        assert (results.HERE / f"{name}.py").is_file()
+    for name, benchmark in results.BENCHMARKS.items():
+        assert (results.HERE / f"{benchmark.script or name}.py").is_file()
+
+
+def test_what_has_no_short_form_is_measured_in_full_only(folder, monkeypatch):
+    ran = []
+    monkeypatch.setattr(results, "run", lambda name, benchmark, full: ran.append(name) or True)
+    monkeypatch.setattr("sys.argv", ["results.py"])
+    results.main()
+    assert "ann" in ran
+    assert "ann_million" not in ran
+    monkeypatch.setattr("sys.argv", ["results.py", "--full"])
+    ran.clear()
+    results.main()
+    assert ran == list(results.BENCHMARKS)
 
 
 def test_the_exponent_of_a_power_law_and_its_interval():

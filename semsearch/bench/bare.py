@@ -28,9 +28,12 @@ def hnsw(vectors: Vectors, metric: Metric, params: Any, threads: int) -> Bare:
 def faiss_ivf(vectors: Vectors, metric: Metric, params: Any, threads: int) -> Bare:
     """Lists with the same cells and codes; codes are refined by FAISS's own index, with a copy of the vectors.
 
-    FAISS takes its threads from OMP_NUM_THREADS: set for the whole process, they would be torch's too.
+    It is trained on the rows that ours is: other cells would be of other sizes, and take longer or shorter. FAISS takes
+    its threads from OMP_NUM_THREADS: set for the whole process, they would be torch's too.
     """
     import faiss
+
+    from indexes.translation import some_rows
 
     dim = vectors.shape[1]
     lists = params.lists or max(1, min(int(4 * len(vectors) ** 0.5), len(vectors) // 39))
@@ -48,7 +51,7 @@ def faiss_ivf(vectors: Vectors, metric: Metric, params: Any, threads: int) -> Ba
     outer: Any = index if storage == "flat" else faiss.IndexRefineFlat(index)
     if outer is not index:
         outer.k_factor = params.refine
-    outer.train(vectors[:: max(1, len(vectors) // (64 * lists))])
+    outer.train(vectors[some_rows(len(vectors), max(64 * lists, 256 * 16), params.seed)])
     outer.add(vectors)
 
     def turn(nprobe: int) -> None:

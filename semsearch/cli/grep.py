@@ -73,7 +73,7 @@ def grep(
     r"""Find the lines of FILES (folders with all in them; else standard input) that mean something like TEXT.
 
     They are printed best first, as 'file:line: text'. What was encoded is kept by its content, so that the second time
-    is quick. The exit code is 1 if nothing was found.
+    is quick. The exit code is 1 if nothing was found, and 2 if a file could not be read.
 
     \b
     semsearch grep "how to install" README.md docs/
@@ -81,7 +81,8 @@ def grep(
     """
     if not text.strip():
         raise UsageError("the text is empty. Write what the lines should mean.")
-    pieces = [piece for file in _files(files or (STDIN,)) for piece in _pieces(file, paragraphs)]
+    unread: list[str] = []
+    pieces = [piece for file in _files(files or (STDIN,), unread) for piece in _pieces(file, paragraphs)]
     if not pieces:
         raise DataError("there is no text to look through.")
     from semsearch.encoder.load import DEFAULT_MODEL
@@ -107,7 +108,7 @@ def grep(
             if context and position:
                 out("--")
             _show(hit.piece, context)
-    return 0 if found else 1
+    return 2 if unread else 0 if found else 1
 
 
 def _ranked(text: str, pieces: Sequence[Piece], model: Encoder, *, cached: bool) -> list[Found]:
@@ -126,8 +127,8 @@ def _ranked(text: str, pieces: Sequence[Piece], model: Encoder, *, cached: bool)
     return [Found(pieces[key], score) for key, score in zip(keys.tolist(), scores.tolist(), strict=True)]
 
 
-def _files(names: Sequence[str]) -> Iterator[File]:
-    """The lines of each file that holds text; folders are walked through."""
+def _files(names: Sequence[str], unread: list[str]) -> Iterator[File]:
+    """The lines of each file that holds text; folders are walked through. `unread` gets what could not be read."""
     from semsearch.listing import walk
 
     for name in names:
@@ -142,6 +143,7 @@ def _files(names: Sequence[str]) -> Iterator[File]:
                 raw = place.read_bytes()
             except OSError as error:
                 say(f"{one_line(str(place))}: {error.strerror}")
+                unread.append(str(place))
                 continue
             if b"\0" not in raw[:8192]:
                 yield File(str(place), _lines(raw))
