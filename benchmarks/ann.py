@@ -28,7 +28,8 @@ import numpy as np
 from outsiders import LADDER, OUTSIDERS
 from vector_sets import DEFAULT, VectorSet, vector_set
 
-from semsearch.bench.bare import BARE
+from indexes.hnsw import FILE as GRAPH
+from semsearch.bench.bare import BARE, hnsw_saved
 from semsearch.bench.measure import rate, resident
 from semsearch.bench.run import cores, machine
 from semsearch.plugins import index_backend
@@ -50,14 +51,18 @@ def measure(name: str, options: dict[str, str], data: VectorSet, truth: Neighbor
     memory, start = resident(), clock()
     index = kind.build(keys, vectors, data.metric, params)
     built, taken = clock() - start, resident() - memory
-    with tempfile.TemporaryDirectory() as folder:
-        index.save(Path(folder))
-        size = sum(path.stat().st_size for path in Path(folder).iterdir())
+    threads = params.threads or cores()
     bare, by_hand = None, None
     if name in BARE and name != "exact":  # which benchmarks/exact.py holds against its peers
         start = clock()
-        bare = BARE[name](vectors, data.metric, params, params.threads or cores())
+        bare = BARE[name](vectors, data.metric, params, threads)
         by_hand = clock() - start
+    with tempfile.TemporaryDirectory() as folder:
+        index.save(Path(folder))
+        size = sum(path.stat().st_size for path in Path(folder).iterdir())
+        if name == "hnsw":  # both search the same graph, at its place in memory by the same way
+            index = kind.load(Path(folder), keys, vectors, data.metric, params)
+            bare = hnsw_saved(Path(folder) / GRAPH, len(keys), vectors.shape[1], data.metric, threads)
     facts = {
         "index": name,
         **options,

@@ -25,15 +25,18 @@ def check_vectors(vectors: ArrayLike, dim: int, what: str = "vectors") -> Vector
         array = np.asarray(vectors)
         if array.dtype.kind not in "fiu":
             raise TypeError(array.dtype)
-        with np.errstate(over="ignore"):  # a float64 beyond float32 becomes infinite and is named below
-            array = np.ascontiguousarray(array, dtype=np.float32)
+        if array.dtype == np.float32:
+            array = np.ascontiguousarray(array)
+        else:
+            with np.errstate(over="ignore"):  # a float64 beyond float32 becomes infinite and is named below
+                array = np.ascontiguousarray(array, dtype=np.float32)
     except (TypeError, ValueError) as error:
         raise DataError(f"{what} must be an array of numbers of shape (n, {dim}); got {error}.") from error
     if array.ndim != 2 or array.shape[1] != dim:
         raise DimensionMismatch(f"{what} must have the shape (n, {dim}), but have {array.shape}.")
-    finite = np.isfinite(array).all(axis=1)
-    if not finite.all():
-        raise DataError(f"row {int(np.argmin(finite))} of {what} holds NaN or infinite numbers.")
+    if not np.isfinite(array).all():
+        row = int(np.argmin(np.isfinite(array).all(axis=1)))
+        raise DataError(f"row {row} of {what} holds NaN or infinite numbers.")
     return array
 
 
