@@ -51,7 +51,7 @@ def measure(name: str, options: dict[str, str], data: VectorSet, truth: Neighbor
     memory, start = resident(), clock()
     index = kind.build(keys, vectors, data.metric, params)
     built, taken = clock() - start, resident() - memory
-    threads = params.threads or cores()
+    threads = getattr(params, "threads", 0) or cores()  # `exact` has no say in them
     bare, by_hand = None, None
     if name in BARE and name != "exact":  # which benchmarks/exact.py holds against its peers
         start = clock()

@@ -56,7 +56,7 @@ BENCHMARKS: dict[str, Benchmark] = {
         plot=tables.draw_encoding,
     ),
     "encoding_memory": Benchmark(
-        "Memory to encode a large corpus to disk", [tables.encoding_memory], "--texts 20000 --layers 1", "--layers 1"
+        "Memory to encode a large corpus to disk", [tables.encoding_memory], "--texts 20000 --layers 1"
     ),
     "cold_start": Benchmark("From a fresh process to an answer", [tables.cold_start], "--rounds 2"),
     "exact": Benchmark("Exact search", [tables.exact], "--rows 20000 --rounds 2", "--rows 100000", vectors=True),
