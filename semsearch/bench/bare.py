@@ -44,8 +44,6 @@ def faiss_ivf(vectors: Vectors, metric: Metric, params: Any, threads: int) -> Ba
     """
     import faiss
 
-    from indexes.translation import some_rows
-
     dim = vectors.shape[1]
     lists = params.lists or max(1, min(int(4 * len(vectors) ** 0.5), len(vectors) // 39))
     kind = faiss.METRIC_L2 if metric is Metric.L2 else faiss.METRIC_INNER_PRODUCT
@@ -62,7 +60,8 @@ def faiss_ivf(vectors: Vectors, metric: Metric, params: Any, threads: int) -> Ba
     outer: Any = index if storage == "flat" else faiss.IndexRefineFlat(index)
     if outer is not index:
         outer.k_factor = params.refine
-    outer.train(vectors[some_rows(len(vectors), max(64 * lists, 256 * 16), params.seed)])
+    wanted = min(len(vectors), max(64 * lists, 256 * 16))
+    outer.train(vectors[np.sort(np.random.default_rng(params.seed).choice(len(vectors), wanted, replace=False))])
     outer.add(vectors)
 
     def turn(nprobe: int) -> None:
