@@ -178,6 +178,8 @@ def main() -> None:
     if not options.render and not os.environ.get("SEMSEARCH_DATA"):
         print("SEMSEARCH_DATA names no folder of data sets: everything runs on the shipped samples, which are few.")
     wanted = [name for name in options.only if options.full or BENCHMARKS[name].short is not None]
+    if not wanted:
+        parser.error(f"{' and '.join(options.only)} has no short form: add --full.")
     failed = [] if options.render else [n for n in wanted if not run(n, BENCHMARKS[n], options.full)]
     render()
     if failed:

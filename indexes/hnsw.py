@@ -75,7 +75,7 @@ class HNSWIndex:
             rows, distances = self._reached(queries, wanted)
         # hnswlib's inner product distance is 1 - q·x
         scores = -distances if self._metric is Metric.L2 else np.subtract(1, distances, dtype=np.float32)
-        return neighbors(self._keys, rows.view(np.int64), scores, k)
+        return neighbors(self._keys, rows.astype(np.int64), scores, k)
 
     def tune(self, params: HNSWParams) -> None:
         """Take over `ef` and `threads`."""

@@ -1,6 +1,8 @@
 """`semsearch grep`: lines by meaning, with numbers as every tool counts them, and encoded once."""
 
+import errno
 import json
+import os
 import sqlite3
 
 import numpy as np
@@ -66,6 +68,21 @@ def test_context_names_and_paragraphs(files, model):
     ended = run("grep", "oven", "nowhere", "docs/b.txt", "-k", 1, "-m", model)
     assert (ended.code, ended.lines) == (2, ["docs/b.txt:1: oven dough"])
     assert "nowhere: No such file" in ended.err
+
+
+def test_a_folder_that_may_not_be_listed_is_told(files, model, monkeypatch):
+    (files / "docs" / "closed").mkdir()
+    scanned = os.scandir
+
+    def scan(path):
+        if str(path).rstrip("/").endswith("closed"):
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return scanned(path)
+
+    monkeypatch.setattr(os, "scandir", scan)
+    ended = run("grep", "oven", "docs", "-k", 1, "-m", model)
+    assert (ended.code, ended.lines) == (2, ["docs/b.txt:1: oven dough"])
+    assert "docs/closed: Permission denied" in ended.err
 
 
 def test_what_was_encoded_is_not_encoded_again(cache):

@@ -84,6 +84,13 @@ def test_what_has_no_short_form_is_measured_in_full_only(folder, monkeypatch):
     assert ran == list(results.BENCHMARKS)
 
 
+def test_asked_alone_it_says_what_to_add(folder, monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["results.py", "--only", "ann_million"])
+    with pytest.raises(SystemExit):
+        results.main()
+    assert "ann_million has no short form: add --full." in capsys.readouterr().err
+
+
 def test_the_exponent_of_a_power_law_and_its_interval():
     sizes = [1e4, 3e4, 1e5, 3e5, 1e6]
     slope, half = scale.exponent(sizes, [3e-6 * size**1.5 for size in sizes])

@@ -15,24 +15,17 @@ Search = Callable[[Vectors, int], Any]  # queries (q, dim) and k to whatever the
 Bare = tuple[Turn, Search]
 
 
-def hnsw(vectors: Vectors, metric: Metric, params: Any, threads: int) -> Bare:
-    """As hnswlib's README has it."""
+def hnsw(vectors: Vectors, metric: Metric, params: Any, threads: int, saved: Path | None = None) -> Bare:
+    """As hnswlib's README has it; or the `saved` graph of `vectors`, as no two built on several threads are alike."""
     import hnswlib
 
     index = hnswlib.Index(space="l2" if metric is Metric.L2 else "ip", dim=vectors.shape[1])
     index.set_num_threads(threads)
-    index.init_index(len(vectors), M=params.M, ef_construction=params.ef_construction, random_seed=params.seed)
-    index.add_items(vectors, np.arange(len(vectors)))
-    return index.set_ef, lambda queries, k: index.knn_query(queries, k)[0]
-
-
-def hnsw_saved(file: Path, rows: int, dim: int, metric: Metric, threads: int) -> Bare:
-    """A saved graph: built on several threads, no two are alike, and loaded ones are searched faster."""
-    import hnswlib
-
-    index = hnswlib.Index(space="l2" if metric is Metric.L2 else "ip", dim=dim)
-    index.load_index(str(file), max_elements=rows)
-    index.set_num_threads(threads)
+    if saved is None:
+        index.init_index(len(vectors), M=params.M, ef_construction=params.ef_construction, random_seed=params.seed)
+        index.add_items(vectors, np.arange(len(vectors)))
+    else:
+        index.load_index(str(saved), max_elements=len(vectors))
     return index.set_ef, lambda queries, k: index.knn_query(queries, k)[0]
 
 

@@ -73,7 +73,7 @@ def grep(
     r"""Find the lines of FILES (folders with all in them; else standard input) that mean something like TEXT.
 
     They are printed best first, as 'file:line: text'. What was encoded is kept by its content, so that the second time
-    is quick. The exit code is 1 if nothing was found, and 2 if a file could not be read.
+    is quick. The exit code is 1 if nothing was found, and 2 if a file or folder could not be read.
 
     \b
     semsearch grep "how to install" README.md docs/
@@ -136,7 +136,13 @@ def _files(names: Sequence[str], unread: list[str]) -> Iterator[File]:
             yield File("(standard input)", _lines(sys.stdin.buffer.read()))
             continue
         path = Path(name)
-        listed = [file.name for file in walk(path).files] if path.is_dir() else [""]
+        listed = [""]
+        if path.is_dir():
+            listing = walk(path)
+            listed = [file.name for file in listing.files]
+            for folder, why in listing.unreadable:
+                say(f"{one_line(str(path / folder))}: {why}")
+                unread.append(folder)
         for inner in listed:
             place = path / inner if inner else path
             try:
