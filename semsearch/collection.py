@@ -289,12 +289,14 @@ class Collection(Searchable):
             with suppress(StorageError):  # too little room: it is only slower so
                 self.compact()
                 return
-        wanted = Wanted.of(self.store)
+        wanted, certificate = Wanted.of(self.store), None
         if self._indexing.due(snapshot):
             with suppress(CollectionLocked):  # another process builds it already
-                self._indexing.rebuild(wanted)
+                certificate = self._indexing.rebuild(wanted)
         elif wanted.recall is not None and self._indexing.doubtful(snapshot):
-            self._indexing.tune(wanted.recall, wanted.at)
+            certificate = self._indexing.tune(wanted.recall, wanted.at)
+        if certificate is not None and not certificate.met:  # nobody asked for it now, so nobody looks at it
+            log.warning("the index of collection '%s': %s", self.store.name, certificate.says)
         self._lexical_indexing.renew()
 
     # Care

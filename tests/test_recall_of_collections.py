@@ -55,6 +55,14 @@ def test_a_recall_out_of_reach_is_said_and_exact_offered(collection):
     assert "xact" in certificate.says
 
 
+@pytest.mark.parametrize(("wanted", "told"), [(1.0, True), (0.5, False)])
+def test_what_adding_could_not_certify_is_told(caplog, wanted, told):
+    with semsearch.create("few", encoder=None, dim=32, index="hnsw", recall=wanted) as collection:
+        collection.add([Document(str(i), f"text {i}") for i in range(500)], vectors=clustered(500))
+        assert collection.info()["index"]["contract"]["met"] is not told
+    assert ("the index of collection 'few'" in caplog.text and "take exact search" in caplog.text) is told
+
+
 def test_tuning_turns_the_knob_without_a_rebuild(collection):
     collection.reindex("hnsw", {"M": 6, "ef_construction": 20}, recall=0.8)
     low = collection.info()["index"]
