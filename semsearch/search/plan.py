@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from semsearch import plugins
 from semsearch.errors import DataError
+from semsearch.search.locality import FEWEST, side_by_side
 from semsearch.store.snapshot import Snapshot
 from semsearch.types import Metric, Neighbors, VectorIndex, Vectors
 from semsearch.vectors import brute_force, merge, score_each
@@ -86,6 +87,17 @@ class Planner:
         return backend.build(snapshot.keys[first:], snapshot.vectors[first:], self._metric, params)
 
     def _through_index(
+        self, snapshot: Snapshot, queries: Vectors, k: int, mask: NDArray[np.bool_] | None, warm: Warm
+    ) -> Neighbors:
+        if len(queries) < FEWEST:
+            return self._in_order(snapshot, queries, k, mask, warm)
+        order = side_by_side(queries)
+        found = self._in_order(snapshot, queries[order], k, mask, warm)
+        keys, scores = np.empty_like(found.keys), np.empty_like(found.scores)
+        keys[order], scores[order] = found.keys, found.scores
+        return Neighbors(keys, scores)
+
+    def _in_order(
         self, snapshot: Snapshot, queries: Vectors, k: int, mask: NDArray[np.bool_] | None, warm: Warm
     ) -> Neighbors:
         parts = [self._proposed(snapshot, queries, k, None if mask is None else mask[: warm.rows], warm)]
