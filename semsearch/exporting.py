@@ -16,7 +16,6 @@ from semsearch.columns import MARK, PLACE, Fields, packer
 from semsearch.errors import CollectionDamaged, MissingDependency, StorageError, UsageError
 from semsearch.store import documents as rows
 from semsearch.store.store import Store, View
-from semsearch.store.vector_file import checksums
 from semsearch.types import Vectors
 
 BATCH = 4096  # passages written at a time
@@ -67,23 +66,22 @@ def _batches(view: View) -> Iterator[tuple[list[dict[str, Any]], Vectors]]:
     for first in range(0, len(live), BATCH):
         places = live[first : first + BATCH]
         vectors = np.ascontiguousarray(snapshot.vectors[places])
-        wrong = np.flatnonzero(checksums(vectors) != snapshot.crcs[places])
-        joined, _ = rows.join(view.connection, snapshot.keys[places].tolist())
+        wrong = np.flatnonzero(~snapshot.sound(places))
+        documents, _ = rows.read(view.connection, np.unique(snapshot.docs[places]).tolist())
         records = []
-        for key in snapshot.keys[places].tolist():
-            passage = joined.get(key)
-            if passage is None:
+        for _, doc, start, end in snapshot.places(places).tolist():
+            document = documents.get(doc)
+            if document is None:
                 raise CollectionDamaged("a stored document is damaged: see 'semsearch check --deep'.")
-            document = passage.document
-            number = seen[passage.doc] = seen.get(passage.doc, 0) + 1
+            number = seen[doc] = seen.get(doc, 0) + 1
             records.append(
                 {
-                    "id": f"{document.id}#{number}" if passage.doc in many else document.id,
+                    "id": f"{document.id}#{number}" if doc in many else document.id,
                     "document": document.id,
                     "title": document.title,
-                    "text": document.text[passage.start : passage.end],
-                    "start": passage.start,
-                    "end": passage.end,
+                    "text": document.text[start:end],
+                    "start": start,
+                    "end": end,
                     "metadata": document.metadata,
                 }
             )

@@ -15,7 +15,6 @@ from semsearch.search.calibration import Calibration
 from semsearch.search.diversity import marginal_relevance, on_scale
 from semsearch.search.ranking import Asked
 from semsearch.search.request import Request
-from semsearch.store import documents as rows
 from semsearch.store.snapshot import Snapshot
 from semsearch.store.store import Store, View
 from semsearch.types import Encoder, Hit, Metric, Reranker, Span
@@ -70,7 +69,7 @@ class Searching:
         if request.minima:
             answers = [_good_enough(hits, request.minima) for hits in answers]
         if request.context:
-            _surround(view, answers, request.context)
+            _surround(snapshot, answers, request.context)
         if request.explain:
             explainer = self._explainer_of(snapshot)
             for query, hits in zip(asked.texts, answers, strict=True):
@@ -171,12 +170,11 @@ def _number(hits: list[Hit]) -> list[Hit]:
     return hits
 
 
-def _surround(view: View, answers: Sequence[Sequence[Hit]], count: int) -> None:
+def _surround(snapshot: Snapshot, answers: Sequence[Sequence[Hit]], count: int) -> None:
     """Note the span from `count` passages before to `count` after each hit, within its document."""
-    ids = {hit.document.id for hits in answers for hit in hits}
-    passages = rows.passages_of(view.connection, sorted(ids))
     for hits in answers:
         for hit in hits:
-            own = passages[hit.document.id]
-            place = own.index(Span(hit.start, hit.end))
-            hit.around = Span(own[max(place - count, 0)].start, own[min(place + count, len(own) - 1)].end)
+            (row,) = snapshot.rows_of(np.asarray([hit.key]))
+            near = np.arange(max(row - count, 0), min(row + count + 1, len(snapshot)))
+            near = near[(snapshot.docs[near] == snapshot.docs[row]) & snapshot.live[near] & snapshot.sound(near)]
+            hit.around = Span(int(snapshot.starts[near[0]]), int(snapshot.ends[near[-1]]))

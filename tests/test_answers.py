@@ -421,8 +421,8 @@ def test_distances_are_not_split(tmp_path):
 
 def test_the_collector_of_garbage_is_off_while_many_hits_are_made_and_on_again(monkeypatch):
     seen = []
-    join = rows.join
-    monkeypatch.setattr(rows, "join", lambda *given: (seen.append(gc.isenabled()), join(*given))[1])
+    read = rows.read
+    monkeypatch.setattr(rows, "read", lambda *given: (seen.append(gc.isenabled()), read(*given))[1])
     monkeypatch.setattr("semsearch.search.answer.MANY", 5)
     with semsearch.create("garbage", encoder=None, dim=4) as collection:
         collection.add([Document(str(i), f"text {i}") for i in range(20)], vectors=np.eye(20, 4) + 0.1)
@@ -430,7 +430,7 @@ def test_the_collector_of_garbage_is_off_while_many_hits_are_made_and_on_again(m
         collection.search(vector=np.ones(4), k=6)
         assert gc.isenabled()
         with monkeypatch.context() as patch:
-            patch.setattr(rows, "join", lambda *given: 1 / 0)
+            patch.setattr(rows, "read", lambda *given: 1 / 0)
             with pytest.raises(ZeroDivisionError):
                 collection.search(vector=np.ones(4), k=6)
         assert gc.isenabled()

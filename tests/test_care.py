@@ -12,6 +12,7 @@ from fakes import HashEncoder
 import semsearch
 from semsearch.care.backup import restore
 from semsearch.errors import CollectionDamaged, CollectionExists, DataError, ModelMismatch
+from semsearch.store.segments import PLACE
 from semsearch.types import Document
 
 DOCUMENTS = [Document(f"d{i}", f"document number {i} about topic{i % 7}", metadata={"n": i}) for i in range(300)]
@@ -77,24 +78,122 @@ def test_damaged_vectors_are_found_and_encoded_again(collection, damage):
 
 
 @pytest.mark.parametrize(
-    "damage", ['"end" = "end" - 1', '"start" = "start" + 1', "doc = doc + 1", "doc = 9999", "crc = 5"]
+    ("damage", "part"),
+    [
+        ('UPDATE passages SET "end" = "end" - 1 WHERE key = ?', "passages"),
+        ('UPDATE passages SET "start" = "start" + 1 WHERE key = ?', "passages"),
+        ('UPDATE passages SET "start" = 1 << 40 WHERE key = ?', "passages"),
+        ('UPDATE passages SET "end" = -5 WHERE key = ?', "passages"),
+        ("UPDATE passages SET doc = doc + 1 WHERE key = ?", "passages"),
+        ("UPDATE passages SET doc = -(1 << 62) WHERE key = ?", "database"),
+        ("UPDATE passages SET doc = 9999 WHERE key = ?", "database"),
+        ("UPDATE passages SET key = key + 9999 WHERE key = ?", "database"),
+        ("DELETE FROM passages WHERE key = ?", "database"),
+    ],
 )
-def test_a_damaged_passage_is_left_out_and_encoded_again(collection, damage, caplog):
+def test_a_damaged_passage_harms_no_answer_and_is_put_back(collection, damage, part):
+    before = collection.search("topic3 number 7", k=280)
+    words = collection.search("number 7", mode="lexical")
+    collection.close()
+    with closing(sqlite3.connect(collection.path / "collection.sqlite")) as connection, connection:
+        assert connection.execute(damage, (before[0].key,)).rowcount == 1
+    with reopen(collection) as collection:
+        assert collection.search("topic3 number 7", k=280) == before
+        assert part in [problem.part for problem in collection.check()]
+        assert any("put 1 passages back" in line for line in collection.repair())
+        assert healthy(collection)
+        assert collection.search("topic3 number 7", k=280) == before  # with the keys that it had: nothing is encoded
+        assert collection.search("number 7", mode="lexical") == words
+
+
+@pytest.mark.parametrize("field", ["doc", "start", "end"])
+@pytest.mark.parametrize("bit", [0, 3, 12])
+def test_a_damaged_place_is_left_out_and_encoded_again(collection, field, bit, caplog):
     before = answers(collection)
     (first,) = collection.search("topic3 number 7", k=1)
     collection.close()
     with closing(sqlite3.connect(collection.path / "collection.sqlite")) as connection, connection:
-        connection.execute(f"UPDATE passages SET {damage} WHERE key = ?", (first.key,))
+        (blob,) = connection.execute("SELECT places FROM segments").fetchone()
+        places = np.frombuffer(blob, PLACE).copy()
+        places[field][places["key"] == first.key] ^= 1 << bit
+        connection.execute("UPDATE segments SET places = ?", (places.tobytes(),))
     with reopen(collection) as collection:
         hits = collection.search("topic3 number 7", k=5)
         assert first.key not in [hit.key for hit in hits]
         assert len(hits) == 5
         assert "left out" in caplog.text
-        if "9999" not in damage:
-            assert "passages" in [problem.part for problem in collection.check(deep=True)]
-        assert any("1 damaged passages" in line for line in collection.repair())
+        assert {"vectors", "passages"} <= {problem.part for problem in collection.check(deep=True)}
+        assert any("took out 1 damaged vectors" in line for line in collection.repair())
         assert healthy(collection)
         assert answers(collection) == before
+
+
+@pytest.mark.parametrize("column", ["places", "crcs"])
+def test_a_segment_of_another_length_is_an_error_that_says_what_to_do(collection, column):
+    collection.close()
+    with closing(sqlite3.connect(collection.path / "collection.sqlite")) as connection, connection:
+        connection.execute(f"UPDATE segments SET {column} = substr({column}, 2)")
+    with (
+        semsearch.open("care", encoder=HashEncoder()) as collection,
+        pytest.raises(CollectionDamaged, match=r"segments of vector generation 1 are damaged.*backup"),
+    ):
+        collection.search("topic3")
+
+
+def test_a_document_that_is_lost_is_left_out_and_its_vector_taken_away(collection, caplog):
+    (first,) = collection.search("topic3 number 7", k=1)
+    before = collection.search("topic3 number 7", k=280)
+    collection.close()
+    with closing(sqlite3.connect(collection.path / "collection.sqlite")) as connection, connection:
+        connection.execute("DELETE FROM documents WHERE id = ?", (first.document.id,))  # without foreign keys
+    with reopen(collection) as collection:
+        assert [hit.key for hit in collection.search("topic3 number 7", k=280)] == [hit.key for hit in before[1:]]
+        assert f"the document of key {first.key} is lost" in caplog.text
+        assert "database" in [problem.part for problem in collection.check()]
+        assert any("1 vectors without a document" in line for line in collection.repair())
+        assert collection.check(deep=True) == []
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "DELETE FROM removed",
+        "DELETE FROM removed WHERE key > 20",
+        "UPDATE removed SET key = key + 64 WHERE key = 9",
+        "INSERT INTO removed VALUES (2, 150)",
+        "UPDATE state SET masked = masked + 1",
+        "UPDATE state SET masked_keys = masked_keys - 1",
+    ],
+)
+def test_a_damaged_list_of_what_is_removed_harms_no_answer_and_is_made_anew(collection, damage, caplog):
+    before = collection.search_many(["topic3 number 5", "topic1"], k=300)
+    collection.close()
+    with closing(sqlite3.connect(collection.path / "collection.sqlite")) as connection, connection:
+        assert connection.execute(damage).rowcount > 0
+    with reopen(collection) as collection:
+        assert collection.search_many(["topic3 number 5", "topic1"], k=300) == before
+        assert "'semsearch repair care' makes it anew" in caplog.text
+        assert [problem.part for problem in collection.check(deep=True)] == ["database"]
+        collection.add([Document("more", "topic3 and more")])
+        collection.remove(["d41"])
+        assert collection.search("topic3 and more", k=1)[0].document.id == "more"
+        assert collection.repair() == ["made the list of 21 removed passages anew"]
+        assert healthy(collection)
+        ids = [hit.document.id for hit in collection.search("topic3 number 5", k=300)]
+        assert sorted(ids) == sorted({hit.document.id for hit in before[0]} - {"d41"} | {"more"})
+
+
+def test_given_vectors_survive_damaged_passages():
+    with semsearch.create("given", encoder=None, dim=4) as collection:
+        collection.add(DOCUMENTS[:10], vectors=np.random.default_rng(0).standard_normal((10, 4)))
+        before = collection.search(vector=np.ones(4), k=10)
+        with closing(sqlite3.connect(collection.path / "collection.sqlite")) as connection, connection:
+            connection.execute("UPDATE passages SET doc = doc + 1 WHERE key = 3")
+            connection.execute("UPDATE passages SET key = 77 WHERE key = 5")
+            connection.execute("DELETE FROM passages WHERE key = 7")
+        assert any("put 3 passages back" in line for line in collection.repair())
+        assert collection.check(deep=True) == []
+        assert collection.search(vector=np.ones(4), k=10) == before
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from semsearch.errors import CollectionDamaged, DataError, UsageError
 from semsearch.exporting import export
 from semsearch.given_vectors import read_together, read_vectors
 from semsearch.source import Source
-from semsearch.store import documents as rows
+from semsearch.store import documents
 from semsearch.types import Document
 
 
@@ -252,14 +252,11 @@ def given(folder, model, texts, name="a"):
 def stored(name):
     """Texts and vectors, by id."""
     with semsearch.open(name) as collection, collection.store.read() as view:
-        joined = {
-            key: (hit.document.id, hit.document.text)
-            for key, hit in rows.join(view.connection, view.snapshot.keys.tolist())[0].items()
-        }
+        snapshot = view.snapshot
+        listed = documents.read(view.connection, snapshot.docs.tolist())[0]
         return {
-            joined[key][0]: (joined[key][1], view.snapshot.vectors[place].tolist())
-            for place, key in enumerate(view.snapshot.keys.tolist())
-            if view.snapshot.live[place]
+            listed[snapshot.docs[row]].id: (listed[snapshot.docs[row]].text, snapshot.vectors[row].tolist())
+            for row in np.flatnonzero(snapshot.live)
         }
 
 

@@ -1,8 +1,11 @@
 """Collections that earlier versions wrote stay readable and writable: `golden/schema-N.tar.gz`."""
 
 import shutil
+import sqlite3
 import sys
 import tarfile
+import zlib
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +13,8 @@ import pytest
 from fakes import HashEncoder
 
 import semsearch
-from semsearch.store import schema
+from semsearch.errors import CollectionDamaged
+from semsearch.store import schema, segments
 from semsearch.types import Document, Metric
 from semsearch.vectors import brute_force
 
@@ -40,6 +44,49 @@ def test_everything_is_there(collection):
     assert collection.check(deep=True) == []
     assert collection.sources == [{"kind": "text", "path": "somewhere"}]
     assert collection.get(["removed"]) == [None]
+
+
+def old_collection(folder, version):
+    with tarfile.open(GOLDEN / f"schema-{version}.tar.gz") as archive:
+        archive.extractall(folder, filter="data")
+    return closing(sqlite3.connect(folder / "golden" / "collection.sqlite", isolation_level=None))
+
+
+def test_a_passage_that_was_damaged_is_still_known_to_be(tmp_path, caplog):
+    with old_collection(tmp_path, 2) as connection:
+        connection.execute('UPDATE passages SET "end" = "end" - 1 WHERE doc = (SELECT doc FROM documents LIMIT 1)')
+    with semsearch.open("golden", home=tmp_path, encoder=HashEncoder(DIM)) as opened:
+        assert len(opened.search("water boils", k=50)) == len(EXPECTED) - 1
+        assert "left out" in caplog.text
+        assert any("took out 1 damaged vectors" in line for line in opened.repair())
+        assert opened.check(deep=True) == []
+        assert len(opened.search("water boils", k=50)) == len(EXPECTED)
+
+
+@pytest.mark.parametrize("column", ["keys", "docs", "crcs"])
+def test_old_segments_of_another_length_are_an_error_that_says_what_to_do(tmp_path, column):
+    with old_collection(tmp_path, 2) as connection:
+        connection.execute(f"UPDATE segments SET {column} = substr({column}, 2)")
+    with pytest.raises(CollectionDamaged, match=r"segments of vector generation 1 are damaged.*backup"):
+        semsearch.open("golden", home=tmp_path, encoder=HashEncoder(DIM))
+    with closing(sqlite3.connect(tmp_path / "golden" / "collection.sqlite")) as connection:
+        assert connection.execute("PRAGMA user_version").fetchone() == (2,)
+
+
+def test_a_change_of_model_that_was_under_way_keeps_its_places(tmp_path):
+    vectors = np.ones((3, DIM), dtype="<f4")
+    staged = [(101, 1, 2, 7), (102, 1, 5, 9), (105, 3, 0, 4)]
+    with old_collection(tmp_path, 2) as connection:
+        for key, doc, start, end in staged:
+            crc = zlib.crc32(b"%d %d %d %d" % (key, doc, start, end))
+            connection.execute("INSERT INTO reencoded VALUES (?, ?, x'00', ?, ?, ?)", (key, doc, start, end, crc))
+        crcs = np.array([zlib.crc32(row.tobytes()) for row in vectors], "<u4")
+        columns = [np.array(column, "<i8").tobytes() for column in list(zip(*staged, strict=True))[:2]]
+        connection.execute("INSERT INTO segments VALUES (99, 0, ?, ?, ?)", (*columns, crcs.tobytes()))
+    with semsearch.open("golden", home=tmp_path, encoder=HashEncoder(DIM)) as opened, opened.store.read() as view:
+        places, crcs = segments.read(view.connection, 99)
+    assert places.tolist() == staged
+    assert (crcs == segments.checksums(vectors, places)).all()
 
 
 def test_answers_are_those_of_brute_force(collection):

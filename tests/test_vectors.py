@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from semsearch.store import checksum, vector_file
-from semsearch.store.vector_file import checksums
+from semsearch.store import checksum, segments
+from semsearch.store.segments import checksums
 from semsearch.types import Metric, Neighbors
 from semsearch.vectors import PAIRS, score_each, score_pairs
 
@@ -30,15 +30,18 @@ def test_a_score_is_that_of_its_pair_alone(metric, count):
     assert (kept[1] == queries).all()
 
 
-@pytest.mark.parametrize("count", [0, 1, vector_file.BLOCK, 2 * vector_file.BLOCK + 3])
-def test_a_checksum_is_that_of_the_bytes_of_its_row(count):
+@pytest.mark.parametrize("count", [0, 1, segments.BLOCK, 2 * segments.BLOCK + 3])
+def test_a_checksum_is_that_of_the_bytes_of_its_row_and_its_place(count):
     rng = np.random.default_rng(count)
     wide = rng.standard_normal((count, 24), dtype=np.float32)
     vectors = wide[:, ::2]  # not contiguous
-    wanted = [zlib.crc32(row.tobytes()) for row in vectors]
-    assert checksums(vectors).tolist() == wanted
+    places = np.zeros(count, dtype=segments.PLACE)
+    for name in segments.PLACE.names:
+        places[name] = rng.integers(0, 1 << 30, count)
+    wanted = [zlib.crc32(row.tobytes() + place.tobytes()) for row, place in zip(vectors, places, strict=True)]
+    assert checksums(vectors, places).tolist() == wanted
     rows = rng.permutation(count)[: count // 2 + 1]
-    assert checksums(np.ascontiguousarray(vectors), rows).tolist() == [wanted[row] for row in rows]
+    assert checksums(np.ascontiguousarray(vectors), places[rows], rows).tolist() == [wanted[row] for row in rows]
 
 
 @given(st.binary(max_size=5000))

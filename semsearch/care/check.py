@@ -16,7 +16,6 @@ from semsearch.search.generation import read_manifest, verify_files
 from semsearch.store import documents, schema
 from semsearch.store.snapshot import Snapshot
 from semsearch.store.store import View
-from semsearch.store.vector_file import checksums
 from semsearch.types import Metric
 from semsearch.vectors import UNIT
 
@@ -47,7 +46,7 @@ def structure(view: View, folder: Path) -> Iterator[Problem]:
             return  # what is left of them tells nothing
     for row in view.connection.exec_driver_sql("PRAGMA foreign_key_check").fetchmany(20):
         yield Problem("database", f"a row of {row[0]} belongs to a {row[2]} that is gone", "restore a backup")
-    yield from _keys(view, name)
+    yield from _places(view, name)
     orphans = _scalar(view.connection, "SELECT count(*) FROM documents WHERE doc NOT IN (SELECT doc FROM passages)")
     if orphans:
         yield Problem("documents", f"{orphans:,} documents have no passages", f"semsearch repair {name}")
@@ -73,21 +72,24 @@ def broken_tables(connection: Connection, pragma: str = "integrity_check") -> li
     return broken
 
 
-def _keys(view: View, name: str) -> Iterator[Problem]:
-    """The rows of the vector file and the passages of the database must be the same keys."""
+def _places(view: View, name: str) -> Iterator[Problem]:
+    """The rows of the vector file and the passages of the database must be the same, in the same places."""
     snapshot = view.snapshot
     if not (np.diff(snapshot.keys) > 0).all():
         yield Problem("database", "the keys of the vector rows are out of order", "restore a backup")
-    stored = np.fromiter(
-        view.connection.exec_driver_sql("SELECT key FROM passages ORDER BY key").scalars(), dtype=np.int64
-    )
-    live = snapshot.keys[snapshot.live]
-    lost = np.setdiff1d(stored, live, assume_unique=True)
-    stray = np.setdiff1d(live, stored, assume_unique=True)
+    if snapshot.masked is None:
+        yield Problem("database", "the list of removed passages is damaged", f"semsearch repair {name}")
+    stored, live = documents.places(view.connection), snapshot.places(np.flatnonzero(snapshot.live))
+    lost = np.setdiff1d(stored["key"], live["key"], assume_unique=True)
+    stray = np.setdiff1d(live["key"], stored["key"], assume_unique=True)
+    _, here, there = np.intersect1d(stored["key"], live["key"], assume_unique=True, return_indices=True)
+    displaced = np.count_nonzero(stored[here] != live[there])
     if len(lost):
         yield Problem("vectors", f"{len(lost):,} passages have no vector", f"semsearch repair {name}")
     if len(stray):
         yield Problem("database", f"{len(stray):,} vectors belong to no passage", f"semsearch repair {name}")
+    if displaced:
+        yield Problem("passages", f"{displaced:,} passages are not where they were stored", f"semsearch repair {name}")
 
 
 def content(view: View, folder: Path, metric: Metric) -> Iterator[Problem]:
@@ -109,9 +111,6 @@ def content(view: View, folder: Path, metric: Metric) -> Iterator[Problem]:
     if torn:
         mend = "remove them and add them again, or restore a backup"
         yield Problem("documents", f"{len(torn):,} stored documents are damaged; the first is {torn[0]!r}", mend)
-    displaced = documents.damaged_passages(view.connection)
-    if displaced:
-        yield Problem("passages", f"{len(displaced):,} stored passages are damaged", f"semsearch repair {name}")
     said = _scalar(view.connection, "PRAGMA integrity_check(1)")
     if said != "ok":
         yield Problem("database", str(said), f"restore a backup: semsearch restore FILE --name {name}")
@@ -127,11 +126,10 @@ def fulltext_fits(connection: Connection) -> bool:
 
 
 def damaged_rows(snapshot: Snapshot) -> NDArray[np.intp]:
-    """Live rows whose bytes are not those that were committed."""
+    """Live rows that are not what was committed."""
     damaged = []
     for rows in _portions(np.flatnonzero(snapshot.live)):
-        broken = checksums(snapshot.vectors[rows]) != snapshot.crcs[rows]
-        damaged.append(rows[broken])
+        damaged.append(rows[~snapshot.sound(rows)])
     return np.concatenate(damaged) if damaged else np.empty(0, dtype=np.intp)
 
 

@@ -17,11 +17,11 @@ from numpy.typing import NDArray
 from sqlalchemy import Connection
 
 from semsearch.errors import CollectionDamaged, StorageError
-from semsearch.store import documents, platform, registry
+from semsearch.store import documents, platform, registry, segments
 from semsearch.store.failpoints import failpoint
 from semsearch.store.snapshot import Snapshot
 from semsearch.store.store import Store
-from semsearch.store.vector_file import checksums, vector_path
+from semsearch.store.vector_file import vector_path
 
 ROWS = 1 << 15  # copied at a time
 
@@ -79,7 +79,7 @@ def _copy(snapshot: Snapshot, live: NDArray[np.intp], path: Path) -> None:
         with path.open("wb") as file:
             for rows in _portions(live):
                 vectors = snapshot.vectors[rows]
-                if not np.array_equal(checksums(vectors), snapshot.crcs[rows]):
+                if not np.array_equal(segments.checksums(vectors, snapshot.places(rows)), snapshot.crcs[rows]):
                     raise CollectionDamaged(
                         f"stored vectors in {path.parent} are damaged: run 'semsearch repair {path.parent.name}', then "
                         "compact again. Nothing was changed."
@@ -103,18 +103,9 @@ def _switch(connection: Connection, snapshot: Snapshot, live: NDArray[np.intp], 
     connection.exec_driver_sql("DELETE FROM segments WHERE generation = ?", (snapshot.generation,))
     first = 0
     for rows in _portions(live):
-        connection.exec_driver_sql(
-            "INSERT INTO segments VALUES (?, ?, ?, ?, ?)",
-            (
-                generation,
-                first,
-                snapshot.keys[rows].astype("<i8").tobytes(),
-                snapshot.docs[rows].astype("<i8").tobytes(),
-                snapshot.crcs[rows].astype("<u4").tobytes(),
-            ),
-        )
+        segments.write(connection, generation, first, snapshot.places(rows), snapshot.crcs[rows])
         first += len(rows)
-    connection.exec_driver_sql("DELETE FROM removed")
+    segments.unmask_all(connection)
     registry.retire_all(connection)
     failpoint("optimize full text")
     connection.exec_driver_sql("INSERT INTO fulltext (fulltext) VALUES ('optimize')")

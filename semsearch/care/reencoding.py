@@ -8,7 +8,6 @@ left, one transaction puts the new passages, vectors and model in place of the o
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -16,7 +15,7 @@ from sqlalchemy import Connection
 
 from semsearch.errors import UsageError
 from semsearch.ingestion import BATCH_DOCUMENTS
-from semsearch.store import documents, registry, vector_file
+from semsearch.store import documents, registry, segments, vector_file
 from semsearch.store.documents import Entry, Record
 from semsearch.store.failpoints import failpoint
 from semsearch.store.settings import put_setting
@@ -103,35 +102,25 @@ def _append(store: Store, generation: int, entries: Sequence[Entry]) -> None:
     vectors = np.concatenate([entry.vectors for entry in entries])
     with store.write():
         with store.database.read() as connection:
-            rows = sum(len(keys) // 8 for (keys,) in _segments(connection, generation))
+            rows = len(segments.read(connection, generation)[0])
             known = documents.known(connection, [entry.record.document.id for entry in entries])
         vector_file.append(vector_path(store.folder, generation), rows, vectors)
         with store.database.write() as connection:
             key = documents.reserve_keys(connection, len(vectors))
             staged: list[tuple[Any, ...]] = []
-            docs: list[int] = []
             for entry in entries:
                 old = known.get(entry.record.document.id)
                 doc = -1 if old is None else old.doc  # removed meanwhile: its rows will be masked
                 for span in entry.spans:
-                    number, *place = documents.passage_row(key + len(staged), doc, span)
-                    staged.append((number, doc, entry.record.hash, *place[1:]))
-                    docs.append(doc)
+                    staged.append((key + len(staged), doc, entry.record.hash, *span))
             failpoint("write reencoded")
             connection.exec_driver_sql(
-                "DELETE FROM reencoded WHERE doc IN (SELECT value FROM json_each(?))", (documents.as_json(docs),)
+                "DELETE FROM reencoded WHERE doc IN (SELECT value FROM json_each(?))",
+                (documents.as_json([doc for _, doc, *_ in staged]),),
             )
-            connection.exec_driver_sql("INSERT INTO reencoded VALUES (?, ?, ?, ?, ?, ?)", staged)
-            connection.exec_driver_sql(
-                "INSERT INTO segments VALUES (?, ?, ?, ?, ?)",
-                (
-                    generation,
-                    rows,
-                    np.asarray([row[0] for row in staged], "<i8").tobytes(),
-                    np.asarray(docs, "<i8").tobytes(),
-                    vector_file.checksums(vectors).astype("<u4").tobytes(),
-                ),
-            )
+            connection.exec_driver_sql("INSERT INTO reencoded VALUES (?, ?, ?, ?, ?)", staged)
+            places = np.array([(key, doc, *span) for key, doc, _, *span in staged], dtype=segments.PLACE)
+            segments.write(connection, generation, rows, places, segments.checksums(vectors, places))
 
 
 def _switch(store: Store, generation: int, target: dict[str, Any], dim: int) -> bool:
@@ -139,20 +128,18 @@ def _switch(store: Store, generation: int, target: dict[str, Any], dim: int) -> 
     with store.write(), store.database.write() as connection:
         if connection.exec_driver_sql(_WAITING, (1,)).first() is not None:
             return False
-        keys = np.frombuffer(b"".join(chain.from_iterable(_segments(connection, generation))), "<i8")
+        keys = segments.read(connection, generation)[0]["key"]
         version = store.advance(connection)
         failpoint("switch passages")
         connection.exec_driver_sql("INSERT INTO fulltext (fulltext) VALUES ('delete-all')")
         connection.exec_driver_sql("DELETE FROM passages")
-        connection.exec_driver_sql("DELETE FROM removed")
+        segments.unmask_all(connection)
         connection.exec_driver_sql(
-            'INSERT INTO passages SELECT key, doc, "start", "end", crc FROM reencoded '
+            'INSERT INTO passages SELECT key, doc, "start", "end" FROM reencoded '
             "WHERE doc IN (SELECT doc FROM documents)"
         )
-        connection.exec_driver_sql(
-            "INSERT INTO removed SELECT ?, value FROM json_each(?) WHERE value NOT IN (SELECT key FROM passages)",
-            (version, documents.as_json(keys.tolist())),
-        )
+        kept = connection.exec_driver_sql("SELECT key FROM passages").scalars().all()
+        segments.mask(connection, version, np.setdiff1d(keys, kept).tolist())
         failpoint("switch full text")
         connection.exec_driver_sql("INSERT INTO fulltext (fulltext) VALUES ('rebuild')")
         registry.retire_all(connection)
@@ -161,8 +148,3 @@ def _switch(store: Store, generation: int, target: dict[str, Any], dim: int) -> 
         for name, value in target.items():
             put_setting(connection, name, value)
     return True
-
-
-def _segments(connection: Connection, generation: int) -> list[tuple[bytes]]:
-    found = connection.exec_driver_sql("SELECT keys FROM segments WHERE generation = ? ORDER BY first", (generation,))
-    return [(row[0],) for row in found]

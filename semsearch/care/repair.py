@@ -6,14 +6,17 @@ import json
 from collections.abc import Callable, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import Connection
 
 from semsearch.care.check import broken_tables, damaged_rows, fulltext_fits
 from semsearch.care.compaction import compact
 from semsearch.errors import CollectionDamaged
 from semsearch.ingestion import BATCH_DOCUMENTS
-from semsearch.store import documents, platform
+from semsearch.store import documents, platform, segments
 from semsearch.store.documents import Entry, Record
 from semsearch.store.failpoints import failpoint
+from semsearch.store.snapshot import Snapshot
 from semsearch.store.store import Store
 from semsearch.store.vector_file import vector_path
 
@@ -34,21 +37,21 @@ def repair(store: Store, encode: Encode | None) -> list[str]:
     with store.write():
         _refuse_unsound(store)
         _lengthen(store)
-        done += _agree(store)
         with store.read() as view:
             snapshot = view.snapshot
-            displaced = snapshot.rows_of(np.intersect1d(documents.damaged_passages(view.connection), snapshot.keys))
-            broken = damaged_rows(snapshot)
-            docs = np.unique(snapshot.docs[np.union1d(broken, displaced)])
-        if len(docs) and encode is not None:
-            _put_back(store, snapshot.keys[displaced].tolist(), snapshot.docs[displaced].tolist())
-            compact(store, without=docs)
-            done.append(f"took out {len(broken):,} damaged vectors and {len(displaced):,} damaged passages")
-        elif len(docs):
-            done.append(
-                f"{len(docs):,} documents have damaged passages or vectors that were given and can't be made again: "
-                f"add them again with their vectors ({', '.join(repr(i) for i in _ids(store, docs.tolist()))})"
-            )
+        done += _mask_anew(store, snapshot)
+        broken = damaged_rows(snapshot)
+        done += _agree(store, snapshot, broken)
+        if len(broken):
+            docs = _documents_of(store, snapshot, broken)
+            if encode is not None:
+                compact(store, without=docs)
+                done.append(f"took out {len(broken):,} damaged vectors")
+            else:
+                done.append(
+                    f"{len(docs):,} documents have damaged vectors that were given and can't be made again: add them "
+                    f"again with their vectors ({', '.join(repr(i) for i in _ids(store, docs.tolist()))})"
+                )
         with store.database.write() as connection:
             if not fulltext_fits(connection):
                 failpoint("rebuild full text")
@@ -88,36 +91,64 @@ def _lengthen(store: Store) -> None:
             platform.fsync_file(file)
 
 
-def _agree(store: Store) -> list[str]:
-    """Take out vectors without a passage and passages without a vector."""
+def _mask_anew(store: Store, snapshot: Snapshot) -> list[str]:
+    """Note again which rows are removed, where that was damaged; the passages told it."""
+    if snapshot.masked is not None:
+        return []
+    with store.database.write() as connection:
+        segments.unmask_all(connection)
+        failpoint("mask anew")
+        segments.mask(connection, store.advance(connection), snapshot.keys[~snapshot.live].tolist())
+    return [f"made the list of {snapshot.removed:,} removed passages anew"]
+
+
+def _agree(store: Store, snapshot: Snapshot, broken: NDArray[np.intp]) -> list[str]:
+    """Passages as the rows of the vector file have them, and no others: a row that is not `broken` is as committed."""
     with store.read() as view:
-        passages = view.connection.exec_driver_sql("SELECT key FROM passages ORDER BY key").scalars().all()
-        live = view.snapshot.keys[view.snapshot.live]
-    stored = np.asarray(passages, dtype=np.int64)
-    stray, lost = np.setdiff1d(live, stored), np.setdiff1d(stored, live)
-    if not len(stray) and not len(lost):
+        stored = documents.places(view.connection)
+        there = view.connection.exec_driver_sql("SELECT doc FROM documents ORDER BY doc").scalars().all()
+    live = snapshot.keys[snapshot.live]
+    sound = snapshot.places(np.setdiff1d(np.flatnonzero(snapshot.live), broken, assume_unique=True))
+    owned = np.isin(sound["doc"], there)
+    at = np.searchsorted(stored["key"], sound["key"])
+    as_stored = at < len(stored)
+    as_stored[as_stored] = stored[at[as_stored]] == sound[as_stored]
+    displaced, stray = sound[owned & ~as_stored], sound["key"][~owned]
+    surplus = np.setdiff1d(stored["key"], live, assume_unique=True)
+    lost = np.intersect1d(surplus, snapshot.keys)  # it had a row: its document is encoded again
+    if not len(displaced) and not len(stray) and not len(surplus):
         return []
     with store.database.write() as connection:
         version = store.advance(connection)
+        connection.exec_driver_sql("INSERT INTO fulltext (fulltext) VALUES ('delete-all')")
+        if len(displaced):
+            connection.exec_driver_sql("INSERT OR REPLACE INTO passages VALUES (?, ?, ?, ?)", displaced.tolist())
+        segments.mask(connection, version, stray.tolist())
+        documents.remove_passages(connection, _owners(connection, lost), version)
         connection.exec_driver_sql(
-            "INSERT OR IGNORE INTO removed SELECT ?, value FROM json_each(?)", (version, json.dumps(stray.tolist()))
+            "DELETE FROM passages WHERE key IN (SELECT value FROM json_each(?))",
+            (json.dumps([*surplus.tolist(), *stray.tolist()]),),
         )
-        of_lost = connection.exec_driver_sql(
-            "SELECT DISTINCT doc FROM passages WHERE key IN (SELECT value FROM json_each(?))",
-            (json.dumps(lost.tolist()),),
-        )
-        documents.remove_passages(connection, list(of_lost.scalars()), version)
-    return [f"took out {len(stray):,} vectors without a passage and {len(lost):,} passages without a vector"]
+        failpoint("put passages back")
+        connection.exec_driver_sql("INSERT INTO fulltext (fulltext) VALUES ('rebuild')")
+    return [
+        f"put {len(displaced):,} passages back, took out {len(surplus):,} passages without a vector and "
+        f"{len(stray):,} vectors without a document"
+    ]
 
 
-def _put_back(store: Store, keys: list[int], docs: list[int]) -> None:
-    """Give damaged passages to their documents again, to be taken out with them; their words go from the full text."""
-    if keys:
-        with store.database.write() as connection:
-            connection.exec_driver_sql("INSERT INTO fulltext (fulltext) VALUES ('delete-all')")
-            connection.exec_driver_sql("UPDATE passages SET doc = ? WHERE key = ?", list(zip(docs, keys, strict=True)))
-            failpoint("put passages back")
-            connection.exec_driver_sql("INSERT INTO fulltext (fulltext) VALUES ('rebuild')")
+def _documents_of(store: Store, snapshot: Snapshot, rows: NDArray[np.intp]) -> NDArray[np.int64]:
+    """The documents of damaged rows, by the rows and by the passages: either may be wrong."""
+    with store.read() as view:
+        return np.union1d(snapshot.docs[rows], _owners(view.connection, snapshot.keys[rows]))
+
+
+def _owners(connection: Connection, keys: NDArray[np.int64]) -> list[int]:
+    """The documents of passages."""
+    found = connection.exec_driver_sql(
+        "SELECT DISTINCT doc FROM passages WHERE key IN (SELECT value FROM json_each(?))", (json.dumps(keys.tolist()),)
+    )
+    return list(found.scalars())
 
 
 def _without_passages(store: Store) -> list[Record]:

@@ -20,12 +20,11 @@ from semsearch.search.phrases import parse
 from semsearch.search.plan import Planner, Warm
 from semsearch.search.ranking import Asked, Ranking, fused
 from semsearch.search.request import Request
-from semsearch.store import documents as rows
+from semsearch.store import documents
 from semsearch.store.filters import allowed_documents
 from semsearch.store.snapshot import Snapshot
 from semsearch.store.store import Store, View
-from semsearch.store.vector_file import checksums
-from semsearch.types import Hit, Keys, Metric, Neighbors, Vectors
+from semsearch.types import Document, Hit, Keys, Metric, Neighbors, Vectors
 
 log = logging.getLogger("semsearch")
 
@@ -66,11 +65,22 @@ class Answerer:
 
     def _verified(self, view: View, rankings: Sequence[Ranking]) -> list[list[Hit]] | None:
         """The hits of each ranking, if all that they stand on is what was stored; else what is not is noted."""
-        found = np.unique(np.concatenate([_NO_KEYS, *(ranking.keys for ranking in rankings)]))
-        joined, torn = rows.join(view.connection, found.tolist())
-        damaged = self._damaged_among(found, view.snapshot, joined, torn)
-        self._damaged |= damaged
-        return None if damaged else [ranking.hits(joined) for ranking in rankings]
+        snapshot = view.snapshot
+        rows = snapshot.rows_of(np.concatenate([_NO_KEYS, *(ranking.keys for ranking in rankings)]))
+        found = np.unique(rows)
+        docs = np.unique(snapshot.docs[found])
+        stored, torn = documents.read(view.connection, docs.tolist())
+        sound = snapshot.sound(found)
+        if not sound.all() or len(stored) < len(docs):
+            self._damaged |= self._damage(found, sound, snapshot, stored, torn)
+            return None
+        passages = zip(
+            map(stored.__getitem__, snapshot.docs[rows].tolist()),
+            snapshot.starts[rows].tolist(),
+            snapshot.ends[rows].tolist(),
+            strict=True,
+        )
+        return [ranking.hits(passages) for ranking in rankings]
 
     def _rankings(
         self, view: View, asked: Asked, request: Request, allowed: NDArray[np.bool_] | None, warm: Warm | None
@@ -159,18 +169,18 @@ class Answerer:
         key = (version, json.dumps(where, sort_keys=True, default=repr))
         found = self._filters.get(key)
         if found is None:
-            documents = allowed_documents(view.connection, where)
+            allowed = allowed_documents(view.connection, where)
             docs = view.snapshot.docs
-            known = (docs >= 0) & (docs < len(documents))
-            found = documents[np.where(known, docs, 0)] & known
+            known = (docs >= 0) & (docs < len(allowed))
+            found = allowed[np.where(known, docs, 0)] & known
             current = {known: mask for known, mask in self._filters.items() if known[0] == version}
             self._filters = dict(list(current.items())[-KEPT_FILTERS + 1 :]) | {key: found}
         return found
 
     def _find_all_damage(self, snapshot: Snapshot) -> bool:
-        """Leave out all rows whose bytes are not those that were committed; False if that is known of all of them."""
-        broken = checksums(snapshot.vectors) != snapshot.crcs
-        damaged = frozenset(snapshot.keys[broken & snapshot.live].tolist()) - self._damaged
+        """Leave out all rows that are not what was committed; False if that is known of all of them."""
+        live = np.flatnonzero(snapshot.live)
+        damaged = frozenset(snapshot.keys[live[~snapshot.sound(live)]].tolist()) - self._damaged
         self._damaged |= damaged
         if damaged:
             log.warning(
@@ -183,35 +193,34 @@ class Answerer:
             )
         return len(damaged) > 0
 
-    def _damaged_among(
-        self, found: Keys, snapshot: Snapshot, joined: Mapping[int, rows.Joined], torn: Mapping[int, str]
+    def _damage(
+        self,
+        found: NDArray[np.intp],
+        sound: NDArray[np.bool_],
+        snapshot: Snapshot,
+        stored: Mapping[int, Document],
+        torn: Mapping[int, str],
     ) -> frozenset[int]:
-        """Found keys whose bytes are not those that were committed, or whose passage is lost: left out from now on."""
-        places = snapshot.rows_of(found)
-        broken = found[checksums(snapshot.vectors, places) != snapshot.crcs[places]].tolist()
-        docs = snapshot.docs[places].tolist()
-        if not broken and not torn and [entry[0] for entry in joined.values()] == docs:  # in the order of their keys
-            return frozenset()
-        changed = [
-            *torn,
-            *(key for key, doc in zip(found.tolist(), docs, strict=True) if key in joined and joined[key].doc != doc),
-        ]
-        lost = [key for key in found.tolist() if key not in joined and key not in torn]
-        if changed or broken or lost:
-            ids = dict(torn) | {key: entry.document.id for key, entry in joined.items()}
-            self._warn(
-                "%s %s damaged in the database and left out; 'semsearch check --deep' tells what mends it", changed, ids
-            )
-            self._warn(
-                "the stored vector of %s %s damaged and left out; 'semsearch repair' encodes it again", broken, ids
-            )
-            self._warn("the passage of %s %s lost, its vector left out; 'semsearch repair' mends it", lost, ids)
-        return frozenset(broken + lost + changed)
+        """Keys of found rows that are not what was committed, or whose document is not: left out from now on."""
+        docs = snapshot.docs[found]
+        whole, changed = np.isin(docs, list(stored)), np.isin(docs, list(torn))
+        ids = dict(torn) | {doc: document.id for doc, document in stored.items()}
+        for rows, sentence in (
+            (~sound, "the stored vector of %s %s damaged and left out; 'semsearch repair' encodes it again"),
+            (
+                sound & changed,
+                "%s %s damaged in the database and left out; 'semsearch check --deep' tells what mends it",
+            ),
+            (sound & ~whole & ~changed, "the document of %s %s lost, its vector left out; 'semsearch repair' mends it"),
+        ):
+            self._warn(sentence, snapshot.keys[found[rows]].tolist(), docs[rows].tolist(), ids)
+        return frozenset(snapshot.keys[found[~(sound & whole)]].tolist())
 
-    def _warn(self, sentence: str, keys: list[int], ids: Mapping[int, str]) -> None:
+    def _warn(self, sentence: str, keys: list[int], docs: list[int], ids: Mapping[int, str]) -> None:
         """Say once what is wrong with some passages, naming the documents of the first few."""
         if keys:
-            named = ", ".join(f"document {ids[key]!r}" if key in ids else f"key {key}" for key in keys[:NAMED])
+            first = zip(keys[:NAMED], docs, strict=False)
+            named = ", ".join(f"document {ids[doc]!r}" if doc in ids else f"key {key}" for key, doc in first)
             more = f" and {len(keys) - NAMED} more" if len(keys) > NAMED else ""
             verb = "is" if len(keys) == 1 else "are"
             log.warning(f"collection '%s': {sentence}.", self._name, named + more, verb)

@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from semsearch.store import documents as rows
 from semsearch.store.store import View
-from semsearch.types import Metric, Vectors
+from semsearch.types import Document, Metric, Vectors
 
 QUERIES = 256
 PASSAGES = 4_096
@@ -91,10 +91,12 @@ def measure(
     if encode is None:
         queries = np.asarray(snapshot.vectors[asked])
     else:
-        joined, _ = rows.join(view.connection, snapshot.keys[asked].tolist())
-        kept = [row for row in asked.tolist() if int(snapshot.keys[row]) in joined]
-        asked = np.asarray(kept, dtype=np.intp)
-        queries = encode([_question(joined[int(snapshot.keys[row])]) for row in kept])
+        asked = asked[snapshot.sound(asked)]
+        documents, _ = rows.read(view.connection, np.unique(snapshot.docs[asked]).tolist())
+        asked = asked[np.isin(snapshot.docs[asked], list(documents))]
+        queries = encode(
+            [_question(documents[doc], start, end) for _, doc, start, end in snapshot.places(asked).tolist()]
+        )
     passages = np.asarray(snapshot.vectors[others])
     scores = queries @ passages.T
     if metric is Metric.L2:
@@ -139,10 +141,9 @@ def fit(scores: ArrayLike, relevant: ArrayLike) -> tuple[float, float]:
     return float(slope), float(weights[1] - slope * centre)
 
 
-def _question(entry: rows.Joined) -> str:
+def _question(document: Document, start: int, end: int) -> str:
     """What a person might have typed to find a passage."""
-    document = entry.document
     if len(document.title.split()) > 2:
         return document.title
-    words = document.text[entry.start : entry.end].split()
+    words = document.text[start:end].split()
     return " ".join(words[:WORDS]) or document.title

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from semsearch.search.fusion import fuse
-from semsearch.store.documents import Joined
 from semsearch.store.snapshot import Snapshot
-from semsearch.types import Hit, Keys, Metric, Scores, Vectors
+from semsearch.types import Document, Hit, Keys, Metric, Scores, Vectors
 from semsearch.vectors import score_pairs
 
 
@@ -31,13 +30,13 @@ class Ranking:
     scores: Scores
     found: Callable[[Sequence[int]], Iterable[tuple[str, ...]]]  # the ways by which keys were found
 
-    def hits(self, joined: Mapping[int, Joined]) -> list[Hit]:
-        """Its passages with what is stored of them."""
+    def hits(self, passages: Iterator[tuple[Document, int, int]]) -> list[Hit]:
+        """Its passages as hits; takes the document, start and end of each, and no more, from `passages`."""
         keys, stage = self.keys.tolist(), self.stage
-        rows = zip(keys, self.scores.tolist(), map(joined.__getitem__, keys), self.found(keys), strict=False)
+        rows = zip(keys, self.scores.tolist(), self.found(keys), passages, strict=False)
         return [
             Hit(document, start, end, score, {stage: score}, rank, key, found)
-            for rank, (key, score, (_, document, start, end), found) in enumerate(rows, start=1)
+            for rank, (key, score, found, (document, start, end)) in enumerate(rows, start=1)
         ]
 
 
@@ -48,9 +47,9 @@ class FusedRanking(Ranking):
     scores_by_stage: Mapping[str, Mapping[int, float]]
     ranks_by_stage: Mapping[str, Mapping[int, int]]
 
-    def hits(self, joined: Mapping[int, Joined]) -> list[Hit]:
+    def hits(self, passages: Iterator[tuple[Document, int, int]]) -> list[Hit]:
         """With the scores and ranks of both stages, where they have a key."""
-        hits = super(FusedRanking, self).hits(joined)
+        hits = super(FusedRanking, self).hits(passages)
         for hit in hits:
             scores = {stage: own[hit.key] for stage, own in self.scores_by_stage.items() if hit.key in own}
             hit.scores = {**scores, self.stage: hit.score}

@@ -6,16 +6,17 @@ import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, NamedTuple
 
+import numpy as np
 from sqlalchemy import Connection
 
 from semsearch.documents import check_document
 from semsearch.errors import CollectionDamaged
+from semsearch.store import segments
 from semsearch.store.checksum import crc32
 from semsearch.store.database import driver
-from semsearch.store.schema import passage_crc
+from semsearch.store.segments import PLACE, Places
 from semsearch.types import Document, Span, Vectors
 
 SCALARS = {str, int, float, bool, type(None)}
@@ -54,18 +55,6 @@ class Known(NamedTuple):
     metadata: str
 
 
-class Joined(NamedTuple):
-    """A passage with its document, both as they were stored."""
-
-    doc: int
-    document: Document
-    start: int
-    end: int
-
-
-_JOINED = partial(tuple.__new__, Joined)  # half the time of `Joined`
-
-
 def record(document: Document, vector: Vectors | None = None) -> Record:
     """`document` as it will be stored, or a `DataError` that names it and says what is wrong.
 
@@ -95,15 +84,13 @@ def _as_ids(ids: Sequence[str]) -> str:
 
 _INSERT_DOCUMENT = "INSERT INTO documents (doc, id, title, text, metadata, hash, crc) VALUES (?, ?, ?, ?, ?, ?, ?)"
 _UPDATE_DOCUMENT = "UPDATE documents SET title = ?, text = ?, metadata = ?, hash = ?, crc = ? WHERE doc = ?"
-_INSERT_PASSAGE = "INSERT INTO passages VALUES (?, ?, ?, ?, ?)"
+_INSERT_PASSAGE = "INSERT INTO passages VALUES (?, ?, ?, ?)"
 _INSERT_FULLTEXT = "INSERT INTO fulltext (rowid, title, text) VALUES (?, ?, ?)"
 _INSERT_FIELD = "INSERT OR IGNORE INTO fields VALUES (?, ?, ?, ?, ?)"
 
 
-def insert(
-    connection: Connection, entries: Sequence[Entry], stored: Mapping[str, Known]
-) -> tuple[list[int], list[int]]:
-    """Write documents, new or changed, with their passages; the keys of the passages and the docs they belong to.
+def insert(connection: Connection, entries: Sequence[Entry], stored: Mapping[str, Known]) -> Places:
+    """Write documents, new or changed, with their passages; the places of the passages.
 
     The old passages of a changed document must have been removed before.
     """
@@ -111,11 +98,9 @@ def insert(
     next_key = _next(connection, "passages")
     documents: list[tuple[Any, ...]] = []
     changes: list[tuple[Any, ...]] = []
-    passages: list[tuple[int, ...]] = []
+    passages: list[tuple[int, int, int, int]] = []
     words: list[tuple[int, str, str]] = []
     fields: list[tuple[Any, ...]] = []
-    keys: list[int] = []
-    docs: list[int] = []
     for entry in entries:
         record, document = entry.record, entry.record.document
         if (old := stored.get(document.id)) is not None:
@@ -130,10 +115,8 @@ def insert(
         if document.metadata:
             fields.extend(_fields(document.metadata, doc))
         for span in entry.spans:
-            passages.append(passage_row(next_key, doc, span))
+            passages.append((next_key, doc, *span))
             words.append((next_key, document.title, document.text[span.start : span.end]))
-            keys.append(next_key)
-            docs.append(doc)
             next_key += 1
     _many(connection, "DELETE FROM fields WHERE doc = ?", [(change[-1],) for change in changes])
     _many(connection, _INSERT_DOCUMENT, documents)
@@ -141,7 +124,7 @@ def insert(
     _many(connection, _INSERT_PASSAGE, passages)
     _many(connection, _INSERT_FULLTEXT, words)
     _many(connection, _INSERT_FIELD, fields)
-    return keys, docs
+    return np.array(passages, dtype=PLACE)
 
 
 def update_metadata(connection: Connection, records: Sequence[tuple[Record, Known]]) -> None:
@@ -166,7 +149,8 @@ def remove_passages(connection: Connection, docs: Iterable[int], version: int) -
         f"WHERE key IN (SELECT key FROM passages WHERE {of_these})",
         (these,),
     )
-    connection.exec_driver_sql(f"INSERT INTO removed SELECT ?, key FROM passages WHERE {of_these}", (version, these))
+    keys = connection.exec_driver_sql(f"SELECT key FROM passages WHERE {of_these}", (these,)).scalars().all()
+    segments.mask(connection, version, keys)
     connection.exec_driver_sql(f"DELETE FROM passages WHERE {of_these}", (these,))
 
 
@@ -179,42 +163,37 @@ def remove_documents(connection: Connection, docs: Iterable[int], version: int) 
     )
 
 
-def join(connection: Connection, keys: Sequence[int]) -> tuple[dict[int, Joined], dict[int, str]]:
-    """The passages of `keys` with their documents, and the documents' ids of those that are not what was stored.
+def read(connection: Connection, docs: Sequence[int]) -> tuple[dict[int, Document], dict[int, str]]:
+    """The documents of the numbers `docs`, and the ids of those that are not what was stored.
 
-    A key that is gone is in neither. Every hit of every search comes through here.
+    A number that is gone is in neither. Every hit of every search comes through here.
     """
     rows = driver(connection).execute(
-        'SELECT key, "start", "end", doc, id, title, text, metadata, documents.crc, passages.crc '
-        "FROM passages JOIN documents USING (doc) WHERE key IN (SELECT value FROM json_each(?))",
-        (json.dumps(keys),),
+        f"SELECT doc, {_STORED} FROM documents WHERE doc IN (SELECT value FROM json_each(?))", (json.dumps(docs),)
     )
-    joined: dict[int, Joined] = {}
+    found: dict[int, Document] = {}
     torn: dict[int, str] = {}
-    documents: dict[int, Document] = {}  # those of several passages once
-    for key, start, end, doc, identity, title, text, metadata, crc, place_crc in rows:
-        document = documents.get(doc)
-        if place_crc != passage_crc(key, doc, start, end) or (
-            document is None and crc != _crc(identity, title, text, metadata)
-        ):
-            torn[key] = identity
-            continue
-        if document is None:
-            document = documents[doc] = Document(identity, text, title, _metadata(metadata))
-        joined[key] = _JOINED((doc, document, start, end))
-    return joined, torn
+    for doc, identity, text, title, metadata, crc in rows.fetchall():
+        if crc == _crc(identity, title, text, metadata):
+            found[doc] = _document(identity, text, title, metadata)
+        else:
+            torn[doc] = identity
+    return found, torn
 
 
-def passages_of(connection: Connection, ids: Sequence[str]) -> dict[str, list[Span]]:
-    """The passages of the documents of `ids`, in order."""
-    found: dict[str, list[Span]] = {}
-    for identity, start, end in connection.exec_driver_sql(
-        'SELECT id, "start", "end" FROM documents JOIN passages USING (doc) '
-        'WHERE id IN (SELECT value FROM json_each(?)) ORDER BY doc, "start"',
-        (_as_ids(ids),),
-    ):
-        found.setdefault(identity, []).append(Span(start, end))
-    return found
+_SET_ID, _SET_TEXT, _SET_TITLE, _SET_METADATA = (
+    getattr(Document, name).__set__ for name in ("id", "text", "title", "metadata")
+)
+
+
+def _document(identity: str, text: str, title: str, metadata: str) -> Document:
+    """A document as it was stored: in half the time of `Document(…)`, which looks up how to set each frozen field."""
+    document = object.__new__(Document)
+    _SET_ID(document, identity)
+    _SET_TEXT(document, text)
+    _SET_TITLE(document, title)
+    _SET_METADATA(document, _DECODE(metadata)[0] if metadata != "{}" else {})  # by `_JSON`: no white space before it
+    return document
 
 
 def keys_of(connection: Connection, ids: Sequence[str]) -> dict[str, list[int]]:
@@ -243,15 +222,13 @@ def everything(connection: Connection) -> Iterator[Document]:
         yield _checked(*row)
 
 
-def passage_row(key: int, doc: int, span: Span) -> tuple[int, int, int, int, int]:
-    """A passage as the tables hold it, with its checksum."""
-    return key, doc, span.start, span.end, passage_crc(key, doc, span.start, span.end)
-
-
-def damaged_passages(connection: Connection) -> list[int]:
-    """The keys of passages whose place is not what was stored."""
-    rows = driver(connection).execute('SELECT key, doc, "start", "end", crc FROM passages ORDER BY key')
-    return [key for key, doc, start, end, crc in rows if crc != passage_crc(key, doc, start, end)]
+def places(connection: Connection) -> Places:
+    """All passages, in the order of their keys; -1 stands for what can only be damage."""
+    columns = ", ".join(
+        f'CASE WHEN "{column}" BETWEEN 0 AND {most} THEN "{column}" ELSE -1 END'
+        for column, most in {"doc": (1 << 63) - 1, "start": (1 << 31) - 1, "end": (1 << 31) - 1}.items()
+    )
+    return np.fromiter(driver(connection).execute(f"SELECT key, {columns} FROM passages ORDER BY key"), PLACE)
 
 
 def damaged(connection: Connection) -> list[str]:
@@ -269,11 +246,7 @@ def _checked(identity: str, text: str, title: str, metadata: str, crc: int) -> D
             f"the stored document {identity!r} is damaged (its checksum differs): remove it and add it again, or "
             "restore the collection from a backup."
         )
-    return Document(identity, text, title, json.loads(metadata))
-
-
-def _metadata(text: str) -> dict[str, Any]:
-    return _DECODE(text)[0] if text != "{}" else {}  # as written by `_JSON`, without white space to look for
+    return _document(identity, text, title, metadata)
 
 
 def _crc(identity: str, title: str, text: str, metadata: str) -> int:

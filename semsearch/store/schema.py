@@ -9,12 +9,14 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
+import numpy as np
 from sqlalchemy import Connection
 
 from semsearch.errors import CollectionDamaged, CollectionError
 from semsearch.store.checksum import crc32
 from semsearch.store.database import driver
 from semsearch.store.failpoints import failpoint
+from semsearch.store.segments import PLACE
 from semsearch.store.settings import setting_crc
 
 APPLICATION_ID = 0x53454D53  # "SEMS", so that `file` and we can tell our databases from others
@@ -31,7 +33,9 @@ CREATE TABLE state (
     version    INTEGER NOT NULL,
     generation INTEGER NOT NULL,  -- of the vector file
     rows       INTEGER NOT NULL,  -- committed rows in it; bytes beyond are an orphan tail
-    dim        INTEGER            -- NULL until the first vector of a collection without an encoder
+    dim        INTEGER,           -- NULL until the first vector of a collection without an encoder
+    masked     INTEGER NOT NULL DEFAULT 0,  -- rows of `removed`
+    masked_keys INTEGER NOT NULL DEFAULT 0  -- the sum of their keys: SQLite does not notice that a page of them is lost
 ) STRICT;
 
 -- Where documents came from, as JSON. Its files (one without a name where it has none to tell apart) are listed before
@@ -70,19 +74,17 @@ CREATE TABLE passages (
     key     INTEGER PRIMARY KEY AUTOINCREMENT,  -- never reused, never another vector
     doc     INTEGER NOT NULL REFERENCES documents (doc) ON DELETE CASCADE,
     "start" INTEGER NOT NULL,
-    "end"   INTEGER NOT NULL,
-    crc     INTEGER NOT NULL  -- crc32 of the four above
+    "end"   INTEGER NOT NULL
 ) STRICT;
 CREATE INDEX passages_of ON passages (doc);
 
--- The rows of the vector file, one entry a commit, keys ascending: packed little-endian arrays that a reader
--- takes over whole, since a million rows would take a second to read one by one.
+-- The rows of the vector file, one entry a commit, keys ascending: packed little-endian arrays. What they say of a
+-- passage goes before what `passages` says, since it has a checksum.
 CREATE TABLE segments (
     generation INTEGER NOT NULL,
     first      INTEGER NOT NULL,
-    keys       BLOB NOT NULL,  -- int64
-    docs       BLOB NOT NULL,  -- int64
-    crcs       BLOB NOT NULL,  -- uint32: crc32 of the row's bytes
+    places     BLOB NOT NULL,  -- key and doc int64, start and end int32, of each row
+    crcs       BLOB NOT NULL,  -- uint32: crc32 of the row's bytes and its place
     PRIMARY KEY (generation, first)
 ) STRICT, WITHOUT ROWID;
 
@@ -97,8 +99,7 @@ CREATE TABLE reencoded (
     doc     INTEGER NOT NULL,
     hash    BLOB NOT NULL,        -- of the document when it was encoded
     "start" INTEGER NOT NULL,
-    "end"   INTEGER NOT NULL,
-    crc     INTEGER NOT NULL
+    "end"   INTEGER NOT NULL
 ) STRICT;
 CREATE INDEX reencoded_of ON reencoded (doc);
 
@@ -137,17 +138,12 @@ def statements() -> list[str]:
     return [statement.strip() for statement in "\n".join(lines).split(";") if statement.strip()]
 
 
-VERSION = 2
+VERSION = 3
 
 
 def tables() -> list[str]:
     """The names of the ordinary tables."""
     return re.findall(r"CREATE TABLE (\w+)", TABLES)
-
-
-def passage_crc(key: int, doc: int, start: int, end: int) -> int:
-    """The checksum of a passage's row."""
-    return crc32(b"%d %d %d %d" % (key, doc, start, end))
 
 
 def _more_checksums(connection: Connection) -> None:
@@ -156,13 +152,67 @@ def _more_checksums(connection: Connection) -> None:
     direct.create_function("setting_crc", 2, setting_crc, deterministic=True)
     direct.execute("ALTER TABLE settings ADD COLUMN crc INTEGER NOT NULL DEFAULT 0")
     direct.execute("UPDATE settings SET crc = setting_crc(name, value)")
-    direct.create_function("passage_crc", 4, passage_crc, deterministic=True)
+    direct.create_function("passage_crc", 4, _passage_crc, deterministic=True)
     for table in ("passages", "reencoded"):
         direct.execute(f"ALTER TABLE {table} ADD COLUMN crc INTEGER NOT NULL DEFAULT 0")
         direct.execute(f'UPDATE {table} SET crc = passage_crc(key, doc, "start", "end")')
 
 
-MIGRATIONS: dict[int, Callable[[Connection], None]] = {1: _more_checksums}
+def _passage_crc(key: int, doc: int, start: int, end: int) -> int:
+    """The checksum that a passage had in version 2."""
+    return crc32(b"%d %d %d %d" % (key, doc, start, end))
+
+
+def _places_in_segments(connection: Connection) -> None:
+    """2 to 3: a hit is read from its segment and its document alone, and one checksum covers its row and its place.
+
+    A row whose passage is damaged gets a checksum that fails: it is left out, and `repair` encodes it again.
+    """
+    direct = driver(connection)
+    old = direct.execute("SELECT generation, first, keys, docs, crcs FROM segments ORDER BY generation, first")
+    segments = []
+    for generation, first, *columns in old.fetchall():
+        if not len(columns[0]) == len(columns[1]) == 2 * len(columns[2]) or len(columns[0]) % 8:
+            raise CollectionDamaged(
+                f"the segments of vector generation {generation} are damaged in the database. Restore the collection "
+                "from a backup."
+            )
+        keys, docs, crcs = (
+            np.frombuffer(data, kind).tolist() for data, kind in zip(columns, ("<i8", "<i8", "<u4"), strict=True)
+        )
+        spans = {
+            key: (doc, start, end)
+            for key, doc, start, end, crc in direct.execute(
+                'SELECT key, doc, "start", "end", crc FROM passages WHERE key BETWEEN ? AND ? UNION ALL '
+                'SELECT key, doc, "start", "end", crc FROM reencoded WHERE key BETWEEN ? AND ?',
+                2 * (min(keys, default=0), max(keys, default=0)),
+            )
+            if crc == _passage_crc(key, doc, start, end)
+        }
+        known = [key in spans and spans[key][0] == doc for key, doc in zip(keys, docs, strict=True)]
+        places = np.array(
+            [
+                (key, doc, *(spans[key][1:] if sound else (0, 0)))
+                for key, doc, sound in zip(keys, docs, known, strict=True)
+            ],
+            dtype=PLACE,
+        )
+        sums = [crc32(place, crc) ^ (not sound) for place, crc, sound in zip(places, crcs, known, strict=True)]
+        segments.append((generation, first, places.tobytes(), np.array(sums, "<u4").tobytes()))
+    for column in ("masked", "masked_keys"):
+        direct.execute(f"ALTER TABLE state ADD COLUMN {column} INTEGER NOT NULL DEFAULT 0")
+    direct.execute("UPDATE state SET (masked, masked_keys) = (SELECT count(*), coalesce(sum(key), 0) FROM removed)")
+    direct.execute("DROP TABLE segments")
+    direct.execute(
+        "CREATE TABLE segments (generation INTEGER NOT NULL, first INTEGER NOT NULL, places BLOB NOT NULL, "
+        "crcs BLOB NOT NULL, PRIMARY KEY (generation, first)) STRICT, WITHOUT ROWID"
+    )
+    direct.executemany("INSERT INTO segments VALUES (?, ?, ?, ?)", segments)
+    for table in ("passages", "reencoded"):
+        direct.execute(f"ALTER TABLE {table} DROP COLUMN crc")
+
+
+MIGRATIONS: dict[int, Callable[[Connection], None]] = {1: _more_checksums, 2: _places_in_segments}
 """From version n to n + 1: the step that is run inside one transaction."""
 
 
@@ -170,7 +220,7 @@ def create_tables(connection: Connection) -> None:
     """Lay out an empty database, inside the caller's transaction."""
     for statement in statements():
         connection.exec_driver_sql(statement)
-    connection.exec_driver_sql("INSERT INTO state VALUES (0, 1, 0, NULL)")
+    connection.exec_driver_sql("INSERT INTO state (version, generation, rows) VALUES (0, 1, 0)")
     connection.exec_driver_sql(f"PRAGMA application_id = {APPLICATION_ID}")
     connection.exec_driver_sql(f"PRAGMA user_version = {VERSION}")
 

@@ -6,6 +6,7 @@ go behind the visible part of shared buffers, and the mask of live rows is copie
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,12 +17,15 @@ from numpy.typing import NDArray
 from sqlalchemy import Connection
 
 from semsearch.errors import CollectionDamaged
-from semsearch.store import registry
+from semsearch.store import registry, segments
 from semsearch.store.database import driver
 from semsearch.store.registry import Registered
+from semsearch.store.segments import PLACE, Checksums, Places, checksums
 from semsearch.store.settings import read_settings
 from semsearch.store.vector_file import map_rows, vector_path
 from semsearch.types import Keys, Vectors
+
+log = logging.getLogger("semsearch")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -33,9 +37,12 @@ class Snapshot:
     dim: int
     keys: Keys  # (n,), ascending
     docs: NDArray[np.int64]  # (n,) the document of each row
-    crcs: NDArray[np.uint32]  # (n,)
+    starts: NDArray[np.int32]  # (n,) where its passage begins in the document's text
+    ends: NDArray[np.int32]  # (n,)
+    crcs: Checksums  # (n,) of its vector and all of the above
     live: NDArray[np.bool_]  # (n,) False where the passage is gone
     removed: int  # rows that are not live
+    masked: tuple[int, int] | None  # passages noted as removed, and the sum of their keys; None if the list is damaged
     vectors: Vectors  # (n, dim), mapped
     index: Registered | None  # of vectors
     lexical: Registered | None  # of words
@@ -45,26 +52,63 @@ class Snapshot:
         return len(self.keys)
 
     def rows_of(self, keys: Keys) -> NDArray[np.intp]:
-        """The rows that hold `keys`, all of which must be in this generation."""
+        """The rows that hold `keys`, all of which must be in this generation; else where they would be put in."""
+        count = len(self)
+        if count and self.keys[-1] - self.keys[0] == count - 1:  # without a gap there is nothing to search for
+            rows: NDArray[np.intp] = np.clip(keys - self.keys[0], 0, count)
+            return rows
         return np.searchsorted(self.keys, keys)
+
+    def places(self, rows: NDArray[np.intp]) -> Places:
+        """The passages of `rows`."""
+        places: Places = np.empty(len(rows), dtype=PLACE)
+        places["key"], places["doc"] = self.keys[rows], self.docs[rows]
+        places["start"], places["end"] = self.starts[rows], self.ends[rows]
+        return places
+
+    def sound(self, rows: NDArray[np.intp]) -> NDArray[np.bool_]:
+        """Which of `rows` are what was committed: their vectors and where their passages lie."""
+        sound: NDArray[np.bool_] = checksums(self.vectors, self.places(rows), rows) == self.crcs[rows]
+        return sound
 
 
 def take(connection: Connection, folder: Path, known: Snapshot | None) -> Snapshot:
     """The snapshot of the connection's read transaction, brought forward from `known` where possible."""
-    state = driver(connection).execute("SELECT version, generation, rows, dim FROM state").fetchall()
+    state = (
+        driver(connection).execute("SELECT version, generation, rows, dim, masked, masked_keys FROM state").fetchall()
+    )
     if len(state) != 1:
         raise CollectionDamaged(f"the database has {len(state)} states instead of one. Restore it from a backup.")
-    version, generation, rows, dim = state[0]
+    version, generation, rows, dim, *noted = state[0]
     if known is not None and known.version == version:
         return known
     base = known if known is not None and known.generation == generation else None
-    keys, docs, crcs = _columns(connection, generation, rows, base)
-    live, removed = _live(connection, keys, rows, base)
+    columns = _columns(connection, generation, rows, base)
+    live, masked = _live(connection, columns[0], tuple(noted), base)
+    if masked is None:
+        log.warning(
+            "the list of removed passages of collection '%s' is damaged: the passages tell what was removed; "
+            "'semsearch repair %s' makes it anew.",
+            folder.name,
+            folder.name,
+        )
     vectors = base.vectors if base is not None and len(base) == rows else _map(folder, generation, rows, dim)
     index = registry.current(connection, generation)
     lexical = registry.current(connection, generation, words=True)
     settings = read_settings(connection)
-    return Snapshot(version, generation, dim or 0, keys, docs, crcs, live, removed, vectors, index, lexical, settings)
+    return Snapshot(
+        version,
+        generation,
+        dim or 0,
+        *columns,
+        live,
+        int(rows - np.count_nonzero(live)),
+        masked,
+        vectors,
+        index,
+        lexical,
+        settings,
+    )
 
 
 def _map(folder: Path, generation: int, rows: int, dim: int | None) -> Vectors:
@@ -75,38 +119,36 @@ def _map(folder: Path, generation: int, rows: int, dim: int | None) -> Vectors:
 
 def _columns(
     connection: Connection, generation: int, rows: int, base: Snapshot | None
-) -> tuple[Keys, NDArray[np.int64], NDArray[np.uint32]]:
+) -> tuple[Keys, NDArray[np.int64], NDArray[np.int32], NDArray[np.int32], Checksums]:
+    """Keys, documents, starts, ends and checksums of all rows, those of `base` taken over."""
     known = len(base) if base is not None else 0
-    new = connection.exec_driver_sql(
-        "SELECT keys, docs, crcs FROM segments WHERE generation = ? AND first >= ? AND first < ? ORDER BY first",
-        (generation, known, rows),
-    ).all()
-    keys = _extended(None if base is None else base.keys, np.frombuffer(b"".join(row[0] for row in new), "<i8"), rows)
-    docs = _extended(None if base is None else base.docs, np.frombuffer(b"".join(row[1] for row in new), "<i8"), rows)
-    crcs = _extended(None if base is None else base.crcs, np.frombuffer(b"".join(row[2] for row in new), "<u4"), rows)
-    if not len(keys) == len(docs) == len(crcs) == rows:
+    places, new_crcs = segments.read(connection, generation, known)
+    if not known + len(places) == known + len(new_crcs) == rows:
         raise CollectionDamaged(
-            f"the database records {rows} vectors in generation {generation}, but its segments list {len(keys)}. "
-            "Restore the collection from a backup."
+            f"the database records {rows} vectors in generation {generation}, but its segments list "
+            f"{known + len(places)}. Restore the collection from a backup."
         )
+    keys = _extended(None if base is None else base.keys, places["key"])
     if not (np.diff(keys[max(known - 1, 0) :]) > 0).all():
         raise CollectionDamaged(
             f"the keys of vector generation {generation} are out of order in the database. Restore the collection from "
             "a backup."
         )
-    return keys, docs, crcs
+    docs = _extended(None if base is None else base.docs, places["doc"])
+    starts = _extended(None if base is None else base.starts, places["start"])
+    ends = _extended(None if base is None else base.ends, places["end"])
+    return keys, docs, starts, ends, _extended(None if base is None else base.crcs, new_crcs)
 
 
-def _extended(column: NDArray[Any] | None, new: NDArray[Any], rows: int) -> NDArray[Any]:
+def _extended(column: NDArray[Any] | None, new: NDArray[Any]) -> NDArray[Any]:
     """`column` with `new` behind it, in the same buffer while its spare room lasts.
 
     Committed rows never change, so readers that fill the room behind a shared column write the same values.
     """
-    known = 0 if column is None else len(column)
-    if known + len(new) != rows:
-        return new  # not what the database said; the caller notices
     if column is not None and not len(new):
         return column
+    known = 0 if column is None else len(column)
+    rows = known + len(new)
     buffer = None if column is None else column.base
     if not isinstance(buffer, np.ndarray) or len(buffer) < rows:
         buffer = np.empty(rows + rows // 8 + 16, dtype=new.dtype)
@@ -116,15 +158,26 @@ def _extended(column: NDArray[Any] | None, new: NDArray[Any], rows: int) -> NDAr
     return buffer[:rows]
 
 
-def _live(connection: Connection, keys: Keys, rows: int, base: Snapshot | None) -> tuple[NDArray[np.bool_], int]:
-    since = base.version if base is not None else -1
-    gone = connection.exec_driver_sql("SELECT key FROM removed WHERE version > ?", (since,)).scalars().all()
-    live = np.ones(rows, dtype=np.bool_)
-    if base is not None:
+def _live(
+    connection: Connection, keys: Keys, noted: tuple[int, ...], base: Snapshot | None
+) -> tuple[NDArray[np.bool_], tuple[int, int] | None]:
+    """Which rows are live, and what `Snapshot.masked` holds; `noted` is what it should be."""
+    count = total = 0
+    since, live = -1, np.ones(len(keys), dtype=np.bool_)
+    if base is not None and base.masked is not None:
+        since, (count, total) = base.version, base.masked
         live[: len(base)] = base.live
-    if gone:
+    gone = (
+        connection.exec_driver_sql("SELECT key FROM removed WHERE version > ? AND typeof(key) = 'integer'", (since,))
+        .scalars()
+        .all()
+    )
+    masked = count + len(gone), total + sum(gone)
+    if masked != noted:
+        kept = connection.exec_driver_sql("SELECT key FROM passages").scalars().all()
+        return np.isin(keys, np.asarray(kept, dtype=np.int64)), None
+    if gone and len(keys):
         wanted = np.asarray(gone, dtype=np.int64)
-        places = np.searchsorted(keys, wanted)
-        there = (places < rows) & (keys[np.minimum(places, rows - 1)] == wanted) if rows else np.zeros(0, np.bool_)
-        live[places[there]] = False
-    return live, int(rows - np.count_nonzero(live))
+        rows = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
+        live[rows[keys[rows] == wanted]] = False
+    return live, masked

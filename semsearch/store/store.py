@@ -26,7 +26,7 @@ from semsearch.errors import (
     StorageError,
     UsageError,
 )
-from semsearch.store import documents, origins, platform, schema, vector_file
+from semsearch.store import documents, origins, platform, schema, segments, vector_file
 from semsearch.store.database import Database
 from semsearch.store.documents import Entry, Known, Record
 from semsearch.store.failpoints import failpoint
@@ -265,21 +265,12 @@ class Store:
                 if old_docs:
                     documents.remove_passages(connection, old_docs, version)
                 documents.update_metadata(connection, changes)
-                keys, docs = documents.insert(connection, fresh, stored)
+                places = documents.insert(connection, fresh, stored)
                 if origin is not None:
                     origins.note(connection, [(origin(identity), identity) for identity in written])
                 failpoint("write segment")
-                if keys:
-                    connection.exec_driver_sql(
-                        "INSERT INTO segments VALUES (?, ?, ?, ?, ?)",
-                        (
-                            generation,
-                            rows,
-                            np.asarray(keys, "<i8").tobytes(),
-                            np.asarray(docs, "<i8").tobytes(),
-                            vector_file.checksums(vectors).astype("<u4").tobytes(),
-                        ),
-                    )
+                if len(places):
+                    segments.write(connection, generation, rows, places, segments.checksums(vectors, places))
             return Written(len(fresh) - len(old_docs), len(old_docs) + len(changes), len(vectors))
 
     def remove(self, ids: Sequence[str]) -> int:

@@ -9,15 +9,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from semsearch.errors import CollectionDamaged
 from semsearch.store import platform
-from semsearch.store.checksum import crc32
 from semsearch.store.failpoints import failpoint
 from semsearch.types import Vectors
-
-BLOCK = 256  # rows looked at together: they stay in cache
 
 
 def vector_path(folder: Path, generation: int) -> Path:
@@ -65,19 +61,3 @@ def shortened(path: Path, rows: int, dim: int, size: int) -> str:
         f"{rows * dim * 4}: it was cut short. Restore the collection from a backup, or let 'semsearch repair' encode "
         "the missing vectors again from the stored text."
     )
-
-
-def checksums(vectors: Vectors, rows: NDArray[np.intp] | None = None) -> NDArray[np.uint32]:
-    """The crc32 of the bytes of each row, or of each of `rows`."""
-    count, size = len(vectors) if rows is None else len(rows), 4 * vectors.shape[1]
-    found = np.empty(count, dtype=np.uint32)
-    room = np.empty((min(BLOCK, count), vectors.shape[1]), dtype="<f4")
-    for start in range(0, count, BLOCK):
-        block = room[: min(BLOCK, count - start)]
-        if rows is None:
-            block[:] = vectors[start : start + BLOCK]
-        else:
-            np.take(vectors, rows[start : start + BLOCK], axis=0, out=block, mode="clip")
-        data = block.data.cast("B")
-        found[start : start + BLOCK] = [crc32(data[at : at + size]) for at in range(0, len(data), size)]
-    return found
