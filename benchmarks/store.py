@@ -68,7 +68,7 @@ def bare(folder: Path, rows: list[Document], vectors: np.ndarray) -> float:
                 [(i, d.id, d.title, d.text, json.dumps(d.metadata), b"", 0) for i, d in batch],
             )
             connection.executemany(
-                "INSERT INTO passages VALUES (?, ?, ?, ?, 0)", [(i, i, 0, len(d.text)) for i, d in batch]
+                "INSERT INTO passages VALUES (?, ?, ?, ?)", [(i, i, 0, len(d.text)) for i, d in batch]
             )
             connection.executemany(
                 "INSERT INTO fulltext (rowid, title, text) VALUES (?, ?, ?)", [(i, d.title, d.text) for i, d in batch]

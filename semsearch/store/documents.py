@@ -169,7 +169,8 @@ def read(connection: Connection, docs: Sequence[int]) -> tuple[dict[int, Documen
     A number that is gone is in neither. Every hit of every search comes through here.
     """
     rows = driver(connection).execute(
-        f"SELECT doc, {_STORED} FROM documents WHERE doc IN (SELECT value FROM json_each(?))", (json.dumps(docs),)
+        "SELECT doc, documents.id, text, title, metadata, crc FROM json_each(?) CROSS JOIN documents ON doc = value",
+        (json.dumps(docs),),
     )
     found: dict[int, Document] = {}
     torn: dict[int, str] = {}
