@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import Connection
 
 from semsearch.care.check import broken_tables, damaged_rows, fulltext_fits
 from semsearch.care.compaction import compact
@@ -39,13 +38,12 @@ def repair(store: Store, encode: Encode | None) -> list[str]:
         _lengthen(store)
         with store.read() as view:
             snapshot = view.snapshot
-        done += _mask_anew(store, snapshot)
         broken = damaged_rows(snapshot)
-        done += _agree(store, snapshot, broken)
+        done += _agree(store, snapshot, broken, again=encode is not None)
         if len(broken):
             docs = _documents_of(store, snapshot, broken)
             if encode is not None:
-                compact(store, without=docs)
+                compact(store, without=np.union1d(docs, _beside(snapshot, broken)))
                 done.append(f"took out {len(broken):,} damaged vectors")
             else:
                 done.append(
@@ -91,64 +89,64 @@ def _lengthen(store: Store) -> None:
             platform.fsync_file(file)
 
 
-def _mask_anew(store: Store, snapshot: Snapshot) -> list[str]:
-    """Note again which rows are removed, where that was damaged; the passages told it."""
-    if snapshot.masked is not None:
-        return []
-    with store.database.write() as connection:
-        segments.unmask_all(connection)
-        failpoint("mask anew")
-        segments.mask(connection, store.advance(connection), snapshot.keys[~snapshot.live].tolist())
-    return [f"made the list of {snapshot.removed:,} removed passages anew"]
+def _agree(store: Store, snapshot: Snapshot, broken: NDArray[np.intp], again: bool) -> list[str]:
+    """Passages as the rows of the vector file have them, and no others: a row that is not `broken` is as committed.
 
-
-def _agree(store: Store, snapshot: Snapshot, broken: NDArray[np.intp]) -> list[str]:
-    """Passages as the rows of the vector file have them, and no others: a row that is not `broken` is as committed."""
+    Where the list of removed rows is damaged, the passages tell it; but they may have lost some, too, so documents that
+    seem to have removed rows are encoded `again`: they lose their passages and vectors here.
+    """
     with store.read() as view:
         stored = documents.places(view.connection)
         there = view.connection.exec_driver_sql("SELECT doc FROM documents ORDER BY doc").scalars().all()
-    live = snapshot.keys[snapshot.live]
+    live, whole = snapshot.keys[snapshot.live], snapshot.masked is not None
     sound = snapshot.places(np.setdiff1d(np.flatnonzero(snapshot.live), broken, assume_unique=True))
     owned = np.isin(sound["doc"], there)
     at = np.searchsorted(stored["key"], sound["key"])
     as_stored = at < len(stored)
     as_stored[as_stored] = stored[at[as_stored]] == sound[as_stored]
     displaced, stray = sound[owned & ~as_stored], sound["key"][~owned]
-    surplus = np.setdiff1d(stored["key"], live, assume_unique=True)
-    lost = np.intersect1d(surplus, snapshot.keys)  # it had a row: its document is encoded again
-    if not len(displaced) and not len(stray) and not len(surplus):
+    surplus = stored[~np.isin(stored["key"], live)]
+    withdrawn = stray
+    if again and not whole:
+        doubtful = np.union1d(snapshot.docs[~snapshot.live], surplus["doc"])
+        withdrawn = np.union1d(stray, live[np.isin(snapshot.docs[snapshot.live], doubtful)])
+    if whole and not len(displaced) and not len(stray) and not len(surplus):
         return []
     with store.database.write() as connection:
         version = store.advance(connection)
         connection.exec_driver_sql("INSERT INTO fulltext (fulltext) VALUES ('delete-all')")
         if len(displaced):
             connection.exec_driver_sql("INSERT OR REPLACE INTO passages VALUES (?, ?, ?, ?)", displaced.tolist())
-        segments.mask(connection, version, stray.tolist())
-        documents.remove_passages(connection, _owners(connection, lost), version)
         connection.exec_driver_sql(
             "DELETE FROM passages WHERE key IN (SELECT value FROM json_each(?))",
-            (json.dumps([*surplus.tolist(), *stray.tolist()]),),
+            (json.dumps(np.union1d(surplus["key"], withdrawn).tolist()),),
         )
+        if not whole:
+            segments.unmask_all(connection)
+            segments.mask(connection, version, snapshot.keys[~snapshot.live].tolist())
+        segments.mask(connection, version, withdrawn.tolist())
         failpoint("put passages back")
         connection.exec_driver_sql("INSERT INTO fulltext (fulltext) VALUES ('rebuild')")
-    return [
-        f"put {len(displaced):,} passages back, took out {len(surplus):,} passages without a vector and "
-        f"{len(stray):,} vectors without a document"
-    ]
+    said = (
+        (len(displaced), "put {:,} passages back"),
+        (len(surplus), "took out {:,} passages without a vector"),
+        (len(withdrawn), "took out {:,} vectors of documents that are gone or in doubt"),
+        (not whole, "made the list of removed passages anew"),
+    )
+    return [sentence.format(count) for count, sentence in said if count]
 
 
 def _documents_of(store: Store, snapshot: Snapshot, rows: NDArray[np.intp]) -> NDArray[np.int64]:
     """The documents of damaged rows, by the rows and by the passages: either may be wrong."""
     with store.read() as view:
-        return np.union1d(snapshot.docs[rows], _owners(view.connection, snapshot.keys[rows]))
+        stored = documents.places(view.connection)
+    return np.union1d(snapshot.docs[rows], stored["doc"][np.isin(stored["key"], snapshot.keys[rows])])
 
 
-def _owners(connection: Connection, keys: NDArray[np.int64]) -> list[int]:
-    """The documents of passages."""
-    found = connection.exec_driver_sql(
-        "SELECT DISTINCT doc FROM passages WHERE key IN (SELECT value FROM json_each(?))", (json.dumps(keys.tolist()),)
-    )
-    return list(found.scalars())
+def _beside(snapshot: Snapshot, rows: NDArray[np.intp]) -> NDArray[np.int64]:
+    """The documents of the rows beside: with more rows than the one that tells a wrong document, its own is there."""
+    near = np.concatenate([rows - 1, rows + 1])
+    return np.unique(snapshot.docs[near[(near >= 0) & (near < len(snapshot))]])
 
 
 def _without_passages(store: Store) -> list[Record]:

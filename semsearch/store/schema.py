@@ -35,7 +35,7 @@ CREATE TABLE state (
     rows       INTEGER NOT NULL,  -- committed rows in it; bytes beyond are an orphan tail
     dim        INTEGER,           -- NULL until the first vector of a collection without an encoder
     masked     INTEGER NOT NULL DEFAULT 0,  -- rows of `removed`
-    masked_keys INTEGER NOT NULL DEFAULT 0  -- the sum of their keys: SQLite does not notice that a page of them is lost
+    masked_sum INTEGER NOT NULL DEFAULT 0   -- of all that they hold: SQLite does not notice that a page of them is lost
 ) STRICT;
 
 -- Where documents came from, as JSON. Its files (one without a name where it has none to tell apart) are listed before
@@ -199,9 +199,11 @@ def _places_in_segments(connection: Connection) -> None:
         )
         sums = [crc32(place, crc) ^ (not sound) for place, crc, sound in zip(places, crcs, known, strict=True)]
         segments.append((generation, first, places.tobytes(), np.array(sums, "<u4").tobytes()))
-    for column in ("masked", "masked_keys"):
+    for column in ("masked", "masked_sum"):
         direct.execute(f"ALTER TABLE state ADD COLUMN {column} INTEGER NOT NULL DEFAULT 0")
-    direct.execute("UPDATE state SET (masked, masked_keys) = (SELECT count(*), coalesce(sum(key), 0) FROM removed)")
+    direct.execute(
+        "UPDATE state SET (masked, masked_sum) = (SELECT count(*), coalesce(sum(key + version), 0) FROM removed)"
+    )
     direct.execute("DROP TABLE segments")
     direct.execute(
         "CREATE TABLE segments (generation INTEGER NOT NULL, first INTEGER NOT NULL, places BLOB NOT NULL, "

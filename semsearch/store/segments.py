@@ -73,11 +73,12 @@ def mask(connection: Connection, version: int, keys: Sequence[int]) -> None:
     """Note that passages are gone as of commit `version`, inside the caller's transaction: nobody finds their rows."""
     connection.exec_driver_sql("INSERT INTO removed SELECT ?, value FROM json_each(?)", (version, json.dumps(keys)))
     connection.exec_driver_sql(
-        "UPDATE state SET masked = masked + ?, masked_keys = masked_keys + ?", (len(keys), sum(keys))
+        "UPDATE state SET masked = masked + ?, masked_sum = masked_sum + ?",
+        (len(keys), sum(keys) + version * len(keys)),
     )
 
 
 def unmask_all(connection: Connection) -> None:
     """Forget what `mask` noted, inside the transaction that takes the rows away."""
     connection.exec_driver_sql("DELETE FROM removed")
-    connection.exec_driver_sql("UPDATE state SET masked = 0, masked_keys = 0")
+    connection.exec_driver_sql("UPDATE state SET masked = 0, masked_sum = 0")

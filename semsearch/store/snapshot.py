@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from sqlalchemy import Connection
 
 from semsearch.errors import CollectionDamaged
-from semsearch.store import registry, segments
+from semsearch.store import documents, registry, segments
 from semsearch.store.database import driver
 from semsearch.store.registry import Registered
 from semsearch.store.segments import PLACE, Checksums, Places, checksums
@@ -42,7 +42,7 @@ class Snapshot:
     crcs: Checksums  # (n,) of its vector and all of the above
     live: NDArray[np.bool_]  # (n,) False where the passage is gone
     removed: int  # rows that are not live
-    masked: tuple[int, int] | None  # passages noted as removed, and the sum of their keys; None if the list is damaged
+    masked: tuple[int, int] | None  # passages noted as removed, and the sum that is kept; None if the list is damaged
     vectors: Vectors  # (n, dim), mapped
     index: Registered | None  # of vectors
     lexical: Registered | None  # of words
@@ -75,7 +75,7 @@ class Snapshot:
 def take(connection: Connection, folder: Path, known: Snapshot | None) -> Snapshot:
     """The snapshot of the connection's read transaction, brought forward from `known` where possible."""
     state = (
-        driver(connection).execute("SELECT version, generation, rows, dim, masked, masked_keys FROM state").fetchall()
+        driver(connection).execute("SELECT version, generation, rows, dim, masked, masked_sum FROM state").fetchall()
     )
     if len(state) != 1:
         raise CollectionDamaged(f"the database has {len(state)} states instead of one. Restore it from a backup.")
@@ -86,6 +86,7 @@ def take(connection: Connection, folder: Path, known: Snapshot | None) -> Snapsh
     columns = _columns(connection, generation, rows, base)
     live, masked = _live(connection, columns[0], tuple(noted), base)
     if masked is None:
+        live = _as_passages_say(connection, *columns[:4])
         log.warning(
             "the list of removed passages of collection '%s' is damaged: the passages tell what was removed; "
             "'semsearch repair %s' makes it anew.",
@@ -167,17 +168,28 @@ def _live(
     if base is not None and base.masked is not None:
         since, (count, total) = base.version, base.masked
         live[: len(base)] = base.live
-    gone = (
-        connection.exec_driver_sql("SELECT key FROM removed WHERE version > ? AND typeof(key) = 'integer'", (since,))
-        .scalars()
-        .all()
-    )
-    masked = count + len(gone), total + sum(gone)
+    gone = connection.exec_driver_sql(
+        "SELECT key, version FROM removed WHERE version > ? AND typeof(key) || typeof(version) = 'integerinteger'",
+        (since,),
+    ).all()
+    masked = count + len(gone), total + sum(key + version for key, version in gone)
     if masked != noted:
-        kept = connection.exec_driver_sql("SELECT key FROM passages").scalars().all()
-        return np.isin(keys, np.asarray(kept, dtype=np.int64)), None
+        return live, None
     if gone and len(keys):
-        wanted = np.asarray(gone, dtype=np.int64)
+        wanted = np.asarray([key for key, _ in gone], dtype=np.int64)
         rows = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
         live[rows[keys[rows] == wanted]] = False
     return live, masked
+
+
+def _as_passages_say(
+    connection: Connection, keys: Keys, docs: NDArray[np.int64], starts: NDArray[np.int32], ends: NDArray[np.int32]
+) -> NDArray[np.bool_]:
+    """Which rows have their passage, in the very place that it had."""
+    passages = documents.places(connection)
+    passages = passages[np.isin(passages["key"], keys)]
+    rows = np.searchsorted(keys, passages["key"])
+    same = (docs[rows] == passages["doc"]) & (starts[rows] == passages["start"]) & (ends[rows] == passages["end"])
+    live = np.zeros(len(keys), dtype=np.bool_)
+    live[rows[same]] = True
+    return live
