@@ -1,7 +1,7 @@
 """The order in which many queries are searched: similar ones one after the other.
 
-They visit the same parts of an index, which then still lie in the processor's cache: a batch goes through a graph a
-tenth faster than in the order in which it came.
+They visit the same parts of an index, which then still lie in the processor's cache: a batch goes through a graph up to
+a tenth faster than in the order in which it came.
 """
 
 from __future__ import annotations
