@@ -13,7 +13,7 @@ from sqlalchemy.exc import DatabaseError
 
 from semsearch.errors import IndexDamaged
 from semsearch.search.generation import read_manifest, verify_files
-from semsearch.store import documents, schema
+from semsearch.store import documents, schema, segments
 from semsearch.store.snapshot import Snapshot
 from semsearch.store.store import View
 from semsearch.types import Metric
@@ -82,8 +82,7 @@ def _places(view: View, name: str) -> Iterator[Problem]:
     stored, live = documents.places(view.connection), snapshot.places(np.flatnonzero(snapshot.live))
     lost = np.setdiff1d(stored["key"], live["key"], assume_unique=True)
     stray = np.setdiff1d(live["key"], stored["key"], assume_unique=True)
-    _, here, there = np.intersect1d(stored["key"], live["key"], assume_unique=True, return_indices=True)
-    displaced = np.count_nonzero(stored[here] != live[there])
+    displaced = np.count_nonzero(~segments.among(live, stored)) - len(stray)
     if len(lost):
         yield Problem("vectors", f"{len(lost):,} passages have no vector", f"semsearch repair {name}")
     if len(stray):

@@ -102,7 +102,7 @@ def _append(store: Store, generation: int, entries: Sequence[Entry]) -> None:
     vectors = np.concatenate([entry.vectors for entry in entries])
     with store.write():
         with store.database.read() as connection:
-            rows = len(segments.read(connection, generation)[0])
+            rows = segments.count(connection, generation)
             known = documents.known(connection, [entry.record.document.id for entry in entries])
         vector_file.append(vector_path(store.folder, generation), rows, vectors)
         with store.database.write() as connection:

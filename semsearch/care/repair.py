@@ -101,10 +101,7 @@ def _agree(store: Store, snapshot: Snapshot, broken: NDArray[np.intp], again: bo
     live, whole = snapshot.keys[snapshot.live], snapshot.masked is not None
     sound = snapshot.places(np.setdiff1d(np.flatnonzero(snapshot.live), broken, assume_unique=True))
     owned = np.isin(sound["doc"], there)
-    at = np.searchsorted(stored["key"], sound["key"])
-    as_stored = at < len(stored)
-    as_stored[as_stored] = stored[at[as_stored]] == sound[as_stored]
-    displaced, stray = sound[owned & ~as_stored], sound["key"][~owned]
+    displaced, stray = sound[owned & ~segments.among(sound, stored)], sound["key"][~owned]
     surplus = stored[~np.isin(stored["key"], live)]
     withdrawn = stray
     if again and not whole:

@@ -69,6 +69,21 @@ def read(connection: Connection, generation: int, first: int = 0) -> tuple[Place
     return np.frombuffer(places, PLACE), np.frombuffer(crcs, "<u4")
 
 
+def count(connection: Connection, generation: int) -> int:
+    """The rows of a generation, without reading them."""
+    size = connection.exec_driver_sql("SELECT sum(length(places)) FROM segments WHERE generation = ?", (generation,))
+    return int(size.scalar() or 0) // PLACE.itemsize
+
+
+def among(some: Places, others: Places) -> NDArray[np.bool_]:
+    """Which of `some` are in `others`, whose keys ascend, in the very same place."""
+    found = np.zeros(len(some), dtype=np.bool_)
+    at = np.searchsorted(others["key"], some["key"])
+    inside = at < len(others)
+    found[inside] = others[at[inside]] == some[inside]
+    return found
+
+
 def mask(connection: Connection, version: int, keys: Sequence[int]) -> None:
     """Note that passages are gone as of commit `version`, inside the caller's transaction: nobody finds their rows."""
     connection.exec_driver_sql("INSERT INTO removed SELECT ?, value FROM json_each(?)", (version, json.dumps(keys)))

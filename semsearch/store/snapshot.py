@@ -86,7 +86,7 @@ def take(connection: Connection, folder: Path, known: Snapshot | None) -> Snapsh
     columns = _columns(connection, generation, rows, base)
     live, masked = _live(connection, columns[0], tuple(noted), base)
     if masked is None:
-        live = _as_passages_say(connection, *columns[:4])
+        live = segments.among(segments.read(connection, generation)[0], documents.places(connection))
         log.warning(
             "the list of removed passages of collection '%s' is damaged: the passages tell what was removed; "
             "'semsearch repair %s' makes it anew.",
@@ -180,16 +180,3 @@ def _live(
         rows = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
         live[rows[keys[rows] == wanted]] = False
     return live, masked
-
-
-def _as_passages_say(
-    connection: Connection, keys: Keys, docs: NDArray[np.int64], starts: NDArray[np.int32], ends: NDArray[np.int32]
-) -> NDArray[np.bool_]:
-    """Which rows have their passage, in the very place that it had."""
-    passages = documents.places(connection)
-    passages = passages[np.isin(passages["key"], keys)]
-    rows = np.searchsorted(keys, passages["key"])
-    same = (docs[rows] == passages["doc"]) & (starts[rows] == passages["start"]) & (ends[rows] == passages["end"])
-    live = np.zeros(len(keys), dtype=np.bool_)
-    live[rows[same]] = True
-    return live
