@@ -8,7 +8,7 @@ from contextlib import closing
 import numpy as np
 import pytest
 from fakes import HashEncoder
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
@@ -102,6 +102,9 @@ def base(tmp_path_factory):
 
 
 @settings(max_examples=60, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@example(["a place", "half of the passages"], 27442561)  # a row of an unknown document, beside others of it
+@example(["another one removed", "half of the passages"], 0)
+@example(["a passage too many", "nothing removed"], 1)
 @given(st.lists(st.sampled_from(sorted(WAYS)), min_size=1, max_size=2), st.integers(0, 1 << 30))
 def test_no_damage_gives_wrong_answers_and_repair_gives_the_right_ones(base, ways, seed):
     home, truth = base

@@ -1,5 +1,6 @@
 """What is done with many rows at a time is what is done with one: true scores, and checksums."""
 
+import dataclasses
 import importlib
 import sys
 import zlib
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 
 from semsearch.store import checksum, segments
 from semsearch.store.segments import checksums
+from semsearch.store.snapshot import Snapshot
 from semsearch.types import Metric, Neighbors
 from semsearch.vectors import PAIRS, score_each, score_pairs
 
@@ -42,6 +44,16 @@ def test_a_checksum_is_that_of_the_bytes_of_its_row_and_its_place(count):
     assert checksums(vectors, places).tolist() == wanted
     rows = rng.permutation(count)[: count // 2 + 1]
     assert checksums(np.ascontiguousarray(vectors), places[rows], rows).tolist() == [wanted[row] for row in rows]
+
+
+@given(st.integers(1, 1000), st.integers(1, 60), st.sets(st.integers(0, 60)), st.lists(st.integers(-1, 1100)))
+def test_the_rows_of_keys_are_found_with_and_without_gaps(first, count, gaps, asked):
+    keys = np.array([first + at for at in range(count) if at == 0 or at not in gaps])
+    nothing = dict.fromkeys(field.name for field in dataclasses.fields(Snapshot))
+    snapshot = Snapshot(**{**nothing, "keys": keys})
+    wanted = np.array(asked, dtype=np.int64)
+    assert snapshot.rows_of(wanted).tolist() == np.searchsorted(keys, wanted).tolist()
+    assert snapshot.rows_of(keys).tolist() == list(range(len(keys)))
 
 
 @given(st.binary(max_size=5000))
