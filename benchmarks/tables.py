@@ -97,6 +97,18 @@ def ann(records: list[Record]) -> Iterator[Row]:
         )
 
 
+def standins(records: list[Record]) -> Iterator[Row]:
+    """By set, index and target: what each way of measuring took, and what questions then found."""
+    ways = list(dict.fromkeys(r["measured on"] for r in records))
+    yield "asked", "index", "recall asked for", *(f"{way}: recall, setting, ms" for way in ways)
+    cells: dict[tuple[str, str, str], list[str]] = {}
+    for r in records:
+        row = cells.setdefault((r["set"], r["index"], f"{r['target']:g}"), [])
+        row.append(f"{r['recall']:.3f}, {r['knob']}={r['value']}, {r['ms']:.2f}")
+    for head, row in cells.items():
+        yield *head, *row
+
+
 def opening(records: list[Record]) -> Iterator[Row]:
     """Seconds to the first answer, and what a collection adds."""
     yield "what", "value"

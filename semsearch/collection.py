@@ -219,7 +219,8 @@ class Collection(Searchable):
             recall: What the index must find of the true `at` nearest, on average; its knob is set to it, the outcome
                 is certified and kept, and certified again when much has changed.
             at: Neighbours that the recall is counted among.
-            queries: Real questions to measure on; without them a sample of the stored vectors stands in.
+            queries: Real questions to measure on; what they need is kept to when it is certified again. Without them
+                stored vectors, and points between them, stand in.
 
         Returns:
             The certificate, where a recall was asked for and there is an index.
@@ -230,26 +231,30 @@ class Collection(Searchable):
         """
         wanted = Wanted.of(self.store)
         if index is not None:
-            wanted = Wanted(index, dict(options or {}), wanted.recall, wanted.at)
+            wanted = Wanted(index, dict(options or {}), wanted.recall, wanted.at, wanted.least)
         elif options is not None:
             wanted = replace(wanted, options={**wanted.options, **options})
         if recall is not None:
-            wanted = replace(wanted, recall=recall, at=check_k(at))
+            wanted = replace(wanted, recall=recall, at=check_k(at), least={})
         certificate = self._indexing.rebuild(wanted, self._asked(queries))
         self._lexical_indexing.renew()
-        self._want(wanted)
+        self._want(wanted, certificate)
         return certificate
 
     def tune(self, recall: float, at: int = 10, *, queries: Sequence[str] | None = None) -> Certificate:
         """Set the index to a recall without building it anew; see `reindex`."""
-        certificate = self._indexing.tune(recall, check_k(at), self._asked(queries))
-        self._want(replace(Wanted.of(self.store), recall=recall, at=at))
+        wanted = replace(Wanted.of(self.store), recall=recall, at=check_k(at), least={})
+        certificate = self._indexing.tune(wanted, self._asked(queries))
+        self._want(wanted, certificate)
         return certificate
 
     def _asked(self, queries: Sequence[str] | None) -> Vectors | None:
         return None if queries is None else self._encoded(queries, None)
 
-    def _want(self, wanted: Wanted) -> None:
+    def _want(self, wanted: Wanted, certificate: Certificate | None) -> None:
+        if certificate is not None and certificate.source == "queries" and certificate.value is not None:
+            assert certificate.knob is not None
+            wanted = replace(wanted, least={certificate.knob: certificate.value})
         if wanted != Wanted.of(self.store):
             self.store.set("index", asdict(wanted))
 
@@ -294,7 +299,7 @@ class Collection(Searchable):
             with suppress(CollectionLocked):  # another process builds it already
                 certificate = self._indexing.rebuild(wanted)
         elif wanted.recall is not None and self._indexing.doubtful(snapshot):
-            certificate = self._indexing.tune(wanted.recall, wanted.at)
+            certificate = self._indexing.tune(wanted)
         if certificate is not None and not certificate.met:  # nobody asked for it now, so nobody looks at it
             log.warning("the index of collection '%s': %s", self.store.name, certificate.says)
         self._lexical_indexing.renew()

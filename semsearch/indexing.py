@@ -18,7 +18,7 @@ from semsearch import plugins
 from semsearch.care.check import Problem
 from semsearch.errors import CollectionDamaged, CollectionLocked, DataError
 from semsearch.search.choose import FEW_ROWS, choose
-from semsearch.search.contract import Certificate, certify, searched, tie_safe_recall, true_neighbors
+from semsearch.search.contract import STRANGER, Certificate, certify, searched, tie_safe_recall, true_neighbors
 from semsearch.search.generation import published_digest, write_generation
 from semsearch.store import platform, registry
 from semsearch.store.failpoints import failpoint
@@ -48,6 +48,7 @@ class Wanted:
     options: Mapping[str, Any] = field(default_factory=dict)
     recall: float | None = None
     at: int = 10
+    least: Mapping[str, int] = field(default_factory=dict)  # what questions that were given needed, by knob
 
     @classmethod
     def of(cls, store: Store) -> Wanted:
@@ -81,6 +82,8 @@ class Indexing:
         index = snapshot.index
         if index is None or index.contract is None:
             return False
+        if index.contract.get("source") == "vectors":  # of an older version, which asked a graph for its own nodes only
+            return True
         changed = len(snapshot) - index.contract["rows"] + abs(snapshot.removed - index.contract["removed"])
         return bool(changed > CHANGED_SHARE * index.contract["rows"])
 
@@ -105,7 +108,7 @@ class Indexing:
                     index = kind.build(snapshot.keys, snapshot.vectors, self._metric, params)
                 certificate = None
                 if wanted.recall is not None:
-                    certificate, params = self._certify(index, params, snapshot, wanted.recall, wanted.at, queries)
+                    certificate, params = self._certify(index, params, snapshot, wanted, queries)
                 building = self._store.folder / "indexes" / f".{backend}-{os.getpid()}"
                 with self._sound_vectors():
                     self._write(building, index, snapshot, backend, params)
@@ -129,15 +132,15 @@ class Indexing:
                 f"them. Run 'semsearch repair {self._store.name}'; until then search is exact."
             ) from error
 
-    def tune(self, recall: float, at: int, queries: Vectors | None = None) -> Certificate:
-        """Set the present index to a recall, without building it anew, and publish the setting with its certificate."""
+    def tune(self, wanted: Wanted, queries: Vectors | None = None) -> Certificate:
+        """Set the present index to the recall that is wanted, without building it anew, and publish the setting."""
         with self._store.read() as view:
             snapshot = view.snapshot
         index = self._warming.loaded(snapshot)
         registered = snapshot.index
         assert registered is not None
         params = params_of(registered)
-        certificate, params = self._certify(index, params, snapshot, recall, at, queries)
+        certificate, params = self._certify(index, params, snapshot, wanted, queries)
         contract = _contract(certificate, snapshot)
         with self._store.write(), self._store.database.write() as connection:
             self._store.advance(connection)
@@ -154,7 +157,9 @@ class Indexing:
         contract = snapshot.index.contract
         wanted, at = (contract["target"], contract["at"]) if contract is not None else (PROBE_RECALL, 10)
         keys, vectors = snapshot.keys[:rows], snapshot.vectors[:rows]
-        sample = true_neighbors(keys, vectors, self._metric, at).part(slice(0, PROBES))
+        drawn = true_neighbors(keys, vectors, self._metric, at, count=PROBES)
+        assert drawn.own is not None
+        sample = drawn.part(drawn.own != STRANGER)  # what an index finds if it finds anything
         found = searched(self._warming.loaded(snapshot), sample, at)
         recalls = tie_safe_recall(found, sample.truth, keys, vectors, sample.queries, self._metric)
         slack = 3 * float(recalls.std()) / len(recalls) ** 0.5  # a probe of so few queries is off by chance
@@ -166,14 +171,15 @@ class Indexing:
             )
 
     def _certify(
-        self, index: VectorIndex, params: Any, snapshot: Snapshot, recall: float, at: int, queries: Vectors | None
+        self, index: VectorIndex, params: Any, snapshot: Snapshot, wanted: Wanted, queries: Vectors | None
     ) -> tuple[Certificate, Any]:
-        """Set the index to a recall; the certificate, and the options with what was chosen.
+        """Set the index to the recall that is wanted; the certificate, and the options with what was chosen.
 
         Where no value of its knob reaches the recall, a backend may name another option, `WIDER`, that lifts the reach.
         """
         rows = len(index)
         wider: str | None = getattr(index, "WIDER", None)
+        assert wanted.recall is not None
         while True:
             certificate = certify(
                 index,
@@ -181,9 +187,10 @@ class Indexing:
                 snapshot.keys[:rows],
                 snapshot.vectors[:rows],
                 self._metric,
-                target=recall,
-                at=at,
+                target=wanted.recall,
+                at=wanted.at,
                 queries=queries,
+                least=wanted.least.get(getattr(index, "KNOB", ""), 0) if queries is None else 0,
             )
             if certificate.met or wider is None or getattr(params, wider) >= WIDEST:
                 return certificate, _turned(params, certificate)

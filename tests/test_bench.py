@@ -122,7 +122,7 @@ def test_from_the_command_line(tmp_path):
     ended = run("bench", "few", "--home", home, "--quick", "--index", "hnsw", "--out", folder, "--apply", "--json")
     assert ended.code == 0, ended.err
     facts, *lines = [json.loads(line) for line in ended.out.splitlines()]
-    assert (facts["rows"], facts["dim"], facts["source"]) == (299, 8, "vectors")
+    assert (facts["rows"], facts["dim"], facts["source"]) == (299, 8, "stand-ins")
     assert [json.loads(line) for line in (folder / "results.jsonl").read_text().splitlines()] == [facts, *lines]
     page = (folder / "report.html").read_text()
     assert page.count("<svg") == 4

@@ -15,6 +15,7 @@ from semsearch import load_encoder
 from semsearch.errors import UsageError
 from semsearch.plugins import index_backend
 from semsearch.search.contract import (
+    STRANGER,
     Certificate,
     binomial_tail,
     certify,
@@ -119,10 +120,58 @@ def test_ties_count_whichever_of_equals_is_returned():
 def test_a_query_that_is_stored_does_not_count_as_found(stored):
     keys, vectors = stored
     sample = true_neighbors(keys, vectors, Metric.COSINE, 5)
-    assert sample.truth.keys.shape == (2000, 5)
+    assert sample.truth.keys.shape == (4000, 5)
     assert not (sample.truth.keys == sample.own[:, None]).any()
     found = Neighbors(np.array([[7, 1, 2], [1, 2, 3]]), np.zeros((2, 3), dtype=np.float32))
     assert without_own(found, np.array([7, 9])).keys.tolist() == [[1, 2], [1, 2]]
+    short = Neighbors(np.array([[4, -1, -1], [4, 5, -1]]), np.zeros((2, 3), dtype=np.float32))
+    assert without_own(short, np.array([STRANGER, 4])).keys.tolist() == [[4, -1], [5, -1]]
+
+
+@pytest.mark.parametrize("metric", list(Metric))
+def test_half_of_the_stand_ins_lie_between_stored_vectors(metric):
+    keys, vectors = make_keys(300), make_vectors(metric, 300, 16)
+    sample = true_neighbors(keys, vectors, metric, 5, count=100)
+    stranger = sample.own == STRANGER
+    assert len(stranger) == 200
+    assert (stranger[::2] != stranger[1::2]).all(), "by turns, so that any part has both"
+    row = {int(key): i for i, key in enumerate(keys)}
+    assert (sample.queries[~stranger] == vectors[[row[int(key)] for key in sample.own[~stranger]]]).all()
+    between = sample.queries[stranger]
+    assert (np.abs(between[:, None] - vectors[None]).max(axis=2) > 1e-6).all(), "none is stored"
+    if metric is Metric.COSINE:
+        assert np.linalg.norm(between, axis=1) == pytest.approx(1, abs=1e-5)
+    else:
+        lengths = np.linalg.norm(vectors, axis=1)
+        assert lengths.min() * 0.999 <= np.linalg.norm(between, axis=1).min()
+        assert np.linalg.norm(between, axis=1).max() <= lengths.max() * 1.001
+    expected = brute_force(keys, vectors, between, 5, metric)
+    assert (sample.truth.keys[stranger] == expected.keys).all()
+    again = true_neighbors(keys, vectors, metric, 5, count=100)
+    assert (again.queries == sample.queries).all()
+
+
+def test_the_kind_that_fares_worse_is_what_counts(stored):
+    sample = true_neighbors(*stored, Metric.COSINE, 5, count=50)
+    stranger = sample.own == STRANGER
+    assert sample.weakest(np.where(stranger, 0.6, 0.9)) == ("points between stored vectors", pytest.approx(0.6), 50)
+    assert sample.weakest(np.where(stranger, 0.9, 0.6)) == ("stored vectors", pytest.approx(0.6), 50)
+    given = true_neighbors(*stored, Metric.COSINE, 5, queries=stored[1][:40])
+    assert given.weakest(np.linspace(0, 1, 40)) == ("queries", pytest.approx(0.5), 40)
+
+
+def test_a_high_target_looks_at_more_queries(stored):
+    certificate = certify(Forgetful(*stored, Metric.COSINE), Care(1), *stored, Metric.COSINE, target=0.995)
+    assert certificate.queries == 1500, "1,794 in a half, if there were so many vectors"
+    assert "too few" not in certificate.says
+
+
+def test_stand_ins_do_not_go_below_what_questions_needed(stored):
+    index = Forgetful(*stored, Metric.COSINE)
+    certificate = certify(index, Care(1), *stored, Metric.COSINE, target=0.5, least=30)
+    assert certificate.met
+    assert index.care == certificate.value == 30
+    assert certify(index, Care(1), *stored, Metric.COSINE, target=0.5, least=700).value == 700
 
 
 # ---------------------------------------------------------------------- outcome
@@ -136,7 +185,7 @@ def test_the_cheapest_setting_that_keeps_the_recall_is_taken(stored):
     assert certificate.value == index.care == 30, "10 loses a tenth of each and more with luck, 30 a thirtieth"
     assert certificate.certified >= 0.9
     assert certificate.recall == pytest.approx(1 - 1 / 31, abs=0.02)
-    assert certificate.source == "vectors"
+    assert certificate.source == "stand-ins"
     assert certificate.queries == 1000
     assert [point.value for point in certificate.curve] == [1, 4, 10, 30]
     assert all(point.p50 <= point.p99 and point.qps > 0 for point in certificate.curve)

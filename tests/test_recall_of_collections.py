@@ -90,6 +90,20 @@ def test_much_change_is_certified_again(collection):
     assert collection.info()["index"]["rows"] == 6000  # without a rebuild
 
 
+def test_a_certificate_on_stored_vectors_alone_is_renewed(collection):
+    """Older versions asked a graph for its own nodes only, which it finds too surely."""
+    collection.reindex("hnsw", recall=0.9)
+    with collection.store.write(), collection.store.database.write() as connection:
+        collection.store.advance(connection)
+        current = registry.current(connection, 1)
+        contract = {**current.contract, "source": "vectors"}
+        registry.tune(connection, current.number, {**current.params, "ef": 10}, contract)
+    collection.add([Document("one", "one")], vectors=clustered(1, seed=9))
+    index = collection.info()["index"]
+    assert index["contract"]["source"] == "stand-ins"
+    assert index["params"]["ef"] == index["contract"]["value"] > 10
+
+
 def test_real_queries_are_measured_on_when_given():
     words = [f"w{i}" for i in range(300)]
     rng = np.random.default_rng(3)
@@ -99,7 +113,17 @@ def test_real_queries_are_measured_on_when_given():
         certificate = texts.reindex("hnsw", recall=0.9, queries=questions)
         assert certificate.source == "queries"
         assert certificate.met
-        assert texts.tune(0.9).source == "vectors"
+        needed = certificate.value
+        index = texts.info()["index"]["wanted"]
+        assert index["least"] == {"ef": needed}
+        texts.add(Document(f"n{i}", " ".join(rng.choice(words, 6))) for i in range(200))  # enough to certify it again
+        again = texts.info()["index"]["contract"]
+        assert again["rows"] == 1700
+        assert again["source"] == "stand-ins"
+        assert again["value"] >= needed, "stand-ins may not undo what real questions needed"
+        assert texts.tune(0.5).source == "stand-ins"
+        assert texts.info()["index"]["params"]["ef"] == 10, "but whoever asks for less gets less"
+        assert texts.info()["index"]["wanted"]["least"] == {}
 
 
 def test_there_is_nothing_to_tune_without_an_index(collection):

@@ -78,7 +78,7 @@ def measured(task: Task) -> Iterator[dict[str, Any]]:
         if knob:
             index.tune(replace(params, **{knob: value}))
         found = searched(index, sample, task.at)
-        recall = float(tie_safe_recall(found, sample.truth, keys, vectors, sample.queries, metric).mean())
+        _, recall, _ = sample.weakest(tie_safe_recall(found, sample.truth, keys, vectors, sample.queries, metric))
         yield {**facts, "knob": knob, "value": value, "recall": recall, **_speed(index, bare, value, sample, task)}
         if recall >= ENOUGH:
             break

@@ -93,7 +93,9 @@ def _page(facts: Mapping[str, Any], lines: Sequence[Mapping[str, Any]], drawn: S
         for place, line in enumerate(lines)
     )
     versions = ", ".join(f"{name} {number}" for name, number in facts["versions"].items())
-    asked = "real queries" if facts["source"] == "queries" else "stored vectors, each without itself"
+    asked = (
+        "real queries" if facts["source"] == "queries" else "stand-ins, the lower of stored vectors and points between"
+    )
     title = f"{facts['rows']:,} vectors of {facts['dim']} components"
     return (
         f"<!doctype html><html lang=en><meta charset=utf-8><title>{title}</title><style>{STYLE}</style>"

@@ -79,7 +79,7 @@ def bench(
         "metric": str(metric),
         "at": plan.at,
         "queries": len(sample.queries),
-        "source": "vectors" if queries is None else "queries",
+        "source": "stand-ins" if queries is None else "queries",
         "seed": SEED,
         "when": datetime.now(UTC).isoformat(timespec="seconds"),
         **machine(),

@@ -33,8 +33,9 @@ def show_certificate(certificate: Certificate) -> None:
             for point in certificate.curve
         ]
         show_table((certificate.knob, f"recall@{certificate.at}", "p50 ms", "p99 ms", "queries/s"), rows)
-    measured = "the queries given" if certificate.source == "queries" else "a sample of the stored vectors"
-    say(f"{certificate.says} Measured on {measured}.")
+    say(certificate.says)
+    if certificate.source != "queries":
+        say("No questions were given: stored vectors and points between them stood in. --queries FILE takes real ones.")
 
 
 recall_options = (
@@ -82,7 +83,7 @@ def reindex(name: str, **given: Any) -> int:
     if facts["wanted"]["backend"] == "auto":
         say(facts["why"])
     out(f"index {facts['backend']}, rows {facts['rows']:,}")
-    return 0
+    return 0 if certificate is None or certificate.met else 1
 
 
 @click.command(short_help="Set the index to a recall, without building it anew.")

@@ -4,6 +4,11 @@ Ground truth is exact search. The knob is chosen on one half of the queries and 
 that the certificate is not a winner's luck. Certified is the one-sided lower confidence bound of Clopper and Pearson
 ("The use of confidence or fiducial limits illustrated in the case of the binomial", Biometrika 26, 1934) over queries:
 the k answers of one query stand or fall together, so queries are the trials and a recall of 0.7 is 0.7 of a success.
+
+Where no queries are given, two kinds stand in, and the recall is that of the kind which fares worse. Stored vectors,
+each without itself, are as unlike one another as the collection is; but a graph links each of them to its neighbours
+and finds those more surely than a stranger's. Points between four stored vectors are strangers, and about as hard for
+a graph as real questions are (`benchmarks/standins.py` compares them).
 """
 
 from __future__ import annotations
@@ -25,7 +30,11 @@ from semsearch.vectors import score_pairs
 
 CONFIDENCE = 0.95
 CHOOSING = 0.9995  # stricter, so that what is chosen on one half is seldom refused by the other
-QUERIES = 2000  # looked at: half to choose by, half to certify on
+QUERIES = 2000  # looked at, of each kind, or more for a high target: half to choose by, half to certify on
+MOST = 20_000
+BETWEEN = (0.4, 0.2, 0.2, 0.2)  # shares of the stored vectors, drawn at random, that a point between them is made of
+TINY = 1e-30
+STRANGER = -1  # in place of the key of a query that isn't stored
 TIMED = 200  # queries asked one at a time for the latencies
 
 
@@ -34,7 +43,7 @@ class Point:
     """One setting of the knob and what it gives."""
 
     value: int
-    recall: float  # mean over the choosing half
+    recall: float  # mean over the choosing half, or over the kind of its queries that fares worse
     p50: float  # milliseconds of a single query
     p99: float
     qps: float  # queries a second in a batch
@@ -49,10 +58,10 @@ class Certificate:
     met: bool
     knob: str | None
     value: int | None  # of the knob: the cheapest that meets the target, else the best there is
-    recall: float  # mean over the certifying half
+    recall: float  # mean over the certifying half, or over the kind of its queries that fares worse
     certified: float  # 95 % lower bound of it
-    queries: int  # in the certifying half
-    source: str  # "queries" that were given, or "vectors" of the collection itself, each excluding itself
+    queries: int  # that these two are of
+    source: str  # "queries" that were given, or "stand-ins" made of the collection's own vectors
     curve: tuple[Point, ...]
     says: str  # the outcome in a sentence
 
@@ -72,13 +81,23 @@ class Sample:
     """Queries with their true neighbours."""
 
     queries: Vectors
-    own: Keys | None  # the key of each query where it is a stored vector, which doesn't count as found
+    own: Keys | None  # of stand-ins: the key of a stored vector, which doesn't count as found, or STRANGER
     truth: Neighbors
 
-    def part(self, rows: slice) -> Sample:
+    def part(self, rows: slice | NDArray[np.bool_]) -> Sample:
         """Some of the queries."""
         truth = Neighbors(self.truth.keys[rows], self.truth.scores[rows])
         return Sample(self.queries[rows], None if self.own is None else self.own[rows], truth)
+
+    def weakest(self, recalls: NDArray[np.float64]) -> tuple[str, float, int]:
+        """The kind of query that fares worse, its mean of `recalls` `(q,)`, and how many queries are of that kind."""
+        kinds = {"queries": np.ones(len(recalls), dtype=bool)}
+        if self.own is not None:
+            between = self.own == STRANGER
+            kinds = {"stored vectors": ~between, "points between stored vectors": between}
+        means = {kind: float(recalls[rows].mean()) for kind, rows in kinds.items() if rows.any()}
+        kind = min(means, key=means.__getitem__)
+        return kind, means[kind], int(kinds[kind].sum())
 
 
 def certify(
@@ -91,6 +110,7 @@ def certify(
     target: float,
     at: int = 10,
     queries: Vectors | None = None,
+    least: int = 0,
     seed: int = 0,
 ) -> Certificate:
     """Set the knob of `index` to the least value that gives a recall of `target` among the first `at`, and certify it.
@@ -103,7 +123,8 @@ def certify(
         metric: Of the index.
         target: Recall promised, over 0 and at most 1.
         at: Neighbours counted.
-        queries: Real queries `(q, dim)`; without them a sample of the stored vectors stands in.
+        queries: Real queries `(q, dim)`; without them stored vectors, and points between them, stand in.
+        least: Of the knob: what real queries once needed, which stand-ins may not lower.
         seed: Of the sample and of its halves.
 
     Raises:
@@ -111,50 +132,69 @@ def certify(
     """
     if not 0 < target <= 1:
         raise UsageError(f"the recall to keep must be over 0 and at most 1, not {target}.")
-    sample = true_neighbors(keys, vectors, metric, at, queries, seed)
-    half = len(sample.queries) // 2
-    if half < 1:
+    sample = true_neighbors(keys, vectors, metric, at, queries, seed, count=_worth_looking_at(target))
+    if len(sample.queries) < 2:
         raise UsageError(f"a recall can't be certified on {len(sample.queries)} queries: give at least two.")
+    half = len(sample.queries) // 2
     choosing, certifying = sample.part(slice(0, half)), sample.part(slice(half, None))
     knob: str | None = getattr(index, "KNOB", None)
     curve: list[Point] = []
     value = None
     if knob is not None:
         ladder = type(index).ladder(len(keys))  # type: ignore[attr-defined]
-        for value in ladder:
+        for value in [value for value in ladder if value >= least] or [least]:
             index.tune(replace(params, **{knob: value}))
-            curve.append(_point(index, value, choosing, keys, vectors, metric, at))
-            if lower_bound(curve[-1].recall * half, half, CHOOSING) >= target:
+            point, count = _point(index, value, choosing, keys, vectors, metric, at)
+            curve.append(point)
+            if lower_bound(point.recall * count, count, CHOOSING) >= target:
                 break
         else:
             best = max(point.recall for point in curve)
             value = next(point.value for point in curve if point.recall == best)
         index.tune(replace(params, **{knob: value}))
     found = searched(index, certifying, at)
-    recall = float(tie_safe_recall(found, certifying.truth, keys, vectors, certifying.queries, metric).mean())
-    count = len(certifying.queries)
+    recalls = tie_safe_recall(found, certifying.truth, keys, vectors, certifying.queries, metric)
+    kind, recall, count = certifying.weakest(recalls)
     bound = lower_bound(recall * count, count)
     met = bound >= target or (recall == 1 and getattr(index, "EXACT", False))  # proven, not sampled
-    says = _sentence(met, target, at, knob, value, recall, bound, count)
-    source = "vectors" if queries is None else "queries"
+    says = _sentence(met, target, at, knob, value, recall, bound, kind, count)
+    source = "stand-ins" if queries is None else "queries"
     return Certificate(target, at, met, knob, value, recall, bound, count, source, tuple(curve), says)
 
 
 def true_neighbors(
-    keys: Keys, vectors: Vectors, metric: Metric, at: int, queries: Vectors | None = None, seed: int = 0
+    keys: Keys,
+    vectors: Vectors,
+    metric: Metric,
+    at: int,
+    queries: Vectors | None = None,
+    seed: int = 0,
+    *,
+    count: int = QUERIES,
 ) -> Sample:
-    """Up to `QUERIES` queries in random order, and their exact neighbours."""
+    """Up to `count` of the queries in random order, or as many stand-ins of each kind, and their exact neighbours."""
     rng = np.random.default_rng(seed)
     own = None
     if queries is None:
-        rows = rng.permutation(len(keys))[:QUERIES]
-        queries, own = np.ascontiguousarray(vectors[rows]), keys[rows]
+        queries, own = _stand_ins(keys, vectors, count, rng)
     else:
-        queries = np.ascontiguousarray(queries[rng.permutation(len(queries))[:QUERIES]])
+        queries = np.ascontiguousarray(queries[rng.permutation(len(queries))[:count]])
     backend = plugins.index_backend("exact")
     exact = backend.build(keys, vectors, metric, backend.Params(codes="none"))
     truth = exact.search(queries, at + (own is not None))
     return Sample(queries, own, truth if own is None else without_own(truth, own))
+
+
+def _stand_ins(keys: Keys, vectors: Vectors, count: int, rng: np.random.Generator) -> tuple[Vectors, Keys]:
+    """Stored vectors and points between four of them, by turns; and their own keys, or STRANGER."""
+    rows = rng.permutation(len(keys))[:count]
+    stored, own = np.ascontiguousarray(vectors[rows]), keys[rows]
+    parts = [vectors[rng.integers(len(keys), size=len(rows))] for _ in BETWEEN]
+    mean = np.average(parts, axis=0, weights=BETWEEN)  # float64
+    length = np.linalg.norm(parts[0].astype(np.float64), axis=1) / np.maximum(np.linalg.norm(mean, axis=1), TINY)
+    between = (mean * length[:, None]).astype(np.float32)  # as long as stored ones are
+    queries = np.stack([stored, between], axis=1).reshape(-1, stored.shape[1])
+    return queries, np.stack([own, np.full_like(own, STRANGER)], axis=1).reshape(-1)
 
 
 def searched(index: VectorIndex, sample: Sample, at: int) -> Neighbors:
@@ -165,8 +205,8 @@ def searched(index: VectorIndex, sample: Sample, at: int) -> Neighbors:
 
 
 def without_own(found: Neighbors, own: Keys) -> Neighbors:
-    """Neighbours without the query's own key; where it wasn't found, the last one goes."""
-    drop = found.keys == own[:, None]
+    """Neighbours without the query's own key; where there is none or it wasn't found, the last one goes."""
+    drop = (found.keys == own[:, None]) & (own[:, None] != STRANGER)  # which is also the key of a place left empty
     drop[~drop.any(axis=1), -1] = True
     shape = (len(found.keys), found.keys.shape[1] - 1)
     return Neighbors(found.keys[~drop].reshape(shape), found.scores[~drop].reshape(shape))
@@ -222,34 +262,55 @@ def binomial_tail(count: int, trials: int, p: float) -> float:
     return float(np.exp(logs).sum())
 
 
+def _trials(target: float) -> int:
+    """How many queries prove `target` if nothing is missed."""
+    return math.ceil(math.log(1 - CONFIDENCE) / math.log(target)) if target < 1 else MOST
+
+
+def _worth_looking_at(target: float) -> int:
+    """Queries, both halves together: three times what proves the target if nothing is missed, for something will be."""
+    needed = 2 * _trials(target)
+    return QUERIES if needed > MOST else min(max(QUERIES, 3 * needed), MOST)
+
+
 def _point(
     index: VectorIndex, value: int, sample: Sample, keys: Keys, vectors: Vectors, metric: Metric, at: int
-) -> Point:
+) -> tuple[Point, int]:
+    """What the present setting gives, and of how many queries its recall is."""
     searched(index, sample.part(slice(0, 8)), at)  # warm
     start = time.perf_counter()
     found = searched(index, sample, at)
     batch = time.perf_counter() - start
-    recall = float(tie_safe_recall(found, sample.truth, keys, vectors, sample.queries, metric).mean())
+    recalls = tie_safe_recall(found, sample.truth, keys, vectors, sample.queries, metric)
+    _, recall, count = sample.weakest(recalls)
     times = []
     for query in sample.queries[:TIMED]:
         start = time.perf_counter()
         index.search(query[None], at)
         times.append(1e3 * (time.perf_counter() - start))
     p50, p99 = np.percentile(times, [50, 99])
-    return Point(value, recall, float(p50), float(p99), len(sample.queries) / batch)
+    return Point(value, recall, float(p50), float(p99), len(sample.queries) / batch), count
 
 
 def _sentence(
-    met: bool, target: float, at: int, knob: str | None, value: int | None, recall: float, bound: float, count: int
+    met: bool,
+    target: float,
+    at: int,
+    knob: str | None,
+    value: int | None,
+    recall: float,
+    bound: float,
+    kind: str,
+    count: int,
 ) -> str:
     setting = f"{knob}={value}: " if knob else ""
-    measured = f"{setting}recall@{at} {recall:.4f} on {count} queries, at least {bound:.4f} with 95 % confidence"
+    measured = f"{setting}recall@{at} {recall:.4f} on {count} {kind}, at least {bound:.4f} with 95 % confidence"
     if met:
         return f"{measured}; {target:g} was asked for."
     reach = lower_bound(count, count)
-    if reach < target:
-        needed = math.ceil(math.log(1 - CONFIDENCE) / math.log(target)) if target < 1 else None
-        enough = f"give at least {2 * needed} queries, or" if needed else "no number of queries can prove 1:"
+    if reach < target <= 1 - lower_bound(count - recall * count, count):  # it may be kept, but so few can't tell
+        needed = 2 * _trials(target)
+        enough = f"give at least {needed} queries, or" if needed <= MOST else "no sample proves so much:"
         return f"{measured}: too few queries to certify {target:g} ({reach:.4f} at best); {enough} take exact search."
     return (
         f"{measured}, which misses {target:g}. Exact search (--index exact) has recall 1; so has --exact for a query."
