@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import random
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, replace
@@ -25,6 +26,7 @@ from semsearch.errors import (
     CollectionDamaged,
     CollectionLocked,
     DataError,
+    SemsearchError,
     StorageError,
     UsageError,
 )
@@ -35,7 +37,7 @@ from semsearch.lexical_indexing import LexicalIndexing
 from semsearch.passages import splitter_for
 from semsearch.reading import Reading
 from semsearch.search.calibration import Calibration
-from semsearch.search.contract import Certificate
+from semsearch.search.contract import Certificate, worth_looking_at
 from semsearch.searchable import Searchable
 from semsearch.settings import MOST
 from semsearch.source import Source, Told
@@ -219,8 +221,8 @@ class Collection(Searchable):
             recall: What the index must find of the true `at` nearest, on average; its knob is set to it, the outcome
                 is certified and kept, and certified again when much has changed.
             at: Neighbours that the recall is counted among.
-            queries: Real questions to measure on; what they need is kept to when it is certified again. Without them
-                stored vectors, and points between them, stand in.
+            queries: Real questions to measure on, kept for the next time. Where none were ever given, stored vectors
+                and points between them stand in.
 
         Returns:
             The certificate, where a recall was asked for and there is an index.
@@ -231,32 +233,44 @@ class Collection(Searchable):
         """
         wanted = Wanted.of(self.store)
         if index is not None:
-            wanted = Wanted(index, dict(options or {}), wanted.recall, wanted.at, wanted.least)
+            wanted = Wanted(index, dict(options or {}), wanted.recall, wanted.at)
         elif options is not None:
             wanted = replace(wanted, options={**wanted.options, **options})
         if recall is not None:
-            wanted = replace(wanted, recall=recall, at=check_k(at), least={})
-        certificate = self._indexing.rebuild(wanted, self._asked(queries))
+            wanted = replace(wanted, recall=recall, at=check_k(at))
+        certificate = self._indexing.rebuild(wanted, self._asked(wanted, queries))
         self._lexical_indexing.renew()
-        self._want(wanted, certificate)
+        self._want(wanted, queries)
         return certificate
 
     def tune(self, recall: float, at: int = 10, *, queries: Sequence[str] | None = None) -> Certificate:
         """Set the index to a recall without building it anew; see `reindex`."""
-        wanted = replace(Wanted.of(self.store), recall=recall, at=check_k(at), least={})
-        certificate = self._indexing.tune(wanted, self._asked(queries))
-        self._want(wanted, certificate)
+        wanted = replace(Wanted.of(self.store), recall=recall, at=check_k(at))
+        certificate = self._indexing.tune(wanted, self._asked(wanted, queries))
+        self._want(wanted, queries)
         return certificate
 
-    def _asked(self, queries: Sequence[str] | None) -> Vectors | None:
-        return None if queries is None else self._encoded(queries, None)
+    def _asked(self, wanted: Wanted, queries: Sequence[str] | None = None) -> Vectors | None:
+        """What the index is to be measured on: the queries, else those that were given before; None for stand-ins."""
+        if queries is not None:
+            return self._encoded(queries, None)
+        kept = self.store.settings.get("questions")
+        if kept is None or wanted.recall is None:
+            return None
+        try:
+            return self._encoded(kept, None)
+        except SemsearchError as error:  # the index is worth more than the best way to measure it
+            log.warning("the questions that its recall was measured on can't be encoded, vectors stand in: %s", error)
+            return None
 
-    def _want(self, wanted: Wanted, certificate: Certificate | None) -> None:
-        if certificate is not None and certificate.source == "queries" and certificate.value is not None:
-            assert certificate.knob is not None
-            wanted = replace(wanted, least={certificate.knob: certificate.value})
+    def _want(self, wanted: Wanted, queries: Sequence[str] | None) -> None:
         if wanted != Wanted.of(self.store):
             self.store.set("index", asdict(wanted))
+        if queries is not None:
+            most = worth_looking_at(wanted.recall or 0.5)
+            self.store.set(
+                "questions", list(queries) if len(queries) <= most else random.Random(0).sample(queries, most)
+            )
 
     def calibrate(self, judgements: Mapping[str, Mapping[str, int]] | None = None) -> Calibration | None:
         """Measure how random pairs of query and passage score, so that hits get a standing; kept in the collection.
@@ -297,9 +311,9 @@ class Collection(Searchable):
         wanted, certificate = Wanted.of(self.store), None
         if self._indexing.due(snapshot):
             with suppress(CollectionLocked):  # another process builds it already
-                certificate = self._indexing.rebuild(wanted)
+                certificate = self._indexing.rebuild(wanted, self._asked(wanted))
         elif wanted.recall is not None and self._indexing.doubtful(snapshot):
-            certificate = self._indexing.tune(wanted)
+            certificate = self._indexing.tune(wanted, self._asked(wanted))
         if certificate is not None and not certificate.met:  # nobody asked for it now, so nobody looks at it
             log.warning("the index of collection '%s': %s", self.store.name, certificate.says)
         self._lexical_indexing.renew()

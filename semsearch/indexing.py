@@ -48,7 +48,6 @@ class Wanted:
     options: Mapping[str, Any] = field(default_factory=dict)
     recall: float | None = None
     at: int = 10
-    least: Mapping[str, int] = field(default_factory=dict)  # what questions that were given needed, by knob
 
     @classmethod
     def of(cls, store: Store) -> Wanted:
@@ -155,7 +154,9 @@ class Indexing:
         if rows < 2:
             return
         contract = snapshot.index.contract
-        wanted, at = (contract["target"], contract["at"]) if contract is not None else (PROBE_RECALL, 10)
+        wanted, at = PROBE_RECALL, 10
+        if contract is not None:  # one that can't be met was told when it was asked for
+            wanted, at = contract["target"] if contract["met"] else contract["certified"], contract["at"]
         keys, vectors = snapshot.keys[:rows], snapshot.vectors[:rows]
         drawn = true_neighbors(keys, vectors, self._metric, at, count=PROBES)
         assert drawn.own is not None
@@ -190,7 +191,6 @@ class Indexing:
                 target=wanted.recall,
                 at=wanted.at,
                 queries=queries,
-                least=wanted.least.get(getattr(index, "KNOB", ""), 0) if queries is None else 0,
             )
             if certificate.met or wider is None or getattr(params, wider) >= WIDEST:
                 return certificate, _turned(params, certificate)

@@ -166,14 +166,6 @@ def test_a_high_target_looks_at_more_queries(stored):
     assert "too few" not in certificate.says
 
 
-def test_stand_ins_do_not_go_below_what_questions_needed(stored):
-    index = Forgetful(*stored, Metric.COSINE)
-    certificate = certify(index, Care(1), *stored, Metric.COSINE, target=0.5, least=30)
-    assert certificate.met
-    assert index.care == certificate.value == 30
-    assert certify(index, Care(1), *stored, Metric.COSINE, target=0.5, least=700).value == 700
-
-
 # ---------------------------------------------------------------------- outcome
 
 

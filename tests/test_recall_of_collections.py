@@ -53,6 +53,7 @@ def test_a_recall_out_of_reach_is_said_and_exact_offered(collection):
     certificate = collection.reindex("hnsw", {"M": 2, "ef_construction": 8}, recall=1.0, at=10)
     assert not certificate.met
     assert "xact" in certificate.says
+    assert collection.check(deep=True) == [], "what it can't reach was said, and no tuning mends it"
 
 
 @pytest.mark.parametrize(("wanted", "told"), [(1.0, True), (0.5, False)])
@@ -104,7 +105,7 @@ def test_a_certificate_on_stored_vectors_alone_is_renewed(collection):
     assert index["params"]["ef"] == index["contract"]["value"] > 10
 
 
-def test_real_queries_are_measured_on_when_given():
+def test_real_queries_are_measured_on_and_kept(caplog):
     words = [f"w{i}" for i in range(300)]
     rng = np.random.default_rng(3)
     with semsearch.create("texts", encoder=HashEncoder(24)) as texts:
@@ -113,17 +114,19 @@ def test_real_queries_are_measured_on_when_given():
         certificate = texts.reindex("hnsw", recall=0.9, queries=questions)
         assert certificate.source == "queries"
         assert certificate.met
-        needed = certificate.value
-        index = texts.info()["index"]["wanted"]
-        assert index["least"] == {"ef": needed}
         texts.add(Document(f"n{i}", " ".join(rng.choice(words, 6))) for i in range(200))  # enough to certify it again
         again = texts.info()["index"]["contract"]
         assert again["rows"] == 1700
-        assert again["source"] == "stand-ins"
-        assert again["value"] >= needed, "stand-ins may not undo what real questions needed"
-        assert texts.tune(0.5).source == "stand-ins"
-        assert texts.info()["index"]["params"]["ef"] == 10, "but whoever asks for less gets less"
-        assert texts.info()["index"]["wanted"]["least"] == {}
+        assert (again["source"], again["queries"]) == ("queries", 300), "on the questions that were given"
+    with semsearch.open("texts", encoder=HashEncoder(24)) as texts:
+        assert texts.tune(0.5).source == "queries"
+        assert texts.reindex("faiss-ivf").queries == 300
+        assert texts.reindex("faiss-ivf", queries=questions[:40]).queries == 20
+        assert texts.tune(0.5).queries == 20
+        assert texts.tune(0.5, queries=[f"{one} {two}" for one in words for two in words[:7]]).queries == 1000
+        assert len(set(texts.store.settings["questions"])) == 2000, "no more than are looked at"
+    assert semsearch.open("texts", encoder=None).reindex("hnsw").source == "stand-ins"
+    assert "the questions that its recall was measured on can't be encoded" in caplog.text
 
 
 def test_there_is_nothing_to_tune_without_an_index(collection):
@@ -185,7 +188,7 @@ def test_a_deep_check_probes_what_the_index_finds(collection):
     assert collection.check(deep=True) == []
     with collection.store.write(), collection.store.database.write() as connection:
         collection.store.advance(connection)
-        contract = {"target": 0.999, "at": 10, "rows": 6000, "removed": 0}
+        contract = {"target": 0.999, "met": True, "at": 10, "rows": 6000, "removed": 0}
         current = registry.current(connection, 1)
         registry.tune(connection, current.number, current.params, contract)
     problems = collection.check(deep=True)

@@ -25,7 +25,7 @@ def questions_of(file: str | None) -> list[str] | None:
     return [document.text for document in source.read()]
 
 
-def show_certificate(certificate: Certificate) -> None:
+def show_certificate(certificate: Certificate, given: str | None) -> None:
     """The curve that was measured, and the outcome in a sentence."""
     if certificate.knob is not None:
         rows = [
@@ -36,6 +36,8 @@ def show_certificate(certificate: Certificate) -> None:
     say(certificate.says)
     if certificate.source != "queries":
         say("No questions were given: stored vectors and points between them stood in. --queries FILE takes real ones.")
+    elif given is None:
+        say("Measured on the questions that were given before; --queries FILE takes others.")
 
 
 recall_options = (
@@ -79,7 +81,7 @@ def reindex(name: str, **given: Any) -> int:
         )
         facts = collection.info()["index"]
     if certificate is not None:
-        show_certificate(certificate)
+        show_certificate(certificate, given["queries"])
     if facts["wanted"]["backend"] == "auto":
         say(facts["why"])
     out(f"index {facts['backend']}, rows {facts['rows']:,}")
@@ -101,7 +103,7 @@ def tune(name: str, **given: Any) -> int:
 
     with semsearch.open(name, home=find_home(given["home"])) as collection:
         certificate = collection.tune(given["recall"], given["at"], queries=questions_of(given["queries"]))
-    show_certificate(certificate)
+    show_certificate(certificate, given["queries"])
     setting = f"{certificate.knob} {certificate.value}, " if certificate.knob else ""
     out(f"{setting}recall {certificate.recall:.4f}, certified {certificate.certified:.4f}")
     return 0 if certificate.met else 1

@@ -110,7 +110,6 @@ def certify(
     target: float,
     at: int = 10,
     queries: Vectors | None = None,
-    least: int = 0,
     seed: int = 0,
 ) -> Certificate:
     """Set the knob of `index` to the least value that gives a recall of `target` among the first `at`, and certify it.
@@ -124,7 +123,6 @@ def certify(
         target: Recall promised, over 0 and at most 1.
         at: Neighbours counted.
         queries: Real queries `(q, dim)`; without them stored vectors, and points between them, stand in.
-        least: Of the knob: what real queries once needed, which stand-ins may not lower.
         seed: Of the sample and of its halves.
 
     Raises:
@@ -132,7 +130,7 @@ def certify(
     """
     if not 0 < target <= 1:
         raise UsageError(f"the recall to keep must be over 0 and at most 1, not {target}.")
-    sample = true_neighbors(keys, vectors, metric, at, queries, seed, count=_worth_looking_at(target))
+    sample = true_neighbors(keys, vectors, metric, at, queries, seed, count=worth_looking_at(target))
     if len(sample.queries) < 2:
         raise UsageError(f"a recall can't be certified on {len(sample.queries)} queries: give at least two.")
     half = len(sample.queries) // 2
@@ -142,7 +140,7 @@ def certify(
     value = None
     if knob is not None:
         ladder = type(index).ladder(len(keys))  # type: ignore[attr-defined]
-        for value in [value for value in ladder if value >= least] or [least]:
+        for value in ladder:
             index.tune(replace(params, **{knob: value}))
             point, count = _point(index, value, choosing, keys, vectors, metric, at)
             curve.append(point)
@@ -267,7 +265,7 @@ def _trials(target: float) -> int:
     return math.ceil(math.log(1 - CONFIDENCE) / math.log(target)) if target < 1 else MOST
 
 
-def _worth_looking_at(target: float) -> int:
+def worth_looking_at(target: float) -> int:
     """Queries, both halves together: three times what proves the target if nothing is missed, for something will be."""
     needed = 2 * _trials(target)
     return QUERIES if needed > MOST else min(max(QUERIES, 3 * needed), MOST)
