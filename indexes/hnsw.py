@@ -49,7 +49,8 @@ class HNSWIndex:
     @classmethod
     def ladder(cls, count: int) -> list[int]:
         """Values of `ef` worth trying, in rising order of recall."""
-        return [ef for ef in (10, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024, 2048) if ef < 2 * count]
+        steps = [16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024, 2048]
+        return [10, *[ef for ef in steps if ef < 2 * count]]
 
     @classmethod
     def build(cls, keys: Keys, vectors: Vectors, metric: Metric, params: HNSWParams) -> Self:

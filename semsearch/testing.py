@@ -269,7 +269,10 @@ for dim in (7, 9):
         queries = make_vectors(Metric.COSINE, 50, 32, seed=7)
         index = self.build(keys, vectors)
         ladder = self.index_class.ladder(self.rows)
-        assert list(ladder) == sorted(set(ladder))
+        for count in (1, 2, 9, 100, self.rows, 1_000_000):
+            steps = list(self.index_class.ladder(count))
+            assert steps, f"no setting is worth trying for {count} rows"
+            assert steps == sorted(set(steps))
         recalls = []
         for value in (ladder[0], ladder[-1]):
             index.tune(self.params(**{knob: value}))

@@ -111,6 +111,14 @@ def test_the_fastest_that_reaches_the_recall_is_recommended(lines, recall):
         assert best["p50_ms"] == min(enough)
 
 
+def test_too_few_passages_are_said(tmp_path):
+    with semsearch.create("tiny", encoder=None, dim=8, home=tmp_path) as made:
+        made.add([Document(f"d{i}", f"text {i}") for i in range(10)], np.eye(10, 8, dtype=np.float32) + 0.1)
+    ended = run("bench", "tiny", "--home", tmp_path, "--quick", "--index", "hnsw")
+    assert ended.code == 2
+    assert "10 passages" in ended.err
+
+
 def test_from_the_command_line(tmp_path):
     home = tmp_path / "home"
     generator = np.random.default_rng(1)

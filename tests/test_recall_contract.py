@@ -236,6 +236,25 @@ def test_one_query_is_too_few(stored):
         certify(Forgetful(*stored, Metric.COSINE), Care(1), *stored, Metric.COSINE, target=0.9, queries=stored[1][:1])
 
 
+def test_nothing_and_next_to_nothing_to_measure_on(stored):
+    keys, vectors = stored
+    with pytest.raises(UsageError, match="without any vector"):
+        certify(
+            Forgetful(keys[:0], vectors[:0], Metric.COSINE), Care(1), keys[:0], vectors[:0], Metric.COSINE, target=0.9
+        )
+    one = certify(
+        Forgetful(keys[:1], vectors[:1], Metric.COSINE), Care(1), keys[:1], vectors[:1], Metric.COSINE, target=0.9
+    )
+    assert not one.met
+    assert "too few" in one.says
+
+
+def test_stand_ins_of_vectors_that_cancel_out_or_are_zero_are_numbers():
+    vectors = np.array([[0.0, 0.0], [1.0, 0.0], [-1.0, 0.0], [3e38, 0.0]], dtype=np.float32)
+    sample = true_neighbors(np.arange(4), vectors, Metric.DOT, 2)
+    assert np.isfinite(sample.queries).all()
+
+
 def test_a_certificate_survives_json(stored):
     certificate = certify(Forgetful(*stored, Metric.COSINE), Care(1), *stored, Metric.COSINE, target=0.5)
     text = certificate.to_json()

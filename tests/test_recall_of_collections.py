@@ -49,6 +49,18 @@ def test_the_recall_that_was_asked_for_is_kept(collection, backend):
     assert recall(collection, clustered(300, seed=5)) >= 0.93  # measured on other queries
 
 
+@pytest.mark.parametrize("backend", ["hnsw", "annoy", "faiss-ivf", "exact", "auto"])
+@pytest.mark.parametrize("count", [1, 2, 3, 7])
+def test_a_recall_of_next_to_nothing(backend, count):
+    """Whoever names a recall may begin with one document."""
+    with semsearch.create("few", encoder=None, dim=32, index=backend, recall=0.95) as collection:
+        collection.add([Document(str(i), f"text {i}") for i in range(count)], vectors=clustered(count))
+        contract = (collection.info()["index"] or {}).get("contract")
+        assert contract is None or not contract["met"] or backend == "exact"
+        collection.warm()
+        assert len(collection.search(vector=clustered(1, seed=3)[0], k=10)) == count
+
+
 def test_a_recall_out_of_reach_is_said_and_exact_offered(collection):
     certificate = collection.reindex("hnsw", {"M": 2, "ef_construction": 8}, recall=1.0, at=10)
     assert not certificate.met

@@ -60,14 +60,17 @@ def bench(
         snapshot: Whose live vectors are indexed.
         metric: How they are compared.
         plan: What to measure.
-        queries: Real ones `(q, dim)`; without them a sample of the vectors, each without itself.
+        queries: Real ones `(q, dim)`; without them vectors, each without itself, and points between them.
         tell: Is told what is being done, and which backends can't be had.
     """
     keys, vectors = snapshot.keys[snapshot.live], snapshot.vectors
     if snapshot.removed:
         vectors = vectors[snapshot.live]
-    if len(keys) < 2:
-        raise UsageError("there is nothing to measure on: the collection has fewer than two passages.")
+    if len(keys) <= plan.at:
+        raise UsageError(
+            f"too little to measure on: the nearest {plan.at} of each query are counted, of {len(keys)} passages. "
+            "Exact search, which needs no index, is best for so few."
+        )
     tell(f"the true {plan.at} nearest of each query, by exact search")
     sample = true_neighbors(keys, vectors, metric, plan.at, queries, SEED)
     if plan.quick:

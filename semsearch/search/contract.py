@@ -126,10 +126,12 @@ def certify(
         seed: Of the sample and of its halves.
 
     Raises:
-        UsageError: `target` is no recall, or there are fewer than two vectors or queries to measure on.
+        UsageError: `target` is no recall, or there is no vector, or fewer than two queries, to measure on.
     """
     if not 0 < target <= 1:
         raise UsageError(f"the recall to keep must be over 0 and at most 1, not {target}.")
+    if not len(keys):
+        raise UsageError("a recall can't be certified without any vector to be found.")
     sample = true_neighbors(keys, vectors, metric, at, queries, seed, count=worth_looking_at(target))
     if len(sample.queries) < 2:
         raise UsageError(f"a recall can't be certified on {len(sample.queries)} queries: give at least two.")
@@ -187,10 +189,12 @@ def _stand_ins(keys: Keys, vectors: Vectors, count: int, rng: np.random.Generato
     """Stored vectors and points between four of them, by turns; and their own keys, or STRANGER."""
     rows = rng.permutation(len(keys))[:count]
     stored, own = np.ascontiguousarray(vectors[rows]), keys[rows]
-    parts = [vectors[rng.integers(len(keys), size=len(rows))] for _ in BETWEEN]
-    mean = np.average(parts, axis=0, weights=BETWEEN)  # float64
-    length = np.linalg.norm(parts[0].astype(np.float64), axis=1) / np.maximum(np.linalg.norm(mean, axis=1), TINY)
-    between = (mean * length[:, None]).astype(np.float32)  # as long as stored ones are
+    mean = np.zeros(stored.shape)
+    for share in BETWEEN:
+        part = vectors[rng.integers(len(keys), size=len(rows))].astype(np.float64)
+        mean += share * part
+    longer = np.linalg.norm(part, axis=1) / np.maximum(np.linalg.norm(mean, axis=1), TINY)
+    between = (mean * longer[:, None]).astype(np.float32)  # as long as stored ones are
     queries = np.stack([stored, between], axis=1).reshape(-1, stored.shape[1])
     return queries, np.stack([own, np.full_like(own, STRANGER)], axis=1).reshape(-1)
 
