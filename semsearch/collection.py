@@ -221,8 +221,8 @@ class Collection(Searchable):
             recall: What the index must find of the true `at` nearest, on average; its knob is set to it, the outcome
                 is certified and kept, and certified again when much has changed.
             at: Neighbours that the recall is counted among.
-            queries: Real questions to measure on, kept for the next time. Where none were ever given, stored vectors
-                and points between them stand in.
+            queries: Real questions to measure on, kept for the next time; an empty list forgets them. Where there are
+                none, stored vectors and points between them stand in.
 
         Returns:
             The certificate, where a recall was asked for and there is an index.
@@ -252,10 +252,10 @@ class Collection(Searchable):
 
     def _asked(self, wanted: Wanted, queries: Sequence[str] | None = None) -> Vectors | None:
         """What the index is to be measured on: the queries, else those that were given before; None for stand-ins."""
-        if queries is not None:
+        if queries:
             return self._encoded(queries, None)
-        kept = self.store.settings.get("questions")
-        if kept is None or wanted.recall is None:
+        kept = self.store.settings.get("questions") if queries is None else None
+        if not kept or wanted.recall is None:
             return None
         try:
             return self._encoded(kept, None)
