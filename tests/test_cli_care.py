@@ -5,8 +5,10 @@ import json
 import numpy as np
 import pytest
 from command_line import run
+from fakes import HashEncoder
 
 import semsearch
+from semsearch.cli.care import show_certificate
 from semsearch.types import Document
 
 
@@ -31,6 +33,28 @@ def test_reindex_shows_the_curve_and_tune_changes_it(given):
     facts = json.loads(run("info", given, "--json").out)
     assert facts["index"]["contract"]["target"] == 0.99
     assert facts["index"]["wanted"]["recall"] == 0.99
+
+
+def test_a_recall_that_is_not_certified_ends_with_1(given):
+    hopeless = ("--index", "hnsw", "--option", "M=2", "--option", "ef_construction=8", "--recall", "1")
+    ended = run("reindex", given, *hopeless)
+    assert ended.code == 1
+    assert "xact search" in ended.err
+    assert "No questions were given" in ended.err
+    assert run("tune", given, "--recall", "1").code == 1
+    assert run("check", given, "--deep").code == 0, "nothing is broken, and no tuning would mend it"
+
+
+def test_it_is_said_what_a_recall_was_measured_on(capsys):
+    with semsearch.create("texts", encoder=HashEncoder(16)) as texts:
+        texts.add(Document(str(i), f"word{i} word{i % 7}") for i in range(200))
+        texts.reindex("hnsw", recall=0.5, queries=[f"word{i} word{i + 1}" for i in range(60)])
+        certificate = texts.tune(0.5)
+    show_certificate(certificate, None)
+    assert "on 30 queries" in (said := " ".join(capsys.readouterr().err.split()))
+    assert "questions that were given before" in said
+    show_certificate(certificate, "questions.txt")
+    assert "given" not in capsys.readouterr().err
 
 
 def test_reindex_refuses_what_it_does_not_know(given):

@@ -214,6 +214,12 @@ def test_too_few_queries_say_how_many_are_needed(stored):
     assert str(2 * 2995) in certificate.says  # 0.999 ** 2995 < 0.05
 
 
+def test_few_queries_that_plainly_miss_are_not_too_few(stored):
+    hopeless = Forgetful(*stored, Metric.COSINE, top=1)
+    certificate = certify(hopeless, Care(1), *stored, Metric.COSINE, target=0.999, queries=stored[1][:100])
+    assert "which misses 0.999" in certificate.says
+
+
 def test_exact_search_keeps_every_recall_by_proof(stored):
     keys, vectors = stored
     backend = index_backend("exact")

@@ -117,6 +117,17 @@ def test_a_certificate_on_stored_vectors_alone_is_renewed(collection):
     assert index["params"]["ef"] == index["contract"]["value"] > 10
 
 
+def test_an_index_built_anew_by_itself_is_measured_on_the_questions_that_were_kept(monkeypatch):
+    monkeypatch.setattr("semsearch.indexing.TAIL_ROWS", 100)
+    with semsearch.create("texts", encoder=HashEncoder(24)) as texts:
+        texts.add(Document(str(i), f"w{i} w{i % 13}") for i in range(300))
+        texts.reindex("hnsw", recall=0.8, queries=[f"w{i}" for i in range(80)])
+        texts.add(Document(f"n{i}", f"n{i} w{i % 13}") for i in range(200))
+        index = texts.info()["index"]
+        assert index["rows"] == 500
+        assert (index["contract"]["source"], index["contract"]["queries"]) == ("queries", 40)
+
+
 def test_real_queries_are_measured_on_and_kept(caplog):
     words = [f"w{i}" for i in range(300)]
     rng = np.random.default_rng(3)

@@ -157,9 +157,9 @@ def certify(
     kind, recall, count = certifying.weakest(recalls)
     bound = lower_bound(recall * count, count)
     met = bound >= target or (recall == 1 and getattr(index, "EXACT", False))  # proven, not sampled
-    says = _sentence(met, target, at, knob, value, recall, bound, kind, count)
     source = "stand-ins" if queries is None else "queries"
-    return Certificate(target, at, met, knob, value, recall, bound, count, source, tuple(curve), says)
+    certificate = Certificate(target, at, met, knob, value, recall, bound, count, source, tuple(curve), says="")
+    return replace(certificate, says=_sentence(certificate, kind))
 
 
 def true_neighbors(
@@ -294,23 +294,18 @@ def _point(
     return Point(value, recall, float(p50), float(p99), len(sample.queries) / batch), count
 
 
-def _sentence(
-    met: bool,
-    target: float,
-    at: int,
-    knob: str | None,
-    value: int | None,
-    recall: float,
-    bound: float,
-    kind: str,
-    count: int,
-) -> str:
-    setting = f"{knob}={value}: " if knob else ""
-    measured = f"{setting}recall@{at} {recall:.4f} on {count} {kind}, at least {bound:.4f} with 95 % confidence"
-    if met:
+def _sentence(outcome: Certificate, kind: str) -> str:
+    target, count = outcome.target, outcome.queries
+    setting = f"{outcome.knob}={outcome.value}: " if outcome.knob else ""
+    measured = (
+        f"{setting}recall@{outcome.at} {outcome.recall:.4f} on {count} {kind}, at least {outcome.certified:.4f} with "
+        "95 % confidence"
+    )
+    if outcome.met:
         return f"{measured}; {target:g} was asked for."
     reach = lower_bound(count, count)
-    if reach < target <= 1 - lower_bound(count - recall * count, count):  # it may be kept, but so few can't tell
+    missed = count - outcome.recall * count
+    if reach < target <= 1 - lower_bound(missed, count):  # it may be kept, but so few can't tell
         needed = 2 * _trials(target)
         enough = f"give at least {needed} queries, or" if needed <= MOST else "no sample proves so much:"
         return f"{measured}: too few queries to certify {target:g} ({reach:.4f} at best); {enough} take exact search."
