@@ -15,6 +15,7 @@ from semsearch import Document
 from semsearch.bench.measure import Task, measured
 from semsearch.bench.run import Plan, bench, builds, pareto, recommended
 from semsearch.errors import MissingDependency, UsageError
+from semsearch.search.contract import STRANGER, true_neighbors
 from semsearch.types import Metric
 from semsearch.vectors import brute_force, normalise
 
@@ -51,6 +52,18 @@ def test_a_build_is_measured_along_its_knob(stored, backend):
         assert line["qps_ratio"] == pytest.approx(line["qps"] / line["bare_qps"])
         assert line["single_ratio"] == pytest.approx(line["bare_p50_ms"] / line["p50_ms"])
     assert (lines[0]["knob"] is None) == (backend == "exact")
+
+
+def test_the_recall_on_stand_ins_is_that_of_the_worse_kind(tmp_path):
+    vectors = normalise(np.random.default_rng(0).standard_normal((300, 16)).astype(np.float32))
+    sample = true_neighbors(np.arange(300), vectors, Metric.COSINE, 10, count=50)
+    scores = sample.truth.scores + 2 * (sample.own == STRANGER)[:, None]  # so that nothing found counts for them …
+    keys = np.where((sample.own == STRANGER)[:, None], 1000, sample.truth.keys)  # … and none is right
+    arrays = {"keys": np.arange(300), "vectors": vectors, "queries": sample.queries, "own": sample.own}
+    for name, array in {**arrays, "truth_keys": keys, "truth_scores": scores}.items():
+        np.save(tmp_path / f"{name}.npy", array)
+    task = Task(str(tmp_path), "exact", {}, "cosine", 10, threads=1, seconds=0.001, rounds=1, bare=False)
+    assert [line["recall"] for line in measured(task)] == [0]
 
 
 def test_every_installed_backend_is_tried():
