@@ -258,7 +258,7 @@ class Collection(Searchable):
         if not kept or wanted.recall is None:
             return None
         try:
-            return self._encoded(kept, None)
+            return self._encoded(json.loads(kept), None)
         except SemsearchError as error:  # the index is worth more than the best way to measure it
             log.warning("the questions that its recall was measured on can't be encoded, vectors stand in: %s", error)
             return None
@@ -268,9 +268,9 @@ class Collection(Searchable):
             self.store.set("index", asdict(wanted))
         if queries is not None:
             most = worth_looking_at(wanted.recall or 0.5)
-            self.store.set(
-                "questions", list(queries) if len(queries) <= most else random.Random(0).sample(queries, most)
-            )
+            some = list(queries) if len(queries) <= most else random.Random(0).sample(queries, most)
+            # one text, empty for none: settings are parsed whenever a collection is opened or has changed
+            self.store.set("questions", json.dumps(some) if some else "")
 
     def calibrate(self, judgements: Mapping[str, Mapping[str, int]] | None = None) -> Calibration | None:
         """Measure how random pairs of query and passage score, so that hits get a standing; kept in the collection.
