@@ -33,7 +33,7 @@ from semsearch.bench.bare import BARE, hnsw
 from semsearch.bench.measure import rate, resident
 from semsearch.bench.run import cores, machine
 from semsearch.plugins import index_backend
-from semsearch.search.contract import tie_safe_recall
+from semsearch.search.recall import tie_safe_recall
 from semsearch.types import Neighbors
 
 K = 10

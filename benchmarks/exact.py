@@ -26,7 +26,7 @@ from vector_sets import DEFAULT, vector_set
 
 from semsearch.bench.run import machine
 from semsearch.plugins import index_backend
-from semsearch.search.contract import tie_safe_recall
+from semsearch.search.recall import tie_safe_recall
 from semsearch.types import Metric, Neighbors, Vectors
 
 K = 10

@@ -25,9 +25,9 @@ from texts import short_texts
 
 import semsearch
 from semsearch.bench.run import machine
-from semsearch.lexical_indexing import LexicalIndexing
-from semsearch.search.lexical import Lexical
-from semsearch.search.postings import tokens
+from semsearch.local.lexical.build import LexicalIndexing
+from semsearch.local.lexical.postings import tokens
+from semsearch.local.lexical.searcher import Lexical
 from semsearch.types import Document
 
 K = 10

@@ -25,7 +25,7 @@ from texts import short_texts
 from vector_sets import encoded
 
 import semsearch
-from semsearch.search.locality import side_by_side
+from semsearch.local.locality import side_by_side
 from semsearch.types import Document
 
 DIM = 384

@@ -14,8 +14,8 @@ from rich.text import Text
 import semsearch
 from semsearch.cli.query import ask
 from semsearch.cli.render import Answer, draw_hits
+from semsearch.ingest.source import Source
 from semsearch.search.request import Options
-from semsearch.source import Source
 
 HERE = Path(__file__).parent
 SAMPLES = HERE.parent / "corpora" / "samples" / "samples.jsonl"

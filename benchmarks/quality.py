@@ -50,13 +50,14 @@ import noise
 import numpy as np
 
 import semsearch
-from semsearch import evaluation, load_encoder, plugins
+from semsearch import load_encoder, plugins
 from semsearch.bench.run import machine
 from semsearch.encoder.catalog import STSB, card_of
 from semsearch.encoder.load import DEFAULT_MODEL
 from semsearch.errors import ModelError
+from semsearch.evaluation import metrics as evaluation
+from semsearch.ingest.source import Source
 from semsearch.search.request import MODES, Options
-from semsearch.source import Source
 from semsearch.types import Encoder
 
 SAMPLES = Path(__file__).parent.parent / "corpora" / "samples"

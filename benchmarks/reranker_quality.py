@@ -29,8 +29,8 @@ import numpy as np
 import semsearch
 from semsearch import load_encoder, load_reranker, plugins
 from semsearch.encoder.load import DEFAULT_MODEL
-from semsearch.reranker.judgements import Judged, ndcg, read_judged
-from semsearch.reranker.mining import mine
+from semsearch.reranker.training.judgements import Judged, ndcg, read_judged
+from semsearch.reranker.training.mining import mine
 
 Run = Mapping[str, list[str]]  # query id to document ids, best first
 EXCHANGES = 20_000
@@ -142,7 +142,7 @@ def _hybrid(folder: Path, judged: Judged, encoder: Any, vectors: np.ndarray, dep
         tempfile.TemporaryDirectory() as home,
         semsearch.create(folder.name, encoder=remembering, home=home, passages=False) as collection,
     ):
-        collection.add(reader.read(folder, reader.Options(), semsearch.source.Log()))
+        collection.add(reader.read(folder, reader.Options(), semsearch.ingest.source.Log()))
         return {
             query: [hit.document.id for hit in collection.search(query, k=depth, mode="hybrid", exact=True)]
             for query in judged.queries

@@ -31,9 +31,9 @@ from vector_sets import DEFAULT, encoded, vector_set
 
 import semsearch
 from corpora.beir import BEIRReader
+from semsearch.ingest.source import Source
 from semsearch.plugins import index_backend
-from semsearch.search.contract import CHOOSING, STRANGER, Sample, lower_bound, searched, tie_safe_recall, true_neighbors
-from semsearch.source import Source
+from semsearch.search.recall import CHOOSING, STRANGER, Sample, lower_bound, searched, tie_safe_recall, true_neighbors
 from semsearch.types import Metric, Vectors
 
 K = 10

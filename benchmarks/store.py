@@ -27,9 +27,9 @@ from pathlib import Path
 import numpy as np
 
 import semsearch
-from semsearch.ingestion import BATCH_DOCUMENTS
-from semsearch.source import Source
-from semsearch.store import schema
+from semsearch.ingest.pipeline import BATCH_DOCUMENTS
+from semsearch.ingest.source import Source
+from semsearch.local.store import schema
 from semsearch.types import Document
 
 DIM = 384

@@ -13,9 +13,9 @@ from typing import BinaryIO
 from corpora.files import Entry, Strict, open_input, read_lines
 from corpora.json_lines import JSONLinesReader, records
 from corpora.records import Columns
-from semsearch.documents import kind_of
 from semsearch.errors import DataError
 from semsearch.types import Document, ReadLog
+from semsearch.validation import kind_of
 
 
 @dataclass(frozen=True)

@@ -27,8 +27,8 @@ from corpora.files import (
 )
 from corpora.records import Columns, Registrar
 from semsearch.errors import DataError, UsageError
-from semsearch.listing import Listing
 from semsearch.types import Document, ReadLog
+from semsearch.walk import Listing
 
 SUFFIXES = (".csv", ".tsv", ".tab")
 TYPES = ("str", "int", "float", "bool")

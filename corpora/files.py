@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import IO, NamedTuple, cast
 
 from semsearch.errors import DataError
-from semsearch.listing import Listing, walk
 from semsearch.types import ReadLog
+from semsearch.walk import Listing, walk
 
 MAX_BYTES = 32 * 2**20  # of a line or a document: above every book, below what a machine has memory for
 _REPORT_EVERY = 256  # lines
@@ -101,7 +101,7 @@ def printable(path: object) -> str:
 def entries(source: Path | IO[bytes] | Listing, suffixes: tuple[str, ...], log: ReadLog) -> Iterator[Entry]:
     """The file or stream itself, or the folder's files with these suffixes, sorted; others go to `log.unread`.
 
-    Before each file of a folder the log is told its name. For what belongs to a folder see `semsearch.listing`.
+    Before each file of a folder the log is told its name. For what belongs to a folder see `semsearch.walk`.
     """
     if isinstance(source, Path) and source.is_dir():
         source = walk(source)

@@ -9,10 +9,10 @@ from typing import Any, BinaryIO, NoReturn
 
 from corpora.files import Input, entries, has_suffix, open_input, read_lines
 from corpora.records import Columns, Registrar
-from semsearch.documents import kind_of
 from semsearch.errors import DataError
-from semsearch.listing import Listing
 from semsearch.types import Document, ReadLog
+from semsearch.validation import kind_of
+from semsearch.walk import Listing
 
 SUFFIXES = (".jsonl", ".ndjson", ".jsonlines")
 

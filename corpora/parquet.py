@@ -12,10 +12,10 @@ from typing import Any, BinaryIO
 
 from corpora.files import Entry, entries, has_suffix
 from corpora.records import Columns, Registrar
-from semsearch.columns import MARK, PLACE, unpacker
 from semsearch.errors import DataError, MissingDependency
-from semsearch.listing import Listing
+from semsearch.parquet_metadata import MARK, PLACE, unpacker
 from semsearch.types import Document, ReadLog
+from semsearch.walk import Listing
 
 SUFFIXES = (".parquet",)
 ROWS = 1024  # read together
@@ -24,7 +24,7 @@ ROWS = 1024  # read together
 class ParquetReader:
     """Columns that are not text, id or title become metadata; lists of floating-point numbers (vectors) don't.
 
-    What `semsearch export --parquet` wrote is read as it was: `semsearch.columns` tells how.
+    What `semsearch export --parquet` wrote is read as it was: `semsearch.parquet_metadata` tells how.
     """
 
     Options = Columns

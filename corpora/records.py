@@ -8,9 +8,9 @@ from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
-from semsearch.documents import check_document, kind_of
 from semsearch.errors import DataError, StorageError, UsageError
 from semsearch.types import Document, ReadLog
+from semsearch.validation import check_document, kind_of
 
 ID_FIELDS = ("_id", "id")
 TEXT_FIELD = "text"

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from corpora.documents import holds_documents
 from corpora.files import MAX_BYTES, Input, entries, has_suffix, open_input, read_lines, read_text
+from corpora.office import holds_documents
 from corpora.records import Columns, Registrar
 from semsearch.errors import DataError, UsageError
-from semsearch.listing import Listing
 from semsearch.types import Document, ReadLog
+from semsearch.walk import Listing
 
 SUFFIXES = (".txt", ".md")
 UNITS = ("line", "paragraph", "file")

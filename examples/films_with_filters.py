@@ -7,7 +7,7 @@ import sys
 import tempfile
 
 import semsearch
-from semsearch.where import parse_where
+from semsearch.search.where import parse_where
 
 FILMS = {
     (

@@ -12,7 +12,7 @@ from operator import itemgetter
 from pathlib import Path
 
 import semsearch
-from semsearch.source import Source
+from semsearch.ingest.source import Source
 
 SAMPLES = Path(__file__).parent.parent / "corpora" / "samples"
 

@@ -20,11 +20,11 @@ from numpy.typing import NDArray
 
 from indexes.codes import CODES, Codes, CodesPass
 from indexes.first_pass import BLOCK, Asked, FirstPass, Float32Pass, threshold
-from indexes.pairs import Pairs
+from indexes.pair_scores import Pairs
 from indexes.translation import built_otherwise, checked_queries, checked_rows, nothing, shaped_rows
 from semsearch.errors import UsageError
+from semsearch.hardware import compute_alone_if_forked
 from semsearch.options import Options, option
-from semsearch.processes import compute_alone_if_forked
 from semsearch.types import Keys, Metric, Neighbors, Vectors
 from semsearch.vectors import top_k
 

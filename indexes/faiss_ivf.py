@@ -32,8 +32,8 @@ from indexes.translation import (
     some_rows,
 )
 from semsearch.errors import StorageError, UsageError
+from semsearch.hardware import forked
 from semsearch.options import Options, option
-from semsearch.processes import forked
 from semsearch.types import Keys, Metric, Neighbors, Vectors
 
 FILE = "lists.faiss"

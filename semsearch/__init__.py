@@ -14,7 +14,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from semsearch import processes  # noqa: F401  (it notes which process this is before a library starts threads)
+from semsearch import hardware as processes  # noqa: F401  (it notes which process this is before a library starts threads)
 from semsearch.errors import SemsearchError
 from semsearch.types import Document, Encoder, Hit, Metric, Neighbors, VectorIndex
 

@@ -15,12 +15,7 @@ from typing import Any
 
 from numpy.typing import ArrayLike
 
-from semsearch.calibrating import calibrate, renew_calibration
-from semsearch.care.backup import backup
-from semsearch.care.check import Problem, content, fulltext_fits, structure
-from semsearch.care.compaction import Compacted, compact
-from semsearch.care.reencoding import reencode
-from semsearch.care.repair import repair
+from semsearch.chunking import splitter_for
 from semsearch.encoder.own import described_encoder
 from semsearch.errors import (
     CollectionDamaged,
@@ -30,20 +25,25 @@ from semsearch.errors import (
     StorageError,
     UsageError,
 )
-from semsearch.given_reading import GivenReading
-from semsearch.indexing import Indexing, Wanted
-from semsearch.ingestion import BATCH_DOCUMENTS, Changes, Encoding, Ingestion, Progress, add_given, stored_form
-from semsearch.lexical_indexing import LexicalIndexing
-from semsearch.passages import splitter_for
-from semsearch.reading import Reading
+from semsearch.home import MOST
+from semsearch.ingest.pipeline import BATCH_DOCUMENTS, Changes, Encoding, Ingestion, Progress, add_given, stored_form
+from semsearch.ingest.scan import Reading
+from semsearch.ingest.scan_with_vectors import GivenReading
+from semsearch.ingest.source import Source, Told
+from semsearch.ingest.sync import Foreseen, Synced, foresee, sync
+from semsearch.local.index.build import Indexing, Wanted
+from semsearch.local.lexical.build import LexicalIndexing
+from semsearch.local.maintenance.backup import backup
+from semsearch.local.maintenance.check import Problem, content, fulltext_fits, structure
+from semsearch.local.maintenance.compaction import Compacted, compact
+from semsearch.local.maintenance.reencoding import reencode
+from semsearch.local.maintenance.repair import repair
+from semsearch.local.store import origins
+from semsearch.local.store.metadata import update
+from semsearch.search.calibrate import calibrate, renew_calibration
 from semsearch.search.calibration import Calibration
-from semsearch.search.contract import Certificate, worth_looking_at
+from semsearch.search.recall import Certificate, worth_looking_at
 from semsearch.searchable import Searchable
-from semsearch.settings import MOST
-from semsearch.source import Source, Told
-from semsearch.store import origins
-from semsearch.store.metadata import update
-from semsearch.synchronisation import Foreseen, Synced, foresee, sync
 from semsearch.types import Document, Encoder, Vectors
 from semsearch.vectors import check_k
 
@@ -105,7 +105,7 @@ class Collection(Searchable):
         """Put in the documents of a file or folder, and remember it for `sync`.
 
         Args:
-            source: A path whose format its name tells, or `semsearch.source.Source.of(path, format, options, …)`.
+            source: A path whose format its name tells, or `Source.of(path, format, options, …)`.
             on_error: Called for each file or record that can't be used, which is then left out; without it the error
                 is raised.
             progress: Called now and then.
@@ -357,7 +357,7 @@ class Collection(Searchable):
         return done
 
     def compact(self) -> Compacted:
-        """Give back what removed documents took, and erase them from every file; see `semsearch.care.compaction`."""
+        """Give back what removed documents took, and erase them from every file."""
         compacted = compact(self.store)
         self._maintain()
         return compacted

@@ -9,15 +9,15 @@ from datetime import UTC, datetime
 from typing import Any
 
 from semsearch import plugins
+from semsearch.chunking import splitter_for
 from semsearch.collection import Collection
 from semsearch.encoder.load import DEFAULT_MODEL
 from semsearch.encoder.own import described_encoder
 from semsearch.errors import CollectionExists, DimensionMismatch, StorageError, UsageError
-from semsearch.indexing import Wanted
-from semsearch.passages import splitter_for
-from semsearch.settings import check_name, find_collection, find_home
-from semsearch.store import platform
-from semsearch.store.store import Store
+from semsearch.home import check_name, find_collection, find_home
+from semsearch.local.index.build import Wanted
+from semsearch.local.store import platform
+from semsearch.local.store.store import Store
 from semsearch.types import Encoder, Metric
 from semsearch.vectors import check_k
 
@@ -47,7 +47,7 @@ def create(
             filled with given vectors and searched by vectors alone.
         dim: Components of a vector; needed without an encoder, checked with one.
         metric: How vectors are compared; an encoder knows its own, without one it is cosine.
-        home: The folder of the collections; see `semsearch.settings.find_home`.
+        home: The folder of the collections; see `semsearch.home.find_home`.
         passages: Split documents that are longer than the model's window; False gives one truncated vector each.
         index: The backend of the index, or "auto".
         options: The backend's options.
@@ -106,7 +106,7 @@ def open(
 
     Args:
         name: Its name.
-        home: The folder of the collections; see `semsearch.settings.find_home`.
+        home: The folder of the collections; see `semsearch.home.find_home`.
         encoder: The object that the collection was made with, if it was made with an object rather than a name.
         device: As in `create`.
         dtype: As in `create`.

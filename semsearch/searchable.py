@@ -14,26 +14,26 @@ from typing import Any, Self, Unpack
 import numpy as np
 from numpy.typing import ArrayLike
 
-from semsearch.calibrating import calibration_info
 from semsearch.encoder.own import described_encoder, encoder_from
 from semsearch.errors import (
     ModelMismatch,
     UsageError,
 )
-from semsearch.indexing import Wanted
-from semsearch.ingestion import stored_form
-from semsearch.search.choose import choose
+from semsearch.ingest.pipeline import stored_form
+from semsearch.local.index.build import Wanted
+from semsearch.local.index.choose import choose
+from semsearch.local.index.loader import Warming
+from semsearch.local.store import document_rows as rows
+from semsearch.local.store import origins
+from semsearch.local.store.metadata import count_where, ids_where
+from semsearch.local.store.settings import check_settings
+from semsearch.local.store.snapshot import Snapshot
+from semsearch.local.store.store import Store
+from semsearch.search.calibrate import calibration_info
+from semsearch.search.pipeline import Searching, Timings
 from semsearch.search.ranking import Asked
 from semsearch.search.request import Options, Request
-from semsearch.searching import Searching, Timings
-from semsearch.store import documents as rows
-from semsearch.store import origins
-from semsearch.store.metadata import count_where, ids_where
-from semsearch.store.settings import check_settings
-from semsearch.store.snapshot import Snapshot
-from semsearch.store.store import Store
 from semsearch.types import Document, Encoder, Hit, Metric, Vectors
-from semsearch.warming import Warming
 
 SETTINGS = ("encoder", "metric", "passages", "splitting", "index", "created")  # of every collection
 COUNTERWEIGHT = 0.5  # of counterexamples beside examples

@@ -29,8 +29,8 @@ import numpy as np
 import pytest
 
 from semsearch.errors import DataError, DimensionMismatch, IndexDamaged, UsageError
-from semsearch.search.contract import tie_safe_recall
-from semsearch.search.generation import MANIFEST, open_generation, write_generation
+from semsearch.local.index.generation import MANIFEST, open_generation, write_generation
+from semsearch.search.recall import tie_safe_recall
 from semsearch.types import Filterable, Keys, Metric, Neighbors, Vectors
 from semsearch.vectors import brute_force, normalise, score_pairs
 

@@ -227,7 +227,7 @@ class Reranker(Protocol):
 
 
 class ReadLog(Protocol):
-    """What a reader says while it reads; semsearch's own is `semsearch.source.Log`."""
+    """What a reader says while it reads; semsearch's own is `semsearch.ingest.source.Log`."""
 
     def bad(self, error: DataError) -> None:
         """A record that can't be used: raises `error`, or counts it and returns, and the reader goes on behind it."""
@@ -277,7 +277,7 @@ class CorpusReader(Protocol):
 class FileReader(Protocol):
     """A `CorpusReader` to which a folder is its files with these suffixes, each with documents of its own.
 
-    Its `read` also takes a `semsearch.listing.Listing`: some of the files, told to the log one by one. So what is
+    Its `read` also takes a `semsearch.walk.Listing`: some of the files, told to the log one by one. So what is
     unchanged need not be read, and it is known which file a document came from.
     """
 

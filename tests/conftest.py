@@ -69,7 +69,7 @@ def data() -> Path:
 @pytest.fixture(scope="session")
 def encoded(data, tmp_path_factory):
     """`encoded("scifact", "off")`: the home of a real collection made by `semsearch index`, once a run."""
-    from command_line import run
+    from support.command_line import run
 
     home = tmp_path_factory.mktemp("encoded")
     made = {}

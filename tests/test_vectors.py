@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from semsearch.store import checksum, segments
-from semsearch.store.segments import checksums
-from semsearch.store.snapshot import Snapshot
+from semsearch.local.store import checksum, segments
+from semsearch.local.store.segments import checksums
+from semsearch.local.store.snapshot import Snapshot
 from semsearch.types import Metric, Neighbors
 from semsearch.vectors import PAIRS, score_each, score_pairs
 

@@ -16,7 +16,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
-from command_line import corpus, tiny_model
+from support.command_line import corpus, tiny_model
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = {"semsearch", "indexes", "corpora"}

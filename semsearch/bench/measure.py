@@ -21,8 +21,8 @@ import numpy as np
 
 from semsearch import plugins
 from semsearch.bench.bare import BARE, Bare
-from semsearch.search.contract import Sample, searched, tie_safe_recall
-from semsearch.store.platform import folder_bytes
+from semsearch.local.store.platform import folder_bytes
+from semsearch.search.recall import Sample, searched, tie_safe_recall
 from semsearch.types import Metric, Neighbors, VectorIndex, Vectors
 
 BATCH = 1024

@@ -20,8 +20,8 @@ import numpy as np
 from semsearch import plugins
 from semsearch.bench.measure import Task
 from semsearch.errors import SemsearchError, UsageError
-from semsearch.search.contract import true_neighbors
-from semsearch.store.snapshot import Snapshot
+from semsearch.local.store.snapshot import Snapshot
+from semsearch.search.recall import true_neighbors
 from semsearch.types import Metric, Vectors
 
 # What is worth trying of each; a third party's backend is tried as it is.

@@ -8,11 +8,11 @@ from typing import Any
 
 import click
 
-from semsearch.cli import options
-from semsearch.cli.care import questions_of
+from semsearch.cli import parameters as options
+from semsearch.cli.maintenance import questions_of
 from semsearch.cli.render import dumps, out, say, show_table
 from semsearch.errors import MissingDependency, UsageError
-from semsearch.settings import find_home
+from semsearch.home import find_home
 
 
 @click.command(short_help="Measure every index on the collection's own vectors.")

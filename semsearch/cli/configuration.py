@@ -24,7 +24,7 @@ from typing import Any
 import click
 
 from semsearch.errors import UsageError
-from semsearch.settings import current_folder, find_home
+from semsearch.home import current_folder, find_home
 
 FILE = "semsearch.toml"
 PREFIX = "SEMSEARCH"

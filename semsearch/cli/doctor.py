@@ -15,10 +15,10 @@ from typing import NamedTuple
 import click
 
 from semsearch import __version__
-from semsearch.cli import options
+from semsearch.cli import parameters as options
 from semsearch.cli.render import dumps, out, say, show_table, size
 from semsearch.errors import UsageError
-from semsearch.settings import collection_names, find_home
+from semsearch.home import collection_names, find_home
 
 EXTRAS = {  # what is imported, and the packages' names where they differ
     "faiss": ["faiss"],

@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from semsearch.cli import options
+from semsearch.cli import parameters as options
 from semsearch.cli.render import dumps, out, say, show_table
 from semsearch.errors import UsageError
-from semsearch.settings import find_home
+from semsearch.home import find_home
 
 if TYPE_CHECKING:
     from semsearch.collection import Collection
-    from semsearch.evaluation import Scored
+    from semsearch.evaluation.metrics import Scored
     from semsearch.search.request import Options
 
 MODES = ("dense", "lexical", "hybrid")
@@ -70,7 +70,7 @@ def evaluate(name: str | None, folder: Path | None, **given: Any) -> int:
     semsearch eval --qrels judged.qrels --run one.trec --run other.trec
     semsearch eval notes --self
     """
-    from semsearch import evaluation
+    from semsearch.evaluation import metrics as evaluation
 
     if name is not None and folder is None and given["files"] and Path(name).is_dir():
         folder, name = Path(name), None
@@ -117,7 +117,7 @@ def _opened(stack: ExitStack, name: str | None, given: Mapping[str, Any]) -> Col
 
 
 def _by_itself(stack: ExitStack, collection: Collection | None, seed: int) -> tuple[Collection, Task]:
-    from semsearch.known_items import encoded, known_items
+    from semsearch.evaluation.known_items import encoded, known_items
 
     assert collection is not None
     items = known_items(collection, seed)
@@ -128,7 +128,8 @@ def _by_itself(stack: ExitStack, collection: Collection | None, seed: int) -> tu
 
 
 def _judged(collection: Collection | None, folder: Path | None, given: Mapping[str, Any]) -> Task:
-    from semsearch import plugins, trec
+    from semsearch import plugins
+    from semsearch.evaluation import trec
 
     reader = plugins.corpus_reader("beir")
     qrels = given["qrels"]
@@ -162,7 +163,7 @@ def _judged(collection: Collection | None, folder: Path | None, given: Mapping[s
 
 def _ask(collection: Collection | None, task: Task, queries: list[str], given: Mapping[str, Any]) -> None:
     """Add the runs of the collection to the task."""
-    from semsearch import evaluation
+    from semsearch.evaluation import metrics as evaluation
 
     if collection is None:
         return
@@ -185,7 +186,7 @@ def _ways(given: Mapping[str, Any]) -> Iterator[tuple[str, Options]]:
 
 
 def _add_file(task: Task, file: Path) -> None:
-    from semsearch import trec
+    from semsearch.evaluation import trec
 
     name = _named(file)
     if name in task.runs:
@@ -199,7 +200,7 @@ def _named(file: Path) -> str:
 
 
 def _write(task: Task, place: Path, files: list[str]) -> None:
-    from semsearch import trec
+    from semsearch.evaluation import trec
 
     made = {name: run for name, run in task.runs.items() if name not in files}
     if len(made) == 1 and not place.is_dir():
@@ -211,7 +212,7 @@ def _write(task: Task, place: Path, files: list[str]) -> None:
 
 
 def _as_json(scored: Mapping[str, Scored], baseline: str, left_out: int, seed: int) -> dict[str, Any]:
-    from semsearch.evaluation import MEASURES, chance, interval
+    from semsearch.evaluation.metrics import MEASURES, chance, interval
 
     found: dict[str, Any] = {}
     for run, one in scored.items():
@@ -227,7 +228,7 @@ def _as_json(scored: Mapping[str, Scored], baseline: str, left_out: int, seed: i
 
 def _show(scored: Mapping[str, Scored], baseline: str, seed: int) -> None:
     """A row for each measure and run."""
-    from semsearch.evaluation import MEASURES, chance, interval
+    from semsearch.evaluation.metrics import MEASURES, chance, interval
 
     rows: list[list[Any]] = []
     for measure in MEASURES:

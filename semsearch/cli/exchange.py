@@ -7,18 +7,18 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from semsearch.cli import options
+from semsearch.cli import parameters as options
 from semsearch.cli.remembered import NONE, check_settings, check_source, left
 from semsearch.cli.render import out, say
 from semsearch.errors import DataError, DimensionMismatch, UsageError
-from semsearch.settings import check_name, collection_names, find_home
+from semsearch.home import check_name, collection_names, find_home
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from semsearch.collection import Collection
-    from semsearch.ingestion import Changes
-    from semsearch.source import Source
+    from semsearch.ingest.pipeline import Changes
+    from semsearch.ingest.source import Source
     from semsearch.types import Document
 
 
@@ -37,7 +37,7 @@ def export(name: str, folder: str, parquet: bool, home: str | None) -> int:
     semsearch export corpus corpus-vectors/
     """
     import semsearch
-    from semsearch.exporting import export as write
+    from semsearch.exchange.export import export as write
 
     with semsearch.open(name, home=find_home(home)) as collection:
         count = write(collection.store, Path(folder), parquet=parquet)
@@ -66,8 +66,8 @@ def import_vectors(path: str, **given: Any) -> int:
     semsearch import embeddings.pkl --encoder all-MiniLM-L6-v2
     semsearch import chroma/ --from articles --encoder all-MiniLM-L6-v2
     """
-    from semsearch.foreign_stores import is_store, read_store
-    from semsearch.given_vectors import read_together
+    from semsearch.exchange.chroma_lancedb import is_store, read_store
+    from semsearch.ingest.precomputed import read_together
 
     place = Path(path)
     if is_store(place):
@@ -84,8 +84,8 @@ def import_vectors(path: str, **given: Any) -> int:
 
 def index_with_vectors(source: Source, name: str, given: dict[str, Any]) -> int:
     """`semsearch index PATH --vectors FILE`."""
-    from semsearch.given_reading import GivenReading
-    from semsearch.source import Log
+    from semsearch.ingest.scan_with_vectors import GivenReading
+    from semsearch.ingest.source import Log
 
     if given["dry_run"]:
         raise UsageError("--dry-run tells what encoding will cost, and with --vectors nothing is encoded.")
@@ -176,7 +176,7 @@ def _new(name: str, home: Path, documents: Sequence[Document], vectors: Any, giv
 
 
 def _checked(documents: Sequence[Document], vectors: Any, encoder: Any) -> None:
-    from semsearch.given_vectors import SAMPLE, check_given
+    from semsearch.ingest.precomputed import SAMPLE, check_given
 
     if vectors.shape[1] != encoder.dim:
         raise DimensionMismatch(f"the vectors have {vectors.shape[1]} components, the model's {encoder.dim}.")

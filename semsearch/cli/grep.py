@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
-from semsearch.cli import options
+from semsearch.cli import parameters as options
 from semsearch.cli.render import dumps, on_terminal, one_line, out, printable, say
 from semsearch.errors import DataError, UsageError
 
@@ -115,8 +115,8 @@ def _ranked(text: str, pieces: Sequence[Piece], model: Encoder, *, cached: bool)
     """All pieces, best first; of equals the one that comes first."""
     import numpy as np
 
-    from semsearch.ingestion import stored_form
-    from semsearch.vector_cache import VectorCache, cache_folder
+    from semsearch.encoder.cache import VectorCache, cache_folder
+    from semsearch.ingest.pipeline import stored_form
     from semsearch.vectors import brute_force
 
     with VectorCache(model, cache_folder() if cached else None) as cache:
@@ -129,7 +129,7 @@ def _ranked(text: str, pieces: Sequence[Piece], model: Encoder, *, cached: bool)
 
 def _files(names: Sequence[str], unread: list[str]) -> Iterator[File]:
     """The lines of each file that holds text; folders are walked through. `unread` gets what could not be read."""
-    from semsearch.listing import walk
+    from semsearch.walk import walk
 
     for name in names:
         if name == STDIN:

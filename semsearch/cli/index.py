@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from semsearch.cli import exchange, options
+from semsearch.cli import exchange
+from semsearch.cli import parameters as options
 from semsearch.cli.progress import Meter, duration
 from semsearch.cli.remembered import NONE, check_settings, check_source, left
 from semsearch.cli.render import out, say, size
@@ -18,15 +19,15 @@ from semsearch.errors import (
     StorageError,
     UsageError,
 )
-from semsearch.settings import check_name, collection_names, find_home
+from semsearch.home import check_name, collection_names, find_home
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from semsearch.collection import Collection
-    from semsearch.ingestion import Changes
-    from semsearch.reading import Reading
-    from semsearch.source import Log, Source
+    from semsearch.ingest.pipeline import Changes
+    from semsearch.ingest.scan import Reading
+    from semsearch.ingest.source import Log, Source
 
 
 @click.command(short_help="Read, split, encode and store a corpus; again: resume or update.")
@@ -88,8 +89,8 @@ def index(path: str, **given: Any) -> int:
     semsearch index films.csv --text plot --title name --type year=int
     zcat notes.txt.gz | semsearch index - --name notes --format text
     """
-    from semsearch.reading import Reading
-    from semsearch.source import Log, Source
+    from semsearch.ingest.scan import Reading
+    from semsearch.ingest.source import Log, Source
 
     source = Source.of(
         path,
@@ -142,7 +143,7 @@ def _estimate(reading: Reading, name: str, home: Path, given: dict[str, Any]) ->
     """Tell what the run would cost."""
     from semsearch.encoder.load import DEFAULT_MODEL
     from semsearch.encoder.own import named_encoder
-    from semsearch.estimate import estimate
+    from semsearch.ingest.estimate import estimate
 
     with ExitStack() as held:
         if name in collection_names(home):

@@ -24,7 +24,6 @@ import click
 from semsearch import __version__
 from semsearch.cli import (
     bench,
-    care,
     configuration,
     doctor,
     evaluate,
@@ -38,6 +37,7 @@ from semsearch.cli import (
     sync,
     train,
 )
+from semsearch.cli import maintenance as care
 from semsearch.cli.render import say
 from semsearch.cli.termination import on_sigterm
 from semsearch.errors import SemsearchError

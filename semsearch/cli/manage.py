@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from semsearch.cli import options
+from semsearch.cli import parameters as options
 from semsearch.cli.render import (
     document_json,
     draw_document,
@@ -22,7 +22,7 @@ from semsearch.cli.render import (
     size,
 )
 from semsearch.errors import SemsearchError, UsageError
-from semsearch.settings import MOST, collection_names, find_collection, find_home
+from semsearch.home import MOST, collection_names, find_collection, find_home
 
 
 @click.command(short_help="Print documents by id.")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from semsearch.cli import options
+from semsearch.cli import parameters as options
 from semsearch.cli.render import dumps, on_terminal, out, show_table
 from semsearch.errors import UsageError
 

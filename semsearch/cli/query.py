@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any, Unpack, cast
 
 import click
 
-from semsearch.cli import formats, options
+from semsearch.cli import formats
+from semsearch.cli import parameters as options
 from semsearch.cli.compare import compare, show_comparison
 from semsearch.cli.render import Answer, out, show_answer
 from semsearch.errors import CollectionNotFound, DataError, UsageError
-from semsearch.settings import collection_names, find_collection, find_home
+from semsearch.home import collection_names, find_collection, find_home
 
 if TYPE_CHECKING:
     from pathlib import Path

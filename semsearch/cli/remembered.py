@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from semsearch.collection import Collection
-    from semsearch.source import Source
+    from semsearch.ingest.source import Source
 
 NONE = "none"  # instead of a model
 

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from semsearch.cli import options
+from semsearch.cli import parameters as options
 from semsearch.cli.compare import compare, show_comparison
 from semsearch.cli.query import ask, lines_of_stdin
 from semsearch.cli.render import (
@@ -36,8 +36,8 @@ from semsearch.cli.render import (
 from semsearch.cli.termination import Terminated, on_sigterm
 from semsearch.errors import SemsearchError, UsageError
 from semsearch.search.request import MODES
+from semsearch.search.where import parse_where
 from semsearch.types import Hit, Span
-from semsearch.where import parse_where
 
 if TYPE_CHECKING:
     from prompt_toolkit import PromptSession

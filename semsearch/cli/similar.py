@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from semsearch.cli import options
+from semsearch.cli import parameters as options
 from semsearch.cli.render import Answer, answer_json, dumps, out, say, show_answer, show_facts
 from semsearch.errors import UsageError
-from semsearch.settings import find_home
+from semsearch.home import find_home
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -97,7 +97,7 @@ def calibrate(name: str, judgements: str | None, split: str, home: str | None, *
     """
     import semsearch
     from semsearch import plugins
-    from semsearch.calibrating import calibration_info
+    from semsearch.search.calibrate import calibration_info
 
     graded = None
     if judgements is not None:

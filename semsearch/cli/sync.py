@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING
 
 import click
 
-from semsearch.cli import options
+from semsearch.cli import parameters as options
 from semsearch.cli.progress import Meter
 from semsearch.cli.render import one_line, out, say
 from semsearch.errors import DataError, UsageError
-from semsearch.settings import MOST, collection_names, find_home
+from semsearch.home import MOST, collection_names, find_home
 
 if TYPE_CHECKING:
     from semsearch.collection import Collection
-    from semsearch.source import Source
+    from semsearch.ingest.source import Source
 
 SHOWN = 10  # errors that are printed; the rest is counted
 

@@ -8,10 +8,10 @@ from typing import Any
 
 import click
 
-from semsearch.cli import options
+from semsearch.cli import parameters as options
 from semsearch.cli.render import say
 from semsearch.errors import ModelError, UsageError
-from semsearch.settings import find_home
+from semsearch.home import find_home
 
 LENGTH = 192
 
@@ -100,7 +100,7 @@ def train_reranker(
     if out.is_dir() and any(out.iterdir()) and not (resume and (out / "training").is_dir()):
         advice = "--resume goes on with a run" if (out / "training").is_dir() else "give another folder"
         raise UsageError(f"{out} is there already and not empty: {advice}.")
-    from semsearch.reranker.judgements import read_judged
+    from semsearch.reranker.training.judgements import read_judged
 
     judged = [read_judged(folder, split, held_out, given["seed"]) for folder in data]
     queries = sum(len(one.training) for one in judged)
@@ -123,9 +123,9 @@ def _train(
     from semsearch.encoder.checkpoint import read
     from semsearch.encoder.load import DEFAULT_MODEL, load_encoder
     from semsearch.encoder.tokenization import load_tokenizer
-    from semsearch.reranker.card import model_card
-    from semsearch.reranker.mining import mine
-    from semsearch.reranker.training import Recipe, Task, Trainer
+    from semsearch.reranker.training.card import model_card
+    from semsearch.reranker.training.mining import mine
+    from semsearch.reranker.training.train import Recipe, Task, Trainer
 
     recipe = Recipe(**given)
     encoder = load_encoder(model or DEFAULT_MODEL, device=device)

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from semsearch.encoder.features import Features
 from semsearch.encoder.packing import Batch, Integers, plan
 from semsearch.errors import EncodingFailed, UsageError
-from semsearch.processes import compute_alone_if_forked
+from semsearch.hardware import compute_alone_if_forked
 from semsearch.types import Vectors
 
 BUDGETS = {"cuda": 65_536, "mps": 16_384}  # tokens of a batch

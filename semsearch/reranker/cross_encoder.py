@@ -16,8 +16,8 @@ from semsearch.encoder.features import Features
 from semsearch.encoder.packing import Batch, Integers
 from semsearch.encoder.pipeline import Pipeline, Window
 from semsearch.errors import UsageError
-from semsearch.processes import compute_alone_if_forked
-from semsearch.reranker.pairs import Windows, checked_pairs
+from semsearch.hardware import compute_alone_if_forked
+from semsearch.reranker.text_pairs import Windows, checked_pairs
 from semsearch.types import Scores
 from semsearch.vectors import check_k
 

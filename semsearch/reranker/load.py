@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from semsearch.reranker.cross_encoder import CrossEncoder
     from semsearch.reranker.layout import Layout
-    from semsearch.reranker.pairs import PairTokenizer
+    from semsearch.reranker.text_pairs import PairTokenizer
 
 DEFAULT_RERANKER = "cross-encoder/ms-marco-MiniLM-L6-v2"
 OWNER = "cross-encoder"  # of names without one
@@ -55,7 +55,7 @@ def load_reranker(
     from semsearch.encoder.modules import activation
     from semsearch.encoder.tokenization import UNLIMITED
     from semsearch.reranker.cross_encoder import CrossEncoder, PairPipeline
-    from semsearch.reranker.pairs import Windows
+    from semsearch.reranker.text_pairs import Windows
 
     on = device_of(device)
     number = dtype_of(dtype, on)
@@ -80,7 +80,7 @@ def _built(
     """How pairs become tokens, how many the model reads, and the modules they pass."""
     from semsearch.encoder.tokenization import load_tokenizer
     from semsearch.reranker.head import answers_of, load_causal, load_classifier
-    from semsearch.reranker.pairs import SpecialTokens, template_of
+    from semsearch.reranker.text_pairs import SpecialTokens, template_of
 
     settings = read_json(layout.folder / "tokenizer_config.json")
     if layout.task == "feature-extraction":
@@ -107,7 +107,7 @@ def _chain(
 ) -> tuple[PairTokenizer, int, list[nn.Module]]:
     from semsearch.encoder.assemble import Assembler
     from semsearch.reranker.head import Scores
-    from semsearch.reranker.pairs import SpecialTokens
+    from semsearch.reranker.text_pairs import SpecialTokens
 
     stack = Assembler(dtype, device).stack(layout.stages, "document")
     assert stack.text_tokenizer is not None, "a chain begins with a transformer"

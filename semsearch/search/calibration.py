@@ -15,8 +15,8 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from semsearch.store import documents as rows
-from semsearch.store.store import View
+from semsearch.local.store import document_rows as rows
+from semsearch.local.store.store import View
 from semsearch.types import Document, Metric, Vectors
 
 QUERIES = 256

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from semsearch.chunking import Splitting
 from semsearch.encoder.attribution import Indivisible, attribute, in_float32
 from semsearch.encoder.text_encoder import TextEncoder
-from semsearch.passages import Splitting
 from semsearch.types import Encoder, Explanation, Hit, Metric, Part, Span
 
 WAYS = {

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from semsearch.local.store.snapshot import Snapshot
 from semsearch.search.fusion import fuse
-from semsearch.store.snapshot import Snapshot
 from semsearch.types import Document, Hit, Keys, Metric, Scores, Vectors
 from semsearch.vectors import score_pairs
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 from typing import Any, TypedDict
 
 from semsearch.errors import UsageError
-from semsearch.search.phrases import parse
+from semsearch.search.query_syntax import parse
 from semsearch.types import Reranker
 from semsearch.vectors import check_k
 
@@ -37,7 +37,7 @@ class Request:
 
     Attributes:
         k: Answers to give.
-        where: A metadata filter; see `semsearch.store.filters`.
+        where: A metadata filter; see `semsearch.local.store.filters`.
         exact: Do without the index.
         group_by: "document": the best passage of each document. None: passages.
         mode: "dense" (by meaning), "lexical" (by words: BM25) or "hybrid" (both, fused).

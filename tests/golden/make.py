@@ -11,10 +11,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from fakes import HashEncoder
+from support.fakes import HashEncoder
 
 import semsearch
-from semsearch.store import schema
+from semsearch.local.store import schema
 from semsearch.types import Document
 
 HERE = Path(__file__).parent

@@ -1,0 +1,248 @@
+"""`semsearch reindex, tune, check, repair, compact, backup, restore, reencode`: care over time."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from semsearch.cli import parameters as options
+from semsearch.cli.render import dumps, out, say, show_table, size
+from semsearch.home import find_home
+
+if TYPE_CHECKING:
+    from semsearch.search.recall import Certificate
+
+
+def questions_of(file: str | None) -> list[str] | None:
+    """The queries in a file: one a line, or BEIR's queries.jsonl."""
+    if file is None:
+        return None
+    from semsearch.ingest.source import Source
+
+    source = Source.of(file, None if file.endswith((".jsonl", ".jsonl.gz")) else "text")
+    return [document.text for document in source.read()]
+
+
+def show_certificate(certificate: Certificate, given: str | None) -> None:
+    """The curve that was measured, and the outcome in a sentence."""
+    if certificate.knob is not None:
+        rows = [
+            (point.value, f"{point.recall:.4f}", f"{point.p50:.2f}", f"{point.p99:.2f}", f"{point.qps:,.0f}")
+            for point in certificate.curve
+        ]
+        show_table((certificate.knob, f"recall@{certificate.at}", "p50 ms", "p99 ms", "queries/s"), rows)
+    say(certificate.says)
+    if certificate.source != "queries":
+        say("No questions were given: stored vectors and points between them stood in. --queries FILE takes real ones.")
+    elif given is None:
+        say("Measured on the questions that were given before; --queries FILE takes others.")
+
+
+recall_options = (
+    click.option(
+        "--at", type=click.IntRange(min=1), default=10, show_default=True, help="Neighbours it is counted in."
+    ),
+    click.option("--queries", metavar="FILE", help="Real questions to measure on, one a line or BEIR's queries.jsonl."),
+)
+
+
+def _measured(command: options.Command) -> options.Command:
+    for option in recall_options:
+        command = option(command)
+    return command
+
+
+@click.command(short_help="Build the index anew, to a recall if asked.")
+@click.argument("name", shell_complete=options.collections)
+@click.option("--index", "backend", metavar="INDEX", help="auto, exact, faiss-ivf, hnsw, annoy [default: as before].")
+@click.option("--option", "settings", multiple=True, type=options.typed_pair, metavar="KEY=VALUE", help="Of the index.")
+@click.option("--recall", type=click.FloatRange(0, 1, min_open=True), metavar="R", help="What the index must find.")
+@_measured
+@options.home
+def reindex(name: str, **given: Any) -> int:
+    r"""Build the index of collection NAME anew over all that is there, beside readers and writers.
+
+    With --recall its setting is chosen and certified: half of the queries choose, the other half prove.
+
+    \b
+    semsearch reindex corpus --index hnsw --recall 0.95 --at 10
+    """
+    import semsearch
+
+    with semsearch.open(name, home=find_home(given["home"])) as collection:
+        certificate = collection.reindex(
+            given["backend"],
+            dict(given["settings"]) or None,
+            recall=given["recall"],
+            at=given["at"],
+            queries=questions_of(given["queries"]),
+        )
+        facts = collection.info()["index"]
+    if certificate is not None:
+        show_certificate(certificate, given["queries"])
+    if facts["wanted"]["backend"] == "auto":
+        say(facts["why"])
+    out(f"index {facts['backend']}, rows {facts['rows']:,}")
+    return 0 if certificate is None or certificate.met else 1
+
+
+@click.command(short_help="Set the index to a recall, without building it anew.")
+@click.argument("name", shell_complete=options.collections)
+@click.option("--recall", type=click.FloatRange(0, 1, min_open=True), required=True, metavar="R", help="To be kept.")
+@_measured
+@options.home
+def tune(name: str, **given: Any) -> int:
+    r"""Choose the setting of collection NAME's index that keeps a recall, certify it, and use it from now on.
+
+    \b
+    semsearch tune corpus --recall 0.98 --queries questions.txt
+    """
+    import semsearch
+
+    with semsearch.open(name, home=find_home(given["home"])) as collection:
+        certificate = collection.tune(given["recall"], given["at"], queries=questions_of(given["queries"]))
+    show_certificate(certificate, given["queries"])
+    setting = f"{certificate.knob} {certificate.value}, " if certificate.knob else ""
+    out(f"{setting}recall {certificate.recall:.4f}, certified {certificate.certified:.4f}")
+    return 0 if certificate.met else 1
+
+
+@click.command(short_help="Look a collection over.")
+@click.argument("name", shell_complete=options.collections)
+@click.option("--deep", is_flag=True, help="Read everything: every checksum, vector and word.")
+@options.as_json
+@options.home
+def check(name: str, deep: bool, as_json: bool, home: str | None) -> int:
+    r"""Say what is wrong with collection NAME and what mends it. Nothing is changed. The exit code is 4 if anything is.
+
+    \b
+    semsearch check corpus --deep
+    """
+    import semsearch
+
+    with semsearch.open(name, home=find_home(home)) as collection:
+        problems = collection.check(deep=deep)
+    for problem in problems:
+        if as_json:
+            out(dumps({"part": problem.part, "what": problem.what, "mend": problem.mend}))
+        else:
+            out(f"{problem.part}: {problem.what}. To mend it: {problem.mend}")
+    if not problems:
+        say(f"'{name}' is sound." if deep else f"'{name}' is sound, as far as a quick look tells (--deep reads all).")
+    return 4 if problems else 0
+
+
+@click.command(short_help="Mend what check finds.")
+@click.argument("name", shell_complete=options.collections)
+@options.compute
+@options.home
+def repair(name: str, device: str | None, dtype: str | None, home: str | None) -> int:
+    r"""Mend collection NAME from what is whole: vectors from the stored text, words and indexes from the documents.
+
+    \b
+    semsearch repair corpus
+    """
+    import semsearch
+
+    with semsearch.open(name, home=find_home(home), device=device, dtype=dtype) as collection:
+        done = collection.repair()
+    for sentence in done:
+        out(sentence)
+    if not done:
+        say(f"'{name}' needed nothing.")
+    return 0
+
+
+@click.command(short_help="Give removed documents' bytes back, and erase them.")
+@click.argument("name", shell_complete=options.collections)
+@options.home
+def compact(name: str, home: str | None) -> int:
+    r"""Rewrite collection NAME without what was removed, and erase it from every file. Readers go on meanwhile.
+
+    \b
+    semsearch compact corpus
+    """
+    import semsearch
+
+    with semsearch.open(name, home=find_home(home)) as collection:
+        done = collection.compact()
+    out(f"removed {done.rows:,} dead rows, {size(done.bytes_before)} before, {size(done.bytes_after)} after")
+    if not done.erased:
+        say("not yet erased: a reader still holds the old state. Run it again when that reader has ended.")
+    return 0
+
+
+@click.command(short_help="Copy a collection into one file, while it is used.")
+@click.argument("name", shell_complete=options.collections)
+@click.argument("file", type=click.Path(dir_okay=False))
+@options.home
+def backup(name: str, file: str, home: str | None) -> int:
+    r"""Write collection NAME, as it stands at one moment, to FILE (a tar archive). Writing to it goes on meanwhile.
+
+    \b
+    semsearch backup corpus corpus.backup
+    """
+    import semsearch
+
+    with semsearch.open(name, home=find_home(home)) as collection:
+        written = collection.backup(Path(file))
+    say(f"wrote {file}, {size(written)}")
+    return 0
+
+
+@click.command(short_help="Make a collection from a backup.")
+@click.argument("file", type=click.Path(dir_okay=False))
+@click.option("--name", metavar="NAME", help="Another name than it had.")
+@options.home
+def restore(file: str, name: str | None, home: str | None) -> int:
+    r"""Make a collection from FILE, a backup. Its digests are checked first; an index is built when it is next written.
+
+    \b
+    semsearch restore corpus.backup --name corpus-again
+    """
+    from semsearch.local.maintenance.backup import restore as bring_back
+
+    folder = bring_back(Path(file), find_home(home), name)
+    say(f"restored '{folder.name}' in {folder.parent}")
+    return 0
+
+
+@click.command(short_help="Change the model, from the stored text.")
+@click.argument("name", shell_complete=options.collections)
+@click.option(
+    "-m", "--encoder", type=options.model, required=True, metavar="MODEL", help="Folder, .zip, hub or bare name."
+)
+@click.option("--revision", metavar="REVISION", help="Branch, tag or commit of a model on the hub.")
+@options.compute
+@options.home
+def reencode(name: str, encoder: str, **given: Any) -> int:
+    r"""Encode all documents of collection NAME anew with another model. The present one serves until all is done.
+
+    After an interruption the same command resumes.
+
+    \b
+    semsearch reencode corpus --encoder BAAI/bge-small-en-v1.5
+    """
+    import semsearch
+
+    with semsearch.open(
+        name, home=find_home(given["home"]), device=given["device"], dtype=given["dtype"]
+    ) as collection:
+        total = len(collection)
+        try:
+            count = collection.reencode(
+                encoder,
+                revision=given["revision"],
+                progress=lambda done: say(f"{done:,} of at most {total:,} documents encoded"),
+            )
+        except KeyboardInterrupt:
+            raise click.Abort(
+                f"interrupted: '{name}' is as it was; the same command goes on from what is encoded."
+            ) from None
+    out(f"encoded {count:,}")
+    return 0
+
+
+COMMANDS = (reindex, tune, check, repair, compact, backup, restore, reencode)

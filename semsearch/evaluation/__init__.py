@@ -1,0 +1,1 @@
+"""How good the answers are: judgements, measures, questions without judges."""

@@ -1,0 +1,1 @@
+"""Vectors and documents out of a collection, and in from other systems."""

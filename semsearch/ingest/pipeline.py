@@ -1,0 +1,240 @@
+"""Taking documents in: what is new or changed is split, encoded and committed batch by batch."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+
+import numpy as np
+
+from semsearch.chunking import splitter_for
+from semsearch.errors import DataError, DimensionMismatch, EncodingFailed, ModelMismatch
+from semsearch.local.store import document_rows as rows
+from semsearch.local.store.document_rows import Entry, Record
+from semsearch.local.store.origins import Origin
+from semsearch.local.store.store import Store
+from semsearch.types import Document, Encoder, Metric, Span, Vectors
+from semsearch.vectors import check_vectors, normalise
+
+READ_DOCUMENTS = 128  # looked up at a time
+BATCH_DOCUMENTS = 4096  # encoded and committed at a time: what an interruption can cost
+BATCH_SECONDS = 5.0  # that encoding a batch should take, on whatever machine
+BATCH_CHARACTERS = (100_000, 4_000_000)  # in a batch: at the beginning, and at most
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """What an `add` did, in documents; `truncated` of them did not fit the model's window; `passages` were encoded."""
+
+    added: int = 0
+    changed: int = 0
+    unchanged: int = 0
+    skipped: int = 0
+    passages: int = 0
+    truncated: int = 0
+
+    def __add__(self, other: Changes) -> Changes:
+        return Changes(*(getattr(self, name) + getattr(other, name) for name in self.__dataclass_fields__))
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far an `add` has come: documents read, passages encoded, documents that needed nothing."""
+
+    documents: int
+    passages: int
+    unchanged: int
+
+
+def stored_form(vectors: object, dim: int, metric: Metric, what: str = "vectors") -> Vectors:
+    """`vectors` as they are stored and searched: checked, float32 `(n, dim)`, of unit length where that matters."""
+    array = check_vectors(vectors, dim, what)  # type: ignore[arg-type]
+    return normalise(array) if metric is Metric.COSINE else array
+
+
+class Encoding:
+    """Records to entries: split into passages, encoded, checked."""
+
+    def __init__(self, encoder: Encoder, passages: bool, on_failure: Callable[[DataError], None] | None = None) -> None:
+        """`on_failure` is called for a document that the encoder can't take; without it the error is raised."""
+        self.encoder = encoder
+        self.splitter = splitter_for(encoder, passages)
+        self._on_failure = on_failure
+
+    def entries(self, records: Sequence[Record]) -> list[Entry]:
+        """The records with their passages and vectors."""
+        documents = [record.document for record in records]
+        spans = self.splitter.split_many(documents)
+        texts = [
+            self.splitter.embedding_text(document, span)
+            for document, own in zip(documents, spans, strict=True)
+            for span in own
+        ]
+        try:
+            encoded = self.encoder.encode_documents(texts)
+            vectors = stored_form(encoded, self.encoder.dim, self.encoder.metric, "the encoder's vectors")
+            if len(vectors) != len(texts):
+                raise EncodingFailed(f"the encoder gave {len(vectors)} vectors for {len(texts)} texts.")
+            if self.encoder.metric is Metric.COSINE and not vectors.any(axis=1).all():
+                raise EncodingFailed("the encoder gave a zero vector, which has no direction.")
+        except DimensionMismatch:
+            raise  # of all documents alike
+        except DataError as error:
+            if len(records) > 1:  # one by one, to find the culprit
+                return [entry for record in records for entry in self.entries([record])]
+            failure = EncodingFailed(f"document {records[0].document.id!r}: {error}")
+            if self._on_failure is None:
+                raise failure from error
+            self._on_failure(failure)
+            return []
+        entries, first = [], 0
+        for record, own in zip(records, spans, strict=True):
+            entries.append(Entry(record, own, vectors[first : first + len(own)]))
+            first += len(own)
+        return entries
+
+
+class Ingestion:
+    """One run of `Collection.add`: documents gather until a batch is full, are encoded and committed."""
+
+    def __init__(
+        self,
+        store: Store,
+        encoder: Encoder,
+        on_error: Callable[[DataError], None] | None,
+        progress: Callable[[Progress], None] | None,
+        origin: Callable[[str], Origin] | None = None,
+    ) -> None:
+        self._origin = origin
+        self._store = store
+        self._encoding = Encoding(encoder, bool(store.settings["passages"]), self._skip)
+        check_splitting(store, self._encoding.splitter.identity)
+        self._on_error = on_error
+        self._progress = progress
+        self._pending: dict[str, Record] = {}
+        self._same_text: dict[str, Record] = {}
+        self._characters = 0
+        self._enough = BATCH_CHARACTERS[0]
+        self._read = 0
+        self._changes = Changes()
+
+    def run(self, documents: Iterable[Document]) -> Changes:
+        """Take them all, committing on the way."""
+        pending = iter(documents)
+        while chunk := list(islice(pending, READ_DOCUMENTS)):
+            self._take(chunk)
+            if len(self._pending) >= BATCH_DOCUMENTS or self._characters >= self._enough:
+                self._commit()
+        self._commit()
+        return self._changes
+
+    def _take(self, chunk: Sequence[Document]) -> None:
+        """Sort documents into those to encode, those with new metadata, and those that need nothing."""
+        records: dict[str, Record] = {}
+        for document in chunk:
+            try:
+                records[document.id] = rows.record(document)
+            except DataError as error:
+                self._skip(error)
+        known = self._store.known(list(records))
+        unchanged = 0
+        for identity, record in records.items():
+            if not _same_content(record, known):
+                self._pending[identity] = record
+                self._same_text.pop(identity, None)
+                self._characters += len(record.document.text)
+            else:
+                self._pending.pop(identity, None)  # back to what is stored
+                if known[identity].metadata != record.metadata:
+                    self._same_text[identity] = record
+                else:
+                    self._same_text.pop(identity, None)
+                    unchanged += 1
+        self._changes += Changes(unchanged=unchanged)
+        self._read += len(chunk)
+        self._tell()
+
+    def _commit(self) -> None:
+        records = list(self._pending.values())
+        began = time.perf_counter()
+        entries = self._encoding.entries(records) if records else []
+        if records:
+            speed = self._characters / (time.perf_counter() - began)
+            self._enough = int(min(max(speed * BATCH_SECONDS, BATCH_CHARACTERS[0]), BATCH_CHARACTERS[1]))
+        if entries or self._same_text:
+            written = self._store.put(
+                entries,
+                list(self._same_text.values()),
+                model=self._encoding.encoder.fingerprint,
+                origin=self._origin,
+            )
+            unchanged = len(entries) + len(self._same_text) - written.added - written.changed
+            unseen = self._encoding.splitter.unseen([record.document for record in records])
+            truncated = sum(tokens > 0 for tokens in unseen)
+            self._changes += Changes(written.added, written.changed, unchanged, 0, written.passages, truncated)
+        self._pending.clear()
+        self._same_text.clear()
+        self._characters = 0
+        self._tell()
+
+    def _skip(self, error: DataError) -> None:
+        if self._on_error is None:
+            raise error
+        self._on_error(error)
+        self._changes += Changes(skipped=1)
+
+    def _tell(self) -> None:
+        if self._progress is not None:
+            self._progress(Progress(self._read, self._changes.passages, self._changes.unchanged))
+
+
+def check_splitting(store: Store, identity: str) -> None:
+    """Refuse to mix passages that were split in different ways."""
+    made = store.settings["splitting"]
+    if identity != made:
+        raise ModelMismatch(
+            f"collection '{store.name}' splits documents by '{made}', this semsearch by '{identity}': mixed passages "
+            "would not compare. Use the semsearch that made it, or encode it anew with 'semsearch reencode'."
+        )
+
+
+def _same_content(record: Record, known: Mapping[str, rows.Known]) -> bool:
+    old = known.get(record.document.id)
+    return old is not None and old.hash == record.hash
+
+
+def add_given(
+    store: Store,
+    documents: Sequence[Document],
+    vectors: Vectors,
+    on_error: Callable[[DataError], None] | None,
+    origin: Callable[[str], Origin] | None = None,
+) -> Changes:
+    """Commit documents under vectors `(len(documents), dim)` that were made elsewhere, one for each whole document."""
+    if len(vectors) != len(documents):
+        raise DimensionMismatch(f"{len(documents)} documents came with {len(vectors)} vectors.")
+    cosine = Metric(store.settings["metric"]) is Metric.COSINE
+    zero = set(np.flatnonzero(~np.any(vectors, axis=1)).tolist()) if cosine else set()
+    last = {document.id: place for place, document in enumerate(documents) if isinstance(document.id, str)}
+    changes = Changes()
+    for start in range(0, len(documents), BATCH_DOCUMENTS):
+        entries: list[Entry] = []
+        for place, document in enumerate(documents[start : start + BATCH_DOCUMENTS], start):
+            try:
+                if place in zero:
+                    raise DataError(f"document {document.id!r}: its vector is zero, which has no direction.")
+                record = rows.record(document, vectors[place])
+            except DataError as error:
+                if on_error is None:
+                    raise
+                on_error(error)
+                changes += Changes(skipped=1)
+                continue
+            if last[document.id] == place:  # of an id that comes twice, the last wins
+                entries.append(Entry(record, [Span(0, len(document.text))], vectors[place : place + 1]))
+        written = store.put(entries, origin=origin)
+        unchanged = len(entries) - written.added - written.changed
+        changes += Changes(written.added, written.changed, unchanged, 0, written.passages)
+    return changes

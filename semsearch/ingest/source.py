@@ -1,0 +1,273 @@
+"""Where documents come from: a path or standard input, read by the reader of its format.
+
+A `Source` is what a collection remembers of where its documents came from, and plain JSON: read again, it gives the
+same ids for the same records.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import re
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+from semsearch import plugins
+from semsearch.errors import DataError, UsageError
+from semsearch.types import Document, FileReader
+from semsearch.walk import Listing, walk
+
+GROUP = "semsearch.corpora"
+STDIN = "-"
+
+
+class Log:
+    """What was not read, and why: raises at the first bad record, or (`skip=True`) counts them and keeps the first."""
+
+    def __init__(self, *, skip: bool = False, keep: int = 10) -> None:
+        self.skip = skip
+        self.keep = keep
+        self.skipped = 0  # bad records
+        self.errors: list[DataError] = []  # the first of them
+        self.same = 0  # records that were the same document as one before
+        self.kinds: Counter[str] = Counter()  # files that can't be read, by extension
+        self.file = ""  # of a folder: the one that is being read
+        self.doubtful: set[str] = set()  # files with bad records: what they lack may be there in truth
+        self.done = 0  # bytes read so far
+        self.total = 0  # bytes in all; 0 where nobody knows it
+
+    def bad(self, error: DataError) -> None:
+        """Raise `error`, or count it."""
+        if not self.skip:
+            raise error
+        self.skipped += 1
+        self.doubtful.add(self.file)
+        if len(self.errors) < self.keep:
+            self.errors.append(error)
+
+    def unread(self, path: Path) -> None:
+        """Count a file of a kind that can't be read."""
+        if path.is_symlink() and os.path.isdir(path):  # noqa: PTH112  (Path's own raise where one may not look)
+            kind = "links to folders"
+        elif path.is_symlink() and not os.path.exists(path):  # noqa: PTH110
+            kind = "broken links"
+        else:
+            kind = "".join(path.suffixes[-2:] if path.suffix == ".gz" else path.suffixes[-1:]).lower()
+        self.kinds[kind or "files without extension"] += 1
+
+    def enters(self, name: str) -> None:
+        """Note which file of a folder comes next."""
+        self.file = name
+
+    def merged(self) -> None:
+        """Count a record that is the same document as one before."""
+        self.same += 1
+
+    def progress(self, done: int, total: int) -> None:
+        """Note how far the reading is."""
+        self.done, self.total = done, total
+
+    def report(self) -> list[str]:
+        """What a person should know in the end, a sentence each; empty if everything was read."""
+        said = []
+        if self.skipped:
+            said.append(
+                f"{self.skipped:,} bad record{'s' * (self.skipped > 1)} skipped"
+                + (", the first:" if self.errors else ".")
+            )
+            said.extend(f"  {error}" for error in self.errors)
+        if self.kinds:
+            kinds = ", ".join(f"{count:,} {kind}" for kind, count in sorted(self.kinds.items()))
+            said.append(f"files not read, because no reader here knows their kind: {kinds}.")
+        return said
+
+
+class Told(Log):
+    """A log that tells somebody else of what is bad; nobody: it raises."""
+
+    def __init__(self, on_error: Callable[[DataError], None] | None) -> None:
+        super().__init__(skip=on_error is not None, keep=0)
+        self._on_error = on_error
+
+    def bad(self, error: DataError) -> None:
+        """Count `error` and tell of it, or raise it."""
+        super().bad(error)
+        if self._on_error is not None:
+            self._on_error(error)
+
+
+@dataclass(frozen=True)
+class Source:
+    """A corpus and how it is read. Make one with `Source.of`.
+
+    >>> source = Source("/data/films.csv.gz", "csv", {"text": ["plot"]})
+    >>> source.name
+    'films'
+    """
+
+    path: str  # absolute, or '-' for standard input
+    format: str  # the registered reader
+    options: Mapping[str, Any] = field(default_factory=dict)  # those that are not the default; JSON values
+    include: Sequence[str] = field(default_factory=list)  # patterns as in .gitignore, of the files of a folder
+    exclude: Sequence[str] = field(default_factory=list)
+    ignore: bool = True  # leave out what git would ignore
+    vectors: str = ""  # the file of the records' vectors, where they were made elsewhere: this one's path, or another
+    column: str = ""  # of the vectors in a Parquet file
+
+    @classmethod
+    def of(
+        cls,
+        path: str | Path,
+        format: str | None = None,  # noqa: A002
+        options: Mapping[str, Any] | None = None,
+        *,
+        include: Sequence[str] = (),
+        exclude: Sequence[str] = (),
+        ignore: bool = True,
+    ) -> Self:
+        """The source at `path` (`-`: standard input), its format recognised from the path where it is not given."""
+        if str(path) == STDIN:
+            place = STDIN
+            if format is None:
+                raise UsageError(
+                    f"standard input has no name to know its format by: say --format {' or '.join(formats())}."
+                )
+        else:
+            found = Path(path).expanduser()
+            if not found.exists():
+                raise UsageError(f"there is no file or folder '{path}'.")
+            # a shell's <(command) is a pipe, whose link leads nowhere
+            place = str(found.resolve() if found.is_file() or found.is_dir() else found.absolute())
+        chosen = format or _recognise(Path(place))
+        if (include or exclude) and not (Path(place).is_dir() and _file_wise(chosen)):
+            raise UsageError(f"--include and --exclude choose among the files of a folder, which '{path}' is not.")
+        return cls(place, chosen, _given(chosen, options or {}), list(include), list(exclude), ignore)
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """The source that `to_json` wrote."""
+        return cls(**json.loads(text))
+
+    def to_json(self) -> str:
+        """All that identifies the source, as JSON with sorted keys."""
+        choice = {name: value for name, value in dataclasses.asdict(self).items() if value or name == "options"}
+        if choice.pop("ignore", False) is not True:
+            choice["ignore"] = False
+        return json.dumps(choice, sort_keys=True, ensure_ascii=False)
+
+    @property
+    def beside(self) -> str:
+        """The file of vectors, where it is another one."""
+        return self.vectors if self.vectors != self.path else ""
+
+    def with_vectors(self, file: str, column: str | None = None) -> Self:
+        """This source with the vectors in `file`; or in a column of that name, where it is a Parquet file itself."""
+        path = Path(file).expanduser()
+        if path.is_file():
+            if column and path.suffix != ".parquet":
+                raise UsageError(f"--vector-column names a column of a Parquet file, which '{file}' is not.")
+            return dataclasses.replace(self, vectors=str(path.resolve()), column=column or "")
+        if self.path.endswith(".parquet") and Path(self.path).is_file():
+            return dataclasses.replace(self, vectors=self.path, column=file)
+        raise UsageError(f"there is no file '{file}'.")
+
+    @property
+    def name(self) -> str:
+        """A name for the collection: the path's stem in letters, digits, '.', '_' and '-'."""
+        path = Path(self.path)
+        stem = path.name if path.is_dir() else Path(path.name.removesuffix(".gz")).stem
+        name = re.sub(r"[^A-Za-z0-9._-]+", "-", stem).lstrip(".-").rstrip("-")[:100]
+        if self.path == STDIN or not name:
+            what = "standard input" if self.path == STDIN else f"'{self.path}'"
+            raise UsageError(f"{what} gives the collection no name: choose one with --name.")
+        return name
+
+    @property
+    def forgiving(self) -> bool:
+        """Whether it holds files of so many makers that a bad one is no surprise."""
+        return bool(getattr(plugins.corpus_reader(self.format), "forgiving", False))
+
+    def listing(self) -> Listing | None:
+        """The files as they are now, where it is a folder whose files are read one by one."""
+        path = Path(self.path)
+        if self.path == STDIN or not path.is_dir() or not _file_wise(self.format):
+            return None
+        suffixes: tuple[str, ...] = plugins.corpus_reader(self.format).suffixes
+        return walk(path, self.include, self.exclude, self.ignore).ending(suffixes)
+
+    def read(self, log: Log | None = None) -> Iterator[Document]:
+        """The documents, one at a time, each checked and under an id of its own.
+
+        Raises:
+            DataError: at the first bad record unless `log` skips them, and in the end if there was no document at all.
+        """
+        log = log or Log()
+        empty = True
+        for document in self.documents(log, self.listing()):
+            empty = False
+            yield document
+        if empty:
+            raise self.nothing(log)
+
+    def documents(self, log: Log, listing: Listing | None) -> Iterator[Document]:
+        """As `read`, of these files only, and no document at all is no error."""
+        reader = plugins.corpus_reader(self.format)
+        place = sys.stdin.buffer if self.path == STDIN else listing or Path(self.path)
+        yield from reader.read(place, reader.Options(**self.options), log)
+
+    def nothing(self, log: Log) -> DataError:
+        """The error for a source without a document."""
+        return DataError(f"{'standard input' if self.path == STDIN else self.path} holds no documents{_why_empty(log)}")
+
+
+def _file_wise(reader: str) -> bool:
+    return isinstance(plugins.corpus_reader(reader), FileReader)
+
+
+def formats() -> list[str]:
+    """The formats that can be read, by the name that `--format` takes."""
+    return plugins.names(GROUP)
+
+
+def _recognise(path: Path) -> str:
+    found = [name for name in formats() if plugins.corpus_reader(name).recognises(path)]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise UsageError(f"'{path}' could be read as {' or '.join(found)}: choose with --format.")
+    raise UsageError(f"how to read '{path}' can't be told from its name: say --format {' or '.join(formats())}.")
+
+
+def _given(reader: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options that differ from the reader's defaults, checked, as JSON values."""
+    kind = plugins.corpus_reader(reader).Options
+    known = {option.name for option in dataclasses.fields(kind)}
+    for name in options:
+        if name not in known:
+            has = f"it has: {', '.join(sorted(known))}" if known else "it has none"
+            raise UsageError(f"the format '{reader}' has no option '{name}'; {has}.")
+    plain = dataclasses.asdict(kind())
+    chosen = dataclasses.asdict(kind(**options))
+    given: dict[str, Any] = json.loads(
+        json.dumps({name: value for name, value in chosen.items() if value != plain[name]})
+    )
+    return given
+
+
+def _why_empty(log: Log) -> str:
+    reasons = []
+    if log.skipped:
+        reasons.append(
+            f"{log.skipped:,} bad records were skipped, the first: {log.errors[0]}"
+            if log.errors
+            else f"{log.skipped:,} bad records were skipped."
+        )
+    if log.kinds:
+        kinds = ", ".join(f"{count:,} {kind}" for kind, count in sorted(log.kinds.items()))
+        reasons.append(f"files of other kinds: {kinds}; --format chooses another reader.")
+    return ": " + " ".join(reasons) if reasons else "."

@@ -1,0 +1,1 @@
+"""Indexes of vectors: which to build, building, files, loading."""

@@ -1,0 +1,268 @@
+"""The life of a collection's index: built beside readers, set to a recall that was asked for, published by one commit.
+
+SQLite says which index there is; its files are a cache. Queries never build one; whoever writes does, when too much
+has changed.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from semsearch import plugins
+from semsearch.errors import CollectionDamaged, CollectionLocked, DataError
+from semsearch.local.index.choose import FEW_ROWS, choose
+from semsearch.local.index.generation import published_digest, write_generation
+from semsearch.local.index.loader import Warming, params_of
+from semsearch.local.maintenance.check import Problem
+from semsearch.local.store import platform, registry
+from semsearch.local.store.failpoints import failpoint
+from semsearch.local.store.lock import WriterLock
+from semsearch.local.store.registry import Registered
+from semsearch.local.store.snapshot import Snapshot
+from semsearch.local.store.store import Store
+from semsearch.search.recall import STRANGER, Certificate, certify, searched, tie_safe_recall, true_neighbors
+from semsearch.types import Metric, VectorIndex, Vectors
+
+log = logging.getLogger("semsearch")
+
+TAIL_ROWS = 20_000  # rows newer than the index that are searched exactly before it is built anew …
+TAIL_SHARE = 0.1  # … or this share of its rows, if that is more
+WIDEST = 64  # of an option that widens what a knob can reach
+PROBES = 100  # stored vectors whose neighbours a deep check looks for
+PROBE_RECALL = 0.5  # without a contract, less than this is no index
+CHANGED_SHARE = 0.1  # of rows, above which a contract is certified again
+REMOVED_SHARE = 0.3  # of rows, above which dead rows cost more than rewriting everything
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """The index that a collection is to have, as it was asked for; kept in its settings."""
+
+    backend: str = "auto"
+    options: Mapping[str, Any] = field(default_factory=dict)
+    recall: float | None = None
+    at: int = 10
+
+    @classmethod
+    def of(cls, store: Store) -> Wanted:
+        """What the collection's settings say."""
+        return cls(**store.settings["index"])
+
+
+class Indexing:
+    """Builds, tunes and publishes the index of one collection."""
+
+    def __init__(self, store: Store, metric: Metric, warming: Warming) -> None:
+        self._store = store
+        self._metric = metric
+        self._warming = warming
+
+    def due(self, snapshot: Snapshot) -> bool:
+        """Whether so much changed that the writing process should build the index anew."""
+        index = snapshot.index
+        if index is None:
+            wanted = Wanted.of(self._store)
+            return len(snapshot) > 0 and (wanted.backend != "auto" or len(snapshot) >= FEW_ROWS)
+        tail = len(snapshot) - index.rows
+        return self._warming.broken(index) or tail > max(TAIL_ROWS, TAIL_SHARE * index.rows)
+
+    def wasteful(self, snapshot: Snapshot) -> bool:
+        """Whether so many rows are dead that rewriting the collection pays."""
+        return snapshot.removed > REMOVED_SHARE * len(snapshot) and len(snapshot) >= TAIL_ROWS
+
+    def doubtful(self, snapshot: Snapshot) -> bool:
+        """Whether so much changed since the contract was certified that it should be certified again."""
+        index = snapshot.index
+        if index is None or index.contract is None:
+            return False
+        if index.contract.get("source") == "vectors":  # of an older version, which asked a graph for its own nodes only
+            return True
+        changed = len(snapshot) - index.contract["rows"] + abs(snapshot.removed - index.contract["removed"])
+        return bool(changed > CHANGED_SHARE * index.contract["rows"])
+
+    def rebuild(self, wanted: Wanted, queries: Vectors | None = None) -> Certificate | None:
+        """Build an index over all committed rows and publish it in place of the present one.
+
+        Readers and writers go on meanwhile; rows that come after the snapshot are searched exactly. The certificate
+        says what recall was reached, where one was asked for.
+        """
+        self._store.check_writable()
+        with WriterLock(self._store.folder, name="rebuild").hold():
+            while True:
+                with self._store.read() as view:
+                    snapshot = view.snapshot
+                backend, options = self._chosen(wanted, snapshot)
+                if backend is None or not len(snapshot):
+                    self.retire()
+                    return None
+                kind = plugins.index_backend(backend)
+                params = kind.Params.parse(options, f"index '{backend}'")
+                with self._sound_vectors():
+                    index = kind.build(snapshot.keys, snapshot.vectors, self._metric, params)
+                certificate = None
+                if wanted.recall is not None:
+                    certificate, params = self._certify(index, params, snapshot, wanted, queries)
+                building = self._store.folder / "indexes" / f".{backend}-{os.getpid()}"
+                with self._sound_vectors():
+                    self._write(building, index, snapshot, backend, params)
+                contract = None if certificate is None else _contract(certificate, snapshot)
+                published = publish(self._store, building, snapshot, backend, params.as_dict(), contract)
+                if published is not None:
+                    break
+                platform.remove(building)  # a compaction came between: its rows are others
+            self._warming.adopt(published, index)
+            with suppress(CollectionLocked):  # the index is published; old files can wait
+                self._store.sweep()
+            return certificate
+
+    @contextmanager
+    def _sound_vectors(self) -> Iterator[None]:
+        try:
+            yield
+        except DataError as error:  # they were checked before they were stored
+            raise CollectionDamaged(
+                f"stored vectors of collection '{self._store.name}' are damaged ({error}): no index can be built from "
+                f"them. Run 'semsearch repair {self._store.name}'; until then search is exact."
+            ) from error
+
+    def tune(self, wanted: Wanted, queries: Vectors | None = None) -> Certificate:
+        """Set the present index to the recall that is wanted, without building it anew, and publish the setting."""
+        with self._store.read() as view:
+            snapshot = view.snapshot
+        index = self._warming.loaded(snapshot)
+        registered = snapshot.index
+        assert registered is not None
+        params = params_of(registered)
+        certificate, params = self._certify(index, params, snapshot, wanted, queries)
+        contract = _contract(certificate, snapshot)
+        with self._store.write(), self._store.database.write() as connection:
+            self._store.advance(connection)
+            registry.tune(connection, registered.number, params.as_dict(), contract)
+        self._warming.adopt(replace(registered, params=params.as_dict(), contract=contract), index)
+        return certificate
+
+    def probe(self, snapshot: Snapshot) -> Iterator[Problem]:
+        """Whether the index still finds what it should of the neighbours of some stored vectors."""
+        assert snapshot.index is not None
+        name, rows = self._store.name, snapshot.index.rows
+        if rows < 2:
+            return
+        contract = snapshot.index.contract
+        wanted, at = PROBE_RECALL, 10
+        if contract is not None:  # one that can't be met was told when it was asked for
+            wanted, at = contract["target"] if contract["met"] else contract["certified"], contract["at"]
+        keys, vectors = snapshot.keys[:rows], snapshot.vectors[:rows]
+        drawn = true_neighbors(keys, vectors, self._metric, at, count=PROBES)
+        assert drawn.own is not None
+        sample = drawn.part(drawn.own != STRANGER)  # what an index finds if it finds anything
+        found = searched(self._warming.loaded(snapshot), sample, at)
+        recalls = tie_safe_recall(found, sample.truth, keys, vectors, sample.queries, self._metric)
+        slack = 3 * float(recalls.std()) / len(recalls) ** 0.5  # a probe of so few queries is off by chance
+        if recalls.mean() + slack < wanted:
+            yield Problem(
+                "index",
+                f"it finds {recalls.mean():.3f} of the true {at} nearest, where {wanted:g} is wanted",
+                f"semsearch reindex {name}" if contract is None else f"semsearch tune {name} --recall {wanted:g}",
+            )
+
+    def _certify(
+        self, index: VectorIndex, params: Any, snapshot: Snapshot, wanted: Wanted, queries: Vectors | None
+    ) -> tuple[Certificate, Any]:
+        """Set the index to the recall that is wanted; the certificate, and the options with what was chosen.
+
+        Where no value of its knob reaches the recall, a backend may name another option, `WIDER`, that lifts the reach.
+        """
+        rows = len(index)
+        wider: str | None = getattr(index, "WIDER", None)
+        assert wanted.recall is not None
+        while True:
+            certificate = certify(
+                index,
+                params,
+                snapshot.keys[:rows],
+                snapshot.vectors[:rows],
+                self._metric,
+                target=wanted.recall,
+                at=wanted.at,
+                queries=queries,
+            )
+            if certificate.met or wider is None or getattr(params, wider) >= WIDEST:
+                return certificate, _turned(params, certificate)
+            params = replace(params, **{wider: 4 * getattr(params, wider)})
+
+    def _chosen(self, wanted: Wanted, snapshot: Snapshot) -> tuple[str | None, Mapping[str, Any]]:
+        """The backend and options to build; None for searching exactly without an index."""
+        if wanted.backend != "auto":
+            return wanted.backend, wanted.options
+        choice = choose(len(snapshot), snapshot.dim, recall=wanted.recall)
+        log.info("%s", choice.reason)
+        return choice.backend, choice.options
+
+    def _write(self, building: Path, index: VectorIndex, snapshot: Snapshot, backend: str, params: Any) -> None:
+        for left in building.parent.glob(".*"):  # of a process that died: building takes turns
+            platform.remove(left)
+        write_generation(
+            building,
+            index,
+            snapshot.keys,
+            snapshot.vectors,
+            self._metric,
+            params,
+            backend=backend,
+            collection=self._store.settings["uuid"],
+            model=self._store.model,
+        )
+
+    def retire(self) -> None:
+        """Go back to exact search and delete the index."""
+        with self._store.read() as view:
+            if view.snapshot.index is None:
+                return
+        with self._store.write(), self._store.database.write() as connection:
+            self._store.advance(connection)
+            registry.retire(connection, words=False)
+        self._store.sweep()
+
+
+def publish(
+    store: Store,
+    building: Path,
+    snapshot: Snapshot,
+    backend: str,
+    params: dict[str, Any],
+    contract: dict[str, Any] | None,
+) -> Registered | None:
+    """Name and register a finished index; None if the rows it was built from are no longer the collection's."""
+    with store.write():
+        with store.database.read() as connection:
+            generation = connection.exec_driver_sql("SELECT generation FROM state").scalar_one()
+            number = registry.next_number(connection)
+        if generation != snapshot.generation:
+            return None
+        digest = published_digest(building)
+        registered = Registered(number, backend, params, generation, len(snapshot), digest, contract)
+        target = building.with_name(registered.folder)
+        if target.exists():  # from a crash between this rename and the commit
+            platform.remove(target)
+        platform.rename(building, target)
+        with store.database.write() as connection:
+            store.advance(connection)
+            failpoint("register index")
+            registry.publish(connection, registered)
+        return registered
+
+
+def _turned(params: Any, certificate: Certificate) -> Any:
+    """The options with the knob at the value that was chosen."""
+    return params if certificate.knob is None else replace(params, **{certificate.knob: certificate.value})
+
+
+def _contract(certificate: Certificate, snapshot: Snapshot) -> dict[str, Any]:
+    """What is kept of a certificate, with the state it was measured in."""
+    return {**asdict(certificate), "rows": len(snapshot), "removed": snapshot.removed}

@@ -1,0 +1,212 @@
+"""An index on disk: an immutable folder of the backend's files and a manifest that says what they are.
+
+It gets its name only when it is whole: built under a temporary one, read back and asked, fsynced, hashed, renamed.
+When it is opened every digest is checked before the library sees a byte, because no library finds a flipped bit and
+some end the process. Anything wrong is `IndexDamaged`; the collection then answers exactly and builds anew.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import json
+import shutil
+import sqlite3
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from semsearch.errors import IndexDamaged, StorageError
+from semsearch.local.store.failpoints import failpoint
+from semsearch.local.store.platform import fsync_folder, fsync_path, make_folder, rename, storage_error
+from semsearch.types import Keys, Metric, VectorIndex, Vectors
+
+MANIFEST = "manifest.json"
+FORMAT = 1
+PROBES = 16  # stored vectors that a reloaded index is asked for
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What an index generation is: enough to refuse it for any other collection, model or state."""
+
+    backend: str
+    versions: Mapping[str, str]  # of the libraries that wrote the files
+    options: Mapping[str, Any]
+    metric: str
+    dim: int
+    count: int
+    highest_key: int  # -1 when empty
+    collection: str  # uuid
+    model: str  # the encoder's fingerprint
+    files: Mapping[str, str]  # name → sha256
+    format: int = FORMAT
+
+
+def write_generation(
+    folder: Path,
+    index: VectorIndex,
+    keys: Keys,
+    vectors: Vectors,
+    metric: Metric,
+    params: Any,
+    *,
+    backend: str,
+    collection: str,
+    model: str,
+) -> Manifest:
+    """Save `index`, built from `keys` and `vectors`, as the new folder `folder`; durable when this returns."""
+
+    def save(temporary: Path) -> None:
+        index.save(temporary)
+        _ask_reloaded(temporary, index, keys, vectors, metric, params)
+
+    manifest = Manifest(
+        backend=backend,
+        versions=versions(),
+        options=asdict(params),
+        metric=metric.value,
+        dim=vectors.shape[1],
+        count=len(keys),
+        highest_key=int(keys.max()) if len(keys) else -1,
+        collection=collection,
+        model=model,
+        files={},
+    )
+    return write_files(folder, manifest, save)
+
+
+def write_files(folder: Path, manifest: Manifest, save: Callable[[Path], None]) -> Manifest:
+    """Make the new folder `folder` of the files that `save(place)` writes and a manifest that lists them; durable."""
+    temporary = folder.with_name(folder.name + ".tmp")
+    try:
+        if temporary.exists():  # of a process that died
+            shutil.rmtree(temporary)
+        make_folder(temporary)
+        failpoint("save index")
+        save(temporary)
+        files = {}
+        for path in sorted(temporary.iterdir()):
+            fsync_path(path)
+            files[path.name] = _digest(path)
+        manifest = replace(manifest, files=files)
+        failpoint("write manifest")
+        path = temporary / MANIFEST
+        path.write_text(json.dumps(asdict(manifest), indent=1, sort_keys=True), encoding="utf-8")
+        fsync_path(path)
+        fsync_folder(temporary)
+        rename(temporary, folder)
+    except OSError as error:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise storage_error(error, "writing the index", folder) from error
+    except StorageError:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
+    return manifest
+
+
+def open_generation(
+    folder: Path,
+    kind: type[VectorIndex],
+    keys: Keys,
+    vectors: Vectors,
+    metric: Metric,
+    *,
+    backend: str,
+    collection: str,
+    model: str,
+) -> tuple[VectorIndex, Manifest]:
+    """The index in `folder`, verified against what the collection expects of it."""
+    manifest = read_manifest(folder)
+    expected = {
+        "backend": backend,
+        "metric": metric.value,
+        "dim": vectors.shape[1],
+        "count": len(keys),
+        "highest_key": int(keys.max()) if len(keys) else -1,
+        "collection": collection,
+        "model": model,
+    }
+    for name, value in expected.items():
+        found = getattr(manifest, name)
+        if found != value:
+            raise IndexDamaged(
+                f"the index {folder} is not this collection's: its {name} is {found!r}, expected was {value!r}. "
+                "Search is exact until 'semsearch reindex' has built a new one."
+            )
+    verify_files(folder, manifest)
+    try:
+        params = kind.Params(**manifest.options)
+        index = kind.load(folder, keys, vectors, metric, params)
+    except (RuntimeError, OSError, ValueError, TypeError) as error:  # whole, but of a version this library can't read
+        raise IndexDamaged(
+            f"the index {folder} can't be loaded ({error}); it was written by {dict(manifest.versions)}. "
+            "Search is exact until 'semsearch reindex' has built a new one."
+        ) from error
+    if len(index) != len(keys):
+        raise IndexDamaged(f"the index {folder} holds {len(index)} vectors instead of {len(keys)}: build it anew.")
+    return index, manifest
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """The manifest of the generation in `folder`."""
+    path = folder / MANIFEST
+    try:
+        manifest = Manifest(**json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError) as error:
+        raise IndexDamaged(f"the index {folder} has no readable manifest ({error}): build it anew.") from error
+    if manifest.format != FORMAT:
+        raise IndexDamaged(f"the index {folder} has format {manifest.format}, this version reads {FORMAT}.")
+    return manifest
+
+
+def published_digest(folder: Path) -> str:
+    """The sha256 of the manifest in `folder`: what SQLite keeps of a published index; "" if it can't be read."""
+    try:
+        return _digest(folder / MANIFEST)
+    except OSError:
+        return ""
+
+
+def verify_files(folder: Path, manifest: Manifest) -> None:
+    """Raise `IndexDamaged` unless every file is there and every byte of it is as written."""
+    for name, digest in manifest.files.items():
+        path = folder / name
+        try:
+            found = _digest(path)
+        except OSError as error:
+            raise IndexDamaged(f"the index file {path} can't be read ({error.strerror}): build it anew.") from error
+        if found != digest:
+            raise IndexDamaged(f"the index file {path} was changed after it was written (its sha256 differs).")
+
+
+def _ask_reloaded(folder: Path, index: VectorIndex, keys: Keys, vectors: Vectors, metric: Metric, params: Any) -> None:
+    """What is on disk must count and answer as what is in memory: libraries hide failed writes."""
+    failpoint("reload index")
+    reloaded = type(index).load(folder, keys, vectors, metric, params)
+    if len(reloaded) != len(index):
+        raise StorageError(f"{folder} holds {len(reloaded)} of {len(index)} vectors when read back: is the disk full?")
+    if len(keys):
+        probes = np.array(vectors[np.linspace(0, len(keys) - 1, PROBES).astype(np.int64)])
+        before, after = index.search(probes, 10), reloaded.search(probes, 10)
+        if not np.array_equal(before.keys, after.keys):
+            raise StorageError(f"{folder} answers differently when read back: it was not written faithfully.")
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def versions() -> dict[str, str]:
+    """Of the libraries that an index may be written by, and of SQLite, which splits words."""
+    found = {"sqlite": sqlite3.sqlite_version}
+    for name in ("semsearch", "faiss-cpu", "hnswlib", "annoy", "torch"):
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found

@@ -1,0 +1,165 @@
+"""Which index a search may use: verified and loaded behind the searches, exact until then.
+
+Anything that is wrong with an index is said once, and the collection is searched exactly until a writer builds anew.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from typing import Any
+
+from semsearch import plugins
+from semsearch.errors import IndexDamaged, SemsearchError, UsageError
+from semsearch.local.index.generation import open_generation, published_digest
+from semsearch.local.planner import Warm
+from semsearch.local.store import platform
+from semsearch.local.store.registry import Registered
+from semsearch.local.store.snapshot import Snapshot
+from semsearch.local.store.store import Store
+from semsearch.types import Metric, VectorIndex
+
+log = logging.getLogger("semsearch")
+
+SCAN_RATE = 8e9  # bytes a second that exact search reads, for estimates
+LOAD_RATE = 0.4e9  # bytes a second that an index is hashed and loaded at
+
+
+class Warming:
+    """The loaded index of one collection."""
+
+    def __init__(self, store: Store, metric: Metric) -> None:
+        self._store = store
+        self._metric = metric
+        self._loaded: tuple[Registered, Warm] | None = None
+        self._broken: dict[int, str] = {}
+        self._loading: threading.Thread | None = None
+        self._lock = threading.Lock()
+        self._pid = os.getpid()
+        self._searched = 0
+
+    def warm(self, snapshot: Snapshot, queries: int) -> Warm | None:
+        """The loaded index for a search of `queries` queries in `snapshot`, or None: search exactly.
+
+        The first search of a process is exact: a one-shot query would wait longer for the index than for the scan. From
+        the second on the index is loaded in the background, and at once where many queries are asked together.
+        """
+        registered = snapshot.index
+        if registered is None or registered.number in self._broken:
+            return None
+        first = self._searched == 0
+        self._searched += queries
+        loaded = self._loaded
+        if loaded is None or loaded[0] != registered:
+            if self._costs_less(snapshot, registered, queries):
+                self.load(registered, snapshot)
+            elif not first:
+                self._load_behind(registered, snapshot)
+            loaded = self._loaded
+        if loaded is None or loaded[0].generation != snapshot.generation:
+            return None
+        return loaded[1]
+
+    def state(self, snapshot: Snapshot) -> str:
+        """For people: "none", "on disk", "warming", "ready", or what is wrong."""
+        registered = snapshot.index
+        if registered is None:
+            return "none"
+        if registered.number in self._broken:
+            return self._broken[registered.number]
+        if self._loaded is not None and self._loaded[0] == registered:
+            return "ready"
+        return "warming" if self._loading is not None and self._loading.is_alive() else "on disk"
+
+    def load(self, registered: Registered, snapshot: Snapshot) -> None:
+        """Verify and load a published index, or take note that it is broken."""
+        if self._pid != os.getpid():  # a forked child: the thread that may hold the lock is not here
+            self._pid, self._lock = os.getpid(), threading.Lock()
+        with self._lock:
+            if self._loaded is not None and self._loaded[0] == registered:
+                return
+            try:
+                index = self._reused(registered) or self._opened(registered, snapshot)
+                index.tune(params_of(registered))
+                self._loaded = (registered, Warm(registered.number, index, registered.rows))
+            except SemsearchError as error:
+                with self._store.read() as view:
+                    if view.snapshot.index != registered:  # it was replaced meanwhile, and its files are gone
+                        return
+                self._broken[registered.number] = str(error)
+                log.warning("%s", error)
+
+    def _reused(self, registered: Registered) -> VectorIndex | None:
+        """The loaded index, if only its search-time options changed."""
+        if self._loaded is not None and self._loaded[0].number == registered.number:
+            return self._loaded[1].index
+        return None
+
+    def _opened(self, registered: Registered, snapshot: Snapshot) -> VectorIndex:
+        folder = self._store.folder / "indexes" / registered.folder
+        if published_digest(folder) != registered.digest:
+            raise IndexDamaged(
+                f"the index {folder} is not the one that was published (its manifest is missing or differs). Search is "
+                f"exact until 'semsearch reindex {self._store.name}' has built a new one."
+            )
+        index, _ = open_generation(
+            folder,
+            plugins.index_backend(registered.backend),
+            snapshot.keys[: registered.rows],
+            snapshot.vectors[: registered.rows],
+            self._metric,
+            backend=registered.backend,
+            collection=self._store.settings["uuid"],
+            model=self._store.model,
+        )
+        return index
+
+    def _load_behind(self, registered: Registered, snapshot: Snapshot) -> None:
+        if self._loading is None or not self._loading.is_alive():
+            self._loading = threading.Thread(
+                target=self.load, args=(registered, snapshot), name="semsearch-index", daemon=True
+            )
+            self._loading.start()
+
+    def _costs_less(self, snapshot: Snapshot, registered: Registered, queries: int) -> bool:
+        """Whether loading the index now is estimated to cost less than scanning for all queries."""
+        scan = snapshot.vectors.nbytes / SCAN_RATE * (queries / 16 if queries >= 16 else 0)
+        return scan > self._bytes(registered) / LOAD_RATE
+
+    def _bytes(self, registered: Registered) -> int:
+        folder = self._store.folder / "indexes" / registered.folder
+        return platform.folder_bytes(folder)
+
+    def adopt(self, registered: Registered, index: VectorIndex) -> None:
+        """Take an index that was just built, without reading it back."""
+        with self._lock:
+            self._loaded = (registered, Warm(registered.number, index, registered.rows))
+
+    def loaded(self, snapshot: Snapshot) -> VectorIndex:
+        """The index of `snapshot`, loaded now; raises what is wrong with it."""
+        registered = snapshot.index
+        if registered is None:
+            raise UsageError(
+                f"collection '{self._store.name}' has no index to tune: its searches are exact. 'semsearch reindex "
+                f"{self._store.name} --index hnsw' builds one."
+            )
+        self.load(registered, snapshot)
+        if registered.number in self._broken:
+            raise IndexDamaged(self._broken[registered.number])
+        assert self._loaded is not None
+        return self._loaded[1].index
+
+    def close(self) -> None:
+        """Wait for an index that is being loaded: it reads files that are about to be let go."""
+        if self._loading is not None and self._loading is not threading.current_thread():
+            self._loading.join()  # in a forked child the thread counts as ended
+
+    def broken(self, registered: Registered) -> bool:
+        """Whether the published index was found damaged."""
+        return registered.number in self._broken
+
+
+def params_of(registered: Registered) -> Any:
+    """The options of a published index, as its backend's dataclass."""
+    return plugins.index_backend(registered.backend).Params(**registered.params)

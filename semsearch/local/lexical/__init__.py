@@ -1,0 +1,1 @@
+"""Indexes of words: postings on disk and BM25 over one snapshot."""

@@ -1,0 +1,90 @@
+"""The life of a collection's index of words: built by whoever writes, when many rows are new; queries never build one.
+
+Only rows that the present one does not cover are split; what it holds is taken over.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+
+from semsearch.errors import CollectionLocked, IndexDamaged
+from semsearch.local.index.build import publish
+from semsearch.local.index.generation import Manifest, versions, write_files
+from semsearch.local.lexical.postings import Postings
+from semsearch.local.lexical.searcher import opened, postings_of
+from semsearch.local.store import platform
+from semsearch.local.store.lock import WriterLock
+from semsearch.local.store.registry import LEXICAL, Registered
+from semsearch.local.store.snapshot import Snapshot
+from semsearch.local.store.store import Store
+
+TAIL_ROWS = 1000  # rows newer than the index that each process splits for itself before it is built anew …
+TAIL_SHARE = 0.02  # … or this share of its rows, if that is more
+
+
+class LexicalIndexing:
+    """Builds and publishes the index of words of one collection."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def due(self, snapshot: Snapshot) -> bool:
+        """Whether so much is new that the writing process should build it anew."""
+        covered = 0 if snapshot.lexical is None else snapshot.lexical.rows
+        return len(snapshot) - covered > max(TAIL_ROWS, TAIL_SHARE * covered)
+
+    def renew(self) -> None:
+        """Build it anew if that is due, unless another process builds already."""
+        with self._store.read() as view:
+            due = self.due(view.snapshot)
+        if due:
+            with suppress(CollectionLocked):
+                self.rebuild()
+
+    def rebuild(self) -> Registered | None:
+        """Cover all committed rows; readers and writers go on meanwhile. None for a collection without rows."""
+        self._store.check_writable()
+        with WriterLock(self._store.folder, name="rebuild").hold():
+            while True:
+                with self._store.read() as view:
+                    snapshot = view.snapshot
+                    if not len(snapshot):
+                        return None
+                    known = self._known(snapshot)
+                    parts = [] if known is None else [(0, known)]
+                    first = 0 if known is None else len(known)
+                    postings = Postings.merged([*parts, (first, postings_of(view, first))], len(snapshot))
+                building = self._store.folder / "indexes" / f".{LEXICAL}-{os.getpid()}"
+                for left in building.parent.glob(".*"):  # of a process that died: building takes turns
+                    platform.remove(left)
+                write_files(building, self._manifest(snapshot), postings.save)
+                published = publish(self._store, building, snapshot, LEXICAL, {}, None)
+                if published is not None:
+                    break
+                platform.remove(building)  # a compaction came between: its rows are others
+            with suppress(CollectionLocked):  # it is published; old files can wait
+                self._store.sweep()
+            return published
+
+    def _known(self, snapshot: Snapshot) -> Postings | None:
+        """What the present index holds, if there is one that is sound."""
+        if snapshot.lexical is None:
+            return None
+        with suppress(IndexDamaged):
+            return opened(self._store, snapshot.lexical)
+        return None
+
+    def _manifest(self, snapshot: Snapshot) -> Manifest:
+        return Manifest(
+            backend=LEXICAL,
+            versions=versions(),
+            options={},
+            metric="bm25",
+            dim=0,
+            count=len(snapshot),
+            highest_key=int(snapshot.keys[-1]),
+            collection=self._store.settings["uuid"],
+            model=self._store.model,
+            files={},
+        )

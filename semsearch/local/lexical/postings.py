@@ -1,0 +1,177 @@
+"""An inverted index in arrays: for each word the passages that hold it and how often, and how long each passage is.
+
+SQLite's full-text engine splits and stems, here as in the collection's own full text: one tokenizer for everything.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, fields
+from itertools import pairwise
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+TOKENIZER = "porter unicode61 remove_diacritics 2"  # as in `semsearch.local.store.schema`
+BATCH = 1 << 14  # passages that are split together …
+LETTERS = 1 << 24  # … unless they are longer than this, all in all
+MOST = np.iinfo(np.uint16).max  # a word that comes more often counts as often as that
+
+
+@dataclass(frozen=True, slots=True)
+class Postings:
+    """Which of `n` passages, numbered from 0, hold which of `w` words; `p` pairs of word and passage, words sorted."""
+
+    letters: NDArray[np.uint8]  # the words, in UTF-8, one behind the other
+    ends: NDArray[np.int64]  # (w + 1,) where each begins in `letters`, and the last one's end
+    starts: NDArray[np.int64]  # (w + 1,) where the pairs of each begin, and the last one's end
+    rows: NDArray[np.int32]  # (p,) passages, ascending for each word
+    titles: NDArray[np.uint16]  # (p,) how often the word is in the passage's title …
+    texts: NDArray[np.uint16]  # (p,) … and in its text
+    lengths: NDArray[np.uint32]  # (n, 2) words in title and text
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    def of(self, word: str) -> slice:
+        """Where the pairs of `word` are; empty for a word that no passage holds."""
+        wanted = word.encode()
+        place = bisect_left(range(len(self.ends) - 1), wanted, key=self._word)
+        if place == len(self.ends) - 1 or self._word(place) != wanted:
+            return slice(0, 0)
+        return slice(int(self.starts[place]), int(self.starts[place + 1]))
+
+    def _word(self, place: int) -> bytes:
+        return self.letters[self.ends[place] : self.ends[place + 1]].tobytes()
+
+    def words(self) -> list[bytes]:
+        """All words, sorted."""
+        letters, ends = self.letters.tobytes(), self.ends.tolist()
+        return [letters[start:end] for start, end in pairwise(ends)]
+
+    @classmethod
+    def made(cls, passages: Iterable[tuple[int, str, str]], count: int) -> Self:
+        """From (number, title, text) of some of `count` passages, ascending; those that are left out hold no word."""
+        return cls.merged([(batch[0][0], _split(batch)) for batch in _batches(passages)], count)
+
+    @classmethod
+    def merged(cls, parts: Sequence[tuple[int, Postings]], count: int) -> Self:
+        """One of several: (first, postings), the passages of which are numbered from `first` on; `count` in all."""
+        vocabularies = [part.words() for _, part in parts]
+        words = sorted(set().union(*vocabularies))
+        number = {word: place for place, word in enumerate(words)}
+        places = [np.fromiter((number[word] for word in own), np.int64, len(own)) for own in vocabularies]
+        counts = [np.diff(part.starts) for _, part in parts]
+        starts = np.zeros(len(words) + 1, dtype=np.int64)
+        for place, own in zip(places, counts, strict=True):
+            starts[1 + place] += own
+        np.cumsum(starts, out=starts)
+        size = int(starts[-1])
+        rows, titles, texts = np.empty(size, np.int32), np.empty(size, np.uint16), np.empty(size, np.uint16)
+        lengths = np.zeros((count, 2), dtype=np.uint32)
+        filled = starts[:-1].copy()
+        for (first, part), place, own in zip(parts, places, counts, strict=True):
+            to = np.repeat(filled[place] - part.starts[:-1], own) + np.arange(len(part.rows))
+            rows[to], titles[to], texts[to] = part.rows + first, part.titles, part.texts
+            filled[place] += own
+            lengths[first : first + len(part)] += part.lengths
+        letters = np.frombuffer(b"".join(words), dtype=np.uint8)
+        return cls(letters, _sums([len(word) for word in words]), starts, rows, titles, texts, lengths)
+
+    def save(self, folder: Path) -> None:
+        """Write each array as a file of its own."""
+        for field in fields(self):
+            np.save(folder / f"{field.name}.npy", getattr(self, field.name), allow_pickle=False)
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """Map what `save` wrote."""
+        arrays = {}
+        for field in fields(cls):
+            path = folder / f"{field.name}.npy"
+            # an empty array can't be mapped
+            arrays[field.name] = np.load(path, mmap_mode="r" if path.stat().st_size > 4096 else None)
+        return cls(**arrays)
+
+
+def tokens(texts: Sequence[str], *, stemmed: bool = True) -> list[list[str]]:
+    """The words of each text, each once, sorted."""
+    passages = [(place, "", text) for place, text in enumerate(texts)]
+    with _Engine(passages, TOKENIZER if stemmed else TOKENIZER.removeprefix("porter ")) as engine:
+        found: list[list[str]] = [[] for _ in texts]
+        for word, place in engine.execute("SELECT DISTINCT term, doc FROM words ORDER BY term"):
+            found[place].append(word)
+    return found
+
+
+class _Engine:
+    """A full-text index in memory over (number, title, text), with the table `words`: one row a word and place."""
+
+    def __init__(self, passages: Sequence[tuple[int, str, str]], tokenizer: str = TOKENIZER) -> None:
+        self._connection = sqlite3.connect(":memory:", isolation_level=None)
+        self._connection.execute(
+            f"CREATE VIRTUAL TABLE entries USING fts5 (title, text, content = '', tokenize = '{tokenizer}')"
+        )
+        self._connection.execute("CREATE VIRTUAL TABLE words USING fts5vocab (entries, instance)")
+        self._connection.execute("BEGIN")
+        self._connection.executemany("INSERT INTO entries (rowid, title, text) VALUES (?, ?, ?)", passages)
+        self._connection.execute("COMMIT")
+
+    def __enter__(self) -> sqlite3.Connection:
+        return self._connection
+
+    def __exit__(self, *_: object) -> None:
+        self._connection.close()
+
+
+def _batches(passages: Iterable[tuple[int, str, str]]) -> Iterator[list[tuple[int, str, str]]]:
+    """Some passages at a time, few where they are long."""
+    batch, letters = [], 0
+    for passage in passages:
+        batch.append(passage)
+        letters += len(passage[1]) + len(passage[2])
+        if len(batch) >= BATCH or letters >= LETTERS:
+            yield batch
+            batch, letters = [], 0
+    if batch:
+        yield batch
+
+
+def _split(passages: Sequence[tuple[int, str, str]]) -> Postings:
+    """The postings of a batch, its passages numbered from that of the first."""
+    first, last = passages[0][0], passages[-1][0]
+    count = last - first + 1
+    with _Engine([(number - first, title, text) for number, title, text in passages]) as engine:
+        # all places of a word in one string: a row for each would take three times as long
+        found = engine.execute(
+            "SELECT term, count(*), group_concat(2 * doc + (col = 'text')) FROM words GROUP BY term ORDER BY term"
+        ).fetchall()
+    words = [word.encode() for word, _, _ in found]
+    word = np.repeat(np.arange(len(found)), [times for _, times, _ in found])
+    place = np.fromstring(",".join(places for _, _, places in found), dtype=np.int64, sep=",")
+    code = word * (2 * count) + place  # by word, passage and column
+    code.sort(kind="stable")  # as it is already, though nobody promises it
+    pair = code >> 1
+    begins = np.flatnonzero(np.diff(pair, prepend=-1))
+    in_text = np.add.reduceat(code & 1, begins) if len(begins) else begins
+    in_title = np.diff(begins, append=len(code)) - in_text
+    of, rows = np.divmod(pair[begins], count)
+    lengths = np.stack([np.bincount(rows, weights=column, minlength=count) for column in (in_title, in_text)], axis=1)
+    return Postings(
+        np.frombuffer(b"".join(words), dtype=np.uint8),
+        _sums([len(word) for word in words]),
+        _sums(np.bincount(of, minlength=len(words))),
+        rows.astype(np.int32),
+        np.minimum(in_title, MOST).astype(np.uint16),
+        np.minimum(in_text, MOST).astype(np.uint16),
+        lengths.astype(np.uint32),
+    )
+
+
+def _sums(sizes: ArrayLike) -> NDArray[np.int64]:
+    """Where parts of these sizes begin that lie one behind the other, and where the last one ends."""
+    return np.concatenate([[0], np.cumsum(sizes, dtype=np.int64)])

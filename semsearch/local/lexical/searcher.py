@@ -1,0 +1,212 @@
+"""Passages by their words: BM25 over exactly the passages of one snapshot.
+
+An immutable generation of postings on disk covers the first rows; later ones are split when they are first searched.
+Statistics are those of the live passages at that commit, so a score does not depend on how far the generation reaches.
+Without a generation, or when it is damaged, SQLite's full text answers: slower, and by passages alone.
+"""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import Connection
+
+from semsearch.errors import IndexDamaged
+from semsearch.local.index.generation import published_digest, read_manifest, verify_files
+from semsearch.local.lexical.bm25 import BM25
+from semsearch.local.lexical.postings import Postings, tokens
+from semsearch.local.store.registry import Registered
+from semsearch.local.store.store import Store, View
+from semsearch.search.query_syntax import Query, parse
+from semsearch.types import Keys, Scores
+
+log = logging.getLogger("semsearch")
+
+SPLIT_ROWS = 20_000  # rows behind the generation that a search splits itself; with more, SQLite answers
+
+
+class Lexical:
+    """Searches one collection by words. Threads may share it."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._generation: tuple[Registered, Postings | None] | None = None  # None: it is damaged
+        self._tail: tuple[tuple[int, int, int], Postings] | None = None
+        self._state: tuple[int, BM25] | None = None
+
+    def search(self, view: View, query: str, k: int, allowed: NDArray[np.bool_] | None = None) -> tuple[Keys, Scores]:
+        """The `k` best live passages that share a word with `query`, best first, of equals the older.
+
+        Args:
+            view: The commit to search.
+            query: Any text; see `semsearch.search.query_syntax` for what quotation marks and minus signs mean.
+            k: Passages to give; fewer come where fewer share a word.
+            allowed: `(n,)` which rows of the snapshot may be found; all by default.
+
+        Returns:
+            Keys `(m,)` and scores `(m,)`, all above 0, with m at most `k`.
+        """
+        parsed = parse(query)
+        (words,) = tokens([parsed.text])
+        mask = self.allowed(view, parsed)
+        if allowed is not None:
+            mask = allowed if mask is None else mask & allowed
+        if not words or k < 1 or not len(view.snapshot):
+            return _NOTHING
+        state = self._prepared(view)
+        if state is None:
+            return _by_sqlite(view, parsed.text, k, mask)
+        scores = state.scores(words)
+        if mask is not None:
+            scores[~mask] = 0
+        return _best(view.snapshot.keys, scores, k)
+
+    def allowed(self, view: View, query: Query) -> NDArray[np.bool_] | None:
+        """The rows `(n,)` that hold every phrase that must be there, of documents that hold nothing excluded.
+
+        None where the query is nothing but words: all may be found.
+        """
+        if query.plain:
+            return None
+        snapshot = view.snapshot
+        split = tokens([*query.required, *query.excluded])
+        mask = np.ones(len(snapshot), dtype=np.bool_)
+        for number, (phrase, words) in enumerate(zip((*query.required, *query.excluded), split, strict=True)):
+            if not words:  # nothing but punctuation
+                continue
+            rows = _matching(view, phrase)
+            if number < len(query.required):
+                found = np.zeros(len(snapshot), dtype=np.bool_)
+                found[rows] = True
+                mask &= found
+            else:
+                mask &= ~np.isin(snapshot.docs, snapshot.docs[rows])
+        return mask
+
+    def broken(self, registered: Registered) -> bool:
+        """Whether the published generation was found damaged."""
+        known = self._generation
+        return known is not None and known[0] == registered and known[1] is None
+
+    def _prepared(self, view: View) -> BM25 | None:
+        """The postings of all rows with their statistics; None where there are too many that no generation covers."""
+        snapshot = view.snapshot
+        if self._state is not None and self._state[0] == snapshot.version:
+            return self._state[1]
+        first, parts = 0, []
+        if snapshot.lexical is not None and (there := self._opened(view, snapshot.lexical)) is not None:
+            first, parts = snapshot.lexical.rows, [(0, there)]
+        if len(snapshot) - first > SPLIT_ROWS:
+            return None
+        if first < len(snapshot):
+            parts.append((first, self._split(view, first)))
+        state = BM25.of(snapshot, parts)
+        self._state = (snapshot.version, state)
+        return state
+
+    def _opened(self, view: View, registered: Registered) -> Postings | None:
+        known = self._generation
+        if known is None or known[0] != registered:
+            try:
+                known = (registered, opened(self._store, registered))
+            except IndexDamaged as error:
+                if not _is_current(self._store, registered):  # replaced meanwhile, and its files are gone
+                    return None
+                log.warning("%s", error)
+                known = (registered, None)
+            self._generation = known
+        return known[1]
+
+    def _split(self, view: View, first: int) -> Postings:
+        """The postings of the rows from `first` on, those that are known already not split again."""
+        snapshot = view.snapshot
+        known, place = self._tail, (snapshot.generation, first, len(snapshot))
+        if known is not None and known[0] == place:
+            return known[1]
+        if known is not None and known[0][:2] == place[:2] and known[0][2] < len(snapshot):
+            done = known[0][2]
+            newer = postings_of(view, done)
+            made = Postings.merged([(0, known[1]), (done - first, newer)], len(snapshot) - first)
+        else:
+            made = postings_of(view, first)
+        self._tail = (place, made)
+        return made
+
+
+def postings_of(view: View, first: int) -> Postings:
+    """The postings of the passages in the rows of a snapshot from `first` on, numbered from 0."""
+    snapshot = view.snapshot
+    rows = view.connection.exec_driver_sql(
+        "SELECT key, title, text FROM passage_texts WHERE key >= ? ORDER BY key",
+        (int(snapshot.keys[first]) if first < len(snapshot) else 1 << 62,),
+    )
+    place = {int(key): row for row, key in enumerate(snapshot.keys[first:].tolist())}
+    return Postings.made(((place[key], title, text) for key, title, text in rows if key in place), len(place))
+
+
+def opened(store: Store, registered: Registered) -> Postings:
+    """The published generation, verified; `IndexDamaged` if it is not what was published."""
+    folder: Path = store.folder / "indexes" / registered.folder
+    advice = f"Words are looked up in SQLite's full text, slower, until 'semsearch repair {store.name}'."
+    if published_digest(folder) != registered.digest:
+        raise IndexDamaged(f"the index of words {folder} is not the one that was published. {advice}")
+    try:
+        verify_files(folder, read_manifest(folder))
+        postings = Postings.load(folder)
+    except (IndexDamaged, OSError, ValueError, TypeError) as error:
+        raise IndexDamaged(f"the index of words is damaged ({error}). {advice}") from error
+    if len(postings) != registered.rows:
+        raise IndexDamaged(f"the index of words {folder} covers {len(postings)}, not {registered.rows} rows. {advice}")
+    return postings
+
+
+def _is_current(store: Store, registered: Registered) -> bool:
+    with store.read() as view:
+        return view.snapshot.lexical == registered
+
+
+def _best(keys: Keys, scores: Scores, k: int) -> tuple[Keys, Scores]:
+    """The `k` best of the rows with a score above 0, of equals the first."""
+    sampled = scores[::16]  # its k-th best is no better than that of all, and cheaper to find
+    enough = np.partition(sampled, len(sampled) - k)[len(sampled) - k] if len(sampled) > k else 0
+    rows = np.flatnonzero((scores >= enough) & (scores > 0))
+    if len(rows) > k:
+        least = np.partition(scores[rows], len(rows) - k)[len(rows) - k]
+        rows = rows[scores[rows] >= least]
+    rows = rows[np.argsort(-scores[rows], kind="stable")[:k]]
+    return keys[rows], scores[rows]
+
+
+def _matching(view: View, phrase: str) -> NDArray[np.intp]:
+    """The live rows whose title or text holds a phrase."""
+    found_keys = _full_text(view.connection, "SELECT rowid FROM fulltext WHERE fulltext MATCH ?", [phrase])
+    found = np.asarray([key for key, _ in found_keys], dtype=np.int64)
+    return view.snapshot.rows_of(np.sort(found[np.isin(found, view.snapshot.keys)]))
+
+
+def _by_sqlite(view: View, query: str, k: int, mask: NDArray[np.bool_] | None) -> tuple[Keys, Scores]:
+    """As `Lexical.search`, by the bm25 of SQLite's full text."""
+    (words,) = tokens([query], stemmed=False)  # stemmed twice, they would be others
+    limit = f" ORDER BY 2 LIMIT {int(k)}" if mask is None else ""
+    found = _full_text(
+        view.connection, f"SELECT rowid, bm25(fulltext) FROM fulltext WHERE fulltext MATCH ?{limit}", words
+    )
+    scores = np.zeros(len(view.snapshot), dtype=np.float32)
+    keys = np.asarray([key for key, _ in found], dtype=np.int64)
+    known = np.isin(keys, view.snapshot.keys)
+    scores[view.snapshot.rows_of(keys[known])] = -np.asarray([score for _, score in found])[known]
+    if mask is not None:
+        scores[~mask] = 0
+    return _best(view.snapshot.keys, scores, k)
+
+
+def _full_text(connection: Connection, statement: str, phrases: list[str]) -> list[tuple[int, float]]:
+    """Rows of the full text that hold one of `phrases`, each taken as words and never as its query language."""
+    wanted = " OR ".join('"' + phrase.replace('"', '""') + '"' for phrase in phrases)
+    return [(row[0], row[-1]) for row in connection.exec_driver_sql(statement, (wanted,))]
+
+
+_NOTHING: tuple[Keys, Scores] = (np.empty(0, dtype=np.int64), np.empty(0, dtype=np.float32))

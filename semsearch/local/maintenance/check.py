@@ -1,0 +1,154 @@
+"""Looking a collection over: what is wrong, and what repairs it. Nothing here changes anything."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import Connection
+from sqlalchemy.exc import DatabaseError
+
+from semsearch.errors import IndexDamaged
+from semsearch.local.index.generation import read_manifest, verify_files
+from semsearch.local.store import document_rows as documents
+from semsearch.local.store import schema, segments
+from semsearch.local.store.snapshot import Snapshot
+from semsearch.local.store.store import View
+from semsearch.types import Metric
+from semsearch.vectors import UNIT
+
+ROWS = 1 << 14  # looked at together
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing that is wrong: where, what, and the way to mend it."""
+
+    part: str  # "database", "vectors", "index", "words", "full text", "documents"
+    what: str
+    mend: str
+
+
+def structure(view: View, folder: Path) -> Iterator[Problem]:
+    """What can be seen quickly: SQLite's own structure, counts that must agree, and the index's digests."""
+    name, snapshot = folder.name, view.snapshot
+    mend = f"restore a backup: semsearch restore FILE --name {name}"
+    try:
+        said = [str(what) for what in view.connection.exec_driver_sql("PRAGMA quick_check(20)").scalars()]
+    except DatabaseError as error:  # so broken that it can't be walked
+        said = [str(error.orig)]
+    if said != ["ok"]:
+        broken = broken_tables(view.connection, "quick_check")
+        yield from (Problem("database", what, mend) for what in broken or said)
+        if broken:
+            return  # what is left of them tells nothing
+    for row in view.connection.exec_driver_sql("PRAGMA foreign_key_check").fetchmany(20):
+        yield Problem("database", f"a row of {row[0]} belongs to a {row[2]} that is gone", "restore a backup")
+    yield from _places(view, name)
+    orphans = _scalar(view.connection, "SELECT count(*) FROM documents WHERE doc NOT IN (SELECT doc FROM passages)")
+    if orphans:
+        yield Problem("documents", f"{orphans:,} documents have no passages", f"semsearch repair {name}")
+    for part, index in {"index": snapshot.index, "words": snapshot.lexical}.items():
+        try:
+            if index is not None:
+                files = folder / "indexes" / index.folder
+                verify_files(files, read_manifest(files))
+        except IndexDamaged as error:
+            yield Problem(part, str(error), f"semsearch repair {name}")
+
+
+def broken_tables(connection: Connection, pragma: str = "integrity_check") -> list[str]:
+    """The ordinary tables that SQLite finds broken, with what it says of each; `quick_check` leaves out the indexes."""
+    broken = []
+    for table in schema.tables():
+        try:
+            said = _scalar(connection, f"PRAGMA {pragma}({table})")
+        except DatabaseError as error:  # so broken that its rows can't be walked
+            said = error.orig
+        if said != "ok":
+            broken.append(f"table '{table}': {said}")
+    return broken
+
+
+def _places(view: View, name: str) -> Iterator[Problem]:
+    """The rows of the vector file and the passages of the database must be the same, in the same places."""
+    snapshot = view.snapshot
+    if not (np.diff(snapshot.keys) > 0).all():
+        yield Problem("database", "the keys of the vector rows are out of order", "restore a backup")
+    if snapshot.masked is None:
+        yield Problem("database", "the list of removed passages is damaged", f"semsearch repair {name}")
+    stored, live = documents.places(view.connection), snapshot.places(np.flatnonzero(snapshot.live))
+    lost = np.setdiff1d(stored["key"], live["key"], assume_unique=True)
+    stray = np.setdiff1d(live["key"], stored["key"], assume_unique=True)
+    displaced = np.count_nonzero(~segments.among(live, stored)) - len(stray)
+    if len(lost):
+        yield Problem("vectors", f"{len(lost):,} passages have no vector", f"semsearch repair {name}")
+    if len(stray):
+        yield Problem("database", f"{len(stray):,} vectors belong to no passage", f"semsearch repair {name}")
+    if displaced:
+        yield Problem("passages", f"{displaced:,} passages are not where they were stored", f"semsearch repair {name}")
+
+
+def content(view: View, folder: Path, metric: Metric) -> Iterator[Problem]:
+    """What takes reading everything: every vector's checksum and length, and the full text against the documents."""
+    name, snapshot = folder.name, view.snapshot
+    damaged = damaged_rows(snapshot)
+    if len(damaged):
+        docs = np.unique(snapshot.docs[damaged])
+        first = _scalar(view.connection, "SELECT id FROM documents WHERE doc = ?", int(docs[0]))
+        yield Problem(
+            "vectors",
+            f"{len(damaged):,} stored vectors are damaged, of {len(docs):,} documents; the first is {first!r}",
+            f"semsearch repair {name}",
+        )
+    wrong = _wrong_lengths(snapshot, metric, damaged)
+    if wrong:
+        yield Problem("vectors", f"{wrong:,} vectors are not finite or not of unit length", f"semsearch repair {name}")
+    torn = documents.damaged(view.connection)
+    if torn:
+        mend = "remove them and add them again, or restore a backup"
+        yield Problem("documents", f"{len(torn):,} stored documents are damaged; the first is {torn[0]!r}", mend)
+    said = _scalar(view.connection, "PRAGMA integrity_check(1)")
+    if said != "ok":
+        yield Problem("database", str(said), f"restore a backup: semsearch restore FILE --name {name}")
+
+
+def fulltext_fits(connection: Connection) -> bool:
+    """Whether the full text agrees with the documents; needs a connection that may write, and writes nothing."""
+    try:
+        connection.exec_driver_sql("INSERT INTO fulltext (fulltext, rank) VALUES ('integrity-check', 1)")
+    except (DatabaseError, MemoryError):  # a damaged one may tell SQLite of words of any length
+        return False
+    return True
+
+
+def damaged_rows(snapshot: Snapshot) -> NDArray[np.intp]:
+    """Live rows that are not what was committed."""
+    damaged = []
+    for rows in _portions(np.flatnonzero(snapshot.live)):
+        damaged.append(rows[~snapshot.sound(rows)])
+    return np.concatenate(damaged) if damaged else np.empty(0, dtype=np.intp)
+
+
+def _wrong_lengths(snapshot: Snapshot, metric: Metric, damaged: NDArray[np.intp]) -> int:
+    wrong = 0
+    for rows in _portions(np.setdiff1d(np.flatnonzero(snapshot.live), damaged, assume_unique=True)):
+        vectors = snapshot.vectors[rows]
+        sound = np.isfinite(vectors).all(axis=1)
+        if metric is Metric.COSINE:
+            lengths = np.sqrt(np.einsum("nd,nd->n", vectors, vectors, dtype=np.float64))
+            sound &= np.abs(lengths - 1) < 2 * UNIT
+        wrong += int(np.count_nonzero(~sound))
+    return wrong
+
+
+def _portions(rows: NDArray[np.intp]) -> Iterator[NDArray[np.intp]]:
+    for start in range(0, len(rows), ROWS):
+        yield rows[start : start + ROWS]
+
+
+def _scalar(connection: Connection, statement: str, *parameters: object) -> object:
+    return connection.exec_driver_sql(statement, parameters).scalar()

@@ -1,0 +1,193 @@
+"""How one search runs: exactly, among a few allowed rows, or through the index and the exact tail behind it.
+
+Whatever the way, the result is right at every moment: an index only proposes keys; rows newer than it are searched
+exactly, rows that are gone or not allowed are masked, and every score is computed from the stored vector. Never fewer
+than min(k, allowed rows) neighbours come back.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from semsearch import plugins
+from semsearch.errors import DataError
+from semsearch.local.locality import FEWEST, side_by_side
+from semsearch.local.store.snapshot import Snapshot
+from semsearch.types import Metric, Neighbors, VectorIndex, Vectors
+from semsearch.vectors import brute_force, merge, score_each
+
+FEW_ROWS = 4096  # below this many allowed rows, gathering them beats every other way
+DENSE_FRACTION = 0.05  # with fewer rows allowed than this, an index would be asked for too much
+
+
+@dataclass(frozen=True, slots=True)
+class Warm:
+    """A loaded index and what it covers: the first `rows` rows of the generation it was built from."""
+
+    number: int
+    index: VectorIndex
+    rows: int
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Neighbours with true scores, and the way they were found."""
+
+    neighbors: Neighbors
+    how: str  # "exact", "subset" or "index"
+
+
+class Planner:
+    """Chooses the way of each search over the snapshots of one collection."""
+
+    def __init__(self, metric: Metric, device: str | None = None) -> None:
+        self._metric = metric
+        self._device = device
+        self._exact: tuple[tuple[int, int, int], Any] | None = None
+        self._tail: tuple[tuple[int, int, int], Any] | None = None
+
+    def search(
+        self,
+        snapshot: Snapshot,
+        queries: Vectors,
+        k: int,
+        *,
+        allowed: NDArray[np.bool_] | None = None,
+        warm: Warm | None = None,
+    ) -> Found:
+        """The `k` best live rows for each of `queries` `(q, dim)`, among the rows where `allowed` `(n,)` if given."""
+        mask = allowed & snapshot.live if allowed is not None else (snapshot.live if snapshot.removed else None)
+        count = len(snapshot) if mask is None else int(np.count_nonzero(mask))
+        k = min(k, count)
+        if k == 0:
+            return Found(_nothing(len(queries)), "exact")
+        if mask is not None and count <= FEW_ROWS:
+            rows = np.flatnonzero(mask)
+            found = brute_force(snapshot.keys[rows], snapshot.vectors[rows], queries, k, self._metric)
+            if (found.keys < 0).any():
+                raise DataError("stored vectors hold NaN: their scores can't be compared.")
+            return Found(found, "subset")
+        if warm is not None and count >= DENSE_FRACTION * len(snapshot):
+            return Found(self._through_index(snapshot, queries, k, mask, warm), "index")
+        return Found(self._exactly(snapshot, queries, k, mask), "exact")
+
+    def _exactly(self, snapshot: Snapshot, queries: Vectors, k: int, mask: NDArray[np.bool_] | None) -> Neighbors:
+        place = (snapshot.generation, 0, len(snapshot))
+        if self._exact is None or self._exact[0] != place:
+            self._exact = (place, self._build(snapshot, 0))
+        return _masked(self._exact[1], queries, k, mask)
+
+    def _build(self, snapshot: Snapshot, first: int) -> Any:
+        backend = plugins.index_backend("exact")
+        params = backend.Params(codes="none", **({"device": self._device} if self._device else {}))
+        return backend.build(snapshot.keys[first:], snapshot.vectors[first:], self._metric, params)
+
+    def _through_index(
+        self, snapshot: Snapshot, queries: Vectors, k: int, mask: NDArray[np.bool_] | None, warm: Warm
+    ) -> Neighbors:
+        if len(queries) < FEWEST:
+            return self._in_order(snapshot, queries, k, mask, warm)
+        order = side_by_side(queries)
+        found = self._in_order(snapshot, queries[order], k, mask, warm)
+        keys, scores = np.empty_like(found.keys), np.empty_like(found.scores)
+        keys[order], scores[order] = found.keys, found.scores
+        return Neighbors(keys, scores)
+
+    def _in_order(
+        self, snapshot: Snapshot, queries: Vectors, k: int, mask: NDArray[np.bool_] | None, warm: Warm
+    ) -> Neighbors:
+        parts = [self._proposed(snapshot, queries, k, None if mask is None else mask[: warm.rows], warm)]
+        if warm.rows < len(snapshot):
+            place = (snapshot.generation, warm.rows, len(snapshot))
+            if self._tail is None or self._tail[0] != place:
+                self._tail = (place, self._build(snapshot, warm.rows))
+            tail_mask = None if mask is None else mask[warm.rows :]
+            count = len(snapshot) - warm.rows if tail_mask is None else int(np.count_nonzero(tail_mask))
+            if count:
+                parts.append(_masked(self._tail[1], queries, min(k, count), tail_mask))
+        return parts[0] if len(parts) == 1 else merge(parts, k)
+
+    def _proposed(
+        self, snapshot: Snapshot, queries: Vectors, k: int, mask: NDArray[np.bool_] | None, warm: Warm
+    ) -> Neighbors:
+        """What the index proposes, masked and scored anew; asked for more until k are left, and exactly at last."""
+        count = warm.rows if mask is None else int(np.count_nonzero(mask))
+        k = min(k, count)
+        if k == 0:
+            return _nothing(len(queries))
+        fetch = k if mask is None else min(int(1.2 * k * warm.rows / count) + 8, warm.rows)
+        found = self._once(snapshot, queries, k, fetch, mask, warm)
+        if found is not None and found.keys[:, -1].min() >= 0:  # padding comes last: every query has its k
+            return found
+        keys = np.full((len(queries), k), -1, dtype=np.int64)
+        scores = np.full((len(queries), k), -np.inf, dtype=np.float32)
+        waiting = np.arange(len(queries))
+        while found is not None:
+            keys[waiting], scores[waiting] = found.keys, found.scores
+            waiting = waiting[(found.keys < 0).any(axis=1)]
+            fetch *= 4
+            if not len(waiting) or fetch > max(k, warm.rows // 4):
+                break
+            found = self._once(snapshot, queries[waiting], k, fetch, mask, warm)
+        if len(waiting):  # the index gave too few: a row it lost, or a filter that hides what it prefers
+            allowed = np.zeros(len(snapshot), dtype=np.bool_)
+            allowed[: warm.rows] = True if mask is None else mask
+            rest = self._exactly(snapshot, queries[waiting], k, allowed)
+            keys[waiting], scores[waiting] = rest.keys, rest.scores
+        return Neighbors(keys, scores)
+
+    def _once(
+        self, snapshot: Snapshot, queries: Vectors, k: int, fetch: int, mask: NDArray[np.bool_] | None, warm: Warm
+    ) -> Neighbors | None:
+        """The `k` best of `fetch` proposals of the index, `(q, k)`; None if it reads vectors that are damaged."""
+        try:
+            proposed = warm.index.search(queries, fetch)
+        except DataError:
+            return None
+        found = merge([_scored(snapshot, queries, proposed, mask, self._metric)], k)
+        lacking = k - found.keys.shape[1]
+        if lacking <= 0:
+            return found
+        return Neighbors(
+            np.pad(found.keys, ((0, 0), (0, lacking)), constant_values=-1),
+            np.pad(found.scores, ((0, 0), (0, lacking)), constant_values=-np.inf),
+        )
+
+
+def _masked(exact: Any, queries: Vectors, k: int, mask: NDArray[np.bool_] | None) -> Neighbors:
+    found: Neighbors = exact.search(queries, k) if mask is None else exact.search_allowed(queries, k, mask)
+    return found
+
+
+def _scored(
+    snapshot: Snapshot, queries: Vectors, proposed: Neighbors, mask: NDArray[np.bool_] | None, metric: Metric
+) -> Neighbors:
+    """Proposed keys without those that are unknown or masked, under their true scores."""
+    rows = np.minimum(snapshot.rows_of(proposed.keys), len(snapshot) - 1)
+    known = snapshot.keys[rows] == proposed.keys  # padding, and keys that a stale index made up, are not
+    known &= _first_of_each(proposed.keys)
+    if mask is not None:
+        known &= np.append(mask, False)[np.minimum(rows, len(mask))]
+    keys = np.where(known, proposed.keys, -1)
+    scores = np.full(keys.shape, -np.inf, dtype=np.float32)
+    asked, _ = np.nonzero(known)
+    scores[known] = score_each(queries, asked, snapshot.vectors, rows[known], metric)
+    return Neighbors(keys, scores)
+
+
+def _first_of_each(keys: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Where a key comes for the first time in its row of `keys` `(q, k)`."""
+    rows = np.arange(len(keys))[:, None]
+    order = np.argsort(keys, axis=1, kind="stable")
+    ranked = keys[rows, order]
+    first = np.ones(keys.shape, dtype=np.bool_)
+    first[rows, order[:, 1:]] = ranked[:, 1:] != ranked[:, :-1]
+    return first
+
+
+def _nothing(queries: int) -> Neighbors:
+    return Neighbors(np.empty((queries, 0), np.int64), np.empty((queries, 0), np.float32))

@@ -1,0 +1,168 @@
+"""All that differs between Linux, macOS and Windows: durable writes, renames, deletions, locks.
+
+POSIX lets a mapped or open file be renamed over or unlinked; Windows refuses, so files of a generation always get new
+names and a deletion that is refused is left for a later visit. Folders can't be fsynced on Windows, nor is it needed.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import sys
+from contextlib import suppress
+from pathlib import Path
+from typing import IO
+
+from semsearch.errors import StorageError
+from semsearch.local.store.failpoints import failpoint
+
+
+def storage_error(error: OSError, doing: str, path: Path) -> StorageError:
+    """`error` as a sentence that names the path, the reason and a way on."""
+    advice = {
+        errno.ENOSPC: "Free some space there and run the same command again; what was committed is safe.",
+        errno.EDQUOT: "The quota is used up: free some space and run the same command again.",
+        errno.EROFS: "The file system is read-only: collections there can be searched, not written.",
+        errno.EACCES: "Check who owns it, or choose another place with --home.",
+        errno.EPERM: "Check who owns it, or choose another place with --home.",
+    }.get(error.errno or 0, "Nothing that was committed is lost.")
+    return StorageError(f"{doing} {path} failed: {error.strerror or error}. {advice}")
+
+
+def fsync_file(file: IO[bytes] | int) -> None:
+    """Return when the file's bytes are on the disk."""
+    failpoint("fsync")
+    descriptor = file if isinstance(file, int) else file.fileno()
+    if sys.platform == "darwin":  # fsync there stops at the drive's cache
+        import fcntl
+
+        fcntl.fcntl(descriptor, fcntl.F_FULLFSYNC)
+    else:
+        os.fsync(descriptor)
+
+
+def fsync_path(path: Path) -> None:
+    """As `fsync_file`, for a file that is closed."""
+    flags = os.O_RDWR if os.name == "nt" else os.O_RDONLY
+    descriptor = os.open(path, flags)
+    try:
+        fsync_file(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def fsync_folder(folder: Path) -> None:
+    """Return when names created, renamed or removed in `folder` are on the disk."""
+    if os.name == "nt":
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fsync_file(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def make_folder(folder: Path) -> None:
+    """Make a new folder and those above it that are missing, durably: a file is lost with any folder above it."""
+    if not folder.parent.exists():
+        make_folder(folder.parent)
+    failpoint("make folder")
+    folder.mkdir(exist_ok=True)
+    fsync_folder(folder.parent)
+
+
+def rename(source: Path, target: Path) -> None:
+    """Give a finished file or folder its final, so far unused name, durably."""
+    try:
+        failpoint("rename")
+        source.rename(target)
+        fsync_folder(target.parent)
+    except OSError as error:
+        raise storage_error(error, "writing", target) from error
+
+
+def write_durably(path: Path, content: bytes) -> None:
+    """Write a small file whole: under another name first, then renamed over."""
+    temporary = path.with_name(path.name + ".tmp")
+    try:
+        with temporary.open("wb") as file:
+            failpoint("write small file")
+            file.write(content)
+            file.flush()
+            fsync_file(file)
+        failpoint("rename small file")
+        os.replace(temporary, path)  # noqa: PTH105  (Path.replace is the same call)
+        fsync_folder(path.parent)
+    except OSError as error:
+        raise storage_error(error, "writing", path) from error
+
+
+def remove(path: Path) -> bool:
+    """Delete a file or folder that nothing refers to any more; False if the system refuses for now."""
+    failpoint("unlink")
+    try:
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+    except OSError:  # still mapped by a reader on Windows, or no permission: the next writer tries again
+        return False
+    return True
+
+
+NETWORK = {"nfs", "nfs4", "cifs", "smb3", "smbfs", "afs", "ncpfs", "9p", "ceph", "glusterfs", "lustre", "fuse.sshfs"}
+
+
+def network_file_system(folder: Path, mounts: Path = Path("/proc/self/mounts")) -> str | None:
+    """The kind of network file system that `folder` lies on, None if on none as far as the system tells."""
+    try:
+        lines = mounts.read_text(errors="replace").splitlines()
+    except OSError:
+        return None
+    kinds = {Path(fields[1].replace("\\040", " ")): fields[2] for line in lines if len(fields := line.split()) > 2}
+    place = folder.resolve()
+    kind = next((kinds[above] for above in (place, *place.parents) if above in kinds), "")
+    return kind if kind in NETWORK else None
+
+
+def folder_bytes(folder: Path) -> int:
+    """Bytes of all files below `folder`; those that go meanwhile don't count."""
+    total = 0
+    for place, _, names in os.walk(folder):
+        for name in names:
+            with suppress(FileNotFoundError):
+                total += (Path(place) / name).stat().st_size
+    return total
+
+
+def try_lock(file: IO[bytes]) -> bool:
+    """Take an exclusive lock on an open file if nobody has it; it ends with the process or `unlock`."""
+    try:
+        if os.name == "nt":
+            import msvcrt
+
+            file.seek(0x7FFFFFFF)  # beyond any content, which stays readable
+            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined,unused-ignore]
+        else:
+            import fcntl
+
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno in (errno.EACCES, errno.EAGAIN, errno.EDEADLK):
+            return False
+        raise
+    return True
+
+
+def unlock(file: IO[bytes]) -> None:
+    """Give back what `try_lock` took."""
+    if os.name == "nt":
+        import msvcrt
+
+        file.seek(0x7FFFFFFF)
+        msvcrt.locking(file.fileno(), msvcrt.LK_UNLCK, 1)  # type: ignore[attr-defined,unused-ignore]
+    else:
+        import fcntl
+
+        fcntl.flock(file, fcntl.LOCK_UN)

@@ -1,0 +1,383 @@
+"""A collection's folder: the database, the vector file and the lock, kept consistent through every failure.
+
+A commit is: append vectors, fsync, then one SQLite transaction that records documents, passages, keys and checksums.
+Only that transaction makes anything exist; whatever a crash leaves outside it is an orphan and is cut off later.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from sqlalchemy import Connection
+
+from semsearch.errors import (
+    CollectionDamaged,
+    CollectionExists,
+    DimensionMismatch,
+    ModelMismatch,
+    StorageError,
+    UsageError,
+)
+from semsearch.local.store import document_rows as documents
+from semsearch.local.store import origins, platform, schema, segments, vector_file
+from semsearch.local.store.database import Database
+from semsearch.local.store.document_rows import Entry, Known, Record
+from semsearch.local.store.failpoints import failpoint
+from semsearch.local.store.lock import WriterLock
+from semsearch.local.store.origins import Origin
+from semsearch.local.store.settings import put_setting, read_settings
+from semsearch.local.store.snapshot import Snapshot, take
+from semsearch.local.store.vector_file import vector_path
+from semsearch.types import Vectors
+
+log = logging.getLogger("semsearch")
+
+DATABASE = "collection.sqlite"
+MARKER = "marker"
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """A read transaction: the database and the arrays of one and the same commit."""
+
+    connection: Connection
+    snapshot: Snapshot
+
+
+class Written(NamedTuple):
+    """What a commit wrote: new and changed documents, and vectors."""
+
+    added: int
+    changed: int
+    passages: int
+
+
+class Store:
+    """One collection on disk. Any number of readers, in threads and processes; one writer at a time.
+
+    A forked child opens its own connections: SQLite's may not be carried across a fork.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        """Open an existing collection's folder."""
+        self.folder = folder
+        self.name = folder.name
+        self._pid = os.getpid()
+        if kind := platform.network_file_system(folder):
+            log.warning(
+                "collection '%s' lies on a network file system (%s), where SQLite's log does not keep writers on "
+                "several machines apart: use it from one machine at a time, or copy it to a local disk.",
+                self.name,
+                kind,
+            )
+        self._database = self._open_database()
+        self._lock = WriterLock(folder)
+        self._snapshot: Snapshot | None = None
+        with self._database.read() as connection:
+            version = schema.check_version(connection, self.name)
+        if version < schema.VERSION:
+            self._migrate()
+        marker = (folder / MARKER).read_text(errors="replace").strip() if (folder / MARKER).exists() else None
+        if marker is not None and marker != (identity := self.settings.get("uuid")):
+            raise CollectionDamaged(
+                f"the database in {folder} belongs to another collection (its uuid is {identity}, the "
+                f"marker's {marker}): put the right one back from a backup."
+            )
+
+    @classmethod
+    def create(cls, folder: Path, settings: Mapping[str, Any], dim: int | None) -> Store:
+        """Lay out a new collection: under another name first, so that a crash leaves none or a whole one."""
+        building = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}")
+        try:
+            platform.make_folder(building)
+            identity = str(uuid.uuid4())
+            database = Database(building / DATABASE, mode="rwc")
+            with database.write() as connection:
+                schema.create_tables(connection)
+                connection.exec_driver_sql("UPDATE state SET dim = ?", (dim,))
+                for name, value in {**settings, "uuid": identity}.items():
+                    put_setting(connection, name, value)
+            database.close()
+            platform.write_durably(building / MARKER, identity.encode())
+            platform.rename(building, folder)
+        except BaseException as error:
+            platform.remove(building)
+            if isinstance(error, OSError | StorageError) and (folder / MARKER).exists():
+                raise CollectionExists(f"another process made the collection '{folder.name}' meanwhile.") from error
+            if isinstance(error, OSError):
+                raise platform.storage_error(error, "creating", folder) from error
+            raise
+        return cls(folder)
+
+    def _open_database(self) -> Database:
+        path = self.folder / DATABASE
+        if not path.exists():
+            raise CollectionDamaged(
+                f"the database {path} is missing, though the collection's marker is there. Restore it from a backup, "
+                f"or take the rest away with 'semsearch drop {self.name}'."
+            )
+        mode = _mode(path)
+        self._unchanging = _stamp(path) if mode == "immutable" else None
+        return Database(path, mode=mode)
+
+    def _migrate(self) -> None:
+        with self._lock.hold():
+            while True:
+                with self._database.write() as connection:
+                    version = schema.check_version(connection, self.name)
+                    if version == schema.VERSION:
+                        return
+                    schema.migrate(connection, version)
+
+    @property
+    def database(self) -> Database:
+        """The database, opened anew in a forked child."""
+        if self._pid != os.getpid():
+            self._pid = os.getpid()
+            self._database.forget()
+            self._database = self._open_database()
+            self._lock = WriterLock(self.folder)
+        elif self._unchanging is not None and self._unchanging != _stamp(self.folder / DATABASE):
+            self._database.close()  # not the media were read-only but we: somebody else writes
+            self._database = self._open_database()
+        return self._database
+
+    def close(self) -> None:
+        """Close the connections; a last connection to leave folds the write-ahead log into the database."""
+        if self._pid == os.getpid():
+            self._database.close()
+        self._snapshot = None
+
+    # Reading
+
+    @contextmanager
+    def read(self) -> Iterator[View]:
+        """One consistent state of the collection, however much is written meanwhile."""
+        gone = None
+        while True:
+            with self.database.read() as connection:
+                try:
+                    snapshot = take(connection, self.folder, self._snapshot)
+                except FileNotFoundError as error:  # compacted away since this transaction began: read again
+                    if error.filename == gone:
+                        raise CollectionDamaged(
+                            f"the vector file {gone} is missing. Restore the collection from a backup, or let "
+                            f"'semsearch repair {self.name}' encode it again from the stored text."
+                        ) from error
+                    gone = error.filename
+                    continue
+                newest = self._snapshot
+                if newest is None or snapshot.version > newest.version:
+                    self._snapshot = snapshot
+                yield View(connection, snapshot)
+                return
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """What was fixed at creation or chosen since, as of now."""
+        with self.database.read() as connection:
+            return read_settings(connection)
+
+    @property
+    def model(self) -> str:
+        """The fingerprint of the model whose vectors are stored; "none" where they were given."""
+        described = self.settings.get("encoder")
+        return str(described["fingerprint"]) if described else "none"
+
+    def counts(self) -> tuple[int, int]:
+        """Documents and passages."""
+        with self.database.read() as connection:
+            documents, passages = connection.exec_driver_sql(
+                "SELECT (SELECT count(*) FROM documents), (SELECT count(*) FROM passages)"
+            ).one()
+            return documents, passages
+
+    def known(self, ids: Sequence[str]) -> dict[str, Known]:
+        """What is stored of `ids`."""
+        with self.database.read() as connection:
+            return documents.known(connection, ids)
+
+    # Writing
+
+    def check_writable(self) -> None:
+        """Raise `ReadOnly` where nothing can be written."""
+        database = self.database  # in a forked child this also makes the lock anew
+        if not database.writable:
+            with database.write():  # says why not
+                pass
+
+    @contextmanager
+    def write(self) -> Iterator[None]:
+        """Hold the writer's lock."""
+        self.check_writable()
+        with self._lock.hold():
+            yield
+
+    def put(
+        self,
+        entries: Sequence[Entry],
+        metadata_only: Sequence[Record] = (),
+        *,
+        model: str | None = None,
+        again: bool = False,
+        origin: Callable[[str], Origin] | None = None,
+    ) -> Written:
+        """Commit documents with their vectors, and documents of which only the metadata changed.
+
+        A document that another writer has put meanwhile with the same
+        text is not written twice, unless `again` says so. `model` is the fingerprint of what made the vectors,
+        `origin` tells of an id which source gave it: known as soon as the document is, so that a run that is killed
+        leaves none that its source could not take back.
+        """
+        with self.write():
+            self._check_model(model)
+            with self.database.read() as connection:
+                stored = documents.known(
+                    connection,
+                    [entry.record.document.id for entry in entries] + [record.document.id for record in metadata_only],
+                )
+                generation, rows, dim = connection.exec_driver_sql("SELECT generation, rows, dim FROM state").one()
+            fresh = [entry for entry in entries if again or not _same_content(entry.record, stored)]
+            written = {entry.record.document.id for entry in fresh}
+            records = [entry.record for entry in entries if entry.record.document.id not in written]
+            records += metadata_only
+            changes = [
+                (record, stored[record.document.id])
+                for record in records
+                if _same_content(record, stored) and stored[record.document.id].metadata != record.metadata
+            ]
+            if not fresh and not changes:
+                return Written(0, 0, 0)
+            vectors = self._stacked(fresh, dim)
+            if len(vectors):
+                vector_file.append(vector_path(self.folder, generation), rows, vectors)
+            with self.database.write() as connection:
+                version = self.advance(connection, len(vectors), vectors.shape[1])
+                failpoint("write documents")
+                old_docs = [old.doc for entry in fresh if (old := stored.get(entry.record.document.id)) is not None]
+                if old_docs:
+                    documents.remove_passages(connection, old_docs, version)
+                documents.update_metadata(connection, changes)
+                places = documents.insert(connection, fresh, stored)
+                if origin is not None:
+                    origins.note(connection, [(origin(identity), identity) for identity in written])
+                failpoint("write segment")
+                if len(places):
+                    segments.write(connection, generation, rows, places, segments.checksums(vectors, places))
+            return Written(len(fresh) - len(old_docs), len(old_docs) + len(changes), len(vectors))
+
+    def remove(self, ids: Sequence[str]) -> int:
+        """Commit the removal of documents; how many were there."""
+        with self.write():
+            with self.database.read() as connection:
+                stored = documents.known(connection, ids)
+            if stored:
+                with self.database.write() as connection:
+                    version = self.advance(connection)
+                    failpoint("remove documents")
+                    documents.remove_documents(connection, [old.doc for old in stored.values()], version)
+            return len(stored)
+
+    def bytes(self) -> int:
+        """What the folder takes on the disk."""
+        return platform.folder_bytes(self.folder)
+
+    def next_generation(self) -> int:
+        """The number of the next vector generation; the writer's lock must be held."""
+        with self.database.read() as connection:
+            used = connection.exec_driver_sql(
+                "SELECT max((SELECT generation FROM state), coalesce((SELECT max(generation) FROM segments), 0))"
+            )
+            return int(used.scalar_one()) + 1
+
+    def sweep(self) -> bool:
+        """Delete files that no commit refers to: old generations, and what a crash left half made.
+
+        False if the system keeps one for now, because somebody has it open.
+        """
+        done = True
+        with self.write():  # else it would take away what another writer is about to commit
+            with self.read() as view:
+                begun = view.connection.exec_driver_sql("SELECT DISTINCT generation FROM segments").scalars().all()
+                keep = {vector_path(self.folder, g).name for g in (*begun, view.snapshot.generation)}
+                there = {index.folder for index in (view.snapshot.index, view.snapshot.lexical) if index is not None}
+            for path in self.folder.glob("vectors-*.f32"):
+                if path.name not in keep:
+                    done &= platform.remove(path)
+            for path in self.folder.glob("indexes/*"):
+                if not path.name.startswith(".") and path.name not in there:  # dot: being built
+                    done &= platform.remove(path)
+        return done
+
+    def set(self, name: str, value: Any) -> None:
+        """Commit one setting (any JSON value)."""
+        with self.write(), self.database.write() as connection:
+            self.advance(connection)
+            put_setting(connection, name, value)
+
+    def _check_model(self, model: str | None) -> None:
+        if model is not None and model != self.model:
+            raise ModelMismatch(
+                f"collection '{self.name}' was encoded anew with another model meanwhile; run the same command again."
+            )
+
+    def _stacked(self, entries: Sequence[Entry], dim: int | None) -> Vectors:
+        if not entries:
+            return np.empty((0, dim or 0), dtype=np.float32)
+        for entry in entries:
+            if len(entry.vectors) != len(entry.spans):
+                raise UsageError(f"{len(entry.spans)} passages came with {len(entry.vectors)} vectors.")
+            if dim is not None and entry.vectors.shape[1] != dim:
+                raise DimensionMismatch(
+                    f"document {entry.record.document.id!r}: its vector has {entry.vectors.shape[1]} components, those "
+                    f"of collection '{self.name}' have {dim}."
+                )
+        return np.concatenate([entry.vectors for entry in entries]).astype(np.float32, copy=False)
+
+    def advance(self, connection: Connection, new_rows: int = 0, dim: int | None = None) -> int:
+        """Count a commit, inside the caller's write transaction; its version."""
+        return int(
+            connection.exec_driver_sql(
+                "UPDATE state SET version = version + 1, rows = rows + ?, dim = coalesce(dim, ?) RETURNING version",
+                (new_rows, dim),
+            ).scalar_one()
+        )
+
+
+def _same_content(record: Record, stored: Mapping[str, Known]) -> bool:
+    old = stored.get(record.document.id)
+    return old is not None and old.hash == record.hash
+
+
+def _stamp(path: Path) -> tuple[int, ...]:
+    """What tells that a database or its log was written."""
+    log = path.with_name(path.name + "-wal")
+    states = [file.stat() for file in (path, log) if file.exists()]
+    return tuple(number for state in states for number in (state.st_ino, state.st_size, state.st_mtime_ns))
+
+
+def _mode(path: Path) -> str:
+    """How the database can be opened where it lies.
+
+    On media that can't be written a WAL database opens read-only if its shared memory file is there; without it only as
+    immutable, which would silently ignore a write-ahead log: then a copy is needed.
+    """
+    if os.access(path, os.W_OK) and os.access(path.parent, os.W_OK):
+        return "rw"
+    log = path.with_name(path.name + "-wal")
+    if not log.exists() or log.stat().st_size == 0:
+        return "immutable"
+    if path.with_name(path.name + "-shm").exists():
+        return "ro"
+    raise CollectionDamaged(
+        f"{path} can't be written here and has a write-ahead log with commits that are not yet in it: copy the whole "
+        "collection to a writable place and open it there."
+    )

@@ -1,0 +1,1 @@
+"""Training a reranker on judgements: hard negatives, the training itself, the model's card."""

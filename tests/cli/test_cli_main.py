@@ -1,0 +1,136 @@
+"""The one boundary: errors made for people become a sentence and an exit code, bugs keep their traceback."""
+
+import errno
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+import pytest
+from support.command_line import run, start
+
+from semsearch import errors
+from semsearch.cli import main as boundary
+from semsearch.cli.main import cli
+from semsearch.cli.termination import Terminated
+
+MAIN = "from semsearch.cli.main import main; main()"
+
+
+@pytest.fixture
+def failing():
+    """Adds a command that raises what the test says."""
+
+    def add(error):
+        @cli.command("fail")
+        def fail():
+            raise error
+
+    yield add
+    cli.commands.pop("fail", None)
+
+
+def tree(kind=errors.SemsearchError):
+    """All kinds of errors made for people."""
+    return [kind, *(deeper for child in kind.__subclasses__() for deeper in tree(child))]
+
+
+@pytest.mark.parametrize("kind", sorted(set(tree()), key=lambda kind: kind.__name__))
+def test_every_error_made_for_people_is_a_sentence_with_its_code(failing, kind):
+    failing(kind("the moon is 3 km away, not 384,400. Look again."))
+    ended = run("fail")
+    assert (ended.code, ended.out) == (kind.exit_code, "")
+    assert ended.err == "semsearch: the moon is 3 km away, not 384,400. Look again.\n"
+    assert kind.exit_code in (1, 2, 3, 4, 5)
+
+
+def test_the_tree_in_the_docstring_tells_the_codes():
+    told = {name: int(code) for name, code in re.findall(r"(\w+) +([1-5])\b", errors.__doc__)}
+    for kind in tree():
+        if kind is not errors.SemsearchError and kind.__module__ == errors.__name__:
+            assert told[kind.__name__] == kind.exit_code
+
+
+def test_notes_on_an_error_are_said_too(failing):
+    error = errors.DataError("line 7 is broken.")
+    error.add_note("6 documents are committed.")
+    failing(error)
+    assert run("fail").err == "semsearch: line 7 is broken.\n6 documents are committed.\n"
+
+
+@pytest.mark.parametrize("number", sorted(boundary._REFUSALS))
+def test_what_the_disk_refuses_is_a_sentence(failing, number):
+    failing(OSError(number, "It is refused", "some/file"))
+    assert run("fail").err == "semsearch: It is refused: some/file.\n"
+    assert run("fail").code == 4
+
+
+@pytest.mark.parametrize("bug", [ValueError("a bug"), KeyError("x"), OSError(errno.EBADF, "a bug")])
+def test_bugs_keep_their_traceback(failing, bug):
+    failing(bug)
+    with pytest.raises(type(bug)):
+        run("fail")
+
+
+@pytest.mark.parametrize("interrupt", [KeyboardInterrupt(), Terminated(), click.Abort()])
+def test_interruption(failing, interrupt):
+    failing(interrupt)
+    ended = run("fail")
+    assert (ended.code, ended.out, ended.err.strip()) == (130, "", "interrupted")
+
+
+def test_sigterms_old_handler_comes_back():
+    before = signal.getsignal(signal.SIGTERM)
+    run("list")
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_usage_errors_are_one_line():
+    ended = run("qurey")
+    assert ended.code == 2
+    assert "'qurey'" in ended.err
+    assert len(ended.err.splitlines()) == 1
+    assert run("query", "--nonsense").err.endswith("See 'semsearch query --help'.\n")
+
+
+def test_help_is_for_people_and_version_for_programs():
+    assert run("--version").lines == ["semsearch 0.1.0"]
+    ended = run("--help")
+    assert ended.code == 0
+    assert [name for name in cli.commands if re.search(rf"^  {name} ", ended.out, re.MULTILINE)] == list(cli.commands)
+    bare = run()
+    assert (bare.code, bare.out) == (2, "")
+    assert bare.err.startswith("Usage: semsearch")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")
+def test_results_that_can_not_be_written():
+    with Path("/dev/full").open("wb") as full:
+        process = start("--version", stdout=full)
+        _, said = process.communicate(timeout=60)
+    assert process.returncode == 4
+    assert said == b"semsearch: No space left on device.\n"
+
+
+def test_text_that_the_stream_can_not_encode_is_escaped(monkeypatch):
+    monkeypatch.setenv("PYTHONIOENCODING", "latin-1")
+    monkeypatch.setenv("PYTHONUTF8", "0")
+    script = (
+        "import click, sys; from semsearch.cli.main import cli, main\n"
+        "cli.command('fail')(lambda: click.echo('caf\\u00e9 \\u6c34 \\udcff'))\n"
+        "sys.argv[1:] = ['fail']; main()"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, check=True)
+    assert done.stdout == b"caf\xe9 \\u6c34 \\udcff\n"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="descriptors are closed otherwise there")
+@pytest.mark.parametrize(("closed", "arguments"), [(0, ["list"]), (1, ["list"]), (2, ["list"]), (0, ["query"])])
+def test_streams_that_are_closed(closed, arguments):
+    command = [sys.executable, "-c", MAIN, *arguments]
+    script = f"import os; os.close({closed}); os.execv({sys.executable!r}, {command!r})"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True)
+    assert done.returncode == (0 if arguments == ["list"] else 4)
+    assert b"Traceback" not in done.stderr

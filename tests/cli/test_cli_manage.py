@@ -1,0 +1,131 @@
+"""`semsearch get, remove, drop, list, info`."""
+
+import json
+
+import pytest
+from support.command_line import corpus, run, tiny_model
+
+import semsearch
+
+
+@pytest.fixture
+def notes(tmp_path):
+    """A collection of forty documents."""
+    ended = run("index", corpus(tmp_path), "-m", tiny_model(tmp_path / "model"))
+    assert ended.code == 0, ended.err
+    return "notes"
+
+
+def test_get_prints_documents_in_the_order_asked(notes):
+    ended = run("get", notes, "d7", "d3", "--json")
+    assert ended.code == 0
+    first, second = map(json.loads, ended.lines)
+    assert (first["id"], second["id"]) == ("d7", "d3")
+    assert list(first) == ["id", "title", "text", "metadata"]
+    assert first["metadata"] == {"year": 2007}
+    plain = run("get", notes, "d7").lines
+    assert plain == ["On the ocean", "d7", "year: 2007", "", first["text"]]
+
+
+def test_get_says_which_ids_are_not_there(notes):
+    ended = run("get", notes, "d1", "x9", "--json")
+    assert ended.code == 1
+    assert [json.loads(line)["id"] for line in ended.lines] == ["d1"]
+    assert ended.err == "'notes' has no document 'x9'.\n"
+
+
+def test_get_never_breaks_a_long_line_for_a_program(tmp_path):
+    text = "crust " * 200
+    (tmp_path / "long.jsonl").write_text(json.dumps({"id": "a", "text": text}))
+    run("index", tmp_path / "long.jsonl", "-m", tiny_model(tmp_path / "model"))
+    assert run("get", "long", "a").lines[-1].rstrip() == text.rstrip()
+
+
+def test_remove_takes_documents_out(notes):
+    ended = run("remove", notes, "d1", "d2", "d2")
+    assert (ended.code, ended.out) == (0, "removed 2, unknown 0\n")
+    ended = run("remove", notes, "d2", "d3")
+    assert (ended.code, ended.out) == (1, "removed 1, unknown 1\n")
+    with semsearch.open(notes) as collection:
+        assert len(collection) == 37
+        assert collection.get(["d1", "d2", "d3"]) == [None] * 3
+
+
+def test_drop_asks_for_yes_where_nobody_is_there_to_ask(notes):
+    ended = run("drop", notes)
+    assert ended.code == 2
+    assert "Add --yes" in ended.err
+    assert run("query", notes, "whale").code == 0
+    assert run("drop", notes, "--yes").code == 0
+    ended = run("query", notes, "whale")
+    assert ended.code == 4
+    assert "There are none yet" in ended.err
+
+
+@pytest.mark.parametrize(("answer", "kept"), [(b"n\n", True), (b"\n", True), (b"y\n", False)])
+def test_drop_asks_a_person(notes, monkeypatch, answer, kept):
+    monkeypatch.setattr("semsearch.cli.manage.sys", type("Terminal", (), {"stdin": _Terminal}))
+    ended = run("drop", notes, stdin=answer)
+    assert ended.code == 0
+    assert "Delete 'notes'" in ended.err
+    assert ended.out == ""
+    assert run("info", notes).code == (0 if kept else 4)
+
+
+class _Terminal:
+    @staticmethod
+    def isatty():
+        return True
+
+
+def test_list_shows_every_collection(notes, tmp_path):
+    run("index", corpus(tmp_path, "more.jsonl", 7), "-m", tmp_path / "model")
+    ended = run("list")
+    assert ended.code == 0
+    rows = [line.split("\t") for line in ended.lines]
+    assert [row[:3] for row in rows] == [["more", "7", "7"], ["notes", "40", "40"]]
+    assert all(int(row[3]) > 0 and row[4].endswith("model") for row in rows)
+    assert ended.err == f"collections in {tmp_path / 'home'}\n"
+    assert [json.loads(line)["documents"] for line in run("list", "--json").lines] == [7, 40]
+
+
+def test_list_of_nothing_says_where_it_looked(tmp_path):
+    ended = run("list")
+    assert (ended.code, ended.out) == (0, "")
+    assert str(tmp_path / "home") in ended.err
+
+
+def test_list_goes_on_after_a_damaged_collection(notes, tmp_path):
+    run("index", corpus(tmp_path, "more.jsonl", 7), "-m", tmp_path / "model")
+    (tmp_path / "home" / "more" / "collection.sqlite").write_bytes(b"no database" * 500)
+    for path in (tmp_path / "home" / "more").glob("collection.sqlite-*"):
+        path.unlink()
+    ended = run("list")
+    assert ended.code == 0
+    assert [line.split("\t")[0] for line in ended.lines] == ["notes"]
+    assert "'more' can't be opened" in ended.err
+    ended = run("query", "more", "whale")
+    assert ended.code == 4
+    assert ended.err.startswith("semsearch: ")
+    assert "Traceback" not in ended.err
+
+
+def test_info_in_json_and_lines(notes, tmp_path):
+    facts = json.loads(run("info", notes, "--json").out)
+    assert (facts["name"], facts["documents"], facts["passages"]) == ("notes", 40, 40)
+    assert facts["sources"][0]["path"] == str(tmp_path / "notes.jsonl")
+    assert facts["bytes"] > 0
+    lines = dict(line.split("\t") for line in run("info", notes).lines)
+    assert lines["documents"] == "40"
+    assert lines["encoder.name"] == facts["encoder"]["name"]
+    assert lines["sources.1.path"] == facts["sources"][0]["path"]
+
+
+@pytest.mark.parametrize(
+    "command", [("get", "no", "x"), ("remove", "no", "x"), ("drop", "no", "--yes"), ("info", "no")]
+)
+def test_an_unknown_collection_is_said_with_what_there_is(notes, command, tmp_path):
+    ended = run(*command)
+    assert (ended.code, ended.out) == (4, "")
+    assert f"no collection 'no' in {tmp_path / 'home'}. There is: notes." in ended.err
+    assert len(ended.err.splitlines()) == 1

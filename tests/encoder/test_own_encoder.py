@@ -1,0 +1,229 @@
+"""One's own encoder: functions, SentenceTransformer objects, and servers, good and bad."""
+
+import json
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import numpy as np
+import pytest
+from support.command_line import corpus, run
+from support.fakes import HashEncoder
+
+import semsearch
+from semsearch.encoder import remote
+from semsearch.encoder.own import named_encoder
+from semsearch.encoder.remote import RemoteEncoder
+from semsearch.errors import DataError, EncodingFailed, ModelError, ModelMismatch, UsageError
+from semsearch.types import Document
+
+DOCUMENTS = [Document(f"d{n}", f"word{n} and word{n + 1}") for n in range(10)]
+
+
+def counted(texts):
+    return [[len(text), text.count("o"), text.count("w")] for text in texts]
+
+
+def test_a_function_is_an_encoder_under_its_name():
+    encoder = semsearch.encoder_from(counted, name="letters")
+    truth = np.array(counted(["wow"]), dtype=float)
+    assert np.allclose(encoder.encode_documents(["wow"]), truth / np.linalg.norm(truth))
+    with semsearch.create("notes", encoder=encoder) as collection:
+        collection.add(DOCUMENTS)
+        assert collection.search("word1 and word2", k=1)[0].score == pytest.approx(1)
+    with semsearch.open("notes", encoder=semsearch.encoder_from(counted, name="letters")) as collection:
+        assert len(collection.search("word", k=10)) == 10
+    with semsearch.open("notes") as collection, pytest.raises(ModelMismatch, match=r"encoder=….*function:letters"):
+        collection.search("word")
+    with pytest.raises(ModelMismatch):
+        semsearch.open("notes", encoder=semsearch.encoder_from(counted, name="others"))
+    plain = semsearch.encoder_from(counted, name="x", queries=lambda texts: [[1, 2, 3]] * len(texts), metric="dot")
+    assert plain.encode_queries(["a"]).tolist() == [[1, 2, 3]]
+    assert plain.encode_documents(["wow"]).tolist() == [[3, 1, 2]]
+
+
+def test_what_is_no_encoder_is_said():
+    with pytest.raises(UsageError, match=r"needs a name.*encoder_from\(function, name="):
+        semsearch.create("x", encoder=counted)
+    with pytest.raises(UsageError, match="a dict lacks encode_documents, encode_queries, dim, metric, fingerprint"):
+        semsearch.encoder_from({})
+    with pytest.raises(DataError, match=r"must give an array of shape \(1, dim\) for 1 texts, but gave \(\)"):
+        semsearch.encoder_from(lambda texts: 1.0, name="x")
+    uneven = semsearch.encoder_from(lambda texts: np.ones((1, 3)), name="x")
+    with pytest.raises(DataError, match=r"shape \(2, 3\) for 2 texts, but gave \(1, 3\)"):
+        uneven.encode_documents(["a", "b"])
+    own = HashEncoder(4)
+    assert semsearch.encoder_from(own) is own
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
+def test_a_sentence_transformer_is_taken_as_it_is(tmp_path):
+    library = pytest.importorskip("sentence_transformers")
+    from sentence_transformers.models import Normalize, Pooling, Transformer
+    from support.tiny import TEXTS, bert
+
+    def made(seed=0, **settings):
+        transformer = Transformer(str(bert(tmp_path / f"bert{seed}", seed)))
+        return library.SentenceTransformer(
+            modules=[transformer, Pooling(16, "mean"), Normalize()], device="cpu", **settings
+        )
+
+    model = made()
+    encoder = semsearch.encoder_from(model)
+    assert np.allclose(encoder.encode_documents(TEXTS), model.encode(TEXTS), atol=1e-6)
+    assert (encoder.window, model.max_seq_length) == (62, 64)
+    long = " ".join(TEXTS[5:6] * 9)
+    assert len(encoder.tokenizer.encode(long, add_special_tokens=False).ids) > 3 * 62
+    with semsearch.create("notes", encoder=model) as collection:
+        collection.add([Document(str(n), text) for n, text in enumerate(TEXTS)])
+        assert collection.search(TEXTS[2], k=1)[0].document.id == "2"
+        before = collection.passages
+        collection.add([Document("long", long)])
+        assert collection.passages > before + 3
+    with semsearch.open("notes", encoder=made()) as collection:  # the same weights are the same model
+        assert collection.search(TEXTS[1], k=1)[0].document.id == "1"
+    for other in (made(1), made(prompts={"query": "query: ", "document": ""})):
+        with pytest.raises(ModelMismatch):
+            semsearch.open("notes", encoder=other)
+
+
+class Server:
+    """What an embeddings server does: vectors of `HashEncoder`, shuffled, after the failures that it is told."""
+
+    def __init__(self):
+        self.failures = []  # (status, headers, body), or "drop"
+        self.requests = []
+        self.refuse = None  # a text it will not have
+        self.spoil = None  # what is done to an answer
+        server = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self):
+                body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                server.requests.append((self.path, body, self.headers.get("Authorization")))
+                if server.failures:
+                    failure = server.failures.pop(0)
+                    if failure == "drop":
+                        self.close_connection = True
+                        self.connection.close()
+                        return
+                    self.answer(*failure)
+                elif server.refuse in body["input"]:
+                    self.answer(400, {}, {"error": {"message": "too long"}})
+                else:
+                    vectors = 3 * HashEncoder(8).encode_documents(body["input"])
+                    data = [{"index": n, "embedding": vector.tolist()} for n, vector in enumerate(vectors)]
+                    answer = {"data": data[::-1]}
+                    self.answer(200, {}, server.spoil(answer) if server.spoil else answer)
+
+            def answer(self, status, headers, body):
+                raw = body if isinstance(body, bytes) else json.dumps(body).encode()
+                self.send_response(status)
+                for name, value in headers.items():
+                    self.send_header(name, value)
+                self.send_header("Content-Length", str(len(raw)))
+                self.end_headers()
+                self.wfile.write(raw)
+
+            def log_message(self, *_):
+                pass
+
+        self.http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.http.server_port}/v1"
+        self.thread = threading.Thread(target=self.http.serve_forever, args=(0.01,))
+        self.thread.start()
+
+    def close(self):
+        self.http.shutdown()
+        self.http.server_close()
+        self.thread.join()
+
+
+@pytest.fixture
+def server():
+    running = Server()
+    yield running
+    running.close()
+
+
+@pytest.fixture
+def slept(monkeypatch):
+    return []
+
+
+def test_a_server_encodes_in_batches_and_in_order(server, monkeypatch):
+    monkeypatch.setenv("SEMSEARCH_API_KEY", "secret")
+    encoder = RemoteEncoder(f"openai-compatible:{server.url}#m")
+    texts = [f"text number {n}" for n in range(150)]
+    assert np.allclose(encoder.encode_documents(texts), HashEncoder(8).encode_documents(texts), atol=1e-6)
+    assert encoder.dim == 8
+    assert sorted(len(body["input"]) for _, body, _ in server.requests) == [1, 22, 64, 64]
+    assert {(path, body["model"], key) for path, body, key in server.requests} == {
+        ("/v1/embeddings", "m", "Bearer secret")
+    }
+    assert encoder.encode_documents([]).shape == (0, 8)
+    assert encoder.fingerprint != RemoteEncoder(f"openai-compatible:{server.url}#other").fingerprint
+
+
+def test_a_collection_opens_its_server_again(server, tmp_path):
+    name = f"openai-compatible:{server.url}#m"
+    assert run("index", corpus(tmp_path), "-m", name).out == "added 40, changed 0, unchanged 0, skipped 0\n"
+    assert run("query", "notes", "oven dough", "--json").code == 0
+    assert run("info", "notes", "--json").code == 0
+    assert named_encoder(name).fingerprint == json.loads(run("info", "notes", "--json").out)["encoder"]["fingerprint"]
+
+
+def test_what_passes_is_tried_again_and_waits_grow(server, slept):
+    encoder = RemoteEncoder(f"openai-compatible:{server.url}#m", sleep=slept.append)
+    server.failures = [
+        (503, {}, {"error": "loading"}),
+        "drop",
+        (429, {"Retry-After": "7"}, b"slow down"),
+        (500, {}, b""),
+    ]
+    assert encoder.dim == 8
+    assert len(slept) == 4
+    assert 0.5 <= slept[0] < 0.7
+    assert 1.0 <= slept[1] < 1.3
+    assert slept[2] == 7
+    assert 4.0 <= slept[3] < 5.1
+    server.failures = [(503, {}, {"error": {"message": "loading"}})] * remote.TRIES
+    with pytest.raises(ModelError, match=r"answered 503: loading, 6 times"):
+        encoder.encode_documents(["a"])
+
+
+def test_errors_say_what_to_do(server, slept, monkeypatch):
+    encoder = RemoteEncoder(f"openai-compatible:{server.url}#m", sleep=slept.append)
+    assert encoder.dim == 8
+    for failure, said in (
+        ((401, {}, {"error": {"message": "no key"}}), r"answered 401: no key\. A key goes into SEMSEARCH_API_KEY"),
+        ((404, {}, b"model not found"), r"404: model not found\. Does it serve the model 'm'"),
+        ((302, {"Location": "http://127.0.0.1:1/"}, b""), r"answered 302"),
+        ((200, {}, b"<html>"), "not JSON"),
+        ((200, {}, {"data": []}), "gave no list of 1 embeddings under 'data'"),
+        ((200, {}, {"data": [{"index": 3, "embedding": [1.0] * 8}]}), "can't be matched"),
+        ((200, {}, {"data": [{"embedding": [1.0] * 7}]}), r"shape \(1, 7\), where \(1, 8\) was due"),
+        ((200, {}, {"data": [{"embedding": ["x"] * 8}]}), "vectors of different lengths, or none"),
+    ):
+        server.failures = [failure]
+        with pytest.raises(ModelError, match=said):
+            encoder.encode_documents(["a"])
+    assert slept == []
+    server.refuse = "text 5"
+    with pytest.raises(EncodingFailed, match=r"refused the text 'text 5': 400 too long"):
+        encoder.encode_documents([f"text {n}" for n in range(20)])
+    nobody = RemoteEncoder("openai-compatible:http://127.0.0.1:9/v1#m", sleep=slept.append)
+    with pytest.raises(ModelError, match=r"can't be reached .*, 6 times\. Is the server running"):
+        nobody.encode_documents(["a"])
+    for name in ("openai-compatible:localhost#m", "openai-compatible:http://x", "openai-compatible:file:///etc#m"):
+        with pytest.raises(UsageError, match="is not of the form openai-compatible:URL#model"):
+            named_encoder(name)
+
+
+def test_a_text_that_the_server_refuses_costs_its_document_alone(server):
+    encoder = named_encoder(f"openai-compatible:{server.url}#m")
+    server.refuse = DOCUMENTS[3].text
+    told = []
+    with semsearch.create("notes", encoder=encoder) as collection:
+        assert collection.add(DOCUMENTS, on_error=told.append).added == 9
+    assert len(told) == 1
+    assert "'d3'" in str(told[0])

@@ -1,0 +1,76 @@
+"""`index --dry-run` against what the run then does."""
+
+import re
+
+import pytest
+from support.command_line import corpus, run, tiny_model
+from support.fakes import HashEncoder
+
+import semsearch
+from semsearch.ingest.estimate import SAMPLE, estimate
+from semsearch.types import Document
+
+LIBRARIES = {"faiss-ivf": "faiss", "hnsw": "hnswlib", "annoy": "annoy"}
+
+
+def made_of(count, words):
+    return [
+        Document(f"d{n}", " ".join(f"w{n * k % 977}" for k in range(words)), metadata={"n": n}) for n in range(count)
+    ]
+
+
+@pytest.mark.parametrize(("count", "words"), [(20, 30), (900, 60), (4000, 8), (2000, 150)])
+def test_documents_passages_and_bytes_are_those_to_come(count, words):
+    documents = made_of(count, words)
+    encoder = HashEncoder(64)
+    told = estimate(iter(documents), encoder, passages=True, store=None)
+    assert encoder.calls == min(SAMPLE, count) + 8
+    with semsearch.create("notes", encoder=HashEncoder(64)) as collection:
+        collection.add(documents)
+        assert (told.documents, told.passages) == (len(collection), collection.passages)
+        again = estimate(iter(documents), encoder, passages=True, store=collection.store)
+        assert (again.documents, again.unchanged, again.passages, again.bytes) == (0, count, 0, 0)
+    with semsearch.open("notes"):
+        pass  # folds the log in
+    with semsearch.open("notes") as collection:
+        assert 0.75 < told.bytes / collection.store.bytes() < 1.33
+
+
+@pytest.mark.parametrize("index", ["faiss-ivf", "hnsw", "annoy"])
+def test_the_index_to_come_is_counted(index):
+    pytest.importorskip(LIBRARIES[index])
+    documents = [Document(f"d{n}", f"whale w{n % 50}") for n in range(5000)]
+
+    def told(chosen):
+        return estimate(iter(documents), HashEncoder(64), passages=True, store=None, index=chosen).bytes
+
+    with semsearch.create("notes", encoder=HashEncoder(64)) as collection:
+        collection.add(documents)
+        collection.reindex(index)
+        folder = next(folder for folder in (collection.path / "indexes").iterdir() if index in folder.name)
+        built = sum(file.stat().st_size for file in folder.iterdir())
+    assert 0.67 < (told(index) - told("none")) / built < 1.5
+    assert told("auto") == told("none")  # so few are scanned
+
+
+def test_many_rows_will_have_an_index_by_themselves():
+    documents = [Document(f"d{n}", f"whale w{n % 50}") for n in range(20_000)]
+    told, bare = (
+        estimate(iter(documents), HashEncoder(8), passages=True, store=None, index=chosen).bytes
+        for chosen in ("auto", "none")
+    )
+    assert told - bare == 20_000 * (8 + 16)
+
+
+def test_the_command_encodes_a_sample_and_makes_nothing(tmp_path):
+    model = tiny_model(tmp_path / "tiny")
+    notes = corpus(tmp_path, count=1000)
+    ended = run("index", notes, "-m", model, "--dry-run")
+    assert re.fullmatch(
+        r"1,000 documents to encode \(0 unchanged\), 1,000 passages: about 0:\d\d at [\d,]+ passages a second, "
+        r"and [\d.]+ [kM]B on the disk\n",
+        ended.out,
+    )
+    assert run("list").out == ""
+    run("index", notes, "-m", model)
+    assert run("index", notes, "--dry-run").out.startswith("0 documents to encode (1,000 unchanged), 0 passages")

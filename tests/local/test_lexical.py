@@ -1,0 +1,452 @@
+"""Search by words against BM25 by brute force, whatever the history of the collection and the text of the query."""
+
+import multiprocessing
+import random
+import tempfile
+import threading
+from collections import Counter
+from unittest import mock
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from support.fakes import HashEncoder
+
+import semsearch
+from semsearch.local.lexical import build as lexical_indexing
+from semsearch.local.lexical import searcher as lexical
+from semsearch.local.lexical.bm25 import K1, WHOLE, B
+from semsearch.local.lexical.build import LexicalIndexing
+from semsearch.local.lexical.postings import TOKENIZER, Postings, tokens
+from semsearch.local.lexical.searcher import Lexical
+from semsearch.local.store.schema import TABLES
+from semsearch.search.query_syntax import Query, parse
+from semsearch.types import Document
+
+WORDS = ["running", "runs", "cat", "cats", "café", "cafe", "dog", "the", "zebra", "C++", "state-of-the-art", "naïve"]
+STEMS = {"running": ["run"], "runs": ["run"], "cats": ["cat"], "café": ["cafe"], "C++": ["c"], "naïve": ["naiv"]}
+STEMS["state-of-the-art"] = ["state", "of", "the", "art"]
+
+
+def stems(text):
+    return [stem for word in text.split() for stem in STEMS.get(word, [word])]
+
+
+def document(rng, identity, length=6):
+    return Document(identity, " ".join(rng.choices(WORDS, k=length)), title=rng.choice(["", "cats", "the zebra"]))
+
+
+def idf(holding, count):
+    return np.log(1 + (count - holding + 0.5) / (holding + 0.5))
+
+
+def bm25(query, units):
+    """BM25 of each of `units`, which are lists of words."""
+    mean = np.mean([len(unit) for unit in units])
+    scores = np.zeros(len(units))
+    for word in set(query):
+        holding = sum(word in unit for unit in units)
+        for place, unit in enumerate(units):
+            times = unit.count(word)
+            length = K1 * (1 - B + B * len(unit) / mean)
+            scores[place] += idf(holding, len(units)) * times * (K1 + 1) / (times + length)
+    return scores
+
+
+def oracle(collection, query):
+    """The scores of all passages that share a word with `query`, by key."""
+    with collection.store.read() as view:
+        rows = view.connection.exec_driver_sql(
+            "SELECT key, doc, title, passage_texts.text FROM passage_texts JOIN passages USING (key)"
+        ).all()
+    if not rows:
+        return {}
+    whole = {}
+    for _, doc, title, text in rows:
+        whole.setdefault(doc, [*stems(title)]).extend(stems(text))
+    own = bm25(stems(query), [stems(title) + stems(text) for _, _, title, text in rows])
+    of_documents = dict(zip(whole, bm25(stems(query), list(whole.values())), strict=True))
+    # a passage's idf is that of documents
+    if len(whole) != len(rows):
+        own = weighed(stems(query), rows, list(whole.values()))
+    return {
+        row[0]: (1 - WHOLE) * score + WHOLE * of_documents[row[1]]
+        for row, score in zip(rows, own, strict=True)
+        if score > 0
+    }
+
+
+def weighed(query, rows, wholes):
+    """BM25 of passages with the idf of documents."""
+    units = [stems(title) + stems(text) for _, _, title, text in rows]
+    mean = np.mean([len(unit) for unit in units])
+    scores = np.zeros(len(units))
+    for word in set(query):
+        weight = idf(sum(word in whole for whole in wholes), len(wholes))
+        for place, unit in enumerate(units):
+            times = unit.count(word)
+            scores[place] += weight * times * (K1 + 1) / (times + K1 * (1 - B + B * len(unit) / mean))
+    return scores
+
+
+def found(collection, query, k=10_000, allowed=None, own=None):
+    with collection.store.read() as view:
+        keys, scores = (own or Lexical(collection.store)).search(view, query, k, allowed)
+    assert list(scores) == sorted(scores, reverse=True)
+    assert (scores > 0).all()
+    return dict(zip(keys.tolist(), scores.tolist(), strict=True))
+
+
+def assert_right(collection, own=None):
+    for query in ("running cats", "the", "C++ café zebra", "nothing of it"):
+        assert found(collection, query, own=own) == pytest.approx(oracle(collection, query), rel=1e-5)
+
+
+@pytest.fixture
+def home(memory):
+    return memory
+
+
+@pytest.fixture
+def few():
+    """Build an index of words early."""
+    with mock.patch.object(lexical_indexing, "TAIL_ROWS", 10):
+        yield
+
+
+def made(home, count=40, **options):
+    collection = semsearch.create("words", encoder=HashEncoder(8), home=home, **options)
+    rng = random.Random(1)
+    collection.add([document(rng, f"d{i}", rng.randrange(1, 12)) for i in range(count)])
+    return collection
+
+
+def registered(collection):
+    with collection.store.read() as view:
+        return view.snapshot.lexical
+
+
+def test_the_tokenizer_is_that_of_the_full_text():
+    assert f"tokenize = '{TOKENIZER}'" in TABLES
+
+
+def test_as_brute_force_without_an_index(home):
+    with made(home) as collection:
+        assert registered(collection) is None
+        assert_right(collection)
+
+
+def test_as_brute_force_through_every_change(home, few):
+    """Adds, updates, removals, a compaction and another model; one searcher sees them all."""
+    rng = random.Random(2)
+    with made(home) as collection:
+        own = Lexical(collection.store)
+        first = registered(collection)
+        assert first.rows == 40
+        assert_right(collection, own)
+        collection.add([document(rng, f"e{i}") for i in range(5)])
+        assert registered(collection) == first
+        assert_right(collection, own)
+        collection.add([document(rng, f"d{i}") for i in range(3)])
+        collection.remove(["d4", "e1"])
+        assert_right(collection, own)
+        collection.add([document(rng, f"f{i}") for i in range(20)])
+        assert registered(collection).rows == 68
+        assert_right(collection, own)
+        collection.remove([f"d{i}" for i in range(30)])
+        collection.compact()
+        assert registered(collection).rows == len(collection)
+        assert_right(collection, own)
+        collection.reencode(HashEncoder(12, 1))
+        assert_right(collection, own)
+        assert collection.check(deep=True) == []
+        assert len(list((collection.path / "indexes").glob("lexical-*"))) == 1
+
+
+def test_passages_of_long_documents(home, few):
+    rng = random.Random(3)
+    with made(home, 3) as collection:
+        with mock.patch("semsearch.ingest.pipeline.Encoding.entries", autospec=True) as entries:
+            from semsearch.ingest.pipeline import Encoding  # noqa: F401
+
+            entries.side_effect = split_in_three
+            collection.add([document(rng, f"long{i}", 30) for i in range(30)])
+            collection.add([document(rng, f"long{i}", 30) for i in range(3)])
+        assert collection.passages > len(collection)
+        assert_right(collection)
+
+
+def split_in_three(self, records):
+    from semsearch.local.store.document_rows import Entry
+    from semsearch.types import Span
+
+    entries = []
+    for record in records:
+        words = record.document.text.split()
+        cut = [len(" ".join(words[:n])) for n in (10, 20, 30)]
+        spans = [Span(0, cut[0]), Span(cut[0] + 1, cut[1]), Span(cut[1] + 1, cut[2])]
+        vectors = HashEncoder(8).encode_documents([record.document.text[s.start : s.end] for s in spans])
+        entries.append(Entry(record, spans, vectors))
+    return entries
+
+
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(steps=st.lists(st.tuples(st.booleans(), st.sets(st.integers(0, 25), min_size=1)), min_size=1, max_size=5))
+def test_any_history(memory, steps):
+    rng = random.Random(repr(steps))
+    with (
+        tempfile.TemporaryDirectory(dir=memory) as home,
+        mock.patch.object(lexical_indexing, "TAIL_ROWS", 10),
+        semsearch.create("words", encoder=HashEncoder(8), home=home) as collection,
+    ):
+        own = Lexical(collection.store)
+        for add, numbers in steps:
+            if add:
+                collection.add([document(rng, f"d{i}") for i in sorted(numbers)])
+            else:
+                collection.remove([f"d{i}" for i in sorted(numbers)])
+            assert_right(collection, own)
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    query=st.text(max_size=60)
+    | st.lists(
+        st.sampled_from(
+            ['"', "-", ":", "AND", "NOT", "*", "^", "cat", "C++", "(", "\0", "NEAR(", "\ud800", "'", "-cat", "title:"]
+        )
+    ).map(" ".join)
+)
+def test_any_text_is_a_query(searchable, query):
+    collection, own = searchable
+    everything = found(collection, "running cat cafe dog the zebra C++ state naive", own=own)
+    assert set(found(collection, query, own=own)) <= set(everything)
+    with mock.patch.object(lexical, "SPLIT_ROWS", 0):
+        assert set(found(collection, query)) <= set(everything)
+
+
+@pytest.fixture(scope="module")
+def searchable(tmp_path_factory):
+    with made(tmp_path_factory.mktemp("searchable")) as collection:
+        yield collection, Lexical(collection.store)
+
+
+@pytest.mark.parametrize(
+    "query", ["AND", "cat OR", "title:cat", "NEAR(cat dog)", "cat*", "^cat", "'; DROP TABLE x", "{"]
+)
+def test_the_full_texts_own_language_is_only_words(searchable, query):
+    collection, own = searchable
+    words = " ".join(word for (words,) in [tokens([query])] for word in words)
+    assert found(collection, query, own=own) == pytest.approx(found(collection, words, own=own))
+
+
+def test_the_best_k_of_equals_the_older(searchable):
+    collection, own = searchable
+    everything = oracle(collection, "the cats")
+    ranked = sorted(everything, key=lambda key: (-np.float32(everything[key]), key))
+    for k in (1, 5, len(ranked), 1000):
+        assert list(found(collection, "the cats", k, own=own).values()) == pytest.approx(
+            [everything[key] for key in ranked[:k]], rel=1e-5
+        )
+    assert found(collection, "the", 0, own=own) == {}
+    with semsearch.create("equals", encoder=HashEncoder(8)) as equals:
+        equals.add([Document(str(i), "the same words") for i in range(50)])
+        assert list(found(equals, "same", 7)) == [1, 2, 3, 4, 5, 6, 7]
+
+
+def test_only_what_is_allowed(searchable):
+    collection, own = searchable
+    with collection.store.read() as view:
+        allowed = view.snapshot.keys % 3 == 0
+    expected = {key: score for key, score in oracle(collection, "the cats").items() if key % 3 == 0}
+    assert found(collection, "the cats", allowed=allowed, own=own) == pytest.approx(expected, rel=1e-5)
+    with mock.patch.object(lexical, "SPLIT_ROWS", 0):
+        assert set(found(collection, "the cats", allowed=allowed)) == set(expected)
+
+
+QUERIES = {
+    "plain words": Query("plain words"),
+    'say "exact phrase" now': Query("say exact phrase now", ("exact phrase",)),
+    "cats -dogs": Query("cats", (), ("dogs",)),
+    'cats -"big dogs"': Query("cats", (), ("big dogs",)),
+    "state-of-the-art": Query("state-of-the-art"),
+    "cooled to -40 degrees": Query("cooled to -40 degrees"),
+    "this - that -- other": Query("this - that -- other"),
+    'a 5" disk and a 3" one': Query('a 5" disk and a 3" one'),
+    'never "closed': Query('never "closed'),
+    "“smart quotes”": Query("smart quotes", ("smart quotes",)),
+    "-only": Query("", (), ("only",)),
+    '""': Query("", ("",)),
+    "C++ -c": Query("C++", (), ("c",)),
+}
+
+
+@pytest.mark.parametrize("query", QUERIES)
+def test_queries_are_taken_apart(query):
+    assert parse(query) == QUERIES[query]
+
+
+def test_phrases_are_required_and_exclusions_kept_out(home):
+    texts = ["the cats run home", "cats and the dogs", "run the cats", "a dog that runs", "nothing"]
+    with semsearch.create("phrases", encoder=HashEncoder(8), home=home) as collection:
+        collection.add([Document(str(i), text) for i, text in enumerate(texts, start=1)])
+        assert set(found(collection, '"the cats"')) == {1, 3}
+        assert set(found(collection, '"the cat" home')) == {1, 3}  # stemmed as all words are
+        assert set(found(collection, "cats -dogs")) == {1, 3}
+        assert set(found(collection, 'cats -"the cats"')) == {2}
+        assert set(found(collection, 'runs -home "the cats"')) == {3}
+        assert set(found(collection, '"!!" dog')) == {2, 4}  # nothing but punctuation requires nothing
+        assert found(collection, "-dogs") == {}
+        assert found(collection, '"cats the"') == {}
+
+
+def test_an_exclusion_is_of_the_whole_document(home):
+    with (
+        made(home, 1) as collection,
+        mock.patch("semsearch.ingest.pipeline.Encoding.entries", autospec=True) as entries,
+    ):
+        entries.side_effect = split_in_three
+        collection.add([Document("long", " ".join(["cat"] * 29 + ["dog"])), Document("other", " ".join(["cat"] * 30))])
+        with collection.store.read() as view:
+            docs = dict(zip(view.snapshot.keys.tolist(), view.snapshot.docs.tolist(), strict=True))
+        assert len({docs[key] for key in found(collection, "cat -dog")} - {1}) == 1
+
+
+@pytest.mark.parametrize("harm", ["flip", "lose", "manifest", "cut"])
+def test_a_damaged_index_is_not_believed(home, few, caplog, harm):
+    with made(home) as collection:
+        folder = collection.path / "indexes" / registered(collection).folder
+    file = folder / ("manifest.json" if harm == "manifest" else "rows.npy")
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    if harm == "lose":
+        file.unlink()
+    else:
+        file.write_bytes(content[:-1] if harm == "cut" else content)
+    with semsearch.open("words", home=home, encoder=HashEncoder(8)) as collection:
+        own = Lexical(collection.store)
+        assert_right(collection, own)
+        assert "semsearch repair words" in caplog.text
+        assert len(caplog.records) == 1
+        with mock.patch.object(lexical, "SPLIT_ROWS", 0):  # as for a large collection: SQLite answers
+            other = Lexical(collection.store)
+            assert set(found(collection, "cats", own=other)) == set(oracle(collection, "cats"))
+        assert [problem.part for problem in collection.check()] == ["words"]
+        assert "built the index of words anew" in collection.repair()
+        assert collection.check() == []
+        assert_right(collection)
+
+
+def test_sqlite_ranks_alike(searchable):
+    """What answers for an index that is not there knows another idf, and little else."""
+    collection, own = searchable
+    for query in ("zebra", "naïve"):
+        with mock.patch.object(lexical, "SPLIT_ROWS", 0):
+            by_sqlite = list(found(collection, query))
+        assert by_sqlite == list(found(collection, query, own=own))
+
+
+def test_a_reader_keeps_its_snapshot(home, few):
+    with made(home) as collection, collection.store.read() as view:
+        own = Lexical(collection.store)
+        before = own.search(view, "the cats", 100)
+        rng = random.Random(5)
+        collection.add([document(rng, f"g{i}") for i in range(30)])  # builds anew and takes the old files away
+        assert found(collection, "the", own=own)
+        for searcher in (own, Lexical(collection.store)):
+            keys, scores = searcher.search(view, "the cats", 100)
+            assert keys.tolist() == before[0].tolist()
+            assert scores == pytest.approx(before[1])
+
+
+def test_threads_share_it(home, few):
+    with made(home) as collection:
+        own = Lexical(collection.store)
+        expected = found(collection, "the cats")
+        wrong = []
+
+        def search():
+            for _ in range(20):
+                if found(collection, "the cats", own=own) != expected:
+                    wrong.append(1)
+
+        threads = [threading.Thread(target=search) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert wrong == []
+
+
+@pytest.mark.skipif("fork" not in multiprocessing.get_all_start_methods(), reason="needs fork")
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_a_fork_searches_on(home, few):
+    with made(home) as collection:
+        own = Lexical(collection.store)
+        expected = found(collection, "the cats", own=own)
+        context = multiprocessing.get_context("fork")
+        queue = context.SimpleQueue()
+        child = context.Process(target=lambda: queue.put(found(collection, "the cats", own=own)))
+        child.start()
+        assert queue.get() == expected
+        child.join()
+
+
+@pytest.mark.parametrize("limit", ["BATCH", "LETTERS"])
+def test_postings_are_the_counts(memory, limit):
+    rng = random.Random(6)
+    entries = [(i, rng.choice(["", "cats the"]), " ".join(rng.choices(WORDS, k=9))) for i in range(50)]
+    with mock.patch(f"semsearch.local.lexical.postings.{limit}", 7 if limit == "BATCH" else 200):
+        postings = Postings.made(entries, 60)
+    assert len(postings) == 60
+    postings.save(memory)
+    for read in (postings, Postings.load(memory)):
+        for word in ("cat", "the", "art", "zzz"):
+            where = read.of(word)
+            pairs = zip(read.rows[where].tolist(), read.titles[where].tolist(), read.texts[where].tolist(), strict=True)
+            counts = [(i, Counter(stems(a))[word], Counter(stems(b))[word]) for i, a, b in entries]
+            assert list(pairs) == [entry for entry in counts if entry[1] + entry[2]]
+    assert postings.lengths[:50].tolist() == [[len(stems(a)), len(stems(b))] for _, a, b in entries]
+    assert not postings.lengths[50:].any()
+
+
+def test_building_takes_over_what_is_known(home, few):
+    with made(home) as collection:
+        rng = random.Random(7)
+        with mock.patch.object(lexical_indexing, "postings_of", wraps=lexical_indexing.postings_of) as split:
+            collection.add([document(rng, f"h{i}") for i in range(20)])
+        assert [call.args[1] for call in split.call_args_list] == [40]
+        assert_right(collection)
+
+
+def test_a_compaction_erases_words(home, few):
+    with made(home) as collection:
+        collection.add([Document("secret", "the unmistakable xyzzyplugh"), Document("other", "the rest")])
+        collection.add([Document(f"more{i}", "the rest") for i in range(20)])
+        folder = collection.path
+        assert b"xyzzyplugh" in next(folder.glob("indexes/lexical-*/letters.npy")).read_bytes()
+        collection.remove(["secret"])
+        assert found(collection, "xyzzyplugh") == {}
+        collection.compact()
+        assert registered(collection).rows == len(collection)
+    assert [file for file in folder.rglob("*") if file.is_file() and b"xyzzyplugh" in file.read_bytes()] == []
+
+
+def test_reindexing_builds_what_is_missing(home):
+    with made(home) as collection:
+        assert registered(collection) is None
+        with mock.patch.object(lexical_indexing, "TAIL_ROWS", 10):
+            collection.reindex("exact")
+            assert registered(collection).rows == 40
+            assert collection.info()["index"]["backend"] == "exact"
+            number = registered(collection).number
+            collection.reindex("hnsw", {})
+        assert registered(collection).number == number  # nothing new to cover
+        assert_right(collection)
+
+
+def test_nothing_to_index(home):
+    with semsearch.create("empty", encoder=HashEncoder(8), home=home) as collection:
+        assert LexicalIndexing(collection.store).rebuild() is None
+        assert found(collection, "the") == {}

@@ -1,0 +1,261 @@
+"""`semsearch train-reranker`: data, mining, learning, resuming, and the folder that comes out."""
+
+import json
+import warnings
+from dataclasses import replace
+
+import ir_measures
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from support import tiny
+from support.command_line import run
+from support.fakes import HashEncoder
+
+import semsearch
+from semsearch import load_reranker
+from semsearch.encoder.tokenization import load_tokenizer
+from semsearch.errors import DataError, UsageError
+from semsearch.reranker.training.judgements import ndcg, read_judged, reciprocal_rank
+from semsearch.reranker.training.mining import Candidates, mine
+from semsearch.reranker.training.train import Recipe, Task, Trainer
+
+WORDS = [word for word in tiny.WORDS if not word.startswith("##") and word != "vaccines"]
+RECIPE = Recipe(steps=6, batch=2, negatives=3, depth=12, max_length=24, evaluations=2, rerank=8, checkpoint=2)
+
+
+def beir(folder, *, queries=12, documents=60, seed=0):
+    """Documents of random words; what answers a query, any query, speaks of vaccines."""
+    rng = np.random.default_rng(seed)
+    (folder / "qrels").mkdir(parents=True)
+    lines, rows = [], []
+    for i in range(documents):
+        words = [*rng.choice(WORDS, 7), *(["vaccines"] if i % 6 == 0 else [])]
+        lines.append(json.dumps({"_id": f"d{i}", "title": "", "text": " ".join(rng.permutation(words))}))
+    (folder / "corpus.jsonl").write_text("\n".join(lines) + "\n", "utf-8")
+    texts = [json.dumps({"_id": f"q{i}", "text": " ".join(rng.choice(WORDS, 3))}) for i in range(queries)]
+    (folder / "queries.jsonl").write_text("\n".join(texts) + "\n", "utf-8")
+    for i in range(queries):
+        rows += [f"q{i}\td{row}\t{1 + (row + i) % 2}" for row in range(0, documents, 6)]
+        rows += [f"q{i}\td{(6 * i + 1) % documents}\t0"]
+    (folder / "qrels" / "train.tsv").write_text("query-id\tcorpus-id\tscore\n" + "\n".join(rows) + "\n", "utf-8")
+    (folder / "qrels" / "test.tsv").write_text("never to be read\n", "utf-8")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    return beir(tmp_path_factory.mktemp("data") / "toy")
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("base")
+    tiny.bert(folder)
+    tiny.pooling(folder / "1_Pooling", pooling_mode_mean_tokens=True)
+    tiny.modules_json(folder, ("", tiny.OLD + "Transformer"), ("1_Pooling", tiny.OLD + "Pooling"))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def task(data):
+    judged = read_judged(data, "train", 3, 0)
+    return Task(judged, mine(judged, HashEncoder(), RECIPE.depth))
+
+
+def trainer(base, task, out, recipe=RECIPE):
+    return Trainer(base, load_tokenizer(base), [task], recipe, out, torch.device("cpu"), lambda line: None)
+
+
+# ---- data -----------------------------------------------------------------------------------------------------------
+
+
+def test_queries_are_held_out_and_only_the_split_is_read(data):
+    judged = read_judged(data, "train", 3, 0)
+    assert len(judged.training) + len(judged.held_out) == len(judged.queries) == 12
+    assert not set(judged.training) & set(judged.held_out)
+    assert len(judged.held_out) == 2  # a fifth at most
+    assert [row for row in judged.relevant(0)] == list(range(0, 60, 6))
+    with pytest.raises(DataError, match="no judgements to train on"):
+        read_judged(data, "dev", 3, 0)
+
+
+def test_judgements_of_documents_that_are_not_there_do_not_count(data, tmp_path):
+    folder = beir(tmp_path / "other")
+    (folder / "qrels" / "train.tsv").write_text("q0\tgone\t1\nq1\td3\t1\nq2\td4\t0\nq3\td5\t1\nq3\tgone\t1\n", "utf-8")
+    judged = read_judged(folder, "train", 1, 0)
+    assert [dict(grades) for grades in judged.grades] == [{3: 1}, {5: 1}]
+    (folder / "qrels" / "train.tsv").write_text("q0\tgone\t1\nq1\td3\t1\n", "utf-8")
+    with pytest.raises(DataError, match="has 1 queries"):
+        read_judged(folder, "train", 1, 0)
+
+
+@given(st.lists(st.integers(0, 3), min_size=1, max_size=30), st.integers(0, 2**31))
+@settings(max_examples=60, deadline=None)
+def test_measures_are_trecs(grades, seed):
+    rng = np.random.default_rng(seed)
+    judged = {row: grade for row, grade in enumerate(grades) if rng.random() < 0.8}
+    judged.setdefault(0, 1)
+    if not any(judged.values()):
+        judged[0] = 1
+    ranking = rng.permutation(len(grades)).tolist()
+    qrels = [ir_measures.Qrel("q", str(row), grade) for row, grade in judged.items()]
+    found = [ir_measures.ScoredDoc("q", str(row), float(-place)) for place, row in enumerate(ranking)]
+    measures = [ir_measures.nDCG @ 10, ir_measures.RR @ 10]
+    expected = ir_measures.calc_aggregate(measures, qrels, found)
+    assert ndcg(ranking, judged) == pytest.approx(expected[measures[0]], abs=1e-9)
+    assert reciprocal_rank(ranking, judged) == pytest.approx(expected[measures[1]], abs=1e-9)
+
+
+# ---- mining ---------------------------------------------------------------------------------------------------------
+
+
+def test_candidates_are_the_nearest_documents(data, tmp_path):
+    judged, encoder = read_judged(data, "train", 3, 0), HashEncoder()
+    found = mine(judged, encoder, 12, cache=tmp_path / "kept.npz")
+    scores = encoder.encode_queries(judged.queries) @ encoder.encode_documents(judged.texts).T
+    assert np.array_equal(found.rows, np.argsort(-scores, axis=1, kind="stable")[:, :12])
+    assert np.allclose(found.similarities(2, [5, 7]), scores[2, [5, 7]], atol=1e-6)
+    calls = encoder.calls
+    again = mine(judged, encoder, 12, cache=tmp_path / "kept.npz")
+    assert encoder.calls == calls
+    assert np.array_equal(again.rows, found.rows)
+
+
+def test_candidates_are_what_a_collection_answers(data):
+    judged, encoder = read_judged(data, "train", 3, 0), HashEncoder()
+    with semsearch.create("toy", encoder=encoder) as collection:
+        documents = zip(judged.ids, judged.texts, strict=True)
+        collection.add([semsearch.Document(identity, text) for identity, text in documents])
+        asked = mine(judged, encoder, 12, collection=collection)
+    assert np.array_equal(asked.rows, mine(judged, encoder, 12).rows)
+    with semsearch.create("other", encoder=encoder) as collection:
+        collection.add([semsearch.Document("x", "the cat")])
+        with pytest.raises(DataError, match="finds no document of toy"):
+            mine(judged, encoder, 12, collection=collection)
+
+
+def test_groups_begin_with_the_relevant_passage_and_hold_no_other(task):
+    recipe = replace(RECIPE, batch=8, negatives=4)
+    seen = set()
+    for seed in range(20):
+        for query, rows in task.groups(np.random.default_rng(seed), recipe):
+            assert query in task.judged.training
+            assert task.judged.grades[query][rows[0]] > 0
+            assert len(rows) == 5
+            assert all(task.judged.grades[query].get(row, 0) == 0 for row in rows[1:])
+            seen.update(row for row in rows[1:] if row in task.judged.grades[query])
+    assert seen  # judged negatives are among them
+
+
+# ---- training -------------------------------------------------------------------------------------------------------
+
+
+def test_a_killed_run_goes_on_as_if_it_had_not_been(base, task, tmp_path, monkeypatch):
+    whole = trainer(base, task, tmp_path / "whole")
+    whole.run()
+    part = trainer(base, task, tmp_path / "part")
+    train = Trainer._train
+
+    def killed(self, step):
+        if step == 5:
+            raise KeyboardInterrupt
+        return train(self, step)
+
+    monkeypatch.setattr(Trainer, "_train", killed)
+    with pytest.raises(KeyboardInterrupt):
+        part.run()
+    monkeypatch.undo()
+    again = trainer(base, task, tmp_path / "part")
+    again.run()
+    losses = [[entry["loss"] for entry in one.log if "loss" in entry] for one in (whole, again)]
+    assert len(losses[0]) == 6
+    assert losses[0] == losses[1]
+    assert whole.evaluations == again.evaluations
+    for name, tensor in whole.model.state_dict().items():
+        assert torch.equal(tensor, again.model.state_dict()[name]), name
+    with pytest.raises(UsageError, match="begun otherwise"):
+        trainer(base, task, tmp_path / "part", replace(RECIPE, lr=1e-5)).run()
+
+
+def test_it_learns_what_the_judgements_say(base, task, tmp_path):
+    recipe = replace(RECIPE, steps=60, batch=8, lr=5e-3, teacher=0, rerank=12, evaluations=1, checkpoint=60)
+    learning = trainer(base, task, tmp_path, recipe)
+    learning.run()
+    first, last = learning.evaluations
+    assert last.after["toy"][0] > first.after["toy"][0] + 0.1
+    assert last.after["toy"][0] > last.before["toy"][0] + 0.1
+
+
+def test_the_teacher_alone_is_followed(base, task, tmp_path):
+    """An encoder that shuns what the judgements call relevant, with the whole loss: its order is learnt, not theirs."""
+    judged = task.judged
+    shuns = np.array([["vaccines" not in text] for text in judged.texts], np.float32)
+    rows = np.argsort(-shuns[:, 0], kind="stable")[None].repeat(len(judged.queries), 0)
+    task = Task(judged, Candidates(rows, np.ones((len(judged.queries), 1), np.float32), shuns))
+    recipe = replace(RECIPE, steps=60, batch=8, lr=5e-3, teacher=1, evaluations=1, checkpoint=60)
+    learning = trainer(base, task, tmp_path, recipe)
+    losses = [entry["loss"] for entry in learning.run() if "loss" in entry]
+    assert np.mean(losses[-8:]) < 0.8 * np.mean(losses[:4])
+
+
+def test_pairs_are_scored_in_their_order(base, task, tmp_path):
+    one = trainer(base, task, tmp_path)
+    one.model.eval()
+    one.short = False
+    pairs = [(text, other) for text in tiny.TEXTS for other in tiny.TEXTS]
+    with torch.no_grad():
+        together = one._logits(one.windows.pieces(pairs)[0])
+        alone = torch.cat([one._logits(one.windows.pieces([pair])[0]) for pair in pairs])
+    assert torch.allclose(together, alone, atol=1e-6)
+    assert together.std() > 1e-4
+
+
+def test_bad_recipes():
+    with pytest.raises(UsageError, match="teacher is 2"):
+        Recipe(teacher=2)
+    with pytest.raises(UsageError, match="steps is 0"):
+        Recipe(steps=0)
+
+
+# ---- the command ----------------------------------------------------------------------------------------------------
+
+
+def test_the_command_ends_in_a_folder_that_all_open(base, data, tmp_path):
+    out = tmp_path / "out"
+    options = ["--model", base, "--steps", 4, "--batch", 2, "--max-length", 30, "--held-out", 2, "--depth", 10]
+    ended = run("train-reranker", data, "--out", out, *options)
+    assert ended.code == 0, ended.err
+    assert "toy held out: nDCG@10" in ended.err
+    assert not (out / "training").exists()
+    card = (out / "README.md").read_text("utf-8")
+    assert "| toy | train | 60 | 10 | 2 | 100% |" in card
+    assert "base_model:" in card
+    log = [json.loads(line) for line in (out / "training.jsonl").read_text("utf-8").splitlines()]
+    assert [entry["step"] for entry in log if "step" in entry] == [1, 2, 3, 4]
+    from sentence_transformers import CrossEncoder
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        theirs = CrossEncoder(str(out), device="cpu", local_files_only=True)
+    ours = load_reranker(str(out), dtype="float32", device="cpu")
+    pairs = [("why do vaccines work", text) for text in ("the cat", "vaccines work", "water boils")]
+    assert np.allclose(ours.predict(pairs), theirs.predict(pairs), atol=1e-6)
+    assert ours.window == 27
+    again = run("train-reranker", data, "--out", out, *options)
+    assert (again.code, "not empty: give another folder" in again.err) == (2, True)
+    assert run("train-reranker", data, "--out", out, "--resume", *options).code == 2
+
+
+def test_what_the_command_refuses(base, data, tmp_path):
+    both = run("train-reranker", data, "--out", tmp_path / "o", "--steps", 3, "--epochs", 1)
+    assert (both.code, "give one of them" in both.err) == (2, True)
+    count = run("train-reranker", data, "--out", tmp_path / "o", "--collection", "a", "--collection", "b")
+    assert (count.code, "one for each" in count.err) == (2, True)
+    twice = run("train-reranker", data, data, "--out", tmp_path / "o")
+    assert (twice.code, "the same name" in twice.err) == (2, True)
+    split = run("train-reranker", data, "--out", tmp_path / "o", "--split", "dev")
+    assert (split.code, "no judgements" in split.err) == (3, True)
+    assert not (tmp_path / "o").exists()

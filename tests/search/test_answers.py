@@ -1,0 +1,437 @@
+"""What answers tell beyond their order: standings, explanations, neighbours, variety, likeness."""
+
+import gc
+import json
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from support import tiny
+from support.fakes import HashEncoder
+
+import semsearch
+from semsearch import Document
+from semsearch.errors import UsageError
+from semsearch.local.store import document_rows as rows
+from semsearch.search.calibration import LEVELS, TAIL, Calibration, fit
+from semsearch.search.fusion import fuse
+from semsearch.search.mmr import marginal_relevance
+from semsearch.types import Metric
+
+SUBJECTS = "flour yeast dough oven crust loaf wheel chain pedal saddle brake gear wave tide salt reef current whale"
+WORDS = SUBJECTS.split()
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    """A transformer of sixteen components that pools by the mean."""
+    return tiny.bert(tmp_path_factory.mktemp("models") / "mean")
+
+
+@pytest.fixture
+def collection(tmp_path):
+    with semsearch.create("answers", home=tmp_path, encoder=HashEncoder(32), index="exact") as made:
+        made.add(documents(200))
+        yield made
+
+
+def documents(count, seed=0):
+    generator = np.random.default_rng(seed)
+    return [Document(f"d{i}", " ".join(generator.choice(WORDS, 6)), metadata={"odd": i % 2 == 1}) for i in range(count)]
+
+
+# ------------------------------------------------------------------------------------------------------------ diversity
+
+
+@given(st.integers(0, 2**31), st.integers(1, 12), st.integers(1, 12), st.floats(0, 1))
+def test_marginal_relevance_is_what_its_definition_says(seed, count, k, relevance):
+    generator = np.random.default_rng(seed)
+    gain = generator.random(count)
+    vectors = generator.standard_normal((count, 4)).astype(np.float32)
+    unit = vectors.astype(np.float64) / np.linalg.norm(vectors.astype(np.float64), axis=1, keepdims=True)
+    chosen = marginal_relevance(gain, vectors, k, relevance).tolist()
+    assert len(set(chosen)) == len(chosen) == min(k, count)
+    for step, one in enumerate(chosen):
+
+        def value(at, before=chosen[:step]):
+            nearest = max([0.0, *(float(unit[at] @ unit[other]) for other in before)])
+            return relevance * gain[at] - (1 - relevance) * nearest
+
+        assert value(one) >= max(value(at) for at in range(count) if at not in chosen[:step]) - 1e-9
+
+
+def test_near_duplicates_make_room(tmp_path):
+    with semsearch.create("twins", home=tmp_path, encoder=HashEncoder(32)) as made:
+        made.add([Document(f"same{i}", "flour yeast dough") for i in range(5)])
+        made.add([Document("other", "flour wave tide"), Document("third", "flour gear saddle")])
+        assert {hit.document.id for hit in made.search("flour yeast", 3)} < {f"same{i}" for i in range(5)}
+        varied = made.search("flour yeast", 3, diverse=0.5)
+        assert {hit.document.id for hit in varied} == {"same0", "other", "third"}
+        assert [hit.rank for hit in varied] == [1, 2, 3]
+        plain = made.search("flour yeast", 7)
+        assert [hit.document.id for hit in made.search("flour yeast", 7, diverse=1.0)] == [h.document.id for h in plain]
+
+
+# ---------------------------------------------------------------------------------------------------------- calibration
+
+
+def test_a_standing_is_the_share_of_random_pairs_below(collection):
+    calibration = Calibration.of(collection.store.settings)
+    everything = np.array([encoded(collection, document.text) for document in collection.documents()])
+    scores = (everything @ everything.T)[~np.eye(len(everything), dtype=bool)]
+    for hit in collection.search("flour yeast dough", 50):
+        assert hit.standing == pytest.approx((scores < hit.score).mean(), abs=0.03)
+    beyond = calibration.standing(np.linspace(calibration.scores[-1], calibration.scores[-1] + 0.2, 50))
+    assert (np.diff(beyond) > 0).all()
+    assert beyond[0] == pytest.approx(1 - TAIL)
+    assert beyond[-1] < 1
+
+
+def encoded(collection, text):
+    return collection.encoder.encode_queries([text])[0]
+
+
+@settings(max_examples=50)
+@given(st.lists(st.floats(-2, 2), min_size=2, max_size=30))
+def test_standings_rise_with_scores(scores):
+    calibration = Calibration("m", 100, 1000, tuple(np.linspace(-1, 1, len(LEVELS)).tolist()), 0.05)
+    ordered = calibration.standing(sorted(scores))
+    assert (np.diff(ordered) >= 0).all()
+    assert ((ordered >= 0) & (ordered <= 1)).all()
+
+
+class Narrow:
+    """As models of the E5 kind: every two texts are alike, cosines live between 0.85 and 1."""
+
+    metric, dim, fingerprint = Metric.COSINE, 33, "narrow"
+
+    def encode_documents(self, texts):
+        vectors = HashEncoder(32).encode_queries(texts)
+        shared = np.full((len(vectors), 1), np.sqrt(0.9), dtype=np.float32)
+        return np.concatenate([np.sqrt(0.1) * vectors, shared], axis=1).astype(np.float32)
+
+    encode_queries = encode_documents
+
+
+def test_where_all_cosines_are_high_a_standing_still_tells_good_from_bad(tmp_path):
+    with semsearch.create("narrow", home=tmp_path, encoder=Narrow()) as made:
+        made.add(documents(300))
+        good = made.search(documents(300)[7].text, 1)[0]
+        nonsense = made.search("quartz zither xylophone", 1)[0]
+        assert min(good.score, nonsense.score) > 0.85  # a minimum for cosines would keep both
+        assert good.standing > 0.999 > nonsense.standing
+        assert made.search("quartz zither xylophone", 5, min_score=0.7)
+        assert not made.search("quartz zither xylophone", 5, min_standing=0.999)
+        assert made.search(documents(300)[7].text, 5, min_standing=0.999)
+
+
+def test_a_minimum_may_leave_nothing(collection):
+    assert collection.search("flour", 5, min_score=0.99) == []
+    assert collection.search("flour", 5, min_probability=0.5) == []  # not calibrated on judgements: none can be told
+    kept = collection.search("flour yeast", 50, min_standing=0.9)
+    assert kept == [] or min(hit.standing for hit in kept) >= 0.9
+
+
+def test_judgements_give_a_probability(collection):
+    texts = {document.id: document.text for document in collection.documents()}
+    queries = [" ".join(pair) for pair in pairwise(WORDS)]
+    judgements = {
+        query: {key: int(set(query.split()) <= set(text.split())) for key, text in texts.items()} for query in queries
+    }
+    calibration = collection.calibrate(judgements)
+    assert calibration.judged == 10 * len(queries)
+    hits = [hit for found in collection.search_many(queries, 10) for hit in found]
+    truth = np.array(
+        [set(q.split()) <= set(hit.document.text.split()) for q, hit in zip(np.repeat(queries, 10), hits, strict=True)]
+    )
+    said = np.array([hit.probability for hit in hits])
+    assert said.mean() == pytest.approx(truth.mean(), abs=0.05)
+    assert said[truth].mean() > said[~truth].mean()
+    collection.add([Document("new", "flour")])
+    assert collection.calibrate().judged == calibration.judged  # measuring anew keeps the curve
+    with pytest.raises(UsageError, match="all not relevant"):
+        collection.calibrate({"flour": {"nothing": 1}})
+
+
+def test_the_curve_of_probability_is_the_likeliest():
+    generator = np.random.default_rng(3)
+    scores = generator.normal(0.5, 0.2, 4000)
+    relevant = generator.random(4000) < 1 / (1 + np.exp(-(9 * scores - 5)))
+    slope, intercept = fit(scores, relevant)
+    assert slope == pytest.approx(9, abs=0.6)
+    assert intercept == pytest.approx(-5, abs=0.4)
+    perfect, _ = fit([0.1, 0.2, 0.8, 0.9], [False, False, True, True])
+    assert np.isfinite(perfect)
+    assert perfect > 0
+
+
+def test_calibration_is_done_when_a_collection_doubled(tmp_path):
+    with semsearch.create("growing", home=tmp_path, encoder=HashEncoder(32)) as made:
+        made.add(documents(10))
+        assert made.info()["calibration"] is None
+        assert made.search("flour", 1)[0].standing is None
+        made.add(documents(40))
+        first = Calibration.of(made.store.settings)
+        assert first.passages == 40
+        made.add(documents(60))
+        assert Calibration.of(made.store.settings) == first
+        made.add(documents(90))
+        assert Calibration.of(made.store.settings).passages == 90
+        made.reencode(HashEncoder(32, salt=5))
+        assert Calibration.of(made.store.settings).model == "hash-32-5"
+
+
+def test_removing_opens_no_model_to_calibrate(tmp_path):
+    with semsearch.create("own", home=tmp_path, encoder=HashEncoder(32)) as made:
+        made.add(documents(40))
+        made.store.set("calibration", None)
+    with semsearch.open("own", home=tmp_path) as made:  # without the object that encodes
+        assert made.remove(["d1"]) == 1
+        assert Calibration.of(made.store.settings) is None
+    with semsearch.open("own", home=tmp_path, encoder=HashEncoder(32)) as made:
+        made.add(documents(41)[40:])
+        assert Calibration.of(made.store.settings).passages == 40
+
+
+# ------------------------------------------------------------------------------------------------- likeness, neighbours
+
+
+def test_similar_finds_the_like_and_not_the_given(collection):
+    hits = collection.similar(["d3"], 5)
+    assert "d3" not in {hit.document.id for hit in hits}
+    vector = encoded(collection, collection.get(["d3"])[0].text)
+    expected = [hit.document.id for hit in collection.search(vector=vector, k=6) if hit.document.id != "d3"][:5]
+    assert [hit.document.id for hit in hits] == expected
+    assert [hit.rank for hit in hits] == [1, 2, 3, 4, 5]
+
+
+def test_examples_and_counterexamples_make_one_vector(collection):
+    like, unlike = (encoded(collection, text) for text in ("flour yeast", "wave tide"))
+    mixed = like - 0.5 * unlike
+    expected = [hit.document.id for hit in collection.search(vector=mixed, k=5)]
+    found = collection.similar(queries=["flour yeast"], against=["wave tide"], k=5)
+    assert [hit.document.id for hit in found] == expected
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ({}, "no example"),
+        ({"ids": ["nowhere"]}, "no document 'nowhere'"),
+        ({"ids": "d3"}, "come in lists"),
+        ({"ids": ["d3"], "mode": "hybrid"}, "reads the words"),
+    ],
+)
+def test_likeness_that_can_not_be(collection, arguments, said):
+    with pytest.raises(UsageError, match=said):
+        collection.similar(**arguments)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"mode": "psychic"}, "mode must be"),
+        ({"group_by": "author"}, "group_by must be"),
+        ({"diverse": 2}, "diverse must be between"),
+        ({"candidates": 0}, "candidates must be"),
+        ({"context": -1}, "context must be"),
+        ({"rerank": 3.5}, "rerank takes"),
+        ({"colour": "red"}, "no option 'colour'"),
+    ],
+)
+def test_a_request_that_can_not_be(collection, options, said):
+    with pytest.raises(UsageError, match=said):
+        collection.search("flour", 3, **options)
+
+
+class Longest:
+    """A reranker that prefers long texts."""
+
+    def score(self, query, texts):
+        return np.array([float(len(text)) for text in texts], dtype=np.float32)
+
+
+def test_a_reranker_has_the_last_word_over_the_candidates(collection):
+    plain = collection.search("flour yeast", 20)
+    hits = collection.search("flour yeast", 5, rerank=Longest(), candidates=20)
+    expected = sorted(plain, key=lambda hit: -len(hit.document.text))[:5]
+    assert [hit.document.id for hit in hits] == [hit.document.id for hit in expected]
+    for rank, hit in enumerate(hits, start=1):
+        before = next(one for one in plain if one.document.id == hit.document.id)
+        assert (hit.rank, hit.score, hit.scores["rerank"]) == (rank, len(hit.document.text), len(hit.document.text))
+        assert (hit.scores["dense"], hit.ranks["dense"]) == (before.score, before.rank)
+
+
+# ---------------------------------------------------------------------------------------------------------------- modes
+
+
+def test_each_mode_is_what_its_parts_say(collection):
+    query = "flour dough tide"
+    dense = collection.search(query, 100)
+    lexical = collection.search(query, 100, mode="lexical")
+    words = {hit.document.id for hit in lexical}
+    for document in collection.documents():
+        assert (document.id in words) <= bool(set(query.split()) & set(document.text.split()))
+    scores = [hit.score for hit in lexical]
+    assert scores == sorted(scores, reverse=True)
+    assert min(scores) > 0
+    by_meaning = {hit.document.id: hit for hit in dense}
+    by_words = {hit.document.id: hit for hit in lexical}
+    keys = {hit.document.id: hit.key for hit in (*dense, *lexical)}
+    names = {key: name for name, key in keys.items()}
+    expected, fused = fuse(*(_list(hits) for hits in (dense, lexical)))
+    found = collection.search(query, 20, mode="hybrid")
+    assert [hit.document.id for hit in found] == [names[key] for key in expected[:20].tolist()]
+    np.testing.assert_allclose([hit.score for hit in found], fused[:20])
+    for hit in found:
+        name = hit.document.id
+        assert ("dense" in hit.ranks, "lexical" in hit.ranks) == (name in by_meaning, name in by_words)
+        assert hit.scores["dense"] == pytest.approx(
+            float(encoded(collection, query) @ encoded(collection, hit.text)), abs=1e-5
+        )
+        if name in by_words:
+            assert (hit.scores["lexical"], hit.ranks["lexical"]) == (by_words[name].score, by_words[name].rank)
+        assert ("lexical" in hit.found) == (name in by_words)
+        assert hit.standing is not None
+
+
+def _list(hits):
+    return np.array([hit.key for hit in hits]), np.array([hit.score for hit in hits], dtype=np.float32)
+
+
+def test_a_filter_holds_in_every_mode(collection):
+    for mode in ("dense", "lexical", "hybrid"):
+        hits = collection.search("flour yeast", 10, mode=mode, where={"odd": True})
+        assert hits
+        assert all(hit.document.metadata["odd"] for hit in hits)
+
+
+def test_phrases_and_exclusions_hold_in_both_parts(collection):
+    phrase = " ".join(collection.get(["d5"])[0].text.split()[2:4])
+    for mode in ("lexical", "hybrid"):
+        hits = collection.search(f'"{phrase}"', 100, mode=mode)
+        assert "d5" in {hit.document.id for hit in hits}
+        assert all(phrase in hit.text for hit in hits)
+        without = collection.search("flour -yeast", 100, mode=mode)
+        assert without
+        assert not any("yeast" in hit.text for hit in without)
+
+
+def test_a_lexical_search_opens_no_model(tmp_path):
+    class Closed(HashEncoder):
+        def encode_queries(self, texts):
+            raise AssertionError("a lexical search encodes nothing")
+
+        def encode_documents(self, texts):
+            return HashEncoder(16).encode_documents(texts)
+
+    with semsearch.create("words", home=tmp_path, encoder=Closed(16)) as made:
+        made.add(documents(20))
+        assert made.search("flour", 3, mode="lexical")
+
+
+def test_a_query_without_any_known_word(collection):
+    assert collection.search("xyzzy", 5, mode="lexical") == []
+    assert len(collection.search("xyzzy", 5, mode="hybrid")) == 5
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    text=st.text(st.characters(codec="utf-8"), max_size=40).filter(str.strip),
+    mode=st.sampled_from(["lexical", "hybrid"]),
+)
+def test_any_text_is_a_query(collection, text, mode):
+    for hit in collection.search(text, 3, mode=mode):
+        assert hit.document.id.startswith("d")
+
+
+# --------------------------------------------------------------------------------------------------------- explanations
+
+
+def test_an_encoder_that_shows_no_tokens_is_told_apart(collection):
+    explanation = collection.search("flour", 1, explain=True)[0].explanation
+    assert explanation.parts is None
+    assert "HashEncoder" in explanation.why
+    assert explanation.way == "proposed by the index and scored exactly"
+
+
+def test_parts_add_up_to_the_cosine(tmp_path, model):
+    with semsearch.create("split", home=tmp_path, encoder=str(model)) as made:
+        made.add(
+            [
+                Document("a", "the cat sat on the mat. " * 30, title="cats, dogs"),
+                Document("b", "water boils at sea level", title=""),
+            ]
+        )
+        exact = semsearch.load_encoder(str(model), dtype="float32")
+        for query in ("cat", "why does water boil"):
+            for hit in made.search(query, 4, explain=True, group_by=None):
+                explanation = hit.explanation
+                assert sum(part.weight for part in explanation.parts) == pytest.approx(explanation.cosine, abs=1e-5)
+                title = f"{hit.document.title} " if hit.document.title else ""
+                pair = exact.encode_queries([query])[0] @ exact.encode_documents([title + hit.text])[0]
+                assert explanation.cosine == pytest.approx(float(pair), abs=1e-5)
+                assert explanation.difference == pytest.approx(hit.score - explanation.cosine)
+                for part in explanation.parts:
+                    whole = hit.document.title if part.field == "title" else hit.document.text
+                    assert 0 <= part.start <= part.end <= len(whole)
+                    if part.field == "text":
+                        assert hit.start <= part.start < part.end <= hit.end
+                assert {part.field for part in explanation.parts} >= {"special", "text"}
+
+
+def test_a_model_that_pools_otherwise_is_told_apart(tmp_path):
+    folder = tiny.bert(tmp_path / "cls")
+    tiny.pooling(folder / "1_Pooling", pooling_mode_cls_token=True, pooling_mode_mean_tokens=False)
+    tiny.modules_json(folder, ("", f"{tiny.OLD}Transformer"), ("1_Pooling", f"{tiny.OLD}Pooling"))
+    with semsearch.create("cls", home=tmp_path / "home", encoder=str(folder)) as made:
+        made.add([Document("a", "the cat sat on the mat.")])
+        explanation = made.search("cat", 1, explain=True)[0].explanation
+        assert explanation.parts is None
+        assert "pools by cls" in explanation.why
+
+
+def test_neighbours_of_a_passage_are_its_documents(tmp_path, model):
+    text = " ".join(f"Sentence number {i} is the cat on the river." for i in range(120))
+    with semsearch.create("long", home=tmp_path, encoder=str(model)) as made:
+        made.add([Document("long", text), Document("short", "flour")])
+        passages = sorted(
+            (hit.start, hit.end) for hit in made.search("cat", 50, group_by=None) if hit.document.id == "long"
+        )
+        assert len(passages) > 3
+        for hit in made.search("cat", 50, group_by=None, context=1):
+            if hit.document.id == "short":
+                assert hit.around == (0, 5)
+                continue
+            place = passages.index((hit.start, hit.end))
+            before, after = max(place - 1, 0), min(place + 1, len(passages) - 1)
+            assert hit.around == (passages[before][0], passages[after][1])
+        json.dumps(made.info())
+
+
+def test_distances_are_not_split(tmp_path):
+    with semsearch.create("far", home=tmp_path, encoder=None, dim=3, metric=Metric.L2) as made:
+        made.add([Document("a", "x"), Document("b", "y")], vectors=[[0, 0, 0], [1, 1, 1]])
+        with pytest.raises(UsageError, match="reads the words"):
+            made.search(vector=[0, 0, 0], k=1, explain=True)
+        assert made.search(vector=[0, 0, 0.1], k=1)[0].document.id == "a"
+
+
+def test_the_collector_of_garbage_is_off_while_many_hits_are_made_and_on_again(monkeypatch):
+    seen = []
+    read = rows.read
+    monkeypatch.setattr(rows, "read", lambda *given: (seen.append(gc.isenabled()), read(*given))[1])
+    monkeypatch.setattr("semsearch.local.retriever.MANY", 5)
+    with semsearch.create("garbage", encoder=None, dim=4) as collection:
+        collection.add([Document(str(i), f"text {i}") for i in range(20)], vectors=np.eye(20, 4) + 0.1)
+        collection.search(vector=np.ones(4), k=5)
+        collection.search(vector=np.ones(4), k=6)
+        assert gc.isenabled()
+        with monkeypatch.context() as patch:
+            patch.setattr(rows, "read", lambda *given: 1 / 0)
+            with pytest.raises(ZeroDivisionError):
+                collection.search(vector=np.ones(4), k=6)
+        assert gc.isenabled()
+    assert seen == [True, False]

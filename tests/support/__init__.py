@@ -1,0 +1,1 @@
+"""What tests share: models, corpora, encoders, workloads; no test imports another."""
