@@ -1,4 +1,4 @@
-"""Mutated files of a collection: what happens must be an error, or right answers. `python tests/trust/fuzzing.py 10000`.
+"""Mutated files of a collection: what happens must be an error, or right answers. `make fuzz`.
 
 Each mutation changes one file: index files, manifests, vectors, the database, its log, the marker. Batches run in child
 processes, because a library that is given bad bytes may end its process, and that is a failure like a wrong hit.
