@@ -20,10 +20,13 @@ from semsearch.local.lexical.bm25 import BM25
 from semsearch.local.lexical.postings import Postings, tokens
 from semsearch.local.store.registry import Registered
 from semsearch.local.store.store import Store, View
-from semsearch.search.query_syntax import Query, parse
+from semsearch.search.query_syntax import Query
 from semsearch.types import Keys, Scores
 
 log = logging.getLogger("semsearch")
+
+Way = tuple[str, ...]
+POSTINGS, FULLTEXT = ("lexical",), ("fulltext",)  # what scored: BM25 over postings, or SQLite's own full text
 
 SPLIT_ROWS = 20_000  # rows behind the generation that a search splits itself; with more, SQLite answers
 
@@ -37,32 +40,33 @@ class Lexical:
         self._tail: tuple[tuple[int, int, int], Postings] | None = None
         self._state: tuple[int, BM25] | None = None
 
-    def search(self, view: View, query: str, k: int, allowed: NDArray[np.bool_] | None = None) -> tuple[Keys, Scores]:
+    def search(
+        self, view: View, query: Query, k: int, allowed: NDArray[np.bool_] | None = None
+    ) -> tuple[Keys, Scores, Way]:
         """The `k` best live passages that share a word with `query`, best first, of equals the older.
 
         Args:
             view: The commit to search.
-            query: Any text; see `semsearch.search.query_syntax` for what quotation marks and minus signs mean.
+            query: What was asked for, taken apart.
             k: Passages to give; fewer come where fewer share a word.
             allowed: `(n,)` which rows of the snapshot may be found; all by default.
 
         Returns:
-            Keys `(m,)` and scores `(m,)`, all above 0, with m at most `k`.
+            Keys `(m,)` and scores `(m,)`, all above 0, with m at most `k`; and which of the two engines scored them.
         """
-        parsed = parse(query)
-        (words,) = tokens([parsed.text])
-        mask = self.allowed(view, parsed)
+        (words,) = tokens([query.text])
+        mask = self.allowed(view, query)
         if allowed is not None:
             mask = allowed if mask is None else mask & allowed
         if not words or k < 1 or not len(view.snapshot):
             return _NOTHING
         state = self._prepared(view)
         if state is None:
-            return _by_sqlite(view, parsed.text, k, mask)
+            return *_by_sqlite(view, query.text, k, mask), FULLTEXT
         scores = state.scores(words)
         if mask is not None:
             scores[~mask] = 0
-        return _best(view.snapshot.keys, scores, k)
+        return *_best(view.snapshot.keys, scores, k), POSTINGS
 
     def allowed(self, view: View, query: Query) -> NDArray[np.bool_] | None:
         """The rows `(n,)` that hold every phrase that must be there, of documents that hold nothing excluded.
@@ -209,4 +213,4 @@ def _full_text(connection: Connection, statement: str, phrases: list[str]) -> li
     return [(row[0], row[-1]) for row in connection.exec_driver_sql(statement, (wanted,))]
 
 
-_NOTHING: tuple[Keys, Scores] = (np.empty(0, dtype=np.int64), np.empty(0, dtype=np.float32))
+_NOTHING: tuple[Keys, Scores, Way] = (np.empty(0, dtype=np.int64), np.empty(0, dtype=np.float32), POSTINGS)

@@ -8,34 +8,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from sqlalchemy import Connection
 
-
-class Stamp(NamedTuple):
-    """How a file was: its bytes, its time in nanoseconds, a digest of its content."""
-
-    size: int
-    mtime: int
-    hash: bytes
-
-
-NEVER = Stamp(-1, -1, b"")  # of a file that was not yet read to its end
-
-
-class File(NamedTuple):
-    """A file of a source as it was read last."""
-
-    number: int
-    stamp: Stamp
-
-
-class Origin(NamedTuple):
-    """The numbers of a source and of its file."""
-
-    source: int
-    file: int
+from semsearch.engine import NEVER, File, Origin, Stamp
 
 
 def sources(connection: Connection) -> list[dict[str, Any]]:
