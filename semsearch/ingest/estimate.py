@@ -11,9 +11,8 @@ from itertools import islice
 from semsearch.chunking import splitter_for
 from semsearch.ingest.pipeline import READ_DOCUMENTS
 from semsearch.local.index.choose import FEW_ROWS, choose
-from semsearch.local.store import document_rows as rows
-from semsearch.local.store.document_rows import Record
 from semsearch.local.store.store import Store
+from semsearch.records import Record
 from semsearch.types import Document, Encoder
 
 SAMPLE = 200  # passages that are encoded
@@ -66,7 +65,7 @@ def estimate(
     sample: list[str] = []
     fresh = unchanged = count = characters = metadata = 0
     while chunk := list(islice(documents, READ_DOCUMENTS)):
-        records = _new([rows.record(document) for document in chunk], store)
+        records = _new([Record.of(document) for document in chunk], store)
         unchanged += len(chunk) - len(records)
         fresh += len(records)
         new = [record.document for record in records]

@@ -11,10 +11,9 @@ import numpy as np
 
 from semsearch.chunking import splitter_for
 from semsearch.errors import DataError, DimensionMismatch, EncodingFailed, ModelMismatch
-from semsearch.local.store import document_rows as rows
-from semsearch.local.store.document_rows import Entry, Record
 from semsearch.local.store.origins import Origin
 from semsearch.local.store.store import Store
+from semsearch.records import Entry, Known, Record
 from semsearch.types import Document, Encoder, Metric, Span, Vectors
 from semsearch.vectors import check_vectors, normalise
 
@@ -135,7 +134,7 @@ class Ingestion:
         records: dict[str, Record] = {}
         for document in chunk:
             try:
-                records[document.id] = rows.record(document)
+                records[document.id] = Record.of(document)
             except DataError as error:
                 self._skip(error)
         known = self._store.known(list(records))
@@ -200,7 +199,7 @@ def check_splitting(store: Store, identity: str) -> None:
         )
 
 
-def _same_content(record: Record, known: Mapping[str, rows.Known]) -> bool:
+def _same_content(record: Record, known: Mapping[str, Known]) -> bool:
     old = known.get(record.document.id)
     return old is not None and old.hash == record.hash
 
@@ -225,7 +224,7 @@ def add_given(
             try:
                 if place in zero:
                     raise DataError(f"document {document.id!r}: its vector is zero, which has no direction.")
-                record = rows.record(document, vectors[place])
+                record = Record.of(document, vectors[place])
             except DataError as error:
                 if on_error is None:
                     raise

@@ -20,11 +20,10 @@ from pathlib import Path
 
 from semsearch.ingest.pipeline import READ_DOCUMENTS, Changes, Ingestion, Progress
 from semsearch.ingest.source import STDIN, Log, Source
-from semsearch.local.store import document_rows as rows
 from semsearch.local.store import origins
-from semsearch.local.store.document_rows import Record
 from semsearch.local.store.origins import NEVER, File, Origin, Stamp
 from semsearch.local.store.store import Store
+from semsearch.records import Record
 from semsearch.types import Document, Encoder
 
 FRESH = 2 * 10**9  # nanoseconds in which a second write may leave a file's time as it is
@@ -138,7 +137,7 @@ class Reading:
         return Preview(added, changed, unchanged + self.passed(store))
 
     def _record(self, document: Document) -> Record:
-        return rows.record(document)
+        return Record.of(document)
 
     def lost(self, store: Store) -> Lost:
         """What has vanished; after all documents were read."""

@@ -18,10 +18,9 @@ from semsearch.ingest.pipeline import Changes, Progress, add_given, stored_form
 from semsearch.ingest.precomputed import check_given, read_vectors
 from semsearch.ingest.scan import WHOLE, Preview, Reading
 from semsearch.ingest.source import Log, Source
-from semsearch.local.store import document_rows as rows
-from semsearch.local.store.document_rows import Record
 from semsearch.local.store.origins import File
 from semsearch.local.store.store import Store
+from semsearch.records import Record
 from semsearch.types import Document, Encoder, Metric
 
 
@@ -97,4 +96,4 @@ class GivenReading(Reading):
 
     def _record(self, document: Document) -> Record:
         place = self._places[document.id]
-        return rows.record(self.all[place], self.vectors[place])
+        return Record.of(self.all[place], self.vectors[place])

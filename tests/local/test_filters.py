@@ -10,9 +10,9 @@ from support.fakes import HashEncoder
 
 import semsearch
 from semsearch.errors import FilterError
-from semsearch.local.store.document_rows import Entry, record
 from semsearch.local.store.filters import allowed_documents
 from semsearch.local.store.store import Store
+from semsearch.records import Entry, Record
 from semsearch.types import Document, Span
 
 FILMS = [
@@ -29,7 +29,7 @@ def films(tmp_path_factory):
     store = Store.create(tmp_path_factory.mktemp("films") / "films", {}, 2)
     documents = [Document(str(i), f"film {i}", metadata=metadata) for i, metadata in enumerate(FILMS)]
     vector = np.ones((1, 2), dtype=np.float32)
-    store.put([Entry(record(document), [Span(0, 6)], vector) for document in documents])
+    store.put([Entry(Record.of(document), [Span(0, 6)], vector) for document in documents])
     yield store
     store.close()
 

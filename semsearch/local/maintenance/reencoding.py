@@ -17,11 +17,11 @@ from semsearch.errors import UsageError
 from semsearch.ingest.pipeline import BATCH_DOCUMENTS
 from semsearch.local.store import document_rows as documents
 from semsearch.local.store import registry, segments, vector_file
-from semsearch.local.store.document_rows import Entry, Record
 from semsearch.local.store.failpoints import failpoint
 from semsearch.local.store.settings import put_setting
 from semsearch.local.store.store import Store
 from semsearch.local.store.vector_file import vector_path
+from semsearch.records import Entry, Record
 
 _WAITING = """
     SELECT id FROM documents LEFT JOIN (SELECT DISTINCT doc, hash FROM reencoded) AS done USING (doc)

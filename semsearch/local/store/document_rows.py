@@ -1,12 +1,10 @@
-"""Documents and passages as rows: what is checked before, how they are written, looked up and joined to hits."""
+"""Documents and passages as rows: how they are written, looked up and joined to hits."""
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from sqlalchemy import Connection
@@ -16,57 +14,11 @@ from semsearch.local.store import segments
 from semsearch.local.store.checksum import crc32
 from semsearch.local.store.database import driver
 from semsearch.local.store.segments import PLACE, Places
-from semsearch.types import Document, Span, Vectors
-from semsearch.validation import check_document
+from semsearch.records import Entry, Known, Record, typed
+from semsearch.types import Document
 
 SCALARS = {str, int, float, bool, type(None)}
 _DECODE = json.JSONDecoder().raw_decode
-_JSON = json.JSONEncoder(sort_keys=True, ensure_ascii=False, separators=(",", ":"))  # made once: it is called a lot
-
-
-@dataclass(frozen=True, slots=True)
-class Record:
-    """A document that was checked, as it is stored."""
-
-    document: Document
-    metadata: str  # JSON, keys sorted
-    hash: bytes  # of title and text, and of a vector that was made elsewhere
-
-    @property
-    def crc(self) -> int:
-        """The checksum that is stored beside it."""
-        return _crc(self.document.id, self.document.title, self.document.text, self.metadata)
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """A record with its passages and their vectors, ready to be written."""
-
-    record: Record
-    spans: Sequence[Span]
-    vectors: Vectors  # (len(spans), dim)
-
-
-class Known(NamedTuple):
-    """What the database has of a document already."""
-
-    doc: int
-    hash: bytes
-    metadata: str
-
-
-def record(document: Document, vector: Vectors | None = None) -> Record:
-    """`document` as it will be stored, or a `DataError` that names it and says what is wrong.
-
-    With a `vector` that was made elsewhere, the vector is part of the content: another one is a change.
-    """
-    check_document(document)
-    content = hashlib.blake2b(document.title.encode() + b"\0" + document.text.encode(), digest_size=16)
-    if vector is not None:
-        content.update(b"\0" + vector.tobytes())
-    digest = content.digest()
-    metadata = _JSON.encode(dict(document.metadata)) if document.metadata else "{}"
-    return Record(document, metadata, digest)
 
 
 def known(connection: Connection, ids: Sequence[str]) -> dict[str, Known]:
@@ -105,12 +57,12 @@ def insert(connection: Connection, entries: Sequence[Entry], stored: Mapping[str
         record, document = entry.record, entry.record.document
         if (old := stored.get(document.id)) is not None:
             doc = old.doc
-            changes.append((document.title, document.text, record.metadata, record.hash, record.crc, doc))
+            changes.append((document.title, document.text, record.metadata, record.hash, _crc_of(record), doc))
         else:
             doc = next_doc
             next_doc += 1
             documents.append(
-                (doc, document.id, document.title, document.text, record.metadata, record.hash, record.crc)
+                (doc, document.id, document.title, document.text, record.metadata, record.hash, _crc_of(record))
             )
         if document.metadata:
             fields.extend(_fields(document.metadata, doc))
@@ -134,7 +86,7 @@ def update_metadata(connection: Connection, records: Sequence[tuple[Record, Know
     _many(
         connection,
         "UPDATE documents SET metadata = ?, crc = ? WHERE doc = ?",
-        [(record.metadata, record.crc, known.doc) for record, known in records],
+        [(record.metadata, _crc_of(record), known.doc) for record, known in records],
     )
     fields = [field for record, known in records for field in _fields(record.document.metadata, known.doc)]
     _many(connection, _INSERT_FIELD, fields)
@@ -193,7 +145,9 @@ def _document(identity: str, text: str, title: str, metadata: str) -> Document:
     _SET_ID(document, identity)
     _SET_TEXT(document, text)
     _SET_TITLE(document, title)
-    _SET_METADATA(document, _DECODE(metadata)[0] if metadata != "{}" else {})  # by `_JSON`: no white space before it
+    _SET_METADATA(
+        document, _DECODE(metadata)[0] if metadata != "{}" else {}
+    )  # JSON of ours has no white space before it
     return document
 
 
@@ -248,6 +202,11 @@ def _checked(identity: str, text: str, title: str, metadata: str, crc: int) -> D
             "restore the collection from a backup."
         )
     return _document(identity, text, title, metadata)
+
+
+def _crc_of(record: Record) -> int:
+    """The checksum that is stored beside a document."""
+    return _crc(record.document.id, record.document.title, record.document.text, record.metadata)
 
 
 def _crc(identity: str, title: str, text: str, metadata: str) -> int:
@@ -310,12 +269,3 @@ def _fields(metadata: Mapping[str, Any], doc: int, prefix: str = "") -> Iterator
                     yield full, 1, *typed(element), doc
         else:
             yield full, 0, *typed(value), doc
-
-
-def typed(value: str | bool | float | None) -> tuple[str, Any]:
-    """A scalar's type and value as the metadata index holds them."""
-    if isinstance(value, str):
-        return "text", value
-    if value is None:
-        return "null", ""
-    return ("bool", int(value)) if isinstance(value, bool) else ("number", value)

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from sqlalchemy import Connection
 
 from semsearch.errors import FilterError
-from semsearch.local.store.document_rows import typed
+from semsearch.records import typed
 
 MAX_DEPTH = 50
 MAX_VALUES = 10_000  # of $in and $nin

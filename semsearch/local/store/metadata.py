@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 
 from semsearch.local.store import document_rows as documents
-from semsearch.local.store.document_rows import Known, Record
 from semsearch.local.store.failpoints import failpoint
 from semsearch.local.store.filters import allowed_documents
 from semsearch.local.store.store import Store
+from semsearch.records import Known, Record
 
 BATCH = 4096  # documents of a commit
 
@@ -31,7 +31,7 @@ def update(store: Store, ids: Iterable[str], change: Callable[[Mapping[str, Any]
             stored = documents.get(connection, batch)
             known = documents.known(connection, list(stored))
             records = [
-                (_with(document.id, documents.record(replace(document, metadata=change(document.metadata))), known))
+                (_with(document.id, Record.of(replace(document, metadata=change(document.metadata))), known))
                 for document in stored.values()
             ]
             changed = [(record, old) for record, old in records if record.metadata != old.metadata]

@@ -29,13 +29,13 @@ from semsearch.errors import (
 from semsearch.local.store import document_rows as documents
 from semsearch.local.store import origins, platform, schema, segments, vector_file
 from semsearch.local.store.database import Database
-from semsearch.local.store.document_rows import Entry, Known, Record
 from semsearch.local.store.failpoints import failpoint
 from semsearch.local.store.lock import WriterLock
 from semsearch.local.store.origins import Origin
 from semsearch.local.store.settings import put_setting, read_settings
 from semsearch.local.store.snapshot import Snapshot, take
 from semsearch.local.store.vector_file import vector_path
+from semsearch.records import Entry, Known, Record
 from semsearch.types import Vectors
 
 log = logging.getLogger("semsearch")
