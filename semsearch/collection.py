@@ -26,7 +26,7 @@ from semsearch.errors import (
     UsageError,
 )
 from semsearch.home import MOST
-from semsearch.ingest.pipeline import BATCH_DOCUMENTS, Changes, Encoding, Ingestion, Progress, add_given, stored_form
+from semsearch.ingest.pipeline import BATCH_DOCUMENTS, Changes, Encoding, Ingestion, Progress, add_given
 from semsearch.ingest.scan import Reading
 from semsearch.ingest.scan_with_vectors import GivenReading
 from semsearch.ingest.source import Source, Told
@@ -45,7 +45,7 @@ from semsearch.search.calibration import Calibration
 from semsearch.search.recall import Certificate, worth_looking_at
 from semsearch.searchable import Searchable
 from semsearch.types import Document, Encoder, Vectors
-from semsearch.vectors import check_k
+from semsearch.vectors import check_k, stored_form
 
 log = logging.getLogger("semsearch")
 

@@ -19,7 +19,6 @@ from semsearch.errors import (
     ModelMismatch,
     UsageError,
 )
-from semsearch.ingest.pipeline import stored_form
 from semsearch.local.index.build import Wanted
 from semsearch.local.index.choose import choose
 from semsearch.local.index.loader import Warming
@@ -34,6 +33,7 @@ from semsearch.search.pipeline import Searching, Timings
 from semsearch.search.ranking import Asked
 from semsearch.search.request import Options, Request
 from semsearch.types import Document, Encoder, Hit, Metric, Vectors
+from semsearch.vectors import stored_form
 
 SETTINGS = ("encoder", "metric", "passages", "splitting", "index", "created")  # of every collection
 COUNTERWEIGHT = 0.5  # of counterexamples beside examples

@@ -16,13 +16,13 @@ from semsearch.cli import parameters as options
 from semsearch.cli.render import dumps, out, say, show_table
 from semsearch.errors import UsageError
 from semsearch.home import find_home
+from semsearch.search.request import MODES
 
 if TYPE_CHECKING:
     from semsearch.collection import Collection
     from semsearch.evaluation.metrics import Scored
     from semsearch.search.request import Options
 
-MODES = ("dense", "lexical", "hybrid")
 SIGNIFICANT = 0.05
 path = click.Path(path_type=Path)
 

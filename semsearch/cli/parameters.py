@@ -11,6 +11,7 @@ import click
 
 from semsearch.errors import DataError
 from semsearch.home import collection_names, find_home
+from semsearch.search.request import MODES
 
 if TYPE_CHECKING:
     from semsearch.search.request import Options
@@ -140,7 +141,7 @@ DIVERSE = 0.5  # relevance and variety alike
 _HOW = [
     click.option(
         "--mode",
-        type=click.Choice(["dense", "lexical", "hybrid"]),
+        type=click.Choice(MODES),
         default="dense",
         show_default=True,
         help='By meaning, by words ("a phrase", -without), or both.',

@@ -15,7 +15,7 @@ from semsearch.local.store.origins import Origin
 from semsearch.local.store.store import Store
 from semsearch.records import Entry, Known, Record
 from semsearch.types import Document, Encoder, Metric, Span, Vectors
-from semsearch.vectors import check_vectors, normalise
+from semsearch.vectors import stored_form
 
 READ_DOCUMENTS = 128  # looked up at a time
 BATCH_DOCUMENTS = 4096  # encoded and committed at a time: what an interruption can cost
@@ -45,12 +45,6 @@ class Progress:
     documents: int
     passages: int
     unchanged: int
-
-
-def stored_form(vectors: object, dim: int, metric: Metric, what: str = "vectors") -> Vectors:
-    """`vectors` as they are stored and searched: checked, float32 `(n, dim)`, of unit length where that matters."""
-    array = check_vectors(vectors, dim, what)  # type: ignore[arg-type]
-    return normalise(array) if metric is Metric.COSINE else array
 
 
 class Encoding:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from semsearch.errors import DataError, DimensionMismatch, ModelMismatch
-from semsearch.ingest.pipeline import Changes, Progress, add_given, stored_form
+from semsearch.ingest.pipeline import Changes, Progress, add_given
 from semsearch.ingest.precomputed import check_given, read_vectors
 from semsearch.ingest.scan import WHOLE, Preview, Reading
 from semsearch.ingest.source import Log, Source
@@ -22,6 +22,7 @@ from semsearch.local.store.origins import File
 from semsearch.local.store.store import Store
 from semsearch.records import Record
 from semsearch.types import Document, Encoder, Metric
+from semsearch.vectors import stored_form
 
 
 class GivenReading(Reading):

@@ -1,6 +1,7 @@
 """Defaults and where they come from, formats for other programs, completion, and the doctor."""
 
 import csv
+import importlib.metadata
 import io
 import json
 import os
@@ -8,6 +9,8 @@ import re
 import shutil
 import subprocess
 import sys
+import tomllib
+import types
 from pathlib import Path
 
 import click.shell_completion
@@ -282,6 +285,46 @@ def test_the_doctor_looks_at_everything(monkeypatch):
     lines = run("doctor").lines
     assert "extra documents\tmissing\tno module pyarrow\tpip install 'semsearch[documents]'" in lines
     assert any(line.startswith("extra words\tmissing") for line in lines)
+
+
+def test_the_doctor_knows_every_requirement_and_extra_of_the_package():
+    project = tomllib.loads((Path(semsearch.__file__).parents[1] / "pyproject.toml").read_text("utf-8"))["project"]
+    findings = {finding["what"]: finding for finding in map(json.loads, run("doctor", "--json").lines)}
+    extras = {what.removeprefix("extra ") for what in findings if what.startswith("extra ")}
+    assert extras == {*project["optional-dependencies"]} - {"all", "gpu"}  # of two builds of faiss one
+    for name in ("click", "lark", "numpy", "platformdirs", "rich", "sqlalchemy", "torch"):
+        assert findings[name]["state"] == "ok"
+
+
+def test_the_doctor_names_a_package_that_is_absent_or_too_old(monkeypatch):
+    real = importlib.metadata.distribution
+    versions = {"click": "1.0", "pypdf": "0.1"}
+
+    def distribution(name):
+        if name in ("lark", "nltk"):
+            raise importlib.metadata.PackageNotFoundError(name)
+        found = real(name)
+        return types.SimpleNamespace(
+            version=versions.get(name, found.version), files=found.files, metadata=found.metadata
+        )
+
+    monkeypatch.setattr("importlib.metadata.distribution", distribution)
+    ended = run("doctor", "--json")
+    findings = {finding["what"]: finding for finding in map(json.loads, ended.lines)}
+    assert ended.code == 4
+    assert findings["lark"]["found"] == "not installed"
+    assert findings["extra words"]["state"] == "missing"
+    assert findings["extra words"]["found"] == "no package nltk"
+    assert findings["click"]["state"] == findings["extra documents"]["state"] == "broken"
+    assert findings["click"]["found"] == "1.0, which semsearch can't use"
+    assert findings["click"]["advice"].startswith("pip install 'click>=8")
+    assert findings["extra documents"]["found"].startswith("pypdf 0.1, which")
+
+
+def test_the_version_stands_in_one_place():
+    project = tomllib.loads((Path(semsearch.__file__).parents[1] / "pyproject.toml").read_text("utf-8"))
+    assert "version" not in project["project"]
+    assert project["tool"]["hatch"]["version"]["path"] == "semsearch/__init__.py"
 
 
 @pytest.mark.parametrize("name", sorted({*cli.commands} - {"search"}))
