@@ -45,7 +45,7 @@ def main(
         print(f"{query}, among {films.count(allowed)} of {len(films)} films:")
         hits = films.search(query, k=3, where=allowed)
         for hit in hits:
-            print(f"  {hit.score:.2f}  {hit.document.title} ({hit.document.metadata['year']}): {hit.text}")
+            print(f"  {hit.score:.2f}  {hit.title} ({hit.metadata['year']}): {hit.text}")
         return hits
 
 

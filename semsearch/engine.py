@@ -26,12 +26,19 @@ from numpy.typing import NDArray
 from semsearch.records import Entry, Known, Record
 from semsearch.search.query_syntax import Query
 from semsearch.search.recall import Certificate
-from semsearch.search.where import FieldCatalog, Filter
 from semsearch.types import Document, Keys, Metadata, Passage, Scores, Vectors
 
 Allowed: TypeAlias = Any  # the passages that may be found, in an engine's own form: a mask, a clause of SQL, …
+Filter: TypeAlias = Any
+FieldCatalog: TypeAlias = Any
 Settings: TypeAlias = Mapping[str, Any]  # JSON values by name
 Encode: TypeAlias = Callable[[Sequence[Record]], list[Entry]]  # splits and encodes records
+
+
+def fingerprint(settings: Settings) -> str:
+    """Of the model whose vectors a collection holds; "none" where they were given."""
+    described = settings.get("encoder")
+    return str(described["fingerprint"]) if described else "none"
 
 
 # Reading
@@ -108,8 +115,16 @@ class EngineView(Protocol):
         """The stored vectors `(len(keys), dim)`, float32 bit for bit."""
         ...
 
+    def arrays(self) -> tuple[Keys, Vectors]:
+        """All keys and vectors, mapped where the engine can: for what measures indexes, never for a search."""
+        ...
+
     def keys_of(self, ids: Sequence[str]) -> dict[str, list[int]]:
         """The keys of the passages of documents, in their order; ids that are not there are left out."""
+        ...
+
+    def docs_of(self, keys: Keys) -> NDArray[np.int64]:
+        """The document of each passage, by a number of the engine's own, as in `Candidates`."""
         ...
 
     def sample(self, count: int, generator: np.random.Generator) -> Keys:
@@ -225,10 +240,25 @@ class Origins(Protocol):
 class Engine(Protocol):
     """One collection. Threads may share it; several processes may have the same one open."""
 
-    name: str
-    location: str  # for people: a folder, or a URL without its password
-    capabilities: Capabilities
-    origins: Origins
+    @property
+    def name(self) -> str:
+        """The collection's."""
+        ...
+
+    @property
+    def location(self) -> str:
+        """For people: a folder, or a URL without its password."""
+        ...
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What differs among engines."""
+        ...
+
+    @property
+    def origins(self) -> Origins:
+        """Where documents came from."""
+        ...
 
     @property
     def settings(self) -> Settings:
@@ -413,8 +443,13 @@ class Maintained(Protocol):
         """What is wrong, and what mends each thing; nothing is changed. `deep` reads everything."""
         ...
 
-    def repair(self, encode: Encode | None) -> list[str]:
-        """Mend what `check` finds, as far as it can be; what was done, in sentences."""
+    def repair(self, encode: Encode | None, queries: Callable[[], Vectors | None]) -> list[str]:
+        """Mend what `check` finds, as far as it can be; what was done, in sentences.
+
+        Args:
+            encode: Makes vectors of stored documents; None where vectors were given and can't be made again.
+            queries: As in `maintain`.
+        """
         ...
 
     def compact(self) -> Compacted:
@@ -435,5 +470,19 @@ class Maintained(Protocol):
             dim: Components of the new vectors.
             encode: Splits and encodes records with the new model.
             progress: Called with the number of documents encoded so far.
+        """
+        ...
+
+
+@runtime_checkable
+class Restoring(Protocol):
+    """A home that makes a collection from what `Maintained.backup` wrote."""
+
+    def restore(self, file: Path, name: str | None = None) -> str:
+        """Make a collection of a backup, under another name than it had if one is given; its name.
+
+        Raises:
+            DataError: The file is no backup, or was damaged or cut short.
+            CollectionExists: There is a collection of that name.
         """
         ...

@@ -101,9 +101,7 @@ class Passage(NamedTuple):
     def of(cls, document: Document, start: int, end: int) -> Self:
         """The passage `document.text[start:end]`."""
         text = document.text
-        return cls(
-            document.id, document.title, document.metadata, text[start:end], start, end, len(text), document
-        )
+        return cls(document.id, document.title, document.metadata, text[start:end], start, end, len(text), document)
 
     @property
     def document(self) -> Document:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 import click
 
 from semsearch.errors import DataError
-from semsearch.home import collection_names, find_home
+from semsearch.home import Home
 from semsearch.search.request import MODES
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def collections(context: click.Context, parameter: click.Parameter, begun: str) 
     """The names of collections that begin so, for the shell's completion; of several words only the first is one."""
     if isinstance(parameter, click.Argument) and context.params.get(str(parameter.name)):
         return []
-    return [name for name in collection_names(find_home(context.params.get("home"))) if name.startswith(begun)]
+    return [name for name in Home.of(context.params.get("home")).names() if name.startswith(begun)]
 
 
 def utf8(text: str) -> str:

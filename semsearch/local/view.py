@@ -221,15 +221,27 @@ class LocalView:
         """See `EngineView.vectors`."""
         return self.snapshot.vectors[self.snapshot.rows_of(keys)]
 
+    def arrays(self) -> tuple[Keys, Vectors]:
+        """See `EngineView.arrays`."""
+        snapshot = self.snapshot
+        if snapshot.removed:
+            return snapshot.keys[snapshot.live], snapshot.vectors[snapshot.live]
+        return snapshot.keys, snapshot.vectors
+
     def keys_of(self, ids: Sequence[str]) -> dict[str, list[int]]:
         """See `EngineView.keys_of`."""
         return rows.keys_of(self._connection, ids)
+
+    def docs_of(self, keys: Keys) -> NDArray[np.int64]:
+        """See `EngineView.docs_of`."""
+        return self.snapshot.docs[self.snapshot.rows_of(keys)]
 
     def sample(self, count: int, generator: np.random.Generator) -> Keys:
         """See `EngineView.sample`."""
         live = np.flatnonzero(self.snapshot.live)
         chosen = np.sort(generator.choice(live, min(count, len(live)), replace=False))
-        return self.snapshot.keys[chosen]
+        keys: Keys = self.snapshot.keys[chosen]
+        return keys
 
     # Documents
 

@@ -19,6 +19,7 @@ from semsearch.local.index.generation import published_digest, read_manifest, ve
 from semsearch.local.lexical.bm25 import BM25
 from semsearch.local.lexical.postings import Postings, tokens
 from semsearch.local.store.registry import Registered
+from semsearch.local.store.snapshot import Snapshot
 from semsearch.local.store.store import Store, View
 from semsearch.search.query_syntax import Query
 from semsearch.types import Keys, Scores
@@ -90,10 +91,18 @@ class Lexical:
                 mask &= ~np.isin(snapshot.docs, snapshot.docs[rows])
         return mask
 
-    def broken(self, registered: Registered) -> bool:
-        """Whether the published generation was found damaged."""
+    def sound(self, registered: Registered) -> bool:
+        """Whether the published generation is what was published; read once a process."""
+        return self._opened(registered) is not None
+
+    def state(self, snapshot: Snapshot) -> str:
+        """For people: "none", "on disk", "ready", or that it is damaged."""
+        if snapshot.lexical is None:
+            return "none"
         known = self._generation
-        return known is not None and known[0] == registered and known[1] is None
+        if known is None or known[0] != snapshot.lexical:
+            return "on disk"
+        return "ready" if known[1] is not None else "damaged: SQLite's full text answers until a writer builds it anew"
 
     def _prepared(self, view: View) -> BM25 | None:
         """The postings of all rows with their statistics; None where there are too many that no generation covers."""
@@ -101,7 +110,7 @@ class Lexical:
         if self._state is not None and self._state[0] == snapshot.version:
             return self._state[1]
         first, parts = 0, []
-        if snapshot.lexical is not None and (there := self._opened(view, snapshot.lexical)) is not None:
+        if snapshot.lexical is not None and (there := self._opened(snapshot.lexical)) is not None:
             first, parts = snapshot.lexical.rows, [(0, there)]
         if len(snapshot) - first > SPLIT_ROWS:
             return None
@@ -111,7 +120,7 @@ class Lexical:
         self._state = (snapshot.version, state)
         return state
 
-    def _opened(self, view: View, registered: Registered) -> Postings | None:
+    def _opened(self, registered: Registered) -> Postings | None:
         known = self._generation
         if known is None or known[0] != registered:
             try:
@@ -154,7 +163,10 @@ def postings_of(view: View, first: int) -> Postings:
 def opened(store: Store, registered: Registered) -> Postings:
     """The published generation, verified; `IndexDamaged` if it is not what was published."""
     folder: Path = store.folder / "indexes" / registered.folder
-    advice = f"Words are looked up in SQLite's full text, slower, until 'semsearch repair {store.name}'."
+    advice = (
+        f"Words are looked up in SQLite's full text, slower, until the next writer has built it anew, or "
+        f"'semsearch repair {store.name}'."
+    )
     if published_digest(folder) != registered.digest:
         raise IndexDamaged(f"the index of words {folder} is not the one that was published. {advice}")
     try:

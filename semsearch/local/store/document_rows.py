@@ -171,6 +171,19 @@ def get(connection: Connection, ids: Sequence[str]) -> dict[str, Document]:
     return {row[0]: _checked(*row) for row in rows}
 
 
+def all_ids(connection: Connection) -> list[str]:
+    """The ids of all documents, in the order they were first added."""
+    return list(connection.exec_driver_sql("SELECT id FROM documents ORDER BY doc").scalars())
+
+
+def ids_of(connection: Connection, docs: Sequence[int]) -> list[str]:
+    """The ids of the documents of the numbers `docs`, in the order they were first added."""
+    found = connection.exec_driver_sql(
+        "SELECT id FROM documents WHERE doc IN (SELECT value FROM json_each(?)) ORDER BY doc", (as_json(docs),)
+    )
+    return list(found.scalars())
+
+
 def everything(connection: Connection) -> Iterator[Document]:
     """All documents in the order they were first added, streamed."""
     for row in connection.exec_driver_sql(f"SELECT {_STORED} FROM documents ORDER BY doc"):

@@ -13,11 +13,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from sqlalchemy import Connection
 
+from semsearch.engine import Origin, Written
 from semsearch.errors import (
     CollectionDamaged,
     CollectionExists,
@@ -31,7 +32,6 @@ from semsearch.local.store import origins, platform, schema, segments, vector_fi
 from semsearch.local.store.database import Database
 from semsearch.local.store.failpoints import failpoint
 from semsearch.local.store.lock import WriterLock
-from semsearch.local.store.origins import Origin
 from semsearch.local.store.settings import put_setting, read_settings
 from semsearch.local.store.snapshot import Snapshot, take
 from semsearch.local.store.vector_file import vector_path
@@ -50,14 +50,6 @@ class View:
 
     connection: Connection
     snapshot: Snapshot
-
-
-class Written(NamedTuple):
-    """What a commit wrote: new and changed documents, and vectors."""
-
-    added: int
-    changed: int
-    passages: int
 
 
 class Store:
