@@ -33,6 +33,7 @@ from semsearch.search.calibrate import calibration_info
 from semsearch.search.pipeline import Searching, Timings
 from semsearch.search.ranking import Asked
 from semsearch.search.request import Options, Request
+from semsearch.search.where import Where
 from semsearch.types import Document, Encoder, Hit, Metric, Vectors
 
 SETTINGS = ("encoder", "metric", "passages", "splitting", "index", "created")  # of every collection
@@ -202,11 +203,11 @@ class Searchable:
 
     # What it holds
 
-    def count(self, where: Mapping[str, Any] | None = None) -> int:
+    def count(self, where: Where | None = None) -> int:
         """Documents that a filter allows; all of them without one."""
         return len(self) if where is None else count_where(self.store, where)
 
-    def ids(self, where: Mapping[str, Any]) -> Sequence[str]:
+    def ids(self, where: Where) -> Sequence[str]:
         """The ids of the documents that a filter allows, in the order they were first added."""
         return ids_where(self.store, where)
 

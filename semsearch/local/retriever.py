@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from itertools import repeat
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,13 +15,15 @@ from semsearch.local.garbage import uncollected
 from semsearch.local.lexical.searcher import Lexical
 from semsearch.local.planner import Planner, Warm
 from semsearch.local.store import document_rows as documents
-from semsearch.local.store.filters import allowed_documents
+from semsearch.local.store.filters import StoredFields, documents_of
 from semsearch.local.store.snapshot import Snapshot
 from semsearch.local.store.store import Store, View
 from semsearch.search.fusion import DEPTH
 from semsearch.search.query_syntax import parse
 from semsearch.search.ranking import Asked, Ranking, fused
 from semsearch.search.request import Request
+from semsearch.search.where import Filter, Where
+from semsearch.search.where import parse as parse_filter
 from semsearch.types import Document, Hit, Keys, Metric, Neighbors, Vectors
 
 log = logging.getLogger("semsearch")
@@ -44,7 +44,7 @@ class Answerer:
         self._lexical = Lexical(store)
         self._planner = Planner(metric, device)
         self._damaged: frozenset[int] = frozenset()
-        self._filters: dict[tuple[int, str], NDArray[np.bool_]] = {}
+        self._filters: dict[tuple[int, Filter], NDArray[np.bool_]] = {}
         self._several: tuple[int, bool] | None = None
 
     def answer(self, view: View, asked: Asked, request: Request, *, warm: Warm | None = None) -> list[list[Hit]]:
@@ -155,7 +155,7 @@ class Answerer:
             self._several = (snapshot.version, bool((snapshot.docs[1:] == snapshot.docs[:-1]).any()))
         return self._several[1]
 
-    def _allowed(self, view: View, where: Mapping[str, Any] | None) -> NDArray[np.bool_] | None:
+    def _allowed(self, view: View, where: Where | None) -> NDArray[np.bool_] | None:
         """The rows that may be found: those of allowed documents, less those known to be damaged."""
         allowed = None if where is None else self._filtered(view, where)
         if self._damaged:
@@ -163,13 +163,14 @@ class Answerer:
             allowed = sound if allowed is None else allowed & sound
         return allowed
 
-    def _filtered(self, view: View, where: Mapping[str, Any]) -> NDArray[np.bool_]:
+    def _filtered(self, view: View, where: Where) -> NDArray[np.bool_]:
         """The rows `(n,)` whose documents `where` allows, remembered for the commit."""
         version = view.snapshot.version
-        key = (version, json.dumps(where, sort_keys=True, default=repr))
+        wanted = parse_filter(where, StoredFields(view.connection))
+        key = (version, wanted)
         found = self._filters.get(key)
         if found is None:
-            allowed = allowed_documents(view.connection, where)
+            allowed = documents_of(view.connection, wanted)
             docs = view.snapshot.docs
             known = (docs >= 0) & (docs < len(allowed))
             found = allowed[np.where(known, docs, 0)] & known

@@ -14,6 +14,7 @@ from semsearch.local.store.document_rows import Known, Record
 from semsearch.local.store.failpoints import failpoint
 from semsearch.local.store.filters import allowed_documents
 from semsearch.local.store.store import Store
+from semsearch.search.where import Where
 
 BATCH = 4096  # documents of a commit
 
@@ -43,7 +44,7 @@ def update(store: Store, ids: Iterable[str], change: Callable[[Mapping[str, Any]
     return found
 
 
-def ids_where(store: Store, where: Mapping[str, Any]) -> Sequence[str]:
+def ids_where(store: Store, where: Where) -> Sequence[str]:
     """The ids of the documents that a filter allows, in the order they were first added."""
     with store.read() as view:
         allowed = np.flatnonzero(allowed_documents(view.connection, where)).tolist()
@@ -54,7 +55,7 @@ def ids_where(store: Store, where: Mapping[str, Any]) -> Sequence[str]:
         return [row[0] for row in found]
 
 
-def count_where(store: Store, where: Mapping[str, Any]) -> int:
+def count_where(store: Store, where: Where) -> int:
     """How many documents a filter allows."""
     with store.read() as view:
         return int(np.count_nonzero(allowed_documents(view.connection, where)))
