@@ -108,7 +108,7 @@ def _parser() -> Any:
 
 
 def _mapping(tree: Any, depth: int) -> dict[str, Any]:
-    """A node of the parse tree, as the filter it stands for; `depth` counts what it stands in: text, parentheses, nots."""
+    """A node of the parse tree, as the filter it stands for, inside of so many parentheses and nots."""
     if depth > MAX_DEPTH:
         raise FilterError(f"the filter is nested deeper than {MAX_DEPTH} levels.")
     match tree.data:
