@@ -46,8 +46,8 @@ def where(given: str | Mapping[str, Any]) -> Mapping[str, Any]:
     """A filter as it is typed, or as JSON, or a table of `semsearch.toml`."""
     from semsearch.search.where_text import parse_where
 
-    if isinstance(given, Mapping):
-        return given
+    if not isinstance(given, str):
+        return given  # checked when it is asked for
     try:
         return parse_where(given)
     except FilterError as error:

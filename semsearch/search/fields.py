@@ -7,19 +7,9 @@ and its elements one by one. Every engine keeps these fields, in whatever way it
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 Kind = Literal["number", "text", "bool", "null", "list", "object"]
-
-
-class FieldCatalog(Protocol):
-    """Which fields the documents of a collection have: what a filter is checked against."""
-
-    def names(self) -> Sequence[str]:
-        """The names of fields, sorted; of many, the first few hundred serve."""
-
-    def types(self, name: str, element: bool) -> frozenset[Kind]:
-        """The types that the field has in any document; those of the elements of its lists, where `element`."""
 
 
 def fields_of(metadata: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, bool, Kind, Any]]:
@@ -48,7 +38,7 @@ def typed(value: str | bool | float | None) -> tuple[Kind, Any]:
 
 
 class Fields:
-    """The catalog of documents that are in memory."""
+    """The catalog of the fields of documents that are in memory: a `semsearch.search.where.FieldCatalog`."""
 
     def __init__(self, metadata: Iterable[Mapping[str, Any]]) -> None:
         """Catalog the fields of the `metadata` of each document."""

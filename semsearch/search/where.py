@@ -15,10 +15,10 @@ import operator
 import string
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, assert_never
+from typing import Any, Literal, Protocol, assert_never
 
 from semsearch.errors import FilterError
-from semsearch.search.fields import FieldCatalog, Kind, fields_of, typed
+from semsearch.search.fields import Kind, fields_of, typed
 from semsearch.search.where_text import MAX_DEPTH, parse_where
 
 MAX_CONDITIONS = 1_000  # of a filter
@@ -116,6 +116,16 @@ _SIZES: dict[str, tuple[Size, Callable[[Any, Any], bool]]] = {
     "$lte": ("$lte", operator.le),
 }
 OPERATORS = ("$eq", *_SIZES, "$ne", "$in", "$nin", "$exists", "$contains", "$like")
+
+
+class FieldCatalog(Protocol):
+    """Which fields the documents of a collection have: what a filter is checked against."""
+
+    def names(self) -> Sequence[str]:
+        """The names of fields, sorted; of many, the first few hundred serve."""
+
+    def types(self, name: str, element: bool) -> frozenset[Kind]:
+        """The types that the field has in any document; those of the elements of its lists, where `element`."""
 
 
 def parse(where: Where, fields: FieldCatalog) -> Filter:
