@@ -36,6 +36,8 @@ from semsearch.search.calibration import (
 from semsearch.search.pipeline import Searcher, Timings
 from semsearch.search.recall import Certificate, worth_looking_at
 from semsearch.search.request import Request
+from semsearch.search.where import Where
+from semsearch.search.where import parse as parse_filter
 from semsearch.types import Document, Encoder, Hit, Metric, Reranker, Vectors
 from semsearch.vectors import check_k, stored_form
 
@@ -153,21 +155,21 @@ class Collection:
         """All documents, in the order they were first added."""
         return self.documents()
 
-    def count(self, where: Mapping[str, Any] | str | None = None) -> int:
+    def count(self, where: Where | None = None) -> int:
         """Documents that a filter allows; all of them without one."""
         if where is None:
             return len(self)
         with self.engine.view() as view:
-            return view.count(where)
+            return view.count(parse_filter(where, view.fields()))
 
     def count_passages(self) -> int:
         """Passages: the spans of documents that were encoded."""
         return self.engine.counts()[1]
 
-    def ids(self, where: Mapping[str, Any] | str | None = None) -> Sequence[str]:
+    def ids(self, where: Where | None = None) -> Sequence[str]:
         """The ids of all documents, or of those that a filter allows, in the order they were first added."""
         with self.engine.view() as view:
-            return view.ids(where)
+            return view.ids(None if where is None else parse_filter(where, view.fields()))
 
     def get(self, ids: Sequence[str]) -> list[Document | None]:
         """The documents of `ids`, in that order; None for an id that is not there."""
@@ -321,7 +323,7 @@ class Collection:
         k: int = 10,
         *,
         vector: ArrayLike | None = None,
-        where: Mapping[str, Any] | str | None = None,
+        where: Where | None = None,
         mode: str = "dense",
         exact: bool = False,
         group_by: str | None = "document",

@@ -26,11 +26,10 @@ from numpy.typing import NDArray
 from semsearch.records import Entry, Known, Record
 from semsearch.search.query_syntax import Query
 from semsearch.search.recall import Certificate
+from semsearch.search.where import FieldCatalog, Filter
 from semsearch.types import Document, Keys, Metadata, Passage, Scores, Vectors
 
 Allowed: TypeAlias = Any  # the passages that may be found, in an engine's own form: a mask, a clause of SQL, …
-Filter: TypeAlias = Any
-FieldCatalog: TypeAlias = Any
 Settings: TypeAlias = Mapping[str, Any]  # JSON values by name
 Encode: TypeAlias = Callable[[Sequence[Record]], list[Entry]]  # splits and encodes records
 

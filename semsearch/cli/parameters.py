@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import click
 
-from semsearch.errors import DataError
+from semsearch.errors import DataError, FilterError
 from semsearch.home import Home
 from semsearch.search.request import MODES
 
@@ -43,11 +43,16 @@ def model(name: str) -> str:
     return str(path.absolute()) if path.exists() else name
 
 
-def where(text: str) -> dict[str, Any]:
-    """A filter as it is typed, or as JSON."""
-    from semsearch.search.where import parse_where
+def where(given: str | Mapping[str, Any]) -> Mapping[str, Any]:
+    """A filter as it is typed, or as JSON, or a table of `semsearch.toml`."""
+    from semsearch.search.where_text import parse_where
 
-    return parse_where(text)
+    if not isinstance(given, str):
+        return given  # checked when it is asked for
+    try:
+        return parse_where(given)
+    except FilterError as error:
+        raise click.BadParameter(str(error)) from error
 
 
 file = click.Path(readable=False)  # completed by the shell; whether it is there and can be read is told by who reads

@@ -36,7 +36,7 @@ from semsearch.cli.render import (
 from semsearch.cli.termination import Terminated, on_sigterm
 from semsearch.errors import SemsearchError, UsageError
 from semsearch.search.request import MODES
-from semsearch.search.where import parse_where
+from semsearch.search.where_text import parse_where
 from semsearch.types import Hit, Span
 
 if TYPE_CHECKING:

@@ -6,10 +6,9 @@ is said once, left out from then on, and costs a hit, never a wrong one.
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,13 +19,14 @@ from semsearch.local.index.loader import Warming
 from semsearch.local.lexical.searcher import Lexical
 from semsearch.local.planner import Planner
 from semsearch.local.store import document_rows as rows
-from semsearch.local.store.filters import allowed_documents
+from semsearch.local.store.filters import StoredFields, documents_of
 from semsearch.local.store.snapshot import Snapshot
 from semsearch.local.store.store import Store, View
 from semsearch.types import Document, Keys, Metric, Neighbors, Passage, Vectors
 
 if TYPE_CHECKING:
     from semsearch.search.query_syntax import Query
+    from semsearch.search.where import Filter
 
 log = logging.getLogger("semsearch")
 
@@ -48,7 +48,7 @@ class Retriever:
         self.lexical = Lexical(store)
         self.planner = Planner(metric, device)
         self.damaged: frozenset[int] = frozenset()
-        self._filters: dict[tuple[int, str], Mask] = {}
+        self._filters: dict[tuple[int, Filter], Mask] = {}
         self._several: tuple[int, bool] | None = None
 
     def several_passages(self, snapshot: Snapshot) -> bool:
@@ -57,13 +57,13 @@ class Retriever:
             self._several = (snapshot.version, bool((snapshot.docs[1:] == snapshot.docs[:-1]).any()))
         return self._several[1]
 
-    def filtered(self, view: View, where: Mapping[str, Any]) -> Mask:
+    def filtered(self, view: View, where: Filter) -> Mask:
         """The rows whose documents `where` allows, remembered for the commit."""
         version = view.snapshot.version
-        key = (version, json.dumps(where, sort_keys=True, default=repr))
+        key = (version, where)
         found = self._filters.get(key)
         if found is None:
-            allowed = allowed_documents(view.connection, where)
+            allowed = documents_of(view.connection, where)
             docs = view.snapshot.docs
             known = (docs >= 0) & (docs < len(allowed))
             found = allowed[np.where(known, docs, 0)] & known
@@ -108,7 +108,11 @@ class LocalView:
 
     # Candidates
 
-    def allowed(self, where: Mapping[str, Any] | None, query: Query | None = None) -> Mask | None:
+    def fields(self) -> StoredFields:
+        """See `EngineView.fields`."""
+        return StoredFields(self._connection)
+
+    def allowed(self, where: Filter | None, query: Query | None = None) -> Mask | None:
         """See `EngineView.allowed`."""
         mask = None if where is None else self._retriever.filtered(self._view, where)
         own = None if query is None else self._retriever.lexical.allowed(self._view, query)
@@ -249,15 +253,15 @@ class LocalView:
         """See `EngineView.get`."""
         return rows.get(self._connection, list(ids))
 
-    def count(self, where: Mapping[str, Any]) -> int:
+    def count(self, where: Filter) -> int:
         """See `EngineView.count`."""
-        return int(np.count_nonzero(allowed_documents(self._connection, where)))
+        return int(np.count_nonzero(documents_of(self._connection, where)))
 
-    def ids(self, where: Mapping[str, Any] | None) -> Sequence[str]:
+    def ids(self, where: Filter | None) -> Sequence[str]:
         """See `EngineView.ids`."""
         if where is None:
             return rows.all_ids(self._connection)
-        return rows.ids_of(self._connection, np.flatnonzero(allowed_documents(self._connection, where)).tolist())
+        return rows.ids_of(self._connection, np.flatnonzero(documents_of(self._connection, where)).tolist())
 
     def documents(self) -> Iterator[Document]:
         """See `EngineView.documents`."""

@@ -25,6 +25,8 @@ from semsearch.search.mmr import marginal_relevance, on_scale
 from semsearch.search.query_syntax import Query, parse
 from semsearch.search.ranking import Ranking, fused, scored
 from semsearch.search.request import Request
+from semsearch.search.where import Filter
+from semsearch.search.where import parse as parse_filter
 from semsearch.types import Encoder, Hit, Keys, Metric, Reranker, Vectors
 from semsearch.vectors import stored_form
 
@@ -116,24 +118,30 @@ class Searcher:
         """One list of passages for each query, in the mode that was asked for."""
         grouped, depth = request.group_by == "document", request.depth
         metric = Metric(view.settings["metric"])
+        where = None if request.where is None else parse_filter(request.where, view.fields())
         if request.mode == "dense":
-            allowed = view.allowed(request.where)
-            found = self._dense(view, vectors, depth, allowed, request, metric)
+            found = self._dense(view, vectors, depth, view.allowed(where), request, metric)
             return [Ranking("dense", candidates) for candidates in found]
         queries = [parse(text) for text in texts]
+        allowed = view.allowed(where)
         if request.mode == "lexical":
-            allowed = view.allowed(request.where)
             return [
                 Ranking("lexical", view.lexical(query, depth, allowed=allowed, grouped=grouped)) for query in queries
             ]
-        return self._hybrid(view, queries, vectors, request, metric)
+        return self._hybrid(view, queries, vectors, request, where, metric)
 
     def _hybrid(
-        self, view: EngineView, queries: Sequence[Query], vectors: Vectors, request: Request, metric: Metric
+        self,
+        view: EngineView,
+        queries: Sequence[Query],
+        vectors: Vectors,
+        request: Request,
+        where: Filter | None,
+        metric: Metric,
     ) -> list[Ranking]:
         """Each query by meaning and by words; what its phrases and exclusions forbid, neither finds."""
         grouped, depth = request.group_by == "document", max(request.depth, DEPTH)
-        allowed = view.allowed(request.where)
+        allowed = view.allowed(where)
         plain = [place for place, query in enumerate(queries) if query.plain]
         dense: dict[int, Candidates] = {}
         if plain:
@@ -143,7 +151,7 @@ class Searcher:
         for place, query in enumerate(queries):
             own = allowed
             if place not in dense:
-                own = view.allowed(request.where, query)
+                own = view.allowed(where, query)
                 (dense[place],) = self._dense(view, vectors[place : place + 1], depth, own, request, metric)
             lexical = view.lexical(query, depth, allowed=own, grouped=grouped)
             rankings.append(fused(dense[place], lexical, vectors[place], view, metric, request.depth, grouped, depth))

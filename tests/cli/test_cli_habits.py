@@ -82,8 +82,25 @@ def test_the_environments_home_goes_over_that_of_the_file(homes, monkeypatch):
 
 
 @pytest.mark.parametrize(
+    "where",
+    [
+        "'year < 2004'",
+        """'{"year": {"$lt": 2004}}'""",
+        '{year = {"$lt" = 2004}}',
+        '{"$not" = {year = {"$gte" = 2004}}}',
+    ],
+)
+def test_a_filter_in_the_file_is_a_text_or_a_table(notes, where):
+    Path("semsearch.toml").write_text(f"[query]\nwhere = {where}\n")
+    assert found() == 4
+
+
+@pytest.mark.parametrize(
     ("text", "said"),
     [
+        ("[query]\nwhere = 'year <'", "can't be read at character 7, at the end"),
+        ('[query]\nwhere = {year = {"$about" = 1}}', "where.year.$about is no operator"),
+        ("[query]\nwhere = 5", "must be a mapping"),
         ("k = 'x", "can't be read"),
         ("colour = 1", "there is no option 'colour'"),
         ("[qurey]\nk = 1", "there is no command 'qurey'; did you mean 'query'?"),

@@ -14,10 +14,10 @@ from semsearch.local.store import segments
 from semsearch.local.store.checksum import crc32
 from semsearch.local.store.database import driver
 from semsearch.local.store.segments import PLACE, Places
-from semsearch.records import Entry, Known, Record, typed
+from semsearch.records import Entry, Known, Record
+from semsearch.search.fields import fields_of
 from semsearch.types import Document
 
-SCALARS = {str, int, float, bool, type(None)}
 _DECODE = json.JSONDecoder().raw_decode
 
 
@@ -65,7 +65,7 @@ def insert(connection: Connection, entries: Sequence[Entry], stored: Mapping[str
                 (doc, document.id, document.title, document.text, record.metadata, record.hash, _crc_of(record))
             )
         if document.metadata:
-            fields.extend(_fields(document.metadata, doc))
+            fields.extend((*field, doc) for field in fields_of(document.metadata))
         for span in entry.spans:
             passages.append((next_key, doc, *span))
             words.append((next_key, document.title, document.text[span.start : span.end]))
@@ -88,7 +88,7 @@ def update_metadata(connection: Connection, records: Sequence[tuple[Record, Know
         "UPDATE documents SET metadata = ?, crc = ? WHERE doc = ?",
         [(record.metadata, _crc_of(record), known.doc) for record, known in records],
     )
-    fields = [field for record, known in records for field in _fields(record.document.metadata, known.doc)]
+    fields = [(*field, known.doc) for record, known in records for field in fields_of(record.document.metadata)]
     _many(connection, _INSERT_FIELD, fields)
 
 
@@ -230,7 +230,7 @@ def rebuild_fields(connection: Connection) -> bool:
     """Make the index of metadata agree with the documents; whether it did not."""
     wanted: set[tuple[Any, ...]] = set()
     for doc, metadata in connection.exec_driver_sql("SELECT doc, metadata FROM documents WHERE metadata != '{}'"):
-        wanted.update(_fields(json.loads(metadata), doc))
+        wanted.update((*field, doc) for field in fields_of(json.loads(metadata)))
     stored = {tuple(row) for row in connection.exec_driver_sql("SELECT name, element, type, value, doc FROM fields")}
     if stored == wanted:
         return False
@@ -264,21 +264,3 @@ def _next(connection: Connection, table: str) -> int:
 def _many(connection: Connection, statement: str, rows: Sequence[tuple[Any, ...]]) -> None:
     if rows:
         connection.exec_driver_sql(statement, list(rows))
-
-
-def _fields(metadata: Mapping[str, Any], doc: int, prefix: str = "") -> Iterator[tuple[str, int, str, Any, int]]:
-    """The rows of the metadata index: maps under dotted names, elements of lists one by one."""
-    for name, value in metadata.items():
-        full = prefix + name
-        if type(value) in SCALARS:
-            yield full, 0, *typed(value), doc
-        elif isinstance(value, Mapping):
-            yield full, 0, "object", "", doc
-            yield from _fields(value, doc, full + ".")
-        elif isinstance(value, list | tuple):
-            yield full, 0, "list", "", doc
-            for element in value:
-                if not isinstance(element, Mapping | list | tuple):
-                    yield full, 1, *typed(element), doc
-        else:
-            yield full, 0, *typed(value), doc
