@@ -67,9 +67,12 @@ class LocalEngine:
         """See `Engine.settings`."""
         return self.store.settings
 
-    @contextmanager
-    def view(self) -> Iterator[LocalView]:
+    def view(self) -> AbstractContextManager[LocalView]:
         """See `Engine.view`."""
+        return self._view()
+
+    @contextmanager
+    def _view(self) -> Iterator[LocalView]:
         with self.store.read() as view:
             if view.snapshot.settings["encoder"] != self._encoder:
                 with self._renewing:

@@ -27,13 +27,13 @@ def test_documents_passages_and_bytes_are_those_to_come(count, words):
     assert encoder.calls == min(SAMPLE, count) + 8
     with semsearch.create("notes", encoder=HashEncoder(64)) as collection:
         collection.add(documents)
-        assert (told.documents, told.passages) == (len(collection), collection.passages)
-        again = estimate(iter(documents), encoder, passages=True, store=collection.store)
+        assert (told.documents, told.passages) == (len(collection), collection.count_passages())
+        again = estimate(iter(documents), encoder, passages=True, store=collection.engine.store)
         assert (again.documents, again.unchanged, again.passages, again.bytes) == (0, count, 0, 0)
     with semsearch.open("notes"):
         pass  # folds the log in
     with semsearch.open("notes") as collection:
-        assert 0.75 < told.bytes / collection.store.bytes() < 1.33
+        assert 0.75 < told.bytes / collection.engine.store.bytes() < 1.33
 
 
 @pytest.mark.parametrize("index", ["faiss-ivf", "hnsw", "annoy"])

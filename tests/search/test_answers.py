@@ -78,7 +78,7 @@ def test_near_duplicates_make_room(tmp_path):
 
 
 def test_a_standing_is_the_share_of_random_pairs_below(collection):
-    calibration = Calibration.of(collection.store.settings)
+    calibration = Calibration.of(collection.engine.store.settings)
     everything = np.array([encoded(collection, document.text) for document in collection.documents()])
     scores = (everything @ everything.T)[~np.eye(len(everything), dtype=bool)]
     for hit in collection.search("flour yeast dough", 50):
@@ -173,26 +173,26 @@ def test_calibration_is_done_when_a_collection_doubled(tmp_path):
         assert made.info()["calibration"] is None
         assert made.search("flour", 1)[0].standing is None
         made.add(documents(40))
-        first = Calibration.of(made.store.settings)
-        assert first.passages == 40
+        first = Calibration.of(made.engine.store.settings)
+        assert first.count_passages() == 40
         made.add(documents(60))
-        assert Calibration.of(made.store.settings) == first
+        assert Calibration.of(made.engine.store.settings) == first
         made.add(documents(90))
-        assert Calibration.of(made.store.settings).passages == 90
+        assert Calibration.of(made.engine.store.settings).passages == 90
         made.reencode(HashEncoder(32, salt=5))
-        assert Calibration.of(made.store.settings).model == "hash-32-5"
+        assert Calibration.of(made.engine.store.settings).model == "hash-32-5"
 
 
 def test_removing_opens_no_model_to_calibrate(tmp_path):
     with semsearch.create("own", home=tmp_path, encoder=HashEncoder(32)) as made:
         made.add(documents(40))
-        made.store.set("calibration", None)
+        made.engine.store.set("calibration", None)
     with semsearch.open("own", home=tmp_path) as made:  # without the object that encodes
         assert made.remove(["d1"]) == 1
-        assert Calibration.of(made.store.settings) is None
+        assert Calibration.of(made.engine.store.settings) is None
     with semsearch.open("own", home=tmp_path, encoder=HashEncoder(32)) as made:
         made.add(documents(41)[40:])
-        assert Calibration.of(made.store.settings).passages == 40
+        assert Calibration.of(made.engine.store.settings).passages == 40
 
 
 # ------------------------------------------------------------------------------------------------- likeness, neighbours
@@ -403,11 +403,11 @@ def test_neighbours_of_a_passage_are_its_documents(tmp_path, model):
         assert len(passages) > 3
         for hit in made.search("cat", 50, group_by=None, context=1):
             if hit.document.id == "short":
-                assert hit.around == (0, 5)
+                assert (hit.context.start, hit.context.end) == (0, 5)
                 continue
             place = passages.index((hit.start, hit.end))
             before, after = max(place - 1, 0), min(place + 1, len(passages) - 1)
-            assert hit.around == (passages[before][0], passages[after][1])
+            assert (hit.context.start, hit.context.end) == (passages[before][0], passages[after][1])
         json.dumps(made.info())
 
 
@@ -423,7 +423,7 @@ def test_the_collector_of_garbage_is_off_while_many_hits_are_made_and_on_again(m
     seen = []
     read = rows.read
     monkeypatch.setattr(rows, "read", lambda *given: (seen.append(gc.isenabled()), read(*given))[1])
-    monkeypatch.setattr("semsearch.local.retriever.MANY", 5)
+    monkeypatch.setattr("semsearch.search.pipeline.MANY", 5)
     with semsearch.create("garbage", encoder=None, dim=4) as collection:
         collection.add([Document(str(i), f"text {i}") for i in range(20)], vectors=np.eye(20, 4) + 0.1)
         collection.search(vector=np.ones(4), k=5)
