@@ -9,9 +9,10 @@ from support.fakes import HashEncoder
 
 import semsearch
 from semsearch.errors import FilterError
-from semsearch.local.store.document_rows import Entry, insert, record
-from semsearch.local.store.filters import StoredFields, allowed_documents, documents_of
+from semsearch.local.store.document_rows import insert
+from semsearch.local.store.filters import StoredFields, documents_of
 from semsearch.local.store.schema import statements
+from semsearch.records import Entry, Record
 from semsearch.search.fields import Fields
 from semsearch.search.where import MAX_CONDITIONS, MAX_LIKE, MAX_VALUES, matches, parse
 from semsearch.testing_filters import FILMS, TABLES
@@ -25,7 +26,7 @@ def stored(metadata):
         connection.exec_driver_sql(statement)
     documents = [Document(str(i), f"film {i}", metadata=entry) for i, entry in enumerate(metadata)]
     vector = np.ones((1, 2), dtype=np.float32)
-    insert(connection, [Entry(record(document), [Span(0, 6)], vector) for document in documents], {})
+    insert(connection, [Entry(Record.of(document), [Span(0, 6)], vector) for document in documents], {})
     return connection
 
 
@@ -38,7 +39,7 @@ def tables():
 
 
 def select(connection, where):
-    return {int(doc) - 1 for doc in np.flatnonzero(allowed_documents(connection, where))}
+    return {int(doc) - 1 for doc in np.flatnonzero(documents_of(connection, parse(where, StoredFields(connection))))}
 
 
 @pytest.mark.parametrize(
