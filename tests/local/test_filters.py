@@ -10,7 +10,7 @@ from support.fakes import HashEncoder
 import semsearch
 from semsearch.errors import FilterError
 from semsearch.local.store.document_rows import insert
-from semsearch.local.store.filters import StoredFields, allowed_documents, documents_of
+from semsearch.local.store.filters import StoredFields, documents_of
 from semsearch.local.store.schema import statements
 from semsearch.records import Entry, Record
 from semsearch.search.fields import Fields
@@ -39,7 +39,7 @@ def tables():
 
 
 def select(connection, where):
-    return {int(doc) - 1 for doc in np.flatnonzero(allowed_documents(connection, where))}
+    return {int(doc) - 1 for doc in np.flatnonzero(documents_of(connection, parse(where, StoredFields(connection))))}
 
 
 @pytest.mark.parametrize(

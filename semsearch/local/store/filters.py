@@ -28,8 +28,6 @@ from semsearch.search.where import (
     Not,
     Or,
     Value,
-    Where,
-    parse,
 )
 
 _MOST_NAMES = 200
@@ -63,15 +61,6 @@ class StoredFields:
             (name, element),
         )
         return frozenset(kind for (kind,) in found)
-
-
-def allowed_documents(connection: Connection, where: Where) -> NDArray[np.bool_]:
-    """Which documents `where` allows: a mask `(n,)` by document number.
-
-    Raises:
-        FilterError: what can't be understood, and where in the filter.
-    """
-    return documents_of(connection, parse(where, StoredFields(connection)))
 
 
 def documents_of(connection: Connection, where: Filter) -> NDArray[np.bool_]:
