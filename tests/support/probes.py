@@ -9,8 +9,6 @@ from unittest import mock
 
 import numpy as np
 import pytest
-from test_crash import left_behind
-from test_power_cut import power_cuts
 
 import semsearch
 from semsearch import plugins
@@ -19,7 +17,9 @@ from semsearch.local import view as local_view
 from semsearch.local.store import failpoints, lock
 from semsearch.types import Neighbors
 from semsearch.vectors import score_pairs
+from support.crashes import left_behind
 from support.fakes import HashEncoder
+from support.power_cuts import power_cuts
 from support.workload import (
     BACKENDS,
     DIM,

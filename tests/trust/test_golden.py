@@ -2,25 +2,20 @@
 
 import shutil
 import sqlite3
-import sys
 import tarfile
 import zlib
 from contextlib import closing
-from pathlib import Path
 
 import numpy as np
 import pytest
 from support.fakes import HashEncoder
+from support.golden import CHANGED, DIM, DOCUMENTS, GOLDEN
 
 import semsearch
 from semsearch.errors import CollectionDamaged
 from semsearch.local.store import schema, segments
 from semsearch.types import Document, Metric
 from semsearch.vectors import brute_force
-
-GOLDEN = Path(__file__).parents[1] / "golden"
-sys.path.insert(0, str(GOLDEN))
-from make import CHANGED, DIM, DOCUMENTS  # noqa: E402
 
 VERSIONS = range(1, schema.VERSION + 1)
 EXPECTED = {entry.id: entry for entry in [*DOCUMENTS, CHANGED]}

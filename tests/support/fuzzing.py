@@ -14,11 +14,10 @@ import time
 import warnings
 from pathlib import Path
 
-from support.forking import server
-from support.workload import BACKENDS, QUERIES, documents, make_base, open_it, oracle, with_these
-
 from semsearch.errors import SemsearchError
 from semsearch.local import planner as plan
+from support.forking import server
+from support.workload import BACKENDS, QUERIES, documents, make_base, open_it, oracle, with_these
 
 BATCH = 25
 LIMIT = 120  # seconds for a batch
