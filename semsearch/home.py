@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-import re
 from pathlib import Path
 
-from semsearch.errors import CollectionNotFound, UsageError
+from semsearch.errors import CollectionExists, CollectionNotFound, UsageError
+from semsearch.names import check_name, is_name, normal
 
 MOST = 0.2  # of the documents may go at once without a question: more looks like a mistake
-_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,99}")
 
 
 def find_home(home: str | os.PathLike[str] | None = None) -> Path:
@@ -38,31 +37,55 @@ def current_folder() -> Path:
         raise UsageError("the folder you are in is gone: change into another one.") from None
 
 
-def check_name(name: str) -> str:
-    """`name` if it can name a collection: letters, digits, `.`, `_`, `-`, at most 100, not starting with `.` or `-`."""
-    if not _NAME.fullmatch(name):
-        raise UsageError(
-            f"'{name}' can't name a collection: use letters, digits, '.', '_' and '-' (at most 100, starting with a "
-            "letter, a digit or '_'). Choose one with --name."
-        )
-    return name
-
-
 def collection_names(home: Path) -> list[str]:
     """The collections in `home`, sorted."""
-    if not home.is_dir():
-        return []
-    return sorted(path.name for path in home.iterdir() if _NAME.fullmatch(path.name) and (path / "marker").exists())
+    return sorted(_folders(home))
 
 
 def find_collection(name: str, home: Path) -> Path:
     """The folder of collection `name`, or an error that lists what there is and where was looked."""
-    folder = home / check_name(name)
-    if (folder / "marker").exists() or (folder / "collection.sqlite").exists():
+    name = check_name(name)
+    folders = _folders(home)
+    if name in folders:
+        return folders[name]
+    folder = home / name
+    if (folder / "collection.sqlite").exists() and name in _entries(home):
         return folder
-    known = collection_names(home)
+    known = sorted(folders)
     there = f"There {'is' if len(known) == 1 else 'are'}: {', '.join(known)}." if known else "There are none yet."
     raise CollectionNotFound(
         f"no collection '{name}' in {home}. {there} Make one with 'semsearch index PATH', or look elsewhere "
         "with --home."
     )
+
+
+def new_folder(name: str, home: Path) -> Path:
+    """Where collection `name` will lie, or `CollectionExists` if something is there.
+
+    On file systems that don't tell capitals apart, two names that differ only by them are one folder.
+    """
+    name = check_name(name)
+    entries = _entries(home)
+    there = entries.get(name)
+    if there is None and (home / name).exists():
+        there = next((entry for known, entry in entries.items() if known.casefold() == name.casefold()), home / name)
+        raise CollectionExists(
+            f"'{name}' and '{normal(there.name)}' are one folder on the file system of {home}, which does not tell "
+            "capitals from small letters: choose a name that differs by more."
+        )
+    if there is not None:
+        raise CollectionExists(
+            f"a collection '{name}' is there already, in {home}: open it, choose another name, or take it away with "
+            f"'semsearch drop {name}'."
+        )
+    return home / name
+
+
+def _entries(home: Path) -> dict[str, Path]:
+    """What lies in `home`, by name in normal form: file systems give names back composed or decomposed."""
+    return {normal(path.name): path for path in home.iterdir()} if home.is_dir() else {}
+
+
+def _folders(home: Path) -> dict[str, Path]:
+    """The folders of collections, by name."""
+    return {name: path for name, path in _entries(home).items() if is_name(name) and (path / "marker").exists()}

@@ -13,8 +13,8 @@ from semsearch.chunking import splitter_for
 from semsearch.collection import Collection
 from semsearch.encoder.load import DEFAULT_MODEL
 from semsearch.encoder.own import described_encoder
-from semsearch.errors import CollectionExists, DimensionMismatch, StorageError, UsageError
-from semsearch.home import check_name, find_collection, find_home
+from semsearch.errors import DimensionMismatch, StorageError, UsageError
+from semsearch.home import find_collection, find_home, new_folder
 from semsearch.local.index.build import Wanted
 from semsearch.local.store import platform
 from semsearch.local.store.store import Store
@@ -42,7 +42,7 @@ def create(
     """Make a new, empty collection.
 
     Args:
-        name: Letters, digits, `.`, `_`, `-`.
+        name: Letters and digits of any script, `.`, `_`, `-`.
         encoder: A model's name or path, an object with the members of `Encoder`, or None for a collection that is
             filled with given vectors and searched by vectors alone.
         dim: Components of a vector; needed without an encoder, checked with one.
@@ -62,12 +62,7 @@ def create(
         CollectionExists: There is one of that name.
         ModelError: The model can't be found or opened.
     """
-    folder = find_home(home) / check_name(name)
-    if folder.exists():
-        raise CollectionExists(
-            f"a collection '{name}' is there already, in {folder.parent}: open it, choose another name, or take it "
-            f"away with 'semsearch drop {name}'."
-        )
+    folder = new_folder(name, find_home(home))
     if index != "auto":
         plugins.index_backend(index).Params.parse(options or {}, f"index '{index}'")
     loaded, described = (
@@ -127,9 +122,9 @@ def open(
 def drop(name: str, *, home: str | os.PathLike[str] | None = None) -> None:
     """Delete the collection `name` with all its documents."""
     folder = find_collection(name, find_home(home))
-    doomed = folder.with_name(f".{name}.dropped-{os.getpid()}")
+    doomed = folder.with_name(f".{folder.name}.dropped-{os.getpid()}")
     platform.rename(folder, doomed)  # at once gone under its name, even if deleting takes long or is cut short
-    for left in folder.parent.glob(f".{name}.dropped-*"):  # and what a drop left that was killed
+    for left in folder.parent.glob(f".{folder.name}.dropped-*"):  # and what a drop left that was killed
         if not platform.remove(left):
             raise StorageError(f"collection '{name}' is gone, but {left} can't be deleted: do it by hand.")
 

@@ -19,7 +19,8 @@ from semsearch.errors import (
     StorageError,
     UsageError,
 )
-from semsearch.home import check_name, collection_names, find_home
+from semsearch.home import collection_names, find_home
+from semsearch.names import check_name
 
 if TYPE_CHECKING:
     from pathlib import Path

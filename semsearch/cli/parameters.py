@@ -11,6 +11,7 @@ import click
 
 from semsearch.errors import DataError
 from semsearch.home import collection_names, find_home
+from semsearch.names import normal
 
 if TYPE_CHECKING:
     from semsearch.search.request import Options
@@ -56,7 +57,7 @@ def collections(context: click.Context, parameter: click.Parameter, begun: str) 
     """The names of collections that begin so, for the shell's completion; of several words only the first is one."""
     if isinstance(parameter, click.Argument) and context.params.get(str(parameter.name)):
         return []
-    return [name for name in collection_names(find_home(context.params.get("home"))) if name.startswith(begun)]
+    return [name for name in collection_names(find_home(context.params.get("home"))) if name.startswith(normal(begun))]
 
 
 def utf8(text: str) -> str:

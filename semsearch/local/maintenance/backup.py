@@ -17,8 +17,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
-from semsearch.errors import CollectionExists, DataError, UsageError
-from semsearch.home import check_name
+from semsearch.errors import DataError, UsageError
+from semsearch.home import new_folder
 from semsearch.local.store import platform, registry
 from semsearch.local.store.database import Database
 from semsearch.local.store.failpoints import failpoint
@@ -109,9 +109,7 @@ def restore(file: Path, home: Path, name: str | None = None) -> Path:
         raise DataError(f"{file} is no semsearch backup ({error}).") from error
     with archive:
         manifest = _manifest(archive, file)
-        folder = home / check_name(name or manifest["name"])
-        if folder.exists():
-            raise CollectionExists(f"a collection '{folder.name}' is in {home} already: restore under another --name.")
+        folder = new_folder(name or manifest["name"], home)
         building = home / f".{folder.name}.{uuid.uuid4().hex[:8]}"
         try:
             platform.make_folder(building)
