@@ -73,6 +73,7 @@ class Searchable:
         )
 
     def __enter__(self) -> Self:
+        self.store.check_open()
         return self
 
     def __exit__(
@@ -112,6 +113,7 @@ class Searchable:
     @property
     def encoder(self) -> Encoder:
         """The model, loaded when it is first needed."""
+        self.store.check_open()
         if self._pid != os.getpid():  # a forked child: the thread that may hold the lock is not here
             self._pid, self._encoder_lock = os.getpid(), threading.Lock()
         with self._encoder_lock:

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from sqlalchemy import Connection
 
 from semsearch.errors import FilterError
+from semsearch.local.store.database import decoding
 from semsearch.records import typed
 
 MAX_DEPTH = 50
@@ -37,6 +38,7 @@ class _Fields:
     size: int  # one more than the greatest document number
     everything: NDArray[np.bool_]
 
+    @decoding()
     def mask(self, sql: str, parameters: Sequence[Any]) -> NDArray[np.bool_]:
         """The documents that a query on `fields` gives."""
         found = self.connection.exec_driver_sql(f"SELECT doc FROM fields WHERE {sql}", tuple(parameters))
@@ -72,9 +74,11 @@ def allowed_documents(connection: Connection, where: Mapping[str, Any]) -> NDArr
     Raises:
         FilterError: what can't be understood, and where in the filter.
     """
-    size = (connection.exec_driver_sql("SELECT max(doc) FROM documents").scalar() or 0) + 1
-    everything = np.zeros(size, dtype=np.bool_)
-    everything[np.fromiter(connection.exec_driver_sql("SELECT doc FROM documents").scalars(), dtype=np.int64)] = True
+    with decoding():
+        size = (connection.exec_driver_sql("SELECT max(doc) FROM documents").scalar() or 0) + 1
+        everything = np.zeros(size, dtype=np.bool_)
+        docs = np.fromiter(connection.exec_driver_sql("SELECT doc FROM documents").scalars(), dtype=np.int64)
+        everything[docs] = True
     return _mapping(_Fields(connection, size, everything), where, "where", 0)
 
 

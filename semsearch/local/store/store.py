@@ -28,7 +28,7 @@ from semsearch.errors import (
 )
 from semsearch.local.store import document_rows as documents
 from semsearch.local.store import origins, platform, schema, segments, vector_file
-from semsearch.local.store.database import Database
+from semsearch.local.store.database import Database, closed
 from semsearch.local.store.failpoints import failpoint
 from semsearch.local.store.lock import WriterLock
 from semsearch.local.store.origins import Origin
@@ -71,6 +71,7 @@ class Store:
         self.folder = folder
         self.name = folder.name
         self._pid = os.getpid()
+        self._closed = False
         if kind := platform.network_file_system(folder):
             log.warning(
                 "collection '%s' lies on a network file system (%s), where SQLite's log does not keep writers on "
@@ -81,14 +82,23 @@ class Store:
         self._database = self._open_database()
         self._lock = WriterLock(folder)
         self._snapshot: Snapshot | None = None
+        try:
+            self._check()
+        except BaseException:
+            self.close()
+            raise
+
+    def _check(self) -> None:
+        """See that it is what this semsearch can use, and bring it forward if it was made by an older one."""
         with self._database.read() as connection:
             version = schema.check_version(connection, self.name)
         if version < schema.VERSION:
             self._migrate()
-        marker = (folder / MARKER).read_text(errors="replace").strip() if (folder / MARKER).exists() else None
+        path = self.folder / MARKER
+        marker = path.read_text(errors="replace").strip() if path.exists() else None
         if marker is not None and marker != (identity := self.settings.get("uuid")):
             raise CollectionDamaged(
-                f"the database in {folder} belongs to another collection (its uuid is {identity}, the "
+                f"the database in {self.folder} belongs to another collection (its uuid is {identity}, the "
                 f"marker's {marker}): put the right one back from a backup."
             )
 
@@ -139,7 +149,8 @@ class Store:
 
     @property
     def database(self) -> Database:
-        """The database, opened anew in a forked child."""
+        """The database, opened anew in a forked child; `CollectionClosed` after `close`."""
+        self.check_open()
         if self._pid != os.getpid():
             self._pid = os.getpid()
             self._database.forget()
@@ -150,10 +161,21 @@ class Store:
             self._database = self._open_database()
         return self._database
 
+    def check_open(self) -> None:
+        """Raise `CollectionClosed` after `close`, for what needs no database."""
+        if self._closed:
+            raise closed(self.name)
+
     def close(self) -> None:
-        """Close the connections; a last connection to leave folds the write-ahead log into the database."""
+        """Close the connections for good; the last one to leave folds the write-ahead log into the database.
+
+        Closing again does nothing; whatever else is asked from now on is `CollectionClosed`.
+        """
+        self._closed = True
         if self._pid == os.getpid():
             self._database.close()
+        else:
+            self._database.forget()
         self._snapshot = None
 
     # Reading
