@@ -38,7 +38,7 @@ from semsearch.local.maintenance.check import Problem, content, fulltext_fits, s
 from semsearch.local.maintenance.compaction import Compacted, compact
 from semsearch.local.maintenance.reencoding import reencode
 from semsearch.local.maintenance.repair import repair
-from semsearch.local.store import origins
+from semsearch.local.store import origins, questions
 from semsearch.local.store.metadata import update
 from semsearch.search.calibrate import calibrate, renew_calibration
 from semsearch.search.calibration import Calibration
@@ -254,11 +254,14 @@ class Collection(Searchable):
         """What the index is to be measured on: the queries, else those that were given before; None for stand-ins."""
         if queries:
             return self._encoded(queries, None)
-        kept = self.store.settings.get("questions") if queries is None else None
-        if not kept or wanted.recall is None:
+        if queries is not None or wanted.recall is None:
+            return None
+        with self.store.database.read() as connection:
+            kept = questions.read(connection)
+        if not kept:
             return None
         try:
-            return self._encoded(json.loads(kept), None)
+            return self._encoded(kept, None)
         except SemsearchError as error:  # the index is worth more than the best way to measure it
             log.warning("the questions that its recall was measured on can't be encoded, vectors stand in: %s", error)
             return None
@@ -269,8 +272,9 @@ class Collection(Searchable):
         if queries is not None:
             most = worth_looking_at(wanted.recall or 0.5)
             some = list(queries) if len(queries) <= most else random.Random(0).sample(queries, most)
-            # one text, empty for none: settings are parsed whenever a collection is opened or has changed
-            self.store.set("questions", json.dumps(some) if some else "")
+            with self.store.write(), self.store.database.write() as connection:
+                self.store.advance(connection)
+                questions.replace(connection, some)
 
     def calibrate(self, judgements: Mapping[str, Mapping[str, int]] | None = None) -> Calibration | None:
         """Measure how random pairs of query and passage score, so that hits get a standing; kept in the collection.

@@ -184,6 +184,7 @@ class Searchable:
             "bytes": self.store.bytes(),
             "calibration": calibration_info(settings),
             "created": settings["created"],
+            "versions": self.store.versions,
         }
 
     def _index_info(self, snapshot: Snapshot) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
@@ -126,9 +126,18 @@ class Database:
     lock at once (a deferred transaction that turns into a write would fail without waiting).
     """
 
-    def __init__(self, path: Path, *, mode: str = "rw") -> None:
-        """`mode`: "rw"; "rwc" to create; "ro" and "immutable" for media that can't be written."""
+    def __init__(
+        self, path: Path, *, mode: str = "rw", check: Callable[[sqlite3.Connection], None] | None = None
+    ) -> None:
+        """A database.
+
+        Args:
+            path: Its file.
+            mode: "rw"; "rwc" to create; "ro" and "immutable" for media that can't be written.
+            check: Begins each transaction; raises where the database must be left alone.
+        """
         self.path = path
+        self._check = check
         self.name = path.parent.name
         self.writable = mode in ("rw", "rwc")
         self._closed = False
@@ -173,6 +182,8 @@ class Database:
             direct = driver(connection)
             direct.execute("BEGIN")
             try:
+                if self._check is not None:
+                    self._check(direct)
                 yield connection
             finally:
                 self._roll_back(direct)
@@ -185,6 +196,8 @@ class Database:
         with self.plain() as connection:
             connection.exec_driver_sql("BEGIN IMMEDIATE")
             try:
+                if self._check is not None:
+                    self._check(driver(connection))
                 yield connection
                 failpoint("commit")
                 connection.exec_driver_sql("COMMIT")
