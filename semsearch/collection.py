@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import random
@@ -66,6 +65,7 @@ class Collection:
         self._searcher = Searcher(engine, model)
 
     def __enter__(self) -> Self:
+        self.engine.check_open()
         return self
 
     def __exit__(
@@ -107,6 +107,7 @@ class Collection:
     @property
     def encoder(self) -> Encoder:
         """The model, loaded when it is first needed."""
+        self.engine.check_open()
         return self._model.get()
 
     @property
@@ -139,6 +140,7 @@ class Collection:
             "bytes": self.engine.bytes(),
             "calibration": calibration_info(settings),
             "created": settings["created"],
+            "versions": self.engine.versions,
         }
 
     # What it holds
@@ -527,11 +529,11 @@ class Collection:
         """What the index is to be measured on: the queries, else those that were given before; None for stand-ins."""
         if queries:
             return self._model.queries(queries)
-        kept = self.settings.get("questions") if queries is None else None
-        if not kept or spec.recall is None:
+        kept = self._indexed().kept_queries() if queries is None and spec.recall is not None else []
+        if not kept:
             return None
         try:
-            return self._model.queries(json.loads(kept))
+            return self._model.queries(kept)
         except SemsearchError as error:  # the index is worth more than the best way to measure it
             log.warning("the questions that its recall was measured on can't be encoded, vectors stand in: %s", error)
             return None
@@ -542,8 +544,7 @@ class Collection:
         if queries is not None:
             most = worth_looking_at(spec.recall or 0.5)
             some = list(queries) if len(queries) <= most else random.Random(0).sample(queries, most)
-            # one text, empty for none: settings are parsed whenever a collection is opened or has changed
-            self.engine.set("questions", json.dumps(some) if some else "")
+            self._indexed().keep_queries(some)
 
     def calibrate(self, judgements: Mapping[str, Mapping[str, int]] | None = None) -> Calibration | None:
         """Measure how random pairs of query and passage score, so that hits get a standing; kept in the collection.

@@ -264,6 +264,15 @@ class Engine(Protocol):
         """What was fixed at creation or chosen since, as of now."""
         ...
 
+    @property
+    def versions(self) -> Mapping[str, int]:
+        """Of what made the collection: its layout, its analysis of words, its splitting and encoding."""
+        ...
+
+    def check_open(self) -> None:
+        """Raise `CollectionClosed` after `close`."""
+        ...
+
     def view(self) -> AbstractContextManager[EngineView]:
         """The newest state, to be read inside a `with`. No code of a user runs in there."""
         ...
@@ -396,6 +405,14 @@ class Indexed(Protocol):
 
     def tune(self, spec: IndexSpec, queries: Vectors | None) -> Certificate:
         """Set the present index to a recall without building it anew."""
+        ...
+
+    def kept_queries(self) -> list[str]:
+        """The real queries that the recall was certified on, to certify on them again; none where vectors stood in."""
+        ...
+
+    def keep_queries(self, queries: Sequence[str]) -> None:
+        """Keep these instead."""
         ...
 
     def load_index(self) -> None:

@@ -12,10 +12,10 @@ from typing import Any
 from semsearch import plugins
 from semsearch.engine import Engine
 from semsearch.errors import CollectionNotFound, UsageError
+from semsearch.names import check_name, normal
 
 MEMORY = ":memory:"
 _SCHEME = re.compile(r"([a-z][a-z0-9+.-]+)://")  # two letters at least: C:\ is a path
-_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,99}")
 
 
 class Home(ABC):
@@ -49,7 +49,7 @@ class Home(ABC):
 
     def __contains__(self, name: object) -> bool:
         """Whether there is a collection of that name."""
-        return name in self.names()
+        return isinstance(name, str) and normal(name) in self.names()
 
     def __iter__(self) -> Iterator[str]:
         """The names of the collections."""
@@ -64,7 +64,7 @@ class Home(ABC):
         """A new, empty collection; a crash on the way leaves none or a whole one.
 
         Args:
-            name: What it is to be called.
+            name: What it is to be called; see `semsearch.names`. An engine that can't carry it maps it there.
             settings: What is fixed at creation.
             dim: Components of a vector; None where the first vectors tell.
             device: As in `open`.
@@ -90,8 +90,8 @@ class Home(ABC):
         """Delete a collection with all its documents; at once gone under its name."""
 
     def require(self, name: str) -> None:
-        """Raise `missing` unless there is a collection of that name."""
-        if name not in self:
+        """Raise `missing` unless there is a collection of that name, `UsageError` if there can be none."""
+        if check_name(name) not in self:
             raise self.missing(name)
 
     def missing(self, name: str) -> CollectionNotFound:
@@ -125,13 +125,3 @@ def current_folder() -> Path:
         return Path.cwd()
     except FileNotFoundError:
         raise UsageError("the folder you are in is gone: change into another one.") from None
-
-
-def check_name(name: str) -> str:
-    """`name` if it can name a collection: letters, digits, `.`, `_`, `-`, at most 100, not starting with `.` or `-`."""
-    if not _NAME.fullmatch(name):
-        raise UsageError(
-            f"'{name}' can't name a collection: use letters, digits, '.', '_' and '-' (at most 100, starting with a "
-            "letter, a digit or '_'). Choose one with --name."
-        )
-    return name

@@ -44,7 +44,7 @@ def create(
     """Make a new, empty collection.
 
     Args:
-        name: Letters, digits, `.`, `_`, `-`.
+        name: Letters and digits of any script, `.`, `_`, `-`.
         encoder: A model's name or path, an object with the members of `Encoder`, or None for a collection that is
             filled with given vectors and searched by vectors alone.
         dim: Components of a vector; needed without an encoder, checked with one.

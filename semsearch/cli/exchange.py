@@ -11,7 +11,8 @@ from semsearch.cli import parameters as options
 from semsearch.cli.remembered import NONE, check_settings, check_source, left
 from semsearch.cli.render import out, say
 from semsearch.errors import DataError, DimensionMismatch, UsageError
-from semsearch.home import Home, check_name
+from semsearch.home import Home
+from semsearch.names import check_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -19,7 +19,8 @@ from semsearch.errors import (
     StorageError,
     UsageError,
 )
-from semsearch.home import Home, check_name
+from semsearch.home import Home
+from semsearch.names import check_name
 
 if TYPE_CHECKING:
     from semsearch.collection import Collection

@@ -11,6 +11,7 @@ import click
 
 from semsearch.errors import DataError, FilterError
 from semsearch.home import Home
+from semsearch.names import normal
 from semsearch.search.request import MODES
 
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ def collections(context: click.Context, parameter: click.Parameter, begun: str) 
     """The names of collections that begin so, for the shell's completion; of several words only the first is one."""
     if isinstance(parameter, click.Argument) and context.params.get(str(parameter.name)):
         return []
-    return [name for name in Home.of(context.params.get("home")).names() if name.startswith(begun)]
+    return [name for name in Home.of(context.params.get("home")).names() if name.startswith(normal(begun))]
 
 
 def utf8(text: str) -> str:

@@ -16,6 +16,7 @@ from semsearch.cli.compare import compare, show_comparison
 from semsearch.cli.render import Answer, out, show_answer
 from semsearch.errors import CollectionNotFound, DataError, UsageError
 from semsearch.home import Home
+from semsearch.names import normal
 
 if TYPE_CHECKING:
     from semsearch.collection import Collection
@@ -53,8 +54,8 @@ def resolve(words: Sequence[str], home: Home) -> tuple[str, str | None]:
         return _only_collection(home), None
     word = words[0]
     known = home.names()
-    if word in known:
-        return word, None
+    if normal(word) in known:
+        return normal(word), None
     if len(known) != 1 and word != "-" and not any(map(str.isspace, word)):
         home.require(word)  # one word may be a misspelt name: the error says so and lists the collections
     return _only_collection(home), word

@@ -22,6 +22,7 @@ from semsearch.local.maintenance.compaction import compact
 from semsearch.local.maintenance.reencoding import reencode
 from semsearch.local.maintenance.repair import repair
 from semsearch.local.origins import LocalOrigins
+from semsearch.local.store import questions
 from semsearch.local.store.metadata import update
 from semsearch.local.store.settings import check_settings
 from semsearch.local.store.store import Store
@@ -66,6 +67,15 @@ class LocalEngine:
     def settings(self) -> Settings:
         """See `Engine.settings`."""
         return self.store.settings
+
+    @property
+    def versions(self) -> Mapping[str, int]:
+        """See `Engine.versions`."""
+        return self.store.versions
+
+    def check_open(self) -> None:
+        """See `Engine.check_open`."""
+        self.store.check_open()
 
     def view(self) -> AbstractContextManager[LocalView]:
         """See `Engine.view`."""
@@ -137,6 +147,17 @@ class LocalEngine:
     def tune(self, spec: IndexSpec, queries: Vectors | None) -> Certificate:
         """See `Indexed.tune`."""
         return self._indexing.tune(spec, queries)
+
+    def kept_queries(self) -> list[str]:
+        """See `Indexed.kept_queries`."""
+        with self.store.database.read() as connection:
+            return questions.read(connection)
+
+    def keep_queries(self, queries: Sequence[str]) -> None:
+        """See `Indexed.keep_queries`."""
+        with self.store.write(), self.store.database.write() as connection:
+            self.store.advance(connection)
+            questions.replace(connection, queries)
 
     def load_index(self) -> None:
         """See `Indexed.load_index`."""

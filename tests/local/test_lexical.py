@@ -18,9 +18,8 @@ from semsearch.local.lexical import build as lexical_indexing
 from semsearch.local.lexical import searcher as lexical
 from semsearch.local.lexical.bm25 import K1, WHOLE, B
 from semsearch.local.lexical.build import LexicalIndexing
-from semsearch.local.lexical.postings import TOKENIZER, Postings, tokens
+from semsearch.local.lexical.postings import Postings, tokens
 from semsearch.local.lexical.searcher import Lexical
-from semsearch.local.store.schema import TABLES
 from semsearch.search.query_syntax import Query, parse
 from semsearch.types import Document
 
@@ -125,10 +124,6 @@ def made(home, count=40, **options):
 def registered(collection):
     with collection.engine.store.read() as view:
         return view.snapshot.lexical
-
-
-def test_the_tokenizer_is_that_of_the_full_text():
-    assert f"tokenize = '{TOKENIZER}'" in TABLES
 
 
 def test_as_brute_force_without_an_index(home):

@@ -1,13 +1,12 @@
 """A collection keeps the recall that it was asked for: named, certified, shown, and certified again after changes."""
 
-import json
-
 import numpy as np
 import pytest
 from support.fakes import HashEncoder
 
 import semsearch
 from semsearch.errors import UsageError
+from semsearch.local.store import questions as kept_questions
 from semsearch.local.store import registry
 from semsearch.types import Document
 
@@ -149,7 +148,8 @@ def test_real_queries_are_measured_on_and_kept(caplog):
         assert texts.reindex("faiss-ivf", queries=questions[:40]).queries == 20
         assert texts.tune(0.5).queries == 20
         assert texts.tune(0.5, queries=[f"{one} {two}" for one in words for two in words[:7]]).queries == 1000
-        assert len(set(json.loads(texts.settings["questions"]))) == 2000, "no more than are looked at"
+        with texts.engine.store.read() as view:
+            assert len(set(kept_questions.read(view.connection))) == 2000, "no more than are looked at"
         assert texts.tune(0.5, queries=[]).source == texts.tune(0.5).source == "stand-ins", "forgotten"
         texts.tune(0.5, queries=questions)
     assert semsearch.open("texts", encoder=None).reindex("hnsw").source == "stand-ins"

@@ -305,16 +305,6 @@ def test_a_fork_while_other_threads_hold_every_lock(memory):
             thread.join(PATIENCE)
 
 
-def test_closing_twice_and_searching_after_it(memory):
-    make_base(memory)
-    collection = open_it(memory)
-    collection.search("word1")
-    collection.close()
-    collection.close()
-    assert len(collection.search("word1", 3)) == 3  # opens again
-    collection.close()
-
-
 def test_two_homes_at_once(tmp_path):
     homes = [tmp_path / name for name in ("a", "b")]
     errors = []

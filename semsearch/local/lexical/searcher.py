@@ -18,6 +18,7 @@ from semsearch.errors import IndexDamaged
 from semsearch.local.index.generation import published_digest, read_manifest, verify_files
 from semsearch.local.lexical.bm25 import BM25
 from semsearch.local.lexical.postings import Postings, tokens
+from semsearch.local.store.database import decoding
 from semsearch.local.store.registry import Registered
 from semsearch.local.store.snapshot import Snapshot
 from semsearch.local.store.store import Store, View
@@ -149,6 +150,7 @@ class Lexical:
         return made
 
 
+@decoding()
 def postings_of(view: View, first: int) -> Postings:
     """The postings of the passages in the rows of a snapshot from `first` on, numbered from 0."""
     snapshot = view.snapshot
@@ -219,6 +221,7 @@ def _by_sqlite(view: View, query: str, k: int, mask: NDArray[np.bool_] | None) -
     return _best(view.snapshot.keys, scores, k)
 
 
+@decoding()
 def _full_text(connection: Connection, statement: str, phrases: list[str]) -> list[tuple[int, float]]:
     """Rows of the full text that hold one of `phrases`, each taken as words and never as its query language."""
     wanted = " OR ".join('"' + phrase.replace('"', '""') + '"' for phrase in phrases)

@@ -36,6 +36,8 @@ def structure(view: View, folder: Path) -> Iterator[Problem]:
         yield from (Problem("database", what, mend) for what in broken or said)
         if broken:
             return  # what is left of them tells nothing
+    for part in schema.differences(view.connection):
+        yield Problem("database", f"'{part}' is missing, or not laid out as it should be", mend)
     for row in view.connection.exec_driver_sql("PRAGMA foreign_key_check").fetchmany(20):
         yield Problem("database", f"a row of {row[0]} belongs to a {row[2]} that is gone", "restore a backup")
     yield from _places(view, name)

@@ -12,7 +12,7 @@ from sqlalchemy import Connection
 from semsearch.errors import CollectionDamaged
 from semsearch.local.store import segments
 from semsearch.local.store.checksum import crc32
-from semsearch.local.store.database import driver
+from semsearch.local.store.database import decoding, driver
 from semsearch.local.store.segments import PLACE, Places
 from semsearch.records import Entry, Known, Record
 from semsearch.search.fields import fields_of
@@ -21,6 +21,7 @@ from semsearch.types import Document
 _DECODE = json.JSONDecoder().raw_decode
 
 
+@decoding()
 def known(connection: Connection, ids: Sequence[str]) -> dict[str, Known]:
     """What is stored of each of `ids` that is stored at all."""
     rows = connection.exec_driver_sql(
@@ -115,6 +116,7 @@ def remove_documents(connection: Connection, docs: Iterable[int], version: int) 
     )
 
 
+@decoding()
 def read(connection: Connection, docs: Sequence[int]) -> tuple[dict[int, Document], dict[int, str]]:
     """The documents of the numbers `docs`, and the ids of those that are not what was stored.
 
@@ -151,6 +153,7 @@ def _document(identity: str, text: str, title: str, metadata: str) -> Document:
     return document
 
 
+@decoding()
 def keys_of(connection: Connection, ids: Sequence[str]) -> dict[str, list[int]]:
     """The keys of the passages of the documents of `ids`."""
     found: dict[str, list[int]] = {}
@@ -163,6 +166,7 @@ def keys_of(connection: Connection, ids: Sequence[str]) -> dict[str, list[int]]:
     return found
 
 
+@decoding()
 def get(connection: Connection, ids: Sequence[str]) -> dict[str, Document]:
     """The documents of `ids` that are stored."""
     rows = connection.exec_driver_sql(
@@ -187,9 +191,12 @@ def ids_of(connection: Connection, docs: Sequence[int]) -> list[str]:
 def everything(connection: Connection) -> Iterator[Document]:
     """All documents in the order they were first added, streamed."""
     for row in connection.exec_driver_sql(f"SELECT {_STORED} FROM documents ORDER BY doc"):
-        yield _checked(*row)
+        with decoding():
+            document = _checked(*row)
+        yield document
 
 
+@decoding()
 def places(connection: Connection) -> Places:
     """All passages, in the order of their keys; -1 stands for what can only be damage."""
     columns = ", ".join(
@@ -199,6 +206,7 @@ def places(connection: Connection) -> Places:
     return np.fromiter(driver(connection).execute(f"SELECT key, {columns} FROM passages ORDER BY key"), PLACE)
 
 
+@decoding()
 def damaged(connection: Connection) -> list[str]:
     """The ids of documents that are not what was stored."""
     rows = connection.exec_driver_sql(f"SELECT {_STORED} FROM documents ORDER BY doc")
@@ -226,6 +234,7 @@ def _crc(identity: str, title: str, text: str, metadata: str) -> int:
     return crc32(f"{identity}\0{title}\0{text}\0{metadata}".encode())
 
 
+@decoding()
 def rebuild_fields(connection: Connection) -> bool:
     """Make the index of metadata agree with the documents; whether it did not."""
     wanted: set[tuple[Any, ...]] = set()

@@ -13,8 +13,10 @@ from typing import Any
 from sqlalchemy import Connection
 
 from semsearch.engine import NEVER, File, Origin, Stamp
+from semsearch.local.store.database import decoding
 
 
+@decoding()
 def sources(connection: Connection) -> list[dict[str, Any]]:
     """All sources, in the order in which they were first read."""
     specs = connection.exec_driver_sql("SELECT spec FROM sources ORDER BY source").scalars()
@@ -34,6 +36,7 @@ def add_source(connection: Connection, spec: str) -> int:
     return number
 
 
+@decoding()
 def files(connection: Connection, source: int) -> dict[str, File]:
     """The files of a source that are known, by name."""
     rows = connection.exec_driver_sql("SELECT name, file, size, mtime, hash FROM files WHERE source = ?", (source,))
@@ -70,6 +73,7 @@ def note(connection: Connection, given: Sequence[tuple[Origin, str]]) -> None:
     )
 
 
+@decoding()
 def of(connection: Connection, source: int, ids: Sequence[str]) -> dict[str, int]:
     """The file that each of `ids` is known to be from; documents that the source did not give are left out."""
     rows = connection.exec_driver_sql(
