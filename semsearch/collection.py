@@ -31,7 +31,7 @@ from semsearch.ingest.scan import Reading
 from semsearch.ingest.scan_with_vectors import GivenReading
 from semsearch.ingest.source import Source, Told
 from semsearch.ingest.sync import Foreseen, Synced, foresee, sync
-from semsearch.local.index.build import Indexing, Wanted
+from semsearch.local.index.build import Indexing, IndexSpec
 from semsearch.local.lexical.build import LexicalIndexing
 from semsearch.local.maintenance.backup import backup
 from semsearch.local.maintenance.check import Problem, content, fulltext_fits, structure
@@ -231,9 +231,9 @@ class Collection(Searchable):
             UsageError: An unknown backend or option; says which there are.
             MissingDependency: The backend's library is not installed; has the line to type.
         """
-        wanted = Wanted.of(self.store)
+        wanted = IndexSpec.of(self.store)
         if index is not None:
-            wanted = Wanted(index, dict(options or {}), wanted.recall, wanted.at)
+            wanted = IndexSpec(index, dict(options or {}), wanted.recall, wanted.at)
         elif options is not None:
             wanted = replace(wanted, options={**wanted.options, **options})
         if recall is not None:
@@ -245,12 +245,12 @@ class Collection(Searchable):
 
     def tune(self, recall: float, at: int = 10, *, queries: Sequence[str] | None = None) -> Certificate:
         """Set the index to a recall without building it anew; see `reindex`."""
-        wanted = replace(Wanted.of(self.store), recall=recall, at=check_k(at))
+        wanted = replace(IndexSpec.of(self.store), recall=recall, at=check_k(at))
         certificate = self._indexing.tune(wanted, self._asked(wanted, queries))
         self._want(wanted, queries)
         return certificate
 
-    def _asked(self, wanted: Wanted, queries: Sequence[str] | None = None) -> Vectors | None:
+    def _asked(self, wanted: IndexSpec, queries: Sequence[str] | None = None) -> Vectors | None:
         """What the index is to be measured on: the queries, else those that were given before; None for stand-ins."""
         if queries:
             return self._encoded(queries, None)
@@ -263,8 +263,8 @@ class Collection(Searchable):
             log.warning("the questions that its recall was measured on can't be encoded, vectors stand in: %s", error)
             return None
 
-    def _want(self, wanted: Wanted, queries: Sequence[str] | None) -> None:
-        if wanted != Wanted.of(self.store):
+    def _want(self, wanted: IndexSpec, queries: Sequence[str] | None) -> None:
+        if wanted != IndexSpec.of(self.store):
             self.store.set("index", asdict(wanted))
         if queries is not None:
             most = worth_looking_at(wanted.recall or 0.5)
@@ -304,18 +304,18 @@ class Collection(Searchable):
     def _renew_index(self) -> None:
         with self.store.read() as view:
             snapshot = view.snapshot
-        if self._indexing.wasteful(snapshot):
+        if self._indexing.needs_compaction(snapshot):
             with suppress(StorageError):  # too little room: it is only slower so
                 self.compact()
                 return
-        wanted, certificate = Wanted.of(self.store), None
-        if self._indexing.due(snapshot):
+        wanted, certificate = IndexSpec.of(self.store), None
+        if self._indexing.needs_rebuild(snapshot):
             with suppress(CollectionLocked):  # another process builds it already
                 certificate = self._indexing.rebuild(wanted, self._asked(wanted))
-        elif wanted.recall is not None and self._indexing.doubtful(snapshot):
+        elif wanted.recall is not None and self._indexing.needs_recertification(snapshot):
             certificate = self._indexing.tune(wanted, self._asked(wanted))
         if certificate is not None and not certificate.met:  # nobody asked for it now, so nobody looks at it
-            log.warning("the index of collection '%s': %s", self.store.name, certificate.says)
+            log.warning("the index of collection '%s': %s", self.store.name, certificate.summary)
         self._lexical_indexing.renew()
 
     # Care

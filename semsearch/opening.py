@@ -15,7 +15,7 @@ from semsearch.encoder.load import DEFAULT_MODEL
 from semsearch.encoder.own import described_encoder
 from semsearch.errors import CollectionExists, DimensionMismatch, StorageError, UsageError
 from semsearch.home import check_name, find_collection, find_home
-from semsearch.local.index.build import Wanted
+from semsearch.local.index.build import IndexSpec
 from semsearch.local.store import platform
 from semsearch.local.store.store import Store
 from semsearch.types import Encoder, Metric
@@ -86,7 +86,7 @@ def create(
         "metric": str(_metric(metric)),
         "passages": passages,
         "splitting": splitter_for(loaded, passages).identity if loaded is not None else None,
-        "index": asdict(Wanted(index, dict(options or {}), recall, check_k(at))),
+        "index": asdict(IndexSpec(index, dict(options or {}), recall, check_k(at))),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
     }
     store = Store.create(folder, settings, dim)

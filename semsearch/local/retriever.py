@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from semsearch.errors import DataError
 from semsearch.local.garbage import uncollected
 from semsearch.local.lexical.searcher import Lexical
-from semsearch.local.planner import Planner, Warm
+from semsearch.local.planner import LoadedIndex, Planner
 from semsearch.local.store import document_rows as documents
 from semsearch.local.store.filters import allowed_documents
 from semsearch.local.store.snapshot import Snapshot
@@ -47,7 +47,7 @@ class Answerer:
         self._filters: dict[tuple[int, str], NDArray[np.bool_]] = {}
         self._several: tuple[int, bool] | None = None
 
-    def answer(self, view: View, asked: Asked, request: Request, *, warm: Warm | None = None) -> list[list[Hit]]:
+    def answer(self, view: View, asked: Asked, request: Request, *, warm: LoadedIndex | None = None) -> list[list[Hit]]:
         """The hits of each query, at most `request.depth`: the best passage of the best documents, or passages."""
         while True:
             allowed = self._allowed(view, request.where)
@@ -83,7 +83,7 @@ class Answerer:
         return [ranking.hits(passages) for ranking in rankings]
 
     def _rankings(
-        self, view: View, asked: Asked, request: Request, allowed: NDArray[np.bool_] | None, warm: Warm | None
+        self, view: View, asked: Asked, request: Request, allowed: NDArray[np.bool_] | None, warm: LoadedIndex | None
     ) -> list[Ranking]:
         """One list of passages for each query, in the mode that was asked for."""
         grouped, depth = request.group_by == "document", request.depth
@@ -103,7 +103,7 @@ class Answerer:
         vector: Vectors,
         request: Request,
         allowed: NDArray[np.bool_] | None,
-        warm: Warm | None,
+        warm: LoadedIndex | None,
     ) -> Ranking:
         """One query by meaning and by words; what its phrases and exclusions forbid, neither finds."""
         grouped, depth = request.group_by == "document", max(request.depth, DEPTH)
@@ -120,7 +120,7 @@ class Answerer:
         queries: Vectors,
         k: int,
         allowed: NDArray[np.bool_] | None,
-        warm: Warm | None,
+        warm: LoadedIndex | None,
         grouped: bool,
     ) -> list[Ranking]:
         """The best `k` passages of each query, or the best passage of each of the best `k` documents."""

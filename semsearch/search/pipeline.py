@@ -10,7 +10,7 @@ import numpy as np
 
 from semsearch.chunking import compose, splitter_for
 from semsearch.errors import UsageError
-from semsearch.local.index.loader import Warming
+from semsearch.local.index.loader import IndexLoader
 from semsearch.local.retriever import Answerer
 from semsearch.local.store.snapshot import Snapshot
 from semsearch.local.store.store import Store, View
@@ -33,7 +33,7 @@ class Searching:
         self,
         store: Store,
         metric: Metric,
-        warming: Warming,
+        warming: IndexLoader,
         encoder: Callable[[], Encoder],
         device: str | None = None,
         dtype: str | None = None,
@@ -44,7 +44,7 @@ class Searching:
         self._device = device
         self._dtype = dtype
         self._warming = warming
-        self._answerer = Answerer(store, metric)
+        self._answerer = Answerer(store, metric, device)
         self._rerankers: dict[str, Reranker] = {}
         self._explainer: tuple[Encoder, Explainer] | None = None
         self._calibration: tuple[int, Calibration | None] | None = None

@@ -7,10 +7,9 @@ from support.command_line import corpus, run, tiny_model
 from support.fakes import HashEncoder
 
 import semsearch
+from semsearch import plugins
 from semsearch.ingest.estimate import SAMPLE, estimate
 from semsearch.types import Document
-
-LIBRARIES = {"faiss-ivf": "faiss", "hnsw": "hnswlib", "annoy": "annoy"}
 
 
 def made_of(count, words):
@@ -38,7 +37,8 @@ def test_documents_passages_and_bytes_are_those_to_come(count, words):
 
 @pytest.mark.parametrize("index", ["faiss-ivf", "hnsw", "annoy"])
 def test_the_index_to_come_is_counted(index):
-    pytest.importorskip(LIBRARIES[index])
+    if not plugins.index_backend(index).library.installed:
+        pytest.skip(f"the library of '{index}' is not installed")
     documents = [Document(f"d{n}", f"whale w{n % 50}") for n in range(5000)]
 
     def told(chosen):
@@ -49,17 +49,21 @@ def test_the_index_to_come_is_counted(index):
         collection.reindex(index)
         folder = next(folder for folder in (collection.path / "indexes").iterdir() if index in folder.name)
         built = sum(file.stat().st_size for file in folder.iterdir())
-    assert 0.67 < (told(index) - told("none")) / built < 1.5
-    assert told("auto") == told("none")  # so few are scanned
+    assert 0.67 < (told(index) - told("exact")) / built < 1.5
+    assert told("auto") == told("exact")  # so few are scanned
 
 
 def test_many_rows_will_have_an_index_by_themselves():
     documents = [Document(f"d{n}", f"whale w{n % 50}") for n in range(20_000)]
-    told, bare = (
-        estimate(iter(documents), HashEncoder(8), passages=True, store=None, index=chosen).bytes
-        for chosen in ("auto", "none")
-    )
-    assert told - bare == 20_000 * (8 + 16)
+
+    def told(index, **options):
+        given = {"passages": True, "store": None, "index": index, "options": options}
+        return estimate(iter(documents), HashEncoder(8), **given).bytes
+
+    bare = told("exact", codes="none")
+    assert told("exact", codes="int8") - bare == 20_000 * (8 + 16)
+    assert told("hnsw", M=32) - bare == 20_000 * (4 * 8 + 276)
+    assert told("auto") == told("exact")
 
 
 def test_the_command_encodes_a_sample_and_makes_nothing(tmp_path):
