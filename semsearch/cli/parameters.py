@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import click
 
+from semsearch import plugins
 from semsearch.errors import DataError, FilterError
 from semsearch.home import Home
 from semsearch.names import normal
@@ -83,6 +84,29 @@ def home(command: Command) -> Command:
         help="Where the collections are [default: SEMSEARCH_HOME, else the nearest .semsearch here or above, else "
         "your data folder].",
     )(command)
+
+
+class _BackendOption(click.Option):
+    """Names the backends that are installed, third parties' too, when somebody reads the help."""
+
+    def get_help_record(self, ctx: click.Context) -> tuple[str, str] | None:
+        told = super().get_help_record(ctx)
+        listed = ", ".join(["auto", *plugins.names("semsearch.indexes")])
+        return None if told is None else (told[0], f"{listed} {told[1]}")
+
+
+def index_backend(default: str) -> Callable[[Command], Command]:
+    """`--index`."""
+    return click.option(
+        "--index",
+        "backend",
+        cls=_BackendOption,
+        metavar="INDEX",
+        help=f"[default: {default}]",
+        shell_complete=lambda context, parameter, begun: [
+            name for name in ("auto", *plugins.names("semsearch.indexes")) if name.startswith(begun)
+        ],
+    )
 
 
 def compute(command: Command) -> Command:
