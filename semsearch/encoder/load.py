@@ -13,6 +13,7 @@ from semsearch.encoder import resolve
 from semsearch.encoder.checkpoint import Checkpoint, Role, Stage, read, tokenizer_files, weight_files
 from semsearch.encoder.prompts import family_of, metric_of, prompts_of
 from semsearch.errors import ModelError, UsageError
+from semsearch.hardware import bf16_is_fast
 from semsearch.types import Metric
 
 if TYPE_CHECKING:
@@ -175,17 +176,7 @@ def dtype_of(said: str | torch.dtype | None, device: torch.device) -> torch.dtyp
             raise UsageError(f"'{said}' is no dtype to compute in; say auto, {', '.join(DTYPES)}.")
         chosen: torch.dtype = getattr(torch, said)
         return chosen
-    if device.type == "cuda":
-        return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float32
-    fast = device.type == "cpu" and (_cpu_has("amx_tile") or _cpu_has("avx512_bf16"))
-    return torch.bfloat16 if fast else torch.float32
-
-
-def _cpu_has(feature: str) -> bool:
-    import torch
-
-    probe = getattr(torch.cpu, f"_is_{feature}_supported", None)  # private, and there since torch 2.6
-    return bool(probe and probe())
+    return torch.bfloat16 if bf16_is_fast(device) else torch.float32
 
 
 def _files_of(stages: tuple[Stage, ...]) -> set[Path]:

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from semsearch.encoder.features import Features
 from semsearch.encoder.packing import Batch, Integers, plan
 from semsearch.errors import EncodingFailed, UsageError
-from semsearch.hardware import compute_alone_if_forked
+from semsearch.hardware import settle_threads
 from semsearch.types import Vectors
 
 BUDGETS = {"cuda": 65_536, "mps": 16_384}  # tokens of a batch
@@ -102,6 +102,7 @@ class Pipeline:
     ) -> None:
         if batch_tokens is not None and batch_tokens < SMALLEST:
             raise UsageError(f"batch_tokens is {batch_tokens}; a batch must hold {SMALLEST} tokens or more.")
+        settle_threads()
         self.tokenize = tokenize
         self.modules = tuple(modules)
         self.dim = dim
@@ -146,7 +147,7 @@ class Pipeline:
 
     def stream(self, texts: Iterable[str], prompt: str = "", progress: Progress | None = None) -> Iterator[Vectors]:
         """The same in blocks (m, dim) of consecutive texts, which the caller may keep."""
-        compute_alone_if_forked()
+        settle_threads()
         if isinstance(texts, Sequence) and len(texts) <= FEW:
             if texts:
                 yield self._compute(self._tokenized(texts, prompt), progress, 0)

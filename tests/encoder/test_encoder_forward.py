@@ -201,7 +201,7 @@ def test_attention_in_chunks_is_attention(texts, tmp_path, monkeypatch):
     module = load_transformer(tmp_path, config_of(tmp_path), None, torch.bfloat16, "cpu")
     fused, chunked, small = [], [], []
     for amx, cached, got in ((True, 1, fused), (False, 10**9, chunked), (False, 1, small)):
-        monkeypatch.setattr("semsearch.encoder.forward._amx", lambda amx=amx: amx)
+        monkeypatch.setattr("semsearch.encoder.forward.cpu_has", lambda feature, amx=amx: amx)
         monkeypatch.setattr("semsearch.encoder.forward.CACHED", cached)
         got.extend(tokens(module, texts))
     close(chunked, [own.float() for own in small], 0)
