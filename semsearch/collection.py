@@ -16,7 +16,6 @@ from typing import Any
 from numpy.typing import ArrayLike
 
 from semsearch.chunking import splitter_for
-from semsearch.encoder.own import described_encoder
 from semsearch.errors import (
     CollectionDamaged,
     CollectionLocked,
@@ -25,6 +24,7 @@ from semsearch.errors import (
     StorageError,
     UsageError,
 )
+from semsearch.hardware import Compute
 from semsearch.home import MOST
 from semsearch.ingest.pipeline import BATCH_DOCUMENTS, Changes, Encoding, Ingestion, Progress, add_given, stored_form
 from semsearch.ingest.scan import Reading
@@ -40,6 +40,7 @@ from semsearch.local.maintenance.reencoding import reencode
 from semsearch.local.maintenance.repair import repair
 from semsearch.local.store import origins
 from semsearch.local.store.metadata import update
+from semsearch.models import described_encoder
 from semsearch.search.calibrate import calibrate, renew_calibration
 from semsearch.search.calibration import Calibration
 from semsearch.search.recall import Certificate, worth_looking_at
@@ -378,7 +379,7 @@ class Collection(Searchable):
             revision: Of a model on the hub.
             progress: Called with the number of documents encoded so far.
         """
-        loaded, described = described_encoder(encoder, revision, self._device, self._dtype, self._batch_tokens)
+        loaded, described = described_encoder(encoder, revision, Compute(self._device, self._dtype, self._batch_tokens))
         passages = bool(self.store.settings["passages"])
         splitting = splitter_for(loaded, passages).identity
         target = {"encoder": described, "metric": str(loaded.metric), "splitting": splitting}

@@ -21,7 +21,7 @@ import sys
 import threading
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -47,7 +47,17 @@ class Compute:
 
     device: str | None = None  # "cpu", "cuda", "cuda:1", "mps"; several by commas
     dtype: str | None = None  # "float32", "bfloat16" or "float16"
-    batch_tokens: int | None = None
+    batch_tokens: int | None = None  # tokens of a batch
+
+    @property
+    def devices(self) -> list[str]:
+        """Those that are named, one by one."""
+        return [name.strip() for name in (self.device or "").split(",")] if self.device else []
+
+    @property
+    def on_one_device(self) -> Compute:
+        """The same on the first of several devices."""
+        return replace(self, device=self.devices[0]) if self.device else self
 
 
 # Threads
@@ -172,7 +182,7 @@ def bf16_is_fast(device: torch.device) -> bool:
     import torch
 
     if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     return device.type == "cpu" and (cpu_has("amx_tile") or cpu_has("avx512_bf16"))
 
 
@@ -181,7 +191,7 @@ def packs_linear(dtype: torch.dtype) -> bool:
     """Whether oneDNN lays weights of a type out for its kernels on this processor; private in torch, so it is tried."""
     import torch
 
-    if not torch.backends.mkldnn.is_available():
+    if not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
         return False
     try:
         weight = torch.ops.mkldnn._reorder_linear_weight(torch.zeros(16, 16, dtype=dtype), None)

@@ -12,12 +12,13 @@ from semsearch import plugins
 from semsearch.chunking import splitter_for
 from semsearch.collection import Collection
 from semsearch.encoder.load import DEFAULT_MODEL
-from semsearch.encoder.own import described_encoder
 from semsearch.errors import CollectionExists, DimensionMismatch, StorageError, UsageError
+from semsearch.hardware import Compute
 from semsearch.home import check_name, find_collection, find_home
 from semsearch.local.index.build import Wanted
 from semsearch.local.store import platform
 from semsearch.local.store.store import Store
+from semsearch.models import described_encoder
 from semsearch.types import Encoder, Metric
 from semsearch.vectors import check_k
 
@@ -53,7 +54,7 @@ def create(
         options: The backend's options.
         recall: What the index must find of the true `at` nearest; see `Collection.reindex`.
         at: Neighbours that the recall is counted among.
-        device: "cpu", "cuda", "cuda:1", "mps"; None chooses.
+        device: "cpu", "cuda", "cuda:1", "mps"; several, as in "cuda:0,cuda:1", share the encoding; None chooses.
         dtype: "float32" or "bfloat16" to compute in; None chooses what the hardware is fast in.
         revision: Of a model on the hub.
         batch_tokens: Tokens in a batch; None chooses.
@@ -71,7 +72,7 @@ def create(
     if index != "auto":
         plugins.index_backend(index).Params.parse(options or {}, f"index '{index}'")
     loaded, described = (
-        (None, None) if encoder is None else described_encoder(encoder, revision, device, dtype, batch_tokens)
+        (None, None) if encoder is None else described_encoder(encoder, revision, Compute(device, dtype, batch_tokens))
     )
     if loaded is not None:
         if dim is not None and dim != loaded.dim:

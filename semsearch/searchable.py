@@ -14,11 +14,12 @@ from typing import Any, Self, Unpack
 import numpy as np
 from numpy.typing import ArrayLike
 
-from semsearch.encoder.own import described_encoder, encoder_from
+from semsearch.encoder.own import encoder_from
 from semsearch.errors import (
     ModelMismatch,
     UsageError,
 )
+from semsearch.hardware import Compute
 from semsearch.ingest.pipeline import stored_form
 from semsearch.local.index.build import Wanted
 from semsearch.local.index.choose import choose
@@ -29,6 +30,7 @@ from semsearch.local.store.metadata import count_where, ids_where
 from semsearch.local.store.settings import check_settings
 from semsearch.local.store.snapshot import Snapshot
 from semsearch.local.store.store import Store
+from semsearch.models import described_encoder
 from semsearch.search.calibrate import calibration_info
 from semsearch.search.pipeline import Searching, Timings
 from semsearch.search.ranking import Asked
@@ -131,9 +133,8 @@ class Searchable:
                 f"collection '{self.name}' was made with an encoder object of class {described['class']}: open it with "
                 f"semsearch.open('{self.name}', encoder=…) and that object (fingerprint {described['fingerprint']})."
             )
-        encoder, _ = described_encoder(
-            described["name"], described["revision"], self._device, self._dtype, self._batch_tokens
-        )
+        compute = Compute(self._device, self._dtype, self._batch_tokens)
+        encoder, _ = described_encoder(described["name"], described["revision"], compute)
         self._check_fingerprint(encoder)
         return encoder
 

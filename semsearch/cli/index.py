@@ -141,8 +141,9 @@ def _reader_options(given: dict[str, Any]) -> dict[str, Any]:
 
 def _estimate(reading: Reading, name: str, home: Path, given: dict[str, Any]) -> int:
     """Tell what the run would cost."""
+    from semsearch import models
     from semsearch.encoder.load import DEFAULT_MODEL
-    from semsearch.encoder.own import named_encoder
+    from semsearch.hardware import Compute
     from semsearch.ingest.estimate import estimate
 
     with ExitStack() as held:
@@ -152,8 +153,9 @@ def _estimate(reading: Reading, name: str, home: Path, given: dict[str, Any]) ->
             passages = bool(store.settings["passages"])
             wanted = store.settings["index"]["backend"]
         else:
-            choice = {key: given[key] for key in ("device", "dtype", "revision", "batch_tokens")}
-            encoder, store = named_encoder(given["encoder"] or DEFAULT_MODEL, **choice), None
+            compute = Compute(given["device"], given["dtype"], given["batch_tokens"])
+            encoder = models.encoder(given["encoder"] or DEFAULT_MODEL, compute, revision=given["revision"])
+            store = None
             passages = given["passages"] != "off"
             wanted = given["backend"] or "auto"
         told = estimate(reading.documents, encoder, passages=passages, store=store, index=wanted)

@@ -50,7 +50,7 @@ class PairPipeline(Pipeline):
     def logits(self, window: PairWindow) -> NDArray[np.float32]:
         """Float32 (n, labels), every one finite."""
         settle_threads()
-        return self._compute(window, None, 0)
+        return self._compute(window)
 
 
 class CrossEncoder:

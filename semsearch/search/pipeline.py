@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from semsearch import models
 from semsearch.chunking import compose, splitter_for
 from semsearch.errors import UsageError
+from semsearch.hardware import Compute
 from semsearch.local.index.loader import Warming
 from semsearch.local.retriever import Answerer
 from semsearch.local.store.snapshot import Snapshot
@@ -104,7 +106,7 @@ class Searching:
         return known[1]
 
     def _reranker(self, wanted: bool | str | Reranker | None) -> Reranker:
-        from semsearch.reranker.load import DEFAULT_RERANKER, load_reranker
+        from semsearch.reranker.load import DEFAULT_RERANKER
 
         if wanted is True:
             wanted = DEFAULT_RERANKER
@@ -115,7 +117,7 @@ class Searching:
                 )
             return wanted
         if wanted not in self._rerankers:
-            opened = load_reranker(wanted, device=self._device, dtype=self._dtype)
+            opened = models.reranker(wanted, Compute(self._device, self._dtype))
             self._rerankers = {wanted: opened}  # one at a time: they are large
         return self._rerankers[wanted]
 
