@@ -139,8 +139,9 @@ def _reader_options(given: dict[str, Any]) -> dict[str, Any]:
 
 def _estimate(scanned: Scan, name: str, home: Home, given: dict[str, Any]) -> int:
     """Tell what the run would cost."""
+    from semsearch import models
     from semsearch.encoder.load import DEFAULT_MODEL
-    from semsearch.encoder.own import named_encoder
+    from semsearch.hardware import Compute
     from semsearch.ingest.estimate import estimate
 
     with ExitStack() as held:
@@ -150,8 +151,9 @@ def _estimate(scanned: Scan, name: str, home: Home, given: dict[str, Any]) -> in
             passages = bool(engine.settings["passages"])
             wanted, settings = engine.settings["index"]["backend"], engine.settings["index"]["options"]
         else:
-            choice = {key: given[key] for key in ("device", "dtype", "revision", "batch_tokens")}
-            encoder, engine = named_encoder(given["encoder"] or DEFAULT_MODEL, **choice), None
+            compute = Compute(given["device"], given["dtype"], given["batch_tokens"])
+            encoder = models.encoder(given["encoder"] or DEFAULT_MODEL, compute, revision=given["revision"])
+            engine = None
             passages = given["passages"] != "off"
             wanted, settings = given["backend"] or "auto", dict(given["settings"])
         told = estimate(scanned.documents, encoder, passages=passages, engine=engine, index=wanted, options=settings)

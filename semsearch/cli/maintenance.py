@@ -60,6 +60,7 @@ def _measured(command: options.Command) -> options.Command:
 @click.option("--option", "settings", multiple=True, type=options.typed_pair, metavar="KEY=VALUE", help="Of the index.")
 @click.option("--recall", type=click.FloatRange(0, 1, min_open=True), metavar="R", help="What the index must find.")
 @_measured
+@options.threads
 @options.home
 def reindex(name: str, **given: Any) -> int:
     r"""Build the index of collection NAME anew over all that is there, beside readers and writers.
@@ -92,6 +93,7 @@ def reindex(name: str, **given: Any) -> int:
 @click.argument("name", shell_complete=options.collections)
 @click.option("--recall", type=click.FloatRange(0, 1, min_open=True), required=True, metavar="R", help="To be kept.")
 @_measured
+@options.threads
 @options.home
 def tune(name: str, **given: Any) -> int:
     r"""Choose the setting of collection NAME's index that keeps a recall, certify it, and use it from now on.
