@@ -142,7 +142,7 @@ def _hybrid(folder: Path, judged: Judged, encoder: Any, vectors: np.ndarray, dep
         tempfile.TemporaryDirectory() as home,
         semsearch.create(folder.name, encoder=remembering, home=home, passages=False) as collection,
     ):
-        collection.add(reader.read(folder, reader.Options(), semsearch.ingest.source.Log()))
+        collection.add(reader.read(folder, reader.Options(), semsearch.ingest.source.ReadReport()))
         return {
             query: [hit.document.id for hit in collection.search(query, k=depth, mode="hybrid", exact=True)]
             for query in judged.queries

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from corpora.files import Entry, Strict, open_input, read_lines
+from corpora.files import Entry, StrictReport, open_input, read_lines
 from corpora.json_lines import JSONLinesReader, records
 from corpora.records import Columns
 from semsearch.errors import DataError
-from semsearch.types import Document, ReadLog
+from semsearch.types import Document, Report
 from semsearch.validation import kind_of
 
 
@@ -34,21 +34,21 @@ class BEIRReader:
         return path.is_dir() and _part(path, "corpus.jsonl") is not None
 
     @classmethod
-    def read(cls, source: Path | BinaryIO, options: NoOptions, log: ReadLog) -> Iterator[Document]:
+    def read(cls, source: Path | BinaryIO, options: NoOptions, report: Report) -> Iterator[Document]:
         """The documents of corpus.jsonl."""
         if not isinstance(source, Path):
             raise DataError("a BEIR corpus is a folder, and can't come from standard input; its corpus.jsonl can.")
         corpus = _part(source, "corpus.jsonl")
         if corpus is None:
             raise DataError(f"{source} is no BEIR folder: it holds neither corpus.jsonl nor corpus.jsonl.gz.")
-        yield from JSONLinesReader.read(corpus, Columns(), log)
+        yield from JSONLinesReader.read(corpus, Columns(), report)
 
     @staticmethod
     def queries(path: Path) -> dict[str, str]:
         """Query texts by id, from a BEIR folder or a queries.jsonl (fields `_id` or `id`, and `text`)."""
         found: dict[str, str] = {}
         with open_input(Entry(_file(path, "queries.jsonl"), "")) as data:
-            for where, record in records(data, Strict()):
+            for where, record in records(data, StrictReport()):
                 identity, text = record.get("_id", record.get("id")), record.get("text")
                 if isinstance(identity, int) and not isinstance(identity, bool):
                     identity = str(identity)
@@ -73,7 +73,7 @@ class BEIRReader:
         """
         found: dict[str, dict[str, int]] = {}
         with open_input(Entry(path, "")) as data:
-            for number, line in read_lines(data, Strict()):
+            for number, line in read_lines(data, StrictReport()):
                 fields = line.rstrip("\r\n").split("\t") if "\t" in line else line.split()
                 if (
                     not fields

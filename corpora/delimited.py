@@ -16,8 +16,8 @@ from corpora.files import (
     Entry,
     Input,
     Line,
-    Silent,
-    Strict,
+    NullReport,
+    StrictReport,
     entries,
     has_suffix,
     open_input,
@@ -27,8 +27,8 @@ from corpora.files import (
 )
 from corpora.records import Columns, Registrar
 from semsearch.errors import DataError, UsageError
-from semsearch.types import Document, ReadLog
-from semsearch.walk import Listing
+from semsearch.types import Document, Report
+from semsearch.walk import FolderListing
 
 SUFFIXES = (".csv", ".tsv", ".tab")
 TYPES = ("str", "int", "float", "bool")
@@ -89,29 +89,29 @@ class DelimitedReader:
         return has_suffix(path, SUFFIXES) and not path.is_dir()
 
     @classmethod
-    def read(cls, source: Path | BinaryIO | Listing, options: TableOptions, log: ReadLog) -> Iterator[Document]:
+    def read(cls, source: Path | BinaryIO | FolderListing, options: TableOptions, report: Report) -> Iterator[Document]:
         """The documents of a file, a stream, or all such files of a folder."""
-        with Registrar(options, log) as registrar:
-            for entry in entries(source, SUFFIXES, log):
+        with Registrar(options, report) as registrar:
+            for entry in entries(source, SUFFIXES, report):
                 try:
                     with rereadable(entry) as table:
-                        yield from _documents(table, options, registrar, log)
+                        yield from _documents(table, options, registrar, report)
                 except DataError as error:
-                    log.bad(error)
+                    report.bad(error)
 
 
-def _documents(entry: Entry, options: TableOptions, registrar: Registrar, log: ReadLog) -> Iterator[Document]:
+def _documents(entry: Entry, options: TableOptions, registrar: Registrar, report: Report) -> Iterator[Document]:
     types: dict[str, str] = {}
     rewind(entry)
     with open_input(entry) as data:
-        rows = Rows(data, options, Silent())
+        rows = Rows(data, options, NullReport())
         columns = [name for name in options.metadata(rows.names) if name not in options.types]
         if columns:
             types = infer_types(rows, columns)
     types |= options.types
     rewind(entry)
     with open_input(entry) as data:
-        rows = Rows(data, options, log)
+        rows = Rows(data, options, report)
         left = set(options.metadata(rows.names))
         for where, row in rows:
             record: dict[str, Any] = dict(row)
@@ -122,16 +122,16 @@ def _documents(entry: Entry, options: TableOptions, registrar: Registrar, log: R
                     else:
                         del record[name]
             except DataError as error:
-                log.bad(error)
+                report.bad(error)
                 continue
             yield from registrar.documents(record, entry.name, where)
 
 
 class Rows:
-    """The rows under a header, each with its place in words; rows of another length go to the log."""
+    """The rows under a header, each with its place in words; rows of another length go to the report."""
 
-    def __init__(self, data: Input, options: TableOptions, log: ReadLog) -> None:
-        self._data, self._log, self._quotes = data, log, options.quotes
+    def __init__(self, data: Input, options: TableOptions, report: Report) -> None:
+        self._data, self._report, self._quotes = data, report, options.quotes
         gate = _HeaderGate()
         lines = read_lines(data, gate)
         first = next((line for line in lines if not line.text.isspace()), None)
@@ -149,7 +149,7 @@ class Rows:
             header = next(self._reader)
         except csv.Error as error:
             raise DataError(f"{data.name}, line {first.number:,}: the header can't be read: {error}.") from None
-        gate.log = log
+        gate.report = report
         self.names = [name or f"column{position}" for position, name in enumerate(header, start=1)]
         options.check(self.names, f"{data.name}, line {first.number:,}")
 
@@ -170,7 +170,7 @@ class Rows:
                     if self._quotes
                     else ""
                 )
-                self._log.bad(
+                self._report.bad(
                     DataError(f"{self._data.name}, line {self._start:,}: the row can't be read: {error}.{hint}")
                 )
                 continue
@@ -180,28 +180,28 @@ class Rows:
                 continue
             where = f"{self._data.name}, line {self._start:,}"
             if len(row) != len(self.names):
-                self._log.bad(
+                self._report.bad(
                     DataError(f"{where}: the row has {len(row)} fields, where the header has {len(self.names)}.")
                 )
                 continue
             yield where, dict(zip(self.names, row, strict=True))
 
 
-class _HeaderGate(Strict):
-    """Raises what is wrong up to the header, without which nothing can be read; then passes on to a log."""
+class _HeaderGate(StrictReport):
+    """Raises what is wrong up to the header, without which nothing can be read; then passes on to a report."""
 
-    log: ReadLog | None = None
+    report: Report | None = None
 
     def bad(self, error: DataError) -> None:
-        """Raise it, or give it to the log."""
-        if self.log is None:
+        """Raise it, or give it to the report."""
+        if self.report is None:
             raise error
-        self.log.bad(error)
+        self.report.bad(error)
 
     def progress(self, done: int, total: int) -> None:
-        """Give it to the log."""
-        if self.log is not None:
-            self.log.progress(done, total)
+        """Give it to the report."""
+        if self.report is not None:
+            self.report.progress(done, total)
 
 
 def _delimiter(name: str, header: str) -> str:

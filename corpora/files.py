@@ -1,6 +1,6 @@
 """From files and streams, packed with gzip or not, to numbered lines of UTF-8 of bounded length.
 
-Every reader stands on this. What can't be read is named with its file, line and byte, given to the log, and the
+Every reader stands on this. What can't be read is named with its file, line and byte, given to the report, and the
 reading goes on behind it: a bad line costs that line, a damaged file the rest of that file.
 """
 
@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import IO, NamedTuple, cast
 
 from semsearch.errors import DataError
-from semsearch.types import ReadLog
-from semsearch.walk import Listing, walk
+from semsearch.types import Report
+from semsearch.walk import FolderListing, walk
 
 MAX_BYTES = 32 * 2**20  # of a line or a document: above every book, below what a machine has memory for
 _REPORT_EVERY = 256  # lines
@@ -55,14 +55,14 @@ class Input:
     _before: int = 0
     _total: int = 0
 
-    def report(self, log: ReadLog) -> None:
-        """Tell the log how far the bytes are read."""
+    def progress(self, report: Report) -> None:
+        """Tell the report how far the bytes are read."""
         if self._size:
-            log.progress(self._before + min(self._raw.tell(), self._size), self._total or self._size)
+            report.progress(self._before + min(self._raw.tell(), self._size), self._total or self._size)
 
 
-class Silent:
-    """A log for a first reading: what is wrong is said in the second."""
+class NullReport:
+    """A report for a first reading: what is wrong is said in the second."""
 
     def bad(self, error: DataError) -> None:
         """Nothing."""
@@ -80,8 +80,8 @@ class Silent:
         """Nothing."""
 
 
-class Strict(Silent):
-    """A log for what is little and must be right: whatever is wrong ends the reading."""
+class StrictReport(NullReport):
+    """A report for what is little and must be right: whatever is wrong ends the reading."""
 
     def bad(self, error: DataError) -> None:
         """Raise it."""
@@ -98,25 +98,25 @@ def printable(path: object) -> str:
     return os.fsencode(str(path)).decode("utf-8", "backslashreplace")
 
 
-def entries(source: Path | IO[bytes] | Listing, suffixes: tuple[str, ...], log: ReadLog) -> Iterator[Entry]:
-    """The file or stream itself, or the folder's files with these suffixes, sorted; others go to `log.unread`.
+def entries(source: Path | IO[bytes] | FolderListing, suffixes: tuple[str, ...], report: Report) -> Iterator[Entry]:
+    """The file or stream itself, or the folder's files with these suffixes, sorted; others go to `report.unread`.
 
-    Before each file of a folder the log is told its name. For what belongs to a folder see `semsearch.walk`.
+    Before each file of a folder the report is told its name. For what belongs to a folder see `semsearch.walk`.
     """
     if isinstance(source, Path) and source.is_dir():
         source = walk(source)
-    if not isinstance(source, Listing):
+    if not isinstance(source, FolderListing):
         yield Entry(source, source.name if isinstance(source, Path) else "-")
         return
     listing = source.ending(suffixes)
     for folder, reason in listing.unreadable:
-        log.bad(DataError(f"the folder {printable(listing.root / folder)} can't be read: {reason}."))
+        report.bad(DataError(f"the folder {printable(listing.root / folder)} can't be read: {reason}."))
     for name in listing.others:
-        log.unread(listing.root / name)
+        report.unread(listing.root / name)
     total = sum(file.size for file in listing.files)
     before = 0
     for file in listing.files:
-        log.enters(file.name)
+        report.enters(file.name)
         yield Entry(Path(file.path), file.name, file.size, before, total)
         before += file.size
 
@@ -185,8 +185,8 @@ def rewind(entry: Entry) -> None:
         entry.source.seek(0)
 
 
-def read_lines(data: Input, log: ReadLog) -> Iterator[Line]:
-    """The lines, endings included; too long ones and those that are not UTF-8 go to `log.bad` and are left out."""
+def read_lines(data: Input, report: Report) -> Iterator[Line]:
+    """The lines, endings included; too long ones and those that are not UTF-8 go to `report.bad` and are left out."""
     offset = 0
     number = 0
     while True:
@@ -198,24 +198,24 @@ def read_lines(data: Input, log: ReadLog) -> Iterator[Line]:
                     raw = data.stream.readline(MAX_BYTES)
                     length += len(raw)
         except (OSError, EOFError, zlib.error) as error:
-            log.bad(_damaged(data, f"after line {number:,}", error))
+            report.bad(_damaged(data, f"after line {number:,}", error))
             return
         if not length:
-            data.report(log)
+            data.progress(report)
             return
         number += 1
         if too_long:
-            log.bad(
+            report.bad(
                 DataError(f"{data.name}, line {number:,}: {length:,} bytes long, where {MAX_BYTES:,} are the most.")
             )
         else:
             try:
                 yield Line(number, _decode(raw, offset))
             except DataError as error:
-                log.bad(DataError(f"{data.name}, line {number:,}: {error}"))
+                report.bad(DataError(f"{data.name}, line {number:,}: {error}"))
         offset += length
         if number % _REPORT_EVERY == 0:
-            data.report(log)
+            data.progress(report)
 
 
 def read_text(data: Input) -> str:

@@ -10,9 +10,9 @@ from typing import Any, BinaryIO, NoReturn
 from corpora.files import Input, entries, has_suffix, open_input, read_lines
 from corpora.records import Columns, Registrar
 from semsearch.errors import DataError
-from semsearch.types import Document, ReadLog
+from semsearch.types import Document, Report
 from semsearch.validation import kind_of
-from semsearch.walk import Listing
+from semsearch.walk import FolderListing
 
 SUFFIXES = (".jsonl", ".ndjson", ".jsonlines")
 
@@ -29,28 +29,28 @@ class JSONLinesReader:
         return has_suffix(path, SUFFIXES) and not path.is_dir()
 
     @classmethod
-    def read(cls, source: Path | BinaryIO | Listing, options: Columns, log: ReadLog) -> Iterator[Document]:
+    def read(cls, source: Path | BinaryIO | FolderListing, options: Columns, report: Report) -> Iterator[Document]:
         """The documents of a file, a stream, or all such files of a folder."""
-        with Registrar(options, log) as registrar:
-            for entry in entries(source, SUFFIXES, log):
+        with Registrar(options, report) as registrar:
+            for entry in entries(source, SUFFIXES, report):
                 try:
                     with open_input(entry) as data:
-                        for where, record in records(data, log):
+                        for where, record in records(data, report):
                             yield from registrar.documents(record, entry.name, where)
                 except DataError as error:
-                    log.bad(error)
+                    report.bad(error)
 
 
-def records(data: Input, log: ReadLog) -> Iterator[tuple[str, dict[str, Any]]]:
+def records(data: Input, report: Report) -> Iterator[tuple[str, dict[str, Any]]]:
     """Each line's object with its place in words; lines of white space are passed over."""
-    for number, line in read_lines(data, log):
+    for number, line in read_lines(data, report):
         if line.isspace():
             continue
         where = f"{data.name}, line {number:,}"
         try:
             yield where, parse(line, where)
         except DataError as error:
-            log.bad(error)
+            report.bad(error)
 
 
 def parse(line: str, where: str) -> dict[str, Any]:

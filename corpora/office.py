@@ -18,8 +18,8 @@ from corpora.extraction.parts import Part
 from corpora.files import Entry, entries, has_suffix
 from corpora.records import Columns, Registrar
 from semsearch.errors import DataError, UsageError
-from semsearch.types import Document, ReadLog
-from semsearch.walk import Listing
+from semsearch.types import Document, Report
+from semsearch.walk import FolderListing
 
 SUFFIXES = tuple(KINDS)
 PLAIN = (".txt", ".md")  # a folder of these alone is read as text, a document a file
@@ -55,14 +55,16 @@ class DocumentsReader:
         return has_suffix(path, SUFFIXES) and not has_suffix(path, (".txt",))
 
     @classmethod
-    def read(cls, source: Path | BinaryIO | Listing, options: DocumentsOptions, log: ReadLog) -> Iterator[Document]:
+    def read(
+        cls, source: Path | BinaryIO | FolderListing, options: DocumentsOptions, report: Report
+    ) -> Iterator[Document]:
         """The documents of a file, or of all such files of a folder."""
-        with Registrar(Columns(), log) as registrar, Confined(options.seconds, options.megabytes) as confined:
-            for entry in entries(source, SUFFIXES, log):
+        with Registrar(Columns(), report) as registrar, Confined(options.seconds, options.megabytes) as confined:
+            for entry in entries(source, SUFFIXES, report):
                 if not isinstance(entry.source, Path):
                     raise UsageError("documents are read from files, not from standard input; --format text reads it.")
-                yield from _documents(entry, confined, registrar, log)
-                log.progress(entry.before + entry.size, entry.total)
+                yield from _documents(entry, confined, registrar, report)
+                report.progress(entry.before + entry.size, entry.total)
 
 
 def holds_documents(folder: Path) -> bool:
@@ -82,7 +84,7 @@ def holds_documents(folder: Path) -> bool:
     return False
 
 
-def _documents(entry: Entry, confined: Confined, registrar: Registrar, log: ReadLog) -> Iterator[Document]:
+def _documents(entry: Entry, confined: Confined, registrar: Registrar, report: Report) -> Iterator[Document]:
     assert isinstance(entry.source, Path)
     names: dict[str, int] = {}
     try:
@@ -92,12 +94,12 @@ def _documents(entry: Entry, confined: Confined, registrar: Registrar, log: Read
             try:
                 document = _document(entry, part, names, registrar)
             except DataError as error:
-                log.bad(error)
+                report.bad(error)
             else:
                 if document is not None:
                     yield document
     except DataError as error:
-        log.bad(error)
+        report.bad(error)
 
 
 def _document(entry: Entry, part: Part, names: dict[str, int], registrar: Registrar) -> Document | None:

@@ -14,8 +14,8 @@ from corpora.files import Entry, entries, has_suffix
 from corpora.records import Columns, Registrar
 from semsearch.errors import DataError, MissingDependency
 from semsearch.parquet_metadata import MARK, PLACE, unpacker
-from semsearch.types import Document, ReadLog
-from semsearch.walk import Listing
+from semsearch.types import Document, Report
+from semsearch.walk import FolderListing
 
 SUFFIXES = (".parquet",)
 ROWS = 1024  # read together
@@ -36,17 +36,17 @@ class ParquetReader:
         return has_suffix(path, SUFFIXES) and not path.is_dir()
 
     @classmethod
-    def read(cls, source: Path | BinaryIO | Listing, options: Columns, log: ReadLog) -> Iterator[Document]:
+    def read(cls, source: Path | BinaryIO | FolderListing, options: Columns, report: Report) -> Iterator[Document]:
         """The documents of a file, or of all such files of a folder."""
-        with Registrar(options, log) as registrar:
-            for entry in entries(source, SUFFIXES, log):
+        with Registrar(options, report) as registrar:
+            for entry in entries(source, SUFFIXES, report):
                 try:
-                    yield from _rows(entry, options, registrar, log)
+                    yield from _rows(entry, options, registrar, report)
                 except DataError as error:
-                    log.bad(error)
+                    report.bad(error)
 
 
-def _rows(entry: Entry, columns: Columns, registrar: Registrar, log: ReadLog) -> Iterator[Document]:
+def _rows(entry: Entry, columns: Columns, registrar: Registrar, report: Report) -> Iterator[Document]:
     try:
         import pyarrow
         from pyarrow import parquet, types
@@ -82,10 +82,10 @@ def _rows(entry: Entry, columns: Columns, registrar: Registrar, log: ReadLog) ->
                             name: own[name](value) if name in own else _plain(value) for name, value in record.items()
                         }
                     except ValueError as error:
-                        log.bad(DataError(f"{where}: its metadata is no JSON: {error}."))
+                        report.bad(DataError(f"{where}: its metadata is no JSON: {error}."))
                         continue
                     yield from registrar.documents(plain, entry.name, where)
-                log.progress(entry.before + entry.size * number // total, entry.total or entry.size)
+                report.progress(entry.before + entry.size * number // total, entry.total or entry.size)
     except (pyarrow.ArrowException, OSError) as error:
         raise DataError(f"{place} can't be read: {str(error)[:200]}.") from error
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from semsearch.errors import DataError, StorageError, UsageError
-from semsearch.types import Document, ReadLog
+from semsearch.types import Document, Report
 from semsearch.validation import check_document, kind_of
 
 ID_FIELDS = ("_id", "id")
@@ -63,14 +63,14 @@ def _missing(name: str, names: list[str], chosen: bool) -> str:
 
 
 class Registrar:
-    """Makes records into documents under ids that are unique in the corpus. Bad ones go to the log.
+    """Makes records into documents under ids that are unique in the corpus. Bad ones go to the report.
 
     The ids given so far lie in a temporary database that spills to disk, so memory stays bounded.
     """
 
-    def __init__(self, columns: Columns, log: ReadLog) -> None:
+    def __init__(self, columns: Columns, report: Report) -> None:
         self._columns = columns
-        self._log = log
+        self._report = report
         self._title_is_there = columns.title is None
         self._ids = sqlite3.connect("", isolation_level=None, check_same_thread=False)
         self._ids.execute("PRAGMA journal_mode = OFF")
@@ -89,7 +89,7 @@ class Registrar:
         try:
             identity, title, metadata = self._shared(record, where)
         except DataError as error:
-            self._log.bad(error)
+            self._report.bad(error)
             return []
         fields = self._columns.text or (TEXT_FIELD,)
         made = []
@@ -107,7 +107,7 @@ class Registrar:
                 own = identity if identity is None or len(fields) == 1 else f"{identity}/{field}"
                 document = self.document(own, text, name, where, heading, metadata)
             except DataError as error:
-                self._log.bad(error)
+                self._report.bad(error)
             else:
                 if document is not None:
                     made.append(document)
@@ -134,7 +134,7 @@ class Registrar:
         if earlier is None:
             return document
         if identity is None:
-            self._log.merged()
+            self._report.merged()
             return None
         raise DataError(f"{where}: the id {identity!r:.80} was given before, at {earlier}; ids must be unique.")
 

@@ -12,8 +12,8 @@ from corpora.files import MAX_BYTES, Input, entries, has_suffix, open_input, rea
 from corpora.office import holds_documents
 from corpora.records import Columns, Registrar
 from semsearch.errors import DataError, UsageError
-from semsearch.types import Document, ReadLog
-from semsearch.walk import Listing
+from semsearch.types import Document, Report
+from semsearch.walk import FolderListing
 
 SUFFIXES = (".txt", ".md")
 UNITS = ("line", "paragraph", "file")
@@ -49,26 +49,26 @@ class TextReader:
         return has_suffix(path, (".txt",))
 
     @classmethod
-    def read(cls, source: Path | BinaryIO | Listing, options: TextOptions, log: ReadLog) -> Iterator[Document]:
+    def read(cls, source: Path | BinaryIO | FolderListing, options: TextOptions, report: Report) -> Iterator[Document]:
         """The documents of a file, a stream, or all such files of a folder. Empty lines part paragraphs."""
         unit = options.unit or _usual_unit(source)
-        with Registrar(Columns(), log) as registrar:
-            for entry in entries(source, SUFFIXES, log):
+        with Registrar(Columns(), report) as registrar:
+            for entry in entries(source, SUFFIXES, report):
                 try:
                     with open_input(entry) as data:
                         if unit == "file":
-                            pieces = _whole(data, log)
+                            pieces = _whole(data, report)
                         else:
-                            pieces = _lines(data, log) if unit == "line" else _paragraphs(data, log)
+                            pieces = _lines(data, report) if unit == "line" else _paragraphs(data, report)
                         for text, where, title in pieces:
                             identity = entry.name if unit == "file" else None
-                            yield from _document(registrar, log, identity, text, entry.name, where, title)
+                            yield from _document(registrar, report, identity, text, entry.name, where, title)
                 except DataError as error:
-                    log.bad(error)
+                    report.bad(error)
 
 
-def _usual_unit(source: Path | BinaryIO | Listing) -> str:
-    if isinstance(source, Listing):
+def _usual_unit(source: Path | BinaryIO | FolderListing) -> str:
+    if isinstance(source, FolderListing):
         return "file"
     if isinstance(source, Path):
         if source.is_dir():
@@ -79,33 +79,33 @@ def _usual_unit(source: Path | BinaryIO | Listing) -> str:
 
 
 def _document(
-    registrar: Registrar, log: ReadLog, identity: str | None, text: str, name: str, where: str, title: str
+    registrar: Registrar, report: Report, identity: str | None, text: str, name: str, where: str, title: str
 ) -> list[Document]:
     try:
         document = registrar.document(identity, text, name, where, title)
     except DataError as error:
-        log.bad(error)
+        report.bad(error)
         return []
     return [] if document is None else [document]
 
 
-def _whole(data: Input, log: ReadLog) -> Iterator[tuple[str, str, str]]:
+def _whole(data: Input, report: Report) -> Iterator[tuple[str, str, str]]:
     text = read_text(data)
     heading = _HEADING.match(text) if has_suffix(Path(data.name), (".md",)) else None
     yield text, data.name, heading[1] if heading else ""
-    data.report(log)
+    data.progress(report)
 
 
-def _lines(data: Input, log: ReadLog) -> Iterator[tuple[str, str, str]]:
-    for number, line in read_lines(data, log):
+def _lines(data: Input, report: Report) -> Iterator[tuple[str, str, str]]:
+    for number, line in read_lines(data, report):
         if not line.isspace():
             yield line.rstrip("\r\n"), f"{data.name}, line {number:,}", ""
 
 
-def _paragraphs(data: Input, log: ReadLog) -> Iterator[tuple[str, str, str]]:
+def _paragraphs(data: Input, report: Report) -> Iterator[tuple[str, str, str]]:
     held: list[str] = []
     first = size = 0
-    for number, line in read_lines(data, log):
+    for number, line in read_lines(data, report):
         if not line.isspace():
             if not held:
                 first, size = number, 0
@@ -114,14 +114,14 @@ def _paragraphs(data: Input, log: ReadLog) -> Iterator[tuple[str, str, str]]:
                 held.append(line)
             continue
         if held:
-            yield from _paragraph(held, size, f"{data.name}, line {first:,}", log)
+            yield from _paragraph(held, size, f"{data.name}, line {first:,}", report)
             held = []
     if held:
-        yield from _paragraph(held, size, f"{data.name}, line {first:,}", log)
+        yield from _paragraph(held, size, f"{data.name}, line {first:,}", report)
 
 
-def _paragraph(held: list[str], size: int, where: str, log: ReadLog) -> Iterator[tuple[str, str, str]]:
+def _paragraph(held: list[str], size: int, where: str, report: Report) -> Iterator[tuple[str, str, str]]:
     if size > MAX_BYTES:
-        log.bad(DataError(f"{where}: a paragraph of {size:,} characters, where {MAX_BYTES:,} are the most."))
+        report.bad(DataError(f"{where}: a paragraph of {size:,} characters, where {MAX_BYTES:,} are the most."))
     else:
         yield "".join(held).rstrip("\r\n"), where, ""

@@ -29,7 +29,7 @@ from semsearch.home import MOST
 from semsearch.ingest.pipeline import BATCH_DOCUMENTS, Changes, Encoding, Ingestion, Progress, add_given, stored_form
 from semsearch.ingest.scan import Reading
 from semsearch.ingest.scan_with_vectors import GivenReading
-from semsearch.ingest.source import Source, Told
+from semsearch.ingest.source import CallbackReport, Source
 from semsearch.ingest.sync import Foreseen, Synced, foresee, sync
 from semsearch.local.index.build import Indexing, Wanted
 from semsearch.local.lexical.build import LexicalIndexing
@@ -115,7 +115,11 @@ class Collection(Searchable):
             DataError: A record can't be used, or there is none.
         """
         chosen = source if isinstance(source, Source) else Source.of(os.fspath(source))
-        reading = GivenReading(chosen, Told(on_error)) if chosen.vectors else Reading(chosen, Told(on_error))
+        reading = (
+            GivenReading(chosen, CallbackReport(on_error))
+            if chosen.vectors
+            else Reading(chosen, CallbackReport(on_error))
+        )
         reading.begin()
         return self.take(reading, progress)
 

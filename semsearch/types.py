@@ -226,8 +226,8 @@ class Reranker(Protocol):
         ...
 
 
-class ReadLog(Protocol):
-    """What a reader says while it reads; semsearch's own is `semsearch.ingest.source.Log`."""
+class Report(Protocol):
+    """What a reader says while it reads; semsearch's own is `semsearch.ingest.source.ReadReport`."""
 
     def bad(self, error: DataError) -> None:
         """A record that can't be used: raises `error`, or counts it and returns, and the reader goes on behind it."""
@@ -268,8 +268,8 @@ class CorpusReader(Protocol):
         ...
 
     @classmethod
-    def read(cls, source: Path | BinaryIO, options: Any, log: ReadLog) -> Iterator[Document]:
-        """The documents of a path or of a stream of bytes; whatever is wrong with a record goes to `log.bad`."""
+    def read(cls, source: Path | BinaryIO, options: Any, report: Report) -> Iterator[Document]:
+        """The documents of a path or of a stream of bytes; whatever is wrong with a record goes to `report.bad`."""
         ...
 
 
@@ -277,7 +277,7 @@ class CorpusReader(Protocol):
 class FileReader(Protocol):
     """A `CorpusReader` to which a folder is its files with these suffixes, each with documents of its own.
 
-    Its `read` also takes a `semsearch.walk.Listing`: some of the files, told to the log one by one. So what is
+    Its `read` also takes a `semsearch.walk.FolderListing`: some of the files, told to the report one by one. So what is
     unchanged need not be read, and it is known which file a document came from.
     """
 

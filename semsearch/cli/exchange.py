@@ -85,12 +85,12 @@ def import_vectors(path: str, **given: Any) -> int:
 def index_with_vectors(source: Source, name: str, given: dict[str, Any]) -> int:
     """`semsearch index PATH --vectors FILE`."""
     from semsearch.ingest.scan_with_vectors import GivenReading
-    from semsearch.ingest.source import Log
+    from semsearch.ingest.source import ReadReport
 
     if given["dry_run"]:
         raise UsageError("--dry-run tells what encoding will cost, and with --vectors nothing is encoded.")
     source = source.with_vectors(given["vectors"], given["vector_column"])
-    reading = GivenReading(source, Log(), unchecked=given["unchecked"])
+    reading = GivenReading(source, ReadReport(), unchecked=given["unchecked"])
     reading.begin()
 
     def put(collection: Collection, made: bool) -> Changes:

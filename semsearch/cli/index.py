@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from semsearch.collection import Collection
     from semsearch.ingest.pipeline import Changes
     from semsearch.ingest.scan import Reading
-    from semsearch.ingest.source import Log, Source
+    from semsearch.ingest.source import ReadReport, Source
 
 
 @click.command(short_help="Read, split, encode and store a corpus; again: resume or update.")
@@ -90,7 +90,7 @@ def index(path: str, **given: Any) -> int:
     zcat notes.txt.gz | semsearch index - --name notes --format text
     """
     from semsearch.ingest.scan import Reading
-    from semsearch.ingest.source import Log, Source
+    from semsearch.ingest.source import ReadReport, Source
 
     source = Source.of(
         path,
@@ -105,15 +105,15 @@ def index(path: str, **given: Any) -> int:
         return exchange.index_with_vectors(source, name, given)
     if given["encoder"] == NONE:
         raise UsageError("--encoder none makes a collection that is searched by vectors alone: give them by --vectors.")
-    log = Log(skip=given["on_error"] == "skip" or (given["on_error"] is None and source.forgiving))
-    reading = Reading(source, log)
+    report = ReadReport(skip=given["on_error"] == "skip" or (given["on_error"] is None and source.forgiving))
+    reading = Reading(source, report)
     reading.begin()  # an empty or unreadable corpus is told before a model is opened or anything is made
 
     if given["dry_run"]:
         return _estimate(reading, name, find_home(given["home"]), given)
 
     def fraction() -> float | None:
-        return log.done / log.total if log.total else None
+        return report.done / report.total if report.total else None
 
     home = find_home(given["home"])
     made = False
@@ -127,7 +127,7 @@ def index(path: str, **given: Any) -> int:
     except (DataError, StorageError, CollectionLocked) as error:
         error.add_note(left(name, home, made))
         raise
-    _report(log, changes)
+    _report(report, changes)
     if reading.vanished:
         say(f"{reading.vanished:,} documents are no more in the source: 'semsearch sync {name}' takes them out.")
     return 0
@@ -157,7 +157,7 @@ def _estimate(reading: Reading, name: str, home: Path, given: dict[str, Any]) ->
             passages = given["passages"] != "off"
             wanted = given["backend"] or "auto"
         told = estimate(reading.documents, encoder, passages=passages, store=store, index=wanted)
-    for sentence in reading.log.report():
+    for sentence in reading.report.sentences():
         say(sentence)
     out(
         f"{told.documents:,} documents to encode ({told.unchanged:,} unchanged), {told.passages:,} passages: about "
@@ -212,14 +212,14 @@ def _existing(name: str, home: Path, source: Source, given: dict[str, Any]) -> C
     return collection
 
 
-def _report(log: Log, changes: Changes) -> None:
-    for sentence in log.report():
+def _report(report: ReadReport, changes: Changes) -> None:
+    for sentence in report.sentences():
         say(sentence)
-    if log.same:
-        say(f"{log.same:,} records without an id were the same as one before, and are in the collection once.")
+    if report.same:
+        say(f"{report.same:,} records without an id were the same as one before, and are in the collection once.")
     if changes.truncated:
         say(f"{changes.truncated:,} texts were longer than the model reads, and were cut.")
     out(
         f"added {changes.added:,}, changed {changes.changed:,}, unchanged {changes.unchanged:,}, "
-        f"skipped {log.skipped:,}"
+        f"skipped {report.skipped:,}"
     )

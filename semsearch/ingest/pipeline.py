@@ -68,7 +68,7 @@ class Encoding:
         documents = [record.document for record in records]
         spans = self.splitter.split_many(documents)
         texts = [
-            self.splitter.embedding_text(document, span)
+            self.splitter.text_to_embed(document, span)
             for document, own in zip(documents, spans, strict=True)
             for span in own
         ]

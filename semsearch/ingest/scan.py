@@ -19,7 +19,7 @@ from itertools import chain, islice
 from pathlib import Path
 
 from semsearch.ingest.pipeline import READ_DOCUMENTS, Changes, Ingestion, Progress
-from semsearch.ingest.source import STDIN, Log, Source
+from semsearch.ingest.source import STDIN, ReadReport, Source
 from semsearch.local.store import document_rows as rows
 from semsearch.local.store import origins
 from semsearch.local.store.document_rows import Record
@@ -54,10 +54,10 @@ class Preview:
 class Reading:
     """Reads a source once. First `begin`, then `into` or `preview`, then `lost`, then `settle`."""
 
-    def __init__(self, source: Source, log: Log, known: Mapping[str, File] | None = None) -> None:
+    def __init__(self, source: Source, report: ReadReport, known: Mapping[str, File] | None = None) -> None:
         """`known`: the files as they were read last, to pass over those that are the same; without it all are read."""
         self.source = source
-        self.log = log
+        self.report = report
         self.known = dict(known or {})
         self._began = time.time_ns()
         self._seen = _Seen()
@@ -73,12 +73,12 @@ class Reading:
         """Read up to the first document.
 
         Raises:
-            DataError: The source gives no document, or (unless the log skips them) the first bad record.
+            DataError: The source gives no document, or (unless the report skips them) the first bad record.
         """
         incoming = self._incoming()
         first = next(incoming, None)
         if first is None and not self.unread:
-            raise self.source.nothing(self.log)
+            raise self.source.nothing(self.report)
         self.empty = first is None
         self.documents = incoming if first is None else chain([first], incoming)
 
@@ -95,7 +95,7 @@ class Reading:
     ) -> Changes:
         """Store what is new or changed, noting where it is from; `encoder` loads the model."""
         model = encoder()
-        changes = Ingestion(store, model, self.log.bad, progress, self._origin(store)).run(self.documents)
+        changes = Ingestion(store, model, self.report.bad, progress, self._origin(store)).run(self.documents)
         return changes + Changes(unchanged=self.passed(store))
 
     def _origin(self, store: Store) -> Callable[[str], Origin]:
@@ -147,7 +147,7 @@ class Reading:
         if number is None:
             return lost
         names = {file.number: name for name, file in self.known.items()}
-        suspects = self._numbers(self._gone() | (self._read() - self.log.doubtful))
+        suspects = self._numbers(self._gone() | (self._read() - self.report.doubtful))
         with store.database.read() as connection:
             for identity, file, shared in origins.given(connection, number, suspects):
                 if self._seen.file(identity, None) is None:
@@ -169,7 +169,7 @@ class Reading:
                 removed += store.remove(lost.ids[first : first + BATCH])
         stamps = self._restamped | {
             name: stamp
-            for name in self._read() - self.log.doubtful - (set() if remove else lost.files)
+            for name in self._read() - self.report.doubtful - (set() if remove else lost.files)
             if (stamp := self._stamped(name)) is not None
         }
         with store.write(), store.database.write() as connection:
@@ -202,8 +202,8 @@ class Reading:
             return
         if listing is not None:
             listing = replace(listing, files=[file for file in listing.files if file.name not in self.unread])
-        for document in self.source.documents(self.log, listing):
-            self._seen.add(document.id, self.log.file)
+        for document in self.source.documents(self.report, listing):
+            self._seen.add(document.id, self.report.file)
             yield document
 
     def _look(self) -> dict[str, Stamp]:

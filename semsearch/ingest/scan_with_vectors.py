@@ -17,7 +17,7 @@ from semsearch.errors import DataError, DimensionMismatch, ModelMismatch
 from semsearch.ingest.pipeline import Changes, Progress, add_given, stored_form
 from semsearch.ingest.precomputed import check_given, read_vectors
 from semsearch.ingest.scan import WHOLE, Preview, Reading
-from semsearch.ingest.source import Log, Source
+from semsearch.ingest.source import ReadReport, Source
 from semsearch.local.store import document_rows as rows
 from semsearch.local.store.document_rows import Record
 from semsearch.local.store.origins import File
@@ -29,10 +29,10 @@ class GivenReading(Reading):
     """As a `Reading`; `all` and `vectors` `(len(all), dim)` are there once it has begun."""
 
     def __init__(
-        self, source: Source, log: Log, known: Mapping[str, File] | None = None, *, unchecked: bool = False
+        self, source: Source, report: ReadReport, known: Mapping[str, File] | None = None, *, unchecked: bool = False
     ) -> None:
         """`unchecked`: take vectors that the collection's model does not give the texts."""
-        super().__init__(source, log, known)
+        super().__init__(source, report, known)
         self.unchecked = unchecked
         self.all: list[Document] = []
         self.vectors: NDArray[Any] = np.empty((0, 0))
@@ -51,11 +51,11 @@ class GivenReading(Reading):
             return
         self.all = list(self.documents)
         self.documents = iter(self.all)
-        if self.log.skipped:
+        if self.report.skipped:
             raise DataError(f"{self.source.path} holds records that can't be read: its vectors can't be matched.")
-        if self.log.same:
+        if self.report.same:
             raise DataError(
-                f"{self.log.same:,} records without an id are the same as one before, so that vectors and records "
+                f"{self.report.same:,} records without an id are the same as one before, so that vectors and records "
                 "can't be matched: give each record an id."
             )
         self.vectors = read_vectors(Path(self.source.vectors), self.source.column or None)
@@ -72,7 +72,7 @@ class GivenReading(Reading):
         seen = self.preview(store)
         if store.settings["encoder"] is not None and not self.unchecked:
             self._check([self._places[identity] for identity in [*seen.added, *seen.changed]], encoder)
-        changes = add_given(store, self.all, self.vectors, self.log.bad, self._origin(store))
+        changes = add_given(store, self.all, self.vectors, self.report.bad, self._origin(store))
         if progress is not None:
             progress(Progress(len(self.all), changes.passages, changes.unchanged))
         return changes

@@ -20,13 +20,13 @@ from typing import Any, Self
 from semsearch import plugins
 from semsearch.errors import DataError, UsageError
 from semsearch.types import Document, FileReader
-from semsearch.walk import Listing, walk
+from semsearch.walk import FolderListing, walk
 
 GROUP = "semsearch.corpora"
 STDIN = "-"
 
 
-class Log:
+class ReadReport:
     """What was not read, and why: raises at the first bad record, or (`skip=True`) counts them and keeps the first."""
 
     def __init__(self, *, skip: bool = False, keep: int = 10) -> None:
@@ -72,7 +72,7 @@ class Log:
         """Note how far the reading is."""
         self.done, self.total = done, total
 
-    def report(self) -> list[str]:
+    def sentences(self) -> list[str]:
         """What a person should know in the end, a sentence each; empty if everything was read."""
         said = []
         if self.skipped:
@@ -87,8 +87,8 @@ class Log:
         return said
 
 
-class Told(Log):
-    """A log that tells somebody else of what is bad; nobody: it raises."""
+class CallbackReport(ReadReport):
+    """A report that tells somebody else of what is bad; nobody: it raises."""
 
     def __init__(self, on_error: Callable[[DataError], None] | None) -> None:
         super().__init__(skip=on_error is not None, keep=0)
@@ -192,7 +192,7 @@ class Source:
         """Whether it holds files of so many makers that a bad one is no surprise."""
         return bool(getattr(plugins.corpus_reader(self.format), "forgiving", False))
 
-    def listing(self) -> Listing | None:
+    def listing(self) -> FolderListing | None:
         """The files as they are now, where it is a folder whose files are read one by one."""
         path = Path(self.path)
         if self.path == STDIN or not path.is_dir() or not _file_wise(self.format):
@@ -200,29 +200,31 @@ class Source:
         suffixes: tuple[str, ...] = plugins.corpus_reader(self.format).suffixes
         return walk(path, self.include, self.exclude, self.ignore).ending(suffixes)
 
-    def read(self, log: Log | None = None) -> Iterator[Document]:
+    def read(self, report: ReadReport | None = None) -> Iterator[Document]:
         """The documents, one at a time, each checked and under an id of its own.
 
         Raises:
-            DataError: at the first bad record unless `log` skips them, and in the end if there was no document at all.
+            DataError: at the first bad record unless `report` skips them, and in the end if there was no document at all.
         """
-        log = log or Log()
+        report = report or ReadReport()
         empty = True
-        for document in self.documents(log, self.listing()):
+        for document in self.documents(report, self.listing()):
             empty = False
             yield document
         if empty:
-            raise self.nothing(log)
+            raise self.nothing(report)
 
-    def documents(self, log: Log, listing: Listing | None) -> Iterator[Document]:
+    def documents(self, report: ReadReport, listing: FolderListing | None) -> Iterator[Document]:
         """As `read`, of these files only, and no document at all is no error."""
         reader = plugins.corpus_reader(self.format)
         place = sys.stdin.buffer if self.path == STDIN else listing or Path(self.path)
-        yield from reader.read(place, reader.Options(**self.options), log)
+        yield from reader.read(place, reader.Options(**self.options), report)
 
-    def nothing(self, log: Log) -> DataError:
+    def nothing(self, report: ReadReport) -> DataError:
         """The error for a source without a document."""
-        return DataError(f"{'standard input' if self.path == STDIN else self.path} holds no documents{_why_empty(log)}")
+        return DataError(
+            f"{'standard input' if self.path == STDIN else self.path} holds no documents{_why_empty(report)}"
+        )
 
 
 def _file_wise(reader: str) -> bool:
@@ -259,15 +261,15 @@ def _given(reader: str, options: Mapping[str, Any]) -> dict[str, Any]:
     return given
 
 
-def _why_empty(log: Log) -> str:
+def _why_empty(report: ReadReport) -> str:
     reasons = []
-    if log.skipped:
+    if report.skipped:
         reasons.append(
-            f"{log.skipped:,} bad records were skipped, the first: {log.errors[0]}"
-            if log.errors
-            else f"{log.skipped:,} bad records were skipped."
+            f"{report.skipped:,} bad records were skipped, the first: {report.errors[0]}"
+            if report.errors
+            else f"{report.skipped:,} bad records were skipped."
         )
-    if log.kinds:
-        kinds = ", ".join(f"{count:,} {kind}" for kind, count in sorted(log.kinds.items()))
+    if report.kinds:
+        kinds = ", ".join(f"{count:,} {kind}" for kind, count in sorted(report.kinds.items()))
         reasons.append(f"files of other kinds: {kinds}; --format chooses another reader.")
     return ": " + " ".join(reasons) if reasons else "."

@@ -12,7 +12,7 @@ from semsearch.errors import DataError
 from semsearch.ingest.pipeline import Changes, Progress
 from semsearch.ingest.scan import Preview, Reading
 from semsearch.ingest.scan_with_vectors import GivenReading
-from semsearch.ingest.source import STDIN, Log, Source, Told
+from semsearch.ingest.source import STDIN, CallbackReport, ReadReport, Source
 from semsearch.local.store import origins
 from semsearch.local.store.store import Store
 from semsearch.types import Encoder
@@ -89,20 +89,20 @@ def _readings(store: Store, on_error: Callable[[DataError], None] | None, unchec
     with store.database.read() as connection:
         specs = origins.sources(connection)
     for spec in specs:
-        log = Told(on_error)
+        report = CallbackReport(on_error)
         try:
-            reading = _again(store, _source(spec), log, unchecked)
+            reading = _again(store, _source(spec), report, unchecked)
             reading.begin()
         except DataError as error:
             if on_error is None:
                 raise
-            if not log.skipped:  # else it was told already
+            if not report.skipped:  # else it was told already
                 on_error(error)
             continue
         yield reading
 
 
-def _again(store: Store, source: Source, log: Log, unchecked: bool) -> Reading:
+def _again(store: Store, source: Source, report: ReadReport, unchecked: bool) -> Reading:
     """A reading of a remembered source that passes over the files that are as they were.
 
     Raises:
@@ -116,7 +116,9 @@ def _again(store: Store, source: Source, log: Log, unchecked: bool) -> Reading:
     with store.database.read() as connection:
         number = origins.source_number(connection, source.to_json())
         known = origins.files(connection, number) if number is not None else {}
-    reading = GivenReading(source, log, known, unchecked=unchecked) if source.vectors else Reading(source, log, known)
+    reading = (
+        GivenReading(source, report, known, unchecked=unchecked) if source.vectors else Reading(source, report, known)
+    )
     if not reading.repeatable:
         raise DataError(f"{source.path} is a pipe, which can't be read again.")
     return reading

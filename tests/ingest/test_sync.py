@@ -14,7 +14,7 @@ from support.fakes import HashEncoder
 import semsearch
 from semsearch.errors import DataError, UsageError
 from semsearch.ingest.scan import Reading
-from semsearch.ingest.source import Log, Source
+from semsearch.ingest.source import ReadReport, Source
 from semsearch.local.store import failpoints
 from semsearch.walk import walk
 
@@ -48,7 +48,7 @@ def made(source: Source, name: str = "notes"):
 
 
 def take(collection, source: Source):
-    reading = Reading(source, Log())
+    reading = Reading(source, ReadReport())
     reading.begin()
     return collection.take(reading)
 
@@ -423,9 +423,9 @@ def test_a_link_that_leads_nowhere_one_may_look_stops_nothing(tmp_path, monkeypa
         return look(path, follow_symlinks=follow_symlinks)
 
     monkeypatch.setattr(Path, "stat", refuse)
-    log = Log()
-    assert [document.id for document in Source.of(tmp_path, "text").read(log)] == ["real.txt"]
-    assert log.kinds == {"broken links": 2}
+    report = ReadReport()
+    assert [document.id for document in Source.of(tmp_path, "text").read(report)] == ["real.txt"]
+    assert report.kinds == {"broken links": 2}
 
 
 def test_patterns_are_of_the_source_and_remembered(tmp_path, model):

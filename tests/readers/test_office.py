@@ -14,7 +14,7 @@ import semsearch
 from corpora.confined import Confined
 from corpora.extraction import KINDS, extractor
 from semsearch.errors import DataError
-from semsearch.ingest.source import Log, Source
+from semsearch.ingest.source import ReadReport, Source
 from semsearch.types import Document
 
 
@@ -269,8 +269,8 @@ def test_every_kind_has_its_extractor():
         assert callable(extractor(Path(f"x{suffix}")))
 
 
-def held(folder, log=None):
-    return {document.id: document for document in Source.of(folder).read(log or Log(skip=True))}
+def held(folder, report=None):
+    return {document.id: document for document in Source.of(folder).read(report or ReadReport(skip=True))}
 
 
 def test_a_folder_of_all_kinds_is_read_and_what_is_broken_is_named(tmp_path):
@@ -286,8 +286,8 @@ def test_a_folder_of_all_kinds_is_read_and_what_is_broken_is_named(tmp_path):
     write(tmp_path, "binary.txt", b"\x00\x01\x02")
     write(tmp_path, "odd.exe", b"MZ")
     assert Source.of(tmp_path).format == "documents"
-    log = Log(skip=True)
-    found = held(tmp_path, log)
+    report = ReadReport(skip=True)
+    found = held(tmp_path, report)
     assert {identity: (entry.title, entry.text) for identity, entry in found.items()} == {
         "a.md#head": ("Head", "body"),
         "a.md#head~2": ("Head", "again"),
@@ -297,12 +297,12 @@ def test_a_folder_of_all_kinds_is_read_and_what_is_broken_is_named(tmp_path):
         "d.txt": ("d.txt", "plain"),
     }
     assert found["c.pdf#page=1"].metadata == {"file": "c.pdf", "page": 1}
-    told = " ".join(str(error) for error in log.errors)
-    assert log.skipped == 4
+    told = " ".join(str(error) for error in report.errors)
+    assert report.skipped == 4
     for name in ("broken.pdf", "broken.docx", "scan.pdf", "binary.txt"):
         assert f"{name}: " in told
-    assert log.kinds == {".exe": 1}
-    assert log.done == log.total
+    assert report.kinds == {".exe": 1}
+    assert report.done == report.total
 
 
 def test_the_command_goes_on_behind_a_broken_file_unless_told_to_stop(tmp_path):
@@ -364,7 +364,7 @@ def test_hostile_xml_does_nothing(tmp_path):
     write(tmp_path, "a.epub", out.getvalue())
     write(tmp_path, "deep.html", "<div>" * 200_000 + "deep")
     write(tmp_path, "page.html", hostile)
-    found = held(tmp_path, Log(skip=True))
+    found = held(tmp_path, ReadReport(skip=True))
     assert "root:" not in "".join(entry.text for entry in found.values())
 
 
@@ -386,11 +386,11 @@ def test_parquet_rows_are_documents(tmp_path):
         }
     )
     parquet.write_table(table, tmp_path / "a.parquet")
-    log = Log(skip=True)
-    assert list(Source.of(tmp_path / "a.parquet").read(log)) == [
+    report = ReadReport(skip=True)
+    assert list(Source.of(tmp_path / "a.parquet").read(report)) == [
         Document("1", "whales dive", "Sea", {"day": "2024-01-02", "score": 0.5, "tags": ["a", "b"]})
     ]
-    assert "row 2: the field 'text' must be text, but is null" in str(log.errors[0])
+    assert "row 2: the field 'text' must be text, but is null" in str(report.errors[0])
     write(tmp_path, "b.parquet", b"PAR1 no more")
     with pytest.raises(DataError, match=r"b\.parquet can't be read"):
         list(Source.of(tmp_path / "b.parquet").read())

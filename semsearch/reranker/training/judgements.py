@@ -10,7 +10,7 @@ import numpy as np
 
 from semsearch import plugins
 from semsearch.errors import DataError
-from semsearch.ingest.source import Log
+from semsearch.ingest.source import ReadReport
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ def read_judged(folder: Path, split: str, held_out: int, seed: int) -> Judged:
     judgements = folder / "qrels" / f"{split}.tsv"
     if not judgements.is_file():
         raise DataError(f"{folder} has no judgements to train on: there is no {judgements}.")
-    documents = list(reader.read(folder, reader.Options(), Log()))
+    documents = list(reader.read(folder, reader.Options(), ReadReport()))
     rows = {document.id: row for row, document in enumerate(documents)}
     texts = reader.queries(folder)
     queries: list[str] = []
