@@ -6,31 +6,31 @@ import csv
 import math
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from corpora.files import (
+from semsearch.errors import DataError, UsageError
+from semsearch.options import option
+from semsearch.reading.files import (
     MAX_BYTES,
-    Entry,
+    CorpusFile,
     Input,
     Line,
     NullReport,
     StrictReport,
-    entries,
+    by_name,
     has_suffix,
     open_input,
     read_lines,
     rereadable,
     rewind,
 )
-from corpora.records import Columns, Registrar
-from semsearch.errors import DataError, UsageError
-from semsearch.types import Document, Report
+from semsearch.reading.records import Columns, Registrar, read_files
+from semsearch.types import Confidence, Document, Report
 from semsearch.walk import FolderListing
 
-SUFFIXES = (".csv", ".tsv", ".tab")
 TYPES = ("str", "int", "float", "bool")
 _INT = re.compile(r"[+-]?(?:0|[1-9][0-9]*)")  # 007 is a name, not a number
 _FLOAT = re.compile(r"[+-]?(?:0|[1-9][0-9]*)?(?:\.[0-9]+|(?<=[0-9])\.?)(?:[eE][+-]?[0-9]+)?")
@@ -46,13 +46,12 @@ class TableOptions(Columns):
     character.
     """
 
-    types: Mapping[str, str] = field(default_factory=dict)
-    delimiter: str | None = None
-    quotes: bool = True
+    types: Mapping[str, str] = option({}, "type of each metadata column that is not to be found out")
+    delimiter: str | None = option(None, "between the cells; found in the header")
+    quotes: bool = option(True, "whether quotation marks enclose cells")
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        object.__setattr__(self, "types", dict(self.types))
         for name, kind in self.types.items():
             if kind not in TYPES:
                 raise UsageError(f"the type of column '{name}' must be one of {', '.join(TYPES)}, not {kind!r}.")
@@ -81,37 +80,37 @@ class DelimitedReader:
     """
 
     Options = TableOptions
-    suffixes = SUFFIXES
+    suffixes = (".csv", ".tsv", ".tab")
+    forgiving = False
 
     @classmethod
-    def recognises(cls, path: Path) -> bool:
+    def recognises(cls, path: Path) -> Confidence:
         """Files called .csv, .tsv or .tab, also with .gz behind; a folder of them only when told so."""
-        return has_suffix(path, SUFFIXES) and not path.is_dir()
+        return by_name(path, cls.suffixes)
 
     @classmethod
     def read(cls, source: Path | BinaryIO | FolderListing, options: TableOptions, report: Report) -> Iterator[Document]:
         """The documents of a file, a stream, or all such files of a folder."""
-        with Registrar(options, report) as registrar:
-            for entry in entries(source, SUFFIXES, report):
-                try:
-                    with rereadable(entry) as table:
-                        yield from _documents(table, options, registrar, report)
-                except DataError as error:
-                    report.bad(error)
+
+        def documents(file: CorpusFile, registrar: Registrar) -> Iterator[Document]:
+            with rereadable(file) as table:
+                yield from _documents(table, options, registrar, report)
+
+        return read_files(source, cls.suffixes, options, report, documents)
 
 
-def _documents(entry: Entry, options: TableOptions, registrar: Registrar, report: Report) -> Iterator[Document]:
+def _documents(file: CorpusFile, options: TableOptions, registrar: Registrar, report: Report) -> Iterator[Document]:
     types: dict[str, str] = {}
-    rewind(entry)
-    with open_input(entry) as data:
-        rows = Rows(data, options, NullReport())
+    rewind(file)
+    with open_input(file) as data:
+        rows = TableRows(data, options, NullReport())
         columns = [name for name in options.metadata(rows.names) if name not in options.types]
         if columns:
             types = infer_types(rows, columns)
     types |= options.types
-    rewind(entry)
-    with open_input(entry) as data:
-        rows = Rows(data, options, report)
+    rewind(file)
+    with open_input(file) as data:
+        rows = TableRows(data, options, report)
         left = set(options.metadata(rows.names))
         for where, row in rows:
             record: dict[str, Any] = dict(row)
@@ -124,10 +123,10 @@ def _documents(entry: Entry, options: TableOptions, registrar: Registrar, report
             except DataError as error:
                 report.bad(error)
                 continue
-            yield from registrar.documents(record, entry.name, where)
+            yield from registrar.documents(record, file.name, where)
 
 
-class Rows:
+class TableRows:
     """The rows under a header, each with its place in words; rows of another length go to the report."""
 
     def __init__(self, data: Input, options: TableOptions, report: Report) -> None:
@@ -210,7 +209,7 @@ def _delimiter(name: str, header: str) -> str:
     return max((",", ";", "\t"), key=header.count)
 
 
-def infer_types(rows: Rows, columns: Sequence[str]) -> dict[str, str]:
+def infer_types(rows: TableRows, columns: Sequence[str]) -> dict[str, str]:
     """The narrowest type that every filled cell of each column has; columns without a filled cell are left out."""
     types: dict[str, str] = {}
     open_columns = list(columns)

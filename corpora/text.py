@@ -8,63 +8,52 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from corpora.files import MAX_BYTES, Input, entries, has_suffix, open_input, read_lines, read_text
-from corpora.office import holds_documents
-from corpora.records import Columns, Registrar
-from semsearch.errors import DataError, UsageError
-from semsearch.types import Document, Report
+from semsearch.errors import DataError
+from semsearch.options import Options, option
+from semsearch.reading.files import MAX_BYTES, CorpusFile, Input, by_name, has_suffix, open_input, read_lines, read_text
+from semsearch.reading.records import Columns, Registrar, read_files
+from semsearch.types import Confidence, Document, Report
 from semsearch.walk import FolderListing
 
-SUFFIXES = (".txt", ".md")
 UNITS = ("line", "paragraph", "file")
 _HEADING = re.compile(r"\s*#[ \t]+(.+?)[ \t#]*(?:\r?\n|$)")  # Markdown's first-level heading at the very top
 
 
 @dataclass(frozen=True)
-class TextOptions:
+class TextOptions(Options):
     """`unit` is what makes a document: a line, a paragraph (up to an empty line) or a file.
 
     By default a file for a folder, a paragraph for a Markdown file, and a line for all else.
     """
 
-    unit: str | None = None
-
-    def __post_init__(self) -> None:
-        if self.unit is not None and self.unit not in UNITS:
-            raise UsageError(f"unit must be one of {', '.join(UNITS)}, not {self.unit!r}.")
+    unit: str | None = option(None, "what makes a document: line, paragraph or file", choices=UNITS)
 
 
 class TextReader:
     """Documents without fields. A Markdown file that is a document has its first heading for a title."""
 
     Options = TextOptions
-    suffixes = SUFFIXES
+    suffixes = (".txt", ".md")
+    forgiving = False
 
     @classmethod
-    def recognises(cls, path: Path) -> bool:
-        """Files called .txt, also with .gz behind, and every folder that is neither BEIR's nor one of documents."""
-        if path.is_dir():
-            beir = any((path / name).exists() for name in ("corpus.jsonl", "corpus.jsonl.gz"))
-            return not beir and not holds_documents(path)
-        return has_suffix(path, (".txt",))
+    def recognises(cls, path: Path) -> Confidence:
+        """Files called .txt, also with .gz behind; every folder where nobody knows better."""
+        return Confidence.FALLBACK if path.is_dir() else by_name(path, (".txt",))
 
     @classmethod
     def read(cls, source: Path | BinaryIO | FolderListing, options: TextOptions, report: Report) -> Iterator[Document]:
         """The documents of a file, a stream, or all such files of a folder. Empty lines part paragraphs."""
         unit = options.unit or _usual_unit(source)
-        with Registrar(Columns(), report) as registrar:
-            for entry in entries(source, SUFFIXES, report):
-                try:
-                    with open_input(entry) as data:
-                        if unit == "file":
-                            pieces = _whole(data, report)
-                        else:
-                            pieces = _lines(data, report) if unit == "line" else _paragraphs(data, report)
-                        for text, where, title in pieces:
-                            identity = entry.name if unit == "file" else None
-                            yield from _document(registrar, report, identity, text, entry.name, where, title)
-                except DataError as error:
-                    report.bad(error)
+        pieces = {"line": _lines, "paragraph": _paragraphs, "file": _whole}[unit]
+
+        def documents(file: CorpusFile, registrar: Registrar) -> Iterator[Document]:
+            with open_input(file) as data:
+                for text, where, title in pieces(data, report):
+                    identity = file.name if unit == "file" else None
+                    yield from registrar.admitted(identity, text, file.name, where, title)
+
+        return read_files(source, cls.suffixes, Columns(), report, documents)
 
 
 def _usual_unit(source: Path | BinaryIO | FolderListing) -> str:
@@ -76,17 +65,6 @@ def _usual_unit(source: Path | BinaryIO | FolderListing) -> str:
         if has_suffix(source, (".md",)):
             return "paragraph"
     return "line"
-
-
-def _document(
-    registrar: Registrar, report: Report, identity: str | None, text: str, name: str, where: str, title: str
-) -> list[Document]:
-    try:
-        document = registrar.document(identity, text, name, where, title)
-    except DataError as error:
-        report.bad(error)
-        return []
-    return [] if document is None else [document]
 
 
 def _whole(data: Input, report: Report) -> Iterator[tuple[str, str, str]]:

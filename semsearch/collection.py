@@ -115,11 +115,8 @@ class Collection(Searchable):
             DataError: A record can't be used, or there is none.
         """
         chosen = source if isinstance(source, Source) else Source.of(os.fspath(source))
-        reading = (
-            GivenReading(chosen, CallbackReport(on_error))
-            if chosen.vectors
-            else Reading(chosen, CallbackReport(on_error))
-        )
+        report = CallbackReport(on_error)
+        reading = GivenReading(chosen, report) if chosen.vectors else Reading(chosen, report)
         reading.begin()
         return self.take(reading, progress)
 

@@ -54,7 +54,7 @@ if TYPE_CHECKING:
 @click.option("--title", metavar="FIELD", help="Column that holds the title [default: title].")
 @click.option("--id", "id_", metavar="FIELD", help="Column that holds the id [default: _id or id].")
 @click.option("--type", "types", multiple=True, type=options.pair, metavar="FIELD=TYPE", help="As in year=int.")
-@click.option("--read", multiple=True, type=options.typed_pair, metavar="KEY=VALUE", help="Option of the reader.")
+@click.option("--read", multiple=True, type=options.pair, metavar="KEY=VALUE", help="Option of the reader.")
 @click.option("--include", multiple=True, metavar="PATTERN", help="Of a folder: only files like this ('*.md').")
 @click.option("--exclude", multiple=True, metavar="PATTERN", help="Of a folder: no files or folders like this.")
 @click.option("--no-ignore", is_flag=True, help="Read what git would ignore, too.")

@@ -28,8 +28,8 @@ MEASURES = ("nDCG@10", "MRR@10", "MAP", "R@10", "R@100", "success@1")
 DEPTH = 100  # documents that are looked at for each query
 LEVEL = 0.95  # of intervals
 DRAWS = 10_000  # of queries for an interval, of signs for a test
-QUERIES = 64  # asked together
-PAIRS = 1 << 22  # draws times queries at a time
+QUERIES_AT_ONCE = 64  # asked together
+SIGNS_AT_ONCE = 1 << 22  # draws times queries at a time
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +120,7 @@ def chance(values: Values, others: Values, seed: int = 0) -> float:
 
 def _portions(values: Values) -> Iterator[int]:
     """How many draws are made together, until all are."""
-    most = max(1, PAIRS // len(values))
+    most = max(1, SIGNS_AT_ONCE // len(values))
     for done in range(0, DRAWS, most):
         yield min(most, DRAWS - done)
 
@@ -141,8 +141,8 @@ def answers(
     """
     run: dict[str, dict[str, float]] = {}
     ids = list(queries)
-    for start in range(0, len(ids), QUERIES):
-        these = ids[start : start + QUERIES]
+    for start in range(0, len(ids), QUERIES_AT_ONCE):
+        these = ids[start : start + QUERIES_AT_ONCE]
         found = collection.search_many([queries[one] for one in these], k=DEPTH, **how)
         for one, hits in zip(these, found, strict=True):
             run[one] = {hit.document.id: hit.score for hit in hits}

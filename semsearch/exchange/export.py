@@ -18,7 +18,7 @@ from semsearch.local.store.store import Store, View
 from semsearch.parquet_metadata import MARK, PLACE, Fields, packer
 from semsearch.types import Vectors
 
-BATCH = 4096  # passages written at a time
+PASSAGES_AT_ONCE = 4096  # passages written at a time
 
 
 def export(store: Store, folder: Path, *, parquet: bool = False) -> int:
@@ -63,8 +63,8 @@ def _batches(view: View) -> Iterator[tuple[list[dict[str, Any]], Vectors]]:
     counted = view.connection.exec_driver_sql("SELECT doc FROM passages GROUP BY doc HAVING count(*) > 1")
     many = set(counted.scalars())
     seen: dict[int, int] = {}
-    for first in range(0, len(live), BATCH):
-        places = live[first : first + BATCH]
+    for first in range(0, len(live), PASSAGES_AT_ONCE):
+        places = live[first : first + PASSAGES_AT_ONCE]
         vectors = np.ascontiguousarray(snapshot.vectors[places])
         wrong = np.flatnonzero(~snapshot.sound(places))
         documents, _ = rows.read(view.connection, np.unique(snapshot.docs[places]).tolist())

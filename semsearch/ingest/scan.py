@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-import sqlite3
 import stat
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -60,7 +59,6 @@ class Reading:
         self.report = report
         self.known = dict(known or {})
         self._began = time.time_ns()
-        self._seen = _Seen()
         self._listing = source.listing()
         self._there = self._look()
         self._restamped: dict[str, Stamp] = {}
@@ -108,7 +106,7 @@ class Reading:
             self.known = origins.files(connection, number)
 
         def origin(identity: str) -> Origin:
-            return Origin(number, self.known[self._seen.file(identity)].number)
+            return Origin(number, self.known[self.report.ids.file(identity) or WHOLE].number)
 
         return origin
 
@@ -150,7 +148,7 @@ class Reading:
         suspects = self._numbers(self._gone() | (self._read() - self.report.doubtful))
         with store.database.read() as connection:
             for identity, file, shared in origins.given(connection, number, suspects):
-                if self._seen.file(identity, None) is None:
+                if self.report.ids.file(identity) is None:
                     (lost.shared if shared else lost.ids).append(identity)
                     lost.files.add(names[file])
             return replace(lost, of=origins.count(connection, number))
@@ -175,7 +173,7 @@ class Reading:
         with store.write(), store.database.write() as connection:
             store.advance(connection)
             moved: set[int] = set()
-            for ids in self._seen.batches():
+            for ids in self.report.ids.batches():
                 before = origins.of(connection, number, list(ids))
                 now = {identity: self.known[name].number for identity, name in ids.items()}
                 origins.note(
@@ -202,9 +200,7 @@ class Reading:
             return
         if listing is not None:
             listing = replace(listing, files=[file for file in listing.files if file.name not in self.unread])
-        for document in self.source.documents(self.report, listing):
-            self._seen.add(document.id, self.report.file)
-            yield document
+        yield from self.source.documents(self.report, listing)
 
     def _look(self) -> dict[str, Stamp]:
         """The files as they are now, their content not looked at."""
@@ -276,34 +272,6 @@ class Reading:
 
     def _numbers(self, names: set[str]) -> Sequence[int]:
         return sorted(self.known[name].number for name in names if name in self.known)
-
-
-class _Seen:
-    """The ids that were read and the file of each, in a temporary database: memory stays bounded."""
-
-    def __init__(self) -> None:
-        self._ids = sqlite3.connect("", isolation_level=None, check_same_thread=False)
-        self._ids.execute("PRAGMA journal_mode = OFF")
-        self._ids.execute("CREATE TABLE ids (id TEXT PRIMARY KEY, file INTEGER) WITHOUT ROWID")
-        self._ids.execute("BEGIN")
-        self._numbers: dict[str, int] = {}
-        self._names: list[str] = []
-
-    def add(self, identity: str, file: str) -> None:
-        if file not in self._numbers:
-            self._numbers[file] = len(self._names)
-            self._names.append(file)
-        self._ids.execute("INSERT OR REPLACE INTO ids VALUES (?, ?)", (identity, self._numbers[file]))
-
-    def file(self, identity: str, default: str | None = WHOLE) -> str:
-        found = self._ids.execute("SELECT file FROM ids WHERE id = ?", (identity,)).fetchone()
-        return self._names[found[0]] if found is not None else default  # type: ignore[return-value]
-
-    def batches(self) -> Iterator[dict[str, str]]:
-        """All of them, some thousand at a time."""
-        cursor = self._ids.execute("SELECT id, file FROM ids")
-        while found := cursor.fetchmany(BATCH):
-            yield {identity: self._names[file] for identity, file in found}
 
 
 def _whole(path: Path) -> Stamp | None:

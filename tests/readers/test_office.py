@@ -3,6 +3,7 @@
 import gzip
 import io
 import os
+import random
 import sys
 import zipfile
 from pathlib import Path
@@ -95,18 +96,63 @@ Click it.
 Use
 ===
 Run it.
-a list
+
+* a list
 ---
 """
     assert parts("a.md", text) == [
         ("", "The manual", "Preamble."),
         ("install/on-linux", "The manual › Install › On Linux", "Type it.\n\n```sh\n# no heading\nmake\n```"),
         ("install/on-windows", "The manual › Install › On Windows", "Click it."),
-        ("use", "The manual › Use", "Run it.\na list\n---"),
+        ("use", "The manual › Use", "Run it.\n\n* a list\n---"),
     ]
     assert parts("a.md", "# Only\n## headings\n") == [("", "", "Only\nheadings")]
     assert parts("a.md", b"\xff\xfe" + "# Ä\nö".encode("utf-16-le")) == [("ä", "Ä", "ö")]
     assert parts("a.md", b"# A\ncaf\xe9") == [("a", "A", "café")]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("# A\n- item\n\n  # in it\n  - deeper\n", [("a", "A", "- item\n\n  # in it\n  - deeper")]),
+        ("# A\n> # quoted\n> said\n", [("a", "A", "> # quoted\n> said")]),
+        ("# A\n<div>\n# no heading\n</div>\n\n# B\nb", [("a", "A", "<div>\n# no heading\n</div>"), ("b", "B", "b")]),
+        ("# A\n<!--\n# B\n\nC\n---\n-->\n", [("a", "A", "<!--\n# B\n\nC\n---\n-->")]),
+        ("# A\n~~~\n# x\n```\n~~~~\n# B\nb", [("a", "A", "~~~\n# x\n```\n~~~~"), ("b", "B", "b")]),
+        ("# A\n1. ```\n   # x\n   ```\n# B\nb", [("a", "A", "1. ```\n   # x\n   ```"), ("b", "B", "b")]),
+        ("# A\n    # code\n", [("a", "A", "    # code")]),
+        ("Two\nlines\n===\nbelow\n", [("two-lines", "Two lines", "below")]),
+        ("# A\na\n\nTwo *lines*\nabove\n---\n", [
+            ("a", "A", "a"), ("a/two-lines-above", "A › Two *lines* above", "Two *lines*\nabove\n---"),
+        ]),
+        ("# A #\n#hashtag\n####### seven\n", [("a", "A", "#hashtag\n####### seven")]),
+        ("a\n\n***\nb\n\n---\nc\n", [("", "", "a\n\n***\nb\n\n---\nc")]),
+        ("# A\r\none\r\ntwo\r\n", [("a", "A", "one\ntwo")]),
+        ("# A\n\x0bone\u2028two\x85three\x1cfour\n", [("a", "A", "\x0bone\u2028two\x85three\x1cfour")]),
+        ("# A\n| x | y |\n|---|---|\n| 1 | 2 |\n\n[b]: http://b\n", [
+            ("a", "A", "| x | y |\n|---|---|\n| 1 | 2 |\n\n[b]: http://b"),
+        ]),
+        ("---\ntitle: T\n...\n# A\na", [("a", "T › A", "a")]),
+        ("---\n# comment\n\nkey:\n  - a: b\n---  \n# A\na", [("a", "A", "a")]),
+        ("---\nA rule above, one below.\n\n---\nb", [("", "", "---\nA rule above, one below.\n\n---\nb")]),
+        ("", []),
+        ("---\n", [("", "", "---")]),
+        ("# Заголовок\nтекст\n\n# 見出し\n本文", [("заголовок", "Заголовок", "текст"), ("見出し", "見出し", "本文")]),
+    ],
+)  # fmt: skip
+def test_markdown_is_parsed_as_commonmark(text, expected):
+    assert parts("a.md", text) == expected
+
+
+def test_no_list_quotation_or_html_is_lost_whatever_stands_around_it():
+    kept = ("- b", "> e", "<p>", "```")
+    around = ("# A", "a", "", "  # c", "B", "===", "# d", "# f", "C", "D", "---")
+    generator = random.Random(0)
+    for _ in range(300):
+        lines = generator.choices(kept + around, k=12)
+        found = [line for _, _, text in parts("a.md", "\n".join(lines)) for line in text.split("\n")]
+        for line in kept:
+            assert found.count(line) == lines.count(line), "\n".join(lines)
 
 
 def test_html_is_what_a_reader_sees():

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from semsearch import plugins
 from semsearch.errors import DataError, UsageError
+from semsearch.evaluation.judgements import read_qrels, read_queries
 from semsearch.ingest.source import ReadReport, Source, formats
 from semsearch.types import CorpusReader, Document
 from semsearch.validation import check_document
@@ -137,7 +138,7 @@ def test_a_text_file_holds_a_document_a_line_a_paragraph_or_is_one(tmp_path):
     assert [d.text for d in read(path, unit="paragraph")] == ["First line.\r\nsecond line", "Last."]
     assert read(path, unit="file") == [Document("notes.txt", content)]
     assert [d.text for d in read(write(tmp_path, "n.md", "# Head\n\nOne\ntwo."), "text")] == ["# Head", "One\ntwo."]
-    with pytest.raises(UsageError, match="unit must be one of line, paragraph, file, not 'page'"):
+    with pytest.raises(UsageError, match="'unit' must be one of line, paragraph, file, not 'page'"):
         read(path, unit="page")
 
 
@@ -189,11 +190,10 @@ def test_a_beir_folder_gives_corpus_queries_and_judgements(tmp_path, packed):
     qrels = write(tmp_path, f"qrels/test.tsv{packed}", "query-id\tcorpus-id\tscore\nq1\td1\t2\nq1\td2\t0\n2\td1\t1\n")
     assert Source.of(tmp_path).format == "beir"
     assert read(tmp_path) == [Document("d1", "x", "T", {"year": 2})]
-    reader = plugins.corpus_reader("beir")
-    assert reader.queries(tmp_path) == {"q1": "why", "2": "how"}
-    assert reader.qrels(qrels) == {"q1": {"d1": 2, "d2": 0}, "2": {"d1": 1}}
+    assert read_queries(tmp_path) == {"q1": "why", "2": "how"}
+    assert read_qrels(qrels) == {"q1": {"d1": 2, "d2": 0}, "2": {"d1": 1}}
     trec = write(tmp_path, "qrels.txt", "q1 0 d1 2\nq1 Q0 d2 0\n2 0 d1 1\n")
-    assert reader.qrels(trec) == reader.qrels(qrels)
+    assert read_qrels(trec) == read_qrels(qrels)
 
 
 @pytest.mark.parametrize(
@@ -208,7 +208,7 @@ def test_a_beir_folder_gives_corpus_queries_and_judgements(tmp_path, packed):
 )
 def test_bad_judgements_are_refused(tmp_path, content, message):
     with pytest.raises(DataError, match=message):
-        plugins.corpus_reader("beir").qrels(write(tmp_path, "q.tsv", content))
+        read_qrels(write(tmp_path, "q.tsv", content))
 
 
 @pytest.mark.parametrize(
@@ -221,7 +221,7 @@ def test_bad_judgements_are_refused(tmp_path, content, message):
 )
 def test_bad_queries_are_refused(tmp_path, content, message):
     with pytest.raises(DataError, match=message):
-        plugins.corpus_reader("beir").queries(write(tmp_path, "queries.jsonl", content))
+        read_queries(write(tmp_path, "queries.jsonl", content))
 
 
 @pytest.mark.parametrize("packed", [False, True])
@@ -497,7 +497,7 @@ def test_damaged_gzip_says_so_and_keeps_what_came_before(tmp_path):
 
 @pytest.mark.parametrize("kind", ["text", "jsonl", "csv"])
 def test_a_line_beyond_the_limit_is_refused_and_left_out(tmp_path, monkeypatch, kind):
-    monkeypatch.setattr("corpora.files.MAX_BYTES", 1000)
+    monkeypatch.setattr("semsearch.reading.files.MAX_BYTES", 1000)
     long = "x" * 5000
     content = {
         "text": f"one\n{long}\ntwo\n",
@@ -511,7 +511,7 @@ def test_a_line_beyond_the_limit_is_refused_and_left_out(tmp_path, monkeypatch, 
 
 
 def test_a_document_beyond_the_limit_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr("corpora.files.MAX_BYTES", 1000)
+    monkeypatch.setattr("semsearch.reading.files.MAX_BYTES", 1000)
     monkeypatch.setattr("corpora.text.MAX_BYTES", 1000)
     path = write(tmp_path, "x.txt", "word\n" * 300 + "\nend")
     with pytest.raises(DataError, match="longer than 1,000 bytes"):
@@ -535,18 +535,18 @@ def test_the_format_is_recognised_or_asked_for(tmp_path):
         assert Source.of(write(tmp_path, name, "")).format == kind
     with pytest.raises(
         UsageError,
-        match=r"x\.report' can't be told from its name: say --format beir or csv or documents or jsonl or parquet or text",
+        match=r"x\.log' can't be told from its name: say --format beir or csv or documents or jsonl or parquet or text",
     ):
-        Source.of(write(tmp_path, "x.report", ""))
+        Source.of(write(tmp_path, "x.log", ""))
     with pytest.raises(UsageError, match="there is no file or folder 'nowhere'"):
         Source.of("nowhere")
     with pytest.raises(UsageError, match="standard input has no name to know its format by"):
         Source.of("-")
     with pytest.raises(UsageError, match="'xml' is not among the known corpora"):
         Source.of(tmp_path, "xml")
-    with pytest.raises(UsageError, match="the format 'text' has no option 'types'; it has: unit"):
+    with pytest.raises(UsageError, match=r"format 'text' has no option 'types'. It has: unit \(what makes a document"):
         Source.of(tmp_path, "text", {"types": {}})
-    with pytest.raises(UsageError, match="the format 'beir' has no option 'text'; it has none"):
+    with pytest.raises(UsageError, match=r"format 'beir' has no option 'text'\. It has: none"):
         Source.of(tmp_path, "beir", {"text": "x"})
     with pytest.raises(DataError, match="is no BEIR folder"):
         read(tmp_path, "beir")
@@ -711,8 +711,7 @@ def test_the_real_sets_are_read_whole(data):
     scores = [document.metadata["score"] for document in pairs.read(report)]
     assert len(scores) + report.same == 2 * (5_749 + 1_500 + 1_379)
     assert all(isinstance(score, float) and 0 <= score <= 5 for score in scores)
-    reader = plugins.corpus_reader("beir")
-    judged = reader.qrels(data / "scifact" / "qrels" / "test.tsv")
+    judged = read_qrels(data / "scifact" / "qrels" / "test.tsv")
     assert len(judged) == 300
     assert sum(map(len, judged.values())) == 339
-    assert judged.keys() <= reader.queries(data / "scifact").keys()
+    assert judged.keys() <= read_queries(data / "scifact").keys()

@@ -1,13 +1,15 @@
 """From files and streams, packed with gzip or not, to numbered lines of UTF-8 of bounded length.
 
-Every reader stands on this. What can't be read is named with its file, line and byte, given to the report, and the
-reading goes on behind it: a bad line costs that line, a damaged file the rest of that file.
+Public: readers of corpora stand on this, a third party's like the built-in ones. What can't be read is named with its
+file, line and byte, given to the report, and the reading goes on behind it: a bad line costs that line, a damaged file
+the rest of that file.
 """
 
 from __future__ import annotations
 
 import gzip
 import io
+import json
 import os
 import shutil
 import stat
@@ -17,10 +19,11 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, NamedTuple, cast
+from typing import IO, Any, NamedTuple, NoReturn, cast
 
 from semsearch.errors import DataError
-from semsearch.types import Report
+from semsearch.types import Confidence, Report
+from semsearch.validation import kind_of
 from semsearch.walk import FolderListing, walk
 
 MAX_BYTES = 32 * 2**20  # of a line or a document: above every book, below what a machine has memory for
@@ -34,8 +37,8 @@ class Line(NamedTuple):
     text: str
 
 
-class Entry(NamedTuple):
-    """A part of a corpus: what to open, the name that its documents' ids carry, its bytes and those of all before."""
+class CorpusFile(NamedTuple):
+    """What to open of a corpus, the name that its documents' ids carry, its bytes and those of all before."""
 
     source: Path | IO[bytes]
     name: str
@@ -73,6 +76,9 @@ class NullReport:
     def enters(self, name: str) -> None:
         """Nothing."""
 
+    def register(self, identity: str, where: str) -> str | None:
+        """Nothing: every id is new."""
+
     def merged(self) -> None:
         """Nothing."""
 
@@ -93,12 +99,19 @@ def has_suffix(path: Path, suffixes: tuple[str, ...]) -> bool:
     return path.name.lower().removesuffix(".gz").endswith(suffixes)
 
 
+def by_name(path: Path, suffixes: tuple[str, ...]) -> Confidence:
+    """What a reader of files with these suffixes says of a path; a folder of them is no more than a folder to it."""
+    return Confidence.CERTAIN if has_suffix(path, suffixes) and path.is_file() else Confidence.NONE
+
+
 def printable(path: object) -> str:
     """A path as text that can be printed: bytes of a file name that are not UTF-8 are escaped."""
     return os.fsencode(str(path)).decode("utf-8", "backslashreplace")
 
 
-def entries(source: Path | IO[bytes] | FolderListing, suffixes: tuple[str, ...], report: Report) -> Iterator[Entry]:
+def corpus_files(
+    source: Path | IO[bytes] | FolderListing, suffixes: tuple[str, ...], report: Report
+) -> Iterator[CorpusFile]:
     """The file or stream itself, or the folder's files with these suffixes, sorted; others go to `report.unread`.
 
     Before each file of a folder the report is told its name. For what belongs to a folder see `semsearch.walk`.
@@ -106,7 +119,7 @@ def entries(source: Path | IO[bytes] | FolderListing, suffixes: tuple[str, ...],
     if isinstance(source, Path) and source.is_dir():
         source = walk(source)
     if not isinstance(source, FolderListing):
-        yield Entry(source, source.name if isinstance(source, Path) else "-")
+        yield CorpusFile(source, source.name if isinstance(source, Path) else "-")
         return
     listing = source.ending(suffixes)
     for folder, reason in listing.unreadable:
@@ -115,19 +128,19 @@ def entries(source: Path | IO[bytes] | FolderListing, suffixes: tuple[str, ...],
         report.unread(listing.root / name)
     total = sum(file.size for file in listing.files)
     before = 0
-    for file in listing.files:
-        report.enters(file.name)
-        yield Entry(Path(file.path), file.name, file.size, before, total)
-        before += file.size
+    for entry in listing.files:
+        report.enters(entry.name)
+        yield CorpusFile(Path(entry.path), entry.name, entry.size, before, total)
+        before += entry.size
 
 
 @contextmanager
-def open_input(entry: Entry) -> Iterator[Input]:
-    """The entry's bytes, unpacked.
+def open_input(file: CorpusFile) -> Iterator[Input]:
+    """The bytes of a file or stream, unpacked.
 
     A stream that is handed in stays open. Gzip is known by its first two bytes, whatever the name.
     """
-    source = entry.source
+    source = file.source
     with ExitStack() as stack:
         if isinstance(source, Path):
             name = printable(source)
@@ -145,7 +158,7 @@ def open_input(entry: Entry) -> Iterator[Input]:
         stream: IO[bytes] = peekable
         if packed:  # buffered once more, because GzipFile alone is slow at lines
             stream = stack.enter_context(io.BufferedReader(stack.enter_context(gzip.GzipFile(fileobj=peekable))))
-        yield Input(name, stream, peekable, _regular_size(raw), entry.before, entry.total)
+        yield Input(name, stream, peekable, _regular_size(raw), file.before, file.total)
 
 
 def _peekable(raw: IO[bytes], stack: ExitStack) -> io.BufferedReader:
@@ -166,23 +179,23 @@ def _regular_size(raw: IO[bytes]) -> int:
 
 
 @contextmanager
-def rereadable(entry: Entry) -> Iterator[Entry]:
-    """`entry` if it is a regular file, else with a copy of it in a temporary file; see `rewind`."""
-    source = entry.source
+def rereadable(file: CorpusFile) -> Iterator[CorpusFile]:
+    """`file` if it is a regular file, else with a copy of it in a temporary file; see `rewind`."""
+    source = file.source
     if isinstance(source, Path) and source.is_file():
-        yield entry
+        yield file
         return
     with ExitStack() as stack:
         pipe: IO[bytes] = stack.enter_context(source.open("rb")) if isinstance(source, Path) else source
         spool = stack.enter_context(tempfile.TemporaryFile())
         shutil.copyfileobj(pipe, spool, 2**20)
-        yield entry._replace(source=spool)
+        yield file._replace(source=spool)
 
 
-def rewind(entry: Entry) -> None:
+def rewind(file: CorpusFile) -> None:
     """Back to the first byte of what `rereadable` gave, before each reading."""
-    if not isinstance(entry.source, Path):
-        entry.source.seek(0)
+    if not isinstance(file.source, Path):
+        file.source.seek(0)
 
 
 def read_lines(data: Input, report: Report) -> Iterator[Line]:
@@ -216,6 +229,41 @@ def read_lines(data: Input, report: Report) -> Iterator[Line]:
         offset += length
         if number % _REPORT_EVERY == 0:
             data.progress(report)
+
+
+def read_objects(data: Input, report: Report) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Each line's object with its place in words; lines of white space are passed over."""
+    for number, line in read_lines(data, report):
+        if line.isspace():
+            continue
+        where = f"{data.name}, line {number:,}"
+        try:
+            yield where, _object(line, where)
+        except DataError as error:
+            report.bad(error)
+
+
+def _object(line: str, where: str) -> dict[str, Any]:
+    """The object that a line holds, or a `DataError` that says what is wrong with it."""
+    try:
+        record = _DECODER.decode(line)
+    except json.JSONDecodeError as error:
+        raise DataError(f"{where}: not JSON: {error.msg} at column {error.colno:,}.") from None
+    except RecursionError:
+        raise DataError(f"{where}: nested too deeply to be read.") from None
+    except ValueError as error:  # NaN, or a number of more digits than Python converts
+        raise DataError(f"{where}: {error}") from None
+    if not isinstance(record, dict):
+        hint = " A file that is one JSON array must be written as one object a line." if line[0] == "[" else ""
+        raise DataError(f"{where}: must be a JSON object, but is {kind_of(record)}.{hint}")
+    return record
+
+
+def _no_number(literal: str) -> NoReturn:
+    raise ValueError(f"{literal} is no JSON number.")
+
+
+_DECODER = json.JSONDecoder(parse_constant=_no_number)  # json.loads would make one for every line
 
 
 def read_text(data: Input) -> str:
