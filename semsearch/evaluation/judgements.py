@@ -11,13 +11,10 @@ from semsearch.errors import DataError, StorageError, UsageError
 from semsearch.reading.files import CorpusFile, StrictReport, open_input, read_lines, read_objects
 from semsearch.validation import kind_of
 
-Queries = dict[str, str]  # texts by id
-Judgements = dict[str, dict[str, int]]  # query → document → grade
-Scores = dict[str, dict[str, float]]  # query → document → score: a run
 _SPACE = re.compile(r"\s")
 
 
-def read_queries(path: Path) -> Queries:
+def read_queries(path: Path) -> dict[str, str]:
     """Query texts by id.
 
     Args:
@@ -29,7 +26,7 @@ def read_queries(path: Path) -> Queries:
     """
     file = _packed_or_not(path / "queries.jsonl") or path / "queries.jsonl" if path.is_dir() else path
     objects = file.name.removesuffix(".gz").endswith(("jsonl", "json"))
-    found: Queries = {}
+    found: dict[str, str] = {}
     for where, identity, text in _objects(file) if objects else _topics(file):
         if identity in found:
             raise DataError(f"{where}: the query {identity!r:.80} is there twice.")
@@ -39,7 +36,7 @@ def read_queries(path: Path) -> Queries:
     return found
 
 
-def read_qrels(path: Path) -> Judgements:
+def read_qrels(path: Path) -> dict[str, dict[str, int]]:
     """Judgements, query → document → grade.
 
     Args:
@@ -49,7 +46,7 @@ def read_qrels(path: Path) -> Judgements:
     Raises:
         DataError: A line that is no judgement, two grades for one pair, or no judgements at all.
     """
-    found: Judgements = {}
+    found: dict[str, dict[str, int]] = {}
     for number, where, line in _lines(path):
         fields = line.split("\t") if "\t" in line else line.split()
         if number == 1 and fields[-1].strip().lower() in ("score", "relevance"):
@@ -84,13 +81,13 @@ def qrels_file(folder: Path, split: str) -> Path:
     return file
 
 
-def read_run(path: Path) -> Scores:
+def read_run(path: Path) -> dict[str, dict[str, float]]:
     """The documents of each query with their scores, from a TREC run (query, Q0, document, rank, score, name).
 
     Raises:
         DataError: A line that is none, a document that comes twice for a query, or no run at all.
     """
-    run: Scores = {}
+    run: dict[str, dict[str, float]] = {}
     for _, where, line in _lines(path):
         try:
             query, _, document, _, score, _ = line.split()

@@ -7,9 +7,9 @@ relevant document says nothing and is left out.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from semsearch.errors import MissingDependency, UsageError
 
 if TYPE_CHECKING:
-    from semsearch.collection import Collection
     from semsearch.search.request import Options
+    from semsearch.types import Hit
 
 Run = Mapping[str, Mapping[str, float]]  # query → document → score
 Qrels = Mapping[str, Mapping[str, int]]  # query → document → grade
@@ -54,7 +54,7 @@ def asked(qrels: Qrels) -> list[str]:
 
 def scored(run: Run, qrels: Qrels) -> Scored:
     """Every measure for each of the queries that `asked(qrels)` gives, in that order."""
-    measures = _measures()
+    measures = load_measures()
     queries = asked(qrels)
     place = {query: number for number, query in enumerate(queries)}
     known = {query: run[query] for query in queries if run.get(query)}
@@ -68,7 +68,12 @@ def scored(run: Run, qrels: Qrels) -> Scored:
     return Scored(values, len(queries) - len(known))
 
 
-def _measures() -> dict[str, Any]:
+def load_measures() -> dict[str, Any]:
+    """The measures by name, as ir-measures has them.
+
+    Raises:
+        MissingDependency: It is not installed.
+    """
     try:
         from ir_measures import AP, RR, R, Success, nDCG
     except ImportError as error:
@@ -125,8 +130,16 @@ def _portions(values: Values) -> Iterator[int]:
         yield min(most, DRAWS - done)
 
 
+class Answerer(Protocol):
+    """What is measured: a collection, whatever engine is behind it."""
+
+    def search_many(self, queries: Sequence[str], k: int, **options: Unpack[Options]) -> list[list[Hit]]:
+        """The answers to each query, best first."""
+        ...
+
+
 def answers(
-    collection: Collection,
+    collection: Answerer,
     queries: Mapping[str, str],
     how: Options,
     progress: Callable[[int], None] | None = None,

@@ -82,7 +82,7 @@ class ReadReport:
 
     def admits(self, document: Document, place: str) -> bool:
         """Whether a document is good: one that its reader registered was checked then, another is checked now."""
-        if document.id in self._registered:
+        if isinstance(document.id, str) and document.id in self._registered:
             self._registered.remove(document.id)
             return True
         try:

@@ -4,6 +4,7 @@ import csv
 import hashlib
 import io
 import json
+from pathlib import Path
 from typing import ClassVar
 
 import pytest
@@ -14,7 +15,7 @@ from corpora.json_lines import JSONLinesReader
 from corpora.office import DocumentsReader
 from corpora.parquet import ParquetReader
 from corpora.text import TextReader
-from semsearch.testing_readers import ReaderContract
+from semsearch.testing import ReaderContract
 from semsearch.types import Document
 
 
@@ -95,6 +96,26 @@ class TestParquetReader(ReaderContract):
     @property
     def spoiled(self):
         return (self.content(["first", "a\0b", "last"]), self.content(["first", " ", "last"]))
+
+
+def readme() -> str:
+    """The reader that README shows."""
+    text = (Path(__file__).parents[2] / "README.md").read_text("utf-8")
+    return next(block for block in text.split("```python\n") if "class QuotesReader" in block).partition("```")[0]
+
+
+shown: dict = {}
+exec(readme(), shown)
+
+
+class TestReaderOfReadme(ReaderContract):
+    reader = shown["QuotesReader"]
+    file = "corpus.quotes"
+    ids = False
+    spoiled = (b"first -- A\na\0b -- B\nlast -- C\n", b"first -- A\n\xff\nlast -- C\n")
+
+    def content(self, texts, ids=None):
+        return "".join(f"{text} -- Anonymous\n" for text in texts).encode()
 
 
 class TestDocumentsReader(ReaderContract):

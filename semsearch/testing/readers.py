@@ -353,6 +353,3 @@ def _open_files(path: Path) -> int:
         except OSError:
             continue
     return count
-
-
-__all__ = ["SCRIPTS", "ReaderContract", "RecordedReport"]
