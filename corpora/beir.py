@@ -13,7 +13,7 @@ from typing import BinaryIO
 from corpora.json_lines import JSONLinesReader
 from semsearch.errors import DataError
 from semsearch.options import Options
-from semsearch.reading.records import Columns
+from semsearch.reading.documents import Columns
 from semsearch.types import Confidence, Document, Report
 from semsearch.walk import FolderListing
 

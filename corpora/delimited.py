@@ -13,6 +13,7 @@ from typing import Any, BinaryIO
 
 from semsearch.errors import DataError, UsageError
 from semsearch.options import option
+from semsearch.reading.documents import Columns, Registrar, read_files
 from semsearch.reading.files import (
     MAX_BYTES,
     CorpusFile,
@@ -27,7 +28,6 @@ from semsearch.reading.files import (
     rereadable,
     rewind,
 )
-from semsearch.reading.records import Columns, Registrar, read_files
 from semsearch.types import Confidence, Document, Report
 from semsearch.walk import FolderListing
 

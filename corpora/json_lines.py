@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
+from semsearch.reading.documents import Columns, Registrar, read_files
 from semsearch.reading.files import CorpusFile, by_name, open_input, read_objects
-from semsearch.reading.records import Columns, Registrar, read_files
 from semsearch.types import Confidence, Document, Report
 from semsearch.walk import FolderListing
 

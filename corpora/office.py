@@ -16,8 +16,8 @@ from corpora.confined import Confined
 from corpora.extraction import KINDS
 from semsearch.errors import DataError, UsageError
 from semsearch.options import Options, option
+from semsearch.reading.documents import Columns, Registrar, read_files
 from semsearch.reading.files import CorpusFile, by_name
-from semsearch.reading.records import Columns, Registrar, read_files
 from semsearch.types import Confidence, Document, Report
 from semsearch.walk import FolderListing
 

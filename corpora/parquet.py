@@ -12,8 +12,8 @@ from typing import Any, BinaryIO
 
 from semsearch.errors import DataError, MissingDependency
 from semsearch.parquet_metadata import MARK, PLACE, unpacker
+from semsearch.reading.documents import Columns, Registrar, read_files
 from semsearch.reading.files import CorpusFile, by_name
-from semsearch.reading.records import Columns, Registrar, read_files
 from semsearch.types import Confidence, Document, Report
 from semsearch.walk import FolderListing
 

@@ -10,8 +10,8 @@ from typing import BinaryIO
 
 from semsearch.errors import DataError
 from semsearch.options import Options, option
+from semsearch.reading.documents import Columns, Registrar, read_files
 from semsearch.reading.files import MAX_BYTES, CorpusFile, Input, by_name, has_suffix, open_input, read_lines, read_text
-from semsearch.reading.records import Columns, Registrar, read_files
 from semsearch.types import Confidence, Document, Report
 from semsearch.walk import FolderListing
 

@@ -33,7 +33,7 @@ TEMPLATE = "{title} {text}"  # what is encoded; part of a collection's identity
 VERSION = 1  # of the way of splitting; another one gives other passages
 MIN_SIZE = 16  # tokens; below it, a title and a passage are no longer text
 _LONGEST = 2_000  # characters of a sentence; what goes on longer is a table or worse, and cut between words
-_BATCH = 1_000_000  # characters that are counted at once; bounds memory
+_CHARACTERS_AT_ONCE = 1_000_000  # characters that are counted at once; bounds memory
 
 # Where a sentence may end; the match takes the white space behind along. Each alternative begins with one character
 # that is not repeated, so that no text takes more than linear time.
@@ -256,7 +256,7 @@ def _portions(texts: Sequence[str]) -> Iterator[list[str]]:
     for text in texts:
         portion.append(text)
         size += len(text)
-        if size >= _BATCH or len(portion) >= 10_000:
+        if size >= _CHARACTERS_AT_ONCE or len(portion) >= 10_000:
             yield portion
             portion, size = [], 0
     if portion:

@@ -275,7 +275,7 @@ class CorpusReader(Protocol):
     """Turns one kind of file or folder into documents, one at a time: a corpus is never held in memory.
 
     Built-in and third-party readers are found by the entry point group `semsearch.corpora`, whose values are classes
-    with these members, and hold no state: `read` is a function of its arguments. `semsearch.reading.records` and
+    with these members, and hold no state: `read` is a function of its arguments. `semsearch.reading.documents` and
     `semsearch.reading.files` do most of the work of one, and `semsearch.testing.ReaderContract` tests it.
 
     A document's id is the one its record carries; for a file in a folder without one, its relative path; else its path

@@ -28,7 +28,7 @@ path = click.Path(path_type=Path)
 
 
 @dataclass
-class Evaluation:
+class Comparison:
     """What is measured: queries and judgements, and where they come from."""
 
     queries: dict[str, str]
@@ -77,22 +77,22 @@ def evaluate(name: str | None, folder: Path | None, **given: Any) -> int:
     with ExitStack() as stack:
         collection = _opened(stack, name, given)
         if given["by_itself"]:
-            collection, evaluated = _by_itself(stack, collection, given["seed"])
+            collection, comparison = _by_itself(stack, collection, given["seed"])
         else:
-            evaluated = _judged(collection, folder, given)
-        queries = metrics.asked(evaluated.qrels)
-        _ask(collection, evaluated, queries, given)
+            comparison = _judged(collection, folder, given)
+        queries = metrics.asked(comparison.qrels)
+        _ask(collection, comparison, queries, given)
     for file in given["files"]:
-        _add_file(evaluated, file)
-    if not evaluated.runs:
+        _add_file(comparison, file)
+    if not comparison.runs:
         raise UsageError("there is nothing to measure: give a collection's NAME, or a TREC run with --run FILE.")
     if given["run_out"] is not None:
-        _write(evaluated, given["run_out"], [_named(file) for file in given["files"]])
-    scored = {run: metrics.scored(found, evaluated.qrels) for run, found in evaluated.runs.items()}
+        _write(comparison, given["run_out"], [_named(file) for file in given["files"]])
+    scored = {run: metrics.scored(found, comparison.qrels) for run, found in comparison.runs.items()}
     baseline = given["baseline"] or next(iter(scored))
     if baseline not in scored:
         raise UsageError(f"there is no run '{baseline}' to compare with; there are {', '.join(scored)}.")
-    left_out = len({*evaluated.queries, *evaluated.qrels} - set(queries))
+    left_out = len({*comparison.queries, *comparison.qrels} - set(queries))
     if given["as_json"]:
         out(dumps({"queries": len(queries), "runs": _as_json(scored, baseline, left_out, given["seed"])}))
         return 0
@@ -116,7 +116,7 @@ def _opened(stack: ExitStack, name: str | None, given: Mapping[str, Any]) -> Col
     return stack.enter_context(semsearch.open(name, home=find_home(given["home"]), **compute))
 
 
-def _by_itself(stack: ExitStack, collection: Collection | None, seed: int) -> tuple[Collection, Evaluation]:
+def _by_itself(stack: ExitStack, collection: Collection | None, seed: int) -> tuple[Collection, Comparison]:
     from semsearch.evaluation.known_items import encoded, known_items
 
     assert collection is not None
@@ -124,10 +124,10 @@ def _by_itself(stack: ExitStack, collection: Collection | None, seed: int) -> tu
     say(items.says)
     home = stack.enter_context(tempfile.TemporaryDirectory(prefix="semsearch-"))
     made = stack.enter_context(encoded(collection, items, Path(home)))
-    return made, Evaluation(items.queries, items.qrels)
+    return made, Comparison(items.queries, items.qrels)
 
 
-def _judged(collection: Collection | None, folder: Path | None, given: Mapping[str, Any]) -> Evaluation:
+def _judged(collection: Collection | None, folder: Path | None, given: Mapping[str, Any]) -> Comparison:
     from semsearch.evaluation.judgements import qrels_file, read_qrels, read_queries
 
     qrels = given["qrels"]
@@ -140,27 +140,27 @@ def _judged(collection: Collection | None, folder: Path | None, given: Mapping[s
     judged = read_qrels(qrels)
     queries = given["queries"] or folder
     if collection is None:
-        return Evaluation({}, judged)
+        return Comparison({}, judged)
     if queries is None:
         raise UsageError("the texts of the queries are needed to ask the collection: --queries FILE.")
     texts = read_queries(queries)
     if given["queries"] is None:  # BEIR keeps the queries of all splits in one file
         texts = {query: text for query, text in texts.items() if query in judged}
-    return Evaluation(texts, judged)
+    return Comparison(texts, judged)
 
 
-def _ask(collection: Collection | None, evaluated: Evaluation, queries: list[str], given: Mapping[str, Any]) -> None:
-    """Add the runs of the collection to the evaluated."""
+def _ask(collection: Collection | None, comparison: Comparison, queries: list[str], given: Mapping[str, Any]) -> None:
+    """Add the runs of the collection to the comparison."""
     from semsearch.evaluation import metrics
 
     if collection is None:
         return
-    texts = {query: evaluated.queries[query] for query in queries if query in evaluated.queries}
+    texts = {query: comparison.queries[query] for query in queries if query in comparison.queries}
     if not texts:
         raise UsageError("none of the judged queries is among the queries: do their ids belong together?")
     for run, how in _ways(given):
         started = time.perf_counter()
-        evaluated.runs[run] = metrics.answers(collection, texts, how)
+        comparison.runs[run] = metrics.answers(collection, texts, how)
         say(f"{run}: {len(texts):,} queries in {time.perf_counter() - started:.1f} s")
 
 
@@ -173,13 +173,13 @@ def _ways(given: Mapping[str, Any]) -> Iterator[tuple[str, Options]]:
             yield f"{mode}+rerank", {"mode": mode, "exact": given["exact"], **how}
 
 
-def _add_file(evaluated: Evaluation, file: Path) -> None:
+def _add_file(comparison: Comparison, file: Path) -> None:
     from semsearch.evaluation.judgements import read_run
 
     name = _named(file)
-    if name in evaluated.runs:
+    if name in comparison.runs:
         raise UsageError(f"two runs are called '{name}': give one of the files another name.")
-    evaluated.runs[name] = read_run(file)
+    comparison.runs[name] = read_run(file)
 
 
 def _named(file: Path) -> str:
@@ -187,10 +187,10 @@ def _named(file: Path) -> str:
     return file.name.removesuffix(".gz").rpartition(".")[0] or file.name
 
 
-def _write(evaluated: Evaluation, place: Path, files: list[str]) -> None:
+def _write(comparison: Comparison, place: Path, files: list[str]) -> None:
     from semsearch.evaluation.judgements import write_run
 
-    made = {name: run for name, run in evaluated.runs.items() if name not in files}
+    made = {name: run for name, run in comparison.runs.items() if name not in files}
     if len(made) == 1 and not place.is_dir():
         ((name, run),) = made.items()
         write_run(place, run, name)

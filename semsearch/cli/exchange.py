@@ -176,12 +176,12 @@ def _new(name: str, home: Path, documents: Sequence[Document], vectors: Any, giv
 
 
 def _checked(documents: Sequence[Document], vectors: Any, encoder: Any) -> None:
-    from semsearch.ingest.precomputed import SAMPLE, check_given
+    from semsearch.ingest.precomputed import TEXTS_CHECKED, check_given
 
     if vectors.shape[1] != encoder.dim:
         raise DimensionMismatch(f"the vectors have {vectors.shape[1]} components, the model's {encoder.dim}.")
     worst = check_given(documents, vectors, encoder)
-    count = min(SAMPLE, len(documents))
+    count = min(TEXTS_CHECKED, len(documents))
     say(f"encoded {count} of the texts again: the least alike vectors have a cosine of {worst:.4f}.")
 
 

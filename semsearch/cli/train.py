@@ -101,7 +101,7 @@ def train_reranker(
         advice = "--resume goes on with a run" if (out / "training").is_dir() else "give another folder"
         raise UsageError(f"{out} is there already and not empty: {advice}.")
     from semsearch.evaluation.metrics import load_measures
-    from semsearch.reranker.training.judgements import read_judged
+    from semsearch.reranker.training.judged import read_judged
 
     load_measures()  # what is not installed is said now, and not at the first evaluation
     judged = [read_judged(folder, split, held_out, given["seed"]) for folder in data]

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from semsearch.errors import DataError, DimensionMismatch, MissingDependency, ModelMismatch
 from semsearch.types import Document, Encoder
 
-SAMPLE = 100  # texts that are encoded again
+TEXTS_CHECKED = 100  # texts that are encoded again
 ALIKE = 0.999  # the cosine that the same model gives the same text, whatever the machine and the batch
 VECTOR_NAMES = ("vectors", "embeddings", "corpus_embeddings", "arr_0")
 TEXT_NAMES = ("texts", "sentences", "text", "documents", "corpus_sentences")
@@ -74,7 +74,7 @@ def check_given(documents: Sequence[Document], vectors: NDArray[Any], encoder: E
     Raises:
         ModelMismatch: They are not this model's vectors of these texts.
     """
-    chosen = sorted(random.Random(0).sample(range(len(documents)), min(SAMPLE, len(documents))))
+    chosen = sorted(random.Random(0).sample(range(len(documents)), min(TEXTS_CHECKED, len(documents))))
     mine = [documents[place] for place in chosen]
     theirs = np.asarray(vectors[chosen], dtype=np.float32)
     titled = [f"{document.title} {document.text}" if document.title else document.text for document in mine]

@@ -16,7 +16,7 @@ from semsearch.errors import DataError, UsageError
 from semsearch.ingest.ids import IdRegister
 from semsearch.ingest.source import ReadReport, Source
 from semsearch.options import Options
-from semsearch.reading.records import Columns
+from semsearch.reading.documents import Columns
 from semsearch.types import Confidence, Document
 
 PUBLIC = {
@@ -24,7 +24,7 @@ PUBLIC = {
     "semsearch.options",
     "semsearch.parquet_metadata",
     "semsearch.reading.files",
-    "semsearch.reading.records",
+    "semsearch.reading.documents",
     "semsearch.types",
     "semsearch.validation",
     "semsearch.walk",

@@ -17,7 +17,7 @@ import semsearch
 from semsearch import load_reranker
 from semsearch.encoder.tokenization import load_tokenizer
 from semsearch.errors import DataError, UsageError
-from semsearch.reranker.training.judgements import read_judged
+from semsearch.reranker.training.judged import read_judged
 from semsearch.reranker.training.mining import Candidates, mine
 from semsearch.reranker.training.train import Recipe, Task, Trainer
 
