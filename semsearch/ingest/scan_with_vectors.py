@@ -97,4 +97,4 @@ class GivenReading(Reading):
 
     def _record(self, document: Document) -> Record:
         place = self._places[document.id]
-        return rows.record(self.all[place], self.vectors[place])
+        return rows.record(self.all[place], self.vectors[place], checked=True)

@@ -3,6 +3,7 @@
 import ast
 import threading
 from importlib.metadata import EntryPoint
+from itertools import repeat
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from corpora.beir import NoOptions
 from corpora.office import DocumentsReader
 from corpora.text import TextReader
 from semsearch import plugins
-from semsearch.errors import DataError, UsageError
+from semsearch.errors import DataError, StorageError, UsageError
 from semsearch.ingest.ids import IdRegister
 from semsearch.ingest.source import ReadReport, Source
 from semsearch.options import Options
@@ -196,3 +197,10 @@ def test_an_id_is_known_with_its_file_and_place():
     for number in range(10_000):
         many.add(str(number), "", "")
     assert sum(map(len, many.batches())) == 10_000
+
+
+def test_a_full_temporary_folder_is_a_sentence():
+    ids = IdRegister()
+    ids._database.execute("PRAGMA max_page_count = 8")
+    with pytest.raises(StorageError, match=r"the ids so far can't be kept in the temporary folder: .*full"):
+        list(map(ids.add, (f"{number:040}" for number in range(10_000)), repeat(""), repeat("")))

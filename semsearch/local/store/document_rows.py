@@ -55,12 +55,14 @@ class Known(NamedTuple):
     metadata: str
 
 
-def record(document: Document, vector: Vectors | None = None) -> Record:
+def record(document: Document, vector: Vectors | None = None, *, checked: bool = False) -> Record:
     """`document` as it will be stored, or a `DataError` that names it and says what is wrong.
 
-    With a `vector` that was made elsewhere, the vector is part of the content: another one is a change.
+    With a `vector` that was made elsewhere, the vector is part of the content: another one is a change. A document that
+    was read from a source is `checked` already, where its place was known.
     """
-    check_document(document)
+    if not checked:
+        check_document(document)
     content = hashlib.blake2b(document.title.encode() + b"\0" + document.text.encode(), digest_size=16)
     if vector is not None:
         content.update(b"\0" + vector.tobytes())
