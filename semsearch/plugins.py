@@ -45,9 +45,10 @@ def load(group: str, name: str) -> Any:
         ) from error
 
 
-BUILT_IN = {
-    "file": "semsearch.local.home:LocalHome"
-}  # found without a look at all installed packages: it is opened daily
+BUILT_IN = {  # found without a look at all installed packages, since they are opened daily
+    "file": "semsearch.local.home:LocalHome",
+    "memory": "semsearch.testing.memory:MemoryHome",
+}
 
 
 def engine_home(scheme: str) -> Any:
