@@ -273,7 +273,7 @@ class Collection(Searchable):
             self.store.set("questions", json.dumps(some) if some else "")
 
     def calibrate(self, judgements: Mapping[str, Mapping[str, int]] | None = None) -> Calibration | None:
-        """Measure how random pairs of query and passage score, so that hits get a standing; kept in the collection.
+        """Measure how random pairs of query and passage score, so that hits get a percentile; kept in the collection.
 
         It is done by itself when a collection has doubled since the last time.
 

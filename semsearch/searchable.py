@@ -241,8 +241,8 @@ class Searchable:
             k: Documents to give; fewer come only if there are fewer, or if a minimum is asked for.
             vector: `(dim,)`, instead of encoding the query's text.
             timings: Gets the milliseconds of each stage.
-            **options: `where`, `exact`, `group_by`, `mode`, `rerank`, `candidates`, `diverse`, `context`, `explain`,
-                `min_score`, `min_standing`, `min_probability`: see `semsearch.search.request.Request`.
+            **options: `where`, `exact`, `group_by`, `mode`, `rerank`, `candidates`, `mmr_lambda`, `context`, `explain`,
+                `min_score`, `min_percentile`, `min_probability`: see `semsearch.search.request.Request`.
         """
         if vector is not None:
             vector = np.asarray(vector)[None]

@@ -68,8 +68,8 @@ def sentence(hit: Hit) -> str:
     assert explanation is not None
     scores = ", ".join(f"{stage} {score:.4f}" for stage, score in hit.scores.items())
     told = [explanation.way, scores]
-    if hit.standing is not None:
-        told.append(f"above {100 * hit.standing:.6g} % of random pairs")
+    if hit.percentile is not None:
+        told.append(f"above {100 * hit.percentile:.6g} % of random pairs")
     if hit.probability is not None:
         told.append(f"relevant with probability {hit.probability:.2f}")
     if explanation.parts is None:

@@ -87,6 +87,12 @@ def compute(command: Command) -> Command:
     return click.option("--device", metavar="DEVICE", help="auto, cpu, cuda, cuda:N or mps [default: auto].")(command)
 
 
+mmr_lambda = click.option(
+    "--mmr-lambda",
+    type=click.FloatRange(0, 1),
+    metavar="L",
+    help="Let near-duplicates make room (maximal marginal relevance): 1 is relevance alone, 0 diversity alone.",
+)
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 
 
@@ -105,7 +111,6 @@ def taken(given: dict[str, Any], words: tuple[str, ...] = ()) -> tuple[Options, 
     rerank = given.pop("rerank")
     if rerank is not None and any(map(str.isspace, rerank)) and not Path(rerank).exists():
         rerank, words = "", (*words, rerank)
-    diverse = given.pop("diverse")
     found: Options = {
         "mode": given.pop("mode"),
         "where": given.pop("where"),
@@ -115,7 +120,7 @@ def taken(given: dict[str, Any], words: tuple[str, ...] = ()) -> tuple[Options, 
         "explain": given.pop("explain"),
         "group_by": None if given.pop("by_passage") else "document",
         "rerank": None if rerank is None else (rerank or True),
-        "diverse": DIVERSE if diverse else None,
+        "mmr_lambda": given.pop("mmr_lambda"),
     }
     if (least := given.pop("min_score")) is not None:
         found.update(least)
@@ -123,20 +128,18 @@ def taken(given: dict[str, Any], words: tuple[str, ...] = ()) -> tuple[Options, 
 
 
 def minimum(text: str) -> Options:
-    """`0.4` for a score, `99.9%` for a standing, `p0.5` for a probability."""
+    """`0.4` for a score, `99.9%` for a percentile, `p0.5` for a probability."""
     number = text.strip().removeprefix("p").removesuffix("%")
     try:
         value = float(number)
     except ValueError:
         raise click.BadParameter(
-            f"'{text}' is neither a score (0.4), nor a standing among random pairs (99.9%), nor a probability (p0.5)."
+            f"'{text}' is neither a score (0.4), nor a percentile among random pairs (99.9%), nor a probability (p0.5)."
         ) from None
     if text.strip().endswith("%"):
-        return {"min_standing": value / 100}
+        return {"min_percentile": value / 100}
     return {"min_probability": value} if text.strip().startswith("p") else {"min_score": value}
 
-
-DIVERSE = 0.5  # relevance and variety alike
 
 _HOW = [
     click.option(
@@ -160,9 +163,9 @@ _HOW = [
         type=click.IntRange(min=1),
         default=100,
         show_default=True,
-        help="How many are reranked, or thinned by --diverse.",
+        help="How many are reranked, or thinned by --mmr-lambda.",
     ),
-    click.option("--diverse", is_flag=True, help="Let near-duplicates make room for others."),
+    mmr_lambda,
     click.option("--by-passage", is_flag=True, help="Find passages, several of a document perhaps."),
     click.option(
         "--context", type=click.IntRange(min=0), default=0, metavar="N", help="Show N passages before and after."

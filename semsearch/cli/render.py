@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from rich.text import Text
 
 WIDTH = 100  # columns: wider lines are hard to read
-WEAK = 0.99  # a standing below which a hit is shown as a weak one
+WEAK = 0.99  # a percentile below which a hit is shown as a weak one
 PASSAGE_LINES = 3  # of a hit on a terminal; the whole is one `:open` or `semsearch get` away
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff]")
@@ -108,11 +108,11 @@ def _hit_json(hit: Hit) -> dict[str, Any]:
         "end": hit.end,
         "metadata": dict(hit.document.metadata),
     }
-    for name in ("standing", "probability"):
+    for name in ("percentile", "probability"):
         if (value := getattr(hit, name)) is not None:
             facts[name] = value
-    if hit.around is not None:
-        facts["context"] = {"start": hit.around.start, "end": hit.around.end, "text": _shown(hit)}
+    if hit.context is not None:
+        facts["context"] = {"start": hit.context.start, "end": hit.context.end, "text": _shown(hit)}
     if hit.explanation is not None:
         facts["explanation"] = explanation_json(hit)
     return facts
@@ -120,7 +120,7 @@ def _hit_json(hit: Hit) -> dict[str, Any]:
 
 def _shown(hit: Hit) -> str:
     """The passage, with its neighbours where they were asked for."""
-    return hit.text if hit.around is None else hit.document.text[hit.around.start : hit.around.end]
+    return hit.text if hit.context is None else hit.document.text[hit.context.start : hit.context.end]
 
 
 def show_answer(answer: Answer, *, number: int | None = None) -> None:
@@ -162,18 +162,18 @@ def draw_hits(console: Console, answer: Answer) -> None:
         highlight(title, hit, "title", 0)
         title = _one_line(title)
         head = Text.assemble(title, ("  " if title else ""), (one_line(document.id), "dim"))
-        start, end = (hit.start, hit.end) if hit.around is None else hit.around
+        start, end = (hit.start, hit.end) if hit.context is None else hit.context
         body = Text(printable_same_length(document.text[start:end]))
         highlight(body, hit, "text", start)
         before = "… " if document.text[:start].strip() else ""
         after = " …" if document.text[end:].strip() else ""
         lines = list(Text.assemble(before, _one_line(body), after).wrap(console, width))
-        if len(lines) > PASSAGE_LINES and hit.explanation is None and hit.around is None:
+        if len(lines) > PASSAGE_LINES and hit.explanation is None and hit.context is None:
             lines = lines[:PASSAGE_LINES]
             _end_early(lines[-1], width)
         if hit.explanation is not None:
             lines.append(Text(one_line(sentence(hit)), "dim"))
-        weak = hit.standing is not None and hit.standing < WEAK
+        weak = hit.percentile is not None and hit.percentile < WEAK
         grid.add_row(f"{hit.rank:>3}", Text(f"{hit.score:.3f}", "dim" if weak else ""), Text("\n").join([head, *lines]))
     console.print(grid)
     if total := answer.timings.get("total"):

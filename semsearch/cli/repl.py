@@ -285,12 +285,18 @@ def _explain(session: Session, argument: str) -> None:
     show_answer(session.answer)
 
 
-@command(":diverse on|off")
-def _diverse(session: Session, argument: str) -> None:
-    """Let near-duplicates make room for others."""
-    on = _switched(argument, ":diverse")
-    session.how["diverse"] = options.DIVERSE if on else None
-    say("near-duplicates make room" if on else "near-duplicates stay")
+@command(":mmr-lambda L")
+def _mmr_lambda(session: Session, argument: str) -> None:
+    """Let near-duplicates make room: 1 is relevance alone, 0 diversity alone; 'off' lets them stay."""
+    if argument in ("", "off"):
+        session.how["mmr_lambda"] = None
+        say("near-duplicates stay")
+        return
+    try:
+        session.how["mmr_lambda"] = click.FloatRange(0, 1).convert(argument, None, None)
+    except click.BadParameter as error:
+        raise UsageError(error.format_message()) from error
+    say("near-duplicates make room")
 
 
 @command(":context N")
@@ -303,7 +309,7 @@ def _context(session: Session, argument: str) -> None:
 @command(":min SCORE")
 def _minimum(session: Session, argument: str) -> None:
     """Leave out what scores less: 0.4, 99.9%, p0.5; 'off' shows all."""
-    for name in ("min_score", "min_standing", "min_probability"):
+    for name in ("min_score", "min_percentile", "min_probability"):
         session.how.pop(name, None)  # type: ignore[misc]
     if argument in ("", "off"):
         say("showing all")

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 @click.option(
     "--where", type=options.where, metavar="FILTER", help="""As in 'year >= 1990 and genres contains "Drama"'."""
 )
-@click.option("--diverse", is_flag=True, help="Let near-duplicates make room for others.")
+@options.mmr_lambda
 @options.as_json
 @options.compute
 @options.home
@@ -39,7 +39,7 @@ def similar(
     against: tuple[str, ...],
     k: int,
     where: dict[str, Any] | None,
-    diverse: bool,
+    mmr_lambda: float | None,
     as_json: bool,
     home: str | None,
     **compute: Any,
@@ -64,7 +64,7 @@ def similar(
             queries=queries,
             against=against,
             where=where,
-            diverse=options.DIVERSE if diverse else None,
+            mmr_lambda=mmr_lambda,
         )
         spent = 1000 * (time.perf_counter() - started)
     answer = Answer(_named(ids, queries), hits, {"total": spent})
@@ -86,7 +86,7 @@ def _named(ids: Sequence[str], queries: Sequence[str]) -> str:
 @options.compute
 @options.home
 def calibrate(name: str, judgements: str | None, split: str, home: str | None, **compute: Any) -> int:
-    r"""Measure how random pairs of query and passage score in collection NAME, so that each hit gets a standing.
+    r"""Measure how random pairs of query and passage score in collection NAME, so that each hit gets a percentile.
 
     It is done by itself whenever the collection has doubled. With a FOLDER of judged queries in the layout of BEIR
     (queries.jsonl, qrels/train.tsv) hits also get a probability of being relevant, for --min-score p0.5.

@@ -62,8 +62,8 @@ class Searching:
             for query, hits in zip(asked.texts, answers, strict=True):
                 _rerank(reranker, query, hits)
         reranked = time.perf_counter()
-        if request.diverse is not None:
-            answers = [_diverse(hits, snapshot, self._metric, request.k, request.diverse) for hits in answers]
+        if request.mmr_lambda is not None:
+            answers = [_thin_out(hits, snapshot, self._metric, request.k, request.mmr_lambda) for hits in answers]
         answers = [hits[: request.k] for hits in answers]
         self._weigh(answers, snapshot)
         if request.minima:
@@ -82,7 +82,7 @@ class Searching:
         return answers
 
     def _weigh(self, answers: Sequence[Sequence[Hit]], snapshot: Snapshot) -> None:
-        """Give hits their standing, and their probability, once the collection is calibrated."""
+        """Give hits their percentile, and their probability, once the collection is calibrated."""
         calibration = self._calibrated(snapshot)
         if calibration is None:
             return
@@ -90,8 +90,8 @@ class Searching:
         if not hits:
             return
         scores = [hit.scores["dense"] for hit in hits]
-        for hit, standing in zip(hits, calibration.standing(scores).tolist(), strict=True):
-            hit.standing = standing
+        for hit, percentile in zip(hits, calibration.percentile(scores).tolist(), strict=True):
+            hit.percentile = percentile
         probabilities = calibration.probability(scores)
         if probabilities is not None:
             for hit, probability in zip(hits, probabilities.tolist(), strict=True):
@@ -145,7 +145,7 @@ def _rerank(reranker: Reranker, query: str, hits: list[Hit]) -> None:
     _number(hits)
 
 
-def _diverse(hits: Sequence[Hit], snapshot: Snapshot, metric: Metric, k: int, relevance: float) -> list[Hit]:
+def _thin_out(hits: Sequence[Hit], snapshot: Snapshot, metric: Metric, k: int, mmr_lambda: float) -> list[Hit]:
     """The `k` hits of greatest marginal relevance; scores that are no cosines are spread over the cosines' range."""
     if not hits:
         return []
@@ -153,7 +153,7 @@ def _diverse(hits: Sequence[Hit], snapshot: Snapshot, metric: Metric, k: int, re
     scores = np.asarray([hit.score for hit in hits], dtype=np.float32)
     cosines = [hit.scores["dense"] for hit in hits if "dense" in hit.scores] if metric is Metric.COSINE else []
     gains = on_scale(scores, min(cosines, default=0.0), max(cosines, default=1.0))
-    chosen = marginal_relevance(gains, snapshot.vectors[snapshot.rows_of(keys)], k, relevance)
+    chosen = marginal_relevance(gains, snapshot.vectors[snapshot.rows_of(keys)], k, mmr_lambda)
     return _number([hits[place] for place in chosen.tolist()])
 
 
@@ -177,4 +177,4 @@ def _surround(snapshot: Snapshot, answers: Sequence[Sequence[Hit]], count: int) 
             (row,) = snapshot.rows_of(np.asarray([hit.key]))
             near = np.arange(max(row - count, 0), min(row + count + 1, len(snapshot)))
             near = near[(snapshot.docs[near] == snapshot.docs[row]) & snapshot.live[near] & snapshot.sound(near)]
-            hit.around = Span(int(snapshot.starts[near[0]]), int(snapshot.ends[near[-1]]))
+            hit.context = Span(int(snapshot.starts[near[0]]), int(snapshot.ends[near[-1]]))

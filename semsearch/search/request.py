@@ -23,11 +23,11 @@ class Options(TypedDict, total=False):
     mode: str
     rerank: bool | str | Reranker | None
     candidates: int
-    diverse: float | None
+    mmr_lambda: float | None
     context: int
     explain: bool
     min_score: float | None
-    min_standing: float | None
+    min_percentile: float | None
     min_probability: float | None
 
 
@@ -43,12 +43,13 @@ class Request:
         mode: "dense" (by meaning), "lexical" (by words: BM25) or "hybrid" (both, fused).
         rerank: Let a cross-encoder order the best `candidates`: its name, an object with `score`, or True for the
             default one.
-        candidates: How many of the best are reranked, or thinned by `diverse`.
-        diverse: Between 0 (nothing but diversity) and 1 (nothing but relevance): near-duplicates make room.
+        candidates: How many of the best are reranked, or thinned by `mmr_lambda`.
+        mmr_lambda: The lambda of maximal marginal relevance, by which near-duplicates make room: 1 is relevance alone,
+            0 diversity alone. None leaves the order of the scores.
         context: Passages of the same document to show before and after each.
         explain: Say of each answer how it was found and which words carried it.
         min_score: Leave out what scores less.
-        min_standing: Leave out what scores less than this share of random pairs of query and passage; 0.999, say.
+        min_percentile: Leave out what scores less than this share of random pairs of query and passage; 0.999, say.
         min_probability: Leave out what is less probably relevant; needs a calibration on judgements.
     """
 
@@ -59,11 +60,11 @@ class Request:
     mode: str = "dense"
     rerank: bool | str | Reranker | None = None
     candidates: int = 100
-    diverse: float | None = None
+    mmr_lambda: float | None = None
     context: int = 0
     explain: bool = False
     min_score: float | None = None
-    min_standing: float | None = None
+    min_percentile: float | None = None
     min_probability: float | None = None
 
     @classmethod
@@ -86,7 +87,7 @@ class Request:
             raise UsageError(f"candidates must be a whole number from 1 up, not {self.candidates!r}.")
         if not isinstance(self.context, int) or self.context < 0:
             raise UsageError(f"context must be a whole number from 0 up, not {self.context!r}.")
-        for name in ("diverse", "min_standing", "min_probability"):
+        for name in ("mmr_lambda", "min_percentile", "min_probability"):
             share = getattr(self, name)
             if share is not None and not 0 <= share <= 1:
                 raise UsageError(f"{name} must be between 0 and 1, not {share!r}.")
@@ -98,14 +99,14 @@ class Request:
 
     @property
     def minima(self) -> dict[str, float]:
-        """The least that a hit's score, standing or probability may be, of those that were asked for."""
-        wanted = {"score": self.min_score, "standing": self.min_standing, "probability": self.min_probability}
+        """The least that a hit's score, percentile or probability may be, of those that were asked for."""
+        wanted = {"score": self.min_score, "percentile": self.min_percentile, "probability": self.min_probability}
         return {name: least for name, least in wanted.items() if least is not None}
 
     @property
     def depth(self) -> int:
         """Answers that the first stage must give."""
-        return max(self.k, self.candidates) if self.reranks or self.diverse is not None else self.k
+        return max(self.k, self.candidates) if self.reranks or self.mmr_lambda is not None else self.k
 
     def check_queries(self, queries: Sequence[str] | None, *, given: bool) -> None:
         """Queries must be texts that say something; what reads their words must get them, vectors `given` or not."""
