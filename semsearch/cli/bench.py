@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import click
 
+from semsearch import wire
 from semsearch.cli import parameters as options
 from semsearch.cli.maintenance import questions_of
-from semsearch.cli.render import dumps, out, say, show_table
+from semsearch.cli.render import out, say, show_table
 from semsearch.errors import MissingDependency, UsageError
 from semsearch.home import find_home
 
@@ -78,12 +78,12 @@ def bench(
         best = recommended(lines, recall)
         if as_json:
             for line in (facts, *lines):
-                out(dumps(line))
+                out(wire.dumps(line))
         else:
             front = set(pareto(lines))
             show_table((*COLUMNS, ""), [[*cells(line), "*" if i in front else ""] for i, line in enumerate(lines)])
         if place is not None:
-            text = "".join(json.dumps(line) + "\n" for line in (facts, *lines))
+            text = "".join(wire.dumps(line) + "\n" for line in (facts, *lines))
             (place / "results.jsonl").write_text(text, encoding="utf-8")
             try:
                 for path in write_report(place, facts, lines):

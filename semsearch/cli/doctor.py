@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
-from semsearch import __version__
+from semsearch import __version__, wire
 from semsearch.cli import parameters as options
-from semsearch.cli.render import dumps, out, say, show_table, size
+from semsearch.cli.render import out, say, show_table, size
 from semsearch.errors import UsageError
 from semsearch.home import collection_names, find_home
 
@@ -52,7 +52,7 @@ def doctor(as_json: bool, home: str | None) -> int:
     findings = list(_findings(find_home(home)))
     if as_json:
         for finding in findings:
-            out(dumps(finding._asdict()))
+            out(wire.dumps(finding._asdict()))
     else:
         show_table(("what", "state", "found", "advice"), findings)
     return 4 if any(finding.state == "broken" for finding in findings) else 0

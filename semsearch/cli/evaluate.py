@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from semsearch import wire
 from semsearch.cli import parameters as options
-from semsearch.cli.render import dumps, out, say, show_table
+from semsearch.cli.render import out, say, show_table
 from semsearch.errors import UsageError
 from semsearch.home import find_home
 from semsearch.search.request import MODES
@@ -94,7 +95,7 @@ def evaluate(name: str | None, folder: Path | None, **given: Any) -> int:
         raise UsageError(f"there is no run '{baseline}' to compare with; there are {', '.join(scored)}.")
     left_out = len({*task.queries, *task.qrels} - set(queries))
     if given["as_json"]:
-        out(dumps({"queries": len(queries), "runs": _as_json(scored, baseline, left_out, given["seed"])}))
+        out(wire.dumps(wire.message(queries=len(queries), runs=_as_json(scored, baseline, left_out, given["seed"]))))
         return 0
     _show(scored, baseline, given["seed"])
     missing = f", {left_out:,} without a relevant document left out" if left_out else ""

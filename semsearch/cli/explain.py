@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from semsearch.types import Hit, Span
 
@@ -47,19 +47,6 @@ def words_of(hit: Hit) -> list[Word]:
             Word(field, spans[number], whole[slice(*spans[number])], weights[number]) for number in sorted(weights)
         ]
     return found
-
-
-def explanation_json(hit: Hit) -> dict[str, Any]:
-    """The explanation for programs; the weights of `parts` add up to `cosine`."""
-    explanation = hit.explanation
-    assert explanation is not None
-    facts: dict[str, Any] = {"way": explanation.way, "found": list(hit.found), "ranks": dict(hit.ranks)}
-    if explanation.parts is None:
-        return {**facts, "parts": None, "why": explanation.why}
-    parts = [
-        {"field": part.field, "start": part.start, "end": part.end, "weight": part.weight} for part in explanation.parts
-    ]
-    return {**facts, "cosine": explanation.cosine, "difference": explanation.difference, "parts": parts}
 
 
 def sentence(hit: Hit) -> str:

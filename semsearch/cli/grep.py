@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
+from semsearch import wire
 from semsearch.cli import parameters as options
-from semsearch.cli.render import dumps, on_terminal, one_line, out, printable, say
+from semsearch.cli.render import on_terminal, one_line, out, printable, say
 from semsearch.errors import DataError, UsageError
 
 if TYPE_CHECKING:
@@ -101,7 +102,7 @@ def grep(
     for position, hit in enumerate(found):
         if as_json:
             piece = hit.piece
-            out(dumps({"file": piece.file.name, "line": piece.first + 1, "score": hit.score, "text": piece.text}))
+            out(wire.dumps({"file": piece.file.name, "line": piece.first + 1, "score": hit.score, "text": piece.text}))
         elif names_only:
             out(printable(hit.piece.file.name))
         else:

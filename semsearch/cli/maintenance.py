@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from semsearch import wire
 from semsearch.cli import parameters as options
-from semsearch.cli.render import dumps, out, say, show_table, size
+from semsearch.cli.render import out, say, show_table, size
 from semsearch.home import find_home
 
 if TYPE_CHECKING:
@@ -126,7 +127,7 @@ def check(name: str, deep: bool, as_json: bool, home: str | None) -> int:
         problems = collection.check(deep=deep)
     for problem in problems:
         if as_json:
-            out(dumps({"part": problem.part, "what": problem.what, "mend": problem.mend}))
+            out(wire.dumps(wire.problem(problem)))
         else:
             out(f"{problem.part}: {problem.what}. To mend it: {problem.mend}")
     if not problems:

@@ -7,11 +7,10 @@ from typing import Any
 
 import click
 
+from semsearch import wire
 from semsearch.cli import parameters as options
 from semsearch.cli.render import (
-    document_json,
     draw_document,
-    dumps,
     on_terminal,
     one_line,
     out,
@@ -47,7 +46,7 @@ def get(name: str, ids: tuple[str, ...], as_json: bool, home: str | None) -> int
         if document is None:
             say(f"'{name}' has no document '{one_line(identity)}'.")
         elif as_json:
-            out(dumps(document_json(document)))
+            out(wire.dumps(wire.document(document)))
         else:
             if position:
                 out("")
@@ -140,7 +139,7 @@ def list_collections(as_json: bool, home: str | None) -> int:
             say(f"'{name}' can't be opened: {error}")
             continue
         if as_json:
-            out(dumps(facts))
+            out(wire.dumps(wire.info(facts)))
         else:
             amount = size(facts["bytes"]) if on_terminal() else facts["bytes"]
             encoder = (facts.get("encoder") or {}).get("name") or ""
@@ -172,7 +171,7 @@ def info(context: click.Context, name: str | None, config: bool, as_json: bool, 
     with semsearch.open(name, home=find_home(home)) as collection:
         facts = collection.info()
     if as_json:
-        out(dumps(facts))
+        out(wire.dumps(wire.info(facts)))
     else:
         show_facts(facts)
     return 0
@@ -186,7 +185,7 @@ def _show_config(context: click.Context, as_json: bool) -> int:
     found = list(origins(group))
     if as_json:
         for option, value, origin in found:
-            out(dumps({"option": option, "value": value, "origin": origin}))
+            out(wire.dumps({"option": option, "value": value, "origin": origin}))
     else:
         say(f"files read: {', '.join(map(str, files())) or f'none ({FILE} in {find_home()} or here)'}")
         show_table(("option", "value", "from"), found)

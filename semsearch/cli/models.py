@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from semsearch import wire
 from semsearch.cli import parameters as options
-from semsearch.cli.render import dumps, on_terminal, out, show_table
+from semsearch.cli.render import on_terminal, out, show_table
 from semsearch.errors import UsageError
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ def models(task: str | None, as_json: bool) -> int:
     cards = [card for card in catalogue() if task is None or task in card.tasks]
     if as_json:
         for card in cards:
-            out(dumps(_json(card)))
+            out(wire.dumps(_json(card)))
     else:
         show_table(COLUMNS, [_row(card) for card in cards])
     return 0

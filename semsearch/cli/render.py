@@ -7,14 +7,14 @@ never break a line meant for a program.
 from __future__ import annotations
 
 import contextlib
-import json
 import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from semsearch.cli.explain import explanation_json, highlight, sentence
+from semsearch import wire
+from semsearch.cli.explain import highlight, sentence
 from semsearch.types import Document, Hit, Span
 
 if TYPE_CHECKING:
@@ -78,44 +78,7 @@ def one_line(text: str) -> str:
     return " ".join(printable(text).split())
 
 
-def dumps(value: Any) -> str:
-    """`value` as one line of JSON."""
-    return json.dumps(value, ensure_ascii=False, separators=(", ", ": "))
-
-
 # ---------------------------------------------------------------------------------------------------------------- hits
-
-
-def answer_json(answer: Answer) -> dict[str, Any]:
-    """The answer as documented for programs, schema 1."""
-    return {
-        "schema": 1,
-        "query": answer.query,
-        "hits": [_hit_json(hit) for hit in answer.hits],
-        "timings_ms": {stage: round(milliseconds, 3) for stage, milliseconds in answer.timings.items()},
-    }
-
-
-def _hit_json(hit: Hit) -> dict[str, Any]:
-    facts: dict[str, Any] = {
-        "id": hit.document.id,
-        "rank": hit.rank,
-        "score": float(hit.score),
-        "scores": {stage: float(score) for stage, score in hit.scores.items()},
-        "title": hit.document.title,
-        "text": hit.text,
-        "start": hit.start,
-        "end": hit.end,
-        "metadata": dict(hit.document.metadata),
-    }
-    for name in ("percentile", "probability"):
-        if (value := getattr(hit, name)) is not None:
-            facts[name] = value
-    if hit.context is not None:
-        facts["context"] = {"start": hit.context.start, "end": hit.context.end, "text": _shown(hit)}
-    if hit.explanation is not None:
-        facts["explanation"] = explanation_json(hit)
-    return facts
 
 
 def _shown(hit: Hit) -> str:
@@ -204,16 +167,6 @@ def _end_early(line: Text, width: int) -> None:
 # ----------------------------------------------------------------------------------------------------------- documents
 
 
-def document_json(document: Document) -> dict[str, Any]:
-    """The document for programs."""
-    return {
-        "id": document.id,
-        "title": document.title,
-        "text": document.text,
-        "metadata": dict(document.metadata),
-    }
-
-
 def draw_document(console: Console, document: Document, found: Span | None = None) -> None:
     """The whole document; the passage that was found stands out."""
     from rich.text import Text
@@ -285,7 +238,7 @@ def _flatten(facts: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, 
 
 
 def _plain(value: Any) -> str:
-    return value if isinstance(value, str) else dumps(value)
+    return value if isinstance(value, str) else wire.dumps(value)
 
 
 def _human(key: str, value: Any) -> str:

@@ -6,6 +6,7 @@ A command is a function of the session and the rest of its line, registered by `
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import shutil
 import sys
@@ -19,13 +20,13 @@ from typing import TYPE_CHECKING
 
 import click
 
+from semsearch import wire
 from semsearch.cli import parameters as options
 from semsearch.cli.compare import compare, show_comparison
 from semsearch.cli.query import ask, lines_of_stdin
 from semsearch.cli.render import (
     Answer,
     draw_document,
-    dumps,
     on_terminal,
     say,
     screen,
@@ -293,9 +294,12 @@ def _mmr_lambda(session: Session, argument: str) -> None:
         say("near-duplicates stay")
         return
     try:
-        session.how["mmr_lambda"] = click.FloatRange(0, 1).convert(argument, None, None)
-    except click.BadParameter as error:
-        raise UsageError(error.format_message()) from error
+        share = float(argument)
+    except ValueError:
+        share = math.nan
+    if not 0 <= share <= 1:
+        raise UsageError(f"say a number from 0 to 1, or 'off', not '{argument}'.")
+    session.how["mmr_lambda"] = share
     say("near-duplicates make room")
 
 
@@ -337,7 +341,7 @@ def _where(session: Session, argument: str) -> None:
     """Search among some documents only; :where off searches all again."""
     where = None if argument in ("", "off") else parse_where(argument)
     session.how["where"] = where
-    say("searching all documents" if where is None else f"searching where {dumps(where)}")
+    say("searching all documents" if where is None else f"searching where {wire.dumps(where)}")
 
 
 @command(":exact on|off")

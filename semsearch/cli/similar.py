@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from semsearch import wire
 from semsearch.cli import parameters as options
-from semsearch.cli.render import Answer, answer_json, dumps, out, say, show_answer, show_facts
+from semsearch.cli.render import Answer, out, say, show_answer, show_facts
 from semsearch.errors import UsageError
 from semsearch.home import find_home
 
@@ -69,7 +70,7 @@ def similar(
         spent = 1000 * (time.perf_counter() - started)
     answer = Answer(_named(ids, queries), hits, {"total": spent})
     if as_json:
-        out(dumps(answer_json(answer)))
+        out(wire.dumps(wire.answer(answer.query, answer.hits, answer.timings)))
     else:
         show_answer(answer)
     return 0 if hits else 1

@@ -6,6 +6,7 @@ import json
 import pytest
 from rich.console import Console
 
+from semsearch import wire
 from semsearch.cli import render
 from semsearch.cli.render import Answer, draw_document, draw_hits, one_line, printable, show_facts, show_table, size
 from semsearch.types import Document, Hit, Span
@@ -98,7 +99,7 @@ def test_the_passage_stands_out_in_its_document():
 
 def test_json_holds_what_the_terminal_can_not_show():
     document = Document("d1", "a\x1b[2J\n\u202eb")
-    text = render.dumps(render.answer_json(Answer("q", [hit(document)], {"total": 1.23456})))
+    text = wire.dumps(wire.answer("q", [hit(document)], {"total": 1.23456}))
     assert "\n" not in text
     assert json.loads(text)["hits"][0]["text"] == "a\x1b[2J\n\u202eb"
     assert json.loads(text)["timings_ms"] == {"total": 1.235}
