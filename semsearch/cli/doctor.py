@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import click
 
 from semsearch import __version__, wire
-from semsearch.cli import parameters as options
+from semsearch.cli import parameters
 from semsearch.cli.render import out, say, show_table, size
 from semsearch.errors import UsageError
 from semsearch.home import collection_names, find_home
@@ -38,8 +38,8 @@ class Finding(NamedTuple):
 
 
 @click.command(short_help="Show versions, hardware and what works here.")
-@options.as_json
-@options.home
+@parameters.as_json
+@parameters.home
 def doctor(as_json: bool, home: str | None) -> int:
     r"""Show versions, hardware, which extras and GPUs work, and what to do about what doesn't.
 

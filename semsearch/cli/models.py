@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from semsearch import wire
-from semsearch.cli import parameters as options
+from semsearch.cli import parameters
 from semsearch.cli.render import on_terminal, out, show_table
 from semsearch.errors import UsageError
 
@@ -20,7 +20,7 @@ COLUMNS = ("model", "tasks", "dim", "window", "languages", "MB", "prompts", "sup
 
 @click.command(short_help="List models by task, with what is known of them.")
 @click.argument("task", required=False)
-@options.as_json
+@parameters.as_json
 def models(task: str | None, as_json: bool) -> int:
     r"""List the models that the field recommends, or those for TASK.
 

@@ -196,9 +196,9 @@ def test_settings_of_a_conversation(session, capsys):
         (":exact on", "exact", True),
     ]:
         session.respond(line)
-        assert session.how[key] == value, line
+        assert session.search.arguments()[key] == value, line
     session.respond(":min off")
-    assert "min_percentile" not in session.how
+    assert session.search.arguments()["min_percentile"] is None
     said = capsys.readouterr().err
     assert "no mode" not in said
     for line in (":mode psychic", ":context x", ":min much", ":mmr-lambda 2", ":similar 1", ":more"):

@@ -43,7 +43,7 @@ def name_variables(group: click.Group) -> None:
     for name, command in group.commands.items():
         for option in _options(command).values():
             if option.envvar is None:
-                own = f"{PREFIX}_{name}_{option.name}".upper().replace("-", "_")
+                own = f"{PREFIX}_{name}_{_long(option)}".upper().replace("-", "_")
                 option.envvar = [own, f"{PREFIX}_HOME"] if option.name == "home" else [own]
 
 
