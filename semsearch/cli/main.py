@@ -41,6 +41,7 @@ from semsearch.cli import (
 from semsearch.cli.render import say
 from semsearch.cli.termination import on_sigterm
 from semsearch.errors import SemsearchError
+from semsearch.search.request import SYNONYMS
 
 USAGE = 2
 STORAGE = 4
@@ -170,7 +171,7 @@ def _run(arguments: Sequence[str] | None) -> int:
         say(error.format_message())
         return USAGE
     except click.ClickException as error:
-        say(f"semsearch: {error.format_message()}{_help_for(error)}")
+        say(f"semsearch: {_message(error)}{_help_for(error)}")
         return USAGE
     except (KeyboardInterrupt, click.Abort) as error:
         say(str(error) or "interrupted")
@@ -184,6 +185,16 @@ def _run(arguments: Sequence[str] | None) -> int:
             raise
         say(f"semsearch: {error.strerror}{f': {error.filename}' if error.filename else ''}.")
         return STORAGE
+
+
+def _message(error: click.ClickException) -> str:
+    """What click says; of an option that other programs call otherwise, what it is called here."""
+    if isinstance(error, click.NoSuchOption) and error.ctx is not None:
+        options = {str(param.name): max(param.opts, key=len) for param in error.ctx.command.params}
+        other = SYNONYMS.get(error.option_name.lstrip("-").replace("-", "_"), "")
+        if other in options:
+            return f"No such option '{error.option_name}'. Did you mean '{options[other]}'?"
+    return error.format_message()
 
 
 def _help_for(error: click.ClickException) -> str:

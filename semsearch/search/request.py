@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
+from difflib import get_close_matches
 from typing import Any, TypedDict
 
 from semsearch.errors import UsageError
@@ -12,6 +13,22 @@ from semsearch.types import Reranker
 from semsearch.vectors import check_k
 
 MODES = ("dense", "lexical", "hybrid")
+SYNONYMS = {  # what other libraries call an option of a search
+    **dict.fromkeys(("limit", "n", "n_results", "num_results", "size", "top", "top_k", "topk"), "k"),
+    **dict.fromkeys(("filter", "filters", "query_filter"), "where"),
+    **dict.fromkeys(("diverse", "diversity", "lambda_mult", "mmr"), "mmr_lambda"),
+    **dict.fromkeys(("threshold", "score_threshold", "min_similarity", "similarity_cutoff"), "min_score"),
+    **dict.fromkeys(("reranker", "rerank_model"), "rerank"),
+    **dict.fromkeys(("query_type", "search_type"), "mode"),
+}
+
+
+def meant(name: str, known: Iterable[str]) -> str | None:
+    """Which of the `known` options a wrong name stands for: what others call it, else the one spelt most like it."""
+    spelt = {one.replace("-", "_"): one for one in known}
+    name = name.replace("-", "_")
+    near = [SYNONYMS[name]] if SYNONYMS.get(name) in spelt else get_close_matches(name, spelt, 1)
+    return spelt[near[0]] if near else None
 
 
 class Options(TypedDict, total=False):
@@ -73,7 +90,11 @@ class Request:
         known = {field.name for field in fields(cls)} - {"k"}
         for name in options:
             if name not in known:
-                raise UsageError(f"a search has no option '{name}'; there are {', '.join(sorted(known))}.")
+                near = meant(name, {"k", *known})
+                did_you_mean = f" Did you mean '{near}'?" if near else ""
+                raise UsageError(
+                    f"a search has no option '{name}'.{did_you_mean} There are {', '.join(sorted(known))}."
+                )
         request = cls(check_k(k), **options)
         request._check()
         return request

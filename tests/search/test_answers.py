@@ -240,7 +240,11 @@ def test_likeness_that_can_not_be(collection, arguments, said):
         ({"candidates": 0}, "candidates must be"),
         ({"context": -1}, "context must be"),
         ({"rerank": 3.5}, "rerank takes"),
-        ({"colour": "red"}, "no option 'colour'"),
+        ({"colour": "red"}, r"no option 'colour'\. There are candidates, context, exact,"),
+        ({"limit": 3}, r"no option 'limit'\. Did you mean 'k'\?"),
+        ({"filter": {}}, r"no option 'filter'\. Did you mean 'where'\?"),
+        ({"diverse": 0.5}, r"no option 'diverse'\. Did you mean 'mmr_lambda'\?"),
+        ({"expalin": True}, r"no option 'expalin'\. Did you mean 'explain'\?"),
     ],
 )
 def test_a_request_that_can_not_be(collection, options, said):
