@@ -104,6 +104,21 @@ class Hit:
     explanation: Explanation | None = None  # where asked for
 
     @property
+    def id(self) -> str:
+        """The document's id."""
+        return self.document.id
+
+    @property
+    def title(self) -> str:
+        """The document's title."""
+        return self.document.title
+
+    @property
+    def metadata(self) -> Metadata:
+        """The document's metadata."""
+        return self.document.metadata
+
+    @property
     def text(self) -> str:
         """The passage that was found."""
         return self.document.text[self.start : self.end]

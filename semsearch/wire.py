@@ -82,15 +82,15 @@ def error(error: SemsearchError) -> dict[str, Any]:
 def hit(hit: Hit) -> dict[str, Any]:
     """One answer; `start` and `end` are the passage's place in its document, in characters."""
     facts: dict[str, Any] = {
-        "id": hit.document.id,
+        "id": hit.id,
         "rank": hit.rank,
         "score": hit.score,
         "scores": hit.scores,
-        "title": hit.document.title,
+        "title": hit.title,
         "text": hit.text,
         "start": hit.start,
         "end": hit.end,
-        "metadata": hit.document.metadata,
+        "metadata": hit.metadata,
     }
     if hit.percentile is not None:
         facts["percentile"] = hit.percentile

@@ -33,8 +33,8 @@ def compare(collection: Collection, answer: Answer, k: int, where: Mapping[str, 
     between = time.perf_counter()
     exact = collection.search(vector=vectors[0], k=k, where=where, exact=True)
     ended = time.perf_counter()
-    found = {hit.document.id for hit in given}
-    missed = [hit for hit in exact if hit.document.id not in found and hit.score > exact[-1].score]
+    found = {hit.id for hit in given}
+    missed = [hit for hit in exact if hit.id not in found and hit.score > exact[-1].score]
     hits = sum(hit.score >= exact[-1].score for hit in given) if exact else 0
     recall = min(hits, len(exact)) / len(exact) if exact else 1.0
     return Comparison(recall, 1000 * (between - started), 1000 * (ended - between), missed)
@@ -43,7 +43,7 @@ def compare(collection: Collection, answer: Answer, k: int, where: Mapping[str, 
 def show_comparison(comparison: Comparison, as_json: bool) -> None:
     """Both times, the recall and the missed hits."""
     if as_json:
-        missed = [{"id": hit.document.id, "rank": hit.rank, "score": hit.score} for hit in comparison.missed]
+        missed = [{"id": hit.id, "rank": hit.rank, "score": hit.score} for hit in comparison.missed]
         facts = {"recall": comparison.recall, "missed": missed}
         facts |= {"index_ms": comparison.index_ms, "exact_ms": comparison.exact_ms}
         out(wire.dumps(wire.message(compare=facts)))
@@ -53,4 +53,4 @@ def show_comparison(comparison: Comparison, as_json: bool) -> None:
         f"recall {comparison.recall:.2f}"
     )
     for hit in comparison.missed:
-        say(f"missed: {hit.rank}. {hit.score:.4f} {one_line(hit.document.id)} {one_line(hit.document.title)}")
+        say(f"missed: {hit.rank}. {hit.score:.4f} {one_line(hit.id)} {one_line(hit.title)}")

@@ -102,8 +102,7 @@ def show_answer(answer: Answer, *, number: int | None = None) -> None:
         return
     first = [] if number is None else [str(number)]
     for hit in answer.hits:
-        document = hit.document
-        fields = [str(hit.rank), f"{hit.score:.6f}", document.id, document.title, _shown(hit)]
+        fields = [str(hit.rank), f"{hit.score:.6f}", hit.id, hit.title, _shown(hit)]
         if hit.explanation is not None:
             fields.append(sentence(hit))
         out("\t".join([*first, *map(one_line, fields)]))
@@ -120,16 +119,15 @@ def draw_hits(console: Console, answer: Answer) -> None:
     grid.add_column(overflow="fold")
     width = max(20, console.width - 12)
     for hit in answer.hits:
-        document = hit.document
-        title = Text(printable_same_length(document.title), "bold")
+        title = Text(printable_same_length(hit.title), "bold")
         highlight(title, hit, "title", 0)
         title = _one_line(title)
-        head = Text.assemble(title, ("  " if title else ""), (one_line(document.id), "dim"))
+        head = Text.assemble(title, ("  " if title else ""), (one_line(hit.id), "dim"))
         start, end = (hit.start, hit.end) if hit.context is None else hit.context
-        body = Text(printable_same_length(document.text[start:end]))
+        body = Text(printable_same_length(_shown(hit)))
         highlight(body, hit, "text", start)
-        before = "… " if document.text[:start].strip() else ""
-        after = " …" if document.text[end:].strip() else ""
+        before = "… " if hit.document.text[:start].strip() else ""
+        after = " …" if hit.document.text[end:].strip() else ""
         lines = list(Text.assemble(before, _one_line(body), after).wrap(console, width))
         if len(lines) > PASSAGE_LINES and hit.explanation is None and hit.context is None:
             lines = lines[:PASSAGE_LINES]
@@ -211,8 +209,8 @@ def show_facts(facts: Mapping[str, Any]) -> None:
     """A nested mapping as `path.to.key` and value, a line each; empty values are left out on a terminal."""
     flat = list(_flatten(facts))
     if not on_terminal():
-        for key, value in flat:
-            out(f"{key}\t{one_line(_plain(value))}")
+        for path, value in flat:
+            out(f"{'.'.join(path)}\t{one_line(_plain(value))}")
         return
     from rich.table import Table
     from rich.text import Text
@@ -220,21 +218,22 @@ def show_facts(facts: Mapping[str, Any]) -> None:
     table = Table(box=None, pad_edge=False, show_header=False)
     table.add_column(style="dim", no_wrap=True)
     table.add_column(overflow="fold")
-    for key, value in flat:
+    for path, value in flat:
         if value is not None and value != "" and value != [] and value != {}:
-            table.add_row(Text(key.replace(".", " ")), Text(one_line(_human(key, value))))
+            table.add_row(Text(" ".join(path)), Text(one_line(_human(path[-1], value))))
     screen().print(table)
 
 
-def _flatten(facts: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+def _flatten(facts: Mapping[str, Any], above: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
     for key, value in facts.items():
+        path = (*above, str(key))
         if isinstance(value, Mapping) and value:
-            yield from _flatten(value, f"{prefix}{key}.")
+            yield from _flatten(value, path)
         elif isinstance(value, list) and value and all(isinstance(item, Mapping) for item in value):
             for number, item in enumerate(value, start=1):
-                yield from _flatten(item, f"{prefix}{key}.{number}.")
+                yield from _flatten(item, (*path, str(number)))
         else:
-            yield prefix + str(key), value
+            yield path, value
 
 
 def _plain(value: Any) -> str:
@@ -242,7 +241,7 @@ def _plain(value: Any) -> str:
 
 
 def _human(key: str, value: Any) -> str:
-    if key.rpartition(".")[2] == "bytes" and isinstance(value, int):
+    if key == "bytes" and isinstance(value, int):
         return size(value)
     if isinstance(value, bool):
         return "yes" if value else "no"

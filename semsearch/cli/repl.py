@@ -330,7 +330,7 @@ def _similar(session: Session, argument: str) -> None:
     """Find more documents like hit N."""
     hit = _hit(session, argument)
     started = time.perf_counter()
-    hits = session.collection.similar([hit.document.id], session.k, where=session.search.where)
+    hits = session.collection.similar([hit.id], session.k, where=session.search.where)
     spent = {"total": 1000 * (time.perf_counter() - started)}
     session.answer = Answer(hit.text, hits, spent)
     show_answer(session.answer)

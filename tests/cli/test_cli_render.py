@@ -130,3 +130,12 @@ def test_facts_are_flattened_and_empty_ones_left_out_for_people(capsys, monkeypa
 )
 def test_sizes(count, said):
     assert size(count) == said
+
+
+def test_a_point_in_a_name_is_no_step_down(capsys, monkeypatch):
+    facts = {"random scores": {"99.9 %": 0.5}}
+    show_facts(facts)
+    assert capsys.readouterr().out == "random scores.99.9 %\t0.5\n"
+    monkeypatch.setattr(render, "on_terminal", lambda: True)
+    show_facts(facts)
+    assert capsys.readouterr().out.split() == ["random", "scores", "99.9", "%", "0.5"]
