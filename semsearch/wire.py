@@ -97,8 +97,7 @@ def hit(hit: Hit) -> dict[str, Any]:
     if hit.probability is not None:
         facts["probability"] = hit.probability
     if hit.context is not None:
-        start, end = hit.context
-        facts["context"] = {"start": start, "end": end, "text": hit.document.text[start:end]}
+        facts["context"] = {"start": hit.context.start, "end": hit.context.end, "text": hit.context.text}
     if hit.explanation is not None:
         facts["explanation"] = _explanation(hit, hit.explanation)
     return _record(facts)
@@ -152,6 +151,7 @@ def changes(changes: Changes) -> dict[str, Any]:
         "skipped": changes.skipped,
         "passages": changes.passages,
         "truncated": changes.truncated,
+        "vanished": changes.vanished,
     }
 
 
@@ -169,7 +169,7 @@ def certificate(certificate: Certificate) -> dict[str, Any]:
     return _record(
         {
             "target": certificate.target,
-            "at": certificate.at,
+            "k": certificate.k,
             "met": certificate.met,
             "knob": certificate.knob,
             "value": certificate.value,
@@ -178,7 +178,7 @@ def certificate(certificate: Certificate) -> dict[str, Any]:
             "queries": certificate.queries,
             "source": certificate.source,
             "curve": curve,
-            "says": certificate.says,
+            "summary": certificate.summary,
         }
     )
 

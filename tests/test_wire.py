@@ -19,7 +19,7 @@ from semsearch.ingest.sync import Synced
 from semsearch.local.maintenance.check import Problem
 from semsearch.search.calibration import Calibration
 from semsearch.search.recall import Certificate, Point
-from semsearch.types import Document, Explanation, Hit, Part, Span
+from semsearch.types import Document, Explanation, Hit, Part, Passage
 
 DOCUMENT = Document(
     "d1", "Vor dem Essen. Brot braucht Wärme. 水は100度で沸く。", "Brot", {"year": 1990, "tags": ("a", "b")}
@@ -28,7 +28,7 @@ DOCUMENT = Document(
 
 def hit(**given):
     facts = {"score": 0.5, "scores": {"dense": np.float32(0.5)}, "rank": 1, "key": 7, "found": ("exact", "lexical")}
-    return Hit(DOCUMENT, 15, 34, **{**facts, **given})
+    return Hit(Passage.of(DOCUMENT, 15, 34), **{**facts, **given})
 
 
 def test_a_hit_with_nothing_but_its_passage():
@@ -50,7 +50,7 @@ def test_a_hit_with_all_that_it_may_have():
     full = hit(
         percentile=0.999,
         probability=0.75,
-        context=Span(0, 34),
+        context=Passage.of(DOCUMENT, 0, 34),
         explanation=explanation,
         ranks={"dense": 1, "lexical": 2},
     )
@@ -125,8 +125,8 @@ def test_what_is_no_document_is_said(value, said):
 
 
 def test_changes_and_what_a_sync_did():
-    changes = Changes(added=1, changed=2, unchanged=3, skipped=4, passages=5, truncated=6)
-    told = {"added": 1, "changed": 2, "unchanged": 3, "skipped": 4, "passages": 5, "truncated": 6}
+    changes = Changes(added=1, changed=2, unchanged=3, skipped=4, passages=5, truncated=6, vanished=9)
+    told = {"added": 1, "changed": 2, "unchanged": 3, "skipped": 4, "passages": 5, "truncated": 6, "vanished": 9}
     assert wire.changes(changes) == told
     assert wire.synced(Synced(changes, removed=7, kept=8)) == {**told, "removed": 7, "kept": 8}
 
@@ -136,7 +136,7 @@ def test_a_certificate():
     made = Certificate(0.95, 10, True, "ef", 64, 0.97, 0.96, 500, "queries", (point,), "A recall of 0.95 is met.")
     assert wire.certificate(made) == {
         "target": 0.95,
-        "at": 10,
+        "k": 10,
         "met": True,
         "knob": "ef",
         "value": 64,
@@ -145,7 +145,7 @@ def test_a_certificate():
         "queries": 500,
         "source": "queries",
         "curve": [{"value": 64, "recall": 0.97, "p50": 0.5, "p99": 1.5, "qps": 2000.0}],
-        "says": "A recall of 0.95 is met.",
+        "summary": "A recall of 0.95 is met.",
     }
 
 

@@ -13,7 +13,7 @@ from semsearch.cli import parameters, store_access
 from semsearch.cli.parameters import ComputeOptions
 from semsearch.cli.render import out, say, show_table
 from semsearch.errors import MissingDependency, UsageError
-from semsearch.home import find_home
+from semsearch.home import Home
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,11 +74,12 @@ def bench(options: BenchOptions) -> int:
             raise UsageError(f"the folder {place} can't be made: {error.strerror or error}.") from error
     seconds, rounds = (0.2, 1) if quick else (0.5, 3)
     plan = Plan(at=options.at, backends=options.backends, quick=quick, seconds=seconds, rounds=rounds)
-    home = find_home(options.home)
+    home = Home.of(options.home)
     with semsearch.open(name, home=home, device=compute.device, dtype=compute.dtype) as collection:
         questions = parameters.questions_of(options.queries)
         asked = None if questions is None else collection.encoder.encode_queries(questions)
-        run = measured(store_access.snapshot(collection), collection.metric, plan, asked, say)
+        keys, vectors = store_access.arrays(collection)
+        run = measured(keys, vectors, collection.metric, plan, asked, say)
         facts, *lines = run
         if not lines:
             raise UsageError("nothing could be measured; what was said above tells why.")

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from semsearch import wire
 from semsearch.cli.render import Answer, one_line, out, say
+from semsearch.search.where import Where
 from semsearch.types import Hit
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ class Comparison:
     missed: list[Hit]
 
 
-def compare(collection: Collection, answer: Answer, k: int, where: Mapping[str, Any] | None) -> Comparison:
+def compare(collection: Collection, answer: Answer, k: int, where: Where | None) -> Comparison:
     """Ask again exactly; both searches are timed alike, the encoding left out."""
     vectors = collection.encoder.encode_queries([answer.query])
     started = time.perf_counter()

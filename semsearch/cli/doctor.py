@@ -20,7 +20,7 @@ from semsearch import __version__, wire
 from semsearch.cli import parameters
 from semsearch.cli.render import out, say, show_table, size
 from semsearch.errors import UsageError
-from semsearch.home import collection_names, find_home
+from semsearch.home import Home
 
 if TYPE_CHECKING:
     from packaging.requirements import Requirement
@@ -49,7 +49,7 @@ def doctor(as_json: bool, home: str | None) -> int:
     semsearch doctor
     semsearch doctor --json
     """
-    findings = list(_findings(find_home(home)))
+    findings = list(_findings(Home.of(home)))
     if as_json:
         for finding in findings:
             out(wire.dumps(finding._asdict()))
@@ -58,7 +58,7 @@ def doctor(as_json: bool, home: str | None) -> int:
     return 4 if any(finding.state == "broken" for finding in findings) else 0
 
 
-def _findings(home: Path) -> Iterator[Finding]:
+def _findings(home: Home) -> Iterator[Finding]:
     yield Finding("semsearch", "ok", f"{__version__} in {Path(__file__).parents[1]}")
     yield Finding("python", "ok", f"{platform.python_version()} ({sys.executable})")
     yield Finding("system", "ok", f"{platform.platform()}, {os.cpu_count()} cores")
@@ -163,13 +163,16 @@ def _modules(package: importlib.metadata.Distribution) -> list[str]:
     return [named] if named in brought else public
 
 
-def _home(home: Path) -> Finding:
-    if not home.is_dir():
-        return Finding("home", "ok", f"{home} (nothing there yet)")
-    if not os.access(home, os.W_OK):
-        return Finding("home", "broken", f"{home} can't be written", "choose another with --home or SEMSEARCH_HOME")
-    free = size(shutil.disk_usage(home).free)
-    return Finding("home", "ok", f"{home}: {len(collection_names(home))} collections, {free} free")
+def _home(home: Home) -> Finding:
+    folder = home.folder
+    if folder is None:
+        return Finding("home", "ok", f"{home.location}: {len(home.names())} collections")
+    if not folder.is_dir():
+        return Finding("home", "ok", f"{folder} (nothing there yet)")
+    if not os.access(folder, os.W_OK):
+        return Finding("home", "broken", f"{folder} can't be written", "choose another with --home or SEMSEARCH_HOME")
+    free = size(shutil.disk_usage(folder).free)
+    return Finding("home", "ok", f"{folder}: {len(home.names())} collections, {free} free")
 
 
 PLACES = {

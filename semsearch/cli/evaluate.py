@@ -18,7 +18,7 @@ from semsearch.cli import parameters
 from semsearch.cli.parameters import ComputeOptions, SearchOptions
 from semsearch.cli.render import out, say, show_table
 from semsearch.errors import UsageError
-from semsearch.home import find_home
+from semsearch.home import Home
 from semsearch.search.request import MODES
 
 if TYPE_CHECKING:
@@ -149,7 +149,7 @@ def _opened(stack: ExitStack, options: EvalOptions) -> Collection | None:
         if options.by_itself:
             raise UsageError("--self asks a collection: give its NAME.")
         return None
-    home, compute = find_home(options.home), options.compute
+    home, compute = Home.of(options.home), options.compute
     opened = semsearch.open(options.name, home=home, device=compute.device, dtype=compute.dtype)
     return stack.enter_context(opened)
 

@@ -8,12 +8,13 @@ from pathlib import Path
 import click
 
 import semsearch
-from semsearch.cli import parameters, store_access
+from semsearch.cli import parameters
 from semsearch.cli.parameters import ComputeOptions
 from semsearch.cli.render import out
 from semsearch.cli.target import CreateOptions, check_vectors, summary, target
 from semsearch.errors import DimensionMismatch, UsageError
-from semsearch.home import check_name, find_home
+from semsearch.home import Home
+from semsearch.names import check_name
 
 
 @click.command(short_help="Write passages and vectors as files that anything can read.")
@@ -30,8 +31,8 @@ def export(name: str, folder: str, parquet: bool, home: str | None) -> int:
     \b
     semsearch export corpus corpus-vectors/
     """
-    with semsearch.open(name, home=find_home(home)) as collection:
-        count = store_access.export(collection, Path(folder), parquet=parquet)
+    with semsearch.open(name, home=Home.of(home)) as collection:
+        count = collection.export(folder, parquet=parquet)
     out(f"exported {count:,} passages to {folder}")
     return 0
 
@@ -100,8 +101,8 @@ def import_vectors(options: ImportOptions) -> int:
         if create.model is not None and not options.unchecked:
             check_vectors(documents, vectors, create.open_model())
 
-    with target(name, find_home(options.home), create, dim=vectors.shape[1], before=check) as (collection, made):
-        if not made and collection.info()["encoder"] is not None and not options.unchecked:
+    with target(name, Home.of(options.home), create, dim=vectors.shape[1], before=check) as (collection, made):
+        if not made and collection.settings["encoder"] is not None and not options.unchecked:
             check_vectors(documents, vectors, collection.encoder)
         changes = collection.add(documents, vectors)
     out(summary(changes))

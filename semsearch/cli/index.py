@@ -12,12 +12,12 @@ from semsearch.cli.progress import Meter, duration
 from semsearch.cli.render import out, say, size
 from semsearch.cli.target import NONE, CreateOptions, check_source, check_vectors, summary, target
 from semsearch.errors import UsageError
-from semsearch.home import check_name, collection_names, find_home
+from semsearch.home import Home
+from semsearch.names import check_name
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
-    from semsearch.ingest.scan import Reading
+    from semsearch.ingest.pipeline import Changes
+    from semsearch.ingest.scan import Scan
     from semsearch.ingest.source import Source
 
 
@@ -113,7 +113,7 @@ class IndexOptions:
 @click.option("--vector-column", metavar="COLUMN", help="Of --vectors in a Parquet file [default: vector].")
 @click.option("--unchecked", is_flag=True, help="With --vectors: don't encode 100 texts again to see that they fit.")
 @click.option("--passages", type=click.Choice(["on", "off"]), help="Split what is longer than the model reads [on].")
-@click.option("--index", "backend", metavar="INDEX", help="auto, exact, … [default: auto].")
+@parameters.index_backend("auto")
 @click.option(
     "--option", "index_options", multiple=True, type=parameters.typed_pair, metavar="KEY=VALUE", help="Of the index."
 )
@@ -142,16 +142,15 @@ def index(options: IndexOptions) -> int:
         return _with_vectors(source, name, options)
     if options.create.encoder == NONE:
         raise UsageError("--encoder none makes a collection that is searched by vectors alone: give them by --vectors.")
-    from semsearch.ingest.scan import Reading
+    from semsearch.ingest.scan import scan
     from semsearch.ingest.source import Log
 
     log = Log(skip=options.on_error == "skip" or (options.on_error is None and source.forgiving))
-    reading = Reading(source, log)
-    reading.begin()  # an empty or unreadable corpus is told before a model is opened or anything is made
-    home = find_home(options.home)
+    scanned = scan(source, log)  # an empty or unreadable corpus is told before a model is opened or anything is made
+    home = Home.of(options.home)
     if options.dry_run:
-        return _estimate(reading, name, home, options)
-    if name not in collection_names(home) and (doubt := _advice(options.create)):
+        return _estimate(scanned, name, home, options)
+    if name not in home.names() and (doubt := _advice(options.create)):
         say(doubt)
 
     def fraction() -> float | None:
@@ -160,7 +159,7 @@ def index(options: IndexOptions) -> int:
     with Meter(name, fraction) as meter, target(name, home, options.create) as (collection, made):
         if not made:
             check_source(collection, source, options.add)
-        changes = collection.take(reading, meter)
+        changes = collection.add_from(scanned, progress=meter)
     for sentence in log.report():
         say(sentence)
     if log.same:
@@ -168,53 +167,54 @@ def index(options: IndexOptions) -> int:
     if changes.truncated:
         say(f"{changes.truncated:,} texts were longer than the model reads, and were cut.")
     out(summary(changes, skipped=log.skipped))
-    _tell_vanished(reading, name)
+    _tell_vanished(changes, name)
     return 0
 
 
 def _with_vectors(source: Source, name: str, options: IndexOptions) -> int:
     """Take the vectors in that came with the source, instead of encoding it."""
-    from semsearch.ingest.scan_with_vectors import GivenReading
+    from semsearch.ingest.scan import scan
     from semsearch.ingest.source import Log
 
     if options.dry_run:
         raise UsageError("--dry-run tells what encoding will cost, and with --vectors nothing is encoded.")
     assert options.vectors is not None
     source = source.with_vectors(options.vectors, options.vector_column)
-    reading = GivenReading(source, Log(), unchecked=options.unchecked)
-    reading.begin()
+    scanned = scan(source, Log(), unchecked=options.unchecked)
+    precomputed = scanned.precomputed
+    assert precomputed is not None
 
     def check() -> None:
         if options.create.model is not None and not options.unchecked:
-            check_vectors(reading.all, reading.vectors, options.create.open_model())
+            check_vectors(precomputed.documents, precomputed.vectors, options.create.open_model())
 
-    dim = reading.vectors.shape[1]
-    with target(name, find_home(options.home), options.create, dim=dim, before=check) as (collection, made):
+    dim = precomputed.vectors.shape[1]
+    with target(name, Home.of(options.home), options.create, dim=dim, before=check) as (collection, made):
         if made:
-            reading.unchecked = True  # they were checked before
+            precomputed.check = False  # they were checked before
         else:
             check_source(collection, source, options.add)
-        changes = collection.take(reading)
+        changes = collection.add_from(scanned)
     out(summary(changes))
-    _tell_vanished(reading, name)
+    _tell_vanished(changes, name)
     return 0
 
 
-def _estimate(reading: Reading, name: str, home: Path, options: IndexOptions) -> int:
+def _estimate(scanned: Scan, name: str, home: Home, options: IndexOptions) -> int:
     """Tell what the run would cost."""
     from semsearch.ingest.estimate import estimate
 
     create = options.create
-    if name in collection_names(home):
+    if name in home.names():
         with create.open(name, home) as collection:
-            check_source(collection, reading.source, options.add)
-            told = store_access.estimate(collection, reading.documents)
+            check_source(collection, scanned.source, options.add)
+            told = store_access.estimate(collection, scanned.documents)
     else:
         index = create.backend or "auto"
         told = estimate(
-            reading.documents, create.open_model(), passages=create.passages != "off", store=None, index=index
+            scanned.documents, create.open_model(), passages=create.passages != "off", engine=None, index=index
         )
-    for sentence in reading.log.report():
+    for sentence in scanned.log.report():
         say(sentence)
     out(
         f"{told.documents:,} documents to encode ({told.unchanged:,} unchanged), {told.passages:,} passages: about "
@@ -229,6 +229,6 @@ def _advice(create: CreateOptions) -> str | None:
     return None if create.model is None else advice(create.model)
 
 
-def _tell_vanished(reading: Reading, name: str) -> None:
-    if reading.vanished:
-        say(f"{reading.vanished:,} documents are no more in the source: 'semsearch sync {name}' takes them out.")
+def _tell_vanished(changes: Changes, name: str) -> None:
+    if changes.vanished:
+        say(f"{changes.vanished:,} documents are no more in the source: 'semsearch sync {name}' takes them out.")

@@ -12,7 +12,7 @@ import semsearch
 from semsearch import wire
 from semsearch.cli import parameters
 from semsearch.cli.render import out, say, show_table, size
-from semsearch.home import find_home
+from semsearch.home import Home
 
 if TYPE_CHECKING:
     from semsearch.search.recall import Certificate
@@ -25,8 +25,8 @@ def show_certificate(certificate: Certificate, given: str | None) -> None:
             (point.value, f"{point.recall:.4f}", f"{point.p50:.2f}", f"{point.p99:.2f}", f"{point.qps:,.0f}")
             for point in certificate.curve
         ]
-        show_table((certificate.knob, f"recall@{certificate.at}", "p50 ms", "p99 ms", "queries/s"), rows)
-    say(certificate.says)
+        show_table((certificate.knob, f"recall@{certificate.k}", "p50 ms", "p99 ms", "queries/s"), rows)
+    say(certificate.summary)
     if certificate.source != "queries":
         say("No questions were given: stored vectors and points between them stood in. --queries FILE takes real ones.")
     elif given is None:
@@ -48,7 +48,7 @@ class ReindexOptions:
 
 @click.command(short_help="Build the index anew, to a recall if asked.")
 @click.argument("name", shell_complete=parameters.collections)
-@click.option("--index", "backend", metavar="INDEX", help="auto, exact, faiss-ivf, hnsw, annoy [default: as before].")
+@parameters.index_backend("as before")
 @click.option(
     "--option", "index_options", multiple=True, type=parameters.typed_pair, metavar="KEY=VALUE", help="Of the index."
 )
@@ -64,7 +64,7 @@ def reindex(options: ReindexOptions) -> int:
     \b
     semsearch reindex corpus --index hnsw --recall 0.95 --at 10
     """
-    with semsearch.open(options.name, home=find_home(options.home)) as collection:
+    with semsearch.open(options.name, home=Home.of(options.home)) as collection:
         certificate = collection.reindex(
             options.backend,
             dict(options.index_options) or None,
@@ -92,7 +92,7 @@ def tune(name: str, recall: float, at: int, queries: str | None, home: str | Non
     \b
     semsearch tune corpus --recall 0.98 --queries questions.txt
     """
-    with semsearch.open(name, home=find_home(home)) as collection:
+    with semsearch.open(name, home=Home.of(home)) as collection:
         certificate = collection.tune(recall, at, queries=parameters.questions_of(queries))
     show_certificate(certificate, queries)
     setting = f"{certificate.knob} {certificate.value}, " if certificate.knob else ""
@@ -111,7 +111,7 @@ def check(name: str, deep: bool, as_json: bool, home: str | None) -> int:
     \b
     semsearch check corpus --deep
     """
-    with semsearch.open(name, home=find_home(home)) as collection:
+    with semsearch.open(name, home=Home.of(home)) as collection:
         problems = collection.check(deep=deep)
     for problem in problems:
         if as_json:
@@ -133,7 +133,7 @@ def repair(name: str, device: str | None, dtype: str | None, home: str | None) -
     \b
     semsearch repair corpus
     """
-    with semsearch.open(name, home=find_home(home), device=device, dtype=dtype) as collection:
+    with semsearch.open(name, home=Home.of(home), device=device, dtype=dtype) as collection:
         done = collection.repair()
     for sentence in done:
         out(sentence)
@@ -151,7 +151,7 @@ def compact(name: str, home: str | None) -> int:
     \b
     semsearch compact corpus
     """
-    with semsearch.open(name, home=find_home(home)) as collection:
+    with semsearch.open(name, home=Home.of(home)) as collection:
         done = collection.compact()
     out(f"removed {done.rows:,} dead rows, {size(done.bytes_before)} before, {size(done.bytes_after)} after")
     if not done.erased:
@@ -169,7 +169,7 @@ def backup(name: str, file: str, home: str | None) -> int:
     \b
     semsearch backup corpus corpus.backup
     """
-    with semsearch.open(name, home=find_home(home)) as collection:
+    with semsearch.open(name, home=Home.of(home)) as collection:
         written = collection.backup(Path(file))
     say(f"wrote {file}, {size(written)}")
     return 0
@@ -185,10 +185,9 @@ def restore(file: str, name: str | None, home: str | None) -> int:
     \b
     semsearch restore corpus.backup --name corpus-again
     """
-    from semsearch.local.maintenance.backup import restore as bring_back
-
-    folder = bring_back(Path(file), find_home(home), name)
-    say(f"restored '{folder.name}' in {folder.parent}")
+    place = Home.of(home)
+    made = semsearch.restore(file, name, home=place)
+    say(f"restored '{made}' in {place.location}")
     return 0
 
 
@@ -210,7 +209,7 @@ def reencode(
     \b
     semsearch reencode corpus --encoder BAAI/bge-small-en-v1.5
     """
-    with semsearch.open(name, home=find_home(home), device=device, dtype=dtype) as collection:
+    with semsearch.open(name, home=Home.of(home), device=device, dtype=dtype) as collection:
         total = len(collection)
         try:
             count = collection.reencode(

@@ -18,7 +18,8 @@ from semsearch.cli.compare import compare, show_comparison
 from semsearch.cli.parameters import ComputeOptions, SearchOptions
 from semsearch.cli.render import Answer, out, show_answer
 from semsearch.errors import CollectionNotFound, DataError, UsageError
-from semsearch.home import collection_names, find_collection, find_home
+from semsearch.home import Home
+from semsearch.names import normal
 
 if TYPE_CHECKING:
     from semsearch.collection import Collection
@@ -47,39 +48,39 @@ class QueryOptions:
         return replace(self, words=(*self.words, rerank), search=replace(self.search, rerank=""))
 
 
-def _only_collection(home: Path) -> str:
+def _only_collection(home: Home) -> str:
     """The one collection there is; none or several are an error that says what there is."""
-    known = collection_names(home)
+    known = home.names()
     if not known:
         raise CollectionNotFound(
-            f"there is no collection in {home} yet. Make one with 'semsearch index PATH', or look elsewhere with "
-            "--home."
+            f"there is no collection in {home.location} yet. Make one with 'semsearch index PATH', or look elsewhere "
+            "with --home."
         )
     if len(known) > 1:
         raise UsageError(
-            f"there are {len(known)} collections in {home}: {', '.join(known)}. "
+            f"there are {len(known)} collections in {home.location}: {', '.join(known)}. "
             "Say which one to ask: semsearch query NAME 'TEXT'."
         )
     return known[0]
 
 
-def resolve(words: Sequence[str], home: Path) -> tuple[str, str | None]:
+def resolve(words: Sequence[str], home: Home) -> tuple[str, str | None]:
     """The collection and the text (None: ask interactively) that `semsearch query WORDS` means."""
     if len(words) > 2:
         raise UsageError(
             f'put the query in quotes, {len(words)} words were given: semsearch query NAME "{" ".join(words[1:])}".'
         )
     if len(words) == 2:
-        find_collection(words[0], home)
+        home.require(words[0])
         return words[0], words[1]
     if not words:
         return _only_collection(home), None
     word = words[0]
-    known = collection_names(home)
-    if word in known:
-        return word, None
+    known = home.names()
+    if normal(word) in known:
+        return normal(word), None
     if len(known) != 1 and word != "-" and not any(map(str.isspace, word)):
-        find_collection(word, home)  # one word may be a misspelt name: the error says so and lists the collections
+        home.require(word)  # one word may be a misspelt name: the error says so and lists the collections
     return _only_collection(home), word
 
 
@@ -181,7 +182,7 @@ def query(options: QueryOptions) -> int:
     """
     options = options.with_words_complete()
     k, search = options.k, options.search
-    place = find_home(options.home)
+    place = Home.of(options.home)
     name, text = resolve(options.words, place)
     if text is not None and not text.strip():
         raise UsageError("the query is empty. Write what to look for, or leave it out to ask interactively.")
@@ -191,10 +192,10 @@ def query(options: QueryOptions) -> int:
         if text is None:
             from semsearch.cli.repl import Session
 
-            Session(collection, k, search).run()
+            Session(collection, k, search, place.folder).run()
             return 0
         if options.compare_exact:
-            collection.warm()
+            collection.load_index()
         if form is not None and (line := formats.header(form)) is not None:
             out(line)
         if text != "-":

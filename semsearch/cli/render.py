@@ -83,7 +83,7 @@ def one_line(text: str) -> str:
 
 def _shown(hit: Hit) -> str:
     """The passage, with its neighbours where they were asked for."""
-    return hit.text if hit.context is None else hit.document.text[hit.context.start : hit.context.end]
+    return hit.text if hit.context is None else hit.context.text
 
 
 def show_answer(answer: Answer, *, number: int | None = None) -> None:
@@ -123,11 +123,11 @@ def draw_hits(console: Console, answer: Answer) -> None:
         highlight(title, hit, "title", 0)
         title = _one_line(title)
         head = Text.assemble(title, ("  " if title else ""), (one_line(hit.id), "dim"))
-        start, end = (hit.start, hit.end) if hit.context is None else hit.context
-        body = Text(printable_same_length(_shown(hit)))
-        highlight(body, hit, "text", start)
-        before = "… " if hit.document.text[:start].strip() else ""
-        after = " …" if hit.document.text[end:].strip() else ""
+        shown = hit.passage if hit.context is None else hit.context
+        body = Text(printable_same_length(shown.text))
+        highlight(body, hit, "text", shown.start)
+        before = "… " if shown.start else ""
+        after = " …" if shown.end < shown.size else ""
         lines = list(Text.assemble(before, _one_line(body), after).wrap(console, width))
         if len(lines) > PASSAGE_LINES and hit.explanation is None and hit.context is None:
             lines = lines[:PASSAGE_LINES]

@@ -14,7 +14,7 @@ from semsearch.cli import parameters
 from semsearch.cli.parameters import ComputeOptions, Where
 from semsearch.cli.render import Answer, out, say, show_answer, show_facts
 from semsearch.errors import UsageError
-from semsearch.home import find_home
+from semsearch.home import Home
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +58,7 @@ def similar(options: SimilarOptions) -> int:
     semsearch similar films --query "a journey into space" --against "war among the stars"
     """
     compute = options.compute
-    home = find_home(options.home)
+    home = Home.of(options.home)
     with semsearch.open(options.name, home=home, device=compute.device, dtype=compute.dtype) as collection:
         started = time.perf_counter()
         hits = collection.similar(
@@ -105,9 +105,9 @@ def calibrate(
         texts = reader.queries(Path(judgements))
         qrels = reader.qrels(Path(judgements) / "qrels" / f"{split}.tsv")
         graded = {texts[query]: grades for query, grades in qrels.items() if query in texts}
-    with semsearch.open(name, home=find_home(home), device=device, dtype=dtype) as collection:
+    with semsearch.open(name, home=Home.of(home), device=device, dtype=dtype) as collection:
         if collection.calibrate(graded) is None:
-            raise UsageError(f"collection '{name}' has too few passages to measure ({collection.passages}).")
+            raise UsageError(f"collection '{name}' has too few passages to measure ({collection.count_passages()}).")
         facts = collection.info()["calibration"]
     say("calibrated")
     show_facts(facts)

@@ -6,13 +6,11 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 import semsearch
-from semsearch.cli import store_access
 from semsearch.cli.parameters import ComputeOptions
 from semsearch.cli.render import say
 from semsearch.errors import (
@@ -25,11 +23,11 @@ from semsearch.errors import (
     StorageError,
     UsageError,
 )
-from semsearch.home import collection_names
 
 if TYPE_CHECKING:
     from semsearch.collection import Collection
     from semsearch.encoder.own import NamedEncoder
+    from semsearch.home import Home
     from semsearch.ingest.pipeline import Changes
     from semsearch.ingest.source import Source
     from semsearch.types import Document, Encoder
@@ -70,7 +68,7 @@ class CreateOptions:
             batch_tokens=self.batch_tokens,
         )
 
-    def create(self, name: str, home: Path, dim: int | None = None) -> Collection:
+    def create(self, name: str, home: Home, dim: int | None = None) -> Collection:
         """A new collection; one without a model holds vectors of `dim` components."""
         return semsearch.create(
             name,
@@ -88,7 +86,7 @@ class CreateOptions:
             batch_tokens=self.batch_tokens,
         )
 
-    def open(self, name: str, home: Path) -> Collection:
+    def open(self, name: str, home: Home) -> Collection:
         """The collection as it was made; what is asked for now must not contradict it."""
         compute = self.compute
         collection = semsearch.open(
@@ -106,7 +104,7 @@ class CreateOptions:
         self._check_model(collection.name, facts["encoder"] or {})
         wanted = facts["index"]["wanted"]
         made = {
-            "passages": "on" if store_access.splits(collection) else "off",
+            "passages": "on" if collection.settings["passages"] else "off",
             "index": wanted["backend"],
             "recall": wanted["recall"],
             **wanted["options"],
@@ -142,7 +140,7 @@ class CreateOptions:
 @contextmanager
 def target(
     name: str,
-    home: Path,
+    home: Home,
     options: CreateOptions,
     *,
     dim: int | None = None,
@@ -152,7 +150,7 @@ def target(
 
     Where writing to it breaks off, a person is told what is committed.
     """
-    made, new = False, name not in collection_names(home)
+    made, new = False, name not in home.names()
     if new:
         before()
     try:
@@ -169,7 +167,7 @@ def target(
         raise
 
 
-def left(name: str, home: Path, made: bool) -> str:
+def left(name: str, home: Home, made: bool) -> str:
     """What a broken off `index` leaves, for a person who wonders whether to begin again.
 
     A collection that it made and that is still empty goes: it would only insist on the settings it was made with.
@@ -178,7 +176,7 @@ def left(name: str, home: Path, made: bool) -> str:
     with suppress(SemsearchError), semsearch.open(name, home=home) as collection:
         count = len(collection)
         if made and not count:
-            with store_access.locked(collection):  # nobody may commit between the look and the end
+            with collection.engine.hold():  # nobody may commit between the look and the end
                 count = len(collection)
                 if not count:
                     semsearch.drop(name, home=home)

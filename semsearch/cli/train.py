@@ -13,7 +13,7 @@ import semsearch
 from semsearch.cli import parameters
 from semsearch.cli.render import say
 from semsearch.errors import ModelError, UsageError
-from semsearch.home import find_home
+from semsearch.home import Home
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -178,7 +178,7 @@ def _train(judged: Sequence[Judged], options: TrainOptions) -> None:
         for place, one in enumerate(judged):
             asked = None
             if collections:
-                home = find_home(options.home)
+                home = Home.of(options.home)
                 asked = held.enter_context(semsearch.open(collections[place], home=home, device=options.device))
             cache = out / "training" / f"candidates-{place}.npz"
             tasks.append(Task(one, mine(one, encoder, recipe.depth, collection=asked, cache=cache, say=say)))

@@ -9,7 +9,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-import re
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -19,6 +18,7 @@ from typing import Any, Self
 
 from semsearch import plugins
 from semsearch.errors import DataError, UsageError
+from semsearch.names import name_from
 from semsearch.types import Document, FileReader
 from semsearch.walk import Listing, walk
 
@@ -178,10 +178,10 @@ class Source:
 
     @property
     def name(self) -> str:
-        """A name for the collection: the path's stem in letters, digits, '.', '_' and '-'."""
+        """A name for the collection: the path's stem, without what a name may not hold."""
         path = Path(self.path)
         stem = path.name if path.is_dir() else Path(path.name.removesuffix(".gz")).stem
-        name = re.sub(r"[^A-Za-z0-9._-]+", "-", stem).lstrip(".-").rstrip("-")[:100]
+        name = name_from(stem)
         if self.path == STDIN or not name:
             what = "standard input" if self.path == STDIN else f"'{self.path}'"
             raise UsageError(f"{what} gives the collection no name: choose one with --name.")
