@@ -19,9 +19,9 @@ from semsearch.types import Document, Explanation, Hit
 from semsearch.validation import check_document, kind_of
 
 if TYPE_CHECKING:
+    from semsearch.engine import Problem
     from semsearch.ingest.pipeline import Changes
     from semsearch.ingest.sync import Synced
-    from semsearch.local.maintenance.check import Problem
     from semsearch.search.calibration import Calibration
     from semsearch.search.recall import Certificate
 

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 
 import semsearch
 from semsearch import errors, wire
+from semsearch.engine import Problem
 from semsearch.errors import CollectionNotFound, DataError, SemsearchError
 from semsearch.ingest.pipeline import Changes
 from semsearch.ingest.sync import Synced
-from semsearch.local.maintenance.check import Problem
 from semsearch.search.calibration import Calibration
 from semsearch.search.recall import Certificate, Point
 from semsearch.types import Document, Explanation, Hit, Part, Passage

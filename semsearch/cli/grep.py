@@ -95,10 +95,12 @@ def grep(options: GrepOptions) -> int:
     ]
     if not pieces:
         raise DataError("there is no text to look through.")
+    from semsearch import models
     from semsearch.encoder.load import DEFAULT_MODEL
-    from semsearch.encoder.own import named_encoder
+    from semsearch.hardware import Compute
 
-    model = named_encoder(options.encoder or DEFAULT_MODEL, device=options.compute.device, dtype=options.compute.dtype)
+    compute = Compute(options.compute.device, options.compute.dtype)
+    model = models.encoder(options.encoder or DEFAULT_MODEL, compute)
     found = _ranked(options.text, pieces, model, cached=not options.no_cache)
     if options.min_score is not None:
         found = [hit for hit in found if hit.score >= options.min_score]

@@ -210,9 +210,13 @@ def _estimate(scanned: Scan, name: str, home: Home, options: IndexOptions) -> in
             check_source(collection, scanned.source, options.add)
             told = store_access.estimate(collection, scanned.documents)
     else:
-        index = create.backend or "auto"
         told = estimate(
-            scanned.documents, create.open_model(), passages=create.passages != "off", engine=None, index=index
+            scanned.documents,
+            create.open_model(),
+            passages=create.passages != "off",
+            engine=None,
+            index=create.backend or "auto",
+            options=dict(create.index_options),
         )
     for sentence in scanned.log.report():
         say(sentence)

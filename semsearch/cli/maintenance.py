@@ -54,6 +54,7 @@ class ReindexOptions:
 )
 @click.option("--recall", type=click.FloatRange(0, 1, min_open=True), metavar="R", help="What the index must find.")
 @parameters.recall
+@parameters.threads
 @parameters.home
 @parameters.typed(ReindexOptions)
 def reindex(options: ReindexOptions) -> int:
@@ -85,6 +86,7 @@ def reindex(options: ReindexOptions) -> int:
 @click.argument("name", shell_complete=parameters.collections)
 @click.option("--recall", type=click.FloatRange(0, 1, min_open=True), required=True, metavar="R", help="To be kept.")
 @parameters.recall
+@parameters.threads
 @parameters.home
 def tune(name: str, recall: float, at: int, queries: str | None, home: str | None) -> int:
     r"""Choose the setting of collection NAME's index that keeps a recall, certify it, and use it from now on.

@@ -17,6 +17,7 @@ import click
 
 from semsearch import plugins
 from semsearch.errors import FilterError
+from semsearch.hardware import MOST_THREADS, set_threads
 from semsearch.home import Home
 from semsearch.names import normal
 from semsearch.search.request import MODES
@@ -166,6 +167,18 @@ def home(command: Command) -> Command:
     )(command)
 
 
+def threads(command: Command) -> Command:
+    """Add `--threads`, which goes for the whole process."""
+    return click.option(
+        "--threads",
+        type=click.IntRange(1, MOST_THREADS),
+        metavar="N",
+        expose_value=False,
+        callback=lambda context, parameter, count: None if count is None else set_threads(count),
+        help="To compute on [default: SEMSEARCH_THREADS, else as many as there are processors for it].",
+    )(command)
+
+
 @dataclass(frozen=True, slots=True)
 class ComputeOptions:
     """Where a model computes, and in which numbers; None chooses."""
@@ -175,11 +188,14 @@ class ComputeOptions:
 
 
 def compute(command: Command) -> Command:
-    """Add `--device` and `--dtype`."""
+    """Add `--device`, `--dtype` and `--threads`."""
+    command = threads(command)
     command = click.option("--dtype", metavar="TYPE", help="Numbers the model computes with: auto, float32, bfloat16…")(
         command
     )
-    return click.option("--device", metavar="DEVICE", help="auto, cpu, cuda, cuda:N or mps [default: auto].")(command)
+    return click.option(
+        "--device", metavar="DEVICE", help="auto, cpu, cuda, cuda:N or mps; several by commas [default: auto]."
+    )(command)
 
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")

@@ -29,4 +29,5 @@ def estimate(collection: Collection, documents: Iterator[Document]) -> Estimate:
         passages=bool(settings["passages"]),
         engine=collection.engine,
         index=settings["index"]["backend"],
+        options=settings["index"]["options"],
     )

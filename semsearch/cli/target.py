@@ -58,15 +58,11 @@ class CreateOptions:
 
     def open_model(self, name: str | None = None) -> NamedEncoder:
         """The model, or another one, as the options say."""
-        from semsearch.encoder.own import named_encoder
+        from semsearch import models
+        from semsearch.hardware import Compute
 
-        return named_encoder(
-            name or str(self.model),
-            device=self.compute.device,
-            dtype=self.compute.dtype,
-            revision=self.revision,
-            batch_tokens=self.batch_tokens,
-        )
+        compute = Compute(self.compute.device, self.compute.dtype, self.batch_tokens)
+        return models.encoder(name or str(self.model), compute, revision=self.revision)
 
     def create(self, name: str, home: Home, dim: int | None = None) -> Collection:
         """A new collection; one without a model holds vectors of `dim` components."""

@@ -135,6 +135,7 @@ class TrainOptions:
 @click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=0, show_default=True, help="Of everything drawn.")
 @click.option("--resume", is_flag=True, help="Go on with the run in --out where it stopped.")
 @click.option("--device", metavar="DEVICE", help="auto, cpu, cuda, cuda:N or mps [default: auto].")
+@parameters.threads
 @parameters.home
 @parameters.typed(TrainOptions)
 def train_reranker(options: TrainOptions) -> int:

@@ -59,8 +59,8 @@ def test_every_option_is_declared_with_its_type(name):
     shown = [kind.kind for kind in inspect.signature(command.callback).parameters.values()]
     assert inspect.Parameter.VAR_KEYWORD not in shown
     hints = declared(command)
-    assert sorted(hints) == sorted(parameter.name for parameter in command.params)
-    for parameter in command.params:
+    assert sorted(hints) == sorted(parameter.name for parameter in command.params if parameter.expose_value)
+    for parameter in [parameter for parameter in command.params if parameter.expose_value]:
         hint, kind = hints[parameter.name], read(parameter)
         optional = get_origin(hint) in (Union, UnionType) and NoneType in get_args(hint)
         if parameter.multiple if isinstance(parameter, click.Option) else parameter.nargs == -1:
