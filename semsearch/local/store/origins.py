@@ -10,9 +10,11 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, func, select
 
 from semsearch.local.store.database import decoding
+from semsearch.local.store.document_rows import among
+from semsearch.local.store.schema import origins
 
 
 class Stamp(NamedTuple):
@@ -122,11 +124,10 @@ def given(connection: Connection, source: int, numbers: Sequence[int]) -> Iterat
 
 def count(connection: Connection, source: int, numbers: Sequence[int] | None = None) -> int:
     """The documents that a source gave, or these files of it."""
-    sql, parameters = "SELECT count(*) FROM origins WHERE source = ?", [source]
+    given = select(func.count()).select_from(origins).where(origins.c.source == source)
     if numbers is not None:
-        sql += " AND file IN (SELECT value FROM json_each(?))"
-        parameters.append(json.dumps(numbers))  # type: ignore[arg-type]
-    return int(connection.exec_driver_sql(sql, tuple(parameters)).scalar_one())
+        given = given.where(among(origins.c.file, numbers))
+    return connection.execute(given).scalar_one()
 
 
 def release(connection: Connection, source: int, ids: Sequence[str]) -> None:
