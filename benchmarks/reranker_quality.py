@@ -144,7 +144,7 @@ def _hybrid(folder: Path, judged: Judged, encoder: Any, vectors: np.ndarray, dep
     ):
         collection.add(reader.read(folder, reader.Options(), semsearch.ingest.source.Log()))
         return {
-            query: [hit.document.id for hit in collection.search(query, k=depth, mode="hybrid", exact=True)]
+            query: [hit.id for hit in collection.search(query, k=depth, mode="hybrid", exact=True)]
             for query in judged.queries
         }
 

@@ -5,12 +5,12 @@
     SemsearchError                  base; `exit_code` says how the command line ends
     ├── UsageError              2   the caller asked for something that can't be (k < 1, unknown option)
     │   ├── MissingDependency   2   an optional library is not installed; the message has the line to type
+    │   ├── FilterError         2   a `where` that can't be understood; says at which place
     │   └── CollectionClosed    2   `close()` was called; open it again
     ├── DataError               3   a record, file or vector that can't be used; says which and where
     │   ├── EncodingFailed      3   the encoder gave NaN or infinite output for a text that is named
     │   └── DimensionMismatch   3   vectors of the wrong length
     ├── ModelError              2   a checkpoint can't be found, or can't be opened faithfully
-    ├── FilterError             2   a `where` that can't be understood; says at which place
     ├── CollectionError         4   the collection is missing, damaged, or made by another model
     │   ├── CollectionNotFound  4
     │   ├── CollectionExists    4

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from functools import cache
+from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
-from semsearch.errors import UsageError
+from semsearch.errors import MissingDependency, UsageError
 
 
 @cache  # looking through all installed packages takes milliseconds
@@ -32,6 +33,37 @@ def load(group: str, name: str) -> Any:
         kind = group.rpartition(".")[2]
         raise UsageError(f"'{name}' is not among the known {kind}: {', '.join(sorted(found))}.")
     return found[name].load()
+
+
+BUILT_IN = {
+    "file": "semsearch.local.home:LocalHome"
+}  # found without a look at all installed packages: it is opened daily
+
+
+def engine_home(scheme: str) -> Any:
+    """The `Home` class of the engine whose URLs begin with `scheme`.
+
+    Raises:
+        UsageError: There is none; lists the schemes that are installed.
+        MissingDependency: Its library is not installed; has the line to type.
+    """
+    if scheme in BUILT_IN:
+        module, _, name = BUILT_IN[scheme].partition(":")
+        return getattr(import_module(module), name)
+    found = _registered("semsearch.engines")
+    if scheme not in found:
+        raise UsageError(
+            f"no engine is installed for '{scheme}://': there are {', '.join(sorted(found))}. A home is a folder or a "
+            "URL; engines come as packages or extras of semsearch."
+        )
+    point = found[scheme]
+    try:
+        return point.load()
+    except ImportError as error:
+        extra = f"'semsearch[{','.join(point.extras)}]'" if point.extras else point.module.partition(".")[0]
+        raise MissingDependency(
+            f"the engine for '{scheme}://' needs {error.name or error}: pip install {extra}."
+        ) from error
 
 
 def index_backend(name: str) -> Any:

@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from semsearch.types import Document, Span, Vectors
 from semsearch.validation import check_document
@@ -51,12 +51,3 @@ class Known(NamedTuple):
     doc: int
     hash: bytes
     metadata: str
-
-
-def typed(value: str | bool | float | None) -> tuple[str, Any]:
-    """A scalar's type and value as an index of metadata holds them."""
-    if isinstance(value, str):
-        return "text", value
-    if value is None:
-        return "null", ""
-    return ("bool", int(value)) if isinstance(value, bool) else ("number", value)

@@ -6,7 +6,7 @@ neighbours of each. Scores: higher is better, everywhere.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -81,17 +81,43 @@ class Explanation:
     why: str = ""
 
 
+class Passage(NamedTuple):
+    """A span of a document, as an engine gives it: `text` is `document.text[start:end]`.
+
+    `size` is the length of the document's whole text in characters; `source` the document itself where it was at hand,
+    else what reads it.
+    """
+
+    id: str  # of the document
+    title: str
+    metadata: Metadata
+    text: str
+    start: int
+    end: int
+    size: int
+    source: Document | Callable[[], Document]
+
+    @classmethod
+    def of(cls, document: Document, start: int, end: int) -> Self:
+        """The passage `document.text[start:end]`."""
+        text = document.text
+        return cls(document.id, document.title, document.metadata, text[start:end], start, end, len(text), document)
+
+    @property
+    def document(self) -> Document:
+        """The whole document; read, and held against its checksum, when it is asked for."""
+        return self.source if isinstance(self.source, Document) else self.source()
+
+
 @dataclass(slots=True)
 class Hit:
     """One answer: the best passage of a document (or one passage, when passages are asked for).
 
     `score` is the score the answers are ordered by; `scores` holds the one of each stage ("dense", "lexical", "fused",
-    "rerank"). `text` is the passage, `document.text[start:end]`; `rank` counts from 1.
+    "rerank"). `rank` counts from 1.
     """
 
-    document: Document
-    start: int
-    end: int
+    passage: Passage
     score: float
     scores: Mapping[str, float]
     rank: int
@@ -100,13 +126,43 @@ class Hit:
     ranks: Mapping[str, int] = field(default_factory=dict)  # in the list of each stage, where there are several
     standing: float | None = None  # the share of random pairs of query and passage that score less, once calibrated
     probability: float | None = None  # of being relevant, once calibrated on judgements
-    around: Span | None = None  # of the passage and its neighbours in the document, where asked for
+    context: Passage | None = None  # the passage with its neighbours in the document, where asked for
     explanation: Explanation | None = None  # where asked for
 
     @property
+    def id(self) -> str:
+        """The document's id."""
+        return self.passage.id
+
+    @property
+    def title(self) -> str:
+        """The document's title."""
+        return self.passage.title
+
+    @property
+    def metadata(self) -> Metadata:
+        """The document's metadata."""
+        return self.passage.metadata
+
+    @property
     def text(self) -> str:
-        """The passage that was found."""
-        return self.document.text[self.start : self.end]
+        """The passage that was found, `document.text[start:end]`."""
+        return self.passage.text
+
+    @property
+    def start(self) -> int:
+        """Where the passage begins in the document's text, in characters."""
+        return self.passage.start
+
+    @property
+    def end(self) -> int:
+        """Where it ends."""
+        return self.passage.end
+
+    @property
+    def document(self) -> Document:
+        """The whole document, read when it is asked for."""
+        return self.passage.document
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ import semsearch
 from semsearch import home
 from semsearch.cli.main import cli
 from semsearch.errors import CollectionExists, CollectionNotFound, UsageError
-from semsearch.home import collection_names, find_collection, new_folder
+from semsearch.local.home import LocalHome
 from semsearch.ingest.source import Source
 from semsearch.names import check_name, from_ascii, is_name, name_from, to_ascii
 
@@ -98,7 +98,7 @@ def test_one_name_in_two_forms_is_one_collection(tmp_path):
 def test_a_folder_whose_name_the_file_system_decomposed_is_found(tmp_path):
     semsearch.create(COMPOSED, encoder=HashEncoder(4), home=tmp_path).close()
     (tmp_path / COMPOSED).rename(tmp_path / DECOMPOSED)
-    assert collection_names(tmp_path) == [COMPOSED]
+    assert semsearch.list_collections(home=tmp_path) == [COMPOSED]
     with semsearch.open(COMPOSED, home=tmp_path, encoder=HashEncoder(4)) as collection:
         assert len(collection) == 0
     semsearch.drop(COMPOSED, home=tmp_path)
@@ -114,9 +114,9 @@ def test_names_that_differ_by_capitals_where_the_file_system_does_not_tell_them_
 
     monkeypatch.setattr(home.Path, "exists", blind)
     with pytest.raises(CollectionExists, match="'films' and 'Films' are one folder"):
-        new_folder("films", tmp_path)
+        LocalHome(str(tmp_path)).create("films", {}, 4)
     with pytest.raises(CollectionNotFound, match="There is: Films"):
-        find_collection("films", tmp_path)
+        LocalHome(str(tmp_path)).find("films")
 
 
 @given(st.text())

@@ -20,9 +20,8 @@ import numpy as np
 from semsearch import plugins
 from semsearch.bench.measure import Task
 from semsearch.errors import SemsearchError, UsageError
-from semsearch.local.store.snapshot import Snapshot
 from semsearch.search.recall import true_neighbors
-from semsearch.types import Metric, Vectors
+from semsearch.types import Keys, Metric, Vectors
 
 # What is worth trying of each; a third party's backend is tried as it is.
 BUILDS: dict[str, list[dict[str, Any]]] = {
@@ -52,20 +51,18 @@ class Plan:
 
 
 def bench(
-    snapshot: Snapshot, metric: Metric, plan: Plan, queries: Vectors | None, tell: Callable[[str], None]
+    keys: Keys, vectors: Vectors, metric: Metric, plan: Plan, queries: Vectors | None, tell: Callable[[str], None]
 ) -> Iterator[Line]:
     """The facts of the run, then a line for each setting of each build on one thread and on all.
 
     Args:
-        snapshot: Whose live vectors are indexed.
+        keys: `(n,)`.
+        vectors: `(n, dim)`, perhaps mapped.
         metric: How they are compared.
         plan: What to measure.
         queries: Real ones `(q, dim)`; without them vectors, each without itself, and points between them.
         tell: Is told what is being done, and which backends can't be had.
     """
-    keys, vectors = snapshot.keys[snapshot.live], snapshot.vectors
-    if snapshot.removed:
-        vectors = vectors[snapshot.live]
     if len(keys) <= plan.at:
         raise UsageError(
             f"too little to measure on: the nearest {plan.at} of each query are counted, of {len(keys)} passages. "

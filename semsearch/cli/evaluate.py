@@ -15,14 +15,14 @@ import click
 from semsearch.cli import parameters as options
 from semsearch.cli.render import dumps, out, say, show_table
 from semsearch.errors import UsageError
-from semsearch.home import find_home
+from semsearch.home import Home
+from semsearch.search.request import MODES
 
 if TYPE_CHECKING:
     from semsearch.collection import Collection
     from semsearch.evaluation.metrics import Scored
     from semsearch.search.request import Options
 
-MODES = ("dense", "lexical", "hybrid")
 SIGNIFICANT = 0.05
 path = click.Path(path_type=Path)
 
@@ -113,7 +113,7 @@ def _opened(stack: ExitStack, name: str | None, given: Mapping[str, Any]) -> Col
     import semsearch
 
     compute = {key: given[key] for key in ("device", "dtype")}
-    return stack.enter_context(semsearch.open(name, home=find_home(given["home"]), **compute))
+    return stack.enter_context(semsearch.open(name, home=Home.of(given["home"]), **compute))
 
 
 def _by_itself(stack: ExitStack, collection: Collection | None, seed: int) -> tuple[Collection, Task]:

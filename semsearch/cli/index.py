@@ -19,15 +19,13 @@ from semsearch.errors import (
     StorageError,
     UsageError,
 )
-from semsearch.home import collection_names, find_home
+from semsearch.home import Home
 from semsearch.names import check_name
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from semsearch.collection import Collection
     from semsearch.ingest.pipeline import Changes
-    from semsearch.ingest.scan import Reading
+    from semsearch.ingest.scan import Scan
     from semsearch.ingest.source import Log, Source
 
 
@@ -90,7 +88,7 @@ def index(path: str, **given: Any) -> int:
     semsearch index films.csv --text plot --title name --type year=int
     zcat notes.txt.gz | semsearch index - --name notes --format text
     """
-    from semsearch.ingest.scan import Reading
+    from semsearch.ingest.scan import scan
     from semsearch.ingest.source import Log, Source
 
     source = Source.of(
@@ -107,30 +105,29 @@ def index(path: str, **given: Any) -> int:
     if given["encoder"] == NONE:
         raise UsageError("--encoder none makes a collection that is searched by vectors alone: give them by --vectors.")
     log = Log(skip=given["on_error"] == "skip" or (given["on_error"] is None and source.forgiving))
-    reading = Reading(source, log)
-    reading.begin()  # an empty or unreadable corpus is told before a model is opened or anything is made
+    scanned = scan(source, log)  # an empty or unreadable corpus is told before a model is opened or anything is made
 
     if given["dry_run"]:
-        return _estimate(reading, name, find_home(given["home"]), given)
+        return _estimate(scanned, name, Home.of(given["home"]), given)
 
     def fraction() -> float | None:
         return log.done / log.total if log.total else None
 
-    home = find_home(given["home"])
+    home = Home.of(given["home"])
     made = False
     try:
         with Meter(name, fraction) as meter, ExitStack() as held:
             collection, made = _collection(name, home, source, given)
             held.enter_context(collection)
-            changes = collection.take(reading, meter)
+            changes = collection.add_from(scanned, progress=meter)
     except KeyboardInterrupt:
         raise click.Abort(f"interrupted: {left(name, home, made)}") from None
     except (DataError, StorageError, CollectionLocked) as error:
         error.add_note(left(name, home, made))
         raise
     _report(log, changes)
-    if reading.vanished:
-        say(f"{reading.vanished:,} documents are no more in the source: 'semsearch sync {name}' takes them out.")
+    if changes.vanished:
+        say(f"{changes.vanished:,} documents are no more in the source: 'semsearch sync {name}' takes them out.")
     return 0
 
 
@@ -140,25 +137,25 @@ def _reader_options(given: dict[str, Any]) -> dict[str, Any]:
     return chosen | {key: value for key, value in named.items() if value}
 
 
-def _estimate(reading: Reading, name: str, home: Path, given: dict[str, Any]) -> int:
+def _estimate(scanned: Scan, name: str, home: Home, given: dict[str, Any]) -> int:
     """Tell what the run would cost."""
     from semsearch.encoder.load import DEFAULT_MODEL
     from semsearch.encoder.own import named_encoder
     from semsearch.ingest.estimate import estimate
 
     with ExitStack() as held:
-        if name in collection_names(home):
-            collection = held.enter_context(_existing(name, home, reading.source, given))
-            encoder, store = collection.encoder, collection.store
-            passages = bool(store.settings["passages"])
-            wanted = store.settings["index"]["backend"]
+        if name in home.names():
+            collection = held.enter_context(_existing(name, home, scanned.source, given))
+            encoder, engine = collection.encoder, collection.engine
+            passages = bool(engine.settings["passages"])
+            wanted = engine.settings["index"]["backend"]
         else:
             choice = {key: given[key] for key in ("device", "dtype", "revision", "batch_tokens")}
-            encoder, store = named_encoder(given["encoder"] or DEFAULT_MODEL, **choice), None
+            encoder, engine = named_encoder(given["encoder"] or DEFAULT_MODEL, **choice), None
             passages = given["passages"] != "off"
             wanted = given["backend"] or "auto"
-        told = estimate(reading.documents, encoder, passages=passages, store=store, index=wanted)
-    for sentence in reading.log.report():
+        told = estimate(scanned.documents, encoder, passages=passages, engine=engine, index=wanted)
+    for sentence in scanned.log.report():
         say(sentence)
     out(
         f"{told.documents:,} documents to encode ({told.unchanged:,} unchanged), {told.passages:,} passages: about "
@@ -167,15 +164,15 @@ def _estimate(reading: Reading, name: str, home: Path, given: dict[str, Any]) ->
     return 0
 
 
-def _collection(name: str, home: Path, source: Source, given: dict[str, Any]) -> tuple[Collection, bool]:
+def _collection(name: str, home: Home, source: Source, given: dict[str, Any]) -> tuple[Collection, bool]:
     """The collection, and whether it was made now."""
-    if name not in collection_names(home):
+    if name not in home.names():
         with suppress(CollectionExists):  # another process may make it while this one opens the model
             return _new(name, home, given), True
     return _existing(name, home, source, given), False
 
 
-def _new(name: str, home: Path, given: dict[str, Any]) -> Collection:
+def _new(name: str, home: Home, given: dict[str, Any]) -> Collection:
     import semsearch
     from semsearch.encoder.catalog import advice
     from semsearch.encoder.load import DEFAULT_MODEL
@@ -198,7 +195,7 @@ def _new(name: str, home: Path, given: dict[str, Any]) -> Collection:
     )
 
 
-def _existing(name: str, home: Path, source: Source, given: dict[str, Any]) -> Collection:
+def _existing(name: str, home: Home, source: Source, given: dict[str, Any]) -> Collection:
     """The collection as it was made; what is asked for now must not contradict it."""
     import semsearch
 

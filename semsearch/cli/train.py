@@ -11,7 +11,7 @@ import click
 from semsearch.cli import parameters as options
 from semsearch.cli.render import say
 from semsearch.errors import ModelError, UsageError
-from semsearch.home import find_home
+from semsearch.home import Home
 
 LENGTH = 192
 
@@ -140,7 +140,7 @@ def _train(
         for place, one in enumerate(judged):
             asked = None
             if collections:
-                asked = held.enter_context(semsearch.open(collections[place], home=find_home(home), device=device))
+                asked = held.enter_context(semsearch.open(collections[place], home=Home.of(home), device=device))
             cache = out / "training" / f"candidates-{place}.npz"
             tasks.append(Task(one, mine(one, encoder, recipe.depth, collection=asked, cache=cache, say=say)))
     tokenizer = load_tokenizer(first.folder, lower=bool(first.config.get("do_lower_case")))

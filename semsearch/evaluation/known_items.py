@@ -76,7 +76,7 @@ def known_items(collection: Collection, seed: int = 0) -> KnownItems:
 def encoded(collection: Collection, items: KnownItems, home: Path) -> Collection:
     """The sample as a collection of its own in `home`, with the same model and splitting."""
     made = semsearch.create(
-        collection.name, encoder=collection.encoder, home=home, passages=bool(collection.store.settings["passages"])
+        collection.name, encoder=collection.encoder, home=home, passages=bool(collection.settings["passages"])
     )
     made.add(items.documents)
     return made

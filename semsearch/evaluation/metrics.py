@@ -145,7 +145,7 @@ def answers(
         these = ids[start : start + QUERIES]
         found = collection.search_many([queries[one] for one in these], k=DEPTH, **how)
         for one, hits in zip(these, found, strict=True):
-            run[one] = {hit.document.id: hit.score for hit in hits}
+            run[one] = {hit.id: hit.score for hit in hits}
         if progress is not None:
             progress(len(run))
     return run

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from itertools import islice
 
 from semsearch.chunking import splitter_for
+from semsearch.engine import Engine
 from semsearch.ingest.pipeline import READ_DOCUMENTS
 from semsearch.local.index.choose import FEW_ROWS, choose
-from semsearch.local.store.store import Store
 from semsearch.records import Record
 from semsearch.types import Document, Encoder
 
@@ -49,15 +49,15 @@ class Estimate:
 
 
 def estimate(
-    documents: Iterator[Document], encoder: Encoder, *, passages: bool, store: Store | None, index: str = "auto"
+    documents: Iterator[Document], encoder: Encoder, *, passages: bool, engine: Engine | None, index: str = "auto"
 ) -> Estimate:
     """Read and split all of `documents`, and encode a random sample of their passages.
 
     Args:
-        documents: Those of the source; what `store` has already, unchanged, costs nothing.
+        documents: Those of the source; what `engine` has already, unchanged, costs nothing.
         encoder: The model to come.
         passages: Whether long documents are split.
-        store: The collection, where there is one.
+        engine: The collection's, where there is one.
         index: The backend that was asked for.
     """
     splitter = splitter_for(encoder, passages)
@@ -65,7 +65,7 @@ def estimate(
     sample: list[str] = []
     fresh = unchanged = count = characters = metadata = 0
     while chunk := list(islice(documents, READ_DOCUMENTS)):
-        records = _new([Record.of(document) for document in chunk], store)
+        records = _new([Record.of(document) for document in chunk], engine)
         unchanged += len(chunk) - len(records)
         fresh += len(records)
         new = [record.document for record in records]
@@ -78,12 +78,12 @@ def estimate(
                 if place < SAMPLE:  # every passage is as likely to be in the sample
                     sample[place : place + 1] = [splitter.embedding_text(document, span)]
     seconds = _seconds(encoder, sample) * count / len(sample) if sample else 0.0
-    before = store.counts()[1] if store is not None else 0
+    before = engine.counts()[1] if engine is not None else 0
     taken = count * encoder.dim * 4 + _index(before, count, encoder.dim, index)
     taken += characters * PER_CHARACTER + metadata * PER_METADATA + fresh * PER_DOCUMENT + count * PER_PASSAGE
     if before + count > WORDS_ROWS:
         taken += characters * WORDS_PER_CHARACTER + count * WORDS_PER_PASSAGE
-    return Estimate(fresh, unchanged, count, seconds, round(taken + (EMPTY if store is None else 0)))
+    return Estimate(fresh, unchanged, count, seconds, round(taken + (EMPTY if engine is None else 0)))
 
 
 def _index(before: int, count: int, dim: int, wanted: str) -> float:
@@ -94,8 +94,8 @@ def _index(before: int, count: int, dim: int, wanted: str) -> float:
     return count * (component * dim + row)
 
 
-def _new(records: list[Record], store: Store | None) -> list[Record]:
-    known = store.known([record.document.id for record in records]) if store is not None else {}
+def _new(records: list[Record], engine: Engine | None) -> list[Record]:
+    known = engine.known([record.document.id for record in records]) if engine is not None else {}
     return [record for record in records if (old := known.get(record.document.id)) is None or old.hash != record.hash]
 
 

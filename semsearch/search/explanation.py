@@ -5,13 +5,14 @@ from __future__ import annotations
 from semsearch.chunking import Splitting
 from semsearch.encoder.attribution import Indivisible, attribute, in_float32
 from semsearch.encoder.text_encoder import TextEncoder
-from semsearch.types import Encoder, Explanation, Hit, Metric, Part, Span
+from semsearch.types import Document, Encoder, Explanation, Hit, Metric, Part, Span
 
 WAYS = {
     "exact": "found by exact search",
     "index": "proposed by the index and scored exactly",
     "fresh": "newer than the index, found by exact search",
     "lexical": "found by its words",
+    "fulltext": "found by its words, scored by SQLite's full text (the index of words is not at hand)",
 }
 
 
@@ -40,7 +41,8 @@ class Explainer:
             return Explanation(sentence, why="a distance is not a sum over tokens.")
         if self._exact is None:
             self._exact = in_float32(self._own)
-        text = self._splitting.embedding_text(hit.document, Span(hit.start, hit.end))
+        passage = Document(hit.id, hit.text, hit.title)
+        text = self._splitting.embedding_text(passage, Span(0, len(hit.text)))
         vector = self._exact.encode_queries([query])[0]
         try:
             split = attribute(self._exact, vector, text)

@@ -13,7 +13,7 @@ from support.fakes import HashEncoder
 
 import semsearch
 from semsearch.errors import DataError, UsageError
-from semsearch.ingest.scan import Reading
+from semsearch.ingest.scan import scan
 from semsearch.ingest.source import Log, Source
 from semsearch.local.store import failpoints
 from semsearch.walk import walk
@@ -48,9 +48,7 @@ def made(source: Source, name: str = "notes"):
 
 
 def take(collection, source: Source):
-    reading = Reading(source, Log())
-    reading.begin()
-    return collection.take(reading)
+    return collection.add_from(scan(source, Log()))
 
 
 def held(collection) -> dict[str, str]:
@@ -102,7 +100,7 @@ def test_size_and_time_tell_what_is_the_same_and_content_where_they_doubt(tmp_pa
         write(folder, "fresh.txt", "new f", before.st_mtime_ns)  # written twice within one tick of the clock
         assert counts(collection.sync()) == (0, 2, 2, 0, 0)
         assert held(collection) == {"a.txt": "old a", "b.txt": "new b", "c.txt": "old c", "fresh.txt": "new f"}
-        with collection.store.read() as view:
+        with collection.engine.store.read() as view:
             times = dict(view.connection.exec_driver_sql("SELECT name, mtime FROM files").all())
         assert times["c.txt"] == LONG_AGO + 1  # not hashed again next time
 
@@ -122,7 +120,7 @@ def test_a_folder_is_added_by_its_path(tmp_path):
 
 def test_what_is_remembered_and_is_no_source_is_said(tmp_path):
     with semsearch.create("notes", encoder=HashEncoder(8)) as collection:
-        collection.remember({"kind": "text", "path": "somewhere"})
+        collection.engine.origins.register(json.dumps({"kind": "text", "path": "somewhere"}), [])
         collection.add_from(lines(tmp_path / "a.jsonl", a="one"))
         told = []
         assert counts(collection.sync(on_error=told.append)) == (0, 0, 1, 0, 0)
@@ -195,7 +193,7 @@ def test_a_source_that_gives_nothing_takes_nothing_away(tmp_path, harm):
             assert str(folder) in str(told[0])
             with pytest.raises(DataError):
                 collection.sync(most=1)
-            assert list(collection.foresee(on_error=told.append)) == []
+            assert list(collection.plan_sync(on_error=told.append)) == []
         finally:
             if folder.exists():
                 folder.chmod(0o700)

@@ -38,7 +38,7 @@ def recall(collection, questions):
 def test_a_vector_a_document_gets_the_published_figure(encoded, data, corpus):
     home, name = encoded(corpus, "off")
     with semsearch.open(name, home=home) as collection:
-        assert len(collection) == collection.passages
+        assert len(collection) == collection.count_passages()
         assert ndcg(collection, data / corpus, exact=True) == pytest.approx(PUBLISHED[corpus], abs=0.003)
 
 
@@ -46,7 +46,7 @@ def test_a_vector_a_document_gets_the_published_figure(encoded, data, corpus):
 def test_passages_find_more(encoded, data, corpus):
     home, name = encoded(corpus)
     with semsearch.open(name, home=home) as collection:
-        assert collection.passages > len(collection)
+        assert collection.count_passages() > len(collection)
         assert ndcg(collection, data / corpus, exact=True) >= WITH_PASSAGES[corpus]
 
 
@@ -67,7 +67,7 @@ def test_an_index_on_real_questions_keeps_its_recall(encoded, data):
         certificate = collection.reindex("hnsw", recall=0.95, queries=asked)
         assert certificate.source == "queries"
         assert certificate.met, certificate.says
-        collection.warm()
+        collection.load_index()
         assert recall(collection, held_out) >= 0.95
 
 
@@ -80,5 +80,5 @@ def test_an_index_set_without_questions_keeps_its_recall_on_them(encoded, data, 
         certificate = collection.reindex(backend, recall=0.95, queries=[])  # others may have given some
         assert certificate.source == "stand-ins"
         assert certificate.met, certificate.says
-        collection.warm()
+        collection.load_index()
         assert recall(collection, questions) >= 0.94, certificate.says

@@ -105,7 +105,7 @@ def reindexed(backend):
 
 def index_words(collection, tell):
     """The first index of words, and one that takes over what the first one holds."""
-    words = LexicalIndexing(collection.store)
+    words = LexicalIndexing(collection.engine.store)
     words.rebuild()
     collection.add(documents(6, "w", 3))
     tell(1)

@@ -165,7 +165,7 @@ def test_writers_in_two_processes_both_succeed(memory):
 
 
 def hold(home, ready, done):
-    with open_it(home) as collection, collection.store.write():
+    with open_it(home) as collection, collection.engine.store.write():
         ready.set()
         done.wait(PATIENCE)
 
@@ -284,7 +284,7 @@ def test_a_fork_while_other_threads_hold_every_lock(memory):
     state = make_base(memory)
     with open_it(memory) as collection:
         exercise_threads(collection)
-        locks = [collection._warming._lock, collection._encoder_lock, collection.store._lock._threads]
+        locks = [collection.engine._loader._lock, collection._encoder_lock, collection.engine.store._lock._threads]
         held, release = threading.Event(), threading.Event()
 
         def holder():

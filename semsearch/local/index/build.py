@@ -10,16 +10,16 @@ import logging
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from semsearch import plugins
+from semsearch.engine import IndexSpec, Problem
 from semsearch.errors import CollectionDamaged, CollectionLocked, DataError
 from semsearch.local.index.choose import FEW_ROWS, choose
 from semsearch.local.index.generation import published_digest, write_generation
 from semsearch.local.index.loader import Warming, params_of
-from semsearch.local.maintenance.check import Problem
 from semsearch.local.store import platform, registry
 from semsearch.local.store.failpoints import failpoint
 from semsearch.local.store.lock import WriterLock
@@ -40,21 +40,6 @@ CHANGED_SHARE = 0.1  # of rows, above which a contract is certified again
 REMOVED_SHARE = 0.3  # of rows, above which dead rows cost more than rewriting everything
 
 
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """The index that a collection is to have, as it was asked for; kept in its settings."""
-
-    backend: str = "auto"
-    options: Mapping[str, Any] = field(default_factory=dict)
-    recall: float | None = None
-    at: int = 10
-
-    @classmethod
-    def of(cls, store: Store) -> Wanted:
-        """What the collection's settings say."""
-        return cls(**store.settings["index"])
-
-
 class Indexing:
     """Builds, tunes and publishes the index of one collection."""
 
@@ -67,7 +52,7 @@ class Indexing:
         """Whether so much changed that the writing process should build the index anew."""
         index = snapshot.index
         if index is None:
-            wanted = Wanted.of(self._store)
+            wanted = IndexSpec.of(self._store.settings)
             return len(snapshot) > 0 and (wanted.backend != "auto" or len(snapshot) >= FEW_ROWS)
         tail = len(snapshot) - index.rows
         return self._warming.broken(index) or tail > max(TAIL_ROWS, TAIL_SHARE * index.rows)
@@ -86,7 +71,7 @@ class Indexing:
         changed = len(snapshot) - index.contract["rows"] + abs(snapshot.removed - index.contract["removed"])
         return bool(changed > CHANGED_SHARE * index.contract["rows"])
 
-    def rebuild(self, wanted: Wanted, queries: Vectors | None = None) -> Certificate | None:
+    def rebuild(self, wanted: IndexSpec, queries: Vectors | None = None) -> Certificate | None:
         """Build an index over all committed rows and publish it in place of the present one.
 
         Readers and writers go on meanwhile; rows that come after the snapshot are searched exactly. The certificate
@@ -131,7 +116,7 @@ class Indexing:
                 f"them. Run 'semsearch repair {self._store.name}'; until then search is exact."
             ) from error
 
-    def tune(self, wanted: Wanted, queries: Vectors | None = None) -> Certificate:
+    def tune(self, wanted: IndexSpec, queries: Vectors | None = None) -> Certificate:
         """Set the present index to the recall that is wanted, without building it anew, and publish the setting."""
         with self._store.read() as view:
             snapshot = view.snapshot
@@ -172,7 +157,7 @@ class Indexing:
             )
 
     def _certify(
-        self, index: VectorIndex, params: Any, snapshot: Snapshot, wanted: Wanted, queries: Vectors | None
+        self, index: VectorIndex, params: Any, snapshot: Snapshot, wanted: IndexSpec, queries: Vectors | None
     ) -> tuple[Certificate, Any]:
         """Set the index to the recall that is wanted; the certificate, and the options with what was chosen.
 
@@ -196,7 +181,7 @@ class Indexing:
                 return certificate, _turned(params, certificate)
             params = replace(params, **{wider: 4 * getattr(params, wider)})
 
-    def _chosen(self, wanted: Wanted, snapshot: Snapshot) -> tuple[str | None, Mapping[str, Any]]:
+    def _chosen(self, wanted: IndexSpec, snapshot: Snapshot) -> tuple[str | None, Mapping[str, Any]]:
         """The backend and options to build; None for searching exactly without an index."""
         if wanted.backend != "auto":
             return wanted.backend, wanted.options

@@ -15,10 +15,10 @@ from semsearch.local.store.checksum import crc32
 from semsearch.local.store.database import decoding, driver
 from semsearch.local.store.schema import documents, passages
 from semsearch.local.store.segments import PLACE, Places
-from semsearch.records import Entry, Known, Record, typed
+from semsearch.records import Entry, Known, Record
+from semsearch.search.fields import fields_of
 from semsearch.types import Document
 
-SCALARS = {str, int, float, bool, type(None)}
 _DECODE = json.JSONDecoder().raw_decode
 
 
@@ -75,7 +75,7 @@ def insert(connection: Connection, entries: Sequence[Entry], stored: Mapping[str
             next_doc += 1
             new.append((doc, document.id, document.title, document.text, record.metadata, record.hash, _crc_of(record)))
         if document.metadata:
-            fields.extend(_fields(document.metadata, doc))
+            fields.extend((*field, doc) for field in fields_of(document.metadata))
         for span in entry.spans:
             spans.append((next_key, doc, *span))
             words.append((next_key, document.title, document.text[span.start : span.end]))
@@ -98,7 +98,7 @@ def update_metadata(connection: Connection, records: Sequence[tuple[Record, Know
         "UPDATE documents SET metadata = ?, crc = ? WHERE doc = ?",
         [(record.metadata, _crc_of(record), known.doc) for record, known in records],
     )
-    fields = [field for record, known in records for field in _fields(record.document.metadata, known.doc)]
+    fields = [(*field, known.doc) for record, known in records for field in fields_of(record.document.metadata)]
     _many(connection, _INSERT_FIELD, fields)
 
 
@@ -182,6 +182,19 @@ def get(connection: Connection, ids: Sequence[str]) -> dict[str, Document]:
     return {row[0]: _checked(*row) for row in rows}
 
 
+def all_ids(connection: Connection) -> list[str]:
+    """The ids of all documents, in the order they were first added."""
+    return list(connection.exec_driver_sql("SELECT id FROM documents ORDER BY doc").scalars())
+
+
+def ids_of(connection: Connection, docs: Sequence[int]) -> list[str]:
+    """The ids of the documents of the numbers `docs`, in the order they were first added."""
+    found = connection.exec_driver_sql(
+        "SELECT id FROM documents WHERE doc IN (SELECT value FROM json_each(?)) ORDER BY doc", (as_json(docs),)
+    )
+    return list(found.scalars())
+
+
 def everything(connection: Connection) -> Iterator[Document]:
     """All documents in the order they were first added, streamed."""
     for row in connection.execute(_STORED.order_by(documents.c.doc)):
@@ -232,7 +245,7 @@ def rebuild_fields(connection: Connection) -> bool:
     """Make the index of metadata agree with the documents; whether it did not."""
     wanted: set[tuple[Any, ...]] = set()
     for doc, metadata in connection.exec_driver_sql("SELECT doc, metadata FROM documents WHERE metadata != '{}'"):
-        wanted.update(_fields(json.loads(metadata), doc))
+        wanted.update((*field, doc) for field in fields_of(json.loads(metadata)))
     stored = {tuple(row) for row in connection.exec_driver_sql("SELECT name, element, type, value, doc FROM fields")}
     if stored == wanted:
         return False
@@ -266,21 +279,3 @@ def _next(connection: Connection, table: str) -> int:
 def _many(connection: Connection, statement: str, rows: Sequence[tuple[Any, ...]]) -> None:
     if rows:
         connection.exec_driver_sql(statement, list(rows))
-
-
-def _fields(metadata: Mapping[str, Any], doc: int, prefix: str = "") -> Iterator[tuple[str, int, str, Any, int]]:
-    """The rows of the metadata index: maps under dotted names, elements of lists one by one."""
-    for name, value in metadata.items():
-        full = prefix + name
-        if type(value) in SCALARS:
-            yield full, 0, *typed(value), doc
-        elif isinstance(value, Mapping):
-            yield full, 0, "object", "", doc
-            yield from _fields(value, doc, full + ".")
-        elif isinstance(value, list | tuple):
-            yield full, 0, "list", "", doc
-            for element in value:
-                if not isinstance(element, Mapping | list | tuple):
-                    yield full, 1, *typed(element), doc
-        else:
-            yield full, 0, *typed(value), doc

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from itertools import islice
 from typing import Any
 
-import numpy as np
-
 from semsearch.local.store import document_rows as documents
 from semsearch.local.store.failpoints import failpoint
-from semsearch.local.store.filters import allowed_documents
 from semsearch.local.store.store import Store
 from semsearch.records import Known, Record
 
@@ -41,23 +38,6 @@ def update(store: Store, ids: Iterable[str], change: Callable[[Mapping[str, Any]
                 documents.update_metadata(connection, changed)
             found += len(stored)
     return found
-
-
-def ids_where(store: Store, where: Mapping[str, Any]) -> Sequence[str]:
-    """The ids of the documents that a filter allows, in the order they were first added."""
-    with store.read() as view:
-        allowed = np.flatnonzero(allowed_documents(view.connection, where)).tolist()
-        found = view.connection.exec_driver_sql(
-            "SELECT id FROM documents WHERE doc IN (SELECT value FROM json_each(?)) ORDER BY doc",
-            (documents.as_json(allowed),),
-        )
-        return [row[0] for row in found]
-
-
-def count_where(store: Store, where: Mapping[str, Any]) -> int:
-    """How many documents a filter allows."""
-    with store.read() as view:
-        return int(np.count_nonzero(allowed_documents(view.connection, where)))
 
 
 def _with(identity: str, record: Record, known: Mapping[str, Known]) -> tuple[Record, Known]:

@@ -8,38 +8,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from sqlalchemy import Connection, func, select
 
+from semsearch.engine import NEVER, File, Origin, Stamp
 from semsearch.local.store.database import decoding
 from semsearch.local.store.document_rows import among
 from semsearch.local.store.schema import origins
-
-
-class Stamp(NamedTuple):
-    """How a file was: its bytes, its time in nanoseconds, a digest of its content."""
-
-    size: int
-    mtime: int
-    hash: bytes
-
-
-NEVER = Stamp(-1, -1, b"")  # of a file that was not yet read to its end
-
-
-class File(NamedTuple):
-    """A file of a source as it was read last."""
-
-    number: int
-    stamp: Stamp
-
-
-class Origin(NamedTuple):
-    """The numbers of a source and of its file."""
-
-    source: int
-    file: int
 
 
 @decoding()

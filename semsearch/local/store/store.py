@@ -14,12 +14,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from sqlalchemy import Connection, select
 
 from semsearch import versions
+from semsearch.engine import Origin, Written
 from semsearch.errors import (
     CollectionDamaged,
     CollectionExists,
@@ -33,7 +34,6 @@ from semsearch.local.store import migrations, origins, platform, schema, segment
 from semsearch.local.store.database import Database, closed
 from semsearch.local.store.failpoints import failpoint
 from semsearch.local.store.lock import WriterLock
-from semsearch.local.store.origins import Origin
 from semsearch.local.store.settings import put_setting, read_settings
 from semsearch.local.store.snapshot import Snapshot, take
 from semsearch.local.store.vector_file import vector_path
@@ -52,14 +52,6 @@ class View:
 
     connection: Connection
     snapshot: Snapshot
-
-
-class Written(NamedTuple):
-    """What a commit wrote: new and changed documents, and vectors."""
-
-    added: int
-    changed: int
-    passages: int
 
 
 class Store:
