@@ -142,7 +142,7 @@ def test_a_hundred_threads_searching_at_once_are_all_answered(collection):
     came = iter(range(1000))
 
     def search(number):
-        with collection.store.read():
+        with collection.engine.store.read():
             if next(came) < database.THREADS:
                 together.wait(60)
             text = DOCUMENTS[number % 60].text
@@ -158,7 +158,7 @@ def test_who_waits_too_long_is_told(collection, monkeypatch):
     release, ready = threading.Event(), threading.Barrier(database.THREADS + 1)
 
     def hold():
-        with collection.store.read():
+        with collection.engine.store.read():
             ready.wait(60)
             release.wait(60)
 
@@ -173,7 +173,7 @@ def test_who_waits_too_long_is_told(collection, monkeypatch):
 
 
 def test_iterators_that_were_left_open_end_in_a_sentence(collection):
-    collection.store.database.engine.pool._timeout = 0.01
+    collection.engine.store.database.engine.pool._timeout = 0.01
     left = []
     for _ in range(database.CONNECTIONS):
         left.append(collection.documents())
@@ -185,7 +185,7 @@ def test_iterators_that_were_left_open_end_in_a_sentence(collection):
 
 
 def test_an_iterator_that_another_thread_ends_gives_its_turn_back(collection):
-    held = collection.store.database._turns._held
+    held = collection.engine.store.database._turns._held
     iterator = collection.documents()
     next(iterator)
     assert sum(held.values()) == 1
