@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 from semsearch import hardware as processes  # noqa: F401  (it notes which process this is before a library starts threads)
 from semsearch.errors import SemsearchError
-from semsearch.types import Document, Encoder, Hit, Metric, Neighbors, VectorIndex
+from semsearch.types import Document, Encoder, Hit, Metric, Neighbors
+from semsearch.vector_index import VectorIndex
 
 if TYPE_CHECKING:
     from semsearch.collection import Collection

@@ -65,19 +65,18 @@ class Splitting(Protocol):
         ...
 
 
-def splitter_for(encoder: Encoder, passages: bool = True, size: int | None = None) -> Splitting:
+def splitter_for(encoder: Encoder, passages: bool = True) -> Splitting:
     """The splitting that suits an encoder: to its window, or one passage a document where it doesn't tell its window.
 
     Args:
         encoder: where it is `Windowed`, its tokenizer counts.
         passages: False gives one passage, and so one truncated vector, a document.
-        size: tokens of a passage, its title included.
     """
     if not isinstance(encoder, Windowed):
         return Whole()
     if not passages or encoder.window < MIN_SIZE:
         return Whole(encoder.tokenizer, encoder.window)
-    return Splitter(encoder.tokenizer, encoder.window, size)
+    return Splitter(encoder.tokenizer, encoder.window)
 
 
 class Whole:

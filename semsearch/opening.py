@@ -14,10 +14,11 @@ from semsearch.chunking import splitter_for
 from semsearch.collection import Collection
 from semsearch.encoder.bound import BoundEncoder
 from semsearch.encoder.load import DEFAULT_MODEL
-from semsearch.encoder.own import described_encoder
 from semsearch.engine import IndexSpec, Restoring
 from semsearch.errors import CollectionExists, DimensionMismatch, UsageError
+from semsearch.hardware import Compute
 from semsearch.home import Home
+from semsearch.models import described_encoder
 from semsearch.types import Encoder, Metric
 from semsearch.vectors import check_k
 
@@ -55,7 +56,7 @@ def create(
         options: The backend's options.
         recall: What the index must find of the true `at` nearest; see `Collection.reindex`.
         at: Neighbours that the recall is counted among.
-        device: "cpu", "cuda", "cuda:1", "mps"; None chooses.
+        device: "cpu", "cuda", "cuda:1", "mps"; several, as in "cuda:0,cuda:1", share the encoding; None chooses.
         dtype: "float32" or "bfloat16" to compute in; None chooses what the hardware is fast in.
         revision: Of a model on the hub.
         batch_tokens: Tokens in a batch; None chooses.
@@ -71,10 +72,9 @@ def create(
             f"away with 'semsearch drop {name}'."
         )
     _check_index(index, options)
+    compute = Compute(device, dtype, batch_tokens)
     wanted = None if metric is None else _metric(metric)
-    loaded, described = (
-        (None, None) if encoder is None else described_encoder(encoder, revision, device, dtype, batch_tokens)
-    )
+    loaded, described = (None, None) if encoder is None else described_encoder(encoder, revision, compute)
     if loaded is not None:
         if dim is not None and dim != loaded.dim:
             raise DimensionMismatch(f"the encoder gives vectors of {loaded.dim} components, not {dim}.")
@@ -92,7 +92,7 @@ def create(
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
     }
     engine = place.create(name, settings, dim, device=device)
-    return Collection(engine, BoundEncoder(engine, loaded, device=device, dtype=dtype, batch_tokens=batch_tokens))
+    return Collection(engine, BoundEncoder(engine, loaded, compute))
 
 
 def open(
@@ -135,7 +135,7 @@ def open(
         except CollectionExists:
             pass  # another process made it meanwhile
     engine = place.open(name, device=device)
-    model = BoundEncoder(engine, device=device, dtype=dtype, batch_tokens=batch_tokens)
+    model = BoundEncoder(engine, compute=Compute(device, dtype, batch_tokens))
     if encoder is not None:
         model.take(model.described_as(encoder)[0])
     return Collection(engine, model)

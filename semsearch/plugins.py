@@ -7,7 +7,9 @@ from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
+from semsearch import vector_index
 from semsearch.errors import MissingDependency, UsageError
+from semsearch.vector_index import VectorIndex
 
 
 @cache  # looking through all installed packages takes milliseconds
@@ -32,7 +34,12 @@ def load(group: str, name: str) -> Any:
     if name not in found:
         kind = group.rpartition(".")[2]
         raise UsageError(f"'{name}' is not among the known {kind}: {', '.join(sorted(found))}.")
-    return found[name].load()
+    try:
+        return found[name].load()
+    except (ImportError, AttributeError) as error:
+        raise UsageError(
+            f"'{name}' can't be loaded: its entry point '{found[name].value}'{_package(found[name])} fails ({error})."
+        ) from error
 
 
 BUILT_IN = {
@@ -66,9 +73,23 @@ def engine_home(scheme: str) -> Any:
         ) from error
 
 
-def index_backend(name: str) -> Any:
-    """The `VectorIndex` class registered as `name`."""
-    return load("semsearch.indexes", name)
+def _package(entry: EntryPoint) -> str:
+    """Where an entry point comes from, for messages."""
+    return f" of the package {entry.dist.name} {entry.dist.version}" if entry.dist is not None else ""
+
+
+def index_backend(name: str) -> type[VectorIndex]:
+    """The class registered as `name`, which has all that a `VectorIndex` must have and say of itself."""
+    kind = load("semsearch.indexes", name)
+    faults = vector_index.faults(kind)
+    if faults:
+        entry = _registered("semsearch.indexes")[name]
+        raise UsageError(
+            f"the index '{name}' (entry point '{entry.value}'{_package(entry)}) is no VectorIndex as "
+            f"semsearch.vector_index has it: {'; '.join(faults)}."
+        )
+    backend: type[VectorIndex] = kind
+    return backend
 
 
 def corpus_reader(name: str) -> Any:

@@ -227,52 +227,6 @@ class Windowed(Protocol):
         ...
 
 
-class VectorIndex(Protocol):
-    """A search structure over vectors that were there when it was built; it never changes afterwards.
-
-    A backend only translates between numpy and its library. Additions, deletions, text and true scores are the
-    collection's. Built-in and third-party backends are found by the entry point group `semsearch.indexes`, whose
-    values are classes with these members. `Params` is the backend's frozen dataclass of options.
-    """
-
-    Params: type[Any]
-
-    @classmethod
-    def build(cls, keys: Keys, vectors: Vectors, metric: Metric, params: Any) -> Self:
-        """An index of `vectors` `(n, dim)` under `keys` `(n,)`; neither is changed, `vectors` may be mapped."""
-        ...
-
-    def search(self, queries: Vectors, k: int) -> Neighbors:
-        """The `k` best keys for each of `queries` `(q, dim)`. Safe to call from several threads."""
-        ...
-
-    def tune(self, params: Any) -> None:
-        """Take over the search-time options of `params`; build-time options stay as built."""
-        ...
-
-    def save(self, folder: Path) -> None:
-        """Write all that `load` needs into an existing, empty folder."""
-        ...
-
-    @classmethod
-    def load(cls, folder: Path, keys: Keys, vectors: Vectors, metric: Metric, params: Any) -> Self:
-        """The index that `save` wrote; `keys` and `vectors` are those it was built from (mapped, not copied)."""
-        ...
-
-    def __len__(self) -> int:
-        """Vectors in the index."""
-        ...
-
-
-@runtime_checkable
-class Filterable(Protocol):
-    """A `VectorIndex` that can search among some of its rows only."""
-
-    def search_allowed(self, queries: Vectors, k: int, allowed: NDArray[np.bool_]) -> Neighbors:
-        """As `search`, among the rows `i` of the build where `allowed[i]`, `allowed` being `(n,)`."""
-        ...
-
-
 @runtime_checkable
 class Reranker(Protocol):
     """Scores texts against a query, reading both together."""

@@ -15,8 +15,8 @@ import semsearch
 from semsearch import home
 from semsearch.cli.main import cli
 from semsearch.errors import CollectionExists, CollectionNotFound, UsageError
-from semsearch.local.home import LocalHome
 from semsearch.ingest.source import Source
+from semsearch.local.home import LocalHome
 from semsearch.names import check_name, from_ascii, is_name, name_from, to_ascii
 
 COMPOSED, DECOMPOSED = "Übersicht", "U\u0308bersicht"

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
-from semsearch import __version__
+from semsearch import __version__, plugins
 from semsearch.cli import parameters as options
 from semsearch.cli.render import dumps, out, say, show_table, size
 from semsearch.errors import UsageError
@@ -66,6 +66,7 @@ def _findings(home: Home) -> Iterator[Finding]:
     for requirement in needed:
         yield _package(requirement)
     yield from _compute()
+    yield from _indexes()
     found = {extra: _extra(extra, requirements) for extra, requirements in extras.items()}
     for extra, finding in found.items():
         other = found.get(INSTEAD.get(extra, ""))
@@ -128,6 +129,26 @@ def _compute() -> Iterator[Finding]:
             yield Finding(f"cuda:{number}", "ok", f"{facts.name}, {size(facts.total_memory)}")
         except RuntimeError as error:
             yield Finding(f"cuda:{number}", "broken", str(error)[:200], "leave it out with --device cpu")
+
+
+def _indexes() -> Iterator[Finding]:
+    """Every index that is registered, a third party's too, and the library under it."""
+    for name in plugins.names("semsearch.indexes"):
+        try:
+            library = plugins.index_backend(name).library
+        except UsageError as error:
+            yield Finding(f"index {name}", "broken", str(error), "upgrade or uninstall the package that brings it")
+            continue
+        if not library.installed:
+            yield Finding(f"index {name}", "missing", f"no module {library.module}", library.advice)
+            continue
+        try:
+            library.load()
+        except Exception as error:  # as above
+            yield Finding(f"index {name}", "broken", f"{library.module}: {str(error)[:200]}", library.advice)
+            continue
+        versions = ", ".join(f"{package} {version}" for package, version in library.versions.items())
+        yield Finding(f"index {name}", "ok", versions or library.module)
 
 
 def _extra(extra: str, requirements: list[Requirement]) -> Finding:

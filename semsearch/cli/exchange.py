@@ -156,15 +156,17 @@ def _put(
 def _new(name: str, home: Home, documents: Sequence[Document], vectors: Any, given: dict[str, Any]) -> Collection:
     """A new collection, once the vectors are known to be its model's."""
     import semsearch
+    from semsearch import models
     from semsearch.encoder.load import DEFAULT_MODEL
-    from semsearch.encoder.own import named_encoder
+    from semsearch.hardware import Compute
 
     index: dict[str, Any] = {"index": given.get("backend") or "auto", "options": dict(given.get("settings", ()))}
     index |= {"recall": given.get("recall"), "at": given.get("at", 10)}
     if given["encoder"] == NONE:
         return semsearch.create(name, home=home, encoder=None, dim=vectors.shape[1], **index)
     model: dict[str, Any] = {"device": given["device"], "dtype": given["dtype"], "revision": given.get("revision")}
-    encoder = named_encoder(given["encoder"] or DEFAULT_MODEL, **model)
+    compute = Compute(given["device"], given["dtype"])
+    encoder = models.encoder(given["encoder"] or DEFAULT_MODEL, compute, revision=given.get("revision"))
     if not given["unchecked"]:
         _checked(documents, vectors, encoder)
     return semsearch.create(

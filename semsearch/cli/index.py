@@ -68,7 +68,7 @@ if TYPE_CHECKING:
 @click.option("--vector-column", metavar="COLUMN", help="Of --vectors in a Parquet file [default: vector].")
 @click.option("--unchecked", is_flag=True, help="With --vectors: don't encode 100 texts again to see that they fit.")
 @click.option("--passages", type=click.Choice(["on", "off"]), help="Split what is longer than the model reads [on].")
-@click.option("--index", "backend", metavar="INDEX", help="auto, exact, … [default: auto].")
+@options.index_backend("auto")
 @click.option("--option", "settings", multiple=True, type=options.typed_pair, metavar="KEY=VALUE", help="Of the index.")
 @click.option("--recall", type=click.FloatRange(0, 1, min_open=True), metavar="R", help="What the index must find.")
 @click.option("--at", type=click.IntRange(min=1), default=10, show_default=True, help="Neighbours it is counted in.")
@@ -139,8 +139,9 @@ def _reader_options(given: dict[str, Any]) -> dict[str, Any]:
 
 def _estimate(scanned: Scan, name: str, home: Home, given: dict[str, Any]) -> int:
     """Tell what the run would cost."""
+    from semsearch import models
     from semsearch.encoder.load import DEFAULT_MODEL
-    from semsearch.encoder.own import named_encoder
+    from semsearch.hardware import Compute
     from semsearch.ingest.estimate import estimate
 
     with ExitStack() as held:
@@ -148,13 +149,14 @@ def _estimate(scanned: Scan, name: str, home: Home, given: dict[str, Any]) -> in
             collection = held.enter_context(_existing(name, home, scanned.source, given))
             encoder, engine = collection.encoder, collection.engine
             passages = bool(engine.settings["passages"])
-            wanted = engine.settings["index"]["backend"]
+            wanted, settings = engine.settings["index"]["backend"], engine.settings["index"]["options"]
         else:
-            choice = {key: given[key] for key in ("device", "dtype", "revision", "batch_tokens")}
-            encoder, engine = named_encoder(given["encoder"] or DEFAULT_MODEL, **choice), None
+            compute = Compute(given["device"], given["dtype"], given["batch_tokens"])
+            encoder = models.encoder(given["encoder"] or DEFAULT_MODEL, compute, revision=given["revision"])
+            engine = None
             passages = given["passages"] != "off"
-            wanted = given["backend"] or "auto"
-        told = estimate(scanned.documents, encoder, passages=passages, engine=engine, index=wanted)
+            wanted, settings = given["backend"] or "auto", dict(given["settings"])
+        told = estimate(scanned.documents, encoder, passages=passages, engine=engine, index=wanted, options=settings)
     for sentence in scanned.log.report():
         say(sentence)
     out(

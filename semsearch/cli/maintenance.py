@@ -32,8 +32,8 @@ def show_certificate(certificate: Certificate, given: str | None) -> None:
             (point.value, f"{point.recall:.4f}", f"{point.p50:.2f}", f"{point.p99:.2f}", f"{point.qps:,.0f}")
             for point in certificate.curve
         ]
-        show_table((certificate.knob, f"recall@{certificate.at}", "p50 ms", "p99 ms", "queries/s"), rows)
-    say(certificate.says)
+        show_table((certificate.knob, f"recall@{certificate.k}", "p50 ms", "p99 ms", "queries/s"), rows)
+    say(certificate.summary)
     if certificate.source != "queries":
         say("No questions were given: stored vectors and points between them stood in. --queries FILE takes real ones.")
     elif given is None:
@@ -56,10 +56,11 @@ def _measured(command: options.Command) -> options.Command:
 
 @click.command(short_help="Build the index anew, to a recall if asked.")
 @click.argument("name", shell_complete=options.collections)
-@click.option("--index", "backend", metavar="INDEX", help="auto, exact, faiss-ivf, hnsw, annoy [default: as before].")
+@options.index_backend("as before")
 @click.option("--option", "settings", multiple=True, type=options.typed_pair, metavar="KEY=VALUE", help="Of the index.")
 @click.option("--recall", type=click.FloatRange(0, 1, min_open=True), metavar="R", help="What the index must find.")
 @_measured
+@options.threads
 @options.home
 def reindex(name: str, **given: Any) -> int:
     r"""Build the index of collection NAME anew over all that is there, beside readers and writers.
@@ -92,6 +93,7 @@ def reindex(name: str, **given: Any) -> int:
 @click.argument("name", shell_complete=options.collections)
 @click.option("--recall", type=click.FloatRange(0, 1, min_open=True), required=True, metavar="R", help="To be kept.")
 @_measured
+@options.threads
 @options.home
 def tune(name: str, **given: Any) -> int:
     r"""Choose the setting of collection NAME's index that keeps a recall, certify it, and use it from now on.

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import click
 
+from semsearch import plugins
 from semsearch.errors import DataError, FilterError
+from semsearch.hardware import MOST_THREADS, set_threads
 from semsearch.home import Home
 from semsearch.names import normal
 from semsearch.search.request import MODES
@@ -85,12 +87,50 @@ def home(command: Command) -> Command:
     )(command)
 
 
+class _BackendOption(click.Option):
+    """Names the backends that are installed, third parties' too, when somebody reads the help."""
+
+    def get_help_record(self, ctx: click.Context) -> tuple[str, str] | None:
+        told = super().get_help_record(ctx)
+        listed = ", ".join(["auto", *plugins.names("semsearch.indexes")])
+        return None if told is None else (told[0], f"{listed} {told[1]}")
+
+
+def index_backend(default: str) -> Callable[[Command], Command]:
+    """`--index`."""
+    return click.option(
+        "--index",
+        "backend",
+        cls=_BackendOption,
+        metavar="INDEX",
+        help=f"[default: {default}]",
+        shell_complete=lambda context, parameter, begun: [
+            name for name in ("auto", *plugins.names("semsearch.indexes")) if name.startswith(begun)
+        ],
+    )
+
+
+def threads(command: Command) -> Command:
+    """Add `--threads`, which goes for the whole process."""
+    return click.option(
+        "--threads",
+        type=click.IntRange(1, MOST_THREADS),
+        metavar="N",
+        expose_value=False,
+        callback=lambda context, parameter, count: None if count is None else set_threads(count),
+        help="To compute on [default: SEMSEARCH_THREADS, else as many as there are processors for it].",
+    )(command)
+
+
 def compute(command: Command) -> Command:
-    """Add `--device` and `--dtype`."""
+    """Add `--device`, `--dtype` and `--threads`."""
+    command = threads(command)
     command = click.option("--dtype", metavar="TYPE", help="Numbers the model computes with: auto, float32, bfloat16…")(
         command
     )
-    return click.option("--device", metavar="DEVICE", help="auto, cpu, cuda, cuda:N or mps [default: auto].")(command)
+    return click.option(
+        "--device", metavar="DEVICE", help="auto, cpu, cuda, cuda:N or mps; several by commas [default: auto]."
+    )(command)
 
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")

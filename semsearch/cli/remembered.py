@@ -47,9 +47,11 @@ def check_settings(collection: Collection, given: dict[str, Any]) -> None:
         )
     other = model not in (None, NONE, made.get("name"))
     if other or (revision and revision != made.get("revision")):
-        from semsearch.encoder.own import named_encoder
+        from semsearch import models
+        from semsearch.hardware import Compute
 
-        wanted = named_encoder(model or made["name"], device=given["device"], dtype=given["dtype"], revision=revision)
+        compute = Compute(given["device"], given["dtype"], given.get("batch_tokens"))
+        wanted = models.encoder(model or made["name"], compute, revision=revision)
         if wanted.fingerprint != made.get("fingerprint"):  # another name of the same model is no contradiction
             raise ModelMismatch(
                 f"'{collection.name}' was made with the model {made.get('name')}, not with {wanted.name}: their "

@@ -64,6 +64,7 @@ LENGTH = 192
 @click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=0, show_default=True, help="Of everything drawn.")
 @click.option("--resume", is_flag=True, help="Go on with the run in --out where it stopped.")
 @click.option("--device", metavar="DEVICE", help="auto, cpu, cuda, cuda:N or mps [default: auto].")
+@options.threads
 @options.home
 def train_reranker(
     data: tuple[Path, ...],

@@ -9,9 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from semsearch.encoder.own import described_encoder, encoder_from
+from semsearch import models
+from semsearch.encoder.own import encoder_from
 from semsearch.engine import Engine, Settings
 from semsearch.errors import ModelMismatch, UsageError
+from semsearch.hardware import Compute
+from semsearch.models import ANYWHERE, described_encoder
 from semsearch.types import Encoder, Metric, Vectors
 from semsearch.vectors import stored_form
 
@@ -23,17 +26,12 @@ class BoundEncoder:
         self,
         engine: Engine,
         encoder: Encoder | None = None,
-        *,
-        device: str | None = None,
-        dtype: str | None = None,
-        batch_tokens: int | None = None,
+        compute: Compute = ANYWHERE,
     ) -> None:
-        """`encoder` is what the collection was just made with; it isn't checked."""
+        """`encoder` is what the collection was just made with; it isn't checked. Models are opened on `compute`."""
         self._name = engine.name
         self._encoder = encoder
-        self.device = device
-        self.dtype = dtype
-        self._batch_tokens = batch_tokens
+        self.compute = compute
         self._lock, self._pid = threading.Lock(), os.getpid()
         self._take_over(engine.settings)
 
@@ -78,7 +76,7 @@ class BoundEncoder:
 
     def described_as(self, encoder: str | Encoder, revision: str | None = None) -> tuple[Encoder, dict[str, Any]]:
         """Another model, opened as this one would be, and what a collection remembers of it."""
-        return described_encoder(encoder, revision, self.device, self.dtype, self._batch_tokens)
+        return described_encoder(encoder, revision, self.compute)
 
     def _opened(self) -> Encoder:
         described = self.described
@@ -93,9 +91,7 @@ class BoundEncoder:
                 f"with semsearch.open('{self._name}', encoder=…) and that object (fingerprint "
                 f"{described['fingerprint']})."
             )
-        encoder, _ = described_encoder(
-            described["name"], described["revision"], self.device, self.dtype, self._batch_tokens
-        )
+        encoder = models.encoder(described["name"], self.compute, revision=described["revision"])
         self._check(encoder)
         return encoder
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
+from typing import Any
 
+from semsearch import plugins
 from semsearch.chunking import splitter_for
 from semsearch.engine import Engine
 from semsearch.ingest.pipeline import READ_DOCUMENTS
@@ -27,9 +29,6 @@ PER_PASSAGE = 75
 WORDS_ROWS = 1000
 WORDS_PER_CHARACTER = 0.95
 WORDS_PER_PASSAGE = 45
-# The index of vectors: bytes a component and a row, as measured on 21,000 vectors of 128 and 384 components; of exact
-# search the codes, which a processor with VNNI has.
-INDEX = {"exact": (1.0, 16), "faiss-ivf": (0.5, 8), "hnsw": (4.0, 148), "annoy": (2.8, 1420)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +48,13 @@ class Estimate:
 
 
 def estimate(
-    documents: Iterator[Document], encoder: Encoder, *, passages: bool, engine: Engine | None, index: str = "auto"
+    documents: Iterator[Document],
+    encoder: Encoder,
+    *,
+    passages: bool,
+    engine: Engine | None,
+    index: str = "auto",
+    options: Mapping[str, Any] | None = None,
 ) -> Estimate:
     """Read and split all of `documents`, and encode a random sample of their passages.
 
@@ -59,6 +64,7 @@ def estimate(
         passages: Whether long documents are split.
         engine: The collection's, where there is one.
         index: The backend that was asked for.
+        options: Its options.
     """
     splitter = splitter_for(encoder, passages)
     chosen = random.Random(0)
@@ -79,19 +85,24 @@ def estimate(
                     sample[place : place + 1] = [splitter.embedding_text(document, span)]
     seconds = _seconds(encoder, sample) * count / len(sample) if sample else 0.0
     before = engine.counts()[1] if engine is not None else 0
-    taken = count * encoder.dim * 4 + _index(before, count, encoder.dim, index)
+    taken = count * encoder.dim * 4 + _index(before, count, encoder.dim, index, options or {})
     taken += characters * PER_CHARACTER + metadata * PER_METADATA + fresh * PER_DOCUMENT + count * PER_PASSAGE
     if before + count > WORDS_ROWS:
         taken += characters * WORDS_PER_CHARACTER + count * WORDS_PER_PASSAGE
     return Estimate(fresh, unchanged, count, seconds, round(taken + (EMPTY if engine is None else 0)))
 
 
-def _index(before: int, count: int, dim: int, wanted: str) -> float:
+def _index(before: int, count: int, dim: int, wanted: str, options: Mapping[str, Any]) -> float:
     """Bytes of the index of vectors for `count` more rows."""
     scanned = before + count < FEW_ROWS and wanted == "exact"  # as they are, without codes
-    backend = None if scanned else choose(before + count, dim).backend if wanted == "auto" else wanted
-    component, row = INDEX.get(backend or "", (0.0, 0))
-    return count * (component * dim + row)
+    backend: str | None = None if scanned else wanted
+    if wanted == "auto":
+        choice = choose(before + count, dim)
+        backend, options = choice.backend, choice.options
+    if backend is None:
+        return 0.0
+    kind = plugins.index_backend(backend)
+    return count * kind.bytes_per_row(dim, kind.Params.parse(options, f"index '{backend}'"))
 
 
 def _new(records: list[Record], engine: Engine | None) -> list[Record]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
@@ -14,7 +14,7 @@ from semsearch.engine import Capabilities, Compacted, Encode, IndexSpec, Origin,
 from semsearch.errors import CollectionLocked, StorageError
 from semsearch.local.index.build import Indexing
 from semsearch.local.index.choose import choose
-from semsearch.local.index.loader import Warming
+from semsearch.local.index.loader import IndexLoader
 from semsearch.local.lexical.build import LexicalIndexing
 from semsearch.local.maintenance.backup import backup
 from semsearch.local.maintenance.check import content, fulltext_fits, structure
@@ -55,7 +55,7 @@ class LocalEngine:
         """Take over what a change of model changes."""
         check_settings(settings, SETTINGS)
         metric = Metric(settings["metric"])
-        self._loader = Warming(self.store, metric)
+        self._loader = IndexLoader(self.store, metric)
         self._retriever = Retriever(self.store, metric, self._loader, self._device)
         self._indexing = Indexing(self.store, metric, self._loader)
         self._lexical_indexing = LexicalIndexing(self.store, self._retriever.lexical)
@@ -198,19 +198,19 @@ class LocalEngine:
         """See `Maintained.maintain`."""
         with self.store.read() as view:
             snapshot = view.snapshot
-        if self._indexing.wasteful(snapshot):
+        if self._indexing.needs_compaction(snapshot):
             with suppress(StorageError):  # too little room: it is only slower so
                 compact(self.store)
                 with self.store.read() as view:
                     snapshot = view.snapshot
         spec, certificate = IndexSpec.of(snapshot.settings), None
-        if self._indexing.due(snapshot):
+        if self._indexing.needs_rebuild(snapshot):
             with suppress(CollectionLocked):  # another process builds it already
                 certificate = self._indexing.rebuild(spec, queries() if spec.recall is not None else None)
-        elif spec.recall is not None and self._indexing.doubtful(snapshot):
+        elif spec.recall is not None and self._indexing.needs_recertification(snapshot):
             certificate = self._indexing.tune(spec, queries())
         if certificate is not None and not certificate.met:  # nobody asked for it now, so nobody looks at it
-            log.warning("the index of collection '%s': %s", self.name, certificate.says)
+            log.warning("the index of collection '%s': %s", self.name, certificate.summary)
         self._lexical_indexing.renew()
 
     def check(self, *, deep: bool = False) -> list[Problem]:

@@ -103,6 +103,4 @@ class LocalHome(Home):
 
     def _folders(self) -> dict[str, Path]:
         """The folders of collections, by name."""
-        return {
-            name: path for name, path in self._entries().items() if is_name(name) and (path / MARKER).exists()
-        }
+        return {name: path for name, path in self._entries().items() if is_name(name) and (path / MARKER).exists()}

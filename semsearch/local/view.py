@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from semsearch.engine import Candidates
 from semsearch.errors import CollectionDamaged, DataError
-from semsearch.local.index.loader import Warming
+from semsearch.local.index.loader import IndexLoader
 from semsearch.local.lexical.searcher import Lexical
 from semsearch.local.planner import Planner
 from semsearch.local.store import document_rows as rows
@@ -41,7 +41,7 @@ EXACT, INDEX, FRESH = ("exact",), ("index",), ("fresh",)
 class Retriever:
     """What is kept between the views of one collection with one model: index, words, filters, known damage."""
 
-    def __init__(self, store: Store, metric: Metric, loader: Warming, device: str | None = None) -> None:
+    def __init__(self, store: Store, metric: Metric, loader: IndexLoader, device: str | None = None) -> None:
         self.store = store
         self.metric = metric
         self.loader = loader

@@ -9,11 +9,12 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping, MutableMapping, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from semsearch import models
 from semsearch.chunking import compose, splitter_for
 from semsearch.encoder.bound import NO_VECTORS, BoundEncoder
 from semsearch.engine import Candidates, Engine, EngineView, Settings
@@ -211,7 +212,7 @@ class Searcher:
                 hit.probability = probability
 
     def _reranker(self, wanted: bool | str | Reranker | None) -> Reranker:
-        from semsearch.reranker.load import DEFAULT_RERANKER, load_reranker
+        from semsearch.reranker.load import DEFAULT_RERANKER
 
         if wanted is True:
             wanted = DEFAULT_RERANKER
@@ -222,7 +223,7 @@ class Searcher:
                 )
             return wanted
         if wanted not in self._rerankers:
-            opened = load_reranker(wanted, device=self._model.device, dtype=self._model.dtype)
+            opened = models.reranker(wanted, replace(self._model.compute, batch_tokens=None))
             self._rerankers = {wanted: opened}  # one at a time: they are large
         return self._rerankers[wanted]
 

@@ -249,7 +249,6 @@ def test_the_encoder_decides_how_documents_are_split():
     assert isinstance(splitter_for(Reader(64)), Splitter)
     assert isinstance(splitter_for(Reader(64), passages=False), Whole)
     assert isinstance(splitter_for(object()), Whole)
-    assert splitter_for(Reader(64), size=32).size == 32
     assert splitter_for(Reader(64)).size == 64
     assert splitter_for(Reader(512)).size == SIZE
     assert isinstance(splitter_for(Reader(8)), Whole)  # no room for a title and a text

@@ -66,7 +66,7 @@ def test_an_index_on_real_questions_keeps_its_recall(encoded, data):
     with semsearch.open(name, home=home) as collection:
         certificate = collection.reindex("hnsw", recall=0.95, queries=asked)
         assert certificate.source == "queries"
-        assert certificate.met, certificate.says
+        assert certificate.met, certificate.summary
         collection.load_index()
         assert recall(collection, held_out) >= 0.95
 
@@ -78,7 +78,7 @@ def test_an_index_set_without_questions_keeps_its_recall_on_them(encoded, data, 
     questions = list(BEIRReader.queries(data / corpus).values())[:1000]
     with semsearch.open(name, home=home) as collection:
         certificate = collection.reindex(backend, recall=0.95, queries=[])  # others may have given some
-        assert certificate.source == "stand-ins"
-        assert certificate.met, certificate.says
+        assert certificate.source == "synthetic"
+        assert certificate.met, certificate.summary
         collection.load_index()
-        assert recall(collection, questions) >= 0.94, certificate.says
+        assert recall(collection, questions) >= 0.94, certificate.summary

@@ -14,12 +14,13 @@ from typing import Any
 from semsearch import plugins
 from semsearch.errors import CollectionClosed, IndexDamaged, SemsearchError, UsageError
 from semsearch.local.index.generation import open_generation, published_digest
-from semsearch.local.planner import Warm
+from semsearch.local.planner import LoadedIndex
 from semsearch.local.store import platform
 from semsearch.local.store.registry import Registered
 from semsearch.local.store.snapshot import Snapshot
 from semsearch.local.store.store import Store
-from semsearch.types import Metric, VectorIndex
+from semsearch.types import Metric
+from semsearch.vector_index import VectorIndex
 
 log = logging.getLogger("semsearch")
 
@@ -27,20 +28,20 @@ SCAN_RATE = 8e9  # bytes a second that exact search reads, for estimates
 LOAD_RATE = 0.4e9  # bytes a second that an index is hashed and loaded at
 
 
-class Warming:
+class IndexLoader:
     """The loaded index of one collection."""
 
     def __init__(self, store: Store, metric: Metric) -> None:
         self._store = store
         self._metric = metric
-        self._loaded: tuple[Registered, Warm] | None = None
+        self._loaded: tuple[Registered, LoadedIndex] | None = None
         self._broken: dict[int, str] = {}
         self._loading: threading.Thread | None = None
         self._lock = threading.Lock()
         self._pid = os.getpid()
         self._searched = 0
 
-    def warm(self, snapshot: Snapshot, queries: int) -> Warm | None:
+    def warm(self, snapshot: Snapshot, queries: int) -> LoadedIndex | None:
         """The loaded index for a search of `queries` queries in `snapshot`, or None: search exactly.
 
         The first search of a process is exact: a one-shot query would wait longer for the index than for the scan. From
@@ -83,7 +84,7 @@ class Warming:
             try:
                 index = self._reused(registered) or self._opened(registered, snapshot)
                 index.tune(params_of(registered))
-                self._loaded = (registered, Warm(registered.number, index, registered.rows))
+                self._loaded = (registered, LoadedIndex(registered.number, index, registered.rows))
             except CollectionClosed:
                 raise
             except SemsearchError as error:
@@ -141,7 +142,7 @@ class Warming:
     def adopt(self, registered: Registered, index: VectorIndex) -> None:
         """Take an index that was just built, without reading it back."""
         with self._lock:
-            self._loaded = (registered, Warm(registered.number, index, registered.rows))
+            self._loaded = (registered, LoadedIndex(registered.number, index, registered.rows))
 
     def loaded(self, snapshot: Snapshot) -> VectorIndex:
         """The index of `snapshot`, loaded now; raises what is wrong with it."""

@@ -42,8 +42,16 @@ def current(connection: Connection, generation: int, *, words: bool = False) -> 
     row = connection.execute(newest.limit(1)).mappings().first()
     if row is None:
         return None
-    contract = None if row["contract"] is None else json.loads(row["contract"])
+    contract = None if row["contract"] is None else _in_present_terms(json.loads(row["contract"]))
     return Registered(**{**row, "params": json.loads(row["params"]), "contract": contract})
+
+
+def _in_present_terms(contract: dict[str, Any]) -> dict[str, Any]:
+    """A contract under the names that it has now, whatever version wrote it."""
+    named = {{"at": "k", "says": "summary"}.get(name, name): value for name, value in contract.items()}
+    if named.get("source") == "stand-ins":
+        named["source"] = "synthetic"
+    return named
 
 
 def next_number(connection: Connection) -> int:

@@ -1,0 +1,5 @@
+"""What the exchangeable parts must do, as tests that a third party's part inherits. Needs pytest."""
+
+from semsearch.testing.indexes import IndexContract, make_keys, make_vectors
+
+__all__ = ["IndexContract", "make_keys", "make_vectors"]
