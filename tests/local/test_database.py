@@ -93,6 +93,21 @@ def test_values_that_no_sound_database_holds_are_damage_only_while_they_are_deco
             raise error("of a row")
 
 
+@pytest.mark.parametrize("harm", ["DELETE FROM state", "INSERT INTO state SELECT * FROM state"])
+def test_a_state_that_is_lost_or_doubled_is_damage_whatever_is_asked(collection, harm):
+    with collection.engine.store.database.write() as connection:
+        connection.exec_driver_sql(harm)
+    for ask in (
+        lambda: collection.search("word1"),
+        lambda: collection.add([Document("new", "a new film")]),
+        lambda: collection.remove(["1"]),
+        lambda: collection.update_metadata(["1"], {"year": 2000}),
+        lambda: collection.info(),
+    ):
+        with pytest.raises(CollectionDamaged, match="backup"):
+            ask()
+
+
 def test_sentences_of_ours_pass_through(opened):
     with pytest.raises(DataError, match=r"^mine$"), opened.read(), decoding():
         raise DataError("mine")
