@@ -22,7 +22,7 @@ from semsearch.errors import CollectionDamaged, DataError, SemsearchError, Usage
 from semsearch.exchange.export import export
 from semsearch.ingest.pipeline import BATCH_DOCUMENTS, Changes, Encoding, Ingestion, Progress, add_given
 from semsearch.ingest.scan import Preview, Scan, apply, scan
-from semsearch.ingest.source import Source, Told
+from semsearch.ingest.source import CallbackReport, Source
 from semsearch.ingest.sync import MAX_VANISHED, Synced, plan, sync
 from semsearch.search.calibration import (
     JUDGED,
@@ -248,7 +248,7 @@ class Collection:
         """
         if not isinstance(source, Scan):
             chosen = source if isinstance(source, Source) else Source.of(os.fspath(source))
-            source = scan(chosen, Told(on_error))
+            source = scan(chosen, CallbackReport(on_error))
         done = apply(source, self.engine, self._model.get, progress)
         return self._written(replace(done.changes, vanished=done.kept), maintain)
 

@@ -9,7 +9,10 @@ from typing import Any
 
 from semsearch import vector_index
 from semsearch.errors import MissingDependency, UsageError
+from semsearch.types import CorpusReader
 from semsearch.vector_index import VectorIndex
+
+READER_MEMBERS = ("Options", "suffixes", "forgiving", "recognises", "read")
 
 
 @cache  # looking through all installed packages takes milliseconds
@@ -92,6 +95,17 @@ def index_backend(name: str) -> type[VectorIndex]:
     return backend
 
 
-def corpus_reader(name: str) -> Any:
-    """The corpus reader class registered as `name`."""
-    return load("semsearch.corpora", name)
+def corpus_reader(name: str) -> type[CorpusReader]:
+    """The corpus reader class registered as `name`.
+
+    Raises:
+        UsageError: There is none, or what is registered lacks a member of `CorpusReader`.
+    """
+    reader: type[CorpusReader] = load("semsearch.corpora", name)
+    if missing := [member for member in READER_MEMBERS if not hasattr(reader, member)]:
+        point = _registered("semsearch.corpora")[name].value
+        raise UsageError(
+            f"the corpus reader '{name}' ({point}) has no {' and no '.join(map(repr, missing))}: it does not do what "
+            "semsearch.types.CorpusReader asks of a reader. Update the package that it comes with, or remove it."
+        )
+    return reader

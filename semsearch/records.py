@@ -23,12 +23,14 @@ class Record:
     hash: bytes  # of title and text, and of a vector that was made elsewhere
 
     @classmethod
-    def of(cls, document: Document, vector: Vectors | None = None) -> Record:
+    def of(cls, document: Document, vector: Vectors | None = None, *, checked: bool = False) -> Record:
         """`document` as it will be stored, or a `DataError` that names it and says what is wrong.
 
-        With a `vector` that was made elsewhere, the vector is part of the content: another one is a change.
+        With a `vector` that was made elsewhere, the vector is part of the content: another one is a change. A document
+        that was read from a source is `checked` already, where its place was known.
         """
-        check_document(document)
+        if not checked:
+            check_document(document)
         content = hashlib.blake2b(document.title.encode() + b"\0" + document.text.encode(), digest_size=16)
         if vector is not None:
             content.update(b"\0" + vector.tobytes())

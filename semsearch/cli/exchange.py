@@ -85,12 +85,12 @@ def import_vectors(path: str, **given: Any) -> int:
 def index_with_vectors(source: Source, name: str, given: dict[str, Any]) -> int:
     """`semsearch index PATH --vectors FILE`."""
     from semsearch.ingest.scan import scan
-    from semsearch.ingest.source import Log
+    from semsearch.ingest.source import ReadReport
 
     if given["dry_run"]:
         raise UsageError("--dry-run tells what encoding will cost, and with --vectors nothing is encoded.")
     source = source.with_vectors(given["vectors"], given["vector_column"])
-    scanned = scan(source, Log(), unchecked=given["unchecked"])
+    scanned = scan(source, ReadReport(), unchecked=given["unchecked"])
     precomputed = scanned.precomputed
     assert precomputed is not None
 
@@ -180,12 +180,12 @@ def _new(name: str, home: Home, documents: Sequence[Document], vectors: Any, giv
 
 
 def _checked(documents: Sequence[Document], vectors: Any, encoder: Any) -> None:
-    from semsearch.ingest.precomputed import SAMPLE, check_given
+    from semsearch.ingest.precomputed import TEXTS_CHECKED, check_given
 
     if vectors.shape[1] != encoder.dim:
         raise DimensionMismatch(f"the vectors have {vectors.shape[1]} components, the model's {encoder.dim}.")
     worst = check_given(documents, vectors, encoder)
-    count = min(SAMPLE, len(documents))
+    count = min(TEXTS_CHECKED, len(documents))
     say(f"encoded {count} of the texts again: the least alike vectors have a cosine of {worst:.4f}.")
 
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from semsearch.collection import Collection
     from semsearch.ingest.pipeline import Changes
     from semsearch.ingest.scan import Scan
-    from semsearch.ingest.source import Log, Source
+    from semsearch.ingest.source import ReadReport, Source
 
 
 @click.command(short_help="Read, split, encode and store a corpus; again: resume or update.")
@@ -53,7 +53,7 @@ if TYPE_CHECKING:
 @click.option("--title", metavar="FIELD", help="Column that holds the title [default: title].")
 @click.option("--id", "id_", metavar="FIELD", help="Column that holds the id [default: _id or id].")
 @click.option("--type", "types", multiple=True, type=options.pair, metavar="FIELD=TYPE", help="As in year=int.")
-@click.option("--read", multiple=True, type=options.typed_pair, metavar="KEY=VALUE", help="Option of the reader.")
+@click.option("--read", multiple=True, type=options.pair, metavar="KEY=VALUE", help="Option of the reader.")
 @click.option("--include", multiple=True, metavar="PATTERN", help="Of a folder: only files like this ('*.md').")
 @click.option("--exclude", multiple=True, metavar="PATTERN", help="Of a folder: no files or folders like this.")
 @click.option("--no-ignore", is_flag=True, help="Read what git would ignore, too.")
@@ -89,7 +89,7 @@ def index(path: str, **given: Any) -> int:
     zcat notes.txt.gz | semsearch index - --name notes --format text
     """
     from semsearch.ingest.scan import scan
-    from semsearch.ingest.source import Log, Source
+    from semsearch.ingest.source import ReadReport, Source
 
     source = Source.of(
         path,
@@ -104,14 +104,14 @@ def index(path: str, **given: Any) -> int:
         return exchange.index_with_vectors(source, name, given)
     if given["encoder"] == NONE:
         raise UsageError("--encoder none makes a collection that is searched by vectors alone: give them by --vectors.")
-    log = Log(skip=given["on_error"] == "skip" or (given["on_error"] is None and source.forgiving))
-    scanned = scan(source, log)  # an empty or unreadable corpus is told before a model is opened or anything is made
+    report = ReadReport(skip=given["on_error"] == "skip" or (given["on_error"] is None and source.forgiving))
+    scanned = scan(source, report)  # an empty or unreadable corpus is told before a model is opened or anything is made
 
     if given["dry_run"]:
         return _estimate(scanned, name, Home.of(given["home"]), given)
 
     def fraction() -> float | None:
-        return log.done / log.total if log.total else None
+        return report.done / report.total if report.total else None
 
     home = Home.of(given["home"])
     made = False
@@ -125,7 +125,7 @@ def index(path: str, **given: Any) -> int:
     except (DataError, StorageError, CollectionLocked) as error:
         error.add_note(left(name, home, made))
         raise
-    _report(log, changes)
+    _report(report, changes)
     if changes.vanished:
         say(f"{changes.vanished:,} documents are no more in the source: 'semsearch sync {name}' takes them out.")
     return 0
@@ -157,7 +157,7 @@ def _estimate(scanned: Scan, name: str, home: Home, given: dict[str, Any]) -> in
             passages = given["passages"] != "off"
             wanted, settings = given["backend"] or "auto", dict(given["settings"])
         told = estimate(scanned.documents, encoder, passages=passages, engine=engine, index=wanted, options=settings)
-    for sentence in scanned.log.report():
+    for sentence in scanned.report.sentences():
         say(sentence)
     out(
         f"{told.documents:,} documents to encode ({told.unchanged:,} unchanged), {told.passages:,} passages: about "
@@ -212,14 +212,14 @@ def _existing(name: str, home: Home, source: Source, given: dict[str, Any]) -> C
     return collection
 
 
-def _report(log: Log, changes: Changes) -> None:
-    for sentence in log.report():
+def _report(report: ReadReport, changes: Changes) -> None:
+    for sentence in report.sentences():
         say(sentence)
-    if log.same:
-        say(f"{log.same:,} records without an id were the same as one before, and are in the collection once.")
+    if report.same:
+        say(f"{report.same:,} records without an id were the same as one before, and are in the collection once.")
     if changes.truncated:
         say(f"{changes.truncated:,} texts were longer than the model reads, and were cut.")
     out(
         f"added {changes.added:,}, changed {changes.changed:,}, unchanged {changes.unchanged:,}, "
-        f"skipped {log.skipped:,}"
+        f"skipped {report.skipped:,}"
     )

@@ -96,14 +96,13 @@ def calibrate(name: str, judgements: str | None, split: str, home: str | None, *
     semsearch calibrate scifact data/scifact
     """
     import semsearch
-    from semsearch import plugins
+    from semsearch.evaluation.judgements import qrels_file, read_qrels, read_queries
     from semsearch.search.calibration import calibration_info
 
     graded = None
     if judgements is not None:
-        reader = plugins.corpus_reader("beir")
-        texts = reader.queries(Path(judgements))
-        qrels = reader.qrels(Path(judgements) / "qrels" / f"{split}.tsv")
+        texts = read_queries(Path(judgements))
+        qrels = read_qrels(qrels_file(Path(judgements), split))
         graded = {texts[query]: grades for query, grades in qrels.items() if query in texts}
     with semsearch.open(name, home=Home.of(home), **compute) as collection:
         if collection.calibrate(graded) is None:

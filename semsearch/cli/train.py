@@ -101,8 +101,10 @@ def train_reranker(
     if out.is_dir() and any(out.iterdir()) and not (resume and (out / "training").is_dir()):
         advice = "--resume goes on with a run" if (out / "training").is_dir() else "give another folder"
         raise UsageError(f"{out} is there already and not empty: {advice}.")
-    from semsearch.reranker.training.judgements import read_judged
+    from semsearch.evaluation.metrics import load_measures
+    from semsearch.reranker.training.judged import read_judged
 
+    load_measures()  # what is not installed is said now, and not at the first evaluation
     judged = [read_judged(folder, split, held_out, given["seed"]) for folder in data]
     queries = sum(len(one.training) for one in judged)
     count = steps or (max(1, round(epochs * queries / given["batch"])) if epochs else 2_000)

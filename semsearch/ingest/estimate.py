@@ -82,7 +82,7 @@ def estimate(
                 count += 1
                 place = len(sample) if len(sample) < SAMPLE else chosen.randrange(count)
                 if place < SAMPLE:  # every passage is as likely to be in the sample
-                    sample[place : place + 1] = [splitter.embedding_text(document, span)]
+                    sample[place : place + 1] = [splitter.text_to_embed(document, span)]
     seconds = _seconds(encoder, sample) * count / len(sample) if sample else 0.0
     before = engine.counts()[1] if engine is not None else 0
     taken = count * encoder.dim * 4 + _index(before, count, encoder.dim, index, options or {})

@@ -65,7 +65,7 @@ class Encoding:
         documents = [record.document for record in records]
         spans = self.splitter.split_many(documents)
         texts = [
-            self.splitter.embedding_text(document, span)
+            self.splitter.text_to_embed(document, span)
             for document, own in zip(documents, spans, strict=True)
             for span in own
         ]
@@ -133,7 +133,7 @@ class Ingestion:
         for document in chunk:
             check_type(document)
             try:
-                records[document.id] = Record.of(document)
+                records[document.id] = Record.of(document, checked=self._origin is not None)
             except DataError as error:
                 self._skip(error)
         known = self._engine.known(list(records))
@@ -234,7 +234,7 @@ def add_given(
             try:
                 if place in zero:
                     raise DataError(f"document {document.id!r}: its vector is zero, which has no direction.")
-                record = Record.of(document, vectors[place])
+                record = Record.of(document, vectors[place], checked=origin is not None)
             except DataError as error:
                 if on_error is None:
                     raise

@@ -21,12 +21,12 @@ from numpy.typing import NDArray
 
 from semsearch.engine import Engine
 from semsearch.errors import DataError, DimensionMismatch, MissingDependency, ModelMismatch
-from semsearch.ingest.source import Log, Source
+from semsearch.ingest.source import ReadReport, Source
 from semsearch.records import Record
 from semsearch.types import Document, Encoder, Metric
 from semsearch.vectors import stored_form
 
-SAMPLE = 100  # texts that are encoded again
+TEXTS_CHECKED = 100  # texts that are encoded again
 ALIKE = 0.999  # the cosine that the same model gives the same text, whatever the machine and the batch
 VECTOR_NAMES = ("vectors", "embeddings", "corpus_embeddings", "arr_0")
 TEXT_NAMES = ("texts", "sentences", "text", "documents", "corpus_sentences")
@@ -83,17 +83,17 @@ class Precomputed:
     _fitted: bool = False
 
     @classmethod
-    def read(cls, documents: Sequence[Document], source: Source, log: Log, *, check: bool) -> Self:
+    def read(cls, documents: Sequence[Document], source: Source, report: ReadReport, *, check: bool) -> Self:
         """The vectors that belong to all documents of `source`.
 
         Raises:
             DataError: Records and vectors can't be matched.
         """
-        if log.skipped:
+        if report.skipped:
             raise DataError(f"{source.path} holds records that can't be read: its vectors can't be matched.")
-        if log.same:
+        if report.same:
             raise DataError(
-                f"{log.same:,} records without an id are the same as one before, so that vectors and records "
+                f"{report.same:,} records without an id are the same as one before, so that vectors and records "
                 "can't be matched: give each record an id."
             )
         vectors = read_vectors(Path(source.vectors), source.column or None)
@@ -116,7 +116,7 @@ class Precomputed:
     def record(self, document: Document) -> Record:
         """The document of an id as it is stored: its vector is part of the content."""
         place = self._places[document.id]
-        return Record.of(self.documents[place], self.vectors[place])
+        return Record.of(self.documents[place], self.vectors[place], checked=True)
 
     def hold_against(self, ids: Sequence[str], encoder: Callable[[], Encoder]) -> None:
         """Encode some of these documents again; `encoder` loads the model.
@@ -142,7 +142,7 @@ def check_given(documents: Sequence[Document], vectors: NDArray[Any], encoder: E
     Raises:
         ModelMismatch: They are not this model's vectors of these texts.
     """
-    chosen = sorted(random.Random(0).sample(range(len(documents)), min(SAMPLE, len(documents))))
+    chosen = sorted(random.Random(0).sample(range(len(documents)), min(TEXTS_CHECKED, len(documents))))
     mine = [documents[place] for place in chosen]
     theirs = np.asarray(vectors[chosen], dtype=np.float32)
     titled = [f"{document.title} {document.text}" if document.title else document.text for document in mine]

@@ -6,7 +6,6 @@ could not be read: a folder that can't be listed, a file with a bad record, a so
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import chain, islice
@@ -14,12 +13,12 @@ from itertools import chain, islice
 from semsearch.engine import Engine, File, Origin, Settlement
 from semsearch.ingest.pipeline import READ_DOCUMENTS, Changes, Ingestion, Progress, add_given
 from semsearch.ingest.precomputed import Precomputed
-from semsearch.ingest.source import Log, Source
+from semsearch.ingest.source import ReadReport, Source
 from semsearch.ingest.stamps import WHOLE, SourceFiles
 from semsearch.records import Record
 from semsearch.types import Document, Encoder
 
-BATCH = 4096  # documents looked up or removed at a time
+REMOVED_AT_ONCE = 4096  # documents
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,15 +46,16 @@ class Scan:
     """A source that is being read. `documents` can be gone through once, by `preview` or by `apply`."""
 
     source: Source
-    log: Log
+    report: ReadReport
     files: SourceFiles
-    seen: Seen
     documents: Iterator[Document]
     empty: bool  # nothing is new
     precomputed: Precomputed | None = None  # vectors that came with the source
 
 
-def scan(source: Source, log: Log, known: Mapping[str, File] | None = None, *, unchecked: bool = False) -> Scan:
+def scan(
+    source: Source, report: ReadReport, known: Mapping[str, File] | None = None, *, unchecked: bool = False
+) -> Scan:
     """Read a source up to its first document, or, where its vectors come along, to its end.
 
     Rows of vectors are counted over the whole source, so all of it is read again as soon as one of its files is not as
@@ -63,25 +63,24 @@ def scan(source: Source, log: Log, known: Mapping[str, File] | None = None, *, u
 
     Args:
         source: What to read.
-        log: Gets what can't be read.
+        report: Gets what can't be read.
         known: The files as they were read last, to pass over those that are the same; without it all are read.
         unchecked: Take vectors that came along without holding them against the collection's model.
 
     Raises:
-        DataError: The source gives no document, or (unless the log skips them) the first bad record; records and
+        DataError: The source gives no document, or (unless the report skips them) the first bad record; records and
             vectors can't be matched.
     """
     files = SourceFiles(source, known)
     if source.vectors and (files.unread != files.there.keys() or files.known.keys() - files.there.keys() - {WHOLE}):
         files.unread = set()
-    seen = Seen()
-    incoming = _incoming(source, log, files, seen)
+    incoming = _incoming(source, report, files)
     first = next(incoming, None)
     if first is None and not files.unread:
-        raise source.nothing(log)
-    scanned = Scan(source, log, files, seen, incoming if first is None else chain([first], incoming), first is None)
+        raise source.nothing(report)
+    scanned = Scan(source, report, files, incoming if first is None else chain([first], incoming), first is None)
     if source.vectors and first is not None:
-        scanned.precomputed = Precomputed.read(list(scanned.documents), source, log, check=not unchecked)
+        scanned.precomputed = Precomputed.read(list(scanned.documents), source, report, check=not unchecked)
         scanned.documents = iter(scanned.precomputed.documents)
     return scanned
 
@@ -124,8 +123,8 @@ def apply(
     taken = remove(len(lost.ids), lost.of)
     removed = 0
     if taken:
-        for first in range(0, len(lost.ids), BATCH):
-            removed += engine.remove(lost.ids[first : first + BATCH])
+        for first in range(0, len(lost.ids), REMOVED_AT_ONCE):
+            removed += engine.remove(lost.ids[first : first + REMOVED_AT_ONCE])
     _settle(scanned, engine, number, lost, taken)
     return Applied(changes, removed, 0 if taken else len(lost.ids))
 
@@ -140,12 +139,10 @@ class _Lost:
     of: int = 0  # documents that the source gave before
 
 
-def _incoming(source: Source, log: Log, files: SourceFiles, seen: Seen) -> Iterator[Document]:
+def _incoming(source: Source, report: ReadReport, files: SourceFiles) -> Iterator[Document]:
     if files.there and not files.read:
         return
-    for document in source.documents(log, files.wanted):
-        seen.add(document.id, log.file)
-        yield document
+    yield from source.documents(report, files.wanted)
 
 
 def _known(scanned: Scan, engine: Engine) -> tuple[int | None, dict[str, File]]:
@@ -165,16 +162,16 @@ def _ingested(
     known = scanned.files.known
 
     def origin(identity: str) -> Origin:
-        return Origin(number, known[scanned.seen.file(identity) or WHOLE].number)
+        return Origin(number, known[scanned.report.ids.file(identity) or WHOLE].number)
 
     given = scanned.precomputed
     if given is None:
-        return Ingestion(engine, encoder(), scanned.log.bad, progress, origin).run(scanned.documents)
+        return Ingestion(engine, encoder(), scanned.report.bad, progress, origin).run(scanned.documents)
     given.fit(engine)
     if given.check and engine.settings["encoder"] is not None:
         added, changed, _ = _compared(scanned, engine)
         given.hold_against([*added, *changed], encoder)
-    changes = add_given(engine, given.documents, given.vectors, scanned.log.bad, origin)
+    changes = add_given(engine, given.documents, given.vectors, scanned.report.bad, origin)
     if progress is not None:
         progress(Progress(len(given.documents), changes.passages, changes.unchanged))
     return changes
@@ -189,7 +186,7 @@ def _compared(scanned: Scan, engine: Engine) -> tuple[list[str], list[str], int]
     if given is not None:
         given.fit(engine)
     while chunk := list(islice(scanned.documents, READ_DOCUMENTS)):
-        records = {one.id: Record.of(one) if given is None else given.record(one) for one in chunk}
+        records = {one.id: Record.of(one, checked=True) if given is None else given.record(one) for one in chunk}
         known = engine.known(list(records))
         for identity, record in records.items():
             if identity not in known:
@@ -215,9 +212,9 @@ def _lost(scanned: Scan, engine: Engine, number: int | None) -> _Lost:
         return _Lost()
     files, lost = scanned.files, _Lost(of=engine.origins.count(number))
     names = {file.number: name for name, file in files.known.items()}
-    suspects = files.numbers(files.gone | (files.read - scanned.log.doubtful))
+    suspects = files.numbers(files.gone | (files.read - scanned.report.doubtful))
     for identity, file, shared in engine.origins.given(number, suspects):
-        if scanned.seen.file(identity) is None:
+        if scanned.report.ids.file(identity) is None:
             (lost.shared if shared else lost.ids).append(identity)
             lost.files.add(names[file])
     return lost
@@ -226,12 +223,13 @@ def _lost(scanned: Scan, engine: Engine, number: int | None) -> _Lost:
 def _settle(scanned: Scan, engine: Engine, number: int, lost: _Lost, removed: bool) -> None:
     """Note which file each document is from, and how the files were."""
     files = scanned.files
-    settled = files.read - scanned.log.doubtful - (set() if removed else lost.files)
+    settled = files.read - scanned.report.doubtful - (set() if removed else lost.files)
     engine.origins.settle(
         number,
         Settlement(
             files=(
-                {identity: files.known[name].number for identity, name in ids.items()} for ids in scanned.seen.batches()
+                {identity: files.known[name].number for identity, name in ids.items()}
+                for ids in scanned.report.ids.batches()
             ),
             unread=set(files.numbers(files.unread)),
             stamps=files.stamps(settled),
@@ -239,33 +237,3 @@ def _settle(scanned: Scan, engine: Engine, number: int, lost: _Lost, removed: bo
             gone=files.numbers(files.gone) if removed else (),
         ),
     )
-
-
-class Seen:
-    """The ids that were read and the file of each, in a temporary database: memory stays bounded."""
-
-    def __init__(self) -> None:
-        self._ids = sqlite3.connect("", isolation_level=None, check_same_thread=False)
-        self._ids.execute("PRAGMA journal_mode = OFF")
-        self._ids.execute("CREATE TABLE ids (id TEXT PRIMARY KEY, file INTEGER) WITHOUT ROWID")
-        self._ids.execute("BEGIN")
-        self._numbers: dict[str, int] = {}
-        self._names: list[str] = []
-
-    def add(self, identity: str, file: str) -> None:
-        """Note that a document came from a file."""
-        if file not in self._numbers:
-            self._numbers[file] = len(self._names)
-            self._names.append(file)
-        self._ids.execute("INSERT OR REPLACE INTO ids VALUES (?, ?)", (identity, self._numbers[file]))
-
-    def file(self, identity: str) -> str | None:
-        """The file that a document came from; None if it did not come."""
-        found = self._ids.execute("SELECT file FROM ids WHERE id = ?", (identity,)).fetchone()
-        return None if found is None else self._names[found[0]]
-
-    def batches(self) -> Iterator[dict[str, str]]:
-        """All of them, some thousand at a time."""
-        cursor = self._ids.execute("SELECT id, file FROM ids")
-        while found := cursor.fetchmany(BATCH):
-            yield {identity: self._names[file] for identity, file in found}

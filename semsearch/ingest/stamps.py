@@ -18,7 +18,7 @@ from pathlib import Path
 
 from semsearch.engine import NEVER, File, Stamp
 from semsearch.ingest.source import STDIN, Source
-from semsearch.walk import Listing
+from semsearch.walk import FolderListing
 
 FRESH = 2 * 10**9  # nanoseconds in which a second write may leave a file's time as it is
 WHOLE = ""  # the name of a source's only file
@@ -53,7 +53,7 @@ class SourceFiles:
         return self.there.keys() - self.unread
 
     @property
-    def wanted(self) -> Listing | None:
+    def wanted(self) -> FolderListing | None:
         """The listing of the files that are read, where the source is a folder of files."""
         if self.listing is None:
             return None

@@ -12,7 +12,7 @@ from semsearch.engine import Engine
 from semsearch.errors import DataError
 from semsearch.ingest.pipeline import Changes, Progress
 from semsearch.ingest.scan import Preview, Scan, apply, preview, scan
-from semsearch.ingest.source import STDIN, Log, Source, Told
+from semsearch.ingest.source import STDIN, CallbackReport, ReadReport, Source
 from semsearch.types import Encoder
 
 MAX_VANISHED = 0.2  # of the documents of a source may go at once without a question: more looks like a mistake
@@ -72,19 +72,19 @@ def _told(on_error: Callable[[DataError], None] | None) -> Iterator[None]:
 def _scans(engine: Engine, on_error: Callable[[DataError], None] | None, unchecked: bool) -> Iterator[Scan]:
     """A scan of each source that can be read."""
     for spec in engine.origins.sources():
-        log = Told(on_error)
+        report = CallbackReport(on_error)
         try:
-            scanned = _again(engine, _source(spec), log, unchecked)
+            scanned = _again(engine, _source(spec), report, unchecked)
         except DataError as error:
             if on_error is None:
                 raise
-            if not log.skipped:  # else it was told already
+            if not report.skipped:  # else it was told already
                 on_error(error)
             continue
         yield scanned
 
 
-def _again(engine: Engine, source: Source, log: Log, unchecked: bool) -> Scan:
+def _again(engine: Engine, source: Source, report: ReadReport, unchecked: bool) -> Scan:
     """A scan of a remembered source that passes over the files that are as they were.
 
     Raises:
@@ -98,7 +98,7 @@ def _again(engine: Engine, source: Source, log: Log, unchecked: bool) -> Scan:
         if not Path(path).is_file() and not Path(path).is_dir():
             raise DataError(f"{path} is a pipe, which can't be read again.")
     known = engine.origins.find(source.to_json())
-    return scan(source, log, known[1] if known is not None else {}, unchecked=unchecked)
+    return scan(source, report, known[1] if known is not None else {}, unchecked=unchecked)
 
 
 def _source(spec: dict[str, Any]) -> Source:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from semsearch.chunking import Splitting
+from semsearch.chunking import Splitter
 from semsearch.encoder.attribution import Indivisible, attribute, in_float32
 from semsearch.encoder.text_encoder import TextEncoder
 from semsearch.types import Document, Encoder, Explanation, Hit, Metric, Part, Span
@@ -26,9 +26,9 @@ def way(hit: Hit) -> str:
 class Explainer:
     """Explains hits with a float32 copy of the collection's model, opened when it is first needed."""
 
-    def __init__(self, encoder: Encoder, splitting: Splitting) -> None:
+    def __init__(self, encoder: Encoder, splitter: Splitter) -> None:
         self._own = encoder
-        self._splitting = splitting
+        self._splitter = splitter
         self._exact: TextEncoder | None = None
 
     def explain(self, query: str, hit: Hit) -> Explanation:
@@ -42,7 +42,7 @@ class Explainer:
         if self._exact is None:
             self._exact = in_float32(self._own)
         passage = Document(hit.id, hit.text, hit.title)
-        text = self._splitting.embedding_text(passage, Span(0, len(hit.text)))
+        text = self._splitter.text_to_embed(passage, Span(0, len(hit.text)))
         vector = self._exact.encode_queries([query])[0]
         try:
             split = attribute(self._exact, vector, text)

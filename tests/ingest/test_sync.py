@@ -12,10 +12,12 @@ from support.command_line import run, tiny_model
 from support.fakes import HashEncoder
 
 import semsearch
+from semsearch import validation
 from semsearch.errors import DataError, UsageError
 from semsearch.ingest.scan import scan
-from semsearch.ingest.source import Log, Source
+from semsearch.ingest.source import ReadReport, Source
 from semsearch.local.store import failpoints
+from semsearch.types import Document
 from semsearch.walk import walk
 
 LONG_AGO = 1_600_000_000 * 10**9
@@ -48,7 +50,7 @@ def made(source: Source, name: str = "notes"):
 
 
 def take(collection, source: Source):
-    return collection.add_from(scan(source, Log()))
+    return collection.add_from(scan(source, ReadReport()))
 
 
 def held(collection) -> dict[str, str]:
@@ -421,9 +423,9 @@ def test_a_link_that_leads_nowhere_one_may_look_stops_nothing(tmp_path, monkeypa
         return look(path, follow_symlinks=follow_symlinks)
 
     monkeypatch.setattr(Path, "stat", refuse)
-    log = Log()
-    assert [document.id for document in Source.of(tmp_path, "text").read(log)] == ["real.txt"]
-    assert log.kinds == {"broken links": 2}
+    report = ReadReport()
+    assert [document.id for document in Source.of(tmp_path, "text").read(report)] == ["real.txt"]
+    assert report.kinds == {"broken links": 2}
 
 
 def test_patterns_are_of_the_source_and_remembered(tmp_path, model):
@@ -439,3 +441,21 @@ def test_patterns_are_of_the_source_and_remembered(tmp_path, model):
     ended = run("index", tmp_path / "notes" / "a.txt", "--include", "*.txt")
     assert ended.code == 2
     assert "choose among the files of a folder" in ended.err
+
+
+def test_each_document_is_checked_once_whichever_way_it_comes(tmp_path, monkeypatch):
+    monkeypatch.setenv("SEMSEARCH_HOME", str(tmp_path / "home"))
+    checked = []
+    simple = validation._is_simple
+    monkeypatch.setattr(validation, "_is_simple", lambda document: checked.append(document.id) or simple(document))
+    ids = [f"d{number}" for number in range(20)]
+    lines = [json.dumps({"id": identity, "text": f"Text {identity}."}) + "\n" for identity in ids]
+    path = write(tmp_path, "x.jsonl", "".join(lines))
+    with semsearch.create("notes", encoder=HashEncoder(8)) as collection:
+        assert collection.add_from(path).added == 20
+        assert checked == ids
+        checked.clear()
+        collection.add([Document("a", "A text."), Document("b", "Another.")])
+        assert checked == ["a", "b"]
+        with pytest.raises(DataError, match="the text is empty"):
+            collection.add([Document("c", " ")])
