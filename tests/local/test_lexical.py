@@ -345,7 +345,7 @@ def test_sqlite_ranks_alike(searchable):
 def test_a_reader_keeps_its_snapshot(home, few):
     with made(home) as collection, collection.engine.store.read() as view:
         own = Lexical(collection.engine.store)
-        before = own.search(view, "the cats", 100)
+        before = own.search(view, parse("the cats"), 100)
         rng = random.Random(5)
         collection.add([document(rng, f"g{i}") for i in range(30)])  # builds anew and takes the old files away
         assert found(collection, "the", own=own)

@@ -76,6 +76,7 @@ class Snapshot:
 @decoding()
 def take(connection: Connection, folder: Path, known: Snapshot | None) -> Snapshot:
     """The snapshot of the connection's read transaction, brought forward from `known` where possible."""
+    # past SQLAlchemy: each search asks, and mostly learns that nothing is new
     state = (
         driver(connection).execute("SELECT version, generation, rows, dim, masked, masked_sum FROM state").fetchall()
     )
