@@ -11,9 +11,10 @@ Rows are held in blocks: only blocks whose largest bound passes the threshold ar
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +27,7 @@ from semsearch.errors import UsageError
 from semsearch.hardware import cpu_has, multiplies_int8, settle_threads
 from semsearch.options import Options, option
 from semsearch.types import Keys, Metric, Neighbors, Vectors
+from semsearch.vector_index import Baseline, Knob, Library
 from semsearch.vectors import top_k
 
 if TYPE_CHECKING:
@@ -51,8 +53,13 @@ class ExactParams(Options):
 class ExactIndex:
     """Every row is looked at; the answer is `semsearch.vectors.brute_force`'s."""
 
-    Params = ExactParams
-    EXACT: ClassVar[bool] = True  # recall is 1 by proof, not by measurement
+    Params: ClassVar = ExactParams
+    library: ClassVar = Library("torch")
+    metrics: ClassVar = frozenset(Metric)
+    knob: ClassVar[Knob | None] = None
+    exact: ClassVar[bool] = True  # recall is 1 by proof, not by measurement
+    filterable: ClassVar[bool] = True
+    variants: ClassVar[Sequence[Mapping[str, Any]]] = ({"codes": "none"}, {"codes": "int8"}, {"codes": "bf16"})
 
     def __init__(
         self, keys: Keys, vectors: Vectors, metric: Metric, params: ExactParams, codes: Codes | None, reason: str
@@ -67,6 +74,24 @@ class ExactIndex:
         self._passes: list[FirstPass] = [Float32Pass(vectors, metric, device)]
         if codes is not None:
             self._passes.insert(0, CodesPass(codes, metric, device))
+
+    @classmethod
+    def bytes_per_row(cls, dim: int, params: ExactParams) -> float:
+        """Its code, where there are any, and the facts for its bound."""
+        kind, _ = chosen_codes(params, SMALL)
+        return {"none": 0, "int8": dim + 16, "bf16": 2 * dim + 16}[kind]
+
+    @classmethod
+    def baseline(cls, vectors: Vectors, metric: Metric, params: ExactParams, threads: int) -> Baseline | None:
+        """A product of matrices and the best of each row; for distances torch has no single call."""
+        import torch
+
+        if metric is Metric.L2:
+            return None
+        stored = torch.from_numpy(np.array(vectors))
+        return Baseline(
+            lambda value: None, lambda queries, k: torch.topk(torch.from_numpy(queries) @ stored.T, k).indices
+        )
 
     @classmethod
     def build(cls, keys: Keys, vectors: Vectors, metric: Metric, params: ExactParams) -> Self:

@@ -117,8 +117,7 @@ def _ranked(text: str, pieces: Sequence[Piece], model: Encoder, *, cached: bool)
     import numpy as np
 
     from semsearch.encoder.cache import VectorCache, cache_folder
-    from semsearch.ingest.pipeline import stored_form
-    from semsearch.vectors import brute_force
+    from semsearch.vectors import brute_force, stored_form
 
     with VectorCache(model, cache_folder() if cached else None) as cache:
         vectors = cache.vectors([piece.text for piece in pieces])

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import click
 
-from semsearch.errors import DataError
+from semsearch import plugins
+from semsearch.errors import DataError, FilterError
 from semsearch.hardware import MOST_THREADS, set_threads
-from semsearch.home import collection_names, find_home
+from semsearch.home import Home
+from semsearch.names import normal
+from semsearch.search.request import MODES
 
 if TYPE_CHECKING:
     from semsearch.search.request import Options
@@ -43,11 +46,16 @@ def model(name: str) -> str:
     return str(path.absolute()) if path.exists() else name
 
 
-def where(text: str) -> dict[str, Any]:
-    """A filter as it is typed, or as JSON."""
-    from semsearch.search.where import parse_where
+def where(given: str | Mapping[str, Any]) -> Mapping[str, Any]:
+    """A filter as it is typed, or as JSON, or a table of `semsearch.toml`."""
+    from semsearch.search.where_text import parse_where
 
-    return parse_where(text)
+    if not isinstance(given, str):
+        return given  # checked when it is asked for
+    try:
+        return parse_where(given)
+    except FilterError as error:
+        raise click.BadParameter(str(error)) from error
 
 
 file = click.Path(readable=False)  # completed by the shell; whether it is there and can be read is told by who reads
@@ -57,7 +65,7 @@ def collections(context: click.Context, parameter: click.Parameter, begun: str) 
     """The names of collections that begin so, for the shell's completion; of several words only the first is one."""
     if isinstance(parameter, click.Argument) and context.params.get(str(parameter.name)):
         return []
-    return [name for name in collection_names(find_home(context.params.get("home"))) if name.startswith(begun)]
+    return [name for name in Home.of(context.params.get("home")).names() if name.startswith(normal(begun))]
 
 
 def utf8(text: str) -> str:
@@ -77,6 +85,29 @@ def home(command: Command) -> Command:
         help="Where the collections are [default: SEMSEARCH_HOME, else the nearest .semsearch here or above, else "
         "your data folder].",
     )(command)
+
+
+class _BackendOption(click.Option):
+    """Names the backends that are installed, third parties' too, when somebody reads the help."""
+
+    def get_help_record(self, ctx: click.Context) -> tuple[str, str] | None:
+        told = super().get_help_record(ctx)
+        listed = ", ".join(["auto", *plugins.names("semsearch.indexes")])
+        return None if told is None else (told[0], f"{listed} {told[1]}")
+
+
+def index_backend(default: str) -> Callable[[Command], Command]:
+    """`--index`."""
+    return click.option(
+        "--index",
+        "backend",
+        cls=_BackendOption,
+        metavar="INDEX",
+        help=f"[default: {default}]",
+        shell_complete=lambda context, parameter, begun: [
+            name for name in ("auto", *plugins.names("semsearch.indexes")) if name.startswith(begun)
+        ],
+    )
 
 
 def threads(command: Command) -> Command:
@@ -156,7 +187,7 @@ DIVERSE = 0.5  # relevance and variety alike
 _HOW = [
     click.option(
         "--mode",
-        type=click.Choice(["dense", "lexical", "hybrid"]),
+        type=click.Choice(MODES),
         default="dense",
         show_default=True,
         help='By meaning, by words ("a phrase", -without), or both.',

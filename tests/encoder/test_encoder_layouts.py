@@ -7,13 +7,11 @@ import numpy as np
 import pytest
 import torch
 from support import tiny
+from support.encoder_checkpoints import BASE, V5, assert_as_peer, classic, dense, followed
 from support.tiny import OLD, TEXTS
 
 from semsearch import load_encoder
 from semsearch.errors import ModelError
-
-V5 = "sentence_transformers.sentence_transformer.modules."
-BASE = "sentence_transformers.base.modules."
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -22,38 +20,6 @@ def _quiet_peer():
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
-
-
-def peer_vectors(folder, texts=TEXTS, role="document", normalize=True):
-    from sentence_transformers import SentenceTransformer
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        peer = SentenceTransformer(str(folder), device="cpu", local_files_only=True)
-        encode = peer.encode_document if role == "document" else peer.encode_query
-        return encode(list(texts), normalize_embeddings=normalize, batch_size=2)
-
-
-def assert_as_peer(folder, texts=TEXTS, tolerance=2e-6, peer=None, **settings):
-    """Both roles give sentence-transformers' vectors, and the texts are told apart."""
-    encoder = load_encoder(str(folder), device="cpu", dtype="float32", **settings)
-    for role, encode in (("document", encoder.encode_documents), ("query", encoder.encode_queries)):
-        ours = encode(texts)
-        theirs = peer_vectors(peer or folder, texts, role, normalize=encoder.normalized)
-        assert ours.shape == theirs.shape == (len(texts), encoder.dim)
-        assert np.abs(ours - theirs).max() <= tolerance * max(1, np.abs(theirs).max())
-        assert np.abs(ours[0] - ours[1]).max() > 1e-3
-    return encoder
-
-
-def classic(folder, *, safe=True, module=OLD + "Transformer", path="", settings=None, **modes):
-    """Transformer, Pooling: the layout of versions 1 to 5.3; in the root or a folder."""
-    tiny.bert(folder / path, safe=safe)
-    said = settings if settings is not None else {"max_seq_length": 32, "do_lower_case": False}
-    tiny.write_json(folder / path / "sentence_bert_config.json", said)
-    tiny.pooling(folder / "1_Pooling", **(modes or {"pooling_mode_mean_tokens": True}))
-    tiny.modules_json(folder, (path, module), ("1_Pooling", OLD + "Pooling"))
-    return folder
 
 
 # ---- transformers of every generation -------------------------------------------------------------------------------
@@ -443,18 +409,6 @@ def test_pooling_without_the_prompt(tmp_path, mode):
 # ---- what follows the pooling ---------------------------------------------------------------------------------------
 
 
-def followed(folder, *modules):
-    """Transformer, Pooling, and (path, class) after them."""
-    classic(folder)
-    tiny.modules_json(
-        folder,
-        ("", OLD + "Transformer"),
-        ("1_Pooling", OLD + "Pooling"),
-        *((path, OLD + kind) for path, kind in modules),
-    )
-    return folder
-
-
 @pytest.mark.parametrize(
     "activation",
     ["torch.nn.modules.activation.Tanh", "torch.nn.modules.linear.Identity", "torch.nn.modules.activation.GELU", None],
@@ -526,11 +480,6 @@ def test_weighted_layer_pooling(tmp_path):
 
 
 # ---- asymmetric models ----------------------------------------------------------------------------------------------
-
-
-def dense(folder, seed, out=6):
-    tiny.write_json(folder / "config.json", {"in_features": 16, "out_features": out, "bias": False})
-    tiny.weights(folder, seed, linear__weight=(out, 16))
 
 
 def test_router_before_all_else(tmp_path):

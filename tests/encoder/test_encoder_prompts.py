@@ -5,8 +5,8 @@ import json
 import numpy as np
 import pytest
 from support import tiny
+from support.encoder_checkpoints import assert_as_peer, classic, dense, followed
 from support.tiny import OLD, TEXTS
-from test_encoder_layouts import assert_as_peer, classic, dense, followed
 
 from semsearch import Metric, load_encoder
 from semsearch.encoder.prompts import FAMILIES, SEARCH, family_of

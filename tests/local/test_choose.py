@@ -1,16 +1,20 @@
 """The index that `auto` takes, and the sentence that says why."""
 
+import re
+from pathlib import Path
+
 import pytest
 
 from semsearch.local.index import choose as module
 from semsearch.local.index.choose import choose, free_memory
+from semsearch.vector_index import Library
 
 
 @pytest.fixture(autouse=True)
 def _machine(monkeypatch):
     """No GPU, everything installed: what a test doesn't change is the same on every machine."""
     monkeypatch.setattr(module, "gpu_memory", lambda: 0)
-    monkeypatch.setattr(module, "find_spec", lambda name: True)
+    monkeypatch.setattr(Library, "installed", True)
 
 
 @pytest.mark.parametrize(
@@ -34,11 +38,11 @@ def test_size_recall_and_memory_decide(count, dim, given, backend):
 
 
 def test_what_is_not_installed_is_not_taken(monkeypatch):
-    monkeypatch.setattr(module, "find_spec", lambda name: name == "hnswlib")
+    monkeypatch.setattr(Library, "installed", property(lambda library: library.module == "hnswlib"))
     choice = choose(5_000_000, 384, memory=128 << 30)
     assert choice.backend == "hnsw"
     assert "semsearch[faiss]" in choice.reason
-    monkeypatch.setattr(module, "find_spec", lambda name: None)
+    monkeypatch.setattr(Library, "installed", False)
     assert choose(5_000_000, 384, memory=128 << 30).backend == "exact"
 
 
@@ -49,5 +53,21 @@ def test_a_gpu_scans(monkeypatch):
     assert choose(5_000_000, 384).backend == "faiss-ivf"
 
 
-def test_free_memory_is_told_where_the_system_tells():
-    assert free_memory() >= 0
+@pytest.mark.skipif(not Path("/proc/meminfo").is_file(), reason="holds it against what Linux tells")
+def test_some_of_the_memory_is_free():
+    total = re.search(r"MemTotal: +(\d+) kB", Path("/proc/meminfo").read_text("ascii"))
+    assert 0 < free_memory() < int(total[1]) * 1024
+
+
+def test_free_memory_is_what_the_container_allows(monkeypatch):
+    told = {
+        "/proc/meminfo": "MemTotal: 99 kB\nMemFree: 5 kB\nMemAvailable: 8000 kB\n",
+        "/sys/fs/cgroup/memory.max": "3000000\n",
+        "/sys/fs/cgroup/memory.current": "1000000\n",
+    }
+    monkeypatch.setattr(Path, "read_text", lambda self, **given: told[str(self)])
+    assert free_memory() == 2_000_000
+    told["/sys/fs/cgroup/memory.max"] = "max\n"
+    assert free_memory() == 8000 * 1024  # with what is only cached
+    monkeypatch.delattr("os.sysconf")  # as on Windows
+    assert free_memory() == 0

@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
+
+from semsearch import plugins
 
 FEW_ROWS = 20_000  # scanned as they are in a millisecond or two
 SCAN_RATE = 15e9  # bytes of codes a second that two cores read
@@ -48,26 +49,25 @@ def choose(count: int, dim: int, *, recall: float | None = None, memory: int | N
         )
     if recall is not None and recall >= 1:
         return Choice("exact", f"a recall of 1 was asked for; {rows} are {scan}.")
-    graph = count * (4 * dim + 160)
+    faiss, hnsw = (plugins.index_backend(name) for name in ("faiss-ivf", "hnsw"))
+    graph = count * hnsw.bytes_per_row(dim, hnsw.Params())
     free = free_memory() if memory is None else memory
     fits = f"a graph of {graph / 2**30:.1f} GB fits well into {free / 2**30:.1f} GB of free memory"
     roomy = graph < GRAPH_SHARE * free
-    if find_spec("hnswlib") and roomy and (recall or 0) > HIGH_RECALL:
+    if hnsw.library.installed and roomy and (recall or 0) > HIGH_RECALL:
         return Choice(
             "hnsw", f"{rows} would be {scan}; for a recall over {HIGH_RECALL} a graph is fastest, and {fits}."
         )
-    if find_spec("faiss"):
+    if faiss.library.installed:
         return Choice(
             "faiss-ivf",
             f"{rows} would be {scan}; lists of four-bit codes build fastest and take an eighth of the vectors.",
         )
-    if find_spec("hnswlib") and roomy:
-        return Choice(
-            "hnsw", f"{rows} would be {scan}; FAISS is not installed (pip install 'semsearch[faiss]'), and {fits}."
-        )
+    if hnsw.library.installed and roomy:
+        return Choice("hnsw", f"{rows} would be {scan}; FAISS is not installed ({faiss.library.advice}), and {fits}.")
     return Choice(
         "exact",
-        f"{rows} are {scan}; 'pip install semsearch[faiss]' would allow an index that is faster, if not exact.",
+        f"{rows} are {scan}; {faiss.library.advice} would allow an index that is faster, if not exact.",
     )
 
 

@@ -11,6 +11,8 @@ from typing import Any
 
 from sqlalchemy import Connection
 
+from semsearch.local.store.database import decoding
+
 LEXICAL = "lexical"  # the backend of an index of words
 
 
@@ -35,6 +37,7 @@ class Registered:
 _COLUMNS = "number, backend, params, generation, rows, digest, contract"
 
 
+@decoding()
 def current(connection: Connection, generation: int, *, words: bool = False) -> Registered | None:
     """The newest index over a vector generation, of its vectors or of the words of the same rows."""
     row = connection.exec_driver_sql(
@@ -43,8 +46,16 @@ def current(connection: Connection, generation: int, *, words: bool = False) -> 
     ).first()
     if row is None:
         return None
-    contract = None if row[6] is None else json.loads(row[6])
+    contract = None if row[6] is None else _in_present_terms(json.loads(row[6]))
     return Registered(row[0], row[1], json.loads(row[2]), row[3], row[4], row[5], contract)
+
+
+def _in_present_terms(contract: dict[str, Any]) -> dict[str, Any]:
+    """A contract under the names that it has now, whatever version wrote it."""
+    named = {{"at": "k", "says": "summary"}.get(name, name): value for name, value in contract.items()}
+    if named.get("source") == "stand-ins":
+        named["source"] = "synthetic"
+    return named
 
 
 def next_number(connection: Connection) -> int:
