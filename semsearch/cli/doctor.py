@@ -112,9 +112,11 @@ def _compute() -> Iterator[Finding]:
         yield Finding("torch runs", "broken", str(error)[:200], "reinstall torch: pytorch.org/get-started")
         return
     from semsearch.encoder.load import dtype_of
+    from semsearch.hardware import settle_threads
 
     fast = str(dtype_of(None, torch.device("cpu"))).removeprefix("torch.")
     kind = torch.backends.cpu.get_cpu_capability()
+    settle_threads()
     yield Finding("cpu", "ok", f"{kind}, computes in {fast}, {torch.get_num_threads()} threads")
     if not torch.cuda.is_available():
         built = torch.version.cuda is not None

@@ -113,3 +113,26 @@ def test_the_readmes_python_runs(tmp_path, monkeypatch, minilm, capsys):
     for example in examples:
         exec(compile(example, "README.md", "exec"), {})
     assert "Water boils" in capsys.readouterr().out
+
+
+def test_info_tells_how_the_model_reads(tmp_path):
+    from support import tiny
+    from support.command_line import run
+
+    folder = tiny.bert(tmp_path / "e5-small-v2")
+    with semsearch.create("corpus", encoder=str(folder)) as collection:
+        facts = collection.info()["encoder"]
+    assert facts == {
+        "name": str(folder),
+        "revision": None,
+        "fingerprint": collection.encoder.fingerprint,
+        "window": 60,
+        "prompts": {"query": "query: ", "document": "passage: "},
+        "prompts_from": "the table of families (E5)",
+        "truncate_dim": None,
+        "normalized": True,
+        "modules": ["Transformer (bert)", "Pooling"],
+    }
+    shown = run("info", "corpus").out.splitlines()
+    assert "encoder.prompts.query\tquery:" in [line.rstrip() for line in shown]
+    assert "encoder.prompts.document\tpassage:" in [line.rstrip() for line in shown]

@@ -115,10 +115,10 @@ def test_a_window_is_bounded_in_characters():
 
 
 def test_any_number_of_sharers_get_windows_in_order(texts):
-    for shares in (1, 2, 3, 7, 400):
+    for shares in (1, 2, 3, 7):
         made = list(windows(texts, torch.device("cpu"), shares))
         assert [text for window in made for text in window] == texts
-        assert len(made) >= min(shares, len(texts)) - 1
+        assert len(made) >= shares
         assert max(map(len, made)) <= -(-len(texts) // shares)
 
 
