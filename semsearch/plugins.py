@@ -7,7 +7,7 @@ from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
 from semsearch import vector_index
-from semsearch.errors import UsageError
+from semsearch.errors import MissingDependency, UsageError
 from semsearch.vector_index import VectorIndex
 
 
@@ -35,6 +35,8 @@ def load(group: str, name: str) -> Any:
         raise UsageError(f"'{name}' is not among the known {kind}: {', '.join(sorted(found))}.")
     try:
         return found[name].load()
+    except MissingDependency:  # which says what to type
+        raise
     except (ImportError, AttributeError) as error:
         raise UsageError(
             f"'{name}' can't be loaded: its entry point '{found[name].value}'{_package(found[name])} fails ({error})."
