@@ -53,10 +53,10 @@ crash: $(VENV)/.test ## kill, cut the power and swap at every point instead of a
 	SEMSEARCH_FULL=1 $(BIN)/python -m pytest tests/trust/test_crash.py tests/trust/test_power_cut.py tests/trust/test_concurrency.py tests/trust/test_state_machine.py
 
 fuzz: $(VENV)/.test ## 10,000 mutated files: an error or right answers (COUNT=…)
-	$(BIN)/python tests/trust/fuzzing.py $(or $(COUNT),10000)
+	PYTHONPATH=tests $(BIN)/python -m support.fuzzing $(or $(COUNT),10000)
 
 soak: $(VENV)/.test ## kill writers at random beside readers for MINUTES=… (5)
-	$(BIN)/python tests/trust/soak.py $(or $(MINUTES),5)
+	PYTHONPATH=tests $(BIN)/python -m support.soak $(or $(MINUTES),5)
 
 format: $(VENV)/.test ## let the tools put the code in order
 	$(BIN)/ruff format $(SOURCES)

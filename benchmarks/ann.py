@@ -30,8 +30,9 @@ from vector_sets import DEFAULT, VectorSet, vector_set
 
 from indexes.hnsw import FILE as GRAPH
 from indexes.hnsw import HNSWIndex
+from semsearch import hardware
 from semsearch.bench.measure import rate, resident
-from semsearch.bench.run import cores, machine
+from semsearch.bench.run import machine
 from semsearch.local.index.truth import Truth
 from semsearch.plugins import index_backend
 from semsearch.search.recall import tie_safe_recall
@@ -52,7 +53,7 @@ def measure(name: str, options: dict[str, str], data: VectorSet, truth: Neighbor
     memory, start = resident(), clock()
     index = kind.build(keys, vectors, data.metric, params)
     built, taken = clock() - start, resident() - memory
-    threads = getattr(params, "threads", 0) or cores()  # `exact` has no say in them
+    threads = getattr(params, "threads", 0) or hardware.threads()  # `exact` has no say in them
     bare, by_hand = None, None
     if name != "exact":  # which benchmarks/exact.py holds against its peers
         start = clock()
@@ -166,7 +167,7 @@ def main() -> None:
         if importlib.util.find_spec(MODULES[name]) is None:
             print(f"{name} is not installed: pip install {name}", file=sys.stderr)
             continue
-        for line in outside(name, int(options.get("threads", cores())), data, truth, given):
+        for line in outside(name, int(options.get("threads", hardware.threads())), data, truth, given):
             told(line)
     if given.out:
         with given.out.open("a") as out:

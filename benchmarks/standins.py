@@ -30,7 +30,7 @@ import numpy as np
 from vector_sets import DEFAULT, encoded, vector_set
 
 import semsearch
-from corpora.beir import BEIRReader
+from semsearch.evaluation.judgements import read_queries
 from semsearch.ingest.source import Source
 from semsearch.local.index.truth import Truth
 from semsearch.plugins import index_backend
@@ -67,7 +67,7 @@ def _corpus(folder: Path) -> tuple[Vectors, Vectors]:
         print(f"encoding {folder.name} into {file}", file=sys.stderr)
         encoder = semsearch.load_encoder("all-MiniLM-L6-v2")
         texts = [f"{document.title or ''} {document.text}".strip() for document in Source.of(str(folder)).read()]
-        asked = list(BEIRReader.queries(folder).values())
+        asked = list(read_queries(folder).values())
         np.savez(file, stored=encoder.encode_documents(texts), asked=encoder.encode_queries(asked))
     with np.load(file) as kept:
         return kept["stored"], kept["asked"]

@@ -12,8 +12,9 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from indexes.translation import built_otherwise, checked_queries, checked_rows, cores, neighbors, nothing
+from indexes.translation import built_otherwise, checked_queries, checked_rows, neighbors, nothing
 from semsearch.errors import StorageError
+from semsearch.hardware import threads
 from semsearch.options import Options, option
 from semsearch.types import Keys, Metric, Neighbors, Vectors
 from semsearch.vector_index import Baseline, Knob, Library
@@ -28,7 +29,7 @@ class AnnoyParams(Options):
     trees: int = option(100, "more give more recall, and a larger file", low=1, high=10_000)
     search_k: int = option(0, "nodes looked at in a search; 0 takes trees times k", low=0, high=2**31 - 1, tunable=True)
     seed: int = option(1, "of the splits", low=0, high=2**31 - 1)
-    threads: int = option(0, "of the build; 0 takes all processors", low=0, high=1024)
+    threads: int = option(0, "of the build; 0 takes those of the process", low=0, high=1024)
 
 
 def ladder(count: int) -> list[int]:
@@ -86,7 +87,7 @@ class AnnoyIndex:
         forest.set_seed(params.seed)
         for row, vector in enumerate(vectors):
             forest.add_item(row, vector)
-        forest.build(params.trees, n_jobs=params.threads or cores())
+        forest.build(params.trees, n_jobs=params.threads or threads())
         return cls(forest, keys, vectors.shape[1], metric, params)
 
     def search(self, queries: Vectors, k: int) -> Neighbors:

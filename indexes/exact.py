@@ -24,7 +24,7 @@ from indexes.first_pass import BLOCK, Asked, FirstPass, Float32Pass, threshold
 from indexes.pair_scores import Pairs
 from indexes.translation import built_otherwise, checked_queries, checked_rows, nothing, shaped_rows
 from semsearch.errors import UsageError
-from semsearch.hardware import compute_alone_if_forked
+from semsearch.hardware import cpu_has, multiplies_int8, settle_threads
 from semsearch.options import Options, option
 from semsearch.types import Keys, Metric, Neighbors, Vectors
 from semsearch.vector_index import Baseline, Knob, Library
@@ -100,7 +100,7 @@ class ExactIndex:
         kind, reason = chosen_codes(params, len(keys))
         codes = None
         if kind != "none":
-            compute_alone_if_forked()
+            settle_threads()
             keys, vectors = checked_rows(keys, vectors)
             codes = Codes.make(vectors, metric, kind)
         return cls(keys, vectors, metric, params, codes, reason)
@@ -137,7 +137,7 @@ class ExactIndex:
 
     def _search(self, queries: Vectors, k: int, rows: NDArray[np.int64] | None) -> Neighbors:
         queries, k = checked_queries(queries, k, self._vectors.shape[1])
-        compute_alone_if_forked()
+        settle_threads()
         count = len(self._keys) if rows is None else len(rows)
         found = nothing(len(queries), k)
         for start in range(0, len(queries) if count else 0, QUERIES):
@@ -361,10 +361,8 @@ def chosen_codes(params: ExactParams, count: int) -> tuple[str, str]:
         return "none", f"{count:,} rows are searched in a millisecond without codes"
     if chosen_device(params) != "cpu":
         return "bf16", "a GPU multiplies bfloat16 fastest"
-    import torch
-
-    if torch.cpu._is_vnni_supported():
+    if multiplies_int8():
         return "int8", "this processor has VNNI: bytes are read four times faster than float32, and multiplied as fast"
-    if torch.cpu._is_avx512_bf16_supported():
+    if cpu_has("avx512_bf16"):
         return "bf16", "this processor multiplies bfloat16 twice as fast as float32"
     return "none", "this processor multiplies float32 faster than any code"

@@ -25,13 +25,12 @@ from indexes.translation import (
     built_otherwise,
     checked_queries,
     checked_rows,
-    cores,
     neighbors,
     nothing,
     some_rows,
 )
 from semsearch.errors import StorageError, UsageError
-from semsearch.hardware import forked
+from semsearch.hardware import forked, threads
 from semsearch.options import Options, option
 from semsearch.types import Keys, Metric, Neighbors, Vectors
 from semsearch.vector_index import Baseline, Knob, Library
@@ -51,7 +50,7 @@ class FaissIVFParams(Options):
     nprobe: int = option(16, "lists looked into in a search", low=1, high=1 << 20, tunable=True)
     refine: int = option(4, "candidates scored truly for each neighbour asked for", low=1, high=1000, tunable=True)
     seed: int = option(1234, "of the training", low=0, high=2**31 - 1)
-    threads: int = option(0, "of a build or a batch; 0 takes all processors", low=0, high=1024, tunable=True)
+    threads: int = option(0, "of a build or a batch; 0 takes those of the process", low=0, high=1024, tunable=True)
     device: str = option("auto", "where flat and sq8 lists are searched", choices=("auto", "cpu", "cuda"))
 
 
@@ -123,7 +122,7 @@ class FaissIVFIndex:
             return cls(None, keys, vectors, metric, params)
         lists = _untrained(faiss, len(keys), vectors.shape[1], metric, params)
         sample = some_rows(len(keys), max(64 * lists.nlist, 256 * CODE_WORDS), params.seed)
-        with _threads(faiss, 1 if forked() else params.threads or cores()):
+        with _threads(faiss, 1 if forked() else params.threads or threads()):
             lists.train(vectors[sample] if len(sample) < len(keys) else vectors)
             for start in range(0, len(keys), 1 << 16):
                 lists.add(vectors[start : start + (1 << 16)])
@@ -150,7 +149,6 @@ class FaissIVFIndex:
     def tune(self, params: FaissIVFParams) -> None:
         """Take over `nprobe`, `refine` and `threads`."""
         self._params = self._params.tuned(params)
-        self._threads = self._params.threads or cores()
         self._probing = self._faiss.SearchParametersIVF(nprobe=self._nprobe())
 
     def save(self, folder: Path) -> None:
@@ -180,12 +178,12 @@ class FaissIVFIndex:
         queries, k = checked_queries(queries, k, self._vectors.shape[1])
         if self._lists is None or not len(queries):
             return nothing(len(queries), k)
-        if forked():  # it has neither its parent's threads nor its GPU
-            self._threads, self._searched = 1, self._lists
+        if forked():  # it has not its parent's GPU
+            self._searched = self._lists
         wanted = min(k, len(self._keys))
         refined = not isinstance(self._lists, self._faiss.IndexIVFFlat)
         candidates = min(wanted * self._params.refine, len(self._keys)) if refined else wanted
-        with _threads(self._faiss, self._threads):
+        with _threads(self._faiss, 1 if forked() else self._params.threads or threads()):
             searched = self._searched if on_gpu else self._lists  # the GPU's lists know no selector
             scores, rows = searched.search(queries, candidates, params=probing)
             if refined:

@@ -13,8 +13,9 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from indexes.translation import built_otherwise, checked_queries, checked_rows, cores, neighbors, nothing
+from indexes.translation import built_otherwise, checked_queries, checked_rows, neighbors, nothing
 from semsearch.errors import StorageError
+from semsearch.hardware import threads
 from semsearch.options import Options, option
 from semsearch.types import Keys, Metric, Neighbors, Vectors
 from semsearch.vector_index import Baseline, Knob, Library
@@ -31,7 +32,7 @@ class HNSWParams(Options):
     ef: int = option(64, "candidates looked at in a search", low=1, high=1 << 20, tunable=True)
     seed: int = option(100, "of the nodes' levels", low=0, high=2**31 - 1)
     deterministic: bool = option(False, "build on one thread, so that the same vectors give the same graph")
-    threads: int = option(0, "of a build or a batch; 0 takes all processors", low=0, high=1024, tunable=True)
+    threads: int = option(0, "of a build or a batch; 0 takes those of the process", low=0, high=1024, tunable=True)
 
 
 def ladder(count: int) -> list[int]:
@@ -86,8 +87,8 @@ class HNSWIndex:
         if not len(keys):
             return cls(None, keys, vectors.shape[1], metric, params)
         graph.init_index(len(keys), M=params.M, ef_construction=params.ef_construction, random_seed=params.seed)
-        threads = 1 if params.deterministic else params.threads or cores()
-        graph.add_items(vectors, np.arange(len(keys)), num_threads=threads)
+        count = 1 if params.deterministic else params.threads or threads()
+        graph.add_items(vectors, np.arange(len(keys)), num_threads=count)
         return cls(graph, keys, vectors.shape[1], metric, params)
 
     def search(self, queries: Vectors, k: int) -> Neighbors:
@@ -97,7 +98,7 @@ class HNSWIndex:
             return nothing(len(queries), k)
         wanted = min(k, len(self._keys))
         try:
-            rows, distances = self._graph.knn_query(queries, wanted, num_threads=self._threads)
+            rows, distances = self._graph.knn_query(queries, wanted, num_threads=self._params.threads or threads())
         except RuntimeError:  # some query reached fewer than `wanted`
             rows, distances = self._reached(queries, wanted)
         # hnswlib's inner product distance is 1 - q·x
@@ -107,7 +108,6 @@ class HNSWIndex:
     def tune(self, params: HNSWParams) -> None:
         """Take over `ef` and `threads`."""
         self._params = self._params.tuned(params)
-        self._threads = self._params.threads or cores()
         if self._graph is not None:
             self._graph.set_ef(self._params.ef)  # a search for more than ef looks at k
 

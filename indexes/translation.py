@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -49,11 +47,6 @@ def neighbors(keys: Keys, rows: NDArray[np.int64], scores: NDArray[np.float32], 
     found.keys[:, : rows.shape[1]][some] = keys[rows[some]]
     found.scores[:, : rows.shape[1]][some] = scores[some]
     return found
-
-
-def cores() -> int:
-    """Processors this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def some_rows(count: int, wanted: int, seed: int) -> NDArray[np.int64]:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from semsearch.collection import Collection
     from semsearch.encoder.load import load_encoder
     from semsearch.encoder.own import encoder_from
-    from semsearch.opening import create, drop, open
+    from semsearch.opening import create, drop, list_collections, open, restore
     from semsearch.reranker.load import load_reranker
 
 __version__ = "0.1.0"
@@ -39,16 +39,20 @@ __all__ = [
     "create",
     "drop",
     "encoder_from",
+    "list_collections",
     "load_encoder",
     "load_reranker",
     "open",
+    "restore",
 ]
 
 _LAZY = {
     "Collection": "semsearch.collection",
     "create": "semsearch.opening",
     "drop": "semsearch.opening",
+    "list_collections": "semsearch.opening",
     "open": "semsearch.opening",
+    "restore": "semsearch.opening",
     "encoder_from": "semsearch.encoder.own",
     "load_encoder": "semsearch.encoder.load",
     "load_reranker": "semsearch.reranker.load",

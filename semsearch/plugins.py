@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from functools import cache
+from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
 from semsearch import vector_index
 from semsearch.errors import MissingDependency, UsageError
+from semsearch.types import CorpusReader
 from semsearch.vector_index import VectorIndex
+
+READER_MEMBERS = ("Options", "suffixes", "forgiving", "recognises", "read")
 
 
 @cache  # looking through all installed packages takes milliseconds
@@ -43,6 +47,37 @@ def load(group: str, name: str) -> Any:
         ) from error
 
 
+BUILT_IN = {
+    "file": "semsearch.local.home:LocalHome"
+}  # found without a look at all installed packages: it is opened daily
+
+
+def engine_home(scheme: str) -> Any:
+    """The `Home` class of the engine whose URLs begin with `scheme`.
+
+    Raises:
+        UsageError: There is none; lists the schemes that are installed.
+        MissingDependency: Its library is not installed; has the line to type.
+    """
+    if scheme in BUILT_IN:
+        module, _, name = BUILT_IN[scheme].partition(":")
+        return getattr(import_module(module), name)
+    found = _registered("semsearch.engines")
+    if scheme not in found:
+        raise UsageError(
+            f"no engine is installed for '{scheme}://': there are {', '.join(sorted(found))}. A home is a folder or a "
+            "URL; engines come as packages or extras of semsearch."
+        )
+    point = found[scheme]
+    try:
+        return point.load()
+    except ImportError as error:
+        extra = f"'semsearch[{','.join(point.extras)}]'" if point.extras else point.module.partition(".")[0]
+        raise MissingDependency(
+            f"the engine for '{scheme}://' needs {error.name or error}: pip install {extra}."
+        ) from error
+
+
 def _package(entry: EntryPoint) -> str:
     """Where an entry point comes from, for messages."""
     return f" of the package {entry.dist.name} {entry.dist.version}" if entry.dist is not None else ""
@@ -62,6 +97,17 @@ def index_backend(name: str) -> type[VectorIndex]:
     return backend
 
 
-def corpus_reader(name: str) -> Any:
-    """The corpus reader class registered as `name`."""
-    return load("semsearch.corpora", name)
+def corpus_reader(name: str) -> type[CorpusReader]:
+    """The corpus reader class registered as `name`.
+
+    Raises:
+        UsageError: There is none, or what is registered lacks a member of `CorpusReader`.
+    """
+    reader: type[CorpusReader] = load("semsearch.corpora", name)
+    if missing := [member for member in READER_MEMBERS if not hasattr(reader, member)]:
+        point = _registered("semsearch.corpora")[name].value
+        raise UsageError(
+            f"the corpus reader '{name}' ({point}) has no {' and no '.join(map(repr, missing))}: it does not do what "
+            "semsearch.types.CorpusReader asks of a reader. Update the package that it comes with, or remove it."
+        )
+    return reader

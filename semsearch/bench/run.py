@@ -21,10 +21,10 @@ import numpy as np
 from semsearch import plugins
 from semsearch.bench.measure import Task
 from semsearch.errors import SemsearchError, UsageError
+from semsearch.hardware import cores, threads
 from semsearch.local.index.truth import Truth
-from semsearch.local.store.snapshot import Snapshot
 from semsearch.search.recall import draw_sample
-from semsearch.types import Metric, Vectors
+from semsearch.types import Keys, Metric, Vectors
 
 PACKAGES = ("semsearch", "numpy", "torch", "sentence-transformers")  # named in results, beside the backends' libraries
 FEW = 300  # queries of a quick run
@@ -46,20 +46,18 @@ class Plan:
 
 
 def bench(
-    snapshot: Snapshot, metric: Metric, plan: Plan, queries: Vectors | None, tell: Callable[[str], None]
+    keys: Keys, vectors: Vectors, metric: Metric, plan: Plan, queries: Vectors | None, tell: Callable[[str], None]
 ) -> Iterator[Line]:
     """The facts of the run, then a line for each setting of each build on one thread and on all.
 
     Args:
-        snapshot: Whose live vectors are indexed.
+        keys: `(n,)`.
+        vectors: `(n, dim)`, perhaps mapped.
         metric: How they are compared.
         plan: What to measure.
         queries: Real ones `(q, dim)`; without them vectors, each without itself, and points between them.
         tell: Is told what is being done, and which backends can't be had.
     """
-    keys, vectors = snapshot.keys[snapshot.live], snapshot.vectors
-    if snapshot.removed:
-        vectors = vectors[snapshot.live]
     if len(keys) <= plan.at:
         raise UsageError(
             f"too little to measure on: the nearest {plan.at} of each query are counted, of {len(keys)} passages. "
@@ -90,12 +88,10 @@ def bench(
             if array is not None:
                 np.save(place / f"{name}.npy", array)
         for backend, options in builds(plan, metric, tell):
-            for threads in sorted({1, cores()}):
+            for count in sorted({1, threads()}):
                 settings = " ".join(f"{name}={value}" for name, value in options.items())
-                tell(f"{backend} {settings} on {threads} thread{'s' if threads > 1 else ''}")
-                task = Task(
-                    folder, backend, options, str(metric), plan.at, threads, plan.seconds, plan.rounds, plan.bare
-                )
+                tell(f"{backend} {settings} on {count} thread{'s' if count > 1 else ''}")
+                task = Task(folder, backend, options, str(metric), plan.at, count, plan.seconds, plan.rounds, plan.bare)
                 yield from _alone(task, tell)
 
 
@@ -167,11 +163,6 @@ def recommended(lines: Sequence[Line], recall: float) -> Line | None:
     most = max((line["threads"] for line in lines), default=1)
     enough = [line for line in lines if line["threads"] == most and line["recall"] >= recall]
     return min(enough, key=lambda line: line["p50_ms"], default=None)
-
-
-def cores() -> int:
-    """Processors that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def machine() -> Mapping[str, Any]:

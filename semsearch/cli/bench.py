@@ -12,7 +12,7 @@ from semsearch.cli import parameters as options
 from semsearch.cli.maintenance import questions_of
 from semsearch.cli.render import dumps, out, say, show_table
 from semsearch.errors import MissingDependency, UsageError
-from semsearch.home import find_home
+from semsearch.home import Home
 
 
 @click.command(short_help="Measure every index on the collection's own vectors.")
@@ -66,12 +66,12 @@ def bench(
         except OSError as error:
             raise UsageError(f"the folder {place} can't be made: {error.strerror or error}.") from error
     plan = Plan(at=at, backends=backends, quick=quick, seconds=0.2 if quick else 0.5, rounds=1 if quick else 3)
-    with semsearch.open(name, home=find_home(home), **compute) as collection:
+    with semsearch.open(name, home=Home.of(home), **compute) as collection:
         questions = questions_of(queries)
         asked = None if questions is None else collection.encoder.encode_queries(questions)
-        with collection.store.read() as view:
-            snapshot = view.snapshot
-        run = measured(snapshot, collection.metric, plan, asked, say)
+        with collection.engine.view() as view:
+            keys, vectors = view.arrays()
+        run = measured(keys, vectors, collection.metric, plan, asked, say)
         facts, *lines = run
         if not lines:
             raise UsageError("nothing could be measured; what was said above tells why.")

@@ -24,7 +24,7 @@ from typing import Any
 import click
 
 from semsearch.errors import UsageError
-from semsearch.home import current_folder, find_home
+from semsearch.home import Home, current_folder, user_folder
 
 FILE = "semsearch.toml"
 PREFIX = "SEMSEARCH"
@@ -34,7 +34,7 @@ NEVER = frozenset({"yes", "unchecked", "config", "help", "version"})  # what a p
 def files() -> list[Path]:
     """The files there are, the one that goes over the other last."""
     here = current_folder() / FILE
-    home = find_home() / FILE
+    home = (Home.of().folder or user_folder()) / FILE
     return [path for path in dict.fromkeys((home, here)) if path.is_file()]
 
 

@@ -15,20 +15,20 @@ import click
 from semsearch.cli import parameters as options
 from semsearch.cli.render import dumps, out, say, show_table
 from semsearch.errors import UsageError
-from semsearch.home import find_home
+from semsearch.home import Home
+from semsearch.search.request import MODES
 
 if TYPE_CHECKING:
     from semsearch.collection import Collection
     from semsearch.evaluation.metrics import Scored
     from semsearch.search.request import Options
 
-MODES = ("dense", "lexical", "hybrid")
 SIGNIFICANT = 0.05
 path = click.Path(path_type=Path)
 
 
 @dataclass
-class Task:
+class Comparison:
     """What is measured: queries and judgements, and where they come from."""
 
     queries: dict[str, str]
@@ -70,29 +70,29 @@ def evaluate(name: str | None, folder: Path | None, **given: Any) -> int:
     semsearch eval --qrels judged.qrels --run one.trec --run other.trec
     semsearch eval notes --self
     """
-    from semsearch.evaluation import metrics as evaluation
+    from semsearch.evaluation import metrics
 
     if name is not None and folder is None and given["files"] and Path(name).is_dir():
         folder, name = Path(name), None
     with ExitStack() as stack:
         collection = _opened(stack, name, given)
         if given["by_itself"]:
-            collection, task = _by_itself(stack, collection, given["seed"])
+            collection, comparison = _by_itself(stack, collection, given["seed"])
         else:
-            task = _judged(collection, folder, given)
-        queries = evaluation.asked(task.qrels)
-        _ask(collection, task, queries, given)
+            comparison = _judged(collection, folder, given)
+        queries = metrics.asked(comparison.qrels)
+        _ask(collection, comparison, queries, given)
     for file in given["files"]:
-        _add_file(task, file)
-    if not task.runs:
+        _add_file(comparison, file)
+    if not comparison.runs:
         raise UsageError("there is nothing to measure: give a collection's NAME, or a TREC run with --run FILE.")
     if given["run_out"] is not None:
-        _write(task, given["run_out"], [_named(file) for file in given["files"]])
-    scored = {run: evaluation.scored(found, task.qrels) for run, found in task.runs.items()}
+        _write(comparison, given["run_out"], [_named(file) for file in given["files"]])
+    scored = {run: metrics.scored(found, comparison.qrels) for run, found in comparison.runs.items()}
     baseline = given["baseline"] or next(iter(scored))
     if baseline not in scored:
         raise UsageError(f"there is no run '{baseline}' to compare with; there are {', '.join(scored)}.")
-    left_out = len({*task.queries, *task.qrels} - set(queries))
+    left_out = len({*comparison.queries, *comparison.qrels} - set(queries))
     if given["as_json"]:
         out(dumps({"queries": len(queries), "runs": _as_json(scored, baseline, left_out, given["seed"])}))
         return 0
@@ -113,10 +113,10 @@ def _opened(stack: ExitStack, name: str | None, given: Mapping[str, Any]) -> Col
     import semsearch
 
     compute = {key: given[key] for key in ("device", "dtype")}
-    return stack.enter_context(semsearch.open(name, home=find_home(given["home"]), **compute))
+    return stack.enter_context(semsearch.open(name, home=Home.of(given["home"]), **compute))
 
 
-def _by_itself(stack: ExitStack, collection: Collection | None, seed: int) -> tuple[Collection, Task]:
+def _by_itself(stack: ExitStack, collection: Collection | None, seed: int) -> tuple[Collection, Comparison]:
     from semsearch.evaluation.known_items import encoded, known_items
 
     assert collection is not None
@@ -124,55 +124,43 @@ def _by_itself(stack: ExitStack, collection: Collection | None, seed: int) -> tu
     say(items.says)
     home = stack.enter_context(tempfile.TemporaryDirectory(prefix="semsearch-"))
     made = stack.enter_context(encoded(collection, items, Path(home)))
-    return made, Task(items.queries, items.qrels)
+    return made, Comparison(items.queries, items.qrels)
 
 
-def _judged(collection: Collection | None, folder: Path | None, given: Mapping[str, Any]) -> Task:
-    from semsearch import plugins
-    from semsearch.evaluation import trec
+def _judged(collection: Collection | None, folder: Path | None, given: Mapping[str, Any]) -> Comparison:
+    from semsearch.evaluation.judgements import qrels_file, read_qrels, read_queries
 
-    reader = plugins.corpus_reader("beir")
     qrels = given["qrels"]
     if qrels is None:
         if folder is None:
             raise UsageError(
                 "judgements are needed: a FOLDER as BEIR has it, or --qrels FILE with --queries FILE; or --self."
             )
-        qrels = next(
-            (file for end in ("tsv", "tsv.gz") if (file := folder / "qrels" / f"{given['split']}.{end}").exists()), None
-        )
-        if not folder.is_dir():
-            raise UsageError(f"there is no folder {folder}.")
-        if qrels is None:
-            there = ", ".join(sorted(file.name.partition(".")[0] for file in (folder / "qrels").glob("*.tsv*")))
-            raise UsageError(
-                f"{folder} has no judgements '{given['split']}' under qrels/; there are: {there or 'none'}."
-            )
-    judged = reader.qrels(qrels)
+        qrels = qrels_file(folder, given["split"])
+    judged = read_qrels(qrels)
     queries = given["queries"] or folder
     if collection is None:
-        return Task({}, judged)
+        return Comparison({}, judged)
     if queries is None:
         raise UsageError("the texts of the queries are needed to ask the collection: --queries FILE.")
-    lines = queries.is_file() and not queries.name.removesuffix(".gz").endswith(("jsonl", "json"))
-    texts = trec.read_topics(queries) if lines else reader.queries(queries)
+    texts = read_queries(queries)
     if given["queries"] is None:  # BEIR keeps the queries of all splits in one file
         texts = {query: text for query, text in texts.items() if query in judged}
-    return Task(texts, judged)
+    return Comparison(texts, judged)
 
 
-def _ask(collection: Collection | None, task: Task, queries: list[str], given: Mapping[str, Any]) -> None:
-    """Add the runs of the collection to the task."""
-    from semsearch.evaluation import metrics as evaluation
+def _ask(collection: Collection | None, comparison: Comparison, queries: list[str], given: Mapping[str, Any]) -> None:
+    """Add the runs of the collection to the comparison."""
+    from semsearch.evaluation import metrics
 
     if collection is None:
         return
-    texts = {query: task.queries[query] for query in queries if query in task.queries}
+    texts = {query: comparison.queries[query] for query in queries if query in comparison.queries}
     if not texts:
         raise UsageError("none of the judged queries is among the queries: do their ids belong together?")
     for run, how in _ways(given):
         started = time.perf_counter()
-        task.runs[run] = evaluation.answers(collection, texts, how)
+        comparison.runs[run] = metrics.answers(collection, texts, how)
         say(f"{run}: {len(texts):,} queries in {time.perf_counter() - started:.1f} s")
 
 
@@ -185,13 +173,13 @@ def _ways(given: Mapping[str, Any]) -> Iterator[tuple[str, Options]]:
             yield f"{mode}+rerank", {"mode": mode, "exact": given["exact"], **how}
 
 
-def _add_file(task: Task, file: Path) -> None:
-    from semsearch.evaluation import trec
+def _add_file(comparison: Comparison, file: Path) -> None:
+    from semsearch.evaluation.judgements import read_run
 
     name = _named(file)
-    if name in task.runs:
+    if name in comparison.runs:
         raise UsageError(f"two runs are called '{name}': give one of the files another name.")
-    task.runs[name] = trec.read_run(file)
+    comparison.runs[name] = read_run(file)
 
 
 def _named(file: Path) -> str:
@@ -199,16 +187,16 @@ def _named(file: Path) -> str:
     return file.name.removesuffix(".gz").rpartition(".")[0] or file.name
 
 
-def _write(task: Task, place: Path, files: list[str]) -> None:
-    from semsearch.evaluation import trec
+def _write(comparison: Comparison, place: Path, files: list[str]) -> None:
+    from semsearch.evaluation.judgements import write_run
 
-    made = {name: run for name, run in task.runs.items() if name not in files}
+    made = {name: run for name, run in comparison.runs.items() if name not in files}
     if len(made) == 1 and not place.is_dir():
         ((name, run),) = made.items()
-        trec.write_run(place, run, name)
+        write_run(place, run, name)
         return
     for name, run in made.items():
-        trec.write_run(place / f"{name}.trec", run, name)
+        write_run(place / f"{name}.trec", run, name)
 
 
 def _as_json(scored: Mapping[str, Scored], baseline: str, left_out: int, seed: int) -> dict[str, Any]:

@@ -11,7 +11,8 @@ from semsearch.cli import parameters as options
 from semsearch.cli.remembered import NONE, check_settings, check_source, left
 from semsearch.cli.render import out, say
 from semsearch.errors import DataError, DimensionMismatch, UsageError
-from semsearch.home import check_name, collection_names, find_home
+from semsearch.home import Home
+from semsearch.names import check_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -37,10 +38,9 @@ def export(name: str, folder: str, parquet: bool, home: str | None) -> int:
     semsearch export corpus corpus-vectors/
     """
     import semsearch
-    from semsearch.exchange.export import export as write
 
-    with semsearch.open(name, home=find_home(home)) as collection:
-        count = write(collection.store, Path(folder), parquet=parquet)
+    with semsearch.open(name, home=Home.of(home)) as collection:
+        count = collection.export(folder, parquet=parquet)
     out(f"exported {count:,} passages to {folder}")
     return 0
 
@@ -84,25 +84,26 @@ def import_vectors(path: str, **given: Any) -> int:
 
 def index_with_vectors(source: Source, name: str, given: dict[str, Any]) -> int:
     """`semsearch index PATH --vectors FILE`."""
-    from semsearch.ingest.scan_with_vectors import GivenReading
-    from semsearch.ingest.source import Log
+    from semsearch.ingest.scan import scan
+    from semsearch.ingest.source import ReadReport
 
     if given["dry_run"]:
         raise UsageError("--dry-run tells what encoding will cost, and with --vectors nothing is encoded.")
     source = source.with_vectors(given["vectors"], given["vector_column"])
-    reading = GivenReading(source, Log(), unchecked=given["unchecked"])
-    reading.begin()
+    scanned = scan(source, ReadReport(), unchecked=given["unchecked"])
+    precomputed = scanned.precomputed
+    assert precomputed is not None
 
     def put(collection: Collection, made: bool) -> Changes:
         if made:
-            reading.unchecked = True  # they were checked before
+            precomputed.check = False  # they were checked before
         else:
             check_source(collection, source, given["add"])
-        return collection.take(reading)
+        return collection.add_from(scanned)
 
-    _put(name, reading.all, reading.vectors, given, put)
-    if reading.vanished:
-        say(f"{reading.vanished:,} documents are no more in the source: 'semsearch sync {name}' takes them out.")
+    changes = _put(name, precomputed.documents, precomputed.vectors, given, put)
+    if changes.vanished:
+        say(f"{changes.vanished:,} documents are no more in the source: 'semsearch sync {name}' takes them out.")
     return 0
 
 
@@ -113,7 +114,7 @@ def _import(name: str, documents: Sequence[Document], vectors: Any, given: dict[
         raise DimensionMismatch(f"{len(documents):,} documents need as many vectors, of shape (n, dim); got {shape}.")
 
     def put(collection: Collection, made: bool) -> Changes:
-        if not made and collection.store.settings["encoder"] is not None and not given["unchecked"]:
+        if not made and collection.settings["encoder"] is not None and not given["unchecked"]:
             _checked(documents, vectors, collection.encoder)
         return collection.add(documents, vectors)
 
@@ -127,12 +128,12 @@ def _put(
     vectors: Any,
     given: dict[str, Any],
     put: Callable[[Collection, bool], Changes],
-) -> None:
+) -> Changes:
     """Open the collection, or make it, and `put` them in."""
     import semsearch
 
-    home = find_home(given["home"])
-    made = name not in collection_names(home)
+    home = Home.of(given["home"])
+    made = name not in home.names()
     if made:
         collection = _new(name, home, documents, vectors, given)
     else:
@@ -149,20 +150,23 @@ def _put(
         f"added {changes.added:,}, changed {changes.changed:,}, unchanged {changes.unchanged:,}, "
         f"skipped {changes.skipped:,}"
     )
+    return changes
 
 
-def _new(name: str, home: Path, documents: Sequence[Document], vectors: Any, given: dict[str, Any]) -> Collection:
+def _new(name: str, home: Home, documents: Sequence[Document], vectors: Any, given: dict[str, Any]) -> Collection:
     """A new collection, once the vectors are known to be its model's."""
     import semsearch
+    from semsearch import models
     from semsearch.encoder.load import DEFAULT_MODEL
-    from semsearch.encoder.own import named_encoder
+    from semsearch.hardware import Compute
 
     index: dict[str, Any] = {"index": given.get("backend") or "auto", "options": dict(given.get("settings", ()))}
     index |= {"recall": given.get("recall"), "at": given.get("at", 10)}
     if given["encoder"] == NONE:
         return semsearch.create(name, home=home, encoder=None, dim=vectors.shape[1], **index)
     model: dict[str, Any] = {"device": given["device"], "dtype": given["dtype"], "revision": given.get("revision")}
-    encoder = named_encoder(given["encoder"] or DEFAULT_MODEL, **model)
+    compute = Compute(given["device"], given["dtype"])
+    encoder = models.encoder(given["encoder"] or DEFAULT_MODEL, compute, revision=given.get("revision"))
     if not given["unchecked"]:
         _checked(documents, vectors, encoder)
     return semsearch.create(
@@ -176,12 +180,12 @@ def _new(name: str, home: Path, documents: Sequence[Document], vectors: Any, giv
 
 
 def _checked(documents: Sequence[Document], vectors: Any, encoder: Any) -> None:
-    from semsearch.ingest.precomputed import SAMPLE, check_given
+    from semsearch.ingest.precomputed import TEXTS_CHECKED, check_given
 
     if vectors.shape[1] != encoder.dim:
         raise DimensionMismatch(f"the vectors have {vectors.shape[1]} components, the model's {encoder.dim}.")
     worst = check_given(documents, vectors, encoder)
-    count = min(SAMPLE, len(documents))
+    count = min(TEXTS_CHECKED, len(documents))
     say(f"encoded {count} of the texts again: the least alike vectors have a cosine of {worst:.4f}.")
 
 

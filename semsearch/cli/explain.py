@@ -33,18 +33,17 @@ def words_of(hit: Hit) -> list[Word]:
     if explanation is None or explanation.parts is None:
         return []
     found = []
-    for field, whole, place in (
-        ("title", hit.document.title, Span(0, len(hit.document.title))),
-        ("text", hit.document.text, Span(hit.start, hit.end)),
-    ):
-        spans = [Span(*match.span()) for match in _WORD.finditer(whole, *place)]
+    for field, whole, start in (("title", hit.title, 0), ("text", hit.text, hit.start)):
+        spans = [Span(start + match.start(), start + match.end()) for match in _WORD.finditer(whole)]
         owner = {at: number for number, span in enumerate(spans) for at in range(*span)}
         weights: dict[int, float] = defaultdict(float)
         for part in explanation.parts:
             if part.field == field and part.start in owner:
                 weights[owner[part.start]] += part.weight
         found += [
-            Word(field, spans[number], whole[slice(*spans[number])], weights[number]) for number in sorted(weights)
+            Word(field, span, whole[span.start - start : span.end - start], weights[number])
+            for number in sorted(weights)
+            for span in [spans[number]]
         ]
     return found
 

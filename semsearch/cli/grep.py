@@ -85,10 +85,11 @@ def grep(
     pieces = [piece for file in _files(files or (STDIN,), unread) for piece in _pieces(file, paragraphs)]
     if not pieces:
         raise DataError("there is no text to look through.")
+    from semsearch import models
     from semsearch.encoder.load import DEFAULT_MODEL
-    from semsearch.encoder.own import named_encoder
+    from semsearch.hardware import Compute
 
-    model = named_encoder(encoder or DEFAULT_MODEL, device=device, dtype=dtype)
+    model = models.encoder(encoder or DEFAULT_MODEL, Compute(device, dtype))
     found = _ranked(text, pieces, model, cached=not no_cache)
     if min_score is not None:
         found = [hit for hit in found if hit.score >= min_score]
@@ -116,8 +117,7 @@ def _ranked(text: str, pieces: Sequence[Piece], model: Encoder, *, cached: bool)
     import numpy as np
 
     from semsearch.encoder.cache import VectorCache, cache_folder
-    from semsearch.ingest.pipeline import stored_form
-    from semsearch.vectors import brute_force
+    from semsearch.vectors import brute_force, stored_form
 
     with VectorCache(model, cache_folder() if cached else None) as cache:
         vectors = cache.vectors([piece.text for piece in pieces])

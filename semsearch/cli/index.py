@@ -19,15 +19,14 @@ from semsearch.errors import (
     StorageError,
     UsageError,
 )
-from semsearch.home import check_name, collection_names, find_home
+from semsearch.home import Home
+from semsearch.names import check_name
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from semsearch.collection import Collection
     from semsearch.ingest.pipeline import Changes
-    from semsearch.ingest.scan import Reading
-    from semsearch.ingest.source import Log, Source
+    from semsearch.ingest.scan import Scan
+    from semsearch.ingest.source import ReadReport, Source
 
 
 @click.command(short_help="Read, split, encode and store a corpus; again: resume or update.")
@@ -54,7 +53,7 @@ if TYPE_CHECKING:
 @click.option("--title", metavar="FIELD", help="Column that holds the title [default: title].")
 @click.option("--id", "id_", metavar="FIELD", help="Column that holds the id [default: _id or id].")
 @click.option("--type", "types", multiple=True, type=options.pair, metavar="FIELD=TYPE", help="As in year=int.")
-@click.option("--read", multiple=True, type=options.typed_pair, metavar="KEY=VALUE", help="Option of the reader.")
+@click.option("--read", multiple=True, type=options.pair, metavar="KEY=VALUE", help="Option of the reader.")
 @click.option("--include", multiple=True, metavar="PATTERN", help="Of a folder: only files like this ('*.md').")
 @click.option("--exclude", multiple=True, metavar="PATTERN", help="Of a folder: no files or folders like this.")
 @click.option("--no-ignore", is_flag=True, help="Read what git would ignore, too.")
@@ -89,8 +88,8 @@ def index(path: str, **given: Any) -> int:
     semsearch index films.csv --text plot --title name --type year=int
     zcat notes.txt.gz | semsearch index - --name notes --format text
     """
-    from semsearch.ingest.scan import Reading
-    from semsearch.ingest.source import Log, Source
+    from semsearch.ingest.scan import scan
+    from semsearch.ingest.source import ReadReport, Source
 
     source = Source.of(
         path,
@@ -105,31 +104,30 @@ def index(path: str, **given: Any) -> int:
         return exchange.index_with_vectors(source, name, given)
     if given["encoder"] == NONE:
         raise UsageError("--encoder none makes a collection that is searched by vectors alone: give them by --vectors.")
-    log = Log(skip=given["on_error"] == "skip" or (given["on_error"] is None and source.forgiving))
-    reading = Reading(source, log)
-    reading.begin()  # an empty or unreadable corpus is told before a model is opened or anything is made
+    report = ReadReport(skip=given["on_error"] == "skip" or (given["on_error"] is None and source.forgiving))
+    scanned = scan(source, report)  # an empty or unreadable corpus is told before a model is opened or anything is made
 
     if given["dry_run"]:
-        return _estimate(reading, name, find_home(given["home"]), given)
+        return _estimate(scanned, name, Home.of(given["home"]), given)
 
     def fraction() -> float | None:
-        return log.done / log.total if log.total else None
+        return report.done / report.total if report.total else None
 
-    home = find_home(given["home"])
+    home = Home.of(given["home"])
     made = False
     try:
         with Meter(name, fraction) as meter, ExitStack() as held:
             collection, made = _collection(name, home, source, given)
             held.enter_context(collection)
-            changes = collection.take(reading, meter)
+            changes = collection.add_from(scanned, progress=meter)
     except KeyboardInterrupt:
         raise click.Abort(f"interrupted: {left(name, home, made)}") from None
     except (DataError, StorageError, CollectionLocked) as error:
         error.add_note(left(name, home, made))
         raise
-    _report(log, changes)
-    if reading.vanished:
-        say(f"{reading.vanished:,} documents are no more in the source: 'semsearch sync {name}' takes them out.")
+    _report(report, changes)
+    if changes.vanished:
+        say(f"{changes.vanished:,} documents are no more in the source: 'semsearch sync {name}' takes them out.")
     return 0
 
 
@@ -139,25 +137,27 @@ def _reader_options(given: dict[str, Any]) -> dict[str, Any]:
     return chosen | {key: value for key, value in named.items() if value}
 
 
-def _estimate(reading: Reading, name: str, home: Path, given: dict[str, Any]) -> int:
+def _estimate(scanned: Scan, name: str, home: Home, given: dict[str, Any]) -> int:
     """Tell what the run would cost."""
+    from semsearch import models
     from semsearch.encoder.load import DEFAULT_MODEL
-    from semsearch.encoder.own import named_encoder
+    from semsearch.hardware import Compute
     from semsearch.ingest.estimate import estimate
 
     with ExitStack() as held:
-        if name in collection_names(home):
-            collection = held.enter_context(_existing(name, home, reading.source, given))
-            encoder, store = collection.encoder, collection.store
-            passages = bool(store.settings["passages"])
-            wanted, settings = store.settings["index"]["backend"], store.settings["index"]["options"]
+        if name in home.names():
+            collection = held.enter_context(_existing(name, home, scanned.source, given))
+            encoder, engine = collection.encoder, collection.engine
+            passages = bool(engine.settings["passages"])
+            wanted, settings = engine.settings["index"]["backend"], engine.settings["index"]["options"]
         else:
-            choice = {key: given[key] for key in ("device", "dtype", "revision", "batch_tokens")}
-            encoder, store = named_encoder(given["encoder"] or DEFAULT_MODEL, **choice), None
+            compute = Compute(given["device"], given["dtype"], given["batch_tokens"])
+            encoder = models.encoder(given["encoder"] or DEFAULT_MODEL, compute, revision=given["revision"])
+            engine = None
             passages = given["passages"] != "off"
             wanted, settings = given["backend"] or "auto", dict(given["settings"])
-        told = estimate(reading.documents, encoder, passages=passages, store=store, index=wanted, options=settings)
-    for sentence in reading.log.report():
+        told = estimate(scanned.documents, encoder, passages=passages, engine=engine, index=wanted, options=settings)
+    for sentence in scanned.report.sentences():
         say(sentence)
     out(
         f"{told.documents:,} documents to encode ({told.unchanged:,} unchanged), {told.passages:,} passages: about "
@@ -166,15 +166,15 @@ def _estimate(reading: Reading, name: str, home: Path, given: dict[str, Any]) ->
     return 0
 
 
-def _collection(name: str, home: Path, source: Source, given: dict[str, Any]) -> tuple[Collection, bool]:
+def _collection(name: str, home: Home, source: Source, given: dict[str, Any]) -> tuple[Collection, bool]:
     """The collection, and whether it was made now."""
-    if name not in collection_names(home):
+    if name not in home.names():
         with suppress(CollectionExists):  # another process may make it while this one opens the model
             return _new(name, home, given), True
     return _existing(name, home, source, given), False
 
 
-def _new(name: str, home: Path, given: dict[str, Any]) -> Collection:
+def _new(name: str, home: Home, given: dict[str, Any]) -> Collection:
     import semsearch
     from semsearch.encoder.catalog import advice
     from semsearch.encoder.load import DEFAULT_MODEL
@@ -197,7 +197,7 @@ def _new(name: str, home: Path, given: dict[str, Any]) -> Collection:
     )
 
 
-def _existing(name: str, home: Path, source: Source, given: dict[str, Any]) -> Collection:
+def _existing(name: str, home: Home, source: Source, given: dict[str, Any]) -> Collection:
     """The collection as it was made; what is asked for now must not contradict it."""
     import semsearch
 
@@ -212,14 +212,14 @@ def _existing(name: str, home: Path, source: Source, given: dict[str, Any]) -> C
     return collection
 
 
-def _report(log: Log, changes: Changes) -> None:
-    for sentence in log.report():
+def _report(report: ReadReport, changes: Changes) -> None:
+    for sentence in report.sentences():
         say(sentence)
-    if log.same:
-        say(f"{log.same:,} records without an id were the same as one before, and are in the collection once.")
+    if report.same:
+        say(f"{report.same:,} records without an id were the same as one before, and are in the collection once.")
     if changes.truncated:
         say(f"{changes.truncated:,} texts were longer than the model reads, and were cut.")
     out(
         f"added {changes.added:,}, changed {changes.changed:,}, unchanged {changes.unchanged:,}, "
-        f"skipped {log.skipped:,}"
+        f"skipped {report.skipped:,}"
     )

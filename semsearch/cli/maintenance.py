@@ -9,7 +9,7 @@ import click
 
 from semsearch.cli import parameters as options
 from semsearch.cli.render import dumps, out, say, show_table, size
-from semsearch.home import find_home
+from semsearch.home import Home
 
 if TYPE_CHECKING:
     from semsearch.search.recall import Certificate
@@ -60,6 +60,7 @@ def _measured(command: options.Command) -> options.Command:
 @click.option("--option", "settings", multiple=True, type=options.typed_pair, metavar="KEY=VALUE", help="Of the index.")
 @click.option("--recall", type=click.FloatRange(0, 1, min_open=True), metavar="R", help="What the index must find.")
 @_measured
+@options.threads
 @options.home
 def reindex(name: str, **given: Any) -> int:
     r"""Build the index of collection NAME anew over all that is there, beside readers and writers.
@@ -71,7 +72,7 @@ def reindex(name: str, **given: Any) -> int:
     """
     import semsearch
 
-    with semsearch.open(name, home=find_home(given["home"])) as collection:
+    with semsearch.open(name, home=Home.of(given["home"])) as collection:
         certificate = collection.reindex(
             given["backend"],
             dict(given["settings"]) or None,
@@ -92,6 +93,7 @@ def reindex(name: str, **given: Any) -> int:
 @click.argument("name", shell_complete=options.collections)
 @click.option("--recall", type=click.FloatRange(0, 1, min_open=True), required=True, metavar="R", help="To be kept.")
 @_measured
+@options.threads
 @options.home
 def tune(name: str, **given: Any) -> int:
     r"""Choose the setting of collection NAME's index that keeps a recall, certify it, and use it from now on.
@@ -101,7 +103,7 @@ def tune(name: str, **given: Any) -> int:
     """
     import semsearch
 
-    with semsearch.open(name, home=find_home(given["home"])) as collection:
+    with semsearch.open(name, home=Home.of(given["home"])) as collection:
         certificate = collection.tune(given["recall"], given["at"], queries=questions_of(given["queries"]))
     show_certificate(certificate, given["queries"])
     setting = f"{certificate.knob} {certificate.value}, " if certificate.knob else ""
@@ -122,7 +124,7 @@ def check(name: str, deep: bool, as_json: bool, home: str | None) -> int:
     """
     import semsearch
 
-    with semsearch.open(name, home=find_home(home)) as collection:
+    with semsearch.open(name, home=Home.of(home)) as collection:
         problems = collection.check(deep=deep)
     for problem in problems:
         if as_json:
@@ -146,7 +148,7 @@ def repair(name: str, device: str | None, dtype: str | None, home: str | None) -
     """
     import semsearch
 
-    with semsearch.open(name, home=find_home(home), device=device, dtype=dtype) as collection:
+    with semsearch.open(name, home=Home.of(home), device=device, dtype=dtype) as collection:
         done = collection.repair()
     for sentence in done:
         out(sentence)
@@ -166,7 +168,7 @@ def compact(name: str, home: str | None) -> int:
     """
     import semsearch
 
-    with semsearch.open(name, home=find_home(home)) as collection:
+    with semsearch.open(name, home=Home.of(home)) as collection:
         done = collection.compact()
     out(f"removed {done.rows:,} dead rows, {size(done.bytes_before)} before, {size(done.bytes_after)} after")
     if not done.erased:
@@ -186,7 +188,7 @@ def backup(name: str, file: str, home: str | None) -> int:
     """
     import semsearch
 
-    with semsearch.open(name, home=find_home(home)) as collection:
+    with semsearch.open(name, home=Home.of(home)) as collection:
         written = collection.backup(Path(file))
     say(f"wrote {file}, {size(written)}")
     return 0
@@ -202,10 +204,11 @@ def restore(file: str, name: str | None, home: str | None) -> int:
     \b
     semsearch restore corpus.backup --name corpus-again
     """
-    from semsearch.local.maintenance.backup import restore as bring_back
+    import semsearch
 
-    folder = bring_back(Path(file), find_home(home), name)
-    say(f"restored '{folder.name}' in {folder.parent}")
+    place = Home.of(home)
+    made = semsearch.restore(file, name, home=place)
+    say(f"restored '{made}' in {place.location}")
     return 0
 
 
@@ -227,9 +230,7 @@ def reencode(name: str, encoder: str, **given: Any) -> int:
     """
     import semsearch
 
-    with semsearch.open(
-        name, home=find_home(given["home"]), device=given["device"], dtype=given["dtype"]
-    ) as collection:
+    with semsearch.open(name, home=Home.of(given["home"]), device=given["device"], dtype=given["dtype"]) as collection:
         total = len(collection)
         try:
             count = collection.reencode(

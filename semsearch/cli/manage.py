@@ -22,7 +22,8 @@ from semsearch.cli.render import (
     size,
 )
 from semsearch.errors import SemsearchError, UsageError
-from semsearch.home import MOST, collection_names, find_collection, find_home
+from semsearch.home import Home
+from semsearch.ingest.sync import MAX_VANISHED
 
 
 @click.command(short_help="Print documents by id.")
@@ -40,7 +41,7 @@ def get(name: str, ids: tuple[str, ...], as_json: bool, home: str | None) -> int
     """
     import semsearch
 
-    with semsearch.open(name, home=find_home(home)) as collection:
+    with semsearch.open(name, home=Home.of(home)) as collection:
         found = collection.get(ids)
     console = screen()
     for position, (identity, document) in enumerate(zip(ids, found, strict=True)):
@@ -74,9 +75,9 @@ def remove(name: str, ids: tuple[str, ...], where: dict[str, Any] | None, yes: b
 
     if bool(ids) == bool(where):
         raise UsageError("say which documents: either their ids, or --where with a filter.")
-    with semsearch.open(name, home=find_home(home)) as collection:
+    with semsearch.open(name, home=Home.of(home)) as collection:
         asked = set(collection.ids(where)) if where else set(ids)
-        if where and len(asked) > MOST * len(collection) and not yes:
+        if where and len(asked) > MAX_VANISHED * len(collection) and not yes:
             what = f"{len(asked):,} of the {len(collection):,} documents of '{name}'"
             if not sys.stdin.isatty():
                 raise UsageError(f"that would remove {what}, and nobody is here to ask. Add --yes.")
@@ -100,14 +101,17 @@ def drop(name: str, yes: bool, home: str | None) -> int:
     """
     from semsearch.opening import drop as delete
 
-    folder = find_collection(name, find_home(home))
+    place = Home.of(home)
+    place.require(name)
     if not yes:
         if not sys.stdin.isatty():
-            raise UsageError(f"deleting '{name}' ({folder}) can't be undone, and nobody is here to ask. Add --yes.")
-        if not click.confirm(f"Delete '{name}' ({folder}) for good?", err=True):
+            raise UsageError(
+                f"deleting '{name}' in {place.location} can't be undone, and nobody is here to ask. Add --yes."
+            )
+        if not click.confirm(f"Delete '{name}' in {place.location} for good?", err=True):
             say(f"'{name}' was kept.")
             return 0
-    delete(name, home=folder.parent)
+    delete(name, home=place)
     say(f"dropped '{name}'")
     return 0
 
@@ -125,12 +129,12 @@ def list_collections(as_json: bool, home: str | None) -> int:
     """
     import semsearch
 
-    where = find_home(home)
-    names = collection_names(where)
+    where = Home.of(home)
+    names = where.names()
     if not names:
-        say(f"there is no collection in {where} yet. Make one with 'semsearch index PATH'.")
+        say(f"there is no collection in {where.location} yet. Make one with 'semsearch index PATH'.")
         return 0
-    say(f"collections in {where}")
+    say(f"collections in {where.location}")
     rows: list[tuple[object, ...]] = []
     for name in names:
         try:
@@ -166,10 +170,10 @@ def info(context: click.Context, name: str | None, config: bool, as_json: bool, 
     if config:
         return _show_config(context, as_json)
     if name is None:
-        raise UsageError(f"say which collection: {', '.join(collection_names(find_home(home))) or 'there is none'}.")
+        raise UsageError(f"say which collection: {', '.join(Home.of(home).names()) or 'there is none'}.")
     import semsearch
 
-    with semsearch.open(name, home=find_home(home)) as collection:
+    with semsearch.open(name, home=Home.of(home)) as collection:
         facts = collection.info()
     if as_json:
         out(dumps(facts))
@@ -188,7 +192,7 @@ def _show_config(context: click.Context, as_json: bool) -> int:
         for option, value, origin in found:
             out(dumps({"option": option, "value": value, "origin": origin}))
     else:
-        say(f"files read: {', '.join(map(str, files())) or f'none ({FILE} in {find_home()} or here)'}")
+        say(f"files read: {', '.join(map(str, files())) or f'none ({FILE} in {Home.of().location} or here)'}")
         show_table(("option", "value", "from"), found)
     return 0
 

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import click
 
 from semsearch import plugins
-from semsearch.errors import DataError
-from semsearch.home import collection_names, find_home
+from semsearch.errors import DataError, FilterError
+from semsearch.hardware import MOST_THREADS, set_threads
+from semsearch.home import Home
+from semsearch.names import normal
+from semsearch.search.request import MODES
 
 if TYPE_CHECKING:
     from semsearch.search.request import Options
@@ -43,11 +46,16 @@ def model(name: str) -> str:
     return str(path.absolute()) if path.exists() else name
 
 
-def where(text: str) -> dict[str, Any]:
-    """A filter as it is typed, or as JSON."""
-    from semsearch.search.where import parse_where
+def where(given: str | Mapping[str, Any]) -> Mapping[str, Any]:
+    """A filter as it is typed, or as JSON, or a table of `semsearch.toml`."""
+    from semsearch.search.where_text import parse_where
 
-    return parse_where(text)
+    if not isinstance(given, str):
+        return given  # checked when it is asked for
+    try:
+        return parse_where(given)
+    except FilterError as error:
+        raise click.BadParameter(str(error)) from error
 
 
 file = click.Path(readable=False)  # completed by the shell; whether it is there and can be read is told by who reads
@@ -57,7 +65,7 @@ def collections(context: click.Context, parameter: click.Parameter, begun: str) 
     """The names of collections that begin so, for the shell's completion; of several words only the first is one."""
     if isinstance(parameter, click.Argument) and context.params.get(str(parameter.name)):
         return []
-    return [name for name in collection_names(find_home(context.params.get("home"))) if name.startswith(begun)]
+    return [name for name in Home.of(context.params.get("home")).names() if name.startswith(normal(begun))]
 
 
 def utf8(text: str) -> str:
@@ -102,12 +110,27 @@ def index_backend(default: str) -> Callable[[Command], Command]:
     )
 
 
+def threads(command: Command) -> Command:
+    """Add `--threads`, which goes for the whole process."""
+    return click.option(
+        "--threads",
+        type=click.IntRange(1, MOST_THREADS),
+        metavar="N",
+        expose_value=False,
+        callback=lambda context, parameter, count: None if count is None else set_threads(count),
+        help="To compute on [default: SEMSEARCH_THREADS, else as many as there are processors for it].",
+    )(command)
+
+
 def compute(command: Command) -> Command:
-    """Add `--device` and `--dtype`."""
+    """Add `--device`, `--dtype` and `--threads`."""
+    command = threads(command)
     command = click.option("--dtype", metavar="TYPE", help="Numbers the model computes with: auto, float32, bfloat16…")(
         command
     )
-    return click.option("--device", metavar="DEVICE", help="auto, cpu, cuda, cuda:N or mps [default: auto].")(command)
+    return click.option(
+        "--device", metavar="DEVICE", help="auto, cpu, cuda, cuda:N or mps; several by commas [default: auto]."
+    )(command)
 
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
@@ -164,7 +187,7 @@ DIVERSE = 0.5  # relevance and variety alike
 _HOW = [
     click.option(
         "--mode",
-        type=click.Choice(["dense", "lexical", "hybrid"]),
+        type=click.Choice(MODES),
         default="dense",
         show_default=True,
         help='By meaning, by words ("a phrase", -without), or both.',

@@ -15,50 +15,49 @@ from semsearch.cli import parameters as options
 from semsearch.cli.compare import compare, show_comparison
 from semsearch.cli.render import Answer, out, show_answer
 from semsearch.errors import CollectionNotFound, DataError, UsageError
-from semsearch.home import collection_names, find_collection, find_home
+from semsearch.home import Home
+from semsearch.names import normal
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from semsearch.collection import Collection
     from semsearch.search.request import Options
 
 BATCH = 256  # queries encoded and searched together
 
 
-def _only_collection(home: Path) -> str:
+def _only_collection(home: Home) -> str:
     """The one collection there is; none or several are an error that says what there is."""
-    known = collection_names(home)
+    known = home.names()
     if not known:
         raise CollectionNotFound(
-            f"there is no collection in {home} yet. Make one with 'semsearch index PATH', or look elsewhere with "
-            "--home."
+            f"there is no collection in {home.location} yet. Make one with 'semsearch index PATH', or look elsewhere "
+            "with --home."
         )
     if len(known) > 1:
         raise UsageError(
-            f"there are {len(known)} collections in {home}: {', '.join(known)}. "
+            f"there are {len(known)} collections in {home.location}: {', '.join(known)}. "
             "Say which one to ask: semsearch query NAME 'TEXT'."
         )
     return known[0]
 
 
-def resolve(words: Sequence[str], home: Path) -> tuple[str, str | None]:
+def resolve(words: Sequence[str], home: Home) -> tuple[str, str | None]:
     """The collection and the text (None: ask interactively) that `semsearch query WORDS` means."""
     if len(words) > 2:
         raise UsageError(
             f'put the query in quotes, {len(words)} words were given: semsearch query NAME "{" ".join(words[1:])}".'
         )
     if len(words) == 2:
-        find_collection(words[0], home)
+        home.require(words[0])
         return words[0], words[1]
     if not words:
         return _only_collection(home), None
     word = words[0]
-    known = collection_names(home)
-    if word in known:
-        return word, None
+    known = home.names()
+    if normal(word) in known:
+        return normal(word), None
     if len(known) != 1 and word != "-" and not any(map(str.isspace, word)):
-        find_collection(word, home)  # one word may be a misspelt name: the error says so and lists the collections
+        home.require(word)  # one word may be a misspelt name: the error says so and lists the collections
     return _only_collection(home), word
 
 
@@ -167,7 +166,7 @@ def query(
     import semsearch
 
     how, words = options.taken(rest, words)
-    place = find_home(home)
+    place = Home.of(home)
     name, text = resolve(words, place)
     if text is not None and not text.strip():
         raise UsageError("the query is empty. Write what to look for, or leave it out to ask interactively.")
@@ -176,10 +175,10 @@ def query(
         if text is None:
             from semsearch.cli.repl import Session
 
-            Session(collection, k, how).run()
+            Session(collection, k, how, place.folder).run()
             return 0
         if compare_exact:
-            collection.warm()
+            collection.load_index()
         if form is not None and (line := formats.header(form)) is not None:
             out(line)
         if text != "-":

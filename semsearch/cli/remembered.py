@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Any
 from semsearch.errors import ModelMismatch, SemsearchError, UsageError
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from semsearch.collection import Collection
+    from semsearch.home import Home
     from semsearch.ingest.source import Source
 
 NONE = "none"  # instead of a model
@@ -48,9 +47,11 @@ def check_settings(collection: Collection, given: dict[str, Any]) -> None:
         )
     other = model not in (None, NONE, made.get("name"))
     if other or (revision and revision != made.get("revision")):
-        from semsearch.encoder.own import named_encoder
+        from semsearch import models
+        from semsearch.hardware import Compute
 
-        wanted = named_encoder(model or made["name"], device=given["device"], dtype=given["dtype"], revision=revision)
+        compute = Compute(given["device"], given["dtype"], given.get("batch_tokens"))
+        wanted = models.encoder(model or made["name"], compute, revision=revision)
         if wanted.fingerprint != made.get("fingerprint"):  # another name of the same model is no contradiction
             raise ModelMismatch(
                 f"'{collection.name}' was made with the model {made.get('name')}, not with {wanted.name}: their "
@@ -62,7 +63,7 @@ def check_settings(collection: Collection, given: dict[str, Any]) -> None:
         "recall": given.get("recall"),
         **dict(given.get("settings", ())),
     }
-    split = "on" if collection.store.settings["passages"] else "off"
+    split = "on" if collection.settings["passages"] else "off"
     wanted_index = facts["index"]["wanted"]
     is_made = {
         "passages": split,
@@ -79,7 +80,7 @@ def check_settings(collection: Collection, given: dict[str, Any]) -> None:
             )
 
 
-def left(name: str, home: Path, made: bool) -> str:
+def left(name: str, home: Home, made: bool) -> str:
     """What a broken off `index` leaves, for a person who wonders whether to begin again.
 
     A collection that it made and that is still empty goes: it would only insist on the settings it was made with.
@@ -91,7 +92,7 @@ def left(name: str, home: Path, made: bool) -> str:
     with suppress(SemsearchError), semsearch.open(name, home=home) as collection:
         count = len(collection)
         if made and not count:
-            with collection.store.write():  # nobody may commit between the look and the end
+            with collection.engine.hold():  # nobody may commit between the look and the end
                 count = len(collection)
                 if not count:
                     drop(name, home=home)

@@ -98,21 +98,21 @@ def answer_json(answer: Answer) -> dict[str, Any]:
 
 def _hit_json(hit: Hit) -> dict[str, Any]:
     facts: dict[str, Any] = {
-        "id": hit.document.id,
+        "id": hit.id,
         "rank": hit.rank,
         "score": float(hit.score),
         "scores": {stage: float(score) for stage, score in hit.scores.items()},
-        "title": hit.document.title,
+        "title": hit.title,
         "text": hit.text,
         "start": hit.start,
         "end": hit.end,
-        "metadata": dict(hit.document.metadata),
+        "metadata": dict(hit.metadata),
     }
     for name in ("standing", "probability"):
         if (value := getattr(hit, name)) is not None:
             facts[name] = value
-    if hit.around is not None:
-        facts["context"] = {"start": hit.around.start, "end": hit.around.end, "text": _shown(hit)}
+    if hit.context is not None:
+        facts["context"] = {"start": hit.context.start, "end": hit.context.end, "text": hit.context.text}
     if hit.explanation is not None:
         facts["explanation"] = explanation_json(hit)
     return facts
@@ -120,7 +120,7 @@ def _hit_json(hit: Hit) -> dict[str, Any]:
 
 def _shown(hit: Hit) -> str:
     """The passage, with its neighbours where they were asked for."""
-    return hit.text if hit.around is None else hit.document.text[hit.around.start : hit.around.end]
+    return hit.text if hit.context is None else hit.context.text
 
 
 def show_answer(answer: Answer, *, number: int | None = None) -> None:
@@ -139,8 +139,7 @@ def show_answer(answer: Answer, *, number: int | None = None) -> None:
         return
     first = [] if number is None else [str(number)]
     for hit in answer.hits:
-        document = hit.document
-        fields = [str(hit.rank), f"{hit.score:.6f}", document.id, document.title, _shown(hit)]
+        fields = [str(hit.rank), f"{hit.score:.6f}", hit.id, hit.title, _shown(hit)]
         if hit.explanation is not None:
             fields.append(sentence(hit))
         out("\t".join([*first, *map(one_line, fields)]))
@@ -157,18 +156,17 @@ def draw_hits(console: Console, answer: Answer) -> None:
     grid.add_column(overflow="fold")
     width = max(20, console.width - 12)
     for hit in answer.hits:
-        document = hit.document
-        title = Text(printable_same_length(document.title), "bold")
+        title = Text(printable_same_length(hit.title), "bold")
         highlight(title, hit, "title", 0)
         title = _one_line(title)
-        head = Text.assemble(title, ("  " if title else ""), (one_line(document.id), "dim"))
-        start, end = (hit.start, hit.end) if hit.around is None else hit.around
-        body = Text(printable_same_length(document.text[start:end]))
-        highlight(body, hit, "text", start)
-        before = "… " if document.text[:start].strip() else ""
-        after = " …" if document.text[end:].strip() else ""
+        head = Text.assemble(title, ("  " if title else ""), (one_line(hit.id), "dim"))
+        shown = hit.passage if hit.context is None else hit.context
+        body = Text(printable_same_length(shown.text))
+        highlight(body, hit, "text", shown.start)
+        before = "… " if shown.start else ""
+        after = " …" if shown.end < shown.size else ""
         lines = list(Text.assemble(before, _one_line(body), after).wrap(console, width))
-        if len(lines) > PASSAGE_LINES and hit.explanation is None and hit.around is None:
+        if len(lines) > PASSAGE_LINES and hit.explanation is None and hit.context is None:
             lines = lines[:PASSAGE_LINES]
             _end_early(lines[-1], width)
         if hit.explanation is not None:

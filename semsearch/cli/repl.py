@@ -36,7 +36,7 @@ from semsearch.cli.render import (
 from semsearch.cli.termination import Terminated, on_sigterm
 from semsearch.errors import SemsearchError, UsageError
 from semsearch.search.request import MODES
-from semsearch.search.where import parse_where
+from semsearch.search.where_text import parse_where
 from semsearch.types import Hit, Span
 
 if TYPE_CHECKING:
@@ -75,7 +75,11 @@ class Leave(Exception):
 class Session:
     """A conversation with one collection: the number of hits to show, and what was found last."""
 
-    def __init__(self, collection: Collection, k: int = 10, how: Options | None = None) -> None:
+    def __init__(
+        self, collection: Collection, k: int = 10, how: Options | None = None, folder: Path | None = None
+    ) -> None:
+        """`folder` keeps what was typed."""
+        self._folder = folder
         self.collection = collection
         self.k = k
         self.how: Options = {} if how is None else {**how}
@@ -93,7 +97,7 @@ class Session:
                         sys.stdout.flush()
 
     def _converse(self) -> None:
-        prompt = _prompt(self.collection.home)
+        prompt = _prompt(self._folder)
         say(f"{self.collection.name}: {len(self.collection):,} documents. :help lists commands, Ctrl-D ends.")
 
         def terminate() -> None:
@@ -122,7 +126,7 @@ class Session:
     def _warm(self) -> None:
         with contextlib.suppress(Exception):  # the first question meets the same error, and reports it
             _ = self.collection.encoder
-            self.collection.warm()
+            self.collection.load_index()
 
     def respond(self, line: str, number: int | None = None) -> None:
         """Answer a question or obey a command; an error is said and the conversation goes on."""
@@ -152,7 +156,7 @@ class Session:
         COMMANDS[name].run(self, argument.strip())
 
 
-def _prompt(home: Path) -> PromptSession[str]:
+def _prompt(folder: Path | None) -> PromptSession[str]:
     """A prompt that edits, remembers and completes; it is drawn on the terminal even if results are piped away."""
     from prompt_toolkit import PromptSession
     from prompt_toolkit.completion import CompleteEvent, Completer, Completion
@@ -169,10 +173,11 @@ def _prompt(home: Path) -> PromptSession[str]:
                         yield Completion(name, -len(typed), display=known.usage, display_meta=known.help)
 
     history: History = InMemoryHistory()
-    path = home / ".history"
-    with contextlib.suppress(OSError):  # where the history can't be written, it lasts as long as the session
-        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600))
-        history = FileHistory(path)
+    if folder is not None:
+        path = folder / ".history"
+        with contextlib.suppress(OSError):  # where the history can't be written, it lasts as long as the session
+            os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600))
+            history = FileHistory(path)
     return PromptSession(
         history=history,
         completer=Colon(),
@@ -320,7 +325,7 @@ def _similar(session: Session, argument: str) -> None:
     """Find more documents like hit N."""
     hit = _hit(session, argument)
     started = time.perf_counter()
-    hits = session.collection.similar([hit.document.id], session.k, where=session.how.get("where"))
+    hits = session.collection.similar([hit.id], session.k, where=session.how.get("where"))
     spent = {"total": 1000 * (time.perf_counter() - started)}
     session.answer = Answer(hit.text, hits, spent)
     show_answer(session.answer)

@@ -11,7 +11,7 @@ import click
 from semsearch.cli import parameters as options
 from semsearch.cli.render import Answer, answer_json, dumps, out, say, show_answer, show_facts
 from semsearch.errors import UsageError
-from semsearch.home import find_home
+from semsearch.home import Home
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -55,7 +55,7 @@ def similar(
     """
     import semsearch
 
-    with semsearch.open(name, home=find_home(home), **compute) as collection:
+    with semsearch.open(name, home=Home.of(home), **compute) as collection:
         started = time.perf_counter()
         hits = collection.similar(
             ids,
@@ -96,19 +96,18 @@ def calibrate(name: str, judgements: str | None, split: str, home: str | None, *
     semsearch calibrate scifact data/scifact
     """
     import semsearch
-    from semsearch import plugins
-    from semsearch.search.calibrate import calibration_info
+    from semsearch.evaluation.judgements import qrels_file, read_qrels, read_queries
+    from semsearch.search.calibration import calibration_info
 
     graded = None
     if judgements is not None:
-        reader = plugins.corpus_reader("beir")
-        texts = reader.queries(Path(judgements))
-        qrels = reader.qrels(Path(judgements) / "qrels" / f"{split}.tsv")
+        texts = read_queries(Path(judgements))
+        qrels = read_qrels(qrels_file(Path(judgements), split))
         graded = {texts[query]: grades for query, grades in qrels.items() if query in texts}
-    with semsearch.open(name, home=find_home(home), **compute) as collection:
+    with semsearch.open(name, home=Home.of(home), **compute) as collection:
         if collection.calibrate(graded) is None:
-            raise UsageError(f"collection '{name}' has too few passages to measure ({collection.passages}).")
-        facts = calibration_info(collection.store.settings)
+            raise UsageError(f"collection '{name}' has too few passages to measure ({collection.count_passages()}).")
+        facts = calibration_info(collection.settings)
     say("calibrated")
     show_facts(facts or {})
     return 0

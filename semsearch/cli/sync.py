@@ -11,7 +11,8 @@ from semsearch.cli import parameters as options
 from semsearch.cli.progress import Meter
 from semsearch.cli.render import one_line, out, say
 from semsearch.errors import DataError, UsageError
-from semsearch.home import MOST, collection_names, find_home
+from semsearch.home import Home
+from semsearch.ingest.sync import MAX_VANISHED
 
 if TYPE_CHECKING:
     from semsearch.collection import Collection
@@ -51,18 +52,18 @@ def sync(
     """
     import semsearch
 
-    where = find_home(home)
+    where = Home.of(home)
     if name is None:
-        known = collection_names(where)
+        known = where.names()
         if len(known) != 1:
-            raise UsageError(f"say which collection: {', '.join(known) or f'there is none in {where}'}.")
+            raise UsageError(f"say which collection: {', '.join(known) or f'there is none in {where.location}'}.")
         name = known[0]
     with semsearch.open(name, home=where, device=device, dtype=dtype) as collection:
         if not collection.sources:
             raise UsageError(f"'{name}' remembers no source: its documents were put in from Python. Index one first.")
         failures: list[DataError] = []
         told = failures.append if on_error == "skip" else None
-        code = _foresee(collection, told, yes) if dry_run else _sync(collection, told, yes, unchecked)
+        code = _plan(collection, told, yes) if dry_run else _sync(collection, told, yes, unchecked)
     for error in failures[:SHOWN]:
         say(f"  {error}")
     if failures:
@@ -91,15 +92,15 @@ def _sync(collection: Collection, told: options.Told, yes: bool, unchecked: bool
     return UsageError.exit_code if synced.kept else 0
 
 
-def _foresee(collection: Collection, told: options.Told, yes: bool) -> int:
+def _plan(collection: Collection, told: options.Told, yes: bool) -> int:
     added = changed = removed = unchanged = 0
-    for seen in collection.foresee(on_error=told):
-        for word, ids in (("add", seen.preview.added), ("change", seen.preview.changed), ("remove", seen.removed)):
+    for source, seen in collection.plan_sync(on_error=told):
+        for word, ids in (("add", seen.added), ("change", seen.changed), ("remove", seen.removed)):
             for identity in ids:
                 out(f"{word}\t{one_line(identity)}")
-        if len(seen.removed) > MOST * seen.of and not yes:
-            say(f"removing {len(seen.removed):,} of the {seen.of:,} documents of {seen.source.path} will need --yes.")
-        added, changed = added + len(seen.preview.added), changed + len(seen.preview.changed)
-        removed, unchanged = removed + len(seen.removed), unchanged + seen.preview.unchanged
+        if len(seen.removed) > MAX_VANISHED * seen.of and not yes:
+            say(f"removing {len(seen.removed):,} of the {seen.of:,} documents of {source.path} will need --yes.")
+        added, changed = added + len(seen.added), changed + len(seen.changed)
+        removed, unchanged = removed + len(seen.removed), unchanged + seen.unchanged
     say(f"would add {added:,}, change {changed:,}, remove {removed:,}; unchanged {unchanged:,}")
     return 0

@@ -11,7 +11,7 @@ import click
 from semsearch.cli import parameters as options
 from semsearch.cli.render import say
 from semsearch.errors import ModelError, UsageError
-from semsearch.home import find_home
+from semsearch.home import Home
 
 LENGTH = 192
 
@@ -64,6 +64,7 @@ LENGTH = 192
 @click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=0, show_default=True, help="Of everything drawn.")
 @click.option("--resume", is_flag=True, help="Go on with the run in --out where it stopped.")
 @click.option("--device", metavar="DEVICE", help="auto, cpu, cuda, cuda:N or mps [default: auto].")
+@options.threads
 @options.home
 def train_reranker(
     data: tuple[Path, ...],
@@ -100,8 +101,10 @@ def train_reranker(
     if out.is_dir() and any(out.iterdir()) and not (resume and (out / "training").is_dir()):
         advice = "--resume goes on with a run" if (out / "training").is_dir() else "give another folder"
         raise UsageError(f"{out} is there already and not empty: {advice}.")
-    from semsearch.reranker.training.judgements import read_judged
+    from semsearch.evaluation.metrics import load_measures
+    from semsearch.reranker.training.judged import read_judged
 
+    load_measures()  # what is not installed is said now, and not at the first evaluation
     judged = [read_judged(folder, split, held_out, given["seed"]) for folder in data]
     queries = sum(len(one.training) for one in judged)
     count = steps or (max(1, round(epochs * queries / given["batch"])) if epochs else 2_000)
@@ -140,7 +143,7 @@ def _train(
         for place, one in enumerate(judged):
             asked = None
             if collections:
-                asked = held.enter_context(semsearch.open(collections[place], home=find_home(home), device=device))
+                asked = held.enter_context(semsearch.open(collections[place], home=Home.of(home), device=device))
             cache = out / "training" / f"candidates-{place}.npz"
             tasks.append(Task(one, mine(one, encoder, recipe.depth, collection=asked, cache=cache, say=say)))
     tokenizer = load_tokenizer(first.folder, lower=bool(first.config.get("do_lower_case")))

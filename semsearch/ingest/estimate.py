@@ -11,11 +11,10 @@ from typing import Any
 
 from semsearch import plugins
 from semsearch.chunking import splitter_for
+from semsearch.engine import Engine
 from semsearch.ingest.pipeline import READ_DOCUMENTS
 from semsearch.local.index.choose import FEW_ROWS, choose
-from semsearch.local.store import document_rows as rows
-from semsearch.local.store.document_rows import Record
-from semsearch.local.store.store import Store
+from semsearch.records import Record
 from semsearch.types import Document, Encoder
 
 SAMPLE = 200  # passages that are encoded
@@ -53,17 +52,17 @@ def estimate(
     encoder: Encoder,
     *,
     passages: bool,
-    store: Store | None,
+    engine: Engine | None,
     index: str = "auto",
     options: Mapping[str, Any] | None = None,
 ) -> Estimate:
     """Read and split all of `documents`, and encode a random sample of their passages.
 
     Args:
-        documents: Those of the source; what `store` has already, unchanged, costs nothing.
+        documents: Those of the source; what `engine` has already, unchanged, costs nothing.
         encoder: The model to come.
         passages: Whether long documents are split.
-        store: The collection, where there is one.
+        engine: The collection's, where there is one.
         index: The backend that was asked for.
         options: Its options.
     """
@@ -72,7 +71,7 @@ def estimate(
     sample: list[str] = []
     fresh = unchanged = count = characters = metadata = 0
     while chunk := list(islice(documents, READ_DOCUMENTS)):
-        records = _new([rows.record(document) for document in chunk], store)
+        records = _new([Record.of(document) for document in chunk], engine)
         unchanged += len(chunk) - len(records)
         fresh += len(records)
         new = [record.document for record in records]
@@ -83,14 +82,14 @@ def estimate(
                 count += 1
                 place = len(sample) if len(sample) < SAMPLE else chosen.randrange(count)
                 if place < SAMPLE:  # every passage is as likely to be in the sample
-                    sample[place : place + 1] = [splitter.embedding_text(document, span)]
+                    sample[place : place + 1] = [splitter.text_to_embed(document, span)]
     seconds = _seconds(encoder, sample) * count / len(sample) if sample else 0.0
-    before = store.counts()[1] if store is not None else 0
+    before = engine.counts()[1] if engine is not None else 0
     taken = count * encoder.dim * 4 + _index(before, count, encoder.dim, index, options or {})
     taken += characters * PER_CHARACTER + metadata * PER_METADATA + fresh * PER_DOCUMENT + count * PER_PASSAGE
     if before + count > WORDS_ROWS:
         taken += characters * WORDS_PER_CHARACTER + count * WORDS_PER_PASSAGE
-    return Estimate(fresh, unchanged, count, seconds, round(taken + (EMPTY if store is None else 0)))
+    return Estimate(fresh, unchanged, count, seconds, round(taken + (EMPTY if engine is None else 0)))
 
 
 def _index(before: int, count: int, dim: int, wanted: str, options: Mapping[str, Any]) -> float:
@@ -106,8 +105,8 @@ def _index(before: int, count: int, dim: int, wanted: str, options: Mapping[str,
     return count * kind.bytes_per_row(dim, kind.Params.parse(options, f"index '{backend}'"))
 
 
-def _new(records: list[Record], store: Store | None) -> list[Record]:
-    known = store.known([record.document.id for record in records]) if store is not None else {}
+def _new(records: list[Record], engine: Engine | None) -> list[Record]:
+    known = engine.known([record.document.id for record in records]) if engine is not None else {}
     return [record for record in records if (old := known.get(record.document.id)) is None or old.hash != record.hash]
 
 

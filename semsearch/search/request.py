@@ -8,6 +8,7 @@ from typing import Any, TypedDict
 
 from semsearch.errors import UsageError
 from semsearch.search.query_syntax import parse
+from semsearch.search.where import Where
 from semsearch.types import Reranker
 from semsearch.vectors import check_k
 
@@ -17,7 +18,7 @@ MODES = ("dense", "lexical", "hybrid")
 class Options(TypedDict, total=False):
     """The keyword arguments of `Collection.search`; what they mean is said at `Request`."""
 
-    where: Mapping[str, Any] | None
+    where: Where | None
     exact: bool
     group_by: str | None
     mode: str
@@ -37,7 +38,7 @@ class Request:
 
     Attributes:
         k: Answers to give.
-        where: A metadata filter; see `semsearch.local.store.filters`.
+        where: A metadata filter, as a mapping or as a text like `year >= 1990`; see `semsearch.search.where`.
         exact: Do without the index.
         group_by: "document": the best passage of each document. None: passages.
         mode: "dense" (by meaning), "lexical" (by words: BM25) or "hybrid" (both, fused).
@@ -53,7 +54,7 @@ class Request:
     """
 
     k: int = 10
-    where: Mapping[str, Any] | None = None
+    where: Where | None = None
     exact: bool = False
     group_by: str | None = "document"
     mode: str = "dense"

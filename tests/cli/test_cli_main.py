@@ -5,6 +5,7 @@ import re
 import signal
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import click
@@ -96,7 +97,7 @@ def test_usage_errors_are_one_line():
 
 
 def test_help_is_for_people_and_version_for_programs():
-    assert run("--version").lines == ["semsearch 0.1.0"]
+    assert run("--version").lines == [f"semsearch {version('semsearch')}"]
     ended = run("--help")
     assert ended.code == 0
     assert [name for name in cli.commands if re.search(rf"^  {name} ", ended.out, re.MULTILINE)] == list(cli.commands)

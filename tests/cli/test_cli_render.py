@@ -8,7 +8,7 @@ from rich.console import Console
 
 from semsearch.cli import render
 from semsearch.cli.render import Answer, draw_document, draw_hits, one_line, printable, show_facts, show_table, size
-from semsearch.types import Document, Hit, Span
+from semsearch.types import Document, Hit, Passage, Span
 
 
 def drawn(draw, *arguments, width=80):
@@ -19,7 +19,8 @@ def drawn(draw, *arguments, width=80):
 
 
 def hit(document, start=0, end=None, score=0.5, rank=1):
-    return Hit(document, start, len(document.text) if end is None else end, score, {"dense": score}, rank, rank)
+    passage = Passage.of(document, start, len(document.text) if end is None else end)
+    return Hit(passage, score, {"dense": score}, rank, rank)
 
 
 def test_a_hit_shows_rank_score_title_id_and_passage():

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from test_encoder_real import sts_benchmark
+from support.sts import sts_benchmark
 
 from semsearch import load_encoder
 from semsearch.encoder.catalog import SBERT_2021, STSB, Task, models

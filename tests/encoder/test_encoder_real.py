@@ -1,12 +1,12 @@
 """The encoder on the real all-MiniLM-L6-v2: the published figures, and sentence-transformers' own vectors."""
 
 import csv
-import gzip
 import subprocess
 import sys
 
 import numpy as np
 import pytest
+from support.sts import sts_benchmark
 
 import semsearch
 from semsearch.encoder import resolve
@@ -120,24 +120,3 @@ def test_another_file_under_the_packages_name_is_refused(minilm, monkeypatch, tm
     monkeypatch.setitem(resolve.PACKAGES, "sentence-transformers/all-MiniLM-L6-v2", (module, inner, wrong))
     with pytest.raises(ModelError, match=r"SHA-256 53aa51172d142c89.* but must have 0000"):
         semsearch.load_encoder(MODEL)
-
-
-def sts_benchmark(encoder, data):
-    """100 times the rank correlation of the test pairs' cosines with their judgements."""
-    with gzip.open(data / "stsbenchmark.tsv.gz", "rt", encoding="utf-8", newline="") as file:
-        rows = [row for row in csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE) if row["split"] == "test"]
-    assert len(rows) == 1379
-    first = encoder.encode_documents([row["sentence1"] for row in rows]).astype(np.float64)
-    second = encoder.encode_documents([row["sentence2"] for row in rows]).astype(np.float64)
-    cosines = (first * second).sum(axis=1) / np.linalg.norm(first, axis=1) / np.linalg.norm(second, axis=1)
-    return 100 * spearman(cosines, np.array([float(row["score"]) for row in rows]))
-
-
-def spearman(left, right):
-    """Rank correlation, ties sharing their mean rank."""
-
-    def ranks(values):
-        _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
-        return (np.cumsum(counts) - (counts - 1) / 2)[inverse]
-
-    return np.corrcoef(ranks(left), ranks(right))[0, 1]

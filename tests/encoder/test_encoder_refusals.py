@@ -10,8 +10,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from support import tiny
+from support.encoder_checkpoints import classic, followed
 from support.tiny import OLD, TEXTS
-from test_encoder_layouts import classic, followed
 
 from semsearch import load_encoder
 from semsearch.errors import DataError, EncodingFailed, ModelError, UsageError

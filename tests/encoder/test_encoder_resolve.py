@@ -13,8 +13,8 @@ import zipfile
 import numpy as np
 import pytest
 from support import tiny
+from support.encoder_checkpoints import classic
 from support.tiny import TEXTS
-from test_encoder_layouts import classic
 
 from semsearch import load_encoder
 from semsearch.encoder import resolve

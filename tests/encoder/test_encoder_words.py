@@ -7,8 +7,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 from support import tiny
+from support.encoder_checkpoints import V5, assert_as_peer
 from support.tiny import OLD
-from test_encoder_layouts import V5, assert_as_peer
 
 from semsearch import load_encoder
 from semsearch.encoder.static import Model2VecTokenizer

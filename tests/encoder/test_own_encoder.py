@@ -76,9 +76,9 @@ def test_a_sentence_transformer_is_taken_as_it_is(tmp_path):
     with semsearch.create("notes", encoder=model) as collection:
         collection.add([Document(str(n), text) for n, text in enumerate(TEXTS)])
         assert collection.search(TEXTS[2], k=1)[0].document.id == "2"
-        before = collection.passages
+        before = collection.count_passages()
         collection.add([Document("long", long)])
-        assert collection.passages > before + 3
+        assert collection.count_passages() > before + 3
     with semsearch.open("notes", encoder=made()) as collection:  # the same weights are the same model
         assert collection.search(TEXTS[1], k=1)[0].document.id == "1"
     for other in (made(1), made(prompts={"query": "query: ", "document": ""})):

@@ -1,5 +1,8 @@
 """The index that `auto` takes, and the sentence that says why."""
 
+import re
+from pathlib import Path
+
 import pytest
 
 from semsearch.local.index import choose as module
@@ -50,5 +53,21 @@ def test_a_gpu_scans(monkeypatch):
     assert choose(5_000_000, 384).backend == "faiss-ivf"
 
 
-def test_free_memory_is_told_where_the_system_tells():
-    assert free_memory() >= 0
+@pytest.mark.skipif(not Path("/proc/meminfo").is_file(), reason="holds it against what Linux tells")
+def test_some_of_the_memory_is_free():
+    total = re.search(r"MemTotal: +(\d+) kB", Path("/proc/meminfo").read_text("ascii"))
+    assert 0 < free_memory() < int(total[1]) * 1024
+
+
+def test_free_memory_is_what_the_container_allows(monkeypatch):
+    told = {
+        "/proc/meminfo": "MemTotal: 99 kB\nMemFree: 5 kB\nMemAvailable: 8000 kB\n",
+        "/sys/fs/cgroup/memory.max": "3000000\n",
+        "/sys/fs/cgroup/memory.current": "1000000\n",
+    }
+    monkeypatch.setattr(Path, "read_text", lambda self, **given: told[str(self)])
+    assert free_memory() == 2_000_000
+    told["/sys/fs/cgroup/memory.max"] = "max\n"
+    assert free_memory() == 8000 * 1024  # with what is only cached
+    monkeypatch.delattr("os.sysconf")  # as on Windows
+    assert free_memory() == 0

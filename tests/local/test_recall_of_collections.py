@@ -1,7 +1,5 @@
 """A collection keeps the recall that it was asked for: named, certified, shown, and certified again after changes."""
 
-import json
-
 import numpy as np
 import pytest
 from support.fakes import HashEncoder
@@ -30,8 +28,8 @@ def collection():
 
 def recall(collection, queries, at=10):
     """The share of the true nearest that the index finds."""
-    found = collection.search_many(vector=queries, k=at)
-    true = collection.search_many(vector=queries, k=at, exact=True)
+    found = collection.search_many(vectors=queries, k=at)
+    true = collection.search_many(vectors=queries, k=at, exact=True)
     shares = [
         sum(hit.score >= truth[-1].score for hit in hits) / len(truth) for hits, truth in zip(found, true, strict=True)
     ]
@@ -47,7 +45,7 @@ def test_the_recall_that_was_asked_for_is_kept(collection, backend):
     assert contract["value"] == certificate.value
     assert len(contract["curve"]) >= 1
     assert {"value", "recall", "p50", "p99", "qps"} <= set(contract["curve"][0])
-    collection.warm()
+    collection.load_index()
     assert collection.info()["index"]["state"] == "ready"
     assert recall(collection, clustered(300, seed=5)) >= 0.93  # measured on other queries
 
@@ -60,7 +58,7 @@ def test_a_recall_of_next_to_nothing(backend, count):
         collection.add([Document(str(i), f"text {i}") for i in range(count)], vectors=clustered(count))
         contract = (collection.info()["index"] or {}).get("contract")
         assert contract is None or not contract["met"] or backend == "exact"
-        collection.warm()
+        collection.load_index()
         assert len(collection.search(vector=clustered(1, seed=3)[0], k=10)) == count
 
 
@@ -91,7 +89,7 @@ def test_tuning_turns_the_knob_without_a_rebuild(collection):
     assert list((collection.path / "indexes").glob("hnsw-*")) == folders
     assert len(folders) == 1
     with semsearch.open("many") as again:
-        again.warm()
+        again.load_index()
         assert again.info()["index"]["params"]["ef"] == high["params"]["ef"]
 
 
@@ -110,8 +108,8 @@ def test_much_change_is_certified_again(collection):
 def test_a_certificate_on_stored_vectors_alone_is_renewed(collection):
     """Older versions asked a graph for its own nodes only, which it finds too surely."""
     collection.reindex("hnsw", recall=0.9)
-    with collection.store.write(), collection.store.database.write() as connection:
-        collection.store.advance(connection)
+    with collection.engine.store.write(), collection.engine.store.database.write() as connection:
+        collection.engine.store.advance(connection)
         current = registry.current(connection, 1)
         contract = {**current.contract, "source": "vectors"}
         registry.tune(connection, current.number, {**current.params, "ef": 10}, contract)
@@ -125,8 +123,8 @@ def test_a_contract_of_an_older_version_is_read_under_todays_names(collection):
     collection.reindex("hnsw", recall=0.9, at=7)
     today = collection.info()["index"]["contract"]
     assert (today["k"], today["source"]) == (7, "synthetic")
-    with collection.store.write(), collection.store.database.write() as connection:
-        collection.store.advance(connection)
+    with collection.engine.store.write(), collection.engine.store.database.write() as connection:
+        collection.engine.store.advance(connection)
         current = registry.current(connection, 1)
         older = {{"k": "at", "summary": "says"}.get(name, name): value for name, value in today.items()}
         registry.tune(connection, current.number, current.params, {**older, "source": "stand-ins"})
@@ -164,7 +162,7 @@ def test_real_queries_are_measured_on_and_kept(caplog):
         assert texts.reindex("faiss-ivf", queries=questions[:40]).queries == 20
         assert texts.tune(0.5).queries == 20
         assert texts.tune(0.5, queries=[f"{one} {two}" for one in words for two in words[:7]]).queries == 1000
-        assert len(set(json.loads(texts.store.settings["questions"]))) == 2000, "no more than are looked at"
+        assert len(set(texts.engine.kept_queries())) == 2000, "no more than are looked at"
         assert texts.tune(0.5, queries=[]).source == texts.tune(0.5).source == "synthetic", "forgotten"
         texts.tune(0.5, queries=questions)
     assert semsearch.open("texts", encoder=None).reindex("hnsw").source == "synthetic"
@@ -180,7 +178,7 @@ def test_there_is_nothing_to_tune_without_an_index(collection):
 
 def test_fresh_rows_are_found_and_removed_ones_never_come_back(collection):
     collection.reindex("hnsw")
-    collection.warm()
+    collection.load_index()
     vectors = clustered(6000)
     assert collection.search(vector=vectors[7], k=1)[0].document.id == "7"
     collection.remove(["7"])
@@ -201,10 +199,10 @@ def test_recall_under_filters(collection, share, backend, monkeypatch):
     documents = [Document(str(i), f"text {i}", metadata={"in": i % modulus == 0}) for i in range(6000)]
     collection.add(documents, vectors=vectors)
     collection.reindex(backend, recall=0.95)
-    collection.warm()
+    collection.load_index()
     queries = clustered(100, seed=11)
-    found = collection.search_many(vector=queries, k=10, where={"in": True})
-    true = collection.search_many(vector=queries, k=10, where={"in": True}, exact=True)
+    found = collection.search_many(vectors=queries, k=10, where={"in": True})
+    true = collection.search_many(vectors=queries, k=10, where={"in": True}, exact=True)
     assert all(len(hits) == min(10, 6000 // modulus) for hits in found)
     hits = [sum(h.score >= t[-1].score for h in f) / len(t) for f, t in zip(found, true, strict=True)]
     assert np.mean(hits) >= (1 if share <= 0.001 else 0.95)
@@ -221,17 +219,17 @@ def test_auto_builds_an_index_when_there_are_enough_rows_and_says_why():
         facts = collection.info()["index"]
         assert facts["rows"] == 21_000
         assert "21,000 vectors" in facts["why"]
-        collection.warm()
+        collection.load_index()
         assert collection.info()["index"]["state"] == "ready"
-        true = collection.search_many(vector=vectors[:50], k=10, exact=True)
-        assert collection.search_many(vector=vectors[:50], k=10) == true  # auto takes codes here, which are exact
+        true = collection.search_many(vectors=vectors[:50], k=10, exact=True)
+        assert collection.search_many(vectors=vectors[:50], k=10) == true  # auto takes codes here, which are exact
 
 
 def test_a_deep_check_probes_what_the_index_finds(collection):
     collection.reindex("hnsw", {"M": 4, "ef_construction": 10, "ef": 10})
     assert collection.check(deep=True) == []
-    with collection.store.write(), collection.store.database.write() as connection:
-        collection.store.advance(connection)
+    with collection.engine.store.write(), collection.engine.store.database.write() as connection:
+        collection.engine.store.advance(connection)
         contract = {"target": 0.999, "met": True, "at": 10, "rows": 6000, "removed": 0}
         current = registry.current(connection, 1)
         registry.tune(connection, current.number, current.params, contract)

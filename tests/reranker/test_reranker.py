@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 from support import tiny
-from test_reranker_layouts import PASSAGES, QUERY, amend, causal, classifier, peer
+from support.reranker_checkpoints import PASSAGES, QUERY, amend, causal, classifier, peer
 
 import semsearch
 from semsearch import load_reranker

@@ -131,10 +131,10 @@ def oracle(encoder, there, k):
 def wrong_words(collection, there):
     """Which documents hold words."""
     wrong = []
-    with collection.store.read() as view:
+    with collection.engine.store.read() as view:
         ids = dict(view.connection.exec_driver_sql("SELECT key, id FROM passages JOIN documents USING (doc)").all())
         for words in ("word3", "word40 title"):
-            keys, _ = Lexical(collection.store).search(view, words, len(there) + 1)
+            keys, _ = Lexical(collection.engine.store).search(view, words, len(there) + 1)
             holding = {key for key, entry in there.items() if {*embedded(entry).split()} & {*words.split()}}
             if sorted(ids.get(key, f"no document ({key})") for key in keys.tolist()) != sorted(holding):
                 wrong.append(f"{words}: {len(keys)} documents instead of {len(holding)}")
@@ -147,12 +147,12 @@ def wrong_answers(collection, there, tuned=False):
     An index that was `tuned` to a recall may miss some of a few; what it gives must be right all the same.
     """
     wrong = []
-    if (len(collection), collection.passages) != (len(there), len(there)):
-        wrong.append(f"counts {len(collection)} and {collection.passages} for {len(there)} documents")
+    if (len(collection), collection.count_passages()) != (len(there), len(there)):
+        wrong.append(f"counts {len(collection)} and {collection.count_passages()} for {len(there)} documents")
     wrong += wrong_words(collection, there)
     encoder = collection.encoder
     low = {identity: entry for identity, entry in there.items() if entry.metadata["n"] < 6}
-    collection.warm()
+    collection.load_index()
     for what, subset, k, options in (
         ("a few", there, 5, {}),
         ("exactly", there, 5, {"exact": True}),

@@ -3,7 +3,7 @@
 import multiprocessing
 
 import pytest
-from fuzzing import fuzz, mutated
+from support.fuzzing import fuzz, mutated
 
 pytestmark = pytest.mark.skipif("fork" not in multiprocessing.get_all_start_methods(), reason="needs fork")
 

@@ -10,17 +10,17 @@ import logging
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from semsearch import plugins
+from semsearch.engine import IndexSpec, Problem
 from semsearch.errors import CollectionDamaged, CollectionLocked, DataError, UsageError
 from semsearch.local.index.choose import FEW_ROWS, choose
 from semsearch.local.index.generation import published_digest, write_generation
 from semsearch.local.index.loader import IndexLoader, params_of
 from semsearch.local.index.truth import Truth
-from semsearch.local.maintenance.check import Problem
 from semsearch.local.store import platform, registry
 from semsearch.local.store.failpoints import failpoint
 from semsearch.local.store.lock import WriterLock
@@ -40,21 +40,6 @@ PROBES = 100  # stored vectors whose neighbours a deep check looks for
 PROBE_RECALL = 0.5  # without a contract, less than this is no index
 CHANGED_SHARE = 0.1  # of rows, above which a contract is certified again
 REMOVED_SHARE = 0.3  # of rows, above which dead rows cost more than rewriting everything
-
-
-@dataclass(frozen=True, slots=True)
-class IndexSpec:
-    """The index that a collection is to have, as it was asked for; kept in its settings."""
-
-    backend: str = "auto"
-    options: Mapping[str, Any] = field(default_factory=dict)
-    recall: float | None = None
-    at: int = 10
-
-    @classmethod
-    def of(cls, store: Store) -> IndexSpec:
-        """What the collection's settings say."""
-        return cls(**store.settings["index"])
 
 
 def check_metric(backend: str, metric: Metric) -> None:
@@ -79,7 +64,7 @@ class Indexing:
         """Whether so much changed that the writing process should build the index anew."""
         index = snapshot.index
         if index is None:
-            wanted = IndexSpec.of(self._store)
+            wanted = IndexSpec.of(self._store.settings)
             return len(snapshot) > 0 and (wanted.backend != "auto" or len(snapshot) >= FEW_ROWS)
         tail = len(snapshot) - index.rows
         return self._warming.broken(index) or tail > max(TAIL_ROWS, TAIL_SHARE * index.rows)

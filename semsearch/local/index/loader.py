@@ -8,10 +8,11 @@ from __future__ import annotations
 import logging
 import os
 import threading
+from contextlib import suppress
 from typing import Any
 
 from semsearch import plugins
-from semsearch.errors import IndexDamaged, SemsearchError, UsageError
+from semsearch.errors import CollectionClosed, IndexDamaged, SemsearchError, UsageError
 from semsearch.local.index.generation import open_generation, published_digest
 from semsearch.local.planner import LoadedIndex
 from semsearch.local.store import platform
@@ -84,6 +85,8 @@ class IndexLoader:
                 index = self._reused(registered) or self._opened(registered, snapshot)
                 index.tune(params_of(registered))
                 self._loaded = (registered, LoadedIndex(registered.number, index, registered.rows))
+            except CollectionClosed:
+                raise
             except SemsearchError as error:
                 with self._store.read() as view:
                     if view.snapshot.index != registered:  # it was replaced meanwhile, and its files are gone
@@ -119,9 +122,13 @@ class IndexLoader:
     def _load_behind(self, registered: Registered, snapshot: Snapshot) -> None:
         if self._loading is None or not self._loading.is_alive():
             self._loading = threading.Thread(
-                target=self.load, args=(registered, snapshot), name="semsearch-index", daemon=True
+                target=self._load_unless_closed, args=(registered, snapshot), name="semsearch-index", daemon=True
             )
             self._loading.start()
+
+    def _load_unless_closed(self, registered: Registered, snapshot: Snapshot) -> None:
+        with suppress(CollectionClosed):
+            self.load(registered, snapshot)
 
     def _costs_less(self, snapshot: Snapshot, registered: Registered, queries: int) -> bool:
         """Whether loading the index now is estimated to cost less than scanning for all queries."""
@@ -155,6 +162,7 @@ class IndexLoader:
         """Wait for an index that is being loaded: it reads files that are about to be let go."""
         if self._loading is not None and self._loading is not threading.current_thread():
             self._loading.join()  # in a forked child the thread counts as ended
+        self._loaded = None
 
     def broken(self, registered: Registered) -> bool:
         """Whether the published index was found damaged."""

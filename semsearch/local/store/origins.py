@@ -8,36 +8,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from sqlalchemy import Connection
 
-
-class Stamp(NamedTuple):
-    """How a file was: its bytes, its time in nanoseconds, a digest of its content."""
-
-    size: int
-    mtime: int
-    hash: bytes
+from semsearch.engine import NEVER, File, Origin, Stamp
+from semsearch.local.store.database import decoding
 
 
-NEVER = Stamp(-1, -1, b"")  # of a file that was not yet read to its end
-
-
-class File(NamedTuple):
-    """A file of a source as it was read last."""
-
-    number: int
-    stamp: Stamp
-
-
-class Origin(NamedTuple):
-    """The numbers of a source and of its file."""
-
-    source: int
-    file: int
-
-
+@decoding()
 def sources(connection: Connection) -> list[dict[str, Any]]:
     """All sources, in the order in which they were first read."""
     specs = connection.exec_driver_sql("SELECT spec FROM sources ORDER BY source").scalars()
@@ -57,6 +36,7 @@ def add_source(connection: Connection, spec: str) -> int:
     return number
 
 
+@decoding()
 def files(connection: Connection, source: int) -> dict[str, File]:
     """The files of a source that are known, by name."""
     rows = connection.exec_driver_sql("SELECT name, file, size, mtime, hash FROM files WHERE source = ?", (source,))
@@ -93,6 +73,7 @@ def note(connection: Connection, given: Sequence[tuple[Origin, str]]) -> None:
     )
 
 
+@decoding()
 def of(connection: Connection, source: int, ids: Sequence[str]) -> dict[str, int]:
     """The file that each of `ids` is known to be from; documents that the source did not give are left out."""
     rows = connection.exec_driver_sql(

@@ -11,6 +11,8 @@ from typing import Any
 
 from sqlalchemy import Connection
 
+from semsearch.local.store.database import decoding
+
 LEXICAL = "lexical"  # the backend of an index of words
 
 
@@ -35,6 +37,7 @@ class Registered:
 _COLUMNS = "number, backend, params, generation, rows, digest, contract"
 
 
+@decoding()
 def current(connection: Connection, generation: int, *, words: bool = False) -> Registered | None:
     """The newest index over a vector generation, of its vectors or of the words of the same rows."""
     row = connection.exec_driver_sql(

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from semsearch.errors import DataError
-from semsearch.reranker.training.judgements import Judged
+from semsearch.reranker.training.judged import Judged
 from semsearch.types import Encoder, Hit, Vectors
 
 QUERIES = 256  # whose similarities to all documents are held at a time
@@ -103,7 +103,7 @@ def _asked(judged: Judged, collection: FirstStage, depth: int) -> NDArray[np.int
     known = {identity: row for row, identity in enumerate(judged.ids)}
     rows = np.full((len(judged.queries), depth), -1, np.int64)
     for place, query in enumerate(judged.queries):
-        ids = [hit.document.id for hit in collection.search(query, k=depth)]
+        ids = [hit.id for hit in collection.search(query, k=depth)]
         own = [known[identity] for identity in ids if identity in known]
         rows[place, : len(own)] = own
     if (rows < 0).all():

@@ -28,10 +28,11 @@ from torch.nn import functional
 from semsearch.encoder.checkpoint import read_json, tokenizer_files
 from semsearch.encoder.load import dtype_of
 from semsearch.errors import ModelError, UsageError
+from semsearch.evaluation.metrics import scored
 from semsearch.reranker.head import in_float32
 from semsearch.reranker.layout import IDENTITY
 from semsearch.reranker.text_pairs import Pieces, SpecialTokens, Windows
-from semsearch.reranker.training.judgements import Judged, ndcg, reciprocal_rank
+from semsearch.reranker.training.judged import Judged
 from semsearch.reranker.training.mining import Candidates
 
 SCALE = 20.0  # of cosines, for the order that the encoder gives: what such encoders are trained with
@@ -255,26 +256,19 @@ class Trainer:
         before: dict[str, tuple[float, float]] = {}
         after: dict[str, tuple[float, float]] = {}
         for task in self.tasks:
-            judged, figures = task.judged, []
+            judged = task.judged
+            found: dict[int, list[int]] = {}
+            ranked: dict[int, list[int]] = {}
             for query in judged.held_out:
                 rows = [row for row in task.candidates.rows[query, : self.recipe.rerank].tolist() if row >= 0]
                 scores = reranker.score(judged.queries[query], [judged.texts[row] for row in rows])
-                ranked = [rows[place] for place in np.argsort(-scores, kind="stable")]
-                figures.append(
-                    [
-                        measure(order, judged.grades[query])
-                        for order in (rows, ranked)
-                        for measure in (ndcg, reciprocal_rank)
-                    ]
-                )
-            means = np.mean(figures, axis=0)
-            before[judged.name], after[judged.name] = (
-                (float(means[0]), float(means[1])),
-                (float(means[2]), float(means[3])),
-            )
+                found[query] = rows
+                ranked[query] = [rows[place] for place in np.argsort(-scores, kind="stable")]
+            before[judged.name] = means = self._measured(judged, found)
+            after[judged.name] = reranked = self._measured(judged, ranked)
             self.say(
-                f"step {self.step:,}, {judged.name} held out: nDCG@10 {means[0]:.3f} before, {means[2]:.3f} reranked; "
-                f"MRR@10 {means[1]:.3f} before, {means[3]:.3f}"
+                f"step {self.step:,}, {judged.name} held out: nDCG@10 {means[0]:.3f} before, {reranked[0]:.3f} "
+                f"reranked; MRR@10 {means[1]:.3f} before, {reranked[1]:.3f}"
             )
         earlier = [evaluation.score for evaluation in self.evaluations if evaluation.step]
         made = Evaluation(self.step, before, after)
@@ -282,6 +276,16 @@ class Trainer:
         if not earlier or made.score > max(earlier):
             shutil.rmtree(self.work / "best", ignore_errors=True)
             folder.rename(self.work / "best")
+
+    @staticmethod
+    def _measured(judged: Judged, rankings: Mapping[int, Sequence[int]]) -> tuple[float, float]:
+        """nDCG@10 and MRR@10 of some queries' rankings of rows."""
+        qrels = {str(query): {str(row): grade for row, grade in judged.grades[query].items()} for query in rankings}
+        run = {
+            str(query): {str(row): float(-place) for place, row in enumerate(rows)} for query, rows in rankings.items()
+        }
+        figures = scored(run, qrels)
+        return figures.mean("nDCG@10"), figures.mean("MRR@10")
 
     def save(self, folder: Path) -> None:
         """The model in the standard layout of sequence classification, with its tokenizer."""

@@ -1,7 +1,7 @@
 """Makes `schema-N.tar.gz`: a small collection as this version writes it, to be readable for ever.
 
-Run it once for each schema version, when the version is final: `python tests/golden/make.py`. It refuses to replace a
-file, for an old collection can only be written by the old version.
+Run it once for each schema version, when the version is final: `PYTHONPATH=tests python -m support.golden`. It refuses
+to replace a file, for an old collection can only be written by the old version.
 """
 
 import sys
@@ -9,15 +9,12 @@ import tarfile
 import tempfile
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
-
-from support.fakes import HashEncoder
-
 import semsearch
 from semsearch.local.store import schema
 from semsearch.types import Document
+from support.fakes import HashEncoder
 
-HERE = Path(__file__).parent
+GOLDEN = Path(__file__).parents[1] / "golden"
 DIM = 4
 DOCUMENTS = [
     Document("plain", "water boils at a hundred degrees"),
@@ -42,7 +39,7 @@ def make(home):
 
 
 if __name__ == "__main__":
-    target = HERE / f"schema-{schema.VERSION}.tar.gz"
+    target = GOLDEN / f"schema-{schema.VERSION}.tar.gz"
     if target.exists():
         sys.exit(f"{target} is there, and stays")
     with tempfile.TemporaryDirectory() as folder:

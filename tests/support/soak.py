@@ -1,4 +1,4 @@
-"""Random kills over a long mixed workload with readers attached: `python tests/trust/soak.py MINUTES [SEED]`.
+"""Random kills over a long mixed workload with readers attached: `PYTHONPATH=tests python -m support.soak 5 [SEED]`.
 
 A writer works until it is killed at a random moment, perhaps inside SQLite or an index library; what it acknowledged is
 known outside. Readers in other processes search all the while and must see whole states only. After each kill all that
@@ -13,15 +13,12 @@ import tempfile
 import time
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
-
-from support.fakes import HashEncoder
-from support.forking import server
-from support.workload import BACKENDS, DIM, NAME, changed, documents, open_it, relabelled, violations, with_these
-
 import semsearch
 from semsearch.errors import SemsearchError
 from semsearch.local import planner as plan
+from support.fakes import HashEncoder
+from support.forking import server
+from support.workload import BACKENDS, DIM, NAME, changed, documents, open_it, relabelled, violations, with_these
 
 
 def planned(seed, state):

@@ -1,16 +1,22 @@
-"""From records with named fields to documents: which field is what, what an id is, and that none comes twice."""
+"""From records with named fields to documents: which field is what, what an id is, and that none comes twice.
+
+Public: readers of corpora stand on this and on `semsearch.reading.files`, a third party's like the built-in ones.
+"""
 
 from __future__ import annotations
 
 import hashlib
-import sqlite3
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Self
+from pathlib import Path
+from typing import Any, BinaryIO
 
-from semsearch.errors import DataError, StorageError, UsageError
-from semsearch.types import Document, ReadLog
+from semsearch.errors import DataError, UsageError
+from semsearch.options import Options, option
+from semsearch.reading.files import CorpusFile, corpus_files
+from semsearch.types import Document, Report
 from semsearch.validation import check_document, kind_of
+from semsearch.walk import FolderListing
 
 ID_FIELDS = ("_id", "id")
 TEXT_FIELD = "text"
@@ -18,22 +24,21 @@ TITLE_FIELD = "title"
 
 
 @dataclass(frozen=True)
-class Columns:
+class Columns(Options):
     """Which fields hold the text, the id and the title; what is left is metadata.
 
     By default `text`, `_id` or `id` (where there is one) and `title` (where there is one). Each of several text fields
     makes a document of its own, as in a table of pairs.
     """
 
-    text: tuple[str, ...] = ()
-    id: str | None = None
-    title: str | None = None
+    text: tuple[str, ...] = option((), "field that holds the text; several make a document each")
+    id: str | None = option(None, "field that holds the id")
+    title: str | None = option(None, "field that holds the title")
 
     def __post_init__(self) -> None:
-        text = (self.text,) if isinstance(self.text, str) else tuple(self.text)
-        if len(set(text)) < len(text):
-            raise UsageError(f"a text column is named twice: {', '.join(text)}.")
-        object.__setattr__(self, "text", text)
+        super().__post_init__()
+        if len(set(self.text)) < len(self.text):
+            raise UsageError(f"a text column is named twice: {', '.join(self.text)}.")
 
     def check(self, names: Iterable[str], where: str) -> None:
         """Refuse a header that lacks a column that is needed; the error lists those there are."""
@@ -62,34 +67,45 @@ def _missing(name: str, names: list[str], chosen: bool) -> str:
     return f"there is no column '{name}'; there are: {listed or 'none'}.{advice}"
 
 
-class Registrar:
-    """Makes records into documents under ids that are unique in the corpus. Bad ones go to the log.
+def read_files(
+    source: Path | BinaryIO | FolderListing,
+    suffixes: tuple[str, ...],
+    columns: Columns,
+    report: Report,
+    documents: Callable[[CorpusFile, Registrar], Iterator[Document]],
+) -> Iterator[Document]:
+    """What nearly every reader's `read` is: `documents` of each file, a file that can't be read costing only itself.
 
-    The ids given so far lie in a temporary database that spills to disk, so memory stays bounded.
+    Args:
+        source: A file, a stream, or a folder, whose files with these suffixes are read in turn.
+        suffixes: Of the files that are read in a folder.
+        columns: How records become documents.
+        report: Told of what is bad, and of how far the reading is.
+        documents: The documents of one file; it gives what is wrong with a record to the report, and raises a
+            `DataError` where the rest of the file can't be read.
     """
+    registrar = Registrar(columns, report)
+    for file in corpus_files(source, suffixes, report):
+        try:
+            yield from documents(file, registrar)
+        except DataError as error:
+            report.bad(error)
 
-    def __init__(self, columns: Columns, log: ReadLog) -> None:
+
+class Registrar:
+    """Makes records into documents, each checked and under an id that no other has. Bad ones go to the report."""
+
+    def __init__(self, columns: Columns, report: Report) -> None:
         self._columns = columns
-        self._log = log
+        self._report = report
         self._title_is_there = columns.title is None
-        self._ids = sqlite3.connect("", isolation_level=None, check_same_thread=False)
-        self._ids.execute("PRAGMA journal_mode = OFF")
-        self._ids.execute("PRAGMA cache_size = -32768")  # KiB in memory, the rest in the temporary folder
-        self._ids.execute("CREATE TABLE ids (id BLOB PRIMARY KEY, place TEXT) WITHOUT ROWID")
-        self._ids.execute("BEGIN")
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._ids.close()
 
     def documents(self, record: Mapping[str, Any], name: str, where: str) -> list[Document]:
         """The documents of a record (one for each text field); `name` is the file in ids, `where` in messages."""
         try:
             identity, title, metadata = self._shared(record, where)
         except DataError as error:
-            self._log.bad(error)
+            self._report.bad(error)
             return []
         fields = self._columns.text or (TEXT_FIELD,)
         made = []
@@ -104,14 +120,29 @@ class Registrar:
                     text, heading = heading, ""
                 if not isinstance(text, str):
                     raise DataError(f"{where}: the field '{field}' must be text, but is {kind_of(text)}.")
-                own = identity if identity is None or len(fields) == 1 else f"{identity}/{field}"
-                document = self.document(own, text, name, where, heading, metadata)
             except DataError as error:
-                self._log.bad(error)
+                self._report.bad(error)
             else:
-                if document is not None:
-                    made.append(document)
+                own = identity if identity is None or len(fields) == 1 else f"{identity}/{field}"
+                made.extend(self.admitted(own, text, name, where, heading, metadata))
         return made
+
+    def admitted(
+        self,
+        identity: str | None,
+        text: str,
+        name: str,
+        where: str,
+        title: str = "",
+        metadata: Mapping[str, Any] | None = None,
+    ) -> list[Document]:
+        """As `document`, in a list that is empty if there is none or it is bad, which the report is told."""
+        try:
+            document = self.document(identity, text, name, where, title, metadata)
+        except DataError as error:
+            self._report.bad(error)
+            return []
+        return [] if document is None else [document]
 
     def document(
         self,
@@ -122,7 +153,19 @@ class Registrar:
         title: str = "",
         metadata: Mapping[str, Any] | None = None,
     ) -> Document | None:
-        """One document, checked, or None if it has no id of its own and the same content came before."""
+        """One document, checked, or None if it has no id of its own and the same content came before.
+
+        Args:
+            identity: The record's own id; None makes one of the file's name and the content.
+            text: What is to be found.
+            name: The file, as ids carry it.
+            where: The record's place, as messages name it: "films.csv, line 3".
+            title: Put before the text.
+            metadata: JSON values.
+
+        Raises:
+            DataError: It can't be stored, or its id was given before.
+        """
         document = Document("-" if identity is None else identity, text, title, metadata or {})
         check_document(document, where)
         if identity is None:
@@ -130,11 +173,11 @@ class Registrar:
             digest = hashlib.blake2b(content, digest_size=10).hexdigest()
             document = Document(f"{name.removesuffix('.gz')}:{digest}", text, title, metadata or {})
             check_document(Document(document.id, "-"), where)  # the file's name may be no text
-        earlier = self._claim(document.id, where)
+        earlier = self._report.register(document.id, where)
         if earlier is None:
             return document
         if identity is None:
-            self._log.merged()
+            self._report.merged()
             return None
         raise DataError(f"{where}: the id {identity!r:.80} was given before, at {earlier}; ids must be unique.")
 
@@ -165,15 +208,3 @@ class Registrar:
             del metadata["metadata"]
             metadata = {**inner, **metadata}
         return identity, title, metadata
-
-    def _claim(self, identity: str, where: str) -> str | None:
-        """Note that the id is taken, or say where it was taken before."""
-        key = identity.encode()
-        try:
-            taken = self._ids.execute("INSERT OR IGNORE INTO ids VALUES (?, ?)", (key, where)).rowcount == 0
-        except sqlite3.OperationalError as error:
-            raise StorageError(f"the ids so far can't be kept in the temporary folder: {error}.") from error
-        if not taken:
-            return None
-        place = self._ids.execute("SELECT place FROM ids WHERE id = ?", (key,)).fetchone()
-        return str(place[0])

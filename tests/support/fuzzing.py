@@ -14,11 +14,10 @@ import time
 import warnings
 from pathlib import Path
 
-from support.forking import server
-from support.workload import BACKENDS, QUERIES, documents, make_base, open_it, oracle, with_these
-
 from semsearch.errors import SemsearchError
 from semsearch.local import planner as plan
+from support.forking import server
+from support.workload import BACKENDS, QUERIES, documents, make_base, open_it, oracle, with_these
 
 BATCH = 25
 LIMIT = 120  # seconds for a batch
@@ -111,7 +110,7 @@ def one(root, home, seed, states):
 
 def wrong_hits(collection, state):
     """Hits whose document or score is not that of the document with that id."""
-    collection.warm()
+    collection.load_index()
     truth = [dict(scores) for scores in oracle(collection.encoder, state, len(state))]
     wrong = []
     for options in ({}, {"exact": True}, {"where": {"n": {"$lt": 6}}}):

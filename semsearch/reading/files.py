@@ -1,13 +1,15 @@
 """From files and streams, packed with gzip or not, to numbered lines of UTF-8 of bounded length.
 
-Every reader stands on this. What can't be read is named with its file, line and byte, given to the log, and the
-reading goes on behind it: a bad line costs that line, a damaged file the rest of that file.
+Public: readers of corpora stand on this, a third party's like the built-in ones. What can't be read is named with its
+file, line and byte, given to the report, and the reading goes on behind it: a bad line costs that line, a damaged file
+the rest of that file.
 """
 
 from __future__ import annotations
 
 import gzip
 import io
+import json
 import os
 import shutil
 import stat
@@ -17,11 +19,12 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, NamedTuple, cast
+from typing import IO, Any, NamedTuple, NoReturn, cast
 
 from semsearch.errors import DataError
-from semsearch.types import ReadLog
-from semsearch.walk import Listing, walk
+from semsearch.types import Confidence, Report
+from semsearch.validation import kind_of
+from semsearch.walk import FolderListing, walk
 
 MAX_BYTES = 32 * 2**20  # of a line or a document: above every book, below what a machine has memory for
 _REPORT_EVERY = 256  # lines
@@ -34,8 +37,8 @@ class Line(NamedTuple):
     text: str
 
 
-class Entry(NamedTuple):
-    """A part of a corpus: what to open, the name that its documents' ids carry, its bytes and those of all before."""
+class CorpusFile(NamedTuple):
+    """What to open of a corpus, the name that its documents' ids carry, its bytes and those of all before."""
 
     source: Path | IO[bytes]
     name: str
@@ -55,14 +58,14 @@ class Input:
     _before: int = 0
     _total: int = 0
 
-    def report(self, log: ReadLog) -> None:
-        """Tell the log how far the bytes are read."""
+    def progress(self, report: Report) -> None:
+        """Tell the report how far the bytes are read."""
         if self._size:
-            log.progress(self._before + min(self._raw.tell(), self._size), self._total or self._size)
+            report.progress(self._before + min(self._raw.tell(), self._size), self._total or self._size)
 
 
-class Silent:
-    """A log for a first reading: what is wrong is said in the second."""
+class NullReport:
+    """A report for a first reading: what is wrong is said in the second."""
 
     def bad(self, error: DataError) -> None:
         """Nothing."""
@@ -73,6 +76,9 @@ class Silent:
     def enters(self, name: str) -> None:
         """Nothing."""
 
+    def register(self, identity: str, where: str) -> str | None:
+        """Nothing: every id is new."""
+
     def merged(self) -> None:
         """Nothing."""
 
@@ -80,8 +86,8 @@ class Silent:
         """Nothing."""
 
 
-class Strict(Silent):
-    """A log for what is little and must be right: whatever is wrong ends the reading."""
+class StrictReport(NullReport):
+    """A report for what is little and must be right: whatever is wrong ends the reading."""
 
     def bad(self, error: DataError) -> None:
         """Raise it."""
@@ -93,41 +99,48 @@ def has_suffix(path: Path, suffixes: tuple[str, ...]) -> bool:
     return path.name.lower().removesuffix(".gz").endswith(suffixes)
 
 
+def by_name(path: Path, suffixes: tuple[str, ...]) -> Confidence:
+    """What a reader of files with these suffixes says of a path; a folder of them is no more than a folder to it."""
+    return Confidence.CERTAIN if has_suffix(path, suffixes) and path.is_file() else Confidence.NONE
+
+
 def printable(path: object) -> str:
     """A path as text that can be printed: bytes of a file name that are not UTF-8 are escaped."""
     return os.fsencode(str(path)).decode("utf-8", "backslashreplace")
 
 
-def entries(source: Path | IO[bytes] | Listing, suffixes: tuple[str, ...], log: ReadLog) -> Iterator[Entry]:
-    """The file or stream itself, or the folder's files with these suffixes, sorted; others go to `log.unread`.
+def corpus_files(
+    source: Path | IO[bytes] | FolderListing, suffixes: tuple[str, ...], report: Report
+) -> Iterator[CorpusFile]:
+    """The file or stream itself, or the folder's files with these suffixes, sorted; others go to `report.unread`.
 
-    Before each file of a folder the log is told its name. For what belongs to a folder see `semsearch.walk`.
+    Before each file of a folder the report is told its name. For what belongs to a folder see `semsearch.walk`.
     """
     if isinstance(source, Path) and source.is_dir():
         source = walk(source)
-    if not isinstance(source, Listing):
-        yield Entry(source, source.name if isinstance(source, Path) else "-")
+    if not isinstance(source, FolderListing):
+        yield CorpusFile(source, source.name if isinstance(source, Path) else "-")
         return
     listing = source.ending(suffixes)
     for folder, reason in listing.unreadable:
-        log.bad(DataError(f"the folder {printable(listing.root / folder)} can't be read: {reason}."))
+        report.bad(DataError(f"the folder {printable(listing.root / folder)} can't be read: {reason}."))
     for name in listing.others:
-        log.unread(listing.root / name)
+        report.unread(listing.root / name)
     total = sum(file.size for file in listing.files)
     before = 0
-    for file in listing.files:
-        log.enters(file.name)
-        yield Entry(Path(file.path), file.name, file.size, before, total)
-        before += file.size
+    for entry in listing.files:
+        report.enters(entry.name)
+        yield CorpusFile(Path(entry.path), entry.name, entry.size, before, total)
+        before += entry.size
 
 
 @contextmanager
-def open_input(entry: Entry) -> Iterator[Input]:
-    """The entry's bytes, unpacked.
+def open_input(file: CorpusFile) -> Iterator[Input]:
+    """The bytes of a file or stream, unpacked.
 
     A stream that is handed in stays open. Gzip is known by its first two bytes, whatever the name.
     """
-    source = entry.source
+    source = file.source
     with ExitStack() as stack:
         if isinstance(source, Path):
             name = printable(source)
@@ -145,7 +158,7 @@ def open_input(entry: Entry) -> Iterator[Input]:
         stream: IO[bytes] = peekable
         if packed:  # buffered once more, because GzipFile alone is slow at lines
             stream = stack.enter_context(io.BufferedReader(stack.enter_context(gzip.GzipFile(fileobj=peekable))))
-        yield Input(name, stream, peekable, _regular_size(raw), entry.before, entry.total)
+        yield Input(name, stream, peekable, _regular_size(raw), file.before, file.total)
 
 
 def _peekable(raw: IO[bytes], stack: ExitStack) -> io.BufferedReader:
@@ -166,27 +179,27 @@ def _regular_size(raw: IO[bytes]) -> int:
 
 
 @contextmanager
-def rereadable(entry: Entry) -> Iterator[Entry]:
-    """`entry` if it is a regular file, else with a copy of it in a temporary file; see `rewind`."""
-    source = entry.source
+def rereadable(file: CorpusFile) -> Iterator[CorpusFile]:
+    """`file` if it is a regular file, else with a copy of it in a temporary file; see `rewind`."""
+    source = file.source
     if isinstance(source, Path) and source.is_file():
-        yield entry
+        yield file
         return
     with ExitStack() as stack:
         pipe: IO[bytes] = stack.enter_context(source.open("rb")) if isinstance(source, Path) else source
         spool = stack.enter_context(tempfile.TemporaryFile())
         shutil.copyfileobj(pipe, spool, 2**20)
-        yield entry._replace(source=spool)
+        yield file._replace(source=spool)
 
 
-def rewind(entry: Entry) -> None:
+def rewind(file: CorpusFile) -> None:
     """Back to the first byte of what `rereadable` gave, before each reading."""
-    if not isinstance(entry.source, Path):
-        entry.source.seek(0)
+    if not isinstance(file.source, Path):
+        file.source.seek(0)
 
 
-def read_lines(data: Input, log: ReadLog) -> Iterator[Line]:
-    """The lines, endings included; too long ones and those that are not UTF-8 go to `log.bad` and are left out."""
+def read_lines(data: Input, report: Report) -> Iterator[Line]:
+    """The lines, endings included; too long ones and those that are not UTF-8 go to `report.bad` and are left out."""
     offset = 0
     number = 0
     while True:
@@ -198,24 +211,59 @@ def read_lines(data: Input, log: ReadLog) -> Iterator[Line]:
                     raw = data.stream.readline(MAX_BYTES)
                     length += len(raw)
         except (OSError, EOFError, zlib.error) as error:
-            log.bad(_damaged(data, f"after line {number:,}", error))
+            report.bad(_damaged(data, f"after line {number:,}", error))
             return
         if not length:
-            data.report(log)
+            data.progress(report)
             return
         number += 1
         if too_long:
-            log.bad(
+            report.bad(
                 DataError(f"{data.name}, line {number:,}: {length:,} bytes long, where {MAX_BYTES:,} are the most.")
             )
         else:
             try:
                 yield Line(number, _decode(raw, offset))
             except DataError as error:
-                log.bad(DataError(f"{data.name}, line {number:,}: {error}"))
+                report.bad(DataError(f"{data.name}, line {number:,}: {error}"))
         offset += length
         if number % _REPORT_EVERY == 0:
-            data.report(log)
+            data.progress(report)
+
+
+def read_objects(data: Input, report: Report) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Each line's object with its place in words; lines of white space are passed over."""
+    for number, line in read_lines(data, report):
+        if line.isspace():
+            continue
+        where = f"{data.name}, line {number:,}"
+        try:
+            yield where, _object(line, where)
+        except DataError as error:
+            report.bad(error)
+
+
+def _object(line: str, where: str) -> dict[str, Any]:
+    """The object that a line holds, or a `DataError` that says what is wrong with it."""
+    try:
+        record = _DECODER.decode(line)
+    except json.JSONDecodeError as error:
+        raise DataError(f"{where}: not JSON: {error.msg} at column {error.colno:,}.") from None
+    except RecursionError:
+        raise DataError(f"{where}: nested too deeply to be read.") from None
+    except ValueError as error:  # NaN, or a number of more digits than Python converts
+        raise DataError(f"{where}: {error}") from None
+    if not isinstance(record, dict):
+        hint = " A file that is one JSON array must be written as one object a line." if line[0] == "[" else ""
+        raise DataError(f"{where}: must be a JSON object, but is {kind_of(record)}.{hint}")
+    return record
+
+
+def _no_number(literal: str) -> NoReturn:
+    raise ValueError(f"{literal} is no JSON number.")
+
+
+_DECODER = json.JSONDecoder(parse_constant=_no_number)  # json.loads would make one for every line
 
 
 def read_text(data: Input) -> str:

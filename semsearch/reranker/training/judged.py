@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from semsearch import plugins
 from semsearch.errors import DataError
-from semsearch.ingest.source import Log
+from semsearch.evaluation.judgements import read_qrels, read_queries
+from semsearch.ingest.source import Source
 
 
 @dataclass(frozen=True)
@@ -42,16 +42,15 @@ def read_judged(folder: Path, split: str, held_out: int, seed: int) -> Judged:
     Raises:
         DataError: The folder is not of that layout, or no query has a relevant document in the corpus.
     """
-    reader = plugins.corpus_reader("beir")
     judgements = folder / "qrels" / f"{split}.tsv"
     if not judgements.is_file():
         raise DataError(f"{folder} has no judgements to train on: there is no {judgements}.")
-    documents = list(reader.read(folder, reader.Options(), Log()))
+    documents = list(Source.of(folder, "beir").read())
     rows = {document.id: row for row, document in enumerate(documents)}
-    texts = reader.queries(folder)
+    texts = read_queries(folder)
     queries: list[str] = []
     grades: list[Mapping[int, int]] = []
-    for query, judged in reader.qrels(judgements).items():
+    for query, judged in read_qrels(judgements).items():
         known = {rows[document]: grade for document, grade in judged.items() if document in rows}
         if query in texts and any(grade > 0 for grade in known.values()):
             queries.append(texts[query])
@@ -71,20 +70,3 @@ def read_judged(folder: Path, split: str, held_out: int, seed: int) -> Judged:
         training=tuple(sorted(order[kept:])),
         held_out=tuple(sorted(order[:kept])),
     )
-
-
-def ndcg(ranking: Sequence[int], grades: Mapping[int, int], k: int = 10) -> float:
-    """Normalised discounted cumulative gain as TREC has it: linear gain, log2 discount, ideal from all judgements.
-
-    Järvelin and Kekäläinen, 2002.
-    """
-    discount = 1 / np.log2(np.arange(2, k + 2))
-    gains = np.array([max(0, grades.get(row, 0)) for row in ranking[:k]], np.float64)
-    ideal = np.sort([max(0, grade) for grade in grades.values()])[::-1][:k]
-    best = float((ideal * discount[: len(ideal)]).sum())
-    return float((gains * discount[: len(gains)]).sum()) / best if best else 0.0
-
-
-def reciprocal_rank(ranking: Sequence[int], grades: Mapping[int, int], k: int = 10) -> float:
-    """One over the rank of the first relevant document among the first `k`, else 0."""
-    return next((1 / place for place, row in enumerate(ranking[:k], start=1) if grades.get(row, 0) > 0), 0.0)
