@@ -83,6 +83,8 @@ def create(
         dim, wanted = loaded.dim, loaded.metric
     elif dim is None or dim < 1:
         raise UsageError("a collection without an encoder needs the number of components of its vectors: dim=384, say.")
+    if index != "auto":
+        plugins.check_metric(index, wanted or Metric.COSINE)
     settings = {
         "encoder": described,
         "metric": str(wanted or Metric.COSINE),
