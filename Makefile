@@ -42,7 +42,7 @@ quick: $(VENV)/.test ## format, lint, types, and every test that is not slow by 
 	$(BIN)/ruff format --check $(SOURCES)
 	$(BIN)/ruff check $(SOURCES)
 	$(BIN)/mypy
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n auto --dist worksteal -m 'not trust and not real and not weights and not gpu'
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n auto --dist worksteal -m 'not trust and not slow and not real and not weights and not gpu'
 
 check: $(VENV)/.test ## format, lint, types, import rules, tests, wheel
 	$(BIN)/ruff format --check $(SOURCES)

@@ -11,6 +11,8 @@ from semsearch.errors import UsageError
 from semsearch.local.store import registry
 from semsearch.types import Document
 
+pytestmark = pytest.mark.slow
+
 
 def clustered(count, dim=32, seed=0):
     """Unit vectors in clusters, which approximate indexes find harder than even noise."""
