@@ -121,7 +121,9 @@ def _compute() -> Iterator[Finding]:
     if not torch.cuda.is_available():
         built = torch.version.cuda is not None
         advice = (
-            "a driver is missing or too old: see nvidia-smi" if built else "this torch is built without CUDA: README"
+            "a driver is missing or too old: see nvidia-smi"
+            if built
+            else "this torch is built without CUDA: docs/installation.md"
         )
         yield Finding("cuda", "missing", "no GPU that torch can use", advice)
     for number in range(torch.cuda.device_count()):

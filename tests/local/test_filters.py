@@ -9,7 +9,6 @@ from support.fakes import HashEncoder
 
 import semsearch
 from semsearch.errors import FilterError
-from semsearch.local.store import schema
 from semsearch.local.store.document_rows import insert
 from semsearch.local.store.filters import StoredFields, documents_of
 from semsearch.local.store.schema import create
