@@ -15,8 +15,8 @@ from typing import Any, Self, TypeVar
 import numpy as np
 from numpy.typing import ArrayLike
 
+from semsearch.bound_encoder import NO_VECTORS, BoundEncoder
 from semsearch.chunking import splitter_for
-from semsearch.encoder.bound import NO_VECTORS, BoundEncoder
 from semsearch.engine import Compacted, Engine, Indexed, IndexSpec, Maintained, Problem
 from semsearch.errors import CollectionDamaged, DataError, SemsearchError, UsageError
 from semsearch.exchange.export import export

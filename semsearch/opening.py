@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from semsearch import plugins
+from semsearch.bound_encoder import BoundEncoder
 from semsearch.chunking import splitter_for
 from semsearch.collection import Collection
-from semsearch.encoder.bound import BoundEncoder
 from semsearch.encoder.load import DEFAULT_MODEL
 from semsearch.engine import IndexSpec, Restoring
 from semsearch.errors import CollectionExists, DimensionMismatch, UsageError

@@ -18,8 +18,8 @@ from semsearch.home import Home
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from semsearch.reranker.training.judged import Judged
-    from semsearch.reranker.training.train import Recipe
+    from semsearch.training.judged import Judged
+    from semsearch.training.train import Recipe
 
 LENGTH = 192
 
@@ -69,7 +69,7 @@ class TrainOptions:
 
     def recipe(self, queries: int) -> Recipe:
         """What decides a run over so many training queries."""
-        from semsearch.reranker.training.train import Recipe
+        from semsearch.training.train import Recipe
 
         steps = self.steps or (max(1, round(self.epochs * queries / self.batch)) if self.epochs else 2_000)
         return Recipe(
@@ -150,7 +150,7 @@ def train_reranker(options: TrainOptions) -> int:
     semsearch train-reranker scifact --model intfloat/e5-small-v2 --epochs 3 --teacher 0 --out e5-reranker
     """
     options.check()
-    from semsearch.reranker.training.judged import read_judged
+    from semsearch.training.judged import read_judged
 
     judged = [read_judged(folder, options.split, options.held_out, options.seed) for folder in options.data]
     _train(judged, options)
@@ -161,9 +161,9 @@ def _train(judged: Sequence[Judged], options: TrainOptions) -> None:
     from semsearch.encoder.checkpoint import read
     from semsearch.encoder.load import DEFAULT_MODEL, load_encoder
     from semsearch.encoder.tokenization import load_tokenizer
-    from semsearch.reranker.training.card import model_card
-    from semsearch.reranker.training.mining import mine
-    from semsearch.reranker.training.train import Task, Trainer
+    from semsearch.training.card import model_card
+    from semsearch.training.mining import mine
+    from semsearch.training.train import Task, Trainer
 
     out, collections = options.out, options.collections
     recipe = options.recipe(sum(len(one.training) for one in judged))

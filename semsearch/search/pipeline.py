@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from semsearch import models
+from semsearch.bound_encoder import NO_VECTORS, BoundEncoder
 from semsearch.chunking import compose, splitter_for
-from semsearch.encoder.bound import NO_VECTORS, BoundEncoder
 from semsearch.engine import Candidates, Engine, EngineView, Settings
 from semsearch.errors import UsageError
 from semsearch.search.calibration import Calibration

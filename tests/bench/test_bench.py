@@ -15,8 +15,8 @@ from semsearch import Document
 from semsearch.bench.measure import Task, measured
 from semsearch.bench.run import Plan, bench, builds, pareto, recommended
 from semsearch.errors import MissingDependency, UsageError
-from semsearch.local.index.truth import Truth
 from semsearch.search.recall import NOT_STORED, draw_sample
+from semsearch.search.truth import Truth
 from semsearch.types import Metric
 from semsearch.vectors import brute_force, normalise
 

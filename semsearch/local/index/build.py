@@ -17,17 +17,17 @@ from typing import Any
 from semsearch import plugins
 from semsearch.engine import IndexSpec, Problem
 from semsearch.errors import CollectionDamaged, CollectionLocked, DataError
-from semsearch.local.index.choose import FEW_ROWS, choose
 from semsearch.local.index.generation import published_digest, write_generation
 from semsearch.local.index.loader import IndexLoader, params_of
-from semsearch.local.index.truth import Truth
 from semsearch.local.store import platform, registry
 from semsearch.local.store.failpoints import failpoint
 from semsearch.local.store.lock import WriterLock
 from semsearch.local.store.registry import Registered
 from semsearch.local.store.snapshot import Snapshot
 from semsearch.local.store.store import Store
+from semsearch.search.choose import FEW_ROWS, choose
 from semsearch.search.recall import NOT_STORED, Certificate, certify, draw_sample, sample_recall
+from semsearch.search.truth import Truth
 from semsearch.types import Metric, Neighbors, Vectors
 from semsearch.vector_index import VectorIndex
 
