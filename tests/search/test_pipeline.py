@@ -41,9 +41,9 @@ def notes():
 
 @pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)
 def test_a_rerankers_error_reaches_the_caller_with_its_name(notes, error):
-    with mock.patch.object(Database, "explain", side_effect=AssertionError("taken for damage")):
-        with pytest.raises(type(error)) as raised:
-            notes.search("text", rerank=Failing(error))
+    damage = mock.patch.object(Database, "explain", side_effect=AssertionError("taken for damage"))
+    with damage, pytest.raises(type(error)) as raised:
+        notes.search("text", rerank=Failing(error))
     assert raised.value is error
     assert "It was raised by the reranker Failing." in error.__notes__
     assert notes.search("text number 3", k=1)[0].id == "3"
@@ -68,9 +68,9 @@ def test_a_models_error_is_its_own_wherever_it_is_asked(error):
             collection.calibrate,
             lambda: collection.similar(queries=["text"]),
         ):
-            with mock.patch.object(Database, "explain", side_effect=AssertionError("taken for damage")):
-                with pytest.raises(type(error)) as raised:
-                    ask()
+            damage = mock.patch.object(Database, "explain", side_effect=AssertionError("taken for damage"))
+            with damage, pytest.raises(type(error)) as raised:
+                ask()
             assert raised.value is error
 
 
