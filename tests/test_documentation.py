@@ -120,6 +120,7 @@ def test_every_fault_is_numbered_and_held_by_a_test():
     assert told == {int(n) for line in re.findall(r"^# ([\d, ]+): ", own, re.MULTILINE) for n in line.split(", ")}
 
 
+@pytest.mark.slow
 def test_the_pages_of_the_api_hold_every_public_name(tmp_path):
     subprocess.run([sys.executable, ROOT / "docs" / "api.py", tmp_path], check=True, cwd=ROOT)
     page = (tmp_path / "semsearch.html").read_text("utf-8")
