@@ -29,9 +29,11 @@ from outsiders import LADDER, OUTSIDERS
 from vector_sets import DEFAULT, VectorSet, vector_set
 
 from indexes.hnsw import FILE as GRAPH
-from semsearch.bench.bare import BARE, hnsw
+from indexes.hnsw import HNSWIndex
+from semsearch import hardware
 from semsearch.bench.measure import rate, resident
-from semsearch.bench.run import cores, machine
+from semsearch.bench.run import machine
+from semsearch.search.truth import Truth
 from semsearch.plugins import index_backend
 from semsearch.search.recall import tie_safe_recall
 from semsearch.types import Neighbors
@@ -51,18 +53,18 @@ def measure(name: str, options: dict[str, str], data: VectorSet, truth: Neighbor
     memory, start = resident(), clock()
     index = kind.build(keys, vectors, data.metric, params)
     built, taken = clock() - start, resident() - memory
-    threads = getattr(params, "threads", 0) or cores()  # `exact` has no say in them
+    threads = getattr(params, "threads", 0) or hardware.threads()  # `exact` has no say in them
     bare, by_hand = None, None
-    if name in BARE and name != "exact":  # which benchmarks/exact.py holds against its peers
+    if name != "exact":  # which benchmarks/exact.py holds against its peers
         start = clock()
-        bare = BARE[name](vectors, data.metric, params, threads)
+        bare = kind.baseline(vectors, data.metric, params, threads)
         by_hand = clock() - start
     with tempfile.TemporaryDirectory() as folder:
         index.save(Path(folder))
         size = sum(path.stat().st_size for path in Path(folder).iterdir())
         if name == "hnsw":  # both search one graph, and both loaded: just built, it is searched up to a tenth slower
             index = kind.load(Path(folder), keys, vectors, data.metric, params)
-            bare = hnsw(vectors, data.metric, params, threads, Path(folder) / GRAPH)
+            bare = HNSWIndex.baseline(vectors, data.metric, params, threads, Path(folder) / GRAPH)
     facts = {
         "index": name,
         **options,
@@ -71,8 +73,8 @@ def measure(name: str, options: dict[str, str], data: VectorSet, truth: Neighbor
         "mb": size / 1e6,
         "memory_mb": taken / 1e6,
     }
-    knob = getattr(kind, "KNOB", None)
-    for value in kind.ladder(len(keys)) if knob else [None]:
+    knob = None if kind.knob is None else kind.knob.option
+    for value in kind.knob.ladder(len(keys)) if kind.knob is not None else [None]:
         if knob:
             index.tune(replace(params, **{knob: value}))
         recall = _recall(index.search(asked, K).keys, truth, data)
@@ -82,8 +84,8 @@ def measure(name: str, options: dict[str, str], data: VectorSet, truth: Neighbor
             for _ in range(given.rounds):
                 ours.append(rate(lambda queries: index.search(queries, K), asked, given.seconds, batch, clock))
                 if bare is not None:
-                    bare[0](value)
-                    search = bare[1]
+                    bare.turn(value)
+                    search = bare.search
                     theirs.append(rate(lambda queries: search(queries, K), asked, given.seconds, batch, clock))  # noqa: B023
             line[f"qps_{batch}"] = statistics.median(ours)
             if theirs:
@@ -124,7 +126,7 @@ def _clock(given: Any) -> Callable[[], float]:
 def _recall(rows: np.ndarray, truth: Neighbors, data: VectorSet) -> float:
     found = Neighbors(rows, np.zeros(rows.shape, dtype=np.float32))
     keys = np.arange(len(data.stored))
-    return float(tie_safe_recall(found, truth, keys, data.stored, data.asked, data.metric).mean())
+    return float(tie_safe_recall(found, truth, data.asked, Truth(keys, data.stored, data.metric).scores_of).mean())
 
 
 def main() -> None:
@@ -165,7 +167,7 @@ def main() -> None:
         if importlib.util.find_spec(MODULES[name]) is None:
             print(f"{name} is not installed: pip install {name}", file=sys.stderr)
             continue
-        for line in outside(name, int(options.get("threads", cores())), data, truth, given):
+        for line in outside(name, int(options.get("threads", hardware.threads())), data, truth, given):
             told(line)
     if given.out:
         with given.out.open("a") as out:

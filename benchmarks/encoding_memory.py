@@ -13,6 +13,7 @@ import argparse
 import csv
 import itertools
 import json
+import mmap
 import os
 import tempfile
 import time
@@ -54,7 +55,12 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         out = np.memmap(Path(folder) / "vectors", np.float32, "w+", shape=(options.texts, encoder.dim))
         start = time.perf_counter()
-        encoder.encode_documents(_texts(options.data, options.texts), out=out, progress=watch)
+        done = 0
+        for block in encoder.stream("document").stream(_texts(options.data, options.texts), encoder.prompts.document):
+            out[done : done + len(block)] = block
+            done += len(block)
+            out._mmap.madvise(mmap.MADV_DONTNEED)  # written pages count for nothing here
+            watch(done)
         seconds = time.perf_counter() - start
     peak = _memory("VmHWM") - before
     print(f"{options.texts:12,} texts, {peak:6.0f} MB above the model's {before:.0f} at the peak, in {seconds:,.0f} s")

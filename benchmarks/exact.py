@@ -25,6 +25,7 @@ from sentence_transformers.util import semantic_search
 from vector_sets import DEFAULT, vector_set
 
 from semsearch.bench.run import machine
+from semsearch.search.truth import Truth
 from semsearch.plugins import index_backend
 from semsearch.search.recall import tie_safe_recall
 from semsearch.types import Metric, Neighbors, Vectors
@@ -111,7 +112,7 @@ def main() -> None:
         for name, search in searches.items():
             rows = search(queries)
             found = Neighbors(rows.astype(np.int64), np.zeros(rows.shape, dtype=np.float32))
-            recall = float(tie_safe_recall(found, truth, keys, vectors, queries, Metric.COSINE).mean())
+            recall = float(tie_safe_recall(found, truth, queries, Truth(keys, vectors, Metric.COSINE).scores_of).mean())
             line = {"batch": batch, "peer": name, "ms": round(medians[name], 3), "min_ms": round(min(times[name]), 3)}
             line |= {"times_semsearch": round(medians[name] / fastest, 2), "recall": round(recall, 5)}
             if batch == 1:

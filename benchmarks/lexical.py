@@ -38,27 +38,27 @@ def ours(texts: list[str], folder: Path) -> tuple[dict[str, Search], dict[str, f
     """A collection and its full text, and the seconds to build each."""
     collection = semsearch.create("questions", encoder=None, dim=2, home=folder)
     vectors = np.full((len(texts), 2), 0.5, dtype=np.float32)
-    collection._lexical_indexing.renew = lambda: None  # type: ignore[method-assign]
+    collection.engine._lexical_indexing.renew = lambda: None  # type: ignore[method-assign]
     collection.add([Document(str(number), text) for number, text in enumerate(texts)], vectors=vectors)
     seconds = {}
     began = time.process_time()
-    LexicalIndexing(collection.store).rebuild()
+    LexicalIndexing(collection.engine.store).rebuild()
     seconds["semsearch"] = time.process_time() - began
     began = time.process_time()
-    with collection.store.database.write() as connection:
+    with collection.engine.store.database.write() as connection:
         connection.exec_driver_sql("INSERT INTO fulltext (fulltext) VALUES ('rebuild')")
     seconds["SQLite"] = time.process_time() - began
-    lexical = Lexical(collection.store)
+    lexical = Lexical(collection.engine.store)
 
     def by_semsearch(query: str) -> list[int]:
-        with collection.store.read() as view:
+        with collection.engine.store.read() as view:
             keys, _ = lexical.search(view, query, K)
         return [key - 1 for key in keys.tolist()]
 
     def by_sqlite(query: str) -> list[int]:
         (words,) = tokens([query], stemmed=False)
         match = " OR ".join(f'"{word}"' for word in words)
-        with collection.store.read() as view:
+        with collection.engine.store.read() as view:
             found = view.connection.exec_driver_sql(
                 "SELECT rowid FROM fulltext WHERE fulltext MATCH ? ORDER BY bm25(fulltext) LIMIT ?", (match, K)
             )

@@ -78,9 +78,9 @@ def overhead(home: Path, rows: int = 100_000) -> dict[str, float]:
     queries, kept = vectors[order[:asked]], order[asked : asked + rows]
     with semsearch.create("texts", encoder=None, dim=DIM, home=home, index="hnsw") as collection:
         collection.add([Document(str(i), texts[i]) for i in kept.tolist()], vectors=vectors[kept])
-        collection.warm()
-        with collection.store.read() as view:
-            index = collection._warming.loaded(view.snapshot)
+        collection.load_index()
+        with collection.engine.store.read() as view:
+            index = collection.engine._loader.loaded(view.snapshot)
         singles: dict[str, list[float]] = {"index": [], "collection": []}
         batches: dict[str, list[float]] = {"index": [], "ordered": [], "collection": []}
         for query in queries[:300]:
@@ -89,7 +89,7 @@ def overhead(home: Path, rows: int = 100_000) -> dict[str, float]:
         for _ in range(15):
             batches["index"].append(_timed(lambda: index.search(queries, 10)))
             batches["ordered"].append(_timed(lambda: index.search(queries[side_by_side(queries)], 10)))
-            batches["collection"].append(_timed(lambda: collection.search_many(vector=queries, k=10)))
+            batches["collection"].append(_timed(lambda: collection.search_many(vectors=queries, k=10)))
     single = {key: 1000 * statistics.median(values) for key, values in singles.items()}
     batch = {key: 1e6 * statistics.median(values) / len(queries) for key, values in batches.items()}
     return {

@@ -7,15 +7,15 @@ from typing import Any
 
 import numpy as np
 
-from semsearch.bench.bare import Bare
 from semsearch.types import Metric, Vectors
+from semsearch.vector_index import Baseline
 
 DEGREE = 32  # neighbours of a point, as HNSW with M = 16 has them on its lowest level
 WIDTH = 200  # of the search while building: hnswlib's default here
 LADDER = (10, 20, 40, 80, 160, 320, 640)
 
 
-def usearch(vectors: Vectors, metric: Metric, threads: int) -> Bare:
+def usearch(vectors: Vectors, metric: Metric, threads: int) -> Baseline:
     """usearch: HNSW with kernels of its own."""
     from usearch.index import Index
 
@@ -31,10 +31,10 @@ def usearch(vectors: Vectors, metric: Metric, threads: int) -> Bare:
     def search(queries: Vectors, k: int) -> Any:
         return np.atleast_2d(index.search(queries[0] if len(queries) == 1 else queries, k, threads=threads).keys)
 
-    return turn, search
+    return Baseline(turn, search)
 
 
-def scalable_vs(vectors: Vectors, metric: Metric, threads: int) -> Bare:
+def scalable_vs(vectors: Vectors, metric: Metric, threads: int) -> Baseline:
     """Intel's Scalable Vector Search: a Vamana graph over float32 vectors."""
     import svs
 
@@ -46,7 +46,7 @@ def scalable_vs(vectors: Vectors, metric: Metric, threads: int) -> Bare:
     def turn(width: int) -> None:
         index.search_window_size = width
 
-    return turn, lambda queries, k: index.search(queries, k)[0].astype(np.int64)
+    return Baseline(turn, lambda queries, k: index.search(queries, k)[0].astype(np.int64))
 
 
-OUTSIDERS: dict[str, Callable[[Vectors, Metric, int], Bare]] = {"usearch": usearch, "scalable-vs": scalable_vs}
+OUTSIDERS: dict[str, Callable[[Vectors, Metric, int], Baseline]] = {"usearch": usearch, "scalable-vs": scalable_vs}

@@ -50,12 +50,13 @@ import noise
 import numpy as np
 
 import semsearch
-from semsearch import load_encoder, plugins
+from semsearch import load_encoder
 from semsearch.bench.run import machine
 from semsearch.encoder.catalog import STSB, card_of
 from semsearch.encoder.load import DEFAULT_MODEL
 from semsearch.errors import ModelError
 from semsearch.evaluation import metrics as evaluation
+from semsearch.evaluation.judgements import read_qrels, read_queries
 from semsearch.ingest.source import Source
 from semsearch.search.request import MODES, Options
 from semsearch.types import Encoder
@@ -92,11 +93,10 @@ class Task:
     @classmethod
     def of(cls, folder: Path, options: argparse.Namespace) -> Task:
         """The test queries of a BEIR folder, or so many of them as are asked for."""
-        reader = plugins.corpus_reader("beir")
-        qrels = reader.qrels(folder / "qrels" / "test.tsv")
+        qrels = read_qrels(folder / "qrels" / "test.tsv")
         judged = evaluation.asked(qrels)
         chosen = [judged[place] for place in drawn(len(judged), options)]
-        texts = reader.queries(folder)
+        texts = read_queries(folder)
         corpus = SAMPLES / "samples.jsonl" if folder == SAMPLES else folder
         queries = {query: texts[query] for query in chosen}
         return cls(folder.name, corpus, queries, {query: qrels[query] for query in chosen}, len(chosen) == len(judged))

@@ -27,10 +27,14 @@ from typing import Any
 import numpy as np
 
 import semsearch
-from semsearch import load_encoder, load_reranker, plugins
+from semsearch import load_encoder, load_reranker
 from semsearch.encoder.load import DEFAULT_MODEL
-from semsearch.reranker.training.judgements import Judged, ndcg, read_judged
-from semsearch.reranker.training.mining import mine
+from semsearch.evaluation.judgements import read_qrels, read_queries
+from semsearch.evaluation.metrics import asked as with_relevant
+from semsearch.evaluation.metrics import scored
+from semsearch.ingest.source import Source
+from semsearch.training.judged import Judged, read_judged
+from semsearch.training.mining import mine
 
 Run = Mapping[str, list[str]]  # query id to document ids, best first
 EXCHANGES = 20_000
@@ -67,9 +71,8 @@ def main() -> None:
 
 def _stored(folder: Path, reranker: Any, encoder: Any, options: argparse.Namespace) -> Iterator[dict[str, Any]]:
     """Stored runs, reranked; a passage that several runs found is scored once."""
-    reader = plugins.corpus_reader("beir")
-    judged = reader.qrels(folder / "qrels" / "test.tsv")
-    queries = {query: text for query, text in reader.queries(folder).items() if query in judged}
+    judged = read_qrels(folder / "qrels" / "test.tsv")
+    queries = {query: text for query, text in read_queries(folder).items() if query in judged}
     texts = _documents(folder)
     runs = {path.stem: _trec(path) for path in sorted((folder / "runs").glob("*.trec"))}
     pools = {
@@ -137,14 +140,13 @@ class _Remembering:
 def _hybrid(folder: Path, judged: Judged, encoder: Any, vectors: np.ndarray, depth: int) -> dict[str, list[str]]:
     """What a collection answers by meaning and by words."""
     remembering = _Remembering(encoder, dict(zip(judged.texts, vectors, strict=True)))
-    reader = plugins.corpus_reader("beir")
     with (
         tempfile.TemporaryDirectory() as home,
         semsearch.create(folder.name, encoder=remembering, home=home, passages=False) as collection,
     ):
-        collection.add(reader.read(folder, reader.Options(), semsearch.ingest.source.Log()))
+        collection.add(Source.of(folder, "beir").read())
         return {
-            query: [hit.document.id for hit in collection.search(query, k=depth, mode="hybrid", exact=True)]
+            query: [hit.id for hit in collection.search(query, k=depth, mode="hybrid", exact=True)]
             for query in judged.queries
         }
 
@@ -159,23 +161,22 @@ def _compared(
     depth: int,
 ) -> dict[str, Any]:
     """Before and after, over the queries with a relevant document."""
-    wanted = [query for query, grades in judged.items() if any(grade > 0 for grade in grades.values())]
-    before, after = [], []
-    for query in wanted:
+    before: dict[str, dict[str, float]] = {}
+    after: dict[str, dict[str, float]] = {}
+    for query in with_relevant(judged):
         found = run.get(query, [])
         best = sorted(found[:depth], key=lambda document: -scores[query][document])
-        for values, ranking in ((before, found), (after, [*best, *found[depth:]])):
-            rows = {document: row for row, document in enumerate({*ranking, *judged[query]})}
-            grades = {rows[document]: grade for document, grade in judged[query].items()}
-            values.append(ndcg([rows[document] for document in ranking], grades))
-    change = np.array(after) - np.array(before)
+        for made, ranking in ((before, found), (after, [*best, *found[depth:]])):
+            made[query] = {document: float(-place) for place, document in enumerate(ranking)}
+    first, reranked = (scored(made, judged).values["nDCG@10"] for made in (before, after))
+    change = reranked - first
     return {
         "data": data,
         "first stage": stage,
         "by": by,
-        "queries": len(wanted),
-        "before": float(np.mean(before)),
-        "after": float(np.mean(after)),
+        "queries": len(change),
+        "before": float(first.mean()),
+        "after": float(reranked.mean()),
         "p": _randomisation(change),
         "gained": int((change > 1e-9).sum()),
         "lost": int((change < -1e-9).sum()),

@@ -52,7 +52,7 @@ def measured(file: Path, rows: int) -> dict[str, object]:
             start = time.perf_counter()
             maintain()
             indexed = time.perf_counter() - start
-            collection.warm()
+            collection.load_index()
             info = collection.info()
             line: dict[str, object] = {
                 "rows": rows,
@@ -61,7 +61,7 @@ def measured(file: Path, rows: int) -> dict[str, object]:
                 "index_s": indexed,
                 "indexed_ms": _median(collection, asked, exact=False),
                 "exact_ms": _median(collection, asked, exact=True),
-                "bytes": collection.store.bytes(),
+                "bytes": collection.engine.store.bytes(),
             }
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return {**line, "memory_bytes": 1024 * (peak - before)}

@@ -30,10 +30,11 @@ import numpy as np
 from vector_sets import DEFAULT, encoded, vector_set
 
 import semsearch
-from corpora.beir import BEIRReader
+from semsearch.evaluation.judgements import read_queries
 from semsearch.ingest.source import Source
+from semsearch.search.truth import Truth
 from semsearch.plugins import index_backend
-from semsearch.search.recall import CHOOSING, STRANGER, Sample, lower_bound, searched, tie_safe_recall, true_neighbors
+from semsearch.search.recall import CHOOSING, NOT_STORED, Sample, draw_sample, lower_bound, sample_recall
 from semsearch.types import Metric, Vectors
 
 K = 10
@@ -66,7 +67,7 @@ def _corpus(folder: Path) -> tuple[Vectors, Vectors]:
         print(f"encoding {folder.name} into {file}", file=sys.stderr)
         encoder = semsearch.load_encoder("all-MiniLM-L6-v2")
         texts = [f"{document.title or ''} {document.text}".strip() for document in Source.of(str(folder)).read()]
-        asked = list(BEIRReader.queries(folder).values())
+        asked = list(read_queries(folder).values())
         np.savez(file, stored=encoder.encode_documents(texts), asked=encoder.encode_queries(asked))
     with np.load(file) as kept:
         return kept["stored"], kept["asked"]
@@ -79,22 +80,21 @@ def curve(name: str, stored: Vectors, asked: Vectors) -> Iterator[dict[str, Any]
     params = kind.Params()
     index = kind.build(keys, stored, Metric.COSINE, params)
     half = len(asked) // 2
-    made = true_neighbors(keys, stored, Metric.COSINE, K, count=1000)
+    truth = Truth(keys, stored, Metric.COSINE)
+    made = draw_sample(truth.neighbors, K, truth.synthetic, count=1000)
     assert made.own is not None
     samples: dict[str, Sample] = {
-        STORED: made.part(made.own != STRANGER),
+        STORED: made.part(made.own != NOT_STORED),
         STANDINS: made,
-        QUESTIONS: true_neighbors(keys, stored, Metric.COSINE, K, asked[:half][:1000]),
-        UNSEEN: true_neighbors(keys, stored, Metric.COSINE, K, asked[half:][:1000]),
+        QUESTIONS: draw_sample(truth.neighbors, K, asked[:half][:1000]),
+        UNSEEN: draw_sample(truth.neighbors, K, asked[half:][:1000]),
     }
-    for value in kind.ladder(len(keys)):
-        index.tune(replace(params, **{kind.KNOB: value}))
-        point: dict[str, Any] = {"knob": kind.KNOB, "value": value}
+    assert kind.knob is not None
+    for value in kind.knob.ladder(len(keys)):
+        index.tune(replace(params, **{kind.knob.option: value}))
+        point: dict[str, Any] = {"knob": kind.knob.option, "value": value}
         for what, sample in samples.items():
-            recalls = tie_safe_recall(
-                searched(index, sample, K), sample.truth, keys, stored, sample.queries, Metric.COSINE
-            )
-            point[what] = sample.weakest(recalls)[1:]
+            point[what] = sample.weakest(sample_recall(index.search, sample, truth.scores_of, K))[1:]
         times = []
         for query in samples[UNSEEN].queries[:TIMED]:
             start = time.perf_counter()

@@ -30,6 +30,7 @@ import semsearch
 from semsearch.ingest.pipeline import BATCH_DOCUMENTS
 from semsearch.ingest.source import Source
 from semsearch.local.store import schema
+from semsearch.local.store.database import Database
 from semsearch.types import Document
 
 DIM = 384
@@ -50,12 +51,14 @@ def documents(count: int) -> list[Document]:
 def bare(folder: Path, rows: list[Document], vectors: np.ndarray) -> float:
     """Seconds to write the rows by hand."""
     folder.mkdir()
+    database = Database(folder / "bare.sqlite", mode="rwc")
+    with database.write() as empty:
+        schema.create(empty)
+    database.close()
     start = time.perf_counter()
     connection = sqlite3.connect(folder / "bare.sqlite", isolation_level=None)
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = FULL")
-    for statement in schema.statements():
-        connection.execute(statement)
     with (folder / "vectors").open("wb") as file:
         for first in range(0, len(rows), BATCH_DOCUMENTS):
             batch = list(enumerate(rows[first : first + BATCH_DOCUMENTS], first))

@@ -18,9 +18,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self
 
-from corpora.extraction.parts import Part, Unreadable
-from corpora.files import printable
+from corpora.extraction.parts import FilePart, Unreadable
 from semsearch.errors import DataError
+from semsearch.reading.files import printable
 
 
 class Confined:
@@ -37,7 +37,7 @@ class Confined:
     def __exit__(self, *_: object) -> None:
         self._end()
 
-    def parts(self, path: Path) -> Iterator[Part]:
+    def parts(self, path: Path) -> Iterator[FilePart]:
         """The parts of a file.
 
         Raises:
@@ -51,7 +51,7 @@ class Confined:
             while True:
                 answer = self._answer(child, name)
                 if "part" in answer:
-                    yield Part(*answer["part"])
+                    yield FilePart(*answer["part"])
                     continue
                 finished = not answer.get("spent")
                 if "error" in answer:
@@ -147,7 +147,7 @@ def main() -> None:
         answer(end)
 
 
-def _parts(path: Path) -> Iterator[Part]:
+def _parts(path: Path) -> Iterator[FilePart]:
     from corpora.extraction import extractor
 
     extract = extractor(path)

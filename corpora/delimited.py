@@ -6,31 +6,31 @@ import csv
 import math
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from corpora.files import (
+from semsearch.errors import DataError, UsageError
+from semsearch.options import option
+from semsearch.reading.documents import Columns, Registrar, read_files
+from semsearch.reading.files import (
     MAX_BYTES,
-    Entry,
+    CorpusFile,
     Input,
     Line,
-    Silent,
-    Strict,
-    entries,
+    NullReport,
+    StrictReport,
+    by_name,
     has_suffix,
     open_input,
     read_lines,
     rereadable,
     rewind,
 )
-from corpora.records import Columns, Registrar
-from semsearch.errors import DataError, UsageError
-from semsearch.types import Document, ReadLog
-from semsearch.walk import Listing
+from semsearch.types import Confidence, Document, Report
+from semsearch.walk import FolderListing
 
-SUFFIXES = (".csv", ".tsv", ".tab")
 TYPES = ("str", "int", "float", "bool")
 _INT = re.compile(r"[+-]?(?:0|[1-9][0-9]*)")  # 007 is a name, not a number
 _FLOAT = re.compile(r"[+-]?(?:0|[1-9][0-9]*)?(?:\.[0-9]+|(?<=[0-9])\.?)(?:[eE][+-]?[0-9]+)?")
@@ -46,13 +46,12 @@ class TableOptions(Columns):
     character.
     """
 
-    types: Mapping[str, str] = field(default_factory=dict)
-    delimiter: str | None = None
-    quotes: bool = True
+    types: Mapping[str, str] = option({}, "type of each metadata column that is not to be found out")
+    delimiter: str | None = option(None, "between the cells; found in the header")
+    quotes: bool = option(True, "whether quotation marks enclose cells")
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        object.__setattr__(self, "types", dict(self.types))
         for name, kind in self.types.items():
             if kind not in TYPES:
                 raise UsageError(f"the type of column '{name}' must be one of {', '.join(TYPES)}, not {kind!r}.")
@@ -81,37 +80,37 @@ class DelimitedReader:
     """
 
     Options = TableOptions
-    suffixes = SUFFIXES
+    suffixes = (".csv", ".tsv", ".tab")
+    forgiving = False
 
     @classmethod
-    def recognises(cls, path: Path) -> bool:
+    def recognises(cls, path: Path) -> Confidence:
         """Files called .csv, .tsv or .tab, also with .gz behind; a folder of them only when told so."""
-        return has_suffix(path, SUFFIXES) and not path.is_dir()
+        return by_name(path, cls.suffixes)
 
     @classmethod
-    def read(cls, source: Path | BinaryIO | Listing, options: TableOptions, log: ReadLog) -> Iterator[Document]:
+    def read(cls, source: Path | BinaryIO | FolderListing, options: TableOptions, report: Report) -> Iterator[Document]:
         """The documents of a file, a stream, or all such files of a folder."""
-        with Registrar(options, log) as registrar:
-            for entry in entries(source, SUFFIXES, log):
-                try:
-                    with rereadable(entry) as table:
-                        yield from _documents(table, options, registrar, log)
-                except DataError as error:
-                    log.bad(error)
+
+        def documents(file: CorpusFile, registrar: Registrar) -> Iterator[Document]:
+            with rereadable(file) as table:
+                yield from _documents(table, options, registrar, report)
+
+        return read_files(source, cls.suffixes, options, report, documents)
 
 
-def _documents(entry: Entry, options: TableOptions, registrar: Registrar, log: ReadLog) -> Iterator[Document]:
+def _documents(file: CorpusFile, options: TableOptions, registrar: Registrar, report: Report) -> Iterator[Document]:
     types: dict[str, str] = {}
-    rewind(entry)
-    with open_input(entry) as data:
-        rows = Rows(data, options, Silent())
+    rewind(file)
+    with open_input(file) as data:
+        rows = TableRows(data, options, NullReport())
         columns = [name for name in options.metadata(rows.names) if name not in options.types]
         if columns:
             types = infer_types(rows, columns)
     types |= options.types
-    rewind(entry)
-    with open_input(entry) as data:
-        rows = Rows(data, options, log)
+    rewind(file)
+    with open_input(file) as data:
+        rows = TableRows(data, options, report)
         left = set(options.metadata(rows.names))
         for where, row in rows:
             record: dict[str, Any] = dict(row)
@@ -122,16 +121,16 @@ def _documents(entry: Entry, options: TableOptions, registrar: Registrar, log: R
                     else:
                         del record[name]
             except DataError as error:
-                log.bad(error)
+                report.bad(error)
                 continue
-            yield from registrar.documents(record, entry.name, where)
+            yield from registrar.documents(record, file.name, where)
 
 
-class Rows:
-    """The rows under a header, each with its place in words; rows of another length go to the log."""
+class TableRows:
+    """The rows under a header, each with its place in words; rows of another length go to the report."""
 
-    def __init__(self, data: Input, options: TableOptions, log: ReadLog) -> None:
-        self._data, self._log, self._quotes = data, log, options.quotes
+    def __init__(self, data: Input, options: TableOptions, report: Report) -> None:
+        self._data, self._report, self._quotes = data, report, options.quotes
         gate = _HeaderGate()
         lines = read_lines(data, gate)
         first = next((line for line in lines if not line.text.isspace()), None)
@@ -149,7 +148,7 @@ class Rows:
             header = next(self._reader)
         except csv.Error as error:
             raise DataError(f"{data.name}, line {first.number:,}: the header can't be read: {error}.") from None
-        gate.log = log
+        gate.report = report
         self.names = [name or f"column{position}" for position, name in enumerate(header, start=1)]
         options.check(self.names, f"{data.name}, line {first.number:,}")
 
@@ -170,7 +169,7 @@ class Rows:
                     if self._quotes
                     else ""
                 )
-                self._log.bad(
+                self._report.bad(
                     DataError(f"{self._data.name}, line {self._start:,}: the row can't be read: {error}.{hint}")
                 )
                 continue
@@ -180,28 +179,28 @@ class Rows:
                 continue
             where = f"{self._data.name}, line {self._start:,}"
             if len(row) != len(self.names):
-                self._log.bad(
+                self._report.bad(
                     DataError(f"{where}: the row has {len(row)} fields, where the header has {len(self.names)}.")
                 )
                 continue
             yield where, dict(zip(self.names, row, strict=True))
 
 
-class _HeaderGate(Strict):
-    """Raises what is wrong up to the header, without which nothing can be read; then passes on to a log."""
+class _HeaderGate(StrictReport):
+    """Raises what is wrong up to the header, without which nothing can be read; then passes on to a report."""
 
-    log: ReadLog | None = None
+    report: Report | None = None
 
     def bad(self, error: DataError) -> None:
-        """Raise it, or give it to the log."""
-        if self.log is None:
+        """Raise it, or give it to the report."""
+        if self.report is None:
             raise error
-        self.log.bad(error)
+        self.report.bad(error)
 
     def progress(self, done: int, total: int) -> None:
-        """Give it to the log."""
-        if self.log is not None:
-            self.log.progress(done, total)
+        """Give it to the report."""
+        if self.report is not None:
+            self.report.progress(done, total)
 
 
 def _delimiter(name: str, header: str) -> str:
@@ -210,7 +209,7 @@ def _delimiter(name: str, header: str) -> str:
     return max((",", ";", "\t"), key=header.count)
 
 
-def infer_types(rows: Rows, columns: Sequence[str]) -> dict[str, str]:
+def infer_types(rows: TableRows, columns: Sequence[str]) -> dict[str, str]:
     """The narrowest type that every filled cell of each column has; columns without a filled cell are left out."""
     types: dict[str, str] = {}
     open_columns = list(columns)

@@ -14,62 +14,55 @@ from typing import BinaryIO
 
 from corpora.confined import Confined
 from corpora.extraction import KINDS
-from corpora.extraction.parts import Part
-from corpora.files import Entry, entries, has_suffix
-from corpora.records import Columns, Registrar
 from semsearch.errors import DataError, UsageError
-from semsearch.types import Document, ReadLog
-from semsearch.walk import Listing
+from semsearch.options import Options, option
+from semsearch.reading.documents import Columns, Registrar, read_files
+from semsearch.reading.files import CorpusFile, by_name
+from semsearch.types import Confidence, Document, Report
+from semsearch.walk import FolderListing
 
-SUFFIXES = tuple(KINDS)
 PLAIN = (".txt", ".md")  # a folder of these alone is read as text, a document a file
 LOOKED_AT = 10_000  # files of a folder, to know what it holds
 
 
 @dataclass(frozen=True)
-class DocumentsOptions:
+class DocumentsOptions(Options):
     """What a file may cost: `seconds` for a part of it, and `megabytes` of memory."""
 
-    seconds: float = 60.0
-    megabytes: int = 2048
-
-    def __post_init__(self) -> None:
-        if not self.seconds > 0:
-            raise UsageError(f"seconds must be more than 0, not {self.seconds}.")
-        if not self.megabytes >= 256:
-            raise UsageError(f"megabytes must be at least 256, not {self.megabytes}.")
+    seconds: float = option(60.0, "that a part of a file may take", low=0.001)
+    megabytes: int = option(2048, "of memory that a file may take", low=256)
 
 
 class DocumentsReader:
     """Documents under 'file#part', the file's path in their metadata."""
 
     Options = DocumentsOptions
-    suffixes = SUFFIXES
+    suffixes = tuple(KINDS)
     forgiving = True
 
     @classmethod
-    def recognises(cls, path: Path) -> bool:
-        """Files of these kinds, and folders that hold more than plain text; not BEIR's."""
+    def recognises(cls, path: Path) -> Confidence:
+        """Files of these kinds, plain text not as surely; and folders that hold more than plain text."""
         if path.is_dir():
-            return holds_documents(path)
-        return has_suffix(path, SUFFIXES) and not has_suffix(path, (".txt",))
+            return Confidence.LIKELY if _holds_documents(path) else Confidence.NONE
+        return Confidence.FALLBACK if by_name(path, (".txt",)) else by_name(path, cls.suffixes)
 
     @classmethod
-    def read(cls, source: Path | BinaryIO | Listing, options: DocumentsOptions, log: ReadLog) -> Iterator[Document]:
+    def read(
+        cls, source: Path | BinaryIO | FolderListing, options: DocumentsOptions, report: Report
+    ) -> Iterator[Document]:
         """The documents of a file, or of all such files of a folder."""
-        with Registrar(Columns(), log) as registrar, Confined(options.seconds, options.megabytes) as confined:
-            for entry in entries(source, SUFFIXES, log):
-                if not isinstance(entry.source, Path):
-                    raise UsageError("documents are read from files, not from standard input; --format text reads it.")
-                yield from _documents(entry, confined, registrar, log)
-                log.progress(entry.before + entry.size, entry.total)
+        with Confined(options.seconds, options.megabytes) as confined:
+
+            def documents(file: CorpusFile, registrar: Registrar) -> Iterator[Document]:
+                return _documents(file, confined, registrar, report)
+
+            yield from read_files(source, cls.suffixes, Columns(), report, documents)
 
 
-def holds_documents(folder: Path) -> bool:
+def _holds_documents(folder: Path) -> bool:
     """Whether a folder holds files of these kinds beside plain text."""
-    if any((folder / name).exists() for name in ("corpus.jsonl", "corpus.jsonl.gz")):
-        return False
-    wanted = tuple(suffix for suffix in SUFFIXES if suffix not in PLAIN)
+    wanted = tuple(suffix for suffix in KINDS if suffix not in PLAIN)
     count = 0
     for _, inner, names in os.walk(folder):
         inner[:] = sorted(name for name in inner if not name.startswith("."))
@@ -82,30 +75,24 @@ def holds_documents(folder: Path) -> bool:
     return False
 
 
-def _documents(entry: Entry, confined: Confined, registrar: Registrar, log: ReadLog) -> Iterator[Document]:
-    assert isinstance(entry.source, Path)
-    names: dict[str, int] = {}
+def _documents(file: CorpusFile, confined: Confined, registrar: Registrar, report: Report) -> Iterator[Document]:
+    if not isinstance(file.source, Path):
+        raise UsageError("documents are read from files, not from standard input; --format text reads it.")
     try:
-        for part in confined.parts(entry.source):
-            if not part.text.strip():
-                continue
-            try:
-                document = _document(entry, part, names, registrar)
-            except DataError as error:
-                log.bad(error)
-            else:
-                if document is not None:
-                    yield document
+        yield from _parts(file, file.source, confined, registrar)
     except DataError as error:
-        log.bad(error)
+        report.bad(error)
+    report.progress(file.before + file.size, file.total)
 
 
-def _document(entry: Entry, part: Part, names: dict[str, int], registrar: Registrar) -> Document | None:
-    again = names[part.name] = names.get(part.name, 0) + 1
-    name = part.name + (f"~{again}" if again > 1 else "")  # a heading that comes twice
-    identity = f"{entry.name}#{name}" if name else entry.name
-    title = part.title or entry.name
-    metadata = {"file": entry.name, **part.metadata}
-    return registrar.document(
-        identity[:4000], part.text, entry.name, f"{entry.source}, {name or 'all'}", title, metadata
-    )
+def _parts(file: CorpusFile, path: Path, confined: Confined, registrar: Registrar) -> Iterator[Document]:
+    names: dict[str, int] = {}
+    for part in confined.parts(path):
+        if not part.text.strip():
+            continue
+        again = names[part.name] = names.get(part.name, 0) + 1
+        name = part.name + (f"~{again}" if again > 1 else "")  # a heading that comes twice
+        identity = f"{file.name}#{name}" if name else file.name
+        where = f"{path}, {name or 'all'}"
+        metadata = {"file": file.name, **part.metadata}
+        yield from registrar.admitted(identity[:4000], part.text, file.name, where, part.title or file.name, metadata)

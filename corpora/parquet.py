@@ -10,15 +10,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from corpora.files import Entry, entries, has_suffix
-from corpora.records import Columns, Registrar
 from semsearch.errors import DataError, MissingDependency
 from semsearch.parquet_metadata import MARK, PLACE, unpacker
-from semsearch.types import Document, ReadLog
-from semsearch.walk import Listing
+from semsearch.reading.documents import Columns, Registrar, read_files
+from semsearch.reading.files import CorpusFile, by_name
+from semsearch.types import Confidence, Document, Report
+from semsearch.walk import FolderListing
 
-SUFFIXES = (".parquet",)
-ROWS = 1024  # read together
+BATCH_ROWS = 1024  # read together
 
 
 class ParquetReader:
@@ -28,35 +27,35 @@ class ParquetReader:
     """
 
     Options = Columns
-    suffixes = SUFFIXES
+    suffixes = (".parquet",)
+    forgiving = False
 
     @classmethod
-    def recognises(cls, path: Path) -> bool:
+    def recognises(cls, path: Path) -> Confidence:
         """Files called .parquet; a folder of them only when told so."""
-        return has_suffix(path, SUFFIXES) and not path.is_dir()
+        return by_name(path, cls.suffixes)
 
     @classmethod
-    def read(cls, source: Path | BinaryIO | Listing, options: Columns, log: ReadLog) -> Iterator[Document]:
-        """The documents of a file, or of all such files of a folder."""
-        with Registrar(options, log) as registrar:
-            for entry in entries(source, SUFFIXES, log):
-                try:
-                    yield from _rows(entry, options, registrar, log)
-                except DataError as error:
-                    log.bad(error)
+    def read(cls, source: Path | BinaryIO | FolderListing, options: Columns, report: Report) -> Iterator[Document]:
+        """The documents of a file, a stream, or all such files of a folder."""
+
+        def documents(file: CorpusFile, registrar: Registrar) -> Iterator[Document]:
+            return _rows(file, options, registrar, report)
+
+        return read_files(source, cls.suffixes, options, report, documents)
 
 
-def _rows(entry: Entry, columns: Columns, registrar: Registrar, log: ReadLog) -> Iterator[Document]:
+def _rows(file: CorpusFile, columns: Columns, registrar: Registrar, report: Report) -> Iterator[Document]:
     try:
         import pyarrow
         from pyarrow import parquet, types
     except ImportError as error:
         raise MissingDependency("Parquet needs pyarrow: pip install 'semsearch[documents]'.") from error
-    place = entry.source if isinstance(entry.source, Path) else "standard input"
-    source = entry.source if isinstance(entry.source, Path) else pyarrow.BufferReader(entry.source.read())
+    place = file.source if isinstance(file.source, Path) else "standard input"
+    source = file.source if isinstance(file.source, Path) else pyarrow.BufferReader(file.source.read())
     try:
-        with parquet.ParquetFile(source) as file:
-            schema = file.schema_arrow
+        with parquet.ParquetFile(source) as table:
+            schema = table.schema_arrow
             columns.check(schema.names, str(place))
             wanted = [
                 field.name
@@ -72,22 +71,42 @@ def _rows(entry: Entry, columns: Columns, registrar: Registrar, log: ReadLog) ->
                 )
             ]
             own = {field.name: read for field in schema if (read := unpacker(field)) is not None}
-            number, total = 0, file.metadata.num_rows
-            for batch in file.iter_batches(ROWS, columns=wanted):
-                for record in batch.to_pylist():
+            number, total = 0, table.metadata.num_rows
+            for batch in table.iter_batches(BATCH_ROWS, columns=wanted):
+                for record in _records(batch):
                     number += 1
                     where = f"{place}, row {number:,}"
+                    if record is None:
+                        report.bad(DataError(f"{where}: a text that is not UTF-8; write the file anew."))
+                        continue
                     try:
                         plain = {
                             name: own[name](value) if name in own else _plain(value) for name, value in record.items()
                         }
                     except ValueError as error:
-                        log.bad(DataError(f"{where}: its metadata is no JSON: {error}."))
+                        report.bad(DataError(f"{where}: its metadata is no JSON: {error}."))
                         continue
-                    yield from registrar.documents(plain, entry.name, where)
-                log.progress(entry.before + entry.size * number // total, entry.total or entry.size)
+                    yield from registrar.documents(plain, file.name, where)
+                report.progress(file.before + file.size * number // total, file.total or file.size)
     except (pyarrow.ArrowException, OSError) as error:
         raise DataError(f"{place} can't be read: {str(error)[:200]}.") from error
+
+
+def _records(batch: Any) -> Iterator[dict[str, Any] | None]:
+    """The rows of a batch; None for one with a text that is none, which pyarrow only notices here."""
+    try:
+        records = batch.to_pylist()
+    except UnicodeDecodeError:
+        records = [_record(batch.slice(row, 1)) for row in range(batch.num_rows)]
+    yield from records
+
+
+def _record(row: Any) -> dict[str, Any] | None:
+    try:
+        found: dict[str, Any] = row.to_pylist()[0]
+    except UnicodeDecodeError:
+        return None
+    return found
 
 
 def _plain(value: Any) -> Any:

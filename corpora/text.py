@@ -8,67 +8,56 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from corpora.files import MAX_BYTES, Input, entries, has_suffix, open_input, read_lines, read_text
-from corpora.office import holds_documents
-from corpora.records import Columns, Registrar
-from semsearch.errors import DataError, UsageError
-from semsearch.types import Document, ReadLog
-from semsearch.walk import Listing
+from semsearch.errors import DataError
+from semsearch.options import Options, option
+from semsearch.reading.documents import Columns, Registrar, read_files
+from semsearch.reading.files import MAX_BYTES, CorpusFile, Input, by_name, has_suffix, open_input, read_lines, read_text
+from semsearch.types import Confidence, Document, Report
+from semsearch.walk import FolderListing
 
-SUFFIXES = (".txt", ".md")
 UNITS = ("line", "paragraph", "file")
 _HEADING = re.compile(r"\s*#[ \t]+(.+?)[ \t#]*(?:\r?\n|$)")  # Markdown's first-level heading at the very top
 
 
 @dataclass(frozen=True)
-class TextOptions:
+class TextOptions(Options):
     """`unit` is what makes a document: a line, a paragraph (up to an empty line) or a file.
 
     By default a file for a folder, a paragraph for a Markdown file, and a line for all else.
     """
 
-    unit: str | None = None
-
-    def __post_init__(self) -> None:
-        if self.unit is not None and self.unit not in UNITS:
-            raise UsageError(f"unit must be one of {', '.join(UNITS)}, not {self.unit!r}.")
+    unit: str | None = option(None, "what makes a document: line, paragraph or file", choices=UNITS)
 
 
 class TextReader:
     """Documents without fields. A Markdown file that is a document has its first heading for a title."""
 
     Options = TextOptions
-    suffixes = SUFFIXES
+    suffixes = (".txt", ".md")
+    forgiving = False
 
     @classmethod
-    def recognises(cls, path: Path) -> bool:
-        """Files called .txt, also with .gz behind, and every folder that is neither BEIR's nor one of documents."""
-        if path.is_dir():
-            beir = any((path / name).exists() for name in ("corpus.jsonl", "corpus.jsonl.gz"))
-            return not beir and not holds_documents(path)
-        return has_suffix(path, (".txt",))
+    def recognises(cls, path: Path) -> Confidence:
+        """Files called .txt, also with .gz behind; every folder where nobody knows better."""
+        return Confidence.FALLBACK if path.is_dir() else by_name(path, (".txt",))
 
     @classmethod
-    def read(cls, source: Path | BinaryIO | Listing, options: TextOptions, log: ReadLog) -> Iterator[Document]:
+    def read(cls, source: Path | BinaryIO | FolderListing, options: TextOptions, report: Report) -> Iterator[Document]:
         """The documents of a file, a stream, or all such files of a folder. Empty lines part paragraphs."""
         unit = options.unit or _usual_unit(source)
-        with Registrar(Columns(), log) as registrar:
-            for entry in entries(source, SUFFIXES, log):
-                try:
-                    with open_input(entry) as data:
-                        if unit == "file":
-                            pieces = _whole(data, log)
-                        else:
-                            pieces = _lines(data, log) if unit == "line" else _paragraphs(data, log)
-                        for text, where, title in pieces:
-                            identity = entry.name if unit == "file" else None
-                            yield from _document(registrar, log, identity, text, entry.name, where, title)
-                except DataError as error:
-                    log.bad(error)
+        pieces = {"line": _lines, "paragraph": _paragraphs, "file": _whole}[unit]
+
+        def documents(file: CorpusFile, registrar: Registrar) -> Iterator[Document]:
+            with open_input(file) as data:
+                for text, where, title in pieces(data, report):
+                    identity = file.name if unit == "file" else None
+                    yield from registrar.admitted(identity, text, file.name, where, title)
+
+        return read_files(source, cls.suffixes, Columns(), report, documents)
 
 
-def _usual_unit(source: Path | BinaryIO | Listing) -> str:
-    if isinstance(source, Listing):
+def _usual_unit(source: Path | BinaryIO | FolderListing) -> str:
+    if isinstance(source, FolderListing):
         return "file"
     if isinstance(source, Path):
         if source.is_dir():
@@ -78,34 +67,23 @@ def _usual_unit(source: Path | BinaryIO | Listing) -> str:
     return "line"
 
 
-def _document(
-    registrar: Registrar, log: ReadLog, identity: str | None, text: str, name: str, where: str, title: str
-) -> list[Document]:
-    try:
-        document = registrar.document(identity, text, name, where, title)
-    except DataError as error:
-        log.bad(error)
-        return []
-    return [] if document is None else [document]
-
-
-def _whole(data: Input, log: ReadLog) -> Iterator[tuple[str, str, str]]:
+def _whole(data: Input, report: Report) -> Iterator[tuple[str, str, str]]:
     text = read_text(data)
     heading = _HEADING.match(text) if has_suffix(Path(data.name), (".md",)) else None
     yield text, data.name, heading[1] if heading else ""
-    data.report(log)
+    data.progress(report)
 
 
-def _lines(data: Input, log: ReadLog) -> Iterator[tuple[str, str, str]]:
-    for number, line in read_lines(data, log):
+def _lines(data: Input, report: Report) -> Iterator[tuple[str, str, str]]:
+    for number, line in read_lines(data, report):
         if not line.isspace():
             yield line.rstrip("\r\n"), f"{data.name}, line {number:,}", ""
 
 
-def _paragraphs(data: Input, log: ReadLog) -> Iterator[tuple[str, str, str]]:
+def _paragraphs(data: Input, report: Report) -> Iterator[tuple[str, str, str]]:
     held: list[str] = []
     first = size = 0
-    for number, line in read_lines(data, log):
+    for number, line in read_lines(data, report):
         if not line.isspace():
             if not held:
                 first, size = number, 0
@@ -114,14 +92,14 @@ def _paragraphs(data: Input, log: ReadLog) -> Iterator[tuple[str, str, str]]:
                 held.append(line)
             continue
         if held:
-            yield from _paragraph(held, size, f"{data.name}, line {first:,}", log)
+            yield from _paragraph(held, size, f"{data.name}, line {first:,}", report)
             held = []
     if held:
-        yield from _paragraph(held, size, f"{data.name}, line {first:,}", log)
+        yield from _paragraph(held, size, f"{data.name}, line {first:,}", report)
 
 
-def _paragraph(held: list[str], size: int, where: str, log: ReadLog) -> Iterator[tuple[str, str, str]]:
+def _paragraph(held: list[str], size: int, where: str, report: Report) -> Iterator[tuple[str, str, str]]:
     if size > MAX_BYTES:
-        log.bad(DataError(f"{where}: a paragraph of {size:,} characters, where {MAX_BYTES:,} are the most."))
+        report.bad(DataError(f"{where}: a paragraph of {size:,} characters, where {MAX_BYTES:,} are the most."))
     else:
         yield "".join(held).rstrip("\r\n"), where, ""

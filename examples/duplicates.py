@@ -25,7 +25,7 @@ def pairs(collection: semsearch.Collection, least: float) -> list[tuple[float, s
     for document in collection.documents():
         for hit in collection.similar([document.id], k=3):
             if hit.score >= least:
-                one, other = sorted((document.id, hit.document.id))
+                one, other = sorted((document.id, hit.id))
                 found[one, other] = max(hit.score, found.get((one, other), 0.0))
     return sorted(((score, one, other) for (one, other), score in found.items()), reverse=True)
 

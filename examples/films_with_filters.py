@@ -7,7 +7,6 @@ import sys
 import tempfile
 
 import semsearch
-from semsearch.search.where import parse_where
 
 FILMS = {
     (
@@ -41,11 +40,10 @@ def main(
             semsearch.Document(title, plot, title, {"year": year, "genres": genres})
             for (title, year, *genres), plot in FILMS.items()
         )
-        allowed = parse_where(where)
-        print(f"{query}, among {films.count(allowed)} of {len(films)} films:")
-        hits = films.search(query, k=3, where=allowed)
+        print(f"{query}, among {films.count(where)} of {len(films)} films:")
+        hits = films.search(query, k=3, where=where)
         for hit in hits:
-            print(f"  {hit.score:.2f}  {hit.document.title} ({hit.document.metadata['year']}): {hit.text}")
+            print(f"  {hit.score:.2f}  {hit.title} ({hit.metadata['year']}): {hit.text}")
         return hits
 
 

@@ -45,7 +45,7 @@ def main(folder: str | None = None, question: str = "what to do when someone is 
                 print(f"synced: added {synced.changes.added}, removed {synced.removed}")
             hits = collection.search(question, k=3)
             for hit in hits:
-                print(f"  {hit.score:.2f}  {hit.document.metadata['file']}: {hit.document.title}")
+                print(f"  {hit.score:.2f}  {hit.metadata['file']}: {hit.title}")
             return hits
 
 

@@ -29,7 +29,7 @@ def main(question: str = "Why does a roast get hotter after it comes out of the 
         print(f"{len(collection)} articles in {collection.passages} passages\n{question}")
         hits = collection.search(question, k=3)
         for hit in hits:
-            print(f"  {hit.score:.2f}  {hit.document.title}, characters {hit.start} to {hit.end}: {hit.text[:300]}…")
+            print(f"  {hit.score:.2f}  {hit.title}, characters {hit.start} to {hit.end}: {hit.text[:300]}…")
         return hits
 
 

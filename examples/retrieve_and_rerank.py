@@ -47,7 +47,7 @@ def main(
         ):
             print(f"{name}:")
             for hit in hits:
-                print(f"  {hit.score:.3f}  {hit.document.title}")
+                print(f"  {hit.score:.3f}  {hit.title}")
         return reranked
 
 

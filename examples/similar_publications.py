@@ -26,7 +26,7 @@ def main(*ids: str) -> list[semsearch.Hit]:
         hits = collection.similar(liked, k=5)
         print(f"more like {', '.join(liked)}:")
         for hit in hits:
-            print(f"  {hit.score:.2f}  {hit.document.title} ({hit.document.metadata['field']})")
+            print(f"  {hit.score:.2f}  {hit.title} ({hit.metadata['field']})")
         return hits
 
 

@@ -5,16 +5,19 @@ Items in the trees are row positions: Annoy reserves room for the largest id, so
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from indexes.translation import built_otherwise, checked_queries, checked_rows, cores, library, neighbors, nothing
+from indexes.translation import built_otherwise, checked_queries, checked_rows, neighbors, nothing
 from semsearch.errors import StorageError
+from semsearch.hardware import threads
 from semsearch.options import Options, option
 from semsearch.types import Keys, Metric, Neighbors, Vectors
+from semsearch.vector_index import Baseline, Knob, Library
 
 FILE = "forest.annoy"
 
@@ -26,14 +29,24 @@ class AnnoyParams(Options):
     trees: int = option(100, "more give more recall, and a larger file", low=1, high=10_000)
     search_k: int = option(0, "nodes looked at in a search; 0 takes trees times k", low=0, high=2**31 - 1, tunable=True)
     seed: int = option(1, "of the splits", low=0, high=2**31 - 1)
-    threads: int = option(0, "of the build; 0 takes all processors", low=0, high=1024)
+    threads: int = option(0, "of the build; 0 takes those of the process", low=0, high=1024)
+
+
+def ladder(count: int) -> list[int]:
+    """Values of `search_k` worth trying; beyond eight times the rows nothing is left to look at."""
+    return [nodes for nodes in (250 * 2**step for step in range(12)) if nodes < 8 * count + 500]
 
 
 class AnnoyIndex:
     """Trees in a mapped file."""
 
-    Params = AnnoyParams
-    KNOB: ClassVar[str] = "search_k"
+    Params: ClassVar = AnnoyParams
+    library: ClassVar = Library("annoy", install="semsearch[annoy]")
+    metrics: ClassVar = frozenset(Metric)
+    knob: ClassVar[Knob | None] = Knob("search_k", ladder)
+    exact: ClassVar[bool] = False
+    filterable: ClassVar[bool] = False
+    variants: ClassVar[Sequence[Mapping[str, Any]]] = ({"trees": 50},)
 
     def __init__(self, forest: Any, keys: Keys, dim: int, metric: Metric, params: AnnoyParams) -> None:
         self._forest = forest  # None when empty
@@ -43,9 +56,26 @@ class AnnoyIndex:
         self._params = params
 
     @classmethod
-    def ladder(cls, count: int) -> list[int]:
-        """Values of `search_k` worth trying, in rising order of recall."""
-        return [nodes for nodes in (250 * 2**step for step in range(12)) if nodes < 8 * count + 500]
+    def bytes_per_row(cls, dim: int, params: AnnoyParams) -> float:
+        """Its vector, and its share of the leaves and splits of every tree, as measured with 128 and 384 components."""
+        return 4 * dim + 12 + 11 * params.trees
+
+    @classmethod
+    def baseline(cls, vectors: Vectors, metric: Metric, params: AnnoyParams, threads: int) -> Baseline:
+        """As Annoy's README has it."""
+        forest = _forest(metric, vectors.shape[1])
+        forest.set_seed(params.seed)
+        for row, vector in enumerate(vectors):
+            forest.add_item(row, vector)
+        forest.build(params.trees, n_jobs=threads)
+        nodes = [-1]
+
+        def turn(search_k: int) -> None:
+            nodes[0] = search_k
+
+        return Baseline(
+            turn, lambda queries, k: [forest.get_nns_by_vector(query, k, search_k=nodes[0]) for query in queries]
+        )
 
     @classmethod
     def build(cls, keys: Keys, vectors: Vectors, metric: Metric, params: AnnoyParams) -> Self:
@@ -57,7 +87,7 @@ class AnnoyIndex:
         forest.set_seed(params.seed)
         for row, vector in enumerate(vectors):
             forest.add_item(row, vector)
-        forest.build(params.trees, n_jobs=params.threads or cores())
+        forest.build(params.trees, n_jobs=params.threads or threads())
         return cls(forest, keys, vectors.shape[1], metric, params)
 
     def search(self, queries: Vectors, k: int) -> Neighbors:
@@ -112,4 +142,4 @@ class AnnoyIndex:
 
 def _forest(metric: Metric, dim: int) -> Any:
     names = {Metric.COSINE: "angular", Metric.DOT: "dot", Metric.L2: "euclidean"}
-    return library("annoy", "annoy").AnnoyIndex(dim, names[metric])
+    return AnnoyIndex.library.load().AnnoyIndex(dim, names[metric])

@@ -25,6 +25,7 @@ from indexes.first_pass import (
     product_rounding,
     squared_lengths,
 )
+from semsearch.hardware import cpu_has, multiplies_int8
 from semsearch.types import Metric, Vectors
 
 if TYPE_CHECKING:
@@ -190,12 +191,10 @@ class CodesPass:
 
     def _how(self, queries: int) -> str:
         """What is multiplied: the codes as they are, or as a type that this processor multiplies faster, or at all."""
-        import torch
-
         if self.device != "cpu":
             return "bf16"
         if not self._codes.integer:
-            return "bf16" if torch.cpu._is_avx512_bf16_supported() else "float32"
-        if torch.cpu._is_amx_tile_supported() and queries >= WIDE:
+            return "bf16" if cpu_has("avx512_bf16") else "float32"
+        if cpu_has("amx_tile") and queries >= WIDE:
             return "bf16"
-        return "int8" if torch.cpu._is_vnni_supported() else "float32"  # without it sums of two products may saturate
+        return "int8" if multiplies_int8() else "float32"

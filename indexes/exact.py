@@ -11,9 +11,10 @@ Rows are held in blocks: only blocks whose largest bound passes the threshold ar
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,9 +24,10 @@ from indexes.first_pass import BLOCK, Asked, FirstPass, Float32Pass, threshold
 from indexes.pair_scores import Pairs
 from indexes.translation import built_otherwise, checked_queries, checked_rows, nothing, shaped_rows
 from semsearch.errors import UsageError
-from semsearch.hardware import compute_alone_if_forked
+from semsearch.hardware import cpu_has, multiplies_int8, settle_threads
 from semsearch.options import Options, option
 from semsearch.types import Keys, Metric, Neighbors, Vectors
+from semsearch.vector_index import Baseline, Knob, Library
 from semsearch.vectors import top_k
 
 if TYPE_CHECKING:
@@ -51,8 +53,13 @@ class ExactParams(Options):
 class ExactIndex:
     """Every row is looked at; the answer is `semsearch.vectors.brute_force`'s."""
 
-    Params = ExactParams
-    EXACT: ClassVar[bool] = True  # recall is 1 by proof, not by measurement
+    Params: ClassVar = ExactParams
+    library: ClassVar = Library("torch")
+    metrics: ClassVar = frozenset(Metric)
+    knob: ClassVar[Knob | None] = None
+    exact: ClassVar[bool] = True  # recall is 1 by proof, not by measurement
+    filterable: ClassVar[bool] = True
+    variants: ClassVar[Sequence[Mapping[str, Any]]] = ({"codes": "none"}, {"codes": "int8"}, {"codes": "bf16"})
 
     def __init__(
         self, keys: Keys, vectors: Vectors, metric: Metric, params: ExactParams, codes: Codes | None, reason: str
@@ -69,13 +76,31 @@ class ExactIndex:
             self._passes.insert(0, CodesPass(codes, metric, device))
 
     @classmethod
+    def bytes_per_row(cls, dim: int, params: ExactParams) -> float:
+        """Its code, where there are any, and the facts for its bound."""
+        kind, _ = chosen_codes(params, SMALL)
+        return {"none": 0, "int8": dim + 16, "bf16": 2 * dim + 16}[kind]
+
+    @classmethod
+    def baseline(cls, vectors: Vectors, metric: Metric, params: ExactParams, threads: int) -> Baseline | None:
+        """A product of matrices and the best of each row; for distances torch has no single call."""
+        import torch
+
+        if metric is Metric.L2:
+            return None
+        stored = torch.from_numpy(np.array(vectors))
+        return Baseline(
+            lambda value: None, lambda queries, k: torch.topk(torch.from_numpy(queries) @ stored.T, k).indices
+        )
+
+    @classmethod
     def build(cls, keys: Keys, vectors: Vectors, metric: Metric, params: ExactParams) -> Self:
         """An index of `vectors` `(n, dim)`; without codes nothing is read or computed here."""
         keys, vectors = shaped_rows(keys, vectors)
         kind, reason = chosen_codes(params, len(keys))
         codes = None
         if kind != "none":
-            compute_alone_if_forked()
+            settle_threads()
             keys, vectors = checked_rows(keys, vectors)
             codes = Codes.make(vectors, metric, kind)
         return cls(keys, vectors, metric, params, codes, reason)
@@ -112,7 +137,7 @@ class ExactIndex:
 
     def _search(self, queries: Vectors, k: int, rows: NDArray[np.int64] | None) -> Neighbors:
         queries, k = checked_queries(queries, k, self._vectors.shape[1])
-        compute_alone_if_forked()
+        settle_threads()
         count = len(self._keys) if rows is None else len(rows)
         found = nothing(len(queries), k)
         for start in range(0, len(queries) if count else 0, QUERIES):
@@ -336,10 +361,8 @@ def chosen_codes(params: ExactParams, count: int) -> tuple[str, str]:
         return "none", f"{count:,} rows are searched in a millisecond without codes"
     if chosen_device(params) != "cpu":
         return "bf16", "a GPU multiplies bfloat16 fastest"
-    import torch
-
-    if torch.cpu._is_vnni_supported():
+    if multiplies_int8():
         return "int8", "this processor has VNNI: bytes are read four times faster than float32, and multiplied as fast"
-    if torch.cpu._is_avx512_bf16_supported():
+    if cpu_has("avx512_bf16"):
         return "bf16", "this processor multiplies bfloat16 twice as fast as float32"
     return "none", "this processor multiplies float32 faster than any code"

@@ -6,16 +6,19 @@ hnswlib keeps inside its graph. Labels in the graph are row positions.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from indexes.translation import built_otherwise, checked_queries, checked_rows, cores, library, neighbors, nothing
+from indexes.translation import built_otherwise, checked_queries, checked_rows, neighbors, nothing
 from semsearch.errors import StorageError
+from semsearch.hardware import threads
 from semsearch.options import Options, option
 from semsearch.types import Keys, Metric, Neighbors, Vectors
+from semsearch.vector_index import Baseline, Knob, Library
 
 FILE = "graph.hnsw"
 
@@ -29,14 +32,25 @@ class HNSWParams(Options):
     ef: int = option(64, "candidates looked at in a search", low=1, high=1 << 20, tunable=True)
     seed: int = option(100, "of the nodes' levels", low=0, high=2**31 - 1)
     deterministic: bool = option(False, "build on one thread, so that the same vectors give the same graph")
-    threads: int = option(0, "of a build or a batch; 0 takes all processors", low=0, high=1024, tunable=True)
+    threads: int = option(0, "of a build or a batch; 0 takes those of the process", low=0, high=1024, tunable=True)
+
+
+def ladder(count: int) -> list[int]:
+    """Values of `ef` worth trying."""
+    steps = [16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024, 2048]
+    return [10, *[ef for ef in steps if ef < 2 * count]]
 
 
 class HNSWIndex:
     """A graph in memory. L2 by its own space, COSINE and DOT by inner product."""
 
-    Params = HNSWParams
-    KNOB: ClassVar[str] = "ef"
+    Params: ClassVar = HNSWParams
+    library: ClassVar = Library("hnswlib", install="semsearch[hnsw]")
+    metrics: ClassVar = frozenset(Metric)
+    knob: ClassVar[Knob | None] = Knob("ef", ladder)
+    exact: ClassVar[bool] = False
+    filterable: ClassVar[bool] = False  # hnswlib calls a Python function for every row that it looks at
+    variants: ClassVar[Sequence[Mapping[str, Any]]] = ({"M": 16}, {"M": 32})
 
     def __init__(self, graph: Any, keys: Keys, dim: int, metric: Metric, params: HNSWParams) -> None:
         self._graph = graph  # None when empty: hnswlib has no empty search
@@ -47,10 +61,23 @@ class HNSWIndex:
         self.tune(params)
 
     @classmethod
-    def ladder(cls, count: int) -> list[int]:
-        """Values of `ef` worth trying, in rising order of recall."""
-        steps = [16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024, 2048]
-        return [10, *[ef for ef in steps if ef < 2 * count]]
+    def bytes_per_row(cls, dim: int, params: HNSWParams) -> float:
+        """A copy of its vector and its links: 2 M in the lowest layer, M in each that few rows reach."""
+        return 4 * dim + 8 * params.M + 20
+
+    @classmethod
+    def baseline(
+        cls, vectors: Vectors, metric: Metric, params: HNSWParams, threads: int, saved: Path | None = None
+    ) -> Baseline:
+        """As hnswlib's README has it; or the `saved` graph of `vectors`: no two built on several threads are alike."""
+        index = _graph(metric, vectors.shape[1])
+        index.set_num_threads(threads)
+        if saved is None:
+            index.init_index(len(vectors), M=params.M, ef_construction=params.ef_construction, random_seed=params.seed)
+            index.add_items(vectors, np.arange(len(vectors)))
+        else:
+            index.load_index(str(saved), max_elements=len(vectors))
+        return Baseline(index.set_ef, lambda queries, k: index.knn_query(queries, k)[0])
 
     @classmethod
     def build(cls, keys: Keys, vectors: Vectors, metric: Metric, params: HNSWParams) -> Self:
@@ -60,8 +87,8 @@ class HNSWIndex:
         if not len(keys):
             return cls(None, keys, vectors.shape[1], metric, params)
         graph.init_index(len(keys), M=params.M, ef_construction=params.ef_construction, random_seed=params.seed)
-        threads = 1 if params.deterministic else params.threads or cores()
-        graph.add_items(vectors, np.arange(len(keys)), num_threads=threads)
+        count = 1 if params.deterministic else params.threads or threads()
+        graph.add_items(vectors, np.arange(len(keys)), num_threads=count)
         return cls(graph, keys, vectors.shape[1], metric, params)
 
     def search(self, queries: Vectors, k: int) -> Neighbors:
@@ -71,7 +98,7 @@ class HNSWIndex:
             return nothing(len(queries), k)
         wanted = min(k, len(self._keys))
         try:
-            rows, distances = self._graph.knn_query(queries, wanted, num_threads=self._threads)
+            rows, distances = self._graph.knn_query(queries, wanted, num_threads=self._params.threads or threads())
         except RuntimeError:  # some query reached fewer than `wanted`
             rows, distances = self._reached(queries, wanted)
         # hnswlib's inner product distance is 1 - q·x
@@ -81,7 +108,6 @@ class HNSWIndex:
     def tune(self, params: HNSWParams) -> None:
         """Take over `ef` and `threads`."""
         self._params = self._params.tuned(params)
-        self._threads = self._params.threads or cores()
         if self._graph is not None:
             self._graph.set_ef(self._params.ef)  # a search for more than ef looks at k
 
@@ -129,5 +155,4 @@ class HNSWIndex:
 
 
 def _graph(metric: Metric, dim: int) -> Any:
-    hnswlib = library("hnswlib", "hnsw")
-    return hnswlib.Index(space="l2" if metric is Metric.L2 else "ip", dim=dim)
+    return HNSWIndex.library.load().Index(space="l2" if metric is Metric.L2 else "ip", dim=dim)

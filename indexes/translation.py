@@ -2,27 +2,12 @@
 
 from __future__ import annotations
 
-import os
-from importlib import import_module
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
-from semsearch.errors import DataError, MissingDependency, UsageError
+from semsearch.errors import DataError, UsageError
 from semsearch.types import Keys, Neighbors, Vectors
 from semsearch.vectors import check_k, check_vectors
-
-
-def library(module: str, extra: str) -> Any:
-    """The library of a backend; where it is missing, an error with the line to type."""
-    try:
-        return import_module(module)
-    except ImportError as error:
-        raise MissingDependency(
-            f"the library '{module}' is needed for this index and can't be imported ({error}). "
-            f"Install it with: pip install 'semsearch[{extra}]'"
-        ) from error
 
 
 def checked_rows(keys: Keys, vectors: Vectors) -> tuple[Keys, Vectors]:
@@ -62,11 +47,6 @@ def neighbors(keys: Keys, rows: NDArray[np.int64], scores: NDArray[np.float32], 
     found.keys[:, : rows.shape[1]][some] = keys[rows[some]]
     found.scores[:, : rows.shape[1]][some] = scores[some]
     return found
-
-
-def cores() -> int:
-    """Processors this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def some_rows(count: int, wanted: int, seed: int) -> NDArray[np.int64]:

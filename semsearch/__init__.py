@@ -16,13 +16,14 @@ from typing import TYPE_CHECKING, Any
 
 from semsearch import hardware as processes  # noqa: F401  (it notes which process this is before a library starts threads)
 from semsearch.errors import SemsearchError
-from semsearch.types import Document, Encoder, Hit, Metric, Neighbors, VectorIndex
+from semsearch.types import Document, Encoder, Hit, Metric, Neighbors
+from semsearch.vector_index import VectorIndex
 
 if TYPE_CHECKING:
     from semsearch.collection import Collection
     from semsearch.encoder.load import load_encoder
     from semsearch.encoder.own import encoder_from
-    from semsearch.opening import create, drop, open
+    from semsearch.opening import create, drop, list_collections, open, restore
     from semsearch.reranker.load import load_reranker
 
 __version__ = "0.1.0"
@@ -38,16 +39,20 @@ __all__ = [
     "create",
     "drop",
     "encoder_from",
+    "list_collections",
     "load_encoder",
     "load_reranker",
     "open",
+    "restore",
 ]
 
 _LAZY = {
     "Collection": "semsearch.collection",
     "create": "semsearch.opening",
     "drop": "semsearch.opening",
+    "list_collections": "semsearch.opening",
     "open": "semsearch.opening",
+    "restore": "semsearch.opening",
     "encoder_from": "semsearch.encoder.own",
     "load_encoder": "semsearch.encoder.load",
     "load_reranker": "semsearch.reranker.load",

@@ -33,7 +33,7 @@ TEMPLATE = "{title} {text}"  # what is encoded; part of a collection's identity
 VERSION = 1  # of the way of splitting; another one gives other passages
 MIN_SIZE = 16  # tokens; below it, a title and a passage are no longer text
 _LONGEST = 2_000  # characters of a sentence; what goes on longer is a table or worse, and cut between words
-_BATCH = 1_000_000  # characters that are counted at once; bounds memory
+_CHARACTERS_AT_ONCE = 1_000_000  # characters that are counted at once; bounds memory
 
 # Where a sentence may end; the match takes the white space behind along. Each alternative begins with one character
 # that is not repeated, so that no text takes more than linear time.
@@ -44,7 +44,7 @@ _END = re.compile(
 _ABBREVIATION = re.compile(r"(?:\b(?:[A-Z]|Dr|Mr|Mrs|Ms|Prof|St|vs|al|e\.g|i\.e|cf|Fig|Figs|No|Eq|approx|ca))\.\s+$")
 
 
-class Splitting(Protocol):
+class Splitter(Protocol):
     """A way to split. `identity` names all that decides the spans; a collection is made with one and keeps it."""
 
     @property
@@ -56,7 +56,7 @@ class Splitting(Protocol):
         """The passages of each document: at least one, in order, not empty, `document.text[start:end]`."""
         ...
 
-    def embedding_text(self, document: Document, span: Span) -> str:
+    def text_to_embed(self, document: Document, span: Span) -> str:
         """What is encoded for a passage: the title, a space, the passage."""
         ...
 
@@ -65,22 +65,21 @@ class Splitting(Protocol):
         ...
 
 
-def splitter_for(encoder: Encoder, passages: bool = True, size: int | None = None) -> Splitting:
+def splitter_for(encoder: Encoder, passages: bool = True) -> Splitter:
     """The splitting that suits an encoder: to its window, or one passage a document where it doesn't tell its window.
 
     Args:
         encoder: where it is `Windowed`, its tokenizer counts.
         passages: False gives one passage, and so one truncated vector, a document.
-        size: tokens of a passage, its title included.
     """
     if not isinstance(encoder, Windowed):
-        return Whole()
+        return WholeDocument()
     if not passages or encoder.window < MIN_SIZE:
-        return Whole(encoder.tokenizer, encoder.window)
-    return Splitter(encoder.tokenizer, encoder.window, size)
+        return WholeDocument(encoder.tokenizer, encoder.window)
+    return EvenSplitter(encoder.tokenizer, encoder.window)
 
 
-class Whole:
+class WholeDocument:
     """One passage a document; what is beyond the window has no vector, and is counted."""
 
     def __init__(self, tokenizer: Any = None, window: int | None = None) -> None:
@@ -96,7 +95,7 @@ class Whole:
         """One span over each document's text."""
         return [[Span(0, len(document.text))] for document in documents]
 
-    def embedding_text(self, document: Document, span: Span) -> str:
+    def text_to_embed(self, document: Document, span: Span) -> str:
         """The title, a space, the text."""
         return compose(document.title, document.text[span.start : span.end])
 
@@ -108,7 +107,7 @@ class Whole:
         return [max(0, length - self._window) for length in lengths]
 
 
-class Splitter:
+class EvenSplitter:
     """Even passages of at most `size` tokens that end where sentences end.
 
     Args:
@@ -144,7 +143,7 @@ class Splitter:
         """The passages of each document; many at once keep all cores busy."""
         whole = [Span(0, len(document.text)) for document in documents]
         near = [i for i, document in enumerate(documents) if len(document.text) <= 16 * self.size]
-        lengths = self._count([self.embedding_text(documents[i], whole[i]) for i in near])
+        lengths = self._count([self.text_to_embed(documents[i], whole[i]) for i in near])
         fits = {i for i, length in zip(near, lengths, strict=True) if length <= self.size}
         found = [[span] for span in whole]
         long = [i for i in range(len(documents)) if i not in fits]
@@ -152,7 +151,7 @@ class Splitter:
             found[i] = spans
         return found
 
-    def embedding_text(self, document: Document, span: Span) -> str:
+    def text_to_embed(self, document: Document, span: Span) -> str:
         """The title, a space, the passage; a title that would fill more than half of it is cut."""
         return compose(self._head(document.title), document.text[span.start : span.end])
 
@@ -176,7 +175,7 @@ class Splitter:
             for i in todo:
                 found[i] = [_strip(documents[i].text, span) for span in _evenest(atoms[i], rooms[i])]
             places = [(i, span) for i in todo for span in found[i]]
-            lengths = self._count([self.embedding_text(documents[i], span) for i, span in places])
+            lengths = self._count([self.text_to_embed(documents[i], span) for i, span in places])
             excess: dict[int, int] = {}
             for (i, _), length in zip(places, lengths, strict=True):
                 if length > self.size:  # a tokenizer whose counts of the parts don't add up to that of the whole
@@ -256,7 +255,7 @@ def _portions(texts: Sequence[str]) -> Iterator[list[str]]:
     for text in texts:
         portion.append(text)
         size += len(text)
-        if size >= _BATCH or len(portion) >= 10_000:
+        if size >= _CHARACTERS_AT_ONCE or len(portion) >= 10_000:
             yield portion
             portion, size = [], 0
     if portion:

@@ -1,68 +1,209 @@
-"""What people hold: a collection that takes documents and gives answers."""
+"""What people hold: a collection that takes documents and gives answers, wherever it is kept."""
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import random
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import asdict, replace
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from types import TracebackType
+from typing import Any, Self, TypeVar
 
+import numpy as np
 from numpy.typing import ArrayLike
 
+from semsearch.bound_encoder import NO_VECTORS, BoundEncoder
 from semsearch.chunking import splitter_for
-from semsearch.encoder.own import described_encoder
-from semsearch.errors import (
-    CollectionDamaged,
-    CollectionLocked,
-    DataError,
-    SemsearchError,
-    StorageError,
-    UsageError,
+from semsearch.engine import Compacted, Engine, Indexed, IndexSpec, Maintained, Problem
+from semsearch.errors import CollectionDamaged, DataError, SemsearchError, UsageError
+from semsearch.exchange.export import export
+from semsearch.ingest.estimate import Estimate, estimate
+from semsearch.ingest.pipeline import BATCH_DOCUMENTS, Changes, Encoding, Ingestion, Progress, add_given
+from semsearch.ingest.scan import Preview, Scan, apply, scan
+from semsearch.ingest.source import CallbackReport, Source
+from semsearch.ingest.sync import MAX_VANISHED, Synced, plan, sync
+from semsearch.search.calibration import (
+    JUDGED,
+    Calibration,
+    calibrate,
+    calibration_info,
+    judged_hits,
+    needs_calibration,
 )
-from semsearch.home import MOST
-from semsearch.ingest.pipeline import BATCH_DOCUMENTS, Changes, Encoding, Ingestion, Progress, add_given, stored_form
-from semsearch.ingest.scan import Reading
-from semsearch.ingest.scan_with_vectors import GivenReading
-from semsearch.ingest.source import Source, Told
-from semsearch.ingest.sync import Foreseen, Synced, foresee, sync
-from semsearch.local.index.build import Indexing, Wanted
-from semsearch.local.lexical.build import LexicalIndexing
-from semsearch.local.maintenance.backup import backup
-from semsearch.local.maintenance.check import Problem, content, fulltext_fits, structure
-from semsearch.local.maintenance.compaction import Compacted, compact
-from semsearch.local.maintenance.reencoding import reencode
-from semsearch.local.maintenance.repair import repair
-from semsearch.local.store import origins
-from semsearch.local.store.metadata import update
-from semsearch.search.calibrate import calibrate, renew_calibration
-from semsearch.search.calibration import Calibration
+from semsearch.search.pipeline import Searcher, Timings
 from semsearch.search.recall import Certificate, worth_looking_at
-from semsearch.searchable import Searchable
-from semsearch.types import Document, Encoder, Vectors
-from semsearch.vectors import check_k
+from semsearch.search.request import Request
+from semsearch.search.where import Where
+from semsearch.search.where import parse as parse_filter
+from semsearch.types import Document, Encoder, Hit, Keys, Metric, Reranker, Vectors
+from semsearch.vectors import check_k, stored_form
 
 log = logging.getLogger("semsearch")
 
+Outcome = TypeVar("Outcome")
 
-class Collection(Searchable):
+COUNTERWEIGHT = 0.5  # of counterexamples beside examples
+
+
+class Collection:
     """Documents, searched by meaning. Make one with `semsearch.create`, open one with `semsearch.open`.
 
     Any number of threads may search one object; writing takes turns, among processes too. Every search sees one
     consistent state, up to date with the last commit.
+
+    >>> with semsearch.open("notes") as notes:                       # doctest: +SKIP
+    ...     len(notes), "1" in notes, [document.id for document in notes]
+    (1, True, ['1'])
     """
 
-    def _renew(self, settings: Mapping[str, Any]) -> None:
-        super()._renew(settings)
-        self._indexing = Indexing(self.store, self._metric, self._warming)
-        self._lexical_indexing = LexicalIndexing(self.store)
+    def __init__(self, engine: Engine, model: BoundEncoder) -> None:
+        self.engine = engine
+        self.name = engine.name
+        self._model = model
+        self._searcher = Searcher(engine, model)
+
+    def __enter__(self) -> Self:
+        self.engine.check_open()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<semsearch collection '{self.name}' in {self.location}>"
+
+    def close(self) -> None:
+        """Let go of the files; whatever is asked of a closed collection is an error."""
+        self.engine.close()
+
+    # What it is
+
+    @property
+    def location(self) -> str:
+        """Where it is kept: a folder, or a URL without its password."""
+        return self.engine.location
+
+    @property
+    def path(self) -> Path:
+        """The folder of a collection on this machine.
+
+        Raises:
+            UsageError: It is kept elsewhere.
+        """
+        folder = Path(self.location)
+        if not folder.is_dir():
+            raise UsageError(f"collection '{self.name}' is no folder: it is kept in {self.location}.")
+        return folder
+
+    @property
+    def metric(self) -> Metric:
+        """How its vectors are compared."""
+        return self._model.metric
+
+    @property
+    def encoder(self) -> Encoder:
+        """The model, loaded when it is first needed."""
+        self.engine.check_open()
+        return self._model.get()
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """What was fixed when it was made or chosen since, as JSON values."""
+        return self.engine.settings
+
+    @property
+    def sources(self) -> list[dict[str, Any]]:
+        """Where its documents came from, as they were remembered."""
+        return self.engine.origins.sources()
+
+    def info(self) -> dict[str, Any]:
+        """What there is to know of the collection, as JSON values."""
+        count, passages = self.engine.counts()
+        with self.engine.view() as view:
+            settings, dim = view.settings, view.dim
+        return {
+            "name": self.name,
+            "path": self.location,
+            "engine": self.engine.capabilities.engine,
+            "documents": count,
+            "passages": passages,
+            "encoder": settings["encoder"],
+            "dim": dim,
+            "metric": str(self.metric),
+            "splitting": settings["splitting"],
+            "index": self.engine.index_info() if isinstance(self.engine, Indexed) else None,
+            "sources": self.sources,
+            "bytes": self.engine.bytes(),
+            "calibration": calibration_info(settings),
+            "created": settings["created"],
+            "versions": self.engine.versions,
+        }
+
+    # What it holds
+
+    def __len__(self) -> int:
+        """Documents."""
+        return self.engine.counts()[0]
+
+    def __contains__(self, id: object) -> bool:  # noqa: A002  (what it is)
+        """Whether there is a document of that id."""
+        return isinstance(id, str) and id in self.engine.known([id])
+
+    def __iter__(self) -> Iterator[Document]:
+        """All documents, in the order they were first added."""
+        return self.documents()
+
+    def count(self, where: Where | None = None) -> int:
+        """Documents that a filter allows; all of them without one."""
+        if where is None:
+            return len(self)
+        with self.engine.view() as view:
+            return view.count(parse_filter(where, view.fields()))
+
+    def count_passages(self) -> int:
+        """Passages: the spans of documents that were encoded."""
+        return self.engine.counts()[1]
+
+    def ids(self, where: Where | None = None) -> Sequence[str]:
+        """The ids of all documents, or of those that a filter allows, in the order they were first added."""
+        with self.engine.view() as view:
+            return view.ids(None if where is None else parse_filter(where, view.fields()))
+
+    def get(self, ids: Sequence[str]) -> list[Document | None]:
+        """The documents of `ids`, in that order; None for an id that is not there."""
+        _check_list("get", ids)
+        with self.engine.view() as view:
+            found = view.get(ids)
+        return [found.get(identity) for identity in ids]
+
+    def documents(self) -> Iterator[Document]:
+        """All documents, in the order they were first added, streamed from one state of the collection."""
+        with self.engine.view() as view:
+            yield from view.documents()
+
+    def arrays(self) -> tuple[Keys, Vectors]:
+        """The keys `(n,)` and vectors `(n, dim)` of all passages, mapped where the engine can."""
+        with self.engine.view() as view:
+            return view.arrays()
 
     # Writing
+
+    def estimate(self, documents: Iterable[Document]) -> Estimate:
+        """What it would cost to `add` documents: all are split, a sample is encoded, nothing is written."""
+        settings = self.settings
+        return estimate(
+            iter(documents),
+            self.encoder,
+            passages=bool(settings["passages"]),
+            engine=self.engine,
+            index=settings["index"]["backend"],
+            options=settings["index"]["options"],
+        )
 
     def add(
         self,
@@ -71,6 +212,7 @@ class Collection(Searchable):
         *,
         on_error: Callable[[DataError], None] | None = None,
         progress: Callable[[Progress], None] | None = None,
+        maintain: bool = True,
     ) -> Changes:
         """Put documents in: new ids are added, known ids replaced; a text that is unchanged is not encoded again.
 
@@ -83,59 +225,60 @@ class Collection(Searchable):
             on_error: Called for each document that can't be used, which is then left out; without it the error is
                 raised.
             progress: Called now and then.
+            maintain: Build the index anew and the like, if that is due; see `maintain`.
 
         Raises:
+            UsageError: Something that is no `Document`.
             DataError: A document or vector can't be used; says which and why.
             CollectionLocked: Another process kept writing.
         """
+        if isinstance(documents, Document | str | bytes | Mapping):
+            raise UsageError(
+                "add takes a list of documents; a single one goes into a list of its own: add([document])."
+            )
         if vectors is not None:
-            changes = add_given(self.store, list(documents), self._checked(vectors), on_error)
+            changes = add_given(self.engine, list(documents), self._stored_form(vectors), on_error)
         else:
-            changes = Ingestion(self.store, self.encoder, on_error, progress).run(documents)
-        self._maintain()
-        return changes
+            changes = Ingestion(self.engine, self.encoder, on_error, progress).run(documents)
+        return self._written(changes, maintain)
 
     def add_from(
         self,
-        source: Source | str | os.PathLike[str],
+        source: Source | Scan | str | os.PathLike[str],
         *,
         on_error: Callable[[DataError], None] | None = None,
         progress: Callable[[Progress], None] | None = None,
+        maintain: bool = True,
     ) -> Changes:
         """Put in the documents of a file or folder, and remember it for `sync`.
 
         Args:
-            source: A path whose format its name tells, or `Source.of(path, format, options, …)`.
+            source: A path whose format its name tells, or `Source.of(path, format, options, …)`, or one that
+                `semsearch.ingest.scan.scan` has begun to read.
             on_error: Called for each file or record that can't be used, which is then left out; without it the error
                 is raised.
             progress: Called now and then.
+            maintain: As in `add`.
 
         Raises:
             UsageError: There is no such file, or its format can't be told.
             DataError: A record can't be used, or there is none.
         """
-        chosen = source if isinstance(source, Source) else Source.of(os.fspath(source))
-        reading = GivenReading(chosen, Told(on_error)) if chosen.vectors else Reading(chosen, Told(on_error))
-        reading.begin()
-        return self.take(reading, progress)
-
-    def take(self, reading: Reading, progress: Callable[[Progress], None] | None = None) -> Changes:
-        """Put in what a reading of a source gives, as `add` does, and remember which of its files gave what."""
-        changes = reading.into(self.store, lambda: self.encoder, progress)
-        lost = reading.lost(self.store)
-        reading.vanished = len(lost.ids)
-        reading.settle(self.store, lost, remove=False)
-        self._maintain()
-        return changes
+        if not isinstance(source, Scan):
+            chosen = source if isinstance(source, Source) else Source.of(os.fspath(source))
+            source = scan(chosen, CallbackReport(on_error))
+        done = apply(source, self.engine, self._model.get, progress)
+        return self._written(replace(done.changes, vanished=done.kept), maintain)
 
     def sync(
         self,
         *,
         on_error: Callable[[DataError], None] | None = None,
         progress: Callable[[Progress], None] | None = None,
-        most: float = MOST,
+        most: float = MAX_VANISHED,
         confirm: Callable[[Source, int, int], bool] | None = None,
         unchecked: bool = False,
+        maintain: bool = True,
     ) -> Synced:
         """Read the remembered sources again: take in what is new or changed, take out what has vanished.
 
@@ -148,33 +291,26 @@ class Collection(Searchable):
             most: The share of a source's documents that may vanish.
             confirm: Asked whether more may: the source, how many vanished, of how many; without it they are `kept`.
             unchecked: Of sources with vectors made elsewhere: take those that the model does not give the texts, too.
+            maintain: As in `add`.
 
         Raises:
             DataError: A source, file or record that can't be used.
             ModelMismatch: New vectors that came with a source are not the model's.
         """
         synced = sync(
-            self.store,
-            lambda: self.encoder,
+            self.engine,
+            self._model.get,
             on_error=on_error,
             progress=progress,
             most=most,
             confirm=confirm,
             unchecked=unchecked,
         )
-        self._maintain()
-        return synced
+        return self._written(synced, maintain)
 
-    def foresee(self, *, on_error: Callable[[DataError], None] | None = None) -> Iterator[Foreseen]:
+    def plan_sync(self, *, on_error: Callable[[DataError], None] | None = None) -> Iterator[tuple[Source, Preview]]:
         """What `sync` would do, source by source; nothing is encoded or written."""
-        return foresee(self.store, on_error)
-
-    def remember(self, source: Mapping[str, Any]) -> None:
-        """Note a source, so that indexing it again is known to be a continuation."""
-        if dict(source) not in self.sources:
-            with self.store.write(), self.store.database.write() as connection:
-                self.store.advance(connection)
-                origins.add_source(connection, json.dumps(source, sort_keys=True, ensure_ascii=False))
+        return plan(self.engine, on_error)
 
     def update_metadata(self, ids: Iterable[str], metadata: Mapping[str, Any], *, replace: bool = False) -> int:
         """Change the metadata of documents; nothing is encoded. How many of `ids` were there.
@@ -187,20 +323,166 @@ class Collection(Searchable):
         Raises:
             DataError: What metadata can't hold.
         """
-        if isinstance(ids, str):
-            raise UsageError(f"update_metadata takes a list of ids, not the text {ids!r:.60}: write [{ids!r:.60}].")
-        return update(self.store, ids, lambda old: dict(metadata) if replace else {**old, **metadata})
+        _check_list("update_metadata", ids)
+        return self.engine.update_metadata(ids, lambda old: dict(metadata) if replace else {**old, **metadata})
 
-    def remove(self, ids: Iterable[str]) -> int:
+    def remove(self, ids: Iterable[str], *, maintain: bool = True) -> int:
         """Take documents out; how many of `ids` were there. `remove(collection.ids(where))` goes by a filter."""
-        if isinstance(ids, str):
-            raise UsageError(f"remove takes a list of ids, not the text {ids!r:.60}: write [{ids!r:.60}].")
+        _check_list("remove", ids)
         pending = iter(ids)
         count = 0
         while batch := list(islice(pending, BATCH_DOCUMENTS)):
-            count += self.store.remove(batch)
-        self._maintain()
-        return count
+            count += self.engine.remove(batch)
+        return self._written(count, maintain)
+
+    # Searching
+
+    def search(
+        self,
+        query: str | None = None,
+        k: int = 10,
+        *,
+        vector: ArrayLike | None = None,
+        where: Where | None = None,
+        mode: str = "dense",
+        exact: bool = False,
+        group_by: str | None = "document",
+        rerank: bool | str | Reranker | None = None,
+        candidates: int = 100,
+        mmr_lambda: float | None = None,
+        context: int = 0,
+        explain: bool = False,
+        min_score: float | None = None,
+        min_percentile: float | None = None,
+        min_probability: float | None = None,
+        timings: Timings | None = None,
+        **unknown: Any,
+    ) -> list[Hit]:
+        """The `k` documents that answer best.
+
+        Args:
+            query: A question or a text, in plain words.
+            k: Documents to give; fewer come only if there are fewer, or if a minimum is asked for.
+            vector: `(dim,)`, instead of encoding the query's text.
+            where: A metadata filter: `{"year": {"$gte": 1990}}`, or as text: `"year >= 1990"`.
+            mode: "dense" (by meaning), "lexical" (by words: BM25) or "hybrid" (both, fused).
+            exact: Do without the index.
+            group_by: "document": the best passage of each document. None: passages.
+            rerank: Let a cross-encoder order the best `candidates`: its name, an object with `score`, or True for the
+                default one.
+            candidates: How many of the best are reranked, or thinned by `mmr_lambda`.
+            mmr_lambda: The lambda of maximal marginal relevance, by which near-duplicates make room: 1 is relevance
+                alone, 0 diversity alone. None leaves the order of the scores.
+            context: Passages of the same document to give before and after each, as `hit.context`.
+            explain: Say of each answer how it was found and which words carried it, as `hit.explanation`.
+            min_score: Leave out what scores less.
+            min_percentile: Leave out what scores less than this share of random pairs of query and passage; 0.999, say.
+            min_probability: Leave out what is less probably relevant; needs a calibration on judgements.
+            timings: A mapping that gets the milliseconds of each stage.
+            **unknown: Any other name is an error that lists the ones there are.
+
+        Raises:
+            UsageError: What is asked for makes no sense; says what does.
+            FilterError: What can't be understood of `where`, and where in it.
+        """
+        options = dict(
+            where=where,
+            mode=mode,
+            exact=exact,
+            group_by=group_by,
+            rerank=rerank,
+            candidates=candidates,
+            mmr_lambda=mmr_lambda,
+            context=context,
+            explain=explain,
+            min_score=min_score,
+            min_percentile=min_percentile,
+            min_probability=min_probability,
+            **unknown,
+        )
+        if vector is not None:
+            vector = np.asarray(vector)[None]
+        queries = None if query is None else [query]
+        return self._searcher.search(queries, vector, Request.of(k, options), timings)[0]
+
+    def search_many(
+        self,
+        queries: Sequence[str] | None = None,
+        k: int = 10,
+        *,
+        vectors: ArrayLike | None = None,
+        timings: Timings | None = None,
+        **options: Any,
+    ) -> list[list[Hit]]:
+        """The answers to each of many queries, in their order: several times as fast as one `search` each.
+
+        Args:
+            queries: Questions or texts.
+            k: Documents to give for each.
+            vectors: `(q, dim)`, instead of encoding the texts.
+            timings: A mapping that gets the milliseconds of each stage.
+            **options: As in `search`.
+        """
+        return self._searcher.search(queries, vectors, Request.of(k, options), timings)
+
+    def similar(
+        self,
+        ids: Sequence[str] = (),
+        k: int = 10,
+        *,
+        unlike: Sequence[str] = (),
+        queries: Sequence[str] = (),
+        against: Sequence[str] = (),
+        **options: Any,
+    ) -> list[Hit]:
+        """The `k` documents most like some, and unlike others; the given ones are left out.
+
+        The search is by one vector, the mean of the examples less half the mean of the counterexamples (Rocchio 1971).
+
+        Args:
+            ids: Documents of the collection to find the like of.
+            k: Documents to give.
+            unlike: Documents to keep away from.
+            queries: Questions or texts that count as examples too.
+            against: Texts that count as counterexamples.
+            **options: As in `search`, without what reads the words of a query.
+
+        Raises:
+            UsageError: An id that is not there, or no example.
+        """
+        request = Request.of(k, options)
+        examples = self._vectors_of(ids, queries)
+        counterexamples = self._vectors_of(unlike, against)
+        if not len(examples):
+            raise UsageError("there is no example to find the like of: give ids or queries.")
+        vector = examples.mean(axis=0)
+        if len(counterexamples):
+            vector = vector - COUNTERWEIGHT * counterexamples.mean(axis=0)
+        given = {*ids, *unlike}
+        extra = len(given)
+        if request.group_by is None:
+            with self.engine.view() as view:
+                extra = sum(map(len, view.keys_of(list(given)).values()))
+        hits = self.search(None, k + extra, vector=vector, **options)
+        kept = [hit for hit in hits if hit.id not in given][:k]
+        for rank, hit in enumerate(kept, start=1):
+            hit.rank = rank
+        return kept
+
+    def _vectors_of(self, ids: Sequence[str], texts: Sequence[str]) -> Vectors:
+        """A vector for each document, the mean of its passages', and for each text."""
+        if isinstance(ids, str) or isinstance(texts, str):
+            raise UsageError("ids and texts come in lists; a single one goes in a list of its own.")
+        parts = [self._model.queries(texts)] if texts else []
+        if ids:
+            with self.engine.view() as view:
+                keys = view.keys_of(ids)
+                for identity in ids:
+                    if not keys.get(identity):
+                        raise UsageError(f"there is no document {identity!r} in collection '{self.name}'.")
+                    own = view.vectors(np.asarray(keys[identity], dtype=np.int64))
+                    parts.append(stored_form(own.mean(axis=0, keepdims=True), view.dim, self.metric))
+        return np.concatenate(parts) if parts else NO_VECTORS
 
     # Index
 
@@ -231,49 +513,60 @@ class Collection(Searchable):
             UsageError: An unknown backend or option; says which there are.
             MissingDependency: The backend's library is not installed; has the line to type.
         """
-        wanted = Wanted.of(self.store)
+        spec = IndexSpec.of(self.settings)
         if index is not None:
-            wanted = Wanted(index, dict(options or {}), wanted.recall, wanted.at)
+            spec = IndexSpec(index, dict(options or {}), spec.recall, spec.at)
         elif options is not None:
-            wanted = replace(wanted, options={**wanted.options, **options})
+            spec = replace(spec, options={**spec.options, **options})
         if recall is not None:
-            wanted = replace(wanted, recall=recall, at=check_k(at))
-        certificate = self._indexing.rebuild(wanted, self._asked(wanted, queries))
-        self._lexical_indexing.renew()
-        self._want(wanted, queries)
+            spec = replace(spec, recall=recall, at=check_k(at))
+        certificate = self._indexed().rebuild(spec, self._measured_on(spec, queries))
+        self._keep(spec, queries)
         return certificate
 
     def tune(self, recall: float, at: int = 10, *, queries: Sequence[str] | None = None) -> Certificate:
         """Set the index to a recall without building it anew; see `reindex`."""
-        wanted = replace(Wanted.of(self.store), recall=recall, at=check_k(at))
-        certificate = self._indexing.tune(wanted, self._asked(wanted, queries))
-        self._want(wanted, queries)
+        spec = replace(IndexSpec.of(self.settings), recall=recall, at=check_k(at))
+        certificate = self._indexed().tune(spec, self._measured_on(spec, queries))
+        self._keep(spec, queries)
         return certificate
 
-    def _asked(self, wanted: Wanted, queries: Sequence[str] | None = None) -> Vectors | None:
+    def load_index(self) -> None:
+        """Load the index now, if there is one, rather than behind the coming searches."""
+        if isinstance(self.engine, Indexed):
+            self.engine.load_index()
+
+    def _indexed(self) -> Indexed:
+        if not isinstance(self.engine, Indexed):
+            raise UsageError(
+                f"collection '{self.name}' lies in the engine '{self.engine.capabilities.engine}', whose searches are "
+                "exact: there is no index to build or to tune."
+            )
+        return self.engine
+
+    def _measured_on(self, spec: IndexSpec, queries: Sequence[str] | None = None) -> Vectors | None:
         """What the index is to be measured on: the queries, else those that were given before; None for stand-ins."""
         if queries:
-            return self._encoded(queries, None)
-        kept = self.store.settings.get("questions") if queries is None else None
-        if not kept or wanted.recall is None:
+            return self._model.queries(queries)
+        kept = self._indexed().kept_queries() if queries is None and spec.recall is not None else []
+        if not kept:
             return None
         try:
-            return self._encoded(json.loads(kept), None)
+            return self._model.queries(kept)
         except SemsearchError as error:  # the index is worth more than the best way to measure it
             log.warning("the questions that its recall was measured on can't be encoded, vectors stand in: %s", error)
             return None
 
-    def _want(self, wanted: Wanted, queries: Sequence[str] | None) -> None:
-        if wanted != Wanted.of(self.store):
-            self.store.set("index", asdict(wanted))
+    def _keep(self, spec: IndexSpec, queries: Sequence[str] | None) -> None:
+        if spec != IndexSpec.of(self.settings):
+            self.engine.set("index", asdict(spec))
         if queries is not None:
-            most = worth_looking_at(wanted.recall or 0.5)
+            most = worth_looking_at(spec.recall or 0.5)
             some = list(queries) if len(queries) <= most else random.Random(0).sample(queries, most)
-            # one text, empty for none: settings are parsed whenever a collection is opened or has changed
-            self.store.set("questions", json.dumps(some) if some else "")
+            self._indexed().keep_queries(some)
 
     def calibrate(self, judgements: Mapping[str, Mapping[str, int]] | None = None) -> Calibration | None:
-        """Measure how random pairs of query and passage score, so that hits get a standing; kept in the collection.
+        """Measure how random pairs of query and passage score, so that hits get a percentile; kept in the collection.
 
         It is done by itself when a collection has doubled since the last time.
 
@@ -287,38 +580,45 @@ class Collection(Searchable):
         Raises:
             UsageError: The judgements name no document of this collection, or all are of one kind.
         """
-        return calibrate(self, judgements)
+        judged = None
+        if judgements is not None:
+            answers = self.search_many(list(judgements), JUDGED, exact=True)
+            judged = judged_hits(dict(zip(judgements, answers, strict=True)), judgements)
+        encode = None if self._model.described is None else self.encoder.encode_queries
+        return calibrate(self.engine, encode, judged)
 
-    def _maintain(self) -> None:
-        """Rewrite, build anew or certify anew, if too much has changed since the last time.
+    # Maintenance
 
-        What was written is committed by now, so damage found on the way is told and not raised.
+    def maintain(self) -> None:
+        """Rewrite, build the index anew, certify or calibrate anew, if too much has changed since the last time.
+
+        Every method that writes ends with it, unless told `maintain=False`. What was written is committed by then, so
+        damage found on the way is told and not raised.
         """
         try:
-            self._renew_index()
-            if self._encoder is not None or self._described is None:  # who only removes opens no model for this
-                renew_calibration(self)
+            if isinstance(self.engine, Maintained):
+                self.engine.maintain(self._kept_questions)
+            # who only removes opens no model for this
+            if self._model.at_hand and needs_calibration(self.engine):
+                self.calibrate()
         except CollectionDamaged as error:
             log.warning("%s", error)
 
-    def _renew_index(self) -> None:
-        with self.store.read() as view:
-            snapshot = view.snapshot
-        if self._indexing.wasteful(snapshot):
-            with suppress(StorageError):  # too little room: it is only slower so
-                self.compact()
-                return
-        wanted, certificate = Wanted.of(self.store), None
-        if self._indexing.due(snapshot):
-            with suppress(CollectionLocked):  # another process builds it already
-                certificate = self._indexing.rebuild(wanted, self._asked(wanted))
-        elif wanted.recall is not None and self._indexing.doubtful(snapshot):
-            certificate = self._indexing.tune(wanted, self._asked(wanted))
-        if certificate is not None and not certificate.met:  # nobody asked for it now, so nobody looks at it
-            log.warning("the index of collection '%s': %s", self.store.name, certificate.says)
-        self._lexical_indexing.renew()
+    def _kept_questions(self) -> Vectors | None:
+        return self._measured_on(IndexSpec.of(self.settings))
 
-    # Care
+    def _written(self, outcome: Outcome, maintain: bool) -> Outcome:
+        if maintain:
+            self.maintain()
+        return outcome
+
+    def _maintained(self) -> Maintained:
+        if not isinstance(self.engine, Maintained):
+            raise UsageError(
+                f"collection '{self.name}' lies in the engine '{self.engine.capabilities.engine}', which is looked "
+                "after with its own tools."
+            )
+        return self.engine
 
     def check(self, *, deep: bool = False) -> list[Problem]:
         """What is wrong with it, and what mends each thing; nothing is changed.
@@ -326,45 +626,38 @@ class Collection(Searchable):
         Args:
             deep: Read everything: every vector's checksum, values and length, the full text, and what the index finds.
         """
-        problems: list[Problem] = []
-        with self.store.read() as view:
-            problems.extend(structure(view, self.path))
-            if deep and "database" not in {problem.part for problem in problems}:
-                problems.extend(content(view, self.path, self._metric))
-            snapshot = view.snapshot
-        if deep and snapshot.index is not None and not problems:
-            problems.extend(self._indexing.probe(snapshot))
-        if deep and self.store.database.writable:
-            with self.store.write(), self.store.database.write() as connection:
-                if not fulltext_fits(connection):
-                    mend = f"semsearch repair {self.name}"
-                    problems.append(Problem("full text", "it does not agree with the documents", mend))
-        return problems
+        return self._maintained().check(deep=deep)
 
     def repair(self) -> list[str]:
         """Mend what `check` finds, as far as it can be: what was done, in sentences; empty if all was well."""
-        settings = self.store.settings
-        encoding = None if settings["encoder"] is None else Encoding(self.encoder, bool(settings["passages"]))
-        done = repair(self.store, encoding.entries if encoding is not None else None)
-        broken = {problem.part for problem in self.check()}
-        if "index" in broken:
-            self.reindex()
-            done.append("built the index anew")
-        if "words" in broken:
-            self._lexical_indexing.rebuild()
-            done.append("built the index of words anew")
-        self._maintain()
-        return done
+        encode = None
+        if self._model.described is not None:
+            encode = Encoding(self.encoder, bool(self.settings["passages"])).entries
+        return self._written(self._maintained().repair(encode, self._kept_questions), True)
 
     def compact(self) -> Compacted:
-        """Give back what removed documents took, and erase them from every file."""
-        compacted = compact(self.store)
-        self._maintain()
-        return compacted
+        """Give back what removed documents took, and erase them everywhere."""
+        return self._written(self._maintained().compact(), True)
 
     def backup(self, file: str | os.PathLike[str]) -> int:
-        """Write everything, as of one commit, into one file, while searching and writing go on; its size in bytes."""
-        return backup(self.store, Path(file))
+        """Write everything, as of one commit, into one file, while searching and writing go on; its size in bytes.
+
+        `semsearch.restore` makes a collection of it again.
+        """
+        return self._maintained().backup(Path(file))
+
+    def export(self, folder: str | os.PathLike[str], *, parquet: bool = False) -> int:
+        """Write all passages and their vectors, as of one commit, into a new folder; how many.
+
+        Args:
+            folder: Gets `vectors.npy` `(passages, dim)` and `passages.jsonl`, line i with the vector of row i, and
+                `collection.json`, which tells the model.
+            parquet: One `passages.parquet` with the vectors as a column instead of the first two.
+
+        Raises:
+            UsageError: The folder is there already.
+        """
+        return export(self.engine, Path(folder), parquet=parquet)
 
     def reencode(
         self, encoder: str | Encoder, *, revision: str | None = None, progress: Callable[[int], None] | None = None
@@ -378,16 +671,21 @@ class Collection(Searchable):
             revision: Of a model on the hub.
             progress: Called with the number of documents encoded so far.
         """
-        loaded, described = described_encoder(encoder, revision, self._device, self._dtype, self._batch_tokens)
-        passages = bool(self.store.settings["passages"])
+        engine = self._maintained()
+        loaded, described = self._model.described_as(encoder, revision)
+        passages = bool(self.settings["passages"])
         splitting = splitter_for(loaded, passages).identity
         target = {"encoder": described, "metric": str(loaded.metric), "splitting": splitting}
-        encode = Encoding(loaded, passages).entries
-        count = reencode(self.store, target, loaded.dim, encode, progress)
-        self._encoder = loaded
-        self._renew(self.store.settings)
-        self._maintain()
-        return count
+        count = engine.reencode(target, loaded.dim, Encoding(loaded, passages).entries, progress)
+        self._model.renew(self.settings, loaded)
+        return self._written(count, True)
 
-    def _checked(self, vectors: ArrayLike, what: str = "vectors") -> Vectors:
-        return stored_form(vectors, self._dim(), self._metric, what)
+    def _stored_form(self, vectors: ArrayLike) -> Vectors:
+        with self.engine.view() as view:
+            dim = view.dim
+        return stored_form(vectors, dim, self.metric)
+
+
+def _check_list(method: str, ids: Iterable[str]) -> None:
+    if isinstance(ids, str):
+        raise UsageError(f"{method} takes a list of ids, not the text {ids!r:.60}: write [{ids!r:.60}].")

@@ -4,12 +4,13 @@
 
     SemsearchError                  base; `exit_code` says how the command line ends
     ├── UsageError              2   the caller asked for something that can't be (k < 1, unknown option)
-    │   └── MissingDependency   2   an optional library is not installed; the message has the line to type
+    │   ├── MissingDependency   2   an optional library is not installed; the message has the line to type
+    │   ├── FilterError         2   a `where` that can't be understood; says at which place
+    │   └── CollectionClosed    2   `close()` was called; open it again
     ├── DataError               3   a record, file or vector that can't be used; says which and where
     │   ├── EncodingFailed      3   the encoder gave NaN or infinite output for a text that is named
     │   └── DimensionMismatch   3   vectors of the wrong length
     ├── ModelError              2   a checkpoint can't be found, or can't be opened faithfully
-    ├── FilterError             2   a `where` that can't be understood; says at which place
     ├── CollectionError         4   the collection is missing, damaged, or made by another model
     │   ├── CollectionNotFound  4
     │   ├── CollectionExists    4
@@ -18,7 +19,7 @@
     │   └── ReadOnly            4   the collection can be searched here but not written
     ├── IndexDamaged            4   an index file is not what its manifest says (search goes on exactly)
     ├── StorageError            4   the disk refused: full, read-only, permission
-    └── CollectionLocked        5   another process is writing
+    └── CollectionLocked        5   another process is writing, or too many read at once: try again
 
 Messages are sentences: what was wrong, the value seen, the value expected, what to do next.
 Anything that is not a `SemsearchError` is a bug in semsearch and keeps its traceback.
@@ -41,6 +42,10 @@ class UsageError(SemsearchError, ValueError):
 
 class MissingDependency(UsageError, ImportError):
     """An optional library is needed and not installed."""
+
+
+class CollectionClosed(UsageError):
+    """The collection was closed, and answers nothing more."""
 
 
 class DataError(SemsearchError, ValueError):
@@ -106,6 +111,6 @@ class StorageError(SemsearchError):
 
 
 class CollectionLocked(SemsearchError):
-    """Another writer holds the collection."""
+    """Another writer holds the collection, or too many readers do: nothing is wrong, and it will be free again."""
 
     exit_code = 5

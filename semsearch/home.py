@@ -1,33 +1,122 @@
-"""Where collections live and what they may be called."""
+"""Where collections live: a folder on this machine, or whatever a URL names, and what they may be called."""
 
 from __future__ import annotations
 
 import os
 import re
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
+from semsearch import plugins
+from semsearch.engine import Engine
 from semsearch.errors import CollectionNotFound, UsageError
+from semsearch.names import check_name, normal
 
-MOST = 0.2  # of the documents may go at once without a question: more looks like a mistake
-_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,99}")
+MEMORY = ":memory:"
+_SCHEME = re.compile(r"([a-z][a-z0-9+.-]+)://")  # two letters at least: C:\ is a path
 
 
-def find_home(home: str | os.PathLike[str] | None = None) -> Path:
-    """The folder that holds the collections.
+class Home(ABC):
+    """A place that holds collections; `Home.of` finds the right kind by the scheme of its URL.
 
-    `home` if given, else the environment's `SEMSEARCH_HOME`, else the nearest `.semsearch` in this folder or above,
-    else the user's data folder. It need not exist yet.
+    Built-in and third-party kinds are found by the entry point group `semsearch.engines`, whose names are schemes and
+    whose values are classes like this, made from the URL.
     """
-    chosen = home or os.environ.get("SEMSEARCH_HOME")
-    if chosen:
-        return Path(chosen).expanduser().absolute()
+
+    location: str  # for people: a folder, or a URL without its password
+    folder: Path | None = None  # on this machine, where a person's history and settings may lie beside the collections
+
+    @staticmethod
+    def of(place: str | os.PathLike[str] | Home | None = None) -> Home:
+        """The home that `place` names.
+
+        Args:
+            place: A folder, a URL, or `:memory:`; by default the environment's `SEMSEARCH_HOME`, else the nearest
+                `.semsearch` in this folder or above, else the user's data folder. It need not exist yet.
+
+        Raises:
+            UsageError: There is no engine for that kind of URL; says which there are.
+        """
+        if isinstance(place, Home):
+            return place
+        text = os.fspath(place or os.environ.get("SEMSEARCH_HOME") or _default_folder())
+        scheme = _SCHEME.match(text)
+        kind = "memory" if text == MEMORY else scheme[1] if scheme else "file"
+        made: Home = plugins.engine_home(kind)(text)
+        return made
+
+    def __contains__(self, name: object) -> bool:
+        """Whether there is a collection of that name."""
+        return isinstance(name, str) and normal(name) in self.names()
+
+    def __iter__(self) -> Iterator[str]:
+        """The names of the collections."""
+        return iter(self.names())
+
+    @abstractmethod
+    def names(self) -> Sequence[str]:
+        """The collections that there are, sorted."""
+
+    @abstractmethod
+    def create(self, name: str, settings: Mapping[str, Any], dim: int | None, *, device: str | None = None) -> Engine:
+        """A new, empty collection; a crash on the way leaves none or a whole one.
+
+        Args:
+            name: What it is to be called; see `semsearch.names`. An engine that can't carry it maps it there.
+            settings: What is fixed at creation.
+            dim: Components of a vector; None where the first vectors tell.
+            device: As in `open`.
+
+        Raises:
+            CollectionExists: There is one of that name.
+        """
+
+    @abstractmethod
+    def open(self, name: str, *, device: str | None = None) -> Engine:
+        """The collection of that name.
+
+        Args:
+            name: Its name.
+            device: Where searches compute, for an engine that computes on this machine.
+
+        Raises:
+            CollectionNotFound: There is none; see `missing`.
+        """
+
+    @abstractmethod
+    def drop(self, name: str) -> None:
+        """Delete a collection with all its documents; at once gone under its name."""
+
+    def require(self, name: str) -> None:
+        """Raise `missing` unless there is a collection of that name, `UsageError` if there can be none."""
+        if check_name(name) not in self:
+            raise self.missing(name)
+
+    def missing(self, name: str) -> CollectionNotFound:
+        """The error that lists what there is and says where was looked."""
+        known = self.names()
+        there = f"There {'is' if len(known) == 1 else 'are'}: {', '.join(known)}." if known else "There are none yet."
+        return CollectionNotFound(
+            f"no collection '{name}' in {self.location}. {there} Make one with 'semsearch index PATH', or look "
+            "elsewhere with --home."
+        )
+
+
+def user_folder() -> Path:
+    """The person's own folder for data on this machine."""
+    import platformdirs
+
+    return Path(platformdirs.user_data_dir("semsearch", appauthor=False))
+
+
+def _default_folder() -> Path:
     here = current_folder()
     for folder in (here, *here.parents):
         if (folder / ".semsearch").is_dir():
             return folder / ".semsearch"
-    import platformdirs
-
-    return Path(platformdirs.user_data_dir("semsearch", appauthor=False))
+    return user_folder()
 
 
 def current_folder() -> Path:
@@ -36,33 +125,3 @@ def current_folder() -> Path:
         return Path.cwd()
     except FileNotFoundError:
         raise UsageError("the folder you are in is gone: change into another one.") from None
-
-
-def check_name(name: str) -> str:
-    """`name` if it can name a collection: letters, digits, `.`, `_`, `-`, at most 100, not starting with `.` or `-`."""
-    if not _NAME.fullmatch(name):
-        raise UsageError(
-            f"'{name}' can't name a collection: use letters, digits, '.', '_' and '-' (at most 100, starting with a "
-            "letter, a digit or '_'). Choose one with --name."
-        )
-    return name
-
-
-def collection_names(home: Path) -> list[str]:
-    """The collections in `home`, sorted."""
-    if not home.is_dir():
-        return []
-    return sorted(path.name for path in home.iterdir() if _NAME.fullmatch(path.name) and (path / "marker").exists())
-
-
-def find_collection(name: str, home: Path) -> Path:
-    """The folder of collection `name`, or an error that lists what there is and where was looked."""
-    folder = home / check_name(name)
-    if (folder / "marker").exists() or (folder / "collection.sqlite").exists():
-        return folder
-    known = collection_names(home)
-    there = f"There {'is' if len(known) == 1 else 'are'}: {', '.join(known)}." if known else "There are none yet."
-    raise CollectionNotFound(
-        f"no collection '{name}' in {home}. {there} Make one with 'semsearch index PATH', or look elsewhere "
-        "with --home."
-    )

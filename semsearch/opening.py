@@ -1,4 +1,4 @@
-"""Making, opening and deleting collections by name."""
+"""Making, opening, listing, restoring and deleting collections by name, wherever their home is."""
 
 from __future__ import annotations
 
@@ -6,20 +6,23 @@ import os
 from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from semsearch import plugins
+from semsearch.bound_encoder import BoundEncoder
 from semsearch.chunking import splitter_for
 from semsearch.collection import Collection
 from semsearch.encoder.load import DEFAULT_MODEL
-from semsearch.encoder.own import described_encoder
-from semsearch.errors import CollectionExists, DimensionMismatch, StorageError, UsageError
-from semsearch.home import check_name, find_collection, find_home
-from semsearch.local.index.build import Wanted
-from semsearch.local.store import platform
-from semsearch.local.store.store import Store
+from semsearch.engine import IndexSpec, Restoring
+from semsearch.errors import CollectionExists, DimensionMismatch, UsageError
+from semsearch.hardware import Compute
+from semsearch.home import Home
+from semsearch.models import described_encoder
 from semsearch.types import Encoder, Metric
 from semsearch.vectors import check_k
+
+Place = str | os.PathLike[str] | Home | None
 
 
 def create(
@@ -28,7 +31,7 @@ def create(
     encoder: str | Encoder | None = DEFAULT_MODEL,
     dim: int | None = None,
     metric: Metric | str | None = None,
-    home: str | os.PathLike[str] | None = None,
+    home: Place = None,
     passages: bool = True,
     index: str = "auto",
     options: Mapping[str, Any] | None = None,
@@ -42,18 +45,18 @@ def create(
     """Make a new, empty collection.
 
     Args:
-        name: Letters, digits, `.`, `_`, `-`.
+        name: Letters and digits of any script, `.`, `_`, `-`.
         encoder: A model's name or path, an object with the members of `Encoder`, or None for a collection that is
             filled with given vectors and searched by vectors alone.
         dim: Components of a vector; needed without an encoder, checked with one.
         metric: How vectors are compared; an encoder knows its own, without one it is cosine.
-        home: The folder of the collections; see `semsearch.home.find_home`.
+        home: The folder of the collections, or a URL; see `semsearch.home.Home.of`.
         passages: Split documents that are longer than the model's window; False gives one truncated vector each.
         index: The backend of the index, or "auto".
         options: The backend's options.
         recall: What the index must find of the true `at` nearest; see `Collection.reindex`.
         at: Neighbours that the recall is counted among.
-        device: "cpu", "cuda", "cuda:1", "mps"; None chooses.
+        device: "cpu", "cuda", "cuda:1", "mps"; several, as in "cuda:0,cuda:1", share the encoding; None chooses.
         dtype: "float32" or "bfloat16" to compute in; None chooses what the hardware is fast in.
         revision: Of a model on the hub.
         batch_tokens: Tokens in a batch; None chooses.
@@ -62,42 +65,44 @@ def create(
         CollectionExists: There is one of that name.
         ModelError: The model can't be found or opened.
     """
-    folder = find_home(home) / check_name(name)
-    if folder.exists():
+    place = Home.of(home)
+    if name in place:
         raise CollectionExists(
-            f"a collection '{name}' is there already, in {folder.parent}: open it, choose another name, or take it "
+            f"a collection '{name}' is there already, in {place.location}: open it, choose another name, or take it "
             f"away with 'semsearch drop {name}'."
         )
-    if index != "auto":
-        plugins.index_backend(index).Params.parse(options or {}, f"index '{index}'")
-    loaded, described = (
-        (None, None) if encoder is None else described_encoder(encoder, revision, device, dtype, batch_tokens)
-    )
+    _check_index(index, options)
+    compute = Compute(device, dtype, batch_tokens)
+    wanted = None if metric is None else _metric(metric)
+    loaded, described = (None, None) if encoder is None else described_encoder(encoder, revision, compute)
     if loaded is not None:
         if dim is not None and dim != loaded.dim:
             raise DimensionMismatch(f"the encoder gives vectors of {loaded.dim} components, not {dim}.")
-        if metric is not None and Metric(metric) is not loaded.metric:
-            raise UsageError(f"the encoder's vectors are compared by {loaded.metric}, not by {metric}.")
-        dim, metric = loaded.dim, loaded.metric
+        if wanted is not None and wanted is not loaded.metric:
+            raise UsageError(f"the encoder's vectors are compared by {loaded.metric}, not by {wanted}.")
+        dim, wanted = loaded.dim, loaded.metric
     elif dim is None or dim < 1:
         raise UsageError("a collection without an encoder needs the number of components of its vectors: dim=384, say.")
+    if index != "auto":
+        plugins.check_metric(index, wanted or Metric.COSINE)
     settings = {
         "encoder": described,
-        "metric": str(_metric(metric)),
+        "metric": str(wanted or Metric.COSINE),
         "passages": passages,
         "splitting": splitter_for(loaded, passages).identity if loaded is not None else None,
-        "index": asdict(Wanted(index, dict(options or {}), recall, check_k(at))),
+        "index": asdict(IndexSpec(index, dict(options or {}), recall, check_k(at))),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
     }
-    store = Store.create(folder, settings, dim)
-    return Collection(store, loaded, device=device, dtype=dtype, batch_tokens=batch_tokens)
+    engine = place.create(name, settings, dim, device=device)
+    return Collection(engine, BoundEncoder(engine, loaded, compute))
 
 
 def open(
     name: str,
     *,
-    home: str | os.PathLike[str] | None = None,
-    encoder: Encoder | None = None,
+    home: Place = None,
+    create: bool = False,
+    encoder: str | Encoder | None = None,
     device: str | None = None,
     dtype: str | None = None,
     batch_tokens: int | None = None,
@@ -106,7 +111,8 @@ def open(
 
     Args:
         name: Its name.
-        home: The folder of the collections; see `semsearch.home.find_home`.
+        home: The folder of the collections, or a URL; see `semsearch.home.Home.of`.
+        create: Make it if it is not there, as `semsearch.create` does with the same `encoder`.
         encoder: The object that the collection was made with, if it was made with an object rather than a name.
         device: As in `create`.
         dtype: As in `create`.
@@ -117,25 +123,70 @@ def open(
         CollectionDamaged: Its files are broken; says what repairs them.
         ModelMismatch: `encoder` is not the one it was made with.
     """
-    store = Store(find_collection(name, find_home(home)))
-    collection = Collection(store, None, device=device, dtype=dtype, batch_tokens=batch_tokens)
+    place = Home.of(home)
+    if create and name not in place:
+        try:
+            return _create(
+                name,
+                home=place,
+                encoder=DEFAULT_MODEL if encoder is None else encoder,
+                device=device,
+                dtype=dtype,
+                batch_tokens=batch_tokens,
+            )
+        except CollectionExists:
+            pass  # another process made it meanwhile
+    engine = place.open(name, device=device)
+    model = BoundEncoder(engine, compute=Compute(device, dtype, batch_tokens))
     if encoder is not None:
-        collection.take_encoder(encoder)
-    return collection
+        model.take(model.described_as(encoder)[0])
+    return Collection(engine, model)
 
 
-def drop(name: str, *, home: str | os.PathLike[str] | None = None) -> None:
+_create = create  # `open` has an argument of that name
+
+
+def list_collections(*, home: Place = None) -> list[str]:
+    """The names of the collections in `home`, sorted; see `semsearch.home.Home.of`."""
+    return list(Home.of(home).names())
+
+
+def drop(name: str, *, home: Place = None) -> None:
     """Delete the collection `name` with all its documents."""
-    folder = find_collection(name, find_home(home))
-    doomed = folder.with_name(f".{name}.dropped-{os.getpid()}")
-    platform.rename(folder, doomed)  # at once gone under its name, even if deleting takes long or is cut short
-    for left in folder.parent.glob(f".{name}.dropped-*"):  # and what a drop left that was killed
-        if not platform.remove(left):
-            raise StorageError(f"collection '{name}' is gone, but {left} can't be deleted: do it by hand.")
+    Home.of(home).drop(name)
 
 
-def _metric(metric: Metric | str | None) -> Metric:
+def restore(file: str | os.PathLike[str], name: str | None = None, *, home: Place = None) -> str:
+    """Make a collection from what `Collection.backup` wrote; its name.
+
+    Args:
+        file: The backup. Every digest in it is checked before the collection gets its name.
+        name: Another name than the one it had.
+        home: Where to make it; see `semsearch.home.Home.of`.
+
+    Raises:
+        DataError: The file is no backup, or was damaged or cut short.
+        CollectionExists: There is a collection of that name.
+    """
+    place = Home.of(home)
+    if not isinstance(place, Restoring):
+        raise UsageError(f"{place.location} is restored with its own tools, not from a file of semsearch's.")
+    return place.restore(Path(file), name)
+
+
+def _check_index(index: str, options: Mapping[str, Any] | None) -> None:
+    """Refuse an index or options that nobody could build."""
+    if index != "auto":
+        plugins.index_backend(index).Params.parse(options or {}, f"index '{index}'")
+    elif options:
+        raise UsageError(
+            f"index 'auto' chooses its own options, so {', '.join(sorted(options))} can't be set: name the index that "
+            "they are of, index='hnsw', say."
+        )
+
+
+def _metric(metric: Metric | str) -> Metric:
     try:
-        return Metric(metric or Metric.COSINE)
+        return Metric(metric)
     except ValueError:
         raise UsageError(f"'{metric}' is no metric; they are {', '.join(Metric)}.") from None

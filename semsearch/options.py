@@ -14,7 +14,7 @@ import difflib
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Self, get_type_hints
+from typing import Any, Self, get_args, get_origin, get_type_hints
 
 from semsearch.errors import UsageError
 
@@ -30,6 +30,8 @@ def option(
 ) -> Any:
     """A dataclass field with what it means, its range, and whether it can change after the build."""
     facts = {"about": about, "low": low, "high": high, "choices": tuple(choices), "tunable": tunable}
+    if isinstance(default, dict):
+        return dataclasses.field(default_factory=default.copy, metadata=facts)
     return dataclasses.field(default=default, metadata=facts)
 
 
@@ -40,7 +42,9 @@ class Options:
     def __post_init__(self) -> None:
         kinds = get_type_hints(type(self))
         for field in dataclasses.fields(self):
-            _check(field, kinds[field.name], getattr(self, field.name))
+            value = _plain(kinds[field.name], getattr(self, field.name))
+            object.__setattr__(self, field.name, value)
+            _check(field, kinds[field.name], value)
 
     @classmethod
     def parse(cls, given: Mapping[str, object], owner: str) -> Self:
@@ -71,21 +75,47 @@ class Options:
         return dataclasses.asdict(self)
 
 
-def _from_text(name: str, kind: type, text: str) -> object:
+def _from_text(name: str, kind: Any, text: str) -> object:
+    """A text as a value of the kind; what is no number and no truth value stays text."""
     try:
         if kind is bool:
             return {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}[text.lower()]
-        return kind(text)
+        return kind(text) if kind in (int, float) else text
     except (KeyError, ValueError):
         wanted = {bool: "true or false", int: "a whole number", float: "a number"}[kind]
         raise UsageError(f"the option '{name}' must be {wanted}, not '{text}'.") from None
 
 
-def _check(field: dataclasses.Field[Any], kind: type, value: object) -> None:
+def _plain(kind: Any, value: object) -> object:
+    """A list, or one text, where a tuple is wanted, and a mapping of any class, as they come from JSON and callers."""
+    if get_origin(kind) is tuple and isinstance(value, str | list):
+        return (value,) if isinstance(value, str) else tuple(value)
+    return dict(value) if isinstance(value, Mapping) else value
+
+
+def _fits(kind: Any, value: object) -> bool:
+    """Whether a value is of the kind: plain, `X | None`, `tuple[X, ...]` or `Mapping[str, X]`."""
+    inner = get_args(kind)
+    if get_origin(kind) is tuple:
+        return isinstance(value, tuple) and all(_fits(inner[0], one) for one in value)
+    if get_origin(kind) is Mapping:
+        return isinstance(value, Mapping) and all(
+            _fits(inner[0], key) and _fits(inner[1], one) for key, one in value.items()
+        )
+    if inner:
+        return any(_fits(one, value) for one in inner)
+    if isinstance(value, bool):
+        return kind is bool
+    return isinstance(value, int | float if kind is float else kind)
+
+
+def _check(field: dataclasses.Field[Any], kind: Any, value: object) -> None:
     name, facts = field.name, field.metadata
-    fits = isinstance(value, int | float) if kind is float else isinstance(value, kind)
-    if not fits or (isinstance(value, bool) and kind is not bool):
-        raise UsageError(f"the option '{name}' must be of type {kind.__name__}, not {value!r}.")
+    if not _fits(kind, value):
+        described = kind.__name__ if isinstance(kind, type) and not get_args(kind) else str(kind)
+        raise UsageError(f"the option '{name}' must be of type {described}, not {value!r}.")
+    if value is None:
+        return
     if facts["choices"] and value not in facts["choices"]:
         raise UsageError(f"the option '{name}' must be one of {', '.join(facts['choices'])}, not {value!r}.")
     if isinstance(value, int | float):

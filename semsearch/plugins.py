@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 from functools import cache
+from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
-from semsearch.errors import UsageError
+from semsearch import vector_index
+from semsearch.errors import MissingDependency, UsageError
+from semsearch.types import CorpusReader, Metric
+from semsearch.vector_index import VectorIndex
+
+READER_MEMBERS = ("Options", "suffixes", "forgiving", "recognises", "read")
 
 
 @cache  # looking through all installed packages takes milliseconds
@@ -31,14 +37,88 @@ def load(group: str, name: str) -> Any:
     if name not in found:
         kind = group.rpartition(".")[2]
         raise UsageError(f"'{name}' is not among the known {kind}: {', '.join(sorted(found))}.")
-    return found[name].load()
+    try:
+        return found[name].load()
+    except MissingDependency:  # which says what to type
+        raise
+    except (ImportError, AttributeError) as error:
+        raise UsageError(
+            f"'{name}' can't be loaded: its entry point '{found[name].value}'{_package(found[name])} fails ({error})."
+        ) from error
 
 
-def index_backend(name: str) -> Any:
-    """The `VectorIndex` class registered as `name`."""
-    return load("semsearch.indexes", name)
+BUILT_IN = {  # found without a look at all installed packages, since they are opened daily
+    "file": "semsearch.local.home:LocalHome",
+    "memory": "semsearch.testing.memory:MemoryHome",
+}
 
 
-def corpus_reader(name: str) -> Any:
-    """The corpus reader class registered as `name`."""
-    return load("semsearch.corpora", name)
+def engine_home(scheme: str) -> Any:
+    """The `Home` class of the engine whose URLs begin with `scheme`.
+
+    Raises:
+        UsageError: There is none; lists the schemes that are installed.
+        MissingDependency: Its library is not installed; has the line to type.
+    """
+    if scheme in BUILT_IN:
+        module, _, name = BUILT_IN[scheme].partition(":")
+        return getattr(import_module(module), name)
+    found = _registered("semsearch.engines")
+    if scheme not in found:
+        raise UsageError(
+            f"no engine is installed for '{scheme}://': there are {', '.join(sorted(found))}. A home is a folder or a "
+            "URL; engines come as packages or extras of semsearch."
+        )
+    point = found[scheme]
+    try:
+        return point.load()
+    except ImportError as error:
+        extra = f"'semsearch[{','.join(point.extras)}]'" if point.extras else point.module.partition(".")[0]
+        raise MissingDependency(
+            f"the engine for '{scheme}://' needs {error.name or error}: pip install {extra}."
+        ) from error
+
+
+def _package(entry: EntryPoint) -> str:
+    """Where an entry point comes from, for messages."""
+    return f" of the package {entry.dist.name} {entry.dist.version}" if entry.dist is not None else ""
+
+
+def index_backend(name: str) -> type[VectorIndex]:
+    """The class registered as `name`, which has all that a `VectorIndex` must have and say of itself."""
+    kind = load("semsearch.indexes", name)
+    faults = vector_index.faults(kind)
+    if faults:
+        entry = _registered("semsearch.indexes")[name]
+        raise UsageError(
+            f"the index '{name}' (entry point '{entry.value}'{_package(entry)}) is no VectorIndex as "
+            f"semsearch.vector_index has it: {'; '.join(faults)}."
+        )
+    backend: type[VectorIndex] = kind
+    return backend
+
+
+def check_metric(index: str, metric: Metric) -> None:
+    """Raise for an index that does not compare as a collection does."""
+    metrics = index_backend(index).metrics
+    if metric not in metrics:
+        raise UsageError(
+            f"the index '{index}' compares by {', '.join(sorted(metrics))}, and this collection by {metric}: choose "
+            "another with --index."
+        )
+
+
+def corpus_reader(name: str) -> type[CorpusReader]:
+    """The corpus reader class registered as `name`.
+
+    Raises:
+        UsageError: There is none, or what is registered lacks a member of `CorpusReader`.
+    """
+    reader: type[CorpusReader] = load("semsearch.corpora", name)
+    if missing := [member for member in READER_MEMBERS if not hasattr(reader, member)]:
+        point = _registered("semsearch.corpora")[name].value
+        raise UsageError(
+            f"the corpus reader '{name}' ({point}) has no {' and no '.join(map(repr, missing))}: it does not do what "
+            "semsearch.types.CorpusReader asks of a reader. Update the package that it comes with, or remove it."
+        )
+    return reader

@@ -6,16 +6,20 @@ neighbours of each. Scores: higher is better, everywhere.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from enum import StrEnum
+from enum import IntEnum, StrEnum
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple, Protocol, Self, TypeAlias, runtime_checkable
+from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar, NamedTuple, Protocol, Self, TypeAlias, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from semsearch.errors import DataError
+
+if TYPE_CHECKING:
+    from semsearch import options
+    from semsearch.walk import FolderListing
 
 Vectors: TypeAlias = NDArray[np.float32]  # (n, dim), C-contiguous
 Keys: TypeAlias = NDArray[np.int64]  # (n,)
@@ -81,32 +85,88 @@ class Explanation:
     why: str = ""
 
 
+class Passage(NamedTuple):
+    """A span of a document, as an engine gives it: `text` is `document.text[start:end]`.
+
+    `size` is the length of the document's whole text in characters; `source` the document itself where it was at hand,
+    else what reads it.
+    """
+
+    id: str  # of the document
+    title: str
+    metadata: Metadata
+    text: str
+    start: int
+    end: int
+    size: int
+    source: Document | Callable[[], Document]
+
+    @classmethod
+    def of(cls, document: Document, start: int, end: int) -> Self:
+        """The passage `document.text[start:end]`."""
+        text = document.text
+        return cls(document.id, document.title, document.metadata, text[start:end], start, end, len(text), document)
+
+    @property
+    def document(self) -> Document:
+        """The whole document; read, and held against its checksum, when it is asked for."""
+        return self.source if isinstance(self.source, Document) else self.source()
+
+
 @dataclass(slots=True)
 class Hit:
     """One answer: the best passage of a document (or one passage, when passages are asked for).
 
     `score` is the score the answers are ordered by; `scores` holds the one of each stage ("dense", "lexical", "fused",
-    "rerank"). `text` is the passage, `document.text[start:end]`; `rank` counts from 1.
+    "rerank"). `rank` counts from 1.
     """
 
-    document: Document
-    start: int
-    end: int
+    passage: Passage
     score: float
     scores: Mapping[str, float]
     rank: int
     key: int  # the passage's key in the collection: never reused, never another vector
     found: tuple[str, ...] = field(default=(), compare=False)  # "exact", "index", "fresh" (newer than it), "lexical"
     ranks: Mapping[str, int] = field(default_factory=dict)  # in the list of each stage, where there are several
-    standing: float | None = None  # the share of random pairs of query and passage that score less, once calibrated
+    percentile: float | None = None  # the share of random pairs that score less, from 0 to 1, once calibrated
     probability: float | None = None  # of being relevant, once calibrated on judgements
-    around: Span | None = None  # of the passage and its neighbours in the document, where asked for
+    context: Passage | None = None  # the passage with its neighbours in the document, where asked for
     explanation: Explanation | None = None  # where asked for
 
     @property
+    def id(self) -> str:
+        """The document's id."""
+        return self.passage.id
+
+    @property
+    def title(self) -> str:
+        """The document's title."""
+        return self.passage.title
+
+    @property
+    def metadata(self) -> Metadata:
+        """The document's metadata."""
+        return self.passage.metadata
+
+    @property
     def text(self) -> str:
-        """The passage that was found."""
-        return self.document.text[self.start : self.end]
+        """The passage that was found, `document.text[start:end]`."""
+        return self.passage.text
+
+    @property
+    def start(self) -> int:
+        """Where the passage begins in the document's text, in characters."""
+        return self.passage.start
+
+    @property
+    def end(self) -> int:
+        """Where it ends."""
+        return self.passage.end
+
+    @property
+    def document(self) -> Document:
+        """The whole document, read when it is asked for."""
+        return self.passage.document
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,52 +231,6 @@ class Windowed(Protocol):
         ...
 
 
-class VectorIndex(Protocol):
-    """A search structure over vectors that were there when it was built; it never changes afterwards.
-
-    A backend only translates between numpy and its library. Additions, deletions, text and true scores are the
-    collection's. Built-in and third-party backends are found by the entry point group `semsearch.indexes`, whose
-    values are classes with these members. `Params` is the backend's frozen dataclass of options.
-    """
-
-    Params: type[Any]
-
-    @classmethod
-    def build(cls, keys: Keys, vectors: Vectors, metric: Metric, params: Any) -> Self:
-        """An index of `vectors` `(n, dim)` under `keys` `(n,)`; neither is changed, `vectors` may be mapped."""
-        ...
-
-    def search(self, queries: Vectors, k: int) -> Neighbors:
-        """The `k` best keys for each of `queries` `(q, dim)`. Safe to call from several threads."""
-        ...
-
-    def tune(self, params: Any) -> None:
-        """Take over the search-time options of `params`; build-time options stay as built."""
-        ...
-
-    def save(self, folder: Path) -> None:
-        """Write all that `load` needs into an existing, empty folder."""
-        ...
-
-    @classmethod
-    def load(cls, folder: Path, keys: Keys, vectors: Vectors, metric: Metric, params: Any) -> Self:
-        """The index that `save` wrote; `keys` and `vectors` are those it was built from (mapped, not copied)."""
-        ...
-
-    def __len__(self) -> int:
-        """Vectors in the index."""
-        ...
-
-
-@runtime_checkable
-class Filterable(Protocol):
-    """A `VectorIndex` that can search among some of its rows only."""
-
-    def search_allowed(self, queries: Vectors, k: int, allowed: NDArray[np.bool_]) -> Neighbors:
-        """As `search`, among the rows `i` of the build where `allowed[i]`, `allowed` being `(n,)`."""
-        ...
-
-
 @runtime_checkable
 class Reranker(Protocol):
     """Scores texts against a query, reading both together."""
@@ -226,8 +240,8 @@ class Reranker(Protocol):
         ...
 
 
-class ReadLog(Protocol):
-    """What a reader says while it reads; semsearch's own is `semsearch.ingest.source.Log`."""
+class Report(Protocol):
+    """What a reader says while it reads; semsearch's own is `semsearch.ingest.source.ReadReport`."""
 
     def bad(self, error: DataError) -> None:
         """A record that can't be used: raises `error`, or counts it and returns, and the reader goes on behind it."""
@@ -241,6 +255,10 @@ class ReadLog(Protocol):
         """What is read from now on is in this file of the folder; never called for a single file or a stream."""
         ...
 
+    def register(self, identity: str, where: str) -> str | None:
+        """The document that comes next has this id; the place where another was given it, or None if it is new."""
+        ...
+
     def merged(self) -> None:
         """A record without an id whose content came before: the same document, not given again."""
         ...
@@ -250,35 +268,44 @@ class ReadLog(Protocol):
         ...
 
 
+class Confidence(IntEnum):
+    """How sure a reader is that a path is of its kind: the surest reads it, and of two equally sure ones a person says.
+
+    A file's suffix or a layout of its own makes CERTAIN; LIKELY is what a folder merely holds; FALLBACK reads what
+    nobody knows better.
+    """
+
+    NONE = 0
+    FALLBACK = 1
+    LIKELY = 2
+    CERTAIN = 3
+
+
 class CorpusReader(Protocol):
     """Turns one kind of file or folder into documents, one at a time: a corpus is never held in memory.
 
     Built-in and third-party readers are found by the entry point group `semsearch.corpora`, whose values are classes
-    with these members. `Options` is the reader's frozen dataclass of options, all with defaults.
+    with these members, and hold no state: `read` is a function of its arguments. `semsearch.reading.documents` and
+    `semsearch.reading.files` do most of the work of one, and `semsearch.testing.ReaderContract` tests it.
 
     A document's id is the one its record carries; for a file in a folder without one, its relative path; else its path
     and a hash of its content, never its line number: a line put in above must not shift ids. No id comes twice.
     """
 
-    Options: type[Any]
+    Options: ClassVar[type[options.Options]]  # of a frozen dataclass, all with defaults
+    suffixes: ClassVar[tuple[str, ...]]  # a folder is its files with these; none: it is read as a whole
+    forgiving: ClassVar[bool]  # its files have so many makers that a bad one is no surprise, and is skipped by default
 
     @classmethod
-    def recognises(cls, path: Path) -> bool:
-        """Whether `path`, an existing file or folder, is of this kind, as far as its name and place tell."""
+    def recognises(cls, path: Path) -> Confidence:
+        """How surely `path`, an existing file or folder, is of this kind, as far as its name and place tell."""
         ...
 
     @classmethod
-    def read(cls, source: Path | BinaryIO, options: Any, log: ReadLog) -> Iterator[Document]:
-        """The documents of a path or of a stream of bytes; whatever is wrong with a record goes to `log.bad`."""
+    def read(cls, source: Path | BinaryIO | FolderListing, options: Any, report: Report) -> Iterator[Document]:
+        """The documents of a path or of a stream of bytes; whatever is wrong with a record goes to `report.bad`.
+
+        A reader with `suffixes` is also given a listing: some files of a folder, of which it tells the report one by
+        one. So what is unchanged need not be read, and it is known which file a document came from.
+        """
         ...
-
-
-@runtime_checkable
-class FileReader(Protocol):
-    """A `CorpusReader` to which a folder is its files with these suffixes, each with documents of its own.
-
-    Its `read` also takes a `semsearch.walk.Listing`: some of the files, told to the log one by one. So what is
-    unchanged need not be read, and it is known which file a document came from.
-    """
-
-    suffixes: tuple[str, ...]

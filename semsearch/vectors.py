@@ -62,6 +62,12 @@ def normalise(vectors: Vectors) -> Vectors:
     return unit
 
 
+def stored_form(vectors: ArrayLike, dim: int, metric: Metric, what: str = "vectors") -> Vectors:
+    """`vectors` as they are stored and searched: checked, float32 `(n, dim)`, of unit length where that matters."""
+    array = check_vectors(vectors, dim, what)
+    return normalise(array) if metric is Metric.COSINE else array
+
+
 def score_pairs(query: Vectors, vectors: Vectors, metric: Metric) -> Scores:
     """The true scores of `vectors` `(n, dim)`, against one query `(dim,)` or one each `(n, dim)`: float32 `(n,)`."""
     return _scored(query.astype(np.float64), vectors.astype(np.float64), metric)

@@ -30,7 +30,7 @@ class Rule(NamedTuple):
     spec: GitIgnoreSpec
 
 
-class Listed(NamedTuple):
+class FileEntry(NamedTuple):
     """A regular file of the folder."""
 
     name: str  # its path from the folder, with '/' on every system
@@ -40,15 +40,15 @@ class Listed(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Listing:
+class FolderListing:
     """What a folder holds, as of one walk."""
 
     root: Path
-    files: Sequence[Listed]  # sorted by name
+    files: Sequence[FileEntry]  # sorted by name
     others: Sequence[str]  # names of what can't be read: links to folders, broken links, pipes, files of other kinds
     unreadable: Sequence[tuple[str, str]]  # folders that could not be listed, as 'name/', and why
 
-    def ending(self, suffixes: tuple[str, ...]) -> Listing:
+    def ending(self, suffixes: tuple[str, ...]) -> FolderListing:
         """The files with these suffixes, a `.gz` behind them or not; the rest is counted among the others."""
         mine = [file for file in self.files if file.name.lower().removesuffix(".gz").endswith(suffixes)]
         chosen = {file.name for file in mine}
@@ -56,7 +56,7 @@ class Listing:
         return replace(self, files=mine, others=sorted([*self.others, *rest]))
 
 
-def walk(root: Path, include: Sequence[str] = (), exclude: Sequence[str] = (), ignore: bool = True) -> Listing:
+def walk(root: Path, include: Sequence[str] = (), exclude: Sequence[str] = (), ignore: bool = True) -> FolderListing:
     """List a folder.
 
     Args:
@@ -70,7 +70,7 @@ def walk(root: Path, include: Sequence[str] = (), exclude: Sequence[str] = (), i
     """
     wanted = _patterns(include) if include else None
     unwanted = [Rule("", _patterns(exclude))] if exclude else []
-    files: list[Listed] = []
+    files: list[FileEntry] = []
     others: list[str] = []
     unreadable: list[tuple[str, str]] = []
     here, above = _above(root) if ignore else ("", [])
@@ -102,7 +102,7 @@ def walk(root: Path, include: Sequence[str] = (), exclude: Sequence[str] = (), i
                     others.append(name)
                 else:
                     files.append(listed)
-    return Listing(root, sorted(files), sorted(others), sorted(unreadable))
+    return FolderListing(root, sorted(files), sorted(others), sorted(unreadable))
 
 
 def _above(root: Path) -> tuple[str, list[Rule]]:
@@ -151,12 +151,12 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
         return False
 
 
-def _listed(entry: os.DirEntry[str], name: str) -> Listed | None:
+def _listed(entry: os.DirEntry[str], name: str) -> FileEntry | None:
     try:
         status = entry.stat()
     except OSError:  # a broken link, a file that went
         return None
-    return Listed(name, entry.path, status.st_size, status.st_mtime_ns) if stat.S_ISREG(status.st_mode) else None
+    return FileEntry(name, entry.path, status.st_size, status.st_mtime_ns) if stat.S_ISREG(status.st_mode) else None
 
 
 def _matches(rules: Sequence[Rule], name: str) -> bool:

@@ -10,9 +10,9 @@ from importlib import import_module
 from pathlib import Path
 from typing import BinaryIO, TypeAlias
 
-from corpora.extraction.parts import Part
+from corpora.extraction.parts import FilePart
 
-Extract: TypeAlias = Callable[[BinaryIO], Iterator[Part]]
+Extract: TypeAlias = Callable[[BinaryIO], Iterator[FilePart]]
 
 KINDS = {  # suffix → function of this package
     ".txt": "plain:text",

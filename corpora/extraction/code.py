@@ -11,7 +11,7 @@ from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING, BinaryIO
 
-from corpora.extraction.parts import Part, decoded
+from corpora.extraction.parts import FilePart, decoded
 
 if TYPE_CHECKING:
     from tree_sitter import Node
@@ -36,7 +36,7 @@ WRAPPERS, CONTAINERS, BODIES = (frozenset(names.split()) for names in (_WRAPPERS
 DEFINITIONS = CONTAINERS | frozenset(_OTHERS.split())
 
 
-def _split(language: str, file: BinaryIO) -> Iterator[Part]:
+def _split(language: str, file: BinaryIO) -> Iterator[FilePart]:
     from tree_sitter import Language, Parser
 
     module, _, function = language.partition(":")
@@ -45,10 +45,10 @@ def _split(language: str, file: BinaryIO) -> Iterator[Part]:
     rest: list[bytes] = []
     yield from _definitions(parser.parse(raw).root_node, raw, (0, len(raw)), "", rest)
     if text := _text(b"".join(rest)):
-        yield Part("", text)
+        yield FilePart("", text)
 
 
-def _definitions(node: Node, raw: bytes, extent: tuple[int, int], path: str, rest: list[bytes]) -> Iterator[Part]:
+def _definitions(node: Node, raw: bytes, extent: tuple[int, int], path: str, rest: list[bytes]) -> Iterator[FilePart]:
     """The parts of what `node` defines directly; what stands between them goes to `rest`."""
     place, end = extent
     comments: int | None = None  # where the comments just above begin
@@ -67,7 +67,7 @@ def _definitions(node: Node, raw: bytes, extent: tuple[int, int], path: str, res
     rest.append(raw[place:end])
 
 
-def _definition(core: Node, raw: bytes, extent: tuple[int, int], path: str) -> Iterator[Part]:
+def _definition(core: Node, raw: bytes, extent: tuple[int, int], path: str) -> Iterator[FilePart]:
     start, end = extent
     name = f"{path}.{_name(core, raw)}" if path else _name(core, raw)
     body = next((child for child in core.children if child.type in BODIES), None)
@@ -79,7 +79,7 @@ def _definition(core: Node, raw: bytes, extent: tuple[int, int], path: str) -> I
     else:
         text = _text(raw[start:end])
     if text:
-        yield Part(name, text, name)
+        yield FilePart(name, text, name)
 
 
 def _core(node: Node) -> Node | None:
@@ -116,7 +116,7 @@ def _text(raw: bytes) -> str:
     return "\n".join(line.rstrip() for line in lines).strip("\n") if any(line.strip() for line in lines) else ""
 
 
-_Extract = Callable[[BinaryIO], Iterator[Part]]
+_Extract = Callable[[BinaryIO], Iterator[FilePart]]
 python: _Extract = partial(_split, "python")
 javascript: _Extract = partial(_split, "javascript")
 typescript: _Extract = partial(_split, "typescript:language_typescript")

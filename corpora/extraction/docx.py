@@ -6,10 +6,10 @@ import re
 from collections.abc import Iterator
 from typing import BinaryIO
 
-from corpora.extraction.parts import Block, Part, sections
+from corpora.extraction.parts import Block, FilePart, sections
 
 
-def docx(file: BinaryIO) -> Iterator[Part]:
+def docx(file: BinaryIO) -> Iterator[FilePart]:
     """The sections."""
     import docx as library
 

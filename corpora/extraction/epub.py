@@ -9,7 +9,7 @@ from typing import Any, BinaryIO
 from urllib.parse import unquote
 
 from corpora.extraction.html import page
-from corpora.extraction.parts import Part, Unreadable
+from corpora.extraction.parts import FilePart, Unreadable
 
 _NAMES = {
     "c": "urn:oasis:names:tc:opendocument:xmlns:container",
@@ -18,7 +18,7 @@ _NAMES = {
 }
 
 
-def epub(file: BinaryIO) -> Iterator[Part]:
+def epub(file: BinaryIO) -> Iterator[FilePart]:
     """The sections of all chapters, titled with the book's title."""
     with zipfile.ZipFile(file) as book:
         container = _xml(book.read("META-INF/container.xml"))
@@ -35,7 +35,7 @@ def epub(file: BinaryIO) -> Iterator[Part]:
                 continue
             name = posixpath.normpath(posixpath.join(posixpath.dirname(opf), unquote(href)))
             for part in page(book.read(name), title):
-                yield Part(f"{name}/{part.name}".rstrip("/"), part.text, part.title)
+                yield FilePart(f"{name}/{part.name}".rstrip("/"), part.text, part.title)
 
 
 def _xml(raw: bytes) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, BinaryIO
 
-from corpora.extraction.parts import Block, Part, Unreadable, sections
+from corpora.extraction.parts import Block, FilePart, Unreadable, sections
 
 _APART = "script style template noscript svg nav footer aside form button select iframe head"
 _WITHIN = """
@@ -16,12 +16,12 @@ UNSEEN, INLINE = frozenset(_APART.split()), frozenset(_WITHIN.split())
 _HEADINGS = {f"h{level}": level for level in range(1, 7)}
 
 
-def html(file: BinaryIO) -> Iterator[Part]:
+def html(file: BinaryIO) -> Iterator[FilePart]:
     """The sections of a page: of its main part, where it says which that is."""
     yield from page(file.read())
 
 
-def page(raw: bytes, title: str = "", prefix: str = "") -> Iterator[Part]:
+def page(raw: bytes, title: str = "", prefix: str = "") -> Iterator[FilePart]:
     """The sections of a page's bytes; `title` of a book that it is a chapter of."""
     root = parsed(raw)
     own = " ".join((root.findtext(".//title") or "").split())

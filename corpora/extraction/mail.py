@@ -9,17 +9,17 @@ from email.message import EmailMessage
 from typing import Any, BinaryIO
 
 from corpora.extraction.html import page
-from corpora.extraction.parts import Part
+from corpora.extraction.parts import FilePart
 
 _HEADERS = {"from": "from", "to": "to", "cc": "cc", "message-id": "message_id"}
 
 
-def message(file: BinaryIO) -> Iterator[Part]:
+def message(file: BinaryIO) -> Iterator[FilePart]:
     """One message."""
     yield from _parts(file.read(), "")
 
 
-def mailbox(file: BinaryIO) -> Iterator[Part]:
+def mailbox(file: BinaryIO) -> Iterator[FilePart]:
     """The messages of an mbox: each begins with a line 'From …' after an empty one."""
     held: list[bytes] = []
     empty = True
@@ -37,7 +37,7 @@ def mailbox(file: BinaryIO) -> Iterator[Part]:
         yield from _parts(b"".join(held), f"message={number + 1}")
 
 
-def _parts(raw: bytes, name: str) -> Iterator[Part]:
+def _parts(raw: bytes, name: str) -> Iterator[FilePart]:
     message = email.message_from_bytes(raw, policy=email.policy.default)
     metadata: dict[str, Any] = {
         key: " ".join(str(message[header]).split()) for header, key in _HEADERS.items() if message[header]
@@ -54,7 +54,7 @@ def _parts(raw: bytes, name: str) -> Iterator[Part]:
     if not text:
         text, subject = subject, ""
     if text:
-        yield Part(name, text, subject, metadata)
+        yield FilePart(name, text, subject, metadata)
 
 
 def _body(message: EmailMessage) -> str:

@@ -4,50 +4,51 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import BinaryIO
 
-from corpora.extraction.parts import Block, Part, decoded, sections
+from corpora.extraction.parts import Block, FilePart, decoded, sections
 
-_HEADING = re.compile(r" {0,3}(#{1,6})(?:[ \t]+(.*?))??(?:[ \t]+#+)?[ \t]*$")
-_UNDERLINE = re.compile(r" {0,3}(=+|-+)[ \t]*$")
-_FENCE = re.compile(r" {0,3}(`{3,}|~{3,})")
+# YAML from the first line on, which begins with comments or a key: what else stands between two rules is text
+_FRONT_MATTER = re.compile(
+    r"---\n((?:[ \t]*(?:#[^\n]*)?\n)*[\w.-]+:[ \t\n].*?)\n(?:---|\.\.\.)[ \t]*(?:\n|$)", re.DOTALL
+)
+_TITLE = re.compile(r"^title:[ \t]*[\"']?(.+?)[\"']?[ \t]*$", re.MULTILINE)
 
 
-def markdown(file: BinaryIO) -> Iterator[Part]:
+def markdown(file: BinaryIO) -> Iterator[FilePart]:
     """The sections; a front matter is passed over, its title kept."""
-    text = decoded(file.read())
+    text = re.sub(r"\r\n?", "\n", decoded(file.read()))
     title = ""
-    if front := re.match(r"---\r?\n(.*?)\r?\n(?:---|\.\.\.)\r?\n", text, re.DOTALL):
-        named = re.search(r"^title:[ \t]*[\"']?(.+?)[\"']?[ \t]*\r?$", front[1], re.MULTILINE)
+    if front := _FRONT_MATTER.match(text):
+        named = _TITLE.search(front[1])
         title = named[1] if named else ""
         text = text[front.end() :]
     yield from sections(blocks(text), title)
 
 
 def blocks(text: str) -> Iterator[Block]:
-    """Headings (CommonMark's two kinds) and what stands between them; code blocks hold no headings."""
-    held: list[str] = []
-    fence = ""
-    for line in text.splitlines():
-        if fence:
-            held.append(line)
-            if line.strip().startswith(fence) and not line.strip().strip(fence[0]):
-                fence = ""
-            continue
-        if opened := _FENCE.match(line):
-            fence = opened[1]
-        elif heading := _HEADING.match(line):
-            yield 0, "\n".join(held).strip("\n")
-            held.clear()
-            yield len(heading[1]), heading[2] or ""
-            continue
-        elif (
-            (under := _UNDERLINE.match(line)) and held and held[-1].strip() and (len(held) == 1 or not held[-2].strip())
-        ):
-            above = held.pop()
-            yield 0, "\n".join(held).strip("\n")
-            held.clear()
-            yield (1 if under[1][0] == "=" else 2), above.strip()
-            continue
-        held.append(line)
-    yield 0, "\n".join(held).strip("\n")
+    """Headings as CommonMark has them, and the lines between them as they are.
+
+    A heading within a list or a quotation belongs to its text. One of several lines over a line of dashes was as likely
+    meant for a paragraph over a rule: where nothing stands below it, it is its own text too.
+    """
+    from markdown_it import MarkdownIt
+
+    parser = MarkdownIt("commonmark")
+    parser.core.ruler.disable("inline")  # what stands within a line does not move headings
+    tokens = parser.parse(text)
+    lines = text.split("\n")
+    headings = [
+        (int(opening.tag[1]), opening.map, inline.content)
+        for opening, inline in pairwise(tokens)
+        if opening.type == "heading_open" and opening.level == 0 and opening.map is not None
+    ]
+    starts = [begin for _, (begin, _), _ in headings] + [len(lines)]
+    yield 0, "\n".join(lines[: starts[0]]).strip("\n")
+    for (level, (begin, end), heading), until in zip(headings, starts[1:], strict=True):
+        below = "\n".join(lines[end:until]).strip("\n")
+        if "\n" in heading and not below:
+            below = "\n".join(lines[begin:end]).strip("\n")
+        yield level, heading
+        yield 0, below

@@ -15,7 +15,7 @@ class Unreadable(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class FilePart:
     """A stretch of a file that makes a document of its own."""
 
     name: str  # tells it from the file's other parts; empty for the file itself, or what comes before its first part
@@ -24,7 +24,7 @@ class Part:
     metadata: Mapping[str, Any] = field(default_factory=dict)
 
 
-def sections(blocks: Iterable[Block], title: str = "", prefix: str = "") -> Iterator[Part]:
+def sections(blocks: Iterable[Block], title: str = "", prefix: str = "") -> Iterator[FilePart]:
     """A part for each heading that has text of its own, titled with the headings above it.
 
     Args:
@@ -36,7 +36,7 @@ def sections(blocks: Iterable[Block], title: str = "", prefix: str = "") -> Iter
     held: list[str] = []
     found = False
 
-    def part() -> Iterator[Part]:
+    def part() -> Iterator[FilePart]:
         nonlocal found
         text = "\n\n".join(held)
         if text.strip():
@@ -44,7 +44,7 @@ def sections(blocks: Iterable[Block], title: str = "", prefix: str = "") -> Iter
             headings = [heading for _, heading in path]
             above = [title] if title and title not in headings[:1] else []
             name = "/".join(slug(heading) for heading in headings)
-            yield Part(prefix + name, text, " › ".join([*above, *headings]))
+            yield FilePart(prefix + name, text, " › ".join([*above, *headings]))
 
     heads: list[str] = []
     for level, text in blocks:
@@ -61,7 +61,7 @@ def sections(blocks: Iterable[Block], title: str = "", prefix: str = "") -> Iter
         heads.append(path[-1][1])
     yield from part()
     if not found and heads:  # nothing but headings: they are what there is to be found
-        yield Part(prefix, "\n".join(heads), title)
+        yield FilePart(prefix, "\n".join(heads), title)
 
 
 def slug(heading: str) -> str:

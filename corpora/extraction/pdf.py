@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import BinaryIO
 
-from corpora.extraction.parts import Part, Unreadable
+from corpora.extraction.parts import FilePart, Unreadable
 
 
-def pdf(file: BinaryIO) -> Iterator[Part]:
+def pdf(file: BinaryIO) -> Iterator[FilePart]:
     """The pages that hold text, titled with the file's title."""
     from pypdf import PdfReader
 
@@ -22,6 +22,6 @@ def pdf(file: BinaryIO) -> Iterator[Part]:
         text = page.extract_text().strip()
         if text:
             found = True
-            yield Part(f"page={number}", text, title, {"page": number})
+            yield FilePart(f"page={number}", text, title, {"page": number})
     if not found:
         raise Unreadable("no page holds text: scanned images must go through text recognition first.")

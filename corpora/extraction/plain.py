@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import BinaryIO
 
-from corpora.extraction.parts import Part, decoded
+from corpora.extraction.parts import FilePart, decoded
 
 
-def text(file: BinaryIO) -> Iterator[Part]:
+def text(file: BinaryIO) -> Iterator[FilePart]:
     """All of it."""
-    yield Part("", decoded(file.read()))
+    yield FilePart("", decoded(file.read()))

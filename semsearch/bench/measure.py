@@ -12,7 +12,7 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,10 +20,10 @@ from typing import Any
 import numpy as np
 
 from semsearch import plugins
-from semsearch.bench.bare import BARE, Bare
-from semsearch.local.store.platform import folder_bytes
-from semsearch.search.recall import Sample, searched, tie_safe_recall
-from semsearch.types import Metric, Neighbors, VectorIndex, Vectors
+from semsearch.search.recall import Sample, sample_recall
+from semsearch.search.truth import Truth
+from semsearch.types import Metric, Neighbors, Vectors
+from semsearch.vector_index import Baseline, VectorIndex
 
 BATCH = 1024
 SMALLEST = 32  # batch whose rate is taken for that of batches
@@ -68,17 +68,19 @@ def measured(task: Task) -> Iterator[dict[str, Any]]:
         "memory_bytes": taken,
         "disk_bytes": _saved(index),
     }
-    bare: Bare | None = None
-    if task.bare and task.backend in BARE:
+    bare: Baseline | None = None
+    if task.bare:
         start = time.perf_counter()
-        bare = BARE[task.backend](vectors, metric, params, task.threads)
-        facts["bare_build_s"] = time.perf_counter() - start
-    knob = getattr(kind, "KNOB", None)
-    for value in kind.ladder(len(keys)) if knob else [None]:
-        if knob:
+        bare = kind.baseline(vectors, metric, params, task.threads)
+        if bare is not None:
+            facts["bare_build_s"] = time.perf_counter() - start
+    truth = Truth(keys, vectors, metric)
+    knob = None if kind.knob is None else kind.knob.option
+    values: Sequence[int | None] = [None] if kind.knob is None else kind.knob.ladder(len(keys))
+    for value in values:
+        if knob is not None:
             index.tune(replace(params, **{knob: value}))
-        found = searched(index, sample, task.at)
-        _, recall, _ = sample.weakest(tie_safe_recall(found, sample.truth, keys, vectors, sample.queries, metric))
+        _, recall, _ = sample.weakest(sample_recall(index.search, sample, truth.scores_of, task.at))
         yield {**facts, "knob": knob, "value": value, "recall": recall, **_speed(index, bare, value, sample, task)}
         if recall >= ENOUGH:
             break
@@ -95,10 +97,10 @@ def resident() -> int:
         return peak if sys.platform == "darwin" else 1024 * peak
 
 
-def _speed(index: VectorIndex, bare: Bare | None, value: int | None, sample: Sample, task: Task) -> dict[str, Any]:
+def _speed(index: VectorIndex, bare: Baseline | None, value: int | None, sample: Sample, task: Task) -> dict[str, Any]:
     """Latencies of single queries and the rate of batches, with the library by hand in between."""
     if bare is not None and value is not None:
-        bare[0](value)
+        bare.turn(value)
     k = task.at
     singles = [query[None] for query in sample.queries[:SINGLES]]
     ours = _latencies(lambda query: index.search(query, k), singles)
@@ -110,12 +112,12 @@ def _speed(index: VectorIndex, bare: Bare | None, value: int | None, sample: Sam
     for _ in range(task.rounds):
         rates.append(rate(lambda queries: index.search(queries, k), sample.queries, task.seconds, most))
         if bare is not None:
-            search = bare[1]
-            theirs.append(rate(lambda queries: search(queries, k), sample.queries, task.seconds, most))  # noqa: B023
+            by_hand = bare.search
+            theirs.append(rate(lambda queries: by_hand(queries, k), sample.queries, task.seconds, most))  # noqa: B023
     facts["qps"] = statistics.median(rates)
     facts["qps_single"] = 1000 / statistics.fmean(ours)
     if bare is not None:
-        alone = _latencies(lambda query: bare[1](query, k), singles)
+        alone = _latencies(lambda query: bare.search(query, k), singles)
         facts["bare_p50_ms"] = float(np.median(alone))
         facts["bare_qps"] = statistics.median(theirs)
         facts["qps_ratio"] = statistics.median(a / b for a, b in zip(rates, theirs, strict=True))
@@ -155,7 +157,7 @@ def _latencies(search: Callable[[Vectors], Any], queries: list[Vectors]) -> list
 def _saved(index: VectorIndex) -> int:
     with tempfile.TemporaryDirectory() as folder:
         index.save(Path(folder))
-        return folder_bytes(Path(folder))
+        return sum(file.stat().st_size for file in Path(folder).rglob("*") if file.is_file())
 
 
 def _read(folder: Path) -> tuple[Sample, Any, Vectors]:

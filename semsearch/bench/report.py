@@ -94,7 +94,9 @@ def _page(facts: Mapping[str, Any], lines: Sequence[Mapping[str, Any]], drawn: S
     )
     versions = ", ".join(f"{name} {number}" for name, number in facts["versions"].items())
     asked = (
-        "real queries" if facts["source"] == "queries" else "stand-ins, the lower of stored vectors and points between"
+        "real queries"
+        if facts["source"] == "queries"
+        else "synthetic queries, the lower of stored vectors and points between"
     )
     title = f"{facts['rows']:,} vectors of {facts['dim']} components"
     return (

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -20,19 +21,12 @@ import numpy as np
 from semsearch import plugins
 from semsearch.bench.measure import Task
 from semsearch.errors import SemsearchError, UsageError
-from semsearch.local.store.snapshot import Snapshot
-from semsearch.search.recall import true_neighbors
-from semsearch.types import Metric, Vectors
+from semsearch.hardware import cores, threads
+from semsearch.search.recall import draw_sample
+from semsearch.search.truth import Truth
+from semsearch.types import Keys, Metric, Vectors
 
-# What is worth trying of each; a third party's backend is tried as it is.
-BUILDS: dict[str, list[dict[str, Any]]] = {
-    "exact": [{"codes": "none"}, {"codes": "int8"}, {"codes": "bf16"}],
-    "faiss-ivf": [{"storage": "pq"}, {"storage": "sq8"}, {"storage": "flat"}],
-    "hnsw": [{"M": 16}, {"M": 32}],
-    "annoy": [{"trees": 50}],
-}
-QUICK = {"exact": 2, "faiss-ivf": 1, "hnsw": 1, "annoy": 1}  # builds of each in a quick run
-VERSIONS = ("semsearch", "torch", "faiss-cpu", "hnswlib", "annoy", "sentence-transformers", "numpy")
+PACKAGES = ("semsearch", "numpy", "torch", "sentence-transformers")  # named in results, beside the backends' libraries
 FEW = 300  # queries of a quick run
 SEED = 0
 
@@ -52,27 +46,26 @@ class Plan:
 
 
 def bench(
-    snapshot: Snapshot, metric: Metric, plan: Plan, queries: Vectors | None, tell: Callable[[str], None]
+    keys: Keys, vectors: Vectors, metric: Metric, plan: Plan, queries: Vectors | None, tell: Callable[[str], None]
 ) -> Iterator[Line]:
     """The facts of the run, then a line for each setting of each build on one thread and on all.
 
     Args:
-        snapshot: Whose live vectors are indexed.
+        keys: `(n,)`.
+        vectors: `(n, dim)`, perhaps mapped.
         metric: How they are compared.
         plan: What to measure.
         queries: Real ones `(q, dim)`; without them vectors, each without itself, and points between them.
         tell: Is told what is being done, and which backends can't be had.
     """
-    keys, vectors = snapshot.keys[snapshot.live], snapshot.vectors
-    if snapshot.removed:
-        vectors = vectors[snapshot.live]
     if len(keys) <= plan.at:
         raise UsageError(
             f"too little to measure on: the nearest {plan.at} of each query are counted, of {len(keys)} passages. "
             "Exact search, which needs no index, is best for so few."
         )
     tell(f"the true {plan.at} nearest of each query, by exact search")
-    sample = true_neighbors(keys, vectors, metric, plan.at, queries, SEED)
+    truth = Truth(keys, vectors, metric)
+    sample = draw_sample(truth.neighbors, plan.at, truth.synthetic if queries is None else queries, SEED)
     if plan.quick:
         sample = sample.part(slice(0, FEW))
     yield {
@@ -82,7 +75,7 @@ def bench(
         "metric": str(metric),
         "at": plan.at,
         "queries": len(sample.queries),
-        "source": "stand-ins" if queries is None else "queries",
+        "source": "synthetic" if queries is None else "queries",
         "seed": SEED,
         "when": datetime.now(UTC).isoformat(timespec="seconds"),
         **machine(),
@@ -94,30 +87,29 @@ def bench(
         for name, array in arrays.items():
             if array is not None:
                 np.save(place / f"{name}.npy", array)
-        for backend, options in builds(plan, tell):
-            for threads in sorted({1, cores()}):
+        for backend, options in builds(plan, metric, tell):
+            for count in sorted({1, threads()}):
                 settings = " ".join(f"{name}={value}" for name, value in options.items())
-                tell(f"{backend} {settings} on {threads} thread{'s' if threads > 1 else ''}")
-                task = Task(
-                    folder, backend, options, str(metric), plan.at, threads, plan.seconds, plan.rounds, plan.bare
-                )
+                tell(f"{backend} {settings} on {count} thread{'s' if count > 1 else ''}")
+                task = Task(folder, backend, options, str(metric), plan.at, count, plan.seconds, plan.rounds, plan.bare)
                 yield from _alone(task, tell)
 
 
-def builds(plan: Plan, tell: Callable[[str], None]) -> list[tuple[str, dict[str, Any]]]:
-    """Backends with their options, of those whose library is there."""
+def builds(plan: Plan, metric: Metric, tell: Callable[[str], None]) -> list[tuple[str, dict[str, Any]]]:
+    """Backends with the options worth trying, of those that compare by `metric` and whose library is there."""
     found = []
     for name in plan.backends or plugins.names("semsearch.indexes"):
         try:
             kind = plugins.index_backend(name)
-            kind.build(np.empty(0, np.int64), np.empty((0, 8), np.float32), Metric.COSINE, kind.Params())
+            if metric not in kind.metrics:
+                raise UsageError(f"it does not compare by {metric}.")
+            kind.build(np.empty(0, np.int64), np.empty((0, 8), np.float32), metric, kind.Params())
         except SemsearchError as error:
             if plan.backends:
                 raise
             tell(f"{name} is left out: {error}")
             continue
-        wanted = BUILDS.get(name, [{}])
-        found += [(name, options) for options in (wanted[: QUICK.get(name, 1)] if plan.quick else wanted)]
+        found += [(name, dict(options)) for options in kind.variants[: 1 if plan.quick else None]]
     return found
 
 
@@ -173,19 +165,15 @@ def recommended(lines: Sequence[Line], recall: float) -> Line | None:
     return min(enough, key=lambda line: line["p50_ms"], default=None)
 
 
-def cores() -> int:
-    """Processors that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def machine() -> Mapping[str, Any]:
     """What the figures depend on."""
     versions = {}
-    for name in VERSIONS:
-        try:
+    for name in PACKAGES:
+        with suppress(PackageNotFoundError):
             versions[name] = version(name)
-        except PackageNotFoundError:
-            continue
+    for name in plugins.names("semsearch.indexes"):
+        with suppress(UsageError):  # a plug-in that can't be loaded has no version either
+            versions |= plugins.index_backend(name).library.versions
     return {"processor": _processor(), "cores": cores(), "python": platform.python_version(), "versions": versions}
 
 

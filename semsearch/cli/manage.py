@@ -7,11 +7,11 @@ from typing import Any
 
 import click
 
-from semsearch.cli import parameters as options
+import semsearch
+from semsearch import wire
+from semsearch.cli import parameters
 from semsearch.cli.render import (
-    document_json,
     draw_document,
-    dumps,
     on_terminal,
     one_line,
     out,
@@ -22,14 +22,15 @@ from semsearch.cli.render import (
     size,
 )
 from semsearch.errors import SemsearchError, UsageError
-from semsearch.home import MOST, collection_names, find_collection, find_home
+from semsearch.home import Home
+from semsearch.ingest.sync import MAX_VANISHED
 
 
 @click.command(short_help="Print documents by id.")
-@click.argument("name", shell_complete=options.collections)
+@click.argument("name", shell_complete=parameters.collections)
 @click.argument("ids", nargs=-1, required=True, metavar="ID...")
-@options.as_json
-@options.home
+@parameters.as_json
+@parameters.home
 def get(name: str, ids: tuple[str, ...], as_json: bool, home: str | None) -> int:
     r"""Print the documents of collection NAME that have these ids, in the order asked.
 
@@ -38,16 +39,14 @@ def get(name: str, ids: tuple[str, ...], as_json: bool, home: str | None) -> int
     \b
     semsearch get corpus doc-17
     """
-    import semsearch
-
-    with semsearch.open(name, home=find_home(home)) as collection:
+    with semsearch.open(name, home=Home.of(home)) as collection:
         found = collection.get(ids)
     console = screen()
     for position, (identity, document) in enumerate(zip(ids, found, strict=True)):
         if document is None:
             say(f"'{name}' has no document '{one_line(identity)}'.")
         elif as_json:
-            out(dumps(document_json(document)))
+            out(wire.dumps(wire.document(document)))
         else:
             if position:
                 out("")
@@ -56,11 +55,13 @@ def get(name: str, ids: tuple[str, ...], as_json: bool, home: str | None) -> int
 
 
 @click.command(short_help="Take documents out of a collection.")
-@click.argument("name", shell_complete=options.collections)
+@click.argument("name", shell_complete=parameters.collections)
 @click.argument("ids", nargs=-1, metavar="[ID]...")
-@click.option("--where", type=options.where, metavar="FILTER", help="Documents by their metadata, as in 'year < 1990'.")
+@click.option(
+    "--where", type=parameters.where, metavar="FILTER", help="Documents by their metadata, as in 'year < 1990'."
+)
 @click.option("--yes", is_flag=True, help="With --where: remove even more than 20 % of all without asking.")
-@options.home
+@parameters.home
 def remove(name: str, ids: tuple[str, ...], where: dict[str, Any] | None, yes: bool, home: str | None) -> int:
     r"""Take documents out of collection NAME: by id, or by a filter on their metadata.
 
@@ -70,13 +71,11 @@ def remove(name: str, ids: tuple[str, ...], where: dict[str, Any] | None, yes: b
     semsearch remove corpus doc-17 doc-18
     semsearch remove films --where 'year < 1990'
     """
-    import semsearch
-
     if bool(ids) == bool(where):
         raise UsageError("say which documents: either their ids, or --where with a filter.")
-    with semsearch.open(name, home=find_home(home)) as collection:
+    with semsearch.open(name, home=Home.of(home)) as collection:
         asked = set(collection.ids(where)) if where else set(ids)
-        if where and len(asked) > MOST * len(collection) and not yes:
+        if where and len(asked) > MAX_VANISHED * len(collection) and not yes:
             what = f"{len(asked):,} of the {len(collection):,} documents of '{name}'"
             if not sys.stdin.isatty():
                 raise UsageError(f"that would remove {what}, and nobody is here to ask. Add --yes.")
@@ -89,9 +88,9 @@ def remove(name: str, ids: tuple[str, ...], where: dict[str, Any] | None, yes: b
 
 
 @click.command(short_help="Delete a whole collection.")
-@click.argument("name", shell_complete=options.collections)
+@click.argument("name", shell_complete=parameters.collections)
 @click.option("--yes", is_flag=True, help="Don't ask.")
-@options.home
+@parameters.home
 def drop(name: str, yes: bool, home: str | None) -> int:
     r"""Delete collection NAME with all its documents and vectors. It asks first; a script says --yes.
 
@@ -100,21 +99,24 @@ def drop(name: str, yes: bool, home: str | None) -> int:
     """
     from semsearch.opening import drop as delete
 
-    folder = find_collection(name, find_home(home))
+    place = Home.of(home)
+    place.require(name)
     if not yes:
         if not sys.stdin.isatty():
-            raise UsageError(f"deleting '{name}' ({folder}) can't be undone, and nobody is here to ask. Add --yes.")
-        if not click.confirm(f"Delete '{name}' ({folder}) for good?", err=True):
+            raise UsageError(
+                f"deleting '{name}' in {place.location} can't be undone, and nobody is here to ask. Add --yes."
+            )
+        if not click.confirm(f"Delete '{name}' in {place.location} for good?", err=True):
             say(f"'{name}' was kept.")
             return 0
-    delete(name, home=folder.parent)
+    delete(name, home=place)
     say(f"dropped '{name}'")
     return 0
 
 
 @click.command("list", short_help="Show the collections.")
-@options.as_json
-@options.home
+@parameters.as_json
+@parameters.home
 def list_collections(as_json: bool, home: str | None) -> int:
     r"""Show the collections with their documents, passages, size and model.
 
@@ -123,14 +125,12 @@ def list_collections(as_json: bool, home: str | None) -> int:
     \b
     semsearch list
     """
-    import semsearch
-
-    where = find_home(home)
-    names = collection_names(where)
+    where = Home.of(home)
+    names = where.names()
     if not names:
-        say(f"there is no collection in {where} yet. Make one with 'semsearch index PATH'.")
+        say(f"there is no collection in {where.location} yet. Make one with 'semsearch index PATH'.")
         return 0
-    say(f"collections in {where}")
+    say(f"collections in {where.location}")
     rows: list[tuple[object, ...]] = []
     for name in names:
         try:
@@ -140,7 +140,7 @@ def list_collections(as_json: bool, home: str | None) -> int:
             say(f"'{name}' can't be opened: {error}")
             continue
         if as_json:
-            out(dumps(facts))
+            out(wire.dumps(wire.info(facts)))
         else:
             amount = size(facts["bytes"]) if on_terminal() else facts["bytes"]
             encoder = (facts.get("encoder") or {}).get("name") or ""
@@ -151,10 +151,10 @@ def list_collections(as_json: bool, home: str | None) -> int:
 
 
 @click.command(short_help="Show what a collection is made of.")
-@click.argument("name", required=False, shell_complete=options.collections)
+@click.argument("name", required=False, shell_complete=parameters.collections)
 @click.option("--config", is_flag=True, help="Show defaults instead, and where each comes from.")
-@options.as_json
-@options.home
+@parameters.as_json
+@parameters.home
 @click.pass_context
 def info(context: click.Context, name: str | None, config: bool, as_json: bool, home: str | None) -> int:
     r"""Show what collection NAME is made of: counts, model, prompts, splitting, index, sources, size.
@@ -166,29 +166,27 @@ def info(context: click.Context, name: str | None, config: bool, as_json: bool, 
     if config:
         return _show_config(context, as_json)
     if name is None:
-        raise UsageError(f"say which collection: {', '.join(collection_names(find_home(home))) or 'there is none'}.")
-    import semsearch
-
-    with semsearch.open(name, home=find_home(home)) as collection:
+        raise UsageError(f"say which collection: {', '.join(Home.of(home).names()) or 'there is none'}.")
+    with semsearch.open(name, home=Home.of(home)) as collection:
         facts = collection.info()
     if as_json:
-        out(dumps(facts))
+        out(wire.dumps(wire.info(facts)))
     else:
         show_facts(facts)
     return 0
 
 
 def _show_config(context: click.Context, as_json: bool) -> int:
-    from semsearch.cli.configuration import FILE, files, origins
+    from semsearch.cli.defaults import FILE, files, origins
 
     group = context.find_root().command
     assert isinstance(group, click.Group)
     found = list(origins(group))
     if as_json:
         for option, value, origin in found:
-            out(dumps({"option": option, "value": value, "origin": origin}))
+            out(wire.dumps({"option": option, "value": value, "origin": origin}))
     else:
-        say(f"files read: {', '.join(map(str, files())) or f'none ({FILE} in {find_home()} or here)'}")
+        say(f"files read: {', '.join(map(str, files())) or f'none ({FILE} in {Home.of().location} or here)'}")
         show_table(("option", "value", "from"), found)
     return 0
 

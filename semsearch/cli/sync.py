@@ -3,31 +3,35 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TypeAlias
 
 import click
 
-from semsearch.cli import parameters as options
+import semsearch
+from semsearch.cli import parameters
 from semsearch.cli.progress import Meter
 from semsearch.cli.render import one_line, out, say
 from semsearch.errors import DataError, UsageError
-from semsearch.home import MOST, collection_names, find_home
+from semsearch.home import Home
+from semsearch.ingest.sync import MAX_VANISHED
 
 if TYPE_CHECKING:
     from semsearch.collection import Collection
     from semsearch.ingest.source import Source
 
 SHOWN = 10  # errors that are printed; the rest is counted
+OnError: TypeAlias = Callable[[DataError], None] | None  # told of bad data; without it, it is raised
 
 
 @click.command(short_help="Read the sources again: take in what is new, take out what vanished.")
-@click.argument("name", required=False, shell_complete=options.collections)
+@click.argument("name", required=False, shell_complete=parameters.collections)
 @click.option("--dry-run", is_flag=True, help="List what would happen; change nothing.")
 @click.option("--yes", is_flag=True, help="Remove even more than 20 % of what a source gave, without asking.")
 @click.option("--unchecked", is_flag=True, help="Of 'index --vectors': take vectors that are not the model's, too.")
 @click.option("--on-error", type=click.Choice(["skip", "stop"]), default="skip", show_default=True, help="At bad data.")
-@options.compute
-@options.home
+@parameters.compute
+@parameters.home
 def sync(
     name: str | None,
     dry_run: bool,
@@ -49,20 +53,18 @@ def sync(
     semsearch sync notes
     semsearch sync notes --dry-run
     """
-    import semsearch
-
-    where = find_home(home)
+    where = Home.of(home)
     if name is None:
-        known = collection_names(where)
+        known = where.names()
         if len(known) != 1:
-            raise UsageError(f"say which collection: {', '.join(known) or f'there is none in {where}'}.")
+            raise UsageError(f"say which collection: {', '.join(known) or f'there is none in {where.location}'}.")
         name = known[0]
     with semsearch.open(name, home=where, device=device, dtype=dtype) as collection:
         if not collection.sources:
             raise UsageError(f"'{name}' remembers no source: its documents were put in from Python. Index one first.")
         failures: list[DataError] = []
         told = failures.append if on_error == "skip" else None
-        code = _foresee(collection, told, yes) if dry_run else _sync(collection, told, yes, unchecked)
+        code = _plan(collection, told, yes) if dry_run else _sync(collection, told, yes, unchecked)
     for error in failures[:SHOWN]:
         say(f"  {error}")
     if failures:
@@ -70,7 +72,7 @@ def sync(
     return code or (DataError.exit_code if failures else 0)
 
 
-def _sync(collection: Collection, told: options.Told, yes: bool, unchecked: bool) -> int:
+def _sync(collection: Collection, told: OnError, yes: bool, unchecked: bool) -> int:
     def confirm(source: Source, lost: int, of: int) -> bool:
         what = f"{lost:,} of the {of:,} documents from {source.path} have vanished"
         if yes:
@@ -91,15 +93,15 @@ def _sync(collection: Collection, told: options.Told, yes: bool, unchecked: bool
     return UsageError.exit_code if synced.kept else 0
 
 
-def _foresee(collection: Collection, told: options.Told, yes: bool) -> int:
+def _plan(collection: Collection, told: OnError, yes: bool) -> int:
     added = changed = removed = unchanged = 0
-    for seen in collection.foresee(on_error=told):
-        for word, ids in (("add", seen.preview.added), ("change", seen.preview.changed), ("remove", seen.removed)):
+    for source, seen in collection.plan_sync(on_error=told):
+        for word, ids in (("add", seen.added), ("change", seen.changed), ("remove", seen.removed)):
             for identity in ids:
                 out(f"{word}\t{one_line(identity)}")
-        if len(seen.removed) > MOST * seen.of and not yes:
-            say(f"removing {len(seen.removed):,} of the {seen.of:,} documents of {seen.source.path} will need --yes.")
-        added, changed = added + len(seen.preview.added), changed + len(seen.preview.changed)
-        removed, unchanged = removed + len(seen.removed), unchanged + seen.preview.unchanged
+        if len(seen.removed) > MAX_VANISHED * seen.of and not yes:
+            say(f"removing {len(seen.removed):,} of the {seen.of:,} documents of {source.path} will need --yes.")
+        added, changed = added + len(seen.added), changed + len(seen.changed)
+        removed, unchanged = removed + len(seen.removed), unchanged + seen.unchanged
     say(f"would add {added:,}, change {changed:,}, remove {removed:,}; unchanged {unchanged:,}")
     return 0

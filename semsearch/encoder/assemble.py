@@ -14,6 +14,7 @@ from torch import nn
 
 from semsearch.encoder.checkpoint import Role, Stage, is_model2vec, read_json, tokenizer_files, weight_files
 from semsearch.encoder.modules import Dense, Dropout, LayerNorm, Normalize, Pooling, WeightedLayerPooling
+from semsearch.encoder.padded import DECODER_STATE
 from semsearch.encoder.pipeline import Tokenize
 from semsearch.encoder.static import Model2VecTokenizer, StaticEmbedding
 from semsearch.encoder.tokenization import UNLIMITED, TextTokenizer, load_tokenizer, max_tokens
@@ -185,7 +186,7 @@ class Assembler:
             max_tokens=limit,
             text_tokenizer=text_tokenizer,
             identity=[
-                ["transformer", limit, lower, _essence(config)],
+                ["transformer", limit, lower, _essence(config), *(["decoder"] if _decodes(config) else [])],
                 [*weight_files(stage.folder), *tokenizer_files(stage.folder)],
             ],
         )
@@ -259,6 +260,11 @@ def _processing(stage: Stage) -> dict[str, Any]:
     if unknown or said.get("chat_template"):
         raise ModelError(f"{stage.folder} wants processing_kwargs that semsearch doesn't know: {', '.join(unknown)}.")
     return {key: value for key, value in merged.items() if key == "max_length"}
+
+
+def _decodes(config: Mapping[str, Any]) -> bool:
+    """Whether token embeddings are a decoder's states."""
+    return bool(config.get("is_encoder_decoder")) and config.get("model_type") in DECODER_STATE
 
 
 def _width(config: Mapping[str, Any], stage: Stage) -> int:

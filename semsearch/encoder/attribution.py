@@ -36,8 +36,8 @@ class Indivisible(UsageError):
 
 
 def in_float32(encoder: TextEncoder) -> TextEncoder:
-    """The same model, computing in float32."""
-    if encoder.dtype == torch.float32:
+    """The same model, computing in float32 in this process."""
+    if encoder.dtype == torch.float32 and isinstance(encoder.stream("document"), Pipeline):
         return encoder
     prompts = {"query": encoder.prompts.query, "document": encoder.prompts.document}
     return load_encoder(

@@ -1,129 +1,157 @@
-"""Several devices at once: a process for each, which opens the model for itself and encodes window after window.
+"""Several devices at once: a process for each, which opens the model for itself and encodes its share of the texts.
 
-The windows are those of a single process and keep their order, so the vectors are the same, whichever device made them.
+Answers keep the order of the texts. A text that can't be encoded is an error for its call alone; a process that dies,
+or a call that is broken off in the middle, ends the fleet's processes, and the next call starts new ones.
 """
 
 from __future__ import annotations
 
 import multiprocessing
+import os
 import queue
 import threading
+import weakref
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
-from typing import Any, Literal, Protocol, Self
+from typing import Any, Protocol
 
 import numpy as np
 
-from semsearch.errors import EncodingFailed, SemsearchError, UsageError
-from semsearch.types import Encoder, Metric, Vectors
+from semsearch import hardware
+from semsearch.encoder.checkpoint import Role
+from semsearch.encoder.text_encoder import TextEncoder
+from semsearch.errors import EncodingFailed, ModelError, SemsearchError
+from semsearch.types import Vectors
 
 AHEAD = 2  # windows a process has at hand: one at work, one waiting
-Role = Literal["query", "document"]
+ROLES: tuple[Role, ...] = ("query", "document")
 
 
 class Opener(Protocol):
     """Opens the model on a device; must be picklable, such as `functools.partial(load_encoder, name)`."""
 
-    def __call__(self, *, device: str) -> Encoder:
+    def __call__(self, *, device: str) -> TextEncoder:
         """The encoder, on that device."""
         ...
 
 
+def spread(opener: Opener, devices: Sequence[str]) -> TextEncoder:
+    """The model on several devices at once; their processes end when nobody uses it any more."""
+    fleet = Fleet(opener, devices)
+    return fleet.opened.over({role: Share(fleet, role) for role in ROLES})
+
+
 class Fleet:
-    """An encoder that spreads its texts over devices. Close it, or use it in a `with` statement.
-
-    >>> with Fleet(partial(load_encoder, "all-MiniLM-L6-v2"), ["cuda:0", "cuda:1"]) as fleet:   # doctest: +SKIP
-    ...     vectors = fleet.encode_documents(texts)
-
-    A script that makes one needs the guard `if __name__ == "__main__":`, since the processes are started anew.
-    """
+    """A process for each device. `opened` is the model as the first of them tells it."""
 
     def __init__(self, opener: Opener, devices: Sequence[str]) -> None:
-        if not devices:
-            raise UsageError("a fleet needs one device or more; say, for example, ['cuda:0', 'cuda:1'].")
-        spawn = multiprocessing.get_context("spawn")  # a forked child can't use CUDA
+        self._opener = opener
+        self._devices = list(devices)
         self._members: list[_Member] = []
+        self._pid = os.getpid()
+        self._lock = threading.Lock()
+        self.truncated: dict[Role, int] = dict.fromkeys(ROLES, 0)  # texts so far that were cut
+        weakref.finalize(self, _end, self._members, self._pid)
+        self.opened = self._start()
+
+    def encode(self, role: Role, texts: Iterable[str], prompt: str) -> Vectors:
+        """Float32 vectors (n, dim) of texts, in their order; one call at a time."""
+        if self._pid != os.getpid():  # a forked child: the processes are its parent's, and so is who holds the lock
+            self._pid, self._lock, self._members = os.getpid(), threading.Lock(), []
+            weakref.finalize(self, _end, self._members, self._pid)
+        texts = texts if isinstance(texts, Sequence) else list(texts)
+        vectors = np.empty((len(texts), self.opened.dim), np.float32)
+        with self._lock:
+            if not self._members and self._start().fingerprint != self.opened.fingerprint:
+                self.close()
+                raise ModelError(f"the model {self.opened.name} is another than it was: its files have changed.")
+            try:
+                self._fill(vectors, role, texts, prompt)
+            except BaseException as error:
+                if not isinstance(error, _Told):
+                    self.close()
+                    raise
+                raise error.error from None
+        return vectors
+
+    def close(self) -> None:
+        """End the processes; the next call starts new ones."""
+        _end(self._members, self._pid)
+
+    def _fill(self, vectors: Vectors, role: Role, texts: Sequence[str], prompt: str) -> None:
+        from semsearch.encoder.pipeline import windows
+
+        done = 0
+        waiting: deque[_Member] = deque()
+
+        def take() -> None:
+            nonlocal done
+            block, cut = waiting.popleft().receive()
+            vectors[done : done + len(block)] = block
+            done += len(block)
+            self.truncated[role] += cut
+
         try:
-            for device in devices:
+            for number, window in enumerate(windows(texts, self._devices[0], len(self._members))):
+                if len(waiting) == AHEAD * len(self._members):
+                    take()
+                member = self._members[number % len(self._members)]
+                member.send((role, prompt, window))
+                waiting.append(member)
+            while waiting:
+                take()
+        except _Told:
+            for member in waiting:  # answers still under way: the next call must not take them for its own
+                with suppress(_Told):
+                    member.receive()
+            raise
+
+    def _start(self) -> TextEncoder:
+        """Start the processes, and wait until the model is open in all of them, side by side."""
+        spawn = multiprocessing.get_context("spawn")  # a forked child can't use CUDA
+        threads = max(1, hardware.threads() // len(self._devices))  # they share the cores
+        try:
+            for device in self._devices:
                 here, there = spawn.Pipe()
-                share = sum(device.partition(":")[0] == "cpu" for device in devices)
-                process = spawn.Process(target=_serve, args=(there, opener, device, share), daemon=True)
+                process = spawn.Process(target=_serve, args=(there, self._opener, device, threads), daemon=True)
                 process.start()
                 there.close()
                 self._members.append(_Member(device, process, here))
-            told = [member.receive() for member in self._members]  # opened side by side
+            opened: list[TextEncoder] = [member.receive() for member in self._members]
+        except _Told as told:
+            self.close()
+            raise told.error from None
         except BaseException:
             self.close()
             raise
-        self.dim: int
-        self.metric: Metric
-        self.fingerprint: str
-        self.dim, self.metric, self.fingerprint = told[0]
+        return opened[0]
 
-    def encode_documents(
-        self, texts: Iterable[str], out: Vectors | None = None, progress: Callable[[int], None] | None = None
-    ) -> Vectors:
-        """Vectors (n, dim), float32, of texts to be found, in their order; written to `out` where it is given."""
-        return self._encode("document", texts, out, progress)
 
-    def encode_queries(
-        self, texts: Iterable[str], out: Vectors | None = None, progress: Callable[[int], None] | None = None
-    ) -> Vectors:
-        """Vectors (n, dim), float32, of questions."""
-        return self._encode("query", texts, out, progress)
+class Share:
+    """A fleet's way for the texts of one role."""
 
-    def close(self) -> None:
-        """End the processes."""
-        for member in self._members:
-            member.connection.close()
-        for member in self._members:
-            member.process.join(timeout=10)
-            if member.process.is_alive():
-                member.process.terminate()
-        self._members.clear()
+    def __init__(self, fleet: Fleet, role: Role) -> None:
+        self._fleet, self._role = fleet, role
 
-    def __enter__(self) -> Self:
-        return self
+    @property
+    def truncated(self) -> int:
+        """Texts so far that were longer than the model's window, and were cut."""
+        return self._fleet.truncated[self._role]
 
-    def __exit__(self, *_: object) -> None:
-        self.close()
+    def encode(self, texts: Iterable[str], prompt: str = "") -> Vectors:
+        """Float32 vectors (n, dim) of texts, each with the prompt before it."""
+        return self._fleet.encode(self._role, texts, prompt)
 
-    def _encode(
-        self, role: Role, texts: Iterable[str], out: Vectors | None, progress: Callable[[int], None] | None
-    ) -> Vectors:
-        if out is None:
-            texts = texts if isinstance(texts, Sequence) else list(texts)
-            out = np.empty((len(texts), self.dim), np.float32)
-        done = 0
-        try:
-            for block in self._blocks(role, texts):
-                out[done : done + len(block)] = block
-                done += len(block)
-                if progress is not None:
-                    progress(done)
-        except BaseException:
-            self.close()  # answers to this call may still be under way: the next must not take them for its own
-            raise
-        return out
 
-    def _blocks(self, role: Role, texts: Iterable[str]) -> Iterator[Vectors]:
-        """Vectors window by window; the members take turns, so that answers come in the order of the windows."""
-        from semsearch.encoder.pipeline import windows
+class _Told(Exception):
+    """A process tells of an error, and goes on."""
 
-        if not self._members:
-            raise UsageError("the fleet is closed; open another.")
-        waiting: deque[_Member] = deque()
-        most = AHEAD * len(self._members)
-        for number, window in enumerate(windows(texts, self._members[0].device)):
-            if len(waiting) == most:
-                yield waiting.popleft().receive()
-            member = self._members[number % len(self._members)]
-            member.connection.send((role, window))
-            waiting.append(member)
-        while waiting:
-            yield waiting.popleft().receive()
+    def __init__(self, error: SemsearchError) -> None:
+        super().__init__(str(error))
+        self.error = error
 
 
 class _Member:
@@ -132,47 +160,79 @@ class _Member:
     def __init__(self, device: str, process: BaseProcess, connection: Connection) -> None:
         self.device, self.process, self.connection = device, process, connection
 
+    def send(self, work: Any) -> None:
+        """Give it something to do."""
+        try:
+            self.connection.send(work)
+        except (BrokenPipeError, ConnectionResetError) as error:
+            raise self._ended() from error
+
     def receive(self) -> Any:
         """Its next answer; its error, raised here."""
         try:
             answer = self.connection.recv()
         except (EOFError, ConnectionResetError) as error:
-            self.process.join(timeout=5)
-            raise EncodingFailed(
-                f"the process that encodes on {self.device} has ended (exit code {self.process.exitcode}): it may have "
-                "been killed for its memory. What was encoded before is kept; run the same again."
-            ) from error
-        if isinstance(answer, BaseException):
-            raise answer
+            raise self._ended() from error
+        if isinstance(answer, SemsearchError):
+            raise _Told(answer)
         return answer
 
+    def _ended(self) -> EncodingFailed:
+        self.process.join(timeout=5)
+        return EncodingFailed(
+            f"the process that encodes on {self.device} has ended (exit code {self.process.exitcode}): it may have "
+            "been killed for its memory. What was encoded before is kept; run the same again."
+        )
 
-def _serve(connection: Connection, opener: Opener, device: str, share: int) -> None:
+
+def _end(members: list[_Member], pid: int) -> None:
+    """End processes, if they are this process's."""
+    if pid != os.getpid():
+        return
+    for member in members:
+        member.connection.close()
+    for member in members:
+        member.process.join(timeout=10)
+        if member.process.is_alive():
+            member.process.terminate()
+    members.clear()
+
+
+def _serve(connection: Connection, opener: Opener, device: str, threads: int) -> None:
     """What a process does until its connection closes."""
-    import torch
-
-    torch.set_num_threads(max(1, torch.get_num_threads() // max(1, share)))  # several on one CPU share its cores
-    try:
-        encoder = opener(device=device)
-        connection.send((encoder.dim, encoder.metric, encoder.fingerprint))
-        inbox: queue.SimpleQueue[tuple[Role, list[str]] | None] = queue.SimpleQueue()
+    hardware.set_threads(threads)
+    with suppress(BrokenPipeError, ConnectionResetError, KeyboardInterrupt):
+        try:
+            encoder = opener(device=device)
+        except Exception as error:
+            connection.send(_sendable(error, f"opening the model on {device}"))
+            return
+        connection.send(encoder.over({}))
+        inbox: queue.SimpleQueue[tuple[Role, str, list[str]] | None] = queue.SimpleQueue()
         threading.Thread(target=_take, args=(connection, inbox), daemon=True).start()
         while (work := inbox.get()) is not None:
-            role, texts = work
-            encode = encoder.encode_queries if role == "query" else encoder.encode_documents
-            connection.send(encode(texts))
-    except (BrokenPipeError, ConnectionResetError, KeyboardInterrupt):
-        return
-    except SemsearchError as error:
-        connection.send(error)
-    except Exception as error:  # not every exception can be sent
-        connection.send(EncodingFailed(f"encoding on {device} failed: {type(error).__name__}: {error}"))
+            role, prompt, texts = work
+            stream = encoder.stream(role)
+            before = stream.truncated
+            try:
+                vectors = stream.encode(texts, prompt)
+            except Exception as error:
+                connection.send(_sendable(error, f"encoding on {device}"))
+            else:
+                connection.send((vectors, stream.truncated - before))
 
 
-def _take(connection: Connection, inbox: queue.SimpleQueue[tuple[Role, list[str]] | None]) -> None:
+def _take(connection: Connection, inbox: queue.SimpleQueue[tuple[Role, str, list[str]] | None]) -> None:
     """Takes windows in while others are encoded: neither side may wait to send while the other does, too."""
     try:
         while True:
             inbox.put(connection.recv())
     except (EOFError, OSError):
         inbox.put(None)
+
+
+def _sendable(error: Exception, doing: str) -> SemsearchError:
+    """An error that can be sent: not every exception can."""
+    if isinstance(error, SemsearchError):
+        return error
+    return EncodingFailed(f"{doing} failed: {type(error).__name__}: {error}")

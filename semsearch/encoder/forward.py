@@ -22,6 +22,7 @@ from torch.nn import functional
 
 from semsearch.encoder.features import Features
 from semsearch.encoder.packing import Rows, spared
+from semsearch.hardware import cpu_has, packs_linear
 
 CACHED = 2_000_000  # bytes of scores that a core handles at a time
 
@@ -45,7 +46,7 @@ class Linear(nn.Module):
     def __init__(self, weight: Tensor, bias: Tensor | None, activation: str = "none") -> None:
         super().__init__()
         self.activation = activation
-        self.packed = weight.device.type == "cpu" and weight.dtype in (torch.float32, torch.bfloat16) and _onednn()
+        self.packed = weight.device.type == "cpu" and _packs(weight.dtype)
         self.weight = torch.ops.mkldnn._reorder_linear_weight(weight, None) if self.packed else weight  # (out, in)
         self.bias = bias
 
@@ -119,7 +120,7 @@ class Attention:
     def __init__(self, rows: Rows, heads: int, bias: Tensor | None, device: torch.device, dtype: torch.dtype) -> None:
         self.rows, self.heads = rows, heads
         self.mask = _mask(rows, bias, device, dtype)
-        self.fused = device.type != "cpu" or dtype is not torch.bfloat16 or _amx()
+        self.fused = device.type != "cpu" or dtype is not torch.bfloat16 or cpu_has("amx_tile")
         if not self.fused:
             self.mask = _flat(self.mask, rows, heads)
         self.source: Tensor | None = None  # the token in each slot, where tokens do not lie in their slots already
@@ -313,9 +314,6 @@ def _lay_out(features: Features) -> Rows:
     return batch.rows(lengths).to(features.ids.device)
 
 
-def _onednn() -> bool:
-    return bool(torch.backends.mkldnn.enabled) and torch._C._has_mkldnn
-
-
-def _amx() -> bool:
-    return torch.cpu._is_amx_tile_supported()
+def _packs(dtype: torch.dtype) -> bool:
+    """Whether oneDNN takes weights of a type; of float16 it would make another sum."""
+    return dtype is not torch.float16 and bool(torch.backends.mkldnn.enabled) and packs_linear(dtype)

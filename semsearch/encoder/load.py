@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ from semsearch.encoder import resolve
 from semsearch.encoder.checkpoint import Checkpoint, Role, Stage, read, tokenizer_files, weight_files
 from semsearch.encoder.prompts import family_of, metric_of, prompts_of
 from semsearch.errors import ModelError, UsageError
+from semsearch.hardware import Compute, bf16_is_fast, settle_threads
 from semsearch.types import Metric
 
 if TYPE_CHECKING:
@@ -42,7 +44,9 @@ def load_encoder(
     Args:
         name_or_path: A folder, a `.zip` by path or URL, `owner/name` of the hub, or a bare name such as
             'all-MiniLM-L6-v2' of the sentence-transformers family.
-        device: 'cpu', 'cuda', 'cuda:1', 'mps'; None and 'auto' take the GPU where there is one.
+        device: 'cpu', 'cuda', 'cuda:1', 'mps'; None and 'auto' take the GPU where there is one. Of several, as in
+            'cuda:0,cuda:1', each gets a process, and long lists of texts are shared out; a script that asks for several
+            needs the guard `if __name__ == "__main__":`, since processes are started anew.
         dtype: 'float32', 'bfloat16' or 'float16' to compute in; None and 'auto' take bfloat16 where the hardware is
             fast in it. Vectors are float32 in any case.
         revision: A branch, tag or commit of a hub repository.
@@ -55,6 +59,15 @@ def load_encoder(
         ModelError: The model is nowhere to be found, or can't be opened faithfully; says why.
         UsageError: An argument can't be.
     """
+    devices = Compute(device).devices
+    if len(devices) > 1:
+        _check_alike(devices)
+        from semsearch.encoder.fleet import spread
+
+        settings: dict[str, Any] = {"dtype": dtype, "revision": revision, "truncate_dim": truncate_dim}
+        settings |= {"prompts": dict(prompts) if prompts is not None else None}
+        settings |= {"normalize": normalize, "batch_tokens": batch_tokens}
+        return spread(partial(load_encoder, str(name_or_path), **settings), devices)
     source = resolve.find(str(name_or_path), revision)
     checkpoint = read(source.folder)
     with ThreadPoolExecutor(1, "hash") as hashing:  # while torch is imported and the weights are loaded
@@ -77,6 +90,7 @@ def _open(
     normalize: bool | None,
     batch_tokens: int | None,
 ) -> TextEncoder:
+    settle_threads()
     from semsearch.encoder.assemble import Assembler, Stack
     from semsearch.encoder.modules import Normalize, Truncate
     from semsearch.encoder.pipeline import Pipeline
@@ -164,6 +178,15 @@ def device_of(said: str | None) -> torch.device:
     return device
 
 
+def _check_alike(devices: Sequence[str]) -> None:
+    """Several devices are of one kind: numbers to compute with, and so vectors, are then the same on each."""
+    kinds = {device_of(name).type if name not in ("", "auto") else name for name in devices}
+    if len(kinds) > 1 or kinds & {"", "auto"}:
+        raise UsageError(
+            f"'{','.join(devices)}' must name devices of one kind, each by its name: cuda:0,cuda:1, or cpu,cpu."
+        )
+
+
 def dtype_of(said: str | torch.dtype | None, device: torch.device) -> torch.dtype:
     """The numbers to compute with; None and 'auto' take bfloat16 where the hardware has units for it."""
     import torch
@@ -175,17 +198,7 @@ def dtype_of(said: str | torch.dtype | None, device: torch.device) -> torch.dtyp
             raise UsageError(f"'{said}' is no dtype to compute in; say auto, {', '.join(DTYPES)}.")
         chosen: torch.dtype = getattr(torch, said)
         return chosen
-    if device.type == "cuda":
-        return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float32
-    fast = device.type == "cpu" and (_cpu_has("amx_tile") or _cpu_has("avx512_bf16"))
-    return torch.bfloat16 if fast else torch.float32
-
-
-def _cpu_has(feature: str) -> bool:
-    import torch
-
-    probe = getattr(torch.cpu, f"_is_{feature}_supported", None)  # private, and there since torch 2.6
-    return bool(probe and probe())
+    return torch.bfloat16 if bf16_is_fast(device) else torch.float32
 
 
 def _files_of(stages: tuple[Stage, ...]) -> set[Path]:

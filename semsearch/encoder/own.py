@@ -10,10 +10,12 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from semsearch.errors import DataError, UsageError
+from semsearch.hardware import Compute
 from semsearch.types import Encoder, Metric, Vectors
 from semsearch.vectors import normalise
 
 Function: TypeAlias = Callable[[Sequence[str]], ArrayLike]
+ANYWHERE = Compute()
 MEMBERS = ("encode_documents", "encode_queries", "dim", "metric", "fingerprint")
 
 
@@ -26,14 +28,7 @@ class NamedEncoder(Encoder, Protocol):
         ...
 
 
-def named_encoder(
-    name: str,
-    *,
-    device: str | None = None,
-    dtype: str | None = None,
-    revision: str | None = None,
-    batch_tokens: int | None = None,
-) -> NamedEncoder:
+def named_encoder(name: str, revision: str | None = None, compute: Compute = ANYWHERE) -> NamedEncoder:
     """The model of that name: a server's (`openai-compatible:URL#model`), or what `load_encoder` opens."""
     from semsearch.encoder.remote import PREFIX, RemoteEncoder
 
@@ -41,22 +36,9 @@ def named_encoder(
         return RemoteEncoder(name)
     from semsearch.encoder.load import load_encoder
 
-    return load_encoder(name, device=device, dtype=dtype, revision=revision, batch_tokens=batch_tokens)
-
-
-def described_encoder(
-    encoder: str | Encoder,
-    revision: str | None = None,
-    device: str | None = None,
-    dtype: str | None = None,
-    batch_tokens: int | None = None,
-) -> tuple[Encoder, dict[str, Any]]:
-    """The encoder, loaded, and what a collection remembers of it."""
-    if isinstance(encoder, str):
-        loaded = named_encoder(encoder, device=device, dtype=dtype, revision=revision, batch_tokens=batch_tokens)
-        return loaded, {"name": loaded.name, "revision": revision, "fingerprint": loaded.fingerprint}
-    own = encoder_from(encoder)
-    return own, {"name": None, "class": type(encoder).__qualname__, "fingerprint": own.fingerprint}
+    return load_encoder(
+        name, device=compute.device, dtype=compute.dtype, revision=revision, batch_tokens=compute.batch_tokens
+    )
 
 
 def encoder_from(

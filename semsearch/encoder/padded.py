@@ -1,4 +1,9 @@
-"""Any other architecture: transformers' own model behind `Features`, padded inside and ragged outside."""
+"""Any other architecture: transformers' own model behind `Features`, padded inside and ragged outside.
+
+Of a model with an encoder and a decoder, a text's vectors are those that sentence-transformers makes of it: where it
+opens the encoder by itself, the encoder's last state; where it opens the whole model, the decoder's, which reads the
+text shifted by one token. Other such families are refused: nobody has said which of the two is meant.
+"""
 
 from __future__ import annotations
 
@@ -14,22 +19,32 @@ from torch import Tensor, nn
 from semsearch.encoder.features import Features
 from semsearch.errors import ModelError
 
+ENCODER_STATE = {
+    *("t5", "mt5", "umt5", "longt5", "switch_transformers", "pegasus", "pegasus_x", "marian", "m2m_100"),
+    *("blenderbot", "blenderbot-small", "prophetnet"),
+}
+DECODER_STATE = {"bart", "mbart", "plbart", "mvp", "led", "bigbird_pegasus"}
 # Parts that transformers makes at random when a checkpoint has none, and that no token embedding depends on.
 UNUSED = re.compile(
-    r"(.*\.)?(pooler|position_ids|lm_head|classifier|cls|score|rotary_emb)(\..*|$)|(.*\.)?masked_spec_embed"
+    r"(.*\.)?(pooler|position_ids|lm_head|classifier|cls|score|rotary_emb|final_logits_bias)(\..*|$)"
+    r"|(.*\.)?masked_spec_embed"
 )
 
 
 class PaddedEncoder(nn.Module):
     """A transformers model; texts are padded at the end to the longest of the batch.
 
-    `types` are the token type ids that the tokenizer gives the body of a text and the special tokens after it.
+    `types` are the token type ids that the tokenizer gives the body of a text and the special tokens after it;
+    `padding` is the id that fills up: some decoders look for the last token before it.
     """
 
     shares_rows = False
 
-    def __init__(self, model: nn.Module, types: tuple[int, list[int]] | None, *, all_layers: bool = False) -> None:
+    def __init__(
+        self, model: nn.Module, types: tuple[int, list[int]] | None, *, padding: int = 0, all_layers: bool = False
+    ) -> None:
         super().__init__()
+        self.padding = padding
         self.model, self.types, self.all_layers = model, types, all_layers
         self.kinds = "token_type_ids" in signature(model.forward).parameters
 
@@ -52,7 +67,7 @@ class PaddedEncoder(nn.Module):
         ids = (
             features.ids
             if slots is None
-            else features.ids.new_zeros(count * length).index_copy_(0, slots, features.ids)
+            else features.ids.new_full((count * length,), self.padding).index_copy_(0, slots, features.ids)
         )
         arguments: dict[str, Tensor] = {"input_ids": ids.view(count, length), "attention_mask": mask.long()}
         if features.kinds is not None and self.kinds:
@@ -90,10 +105,11 @@ def load_padded(
     *,
     all_layers: bool = False,
 ) -> nn.Module:
-    """The model in a folder through `AutoModel`; of an encoder-decoder model the encoder alone.
+    """The model in a folder through `AutoModel`.
 
     Raises:
-        ModelError: The architecture needs code from the checkpoint, is unknown, or its weights do not fit it.
+        ModelError: The architecture needs code from the checkpoint, is unknown, or its weights do not fit it; or it
+            has a decoder, and nobody knows whether the decoder's state is meant.
     """
     kind = config.get("model_type")
     if "AutoModel" in (config.get("auto_map") or {}):
@@ -103,9 +119,19 @@ def load_padded(
                 f"{folder} needs code of its own for its model ('{kind}'), and semsearch runs no code from "
                 "checkpoints. Look for a version of it that needs none (often named '-hf'), or choose another model."
             )
+    both = bool(config.get("is_encoder_decoder"))
+    if both and kind not in ENCODER_STATE | DECODER_STATE:
+        raise ModelError(
+            f"{folder} holds a model with an encoder and a decoder, of a family ('{kind}') of which nobody has said "
+            "whose last state its vectors are. Choose another model."
+        )
+    if kind in DECODER_STATE and all_layers:
+        raise ModelError(
+            f"{folder} weighs the layers of a model with an encoder and a decoder ('{kind}'), which "
+            "sentence-transformers does not do either. Choose another model."
+        )
     from transformers import AutoModel, AutoModelForTextEncoding
 
-    both = bool(config.get("is_encoder_decoder"))
     text_only = kind in ("t5", "mt5", "umt5")
     opener = AutoModelForTextEncoding if text_only else AutoModel
     try:
@@ -114,7 +140,8 @@ def load_padded(
         )
     except Exception as error:  # transformers raises what its parts raise
         raise ModelError(f"the model in {folder} ('{kind}') can't be opened: {error}") from error
-    decoder = re.compile(r"(.*\.)?decoder\..*") if both else re.compile(r"(?!)")
+    encoder_alone = both and kind in ENCODER_STATE
+    decoder = re.compile(r"(.*\.)?decoder\..*") if encoder_alone else re.compile(r"(?!)")
     skip = (UNUSED, decoder)
     missing = sorted(name for name in report["missing_keys"] if not any(p.fullmatch(name) for p in skip))
     unexpected = sorted(name for name in report["unexpected_keys"] if not any(p.fullmatch(name) for p in skip))
@@ -125,9 +152,17 @@ def load_padded(
                 f"the weights in {folder} are not those of the {kind} that its config.json describes: "
                 f"{fault} {', '.join(names[:5])}{f' and {len(names) - 5} more' if len(names) > 5 else ''}."
             )
-    if both and not text_only:
+    if encoder_alone and not text_only:
         model = model.get_encoder()
-    return PaddedEncoder(model.to(device).eval(), _types_of(tokenizer, config), all_layers=all_layers)
+    elif both:
+        model.config.use_cache = False
+    padding = config.get("pad_token_id")
+    return PaddedEncoder(
+        model.to(device).eval(),
+        _types_of(tokenizer, config),
+        padding=padding if isinstance(padding, int) and padding >= 0 else 0,
+        all_layers=all_layers,
+    )
 
 
 def _known(kind: str) -> bool:

@@ -9,9 +9,8 @@ a window is through. A few texts, such as a query, take a short way without thre
 from __future__ import annotations
 
 import ctypes
-import mmap
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import chain
@@ -24,7 +23,7 @@ from torch import Tensor, nn
 from semsearch.encoder.features import Features
 from semsearch.encoder.packing import Batch, Integers, plan
 from semsearch.errors import EncodingFailed, UsageError
-from semsearch.hardware import compute_alone_if_forked
+from semsearch.hardware import settle_threads
 from semsearch.types import Vectors
 
 BUDGETS = {"cuda": 65_536, "mps": 16_384}  # tokens of a batch
@@ -35,8 +34,6 @@ PIECE = 512  # texts that are tokenized in one call: the tokenizer's own records
 FEW = 16  # so many texts are not worth a thread
 SMALLEST = 64  # tokens of a batch
 NO_MEMORY = ("can't allocate memory", "out of memory", "CUBLAS_STATUS_ALLOC_FAILED")
-
-Progress = Callable[[int], None]
 
 
 class Tokenize(Protocol):
@@ -102,6 +99,7 @@ class Pipeline:
     ) -> None:
         if batch_tokens is not None and batch_tokens < SMALLEST:
             raise UsageError(f"batch_tokens is {batch_tokens}; a batch must hold {SMALLEST} tokens or more.")
+        settle_threads()
         self.tokenize = tokenize
         self.modules = tuple(modules)
         self.dim = dim
@@ -116,42 +114,27 @@ class Pipeline:
         """Texts so far that were longer than the model's window, and were cut."""
         return int(getattr(self.tokenize, "truncated", 0))
 
-    def encode(
-        self, texts: Iterable[str], prompt: str = "", out: Vectors | None = None, progress: Progress | None = None
-    ) -> Vectors:
-        """Float32 vectors (n, dim), in the order of the texts.
-
-        Args:
-            texts: A sequence, or any iterable if `out` is given.
-            prompt: Put before every text.
-            out: Where the vectors go, (n, dim) float32; may be a memory map, whose pages are let go once written.
-            progress: Called now and then with the number of texts done so far.
+    def encode(self, texts: Iterable[str], prompt: str = "") -> Vectors:
+        """Float32 vectors (n, dim), in the order of the texts, each with the prompt before it.
 
         Raises:
             EncodingFailed: A text's vector is not finite, or memory does not even suffice for one text.
         """
-        if out is None:
-            texts = texts if isinstance(texts, Sequence) else list(texts)
-            out = np.empty((len(texts), self.dim), np.float32)
+        texts = texts if isinstance(texts, Sequence) else list(texts)
+        vectors = np.empty((len(texts), self.dim), np.float32)
         done = 0
-        for block in self.stream(texts, prompt, progress):
-            if done + len(block) > len(out) or out.shape[1:] != (self.dim,) or out.dtype != np.float32:
-                raise UsageError(f"the vectors need float32 room (n, {self.dim}); given was {out.dtype} {out.shape}.")
-            out[done : done + len(block)] = block
+        for block in self.stream(texts, prompt):
+            vectors[done : done + len(block)] = block
             done += len(block)
-            _let_go(out)
-        if done < len(out):
-            raise UsageError(f"there is room for {len(out)} vectors, but there were only {done} texts.")
-        return out
+        return vectors
 
-    def stream(self, texts: Iterable[str], prompt: str = "", progress: Progress | None = None) -> Iterator[Vectors]:
-        """The same in blocks (m, dim) of consecutive texts, which the caller may keep."""
-        compute_alone_if_forked()
+    def stream(self, texts: Iterable[str], prompt: str = "") -> Iterator[Vectors]:
+        """The same in blocks (m, dim) of consecutive texts, which the caller may keep; of any number of texts."""
+        settle_threads()
         if isinstance(texts, Sequence) and len(texts) <= FEW:
             if texts:
-                yield self._compute(self._tokenized(texts, prompt), progress, 0)
+                yield self._compute(self._tokenized(texts, prompt))
             return
-        done = 0
         with ThreadPoolExecutor(1, "semsearch-tokenizer") as thread:
             ahead: Future[Window] | None = None
             # Windows are cut in the caller's thread: the texts may come from a database connection.
@@ -159,9 +142,7 @@ class Pipeline:
                 behind = ahead
                 ahead = thread.submit(self._tokenized, window, prompt) if window is not None else None
                 if behind is not None:
-                    block = self._compute(behind.result(), progress, done)
-                    done += len(block)
-                    yield block
+                    yield self._compute(behind.result())
                     _trim()
 
     @torch.inference_mode()
@@ -184,12 +165,11 @@ class Pipeline:
             lengths += map(len, piece)
         return Window(texts, ids[0] if len(ids) == 1 else np.concatenate(ids), np.array(lengths), prompt_length)
 
-    def _compute(self, window: Window, progress: Progress | None, before: int) -> Vectors:
+    def _compute(self, window: Window) -> Vectors:
         """Vectors of a window's texts, (n, dim), every one finite."""
         vectors = np.empty((len(window.texts), self.dim), np.float32)
         made: list[tuple[Batch, Tensor]] = []
         work = plan(window.lengths, self.budget, share=self.shares_rows)[::-1]
-        done = before
         while work:
             batch = work.pop()
             vector = self._tried(window, batch)
@@ -197,9 +177,6 @@ class Pipeline:
                 work += self._smaller(window, batch)
                 continue
             made.append((batch, vector))
-            done += len(batch.texts)
-            if progress is not None:
-                progress(done)
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)  # the only wait: every copy to the host has arrived
         for batch, vector in made:
@@ -260,9 +237,11 @@ class Pipeline:
         return result
 
 
-def windows(texts: Iterable[str], device: torch.device | str) -> Iterator[list[str]]:
-    """Consecutive texts, bounded in number and in characters."""
+def windows(texts: Iterable[str], device: torch.device | str, shares: int = 1) -> Iterator[list[str]]:
+    """Consecutive texts, bounded in number and in characters; of a sequence enough windows for all who share it."""
     most = WINDOWS.get(torch.device(device).type, WINDOWS["cpu"])
+    if shares > 1 and isinstance(texts, Sequence):
+        most = max(1, min(most, -(-len(texts) // shares)))
     window: list[str] = []
     size = 0
     for text in texts:
@@ -282,13 +261,6 @@ def _chosen(batch: Batch, texts: Integers) -> Batch:
 def _shown(window: Window, place: int) -> str:
     text = window.texts[place]
     return f"{text[:80]!r}{'…' if len(text) > 80 else ''}"
-
-
-def _let_go(out: Vectors) -> None:
-    """Give the pages of a memory map back to the system, which writes them in time: they count for nothing here."""
-    mapped = getattr(out, "_mmap", None)
-    if isinstance(mapped, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED") and getattr(out, "mode", "") != "c":
-        mapped.madvise(mmap.MADV_DONTNEED)
 
 
 def _trim() -> None:

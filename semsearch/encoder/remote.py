@@ -10,20 +10,22 @@ import hashlib
 import json
 import os
 import random
+import threading
 import time
-import urllib.error
-import urllib.request
+import weakref
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
-from http.client import HTTPException
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from semsearch.errors import EncodingFailed, ModelError, UsageError
 from semsearch.types import Metric, Vectors
 from semsearch.vectors import normalise
+
+if TYPE_CHECKING:
+    import httpx
 
 PREFIX = "openai-compatible:"
 KEY = "SEMSEARCH_API_KEY"
@@ -50,6 +52,8 @@ class RemoteEncoder:
         self._url = address.rstrip("/") + "/embeddings"
         self._model = model
         self._sleep = sleep
+        self._lock = threading.Lock()
+        self._opened: tuple[int, httpx.Client] | None = None  # by this process
 
     @cached_property
     def dim(self) -> int:
@@ -100,38 +104,48 @@ class RemoteEncoder:
         return self._encoded(texts[:half]) + self._encoded(texts[half:])
 
     def _request(self, texts: list[str]) -> list[list[float]]:
-        body = json.dumps({"model": self._model, "input": texts, "encoding_format": "float"}).encode()
+        import httpx
+
+        body = {"model": self._model, "input": texts, "encoding_format": "float"}
         for tried in range(1, TRIES + 1):
             wait = WAIT * 2 ** (tried - 1) * (1 + random.random() / 4)  # so that many clients don't come back at once
             try:
-                return self._vectors(self._post(body), len(texts))
-            except urllib.error.HTTPError as error:
-                said = _message(error)
-                if error.code in (400, 413, 422):
-                    raise _Refused(f"{error.code} {said}") from error
-                if error.code not in (408, 425, 429) and error.code < 500:
-                    raise ModelError(
-                        f"{self._url} answered {error.code}: {said}{_advice(error.code, self._model)}"
-                    ) from error
-                problem = f"answered {error.code}: {said}"
-                wait = max(wait, _seconds(error.headers.get("Retry-After")))
-            except (OSError, HTTPException) as error:  # URLError, time-outs, a connection that breaks off
-                problem = f"can't be reached ({getattr(error, 'reason', None) or error})"
+                answer = self._client().post(self._url, json=body, headers=_headers())
+            except httpx.InvalidURL as error:
+                raise UsageError(f"'{self._url}' is no address: {error}.") from error
+            except httpx.HTTPError as error:  # time-outs, a connection that is refused or breaks off
+                problem = f"can't be reached ({error or type(error).__name__})"
+            else:
+                if answer.is_success:
+                    return self._vectors(self._read(answer), len(texts))
+                code, said = answer.status_code, _message(answer)
+                if code in (400, 413, 422):
+                    raise _Refused(f"{code} {said}")
+                if code not in (408, 425, 429) and code < 500:
+                    raise ModelError(f"{self._url} answered {code}: {said}{_advice(code, self._model)}")
+                problem = f"answered {code}: {said}"
+                wait = max(wait, _seconds(answer.headers.get("Retry-After")))
             if tried < TRIES:
                 self._sleep(min(wait, LONGEST))
         raise ModelError(f"{self._url} {problem}, {TRIES} times. Is the server running, and the address right?")
 
-    def _post(self, body: bytes) -> Any:
-        headers = {"Content-Type": "application/json"}
-        if key := os.environ.get(KEY):
-            headers["Authorization"] = f"Bearer {key}"
-        request = urllib.request.Request(self._url, body, headers)
-        with _opener().open(request, timeout=TIMEOUT) as answer:
-            raw = answer.read()
+    def _client(self) -> httpx.Client:
+        """Keeps its connections for the next batches; follows no redirection, for the key is for this address alone."""
+        import httpx
+
+        with self._lock:
+            if self._opened is None or self._opened[0] != os.getpid():  # a forked child speaks on lines of its own
+                limits = httpx.Limits(max_connections=None, max_keepalive_connections=AT_ONCE)
+                client = httpx.Client(timeout=TIMEOUT, limits=limits, follow_redirects=False)
+                self._opened = os.getpid(), client
+                weakref.finalize(self, client.close)
+            return self._opened[1]
+
+    def _read(self, answer: httpx.Response) -> Any:
         try:
-            return json.loads(raw)
+            return answer.json()
         except ValueError as error:
-            raise ModelError(f"{self._url} answered something that is not JSON: {raw[:80]!r}.") from error
+            raise ModelError(f"{self._url} answered something that is not JSON: {answer.content[:80]!r}.") from error
 
     def _vectors(self, answer: Any, count: int) -> list[list[float]]:
         data = answer.get("data") if isinstance(answer, Mapping) else None
@@ -147,28 +161,21 @@ class _Refused(ModelError):
     """The server will not have this input, however often it is asked."""
 
 
-class _Stay(urllib.request.HTTPRedirectHandler):
-    """No redirection: the key is for this address alone."""
-
-    def redirect_request(self, *_: Any) -> None:
-        """None: the redirection itself becomes the error."""
-        return
+def _headers() -> dict[str, str]:
+    key = os.environ.get(KEY)
+    return {"Authorization": f"Bearer {key}"} if key else {}
 
 
-def _opener() -> urllib.request.OpenerDirector:
-    return urllib.request.build_opener(_Stay)
-
-
-def _message(error: urllib.error.HTTPError) -> str:
+def _message(answer: httpx.Response) -> str:
     """What the server says is wrong."""
-    raw = error.read(2000).decode(errors="replace")
+    raw = answer.content[:2000].decode(errors="replace")
     try:
         said = json.loads(raw)
         inner = said.get("error", said) if isinstance(said, Mapping) else said
         raw = str(inner.get("message", inner)) if isinstance(inner, Mapping) else str(inner)
     except ValueError:
         pass
-    return " ".join(raw.split())[:200] or str(error.reason)
+    return " ".join(raw.split())[:200] or answer.reason_phrase
 
 
 def _advice(code: int, model: str) -> str:

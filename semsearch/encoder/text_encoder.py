@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import copy
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from semsearch.encoder.checkpoint import Role
 from semsearch.encoder.prompts import Prompts
@@ -17,20 +18,14 @@ if TYPE_CHECKING:
 
 
 class Stream(Protocol):
-    """Texts to vectors: what a `Pipeline` does."""
+    """Texts to vectors: what a `Pipeline` does, and a `Fleet` of them."""
 
     @property
     def truncated(self) -> int:
         """Texts so far that were longer than the model's window, and were cut."""
         ...
 
-    def encode(
-        self,
-        texts: Iterable[str],
-        prompt: str = "",
-        out: Vectors | None = None,
-        progress: Callable[[int], None] | None = None,
-    ) -> Vectors:
+    def encode(self, texts: Iterable[str], prompt: str = "") -> Vectors:
         """Vectors `(n, dim)` of texts that all get the same prompt."""
         ...
 
@@ -76,26 +71,17 @@ class TextEncoder:
         self.modules = tuple(modules)  # for people: what a document passes
         self._streams = streams
 
-    def encode_documents(
-        self, texts: Iterable[str], out: Vectors | None = None, progress: Callable[[int], None] | None = None
-    ) -> Vectors:
+    def encode_documents(self, texts: Iterable[str]) -> Vectors:
         """Float32 vectors `(n, dim)` of texts to be found.
-
-        Args:
-            texts: A sequence; with `out`, any iterable.
-            out: Where the vectors go, float32 `(n, dim)`; may be a memory map.
-            progress: Called now and then with the number of texts done.
 
         Raises:
             EncodingFailed: The model gave NaN or infinite numbers for a text, which is named.
         """
-        return self._encode("document", texts, out, progress)
+        return self._encode("document", texts)
 
-    def encode_queries(
-        self, texts: Iterable[str], out: Vectors | None = None, progress: Callable[[int], None] | None = None
-    ) -> Vectors:
-        """Float32 vectors `(n, dim)` of questions; arguments and errors as for `encode_documents`."""
-        return self._encode("query", texts, out, progress)
+    def encode_queries(self, texts: Iterable[str]) -> Vectors:
+        """Float32 vectors `(n, dim)` of questions; errors as for `encode_documents`."""
+        return self._encode("query", texts)
 
     def stream(self, role: Role) -> Stream:
         """What texts of a role pass, for those who take a model apart."""
@@ -107,34 +93,31 @@ class TextEncoder:
         return sum({id(stream): stream.truncated for stream in self._streams.values()}.values())
 
     def description(self) -> dict[str, Any]:
-        """What `semsearch info` tells of the model, in JSON values."""
+        """What a collection made with the model remembers, and `semsearch info` tells, of it, in JSON values."""
         return {
-            "name": self.name,
-            "found": self.where,
-            "dim": self.dim,
-            "metric": str(self.metric),
             "window": getattr(self, "window", None),
             "prompts": {"query": self.prompts.query, "document": self.prompts.document},
             "prompts_from": self.prompts.source,
             "truncate_dim": self.truncate_dim,
             "normalized": self.normalized,
             "modules": list(self.modules),
-            "device": str(self.device),
-            "dtype": str(self.dtype).removeprefix("torch."),
-            "fingerprint": self.fingerprint,
         }
+
+    def over(self, streams: Mapping[Role, Stream]) -> Self:
+        """The same model with other streams for its texts; with none it is what can be sent to another process."""
+        other = copy.copy(self)
+        other._streams = streams
+        return other
 
     def __repr__(self) -> str:
         return (
             f"<{type(self).__name__} {self.name}: {self.dim} components, {self.metric}, {self.dtype} on {self.device}>"
         )
 
-    def _encode(
-        self, role: Role, texts: Iterable[str], out: Vectors | None, progress: Callable[[int], None] | None
-    ) -> Vectors:
+    def _encode(self, role: Role, texts: Iterable[str]) -> Vectors:
         if isinstance(texts, str):
             raise UsageError("texts must be a list of texts; a single text goes in a list of its own.")
-        return self._streams[role].encode(texts, self.prompts.of(role), out, progress)
+        return self._streams[role].encode(texts, self.prompts.of(role))
 
 
 class WindowedTextEncoder(TextEncoder):

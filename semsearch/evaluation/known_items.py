@@ -13,17 +13,17 @@ from pathlib import Path
 
 import numpy as np
 
-import semsearch
 from semsearch.chunking import sentences
 from semsearch.collection import Collection
 from semsearch.errors import UsageError
+from semsearch.opening import create
 from semsearch.types import Document
 
-DOCUMENTS = 1000  # in the sample
-QUERIES = 200  # at most
-FEWEST = 10
-WORDS = 3  # that a query has at least
-SENTENCES = 3  # that a document has at least which lends one
+SAMPLE_SIZE = 1000  # in the sample
+MAX_QUERIES = 200  # at most
+MIN_QUERIES = 10
+MIN_WORDS = 3  # that a query has at least
+MIN_SENTENCES = 3  # that a document has at least which lends one
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,18 +45,18 @@ def known_items(collection: Collection, seed: int = 0) -> KnownItems:
     generator = np.random.default_rng(seed)
     sample = _sample(collection, generator)
     lent = [(document, document.title, _untitled(document)) for document in sample]
-    usable = [one for one in lent if len(one[1].split()) >= WORDS and one[2].text.strip()]
+    usable = [one for one in lent if len(one[1].split()) >= MIN_WORDS and one[2].text.strip()]
     what = "titles"
     if 2 * len(usable) < len(sample):
         lent = [_without_sentence(document, generator) for document in sample]
-        usable = [one for one in lent if len(one[1].split()) >= WORDS]
+        usable = [one for one in lent if len(one[1].split()) >= MIN_WORDS]
         what = "sentences"
-    if len(usable) < FEWEST:
+    if len(usable) < MIN_QUERIES:
         raise UsageError(
-            f"collection '{collection.name}' has too few documents with a title or {SENTENCES} sentences to ask for "
-            f"({len(usable)} of {len(sample)}): judge some queries and give --queries and --qrels."
+            f"collection '{collection.name}' has too few documents with a title or {MIN_SENTENCES} sentences to ask "
+            f"for ({len(usable)} of {len(sample)}): judge some queries and give --queries and --qrels."
         )
-    asking = [usable[place] for place in np.sort(generator.permutation(len(usable))[:QUERIES])]
+    asking = [usable[place] for place in np.sort(generator.permutation(len(usable))[:MAX_QUERIES])]
     changed = {document.id: rest for document, _, rest in (lent if what == "titles" else asking)}
     documents = [rest for document in sample if (rest := changed.get(document.id, document)).text.strip()]
     named: dict[str, list[str]] = {}
@@ -75,8 +75,8 @@ def known_items(collection: Collection, seed: int = 0) -> KnownItems:
 
 def encoded(collection: Collection, items: KnownItems, home: Path) -> Collection:
     """The sample as a collection of its own in `home`, with the same model and splitting."""
-    made = semsearch.create(
-        collection.name, encoder=collection.encoder, home=home, passages=bool(collection.store.settings["passages"])
+    made = create(
+        collection.name, encoder=collection.encoder, home=home, passages=bool(collection.settings["passages"])
     )
     made.add(items.documents)
     return made
@@ -85,7 +85,7 @@ def encoded(collection: Collection, items: KnownItems, home: Path) -> Collection
 def _sample(collection: Collection, generator: np.random.Generator) -> list[Document]:
     """Some documents, in their order."""
     count = len(collection)
-    chosen = set(generator.permutation(count)[:DOCUMENTS].tolist())
+    chosen = set(generator.permutation(count)[:SAMPLE_SIZE].tolist())
     return [document for place, document in enumerate(collection.documents()) if place in chosen]
 
 
@@ -100,7 +100,7 @@ def _without_sentence(document: Document, generator: np.random.Generator) -> tup
     """The document, one of its sentences, and the document without it; no sentence where there are too few."""
     spans = list(sentences(document.text))
     place = int(generator.integers(max(len(spans), 1)))
-    if len(spans) < SENTENCES:
+    if len(spans) < MIN_SENTENCES:
         return document, "", document
     span = spans[place]
     rest = document.text[: span.start] + document.text[span.end :]

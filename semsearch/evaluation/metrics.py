@@ -7,9 +7,9 @@ relevant document says nothing and is left out.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from semsearch.errors import MissingDependency, UsageError
 
 if TYPE_CHECKING:
-    from semsearch.collection import Collection
     from semsearch.search.request import Options
+    from semsearch.types import Hit
 
 Run = Mapping[str, Mapping[str, float]]  # query → document → score
 Qrels = Mapping[str, Mapping[str, int]]  # query → document → grade
@@ -28,8 +28,8 @@ MEASURES = ("nDCG@10", "MRR@10", "MAP", "R@10", "R@100", "success@1")
 DEPTH = 100  # documents that are looked at for each query
 LEVEL = 0.95  # of intervals
 DRAWS = 10_000  # of queries for an interval, of signs for a test
-QUERIES = 64  # asked together
-PAIRS = 1 << 22  # draws times queries at a time
+QUERIES_AT_ONCE = 64  # asked together
+SIGNS_AT_ONCE = 1 << 22  # draws times queries at a time
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,7 @@ def asked(qrels: Qrels) -> list[str]:
 
 def scored(run: Run, qrels: Qrels) -> Scored:
     """Every measure for each of the queries that `asked(qrels)` gives, in that order."""
-    measures = _measures()
+    measures = load_measures()
     queries = asked(qrels)
     place = {query: number for number, query in enumerate(queries)}
     known = {query: run[query] for query in queries if run.get(query)}
@@ -68,7 +68,12 @@ def scored(run: Run, qrels: Qrels) -> Scored:
     return Scored(values, len(queries) - len(known))
 
 
-def _measures() -> dict[str, Any]:
+def load_measures() -> dict[str, Any]:
+    """The measures by name, as ir-measures has them.
+
+    Raises:
+        MissingDependency: It is not installed.
+    """
     try:
         from ir_measures import AP, RR, R, Success, nDCG
     except ImportError as error:
@@ -120,13 +125,21 @@ def chance(values: Values, others: Values, seed: int = 0) -> float:
 
 def _portions(values: Values) -> Iterator[int]:
     """How many draws are made together, until all are."""
-    most = max(1, PAIRS // len(values))
+    most = max(1, SIGNS_AT_ONCE // len(values))
     for done in range(0, DRAWS, most):
         yield min(most, DRAWS - done)
 
 
+class Answerer(Protocol):
+    """What is measured: a collection, whatever engine is behind it."""
+
+    def search_many(self, queries: Sequence[str], k: int, **options: Unpack[Options]) -> list[list[Hit]]:
+        """The answers to each query, best first."""
+        ...
+
+
 def answers(
-    collection: Collection,
+    collection: Answerer,
     queries: Mapping[str, str],
     how: Options,
     progress: Callable[[int], None] | None = None,
@@ -141,11 +154,11 @@ def answers(
     """
     run: dict[str, dict[str, float]] = {}
     ids = list(queries)
-    for start in range(0, len(ids), QUERIES):
-        these = ids[start : start + QUERIES]
+    for start in range(0, len(ids), QUERIES_AT_ONCE):
+        these = ids[start : start + QUERIES_AT_ONCE]
         found = collection.search_many([queries[one] for one in these], k=DEPTH, **how)
         for one, hits in zip(these, found, strict=True):
-            run[one] = {hit.document.id: hit.score for hit in hits}
+            run[one] = {hit.id: hit.score for hit in hits}
         if progress is not None:
             progress(len(run))
     return run

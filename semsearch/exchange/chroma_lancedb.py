@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from semsearch.errors import DataError, MissingDependency, UsageError
 from semsearch.types import Document
 
-BATCH = 2000  # records asked for at a time
+RECORDS_AT_ONCE = 2000  # records asked for at a time
 TEXTS = ("text", "document", "content", "page_content", "chunk")
 IDS = ("id", "_id", "doc_id", "key")
 VECTORS = ("vector", "embedding", "embeddings")
@@ -55,7 +55,7 @@ def _chroma(path: Path, name: str | None) -> Taken:
     parts: list[NDArray[Any]] = []
     while True:
         found = collection.get(
-            include=["documents", "metadatas", "embeddings"], limit=BATCH, offset=len(documents)
+            include=["documents", "metadatas", "embeddings"], limit=RECORDS_AT_ONCE, offset=len(documents)
         )  # fmt: skip
         ids = found["ids"]
         if not ids:

@@ -7,21 +7,19 @@ import os
 import shutil
 import uuid
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from semsearch.errors import CollectionDamaged, MissingDependency, StorageError, UsageError
-from semsearch.local.store import document_rows as rows
-from semsearch.local.store.store import Store, View
+from semsearch.engine import Engine, EngineView
+from semsearch.errors import MissingDependency, StorageError, UsageError
 from semsearch.parquet_metadata import MARK, PLACE, Fields, packer
-from semsearch.types import Vectors
-
-BATCH = 4096  # passages written at a time
+from semsearch.types import Passage, Vectors
 
 
-def export(store: Store, folder: Path, *, parquet: bool = False) -> int:
+def export(engine: Engine, folder: Path, *, parquet: bool = False) -> int:
     """Write all passages and their vectors, as of one commit, into a new folder; how many.
 
     `vectors.npy` is `(passages, dim)`, row i that of line i of `passages.jsonl`; with `parquet` both are columns of
@@ -38,10 +36,10 @@ def export(store: Store, folder: Path, *, parquet: bool = False) -> int:
     building = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}")
     try:
         building.mkdir(parents=True)
-        with store.read() as view:
-            count = int(np.count_nonzero(view.snapshot.live))
-            facts = {key: view.snapshot.settings[key] for key in ("encoder", "metric", "splitting")}
-            facts |= {"name": store.name, "passages": count, "dim": view.snapshot.dim}
+        with engine.view() as view:
+            count = view.passages
+            facts = {key: view.settings[key] for key in ("encoder", "metric", "splitting")}
+            facts |= {"name": engine.name, "passages": count, "dim": view.dim}
             (building / "collection.json").write_text(json.dumps(facts, indent=2, ensure_ascii=False) + "\n", "utf-8")
             if parquet:
                 _write_parquet(view, building / "passages.parquet")
@@ -56,44 +54,36 @@ def export(store: Store, folder: Path, *, parquet: bool = False) -> int:
     return count
 
 
-def _batches(view: View) -> Iterator[tuple[list[dict[str, Any]], Vectors]]:
-    """Passages as records with their vectors, in the order of their rows."""
-    snapshot = view.snapshot
-    live = np.flatnonzero(snapshot.live)
-    counted = view.connection.exec_driver_sql("SELECT doc FROM passages GROUP BY doc HAVING count(*) > 1")
-    many = set(counted.scalars())
-    seen: dict[int, int] = {}
-    for first in range(0, len(live), BATCH):
-        places = live[first : first + BATCH]
-        vectors = np.ascontiguousarray(snapshot.vectors[places])
-        wrong = np.flatnonzero(~snapshot.sound(places))
-        documents, _ = rows.read(view.connection, np.unique(snapshot.docs[places]).tolist())
-        records = []
-        for _, doc, start, end in snapshot.places(places).tolist():
-            document = documents.get(doc)
-            if document is None:
-                raise CollectionDamaged("a stored document is damaged: see 'semsearch check --deep'.")
-            number = seen[doc] = seen.get(doc, 0) + 1
-            records.append(
-                {
-                    "id": f"{document.id}#{number}" if doc in many else document.id,
-                    "document": document.id,
-                    "title": document.title,
-                    "text": document.text[start:end],
-                    "start": start,
-                    "end": end,
-                    "metadata": document.metadata,
-                }
-            )
-        if len(wrong):
-            raise CollectionDamaged(
-                f"the stored vector of {records[int(wrong[0])]['id']!r} is damaged: 'semsearch repair' encodes it anew."
-            )
-        yield records, vectors
+def _batches(view: EngineView) -> Iterator[tuple[list[dict[str, Any]], Vectors]]:
+    """Passages as records with their vectors; of a document with several, ids are numbered."""
+    number, last = 0, ""
+    waiting: tuple[list[Passage], Vectors] | None = None
+    for batch in chain(view.stored(), [None]):
+        if waiting is not None:
+            passages, vectors = waiting
+            following = [passage.id for passage in passages[1:]] + [batch[0][0].id if batch is not None else ""]
+            records = []
+            for passage, after in zip(passages, following, strict=True):
+                number = number + 1 if passage.id == last else 1
+                several = number > 1 or after == passage.id
+                last = passage.id
+                records.append(
+                    {
+                        "id": f"{passage.id}#{number}" if several else passage.id,
+                        "document": passage.id,
+                        "title": passage.title,
+                        "text": passage.text,
+                        "start": passage.start,
+                        "end": passage.end,
+                        "metadata": passage.metadata,
+                    }
+                )
+            yield records, vectors
+        waiting = batch
 
 
-def _write_lines(view: View, folder: Path, count: int) -> None:
-    shape = (count, view.snapshot.dim)
+def _write_lines(view: EngineView, folder: Path, count: int) -> None:
+    shape = (count, view.dim)
     array = (
         np.lib.format.open_memmap(folder / "vectors.npy", mode="w+", dtype=np.float32, shape=shape) if count else None
     )
@@ -110,7 +100,7 @@ def _write_lines(view: View, folder: Path, count: int) -> None:
         array.flush()
 
 
-def _write_parquet(view: View, path: Path) -> None:
+def _write_parquet(view: EngineView, path: Path) -> None:
     try:
         import pyarrow
         from pyarrow import parquet
@@ -123,11 +113,11 @@ def _write_parquet(view: View, path: Path) -> None:
         for name, kind in types.items()
     ]
     fields = Fields()
-    for document in rows.everything(view.connection):
+    for document in view.documents():
         fields.add(document.metadata)
     metadata = fields.column()
     pack = packer(metadata) if metadata is not None else None
-    vector = pyarrow.field("vector", pyarrow.list_(pyarrow.float32(), view.snapshot.dim))
+    vector = pyarrow.field("vector", pyarrow.list_(pyarrow.float32(), view.dim))
     schema = pyarrow.schema([*columns, *([] if metadata is None else [metadata]), vector])
     with parquet.ParquetWriter(path, schema) as writer:
         for records, vectors in _batches(view):
@@ -135,5 +125,5 @@ def _write_parquet(view: View, path: Path) -> None:
             if pack is not None:
                 table["metadata"] = [pack(record["metadata"]) for record in records]
             flat = pyarrow.array(vectors.reshape(-1))
-            table["vector"] = pyarrow.FixedSizeListArray.from_arrays(flat, view.snapshot.dim)
+            table["vector"] = pyarrow.FixedSizeListArray.from_arrays(flat, view.dim)
             writer.write_table(pyarrow.table(table, schema=schema))

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
+from typing import Any
 
+from semsearch import plugins
 from semsearch.chunking import splitter_for
+from semsearch.engine import Engine
 from semsearch.ingest.pipeline import READ_DOCUMENTS
-from semsearch.local.index.choose import FEW_ROWS, choose
-from semsearch.local.store import document_rows as rows
-from semsearch.local.store.document_rows import Record
-from semsearch.local.store.store import Store
+from semsearch.records import Record
+from semsearch.search.choose import FEW_ROWS, choose
 from semsearch.types import Document, Encoder
 
 SAMPLE = 200  # passages that are encoded
@@ -28,9 +29,6 @@ PER_PASSAGE = 75
 WORDS_ROWS = 1000
 WORDS_PER_CHARACTER = 0.95
 WORDS_PER_PASSAGE = 45
-# The index of vectors: bytes a component and a row, as measured on 21,000 vectors of 128 and 384 components; of exact
-# search the codes, which a processor with VNNI has.
-INDEX = {"exact": (1.0, 16), "faiss-ivf": (0.5, 8), "hnsw": (4.0, 148), "annoy": (2.8, 1420)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,23 +48,30 @@ class Estimate:
 
 
 def estimate(
-    documents: Iterator[Document], encoder: Encoder, *, passages: bool, store: Store | None, index: str = "auto"
+    documents: Iterator[Document],
+    encoder: Encoder,
+    *,
+    passages: bool,
+    engine: Engine | None,
+    index: str = "auto",
+    options: Mapping[str, Any] | None = None,
 ) -> Estimate:
     """Read and split all of `documents`, and encode a random sample of their passages.
 
     Args:
-        documents: Those of the source; what `store` has already, unchanged, costs nothing.
+        documents: Those of the source; what `engine` has already, unchanged, costs nothing.
         encoder: The model to come.
         passages: Whether long documents are split.
-        store: The collection, where there is one.
+        engine: The collection's, where there is one.
         index: The backend that was asked for.
+        options: Its options.
     """
     splitter = splitter_for(encoder, passages)
     chosen = random.Random(0)
     sample: list[str] = []
     fresh = unchanged = count = characters = metadata = 0
     while chunk := list(islice(documents, READ_DOCUMENTS)):
-        records = _new([rows.record(document) for document in chunk], store)
+        records = _new([Record.of(document) for document in chunk], engine)
         unchanged += len(chunk) - len(records)
         fresh += len(records)
         new = [record.document for record in records]
@@ -77,26 +82,31 @@ def estimate(
                 count += 1
                 place = len(sample) if len(sample) < SAMPLE else chosen.randrange(count)
                 if place < SAMPLE:  # every passage is as likely to be in the sample
-                    sample[place : place + 1] = [splitter.embedding_text(document, span)]
+                    sample[place : place + 1] = [splitter.text_to_embed(document, span)]
     seconds = _seconds(encoder, sample) * count / len(sample) if sample else 0.0
-    before = store.counts()[1] if store is not None else 0
-    taken = count * encoder.dim * 4 + _index(before, count, encoder.dim, index)
+    before = engine.counts()[1] if engine is not None else 0
+    taken = count * encoder.dim * 4 + _index(before, count, encoder.dim, index, options or {})
     taken += characters * PER_CHARACTER + metadata * PER_METADATA + fresh * PER_DOCUMENT + count * PER_PASSAGE
     if before + count > WORDS_ROWS:
         taken += characters * WORDS_PER_CHARACTER + count * WORDS_PER_PASSAGE
-    return Estimate(fresh, unchanged, count, seconds, round(taken + (EMPTY if store is None else 0)))
+    return Estimate(fresh, unchanged, count, seconds, round(taken + (EMPTY if engine is None else 0)))
 
 
-def _index(before: int, count: int, dim: int, wanted: str) -> float:
+def _index(before: int, count: int, dim: int, wanted: str, options: Mapping[str, Any]) -> float:
     """Bytes of the index of vectors for `count` more rows."""
     scanned = before + count < FEW_ROWS and wanted == "exact"  # as they are, without codes
-    backend = None if scanned else choose(before + count, dim).backend if wanted == "auto" else wanted
-    component, row = INDEX.get(backend or "", (0.0, 0))
-    return count * (component * dim + row)
+    backend: str | None = None if scanned else wanted
+    if wanted == "auto":
+        choice = choose(before + count, dim)
+        backend, options = choice.backend, choice.options
+    if backend is None:
+        return 0.0
+    kind = plugins.index_backend(backend)
+    return count * kind.bytes_per_row(dim, kind.Params.parse(options, f"index '{backend}'"))
 
 
-def _new(records: list[Record], store: Store | None) -> list[Record]:
-    known = store.known([record.document.id for record in records]) if store is not None else {}
+def _new(records: list[Record], engine: Engine | None) -> list[Record]:
+    known = engine.known([record.document.id for record in records]) if engine is not None else {}
     return [record for record in records if (old := known.get(record.document.id)) is None or old.hash != record.hash]
 
 

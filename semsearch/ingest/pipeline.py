@@ -10,13 +10,12 @@ from itertools import islice
 import numpy as np
 
 from semsearch.chunking import splitter_for
-from semsearch.errors import DataError, DimensionMismatch, EncodingFailed, ModelMismatch
-from semsearch.local.store import document_rows as rows
-from semsearch.local.store.document_rows import Entry, Record
-from semsearch.local.store.origins import Origin
-from semsearch.local.store.store import Store
+from semsearch.engine import Engine, Origin
+from semsearch.errors import DataError, DimensionMismatch, EncodingFailed, ModelMismatch, UsageError
+from semsearch.records import Entry, Known, Record
 from semsearch.types import Document, Encoder, Metric, Span, Vectors
-from semsearch.vectors import check_vectors, normalise
+from semsearch.validation import kind_of
+from semsearch.vectors import stored_form
 
 READ_DOCUMENTS = 128  # looked up at a time
 BATCH_DOCUMENTS = 4096  # encoded and committed at a time: what an interruption can cost
@@ -26,7 +25,10 @@ BATCH_CHARACTERS = (100_000, 4_000_000)  # in a batch: at the beginning, and at 
 
 @dataclass(frozen=True, slots=True)
 class Changes:
-    """What an `add` did, in documents; `truncated` of them did not fit the model's window; `passages` were encoded."""
+    """What an `add` did, in documents; `truncated` did not fit the model's window, `passages` were encoded.
+
+    `vanished` came from the source before and are no more in it; `Collection.sync` takes them out.
+    """
 
     added: int = 0
     changed: int = 0
@@ -34,6 +36,7 @@ class Changes:
     skipped: int = 0
     passages: int = 0
     truncated: int = 0
+    vanished: int = 0
 
     def __add__(self, other: Changes) -> Changes:
         return Changes(*(getattr(self, name) + getattr(other, name) for name in self.__dataclass_fields__))
@@ -46,12 +49,6 @@ class Progress:
     documents: int
     passages: int
     unchanged: int
-
-
-def stored_form(vectors: object, dim: int, metric: Metric, what: str = "vectors") -> Vectors:
-    """`vectors` as they are stored and searched: checked, float32 `(n, dim)`, of unit length where that matters."""
-    array = check_vectors(vectors, dim, what)  # type: ignore[arg-type]
-    return normalise(array) if metric is Metric.COSINE else array
 
 
 class Encoding:
@@ -68,7 +65,7 @@ class Encoding:
         documents = [record.document for record in records]
         spans = self.splitter.split_many(documents)
         texts = [
-            self.splitter.embedding_text(document, span)
+            self.splitter.text_to_embed(document, span)
             for document, own in zip(documents, spans, strict=True)
             for span in own
         ]
@@ -101,16 +98,16 @@ class Ingestion:
 
     def __init__(
         self,
-        store: Store,
+        engine: Engine,
         encoder: Encoder,
         on_error: Callable[[DataError], None] | None,
         progress: Callable[[Progress], None] | None,
         origin: Callable[[str], Origin] | None = None,
     ) -> None:
         self._origin = origin
-        self._store = store
-        self._encoding = Encoding(encoder, bool(store.settings["passages"]), self._skip)
-        check_splitting(store, self._encoding.splitter.identity)
+        self._engine = engine
+        self._encoding = Encoding(encoder, bool(engine.settings["passages"]), self._skip)
+        check_splitting(engine, self._encoding.splitter.identity)
         self._on_error = on_error
         self._progress = progress
         self._pending: dict[str, Record] = {}
@@ -134,11 +131,12 @@ class Ingestion:
         """Sort documents into those to encode, those with new metadata, and those that need nothing."""
         records: dict[str, Record] = {}
         for document in chunk:
+            check_type(document)
             try:
-                records[document.id] = rows.record(document)
+                records[document.id] = Record.of(document, checked=self._origin is not None)
             except DataError as error:
                 self._skip(error)
-        known = self._store.known(list(records))
+        known = self._engine.known(list(records))
         unchanged = 0
         for identity, record in records.items():
             if not _same_content(record, known):
@@ -164,7 +162,7 @@ class Ingestion:
             speed = self._characters / (time.perf_counter() - began)
             self._enough = int(min(max(speed * BATCH_SECONDS, BATCH_CHARACTERS[0]), BATCH_CHARACTERS[1]))
         if entries or self._same_text:
-            written = self._store.put(
+            written = self._engine.put(
                 entries,
                 list(self._same_text.values()),
                 model=self._encoding.encoder.fingerprint,
@@ -190,23 +188,32 @@ class Ingestion:
             self._progress(Progress(self._read, self._changes.passages, self._changes.unchanged))
 
 
-def check_splitting(store: Store, identity: str) -> None:
+def check_type(document: object) -> None:
+    """Refuse what is no `Document`, which is a mistake of the program rather than of its data."""
+    if not isinstance(document, Document):
+        raise UsageError(
+            f"add takes a list of semsearch.Document, not {kind_of(document)}: write Document(id, text, title=…, "
+            "metadata={…})."
+        )
+
+
+def check_splitting(engine: Engine, identity: str) -> None:
     """Refuse to mix passages that were split in different ways."""
-    made = store.settings["splitting"]
+    made = engine.settings["splitting"]
     if identity != made:
         raise ModelMismatch(
-            f"collection '{store.name}' splits documents by '{made}', this semsearch by '{identity}': mixed passages "
+            f"collection '{engine.name}' splits documents by '{made}', this semsearch by '{identity}': mixed passages "
             "would not compare. Use the semsearch that made it, or encode it anew with 'semsearch reencode'."
         )
 
 
-def _same_content(record: Record, known: Mapping[str, rows.Known]) -> bool:
+def _same_content(record: Record, known: Mapping[str, Known]) -> bool:
     old = known.get(record.document.id)
     return old is not None and old.hash == record.hash
 
 
 def add_given(
-    store: Store,
+    engine: Engine,
     documents: Sequence[Document],
     vectors: Vectors,
     on_error: Callable[[DataError], None] | None,
@@ -215,8 +222,10 @@ def add_given(
     """Commit documents under vectors `(len(documents), dim)` that were made elsewhere, one for each whole document."""
     if len(vectors) != len(documents):
         raise DimensionMismatch(f"{len(documents)} documents came with {len(vectors)} vectors.")
-    cosine = Metric(store.settings["metric"]) is Metric.COSINE
+    cosine = Metric(engine.settings["metric"]) is Metric.COSINE
     zero = set(np.flatnonzero(~np.any(vectors, axis=1)).tolist()) if cosine else set()
+    for document in documents:
+        check_type(document)
     last = {document.id: place for place, document in enumerate(documents) if isinstance(document.id, str)}
     changes = Changes()
     for start in range(0, len(documents), BATCH_DOCUMENTS):
@@ -225,7 +234,7 @@ def add_given(
             try:
                 if place in zero:
                     raise DataError(f"document {document.id!r}: its vector is zero, which has no direction.")
-                record = rows.record(document, vectors[place])
+                record = Record.of(document, vectors[place], checked=origin is not None)
             except DataError as error:
                 if on_error is None:
                     raise
@@ -234,7 +243,7 @@ def add_given(
                 continue
             if last[document.id] == place:  # of an id that comes twice, the last wins
                 entries.append(Entry(record, [Span(0, len(document.text))], vectors[place : place + 1]))
-        written = store.put(entries, origin=origin)
+        written = engine.put(entries, origin=origin)
         unchanged = len(entries) - written.added - written.changed
         changes += Changes(written.added, written.changed, unchanged, 0, written.passages)
     return changes

@@ -11,17 +11,22 @@ import pickle
 import random
 import zipfile
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
+from semsearch.engine import Engine
 from semsearch.errors import DataError, DimensionMismatch, MissingDependency, ModelMismatch
-from semsearch.types import Document, Encoder
+from semsearch.ingest.source import ReadReport, Source
+from semsearch.records import Record
+from semsearch.types import Document, Encoder, Metric
+from semsearch.vectors import stored_form
 
-SAMPLE = 100  # texts that are encoded again
+TEXTS_CHECKED = 100  # texts that are encoded again
 ALIKE = 0.999  # the cosine that the same model gives the same text, whatever the machine and the batch
 VECTOR_NAMES = ("vectors", "embeddings", "corpus_embeddings", "arr_0")
 TEXT_NAMES = ("texts", "sentences", "text", "documents", "corpus_sentences")
@@ -66,6 +71,69 @@ def read_together(path: Path) -> tuple[list[Document], NDArray[Any]]:
     return [Document(identity, text) for identity, text in zip(ids, texts, strict=True)], vectors
 
 
+@dataclass(slots=True)
+class Precomputed:
+    """The documents of a source with vectors `(len(documents), dim)` that were made elsewhere, in the same order."""
+
+    documents: Sequence[Document]
+    vectors: NDArray[Any]
+    file: str  # that the vectors are from
+    check: bool = True  # hold them against the collection's model
+    _places: dict[str, int] = field(default_factory=dict)  # of an id that comes twice, the last
+    _fitted: bool = False
+
+    @classmethod
+    def read(cls, documents: Sequence[Document], source: Source, report: ReadReport, *, check: bool) -> Self:
+        """The vectors that belong to all documents of `source`.
+
+        Raises:
+            DataError: Records and vectors can't be matched.
+        """
+        if report.skipped:
+            raise DataError(f"{source.path} holds records that can't be read: its vectors can't be matched.")
+        if report.same:
+            raise DataError(
+                f"{report.same:,} records without an id are the same as one before, so that vectors and records "
+                "can't be matched: give each record an id."
+            )
+        vectors = read_vectors(Path(source.vectors), source.column or None)
+        if vectors.ndim != 2 or len(vectors) != len(documents):
+            raise DimensionMismatch(
+                f"{len(documents):,} documents need as many vectors, of shape (n, dim); {source.vectors} has "
+                f"{vectors.shape}."
+            )
+        places = {document.id: place for place, document in enumerate(documents)}
+        return cls(documents, vectors, source.vectors, check, places)
+
+    def fit(self, engine: Engine) -> None:
+        """Bring the vectors into the form in which the collection stores them."""
+        if not self._fitted:
+            with engine.view() as view:
+                dim = view.dim
+            self.vectors = stored_form(self.vectors, dim, Metric(engine.settings["metric"]), self.file)
+            self._fitted = True
+
+    def record(self, document: Document) -> Record:
+        """The document of an id as it is stored: its vector is part of the content."""
+        place = self._places[document.id]
+        return Record.of(self.documents[place], self.vectors[place], checked=True)
+
+    def hold_against(self, ids: Sequence[str], encoder: Callable[[], Encoder]) -> None:
+        """Encode some of these documents again; `encoder` loads the model.
+
+        Raises:
+            ModelMismatch: The vectors are not this model's.
+        """
+        if not ids:
+            return
+        places = [self._places[identity] for identity in ids]
+        try:
+            check_given([self.documents[place] for place in places], self.vectors[places], encoder())
+        except ModelMismatch as error:
+            error.add_note("Nothing was taken from that source.")
+            raise
+
+
 def check_given(documents: Sequence[Document], vectors: NDArray[Any], encoder: Encoder) -> float:
     """Encode up to 100 of the texts again and compare; the smallest cosine.
 
@@ -74,7 +142,7 @@ def check_given(documents: Sequence[Document], vectors: NDArray[Any], encoder: E
     Raises:
         ModelMismatch: They are not this model's vectors of these texts.
     """
-    chosen = sorted(random.Random(0).sample(range(len(documents)), min(SAMPLE, len(documents))))
+    chosen = sorted(random.Random(0).sample(range(len(documents)), min(TEXTS_CHECKED, len(documents))))
     mine = [documents[place] for place in chosen]
     theirs = np.asarray(vectors[chosen], dtype=np.float32)
     titled = [f"{document.title} {document.text}" if document.title else document.text for document in mine]

@@ -1,325 +1,239 @@
-"""One reading of a source into a collection: what need not be read again, what came, and what vanished.
+"""Reading a source into a collection: what need not be read again, what came, and what vanished.
 
-A file is the same if its size and time are; where the time differs, or was too fresh to be relied on, its content
-decides. A document has vanished if the file it came from is gone, or was read to its end without it. Nothing vanishes
-with what could not be read: a folder that can't be listed, a file with a bad record, a source that gives nothing.
+A document has vanished if the file it came from is gone, or was read to its end without it. Nothing vanishes with what
+could not be read: a folder that can't be listed, a file with a bad record, a source that gives nothing.
 """
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
-import os
-import sqlite3
-import stat
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from itertools import chain, islice
-from pathlib import Path
 
-from semsearch.ingest.pipeline import READ_DOCUMENTS, Changes, Ingestion, Progress
-from semsearch.ingest.source import STDIN, Log, Source
-from semsearch.local.store import document_rows as rows
-from semsearch.local.store import origins
-from semsearch.local.store.document_rows import Record
-from semsearch.local.store.origins import NEVER, File, Origin, Stamp
-from semsearch.local.store.store import Store
+from semsearch.engine import Engine, File, Origin, Settlement
+from semsearch.ingest.pipeline import READ_DOCUMENTS, Changes, Ingestion, Progress, add_given
+from semsearch.ingest.precomputed import Precomputed
+from semsearch.ingest.source import ReadReport, Source
+from semsearch.ingest.stamps import WHOLE, SourceFiles
+from semsearch.records import Record
 from semsearch.types import Document, Encoder
 
-FRESH = 2 * 10**9  # nanoseconds in which a second write may leave a file's time as it is
-BATCH = 4096  # documents looked up or removed at a time
-WHOLE = ""  # the name of a source's only file
-
-
-@dataclass(frozen=True, slots=True)
-class Lost:
-    """What a source gave once and gives no more."""
-
-    ids: list[str]  # documents that no other source has
-    shared: list[str]  # documents that another source still gives
-    files: set[str]  # files that lack them
-    of: int  # documents that the source gave before
+REMOVED_AT_ONCE = 4096  # documents
 
 
 @dataclass(frozen=True, slots=True)
 class Preview:
-    """What a reading would do."""
+    """What applying a scan would do; `of` documents came from the source before."""
 
     added: list[str]
     changed: list[str]
     unchanged: int
+    removed: list[str]
+    of: int
 
 
-class Reading:
-    """Reads a source once. First `begin`, then `into` or `preview`, then `lost`, then `settle`."""
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """What applying a scan did; of the documents that are no more in the source, some `removed`, or all `kept`."""
 
-    def __init__(self, source: Source, log: Log, known: Mapping[str, File] | None = None) -> None:
-        """`known`: the files as they were read last, to pass over those that are the same; without it all are read."""
-        self.source = source
-        self.log = log
-        self.known = dict(known or {})
-        self._began = time.time_ns()
-        self._seen = _Seen()
-        self._listing = source.listing()
-        self._there = self._look()
-        self._restamped: dict[str, Stamp] = {}
-        self.unread = {name for name, now in self._there.items() if self._same(name, now)}
-        self.documents: Iterator[Document] = iter(())
-        self.empty = True  # nothing is new
-        self.vanished = 0  # documents that the source gave before and gives no more, as far as is known
+    changes: Changes
+    removed: int = 0
+    kept: int = 0
 
-    def begin(self) -> None:
-        """Read up to the first document.
 
-        Raises:
-            DataError: The source gives no document, or (unless the log skips them) the first bad record.
-        """
-        incoming = self._incoming()
-        first = next(incoming, None)
-        if first is None and not self.unread:
-            raise self.source.nothing(self.log)
-        self.empty = first is None
-        self.documents = incoming if first is None else chain([first], incoming)
+@dataclass(slots=True)
+class Scan:
+    """A source that is being read. `documents` can be gone through once, by `preview` or by `apply`."""
 
-    @property
-    def repeatable(self) -> bool:
-        """Whether it can be read again: standard input and pipes can't."""
-        return self._listing is not None or bool(self._there)
+    source: Source
+    report: ReadReport
+    files: SourceFiles
+    documents: Iterator[Document]
+    empty: bool  # nothing is new
+    precomputed: Precomputed | None = None  # vectors that came with the source
 
-    def into(
-        self,
-        store: Store,
-        encoder: Callable[[], Encoder],
-        progress: Callable[[Progress], None] | None = None,
-    ) -> Changes:
-        """Store what is new or changed, noting where it is from; `encoder` loads the model."""
-        model = encoder()
-        changes = Ingestion(store, model, self.log.bad, progress, self._origin(store)).run(self.documents)
-        return changes + Changes(unchanged=self.passed(store))
 
-    def _origin(self, store: Store) -> Callable[[str], Origin]:
-        """Make the source and its files known; the answer tells where a document is from."""
-        spec = self.source.to_json()
-        with store.write(), store.database.write() as connection:
-            store.advance(connection)
-            number = origins.add_source(connection, spec)
-            origins.add_files(connection, number, sorted({WHOLE} if not self._there else self._there.keys()))
-            self.known = origins.files(connection, number)
+def scan(
+    source: Source, report: ReadReport, known: Mapping[str, File] | None = None, *, unchecked: bool = False
+) -> Scan:
+    """Read a source up to its first document, or, where its vectors come along, to its end.
 
-        def origin(identity: str) -> Origin:
-            return Origin(number, self.known[self._seen.file(identity)].number)
+    Rows of vectors are counted over the whole source, so all of it is read again as soon as one of its files is not as
+    it was.
 
-        return origin
+    Args:
+        source: What to read.
+        report: Gets what can't be read.
+        known: The files as they were read last, to pass over those that are the same; without it all are read.
+        unchecked: Take vectors that came along without holding them against the collection's model.
 
-    def passed(self, store: Store) -> int:
-        """Documents of the files that were not read again."""
-        number = self._number(store)
-        if number is None or not self.unread:
-            return 0
-        with store.database.read() as connection:
-            return origins.count(connection, number, self._numbers(self.unread))
+    Raises:
+        DataError: The source gives no document, or (unless the report skips them) the first bad record; records and
+            vectors can't be matched.
+    """
+    files = SourceFiles(source, known)
+    if source.vectors and (files.unread != files.there.keys() or files.known.keys() - files.there.keys() - {WHOLE}):
+        files.unread = set()
+    incoming = _incoming(source, report, files)
+    first = next(incoming, None)
+    if first is None and not files.unread:
+        raise source.nothing(report)
+    scanned = Scan(source, report, files, incoming if first is None else chain([first], incoming), first is None)
+    if source.vectors and first is not None:
+        scanned.precomputed = Precomputed.read(list(scanned.documents), source, report, check=not unchecked)
+        scanned.documents = iter(scanned.precomputed.documents)
+    return scanned
 
-    def preview(self, store: Store) -> Preview:
-        """What `into` would do; nothing is encoded or written."""
-        added: list[str] = []
-        changed: list[str] = []
-        unchanged = 0
-        while chunk := list(islice(self.documents, READ_DOCUMENTS)):
-            records = {document.id: self._record(document) for document in chunk}
-            known = store.known(list(records))
-            for identity, record in records.items():
-                if identity not in known:
-                    added.append(identity)
-                elif (known[identity].hash, known[identity].metadata) != (record.hash, record.metadata):
-                    changed.append(identity)
-                else:
-                    unchanged += 1
-        return Preview(added, changed, unchanged + self.passed(store))
 
-    def _record(self, document: Document) -> Record:
-        return rows.record(document)
+def preview(scanned: Scan, engine: Engine) -> Preview:
+    """What `apply` would do; nothing is encoded or written."""
+    number, _ = _known(scanned, engine)
+    added, changed, unchanged = _compared(scanned, engine)
+    lost = _lost(scanned, engine, number)
+    return Preview(added, changed, unchanged + _passed(scanned, engine, number), lost.ids, lost.of)
 
-    def lost(self, store: Store) -> Lost:
-        """What has vanished; after all documents were read."""
-        number = self._number(store)
-        lost = Lost([], [], set(), 0)
-        if number is None:
-            return lost
-        names = {file.number: name for name, file in self.known.items()}
-        suspects = self._numbers(self._gone() | (self._read() - self.log.doubtful))
-        with store.database.read() as connection:
-            for identity, file, shared in origins.given(connection, number, suspects):
-                if self._seen.file(identity, None) is None:
-                    (lost.shared if shared else lost.ids).append(identity)
-                    lost.files.add(names[file])
-            return replace(lost, of=origins.count(connection, number))
 
-    def settle(self, store: Store, lost: Lost, *, remove: bool) -> int:
-        """Note which file each document is from and how the files were, and `remove` what is lost; how many it were.
+def apply(
+    scanned: Scan,
+    engine: Engine,
+    encoder: Callable[[], Encoder],
+    progress: Callable[[Progress], None] | None = None,
+    remove: Callable[[int, int], bool] = lambda vanished, of: False,
+) -> Applied:
+    """Store what is new or changed, note where it is from, and take out what has vanished if `remove` says so.
 
-        Crash-safe in this order: until the last step, the next reading comes to the same conclusions.
-        """
-        number = self._number(store)
-        if number is None:
-            return 0
-        removed = 0
-        if remove:
-            for first in range(0, len(lost.ids), BATCH):
-                removed += store.remove(lost.ids[first : first + BATCH])
-        stamps = self._restamped | {
-            name: stamp
-            for name in self._read() - self.log.doubtful - (set() if remove else lost.files)
-            if (stamp := self._stamped(name)) is not None
-        }
-        with store.write(), store.database.write() as connection:
-            store.advance(connection)
-            moved: set[int] = set()
-            for ids in self._seen.batches():
-                before = origins.of(connection, number, list(ids))
-                now = {identity: self.known[name].number for identity, name in ids.items()}
-                origins.note(
-                    connection,
-                    [
-                        (Origin(number, file), identity)
-                        for identity, file in now.items()
-                        if before.get(identity) != file
-                    ],
-                )
-                moved.update(before[identity] for identity, file in now.items() if before.get(identity, file) != file)
-            for file in moved & set(self._numbers(self.unread)):  # it may have them still: look next time
-                origins.restamp(connection, {file: NEVER})
-                stamps = {name: stamp for name, stamp in stamps.items() if self.known[name].number != file}
-            origins.restamp(connection, {self.known[name].number: stamp for name, stamp in stamps.items()})
-            if remove:
-                origins.release(connection, number, lost.shared)
-                origins.forget(connection, self._numbers(self._gone()))
-        return removed
+    Crash-safe in this order: until the last step, the next scan comes to the same conclusions.
 
-    def _incoming(self) -> Iterator[Document]:
-        listing = self._listing
-        if self._there and not self._read():
-            return
-        if listing is not None:
-            listing = replace(listing, files=[file for file in listing.files if file.name not in self.unread])
-        for document in self.source.documents(self.log, listing):
-            self._seen.add(document.id, self.log.file)
-            yield document
+    Args:
+        scanned: What `scan` gave.
+        engine: The collection's.
+        encoder: Loads the model; not called where nothing is new.
+        progress: Called now and then.
+        remove: Asked with the number of documents that vanished, and of how many.
+    """
+    number, scanned.files.known = _known(scanned, engine)
+    changes = Changes()
+    if not scanned.empty:
+        number, scanned.files.known = engine.origins.register(scanned.source.to_json(), scanned.files.names)
+        changes = _ingested(scanned, engine, encoder, progress, number)
+    changes += Changes(unchanged=_passed(scanned, engine, number))
+    if number is None:
+        return Applied(changes)
+    lost = _lost(scanned, engine, number)
+    taken = remove(len(lost.ids), lost.of)
+    removed = 0
+    if taken:
+        for first in range(0, len(lost.ids), REMOVED_AT_ONCE):
+            removed += engine.remove(lost.ids[first : first + REMOVED_AT_ONCE])
+    _settle(scanned, engine, number, lost, taken)
+    return Applied(changes, removed, 0 if taken else len(lost.ids))
 
-    def _look(self) -> dict[str, Stamp]:
-        """The files as they are now, their content not looked at."""
-        found: dict[str, Stamp] = {}
-        if self._listing is not None:
-            found = {file.name: Stamp(file.size, file.mtime, b"") for file in self._listing.files}
-        elif self.source.path != STDIN and (now := _whole(Path(self.source.path))) is not None:
-            found = {WHOLE: now}
-        if found and (beside := self.source.beside) and (now := _whole(Path(beside))) is not None:
-            found[beside] = now
-        return found
 
-    def _same(self, name: str, now: Stamp) -> bool:
-        known = self.known.get(name)
-        if known is None or known.stamp == NEVER or known.stamp.size != now.size:
-            return False
-        if known.stamp.mtime == now.mtime:
-            return True
-        with contextlib.suppress(OSError):
-            if self._digest(name) == known.stamp.hash:
-                self._restamped[name] = Stamp(now.size, self._reliable(now.mtime), known.stamp.hash)
-                return True
-        return False
+@dataclass(frozen=True, slots=True)
+class _Lost:
+    """What a source gave once and gives no more."""
 
-    def _stamped(self, name: str) -> Stamp | None:
-        """How the file was while it was read; None if it was written meanwhile."""
-        before = self._there[name]
-        try:
-            status = self._path(name).stat()
-            if name != WHOLE or not self._path(name).is_dir():
-                after = Stamp(status.st_size, status.st_mtime_ns, b"")
+    ids: list[str] = field(default_factory=list)  # documents that no other source has
+    shared: list[str] = field(default_factory=list)  # documents that another source still gives
+    files: set[str] = field(default_factory=set)  # files that lack them
+    of: int = 0  # documents that the source gave before
+
+
+def _incoming(source: Source, report: ReadReport, files: SourceFiles) -> Iterator[Document]:
+    if files.there and not files.read:
+        return
+    yield from source.documents(report, files.wanted)
+
+
+def _known(scanned: Scan, engine: Engine) -> tuple[int | None, dict[str, File]]:
+    """The number of the source and its files, as the collection knows them."""
+    found = engine.origins.find(scanned.source.to_json())
+    return (None, scanned.files.known) if found is None else found
+
+
+def _ingested(
+    scanned: Scan,
+    engine: Engine,
+    encoder: Callable[[], Encoder],
+    progress: Callable[[Progress], None] | None,
+    number: int,
+) -> Changes:
+    """Store the documents of a scan."""
+    known = scanned.files.known
+
+    def origin(identity: str) -> Origin:
+        return Origin(number, known[scanned.report.ids.file(identity) or WHOLE].number)
+
+    given = scanned.precomputed
+    if given is None:
+        return Ingestion(engine, encoder(), scanned.report.bad, progress, origin).run(scanned.documents)
+    given.fit(engine)
+    if given.check and engine.settings["encoder"] is not None:
+        added, changed, _ = _compared(scanned, engine)
+        given.hold_against([*added, *changed], encoder)
+    changes = add_given(engine, given.documents, given.vectors, scanned.report.bad, origin)
+    if progress is not None:
+        progress(Progress(len(given.documents), changes.passages, changes.unchanged))
+    return changes
+
+
+def _compared(scanned: Scan, engine: Engine) -> tuple[list[str], list[str], int]:
+    """The ids that are new, those that changed, and how many are as they were."""
+    added: list[str] = []
+    changed: list[str] = []
+    unchanged = 0
+    given = scanned.precomputed
+    if given is not None:
+        given.fit(engine)
+    while chunk := list(islice(scanned.documents, READ_DOCUMENTS)):
+        records = {one.id: Record.of(one, checked=True) if given is None else given.record(one) for one in chunk}
+        known = engine.known(list(records))
+        for identity, record in records.items():
+            if identity not in known:
+                added.append(identity)
+            elif (known[identity].hash, known[identity].metadata) != (record.hash, record.metadata):
+                changed.append(identity)
             else:
-                after = _whole(self._path(name)) or NEVER
-            if after != before:
-                return None
-            return Stamp(before.size, self._reliable(before.mtime), self._digest(name))
-        except OSError:
-            return None
-
-    def _digest(self, name: str) -> bytes:
-        path = self._path(name)
-        if path.is_dir():
-            now = _whole(path)
-            return now.hash if now is not None else b""
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).digest()
-
-    def _reliable(self, mtime: int) -> int:
-        return mtime if mtime < self._began - FRESH else -1
-
-    def _path(self, name: str) -> Path:
-        return Path(self.source.path) / name if name != WHOLE else Path(self.source.path)
-
-    def _read(self) -> set[str]:
-        return self._there.keys() - self.unread
-
-    def _gone(self) -> set[str]:
-        """Files that were there the last time and are not now, though one could have seen them."""
-        if self._listing is None:
-            return set()
-        hidden = tuple(prefix for prefix, _ in self._listing.unreadable)
-        odd = set(self._listing.others)
-        gone = self.known.keys() - self._there.keys() - odd - {WHOLE}
-        return {name for name in gone if not name.startswith(hidden)} if hidden else gone
-
-    def _number(self, store: Store) -> int | None:
-        with store.database.read() as connection:
-            return origins.source_number(connection, self.source.to_json())
-
-    def _numbers(self, names: set[str]) -> Sequence[int]:
-        return sorted(self.known[name].number for name in names if name in self.known)
+                unchanged += 1
+    return added, changed, unchanged
 
 
-class _Seen:
-    """The ids that were read and the file of each, in a temporary database: memory stays bounded."""
-
-    def __init__(self) -> None:
-        self._ids = sqlite3.connect("", isolation_level=None, check_same_thread=False)
-        self._ids.execute("PRAGMA journal_mode = OFF")
-        self._ids.execute("CREATE TABLE ids (id TEXT PRIMARY KEY, file INTEGER) WITHOUT ROWID")
-        self._ids.execute("BEGIN")
-        self._numbers: dict[str, int] = {}
-        self._names: list[str] = []
-
-    def add(self, identity: str, file: str) -> None:
-        if file not in self._numbers:
-            self._numbers[file] = len(self._names)
-            self._names.append(file)
-        self._ids.execute("INSERT OR REPLACE INTO ids VALUES (?, ?)", (identity, self._numbers[file]))
-
-    def file(self, identity: str, default: str | None = WHOLE) -> str:
-        found = self._ids.execute("SELECT file FROM ids WHERE id = ?", (identity,)).fetchone()
-        return self._names[found[0]] if found is not None else default  # type: ignore[return-value]
-
-    def batches(self) -> Iterator[dict[str, str]]:
-        """All of them, some thousand at a time."""
-        cursor = self._ids.execute("SELECT id, file FROM ids")
-        while found := cursor.fetchmany(BATCH):
-            yield {identity: self._names[file] for identity, file in found}
+def _passed(scanned: Scan, engine: Engine, number: int | None) -> int:
+    """Documents of the files that were not read again."""
+    files = scanned.files
+    if number is None or not files.unread:
+        return 0
+    return engine.origins.count(number, files.numbers(files.unread))
 
 
-def _whole(path: Path) -> Stamp | None:
-    """How a file, or all of a folder, is now; None of what can't be read a second time."""
-    status = path.stat()
-    if stat.S_ISREG(status.st_mode):
-        return Stamp(status.st_size, status.st_mtime_ns, b"")
-    if not stat.S_ISDIR(status.st_mode):
-        return None
-    digest, size, newest = hashlib.blake2b(digest_size=16), 0, 0
-    for folder, inner, names in os.walk(path):
-        inner.sort()
-        for name in sorted(names):
-            with contextlib.suppress(OSError):
-                inside = os.stat(os.path.join(folder, name))  # noqa: PTH116, PTH118  (a Path each costs more than it)
-                size += inside.st_size
-                newest = max(newest, inside.st_mtime_ns)
-                digest.update(f"{folder}/{name}\0{inside.st_size}\0{inside.st_mtime_ns}\0".encode(errors="replace"))
-    return Stamp(size, newest, digest.digest())
+def _lost(scanned: Scan, engine: Engine, number: int | None) -> _Lost:
+    """What has vanished; after all documents were read."""
+    if number is None:
+        return _Lost()
+    files, lost = scanned.files, _Lost(of=engine.origins.count(number))
+    names = {file.number: name for name, file in files.known.items()}
+    suspects = files.numbers(files.gone | (files.read - scanned.report.doubtful))
+    for identity, file, shared in engine.origins.given(number, suspects):
+        if scanned.report.ids.file(identity) is None:
+            (lost.shared if shared else lost.ids).append(identity)
+            lost.files.add(names[file])
+    return lost
+
+
+def _settle(scanned: Scan, engine: Engine, number: int, lost: _Lost, removed: bool) -> None:
+    """Note which file each document is from, and how the files were."""
+    files = scanned.files
+    settled = files.read - scanned.report.doubtful - (set() if removed else lost.files)
+    engine.origins.settle(
+        number,
+        Settlement(
+            files=(
+                {identity: files.known[name].number for identity, name in ids.items()}
+                for ids in scanned.report.ids.batches()
+            ),
+            unread=set(files.numbers(files.unread)),
+            stamps=files.stamps(settled),
+            released=lost.shared if removed else (),
+            gone=files.numbers(files.gone) if removed else (),
+        ),
+    )

@@ -9,7 +9,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-import re
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -19,14 +18,17 @@ from typing import Any, Self
 
 from semsearch import plugins
 from semsearch.errors import DataError, UsageError
-from semsearch.types import Document, FileReader
-from semsearch.walk import Listing, walk
+from semsearch.ingest.ids import IdRegister
+from semsearch.names import name_from
+from semsearch.types import Confidence, Document
+from semsearch.validation import check_document
+from semsearch.walk import FolderListing, walk
 
 GROUP = "semsearch.corpora"
 STDIN = "-"
 
 
-class Log:
+class ReadReport:
     """What was not read, and why: raises at the first bad record, or (`skip=True`) counts them and keeps the first."""
 
     def __init__(self, *, skip: bool = False, keep: int = 10) -> None:
@@ -38,6 +40,8 @@ class Log:
         self.kinds: Counter[str] = Counter()  # files that can't be read, by extension
         self.file = ""  # of a folder: the one that is being read
         self.doubtful: set[str] = set()  # files with bad records: what they lack may be there in truth
+        self.ids = IdRegister()
+        self._registered: set[str] = set()  # ids of documents that are still to come
         self.done = 0  # bytes read so far
         self.total = 0  # bytes in all; 0 where nobody knows it
 
@@ -64,6 +68,32 @@ class Log:
         """Note which file of a folder comes next."""
         self.file = name
 
+    def begins(self) -> None:
+        """Forget the ids of an earlier reading."""
+        self.ids = IdRegister()
+        self._registered.clear()
+
+    def register(self, identity: str, where: str) -> str | None:
+        """Note that the document that comes next has this id; where another was given it, or None."""
+        earlier = self.ids.add(identity, self.file, where)
+        if earlier is None:
+            self._registered.add(identity)
+        return earlier
+
+    def admits(self, document: Document, place: str) -> bool:
+        """Whether a document is good: one that its reader registered was checked then, another is checked now."""
+        if isinstance(document.id, str) and document.id in self._registered:
+            self._registered.remove(document.id)
+            return True
+        try:
+            check_document(document, place)
+            if (earlier := self.ids.add(document.id, self.file, place)) is not None:
+                raise DataError(f"{place}: the id {document.id!r:.80} was given before, at {earlier}.")
+        except DataError as error:
+            self.bad(error)
+            return False
+        return True
+
     def merged(self) -> None:
         """Count a record that is the same document as one before."""
         self.same += 1
@@ -72,7 +102,7 @@ class Log:
         """Note how far the reading is."""
         self.done, self.total = done, total
 
-    def report(self) -> list[str]:
+    def sentences(self) -> list[str]:
         """What a person should know in the end, a sentence each; empty if everything was read."""
         said = []
         if self.skipped:
@@ -87,8 +117,8 @@ class Log:
         return said
 
 
-class Told(Log):
-    """A log that tells somebody else of what is bad; nobody: it raises."""
+class CallbackReport(ReadReport):
+    """A report that tells somebody else of what is bad; nobody: it raises."""
 
     def __init__(self, on_error: Callable[[DataError], None] | None) -> None:
         super().__init__(skip=on_error is not None, keep=0)
@@ -178,10 +208,10 @@ class Source:
 
     @property
     def name(self) -> str:
-        """A name for the collection: the path's stem in letters, digits, '.', '_' and '-'."""
+        """A name for the collection: the path's stem, without what a name may not hold."""
         path = Path(self.path)
         stem = path.name if path.is_dir() else Path(path.name.removesuffix(".gz")).stem
-        name = re.sub(r"[^A-Za-z0-9._-]+", "-", stem).lstrip(".-").rstrip("-")[:100]
+        name = name_from(stem)
         if self.path == STDIN or not name:
             what = "standard input" if self.path == STDIN else f"'{self.path}'"
             raise UsageError(f"{what} gives the collection no name: choose one with --name.")
@@ -190,43 +220,47 @@ class Source:
     @property
     def forgiving(self) -> bool:
         """Whether it holds files of so many makers that a bad one is no surprise."""
-        return bool(getattr(plugins.corpus_reader(self.format), "forgiving", False))
+        return plugins.corpus_reader(self.format).forgiving
 
-    def listing(self) -> Listing | None:
+    def listing(self) -> FolderListing | None:
         """The files as they are now, where it is a folder whose files are read one by one."""
         path = Path(self.path)
         if self.path == STDIN or not path.is_dir() or not _file_wise(self.format):
             return None
-        suffixes: tuple[str, ...] = plugins.corpus_reader(self.format).suffixes
+        suffixes = plugins.corpus_reader(self.format).suffixes
         return walk(path, self.include, self.exclude, self.ignore).ending(suffixes)
 
-    def read(self, log: Log | None = None) -> Iterator[Document]:
+    def read(self, report: ReadReport | None = None) -> Iterator[Document]:
         """The documents, one at a time, each checked and under an id of its own.
 
         Raises:
-            DataError: at the first bad record unless `log` skips them, and in the end if there was no document at all.
+            DataError: at the first bad record unless `report` skips them; in the end if there was no document at all.
         """
-        log = log or Log()
+        report = report or ReadReport()
         empty = True
-        for document in self.documents(log, self.listing()):
+        for document in self.documents(report, self.listing()):
             empty = False
             yield document
         if empty:
-            raise self.nothing(log)
+            raise self.nothing(report)
 
-    def documents(self, log: Log, listing: Listing | None) -> Iterator[Document]:
+    def documents(self, report: ReadReport, listing: FolderListing | None) -> Iterator[Document]:
         """As `read`, of these files only, and no document at all is no error."""
         reader = plugins.corpus_reader(self.format)
         place = sys.stdin.buffer if self.path == STDIN else listing or Path(self.path)
-        yield from reader.read(place, reader.Options(**self.options), log)
+        report.begins()
+        for document in reader.read(place, reader.Options(**self.options), report):
+            if report.admits(document, report.file or self.path):
+                yield document
 
-    def nothing(self, log: Log) -> DataError:
+    def nothing(self, report: ReadReport) -> DataError:
         """The error for a source without a document."""
-        return DataError(f"{'standard input' if self.path == STDIN else self.path} holds no documents{_why_empty(log)}")
+        place = "standard input" if self.path == STDIN else self.path
+        return DataError(f"{place} holds no documents{_why_empty(report)}")
 
 
 def _file_wise(reader: str) -> bool:
-    return isinstance(plugins.corpus_reader(reader), FileReader)
+    return bool(plugins.corpus_reader(reader).suffixes)
 
 
 def formats() -> list[str]:
@@ -235,39 +269,36 @@ def formats() -> list[str]:
 
 
 def _recognise(path: Path) -> str:
-    found = [name for name in formats() if plugins.corpus_reader(name).recognises(path)]
-    if len(found) == 1:
-        return found[0]
-    if found:
+    """The format whose reader is surest of `path`."""
+    sure = {name: plugins.corpus_reader(name).recognises(path) for name in formats()}
+    best = max(sure.values())
+    found = [name for name, confidence in sure.items() if confidence == best]
+    if best == Confidence.NONE:
+        raise UsageError(f"how to read '{path}' can't be told from its name: say --format {' or '.join(formats())}.")
+    if len(found) > 1:
         raise UsageError(f"'{path}' could be read as {' or '.join(found)}: choose with --format.")
-    raise UsageError(f"how to read '{path}' can't be told from its name: say --format {' or '.join(formats())}.")
+    return found[0]
 
 
 def _given(reader: str, options: Mapping[str, Any]) -> dict[str, Any]:
     """The options that differ from the reader's defaults, checked, as JSON values."""
     kind = plugins.corpus_reader(reader).Options
-    known = {option.name for option in dataclasses.fields(kind)}
-    for name in options:
-        if name not in known:
-            has = f"it has: {', '.join(sorted(known))}" if known else "it has none"
-            raise UsageError(f"the format '{reader}' has no option '{name}'; {has}.")
-    plain = dataclasses.asdict(kind())
-    chosen = dataclasses.asdict(kind(**options))
+    usual, chosen = kind().as_dict(), kind.parse(options, f"format '{reader}'").as_dict()
     given: dict[str, Any] = json.loads(
-        json.dumps({name: value for name, value in chosen.items() if value != plain[name]})
+        json.dumps({name: value for name, value in chosen.items() if value != usual[name]})
     )
     return given
 
 
-def _why_empty(log: Log) -> str:
+def _why_empty(report: ReadReport) -> str:
     reasons = []
-    if log.skipped:
+    if report.skipped:
         reasons.append(
-            f"{log.skipped:,} bad records were skipped, the first: {log.errors[0]}"
-            if log.errors
-            else f"{log.skipped:,} bad records were skipped."
+            f"{report.skipped:,} bad records were skipped, the first: {report.errors[0]}"
+            if report.errors
+            else f"{report.skipped:,} bad records were skipped."
         )
-    if log.kinds:
-        kinds = ", ".join(f"{count:,} {kind}" for kind, count in sorted(log.kinds.items()))
+    if report.kinds:
+        kinds = ", ".join(f"{count:,} {kind}" for kind, count in sorted(report.kinds.items()))
         reasons.append(f"files of other kinds: {kinds}; --format chooses another reader.")
     return ": " + " ".join(reasons) if reasons else "."

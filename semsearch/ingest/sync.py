@@ -8,14 +8,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from semsearch.engine import Engine
 from semsearch.errors import DataError
 from semsearch.ingest.pipeline import Changes, Progress
-from semsearch.ingest.scan import Preview, Reading
-from semsearch.ingest.scan_with_vectors import GivenReading
-from semsearch.ingest.source import STDIN, Log, Source, Told
-from semsearch.local.store import origins
-from semsearch.local.store.store import Store
+from semsearch.ingest.scan import Preview, Scan, apply, preview, scan
+from semsearch.ingest.source import STDIN, CallbackReport, ReadReport, Source
 from semsearch.types import Encoder
+
+MAX_VANISHED = 0.2  # of the documents of a source may go at once without a question: more looks like a mistake
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,18 +27,8 @@ class Synced:
     kept: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Foreseen:
-    """What a sync of one source would do; `of` documents came from it before."""
-
-    source: Source
-    preview: Preview
-    removed: list[str]
-    of: int
-
-
 def sync(
-    store: Store,
+    engine: Engine,
     encoder: Callable[[], Encoder],
     *,
     on_error: Callable[[DataError], None] | None,
@@ -49,28 +39,23 @@ def sync(
 ) -> Synced:
     """See `Collection.sync`; `encoder` loads the model, which is not asked for where nothing is new."""
     total = Synced()
-    for reading in _readings(store, on_error, unchecked):
+    for scanned in _scans(engine, on_error, unchecked):
+        source = scanned.source
+
+        def remove(vanished: int, of: int, source: Source = source) -> bool:
+            return vanished <= most * of or (confirm is not None and confirm(source, vanished, of))
+
         with _told(on_error):
-            if reading.empty:
-                changes = Changes(unchanged=reading.passed(store))
-            else:
-                changes = reading.into(store, encoder, progress)
-            lost = reading.lost(store)
-            few = len(lost.ids) <= most * lost.of
-            remove = few or (confirm is not None and confirm(reading.source, len(lost.ids), lost.of))
-            removed = reading.settle(store, lost, remove=remove)
-            kept = total.kept + (0 if remove else len(lost.ids))
-            total = Synced(total.changes + changes, total.removed + removed, kept)
+            done = apply(scanned, engine, encoder, progress, remove)
+            total = Synced(total.changes + done.changes, total.removed + done.removed, total.kept + done.kept)
     return total
 
 
-def foresee(store: Store, on_error: Callable[[DataError], None] | None) -> Iterator[Foreseen]:
+def plan(engine: Engine, on_error: Callable[[DataError], None] | None) -> Iterator[tuple[Source, Preview]]:
     """What `sync` would do, source by source; nothing is encoded or written."""
-    for reading in _readings(store, on_error, unchecked=True):
+    for scanned in _scans(engine, on_error, unchecked=True):
         with _told(on_error):
-            preview = reading.preview(store)
-            lost = reading.lost(store)
-            yield Foreseen(reading.source, preview, lost.ids, lost.of)
+            yield scanned.source, preview(scanned, engine)
 
 
 @contextmanager
@@ -84,26 +69,23 @@ def _told(on_error: Callable[[DataError], None] | None) -> Iterator[None]:
         on_error(error)
 
 
-def _readings(store: Store, on_error: Callable[[DataError], None] | None, unchecked: bool) -> Iterator[Reading]:
-    """A begun reading of each source that can be read."""
-    with store.database.read() as connection:
-        specs = origins.sources(connection)
-    for spec in specs:
-        log = Told(on_error)
+def _scans(engine: Engine, on_error: Callable[[DataError], None] | None, unchecked: bool) -> Iterator[Scan]:
+    """A scan of each source that can be read."""
+    for spec in engine.origins.sources():
+        report = CallbackReport(on_error)
         try:
-            reading = _again(store, _source(spec), log, unchecked)
-            reading.begin()
+            scanned = _again(engine, _source(spec), report, unchecked)
         except DataError as error:
             if on_error is None:
                 raise
-            if not log.skipped:  # else it was told already
+            if not report.skipped:  # else it was told already
                 on_error(error)
             continue
-        yield reading
+        yield scanned
 
 
-def _again(store: Store, source: Source, log: Log, unchecked: bool) -> Reading:
-    """A reading of a remembered source that passes over the files that are as they were.
+def _again(engine: Engine, source: Source, report: ReadReport, unchecked: bool) -> Scan:
+    """A scan of a remembered source that passes over the files that are as they were.
 
     Raises:
         DataError: It is not there, or can't be read again.
@@ -113,17 +95,14 @@ def _again(store: Store, source: Source, log: Log, unchecked: bool) -> Reading:
     for path in filter(None, (source.path, source.beside)):
         if not Path(path).exists():
             raise DataError(f"{path} is not there.")
-    with store.database.read() as connection:
-        number = origins.source_number(connection, source.to_json())
-        known = origins.files(connection, number) if number is not None else {}
-    reading = GivenReading(source, log, known, unchecked=unchecked) if source.vectors else Reading(source, log, known)
-    if not reading.repeatable:
-        raise DataError(f"{source.path} is a pipe, which can't be read again.")
-    return reading
+        if not Path(path).is_file() and not Path(path).is_dir():
+            raise DataError(f"{path} is a pipe, which can't be read again.")
+    known = engine.origins.find(source.to_json())
+    return scan(source, report, known[1] if known is not None else {}, unchecked=unchecked)
 
 
 def _source(spec: dict[str, Any]) -> Source:
     try:
         return Source(**spec)
-    except TypeError:  # noted by `remember`, which takes what it is given
+    except TypeError:  # of a version that remembered other things
         raise DataError(f"{spec} is remembered, but names no path and format that can be read again.") from None

@@ -7,7 +7,9 @@ than min(k, allowed rows) neighbours come back.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -17,15 +19,17 @@ from semsearch import plugins
 from semsearch.errors import DataError
 from semsearch.local.locality import FEWEST, side_by_side
 from semsearch.local.store.snapshot import Snapshot
-from semsearch.types import Metric, Neighbors, VectorIndex, Vectors
+from semsearch.types import Metric, Neighbors, Vectors
+from semsearch.vector_index import Filterable, VectorIndex
 from semsearch.vectors import brute_force, merge, score_each
 
 FEW_ROWS = 4096  # below this many allowed rows, gathering them beats every other way
+OWN_FILTER_SHARE = 0.9  # with fewer rows allowed, an index that has a filter of its own finds more by it
 DENSE_FRACTION = 0.05  # with fewer rows allowed than this, an index would be asked for too much
 
 
 @dataclass(frozen=True, slots=True)
-class Warm:
+class LoadedIndex:
     """A loaded index and what it covers: the first `rows` rows of the generation it was built from."""
 
     number: int
@@ -57,7 +61,7 @@ class Planner:
         k: int,
         *,
         allowed: NDArray[np.bool_] | None = None,
-        warm: Warm | None = None,
+        warm: LoadedIndex | None = None,
     ) -> Found:
         """The `k` best live rows for each of `queries` `(q, dim)`, among the rows where `allowed` `(n,)` if given."""
         mask = allowed & snapshot.live if allowed is not None else (snapshot.live if snapshot.removed else None)
@@ -83,11 +87,12 @@ class Planner:
 
     def _build(self, snapshot: Snapshot, first: int) -> Any:
         backend = plugins.index_backend("exact")
-        params = backend.Params(codes="none", **({"device": self._device} if self._device else {}))
+        options = {"codes": "none", **({"device": self._device} if self._device else {})}
+        params = backend.Params.parse(options, "index 'exact'")
         return backend.build(snapshot.keys[first:], snapshot.vectors[first:], self._metric, params)
 
     def _through_index(
-        self, snapshot: Snapshot, queries: Vectors, k: int, mask: NDArray[np.bool_] | None, warm: Warm
+        self, snapshot: Snapshot, queries: Vectors, k: int, mask: NDArray[np.bool_] | None, warm: LoadedIndex
     ) -> Neighbors:
         if len(queries) < FEWEST:
             return self._in_order(snapshot, queries, k, mask, warm)
@@ -98,7 +103,7 @@ class Planner:
         return Neighbors(keys, scores)
 
     def _in_order(
-        self, snapshot: Snapshot, queries: Vectors, k: int, mask: NDArray[np.bool_] | None, warm: Warm
+        self, snapshot: Snapshot, queries: Vectors, k: int, mask: NDArray[np.bool_] | None, warm: LoadedIndex
     ) -> Neighbors:
         parts = [self._proposed(snapshot, queries, k, None if mask is None else mask[: warm.rows], warm)]
         if warm.rows < len(snapshot):
@@ -112,15 +117,25 @@ class Planner:
         return parts[0] if len(parts) == 1 else merge(parts, k)
 
     def _proposed(
-        self, snapshot: Snapshot, queries: Vectors, k: int, mask: NDArray[np.bool_] | None, warm: Warm
+        self, snapshot: Snapshot, queries: Vectors, k: int, mask: NDArray[np.bool_] | None, warm: LoadedIndex
     ) -> Neighbors:
-        """What the index proposes, masked and scored anew; asked for more until k are left, and exactly at last."""
+        """What the index proposes, masked and scored anew; asked for more until k are left, and exactly at last.
+
+        An index with a filter of its own is asked among the allowed rows: it looks further where they are few. What is
+        masked afterwards loses recall where the allowed rows are unlike the query, and is asked for up to twenty times
+        as many candidates. Of exact search nothing is lost either way, and masking costs it less.
+        """
         count = warm.rows if mask is None else int(np.count_nonzero(mask))
         k = min(k, count)
         if k == 0:
             return _nothing(len(queries))
-        fetch = k if mask is None else min(int(1.2 * k * warm.rows / count) + 8, warm.rows)
-        found = self._once(snapshot, queries, k, fetch, mask, warm)
+        index, search, fetch, most = warm.index, warm.index.search, k, max(k, warm.rows // 4)
+        if mask is not None:
+            if isinstance(index, Filterable) and not index.exact and count < OWN_FILTER_SHARE * warm.rows:
+                search, most = partial(index.search_allowed, allowed=mask), 0
+            else:
+                fetch = min(int(1.2 * k * warm.rows / count) + 8, warm.rows)
+        found = self._once(snapshot, queries, k, fetch, mask, search)
         if found is not None and found.keys[:, -1].min() >= 0:  # padding comes last: every query has its k
             return found
         keys = np.full((len(queries), k), -1, dtype=np.int64)
@@ -130,9 +145,9 @@ class Planner:
             keys[waiting], scores[waiting] = found.keys, found.scores
             waiting = waiting[(found.keys < 0).any(axis=1)]
             fetch *= 4
-            if not len(waiting) or fetch > max(k, warm.rows // 4):
+            if not len(waiting) or fetch > most:
                 break
-            found = self._once(snapshot, queries[waiting], k, fetch, mask, warm)
+            found = self._once(snapshot, queries[waiting], k, fetch, mask, search)
         if len(waiting):  # the index gave too few: a row it lost, or a filter that hides what it prefers
             allowed = np.zeros(len(snapshot), dtype=np.bool_)
             allowed[: warm.rows] = True if mask is None else mask
@@ -141,11 +156,17 @@ class Planner:
         return Neighbors(keys, scores)
 
     def _once(
-        self, snapshot: Snapshot, queries: Vectors, k: int, fetch: int, mask: NDArray[np.bool_] | None, warm: Warm
+        self,
+        snapshot: Snapshot,
+        queries: Vectors,
+        k: int,
+        fetch: int,
+        mask: NDArray[np.bool_] | None,
+        search: Callable[[Vectors, int], Neighbors],
     ) -> Neighbors | None:
         """The `k` best of `fetch` proposals of the index, `(q, k)`; None if it reads vectors that are damaged."""
         try:
-            proposed = warm.index.search(queries, fetch)
+            proposed = search(queries, fetch)
         except DataError:
             return None
         found = merge([_scored(snapshot, queries, proposed, mask, self._metric)], k)

@@ -16,7 +16,7 @@ from semsearch.encoder.features import Features
 from semsearch.encoder.packing import Batch, Integers
 from semsearch.encoder.pipeline import Pipeline, Window
 from semsearch.errors import UsageError
-from semsearch.hardware import compute_alone_if_forked
+from semsearch.hardware import settle_threads
 from semsearch.reranker.text_pairs import Windows, checked_pairs
 from semsearch.types import Scores
 from semsearch.vectors import check_k
@@ -49,8 +49,8 @@ class PairPipeline(Pipeline):
 
     def logits(self, window: PairWindow) -> NDArray[np.float32]:
         """Float32 (n, labels), every one finite."""
-        compute_alone_if_forked()
-        return self._compute(window, None, 0)
+        settle_threads()
+        return self._compute(window)
 
 
 class CrossEncoder:

@@ -8,6 +8,7 @@ from semsearch.encoder import resolve
 from semsearch.encoder.checkpoint import read_json
 from semsearch.encoder.load import device_of, dtype_of
 from semsearch.errors import ModelError
+from semsearch.hardware import settle_threads
 
 if TYPE_CHECKING:
     import torch
@@ -57,6 +58,7 @@ def load_reranker(
     from semsearch.reranker.cross_encoder import CrossEncoder, PairPipeline
     from semsearch.reranker.text_pairs import Windows
 
+    settle_threads()
     on = device_of(device)
     number = dtype_of(dtype, on)
     shaped = activation(layout.activation, source.folder)

@@ -1,7 +1,7 @@
 """What a score means in one collection: how random pairs of query and passage score there.
 
 A cosine of 0.7 is a very good match to one model and less than chance to another. So the scores of random pairs are
-measured; a hit's *standing* is the share of them that score less. Beyond what a sample can show, the tail is taken to
+measured; a hit's *percentile* is the share of them that score less. Beyond what a sample can show, the tail is taken to
 fall off exponentially (Pickands 1975: excesses over a high threshold of most distributions do). Where judgements
 exist, a logistic curve gives a *probability* of being relevant (Platt 1999).
 """
@@ -9,15 +9,15 @@ exist, a logistic curve gives a *probability* of being relevant (Platt 1999).
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any, Self
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Self, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from semsearch.local.store import document_rows as rows
-from semsearch.local.store.store import View
-from semsearch.types import Document, Metric, Vectors
+from semsearch.engine import Engine, Settings, fingerprint
+from semsearch.errors import UsageError
+from semsearch.types import Hit, Metric, Passage, Vectors
 
 QUERIES = 256
 PASSAGES = 4_096
@@ -25,6 +25,10 @@ FEWEST = 32  # passages, with fewer of which there is nothing to measure
 WORDS = 12  # of a passage without a title, that make a query
 TAIL = 0.001  # share of the pairs that the exponential is fitted to
 LEVELS = np.concatenate([[0.0], np.linspace(0.01, 0.99, 99), [0.995, 1 - TAIL]])
+SHOWN = {"median": 0.5, "99 %": 0.99, "99.9 %": 1 - TAIL}
+JUDGED = 10  # hits of each judged query that the curve of probability is fitted to
+
+Judged: TypeAlias = tuple[list[float], list[bool]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +52,7 @@ class Calibration:
     def of(cls, settings: Mapping[str, Any]) -> Self | None:
         """The calibration that a collection's settings hold, if it is of its present model."""
         kept = settings.get("calibration")
-        model = (settings.get("encoder") or {}).get("fingerprint", "")
-        if kept is None or kept["model"] != model:
+        if kept is None or kept["model"] != fingerprint(settings):
             return None
         return cls(**{**kept, "scores": tuple(kept["scores"])})
 
@@ -57,7 +60,7 @@ class Calibration:
         """As JSON values."""
         return {**asdict(self), "scores": list(self.scores)}
 
-    def standing(self, scores: ArrayLike) -> NDArray[np.float64]:
+    def percentile(self, scores: ArrayLike) -> NDArray[np.float64]:
         """The share of random pairs that score less than each of `scores`, between 0 and 1."""
         given = np.asarray(scores, dtype=np.float64)
         inside = np.interp(given, self.scores, LEVELS)
@@ -74,35 +77,94 @@ class Calibration:
         return probabilities
 
 
+def calibrate(
+    engine: Engine,
+    encode: Callable[[Sequence[str]], Vectors] | None,
+    judged: Judged | None = None,
+) -> Calibration | None:
+    """Measure, and keep the outcome in the collection; None if there are too few passages.
+
+    Args:
+        engine: The collection's.
+        encode: Encodes questions; None where vectors are all there is.
+        judged: Scores of hits of judged queries, and whether each is relevant; without them the curve that was fitted
+            before is kept.
+
+    Raises:
+        UsageError: The judged hits are all of one kind.
+    """
+    settings = engine.settings
+    calibration = measure(engine, fingerprint(settings), encode)
+    if calibration is None:
+        return None
+    before = Calibration.of(settings)
+    if judged is not None:
+        slope, intercept = fit(*judged)
+        calibration = replace(calibration, slope=slope, intercept=intercept, judged=len(judged[0]))
+    elif before is not None:
+        calibration = replace(calibration, slope=before.slope, intercept=before.intercept, judged=before.judged)
+    engine.set("calibration", calibration.as_dict())
+    return calibration
+
+
+def needs_calibration(engine: Engine) -> bool:
+    """Whether the collection has doubled since it was calibrated, or has another model."""
+    with engine.view() as view:
+        known, passages = Calibration.of(view.settings), view.passages
+    return passages >= FEWEST and (known is None or passages >= 2 * known.passages)
+
+
+def judged_hits(answers: Mapping[str, Sequence[Hit]], judgements: Mapping[str, Mapping[str, int]]) -> Judged:
+    """The dense scores of the best hits of judged queries, and whether each is relevant; without a grade it is not.
+
+    Raises:
+        UsageError: All are of one kind.
+    """
+    hits = [(query, hit) for query, own in answers.items() for hit in own]
+    relevant = [judgements[query].get(hit.id, 0) > 0 for query, hit in hits]
+    if not any(relevant) or all(relevant):
+        kind = "relevant" if relevant and all(relevant) else "not relevant"
+        raise UsageError(
+            f"the best hits of the {len(answers)} judged queries are all {kind}: a probability can't be fitted. "
+            "Do the judgements belong to this collection?"
+        )
+    return [hit.score for _, hit in hits], relevant
+
+
+def calibration_info(settings: Settings) -> dict[str, Any] | None:
+    """What people are told of it: where random scores lie, and how many judged hits there were."""
+    calibration = Calibration.of(settings)
+    if calibration is None:
+        return None
+    quantiles = {name: round(float(np.interp(level, LEVELS, calibration.scores)), 4) for name, level in SHOWN.items()}
+    return {"random scores": quantiles, "pairs": calibration.pairs, "judged hits": calibration.judged}
+
+
 def measure(
-    view: View, metric: Metric, model: str, encode: Callable[[Sequence[str]], Vectors] | None, seed: int = 0
+    engine: Engine, model: str, encode: Callable[[Sequence[str]], Vectors] | None, seed: int = 0
 ) -> Calibration | None:
     """Score random queries against random passages of other documents; None if there are too few.
 
     Queries are titles, or the first words of passages; without an encoder (`encode`) stored vectors stand for them.
     """
-    snapshot = view.snapshot
-    live = np.flatnonzero(snapshot.live)
-    if len(live) < FEWEST:
-        return None
     generator = np.random.default_rng(seed)
-    asked = np.sort(generator.choice(live, min(QUERIES, len(live)), replace=False))
-    others = np.sort(generator.choice(live, min(PASSAGES, len(live)), replace=False))
-    if encode is None:
-        queries = np.asarray(snapshot.vectors[asked])
-    else:
-        asked = asked[snapshot.sound(asked)]
-        documents, _ = rows.read(view.connection, np.unique(snapshot.docs[asked]).tolist())
-        asked = asked[np.isin(snapshot.docs[asked], list(documents))]
-        queries = encode(
-            [_question(documents[doc], start, end) for _, doc, start, end in snapshot.places(asked).tolist()]
-        )
-    passages = np.asarray(snapshot.vectors[others])
+    with engine.view() as view:
+        count = view.passages
+        if count < FEWEST:
+            return None
+        metric = Metric(view.settings["metric"])
+        asked, others = view.sample(QUERIES, generator), view.sample(PASSAGES, generator)
+        found = view.passages_of(asked) if encode is not None else []
+        asked = asked if encode is None else asked[[passage is not None for passage in found]]
+        queries, passages = view.vectors(asked), view.vectors(others)
+        apart = view.docs_of(asked)[:, None] != view.docs_of(others)
+    if encode is not None:
+        queries = encode([_question(passage) for passage in found if passage is not None])
     scores = queries @ passages.T
     if metric is Metric.L2:
         squares = (queries**2).sum(axis=1)[:, None] + (passages**2).sum(axis=1)
         scores = 2 * scores - squares
-    random = np.sort(scores[snapshot.docs[asked][:, None] != snapshot.docs[others]].astype(np.float64))
+    random = np.sort(scores[apart].astype(np.float64))
     random = random[np.isfinite(random)]
     if len(random) < FEWEST:
         return None
@@ -112,7 +174,7 @@ def measure(
     spread = float(random[-1] - random[0])
     floor = max(spread * 1e-3, 1e-9)  # scores that hardly differ must not make the tail infinitely steep
     scores_at = tuple(quantiles.tolist())
-    return Calibration(model, len(live), len(random), scores_at, max(mean_excess, floor))
+    return Calibration(model, count, len(random), scores_at, max(mean_excess, floor))
 
 
 def fit(scores: ArrayLike, relevant: ArrayLike) -> tuple[float, float]:
@@ -141,9 +203,8 @@ def fit(scores: ArrayLike, relevant: ArrayLike) -> tuple[float, float]:
     return float(slope), float(weights[1] - slope * centre)
 
 
-def _question(document: Document, start: int, end: int) -> str:
+def _question(passage: Passage) -> str:
     """What a person might have typed to find a passage."""
-    if len(document.title.split()) > 2:
-        return document.title
-    words = document.text[start:end].split()
-    return " ".join(words[:WORDS]) or document.title
+    if len(passage.title.split()) > 2:
+        return passage.title
+    return " ".join(passage.text.split()[:WORDS]) or passage.title

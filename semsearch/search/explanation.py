@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from semsearch.chunking import Splitting
+from semsearch.chunking import Splitter
 from semsearch.encoder.attribution import Indivisible, attribute, in_float32
 from semsearch.encoder.text_encoder import TextEncoder
-from semsearch.types import Encoder, Explanation, Hit, Metric, Part, Span
+from semsearch.types import Document, Encoder, Explanation, Hit, Metric, Part, Span
 
 WAYS = {
     "exact": "found by exact search",
     "index": "proposed by the index and scored exactly",
     "fresh": "newer than the index, found by exact search",
     "lexical": "found by its words",
+    "fulltext": "found by its words, scored by SQLite's full text (the index of words is not at hand)",
 }
 
 
@@ -25,9 +26,9 @@ def way(hit: Hit) -> str:
 class Explainer:
     """Explains hits with a float32 copy of the collection's model, opened when it is first needed."""
 
-    def __init__(self, encoder: Encoder, splitting: Splitting) -> None:
+    def __init__(self, encoder: Encoder, splitter: Splitter) -> None:
         self._own = encoder
-        self._splitting = splitting
+        self._splitter = splitter
         self._exact: TextEncoder | None = None
 
     def explain(self, query: str, hit: Hit) -> Explanation:
@@ -40,7 +41,8 @@ class Explainer:
             return Explanation(sentence, why="a distance is not a sum over tokens.")
         if self._exact is None:
             self._exact = in_float32(self._own)
-        text = self._splitting.embedding_text(hit.document, Span(hit.start, hit.end))
+        passage = Document(hit.id, hit.text, hit.title)
+        text = self._splitter.text_to_embed(passage, Span(0, len(hit.text)))
         vector = self._exact.encode_queries([query])[0]
         try:
             split = attribute(self._exact, vector, text)

@@ -1,110 +1,218 @@
-"""A search from question to answers: encode, find, rerank, thin out, weigh, explain."""
+"""A search from question to answers: encode, gather candidates, score, fuse, rerank, thin out, weigh, explain.
+
+Candidates are gathered, scored and joined with their passages inside one view of the engine. What comes after works on
+hits alone, when the view is closed: a reranker or a model may take its time there, and may fail in its own way.
+"""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, MutableMapping, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Mapping, MutableMapping, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from semsearch import models
+from semsearch.bound_encoder import NO_VECTORS, BoundEncoder
 from semsearch.chunking import compose, splitter_for
+from semsearch.engine import Candidates, Engine, EngineView, Settings
 from semsearch.errors import UsageError
-from semsearch.local.index.loader import Warming
-from semsearch.local.retriever import Answerer
-from semsearch.local.store.snapshot import Snapshot
-from semsearch.local.store.store import Store, View
 from semsearch.search.calibration import Calibration
+from semsearch.search.fusion import DEPTH
+from semsearch.search.garbage import uncollected
 from semsearch.search.mmr import marginal_relevance, on_scale
-from semsearch.search.ranking import Asked
+from semsearch.search.query_syntax import Query, parse
+from semsearch.search.ranking import Ranking, fused, scored
 from semsearch.search.request import Request
-from semsearch.types import Encoder, Hit, Metric, Reranker, Span
+from semsearch.search.where import Filter
+from semsearch.search.where import parse as parse_filter
+from semsearch.types import Encoder, Hit, Keys, Metric, Reranker, Vectors
+from semsearch.vectors import stored_form
 
 if TYPE_CHECKING:
     from semsearch.search.explanation import Explainer
 
 Timings = MutableMapping[str, float]  # milliseconds by stage
 
+MANY = 1000  # hits, from which collecting garbage while they are made costs as much as making them
 
-class Searching:
-    """Answers the searches of one collection with one model."""
 
-    def __init__(
-        self,
-        store: Store,
-        metric: Metric,
-        warming: Warming,
-        encoder: Callable[[], Encoder],
-        device: str | None = None,
-        dtype: str | None = None,
-    ) -> None:
-        """`encoder` opens the model; a lexical search does without. Rerankers run on `device`, in `dtype`."""
-        self._metric = metric
-        self._encoder = encoder
-        self._device = device
-        self._dtype = dtype
-        self._warming = warming
-        self._answerer = Answerer(store, metric)
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What one view gave: the hits of each query, and what the later stages need of the engine."""
+
+    answers: list[list[Hit]]
+    vectors: Mapping[int, Vectors]  # by key, where hits are to be thinned out
+    settings: Settings
+    version: object
+
+
+class Searcher:
+    """Answers the searches of one collection. Threads may share it."""
+
+    def __init__(self, engine: Engine, model: BoundEncoder) -> None:
+        self._engine = engine
+        self._model = model
         self._rerankers: dict[str, Reranker] = {}
         self._explainer: tuple[Encoder, Explainer] | None = None
-        self._calibration: tuple[int, Calibration | None] | None = None
+        self._calibration: tuple[object, Calibration | None] | None = None
 
-    def answer(self, view: View, asked: Asked, request: Request, timings: Timings | None = None) -> list[list[Hit]]:
-        """The hits of each query."""
-        started = time.perf_counter()
-        snapshot = view.snapshot
-        approximate = request.mode != "lexical" and not request.exact
-        warm = self._warming.warm(snapshot, len(asked.vectors)) if approximate else None
-        answers = self._answerer.answer(view, asked, request, warm=warm)
-        found = time.perf_counter()
+    def search(
+        self, texts: Sequence[str] | None, vectors: Any, request: Request, timings: Timings | None = None
+    ) -> list[list[Hit]]:
+        """The hits of each query.
+
+        Args:
+            texts: The queries; None where vectors are all there is.
+            vectors: `(q, dim)`, instead of encoding the texts; None otherwise.
+            request: How to search.
+            timings: Gets the milliseconds of each stage.
+        """
+        request.check_queries(texts, given=vectors is not None)
+        while True:
+            described, started = self._model.described, time.perf_counter()
+            encoded = NO_VECTORS
+            if vectors is None and (wanted := request.encoded(texts)) is not None:
+                encoded = self._model.queries(wanted)
+            if timings is not None:
+                timings["encode"] = 1000 * (time.perf_counter() - started)
+            with self._engine.view() as view:
+                settings = view.settings
+                if settings["encoder"] == described:
+                    if vectors is not None and request.mode != "lexical":
+                        encoded = _given(view, vectors, texts, Metric(settings["metric"]))
+                    began = time.perf_counter()
+                    found = self._gather(view, texts or (), encoded, request)
+                    if timings is not None:
+                        timings["search"] = 1000 * (time.perf_counter() - began)
+                    break
+            self._model.renew(settings)  # encoded anew with another model meanwhile
+        return self._finish(found, texts or (), request, timings)
+
+    # Inside a view of the engine
+
+    def _gather(self, view: EngineView, texts: Sequence[str], vectors: Vectors, request: Request) -> Found:
+        """The hits of each query, at most `request.depth`: the best passage of the best documents, or passages."""
+        while True:
+            rankings = self._rankings(view, texts, vectors, request)
+            keys = np.concatenate([NO_KEYS, *(ranking.candidates.keys for ranking in rankings)])
+            passages = view.passages_of(keys)
+            whole = [passage for passage in passages if passage is not None]
+            if len(whole) == len(passages):
+                break  # else what was not as it was stored is no candidate any more
+        with uncollected() if len(keys) > MANY else nullcontext():
+            rest = iter(whole)
+            answers = [ranking.hits(rest) for ranking in rankings]
+        if request.context:
+            spans = iter(view.context_of(keys, request.context))
+            for hits in answers:
+                for hit in hits:
+                    hit.context = next(spans)
+        near = {}
+        if request.mmr_lambda is not None:
+            near = dict(zip(keys.tolist(), view.vectors(keys), strict=True))
+        return Found(answers, near, view.settings, view.version)
+
+    def _rankings(self, view: EngineView, texts: Sequence[str], vectors: Vectors, request: Request) -> list[Ranking]:
+        """One list of passages for each query, in the mode that was asked for."""
+        grouped, depth = request.group_by == "document", request.depth
+        metric = Metric(view.settings["metric"])
+        where = None if request.where is None else parse_filter(request.where, view.fields())
+        if request.mode == "dense":
+            found = self._dense(view, vectors, depth, view.allowed(where), request, metric)
+            return [Ranking("dense", candidates) for candidates in found]
+        queries = [parse(text) for text in texts]
+        allowed = view.allowed(where)
+        if request.mode == "lexical":
+            return [
+                Ranking("lexical", view.lexical(query, depth, allowed=allowed, grouped=grouped)) for query in queries
+            ]
+        return self._hybrid(view, queries, vectors, request, where, metric)
+
+    def _hybrid(
+        self,
+        view: EngineView,
+        queries: Sequence[Query],
+        vectors: Vectors,
+        request: Request,
+        where: Filter | None,
+        metric: Metric,
+    ) -> list[Ranking]:
+        """Each query by meaning and by words; what its phrases and exclusions forbid, neither finds."""
+        grouped, depth = request.group_by == "document", max(request.depth, DEPTH)
+        allowed = view.allowed(where)
+        plain = [place for place, query in enumerate(queries) if query.plain]
+        dense: dict[int, Candidates] = {}
+        if plain:
+            found = self._dense(view, vectors[plain], depth, allowed, request, metric)
+            dense = dict(zip(plain, found, strict=True))
+        rankings = []
+        for place, query in enumerate(queries):
+            own = allowed
+            if place not in dense:
+                own = view.allowed(where, query)
+                (dense[place],) = self._dense(view, vectors[place : place + 1], depth, own, request, metric)
+            lexical = view.lexical(query, depth, allowed=own, grouped=grouped)
+            rankings.append(fused(dense[place], lexical, vectors[place], view, metric, request.depth, grouped, depth))
+        return rankings
+
+    def _dense(
+        self, view: EngineView, vectors: Vectors, depth: int, allowed: Any, request: Request, metric: Metric
+    ) -> list[Candidates]:
+        """The nearest passages of each query, under their true scores."""
+        grouped = request.group_by == "document"
+        found = view.dense(vectors, depth, allowed=allowed, exact=request.exact, grouped=grouped)
+        if self._engine.capabilities.scored:
+            return found
+        return [scored(view, one, query, metric) for one, query in zip(found, vectors, strict=True)]
+
+    # On hits alone
+
+    def _finish(self, found: Found, texts: Sequence[str], request: Request, timings: Timings | None) -> list[list[Hit]]:
+        answers, started = found.answers, time.perf_counter()
         if request.reranks:
             reranker = self._reranker(request.rerank)
-            for query, hits in zip(asked.texts, answers, strict=True):
+            for query, hits in zip(texts, answers, strict=True):
                 _rerank(reranker, query, hits)
-        reranked = time.perf_counter()
-        if request.diverse is not None:
-            answers = [_diverse(hits, snapshot, self._metric, request.k, request.diverse) for hits in answers]
+            if timings is not None:
+                timings["rerank"] = 1000 * (time.perf_counter() - started)
+        if request.mmr_lambda is not None:
+            metric = Metric(found.settings["metric"])
+            answers = [_thin_out(hits, found.vectors, metric, request.k, request.mmr_lambda) for hits in answers]
         answers = [hits[: request.k] for hits in answers]
-        self._weigh(answers, snapshot)
+        self._weigh(answers, found)
         if request.minima:
             answers = [_good_enough(hits, request.minima) for hits in answers]
-        if request.context:
-            _surround(snapshot, answers, request.context)
         if request.explain:
-            explainer = self._explainer_of(snapshot)
-            for query, hits in zip(asked.texts, answers, strict=True):
+            explainer = self._explainer_of(found.settings)
+            for query, hits in zip(texts, answers, strict=True):
                 for hit in hits:
                     hit.explanation = explainer.explain(query, hit)
-        if timings is not None:
-            timings["search"] = 1000 * (found - started)
-            if request.reranks:
-                timings["rerank"] = 1000 * (reranked - found)
         return answers
 
-    def _weigh(self, answers: Sequence[Sequence[Hit]], snapshot: Snapshot) -> None:
-        """Give hits their standing, and their probability, once the collection is calibrated."""
-        calibration = self._calibrated(snapshot)
+    def _weigh(self, answers: Sequence[Sequence[Hit]], found: Found) -> None:
+        """Give hits their percentile, and their probability, once the collection is calibrated."""
+        known = self._calibration
+        if known is None or known[0] != found.version:
+            known = self._calibration = (found.version, Calibration.of(found.settings))
+        calibration = known[1]
         if calibration is None:
             return
         hits = [hit for one in answers for hit in one if "dense" in hit.scores]
         if not hits:
             return
         scores = [hit.scores["dense"] for hit in hits]
-        for hit, standing in zip(hits, calibration.standing(scores).tolist(), strict=True):
-            hit.standing = standing
+        for hit, percentile in zip(hits, calibration.percentile(scores).tolist(), strict=True):
+            hit.percentile = percentile
         probabilities = calibration.probability(scores)
         if probabilities is not None:
             for hit, probability in zip(hits, probabilities.tolist(), strict=True):
                 hit.probability = probability
 
-    def _calibrated(self, snapshot: Snapshot) -> Calibration | None:
-        known = self._calibration
-        if known is None or known[0] != snapshot.version:
-            known = self._calibration = (snapshot.version, Calibration.of(snapshot.settings))
-        return known[1]
-
     def _reranker(self, wanted: bool | str | Reranker | None) -> Reranker:
-        from semsearch.reranker.load import DEFAULT_RERANKER, load_reranker
+        from semsearch.reranker.load import DEFAULT_RERANKER
 
         if wanted is True:
             wanted = DEFAULT_RERANKER
@@ -115,28 +223,50 @@ class Searching:
                 )
             return wanted
         if wanted not in self._rerankers:
-            opened = load_reranker(wanted, device=self._device, dtype=self._dtype)
+            opened = models.reranker(wanted, replace(self._model.compute, batch_tokens=None))
             self._rerankers = {wanted: opened}  # one at a time: they are large
         return self._rerankers[wanted]
 
-    def _explainer_of(self, snapshot: Snapshot) -> Explainer:
+    def _explainer_of(self, settings: Settings) -> Explainer:
         from semsearch.search.explanation import Explainer
 
-        encoder = self._encoder()
+        encoder = self._model.get()
         if self._explainer is None or self._explainer[0] is not encoder:
-            splitting = splitter_for(encoder, bool(snapshot.settings["passages"]))
+            splitting = splitter_for(encoder, bool(settings["passages"]))
             self._explainer = (encoder, Explainer(encoder, splitting))
         return self._explainer[1]
+
+
+def _given(view: EngineView, vectors: Any, texts: Sequence[str] | None, metric: Metric) -> Vectors:
+    """The vectors that came with a search, as they are compared."""
+    encoded = stored_form(vectors, view.dim, metric, "the query's vector")
+    if texts is not None and len(texts) != len(encoded):
+        raise UsageError(f"there are {len(texts)} queries, but {len(encoded)} vectors for them.")
+    return encoded
+
+
+@contextmanager
+def _named(what: str, whose: object) -> Iterator[None]:
+    """What a user's own object raises stays as it is, with its name beside it."""
+    try:
+        yield
+    except Exception as error:
+        error.add_note(f"It was raised by the {what} {type(whose).__qualname__}.")
+        raise
 
 
 def _rerank(reranker: Reranker, query: str, hits: list[Hit]) -> None:
     """Put hits in the order of a cross-encoder, which reads title and passage."""
     if not hits:
         return
-    texts = [compose(hit.document.title, hit.text) for hit in hits]
-    scores = np.asarray(reranker.score(query, texts), dtype=np.float64)
+    texts = [compose(hit.title, hit.text) for hit in hits]
+    with _named("reranker", reranker):
+        scores = np.asarray(reranker.score(query, texts), dtype=np.float64)
     if scores.shape != (len(hits),) or np.isnan(scores).any():
-        raise UsageError(f"the reranker gave {scores.shape} scores, NaN among them perhaps, for {len(hits)} texts.")
+        raise UsageError(
+            f"the reranker {type(reranker).__qualname__} gave scores of the shape {scores.shape}, NaN among them "
+            f"perhaps, for {len(hits)} texts."
+        )
     for hit, score in zip(hits, scores.tolist(), strict=True):
         before = next(stage for stage in ("fused", "lexical", "dense") if stage in hit.scores)
         hit.ranks = {**hit.ranks, before: hit.rank}
@@ -145,15 +275,16 @@ def _rerank(reranker: Reranker, query: str, hits: list[Hit]) -> None:
     _number(hits)
 
 
-def _diverse(hits: Sequence[Hit], snapshot: Snapshot, metric: Metric, k: int, relevance: float) -> list[Hit]:
+def _thin_out(
+    hits: Sequence[Hit], vectors: Mapping[int, Vectors], metric: Metric, k: int, mmr_lambda: float
+) -> list[Hit]:
     """The `k` hits of greatest marginal relevance; scores that are no cosines are spread over the cosines' range."""
     if not hits:
         return []
-    keys = np.asarray([hit.key for hit in hits], dtype=np.int64)
     scores = np.asarray([hit.score for hit in hits], dtype=np.float32)
     cosines = [hit.scores["dense"] for hit in hits if "dense" in hit.scores] if metric is Metric.COSINE else []
     gains = on_scale(scores, min(cosines, default=0.0), max(cosines, default=1.0))
-    chosen = marginal_relevance(gains, snapshot.vectors[snapshot.rows_of(keys)], k, relevance)
+    chosen = marginal_relevance(gains, np.stack([vectors[hit.key] for hit in hits]), k, mmr_lambda)
     return _number([hits[place] for place in chosen.tolist()])
 
 
@@ -170,11 +301,4 @@ def _number(hits: list[Hit]) -> list[Hit]:
     return hits
 
 
-def _surround(snapshot: Snapshot, answers: Sequence[Sequence[Hit]], count: int) -> None:
-    """Note the span from `count` passages before to `count` after each hit, within its document."""
-    for hits in answers:
-        for hit in hits:
-            (row,) = snapshot.rows_of(np.asarray([hit.key]))
-            near = np.arange(max(row - count, 0), min(row + count + 1, len(snapshot)))
-            near = near[(snapshot.docs[near] == snapshot.docs[row]) & snapshot.live[near] & snapshot.sound(near)]
-            hit.around = Span(int(snapshot.starts[near[0]]), int(snapshot.ends[near[-1]]))
+NO_KEYS: Keys = np.empty(0, dtype=np.int64)

@@ -2,23 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
-from semsearch.local.store.snapshot import Snapshot
+from semsearch.engine import Candidates, EngineView
 from semsearch.search.fusion import fuse
-from semsearch.types import Document, Hit, Keys, Metric, Scores, Vectors
+from semsearch.types import Hit, Keys, Metric, Passage, Vectors
 from semsearch.vectors import score_pairs
-
-
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """Queries, as texts (none where a vector is all there is) and as vectors `(q, dim)` (none for a lexical search)."""
-
-    texts: Sequence[str]
-    vectors: Vectors
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,17 +18,16 @@ class Ranking:
     """Passages of one stage, best first."""
 
     stage: str
-    keys: Keys
-    scores: Scores
-    found: Callable[[Sequence[int]], Iterable[tuple[str, ...]]]  # the ways by which keys were found
+    candidates: Candidates
 
-    def hits(self, passages: Iterator[tuple[Document, int, int]]) -> list[Hit]:
-        """Its passages as hits; takes the document, start and end of each, and no more, from `passages`."""
-        keys, stage = self.keys.tolist(), self.stage
-        rows = zip(keys, self.scores.tolist(), self.found(keys), passages, strict=False)
+    def hits(self, passages: Iterator[Passage]) -> list[Hit]:
+        """Its passages as hits; takes as many as it has, and no more, from `passages`."""
+        keys, _, scores, found = self.candidates
+        stage = self.stage
+        rows = zip(keys.tolist(), scores.tolist(), found, passages, strict=False)
         return [
-            Hit(document, start, end, score, {stage: score}, rank, key, found)
-            for rank, (key, score, found, (document, start, end)) in enumerate(rows, start=1)
+            Hit(passage, score, {stage: score}, rank, key, way)
+            for rank, (key, score, way, passage) in enumerate(rows, start=1)
         ]
 
 
@@ -47,7 +38,7 @@ class FusedRanking(Ranking):
     scores_by_stage: Mapping[str, Mapping[int, float]]
     ranks_by_stage: Mapping[str, Mapping[int, int]]
 
-    def hits(self, passages: Iterator[tuple[Document, int, int]]) -> list[Hit]:
+    def hits(self, passages: Iterator[Passage]) -> list[Hit]:
         """With the scores and ranks of both stages, where they have a key."""
         hits = super(FusedRanking, self).hits(passages)
         for hit in hits:
@@ -57,11 +48,19 @@ class FusedRanking(Ranking):
         return hits
 
 
+def scored(view: EngineView, candidates: Candidates, query: Vectors, metric: Metric) -> Candidates:
+    """Candidates under their true scores, best first, of equals the smaller key; see `semsearch.engine`."""
+    scores = score_pairs(query, view.vectors(candidates.keys), metric)
+    order = np.lexsort((candidates.keys, -scores))
+    keys, docs, _, found = candidates
+    return Candidates(keys[order], docs[order], scores[order], [found[place] for place in order.tolist()])
+
+
 def fused(
-    dense: Ranking,
-    lexical: Ranking,
+    dense: Candidates,
+    lexical: Candidates,
     query: Vectors,
-    snapshot: Snapshot,
+    view: EngineView,
     metric: Metric,
     k: int,
     grouped: bool,
@@ -73,30 +72,30 @@ def fused(
     its words found gets its dense score too: it costs one product.
     """
 
-    def unit(keys: Keys) -> Keys:
-        return snapshot.docs[snapshot.rows_of(keys)] if grouped else keys
+    def unit(candidates: Candidates) -> Keys:
+        return candidates.docs if grouped else candidates.keys
 
-    shown: dict[int, int] = {}  # the passage that stands for a document
-    for ranking in (lexical, dense):
-        shown.update(zip(unit(ranking.keys).tolist(), ranking.keys.tolist(), strict=True))
-    units, scores = fuse((unit(dense.keys), dense.scores), (unit(lexical.keys), lexical.scores), depth=depth)
-    keys = np.asarray([shown[one] for one in units[:k].tolist()], dtype=np.int64)
+    shown: dict[int, tuple[int, int]] = {}  # the passage that stands for a document, and the document
+    for own in (lexical, dense):
+        places = zip(own.keys.tolist(), own.docs.tolist(), strict=True)
+        shown.update(zip(unit(own).tolist(), places, strict=True))
+    units, scores = fuse((unit(dense), dense.scores), (unit(lexical), lexical.scores), depth=depth)
+    best = [shown[one] for one in units[:k].tolist()]
+    keys = np.asarray([key for key, _ in best], dtype=np.int64)
+    docs = np.asarray([doc for _, doc in best], dtype=np.int64)
     by_meaning = dict(zip(dense.keys.tolist(), dense.scores.tolist(), strict=True))
     missing = np.asarray([key for key in keys.tolist() if key not in by_meaning], dtype=np.int64)
     if len(missing):
-        found = score_pairs(query, snapshot.vectors[snapshot.rows_of(missing)], metric)
+        found = score_pairs(query, view.vectors(missing), metric)
         by_meaning.update(zip(missing.tolist(), found.tolist(), strict=True))
-    at = dict(zip(unit(lexical.keys).tolist(), range(len(lexical.keys)), strict=True))
-    own = dict(zip(keys.tolist(), units[:k].tolist(), strict=True))
-    words = {key: at[one] for key, one in own.items() if one in at}
+    at = dict(zip(unit(lexical).tolist(), range(len(lexical.keys)), strict=True))
+    words = {key: at[one] for key, one in zip(keys.tolist(), units[:k].tolist(), strict=True) if one in at}
     ranked = {key: rank for rank, key in enumerate(dense.keys.tolist(), start=1)}
-    ways = dict(zip(ranked, dense.found(list(ranked)), strict=False))
-    both = {key: (*ways.get(key, ()), *(("lexical",) if key in words else ())) for key in own}
+    ways = dict(zip(ranked, dense.found, strict=True))
+    both = [(*ways.get(key, ()), *(lexical.found[words[key]] if key in words else ())) for key in keys.tolist()]
     return FusedRanking(
         "fused",
-        keys,
-        scores[:k],
-        lambda keys: map(both.__getitem__, keys),
+        Candidates(keys, docs, scores[:k], both),
         {"dense": by_meaning, "lexical": {key: float(lexical.scores[place]) for key, place in words.items()}},
         {"dense": ranked, "lexical": {key: place + 1 for key, place in words.items()}},
     )

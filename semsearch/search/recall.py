@@ -1,32 +1,35 @@
 """The recall contract: the user names a recall, and an index is set to keep it, or it is said why it can't.
 
-Ground truth is exact search. The knob is chosen on one half of the queries and certified, once, on the other half, so
-that the certificate is not a winner's luck. Certified is the one-sided lower confidence bound of Clopper and Pearson
-("The use of confidence or fiducial limits illustrated in the case of the binomial", Biometrika 26, 1934) over queries:
-the k answers of one query stand or fall together, so queries are the trials and a recall of 0.7 is 0.7 of a success.
+Of an engine it takes callables only: what it finds at a setting of its knob, what it would find exactly, and how keys
+score. The knob is chosen on one half of the queries and certified, once, on the other half, so that the certificate is
+not a winner's luck. Certified is the one-sided lower confidence bound of Clopper and Pearson ("The use of confidence or
+fiducial limits illustrated in the case of the binomial", Biometrika 26, 1934) over queries: the k answers of one query
+stand or fall together, so queries are the trials and a recall of 0.7 is 0.7 of a success.
 
-Where no queries are given, two kinds stand in, and the recall is that of the kind which fares worse. Stored vectors,
-each without itself, are as unlike one another as the collection is; but a graph links each of them to its neighbours
-and finds those more surely than a stranger's. Points between four stored vectors are strangers, and about as hard for
-a graph as real questions are (`benchmarks/standins.py` compares them).
+Where no queries are given, synthetic ones of two kinds serve, and the recall is that of the kind which fares worse.
+Stored vectors, each without itself, are as unlike one another as the collection is; but a graph links each of them to
+its neighbours and finds those more surely than others. Points between four stored vectors are not in the graph, and
+about as hard for it as real questions are (`benchmarks/standins.py` compares them).
 """
 
 from __future__ import annotations
 
-import json
 import math
 import time
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
-from typing import Any
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from semsearch import plugins
 from semsearch.errors import UsageError
-from semsearch.types import Keys, Metric, Neighbors, VectorIndex, Vectors
-from semsearch.vectors import score_pairs
+from semsearch.types import Keys, Neighbors, Vectors
+
+Search: TypeAlias = Callable[[Vectors, int], Neighbors]  # queries (q, dim) and k
+Found: TypeAlias = Callable[[Vectors, int, int | None], Neighbors]  # the same, and the value of the knob
+ScoresOf: TypeAlias = Callable[[Vectors, NDArray[np.int64]], NDArray[np.float32]]  # queries (q, dim), keys (q, m)
+Synthesis: TypeAlias = Callable[[int, np.random.Generator], tuple[Vectors, Keys]]  # see `synthetic_queries`
 
 CONFIDENCE = 0.95
 CHOOSING = 0.9995  # stricter, so that what is chosen on one half is seldom refused by the other
@@ -34,7 +37,7 @@ QUERIES = 2000  # looked at, of each kind, or more for a high target: half to ch
 MOST = 20_000
 BETWEEN = (0.4, 0.2, 0.2, 0.2)  # shares of the stored vectors, drawn at random, that a point between them is made of
 TINY = 1e-30
-STRANGER = -1  # in place of the key of a query that isn't stored
+NOT_STORED = -1  # in place of the key of a query that is no stored vector
 TIMED = 200  # queries asked one at a time for the latencies
 
 
@@ -54,26 +57,16 @@ class Certificate:
     """What was promised, what was measured, and on what."""
 
     target: float
-    at: int  # k
+    k: int
     met: bool
     knob: str | None
     value: int | None  # of the knob: the cheapest that meets the target, else the best there is
     recall: float  # mean over the certifying half, or over the kind of its queries that fares worse
     certified: float  # 95 % lower bound of it
     queries: int  # that these two are of
-    source: str  # "queries" that were given, or "stand-ins" made of the collection's own vectors
+    source: str  # "queries" that were given, or "synthetic" ones made of the collection's own vectors
     curve: tuple[Point, ...]
-    says: str  # the outcome in a sentence
-
-    def to_json(self) -> str:
-        """The certificate as JSON text."""
-        return json.dumps(asdict(self))
-
-    @classmethod
-    def from_json(cls, text: str) -> Certificate:
-        """The certificate that `to_json` wrote."""
-        values: Mapping[str, Any] = json.loads(text)
-        return cls(**{**values, "curve": tuple(Point(**point) for point in values["curve"])})
+    summary: str  # the outcome in a sentence
 
 
 @dataclass(frozen=True)
@@ -81,7 +74,7 @@ class Sample:
     """Queries with their true neighbours."""
 
     queries: Vectors
-    own: Keys | None  # of stand-ins: the key of a stored vector, which doesn't count as found, or STRANGER
+    own: Keys | None  # of synthetic ones: the key of a stored vector, which doesn't count as found, or NOT_STORED
     truth: Neighbors
 
     def part(self, rows: slice | NDArray[np.bool_]) -> Sample:
@@ -93,7 +86,7 @@ class Sample:
         """The kind of query that fares worse, its mean of `recalls` `(q,)`, and how many queries are of that kind."""
         kinds = {"queries": np.ones(len(recalls), dtype=bool)}
         if self.own is not None:
-            between = self.own == STRANGER
+            between = self.own == NOT_STORED
             kinds = {"stored vectors": ~between, "points between stored vectors": between}
         means = {kind: float(recalls[rows].mean()) for kind, rows in kinds.items() if rows.any()}
         kind = min(means, key=means.__getitem__)
@@ -101,28 +94,32 @@ class Sample:
 
 
 def certify(
-    index: VectorIndex,
-    params: Any,
-    keys: Keys,
-    vectors: Vectors,
-    metric: Metric,
+    found: Found,
+    truth: Search,
+    scores_of: ScoresOf,
+    queries: Vectors | Synthesis,
     *,
     target: float,
-    at: int = 10,
-    queries: Vectors | None = None,
+    k: int = 10,
+    knob: str | None = None,
+    ladder: Sequence[int] = (),
+    proven: bool = False,
     seed: int = 0,
 ) -> Certificate:
-    """Set the knob of `index` to the least value that gives a recall of `target` among the first `at`, and certify it.
+    """Choose the least value of a knob that gives a recall of `target` among the first `k`, and certify it.
 
     Args:
-        index: Built from `keys` and `vectors`; left tuned to the value that is returned.
-        params: The options it was built with.
-        keys: `(n,)`.
-        vectors: `(n, dim)`, perhaps mapped.
-        metric: Of the index.
+        found: What is found for queries `(q, dim)`: the best k, with the knob at a value of the ladder; None where
+            there is no knob.
+        truth: What exact search finds for them.
+        scores_of: The true score of each of the keys `(q, m)` for its query, float32 `(q, m)`; what it says of a place
+            left empty, key -1, doesn't matter.
+        queries: Real ones `(q, dim)`, or what makes synthetic ones.
         target: Recall promised, over 0 and at most 1.
-        at: Neighbours counted.
-        queries: Real queries `(q, dim)`; without them stored vectors, and points between them, stand in.
+        k: Neighbours counted.
+        knob: The name of the knob; None where there is none.
+        ladder: Its values worth trying, in rising order of recall.
+        proven: Exact search: a recall of 1 needs no sample to prove it.
         seed: Of the sample and of its halves.
 
     Raises:
@@ -130,109 +127,100 @@ def certify(
     """
     if not 0 < target <= 1:
         raise UsageError(f"the recall to keep must be over 0 and at most 1, not {target}.")
-    if not len(keys):
+    sample = draw_sample(truth, k, queries, seed, count=worth_looking_at(target))
+    if not (sample.truth.keys >= 0).any() and (callable(queries) or len(queries)):
         raise UsageError("a recall can't be certified without any vector to be found.")
-    sample = true_neighbors(keys, vectors, metric, at, queries, seed, count=worth_looking_at(target))
     if len(sample.queries) < 2:
         raise UsageError(f"a recall can't be certified on {len(sample.queries)} queries: give at least two.")
     half = len(sample.queries) // 2
     choosing, certifying = sample.part(slice(0, half)), sample.part(slice(half, None))
-    knob: str | None = getattr(index, "KNOB", None)
+
+    def at(value: int | None) -> Search:
+        return lambda queries, k: found(queries, k, value)
+
     curve: list[Point] = []
     value = None
-    if knob is not None:
-        ladder = type(index).ladder(len(keys))  # type: ignore[attr-defined]
-        for value in ladder:
-            index.tune(replace(params, **{knob: value}))
-            point, count = _point(index, value, choosing, keys, vectors, metric, at)
-            curve.append(point)
-            if lower_bound(point.recall * count, count, CHOOSING) >= target:
-                break
-        else:
+    for value in ladder if knob is not None else ():
+        point, count = _point(at(value), value, choosing, scores_of, k)
+        curve.append(point)
+        if lower_bound(point.recall * count, count, CHOOSING) >= target:
+            break
+    else:
+        if curve:
             best = max(point.recall for point in curve)
             value = next(point.value for point in curve if point.recall == best)
-        index.tune(replace(params, **{knob: value}))
-    found = searched(index, certifying, at)
-    recalls = tie_safe_recall(found, certifying.truth, keys, vectors, certifying.queries, metric)
+    recalls = sample_recall(at(value), certifying, scores_of, k)
     kind, recall, count = certifying.weakest(recalls)
     bound = lower_bound(recall * count, count)
-    met = bound >= target or (recall == 1 and getattr(index, "EXACT", False))  # proven, not sampled
-    source = "stand-ins" if queries is None else "queries"
-    certificate = Certificate(target, at, met, knob, value, recall, bound, count, source, tuple(curve), says="")
-    return replace(certificate, says=_sentence(certificate, kind))
+    met = bound >= target or (recall == 1 and proven)
+    source = "synthetic" if callable(queries) else "queries"
+    certificate = Certificate(target, k, met, knob, value, recall, bound, count, source, tuple(curve), summary="")
+    return replace(certificate, summary=_sentence(certificate, kind))
 
 
-def true_neighbors(
-    keys: Keys,
-    vectors: Vectors,
-    metric: Metric,
-    at: int,
-    queries: Vectors | None = None,
-    seed: int = 0,
-    *,
-    count: int = QUERIES,
-) -> Sample:
-    """Up to `count` of the queries in random order, or as many stand-ins of each kind, and their exact neighbours."""
+def draw_sample(truth: Search, k: int, queries: Vectors | Synthesis, seed: int = 0, *, count: int = QUERIES) -> Sample:
+    """Up to `count` of the queries in random order, or as many synthetic ones of each kind, and their neighbours."""
     rng = np.random.default_rng(seed)
-    own = None
-    if queries is None:
-        queries, own = _stand_ins(keys, vectors, count, rng)
-    else:
-        queries = np.ascontiguousarray(queries[rng.permutation(len(queries))[:count]])
-    backend = plugins.index_backend("exact")
-    exact = backend.build(keys, vectors, metric, backend.Params(codes="none"))
-    truth = exact.search(queries, at + (own is not None))
-    return Sample(queries, own, truth if own is None else without_own(truth, own))
+    if callable(queries):
+        made, own = queries(count, rng)
+        return Sample(made, own, without_own(truth(made, k + 1), own))
+    chosen = np.ascontiguousarray(queries[rng.permutation(len(queries))[:count]])
+    return Sample(chosen, None, truth(chosen, k))
 
 
-def _stand_ins(keys: Keys, vectors: Vectors, count: int, rng: np.random.Generator) -> tuple[Vectors, Keys]:
-    """Stored vectors and points between four of them, by turns; and their own keys, or STRANGER."""
+def synthetic_queries(keys: Keys, vectors: Vectors, count: int, rng: np.random.Generator) -> tuple[Vectors, Keys]:
+    """`count` stored vectors and as many points between four of them, by turns; and their own keys, or NOT_STORED."""
     rows = rng.permutation(len(keys))[:count]
     stored, own = np.ascontiguousarray(vectors[rows]), keys[rows]
-    mean = np.zeros(stored.shape)
-    for share in BETWEEN:
+    mean, part = np.zeros(stored.shape), np.zeros(stored.shape)
+    for share in BETWEEN if len(keys) else ():
         part = vectors[rng.integers(len(keys), size=len(rows))].astype(np.float64)
         mean += share * part
     longer = np.linalg.norm(part, axis=1) / np.maximum(np.linalg.norm(mean, axis=1), TINY)
     between = (mean * longer[:, None]).astype(np.float32)  # as long as stored ones are
     queries = np.stack([stored, between], axis=1).reshape(-1, stored.shape[1])
-    return queries, np.stack([own, np.full_like(own, STRANGER)], axis=1).reshape(-1)
+    return queries, np.stack([own, np.full_like(own, NOT_STORED)], axis=1).reshape(-1)
 
 
-def searched(index: VectorIndex, sample: Sample, at: int) -> Neighbors:
-    """What `index` finds for the sample, in one batch."""
+def searched(search: Search, sample: Sample, k: int) -> Neighbors:
+    """What `search` finds for the sample, in one batch."""
     if sample.own is None:
-        return index.search(sample.queries, at)
-    return without_own(index.search(sample.queries, at + 1), sample.own)
+        return search(sample.queries, k)
+    return without_own(search(sample.queries, k + 1), sample.own)
 
 
 def without_own(found: Neighbors, own: Keys) -> Neighbors:
     """Neighbours without the query's own key; where there is none or it wasn't found, the last one goes."""
-    drop = (found.keys == own[:, None]) & (own[:, None] != STRANGER)  # which is also the key of a place left empty
+    drop = (found.keys == own[:, None]) & (own[:, None] != NOT_STORED)  # which is also the key of a place left empty
     drop[~drop.any(axis=1), -1] = True
     shape = (len(found.keys), found.keys.shape[1] - 1)
     return Neighbors(found.keys[~drop].reshape(shape), found.scores[~drop].reshape(shape))
 
 
-def tie_safe_recall(
-    found: Neighbors, truth: Neighbors, keys: Keys, vectors: Vectors, queries: Vectors, metric: Metric
-) -> NDArray[np.float64]:
+def sample_recall(search: Search, sample: Sample, scores_of: ScoresOf, k: int) -> NDArray[np.float64]:
+    """For each query of the sample the share of its true neighbours that `search` finds, float64 `(q,)`."""
+    return tie_safe_recall(searched(search, sample, k), sample.truth, sample.queries, scores_of)
+
+
+def tie_safe_recall(found: Neighbors, truth: Neighbors, queries: Vectors, scores_of: ScoresOf) -> NDArray[np.float64]:
     """For each query the share of its true neighbours that was found, float64 `(q,)`.
 
     A key that isn't among the true ones but has the true k-th score counts: which of equals is returned is chance.
     """
-    order = np.argsort(keys)
-    recalls = np.ones(len(queries))
-    for i, (wanted, got) in enumerate(zip(truth.keys, found.keys, strict=True)):
-        wanted = wanted[wanted >= 0]
-        if not len(wanted):
-            continue
+    wanted = np.count_nonzero(truth.keys >= 0, axis=1)
+    hits = np.zeros(len(queries), dtype=np.int64)
+    others = np.full(found.keys.shape, -1, dtype=np.int64)
+    for i, (true, got) in enumerate(zip(truth.keys, found.keys, strict=True)):
         got = np.unique(got[got >= 0])
-        hits = np.isin(got, wanted)
-        others = got[~hits]
-        rows = order[np.searchsorted(keys, others, sorter=order)]
-        tied = int((score_pairs(queries[i], vectors[rows], metric) >= truth.scores[i, len(wanted) - 1]).sum())
-        recalls[i] = min(int(hits.sum()) + tied, len(wanted)) / len(wanted)
+        hit = np.isin(got, true)
+        hits[i] = np.count_nonzero(hit)
+        others[i, : len(got) - hits[i]] = got[~hit]
+    rest = np.flatnonzero((others >= 0).any(axis=1) & (wanted > 0))
+    if len(rest):
+        scores = scores_of(queries[rest], others[rest])
+        tied = (scores >= truth.scores[rest, wanted[rest] - 1, None]) & (others[rest] >= 0)
+        hits[rest] += np.count_nonzero(tied, axis=1)
+    recalls: NDArray[np.float64] = np.where(wanted > 0, np.minimum(hits, wanted) / np.maximum(wanted, 1), 1.0)
     return recalls
 
 
@@ -275,20 +263,18 @@ def worth_looking_at(target: float) -> int:
     return QUERIES if needed > MOST else min(max(QUERIES, 3 * needed), MOST)
 
 
-def _point(
-    index: VectorIndex, value: int, sample: Sample, keys: Keys, vectors: Vectors, metric: Metric, at: int
-) -> tuple[Point, int]:
-    """What the present setting gives, and of how many queries its recall is."""
-    searched(index, sample.part(slice(0, 8)), at)  # warm
+def _point(search: Search, value: int, sample: Sample, scores_of: ScoresOf, k: int) -> tuple[Point, int]:
+    """What a setting gives, and of how many queries its recall is."""
+    searched(search, sample.part(slice(0, 8)), k)  # warm
     start = time.perf_counter()
-    found = searched(index, sample, at)
+    found = searched(search, sample, k)
     batch = time.perf_counter() - start
-    recalls = tie_safe_recall(found, sample.truth, keys, vectors, sample.queries, metric)
+    recalls = tie_safe_recall(found, sample.truth, sample.queries, scores_of)
     _, recall, count = sample.weakest(recalls)
     times = []
     for query in sample.queries[:TIMED]:
         start = time.perf_counter()
-        index.search(query[None], at)
+        search(query[None], k)
         times.append(1e3 * (time.perf_counter() - start))
     p50, p99 = np.percentile(times, [50, 99])
     return Point(value, recall, float(p50), float(p99), len(sample.queries) / batch), count
@@ -298,7 +284,7 @@ def _sentence(outcome: Certificate, kind: str) -> str:
     target, count = outcome.target, outcome.queries
     setting = f"{outcome.knob}={outcome.value}: " if outcome.knob else ""
     measured = (
-        f"{setting}recall@{outcome.at} {outcome.recall:.4f} on {count} {kind}, at least {outcome.certified:.4f} with "
+        f"{setting}recall@{outcome.k} {outcome.recall:.4f} on {count} {kind}, at least {outcome.certified:.4f} with "
         "95 % confidence"
     )
     if outcome.met:

@@ -1,113 +1,355 @@
-"""The short text form of a filter, as it is typed: `year >= 1990 and genres contains "Drama"`.
+"""Filters on metadata: a `where` is read and checked once, into a small tree that every engine compiles.
 
-It becomes the mapping that `semsearch.local.store.filters` reads; nothing of it ever becomes SQL.
+A mapping as people know it: `{"year": {"$gte": 1990}, "genres": {"$contains": "Drama"}}`, or the same as a text,
+`year >= 1990 and genres contains "Drama"`. A field with a bare value means `$eq`; several fields, or several operators
+of one, mean and.
+
+Types never coerce. A document without the field fails every operator but `$ne` and `$exists: false`; an operand of a
+type that the field has in no document is an error that names both.
 """
 
 from __future__ import annotations
 
-import json
-import re
-from functools import cache
-from typing import Any
+import math
+import operator
+import string
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol, assert_never
 
 from semsearch.errors import FilterError
+from semsearch.search.fields import Kind, fields_of, typed
+from semsearch.search.where_text import MAX_DEPTH, parse_where
 
-GRAMMAR = r"""
-?start: any
-?any: all ("or"i all)*                          -> any
-?all: one ("and"i one)*                         -> all
-?one: "not"i one                                -> negated
-    | "(" any ")"
-    | field OPERATOR value                      -> compared
-    | field "in"i values                          -> among
-    | field "not"i "in"i values                   -> not_among
-    | field "contains"i value                   -> contains
-    | field "like"i value                       -> like
-    | field "exists"i                           -> exists
-    | field "not"i "exists"i                    -> missing
-values: ("(" [value ("," value)*] ")" | "[" [value ("," value)*] "]")
-value: STRING | NUMBER | WORD
-field: NAME | QUOTED
-OPERATOR: ">=" | "<=" | "!=" | "<>" | "==" | "=" | ">" | "<"
-WORD.2: /(true|false|null)\b/i
-NAME: /(?!(and|or|not|in|contains|like|exists|true|false|null)\b)[^\W\d][\w.-]*/i
-QUOTED: /`[^`]+`/
-STRING: /"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'/
-NUMBER: /[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?/
-%ignore /\s+/
-"""
+MAX_CONDITIONS = 1_000  # of a filter
+MAX_VALUES = 10_000  # of all its $in and $nin together
+MAX_LIKE = 10_000  # characters; every engine has its own limit beyond: SQLite 50,000 bytes
 
-_OPERATORS = {"=": "$eq", "==": "$eq", "!=": "$ne", "<>": "$ne", ">": "$gt", ">=": "$gte", "<": "$lt", "<=": "$lte"}
-EXAMPLE = """year >= 1990 and genres contains "Drama" and not (studio = "X" or rating in (1, 2))"""
+Where = str | Mapping[str, Any]
+Size = Literal["$gt", "$gte", "$lt", "$lte"]
 
 
-def parse_where(text: str) -> dict[str, Any]:
-    """The mapping that `text` stands for; text that begins with `{` is the mapping itself, as JSON.
+@dataclass(frozen=True, slots=True)
+class Value:
+    """What a field is compared with. The type is part of it: Python takes 1 and True for the same."""
 
-    Comparisons `= != > >= < <=`, `in (…)`, `not in (…)`, `contains` (of a list), `like` (a substring), `exists`,
-    `not exists`; joined by `and`, `or`, `not` and parentheses. Texts stand in quotes, field names with spaces in
-    backticks.
+    kind: Kind
+    value: Any
+
+
+@dataclass(frozen=True, slots=True)
+class And:
+    """Documents that all parts allow; with no parts, every document."""
+
+    parts: tuple[Filter, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Or:
+    """Documents that any part allows; with no parts, none."""
+
+    parts: tuple[Filter, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Not:
+    """Documents that the part does not allow."""
+
+    part: Filter
+
+
+@dataclass(frozen=True, slots=True)
+class Equal:
+    """The field has this type and value."""
+
+    name: str
+    value: Value
+
+
+@dataclass(frozen=True, slots=True)
+class Compare:
+    """The field has the value's type, a number or a text, and is so much; texts are ordered by code points."""
+
+    name: str
+    operator: Size
+    value: Value
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """The field is equal to one of the values."""
+
+    name: str
+    values: tuple[Value, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Exists:
+    """The document has the field, if only as null."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Contains:
+    """The field is a list, and one of its elements has this type and value."""
+
+    name: str
+    value: Value
+
+
+@dataclass(frozen=True, slots=True)
+class Like:
+    """The field is a text that `text` stands in; capitals are small letters in ASCII, and nowhere else."""
+
+    name: str
+    text: str
+
+
+Filter = And | Or | Not | Equal | Compare | Member | Exists | Contains | Like
+"""A filter that was checked: a key of dictionaries, equal to every other of the same conditions in the same order."""
+
+_SIZES: dict[str, tuple[Size, Callable[[Any, Any], bool]]] = {
+    "$gt": ("$gt", operator.gt),
+    "$gte": ("$gte", operator.ge),
+    "$lt": ("$lt", operator.lt),
+    "$lte": ("$lte", operator.le),
+}
+OPERATORS = ("$eq", *_SIZES, "$ne", "$in", "$nin", "$exists", "$contains", "$like")
+
+
+class FieldCatalog(Protocol):
+    """Which fields the documents of a collection have: what a filter is checked against."""
+
+    def names(self) -> Sequence[str]:
+        """The names of fields, sorted; of many, the first few hundred serve."""
+
+    def types(self, name: str, element: bool) -> frozenset[Kind]:
+        """The types that the field has in any document; those of the elements of its lists, where `element`."""
+
+
+def parse(where: Where, fields: FieldCatalog) -> Filter:
+    """The filter that `where` stands for, held against the `fields` that there are.
 
     Raises:
-        FilterError: says at which character, and what could stand there.
+        FilterError: What can't be understood, and where in the filter.
     """
-    if text.lstrip().startswith("{"):
-        try:
-            mapping = json.loads(text)
-        except ValueError as error:
-            raise FilterError(f"the filter begins like JSON but is none ({error}).") from error
-        return dict(mapping)
-    from lark.exceptions import LarkError, UnexpectedInput
+    return _Reader(fields).mapping(parse_where(where) if isinstance(where, str) else where, "where", 0)
 
+
+@dataclass(slots=True)
+class _Reader:
+    """Reads one filter."""
+
+    fields: FieldCatalog
+    conditions: int = 0
+    values: int = 0
+    types: dict[tuple[str, bool], frozenset[Kind]] = field(default_factory=dict)
+
+    def mapping(self, where: object, place: str, depth: int) -> Filter:
+        if not isinstance(where, Mapping):
+            like = "" if depth else ", or a text like 'year >= 1990'"
+            raise FilterError(f"{place} must be a mapping of fields to conditions{like}, not {_shown(where)}.")
+        _check_depth(place, depth)
+        parts: list[Filter] = []
+        for name, condition in where.items():
+            here = f"{place}.{_named(name)}"
+            if name in ("$and", "$or"):
+                joined = tuple(
+                    self.mapping(part, f"{here}[{i}]", depth + 1) for i, part in enumerate(_list(condition, here))
+                )
+                if not joined:
+                    self.count(here)
+                parts.append(And(joined) if name == "$and" else Or(joined))
+            elif name == "$not":
+                parts.append(Not(self.mapping(condition, here, depth + 1)))
+            elif not isinstance(name, str) or name.startswith("$"):
+                raise FilterError(f"{here} is no operator that joins conditions; they are $and, $or and $not.")
+            else:
+                _check_text(name, here)
+                parts.append(self.field(name, condition, here, depth))
+        if not parts:
+            self.count(place)
+        return _all(parts)
+
+    def field(self, name: str, condition: object, place: str, depth: int) -> Filter:
+        _check_depth(place, depth)
+        if not isinstance(condition, Mapping):
+            condition = {"$eq": condition}
+        if not condition:
+            raise FilterError(f"{place} has no condition; the operators are {', '.join(OPERATORS)}.")
+        parts: list[Filter] = []
+        for operator_, operand in condition.items():
+            here = f"{place}.{_named(operator_)}"
+            if operator_ == "$not":
+                parts.append(Not(self.field(name, operand, here, depth + 1)))
+            elif operator_ not in OPERATORS:
+                raise FilterError(f"{here} is no operator; they are {', '.join(OPERATORS)} and $not.")
+            else:
+                parts.append(self.condition(name, operator_, operand, here))
+        return _all(parts)
+
+    def count(self, place: str) -> None:
+        self.conditions += 1
+        if self.conditions > MAX_CONDITIONS:
+            raise FilterError(
+                f"the filter has more than {MAX_CONDITIONS:,} conditions, at {place:.200}. Ask for many values of one "
+                "field with $in."
+            )
+
+    def condition(self, name: str, operator_: str, operand: object, place: str) -> Filter:
+        self.count(place)
+        match operator_:
+            case "$exists":
+                if not isinstance(operand, bool):
+                    raise FilterError(f"{place} takes true or false, not {_shown(operand)}.")
+                return Exists(name) if operand else Not(Exists(name))
+            case "$in":
+                return self.member(name, operand, place)
+            case "$nin":
+                return And((Exists(name), Not(self.member(name, operand, place))))
+            case "$eq":
+                return Equal(name, self.value(name, operand, place))
+            case "$ne":
+                return Not(Equal(name, self.value(name, operand, place)))
+            case "$contains":
+                self.check_type(name, "list", operand, place)
+                return Contains(name, self.value(name, operand, place, True))
+            case "$like":
+                return Like(name, self.like(name, operand, place))
+        value = _scalar(operand, place)
+        if value.kind not in ("number", "text"):
+            raise FilterError(f"{place} compares by size and takes a number or a text, not {_shown(operand)}.")
+        self.check_type(name, value.kind, operand, place)
+        return Compare(name, _SIZES[operator_][0], value)
+
+    def member(self, name: str, operand: object, place: str) -> Filter:
+        values = _list(operand, place)
+        self.values += len(values)
+        if self.values > MAX_VALUES:
+            so_far = "" if self.values == len(values) else f", the {self.values:,} of the filter so far with them"
+            raise FilterError(
+                f"{place} lists {len(values):,} values{so_far}; at most {MAX_VALUES:,} are allowed in a filter."
+            )
+        return Member(name, tuple(self.value(name, value, place) for value in values))
+
+    def like(self, name: str, operand: object, place: str) -> str:
+        if not isinstance(operand, str):
+            raise FilterError(f"{place} looks for a substring and takes a text, not {_shown(operand)}.")
+        _check_text(operand, place)
+        if len(operand) > MAX_LIKE:
+            raise FilterError(f"{place} looks for {len(operand):,} characters; at most {MAX_LIKE:,} are allowed.")
+        self.check_type(name, "text", operand, place)
+        return operand
+
+    def value(self, name: str, operand: object, place: str, element: bool = False) -> Value:
+        value = _scalar(operand, place)
+        if value.kind != "null":
+            self.check_type(name, value.kind, operand, place, element)
+        return value
+
+    def check_type(self, name: str, kind: Kind, operand: object, place: str, element: bool = False) -> None:
+        """An operand of a type that the field has nowhere is a mistake, not an empty answer."""
+        types = self.types.get((name, element))
+        if types is None:
+            types = self.types[name, element] = self.fields.types(name, element)
+        if kind in types or types == {"null"}:
+            return
+        if types:
+            what = f"the elements of '{_named(name)}' are" if element else f"'{_named(name)}' holds"
+            wants = "a list" if kind == "list" else f"a {kind}"
+            raise FilterError(f"{place}: {what} {' or '.join(sorted(types))}, but {_shown(operand)} asks for {wants}.")
+        names = self.fields.names()
+        if not element and names and name not in names:
+            known = ", ".join(map(_named, names[:30]))
+            raise FilterError(f"{place}: no document has the field '{_named(name)}'; there are: {known}.")
+
+
+def _all(parts: Sequence[Filter]) -> Filter:
+    return parts[0] if len(parts) == 1 else And(tuple(parts))
+
+
+def _check_depth(place: str, depth: int) -> None:
+    if depth > MAX_DEPTH:
+        raise FilterError(f"the filter is nested deeper than {MAX_DEPTH} levels, at {place:.200}.")
+
+
+def _check_text(text: str, place: str) -> None:
     try:
-        return _mapping(_parser().parse(text))
-    except UnexpectedInput as error:
-        at_end = getattr(getattr(error, "token", None), "type", None) == "$END"
-        place = len(text) if at_end else error.pos_in_stream or 0
-        seen = "the end" if at_end else f"'{text[place : place + 20]}'"
-        raise FilterError(
-            f"the filter can't be read at character {place + 1}, at {seen}: {text!r:.200}. An example: {EXAMPLE}"
-        ) from error
-    except (LarkError, RecursionError) as error:
-        raise FilterError(f"the filter can't be read ({type(error).__name__}). An example: {EXAMPLE}") from error
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise FilterError(f"{place}: half a surrogate pair is no text.") from error
+    if "\0" in text:
+        raise FilterError(f"{place}: it holds a NUL character, which no text has.")
 
 
-@cache
-def _parser() -> Any:
-    from lark import Lark
-
-    return Lark(GRAMMAR, parser="lalr", maybe_placeholders=False)
-
-
-def _mapping(tree: Any) -> dict[str, Any]:
-    """A node of the parse tree, as the filter it stands for."""
-    match tree.data:
-        case "any":
-            return _joined("$or", tree.children)
-        case "all":
-            return _joined("$and", tree.children)
-        case "negated":
-            return {"$not": _mapping(tree.children[0])}
-    name = str(tree.children[0].children[0]).strip("`")
-    match tree.data:
-        case "compared":
-            return {name: {_OPERATORS[tree.children[1]]: _value(tree.children[2])}}
-        case "among" | "not_among":
-            operator = "$in" if tree.data == "among" else "$nin"
-            return {name: {operator: [_value(value) for value in tree.children[1].children]}}
-        case "contains" | "like":
-            return {name: {f"${tree.data}": _value(tree.children[1])}}
-    return {name: {"$exists": tree.data == "exists"}}
+def _scalar(operand: object, place: str) -> Value:
+    if operand is not None and not isinstance(operand, str | bool | int | float):
+        raise FilterError(f"{place} takes a text, a number, true, false or null, not {_shown(operand)}.")
+    if isinstance(operand, float) and not math.isfinite(operand):
+        raise FilterError(f"{place} takes a finite number, not {operand}.")
+    if isinstance(operand, int) and not -(2**63) <= operand < 2**63:
+        raise FilterError(f"{place}: {_shown(operand)} does not fit 64 bits.")
+    if isinstance(operand, str):
+        _check_text(operand, place)
+    return Value(*typed(operand))
 
 
-def _joined(operator: str, parts: list[Any]) -> dict[str, Any]:
-    return _mapping(parts[0]) if len(parts) == 1 else {operator: [_mapping(part) for part in parts]}
+def _list(operand: object, place: str) -> Sequence[Any]:
+    if isinstance(operand, str | bytes) or not isinstance(operand, Sequence):
+        raise FilterError(f"{place} takes a list, not {_shown(operand)}.")
+    return operand
 
 
-def _value(node: Any) -> str | int | float | bool | None:
-    token = node.children[0]
-    if token.type == "STRING":
-        return re.sub(r"\\(.)", r"\1", token[1:-1], flags=re.DOTALL)
-    if token.type == "WORD":
-        return {"true": True, "false": False, "null": None}[token.lower()]
-    return int(token) if token.lstrip("+-").isdigit() else float(token)
+def _shown(value: object) -> str:
+    try:
+        return f"{value!r:.60}"
+    except (ValueError, RecursionError):  # a number of too many digits to be written, or nested without end
+        return f"a value of type {type(value).__name__} that is too large to be shown"
+
+
+def _named(name: object) -> str:
+    """A name as a message can hold it."""
+    if not isinstance(name, str):
+        return _shown(name)
+    return f"{name:.100}".encode(errors="backslashreplace").decode()
+
+
+def matches(where: Filter, metadata: Mapping[str, Any]) -> bool:
+    """Whether `where` allows a document with this metadata."""
+    found: dict[tuple[str, bool], list[Value]] = {}
+    for name, element, kind, value in fields_of(metadata):
+        found.setdefault((name, element), []).append(Value(kind, value))
+    return _matches(where, found)
+
+
+def _matches(where: Filter, found: Mapping[tuple[str, bool], Sequence[Value]]) -> bool:
+    match where:
+        case And(parts):
+            return all(_matches(part, found) for part in parts)
+        case Or(parts):
+            return any(_matches(part, found) for part in parts)
+        case Not(part):
+            return not _matches(part, found)
+        case Exists(name):
+            return (name, False) in found
+        case Equal(name, value):
+            return value in found.get((name, False), ())
+        case Contains(name, value):
+            return value in found.get((name, True), ())
+        case Member(name, values):
+            return any(value in values for value in found.get((name, False), ()))
+        case Compare(name, operator_, value):
+            holds = _SIZES[operator_][1]
+            return any(own.kind == value.kind and holds(own.value, value.value) for own in found.get((name, False), ()))
+        case Like(name, text):
+            small = _small(text)
+            return any(own.kind == "text" and small in _small(own.value) for own in found.get((name, False), ()))
+    assert_never(where)
+
+
+_SMALL = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)
+
+
+def _small(text: str) -> str:
+    return text.translate(_SMALL)

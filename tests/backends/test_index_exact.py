@@ -22,19 +22,16 @@ WAYS = ("none", "int8", "bf16", "int8 as float32", "int8 as bf16", "bf16 as floa
 class TestFloat32(IndexContract):
     index_class = ExactIndex
     options = MappingProxyType({"codes": "none"})
-    exact = True
 
 
 class TestInt8(IndexContract):
     index_class = ExactIndex
     options = MappingProxyType({"codes": "int8"})
-    exact = True
 
 
 class TestBfloat16(IndexContract):
     index_class = ExactIndex
     options = MappingProxyType({"codes": "bf16"})
-    exact = True
 
 
 @pytest.fixture(params=WAYS)

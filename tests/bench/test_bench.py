@@ -15,7 +15,8 @@ from semsearch import Document
 from semsearch.bench.measure import Task, measured
 from semsearch.bench.run import Plan, bench, builds, pareto, recommended
 from semsearch.errors import MissingDependency, UsageError
-from semsearch.search.recall import STRANGER, true_neighbors
+from semsearch.search.recall import NOT_STORED, draw_sample
+from semsearch.search.truth import Truth
 from semsearch.types import Metric
 from semsearch.vectors import brute_force, normalise
 
@@ -54,11 +55,12 @@ def test_a_build_is_measured_along_its_knob(stored, backend):
     assert (lines[0]["knob"] is None) == (backend == "exact")
 
 
-def test_the_recall_on_stand_ins_is_that_of_the_worse_kind(tmp_path):
+def test_the_recall_on_synthetic_queries_is_that_of_the_worse_kind(tmp_path):
     vectors = normalise(np.random.default_rng(0).standard_normal((300, 16)).astype(np.float32))
-    sample = true_neighbors(np.arange(300), vectors, Metric.COSINE, 10, count=50)
-    scores = sample.truth.scores + 2 * (sample.own == STRANGER)[:, None]  # so that nothing found counts for them …
-    keys = np.where((sample.own == STRANGER)[:, None], 1000, sample.truth.keys)  # … and none is right
+    truth = Truth(np.arange(300), vectors, Metric.COSINE)
+    sample = draw_sample(truth.neighbors, 10, truth.synthetic, count=50)
+    scores = sample.truth.scores + 2 * (sample.own == NOT_STORED)[:, None]  # so that nothing found counts for them …
+    keys = np.where((sample.own == NOT_STORED)[:, None], 1000, sample.truth.keys)  # … and none is right
     arrays = {"keys": np.arange(300), "vectors": vectors, "queries": sample.queries, "own": sample.own}
     for name, array in {**arrays, "truth_keys": keys, "truth_scores": scores}.items():
         np.save(tmp_path / f"{name}.npy", array)
@@ -68,19 +70,19 @@ def test_the_recall_on_stand_ins_is_that_of_the_worse_kind(tmp_path):
 
 def test_every_installed_backend_is_tried():
     told = []
-    assert {name for name, _ in builds(Plan(), told.append)} == set(BACKENDS)
-    assert len(builds(Plan(quick=True), told.append)) < len(builds(Plan(), told.append))
+    assert {name for name, _ in builds(Plan(), Metric.COSINE, told.append)} == set(BACKENDS)
+    assert len(builds(Plan(quick=True), Metric.COSINE, told.append)) < len(builds(Plan(), Metric.COSINE, told.append))
     assert told == []
 
 
 def test_a_missing_library_is_told(monkeypatch):
     monkeypatch.setitem(sys.modules, "hnswlib", None)  # as if it were not installed
     told = []
-    assert "hnsw" not in {name for name, _ in builds(Plan(), told.append)}
+    assert "hnsw" not in {name for name, _ in builds(Plan(), Metric.COSINE, told.append)}
     assert len(told) == 1
     assert told[0].startswith("hnsw is left out: the library 'hnswlib' is needed")
     with pytest.raises(MissingDependency, match=r"semsearch\[hnsw\]"):
-        builds(Plan(backends=("hnsw",)), told.append)
+        builds(Plan(backends=("hnsw",)), Metric.COSINE, told.append)
 
 
 LINES = st.lists(
@@ -144,7 +146,7 @@ def test_from_the_command_line(tmp_path):
     ended = run("bench", "few", "--home", home, "--quick", "--index", "hnsw", "--out", folder, "--apply", "--json")
     assert ended.code == 0, ended.err
     facts, *lines = [json.loads(line) for line in ended.out.splitlines()]
-    assert (facts["rows"], facts["dim"], facts["source"]) == (299, 8, "stand-ins")
+    assert (facts["rows"], facts["dim"], facts["source"]) == (299, 8, "synthetic")
     assert [json.loads(line) for line in (folder / "results.jsonl").read_text().splitlines()] == [facts, *lines]
     page = (folder / "report.html").read_text()
     assert page.count("<svg") == 4
@@ -159,7 +161,7 @@ def test_from_the_command_line(tmp_path):
 def test_nothing_to_measure(tmp_path):
     with (
         semsearch.create("none", encoder=None, dim=8, home=tmp_path) as made,
-        made.store.read() as view,
+        made.engine.store.read() as view,
         pytest.raises(UsageError, match="too little to measure on"),
     ):
         list(bench(view.snapshot, Metric.COSINE, Plan(), None, print))

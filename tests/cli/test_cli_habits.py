@@ -1,6 +1,7 @@
 """Defaults and where they come from, formats for other programs, completion, and the doctor."""
 
 import csv
+import importlib.metadata
 import io
 import json
 import os
@@ -8,6 +9,8 @@ import re
 import shutil
 import subprocess
 import sys
+import tomllib
+import types
 from pathlib import Path
 
 import click.shell_completion
@@ -67,6 +70,14 @@ def test_what_stands_at_the_top_is_for_all_commands(notes, model):
     assert {line["option"] for line in lines if line["value"] == "cpu"} >= {"index --device", "query --device"}
 
 
+def test_a_variable_is_named_after_what_is_typed():
+    names = {option.envvar[0] for option in cli.commands["index"].params if getattr(option, "envvar", None)}
+    typed = {"NAME", "ADD", "ENCODER", "FORMAT", "TEXT", "ID", "TYPE", "READ", "OPTION", "INDEX", "RECALL", "HOME"}
+    assert {f"SEMSEARCH_INDEX_{one}" for one in typed} <= names
+    assert cli.commands["query"].params[1].envvar == ["SEMSEARCH_QUERY_K"]
+    assert not [name for name in names if name.endswith("_")]
+
+
 def test_the_environments_home_goes_over_that_of_the_file(homes, monkeypatch):
     (homes / "here").mkdir()
     monkeypatch.chdir(homes / "here")
@@ -79,8 +90,25 @@ def test_the_environments_home_goes_over_that_of_the_file(homes, monkeypatch):
 
 
 @pytest.mark.parametrize(
+    "where",
+    [
+        "'year < 2004'",
+        """'{"year": {"$lt": 2004}}'""",
+        '{year = {"$lt" = 2004}}',
+        '{"$not" = {year = {"$gte" = 2004}}}',
+    ],
+)
+def test_a_filter_in_the_file_is_a_text_or_a_table(notes, where):
+    Path("semsearch.toml").write_text(f"[query]\nwhere = {where}\n")
+    assert found() == 4
+
+
+@pytest.mark.parametrize(
     ("text", "said"),
     [
+        ("[query]\nwhere = 'year <'", "can't be read at character 7, at the end"),
+        ('[query]\nwhere = {year = {"$about" = 1}}', "where.year.$about is no operator"),
+        ("[query]\nwhere = 5", "must be a mapping"),
         ("k = 'x", "can't be read"),
         ("colour = 1", "there is no option 'colour'"),
         ("[qurey]\nk = 1", "there is no command 'qurey'; did you mean 'query'?"),
@@ -285,6 +313,46 @@ def test_the_doctor_looks_at_everything(monkeypatch):
     assert ended.code == 0  # what is merely not installed is fine
     assert "extra documents\tmissing\tno module pyarrow\tpip install 'semsearch[documents]'" in lines
     assert any(line.startswith("extra words\tmissing") for line in lines)
+
+
+def test_the_doctor_knows_every_requirement_and_extra_of_the_package():
+    project = tomllib.loads((Path(semsearch.__file__).parents[1] / "pyproject.toml").read_text("utf-8"))["project"]
+    findings = {finding["what"]: finding for finding in map(json.loads, run("doctor", "--json").lines)}
+    extras = {what.removeprefix("extra ") for what in findings if what.startswith("extra ")}
+    assert extras == {*project["optional-dependencies"]} - {"all", "gpu"}  # of two builds of faiss one
+    for name in ("click", "lark", "numpy", "platformdirs", "rich", "sqlalchemy", "torch"):
+        assert findings[name]["state"] == "ok"
+
+
+def test_the_doctor_names_a_package_that_is_absent_or_too_old(monkeypatch):
+    real = importlib.metadata.distribution
+    versions = {"click": "1.0", "pypdf": "0.1"}
+
+    def distribution(name):
+        if name in ("lark", "nltk"):
+            raise importlib.metadata.PackageNotFoundError(name)
+        found = real(name)
+        return types.SimpleNamespace(
+            version=versions.get(name, found.version), files=found.files, metadata=found.metadata
+        )
+
+    monkeypatch.setattr("importlib.metadata.distribution", distribution)
+    ended = run("doctor", "--json")
+    findings = {finding["what"]: finding for finding in map(json.loads, ended.lines)}
+    assert ended.code == 4
+    assert findings["lark"]["found"] == "not installed"
+    assert findings["extra words"]["state"] == "missing"
+    assert findings["extra words"]["found"] == "no package nltk"
+    assert findings["click"]["state"] == findings["extra documents"]["state"] == "broken"
+    assert findings["click"]["found"] == "1.0, which semsearch can't use"
+    assert findings["click"]["advice"].startswith("pip install 'click>=8")
+    assert findings["extra documents"]["found"].startswith("pypdf 0.1, which")
+
+
+def test_the_version_stands_in_one_place():
+    project = tomllib.loads((Path(semsearch.__file__).parents[1] / "pyproject.toml").read_text("utf-8"))
+    assert "version" not in project["project"]
+    assert project["tool"]["hatch"]["version"]["path"] == "semsearch/__init__.py"
 
 
 def test_the_doctor_finds_what_is_broken(tmp_path, monkeypatch):

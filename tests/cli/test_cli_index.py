@@ -15,7 +15,7 @@ import pytest
 from support.command_line import corpus, run, start, tiny_model
 
 import semsearch
-from semsearch.home import collection_names
+from semsearch import list_collections
 from semsearch.local.store.lock import WriterLock
 
 
@@ -117,7 +117,7 @@ def test_the_name_must_be_one(tmp_path, model):
     assert "'../escape' can't name a collection" in ended.err
     shutil.copy(tmp_path / "notes.jsonl", tmp_path / "my notes (old).jsonl")
     assert run("index", tmp_path / "my notes (old).jsonl", "-m", model).code == 0
-    assert collection_names(tmp_path / "home") == ["my-notes-old"]
+    assert list_collections(home=tmp_path / "home") == ["my-notes-old"]
 
 
 @pytest.mark.parametrize(
@@ -144,7 +144,7 @@ def test_a_bad_record(tmp_path, model, home, line, message):
     assert message in ended.err
     assert f"{notes}, line 7" in ended.err
     assert "Traceback" not in ended.err
-    assert collection_names(home) == []
+    assert list_collections(home=home) == []
     ended = run("index", notes, "-m", model, "--on-error", "skip")
     assert (ended.code, ended.out.split(", ")[-1]) == (0, "skipped 1\n")
     assert "1 bad record skipped" in ended.err
@@ -180,7 +180,7 @@ def test_an_empty_corpus_makes_no_collection(tmp_path, model, home, name):
     assert (ended.code, ended.out) == (3, "")
     assert len(ended.err.splitlines()) <= 2
     assert "Traceback" not in ended.err
-    assert collection_names(home) == []
+    assert list_collections(home=home) == []
 
 
 def test_kinds_that_can_not_be_read_are_counted(tmp_path, model):
@@ -242,7 +242,7 @@ def test_what_can_not_be_done(tmp_path, model, home, monkeypatch, arguments, cod
     assert (ended.code, ended.out) == (code, "")
     assert message in ended.err
     assert "Traceback" not in ended.err
-    assert collection_names(home) == []
+    assert list_collections(home=home) == []
 
 
 def test_another_model_is_refused_and_the_same_by_another_path_is_not(tmp_path, model):
@@ -373,7 +373,7 @@ def test_interrupted_before_anything_is_committed(tmp_path, model, monkeypatch):
     ended = run("index", corpus(tmp_path), "-m", model)
     assert ended.code == 130
     assert ended.err == "interrupted: Nothing is committed yet; the same command begins again.\n"
-    assert collection_names(tmp_path / "home") == []
+    assert list_collections(home=tmp_path / "home") == []
 
 
 @pytest.mark.slow

@@ -3,7 +3,7 @@
 import pytest
 from support.command_line import corpus, start
 
-from semsearch.home import collection_names
+from semsearch import list_collections
 
 
 @pytest.mark.parametrize("offline", ["0", "1"])
@@ -17,4 +17,4 @@ def test_a_model_that_is_nowhere(tmp_path, monkeypatch, offline):
     assert said.startswith("semsearch: the model 'nobody/nothing' was not found. Looked in ")
     assert len(said.splitlines()) == 1
     assert ("HF_HUB_OFFLINE is set" if offline == "1" else "could not be asked") in said
-    assert collection_names(tmp_path / "home") == []
+    assert list_collections(home=tmp_path / "home") == []

@@ -76,9 +76,9 @@ def test_json_has_the_documented_shape(notes):
         expected = collection.search("knead the dough", k=3)
     assert len(answer["hits"]) == 3
     for hit, true in zip(answer["hits"], expected, strict=True):
-        names = ["id", "rank", "score", "scores", "title", "text", "start", "end", "metadata", "standing"]
+        names = ["id", "rank", "score", "scores", "title", "text", "start", "end", "metadata", "percentile"]
         assert list(hit) == names
-        assert hit.pop("standing") == true.standing
+        assert hit.pop("percentile") == true.percentile
         assert hit == {
             "id": true.document.id,
             "rank": true.rank,

@@ -6,9 +6,10 @@ import json
 import pytest
 from rich.console import Console
 
+from semsearch import wire
 from semsearch.cli import render
 from semsearch.cli.render import Answer, draw_document, draw_hits, one_line, printable, show_facts, show_table, size
-from semsearch.types import Document, Hit, Span
+from semsearch.types import Document, Hit, Passage, Span
 
 
 def drawn(draw, *arguments, width=80):
@@ -19,7 +20,8 @@ def drawn(draw, *arguments, width=80):
 
 
 def hit(document, start=0, end=None, score=0.5, rank=1):
-    return Hit(document, start, len(document.text) if end is None else end, score, {"dense": score}, rank, rank)
+    passage = Passage.of(document, start, len(document.text) if end is None else end)
+    return Hit(passage, score, {"dense": score}, rank, rank)
 
 
 def test_a_hit_shows_rank_score_title_id_and_passage():
@@ -98,7 +100,7 @@ def test_the_passage_stands_out_in_its_document():
 
 def test_json_holds_what_the_terminal_can_not_show():
     document = Document("d1", "a\x1b[2J\n\u202eb")
-    text = render.dumps(render.answer_json(Answer("q", [hit(document)], {"total": 1.23456})))
+    text = wire.dumps(wire.answer("q", [hit(document)], {"total": 1.23456}))
     assert "\n" not in text
     assert json.loads(text)["hits"][0]["text"] == "a\x1b[2J\n\u202eb"
     assert json.loads(text)["timings_ms"] == {"total": 1.235}
@@ -129,3 +131,12 @@ def test_facts_are_flattened_and_empty_ones_left_out_for_people(capsys, monkeypa
 )
 def test_sizes(count, said):
     assert size(count) == said
+
+
+def test_a_point_in_a_name_is_no_step_down(capsys, monkeypatch):
+    facts = {"random scores": {"99.9 %": 0.5}}
+    show_facts(facts)
+    assert capsys.readouterr().out == "random scores.99.9 %\t0.5\n"
+    monkeypatch.setattr(render, "on_terminal", lambda: True)
+    show_facts(facts)
+    assert capsys.readouterr().out.split() == ["random", "scores", "99.9", "%", "0.5"]

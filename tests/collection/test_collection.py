@@ -52,7 +52,7 @@ def test_finds_what_was_put_in(animals):
 
 def test_counts_documents_and_passages(animals):
     assert len(animals) == 3
-    assert animals.passages == 3
+    assert animals.count_passages() == 3
 
 
 def test_scores_are_the_oracles(animals):

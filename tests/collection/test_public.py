@@ -62,3 +62,26 @@ def test_public_classes_and_functions_are_documented():
         for part, member in vars(value).items() if inspect.isclass(value) else ():
             if not part.startswith("_") and callable(member):
                 assert inspect.getdoc(member), f"{name}.{part} has no docstring"
+
+
+def test_info_tells_how_the_model_reads(tmp_path):
+    from support import tiny
+    from support.command_line import run
+
+    folder = tiny.bert(tmp_path / "e5-small-v2")
+    with semsearch.create("corpus", encoder=str(folder)) as collection:
+        facts = collection.info()["encoder"]
+    assert facts == {
+        "name": str(folder),
+        "revision": None,
+        "fingerprint": collection.encoder.fingerprint,
+        "window": 60,
+        "prompts": {"query": "query: ", "document": "passage: "},
+        "prompts_from": "the table of families (E5)",
+        "truncate_dim": None,
+        "normalized": True,
+        "modules": ["Transformer (bert)", "Pooling"],
+    }
+    shown = run("info", "corpus").out.splitlines()
+    assert "encoder.prompts.query\tquery:" in [line.rstrip() for line in shown]
+    assert "encoder.prompts.document\tpassage:" in [line.rstrip() for line in shown]

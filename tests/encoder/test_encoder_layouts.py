@@ -288,6 +288,97 @@ def test_encoder_of_an_encoder_decoder(tmp_path):
     assert_as_peer(folder)
 
 
+BOTH = {
+    **{"d_model": 16, "encoder_layers": 2, "decoder_layers": 2, "encoder_ffn_dim": 32, "decoder_ffn_dim": 32},
+    **{"encoder_attention_heads": 2, "decoder_attention_heads": 2, "vocab_size": 100, "pad_token_id": 0},
+    **{"bos_token_id": 2, "eos_token_id": 3, "decoder_start_token_id": 3},
+}
+T5 = {
+    **{"vocab_size": 100, "d_model": 16, "d_kv": 8, "d_ff": 32, "num_layers": 2, "num_heads": 2},
+    **{"pad_token_id": 0, "eos_token_id": 3, "decoder_start_token_id": 0},
+}
+
+
+def encoder_decoder(folder, kind, config, **settings):
+    """A model of a family of transformers as sentence-transformers lays it out, its decoder along."""
+    import transformers
+
+    torch.manual_seed(0)
+    model = getattr(transformers, kind)(getattr(transformers, config)(**settings))
+    for name, parameter in model.named_parameters():
+        if "embed_positions" not in name:
+            torch.nn.init.normal_(parameter, std=0.3)
+    tiny.save(model, folder, tokenizer=lambda folder: tiny.generic_tokenizer(folder, end="[SEP]"))
+    tiny.write_json(folder / "sentence_bert_config.json", {"max_seq_length": 32, "do_lower_case": False})
+    tiny.pooling(folder / "1_Pooling", pooling_mode_mean_tokens=True)
+    tiny.modules_json(folder, ("", OLD + "Transformer"), ("1_Pooling", OLD + "Pooling"))
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("kind", "config", "settings"),
+    [
+        ("BartModel", "BartConfig", BOTH),
+        ("BartForConditionalGeneration", "BartConfig", BOTH),
+        ("MBartModel", "MBartConfig", BOTH),
+        ("PLBartModel", "PLBartConfig", BOTH),
+        ("MvpModel", "MvpConfig", BOTH),
+        ("LEDModel", "LEDConfig", BOTH | {"attention_window": 4}),
+        ("BigBirdPegasusModel", "BigBirdPegasusConfig", BOTH | {"attention_type": "original_full"}),
+        ("MT5Model", "MT5Config", T5),
+        ("UMT5Model", "UMT5Config", T5),
+        ("LongT5Model", "LongT5Config", T5),
+        (
+            "SwitchTransformersModel",
+            "SwitchTransformersConfig",
+            T5 | {"num_experts": 2, "num_sparse_encoder_layers": 1, "num_sparse_decoder_layers": 1},
+        ),
+    ],
+)
+def test_vectors_come_from_the_state_that_the_peer_takes(tmp_path, kind, config, settings):
+    assert_as_peer(encoder_decoder(tmp_path, kind, config, **settings))
+
+
+@pytest.mark.parametrize("kind", ["Pegasus", "Marian", "Blenderbot", "M2M100"])
+def test_of_a_family_that_the_peer_opens_by_its_encoder_the_encoder_is_taken(tmp_path, kind):
+    """The peer looks for the encoder's weights under names that only its own files have, and makes them at random."""
+    import transformers
+
+    folder = encoder_decoder(tmp_path, f"{kind}Model", f"{kind}Config", **BOTH)
+    encoder = load_encoder(str(folder), device="cpu", dtype="float32", normalize=False)
+    states = getattr(transformers, f"{kind}Model").from_pretrained(folder).eval().get_encoder()
+    with torch.inference_mode():
+        for text, ours in zip(TEXTS, encoder.encode_documents(TEXTS), strict=True):
+            ids, _ = encoder.stream("document").tokenize([text], "")
+            wanted = states(input_ids=torch.tensor(ids)).last_hidden_state[0].mean(dim=0)
+            np.testing.assert_allclose(ours, wanted.numpy(), atol=1e-5)
+
+
+def test_a_decoder_of_an_unknown_family_is_refused(tmp_path):
+    folder = encoder_decoder(tmp_path, "NllbMoeModel", "NllbMoeConfig", **BOTH, num_experts=2)
+    with pytest.raises(
+        ModelError, match=r"a decoder, of a family \('nllb-moe'\) .* whose last state .* Choose another"
+    ):
+        load_encoder(str(folder))
+
+
+def test_a_decoder_whose_weights_are_not_there_is_refused(tmp_path):
+    from safetensors.torch import load_file, save_file
+
+    folder = encoder_decoder(tmp_path, "BartModel", "BartConfig", **BOTH)
+    file = folder / "model.safetensors"
+    save_file({k: v for k, v in load_file(file).items() if "decoder.layers.1.fc1" not in k}, file)
+    with pytest.raises(ModelError, match=r"not those of the bart .* missing are decoder\.layers\.1\.fc1"):
+        load_encoder(str(folder))
+
+
+def test_the_decoders_vectors_have_another_fingerprint_than_the_encoders_had(tmp_path, monkeypatch):
+    folder = encoder_decoder(tmp_path, "BartModel", "BartConfig", **BOTH)
+    now = load_encoder(str(folder)).fingerprint
+    monkeypatch.setattr("semsearch.encoder.assemble.DECODER_STATE", set())
+    assert load_encoder(str(folder)).fingerprint != now
+
+
 # ---- pooling --------------------------------------------------------------------------------------------------------
 
 MODES = ("cls_token", "max_tokens", "mean_tokens", "mean_sqrt_len_tokens", "weightedmean_tokens", "lasttoken")

@@ -114,34 +114,12 @@ def test_a_window_is_bounded_in_characters():
     assert [len(window) for window in windows(["x" * 10**6, "y"], torch.device("cpu"))] == [1, 1]
 
 
-def test_a_memory_map_is_filled_in_place(bag, texts, tmp_path):
-    out = np.memmap(tmp_path / "vectors", np.float32, "w+", shape=(len(texts), DIM))
-    made = Pipeline(letters, [bag], DIM).encode(iter(texts), out=out)
-    assert made is out
-    out.flush()
-    stored = np.fromfile(tmp_path / "vectors", np.float32).reshape(-1, DIM)
-    np.testing.assert_allclose(stored, expected(texts), rtol=1e-5, atol=1e-5)
-
-
-def test_a_private_map_keeps_what_was_written(bag, texts, tmp_path):
-    np.zeros((len(texts), DIM), np.float32).tofile(tmp_path / "vectors")
-    out = np.memmap(tmp_path / "vectors", np.float32, "c", shape=(len(texts), DIM))
-    Pipeline(letters, [bag], DIM).encode(texts, out=out)
-    np.testing.assert_allclose(out, expected(texts), rtol=1e-5, atol=1e-5)
-
-
-@pytest.mark.parametrize(("shape", "dtype"), [((9, DIM), "f4"), ((11, DIM), "f4"), ((10, 5), "f4"), ((10, DIM), "f8")])
-def test_room_that_does_not_fit_is_refused(bag, texts, shape, dtype):
-    with pytest.raises(UsageError, match="room"):
-        Pipeline(letters, [bag], DIM).encode(texts[:10], out=np.empty(shape, dtype))
-
-
-def test_progress_counts_up_to_all(bag, texts):
-    seen = []
-    Pipeline(letters, [bag], DIM, batch_tokens=256).encode(texts, progress=seen.append)
-    assert seen == sorted(seen)
-    assert seen[-1] == len(texts)
-    assert len(seen) > len(texts) / 64, "more often than once a window"
+def test_any_number_of_sharers_get_windows_in_order(texts):
+    for shares in (1, 2, 3, 7):
+        made = list(windows(texts, torch.device("cpu"), shares))
+        assert [text for window in made for text in window] == texts
+        assert len(made) >= shares
+        assert max(map(len, made)) <= -(-len(texts) // shares)
 
 
 def test_an_error_of_the_tokenizer_arrives(bag, texts):

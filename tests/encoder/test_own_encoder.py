@@ -1,6 +1,9 @@
 """One's own encoder: functions, SentenceTransformer objects, and servers, good and bad."""
 
 import json
+import os
+import subprocess
+import sys
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -76,9 +79,9 @@ def test_a_sentence_transformer_is_taken_as_it_is(tmp_path):
     with semsearch.create("notes", encoder=model) as collection:
         collection.add([Document(str(n), text) for n, text in enumerate(TEXTS)])
         assert collection.search(TEXTS[2], k=1)[0].document.id == "2"
-        before = collection.passages
+        before = collection.count_passages()
         collection.add([Document("long", long)])
-        assert collection.passages > before + 3
+        assert collection.count_passages() > before + 3
     with semsearch.open("notes", encoder=made()) as collection:  # the same weights are the same model
         assert collection.search(TEXTS[1], k=1)[0].document.id == "1"
     for other in (made(1), made(prompts={"query": "query: ", "document": ""})):
@@ -92,11 +95,18 @@ class Server:
     def __init__(self):
         self.failures = []  # (status, headers, body), or "drop"
         self.requests = []
+        self.connections = 0
         self.refuse = None  # a text it will not have
         self.spoil = None  # what is done to an answer
         server = self
 
         class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"  # which keeps connections
+
+            def setup(self):
+                server.connections += 1
+                super().setup()
+
             def do_POST(self):
                 body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
                 server.requests.append((self.path, body, self.headers.get("Authorization")))
@@ -162,6 +172,59 @@ def test_a_server_encodes_in_batches_and_in_order(server, monkeypatch):
     }
     assert encoder.encode_documents([]).shape == (0, 8)
     assert encoder.fingerprint != RemoteEncoder(f"openai-compatible:{server.url}#other").fingerprint
+
+
+def test_connections_are_kept(server):
+    encoder = RemoteEncoder(f"openai-compatible:{server.url}#m")
+    for n in range(8):
+        encoder.encode_queries([f"text {n}"])
+    assert len(server.requests) == 9, "the dimension, and eight texts"
+    assert server.connections == 1
+    for _ in range(2):
+        encoder.encode_documents([f"text number {n}" for n in range(4 * remote.BATCH)])
+    assert server.connections <= remote.AT_ONCE, "as many as there are requests at once"
+
+
+def test_a_key_follows_no_redirection(server, monkeypatch):
+    elsewhere = Server()
+    try:
+        monkeypatch.setenv("SEMSEARCH_API_KEY", "secret")
+        encoder = RemoteEncoder(f"openai-compatible:{server.url}#m")
+        for code in (301, 302, 303, 307, 308):
+            server.failures = [(code, {"Location": f"{elsewhere.url}/embeddings"}, b"")]
+            with pytest.raises(ModelError, match=rf"answered {code}"):
+                encoder.encode_queries(["a"])
+        assert elsewhere.requests == []
+    finally:
+        elsewhere.close()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_forked_child_speaks_on_lines_of_its_own(server):
+    encoder = RemoteEncoder(f"openai-compatible:{server.url}#m")
+    wanted = encoder.encode_queries(["a"])
+    child = os.fork()
+    if not child:
+        os._exit(0 if np.array_equal(encoder.encode_queries(["a"]), wanted) else 1)
+    assert os.waitpid(child, 0)[1] == 0
+    assert np.array_equal(encoder.encode_queries(["a"]), wanted)
+    assert server.connections == 2
+
+
+def test_an_address_that_is_none_is_told():
+    with pytest.raises(UsageError, match=r"'http://\[::1/v1/embeddings' is no address"):
+        RemoteEncoder("openai-compatible:http://[::1/v1#m").encode_queries(["a"])
+
+
+def test_a_server_is_named_without_loading_a_client():
+    program = (
+        "import sys, semsearch; from semsearch.encoder.own import named_encoder;"
+        "named_encoder('openai-compatible:http://localhost:1/v1#m'); print('httpx' in sys.modules)"
+    )
+    assert (
+        subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout == "False\n"
+    )
 
 
 def test_a_collection_opens_its_server_again(server, tmp_path):

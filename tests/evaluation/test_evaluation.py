@@ -15,11 +15,10 @@ from support.command_line import corpus, run, tiny_model
 from support.fakes import HashEncoder
 
 import semsearch
-from corpora.beir import BEIRReader
 from semsearch.errors import DataError, MissingDependency, UsageError
 from semsearch.evaluation import known_items as by_itself
 from semsearch.evaluation import metrics as evaluation
-from semsearch.evaluation import trec
+from semsearch.evaluation.judgements import read_qrels, read_queries, read_run, write_run
 from semsearch.evaluation.known_items import known_items
 from semsearch.evaluation.metrics import MEASURES, asked, chance, interval, scored
 from semsearch.types import Document
@@ -103,8 +102,8 @@ runs = st.dictionaries(
 @given(found=runs)
 def test_a_run_there_and_back(tmp_path_factory, found):
     path = tmp_path_factory.mktemp("run") / "x.trec"
-    trec.write_run(path, found, "x")
-    assert trec.read_run(path) == found
+    write_run(path, found, "x")
+    assert read_run(path) == found
     for line in path.read_text(encoding="utf-8").split("\n")[:-1]:
         assert len(line.split(" ")) == 6
 
@@ -112,7 +111,7 @@ def test_a_run_there_and_back(tmp_path_factory, found):
 def test_runs_may_be_packed(tmp_path):
     with gzip.open(tmp_path / "x.trec.gz", "wt") as file:
         file.write("q1 Q0 d1 1 2.5 x\n\nq1\tQ0\td2\t2\t1e-3\tx\n")
-    assert trec.read_run(tmp_path / "x.trec.gz") == {"q1": {"d1": 2.5, "d2": 0.001}}
+    assert read_run(tmp_path / "x.trec.gz") == {"q1": {"d1": 2.5, "d2": 0.001}}
 
 
 @pytest.mark.parametrize(
@@ -128,22 +127,22 @@ def test_runs_may_be_packed(tmp_path):
 def test_what_is_no_run(tmp_path, content, said):
     (tmp_path / "x").write_text(content)
     with pytest.raises(DataError, match=said):
-        trec.read_run(tmp_path / "x")
+        read_run(tmp_path / "x")
 
 
 def test_ids_that_a_run_cannot_hold(tmp_path):
     with pytest.raises(UsageError, match="white space"):
-        trec.write_run(tmp_path / "x", {"q": {"a b": 1.0}}, "x")
+        write_run(tmp_path / "x", {"q": {"a b": 1.0}}, "x")
     assert not (tmp_path / "x").exists()
 
 
 def test_topics(tmp_path):
     (tmp_path / "topics.tsv").write_text("1\twhat is it\n2\twhy\n")
-    assert trec.read_topics(tmp_path / "topics.tsv") == {"1": "what is it", "2": "why"}
+    assert read_queries(tmp_path / "topics.tsv") == {"1": "what is it", "2": "why"}
     for content, said in (("1 what\n", "line 1"), ("1\ta\n1\tb\n", "line 2: the query '1' is there twice"), ("", "no")):
         (tmp_path / "topics.tsv").write_text(content)
         with pytest.raises(DataError, match=said):
-            trec.read_topics(tmp_path / "topics.tsv")
+            read_queries(tmp_path / "topics.tsv")
 
 
 def test_without_the_library(monkeypatch):
@@ -182,7 +181,7 @@ def test_json_has_the_documented_shape(judged):
     ended = run("eval", "notes", judged, "--json")
     assert ended.code == 0, ended.err
     found = json.loads(ended.out)
-    assert list(found) == ["queries", "runs"]
+    assert list(found) == ["schema", "queries", "runs"]
     assert found["queries"] == 4
     assert list(found["runs"]) == ["dense", "lexical", "hybrid"]
     for name, figures in found["runs"].items():
@@ -217,7 +216,7 @@ def test_a_table_and_one_run_in_one_file(judged, tmp_path):
     assert ended.code == 0, ended.err
     assert [line.split("\t")[:2] for line in ended.lines] == [[measure, "dense"] for measure in MEASURES]
     assert "4 queries, 1 without a relevant document left out" in ended.err
-    assert set(trec.read_run(tmp_path / "one.trec")) == {"q0", "q1", "q2", "q3"}
+    assert set(read_run(tmp_path / "one.trec")) == {"q0", "q1", "q2", "q3"}
 
 
 def test_queries_and_judgements_as_trec_has_them(judged, tmp_path):
@@ -330,7 +329,7 @@ def test_published_runs_get_their_published_figures(data):
     found = json.loads(ended.out)
     assert found["queries"] == 43
     assert {name: round(figures["nDCG@10"], 4) for name, figures in found["runs"].items()} == PUBLISHED
-    assert BEIRReader.qrels(folder / "qrels" / "test.tsv").keys() == trec.read_run(files[1]).keys()
+    assert read_qrels(folder / "qrels" / "test.tsv").keys() == read_run(files[1]).keys()
 
 
 # nDCG@10 that each way of searching must reach, a little below what was measured

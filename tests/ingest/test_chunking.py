@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
-from semsearch.chunking import SIZE, Splitter, Whole, sentences, splitter_for
+from semsearch.chunking import SIZE, EvenSplitter, WholeDocument, sentences, splitter_for
 from semsearch.errors import UsageError
 from semsearch.types import Document, Span, Windowed
 
@@ -70,7 +70,7 @@ def check(tokenizer, splitter, document, spans):
     for span in spans:
         assert span.start < span.end
         assert not text[span.start].isspace() or len(spans) == 1
-        assert count(tokenizer, splitter.embedding_text(document, span)) <= splitter.size
+        assert count(tokenizer, splitter.text_to_embed(document, span)) <= splitter.size
     covered = "".join(text[a:b] for a, b in spans)
     assert "".join(covered.split()) == "".join(text.split())  # nothing lost, nothing twice
     assert all(before.end <= after.start for before, after in itertools.pairwise(spans))
@@ -88,7 +88,7 @@ ANYTHING = st.lists(ALPHABET, min_size=1, max_size=400).map("".join) | st.text(m
 def test_passages_fit_and_lose_nothing_whatever_the_text(name, texts, size):
     tokenizer = TOKENIZERS[name]
     documents = [Document(str(i), text, title) for i, (text, title) in enumerate(texts) if not text.isspace()]
-    splitter = Splitter(tokenizer, 64, size)
+    splitter = EvenSplitter(tokenizer, 64, size)
     found = splitter.split_many(documents)
     assert len(found) == len(documents)
     for document, spans in zip(documents, found, strict=True):
@@ -97,7 +97,7 @@ def test_passages_fit_and_lose_nothing_whatever_the_text(name, texts, size):
 
 
 def test_a_document_that_fits_is_one_passage_and_one_token_more_are_two():
-    splitter = Splitter(words(), 32)
+    splitter = EvenSplitter(words(), 32)
     text = "One two three four. Five six seven eight. " * 3
     fitting = Document("1", text + "End here", "T")  # 1 + 30 + 2 - 1
     assert count(words(), f"T {fitting.text}") == 33
@@ -124,7 +124,7 @@ def test_passages_end_where_sentences_end_and_are_the_evenest_of_the_fewest():
             sums = [sum(group) for group in [*groups, group]]
             if max(sums) <= 20:
                 ways.append((len(sums), sum(s * s for s in sums)))
-        splitter = Splitter(words(), 20)
+        splitter = EvenSplitter(words(), 20)
         document = Document("1", text)
         passages = [text[a:b] for a, b in splitter.split(document)]
         assert all(passage.endswith(".") and passage.startswith("W") for passage in passages)
@@ -156,7 +156,7 @@ def test_sentences(text, expected):
 
 
 def test_a_sentence_that_is_too_long_is_cut_between_words_and_a_word_between_characters():
-    splitter = Splitter(TOKENIZERS["byte pairs"], 16)
+    splitter = EvenSplitter(TOKENIZERS["byte pairs"], 16)
     long = Document("1", "kneading " * 40 + "end.")
     for a, b in splitter.split(long):
         assert set(long.text[a:b].split()) <= {"kneading", "end."}
@@ -167,18 +167,18 @@ def test_a_sentence_that_is_too_long_is_cut_between_words_and_a_word_between_cha
 
 
 def test_the_title_is_on_every_passage_and_a_long_one_is_cut():
-    splitter = Splitter(words(), 20)
+    splitter = EvenSplitter(words(), 20)
     document = Document("1", "One two three four. " * 8, "The title")
     spans = splitter.split(document)
     assert len(spans) == 3
     for a, b in spans:
-        assert splitter.embedding_text(document, Span(a, b)) == f"The title {document.text[a:b]}"
+        assert splitter.text_to_embed(document, Span(a, b)) == f"The title {document.text[a:b]}"
     long = Document("2", "One two three four. " * 8, " ".join(f"word{i}" for i in range(50)))
     spans = splitter.split(long)
     check(words(), splitter, long, spans)
-    assert all(splitter.embedding_text(long, s).startswith("word0 word1 ") for s in spans)
-    assert all(" word9 One" in splitter.embedding_text(long, s) for s in spans)  # ten tokens: half of twenty
-    assert splitter.embedding_text(Document("3", "Text"), Span(0, 4)) == "Text"
+    assert all(splitter.text_to_embed(long, s).startswith("word0 word1 ") for s in spans)
+    assert all(" word9 One" in splitter.text_to_embed(long, s) for s in spans)  # ten tokens: half of twenty
+    assert splitter.text_to_embed(Document("3", "Text"), Span(0, 4)) == "Text"
 
 
 @pytest.mark.slow
@@ -200,7 +200,7 @@ def test_time_and_passages_grow_with_the_text_and_no_faster():
         work = []
         for size in (40_000, 80_000):
             tokenizer = Counting()
-            splitter = Splitter(tokenizer, 32)
+            splitter = EvenSplitter(tokenizer, 32)
             document = Document("1", (unit * size)[:size])
             spans = splitter.split(document)
             assert len(spans) > size / 32 / 8
@@ -211,10 +211,14 @@ def test_time_and_passages_grow_with_the_text_and_no_faster():
 def test_splitting_is_the_same_each_time_and_its_identity_says_what_decides_it():
     document = Document("1", PROSE * 5, "Bread")
     tokenizer = TOKENIZERS["pieces"]
-    assert Splitter(tokenizer, 64).split(document) == Splitter(tokenizer, 64).split(document)
-    identities = {Splitter(tokenizer, 64).identity, Splitter(tokenizer, 64, 32).identity, Whole().identity}
+    assert EvenSplitter(tokenizer, 64).split(document) == EvenSplitter(tokenizer, 64).split(document)
+    identities = {
+        EvenSplitter(tokenizer, 64).identity,
+        EvenSplitter(tokenizer, 64, 32).identity,
+        WholeDocument().identity,
+    }
     assert len(identities) == 3
-    assert Splitter(tokenizer, 64, 32).identity == Splitter(tokenizer, 128, 32).identity
+    assert EvenSplitter(tokenizer, 64, 32).identity == EvenSplitter(tokenizer, 128, 32).identity
 
 
 def test_off_gives_one_passage_and_counts_what_no_vector_sees():
@@ -223,18 +227,18 @@ def test_off_gives_one_passage_and_counts_what_no_vector_sees():
         Document("2", "word " * 100, "Two words"),
         Document("3", "w " * 200_000),
     ]
-    whole = Whole(words(), 20)
+    whole = WholeDocument(words(), 20)
     assert whole.split_many(documents) == [[Span(0, len(document.text))] for document in documents]
-    assert whole.embedding_text(documents[1], Span(0, 500)) == "Two words " + "word " * 100
+    assert whole.text_to_embed(documents[1], Span(0, 500)) == "Two words " + "word " * 100
     assert whole.unseen(documents) == [0, 82, 199_980]
-    assert Whole().unseen(documents) == [0, 0, 0]
-    assert Splitter(words(), 20).unseen(documents) == [0, 0, 0]
+    assert WholeDocument().unseen(documents) == [0, 0, 0]
+    assert EvenSplitter(words(), 20).unseen(documents) == [0, 0, 0]
 
 
 def test_sizes_that_can_not_be_are_refused():
     for window, size in ((64, 65), (64, 15), (8, None), (64, 0)):
         with pytest.raises(UsageError, match=r"passages of \d+ tokens can't be made: at least 16 .* sees \d+"):
-            Splitter(words(), window, size)
+            EvenSplitter(words(), window, size)
 
 
 class Reader:
@@ -247,13 +251,12 @@ class Reader:
 
 def test_the_encoder_decides_how_documents_are_split():
     assert isinstance(Reader(64), Windowed)
-    assert isinstance(splitter_for(Reader(64)), Splitter)
-    assert isinstance(splitter_for(Reader(64), passages=False), Whole)
-    assert isinstance(splitter_for(object()), Whole)
-    assert splitter_for(Reader(64), size=32).size == 32
+    assert isinstance(splitter_for(Reader(64)), EvenSplitter)
+    assert isinstance(splitter_for(Reader(64), passages=False), WholeDocument)
+    assert isinstance(splitter_for(object()), WholeDocument)
     assert splitter_for(Reader(64)).size == 64
     assert splitter_for(Reader(512)).size == SIZE
-    assert isinstance(splitter_for(Reader(8)), Whole)  # no room for a title and a text
+    assert isinstance(splitter_for(Reader(8)), WholeDocument)  # no room for a title and a text
 
 
 @pytest.mark.real
@@ -265,12 +268,12 @@ def test_no_passage_of_real_abstracts_is_longer_than_the_window(data, minilm, si
     with (data / "scifact" / "corpus.jsonl").open(encoding="utf-8") as lines:
         records = [json.loads(line) for line in itertools.islice(lines, 1_500)]
     documents = [Document(record["_id"], record["text"], record["title"]) for record in records]
-    splitter = Splitter(tokenizer, 254, size)
+    splitter = EvenSplitter(tokenizer, 254, size)
     found = splitter.split_many(documents)
     for document, spans in zip(documents, found, strict=True):
         check(tokenizer, splitter, document, spans)
     lengths = [
-        [count(tokenizer, splitter.embedding_text(document, span)) for span in spans]
+        [count(tokenizer, splitter.text_to_embed(document, span)) for span in spans]
         for document, spans in zip(documents, found, strict=True)
         if len(spans) > 1
     ]

@@ -12,10 +12,12 @@ from support.command_line import run, tiny_model
 from support.fakes import HashEncoder
 
 import semsearch
+from semsearch import validation
 from semsearch.errors import DataError, UsageError
-from semsearch.ingest.scan import Reading
-from semsearch.ingest.source import Log, Source
+from semsearch.ingest.scan import scan
+from semsearch.ingest.source import ReadReport, Source
 from semsearch.local.store import failpoints
+from semsearch.types import Document
 from semsearch.walk import walk
 
 LONG_AGO = 1_600_000_000 * 10**9
@@ -48,9 +50,7 @@ def made(source: Source, name: str = "notes"):
 
 
 def take(collection, source: Source):
-    reading = Reading(source, Log())
-    reading.begin()
-    return collection.take(reading)
+    return collection.add_from(scan(source, ReadReport()))
 
 
 def held(collection) -> dict[str, str]:
@@ -102,7 +102,7 @@ def test_size_and_time_tell_what_is_the_same_and_content_where_they_doubt(tmp_pa
         write(folder, "fresh.txt", "new f", before.st_mtime_ns)  # written twice within one tick of the clock
         assert counts(collection.sync()) == (0, 2, 2, 0, 0)
         assert held(collection) == {"a.txt": "old a", "b.txt": "new b", "c.txt": "old c", "fresh.txt": "new f"}
-        with collection.store.read() as view:
+        with collection.engine.store.read() as view:
             times = dict(view.connection.exec_driver_sql("SELECT name, mtime FROM files").all())
         assert times["c.txt"] == LONG_AGO + 1  # not hashed again next time
 
@@ -122,7 +122,7 @@ def test_a_folder_is_added_by_its_path(tmp_path):
 
 def test_what_is_remembered_and_is_no_source_is_said(tmp_path):
     with semsearch.create("notes", encoder=HashEncoder(8)) as collection:
-        collection.remember({"kind": "text", "path": "somewhere"})
+        collection.engine.origins.register(json.dumps({"kind": "text", "path": "somewhere"}), [])
         collection.add_from(lines(tmp_path / "a.jsonl", a="one"))
         told = []
         assert counts(collection.sync(on_error=told.append)) == (0, 0, 1, 0, 0)
@@ -195,7 +195,7 @@ def test_a_source_that_gives_nothing_takes_nothing_away(tmp_path, harm):
             assert str(folder) in str(told[0])
             with pytest.raises(DataError):
                 collection.sync(most=1)
-            assert list(collection.foresee(on_error=told.append)) == []
+            assert list(collection.plan_sync(on_error=told.append)) == []
         finally:
             if folder.exists():
                 folder.chmod(0o700)
@@ -423,9 +423,9 @@ def test_a_link_that_leads_nowhere_one_may_look_stops_nothing(tmp_path, monkeypa
         return look(path, follow_symlinks=follow_symlinks)
 
     monkeypatch.setattr(Path, "stat", refuse)
-    log = Log()
-    assert [document.id for document in Source.of(tmp_path, "text").read(log)] == ["real.txt"]
-    assert log.kinds == {"broken links": 2}
+    report = ReadReport()
+    assert [document.id for document in Source.of(tmp_path, "text").read(report)] == ["real.txt"]
+    assert report.kinds == {"broken links": 2}
 
 
 def test_patterns_are_of_the_source_and_remembered(tmp_path, model):
@@ -441,3 +441,21 @@ def test_patterns_are_of_the_source_and_remembered(tmp_path, model):
     ended = run("index", tmp_path / "notes" / "a.txt", "--include", "*.txt")
     assert ended.code == 2
     assert "choose among the files of a folder" in ended.err
+
+
+def test_each_document_is_checked_once_whichever_way_it_comes(tmp_path, monkeypatch):
+    monkeypatch.setenv("SEMSEARCH_HOME", str(tmp_path / "home"))
+    checked = []
+    simple = validation._is_simple
+    monkeypatch.setattr(validation, "_is_simple", lambda document: checked.append(document.id) or simple(document))
+    ids = [f"d{number}" for number in range(20)]
+    lines = [json.dumps({"id": identity, "text": f"Text {identity}."}) + "\n" for identity in ids]
+    path = write(tmp_path, "x.jsonl", "".join(lines))
+    with semsearch.create("notes", encoder=HashEncoder(8)) as collection:
+        assert collection.add_from(path).added == 20
+        assert checked == ids
+        checked.clear()
+        collection.add([Document("a", "A text."), Document("b", "Another.")])
+        assert checked == ["a", "b"]
+        with pytest.raises(DataError, match="the text is empty"):
+            collection.add([Document("c", " ")])

@@ -5,15 +5,16 @@ from pathlib import Path
 
 import pytest
 
-from semsearch.local.index import choose as module
-from semsearch.local.index.choose import choose, free_memory
+from semsearch.search import choose as module
+from semsearch.search.choose import choose, free_memory
+from semsearch.vector_index import Library
 
 
 @pytest.fixture(autouse=True)
 def _machine(monkeypatch):
     """No GPU, everything installed: what a test doesn't change is the same on every machine."""
     monkeypatch.setattr(module, "gpu_memory", lambda: 0)
-    monkeypatch.setattr(module, "find_spec", lambda name: True)
+    monkeypatch.setattr(Library, "installed", True)
 
 
 @pytest.mark.parametrize(
@@ -37,11 +38,11 @@ def test_size_recall_and_memory_decide(count, dim, given, backend):
 
 
 def test_what_is_not_installed_is_not_taken(monkeypatch):
-    monkeypatch.setattr(module, "find_spec", lambda name: name == "hnswlib")
+    monkeypatch.setattr(Library, "installed", property(lambda library: library.module == "hnswlib"))
     choice = choose(5_000_000, 384, memory=128 << 30)
     assert choice.backend == "hnsw"
     assert "semsearch[faiss]" in choice.reason
-    monkeypatch.setattr(module, "find_spec", lambda name: None)
+    monkeypatch.setattr(Library, "installed", False)
     assert choose(5_000_000, 384, memory=128 << 30).backend == "exact"
 
 

@@ -18,9 +18,8 @@ from semsearch.local.lexical import build as lexical_indexing
 from semsearch.local.lexical import searcher as lexical
 from semsearch.local.lexical.bm25 import K1, WHOLE, B
 from semsearch.local.lexical.build import LexicalIndexing
-from semsearch.local.lexical.postings import TOKENIZER, Postings, tokens
+from semsearch.local.lexical.postings import Postings, tokens
 from semsearch.local.lexical.searcher import Lexical
-from semsearch.local.store.schema import TABLES
 from semsearch.search.query_syntax import Query, parse
 from semsearch.types import Document
 
@@ -56,7 +55,7 @@ def bm25(query, units):
 
 def oracle(collection, query):
     """The scores of all passages that share a word with `query`, by key."""
-    with collection.store.read() as view:
+    with collection.engine.store.read() as view:
         rows = view.connection.exec_driver_sql(
             "SELECT key, doc, title, passage_texts.text FROM passage_texts JOIN passages USING (key)"
         ).all()
@@ -91,8 +90,8 @@ def weighed(query, rows, wholes):
 
 
 def found(collection, query, k=10_000, allowed=None, own=None):
-    with collection.store.read() as view:
-        keys, scores = (own or Lexical(collection.store)).search(view, query, k, allowed)
+    with collection.engine.store.read() as view:
+        keys, scores, _ = (own or Lexical(collection.engine.store)).search(view, parse(query), k, allowed)
     assert list(scores) == sorted(scores, reverse=True)
     assert (scores > 0).all()
     return dict(zip(keys.tolist(), scores.tolist(), strict=True))
@@ -123,12 +122,8 @@ def made(home, count=40, **options):
 
 
 def registered(collection):
-    with collection.store.read() as view:
+    with collection.engine.store.read() as view:
         return view.snapshot.lexical
-
-
-def test_the_tokenizer_is_that_of_the_full_text():
-    assert f"tokenize = '{TOKENIZER}'" in TABLES
 
 
 def test_as_brute_force_without_an_index(home):
@@ -141,7 +136,7 @@ def test_as_brute_force_through_every_change(home, few):
     """Adds, updates, removals, a compaction and another model; one searcher sees them all."""
     rng = random.Random(2)
     with made(home) as collection:
-        own = Lexical(collection.store)
+        own = Lexical(collection.engine.store)
         first = registered(collection)
         assert first.rows == 40
         assert_right(collection, own)
@@ -173,7 +168,7 @@ def test_passages_of_long_documents(home, few):
             entries.side_effect = split_in_three
             collection.add([document(rng, f"long{i}", 30) for i in range(30)])
             collection.add([document(rng, f"long{i}", 30) for i in range(3)])
-        assert collection.passages > len(collection)
+        assert collection.count_passages() > len(collection)
         assert_right(collection)
 
 
@@ -200,7 +195,7 @@ def test_any_history(memory, steps):
         mock.patch.object(lexical_indexing, "TAIL_ROWS", 10),
         semsearch.create("words", encoder=HashEncoder(8), home=home) as collection,
     ):
-        own = Lexical(collection.store)
+        own = Lexical(collection.engine.store)
         for add, numbers in steps:
             if add:
                 collection.add([document(rng, f"d{i}") for i in sorted(numbers)])
@@ -229,7 +224,7 @@ def test_any_text_is_a_query(searchable, query):
 @pytest.fixture(scope="module")
 def searchable(tmp_path_factory):
     with made(tmp_path_factory.mktemp("searchable")) as collection:
-        yield collection, Lexical(collection.store)
+        yield collection, Lexical(collection.engine.store)
 
 
 @pytest.mark.parametrize(
@@ -257,7 +252,7 @@ def test_the_best_k_of_equals_the_older(searchable):
 
 def test_only_what_is_allowed(searchable):
     collection, own = searchable
-    with collection.store.read() as view:
+    with collection.engine.store.read() as view:
         allowed = view.snapshot.keys % 3 == 0
     expected = {key: score for key, score in oracle(collection, "the cats").items() if key % 3 == 0}
     assert found(collection, "the cats", allowed=allowed, own=own) == pytest.approx(expected, rel=1e-5)
@@ -308,7 +303,7 @@ def test_an_exclusion_is_of_the_whole_document(home):
     ):
         entries.side_effect = split_in_three
         collection.add([Document("long", " ".join(["cat"] * 29 + ["dog"])), Document("other", " ".join(["cat"] * 30))])
-        with collection.store.read() as view:
+        with collection.engine.store.read() as view:
             docs = dict(zip(view.snapshot.keys.tolist(), view.snapshot.docs.tolist(), strict=True))
         assert len({docs[key] for key in found(collection, "cat -dog")} - {1}) == 1
 
@@ -325,12 +320,12 @@ def test_a_damaged_index_is_not_believed(home, few, caplog, harm):
     else:
         file.write_bytes(content[:-1] if harm == "cut" else content)
     with semsearch.open("words", home=home, encoder=HashEncoder(8)) as collection:
-        own = Lexical(collection.store)
+        own = Lexical(collection.engine.store)
         assert_right(collection, own)
         assert "semsearch repair words" in caplog.text
         assert len(caplog.records) == 1
         with mock.patch.object(lexical, "SPLIT_ROWS", 0):  # as for a large collection: SQLite answers
-            other = Lexical(collection.store)
+            other = Lexical(collection.engine.store)
             assert set(found(collection, "cats", own=other)) == set(oracle(collection, "cats"))
         assert [problem.part for problem in collection.check()] == ["words"]
         assert "built the index of words anew" in collection.repair()
@@ -348,21 +343,21 @@ def test_sqlite_ranks_alike(searchable):
 
 
 def test_a_reader_keeps_its_snapshot(home, few):
-    with made(home) as collection, collection.store.read() as view:
-        own = Lexical(collection.store)
-        before = own.search(view, "the cats", 100)
+    with made(home) as collection, collection.engine.store.read() as view:
+        own = Lexical(collection.engine.store)
+        before = own.search(view, parse("the cats"), 100)
         rng = random.Random(5)
         collection.add([document(rng, f"g{i}") for i in range(30)])  # builds anew and takes the old files away
         assert found(collection, "the", own=own)
-        for searcher in (own, Lexical(collection.store)):
-            keys, scores = searcher.search(view, "the cats", 100)
+        for searcher in (own, Lexical(collection.engine.store)):
+            keys, scores, _ = searcher.search(view, parse("the cats"), 100)
             assert keys.tolist() == before[0].tolist()
             assert scores == pytest.approx(before[1])
 
 
 def test_threads_share_it(home, few):
     with made(home) as collection:
-        own = Lexical(collection.store)
+        own = Lexical(collection.engine.store)
         expected = found(collection, "the cats")
         wrong = []
 
@@ -383,7 +378,7 @@ def test_threads_share_it(home, few):
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 def test_a_fork_searches_on(home, few):
     with made(home) as collection:
-        own = Lexical(collection.store)
+        own = Lexical(collection.engine.store)
         expected = found(collection, "the cats", own=own)
         context = multiprocessing.get_context("fork")
         queue = context.SimpleQueue()
@@ -448,5 +443,5 @@ def test_reindexing_builds_what_is_missing(home):
 
 def test_nothing_to_index(home):
     with semsearch.create("empty", encoder=HashEncoder(8), home=home) as collection:
-        assert LexicalIndexing(collection.store).rebuild() is None
+        assert LexicalIndexing(collection.engine.store, Lexical(collection.engine.store)).rebuild() is None
         assert found(collection, "the") == {}

@@ -60,8 +60,8 @@ def test_a_batch_is_answered_in_its_own_order(count):
         collection.add([Document(str(i), "text") for i in range(len(vectors))], vectors=vectors)
         collection.reindex("hnsw")
         collection.add([Document("new", "text")], vectors=vectors[:1])
-        collection.warm()
-        many = collection.search_many(vector=queries, k=5)
+        collection.load_index()
+        many = collection.search_many(vectors=queries, k=5)
         assert many == [collection.search(vector=query, k=5) for query in queries]
-        assert many == collection.search_many(vector=queries, k=5, exact=True)
+        assert many == collection.search_many(vectors=queries, k=5, exact=True)
         assert {way for hits in many for hit in hits for way in hit.found} == {"index", "fresh"}

@@ -3,6 +3,7 @@
 import gzip
 import io
 import os
+import random
 import sys
 import zipfile
 from pathlib import Path
@@ -14,7 +15,7 @@ import semsearch
 from corpora.confined import Confined
 from corpora.extraction import KINDS, extractor
 from semsearch.errors import DataError
-from semsearch.ingest.source import Log, Source
+from semsearch.ingest.source import ReadReport, Source
 from semsearch.types import Document
 
 
@@ -95,18 +96,63 @@ Click it.
 Use
 ===
 Run it.
-a list
+
+* a list
 ---
 """
     assert parts("a.md", text) == [
         ("", "The manual", "Preamble."),
         ("install/on-linux", "The manual › Install › On Linux", "Type it.\n\n```sh\n# no heading\nmake\n```"),
         ("install/on-windows", "The manual › Install › On Windows", "Click it."),
-        ("use", "The manual › Use", "Run it.\na list\n---"),
+        ("use", "The manual › Use", "Run it.\n\n* a list\n---"),
     ]
     assert parts("a.md", "# Only\n## headings\n") == [("", "", "Only\nheadings")]
     assert parts("a.md", b"\xff\xfe" + "# Ä\nö".encode("utf-16-le")) == [("ä", "Ä", "ö")]
     assert parts("a.md", b"# A\ncaf\xe9") == [("a", "A", "café")]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("# A\n- item\n\n  # in it\n  - deeper\n", [("a", "A", "- item\n\n  # in it\n  - deeper")]),
+        ("# A\n> # quoted\n> said\n", [("a", "A", "> # quoted\n> said")]),
+        ("# A\n<div>\n# no heading\n</div>\n\n# B\nb", [("a", "A", "<div>\n# no heading\n</div>"), ("b", "B", "b")]),
+        ("# A\n<!--\n# B\n\nC\n---\n-->\n", [("a", "A", "<!--\n# B\n\nC\n---\n-->")]),
+        ("# A\n~~~\n# x\n```\n~~~~\n# B\nb", [("a", "A", "~~~\n# x\n```\n~~~~"), ("b", "B", "b")]),
+        ("# A\n1. ```\n   # x\n   ```\n# B\nb", [("a", "A", "1. ```\n   # x\n   ```"), ("b", "B", "b")]),
+        ("# A\n    # code\n", [("a", "A", "    # code")]),
+        ("Two\nlines\n===\nbelow\n", [("two-lines", "Two lines", "below")]),
+        ("# A\na\n\nTwo *lines*\nabove\n---\n", [
+            ("a", "A", "a"), ("a/two-lines-above", "A › Two *lines* above", "Two *lines*\nabove\n---"),
+        ]),
+        ("# A #\n#hashtag\n####### seven\n", [("a", "A", "#hashtag\n####### seven")]),
+        ("a\n\n***\nb\n\n---\nc\n", [("", "", "a\n\n***\nb\n\n---\nc")]),
+        ("# A\r\none\r\ntwo\r\n", [("a", "A", "one\ntwo")]),
+        ("# A\n\x0bone\u2028two\x85three\x1cfour\n", [("a", "A", "\x0bone\u2028two\x85three\x1cfour")]),
+        ("# A\n| x | y |\n|---|---|\n| 1 | 2 |\n\n[b]: http://b\n", [
+            ("a", "A", "| x | y |\n|---|---|\n| 1 | 2 |\n\n[b]: http://b"),
+        ]),
+        ("---\ntitle: T\n...\n# A\na", [("a", "T › A", "a")]),
+        ("---\n# comment\n\nkey:\n  - a: b\n---  \n# A\na", [("a", "A", "a")]),
+        ("---\nA rule above, one below.\n\n---\nb", [("", "", "---\nA rule above, one below.\n\n---\nb")]),
+        ("", []),
+        ("---\n", [("", "", "---")]),
+        ("# Заголовок\nтекст\n\n# 見出し\n本文", [("заголовок", "Заголовок", "текст"), ("見出し", "見出し", "本文")]),
+    ],
+)  # fmt: skip
+def test_markdown_is_parsed_as_commonmark(text, expected):
+    assert parts("a.md", text) == expected
+
+
+def test_no_list_quotation_or_html_is_lost_whatever_stands_around_it():
+    kept = ("- b", "> e", "<p>", "```")
+    around = ("# A", "a", "", "  # c", "B", "===", "# d", "# f", "C", "D", "---")
+    generator = random.Random(0)
+    for _ in range(300):
+        lines = generator.choices(kept + around, k=12)
+        found = [line for _, _, text in parts("a.md", "\n".join(lines)) for line in text.split("\n")]
+        for line in kept:
+            assert found.count(line) == lines.count(line), "\n".join(lines)
 
 
 def test_html_is_what_a_reader_sees():
@@ -269,8 +315,8 @@ def test_every_kind_has_its_extractor():
         assert callable(extractor(Path(f"x{suffix}")))
 
 
-def held(folder, log=None):
-    return {document.id: document for document in Source.of(folder).read(log or Log(skip=True))}
+def held(folder, report=None):
+    return {document.id: document for document in Source.of(folder).read(report or ReadReport(skip=True))}
 
 
 def test_a_folder_of_all_kinds_is_read_and_what_is_broken_is_named(tmp_path):
@@ -286,8 +332,8 @@ def test_a_folder_of_all_kinds_is_read_and_what_is_broken_is_named(tmp_path):
     write(tmp_path, "binary.txt", b"\x00\x01\x02")
     write(tmp_path, "odd.exe", b"MZ")
     assert Source.of(tmp_path).format == "documents"
-    log = Log(skip=True)
-    found = held(tmp_path, log)
+    report = ReadReport(skip=True)
+    found = held(tmp_path, report)
     assert {identity: (entry.title, entry.text) for identity, entry in found.items()} == {
         "a.md#head": ("Head", "body"),
         "a.md#head~2": ("Head", "again"),
@@ -297,12 +343,12 @@ def test_a_folder_of_all_kinds_is_read_and_what_is_broken_is_named(tmp_path):
         "d.txt": ("d.txt", "plain"),
     }
     assert found["c.pdf#page=1"].metadata == {"file": "c.pdf", "page": 1}
-    told = " ".join(str(error) for error in log.errors)
-    assert log.skipped == 4
+    told = " ".join(str(error) for error in report.errors)
+    assert report.skipped == 4
     for name in ("broken.pdf", "broken.docx", "scan.pdf", "binary.txt"):
         assert f"{name}: " in told
-    assert log.kinds == {".exe": 1}
-    assert log.done == log.total
+    assert report.kinds == {".exe": 1}
+    assert report.done == report.total
 
 
 def test_the_command_goes_on_behind_a_broken_file_unless_told_to_stop(tmp_path):
@@ -364,7 +410,7 @@ def test_hostile_xml_does_nothing(tmp_path):
     write(tmp_path, "a.epub", out.getvalue())
     write(tmp_path, "deep.html", "<div>" * 200_000 + "deep")
     write(tmp_path, "page.html", hostile)
-    found = held(tmp_path, Log(skip=True))
+    found = held(tmp_path, ReadReport(skip=True))
     assert "root:" not in "".join(entry.text for entry in found.values())
 
 
@@ -386,11 +432,11 @@ def test_parquet_rows_are_documents(tmp_path):
         }
     )
     parquet.write_table(table, tmp_path / "a.parquet")
-    log = Log(skip=True)
-    assert list(Source.of(tmp_path / "a.parquet").read(log)) == [
+    report = ReadReport(skip=True)
+    assert list(Source.of(tmp_path / "a.parquet").read(report)) == [
         Document("1", "whales dive", "Sea", {"day": "2024-01-02", "score": 0.5, "tags": ["a", "b"]})
     ]
-    assert "row 2: the field 'text' must be text, but is null" in str(log.errors[0])
+    assert "row 2: the field 'text' must be text, but is null" in str(report.errors[0])
     write(tmp_path, "b.parquet", b"PAR1 no more")
     with pytest.raises(DataError, match=r"b\.parquet can't be read"):
         list(Source.of(tmp_path / "b.parquet").read())

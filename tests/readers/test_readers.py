@@ -15,13 +15,14 @@ from hypothesis import strategies as st
 
 from semsearch import plugins
 from semsearch.errors import DataError, UsageError
-from semsearch.ingest.source import Log, Source, formats
+from semsearch.evaluation.judgements import read_qrels, read_queries
+from semsearch.ingest.source import ReadReport, Source, formats
 from semsearch.types import CorpusReader, Document
 from semsearch.validation import check_document
 
 
-def read(path, kind=None, log=None, **options):
-    return list(Source.of(path, kind, options).read(log))
+def read(path, kind=None, report=None, **options):
+    return list(Source.of(path, kind, options).read(report))
 
 
 def write(folder: Path, name: str, content: str | bytes) -> Path:
@@ -118,14 +119,14 @@ def test_quotes_can_be_ordinary_characters(tmp_path):
 
 def test_each_of_several_text_columns_is_a_document_and_equal_ones_are_one(tmp_path):
     path = write(tmp_path, "pairs.tsv", "question1\tquestion2\tsame\nA?\tB?\t1\nB?\tC?\t0\n")
-    log = Log()
-    found = read(path, log=log, text=["question1", "question2"])
+    report = ReadReport()
+    found = read(path, report=report, text=["question1", "question2"])
     assert [(document.text, document.metadata) for document in found] == [
         ("A?", {"same": 1}),
         ("B?", {"same": 1}),
         ("C?", {"same": 0}),
     ]
-    assert log.same == 1
+    assert report.same == 1
     with_ids = write(tmp_path, "ids.tsv", "id\tq\ta\n1\tWhy?\tSo.\n")
     assert [d.id for d in read(with_ids, text=["q", "a"])] == ["1/q", "1/a"]
 
@@ -137,7 +138,7 @@ def test_a_text_file_holds_a_document_a_line_a_paragraph_or_is_one(tmp_path):
     assert [d.text for d in read(path, unit="paragraph")] == ["First line.\r\nsecond line", "Last."]
     assert read(path, unit="file") == [Document("notes.txt", content)]
     assert [d.text for d in read(write(tmp_path, "n.md", "# Head\n\nOne\ntwo."), "text")] == ["# Head", "One\ntwo."]
-    with pytest.raises(UsageError, match="unit must be one of line, paragraph, file, not 'page'"):
+    with pytest.raises(UsageError, match="'unit' must be one of line, paragraph, file, not 'page'"):
         read(path, unit="page")
 
 
@@ -151,18 +152,20 @@ def test_a_folder_gives_a_document_a_file_and_counts_what_it_can_not_read(tmp_pa
     write(tmp_path, "Makefile", "all:")
     write(tmp_path, ".hidden.txt", "no")
     write(tmp_path, ".git/x.txt", "no")
-    log = Log()
-    assert read(tmp_path, "text", log=log) == [
+    report = ReadReport()
+    assert read(tmp_path, "text", report=report) == [
         Document("a/deep.md", "\n#  The deep  \n\nWater.", "The deep"),
         Document("a/packed.txt.gz", "Packed."),
         Document("b.txt", "Bee."),
     ]
-    assert log.kinds == {".pdf": 2, ".tar.gz": 1, "files without extension": 1}
-    assert log.report() == [
+    assert report.kinds == {".pdf": 2, ".tar.gz": 1, "files without extension": 1}
+    assert report.sentences() == [
         "files not read, because no reader here knows their kind: 2 .pdf, 1 .tar.gz, 1 files without extension."
     ]
     assert (
-        log.done == log.total == sum((tmp_path / d).stat().st_size for d in ("a/deep.md", "a/packed.txt.gz", "b.txt"))
+        report.done
+        == report.total
+        == sum((tmp_path / d).stat().st_size for d in ("a/deep.md", "a/packed.txt.gz", "b.txt"))
     )
 
 
@@ -187,11 +190,10 @@ def test_a_beir_folder_gives_corpus_queries_and_judgements(tmp_path, packed):
     qrels = write(tmp_path, f"qrels/test.tsv{packed}", "query-id\tcorpus-id\tscore\nq1\td1\t2\nq1\td2\t0\n2\td1\t1\n")
     assert Source.of(tmp_path).format == "beir"
     assert read(tmp_path) == [Document("d1", "x", "T", {"year": 2})]
-    reader = plugins.corpus_reader("beir")
-    assert reader.queries(tmp_path) == {"q1": "why", "2": "how"}
-    assert reader.qrels(qrels) == {"q1": {"d1": 2, "d2": 0}, "2": {"d1": 1}}
+    assert read_queries(tmp_path) == {"q1": "why", "2": "how"}
+    assert read_qrels(qrels) == {"q1": {"d1": 2, "d2": 0}, "2": {"d1": 1}}
     trec = write(tmp_path, "qrels.txt", "q1 0 d1 2\nq1 Q0 d2 0\n2 0 d1 1\n")
-    assert reader.qrels(trec) == reader.qrels(qrels)
+    assert read_qrels(trec) == read_qrels(qrels)
 
 
 @pytest.mark.parametrize(
@@ -206,7 +208,7 @@ def test_a_beir_folder_gives_corpus_queries_and_judgements(tmp_path, packed):
 )
 def test_bad_judgements_are_refused(tmp_path, content, message):
     with pytest.raises(DataError, match=message):
-        plugins.corpus_reader("beir").qrels(write(tmp_path, "q.tsv", content))
+        read_qrels(write(tmp_path, "q.tsv", content))
 
 
 @pytest.mark.parametrize(
@@ -219,7 +221,7 @@ def test_bad_judgements_are_refused(tmp_path, content, message):
 )
 def test_bad_queries_are_refused(tmp_path, content, message):
     with pytest.raises(DataError, match=message):
-        plugins.corpus_reader("beir").queries(write(tmp_path, "queries.jsonl", content))
+        read_queries(write(tmp_path, "queries.jsonl", content))
 
 
 @pytest.mark.parametrize("packed", [False, True])
@@ -247,7 +249,7 @@ def test_documents_come_while_the_rest_is_still_being_written():
     out, into = os.pipe()
     with os.fdopen(out, "rb") as stream, os.fdopen(into, "wb", buffering=0) as writer:
         writer.write(jsonl({"id": "1", "text": "a"}, {"id": "2", "text": "b"}).encode())
-        documents = reader.read(stream, reader.Options(), Log())
+        documents = reader.read(stream, reader.Options(), ReadReport())
         assert next(documents).id == "1"  # would wait for ever if the reader wanted the whole
         writer.write(jsonl({"id": "3", "text": "c"}).encode())
         writer.close()
@@ -286,9 +288,9 @@ def test_a_duplicate_id_names_both_places(tmp_path):
     path = write(tmp_path, "d.jsonl", jsonl({"id": 1, "text": "a"}, {"id": "2", "text": "b"}, {"id": "1", "text": "c"}))
     with pytest.raises(DataError, match=r"d\.jsonl, line 3: the id '1' was given before, at .*d\.jsonl, line 1;"):
         read(path)
-    log = Log(skip=True)
-    assert [d.text for d in read(path, log=log)] == ["a", "b"]
-    assert log.skipped == 1
+    report = ReadReport(skip=True)
+    assert [d.text for d in read(path, report=report)] == ["a", "b"]
+    assert report.skipped == 1
 
 
 def test_title_and_text_decide_a_content_id(tmp_path):
@@ -347,10 +349,10 @@ def test_a_bad_line_is_named_and_costs_only_itself(tmp_path, bad, message):
     with pytest.raises(DataError, match=rf"b\.jsonl, line 2: .*{message}") as caught:
         read(path)
     assert "\n" not in str(caught.value)
-    log = Log(skip=True)
-    assert [document.id for document in read(path, log=log)] == ["first", "last"]
-    assert log.skipped == 1
-    assert log.report()[0] == "1 bad record skipped, the first:"
+    report = ReadReport(skip=True)
+    assert [document.id for document in read(path, report=report)] == ["first", "last"]
+    assert report.skipped == 1
+    assert report.sentences()[0] == "1 bad record skipped, the first:"
 
 
 @pytest.mark.parametrize(
@@ -383,11 +385,11 @@ def test_bad_tables(tmp_path, content, options, message):
 
 def test_a_place_is_that_of_the_line_where_a_row_begins(tmp_path):
     path = write(tmp_path, "t.csv", b'id,text\n1,"a\nb"\n\n\xff\n2,"c\nd"\n2,e\n')
-    log = Log(skip=True)
-    assert [d.text for d in read(path, log=log)] == ["a\nb", "c\nd"]
-    assert "t.csv, line 5: byte 0xff" in str(log.errors[0])
-    assert "line 8: the id '2' was given before, at" in str(log.errors[1])
-    assert str(log.errors[1]).endswith("t.csv, line 6; ids must be unique.")
+    report = ReadReport(skip=True)
+    assert [d.text for d in read(path, report=report)] == ["a\nb", "c\nd"]
+    assert "t.csv, line 5: byte 0xff" in str(report.errors[0])
+    assert "line 8: the id '2' was given before, at" in str(report.errors[1])
+    assert str(report.errors[1]).endswith("t.csv, line 6; ids must be unique.")
 
 
 @pytest.mark.parametrize("content", [b"", b"\n \n\n"])
@@ -407,15 +409,15 @@ def test_an_empty_folder_and_an_empty_file_in_one(tmp_path):
     write(tmp_path, "b.txt", "b")
     with pytest.raises(DataError, match=r"a\.txt: the text is empty"):
         read(tmp_path)
-    log = Log(skip=True)
-    assert [document.id for document in read(tmp_path, log=log)] == ["b.txt"]
+    report = ReadReport(skip=True)
+    assert [document.id for document in read(tmp_path, report=report)] == ["b.txt"]
 
 
 def test_when_all_was_skipped_the_first_reason_is_given(tmp_path):
     with pytest.raises(
         DataError, match=r"holds no documents: 2 bad records were skipped, the first: .*no column 'text'"
     ):
-        read(write(tmp_path, "x.jsonl", jsonl({"a": 1}, {"a": 2})), log=Log(skip=True))
+        read(write(tmp_path, "x.jsonl", jsonl({"a": 1}, {"a": 2})), report=ReadReport(skip=True))
 
 
 def test_a_title_column_that_the_first_record_lacks_is_a_slip(tmp_path):
@@ -439,9 +441,9 @@ def test_files_that_refuse_are_named_and_the_others_read(tmp_path, monkeypatch):
     monkeypatch.setattr(Path, "open", refuse)
     with pytest.raises(DataError, match=r"b\.txt can't be read: Permission denied"):
         read(tmp_path)
-    log = Log(skip=True)
-    assert [document.id for document in read(tmp_path, log=log)] == ["a.txt", "c.txt"]
-    assert log.skipped == 1
+    report = ReadReport(skip=True)
+    assert [document.id for document in read(tmp_path, report=report)] == ["a.txt", "c.txt"]
+    assert report.skipped == 1
 
 
 def test_a_folder_that_refuses_is_named(tmp_path, monkeypatch):
@@ -457,7 +459,7 @@ def test_a_folder_that_refuses_is_named(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "scandir", refuse)
     with pytest.raises(DataError, match=r"the folder .*closed can't be read: Permission denied"):
         read(tmp_path)
-    assert [document.id for document in read(tmp_path, log=Log(skip=True))] == ["a.txt"]
+    assert [document.id for document in read(tmp_path, report=ReadReport(skip=True))] == ["a.txt"]
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="links and pipes of POSIX")
@@ -467,9 +469,9 @@ def test_loops_links_and_pipes_in_a_folder_are_harmless(tmp_path):
     (tmp_path / "link.txt").symlink_to(tmp_path / "a" / "real.txt")
     (tmp_path / "broken.txt").symlink_to(tmp_path / "nowhere")
     os.mkfifo(tmp_path / "pipe.txt")
-    log = Log()
-    assert [document.id for document in read(tmp_path, log=log)] == ["a/real.txt", "link.txt"]
-    assert log.kinds == {"links to folders": 1, "broken links": 1, ".txt": 1}
+    report = ReadReport()
+    assert [document.id for document in read(tmp_path, report=report)] == ["a/real.txt", "link.txt"]
+    assert report.kinds == {"links to folders": 1, "broken links": 1, ".txt": 1}
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere file names are text")
@@ -486,8 +488,8 @@ def test_damaged_gzip_says_so_and_keeps_what_came_before(tmp_path):
     path.write_bytes(gzip.compress(lines.encode())[:-2000])
     with pytest.raises(DataError, match=r"after line [\d,]+: the rest can't be read: the gzip data ends too early"):
         read(path)
-    log = Log(skip=True)
-    assert 1000 < len(read(path, log=log)) < 2000
+    report = ReadReport(skip=True)
+    assert 1000 < len(read(path, report=report)) < 2000
     path.write_bytes(gzip.compress(lines.encode())[:40] + b"rubbish" * 20)
     with pytest.raises(DataError, match=r"the rest can't be read|not UTF-8"):
         read(path)
@@ -495,7 +497,7 @@ def test_damaged_gzip_says_so_and_keeps_what_came_before(tmp_path):
 
 @pytest.mark.parametrize("kind", ["text", "jsonl", "csv"])
 def test_a_line_beyond_the_limit_is_refused_and_left_out(tmp_path, monkeypatch, kind):
-    monkeypatch.setattr("corpora.files.MAX_BYTES", 1000)
+    monkeypatch.setattr("semsearch.reading.files.MAX_BYTES", 1000)
     long = "x" * 5000
     content = {
         "text": f"one\n{long}\ntwo\n",
@@ -505,18 +507,18 @@ def test_a_line_beyond_the_limit_is_refused_and_left_out(tmp_path, monkeypatch, 
     path = write(tmp_path, "x", content)
     with pytest.raises(DataError, match=r"line [23]: 5,0\d\d bytes long, where 1,000 are the most"):
         read(path, kind)
-    assert [document.text for document in read(path, kind, Log(skip=True))] == ["one", "two"]
+    assert [document.text for document in read(path, kind, ReadReport(skip=True))] == ["one", "two"]
 
 
 def test_a_document_beyond_the_limit_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr("corpora.files.MAX_BYTES", 1000)
+    monkeypatch.setattr("semsearch.reading.files.MAX_BYTES", 1000)
     monkeypatch.setattr("corpora.text.MAX_BYTES", 1000)
     path = write(tmp_path, "x.txt", "word\n" * 300 + "\nend")
     with pytest.raises(DataError, match="longer than 1,000 bytes"):
         read(path, unit="file")
     with pytest.raises(DataError, match="line 1: a paragraph of 1,500 characters, where 1,000 are the most"):
         read(path, unit="paragraph")
-    assert [d.text for d in read(path, unit="paragraph", log=Log(skip=True))] == ["end"]
+    assert [d.text for d in read(path, unit="paragraph", report=ReadReport(skip=True))] == ["end"]
 
 
 def test_a_byte_order_mark_is_no_text(tmp_path):
@@ -542,9 +544,9 @@ def test_the_format_is_recognised_or_asked_for(tmp_path):
         Source.of("-")
     with pytest.raises(UsageError, match="'xml' is not among the known corpora"):
         Source.of(tmp_path, "xml")
-    with pytest.raises(UsageError, match="the format 'text' has no option 'types'; it has: unit"):
+    with pytest.raises(UsageError, match=r"format 'text' has no option 'types'. It has: unit \(what makes a document"):
         Source.of(tmp_path, "text", {"types": {}})
-    with pytest.raises(UsageError, match="the format 'beir' has no option 'text'; it has none"):
+    with pytest.raises(UsageError, match=r"format 'beir' has no option 'text'\. It has: none"):
         Source.of(tmp_path, "beir", {"text": "x"})
     with pytest.raises(DataError, match="is no BEIR folder"):
         read(tmp_path, "beir")
@@ -664,10 +666,10 @@ HOSTILE = st.binary(max_size=300) | st.lists(st.sampled_from(FRAGMENTS), max_siz
 def test_hostile_bytes_give_documents_or_a_data_error(tmp_path, kind, options, raw, packed, skip):
     path = tmp_path / "x"
     path.write_bytes(gzip.compress(raw) if packed else raw)
-    log = Log(skip=skip)
+    report = ReadReport(skip=skip)
     ids = set()
     try:
-        for document in Source.of(path, kind, options).read(log):
+        for document in Source.of(path, kind, options).read(report):
             check_document(document)
             assert document.id not in ids
             ids.add(document.id)
@@ -681,17 +683,17 @@ def test_hostile_bytes_give_documents_or_a_data_error(tmp_path, kind, options, r
 
 @pytest.mark.real
 def test_all_distinct_questions_of_quora_are_documents(data):
-    log = Log()
+    report = ReadReport()
     seen = set()
     count = 0
-    for document in Source.of(data / "quora-pairs.tsv", options={"text": ["question1", "question2"]}).read(log):
+    for document in Source.of(data / "quora-pairs.tsv", options={"text": ["question1", "question2"]}).read(report):
         seen.add(document.text)
         count += 1
     with (data / "quora-pairs.tsv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.reader(file, delimiter="\t"))[1:]
     assert count == len(seen) == 137_551
     assert seen == {question for row in rows for question in row[:2]}
-    assert log.same == 2 * len(rows) - count
+    assert report.same == 2 * len(rows) - count
 
 
 @pytest.mark.real
@@ -705,12 +707,11 @@ def test_the_real_sets_are_read_whole(data):
         data / "stsbenchmark.tsv.gz",
         options={"text": ["sentence1", "sentence2"], "quotes": False, "types": {"sid": "str"}},
     )
-    log = Log()
-    scores = [document.metadata["score"] for document in pairs.read(log)]
-    assert len(scores) + log.same == 2 * (5_749 + 1_500 + 1_379)
+    report = ReadReport()
+    scores = [document.metadata["score"] for document in pairs.read(report)]
+    assert len(scores) + report.same == 2 * (5_749 + 1_500 + 1_379)
     assert all(isinstance(score, float) and 0 <= score <= 5 for score in scores)
-    reader = plugins.corpus_reader("beir")
-    judged = reader.qrels(data / "scifact" / "qrels" / "test.tsv")
+    judged = read_qrels(data / "scifact" / "qrels" / "test.tsv")
     assert len(judged) == 300
     assert sum(map(len, judged.values())) == 339
-    assert judged.keys() <= reader.queries(data / "scifact").keys()
+    assert judged.keys() <= read_queries(data / "scifact").keys()

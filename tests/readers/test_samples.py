@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from semsearch import plugins
+from semsearch.evaluation.judgements import read_qrels, read_queries
 from semsearch.ingest.source import Source
 
 FOLDER = Path(__file__).parents[2] / "corpora" / "samples"
@@ -51,8 +51,7 @@ def test_no_passage_repeats_another(passages):
 
 
 def test_questions_are_judged_against_passages_that_exist_and_avoid_their_words(passages):
-    reader = plugins.corpus_reader("beir")
-    queries, judged = reader.queries(FOLDER), reader.qrels(FOLDER / "qrels" / "test.tsv")
+    queries, judged = read_queries(FOLDER), read_qrels(FOLDER / "qrels" / "test.tsv")
     known = {passage.id: passage for passage in passages}
     assert len(queries) >= 40
     assert judged.keys() == queries.keys()

@@ -4,7 +4,6 @@ import json
 import warnings
 from dataclasses import replace
 
-import ir_measures
 import numpy as np
 import pytest
 import torch
@@ -18,9 +17,9 @@ import semsearch
 from semsearch import load_reranker
 from semsearch.encoder.tokenization import load_tokenizer
 from semsearch.errors import DataError, UsageError
-from semsearch.reranker.training.judgements import ndcg, read_judged, reciprocal_rank
-from semsearch.reranker.training.mining import Candidates, mine
-from semsearch.reranker.training.train import Recipe, Task, Trainer
+from semsearch.training.judged import read_judged
+from semsearch.training.mining import Candidates, mine
+from semsearch.training.train import Recipe, Task, Trainer
 
 WORDS = [word for word in tiny.WORDS if not word.startswith("##") and word != "vaccines"]
 RECIPE = Recipe(steps=6, batch=2, negatives=3, depth=12, max_length=24, evaluations=2, rerank=8, checkpoint=2)
@@ -94,19 +93,20 @@ def test_judgements_of_documents_that_are_not_there_do_not_count(data, tmp_path)
 
 @given(st.lists(st.integers(0, 3), min_size=1, max_size=30), st.integers(0, 2**31))
 @settings(max_examples=60, deadline=None)
-def test_measures_are_trecs(grades, seed):
+def test_held_out_rankings_are_measured_as_trec_does(data, grades, seed):
     rng = np.random.default_rng(seed)
     judged = {row: grade for row, grade in enumerate(grades) if rng.random() < 0.8}
     judged.setdefault(0, 1)
     if not any(judged.values()):
         judged[0] = 1
     ranking = rng.permutation(len(grades)).tolist()
-    qrels = [ir_measures.Qrel("q", str(row), grade) for row, grade in judged.items()]
-    found = [ir_measures.ScoredDoc("q", str(row), float(-place)) for place, row in enumerate(ranking)]
-    measures = [ir_measures.nDCG @ 10, ir_measures.RR @ 10]
-    expected = ir_measures.calc_aggregate(measures, qrels, found)
-    assert ndcg(ranking, judged) == pytest.approx(expected[measures[0]], abs=1e-9)
-    assert reciprocal_rank(ranking, judged) == pytest.approx(expected[measures[1]], abs=1e-9)
+    discounts = 1 / np.log2(np.arange(2, 12))
+    gains = [judged.get(row, 0) for row in ranking[:10]]
+    ideal = sorted(judged.values(), reverse=True)[:10]
+    ndcg = (gains @ discounts[: len(gains)]) / (ideal @ discounts[: len(ideal)])
+    first = next((1 / place for place, gain in enumerate(gains, 1) if gain > 0), 0.0)
+    one = replace(read_judged(data, "train", 3, 0), grades=(judged,))
+    assert Trainer._measured(one, {0: ranking}) == pytest.approx((ndcg, first), abs=1e-9)
 
 
 # ---- mining ---------------------------------------------------------------------------------------------------------

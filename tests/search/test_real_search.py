@@ -6,7 +6,7 @@ import pytest
 from ir_measures import nDCG
 
 import semsearch
-from corpora.beir import BEIRReader
+from semsearch.evaluation.judgements import read_qrels, read_queries
 
 pytestmark = pytest.mark.real
 
@@ -17,9 +17,9 @@ WITH_PASSAGES = {"scifact": 0.655, "nfcorpus": 0.322}
 
 def ndcg(collection, folder, **how):
     """nDCG@10 of the test queries: linear gain, queries without a positive judgement left out."""
-    qrels = {query: grades for query, grades in BEIRReader.qrels(folder / "qrels" / "test.tsv").items()}
+    qrels = {query: grades for query, grades in read_qrels(folder / "qrels" / "test.tsv").items()}
     qrels = {query: grades for query, grades in qrels.items() if max(grades.values()) > 0}
-    texts = BEIRReader.queries(folder)
+    texts = read_queries(folder)
     asked = [query for query in qrels if query in texts]
     assert len(asked) == len(qrels)
     found = collection.search_many([texts[query] for query in asked], k=100, **how)
@@ -38,7 +38,7 @@ def recall(collection, questions):
 def test_a_vector_a_document_gets_the_published_figure(encoded, data, corpus):
     home, name = encoded(corpus, "off")
     with semsearch.open(name, home=home) as collection:
-        assert len(collection) == collection.passages
+        assert len(collection) == collection.count_passages()
         assert ndcg(collection, data / corpus, exact=True) == pytest.approx(PUBLISHED[corpus], abs=0.003)
 
 
@@ -46,7 +46,7 @@ def test_a_vector_a_document_gets_the_published_figure(encoded, data, corpus):
 def test_passages_find_more(encoded, data, corpus):
     home, name = encoded(corpus)
     with semsearch.open(name, home=home) as collection:
-        assert collection.passages > len(collection)
+        assert collection.count_passages() > len(collection)
         assert ndcg(collection, data / corpus, exact=True) >= WITH_PASSAGES[corpus]
 
 
@@ -61,13 +61,13 @@ def test_the_same_command_again_encodes_nothing(encoded, data):
 def test_an_index_on_real_questions_keeps_its_recall(encoded, data):
     """Graphs lose recall on queries unlike their data: measured on questions against statements, not on the vectors."""
     home, name = encoded("nfcorpus")
-    texts = list(BEIRReader.queries(data / "nfcorpus").values())
+    texts = list(read_queries(data / "nfcorpus").values())
     asked, held_out = texts[::2], texts[1::2]
     with semsearch.open(name, home=home) as collection:
         certificate = collection.reindex("hnsw", recall=0.95, queries=asked)
         assert certificate.source == "queries"
-        assert certificate.met, certificate.says
-        collection.warm()
+        assert certificate.met, certificate.summary
+        collection.load_index()
         assert recall(collection, held_out) >= 0.95
 
 
@@ -75,10 +75,10 @@ def test_an_index_on_real_questions_keeps_its_recall(encoded, data):
 def test_an_index_set_without_questions_keeps_its_recall_on_them(encoded, data, corpus, backend):
     """Set on stored vectors alone, the graph would find 0.80 of NFCorpus's."""
     home, name = encoded(corpus)
-    questions = list(BEIRReader.queries(data / corpus).values())[:1000]
+    questions = list(read_queries(data / corpus).values())[:1000]
     with semsearch.open(name, home=home) as collection:
         certificate = collection.reindex(backend, recall=0.95, queries=[])  # others may have given some
-        assert certificate.source == "stand-ins"
-        assert certificate.met, certificate.says
-        collection.warm()
-        assert recall(collection, questions) >= 0.94, certificate.says
+        assert certificate.source == "synthetic"
+        assert certificate.met, certificate.summary
+        collection.load_index()
+        assert recall(collection, questions) >= 0.94, certificate.summary

@@ -110,7 +110,7 @@ def one(root, home, seed, states):
 
 def wrong_hits(collection, state):
     """Hits whose document or score is not that of the document with that id."""
-    collection.warm()
+    collection.load_index()
     truth = [dict(scores) for scores in oracle(collection.encoder, state, len(state))]
     wrong = []
     for options in ({}, {"exact": True}, {"where": {"n": {"$lt": 6}}}):

@@ -14,7 +14,7 @@ from unittest import mock
 import numpy as np
 
 from semsearch.local import planner as plan
-from semsearch.local import retriever as answer
+from semsearch.local import view as local_view
 from semsearch.local.index import generation
 from semsearch.local.index import loader as warming
 from semsearch.local.maintenance import compaction
@@ -240,7 +240,7 @@ def says_that_the_index_covers_newer_rows():
     through = plan.Planner._through_index
 
     def broken(self, current, queries, k, mask, loaded):
-        return through(self, current, queries, k, mask, plan.Warm(loaded.number, loaded.index, len(current)))
+        return through(self, current, queries, k, mask, plan.LoadedIndex(loaded.number, loaded.index, len(current)))
 
     with mock.patch.object(plan.Planner, "_through_index", broken):
         yield
@@ -309,7 +309,7 @@ def never_reads_a_newer_commit():
 
 @mutant("a reader")
 def remembers_filters_across_commits():
-    filtered = answer.Answerer._filtered
+    filtered = local_view.Retriever.filtered
 
     def broken(self, view, where):
         self.kept = getattr(self, "kept", None) or {}
@@ -319,7 +319,7 @@ def remembers_filters_across_commits():
         mask = self.kept[key]
         return np.pad(mask, (0, max(len(view.snapshot) - len(mask), 0)))[: len(view.snapshot)]
 
-    with mock.patch.object(answer.Answerer, "_filtered", broken):
+    with mock.patch.object(local_view.Retriever, "filtered", broken):
         yield
 
 

@@ -18,7 +18,7 @@ from semsearch.errors import CollectionNotFound, DataError, SemsearchError
 from semsearch.ingest import pipeline as ingestion
 from semsearch.local.lexical.build import LexicalIndexing
 from semsearch.local.maintenance.backup import restore
-from semsearch.local.store import schema
+from semsearch.local.store import migrations, schema
 from semsearch.opening import drop
 from support.fakes import HashEncoder
 from support.workload import BACKENDS, DIM, NAME, changed, documents, open_it, relabelled, violations, with_these
@@ -105,7 +105,7 @@ def reindexed(backend):
 
 def index_words(collection, tell):
     """The first index of words, and one that takes over what the first one holds."""
-    words = LexicalIndexing(collection.store)
+    words = LexicalIndexing(collection.engine.store)
     words.rebuild()
     collection.add(documents(6, "w", 3))
     tell(1)
@@ -167,10 +167,8 @@ def judge_repaired(home, possible):
 @contextmanager
 def newer_schema():
     """The semsearch of tomorrow."""
-    step = {
-        schema.VERSION: lambda connection: connection.exec_driver_sql("ALTER TABLE sources ADD COLUMN novelty TEXT")
-    }
-    with mock.patch.object(schema, "VERSION", schema.VERSION + 1), mock.patch.dict(schema.MIGRATIONS, step):
+    step = {schema.VERSION: lambda connection: connection.exec_driver_sql("CREATE TABLE novelties (text TEXT) STRICT")}
+    with mock.patch.object(schema, "VERSION", schema.VERSION + 1), mock.patch.dict(migrations.MIGRATIONS, step):
         yield
 
 

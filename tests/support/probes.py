@@ -13,7 +13,7 @@ import pytest
 import semsearch
 from semsearch import plugins
 from semsearch.errors import CollectionLocked
-from semsearch.local import retriever as answer
+from semsearch.local import view as local_view
 from semsearch.local.store import failpoints, lock
 from semsearch.types import Neighbors
 from semsearch.vectors import score_pairs
@@ -89,7 +89,7 @@ def copied(base, memory):
 @probe("pragmas")
 def pragmas(base, memory, mutant):
     """Every connection waits for the disk at each commit."""
-    with mutant(), open_it(copied(base, memory)) as collection, collection.store.database.write() as connection:
+    with mutant(), open_it(copied(base, memory)) as collection, collection.engine.store.database.write() as connection:
         found = {
             name: connection.exec_driver_sql(f"PRAGMA {name}").scalar()
             for name in ("synchronous", "journal_mode", "foreign_keys")
@@ -157,7 +157,7 @@ def sweep_beside_a_compaction(base, memory, mutant):
     def at(name):
         if name == "optimize full text":
             with open_it(home) as second, suppress(CollectionLocked):
-                second.store.sweep()
+                second.engine.store.sweep()
 
     with mutant(), impatient(), open_it(home) as collection, armed(at):
         collection.compact()
@@ -188,13 +188,13 @@ def keys(base, memory, mutant):
 
 
 def keys_by_id(collection):
-    with collection.store.read() as view:
+    with collection.engine.store.read() as view:
         rows = view.connection.exec_driver_sql("SELECT id, key FROM passages JOIN documents USING (doc)").all()
     return dict(tuple(row) for row in rows)
 
 
 def all_keys(collection):
-    with collection.store.read() as view:
+    with collection.engine.store.read() as view:
         return set(view.snapshot.keys.tolist())
 
 
@@ -202,7 +202,7 @@ def all_keys(collection):
 def answers(base, memory, mutant):
     """A collection with an index, newer rows and removed ones is searched without a wrong answer or a warning."""
     warnings = []
-    with mutant(), mock.patch.object(answer.log, "warning", lambda *said: warnings.append(said[0])):
+    with mutant(), mock.patch.object(local_view.log, "warning", lambda *said: warnings.append(said[0])):
         state = make_base(memory)
         with open_it(memory) as collection:
             return violations(collection, [state]) + warnings
@@ -247,9 +247,9 @@ def a_lying_index(base, memory, mutant):
     """Whatever an index says: ids are there, each once, and scores are those of the stored vectors."""
     wrong = []
     with mutant(), open_it(copied(base, memory)) as collection:
-        collection.warm()
-        registered, warm = collection._warming._loaded
-        collection._warming._loaded = (registered, type(warm)(warm.number, Liar(warm.index), warm.rows))
+        collection.load_index()
+        registered, warm = collection.engine._loader._loaded
+        collection.engine._loader._loaded = (registered, type(warm)(warm.number, Liar(warm.index), warm.rows))
         encoder = collection.encoder
         for group_by in ("document", None):
             try:
@@ -274,7 +274,7 @@ def damaged_vectors(base, memory, mutant):
     with open_it(home) as collection:
         found = collection.search_many(QUERIES, 3)
         spoilt = {hits[0].document.id for hits in found}
-        with collection.store.read() as view:
+        with collection.engine.store.read() as view:
             places = view.snapshot.rows_of(np.array([hits[0].key for hits in found]))
     path = next((home / NAME).glob("vectors-*.f32"))
     rows = np.fromfile(path, "<f4").reshape(-1, DIM)
@@ -295,7 +295,7 @@ def damaged_text(base, memory, mutant):
     home, state = copied(base, memory), base[1]
     with open_it(home) as collection:
         spoilt = {hits[0].document.id for hits in collection.search_many(QUERIES, 1)}
-        with collection.store.database.write() as connection:
+        with collection.engine.store.database.write() as connection:
             for identity in spoilt:
                 connection.exec_driver_sql("UPDATE documents SET text = text || 'x' WHERE id = ?", (identity,))
     sound = {identity: entry for identity, entry in state.items() if identity not in spoilt}
@@ -339,7 +339,7 @@ def refused(home, state, mutant):
         seen.append(arguments)
         return load(*arguments)
 
-    with mutant(), mock.patch.object(kind, "load", spy), open_it(home) as collection:
+    with mutant(), mock.patch.object(kind, "load", staticmethod(spy)), open_it(home) as collection:
         wrong = wrong_answers(collection, state)
         described = collection.info()["index"]["state"]
         if described == "ready":

@@ -13,6 +13,7 @@ from dataclasses import replace
 import numpy as np
 
 import semsearch
+from semsearch import plugins
 from semsearch.local import planner as plan
 from semsearch.local.lexical.searcher import Lexical
 from semsearch.local.store import failpoints
@@ -26,12 +27,16 @@ DIM = 8
 NAME = "subject"
 WORDS = [f"word{i}" for i in range(60)]
 QUERIES = ("word1 word2", "word3", "word40 a title")
-BACKENDS = {  # with options under which a small index leaves nothing out, so that brute force is its oracle
-    "exact": {},
-    "hnsw": {"ef": 1000, "deterministic": True, "threads": 1},
-    "annoy": {"trees": 10, "search_k": 1_000_000, "threads": 1},
-    "faiss-ivf": {"storage": "flat", "nprobe": 1 << 16, "threads": 1},
-}
+FITTING = {"threads": 1, "deterministic": True, "trees": 10, "storage": "flat"}  # where a backend has the option
+
+
+def leaving_nothing_out(kind):
+    """Options under which a small index finds everything, so that brute force is its oracle."""
+    options = {name: value for name, value in FITTING.items() if name in kind.Params.__dataclass_fields__}
+    return options if kind.knob is None else options | {kind.knob.option: kind.knob.ladder(1_000_000)[-1]}
+
+
+BACKENDS = {name: leaving_nothing_out(plugins.index_backend(name)) for name in plugins.names("semsearch.indexes")}
 
 
 def sample(points, count, seed=0):
@@ -126,10 +131,10 @@ def oracle(encoder, there, k):
 def wrong_words(collection, there):
     """Which documents hold words."""
     wrong = []
-    with collection.store.read() as view:
+    with collection.engine.store.read() as view:
         ids = dict(view.connection.exec_driver_sql("SELECT key, id FROM passages JOIN documents USING (doc)").all())
         for words in ("word3", "word40 title"):
-            keys, _ = Lexical(collection.store).search(view, words, len(there) + 1)
+            keys, _ = Lexical(collection.engine.store).search(view, words, len(there) + 1)
             holding = {key for key, entry in there.items() if {*embedded(entry).split()} & {*words.split()}}
             if sorted(ids.get(key, f"no document ({key})") for key in keys.tolist()) != sorted(holding):
                 wrong.append(f"{words}: {len(keys)} documents instead of {len(holding)}")
@@ -142,12 +147,12 @@ def wrong_answers(collection, there, tuned=False):
     An index that was `tuned` to a recall may miss some of a few; what it gives must be right all the same.
     """
     wrong = []
-    if (len(collection), collection.passages) != (len(there), len(there)):
-        wrong.append(f"counts {len(collection)} and {collection.passages} for {len(there)} documents")
+    if (len(collection), collection.count_passages()) != (len(there), len(there)):
+        wrong.append(f"counts {len(collection)} and {collection.count_passages()} for {len(there)} documents")
     wrong += wrong_words(collection, there)
     encoder = collection.encoder
     low = {identity: entry for identity, entry in there.items() if entry.metadata["n"] < 6}
-    collection.warm()
+    collection.load_index()
     for what, subset, k, options in (
         ("a few", there, 5, {}),
         ("exactly", there, 5, {"exact": True}),

@@ -111,7 +111,7 @@ def test_keys_stay(collection):
 
 def test_needs_room(collection, monkeypatch):
     usage = shutil.disk_usage(collection.path)
-    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=2 * collection.store.bytes() - 1))
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=2 * collection.engine.store.bytes() - 1))
     with pytest.raises(StorageError, match="Free some space"):
         collection.compact()
 

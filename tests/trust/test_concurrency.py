@@ -167,7 +167,7 @@ def test_writers_in_two_processes_both_succeed(memory):
 
 
 def hold(home, ready, done):
-    with open_it(home) as collection, collection.store.write():
+    with open_it(home) as collection, collection.engine.store.write():
         ready.set()
         done.wait(PATIENCE)
 
@@ -286,7 +286,7 @@ def test_a_fork_while_other_threads_hold_every_lock(memory):
     state = make_base(memory)
     with open_it(memory) as collection:
         exercise_threads(collection)
-        locks = [collection._warming._lock, collection._encoder_lock, collection.store._lock._threads]
+        locks = [collection.engine._loader._lock, collection._encoder_lock, collection.engine.store._lock._threads]
         held, release = threading.Event(), threading.Event()
 
         def holder():
@@ -305,16 +305,6 @@ def test_a_fork_while_other_threads_hold_every_lock(memory):
         finally:
             release.set()
             thread.join(PATIENCE)
-
-
-def test_closing_twice_and_searching_after_it(memory):
-    make_base(memory)
-    collection = open_it(memory)
-    collection.search("word1")
-    collection.close()
-    collection.close()
-    assert len(collection.search("word1", 3)) == 3  # opens again
-    collection.close()
 
 
 def test_two_homes_at_once(tmp_path):

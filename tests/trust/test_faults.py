@@ -166,7 +166,7 @@ def test_vectors_that_are_no_numbers_are_left_out_and_all_else_goes_on(copy, bac
     if index == "broken":
         index_file(home).write_bytes(b"broken")
     with open_it(home) as collection:
-        collection.warm()
+        collection.load_index()
         for k in (5, 1000):
             assert len(collection.search("word1", k)) == min(k, len(state) - 2)
         more = documents(0, "more", 2)
@@ -314,13 +314,14 @@ for backend in ("exact", "hnsw", "annoy", "faiss-ivf"):
     with semsearch.create(backend, encoder=None, dim=8) as collection:
         collection.add([semsearch.Document(str(i), "text") for i in range(200)], vectors=rows)
         collection.reindex(backend)
+        engine = collection.engine
         for wrong in (7, 9, 0, 16):
             for call in (
                 lambda: collection.search(vector=np.ones(wrong)),
-                lambda: collection.search_many(vector=np.ones((3, wrong))),
-                lambda: collection.search_many(vector=np.ones(8)),
+                lambda: collection.search_many(vectors=np.ones((3, wrong))),
+                lambda: collection.search_many(vectors=np.ones(8)),
                 lambda: collection.add([semsearch.Document("x", "text")], vectors=np.ones((1, wrong))),
-                lambda: collection._warming.loaded(collection.store._snapshot).search(np.ones((1, wrong), "f4"), 3),
+                lambda: engine._loader.loaded(engine.store._snapshot).search(np.ones((1, wrong), "f4"), 3),
             ):
                 try:
                     call()
@@ -344,7 +345,7 @@ def test_as_many_as_are_asked_for_and_there(copy, backend):
     with open_it(home) as collection:
         collection.add(list(few.values()))
         state = state | few
-        collection.warm()
+        collection.load_index()
         assert len(collection.search("word1", 10**9)) == len(state)
         assert len(collection.search("word1", len(state) + 1, group_by=None)) == len(state)
         assert collection.search("word1", where={"n": {"$gt": 1000}}) == []
@@ -403,7 +404,7 @@ def test_ids_that_can_not_be_are_nobodys(stranger):
 def test_an_id_twice_with_given_vectors():
     with semsearch.create("twice", encoder=None, dim=2) as collection:
         collection.add([Document("a", "first"), Document("a", "second")], vectors=[[1, 0], [0, 1]])
-        assert len(collection) == collection.passages == 1
+        assert len(collection) == collection.count_passages() == 1
         assert collection.search(vector=[0, 1])[0].score == 1
 
 

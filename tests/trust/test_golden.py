@@ -78,7 +78,8 @@ def test_a_change_of_model_that_was_under_way_keeps_its_places(tmp_path):
         crcs = np.array([zlib.crc32(row.tobytes()) for row in vectors], "<u4")
         columns = [np.array(column, "<i8").tobytes() for column in list(zip(*staged, strict=True))[:2]]
         connection.execute("INSERT INTO segments VALUES (99, 0, ?, ?, ?)", (*columns, crcs.tobytes()))
-    with semsearch.open("golden", home=tmp_path, encoder=HashEncoder(DIM)) as opened, opened.store.read() as view:
+    opened = semsearch.open("golden", home=tmp_path, encoder=HashEncoder(DIM))
+    with opened, opened.engine.store.read() as view:
         places, crcs = segments.read(view.connection, 99)
     assert places.tolist() == staged
     assert (crcs == segments.checksums(vectors, places)).all()
@@ -99,7 +100,7 @@ def test_answers_are_those_of_brute_force(collection):
 
 
 def test_its_index_is_still_loaded(collection):
-    collection.warm()
+    collection.load_index()
     assert collection.info()["index"]["state"] == "ready"
 
 

@@ -1,5 +1,6 @@
 """Looking a collection over and mending it: each kind of damage is found, and repaired from what is whole."""
 
+import json
 import os
 import sqlite3
 import threading
@@ -217,7 +218,7 @@ def test_a_damaged_setting_is_an_error_that_says_what_to_do(collection, damage):
 
 
 def test_a_damaged_source_is_an_error_that_says_what_to_do(collection):
-    collection.remember({"kind": "text", "path": "somewhere"})
+    collection.engine.origins.register(json.dumps({"kind": "text", "path": "somewhere"}), [])
     with closing(sqlite3.connect(collection.path / "collection.sqlite")) as connection, connection:
         connection.execute("UPDATE sources SET spec = substr(spec, 2)")
     with pytest.raises(CollectionDamaged, match="semsearch check"):
@@ -265,12 +266,12 @@ def test_a_damaged_index_is_found_and_built_anew(collection, backend, caplog):
             path.write_bytes(content)
     with reopen(collection) as collection:
         assert [problem.part for problem in collection.check()] == ["index"]
-        collection.warm()
+        collection.load_index()
         assert "sha256" in caplog.text  # it is said once, and search is exact
         assert answers(collection) == before
         assert collection.repair() == ["built the index anew"]
         assert healthy(collection)
-        collection.warm()
+        collection.load_index()
         assert collection.info()["index"]["state"] == "ready"
 
 

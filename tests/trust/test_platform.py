@@ -70,7 +70,7 @@ def windows(monkeypatch):
 def test_what_is_mapped_stays_until_it_can_go(tmp_path, windows, monkeypatch):
     state = make_base(tmp_path)
     with open_it(tmp_path) as collection:
-        collection.warm()
+        collection.load_index()
         for _ in range(2):  # no name is ever used twice, so nothing that stays is in the way
             collection.reindex("hnsw", BACKENDS["hnsw"])
             compacted = collection.compact()

@@ -99,7 +99,7 @@ def base(tmp_path_factory):
         collection.add(documents(range(5, 9), shift=1))
         collection.remove([f"d{i}" for i in range(0, 10, 3)])
         collection.add(documents(range(40, 60)))
-        assert collection.passages == 2 * len(collection) - 1
+        assert collection.count_passages() == 2 * len(collection) - 1
         return home, answers(collection)
 
 

@@ -92,7 +92,7 @@ class Collections(RuleBasedStateMachine):
 
     @rule()
     def index_words(self):
-        LexicalIndexing(self.collection.store).rebuild()
+        LexicalIndexing(self.collection.engine.store).rebuild()
 
     @rule(word=st.sampled_from(WORDS), reading=st.booleans())
     def search_by_words(self, word, reading):

@@ -10,24 +10,26 @@ import logging
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from semsearch import plugins
+from semsearch.engine import IndexSpec, Problem
 from semsearch.errors import CollectionDamaged, CollectionLocked, DataError
-from semsearch.local.index.choose import FEW_ROWS, choose
 from semsearch.local.index.generation import published_digest, write_generation
-from semsearch.local.index.loader import Warming, params_of
-from semsearch.local.maintenance.check import Problem
+from semsearch.local.index.loader import IndexLoader, params_of
 from semsearch.local.store import platform, registry
 from semsearch.local.store.failpoints import failpoint
 from semsearch.local.store.lock import WriterLock
 from semsearch.local.store.registry import Registered
 from semsearch.local.store.snapshot import Snapshot
 from semsearch.local.store.store import Store
-from semsearch.search.recall import STRANGER, Certificate, certify, searched, tie_safe_recall, true_neighbors
-from semsearch.types import Metric, VectorIndex, Vectors
+from semsearch.search.choose import FEW_ROWS, choose
+from semsearch.search.recall import NOT_STORED, Certificate, certify, draw_sample, sample_recall
+from semsearch.search.truth import Truth
+from semsearch.types import Metric, Neighbors, Vectors
+from semsearch.vector_index import VectorIndex
 
 log = logging.getLogger("semsearch")
 
@@ -40,43 +42,28 @@ CHANGED_SHARE = 0.1  # of rows, above which a contract is certified again
 REMOVED_SHARE = 0.3  # of rows, above which dead rows cost more than rewriting everything
 
 
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """The index that a collection is to have, as it was asked for; kept in its settings."""
-
-    backend: str = "auto"
-    options: Mapping[str, Any] = field(default_factory=dict)
-    recall: float | None = None
-    at: int = 10
-
-    @classmethod
-    def of(cls, store: Store) -> Wanted:
-        """What the collection's settings say."""
-        return cls(**store.settings["index"])
-
-
 class Indexing:
     """Builds, tunes and publishes the index of one collection."""
 
-    def __init__(self, store: Store, metric: Metric, warming: Warming) -> None:
+    def __init__(self, store: Store, metric: Metric, warming: IndexLoader) -> None:
         self._store = store
         self._metric = metric
         self._warming = warming
 
-    def due(self, snapshot: Snapshot) -> bool:
+    def needs_rebuild(self, snapshot: Snapshot) -> bool:
         """Whether so much changed that the writing process should build the index anew."""
         index = snapshot.index
         if index is None:
-            wanted = Wanted.of(self._store)
+            wanted = IndexSpec.of(self._store.settings)
             return len(snapshot) > 0 and (wanted.backend != "auto" or len(snapshot) >= FEW_ROWS)
         tail = len(snapshot) - index.rows
         return self._warming.broken(index) or tail > max(TAIL_ROWS, TAIL_SHARE * index.rows)
 
-    def wasteful(self, snapshot: Snapshot) -> bool:
+    def needs_compaction(self, snapshot: Snapshot) -> bool:
         """Whether so many rows are dead that rewriting the collection pays."""
         return snapshot.removed > REMOVED_SHARE * len(snapshot) and len(snapshot) >= TAIL_ROWS
 
-    def doubtful(self, snapshot: Snapshot) -> bool:
+    def needs_recertification(self, snapshot: Snapshot) -> bool:
         """Whether so much changed since the contract was certified that it should be certified again."""
         index = snapshot.index
         if index is None or index.contract is None:
@@ -86,7 +73,7 @@ class Indexing:
         changed = len(snapshot) - index.contract["rows"] + abs(snapshot.removed - index.contract["removed"])
         return bool(changed > CHANGED_SHARE * index.contract["rows"])
 
-    def rebuild(self, wanted: Wanted, queries: Vectors | None = None) -> Certificate | None:
+    def rebuild(self, wanted: IndexSpec, queries: Vectors | None = None) -> Certificate | None:
         """Build an index over all committed rows and publish it in place of the present one.
 
         Readers and writers go on meanwhile; rows that come after the snapshot are searched exactly. The certificate
@@ -102,6 +89,7 @@ class Indexing:
                     self.retire()
                     return None
                 kind = plugins.index_backend(backend)
+                plugins.check_metric(backend, self._metric)
                 params = kind.Params.parse(options, f"index '{backend}'")
                 with self._sound_vectors():
                     index = kind.build(snapshot.keys, snapshot.vectors, self._metric, params)
@@ -131,7 +119,7 @@ class Indexing:
                 f"them. Run 'semsearch repair {self._store.name}'; until then search is exact."
             ) from error
 
-    def tune(self, wanted: Wanted, queries: Vectors | None = None) -> Certificate:
+    def tune(self, wanted: IndexSpec, queries: Vectors | None = None) -> Certificate:
         """Set the present index to the recall that is wanted, without building it anew, and publish the setting."""
         with self._store.read() as view:
             snapshot = view.snapshot
@@ -154,49 +142,52 @@ class Indexing:
         if rows < 2:
             return
         contract = snapshot.index.contract
-        wanted, at = PROBE_RECALL, 10
+        wanted, k = PROBE_RECALL, 10
         if contract is not None:  # one that can't be met was told when it was asked for
-            wanted, at = contract["target"] if contract["met"] else contract["certified"], contract["at"]
-        keys, vectors = snapshot.keys[:rows], snapshot.vectors[:rows]
-        drawn = true_neighbors(keys, vectors, self._metric, at, count=PROBES)
+            wanted, k = contract["target"] if contract["met"] else contract["certified"], contract["k"]
+        truth = Truth(snapshot.keys[:rows], snapshot.vectors[:rows], self._metric)
+        drawn = draw_sample(truth.neighbors, k, truth.synthetic, count=PROBES)
         assert drawn.own is not None
-        sample = drawn.part(drawn.own != STRANGER)  # what an index finds if it finds anything
-        found = searched(self._warming.loaded(snapshot), sample, at)
-        recalls = tie_safe_recall(found, sample.truth, keys, vectors, sample.queries, self._metric)
+        sample = drawn.part(drawn.own != NOT_STORED)  # what an index finds if it finds anything
+        recalls = sample_recall(self._warming.loaded(snapshot).search, sample, truth.scores_of, k)
         slack = 3 * float(recalls.std()) / len(recalls) ** 0.5  # a probe of so few queries is off by chance
         if recalls.mean() + slack < wanted:
             yield Problem(
                 "index",
-                f"it finds {recalls.mean():.3f} of the true {at} nearest, where {wanted:g} is wanted",
+                f"it finds {recalls.mean():.3f} of the true {k} nearest, where {wanted:g} is wanted",
                 f"semsearch reindex {name}" if contract is None else f"semsearch tune {name} --recall {wanted:g}",
             )
 
     def _certify(
-        self, index: VectorIndex, params: Any, snapshot: Snapshot, wanted: Wanted, queries: Vectors | None
+        self, index: VectorIndex, params: Any, snapshot: Snapshot, wanted: IndexSpec, queries: Vectors | None
     ) -> tuple[Certificate, Any]:
         """Set the index to the recall that is wanted; the certificate, and the options with what was chosen.
 
-        Where no value of its knob reaches the recall, a backend may name another option, `WIDER`, that lifts the reach.
+        Where no value of its knob reaches the recall, a backend may name another option, `wider`, that lifts the reach.
         """
-        rows = len(index)
-        wider: str | None = getattr(index, "WIDER", None)
+        rows, knob = len(index), index.knob
+        truth = Truth(snapshot.keys[:rows], snapshot.vectors[:rows], self._metric)
         assert wanted.recall is not None
         while True:
+            setting = _Setting(index, params)
             certificate = certify(
-                index,
-                params,
-                snapshot.keys[:rows],
-                snapshot.vectors[:rows],
-                self._metric,
+                setting.search,
+                truth.neighbors,
+                truth.scores_of,
+                truth.synthetic if queries is None else queries,
                 target=wanted.recall,
-                at=wanted.at,
-                queries=queries,
+                k=wanted.at,
+                knob=None if knob is None else knob.option,
+                ladder=() if knob is None else knob.ladder(rows),
+                proven=index.exact,
             )
+            setting.turn(certificate.value)
+            wider = None if knob is None else knob.wider
             if certificate.met or wider is None or getattr(params, wider) >= WIDEST:
-                return certificate, _turned(params, certificate)
+                return certificate, setting.params
             params = replace(params, **{wider: 4 * getattr(params, wider)})
 
-    def _chosen(self, wanted: Wanted, snapshot: Snapshot) -> tuple[str | None, Mapping[str, Any]]:
+    def _chosen(self, wanted: IndexSpec, snapshot: Snapshot) -> tuple[str | None, Mapping[str, Any]]:
         """The backend and options to build; None for searching exactly without an index."""
         if wanted.backend != "auto":
             return wanted.backend, wanted.options
@@ -258,9 +249,25 @@ def publish(
         return registered
 
 
-def _turned(params: Any, certificate: Certificate) -> Any:
-    """The options with the knob at the value that was chosen."""
-    return params if certificate.knob is None else replace(params, **{certificate.knob: certificate.value})
+class _Setting:
+    """An index with its knob, which is turned only where the value is another."""
+
+    def __init__(self, index: VectorIndex, params: Any) -> None:
+        self._index = index
+        self.params = params
+        index.tune(params)
+
+    def turn(self, value: int | None) -> None:
+        """Set the knob; None leaves it as it is."""
+        knob = self._index.knob
+        if knob is not None and value is not None and getattr(self.params, knob.option) != value:
+            self.params = replace(self.params, **{knob.option: value})
+            self._index.tune(self.params)
+
+    def search(self, queries: Vectors, k: int, value: int | None) -> Neighbors:
+        """The k best at a value of the knob."""
+        self.turn(value)
+        return self._index.search(queries, k)
 
 
 def _contract(certificate: Certificate, snapshot: Snapshot) -> dict[str, Any]:

@@ -8,7 +8,6 @@ some end the process. Anything wrong is `IndexDamaged`; the collection then answ
 from __future__ import annotations
 
 import hashlib
-import importlib.metadata
 import json
 import shutil
 import sqlite3
@@ -22,7 +21,8 @@ import numpy as np
 from semsearch.errors import IndexDamaged, StorageError
 from semsearch.local.store.failpoints import failpoint
 from semsearch.local.store.platform import fsync_folder, fsync_path, make_folder, rename, storage_error
-from semsearch.types import Keys, Metric, VectorIndex, Vectors
+from semsearch.types import Keys, Metric, Vectors
+from semsearch.vector_index import Library, VectorIndex
 
 MANIFEST = "manifest.json"
 FORMAT = 1
@@ -66,7 +66,7 @@ def write_generation(
 
     manifest = Manifest(
         backend=backend,
-        versions=versions(),
+        versions={**versions(), **index.library.versions},
         options=asdict(params),
         metric=metric.value,
         dim=vectors.shape[1],
@@ -202,11 +202,5 @@ def _digest(path: Path) -> str:
 
 
 def versions() -> dict[str, str]:
-    """Of the libraries that an index may be written by, and of SQLite, which splits words."""
-    found = {"sqlite": sqlite3.sqlite_version}
-    for name in ("semsearch", "faiss-cpu", "hnswlib", "annoy", "torch"):
-        try:
-            found[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return found
+    """Of semsearch, and of SQLite, which splits words."""
+    return {"sqlite": sqlite3.sqlite_version, **Library("semsearch").versions}

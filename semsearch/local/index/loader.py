@@ -8,17 +8,19 @@ from __future__ import annotations
 import logging
 import os
 import threading
+from contextlib import suppress
 from typing import Any
 
 from semsearch import plugins
-from semsearch.errors import IndexDamaged, SemsearchError, UsageError
+from semsearch.errors import CollectionClosed, IndexDamaged, SemsearchError, UsageError
 from semsearch.local.index.generation import open_generation, published_digest
-from semsearch.local.planner import Warm
+from semsearch.local.planner import LoadedIndex
 from semsearch.local.store import platform
 from semsearch.local.store.registry import Registered
 from semsearch.local.store.snapshot import Snapshot
 from semsearch.local.store.store import Store
-from semsearch.types import Metric, VectorIndex
+from semsearch.types import Metric
+from semsearch.vector_index import VectorIndex
 
 log = logging.getLogger("semsearch")
 
@@ -26,20 +28,20 @@ SCAN_RATE = 8e9  # bytes a second that exact search reads, for estimates
 LOAD_RATE = 0.4e9  # bytes a second that an index is hashed and loaded at
 
 
-class Warming:
+class IndexLoader:
     """The loaded index of one collection."""
 
     def __init__(self, store: Store, metric: Metric) -> None:
         self._store = store
         self._metric = metric
-        self._loaded: tuple[Registered, Warm] | None = None
+        self._loaded: tuple[Registered, LoadedIndex] | None = None
         self._broken: dict[int, str] = {}
         self._loading: threading.Thread | None = None
         self._lock = threading.Lock()
         self._pid = os.getpid()
         self._searched = 0
 
-    def warm(self, snapshot: Snapshot, queries: int) -> Warm | None:
+    def warm(self, snapshot: Snapshot, queries: int) -> LoadedIndex | None:
         """The loaded index for a search of `queries` queries in `snapshot`, or None: search exactly.
 
         The first search of a process is exact: a one-shot query would wait longer for the index than for the scan. From
@@ -82,7 +84,9 @@ class Warming:
             try:
                 index = self._reused(registered) or self._opened(registered, snapshot)
                 index.tune(params_of(registered))
-                self._loaded = (registered, Warm(registered.number, index, registered.rows))
+                self._loaded = (registered, LoadedIndex(registered.number, index, registered.rows))
+            except CollectionClosed:
+                raise
             except SemsearchError as error:
                 with self._store.read() as view:
                     if view.snapshot.index != registered:  # it was replaced meanwhile, and its files are gone
@@ -118,9 +122,13 @@ class Warming:
     def _load_behind(self, registered: Registered, snapshot: Snapshot) -> None:
         if self._loading is None or not self._loading.is_alive():
             self._loading = threading.Thread(
-                target=self.load, args=(registered, snapshot), name="semsearch-index", daemon=True
+                target=self._load_unless_closed, args=(registered, snapshot), name="semsearch-index", daemon=True
             )
             self._loading.start()
+
+    def _load_unless_closed(self, registered: Registered, snapshot: Snapshot) -> None:
+        with suppress(CollectionClosed):
+            self.load(registered, snapshot)
 
     def _costs_less(self, snapshot: Snapshot, registered: Registered, queries: int) -> bool:
         """Whether loading the index now is estimated to cost less than scanning for all queries."""
@@ -134,7 +142,7 @@ class Warming:
     def adopt(self, registered: Registered, index: VectorIndex) -> None:
         """Take an index that was just built, without reading it back."""
         with self._lock:
-            self._loaded = (registered, Warm(registered.number, index, registered.rows))
+            self._loaded = (registered, LoadedIndex(registered.number, index, registered.rows))
 
     def loaded(self, snapshot: Snapshot) -> VectorIndex:
         """The index of `snapshot`, loaded now; raises what is wrong with it."""
@@ -154,6 +162,7 @@ class Warming:
         """Wait for an index that is being loaded: it reads files that are about to be let go."""
         if self._loading is not None and self._loading is not threading.current_thread():
             self._loading.join()  # in a forked child the thread counts as ended
+        self._loaded = None
 
     def broken(self, registered: Registered) -> bool:
         """Whether the published index was found damaged."""

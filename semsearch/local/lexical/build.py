@@ -12,7 +12,7 @@ from semsearch.errors import CollectionLocked, IndexDamaged
 from semsearch.local.index.build import publish
 from semsearch.local.index.generation import Manifest, versions, write_files
 from semsearch.local.lexical.postings import Postings
-from semsearch.local.lexical.searcher import opened, postings_of
+from semsearch.local.lexical.searcher import Lexical, opened, postings_of
 from semsearch.local.store import platform
 from semsearch.local.store.lock import WriterLock
 from semsearch.local.store.registry import LEXICAL, Registered
@@ -26,11 +26,14 @@ TAIL_SHARE = 0.02  # … or this share of its rows, if that is more
 class LexicalIndexing:
     """Builds and publishes the index of words of one collection."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, searcher: Lexical) -> None:
         self._store = store
+        self._searcher = searcher
 
     def due(self, snapshot: Snapshot) -> bool:
-        """Whether so much is new that the writing process should build it anew."""
+        """Whether it is damaged, or so much is new, that the writing process should build it anew."""
+        if snapshot.lexical is not None and not self._searcher.sound(snapshot.lexical):
+            return True
         covered = 0 if snapshot.lexical is None else snapshot.lexical.rows
         return len(snapshot) - covered > max(TAIL_ROWS, TAIL_SHARE * covered)
 

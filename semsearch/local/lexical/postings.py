@@ -16,7 +16,8 @@ from typing import Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-TOKENIZER = "porter unicode61 remove_diacritics 2"  # as in `semsearch.local.store.schema`
+from semsearch.local.store.schema import TOKENIZER
+
 BATCH = 1 << 14  # passages that are split together …
 LETTERS = 1 << 24  # … unless they are longer than this, all in all
 MOST = np.iinfo(np.uint16).max  # a word that comes more often counts as often as that
@@ -111,7 +112,7 @@ def tokens(texts: Sequence[str], *, stemmed: bool = True) -> list[list[str]]:
 class _Engine:
     """A full-text index in memory over (number, title, text), with the table `words`: one row a word and place."""
 
-    def __init__(self, passages: Sequence[tuple[int, str, str]], tokenizer: str = TOKENIZER) -> None:
+    def __init__(self, passages: Sequence[tuple[int, str, str]], tokenizer: str) -> None:
         self._connection = sqlite3.connect(":memory:", isolation_level=None)
         self._connection.execute(
             f"CREATE VIRTUAL TABLE entries USING fts5 (title, text, content = '', tokenize = '{tokenizer}')"
@@ -145,7 +146,7 @@ def _split(passages: Sequence[tuple[int, str, str]]) -> Postings:
     """The postings of a batch, its passages numbered from that of the first."""
     first, last = passages[0][0], passages[-1][0]
     count = last - first + 1
-    with _Engine([(number - first, title, text) for number, title, text in passages]) as engine:
+    with _Engine([(number - first, title, text) for number, title, text in passages], TOKENIZER) as engine:
         # all places of a word in one string: a row for each would take three times as long
         found = engine.execute(
             "SELECT term, count(*), group_concat(2 * doc + (col = 'text')) FROM words GROUP BY term ORDER BY term"

@@ -12,18 +12,24 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import Connection
+from sqlalchemy import ColumnElement, func, select
 
 from semsearch.errors import IndexDamaged
 from semsearch.local.index.generation import published_digest, read_manifest, verify_files
 from semsearch.local.lexical.bm25 import BM25
 from semsearch.local.lexical.postings import Postings, tokens
+from semsearch.local.store.database import decoding
 from semsearch.local.store.registry import Registered
+from semsearch.local.store.schema import fulltext
+from semsearch.local.store.snapshot import Snapshot
 from semsearch.local.store.store import Store, View
-from semsearch.search.query_syntax import Query, parse
+from semsearch.search.query_syntax import Query
 from semsearch.types import Keys, Scores
 
 log = logging.getLogger("semsearch")
+
+Way = tuple[str, ...]
+POSTINGS, FULLTEXT = ("lexical",), ("fulltext",)  # what scored: BM25 over postings, or SQLite's own full text
 
 SPLIT_ROWS = 20_000  # rows behind the generation that a search splits itself; with more, SQLite answers
 
@@ -37,32 +43,33 @@ class Lexical:
         self._tail: tuple[tuple[int, int, int], Postings] | None = None
         self._state: tuple[int, BM25] | None = None
 
-    def search(self, view: View, query: str, k: int, allowed: NDArray[np.bool_] | None = None) -> tuple[Keys, Scores]:
+    def search(
+        self, view: View, query: Query, k: int, allowed: NDArray[np.bool_] | None = None
+    ) -> tuple[Keys, Scores, Way]:
         """The `k` best live passages that share a word with `query`, best first, of equals the older.
 
         Args:
             view: The commit to search.
-            query: Any text; see `semsearch.search.query_syntax` for what quotation marks and minus signs mean.
+            query: What was asked for, taken apart.
             k: Passages to give; fewer come where fewer share a word.
             allowed: `(n,)` which rows of the snapshot may be found; all by default.
 
         Returns:
-            Keys `(m,)` and scores `(m,)`, all above 0, with m at most `k`.
+            Keys `(m,)` and scores `(m,)`, all above 0, with m at most `k`; and which of the two engines scored them.
         """
-        parsed = parse(query)
-        (words,) = tokens([parsed.text])
-        mask = self.allowed(view, parsed)
+        (words,) = tokens([query.text])
+        mask = self.allowed(view, query)
         if allowed is not None:
             mask = allowed if mask is None else mask & allowed
         if not words or k < 1 or not len(view.snapshot):
             return _NOTHING
         state = self._prepared(view)
         if state is None:
-            return _by_sqlite(view, parsed.text, k, mask)
+            return *_by_sqlite(view, query.text, k, mask), FULLTEXT
         scores = state.scores(words)
         if mask is not None:
             scores[~mask] = 0
-        return _best(view.snapshot.keys, scores, k)
+        return *_best(view.snapshot.keys, scores, k), POSTINGS
 
     def allowed(self, view: View, query: Query) -> NDArray[np.bool_] | None:
         """The rows `(n,)` that hold every phrase that must be there, of documents that hold nothing excluded.
@@ -86,10 +93,18 @@ class Lexical:
                 mask &= ~np.isin(snapshot.docs, snapshot.docs[rows])
         return mask
 
-    def broken(self, registered: Registered) -> bool:
-        """Whether the published generation was found damaged."""
+    def sound(self, registered: Registered) -> bool:
+        """Whether the published generation is what was published; read once a process."""
+        return self._opened(registered) is not None
+
+    def state(self, snapshot: Snapshot) -> str:
+        """For people: "none", "on disk", "ready", or that it is damaged."""
+        if snapshot.lexical is None:
+            return "none"
         known = self._generation
-        return known is not None and known[0] == registered and known[1] is None
+        if known is None or known[0] != snapshot.lexical:
+            return "on disk"
+        return "ready" if known[1] is not None else "damaged: SQLite's full text answers until a writer builds it anew"
 
     def _prepared(self, view: View) -> BM25 | None:
         """The postings of all rows with their statistics; None where there are too many that no generation covers."""
@@ -97,7 +112,7 @@ class Lexical:
         if self._state is not None and self._state[0] == snapshot.version:
             return self._state[1]
         first, parts = 0, []
-        if snapshot.lexical is not None and (there := self._opened(view, snapshot.lexical)) is not None:
+        if snapshot.lexical is not None and (there := self._opened(snapshot.lexical)) is not None:
             first, parts = snapshot.lexical.rows, [(0, there)]
         if len(snapshot) - first > SPLIT_ROWS:
             return None
@@ -107,7 +122,7 @@ class Lexical:
         self._state = (snapshot.version, state)
         return state
 
-    def _opened(self, view: View, registered: Registered) -> Postings | None:
+    def _opened(self, registered: Registered) -> Postings | None:
         known = self._generation
         if known is None or known[0] != registered:
             try:
@@ -136,6 +151,7 @@ class Lexical:
         return made
 
 
+@decoding()
 def postings_of(view: View, first: int) -> Postings:
     """The postings of the passages in the rows of a snapshot from `first` on, numbered from 0."""
     snapshot = view.snapshot
@@ -150,7 +166,10 @@ def postings_of(view: View, first: int) -> Postings:
 def opened(store: Store, registered: Registered) -> Postings:
     """The published generation, verified; `IndexDamaged` if it is not what was published."""
     folder: Path = store.folder / "indexes" / registered.folder
-    advice = f"Words are looked up in SQLite's full text, slower, until 'semsearch repair {store.name}'."
+    advice = (
+        f"Words are looked up in SQLite's full text, slower, until the next writer has built it anew, or "
+        f"'semsearch repair {store.name}'."
+    )
     if published_digest(folder) != registered.digest:
         raise IndexDamaged(f"the index of words {folder} is not the one that was published. {advice}")
     try:
@@ -182,18 +201,21 @@ def _best(keys: Keys, scores: Scores, k: int) -> tuple[Keys, Scores]:
 
 def _matching(view: View, phrase: str) -> NDArray[np.intp]:
     """The live rows whose title or text holds a phrase."""
-    found_keys = _full_text(view.connection, "SELECT rowid FROM fulltext WHERE fulltext MATCH ?", [phrase])
-    found = np.asarray([key for key, _ in found_keys], dtype=np.int64)
+    matching = select(fulltext.c.rowid).where(_holding([phrase]))
+    with decoding():
+        found = np.asarray(view.connection.execute(matching).scalars().all(), dtype=np.int64)
     return view.snapshot.rows_of(np.sort(found[np.isin(found, view.snapshot.keys)]))
 
 
 def _by_sqlite(view: View, query: str, k: int, mask: NDArray[np.bool_] | None) -> tuple[Keys, Scores]:
     """As `Lexical.search`, by the bm25 of SQLite's full text."""
     (words,) = tokens([query], stemmed=False)  # stemmed twice, they would be others
-    limit = f" ORDER BY 2 LIMIT {int(k)}" if mask is None else ""
-    found = _full_text(
-        view.connection, f"SELECT rowid, bm25(fulltext) FROM fulltext WHERE fulltext MATCH ?{limit}", words
-    )
+    rank = func.bm25(fulltext.c.fulltext).label("rank")
+    matching = select(fulltext.c.rowid, rank).where(_holding(words))
+    if mask is None:
+        matching = matching.order_by(rank).limit(k)
+    with decoding():
+        found = view.connection.execute(matching).all()
     scores = np.zeros(len(view.snapshot), dtype=np.float32)
     keys = np.asarray([key for key, _ in found], dtype=np.int64)
     known = np.isin(keys, view.snapshot.keys)
@@ -203,10 +225,9 @@ def _by_sqlite(view: View, query: str, k: int, mask: NDArray[np.bool_] | None) -
     return _best(view.snapshot.keys, scores, k)
 
 
-def _full_text(connection: Connection, statement: str, phrases: list[str]) -> list[tuple[int, float]]:
-    """Rows of the full text that hold one of `phrases`, each taken as words and never as its query language."""
-    wanted = " OR ".join('"' + phrase.replace('"', '""') + '"' for phrase in phrases)
-    return [(row[0], row[-1]) for row in connection.exec_driver_sql(statement, (wanted,))]
+def _holding(phrases: list[str]) -> ColumnElement[bool]:
+    """Whether one of `phrases` is there, each taken as words and never as the query language of the full text."""
+    return fulltext.c.fulltext.match(" OR ".join('"' + phrase.replace('"', '""') + '"' for phrase in phrases))
 
 
-_NOTHING: tuple[Keys, Scores] = (np.empty(0, dtype=np.int64), np.empty(0, dtype=np.float32))
+_NOTHING: tuple[Keys, Scores, Way] = (np.empty(0, dtype=np.int64), np.empty(0, dtype=np.float32), POSTINGS)

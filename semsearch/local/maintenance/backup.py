@@ -12,13 +12,12 @@ import json
 import os
 import tarfile
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
-from semsearch.errors import CollectionExists, DataError, UsageError
-from semsearch.home import check_name
+from semsearch.errors import DataError, UsageError
 from semsearch.local.store import platform, registry
 from semsearch.local.store.database import Database
 from semsearch.local.store.failpoints import failpoint
@@ -89,12 +88,12 @@ def _copied(store: Store, copy: Path) -> Iterator[tuple[IO[bytes], int, int]]:
         platform.remove(copy)
 
 
-def restore(file: Path, home: Path, name: str | None = None) -> Path:
+def restore(file: Path, new_folder: Callable[[str], Path], name: str | None = None) -> Path:
     """Make a collection from a backup; its folder. Every digest is checked before the collection gets its name.
 
     Args:
         file: What `backup` wrote.
-        home: The folder of the collections.
+        new_folder: Tells where a collection of a name will lie; raises `CollectionExists`.
         name: Another name than the one it had.
 
     Raises:
@@ -109,10 +108,8 @@ def restore(file: Path, home: Path, name: str | None = None) -> Path:
         raise DataError(f"{file} is no semsearch backup ({error}).") from error
     with archive:
         manifest = _manifest(archive, file)
-        folder = home / check_name(name or manifest["name"])
-        if folder.exists():
-            raise CollectionExists(f"a collection '{folder.name}' is in {home} already: restore under another --name.")
-        building = home / f".{folder.name}.{uuid.uuid4().hex[:8]}"
+        folder = new_folder(name or manifest["name"])
+        building = folder.parent / f".{folder.name}.{uuid.uuid4().hex[:8]}"
         try:
             platform.make_folder(building)
             for part, digest in manifest["files"].items():

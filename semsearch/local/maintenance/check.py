@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +10,7 @@ from numpy.typing import NDArray
 from sqlalchemy import Connection
 from sqlalchemy.exc import DatabaseError
 
+from semsearch.engine import Problem
 from semsearch.errors import IndexDamaged
 from semsearch.local.index.generation import read_manifest, verify_files
 from semsearch.local.store import document_rows as documents
@@ -21,15 +21,6 @@ from semsearch.types import Metric
 from semsearch.vectors import UNIT
 
 ROWS = 1 << 14  # looked at together
-
-
-@dataclass(frozen=True, slots=True)
-class Problem:
-    """One thing that is wrong: where, what, and the way to mend it."""
-
-    part: str  # "database", "vectors", "index", "words", "full text", "documents"
-    what: str
-    mend: str
 
 
 def structure(view: View, folder: Path) -> Iterator[Problem]:
@@ -45,6 +36,8 @@ def structure(view: View, folder: Path) -> Iterator[Problem]:
         yield from (Problem("database", what, mend) for what in broken or said)
         if broken:
             return  # what is left of them tells nothing
+    for part in schema.differences(view.connection):
+        yield Problem("database", f"'{part}' is missing, or not laid out as it should be", mend)
     for row in view.connection.exec_driver_sql("PRAGMA foreign_key_check").fetchmany(20):
         yield Problem("database", f"a row of {row[0]} belongs to a {row[2]} that is gone", "restore a backup")
     yield from _places(view, name)

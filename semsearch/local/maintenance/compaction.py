@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import Connection
 
+from semsearch.engine import Compacted
 from semsearch.errors import CollectionDamaged, StorageError
 from semsearch.local.store import document_rows as documents
 from semsearch.local.store import platform, registry, segments
@@ -25,16 +25,6 @@ from semsearch.local.store.store import Store
 from semsearch.local.store.vector_file import vector_path
 
 ROWS = 1 << 15  # copied at a time
-
-
-@dataclass(frozen=True, slots=True)
-class Compacted:
-    """What a compaction did."""
-
-    rows: int  # removed rows whose bytes were given back
-    bytes_before: int
-    bytes_after: int
-    erased: bool  # False while a reader still holds the old state or an old file: compact again later
 
 
 def compact(store: Store, without: NDArray[np.int64] | None = None) -> Compacted:

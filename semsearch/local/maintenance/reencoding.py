@@ -13,15 +13,17 @@ from typing import Any
 import numpy as np
 from sqlalchemy import Connection
 
+from semsearch import versions
 from semsearch.errors import UsageError
 from semsearch.ingest.pipeline import BATCH_DOCUMENTS
 from semsearch.local.store import document_rows as documents
 from semsearch.local.store import registry, segments, vector_file
-from semsearch.local.store.document_rows import Entry, Record
 from semsearch.local.store.failpoints import failpoint
+from semsearch.local.store.schema import state
 from semsearch.local.store.settings import put_setting
 from semsearch.local.store.store import Store
 from semsearch.local.store.vector_file import vector_path
+from semsearch.records import Entry, Record
 
 _WAITING = """
     SELECT id FROM documents LEFT JOIN (SELECT DISTINCT doc, hash FROM reencoded) AS done USING (doc)
@@ -144,7 +146,9 @@ def _switch(store: Store, generation: int, target: dict[str, Any], dim: int) -> 
         failpoint("switch full text")
         connection.exec_driver_sql("INSERT INTO fulltext (fulltext) VALUES ('rebuild')")
         registry.retire_all(connection)
-        connection.exec_driver_sql("UPDATE state SET generation = ?, rows = ?, dim = ?", (generation, len(keys), dim))
+        connection.execute(
+            state.update().values(generation=generation, rows=len(keys), dim=dim, encoding=versions.ENCODING)
+        )
         _forget(connection)
         for name, value in target.items():
             put_setting(connection, name, value)

@@ -14,11 +14,11 @@ from semsearch.local.maintenance.check import broken_tables, damaged_rows, fullt
 from semsearch.local.maintenance.compaction import compact
 from semsearch.local.store import document_rows as documents
 from semsearch.local.store import platform, segments
-from semsearch.local.store.document_rows import Entry, Record
 from semsearch.local.store.failpoints import failpoint
 from semsearch.local.store.snapshot import Snapshot
 from semsearch.local.store.store import Store
 from semsearch.local.store.vector_file import vector_path
+from semsearch.records import Entry, Record
 
 Encode = Callable[[Sequence[Record]], list[Entry]]
 
@@ -154,7 +154,7 @@ def _without_passages(store: Store) -> list[Record]:
             "SELECT id FROM documents WHERE doc NOT IN (SELECT doc FROM passages) ORDER BY doc LIMIT ?",
             (BATCH_DOCUMENTS,),
         ).scalars()
-        return [documents.record(document) for document in documents.get(view.connection, list(ids)).values()]
+        return [Record.of(document) for document in documents.get(view.connection, list(ids)).values()]
 
 
 def _ids(store: Store, docs: list[int]) -> list[str]:

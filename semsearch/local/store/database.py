@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
-from contextlib import contextmanager
-from json import JSONDecodeError
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 from urllib.parse import quote
 
 from sqlalchemy import Connection, Engine, create_engine, event
-from sqlalchemy.exc import DatabaseError
+from sqlalchemy.exc import DBAPIError, MultipleResultsFound, NoResultFound
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.pool import QueuePool
 
 from semsearch.errors import (
+    CollectionClosed,
     CollectionDamaged,
     CollectionError,
     CollectionLocked,
@@ -25,6 +27,96 @@ from semsearch.errors import (
 from semsearch.local.store.failpoints import failpoint
 
 BUSY_SECONDS = 10
+TURN_SECONDS = 30  # that a thread waits for its turn …
+THREADS = 64  # … while so many others have theirs
+CONNECTIONS = 3 * THREADS  # a thread may hold several: one for an iterator that is open, one for a search meanwhile
+
+
+class Undecodable(Exception):
+    """A value in the database that no sound one holds; leaves `Database` as `CollectionDamaged`."""
+
+
+@contextmanager
+def decoding() -> Iterator[None]:
+    """Around whatever makes something of the values of rows, and around nothing else: what fails there is damage."""
+    try:
+        yield
+    except SemsearchError:
+        raise
+    except (LookupError, ValueError, TypeError, OverflowError, MemoryError) as error:
+        raise Undecodable(f"{type(error).__name__}: {error}") from error
+
+
+class Fault(NamedTuple):
+    """How an error of the database is told."""
+
+    raised: type[Exception]
+    codes: tuple[int, ...]  # SQLite's, one of which it has; none: any
+    told_as: type[SemsearchError]
+    sentence: str  # of {name}, {path} and {error}
+
+
+FAULTS = (
+    Fault(
+        PoolTimeout,
+        (),
+        CollectionLocked,
+        "too many threads use collection '{name}' at once, or iterators over it were left open: read them to their "
+        "end or close them, and try again in a moment.",
+    ),
+    Fault(
+        sqlite3.Error,
+        (sqlite3.SQLITE_INTERRUPT,),
+        CollectionClosed,
+        "collection '{name}' was closed meanwhile: open it again with semsearch.open('{name}').",
+    ),
+    Fault(
+        sqlite3.Error,
+        (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED),
+        CollectionLocked,
+        "collection '{name}' is being written by another process; try again in a moment.",
+    ),
+    Fault(
+        sqlite3.Error,
+        (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB),
+        CollectionDamaged,
+        "the database of collection '{name}' is damaged ({error}). Restore it from a backup with 'semsearch restore', "
+        "or index the sources anew under another name; the vector and index files were left alone.",
+    ),
+    Fault(
+        sqlite3.Error,
+        (sqlite3.SQLITE_FULL,),
+        StorageError,
+        "the disk that holds {path} is full. Free some space and run the same command again; what was committed is "
+        "safe.",
+    ),
+    Fault(
+        sqlite3.Error,
+        (sqlite3.SQLITE_READONLY,),
+        ReadOnly,
+        "{path} can't be written: check permissions, or copy the collection elsewhere.",
+    ),
+    Fault(
+        sqlite3.Error,
+        (sqlite3.SQLITE_CANTOPEN,),
+        CollectionError,
+        "the database {path} can't be opened ({error}): check that it is there and readable.",
+    ),
+    Fault(
+        sqlite3.Error,
+        (sqlite3.SQLITE_IOERR,),
+        StorageError,
+        "reading or writing {path} failed ({error}): check the disk; what was committed is safe.",
+    ),
+    Fault(
+        Exception,
+        (),
+        CollectionDamaged,
+        "the database of collection '{name}' could not be used: {error}. Look it over with 'semsearch check {name}', "
+        "and restore it from a backup if that finds damage.",
+    ),
+)
+"""The first that fits tells the error."""
 
 
 class Database:
@@ -34,10 +126,23 @@ class Database:
     lock at once (a deferred transaction that turns into a write would fail without waiting).
     """
 
-    def __init__(self, path: Path, *, mode: str = "rw") -> None:
-        """`mode`: "rw"; "rwc" to create; "ro" and "immutable" for media that can't be written."""
+    def __init__(
+        self, path: Path, *, mode: str = "rw", check: Callable[[sqlite3.Connection], None] | None = None
+    ) -> None:
+        """A database.
+
+        Args:
+            path: Its file.
+            mode: "rw"; "rwc" to create; "ro" and "immutable" for media that can't be written.
+            check: Begins each transaction; raises where the database must be left alone.
+        """
         self.path = path
+        self._check = check
+        self.name = path.parent.name
         self.writable = mode in ("rw", "rwc")
+        self._closed = False
+        self._turns = _Turns()
+        self._used: set[sqlite3.Connection] = set()
         query = "mode=ro&immutable=1" if mode == "immutable" else f"mode={mode}"
         uri = f"file:{quote(str(path.absolute()))}?{query}"
 
@@ -56,7 +161,8 @@ class Database:
             creator=connect,
             poolclass=QueuePool,
             pool_size=8,
-            max_overflow=56,
+            max_overflow=CONNECTIONS - 8,
+            pool_timeout=TURN_SECONDS,
             pool_reset_on_return=None,  # transactions are ended here, in every case
         )
         event.listen(self.engine, "connect", self._prepare)
@@ -72,96 +178,91 @@ class Database:
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """A connection inside a read transaction: everything read in it belongs to one commit."""
-        with self._errors(), self.engine.connect() as connection:
+        with self.plain() as connection:
             direct = driver(connection)
             direct.execute("BEGIN")
             try:
+                if self._check is not None:
+                    self._check(direct)
                 yield connection
             finally:
-                direct.execute("ROLLBACK")
+                self._roll_back(direct)
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
         """A connection inside a write transaction, committed at the end and rolled back on any error."""
         if not self.writable:
             raise ReadOnly(f"{self.path.parent} can be searched but not written here; copy it to a writable place.")
-        with self._errors(), self.engine.connect() as connection:
+        with self.plain() as connection:
             connection.exec_driver_sql("BEGIN IMMEDIATE")
             try:
+                if self._check is not None:
+                    self._check(driver(connection))
                 yield connection
                 failpoint("commit")
                 connection.exec_driver_sql("COMMIT")
                 failpoint("committed")
             except BaseException:
-                if _in_transaction(connection):  # a full disk makes SQLite roll back by itself
-                    connection.exec_driver_sql("ROLLBACK")
+                self._roll_back(driver(connection))
                 raise
 
     @contextmanager
     def plain(self) -> Iterator[Connection]:
         """A connection outside any transaction, for VACUUM and checkpoints."""
-        with self._errors(), self.engine.connect() as connection:
-            yield connection
+        with self._errors(), self._turns.turn():
+            self._check_open()
+            with self.engine.connect() as connection:
+                direct = driver(connection)
+                self._used.add(direct)
+                try:
+                    self._check_open()  # it may have been closed while this thread waited
+                    yield connection
+                finally:
+                    self._used.discard(direct)
+                    if self._closed:
+                        connection.detach()  # nobody takes it from the pool any more
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise closed(self.name)
+
+    def _roll_back(self, direct: sqlite3.Connection) -> None:
+        """End the transaction, unless SQLite has done so by itself, as on a full disk."""
+        if direct.in_transaction:
+            try:
+                direct.execute("ROLLBACK")
+            except sqlite3.Error:
+                if not self._closed:  # then it is closed next, which ends the transaction as well
+                    raise
 
     @contextmanager
     def _errors(self) -> Iterator[None]:
+        """Tell errors of the database, and of nothing else, as ours: what its users raise passes as it is."""
         try:
             yield
-        except DatabaseError as error:
-            raise self.explain(error.orig if error.orig is not None else error) from error
-        except sqlite3.DatabaseError as error:
+        except sqlite3.ProgrammingError:
+            raise  # a mistake of ours
+        except (PoolTimeout, sqlite3.DatabaseError, Undecodable, NoResultFound, MultipleResultsFound) as error:
             raise self.explain(error) from error
-        except SemsearchError:
-            raise
-        except JSONDecodeError as error:
-            raise self.explain(error) from error
-        except (LookupError, ValueError, TypeError, OverflowError, MemoryError) as error:
-            if self._sound():
+        except DBAPIError as error:
+            if isinstance(error.orig, sqlite3.ProgrammingError) or not isinstance(error.orig, sqlite3.DatabaseError):
                 raise
-            raise self.explain(error) from error  # values that no sound database holds
-
-    def _sound(self) -> bool:
-        """Whether SQLite finds nothing wrong; looked for when something else has gone wrong."""
-        try:
-            with self.engine.connect() as connection:
-                said = connection.exec_driver_sql("PRAGMA integrity_check(1)").scalar()
-                return said == "ok" and connection.exec_driver_sql("PRAGMA foreign_key_check").first() is None
-        except (DatabaseError, ValueError):
-            return False
+            raise self.explain(error.orig) from error
 
     def explain(self, error: BaseException) -> SemsearchError:
-        """SQLite's error as one of ours, with what to do."""
-        name = self.path.parent.name
+        """An error as one of ours, with what to do."""
         code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-        if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
-            return CollectionLocked(f"collection '{name}' is being written by another process; try again in a moment.")
-        if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
-            return CollectionDamaged(
-                f"the database of collection '{name}' is damaged ({error}). Restore it from a backup with 'semsearch "
-                "restore', or index the sources anew under another name; the vector and index files were left alone."
-            )
-        if code == sqlite3.SQLITE_FULL:
-            return StorageError(
-                f"the disk that holds {self.path} is full. Free some space and run the same command again; what was "
-                "committed is safe."
-            )
-        if code == sqlite3.SQLITE_READONLY:
-            return ReadOnly(f"{self.path} can't be written: check permissions, or copy the collection elsewhere.")
-        if code == sqlite3.SQLITE_CANTOPEN:
-            return CollectionError(
-                f"the database {self.path} can't be opened ({error}): check that it is there and readable."
-            )
-        if code == sqlite3.SQLITE_IOERR:
-            return StorageError(
-                f"reading or writing {self.path} failed ({error}): check the disk; what was committed is safe."
-            )
-        return CollectionDamaged(
-            f"the database of collection '{name}' could not be used: {error}. Look it over with 'semsearch check "
-            f"{name}', and restore it from a backup if that finds damage."
+        fault = next(
+            fault for fault in FAULTS if isinstance(error, fault.raised) and (not fault.codes or code in fault.codes)
         )
+        return fault.told_as(fault.sentence.format(name=self.name, path=self.path, error=error))
 
     def close(self) -> None:
-        """Close every connection."""
+        """Close every connection, for good. What others still read ends in `CollectionClosed`."""
+        self._closed = True
+        for direct in list(self._used):
+            with suppress(sqlite3.Error):
+                direct.interrupt()  # its thread closes it
         self.engine.dispose()
 
     def forget(self) -> None:
@@ -169,13 +270,49 @@ class Database:
         self.engine.dispose(close=False)
 
 
+class _Turns:
+    """So many threads at a time may hold connections; one that has its turn never waits for another one.
+
+    If it did, threads that hold one connection each, and wait for a second, would wait for ever.
+    """
+
+    def __init__(self) -> None:
+        self._free = threading.Semaphore(THREADS)
+        self._held: dict[int, int] = {}  # connections by thread
+        self._lock = threading.Lock()
+
+    @contextmanager
+    def turn(self) -> Iterator[None]:
+        """Hold one more connection."""
+        thread = threading.get_ident()
+        with self._lock:
+            mine = thread in self._held
+            if mine:
+                self._held[thread] += 1
+        if not mine:
+            if not self._free.acquire(timeout=TURN_SECONDS):
+                raise PoolTimeout
+            with self._lock:
+                self._held[thread] = 1
+        try:
+            yield
+        finally:
+            with self._lock:  # of the thread that began: a generator may be ended by another one
+                self._held[thread] -= 1
+                last = not self._held[thread]
+                if last:
+                    del self._held[thread]
+            if last:
+                self._free.release()
+
+
+def closed(name: str) -> CollectionClosed:
+    """The error of whatever is asked of a closed collection."""
+    return CollectionClosed(f"collection '{name}' is closed: open it again with semsearch.open('{name}').")
+
+
 def driver(connection: Connection) -> sqlite3.Connection:
     """SQLite's own connection beneath: a statement that every search runs costs a tenth there."""
     direct = connection.connection.driver_connection
     assert isinstance(direct, sqlite3.Connection)
     return direct
-
-
-def _in_transaction(connection: Connection) -> bool:
-    direct: Any = connection.connection.driver_connection
-    return bool(direct is not None and direct.in_transaction)

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from itertools import islice
 from typing import Any
 
-import numpy as np
-
 from semsearch.local.store import document_rows as documents
-from semsearch.local.store.document_rows import Known, Record
 from semsearch.local.store.failpoints import failpoint
-from semsearch.local.store.filters import allowed_documents
 from semsearch.local.store.store import Store
+from semsearch.records import Known, Record
 
 BATCH = 4096  # documents of a commit
 
@@ -31,7 +28,7 @@ def update(store: Store, ids: Iterable[str], change: Callable[[Mapping[str, Any]
             stored = documents.get(connection, batch)
             known = documents.known(connection, list(stored))
             records = [
-                (_with(document.id, documents.record(replace(document, metadata=change(document.metadata))), known))
+                (_with(document.id, Record.of(replace(document, metadata=change(document.metadata))), known))
                 for document in stored.values()
             ]
             changed = [(record, old) for record, old in records if record.metadata != old.metadata]
@@ -41,23 +38,6 @@ def update(store: Store, ids: Iterable[str], change: Callable[[Mapping[str, Any]
                 documents.update_metadata(connection, changed)
             found += len(stored)
     return found
-
-
-def ids_where(store: Store, where: Mapping[str, Any]) -> Sequence[str]:
-    """The ids of the documents that a filter allows, in the order they were first added."""
-    with store.read() as view:
-        allowed = np.flatnonzero(allowed_documents(view.connection, where)).tolist()
-        found = view.connection.exec_driver_sql(
-            "SELECT id FROM documents WHERE doc IN (SELECT value FROM json_each(?)) ORDER BY doc",
-            (documents.as_json(allowed),),
-        )
-        return [row[0] for row in found]
-
-
-def count_where(store: Store, where: Mapping[str, Any]) -> int:
-    """How many documents a filter allows."""
-    with store.read() as view:
-        return int(np.count_nonzero(allowed_documents(view.connection, where)))
 
 
 def _with(identity: str, record: Record, known: Mapping[str, Known]) -> tuple[Record, Known]:

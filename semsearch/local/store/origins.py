@@ -8,36 +8,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, func, select
 
-
-class Stamp(NamedTuple):
-    """How a file was: its bytes, its time in nanoseconds, a digest of its content."""
-
-    size: int
-    mtime: int
-    hash: bytes
+from semsearch.engine import NEVER, File, Origin, Stamp
+from semsearch.local.store.database import decoding
+from semsearch.local.store.document_rows import among
+from semsearch.local.store.schema import origins
 
 
-NEVER = Stamp(-1, -1, b"")  # of a file that was not yet read to its end
-
-
-class File(NamedTuple):
-    """A file of a source as it was read last."""
-
-    number: int
-    stamp: Stamp
-
-
-class Origin(NamedTuple):
-    """The numbers of a source and of its file."""
-
-    source: int
-    file: int
-
-
+@decoding()
 def sources(connection: Connection) -> list[dict[str, Any]]:
     """All sources, in the order in which they were first read."""
     specs = connection.exec_driver_sql("SELECT spec FROM sources ORDER BY source").scalars()
@@ -57,6 +38,7 @@ def add_source(connection: Connection, spec: str) -> int:
     return number
 
 
+@decoding()
 def files(connection: Connection, source: int) -> dict[str, File]:
     """The files of a source that are known, by name."""
     rows = connection.exec_driver_sql("SELECT name, file, size, mtime, hash FROM files WHERE source = ?", (source,))
@@ -93,6 +75,7 @@ def note(connection: Connection, given: Sequence[tuple[Origin, str]]) -> None:
     )
 
 
+@decoding()
 def of(connection: Connection, source: int, ids: Sequence[str]) -> dict[str, int]:
     """The file that each of `ids` is known to be from; documents that the source did not give are left out."""
     rows = connection.exec_driver_sql(
@@ -117,11 +100,10 @@ def given(connection: Connection, source: int, numbers: Sequence[int]) -> Iterat
 
 def count(connection: Connection, source: int, numbers: Sequence[int] | None = None) -> int:
     """The documents that a source gave, or these files of it."""
-    sql, parameters = "SELECT count(*) FROM origins WHERE source = ?", [source]
+    given = select(func.count()).select_from(origins).where(origins.c.source == source)
     if numbers is not None:
-        sql += " AND file IN (SELECT value FROM json_each(?))"
-        parameters.append(json.dumps(numbers))  # type: ignore[arg-type]
-    return int(connection.exec_driver_sql(sql, tuple(parameters)).scalar_one())
+        given = given.where(among(origins.c.file, numbers))
+    return connection.execute(given).scalar_one()
 
 
 def release(connection: Connection, source: int, ids: Sequence[str]) -> None:

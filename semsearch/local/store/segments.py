@@ -16,6 +16,7 @@ from sqlalchemy import Connection
 
 from semsearch.errors import CollectionDamaged
 from semsearch.local.store.checksum import crc32
+from semsearch.local.store.database import decoding
 from semsearch.types import Vectors
 
 PLACE = np.dtype([("key", "<i8"), ("doc", "<i8"), ("start", "<i4"), ("end", "<i4")])
@@ -55,6 +56,7 @@ def write(connection: Connection, generation: int, first: int, places: Places, c
     )
 
 
+@decoding()
 def read(connection: Connection, generation: int, first: int = 0) -> tuple[Places, Checksums]:
     """The rows of a generation from `first` on, where a segment must begin."""
     found = connection.exec_driver_sql(

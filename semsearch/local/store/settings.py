@@ -10,8 +10,10 @@ from sqlalchemy import Connection
 
 from semsearch.errors import CollectionDamaged
 from semsearch.local.store.checksum import crc32
+from semsearch.local.store.database import decoding
 
 
+@decoding()
 def read_settings(connection: Connection) -> dict[str, Any]:
     """All settings.
 

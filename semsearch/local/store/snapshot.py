@@ -19,7 +19,7 @@ from sqlalchemy import Connection
 from semsearch.errors import CollectionDamaged
 from semsearch.local.store import document_rows as documents
 from semsearch.local.store import registry, segments
-from semsearch.local.store.database import driver
+from semsearch.local.store.database import decoding, driver
 from semsearch.local.store.registry import Registered
 from semsearch.local.store.segments import PLACE, Checksums, Places, checksums
 from semsearch.local.store.settings import read_settings
@@ -73,8 +73,10 @@ class Snapshot:
         return sound
 
 
+@decoding()
 def take(connection: Connection, folder: Path, known: Snapshot | None) -> Snapshot:
     """The snapshot of the connection's read transaction, brought forward from `known` where possible."""
+    # past SQLAlchemy: each search asks, and mostly learns that nothing is new
     state = (
         driver(connection).execute("SELECT version, generation, rows, dim, masked, masked_sum FROM state").fetchall()
     )

@@ -12,12 +12,15 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
-from sqlalchemy import Connection
+from sqlalchemy import Connection, select
 
+from semsearch import versions
+from semsearch.engine import Origin, Written
 from semsearch.errors import (
     CollectionDamaged,
     CollectionExists,
@@ -27,15 +30,14 @@ from semsearch.errors import (
     UsageError,
 )
 from semsearch.local.store import document_rows as documents
-from semsearch.local.store import origins, platform, schema, segments, vector_file
-from semsearch.local.store.database import Database
-from semsearch.local.store.document_rows import Entry, Known, Record
+from semsearch.local.store import migrations, origins, platform, schema, segments, vector_file
+from semsearch.local.store.database import Database, closed
 from semsearch.local.store.failpoints import failpoint
 from semsearch.local.store.lock import WriterLock
-from semsearch.local.store.origins import Origin
 from semsearch.local.store.settings import put_setting, read_settings
 from semsearch.local.store.snapshot import Snapshot, take
 from semsearch.local.store.vector_file import vector_path
+from semsearch.records import Entry, Known, Record
 from semsearch.types import Vectors
 
 log = logging.getLogger("semsearch")
@@ -52,14 +54,6 @@ class View:
     snapshot: Snapshot
 
 
-class Written(NamedTuple):
-    """What a commit wrote: new and changed documents, and vectors."""
-
-    added: int
-    changed: int
-    passages: int
-
-
 class Store:
     """One collection on disk. Any number of readers, in threads and processes; one writer at a time.
 
@@ -71,6 +65,7 @@ class Store:
         self.folder = folder
         self.name = folder.name
         self._pid = os.getpid()
+        self._closed = False
         if kind := platform.network_file_system(folder):
             log.warning(
                 "collection '%s' lies on a network file system (%s), where SQLite's log does not keep writers on "
@@ -81,14 +76,23 @@ class Store:
         self._database = self._open_database()
         self._lock = WriterLock(folder)
         self._snapshot: Snapshot | None = None
+        try:
+            self._check()
+        except BaseException:
+            self.close()
+            raise
+
+    def _check(self) -> None:
+        """See that it is what this semsearch can use, and bring it forward if it was made by an older one."""
         with self._database.read() as connection:
-            version = schema.check_version(connection, self.name)
-        if version < schema.VERSION:
-            self._migrate()
-        marker = (folder / MARKER).read_text(errors="replace").strip() if (folder / MARKER).exists() else None
+            behind = migrations.behind(connection, self.name)
+        if behind:
+            self._bring_forward()
+        path = self.folder / MARKER
+        marker = path.read_text(errors="replace").strip() if path.exists() else None
         if marker is not None and marker != (identity := self.settings.get("uuid")):
             raise CollectionDamaged(
-                f"the database in {folder} belongs to another collection (its uuid is {identity}, the "
+                f"the database in {self.folder} belongs to another collection (its uuid is {identity}, the "
                 f"marker's {marker}): put the right one back from a backup."
             )
 
@@ -101,7 +105,7 @@ class Store:
             identity = str(uuid.uuid4())
             database = Database(building / DATABASE, mode="rwc")
             with database.write() as connection:
-                schema.create_tables(connection)
+                schema.create(connection)
                 connection.exec_driver_sql("UPDATE state SET dim = ?", (dim,))
                 for name, value in {**settings, "uuid": identity}.items():
                     put_setting(connection, name, value)
@@ -126,20 +130,20 @@ class Store:
             )
         mode = _mode(path)
         self._unchanging = _stamp(path) if mode == "immutable" else None
-        return Database(path, mode=mode)
+        return Database(path, mode=mode, check=partial(migrations.check, name=self.name))
 
-    def _migrate(self) -> None:
+    def _bring_forward(self) -> None:
+        """Take every step from an older semsearch to this one, each a transaction of its own."""
         with self._lock.hold():
-            while True:
+            more = True
+            while more:
                 with self._database.write() as connection:
-                    version = schema.check_version(connection, self.name)
-                    if version == schema.VERSION:
-                        return
-                    schema.migrate(connection, version)
+                    more = migrations.bring_forward(connection, self.name)
 
     @property
     def database(self) -> Database:
-        """The database, opened anew in a forked child."""
+        """The database, opened anew in a forked child; `CollectionClosed` after `close`."""
+        self.check_open()
         if self._pid != os.getpid():
             self._pid = os.getpid()
             self._database.forget()
@@ -150,10 +154,21 @@ class Store:
             self._database = self._open_database()
         return self._database
 
+    def check_open(self) -> None:
+        """Raise `CollectionClosed` after `close`, for what needs no database."""
+        if self._closed:
+            raise closed(self.name)
+
     def close(self) -> None:
-        """Close the connections; a last connection to leave folds the write-ahead log into the database."""
+        """Close the connections for good; the last one to leave folds the write-ahead log into the database.
+
+        Closing again does nothing; whatever else is asked from now on is `CollectionClosed`.
+        """
+        self._closed = True
         if self._pid == os.getpid():
             self._database.close()
+        else:
+            self._database.forget()
         self._snapshot = None
 
     # Reading
@@ -191,6 +206,13 @@ class Store:
         """The fingerprint of the model whose vectors are stored; "none" where they were given."""
         described = self.settings.get("encoder")
         return str(described["fingerprint"]) if described else "none"
+
+    @property
+    def versions(self) -> dict[str, int]:
+        """What made it: the numbers of the schema, of the analysis of words and of the encoding."""
+        with self.database.read() as connection:
+            made = connection.execute(select(schema.state.c.analysis, schema.state.c.encoding)).one()
+            return {"schema": schema.VERSION, "analysis": made.analysis, "encoding": made.encoding}
 
     def counts(self) -> tuple[int, int]:
         """Documents and passages."""
@@ -327,6 +349,11 @@ class Store:
         if model is not None and model != self.model:
             raise ModelMismatch(
                 f"collection '{self.name}' was encoded anew with another model meanwhile; run the same command again."
+            )
+        if model is not None and self.versions["encoding"] < versions.ENCODING:
+            raise ModelMismatch(
+                f"an older semsearch encoded collection '{self.name}', whose vectors don't compare with those of this "
+                f"one: encode it anew with 'semsearch reencode {self.name}'."
             )
 
     def _stacked(self, entries: Sequence[Entry], dim: int | None) -> Vectors:

@@ -1,0 +1,260 @@
+"""The engine on this machine: one folder a collection, SQLite for the truth, mapped vectors, indexes as a cache."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, suppress
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from semsearch.engine import Capabilities, Compacted, Encode, IndexSpec, Origin, Problem, Settings, Written
+from semsearch.errors import CollectionLocked, StorageError
+from semsearch.local.index.build import Indexing
+from semsearch.local.index.loader import IndexLoader
+from semsearch.local.lexical.build import LexicalIndexing
+from semsearch.local.maintenance.backup import backup
+from semsearch.local.maintenance.check import content, fulltext_fits, structure
+from semsearch.local.maintenance.compaction import compact
+from semsearch.local.maintenance.reencoding import reencode
+from semsearch.local.maintenance.repair import repair
+from semsearch.local.origins import LocalOrigins
+from semsearch.local.store import questions
+from semsearch.local.store.metadata import update
+from semsearch.local.store.settings import check_settings
+from semsearch.local.store.store import Store
+from semsearch.local.view import LocalView, Retriever
+from semsearch.records import Entry, Known, Record
+from semsearch.search.choose import choose
+from semsearch.search.recall import Certificate
+from semsearch.types import Metadata, Metric, Vectors
+
+log = logging.getLogger("semsearch")
+
+SETTINGS = ("encoder", "metric", "passages", "splitting", "index", "created")  # of every collection
+
+
+class LocalEngine:
+    """See `semsearch.engine.Engine`; it is `Indexed` and `Maintained`, too."""
+
+    capabilities = Capabilities("local", scored=True, devices=True)
+
+    def __init__(self, store: Store, device: str | None = None) -> None:
+        """`device` runs exact search, where a collection has no index or its index is not asked."""
+        self.store = store
+        self.name = store.name
+        self.location = str(store.folder)
+        self.origins = LocalOrigins(store)
+        self._device = device
+        self._renewing = threading.Lock()
+        self._renew(store.settings)
+
+    def _renew(self, settings: Settings) -> None:
+        """Take over what a change of model changes."""
+        check_settings(settings, SETTINGS)
+        metric = Metric(settings["metric"])
+        self._loader = IndexLoader(self.store, metric)
+        self._retriever = Retriever(self.store, metric, self._loader, self._device)
+        self._indexing = Indexing(self.store, metric, self._loader)
+        self._lexical_indexing = LexicalIndexing(self.store, self._retriever.lexical)
+        self._encoder = settings["encoder"]
+
+    # Reading
+
+    @property
+    def settings(self) -> Settings:
+        """See `Engine.settings`."""
+        return self.store.settings
+
+    @property
+    def versions(self) -> Mapping[str, int]:
+        """See `Engine.versions`."""
+        return self.store.versions
+
+    def check_open(self) -> None:
+        """See `Engine.check_open`."""
+        self.store.check_open()
+
+    def view(self) -> AbstractContextManager[LocalView]:
+        """See `Engine.view`."""
+        return self._view()
+
+    @contextmanager
+    def _view(self) -> Iterator[LocalView]:
+        with self.store.read() as view:
+            if view.snapshot.settings["encoder"] != self._encoder:
+                with self._renewing:
+                    self._renew(view.snapshot.settings)
+            yield LocalView(view, self._retriever)
+
+    def counts(self) -> tuple[int, int]:
+        """See `Engine.counts`."""
+        return self.store.counts()
+
+    def bytes(self) -> int:
+        """See `Engine.bytes`."""
+        return self.store.bytes()
+
+    def known(self, ids: Sequence[str]) -> dict[str, Known]:
+        """See `Engine.known`."""
+        return self.store.known(ids)
+
+    # Writing
+
+    def put(
+        self,
+        entries: Sequence[Entry],
+        metadata_only: Sequence[Record] = (),
+        *,
+        model: str | None = None,
+        again: bool = False,
+        origin: Callable[[str], Origin] | None = None,
+    ) -> Written:
+        """See `Engine.put`."""
+        return self.store.put(entries, metadata_only, model=model, again=again, origin=origin)
+
+    def remove(self, ids: Sequence[str]) -> int:
+        """See `Engine.remove`."""
+        return self.store.remove(ids)
+
+    def update_metadata(self, ids: Iterable[str], change: Callable[[Metadata], Metadata]) -> int:
+        """See `Engine.update_metadata`."""
+        return update(self.store, ids, change)
+
+    def set(self, name: str, value: Any) -> None:
+        """See `Engine.set`."""
+        self.store.set(name, value)
+
+    def hold(self) -> AbstractContextManager[None]:
+        """See `Engine.hold`."""
+        return self.store.write()
+
+    def close(self) -> None:
+        """See `Engine.close`."""
+        self._loader.close()
+        self.store.close()
+
+    # Index
+
+    def rebuild(self, spec: IndexSpec, queries: Vectors | None) -> Certificate | None:
+        """See `Indexed.rebuild`."""
+        certificate = self._indexing.rebuild(spec, queries)
+        self._lexical_indexing.renew()
+        return certificate
+
+    def tune(self, spec: IndexSpec, queries: Vectors | None) -> Certificate:
+        """See `Indexed.tune`."""
+        return self._indexing.tune(spec, queries)
+
+    def kept_queries(self) -> list[str]:
+        """See `Indexed.kept_queries`."""
+        with self.store.database.read() as connection:
+            return questions.read(connection)
+
+    def keep_queries(self, queries: Sequence[str]) -> None:
+        """See `Indexed.keep_queries`."""
+        with self.store.write(), self.store.database.write() as connection:
+            self.store.advance(connection)
+            questions.replace(connection, queries)
+
+    def load_index(self) -> None:
+        """See `Indexed.load_index`."""
+        with self.store.read() as view:
+            snapshot = view.snapshot
+        if snapshot.index is not None:
+            self._loader.load(snapshot.index, snapshot)
+
+    def index_info(self) -> dict[str, Any]:
+        """See `Indexed.index_info`."""
+        with self.store.read() as view:
+            snapshot = view.snapshot
+        there, words = snapshot.index, snapshot.lexical
+        spec = IndexSpec.of(snapshot.settings)
+        why = "as asked for"
+        if spec.backend == "auto":
+            why = choose(len(snapshot), snapshot.dim, recall=spec.recall).reason
+        return {
+            "wanted": asdict(spec),
+            "why": why,
+            "backend": there.backend if there else "exact",
+            "params": there.params if there else {},
+            "state": self._loader.state(snapshot),
+            "rows": there.rows if there else 0,
+            "fresh": len(snapshot) - (there.rows if there else 0),
+            "removed": snapshot.removed,
+            "contract": there.contract if there else None,
+            "words": {
+                "state": self._retriever.lexical.state(snapshot),
+                "rows": words.rows if words else 0,
+                "fresh": len(snapshot) - (words.rows if words else 0),
+            },
+        }
+
+    # Maintenance
+
+    def maintain(self, queries: Callable[[], Vectors | None]) -> None:
+        """See `Maintained.maintain`."""
+        with self.store.read() as view:
+            snapshot = view.snapshot
+        if self._indexing.needs_compaction(snapshot):
+            with suppress(StorageError):  # too little room: it is only slower so
+                compact(self.store)
+                with self.store.read() as view:
+                    snapshot = view.snapshot
+        spec, certificate = IndexSpec.of(snapshot.settings), None
+        if self._indexing.needs_rebuild(snapshot):
+            with suppress(CollectionLocked):  # another process builds it already
+                certificate = self._indexing.rebuild(spec, queries() if spec.recall is not None else None)
+        elif spec.recall is not None and self._indexing.needs_recertification(snapshot):
+            certificate = self._indexing.tune(spec, queries())
+        if certificate is not None and not certificate.met:  # nobody asked for it now, so nobody looks at it
+            log.warning("the index of collection '%s': %s", self.name, certificate.summary)
+        self._lexical_indexing.renew()
+
+    def check(self, *, deep: bool = False) -> list[Problem]:
+        """See `Maintained.check`."""
+        problems: list[Problem] = []
+        with self.store.read() as view:
+            snapshot = view.snapshot
+            problems.extend(structure(view, self.store.folder))
+            if deep and "database" not in {problem.part for problem in problems}:
+                problems.extend(content(view, self.store.folder, Metric(snapshot.settings["metric"])))
+        if deep and snapshot.index is not None and not problems:
+            problems.extend(self._indexing.probe(snapshot))
+        if deep and self.store.database.writable:
+            with self.store.write(), self.store.database.write() as connection:
+                if not fulltext_fits(connection):
+                    mend = f"semsearch repair {self.name}"
+                    problems.append(Problem("full text", "it does not agree with the documents", mend))
+        return problems
+
+    def repair(self, encode: Encode | None, queries: Callable[[], Vectors | None]) -> list[str]:
+        """See `Maintained.repair`."""
+        done = repair(self.store, encode)
+        broken = {problem.part for problem in self.check()}
+        if "index" in broken:
+            self._indexing.rebuild(IndexSpec.of(self.settings), queries())
+            done.append("built the index anew")
+        if "words" in broken:
+            self._lexical_indexing.rebuild()
+            done.append("built the index of words anew")
+        return done
+
+    def compact(self) -> Compacted:
+        """See `Maintained.compact`."""
+        return compact(self.store)
+
+    def backup(self, file: Path) -> int:
+        """See `Maintained.backup`."""
+        return backup(self.store, file)
+
+    def reencode(
+        self, target: Settings, dim: int, encode: Encode, progress: Callable[[int], None] | None = None
+    ) -> int:
+        """See `Maintained.reencode`."""
+        count = reencode(self.store, dict(target), dim, encode, progress)
+        with self._renewing:
+            self._renew(self.settings)
+        return count

@@ -1,0 +1,106 @@
+"""A folder of collections on this machine."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+from urllib.request import url2pathname
+
+from semsearch.errors import CollectionExists, StorageError, UsageError
+from semsearch.home import Home
+from semsearch.local.engine import LocalEngine
+from semsearch.local.maintenance.backup import restore
+from semsearch.local.store import platform
+from semsearch.local.store.store import DATABASE, MARKER, Store
+from semsearch.names import check_name, is_name, normal
+
+
+class LocalHome(Home):
+    """A folder, each collection a folder in it."""
+
+    def __init__(self, place: str) -> None:
+        """`place`: a path, or a URL that begins with `file://`. The folder need not exist yet."""
+        if place.startswith("file://"):
+            parts = urlsplit(place)
+            if parts.netloc not in ("", "localhost"):
+                raise UsageError(f"{place} names a folder of the machine '{parts.netloc}': give one of this machine.")
+            place = url2pathname(parts.path) if os.name == "nt" else unquote(parts.path)
+        self.folder: Path = Path(place).expanduser().absolute()
+        self.location = str(self.folder)
+
+    def names(self) -> Sequence[str]:
+        """See `Home.names`."""
+        return sorted(self._folders())
+
+    def find(self, name: str) -> Path:
+        """The folder of a collection.
+
+        Raises:
+            CollectionNotFound: There is none.
+        """
+        name = check_name(name)
+        folders = self._folders()
+        if name in folders:
+            return folders[name]
+        folder = self.folder / name
+        if (folder / DATABASE).exists() and name in self._entries():
+            return folder
+        raise self.missing(name)
+
+    def create(
+        self, name: str, settings: Mapping[str, Any], dim: int | None, *, device: str | None = None
+    ) -> LocalEngine:
+        """See `Home.create`."""
+        return LocalEngine(Store.create(self._new_folder(name), settings, dim), device)
+
+    def open(self, name: str, *, device: str | None = None) -> LocalEngine:
+        """See `Home.open`."""
+        return LocalEngine(Store(self.find(name)), device)
+
+    def drop(self, name: str) -> None:
+        """See `Home.drop`."""
+        folder = self.find(name)
+        doomed = folder.with_name(f".{folder.name}.dropped-{os.getpid()}")
+        platform.rename(folder, doomed)  # at once gone under its name, even if deleting takes long or is cut short
+        for left in folder.parent.glob(f".{folder.name}.dropped-*"):  # and what a drop left that was killed
+            if not platform.remove(left):
+                raise StorageError(f"collection '{name}' is gone, but {left} can't be deleted: do it by hand.")
+
+    def restore(self, file: Path, name: str | None = None) -> str:
+        """See `semsearch.engine.Restoring`."""
+        return normal(restore(file, self._new_folder, name).name)
+
+    def _new_folder(self, name: str) -> Path:
+        """Where a collection will lie.
+
+        On file systems that don't tell capitals apart, two names that differ only by them are one folder.
+
+        Raises:
+            CollectionExists: Something is there.
+        """
+        name = check_name(name)
+        entries, folder = self._entries(), self.folder / name
+        there = entries.get(name)
+        if there is None and folder.exists():
+            there = next((entry for known, entry in entries.items() if known.casefold() == name.casefold()), folder)
+            raise CollectionExists(
+                f"'{name}' and '{normal(there.name)}' are one folder on the file system of {self.folder}, which does "
+                "not tell capitals from small letters: choose a name that differs by more."
+            )
+        if there is not None:
+            raise CollectionExists(
+                f"a collection '{name}' is there already, in {self.folder}: open it, choose another name, or take it "
+                f"away with 'semsearch drop {name}'."
+            )
+        return folder
+
+    def _entries(self) -> dict[str, Path]:
+        """What lies in the folder, by name in normal form: file systems give names back composed or decomposed."""
+        return {normal(path.name): path for path in self.folder.iterdir()} if self.folder.is_dir() else {}
+
+    def _folders(self) -> dict[str, Path]:
+        """The folders of collections, by name."""
+        return {name: path for name, path in self._entries().items() if is_name(name) and (path / MARKER).exists()}

@@ -1,0 +1,337 @@
+"""One state of a collection on this machine: candidates from its index, its words and its rows, each hit verified.
+
+Every passage that is found is held against the checksums of its row and of its document; what is not as it was stored
+is said once, left out from then on, and costs a hit, never a wrong one.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from semsearch.engine import Candidates
+from semsearch.errors import CollectionDamaged, DataError
+from semsearch.local.index.loader import IndexLoader
+from semsearch.local.lexical.searcher import Lexical
+from semsearch.local.planner import Planner
+from semsearch.local.store import document_rows as rows
+from semsearch.local.store.filters import StoredFields, documents_of
+from semsearch.local.store.snapshot import Snapshot
+from semsearch.local.store.store import Store, View
+from semsearch.types import Document, Keys, Metric, Neighbors, Passage, Vectors
+
+if TYPE_CHECKING:
+    from semsearch.search.query_syntax import Query
+    from semsearch.search.where import Filter
+
+log = logging.getLogger("semsearch")
+
+Mask = NDArray[np.bool_]  # (n,) by row
+
+BATCH = 4096  # passages streamed at a time
+KEPT_FILTERS = 16
+NAMED = 3  # damaged documents in one warning
+EXACT, INDEX, FRESH = ("exact",), ("index",), ("fresh",)
+
+
+class Retriever:
+    """What is kept between the views of one collection with one model: index, words, filters, known damage."""
+
+    def __init__(self, store: Store, metric: Metric, loader: IndexLoader, device: str | None = None) -> None:
+        self.store = store
+        self.metric = metric
+        self.loader = loader
+        self.lexical = Lexical(store)
+        self.planner = Planner(metric, device)
+        self.damaged: frozenset[int] = frozenset()
+        self._filters: dict[tuple[int, Filter], Mask] = {}
+        self._several: tuple[int, bool] | None = None
+
+    def several_passages(self, snapshot: Snapshot) -> bool:
+        """Whether documents have more than one passage: those of one lie side by side."""
+        if self._several is None or self._several[0] != snapshot.version:
+            self._several = (snapshot.version, bool((snapshot.docs[1:] == snapshot.docs[:-1]).any()))
+        return self._several[1]
+
+    def filtered(self, view: View, where: Filter) -> Mask:
+        """The rows whose documents `where` allows, remembered for the commit."""
+        version = view.snapshot.version
+        key = (version, where)
+        found = self._filters.get(key)
+        if found is None:
+            allowed = documents_of(view.connection, where)
+            docs = view.snapshot.docs
+            known = (docs >= 0) & (docs < len(allowed))
+            found = allowed[np.where(known, docs, 0)] & known
+            current = {known: mask for known, mask in self._filters.items() if known[0] == version}
+            self._filters = dict(list(current.items())[-KEPT_FILTERS + 1 :]) | {key: found}
+        return found
+
+    def find_all_damage(self, snapshot: Snapshot) -> bool:
+        """Leave out all rows that are not what was committed; False if that is known of all of them."""
+        live = np.flatnonzero(snapshot.live)
+        damaged = frozenset(snapshot.keys[live[~snapshot.sound(live)]].tolist()) - self.damaged
+        self.damaged |= damaged
+        if damaged:
+            name = self.store.name
+            log.warning(
+                "%d stored vectors in collection '%s' are damaged and were left out; 'semsearch check %s --deep' names "
+                "a document, 'semsearch repair %s' encodes them again from the stored text.",
+                len(damaged),
+                name,
+                name,
+                name,
+            )
+        return len(damaged) > 0
+
+
+class LocalView:
+    """An `EngineView` of one commit, inside its read transaction."""
+
+    def __init__(self, view: View, retriever: Retriever) -> None:
+        self._view = view
+        self._retriever = retriever
+        self._connection = view.connection
+        self.snapshot = view.snapshot
+        self.settings = view.snapshot.settings
+        self.version: object = view.snapshot.version
+        self.dim = view.snapshot.dim
+
+    @property
+    def passages(self) -> int:
+        """How many passages there are."""
+        return len(self.snapshot) - self.snapshot.removed
+
+    # Candidates
+
+    def fields(self) -> StoredFields:
+        """See `EngineView.fields`."""
+        return StoredFields(self._connection)
+
+    def allowed(self, where: Filter | None, query: Query | None = None) -> Mask | None:
+        """See `EngineView.allowed`."""
+        mask = None if where is None else self._retriever.filtered(self._view, where)
+        own = None if query is None else self._retriever.lexical.allowed(self._view, query)
+        return mask if own is None else own if mask is None else mask & own
+
+    def dense(self, queries: Vectors, k: int, *, allowed: Mask | None, exact: bool, grouped: bool) -> list[Candidates]:
+        """See `EngineView.dense`."""
+        snapshot, several = self.snapshot, self._retriever.several_passages(self.snapshot)
+        loaded = None if exact else self._retriever.loader.warm(snapshot, len(queries))
+        grouped &= several
+        wanted = 3 * k if grouped else k
+        while True:
+            try:
+                with np.errstate(invalid="ignore", over="ignore"):  # damaged rows may hold anything
+                    found = self._retriever.planner.search(
+                        snapshot, queries, wanted, allowed=self._sound(allowed), warm=loaded
+                    )
+            except DataError:  # what is no number can't even be compared
+                if not self._retriever.find_all_damage(snapshot):
+                    raise
+                continue
+            neighbors = found.neighbors
+            best = _best_of_documents(neighbors, snapshot, k) if grouped else neighbors
+            if not grouped or neighbors.keys.shape[1] < wanted or (best.keys[:, -1] >= 0).all():
+                newer = None  # the first key that the index does not cover
+                if loaded is not None and loaded.rows < len(snapshot):
+                    newer = int(snapshot.keys[loaded.rows])
+                return self._candidates(best, found.how == "index", newer)
+            wanted *= 4
+
+    def _candidates(self, neighbors: Neighbors, index: bool, newer: int | None) -> list[Candidates]:
+        docs = self.snapshot.docs[np.minimum(self.snapshot.rows_of(neighbors.keys), len(self.snapshot) - 1)]
+        way = INDEX if index else EXACT
+        candidates = []
+        for own, (keys, scores) in zip(docs, neighbors, strict=True):
+            found = [way] * len(keys)
+            if index and newer is not None:
+                found = [FRESH if key >= newer else INDEX for key in keys.tolist()]
+            candidates.append(Candidates(keys, own[: len(keys)], scores, found))
+        return candidates
+
+    def lexical(self, query: Query, k: int, *, allowed: Mask | None, grouped: bool) -> Candidates:
+        """See `EngineView.lexical`."""
+        grouped &= self._retriever.several_passages(self.snapshot)
+        wanted = 3 * k if grouped else k
+        while True:
+            found, scores, way = self._retriever.lexical.search(self._view, query, wanted, self._sound(allowed))
+            keys = found
+            if grouped:
+                best = _best_of_documents(Neighbors(keys[None], scores[None]), self.snapshot, k)
+                ((keys, scores),) = best
+            if not grouped or len(found) < wanted or len(keys) == k:
+                docs = self.snapshot.docs[self.snapshot.rows_of(keys)]
+                return Candidates(keys, docs, scores, [way] * len(keys))
+            wanted *= 4
+
+    def _sound(self, allowed: Mask | None) -> Mask | None:
+        """`allowed` without the rows that are known to be damaged."""
+        damaged = self._retriever.damaged
+        if not damaged:
+            return allowed
+        sound = ~np.isin(self.snapshot.keys, list(damaged))
+        return sound if allowed is None else allowed & sound
+
+    # Passages
+
+    def passages_of(self, keys: Keys) -> list[Passage | None]:
+        """See `EngineView.passages_of`."""
+        snapshot = self.snapshot
+        places = snapshot.rows_of(keys)
+        found = np.unique(places)
+        docs = np.unique(snapshot.docs[found])
+        stored, torn = rows.read(self._connection, docs.tolist())
+        sound = snapshot.sound(found)
+        if not sound.all() or len(stored) < len(docs):
+            self._note_damage(found, sound, stored, torn)
+            whole = dict(zip(found.tolist(), sound.tolist(), strict=True))
+            stored = {**dict.fromkeys(docs.tolist()), **stored}  # type: ignore[dict-item]
+            return [
+                Passage.of(document, start, end) if document is not None and whole[place] else None
+                for place, document, start, end in zip(
+                    places.tolist(),
+                    map(stored.__getitem__, snapshot.docs[places].tolist()),
+                    snapshot.starts[places].tolist(),
+                    snapshot.ends[places].tolist(),
+                    strict=True,
+                )
+            ]
+        return list(
+            map(
+                Passage.of,
+                map(stored.__getitem__, snapshot.docs[places].tolist()),
+                snapshot.starts[places].tolist(),
+                snapshot.ends[places].tolist(),
+            )
+        )
+
+    def context_of(self, keys: Keys, count: int) -> list[Passage]:
+        """See `EngineView.context_of`."""
+        snapshot = self.snapshot
+        spans = []
+        for row in snapshot.rows_of(keys).tolist():
+            near = np.arange(max(row - count, 0), min(row + count + 1, len(snapshot)))
+            near = near[(snapshot.docs[near] == snapshot.docs[row]) & snapshot.live[near] & snapshot.sound(near)]
+            spans.append((int(snapshot.docs[row]), int(snapshot.starts[near[0]]), int(snapshot.ends[near[-1]])))
+        stored, _ = rows.read(self._connection, sorted({doc for doc, _, _ in spans}))
+        return [Passage.of(stored[doc], start, end) for doc, start, end in spans]
+
+    def vectors(self, keys: Keys) -> Vectors:
+        """See `EngineView.vectors`."""
+        return self.snapshot.vectors[self.snapshot.rows_of(keys)]
+
+    def arrays(self) -> tuple[Keys, Vectors]:
+        """See `EngineView.arrays`."""
+        snapshot = self.snapshot
+        if snapshot.removed:
+            return snapshot.keys[snapshot.live], snapshot.vectors[snapshot.live]
+        return snapshot.keys, snapshot.vectors
+
+    def keys_of(self, ids: Sequence[str]) -> dict[str, list[int]]:
+        """See `EngineView.keys_of`."""
+        return rows.keys_of(self._connection, ids)
+
+    def docs_of(self, keys: Keys) -> NDArray[np.int64]:
+        """See `EngineView.docs_of`."""
+        return self.snapshot.docs[self.snapshot.rows_of(keys)]
+
+    def sample(self, count: int, generator: np.random.Generator) -> Keys:
+        """See `EngineView.sample`."""
+        live = np.flatnonzero(self.snapshot.live)
+        chosen = np.sort(generator.choice(live, min(count, len(live)), replace=False))
+        keys: Keys = self.snapshot.keys[chosen]
+        return keys
+
+    # Documents
+
+    def get(self, ids: Sequence[str]) -> dict[str, Document]:
+        """See `EngineView.get`."""
+        return rows.get(self._connection, list(ids))
+
+    def count(self, where: Filter) -> int:
+        """See `EngineView.count`."""
+        return int(np.count_nonzero(documents_of(self._connection, where)))
+
+    def ids(self, where: Filter | None) -> Sequence[str]:
+        """See `EngineView.ids`."""
+        if where is None:
+            return rows.all_ids(self._connection)
+        return rows.ids_of(self._connection, np.flatnonzero(documents_of(self._connection, where)).tolist())
+
+    def documents(self) -> Iterator[Document]:
+        """See `EngineView.documents`."""
+        return rows.everything(self._connection)
+
+    def stored(self) -> Iterator[tuple[list[Passage], Vectors]]:
+        """See `EngineView.stored`."""
+        snapshot = self.snapshot
+        live = np.flatnonzero(snapshot.live)
+        for first in range(0, len(live), BATCH):
+            places = live[first : first + BATCH]
+            vectors = np.ascontiguousarray(snapshot.vectors[places])
+            sound = snapshot.sound(places)
+            documents, torn = rows.read(self._connection, np.unique(snapshot.docs[places]).tolist())
+            passages = []
+            for (_, doc, start, end), whole in zip(snapshot.places(places).tolist(), sound.tolist(), strict=True):
+                document = documents.get(doc)
+                if document is None:
+                    what = f"document {torn[doc]!r}" if doc in torn else "a document"
+                    raise CollectionDamaged(
+                        f"{what} in collection '{self._retriever.store.name}' is damaged: see 'semsearch check --deep'."
+                    )
+                if not whole:
+                    raise CollectionDamaged(
+                        f"the stored vector of {document.id!r} in collection '{self._retriever.store.name}' is "
+                        "damaged: 'semsearch repair' encodes it anew."
+                    )
+                passages.append(Passage.of(document, start, end))
+            yield passages, vectors
+
+    # Damage
+
+    def _note_damage(
+        self, found: NDArray[np.intp], sound: Mask, stored: Mapping[int, Document], torn: Mapping[int, str]
+    ) -> None:
+        """Leave out from now on the found rows that are not what was committed, or whose document is not."""
+        snapshot = self.snapshot
+        docs = snapshot.docs[found]
+        whole, changed = np.isin(docs, list(stored)), np.isin(docs, list(torn))
+        ids = dict(torn) | {doc: document.id for doc, document in stored.items()}
+        for places, sentence in (
+            (~sound, "the stored vector of %s %s damaged and left out; 'semsearch repair' encodes it again"),
+            (
+                sound & changed,
+                "%s %s damaged in the database and left out; 'semsearch check --deep' tells what mends it",
+            ),
+            (sound & ~whole & ~changed, "the document of %s %s lost, its vector left out; 'semsearch repair' mends it"),
+        ):
+            self._warn(sentence, snapshot.keys[found[places]].tolist(), docs[places].tolist(), ids)
+        self._retriever.damaged |= frozenset(snapshot.keys[found[~(sound & whole)]].tolist())
+
+    def _warn(self, sentence: str, keys: list[int], docs: Iterable[int], ids: Mapping[int, str]) -> None:
+        """Say once what is wrong with some passages, naming the documents of the first few."""
+        if keys:
+            first = zip(keys[:NAMED], docs, strict=False)
+            named = ", ".join(f"document {ids[doc]!r}" if doc in ids else f"key {key}" for key, doc in first)
+            more = f" and {len(keys) - NAMED} more" if len(keys) > NAMED else ""
+            verb = "is" if len(keys) == 1 else "are"
+            log.warning(f"collection '%s': {sentence}.", self._retriever.store.name, named + more, verb)
+
+
+def _best_of_documents(neighbors: Neighbors, snapshot: Snapshot, k: int) -> Neighbors:
+    """The first passage of each document, for the first `k` documents of each query."""
+    k = min(k, neighbors.keys.shape[1])
+    best = Neighbors(
+        np.full((len(neighbors), k), -1, dtype=np.int64), np.full((len(neighbors), k), -np.inf, dtype=np.float32)
+    )
+    for query, (keys, scores) in enumerate(neighbors):
+        _, first = np.unique(snapshot.docs[snapshot.rows_of(keys)], return_index=True)
+        first = np.sort(first)[:k]
+        best.keys[query, : len(first)] = keys[first]
+        best.scores[query, : len(first)] = scores[first]
+    return best

@@ -1,0 +1,1 @@
+"""What a reader of corpora stands on, built-in or a third party's: files and streams, and documents from records."""

@@ -1,0 +1,301 @@
+"""From files and streams, packed with gzip or not, to numbered lines of UTF-8 of bounded length.
+
+Public: readers of corpora stand on this, a third party's like the built-in ones. What can't be read is named with its
+file, line and byte, given to the report, and the reading goes on behind it: a bad line costs that line, a damaged file
+the rest of that file.
+"""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+import os
+import shutil
+import stat
+import tempfile
+import zlib
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any, NamedTuple, NoReturn, cast
+
+from semsearch.errors import DataError
+from semsearch.types import Confidence, Report
+from semsearch.validation import kind_of
+from semsearch.walk import FolderListing, walk
+
+MAX_BYTES = 32 * 2**20  # of a line or a document: above every book, below what a machine has memory for
+_REPORT_EVERY = 256  # lines
+
+
+class Line(NamedTuple):
+    """A line of text with its ending, and its number, counted from 1."""
+
+    number: int
+    text: str
+
+
+class CorpusFile(NamedTuple):
+    """What to open of a corpus, the name that its documents' ids carry, its bytes and those of all before."""
+
+    source: Path | IO[bytes]
+    name: str
+    size: int = 0
+    before: int = 0
+    total: int = 0
+
+
+@dataclass
+class Input:
+    """An open source of bytes, unpacked; `name` is what messages call it."""
+
+    name: str
+    stream: IO[bytes]
+    _raw: IO[bytes]
+    _size: int
+    _before: int = 0
+    _total: int = 0
+
+    def progress(self, report: Report) -> None:
+        """Tell the report how far the bytes are read."""
+        if self._size:
+            report.progress(self._before + min(self._raw.tell(), self._size), self._total or self._size)
+
+
+class NullReport:
+    """A report for a first reading: what is wrong is said in the second."""
+
+    def bad(self, error: DataError) -> None:
+        """Nothing."""
+
+    def unread(self, path: Path) -> None:
+        """Nothing."""
+
+    def enters(self, name: str) -> None:
+        """Nothing."""
+
+    def register(self, identity: str, where: str) -> str | None:
+        """Nothing: every id is new."""
+
+    def merged(self) -> None:
+        """Nothing."""
+
+    def progress(self, done: int, total: int) -> None:
+        """Nothing."""
+
+
+class StrictReport(NullReport):
+    """A report for what is little and must be right: whatever is wrong ends the reading."""
+
+    def bad(self, error: DataError) -> None:
+        """Raise it."""
+        raise error
+
+
+def has_suffix(path: Path, suffixes: tuple[str, ...]) -> bool:
+    """Whether the file's name ends in one of `suffixes`, a `.gz` behind it taken off."""
+    return path.name.lower().removesuffix(".gz").endswith(suffixes)
+
+
+def by_name(path: Path, suffixes: tuple[str, ...]) -> Confidence:
+    """What a reader of files with these suffixes says of a path; a folder of them is no more than a folder to it."""
+    return Confidence.CERTAIN if has_suffix(path, suffixes) and path.is_file() else Confidence.NONE
+
+
+def printable(path: object) -> str:
+    """A path as text that can be printed: bytes of a file name that are not UTF-8 are escaped."""
+    return os.fsencode(str(path)).decode("utf-8", "backslashreplace")
+
+
+def corpus_files(
+    source: Path | IO[bytes] | FolderListing, suffixes: tuple[str, ...], report: Report
+) -> Iterator[CorpusFile]:
+    """The file or stream itself, or the folder's files with these suffixes, sorted; others go to `report.unread`.
+
+    Before each file of a folder the report is told its name. For what belongs to a folder see `semsearch.walk`.
+    """
+    if isinstance(source, Path) and source.is_dir():
+        source = walk(source)
+    if not isinstance(source, FolderListing):
+        yield CorpusFile(source, source.name if isinstance(source, Path) else "-")
+        return
+    listing = source.ending(suffixes)
+    for folder, reason in listing.unreadable:
+        report.bad(DataError(f"the folder {printable(listing.root / folder)} can't be read: {reason}."))
+    for name in listing.others:
+        report.unread(listing.root / name)
+    total = sum(file.size for file in listing.files)
+    before = 0
+    for entry in listing.files:
+        report.enters(entry.name)
+        yield CorpusFile(Path(entry.path), entry.name, entry.size, before, total)
+        before += entry.size
+
+
+@contextmanager
+def open_input(file: CorpusFile) -> Iterator[Input]:
+    """The bytes of a file or stream, unpacked.
+
+    A stream that is handed in stays open. Gzip is known by its first two bytes, whatever the name.
+    """
+    source = file.source
+    with ExitStack() as stack:
+        if isinstance(source, Path):
+            name = printable(source)
+            try:
+                raw: IO[bytes] = stack.enter_context(source.open("rb"))
+            except OSError as error:
+                raise DataError(f"{name} can't be read: {error.strerror}.") from error
+        else:
+            name, raw = "standard input", source
+        peekable = _peekable(raw, stack)
+        try:
+            packed = peekable.peek(2)[:2] == b"\x1f\x8b"
+        except OSError as error:
+            raise DataError(f"{name} can't be read: {error.strerror}.") from error
+        stream: IO[bytes] = peekable
+        if packed:  # buffered once more, because GzipFile alone is slow at lines
+            stream = stack.enter_context(io.BufferedReader(stack.enter_context(gzip.GzipFile(fileobj=peekable))))
+        yield Input(name, stream, peekable, _regular_size(raw), file.before, file.total)
+
+
+def _peekable(raw: IO[bytes], stack: ExitStack) -> io.BufferedReader:
+    if isinstance(raw, io.BufferedReader):
+        return raw
+    buffered: io.BufferedReader = io.BufferedReader(cast("io.RawIOBase", raw))
+    stack.callback(buffered.detach)  # the stream is its owner's to close
+    return buffered
+
+
+def _regular_size(raw: IO[bytes]) -> int:
+    """Bytes of a regular file; 0 for a pipe, whose size and place nobody knows."""
+    try:
+        status = os.fstat(raw.fileno())
+    except (OSError, ValueError):
+        return 0
+    return status.st_size if stat.S_ISREG(status.st_mode) else 0
+
+
+@contextmanager
+def rereadable(file: CorpusFile) -> Iterator[CorpusFile]:
+    """`file` if it is a regular file, else with a copy of it in a temporary file; see `rewind`."""
+    source = file.source
+    if isinstance(source, Path) and source.is_file():
+        yield file
+        return
+    with ExitStack() as stack:
+        pipe: IO[bytes] = stack.enter_context(source.open("rb")) if isinstance(source, Path) else source
+        spool = stack.enter_context(tempfile.TemporaryFile())
+        shutil.copyfileobj(pipe, spool, 2**20)
+        yield file._replace(source=spool)
+
+
+def rewind(file: CorpusFile) -> None:
+    """Back to the first byte of what `rereadable` gave, before each reading."""
+    if not isinstance(file.source, Path):
+        file.source.seek(0)
+
+
+def read_lines(data: Input, report: Report) -> Iterator[Line]:
+    """The lines, endings included; too long ones and those that are not UTF-8 go to `report.bad` and are left out."""
+    offset = 0
+    number = 0
+    while True:
+        try:
+            raw = data.stream.readline(MAX_BYTES + 1)
+            length = len(raw)
+            if too_long := length > MAX_BYTES:
+                while raw and not raw.endswith(b"\n"):
+                    raw = data.stream.readline(MAX_BYTES)
+                    length += len(raw)
+        except (OSError, EOFError, zlib.error) as error:
+            report.bad(_damaged(data, f"after line {number:,}", error))
+            return
+        if not length:
+            data.progress(report)
+            return
+        number += 1
+        if too_long:
+            report.bad(
+                DataError(f"{data.name}, line {number:,}: {length:,} bytes long, where {MAX_BYTES:,} are the most.")
+            )
+        else:
+            try:
+                yield Line(number, _decode(raw, offset))
+            except DataError as error:
+                report.bad(DataError(f"{data.name}, line {number:,}: {error}"))
+        offset += length
+        if number % _REPORT_EVERY == 0:
+            data.progress(report)
+
+
+def read_objects(data: Input, report: Report) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Each line's object with its place in words; lines of white space are passed over."""
+    for number, line in read_lines(data, report):
+        if line.isspace():
+            continue
+        where = f"{data.name}, line {number:,}"
+        try:
+            yield where, _object(line, where)
+        except DataError as error:
+            report.bad(error)
+
+
+def _object(line: str, where: str) -> dict[str, Any]:
+    """The object that a line holds, or a `DataError` that says what is wrong with it."""
+    try:
+        record = _DECODER.decode(line)
+    except json.JSONDecodeError as error:
+        raise DataError(f"{where}: not JSON: {error.msg} at column {error.colno:,}.") from None
+    except RecursionError:
+        raise DataError(f"{where}: nested too deeply to be read.") from None
+    except ValueError as error:  # NaN, or a number of more digits than Python converts
+        raise DataError(f"{where}: {error}") from None
+    if not isinstance(record, dict):
+        hint = " A file that is one JSON array must be written as one object a line." if line[0] == "[" else ""
+        raise DataError(f"{where}: must be a JSON object, but is {kind_of(record)}.{hint}")
+    return record
+
+
+def _no_number(literal: str) -> NoReturn:
+    raise ValueError(f"{literal} is no JSON number.")
+
+
+_DECODER = json.JSONDecoder(parse_constant=_no_number)  # json.loads would make one for every line
+
+
+def read_text(data: Input) -> str:
+    """All of it as one text, or a `DataError`."""
+    try:
+        raw = data.stream.read(MAX_BYTES + 1)
+    except (OSError, EOFError, zlib.error) as error:
+        raise _damaged(data, "", error) from error
+    if len(raw) > MAX_BYTES:
+        raise DataError(
+            f"{data.name} is longer than {MAX_BYTES:,} bytes, too much for one document; read it by lines, say."
+        )
+    try:
+        return _decode(raw, 0)
+    except DataError as error:
+        raise DataError(f"{data.name}: {error}") from None
+
+
+def _decode(raw: bytes, offset: int) -> str:
+    if offset == 0:
+        if raw.startswith((b"\xff\xfe", b"\xfe\xff")):
+            raise DataError("this looks like UTF-16; convert the file to UTF-8.")
+        raw = raw.removeprefix(b"\xef\xbb\xbf")
+    try:
+        return raw.decode()
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"byte 0x{raw[error.start]:02x} at offset {offset + error.start:,} of the file is not UTF-8; "
+            "convert the file to UTF-8."
+        ) from None
+
+
+def _damaged(data: Input, where: str, error: Exception) -> DataError:
+    reason = "the gzip data ends too early" if isinstance(error, EOFError) else str(error)
+    return DataError(f"{data.name}{where and ', ' + where}: the rest can't be read: {reason}.")

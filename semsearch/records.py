@@ -1,0 +1,55 @@
+"""Documents that were checked and are ready to be stored, whatever the engine that stores them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from semsearch.types import Document, Span, Vectors
+from semsearch.validation import check_document
+
+_JSON = json.JSONEncoder(sort_keys=True, ensure_ascii=False, separators=(",", ":"))  # made once: it is called a lot
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A document that was checked, as it is stored."""
+
+    document: Document
+    metadata: str  # JSON, keys sorted
+    hash: bytes  # of title and text, and of a vector that was made elsewhere
+
+    @classmethod
+    def of(cls, document: Document, vector: Vectors | None = None, *, checked: bool = False) -> Record:
+        """`document` as it will be stored, or a `DataError` that names it and says what is wrong.
+
+        With a `vector` that was made elsewhere, the vector is part of the content: another one is a change. A document
+        that was read from a source is `checked` already, where its place was known.
+        """
+        if not checked:
+            check_document(document)
+        content = hashlib.blake2b(document.title.encode() + b"\0" + document.text.encode(), digest_size=16)
+        if vector is not None:
+            content.update(b"\0" + vector.tobytes())
+        metadata = _JSON.encode(dict(document.metadata)) if document.metadata else "{}"
+        return cls(document, metadata, content.digest())
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A record with its passages and their vectors, ready to be written."""
+
+    record: Record
+    spans: Sequence[Span]
+    vectors: Vectors  # (len(spans), dim)
+
+
+class Known(NamedTuple):
+    """What an engine has of a document already."""
+
+    doc: int
+    hash: bytes
+    metadata: str

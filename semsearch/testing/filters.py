@@ -1,0 +1,154 @@
+"""The truth table of filters: documents, and which of them each filter allows, for any engine to be held against."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class FilterTable:
+    """Documents, and what filters say of them.
+
+    Attributes:
+        metadata: Of each document; the documents are known by their place here.
+        allows: Filters, each with the places of the documents that it allows.
+        refuses: Filters that are mistakes, each with a pattern that the message of the `FilterError` matches.
+    """
+
+    metadata: Sequence[Mapping[str, Any]]
+    allows: Sequence[tuple[Any, set[int]]]
+    refuses: Sequence[tuple[Any, str]]
+
+
+FILMS = FilterTable(
+    metadata=[
+        {"year": 1985, "genres": ["Drama", "War"], "title": "A", "seen": True, "rating": 7.5},
+        {"year": 1990, "genres": ["Comedy"], "title": "Bee", "seen": False, "rating": None},
+        {"year": 2001, "genres": [], "title": "C_e%e", "studio": {"name": "X", "country": "FR"}},
+        {"genres": ["Drama"], "title": "drama queen", "year": 1990.5, "codes": [1, "1", True]},
+        {},
+    ],
+    allows=[
+        ({}, {0, 1, 2, 3, 4}),
+        ({"year": 1990}, {1}),
+        ({"year": {"$gte": 1990}}, {1, 2, 3}),
+        ({"year": {"$gt": 1985, "$lt": 2000}}, {1, 3}),
+        ({"year": {"$ne": 1990}}, {0, 2, 3, 4}),
+        ({"year": {"$in": [1985, 2001]}}, {0, 2}),
+        ({"year": {"$nin": [1985, 2001]}}, {1, 3}),
+        ({"year": {"$exists": False}}, {4}),
+        ({"studio": {"$exists": True}}, {2}),
+        ({"studio.country": "FR"}, {2}),
+        ({"genres": {"$contains": "Drama"}}, {0, 3}),
+        ({"genres": {"$contains": "Drama"}, "year": {"$lt": 1990}}, {0}),
+        ({"title": {"$like": "DRAMA"}}, {3}),
+        ({"title": {"$like": "_"}}, {2}),
+        ({"title": {"$like": "%"}}, {2}),
+        ({"title": {"$gte": "C"}}, {2, 3}),
+        ({"seen": True}, {0}),
+        ({"seen": {"$ne": True}}, {1, 2, 3, 4}),
+        ({"rating": None}, {1}),
+        ({"codes": {"$contains": 1}}, {3}),
+        ({"codes": {"$contains": "1"}}, {3}),
+        ({"$or": [{"year": 1985}, {"title": "Bee"}]}, {0, 1}),
+        ({"$and": [{"year": 1985}, {"title": "Bee"}]}, set()),
+        ({"$not": {"year": 1985}}, {1, 2, 3, 4}),
+        ({"year": {"$not": {"$gt": 1986}}}, {0, 4}),
+        ({"$or": []}, set()),
+        ({"$and": []}, {0, 1, 2, 3, 4}),
+        ({"title": "'; DROP TABLE documents; --"}, set()),
+        ("year = 1985", {0}),
+        ("year >= 1990 and not genres contains 'Drama'", {1, 2}),
+        ('{"year": {"$gte": 1990}}', {1, 2, 3}),
+    ],
+    refuses=[
+        ({"colour": "red"}, "no document has the field 'colour'; there are: .*genres.*year"),
+        ({"year": "1985"}, "holds number, but '1985' asks for a text"),
+        ({"year": {"$gte": "1985"}}, "asks for a text"),
+        ({"title": {"$gt": 5}}, "holds text, but 5 asks for a number"),
+        ({"title": {"$contains": "A"}}, "holds text.*asks for a list"),
+        ({"genres": {"$like": "Dra"}}, "holds list.*asks for a text"),
+        ({"genres": {"$contains": 5}}, "elements of 'genres' are text, but 5"),
+        ({"year": {"$exists": 1}}, "true or false"),
+        ({"year": {"$about": 1985}}, r"where.year.\$about is no operator"),
+        ({"$xor": []}, r"where.\$xor"),
+        ({"year": {}}, "no condition"),
+        ({"year": {"$gt": None}}, "by size"),
+        ({"year": {"$in": "19"}}, "takes a list"),
+        ({"year": math.nan}, "finite"),
+        ({"year": 2**70}, "64 bits"),
+        ({"year": {"$in": list(range(10_001))}}, "10,001 values"),
+        ({"title": "\ud800"}, "surrogate"),
+        ({"title": {"$eq": ["a"]}}, "takes a text"),
+        (1985, "must be a mapping"),
+        ({"$and": ["year = 1985"]}, r"where.\$and\[0\] must be a mapping"),
+        ("year >= '1985'", "asks for a text"),
+    ],
+)
+
+EDGES = FilterTable(
+    metadata=[
+        {"n": 2**53, "t": "É", "m": {"a": 1, "b": {"c": "deep"}}, "l": [None, True, 1.5]},
+        {"n": 2**53 + 1, "t": "é", "m.a": 2, "l": [[1], {"x": 1}]},
+        {"n": float(2**53), "t": "\uffff", "b": 1, "l": []},
+        {"n": -(2**63), "t": "\U0001f600", "b": True, "x y": "q"},
+        {"n": 2**63 - 1, "t": "\u212a", "b": None},  # the Kelvin sign: k in small, but not in ASCII
+        {"n": "1", "t": ""},
+    ],
+    allows=[
+        ({"n": 2**53}, {0, 2}),
+        ({"n": {"$gt": 2**53}}, {1, 4}),
+        ({"n": {"$gt": float(2**53)}}, {1, 4}),
+        ({"n": {"$in": [2**53 + 1, "1"]}}, {1, 5}),
+        ({"n": {"$lt": 0.5}}, {3}),
+        ({"n": {"$lte": 2.0**63}}, {0, 1, 2, 3, 4}),
+        ({"n": {"$gte": 2.0**63}}, set()),
+        ({"n": "1"}, {5}),
+        ({"n": {"$nin": []}}, {0, 1, 2, 3, 4, 5}),
+        ({"t": {"$like": "é"}}, {1}),
+        ({"t": {"$like": "k"}}, set()),
+        ({"t": {"$like": ""}}, {0, 1, 2, 3, 4, 5}),
+        ({"t": {"$gt": "\uffff"}}, {3}),
+        ({"t": {"$lt": "É"}}, {5}),
+        ({"m.a": 1}, {0}),
+        ({"m.a": 2}, {1}),
+        ({"m.a": {"$ne": 1}}, {1, 2, 3, 4, 5}),
+        ({"m": {"$exists": True}}, {0}),
+        ({"m.b.c": "deep"}, {0}),
+        ({"l": {"$contains": None}}, {0}),
+        ({"l": {"$contains": True}}, {0}),
+        ({"l": {"$contains": 1}}, set()),
+        ({"l": {"$exists": True}}, {0, 1, 2}),
+        ({"b": 1}, {2}),
+        ({"b": True}, {3}),
+        ({"b": None}, {4}),
+        ({"b": {"$ne": None}}, {0, 1, 2, 3, 5}),
+        ({"b": {"$in": [1, True, None]}}, {2, 3, 4}),
+        ({"b": {"$nin": [1]}}, {3, 4}),
+        ({"b": {"$nin": []}}, {2, 3, 4}),
+        ({"b": {"$in": []}}, set()),
+        ({"b": {"$exists": True, "$not": 1}}, {3, 4}),
+        ({"x y": "q"}, {3}),
+        ("`x y` = 'q' or b = null", {3, 4}),
+        ({"nowhere": {"$exists": False}}, {0, 1, 2, 3, 4, 5}),
+        ({"nowhere": None}, set()),
+        ({"nowhere": {"$in": []}}, set()),
+        ({"$and": [], "$or": []}, set()),
+        ({"$not": {}}, set()),
+    ],
+    refuses=[
+        ({"nowhere": 1}, "no document has the field 'nowhere'; there are: b, l, m, m.a"),
+        ({"m": 1}, "'m' holds object, but 1 asks for a number"),
+        ({"l": {"$contains": "a"}}, "elements of 'l' are bool or null or number, but 'a'"),
+        ({"t": {"$gt": True}}, "compares by size"),
+        ({"t": "a\0"}, "NUL"),
+        ({"t": {"$like": "a\0"}}, "NUL"),
+        ({"t": {"$like": "\udfff"}}, "surrogate"),
+        ({"\ud800": 1}, "surrogate"),
+    ],
+)
+
+TABLES = (FILMS, EDGES)

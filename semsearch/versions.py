@@ -1,0 +1,12 @@
+"""The ways of making something of documents that a collection keeps the numbers of, whatever its engine.
+
+Two machines with two versions of semsearch may use one collection. One that knows less than a number says refuses the
+collection before it writes or answers; one that knows more brings the collection forward.
+"""
+
+from __future__ import annotations
+
+ANALYSIS = 1  # of texts into words: another tokenizer or stemmer finds others
+ENCODING = (
+    1  # of documents into vectors: the same model would give others, by splitting, composing or pooling otherwise
+)
