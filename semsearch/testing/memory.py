@@ -93,6 +93,8 @@ class MemoryView:
         """See `EngineView.dense`; it is always exact."""
         state, metric = self._state, Metric(self.settings["metric"])
         rows = np.arange(len(state.keys)) if allowed is None else np.flatnonzero(allowed)
+        if not len(rows):
+            return [Candidates(state.keys[:0], state.docs[:0], np.empty(0, dtype=np.float32), ())] * len(queries)
         return [
             self._best(rows, score_pairs(query, state.vectors[rows], metric), k, grouped, ("exact",))
             for query in queries

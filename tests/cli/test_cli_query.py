@@ -10,6 +10,7 @@ from support.command_line import corpus, run, start, tiny_model
 import semsearch
 from semsearch.cli.query import resolve
 from semsearch.errors import CollectionNotFound, UsageError
+from semsearch.home import Home
 
 
 @pytest.fixture
@@ -28,7 +29,7 @@ def home(tmp_path):
         for name in names:
             (tmp_path / "some" / name).mkdir(parents=True)
             (tmp_path / "some" / name / "marker").touch()
-        return tmp_path / "some"
+        return Home.of(tmp_path / "some")
 
     return make
 
@@ -248,4 +249,6 @@ def test_calibrate_on_judgements(notes, tmp_path):
     ended = run("query", notes, "knead the dough", "--json", "--min-score", "p0.01")
     hits = json.loads(ended.out)["hits"]
     assert all(0.01 <= hit["probability"] <= 1 for hit in hits)
-    assert run("calibrate", notes, folder, "--split", "test").code == 3
+    ended = run("calibrate", notes, folder, "--split", "test")
+    assert ended.code == 2
+    assert "judged has no judgements 'test' under qrels/; there are: train." in ended.err

@@ -27,7 +27,7 @@ def notes(tmp_path):
 def session(notes):
     """A conversation with it."""
     with semsearch.open(notes) as collection:
-        yield Session(collection, k=3)
+        yield Session(collection, k=3, folder=collection.path.parent)
 
 
 def test_text_is_a_question(session, capsys):
@@ -245,7 +245,7 @@ def test_commands_are_completed(typed, session):
     from prompt_toolkit.completion import CompleteEvent
     from prompt_toolkit.document import Document
 
-    completer = repl._prompt(session.collection.home).completer
+    completer = repl._prompt(None).completer
 
     def offered(text):
         return [each.text for each in completer.get_completions(Document(text), CompleteEvent())]

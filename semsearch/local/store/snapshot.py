@@ -85,7 +85,8 @@ def take(connection: Connection, folder: Path, known: Snapshot | None) -> Snapsh
     version, generation, rows, dim, *noted = state[0]
     if known is not None and known.version == version:
         return known
-    base = known if known is not None and known.generation == generation else None
+    # one that another thread has taken meanwhile may be newer than this transaction
+    base = known if known is not None and known.generation == generation and known.version < version else None
     columns = _columns(connection, generation, rows, base)
     live, masked = _live(connection, columns[0], tuple(noted), base)
     if masked is None:
