@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from indexes.codes import CODES, Codes, CodesPass
-from indexes.first_pass import BLOCK, Asked, FirstPass, Float32Pass, threshold
+from indexes.first_pass import BOUND_BLOCK, Asked, FirstPass, Float32Pass, threshold
 from indexes.pair_scores import Pairs
 from indexes.translation import built_otherwise, checked_queries, checked_rows, nothing, shaped_rows
 from semsearch.errors import UsageError
@@ -33,12 +33,12 @@ from semsearch.vectors import top_k
 if TYPE_CHECKING:
     import torch
 
-QUERIES = 1024  # searched together
+QUERY_TILE = 1024  # searched together
 ESTIMATES = 1 << 22  # upper bounds held at a time: 16 MB, so that they are still in cache when they are looked at
 GATHERED = 1 << 23  # components of allowed rows gathered at a time
 WORTH = 256  # pairs above which a look in float32 pays before they are scored in float64
 FLOOD = 0.05  # share of the rows above which a first pass has told nothing about a query
-CHUNK = 4096  # rows scored truly before all but the best are dropped
+RESCORED_ROWS = 4096  # rows scored truly before all but the best are dropped
 SMALL = 16_384  # rows below which codes gain less than a millisecond
 
 
@@ -140,8 +140,8 @@ class ExactIndex:
         settle_threads()
         count = len(self._keys) if rows is None else len(rows)
         found = nothing(len(queries), k)
-        for start in range(0, len(queries) if count else 0, QUERIES):
-            tile = np.arange(start, min(start + QUERIES, len(queries)))
+        for start in range(0, len(queries) if count else 0, QUERY_TILE):
+            tile = np.arange(start, min(start + QUERY_TILE, len(queries)))
             for first_pass in self._passes if count > k else []:
                 tile = self._certified(first_pass, queries, tile, k, rows, found)
                 if not len(tile):
@@ -165,15 +165,17 @@ class ExactIndex:
         asked = first_pass.ask(queries[tile])
         count = len(self._keys) if rows is None else len(rows)
         most = asked.most if rows is None else min(asked.most, GATHERED // queries.shape[1])  # gathering copies
-        step = max(min(max(ESTIMATES // len(tile), 4 * k, 1024), most) // BLOCK * BLOCK, BLOCK)
-        room = torch.empty(min(step, count + BLOCK) // BLOCK * BLOCK, len(tile), device=first_pass.device)
+        step = max(min(max(ESTIMATES // len(tile), 4 * k, 1024), most) // BOUND_BLOCK * BOUND_BLOCK, BOUND_BLOCK)
+        room = torch.empty(
+            min(step, count + BOUND_BLOCK) // BOUND_BLOCK * BOUND_BLOCK, len(tile), device=first_pass.device
+        )
         least = np.full(len(tile), -np.inf)  # of the k best true scores none is below this
         candidates = _Candidates(len(tile), max(int(FLOOD * count), 4 * k, 4096))
         due = 2
         for number, start in enumerate(range(0, count, step), 1):
             part = slice(start, min(start + step, count)) if rows is None else rows[start : start + step]
             bounds = first_pass.upper(asked, part, room)  # (rows padded to blocks, q)
-            blocks = bounds.view(-1, BLOCK if len(bounds) >= 4 * k * BLOCK else 1, len(tile))
+            blocks = bounds.view(-1, BOUND_BLOCK if len(bounds) >= 4 * k * BOUND_BLOCK else 1, len(tile))
             maxima = blocks.amax(dim=1)  # (blocks, q)
             if number == 1:
                 least = self._first_least(blocks, maxima, queries[tile], k, part)
@@ -251,8 +253,12 @@ class ExactIndex:
         """Score every row truly: for few rows, or when rows are so alike that no first pass tells them apart."""
         count = len(self._keys) if rows is None else len(rows)
         keys, scores = np.empty(0, dtype=np.int64), np.empty(0, dtype=np.float32)
-        for start in range(0, count, CHUNK):
-            part = np.arange(start, min(start + CHUNK, count)) if rows is None else rows[start : start + CHUNK]
+        for start in range(0, count, RESCORED_ROWS):
+            part = (
+                np.arange(start, min(start + RESCORED_ROWS, count))
+                if rows is None
+                else rows[start : start + RESCORED_ROWS]
+            )
             keys = np.concatenate([keys, self._keys[part]])
             scores = np.concatenate([scores, self._pairs.truly(queries, np.full(len(part), query), part)])
             best = top_k(keys, scores, k)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from indexes.first_pass import TINY, as_tensor
+from indexes.first_pass import UNDERFLOW, as_tensor
 from semsearch.errors import DataError
 from semsearch.types import Keys, Metric, Scores, Vectors
 from semsearch.vectors import score_each
@@ -51,7 +51,7 @@ class Pairs:
             else:
                 error = relative * (torch.linalg.vector_norm(q, dim=1).double() * torch.linalg.vector_norm(x, dim=1))
                 near = x.mul_(q).sum(dim=1).double()
-            scores[pairs], errors[pairs] = near.numpy(), error.numpy() + TINY
+            scores[pairs], errors[pairs] = near.numpy(), error.numpy() + UNDERFLOW
         unsure = ~np.isfinite(scores + errors)  # float32 overflowed, or a stored vector is none
         scores[unsure], errors[unsure] = 0, np.inf
         return scores - errors, scores + errors

@@ -17,12 +17,11 @@ from weakref import WeakValueDictionary
 
 from semsearch.encoder.own import NamedEncoder, encoder_from, named_encoder
 from semsearch.encoder.text_encoder import TextEncoder
-from semsearch.hardware import Compute
+from semsearch.hardware import ANYWHERE, Compute
 from semsearch.types import Encoder, Reranker
 
 Model = TypeVar("Model")
 Opener: TypeAlias = Callable[[str, "str | None", Compute], Model]
-ANYWHERE = Compute()
 
 
 def encoder(name: str, compute: Compute = ANYWHERE, *, revision: str | None = None) -> NamedEncoder:

@@ -25,14 +25,14 @@ from semsearch.search.truth import Truth
 from semsearch.types import Metric, Neighbors, Vectors
 from semsearch.vector_index import Baseline, VectorIndex
 
-BATCH = 1024
-SMALLEST = 32  # batch whose rate is taken for that of batches
+LARGEST_BATCH = 1024
+SMALLEST_BATCH = 32  # batch whose rate is taken for that of batches
 SINGLES = 300  # queries asked one at a time for the latencies
 ENOUGH = 0.999  # recall at which the knob is turned no further
 
 
 @dataclass(frozen=True)
-class Task:
+class MeasureTask:
     """What to build and how long to measure."""
 
     folder: str  # holds vectors.npy, keys.npy, queries.npy, own.npy (perhaps), truth_keys.npy, truth_scores.npy
@@ -46,7 +46,7 @@ class Task:
     bare: bool
 
 
-def measured(task: Task) -> Iterator[dict[str, Any]]:
+def measured(task: MeasureTask) -> Iterator[dict[str, Any]]:
     """A line for each value of the knob."""
     sample, keys, vectors = _read(Path(task.folder))
     metric = Metric(task.metric)
@@ -97,7 +97,9 @@ def resident() -> int:
         return peak if sys.platform == "darwin" else 1024 * peak
 
 
-def _speed(index: VectorIndex, bare: Baseline | None, value: int | None, sample: Sample, task: Task) -> dict[str, Any]:
+def _speed(
+    index: VectorIndex, bare: Baseline | None, value: int | None, sample: Sample, task: MeasureTask
+) -> dict[str, Any]:
     """Latencies of single queries and the rate of batches, with the library by hand in between."""
     if bare is not None and value is not None:
         bare.turn(value)
@@ -108,7 +110,9 @@ def _speed(index: VectorIndex, bare: Baseline | None, value: int | None, sample:
     facts: dict[str, Any] = {"p50_ms": p50, "p95_ms": p95, "p99_ms": p99, "latencies_ms": [round(t, 4) for t in ours]}
     rates: list[float] = []
     theirs: list[float] = []
-    most = min(BATCH, max(SMALLEST, int(1000 * task.seconds / p50)))  # a batch of slow ones would take minutes
+    most = min(
+        LARGEST_BATCH, max(SMALLEST_BATCH, int(1000 * task.seconds / p50))
+    )  # a batch of slow ones would take minutes
     for _ in range(task.rounds):
         rates.append(rate(lambda queries: index.search(queries, k), sample.queries, task.seconds, most))
         if bare is not None:
@@ -129,7 +133,7 @@ def rate(
     search: Callable[[Vectors], Any],
     queries: Vectors,
     seconds: float,
-    most: int = BATCH,
+    most: int = LARGEST_BATCH,
     clock: Callable[[], float] = time.perf_counter,
 ) -> float:
     """Queries a second of `clock`, in batches of at most `most`."""
@@ -170,7 +174,7 @@ def _read(folder: Path) -> tuple[Sample, Any, Vectors]:
 if __name__ == "__main__":
     import torch
 
-    asked = Task(**json.load(sys.stdin))
+    asked = MeasureTask(**json.load(sys.stdin))
     torch.set_num_threads(asked.threads)
     for line in measured(asked):
         print(json.dumps(line), flush=True)  # noqa: T201  (the protocol with the process that asked)

@@ -19,15 +19,20 @@ from typing import Any
 import numpy as np
 
 from semsearch import plugins
-from semsearch.bench.measure import Task
+from semsearch.bench.measure import MeasureTask
 from semsearch.errors import SemsearchError, UsageError
 from semsearch.hardware import cores, threads
 from semsearch.search.recall import draw_sample
 from semsearch.search.truth import Truth
 from semsearch.types import Keys, Metric, Vectors
 
-PACKAGES = ("semsearch", "numpy", "torch", "sentence-transformers")  # named in results, beside the backends' libraries
-FEW = 300  # queries of a quick run
+REPORTED_PACKAGES = (
+    "semsearch",
+    "numpy",
+    "torch",
+    "sentence-transformers",
+)  # named in results, beside the backends' libraries
+QUICK_QUERIES = 300  # queries of a quick run
 SEED = 0
 
 Line = dict[str, Any]
@@ -67,7 +72,7 @@ def bench(
     truth = Truth(keys, vectors, metric)
     sample = draw_sample(truth.neighbors, plan.at, truth.synthetic if queries is None else queries, SEED)
     if plan.quick:
-        sample = sample.part(slice(0, FEW))
+        sample = sample.part(slice(0, QUICK_QUERIES))
     yield {
         "benchmark": "bench",
         "rows": len(keys),
@@ -91,7 +96,9 @@ def bench(
             for count in sorted({1, threads()}):
                 settings = " ".join(f"{name}={value}" for name, value in options.items())
                 tell(f"{backend} {settings} on {count} thread{'s' if count > 1 else ''}")
-                task = Task(folder, backend, options, str(metric), plan.at, count, plan.seconds, plan.rounds, plan.bare)
+                task = MeasureTask(
+                    folder, backend, options, str(metric), plan.at, count, plan.seconds, plan.rounds, plan.bare
+                )
                 yield from _alone(task, tell)
 
 
@@ -113,7 +120,7 @@ def builds(plan: Plan, metric: Metric, tell: Callable[[str], None]) -> list[tupl
     return found
 
 
-def _alone(task: Task, tell: Callable[[str], None]) -> Iterator[Line]:
+def _alone(task: MeasureTask, tell: Callable[[str], None]) -> Iterator[Line]:
     """The lines of one build, measured in a process of its own."""
     threads = str(task.threads)
     environment = {
@@ -168,7 +175,7 @@ def recommended(lines: Sequence[Line], recall: float) -> Line | None:
 def machine() -> Mapping[str, Any]:
     """What the figures depend on."""
     versions = {}
-    for name in PACKAGES:
+    for name in REPORTED_PACKAGES:
         with suppress(PackageNotFoundError):
             versions[name] = version(name)
     for name in plugins.names("semsearch.indexes"):

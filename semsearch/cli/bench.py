@@ -61,7 +61,7 @@ def bench(options: BenchOptions) -> int:
     semsearch bench corpus --quick
     semsearch bench corpus --queries questions.txt --recall 0.98 --out bench/ --apply
     """
-    from semsearch.bench.report import COLUMNS, cells, named, write_report
+    from semsearch.bench.report import REPORT_COLUMNS, cells, named, write_report
     from semsearch.bench.run import Plan, pareto, recommended
     from semsearch.bench.run import bench as measured
 
@@ -89,7 +89,9 @@ def bench(options: BenchOptions) -> int:
                 out(wire.dumps(line))
         else:
             front = set(pareto(lines))
-            show_table((*COLUMNS, ""), [[*cells(line), "*" if i in front else ""] for i, line in enumerate(lines)])
+            show_table(
+                (*REPORT_COLUMNS, ""), [[*cells(line), "*" if i in front else ""] for i, line in enumerate(lines)]
+            )
         if place is not None:
             text = "".join(wire.dumps(line) + "\n" for line in (facts, *lines))
             (place / "results.jsonl").write_text(text, encoding="utf-8")

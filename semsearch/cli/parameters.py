@@ -23,7 +23,7 @@ from semsearch.names import normal
 from semsearch.search.request import MODES
 
 if TYPE_CHECKING:
-    from semsearch.search.request import Options
+    from semsearch.search.request import SearchKeywords
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 Typed = TypeVar("Typed")
@@ -225,7 +225,7 @@ class SearchOptions:
     min_score: Minimum | None = None
     exact: bool = False
 
-    def arguments(self) -> Options:
+    def arguments(self) -> SearchKeywords:
         """The keyword arguments of `Collection.search`."""
         least = {} if self.min_score is None else {self.min_score.measure: self.min_score.least}
         return {

@@ -21,13 +21,12 @@ from typing import Any, Protocol
 import numpy as np
 
 from semsearch import hardware
-from semsearch.encoder.checkpoint import Role
+from semsearch.encoder.checkpoint import ROLES, Role
 from semsearch.encoder.text_encoder import TextEncoder
 from semsearch.errors import EncodingFailed, ModelError, SemsearchError
 from semsearch.types import Vectors
 
 AHEAD = 2  # windows a process has at hand: one at work, one waiting
-ROLES: tuple[Role, ...] = ("query", "document")
 
 
 class Opener(Protocol):

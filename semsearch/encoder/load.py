@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from semsearch.encoder import resolve
-from semsearch.encoder.checkpoint import Checkpoint, Role, Stage, read, tokenizer_files, weight_files
+from semsearch.encoder.checkpoint import ROLES, Checkpoint, Role, Stage, read, tokenizer_files, weight_files
 from semsearch.encoder.prompts import family_of, metric_of, prompts_of
 from semsearch.errors import ModelError, UsageError
 from semsearch.hardware import Compute, bf16_is_fast, settle_threads
@@ -76,11 +76,8 @@ def load_encoder(
         return _open(source, checkpoint, digests, device, dtype, truncate_dim, prompts, normalize, batch_tokens)
 
 
-ROLES: tuple[Role, ...] = ("query", "document")
-
-
 def _open(
-    source: resolve.Source,
+    source: resolve.ModelFolder,
     checkpoint: Checkpoint,
     digests: Mapping[Path, Future[str]],
     device: str | None,

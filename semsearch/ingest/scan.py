@@ -14,7 +14,7 @@ from semsearch.engine import Engine, File, Origin, Settlement
 from semsearch.ingest.pipeline import READ_DOCUMENTS, Changes, Ingestion, Progress, add_given
 from semsearch.ingest.precomputed import Precomputed
 from semsearch.ingest.source import ReadReport, Source
-from semsearch.ingest.stamps import WHOLE, SourceFiles
+from semsearch.ingest.stamps import ONLY_FILE, SourceFiles
 from semsearch.records import Record
 from semsearch.types import Document, Encoder
 
@@ -72,7 +72,7 @@ def scan(
             vectors can't be matched.
     """
     files = SourceFiles(source, known)
-    if source.vectors and (files.unread != files.there.keys() or files.known.keys() - files.there.keys() - {WHOLE}):
+    if source.vectors and (files.unread != files.there.keys() or files.known.keys() - files.there.keys() - {ONLY_FILE}):
         files.unread = set()
     incoming = _incoming(source, report, files)
     first = next(incoming, None)
@@ -162,7 +162,7 @@ def _ingested(
     known = scanned.files.known
 
     def origin(identity: str) -> Origin:
-        return Origin(number, known[scanned.report.ids.file(identity) or WHOLE].number)
+        return Origin(number, known[scanned.report.ids.file(identity) or ONLY_FILE].number)
 
     given = scanned.precomputed
     if given is None:

@@ -17,13 +17,13 @@ from numpy.typing import NDArray
 
 from semsearch import plugins
 from semsearch.errors import DataError
-from semsearch.local.locality import FEWEST, side_by_side
+from semsearch.local.locality import MIN_ORDERED_QUERIES, side_by_side
 from semsearch.local.store.snapshot import Snapshot
 from semsearch.types import Metric, Neighbors, Vectors
 from semsearch.vector_index import Filterable, VectorIndex
 from semsearch.vectors import brute_force, merge, score_each
 
-FEW_ROWS = 4096  # below this many allowed rows, gathering them beats every other way
+GATHERED_ROWS = 4096  # below this many allowed rows, gathering them beats every other way
 OWN_FILTER_SHARE = 0.9  # with fewer rows allowed, an index that has a filter of its own finds more by it
 DENSE_FRACTION = 0.05  # with fewer rows allowed than this, an index would be asked for too much
 
@@ -38,7 +38,7 @@ class LoadedIndex:
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class PlannedAnswer:
     """Neighbours with true scores, and the way they were found."""
 
     neighbors: Neighbors
@@ -62,22 +62,22 @@ class Planner:
         *,
         allowed: NDArray[np.bool_] | None = None,
         warm: LoadedIndex | None = None,
-    ) -> Found:
+    ) -> PlannedAnswer:
         """The `k` best live rows for each of `queries` `(q, dim)`, among the rows where `allowed` `(n,)` if given."""
         mask = allowed & snapshot.live if allowed is not None else (snapshot.live if snapshot.removed else None)
         count = len(snapshot) if mask is None else int(np.count_nonzero(mask))
         k = min(k, count)
         if k == 0:
-            return Found(_nothing(len(queries)), "exact")
-        if mask is not None and count <= FEW_ROWS:
+            return PlannedAnswer(_nothing(len(queries)), "exact")
+        if mask is not None and count <= GATHERED_ROWS:
             rows = np.flatnonzero(mask)
             found = brute_force(snapshot.keys[rows], snapshot.vectors[rows], queries, k, self._metric)
             if (found.keys < 0).any():
                 raise DataError("stored vectors hold NaN: their scores can't be compared.")
-            return Found(found, "subset")
+            return PlannedAnswer(found, "subset")
         if warm is not None and count >= DENSE_FRACTION * len(snapshot):
-            return Found(self._through_index(snapshot, queries, k, mask, warm), "index")
-        return Found(self._exactly(snapshot, queries, k, mask), "exact")
+            return PlannedAnswer(self._through_index(snapshot, queries, k, mask, warm), "index")
+        return PlannedAnswer(self._exactly(snapshot, queries, k, mask), "exact")
 
     def _exactly(self, snapshot: Snapshot, queries: Vectors, k: int, mask: NDArray[np.bool_] | None) -> Neighbors:
         place = (snapshot.generation, 0, len(snapshot))
@@ -94,7 +94,7 @@ class Planner:
     def _through_index(
         self, snapshot: Snapshot, queries: Vectors, k: int, mask: NDArray[np.bool_] | None, warm: LoadedIndex
     ) -> Neighbors:
-        if len(queries) < FEWEST:
+        if len(queries) < MIN_ORDERED_QUERIES:
             return self._in_order(snapshot, queries, k, mask, warm)
         order = side_by_side(queries)
         found = self._in_order(snapshot, queries[order], k, mask, warm)

@@ -32,7 +32,7 @@ log = logging.getLogger("semsearch")
 
 Mask = NDArray[np.bool_]  # (n,) by row
 
-BATCH = 4096  # passages streamed at a time
+PASSAGE_BATCH = 4096  # passages streamed at a time
 KEPT_FILTERS = 16
 NAMED = 3  # damaged documents in one warning
 EXACT, INDEX, FRESH = ("exact",), ("index",), ("fresh",)
@@ -271,8 +271,8 @@ class LocalView:
         """See `EngineView.stored`."""
         snapshot = self.snapshot
         live = np.flatnonzero(snapshot.live)
-        for first in range(0, len(live), BATCH):
-            places = live[first : first + BATCH]
+        for first in range(0, len(live), PASSAGE_BATCH):
+            places = live[first : first + PASSAGE_BATCH]
             vectors = np.ascontiguousarray(snapshot.vectors[places])
             sound = snapshot.sound(places)
             documents, torn = rows.read(self._connection, np.unique(snapshot.docs[places]).tolist())

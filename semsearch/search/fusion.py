@@ -19,14 +19,14 @@ from semsearch.types import Keys, Scores
 
 RANK = 60  # added to ranks, so that the first few of one list don't outweigh agreement
 WEIGHT = 0.5  # of meaning
-DEPTH = 100  # entries that are fused of each list
-METHODS = ("convex", "reciprocal")
+FUSION_DEPTH = 100  # entries that are fused of each list
+FUSION_METHODS = ("convex", "reciprocal")
 
 List = tuple[Keys, Scores]  # best first, keys distinct
 
 
 def fuse(
-    dense: List, lexical: List, *, method: str = "convex", weight: float = WEIGHT, depth: int = DEPTH
+    dense: List, lexical: List, *, method: str = "convex", weight: float = WEIGHT, depth: int = FUSION_DEPTH
 ) -> tuple[Keys, Scores]:
     """All entries of both lists, best first, of equals the smaller key; scores between 0 and 1.
 
@@ -40,8 +40,8 @@ def fuse(
     Raises:
         UsageError: An unknown method, or a weight outside 0 to 1.
     """
-    if method not in METHODS:
-        raise UsageError(f"the method of fusion must be {' or '.join(METHODS)}, not {method!r}.")
+    if method not in FUSION_METHODS:
+        raise UsageError(f"the method of fusion must be {' or '.join(FUSION_METHODS)}, not {method!r}.")
     if not 0 <= weight <= 1:
         raise UsageError(f"the weight of fusion must be between 0 and 1, not {weight!r}.")
     measures: tuple[Callable[[Any], Any], Callable[[Any], Any]] = (_reciprocal, _reciprocal)

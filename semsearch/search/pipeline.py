@@ -20,7 +20,7 @@ from semsearch.chunking import compose, splitter_for
 from semsearch.engine import Candidates, Engine, EngineView, Settings
 from semsearch.errors import UsageError
 from semsearch.search.calibration import Calibration
-from semsearch.search.fusion import DEPTH
+from semsearch.search.fusion import FUSION_DEPTH
 from semsearch.search.garbage import uncollected
 from semsearch.search.mmr import marginal_relevance, on_scale
 from semsearch.search.query_syntax import Query, parse
@@ -36,11 +36,11 @@ if TYPE_CHECKING:
 
 Timings = MutableMapping[str, float]  # milliseconds by stage
 
-MANY = 1000  # hits, from which collecting garbage while they are made costs as much as making them
+UNCOLLECTED_HITS = 1000  # hits, from which collecting garbage while they are made costs as much as making them
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class Retrieved:
     """What one view gave: the hits of each query, and what the later stages need of the engine."""
 
     answers: list[list[Hit]]
@@ -93,7 +93,7 @@ class Searcher:
 
     # Inside a view of the engine
 
-    def _gather(self, view: EngineView, texts: Sequence[str], vectors: Vectors, request: Request) -> Found:
+    def _gather(self, view: EngineView, texts: Sequence[str], vectors: Vectors, request: Request) -> Retrieved:
         """The hits of each query, at most `request.depth`: the best passage of the best documents, or passages."""
         while True:
             rankings = self._rankings(view, texts, vectors, request)
@@ -102,7 +102,7 @@ class Searcher:
             whole = [passage for passage in passages if passage is not None]
             if len(whole) == len(passages):
                 break  # else what was not as it was stored is no candidate any more
-        with uncollected() if len(keys) > MANY else nullcontext():
+        with uncollected() if len(keys) > UNCOLLECTED_HITS else nullcontext():
             rest = iter(whole)
             answers = [ranking.hits(rest) for ranking in rankings]
         if request.context:
@@ -113,7 +113,7 @@ class Searcher:
         near = {}
         if request.mmr_lambda is not None:
             near = dict(zip(keys.tolist(), view.vectors(keys), strict=True))
-        return Found(answers, near, view.settings, view.version)
+        return Retrieved(answers, near, view.settings, view.version)
 
     def _rankings(self, view: EngineView, texts: Sequence[str], vectors: Vectors, request: Request) -> list[Ranking]:
         """One list of passages for each query, in the mode that was asked for."""
@@ -141,7 +141,7 @@ class Searcher:
         metric: Metric,
     ) -> list[Ranking]:
         """Each query by meaning and by words; what its phrases and exclusions forbid, neither finds."""
-        grouped, depth = request.group_by == "document", max(request.depth, DEPTH)
+        grouped, depth = request.group_by == "document", max(request.depth, FUSION_DEPTH)
         allowed = view.allowed(where)
         plain = [place for place, query in enumerate(queries) if query.plain]
         dense: dict[int, Candidates] = {}
@@ -170,7 +170,9 @@ class Searcher:
 
     # On hits alone
 
-    def _finish(self, found: Found, texts: Sequence[str], request: Request, timings: Timings | None) -> list[list[Hit]]:
+    def _finish(
+        self, found: Retrieved, texts: Sequence[str], request: Request, timings: Timings | None
+    ) -> list[list[Hit]]:
         answers, started = found.answers, time.perf_counter()
         if request.reranks:
             reranker = self._reranker(request.rerank)
@@ -192,7 +194,7 @@ class Searcher:
                     hit.explanation = explainer.explain(query, hit)
         return answers
 
-    def _weigh(self, answers: Sequence[Sequence[Hit]], found: Found) -> None:
+    def _weigh(self, answers: Sequence[Sequence[Hit]], found: Retrieved) -> None:
         """Give hits their percentile, and their probability, once the collection is calibrated."""
         known = self._calibration
         if known is None or known[0] != found.version:

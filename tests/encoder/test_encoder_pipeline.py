@@ -65,7 +65,7 @@ def texts():
 def _small_windows(monkeypatch):
     """Several windows and pieces even for few texts."""
     monkeypatch.setitem(module.WINDOWS, "cpu", 64)
-    monkeypatch.setattr(module, "PIECE", 10)
+    monkeypatch.setattr(module, "TOKENIZED_TEXTS", 10)
 
 
 @pytest.fixture(autouse=True)

@@ -16,7 +16,7 @@ from support.fakes import HashEncoder
 import semsearch
 from semsearch.local.lexical import build as lexical_indexing
 from semsearch.local.lexical import searcher as lexical
-from semsearch.local.lexical.bm25 import K1, WHOLE, B
+from semsearch.local.lexical.bm25 import DOCUMENT_SHARE, K1, B
 from semsearch.local.lexical.build import LexicalIndexing
 from semsearch.local.lexical.postings import Postings, tokens
 from semsearch.local.lexical.searcher import Lexical
@@ -70,7 +70,7 @@ def oracle(collection, query):
     if len(whole) != len(rows):
         own = weighed(stems(query), rows, list(whole.values()))
     return {
-        row[0]: (1 - WHOLE) * score + WHOLE * of_documents[row[1]]
+        row[0]: (1 - DOCUMENT_SHARE) * score + DOCUMENT_SHARE * of_documents[row[1]]
         for row, score in zip(rows, own, strict=True)
         if score > 0
     }
@@ -110,7 +110,7 @@ def home(memory):
 @pytest.fixture
 def few():
     """Build an index of words early."""
-    with mock.patch.object(lexical_indexing, "TAIL_ROWS", 10):
+    with mock.patch.object(lexical_indexing, "LEXICAL_TAIL_ROWS", 10):
         yield
 
 
@@ -192,7 +192,7 @@ def test_any_history(memory, steps):
     rng = random.Random(repr(steps))
     with (
         tempfile.TemporaryDirectory(dir=memory) as home,
-        mock.patch.object(lexical_indexing, "TAIL_ROWS", 10),
+        mock.patch.object(lexical_indexing, "LEXICAL_TAIL_ROWS", 10),
         semsearch.create("words", encoder=HashEncoder(8), home=home) as collection,
     ):
         own = Lexical(collection.engine.store)
@@ -388,11 +388,11 @@ def test_a_fork_searches_on(home, few):
         child.join()
 
 
-@pytest.mark.parametrize("limit", ["BATCH", "LETTERS"])
+@pytest.mark.parametrize("limit", ["TOKENIZED_PASSAGES", "TOKENIZED_LETTERS"])
 def test_postings_are_the_counts(memory, limit):
     rng = random.Random(6)
     entries = [(i, rng.choice(["", "cats the"]), " ".join(rng.choices(WORDS, k=9))) for i in range(50)]
-    with mock.patch(f"semsearch.local.lexical.postings.{limit}", 7 if limit == "BATCH" else 200):
+    with mock.patch(f"semsearch.local.lexical.postings.{limit}", 7 if limit == "TOKENIZED_PASSAGES" else 200):
         postings = Postings.made(entries, 60)
     assert len(postings) == 60
     postings.save(memory)
@@ -431,7 +431,7 @@ def test_a_compaction_erases_words(home, few):
 def test_reindexing_builds_what_is_missing(home):
     with made(home) as collection:
         assert registered(collection) is None
-        with mock.patch.object(lexical_indexing, "TAIL_ROWS", 10):
+        with mock.patch.object(lexical_indexing, "LEXICAL_TAIL_ROWS", 10):
             collection.reindex("exact")
             assert registered(collection).rows == 40
             assert collection.info()["index"]["backend"] == "exact"
@@ -452,7 +452,7 @@ def test_a_broken_index_of_words_is_said_and_built_anew_by_the_next_writer(home,
         return semsearch.open("words", home=home, encoder=HashEncoder())
 
     documents = [Document(str(i), f"cats and {i} dogs") for i in range(50)]
-    with mock.patch.object(lexical_indexing, "TAIL_ROWS", 10):
+    with mock.patch.object(lexical_indexing, "LEXICAL_TAIL_ROWS", 10):
         with semsearch.create("words", home=home, encoder=HashEncoder()) as collection:
             collection.add(documents)
             assert collection.info()["index"]["words"]["rows"] == 50

@@ -64,7 +64,7 @@ def recall(found, truth):
 @pytest.mark.parametrize("kind", ["anything", "a region"])
 def test_a_filter_costs_no_recall_and_few_candidates(loaded, monkeypatch, share, kind):
     snapshot, index = loaded
-    monkeypatch.setattr(planner, "FEW_ROWS", 0)
+    monkeypatch.setattr(planner, "GATHERED_ROWS", 0)
     queries = topics(60, seed=1)
     keys, vectors = snapshot.keys, snapshot.vectors
     along = vectors @ vectors[:40].sum(axis=0) if kind == "a region" else np.random.default_rng(3).random(12_000)
@@ -96,7 +96,7 @@ def test_few_removed_rows_are_masked_afterwards(loaded, monkeypatch):
 def test_what_the_index_can_not_find_among_the_allowed_is_found_exactly(loaded, monkeypatch):
     """Its filter gives fewer than there are: never fewer than min(k, matches) come."""
     snapshot, index = loaded
-    monkeypatch.setattr(planner, "FEW_ROWS", 0)
+    monkeypatch.setattr(planner, "GATHERED_ROWS", 0)
     allowed = np.arange(12_000) % 4 == 0
     queries = topics(5, seed=2)
 
@@ -126,7 +126,7 @@ def test_exact_search_runs_on_the_device_that_was_asked_for(monkeypatch, device)
         return real(cls, keys, vectors, metric, params)
 
     monkeypatch.setattr(ExactIndex, "build", classmethod(noted))
-    monkeypatch.setattr(planner, "FEW_ROWS", 0)
+    monkeypatch.setattr(planner, "GATHERED_ROWS", 0)
     with semsearch.create("few", encoder=HashEncoder(8), device=device) as made:
         made.add([Document(str(i), f"word{i}") for i in range(30)])
         made.search("word3", k=2, exact=True)

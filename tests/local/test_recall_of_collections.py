@@ -135,7 +135,7 @@ def test_a_contract_of_an_older_version_is_read_under_todays_names(collection):
 
 
 def test_an_index_built_anew_by_itself_is_measured_on_the_questions_that_were_kept(monkeypatch):
-    monkeypatch.setattr("semsearch.local.index.build.TAIL_ROWS", 100)
+    monkeypatch.setattr("semsearch.local.index.build.VECTOR_TAIL_ROWS", 100)
     with semsearch.create("texts", encoder=HashEncoder(24)) as texts:
         texts.add(Document(str(i), f"w{i} w{i % 13}") for i in range(300))
         texts.reindex("hnsw", recall=0.8, queries=[f"w{i}" for i in range(80)])
@@ -195,7 +195,7 @@ def test_fresh_rows_are_found_and_removed_ones_never_come_back(collection):
 @pytest.mark.parametrize("backend", ["hnsw", "faiss-ivf"])
 @pytest.mark.parametrize("share", [0.5, 0.1, 0.01, 0.001])
 def test_recall_under_filters(collection, share, backend, monkeypatch):
-    monkeypatch.setattr(planner, "FEW_ROWS", 100)  # so that the larger shares go through the index
+    monkeypatch.setattr(planner, "GATHERED_ROWS", 100)  # so that the larger shares go through the index
     modulus = round(1 / share)
     vectors = clustered(6000)
     documents = [Document(str(i), f"text {i}", metadata={"in": i % modulus == 0}) for i in range(6000)]

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from semsearch.errors import UsageError
-from semsearch.search.fusion import METHODS, RANK, fuse
+from semsearch.search.fusion import FUSION_METHODS, RANK, fuse
 
 
 def ranked(entries):
@@ -39,7 +39,7 @@ def test_a_short_list_by_words_holds_all_that_score():
     assert found == pytest.approx({7: 0.5 + 0.5 * 3 / 12, 3: 0.5 * 0.7 / 0.8, 5: 0.5})
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", FUSION_METHODS)
 @pytest.mark.parametrize("scores", [(0.9, 0.8, -0.3), (-0.5, -7.0, -300.0), (250.0, 3.0, 2.0)])
 def test_one_list_alone_keeps_its_order(method, scores):
     """Of any metric: cosines, dot products, minus squared distances."""
@@ -61,7 +61,7 @@ entries = st.dictionaries(st.integers(0, 30), st.floats(2**-10, 100, width=32), 
     dense=entries,
     lexical=entries,
     weight=st.floats(0, 1),
-    method=st.sampled_from(METHODS),
+    method=st.sampled_from(FUSION_METHODS),
     depth=st.sampled_from([5, 100]),
 )
 def test_all_of_both_in_a_fair_order(dense, lexical, weight, method, depth):

@@ -13,7 +13,7 @@ from support.fakes import HashEncoder
 import semsearch
 from semsearch.errors import CollectionDamaged, CollectionExists, DataError, ModelMismatch
 from semsearch.local.maintenance.backup import restore
-from semsearch.local.store.segments import PLACE
+from semsearch.local.store.segments import PLACE_DTYPE
 from semsearch.types import Document
 
 pytestmark = pytest.mark.trust
@@ -117,7 +117,7 @@ def test_a_damaged_place_is_left_out_and_encoded_again(collection, field, bit, c
     collection.close()
     with closing(sqlite3.connect(collection.path / "collection.sqlite")) as connection, connection:
         (blob,) = connection.execute("SELECT places FROM segments").fetchone()
-        places = np.frombuffer(blob, PLACE).copy()
+        places = np.frombuffer(blob, PLACE_DTYPE).copy()
         places[field][places["key"] == first.key] ^= 1 << bit
         connection.execute("UPDATE segments SET places = ?", (places.tobytes(),))
     with reopen(collection) as collection:

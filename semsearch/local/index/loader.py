@@ -24,7 +24,7 @@ from semsearch.vector_index import VectorIndex
 
 log = logging.getLogger("semsearch")
 
-SCAN_RATE = 8e9  # bytes a second that exact search reads, for estimates
+EXACT_SCAN_RATE = 8e9  # bytes a second that exact search reads, for estimates
 LOAD_RATE = 0.4e9  # bytes a second that an index is hashed and loaded at
 
 
@@ -132,7 +132,7 @@ class IndexLoader:
 
     def _costs_less(self, snapshot: Snapshot, registered: Registered, queries: int) -> bool:
         """Whether loading the index now is estimated to cost less than scanning for all queries."""
-        scan = snapshot.vectors.nbytes / SCAN_RATE * (queries / 16 if queries >= 16 else 0)
+        scan = snapshot.vectors.nbytes / EXACT_SCAN_RATE * (queries / 16 if queries >= 16 else 0)
         return scan > self._bytes(registered) / LOAD_RATE
 
     def _bytes(self, registered: Registered) -> int:

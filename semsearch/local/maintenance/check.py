@@ -20,7 +20,7 @@ from semsearch.local.store.store import View
 from semsearch.types import Metric
 from semsearch.vectors import UNIT
 
-ROWS = 1 << 14  # looked at together
+CHECKED_ROWS = 1 << 14  # looked at together
 
 
 def structure(view: View, folder: Path) -> Iterator[Problem]:
@@ -139,8 +139,8 @@ def _wrong_lengths(snapshot: Snapshot, metric: Metric, damaged: NDArray[np.intp]
 
 
 def _portions(rows: NDArray[np.intp]) -> Iterator[NDArray[np.intp]]:
-    for start in range(0, len(rows), ROWS):
-        yield rows[start : start + ROWS]
+    for start in range(0, len(rows), CHECKED_ROWS):
+        yield rows[start : start + CHECKED_ROWS]
 
 
 def _scalar(connection: Connection, statement: str, *parameters: object) -> object:

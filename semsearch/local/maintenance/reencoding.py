@@ -122,7 +122,7 @@ def _append(store: Store, generation: int, entries: Sequence[Entry]) -> None:
                 (documents.as_json([doc for _, doc, *_ in staged]),),
             )
             connection.exec_driver_sql("INSERT INTO reencoded VALUES (?, ?, ?, ?, ?)", staged)
-            places = np.array([(key, doc, *span) for key, doc, _, *span in staged], dtype=segments.PLACE)
+            places = np.array([(key, doc, *span) for key, doc, _, *span in staged], dtype=segments.PLACE_DTYPE)
             segments.write(connection, generation, rows, places, segments.checksums(vectors, places))
 
 
