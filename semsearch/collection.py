@@ -21,7 +21,7 @@ from semsearch.engine import Compacted, Engine, Indexed, IndexSpec, Maintained, 
 from semsearch.errors import CollectionDamaged, DataError, SemsearchError, UsageError
 from semsearch.exchange.export import export
 from semsearch.ingest.estimate import Estimate, estimate
-from semsearch.ingest.pipeline import BATCH_DOCUMENTS, Changes, Encoding, Ingestion, Progress, add_given
+from semsearch.ingest.ingestion import BATCH_DOCUMENTS, Encoding, Ingestion, IngestResult, Progress, add_precomputed
 from semsearch.ingest.scan import Preview, Scan, apply, scan
 from semsearch.ingest.source import CallbackReport, Source
 from semsearch.ingest.sync import MAX_VANISHED, Synced, plan, sync
@@ -213,7 +213,7 @@ class Collection:
         on_error: Callable[[DataError], None] | None = None,
         progress: Callable[[Progress], None] | None = None,
         maintain: bool = True,
-    ) -> Changes:
+    ) -> IngestResult:
         """Put documents in: new ids are added, known ids replaced; a text that is unchanged is not encoded again.
 
         Documents are taken as they come and committed in batches: what was committed stays, whatever happens later,
@@ -237,7 +237,7 @@ class Collection:
                 "add takes a list of documents; a single one goes into a list of its own: add([document])."
             )
         if vectors is not None:
-            changes = add_given(self.engine, list(documents), self._stored_form(vectors), on_error)
+            changes = add_precomputed(self.engine, list(documents), self._stored_form(vectors), on_error)
         else:
             changes = Ingestion(self.engine, self.encoder, on_error, progress).run(documents)
         return self._written(changes, maintain)
@@ -249,7 +249,7 @@ class Collection:
         on_error: Callable[[DataError], None] | None = None,
         progress: Callable[[Progress], None] | None = None,
         maintain: bool = True,
-    ) -> Changes:
+    ) -> IngestResult:
         """Put in the documents of a file or folder, and remember it for `sync`.
 
         Args:

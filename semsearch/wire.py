@@ -20,7 +20,7 @@ from semsearch.validation import check_document, kind_of
 
 if TYPE_CHECKING:
     from semsearch.engine import Problem
-    from semsearch.ingest.pipeline import Changes
+    from semsearch.ingest.ingestion import IngestResult
     from semsearch.ingest.sync import Synced
     from semsearch.search.calibration import Calibration
     from semsearch.search.recall import Certificate
@@ -142,7 +142,7 @@ def read_document(value: object, where: str = "document") -> Document:
     return read
 
 
-def changes(changes: Changes) -> dict[str, Any]:
+def changes(changes: IngestResult) -> dict[str, Any]:
     """What an `add` did, in documents, and the passages that it encoded."""
     return {
         "added": changes.added,

@@ -16,7 +16,7 @@ from semsearch.home import Home
 from semsearch.names import check_name
 
 if TYPE_CHECKING:
-    from semsearch.ingest.pipeline import Changes
+    from semsearch.ingest.ingestion import IngestResult
     from semsearch.ingest.scan import Scan
     from semsearch.ingest.source import Source
 
@@ -233,6 +233,6 @@ def _advice(create: CreateOptions) -> str | None:
     return None if create.model is None else advice(create.model)
 
 
-def _tell_vanished(changes: Changes, name: str) -> None:
+def _tell_vanished(changes: IngestResult, name: str) -> None:
     if changes.vanished:
         say(f"{changes.vanished:,} documents are no more in the source: 'semsearch sync {name}' takes them out.")

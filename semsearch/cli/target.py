@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from semsearch.collection import Collection
     from semsearch.encoder.own import NamedEncoder
     from semsearch.home import Home
-    from semsearch.ingest.pipeline import Changes
+    from semsearch.ingest.ingestion import IngestResult
     from semsearch.ingest.source import Source
     from semsearch.types import Document, Encoder
 
@@ -212,7 +212,7 @@ def check_vectors(documents: Sequence[Document], vectors: Any, encoder: Encoder)
     say(f"encoded {count} of the texts again: the least alike vectors have a cosine of {worst:.4f}.")
 
 
-def summary(changes: Changes, skipped: int | None = None) -> str:
+def summary(changes: IngestResult, skipped: int | None = None) -> str:
     """The line that `index` and `import` end with; a reader may have `skipped` other than what was refused."""
     return (
         f"added {changes.added:,}, changed {changes.changed:,}, unchanged {changes.unchanged:,}, "

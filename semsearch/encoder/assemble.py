@@ -13,9 +13,9 @@ from tokenizers import Tokenizer
 from torch import nn
 
 from semsearch.encoder.checkpoint import Role, Stage, is_model2vec, read_json, tokenizer_files, weight_files
+from semsearch.encoder.inference import Tokenize
 from semsearch.encoder.modules import Dense, Dropout, LayerNorm, Normalize, Pooling, WeightedLayerPooling
 from semsearch.encoder.padded import DECODER_STATE
-from semsearch.encoder.pipeline import Tokenize
 from semsearch.encoder.static import Model2VecTokenizer, StaticEmbedding
 from semsearch.encoder.tokenization import UNLIMITED, TextTokenizer, load_tokenizer, max_tokens
 from semsearch.encoder.words import CNN, LSTM, BoW, WordEmbeddings, WordWeights, load_word_tokenizer, vocabulary

@@ -81,7 +81,7 @@ class Fleet:
         _end(self._members, self._pid)
 
     def _fill(self, vectors: Vectors, role: Role, texts: Sequence[str], prompt: str) -> None:
-        from semsearch.encoder.pipeline import windows
+        from semsearch.encoder.inference import windows
 
         done = 0
         waiting: deque[_Member] = deque()

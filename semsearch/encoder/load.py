@@ -83,14 +83,14 @@ def _open(
     device: str | None,
     dtype: str | None,
     truncate_dim: int | None,
-    given_prompts: Mapping[str, str] | None,
+    custom_prompts: Mapping[str, str] | None,
     normalize: bool | None,
     batch_tokens: int | None,
 ) -> TextEncoder:
     settle_threads()
     from semsearch.encoder.assemble import Assembler, Stack
+    from semsearch.encoder.inference import Pipeline
     from semsearch.encoder.modules import Normalize, Truncate
-    from semsearch.encoder.pipeline import Pipeline
     from semsearch.encoder.text_encoder import TextEncoder, WindowedTextEncoder
 
     if source.sha256 is not None:
@@ -103,7 +103,7 @@ def _open(
     on = device_of(device)
     family = family_of(source.label)
     metric = metric_of(checkpoint, family)
-    prompts = prompts_of(checkpoint, family, given_prompts)
+    prompts = prompts_of(checkpoint, family, custom_prompts)
     assembler = Assembler(dtype_of(dtype, on), on)
     stacks = assembler.stacks({role: checkpoint.stages_of(role) for role in ROLES})
     full = stacks["document"].dim

@@ -12,7 +12,7 @@ from typing import Any
 from semsearch import plugins
 from semsearch.chunking import splitter_for
 from semsearch.engine import Engine
-from semsearch.ingest.pipeline import READ_DOCUMENTS
+from semsearch.ingest.ingestion import READ_DOCUMENTS
 from semsearch.records import Record
 from semsearch.search.choose import UNINDEXED_ROWS, choose
 from semsearch.types import Document, Encoder

@@ -10,7 +10,7 @@ from typing import Any
 
 from semsearch.engine import Engine
 from semsearch.errors import DataError
-from semsearch.ingest.pipeline import Changes, Progress
+from semsearch.ingest.ingestion import IngestResult, Progress
 from semsearch.ingest.scan import Preview, Scan, apply, preview, scan
 from semsearch.ingest.source import STDIN, CallbackReport, ReadReport, Source
 from semsearch.types import Encoder
@@ -22,7 +22,7 @@ MAX_VANISHED = 0.2  # of the documents of a source may go at once without a ques
 class Synced:
     """What a sync did, in documents; `kept` vanished from their source and were too many to take out unasked."""
 
-    changes: Changes = field(default_factory=Changes)
+    changes: IngestResult = field(default_factory=IngestResult)
     removed: int = 0
     kept: int = 0
 

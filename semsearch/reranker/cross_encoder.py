@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from semsearch.encoder.features import Features
+from semsearch.encoder.inference import Pipeline, Window
 from semsearch.encoder.packing import Batch, Integers
-from semsearch.encoder.pipeline import Pipeline, Window
 from semsearch.errors import UsageError
 from semsearch.hardware import settle_threads
 from semsearch.reranker.text_pairs import Windows, checked_pairs

@@ -162,8 +162,8 @@ def test_as_brute_force_through_every_change(home, few):
 def test_passages_of_long_documents(home, few):
     rng = random.Random(3)
     with made(home, 3) as collection:
-        with mock.patch("semsearch.ingest.pipeline.Encoding.entries", autospec=True) as entries:
-            from semsearch.ingest.pipeline import Encoding  # noqa: F401
+        with mock.patch("semsearch.ingest.ingestion.Encoding.entries", autospec=True) as entries:
+            from semsearch.ingest.ingestion import Encoding  # noqa: F401
 
             entries.side_effect = split_in_three
             collection.add([document(rng, f"long{i}", 30) for i in range(30)])
@@ -299,7 +299,7 @@ def test_phrases_are_required_and_exclusions_kept_out(home):
 def test_an_exclusion_is_of_the_whole_document(home):
     with (
         made(home, 1) as collection,
-        mock.patch("semsearch.ingest.pipeline.Encoding.entries", autospec=True) as entries,
+        mock.patch("semsearch.ingest.ingestion.Encoding.entries", autospec=True) as entries,
     ):
         entries.side_effect = split_in_three
         collection.add([Document("long", " ".join(["cat"] * 29 + ["dog"])), Document("other", " ".join(["cat"] * 30))])

@@ -15,7 +15,7 @@ import numpy as np
 
 import semsearch
 from semsearch.errors import CollectionNotFound, DataError, SemsearchError
-from semsearch.ingest import pipeline as ingestion
+from semsearch.ingest import ingestion
 from semsearch.local.lexical.build import LexicalIndexing
 from semsearch.local.maintenance.backup import restore
 from semsearch.local.store import migrations, schema

@@ -286,7 +286,7 @@ def test_numbers_that_are_no_vector_are_refused_and_their_document_named(numbers
     "error", [MemoryError(), RuntimeError("CUDA error: an illegal memory access"), KeyboardInterrupt()]
 )
 def test_an_encoder_that_fails_leaves_what_was_committed(monkeypatch, error):
-    from semsearch.ingest import pipeline as ingestion
+    from semsearch.ingest import ingestion
 
     monkeypatch.setattr(ingestion, "READ_DOCUMENTS", 2)
     monkeypatch.setattr(ingestion, "BATCH_DOCUMENTS", 2)

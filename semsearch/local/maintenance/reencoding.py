@@ -15,7 +15,7 @@ from sqlalchemy import Connection
 
 from semsearch import versions
 from semsearch.errors import UsageError
-from semsearch.ingest.pipeline import BATCH_DOCUMENTS
+from semsearch.ingest.ingestion import BATCH_DOCUMENTS
 from semsearch.local.store import document_rows as documents
 from semsearch.local.store import registry, segments, vector_file
 from semsearch.local.store.failpoints import failpoint

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from semsearch.errors import CollectionDamaged
-from semsearch.ingest.pipeline import BATCH_DOCUMENTS
+from semsearch.ingest.ingestion import BATCH_DOCUMENTS
 from semsearch.local.maintenance.check import broken_tables, damaged_rows, fulltext_fits
 from semsearch.local.maintenance.compaction import compact
 from semsearch.local.store import document_rows as documents

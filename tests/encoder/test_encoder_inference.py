@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import nn
 
-from semsearch.encoder import pipeline as module
-from semsearch.encoder.pipeline import Pipeline, windows
+from semsearch.encoder import inference as module
+from semsearch.encoder.inference import Pipeline, windows
 from semsearch.errors import EncodingFailed, UsageError
 
 DIM = 6
