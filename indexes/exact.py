@@ -239,7 +239,7 @@ class ExactIndex:
             least = kth_best(query, low, k, len(tile))[query]
             keep = ~(high < least - np.abs(least) * 2.0**-23)  # true scores are rounded to float32
             query, rows = query[keep], rows[keep]
-        scores = self._pairs.truly(queries, tile[query], rows)
+        scores = self._pairs.exactly(queries, tile[query], rows)
         order = np.lexsort((self._keys[rows], -scores, query))
         query, rows, scores = query[order], rows[order], scores[order]
         rank = ranks(query)
@@ -260,7 +260,7 @@ class ExactIndex:
                 else rows[start : start + RESCORED_ROWS]
             )
             keys = np.concatenate([keys, self._keys[part]])
-            scores = np.concatenate([scores, self._pairs.truly(queries, np.full(len(part), query), part)])
+            scores = np.concatenate([scores, self._pairs.exactly(queries, np.full(len(part), query), part)])
             best = top_k(keys, scores, k)
             keys, scores = keys[best], scores[best]
         found.keys[query, : len(keys)] = keys

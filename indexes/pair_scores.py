@@ -21,7 +21,7 @@ class Pairs:
         self._vectors = vectors
         self._metric = metric
 
-    def truly(self, queries: Vectors, query: NDArray[np.int64], rows: NDArray[np.int64]) -> Scores:
+    def exactly(self, queries: Vectors, query: NDArray[np.int64], rows: NDArray[np.int64]) -> Scores:
         """The true scores of the pairs `(query[i], rows[i])`."""
         scores = score_each(queries, query, self._vectors, rows, self._metric)
         if not np.isfinite(scores).all():

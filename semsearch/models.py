@@ -21,7 +21,7 @@ from semsearch.hardware import ANYWHERE, Compute
 from semsearch.types import Encoder, Reranker
 
 Model = TypeVar("Model")
-Opener: TypeAlias = Callable[[str, "str | None", Compute], Model]
+OpenModel: TypeAlias = Callable[[str, "str | None", Compute], Model]
 
 
 def encoder(name: str, compute: Compute = ANYWHERE, *, revision: str | None = None) -> NamedEncoder:
@@ -60,7 +60,7 @@ def described_encoder(
 class _Shared(Generic[Model]):
     """Models of one kind, by what decides them."""
 
-    def __init__(self, opener: Opener[Model]) -> None:
+    def __init__(self, opener: OpenModel[Model]) -> None:
         self._opener = opener
         self._forget()
         if hasattr(os, "register_at_fork"):

@@ -39,7 +39,7 @@ class MeasureTask:
     backend: str
     options: dict[str, Any]
     metric: str
-    at: int
+    k: int
     threads: int
     seconds: float
     rounds: int
@@ -58,7 +58,7 @@ def measured(task: MeasureTask) -> Iterator[dict[str, Any]]:
     before, start = resident(), time.perf_counter()
     index = kind.build(keys, vectors, metric, params)
     built = time.perf_counter() - start
-    index.search(sample.queries[:1], task.at)
+    index.search(sample.queries[:1], task.k)
     taken = max(0, resident() - before)
     facts = {
         "backend": task.backend,
@@ -80,7 +80,7 @@ def measured(task: MeasureTask) -> Iterator[dict[str, Any]]:
     for value in values:
         if knob is not None:
             index.tune(replace(params, **{knob: value}))
-        _, recall, _ = sample.weakest(sample_recall(index.search, sample, truth.scores_of, task.at))
+        _, recall, _ = sample.weakest(sample_recall(index.search, sample, truth.scores_of, task.k))
         yield {**facts, "knob": knob, "value": value, "recall": recall, **_speed(index, bare, value, sample, task)}
         if recall >= ENOUGH:
             break
@@ -103,7 +103,7 @@ def _speed(
     """Latencies of single queries and the rate of batches, with the library by hand in between."""
     if bare is not None and value is not None:
         bare.turn(value)
-    k = task.at
+    k = task.k
     singles = [query[None] for query in sample.queries[:SINGLES]]
     ours = _latencies(lambda query: index.search(query, k), singles)
     p50, p95, p99 = np.percentile(ours, [50, 95, 99]).tolist()

@@ -101,7 +101,7 @@ def _page(facts: Mapping[str, Any], lines: Sequence[Mapping[str, Any]], drawn: S
     title = f"{facts['rows']:,} vectors of {facts['dim']} components"
     return (
         f"<!doctype html><html lang=en><meta charset=utf-8><title>{title}</title><style>{STYLE}</style>"
-        f"<h1>{title}</h1><p>Recall among the first {facts['at']} of {facts['queries']:,} {asked}, against exact "
+        f"<h1>{title}</h1><p>Recall among the first {facts['k']} of {facts['queries']:,} {asked}, against exact "
         f"search. Rates in batches of 1,024; latencies of one query at a time. Ratios: this index over its library "
         f"called by hand in the same run, 1 being as fast. Bold: nothing on as many threads beats it in recall and "
         f"rate at once.</p><p><small>{html.escape(str(facts['processor']))}, {facts['cores']} cores, Python "

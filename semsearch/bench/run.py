@@ -35,14 +35,14 @@ REPORTED_PACKAGES = (
 QUICK_QUERIES = 300  # queries of a quick run
 SEED = 0
 
-Line = dict[str, Any]
+Measurement = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class Plan:
     """What to measure."""
 
-    at: int = 10
+    k: int = 10
     backends: tuple[str, ...] = ()  # none named: all that are installed
     seconds: float = 0.5  # of each rate
     rounds: int = 3
@@ -52,7 +52,7 @@ class Plan:
 
 def bench(
     keys: Keys, vectors: Vectors, metric: Metric, plan: Plan, queries: Vectors | None, tell: Callable[[str], None]
-) -> Iterator[Line]:
+) -> Iterator[Measurement]:
     """The facts of the run, then a line for each setting of each build on one thread and on all.
 
     Args:
@@ -63,14 +63,14 @@ def bench(
         queries: Real ones `(q, dim)`; without them vectors, each without itself, and points between them.
         tell: Is told what is being done, and which backends can't be had.
     """
-    if len(keys) <= plan.at:
+    if len(keys) <= plan.k:
         raise UsageError(
-            f"too little to measure on: the nearest {plan.at} of each query are counted, of {len(keys)} passages. "
+            f"too little to measure on: the nearest {plan.k} of each query are counted, of {len(keys)} passages. "
             "Exact search, which needs no index, is best for so few."
         )
-    tell(f"the true {plan.at} nearest of each query, by exact search")
+    tell(f"the true {plan.k} nearest of each query, by exact search")
     truth = Truth(keys, vectors, metric)
-    sample = draw_sample(truth.neighbors, plan.at, truth.synthetic if queries is None else queries, SEED)
+    sample = draw_sample(truth.neighbors, plan.k, truth.synthetic if queries is None else queries, SEED)
     if plan.quick:
         sample = sample.part(slice(0, QUICK_QUERIES))
     yield {
@@ -78,7 +78,7 @@ def bench(
         "rows": len(keys),
         "dim": int(vectors.shape[1]),
         "metric": str(metric),
-        "at": plan.at,
+        "k": plan.k,
         "queries": len(sample.queries),
         "source": "synthetic" if queries is None else "queries",
         "seed": SEED,
@@ -97,7 +97,7 @@ def bench(
                 settings = " ".join(f"{name}={value}" for name, value in options.items())
                 tell(f"{backend} {settings} on {count} thread{'s' if count > 1 else ''}")
                 task = MeasureTask(
-                    folder, backend, options, str(metric), plan.at, count, plan.seconds, plan.rounds, plan.bare
+                    folder, backend, options, str(metric), plan.k, count, plan.seconds, plan.rounds, plan.bare
                 )
                 yield from _alone(task, tell)
 
@@ -120,7 +120,7 @@ def builds(plan: Plan, metric: Metric, tell: Callable[[str], None]) -> list[tupl
     return found
 
 
-def _alone(task: MeasureTask, tell: Callable[[str], None]) -> Iterator[Line]:
+def _alone(task: MeasureTask, tell: Callable[[str], None]) -> Iterator[Measurement]:
     """The lines of one build, measured in a process of its own."""
     threads = str(task.threads)
     environment = {
@@ -149,7 +149,7 @@ def _alone(task: MeasureTask, tell: Callable[[str], None]) -> Iterator[Line]:
         tell(f"{task.backend} ended early (exit code {process.returncode}): {last}")
 
 
-def pareto(lines: Sequence[Line], speed: str = "qps") -> list[int]:
+def pareto(lines: Sequence[Measurement], speed: str = "qps") -> list[int]:
     """Places of the lines that none on as many threads beats in both recall and speed."""
     front = []
     for place, line in enumerate(lines):
@@ -165,7 +165,7 @@ def pareto(lines: Sequence[Line], speed: str = "qps") -> list[int]:
     return front
 
 
-def recommended(lines: Sequence[Line], recall: float) -> Line | None:
+def recommended(lines: Sequence[Measurement], recall: float) -> Measurement | None:
     """The line of the least median latency of a single query, on all threads, among those that reach `recall`."""
     most = max((line["threads"] for line in lines), default=1)
     enough = [line for line in lines if line["threads"] == most and line["recall"] >= recall]

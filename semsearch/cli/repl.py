@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Command:
+class ReplCommand:
     """What `:name` does; `usage` is how help writes it."""
 
     usage: str
@@ -55,14 +55,14 @@ class Command:
     run: Callable[[Session, str], None]
 
 
-REPL_COMMANDS: dict[str, Command] = {}
+REPL_COMMANDS: dict[str, ReplCommand] = {}
 
 
 def command(usage: str) -> Callable[[Callable[[Session, str], None]], Callable[[Session, str], None]]:
     """Register a function as `:name ARGUMENT`, `usage` being just that."""
 
     def register(run: Callable[[Session, str], None]) -> Callable[[Session, str], None]:
-        REPL_COMMANDS[usage.split()[0]] = Command(usage, (run.__doc__ or "").partition("\n")[0].rstrip("."), run)
+        REPL_COMMANDS[usage.split()[0]] = ReplCommand(usage, (run.__doc__ or "").partition("\n")[0].rstrip("."), run)
         return run
 
     return register

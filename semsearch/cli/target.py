@@ -45,7 +45,7 @@ class CreateOptions:
     backend: str | None = None
     index_options: tuple[tuple[str, Any], ...] = ()
     recall: float | None = None
-    at: int = 10
+    k: int = 10
     batch_tokens: int | None = None
     compute: ComputeOptions
 
@@ -76,7 +76,7 @@ class CreateOptions:
             index=self.backend or "auto",
             options=dict(self.index_options),
             recall=self.recall,
-            at=self.at,
+            k=self.k,
             device=self.compute.device,
             dtype=self.compute.dtype,
             batch_tokens=self.batch_tokens,

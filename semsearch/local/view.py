@@ -121,14 +121,14 @@ class LocalView:
     def dense(self, queries: Vectors, k: int, *, allowed: Mask | None, exact: bool, grouped: bool) -> list[Candidates]:
         """See `EngineView.dense`."""
         snapshot, several = self.snapshot, self._retriever.several_passages(self.snapshot)
-        loaded = None if exact else self._retriever.loader.warm(snapshot, len(queries))
+        loaded = None if exact else self._retriever.loader.loaded_for(snapshot, len(queries))
         grouped &= several
         wanted = 3 * k if grouped else k
         while True:
             try:
                 with np.errstate(invalid="ignore", over="ignore"):  # damaged rows may hold anything
                     found = self._retriever.planner.search(
-                        snapshot, queries, wanted, allowed=self._sound(allowed), warm=loaded
+                        snapshot, queries, wanted, allowed=self._sound(allowed), loaded=loaded
                     )
             except DataError:  # what is no number can't even be compared
                 if not self._retriever.find_all_damage(snapshot):
@@ -306,9 +306,9 @@ class LocalView:
             (~sound, "the stored vector of %s %s damaged and left out; 'semsearch repair' encodes it again"),
             (
                 sound & changed,
-                "%s %s damaged in the database and left out; 'semsearch check --deep' tells what mends it",
+                "%s %s damaged in the database and left out; 'semsearch check --deep' tells what fixes it",
             ),
-            (sound & ~whole & ~changed, "the document of %s %s lost, its vector left out; 'semsearch repair' mends it"),
+            (sound & ~whole & ~changed, "the document of %s %s lost, its vector left out; 'semsearch repair' fixes it"),
         ):
             self._warn(sentence, snapshot.keys[found[places]].tolist(), docs[places].tolist(), ids)
         self._retriever.damaged |= frozenset(snapshot.keys[found[~(sound & whole)]].tolist())

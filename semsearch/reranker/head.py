@@ -73,7 +73,7 @@ class Head(nn.Module):
         return features
 
 
-class Scores(nn.Module):
+class ScoringHead(nn.Module):
     """The scores of a chain as its logits."""
 
     def forward(self, features: Features) -> Features:

@@ -28,7 +28,7 @@ LEVELS = np.concatenate([[0.0], np.linspace(0.01, 0.99, 99), [0.995, 1 - TAIL]])
 SHOWN_QUANTILES = {"median": 0.5, "99 %": 0.99, "99.9 %": 1 - TAIL}
 JUDGED = 10  # hits of each judged query that the curve of probability is fitted to
 
-Judged: TypeAlias = tuple[list[float], list[bool]]
+JudgedScores: TypeAlias = tuple[list[float], list[bool]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +80,7 @@ class Calibration:
 def calibrate(
     engine: Engine,
     encode: Callable[[Sequence[str]], Vectors] | None,
-    judged: Judged | None = None,
+    judged: JudgedScores | None = None,
 ) -> Calibration | None:
     """Measure, and keep the outcome in the collection; None if there are too few passages.
 
@@ -114,7 +114,7 @@ def needs_calibration(engine: Engine) -> bool:
     return passages >= MIN_PASSAGES and (known is None or passages >= 2 * known.passages)
 
 
-def judged_hits(answers: Mapping[str, Sequence[Hit]], judgements: Mapping[str, Mapping[str, int]]) -> Judged:
+def judged_hits(answers: Mapping[str, Sequence[Hit]], judgements: Mapping[str, Mapping[str, int]]) -> JudgedScores:
     """The dense scores of the best hits of judged queries, and whether each is relevant; without a grade it is not.
 
     Raises:

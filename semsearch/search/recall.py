@@ -9,7 +9,7 @@ stand or fall together, so queries are the trials and a recall of 0.7 is 0.7 of 
 Where no queries are given, synthetic ones of two kinds serve, and the recall is that of the kind which fares worse.
 Stored vectors, each without itself, are as unlike one another as the collection is; but a graph links each of them to
 its neighbours and finds those more surely than others. Points between four stored vectors are not in the graph, and
-about as hard for it as real questions are (`benchmarks/standins.py` compares them).
+about as hard for it as real questions are (`benchmarks/synthetic_queries.py` compares them).
 """
 
 from __future__ import annotations

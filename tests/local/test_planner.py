@@ -74,7 +74,7 @@ def test_a_filter_costs_no_recall_and_few_candidates(loaded, monkeypatch, share,
     assert 0.5 < usual < 0.97, "these lists find everything, or nothing: ask them for more, or less"
     calls = asked_of(index, monkeypatch)
     found = Planner(Metric.COSINE).search(
-        snapshot, queries, 10, allowed=allowed, warm=LoadedIndex(1, index, len(snapshot))
+        snapshot, queries, 10, allowed=allowed, loaded=LoadedIndex(1, index, len(snapshot))
     )
     assert found.how == "index"
     assert found.neighbors.keys.min() >= 0
@@ -89,7 +89,7 @@ def test_few_removed_rows_are_masked_afterwards(loaded, monkeypatch):
     calls = asked_of(index, monkeypatch)
     allowed = np.arange(12_000) % 50 > 0
     queries = topics(5, seed=2)
-    Planner(Metric.COSINE).search(snapshot, queries, 10, allowed=allowed, warm=LoadedIndex(1, index, len(snapshot)))
+    Planner(Metric.COSINE).search(snapshot, queries, 10, allowed=allowed, loaded=LoadedIndex(1, index, len(snapshot)))
     assert calls[0] == ("search", 20)
 
 
@@ -109,7 +109,7 @@ def test_what_the_index_can_not_find_among_the_allowed_is_found_exactly(loaded, 
     real = index.search_allowed
     monkeypatch.setattr(index, "search_allowed", nearly_blind)
     found = Planner(Metric.COSINE).search(
-        snapshot, queries, 3000, allowed=allowed, warm=LoadedIndex(1, index, len(snapshot))
+        snapshot, queries, 3000, allowed=allowed, loaded=LoadedIndex(1, index, len(snapshot))
     )
     truth = brute_force(snapshot.keys[allowed], snapshot.vectors[allowed], queries[1:], 3000, Metric.COSINE)
     assert found.neighbors.keys[1:].tolist() == truth.keys.tolist()

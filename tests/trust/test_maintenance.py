@@ -1,4 +1,4 @@
-"""Looking a collection over and mending it: each kind of damage is found, and repaired from what is whole."""
+"""Looking a collection over and repairing it: each kind of damage is found, and repaired from what is whole."""
 
 import json
 import os
@@ -74,7 +74,7 @@ def test_damaged_vectors_are_found_and_encoded_again(collection, damage):
         if damage in ("flip", "zeros"):
             problems = collection.check(deep=True)
             assert [problem.part for problem in problems] == ["vectors"]
-            assert "semsearch repair care" in problems[0].mend
+            assert "semsearch repair care" in problems[0].fix
         assert any("encoded" in line for line in collection.repair())
         assert healthy(collection)
         assert answers(collection) == before
