@@ -220,7 +220,7 @@ class ExactIndex:
         self, queries: Vectors, tile: NDArray[np.int64], query: NDArray[np.int64], rows: NDArray[np.int64], k: int
     ) -> NDArray[np.float64]:
         """For each query what the lowest of its k rows scores at least; -inf where there are fewer than k."""
-        low, _ = self._pairs.closely(queries, tile[query], rows)
+        low, _ = self._pairs.approximately(queries, tile[query], rows)
         return kth_best(query, low, k, len(tile))
 
     def _decide(
@@ -235,7 +235,7 @@ class ExactIndex:
         """Score the candidates truly and write the best of each query into `found`."""
         query, rows = candidates.over(limit)
         if len(query) > WORTH:  # float32 leaves hardly more than k of a query to be scored in float64
-            low, high = self._pairs.closely(queries, tile[query], rows)
+            low, high = self._pairs.approximately(queries, tile[query], rows)
             least = kth_best(query, low, k, len(tile))[query]
             keep = ~(high < least - np.abs(least) * 2.0**-23)  # true scores are rounded to float32
             query, rows = query[keep], rows[keep]

@@ -28,7 +28,7 @@ class Pairs:
             self._name_bad(rows[~np.isfinite(scores)])
         return scores
 
-    def closely(
+    def approximately(
         self, queries: Vectors, query: NDArray[np.int64], rows: NDArray[np.int64]
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Two numbers between which each pair's true score lies; by torch, on all threads, and so much faster.

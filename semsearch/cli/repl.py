@@ -107,8 +107,8 @@ class Session:
             else:
                 raise Terminated
 
-        warm = threading.Thread(target=self._warm, name="open the model")
-        warm.start()  # the model opens while the first question is being typed
+        opening = threading.Thread(target=self._open_model, name="open the model")
+        opening.start()  # the model opens while the first question is being typed
         try:
             with on_sigterm(terminate):
                 while True:
@@ -121,9 +121,9 @@ class Session:
                     except KeyboardInterrupt:  # Ctrl-C leaves the search or the line, not the program
                         continue
         finally:
-            warm.join()
+            opening.join()
 
-    def _warm(self) -> None:
+    def _open_model(self) -> None:
         with contextlib.suppress(Exception):  # the first question meets the same error, and reports it
             _ = self.collection.encoder
             self.collection.load_index()

@@ -203,11 +203,11 @@ def _described(source: dict[str, Any]) -> str:
 
 def check_vectors(documents: Sequence[Document], vectors: Any, encoder: Encoder) -> None:
     """Hold vectors that were made elsewhere against the model that is said to have made them."""
-    from semsearch.ingest.precomputed import TEXTS_CHECKED, check_given
+    from semsearch.ingest.precomputed import TEXTS_CHECKED, check_precomputed
 
     if vectors.shape[1] != encoder.dim:
         raise DimensionMismatch(f"the vectors have {vectors.shape[1]} components, the model's {encoder.dim}.")
-    worst = check_given(documents, vectors, encoder)
+    worst = check_precomputed(documents, vectors, encoder)
     count = min(TEXTS_CHECKED, len(documents))
     say(f"encoded {count} of the texts again: the least alike vectors have a cosine of {worst:.4f}.")
 

@@ -82,7 +82,7 @@ class Searcher:
                 settings = view.settings
                 if settings["encoder"] == described:
                     if vectors is not None and request.mode != "lexical":
-                        encoded = _given(view, vectors, texts, Metric(settings["metric"]))
+                        encoded = _checked_vectors(view, vectors, texts, Metric(settings["metric"]))
                     began = time.perf_counter()
                     found = self._gather(view, texts or (), encoded, request)
                     if timings is not None:
@@ -239,7 +239,7 @@ class Searcher:
         return self._explainer[1]
 
 
-def _given(view: EngineView, vectors: Any, texts: Sequence[str] | None, metric: Metric) -> Vectors:
+def _checked_vectors(view: EngineView, vectors: Any, texts: Sequence[str] | None, metric: Metric) -> Vectors:
     """The vectors that came with a search, as they are compared."""
     encoded = stored_form(vectors, view.dim, metric, "the query's vector")
     if texts is not None and len(texts) != len(encoded):
