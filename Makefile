@@ -4,9 +4,9 @@ VENV       ?= .venv
 TORCH_SPEC ?= $(shell cat constraints.txt)
 BIN        := $(VENV)/bin
 PIP        := $(BIN)/python -m pip --disable-pip-version-check
-SOURCES    := semsearch indexes corpora benchmarks examples tests
+SOURCES    := semsearch indexes corpora benchmarks docs examples tests
 
-.PHONY: demo test check bench crash fuzz soak format clean
+.PHONY: demo quick test check docs bench crash fuzz soak format clean
 .DEFAULT_GOAL := help
 
 help:
@@ -38,6 +38,12 @@ demo: $(VENV)/.demo ## index the shipped samples, ask a few questions, stay in t
 test: $(VENV)/.test ## the whole test suite, set-up included
 	$(BIN)/python -m pytest
 
+quick: $(VENV)/.test ## format, lint, types, and every test that is not slow by design: under two minutes
+	$(BIN)/ruff format --check $(SOURCES)
+	$(BIN)/ruff check $(SOURCES)
+	$(BIN)/mypy
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n auto --dist worksteal -m 'not trust and not slow and not real and not weights and not gpu'
+
 check: $(VENV)/.test ## format, lint, types, import rules, tests, wheel
 	$(BIN)/ruff format --check $(SOURCES)
 	$(BIN)/ruff check $(SOURCES)
@@ -45,6 +51,9 @@ check: $(VENV)/.test ## format, lint, types, import rules, tests, wheel
 	$(BIN)/lint-imports
 	$(MAKE) test
 	$(BIN)/python tests/wheel.py
+
+docs: $(VENV)/.test ## pages of every public name, from the docstrings, into build/docs
+	$(BIN)/python docs/api.py build/docs
 
 bench: $(VENV)/.bench ## every benchmark in its short form (FULL=1: the long one), into benchmarks/results/RESULTS.md
 	$(BIN)/python benchmarks/results.py $(if $(FULL),--full)

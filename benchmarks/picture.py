@@ -12,16 +12,16 @@ from rich.console import Console
 from rich.text import Text
 
 import semsearch
+from semsearch.cli.parameters import SearchOptions
 from semsearch.cli.query import ask
 from semsearch.cli.render import Answer, draw_hits
 from semsearch.ingest.source import Source
-from semsearch.search.request import Options
 
 HERE = Path(__file__).parent
 SAMPLES = HERE.parent / "corpora" / "samples" / "samples.jsonl"
-QUESTIONS: tuple[tuple[str, Options], ...] = (
-    ("why does bread rise?", {}),
-    ("stop crying while chopping vegetables", {"mode": "hybrid", "explain": True}),
+QUESTIONS: tuple[tuple[str, SearchOptions], ...] = (
+    ("why does bread rise?", SearchOptions()),
+    ("stop crying while chopping vegetables", SearchOptions(mode="hybrid", explain=True)),
 )
 
 
@@ -42,12 +42,12 @@ def main() -> None:
         )
         typed(console, "$ ", "semsearch query -k 2")
         for question, how in QUESTIONS:
-            ask(samples, [question], 2, **how)  # once before: the times shown are those of a session that goes on
-            if how:
+            ask(samples, [question], 2, how)  # once before: the times shown are those of a session that goes on
+            if how.explain:
                 typed(console, "samples> ", ":mode hybrid")
                 typed(console, "samples> ", ":explain on")
             typed(console, "samples> ", question)
-            (answer,) = ask(samples, [question], 2, **how)
+            (answer,) = ask(samples, [question], 2, how)
             draw_hits(console, Answer(question, answer.hits, answer.timings))
     svg = console.export_svg(title="semsearch", unique_id="session")
     svg = re.sub(r"@font-face \{.*?\}\s*", "", svg, flags=re.DOTALL)  # nothing is fetched to show it

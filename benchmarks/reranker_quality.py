@@ -33,8 +33,8 @@ from semsearch.evaluation.judgements import read_qrels, read_queries
 from semsearch.evaluation.metrics import asked as with_relevant
 from semsearch.evaluation.metrics import scored
 from semsearch.ingest.source import Source
-from semsearch.reranker.training.judged import Judged, read_judged
-from semsearch.reranker.training.mining import mine
+from semsearch.training.judged import Judged, read_judged
+from semsearch.training.mining import mine
 
 Run = Mapping[str, list[str]]  # query id to document ids, best first
 EXCHANGES = 20_000

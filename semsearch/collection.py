@@ -15,11 +15,12 @@ from typing import Any, Self, TypeVar
 import numpy as np
 from numpy.typing import ArrayLike
 
+from semsearch.bound_encoder import NO_VECTORS, BoundEncoder
 from semsearch.chunking import splitter_for
-from semsearch.encoder.bound import NO_VECTORS, BoundEncoder
 from semsearch.engine import Compacted, Engine, Indexed, IndexSpec, Maintained, Problem
 from semsearch.errors import CollectionDamaged, DataError, SemsearchError, UsageError
 from semsearch.exchange.export import export
+from semsearch.ingest.estimate import Estimate, estimate
 from semsearch.ingest.pipeline import BATCH_DOCUMENTS, Changes, Encoding, Ingestion, Progress, add_given
 from semsearch.ingest.scan import Preview, Scan, apply, scan
 from semsearch.ingest.source import CallbackReport, Source
@@ -37,7 +38,7 @@ from semsearch.search.recall import Certificate, worth_looking_at
 from semsearch.search.request import Request
 from semsearch.search.where import Where
 from semsearch.search.where import parse as parse_filter
-from semsearch.types import Document, Encoder, Hit, Metric, Reranker, Vectors
+from semsearch.types import Document, Encoder, Hit, Keys, Metric, Reranker, Vectors
 from semsearch.vectors import check_k, stored_form
 
 log = logging.getLogger("semsearch")
@@ -185,7 +186,24 @@ class Collection:
         with self.engine.view() as view:
             yield from view.documents()
 
+    def arrays(self) -> tuple[Keys, Vectors]:
+        """The keys `(n,)` and vectors `(n, dim)` of all passages, mapped where the engine can."""
+        with self.engine.view() as view:
+            return view.arrays()
+
     # Writing
+
+    def estimate(self, documents: Iterable[Document]) -> Estimate:
+        """What it would cost to `add` documents: all are split, a sample is encoded, nothing is written."""
+        settings = self.settings
+        return estimate(
+            iter(documents),
+            self.encoder,
+            passages=bool(settings["passages"]),
+            engine=self.engine,
+            index=settings["index"]["backend"],
+            options=settings["index"]["options"],
+        )
 
     def add(
         self,
@@ -331,11 +349,11 @@ class Collection:
         group_by: str | None = "document",
         rerank: bool | str | Reranker | None = None,
         candidates: int = 100,
-        diverse: float | None = None,
+        mmr_lambda: float | None = None,
         context: int = 0,
         explain: bool = False,
         min_score: float | None = None,
-        min_standing: float | None = None,
+        min_percentile: float | None = None,
         min_probability: float | None = None,
         timings: Timings | None = None,
         **unknown: Any,
@@ -352,12 +370,13 @@ class Collection:
             group_by: "document": the best passage of each document. None: passages.
             rerank: Let a cross-encoder order the best `candidates`: its name, an object with `score`, or True for the
                 default one.
-            candidates: How many of the best are reranked, or thinned by `diverse`.
-            diverse: Between 0 (nothing but diversity) and 1 (nothing but relevance): near-duplicates make room.
+            candidates: How many of the best are reranked, or thinned by `mmr_lambda`.
+            mmr_lambda: The lambda of maximal marginal relevance, by which near-duplicates make room: 1 is relevance
+                alone, 0 diversity alone. None leaves the order of the scores.
             context: Passages of the same document to give before and after each, as `hit.context`.
             explain: Say of each answer how it was found and which words carried it, as `hit.explanation`.
             min_score: Leave out what scores less.
-            min_standing: Leave out what scores less than this share of random pairs of query and passage; 0.999, say.
+            min_percentile: Leave out what scores less than this share of random pairs of query and passage; 0.999, say.
             min_probability: Leave out what is less probably relevant; needs a calibration on judgements.
             timings: A mapping that gets the milliseconds of each stage.
             **unknown: Any other name is an error that lists the ones there are.
@@ -373,11 +392,11 @@ class Collection:
             group_by=group_by,
             rerank=rerank,
             candidates=candidates,
-            diverse=diverse,
+            mmr_lambda=mmr_lambda,
             context=context,
             explain=explain,
             min_score=min_score,
-            min_standing=min_standing,
+            min_percentile=min_percentile,
             min_probability=min_probability,
             **unknown,
         )
@@ -547,7 +566,7 @@ class Collection:
             self._indexed().keep_queries(some)
 
     def calibrate(self, judgements: Mapping[str, Mapping[str, int]] | None = None) -> Calibration | None:
-        """Measure how random pairs of query and passage score, so that hits get a standing; kept in the collection.
+        """Measure how random pairs of query and passage score, so that hits get a percentile; kept in the collection.
 
         It is done by itself when a collection has doubled since the last time.
 

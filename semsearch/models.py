@@ -93,7 +93,7 @@ class _Turn:
     """Who opens a model holds its lock; it goes with the last who waits."""
 
     def __init__(self) -> None:
-        self.lock = threading.Lock()
+        self.lock = threading.RLock()  # opening one may ask for the same again
 
 
 def _place(name: str) -> tuple[str, tuple[tuple[str, int, int], ...]]:

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from semsearch import plugins
+from semsearch.bound_encoder import BoundEncoder
 from semsearch.chunking import splitter_for
 from semsearch.collection import Collection
-from semsearch.encoder.bound import BoundEncoder
 from semsearch.encoder.load import DEFAULT_MODEL
 from semsearch.engine import IndexSpec, Restoring
 from semsearch.errors import CollectionExists, DimensionMismatch, UsageError
@@ -83,6 +83,8 @@ def create(
         dim, wanted = loaded.dim, loaded.metric
     elif dim is None or dim < 1:
         raise UsageError("a collection without an encoder needs the number of components of its vectors: dim=384, say.")
+    if index != "auto":
+        plugins.check_metric(index, wanted or Metric.COSINE)
     settings = {
         "encoder": described,
         "metric": str(wanted or Metric.COSINE),

@@ -9,7 +9,7 @@ from typing import Any
 
 from semsearch import vector_index
 from semsearch.errors import MissingDependency, UsageError
-from semsearch.types import CorpusReader
+from semsearch.types import CorpusReader, Metric
 from semsearch.vector_index import VectorIndex
 
 READER_MEMBERS = ("Options", "suffixes", "forgiving", "recognises", "read")
@@ -39,15 +39,18 @@ def load(group: str, name: str) -> Any:
         raise UsageError(f"'{name}' is not among the known {kind}: {', '.join(sorted(found))}.")
     try:
         return found[name].load()
+    except MissingDependency:  # which says what to type
+        raise
     except (ImportError, AttributeError) as error:
         raise UsageError(
             f"'{name}' can't be loaded: its entry point '{found[name].value}'{_package(found[name])} fails ({error})."
         ) from error
 
 
-BUILT_IN = {
-    "file": "semsearch.local.home:LocalHome"
-}  # found without a look at all installed packages: it is opened daily
+BUILT_IN = {  # found without a look at all installed packages, since they are opened daily
+    "file": "semsearch.local.home:LocalHome",
+    "memory": "semsearch.testing.memory:MemoryHome",
+}
 
 
 def engine_home(scheme: str) -> Any:
@@ -93,6 +96,16 @@ def index_backend(name: str) -> type[VectorIndex]:
         )
     backend: type[VectorIndex] = kind
     return backend
+
+
+def check_metric(index: str, metric: Metric) -> None:
+    """Raise for an index that does not compare as a collection does."""
+    metrics = index_backend(index).metrics
+    if metric not in metrics:
+        raise UsageError(
+            f"the index '{index}' compares by {', '.join(sorted(metrics))}, and this collection by {metric}: choose "
+            "another with --index."
+        )
 
 
 def corpus_reader(name: str) -> type[CorpusReader]:

@@ -128,7 +128,7 @@ class Hit:
     key: int  # the passage's key in the collection: never reused, never another vector
     found: tuple[str, ...] = field(default=(), compare=False)  # "exact", "index", "fresh" (newer than it), "lexical"
     ranks: Mapping[str, int] = field(default_factory=dict)  # in the list of each stage, where there are several
-    standing: float | None = None  # the share of random pairs of query and passage that score less, once calibrated
+    percentile: float | None = None  # the share of random pairs that score less, from 0 to 1, once calibrated
     probability: float | None = None  # of being relevant, once calibrated on judgements
     context: Passage | None = None  # the passage with its neighbours in the document, where asked for
     explanation: Explanation | None = None  # where asked for

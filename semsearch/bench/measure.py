@@ -20,9 +20,8 @@ from typing import Any
 import numpy as np
 
 from semsearch import plugins
-from semsearch.local.index.truth import Truth
-from semsearch.local.store.platform import folder_bytes
 from semsearch.search.recall import Sample, sample_recall
+from semsearch.search.truth import Truth
 from semsearch.types import Metric, Neighbors, Vectors
 from semsearch.vector_index import Baseline, VectorIndex
 
@@ -158,7 +157,7 @@ def _latencies(search: Callable[[Vectors], Any], queries: list[Vectors]) -> list
 def _saved(index: VectorIndex) -> int:
     with tempfile.TemporaryDirectory() as folder:
         index.save(Path(folder))
-        return folder_bytes(Path(folder))
+        return sum(file.stat().st_size for file in Path(folder).rglob("*") if file.is_file())
 
 
 def _read(folder: Path) -> tuple[Sample, Any, Vectors]:

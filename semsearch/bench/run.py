@@ -22,8 +22,8 @@ from semsearch import plugins
 from semsearch.bench.measure import Task
 from semsearch.errors import SemsearchError, UsageError
 from semsearch.hardware import cores, threads
-from semsearch.local.index.truth import Truth
 from semsearch.search.recall import draw_sample
+from semsearch.search.truth import Truth
 from semsearch.types import Keys, Metric, Vectors
 
 PACKAGES = ("semsearch", "numpy", "torch", "sentence-transformers")  # named in results, beside the backends' libraries

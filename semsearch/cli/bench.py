@@ -2,21 +2,39 @@
 
 from __future__ import annotations
 
-import json
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import click
 
-from semsearch.cli import parameters as options
-from semsearch.cli.maintenance import questions_of
-from semsearch.cli.render import dumps, out, say, show_table
+import semsearch
+from semsearch import wire
+from semsearch.cli import parameters
+from semsearch.cli.parameters import ComputeOptions
+from semsearch.cli.render import out, say, show_table
 from semsearch.errors import MissingDependency, UsageError
 from semsearch.home import Home
 
 
+@dataclass(frozen=True, slots=True)
+class BenchOptions:
+    """What `semsearch bench` takes."""
+
+    name: str
+    backends: tuple[str, ...]
+    at: int
+    queries: str | None
+    recall: float
+    quick: bool
+    apply_it: bool
+    folder: str | None
+    as_json: bool
+    compute: ComputeOptions
+    home: str | None
+
+
 @click.command(short_help="Measure every index on the collection's own vectors.")
-@click.argument("name", shell_complete=options.collections)
+@click.argument("name", shell_complete=parameters.collections)
 @click.option("--index", "backends", multiple=True, metavar="NAME", help="Only this one; may be repeated.")
 @click.option("--at", type=click.IntRange(min=1), default=10, show_default=True, help="Neighbours that are counted.")
 @click.option("--queries", metavar="FILE", help="Real questions to measure on, one a line or BEIR's queries.jsonl.")
@@ -28,22 +46,11 @@ from semsearch.home import Home
 @click.option(
     "--out", "folder", type=click.Path(file_okay=False), metavar="FOLDER", help="Where the results and the report go."
 )
-@options.as_json
-@options.compute
-@options.home
-def bench(
-    name: str,
-    backends: tuple[str, ...],
-    at: int,
-    queries: str | None,
-    recall: float,
-    quick: bool,
-    apply_it: bool,
-    folder: str | None,
-    as_json: bool,
-    home: str | None,
-    **compute: Any,
-) -> int:
+@parameters.as_json
+@parameters.compute
+@parameters.home
+@parameters.typed(BenchOptions)
+def bench(options: BenchOptions) -> int:
     r"""Measure what each installed index gives on the vectors of collection NAME: recall, latency, rate, size.
 
     Every build is measured in a process of its own, on one thread and on all, beside its library called by hand. With
@@ -54,36 +61,37 @@ def bench(
     semsearch bench corpus --quick
     semsearch bench corpus --queries questions.txt --recall 0.98 --out bench/ --apply
     """
-    import semsearch
     from semsearch.bench.report import COLUMNS, cells, named, write_report
     from semsearch.bench.run import Plan, pareto, recommended
     from semsearch.bench.run import bench as measured
 
-    place = None if folder is None else Path(folder)
+    name, recall, quick, compute = options.name, options.recall, options.quick, options.compute
+    place = None if options.folder is None else Path(options.folder)
     if place is not None:
         try:
             place.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise UsageError(f"the folder {place} can't be made: {error.strerror or error}.") from error
-    plan = Plan(at=at, backends=backends, quick=quick, seconds=0.2 if quick else 0.5, rounds=1 if quick else 3)
-    with semsearch.open(name, home=Home.of(home), **compute) as collection:
-        questions = questions_of(queries)
+    seconds, rounds = (0.2, 1) if quick else (0.5, 3)
+    plan = Plan(at=options.at, backends=options.backends, quick=quick, seconds=seconds, rounds=rounds)
+    home = Home.of(options.home)
+    with semsearch.open(name, home=home, device=compute.device, dtype=compute.dtype) as collection:
+        questions = parameters.questions_of(options.queries)
         asked = None if questions is None else collection.encoder.encode_queries(questions)
-        with collection.engine.view() as view:
-            keys, vectors = view.arrays()
+        keys, vectors = collection.arrays()
         run = measured(keys, vectors, collection.metric, plan, asked, say)
         facts, *lines = run
         if not lines:
             raise UsageError("nothing could be measured; what was said above tells why.")
         best = recommended(lines, recall)
-        if as_json:
+        if options.as_json:
             for line in (facts, *lines):
-                out(dumps(line))
+                out(wire.dumps(line))
         else:
             front = set(pareto(lines))
             show_table((*COLUMNS, ""), [[*cells(line), "*" if i in front else ""] for i, line in enumerate(lines)])
         if place is not None:
-            text = "".join(json.dumps(line) + "\n" for line in (facts, *lines))
+            text = "".join(wire.dumps(line) + "\n" for line in (facts, *lines))
             (place / "results.jsonl").write_text(text, encoding="utf-8")
             try:
                 for path in write_report(place, facts, lines):
@@ -99,7 +107,7 @@ def bench(
             f"recommended for a recall of {recall:g}: {named(best)}, {best['p50_ms']:.2f} ms a query, recall "
             f"{best['recall']:.4f}: semsearch reindex {name} --index {best['backend']} {said}".rstrip()
         )
-        if apply_it:
+        if options.apply_it:
             collection.reindex(best["backend"], {**best["options"], **setting})
             say(f"built {named(best)} for '{name}'")
     return 0

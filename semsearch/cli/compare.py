@@ -6,7 +6,8 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from semsearch.cli.render import Answer, dumps, one_line, out, say
+from semsearch import wire
+from semsearch.cli.render import Answer, one_line, out, say
 from semsearch.search.where import Where
 from semsearch.types import Hit
 
@@ -44,7 +45,8 @@ def show_comparison(comparison: Comparison, as_json: bool) -> None:
     if as_json:
         missed = [{"id": hit.id, "rank": hit.rank, "score": hit.score} for hit in comparison.missed]
         facts = {"recall": comparison.recall, "missed": missed}
-        out(dumps({"compare": {**facts, "index_ms": comparison.index_ms, "exact_ms": comparison.exact_ms}}))
+        facts |= {"index_ms": comparison.index_ms, "exact_ms": comparison.exact_ms}
+        out(wire.dumps(wire.message(compare=facts)))
         return
     say(
         f"with the index {comparison.index_ms:.1f} ms, exactly {comparison.exact_ms:.1f} ms, "

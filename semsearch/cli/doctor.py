@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
-from semsearch import __version__, plugins
-from semsearch.cli import parameters as options
-from semsearch.cli.render import dumps, out, say, show_table, size
+from semsearch import __version__, plugins, wire
+from semsearch.cli import parameters
+from semsearch.cli.render import out, say, show_table, size
 from semsearch.errors import UsageError
 from semsearch.home import Home
 
@@ -38,8 +38,8 @@ class Finding(NamedTuple):
 
 
 @click.command(short_help="Show versions, hardware and what works here.")
-@options.as_json
-@options.home
+@parameters.as_json
+@parameters.home
 def doctor(as_json: bool, home: str | None) -> int:
     r"""Show versions, hardware, which extras and GPUs work, and what to do about what doesn't.
 
@@ -52,7 +52,7 @@ def doctor(as_json: bool, home: str | None) -> int:
     findings = list(_findings(Home.of(home)))
     if as_json:
         for finding in findings:
-            out(dumps(finding._asdict()))
+            out(wire.dumps(finding._asdict()))
     else:
         show_table(("what", "state", "found", "advice"), findings)
     return 4 if any(finding.state == "broken" for finding in findings) else 0
@@ -121,7 +121,9 @@ def _compute() -> Iterator[Finding]:
     if not torch.cuda.is_available():
         built = torch.version.cuda is not None
         advice = (
-            "a driver is missing or too old: see nvidia-smi" if built else "this torch is built without CUDA: README"
+            "a driver is missing or too old: see nvidia-smi"
+            if built
+            else "this torch is built without CUDA: docs/installation.md"
         )
         yield Finding("cuda", "missing", "no GPU that torch can use", advice)
     for number in range(torch.cuda.device_count()):

@@ -6,14 +6,17 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import click
 
-from semsearch.cli import parameters as options
-from semsearch.cli.render import dumps, out, say, show_table
+import semsearch
+from semsearch import wire
+from semsearch.cli import parameters
+from semsearch.cli.parameters import ComputeOptions, SearchOptions
+from semsearch.cli.render import out, say, show_table
 from semsearch.errors import UsageError
 from semsearch.home import Home
 from semsearch.search.request import MODES
@@ -21,7 +24,6 @@ from semsearch.search.request import MODES
 if TYPE_CHECKING:
     from semsearch.collection import Collection
     from semsearch.evaluation.metrics import Scored
-    from semsearch.search.request import Options
 
 SIGNIFICANT = 0.05
 path = click.Path(path_type=Path)
@@ -36,8 +38,45 @@ class Comparison:
     runs: dict[str, Mapping[str, Mapping[str, float]]] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class EvalOptions:
+    """What `semsearch eval` takes."""
+
+    name: str | None
+    folder: Path | None
+    split: str
+    queries: Path | None
+    qrels: Path | None
+    by_itself: bool
+    modes: tuple[str, ...]
+    rerank: str | None  # the model; empty for the default one
+    candidates: int
+    exact: bool
+    files: tuple[Path, ...]
+    run_out: Path | None
+    baseline: str | None
+    seed: int
+    as_json: bool
+    compute: ComputeOptions
+    home: str | None
+
+    def with_folder(self) -> Self:
+        """A lone folder beside runs is the one of the judgements, not a collection."""
+        if self.name is not None and self.folder is None and self.files and Path(self.name).is_dir():
+            return replace(self, name=None, folder=Path(self.name))
+        return self
+
+    def ways(self) -> Iterator[tuple[str, SearchOptions]]:
+        """The runs to make: each mode, and each reranked."""
+        for mode in self.modes or MODES:
+            plain = SearchOptions(mode=mode, exact=self.exact)
+            yield mode, plain
+            if self.rerank is not None:
+                yield f"{mode}+rerank", replace(plain, rerank=self.rerank, candidates=self.candidates)
+
+
 @click.command(name="eval", short_help="Measure answers by judgements.")
-@click.argument("name", required=False, shell_complete=options.collections)
+@click.argument("name", required=False, shell_complete=parameters.collections)
 @click.argument("folder", required=False, type=path)
 @click.option("--split", default="test", show_default=True, help="Of the judgements in FOLDER: test, dev or train.")
 @click.option("--queries", type=path, metavar="FILE", help="BEIR's queries.jsonl, or lines of id, tab, text.")
@@ -53,10 +92,11 @@ class Comparison:
 @click.option("--run-out", type=path, metavar="PATH", help="Write the runs: a file, or a folder.")
 @click.option("--baseline", metavar="RUN", help="What the others are compared with [default: the first].")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the draws.")
-@options.as_json
-@options.compute
-@options.home
-def evaluate(name: str | None, folder: Path | None, **given: Any) -> int:
+@parameters.as_json
+@parameters.compute
+@parameters.home
+@parameters.typed(EvalOptions)
+def evaluate(options: EvalOptions) -> int:
     r"""Measure how good the answers of collection NAME are: nDCG@10, MRR@10, MAP, recall@10 and @100, success@1.
 
     FOLDER holds queries.jsonl and qrels/test.tsv, as BEIR has them. Each figure comes with its 95 % interval
@@ -72,31 +112,30 @@ def evaluate(name: str | None, folder: Path | None, **given: Any) -> int:
     """
     from semsearch.evaluation import metrics
 
-    if name is not None and folder is None and given["files"] and Path(name).is_dir():
-        folder, name = Path(name), None
+    options = options.with_folder()
     with ExitStack() as stack:
-        collection = _opened(stack, name, given)
-        if given["by_itself"]:
-            collection, comparison = _by_itself(stack, collection, given["seed"])
+        collection = _opened(stack, options)
+        if options.by_itself:
+            collection, comparison = _by_itself(stack, collection, options.seed)
         else:
-            comparison = _judged(collection, folder, given)
+            comparison = _judged(collection, options)
         queries = metrics.asked(comparison.qrels)
-        _ask(collection, comparison, queries, given)
-    for file in given["files"]:
+        _ask(collection, comparison, queries, options)
+    for file in options.files:
         _add_file(comparison, file)
     if not comparison.runs:
         raise UsageError("there is nothing to measure: give a collection's NAME, or a TREC run with --run FILE.")
-    if given["run_out"] is not None:
-        _write(comparison, given["run_out"], [_named(file) for file in given["files"]])
+    if options.run_out is not None:
+        _write(comparison, options.run_out, [_named(file) for file in options.files])
     scored = {run: metrics.scored(found, comparison.qrels) for run, found in comparison.runs.items()}
-    baseline = given["baseline"] or next(iter(scored))
+    baseline = options.baseline or next(iter(scored))
     if baseline not in scored:
         raise UsageError(f"there is no run '{baseline}' to compare with; there are {', '.join(scored)}.")
     left_out = len({*comparison.queries, *comparison.qrels} - set(queries))
-    if given["as_json"]:
-        out(dumps({"queries": len(queries), "runs": _as_json(scored, baseline, left_out, given["seed"])}))
+    if options.as_json:
+        out(wire.dumps(wire.message(queries=len(queries), runs=_as_json(scored, baseline, left_out, options.seed))))
         return 0
-    _show(scored, baseline, given["seed"])
+    _show(scored, baseline, options.seed)
     missing = f", {left_out:,} without a relevant document left out" if left_out else ""
     say(f"{len(queries):,} queries{missing}; * differs from {baseline} with p < {SIGNIFICANT}")
     for run, one in scored.items():
@@ -105,15 +144,14 @@ def evaluate(name: str | None, folder: Path | None, **given: Any) -> int:
     return 0
 
 
-def _opened(stack: ExitStack, name: str | None, given: Mapping[str, Any]) -> Collection | None:
-    if name is None:
-        if given["by_itself"]:
+def _opened(stack: ExitStack, options: EvalOptions) -> Collection | None:
+    if options.name is None:
+        if options.by_itself:
             raise UsageError("--self asks a collection: give its NAME.")
         return None
-    import semsearch
-
-    compute = {key: given[key] for key in ("device", "dtype")}
-    return stack.enter_context(semsearch.open(name, home=Home.of(given["home"]), **compute))
+    home, compute = Home.of(options.home), options.compute
+    opened = semsearch.open(options.name, home=home, device=compute.device, dtype=compute.dtype)
+    return stack.enter_context(opened)
 
 
 def _by_itself(stack: ExitStack, collection: Collection | None, seed: int) -> tuple[Collection, Comparison]:
@@ -127,29 +165,29 @@ def _by_itself(stack: ExitStack, collection: Collection | None, seed: int) -> tu
     return made, Comparison(items.queries, items.qrels)
 
 
-def _judged(collection: Collection | None, folder: Path | None, given: Mapping[str, Any]) -> Comparison:
+def _judged(collection: Collection | None, options: EvalOptions) -> Comparison:
     from semsearch.evaluation.judgements import qrels_file, read_qrels, read_queries
 
-    qrels = given["qrels"]
+    qrels, folder = options.qrels, options.folder
     if qrels is None:
         if folder is None:
             raise UsageError(
                 "judgements are needed: a FOLDER as BEIR has it, or --qrels FILE with --queries FILE; or --self."
             )
-        qrels = qrels_file(folder, given["split"])
+        qrels = qrels_file(folder, options.split)
     judged = read_qrels(qrels)
-    queries = given["queries"] or folder
+    queries = options.queries or folder
     if collection is None:
         return Comparison({}, judged)
     if queries is None:
         raise UsageError("the texts of the queries are needed to ask the collection: --queries FILE.")
     texts = read_queries(queries)
-    if given["queries"] is None:  # BEIR keeps the queries of all splits in one file
+    if options.queries is None:  # BEIR keeps the queries of all splits in one file
         texts = {query: text for query, text in texts.items() if query in judged}
     return Comparison(texts, judged)
 
 
-def _ask(collection: Collection | None, comparison: Comparison, queries: list[str], given: Mapping[str, Any]) -> None:
+def _ask(collection: Collection | None, comparison: Comparison, queries: list[str], options: EvalOptions) -> None:
     """Add the runs of the collection to the comparison."""
     from semsearch.evaluation import metrics
 
@@ -158,19 +196,10 @@ def _ask(collection: Collection | None, comparison: Comparison, queries: list[st
     texts = {query: comparison.queries[query] for query in queries if query in comparison.queries}
     if not texts:
         raise UsageError("none of the judged queries is among the queries: do their ids belong together?")
-    for run, how in _ways(given):
+    for run, search in options.ways():
         started = time.perf_counter()
-        comparison.runs[run] = metrics.answers(collection, texts, how)
+        comparison.runs[run] = metrics.answers(collection, texts, search.arguments())
         say(f"{run}: {len(texts):,} queries in {time.perf_counter() - started:.1f} s")
-
-
-def _ways(given: Mapping[str, Any]) -> Iterator[tuple[str, Options]]:
-    """The runs to make: each mode, and each reranked."""
-    for mode in given["modes"] or MODES:
-        yield mode, {"mode": mode, "exact": given["exact"]}
-        if (rerank := given["rerank"]) is not None:
-            how: Options = {"rerank": rerank or True, "candidates": given["candidates"]}
-            yield f"{mode}+rerank", {"mode": mode, "exact": given["exact"], **how}
 
 
 def _add_file(comparison: Comparison, file: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from semsearch.types import Hit, Span
 
@@ -33,32 +33,17 @@ def words_of(hit: Hit) -> list[Word]:
     if explanation is None or explanation.parts is None:
         return []
     found = []
-    for field, whole, start in (("title", hit.title, 0), ("text", hit.text, hit.start)):
-        spans = [Span(start + match.start(), start + match.end()) for match in _WORD.finditer(whole)]
+    for field, text, start in (("title", hit.title, 0), ("text", hit.text, hit.start)):
+        spans = [Span(start + match.start(), start + match.end()) for match in _WORD.finditer(text)]
         owner = {at: number for number, span in enumerate(spans) for at in range(*span)}
         weights: dict[int, float] = defaultdict(float)
         for part in explanation.parts:
             if part.field == field and part.start in owner:
                 weights[owner[part.start]] += part.weight
-        found += [
-            Word(field, span, whole[span.start - start : span.end - start], weights[number])
-            for number in sorted(weights)
-            for span in [spans[number]]
-        ]
+        for number in sorted(weights):
+            first, last = spans[number]
+            found.append(Word(field, spans[number], text[first - start : last - start], weights[number]))
     return found
-
-
-def explanation_json(hit: Hit) -> dict[str, Any]:
-    """The explanation for programs; the weights of `parts` add up to `cosine`."""
-    explanation = hit.explanation
-    assert explanation is not None
-    facts: dict[str, Any] = {"way": explanation.way, "found": list(hit.found), "ranks": dict(hit.ranks)}
-    if explanation.parts is None:
-        return {**facts, "parts": None, "why": explanation.why}
-    parts = [
-        {"field": part.field, "start": part.start, "end": part.end, "weight": part.weight} for part in explanation.parts
-    ]
-    return {**facts, "cosine": explanation.cosine, "difference": explanation.difference, "parts": parts}
 
 
 def sentence(hit: Hit) -> str:
@@ -67,8 +52,8 @@ def sentence(hit: Hit) -> str:
     assert explanation is not None
     scores = ", ".join(f"{stage} {score:.4f}" for stage, score in hit.scores.items())
     told = [explanation.way, scores]
-    if hit.standing is not None:
-        told.append(f"above {100 * hit.standing:.6g} % of random pairs")
+    if hit.percentile is not None:
+        told.append(f"above {100 * hit.percentile:.6g} % of random pairs")
     if hit.probability is not None:
         told.append(f"relevant with probability {hit.probability:.2f}")
     if explanation.parts is None:

@@ -8,7 +8,8 @@ import re
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
-from semsearch.cli.render import dumps, one_line
+from semsearch import wire
+from semsearch.cli.render import one_line
 
 if TYPE_CHECKING:
     from semsearch.cli.render import Answer
@@ -29,16 +30,12 @@ def header(kind: str) -> str | None:
 
 
 def _json(answer: Answer, number: int | None) -> Iterator[str]:
-    from semsearch.cli.render import answer_json
-
-    yield dumps(answer_json(answer))
+    yield wire.dumps(wire.answer(answer.query, answer.hits, answer.timings))
 
 
 def _json_lines(answer: Answer, number: int | None) -> Iterator[str]:
-    from semsearch.cli.render import answer_json
-
-    for hit in answer_json(answer)["hits"]:
-        yield dumps({"query": answer.query, **hit})
+    for hit in answer.hits:
+        yield wire.dumps({"query": answer.query, **wire.hit(hit)})
 
 
 def _csv(answer: Answer, number: int | None) -> Iterator[str]:
@@ -64,7 +61,7 @@ def _trec(answer: Answer, number: int | None) -> Iterator[str]:
 def _fields(answer: Answer, hit: Hit) -> list[str]:
     numbers = (str(hit.rank), f"{hit.score:.6f}")
     place = (str(hit.start), str(hit.end))
-    return [answer.query, *numbers, hit.id, hit.title, hit.text, *place, dumps(dict(hit.metadata))]
+    return [answer.query, *numbers, hit.id, hit.title, hit.text, *place, wire.dumps(hit.metadata)]
 
 
 def _row(fields: object, delimiter: str) -> str:

@@ -5,13 +5,16 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
-from semsearch.cli import parameters as options
-from semsearch.cli.render import dumps, on_terminal, one_line, out, printable, say
+from semsearch import wire
+from semsearch.cli import parameters
+from semsearch.cli.parameters import ComputeOptions
+from semsearch.cli.render import on_terminal, one_line, out, printable, say
 from semsearch.errors import DataError, UsageError
 
 if TYPE_CHECKING:
@@ -42,34 +45,39 @@ class Found(NamedTuple):
     score: float
 
 
+@dataclass(frozen=True, slots=True)
+class GrepOptions:
+    """What `semsearch grep` takes."""
+
+    text: str
+    files: tuple[str, ...]
+    k: int
+    context: int
+    line_number: bool  # they are always shown
+    names_only: bool
+    paragraphs: bool
+    min_score: float | None
+    encoder: str | None
+    no_cache: bool
+    as_json: bool
+    compute: ComputeOptions
+
+
 @click.command(short_help="Find lines that mean something like it, in any files.")
-@click.argument("text", type=options.utf8)
-@click.argument("files", nargs=-1, type=options.file, metavar="[FILE]...")
+@click.argument("text", type=parameters.utf8)
+@click.argument("files", nargs=-1, type=parameters.file, metavar="[FILE]...")
 @click.option("-k", type=click.IntRange(min=1), default=10, show_default=True, help="Lines (with -l: files) to give.")
 @click.option("-C", "--context", type=click.IntRange(min=0), default=0, metavar="N", help="Show N lines around each.")
 @click.option("-n", "--line-number", is_flag=True, help="As it is anyway: line numbers are always shown.")
 @click.option("-l", "--files-with-matches", "names_only", is_flag=True, help="Print names of files only, best first.")
 @click.option("-p", "--paragraphs", is_flag=True, help="Compare paragraphs, up to an empty line, instead of lines.")
 @click.option("--min-score", type=float, metavar="S", help="Nothing less alike than this (a cosine, as a rule 0 to 1).")
-@click.option("-m", "--encoder", type=options.model, metavar="MODEL", help="Model [default: all-MiniLM-L6-v2].")
+@click.option("-m", "--encoder", type=parameters.model, metavar="MODEL", help="Model [default: all-MiniLM-L6-v2].")
 @click.option("--no-cache", is_flag=True, help="Neither use nor keep vectors of earlier times.")
-@options.as_json
-@options.compute
-def grep(
-    text: str,
-    files: Sequence[str],
-    k: int,
-    context: int,
-    line_number: bool,
-    names_only: bool,
-    paragraphs: bool,
-    min_score: float | None,
-    encoder: str | None,
-    no_cache: bool,
-    as_json: bool,
-    device: str | None,
-    dtype: str | None,
-) -> int:
+@parameters.as_json
+@parameters.compute
+@parameters.typed(GrepOptions)
+def grep(options: GrepOptions) -> int:
     r"""Find the lines of FILES (folders with all in them; else standard input) that mean something like TEXT.
 
     They are printed best first, as 'file:line: text'. What was encoded is kept by its content, so that the second time
@@ -79,36 +87,39 @@ def grep(
     semsearch grep "how to install" README.md docs/
     journalctl | semsearch grep "the disk is failing" --min-score 0.4
     """
-    if not text.strip():
+    if not options.text.strip():
         raise UsageError("the text is empty. Write what the lines should mean.")
     unread: list[str] = []
-    pieces = [piece for file in _files(files or (STDIN,), unread) for piece in _pieces(file, paragraphs)]
+    pieces = [
+        piece for file in _files(options.files or (STDIN,), unread) for piece in _pieces(file, options.paragraphs)
+    ]
     if not pieces:
         raise DataError("there is no text to look through.")
     from semsearch import models
     from semsearch.encoder.load import DEFAULT_MODEL
     from semsearch.hardware import Compute
 
-    model = models.encoder(encoder or DEFAULT_MODEL, Compute(device, dtype))
-    found = _ranked(text, pieces, model, cached=not no_cache)
-    if min_score is not None:
-        found = [hit for hit in found if hit.score >= min_score]
-    if names_only:
+    compute = Compute(options.compute.device, options.compute.dtype)
+    model = models.encoder(options.encoder or DEFAULT_MODEL, compute)
+    found = _ranked(options.text, pieces, model, cached=not options.no_cache)
+    if options.min_score is not None:
+        found = [hit for hit in found if hit.score >= options.min_score]
+    if options.names_only:
         best: dict[str, Found] = {}
         for hit in found:
             best.setdefault(hit.piece.file.name, hit)
         found = list(best.values())
-    found = found[:k]
+    found = found[: options.k]
     for position, hit in enumerate(found):
-        if as_json:
+        if options.as_json:
             piece = hit.piece
-            out(dumps({"file": piece.file.name, "line": piece.first + 1, "score": hit.score, "text": piece.text}))
-        elif names_only:
+            out(wire.dumps({"file": piece.file.name, "line": piece.first + 1, "score": hit.score, "text": piece.text}))
+        elif options.names_only:
             out(printable(hit.piece.file.name))
         else:
-            if context and position:
+            if options.context and position:
                 out("--")
-            _show(hit.piece, context)
+            _show(hit.piece, options.context)
     return 2 if unread else 0 if found else 1
 
 

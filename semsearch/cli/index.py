@@ -2,58 +2,103 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack, suppress
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from semsearch.cli import exchange
-from semsearch.cli import parameters as options
+from semsearch.cli import parameters
 from semsearch.cli.progress import Meter, duration
-from semsearch.cli.remembered import NONE, check_settings, check_source, left
 from semsearch.cli.render import out, say, size
-from semsearch.errors import (
-    CollectionExists,
-    CollectionLocked,
-    DataError,
-    StorageError,
-    UsageError,
-)
+from semsearch.cli.target import NONE, CreateOptions, check_source, check_vectors, summary, target
+from semsearch.errors import UsageError
 from semsearch.home import Home
 from semsearch.names import check_name
 
 if TYPE_CHECKING:
-    from semsearch.collection import Collection
     from semsearch.ingest.pipeline import Changes
     from semsearch.ingest.scan import Scan
-    from semsearch.ingest.source import ReadReport, Source
+    from semsearch.ingest.source import Source
+
+
+@dataclass(frozen=True, slots=True)
+class ReadOptions:
+    """How a source is read."""
+
+    format: str | None
+    text: tuple[str, ...]
+    title: str | None
+    id: str | None
+    types: tuple[tuple[str, str], ...]
+    reader_options: tuple[tuple[str, Any], ...]
+    include: tuple[str, ...]
+    exclude: tuple[str, ...]
+    no_ignore: bool
+
+    def source(self, path: str) -> Source:
+        """The source at `path`."""
+        from semsearch.ingest.source import Source
+
+        named = {"text": self.text, "title": self.title, "id": self.id, "types": dict(self.types)}
+        return Source.of(
+            path,
+            self.format,
+            dict(self.reader_options) | {key: value for key, value in named.items() if value},
+            include=self.include,
+            exclude=self.exclude,
+            ignore=not self.no_ignore,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class IndexOptions:
+    """What `semsearch index` takes."""
+
+    path: str
+    name: str | None
+    add: bool
+    dry_run: bool
+    on_error: str | None  # "stop" or "skip"
+    vectors: str | None
+    vector_column: str | None
+    unchecked: bool
+    home: str | None
+    reader: ReadOptions
+    create: CreateOptions
 
 
 @click.command(short_help="Read, split, encode and store a corpus; again: resume or update.")
-@click.argument("path", type=options.file)
+@click.argument("path", type=parameters.file)
 @click.option(
     "--name",
     metavar="NAME",
-    shell_complete=options.collections,
+    shell_complete=parameters.collections,
     help="Of the collection [default: the stem of the file's or folder's name].",
 )
 @click.option("--add", is_flag=True, help="Take this source into a collection that was made from another one.")
 @click.option(
     "-m",
     "--encoder",
-    type=options.model,
+    type=parameters.model,
     metavar="MODEL",
     help="Folder, .zip or name [default: all-MiniLM-L6-v2].",
 )
 @click.option("--revision", metavar="REVISION", help="Branch, tag or commit of a model on the hub.")
-@click.option("--format", "format_", metavar="FORMAT", help="text, documents, jsonl, csv, … [default: by the path].")
+@click.option("--format", metavar="FORMAT", help="text, documents, jsonl, csv, … [default: by the path].")
 @click.option(
     "--text", multiple=True, metavar="FIELD", help="Column that holds the text; several make a document each."
 )
 @click.option("--title", metavar="FIELD", help="Column that holds the title [default: title].")
-@click.option("--id", "id_", metavar="FIELD", help="Column that holds the id [default: _id or id].")
-@click.option("--type", "types", multiple=True, type=options.pair, metavar="FIELD=TYPE", help="As in year=int.")
-@click.option("--read", multiple=True, type=options.pair, metavar="KEY=VALUE", help="Option of the reader.")
+@click.option("--id", metavar="FIELD", help="Column that holds the id [default: _id or id].")
+@click.option("--type", "types", multiple=True, type=parameters.pair, metavar="FIELD=TYPE", help="As in year=int.")
+@click.option(
+    "--read",
+    "reader_options",
+    multiple=True,
+    type=parameters.typed_pair,
+    metavar="KEY=VALUE",
+    help="Option of the reader.",
+)
 @click.option("--include", multiple=True, metavar="PATTERN", help="Of a folder: only files like this ('*.md').")
 @click.option("--exclude", multiple=True, metavar="PATTERN", help="Of a folder: no files or folders like this.")
 @click.option("--no-ignore", is_flag=True, help="Read what git would ignore, too.")
@@ -61,21 +106,24 @@ if TYPE_CHECKING:
 @click.option("--on-error", type=click.Choice(["stop", "skip"]), help="At bad data [stop; skip in documents' folders].")
 @click.option(
     "--vectors",
-    type=options.file,
+    type=parameters.file,
     metavar="FILE",
     help="Made elsewhere: .npy or .npz, a row a record; or a Parquet column.",
 )
 @click.option("--vector-column", metavar="COLUMN", help="Of --vectors in a Parquet file [default: vector].")
 @click.option("--unchecked", is_flag=True, help="With --vectors: don't encode 100 texts again to see that they fit.")
 @click.option("--passages", type=click.Choice(["on", "off"]), help="Split what is longer than the model reads [on].")
-@options.index_backend("auto")
-@click.option("--option", "settings", multiple=True, type=options.typed_pair, metavar="KEY=VALUE", help="Of the index.")
+@parameters.index_backend("auto")
+@click.option(
+    "--option", "index_options", multiple=True, type=parameters.typed_pair, metavar="KEY=VALUE", help="Of the index."
+)
 @click.option("--recall", type=click.FloatRange(0, 1, min_open=True), metavar="R", help="What the index must find.")
 @click.option("--at", type=click.IntRange(min=1), default=10, show_default=True, help="Neighbours it is counted in.")
 @click.option("--batch-tokens", type=click.IntRange(min=1), metavar="N", help="Tokens encoded at a time.")
-@options.compute
-@options.home
-def index(path: str, **given: Any) -> int:
+@parameters.compute
+@parameters.home
+@parameters.typed(IndexOptions)
+def index(options: IndexOptions) -> int:
     r"""Read, split, encode and store the corpus at PATH, a file or a folder ('-': standard input).
 
     Text, JSON lines, CSV, TSV, Parquet, BEIR folders, documents (PDF, HTML, DOCX, EPUB, e-mail, Markdown, source code),
@@ -88,75 +136,88 @@ def index(path: str, **given: Any) -> int:
     semsearch index films.csv --text plot --title name --type year=int
     zcat notes.txt.gz | semsearch index - --name notes --format text
     """
-    from semsearch.ingest.scan import scan
-    from semsearch.ingest.source import ReadReport, Source
-
-    source = Source.of(
-        path,
-        given["format_"],
-        _reader_options(given),
-        include=given["include"],
-        exclude=given["exclude"],
-        ignore=not given["no_ignore"],
-    )
-    name = check_name(given["name"] or source.name)
-    if given["vectors"]:
-        return exchange.index_with_vectors(source, name, given)
-    if given["encoder"] == NONE:
+    source = options.reader.source(options.path)
+    name = check_name(options.name or source.name)
+    if options.vectors:
+        return _with_vectors(source, name, options)
+    if options.create.encoder == NONE:
         raise UsageError("--encoder none makes a collection that is searched by vectors alone: give them by --vectors.")
-    report = ReadReport(skip=given["on_error"] == "skip" or (given["on_error"] is None and source.forgiving))
-    scanned = scan(source, report)  # an empty or unreadable corpus is told before a model is opened or anything is made
+    from semsearch.ingest.scan import scan
+    from semsearch.ingest.source import ReadReport
 
-    if given["dry_run"]:
-        return _estimate(scanned, name, Home.of(given["home"]), given)
+    report = ReadReport(skip=options.on_error == "skip" or (options.on_error is None and source.forgiving))
+    scanned = scan(source, report)  # an empty or unreadable corpus is told before a model is opened or anything is made
+    home = Home.of(options.home)
+    if options.dry_run:
+        return _estimate(scanned, name, home, options)
+    if name not in home.names() and (doubt := _advice(options.create)):
+        say(doubt)
 
     def fraction() -> float | None:
         return report.done / report.total if report.total else None
 
-    home = Home.of(given["home"])
-    made = False
-    try:
-        with Meter(name, fraction) as meter, ExitStack() as held:
-            collection, made = _collection(name, home, source, given)
-            held.enter_context(collection)
-            changes = collection.add_from(scanned, progress=meter)
-    except KeyboardInterrupt:
-        raise click.Abort(f"interrupted: {left(name, home, made)}") from None
-    except (DataError, StorageError, CollectionLocked) as error:
-        error.add_note(left(name, home, made))
-        raise
-    _report(report, changes)
-    if changes.vanished:
-        say(f"{changes.vanished:,} documents are no more in the source: 'semsearch sync {name}' takes them out.")
+    with Meter(name, fraction) as meter, target(name, home, options.create) as (collection, made):
+        if not made:
+            check_source(collection, source, options.add)
+        changes = collection.add_from(scanned, progress=meter)
+    for sentence in report.sentences():
+        say(sentence)
+    if report.same:
+        say(f"{report.same:,} records without an id were the same as one before, and are in the collection once.")
+    if changes.truncated:
+        say(f"{changes.truncated:,} texts were longer than the model reads, and were cut.")
+    out(summary(changes, skipped=report.skipped))
+    _tell_vanished(changes, name)
     return 0
 
 
-def _reader_options(given: dict[str, Any]) -> dict[str, Any]:
-    chosen: dict[str, Any] = dict(given["read"])
-    named = {"text": given["text"], "title": given["title"], "id": given["id_"], "types": dict(given["types"])}
-    return chosen | {key: value for key, value in named.items() if value}
+def _with_vectors(source: Source, name: str, options: IndexOptions) -> int:
+    """Take the vectors in that came with the source, instead of encoding it."""
+    from semsearch.ingest.scan import scan
+    from semsearch.ingest.source import ReadReport
+
+    if options.dry_run:
+        raise UsageError("--dry-run tells what encoding will cost, and with --vectors nothing is encoded.")
+    assert options.vectors is not None
+    source = source.with_vectors(options.vectors, options.vector_column)
+    scanned = scan(source, ReadReport(), unchecked=options.unchecked)
+    precomputed = scanned.precomputed
+    assert precomputed is not None
+
+    def check() -> None:
+        if options.create.model is not None and not options.unchecked:
+            check_vectors(precomputed.documents, precomputed.vectors, options.create.open_model())
+
+    dim = precomputed.vectors.shape[1]
+    with target(name, Home.of(options.home), options.create, dim=dim, before=check) as (collection, made):
+        if made:
+            precomputed.check = False  # they were checked before
+        else:
+            check_source(collection, source, options.add)
+        changes = collection.add_from(scanned)
+    out(summary(changes))
+    _tell_vanished(changes, name)
+    return 0
 
 
-def _estimate(scanned: Scan, name: str, home: Home, given: dict[str, Any]) -> int:
+def _estimate(scanned: Scan, name: str, home: Home, options: IndexOptions) -> int:
     """Tell what the run would cost."""
-    from semsearch import models
-    from semsearch.encoder.load import DEFAULT_MODEL
-    from semsearch.hardware import Compute
     from semsearch.ingest.estimate import estimate
 
-    with ExitStack() as held:
-        if name in home.names():
-            collection = held.enter_context(_existing(name, home, scanned.source, given))
-            encoder, engine = collection.encoder, collection.engine
-            passages = bool(engine.settings["passages"])
-            wanted, settings = engine.settings["index"]["backend"], engine.settings["index"]["options"]
-        else:
-            compute = Compute(given["device"], given["dtype"], given["batch_tokens"])
-            encoder = models.encoder(given["encoder"] or DEFAULT_MODEL, compute, revision=given["revision"])
-            engine = None
-            passages = given["passages"] != "off"
-            wanted, settings = given["backend"] or "auto", dict(given["settings"])
-        told = estimate(scanned.documents, encoder, passages=passages, engine=engine, index=wanted, options=settings)
+    create = options.create
+    if name in home.names():
+        with create.open(name, home) as collection:
+            check_source(collection, scanned.source, options.add)
+            told = collection.estimate(scanned.documents)
+    else:
+        told = estimate(
+            scanned.documents,
+            create.open_model(),
+            passages=create.passages != "off",
+            engine=None,
+            index=create.backend or "auto",
+            options=dict(create.index_options),
+        )
     for sentence in scanned.report.sentences():
         say(sentence)
     out(
@@ -166,60 +227,12 @@ def _estimate(scanned: Scan, name: str, home: Home, given: dict[str, Any]) -> in
     return 0
 
 
-def _collection(name: str, home: Home, source: Source, given: dict[str, Any]) -> tuple[Collection, bool]:
-    """The collection, and whether it was made now."""
-    if name not in home.names():
-        with suppress(CollectionExists):  # another process may make it while this one opens the model
-            return _new(name, home, given), True
-    return _existing(name, home, source, given), False
-
-
-def _new(name: str, home: Home, given: dict[str, Any]) -> Collection:
-    import semsearch
+def _advice(create: CreateOptions) -> str | None:
     from semsearch.encoder.catalog import advice
-    from semsearch.encoder.load import DEFAULT_MODEL
 
-    if doubt := advice(given["encoder"] or DEFAULT_MODEL):
-        say(doubt)
-    return semsearch.create(
-        name,
-        home=home,
-        encoder=given["encoder"] or DEFAULT_MODEL,
-        revision=given["revision"],
-        passages=given["passages"] != "off",
-        index=given["backend"] or "auto",
-        recall=given["recall"],
-        at=given["at"],
-        options=dict(given["settings"]),
-        device=given["device"],
-        dtype=given["dtype"],
-        batch_tokens=given["batch_tokens"],
-    )
+    return None if create.model is None else advice(create.model)
 
 
-def _existing(name: str, home: Home, source: Source, given: dict[str, Any]) -> Collection:
-    """The collection as it was made; what is asked for now must not contradict it."""
-    import semsearch
-
-    compute = {key: given[key] for key in ("device", "dtype", "batch_tokens")}
-    collection = semsearch.open(name, home=home, **compute)
-    try:
-        check_source(collection, source, given["add"])
-        check_settings(collection, given)
-    except BaseException:
-        collection.close()
-        raise
-    return collection
-
-
-def _report(report: ReadReport, changes: Changes) -> None:
-    for sentence in report.sentences():
-        say(sentence)
-    if report.same:
-        say(f"{report.same:,} records without an id were the same as one before, and are in the collection once.")
-    if changes.truncated:
-        say(f"{changes.truncated:,} texts were longer than the model reads, and were cut.")
-    out(
-        f"added {changes.added:,}, changed {changes.changed:,}, unchanged {changes.unchanged:,}, "
-        f"skipped {report.skipped:,}"
-    )
+def _tell_vanished(changes: Changes, name: str) -> None:
+    if changes.vanished:
+        say(f"{changes.vanished:,} documents are no more in the source: 'semsearch sync {name}' takes them out.")

@@ -24,12 +24,13 @@ import click
 from semsearch import __version__
 from semsearch.cli import (
     bench,
-    configuration,
+    defaults,
     doctor,
     evaluate,
     exchange,
     grep,
     index,
+    maintenance,
     manage,
     models,
     query,
@@ -37,10 +38,10 @@ from semsearch.cli import (
     sync,
     train,
 )
-from semsearch.cli import maintenance as care
 from semsearch.cli.render import say
 from semsearch.cli.termination import on_sigterm
 from semsearch.errors import SemsearchError
+from semsearch.search.request import SYNONYMS
 
 USAGE = 2
 STORAGE = 4
@@ -92,7 +93,7 @@ for command in (
     grep.grep,
     *similar.COMMANDS,
     *manage.COMMANDS,
-    *care.COMMANDS,
+    *maintenance.COMMANDS,
     bench.bench,
     *exchange.COMMANDS,
     models.models,
@@ -101,7 +102,7 @@ for command in (
     evaluate.evaluate,
 ):
     cli.add_command(command)
-configuration.name_variables(cli)
+defaults.name_variables(cli)
 for command in (cli, *cli.commands.values()):  # click's mark for lines to be left as they are; raw docstrings spell it
     command.help = (command.help or "").replace("\\b\n", "\b\n")
 
@@ -136,16 +137,16 @@ def execute(arguments: Sequence[str] | None = None) -> int:
 def _complete() -> int:
     """Answer the shell, which asks while a person types: what is wrong with a file or folder is not for then."""
     try:
-        defaults = configuration.defaults(cli)
+        found = defaults.defaults(cli)
     except (SemsearchError, OSError):
-        defaults = {}
+        found = {}
     try:
         if os.environ[COMPLETE].startswith("bash"):  # which takes --home=FOLDER for three words
             words, joined = re.subn(r"(\s--[\w-]+)\s=\s(?=\S)", r"\1=", os.environ.get("COMP_WORDS", ""))
             if joined:
                 place = int(os.environ.get("COMP_CWORD", "0")) - 2 * joined
                 os.environ |= {"COMP_WORDS": words, "COMP_CWORD": str(place)}
-        cli.main(prog_name="semsearch", complete_var=COMPLETE, default_map=defaults)
+        cli.main(prog_name="semsearch", complete_var=COMPLETE, default_map=found)
     except SystemExit as ended:
         return ended.code if isinstance(ended.code, int) else 0
     except Exception:  # a traceback would stand in the middle of the line
@@ -159,7 +160,7 @@ def _run(arguments: Sequence[str] | None) -> int:
             arguments,
             prog_name="semsearch",
             standalone_mode=False,
-            default_map=configuration.defaults(cli),
+            default_map=defaults.defaults(cli),
         )
         sys.stdout.flush()
         return code if isinstance(code, int) else 0
@@ -170,7 +171,7 @@ def _run(arguments: Sequence[str] | None) -> int:
         say(error.format_message())
         return USAGE
     except click.ClickException as error:
-        say(f"semsearch: {error.format_message()}{_help_for(error)}")
+        say(f"semsearch: {_message(error)}{_help_for(error)}")
         return USAGE
     except (KeyboardInterrupt, click.Abort) as error:
         say(str(error) or "interrupted")
@@ -184,6 +185,16 @@ def _run(arguments: Sequence[str] | None) -> int:
             raise
         say(f"semsearch: {error.strerror}{f': {error.filename}' if error.filename else ''}.")
         return STORAGE
+
+
+def _message(error: click.ClickException) -> str:
+    """What click says; of an option that other programs call otherwise, what it is called here."""
+    if isinstance(error, click.NoSuchOption) and error.ctx is not None:
+        options = {str(param.name): max(param.opts, key=len) for param in error.ctx.command.params}
+        other = SYNONYMS.get(error.option_name.lstrip("-").replace("-", "_"), "")
+        if other in options:
+            return f"No such option '{error.option_name}'. Did you mean '{options[other]}'?"
+    return error.format_message()
 
 
 def _help_for(error: click.ClickException) -> str:

@@ -2,27 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from semsearch.cli import parameters as options
-from semsearch.cli.render import dumps, out, say, show_table, size
+import semsearch
+from semsearch import wire
+from semsearch.cli import parameters
+from semsearch.cli.render import out, say, show_table, size
 from semsearch.home import Home
 
 if TYPE_CHECKING:
     from semsearch.search.recall import Certificate
-
-
-def questions_of(file: str | None) -> list[str] | None:
-    """The queries in a file: one a line, or BEIR's queries.jsonl."""
-    if file is None:
-        return None
-    from semsearch.ingest.source import Source
-
-    source = Source.of(file, None if file.endswith((".jsonl", ".jsonl.gz")) else "text")
-    return [document.text for document in source.read()]
 
 
 def show_certificate(certificate: Certificate, given: str | None) -> None:
@@ -40,29 +33,31 @@ def show_certificate(certificate: Certificate, given: str | None) -> None:
         say("Measured on the questions that were given before; --queries FILE takes others.")
 
 
-recall_options = (
-    click.option(
-        "--at", type=click.IntRange(min=1), default=10, show_default=True, help="Neighbours it is counted in."
-    ),
-    click.option("--queries", metavar="FILE", help="Real questions to measure on, one a line or BEIR's queries.jsonl."),
-)
+@dataclass(frozen=True, slots=True)
+class ReindexOptions:
+    """What `semsearch reindex` takes."""
 
-
-def _measured(command: options.Command) -> options.Command:
-    for option in recall_options:
-        command = option(command)
-    return command
+    name: str
+    backend: str | None
+    index_options: tuple[tuple[str, Any], ...]
+    recall: float | None
+    at: int
+    queries: str | None
+    home: str | None
 
 
 @click.command(short_help="Build the index anew, to a recall if asked.")
-@click.argument("name", shell_complete=options.collections)
-@options.index_backend("as before")
-@click.option("--option", "settings", multiple=True, type=options.typed_pair, metavar="KEY=VALUE", help="Of the index.")
+@click.argument("name", shell_complete=parameters.collections)
+@parameters.index_backend("as before")
+@click.option(
+    "--option", "index_options", multiple=True, type=parameters.typed_pair, metavar="KEY=VALUE", help="Of the index."
+)
 @click.option("--recall", type=click.FloatRange(0, 1, min_open=True), metavar="R", help="What the index must find.")
-@_measured
-@options.threads
-@options.home
-def reindex(name: str, **given: Any) -> int:
+@parameters.recall
+@parameters.threads
+@parameters.home
+@parameters.typed(ReindexOptions)
+def reindex(options: ReindexOptions) -> int:
     r"""Build the index of collection NAME anew over all that is there, beside readers and writers.
 
     With --recall its setting is chosen and certified: half of the queries choose, the other half prove.
@@ -70,19 +65,17 @@ def reindex(name: str, **given: Any) -> int:
     \b
     semsearch reindex corpus --index hnsw --recall 0.95 --at 10
     """
-    import semsearch
-
-    with semsearch.open(name, home=Home.of(given["home"])) as collection:
+    with semsearch.open(options.name, home=Home.of(options.home)) as collection:
         certificate = collection.reindex(
-            given["backend"],
-            dict(given["settings"]) or None,
-            recall=given["recall"],
-            at=given["at"],
-            queries=questions_of(given["queries"]),
+            options.backend,
+            dict(options.index_options) or None,
+            recall=options.recall,
+            at=options.at,
+            queries=parameters.questions_of(options.queries),
         )
         facts = collection.info()["index"]
     if certificate is not None:
-        show_certificate(certificate, given["queries"])
+        show_certificate(certificate, options.queries)
     if facts["wanted"]["backend"] == "auto":
         say(facts["why"])
     out(f"index {facts['backend']}, rows {facts['rows']:,}")
@@ -90,45 +83,41 @@ def reindex(name: str, **given: Any) -> int:
 
 
 @click.command(short_help="Set the index to a recall, without building it anew.")
-@click.argument("name", shell_complete=options.collections)
+@click.argument("name", shell_complete=parameters.collections)
 @click.option("--recall", type=click.FloatRange(0, 1, min_open=True), required=True, metavar="R", help="To be kept.")
-@_measured
-@options.threads
-@options.home
-def tune(name: str, **given: Any) -> int:
+@parameters.recall
+@parameters.threads
+@parameters.home
+def tune(name: str, recall: float, at: int, queries: str | None, home: str | None) -> int:
     r"""Choose the setting of collection NAME's index that keeps a recall, certify it, and use it from now on.
 
     \b
     semsearch tune corpus --recall 0.98 --queries questions.txt
     """
-    import semsearch
-
-    with semsearch.open(name, home=Home.of(given["home"])) as collection:
-        certificate = collection.tune(given["recall"], given["at"], queries=questions_of(given["queries"]))
-    show_certificate(certificate, given["queries"])
+    with semsearch.open(name, home=Home.of(home)) as collection:
+        certificate = collection.tune(recall, at, queries=parameters.questions_of(queries))
+    show_certificate(certificate, queries)
     setting = f"{certificate.knob} {certificate.value}, " if certificate.knob else ""
     out(f"{setting}recall {certificate.recall:.4f}, certified {certificate.certified:.4f}")
     return 0 if certificate.met else 1
 
 
 @click.command(short_help="Look a collection over.")
-@click.argument("name", shell_complete=options.collections)
+@click.argument("name", shell_complete=parameters.collections)
 @click.option("--deep", is_flag=True, help="Read everything: every checksum, vector and word.")
-@options.as_json
-@options.home
+@parameters.as_json
+@parameters.home
 def check(name: str, deep: bool, as_json: bool, home: str | None) -> int:
     r"""Say what is wrong with collection NAME and what mends it. Nothing is changed. The exit code is 4 if anything is.
 
     \b
     semsearch check corpus --deep
     """
-    import semsearch
-
     with semsearch.open(name, home=Home.of(home)) as collection:
         problems = collection.check(deep=deep)
     for problem in problems:
         if as_json:
-            out(dumps({"part": problem.part, "what": problem.what, "mend": problem.mend}))
+            out(wire.dumps(wire.problem(problem)))
         else:
             out(f"{problem.part}: {problem.what}. To mend it: {problem.mend}")
     if not problems:
@@ -137,17 +126,15 @@ def check(name: str, deep: bool, as_json: bool, home: str | None) -> int:
 
 
 @click.command(short_help="Mend what check finds.")
-@click.argument("name", shell_complete=options.collections)
-@options.compute
-@options.home
+@click.argument("name", shell_complete=parameters.collections)
+@parameters.compute
+@parameters.home
 def repair(name: str, device: str | None, dtype: str | None, home: str | None) -> int:
     r"""Mend collection NAME from what is whole: vectors from the stored text, words and indexes from the documents.
 
     \b
     semsearch repair corpus
     """
-    import semsearch
-
     with semsearch.open(name, home=Home.of(home), device=device, dtype=dtype) as collection:
         done = collection.repair()
     for sentence in done:
@@ -158,16 +145,14 @@ def repair(name: str, device: str | None, dtype: str | None, home: str | None) -
 
 
 @click.command(short_help="Give removed documents' bytes back, and erase them.")
-@click.argument("name", shell_complete=options.collections)
-@options.home
+@click.argument("name", shell_complete=parameters.collections)
+@parameters.home
 def compact(name: str, home: str | None) -> int:
     r"""Rewrite collection NAME without what was removed, and erase it from every file. Readers go on meanwhile.
 
     \b
     semsearch compact corpus
     """
-    import semsearch
-
     with semsearch.open(name, home=Home.of(home)) as collection:
         done = collection.compact()
     out(f"removed {done.rows:,} dead rows, {size(done.bytes_before)} before, {size(done.bytes_after)} after")
@@ -177,17 +162,15 @@ def compact(name: str, home: str | None) -> int:
 
 
 @click.command(short_help="Copy a collection into one file, while it is used.")
-@click.argument("name", shell_complete=options.collections)
+@click.argument("name", shell_complete=parameters.collections)
 @click.argument("file", type=click.Path(dir_okay=False))
-@options.home
+@parameters.home
 def backup(name: str, file: str, home: str | None) -> int:
     r"""Write collection NAME, as it stands at one moment, to FILE (a tar archive). Writing to it goes on meanwhile.
 
     \b
     semsearch backup corpus corpus.backup
     """
-    import semsearch
-
     with semsearch.open(name, home=Home.of(home)) as collection:
         written = collection.backup(Path(file))
     say(f"wrote {file}, {size(written)}")
@@ -197,15 +180,13 @@ def backup(name: str, file: str, home: str | None) -> int:
 @click.command(short_help="Make a collection from a backup.")
 @click.argument("file", type=click.Path(dir_okay=False))
 @click.option("--name", metavar="NAME", help="Another name than it had.")
-@options.home
+@parameters.home
 def restore(file: str, name: str | None, home: str | None) -> int:
     r"""Make a collection from FILE, a backup. Its digests are checked first; an index is built when it is next written.
 
     \b
     semsearch restore corpus.backup --name corpus-again
     """
-    import semsearch
-
     place = Home.of(home)
     made = semsearch.restore(file, name, home=place)
     say(f"restored '{made}' in {place.location}")
@@ -213,14 +194,16 @@ def restore(file: str, name: str | None, home: str | None) -> int:
 
 
 @click.command(short_help="Change the model, from the stored text.")
-@click.argument("name", shell_complete=options.collections)
+@click.argument("name", shell_complete=parameters.collections)
 @click.option(
-    "-m", "--encoder", type=options.model, required=True, metavar="MODEL", help="Folder, .zip, hub or bare name."
+    "-m", "--encoder", type=parameters.model, required=True, metavar="MODEL", help="Folder, .zip, hub or bare name."
 )
 @click.option("--revision", metavar="REVISION", help="Branch, tag or commit of a model on the hub.")
-@options.compute
-@options.home
-def reencode(name: str, encoder: str, **given: Any) -> int:
+@parameters.compute
+@parameters.home
+def reencode(
+    name: str, encoder: str, revision: str | None, device: str | None, dtype: str | None, home: str | None
+) -> int:
     r"""Encode all documents of collection NAME anew with another model. The present one serves until all is done.
 
     After an interruption the same command resumes.
@@ -228,14 +211,12 @@ def reencode(name: str, encoder: str, **given: Any) -> int:
     \b
     semsearch reencode corpus --encoder BAAI/bge-small-en-v1.5
     """
-    import semsearch
-
-    with semsearch.open(name, home=Home.of(given["home"]), device=given["device"], dtype=given["dtype"]) as collection:
+    with semsearch.open(name, home=Home.of(home), device=device, dtype=dtype) as collection:
         total = len(collection)
         try:
             count = collection.reencode(
                 encoder,
-                revision=given["revision"],
+                revision=revision,
                 progress=lambda done: say(f"{done:,} of at most {total:,} documents encoded"),
             )
         except KeyboardInterrupt:

@@ -7,11 +7,11 @@ from typing import Any
 
 import click
 
-from semsearch.cli import parameters as options
+import semsearch
+from semsearch import wire
+from semsearch.cli import parameters
 from semsearch.cli.render import (
-    document_json,
     draw_document,
-    dumps,
     on_terminal,
     one_line,
     out,
@@ -27,10 +27,10 @@ from semsearch.ingest.sync import MAX_VANISHED
 
 
 @click.command(short_help="Print documents by id.")
-@click.argument("name", shell_complete=options.collections)
+@click.argument("name", shell_complete=parameters.collections)
 @click.argument("ids", nargs=-1, required=True, metavar="ID...")
-@options.as_json
-@options.home
+@parameters.as_json
+@parameters.home
 def get(name: str, ids: tuple[str, ...], as_json: bool, home: str | None) -> int:
     r"""Print the documents of collection NAME that have these ids, in the order asked.
 
@@ -39,8 +39,6 @@ def get(name: str, ids: tuple[str, ...], as_json: bool, home: str | None) -> int
     \b
     semsearch get corpus doc-17
     """
-    import semsearch
-
     with semsearch.open(name, home=Home.of(home)) as collection:
         found = collection.get(ids)
     console = screen()
@@ -48,7 +46,7 @@ def get(name: str, ids: tuple[str, ...], as_json: bool, home: str | None) -> int
         if document is None:
             say(f"'{name}' has no document '{one_line(identity)}'.")
         elif as_json:
-            out(dumps(document_json(document)))
+            out(wire.dumps(wire.document(document)))
         else:
             if position:
                 out("")
@@ -57,11 +55,13 @@ def get(name: str, ids: tuple[str, ...], as_json: bool, home: str | None) -> int
 
 
 @click.command(short_help="Take documents out of a collection.")
-@click.argument("name", shell_complete=options.collections)
+@click.argument("name", shell_complete=parameters.collections)
 @click.argument("ids", nargs=-1, metavar="[ID]...")
-@click.option("--where", type=options.where, metavar="FILTER", help="Documents by their metadata, as in 'year < 1990'.")
+@click.option(
+    "--where", type=parameters.where, metavar="FILTER", help="Documents by their metadata, as in 'year < 1990'."
+)
 @click.option("--yes", is_flag=True, help="With --where: remove even more than 20 % of all without asking.")
-@options.home
+@parameters.home
 def remove(name: str, ids: tuple[str, ...], where: dict[str, Any] | None, yes: bool, home: str | None) -> int:
     r"""Take documents out of collection NAME: by id, or by a filter on their metadata.
 
@@ -71,8 +71,6 @@ def remove(name: str, ids: tuple[str, ...], where: dict[str, Any] | None, yes: b
     semsearch remove corpus doc-17 doc-18
     semsearch remove films --where 'year < 1990'
     """
-    import semsearch
-
     if bool(ids) == bool(where):
         raise UsageError("say which documents: either their ids, or --where with a filter.")
     with semsearch.open(name, home=Home.of(home)) as collection:
@@ -90,9 +88,9 @@ def remove(name: str, ids: tuple[str, ...], where: dict[str, Any] | None, yes: b
 
 
 @click.command(short_help="Delete a whole collection.")
-@click.argument("name", shell_complete=options.collections)
+@click.argument("name", shell_complete=parameters.collections)
 @click.option("--yes", is_flag=True, help="Don't ask.")
-@options.home
+@parameters.home
 def drop(name: str, yes: bool, home: str | None) -> int:
     r"""Delete collection NAME with all its documents and vectors. It asks first; a script says --yes.
 
@@ -117,8 +115,8 @@ def drop(name: str, yes: bool, home: str | None) -> int:
 
 
 @click.command("list", short_help="Show the collections.")
-@options.as_json
-@options.home
+@parameters.as_json
+@parameters.home
 def list_collections(as_json: bool, home: str | None) -> int:
     r"""Show the collections with their documents, passages, size and model.
 
@@ -127,8 +125,6 @@ def list_collections(as_json: bool, home: str | None) -> int:
     \b
     semsearch list
     """
-    import semsearch
-
     where = Home.of(home)
     names = where.names()
     if not names:
@@ -144,7 +140,7 @@ def list_collections(as_json: bool, home: str | None) -> int:
             say(f"'{name}' can't be opened: {error}")
             continue
         if as_json:
-            out(dumps(facts))
+            out(wire.dumps(wire.info(facts)))
         else:
             amount = size(facts["bytes"]) if on_terminal() else facts["bytes"]
             encoder = (facts.get("encoder") or {}).get("name") or ""
@@ -155,10 +151,10 @@ def list_collections(as_json: bool, home: str | None) -> int:
 
 
 @click.command(short_help="Show what a collection is made of.")
-@click.argument("name", required=False, shell_complete=options.collections)
+@click.argument("name", required=False, shell_complete=parameters.collections)
 @click.option("--config", is_flag=True, help="Show defaults instead, and where each comes from.")
-@options.as_json
-@options.home
+@parameters.as_json
+@parameters.home
 @click.pass_context
 def info(context: click.Context, name: str | None, config: bool, as_json: bool, home: str | None) -> int:
     r"""Show what collection NAME is made of: counts, model, prompts, splitting, index, sources, size.
@@ -171,26 +167,24 @@ def info(context: click.Context, name: str | None, config: bool, as_json: bool, 
         return _show_config(context, as_json)
     if name is None:
         raise UsageError(f"say which collection: {', '.join(Home.of(home).names()) or 'there is none'}.")
-    import semsearch
-
     with semsearch.open(name, home=Home.of(home)) as collection:
         facts = collection.info()
     if as_json:
-        out(dumps(facts))
+        out(wire.dumps(wire.info(facts)))
     else:
         show_facts(facts)
     return 0
 
 
 def _show_config(context: click.Context, as_json: bool) -> int:
-    from semsearch.cli.configuration import FILE, files, origins
+    from semsearch.cli.defaults import FILE, files, origins
 
     group = context.find_root().command
     assert isinstance(group, click.Group)
     found = list(origins(group))
     if as_json:
         for option, value, origin in found:
-            out(dumps({"option": option, "value": value, "origin": origin}))
+            out(wire.dumps({"option": option, "value": value, "origin": origin}))
     else:
         say(f"files read: {', '.join(map(str, files())) or f'none ({FILE} in {Home.of().location} or here)'}")
         show_table(("option", "value", "from"), found)

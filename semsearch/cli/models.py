@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from semsearch.cli import parameters as options
-from semsearch.cli.render import dumps, on_terminal, out, show_table
+from semsearch import wire
+from semsearch.cli import parameters
+from semsearch.cli.render import on_terminal, out, show_table
 from semsearch.errors import UsageError
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ COLUMNS = ("model", "tasks", "dim", "window", "languages", "MB", "prompts", "sup
 
 @click.command(short_help="List models by task, with what is known of them.")
 @click.argument("task", required=False)
-@options.as_json
+@parameters.as_json
 def models(task: str | None, as_json: bool) -> int:
     r"""List the models that the field recommends, or those for TASK.
 
@@ -39,7 +40,7 @@ def models(task: str | None, as_json: bool) -> int:
     cards = [card for card in catalogue() if task is None or task in card.tasks]
     if as_json:
         for card in cards:
-            out(dumps(_json(card)))
+            out(wire.dumps(_json(card)))
     else:
         show_table(COLUMNS, [_row(card) for card in cards])
     return 0

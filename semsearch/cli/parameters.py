@@ -1,16 +1,22 @@
-"""Options that several commands share, and the types of their values."""
+"""Parameters that several commands share: their types, and the frozen dataclasses that commands take them as.
+
+A command with many options takes them as one object of a dataclass, made by `typed`, so that mypy sees each. A field
+that is such a dataclass itself holds a group of options that several commands have.
+"""
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, TypeVar, get_type_hints
 
 import click
 
 from semsearch import plugins
-from semsearch.errors import DataError, FilterError
+from semsearch.errors import FilterError
 from semsearch.hardware import MOST_THREADS, set_threads
 from semsearch.home import Home
 from semsearch.names import normal
@@ -20,7 +26,34 @@ if TYPE_CHECKING:
     from semsearch.search.request import Options
 
 Command = TypeVar("Command", bound=Callable[..., Any])
-Told: TypeAlias = Callable[[DataError], None] | None  # whom to tell of bad data; nobody: it is raised
+Typed = TypeVar("Typed")
+Where: TypeAlias = Mapping[str, Any]  # a filter on metadata, as JSON
+
+
+def typed(kind: type[Typed]) -> Callable[[Callable[[Typed], int]], Callable[..., int]]:
+    """Hand a command all that click has read as one object of the frozen dataclass `kind`."""
+
+    def decorate(command: Callable[[Typed], int]) -> Callable[..., int]:
+        @functools.wraps(command)
+        def run(**read: object) -> int:
+            options = _taken(kind, read)
+            if read:
+                raise TypeError(f"{kind.__name__} has no field for {', '.join(read)}")
+            return command(options)
+
+        return run
+
+    return decorate
+
+
+def _taken(kind: type[Typed], read: dict[str, object]) -> Typed:
+    """An object of `kind`, its values taken out of `read`."""
+    hints = get_type_hints(kind)
+    names = [field.name for field in fields(kind)]  # type: ignore[arg-type]
+    return kind(**{name: _taken(hints[name], read) if is_dataclass(hints[name]) else read.pop(name) for name in names})
+
+
+# --------------------------------------------------------------------------------------------------------------- types
 
 
 def pair(text: str) -> tuple[str, str]:
@@ -77,14 +110,28 @@ def utf8(text: str) -> str:
     return text
 
 
-def home(command: Command) -> Command:
-    """Add `--home`."""
-    return click.option(
-        "--home",
-        metavar="FOLDER",
-        help="Where the collections are [default: SEMSEARCH_HOME, else the nearest .semsearch here or above, else "
-        "your data folder].",
-    )(command)
+class Minimum(NamedTuple):
+    """What a hit must reach."""
+
+    measure: str  # "score", "percentile" or "probability"
+    least: float
+
+
+def minimum(text: str) -> Minimum:
+    """`0.4` for a score, `99.9%` for a percentile, `p0.5` for a probability."""
+    number = text.strip().removeprefix("p").removesuffix("%")
+    try:
+        value = float(number)
+    except ValueError:
+        raise click.BadParameter(
+            f"'{text}' is neither a score (0.4), nor a percentile among random pairs (99.9%), nor a probability (p0.5)."
+        ) from None
+    if text.strip().endswith("%"):
+        return Minimum("percentile", value / 100)
+    return Minimum("probability" if text.strip().startswith("p") else "score", value)
+
+
+# ------------------------------------------------------------------------------------------------------ shared options
 
 
 class _BackendOption(click.Option):
@@ -110,6 +157,16 @@ def index_backend(default: str) -> Callable[[Command], Command]:
     )
 
 
+def home(command: Command) -> Command:
+    """Add `--home`."""
+    return click.option(
+        "--home",
+        metavar="FOLDER",
+        help="Where the collections are [default: SEMSEARCH_HOME, else the nearest .semsearch here or above, else "
+        "your data folder].",
+    )(command)
+
+
 def threads(command: Command) -> Command:
     """Add `--threads`, which goes for the whole process."""
     return click.option(
@@ -120,6 +177,14 @@ def threads(command: Command) -> Command:
         callback=lambda context, parameter, count: None if count is None else set_threads(count),
         help="To compute on [default: SEMSEARCH_THREADS, else as many as there are processors for it].",
     )(command)
+
+
+@dataclass(frozen=True, slots=True)
+class ComputeOptions:
+    """Where a model computes, and in which numbers; None chooses."""
+
+    device: str | None = None
+    dtype: str | None = None
 
 
 def compute(command: Command) -> Command:
@@ -134,57 +199,59 @@ def compute(command: Command) -> Command:
 
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
+where_option = click.option(
+    "--where", type=where, metavar="FILTER", help="""As in 'year >= 1990 and genres contains "Drama"'."""
+)
+mmr_lambda = click.option(
+    "--mmr-lambda",
+    type=click.FloatRange(0, 1),
+    metavar="L",
+    help="Let near-duplicates make room (maximal marginal relevance): 1 is relevance alone, 0 diversity alone.",
+)
 
 
-def how(command: Command) -> Command:
-    """Add the options of a search; `taken` collects what they say."""
-    for option in reversed(_HOW):
+@dataclass(frozen=True, slots=True)
+class SearchOptions:
+    """How to search."""
+
+    mode: str = "dense"
+    where: Where | None = None
+    rerank: str | None = None  # the model; empty for the default one
+    candidates: int = 100
+    mmr_lambda: float | None = None
+    by_passage: bool = False
+    context: int = 0
+    explain: bool = False
+    min_score: Minimum | None = None
+    exact: bool = False
+
+    def arguments(self) -> Options:
+        """The keyword arguments of `Collection.search`."""
+        least = {} if self.min_score is None else {self.min_score.measure: self.min_score.least}
+        return {
+            "mode": self.mode,
+            "where": self.where,
+            "exact": self.exact,
+            "candidates": self.candidates,
+            "context": self.context,
+            "explain": self.explain,
+            "group_by": None if self.by_passage else "document",
+            "rerank": None if self.rerank is None else (self.rerank or True),
+            "mmr_lambda": self.mmr_lambda,
+            "min_score": least.get("score"),
+            "min_percentile": least.get("percentile"),
+            "min_probability": least.get("probability"),
+        }
+
+
+def search(command: Command) -> Command:
+    """Add the options of a search, `SearchOptions`."""
+    for option in reversed(_SEARCH):
         command = option(command)
     return command
 
 
-def taken(given: dict[str, Any], words: tuple[str, ...] = ()) -> tuple[Options, tuple[str, ...]]:
-    """Take the options of `how` out of `given`, as arguments of a search; and the words, now complete.
-
-    `--rerank` may stand without its model before the text of the query, which is then taken for the model at first.
-    """
-    rerank = given.pop("rerank")
-    if rerank is not None and any(map(str.isspace, rerank)) and not Path(rerank).exists():
-        rerank, words = "", (*words, rerank)
-    diverse = given.pop("diverse")
-    found: Options = {
-        "mode": given.pop("mode"),
-        "where": given.pop("where"),
-        "exact": given.pop("exact"),
-        "candidates": given.pop("candidates"),
-        "context": given.pop("context"),
-        "explain": given.pop("explain"),
-        "group_by": None if given.pop("by_passage") else "document",
-        "rerank": None if rerank is None else (rerank or True),
-        "diverse": DIVERSE if diverse else None,
-    }
-    if (least := given.pop("min_score")) is not None:
-        found.update(least)
-    return found, words
-
-
-def minimum(text: str) -> Options:
-    """`0.4` for a score, `99.9%` for a standing, `p0.5` for a probability."""
-    number = text.strip().removeprefix("p").removesuffix("%")
-    try:
-        value = float(number)
-    except ValueError:
-        raise click.BadParameter(
-            f"'{text}' is neither a score (0.4), nor a standing among random pairs (99.9%), nor a probability (p0.5)."
-        ) from None
-    if text.strip().endswith("%"):
-        return {"min_standing": value / 100}
-    return {"min_probability": value} if text.strip().startswith("p") else {"min_score": value}
-
-
-DIVERSE = 0.5  # relevance and variety alike
-
-_HOW = [
+_SEARCH = [
     click.option(
         "--mode",
         type=click.Choice(MODES),
@@ -192,7 +259,7 @@ _HOW = [
         show_default=True,
         help='By meaning, by words ("a phrase", -without), or both.',
     ),
-    click.option("--where", type=where, metavar="FILTER", help="""As in 'year >= 1990 and genres contains "Drama"'."""),
+    where_option,
     click.option(
         "--rerank",
         is_flag=False,
@@ -206,9 +273,9 @@ _HOW = [
         type=click.IntRange(min=1),
         default=100,
         show_default=True,
-        help="How many are reranked, or thinned by --diverse.",
+        help="How many are reranked, or thinned by --mmr-lambda.",
     ),
-    click.option("--diverse", is_flag=True, help="Let near-duplicates make room for others."),
+    mmr_lambda,
     click.option("--by-passage", is_flag=True, help="Find passages, several of a document perhaps."),
     click.option(
         "--context", type=click.IntRange(min=0), default=0, metavar="N", help="Show N passages before and after."
@@ -222,3 +289,23 @@ _HOW = [
     ),
     click.option("--exact", is_flag=True, help="Do without the index."),
 ]
+
+
+def recall(command: Command) -> Command:
+    """Add `--queries` and `--at`."""
+    command = click.option(
+        "--at", type=click.IntRange(min=1), default=10, show_default=True, help="Neighbours it is counted in."
+    )(command)
+    return click.option(
+        "--queries", metavar="FILE", help="Real questions to measure on, one a line or BEIR's queries.jsonl."
+    )(command)
+
+
+def questions_of(file: str | None) -> list[str] | None:
+    """The queries in a file: one a line, or BEIR's queries.jsonl."""
+    if file is None:
+        return None
+    from semsearch.ingest.source import Source
+
+    source = Source.of(file, None if file.endswith((".jsonl", ".jsonl.gz")) else "text")
+    return [document.text for document in source.read()]

@@ -5,14 +5,17 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from io import BufferedReader
-from typing import TYPE_CHECKING, Any, Unpack, cast
+from pathlib import Path
+from typing import TYPE_CHECKING, Self, cast
 
 import click
 
-from semsearch.cli import formats
-from semsearch.cli import parameters as options
+import semsearch
+from semsearch.cli import formats, parameters
 from semsearch.cli.compare import compare, show_comparison
+from semsearch.cli.parameters import ComputeOptions, SearchOptions
 from semsearch.cli.render import Answer, out, show_answer
 from semsearch.errors import CollectionNotFound, DataError, UsageError
 from semsearch.home import Home
@@ -20,9 +23,29 @@ from semsearch.names import normal
 
 if TYPE_CHECKING:
     from semsearch.collection import Collection
-    from semsearch.search.request import Options
 
 BATCH = 256  # queries encoded and searched together
+
+
+@dataclass(frozen=True, slots=True)
+class QueryOptions:
+    """What `semsearch query` takes."""
+
+    words: tuple[str, ...]
+    k: int
+    search: SearchOptions
+    compare_exact: bool
+    as_json: bool
+    form: str | None
+    compute: ComputeOptions
+    home: str | None
+
+    def with_words_complete(self) -> Self:
+        """`--rerank` may stand without its model before the text of the query, which click takes for the model."""
+        rerank = self.search.rerank
+        if rerank is None or not any(map(str.isspace, rerank)) or Path(rerank).exists():
+            return self
+        return replace(self, words=(*self.words, rerank), search=replace(self.search, rerank=""))
 
 
 def _only_collection(home: Home) -> str:
@@ -61,13 +84,13 @@ def resolve(words: Sequence[str], home: Home) -> tuple[str, str | None]:
     return _only_collection(home), word
 
 
-def ask(collection: Collection, texts: Sequence[str], k: int, **how: Unpack[Options]) -> list[Answer]:
+def ask(collection: Collection, texts: Sequence[str], k: int, search: SearchOptions) -> list[Answer]:
     """The answers to `texts`, searched together; timings are a query's share of the time."""
-    if how.get("mode") != "lexical":
+    if search.mode != "lexical":
         _ = collection.encoder  # opened at first use, which is no part of a query's time
     measured: dict[str, float] = {}
     started = time.perf_counter()
-    found = collection.search_many(texts, k, timings=measured, **how)
+    found = collection.search_many(texts, k, timings=measured, **search.arguments())
     measured["total"] = 1000 * (time.perf_counter() - started)
     timings = {stage: spent / len(texts) for stage, spent in measured.items()}
     return [Answer(text, hits, timings) for text, hits in zip(texts, found, strict=True)]
@@ -115,8 +138,9 @@ def _show(answers: Sequence[Answer], numbers: Sequence[int | None], form: str | 
     sys.stdout.flush()
 
 
-def _form(as_json: bool, form: str | None, text: str | None) -> str | None:
+def _form(options: QueryOptions, text: str | None) -> str | None:
     """The format that results are asked for in."""
+    as_json, form = options.as_json, options.form
     if as_json and form not in (None, "json"):
         raise UsageError(f"--json and -o {form} can't both be: leave one out.")
     if text is None and (as_json or form is not None):
@@ -126,11 +150,11 @@ def _form(as_json: bool, form: str | None, text: str | None) -> str | None:
 
 
 @click.command(short_help="Ask a collection; without TEXT, interactively.")
-@click.argument("words", nargs=-1, type=options.utf8, metavar="[NAME] [TEXT]", shell_complete=options.collections)
+@click.argument("words", nargs=-1, type=parameters.utf8, metavar="[NAME] [TEXT]", shell_complete=parameters.collections)
 @click.option("-k", type=click.IntRange(min=1), default=10, show_default=True, help="How many documents to find.")
-@options.how
+@parameters.search
 @click.option("--compare-exact", is_flag=True, help="Ask the index and exactly, and say what the index missed.")
-@options.as_json
+@parameters.as_json
 @click.option(
     "-o",
     "--output",
@@ -138,17 +162,10 @@ def _form(as_json: bool, form: str | None, text: str | None) -> str | None:
     type=click.Choice(list(formats.FORMATS)),
     help="Print results as other programs read them.",
 )
-@options.compute
-@options.home
-def query(
-    words: tuple[str, ...],
-    k: int,
-    compare_exact: bool,
-    as_json: bool,
-    form: str | None,
-    home: str | None,
-    **rest: Any,
-) -> int:
+@parameters.compute
+@parameters.home
+@parameters.typed(QueryOptions)
+def query(options: QueryOptions) -> int:
     r"""Find the documents of collection NAME that are nearest in meaning to TEXT.
 
     With one collection NAME may be left out. Without TEXT the query is interactive (:help there lists its commands);
@@ -163,38 +180,38 @@ def query(
     semsearch query films "a heist goes wrong" --where 'year >= 1990 and genres contains "Drama"'
     semsearch query
     """
-    import semsearch
-
-    how, words = options.taken(rest, words)
-    place = Home.of(home)
-    name, text = resolve(words, place)
+    options = options.with_words_complete()
+    k, search = options.k, options.search
+    place = Home.of(options.home)
+    name, text = resolve(options.words, place)
     if text is not None and not text.strip():
         raise UsageError("the query is empty. Write what to look for, or leave it out to ask interactively.")
-    form = _form(as_json, form, text)
-    with semsearch.open(name, home=place, **rest) as collection:
+    form = _form(options, text)
+    compute = options.compute
+    with semsearch.open(name, home=place, device=compute.device, dtype=compute.dtype) as collection:
         if text is None:
             from semsearch.cli.repl import Session
 
-            Session(collection, k, how, place.folder).run()
+            Session(collection, k, search, place.folder).run()
             return 0
-        if compare_exact:
+        if options.compare_exact:
             collection.load_index()
         if form is not None and (line := formats.header(form)) is not None:
             out(line)
         if text != "-":
-            answers = ask(collection, [text], k, **how)
+            answers = ask(collection, [text], k, search)
             _show(answers, [None], form)
-            if compare_exact:
-                show_comparison(compare(collection, answers[0], k, how.get("where")), form == "json")
+            if options.compare_exact:
+                show_comparison(compare(collection, answers[0], k, search.where), form == "json")
             return 0 if answers[0].hits else 1
         found = False
         for batch in lines_of_stdin():
             if batch:
-                answers = ask(collection, [line for _, line in batch], k, **how)
+                answers = ask(collection, [line for _, line in batch], k, search)
                 _show(answers, [number for number, _ in batch], form)
-                if compare_exact:
+                if options.compare_exact:
                     for answer in answers:
-                        show_comparison(compare(collection, answer, k, how.get("where")), form == "json")
+                        show_comparison(compare(collection, answer, k, search.where), form == "json")
                 found = found or any(answer.hits for answer in answers)
         return 0 if found else 1
 

@@ -7,14 +7,14 @@ never break a line meant for a program.
 from __future__ import annotations
 
 import contextlib
-import json
 import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from semsearch.cli.explain import explanation_json, highlight, sentence
+from semsearch import wire
+from semsearch.cli.explain import highlight, sentence
 from semsearch.types import Document, Hit, Span
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from rich.text import Text
 
 WIDTH = 100  # columns: wider lines are hard to read
-WEAK = 0.99  # a standing below which a hit is shown as a weak one
+WEAK = 0.99  # a percentile below which a hit is shown as a weak one
 PASSAGE_LINES = 3  # of a hit on a terminal; the whole is one `:open` or `semsearch get` away
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff]")
@@ -78,44 +78,7 @@ def one_line(text: str) -> str:
     return " ".join(printable(text).split())
 
 
-def dumps(value: Any) -> str:
-    """`value` as one line of JSON."""
-    return json.dumps(value, ensure_ascii=False, separators=(", ", ": "))
-
-
 # ---------------------------------------------------------------------------------------------------------------- hits
-
-
-def answer_json(answer: Answer) -> dict[str, Any]:
-    """The answer as documented for programs, schema 1."""
-    return {
-        "schema": 1,
-        "query": answer.query,
-        "hits": [_hit_json(hit) for hit in answer.hits],
-        "timings_ms": {stage: round(milliseconds, 3) for stage, milliseconds in answer.timings.items()},
-    }
-
-
-def _hit_json(hit: Hit) -> dict[str, Any]:
-    facts: dict[str, Any] = {
-        "id": hit.id,
-        "rank": hit.rank,
-        "score": float(hit.score),
-        "scores": {stage: float(score) for stage, score in hit.scores.items()},
-        "title": hit.title,
-        "text": hit.text,
-        "start": hit.start,
-        "end": hit.end,
-        "metadata": dict(hit.metadata),
-    }
-    for name in ("standing", "probability"):
-        if (value := getattr(hit, name)) is not None:
-            facts[name] = value
-    if hit.context is not None:
-        facts["context"] = {"start": hit.context.start, "end": hit.context.end, "text": hit.context.text}
-    if hit.explanation is not None:
-        facts["explanation"] = explanation_json(hit)
-    return facts
 
 
 def _shown(hit: Hit) -> str:
@@ -171,7 +134,7 @@ def draw_hits(console: Console, answer: Answer) -> None:
             _end_early(lines[-1], width)
         if hit.explanation is not None:
             lines.append(Text(one_line(sentence(hit)), "dim"))
-        weak = hit.standing is not None and hit.standing < WEAK
+        weak = hit.percentile is not None and hit.percentile < WEAK
         grid.add_row(f"{hit.rank:>3}", Text(f"{hit.score:.3f}", "dim" if weak else ""), Text("\n").join([head, *lines]))
     console.print(grid)
     if total := answer.timings.get("total"):
@@ -200,16 +163,6 @@ def _end_early(line: Text, width: int) -> None:
 
 
 # ----------------------------------------------------------------------------------------------------------- documents
-
-
-def document_json(document: Document) -> dict[str, Any]:
-    """The document for programs."""
-    return {
-        "id": document.id,
-        "title": document.title,
-        "text": document.text,
-        "metadata": dict(document.metadata),
-    }
 
 
 def draw_document(console: Console, document: Document, found: Span | None = None) -> None:
@@ -256,8 +209,8 @@ def show_facts(facts: Mapping[str, Any]) -> None:
     """A nested mapping as `path.to.key` and value, a line each; empty values are left out on a terminal."""
     flat = list(_flatten(facts))
     if not on_terminal():
-        for key, value in flat:
-            out(f"{key}\t{one_line(_plain(value))}")
+        for path, value in flat:
+            out(f"{'.'.join(path)}\t{one_line(_plain(value))}")
         return
     from rich.table import Table
     from rich.text import Text
@@ -265,29 +218,30 @@ def show_facts(facts: Mapping[str, Any]) -> None:
     table = Table(box=None, pad_edge=False, show_header=False)
     table.add_column(style="dim", no_wrap=True)
     table.add_column(overflow="fold")
-    for key, value in flat:
+    for path, value in flat:
         if value is not None and value != "" and value != [] and value != {}:
-            table.add_row(Text(key.replace(".", " ")), Text(one_line(_human(key, value))))
+            table.add_row(Text(" ".join(path)), Text(one_line(_human(path[-1], value))))
     screen().print(table)
 
 
-def _flatten(facts: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+def _flatten(facts: Mapping[str, Any], above: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
     for key, value in facts.items():
+        path = (*above, str(key))
         if isinstance(value, Mapping) and value:
-            yield from _flatten(value, f"{prefix}{key}.")
+            yield from _flatten(value, path)
         elif isinstance(value, list) and value and all(isinstance(item, Mapping) for item in value):
             for number, item in enumerate(value, start=1):
-                yield from _flatten(item, f"{prefix}{key}.{number}.")
+                yield from _flatten(item, (*path, str(number)))
         else:
-            yield prefix + str(key), value
+            yield path, value
 
 
 def _plain(value: Any) -> str:
-    return value if isinstance(value, str) else dumps(value)
+    return value if isinstance(value, str) else wire.dumps(value)
 
 
 def _human(key: str, value: Any) -> str:
-    if key.rpartition(".")[2] == "bytes" and isinstance(value, int):
+    if key == "bytes" and isinstance(value, int):
         return size(value)
     if isinstance(value, bool):
         return "yes" if value else "no"

@@ -6,26 +6,27 @@ A command is a function of the session and the rest of its line, registered by `
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import shutil
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from semsearch.cli import parameters as options
+from semsearch import wire
 from semsearch.cli.compare import compare, show_comparison
+from semsearch.cli.parameters import SearchOptions, minimum
 from semsearch.cli.query import ask, lines_of_stdin
 from semsearch.cli.render import (
     Answer,
     draw_document,
-    dumps,
     on_terminal,
     say,
     screen,
@@ -43,7 +44,6 @@ if TYPE_CHECKING:
     from prompt_toolkit import PromptSession
 
     from semsearch.collection import Collection
-    from semsearch.search.request import Options
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,13 +76,13 @@ class Session:
     """A conversation with one collection: the number of hits to show, and what was found last."""
 
     def __init__(
-        self, collection: Collection, k: int = 10, how: Options | None = None, folder: Path | None = None
+        self, collection: Collection, k: int = 10, search: SearchOptions | None = None, folder: Path | None = None
     ) -> None:
         """`folder` keeps what was typed."""
         self._folder = folder
         self.collection = collection
         self.k = k
-        self.how: Options = {} if how is None else {**how}
+        self.search = search or SearchOptions()
         self.answer: Answer | None = None
 
     def run(self) -> None:
@@ -143,7 +143,7 @@ class Session:
 
     def ask(self, text: str, number: int | None = None) -> None:
         """Search as the session is set, and show what is found."""
-        self.answer = ask(self.collection, [text], self.k, **self.how)[0]
+        self.answer = ask(self.collection, [text], self.k, self.search)[0]
         show_answer(self.answer, number=number)
 
     def _obey(self, line: str) -> None:
@@ -252,7 +252,7 @@ def _more(session: Session, argument: str) -> None:
     """Show as many hits again for the last question."""
     last = _last(session)
     first = len(last.hits)
-    answer = ask(session.collection, [last.query], first + session.k, **session.how)[0]
+    answer = ask(session.collection, [last.query], first + session.k, session.search)[0]
     if len(answer.hits) <= first:
         raise UsageError("there are no more.")
     session.answer = answer
@@ -266,14 +266,15 @@ def _mode(session: Session, argument: str) -> None:
         near = [mode for mode in MODES if mode.startswith(argument)]
         if len(near) != 1:
             raise UsageError(f"there is no mode '{argument}': say {', '.join(MODES)}.")
-        session.how["mode"] = near[0]
-    say(f"searching in the mode {session.how.get('mode', 'dense')}")
+        session.search = replace(session.search, mode=near[0])
+    say(f"searching in the mode {session.search.mode}")
 
 
 @command(":rerank on|off|MODEL")
 def _rerank(session: Session, argument: str) -> None:
     """Let a cross-encoder order the best hits."""
-    session.how["rerank"] = None if argument == "off" else (True if argument in ("", "on") else argument)
+    model = None if argument == "off" else "" if argument == "on" else argument
+    session.search = replace(session.search, rerank=model)
     say("not reranking" if argument == "off" else "reranking; the model opens with the next question")
 
 
@@ -281,40 +282,49 @@ def _rerank(session: Session, argument: str) -> None:
 def _explain(session: Session, argument: str) -> None:
     """Explain the last answer; 'on' explains every one."""
     if argument in ("on", "off"):
-        session.how["explain"] = argument == "on"
+        session.search = replace(session.search, explain=argument == "on")
         say("explaining every answer" if argument == "on" else "not explaining")
         return
     last = _last(session)
-    how: Options = {**session.how, "explain": True}
-    session.answer = ask(session.collection, [last.query], len(last.hits) or session.k, **how)[0]
+    explained = replace(session.search, explain=True)
+    session.answer = ask(session.collection, [last.query], len(last.hits) or session.k, explained)[0]
     show_answer(session.answer)
 
 
-@command(":diverse on|off")
-def _diverse(session: Session, argument: str) -> None:
-    """Let near-duplicates make room for others."""
-    on = _switched(argument, ":diverse")
-    session.how["diverse"] = options.DIVERSE if on else None
-    say("near-duplicates make room" if on else "near-duplicates stay")
+@command(":mmr-lambda L")
+def _mmr_lambda(session: Session, argument: str) -> None:
+    """Let near-duplicates make room: 1 is relevance alone, 0 diversity alone; 'off' lets them stay."""
+    if argument in ("", "off"):
+        session.search = replace(session.search, mmr_lambda=None)
+        say("near-duplicates stay")
+        return
+    try:
+        share = float(argument)
+    except ValueError:
+        share = math.nan
+    if not 0 <= share <= 1:
+        raise UsageError(f"say a number from 0 to 1, or 'off', not '{argument}'.")
+    session.search = replace(session.search, mmr_lambda=share)
+    say("near-duplicates make room")
 
 
 @command(":context N")
 def _context(session: Session, argument: str) -> None:
     """Show N passages before and after each hit; 0 shows the hit alone."""
-    session.how["context"] = 0 if argument == "0" else _whole(argument or "1", "the number of neighbours")
-    say(f"showing {session.how['context']} passages around each hit")
+    count = 0 if argument == "0" else _whole(argument or "1", "the number of neighbours")
+    session.search = replace(session.search, context=count)
+    say(f"showing {count} passages around each hit")
 
 
 @command(":min SCORE")
 def _minimum(session: Session, argument: str) -> None:
     """Leave out what scores less: 0.4, 99.9%, p0.5; 'off' shows all."""
-    for name in ("min_score", "min_standing", "min_probability"):
-        session.how.pop(name, None)  # type: ignore[misc]
     if argument in ("", "off"):
+        session.search = replace(session.search, min_score=None)
         say("showing all")
         return
     try:
-        session.how.update(options.minimum(argument))
+        session.search = replace(session.search, min_score=minimum(argument))
     except click.BadParameter as error:
         raise UsageError(error.format_message()) from error
     say(f"showing what reaches {argument}")
@@ -325,7 +335,7 @@ def _similar(session: Session, argument: str) -> None:
     """Find more documents like hit N."""
     hit = _hit(session, argument)
     started = time.perf_counter()
-    hits = session.collection.similar([hit.id], session.k, where=session.how.get("where"))
+    hits = session.collection.similar([hit.id], session.k, where=session.search.where)
     spent = {"total": 1000 * (time.perf_counter() - started)}
     session.answer = Answer(hit.text, hits, spent)
     show_answer(session.answer)
@@ -335,21 +345,21 @@ def _similar(session: Session, argument: str) -> None:
 def _where(session: Session, argument: str) -> None:
     """Search among some documents only; :where off searches all again."""
     where = None if argument in ("", "off") else parse_where(argument)
-    session.how["where"] = where
-    say("searching all documents" if where is None else f"searching where {dumps(where)}")
+    session.search = replace(session.search, where=where)
+    say("searching all documents" if where is None else f"searching where {wire.dumps(where)}")
 
 
 @command(":exact on|off")
 def _exact(session: Session, argument: str) -> None:
     """Do without the index, or use it again."""
-    session.how["exact"] = _switched(argument, ":exact")
-    say("searching exactly" if session.how["exact"] else "searching with the index")
+    session.search = replace(session.search, exact=_switched(argument, ":exact"))
+    say("searching exactly" if session.search.exact else "searching with the index")
 
 
 @command(":compare")
 def _compare(session: Session, argument: str) -> None:
     """Answer the last question exactly too, and say what the index missed."""
-    show_comparison(compare(session.collection, _last(session), session.k, session.how.get("where")), False)
+    show_comparison(compare(session.collection, _last(session), session.k, session.search.where), False)
 
 
 @command(":info")

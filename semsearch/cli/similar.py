@@ -3,47 +3,51 @@
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import click
 
-from semsearch.cli import parameters as options
-from semsearch.cli.render import Answer, answer_json, dumps, out, say, show_answer, show_facts
+import semsearch
+from semsearch import wire
+from semsearch.cli import parameters
+from semsearch.cli.parameters import ComputeOptions, Where
+from semsearch.cli.render import Answer, out, say, show_answer, show_facts
 from semsearch.errors import UsageError
 from semsearch.home import Home
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
+
+@dataclass(frozen=True, slots=True)
+class SimilarOptions:
+    """What `semsearch similar` takes."""
+
+    name: str
+    ids: tuple[str, ...]
+    unlike: tuple[str, ...]
+    queries: tuple[str, ...]
+    against: tuple[str, ...]
+    k: int
+    where: Where | None
+    mmr_lambda: float | None
+    as_json: bool
+    compute: ComputeOptions
+    home: str | None
 
 
 @click.command(short_help="Find more documents like some.")
-@click.argument("name", shell_complete=options.collections)
-@click.argument("ids", nargs=-1, type=options.utf8, metavar="[ID]...")
-@click.option("--unlike", multiple=True, type=options.utf8, metavar="ID", help="Keep away from this one.")
-@click.option("--query", "queries", multiple=True, type=options.utf8, metavar="TEXT", help="A text as an example.")
-@click.option("--against", multiple=True, type=options.utf8, metavar="TEXT", help="A text as a counterexample.")
+@click.argument("name", shell_complete=parameters.collections)
+@click.argument("ids", nargs=-1, type=parameters.utf8, metavar="[ID]...")
+@click.option("--unlike", multiple=True, type=parameters.utf8, metavar="ID", help="Keep away from this one.")
+@click.option("--query", "queries", multiple=True, type=parameters.utf8, metavar="TEXT", help="A text as an example.")
+@click.option("--against", multiple=True, type=parameters.utf8, metavar="TEXT", help="A text as a counterexample.")
 @click.option("-k", type=click.IntRange(min=1), default=10, show_default=True, help="How many documents to find.")
-@click.option(
-    "--where", type=options.where, metavar="FILTER", help="""As in 'year >= 1990 and genres contains "Drama"'."""
-)
-@click.option("--diverse", is_flag=True, help="Let near-duplicates make room for others.")
-@options.as_json
-@options.compute
-@options.home
-def similar(
-    name: str,
-    ids: tuple[str, ...],
-    unlike: tuple[str, ...],
-    queries: tuple[str, ...],
-    against: tuple[str, ...],
-    k: int,
-    where: dict[str, Any] | None,
-    diverse: bool,
-    as_json: bool,
-    home: str | None,
-    **compute: Any,
-) -> int:
+@parameters.where_option
+@parameters.mmr_lambda
+@parameters.as_json
+@parameters.compute
+@parameters.home
+@parameters.typed(SimilarOptions)
+def similar(options: SimilarOptions) -> int:
     r"""Find documents of collection NAME like those with these ids, the given ones left out.
 
     Several examples are searched by their mean; counterexamples pull away from it. The exit code is 1 without a match.
@@ -53,40 +57,38 @@ def similar(
     semsearch similar films 28837 30683 --unlike 25146 --where 'year >= 2000'
     semsearch similar films --query "a journey into space" --against "war among the stars"
     """
-    import semsearch
-
-    with semsearch.open(name, home=Home.of(home), **compute) as collection:
+    compute = options.compute
+    home = Home.of(options.home)
+    with semsearch.open(options.name, home=home, device=compute.device, dtype=compute.dtype) as collection:
         started = time.perf_counter()
         hits = collection.similar(
-            ids,
-            k,
-            unlike=unlike,
-            queries=queries,
-            against=against,
-            where=where,
-            diverse=options.DIVERSE if diverse else None,
+            options.ids,
+            options.k,
+            unlike=options.unlike,
+            queries=options.queries,
+            against=options.against,
+            where=options.where,
+            mmr_lambda=options.mmr_lambda,
         )
         spent = 1000 * (time.perf_counter() - started)
-    answer = Answer(_named(ids, queries), hits, {"total": spent})
-    if as_json:
-        out(dumps(answer_json(answer)))
+    answer = Answer(", ".join([*options.ids, *options.queries]), hits, {"total": spent})
+    if options.as_json:
+        out(wire.dumps(wire.answer(answer.query, answer.hits, answer.timings)))
     else:
         show_answer(answer)
     return 0 if hits else 1
 
 
-def _named(ids: Sequence[str], queries: Sequence[str]) -> str:
-    return ", ".join([*ids, *queries])
-
-
 @click.command(short_help="Measure what a collection's scores mean.")
-@click.argument("name", shell_complete=options.collections)
-@click.argument("judgements", required=False, type=options.file, metavar="[FOLDER]")
+@click.argument("name", shell_complete=parameters.collections)
+@click.argument("judgements", required=False, type=parameters.file, metavar="[FOLDER]")
 @click.option("--split", default="train", show_default=True, help="Of the judgements: train, dev or test.")
-@options.compute
-@options.home
-def calibrate(name: str, judgements: str | None, split: str, home: str | None, **compute: Any) -> int:
-    r"""Measure how random pairs of query and passage score in collection NAME, so that each hit gets a standing.
+@parameters.compute
+@parameters.home
+def calibrate(
+    name: str, judgements: str | None, split: str, device: str | None, dtype: str | None, home: str | None
+) -> int:
+    r"""Measure how random pairs of query and passage score in collection NAME, so that each hit gets a percentile.
 
     It is done by itself whenever the collection has doubled. With a FOLDER of judged queries in the layout of BEIR
     (queries.jsonl, qrels/train.tsv) hits also get a probability of being relevant, for --min-score p0.5.
@@ -95,21 +97,19 @@ def calibrate(name: str, judgements: str | None, split: str, home: str | None, *
     semsearch calibrate notes
     semsearch calibrate scifact data/scifact
     """
-    import semsearch
     from semsearch.evaluation.judgements import qrels_file, read_qrels, read_queries
-    from semsearch.search.calibration import calibration_info
 
     graded = None
     if judgements is not None:
         texts = read_queries(Path(judgements))
         qrels = read_qrels(qrels_file(Path(judgements), split))
         graded = {texts[query]: grades for query, grades in qrels.items() if query in texts}
-    with semsearch.open(name, home=Home.of(home), **compute) as collection:
+    with semsearch.open(name, home=Home.of(home), device=device, dtype=dtype) as collection:
         if collection.calibrate(graded) is None:
             raise UsageError(f"collection '{name}' has too few passages to measure ({collection.count_passages()}).")
-        facts = calibration_info(collection.settings)
+        facts = collection.info()["calibration"]
     say("calibrated")
-    show_facts(facts or {})
+    show_facts(facts)
     return 0
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TypeAlias
 
 import click
 
-from semsearch.cli import parameters as options
+import semsearch
+from semsearch.cli import parameters
 from semsearch.cli.progress import Meter
 from semsearch.cli.render import one_line, out, say
 from semsearch.errors import DataError, UsageError
@@ -19,16 +21,17 @@ if TYPE_CHECKING:
     from semsearch.ingest.source import Source
 
 SHOWN = 10  # errors that are printed; the rest is counted
+OnError: TypeAlias = Callable[[DataError], None] | None  # told of bad data; without it, it is raised
 
 
 @click.command(short_help="Read the sources again: take in what is new, take out what vanished.")
-@click.argument("name", required=False, shell_complete=options.collections)
+@click.argument("name", required=False, shell_complete=parameters.collections)
 @click.option("--dry-run", is_flag=True, help="List what would happen; change nothing.")
 @click.option("--yes", is_flag=True, help="Remove even more than 20 % of what a source gave, without asking.")
 @click.option("--unchecked", is_flag=True, help="Of 'index --vectors': take vectors that are not the model's, too.")
 @click.option("--on-error", type=click.Choice(["skip", "stop"]), default="skip", show_default=True, help="At bad data.")
-@options.compute
-@options.home
+@parameters.compute
+@parameters.home
 def sync(
     name: str | None,
     dry_run: bool,
@@ -50,8 +53,6 @@ def sync(
     semsearch sync notes
     semsearch sync notes --dry-run
     """
-    import semsearch
-
     where = Home.of(home)
     if name is None:
         known = where.names()
@@ -71,7 +72,7 @@ def sync(
     return code or (DataError.exit_code if failures else 0)
 
 
-def _sync(collection: Collection, told: options.Told, yes: bool, unchecked: bool) -> int:
+def _sync(collection: Collection, told: OnError, yes: bool, unchecked: bool) -> int:
     def confirm(source: Source, lost: int, of: int) -> bool:
         what = f"{lost:,} of the {of:,} documents from {source.path} have vanished"
         if yes:
@@ -92,7 +93,7 @@ def _sync(collection: Collection, told: options.Told, yes: bool, unchecked: bool
     return UsageError.exit_code if synced.kept else 0
 
 
-def _plan(collection: Collection, told: options.Told, yes: bool) -> int:
+def _plan(collection: Collection, told: OnError, yes: bool) -> int:
     added = changed = removed = unchanged = 0
     for source, seen in collection.plan_sync(on_error=told):
         for word, ids in (("add", seen.added), ("change", seen.changed), ("remove", seen.removed)):

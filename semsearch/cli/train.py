@@ -3,24 +3,95 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
 
-from semsearch.cli import parameters as options
+import semsearch
+from semsearch.cli import parameters
 from semsearch.cli.render import say
 from semsearch.errors import ModelError, UsageError
 from semsearch.home import Home
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from semsearch.training.judged import Judged
+    from semsearch.training.train import Recipe
+
 LENGTH = 192
+
+
+@dataclass(frozen=True, slots=True)
+class TrainOptions:
+    """What `semsearch train-reranker` takes."""
+
+    data: tuple[Path, ...]
+    out: Path
+    model: str | None
+    split: str
+    collections: tuple[str, ...]
+    steps: int | None
+    epochs: float | None
+    batch: int
+    negatives: int
+    depth: int
+    lr: float
+    max_length: int
+    teacher: float
+    held_out: int
+    rerank: int
+    evaluations: int
+    checkpoint: int
+    seed: int
+    resume: bool
+    device: str | None
+    home: str | None
+
+    def check(self) -> None:
+        """Refuse what can't be, before anything is read."""
+        out, data = self.out, self.data
+        if self.collections and len(self.collections) != len(data):
+            raise UsageError(
+                f"there are {len(data)} data sets and {len(self.collections)} collections; give one for each, or none."
+            )
+        if len({folder.resolve().name for folder in data}) < len(data):
+            raise UsageError(
+                "two of the data sets have the same name, by which the figures are told apart; rename one."
+            )
+        if self.steps is not None and self.epochs is not None:
+            raise UsageError("--steps and --epochs say the same thing; give one of them.")
+        if out.is_dir() and any(out.iterdir()) and not (self.resume and (out / "training").is_dir()):
+            advice = "--resume goes on with a run" if (out / "training").is_dir() else "give another folder"
+            raise UsageError(f"{out} is there already and not empty: {advice}.")
+
+    def recipe(self, queries: int) -> Recipe:
+        """What decides a run over so many training queries."""
+        from semsearch.training.train import Recipe
+
+        steps = self.steps or (max(1, round(self.epochs * queries / self.batch)) if self.epochs else 2_000)
+        return Recipe(
+            steps=steps,
+            batch=self.batch,
+            negatives=self.negatives,
+            depth=self.depth,
+            lr=self.lr,
+            max_length=self.max_length,
+            teacher=self.teacher,
+            evaluations=self.evaluations,
+            rerank=self.rerank,
+            checkpoint=self.checkpoint,
+            seed=self.seed,
+        )
 
 
 @click.command("train-reranker", short_help="Train a reranker from an encoder and judged questions.")
 @click.argument("data", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--out", required=True, type=click.Path(file_okay=False, path_type=Path), help="Where the model goes.")
 @click.option(
-    "--model", metavar="NAME", type=options.model, help="The encoder it begins as [default: all-MiniLM-L6-v2]."
+    "--model", metavar="NAME", type=parameters.model, help="The encoder it begins as [default: all-MiniLM-L6-v2]."
 )
 @click.option("--split", default="train", show_default=True, help="Whose judgements: qrels/SPLIT.tsv.")
 @click.option(
@@ -64,22 +135,10 @@ LENGTH = 192
 @click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=0, show_default=True, help="Of everything drawn.")
 @click.option("--resume", is_flag=True, help="Go on with the run in --out where it stopped.")
 @click.option("--device", metavar="DEVICE", help="auto, cpu, cuda, cuda:N or mps [default: auto].")
-@options.threads
-@options.home
-def train_reranker(
-    data: tuple[Path, ...],
-    out: Path,
-    model: str | None,
-    split: str,
-    collections: tuple[str, ...],
-    steps: int | None,
-    epochs: float | None,
-    held_out: int,
-    resume: bool,
-    device: str | None,
-    home: str | None,
-    **given: Any,
-) -> int:
+@parameters.threads
+@parameters.home
+@parameters.typed(TrainOptions)
+def train_reranker(options: TrainOptions) -> int:
     r"""Fine-tune a cross-encoder on DATA: BEIR folders with corpus.jsonl, queries.jsonl and qrels/SPLIT.tsv.
 
     Some of the queries are held out and reranked while training; the step that does best on them is kept. An
@@ -90,48 +149,25 @@ def train_reranker(
     semsearch train-reranker scifact nfcorpus --out my-reranker
     semsearch train-reranker scifact --model intfloat/e5-small-v2 --epochs 3 --teacher 0 --out e5-reranker
     """
-    if collections and len(collections) != len(data):
-        raise UsageError(
-            f"there are {len(data)} data sets and {len(collections)} collections; give one for each, or none."
-        )
-    if len({folder.resolve().name for folder in data}) < len(data):
-        raise UsageError("two of the data sets have the same name, by which the figures are told apart; rename one.")
-    if steps is not None and epochs is not None:
-        raise UsageError("--steps and --epochs say the same thing; give one of them.")
-    if out.is_dir() and any(out.iterdir()) and not (resume and (out / "training").is_dir()):
-        advice = "--resume goes on with a run" if (out / "training").is_dir() else "give another folder"
-        raise UsageError(f"{out} is there already and not empty: {advice}.")
-    from semsearch.evaluation.metrics import load_measures
-    from semsearch.reranker.training.judged import read_judged
+    options.check()
+    from semsearch.training.judged import read_judged
 
-    load_measures()  # what is not installed is said now, and not at the first evaluation
-    judged = [read_judged(folder, split, held_out, given["seed"]) for folder in data]
-    queries = sum(len(one.training) for one in judged)
-    count = steps or (max(1, round(epochs * queries / given["batch"])) if epochs else 2_000)
-    _train(judged, collections, out, model, split, device, home, given | {"steps": count})
+    judged = [read_judged(folder, options.split, options.held_out, options.seed) for folder in options.data]
+    _train(judged, options)
     return 0
 
 
-def _train(
-    judged: list[Any],
-    collections: tuple[str, ...],
-    out: Path,
-    model: str | None,
-    split: str,
-    device: str | None,
-    home: str | None,
-    given: dict[str, Any],
-) -> None:
-    import semsearch
+def _train(judged: Sequence[Judged], options: TrainOptions) -> None:
     from semsearch.encoder.checkpoint import read
     from semsearch.encoder.load import DEFAULT_MODEL, load_encoder
     from semsearch.encoder.tokenization import load_tokenizer
-    from semsearch.reranker.training.card import model_card
-    from semsearch.reranker.training.mining import mine
-    from semsearch.reranker.training.train import Recipe, Task, Trainer
+    from semsearch.training.card import model_card
+    from semsearch.training.mining import mine
+    from semsearch.training.train import Task, Trainer
 
-    recipe = Recipe(**given)
-    encoder = load_encoder(model or DEFAULT_MODEL, device=device)
+    out, collections = options.out, options.collections
+    recipe = options.recipe(sum(len(one.training) for one in judged))
+    encoder = load_encoder(options.model or DEFAULT_MODEL, device=options.device)
     first = read(encoder.folder).stages[0]
     if first.kind != "transformer":
         raise ModelError(
@@ -143,7 +179,8 @@ def _train(
         for place, one in enumerate(judged):
             asked = None
             if collections:
-                asked = held.enter_context(semsearch.open(collections[place], home=Home.of(home), device=device))
+                home = Home.of(options.home)
+                asked = held.enter_context(semsearch.open(collections[place], home=home, device=options.device))
             cache = out / "training" / f"candidates-{place}.npz"
             tasks.append(Task(one, mine(one, encoder, recipe.depth, collection=asked, cache=cache, say=say)))
     tokenizer = load_tokenizer(first.folder, lower=bool(first.config.get("do_lower_case")))
@@ -151,7 +188,14 @@ def _train(
     trainer.run()
     miner = " and ".join(f"the collection {name}" for name in collections) or f"`{encoder.name}`"
     card = model_card(
-        out.resolve().name, semsearch.__version__, encoder.name, miner, split, recipe, tasks, trainer.evaluations
+        out.resolve().name,
+        semsearch.__version__,
+        encoder.name,
+        miner,
+        options.split,
+        recipe,
+        tasks,
+        trainer.evaluations,
     )
     trainer.finish(card)
     say(f"the reranker is in {out}: semsearch.load_reranker({str(out)!r})")

@@ -13,10 +13,10 @@ from pathlib import Path
 
 import numpy as np
 
-import semsearch
 from semsearch.chunking import sentences
 from semsearch.collection import Collection
 from semsearch.errors import UsageError
+from semsearch.opening import create
 from semsearch.types import Document
 
 SAMPLE_SIZE = 1000  # in the sample
@@ -75,7 +75,7 @@ def known_items(collection: Collection, seed: int = 0) -> KnownItems:
 
 def encoded(collection: Collection, items: KnownItems, home: Path) -> Collection:
     """The sample as a collection of its own in `home`, with the same model and splitting."""
-    made = semsearch.create(
+    made = create(
         collection.name, encoder=collection.encoder, home=home, passages=bool(collection.settings["passages"])
     )
     made.add(items.documents)

@@ -13,8 +13,8 @@ from semsearch import plugins
 from semsearch.chunking import splitter_for
 from semsearch.engine import Engine
 from semsearch.ingest.pipeline import READ_DOCUMENTS
-from semsearch.local.index.choose import FEW_ROWS, choose
 from semsearch.records import Record
+from semsearch.search.choose import FEW_ROWS, choose
 from semsearch.types import Document, Encoder
 
 SAMPLE = 200  # passages that are encoded

@@ -77,6 +77,7 @@ class Precomputed:
 
     documents: Sequence[Document]
     vectors: NDArray[Any]
+    source: str  # where the documents are from
     file: str  # that the vectors are from
     check: bool = True  # hold them against the collection's model
     _places: dict[str, int] = field(default_factory=dict)  # of an id that comes twice, the last
@@ -103,7 +104,7 @@ class Precomputed:
                 f"{vectors.shape}."
             )
         places = {document.id: place for place, document in enumerate(documents)}
-        return cls(documents, vectors, source.vectors, check, places)
+        return cls(documents, vectors, source.path, source.vectors, check, places)
 
     def fit(self, engine: Engine) -> None:
         """Bring the vectors into the form in which the collection stores them."""
@@ -130,7 +131,7 @@ class Precomputed:
         try:
             check_given([self.documents[place] for place in places], self.vectors[places], encoder())
         except ModelMismatch as error:
-            error.add_note("Nothing was taken from that source.")
+            error.add_note(f"Nothing was taken from {self.source}.")
             raise
 
 

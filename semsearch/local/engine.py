@@ -13,7 +13,6 @@ from typing import Any
 from semsearch.engine import Capabilities, Compacted, Encode, IndexSpec, Origin, Problem, Settings, Written
 from semsearch.errors import CollectionLocked, StorageError
 from semsearch.local.index.build import Indexing
-from semsearch.local.index.choose import choose
 from semsearch.local.index.loader import IndexLoader
 from semsearch.local.lexical.build import LexicalIndexing
 from semsearch.local.maintenance.backup import backup
@@ -28,6 +27,7 @@ from semsearch.local.store.settings import check_settings
 from semsearch.local.store.store import Store
 from semsearch.local.view import LocalView, Retriever
 from semsearch.records import Entry, Known, Record
+from semsearch.search.choose import choose
 from semsearch.search.recall import Certificate
 from semsearch.types import Metadata, Metric, Vectors
 

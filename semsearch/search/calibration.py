@@ -1,7 +1,7 @@
 """What a score means in one collection: how random pairs of query and passage score there.
 
 A cosine of 0.7 is a very good match to one model and less than chance to another. So the scores of random pairs are
-measured; a hit's *standing* is the share of them that score less. Beyond what a sample can show, the tail is taken to
+measured; a hit's *percentile* is the share of them that score less. Beyond what a sample can show, the tail is taken to
 fall off exponentially (Pickands 1975: excesses over a high threshold of most distributions do). Where judgements
 exist, a logistic curve gives a *probability* of being relevant (Platt 1999).
 """
@@ -60,7 +60,7 @@ class Calibration:
         """As JSON values."""
         return {**asdict(self), "scores": list(self.scores)}
 
-    def standing(self, scores: ArrayLike) -> NDArray[np.float64]:
+    def percentile(self, scores: ArrayLike) -> NDArray[np.float64]:
         """The share of random pairs that score less than each of `scores`, between 0 and 1."""
         given = np.asarray(scores, dtype=np.float64)
         inside = np.interp(given, self.scores, LEVELS)

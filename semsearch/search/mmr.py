@@ -8,14 +8,14 @@ from numpy.typing import NDArray
 from semsearch.types import Scores, Vectors
 
 
-def marginal_relevance(gains: NDArray[np.float64], vectors: Vectors, k: int, relevance: float) -> NDArray[np.intp]:
-    """Positions of `k` candidates, each the best of `relevance · r − (1 − relevance) · s` when it is chosen.
+def marginal_relevance(gains: NDArray[np.float64], vectors: Vectors, k: int, mmr_lambda: float) -> NDArray[np.intp]:
+    """Positions of `k` candidates, each the best of `λ · r − (1 − λ) · s` when it is chosen.
 
     Args:
         gains: `(n,)` each candidate's `r`, on the scale of cosines; see `on_scale`.
         vectors: `(n, dim)`; `s` is the greatest cosine to a candidate that was chosen before.
         k: How many.
-        relevance: 1 keeps the order of the scores.
+        mmr_lambda: λ; 1 keeps the order of the scores.
     """
     count = len(gains)
     wide = vectors.astype(np.float64)
@@ -25,7 +25,7 @@ def marginal_relevance(gains: NDArray[np.float64], vectors: Vectors, k: int, rel
     left = np.ones(count, dtype=np.bool_)
     chosen: list[int] = []
     while len(chosen) < min(k, count):
-        value = np.where(left, relevance * gains - (1 - relevance) * nearest, -np.inf)
+        value = np.where(left, mmr_lambda * gains - (1 - mmr_lambda) * nearest, -np.inf)
         best = int(np.argmax(value))  # of equals the first, which scored higher
         chosen.append(best)
         left[best] = False

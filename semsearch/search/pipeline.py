@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from semsearch import models
+from semsearch.bound_encoder import NO_VECTORS, BoundEncoder
 from semsearch.chunking import compose, splitter_for
-from semsearch.encoder.bound import NO_VECTORS, BoundEncoder
 from semsearch.engine import Candidates, Engine, EngineView, Settings
 from semsearch.errors import UsageError
 from semsearch.search.calibration import Calibration
@@ -111,7 +111,7 @@ class Searcher:
                 for hit in hits:
                     hit.context = next(spans)
         near = {}
-        if request.diverse is not None:
+        if request.mmr_lambda is not None:
             near = dict(zip(keys.tolist(), view.vectors(keys), strict=True))
         return Found(answers, near, view.settings, view.version)
 
@@ -178,9 +178,9 @@ class Searcher:
                 _rerank(reranker, query, hits)
             if timings is not None:
                 timings["rerank"] = 1000 * (time.perf_counter() - started)
-        if request.diverse is not None:
+        if request.mmr_lambda is not None:
             metric = Metric(found.settings["metric"])
-            answers = [_diverse(hits, found.vectors, metric, request.k, request.diverse) for hits in answers]
+            answers = [_thin_out(hits, found.vectors, metric, request.k, request.mmr_lambda) for hits in answers]
         answers = [hits[: request.k] for hits in answers]
         self._weigh(answers, found)
         if request.minima:
@@ -193,7 +193,7 @@ class Searcher:
         return answers
 
     def _weigh(self, answers: Sequence[Sequence[Hit]], found: Found) -> None:
-        """Give hits their standing, and their probability, once the collection is calibrated."""
+        """Give hits their percentile, and their probability, once the collection is calibrated."""
         known = self._calibration
         if known is None or known[0] != found.version:
             known = self._calibration = (found.version, Calibration.of(found.settings))
@@ -204,8 +204,8 @@ class Searcher:
         if not hits:
             return
         scores = [hit.scores["dense"] for hit in hits]
-        for hit, standing in zip(hits, calibration.standing(scores).tolist(), strict=True):
-            hit.standing = standing
+        for hit, percentile in zip(hits, calibration.percentile(scores).tolist(), strict=True):
+            hit.percentile = percentile
         probabilities = calibration.probability(scores)
         if probabilities is not None:
             for hit, probability in zip(hits, probabilities.tolist(), strict=True):
@@ -251,7 +251,7 @@ def _named(what: str, whose: object) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        error.add_note(f"It was raised by the {what} {type(whose).__qualname__}.")
+        error.add_note(f"It was raised by the {what} {type(whose).__name__}.")
         raise
 
 
@@ -263,10 +263,8 @@ def _rerank(reranker: Reranker, query: str, hits: list[Hit]) -> None:
     with _named("reranker", reranker):
         scores = np.asarray(reranker.score(query, texts), dtype=np.float64)
     if scores.shape != (len(hits),) or np.isnan(scores).any():
-        raise UsageError(
-            f"the reranker {type(reranker).__qualname__} gave scores of the shape {scores.shape}, NaN among them "
-            f"perhaps, for {len(hits)} texts."
-        )
+        what = "NaN among the scores" if scores.shape == (len(hits),) else f"scores of the shape {scores.shape}"
+        raise UsageError(f"the reranker {type(reranker).__name__} gave {what} for {len(hits)} texts.")
     for hit, score in zip(hits, scores.tolist(), strict=True):
         before = next(stage for stage in ("fused", "lexical", "dense") if stage in hit.scores)
         hit.ranks = {**hit.ranks, before: hit.rank}
@@ -275,8 +273,8 @@ def _rerank(reranker: Reranker, query: str, hits: list[Hit]) -> None:
     _number(hits)
 
 
-def _diverse(
-    hits: Sequence[Hit], vectors: Mapping[int, Vectors], metric: Metric, k: int, relevance: float
+def _thin_out(
+    hits: Sequence[Hit], vectors: Mapping[int, Vectors], metric: Metric, k: int, mmr_lambda: float
 ) -> list[Hit]:
     """The `k` hits of greatest marginal relevance; scores that are no cosines are spread over the cosines' range."""
     if not hits:
@@ -284,7 +282,7 @@ def _diverse(
     scores = np.asarray([hit.score for hit in hits], dtype=np.float32)
     cosines = [hit.scores["dense"] for hit in hits if "dense" in hit.scores] if metric is Metric.COSINE else []
     gains = on_scale(scores, min(cosines, default=0.0), max(cosines, default=1.0))
-    chosen = marginal_relevance(gains, np.stack([vectors[hit.key] for hit in hits]), k, relevance)
+    chosen = marginal_relevance(gains, np.stack([vectors[hit.key] for hit in hits]), k, mmr_lambda)
     return _number([hits[place] for place in chosen.tolist()])
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
+from difflib import get_close_matches
 from typing import Any, TypedDict
 
 from semsearch.errors import UsageError
@@ -13,6 +14,22 @@ from semsearch.types import Reranker
 from semsearch.vectors import check_k
 
 MODES = ("dense", "lexical", "hybrid")
+SYNONYMS = {  # what other libraries call an option of a search
+    **dict.fromkeys(("limit", "n", "n_results", "num_results", "size", "top", "top_k", "topk"), "k"),
+    **dict.fromkeys(("filter", "filters", "query_filter"), "where"),
+    **dict.fromkeys(("diverse", "diversity", "lambda_mult", "mmr"), "mmr_lambda"),
+    **dict.fromkeys(("threshold", "score_threshold", "min_similarity", "similarity_cutoff"), "min_score"),
+    **dict.fromkeys(("reranker", "rerank_model"), "rerank"),
+    **dict.fromkeys(("query_type", "search_type"), "mode"),
+}
+
+
+def meant(name: str, known: Iterable[str]) -> str | None:
+    """Which of the `known` options a wrong name stands for: what others call it, else the one spelt most like it."""
+    spelt = {one.replace("-", "_"): one for one in known}
+    name = name.replace("-", "_")
+    near = [SYNONYMS[name]] if SYNONYMS.get(name) in spelt else get_close_matches(name, spelt, 1)
+    return spelt[near[0]] if near else None
 
 
 class Options(TypedDict, total=False):
@@ -24,11 +41,11 @@ class Options(TypedDict, total=False):
     mode: str
     rerank: bool | str | Reranker | None
     candidates: int
-    diverse: float | None
+    mmr_lambda: float | None
     context: int
     explain: bool
     min_score: float | None
-    min_standing: float | None
+    min_percentile: float | None
     min_probability: float | None
 
 
@@ -44,12 +61,13 @@ class Request:
         mode: "dense" (by meaning), "lexical" (by words: BM25) or "hybrid" (both, fused).
         rerank: Let a cross-encoder order the best `candidates`: its name, an object with `score`, or True for the
             default one.
-        candidates: How many of the best are reranked, or thinned by `diverse`.
-        diverse: Between 0 (nothing but diversity) and 1 (nothing but relevance): near-duplicates make room.
+        candidates: How many of the best are reranked, or thinned by `mmr_lambda`.
+        mmr_lambda: The lambda of maximal marginal relevance, by which near-duplicates make room: 1 is relevance alone,
+            0 diversity alone. None leaves the order of the scores.
         context: Passages of the same document to show before and after each.
         explain: Say of each answer how it was found and which words carried it.
         min_score: Leave out what scores less.
-        min_standing: Leave out what scores less than this share of random pairs of query and passage; 0.999, say.
+        min_percentile: Leave out what scores less than this share of random pairs of query and passage; 0.999, say.
         min_probability: Leave out what is less probably relevant; needs a calibration on judgements.
     """
 
@@ -60,11 +78,11 @@ class Request:
     mode: str = "dense"
     rerank: bool | str | Reranker | None = None
     candidates: int = 100
-    diverse: float | None = None
+    mmr_lambda: float | None = None
     context: int = 0
     explain: bool = False
     min_score: float | None = None
-    min_standing: float | None = None
+    min_percentile: float | None = None
     min_probability: float | None = None
 
     @classmethod
@@ -73,7 +91,11 @@ class Request:
         known = {field.name for field in fields(cls)} - {"k"}
         for name in options:
             if name not in known:
-                raise UsageError(f"a search has no option '{name}'; there are {', '.join(sorted(known))}.")
+                near = meant(name, {"k", *known})
+                did_you_mean = f" Did you mean '{near}'?" if near else ""
+                raise UsageError(
+                    f"a search has no option '{name}'.{did_you_mean} There are {', '.join(sorted(known))}."
+                )
         request = cls(check_k(k), **options)
         request._check()
         return request
@@ -87,7 +109,7 @@ class Request:
             raise UsageError(f"candidates must be a whole number from 1 up, not {self.candidates!r}.")
         if not isinstance(self.context, int) or self.context < 0:
             raise UsageError(f"context must be a whole number from 0 up, not {self.context!r}.")
-        for name in ("diverse", "min_standing", "min_probability"):
+        for name in ("mmr_lambda", "min_percentile", "min_probability"):
             share = getattr(self, name)
             if share is not None and not 0 <= share <= 1:
                 raise UsageError(f"{name} must be between 0 and 1, not {share!r}.")
@@ -99,14 +121,14 @@ class Request:
 
     @property
     def minima(self) -> dict[str, float]:
-        """The least that a hit's score, standing or probability may be, of those that were asked for."""
-        wanted = {"score": self.min_score, "standing": self.min_standing, "probability": self.min_probability}
+        """The least that a hit's score, percentile or probability may be, of those that were asked for."""
+        wanted = {"score": self.min_score, "percentile": self.min_percentile, "probability": self.min_probability}
         return {name: least for name, least in wanted.items() if least is not None}
 
     @property
     def depth(self) -> int:
         """Answers that the first stage must give."""
-        return max(self.k, self.candidates) if self.reranks or self.diverse is not None else self.k
+        return max(self.k, self.candidates) if self.reranks or self.mmr_lambda is not None else self.k
 
     def check_queries(self, queries: Sequence[str] | None, *, given: bool) -> None:
         """Queries must be texts that say something; what reads their words must get them, vectors `given` or not."""

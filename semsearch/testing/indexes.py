@@ -31,8 +31,8 @@ import pytest
 
 from semsearch.errors import DataError, DimensionMismatch, IndexDamaged, UsageError
 from semsearch.local.index.generation import MANIFEST, open_generation, write_generation
-from semsearch.local.index.truth import Truth
 from semsearch.search.recall import tie_safe_recall
+from semsearch.search.truth import Truth
 from semsearch.types import Keys, Metric, Neighbors, Vectors
 from semsearch.vector_index import Filterable, faults
 from semsearch.vectors import brute_force, normalise, score_pairs

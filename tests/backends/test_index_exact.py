@@ -1,6 +1,7 @@
 """Exact search is brute force, bit for bit, whatever the metric, the lengths of the vectors and the way taken."""
 
 import dataclasses
+from functools import cache
 from types import MappingProxyType
 
 import numpy as np
@@ -59,6 +60,15 @@ def sample(metric, n, dim, q, seed=0):
     return rng.permutation(10 * n + 1)[:n].astype(np.int64), vectors, queries
 
 
+@cache
+def compared(metric, n, dim, q, k):
+    """A sample, which of its rows are allowed, and the truth among all and those: once for all codes."""
+    keys, vectors, queries = sample(metric, n, dim, q)
+    allowed = np.random.default_rng(1).random(n) < 0.3
+    among_allowed = brute_force(keys[allowed], vectors[allowed], queries, k, metric)
+    return keys, vectors, queries, allowed, brute_force(keys, vectors, queries, k, metric), among_allowed
+
+
 def assert_same(found, expected):
     assert found.keys.tolist() == expected.keys.tolist()
     assert found.scores.tobytes() == expected.scores.tobytes()
@@ -72,12 +82,10 @@ def build(keys, vectors, metric, codes):
 @pytest.mark.parametrize(("n", "dim"), [(0, 4), (1, 3), (33, 1), (5000, 33), (20_000, 96)])
 @pytest.mark.parametrize(("q", "k"), [(1, 10), (40, 3), (2, 700)])
 def test_is_brute_force_bit_for_bit(metric, n, dim, q, k, codes):
-    keys, vectors, queries = sample(metric, n, dim, q)
+    keys, vectors, queries, allowed, among_all, among_allowed = compared(metric, n, dim, q, k)
     index = build(keys, vectors, metric, codes)
-    assert_same(index.search(queries, k), brute_force(keys, vectors, queries, k, metric))
-    allowed = np.random.default_rng(1).random(n) < 0.3
-    expected = brute_force(keys[allowed], vectors[allowed], queries, k, metric)
-    assert_same(index.search_allowed(queries, k, allowed), expected)
+    assert_same(index.search(queries, k), among_all)
+    assert_same(index.search_allowed(queries, k, allowed), among_allowed)
 
 
 @pytest.mark.parametrize("metric", Metric)
@@ -140,13 +148,13 @@ def test_no_row_is_over_its_bound(metric, codes):
     queries = normalise(queries) if metric is Metric.COSINE else queries
     asked = first_pass.ask(queries)
     bounds = first_pass.upper(asked, slice(0, 300), torch.empty(320, len(queries))).numpy()[:300]
-    for row, vector in enumerate(vectors):
-        scores = np.array([score_pairs(query, vector[None], metric)[0] for query in queries])
+    true = np.stack([score_pairs(query, vectors, metric) for query in queries], axis=1)
+    for row, scores in enumerate(true):
         assert (bounds[row] >= threshold(asked, scores, metric, 40)).all()
     if codes == "int8":  # without the residual's part the same rows would be lost: the test can fail
         careless = dataclasses.replace(asked, slack=asked.slack * 0)
         if asked.weights is None:
-            own = np.array([score_pairs(queries[i], vectors[i : i + 1], metric)[0] for i in range(300)])
+            own = true[np.arange(300), np.arange(300)]
             own = np.concatenate([own, np.full(len(queries) - 300, -np.inf, np.float32)])
             assert (bounds[np.arange(300), np.arange(300)] < threshold(careless, own, metric, 40)[:300]).any()
 

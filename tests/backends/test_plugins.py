@@ -169,7 +169,7 @@ def test_a_third_partys_index_is_a_full_citizen(register, tmp_path):
     register("third", Third)
     documents = [Document(f"d{n}", f"whale w{n % 50}") for n in range(400)]
     told = {
-        index: estimate(iter(documents), HashEncoder(16), passages=True, store=None, index=index).bytes
+        index: estimate(iter(documents), HashEncoder(16), passages=True, engine=None, index=index).bytes
         for index in ("third", "exact")
     }
     assert told["third"] - told["exact"] == 400 * 16_000
@@ -178,7 +178,7 @@ def test_a_third_partys_index_is_a_full_citizen(register, tmp_path):
         (folder,) = (collection.path / "indexes").glob("third-*")
         assert read_manifest(folder).versions["pytest"] == version("pytest")
         assert collection.info()["index"]["contract"]["met"], "by proof: it says that it is exact"
-        collection.warm()
+        collection.load_index()
         assert collection.search("whale w7", k=1)[0].document.text == "whale w7"
     assert ("third", {"codes": "none"}) in builds(Plan(), Metric.COSINE, print)
     assert re.search(r"--index INDEX\s+auto, annoy, exact, faiss-ivf, hnsw,\s+third", run("reindex", "--help").out)
@@ -195,3 +195,5 @@ def test_an_index_that_does_not_compare_so_is_refused(register):
         collection.add([Document("a", "a"), Document("b", "b")], vectors=np.eye(2, 4, dtype=np.float32))
         with pytest.raises(UsageError, match="'third' compares by cosine, dot, and this collection by l2"):
             collection.reindex("third")
+    with pytest.raises(UsageError, match="'third' compares by cosine, dot, and this collection by l2"):
+        semsearch.create("further", encoder=None, dim=4, metric="l2", index="third")

@@ -15,8 +15,8 @@ from semsearch import Document
 from semsearch.bench.measure import Task, measured
 from semsearch.bench.run import Plan, bench, builds, pareto, recommended
 from semsearch.errors import MissingDependency, UsageError
-from semsearch.local.index.truth import Truth
 from semsearch.search.recall import NOT_STORED, draw_sample
+from semsearch.search.truth import Truth
 from semsearch.types import Metric
 from semsearch.vectors import brute_force, normalise
 
@@ -134,6 +134,7 @@ def test_too_few_passages_are_said(tmp_path):
     assert "10 passages" in ended.err
 
 
+@pytest.mark.slow
 def test_from_the_command_line(tmp_path):
     home = tmp_path / "home"
     generator = np.random.default_rng(1)

@@ -70,6 +70,14 @@ def test_what_stands_at_the_top_is_for_all_commands(notes, model):
     assert {line["option"] for line in lines if line["value"] == "cpu"} >= {"index --device", "query --device"}
 
 
+def test_a_variable_is_named_after_what_is_typed():
+    names = {option.envvar[0] for option in cli.commands["index"].params if getattr(option, "envvar", None)}
+    typed = {"NAME", "ADD", "ENCODER", "FORMAT", "TEXT", "ID", "TYPE", "READ", "OPTION", "INDEX", "RECALL", "HOME"}
+    assert {f"SEMSEARCH_INDEX_{one}" for one in typed} <= names
+    assert cli.commands["query"].params[1].envvar == ["SEMSEARCH_QUERY_K"]
+    assert not [name for name in names if name.endswith("_")]
+
+
 def test_the_environments_home_goes_over_that_of_the_file(homes, monkeypatch):
     (homes / "here").mkdir()
     monkeypatch.chdir(homes / "here")

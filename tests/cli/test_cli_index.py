@@ -376,6 +376,7 @@ def test_interrupted_before_anything_is_committed(tmp_path, model, monkeypatch):
     assert list_collections(home=tmp_path / "home") == []
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="signals are sent otherwise there")
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_it_in_good_order(tmp_path, model, sent):

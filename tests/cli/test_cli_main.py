@@ -96,6 +96,23 @@ def test_usage_errors_are_one_line():
     assert run("query", "--nonsense").err.endswith("See 'semsearch query --help'.\n")
 
 
+@pytest.mark.parametrize(
+    ("typed", "said"),
+    [
+        (["query", "--limit", "5"], "No such option '--limit'. Did you mean '-k'? See 'semsearch query --help'."),
+        (["search", "--top-k", "5"], "No such option '--top-k'. Did you mean '-k'? See 'semsearch search --help'."),
+        (["similar", "x", "--filter", "a"], "No such option '--filter'. Did you mean '--where'?"),
+        (["query", "--diverse"], "No such option '--diverse'. Did you mean '--mmr-lambda'?"),
+        (["query", "--rerannk"], "No such option '--rerannk'. Did you mean '--rerank'?"),
+        (["drop", "x", "--limit", "5"], "No such option '--limit'. See 'semsearch drop --help'."),
+    ],
+)
+def test_an_option_that_others_call_otherwise(typed, said):
+    ended = run(*typed)
+    assert ended.code == 2
+    assert said in ended.err
+
+
 def test_help_is_for_people_and_version_for_programs():
     assert run("--version").lines == [f"semsearch {version('semsearch')}"]
     ended = run("--help")

@@ -10,6 +10,7 @@ from support.command_line import corpus, run, start, tiny_model
 import semsearch
 from semsearch.cli.query import resolve
 from semsearch.errors import CollectionNotFound, UsageError
+from semsearch.home import Home
 
 
 @pytest.fixture
@@ -28,7 +29,7 @@ def home(tmp_path):
         for name in names:
             (tmp_path / "some" / name).mkdir(parents=True)
             (tmp_path / "some" / name / "marker").touch()
-        return tmp_path / "some"
+        return Home.of(tmp_path / "some")
 
     return make
 
@@ -76,9 +77,9 @@ def test_json_has_the_documented_shape(notes):
         expected = collection.search("knead the dough", k=3)
     assert len(answer["hits"]) == 3
     for hit, true in zip(answer["hits"], expected, strict=True):
-        names = ["id", "rank", "score", "scores", "title", "text", "start", "end", "metadata", "standing"]
+        names = ["id", "rank", "score", "scores", "title", "text", "start", "end", "metadata", "percentile"]
         assert list(hit) == names
-        assert hit.pop("standing") == true.standing
+        assert hit.pop("percentile") == true.percentile
         assert hit == {
             "id": true.document.id,
             "rank": true.rank,
@@ -248,4 +249,6 @@ def test_calibrate_on_judgements(notes, tmp_path):
     ended = run("query", notes, "knead the dough", "--json", "--min-score", "p0.01")
     hits = json.loads(ended.out)["hits"]
     assert all(0.01 <= hit["probability"] <= 1 for hit in hits)
-    assert run("calibrate", notes, folder, "--split", "test").code == 3
+    ended = run("calibrate", notes, folder, "--split", "test")
+    assert ended.code == 2
+    assert "judged has no judgements 'test' under qrels/; there are: train." in ended.err

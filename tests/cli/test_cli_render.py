@@ -6,6 +6,7 @@ import json
 import pytest
 from rich.console import Console
 
+from semsearch import wire
 from semsearch.cli import render
 from semsearch.cli.render import Answer, draw_document, draw_hits, one_line, printable, show_facts, show_table, size
 from semsearch.types import Document, Hit, Passage, Span
@@ -99,7 +100,7 @@ def test_the_passage_stands_out_in_its_document():
 
 def test_json_holds_what_the_terminal_can_not_show():
     document = Document("d1", "a\x1b[2J\n\u202eb")
-    text = render.dumps(render.answer_json(Answer("q", [hit(document)], {"total": 1.23456})))
+    text = wire.dumps(wire.answer("q", [hit(document)], {"total": 1.23456}))
     assert "\n" not in text
     assert json.loads(text)["hits"][0]["text"] == "a\x1b[2J\n\u202eb"
     assert json.loads(text)["timings_ms"] == {"total": 1.235}
@@ -130,3 +131,12 @@ def test_facts_are_flattened_and_empty_ones_left_out_for_people(capsys, monkeypa
 )
 def test_sizes(count, said):
     assert size(count) == said
+
+
+def test_a_point_in_a_name_is_no_step_down(capsys, monkeypatch):
+    facts = {"random scores": {"99.9 %": 0.5}}
+    show_facts(facts)
+    assert capsys.readouterr().out == "random scores.99.9 %\t0.5\n"
+    monkeypatch.setattr(render, "on_terminal", lambda: True)
+    show_facts(facts)
+    assert capsys.readouterr().out.split() == ["random", "scores", "99.9", "%", "0.5"]

@@ -27,7 +27,7 @@ def notes(tmp_path):
 def session(notes):
     """A conversation with it."""
     with semsearch.open(notes) as collection:
-        yield Session(collection, k=3)
+        yield Session(collection, k=3, folder=collection.path.parent)
 
 
 def test_text_is_a_question(session, capsys):
@@ -185,23 +185,23 @@ def test_settings_of_a_conversation(session, capsys):
         (":rerank", "rerank", True),
         (":rerank my/model", "rerank", "my/model"),
         (":rerank off", "rerank", None),
-        (":diverse", "diverse", 0.5),
-        (":diverse off", "diverse", None),
+        (":mmr-lambda 0.25", "mmr_lambda", 0.25),
+        (":mmr-lambda off", "mmr_lambda", None),
         (":context 2", "context", 2),
         (":context 0", "context", 0),
         (":explain on", "explain", True),
         (":explain off", "explain", False),
         (":min 0.4", "min_score", 0.4),
-        (":min 99%", "min_standing", 0.99),
+        (":min 99%", "min_percentile", 0.99),
         (":exact on", "exact", True),
     ]:
         session.respond(line)
-        assert session.how[key] == value, line
+        assert session.search.arguments()[key] == value, line
     session.respond(":min off")
-    assert "min_standing" not in session.how
+    assert session.search.arguments()["min_percentile"] is None
     said = capsys.readouterr().err
     assert "no mode" not in said
-    for line in (":mode psychic", ":context x", ":min much", ":diverse maybe", ":similar 1", ":more"):
+    for line in (":mode psychic", ":context x", ":min much", ":mmr-lambda 2", ":similar 1", ":more"):
         session.respond(line)
     assert len(capsys.readouterr().err.splitlines()) == 6
 
@@ -245,7 +245,7 @@ def test_commands_are_completed(typed, session):
     from prompt_toolkit.completion import CompleteEvent
     from prompt_toolkit.document import Document
 
-    completer = repl._prompt(session.collection.home).completer
+    completer = repl._prompt(None).completer
 
     def offered(text):
         return [each.text for each in completer.get_completions(Document(text), CompleteEvent())]

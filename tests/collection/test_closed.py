@@ -18,7 +18,7 @@ from semsearch.types import Document
 DIM = 8
 DOCUMENTS = [Document(str(number), f"film {number} word{number % 3}", metadata={"n": number}) for number in range(60)]
 
-KNOWN = {"close", "name", "path", "home", "metric", "store"}  # what it is called and where it lies; see below
+KNOWN = {"close", "name", "path", "location", "metric"}  # what it is called and where it lies; see below
 
 
 def public():
@@ -44,6 +44,7 @@ def arguments(tmp_path):
         "encoder": HashEncoder(DIM, salt=1),
         "recall": 0.9,
         "file": tmp_path / "backup",
+        "folder": tmp_path / "export",
         "query": "word1",
         "queries": ["word1"],
         "k": 3,
@@ -93,7 +94,7 @@ def test_whatever_is_asked_is_one_clear_error(collection, arguments, name):
 def test_closing_twice_is_fine_and_what_it_is_called_is_still_known(collection, tmp_path):
     collection.close()
     collection.close()
-    assert (collection.name, collection.home) == ("films", tmp_path / "home")
+    assert (collection.name, collection.path.parent) == ("films", tmp_path / "home")
     assert "films" in repr(collection)
 
 
@@ -129,11 +130,11 @@ def test_an_index_that_is_loaded_behind_it_ends_quietly(collection, monkeypatch)
     failed = []
     monkeypatch.setattr(threading, "excepthook", failed.append)
     collection.close()
-    opened = semsearch.open("films", home=collection.home, encoder=HashEncoder(DIM))
-    with opened.store.read() as view:
+    opened = semsearch.open("films", home=collection.path.parent, encoder=HashEncoder(DIM))
+    with opened.engine.store.read() as view:
         snapshot = view.snapshot
     opened.close()
-    warming = opened._warming
+    warming = opened.engine._loader
     warming._load_behind(snapshot.index, snapshot)
     warming._loading.join(60)
     assert failed == []
@@ -142,7 +143,7 @@ def test_an_index_that_is_loaded_behind_it_ends_quietly(collection, monkeypatch)
 
 def test_closing_waits_for_an_index_that_is_being_loaded(collection):
     collection.close()
-    with semsearch.open("films", home=collection.home, encoder=HashEncoder(DIM)) as opened:
+    with semsearch.open("films", home=collection.path.parent, encoder=HashEncoder(DIM)) as opened:
         for _ in range(3):
             opened.search("word1")
     assert not any(thread.name == "semsearch-index" for thread in threading.enumerate())

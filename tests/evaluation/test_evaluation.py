@@ -181,7 +181,7 @@ def test_json_has_the_documented_shape(judged):
     ended = run("eval", "notes", judged, "--json")
     assert ended.code == 0, ended.err
     found = json.loads(ended.out)
-    assert list(found) == ["queries", "runs"]
+    assert list(found) == ["schema", "queries", "runs"]
     assert found["queries"] == 4
     assert list(found["runs"]) == ["dense", "lexical", "hybrid"]
     for name, figures in found["runs"].items():

@@ -181,6 +181,7 @@ def test_the_title_is_on_every_passage_and_a_long_one_is_cut():
     assert splitter.text_to_embed(Document("3", "Text"), Span(0, 4)) == "Text"
 
 
+@pytest.mark.slow
 def test_time_and_passages_grow_with_the_text_and_no_faster():
     """Work is counted, not timed: tokens asked for, for texts that tempt a splitter to look again and again."""
 

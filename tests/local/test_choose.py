@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from semsearch.local.index import choose as module
-from semsearch.local.index.choose import choose, free_memory
+from semsearch.search import choose as module
+from semsearch.search.choose import choose, free_memory
 from semsearch.vector_index import Library
 
 

@@ -93,6 +93,21 @@ def test_values_that_no_sound_database_holds_are_damage_only_while_they_are_deco
             raise error("of a row")
 
 
+@pytest.mark.parametrize("harm", ["DELETE FROM state", "INSERT INTO state SELECT * FROM state"])
+def test_a_state_that_is_lost_or_doubled_is_damage_whatever_is_asked(collection, harm):
+    with collection.engine.store.database.write() as connection:
+        connection.exec_driver_sql(harm)
+    for ask in (
+        lambda: collection.search("word1"),
+        lambda: collection.add([Document("new", "a new film")]),
+        lambda: collection.remove(["1"]),
+        lambda: collection.update_metadata(["1"], {"year": 2000}),
+        lambda: collection.info(),
+    ):
+        with pytest.raises(CollectionDamaged, match="backup"):
+            ask()
+
+
 def test_sentences_of_ours_pass_through(opened):
     with pytest.raises(DataError, match=r"^mine$"), opened.read(), decoding():
         raise DataError("mine")
@@ -142,7 +157,7 @@ def test_a_hundred_threads_searching_at_once_are_all_answered(collection):
     came = iter(range(1000))
 
     def search(number):
-        with collection.store.read():
+        with collection.engine.store.read():
             if next(came) < database.THREADS:
                 together.wait(60)
             text = DOCUMENTS[number % 60].text
@@ -158,7 +173,7 @@ def test_who_waits_too_long_is_told(collection, monkeypatch):
     release, ready = threading.Event(), threading.Barrier(database.THREADS + 1)
 
     def hold():
-        with collection.store.read():
+        with collection.engine.store.read():
             ready.wait(60)
             release.wait(60)
 
@@ -173,7 +188,7 @@ def test_who_waits_too_long_is_told(collection, monkeypatch):
 
 
 def test_iterators_that_were_left_open_end_in_a_sentence(collection):
-    collection.store.database.engine.pool._timeout = 0.01
+    collection.engine.store.database.engine.pool._timeout = 0.01
     left = []
     for _ in range(database.CONNECTIONS):
         left.append(collection.documents())
@@ -185,7 +200,7 @@ def test_iterators_that_were_left_open_end_in_a_sentence(collection):
 
 
 def test_an_iterator_that_another_thread_ends_gives_its_turn_back(collection):
-    held = collection.store.database._turns._held
+    held = collection.engine.store.database._turns._held
     iterator = collection.documents()
     next(iterator)
     assert sum(held.values()) == 1

@@ -11,19 +11,18 @@ import semsearch
 from semsearch.errors import FilterError
 from semsearch.local.store.document_rows import insert
 from semsearch.local.store.filters import StoredFields, documents_of
-from semsearch.local.store.schema import statements
+from semsearch.local.store.schema import create
 from semsearch.records import Entry, Record
 from semsearch.search.fields import Fields
 from semsearch.search.where import MAX_CONDITIONS, MAX_LIKE, MAX_VALUES, matches, parse
-from semsearch.testing_filters import FILMS, TABLES
+from semsearch.testing.filters import FILMS, TABLES
 from semsearch.types import Document, Span
 
 
 def stored(metadata):
     """A database in memory that holds documents with this metadata."""
     connection = create_engine("sqlite://").connect()
-    for statement in statements():
-        connection.exec_driver_sql(statement)
+    create(connection)
     documents = [Document(str(i), f"film {i}", metadata=entry) for i, entry in enumerate(metadata)]
     vector = np.ones((1, 2), dtype=np.float32)
     insert(connection, [Entry(Record.of(document), [Span(0, 6)], vector) for document in documents], {})

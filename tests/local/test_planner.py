@@ -34,7 +34,7 @@ def loaded(tmp_path_factory):
     home = tmp_path_factory.mktemp("planner")
     with semsearch.create("many", encoder=None, dim=48, home=home) as made:
         made.add([Document(str(i), str(i)) for i in range(len(vectors))], vectors)
-        with made.store.read() as view:
+        with made.engine.store.read() as view:
             snapshot = view.snapshot
         params = kind.Params(nprobe=12, threads=1)
         index = kind.build(snapshot.keys, snapshot.vectors, Metric.COSINE, params)

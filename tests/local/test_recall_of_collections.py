@@ -10,6 +10,8 @@ from semsearch.local import planner
 from semsearch.local.store import registry
 from semsearch.types import Document
 
+pytestmark = pytest.mark.slow
+
 
 def clustered(count, dim=32, seed=0):
     """Unit vectors in clusters, which approximate indexes find harder than even noise."""

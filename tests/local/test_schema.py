@@ -1,5 +1,6 @@
 """The tables of a collection: as they always were, whoever laid them out, and whatever is missing is noticed."""
 
+import ast
 import json
 import sqlite3
 import tarfile
@@ -106,7 +107,7 @@ def old(folder, version):
 def test_a_database_of_every_version_ends_up_with_them(tmp_path, version):
     old(tmp_path, version)
     with semsearch.open("golden", home=tmp_path, encoder=HashEncoder(4)) as opened:
-        with opened.store.read() as view:
+        with opened.engine.store.read() as view:
             assert schema.differences(view.connection) == []
         assert opened.info()["versions"] == {"schema": schema.VERSION, "analysis": 1, "encoding": 1}
 
@@ -137,6 +138,31 @@ def test_what_is_laid_out_otherwise_is_a_problem(tmp_path, harm, part):
     assert problems == [f"'{part}' is missing, or not laid out as it should be"]
 
 
+# Statements
+
+
+def statements():
+    """Each call that runs a statement, with what the statement is."""
+    for path in Path(semsearch.__file__).parent.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            called = node.func.attr if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) else None
+            if called in ("exec_driver_sql", "execute", "executemany") and node.args:
+                yield path.relative_to(Path(semsearch.__file__).parent), node.args[0]
+
+
+def test_no_statement_is_put_together_from_pieces_of_text():
+    """But pragmas, which take no parameters, and the steps from old versions, whose tables are described no more."""
+    found = list(statements())
+    assert len(found) > 50
+    pieced = [
+        f"{path}:{first.lineno}: {ast.unparse(first)}"
+        for path, first in found
+        if isinstance(first, ast.JoinedStr | ast.BinOp) and not ast.unparse(first)[2:].startswith("PRAGMA ")
+    ]
+    allowed = ("local/store/migrations.py", "local/lexical/postings.py", "encoder/cache.py")
+    assert [one for one in pieced if not one.startswith(allowed)] == []
+
+
 # Questions
 
 
@@ -150,9 +176,9 @@ def test_questions_that_were_a_setting_have_a_table_of_their_own(tmp_path, kept,
         crc = zlib.crc32(f"questions\0{value}".encode())
         direct.execute("INSERT INTO settings VALUES ('questions', ?, ?)", (value, crc))
     with semsearch.open("golden", home=tmp_path, encoder=HashEncoder(4)) as opened:
-        with opened.store.read() as view:
+        with opened.engine.store.read() as view:
             assert questions.read(view.connection) == found
-        assert "questions" not in opened.store.settings
+        assert "questions" not in opened.engine.store.settings
         assert opened.check(deep=True) == []
 
 
@@ -162,7 +188,7 @@ def test_questions_are_read_only_when_they_are_asked_for(tmp_path):
         collection.add(Document(str(number), f"film {number}") for number in range(50))
         collection.reindex(recall=0.5, queries=["film 1", "film 2"])
     with semsearch.open("films", home=tmp_path, encoder=HashEncoder(4)) as collection:
-        with collection.store.read() as view:
+        with collection.engine.store.read() as view:
             view.connection.connection.driver_connection.set_trace_callback(said.append)
         collection.search("film 1")
         assert said

@@ -17,9 +17,9 @@ import semsearch
 from semsearch import load_reranker
 from semsearch.encoder.tokenization import load_tokenizer
 from semsearch.errors import DataError, UsageError
-from semsearch.reranker.training.judged import read_judged
-from semsearch.reranker.training.mining import Candidates, mine
-from semsearch.reranker.training.train import Recipe, Task, Trainer
+from semsearch.training.judged import read_judged
+from semsearch.training.mining import Candidates, mine
+from semsearch.training.train import Recipe, Task, Trainer
 
 WORDS = [word for word in tiny.WORDS if not word.startswith("##") and word != "vaccines"]
 RECIPE = Recipe(steps=6, batch=2, negatives=3, depth=12, max_length=24, evaluations=2, rerank=8, checkpoint=2)

@@ -1,4 +1,4 @@
-"""What answers tell beyond their order: standings, explanations, neighbours, variety, likeness."""
+"""What answers tell beyond their order: percentiles, explanations, neighbours, variety, likeness."""
 
 import gc
 import json
@@ -66,23 +66,25 @@ def test_near_duplicates_make_room(tmp_path):
         made.add([Document(f"same{i}", "flour yeast dough") for i in range(5)])
         made.add([Document("other", "flour wave tide"), Document("third", "flour gear saddle")])
         assert {hit.document.id for hit in made.search("flour yeast", 3)} < {f"same{i}" for i in range(5)}
-        varied = made.search("flour yeast", 3, diverse=0.5)
+        varied = made.search("flour yeast", 3, mmr_lambda=0.5)
         assert {hit.document.id for hit in varied} == {"same0", "other", "third"}
         assert [hit.rank for hit in varied] == [1, 2, 3]
         plain = made.search("flour yeast", 7)
-        assert [hit.document.id for hit in made.search("flour yeast", 7, diverse=1.0)] == [h.document.id for h in plain]
+        assert [hit.document.id for hit in made.search("flour yeast", 7, mmr_lambda=1.0)] == [
+            h.document.id for h in plain
+        ]
 
 
 # ---------------------------------------------------------------------------------------------------------- calibration
 
 
-def test_a_standing_is_the_share_of_random_pairs_below(collection):
+def test_a_percentile_is_the_share_of_random_pairs_below(collection):
     calibration = Calibration.of(collection.engine.store.settings)
     everything = np.array([encoded(collection, document.text) for document in collection.documents()])
     scores = (everything @ everything.T)[~np.eye(len(everything), dtype=bool)]
     for hit in collection.search("flour yeast dough", 50):
-        assert hit.standing == pytest.approx((scores < hit.score).mean(), abs=0.03)
-    beyond = calibration.standing(np.linspace(calibration.scores[-1], calibration.scores[-1] + 0.2, 50))
+        assert hit.percentile == pytest.approx((scores < hit.score).mean(), abs=0.03)
+    beyond = calibration.percentile(np.linspace(calibration.scores[-1], calibration.scores[-1] + 0.2, 50))
     assert (np.diff(beyond) > 0).all()
     assert beyond[0] == pytest.approx(1 - TAIL)
     assert beyond[-1] < 1
@@ -94,9 +96,9 @@ def encoded(collection, text):
 
 @settings(max_examples=50)
 @given(st.lists(st.floats(-2, 2), min_size=2, max_size=30))
-def test_standings_rise_with_scores(scores):
+def test_percentiles_rise_with_scores(scores):
     calibration = Calibration("m", 100, 1000, tuple(np.linspace(-1, 1, len(LEVELS)).tolist()), 0.05)
-    ordered = calibration.standing(sorted(scores))
+    ordered = calibration.percentile(sorted(scores))
     assert (np.diff(ordered) >= 0).all()
     assert ((ordered >= 0) & (ordered <= 1)).all()
 
@@ -114,26 +116,26 @@ class Narrow:
     encode_queries = encode_documents
 
 
-def test_where_all_cosines_are_high_a_standing_still_tells_good_from_bad(tmp_path):
+def test_where_all_cosines_are_high_a_percentile_still_tells_good_from_bad(tmp_path):
     with semsearch.create("narrow", home=tmp_path, encoder=Narrow()) as made:
         made.add(documents(300))
         good = made.search(documents(300)[7].text, 1)[0]
         nonsense = made.search("quartz zither xylophone", 1)[0]
         assert min(good.score, nonsense.score) > 0.85  # a minimum for cosines would keep both
-        assert good.standing > 0.999 > nonsense.standing
+        assert good.percentile > 0.999 > nonsense.percentile
         assert made.search("quartz zither xylophone", 5, min_score=0.7)
-        assert not made.search("quartz zither xylophone", 5, min_standing=0.999)
-        assert made.search(documents(300)[7].text, 5, min_standing=0.999)
+        assert not made.search("quartz zither xylophone", 5, min_percentile=0.999)
+        assert made.search(documents(300)[7].text, 5, min_percentile=0.999)
 
 
 def test_a_minimum_may_leave_nothing(collection):
     assert collection.search("flour", 5, min_score=0.99) == []
     assert collection.search("flour", 5, min_probability=0.5) == []  # not calibrated on judgements: none can be told
     hits = collection.search("flour yeast", 50)
-    middle = hits[25].standing
-    kept = collection.search("flour yeast", 50, min_standing=middle)
-    assert hits[0].standing > middle > hits[-1].standing
-    assert [hit.document.id for hit in kept] == [hit.document.id for hit in hits if hit.standing >= middle]
+    middle = hits[25].percentile
+    kept = collection.search("flour yeast", 50, min_percentile=middle)
+    assert hits[0].percentile > middle > hits[-1].percentile
+    assert [hit.document.id for hit in kept] == [hit.document.id for hit in hits if hit.percentile >= middle]
 
 
 def test_judgements_give_a_probability(collection):
@@ -173,7 +175,7 @@ def test_calibration_is_done_when_a_collection_doubled(tmp_path):
     with semsearch.create("growing", home=tmp_path, encoder=HashEncoder(32)) as made:
         made.add(documents(10))
         assert made.info()["calibration"] is None
-        assert made.search("flour", 1)[0].standing is None
+        assert made.search("flour", 1)[0].percentile is None
         made.add(documents(40))
         first = Calibration.of(made.engine.store.settings)
         assert first.count_passages() == 40
@@ -236,11 +238,15 @@ def test_likeness_that_can_not_be(collection, arguments, said):
     [
         ({"mode": "psychic"}, "mode must be"),
         ({"group_by": "author"}, "group_by must be"),
-        ({"diverse": 2}, "diverse must be between"),
+        ({"mmr_lambda": 2}, "mmr_lambda must be between"),
         ({"candidates": 0}, "candidates must be"),
         ({"context": -1}, "context must be"),
         ({"rerank": 3.5}, "rerank takes"),
-        ({"colour": "red"}, "no option 'colour'"),
+        ({"colour": "red"}, r"no option 'colour'\. There are candidates, context, exact,"),
+        ({"limit": 3}, r"no option 'limit'\. Did you mean 'k'\?"),
+        ({"filter": {}}, r"no option 'filter'\. Did you mean 'where'\?"),
+        ({"diverse": 0.5}, r"no option 'diverse'\. Did you mean 'mmr_lambda'\?"),
+        ({"expalin": True}, r"no option 'expalin'\. Did you mean 'explain'\?"),
     ],
 )
 def test_a_request_that_can_not_be(collection, options, said):
@@ -296,7 +302,7 @@ def test_each_mode_is_what_its_parts_say(collection):
         if name in by_words:
             assert (hit.scores["lexical"], hit.ranks["lexical"]) == (by_words[name].score, by_words[name].rank)
         assert ("lexical" in hit.found) == (name in by_words)
-        assert hit.standing is not None
+        assert hit.percentile is not None
 
 
 def _list(hits):

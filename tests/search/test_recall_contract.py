@@ -13,7 +13,6 @@ import pytest
 
 from semsearch import load_encoder
 from semsearch.errors import UsageError
-from semsearch.local.index.truth import Truth
 from semsearch.plugins import index_backend
 from semsearch.search.recall import (
     NOT_STORED,
@@ -24,6 +23,7 @@ from semsearch.search.recall import (
     tie_safe_recall,
     without_own,
 )
+from semsearch.search.truth import Truth
 from semsearch.testing import make_keys, make_vectors
 from semsearch.types import Metric, Neighbors
 from semsearch.vectors import brute_force

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from semsearch.errors import FilterError
 from semsearch.search.fields import Fields
 from semsearch.search.where import And, Compare, Contains, Equal, Exists, Like, Member, Not, Or, Value, matches, parse
-from semsearch.testing_filters import TABLES
+from semsearch.testing.filters import TABLES
 
 FIELDS = Fields([{"n": 1, "t": "a", "b": True, "l": ["a", 1], "m": {"n": 1}}])
 ONE = Value("number", 1)

@@ -339,7 +339,7 @@ def refused(home, state, mutant):
         seen.append(arguments)
         return load(*arguments)
 
-    with mutant(), mock.patch.object(kind, "load", spy), open_it(home) as collection:
+    with mutant(), mock.patch.object(kind, "load", staticmethod(spy)), open_it(home) as collection:
         wrong = wrong_answers(collection, state)
         described = collection.info()["index"]["state"]
         if described == "ready":

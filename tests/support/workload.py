@@ -13,6 +13,7 @@ from dataclasses import replace
 import numpy as np
 
 import semsearch
+from semsearch import plugins
 from semsearch.local import planner as plan
 from semsearch.local.lexical.searcher import Lexical
 from semsearch.local.store import failpoints
@@ -26,12 +27,16 @@ DIM = 8
 NAME = "subject"
 WORDS = [f"word{i}" for i in range(60)]
 QUERIES = ("word1 word2", "word3", "word40 a title")
-BACKENDS = {  # with options under which a small index leaves nothing out, so that brute force is its oracle
-    "exact": {},
-    "hnsw": {"ef": 1000, "deterministic": True, "threads": 1},
-    "annoy": {"trees": 10, "search_k": 1_000_000, "threads": 1},
-    "faiss-ivf": {"storage": "flat", "nprobe": 1 << 16, "threads": 1},
-}
+FITTING = {"threads": 1, "deterministic": True, "trees": 10, "storage": "flat"}  # where a backend has the option
+
+
+def leaving_nothing_out(kind):
+    """Options under which a small index finds everything, so that brute force is its oracle."""
+    options = {name: value for name, value in FITTING.items() if name in kind.Params.__dataclass_fields__}
+    return options if kind.knob is None else options | {kind.knob.option: kind.knob.ladder(1_000_000)[-1]}
+
+
+BACKENDS = {name: leaving_nothing_out(plugins.index_backend(name)) for name in plugins.names("semsearch.indexes")}
 
 
 def sample(points, count, seed=0):

@@ -24,6 +24,8 @@ from semsearch.errors import CollectionDamaged, StorageError
 from semsearch.local.store import database
 from semsearch.types import Document
 
+pytestmark = pytest.mark.trust
+
 SECRET = Document("gone-id", "the unmistakable xyzzyplugh word", metadata={"m": "grue"})
 
 

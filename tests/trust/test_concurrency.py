@@ -32,6 +32,8 @@ from semsearch.local.index import build as indexing
 from semsearch.local.store import lock
 from semsearch.types import Document
 
+pytestmark = pytest.mark.trust
+
 forks = pytest.mark.skipif("fork" not in multiprocessing.get_all_start_methods(), reason="needs fork")
 PATIENCE = 60
 BASE = 158  # documents in the base collection

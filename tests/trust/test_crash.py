@@ -12,7 +12,10 @@ from support.crashes import left_behind
 from support.operations import OPERATIONS
 from support.workload import FULL, make_base, sample, through_indexes
 
-pytestmark = pytest.mark.skipif("fork" not in multiprocessing.get_all_start_methods(), reason="needs fork")
+pytestmark = [
+    pytest.mark.trust,
+    pytest.mark.skipif("fork" not in multiprocessing.get_all_start_methods(), reason="needs fork"),
+]
 
 EACH = 4  # points of each operation in a sample
 

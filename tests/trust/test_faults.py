@@ -1,37 +1,6 @@
-"""The thirty inputs and faults that are known to break systems like this one, each with the behaviour that is right.
+"""The inputs and faults that are known to break systems like this one: those of `docs/faults.md`, by their numbers.
 
-What another file proves is named here; everything else is tested below.
-
- 1  index file missing, empty, half, text      below
- 2  bit flipped, block of rubbish in an index  below, test_fuzz.py, test_mutants.py ("damaged index")
- 3  index of another collection or state       below, test_mutants.py ("another index")
- 4  database empty or deleted                  test_collection.py (a lost database is never filled anew)
- 5  database cut short, a page of rubbish      below, test_fuzz.py
- 6  one bit of a stored vector                 test_collection.py, test_care.py, test_mutants.py ("damaged vectors")
- 7  kill -9 at every step                      test_crash.py, soak.py
- 8  kill -9 while an index is saved            test_crash.py ("reindex …")
- 9  power loss                                 test_power_cut.py
-10  disk full                                  below, test_cli_index.py (the disk refuses)
-11  read-only folder                           test_platform.py
-12  NaN from the encoder                       below, test_encoder_pipeline.py
-13  zero vector, empty text                    below, test_collection.py
-14  wrong dimension, under python -O too       below
-15  k = 0, -1, "5", 10**9                      below, test_collection.py
-16  query of an empty collection               test_collection.py, test_compaction.py
-17  an id twice                                below, test_collection.py, test_state_machine.py
-18  ids of every kind                          below
-19  filters that can't be understood           test_filters.py, test_where.py
-20  filters of no, one and few hits            below, test_filters.py
-21  texts of every kind                        below, test_encoder_refusals.py, test_readers.py
-22  another model                              test_collection.py, test_cli_index.py
-23  checkpoints that can't be trusted          test_encoder_refusals.py
-24  two writers                                test_concurrency.py, test_mutants.py ("two writers")
-25  readers beside swaps and compactions       test_concurrency.py
-26  fork after use                             test_concurrency.py
-27  SIGINT, SIGTERM                            test_cli_index.py (a signal ends it in good order)
-28  network file systems, copies, versions     below, test_platform.py
-29  HTTP                                       there is no server
-30  out of memory                              below, test_encoder_pipeline.py
+What another file holds is named there; everything else is tested here.
 """
 
 import errno
@@ -72,6 +41,8 @@ import semsearch
 from semsearch.errors import CollectionDamaged, CollectionError, DataError, EncodingFailed, SemsearchError, StorageError
 from semsearch.local.store import platform
 from semsearch.types import Document
+
+pytestmark = pytest.mark.trust
 
 
 @pytest.fixture(autouse=True)

@@ -5,7 +5,10 @@ import multiprocessing
 import pytest
 from support.fuzzing import fuzz, mutated
 
-pytestmark = pytest.mark.skipif("fork" not in multiprocessing.get_all_start_methods(), reason="needs fork")
+pytestmark = [
+    pytest.mark.trust,
+    pytest.mark.skipif("fork" not in multiprocessing.get_all_start_methods(), reason="needs fork"),
+]
 
 COUNT = 200
 

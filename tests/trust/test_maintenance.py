@@ -16,6 +16,8 @@ from semsearch.local.maintenance.backup import restore
 from semsearch.local.store.segments import PLACE
 from semsearch.types import Document
 
+pytestmark = pytest.mark.trust
+
 DOCUMENTS = [Document(f"d{i}", f"document number {i} about topic{i % 7}", metadata={"n": i}) for i in range(300)]
 
 

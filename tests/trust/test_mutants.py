@@ -9,6 +9,8 @@ from support.workload import make_base, through_indexes
 
 from semsearch.errors import SemsearchError
 
+pytestmark = pytest.mark.trust
+
 
 @pytest.fixture(autouse=True)
 def _as_large(monkeypatch):

@@ -7,7 +7,10 @@ from support.operations import OPERATIONS
 from support.power_cuts import power_cuts
 from support.workload import FULL, make_base, through_indexes
 
-pytestmark = pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="holds files by their inode as Linux does")
+pytestmark = [
+    pytest.mark.trust,
+    pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="holds files by their inode as Linux does"),
+]
 
 EACH = 4  # points of each operation in a sample
 

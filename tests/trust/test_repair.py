@@ -19,6 +19,8 @@ from semsearch.chunking import MIN_SIZE
 from semsearch.local.store.segments import PLACE
 from semsearch.types import Document
 
+pytestmark = pytest.mark.trust
+
 QUERIES = ["topic3 number 5", "topic1"]
 
 

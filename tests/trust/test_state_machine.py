@@ -16,6 +16,8 @@ import semsearch
 from semsearch.local.lexical.build import LexicalIndexing
 from semsearch.types import Document
 
+pytestmark = pytest.mark.trust
+
 IDS = st.integers(0, 79).map(lambda number: f"b{number}")  # the first 64 of them are there from the beginning
 TEXTS = st.lists(st.sampled_from(WORDS), min_size=1, max_size=5).map(" ".join)
 NUMBERS = st.integers(0, 9)

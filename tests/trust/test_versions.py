@@ -93,14 +93,14 @@ ASKED = {
     "search": lambda collection: collection.search("films"),
     "documents": lambda collection: list(collection.documents()),
     "info": lambda collection: collection.info(),
-    "open": lambda collection: semsearch.open("films", home=collection.home, encoder=HashEncoder(DIM)),
+    "open": lambda collection: semsearch.open("films", home=collection.path.parent, encoder=HashEncoder(DIM)),
 }
 
 
 @pytest.mark.parametrize("what", NUMBERS)
 def test_an_older_one_that_has_it_open_lets_alone_what_a_newer_one_brought_forward(collection, what):
     assert collection.search("films", 1)
-    in_a_child(bring_forward, what, collection.home)
+    in_a_child(bring_forward, what, collection.path.parent)
     before = contents(collection.path)
     for name, ask in ASKED.items():
         with pytest.raises(CollectionError) as caught:
@@ -116,7 +116,7 @@ def test_an_older_one_that_has_it_open_lets_alone_what_a_newer_one_brought_forwa
 
 def test_what_it_was_about_to_write_is_not_written(collection, monkeypatch):
     """The newer one comes between the reading and the writing of one `add`."""
-    store = collection.store
+    store = collection.engine.store
     stacked = store._stacked
 
     def late(*arguments):
@@ -133,20 +133,20 @@ def test_what_it_was_about_to_write_is_not_written(collection, monkeypatch):
 
 def test_a_newer_analysis_of_words_is_brought_forward(collection):
     """Full text and postings are those of the newer one's words; nothing else is touched."""
-    collection._lexical_indexing.rebuild()
+    collection.engine._lexical_indexing.rebuild()
     assert len(collection.search("film", 30, mode="lexical")) == 30, "stems"
     vectors = next(collection.path.glob("vectors-*")).read_bytes()
     collection.close()
     with (
         semsearch_of_tomorrow("analysis"),
-        semsearch.open("films", home=collection.home, encoder=HashEncoder(DIM)) as newer,
+        semsearch.open("films", home=collection.path.parent, encoder=HashEncoder(DIM)) as newer,
     ):
         assert newer.search("film", 30, mode="lexical") == []
         assert newer.search('"film"', 30, mode="lexical") == []
         assert len(newer.search("films", 30, mode="lexical")) == 30
         assert newer.info()["versions"]["analysis"] == versions.ANALYSIS
         newer.repair()
-        newer._lexical_indexing.rebuild()
+        newer.engine._lexical_indexing.rebuild()
         assert newer.search("film", 30, mode="lexical") == []
         newer.add([Document("new", "one film")])
         assert [hit.document.id for hit in newer.search("film", mode="lexical")] == ["new"]
@@ -159,8 +159,8 @@ def test_bringing_forward_that_was_interrupted_is_done_again(collection):
     with semsearch_of_tomorrow("analysis"):
         broken = mock.patch.object(migrations.registry, "retire", side_effect=RuntimeError)
         with broken, pytest.raises(RuntimeError):
-            semsearch.open("films", home=collection.home, encoder=HashEncoder(DIM))
-        with semsearch.open("films", home=collection.home, encoder=HashEncoder(DIM)) as newer:
+            semsearch.open("films", home=collection.path.parent, encoder=HashEncoder(DIM))
+        with semsearch.open("films", home=collection.path.parent, encoder=HashEncoder(DIM)) as newer:
             assert len(newer.search("films", 30, mode="lexical")) == 30
             assert newer.check(deep=True) == []
 
@@ -169,7 +169,7 @@ def test_vectors_of_an_older_encoding_are_not_mixed_with_newer_ones(collection):
     collection.close()
     with (
         semsearch_of_tomorrow("encoding"),
-        semsearch.open("films", home=collection.home, encoder=HashEncoder(DIM)) as newer,
+        semsearch.open("films", home=collection.path.parent, encoder=HashEncoder(DIM)) as newer,
     ):
         with pytest.raises(ModelMismatch, match=r"older semsearch encoded collection 'films'.*semsearch reencode"):
             newer.add([Document("new", "a new film")])
@@ -183,9 +183,7 @@ def test_vectors_of_an_older_encoding_are_not_mixed_with_newer_ones(collection):
 def test_a_copy_and_a_backup_say_what_made_them(collection, tmp_path):
     collection.backup(tmp_path / "backup")
     shutil.copytree(collection.path, tmp_path / "copies" / "films")
-    from semsearch.local.maintenance.backup import restore
-
-    restore(tmp_path / "backup", tmp_path / "restored")
+    semsearch.restore(tmp_path / "backup", home=tmp_path / "restored")
     for home in ("copies", "restored"):
         in_a_child(bring_forward, "analysis", tmp_path / home)
         with pytest.raises(CollectionError, match="newer semsearch"):

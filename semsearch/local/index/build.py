@@ -16,18 +16,18 @@ from typing import Any
 
 from semsearch import plugins
 from semsearch.engine import IndexSpec, Problem
-from semsearch.errors import CollectionDamaged, CollectionLocked, DataError, UsageError
-from semsearch.local.index.choose import FEW_ROWS, choose
+from semsearch.errors import CollectionDamaged, CollectionLocked, DataError
 from semsearch.local.index.generation import published_digest, write_generation
 from semsearch.local.index.loader import IndexLoader, params_of
-from semsearch.local.index.truth import Truth
 from semsearch.local.store import platform, registry
 from semsearch.local.store.failpoints import failpoint
 from semsearch.local.store.lock import WriterLock
 from semsearch.local.store.registry import Registered
 from semsearch.local.store.snapshot import Snapshot
 from semsearch.local.store.store import Store
+from semsearch.search.choose import FEW_ROWS, choose
 from semsearch.search.recall import NOT_STORED, Certificate, certify, draw_sample, sample_recall
+from semsearch.search.truth import Truth
 from semsearch.types import Metric, Neighbors, Vectors
 from semsearch.vector_index import VectorIndex
 
@@ -40,16 +40,6 @@ PROBES = 100  # stored vectors whose neighbours a deep check looks for
 PROBE_RECALL = 0.5  # without a contract, less than this is no index
 CHANGED_SHARE = 0.1  # of rows, above which a contract is certified again
 REMOVED_SHARE = 0.3  # of rows, above which dead rows cost more than rewriting everything
-
-
-def check_metric(backend: str, metric: Metric) -> None:
-    """Raise for a backend that does not compare as the collection does."""
-    metrics = plugins.index_backend(backend).metrics
-    if metric not in metrics:
-        raise UsageError(
-            f"the index '{backend}' compares by {', '.join(sorted(metrics))}, and this collection by {metric}: choose "
-            "another with --index."
-        )
 
 
 class Indexing:
@@ -99,7 +89,7 @@ class Indexing:
                     self.retire()
                     return None
                 kind = plugins.index_backend(backend)
-                check_metric(backend, self._metric)
+                plugins.check_metric(backend, self._metric)
                 params = kind.Params.parse(options, f"index '{backend}'")
                 with self._sound_vectors():
                     index = kind.build(snapshot.keys, snapshot.vectors, self._metric, params)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import Connection
+from sqlalchemy import ColumnElement, func, select
 
 from semsearch.errors import IndexDamaged
 from semsearch.local.index.generation import published_digest, read_manifest, verify_files
@@ -20,6 +20,7 @@ from semsearch.local.lexical.bm25 import BM25
 from semsearch.local.lexical.postings import Postings, tokens
 from semsearch.local.store.database import decoding
 from semsearch.local.store.registry import Registered
+from semsearch.local.store.schema import fulltext
 from semsearch.local.store.snapshot import Snapshot
 from semsearch.local.store.store import Store, View
 from semsearch.search.query_syntax import Query
@@ -200,18 +201,21 @@ def _best(keys: Keys, scores: Scores, k: int) -> tuple[Keys, Scores]:
 
 def _matching(view: View, phrase: str) -> NDArray[np.intp]:
     """The live rows whose title or text holds a phrase."""
-    found_keys = _full_text(view.connection, "SELECT rowid FROM fulltext WHERE fulltext MATCH ?", [phrase])
-    found = np.asarray([key for key, _ in found_keys], dtype=np.int64)
+    matching = select(fulltext.c.rowid).where(_holding([phrase]))
+    with decoding():
+        found = np.asarray(view.connection.execute(matching).scalars().all(), dtype=np.int64)
     return view.snapshot.rows_of(np.sort(found[np.isin(found, view.snapshot.keys)]))
 
 
 def _by_sqlite(view: View, query: str, k: int, mask: NDArray[np.bool_] | None) -> tuple[Keys, Scores]:
     """As `Lexical.search`, by the bm25 of SQLite's full text."""
     (words,) = tokens([query], stemmed=False)  # stemmed twice, they would be others
-    limit = f" ORDER BY 2 LIMIT {int(k)}" if mask is None else ""
-    found = _full_text(
-        view.connection, f"SELECT rowid, bm25(fulltext) FROM fulltext WHERE fulltext MATCH ?{limit}", words
-    )
+    rank = func.bm25(fulltext.c.fulltext).label("rank")
+    matching = select(fulltext.c.rowid, rank).where(_holding(words))
+    if mask is None:
+        matching = matching.order_by(rank).limit(k)
+    with decoding():
+        found = view.connection.execute(matching).all()
     scores = np.zeros(len(view.snapshot), dtype=np.float32)
     keys = np.asarray([key for key, _ in found], dtype=np.int64)
     known = np.isin(keys, view.snapshot.keys)
@@ -221,11 +225,9 @@ def _by_sqlite(view: View, query: str, k: int, mask: NDArray[np.bool_] | None) -
     return _best(view.snapshot.keys, scores, k)
 
 
-@decoding()
-def _full_text(connection: Connection, statement: str, phrases: list[str]) -> list[tuple[int, float]]:
-    """Rows of the full text that hold one of `phrases`, each taken as words and never as its query language."""
-    wanted = " OR ".join('"' + phrase.replace('"', '""') + '"' for phrase in phrases)
-    return [(row[0], row[-1]) for row in connection.exec_driver_sql(statement, (wanted,))]
+def _holding(phrases: list[str]) -> ColumnElement[bool]:
+    """Whether one of `phrases` is there, each taken as words and never as the query language of the full text."""
+    return fulltext.c.fulltext.match(" OR ".join('"' + phrase.replace('"', '""') + '"' for phrase in phrases))
 
 
 _NOTHING: tuple[Keys, Scores, Way] = (np.empty(0, dtype=np.int64), np.empty(0, dtype=np.float32), POSTINGS)

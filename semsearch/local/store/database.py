@@ -11,7 +11,7 @@ from typing import NamedTuple
 from urllib.parse import quote
 
 from sqlalchemy import Connection, Engine, create_engine, event
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, MultipleResultsFound, NoResultFound
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.pool import QueuePool
 
@@ -242,7 +242,7 @@ class Database:
             yield
         except sqlite3.ProgrammingError:
             raise  # a mistake of ours
-        except (PoolTimeout, sqlite3.DatabaseError, Undecodable) as error:
+        except (PoolTimeout, sqlite3.DatabaseError, Undecodable, NoResultFound, MultipleResultsFound) as error:
             raise self.explain(error) from error
         except DBAPIError as error:
             if isinstance(error.orig, sqlite3.ProgrammingError) or not isinstance(error.orig, sqlite3.DatabaseError):

@@ -5,6 +5,7 @@ Nothing of a filter ever becomes SQL text: names and values are bound parameters
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
@@ -12,9 +13,10 @@ from typing import Any, assert_never
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import Connection
+from sqlalchemy import ColumnElement, Connection, Select, select
 
-from semsearch.local.store.database import driver
+from semsearch.local.store.database import decoding, driver
+from semsearch.local.store.schema import documents, fields
 from semsearch.search.fields import Kind
 from semsearch.search.where import (
     And,
@@ -32,7 +34,7 @@ from semsearch.search.where import (
 
 _MOST_NAMES = 200
 _DOC = np.dtype([("doc", np.int64)])
-_COMPARISONS = {"$gt": ">", "$gte": ">=", "$lt": "<", "$lte": "<="}
+_COMPARISONS = {"$gt": operator.gt, "$gte": operator.ge, "$lt": operator.lt, "$lte": operator.le}
 
 
 class StoredFields:
@@ -76,9 +78,10 @@ class _Masks:
     everything: NDArray[np.bool_] = field(init=False)
 
     def __post_init__(self) -> None:
-        docs = self.docs("SELECT doc FROM documents", ())
-        self.everything = np.zeros(docs.max(initial=0) + 1, dtype=np.bool_)
-        self.everything[docs] = True
+        docs = self.docs(select(documents.c.doc))
+        with decoding():
+            self.everything = np.zeros(docs.max(initial=0) + 1, dtype=np.bool_)
+            self.everything[docs] = True
 
     def of(self, where: Filter) -> NDArray[np.bool_]:
         match where:
@@ -95,41 +98,38 @@ class _Masks:
             case Not(part):
                 return self.everything & ~self.of(part)
         result = np.zeros_like(self.everything)
-        for condition, parameters in _conditions(where):
-            result[self.docs(f"SELECT doc FROM fields WHERE {condition}", parameters)] = True
+        for condition in _conditions(where):
+            docs = self.docs(select(fields.c.doc).where(*condition))
+            with decoding():
+                result[docs] = True
         return result
 
-    def docs(self, query: str, parameters: tuple[Any, ...]) -> NDArray[np.int64]:
-        rows = driver(self.connection).execute(query, parameters)
-        found: NDArray[np.int64] = np.fromiter(rows, _DOC)["doc"]
+    @decoding()
+    def docs(self, query: Select[tuple[int]]) -> NDArray[np.int64]:
+        with self.connection.execute(query) as result:
+            rows: Any = result.cursor  # past SQLAlchemy: a filter may allow a million rows
+            found: NDArray[np.int64] = np.fromiter(rows, _DOC)["doc"]
         return found
 
 
-def _conditions(
-    where: Equal | Compare | Member | Exists | Contains | Like,
-) -> Iterator[tuple[str, tuple[Any, ...]]]:
-    """Conditions on rows of `fields`, any of which is enough, with their parameters."""
+def _conditions(where: Equal | Compare | Member | Exists | Contains | Like) -> Iterator[list[ColumnElement[bool]]]:
+    """Conditions on rows of `fields`, any list of which is enough."""
+    row, value = fields.c, fields.c.value
+    own, element = [row.name == where.name, row.element == 0], [row.name == where.name, row.element == 1]
     match where:
-        case Exists(name):
-            yield "name = ? AND element = 0", (name,)
-        case Equal(name, value):
-            yield "name = ? AND element = 0 AND type = ? AND value = ?", (name, value.kind, value.value)
-        case Contains(name, value):
-            yield "name = ? AND element = 1 AND type = ? AND value = ?", (name, value.kind, value.value)
-        case Compare(name, operator, value):
-            compared = f"value {_COMPARISONS[operator]} ?"
-            yield f"name = ? AND element = 0 AND type = ? AND {compared}", (name, value.kind, value.value)
-        case Like(name, text):
-            pattern = text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
-            yield (
-                "name = ? AND element = 0 AND type = 'text' AND value LIKE ? ESCAPE '\\'",
-                (name, f"%{pattern}%"),
-            )
-        case Member(name, values):  # bound, not as JSON: SQLite reads the last digit of a float as it likes
+        case Exists():
+            yield own
+        case Equal(_, sought):
+            yield [*own, row.type == sought.kind, value == sought.value]
+        case Contains(_, sought):
+            yield [*element, row.type == sought.kind, value == sought.value]
+        case Compare(_, sign, sought):
+            yield [*own, row.type == sought.kind, _COMPARISONS[sign](value, sought.value)]
+        case Like(_, text):
+            yield [*own, row.type == "text", value.contains(text, autoescape=True)]
+        case Member(_, values):  # bound, not as JSON: SQLite reads the last digit of a float as it likes
             for kind, of_kind in groupby(sorted(values, key=_kind), _kind):
-                own = [value.value for value in of_kind]
-                places = ", ".join("?" * len(own))
-                yield f"name = ? AND element = 0 AND type = ? AND value IN ({places})", (name, kind, *own)
+                yield [*own, row.type == kind, value.in_([each.value for each in of_kind])]
         case _:
             assert_never(where)
 

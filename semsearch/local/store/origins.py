@@ -10,10 +10,12 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, func, select
 
 from semsearch.engine import NEVER, File, Origin, Stamp
 from semsearch.local.store.database import decoding
+from semsearch.local.store.document_rows import among
+from semsearch.local.store.schema import origins
 
 
 @decoding()
@@ -98,11 +100,10 @@ def given(connection: Connection, source: int, numbers: Sequence[int]) -> Iterat
 
 def count(connection: Connection, source: int, numbers: Sequence[int] | None = None) -> int:
     """The documents that a source gave, or these files of it."""
-    sql, parameters = "SELECT count(*) FROM origins WHERE source = ?", [source]
+    given = select(func.count()).select_from(origins).where(origins.c.source == source)
     if numbers is not None:
-        sql += " AND file IN (SELECT value FROM json_each(?))"
-        parameters.append(json.dumps(numbers))  # type: ignore[arg-type]
-    return int(connection.exec_driver_sql(sql, tuple(parameters)).scalar_one())
+        given = given.where(among(origins.c.file, numbers))
+    return connection.execute(given).scalar_one()
 
 
 def release(connection: Connection, source: int, ids: Sequence[str]) -> None:

@@ -6,12 +6,13 @@ There is at most one of vectors, by some backend, and one of words.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
-from sqlalchemy import Connection
+from sqlalchemy import ColumnElement, Connection, delete, desc, insert, select, update
 
 from semsearch.local.store.database import decoding
+from semsearch.local.store.schema import indexes
 
 LEXICAL = "lexical"  # the backend of an index of words
 
@@ -34,20 +35,15 @@ class Registered:
         return f"{self.backend}-{self.number}"
 
 
-_COLUMNS = "number, backend, params, generation, rows, digest, contract"
-
-
 @decoding()
 def current(connection: Connection, generation: int, *, words: bool = False) -> Registered | None:
     """The newest index over a vector generation, of its vectors or of the words of the same rows."""
-    row = connection.exec_driver_sql(
-        f"SELECT {_COLUMNS} FROM indexes WHERE generation = ? AND (backend = ?) = ? ORDER BY number DESC LIMIT 1",
-        (generation, LEXICAL, words),
-    ).first()
+    newest = select(indexes).where(indexes.c.generation == generation, _of_words(words)).order_by(desc("number"))
+    row = connection.execute(newest.limit(1)).mappings().first()
     if row is None:
         return None
-    contract = None if row[6] is None else _in_present_terms(json.loads(row[6]))
-    return Registered(row[0], row[1], json.loads(row[2]), row[3], row[4], row[5], contract)
+    contract = None if row["contract"] is None else _in_present_terms(json.loads(row["contract"]))
+    return Registered(**{**row, "params": json.loads(row["params"]), "contract": contract})
 
 
 def _in_present_terms(contract: dict[str, Any]) -> dict[str, Any]:
@@ -67,33 +63,27 @@ def next_number(connection: Connection) -> int:
 def publish(connection: Connection, index: Registered) -> None:
     """Make `index` the collection's index in place of others of its kind, inside the caller's transaction."""
     retire(connection, words=index.backend == LEXICAL)
-    connection.exec_driver_sql(
-        f"INSERT INTO indexes ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?)",
-        (
-            index.number,
-            index.backend,
-            json.dumps(index.params),
-            index.generation,
-            index.rows,
-            index.digest,
-            None if index.contract is None else json.dumps(index.contract),
-        ),
-    )
+    connection.execute(insert(indexes).values(asdict(index) | _as_json(index.params, index.contract)))
 
 
 def retire(connection: Connection, *, words: bool) -> None:
     """Leave the collection without an index of vectors, or of words, inside the caller's transaction."""
-    connection.exec_driver_sql("DELETE FROM indexes WHERE (backend = ?) = ?", (LEXICAL, words))
+    connection.execute(delete(indexes).where(_of_words(words)))
 
 
 def retire_all(connection: Connection) -> None:
     """Leave the collection without any index, inside the caller's transaction."""
-    connection.exec_driver_sql("DELETE FROM indexes")
+    connection.execute(delete(indexes))
 
 
 def tune(connection: Connection, number: int, params: dict[str, Any], contract: dict[str, Any] | None) -> None:
     """Change the search-time options and the contract of a published index, inside the caller's transaction."""
-    connection.exec_driver_sql(
-        "UPDATE indexes SET params = ?, contract = ? WHERE number = ?",
-        (json.dumps(params), None if contract is None else json.dumps(contract), number),
-    )
+    connection.execute(update(indexes).where(indexes.c.number == number).values(_as_json(params, contract)))
+
+
+def _of_words(words: bool) -> ColumnElement[bool]:
+    return (indexes.c.backend == LEXICAL) if words else (indexes.c.backend != LEXICAL)
+
+
+def _as_json(params: dict[str, Any], contract: dict[str, Any] | None) -> dict[str, str | None]:
+    return {"params": json.dumps(params), "contract": None if contract is None else json.dumps(contract)}

@@ -20,8 +20,10 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    column,
     create_engine,
     event,
+    table,
     text,
 )
 from sqlalchemy.types import UserDefinedType
@@ -207,6 +209,8 @@ indexes = Table(
 
 # The questions that a recall is measured on.
 questions = Table("questions", metadata, _number("question", primary_key=True), _text("text"), **_STRICT)
+
+fulltext = table("fulltext", column("rowid", Integer), column("fulltext", Text))  # for statements; see `FULLTEXT`
 
 PASSAGE_TEXTS = DDL(  # type: ignore[no-untyped-call]
     "CREATE VIEW passage_texts AS "

@@ -76,6 +76,7 @@ class Snapshot:
 @decoding()
 def take(connection: Connection, folder: Path, known: Snapshot | None) -> Snapshot:
     """The snapshot of the connection's read transaction, brought forward from `known` where possible."""
+    # past SQLAlchemy: each search asks, and mostly learns that nothing is new
     state = (
         driver(connection).execute("SELECT version, generation, rows, dim, masked, masked_sum FROM state").fetchall()
     )
@@ -84,7 +85,8 @@ def take(connection: Connection, folder: Path, known: Snapshot | None) -> Snapsh
     version, generation, rows, dim, *noted = state[0]
     if known is not None and known.version == version:
         return known
-    base = known if known is not None and known.generation == generation else None
+    # one that another thread has taken meanwhile may be newer than this transaction
+    base = known if known is not None and known.generation == generation and known.version < version else None
     columns = _columns(connection, generation, rows, base)
     live, masked = _live(connection, columns[0], tuple(noted), base)
     if masked is None:

@@ -178,9 +178,10 @@ class Store:
         """One consistent state of the collection, however much is written meanwhile."""
         gone = None
         while True:
+            known = self._snapshot  # before the transaction: it should not be newer than that
             with self.database.read() as connection:
                 try:
-                    snapshot = take(connection, self.folder, self._snapshot)
+                    snapshot = take(connection, self.folder, known)
                 except FileNotFoundError as error:  # compacted away since this transaction began: read again
                     if error.filename == gone:
                         raise CollectionDamaged(

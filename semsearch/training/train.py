@@ -32,8 +32,8 @@ from semsearch.evaluation.metrics import scored
 from semsearch.reranker.head import in_float32
 from semsearch.reranker.layout import IDENTITY
 from semsearch.reranker.text_pairs import Pieces, SpecialTokens, Windows
-from semsearch.reranker.training.judged import Judged
-from semsearch.reranker.training.mining import Candidates
+from semsearch.training.judged import Judged
+from semsearch.training.mining import Candidates
 
 SCALE = 20.0  # of cosines, for the order that the encoder gives: what such encoders are trained with
 TOGETHER = 16  # pairs of a step that are padded to one length

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from semsearch.reranker.training.train import Evaluation, Recipe, Task
+    from semsearch.training.train import Evaluation, Recipe, Task
 
 HEADER = """---
 library_name: sentence-transformers

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from semsearch.errors import DataError
-from semsearch.reranker.training.judged import Judged
+from semsearch.training.judged import Judged
 from semsearch.types import Encoder, Hit, Vectors
 
 QUERIES = 256  # whose similarities to all documents are held at a time

@@ -15,9 +15,8 @@ what is built in.
 
 from __future__ import annotations
 
-import difflib
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +24,7 @@ import click
 
 from semsearch.errors import UsageError
 from semsearch.home import Home, current_folder, user_folder
+from semsearch.search.request import meant
 
 FILE = "semsearch.toml"
 PREFIX = "SEMSEARCH"
@@ -43,7 +43,7 @@ def name_variables(group: click.Group) -> None:
     for name, command in group.commands.items():
         for option in _options(command).values():
             if option.envvar is None:
-                own = f"{PREFIX}_{name}_{option.name}".upper().replace("-", "_")
+                own = f"{PREFIX}_{name}_{_long(option)}".upper().replace("-", "_")
                 option.envvar = [own, f"{PREFIX}_HOME"] if option.name == "home" else [own]
 
 
@@ -119,6 +119,6 @@ def _long(option: click.Option) -> str:
     return max(option.opts, key=len).lstrip("-")
 
 
-def _near(name: str, known: Any) -> str:
-    near = difflib.get_close_matches(name, list(known), 1)
-    return f"; did you mean '{near[0]}'?" if near else ""
+def _near(name: str, known: Iterable[str]) -> str:
+    near = meant(name, known)
+    return f"; did you mean '{near}'?" if near else ""

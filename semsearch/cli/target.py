@@ -1,0 +1,220 @@
+"""The collection that `index` and `import` write to: made, or opened and held against what is asked for now."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import click
+
+import semsearch
+from semsearch.cli.parameters import ComputeOptions
+from semsearch.cli.render import say
+from semsearch.errors import (
+    CollectionExists,
+    CollectionLocked,
+    DataError,
+    DimensionMismatch,
+    ModelMismatch,
+    SemsearchError,
+    StorageError,
+    UsageError,
+)
+
+if TYPE_CHECKING:
+    from semsearch.collection import Collection
+    from semsearch.encoder.own import NamedEncoder
+    from semsearch.home import Home
+    from semsearch.ingest.pipeline import Changes
+    from semsearch.ingest.source import Source
+    from semsearch.types import Document, Encoder
+
+NONE = "none"  # instead of a model
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CreateOptions:
+    """What a collection is made with, or was if it is there; None where nothing was said."""
+
+    encoder: str | None = None
+    revision: str | None = None
+    passages: str | None = None  # "on" or "off"
+    backend: str | None = None
+    index_options: tuple[tuple[str, Any], ...] = ()
+    recall: float | None = None
+    at: int = 10
+    batch_tokens: int | None = None
+    compute: ComputeOptions
+
+    @property
+    def model(self) -> str | None:
+        """The model of a new collection; None for none."""
+        from semsearch.encoder.load import DEFAULT_MODEL
+
+        return None if self.encoder == NONE else self.encoder or DEFAULT_MODEL
+
+    def open_model(self, name: str | None = None) -> NamedEncoder:
+        """The model, or another one, as the options say."""
+        from semsearch import models
+        from semsearch.hardware import Compute
+
+        compute = Compute(self.compute.device, self.compute.dtype, self.batch_tokens)
+        return models.encoder(name or str(self.model), compute, revision=self.revision)
+
+    def create(self, name: str, home: Home, dim: int | None = None) -> Collection:
+        """A new collection; one without a model holds vectors of `dim` components."""
+        return semsearch.create(
+            name,
+            home=home,
+            encoder=self.model,
+            dim=dim if self.model is None else None,
+            revision=self.revision,
+            passages=self.passages != "off",
+            index=self.backend or "auto",
+            options=dict(self.index_options),
+            recall=self.recall,
+            at=self.at,
+            device=self.compute.device,
+            dtype=self.compute.dtype,
+            batch_tokens=self.batch_tokens,
+        )
+
+    def open(self, name: str, home: Home) -> Collection:
+        """The collection as it was made; what is asked for now must not contradict it."""
+        compute = self.compute
+        collection = semsearch.open(
+            name, home=home, device=compute.device, dtype=compute.dtype, batch_tokens=self.batch_tokens
+        )
+        try:
+            self._check(collection)
+        except BaseException:
+            collection.close()
+            raise
+        return collection
+
+    def _check(self, collection: Collection) -> None:
+        facts = collection.info()
+        self._check_model(collection.name, facts["encoder"] or {})
+        wanted = facts["index"]["wanted"]
+        made = {
+            "passages": "on" if collection.settings["passages"] else "off",
+            "index": wanted["backend"],
+            "recall": wanted["recall"],
+            **wanted["options"],
+        }
+        asked = {
+            "passages": self.passages,
+            "index": self.backend,
+            "recall": self.recall,
+            **dict(self.index_options),
+        }
+        for key, value in asked.items():
+            if value is not None and value != made.get(key):
+                change = "" if key == "passages" else f", change it with 'semsearch reindex {collection.name}'"
+                raise UsageError(
+                    f"'{collection.name}' was made with {key} {made.get(key)}, not {value}. Leave that option "
+                    f"out{change}, or choose another collection with --name."
+                )
+
+    def _check_model(self, name: str, made: dict[str, Any]) -> None:
+        if self.encoder and (self.encoder == NONE) is bool(made):
+            has = f"was made with the model {made['name']}" if made else "has no model and is searched by vectors alone"
+            raise ModelMismatch(f"'{name}' {has}: leave out --encoder, or choose another collection with --name.")
+        other = self.encoder not in (None, NONE, made.get("name"))
+        if other or (self.revision and self.revision != made.get("revision")):
+            wanted = self.open_model(self.encoder or made["name"])
+            if wanted.fingerprint != made.get("fingerprint"):  # another name of the same model is no contradiction
+                raise ModelMismatch(
+                    f"'{name}' was made with the model {made.get('name')}, not with {wanted.name}: their "
+                    "vectors don't compare. Leave out --encoder, or choose another collection with --name."
+                )
+
+
+@contextmanager
+def target(
+    name: str,
+    home: Home,
+    options: CreateOptions,
+    *,
+    dim: int | None = None,
+    before: Callable[[], None] = lambda: None,
+) -> Iterator[tuple[Collection, bool]]:
+    """The collection, and whether it was made now; `before` is called before one is made.
+
+    Where writing to it breaks off, a person is told what is committed.
+    """
+    made, new = False, name not in home.names()
+    if new:
+        before()
+    try:
+        collection: Collection | None = None
+        if new:
+            with suppress(CollectionExists):  # another process may make it while this one opens the model
+                collection, made = options.create(name, home, dim), True
+        with collection or options.open(name, home) as opened:
+            yield opened, made
+    except KeyboardInterrupt:
+        raise click.Abort(f"interrupted: {left(name, home, made)}") from None
+    except (DataError, StorageError, CollectionLocked) as error:
+        error.add_note(left(name, home, made))
+        raise
+
+
+def left(name: str, home: Home, made: bool) -> str:
+    """What a broken off `index` leaves, for a person who wonders whether to begin again.
+
+    A collection that it made and that is still empty goes: it would only insist on the settings it was made with.
+    """
+    count = 0
+    with suppress(SemsearchError), semsearch.open(name, home=home) as collection:
+        count = len(collection)
+        if made and not count:
+            with collection.engine.hold():  # nobody may commit between the look and the end
+                count = len(collection)
+                if not count:
+                    semsearch.drop(name, home=home)
+    if not count:
+        return "Nothing is committed yet; the same command begins again."
+    documents = "1 document is" if count == 1 else f"{count:,} documents are"
+    return f"{documents} committed in '{name}' and can be searched; the same command goes on from there."
+
+
+def check_source(collection: Collection, source: Source, add: bool) -> None:
+    """Refuse a source that the collection does not know, unless it is to be added."""
+    known = collection.sources
+    if add or not known or json.loads(source.to_json()) in known:
+        return
+    listed = ", ".join(_described(old) for old in known)
+    raise UsageError(
+        f"'{collection.name}' was made from {listed}, not from {_described(json.loads(source.to_json()))}. "
+        "Choose another collection with --name, or take this source in as well with --add."
+    )
+
+
+def _described(source: dict[str, Any]) -> str:
+    place = "standard input" if source.get("path") == "-" else str(source.get("path"))
+    read = {key: value for key, value in source.items() if key not in ("path", "options")}
+    read |= source.get("options") or {}
+    return f"{place} ({', '.join(f'{key} {value}' for key, value in read.items())})"
+
+
+def check_vectors(documents: Sequence[Document], vectors: Any, encoder: Encoder) -> None:
+    """Hold vectors that were made elsewhere against the model that is said to have made them."""
+    from semsearch.ingest.precomputed import TEXTS_CHECKED, check_given
+
+    if vectors.shape[1] != encoder.dim:
+        raise DimensionMismatch(f"the vectors have {vectors.shape[1]} components, the model's {encoder.dim}.")
+    worst = check_given(documents, vectors, encoder)
+    count = min(TEXTS_CHECKED, len(documents))
+    say(f"encoded {count} of the texts again: the least alike vectors have a cosine of {worst:.4f}.")
+
+
+def summary(changes: Changes, skipped: int | None = None) -> str:
+    """The line that `index` and `import` end with; a reader may have `skipped` other than what was refused."""
+    return (
+        f"added {changes.added:,}, changed {changes.changed:,}, unchanged {changes.unchanged:,}, "
+        f"skipped {changes.skipped if skipped is None else skipped:,}"
+    )
