@@ -49,7 +49,7 @@ class LocalEngine:
         self.origins = LocalOrigins(store)
         self._device = device
         self._renewing = threading.Lock()
-        self._renew(store.settings)
+        self._renew(store.opened_with)
 
     def _renew(self, settings: Settings) -> None:
         """Take over what a change of model changes."""

@@ -6,6 +6,7 @@ hits alone, when the view is closed: a reranker or a model may take its time the
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Iterator, Mapping, MutableMapping, Sequence
 from contextlib import contextmanager, nullcontext
@@ -26,7 +27,7 @@ from semsearch.search.mmr import marginal_relevance, on_scale
 from semsearch.search.query_syntax import Query, parse
 from semsearch.search.ranking import Ranking, fused, scored
 from semsearch.search.request import Request
-from semsearch.search.where import Filter
+from semsearch.search.where import Filter, Where
 from semsearch.search.where import parse as parse_filter
 from semsearch.types import Encoder, Hit, Keys, Metric, Reranker, Vectors
 from semsearch.vectors import stored_form
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 
 Timings = MutableMapping[str, float]  # milliseconds by stage
 
+KEPT_FILTERS = 16
 UNCOLLECTED_HITS = 1000  # hits, from which collecting garbage while they are made costs as much as making them
 
 
@@ -56,6 +58,7 @@ class Searcher:
         self._engine = engine
         self._model = model
         self._rerankers: dict[str, Reranker] = {}
+        self._filters: dict[tuple[object, str], Filter] = {}
         self._explainer: tuple[Encoder, Explainer] | None = None
         self._calibration: tuple[object, Calibration | None] | None = None
 
@@ -98,13 +101,14 @@ class Searcher:
         while True:
             rankings = self._rankings(view, texts, vectors, request)
             keys = np.concatenate([NO_KEYS, *(ranking.candidates.keys for ranking in rankings)])
-            passages = view.passages_of(keys)
-            whole = [passage for passage in passages if passage is not None]
-            if len(whole) == len(passages):
-                break  # else what was not as it was stored is no candidate any more
-        with uncollected() if len(keys) > UNCOLLECTED_HITS else nullcontext():
-            rest = iter(whole)
-            answers = [ranking.hits(rest) for ranking in rankings]
+            with uncollected() if len(keys) > UNCOLLECTED_HITS else nullcontext():
+                passages = view.passages_of(keys)
+                whole = [passage for passage in passages if passage is not None]
+                if len(whole) == len(passages):
+                    rest = iter(whole)
+                    answers = [ranking.hits(rest) for ranking in rankings]
+                    break
+            # what was not as it was stored is no candidate any more: ask again
         if request.context:
             spans = iter(view.context_of(keys, request.context))
             for hits in answers:
@@ -119,7 +123,7 @@ class Searcher:
         """One list of passages for each query, in the mode that was asked for."""
         grouped, depth = request.group_by == "document", request.depth
         metric = Metric(view.settings["metric"])
-        where = None if request.where is None else parse_filter(request.where, view.fields())
+        where = None if request.where is None else self._filter(view, request.where)
         if request.mode == "dense":
             found = self._dense(view, vectors, depth, view.allowed(where), request, metric)
             return [Ranking("dense", candidates) for candidates in found]
@@ -130,6 +134,18 @@ class Searcher:
                 Ranking("lexical", view.lexical(query, depth, allowed=allowed, grouped=grouped)) for query in queries
             ]
         return self._hybrid(view, queries, vectors, request, where, metric)
+
+    def _filter(self, view: EngineView, where: Where) -> Filter:
+        """What `where` says, remembered for this state of the collection: checking it asks for the types of fields."""
+        try:
+            key = (view.version, where if isinstance(where, str) else json.dumps(where, sort_keys=True))
+        except (TypeError, ValueError, RecursionError):  # the parser tells what is wrong
+            return parse_filter(where, view.fields())
+        known = self._filters.get(key)
+        if known is None:
+            known = parse_filter(where, view.fields())
+            self._filters = dict(list(self._filters.items())[1 - KEPT_FILTERS :]) | {key: known}
+        return known
 
     def _hybrid(
         self,

@@ -293,21 +293,21 @@ def test_a_second_writer_is_told_who_holds_the_collection(tmp_path, model, home,
 
 
 def test_another_process_makes_the_collection_meanwhile(tmp_path, model, monkeypatch):
-    from semsearch.encoder import load
+    from semsearch import models
 
-    notes, opened = corpus(tmp_path), load.load_encoder
+    notes, opened = corpus(tmp_path), models.encoder
     other = write(tmp_path / "other.jsonl", [{"_id": "o1", "text": "reef"}])
 
     def opening(*arguments, **options):
-        monkeypatch.setattr(load, "load_encoder", opened)
+        monkeypatch.setattr(models, "encoder", opened)
         assert run("index", notes, "-m", model).code == 0
         return opened(*arguments, **options)
 
-    monkeypatch.setattr(load, "load_encoder", opening)
+    monkeypatch.setattr(models, "encoder", opening)
     ended = run("index", notes, "-m", model)
     assert (ended.code, ended.out) == (0, "added 0, changed 0, unchanged 40, skipped 0\n")
     assert run("drop", "notes", "--yes").code == 0
-    monkeypatch.setattr(load, "load_encoder", opening)
+    monkeypatch.setattr(models, "encoder", opening)
     assert run("index", other, "-m", model, "--name", "notes").code == 2
     assert len(documents("notes")) == 40
 

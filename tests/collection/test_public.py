@@ -70,11 +70,11 @@ def test_info_tells_how_the_model_reads(tmp_path):
 
     folder = tiny.bert(tmp_path / "e5-small-v2")
     with semsearch.create("corpus", encoder=str(folder)) as collection:
-        facts = collection.info()["encoder"]
+        facts, fingerprint = collection.info()["encoder"], collection.encoder.fingerprint
     assert facts == {
         "name": str(folder),
         "revision": None,
-        "fingerprint": collection.encoder.fingerprint,
+        "fingerprint": fingerprint,
         "window": 60,
         "prompts": {"query": "query: ", "document": "passage: "},
         "prompts_from": "the table of families (E5)",
