@@ -33,7 +33,7 @@ log = logging.getLogger("semsearch")
 Mask = NDArray[np.bool_]  # (n,) by row
 
 PASSAGE_BATCH = 4096  # passages streamed at a time
-KEPT_FILTERS = 16
+KEPT_MASKS = 16
 NAMED = 3  # damaged documents in one warning
 EXACT, INDEX, FRESH = ("exact",), ("index",), ("fresh",)
 
@@ -68,7 +68,7 @@ class Retriever:
             known = (docs >= 0) & (docs < len(allowed))
             found = allowed[np.where(known, docs, 0)] & known
             current = {known: mask for known, mask in self._filters.items() if known[0] == version}
-            self._filters = dict(list(current.items())[-KEPT_FILTERS + 1 :]) | {key: found}
+            self._filters = dict(list(current.items())[-KEPT_MASKS + 1 :]) | {key: found}
         return found
 
     def find_all_damage(self, snapshot: Snapshot) -> bool:
