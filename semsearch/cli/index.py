@@ -118,7 +118,9 @@ class IndexOptions:
     "--option", "index_options", multiple=True, type=parameters.typed_pair, metavar="KEY=VALUE", help="Of the index."
 )
 @click.option("--recall", type=click.FloatRange(0, 1, min_open=True), metavar="R", help="What the index must find.")
-@click.option("--at", type=click.IntRange(min=1), default=10, show_default=True, help="Neighbours it is counted in.")
+@click.option(
+    "--at", "k", type=click.IntRange(min=1), default=10, show_default=True, help="Neighbours it is counted in."
+)
 @click.option("--batch-tokens", type=click.IntRange(min=1), metavar="N", help="Tokens encoded at a time.")
 @parameters.compute
 @parameters.home
