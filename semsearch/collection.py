@@ -96,7 +96,7 @@ class Collection:
             UsageError: It is kept elsewhere.
         """
         folder = Path(self.location)
-        if not folder.is_dir():
+        if not folder.is_absolute():
             raise UsageError(f"collection '{self.name}' is no folder: it is kept in {self.location}.")
         return folder
 

@@ -178,11 +178,6 @@ class Source:
             raise UsageError(f"--include and --exclude choose among the files of a folder, which '{path}' is not.")
         return cls(place, chosen, _chosen_options(chosen, options or {}), list(include), list(exclude), ignore)
 
-    @classmethod
-    def from_json(cls, text: str) -> Self:
-        """The source that `to_json` wrote."""
-        return cls(**json.loads(text))
-
     def to_json(self) -> str:
         """All that identifies the source, as JSON with sorted keys."""
         choice = {name: value for name, value in dataclasses.asdict(self).items() if value or name == "options"}

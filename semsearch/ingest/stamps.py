@@ -38,11 +38,6 @@ class SourceFiles:
         self.unread = {name for name, now in self.there.items() if self._same(name, now)}
 
     @property
-    def repeatable(self) -> bool:
-        """Whether the source can be read again: standard input and pipes can't."""
-        return self.listing is not None or bool(self.there)
-
-    @property
     def names(self) -> list[str]:
         """Of all files, sorted."""
         return sorted({ONLY_FILE} if not self.there else self.there)

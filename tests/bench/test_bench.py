@@ -161,7 +161,6 @@ def test_from_the_command_line(tmp_path):
 def test_nothing_to_measure(tmp_path):
     with (
         semsearch.create("none", encoder=None, dim=8, home=tmp_path) as made,
-        made.engine.store.read() as view,
         pytest.raises(UsageError, match="too little to measure on"),
     ):
-        list(bench(view.snapshot, Metric.COSINE, Plan(), None, print))
+        list(bench(*made.arrays(), Metric.COSINE, Plan(), None, print))

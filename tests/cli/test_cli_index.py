@@ -369,7 +369,7 @@ def test_interrupted_before_anything_is_committed(tmp_path, model, monkeypatch):
     def pressing(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("semsearch.encoder.load.load_encoder", pressing)
+    monkeypatch.setattr("semsearch.models.encoder", pressing)
     ended = run("index", corpus(tmp_path), "-m", model)
     assert ended.code == 130
     assert ended.err == "interrupted: Nothing is committed yet; the same command begins again.\n"

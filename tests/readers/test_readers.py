@@ -581,7 +581,7 @@ def test_the_default_name_is_the_stem(tmp_path, name, stem):
 
 
 def test_without_a_stem_a_name_is_asked_for(tmp_path):
-    for source in (Source("-", "text"), Source.of(write(tmp_path, "日本.txt", "x"))):
+    for source in (Source("-", "text"), Source.of(write(tmp_path, "!!!.txt", "x"))):
         with pytest.raises(UsageError, match="gives the collection no name: choose one with --name"):
             _ = source.name
 

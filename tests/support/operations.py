@@ -16,8 +16,6 @@ import numpy as np
 import semsearch
 from semsearch.errors import CollectionNotFound, DataError, SemsearchError
 from semsearch.ingest import ingestion
-from semsearch.local.lexical.build import LexicalIndexing
-from semsearch.local.maintenance.backup import restore
 from semsearch.local.store import migrations, schema
 from semsearch.opening import drop
 from support.fakes import HashEncoder
@@ -105,7 +103,7 @@ def reindexed(backend):
 
 def index_words(collection, tell):
     """The first index of words, and one that takes over what the first one holds."""
-    words = LexicalIndexing(collection.engine.store)
+    words = collection.engine._lexical_indexing
     words.rebuild()
     collection.add(documents(6, "w", 3))
     tell(1)
@@ -229,7 +227,7 @@ def back_up_and_restore(home, tell):
     with open_it(home) as collection:
         collection.backup(home / "kept.backup")
     tell(1)
-    restore(home / "kept.backup", home / "elsewhere", "another")
+    semsearch.restore(home / "kept.backup", "another", home=home / "elsewhere")
     tell(2)
 
 
@@ -239,7 +237,7 @@ def judge_restored(home, possible):
     if not file.exists():
         return [] if (None, None) in possible else ["the backup is gone"]
     try:
-        restore(file, home / "judged", "another")
+        semsearch.restore(file, "another", home=home / "judged")
     except DataError as error:
         return [f"the backup is broken: {error}"]
     with open_it_at(home / "judged", "another") as collection:
@@ -268,9 +266,9 @@ def write_source(home, listed):
 
 def sync(collection, tell):
     """A source taken in and, when it has changed, followed."""
-    collection.add_from(collection.home / "source.jsonl")
+    collection.add_from(collection.path.parent / "source.jsonl")
     tell(1)
-    write_source(collection.home, LATER)
+    write_source(collection.path.parent, LATER)
     collection.sync(most=1, progress=lambda progress: tell(2) if progress.passages else None)
     tell(3)
 

@@ -61,13 +61,6 @@ def reencode(
             return count
 
 
-def abandon(store: Store) -> None:
-    """Give up a change of model that is under way; the collection stays as it is."""
-    with store.write(), store.database.write() as connection:
-        _forget(connection)
-    store.sweep()
-
-
 def _begin(store: Store, target: dict[str, Any]) -> int:
     """The generation to encode into: that of an interrupted call with the same model, or a new one."""
     with store.write():
