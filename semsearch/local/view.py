@@ -367,11 +367,13 @@ class LocalView:
     def _warn(self, sentence: str, keys: list[int], docs: Iterable[int], ids: Mapping[int, str]) -> None:
         """Say once what is wrong with some passages, naming the documents of the first few."""
         if keys:
-            first = zip(keys[:NAMED], docs, strict=False)
-            named = ", ".join(f"document {ids[doc]!r}" if doc in ids else f"key {key}" for key, doc in first)
-            more = f" and {len(keys) - NAMED} more" if len(keys) > NAMED else ""
-            verb = "is" if len(keys) == 1 else "are"
-            log.warning(f"collection '%s': {sentence}.", self._retriever.store.name, named + more, verb)
+            each = zip(keys, docs, strict=True)
+            names = list(dict.fromkeys(f"document {ids[doc]!r}" if doc in ids else f"key {key}" for key, doc in each))
+            more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+            verb = "is" if len(names) == 1 else "are"
+            log.warning(
+                f"collection '%s': {sentence}.", self._retriever.store.name, ", ".join(names[:NAMED]) + more, verb
+            )
 
 
 def _best_of_documents(neighbors: Neighbors, snapshot: Snapshot, k: int) -> Neighbors:
