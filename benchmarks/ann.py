@@ -33,9 +33,9 @@ from indexes.hnsw import HNSWIndex
 from semsearch import hardware
 from semsearch.bench.measure import rate, resident
 from semsearch.bench.run import machine
-from semsearch.search.truth import Truth
 from semsearch.plugins import index_backend
 from semsearch.search.recall import tie_safe_recall
+from semsearch.search.truth import Truth
 from semsearch.types import Neighbors
 
 K = 10

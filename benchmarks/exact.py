@@ -25,9 +25,9 @@ from sentence_transformers.util import semantic_search
 from vector_sets import DEFAULT, vector_set
 
 from semsearch.bench.run import machine
-from semsearch.search.truth import Truth
 from semsearch.plugins import index_backend
 from semsearch.search.recall import tie_safe_recall
+from semsearch.search.truth import Truth
 from semsearch.types import Metric, Neighbors, Vectors
 
 K = 10

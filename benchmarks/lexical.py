@@ -28,6 +28,7 @@ from semsearch.bench.run import machine
 from semsearch.local.lexical.build import LexicalIndexing
 from semsearch.local.lexical.postings import tokens
 from semsearch.local.lexical.searcher import Lexical
+from semsearch.search.query_syntax import parse
 from semsearch.types import Document
 
 K = 10
@@ -38,21 +39,20 @@ def ours(texts: list[str], folder: Path) -> tuple[dict[str, Search], dict[str, f
     """A collection and its full text, and the seconds to build each."""
     collection = semsearch.create("questions", encoder=None, dim=2, home=folder)
     vectors = np.full((len(texts), 2), 0.5, dtype=np.float32)
-    collection.engine._lexical_indexing.renew = lambda: None  # type: ignore[method-assign]
-    collection.add([Document(str(number), text) for number, text in enumerate(texts)], vectors=vectors)
-    seconds = {}
+    documents = [Document(str(number), text) for number, text in enumerate(texts)]
+    collection.add(documents, vectors=vectors, maintain=False)
+    seconds, lexical = {}, Lexical(collection.engine.store)
     began = time.process_time()
-    LexicalIndexing(collection.engine.store).rebuild()
+    LexicalIndexing(collection.engine.store, lexical).rebuild()
     seconds["semsearch"] = time.process_time() - began
     began = time.process_time()
     with collection.engine.store.database.write() as connection:
         connection.exec_driver_sql("INSERT INTO fulltext (fulltext) VALUES ('rebuild')")
     seconds["SQLite"] = time.process_time() - began
-    lexical = Lexical(collection.engine.store)
 
     def by_semsearch(query: str) -> list[int]:
         with collection.engine.store.read() as view:
-            keys, _ = lexical.search(view, query, K)
+            keys, _, _ = lexical.search(view, parse(query), K)
         return [key - 1 for key in keys.tolist()]
 
     def by_sqlite(query: str) -> list[int]:

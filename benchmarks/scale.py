@@ -42,15 +42,14 @@ def measured(file: Path, rows: int) -> dict[str, object]:
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     with tempfile.TemporaryDirectory() as home:
         with semsearch.create("scale", encoder=None, dim=vectors.shape[1], home=home) as collection:
-            maintain = collection._maintain
-            collection._maintain = lambda: None  # type: ignore[method-assign]  # indexes are built once, below
             start = time.perf_counter()
             for first in range(0, rows, BATCH):
                 part = vectors[first : first + BATCH]
-                collection.add([Document(f"d{first + i}", f"question {first + i}") for i in range(len(part))], part)
+                documents = [Document(f"d{first + i}", f"question {first + i}") for i in range(len(part))]
+                collection.add(documents, part, maintain=False)  # indexes are built once, below
             added = time.perf_counter() - start
             start = time.perf_counter()
-            maintain()
+            collection.maintain()
             indexed = time.perf_counter() - start
             collection.load_index()
             info = collection.info()

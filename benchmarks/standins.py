@@ -32,9 +32,9 @@ from vector_sets import DEFAULT, encoded, vector_set
 import semsearch
 from semsearch.evaluation.judgements import read_queries
 from semsearch.ingest.source import Source
-from semsearch.search.truth import Truth
 from semsearch.plugins import index_backend
 from semsearch.search.recall import CHOOSING, NOT_STORED, Sample, draw_sample, lower_bound, sample_recall
+from semsearch.search.truth import Truth
 from semsearch.types import Metric, Vectors
 
 K = 10

@@ -93,7 +93,7 @@ def create(
         "index": asdict(IndexSpec(index, dict(options or {}), recall, check_k(at))),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
     }
-    engine = place.create(name, settings, dim, device=device)
+    engine = place.create(name, settings, dim, device=compute.on_one_device.device)
     return Collection(engine, BoundEncoder(engine, loaded, compute))
 
 
@@ -136,8 +136,9 @@ def open(
             )
         except CollectionExists:
             pass  # another process made it meanwhile
-    engine = place.open(name, device=device)
-    model = BoundEncoder(engine, compute=Compute(device, dtype, batch_tokens))
+    compute = Compute(device, dtype, batch_tokens)
+    engine = place.open(name, device=compute.on_one_device.device)
+    model = BoundEncoder(engine, compute=compute)
     if encoder is not None:
         model.take(model.described_as(encoder)[0])
     return Collection(engine, model)

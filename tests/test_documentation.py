@@ -5,6 +5,7 @@ import re
 import shlex
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import click
@@ -14,6 +15,7 @@ import semsearch
 from semsearch.cli.main import cli
 
 ROOT = Path(__file__).parents[1]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
 README = ROOT / "README.md"
 PAGES = [README, ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 WRITTEN = "\n".join(page.read_text("utf-8") for page in PAGES)
@@ -68,18 +70,15 @@ def test_files_and_extras_that_are_named_exist(page):
         assert list((ROOT / "tests").rglob(name)), name
     for name in re.findall(r"`(semsearch(?:\.\w+)+)`", text):
         module, _, member = name.rpartition(".")
-        if name in ("semsearch.toml", "semsearch.indexes", "semsearch.corpora"):  # a file, and groups of entry points
+        if name == "semsearch.toml" or name in PROJECT["entry-points"]:
             continue
         found = importlib.util.find_spec(module)
         assert hasattr(importlib.import_module(module), member) or (found and importlib.util.find_spec(name)), name
 
 
 def test_every_extra_is_in_the_table():
-    import tomllib
-
-    extras = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["optional-dependencies"]
     table = re.findall(r"^\| `(\w+)` \|", (ROOT / "docs" / "installation.md").read_text("utf-8"), re.MULTILINE)
-    assert sorted(table) == sorted(extras)
+    assert sorted(table) == sorted(PROJECT["optional-dependencies"])
 
 
 @pytest.mark.parametrize("name", list(cli.commands))
@@ -120,6 +119,7 @@ def test_every_fault_is_numbered_and_held_by_a_test():
     assert told == {int(n) for line in re.findall(r"^# ([\d, ]+): ", own, re.MULTILINE) for n in line.split(", ")}
 
 
+@pytest.mark.slow
 def test_the_pages_of_the_api_hold_every_public_name(tmp_path):
     subprocess.run([sys.executable, ROOT / "docs" / "api.py", tmp_path], check=True, cwd=ROOT)
     page = (tmp_path / "semsearch.html").read_text("utf-8")

@@ -49,6 +49,6 @@ def test_every_test_has_a_name_of_its_own():
 
 
 def test_what_is_slow_by_design_is_marked():
-    quick = {"test_golden.py", "test_platform.py"}
+    quick = {"test_golden.py", "test_platform.py", "test_versions.py"}
     trust = [path for path in TESTS if path.parent.name == "trust"]
     assert {path.name for path in trust if "pytest.mark.trust" not in path.read_text("utf-8")} == quick

@@ -251,7 +251,7 @@ def _named(what: str, whose: object) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        error.add_note(f"It was raised by the {what} {type(whose).__qualname__}.")
+        error.add_note(f"It was raised by the {what} {type(whose).__name__}.")
         raise
 
 
@@ -263,10 +263,8 @@ def _rerank(reranker: Reranker, query: str, hits: list[Hit]) -> None:
     with _named("reranker", reranker):
         scores = np.asarray(reranker.score(query, texts), dtype=np.float64)
     if scores.shape != (len(hits),) or np.isnan(scores).any():
-        raise UsageError(
-            f"the reranker {type(reranker).__qualname__} gave scores of the shape {scores.shape}, NaN among them "
-            f"perhaps, for {len(hits)} texts."
-        )
+        what = "NaN among the scores" if scores.shape == (len(hits),) else f"scores of the shape {scores.shape}"
+        raise UsageError(f"the reranker {type(reranker).__name__} gave {what} for {len(hits)} texts.")
     for hit, score in zip(hits, scores.tolist(), strict=True):
         before = next(stage for stage in ("fused", "lexical", "dense") if stage in hit.scores)
         hit.ranks = {**hit.ranks, before: hit.rank}

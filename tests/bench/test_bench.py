@@ -134,6 +134,7 @@ def test_too_few_passages_are_said(tmp_path):
     assert "10 passages" in ended.err
 
 
+@pytest.mark.slow
 def test_from_the_command_line(tmp_path):
     home = tmp_path / "home"
     generator = np.random.default_rng(1)

@@ -35,6 +35,7 @@ def test_reindex_shows_the_curve_and_tune_changes_it(given):
     assert facts["index"]["wanted"]["recall"] == 0.99
 
 
+@pytest.mark.slow
 def test_a_recall_that_is_not_certified_ends_with_1(given):
     hopeless = ("--index", "hnsw", "--option", "M=2", "--option", "ef_construction=8", "--recall", "1")
     ended = run("reindex", given, *hopeless)

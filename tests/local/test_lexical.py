@@ -445,3 +445,28 @@ def test_nothing_to_index(home):
     with semsearch.create("empty", encoder=HashEncoder(8), home=home) as collection:
         assert LexicalIndexing(collection.engine.store, Lexical(collection.engine.store)).rebuild() is None
         assert found(collection, "the") == {}
+
+
+def test_a_broken_index_of_words_is_said_and_built_anew_by_the_next_writer(home, caplog):
+    def opened():
+        return semsearch.open("words", home=home, encoder=HashEncoder())
+
+    documents = [Document(str(i), f"cats and {i} dogs") for i in range(50)]
+    with mock.patch.object(lexical_indexing, "TAIL_ROWS", 10):
+        with semsearch.create("words", home=home, encoder=HashEncoder()) as collection:
+            collection.add(documents)
+            assert collection.info()["index"]["words"]["rows"] == 50
+            assert {hit.found for hit in collection.search("cats", mode="lexical")} == {("lexical",)}
+            folder = next((collection.path / "indexes").glob("lexical-*"))
+        largest = max(folder.iterdir(), key=lambda file: file.stat().st_size)
+        largest.write_bytes(largest.read_bytes()[:-1])
+        with mock.patch.object(lexical, "SPLIT_ROWS", 10), opened() as collection:
+            hits = collection.search("cats", mode="lexical")
+            assert {hit.found for hit in hits} == {("fulltext",)}, "a hit says which engine scored it"
+            assert "damaged" in collection.info()["index"]["words"]["state"]
+            assert "until the next writer has built it anew" in caplog.text
+        with opened() as collection:  # a writer that has not searched
+            collection.add([Document("new", "one more")])
+            assert collection.info()["index"]["words"]["rows"] == len(collection) == 51
+            assert {hit.found for hit in collection.search("cats", mode="lexical")} == {("lexical",)}
+            assert collection.check(deep=True) == []

@@ -98,17 +98,17 @@ class TestParquetReader(ReaderContract):
         return (self.content(["first", "a\0b", "last"]), self.content(["first", " ", "last"]))
 
 
-def readme() -> str:
-    """The reader that README shows."""
-    text = (Path(__file__).parents[2] / "README.md").read_text("utf-8")
+def contributing() -> str:
+    """The reader that CONTRIBUTING shows."""
+    text = (Path(__file__).parents[2] / "CONTRIBUTING.md").read_text("utf-8")
     return next(block for block in text.split("```python\n") if "class QuotesReader" in block).partition("```")[0]
 
 
 shown: dict = {}
-exec(readme(), shown)
+exec(contributing(), shown)
 
 
-class TestReaderOfReadme(ReaderContract):
+class TestReaderOfContributing(ReaderContract):
     reader = shown["QuotesReader"]
     file = "corpus.quotes"
     ids = False
