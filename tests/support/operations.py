@@ -17,9 +17,9 @@ import semsearch
 from semsearch.errors import CollectionNotFound, DataError, SemsearchError
 from semsearch.ingest import pipeline as ingestion
 from semsearch.local.lexical.build import LexicalIndexing
-from semsearch.local.maintenance.backup import restore
+from semsearch.local.lexical.searcher import Lexical
 from semsearch.local.store import migrations, schema
-from semsearch.opening import drop
+from semsearch.opening import drop, restore
 from support.fakes import HashEncoder
 from support.workload import BACKENDS, DIM, NAME, changed, documents, open_it, relabelled, violations, with_these
 
@@ -105,7 +105,8 @@ def reindexed(backend):
 
 def index_words(collection, tell):
     """The first index of words, and one that takes over what the first one holds."""
-    words = LexicalIndexing(collection.engine.store)
+    store = collection.engine.store
+    words = LexicalIndexing(store, Lexical(store))
     words.rebuild()
     collection.add(documents(6, "w", 3))
     tell(1)
@@ -222,7 +223,7 @@ def back_up_and_restore(home, tell):
     with open_it(home) as collection:
         collection.backup(home / "kept.backup")
     tell(1)
-    restore(home / "kept.backup", home / "elsewhere", "another")
+    restore(home / "kept.backup", "another", home=home / "elsewhere")
     tell(2)
 
 
@@ -232,7 +233,7 @@ def judge_restored(home, possible):
     if not file.exists():
         return [] if (None, None) in possible else ["the backup is gone"]
     try:
-        restore(file, home / "judged", "another")
+        restore(file, "another", home=home / "judged")
     except DataError as error:
         return [f"the backup is broken: {error}"]
     with open_it_at(home / "judged", "another") as collection:
@@ -261,9 +262,10 @@ def write_source(home, listed):
 
 def sync(collection, tell):
     """A source taken in and, when it has changed, followed."""
-    collection.add_from(collection.home / "source.jsonl")
+    home = collection.path.parent
+    collection.add_from(home / "source.jsonl")
     tell(1)
-    write_source(collection.home, LATER)
+    write_source(home, LATER)
     collection.sync(most=1, progress=lambda progress: tell(2) if progress.passages else None)
     tell(3)
 

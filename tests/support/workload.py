@@ -19,6 +19,7 @@ from semsearch.local.lexical.searcher import Lexical
 from semsearch.local.store import failpoints
 from semsearch.local.store.schema import PIECE
 from semsearch.local.store.store import Store
+from semsearch.search.query_syntax import parse
 from semsearch.types import Document, Metric
 from semsearch.vectors import brute_force
 from support.fakes import HashEncoder
@@ -140,7 +141,7 @@ def wrong_words(collection, there):
     with collection.engine.store.read() as view:
         ids = dict(view.connection.exec_driver_sql("SELECT key, id FROM passages JOIN documents USING (doc)").all())
         for words in ("word3", "word40 title"):
-            keys, _ = Lexical(collection.engine.store).search(view, words, len(there) + 1)
+            keys, *_ = Lexical(collection.engine.store).search(view, parse(words), len(there) + 1)
             holding = {key for key, entry in there.items() if {*embedded(entry).split()} & {*words.split()}}
             if sorted(ids.get(key, f"no document ({key})") for key in keys.tolist()) != sorted(holding):
                 wrong.append(f"{words}: {len(keys)} documents instead of {len(holding)}")

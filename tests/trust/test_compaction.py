@@ -70,7 +70,7 @@ def test_what_is_gone_is_in_no_file(collection, vector, way):
 
 def test_says_so_while_a_reader_holds_on(collection, vector):
     collection.remove([SECRET.id])
-    with open_it(collection.home) as reader:
+    with open_it(collection.path.parent) as reader:
         listing = reader.documents()
         next(listing)
         assert not collection.compact().erased
@@ -122,7 +122,7 @@ def test_does_not_copy_damage(collection):
     rows[5] += 1
     collection.close()
     rows.tofile(path)
-    with open_it(collection.home) as again:
+    with open_it(collection.path.parent) as again:
         with pytest.raises(CollectionDamaged, match="repair"):
             again.compact()
         assert not (again.path / "vectors-2.f32").exists()
