@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from semsearch.encoder.own import encoder_from
     from semsearch.engine import Compacted, Problem
     from semsearch.home import Home
-    from semsearch.ingest.pipeline import Changes, Progress
+    from semsearch.ingest.ingestion import IngestResult, Progress
     from semsearch.ingest.source import Source
     from semsearch.ingest.sync import Synced
     from semsearch.opening import create, drop, list_collections, open, restore
@@ -57,12 +57,12 @@ __version__ = "0.1.0"
 _LAZY = {  # loaded when it is used
     "Calibration": "semsearch.search.calibration",
     "Certificate": "semsearch.search.recall",
-    "Changes": "semsearch.ingest.pipeline",
+    "IngestResult": "semsearch.ingest.ingestion",
     "Collection": "semsearch.collection",
     "Compacted": "semsearch.engine",
     "Home": "semsearch.home",
     "Problem": "semsearch.engine",
-    "Progress": "semsearch.ingest.pipeline",
+    "Progress": "semsearch.ingest.ingestion",
     "Source": "semsearch.ingest.source",
     "Synced": "semsearch.ingest.sync",
     "create": "semsearch.opening",
@@ -78,7 +78,6 @@ _LAZY = {  # loaded when it is used
 __all__ = [
     "Calibration",
     "Certificate",
-    "Changes",
     "Collection",
     "CollectionClosed",
     "CollectionDamaged",
@@ -97,6 +96,7 @@ __all__ = [
     "Hit",
     "Home",
     "IndexDamaged",
+    "IngestResult",
     "Metric",
     "MissingDependency",
     "ModelError",

@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 from semsearch.types import Keys, Scores
 
 WEIGHT = 0.5  # of meaning
-DEPTH = 100  # entries that are fused of each list
+FUSION_DEPTH = 100  # entries that are fused of each list
 
 List = tuple[Keys, Scores]  # best first, keys distinct
 
 
-def fuse(dense: List, lexical: List, *, weight: float = WEIGHT, depth: int = DEPTH) -> tuple[Keys, Scores]:
+def fuse(dense: List, lexical: List, *, weight: float = WEIGHT, depth: int = FUSION_DEPTH) -> tuple[Keys, Scores]:
     """All entries of both lists, best first, of equals the smaller key; scores between 0 and 1.
 
     Args:

@@ -21,7 +21,7 @@ from semsearch.chunking import compose, splitter_for
 from semsearch.engine import Candidates, Engine, EngineView, Settings
 from semsearch.errors import UsageError
 from semsearch.search.calibration import Calibration
-from semsearch.search.fusion import DEPTH
+from semsearch.search.fusion import FUSION_DEPTH
 from semsearch.search.garbage import uncollected
 from semsearch.search.mmr import marginal_relevance, on_scale
 from semsearch.search.query_syntax import Query, parse
@@ -38,11 +38,11 @@ if TYPE_CHECKING:
 Timings = MutableMapping[str, float]  # milliseconds by stage
 
 KEPT_FILTERS = 16
-MANY = 1000  # hits, from which collecting garbage while they are made costs as much as making them
+UNCOLLECTED_HITS = 1000  # hits, from which collecting garbage while they are made costs as much as making them
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class Retrieved:
     """What one view gave: the hits of each query, and what the later stages need of the engine."""
 
     answers: list[list[Hit]]
@@ -85,7 +85,7 @@ class Searcher:
                 settings = view.settings
                 if settings["encoder"] == described:
                     if vectors is not None and request.mode != "lexical":
-                        encoded = _given(view, vectors, texts, Metric(settings["metric"]))
+                        encoded = _checked_vectors(view, vectors, texts, Metric(settings["metric"]))
                     began = time.perf_counter()
                     found = self._gather(view, texts or (), encoded, request)
                     if timings is not None:
@@ -96,12 +96,12 @@ class Searcher:
 
     # Inside a view of the engine
 
-    def _gather(self, view: EngineView, texts: Sequence[str], vectors: Vectors, request: Request) -> Found:
+    def _gather(self, view: EngineView, texts: Sequence[str], vectors: Vectors, request: Request) -> Retrieved:
         """The hits of each query, at most `request.depth`: the best passage of the best documents, or passages."""
         while True:
             rankings = self._rankings(view, texts, vectors, request)
             keys = np.concatenate([NO_KEYS, *(ranking.candidates.keys for ranking in rankings)])
-            with uncollected() if len(keys) > MANY else nullcontext():
+            with uncollected() if len(keys) > UNCOLLECTED_HITS else nullcontext():
                 passages = view.passages_of(keys)
                 whole = [passage for passage in passages if passage is not None]
                 if len(whole) == len(passages):
@@ -117,7 +117,7 @@ class Searcher:
         near = {}
         if request.mmr_lambda is not None:
             near = dict(zip(keys.tolist(), view.vectors(keys), strict=True))
-        return Found(answers, near, view.settings, view.version)
+        return Retrieved(answers, near, view.settings, view.version)
 
     def _rankings(self, view: EngineView, texts: Sequence[str], vectors: Vectors, request: Request) -> list[Ranking]:
         """One list of passages for each query, in the mode that was asked for."""
@@ -157,7 +157,7 @@ class Searcher:
         metric: Metric,
     ) -> list[Ranking]:
         """Each query by meaning and by words; what its phrases and exclusions forbid, neither finds."""
-        grouped, depth = request.group_by == "document", max(request.depth, DEPTH)
+        grouped, depth = request.group_by == "document", max(request.depth, FUSION_DEPTH)
         allowed = view.allowed(where)
         plain = [place for place, query in enumerate(queries) if query.plain]
         dense: dict[int, Candidates] = {}
@@ -186,7 +186,9 @@ class Searcher:
 
     # On hits alone
 
-    def _finish(self, found: Found, texts: Sequence[str], request: Request, timings: Timings | None) -> list[list[Hit]]:
+    def _finish(
+        self, found: Retrieved, texts: Sequence[str], request: Request, timings: Timings | None
+    ) -> list[list[Hit]]:
         answers, started = found.answers, time.perf_counter()
         if request.reranks:
             reranker = self._reranker(request.rerank)
@@ -208,7 +210,7 @@ class Searcher:
                     hit.explanation = explainer.explain(query, hit)
         return answers
 
-    def _weigh(self, answers: Sequence[Sequence[Hit]], found: Found) -> None:
+    def _weigh(self, answers: Sequence[Sequence[Hit]], found: Retrieved) -> None:
         """Give hits their percentile, and their probability, once the collection is calibrated."""
         known = self._calibration
         if known is None or known[0] != found.version:
@@ -253,7 +255,7 @@ class Searcher:
         return self._explainer[1]
 
 
-def _given(view: EngineView, vectors: Any, texts: Sequence[str] | None, metric: Metric) -> Vectors:
+def _checked_vectors(view: EngineView, vectors: Any, texts: Sequence[str] | None, metric: Metric) -> Vectors:
     """The vectors that came with a search, as they are compared."""
     encoded = stored_form(vectors, view.dim, metric, "the query's vector")
     if texts is not None and len(texts) != len(encoded):

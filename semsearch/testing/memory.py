@@ -25,7 +25,7 @@ from semsearch.errors import CollectionClosed, CollectionExists, DimensionMismat
 from semsearch.home import Home
 from semsearch.names import check_name
 from semsearch.records import Entry, Known, Record
-from semsearch.search.fields import Fields
+from semsearch.search.fields import MemoryFields
 from semsearch.search.query_syntax import Query
 from semsearch.search.where import Filter, matches
 from semsearch.types import Document, Keys, Metadata, Metric, Passage, Scores, Span, Vectors
@@ -34,7 +34,7 @@ from semsearch.versions import ANALYSIS, ENCODING
 
 Mask = NDArray[np.bool_]  # (n,) of the passages of a state
 
-_WORD = re.compile(r"\w+")
+_TOKEN = re.compile(r"\w+")
 K1, B = 1.2, 0.75  # of BM25: Robertson & Zaragoza, "The Probabilistic Relevance Framework" (2009)
 
 
@@ -71,9 +71,9 @@ class MemoryView:
         self.dim = state.dim or 0
         self.passages = len(state.keys)
 
-    def fields(self) -> Fields:
+    def fields(self) -> MemoryFields:
         """See `EngineView.fields`."""
-        return Fields(record.document.metadata for record in self._state.records.values())
+        return MemoryFields(record.document.metadata for record in self._state.records.values())
 
     def allowed(self, where: Filter | None, query: Query | None = None) -> Mask | None:
         """See `EngineView.allowed`."""
@@ -83,7 +83,7 @@ class MemoryView:
         mask = np.isin(self._state.docs, list(docs))
         if query is not None:
             required, excluded = (
-                [words for text in texts if (words := _WORD.findall(text.casefold()))]
+                [words for text in texts if (words := _TOKEN.findall(text.casefold()))]
                 for texts in (query.required, query.excluded)
             )
             for row, text in enumerate(self._words()):
@@ -105,7 +105,7 @@ class MemoryView:
 
     def lexical(self, query: Query, k: int, *, allowed: Mask | None, grouped: bool) -> Candidates:
         """See `EngineView.lexical`."""
-        texts, wanted = self._words(), set(_WORD.findall(query.text.casefold()))
+        texts, wanted = self._words(), set(_TOKEN.findall(query.text.casefold()))
         mask = self.allowed(None, query)
         counts = [Counter(text) for text in texts]
         mean = sum(map(len, texts)) / max(len(texts), 1)
@@ -188,7 +188,7 @@ class MemoryView:
     def _words(self) -> list[list[str]]:
         """The words of the title and text of each passage."""
         passages = map(self._state.passage, range(len(self._state.keys)))
-        return [_WORD.findall(f"{passage.title} {passage.text}".casefold()) for passage in passages]
+        return [_TOKEN.findall(f"{passage.title} {passage.text}".casefold()) for passage in passages]
 
     def _best(self, rows: NDArray[np.intp], scores: Scores, k: int, grouped: bool, way: tuple[str, ...]) -> Candidates:
         """The `k` best of `rows`, or the best of each of the `k` best documents."""

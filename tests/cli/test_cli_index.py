@@ -153,8 +153,8 @@ def test_a_bad_record(tmp_path, model, home, line, message):
 
 
 def test_a_bad_record_loses_nothing_that_is_committed(tmp_path, model, monkeypatch):
-    monkeypatch.setattr("semsearch.ingest.pipeline.READ_DOCUMENTS", 10)
-    monkeypatch.setattr("semsearch.ingest.pipeline.BATCH_DOCUMENTS", 10)
+    monkeypatch.setattr("semsearch.ingest.ingestion.READ_DOCUMENTS", 10)
+    monkeypatch.setattr("semsearch.ingest.ingestion.BATCH_DOCUMENTS", 10)
     notes = corpus(tmp_path, count=100)
     whole = notes.read_text()
     lines = whole.splitlines()
@@ -314,8 +314,8 @@ def test_another_process_makes_the_collection_meanwhile(tmp_path, model, monkeyp
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EDQUOT])
 def test_the_disk_refuses(tmp_path, model, monkeypatch, number):
-    monkeypatch.setattr("semsearch.ingest.pipeline.READ_DOCUMENTS", 10)
-    monkeypatch.setattr("semsearch.ingest.pipeline.BATCH_DOCUMENTS", 10)
+    monkeypatch.setattr("semsearch.ingest.ingestion.READ_DOCUMENTS", 10)
+    monkeypatch.setattr("semsearch.ingest.ingestion.BATCH_DOCUMENTS", 10)
     notes = corpus(tmp_path, count=40)
     synced = os.fsync
     commits = []
@@ -343,8 +343,8 @@ def test_the_disk_refuses(tmp_path, model, monkeypatch, number):
 
 
 def test_interrupted_in_the_middle(tmp_path, model, monkeypatch):
-    monkeypatch.setattr("semsearch.ingest.pipeline.READ_DOCUMENTS", 10)
-    monkeypatch.setattr("semsearch.ingest.pipeline.BATCH_DOCUMENTS", 10)
+    monkeypatch.setattr("semsearch.ingest.ingestion.READ_DOCUMENTS", 10)
+    monkeypatch.setattr("semsearch.ingest.ingestion.BATCH_DOCUMENTS", 10)
     notes = corpus(tmp_path, count=100)
 
     def pressing(self, step):

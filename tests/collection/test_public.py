@@ -98,7 +98,7 @@ def test_every_error_and_result_is_public():
     results = {
         "Calibration",
         "Certificate",
-        "Changes",
+        "IngestResult",
         "Compacted",
         "Explanation",
         "Hit",

@@ -15,7 +15,7 @@ import numpy as np
 
 import semsearch
 from semsearch.errors import CollectionNotFound, DataError, SemsearchError
-from semsearch.ingest import pipeline as ingestion
+from semsearch.ingest import ingestion
 from semsearch.local.store import migrations, schema
 from semsearch.opening import drop
 from support.fakes import HashEncoder
@@ -165,8 +165,15 @@ def judge_repaired(home, possible):
 @contextmanager
 def newer_schema():
     """The semsearch of tomorrow."""
-    step = {schema.VERSION: lambda connection: connection.exec_driver_sql("CREATE TABLE novelties (text TEXT) STRICT")}
-    with mock.patch.object(schema, "VERSION", schema.VERSION + 1), mock.patch.dict(migrations.MIGRATIONS, step):
+    step = {
+        schema.SCHEMA_VERSION: lambda connection: connection.exec_driver_sql(
+            "CREATE TABLE novelties (text TEXT) STRICT"
+        )
+    }
+    with (
+        mock.patch.object(schema, "SCHEMA_VERSION", schema.SCHEMA_VERSION + 1),
+        mock.patch.dict(migrations.MIGRATIONS, step),
+    ):
         yield
 
 

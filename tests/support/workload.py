@@ -51,7 +51,7 @@ def sample(points, count, seed=0):
 
 def through_indexes(monkeypatch):
     """Make collections of a few hundred rows be searched as large ones are: through the index, with masks."""
-    monkeypatch.setattr(plan, "FEW_ROWS", 8)
+    monkeypatch.setattr(plan, "GATHERED_ROWS", 8)
 
 
 def document(rng, identity, gap=" "):

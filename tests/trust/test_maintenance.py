@@ -1,4 +1,4 @@
-"""Looking a collection over and mending it: each kind of damage is found, and repaired from what is whole."""
+"""Looking a collection over and repairing it: each kind of damage is found, and repaired from what is whole."""
 
 import json
 import os
@@ -12,7 +12,7 @@ from support.fakes import HashEncoder
 
 import semsearch
 from semsearch.errors import CollectionDamaged, CollectionExists, DataError, ModelMismatch
-from semsearch.local.store.segments import PLACE
+from semsearch.local.store.segments import PLACE_DTYPE
 from semsearch.types import Document
 
 pytestmark = pytest.mark.trust
@@ -73,7 +73,7 @@ def test_damaged_vectors_are_found_and_encoded_again(collection, damage):
         if damage in ("flip", "zeros"):
             problems = collection.check(deep=True)
             assert [problem.part for problem in problems] == ["vectors"]
-            assert "semsearch repair care" in problems[0].mend
+            assert "semsearch repair care" in problems[0].fix
         assert any("encoded" in line for line in collection.repair())
         assert healthy(collection)
         assert answers(collection) == before
@@ -116,7 +116,7 @@ def test_a_damaged_place_is_left_out_and_encoded_again(collection, field, bit, c
     collection.close()
     with closing(sqlite3.connect(collection.path / "collection.sqlite")) as connection, connection:
         (blob,) = connection.execute("SELECT places FROM segments").fetchone()
-        places = np.frombuffer(blob, PLACE).copy()
+        places = np.frombuffer(blob, PLACE_DTYPE).copy()
         places[field][places["key"] == first.key] ^= 1 << bit
         connection.execute("UPDATE segments SET places = ?", (places.tobytes(),))
     with reopen(collection) as collection:

@@ -214,7 +214,7 @@ class Store:
         """What made it: the numbers of the schema, of the analysis of words and of the encoding."""
         with self.database.read() as connection:
             made = connection.execute(select(schema.state.c.analysis, schema.state.c.encoding)).one()
-            return {"schema": schema.VERSION, "analysis": made.analysis, "encoding": made.encoding}
+            return {"schema": schema.SCHEMA_VERSION, "analysis": made.analysis, "encoding": made.encoding}
 
     def counts(self) -> tuple[int, int]:
         """Documents and passages."""
