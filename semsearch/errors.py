@@ -15,6 +15,7 @@
     │   ├── CollectionNotFound  4
     │   ├── CollectionExists    4
     │   ├── CollectionDamaged   4   the truth on disk is broken; says what repairs it
+    │   ├── DocumentChanged     4   a hit's document is not what the search found any more: search again
     │   ├── ModelMismatch       4   another model than the one the collection was made with
     │   └── ReadOnly            4   the collection can be searched here but not written
     ├── IndexDamaged            4   an index file is not what its manifest says (search goes on exactly)
@@ -88,6 +89,10 @@ class CollectionExists(CollectionError):
 
 class CollectionDamaged(CollectionError):
     """The database or the vector file is broken."""
+
+
+class DocumentChanged(CollectionError):
+    """A document was changed or removed between the search that found it and the reading of its text."""
 
 
 class ModelMismatch(CollectionError):

@@ -8,17 +8,20 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from semsearch.engine import Candidates
-from semsearch.errors import CollectionDamaged, DataError
+from semsearch.errors import CollectionDamaged, DataError, DocumentChanged
 from semsearch.local.index.loader import IndexLoader
 from semsearch.local.lexical.searcher import Lexical
 from semsearch.local.planner import Planner
 from semsearch.local.store import document_rows as rows
+from semsearch.local.store import pieces
+from semsearch.local.store.document_rows import Long, Stored
 from semsearch.local.store.filters import StoredFields, documents_of
 from semsearch.local.store.snapshot import Snapshot
 from semsearch.local.store.store import Store, View
@@ -87,6 +90,31 @@ class Retriever:
                 name,
             )
         return len(damaged) > 0
+
+
+@dataclass(frozen=True, slots=True)
+class Unread:
+    """A long document as a search found it, its text not read until it is called for."""
+
+    found: Long
+    store: Store = field(compare=False, repr=False)
+
+    def __call__(self) -> Document:
+        """Read it, as it was found.
+
+        Raises:
+            DocumentChanged: It has another text by now, or is gone.
+            CollectionDamaged: Its text is not what was stored.
+        """
+        found = self.found
+        with self.store.database.read() as connection:
+            text = rows.text_of(connection, found)
+        if text is None:
+            raise DocumentChanged(
+                f"document {found.id!r} in collection '{self.store.name}' was changed or removed since the search that "
+                "found it: search again."
+            )
+        return Document(found.id, text, found.title, found.metadata)
 
 
 class LocalView:
@@ -185,41 +213,73 @@ class LocalView:
         places = snapshot.rows_of(keys)
         found = np.unique(places)
         docs = np.unique(snapshot.docs[found])
-        stored, torn = rows.read(self._connection, docs.tolist())
+        stored = rows.read(self._connection, docs.tolist())
         sound = snapshot.sound(found)
-        if not sound.all() or len(stored) < len(docs):
-            self._note_damage(found, sound, stored, torn)
-            whole = dict(zip(found.tolist(), sound.tolist(), strict=True))
-            stored = {**dict.fromkeys(docs.tolist()), **stored}  # type: ignore[dict-item]
-            return [
-                Passage.of(document, start, end) if document is not None and whole[place] else None
-                for place, document, start, end in zip(
-                    places.tolist(),
-                    map(stored.__getitem__, snapshot.docs[places].tolist()),
+        if sound.all() and len(stored.documents) == len(docs):
+            return list(
+                map(
+                    Passage.of,
+                    map(stored.documents.__getitem__, snapshot.docs[places].tolist()),
                     snapshot.starts[places].tolist(),
                     snapshot.ends[places].tolist(),
-                    strict=True,
                 )
-            ]
-        return list(
-            map(
-                Passage.of,
-                map(stored.__getitem__, snapshot.docs[places].tolist()),
-                snapshot.starts[places].tolist(),
-                snapshot.ends[places].tolist(),
             )
-        )
+        passages = self._read(stored, found, sound)
+        whole = np.array([passage is not None for passage in passages])
+        self._note_damage(found, sound, whole, stored.ids)
+        of_row = dict(zip(found.tolist(), passages, strict=True))
+        return [of_row[place] for place in places.tolist()]
+
+    def _read(self, stored: Stored, found: NDArray[np.intp], sound: Mask) -> list[Passage | None]:
+        """The passages in the rows `found`, of what was `stored`; None where row or text are not as they were."""
+        snapshot = self.snapshot
+        columns = (snapshot.docs[found], snapshot.starts[found], snapshot.ends[found])
+        places = list(zip(*(column.tolist() for column in columns), strict=True))
+        return [
+            passage if whole else None
+            for passage, whole in zip(self._passages(stored, places), sound.tolist(), strict=True)
+        ]
+
+    def _passages(self, stored: Stored, places: Sequence[tuple[int, int, int]]) -> list[Passage | None]:
+        """`text[start:end]` of each of `places`: document, start and end."""
+        in_pieces = [place for place in places if place[0] in stored.long]
+        texts = dict(zip(in_pieces, pieces.spans(self._connection, in_pieces), strict=True)) if in_pieces else {}
+        passages: list[Passage | None] = []
+        for place in places:
+            doc, start, end = place
+            if (document := stored.documents.get(doc)) is not None:
+                passages.append(Passage.of(document, start, end))
+            elif (text := texts.get(place)) is not None:
+                long = stored.long[doc]
+                source = Unread(long, self._retriever.store)
+                passages.append(Passage(long.id, long.title, long.metadata, text, start, end, long.size, source))
+            else:
+                passages.append(None)
+        return passages
 
     def context_of(self, keys: Keys, count: int) -> list[Passage]:
         """See `EngineView.context_of`."""
         snapshot = self.snapshot
-        spans = []
-        for row in snapshot.rows_of(keys).tolist():
+        own, spans = snapshot.rows_of(keys), []
+        for row in own.tolist():
             near = np.arange(max(row - count, 0), min(row + count + 1, len(snapshot)))
             near = near[(snapshot.docs[near] == snapshot.docs[row]) & snapshot.live[near] & snapshot.sound(near)]
             spans.append((int(snapshot.docs[row]), int(snapshot.starts[near[0]]), int(snapshot.ends[near[-1]])))
-        stored, _ = rows.read(self._connection, sorted({doc for doc, _, _ in spans}))
-        return [Passage.of(stored[doc], start, end) for doc, start, end in spans]
+        stored = rows.read(self._connection, sorted({doc for doc, _, _ in spans}))
+        found = self._passages(stored, spans)
+        if None in found:  # a neighbour lies in a damaged piece
+            alone = self._read(stored, own, snapshot.sound(own))
+            found = [context or passage for context, passage in zip(found, alone, strict=True)]
+        return [self._whole(passage, int(doc), stored) for passage, doc in zip(found, snapshot.docs[own], strict=True)]
+
+    def _whole(self, passage: Passage | None, doc: int, stored: Stored) -> Passage:
+        """A passage that must be as it was stored."""
+        if passage is None:
+            what = f"document {stored.ids[doc]!r}" if doc in stored.ids else "a document"
+            raise CollectionDamaged(
+                f"{what} in collection '{self._retriever.store.name}' is damaged: see 'semsearch check --deep'."
+            )
+        return passage
 
     def vectors(self, keys: Keys) -> Vectors:
         """See `EngineView.vectors`."""
@@ -275,52 +335,45 @@ class LocalView:
             places = live[first : first + PASSAGE_BATCH]
             vectors = np.ascontiguousarray(snapshot.vectors[places])
             sound = snapshot.sound(places)
-            documents, torn = rows.read(self._connection, np.unique(snapshot.docs[places]).tolist())
-            passages = []
-            for (_, doc, start, end), whole in zip(snapshot.places(places).tolist(), sound.tolist(), strict=True):
-                document = documents.get(doc)
-                if document is None:
-                    what = f"document {torn[doc]!r}" if doc in torn else "a document"
+            docs = snapshot.docs[places]
+            stored = rows.read(self._connection, np.unique(docs).tolist())
+            for doc in docs[~sound].tolist():
+                if doc in stored.documents or doc in stored.long:
                     raise CollectionDamaged(
-                        f"{what} in collection '{self._retriever.store.name}' is damaged: see 'semsearch check --deep'."
-                    )
-                if not whole:
-                    raise CollectionDamaged(
-                        f"the stored vector of {document.id!r} in collection '{self._retriever.store.name}' is "
+                        f"the stored vector of {stored.ids[doc]!r} in collection '{self._retriever.store.name}' is "
                         "damaged: 'semsearch repair' encodes it anew."
                     )
-                passages.append(Passage.of(document, start, end))
-            yield passages, vectors
+            found = self._read(stored, places, sound)
+            yield [self._whole(*each, stored) for each in zip(found, docs.tolist(), strict=True)], vectors
 
     # Damage
 
-    def _note_damage(
-        self, found: NDArray[np.intp], sound: Mask, stored: Mapping[int, Document], torn: Mapping[int, str]
-    ) -> None:
-        """Leave out from now on the found rows that are not what was committed, or whose document is not."""
+    def _note_damage(self, found: NDArray[np.intp], sound: Mask, whole: Mask, ids: Mapping[int, str]) -> None:
+        """Leave out from now on the found rows that are not `whole`: not what was committed, or their text is not."""
         snapshot = self.snapshot
         docs = snapshot.docs[found]
-        whole, changed = np.isin(docs, list(stored)), np.isin(docs, list(torn))
-        ids = dict(torn) | {doc: document.id for doc, document in stored.items()}
+        there = np.isin(docs, list(ids))
         for places, sentence in (
             (~sound, "the stored vector of %s %s damaged and left out; 'semsearch repair' encodes it again"),
             (
-                sound & changed,
+                sound & ~whole & there,
                 "%s %s damaged in the database and left out; 'semsearch check --deep' tells what fixes it",
             ),
-            (sound & ~whole & ~changed, "the document of %s %s lost, its vector left out; 'semsearch repair' fixes it"),
+            (sound & ~there, "the document of %s %s lost, its vector left out; 'semsearch repair' fixes it"),
         ):
             self._warn(sentence, snapshot.keys[found[places]].tolist(), docs[places].tolist(), ids)
-        self._retriever.damaged |= frozenset(snapshot.keys[found[~(sound & whole)]].tolist())
+        self._retriever.damaged |= frozenset(snapshot.keys[found[~whole]].tolist())
 
     def _warn(self, sentence: str, keys: list[int], docs: Iterable[int], ids: Mapping[int, str]) -> None:
         """Say once what is wrong with some passages, naming the documents of the first few."""
         if keys:
-            first = zip(keys[:NAMED], docs, strict=False)
-            named = ", ".join(f"document {ids[doc]!r}" if doc in ids else f"key {key}" for key, doc in first)
-            more = f" and {len(keys) - NAMED} more" if len(keys) > NAMED else ""
-            verb = "is" if len(keys) == 1 else "are"
-            log.warning(f"collection '%s': {sentence}.", self._retriever.store.name, named + more, verb)
+            each = zip(keys, docs, strict=True)
+            names = list(dict.fromkeys(f"document {ids[doc]!r}" if doc in ids else f"key {key}" for key, doc in each))
+            more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+            verb = "is" if len(names) == 1 else "are"
+            log.warning(
+                f"collection '%s': {sentence}.", self._retriever.store.name, ", ".join(names[:NAMED]) + more, verb
+            )
 
 
 def _best_of_documents(neighbors: Neighbors, snapshot: Snapshot, k: int) -> Neighbors:

@@ -253,7 +253,7 @@ def stored(name):
     """Texts and vectors, by id."""
     with semsearch.open(name) as collection, collection.engine.store.read() as view:
         snapshot = view.snapshot
-        listed = documents.read(view.connection, snapshot.docs.tolist())[0]
+        listed = documents.read(view.connection, snapshot.docs.tolist()).documents
         return {
             listed[snapshot.docs[row]].id: (listed[snapshot.docs[row]].text, snapshot.vectors[row].tolist())
             for row in np.flatnonzero(snapshot.live)

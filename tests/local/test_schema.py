@@ -34,8 +34,12 @@ CREATE TABLE files (
 ) STRICT;
 CREATE TABLE documents (
     doc INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, title TEXT NOT NULL, text TEXT NOT NULL,
-    metadata TEXT NOT NULL, hash BLOB NOT NULL, crc INTEGER NOT NULL
+    metadata TEXT NOT NULL, hash BLOB NOT NULL, crc INTEGER NOT NULL, size INTEGER NOT NULL DEFAULT 0
 ) STRICT;
+CREATE TABLE pieces (
+    doc INTEGER NOT NULL REFERENCES documents (doc) ON DELETE CASCADE, number INTEGER NOT NULL, text TEXT NOT NULL,
+    crc INTEGER NOT NULL, PRIMARY KEY (doc, number)
+) STRICT, WITHOUT ROWID;
 CREATE TABLE origins (
     doc INTEGER NOT NULL REFERENCES documents (doc) ON DELETE CASCADE,
     source INTEGER NOT NULL REFERENCES sources (source) ON DELETE CASCADE,
@@ -65,7 +69,15 @@ CREATE TABLE fields (
 ) STRICT;
 CREATE INDEX fields_of ON fields (doc);
 CREATE VIEW passage_texts AS
-    SELECT key, title, substr(text, "start" + 1, "end" - "start") AS text FROM passages JOIN documents USING (doc);
+    SELECT key, title, CASE size
+        WHEN 0 THEN substr(text, "start" + 1, "end" - "start")
+        ELSE coalesce(substr((
+            SELECT group_concat(part, '') FROM (
+                SELECT pieces.text AS part FROM pieces WHERE pieces.doc = passages.doc
+                AND number BETWEEN "start" / 65536 AND ("end" - 1) / 65536 ORDER BY number
+            )
+        ), "start" % 65536 + 1, "end" - "start"), '')
+    END AS text FROM passages JOIN documents USING (doc);
 CREATE VIRTUAL TABLE fulltext USING fts5 (
     title, text, content = 'passage_texts', content_rowid = 'key', tokenize = 'porter unicode61 remove_diacritics 2'
 );

@@ -4,6 +4,7 @@ Run it once for each schema version, when the version is final: `PYTHONPATH=test
 to replace a file, for an old collection can only be written by the old version.
 """
 
+import json
 import sys
 import tarfile
 import tempfile
@@ -24,6 +25,7 @@ DOCUMENTS = [
     Document("zwölf/🦊", "Füchse jagen nachts; שלום", title="Füchse"),
     *[Document(f"many{number}", f"filler number {number}", metadata={"n": number}) for number in range(20)],
 ]
+LONG = Document("long", "pages and pages\r\n" * 5_000 + "the end 🦊")  # since version 4
 CHANGED = Document("changed", "these are the new words")
 REMOVED = Document("removed", "this is gone")
 
@@ -33,8 +35,8 @@ def make(home):
     with semsearch.create("golden", encoder=HashEncoder(DIM), home=home, index="hnsw") as collection:
         collection.add([*DOCUMENTS[:-3], Document("changed", "these were the old words"), REMOVED])
         collection.reindex("hnsw", {"M": 4, "deterministic": True})
-        collection.remember({"kind": "text", "path": "somewhere"})
-        collection.add([*DOCUMENTS[-3:], CHANGED])
+        collection.engine.origins.register(json.dumps({"kind": "text", "path": "somewhere"}), [])
+        collection.add([*DOCUMENTS[-3:], CHANGED, LONG])
         collection.remove([REMOVED.id])
 
 

@@ -385,6 +385,9 @@ class Deaf:
         self._words = words
         self._connection = connection
 
+    def __getattr__(self, name):
+        return getattr(self._connection, name)
+
     def exec_driver_sql(self, statement, *arguments):
         if self._words in statement:
             statement, arguments = "SELECT 1", ()

@@ -17,6 +17,7 @@ from semsearch import plugins
 from semsearch.local import planner as plan
 from semsearch.local.lexical.searcher import Lexical
 from semsearch.local.store import failpoints
+from semsearch.local.store.schema import PIECE
 from semsearch.local.store.store import Store
 from semsearch.search.query_syntax import parse
 from semsearch.types import Document, Metric
@@ -27,6 +28,8 @@ FULL = bool(os.environ.get("SEMSEARCH_FULL"))  # every point and every round, in
 DIM = 8
 NAME = "subject"
 WORDS = [f"word{i}" for i in range(60)]
+GAP = "\r\n" * (PIECE // 2)  # in a long document: no words, so that it costs an encoder nothing
+TURNING = ("b2", "b9", "tail5")  # long when they are changed for the first time, short after the second
 QUERIES = ("word1 word2", "word3", "word40 a title")
 FITTING = {"threads": 1, "deterministic": True, "trees": 10, "storage": "flat"}  # where a backend has the option
 
@@ -51,8 +54,8 @@ def through_indexes(monkeypatch):
     monkeypatch.setattr(plan, "GATHERED_ROWS", 8)
 
 
-def document(rng, identity):
-    text = " ".join(rng.choices(WORDS, k=4)) + f" {identity} {rng.randrange(10**6)}"
+def document(rng, identity, gap=" "):
+    text = " ".join(rng.choices(WORDS, k=4)) + f"{gap}{identity} {rng.randrange(10**6)}"
     return Document(identity, text, title=rng.choice(["", "a title"]), metadata={"n": rng.randrange(10)})
 
 
@@ -62,9 +65,12 @@ def documents(seed, prefix, count):
 
 
 def changed(seed, state, ids):
-    """Other texts for `ids`."""
+    """Other texts for `ids`, some of them long that were short, or short that were long."""
     rng = random.Random(f"{seed} changed")
-    return [document(rng, identity) for identity in ids]
+    return [
+        document(rng, identity, GAP if identity in TURNING and GAP not in state[identity].text else " ")
+        for identity in ids
+    ]
 
 
 def relabelled(state, ids):
@@ -80,7 +86,7 @@ def with_these(state, added=(), removed=()):
 def make_base(home, backend="hnsw", count=150):
     """A closed collection in `home` with an index, rows newer than it, and removed rows; its state.
 
-    Larger than any pool of candidates, and written to after the index was built.
+    Larger than any pool of candidates, and written to after the index was built. One document is long, and one was.
     """
     state = {entry.id: entry for entry in documents(0, "b", count)}
     with semsearch.create(NAME, encoder=HashEncoder(DIM), home=home) as collection:

@@ -286,7 +286,7 @@ def test_a_fork_while_other_threads_hold_every_lock(memory):
     state = make_base(memory)
     with open_it(memory) as collection:
         exercise_threads(collection)
-        locks = [collection.engine._loader._lock, collection._encoder_lock, collection.engine.store._lock._threads]
+        locks = [collection.engine._loader._lock, collection._model._lock, collection.engine.store._lock._threads]
         held, release = threading.Event(), threading.Event()
 
         def holder():

@@ -295,7 +295,7 @@ def test_an_encoder_that_fails_leaves_what_was_committed(monkeypatch, error):
         with pytest.raises(type(error)):
             collection.add(batch)
         assert [entry.id for entry in collection.documents()] == ["x0", "x1", "x2", "x3"]
-        collection._encoder.numbers = 1.0
+        collection._model._encoder.numbers = 1.0
         changes = collection.add(batch)
         assert (changes.added, changes.unchanged) == (4, 4)
 

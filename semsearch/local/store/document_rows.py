@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
-from sqlalchemy import ColumnElement, Connection, case, delete, func, select
+from sqlalchemy import ColumnElement, Connection, Row, case, delete, func, select
 
 from semsearch.errors import CollectionDamaged
-from semsearch.local.store import segments
+from semsearch.local.store import pieces, segments
 from semsearch.local.store.checksum import crc32
 from semsearch.local.store.database import decoding, driver
-from semsearch.local.store.schema import documents, passages
+from semsearch.local.store.failpoints import failpoint
+from semsearch.local.store.schema import PIECE, documents, passages
 from semsearch.local.store.segments import PLACE_DTYPE, Places
 from semsearch.records import Entry, Known, Record
 from semsearch.search.fields import fields_of
-from semsearch.types import Document
+from semsearch.types import Document, Metadata
 
 _DECODE = json.JSONDecoder().raw_decode
 
@@ -47,8 +48,10 @@ def among(column: ColumnElement[Any], values: Sequence[Any]) -> ColumnElement[bo
 
 
 # As text: the expressions of SQLAlchemy take twice the time for the 4,096 documents of a commit.
-_INSERT_DOCUMENT = "INSERT INTO documents (doc, id, title, text, metadata, hash, crc) VALUES (?, ?, ?, ?, ?, ?, ?)"
-_UPDATE_DOCUMENT = "UPDATE documents SET title = ?, text = ?, metadata = ?, hash = ?, crc = ? WHERE doc = ?"
+_INSERT_DOCUMENT = (
+    "INSERT INTO documents (id, title, text, metadata, hash, crc, size, doc) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+)
+_UPDATE_DOCUMENT = "UPDATE documents SET title = ?, text = ?, metadata = ?, hash = ?, crc = ?, size = ? WHERE doc = ?"
 _INSERT_PASSAGE = "INSERT INTO passages VALUES (?, ?, ?, ?)"
 _INSERT_FULLTEXT = "INSERT INTO fulltext (rowid, title, text) VALUES (?, ?, ?)"
 _INSERT_FIELD = "INSERT OR IGNORE INTO fields VALUES (?, ?, ?, ?, ?)"
@@ -66,15 +69,18 @@ def insert(connection: Connection, entries: Sequence[Entry], stored: Mapping[str
     spans: list[tuple[int, int, int, int]] = []
     words: list[tuple[int, str, str]] = []
     fields: list[tuple[Any, ...]] = []
+    texts: list[tuple[int, str]] = []
     for entry in entries:
         record, document = entry.record, entry.record.document
         if (old := stored.get(document.id)) is not None:
             doc = old.doc
-            changes.append((document.title, document.text, record.metadata, record.hash, _crc_of(record), doc))
+            changes.append((*_row(record), doc))
         else:
             doc = next_doc
             next_doc += 1
-            new.append((doc, document.id, document.title, document.text, record.metadata, record.hash, _crc_of(record)))
+            new.append((document.id, *_row(record), doc))
+        if len(document.text) > PIECE:
+            texts.append((doc, document.text))
         if document.metadata:
             fields.extend((*field, doc) for field in fields_of(document.metadata))
         for span in entry.spans:
@@ -83,7 +89,12 @@ def insert(connection: Connection, entries: Sequence[Entry], stored: Mapping[str
             next_key += 1
     _many(connection, "DELETE FROM fields WHERE doc = ?", [(change[-1],) for change in changes])
     _many(connection, _INSERT_DOCUMENT, new)
-    _many(connection, _UPDATE_DOCUMENT, changes)
+    if changes:
+        _many(connection, _UPDATE_DOCUMENT, changes)
+        pieces.erase(connection, [change[-1] for change in changes])
+    if texts:
+        failpoint("write pieces")
+        pieces.write(connection, texts)
     _many(connection, _INSERT_PASSAGE, spans)
     _many(connection, _INSERT_FULLTEXT, words)
     _many(connection, _INSERT_FIELD, fields)
@@ -125,12 +136,37 @@ def remove_documents(connection: Connection, docs: Iterable[int], version: int) 
     )
 
 
-@decoding()
-def read(connection: Connection, docs: Sequence[int]) -> tuple[dict[int, Document], dict[int, str]]:
-    """The documents of the numbers `docs`, and the ids of those that are not what was stored.
+class Long(NamedTuple):
+    """A document without its text, which lies in pieces."""
 
-    A number that is gone is in neither. Every hit of every search comes through here, so it goes past SQLAlchemy: 20
-    documents take 40 microseconds, and ten times that by a `select`.
+    doc: int
+    id: str
+    title: str
+    metadata: Metadata
+    size: int  # of the text, in characters
+    hash: bytes
+
+
+class Stored(NamedTuple):
+    """What there is of some documents, each by its number, in one of the three."""
+
+    documents: dict[int, Document]
+    long: dict[int, Long]
+    torn: dict[int, str]  # ids of those that are not what was stored
+
+    @property
+    def ids(self) -> dict[int, str]:
+        """The ids of all of them."""
+        whole = {doc: document.id for doc, document in self.documents.items()}
+        return whole | {doc: long.id for doc, long in self.long.items()} | self.torn
+
+
+@decoding()
+def read(connection: Connection, docs: Sequence[int]) -> Stored:
+    """What is stored under the numbers `docs`; one that is gone is left out.
+
+    Every hit of every search comes through here, so it goes past SQLAlchemy: 20 documents take 40 microseconds, and ten
+    times that by a `select`.
     """
     rows = driver(connection).execute(
         "SELECT doc, documents.id, text, title, metadata, crc FROM json_each(?) CROSS JOIN documents ON doc = value",
@@ -143,7 +179,21 @@ def read(connection: Connection, docs: Sequence[int]) -> tuple[dict[int, Documen
             found[doc] = _document(identity, text, title, metadata)
         else:
             torn[doc] = identity
-    return found, torn
+    return Stored(found, _long(connection, torn) if torn else {}, torn)
+
+
+def _long(connection: Connection, torn: dict[int, str]) -> dict[int, Long]:
+    """Those of `torn` documents that are only long; they are taken out of it."""
+    rows = driver(connection).execute(
+        "SELECT doc, title, metadata, crc, size, hash FROM json_each(?) CROSS JOIN documents ON doc = value "
+        "WHERE text = ''",
+        (json.dumps(list(torn)),),
+    )
+    found = {}
+    for doc, title, metadata, crc, size, content in rows.fetchall():
+        if crc == _crc_of_long(torn[doc], title, metadata, size):
+            found[doc] = Long(doc, torn.pop(doc), title, _DECODE(metadata)[0], size, content)
+    return found
 
 
 _SET_ID, _SET_TEXT, _SET_TITLE, _SET_METADATA = (
@@ -178,8 +228,19 @@ def keys_of(connection: Connection, ids: Sequence[str]) -> dict[str, list[int]]:
 @decoding()
 def get(connection: Connection, ids: Sequence[str]) -> dict[str, Document]:
     """The documents of `ids` that are stored."""
-    rows = connection.execute(_STORED.where(among(documents.c.id, _possible(ids))))
-    return {row[0]: _checked(*row) for row in rows}
+    rows = connection.execute(_STORED.where(among(documents.c.id, _possible(ids)))).all()
+    return {row.id: _checked(connection, row) for row in rows}
+
+
+@decoding()
+def text_of(connection: Connection, long: Long) -> str | None:
+    """The whole text of a long document as it was when `long` was read; None if it was changed or removed since.
+
+    Raises:
+        CollectionDamaged: It is not what was stored.
+    """
+    row = connection.execute(_STORED.where(documents.c.id == long.id)).one_or_none()
+    return None if row is None or row.hash != long.hash else _checked(connection, row).text
 
 
 def all_ids(connection: Connection) -> list[str]:
@@ -199,7 +260,7 @@ def everything(connection: Connection) -> Iterator[Document]:
     """All documents in the order they were first added, streamed."""
     for row in connection.execute(_STORED.order_by(documents.c.doc)):
         with decoding():
-            document = _checked(*row)
+            document = _checked(connection, row)
         yield document
 
 
@@ -216,28 +277,53 @@ def places(connection: Connection) -> Places:
 def damaged(connection: Connection) -> list[str]:
     """The ids of documents that are not what was stored."""
     rows = connection.execute(_STORED.order_by(documents.c.doc))
-    return [row[0] for row in rows if row[4] != _crc(row[0], row[2], row[1], row[3])]
+    return [row.id for row in rows if _text(connection, row) is None]
 
 
-_STORED = select(*(documents.c[name] for name in ("id", "text", "title", "metadata", "crc")))
+_STORED = select(*(documents.c[name] for name in ("doc", "id", "text", "title", "metadata", "crc", "size", "hash")))
 
 
-def _checked(identity: str, text: str, title: str, metadata: str, crc: int) -> Document:
-    if crc != _crc(identity, title, text, metadata):
+def _text(connection: Connection, row: Row[Any]) -> str | None:
+    """The text of a row of `_STORED`, wherever it lies; None if row or text are not what was stored."""
+    if row.crc == _crc(row.id, row.title, row.text, row.metadata):
+        return str(row.text)
+    if not row.text and row.crc == _crc_of_long(row.id, row.title, row.metadata, row.size):
+        return pieces.whole(connection, row.doc, row.size)
+    return None
+
+
+def _checked(connection: Connection, row: Row[Any]) -> Document:
+    text = _text(connection, row)
+    if text is None:
         raise CollectionDamaged(
-            f"the stored document {identity!r} is damaged (its checksum differs): remove it and add it again, or "
+            f"the stored document {row.id!r} is damaged (its checksum differs): remove it and add it again, or "
             "restore the collection from a backup."
         )
-    return _document(identity, text, title, metadata)
+    return _document(row.id, text, row.title, row.metadata)
+
+
+def _row(record: Record) -> tuple[str, str, str, bytes, int, int]:
+    """Title, text, metadata, hash, crc and size as they are stored: a long text lies elsewhere."""
+    document, size = record.document, len(record.document.text)
+    text, size = (document.text, 0) if size <= PIECE else ("", size)
+    return document.title, text, record.metadata, record.hash, _crc_of(record), size
 
 
 def _crc_of(record: Record) -> int:
-    """The checksum that is stored beside a document."""
-    return _crc(record.document.id, record.document.title, record.document.text, record.metadata)
+    """The checksum that is stored in the row of a document."""
+    document, size = record.document, len(record.document.text)
+    if size <= PIECE:
+        return _crc(document.id, document.title, document.text, record.metadata)
+    return _crc_of_long(document.id, document.title, record.metadata, size)
 
 
 def _crc(identity: str, title: str, text: str, metadata: str) -> int:
     return crc32(f"{identity}\0{title}\0{text}\0{metadata}".encode())
+
+
+def _crc_of_long(identity: str, title: str, metadata: str, size: int) -> int:
+    """With a bit that no crc32 has: an empty text in a row never passes for the text itself."""
+    return 1 << 32 | crc32(f"{identity}\0{title}\0{metadata}\0{size}".encode())
 
 
 @decoding()

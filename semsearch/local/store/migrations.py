@@ -94,7 +94,7 @@ def _places_in_segments(connection: Connection) -> None:
 
 
 def _who_made_it(connection: Connection) -> None:
-    """3 to 4: a collection says what made its words and vectors, and questions have a table of their own."""
+    """3 to 4: a collection says what made its words and vectors; questions and long texts have tables of their own."""
     direct = driver(connection)
     for column in ("analysis", "encoding"):
         direct.execute(f"ALTER TABLE state ADD COLUMN {column} INTEGER NOT NULL DEFAULT 0")
@@ -104,6 +104,43 @@ def _who_made_it(connection: Connection) -> None:
     if kept is not None and kept[1] == setting_crc("questions", kept[0]) and (listed := json.loads(kept[0])):
         direct.executemany("INSERT INTO questions (text) VALUES (?)", [(text,) for text in json.loads(listed)])
     direct.execute("DELETE FROM settings WHERE name = 'questions'")
+    _long_texts_in_pieces(direct)
+
+
+def _long_texts_in_pieces(direct: sqlite3.Connection) -> None:
+    """3 to 4. A document that is damaged stays as it is, and is known to be."""
+    direct.execute("ALTER TABLE documents ADD COLUMN size INTEGER NOT NULL DEFAULT 0")
+    direct.execute(
+        "CREATE TABLE pieces (doc INTEGER NOT NULL REFERENCES documents (doc) ON DELETE CASCADE, "
+        "number INTEGER NOT NULL, text TEXT NOT NULL, crc INTEGER NOT NULL, PRIMARY KEY (doc, number)) "
+        "STRICT, WITHOUT ROWID"
+    )
+    direct.execute("DROP VIEW passage_texts")
+    direct.execute(
+        "CREATE VIEW passage_texts AS SELECT key, title, CASE size "
+        """WHEN 0 THEN substr(text, "start" + 1, "end" - "start") ELSE coalesce(substr((
+            SELECT group_concat(part, '') FROM (
+                SELECT pieces.text AS part FROM pieces WHERE pieces.doc = passages.doc
+                AND number BETWEEN "start" / 65536 AND ("end" - 1) / 65536 ORDER BY number
+            )
+        ), "start" % 65536 + 1, "end" - "start"), '') END AS text """
+        "FROM passages JOIN documents USING (doc)"
+    )
+    for (doc,) in direct.execute("SELECT doc FROM documents WHERE length(text) > 65536").fetchall():
+        *content, crc = direct.execute(
+            "SELECT CAST(id AS BLOB), CAST(title AS BLOB), CAST(text AS BLOB), CAST(metadata AS BLOB), crc "
+            "FROM documents WHERE doc = ?",
+            (doc,),
+        ).fetchone()
+        if crc != crc32(b"\0".join(content)):
+            continue
+        identity, title, text, metadata = (part.decode() for part in content)
+        for number in range((len(text) + 65535) // 65536):
+            piece = text[number << 16 : (number + 1) << 16]
+            sum_of_piece = crc32(piece.encode(), crc32(b"%d %d " % (doc, number)))
+            direct.execute("INSERT INTO pieces VALUES (?, ?, ?, ?)", (doc, number, piece, sum_of_piece))
+        head = 1 << 32 | crc32(f"{identity}\0{title}\0{metadata}\0{len(text)}".encode())
+        direct.execute("UPDATE documents SET text = '', size = ?, crc = ? WHERE doc = ?", (len(text), head, doc))
 
 
 MIGRATIONS: dict[int, Callable[[Connection], None]] = {1: _more_checksums, 2: _places_in_segments, 3: _who_made_it}

@@ -32,6 +32,7 @@ from semsearch import versions
 
 SCHEMA_VERSION = 4
 APPLICATION_ID = 0x53454D53  # "SEMS", so that `file` and we can tell our databases from others
+PIECE = 1 << 16  # characters: longer texts are kept in pieces of so many
 TOKENIZER = "porter unicode61 remove_diacritics 2"  # with another one, `semsearch.versions.ANALYSIS` is another too
 
 
@@ -118,11 +119,24 @@ documents = Table(
     _number("doc", primary_key=True),
     _text("id", unique=True),
     _text("title"),
-    _text("text"),
+    _text("text"),  # empty where it is long
     _text("metadata"),  # JSON, keys sorted
     _bytes("hash"),  # of title and text: equal hash, nothing to encode
     _number("crc"),  # crc32 of id, title, text and metadata: SQLite does not notice a flipped bit
+    _number("size", **_zero()),  # characters of a text that lies in `pieces`; 0: it lies here
     **_NEVER_REUSED,
+)
+
+# Long texts, so that a passage is read without the rest of its document.
+pieces = Table(
+    "pieces",
+    metadata,
+    _number("doc", _of("documents.doc")),
+    _number("number"),
+    _text("text"),  # the characters from `PIECE * number` on, `PIECE` of them but in the last
+    _number("crc"),  # crc32 of all three
+    PrimaryKeyConstraint("doc", "number"),
+    **_BY_KEY,
 )
 
 # Which source gave a document, in which file: what vanishes with it.
@@ -213,8 +227,15 @@ questions = Table("questions", metadata, _number("question", primary_key=True), 
 fulltext = table("fulltext", column("rowid", Integer), column("fulltext", Text))  # for statements; see `FULLTEXT`
 
 PASSAGE_TEXTS = DDL(  # type: ignore[no-untyped-call]
-    "CREATE VIEW passage_texts AS "
-    'SELECT key, title, substr(text, "start" + 1, "end" - "start") AS text FROM passages JOIN documents USING (doc)'
+    "CREATE VIEW passage_texts AS SELECT key, title, CASE size "
+    'WHEN 0 THEN substr(text, "start" + 1, "end" - "start") '
+    f"""ELSE coalesce(substr((
+        SELECT group_concat(part, '') FROM (
+            SELECT pieces.text AS part FROM pieces WHERE pieces.doc = passages.doc
+            AND number BETWEEN "start" / {PIECE} AND ("end" - 1) / {PIECE} ORDER BY number
+        )
+    ), "start" %% {PIECE} + 1, "end" - "start"), '') END AS text """
+    "FROM passages JOIN documents USING (doc)"
 )
 FULLTEXT = DDL(  # type: ignore[no-untyped-call]
     "CREATE VIRTUAL TABLE fulltext USING fts5 "
