@@ -19,7 +19,7 @@ from semsearch.local.index import generation
 from semsearch.local.index import loader as warming
 from semsearch.local.maintenance import compaction
 from semsearch.local.store import document_rows as documents
-from semsearch.local.store import lock, platform, snapshot, store, vector_file
+from semsearch.local.store import lock, pieces, platform, snapshot, store, vector_file
 from semsearch.local.store.database import Database
 from semsearch.local.store.store import Store
 
@@ -364,6 +364,12 @@ def does_not_check_the_documents():
         yield
 
 
+@mutant("damaged text")
+def does_not_check_the_pieces():
+    with mock.patch.object(pieces, "_crc", return_value=mock.ANY):
+        yield
+
+
 @mutant("answers")
 def keeps_the_words_of_what_is_removed():
     remove_passages = documents.remove_passages
@@ -390,6 +396,9 @@ class Deaf:
         if self._words in statement:
             statement, arguments = "SELECT 1", ()
         return self._connection.exec_driver_sql(statement, *arguments)
+
+    def __getattr__(self, name):
+        return getattr(self._connection, name)
 
 
 # Erasing
