@@ -28,7 +28,7 @@ import numpy as np
 from outsiders import LADDER, OUTSIDERS
 from vector_sets import DEFAULT, VectorSet, vector_set
 
-from indexes.hnsw import FILE as GRAPH
+from indexes.hnsw import GRAPH_FILE as GRAPH
 from indexes.hnsw import HNSWIndex
 from semsearch import hardware
 from semsearch.bench.measure import rate, resident

@@ -52,18 +52,19 @@ import numpy as np
 import semsearch
 from semsearch import load_encoder
 from semsearch.bench.run import machine
-from semsearch.encoder.catalog import STSB, card_of
+from semsearch.encoder.catalog import card_of
 from semsearch.encoder.load import DEFAULT_MODEL
 from semsearch.errors import ModelError
 from semsearch.evaluation import metrics as evaluation
 from semsearch.evaluation.judgements import read_qrels, read_queries
 from semsearch.ingest.source import Source
-from semsearch.search.request import MODES, Options
+from semsearch.search.request import MODES, SearchKeywords
 from semsearch.types import Encoder
 
 SAMPLES = Path(__file__).parent.parent / "corpora" / "samples"
 SETS = ("scifact", "nfcorpus", "msmarco-dl19")
 MEASURE = "nDCG@10"
+STSB = "STS benchmark, Spearman"  # as the catalogue of models has it
 PUBLISHED = {
     ("scifact", "dense"): 0.645,
     ("scifact", "lexical"): 0.679,
@@ -101,7 +102,9 @@ class Task:
         queries = {query: texts[query] for query in chosen}
         return cls(folder.name, corpus, queries, {query: qrels[query] for query in chosen}, len(chosen) == len(judged))
 
-    def scored(self, collection: semsearch.Collection, queries: Mapping[str, str], how: Options) -> evaluation.Scored:
+    def scored(
+        self, collection: semsearch.Collection, queries: Mapping[str, str], how: SearchKeywords
+    ) -> evaluation.Scored:
         """What the collection's answers to these forms of the queries are worth."""
         return evaluation.scored(evaluation.answers(collection, queries, how), self.qrels)
 
@@ -167,7 +170,7 @@ def retrieval(options: argparse.Namespace) -> Iterator[Record]:
             yield record
 
 
-def ways(options: argparse.Namespace) -> Iterator[tuple[str, Options, str]]:
+def ways(options: argparse.Namespace) -> Iterator[tuple[str, SearchKeywords, str]]:
     """Name and options of each way to search, and the way that it is compared with."""
     for mode in MODES:
         yield mode, {"mode": mode}, "dense" if mode != "dense" else ""

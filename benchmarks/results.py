@@ -77,13 +77,14 @@ BENCHMARKS: dict[str, Benchmark] = {
         "--rows 1000000 --index hnsw annoy faiss-ivf exact --outsiders --enough 0.975",
         script="ann",
     ),
-    "standins": Benchmark(
+    "synthetic_queries": Benchmark(
         "What a certificate is worth",
-        [tables.standins],
+        [tables.synthetic_queries],
         "--rows 10000 --index hnsw --recall 0.95",
         "",
         "The setting is chosen on what the column names; the recall is that of 1,000 questions without part in it. "
-        "Quora's questions about anything, asked of DL19's passages about 43 topics, lie further off than stand-ins.",
+        "Quora's questions about anything, asked of DL19's passages about 43 topics, lie further off than synthetic "
+        "queries.",
     ),
     "opening": Benchmark("Opening, and what a collection adds to its index", [tables.opening], "--rows 100000"),
     "scale": Benchmark(

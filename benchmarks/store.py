@@ -27,7 +27,7 @@ from pathlib import Path
 import numpy as np
 
 import semsearch
-from semsearch.ingest.pipeline import BATCH_DOCUMENTS
+from semsearch.ingest.ingestion import BATCH_DOCUMENTS
 from semsearch.ingest.source import Source
 from semsearch.local.store import schema
 from semsearch.local.store.database import Database

@@ -97,7 +97,7 @@ def ann(records: list[Record]) -> Iterator[Row]:
         )
 
 
-def standins(records: list[Record]) -> Iterator[Row]:
+def synthetic_queries(records: list[Record]) -> Iterator[Row]:
     """By set, index and target: what each way of measuring took, and what questions then found."""
     ways = list(dict.fromkeys(r["measured on"] for r in records))
     yield "asked", "index", "recall asked for", *(f"{way}: recall, setting, ms" for way in ways)

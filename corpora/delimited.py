@@ -15,7 +15,7 @@ from semsearch.errors import DataError, UsageError
 from semsearch.options import option
 from semsearch.reading.documents import Columns, Registrar, read_files
 from semsearch.reading.files import (
-    MAX_BYTES,
+    MAX_TEXT_BYTES,
     CorpusFile,
     Input,
     Line,
@@ -137,7 +137,7 @@ class TableRows:
         if first is None:
             raise DataError(f"{data.name} has no header line: it is empty.")
         self._start: int | None = None  # the line where the row that is being read begins
-        csv.field_size_limit(max(csv.field_size_limit(), MAX_BYTES))  # its 128 KiB would refuse a long document
+        csv.field_size_limit(max(csv.field_size_limit(), MAX_TEXT_BYTES))  # its 128 KiB would refuse a long document
         self._reader = csv.reader(
             self._feed(chain([first], lines)),
             delimiter=options.delimiter or _delimiter(data.name, first.text),

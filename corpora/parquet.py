@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from semsearch.errors import DataError, MissingDependency
-from semsearch.parquet_metadata import MARK, PLACE, unpacker
+from semsearch.parquet_metadata import MARK, PLACE_COLUMN, unpacker
 from semsearch.reading.documents import Columns, Registrar, read_files
 from semsearch.reading.files import CorpusFile, by_name
 from semsearch.types import Confidence, Document, Report
@@ -60,7 +60,7 @@ def _rows(file: CorpusFile, columns: Columns, registrar: Registrar, report: Repo
             wanted = [
                 field.name
                 for field in schema
-                if (field.metadata or {}).get(MARK) != PLACE
+                if (field.metadata or {}).get(MARK) != PLACE_COLUMN
                 and not (
                     (
                         types.is_list(field.type)

@@ -11,7 +11,16 @@ from typing import BinaryIO
 from semsearch.errors import DataError
 from semsearch.options import Options, option
 from semsearch.reading.documents import Columns, Registrar, read_files
-from semsearch.reading.files import MAX_BYTES, CorpusFile, Input, by_name, has_suffix, open_input, read_lines, read_text
+from semsearch.reading.files import (
+    MAX_TEXT_BYTES,
+    CorpusFile,
+    Input,
+    by_name,
+    has_suffix,
+    open_input,
+    read_lines,
+    read_text,
+)
 from semsearch.types import Confidence, Document, Report
 from semsearch.walk import FolderListing
 
@@ -88,7 +97,7 @@ def _paragraphs(data: Input, report: Report) -> Iterator[tuple[str, str, str]]:
             if not held:
                 first, size = number, 0
             size += len(line)
-            if size <= MAX_BYTES:  # what is beyond is not kept, the length alone is
+            if size <= MAX_TEXT_BYTES:  # what is beyond is not kept, the length alone is
                 held.append(line)
             continue
         if held:
@@ -99,7 +108,7 @@ def _paragraphs(data: Input, report: Report) -> Iterator[tuple[str, str, str]]:
 
 
 def _paragraph(held: list[str], size: int, where: str, report: Report) -> Iterator[tuple[str, str, str]]:
-    if size > MAX_BYTES:
-        report.bad(DataError(f"{where}: a paragraph of {size:,} characters, where {MAX_BYTES:,} are the most."))
+    if size > MAX_TEXT_BYTES:
+        report.bad(DataError(f"{where}: a paragraph of {size:,} characters, where {MAX_TEXT_BYTES:,} are the most."))
     else:
         yield "".join(held).rstrip("\r\n"), where, ""

@@ -26,7 +26,7 @@ def main(question: str = "Why does a roast get hotter after it comes out of the 
     ]
     with tempfile.TemporaryDirectory() as home, semsearch.create("articles", home=home) as collection:
         collection.add(articles)
-        print(f"{len(collection)} articles in {collection.passages} passages\n{question}")
+        print(f"{len(collection)} articles in {collection.count_passages()} passages\n{question}")
         hits = collection.search(question, k=3)
         for hit in hits:
             print(f"  {hit.score:.2f}  {hit.title}, characters {hit.start} to {hit.end}: {hit.text[:300]}…")

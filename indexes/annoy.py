@@ -19,7 +19,7 @@ from semsearch.options import Options, option
 from semsearch.types import Keys, Metric, Neighbors, Vectors
 from semsearch.vector_index import Baseline, Knob, Library
 
-FILE = "forest.annoy"
+FOREST_FILE = "forest.annoy"
 
 
 @dataclass(frozen=True)
@@ -113,7 +113,7 @@ class AnnoyIndex:
         """One file, which is mapped from now on."""
         if self._forest is None:
             return
-        path = folder / FILE
+        path = folder / FOREST_FILE
         try:
             self._forest.save(str(path))
         except OSError as error:
@@ -125,7 +125,7 @@ class AnnoyIndex:
         forest = None
         if len(keys):
             forest = _forest(metric, vectors.shape[1])
-            forest.load(str(folder / FILE))
+            forest.load(str(folder / FOREST_FILE))
             if forest.get_n_items() != len(keys):
                 raise built_otherwise(len(keys), forest.get_n_items())
         return cls(forest, keys, vectors.shape[1], metric, params)

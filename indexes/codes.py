@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from indexes.first_pass import (
     ALL,
     PAD,
-    TINY,
+    UNDERFLOW,
     Asked,
     as_tensor,
     base_bounds,
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     import torch
 
 LARGEST = 127  # of a code; -128 is left out, so that codes are symmetric
-ROWS = 8192  # encoded at a time
+ENCODED_ROWS = 8192  # encoded at a time
 CODES, FACTS = "codes.npy", "facts.npy"
 SCALE, RESIDUAL, LENGTH, BASE = range(4)  # columns of the facts
 CONVERTED = 1 << 23  # components converted at a time
@@ -58,8 +58,8 @@ class Codes:
         rows: NDArray[np.int8] | NDArray[np.uint16]
         rows = np.empty((n, -(-dim // 4) * 4), np.int8) if kind == "int8" else np.empty((n, dim), np.uint16)
         facts = np.empty((n, 4), dtype=np.float32)
-        for start in range(0, n, ROWS):
-            part = slice(start, start + ROWS)
+        for start in range(0, n, ENCODED_ROWS):
+            part = slice(start, start + ENCODED_ROWS)
             rows[part], facts[part] = encode(vectors[part], metric, kind)
         return cls(rows, facts)
 
@@ -124,7 +124,7 @@ class CodesPass:
         how = self._how(n)
         gamma = 0.0 if how == "int8" else product_rounding(dim)
         output = 2.0**-8 if how == "bf16" and self.device == "cpu" else 0.0  # the product itself is rounded to bfloat16
-        slack = TINY + 2 * dim * 2.0**-52 * squares
+        slack = UNDERFLOW + 2 * dim * 2.0**-52 * squares
         own = (residual + (gamma + PAD) * coded) * (1 + PAD)  # of a row, times its code's length
         weights = None
         if self.metric is Metric.COSINE:

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from indexes.codes import CODES, Codes, CodesPass
-from indexes.first_pass import BLOCK, Asked, FirstPass, Float32Pass, threshold
+from indexes.first_pass import BOUND_BLOCK, Asked, FirstPass, Float32Pass, threshold
 from indexes.pair_scores import Pairs
 from indexes.translation import built_otherwise, checked_queries, checked_rows, nothing, shaped_rows
 from semsearch.errors import UsageError
@@ -33,12 +33,12 @@ from semsearch.vectors import top_k
 if TYPE_CHECKING:
     import torch
 
-QUERIES = 1024  # searched together
+QUERY_TILE = 1024  # searched together
 ESTIMATES = 1 << 22  # upper bounds held at a time: 16 MB, so that they are still in cache when they are looked at
 GATHERED = 1 << 23  # components of allowed rows gathered at a time
 WORTH = 256  # pairs above which a look in float32 pays before they are scored in float64
 FLOOD = 0.05  # share of the rows above which a first pass has told nothing about a query
-CHUNK = 4096  # rows scored truly before all but the best are dropped
+RESCORED_ROWS = 4096  # rows scored truly before all but the best are dropped
 SMALL = 16_384  # rows below which codes gain less than a millisecond
 
 
@@ -140,8 +140,8 @@ class ExactIndex:
         settle_threads()
         count = len(self._keys) if rows is None else len(rows)
         found = nothing(len(queries), k)
-        for start in range(0, len(queries) if count else 0, QUERIES):
-            tile = np.arange(start, min(start + QUERIES, len(queries)))
+        for start in range(0, len(queries) if count else 0, QUERY_TILE):
+            tile = np.arange(start, min(start + QUERY_TILE, len(queries)))
             for first_pass in self._passes if count > k else []:
                 tile = self._certified(first_pass, queries, tile, k, rows, found)
                 if not len(tile):
@@ -165,15 +165,17 @@ class ExactIndex:
         asked = first_pass.ask(queries[tile])
         count = len(self._keys) if rows is None else len(rows)
         most = asked.most if rows is None else min(asked.most, GATHERED // queries.shape[1])  # gathering copies
-        step = max(min(max(ESTIMATES // len(tile), 4 * k, 1024), most) // BLOCK * BLOCK, BLOCK)
-        room = torch.empty(min(step, count + BLOCK) // BLOCK * BLOCK, len(tile), device=first_pass.device)
+        step = max(min(max(ESTIMATES // len(tile), 4 * k, 1024), most) // BOUND_BLOCK * BOUND_BLOCK, BOUND_BLOCK)
+        room = torch.empty(
+            min(step, count + BOUND_BLOCK) // BOUND_BLOCK * BOUND_BLOCK, len(tile), device=first_pass.device
+        )
         least = np.full(len(tile), -np.inf)  # of the k best true scores none is below this
         candidates = _Candidates(len(tile), max(int(FLOOD * count), 4 * k, 4096))
         due = 2
         for number, start in enumerate(range(0, count, step), 1):
             part = slice(start, min(start + step, count)) if rows is None else rows[start : start + step]
             bounds = first_pass.upper(asked, part, room)  # (rows padded to blocks, q)
-            blocks = bounds.view(-1, BLOCK if len(bounds) >= 4 * k * BLOCK else 1, len(tile))
+            blocks = bounds.view(-1, BOUND_BLOCK if len(bounds) >= 4 * k * BOUND_BLOCK else 1, len(tile))
             maxima = blocks.amax(dim=1)  # (blocks, q)
             if number == 1:
                 least = self._first_least(blocks, maxima, queries[tile], k, part)
@@ -218,7 +220,7 @@ class ExactIndex:
         self, queries: Vectors, tile: NDArray[np.int64], query: NDArray[np.int64], rows: NDArray[np.int64], k: int
     ) -> NDArray[np.float64]:
         """For each query what the lowest of its k rows scores at least; -inf where there are fewer than k."""
-        low, _ = self._pairs.closely(queries, tile[query], rows)
+        low, _ = self._pairs.approximately(queries, tile[query], rows)
         return kth_best(query, low, k, len(tile))
 
     def _decide(
@@ -233,11 +235,11 @@ class ExactIndex:
         """Score the candidates truly and write the best of each query into `found`."""
         query, rows = candidates.over(limit)
         if len(query) > WORTH:  # float32 leaves hardly more than k of a query to be scored in float64
-            low, high = self._pairs.closely(queries, tile[query], rows)
+            low, high = self._pairs.approximately(queries, tile[query], rows)
             least = kth_best(query, low, k, len(tile))[query]
             keep = ~(high < least - np.abs(least) * 2.0**-23)  # true scores are rounded to float32
             query, rows = query[keep], rows[keep]
-        scores = self._pairs.truly(queries, tile[query], rows)
+        scores = self._pairs.exactly(queries, tile[query], rows)
         order = np.lexsort((self._keys[rows], -scores, query))
         query, rows, scores = query[order], rows[order], scores[order]
         rank = ranks(query)
@@ -251,10 +253,14 @@ class ExactIndex:
         """Score every row truly: for few rows, or when rows are so alike that no first pass tells them apart."""
         count = len(self._keys) if rows is None else len(rows)
         keys, scores = np.empty(0, dtype=np.int64), np.empty(0, dtype=np.float32)
-        for start in range(0, count, CHUNK):
-            part = np.arange(start, min(start + CHUNK, count)) if rows is None else rows[start : start + CHUNK]
+        for start in range(0, count, RESCORED_ROWS):
+            part = (
+                np.arange(start, min(start + RESCORED_ROWS, count))
+                if rows is None
+                else rows[start : start + RESCORED_ROWS]
+            )
             keys = np.concatenate([keys, self._keys[part]])
-            scores = np.concatenate([scores, self._pairs.truly(queries, np.full(len(part), query), part)])
+            scores = np.concatenate([scores, self._pairs.exactly(queries, np.full(len(part), query), part)])
             best = top_k(keys, scores, k)
             keys, scores = keys[best], scores[best]
         found.keys[query, : len(keys)] = keys

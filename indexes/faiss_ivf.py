@@ -35,7 +35,7 @@ from semsearch.options import Options, option
 from semsearch.types import Keys, Metric, Neighbors, Vectors
 from semsearch.vector_index import Baseline, Knob, Library
 
-FILE = "lists.faiss"
+LISTS_FILE = "lists.faiss"
 TRAINING = 39  # rows a list (or a code word) needs to be trained well; FAISS warns below that
 CODE_WORDS = 16  # of a four-bit code
 LIBRARY = Library("faiss", ("faiss-cpu", "faiss-gpu-cu12"), install="semsearch[faiss]")
@@ -155,7 +155,7 @@ class FaissIVFIndex:
         """One file of lists; the vectors stay where they are."""
         if self._lists is None:
             return
-        path = folder / FILE
+        path = folder / LISTS_FILE
         try:
             self._faiss.write_index(self._lists, str(path))
         except RuntimeError as error:
@@ -166,7 +166,7 @@ class FaissIVFIndex:
         """Read the lists; the file must have been verified, FAISS loads damaged ones without a word."""
         lists = None
         if len(keys):
-            lists = LIBRARY.load().read_index(str(folder / FILE))
+            lists = LIBRARY.load().read_index(str(folder / LISTS_FILE))
             if lists.ntotal != len(keys):
                 raise built_otherwise(len(keys), lists.ntotal)
         return cls(lists, keys, np.asarray(vectors), metric, params)

@@ -25,9 +25,9 @@ from semsearch.types import Metric, Vectors
 if TYPE_CHECKING:
     import torch
 
-BLOCK = 32  # rows whose bounds are first seen as their maximum
+BOUND_BLOCK = 32  # rows whose bounds are first seen as their maximum
 UNIT_LENGTH = 1 + 2.0**-18  # a normalised float32 vector is at most this long
-TINY = 2.0**-100  # more than all underflow of a sum of products
+UNDERFLOW = 2.0**-100  # more than all underflow of a sum of products
 ALL = 1 << 40
 PAD = 2.0**-20  # relative; more than the few float32 roundings of putting a bound together
 
@@ -56,7 +56,7 @@ class FirstPass(Protocol):
         ...
 
     def upper(self, asked: Asked, rows: slice | NDArray[np.int64], room: torch.Tensor) -> torch.Tensor:
-        """Bounds `(rows, q)`, the rows padded with -inf to a multiple of `BLOCK`, in the first rows of `room`."""
+        """Bounds `(rows, q)`, the rows padded with -inf to a multiple of `BOUND_BLOCK`, in the first rows of `room`."""
         ...
 
     def tightened(
@@ -72,7 +72,7 @@ def threshold(asked: Asked, scores: NDArray[np.floating[Any]], metric: Metric, d
     The error of the oracle itself is allowed for: its float64 sum, and its rounding to float32.
     """
     wide = scores.astype(np.float64)
-    wide = wide - np.abs(wide) * (2.0**-23 + 2 * dim * 2.0**-52) - TINY
+    wide = wide - np.abs(wide) * (2.0**-23 + 2 * dim * 2.0**-52) - UNDERFLOW
     floor = (wide + asked.squares) / 2 if metric is Metric.L2 else wide
     floor = floor - asked.slack
     floor = floor / (1 + np.where(floor > 0, asked.output, -asked.output))  # s̃ + u·|s̃| ≥ floor, solved for s̃
@@ -130,7 +130,7 @@ def padded(room: torch.Tensor, rows: int) -> torch.Tensor:
     """Room for so many rows, with -inf in the rows up to the next full block."""
     import torch
 
-    bounds = room[: -(-rows // BLOCK) * BLOCK]
+    bounds = room[: -(-rows // BOUND_BLOCK) * BOUND_BLOCK]
     bounds[rows:] = -torch.inf
     return bounds
 
@@ -153,7 +153,7 @@ class Float32Pass:
         squares = squared_lengths(queries)
         lengths = np.sqrt(squares)
         gamma = product_rounding(dim)
-        slack = TINY + 2 * dim * 2.0**-52 * squares  # L2: the oracle's differences are rounded too
+        slack = UNDERFLOW + 2 * dim * 2.0**-52 * squares  # L2: the oracle's differences are rounded too
         weights = None
         if self.metric is Metric.COSINE:
             slack += gamma * lengths * UNIT_LENGTH

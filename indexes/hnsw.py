@@ -20,7 +20,7 @@ from semsearch.options import Options, option
 from semsearch.types import Keys, Metric, Neighbors, Vectors
 from semsearch.vector_index import Baseline, Knob, Library
 
-FILE = "graph.hnsw"
+GRAPH_FILE = "graph.hnsw"
 
 
 @dataclass(frozen=True)
@@ -115,7 +115,7 @@ class HNSWIndex:
         """One file; its size is checked, because hnswlib says nothing when the disk is full."""
         if self._graph is None:
             return
-        path = folder / FILE
+        path = folder / GRAPH_FILE
         self._graph.save_index(str(path))
         expected = self._graph.index_file_size()
         written = path.stat().st_size if path.exists() else 0
@@ -128,7 +128,7 @@ class HNSWIndex:
         graph = None
         if len(keys):
             graph = _graph(metric, vectors.shape[1])
-            graph.load_index(str(folder / FILE), max_elements=len(keys))
+            graph.load_index(str(folder / GRAPH_FILE), max_elements=len(keys))
             if graph.get_current_count() != len(keys):
                 raise built_otherwise(len(keys), graph.get_current_count())
         return cls(graph, keys, vectors.shape[1], metric, params)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from indexes.first_pass import TINY, as_tensor
+from indexes.first_pass import UNDERFLOW, as_tensor
 from semsearch.errors import DataError
 from semsearch.types import Keys, Metric, Scores, Vectors
 from semsearch.vectors import score_each
@@ -21,14 +21,14 @@ class Pairs:
         self._vectors = vectors
         self._metric = metric
 
-    def truly(self, queries: Vectors, query: NDArray[np.int64], rows: NDArray[np.int64]) -> Scores:
+    def exactly(self, queries: Vectors, query: NDArray[np.int64], rows: NDArray[np.int64]) -> Scores:
         """The true scores of the pairs `(query[i], rows[i])`."""
         scores = score_each(queries, query, self._vectors, rows, self._metric)
         if not np.isfinite(scores).all():
             self._name_bad(rows[~np.isfinite(scores)])
         return scores
 
-    def closely(
+    def approximately(
         self, queries: Vectors, query: NDArray[np.int64], rows: NDArray[np.int64]
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Two numbers between which each pair's true score lies; by torch, on all threads, and so much faster.
@@ -51,7 +51,7 @@ class Pairs:
             else:
                 error = relative * (torch.linalg.vector_norm(q, dim=1).double() * torch.linalg.vector_norm(x, dim=1))
                 near = x.mul_(q).sum(dim=1).double()
-            scores[pairs], errors[pairs] = near.numpy(), error.numpy() + TINY
+            scores[pairs], errors[pairs] = near.numpy(), error.numpy() + UNDERFLOW
         unsure = ~np.isfinite(scores + errors)  # float32 overflowed, or a stored vector is none
         scores[unsure], errors[unsure] = 0, np.inf
         return scores - errors, scores + errors

@@ -15,26 +15,103 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from semsearch import hardware as processes  # noqa: F401  (it notes which process this is before a library starts threads)
-from semsearch.errors import SemsearchError
-from semsearch.types import Document, Encoder, Hit, Metric, Neighbors
+from semsearch.errors import (
+    CollectionClosed,
+    CollectionDamaged,
+    CollectionError,
+    CollectionExists,
+    CollectionLocked,
+    CollectionNotFound,
+    DataError,
+    DimensionMismatch,
+    EncodingFailed,
+    FilterError,
+    IndexDamaged,
+    MissingDependency,
+    ModelError,
+    ModelMismatch,
+    ReadOnly,
+    SemsearchError,
+    StorageError,
+    UsageError,
+)
+from semsearch.types import Document, Encoder, Explanation, Hit, Metric, Neighbors, Passage, Reranker
 from semsearch.vector_index import VectorIndex
 
 if TYPE_CHECKING:
     from semsearch.collection import Collection
     from semsearch.encoder.load import load_encoder
     from semsearch.encoder.own import encoder_from
+    from semsearch.engine import Compacted, Problem
+    from semsearch.home import Home
+    from semsearch.ingest.ingestion import IngestResult, Progress
+    from semsearch.ingest.source import Source
+    from semsearch.ingest.sync import Synced
     from semsearch.opening import create, drop, list_collections, open, restore
     from semsearch.reranker.load import load_reranker
+    from semsearch.search.calibration import Calibration
+    from semsearch.search.recall import Certificate
 
 __version__ = "0.1.0"
+
+_LAZY = {  # loaded when it is used
+    "Calibration": "semsearch.search.calibration",
+    "Certificate": "semsearch.search.recall",
+    "IngestResult": "semsearch.ingest.ingestion",
+    "Collection": "semsearch.collection",
+    "Compacted": "semsearch.engine",
+    "Home": "semsearch.home",
+    "Problem": "semsearch.engine",
+    "Progress": "semsearch.ingest.ingestion",
+    "Source": "semsearch.ingest.source",
+    "Synced": "semsearch.ingest.sync",
+    "create": "semsearch.opening",
+    "drop": "semsearch.opening",
+    "encoder_from": "semsearch.encoder.own",
+    "list_collections": "semsearch.opening",
+    "load_encoder": "semsearch.encoder.load",
+    "load_reranker": "semsearch.reranker.load",
+    "open": "semsearch.opening",
+    "restore": "semsearch.opening",
+}
+
 __all__ = [
+    "Calibration",
+    "Certificate",
     "Collection",
+    "CollectionClosed",
+    "CollectionDamaged",
+    "CollectionError",
+    "CollectionExists",
+    "CollectionLocked",
+    "CollectionNotFound",
+    "Compacted",
+    "DataError",
+    "DimensionMismatch",
     "Document",
     "Encoder",
+    "EncodingFailed",
+    "Explanation",
+    "FilterError",
     "Hit",
+    "Home",
+    "IndexDamaged",
+    "IngestResult",
     "Metric",
+    "MissingDependency",
+    "ModelError",
+    "ModelMismatch",
     "Neighbors",
+    "Passage",
+    "Problem",
+    "Progress",
+    "ReadOnly",
+    "Reranker",
     "SemsearchError",
+    "Source",
+    "StorageError",
+    "Synced",
+    "UsageError",
     "VectorIndex",
     "create",
     "drop",
@@ -45,18 +122,6 @@ __all__ = [
     "open",
     "restore",
 ]
-
-_LAZY = {
-    "Collection": "semsearch.collection",
-    "create": "semsearch.opening",
-    "drop": "semsearch.opening",
-    "list_collections": "semsearch.opening",
-    "open": "semsearch.opening",
-    "restore": "semsearch.opening",
-    "encoder_from": "semsearch.encoder.own",
-    "load_encoder": "semsearch.encoder.load",
-    "load_reranker": "semsearch.reranker.load",
-}
 
 
 def __getattr__(name: str) -> Any:

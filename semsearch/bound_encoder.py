@@ -13,8 +13,8 @@ from semsearch import models
 from semsearch.encoder.own import encoder_from
 from semsearch.engine import Engine, Settings
 from semsearch.errors import ModelMismatch, UsageError
-from semsearch.hardware import Compute
-from semsearch.models import ANYWHERE, described_encoder
+from semsearch.hardware import ANYWHERE, Compute
+from semsearch.models import described_encoder
 from semsearch.types import Encoder, Metric, Vectors
 from semsearch.vectors import stored_form
 

@@ -30,7 +30,7 @@ from semsearch.types import Document, Encoder, Span, Windowed
 
 SIZE = 192  # tokens of a passage, or the model's window where that is less; see above
 TEMPLATE = "{title} {text}"  # what is encoded; part of a collection's identity
-VERSION = 1  # of the way of splitting; another one gives other passages
+SPLITTING_VERSION = 1  # of the way of splitting; another one gives other passages
 MIN_SIZE = 16  # tokens; below it, a title and a passage are no longer text
 _LONGEST = 2_000  # characters of a sentence; what goes on longer is a table or worse, and cut between words
 _CHARACTERS_AT_ONCE = 1_000_000  # characters that are counted at once; bounds memory
@@ -133,7 +133,7 @@ class EvenSplitter:
     @property
     def identity(self) -> str:
         """The way, its version, the size and the template."""
-        return f"even {VERSION}, {self.size} tokens, {TEMPLATE!r}"
+        return f"even {SPLITTING_VERSION}, {self.size} tokens, {TEMPLATE!r}"
 
     def split(self, document: Document) -> list[Span]:
         """The passages of one document."""

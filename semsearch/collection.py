@@ -21,7 +21,7 @@ from semsearch.engine import Compacted, Engine, Indexed, IndexSpec, Maintained, 
 from semsearch.errors import CollectionDamaged, DataError, SemsearchError, UsageError
 from semsearch.exchange.export import export
 from semsearch.ingest.estimate import Estimate, estimate
-from semsearch.ingest.pipeline import BATCH_DOCUMENTS, Changes, Encoding, Ingestion, Progress, add_given
+from semsearch.ingest.ingestion import BATCH_DOCUMENTS, Encoding, Ingestion, IngestResult, Progress, add_precomputed
 from semsearch.ingest.scan import Preview, Scan, apply, scan
 from semsearch.ingest.source import CallbackReport, Source
 from semsearch.ingest.sync import MAX_VANISHED, Synced, plan, sync
@@ -96,7 +96,7 @@ class Collection:
             UsageError: It is kept elsewhere.
         """
         folder = Path(self.location)
-        if not folder.is_dir():
+        if not folder.is_absolute():
             raise UsageError(f"collection '{self.name}' is no folder: it is kept in {self.location}.")
         return folder
 
@@ -213,7 +213,7 @@ class Collection:
         on_error: Callable[[DataError], None] | None = None,
         progress: Callable[[Progress], None] | None = None,
         maintain: bool = True,
-    ) -> Changes:
+    ) -> IngestResult:
         """Put documents in: new ids are added, known ids replaced; a text that is unchanged is not encoded again.
 
         Documents are taken as they come and committed in batches: what was committed stays, whatever happens later,
@@ -237,7 +237,7 @@ class Collection:
                 "add takes a list of documents; a single one goes into a list of its own: add([document])."
             )
         if vectors is not None:
-            changes = add_given(self.engine, list(documents), self._stored_form(vectors), on_error)
+            changes = add_precomputed(self.engine, list(documents), self._stored_form(vectors), on_error)
         else:
             changes = Ingestion(self.engine, self.encoder, on_error, progress).run(documents)
         return self._written(changes, maintain)
@@ -249,7 +249,7 @@ class Collection:
         on_error: Callable[[DataError], None] | None = None,
         progress: Callable[[Progress], None] | None = None,
         maintain: bool = True,
-    ) -> Changes:
+    ) -> IngestResult:
         """Put in the documents of a file or folder, and remember it for `sync`.
 
         Args:
@@ -492,7 +492,7 @@ class Collection:
         options: Mapping[str, Any] | None = None,
         *,
         recall: float | None = None,
-        at: int = 10,
+        k: int = 10,
         queries: Sequence[str] | None = None,
     ) -> Certificate | None:
         """Build the index anew over all that is there, and swap it in; searching and writing go on meanwhile.
@@ -500,9 +500,9 @@ class Collection:
         Args:
             index: A backend's name or "auto", kept for later; by default what was chosen before.
             options: The backend's options, kept too.
-            recall: What the index must find of the true `at` nearest, on average; its knob is set to it, the outcome
+            recall: What the index must find of the true `k` nearest, on average; its knob is set to it, the outcome
                 is certified and kept, and certified again when much has changed.
-            at: Neighbours that the recall is counted among.
+            k: Neighbours that the recall is counted among.
             queries: Real questions to measure on, kept for the next time; an empty list forgets them. Where there are
                 none, stored vectors and points between them stand in.
 
@@ -515,18 +515,18 @@ class Collection:
         """
         spec = IndexSpec.of(self.settings)
         if index is not None:
-            spec = IndexSpec(index, dict(options or {}), spec.recall, spec.at)
+            spec = IndexSpec(index, dict(options or {}), spec.recall, spec.k)
         elif options is not None:
             spec = replace(spec, options={**spec.options, **options})
         if recall is not None:
-            spec = replace(spec, recall=recall, at=check_k(at))
+            spec = replace(spec, recall=recall, k=check_k(k))
         certificate = self._indexed().rebuild(spec, self._measured_on(spec, queries))
         self._keep(spec, queries)
         return certificate
 
-    def tune(self, recall: float, at: int = 10, *, queries: Sequence[str] | None = None) -> Certificate:
+    def tune(self, recall: float, k: int = 10, *, queries: Sequence[str] | None = None) -> Certificate:
         """Set the index to a recall without building it anew; see `reindex`."""
-        spec = replace(IndexSpec.of(self.settings), recall=recall, at=check_k(at))
+        spec = replace(IndexSpec.of(self.settings), recall=recall, k=check_k(k))
         certificate = self._indexed().tune(spec, self._measured_on(spec, queries))
         self._keep(spec, queries)
         return certificate
@@ -545,7 +545,7 @@ class Collection:
         return self.engine
 
     def _measured_on(self, spec: IndexSpec, queries: Sequence[str] | None = None) -> Vectors | None:
-        """What the index is to be measured on: the queries, else those that were given before; None for stand-ins."""
+        """What the index is to be measured on: the queries, else those given before; None for synthetic ones."""
         if queries:
             return self._model.queries(queries)
         kept = self._indexed().kept_queries() if queries is None and spec.recall is not None else []
@@ -621,7 +621,7 @@ class Collection:
         return self.engine
 
     def check(self, *, deep: bool = False) -> list[Problem]:
-        """What is wrong with it, and what mends each thing; nothing is changed.
+        """What is wrong with it, and what fixes each thing; nothing is changed.
 
         Args:
             deep: Read everything: every vector's checksum, values and length, the full text, and what the index finds.

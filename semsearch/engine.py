@@ -375,19 +375,19 @@ class IndexSpec:
     Attributes:
         backend: Its name, or "auto".
         options: The backend's options.
-        recall: What it must find of the true `at` nearest, on average.
-        at: Neighbours that the recall is counted among.
+        recall: What it must find of the true `k` nearest, on average.
+        k: Neighbours that the recall is counted among.
     """
 
     backend: str = "auto"
     options: Mapping[str, Any] = field(default_factory=dict)
     recall: float | None = None
-    at: int = 10
+    k: int = 10
 
     @classmethod
     def of(cls, settings: Settings) -> IndexSpec:
-        """What a collection's settings say."""
-        return cls(**settings["index"])
+        """What a collection's settings say; older ones call `k` "at"."""
+        return cls(**{"k" if name == "at" else name: value for name, value in settings["index"].items()})
 
 
 @runtime_checkable
@@ -426,11 +426,11 @@ class Indexed(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One thing that is wrong: where, what, and the way to mend it."""
+    """One thing that is wrong: where, what, and the way to fix it."""
 
     part: str  # "database", "vectors", "index", "words", "full text", "documents"
     what: str
-    mend: str
+    fix: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -456,7 +456,7 @@ class Maintained(Protocol):
         ...
 
     def check(self, *, deep: bool = False) -> list[Problem]:
-        """What is wrong, and what mends each thing; nothing is changed. `deep` reads everything."""
+        """What is wrong, and what fixes each thing; nothing is changed. `deep` reads everything."""
         ...
 
     def repair(self, encode: Encode | None, queries: Callable[[], Vectors | None]) -> list[str]:

@@ -31,7 +31,7 @@ from semsearch.errors import UsageError
 if TYPE_CHECKING:
     import torch
 
-THREADS = "SEMSEARCH_THREADS"
+THREADS_VARIABLE = "SEMSEARCH_THREADS"
 MOST_THREADS = 1024
 CGROUP = Path("/sys/fs/cgroup")
 CPUINFO = Path("/proc/cpuinfo")
@@ -58,6 +58,9 @@ class Compute:
     def on_one_device(self) -> Compute:
         """The same on the first of several devices."""
         return replace(self, device=self.devices[0]) if self.device else self
+
+
+ANYWHERE = Compute()
 
 
 # Threads
@@ -120,11 +123,11 @@ def _wanted() -> int | None:
     """What was asked for."""
     if _asked is not None:
         return _asked
-    said = os.environ.get(THREADS, "").strip()
+    said = os.environ.get(THREADS_VARIABLE, "").strip()
     if not said:
         return None
     if not said.isascii() or not said.isdigit() or not 1 <= int(said) <= MOST_THREADS:
-        raise UsageError(f"{THREADS} must be a number of threads between 1 and {MOST_THREADS}, not '{said}'.")
+        raise UsageError(f"{THREADS_VARIABLE} must be a number of threads between 1 and {MOST_THREADS}, not '{said}'.")
     return int(said)
 
 

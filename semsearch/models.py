@@ -17,12 +17,11 @@ from weakref import WeakValueDictionary
 
 from semsearch.encoder.own import NamedEncoder, encoder_from, named_encoder
 from semsearch.encoder.text_encoder import TextEncoder
-from semsearch.hardware import Compute
+from semsearch.hardware import ANYWHERE, Compute
 from semsearch.types import Encoder, Reranker
 
 Model = TypeVar("Model")
-Opener: TypeAlias = Callable[[str, "str | None", Compute], Model]
-ANYWHERE = Compute()
+OpenModel: TypeAlias = Callable[[str, "str | None", Compute], Model]
 
 
 def encoder(name: str, compute: Compute = ANYWHERE, *, revision: str | None = None) -> NamedEncoder:
@@ -61,7 +60,7 @@ def described_encoder(
 class _Shared(Generic[Model]):
     """Models of one kind, by what decides them."""
 
-    def __init__(self, opener: Opener[Model]) -> None:
+    def __init__(self, opener: OpenModel[Model]) -> None:
         self._opener = opener
         self._forget()
         if hasattr(os, "register_at_fork"):

@@ -11,8 +11,8 @@ from string import ascii_uppercase
 
 from semsearch.errors import UsageError
 
-MAX_CHARACTERS = 100
-MAX_BYTES = 200  # in UTF-8: with what is put around it while it is made or dropped, file systems take 255
+MAX_NAME_CHARACTERS = 100
+MAX_NAME_BYTES = 200  # in UTF-8: with what is put around it while it is made or dropped, file systems take 255
 
 _SIGNS = "._-"  # besides letters and digits
 # Letters and combining marks that are not seen: two names that look the same would be two collections.
@@ -31,11 +31,11 @@ def is_name(name: str) -> bool:
     """Whether `name`, in any form, can name a collection."""
     name = normal(name)
     return (
-        0 < len(name) <= MAX_CHARACTERS
+        0 < len(name) <= MAX_NAME_CHARACTERS
         and all(map(_allowed, name))
         and name[0] not in ".-"
         and not _is_mark(name[0])
-        and len(name.encode()) <= MAX_BYTES
+        and len(name.encode()) <= MAX_NAME_BYTES
     )
 
 
@@ -44,8 +44,8 @@ def check_name(name: str) -> str:
     if not is_name(name):
         raise UsageError(
             f"'{printable(name)}' can't name a collection: use letters and digits of any script, '.', '_' and '-', at "
-            f"most {MAX_CHARACTERS} characters and {MAX_BYTES} bytes, not starting with '.' or '-'. Choose one with "
-            "--name."
+            f"most {MAX_NAME_CHARACTERS} characters and {MAX_NAME_BYTES} bytes, not starting with '.' or '-'. "
+            "Choose one with --name."
         )
     return normal(name)
 
@@ -56,8 +56,8 @@ def name_from(text: str) -> str:
     name = "-".join(kept.split()).lstrip(".-")
     while name and _is_mark(name[0]):
         name = name[1:].lstrip(".-")
-    end = min(len(name), MAX_CHARACTERS)
-    while len(name[:end].encode()) > MAX_BYTES or (0 < end < len(name) and _is_mark(name[end])):
+    end = min(len(name), MAX_NAME_CHARACTERS)
+    while len(name[:end].encode()) > MAX_NAME_BYTES or (0 < end < len(name) and _is_mark(name[end])):
         end -= 1
     return name[:end].rstrip("-")
 

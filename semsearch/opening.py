@@ -36,7 +36,7 @@ def create(
     index: str = "auto",
     options: Mapping[str, Any] | None = None,
     recall: float | None = None,
-    at: int = 10,
+    k: int = 10,
     device: str | None = None,
     dtype: str | None = None,
     revision: str | None = None,
@@ -54,8 +54,8 @@ def create(
         passages: Split documents that are longer than the model's window; False gives one truncated vector each.
         index: The backend of the index, or "auto".
         options: The backend's options.
-        recall: What the index must find of the true `at` nearest; see `Collection.reindex`.
-        at: Neighbours that the recall is counted among.
+        recall: What the index must find of the true `k` nearest; see `Collection.reindex`.
+        k: Neighbours that the recall is counted among.
         device: "cpu", "cuda", "cuda:1", "mps"; several, as in "cuda:0,cuda:1", share the encoding; None chooses.
         dtype: "float32" or "bfloat16" to compute in; None chooses what the hardware is fast in.
         revision: Of a model on the hub.
@@ -90,7 +90,7 @@ def create(
         "metric": str(wanted or Metric.COSINE),
         "passages": passages,
         "splitting": splitter_for(loaded, passages).identity if loaded is not None else None,
-        "index": asdict(IndexSpec(index, dict(options or {}), recall, check_k(at))),
+        "index": asdict(IndexSpec(index, dict(options or {}), recall, check_k(k))),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
     }
     engine = place.create(name, settings, dim, device=compute.on_one_device.device)

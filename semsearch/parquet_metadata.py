@@ -13,17 +13,17 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any
 
-MANY = 1000  # fields beyond which all of the metadata is one JSON text: they are data, not columns
+MAX_COLUMNS = 1000  # fields beyond which all of the metadata is one JSON text: they are data, not columns
 MARK = b"semsearch"
 JSON = b"json"  # text that is read as JSON
 NULLS = b"nulls"  # every document has the field, and nulls are values
 OWN = b"own"  # a struct of ours: unless a child says otherwise, a null means that there is no such field
-PLACE = b"place"  # a column about the passage and not of its document
+PLACE_COLUMN = b"place"  # a column about the passage and not of its document
 
 _SCALARS = {str: "string", bool: "bool_", int: "int64", float: "float64"}
 
 
-class Fields:
+class MetadataColumns:
     """The fields of the metadata that was added, and what a column for all of it is like."""
 
     def __init__(self) -> None:
@@ -44,7 +44,7 @@ class Fields:
 
         if not self._kinds:
             return None
-        if len(self._kinds) > MANY:
+        if len(self._kinds) > MAX_COLUMNS:
             return pyarrow.field("metadata", pyarrow.string(), metadata={MARK: JSON})
         children = []
         for name in sorted(self._kinds):
@@ -64,7 +64,7 @@ class Fields:
 
 
 def packer(column: Any) -> Callable[[Mapping[str, Any]], Any]:
-    """What turns the metadata of a document into the value for `column`, as `Fields` gave it."""
+    """What turns the metadata of a document into the value for `column`, as `MetadataColumns` gave it."""
     if column.metadata[MARK] == JSON:
         return _text
     texts = {child.name for child in column.type if (child.metadata or {}).get(MARK) == JSON}
@@ -76,7 +76,7 @@ def packer(column: Any) -> Callable[[Mapping[str, Any]], Any]:
 
 
 def unpacker(column: Any) -> Callable[[Any], Any] | None:
-    """What turns a value of `column` back into metadata; None if it is not one that `Fields` gave.
+    """What turns a value of `column` back into metadata; None if it is not one that `MetadataColumns` gave.
 
     Raises:
         ValueError: (when called) A text that is no JSON.

@@ -10,7 +10,7 @@ from semsearch.errors import DataError
 from semsearch.types import Document
 
 MAX_ID = 4096  # characters; an id is a name, not a text
-MAX_DEPTH = 20  # levels of metadata
+MAX_METADATA_DEPTH = 20  # levels of metadata
 
 
 def check_document(document: Document, where: str = "") -> None:
@@ -95,8 +95,8 @@ def kind_of(value: object) -> str:
 
 
 def _check_value(value: Any, what: str, depth: int) -> None:
-    if depth > MAX_DEPTH:
-        raise DataError(f"{what} is nested deeper than {MAX_DEPTH} levels.")
+    if depth > MAX_METADATA_DEPTH:
+        raise DataError(f"{what} is nested deeper than {MAX_METADATA_DEPTH} levels.")
     kind = type(value)
     if kind is str:
         check_text(value, what)

@@ -182,7 +182,7 @@ FACTS: Mapping[str, tuple[str, Callable[[Any], bool]]] = {
         lambda value: isinstance(value, Sequence) and bool(value) and all(isinstance(one, Mapping) for one in value),
     ),
 }
-METHODS = ("bytes_per_row", "baseline", "build", "search", "tune", "save", "load", "__len__")
+REQUIRED_METHODS = ("bytes_per_row", "baseline", "build", "search", "tune", "save", "load", "__len__")
 
 
 def faults(kind: object) -> list[str]:
@@ -190,7 +190,7 @@ def faults(kind: object) -> list[str]:
     if not isinstance(kind, type):
         return ["it is no class"]
     found = [fault for name, (wanted, fits) in FACTS.items() if (fault := _fact_fault(kind, name, wanted, fits))]
-    found += [fault for name in METHODS if (fault := _method_fault(kind, name))]
+    found += [fault for name in REQUIRED_METHODS if (fault := _method_fault(kind, name))]
     return found or _contradictions(kind)
 
 

@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from semsearch.errors import DataError, DimensionMismatch, UsageError
 from semsearch.types import Keys, Metric, Neighbors, Scores, Vectors
 
-PAIRS = 256  # scored at a time: their float64 copies stay in cache
+SCORED_PAIRS = 256  # scored at a time: their float64 copies stay in cache
 UNIT = 2.0**-20  # how far from 1 the length of a vector in float32 may be to count as 1
 
 
@@ -91,10 +91,10 @@ def score_each(
 ) -> Scores:
     """The true scores of the pairs of `queries[query[i]]` and `vectors[rows[i]]`: float32 `(len(rows),)`."""
     scores = np.empty(len(rows), dtype=np.float32)
-    narrow = np.empty((min(PAIRS, len(rows)), vectors.shape[1]), dtype=np.float32)
+    narrow = np.empty((min(SCORED_PAIRS, len(rows)), vectors.shape[1]), dtype=np.float32)
     wide, asked = np.empty(narrow.shape), np.empty(narrow.shape)  # made once: new memory costs more than the products
-    for start in range(0, len(rows), PAIRS):
-        pairs = slice(start, start + PAIRS)
+    for start in range(0, len(rows), SCORED_PAIRS):
+        pairs = slice(start, start + SCORED_PAIRS)
         count = len(rows[pairs])
         for some, of, into in ((vectors, rows, wide), (queries, query, asked)):
             np.take(some, of[pairs], axis=0, out=narrow[:count], mode="clip")  # the only mode that writes in place

@@ -20,7 +20,7 @@ from semsearch.validation import check_document, kind_of
 
 if TYPE_CHECKING:
     from semsearch.engine import Problem
-    from semsearch.ingest.pipeline import Changes
+    from semsearch.ingest.ingestion import IngestResult
     from semsearch.ingest.sync import Synced
     from semsearch.search.calibration import Calibration
     from semsearch.search.recall import Certificate
@@ -142,7 +142,7 @@ def read_document(value: object, where: str = "document") -> Document:
     return read
 
 
-def changes(changes: Changes) -> dict[str, Any]:
+def ingested(changes: IngestResult) -> dict[str, Any]:
     """What an `add` did, in documents, and the passages that it encoded."""
     return {
         "added": changes.added,
@@ -156,8 +156,8 @@ def changes(changes: Changes) -> dict[str, Any]:
 
 
 def synced(synced: Synced) -> dict[str, Any]:
-    """What a `sync` did, in documents: as `changes`, and what was taken out and what was kept though it vanished."""
-    return {**changes(synced.changes), "removed": synced.removed, "kept": synced.kept}
+    """What a `sync` did, in documents: as `ingested`, and what was taken out and what was kept though it vanished."""
+    return {**ingested(synced.changes), "removed": synced.removed, "kept": synced.kept}
 
 
 def certificate(certificate: Certificate) -> dict[str, Any]:
@@ -184,8 +184,8 @@ def certificate(certificate: Certificate) -> dict[str, Any]:
 
 
 def problem(problem: Problem) -> dict[str, Any]:
-    """One thing that is wrong with a collection, and what mends it."""
-    return {"part": problem.part, "what": problem.what, "mend": problem.mend}
+    """One thing that is wrong with a collection, and what fixes it."""
+    return {"part": problem.part, "what": problem.what, "fix": problem.fix}
 
 
 def calibration(calibration: Calibration) -> dict[str, Any]:

@@ -25,11 +25,11 @@ from semsearch.vectors import brute_force
 @pytest.fixture(autouse=True)
 def _as_before(monkeypatch):
     """What a test says of threads ends with it, for torch too."""
-    monkeypatch.delenv(hardware.THREADS, raising=False)
+    monkeypatch.delenv(hardware.THREADS_VARIABLE, raising=False)
     monkeypatch.delenv("RAYON_NUM_THREADS", raising=False)
     before = torch.get_num_threads()
     yield
-    monkeypatch.delenv(hardware.THREADS, raising=False)
+    monkeypatch.delenv(hardware.THREADS_VARIABLE, raising=False)
     hardware.set_threads(None)
     hardware._here = threading.local()
     torch.set_num_threads(before)
@@ -67,16 +67,16 @@ def test_processors_are_those_of_the_affinity_and_of_the_tightest_quota(monkeypa
 
 def test_what_is_asked_for_goes_over_the_environment_and_that_over_the_machine(monkeypatch):
     assert hardware.threads() == hardware.cores()
-    monkeypatch.setenv(hardware.THREADS, "3")
+    monkeypatch.setenv(hardware.THREADS_VARIABLE, "3")
     assert hardware.threads() == 3
     hardware.set_threads(5)
     assert hardware.threads() == 5
     hardware.set_threads(None)
     for wrong in ("0", "two", "-1", "1025", "²"):
-        monkeypatch.setenv(hardware.THREADS, wrong)
+        monkeypatch.setenv(hardware.THREADS_VARIABLE, wrong)
         with pytest.raises(UsageError, match=f"SEMSEARCH_THREADS must be a number of threads .*, not '{wrong}'"):
             hardware.threads()
-    monkeypatch.delenv(hardware.THREADS)
+    monkeypatch.delenv(hardware.THREADS_VARIABLE)
     for wrong in (0, -2, 1025):
         with pytest.raises(UsageError, match=f"between 1 and 1024, not {wrong}"):
             hardware.set_threads(wrong)
@@ -186,7 +186,7 @@ def test_the_command_line_says_how_many(tmp_path, monkeypatch):
     assert hardware.threads() == 3
     assert run("query", "notes", "oven", "--threads", "0").code == 2
     hardware.set_threads(None)
-    monkeypatch.setenv(hardware.THREADS, "many")
+    monkeypatch.setenv(hardware.THREADS_VARIABLE, "many")
     failed = run("query", "notes", "oven")
     assert failed.code == 2
     assert "SEMSEARCH_THREADS must be a number of threads" in failed.err

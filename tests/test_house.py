@@ -1,6 +1,7 @@
-"""The tests' own house: helpers are apart, and no test leans on another."""
+"""The house: a name means one thing; the tests' helpers are apart, and no test leans on another."""
 
 import ast
+from collections import defaultdict
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,27 @@ import pytest
 FOLDER = Path(__file__).parent
 TESTS = sorted(FOLDER.rglob("test_*.py"))
 HELPERS = sorted((FOLDER / "support").glob("*.py"))
+CODE = sorted(
+    path for package in ("semsearch", "indexes", "corpora") for path in (FOLDER.parent / package).rglob("*.py")
+)
+
+# Names that may stand in several places, since they mean the same in each.
+SAME_MODULES = {
+    "build": "builds an index: of vectors, of words",
+    "catalog": "the catalogue of models, and the command that prints it",
+    "engine": "the protocol, and the engine on SQLite that keeps it",
+    "filters": "filters as SQLite masks, and what every engine's filters must do",
+    "home": "where collections are, and where those on SQLite are",
+    "load": "opens a model: an encoder, a reranker",
+    "origins": "where documents came from: as an engine's part, and its rows",
+    "sync": "what `sync` does, and the command",
+    "train": "what training does, and the command",
+}
+SAME_NAMES = {
+    "COMMANDS": "the commands of a module of the command line",
+    "Mask": "the passages of one state that may be found, in two engines that know nothing of each other",
+    "_LAZY": "what a package exports, and the module that is imported when it is asked for",
+}
 
 
 def imported(path):
@@ -52,3 +74,60 @@ def test_what_is_slow_by_design_is_marked():
     quick = {"test_golden.py", "test_platform.py", "test_versions.py"}
     trust = [path for path in TESTS if path.parent.name == "trust"]
     assert {path.name for path in trust if "pytest.mark.trust" not in path.read_text("utf-8")} == quick
+
+
+def modules(paths):
+    """The places of each module's name."""
+    places = defaultdict(list)
+    for path in paths:
+        if path.name != "__init__.py":
+            places[path.stem].append(path)
+    return places
+
+
+def defined(paths):
+    """The places of each class, constant and alias of a type that a module defines."""
+    places = defaultdict(list)
+    for path in paths:
+        for node in ast.parse(path.read_text("utf-8")).body:
+            if isinstance(node, ast.ClassDef):
+                places[node.name].append(path)
+            for target in node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]:
+                if (
+                    isinstance(target, ast.Name)
+                    and target.id.lstrip("_")[:1].isupper()
+                    and getattr(node, "value", None)
+                ):
+                    places[target.id].append(path)
+    return places
+
+
+def twice(places):
+    """Those that stand in several places, with these."""
+    root = FOLDER.parent
+    return {
+        name: [str(path.relative_to(root)) if path.is_relative_to(root) else path.name for path in paths]
+        for name, paths in places.items()
+        if len(paths) > 1
+    }
+
+
+@pytest.mark.parametrize(("find", "same"), [(modules, SAME_MODULES), (defined, SAME_NAMES)], ids=["modules", "names"])
+def test_a_name_means_one_thing(find, same):
+    found = twice(find(CODE))
+    assert {name: places for name, places in found.items() if name not in same} == {}
+    assert same.keys() - found.keys() == set(), "what stands once needs no leave"
+
+
+def test_a_name_of_two_things_is_seen(tmp_path):
+    for place, text in {
+        "a": "class Task: ...",
+        "b": "Task = int | str",
+        "c": "MOST: int = 3",
+        "d": "MOST = _LEAST = 4",
+    }.items():
+        (tmp_path / place).mkdir()
+        (tmp_path / place / "rows.py").write_text(text + "\nlower = 1\n")
+    paths = sorted(tmp_path.rglob("*.py"))
+    assert twice(defined(paths)).keys() == {"Task", "MOST"}
+    assert twice(modules(paths)).keys() == {"rows"}

@@ -14,11 +14,11 @@ from semsearch.local.store import checksum, segments
 from semsearch.local.store.segments import checksums
 from semsearch.local.store.snapshot import Snapshot
 from semsearch.types import Metric, Neighbors
-from semsearch.vectors import PAIRS, score_each, score_pairs
+from semsearch.vectors import SCORED_PAIRS, score_each, score_pairs
 
 
 @pytest.mark.parametrize("metric", Metric)
-@pytest.mark.parametrize("count", [0, 1, PAIRS - 1, PAIRS, 2 * PAIRS + 3])
+@pytest.mark.parametrize("count", [0, 1, SCORED_PAIRS - 1, SCORED_PAIRS, 2 * SCORED_PAIRS + 3])
 def test_a_score_is_that_of_its_pair_alone(metric, count):
     rng = np.random.default_rng(count)
     vectors, queries = (rng.standard_normal((rows, 40), dtype=np.float32) for rows in (90, 7))
@@ -32,13 +32,13 @@ def test_a_score_is_that_of_its_pair_alone(metric, count):
     assert (kept[1] == queries).all()
 
 
-@pytest.mark.parametrize("count", [0, 1, segments.BLOCK, 2 * segments.BLOCK + 3])
+@pytest.mark.parametrize("count", [0, 1, segments.CHECKSUM_ROWS, 2 * segments.CHECKSUM_ROWS + 3])
 def test_a_checksum_is_that_of_the_bytes_of_its_row_and_its_place(count):
     rng = np.random.default_rng(count)
     wide = rng.standard_normal((count, 24), dtype=np.float32)
     vectors = wide[:, ::2]  # not contiguous
-    places = np.zeros(count, dtype=segments.PLACE)
-    for name in segments.PLACE.names:
+    places = np.zeros(count, dtype=segments.PLACE_DTYPE)
+    for name in segments.PLACE_DTYPE.names:
         places[name] = rng.integers(0, 1 << 30, count)
     wanted = [zlib.crc32(row.tobytes() + place.tobytes()) for row, place in zip(vectors, places, strict=True)]
     assert checksums(vectors, places).tolist() == wanted

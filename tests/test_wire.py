@@ -15,7 +15,7 @@ import semsearch
 from semsearch import errors, wire
 from semsearch.engine import Problem
 from semsearch.errors import CollectionNotFound, DataError, SemsearchError
-from semsearch.ingest.pipeline import Changes
+from semsearch.ingest.ingestion import IngestResult
 from semsearch.ingest.sync import Synced
 from semsearch.search.calibration import Calibration
 from semsearch.search.recall import Certificate, Point
@@ -125,9 +125,9 @@ def test_what_is_no_document_is_said(value, said):
 
 
 def test_changes_and_what_a_sync_did():
-    changes = Changes(added=1, changed=2, unchanged=3, skipped=4, passages=5, truncated=6, vanished=9)
+    changes = IngestResult(added=1, changed=2, unchanged=3, skipped=4, passages=5, truncated=6, vanished=9)
     told = {"added": 1, "changed": 2, "unchanged": 3, "skipped": 4, "passages": 5, "truncated": 6, "vanished": 9}
-    assert wire.changes(changes) == told
+    assert wire.ingested(changes) == told
     assert wire.synced(Synced(changes, removed=7, kept=8)) == {**told, "removed": 7, "kept": 8}
 
 
@@ -153,7 +153,7 @@ def test_a_problem():
     assert wire.problem(Problem("vectors", "row 3 is damaged", "semsearch repair x")) == {
         "part": "vectors",
         "what": "row 3 is damaged",
-        "mend": "semsearch repair x",
+        "fix": "semsearch repair x",
     }
 
 
@@ -173,7 +173,7 @@ def test_a_calibration():
 @pytest.mark.parametrize(
     ("kind", "shape", "apart"),
     [
-        (Changes, wire.changes(Changes()), set()),
+        (IngestResult, wire.ingested(IngestResult()), set()),
         (Synced, wire.synced(Synced()), {"changes"}),
         (Problem, wire.problem(Problem("", "", "")), set()),
         (Document, wire.document(DOCUMENT), set()),

@@ -25,28 +25,28 @@ from semsearch.search.truth import Truth
 from semsearch.types import Metric, Neighbors, Vectors
 from semsearch.vector_index import Baseline, VectorIndex
 
-BATCH = 1024
-SMALLEST = 32  # batch whose rate is taken for that of batches
+LARGEST_BATCH = 1024
+SMALLEST_BATCH = 32  # batch whose rate is taken for that of batches
 SINGLES = 300  # queries asked one at a time for the latencies
 ENOUGH = 0.999  # recall at which the knob is turned no further
 
 
 @dataclass(frozen=True)
-class Task:
+class MeasureTask:
     """What to build and how long to measure."""
 
     folder: str  # holds vectors.npy, keys.npy, queries.npy, own.npy (perhaps), truth_keys.npy, truth_scores.npy
     backend: str
     options: dict[str, Any]
     metric: str
-    at: int
+    k: int
     threads: int
     seconds: float
     rounds: int
     bare: bool
 
 
-def measured(task: Task) -> Iterator[dict[str, Any]]:
+def measured(task: MeasureTask) -> Iterator[dict[str, Any]]:
     """A line for each value of the knob."""
     sample, keys, vectors = _read(Path(task.folder))
     metric = Metric(task.metric)
@@ -58,7 +58,7 @@ def measured(task: Task) -> Iterator[dict[str, Any]]:
     before, start = resident(), time.perf_counter()
     index = kind.build(keys, vectors, metric, params)
     built = time.perf_counter() - start
-    index.search(sample.queries[:1], task.at)
+    index.search(sample.queries[:1], task.k)
     taken = max(0, resident() - before)
     facts = {
         "backend": task.backend,
@@ -80,7 +80,7 @@ def measured(task: Task) -> Iterator[dict[str, Any]]:
     for value in values:
         if knob is not None:
             index.tune(replace(params, **{knob: value}))
-        _, recall, _ = sample.weakest(sample_recall(index.search, sample, truth.scores_of, task.at))
+        _, recall, _ = sample.weakest(sample_recall(index.search, sample, truth.scores_of, task.k))
         yield {**facts, "knob": knob, "value": value, "recall": recall, **_speed(index, bare, value, sample, task)}
         if recall >= ENOUGH:
             break
@@ -97,18 +97,22 @@ def resident() -> int:
         return peak if sys.platform == "darwin" else 1024 * peak
 
 
-def _speed(index: VectorIndex, bare: Baseline | None, value: int | None, sample: Sample, task: Task) -> dict[str, Any]:
+def _speed(
+    index: VectorIndex, bare: Baseline | None, value: int | None, sample: Sample, task: MeasureTask
+) -> dict[str, Any]:
     """Latencies of single queries and the rate of batches, with the library by hand in between."""
     if bare is not None and value is not None:
         bare.turn(value)
-    k = task.at
+    k = task.k
     singles = [query[None] for query in sample.queries[:SINGLES]]
     ours = _latencies(lambda query: index.search(query, k), singles)
     p50, p95, p99 = np.percentile(ours, [50, 95, 99]).tolist()
     facts: dict[str, Any] = {"p50_ms": p50, "p95_ms": p95, "p99_ms": p99, "latencies_ms": [round(t, 4) for t in ours]}
     rates: list[float] = []
     theirs: list[float] = []
-    most = min(BATCH, max(SMALLEST, int(1000 * task.seconds / p50)))  # a batch of slow ones would take minutes
+    most = min(
+        LARGEST_BATCH, max(SMALLEST_BATCH, int(1000 * task.seconds / p50))
+    )  # a batch of slow ones would take minutes
     for _ in range(task.rounds):
         rates.append(rate(lambda queries: index.search(queries, k), sample.queries, task.seconds, most))
         if bare is not None:
@@ -129,7 +133,7 @@ def rate(
     search: Callable[[Vectors], Any],
     queries: Vectors,
     seconds: float,
-    most: int = BATCH,
+    most: int = LARGEST_BATCH,
     clock: Callable[[], float] = time.perf_counter,
 ) -> float:
     """Queries a second of `clock`, in batches of at most `most`."""
@@ -170,7 +174,7 @@ def _read(folder: Path) -> tuple[Sample, Any, Vectors]:
 if __name__ == "__main__":
     import torch
 
-    asked = Task(**json.load(sys.stdin))
+    asked = MeasureTask(**json.load(sys.stdin))
     torch.set_num_threads(asked.threads)
     for line in measured(asked):
         print(json.dumps(line), flush=True)  # noqa: T201  (the protocol with the process that asked)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-COLUMNS = {
+REPORT_COLUMNS = {
     "index": "",
     "threads": "d",
     "setting": "",
@@ -44,7 +44,7 @@ def named(line: Mapping[str, Any]) -> str:
 
 
 def cells(line: Mapping[str, Any]) -> list[str]:
-    """A line of the table, under `COLUMNS`."""
+    """A line of the table, under `REPORT_COLUMNS`."""
     values = {
         **line,
         "index": named(line),
@@ -52,7 +52,7 @@ def cells(line: Mapping[str, Any]) -> list[str]:
         "memory MB": line["memory_bytes"] / 1e6,
         "disk MB": line["disk_bytes"] / 1e6,
     }
-    return ["" if values.get(name) is None else format(values[name], kind) for name, kind in COLUMNS.items()]
+    return ["" if values.get(name) is None else format(values[name], kind) for name, kind in REPORT_COLUMNS.items()]
 
 
 def write_report(folder: Path, facts: Mapping[str, Any], lines: Sequence[Mapping[str, Any]]) -> list[Path]:
@@ -85,7 +85,7 @@ def write_report(folder: Path, facts: Mapping[str, Any], lines: Sequence[Mapping
 
 def _page(facts: Mapping[str, Any], lines: Sequence[Mapping[str, Any]], drawn: Sequence[str]) -> str:
     front = set(pareto([dict(line) for line in lines]))
-    head = "".join(f"<th>{html.escape(name)}</th>" for name in COLUMNS)
+    head = "".join(f"<th>{html.escape(name)}</th>" for name in REPORT_COLUMNS)
     rows = "".join(
         f"<tr{' class=front' if place in front else ''}>"
         + "".join(f"<td>{html.escape(cell)}</td>" for cell in cells(line))
@@ -101,7 +101,7 @@ def _page(facts: Mapping[str, Any], lines: Sequence[Mapping[str, Any]], drawn: S
     title = f"{facts['rows']:,} vectors of {facts['dim']} components"
     return (
         f"<!doctype html><html lang=en><meta charset=utf-8><title>{title}</title><style>{STYLE}</style>"
-        f"<h1>{title}</h1><p>Recall among the first {facts['at']} of {facts['queries']:,} {asked}, against exact "
+        f"<h1>{title}</h1><p>Recall among the first {facts['k']} of {facts['queries']:,} {asked}, against exact "
         f"search. Rates in batches of 1,024; latencies of one query at a time. Ratios: this index over its library "
         f"called by hand in the same run, 1 being as fast. Bold: nothing on as many threads beats it in recall and "
         f"rate at once.</p><p><small>{html.escape(str(facts['processor']))}, {facts['cores']} cores, Python "

@@ -19,25 +19,30 @@ from typing import Any
 import numpy as np
 
 from semsearch import plugins
-from semsearch.bench.measure import Task
+from semsearch.bench.measure import MeasureTask
 from semsearch.errors import SemsearchError, UsageError
 from semsearch.hardware import cores, threads
 from semsearch.search.recall import draw_sample
 from semsearch.search.truth import Truth
 from semsearch.types import Keys, Metric, Vectors
 
-PACKAGES = ("semsearch", "numpy", "torch", "sentence-transformers")  # named in results, beside the backends' libraries
-FEW = 300  # queries of a quick run
+REPORTED_PACKAGES = (
+    "semsearch",
+    "numpy",
+    "torch",
+    "sentence-transformers",
+)  # named in results, beside the backends' libraries
+QUICK_QUERIES = 300  # queries of a quick run
 SEED = 0
 
-Line = dict[str, Any]
+Measurement = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class Plan:
     """What to measure."""
 
-    at: int = 10
+    k: int = 10
     backends: tuple[str, ...] = ()  # none named: all that are installed
     seconds: float = 0.5  # of each rate
     rounds: int = 3
@@ -47,7 +52,7 @@ class Plan:
 
 def bench(
     keys: Keys, vectors: Vectors, metric: Metric, plan: Plan, queries: Vectors | None, tell: Callable[[str], None]
-) -> Iterator[Line]:
+) -> Iterator[Measurement]:
     """The facts of the run, then a line for each setting of each build on one thread and on all.
 
     Args:
@@ -58,22 +63,22 @@ def bench(
         queries: Real ones `(q, dim)`; without them vectors, each without itself, and points between them.
         tell: Is told what is being done, and which backends can't be had.
     """
-    if len(keys) <= plan.at:
+    if len(keys) <= plan.k:
         raise UsageError(
-            f"too little to measure on: the nearest {plan.at} of each query are counted, of {len(keys)} passages. "
+            f"too little to measure on: the nearest {plan.k} of each query are counted, of {len(keys)} passages. "
             "Exact search, which needs no index, is best for so few."
         )
-    tell(f"the true {plan.at} nearest of each query, by exact search")
+    tell(f"the true {plan.k} nearest of each query, by exact search")
     truth = Truth(keys, vectors, metric)
-    sample = draw_sample(truth.neighbors, plan.at, truth.synthetic if queries is None else queries, SEED)
+    sample = draw_sample(truth.neighbors, plan.k, truth.synthetic if queries is None else queries, SEED)
     if plan.quick:
-        sample = sample.part(slice(0, FEW))
+        sample = sample.part(slice(0, QUICK_QUERIES))
     yield {
         "benchmark": "bench",
         "rows": len(keys),
         "dim": int(vectors.shape[1]),
         "metric": str(metric),
-        "at": plan.at,
+        "k": plan.k,
         "queries": len(sample.queries),
         "source": "synthetic" if queries is None else "queries",
         "seed": SEED,
@@ -91,7 +96,9 @@ def bench(
             for count in sorted({1, threads()}):
                 settings = " ".join(f"{name}={value}" for name, value in options.items())
                 tell(f"{backend} {settings} on {count} thread{'s' if count > 1 else ''}")
-                task = Task(folder, backend, options, str(metric), plan.at, count, plan.seconds, plan.rounds, plan.bare)
+                task = MeasureTask(
+                    folder, backend, options, str(metric), plan.k, count, plan.seconds, plan.rounds, plan.bare
+                )
                 yield from _alone(task, tell)
 
 
@@ -113,7 +120,7 @@ def builds(plan: Plan, metric: Metric, tell: Callable[[str], None]) -> list[tupl
     return found
 
 
-def _alone(task: Task, tell: Callable[[str], None]) -> Iterator[Line]:
+def _alone(task: MeasureTask, tell: Callable[[str], None]) -> Iterator[Measurement]:
     """The lines of one build, measured in a process of its own."""
     threads = str(task.threads)
     environment = {
@@ -142,7 +149,7 @@ def _alone(task: Task, tell: Callable[[str], None]) -> Iterator[Line]:
         tell(f"{task.backend} ended early (exit code {process.returncode}): {last}")
 
 
-def pareto(lines: Sequence[Line], speed: str = "qps") -> list[int]:
+def pareto(lines: Sequence[Measurement], speed: str = "qps") -> list[int]:
     """Places of the lines that none on as many threads beats in both recall and speed."""
     front = []
     for place, line in enumerate(lines):
@@ -158,7 +165,7 @@ def pareto(lines: Sequence[Line], speed: str = "qps") -> list[int]:
     return front
 
 
-def recommended(lines: Sequence[Line], recall: float) -> Line | None:
+def recommended(lines: Sequence[Measurement], recall: float) -> Measurement | None:
     """The line of the least median latency of a single query, on all threads, among those that reach `recall`."""
     most = max((line["threads"] for line in lines), default=1)
     enough = [line for line in lines if line["threads"] == most and line["recall"] >= recall]
@@ -168,7 +175,7 @@ def recommended(lines: Sequence[Line], recall: float) -> Line | None:
 def machine() -> Mapping[str, Any]:
     """What the figures depend on."""
     versions = {}
-    for name in PACKAGES:
+    for name in REPORTED_PACKAGES:
         with suppress(PackageNotFoundError):
             versions[name] = version(name)
     for name in plugins.names("semsearch.indexes"):

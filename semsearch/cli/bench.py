@@ -22,7 +22,7 @@ class BenchOptions:
 
     name: str
     backends: tuple[str, ...]
-    at: int
+    k: int
     queries: str | None
     recall: float
     quick: bool
@@ -36,7 +36,9 @@ class BenchOptions:
 @click.command(short_help="Measure every index on the collection's own vectors.")
 @click.argument("name", shell_complete=parameters.collections)
 @click.option("--index", "backends", multiple=True, metavar="NAME", help="Only this one; may be repeated.")
-@click.option("--at", type=click.IntRange(min=1), default=10, show_default=True, help="Neighbours that are counted.")
+@click.option(
+    "--at", "k", type=click.IntRange(min=1), default=10, show_default=True, help="Neighbours that are counted."
+)
 @click.option("--queries", metavar="FILE", help="Real questions to measure on, one a line or BEIR's queries.jsonl.")
 @click.option(
     "--recall", type=click.FloatRange(0, 1, min_open=True), default=0.95, show_default=True, help="To recommend for."
@@ -61,7 +63,7 @@ def bench(options: BenchOptions) -> int:
     semsearch bench corpus --quick
     semsearch bench corpus --queries questions.txt --recall 0.98 --out bench/ --apply
     """
-    from semsearch.bench.report import COLUMNS, cells, named, write_report
+    from semsearch.bench.report import REPORT_COLUMNS, cells, named, write_report
     from semsearch.bench.run import Plan, pareto, recommended
     from semsearch.bench.run import bench as measured
 
@@ -73,7 +75,7 @@ def bench(options: BenchOptions) -> int:
         except OSError as error:
             raise UsageError(f"the folder {place} can't be made: {error.strerror or error}.") from error
     seconds, rounds = (0.2, 1) if quick else (0.5, 3)
-    plan = Plan(at=options.at, backends=options.backends, quick=quick, seconds=seconds, rounds=rounds)
+    plan = Plan(k=options.k, backends=options.backends, quick=quick, seconds=seconds, rounds=rounds)
     home = Home.of(options.home)
     with semsearch.open(name, home=home, device=compute.device, dtype=compute.dtype) as collection:
         questions = parameters.questions_of(options.queries)
@@ -89,7 +91,9 @@ def bench(options: BenchOptions) -> int:
                 out(wire.dumps(line))
         else:
             front = set(pareto(lines))
-            show_table((*COLUMNS, ""), [[*cells(line), "*" if i in front else ""] for i, line in enumerate(lines)])
+            show_table(
+                (*REPORT_COLUMNS, ""), [[*cells(line), "*" if i in front else ""] for i, line in enumerate(lines)]
+            )
         if place is not None:
             text = "".join(wire.dumps(line) + "\n" for line in (facts, *lines))
             (place / "results.jsonl").write_text(text, encoding="utf-8")

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Comparison:
+class ExactComparison:
     """An answer held against the exact one."""
 
     recall: float  # the share of the exact hits that were found; a hit of the same score counts
@@ -25,7 +25,7 @@ class Comparison:
     missed: list[Hit]
 
 
-def compare(collection: Collection, answer: Answer, k: int, where: Where | None) -> Comparison:
+def compare(collection: Collection, answer: Answer, k: int, where: Where | None) -> ExactComparison:
     """Ask again exactly; both searches are timed alike, the encoding left out."""
     vectors = collection.encoder.encode_queries([answer.query])
     started = time.perf_counter()
@@ -37,10 +37,10 @@ def compare(collection: Collection, answer: Answer, k: int, where: Where | None)
     missed = [hit for hit in exact if hit.id not in found and hit.score > exact[-1].score]
     hits = sum(hit.score >= exact[-1].score for hit in given) if exact else 0
     recall = min(hits, len(exact)) / len(exact) if exact else 1.0
-    return Comparison(recall, 1000 * (between - started), 1000 * (ended - between), missed)
+    return ExactComparison(recall, 1000 * (between - started), 1000 * (ended - between), missed)
 
 
-def show_comparison(comparison: Comparison, as_json: bool) -> None:
+def show_comparison(comparison: ExactComparison, as_json: bool) -> None:
     """Both times, the recall and the missed hits."""
     if as_json:
         missed = [{"id": hit.id, "rank": hit.rank, "score": hit.score} for hit in comparison.missed]

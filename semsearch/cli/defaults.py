@@ -26,15 +26,15 @@ from semsearch.errors import UsageError
 from semsearch.home import Home, current_folder, user_folder
 from semsearch.search.request import meant
 
-FILE = "semsearch.toml"
-PREFIX = "SEMSEARCH"
-NEVER = frozenset({"yes", "unchecked", "config", "help", "version"})  # what a person must say each time
+CONFIG_FILE = "semsearch.toml"
+VARIABLE_PREFIX = "SEMSEARCH"
+NEVER_CONFIGURED = frozenset({"yes", "unchecked", "config", "help", "version"})  # what a person must say each time
 
 
 def files() -> list[Path]:
     """The files there are, the one that goes over the other last."""
-    here = current_folder() / FILE
-    home = (Home.of().folder or user_folder()) / FILE
+    here = current_folder() / CONFIG_FILE
+    home = (Home.of().folder or user_folder()) / CONFIG_FILE
     return [path for path in dict.fromkeys((home, here)) if path.is_file()]
 
 
@@ -43,8 +43,8 @@ def name_variables(group: click.Group) -> None:
     for name, command in group.commands.items():
         for option in _options(command).values():
             if option.envvar is None:
-                own = f"{PREFIX}_{name}_{_long(option)}".upper().replace("-", "_")
-                option.envvar = [own, f"{PREFIX}_HOME"] if option.name == "home" else [own]
+                own = f"{VARIABLE_PREFIX}_{name}_{_long(option)}".upper().replace("-", "_")
+                option.envvar = [own, f"{VARIABLE_PREFIX}_HOME"] if option.name == "home" else [own]
 
 
 def defaults(group: click.Group) -> dict[str, dict[str, Any]]:
@@ -112,7 +112,7 @@ def _read(path: Path) -> dict[str, Any]:
 def _options(command: click.Command) -> dict[str, click.Option]:
     """The options that may be set, by the name that they are typed with."""
     options = [option for option in command.params if isinstance(option, click.Option)]
-    return {_long(option): option for option in options if option.name not in NEVER}
+    return {_long(option): option for option in options if option.name not in NEVER_CONFIGURED}
 
 
 def _long(option: click.Option) -> str:

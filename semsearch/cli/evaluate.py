@@ -30,7 +30,7 @@ path = click.Path(path_type=Path)
 
 
 @dataclass
-class Comparison:
+class JudgedRuns:
     """What is measured: queries and judgements, and where they come from."""
 
     queries: dict[str, str]
@@ -154,7 +154,7 @@ def _opened(stack: ExitStack, options: EvalOptions) -> Collection | None:
     return stack.enter_context(opened)
 
 
-def _by_itself(stack: ExitStack, collection: Collection | None, seed: int) -> tuple[Collection, Comparison]:
+def _by_itself(stack: ExitStack, collection: Collection | None, seed: int) -> tuple[Collection, JudgedRuns]:
     from semsearch.evaluation.known_items import encoded, known_items
 
     assert collection is not None
@@ -162,10 +162,10 @@ def _by_itself(stack: ExitStack, collection: Collection | None, seed: int) -> tu
     say(items.says)
     home = stack.enter_context(tempfile.TemporaryDirectory(prefix="semsearch-"))
     made = stack.enter_context(encoded(collection, items, Path(home)))
-    return made, Comparison(items.queries, items.qrels)
+    return made, JudgedRuns(items.queries, items.qrels)
 
 
-def _judged(collection: Collection | None, options: EvalOptions) -> Comparison:
+def _judged(collection: Collection | None, options: EvalOptions) -> JudgedRuns:
     from semsearch.evaluation.judgements import qrels_file, read_qrels, read_queries
 
     qrels, folder = options.qrels, options.folder
@@ -178,16 +178,16 @@ def _judged(collection: Collection | None, options: EvalOptions) -> Comparison:
     judged = read_qrels(qrels)
     queries = options.queries or folder
     if collection is None:
-        return Comparison({}, judged)
+        return JudgedRuns({}, judged)
     if queries is None:
         raise UsageError("the texts of the queries are needed to ask the collection: --queries FILE.")
     texts = read_queries(queries)
     if options.queries is None:  # BEIR keeps the queries of all splits in one file
         texts = {query: text for query, text in texts.items() if query in judged}
-    return Comparison(texts, judged)
+    return JudgedRuns(texts, judged)
 
 
-def _ask(collection: Collection | None, comparison: Comparison, queries: list[str], options: EvalOptions) -> None:
+def _ask(collection: Collection | None, comparison: JudgedRuns, queries: list[str], options: EvalOptions) -> None:
     """Add the runs of the collection to the comparison."""
     from semsearch.evaluation import metrics
 
@@ -202,7 +202,7 @@ def _ask(collection: Collection | None, comparison: Comparison, queries: list[st
         say(f"{run}: {len(texts):,} queries in {time.perf_counter() - started:.1f} s")
 
 
-def _add_file(comparison: Comparison, file: Path) -> None:
+def _add_file(comparison: JudgedRuns, file: Path) -> None:
     from semsearch.evaluation.judgements import read_run
 
     name = _named(file)
@@ -216,7 +216,7 @@ def _named(file: Path) -> str:
     return file.name.removesuffix(".gz").rpartition(".")[0] or file.name
 
 
-def _write(comparison: Comparison, place: Path, files: list[str]) -> None:
+def _write(comparison: JudgedRuns, place: Path, files: list[str]) -> None:
     from semsearch.evaluation.judgements import write_run
 
     made = {name: run for name, run in comparison.runs.items() if name not in files}

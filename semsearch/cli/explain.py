@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 _WORD = re.compile(r"\w+(?:['’\-]\w+)*")
 STRONG, WEAK = 0.7, 0.45  # of the weightiest word's weight: where a word stands out, and where it is marked
-SHOWN = 6  # words named on a line
+SHOWN_WORDS = 6  # words named on a line
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +63,7 @@ def sentence(hit: Hit) -> str:
         heaviest: dict[str, float] = {}  # of a word that comes often, where it weighs most
         for word in sorted(words_of(hit), key=lambda word: -word.weight):
             heaviest.setdefault(word.text.lower(), word.weight)
-        told.append(", ".join(f"{text} {weight:.3f}" for text, weight in list(heaviest.items())[:SHOWN]))
+        told.append(", ".join(f"{text} {weight:.3f}" for text, weight in list(heaviest.items())[:SHOWN_WORDS]))
     return "; ".join(told)
 
 

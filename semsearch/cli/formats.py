@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from semsearch.cli.render import Answer
     from semsearch.types import Hit
 
-COLUMNS = ("query", "rank", "score", "id", "title", "text", "start", "end", "metadata")
+RESULT_COLUMNS = ("query", "rank", "score", "id", "title", "text", "start", "end", "metadata")
 RUN = "semsearch"  # the last column of TREC's format names who answered
 
 
@@ -26,7 +26,7 @@ def lines(answer: Answer, number: int | None, kind: str) -> Iterator[str]:
 
 def header(kind: str) -> str | None:
     """The line before all others, where the format has one."""
-    return _row(COLUMNS, ",") if kind == "csv" else _row(COLUMNS, "\t") if kind == "tsv" else None
+    return _row(RESULT_COLUMNS, ",") if kind == "csv" else _row(RESULT_COLUMNS, "\t") if kind == "tsv" else None
 
 
 def _json(answer: Answer, number: int | None) -> Iterator[str]:

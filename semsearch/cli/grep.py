@@ -16,14 +16,13 @@ from semsearch.cli import parameters
 from semsearch.cli.parameters import ComputeOptions
 from semsearch.cli.render import on_terminal, one_line, out, printable, say
 from semsearch.errors import DataError, UsageError
+from semsearch.ingest.source import STDIN
 
 if TYPE_CHECKING:
     from semsearch.types import Encoder
 
-STDIN = "-"
 
-
-class File(NamedTuple):
+class GrepFile(NamedTuple):
     """A file's lines."""
 
     name: str
@@ -33,12 +32,12 @@ class File(NamedTuple):
 class Piece(NamedTuple):
     """What is encoded: a line or a paragraph."""
 
-    file: File
+    file: GrepFile
     first: int  # its first line, counted from 0
     text: str
 
 
-class Found(NamedTuple):
+class GrepMatch(NamedTuple):
     """A piece that answers, and how well."""
 
     piece: Piece
@@ -105,7 +104,7 @@ def grep(options: GrepOptions) -> int:
     if options.min_score is not None:
         found = [hit for hit in found if hit.score >= options.min_score]
     if options.names_only:
-        best: dict[str, Found] = {}
+        best: dict[str, GrepMatch] = {}
         for hit in found:
             best.setdefault(hit.piece.file.name, hit)
         found = list(best.values())
@@ -123,7 +122,7 @@ def grep(options: GrepOptions) -> int:
     return 2 if unread else 0 if found else 1
 
 
-def _ranked(text: str, pieces: Sequence[Piece], model: Encoder, *, cached: bool) -> list[Found]:
+def _ranked(text: str, pieces: Sequence[Piece], model: Encoder, *, cached: bool) -> list[GrepMatch]:
     """All pieces, best first; of equals the one that comes first."""
     import numpy as np
 
@@ -135,16 +134,16 @@ def _ranked(text: str, pieces: Sequence[Piece], model: Encoder, *, cached: bool)
     vectors = stored_form(vectors, model.dim, model.metric)
     query = stored_form(model.encode_queries([text]), model.dim, model.metric)
     ((keys, scores),) = brute_force(np.arange(len(pieces)), vectors, query, len(pieces), model.metric)
-    return [Found(pieces[key], score) for key, score in zip(keys.tolist(), scores.tolist(), strict=True)]
+    return [GrepMatch(pieces[key], score) for key, score in zip(keys.tolist(), scores.tolist(), strict=True)]
 
 
-def _files(names: Sequence[str], unread: list[str]) -> Iterator[File]:
+def _files(names: Sequence[str], unread: list[str]) -> Iterator[GrepFile]:
     """The lines of each file that holds text; folders are walked through. `unread` gets what could not be read."""
     from semsearch.walk import walk
 
     for name in names:
         if name == STDIN:
-            yield File("(standard input)", _lines(sys.stdin.buffer.read()))
+            yield GrepFile("(standard input)", _lines(sys.stdin.buffer.read()))
             continue
         path = Path(name)
         listed = [""]
@@ -163,7 +162,7 @@ def _files(names: Sequence[str], unread: list[str]) -> Iterator[File]:
                 unread.append(str(place))
                 continue
             if b"\0" not in raw[:8192]:
-                yield File(str(place), _lines(raw))
+                yield GrepFile(str(place), _lines(raw))
             elif not inner:
                 say(f"{one_line(name)}: not text")
 
@@ -173,7 +172,7 @@ def _lines(raw: bytes) -> list[str]:
     return [line.removesuffix("\r") for line in raw.decode("utf-8-sig", "replace").split("\n")]
 
 
-def _pieces(file: File, paragraphs: bool) -> Iterator[Piece]:
+def _pieces(file: GrepFile, paragraphs: bool) -> Iterator[Piece]:
     if not paragraphs:
         for number, line in enumerate(file.lines):
             if line.strip():

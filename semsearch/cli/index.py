@@ -16,7 +16,7 @@ from semsearch.home import Home
 from semsearch.names import check_name
 
 if TYPE_CHECKING:
-    from semsearch.ingest.pipeline import Changes
+    from semsearch.ingest.ingestion import IngestResult
     from semsearch.ingest.scan import Scan
     from semsearch.ingest.source import Source
 
@@ -118,7 +118,9 @@ class IndexOptions:
     "--option", "index_options", multiple=True, type=parameters.typed_pair, metavar="KEY=VALUE", help="Of the index."
 )
 @click.option("--recall", type=click.FloatRange(0, 1, min_open=True), metavar="R", help="What the index must find.")
-@click.option("--at", type=click.IntRange(min=1), default=10, show_default=True, help="Neighbours it is counted in.")
+@click.option(
+    "--at", "k", type=click.IntRange(min=1), default=10, show_default=True, help="Neighbours it is counted in."
+)
 @click.option("--batch-tokens", type=click.IntRange(min=1), metavar="N", help="Tokens encoded at a time.")
 @parameters.compute
 @parameters.home
@@ -233,6 +235,6 @@ def _advice(create: CreateOptions) -> str | None:
     return None if create.model is None else advice(create.model)
 
 
-def _tell_vanished(changes: Changes, name: str) -> None:
+def _tell_vanished(changes: IngestResult, name: str) -> None:
     if changes.vanished:
         say(f"{changes.vanished:,} documents are no more in the source: 'semsearch sync {name}' takes them out.")

@@ -24,6 +24,7 @@ import click
 from semsearch import __version__
 from semsearch.cli import (
     bench,
+    catalog,
     defaults,
     doctor,
     evaluate,
@@ -32,7 +33,6 @@ from semsearch.cli import (
     index,
     maintenance,
     manage,
-    models,
     query,
     similar,
     sync,
@@ -96,7 +96,7 @@ for command in (
     *maintenance.COMMANDS,
     bench.bench,
     *exchange.COMMANDS,
-    models.models,
+    catalog.models,
     *doctor.COMMANDS,
     train.train_reranker,
     evaluate.evaluate,

@@ -1,4 +1,4 @@
-"""`semsearch reindex, tune, check, repair, compact, backup, restore, reencode`: care over time."""
+"""`semsearch reindex, tune, check, repair, compact, backup, restore, reencode`: maintenance over time."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class ReindexOptions:
     backend: str | None
     index_options: tuple[tuple[str, Any], ...]
     recall: float | None
-    at: int
+    k: int
     queries: str | None
     home: str | None
 
@@ -70,7 +70,7 @@ def reindex(options: ReindexOptions) -> int:
             options.backend,
             dict(options.index_options) or None,
             recall=options.recall,
-            at=options.at,
+            k=options.k,
             queries=parameters.questions_of(options.queries),
         )
         facts = collection.info()["index"]
@@ -88,14 +88,14 @@ def reindex(options: ReindexOptions) -> int:
 @parameters.recall
 @parameters.threads
 @parameters.home
-def tune(name: str, recall: float, at: int, queries: str | None, home: str | None) -> int:
+def tune(name: str, recall: float, k: int, queries: str | None, home: str | None) -> int:
     r"""Choose the setting of collection NAME's index that keeps a recall, certify it, and use it from now on.
 
     \b
     semsearch tune corpus --recall 0.98 --queries questions.txt
     """
     with semsearch.open(name, home=Home.of(home)) as collection:
-        certificate = collection.tune(recall, at, queries=parameters.questions_of(queries))
+        certificate = collection.tune(recall, k, queries=parameters.questions_of(queries))
     show_certificate(certificate, queries)
     setting = f"{certificate.knob} {certificate.value}, " if certificate.knob else ""
     out(f"{setting}recall {certificate.recall:.4f}, certified {certificate.certified:.4f}")
@@ -108,7 +108,7 @@ def tune(name: str, recall: float, at: int, queries: str | None, home: str | Non
 @parameters.as_json
 @parameters.home
 def check(name: str, deep: bool, as_json: bool, home: str | None) -> int:
-    r"""Say what is wrong with collection NAME and what mends it. Nothing is changed. The exit code is 4 if anything is.
+    r"""Say what is wrong with collection NAME and what fixes it. Nothing is changed. The exit code is 4 if anything is.
 
     \b
     semsearch check corpus --deep
@@ -119,7 +119,7 @@ def check(name: str, deep: bool, as_json: bool, home: str | None) -> int:
         if as_json:
             out(wire.dumps(wire.problem(problem)))
         else:
-            out(f"{problem.part}: {problem.what}. To mend it: {problem.mend}")
+            out(f"{problem.part}: {problem.what}. To fix it: {problem.fix}")
     if not problems:
         say(f"'{name}' is sound." if deep else f"'{name}' is sound, as far as a quick look tells (--deep reads all).")
     return 4 if problems else 0

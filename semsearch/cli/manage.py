@@ -177,7 +177,7 @@ def info(context: click.Context, name: str | None, config: bool, as_json: bool, 
 
 
 def _show_config(context: click.Context, as_json: bool) -> int:
-    from semsearch.cli.defaults import FILE, files, origins
+    from semsearch.cli.defaults import CONFIG_FILE, files, origins
 
     group = context.find_root().command
     assert isinstance(group, click.Group)
@@ -186,7 +186,7 @@ def _show_config(context: click.Context, as_json: bool) -> int:
         for option, value, origin in found:
             out(wire.dumps({"option": option, "value": value, "origin": origin}))
     else:
-        say(f"files read: {', '.join(map(str, files())) or f'none ({FILE} in {Home.of().location} or here)'}")
+        say(f"files read: {', '.join(map(str, files())) or f'none ({CONFIG_FILE} in {Home.of().location} or here)'}")
         show_table(("option", "value", "from"), found)
     return 0
 

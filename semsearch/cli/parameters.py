@@ -11,7 +11,7 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, TypeVar, get_type_hints
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, get_type_hints
 
 import click
 
@@ -21,13 +21,13 @@ from semsearch.hardware import MOST_THREADS, set_threads
 from semsearch.home import Home
 from semsearch.names import normal
 from semsearch.search.request import MODES
+from semsearch.search.where import Where
 
 if TYPE_CHECKING:
-    from semsearch.search.request import Options
+    from semsearch.search.request import SearchKeywords
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 Typed = TypeVar("Typed")
-Where: TypeAlias = Mapping[str, Any]  # a filter on metadata, as JSON
 
 
 def typed(kind: type[Typed]) -> Callable[[Callable[[Typed], int]], Callable[..., int]]:
@@ -225,7 +225,7 @@ class SearchOptions:
     min_score: Minimum | None = None
     exact: bool = False
 
-    def arguments(self) -> Options:
+    def arguments(self) -> SearchKeywords:
         """The keyword arguments of `Collection.search`."""
         least = {} if self.min_score is None else {self.min_score.measure: self.min_score.least}
         return {
@@ -294,7 +294,7 @@ _SEARCH = [
 def recall(command: Command) -> Command:
     """Add `--queries` and `--at`."""
     command = click.option(
-        "--at", type=click.IntRange(min=1), default=10, show_default=True, help="Neighbours it is counted in."
+        "--at", "k", type=click.IntRange(min=1), default=10, show_default=True, help="Neighbours it is counted in."
     )(command)
     return click.option(
         "--queries", metavar="FILE", help="Real questions to measure on, one a line or BEIR's queries.jsonl."

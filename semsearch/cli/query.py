@@ -24,7 +24,7 @@ from semsearch.names import normal
 if TYPE_CHECKING:
     from semsearch.collection import Collection
 
-BATCH = 256  # queries encoded and searched together
+QUERY_BATCH = 256  # queries encoded and searched together
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,8 +122,8 @@ def lines_of_stdin() -> Iterator[list[tuple[int, str]]]:
                 ) from error
             if text:
                 batch.append((number, text))
-        for start in range(0, len(batch), BATCH):
-            yield batch[start : start + BATCH]
+        for start in range(0, len(batch), QUERY_BATCH):
+            yield batch[start : start + QUERY_BATCH]
         if not chunk:
             return
 

@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Command:
+class ReplCommand:
     """What `:name` does; `usage` is how help writes it."""
 
     usage: str
@@ -55,14 +55,14 @@ class Command:
     run: Callable[[Session, str], None]
 
 
-COMMANDS: dict[str, Command] = {}
+REPL_COMMANDS: dict[str, ReplCommand] = {}
 
 
 def command(usage: str) -> Callable[[Callable[[Session, str], None]], Callable[[Session, str], None]]:
     """Register a function as `:name ARGUMENT`, `usage` being just that."""
 
     def register(run: Callable[[Session, str], None]) -> Callable[[Session, str], None]:
-        COMMANDS[usage.split()[0]] = Command(usage, (run.__doc__ or "").partition("\n")[0].rstrip("."), run)
+        REPL_COMMANDS[usage.split()[0]] = ReplCommand(usage, (run.__doc__ or "").partition("\n")[0].rstrip("."), run)
         return run
 
     return register
@@ -107,8 +107,8 @@ class Session:
             else:
                 raise Terminated
 
-        warm = threading.Thread(target=self._warm, name="open the model")
-        warm.start()  # the model opens while the first question is being typed
+        opening = threading.Thread(target=self._open_model, name="open the model")
+        opening.start()  # the model opens while the first question is being typed
         try:
             with on_sigterm(terminate):
                 while True:
@@ -121,9 +121,9 @@ class Session:
                     except KeyboardInterrupt:  # Ctrl-C leaves the search or the line, not the program
                         continue
         finally:
-            warm.join()
+            opening.join()
 
-    def _warm(self) -> None:
+    def _open_model(self) -> None:
         with contextlib.suppress(Exception):  # the first question meets the same error, and reports it
             _ = self.collection.encoder
             self.collection.load_index()
@@ -148,12 +148,12 @@ class Session:
 
     def _obey(self, line: str) -> None:
         name, _, argument = line.partition(" ")
-        if name not in COMMANDS:
-            near = get_close_matches(name, COMMANDS, n=1)
+        if name not in REPL_COMMANDS:
+            near = get_close_matches(name, REPL_COMMANDS, n=1)
             raise UsageError(
                 f"there is no command {name}. {f'Did you mean {near[0]}? ' if near else ''}:help lists all."
             )
-        COMMANDS[name].run(self, argument.strip())
+        REPL_COMMANDS[name].run(self, argument.strip())
 
 
 def _prompt(folder: Path | None) -> PromptSession[str]:
@@ -168,7 +168,7 @@ def _prompt(folder: Path | None) -> PromptSession[str]:
         def get_completions(self, document: Line, complete_event: CompleteEvent) -> Iterator[Completion]:
             typed = document.text_before_cursor
             if typed.startswith(":") and " " not in typed:
-                for name, known in COMMANDS.items():
+                for name, known in REPL_COMMANDS.items():
                     if name.startswith(typed):
                         yield Completion(name, -len(typed), display=known.usage, display_meta=known.help)
 
@@ -182,7 +182,7 @@ def _prompt(folder: Path | None) -> PromptSession[str]:
         history=history,
         completer=Colon(),
         complete_while_typing=True,
-        reserve_space_for_menu=len(COMMANDS) + 1,
+        reserve_space_for_menu=len(REPL_COMMANDS) + 1,
         output=create_output(always_prefer_tty=True),
     )
 
@@ -371,7 +371,10 @@ def _info(session: Session, argument: str) -> None:
 @command(":help")
 def _help(session: Session, argument: str) -> None:
     """List the commands."""
-    rows = [("any other text", "find documents nearest in meaning"), *((c.usage, c.help) for c in COMMANDS.values())]
+    rows = [
+        ("any other text", "find documents nearest in meaning"),
+        *((c.usage, c.help) for c in REPL_COMMANDS.values()),
+    ]
     show_table(("", ""), [*rows, ("Ctrl-C", "leave a search"), ("Ctrl-D", "end")])
 
 

@@ -11,10 +11,11 @@ import click
 import semsearch
 from semsearch import wire
 from semsearch.cli import parameters
-from semsearch.cli.parameters import ComputeOptions, Where
+from semsearch.cli.parameters import ComputeOptions
 from semsearch.cli.render import Answer, out, say, show_answer, show_facts
 from semsearch.errors import UsageError
 from semsearch.home import Home
+from semsearch.search.where import Where
 
 
 @dataclass(frozen=True, slots=True)

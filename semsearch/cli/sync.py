@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from semsearch.collection import Collection
     from semsearch.ingest.source import Source
 
-SHOWN = 10  # errors that are printed; the rest is counted
+SHOWN_ERRORS = 10  # errors that are printed; the rest is counted
 OnError: TypeAlias = Callable[[DataError], None] | None  # told of bad data; without it, it is raised
 
 
@@ -65,10 +65,10 @@ def sync(
         failures: list[DataError] = []
         told = failures.append if on_error == "skip" else None
         code = _plan(collection, told, yes) if dry_run else _sync(collection, told, yes, unchecked)
-    for error in failures[:SHOWN]:
+    for error in failures[:SHOWN_ERRORS]:
         say(f"  {error}")
     if failures:
-        say(f"{len(failures):,} could not be used{', the first above' if len(failures) > SHOWN else ''}.")
+        say(f"{len(failures):,} could not be used{', the first above' if len(failures) > SHOWN_ERRORS else ''}.")
     return code or (DataError.exit_code if failures else 0)
 
 

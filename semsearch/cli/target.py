@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from semsearch.collection import Collection
     from semsearch.encoder.own import NamedEncoder
     from semsearch.home import Home
-    from semsearch.ingest.pipeline import Changes
+    from semsearch.ingest.ingestion import IngestResult
     from semsearch.ingest.source import Source
     from semsearch.types import Document, Encoder
 
@@ -45,7 +45,7 @@ class CreateOptions:
     backend: str | None = None
     index_options: tuple[tuple[str, Any], ...] = ()
     recall: float | None = None
-    at: int = 10
+    k: int = 10
     batch_tokens: int | None = None
     compute: ComputeOptions
 
@@ -76,7 +76,7 @@ class CreateOptions:
             index=self.backend or "auto",
             options=dict(self.index_options),
             recall=self.recall,
-            at=self.at,
+            k=self.k,
             device=self.compute.device,
             dtype=self.compute.dtype,
             batch_tokens=self.batch_tokens,
@@ -203,16 +203,16 @@ def _described(source: dict[str, Any]) -> str:
 
 def check_vectors(documents: Sequence[Document], vectors: Any, encoder: Encoder) -> None:
     """Hold vectors that were made elsewhere against the model that is said to have made them."""
-    from semsearch.ingest.precomputed import TEXTS_CHECKED, check_given
+    from semsearch.ingest.precomputed import TEXTS_CHECKED, check_precomputed
 
     if vectors.shape[1] != encoder.dim:
         raise DimensionMismatch(f"the vectors have {vectors.shape[1]} components, the model's {encoder.dim}.")
-    worst = check_given(documents, vectors, encoder)
+    worst = check_precomputed(documents, vectors, encoder)
     count = min(TEXTS_CHECKED, len(documents))
     say(f"encoded {count} of the texts again: the least alike vectors have a cosine of {worst:.4f}.")
 
 
-def summary(changes: Changes, skipped: int | None = None) -> str:
+def summary(changes: IngestResult, skipped: int | None = None) -> str:
     """The line that `index` and `import` end with; a reader may have `skipped` other than what was refused."""
     return (
         f"added {changes.added:,}, changed {changes.changed:,}, unchanged {changes.unchanged:,}, "

@@ -163,7 +163,7 @@ def _train(judged: Sequence[Judged], options: TrainOptions) -> None:
     from semsearch.encoder.tokenization import load_tokenizer
     from semsearch.training.card import model_card
     from semsearch.training.mining import mine
-    from semsearch.training.train import Task, Trainer
+    from semsearch.training.train import Trainer, TrainingSet
 
     out, collections = options.out, options.collections
     recipe = options.recipe(sum(len(one.training) for one in judged))
@@ -182,7 +182,7 @@ def _train(judged: Sequence[Judged], options: TrainOptions) -> None:
                 home = Home.of(options.home)
                 asked = held.enter_context(semsearch.open(collections[place], home=home, device=options.device))
             cache = out / "training" / f"candidates-{place}.npz"
-            tasks.append(Task(one, mine(one, encoder, recipe.depth, collection=asked, cache=cache, say=say)))
+            tasks.append(TrainingSet(one, mine(one, encoder, recipe.depth, collection=asked, cache=cache, say=say)))
     tokenizer = load_tokenizer(first.folder, lower=bool(first.config.get("do_lower_case")))
     trainer = Trainer(first.folder, tokenizer, tasks, recipe, out, encoder.device, say)
     trainer.run()

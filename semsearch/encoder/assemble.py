@@ -13,9 +13,9 @@ from tokenizers import Tokenizer
 from torch import nn
 
 from semsearch.encoder.checkpoint import Role, Stage, is_model2vec, read_json, tokenizer_files, weight_files
+from semsearch.encoder.inference import Tokenize
 from semsearch.encoder.modules import Dense, Dropout, LayerNorm, Normalize, Pooling, WeightedLayerPooling
 from semsearch.encoder.padded import DECODER_STATE
-from semsearch.encoder.pipeline import Tokenize
 from semsearch.encoder.static import Model2VecTokenizer, StaticEmbedding
 from semsearch.encoder.tokenization import UNLIMITED, TextTokenizer, load_tokenizer, max_tokens
 from semsearch.encoder.words import CNN, LSTM, BoW, WordEmbeddings, WordWeights, load_word_tokenizer, vocabulary
@@ -56,7 +56,7 @@ PORTED: Mapping[str, Mapping[str, Any]] = {
     }
 }
 # Settings for transformers that change no vector, or that are settled here.
-HARMLESS = {
+IGNORED_SETTINGS = {
     *("attn_implementation", "torch_dtype", "dtype", "use_safetensors", "add_pooling_layer", "low_cpu_mem_usage"),
     *("trust_remote_code", "use_fast", "padding_side", "token", "revision", "use_cache", "device_map", "cache_dir"),
     *("local_files_only", "subfolder", "padding", "truncation", "return_tensors", "ignore_mismatched_sizes"),
@@ -245,7 +245,7 @@ def _check_task(stage: Stage, config: Mapping[str, Any]) -> None:
 def _settings(stage: Stage, new: str, old: str, *, allowed: Sequence[str] = ()) -> dict[str, Any]:
     """The settings for transformers under the name of either generation; one that may change a vector is refused."""
     said = {**(stage.config.get(old) or {}), **(stage.config.get(new) or {})}
-    said = {key: value for key, value in said.items() if key not in HARMLESS}
+    said = {key: value for key, value in said.items() if key not in IGNORED_SETTINGS}
     unknown = sorted(said.keys() - set(allowed))
     if unknown:
         raise ModelError(f"{stage.folder} wants {old} that semsearch doesn't know: {', '.join(unknown)}.")
@@ -256,7 +256,7 @@ def _processing(stage: Stage) -> dict[str, Any]:
     """How texts are tokenized beyond the tokenizer's own settings: a length, or something that is refused."""
     said = stage.config.get("processing_kwargs") or {}
     merged = {**(said.get("text") or {}), **(said.get("common") or {})}
-    unknown = sorted(key for key in merged if key not in HARMLESS and key != "max_length")
+    unknown = sorted(key for key in merged if key not in IGNORED_SETTINGS and key != "max_length")
     if unknown or said.get("chat_template"):
         raise ModelError(f"{stage.folder} wants processing_kwargs that semsearch doesn't know: {', '.join(unknown)}.")
     return {key: value for key, value in merged.items() if key == "max_length"}

@@ -13,9 +13,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from semsearch.encoder.inference import Pipeline
 from semsearch.encoder.load import load_encoder
 from semsearch.encoder.modules import Dropout, Normalize, Pooling, Truncate
-from semsearch.encoder.pipeline import Pipeline
 from semsearch.encoder.text_encoder import TextEncoder
 from semsearch.encoder.tokenization import TextTokenizer
 from semsearch.errors import UsageError

@@ -16,8 +16,8 @@ import numpy as np
 
 from semsearch.types import Encoder, Vectors
 
-MOST = 1_000_000  # vectors kept; those that were used longest ago go first
-CHUNK = 2048  # texts encoded and kept at a time: what an interruption can cost
+MAX_CACHED = 1_000_000  # vectors kept; those that were used longest ago go first
+CACHED_AT_ONCE = 2048  # texts encoded and kept at a time: what an interruption can cost
 
 
 def cache_folder() -> Path:
@@ -59,8 +59,8 @@ class VectorCache:
         missing = list(places)
         if self._database is not None:
             missing = self._filled(self._database, places, found)
-        for first in range(0, len(missing), CHUNK):
-            keys = missing[first : first + CHUNK]
+        for first in range(0, len(missing), CACHED_AT_ONCE):
+            keys = missing[first : first + CACHED_AT_ONCE]
             encoded = self._encoder.encode_documents([texts[places[key][0]] for key in keys])
             for key, vector in zip(keys, encoded, strict=True):
                 found[places[key]] = vector
@@ -94,11 +94,11 @@ class VectorCache:
 
     def _prune(self, database: sqlite3.Connection) -> None:
         count = database.execute("SELECT count(*) FROM vectors").fetchone()[0]
-        if count > MOST:
+        if count > MAX_CACHED:
             with database:
                 database.execute(
                     "DELETE FROM vectors WHERE key IN (SELECT key FROM vectors ORDER BY made LIMIT ?)",
-                    (count - MOST * 9 // 10,),
+                    (count - MAX_CACHED * 9 // 10,),
                 )
 
 

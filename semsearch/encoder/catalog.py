@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from semsearch.encoder.prompts import family_of
 
 
-class Task(StrEnum):
+class ModelTask(StrEnum):
     """What a model was trained to find."""
 
     SEARCH = "search"  # passages that answer a question: the two sides are of different kinds
@@ -29,8 +29,13 @@ class Task(StrEnum):
     SPARSE = "sparse search"  # a weight for each word instead of a vector
 
 
-SYMMETRIC = frozenset({Task.PARAPHRASE, Task.SIMILARITY, Task.DUPLICATES, Task.BITEXT, Task.PAPERS})
-OPENED = SYMMETRIC | {Task.SEARCH, Task.RERANK}  # tasks whose models this version opens, as encoders or rerankers
+SYMMETRIC = frozenset(
+    {ModelTask.PARAPHRASE, ModelTask.SIMILARITY, ModelTask.DUPLICATES, ModelTask.BITEXT, ModelTask.PAPERS}
+)
+OPENED = SYMMETRIC | {
+    ModelTask.SEARCH,
+    ModelTask.RERANK,
+}  # tasks whose models this version opens, as encoders or rerankers
 
 
 class Figure(NamedTuple):
@@ -46,7 +51,7 @@ class ModelCard:
     """A model as the catalogue knows it; None is "not known"."""
 
     name: str
-    tasks: tuple[Task, ...]
+    tasks: tuple[ModelTask, ...]
     languages: str
     dim: int | None = None  # None: gives no vectors
     window: int | None = None  # tokens it reads, special ones included; None also for models without a limit
@@ -103,4 +108,4 @@ def _catalog() -> tuple[ModelCard, ...]:
 
 def _card(*, tasks: list[str], quality: list[list[Any]] | None = None, **facts: Any) -> ModelCard:
     figures = tuple(Figure(*figure) for figure in quality or ())
-    return ModelCard(tasks=tuple(map(Task, tasks)), quality=figures, **facts)
+    return ModelCard(tasks=tuple(map(ModelTask, tasks)), quality=figures, **facts)

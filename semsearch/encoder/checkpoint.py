@@ -17,6 +17,7 @@ from typing import Any, Literal
 from semsearch.errors import ModelError
 
 Role = Literal["query", "document"]
+ROLES: tuple[Role, ...] = ("query", "document")
 
 # Kinds of modules and the files that may hold their configuration, the first that exists.
 CONFIG_FILES: Mapping[str, tuple[str, ...]] = {

@@ -21,16 +21,15 @@ from typing import Any, Protocol
 import numpy as np
 
 from semsearch import hardware
-from semsearch.encoder.checkpoint import Role
+from semsearch.encoder.checkpoint import ROLES, Role
 from semsearch.encoder.text_encoder import TextEncoder
 from semsearch.errors import EncodingFailed, ModelError, SemsearchError
 from semsearch.types import Vectors
 
 AHEAD = 2  # windows a process has at hand: one at work, one waiting
-ROLES: tuple[Role, ...] = ("query", "document")
 
 
-class Opener(Protocol):
+class OpenMember(Protocol):
     """Opens the model on a device; must be picklable, such as `functools.partial(load_encoder, name)`."""
 
     def __call__(self, *, device: str) -> TextEncoder:
@@ -38,7 +37,7 @@ class Opener(Protocol):
         ...
 
 
-def spread(opener: Opener, devices: Sequence[str]) -> TextEncoder:
+def spread(opener: OpenMember, devices: Sequence[str]) -> TextEncoder:
     """The model on several devices at once; their processes end when nobody uses it any more."""
     fleet = Fleet(opener, devices)
     return fleet.opened.over({role: Share(fleet, role) for role in ROLES})
@@ -47,7 +46,7 @@ def spread(opener: Opener, devices: Sequence[str]) -> TextEncoder:
 class Fleet:
     """A process for each device. `opened` is the model as the first of them tells it."""
 
-    def __init__(self, opener: Opener, devices: Sequence[str]) -> None:
+    def __init__(self, opener: OpenMember, devices: Sequence[str]) -> None:
         self._opener = opener
         self._devices = list(devices)
         self._members: list[_Member] = []
@@ -71,7 +70,7 @@ class Fleet:
             try:
                 self._fill(vectors, role, texts, prompt)
             except BaseException as error:
-                if not isinstance(error, _Told):
+                if not isinstance(error, _MemberFailed):
                     self.close()
                     raise
                 raise error.error from None
@@ -82,7 +81,7 @@ class Fleet:
         _end(self._members, self._pid)
 
     def _fill(self, vectors: Vectors, role: Role, texts: Sequence[str], prompt: str) -> None:
-        from semsearch.encoder.pipeline import windows
+        from semsearch.encoder.inference import windows
 
         done = 0
         waiting: deque[_Member] = deque()
@@ -103,9 +102,9 @@ class Fleet:
                 waiting.append(member)
             while waiting:
                 take()
-        except _Told:
+        except _MemberFailed:
             for member in waiting:  # answers still under way: the next call must not take them for its own
-                with suppress(_Told):
+                with suppress(_MemberFailed):
                     member.receive()
             raise
 
@@ -121,9 +120,9 @@ class Fleet:
                 there.close()
                 self._members.append(_Member(device, process, here))
             opened: list[TextEncoder] = [member.receive() for member in self._members]
-        except _Told as told:
+        except _MemberFailed as failed:
             self.close()
-            raise told.error from None
+            raise failed.error from None
         except BaseException:
             self.close()
             raise
@@ -146,7 +145,7 @@ class Share:
         return self._fleet.encode(self._role, texts, prompt)
 
 
-class _Told(Exception):
+class _MemberFailed(Exception):
     """A process tells of an error, and goes on."""
 
     def __init__(self, error: SemsearchError) -> None:
@@ -174,7 +173,7 @@ class _Member:
         except (EOFError, ConnectionResetError) as error:
             raise self._ended() from error
         if isinstance(answer, SemsearchError):
-            raise _Told(answer)
+            raise _MemberFailed(answer)
         return answer
 
     def _ended(self) -> EncodingFailed:
@@ -198,7 +197,7 @@ def _end(members: list[_Member], pid: int) -> None:
     members.clear()
 
 
-def _serve(connection: Connection, opener: Opener, device: str, threads: int) -> None:
+def _serve(connection: Connection, opener: OpenMember, device: str, threads: int) -> None:
     """What a process does until its connection closes."""
     hardware.set_threads(threads)
     with suppress(BrokenPipeError, ConnectionResetError, KeyboardInterrupt):

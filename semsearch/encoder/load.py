@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from semsearch.encoder import resolve
-from semsearch.encoder.checkpoint import Checkpoint, Role, Stage, read, tokenizer_files, weight_files
+from semsearch.encoder.checkpoint import ROLES, Checkpoint, Role, Stage, read, tokenizer_files, weight_files
 from semsearch.encoder.prompts import family_of, metric_of, prompts_of
 from semsearch.errors import ModelError, UsageError
 from semsearch.hardware import Compute, bf16_is_fast, settle_threads
@@ -76,24 +76,21 @@ def load_encoder(
         return _open(source, checkpoint, digests, device, dtype, truncate_dim, prompts, normalize, batch_tokens)
 
 
-ROLES: tuple[Role, ...] = ("query", "document")
-
-
 def _open(
-    source: resolve.Source,
+    source: resolve.ModelFolder,
     checkpoint: Checkpoint,
     digests: Mapping[Path, Future[str]],
     device: str | None,
     dtype: str | None,
     truncate_dim: int | None,
-    given_prompts: Mapping[str, str] | None,
+    custom_prompts: Mapping[str, str] | None,
     normalize: bool | None,
     batch_tokens: int | None,
 ) -> TextEncoder:
     settle_threads()
     from semsearch.encoder.assemble import Assembler, Stack
+    from semsearch.encoder.inference import Pipeline
     from semsearch.encoder.modules import Normalize, Truncate
-    from semsearch.encoder.pipeline import Pipeline
     from semsearch.encoder.text_encoder import TextEncoder, WindowedTextEncoder
 
     if source.sha256 is not None:
@@ -106,7 +103,7 @@ def _open(
     on = device_of(device)
     family = family_of(source.label)
     metric = metric_of(checkpoint, family)
-    prompts = prompts_of(checkpoint, family, given_prompts)
+    prompts = prompts_of(checkpoint, family, custom_prompts)
     assembler = Assembler(dtype_of(dtype, on), on)
     stacks = assembler.stacks({role: checkpoint.stages_of(role) for role in ROLES})
     full = stacks["document"].dim

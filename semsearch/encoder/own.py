@@ -10,12 +10,11 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from semsearch.errors import DataError, UsageError
-from semsearch.hardware import Compute
+from semsearch.hardware import ANYWHERE, Compute
 from semsearch.types import Encoder, Metric, Vectors
 from semsearch.vectors import normalise
 
 Function: TypeAlias = Callable[[Sequence[str]], ArrayLike]
-ANYWHERE = Compute()
 MEMBERS = ("encode_documents", "encode_queries", "dim", "metric", "fingerprint")
 
 
@@ -30,9 +29,9 @@ class NamedEncoder(Encoder, Protocol):
 
 def named_encoder(name: str, revision: str | None = None, compute: Compute = ANYWHERE) -> NamedEncoder:
     """The model of that name: a server's (`openai-compatible:URL#model`), or what `load_encoder` opens."""
-    from semsearch.encoder.remote import PREFIX, RemoteEncoder
+    from semsearch.encoder.remote import REMOTE_PREFIX, RemoteEncoder
 
-    if name.startswith(PREFIX):
+    if name.startswith(REMOTE_PREFIX):
         return RemoteEncoder(name)
     from semsearch.encoder.load import load_encoder
 

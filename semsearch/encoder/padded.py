@@ -25,7 +25,7 @@ ENCODER_STATE = {
 }
 DECODER_STATE = {"bart", "mbart", "plbart", "mvp", "led", "bigbird_pegasus"}
 # Parts that transformers makes at random when a checkpoint has none, and that no token embedding depends on.
-UNUSED = re.compile(
+RANDOM_TENSORS = re.compile(
     r"(.*\.)?(pooler|position_ids|lm_head|classifier|cls|score|rotary_emb|final_logits_bias)(\..*|$)"
     r"|(.*\.)?masked_spec_embed"
 )
@@ -142,7 +142,7 @@ def load_padded(
         raise ModelError(f"the model in {folder} ('{kind}') can't be opened: {error}") from error
     encoder_alone = both and kind in ENCODER_STATE
     decoder = re.compile(r"(.*\.)?decoder\..*") if encoder_alone else re.compile(r"(?!)")
-    skip = (UNUSED, decoder)
+    skip = (RANDOM_TENSORS, decoder)
     missing = sorted(name for name in report["missing_keys"] if not any(p.fullmatch(name) for p in skip))
     unexpected = sorted(name for name in report["unexpected_keys"] if not any(p.fullmatch(name) for p in skip))
     wrong = sorted(str(entry[0]) for entry in report.get("mismatched_keys", ()))

@@ -16,7 +16,7 @@ from semsearch.errors import ModelError, UsageError
 from semsearch.types import Metric
 
 # Names of prompts in checkpoints that stand for a role, the first that is there.
-NAMES: Mapping[Role, tuple[str, ...]] = {
+PROMPT_NAMES: Mapping[Role, tuple[str, ...]] = {
     "query": ("query", "search_query", "retrieval.query", "Retrieval-query", "s2p_query", "web_search_query"),
     "document": ("document", "passage", "corpus", "search_document", "retrieval.passage", "Retrieval-document"),
 }
@@ -25,7 +25,7 @@ WEB = "Instruct: Given a web search query, retrieve relevant passages that answe
 
 
 @dataclass(frozen=True)
-class Family:
+class PromptFamily:
     """Models known by their names, and what they need that their checkpoints may not say."""
 
     name: str
@@ -36,41 +36,41 @@ class Family:
     norm_before_cut: bool = False  # Matryoshka by layer normalisation over all components, then the cut
 
 
-FAMILIES = (  # the first that matches
-    Family("E5 (instructed)", r"\be5-(\w+-)*instruct\b|\be5-mistral-", query=WEB + " "),
-    Family("E5", r"(^|/)(multilingual-)?e5-(small|base|large)", query="query: ", document="passage: "),
-    Family("BGE (Chinese)", r"(^|/)bge-(small|base|large)-zh", query="为这个句子生成表示以用于检索相关文章："),
-    Family("BGE-M3", r"(^|/)bge-m3"),
-    Family("BGE", r"(^|/)bge-(micro|small|base|large)(-en)?\b", query=SEARCH),
-    Family("mxbai", r"(^|/)mxbai-embed-", query=SEARCH),
-    Family("arctic 2", r"(^|/)snowflake-arctic-embed-(m|l)-v2", query="query: "),
-    Family("arctic", r"(^|/)snowflake-arctic-embed-", query=SEARCH),
-    Family(
+PROMPT_FAMILIES = (  # the first that matches
+    PromptFamily("E5 (instructed)", r"\be5-(\w+-)*instruct\b|\be5-mistral-", query=WEB + " "),
+    PromptFamily("E5", r"(^|/)(multilingual-)?e5-(small|base|large)", query="query: ", document="passage: "),
+    PromptFamily("BGE (Chinese)", r"(^|/)bge-(small|base|large)-zh", query="为这个句子生成表示以用于检索相关文章："),
+    PromptFamily("BGE-M3", r"(^|/)bge-m3"),
+    PromptFamily("BGE", r"(^|/)bge-(micro|small|base|large)(-en)?\b", query=SEARCH),
+    PromptFamily("mxbai", r"(^|/)mxbai-embed-", query=SEARCH),
+    PromptFamily("arctic 2", r"(^|/)snowflake-arctic-embed-(m|l)-v2", query="query: "),
+    PromptFamily("arctic", r"(^|/)snowflake-arctic-embed-", query=SEARCH),
+    PromptFamily(
         "nomic 1.5",
         r"(^|/)nomic-embed-text-v1\.5",
         query="search_query: ",
         document="search_document: ",
         norm_before_cut=True,
     ),
-    Family(
+    PromptFamily(
         "nomic", r"(^|/)(nomic-embed-text-|modernbert-embed-)", query="search_query: ", document="search_document: "
     ),
-    Family("Qwen3-Embedding", r"(^|/)qwen3-embedding-", query=WEB),
-    Family("GTE (Qwen2)", r"(^|/)gte-qwen", query=WEB + " "),
-    Family(
+    PromptFamily("Qwen3-Embedding", r"(^|/)qwen3-embedding-", query=WEB),
+    PromptFamily("GTE (Qwen2)", r"(^|/)gte-qwen", query=WEB + " "),
+    PromptFamily(
         "EmbeddingGemma",
         r"(^|/)embeddinggemma-",
         query="task: search result | query: ",
         document="title: none | text: ",
     ),
-    Family("stella", r"(^|/)stella_en_(400m|1\.5b)_v5", query=WEB.replace("Query:", "Query: ")),
-    Family(
+    PromptFamily("stella", r"(^|/)stella_en_(400m|1\.5b)_v5", query=WEB.replace("Query:", "Query: ")),
+    PromptFamily(
         "INSTRUCTOR",
         r"(^|/)instructor-(base|large|xl)",
         query="Represent the question for retrieving supporting documents: ",
         document="Represent the document for retrieval: ",
     ),
-    Family(
+    PromptFamily(
         "dot-product models",
         r"-dot(-|$)|-tas-b$|-dot-prod-|(^|/)contriever|-ance-|(^|/)facebook-dpr-|(^|/)gtr-t5-.*-dot",
         metric=Metric.DOT,
@@ -92,19 +92,19 @@ class Prompts:
         return self.query if role == "query" else self.document
 
 
-def family_of(name: str) -> Family | None:
+def family_of(name: str) -> PromptFamily | None:
     """The family that a model's name, or its folder's, belongs to."""
-    return next((family for family in FAMILIES if re.search(family.pattern, name.lower())), None)
+    return next((family for family in PROMPT_FAMILIES if re.search(family.pattern, name.lower())), None)
 
 
-def prompts_of(checkpoint: Checkpoint, family: Family | None, given: Mapping[str, str] | None) -> Prompts:
+def prompts_of(checkpoint: Checkpoint, family: PromptFamily | None, given: Mapping[str, str] | None) -> Prompts:
     """The prompts of both roles: those given, else the checkpoint's, else the family's, else none.
 
     A checkpoint speaks for itself as soon as it names a prompt for either role; its default prompt serves both roles
     where it names none for them.
     """
     own: dict[Role, str] = {}
-    for role, names in NAMES.items():
+    for role, names in PROMPT_NAMES.items():
         found = next((checkpoint.prompts[name] for name in names if name in checkpoint.prompts), None)
         if found is not None:
             own[role] = found
@@ -124,13 +124,13 @@ def prompts_of(checkpoint: Checkpoint, family: Family | None, given: Mapping[str
         chosen = Prompts("", "", "none")
     if given is None:
         return chosen
-    unknown = sorted(given.keys() - NAMES.keys())
+    unknown = sorted(given.keys() - PROMPT_NAMES.keys())
     if unknown:
         raise UsageError(f"prompts are given for {', '.join(unknown)}; the roles are query and document.")
     return Prompts(given.get("query", chosen.query), given.get("document", chosen.document), "given")
 
 
-def metric_of(checkpoint: Checkpoint, family: Family | None) -> Metric:
+def metric_of(checkpoint: Checkpoint, family: PromptFamily | None) -> Metric:
     """How the model's vectors are compared: as the checkpoint says, else as its family is, else by cosine."""
     said = checkpoint.similarity
     if said is None:

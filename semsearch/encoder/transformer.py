@@ -20,7 +20,7 @@ from semsearch.encoder.forward import LeanEncoder, Shape
 from semsearch.encoder.weights import load_weights
 from semsearch.errors import ModelError
 
-ACTIVATIONS = {
+GATE_ACTIVATIONS = {
     "gelu": "gelu",
     "gelu_python": "gelu",
     "gelu_new": "tanh",
@@ -31,7 +31,7 @@ ACTIVATIONS = {
     "swish": "swish",
 }
 # Heads and buffers that checkpoints carry along and no embedding depends on.
-HARMLESS = re.compile(
+IGNORED_TENSORS = re.compile(
     r"(embeddings\.(position_ids|token_type_ids)|(bert\.|mpnet\.|roberta\.)?pooler\..*|lm_head\..*|cls\..*|classifier\..*"
     r"|pre_classifier\..*|vocab_(transform|layer_norm|projector)\..*|qa_outputs\..*|predictions\..*|sop_classifier\..*"
     r"|discriminator_predictions\..*|generator_(predictions|lm_head)\..*|score\..*)"
@@ -49,7 +49,7 @@ BERT_LAYER = {
 
 
 @dataclass(frozen=True)
-class Family:
+class Architecture:
     """Where a family keeps its tensors and its sizes."""
 
     prefix: str  # in checkpoints of the model with a head
@@ -62,13 +62,13 @@ class Family:
     keys: Mapping[str, str] = field(default_factory=dict)  # configuration keys that differ from BERT's
 
 
-FAMILIES = {
-    "bert": Family("bert."),
-    "roberta": Family("roberta.", offset=True),
-    "xlm-roberta": Family("roberta.", offset=True),
-    "camembert": Family("roberta.", offset=True),
-    "electra": Family("electra.", project="embeddings_project"),
-    "mpnet": Family(
+ARCHITECTURES = {
+    "bert": Architecture("bert."),
+    "roberta": Architecture("roberta.", offset=True),
+    "xlm-roberta": Architecture("roberta.", offset=True),
+    "camembert": Architecture("roberta.", offset=True),
+    "electra": Architecture("electra.", project="embeddings_project"),
+    "mpnet": Architecture(
         "mpnet.",
         parts=BERT_LAYER
         | {
@@ -82,7 +82,7 @@ FAMILIES = {
         offset=True,
         relative="encoder.relative_attention_bias.weight",
     ),
-    "distilbert": Family(
+    "distilbert": Architecture(
         "distilbert.",
         layer="transformer.layer.{}.",
         parts={
@@ -104,7 +104,7 @@ FAMILIES = {
             "hidden_act": "activation",
         },
     ),
-    "albert": Family(
+    "albert": Architecture(
         "albert.",
         layer="encoder.albert_layer_groups.0.albert_layers.0.",
         parts={
@@ -145,7 +145,7 @@ def load_transformer(
         ModelError: The weights are not those that the configuration describes.
     """
     device = torch.device(device)
-    family = FAMILIES.get(str(config.get("model_type")))
+    family = ARCHITECTURES.get(str(config.get("model_type")))
     shape = _shape(family, config) if family else None
     if family is None or shape is None:
         from semsearch.encoder.padded import load_padded
@@ -164,13 +164,13 @@ def load_transformer(
     return LeanEncoder(tensors, shape, all_layers=all_layers).eval()
 
 
-def _shape(family: Family, config: Mapping[str, Any]) -> Shape | None:
+def _shape(family: Architecture, config: Mapping[str, Any]) -> Shape | None:
     """The sizes of a lean encoder; None where the configuration asks for something that it doesn't do."""
 
     def said(key: str, otherwise: Any = None) -> Any:
         return config.get(family.keys.get(key, key), otherwise)
 
-    activation = ACTIVATIONS.get(said("hidden_act", "gelu_new" if family is FAMILIES["albert"] else "gelu"))
+    activation = GATE_ACTIVATIONS.get(said("hidden_act", "gelu_new" if family is ARCHITECTURES["albert"] else "gelu"))
     plain = (
         activation is not None
         and config.get("position_embedding_type", "absolute") == "absolute"
@@ -194,7 +194,7 @@ def _shape(family: Family, config: Mapping[str, Any]) -> Shape | None:
     )
 
 
-def _tensors(folder: Path, family: Family, shape: Shape, config: Mapping[str, Any]) -> dict[str, Tensor]:
+def _tensors(folder: Path, family: Architecture, shape: Shape, config: Mapping[str, Any]) -> dict[str, Tensor]:
     """The weights under the names that `LeanEncoder` knows, all there and of the right shapes."""
     stored = {_modern(name): tensor for name, tensor in load_weights(folder).items()}
     if any(name.startswith(family.prefix) for name in stored):
@@ -203,7 +203,7 @@ def _tensors(folder: Path, family: Family, shape: Shape, config: Mapping[str, An
     wanted = _names(family, shape, config, stored)
     missing = sorted({name for name in wanted.values() if name not in stored})
     used = set(wanted.values())
-    unexpected = sorted(name for name in stored if name not in used and not HARMLESS.fullmatch(name))
+    unexpected = sorted(name for name in stored if name not in used and not IGNORED_TENSORS.fullmatch(name))
     if missing or unexpected:
         faults = [f"missing are {_some(missing)}"] if missing else []
         faults += [f"nothing uses {_some(unexpected)}"] if unexpected else []
@@ -216,7 +216,9 @@ def _tensors(folder: Path, family: Family, shape: Shape, config: Mapping[str, An
     return tensors
 
 
-def _names(family: Family, shape: Shape, config: Mapping[str, Any], stored: Mapping[str, Tensor]) -> dict[str, str]:
+def _names(
+    family: Architecture, shape: Shape, config: Mapping[str, Any], stored: Mapping[str, Tensor]
+) -> dict[str, str]:
     """From the names of `LeanEncoder` to those of the checkpoint."""
     names = {"word": "embeddings.word_embeddings.weight", "position": "embeddings.position_embeddings.weight"}
     both = ("weight", "bias")

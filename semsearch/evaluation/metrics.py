@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from semsearch.errors import MissingDependency, UsageError
 
 if TYPE_CHECKING:
-    from semsearch.search.request import Options
+    from semsearch.search.request import SearchKeywords
     from semsearch.types import Hit
 
 Run = Mapping[str, Mapping[str, float]]  # query → document → score
@@ -25,7 +25,7 @@ Qrels = Mapping[str, Mapping[str, int]]  # query → document → grade
 Values = NDArray[np.float64]
 
 MEASURES = ("nDCG@10", "MRR@10", "MAP", "R@10", "R@100", "success@1")
-DEPTH = 100  # documents that are looked at for each query
+JUDGED_DEPTH = 100  # documents that are looked at for each query
 LEVEL = 0.95  # of intervals
 DRAWS = 10_000  # of queries for an interval, of signs for a test
 QUERIES_AT_ONCE = 64  # asked together
@@ -133,7 +133,7 @@ def _portions(values: Values) -> Iterator[int]:
 class Answerer(Protocol):
     """What is measured: a collection, whatever engine is behind it."""
 
-    def search_many(self, queries: Sequence[str], k: int, **options: Unpack[Options]) -> list[list[Hit]]:
+    def search_many(self, queries: Sequence[str], k: int, **options: Unpack[SearchKeywords]) -> list[list[Hit]]:
         """The answers to each query, best first."""
         ...
 
@@ -141,7 +141,7 @@ class Answerer(Protocol):
 def answers(
     collection: Answerer,
     queries: Mapping[str, str],
-    how: Options,
+    how: SearchKeywords,
     progress: Callable[[int], None] | None = None,
 ) -> dict[str, dict[str, float]]:
     """The run of a collection: for each query its best 100 documents with their scores.
@@ -156,7 +156,7 @@ def answers(
     ids = list(queries)
     for start in range(0, len(ids), QUERIES_AT_ONCE):
         these = ids[start : start + QUERIES_AT_ONCE]
-        found = collection.search_many([queries[one] for one in these], k=DEPTH, **how)
+        found = collection.search_many([queries[one] for one in these], k=JUDGED_DEPTH, **how)
         for one, hits in zip(these, found, strict=True):
             run[one] = {hit.id: hit.score for hit in hits}
         if progress is not None:

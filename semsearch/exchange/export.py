@@ -15,7 +15,7 @@ import numpy as np
 
 from semsearch.engine import Engine, EngineView
 from semsearch.errors import MissingDependency, StorageError, UsageError
-from semsearch.parquet_metadata import MARK, PLACE, Fields, packer
+from semsearch.parquet_metadata import MARK, PLACE_COLUMN, MetadataColumns, packer
 from semsearch.types import Passage, Vectors
 
 
@@ -109,10 +109,10 @@ def _write_parquet(view: EngineView, path: Path) -> None:
     types = {"id": pyarrow.string(), "document": pyarrow.string(), "title": pyarrow.string(), "text": pyarrow.string()}
     types |= {"start": pyarrow.int64(), "end": pyarrow.int64()}
     columns = [
-        pyarrow.field(name, kind, metadata={MARK: PLACE} if name in ("document", "start", "end") else None)
+        pyarrow.field(name, kind, metadata={MARK: PLACE_COLUMN} if name in ("document", "start", "end") else None)
         for name, kind in types.items()
     ]
-    fields = Fields()
+    fields = MetadataColumns()
     for document in view.documents():
         fields.add(document.metadata)
     metadata = fields.column()

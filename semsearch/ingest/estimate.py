@@ -12,9 +12,9 @@ from typing import Any
 from semsearch import plugins
 from semsearch.chunking import splitter_for
 from semsearch.engine import Engine
-from semsearch.ingest.pipeline import READ_DOCUMENTS
+from semsearch.ingest.ingestion import READ_DOCUMENTS
 from semsearch.records import Record
-from semsearch.search.choose import FEW_ROWS, choose
+from semsearch.search.choose import UNINDEXED_ROWS, choose
 from semsearch.types import Document, Encoder
 
 SAMPLE = 200  # passages that are encoded
@@ -94,7 +94,7 @@ def estimate(
 
 def _index(before: int, count: int, dim: int, wanted: str, options: Mapping[str, Any]) -> float:
     """Bytes of the index of vectors for `count` more rows."""
-    scanned = before + count < FEW_ROWS and wanted == "exact"  # as they are, without codes
+    scanned = before + count < UNINDEXED_ROWS and wanted == "exact"  # as they are, without codes
     backend: str | None = None if scanned else wanted
     if wanted == "auto":
         choice = choose(before + count, dim)

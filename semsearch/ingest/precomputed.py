@@ -129,13 +129,13 @@ class Precomputed:
             return
         places = [self._places[identity] for identity in ids]
         try:
-            check_given([self.documents[place] for place in places], self.vectors[places], encoder())
+            check_precomputed([self.documents[place] for place in places], self.vectors[places], encoder())
         except ModelMismatch as error:
             error.add_note(f"Nothing was taken from {self.source}.")
             raise
 
 
-def check_given(documents: Sequence[Document], vectors: NDArray[Any], encoder: Encoder) -> float:
+def check_precomputed(documents: Sequence[Document], vectors: NDArray[Any], encoder: Encoder) -> float:
     """Encode up to 100 of the texts again and compare; the smallest cosine.
 
     With the title in front of the text, and without it: either way may be how they were made.

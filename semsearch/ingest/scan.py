@@ -11,10 +11,10 @@ from dataclasses import dataclass, field
 from itertools import chain, islice
 
 from semsearch.engine import Engine, File, Origin, Settlement
-from semsearch.ingest.pipeline import READ_DOCUMENTS, Changes, Ingestion, Progress, add_given
+from semsearch.ingest.ingestion import READ_DOCUMENTS, Ingestion, IngestResult, Progress, add_precomputed
 from semsearch.ingest.precomputed import Precomputed
 from semsearch.ingest.source import ReadReport, Source
-from semsearch.ingest.stamps import WHOLE, SourceFiles
+from semsearch.ingest.stamps import ONLY_FILE, SourceFiles
 from semsearch.records import Record
 from semsearch.types import Document, Encoder
 
@@ -36,7 +36,7 @@ class Preview:
 class Applied:
     """What applying a scan did; of the documents that are no more in the source, some `removed`, or all `kept`."""
 
-    changes: Changes
+    changes: IngestResult
     removed: int = 0
     kept: int = 0
 
@@ -72,7 +72,7 @@ def scan(
             vectors can't be matched.
     """
     files = SourceFiles(source, known)
-    if source.vectors and (files.unread != files.there.keys() or files.known.keys() - files.there.keys() - {WHOLE}):
+    if source.vectors and (files.unread != files.there.keys() or files.known.keys() - files.there.keys() - {ONLY_FILE}):
         files.unread = set()
     incoming = _incoming(source, report, files)
     first = next(incoming, None)
@@ -112,11 +112,11 @@ def apply(
         remove: Asked with the number of documents that vanished, and of how many.
     """
     number, scanned.files.known = _known(scanned, engine)
-    changes = Changes()
+    changes = IngestResult()
     if not scanned.empty:
         number, scanned.files.known = engine.origins.register(scanned.source.to_json(), scanned.files.names)
         changes = _ingested(scanned, engine, encoder, progress, number)
-    changes += Changes(unchanged=_passed(scanned, engine, number))
+    changes += IngestResult(unchanged=_passed(scanned, engine, number))
     if number is None:
         return Applied(changes)
     lost = _lost(scanned, engine, number)
@@ -157,12 +157,12 @@ def _ingested(
     encoder: Callable[[], Encoder],
     progress: Callable[[Progress], None] | None,
     number: int,
-) -> Changes:
+) -> IngestResult:
     """Store the documents of a scan."""
     known = scanned.files.known
 
     def origin(identity: str) -> Origin:
-        return Origin(number, known[scanned.report.ids.file(identity) or WHOLE].number)
+        return Origin(number, known[scanned.report.ids.file(identity) or ONLY_FILE].number)
 
     given = scanned.precomputed
     if given is None:
@@ -171,7 +171,7 @@ def _ingested(
     if given.check and engine.settings["encoder"] is not None:
         added, changed, _ = _compared(scanned, engine)
         given.hold_against([*added, *changed], encoder)
-    changes = add_given(engine, given.documents, given.vectors, scanned.report.bad, origin)
+    changes = add_precomputed(engine, given.documents, given.vectors, scanned.report.bad, origin)
     if progress is not None:
         progress(Progress(len(given.documents), changes.passages, changes.unchanged))
     return changes

@@ -176,12 +176,7 @@ class Source:
         chosen = format or _recognise(Path(place))
         if (include or exclude) and not (Path(place).is_dir() and _file_wise(chosen)):
             raise UsageError(f"--include and --exclude choose among the files of a folder, which '{path}' is not.")
-        return cls(place, chosen, _given(chosen, options or {}), list(include), list(exclude), ignore)
-
-    @classmethod
-    def from_json(cls, text: str) -> Self:
-        """The source that `to_json` wrote."""
-        return cls(**json.loads(text))
+        return cls(place, chosen, _chosen_options(chosen, options or {}), list(include), list(exclude), ignore)
 
     def to_json(self) -> str:
         """All that identifies the source, as JSON with sorted keys."""
@@ -280,7 +275,7 @@ def _recognise(path: Path) -> str:
     return found[0]
 
 
-def _given(reader: str, options: Mapping[str, Any]) -> dict[str, Any]:
+def _chosen_options(reader: str, options: Mapping[str, Any]) -> dict[str, Any]:
     """The options that differ from the reader's defaults, checked, as JSON values."""
     kind = plugins.corpus_reader(reader).Options
     usual, chosen = kind().as_dict(), kind.parse(options, f"format '{reader}'").as_dict()

@@ -21,7 +21,7 @@ from semsearch.ingest.source import STDIN, Source
 from semsearch.walk import FolderListing
 
 FRESH = 2 * 10**9  # nanoseconds in which a second write may leave a file's time as it is
-WHOLE = ""  # the name of a source's only file
+ONLY_FILE = ""  # the name of a source's only file
 
 
 class SourceFiles:
@@ -38,14 +38,9 @@ class SourceFiles:
         self.unread = {name for name, now in self.there.items() if self._same(name, now)}
 
     @property
-    def repeatable(self) -> bool:
-        """Whether the source can be read again: standard input and pipes can't."""
-        return self.listing is not None or bool(self.there)
-
-    @property
     def names(self) -> list[str]:
         """Of all files, sorted."""
-        return sorted({WHOLE} if not self.there else self.there)
+        return sorted({ONLY_FILE} if not self.there else self.there)
 
     @property
     def read(self) -> set[str]:
@@ -66,7 +61,7 @@ class SourceFiles:
             return set()
         hidden = tuple(prefix for prefix, _ in self.listing.unreadable)
         odd = set(self.listing.others)
-        gone = self.known.keys() - self.there.keys() - odd - {WHOLE}
+        gone = self.known.keys() - self.there.keys() - odd - {ONLY_FILE}
         return {name for name in gone if not name.startswith(hidden)} if hidden else gone
 
     def numbers(self, names: AbstractSet[str]) -> Sequence[int]:
@@ -84,7 +79,7 @@ class SourceFiles:
         if self.listing is not None:
             found = {file.name: Stamp(file.size, file.mtime, b"") for file in self.listing.files}
         elif source.path != STDIN and (now := _whole(self._root)) is not None:
-            found = {WHOLE: now}
+            found = {ONLY_FILE: now}
         if found and (beside := source.beside) and (now := _whole(Path(beside))) is not None:
             found[beside] = now
         return found
@@ -106,7 +101,7 @@ class SourceFiles:
         before, path = self.there[name], self._path(name)
         try:
             status = path.stat()
-            if name != WHOLE or not path.is_dir():
+            if name != ONLY_FILE or not path.is_dir():
                 after = Stamp(status.st_size, status.st_mtime_ns, b"")
             else:
                 after = _whole(path) or NEVER
@@ -128,7 +123,7 @@ class SourceFiles:
         return mtime if mtime < self._began - FRESH else -1
 
     def _path(self, name: str) -> Path:
-        return self._root / name if name != WHOLE else self._root
+        return self._root / name if name != ONLY_FILE else self._root
 
 
 def _whole(path: Path) -> Stamp | None:

@@ -10,7 +10,7 @@ from typing import Any
 
 from semsearch.engine import Engine
 from semsearch.errors import DataError
-from semsearch.ingest.pipeline import Changes, Progress
+from semsearch.ingest.ingestion import IngestResult, Progress
 from semsearch.ingest.scan import Preview, Scan, apply, preview, scan
 from semsearch.ingest.source import STDIN, CallbackReport, ReadReport, Source
 from semsearch.types import Encoder
@@ -22,7 +22,7 @@ MAX_VANISHED = 0.2  # of the documents of a source may go at once without a ques
 class Synced:
     """What a sync did, in documents; `kept` vanished from their source and were too many to take out unasked."""
 
-    changes: Changes = field(default_factory=Changes)
+    changes: IngestResult = field(default_factory=IngestResult)
     removed: int = 0
     kept: int = 0
 
@@ -45,7 +45,7 @@ def sync(
         def remove(vanished: int, of: int, source: Source = source) -> bool:
             return vanished <= most * of or (confirm is not None and confirm(source, vanished, of))
 
-        with _told(on_error):
+        with _reporting(on_error):
             done = apply(scanned, engine, encoder, progress, remove)
             total = Synced(total.changes + done.changes, total.removed + done.removed, total.kept + done.kept)
     return total
@@ -54,12 +54,12 @@ def sync(
 def plan(engine: Engine, on_error: Callable[[DataError], None] | None) -> Iterator[tuple[Source, Preview]]:
     """What `sync` would do, source by source; nothing is encoded or written."""
     for scanned in _scans(engine, on_error, unchecked=True):
-        with _told(on_error):
+        with _reporting(on_error):
             yield scanned.source, preview(scanned, engine)
 
 
 @contextmanager
-def _told(on_error: Callable[[DataError], None] | None) -> Iterator[None]:
+def _reporting(on_error: Callable[[DataError], None] | None) -> Iterator[None]:
     """A source that turns out to be of no use is told, and leaves the others theirs."""
     try:
         yield

@@ -49,7 +49,7 @@ class LocalEngine:
         self.origins = LocalOrigins(store)
         self._device = device
         self._renewing = threading.Lock()
-        self._renew(store.settings)
+        self._renew(store.opened_with)
 
     def _renew(self, settings: Settings) -> None:
         """Take over what a change of model changes."""
@@ -226,8 +226,8 @@ class LocalEngine:
         if deep and self.store.database.writable:
             with self.store.write(), self.store.database.write() as connection:
                 if not fulltext_fits(connection):
-                    mend = f"semsearch repair {self.name}"
-                    problems.append(Problem("full text", "it does not agree with the documents", mend))
+                    fix = f"semsearch repair {self.name}"
+                    problems.append(Problem("full text", "it does not agree with the documents", fix))
         return problems
 
     def repair(self, encode: Encode | None, queries: Callable[[], Vectors | None]) -> list[str]:

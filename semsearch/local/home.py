@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
 from semsearch.errors import CollectionExists, StorageError, UsageError
@@ -27,7 +27,7 @@ class LocalHome(Home):
             parts = urlsplit(place)
             if parts.netloc not in ("", "localhost"):
                 raise UsageError(f"{place} names a folder of the machine '{parts.netloc}': give one of this machine.")
-            place = url2pathname(parts.path) if os.name == "nt" else unquote(parts.path)
+            place = url2pathname(parts.path)
         self.folder: Path = Path(place).expanduser().absolute()
         self.location = str(self.folder)
 

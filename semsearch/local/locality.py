@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from semsearch.types import Vectors
 
 LANDMARKS = 32
-FEWEST = 128  # queries, below which there is little to gain
+MIN_ORDERED_QUERIES = 128  # queries, below which there is little to gain
 PRODUCT = 1 << 18  # multiplications that a BLAS does on one thread: others would spin on while the index is searched
 
 

@@ -17,13 +17,13 @@ from numpy.typing import NDArray
 
 from semsearch import plugins
 from semsearch.errors import DataError
-from semsearch.local.locality import FEWEST, side_by_side
+from semsearch.local.locality import MIN_ORDERED_QUERIES, side_by_side
 from semsearch.local.store.snapshot import Snapshot
 from semsearch.types import Metric, Neighbors, Vectors
 from semsearch.vector_index import Filterable, VectorIndex
 from semsearch.vectors import brute_force, merge, score_each
 
-FEW_ROWS = 4096  # below this many allowed rows, gathering them beats every other way
+GATHERED_ROWS = 4096  # below this many allowed rows, gathering them beats every other way
 OWN_FILTER_SHARE = 0.9  # with fewer rows allowed, an index that has a filter of its own finds more by it
 DENSE_FRACTION = 0.05  # with fewer rows allowed than this, an index would be asked for too much
 
@@ -38,7 +38,7 @@ class LoadedIndex:
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class PlannedAnswer:
     """Neighbours with true scores, and the way they were found."""
 
     neighbors: Neighbors
@@ -61,23 +61,23 @@ class Planner:
         k: int,
         *,
         allowed: NDArray[np.bool_] | None = None,
-        warm: LoadedIndex | None = None,
-    ) -> Found:
+        loaded: LoadedIndex | None = None,
+    ) -> PlannedAnswer:
         """The `k` best live rows for each of `queries` `(q, dim)`, among the rows where `allowed` `(n,)` if given."""
         mask = allowed & snapshot.live if allowed is not None else (snapshot.live if snapshot.removed else None)
         count = len(snapshot) if mask is None else int(np.count_nonzero(mask))
         k = min(k, count)
         if k == 0:
-            return Found(_nothing(len(queries)), "exact")
-        if mask is not None and count <= FEW_ROWS:
+            return PlannedAnswer(_nothing(len(queries)), "exact")
+        if mask is not None and count <= GATHERED_ROWS:
             rows = np.flatnonzero(mask)
             found = brute_force(snapshot.keys[rows], snapshot.vectors[rows], queries, k, self._metric)
             if (found.keys < 0).any():
                 raise DataError("stored vectors hold NaN: their scores can't be compared.")
-            return Found(found, "subset")
-        if warm is not None and count >= DENSE_FRACTION * len(snapshot):
-            return Found(self._through_index(snapshot, queries, k, mask, warm), "index")
-        return Found(self._exactly(snapshot, queries, k, mask), "exact")
+            return PlannedAnswer(found, "subset")
+        if loaded is not None and count >= DENSE_FRACTION * len(snapshot):
+            return PlannedAnswer(self._through_index(snapshot, queries, k, mask, loaded), "index")
+        return PlannedAnswer(self._exactly(snapshot, queries, k, mask), "exact")
 
     def _exactly(self, snapshot: Snapshot, queries: Vectors, k: int, mask: NDArray[np.bool_] | None) -> Neighbors:
         place = (snapshot.generation, 0, len(snapshot))
@@ -92,32 +92,32 @@ class Planner:
         return backend.build(snapshot.keys[first:], snapshot.vectors[first:], self._metric, params)
 
     def _through_index(
-        self, snapshot: Snapshot, queries: Vectors, k: int, mask: NDArray[np.bool_] | None, warm: LoadedIndex
+        self, snapshot: Snapshot, queries: Vectors, k: int, mask: NDArray[np.bool_] | None, loaded: LoadedIndex
     ) -> Neighbors:
-        if len(queries) < FEWEST:
-            return self._in_order(snapshot, queries, k, mask, warm)
+        if len(queries) < MIN_ORDERED_QUERIES:
+            return self._in_order(snapshot, queries, k, mask, loaded)
         order = side_by_side(queries)
-        found = self._in_order(snapshot, queries[order], k, mask, warm)
+        found = self._in_order(snapshot, queries[order], k, mask, loaded)
         keys, scores = np.empty_like(found.keys), np.empty_like(found.scores)
         keys[order], scores[order] = found.keys, found.scores
         return Neighbors(keys, scores)
 
     def _in_order(
-        self, snapshot: Snapshot, queries: Vectors, k: int, mask: NDArray[np.bool_] | None, warm: LoadedIndex
+        self, snapshot: Snapshot, queries: Vectors, k: int, mask: NDArray[np.bool_] | None, loaded: LoadedIndex
     ) -> Neighbors:
-        parts = [self._proposed(snapshot, queries, k, None if mask is None else mask[: warm.rows], warm)]
-        if warm.rows < len(snapshot):
-            place = (snapshot.generation, warm.rows, len(snapshot))
+        parts = [self._proposed(snapshot, queries, k, None if mask is None else mask[: loaded.rows], loaded)]
+        if loaded.rows < len(snapshot):
+            place = (snapshot.generation, loaded.rows, len(snapshot))
             if self._tail is None or self._tail[0] != place:
-                self._tail = (place, self._build(snapshot, warm.rows))
-            tail_mask = None if mask is None else mask[warm.rows :]
-            count = len(snapshot) - warm.rows if tail_mask is None else int(np.count_nonzero(tail_mask))
+                self._tail = (place, self._build(snapshot, loaded.rows))
+            tail_mask = None if mask is None else mask[loaded.rows :]
+            count = len(snapshot) - loaded.rows if tail_mask is None else int(np.count_nonzero(tail_mask))
             if count:
                 parts.append(_masked(self._tail[1], queries, min(k, count), tail_mask))
         return parts[0] if len(parts) == 1 else merge(parts, k)
 
     def _proposed(
-        self, snapshot: Snapshot, queries: Vectors, k: int, mask: NDArray[np.bool_] | None, warm: LoadedIndex
+        self, snapshot: Snapshot, queries: Vectors, k: int, mask: NDArray[np.bool_] | None, loaded: LoadedIndex
     ) -> Neighbors:
         """What the index proposes, masked and scored anew; asked for more until k are left, and exactly at last.
 
@@ -125,16 +125,16 @@ class Planner:
         masked afterwards loses recall where the allowed rows are unlike the query, and is asked for up to twenty times
         as many candidates. Of exact search nothing is lost either way, and masking costs it less.
         """
-        count = warm.rows if mask is None else int(np.count_nonzero(mask))
+        count = loaded.rows if mask is None else int(np.count_nonzero(mask))
         k = min(k, count)
         if k == 0:
             return _nothing(len(queries))
-        index, search, fetch, most = warm.index, warm.index.search, k, max(k, warm.rows // 4)
+        index, search, fetch, most = loaded.index, loaded.index.search, k, max(k, loaded.rows // 4)
         if mask is not None:
-            if isinstance(index, Filterable) and not index.exact and count < OWN_FILTER_SHARE * warm.rows:
+            if isinstance(index, Filterable) and not index.exact and count < OWN_FILTER_SHARE * loaded.rows:
                 search, most = partial(index.search_allowed, allowed=mask), 0
             else:
-                fetch = min(int(1.2 * k * warm.rows / count) + 8, warm.rows)
+                fetch = min(int(1.2 * k * loaded.rows / count) + 8, loaded.rows)
         found = self._once(snapshot, queries, k, fetch, mask, search)
         if found is not None and found.keys[:, -1].min() >= 0:  # padding comes last: every query has its k
             return found
@@ -150,7 +150,7 @@ class Planner:
             found = self._once(snapshot, queries[waiting], k, fetch, mask, search)
         if len(waiting):  # the index gave too few: a row it lost, or a filter that hides what it prefers
             allowed = np.zeros(len(snapshot), dtype=np.bool_)
-            allowed[: warm.rows] = True if mask is None else mask
+            allowed[: loaded.rows] = True if mask is None else mask
             rest = self._exactly(snapshot, queries[waiting], k, allowed)
             keys[waiting], scores[waiting] = rest.keys, rest.scores
         return Neighbors(keys, scores)

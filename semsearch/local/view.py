@@ -35,8 +35,8 @@ log = logging.getLogger("semsearch")
 
 Mask = NDArray[np.bool_]  # (n,) by row
 
-BATCH = 4096  # passages streamed at a time
-KEPT_FILTERS = 16
+PASSAGE_BATCH = 4096  # passages streamed at a time
+KEPT_MASKS = 16
 NAMED = 3  # damaged documents in one warning
 EXACT, INDEX, FRESH = ("exact",), ("index",), ("fresh",)
 
@@ -71,7 +71,7 @@ class Retriever:
             known = (docs >= 0) & (docs < len(allowed))
             found = allowed[np.where(known, docs, 0)] & known
             current = {known: mask for known, mask in self._filters.items() if known[0] == version}
-            self._filters = dict(list(current.items())[-KEPT_FILTERS + 1 :]) | {key: found}
+            self._filters = dict(list(current.items())[-KEPT_MASKS + 1 :]) | {key: found}
         return found
 
     def find_all_damage(self, snapshot: Snapshot) -> bool:
@@ -149,14 +149,14 @@ class LocalView:
     def dense(self, queries: Vectors, k: int, *, allowed: Mask | None, exact: bool, grouped: bool) -> list[Candidates]:
         """See `EngineView.dense`."""
         snapshot, several = self.snapshot, self._retriever.several_passages(self.snapshot)
-        loaded = None if exact else self._retriever.loader.warm(snapshot, len(queries))
+        loaded = None if exact else self._retriever.loader.loaded_for(snapshot, len(queries))
         grouped &= several
         wanted = 3 * k if grouped else k
         while True:
             try:
                 with np.errstate(invalid="ignore", over="ignore"):  # damaged rows may hold anything
                     found = self._retriever.planner.search(
-                        snapshot, queries, wanted, allowed=self._sound(allowed), warm=loaded
+                        snapshot, queries, wanted, allowed=self._sound(allowed), loaded=loaded
                     )
             except DataError:  # what is no number can't even be compared
                 if not self._retriever.find_all_damage(snapshot):
@@ -331,8 +331,8 @@ class LocalView:
         """See `EngineView.stored`."""
         snapshot = self.snapshot
         live = np.flatnonzero(snapshot.live)
-        for first in range(0, len(live), BATCH):
-            places = live[first : first + BATCH]
+        for first in range(0, len(live), PASSAGE_BATCH):
+            places = live[first : first + PASSAGE_BATCH]
             vectors = np.ascontiguousarray(snapshot.vectors[places])
             sound = snapshot.sound(places)
             docs = snapshot.docs[places]
@@ -357,9 +357,9 @@ class LocalView:
             (~sound, "the stored vector of %s %s damaged and left out; 'semsearch repair' encodes it again"),
             (
                 sound & ~whole & there,
-                "%s %s damaged in the database and left out; 'semsearch check --deep' tells what mends it",
+                "%s %s damaged in the database and left out; 'semsearch check --deep' tells what fixes it",
             ),
-            (sound & ~there, "the document of %s %s lost, its vector left out; 'semsearch repair' mends it"),
+            (sound & ~there, "the document of %s %s lost, its vector left out; 'semsearch repair' fixes it"),
         ):
             self._warn(sentence, snapshot.keys[found[places]].tolist(), docs[places].tolist(), ids)
         self._retriever.damaged |= frozenset(snapshot.keys[found[~whole]].tolist())

@@ -26,7 +26,7 @@ from semsearch.types import Confidence, Report
 from semsearch.validation import kind_of
 from semsearch.walk import FolderListing, walk
 
-MAX_BYTES = 32 * 2**20  # of a line or a document: above every book, below what a machine has memory for
+MAX_TEXT_BYTES = 32 * 2**20  # of a line or a document: above every book, below what a machine has memory for
 _REPORT_EVERY = 256  # lines
 
 
@@ -204,11 +204,11 @@ def read_lines(data: Input, report: Report) -> Iterator[Line]:
     number = 0
     while True:
         try:
-            raw = data.stream.readline(MAX_BYTES + 1)
+            raw = data.stream.readline(MAX_TEXT_BYTES + 1)
             length = len(raw)
-            if too_long := length > MAX_BYTES:
+            if too_long := length > MAX_TEXT_BYTES:
                 while raw and not raw.endswith(b"\n"):
-                    raw = data.stream.readline(MAX_BYTES)
+                    raw = data.stream.readline(MAX_TEXT_BYTES)
                     length += len(raw)
         except (OSError, EOFError, zlib.error) as error:
             report.bad(_damaged(data, f"after line {number:,}", error))
@@ -219,7 +219,9 @@ def read_lines(data: Input, report: Report) -> Iterator[Line]:
         number += 1
         if too_long:
             report.bad(
-                DataError(f"{data.name}, line {number:,}: {length:,} bytes long, where {MAX_BYTES:,} are the most.")
+                DataError(
+                    f"{data.name}, line {number:,}: {length:,} bytes long, where {MAX_TEXT_BYTES:,} are the most."
+                )
             )
         else:
             try:
@@ -269,12 +271,12 @@ _DECODER = json.JSONDecoder(parse_constant=_no_number)  # json.loads would make 
 def read_text(data: Input) -> str:
     """All of it as one text, or a `DataError`."""
     try:
-        raw = data.stream.read(MAX_BYTES + 1)
+        raw = data.stream.read(MAX_TEXT_BYTES + 1)
     except (OSError, EOFError, zlib.error) as error:
         raise _damaged(data, "", error) from error
-    if len(raw) > MAX_BYTES:
+    if len(raw) > MAX_TEXT_BYTES:
         raise DataError(
-            f"{data.name} is longer than {MAX_BYTES:,} bytes, too much for one document; read it by lines, say."
+            f"{data.name} is longer than {MAX_TEXT_BYTES:,} bytes, too much for one document; read it by lines, say."
         )
     try:
         return _decode(raw, 0)

@@ -13,15 +13,15 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from semsearch.encoder.features import Features
+from semsearch.encoder.inference import Pipeline, Window
 from semsearch.encoder.packing import Batch, Integers
-from semsearch.encoder.pipeline import Pipeline, Window
 from semsearch.errors import UsageError
 from semsearch.hardware import settle_threads
 from semsearch.reranker.text_pairs import Windows, checked_pairs
 from semsearch.types import Scores
 from semsearch.vectors import check_k
 
-PAIRS = 4_096  # that are tokenized and laid out together
+TOKENIZED_PAIRS = 4_096  # that are tokenized and laid out together
 
 Activation = Callable[[Tensor], Tensor]
 
@@ -197,7 +197,7 @@ class CrossEncoder:
         if batch_size is not None and batch_size < 1:
             raise UsageError(f"batch_size is {batch_size}; it must be 1 or more.")
         logits = np.empty((len(pairs), self.num_labels), np.float32)
-        step = min(batch_size or PAIRS, PAIRS)
+        step = min(batch_size or TOKENIZED_PAIRS, TOKENIZED_PAIRS)
         order = (
             range(len(pairs))
             if batch_size is None

@@ -19,10 +19,10 @@ from torch.nn import functional
 
 from semsearch.encoder.features import Features
 from semsearch.encoder.forward import LeanEncoder
-from semsearch.encoder.transformer import FAMILIES, load_transformer
+from semsearch.encoder.transformer import ARCHITECTURES, load_transformer
 from semsearch.encoder.weights import load_weights
 from semsearch.errors import ModelError
-from semsearch.reranker.layout import Answers, Layout
+from semsearch.reranker.layout import Answers, RerankerLayout
 
 
 class HeadNames(NamedTuple):
@@ -44,13 +44,15 @@ HEADS: Mapping[str, HeadNames] = {
     "distilbert": HeadNames("pre_classifier", "relu", "classifier"),
     "albert": HeadNames("albert.pooler", "tanh", "classifier"),
 }
-ACTIVATIONS: Mapping[str, Callable[[Tensor], Tensor]] = {
+HEAD_ACTIVATIONS: Mapping[str, Callable[[Tensor], Tensor]] = {
     "tanh": torch.tanh,
     "gelu": functional.gelu,
     "relu": functional.relu,
 }
 # What checkpoints carry along and no logit depends on: buffers, and heads of other tasks.
-UNUSED = re.compile(r"(.*\.)?(position_ids|token_type_ids|rotary_emb\..*|masked_spec_embed)|(lm_head|cls)\..*")
+IGNORED_HEAD_TENSORS = re.compile(
+    r"(.*\.)?(position_ids|token_type_ids|rotary_emb\..*|masked_spec_embed)|(lm_head|cls)\..*"
+)
 
 
 class Head(nn.Module):
@@ -61,7 +63,7 @@ class Head(nn.Module):
 
     def __init__(self, tensors: Mapping[str, Tensor], names: HeadNames) -> None:
         super().__init__()
-        self.activation = ACTIVATIONS[names.activation]
+        self.activation = HEAD_ACTIVATIONS[names.activation]
         self.dense, self.out = (_linear(tensors, name) for name in (names.dense, names.out))
 
     def forward(self, features: Features) -> Features:
@@ -71,7 +73,7 @@ class Head(nn.Module):
         return features
 
 
-class Scores(nn.Module):
+class ScoringHead(nn.Module):
     """The scores of a chain as its logits."""
 
     def forward(self, features: Features) -> Features:
@@ -123,7 +125,7 @@ class PaddedScorer(nn.Module):
 
 
 def load_classifier(
-    layout: Layout, tokenizer: Tokenizer, dtype: torch.dtype, device: torch.device, *, left: bool, padding: int
+    layout: RerankerLayout, tokenizer: Tokenizer, dtype: torch.dtype, device: torch.device, *, left: bool, padding: int
 ) -> list[nn.Module]:
     """The modules of a sequence-classification folder, from `Features` to logits in `sentence`.
 
@@ -132,7 +134,7 @@ def load_classifier(
     """
     kind = str(layout.config.get("model_type"))
     names = HEADS.get(kind)
-    if names is not None and kind in FAMILIES:
+    if names is not None and kind in ARCHITECTURES:
         encoder = load_transformer(layout.folder, layout.config, tokenizer, dtype, device)
         if isinstance(encoder, LeanEncoder):
             encoder.first_only = True
@@ -149,7 +151,7 @@ def load_classifier(
 
 
 def load_causal(
-    layout: Layout, answers: tuple[int, int | None], dtype: torch.dtype, device: torch.device, padding: int
+    layout: RerankerLayout, answers: tuple[int, int | None], dtype: torch.dtype, device: torch.device, padding: int
 ) -> list[nn.Module]:
     """A causal language model of whose vocabulary only the answers are left, their logits in float32."""
     from transformers import AutoModelForCausalLM
@@ -185,7 +187,7 @@ def answers_of(answers: Answers, tokenizer: Tokenizer, folder: Path) -> tuple[in
     return yes, no
 
 
-def _head(layout: Layout, names: HeadNames, hidden: int) -> Head:
+def _head(layout: RerankerLayout, names: HeadNames, hidden: int) -> Head:
     tensors = load_weights(layout.folder)
     wanted = [f"{part}.{kind}" for part in (names.dense, names.out) for kind in ("weight", "bias")]
     missing = [name for name in wanted if name not in tensors]
@@ -221,7 +223,7 @@ def _linear(tensors: Mapping[str, Tensor], name: str) -> nn.Linear:
     return made.requires_grad_(False)
 
 
-def _opened(opener: Any, layout: Layout, dtype: torch.dtype) -> Any:
+def _opened(opener: Any, layout: RerankerLayout, dtype: torch.dtype) -> Any:
     kind = layout.config.get("model_type")
     try:
         model, report = opener.from_pretrained(
@@ -241,7 +243,7 @@ def _opened(opener: Any, layout: Layout, dtype: torch.dtype) -> Any:
         ("nothing uses", keys["unexpected"]),
         ("of another shape are", wrong),
     ):
-        found = [name for name in names if not UNUSED.fullmatch(name)]
+        found = [name for name in names if not IGNORED_HEAD_TENSORS.fullmatch(name)]
         if found:
             raise ModelError(
                 f"the weights in {layout.folder} are not those of the {kind} with a head that its config.json says: "

@@ -15,8 +15,8 @@ from typing import Any, Literal
 from semsearch.encoder.checkpoint import Stage, read_json, read_modules, read_stage
 from semsearch.errors import ModelError
 
-Task = Literal["sequence-classification", "feature-extraction", "text-generation"]
-TASKS: tuple[Task, ...] = ("sequence-classification", "feature-extraction", "text-generation")
+RerankerTask = Literal["sequence-classification", "feature-extraction", "text-generation"]
+TASKS: tuple[RerankerTask, ...] = ("sequence-classification", "feature-extraction", "text-generation")
 SIGMOID, IDENTITY = "torch.nn.modules.activation.Sigmoid", "torch.nn.modules.linear.Identity"
 # Classes that a config.json may say are code of the checkpoint's own.
 OWN_CODE = ("AutoConfig", "AutoModel", "AutoModelForSequenceClassification", "AutoModelForCausalLM")
@@ -31,11 +31,11 @@ class Answers:
 
 
 @dataclass(frozen=True)
-class Layout:
+class RerankerLayout:
     """What a folder says about its cross-encoder."""
 
     folder: Path  # of the transformer
-    task: Task
+    task: RerankerTask
     config: Mapping[str, Any]  # the transformer's
     settings: Mapping[str, Any]  # how it is used: sentence_bert_config.json, where there is one
     stages: tuple[Stage, ...]  # of a chain: the transformer and what follows it
@@ -45,7 +45,7 @@ class Layout:
     answers: Answers | None = None  # of a causal reranker
 
 
-def read(folder: Path) -> Layout:
+def read(folder: Path) -> RerankerLayout:
     """The layout of a cross-encoder's folder.
 
     Raises:
@@ -76,12 +76,12 @@ def read(folder: Path) -> Layout:
     rest = entries[1:]
     if task == "sequence-classification" and not rest:
         labels = labels_of(config)
-        return Layout(
+        return RerankerLayout(
             task=task, stages=(), labels=labels, activation=_activation(said, config, labels, folder), **common
         )
     if task == "text-generation" and len(rest) == 1 and rest[0]["type"].endswith("LogitScore"):
         answers = _answers(folder / rest[0]["path"])
-        return Layout(
+        return RerankerLayout(
             task=task,
             stages=(),
             labels=1,
@@ -95,7 +95,7 @@ def read(folder: Path) -> Layout:
         if last.kind == "dense" and last.config.get("module_output_name") == "scores":
             labels = int(last.config.get("out_features", 0))
             activation = _activation(said, config, labels, folder)
-            return Layout(task=task, stages=stages, labels=labels, activation=activation, **common)
+            return RerankerLayout(task=task, stages=stages, labels=labels, activation=activation, **common)
     names = ", ".join(entry["type"].rpartition(".")[2] for entry in entries)
     raise ModelError(
         f"{folder} is a chain of modules that is no reranker semsearch knows: {names}, its transformer used for "
@@ -110,7 +110,7 @@ def labels_of(config: Mapping[str, Any]) -> int:
     return len(named) if named else int(config.get("num_labels") or 2)
 
 
-def _bare(folder: Path, said: Mapping[str, Any]) -> Layout:
+def _bare(folder: Path, said: Mapping[str, Any]) -> RerankerLayout:
     """A folder without modules.json: a classifier, or a causal language model that answers yes or no."""
     config = _config(folder)
     architecture = str((config.get("architectures") or [""])[0])
@@ -121,7 +121,7 @@ def _bare(folder: Path, said: Mapping[str, Any]) -> Layout:
             "that scores a pair. Give a cross-encoder, or train one from it: semsearch train-reranker."
         )
     labels = 1 if causal else labels_of(config)
-    return Layout(
+    return RerankerLayout(
         folder=folder,
         task="text-generation" if causal else "sequence-classification",
         config=config,

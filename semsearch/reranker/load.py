@@ -16,11 +16,11 @@ if TYPE_CHECKING:
     from torch import nn
 
     from semsearch.reranker.cross_encoder import CrossEncoder
-    from semsearch.reranker.layout import Layout
+    from semsearch.reranker.layout import RerankerLayout
     from semsearch.reranker.text_pairs import PairTokenizer
 
 DEFAULT_RERANKER = "cross-encoder/ms-marco-MiniLM-L6-v2"
-OWNER = "cross-encoder"  # of names without one
+RERANKER_OWNER = "cross-encoder"  # of names without one
 CAUSAL_TOKENS = 8_192  # that rerankers which are language models were trained with, whatever the language model reads
 LEFT = {"xlnet"}  # kinds that are padded in front where nothing else is said
 
@@ -50,7 +50,7 @@ def load_reranker(
     """
     from semsearch.reranker.layout import read
 
-    source = resolve.find(str(name_or_path), revision, owner=OWNER)
+    source = resolve.find(str(name_or_path), revision, owner=RERANKER_OWNER)
     layout = read(source.folder)
 
     from semsearch.encoder.modules import activation
@@ -77,7 +77,7 @@ def load_reranker(
 
 
 def _built(
-    layout: Layout, label: str, dtype: torch.dtype, device: torch.device
+    layout: RerankerLayout, label: str, dtype: torch.dtype, device: torch.device
 ) -> tuple[PairTokenizer, int, list[nn.Module]]:
     """How pairs become tokens, how many the model reads, and the modules they pass."""
     from semsearch.encoder.tokenization import load_tokenizer
@@ -105,19 +105,19 @@ def _built(
 
 
 def _chain(
-    layout: Layout, settings: dict[str, Any], dtype: torch.dtype, device: torch.device
+    layout: RerankerLayout, settings: dict[str, Any], dtype: torch.dtype, device: torch.device
 ) -> tuple[PairTokenizer, int, list[nn.Module]]:
     from semsearch.encoder.assemble import Assembler
-    from semsearch.reranker.head import Scores
+    from semsearch.reranker.head import ScoringHead
     from semsearch.reranker.text_pairs import SpecialTokens
 
     stack = Assembler(dtype, device).stack(layout.stages, "document")
     assert stack.text_tokenizer is not None, "a chain begins with a transformer"
     reader = SpecialTokens(stack.text_tokenizer.tokenizer, layout.prompt, types=_typed(settings), folder=layout.folder)
-    return reader, stack.max_tokens, [*stack.modules, Scores()]
+    return reader, stack.max_tokens, [*stack.modules, ScoringHead()]
 
 
-def _limit(layout: Layout, settings: dict[str, Any]) -> int:
+def _limit(layout: RerankerLayout, settings: dict[str, Any]) -> int:
     from semsearch.encoder.tokenization import max_tokens
 
     said = layout.settings
@@ -126,7 +126,7 @@ def _limit(layout: Layout, settings: dict[str, Any]) -> int:
     return max_tokens(own, settings.get("model_max_length"), layout.config)
 
 
-def _padding(tokenizer: Tokenizer, settings: dict[str, Any], layout: Layout) -> int:
+def _padding(tokenizer: Tokenizer, settings: dict[str, Any], layout: RerankerLayout) -> int:
     """The id that fills up; -1 where none is named."""
     named = settings.get("pad_token")
     named = named.get("content") if isinstance(named, dict) else named

@@ -19,16 +19,16 @@ from semsearch.engine import Engine, Settings, fingerprint
 from semsearch.errors import UsageError
 from semsearch.types import Hit, Metric, Passage, Vectors
 
-QUERIES = 256
-PASSAGES = 4_096
-FEWEST = 32  # passages, with fewer of which there is nothing to measure
-WORDS = 12  # of a passage without a title, that make a query
+SAMPLED_QUERIES = 256
+SAMPLED_PASSAGES = 4_096
+MIN_PASSAGES = 32  # passages, with fewer of which there is nothing to measure
+QUERY_WORDS = 12  # of a passage without a title, that make a query
 TAIL = 0.001  # share of the pairs that the exponential is fitted to
 LEVELS = np.concatenate([[0.0], np.linspace(0.01, 0.99, 99), [0.995, 1 - TAIL]])
-SHOWN = {"median": 0.5, "99 %": 0.99, "99.9 %": 1 - TAIL}
+SHOWN_QUANTILES = {"median": 0.5, "99 %": 0.99, "99.9 %": 1 - TAIL}
 JUDGED = 10  # hits of each judged query that the curve of probability is fitted to
 
-Judged: TypeAlias = tuple[list[float], list[bool]]
+JudgedScores: TypeAlias = tuple[list[float], list[bool]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +80,7 @@ class Calibration:
 def calibrate(
     engine: Engine,
     encode: Callable[[Sequence[str]], Vectors] | None,
-    judged: Judged | None = None,
+    judged: JudgedScores | None = None,
 ) -> Calibration | None:
     """Measure, and keep the outcome in the collection; None if there are too few passages.
 
@@ -111,10 +111,10 @@ def needs_calibration(engine: Engine) -> bool:
     """Whether the collection has doubled since it was calibrated, or has another model."""
     with engine.view() as view:
         known, passages = Calibration.of(view.settings), view.passages
-    return passages >= FEWEST and (known is None or passages >= 2 * known.passages)
+    return passages >= MIN_PASSAGES and (known is None or passages >= 2 * known.passages)
 
 
-def judged_hits(answers: Mapping[str, Sequence[Hit]], judgements: Mapping[str, Mapping[str, int]]) -> Judged:
+def judged_hits(answers: Mapping[str, Sequence[Hit]], judgements: Mapping[str, Mapping[str, int]]) -> JudgedScores:
     """The dense scores of the best hits of judged queries, and whether each is relevant; without a grade it is not.
 
     Raises:
@@ -136,7 +136,9 @@ def calibration_info(settings: Settings) -> dict[str, Any] | None:
     calibration = Calibration.of(settings)
     if calibration is None:
         return None
-    quantiles = {name: round(float(np.interp(level, LEVELS, calibration.scores)), 4) for name, level in SHOWN.items()}
+    quantiles = {
+        name: round(float(np.interp(level, LEVELS, calibration.scores)), 4) for name, level in SHOWN_QUANTILES.items()
+    }
     return {"random scores": quantiles, "pairs": calibration.pairs, "judged hits": calibration.judged}
 
 
@@ -150,10 +152,10 @@ def measure(
     generator = np.random.default_rng(seed)
     with engine.view() as view:
         count = view.passages
-        if count < FEWEST:
+        if count < MIN_PASSAGES:
             return None
         metric = Metric(view.settings["metric"])
-        asked, others = view.sample(QUERIES, generator), view.sample(PASSAGES, generator)
+        asked, others = view.sample(SAMPLED_QUERIES, generator), view.sample(SAMPLED_PASSAGES, generator)
         found = view.passages_of(asked) if encode is not None else []
         asked = asked if encode is None else asked[[passage is not None for passage in found]]
         queries, passages = view.vectors(asked), view.vectors(others)
@@ -166,7 +168,7 @@ def measure(
         scores = 2 * scores - squares
     random = np.sort(scores[apart].astype(np.float64))
     random = random[np.isfinite(random)]
-    if len(random) < FEWEST:
+    if len(random) < MIN_PASSAGES:
         return None
     quantiles = np.quantile(random, LEVELS)
     excess = random[random > quantiles[-1]] - quantiles[-1]
@@ -207,4 +209,4 @@ def _question(passage: Passage) -> str:
     """What a person might have typed to find a passage."""
     if len(passage.title.split()) > 2:
         return passage.title
-    return " ".join(passage.text.split()[:WORDS]) or passage.title
+    return " ".join(passage.text.split()[:QUERY_WORDS]) or passage.title

@@ -10,8 +10,8 @@ from typing import Any
 
 from semsearch import plugins
 
-FEW_ROWS = 20_000  # scanned as they are in a millisecond or two
-SCAN_RATE = 15e9  # bytes of codes a second that two cores read
+UNINDEXED_ROWS = 20_000  # scanned as they are in a millisecond or two
+CODE_SCAN_RATE = 15e9  # bytes of codes a second that two cores read
 PATIENCE = 0.010  # seconds that a scan for one query may take before another index is worth its lost recall
 HIGH_RECALL = 0.98  # above which coarse codes need so many candidates that a graph is faster
 GRAPH_SHARE = 0.25  # of the free memory that a graph with its copy of the vectors may take
@@ -36,9 +36,9 @@ def choose(count: int, dim: int, *, recall: float | None = None, memory: int | N
         memory: Bytes that are free; looked up when None.
     """
     rows = f"{count:,} vectors of {dim} components"
-    if count < FEW_ROWS:
+    if count < UNINDEXED_ROWS:
         return Choice(None, f"{rows} are scanned in a millisecond or two: no index is needed.")
-    seconds = count * dim / SCAN_RATE
+    seconds = count * dim / CODE_SCAN_RATE
     scan = f"scanned exactly in about {1e3 * seconds:.0f} ms"
     gpu = gpu_memory()
     if 2 * count * dim < gpu / 2:

@@ -37,7 +37,7 @@ def typed(value: str | bool | float | None) -> tuple[Kind, Any]:
     return ("bool" if isinstance(value, bool) else "number"), value
 
 
-class Fields:
+class MemoryFields:
     """The catalog of the fields of documents that are in memory: a `semsearch.search.where.FieldCatalog`."""
 
     def __init__(self, metadata: Iterable[Mapping[str, Any]]) -> None:

@@ -6,6 +6,7 @@ hits alone, when the view is closed: a reranker or a model may take its time the
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Iterator, Mapping, MutableMapping, Sequence
 from contextlib import contextmanager, nullcontext
@@ -20,13 +21,13 @@ from semsearch.chunking import compose, splitter_for
 from semsearch.engine import Candidates, Engine, EngineView, Settings
 from semsearch.errors import UsageError
 from semsearch.search.calibration import Calibration
-from semsearch.search.fusion import DEPTH
+from semsearch.search.fusion import FUSION_DEPTH
 from semsearch.search.garbage import uncollected
 from semsearch.search.mmr import marginal_relevance, on_scale
 from semsearch.search.query_syntax import Query, parse
 from semsearch.search.ranking import Ranking, fused, scored
 from semsearch.search.request import Request
-from semsearch.search.where import Filter
+from semsearch.search.where import Filter, Where
 from semsearch.search.where import parse as parse_filter
 from semsearch.types import Encoder, Hit, Keys, Metric, Reranker, Vectors
 from semsearch.vectors import stored_form
@@ -36,11 +37,12 @@ if TYPE_CHECKING:
 
 Timings = MutableMapping[str, float]  # milliseconds by stage
 
-MANY = 1000  # hits, from which collecting garbage while they are made costs as much as making them
+KEPT_FILTERS = 16
+UNCOLLECTED_HITS = 1000  # hits, from which collecting garbage while they are made costs as much as making them
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class Retrieved:
     """What one view gave: the hits of each query, and what the later stages need of the engine."""
 
     answers: list[list[Hit]]
@@ -56,6 +58,7 @@ class Searcher:
         self._engine = engine
         self._model = model
         self._rerankers: dict[str, Reranker] = {}
+        self._filters: dict[tuple[object, str], Filter] = {}
         self._explainer: tuple[Encoder, Explainer] | None = None
         self._calibration: tuple[object, Calibration | None] | None = None
 
@@ -82,7 +85,7 @@ class Searcher:
                 settings = view.settings
                 if settings["encoder"] == described:
                     if vectors is not None and request.mode != "lexical":
-                        encoded = _given(view, vectors, texts, Metric(settings["metric"]))
+                        encoded = _checked_vectors(view, vectors, texts, Metric(settings["metric"]))
                     began = time.perf_counter()
                     found = self._gather(view, texts or (), encoded, request)
                     if timings is not None:
@@ -93,18 +96,19 @@ class Searcher:
 
     # Inside a view of the engine
 
-    def _gather(self, view: EngineView, texts: Sequence[str], vectors: Vectors, request: Request) -> Found:
+    def _gather(self, view: EngineView, texts: Sequence[str], vectors: Vectors, request: Request) -> Retrieved:
         """The hits of each query, at most `request.depth`: the best passage of the best documents, or passages."""
         while True:
             rankings = self._rankings(view, texts, vectors, request)
             keys = np.concatenate([NO_KEYS, *(ranking.candidates.keys for ranking in rankings)])
-            passages = view.passages_of(keys)
-            whole = [passage for passage in passages if passage is not None]
-            if len(whole) == len(passages):
-                break  # else what was not as it was stored is no candidate any more
-        with uncollected() if len(keys) > MANY else nullcontext():
-            rest = iter(whole)
-            answers = [ranking.hits(rest) for ranking in rankings]
+            with uncollected() if len(keys) > UNCOLLECTED_HITS else nullcontext():
+                passages = view.passages_of(keys)
+                whole = [passage for passage in passages if passage is not None]
+                if len(whole) == len(passages):
+                    rest = iter(whole)
+                    answers = [ranking.hits(rest) for ranking in rankings]
+                    break
+            # what was not as it was stored is no candidate any more: ask again
         if request.context:
             spans = iter(view.context_of(keys, request.context))
             for hits in answers:
@@ -113,13 +117,13 @@ class Searcher:
         near = {}
         if request.mmr_lambda is not None:
             near = dict(zip(keys.tolist(), view.vectors(keys), strict=True))
-        return Found(answers, near, view.settings, view.version)
+        return Retrieved(answers, near, view.settings, view.version)
 
     def _rankings(self, view: EngineView, texts: Sequence[str], vectors: Vectors, request: Request) -> list[Ranking]:
         """One list of passages for each query, in the mode that was asked for."""
         grouped, depth = request.group_by == "document", request.depth
         metric = Metric(view.settings["metric"])
-        where = None if request.where is None else parse_filter(request.where, view.fields())
+        where = None if request.where is None else self._filter(view, request.where)
         if request.mode == "dense":
             found = self._dense(view, vectors, depth, view.allowed(where), request, metric)
             return [Ranking("dense", candidates) for candidates in found]
@@ -131,6 +135,18 @@ class Searcher:
             ]
         return self._hybrid(view, queries, vectors, request, where, metric)
 
+    def _filter(self, view: EngineView, where: Where) -> Filter:
+        """What `where` says, remembered for this state of the collection: checking it asks for the types of fields."""
+        try:
+            key = (view.version, where if isinstance(where, str) else json.dumps(where, sort_keys=True))
+        except (TypeError, ValueError, RecursionError):  # the parser tells what is wrong
+            return parse_filter(where, view.fields())
+        known = self._filters.get(key)
+        if known is None:
+            known = parse_filter(where, view.fields())
+            self._filters = dict(list(self._filters.items())[1 - KEPT_FILTERS :]) | {key: known}
+        return known
+
     def _hybrid(
         self,
         view: EngineView,
@@ -141,7 +157,7 @@ class Searcher:
         metric: Metric,
     ) -> list[Ranking]:
         """Each query by meaning and by words; what its phrases and exclusions forbid, neither finds."""
-        grouped, depth = request.group_by == "document", max(request.depth, DEPTH)
+        grouped, depth = request.group_by == "document", max(request.depth, FUSION_DEPTH)
         allowed = view.allowed(where)
         plain = [place for place, query in enumerate(queries) if query.plain]
         dense: dict[int, Candidates] = {}
@@ -170,7 +186,9 @@ class Searcher:
 
     # On hits alone
 
-    def _finish(self, found: Found, texts: Sequence[str], request: Request, timings: Timings | None) -> list[list[Hit]]:
+    def _finish(
+        self, found: Retrieved, texts: Sequence[str], request: Request, timings: Timings | None
+    ) -> list[list[Hit]]:
         answers, started = found.answers, time.perf_counter()
         if request.reranks:
             reranker = self._reranker(request.rerank)
@@ -192,7 +210,7 @@ class Searcher:
                     hit.explanation = explainer.explain(query, hit)
         return answers
 
-    def _weigh(self, answers: Sequence[Sequence[Hit]], found: Found) -> None:
+    def _weigh(self, answers: Sequence[Sequence[Hit]], found: Retrieved) -> None:
         """Give hits their percentile, and their probability, once the collection is calibrated."""
         known = self._calibration
         if known is None or known[0] != found.version:
@@ -237,7 +255,7 @@ class Searcher:
         return self._explainer[1]
 
 
-def _given(view: EngineView, vectors: Any, texts: Sequence[str] | None, metric: Metric) -> Vectors:
+def _checked_vectors(view: EngineView, vectors: Any, texts: Sequence[str] | None, metric: Metric) -> Vectors:
     """The vectors that came with a search, as they are compared."""
     encoded = stored_form(vectors, view.dim, metric, "the query's vector")
     if texts is not None and len(texts) != len(encoded):

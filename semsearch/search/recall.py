@@ -9,7 +9,7 @@ stand or fall together, so queries are the trials and a recall of 0.7 is 0.7 of 
 Where no queries are given, synthetic ones of two kinds serve, and the recall is that of the kind which fares worse.
 Stored vectors, each without itself, are as unlike one another as the collection is; but a graph links each of them to
 its neighbours and finds those more surely than others. Points between four stored vectors are not in the graph, and
-about as hard for it as real questions are (`benchmarks/standins.py` compares them).
+about as hard for it as real questions are (`benchmarks/synthetic_queries.py` compares them).
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ Synthesis: TypeAlias = Callable[[int, np.random.Generator], tuple[Vectors, Keys]
 
 CONFIDENCE = 0.95
 CHOOSING = 0.9995  # stricter, so that what is chosen on one half is seldom refused by the other
-QUERIES = 2000  # looked at, of each kind, or more for a high target: half to choose by, half to certify on
-MOST = 20_000
+SAMPLE_QUERIES = 2000  # looked at, of each kind, or more for a high target: half to choose by, half to certify on
+MAX_SAMPLE = 20_000
 BETWEEN = (0.4, 0.2, 0.2, 0.2)  # shares of the stored vectors, drawn at random, that a point between them is made of
-TINY = 1e-30
+MIN_NORM = 1e-30
 NOT_STORED = -1  # in place of the key of a query that is no stored vector
 TIMED = 200  # queries asked one at a time for the latencies
 
@@ -158,7 +158,9 @@ def certify(
     return replace(certificate, summary=_sentence(certificate, kind))
 
 
-def draw_sample(truth: Search, k: int, queries: Vectors | Synthesis, seed: int = 0, *, count: int = QUERIES) -> Sample:
+def draw_sample(
+    truth: Search, k: int, queries: Vectors | Synthesis, seed: int = 0, *, count: int = SAMPLE_QUERIES
+) -> Sample:
     """Up to `count` of the queries in random order, or as many synthetic ones of each kind, and their neighbours."""
     rng = np.random.default_rng(seed)
     if callable(queries):
@@ -176,7 +178,7 @@ def synthetic_queries(keys: Keys, vectors: Vectors, count: int, rng: np.random.G
     for share in BETWEEN if len(keys) else ():
         part = vectors[rng.integers(len(keys), size=len(rows))].astype(np.float64)
         mean += share * part
-    longer = np.linalg.norm(part, axis=1) / np.maximum(np.linalg.norm(mean, axis=1), TINY)
+    longer = np.linalg.norm(part, axis=1) / np.maximum(np.linalg.norm(mean, axis=1), MIN_NORM)
     between = (mean * longer[:, None]).astype(np.float32)  # as long as stored ones are
     queries = np.stack([stored, between], axis=1).reshape(-1, stored.shape[1])
     return queries, np.stack([own, np.full_like(own, NOT_STORED)], axis=1).reshape(-1)
@@ -254,13 +256,13 @@ def binomial_tail(count: int, trials: int, p: float) -> float:
 
 def _trials(target: float) -> int:
     """How many queries prove `target` if nothing is missed."""
-    return math.ceil(math.log(1 - CONFIDENCE) / math.log(target)) if target < 1 else MOST
+    return math.ceil(math.log(1 - CONFIDENCE) / math.log(target)) if target < 1 else MAX_SAMPLE
 
 
 def worth_looking_at(target: float) -> int:
     """Queries, both halves together: three times what proves the target if nothing is missed, for something will be."""
     needed = 2 * _trials(target)
-    return QUERIES if needed > MOST else min(max(QUERIES, 3 * needed), MOST)
+    return SAMPLE_QUERIES if needed > MAX_SAMPLE else min(max(SAMPLE_QUERIES, 3 * needed), MAX_SAMPLE)
 
 
 def _point(search: Search, value: int, sample: Sample, scores_of: ScoresOf, k: int) -> tuple[Point, int]:
@@ -293,7 +295,7 @@ def _sentence(outcome: Certificate, kind: str) -> str:
     missed = count - outcome.recall * count
     if reach < target <= 1 - lower_bound(missed, count):  # it may be kept, but so few can't tell
         needed = 2 * _trials(target)
-        enough = f"give at least {needed} queries, or" if needed <= MOST else "no sample proves so much:"
+        enough = f"give at least {needed} queries, or" if needed <= MAX_SAMPLE else "no sample proves so much:"
         return f"{measured}: too few queries to certify {target:g} ({reach:.4f} at best); {enough} take exact search."
     return (
         f"{measured}, which misses {target:g}. Exact search (--index exact) has recall 1; so has --exact for a query."

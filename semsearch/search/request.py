@@ -32,7 +32,7 @@ def meant(name: str, known: Iterable[str]) -> str | None:
     return spelt[near[0]] if near else None
 
 
-class Options(TypedDict, total=False):
+class SearchKeywords(TypedDict, total=False):
     """The keyword arguments of `Collection.search`; what they mean is said at `Request`."""
 
     where: Where | None

@@ -19,7 +19,7 @@ from typing import Any, Literal, Protocol, assert_never
 
 from semsearch.errors import FilterError
 from semsearch.search.fields import Kind, fields_of, typed
-from semsearch.search.where_text import MAX_DEPTH, parse_where
+from semsearch.search.where_text import MAX_FILTER_DEPTH, parse_where
 
 MAX_CONDITIONS = 1_000  # of a filter
 MAX_VALUES = 10_000  # of all its $in and $nin together
@@ -270,8 +270,8 @@ def _all(parts: Sequence[Filter]) -> Filter:
 
 
 def _check_depth(place: str, depth: int) -> None:
-    if depth > MAX_DEPTH:
-        raise FilterError(f"the filter is nested deeper than {MAX_DEPTH} levels, at {place:.200}.")
+    if depth > MAX_FILTER_DEPTH:
+        raise FilterError(f"the filter is nested deeper than {MAX_FILTER_DEPTH} levels, at {place:.200}.")
 
 
 def _check_text(text: str, place: str) -> None:

@@ -38,7 +38,7 @@ NUMBER: /[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?/
 """
 
 _OPERATORS = {"=": "$eq", "==": "$eq", "!=": "$ne", "<>": "$ne", ">": "$gt", ">=": "$gte", "<": "$lt", "<=": "$lte"}
-MAX_DEPTH = 50  # levels of a filter
+MAX_FILTER_DEPTH = 50  # levels of a filter
 MAX_TOKENS = 30_000  # of a text: ten thousand values with their commas, and a thousand conditions
 _MAX_DIGITS = 400  # more than any float has before its point, and fewer than Python refuses to read
 EXAMPLE = """year >= 1990 and genres contains "Drama" and not (studio = "X" or rating in (1, 2))"""
@@ -77,7 +77,7 @@ def _from_json(text: str) -> dict[str, Any]:
     try:
         return dict(json.loads(text, parse_int=_integer, object_pairs_hook=_once))
     except RecursionError as error:
-        raise FilterError(f"the filter is nested deeper than {MAX_DEPTH} levels.") from error
+        raise FilterError(f"the filter is nested deeper than {MAX_FILTER_DEPTH} levels.") from error
     except json.JSONDecodeError as error:
         raise FilterError(f"the filter begins like JSON but is none ({error}).") from error
 
@@ -109,8 +109,8 @@ def _parser() -> Any:
 
 def _mapping(tree: Any, depth: int) -> dict[str, Any]:
     """A node of the parse tree, as the filter it stands for, inside of so many parentheses and nots."""
-    if depth > MAX_DEPTH:
-        raise FilterError(f"the filter is nested deeper than {MAX_DEPTH} levels.")
+    if depth > MAX_FILTER_DEPTH:
+        raise FilterError(f"the filter is nested deeper than {MAX_FILTER_DEPTH} levels.")
     match tree.data:
         case "any":
             return _joined("$or", tree.children, depth + 1)

@@ -55,8 +55,8 @@ ANIMALS = [
     Document("dog", "the dog runs in the park", title="Dogs", metadata={"legs": 4, "kind": "pet"}),
     Document("bird", "a bird sings in the old tree", metadata={"legs": 2, "tags": ["sky", "song"]}),
 ]
-NAMES = ["notes", "Übersicht", "книги", "笔记", "a.b_c-d", "x" * 60]
-WORDS = ["cat", "dog", "bird", "fish", "tree", "park", "sofa", "song"]
+COLLECTION_NAMES = ["notes", "Übersicht", "книги", "笔记", "a.b_c-d", "x" * 60]
+VOCABULARY = ["cat", "dog", "bird", "fish", "tree", "park", "sofa", "song"]
 
 
 def ids(hits: Sequence[Hit]) -> list[str]:
@@ -102,7 +102,7 @@ class EngineContract:
 
     # ------------------------------------------------------------------ a home
 
-    @pytest.mark.parametrize("name", NAMES)
+    @pytest.mark.parametrize("name", COLLECTION_NAMES)
     def test_a_collection_is_made_listed_opened_and_dropped(self, home: Home, name: str) -> None:
         assert semsearch.list_collections(home=home) == []
         semsearch.create(name, home=home, encoder=HashEncoder()).close()
@@ -570,7 +570,7 @@ class EngineContract:
 
     def test_scores_get_a_meaning(self, home: Home) -> None:
         generator = np.random.default_rng(0)
-        documents = [Document(f"d{i}", " ".join(generator.choice(WORDS, 4))) for i in range(60)]
+        documents = [Document(f"d{i}", " ".join(generator.choice(VOCABULARY, 4))) for i in range(60)]
         with semsearch.create("notes", home=home, encoder=HashEncoder()) as collection:
             collection.add(documents)
             calibration = collection.calibrate()
@@ -622,7 +622,7 @@ class EngineContract:
     @settings(max_examples=15, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
     @given(
         steps=st.lists(
-            st.tuples(st.sampled_from(["add", "remove", "relabel"]), st.integers(0, 11), st.sampled_from(WORDS)),
+            st.tuples(st.sampled_from(["add", "remove", "relabel"]), st.integers(0, 11), st.sampled_from(VOCABULARY)),
             max_size=20,
         )
     )
@@ -645,7 +645,7 @@ class EngineContract:
                     if identity in model:
                         model[identity] = replace(model[identity], metadata={"n": word})
             assert {document.id: document for document in collection} == model
-            for word in WORDS:
+            for word in VOCABULARY:
                 expected = {identity for identity, document in model.items() if word in document.text}
                 assert {*ids(collection.search(word, k=20, mode="lexical"))} == expected
                 where = {"n": word}
@@ -661,8 +661,8 @@ class EngineContract:
         """Answers by meaning are those of brute force over the model."""
         names = list(model)
         vectors: Vectors = HashEncoder().encode_documents([model[name].text for name in names])
-        queries = HashEncoder().encode_queries(WORDS)
+        queries = HashEncoder().encode_queries(VOCABULARY)
         truth = brute_force(np.arange(len(names)), vectors, queries, 5, Metric.COSINE) if names else None
-        for row, hits in enumerate(collection.search_many(WORDS, k=5)):
+        for row, hits in enumerate(collection.search_many(VOCABULARY, k=5)):
             expected = [] if truth is None else [score for score in truth.scores[row].tolist() if score > -np.inf]
             assert [hit.score for hit in hits] == expected

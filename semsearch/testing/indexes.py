@@ -30,14 +30,14 @@ import numpy as np
 import pytest
 
 from semsearch.errors import DataError, DimensionMismatch, IndexDamaged, UsageError
-from semsearch.local.index.generation import MANIFEST, open_generation, write_generation
+from semsearch.local.index.generation import GENERATION_MANIFEST, open_generation, write_generation
 from semsearch.search.recall import tie_safe_recall
 from semsearch.search.truth import Truth
 from semsearch.types import Keys, Metric, Neighbors, Vectors
 from semsearch.vector_index import Filterable, faults
 from semsearch.vectors import brute_force, normalise, score_pairs
 
-OWNER: dict[str, str] = {"backend": "under-test", "collection": "7d1c", "model": "none"}
+GENERATION_OWNER: dict[str, str] = {"backend": "under-test", "collection": "7d1c", "model": "none"}
 HANG = 60.0  # seconds after which a forked child counts as hanging
 
 every_metric = pytest.mark.parametrize("metric", list(Metric), ids=str)
@@ -363,10 +363,10 @@ for dim in (7, 9):
         keys, vectors = make_keys(self.rows), make_vectors(self.metric, self.rows, 24)
         index = self.build(keys, vectors)
         folder = tmp_path / "generation"
-        write_generation(folder, index, keys, vectors, self.metric, self.params(), **OWNER)
+        write_generation(folder, index, keys, vectors, self.metric, self.params(), **GENERATION_OWNER)
 
         def opened() -> Any:
-            return open_generation(folder, self.index_class, keys, vectors, self.metric, **OWNER)[0]
+            return open_generation(folder, self.index_class, keys, vectors, self.metric, **GENERATION_OWNER)[0]
 
         expected = index.search(vectors[:5], 5).keys.tolist()
         assert opened().search(vectors[:5], 5).keys.tolist() == expected
@@ -375,7 +375,7 @@ for dim in (7, 9):
             flipped = bytearray(whole)
             flipped[len(whole) // 2] ^= 1
             for damaged in (b"", whole[: len(whole) // 2], whole[:-1], bytes(flipped), None):
-                if path.name == MANIFEST and damaged == bytes(flipped):
+                if path.name == GENERATION_MANIFEST and damaged == bytes(flipped):
                     continue  # one bit of a text: caught where it matters, in what is compared
                 path.unlink() if damaged is None else path.write_bytes(damaged)
                 with pytest.raises(IndexDamaged):

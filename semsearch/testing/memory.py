@@ -25,7 +25,7 @@ from semsearch.errors import CollectionClosed, CollectionExists, DimensionMismat
 from semsearch.home import Home
 from semsearch.names import check_name
 from semsearch.records import Entry, Known, Record
-from semsearch.search.fields import Fields
+from semsearch.search.fields import MemoryFields
 from semsearch.search.query_syntax import Query
 from semsearch.search.where import Filter, matches
 from semsearch.types import Document, Keys, Metadata, Metric, Passage, Scores, Span, Vectors
@@ -34,7 +34,7 @@ from semsearch.versions import ANALYSIS, ENCODING
 
 Mask = NDArray[np.bool_]  # (n,) of the passages of a state
 
-_WORD = re.compile(r"\w+")
+_TOKEN = re.compile(r"\w+")
 K1, B = 1.2, 0.75  # of BM25: Robertson & Zaragoza, "The Probabilistic Relevance Framework" (2009)
 
 
@@ -71,9 +71,9 @@ class MemoryView:
         self.dim = state.dim or 0
         self.passages = len(state.keys)
 
-    def fields(self) -> Fields:
+    def fields(self) -> MemoryFields:
         """See `EngineView.fields`."""
-        return Fields(record.document.metadata for record in self._state.records.values())
+        return MemoryFields(record.document.metadata for record in self._state.records.values())
 
     def allowed(self, where: Filter | None, query: Query | None = None) -> Mask | None:
         """See `EngineView.allowed`."""
@@ -82,7 +82,10 @@ class MemoryView:
         docs = {doc for doc in self._state.records if where is None or doc in self._matching(where)}
         mask = np.isin(self._state.docs, list(docs))
         if query is not None:
-            required, excluded = map(_phrases, (query.required, query.excluded))
+            required, excluded = (
+                [words for text in texts if (words := _TOKEN.findall(text.casefold()))]
+                for texts in (query.required, query.excluded)
+            )
             for row, text in enumerate(self._words()):
                 mask[row] &= all(_holds(text, phrase) for phrase in required)
                 if any(_holds(text, phrase) for phrase in excluded):
@@ -102,7 +105,7 @@ class MemoryView:
 
     def lexical(self, query: Query, k: int, *, allowed: Mask | None, grouped: bool) -> Candidates:
         """See `EngineView.lexical`."""
-        texts, wanted = self._words(), set(_WORD.findall(query.text.casefold()))
+        texts, wanted = self._words(), set(_TOKEN.findall(query.text.casefold()))
         mask = self.allowed(None, query)
         counts = [Counter(text) for text in texts]
         mean = sum(map(len, texts)) / max(len(texts), 1)
@@ -148,8 +151,7 @@ class MemoryView:
     def keys_of(self, ids: Sequence[str]) -> dict[str, list[int]]:
         """See `EngineView.keys_of`."""
         state = self._state
-        known = {identity: state.numbers[identity] for identity in ids if identity in state.numbers}
-        return {identity: state.keys[state.docs == doc].tolist() for identity, doc in known.items()}
+        return {i: state.keys[state.docs == state.numbers[i]].tolist() for i in ids if i in state.numbers}
 
     def sample(self, count: int, generator: np.random.Generator) -> Keys:
         """See `EngineView.sample`."""
@@ -186,7 +188,7 @@ class MemoryView:
     def _words(self) -> list[list[str]]:
         """The words of the title and text of each passage."""
         passages = map(self._state.passage, range(len(self._state.keys)))
-        return [_WORD.findall(f"{passage.title} {passage.text}".casefold()) for passage in passages]
+        return [_TOKEN.findall(f"{passage.title} {passage.text}".casefold()) for passage in passages]
 
     def _best(self, rows: NDArray[np.intp], scores: Scores, k: int, grouped: bool, way: tuple[str, ...]) -> Candidates:
         """The `k` best of `rows`, or the best of each of the `k` best documents."""
@@ -201,7 +203,7 @@ class MemoryView:
 
 
 class MemoryEngine:
-    """See `semsearch.engine.Engine`."""
+    """See `semsearch.engine.Engine`; a `Handle` of it is what is opened and closed."""
 
     capabilities = Capabilities("memory", scored=True)
 
@@ -223,9 +225,6 @@ class MemoryEngine:
         """See `Engine.versions`."""
         return {"schema": 1, "analysis": ANALYSIS, "encoding": ENCODING}
 
-    def check_open(self) -> None:
-        """See `Engine.check_open`."""
-
     @contextmanager
     def view(self) -> Iterator[MemoryView]:
         """See `Engine.view`."""
@@ -233,14 +232,12 @@ class MemoryEngine:
 
     def counts(self) -> tuple[int, int]:
         """See `Engine.counts`."""
-        state = self.state
-        return len(state.records), len(state.keys)
+        return len(self.state.records), len(self.state.keys)
 
     def bytes(self) -> int:
         """See `Engine.bytes`."""
         state = self.state
-        texts = (record.document.text + record.document.title + record.metadata for record in state.records.values())
-        return state.vectors.nbytes + sum(len(text.encode()) for text in texts)
+        return state.vectors.nbytes + sum(len(record.document.text.encode()) for record in state.records.values())
 
     def known(self, ids: Sequence[str]) -> dict[str, Known]:
         """See `Engine.known`."""
@@ -265,8 +262,7 @@ class MemoryEngine:
                     f"collection '{self.name}' was encoded anew with another model meanwhile; run the same command "
                     "again."
                 )
-            known = self.known([entry.record.document.id for entry in entries])
-            known |= self.known([record.document.id for record in metadata_only])
+            known = self.known([record.document.id for record in [*(e.record for e in entries), *metadata_only]])
             fresh, same = [], list(metadata_only)
             for entry in entries:
                 old = known.get(entry.record.document.id)
@@ -364,9 +360,6 @@ class MemoryEngine:
         """See `Engine.hold`."""
         with self._lock:
             yield
-
-    def close(self) -> None:
-        """See `Engine.close`; what others have open stays."""
 
 
 class Handle:
@@ -494,10 +487,6 @@ class MemoryHome(Home):
         """See `Home.drop`."""
         self.require(name)
         del self._engines[check_name(name)]
-
-
-def _phrases(texts: Sequence[str]) -> list[list[str]]:
-    return [words for text in texts if (words := _WORD.findall(text.casefold()))]
 
 
 def _holds(text: Sequence[str], phrase: Sequence[str]) -> bool:

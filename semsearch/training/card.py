@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from semsearch.training.train import Evaluation, Recipe, Task
+    from semsearch.training.train import Evaluation, Recipe, TrainingSet
 
 HEADER = """---
 library_name: sentence-transformers
@@ -62,7 +62,7 @@ def model_card(
     miner: str,
     split: str,
     recipe: Recipe,
-    tasks: Sequence[Task],
+    tasks: Sequence[TrainingSet],
     evaluations: Sequence[Evaluation],
 ) -> str:
     """The README.md of a run that is over."""

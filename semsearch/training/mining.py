@@ -18,7 +18,7 @@ from semsearch.errors import DataError
 from semsearch.training.judged import Judged
 from semsearch.types import Encoder, Hit, Vectors
 
-QUERIES = 256  # whose similarities to all documents are held at a time
+MINED_QUERIES = 256  # whose similarities to all documents are held at a time
 
 
 class FirstStage(Protocol):
@@ -35,7 +35,7 @@ class FirstStage(Protocol):
 
 
 @dataclass(frozen=True)
-class Candidates:
+class MinedCandidates:
     """What a first stage finds for the `q` queries of a data set, best first."""
 
     rows: NDArray[np.int64]  # (q, depth) documents; -1 where there are no more
@@ -56,7 +56,7 @@ def mine(
     collection: FirstStage | None = None,
     cache: Path | None = None,
     say: Callable[[str], None] = lambda line: None,
-) -> Candidates:
+) -> MinedCandidates:
     """Candidates for every query of a data set.
 
     Args:
@@ -72,7 +72,7 @@ def mine(
     """
     if cache is not None and cache.is_file():
         with np.load(cache) as kept:
-            found = Candidates(kept["rows"], kept["query_vectors"], kept["vectors"])
+            found = MinedCandidates(kept["rows"], kept["query_vectors"], kept["vectors"])
         if len(found.rows) == len(judged.queries) and len(found.vectors) == len(judged.texts):
             return found
     say(f"{judged.name}: encoding {len(judged.texts):,} documents and {len(judged.queries):,} queries.")
@@ -83,18 +83,18 @@ def mine(
         whole = cache.with_name(f"{cache.stem}.part.npz")
         np.savez(whole, rows=rows, query_vectors=queries, vectors=vectors)
         whole.replace(cache)
-    return Candidates(rows, queries, vectors)
+    return MinedCandidates(rows, queries, vectors)
 
 
 def _nearest(queries: Vectors, vectors: Vectors, depth: int) -> NDArray[np.int64]:
     """Rows of the `depth` nearest vectors, by inner product, best first."""
     depth = min(depth, len(vectors))
     found = np.empty((len(queries), depth), np.int64)
-    for start in range(0, len(queries), QUERIES):
-        scores = queries[start : start + QUERIES] @ vectors.T
+    for start in range(0, len(queries), MINED_QUERIES):
+        scores = queries[start : start + MINED_QUERIES] @ vectors.T
         best = np.argpartition(-scores, depth - 1, axis=1)[:, :depth]
         order = np.argsort(-np.take_along_axis(scores, best, 1), axis=1, kind="stable")
-        found[start : start + QUERIES] = np.take_along_axis(best, order, 1)
+        found[start : start + MINED_QUERIES] = np.take_along_axis(best, order, 1)
     return found
 
 

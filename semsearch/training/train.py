@@ -33,7 +33,7 @@ from semsearch.reranker.head import in_float32
 from semsearch.reranker.layout import IDENTITY
 from semsearch.reranker.text_pairs import Pieces, SpecialTokens, Windows
 from semsearch.training.judged import Judged
-from semsearch.training.mining import Candidates
+from semsearch.training.mining import MinedCandidates
 
 SCALE = 20.0  # of cosines, for the order that the encoder gives: what such encoders are trained with
 TOGETHER = 16  # pairs of a step that are padded to one length
@@ -65,11 +65,11 @@ class Recipe:
 
 
 @dataclass(frozen=True)
-class Task:
+class TrainingSet:
     """A data set, and what a first stage finds in it."""
 
     judged: Judged
-    candidates: Candidates
+    candidates: MinedCandidates
 
     def groups(self, rng: np.random.Generator, recipe: Recipe) -> list[tuple[int, list[int]]]:
         """Queries with the rows of their groups, the relevant one first."""
@@ -131,7 +131,7 @@ class Trainer:
         self,
         base: Path,
         tokenizer: Tokenizer,
-        tasks: Sequence[Task],
+        tasks: Sequence[TrainingSet],
         recipe: Recipe,
         out: Path,
         device: torch.device,

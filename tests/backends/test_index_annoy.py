@@ -6,7 +6,7 @@ from types import MappingProxyType
 import numpy as np
 import pytest
 
-from indexes.annoy import FILE, AnnoyIndex
+from indexes.annoy import FOREST_FILE, AnnoyIndex
 from semsearch.errors import MissingDependency, StorageError
 from semsearch.testing import IndexContract, make_keys, make_vectors
 from semsearch.types import Metric
@@ -26,7 +26,7 @@ def test_keys_that_would_fill_the_memory_cost_nothing(tmp_path):
     index = AnnoyIndex.build(keys, vectors, Metric.COSINE, AnnoyIndex.Params())
     assert index.search(vectors, 1).keys.ravel().tolist() == keys.tolist()
     index.save(tmp_path)
-    assert (tmp_path / FILE).stat().st_size < 100_000
+    assert (tmp_path / FOREST_FILE).stat().st_size < 100_000
 
 
 def test_a_save_that_fails_is_an_error(tmp_path):

@@ -90,7 +90,7 @@ def test_is_brute_force_bit_for_bit(metric, n, dim, q, k, codes):
 
 @pytest.mark.parametrize("metric", Metric)
 def test_many_chunks_and_tiles_of_queries(metric, codes, monkeypatch):
-    monkeypatch.setattr("indexes.exact.QUERIES", 16)
+    monkeypatch.setattr("indexes.exact.QUERY_TILE", 16)
     monkeypatch.setattr("indexes.exact.ESTIMATES", 1024 * 16)
     keys, vectors, queries = sample(metric, 9_001, 24, 40)
     index = build(keys, vectors, metric, codes)

@@ -5,7 +5,7 @@ import sys
 import numpy as np
 import pytest
 
-from indexes.hnsw import FILE, HNSWIndex
+from indexes.hnsw import GRAPH_FILE, HNSWIndex
 from semsearch.errors import MissingDependency, StorageError, UsageError
 from semsearch.testing import IndexContract, make_keys, make_vectors
 from semsearch.types import Metric
@@ -24,7 +24,7 @@ def test_the_same_graph_from_the_same_vectors(tmp_path):
     for name in ("one", "two"):
         (tmp_path / name).mkdir()
         HNSWIndex.build(make_keys(1500), vectors, Metric.COSINE, params).save(tmp_path / name)
-    assert (tmp_path / "one" / FILE).read_bytes() == (tmp_path / "two" / FILE).read_bytes()
+    assert (tmp_path / "one" / GRAPH_FILE).read_bytes() == (tmp_path / "two" / GRAPH_FILE).read_bytes()
 
 
 @pytest.mark.parametrize("links", [0, 1, -3, 257])

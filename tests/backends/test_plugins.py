@@ -19,7 +19,7 @@ from semsearch.ingest.estimate import estimate
 from semsearch.local.index.generation import read_manifest
 from semsearch.options import Options
 from semsearch.types import Document, Metric
-from semsearch.vector_index import FACTS, METHODS, Knob, Library, VectorIndex, faults
+from semsearch.vector_index import FACTS, REQUIRED_METHODS, Knob, Library, VectorIndex, faults
 
 
 class Third(ExactIndex):
@@ -77,7 +77,7 @@ def test_what_is_checked_is_what_the_protocol_names():
     hints = {name for name, hint in get_type_hints(VectorIndex).items() if "ClassVar" in str(hint)}
     assert set(FACTS) == hints
     own = {name for name, member in vars(VectorIndex).items() if isinstance(member, classmethod) or isfunction(member)}
-    assert set(METHODS) == {name for name in own if not name.startswith("_") or name == "__len__"}
+    assert set(REQUIRED_METHODS) == {name for name in own if not name.startswith("_") or name == "__len__"}
 
 
 @pytest.mark.parametrize("name", ["exact", "hnsw", "faiss-ivf", "annoy"])
@@ -92,7 +92,7 @@ def test_every_member_that_is_missing_is_named(register):
     sentence = str(told.value)
     assert "the index 'third'" in sentence
     assert f"'{__name__}:Nothing'" in sentence
-    for name in (*FACTS, *METHODS):
+    for name in (*FACTS, *REQUIRED_METHODS):
         assert re.search(rf"\b{name}( is missing|\b)", sentence), name
     assert "bytes_per_row is missing" in sentence
     assert "library is missing (a Library)" in sentence
@@ -142,7 +142,7 @@ def test_what_is_inherited_from_the_protocol_alone_is_missing():
         pass
 
     assert [fault for fault in faults(Empty) if "method" in fault] == [
-        f"the method {name} is missing" for name in METHODS
+        f"the method {name} is missing" for name in REQUIRED_METHODS
     ]
 
 

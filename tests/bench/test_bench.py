@@ -12,7 +12,7 @@ from support.command_line import run
 
 import semsearch
 from semsearch import Document
-from semsearch.bench.measure import Task, measured
+from semsearch.bench.measure import MeasureTask, measured
 from semsearch.bench.run import Plan, bench, builds, pareto, recommended
 from semsearch.errors import MissingDependency, UsageError
 from semsearch.search.recall import NOT_STORED, draw_sample
@@ -40,7 +40,7 @@ def stored(tmp_path_factory):
 
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_a_build_is_measured_along_its_knob(stored, backend):
-    task = Task(str(stored), backend, {}, "cosine", 10, threads=1, seconds=0.001, rounds=1, bare=True)
+    task = MeasureTask(str(stored), backend, {}, "cosine", 10, threads=1, seconds=0.001, rounds=1, bare=True)
     lines = list(measured(task))
     recalls = [line["recall"] for line in lines]
     assert recalls[-1] >= 0.999  # the ladder reaches everything in so small an index
@@ -64,7 +64,7 @@ def test_the_recall_on_synthetic_queries_is_that_of_the_worse_kind(tmp_path):
     arrays = {"keys": np.arange(300), "vectors": vectors, "queries": sample.queries, "own": sample.own}
     for name, array in {**arrays, "truth_keys": keys, "truth_scores": scores}.items():
         np.save(tmp_path / f"{name}.npy", array)
-    task = Task(str(tmp_path), "exact", {}, "cosine", 10, threads=1, seconds=0.001, rounds=1, bare=False)
+    task = MeasureTask(str(tmp_path), "exact", {}, "cosine", 10, threads=1, seconds=0.001, rounds=1, bare=False)
     assert [line["recall"] for line in measured(task)] == [0]
 
 
@@ -161,7 +161,6 @@ def test_from_the_command_line(tmp_path):
 def test_nothing_to_measure(tmp_path):
     with (
         semsearch.create("none", encoder=None, dim=8, home=tmp_path) as made,
-        made.engine.store.read() as view,
         pytest.raises(UsageError, match="too little to measure on"),
     ):
-        list(bench(view.snapshot, Metric.COSINE, Plan(), None, print))
+        list(bench(*made.arrays(), Metric.COSINE, Plan(), None, print))

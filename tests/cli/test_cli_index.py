@@ -153,8 +153,8 @@ def test_a_bad_record(tmp_path, model, home, line, message):
 
 
 def test_a_bad_record_loses_nothing_that_is_committed(tmp_path, model, monkeypatch):
-    monkeypatch.setattr("semsearch.ingest.pipeline.READ_DOCUMENTS", 10)
-    monkeypatch.setattr("semsearch.ingest.pipeline.BATCH_DOCUMENTS", 10)
+    monkeypatch.setattr("semsearch.ingest.ingestion.READ_DOCUMENTS", 10)
+    monkeypatch.setattr("semsearch.ingest.ingestion.BATCH_DOCUMENTS", 10)
     notes = corpus(tmp_path, count=100)
     whole = notes.read_text()
     lines = whole.splitlines()
@@ -293,29 +293,29 @@ def test_a_second_writer_is_told_who_holds_the_collection(tmp_path, model, home,
 
 
 def test_another_process_makes_the_collection_meanwhile(tmp_path, model, monkeypatch):
-    from semsearch.encoder import load
+    from semsearch import models
 
-    notes, opened = corpus(tmp_path), load.load_encoder
+    notes, opened = corpus(tmp_path), models.encoder
     other = write(tmp_path / "other.jsonl", [{"_id": "o1", "text": "reef"}])
 
     def opening(*arguments, **options):
-        monkeypatch.setattr(load, "load_encoder", opened)
+        monkeypatch.setattr(models, "encoder", opened)
         assert run("index", notes, "-m", model).code == 0
         return opened(*arguments, **options)
 
-    monkeypatch.setattr(load, "load_encoder", opening)
+    monkeypatch.setattr(models, "encoder", opening)
     ended = run("index", notes, "-m", model)
     assert (ended.code, ended.out) == (0, "added 0, changed 0, unchanged 40, skipped 0\n")
     assert run("drop", "notes", "--yes").code == 0
-    monkeypatch.setattr(load, "load_encoder", opening)
+    monkeypatch.setattr(models, "encoder", opening)
     assert run("index", other, "-m", model, "--name", "notes").code == 2
     assert len(documents("notes")) == 40
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EDQUOT])
 def test_the_disk_refuses(tmp_path, model, monkeypatch, number):
-    monkeypatch.setattr("semsearch.ingest.pipeline.READ_DOCUMENTS", 10)
-    monkeypatch.setattr("semsearch.ingest.pipeline.BATCH_DOCUMENTS", 10)
+    monkeypatch.setattr("semsearch.ingest.ingestion.READ_DOCUMENTS", 10)
+    monkeypatch.setattr("semsearch.ingest.ingestion.BATCH_DOCUMENTS", 10)
     notes = corpus(tmp_path, count=40)
     synced = os.fsync
     commits = []
@@ -343,8 +343,8 @@ def test_the_disk_refuses(tmp_path, model, monkeypatch, number):
 
 
 def test_interrupted_in_the_middle(tmp_path, model, monkeypatch):
-    monkeypatch.setattr("semsearch.ingest.pipeline.READ_DOCUMENTS", 10)
-    monkeypatch.setattr("semsearch.ingest.pipeline.BATCH_DOCUMENTS", 10)
+    monkeypatch.setattr("semsearch.ingest.ingestion.READ_DOCUMENTS", 10)
+    monkeypatch.setattr("semsearch.ingest.ingestion.BATCH_DOCUMENTS", 10)
     notes = corpus(tmp_path, count=100)
 
     def pressing(self, step):
@@ -369,7 +369,7 @@ def test_interrupted_before_anything_is_committed(tmp_path, model, monkeypatch):
     def pressing(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("semsearch.encoder.load.load_encoder", pressing)
+    monkeypatch.setattr("semsearch.models.encoder", pressing)
     ended = run("index", corpus(tmp_path), "-m", model)
     assert ended.code == 130
     assert ended.err == "interrupted: Nothing is committed yet; the same command begins again.\n"

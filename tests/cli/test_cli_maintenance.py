@@ -43,7 +43,7 @@ def test_a_recall_that_is_not_certified_ends_with_1(given):
     assert "xact search" in ended.err
     assert "No questions were given" in ended.err
     assert run("tune", given, "--recall", "1").code == 1
-    assert run("check", given, "--deep").code == 0, "nothing is broken, and no tuning would mend it"
+    assert run("check", given, "--deep").code == 0, "nothing is broken, and no tuning would fix it"
 
 
 def test_it_is_said_what_a_recall_was_measured_on(capsys):

@@ -130,7 +130,7 @@ def test_a_collection_is_made_with_all_that_was_said(tmp_path, monkeypatch, enco
         backend="hnsw",
         index_options=(("M", 8),),
         recall=0.9,
-        at=5,
+        k=5,
         batch_tokens=64,
         compute=ComputeOptions("cpu", "float32"),
     )
@@ -145,7 +145,7 @@ def test_a_collection_is_made_with_all_that_was_said(tmp_path, monkeypatch, enco
         "index": "hnsw",
         "options": {"M": 8},
         "recall": 0.9,
-        "at": 5,
+        "k": 5,
         "device": "cpu",
         "dtype": "float32",
         "batch_tokens": 64,

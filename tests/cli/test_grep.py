@@ -118,7 +118,7 @@ def test_a_cache_that_is_no_use_is_done_without(cache, monkeypatch):
         assert np.array_equal(made.vectors(texts), truth)
     with VectorCache(HashEncoder(8), cache) as made:  # a file where the folder should be
         assert np.array_equal(made.vectors(texts), truth)
-    monkeypatch.setattr("semsearch.encoder.cache.MOST", 10)
+    monkeypatch.setattr("semsearch.encoder.cache.MAX_CACHED", 10)
     with VectorCache(HashEncoder(8), cache.parent) as made:
         made.vectors([f"text {n}" for n in range(40)])
     database = sqlite3.connect(cache)

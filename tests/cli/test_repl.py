@@ -11,7 +11,7 @@ from support.command_line import corpus, run, start, tiny_model
 
 import semsearch
 from semsearch.cli import repl
-from semsearch.cli.repl import COMMANDS, Leave, Session
+from semsearch.cli.repl import REPL_COMMANDS, Leave, Session
 from semsearch.errors import UsageError
 
 
@@ -82,7 +82,7 @@ def test_info_and_help(session, capsys):
     assert "documents\t40" in capsys.readouterr().out
     session.respond(":help")
     shown = capsys.readouterr().out
-    for name, command in COMMANDS.items():
+    for name, command in REPL_COMMANDS.items():
         assert name in shown
         assert command.help in shown
         assert command.help
@@ -95,7 +95,7 @@ def test_a_misspelt_command_is_not_a_question(session, capsys):
 
 
 def test_adding_a_command_is_one_function(session, capsys, monkeypatch):
-    monkeypatch.setattr(repl, "COMMANDS", dict(COMMANDS))
+    monkeypatch.setattr(repl, "REPL_COMMANDS", dict(REPL_COMMANDS))
 
     @repl.command(":shout TEXT")
     def _shout(session, argument):
@@ -250,7 +250,7 @@ def test_commands_are_completed(typed, session):
     def offered(text):
         return [each.text for each in completer.get_completions(Document(text), CompleteEvent())]
 
-    assert offered(":") == list(COMMANDS)
+    assert offered(":") == list(REPL_COMMANDS)
     assert offered(":o") == [":open"]
     assert offered("o") == []
     assert offered(":open ") == []

@@ -134,11 +134,11 @@ def test_an_index_that_is_loaded_behind_it_ends_quietly(collection, monkeypatch)
     with opened.engine.store.read() as view:
         snapshot = view.snapshot
     opened.close()
-    warming = opened.engine._loader
-    warming._load_behind(snapshot.index, snapshot)
-    warming._loading.join(60)
+    loader = opened.engine._loader
+    loader._load_behind(snapshot.index, snapshot)
+    loader._loading.join(60)
     assert failed == []
-    assert warming.state(snapshot) == "on disk"
+    assert loader.state(snapshot) == "on disk"
 
 
 def test_closing_waits_for_an_index_that_is_being_loaded(collection):

@@ -321,6 +321,6 @@ def test_drop_takes_everything(animals):
 
     animals.close()
     drop("animals")
-    assert list(animals.home.iterdir()) == []
+    assert list(animals.path.parent.iterdir()) == []
     with pytest.raises(CollectionNotFound):
         semsearch.open("animals")

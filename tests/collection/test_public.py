@@ -8,6 +8,8 @@ import sys
 import pytest
 
 import semsearch
+from semsearch import errors
+from semsearch.errors import SemsearchError
 
 HEAVY = {
     "annoy",
@@ -70,11 +72,11 @@ def test_info_tells_how_the_model_reads(tmp_path):
 
     folder = tiny.bert(tmp_path / "e5-small-v2")
     with semsearch.create("corpus", encoder=str(folder)) as collection:
-        facts = collection.info()["encoder"]
+        facts, fingerprint = collection.info()["encoder"], collection.encoder.fingerprint
     assert facts == {
         "name": str(folder),
         "revision": None,
-        "fingerprint": collection.encoder.fingerprint,
+        "fingerprint": fingerprint,
         "window": 60,
         "prompts": {"query": "query: ", "document": "passage: "},
         "prompts_from": "the table of families (E5)",
@@ -85,3 +87,23 @@ def test_info_tells_how_the_model_reads(tmp_path):
     shown = run("info", "corpus").out.splitlines()
     assert "encoder.prompts.query\tquery:" in [line.rstrip() for line in shown]
     assert "encoder.prompts.document\tpassage:" in [line.rstrip() for line in shown]
+
+
+def test_every_error_and_result_is_public():
+    raised = {
+        name for name, value in vars(errors).items() if inspect.isclass(value) and issubclass(value, SemsearchError)
+    }
+    assert raised <= set(semsearch.__all__)
+    assert set(semsearch._LAZY) <= set(semsearch.__all__)
+    results = {
+        "Calibration",
+        "Certificate",
+        "IngestResult",
+        "Compacted",
+        "Explanation",
+        "Hit",
+        "Passage",
+        "Problem",
+        "Synced",
+    }
+    assert results <= set(semsearch.__all__)

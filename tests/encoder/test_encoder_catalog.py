@@ -2,7 +2,7 @@
 
 import pytest
 
-from semsearch.encoder.catalog import Task, advice, card_of, models
+from semsearch.encoder.catalog import ModelTask, advice, card_of, models
 from semsearch.encoder.load import DEFAULT_MODEL
 
 NAMED = """
@@ -50,11 +50,11 @@ def test_cards_are_whole():
         assert card.tasks
         assert card.languages
         assert all(figure.source and figure.measure and figure.value > 0 for figure in card.quality)
-        assert card.dim or set(card.tasks) <= {Task.RERANK, Task.SPARSE}
+        assert card.dim or set(card.tasks) <= {ModelTask.RERANK, ModelTask.SPARSE}
 
 
 def test_every_task_has_a_model():
-    assert {task for card in models() for task in card.tasks} == set(Task)
+    assert {task for card in models() for task in card.tasks} == set(ModelTask)
 
 
 def test_what_this_version_opens():

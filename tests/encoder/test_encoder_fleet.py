@@ -16,10 +16,10 @@ from support.command_line import corpus, run
 
 import semsearch
 from semsearch import load_encoder
-from semsearch.encoder import pipeline
+from semsearch.encoder import inference
 from semsearch.encoder.attribution import in_float32
 from semsearch.encoder.fleet import Fleet, spread
-from semsearch.encoder.pipeline import Pipeline
+from semsearch.encoder.inference import Pipeline
 from semsearch.encoder.prompts import Prompts
 from semsearch.encoder.text_encoder import TextEncoder
 from semsearch.errors import EncodingFailed, ModelError, UsageError
@@ -101,7 +101,7 @@ def members(encoder):
 
 
 def test_two_processes_give_what_one_gives(two, texts):
-    assert len(texts) > 4 * pipeline.WINDOWS["cpu"], "both must have something to do, and something to wait for"
+    assert len(texts) > 4 * inference.WINDOWS["cpu"], "both must have something to do, and something to wait for"
     one = open_letters(device="cpu")
     assert (two.dim, two.metric, two.fingerprint, two.name) == (DIM, Metric.DOT, "letters", "letters")
     assert two.description() == one.description()

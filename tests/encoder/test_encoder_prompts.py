@@ -9,7 +9,7 @@ from support.encoder_checkpoints import assert_as_peer, classic, dense, followed
 from support.tiny import OLD, TEXTS
 
 from semsearch import Metric, load_encoder
-from semsearch.encoder.prompts import FAMILIES, SEARCH, family_of
+from semsearch.encoder.prompts import PROMPT_FAMILIES, SEARCH, family_of
 from semsearch.errors import ModelError
 
 
@@ -75,7 +75,7 @@ def test_dot_product_families(name, metric):
 
 
 def test_family_names_are_told_apart():
-    assert len({family.name for family in FAMILIES}) == len(FAMILIES)
+    assert len({family.name for family in PROMPT_FAMILIES}) == len(PROMPT_FAMILIES)
 
 
 def test_the_table_serves_where_the_checkpoint_is_silent(tmp_path):

@@ -5,7 +5,7 @@ import pytest
 from support.sts import sts_benchmark
 
 from semsearch import load_encoder
-from semsearch.encoder.catalog import Task, models
+from semsearch.encoder.catalog import ModelTask, models
 from semsearch.errors import ModelError
 
 pytestmark = pytest.mark.weights
@@ -70,7 +70,7 @@ def test_five_hits_of_the_old_documentation(name, first, published):
         for card in models()
         for figure in card.quality
         if figure[::2] == ("STS benchmark, Spearman", "sbert.net, pretrained models of 2021")
-        and Task.RERANK not in card.tasks
+        and ModelTask.RERANK not in card.tasks
     ],
 )
 def test_sts_benchmark(name, figure, data):

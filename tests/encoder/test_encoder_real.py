@@ -116,7 +116,7 @@ def test_neither_transformers_nor_the_hub_is_imported(minilm):
 
 
 def test_another_file_under_the_packages_name_is_refused(minilm, monkeypatch, tmp_path):
-    (module, inner, _), wrong = resolve.PACKAGES["sentence-transformers/all-MiniLM-L6-v2"], "0" * 64
-    monkeypatch.setitem(resolve.PACKAGES, "sentence-transformers/all-MiniLM-L6-v2", (module, inner, wrong))
+    (module, inner, _), wrong = resolve.PACKAGED_MODELS["sentence-transformers/all-MiniLM-L6-v2"], "0" * 64
+    monkeypatch.setitem(resolve.PACKAGED_MODELS, "sentence-transformers/all-MiniLM-L6-v2", (module, inner, wrong))
     with pytest.raises(ModelError, match=r"SHA-256 53aa51172d142c89.* but must have 0000"):
         semsearch.load_encoder(MODEL)

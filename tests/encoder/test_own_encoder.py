@@ -181,7 +181,7 @@ def test_connections_are_kept(server):
     assert len(server.requests) == 9, "the dimension, and eight texts"
     assert server.connections == 1
     for _ in range(2):
-        encoder.encode_documents([f"text number {n}" for n in range(4 * remote.BATCH)])
+        encoder.encode_documents([f"text number {n}" for n in range(4 * remote.TEXTS_PER_REQUEST)])
     assert server.connections <= remote.AT_ONCE, "as many as there are requests at once"
 
 

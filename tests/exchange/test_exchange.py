@@ -63,7 +63,7 @@ def test_what_goes_out_comes_in_again(tmp_path, model, parquet):
 def test_passages_of_one_document_have_ids_of_their_own_and_damage_is_refused(tmp_path):
     with semsearch.create("notes", encoder=HashEncoder(4)) as collection:
         collection.add([Document("a", "one two"), Document("b", "three", metadata={"x": [1]})])
-        export(collection.engine.store, tmp_path / "out")
+        export(collection.engine, tmp_path / "out")
         lines = [json.loads(line) for line in (tmp_path / "out" / "passages.jsonl").read_text().splitlines()]
         assert lines[1] == {
             "id": "b", "document": "b", "title": "", "text": "three", "start": 0, "end": 5, "metadata": {"x": [1]},
@@ -73,7 +73,7 @@ def test_passages_of_one_document_have_ids_of_their_own_and_damage_is_refused(tm
         raw[3] ^= 1
         file.write_bytes(raw)
         with pytest.raises(CollectionDamaged, match="the stored vector of 'a' is damaged"):
-            export(collection.engine.store, tmp_path / "more")
+            export(collection.engine, tmp_path / "more")
         assert sorted(path.name for path in tmp_path.glob("*more*")) == []
 
 
@@ -232,8 +232,8 @@ def test_what_is_no_array_is_said(tmp_path):
     with semsearch.create("notes", encoder=HashEncoder(4)) as collection:
         (tmp_path / "there").mkdir()
         with pytest.raises(UsageError, match="is there already"):
-            export(collection.engine.store, tmp_path / "there")
-        export(collection.engine.store, tmp_path / "empty")
+            export(collection.engine, tmp_path / "there")
+        export(collection.engine, tmp_path / "empty")
         assert np.load(tmp_path / "empty" / "vectors.npy").shape == (0, 4)
 
 

@@ -116,7 +116,7 @@ def test_a_folder_is_added_by_its_path(tmp_path):
         told = []
         assert collection.add_from(tmp_path / "notes", on_error=told.append).added == 1
         assert len(told) == 1
-        write(tmp_path / "notes", "bad.txt", "mended")
+        write(tmp_path / "notes", "bad.txt", "repaired")
         assert counts(collection.sync()) == (1, 0, 1, 0, 0)
 
 

@@ -153,12 +153,12 @@ def test_what_an_encoder_or_reranker_raises_is_theirs(tmp_path, monkeypatch, err
 
 def test_a_hundred_threads_searching_at_once_are_all_answered(collection):
     """All of them hold a connection before any goes on, as far as there are turns."""
-    together = threading.Barrier(database.THREADS)
+    together = threading.Barrier(database.CONNECTED_THREADS)
     came = iter(range(1000))
 
     def search(number):
         with collection.engine.store.read():
-            if next(came) < database.THREADS:
+            if next(came) < database.CONNECTED_THREADS:
                 together.wait(60)
             text = DOCUMENTS[number % 60].text
             return [hit.document.id for hit in collection.search(text, 1)]  # one more connection
@@ -170,20 +170,20 @@ def test_a_hundred_threads_searching_at_once_are_all_answered(collection):
 
 def test_who_waits_too_long_is_told(collection, monkeypatch):
     monkeypatch.setattr(database, "TURN_SECONDS", 0.01)
-    release, ready = threading.Event(), threading.Barrier(database.THREADS + 1)
+    release, ready = threading.Event(), threading.Barrier(database.CONNECTED_THREADS + 1)
 
     def hold():
         with collection.engine.store.read():
             ready.wait(60)
             release.wait(60)
 
-    with ThreadPoolExecutor(database.THREADS) as pool:
-        holding = [pool.submit(hold) for _ in range(database.THREADS)]
+    with ThreadPoolExecutor(database.CONNECTED_THREADS) as pool:
+        holding = [pool.submit(hold) for _ in range(database.CONNECTED_THREADS)]
         ready.wait(60)
         with pytest.raises(CollectionLocked, match="too many threads use collection 'films' at once"):
             collection.search("word1")
         release.set()
-        assert [one.result() for one in holding] == [None] * database.THREADS
+        assert [one.result() for one in holding] == [None] * database.CONNECTED_THREADS
     assert len(collection.search("word1", 3)) == 3
 
 

@@ -13,7 +13,7 @@ from semsearch.local.store.document_rows import insert
 from semsearch.local.store.filters import StoredFields, documents_of
 from semsearch.local.store.schema import create
 from semsearch.records import Entry, Record
-from semsearch.search.fields import Fields
+from semsearch.search.fields import MemoryFields
 from semsearch.search.where import MAX_CONDITIONS, MAX_LIKE, MAX_VALUES, matches, parse
 from semsearch.testing.filters import FILMS, TABLES
 from semsearch.types import Document, Span
@@ -119,7 +119,7 @@ def outcome(where, fields):
 @given(st.lists(METADATA, max_size=6), st.lists(FILTERS, min_size=1, max_size=6))
 @example([{"a": 0.1 + 0.2}, {"a": 0.3}], [{"a": {"$in": [0.1 + 0.2]}}])
 def test_selects_what_matches(metadata, filters):
-    fields = Fields(metadata)
+    fields = MemoryFields(metadata)
     with stored(metadata) as connection:
         for where in filters:
             wanted = outcome(where, fields)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from semsearch.errors import IndexDamaged, StorageError
-from semsearch.local.index.generation import MANIFEST, open_generation, read_manifest, write_generation
+from semsearch.local.index.generation import GENERATION_MANIFEST, open_generation, read_manifest, write_generation
 from semsearch.local.store.failpoints import arm
 from semsearch.plugins import index_backend
 from semsearch.testing import make_keys, make_vectors
@@ -82,7 +82,7 @@ def test_an_index_of_something_else_is_refused(tmp_path, built, what, change):
 
 def test_a_manifest_of_another_format_or_none(tmp_path, built):
     write(tmp_path / "g", built)
-    path = tmp_path / "g" / MANIFEST
+    path = tmp_path / "g" / GENERATION_MANIFEST
     text = path.read_text()
     for spoilt in ("", "{}", text[:-3], json.dumps({**json.loads(text), "format": 99}), "[1]"):
         path.write_text(spoilt)
@@ -160,7 +160,7 @@ def test_a_library_that_hides_a_failed_write_is_found_out(tmp_path, built):
 
 def test_options_that_this_version_no_longer_has(tmp_path, built):
     written = write(tmp_path / "g", built)
-    path = tmp_path / "g" / MANIFEST
+    path = tmp_path / "g" / GENERATION_MANIFEST
     options = {**written.options, "gone": 1}
     path.write_text(json.dumps(dataclasses.asdict(dataclasses.replace(written, options=options))))
     with pytest.raises(IndexDamaged, match="can't be loaded"):

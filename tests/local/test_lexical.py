@@ -16,7 +16,7 @@ from support.fakes import HashEncoder
 import semsearch
 from semsearch.local.lexical import build as lexical_indexing
 from semsearch.local.lexical import searcher as lexical
-from semsearch.local.lexical.bm25 import K1, WHOLE, B
+from semsearch.local.lexical.bm25 import DOCUMENT_SHARE, K1, B
 from semsearch.local.lexical.build import LexicalIndexing
 from semsearch.local.lexical.postings import Postings, tokens
 from semsearch.local.lexical.searcher import Lexical
@@ -70,7 +70,7 @@ def oracle(collection, query):
     if len(whole) != len(rows):
         own = weighed(stems(query), rows, list(whole.values()))
     return {
-        row[0]: (1 - WHOLE) * score + WHOLE * of_documents[row[1]]
+        row[0]: (1 - DOCUMENT_SHARE) * score + DOCUMENT_SHARE * of_documents[row[1]]
         for row, score in zip(rows, own, strict=True)
         if score > 0
     }
@@ -110,7 +110,7 @@ def home(memory):
 @pytest.fixture
 def few():
     """Build an index of words early."""
-    with mock.patch.object(lexical_indexing, "TAIL_ROWS", 10):
+    with mock.patch.object(lexical_indexing, "LEXICAL_TAIL_ROWS", 10):
         yield
 
 
@@ -162,8 +162,8 @@ def test_as_brute_force_through_every_change(home, few):
 def test_passages_of_long_documents(home, few):
     rng = random.Random(3)
     with made(home, 3) as collection:
-        with mock.patch("semsearch.ingest.pipeline.Encoding.entries", autospec=True) as entries:
-            from semsearch.ingest.pipeline import Encoding  # noqa: F401
+        with mock.patch("semsearch.ingest.ingestion.Encoding.entries", autospec=True) as entries:
+            from semsearch.ingest.ingestion import Encoding  # noqa: F401
 
             entries.side_effect = split_in_three
             collection.add([document(rng, f"long{i}", 30) for i in range(30)])
@@ -192,7 +192,7 @@ def test_any_history(memory, steps):
     rng = random.Random(repr(steps))
     with (
         tempfile.TemporaryDirectory(dir=memory) as home,
-        mock.patch.object(lexical_indexing, "TAIL_ROWS", 10),
+        mock.patch.object(lexical_indexing, "LEXICAL_TAIL_ROWS", 10),
         semsearch.create("words", encoder=HashEncoder(8), home=home) as collection,
     ):
         own = Lexical(collection.engine.store)
@@ -299,7 +299,7 @@ def test_phrases_are_required_and_exclusions_kept_out(home):
 def test_an_exclusion_is_of_the_whole_document(home):
     with (
         made(home, 1) as collection,
-        mock.patch("semsearch.ingest.pipeline.Encoding.entries", autospec=True) as entries,
+        mock.patch("semsearch.ingest.ingestion.Encoding.entries", autospec=True) as entries,
     ):
         entries.side_effect = split_in_three
         collection.add([Document("long", " ".join(["cat"] * 29 + ["dog"])), Document("other", " ".join(["cat"] * 30))])
@@ -388,11 +388,11 @@ def test_a_fork_searches_on(home, few):
         child.join()
 
 
-@pytest.mark.parametrize("limit", ["BATCH", "LETTERS"])
+@pytest.mark.parametrize("limit", ["TOKENIZED_PASSAGES", "TOKENIZED_LETTERS"])
 def test_postings_are_the_counts(memory, limit):
     rng = random.Random(6)
     entries = [(i, rng.choice(["", "cats the"]), " ".join(rng.choices(WORDS, k=9))) for i in range(50)]
-    with mock.patch(f"semsearch.local.lexical.postings.{limit}", 7 if limit == "BATCH" else 200):
+    with mock.patch(f"semsearch.local.lexical.postings.{limit}", 7 if limit == "TOKENIZED_PASSAGES" else 200):
         postings = Postings.made(entries, 60)
     assert len(postings) == 60
     postings.save(memory)
@@ -431,7 +431,7 @@ def test_a_compaction_erases_words(home, few):
 def test_reindexing_builds_what_is_missing(home):
     with made(home) as collection:
         assert registered(collection) is None
-        with mock.patch.object(lexical_indexing, "TAIL_ROWS", 10):
+        with mock.patch.object(lexical_indexing, "LEXICAL_TAIL_ROWS", 10):
             collection.reindex("exact")
             assert registered(collection).rows == 40
             assert collection.info()["index"]["backend"] == "exact"
@@ -452,7 +452,7 @@ def test_a_broken_index_of_words_is_said_and_built_anew_by_the_next_writer(home,
         return semsearch.open("words", home=home, encoder=HashEncoder())
 
     documents = [Document(str(i), f"cats and {i} dogs") for i in range(50)]
-    with mock.patch.object(lexical_indexing, "TAIL_ROWS", 10):
+    with mock.patch.object(lexical_indexing, "LEXICAL_TAIL_ROWS", 10):
         with semsearch.create("words", home=home, encoder=HashEncoder()) as collection:
             collection.add(documents)
             assert collection.info()["index"]["words"]["rows"] == 50

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import semsearch
-from semsearch.local.locality import FEWEST, side_by_side
+from semsearch.local.locality import MIN_ORDERED_QUERIES, side_by_side
 from semsearch.types import Document
 
 
@@ -52,7 +52,7 @@ def test_no_other_thread_wakes_for_it():
     assert of_all < 1.1 * of_this
 
 
-@pytest.mark.parametrize("count", [FEWEST - 1, FEWEST, 3 * FEWEST + 7])
+@pytest.mark.parametrize("count", [MIN_ORDERED_QUERIES - 1, MIN_ORDERED_QUERIES, 3 * MIN_ORDERED_QUERIES + 7])
 def test_a_batch_is_answered_in_its_own_order(count):
     rng = np.random.default_rng(count)
     vectors, queries = (rng.standard_normal((rows, 8)) for rows in (500, count))

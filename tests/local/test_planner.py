@@ -64,7 +64,7 @@ def recall(found, truth):
 @pytest.mark.parametrize("kind", ["anything", "a region"])
 def test_a_filter_costs_no_recall_and_few_candidates(loaded, monkeypatch, share, kind):
     snapshot, index = loaded
-    monkeypatch.setattr(planner, "FEW_ROWS", 0)
+    monkeypatch.setattr(planner, "GATHERED_ROWS", 0)
     queries = topics(60, seed=1)
     keys, vectors = snapshot.keys, snapshot.vectors
     along = vectors @ vectors[:40].sum(axis=0) if kind == "a region" else np.random.default_rng(3).random(12_000)
@@ -74,7 +74,7 @@ def test_a_filter_costs_no_recall_and_few_candidates(loaded, monkeypatch, share,
     assert 0.5 < usual < 0.97, "these lists find everything, or nothing: ask them for more, or less"
     calls = asked_of(index, monkeypatch)
     found = Planner(Metric.COSINE).search(
-        snapshot, queries, 10, allowed=allowed, warm=LoadedIndex(1, index, len(snapshot))
+        snapshot, queries, 10, allowed=allowed, loaded=LoadedIndex(1, index, len(snapshot))
     )
     assert found.how == "index"
     assert found.neighbors.keys.min() >= 0
@@ -89,14 +89,14 @@ def test_few_removed_rows_are_masked_afterwards(loaded, monkeypatch):
     calls = asked_of(index, monkeypatch)
     allowed = np.arange(12_000) % 50 > 0
     queries = topics(5, seed=2)
-    Planner(Metric.COSINE).search(snapshot, queries, 10, allowed=allowed, warm=LoadedIndex(1, index, len(snapshot)))
+    Planner(Metric.COSINE).search(snapshot, queries, 10, allowed=allowed, loaded=LoadedIndex(1, index, len(snapshot)))
     assert calls[0] == ("search", 20)
 
 
 def test_what_the_index_can_not_find_among_the_allowed_is_found_exactly(loaded, monkeypatch):
     """Its filter gives fewer than there are: never fewer than min(k, matches) come."""
     snapshot, index = loaded
-    monkeypatch.setattr(planner, "FEW_ROWS", 0)
+    monkeypatch.setattr(planner, "GATHERED_ROWS", 0)
     allowed = np.arange(12_000) % 4 == 0
     queries = topics(5, seed=2)
 
@@ -109,7 +109,7 @@ def test_what_the_index_can_not_find_among_the_allowed_is_found_exactly(loaded, 
     real = index.search_allowed
     monkeypatch.setattr(index, "search_allowed", nearly_blind)
     found = Planner(Metric.COSINE).search(
-        snapshot, queries, 3000, allowed=allowed, warm=LoadedIndex(1, index, len(snapshot))
+        snapshot, queries, 3000, allowed=allowed, loaded=LoadedIndex(1, index, len(snapshot))
     )
     truth = brute_force(snapshot.keys[allowed], snapshot.vectors[allowed], queries[1:], 3000, Metric.COSINE)
     assert found.neighbors.keys[1:].tolist() == truth.keys.tolist()
@@ -126,7 +126,7 @@ def test_exact_search_runs_on_the_device_that_was_asked_for(monkeypatch, device)
         return real(cls, keys, vectors, metric, params)
 
     monkeypatch.setattr(ExactIndex, "build", classmethod(noted))
-    monkeypatch.setattr(planner, "FEW_ROWS", 0)
+    monkeypatch.setattr(planner, "GATHERED_ROWS", 0)
     with semsearch.create("few", encoder=HashEncoder(8), device=device) as made:
         made.add([Document(str(i), f"word{i}") for i in range(30)])
         made.search("word3", k=2, exact=True)

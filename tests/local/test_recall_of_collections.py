@@ -28,10 +28,10 @@ def collection():
         yield collection
 
 
-def recall(collection, queries, at=10):
+def recall(collection, queries, k=10):
     """The share of the true nearest that the index finds."""
-    found = collection.search_many(vectors=queries, k=at)
-    true = collection.search_many(vectors=queries, k=at, exact=True)
+    found = collection.search_many(vectors=queries, k=k)
+    true = collection.search_many(vectors=queries, k=k, exact=True)
     shares = [
         sum(hit.score >= truth[-1].score for hit in hits) / len(truth) for hits, truth in zip(found, true, strict=True)
     ]
@@ -40,7 +40,7 @@ def recall(collection, queries, at=10):
 
 @pytest.mark.parametrize("backend", ["hnsw", "annoy", "faiss-ivf"])
 def test_the_recall_that_was_asked_for_is_kept(collection, backend):
-    certificate = collection.reindex(backend, recall=0.95, at=10)
+    certificate = collection.reindex(backend, recall=0.95, k=10)
     assert certificate.met, certificate.summary
     assert certificate.certified >= 0.95
     contract = collection.info()["index"]["contract"]
@@ -65,10 +65,10 @@ def test_a_recall_of_next_to_nothing(backend, count):
 
 
 def test_a_recall_out_of_reach_is_said_and_exact_offered(collection):
-    certificate = collection.reindex("hnsw", {"M": 2, "ef_construction": 8}, recall=1.0, at=10)
+    certificate = collection.reindex("hnsw", {"M": 2, "ef_construction": 8}, recall=1.0, k=10)
     assert not certificate.met
     assert "xact" in certificate.summary
-    assert collection.check(deep=True) == [], "what it can't reach was said, and no tuning mends it"
+    assert collection.check(deep=True) == [], "what it can't reach was said, and no tuning fixes it"
 
 
 @pytest.mark.parametrize(("wanted", "told"), [(1.0, True), (0.5, False)])
@@ -122,7 +122,7 @@ def test_a_certificate_on_stored_vectors_alone_is_renewed(collection):
 
 
 def test_a_contract_of_an_older_version_is_read_under_todays_names(collection):
-    collection.reindex("hnsw", recall=0.9, at=7)
+    collection.reindex("hnsw", recall=0.9, k=7)
     today = collection.info()["index"]["contract"]
     assert (today["k"], today["source"]) == (7, "synthetic")
     with collection.engine.store.write(), collection.engine.store.database.write() as connection:
@@ -131,11 +131,15 @@ def test_a_contract_of_an_older_version_is_read_under_todays_names(collection):
         older = {{"k": "at", "summary": "says"}.get(name, name): value for name, value in today.items()}
         registry.tune(connection, current.number, current.params, {**older, "source": "stand-ins"})
     assert collection.info()["index"]["contract"] == today
+    wanted = dict(collection.settings["index"])
+    collection.engine.set("index", {"at" if name == "k" else name: value for name, value in wanted.items()})
+    assert "k" not in collection.settings["index"]
+    assert collection.info()["index"]["wanted"] == wanted == {**wanted, "k": 7, "recall": 0.9}
     assert collection.check(deep=True) == []
 
 
 def test_an_index_built_anew_by_itself_is_measured_on_the_questions_that_were_kept(monkeypatch):
-    monkeypatch.setattr("semsearch.local.index.build.TAIL_ROWS", 100)
+    monkeypatch.setattr("semsearch.local.index.build.VECTOR_TAIL_ROWS", 100)
     with semsearch.create("texts", encoder=HashEncoder(24)) as texts:
         texts.add(Document(str(i), f"w{i} w{i % 13}") for i in range(300))
         texts.reindex("hnsw", recall=0.8, queries=[f"w{i}" for i in range(80)])
@@ -195,7 +199,7 @@ def test_fresh_rows_are_found_and_removed_ones_never_come_back(collection):
 @pytest.mark.parametrize("backend", ["hnsw", "faiss-ivf"])
 @pytest.mark.parametrize("share", [0.5, 0.1, 0.01, 0.001])
 def test_recall_under_filters(collection, share, backend, monkeypatch):
-    monkeypatch.setattr(planner, "FEW_ROWS", 100)  # so that the larger shares go through the index
+    monkeypatch.setattr(planner, "GATHERED_ROWS", 100)  # so that the larger shares go through the index
     modulus = round(1 / share)
     vectors = clustered(6000)
     documents = [Document(str(i), f"text {i}", metadata={"in": i % modulus == 0}) for i in range(6000)]
@@ -238,4 +242,4 @@ def test_a_deep_check_probes_what_the_index_finds(collection):
     problems = collection.check(deep=True)
     assert [problem.part for problem in problems] == ["index"]
     assert "where 0.999 is wanted" in problems[0].what
-    assert "semsearch tune many --recall 0.999" in problems[0].mend
+    assert "semsearch tune many --recall 0.999" in problems[0].fix

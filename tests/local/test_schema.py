@@ -17,7 +17,7 @@ from semsearch.local.store.database import Database
 from semsearch.types import Document
 
 GOLDEN = Path(__file__).parents[1] / "golden"
-VERSIONS = range(1, schema.VERSION + 1)
+VERSIONS = range(1, schema.SCHEMA_VERSION + 1)
 
 # As the statements of version 3 were written, with what version 4 added; the order of columns is that of the rows.
 STATEMENTS = """
@@ -121,7 +121,7 @@ def test_a_database_of_every_version_ends_up_with_them(tmp_path, version):
     with semsearch.open("golden", home=tmp_path, encoder=HashEncoder(4)) as opened:
         with opened.engine.store.read() as view:
             assert schema.differences(view.connection) == []
-        assert opened.info()["versions"] == {"schema": schema.VERSION, "analysis": 1, "encoding": 1}
+        assert opened.info()["versions"] == {"schema": schema.SCHEMA_VERSION, "analysis": 1, "encoding": 1}
 
 
 @pytest.mark.parametrize(

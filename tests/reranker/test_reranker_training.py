@@ -18,8 +18,8 @@ from semsearch import load_reranker
 from semsearch.encoder.tokenization import load_tokenizer
 from semsearch.errors import DataError, UsageError
 from semsearch.training.judged import read_judged
-from semsearch.training.mining import Candidates, mine
-from semsearch.training.train import Recipe, Task, Trainer
+from semsearch.training.mining import MinedCandidates, mine
+from semsearch.training.train import Recipe, Trainer, TrainingSet
 
 WORDS = [word for word in tiny.WORDS if not word.startswith("##") and word != "vaccines"]
 RECIPE = Recipe(steps=6, batch=2, negatives=3, depth=12, max_length=24, evaluations=2, rerank=8, checkpoint=2)
@@ -61,7 +61,7 @@ def base(tmp_path_factory):
 @pytest.fixture(scope="module")
 def task(data):
     judged = read_judged(data, "train", 3, 0)
-    return Task(judged, mine(judged, HashEncoder(), RECIPE.depth))
+    return TrainingSet(judged, mine(judged, HashEncoder(), RECIPE.depth))
 
 
 def trainer(base, task, out, recipe=RECIPE):
@@ -194,7 +194,7 @@ def test_the_teacher_alone_is_followed(base, task, tmp_path):
     judged = task.judged
     shuns = np.array([["vaccines" not in text] for text in judged.texts], np.float32)
     rows = np.argsort(-shuns[:, 0], kind="stable")[None].repeat(len(judged.queries), 0)
-    task = Task(judged, Candidates(rows, np.ones((len(judged.queries), 1), np.float32), shuns))
+    task = TrainingSet(judged, MinedCandidates(rows, np.ones((len(judged.queries), 1), np.float32), shuns))
     recipe = replace(RECIPE, steps=60, batch=8, lr=5e-3, teacher=1, evaluations=1, checkpoint=60)
     learning = trainer(base, task, tmp_path, recipe)
     losses = [entry["loss"] for entry in learning.run() if "loss" in entry]

@@ -5,8 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from semsearch.errors import UsageError
-from semsearch.search.fusion import METHODS, RANK, fuse
+from semsearch.search.fusion import fuse
 
 
 def ranked(entries):
@@ -17,14 +16,6 @@ def ranked(entries):
 
 def as_dict(found):
     return dict(zip(found[0].tolist(), found[1].tolist(), strict=True))
-
-
-def test_reciprocal_ranks():
-    dense, lexical = ranked({7: 0.9, 3: 0.8, 5: 0.1}), ranked({5: 12.0, 7: 3.0, 9: 1.0})
-    expected = {7: 1 / 61 + 1 / 62, 5: 1 / 63 + 1 / 61, 3: 1 / 62, 9: 1 / 63}
-    found = as_dict(fuse(dense, lexical, method="reciprocal"))
-    assert list(found) == [7, 5, 3, 9]
-    assert found == pytest.approx({key: score * (RANK + 1) / 2 for key, score in expected.items()})
 
 
 def test_a_convex_sum_of_full_lists():
@@ -39,14 +30,13 @@ def test_a_short_list_by_words_holds_all_that_score():
     assert found == pytest.approx({7: 0.5 + 0.5 * 3 / 12, 3: 0.5 * 0.7 / 0.8, 5: 0.5})
 
 
-@pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("scores", [(0.9, 0.8, -0.3), (-0.5, -7.0, -300.0), (250.0, 3.0, 2.0)])
-def test_one_list_alone_keeps_its_order(method, scores):
+def test_one_list_alone_keeps_its_order(scores):
     """Of any metric: cosines, dot products, minus squared distances."""
     one, empty = ranked(dict(zip((4, 2, 8), scores, strict=True))), ranked({})
     for pair in ((one, empty), (empty, one)) if min(scores) > 0 else ((one, empty),):
-        assert fuse(*pair, method=method)[0].tolist() == one[0].tolist()
-    assert len(fuse(empty, empty, method=method)[0]) == 0
+        assert fuse(*pair)[0].tolist() == one[0].tolist()
+    assert len(fuse(empty, empty)[0]) == 0
 
 
 def test_equals_count_alike():
@@ -61,11 +51,10 @@ entries = st.dictionaries(st.integers(0, 30), st.floats(2**-10, 100, width=32), 
     dense=entries,
     lexical=entries,
     weight=st.floats(0, 1),
-    method=st.sampled_from(METHODS),
     depth=st.sampled_from([5, 100]),
 )
-def test_all_of_both_in_a_fair_order(dense, lexical, weight, method, depth):
-    keys, scores = fuse(ranked(dense), ranked(lexical), weight=weight, method=method, depth=depth)
+def test_all_of_both_in_a_fair_order(dense, lexical, weight, depth):
+    keys, scores = fuse(ranked(dense), ranked(lexical), weight=weight, depth=depth)
     assert sorted(keys.tolist()) == sorted({*dense, *lexical})
     assert (np.diff(scores) <= 0).all()
     assert ((scores >= 0) & (scores <= 1 + 1e-6)).all()
@@ -74,10 +63,3 @@ def test_all_of_both_in_a_fair_order(dense, lexical, weight, method, depth):
         for other in dense:
             if dense[one] > dense[other] and lexical.get(one, 0) > lexical.get(other, 0):
                 assert found[one] >= found[other]
-
-
-def test_what_it_does_not_know():
-    with pytest.raises(UsageError, match="'borda'"):
-        fuse(ranked({}), ranked({}), method="borda")
-    with pytest.raises(UsageError, match=r"1\.5"):
-        fuse(ranked({}), ranked({}), weight=1.5)

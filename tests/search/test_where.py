@@ -10,11 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from semsearch.errors import FilterError
-from semsearch.search.fields import Fields
+from semsearch.search.fields import MemoryFields
 from semsearch.search.where import And, Compare, Contains, Equal, Exists, Like, Member, Not, Or, Value, matches, parse
 from semsearch.testing.filters import TABLES
 
-FIELDS = Fields([{"n": 1, "t": "a", "b": True, "l": ["a", 1], "m": {"n": 1}}])
+FIELDS = MemoryFields([{"n": 1, "t": "a", "b": True, "l": ["a", 1], "m": {"n": 1}}])
 ONE = Value("number", 1)
 
 
@@ -53,14 +53,16 @@ def test_is_reduced_to_a_tree(where, tree):
 
 
 def test_true_and_one_are_different_filters():
-    assert parse({"b": True}, Fields([{"b": 1}, {"b": True}])) != parse({"b": 1}, Fields([{"b": 1}, {"b": True}]))
+    assert parse({"b": True}, MemoryFields([{"b": 1}, {"b": True}])) != parse(
+        {"b": 1}, MemoryFields([{"b": 1}, {"b": True}])
+    )
 
 
 @pytest.mark.parametrize(
     ("table", "where", "expected"), [(table, where, expected) for table in TABLES for where, expected in table.allows]
 )
 def test_matches_in_plain_python(table, where, expected):
-    wanted = parse(where, Fields(table.metadata))
+    wanted = parse(where, MemoryFields(table.metadata))
     assert {i for i, entry in enumerate(table.metadata) if matches(wanted, entry)} == expected
 
 
@@ -69,7 +71,7 @@ def test_matches_in_plain_python(table, where, expected):
 )
 def test_refuses(table, where, message):
     with pytest.raises(FilterError, match=message):
-        parse(where, Fields(table.metadata))
+        parse(where, MemoryFields(table.metadata))
 
 
 def nested(levels, inner, *, of_field=False):
@@ -139,7 +141,7 @@ def test_reads_up_to_its_limits():
 
 
 def test_the_same_reference_to_a_field_is_looked_up_once():
-    class Counting(Fields):
+    class Counting(MemoryFields):
         asked = 0
 
         def types(self, name, element):

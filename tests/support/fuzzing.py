@@ -127,7 +127,7 @@ def wrong_hits(collection, state):
 
 def work(root, seeds, states, pipe):
     """In a child: the mutations of a batch, one after the other."""
-    plan.FEW_ROWS = 8
+    plan.GATHERED_ROWS = 8
     logging.disable(logging.CRITICAL)
     warnings.simplefilter("error")
     home = Path(tempfile.mkdtemp(dir=root.parent))

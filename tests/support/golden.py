@@ -41,7 +41,7 @@ def make(home):
 
 
 if __name__ == "__main__":
-    target = GOLDEN / f"schema-{schema.VERSION}.tar.gz"
+    target = GOLDEN / f"schema-{schema.SCHEMA_VERSION}.tar.gz"
     if target.exists():
         sys.exit(f"{target} is there, and stays")
     with tempfile.TemporaryDirectory() as folder:

@@ -15,8 +15,7 @@ import numpy as np
 
 from semsearch.local import planner as plan
 from semsearch.local import view as local_view
-from semsearch.local.index import generation
-from semsearch.local.index import loader as warming
+from semsearch.local.index import generation, loader
 from semsearch.local.maintenance import compaction
 from semsearch.local.store import document_rows as documents
 from semsearch.local.store import lock, pieces, platform, snapshot, store, vector_file
@@ -263,9 +262,9 @@ def does_not_search_the_tail():
 def forgets_the_mask_of_removed_rows():
     search = plan.Planner.search
 
-    def broken(self, current, queries, k, *, allowed=None, warm=None):
+    def broken(self, current, queries, k, *, allowed=None, loaded=None):
         every = np.ones(len(current), dtype=bool)
-        return search(self, replace(current, live=every, removed=0), queries, k, allowed=allowed, warm=warm)
+        return search(self, replace(current, live=every, removed=0), queries, k, allowed=allowed, loaded=loaded)
 
     with mock.patch.object(plan.Planner, "search", broken):
         yield
@@ -346,7 +345,7 @@ def does_not_check_the_index_files():
 
 @mutant("another index")
 def does_not_check_whose_index_it_is():
-    with mock.patch.object(warming, "published_digest", _published):
+    with mock.patch.object(loader, "published_digest", _published):
         yield
 
 
@@ -391,6 +390,9 @@ class Deaf:
     def __init__(self, words, connection):
         self._words = words
         self._connection = connection
+
+    def __getattr__(self, name):
+        return getattr(self._connection, name)
 
     def exec_driver_sql(self, statement, *arguments):
         if self._words in statement:

@@ -15,11 +15,9 @@ import numpy as np
 
 import semsearch
 from semsearch.errors import CollectionNotFound, DataError, SemsearchError
-from semsearch.ingest import pipeline as ingestion
-from semsearch.local.lexical.build import LexicalIndexing
-from semsearch.local.lexical.searcher import Lexical
+from semsearch.ingest import ingestion
 from semsearch.local.store import migrations, schema
-from semsearch.opening import drop, restore
+from semsearch.opening import drop
 from support.fakes import HashEncoder
 from support.workload import BACKENDS, DIM, NAME, changed, documents, open_it, relabelled, violations, with_these
 
@@ -105,8 +103,7 @@ def reindexed(backend):
 
 def index_words(collection, tell):
     """The first index of words, and one that takes over what the first one holds."""
-    store = collection.engine.store
-    words = LexicalIndexing(store, Lexical(store))
+    words = collection.engine._lexical_indexing
     words.rebuild()
     collection.add(documents(6, "w", 3))
     tell(1)
@@ -168,8 +165,15 @@ def judge_repaired(home, possible):
 @contextmanager
 def newer_schema():
     """The semsearch of tomorrow."""
-    step = {schema.VERSION: lambda connection: connection.exec_driver_sql("CREATE TABLE novelties (text TEXT) STRICT")}
-    with mock.patch.object(schema, "VERSION", schema.VERSION + 1), mock.patch.dict(migrations.MIGRATIONS, step):
+    step = {
+        schema.SCHEMA_VERSION: lambda connection: connection.exec_driver_sql(
+            "CREATE TABLE novelties (text TEXT) STRICT"
+        )
+    }
+    with (
+        mock.patch.object(schema, "SCHEMA_VERSION", schema.SCHEMA_VERSION + 1),
+        mock.patch.dict(migrations.MIGRATIONS, step),
+    ):
         yield
 
 
@@ -223,7 +227,7 @@ def back_up_and_restore(home, tell):
     with open_it(home) as collection:
         collection.backup(home / "kept.backup")
     tell(1)
-    restore(home / "kept.backup", "another", home=home / "elsewhere")
+    semsearch.restore(home / "kept.backup", "another", home=home / "elsewhere")
     tell(2)
 
 
@@ -233,7 +237,7 @@ def judge_restored(home, possible):
     if not file.exists():
         return [] if (None, None) in possible else ["the backup is gone"]
     try:
-        restore(file, "another", home=home / "judged")
+        semsearch.restore(file, "another", home=home / "judged")
     except DataError as error:
         return [f"the backup is broken: {error}"]
     with open_it_at(home / "judged", "another") as collection:
@@ -262,10 +266,9 @@ def write_source(home, listed):
 
 def sync(collection, tell):
     """A source taken in and, when it has changed, followed."""
-    home = collection.path.parent
-    collection.add_from(home / "source.jsonl")
+    collection.add_from(collection.path.parent / "source.jsonl")
     tell(1)
-    write_source(home, LATER)
+    write_source(collection.path.parent, LATER)
     collection.sync(most=1, progress=lambda progress: tell(2) if progress.passages else None)
     tell(3)
 

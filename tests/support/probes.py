@@ -249,8 +249,8 @@ def a_lying_index(base, memory, mutant):
     wrong = []
     with mutant(), open_it(copied(base, memory)) as collection:
         collection.load_index()
-        registered, warm = collection.engine._loader._loaded
-        collection.engine._loader._loaded = (registered, type(warm)(warm.number, Liar(warm.index), warm.rows))
+        registered, loaded = collection.engine._loader._loaded
+        collection.engine._loader._loaded = (registered, type(loaded)(loaded.number, Liar(loaded.index), loaded.rows))
         encoder = collection.encoder
         for group_by in ("document", None):
             try:

@@ -61,7 +61,7 @@ def write(home, seed, state, pipe):
 
 def read(home, stop, pipe):
     """A reader: everything it finds in a search must fit together."""
-    plan.FEW_ROWS = 8
+    plan.GATHERED_ROWS = 8
     count = 0
     try:
         with open_it(home) as collection:
@@ -117,7 +117,7 @@ def kill_one(home, seed, state, rng):
 
 def soak(home, minutes, seed=0):
     """Kill writers for so many minutes; what was wrong, and how much was done."""
-    plan.FEW_ROWS = 8
+    plan.GATHERED_ROWS = 8
     rng = random.Random(seed)
     state = {entry.id: entry for entry in documents(0, "b", 300)}
     with semsearch.create(NAME, encoder=HashEncoder(DIM), home=home) as collection:

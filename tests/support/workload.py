@@ -51,7 +51,7 @@ def sample(points, count, seed=0):
 
 def through_indexes(monkeypatch):
     """Make collections of a few hundred rows be searched as large ones are: through the index, with masks."""
-    monkeypatch.setattr(plan, "FEW_ROWS", 8)
+    monkeypatch.setattr(plan, "GATHERED_ROWS", 8)
 
 
 def document(rng, identity, gap=" "):
@@ -141,7 +141,7 @@ def wrong_words(collection, there):
     with collection.engine.store.read() as view:
         ids = dict(view.connection.exec_driver_sql("SELECT key, id FROM passages JOIN documents USING (doc)").all())
         for words in ("word3", "word40 title"):
-            keys, *_ = Lexical(collection.engine.store).search(view, parse(words), len(there) + 1)
+            keys, _, _ = Lexical(collection.engine.store).search(view, parse(words), len(there) + 1)
             holding = {key for key, entry in there.items() if {*embedded(entry).split()} & {*words.split()}}
             if sorted(ids.get(key, f"no document ({key})") for key in keys.tolist()) != sorted(holding):
                 wrong.append(f"{words}: {len(keys)} documents instead of {len(holding)}")

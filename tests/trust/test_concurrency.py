@@ -63,7 +63,7 @@ def torn(collection, version_before=0):
 
 def read(home, stop, started, report):
     """In a reader's process: search until told to stop; report what was wrong and how many searches there were."""
-    plan.FEW_ROWS = 8
+    plan.GATHERED_ROWS = 8
     wrong, count, version = [], 0, 0
     with open_it(home) as collection:
         while not wrong and not stop.is_set():
@@ -195,8 +195,8 @@ def test_a_second_writer_is_told_who_writes_within_its_time(memory, monkeypatch)
 def test_what_is_added_is_added_while_another_process_builds_an_index(memory, monkeypatch):
     state = make_base(memory)
     monkeypatch.setattr(lock.WriterLock.__init__, "__defaults__", (0.3, "lock"))
-    monkeypatch.setattr(indexing, "TAIL_ROWS", 0)
-    monkeypatch.setattr(indexing, "TAIL_SHARE", 0)  # an index is due with every row
+    monkeypatch.setattr(indexing, "VECTOR_TAIL_ROWS", 0)
+    monkeypatch.setattr(indexing, "VECTOR_TAIL_SHARE", 0)  # an index is due with every row
     more = documents(0, "more", 3)
     with open_it(memory) as collection:
         with lock.WriterLock(collection.path, name="rebuild").hold():
@@ -286,7 +286,7 @@ def test_a_fork_while_other_threads_hold_every_lock(memory):
     state = make_base(memory)
     with open_it(memory) as collection:
         exercise_threads(collection)
-        locks = [collection.engine._loader._lock, collection._encoder_lock, collection.engine.store._lock._threads]
+        locks = [collection.engine._loader._lock, collection._model._lock, collection.engine.store._lock._threads]
         held, release = threading.Event(), threading.Event()
 
         def holder():

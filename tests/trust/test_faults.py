@@ -99,7 +99,7 @@ def test_a_spoilt_index_is_told_of_done_without_and_built_anew(copy, backend, wa
         file.write_bytes(content)
     with open_it(home) as collection:
         assert wrong_answers(collection, state) == []
-        assert collection.info()["index"]["state"] not in ("ready", "warming", "on disk")
+        assert collection.info()["index"]["state"] not in ("ready", "loading", "on disk")
         assert "Search is exact" in caplog.text or "build it anew" in caplog.text or "sha256 differs" in caplog.text
         more = documents(0, "more", 2)
         collection.add(more)  # a writer builds it anew
@@ -132,7 +132,7 @@ def test_an_index_of_something_else_is_refused(copy, name, value, caplog):
         connection.execute("UPDATE indexes SET digest = ?", (hashlib.sha256(path.read_bytes()).hexdigest(),))
     with open_it(home) as collection:
         assert wrong_answers(collection, state) == []
-        assert collection.info()["index"]["state"] not in ("ready", "warming", "on disk")
+        assert collection.info()["index"]["state"] not in ("ready", "loading", "on disk")
     assert name in caplog.text
 
 
@@ -286,7 +286,7 @@ def test_numbers_that_are_no_vector_are_refused_and_their_document_named(numbers
     "error", [MemoryError(), RuntimeError("CUDA error: an illegal memory access"), KeyboardInterrupt()]
 )
 def test_an_encoder_that_fails_leaves_what_was_committed(monkeypatch, error):
-    from semsearch.ingest import pipeline as ingestion
+    from semsearch.ingest import ingestion
 
     monkeypatch.setattr(ingestion, "READ_DOCUMENTS", 2)
     monkeypatch.setattr(ingestion, "BATCH_DOCUMENTS", 2)
@@ -295,7 +295,7 @@ def test_an_encoder_that_fails_leaves_what_was_committed(monkeypatch, error):
         with pytest.raises(type(error)):
             collection.add(batch)
         assert [entry.id for entry in collection.documents()] == ["x0", "x1", "x2", "x3"]
-        collection._encoder.numbers = 1.0
+        collection._model._encoder.numbers = 1.0
         changes = collection.add(batch)
         assert (changes.added, changes.unchanged) == (4, 4)
 

@@ -17,7 +17,7 @@ from semsearch.local.store import schema, segments
 from semsearch.types import Document, Metric
 from semsearch.vectors import brute_force
 
-VERSIONS = range(1, schema.VERSION + 1)
+VERSIONS = range(1, schema.SCHEMA_VERSION + 1)
 EXPECTED = {entry.id: entry for entry in [*DOCUMENTS, CHANGED]}
 EXPECTED_OF = {version: EXPECTED | ({LONG.id: LONG} if version >= 4 else {}) for version in VERSIONS}
 

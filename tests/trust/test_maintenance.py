@@ -1,4 +1,4 @@
-"""Looking a collection over and mending it: each kind of damage is found, and repaired from what is whole."""
+"""Looking a collection over and repairing it: each kind of damage is found, and repaired from what is whole."""
 
 import json
 import os
@@ -12,8 +12,7 @@ from support.fakes import HashEncoder
 
 import semsearch
 from semsearch.errors import CollectionDamaged, CollectionExists, DataError, ModelMismatch
-from semsearch.local.maintenance.backup import restore
-from semsearch.local.store.segments import PLACE
+from semsearch.local.store.segments import PLACE_DTYPE
 from semsearch.types import Document
 
 pytestmark = pytest.mark.trust
@@ -74,7 +73,7 @@ def test_damaged_vectors_are_found_and_encoded_again(collection, damage):
         if damage in ("flip", "zeros"):
             problems = collection.check(deep=True)
             assert [problem.part for problem in problems] == ["vectors"]
-            assert "semsearch repair care" in problems[0].mend
+            assert "semsearch repair care" in problems[0].fix
         assert any("encoded" in line for line in collection.repair())
         assert healthy(collection)
         assert answers(collection) == before
@@ -117,7 +116,7 @@ def test_a_damaged_place_is_left_out_and_encoded_again(collection, field, bit, c
     collection.close()
     with closing(sqlite3.connect(collection.path / "collection.sqlite")) as connection, connection:
         (blob,) = connection.execute("SELECT places FROM segments").fetchone()
-        places = np.frombuffer(blob, PLACE).copy()
+        places = np.frombuffer(blob, PLACE_DTYPE).copy()
         places[field][places["key"] == first.key] ^= 1 << bit
         connection.execute("UPDATE segments SET places = ?", (places.tobytes(),))
     with reopen(collection) as collection:
@@ -313,7 +312,7 @@ def test_a_backup_is_the_collection_at_one_commit(collection, tmp_path):
     assert size == (tmp_path / "all.backup").stat().st_size
     assert [path.name for path in tmp_path.glob(".all*")] == []
     collection.add([Document("later", "came later")])
-    restore(tmp_path / "all.backup", collection.home, "again")
+    semsearch.restore(tmp_path / "all.backup", "again", home=collection.path.parent)
     with semsearch.open("again", encoder=HashEncoder()) as again:
         assert healthy(again)
         assert answers(again) == before
@@ -321,7 +320,7 @@ def test_a_backup_is_the_collection_at_one_commit(collection, tmp_path):
         again.add([Document("later", "came later")])
         assert again.search("came later", k=1)[0].document.id == "later"
     with pytest.raises(CollectionExists):
-        restore(tmp_path / "all.backup", collection.home)
+        semsearch.restore(tmp_path / "all.backup", home=collection.path.parent)
 
 
 def test_backups_while_a_writer_writes(collection, tmp_path):
@@ -336,7 +335,7 @@ def test_backups_while_a_writer_writes(collection, tmp_path):
     thread.start()
     for i in range(6):
         collection.backup(tmp_path / f"{i}.backup")
-        restore(tmp_path / f"{i}.backup", tmp_path / "restored", f"r{i}")
+        semsearch.restore(tmp_path / f"{i}.backup", f"r{i}", home=tmp_path / "restored")
     thread.join()
     for i in range(6):
         with semsearch.open(f"r{i}", home=tmp_path / "restored", encoder=HashEncoder()) as restored:
@@ -362,7 +361,7 @@ def test_a_bad_backup_is_refused(collection, tmp_path, damage):
         content[len(content) // 2] ^= 1
         file.write_bytes(content)
     with pytest.raises(DataError):
-        restore(file, tmp_path / "restored")
+        semsearch.restore(file, home=tmp_path / "restored")
     assert not (tmp_path / "restored").exists() or list((tmp_path / "restored").iterdir()) == []
 
 

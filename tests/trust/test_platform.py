@@ -173,9 +173,9 @@ def modes(monkeypatch):
     seen = []
     opened = Database.__init__
 
-    def spy(self, path, *, mode="rw"):
+    def spy(self, path, *, mode="rw", **how):
         seen.append(mode)
-        opened(self, path, mode=mode)
+        opened(self, path, mode=mode, **how)
 
     monkeypatch.setattr(Database, "__init__", spy)
     return seen

@@ -16,7 +16,7 @@ from tokenizers.pre_tokenizers import Whitespace
 
 import semsearch
 from semsearch.chunking import MIN_SIZE
-from semsearch.local.store.segments import PLACE
+from semsearch.local.store.segments import PLACE_DTYPE
 from semsearch.types import Document
 
 pytestmark = pytest.mark.trust
@@ -55,7 +55,7 @@ DAMAGES = {
 def places(connection, folder, draw):
     """One number of one place in a segment is another one."""
     first, blob = draw.choice(connection.execute("SELECT first, places FROM segments").fetchall())
-    changed = np.frombuffer(blob, PLACE).copy()
+    changed = np.frombuffer(blob, PLACE_DTYPE).copy()
     changed[draw.choice(["doc", "start", "end"])][draw.randrange(len(changed))] ^= 1 << draw.randrange(20)
     connection.execute("UPDATE segments SET places = ? WHERE first = ?", (changed.tobytes(), first))
 

@@ -13,7 +13,6 @@ from support.fakes import HashEncoder
 from support.workload import BACKENDS, DIM, FULL, NAME, WORDS, documents, through_indexes, wrong_answers
 
 import semsearch
-from semsearch.local.lexical.build import LexicalIndexing
 from semsearch.types import Document
 
 pytestmark = pytest.mark.trust
@@ -92,7 +91,7 @@ class Collections(RuleBasedStateMachine):
 
     @rule()
     def index_words(self):
-        LexicalIndexing(self.collection.engine.store).rebuild()
+        self.collection.engine._lexical_indexing.rebuild()
 
     @rule(word=st.sampled_from(WORDS), reading=st.booleans())
     def search_by_words(self, word, reading):

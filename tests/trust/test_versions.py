@@ -28,8 +28,12 @@ def semsearch_of_tomorrow(what):
     """Another schema, analysis of words or encoding."""
     with ExitStack() as held:
         if what == "schema":
-            step = {schema.VERSION: lambda connection: connection.exec_driver_sql("ALTER TABLE state RENAME rows TO n")}
-            held.enter_context(mock.patch.object(schema, "VERSION", schema.VERSION + 1))
+            step = {
+                schema.SCHEMA_VERSION: lambda connection: connection.exec_driver_sql(
+                    "ALTER TABLE state RENAME rows TO n"
+                )
+            }
+            held.enter_context(mock.patch.object(schema, "SCHEMA_VERSION", schema.SCHEMA_VERSION + 1))
             held.enter_context(mock.patch.dict(migrations.MIGRATIONS, step))
         elif what == "analysis":
             tokenizer = "unicode61 remove_diacritics 2"
@@ -80,7 +84,7 @@ def contents(folder):
     }
 
 
-NUMBERS = {"schema": schema.VERSION, "analysis": versions.ANALYSIS, "encoding": versions.ENCODING}
+NUMBERS = {"schema": schema.SCHEMA_VERSION, "analysis": versions.ANALYSIS, "encoding": versions.ENCODING}
 CALLED = {"schema": "schema", "analysis": "analysis of words", "encoding": "encoding"}
 
 ASKED = {

@@ -25,7 +25,7 @@ from semsearch.local.store.lock import WriterLock
 from semsearch.local.store.registry import Registered
 from semsearch.local.store.snapshot import Snapshot
 from semsearch.local.store.store import Store
-from semsearch.search.choose import FEW_ROWS, choose
+from semsearch.search.choose import UNINDEXED_ROWS, choose
 from semsearch.search.recall import NOT_STORED, Certificate, certify, draw_sample, sample_recall
 from semsearch.search.truth import Truth
 from semsearch.types import Metric, Neighbors, Vectors
@@ -33,10 +33,10 @@ from semsearch.vector_index import VectorIndex
 
 log = logging.getLogger("semsearch")
 
-TAIL_ROWS = 20_000  # rows newer than the index that are searched exactly before it is built anew …
-TAIL_SHARE = 0.1  # … or this share of its rows, if that is more
+VECTOR_TAIL_ROWS = 20_000  # rows newer than the index that are searched exactly before it is built anew …
+VECTOR_TAIL_SHARE = 0.1  # … or this share of its rows, if that is more
 WIDEST = 64  # of an option that widens what a knob can reach
-PROBES = 100  # stored vectors whose neighbours a deep check looks for
+CHECK_QUERIES = 100  # stored vectors whose neighbours a deep check looks for
 PROBE_RECALL = 0.5  # without a contract, less than this is no index
 CHANGED_SHARE = 0.1  # of rows, above which a contract is certified again
 REMOVED_SHARE = 0.3  # of rows, above which dead rows cost more than rewriting everything
@@ -45,23 +45,23 @@ REMOVED_SHARE = 0.3  # of rows, above which dead rows cost more than rewriting e
 class Indexing:
     """Builds, tunes and publishes the index of one collection."""
 
-    def __init__(self, store: Store, metric: Metric, warming: IndexLoader) -> None:
+    def __init__(self, store: Store, metric: Metric, loader: IndexLoader) -> None:
         self._store = store
         self._metric = metric
-        self._warming = warming
+        self._loader = loader
 
     def needs_rebuild(self, snapshot: Snapshot) -> bool:
         """Whether so much changed that the writing process should build the index anew."""
         index = snapshot.index
         if index is None:
             wanted = IndexSpec.of(self._store.settings)
-            return len(snapshot) > 0 and (wanted.backend != "auto" or len(snapshot) >= FEW_ROWS)
+            return len(snapshot) > 0 and (wanted.backend != "auto" or len(snapshot) >= UNINDEXED_ROWS)
         tail = len(snapshot) - index.rows
-        return self._warming.broken(index) or tail > max(TAIL_ROWS, TAIL_SHARE * index.rows)
+        return self._loader.broken(index) or tail > max(VECTOR_TAIL_ROWS, VECTOR_TAIL_SHARE * index.rows)
 
     def needs_compaction(self, snapshot: Snapshot) -> bool:
         """Whether so many rows are dead that rewriting the collection pays."""
-        return snapshot.removed > REMOVED_SHARE * len(snapshot) and len(snapshot) >= TAIL_ROWS
+        return snapshot.removed > REMOVED_SHARE * len(snapshot) and len(snapshot) >= VECTOR_TAIL_ROWS
 
     def needs_recertification(self, snapshot: Snapshot) -> bool:
         """Whether so much changed since the contract was certified that it should be certified again."""
@@ -104,7 +104,7 @@ class Indexing:
                 if published is not None:
                     break
                 platform.remove(building)  # a compaction came between: its rows are others
-            self._warming.adopt(published, index)
+            self._loader.adopt(published, index)
             with suppress(CollectionLocked):  # the index is published; old files can wait
                 self._store.sweep()
             return certificate
@@ -123,7 +123,7 @@ class Indexing:
         """Set the present index to the recall that is wanted, without building it anew, and publish the setting."""
         with self._store.read() as view:
             snapshot = view.snapshot
-        index = self._warming.loaded(snapshot)
+        index = self._loader.loaded(snapshot)
         registered = snapshot.index
         assert registered is not None
         params = params_of(registered)
@@ -132,7 +132,7 @@ class Indexing:
         with self._store.write(), self._store.database.write() as connection:
             self._store.advance(connection)
             registry.tune(connection, registered.number, params.as_dict(), contract)
-        self._warming.adopt(replace(registered, params=params.as_dict(), contract=contract), index)
+        self._loader.adopt(replace(registered, params=params.as_dict(), contract=contract), index)
         return certificate
 
     def probe(self, snapshot: Snapshot) -> Iterator[Problem]:
@@ -146,10 +146,10 @@ class Indexing:
         if contract is not None:  # one that can't be met was told when it was asked for
             wanted, k = contract["target"] if contract["met"] else contract["certified"], contract["k"]
         truth = Truth(snapshot.keys[:rows], snapshot.vectors[:rows], self._metric)
-        drawn = draw_sample(truth.neighbors, k, truth.synthetic, count=PROBES)
+        drawn = draw_sample(truth.neighbors, k, truth.synthetic, count=CHECK_QUERIES)
         assert drawn.own is not None
         sample = drawn.part(drawn.own != NOT_STORED)  # what an index finds if it finds anything
-        recalls = sample_recall(self._warming.loaded(snapshot).search, sample, truth.scores_of, k)
+        recalls = sample_recall(self._loader.loaded(snapshot).search, sample, truth.scores_of, k)
         slack = 3 * float(recalls.std()) / len(recalls) ** 0.5  # a probe of so few queries is off by chance
         if recalls.mean() + slack < wanted:
             yield Problem(
@@ -176,7 +176,7 @@ class Indexing:
                 truth.scores_of,
                 truth.synthetic if queries is None else queries,
                 target=wanted.recall,
-                k=wanted.at,
+                k=wanted.k,
                 knob=None if knob is None else knob.option,
                 ladder=() if knob is None else knob.ladder(rows),
                 proven=index.exact,

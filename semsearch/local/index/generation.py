@@ -24,9 +24,9 @@ from semsearch.local.store.platform import fsync_folder, fsync_path, make_folder
 from semsearch.types import Keys, Metric, Vectors
 from semsearch.vector_index import Library, VectorIndex
 
-MANIFEST = "manifest.json"
-FORMAT = 1
-PROBES = 16  # stored vectors that a reloaded index is asked for
+GENERATION_MANIFEST = "manifest.json"
+GENERATION_FORMAT = 1
+LOAD_PROBES = 16  # stored vectors that a reloaded index is asked for
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Manifest:
     collection: str  # uuid
     model: str  # the encoder's fingerprint
     files: Mapping[str, str]  # name → sha256
-    format: int = FORMAT
+    format: int = GENERATION_FORMAT
 
 
 def write_generation(
@@ -94,7 +94,7 @@ def write_files(folder: Path, manifest: Manifest, save: Callable[[Path], None]) 
             files[path.name] = _digest(path)
         manifest = replace(manifest, files=files)
         failpoint("write manifest")
-        path = temporary / MANIFEST
+        path = temporary / GENERATION_MANIFEST
         path.write_text(json.dumps(asdict(manifest), indent=1, sort_keys=True), encoding="utf-8")
         fsync_path(path)
         fsync_folder(temporary)
@@ -153,20 +153,20 @@ def open_generation(
 
 def read_manifest(folder: Path) -> Manifest:
     """The manifest of the generation in `folder`."""
-    path = folder / MANIFEST
+    path = folder / GENERATION_MANIFEST
     try:
         manifest = Manifest(**json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError) as error:
         raise IndexDamaged(f"the index {folder} has no readable manifest ({error}): build it anew.") from error
-    if manifest.format != FORMAT:
-        raise IndexDamaged(f"the index {folder} has format {manifest.format}, this version reads {FORMAT}.")
+    if manifest.format != GENERATION_FORMAT:
+        raise IndexDamaged(f"the index {folder} has format {manifest.format}, this version reads {GENERATION_FORMAT}.")
     return manifest
 
 
 def published_digest(folder: Path) -> str:
     """The sha256 of the manifest in `folder`: what SQLite keeps of a published index; "" if it can't be read."""
     try:
-        return _digest(folder / MANIFEST)
+        return _digest(folder / GENERATION_MANIFEST)
     except OSError:
         return ""
 
@@ -190,7 +190,7 @@ def _ask_reloaded(folder: Path, index: VectorIndex, keys: Keys, vectors: Vectors
     if len(reloaded) != len(index):
         raise StorageError(f"{folder} holds {len(reloaded)} of {len(index)} vectors when read back: is the disk full?")
     if len(keys):
-        probes = np.array(vectors[np.linspace(0, len(keys) - 1, PROBES).astype(np.int64)])
+        probes = np.array(vectors[np.linspace(0, len(keys) - 1, LOAD_PROBES).astype(np.int64)])
         before, after = index.search(probes, 10), reloaded.search(probes, 10)
         if not np.array_equal(before.keys, after.keys):
             raise StorageError(f"{folder} answers differently when read back: it was not written faithfully.")

@@ -24,7 +24,7 @@ from semsearch.vector_index import VectorIndex
 
 log = logging.getLogger("semsearch")
 
-SCAN_RATE = 8e9  # bytes a second that exact search reads, for estimates
+EXACT_SCAN_RATE = 8e9  # bytes a second that exact search reads, for estimates
 LOAD_RATE = 0.4e9  # bytes a second that an index is hashed and loaded at
 
 
@@ -41,7 +41,7 @@ class IndexLoader:
         self._pid = os.getpid()
         self._searched = 0
 
-    def warm(self, snapshot: Snapshot, queries: int) -> LoadedIndex | None:
+    def loaded_for(self, snapshot: Snapshot, queries: int) -> LoadedIndex | None:
         """The loaded index for a search of `queries` queries in `snapshot`, or None: search exactly.
 
         The first search of a process is exact: a one-shot query would wait longer for the index than for the scan. From
@@ -64,7 +64,7 @@ class IndexLoader:
         return loaded[1]
 
     def state(self, snapshot: Snapshot) -> str:
-        """For people: "none", "on disk", "warming", "ready", or what is wrong."""
+        """For people: "none", "on disk", "loading", "ready", or what is wrong."""
         registered = snapshot.index
         if registered is None:
             return "none"
@@ -72,7 +72,7 @@ class IndexLoader:
             return self._broken[registered.number]
         if self._loaded is not None and self._loaded[0] == registered:
             return "ready"
-        return "warming" if self._loading is not None and self._loading.is_alive() else "on disk"
+        return "loading" if self._loading is not None and self._loading.is_alive() else "on disk"
 
     def load(self, registered: Registered, snapshot: Snapshot) -> None:
         """Verify and load a published index, or take note that it is broken."""
@@ -132,7 +132,7 @@ class IndexLoader:
 
     def _costs_less(self, snapshot: Snapshot, registered: Registered, queries: int) -> bool:
         """Whether loading the index now is estimated to cost less than scanning for all queries."""
-        scan = snapshot.vectors.nbytes / SCAN_RATE * (queries / 16 if queries >= 16 else 0)
+        scan = snapshot.vectors.nbytes / EXACT_SCAN_RATE * (queries / 16 if queries >= 16 else 0)
         return scan > self._bytes(registered) / LOAD_RATE
 
     def _bytes(self, registered: Registered) -> int:

@@ -4,7 +4,8 @@ A passage's score is the mean of its own BM25 and that of its whole document, we
 helps to tell what a passage is about. Robertson and Zaragoza, "The Probabilistic Relevance Framework: BM25 and Beyond"
 (2009), with the idf of Lucene, which is never negative, counted over documents.
 
-K1, B, WHOLE and the weight of titles (that of text) were looked at on train and dev queries of SciFact and NFCorpus.
+K1, B, DOCUMENT_SHARE and the weight of titles (that of text) were looked at on train and dev queries of SciFact and
+NFCorpus.
 """
 
 from __future__ import annotations
@@ -21,7 +22,9 @@ from semsearch.types import Scores
 
 K1 = 1.2  # how soon more of the same word stops counting; from 0.6 to 2 it matters less than 0.006 nDCG@10
 B = 0.75  # how much longer passages are held back
-WHOLE = 0.7  # the document's share in a passage's score; passages alone: 0.004 to 0.01 less, documents alone the same
+DOCUMENT_SHARE = (
+    0.7  # the document's share in a passage's score; passages alone: 0.004 to 0.01 less, documents alone the same
+)
 FREQUENT = 0.005  # what a word that a greater share of the rows holds contributes is remembered …
 EVERYWHERE = 0.125  # … for all rows, if this share holds it …
 REMEMBERED = 1 << 25  # … as long as all of it is less than so many numbers
@@ -70,8 +73,8 @@ class BM25:
             if self.group is not None:
                 _add(whole, shares.documents, shares.whole)
         if self.group is not None:
-            mixed = np.take(WHOLE * whole, self.group)
-            mixed += (1 - WHOLE) * scores
+            mixed = np.take(DOCUMENT_SHARE * whole, self.group)
+            mixed += (1 - DOCUMENT_SHARE) * scores
             mixed[scores == 0] = 0
             return mixed
         return scores

@@ -19,8 +19,8 @@ from semsearch.local.store.registry import LEXICAL, Registered
 from semsearch.local.store.snapshot import Snapshot
 from semsearch.local.store.store import Store
 
-TAIL_ROWS = 1000  # rows newer than the index that each process splits for itself before it is built anew …
-TAIL_SHARE = 0.02  # … or this share of its rows, if that is more
+LEXICAL_TAIL_ROWS = 1000  # rows newer than the index that each process splits for itself before it is built anew …
+LEXICAL_TAIL_SHARE = 0.02  # … or this share of its rows, if that is more
 
 
 class LexicalIndexing:
@@ -35,7 +35,7 @@ class LexicalIndexing:
         if snapshot.lexical is not None and not self._searcher.sound(snapshot.lexical):
             return True
         covered = 0 if snapshot.lexical is None else snapshot.lexical.rows
-        return len(snapshot) - covered > max(TAIL_ROWS, TAIL_SHARE * covered)
+        return len(snapshot) - covered > max(LEXICAL_TAIL_ROWS, LEXICAL_TAIL_SHARE * covered)
 
     def renew(self) -> None:
         """Build it anew if that is due, unless another process builds already."""

@@ -18,9 +18,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from semsearch.local.store.schema import TOKENIZER
 
-BATCH = 1 << 14  # passages that are split together …
-LETTERS = 1 << 24  # … unless they are longer than this, all in all
-MOST = np.iinfo(np.uint16).max  # a word that comes more often counts as often as that
+TOKENIZED_PASSAGES = 1 << 14  # passages that are split together …
+TOKENIZED_LETTERS = 1 << 24  # … unless they are longer than this, all in all
+MAX_COUNT = np.iinfo(np.uint16).max  # a word that comes more often counts as often as that
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +135,7 @@ def _batches(passages: Iterable[tuple[int, str, str]]) -> Iterator[list[tuple[in
     for passage in passages:
         batch.append(passage)
         letters += len(passage[1]) + len(passage[2])
-        if len(batch) >= BATCH or letters >= LETTERS:
+        if len(batch) >= TOKENIZED_PASSAGES or letters >= TOKENIZED_LETTERS:
             yield batch
             batch, letters = [], 0
     if batch:
@@ -167,8 +167,8 @@ def _split(passages: Sequence[tuple[int, str, str]]) -> Postings:
         _sums([len(word) for word in words]),
         _sums(np.bincount(of, minlength=len(words))),
         rows.astype(np.int32),
-        np.minimum(in_title, MOST).astype(np.uint16),
-        np.minimum(in_text, MOST).astype(np.uint16),
+        np.minimum(in_title, MAX_COUNT).astype(np.uint16),
+        np.minimum(in_text, MAX_COUNT).astype(np.uint16),
         lengths.astype(np.uint32),
     )
 

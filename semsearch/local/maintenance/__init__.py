@@ -1,1 +1,1 @@
-"""Looking a collection over, mending and compacting it, backing it up, changing its model."""
+"""Looking a collection over, repairing and compacting it, backing it up, changing its model."""

@@ -24,9 +24,9 @@ from semsearch.local.store.failpoints import failpoint
 from semsearch.local.store.store import DATABASE, MARKER, Store
 from semsearch.local.store.vector_file import vector_path
 
-MANIFEST = "semsearch-backup.json"
-FORMAT = 1
-PIECE = 1 << 20
+BACKUP_MANIFEST = "semsearch-backup.json"
+BACKUP_FORMAT = 1
+COPIED_BYTES = 1 << 20
 
 
 def backup(store: Store, file: Path) -> int:
@@ -45,9 +45,9 @@ def backup(store: Store, file: Path) -> int:
                     zip(names, (database, vectors, io.BytesIO(marker)), strict=True)
                 )
                 digests = {name: _digest(part, names[name]) for name, part in parts}
-                manifest = {"format": FORMAT, "name": store.name, "files": digests}
+                manifest = {"format": BACKUP_FORMAT, "name": store.name, "files": digests}
                 with tarfile.open(fileobj=raw, mode="w") as archive:
-                    _put(archive, MANIFEST, io.BytesIO(json.dumps(manifest).encode()), len(json.dumps(manifest)))
+                    _put(archive, BACKUP_MANIFEST, io.BytesIO(json.dumps(manifest).encode()), len(json.dumps(manifest)))
                     for name, part in parts:
                         part.seek(0)
                         _put(archive, name, part, names[name])
@@ -127,11 +127,11 @@ def restore(file: Path, new_folder: Callable[[str], Path], name: str | None = No
 
 def _manifest(archive: tarfile.TarFile, file: Path) -> dict[str, Any]:
     try:
-        member = archive.extractfile(MANIFEST)
+        member = archive.extractfile(BACKUP_MANIFEST)
         assert member is not None
         manifest = json.loads(member.read(1 << 20))
-        if manifest["format"] != FORMAT:
-            raise DataError(f"{file} has the backup format {manifest['format']}; this semsearch reads {FORMAT}.")
+        if manifest["format"] != BACKUP_FORMAT:
+            raise DataError(f"{file} has the backup format {manifest['format']}; this semsearch reads {BACKUP_FORMAT}.")
         for part in manifest["files"]:
             if Path(part).name != part:
                 raise ValueError(part)
@@ -151,7 +151,7 @@ def _extract(archive: tarfile.TarFile, file: Path, part: str, digest: str, folde
     found = hashlib.sha256()
     with (folder / part).open("wb") as target:
         try:
-            while piece := member.read(PIECE):
+            while piece := member.read(COPIED_BYTES):
                 found.update(piece)
                 target.write(piece)
         except tarfile.TarError as error:
@@ -171,7 +171,7 @@ def _put(archive: tarfile.TarFile, name: str, content: IO[bytes], size: int) -> 
 
 def _digest(content: IO[bytes], size: int) -> str:
     digest, left = hashlib.sha256(), size
-    while left and (piece := content.read(min(PIECE, left))):
+    while left and (piece := content.read(min(COPIED_BYTES, left))):
         digest.update(piece)
         left -= len(piece)
     return digest.hexdigest()

@@ -20,24 +20,24 @@ from semsearch.local.store.store import View
 from semsearch.types import Metric
 from semsearch.vectors import UNIT
 
-ROWS = 1 << 14  # looked at together
+CHECKED_ROWS = 1 << 14  # looked at together
 
 
 def structure(view: View, folder: Path) -> Iterator[Problem]:
     """What can be seen quickly: SQLite's own structure, counts that must agree, and the index's digests."""
     name, snapshot = folder.name, view.snapshot
-    mend = f"restore a backup: semsearch restore FILE --name {name}"
+    fix = f"restore a backup: semsearch restore FILE --name {name}"
     try:
         said = [str(what) for what in view.connection.exec_driver_sql("PRAGMA quick_check(20)").scalars()]
     except DatabaseError as error:  # so broken that it can't be walked
         said = [str(error.orig)]
     if said != ["ok"]:
         broken = broken_tables(view.connection, "quick_check")
-        yield from (Problem("database", what, mend) for what in broken or said)
+        yield from (Problem("database", what, fix) for what in broken or said)
         if broken:
             return  # what is left of them tells nothing
     for part in schema.differences(view.connection):
-        yield Problem("database", f"'{part}' is missing, or not laid out as it should be", mend)
+        yield Problem("database", f"'{part}' is missing, or not laid out as it should be", fix)
     for row in view.connection.exec_driver_sql("PRAGMA foreign_key_check").fetchmany(20):
         yield Problem("database", f"a row of {row[0]} belongs to a {row[2]} that is gone", "restore a backup")
     yield from _places(view, name)
@@ -102,8 +102,8 @@ def content(view: View, folder: Path, metric: Metric) -> Iterator[Problem]:
         yield Problem("vectors", f"{wrong:,} vectors are not finite or not of unit length", f"semsearch repair {name}")
     torn = documents.damaged(view.connection)
     if torn:
-        mend = "remove them and add them again, or restore a backup"
-        yield Problem("documents", f"{len(torn):,} stored documents are damaged; the first is {torn[0]!r}", mend)
+        fix = "remove them and add them again, or restore a backup"
+        yield Problem("documents", f"{len(torn):,} stored documents are damaged; the first is {torn[0]!r}", fix)
     said = _scalar(view.connection, "PRAGMA integrity_check(1)")
     if said != "ok":
         yield Problem("database", str(said), f"restore a backup: semsearch restore FILE --name {name}")
@@ -139,8 +139,8 @@ def _wrong_lengths(snapshot: Snapshot, metric: Metric, damaged: NDArray[np.intp]
 
 
 def _portions(rows: NDArray[np.intp]) -> Iterator[NDArray[np.intp]]:
-    for start in range(0, len(rows), ROWS):
-        yield rows[start : start + ROWS]
+    for start in range(0, len(rows), CHECKED_ROWS):
+        yield rows[start : start + CHECKED_ROWS]
 
 
 def _scalar(connection: Connection, statement: str, *parameters: object) -> object:

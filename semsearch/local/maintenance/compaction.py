@@ -24,7 +24,7 @@ from semsearch.local.store.snapshot import Snapshot
 from semsearch.local.store.store import Store
 from semsearch.local.store.vector_file import vector_path
 
-ROWS = 1 << 15  # copied at a time
+COPIED_ROWS = 1 << 15  # copied at a time
 
 
 def compact(store: Store, without: NDArray[np.int64] | None = None) -> Compacted:
@@ -115,5 +115,5 @@ def _scrub(store: Store) -> bool:
 
 
 def _portions(rows: NDArray[np.intp]) -> Iterator[NDArray[np.intp]]:
-    for start in range(0, len(rows), ROWS):
-        yield rows[start : start + ROWS]
+    for start in range(0, len(rows), COPIED_ROWS):
+        yield rows[start : start + COPIED_ROWS]

@@ -15,7 +15,7 @@ from sqlalchemy import Connection
 
 from semsearch import versions
 from semsearch.errors import UsageError
-from semsearch.ingest.pipeline import BATCH_DOCUMENTS
+from semsearch.ingest.ingestion import BATCH_DOCUMENTS
 from semsearch.local.store import document_rows as documents
 from semsearch.local.store import registry, segments, vector_file
 from semsearch.local.store.failpoints import failpoint
@@ -59,13 +59,6 @@ def reencode(
         elif _switch(store, generation, target, dim):
             store.sweep()
             return count
-
-
-def abandon(store: Store) -> None:
-    """Give up a change of model that is under way; the collection stays as it is."""
-    with store.write(), store.database.write() as connection:
-        _forget(connection)
-    store.sweep()
 
 
 def _begin(store: Store, target: dict[str, Any]) -> int:
@@ -122,7 +115,7 @@ def _append(store: Store, generation: int, entries: Sequence[Entry]) -> None:
                 (documents.as_json([doc for _, doc, *_ in staged]),),
             )
             connection.exec_driver_sql("INSERT INTO reencoded VALUES (?, ?, ?, ?, ?)", staged)
-            places = np.array([(key, doc, *span) for key, doc, _, *span in staged], dtype=segments.PLACE)
+            places = np.array([(key, doc, *span) for key, doc, _, *span in staged], dtype=segments.PLACE_DTYPE)
             segments.write(connection, generation, rows, places, segments.checksums(vectors, places))
 
 

@@ -1,15 +1,15 @@
-"""Mending what `check` finds, from what is whole: vectors from the stored text, words and fields from the documents."""
+"""Repair what `check` finds from what is whole: vectors from the stored text, words and fields from the documents."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
+from semsearch.engine import Encode
 from semsearch.errors import CollectionDamaged
-from semsearch.ingest.pipeline import BATCH_DOCUMENTS
+from semsearch.ingest.ingestion import BATCH_DOCUMENTS
 from semsearch.local.maintenance.check import broken_tables, damaged_rows, fulltext_fits
 from semsearch.local.maintenance.compaction import compact
 from semsearch.local.store import document_rows as documents
@@ -18,9 +18,7 @@ from semsearch.local.store.failpoints import failpoint
 from semsearch.local.store.snapshot import Snapshot
 from semsearch.local.store.store import Store
 from semsearch.local.store.vector_file import vector_path
-from semsearch.records import Entry, Record
-
-Encode = Callable[[Sequence[Record]], list[Entry]]
+from semsearch.records import Record
 
 
 def repair(store: Store, encode: Encode | None) -> list[str]:
@@ -31,7 +29,7 @@ def repair(store: Store, encode: Encode | None) -> list[str]:
         encode: Makes entries of records; None where vectors were given and can't be made again.
 
     Raises:
-        CollectionDamaged: SQLite finds its tables broken: mending by what can be read of them would lose the rest.
+        CollectionDamaged: SQLite finds its tables broken: repairing by what can be read of them would lose the rest.
     """
     done = []
     with store.write():
@@ -73,7 +71,7 @@ def _refuse_unsound(store: Store) -> None:
         broken = broken_tables(connection)  # only they: a broken full text can be built anew
     if broken:
         raise CollectionDamaged(
-            f"the database of collection '{store.name}' is damaged ({broken[0]}), which can't be mended "
+            f"the database of collection '{store.name}' is damaged ({broken[0]}), which can't be repaired "
             "from the rest. Restore it from a backup with 'semsearch restore', or index the sources anew under another "
             "name; nothing was changed."
         )

@@ -28,8 +28,10 @@ from semsearch.local.store.failpoints import failpoint
 
 BUSY_SECONDS = 10
 TURN_SECONDS = 30  # that a thread waits for its turn …
-THREADS = 64  # … while so many others have theirs
-CONNECTIONS = 3 * THREADS  # a thread may hold several: one for an iterator that is open, one for a search meanwhile
+CONNECTED_THREADS = 64  # … while so many others have theirs
+CONNECTIONS = (
+    3 * CONNECTED_THREADS
+)  # a thread may hold several: one for an iterator that is open, one for a search meanwhile
 
 
 class Undecodable(Exception):
@@ -277,7 +279,7 @@ class _Turns:
     """
 
     def __init__(self) -> None:
-        self._free = threading.Semaphore(THREADS)
+        self._free = threading.Semaphore(CONNECTED_THREADS)
         self._held: dict[int, int] = {}  # connections by thread
         self._lock = threading.Lock()
 

@@ -15,7 +15,7 @@ from semsearch.local.store.checksum import crc32
 from semsearch.local.store.database import decoding, driver
 from semsearch.local.store.failpoints import failpoint
 from semsearch.local.store.schema import PIECE, documents, passages
-from semsearch.local.store.segments import PLACE, Places
+from semsearch.local.store.segments import PLACE_DTYPE, Places
 from semsearch.records import Entry, Known, Record
 from semsearch.search.fields import fields_of
 from semsearch.types import Document, Metadata
@@ -98,7 +98,7 @@ def insert(connection: Connection, entries: Sequence[Entry], stored: Mapping[str
     _many(connection, _INSERT_PASSAGE, spans)
     _many(connection, _INSERT_FULLTEXT, words)
     _many(connection, _INSERT_FIELD, fields)
-    return np.array(spans, dtype=PLACE)
+    return np.array(spans, dtype=PLACE_DTYPE)
 
 
 def update_metadata(connection: Connection, records: Sequence[tuple[Record, Known]]) -> None:
@@ -270,7 +270,7 @@ def places(connection: Connection) -> Places:
     most = {passages.c.doc: (1 << 63) - 1, passages.c.start: (1 << 31) - 1, passages.c.end: (1 << 31) - 1}
     columns = [case((column.between(0, limit), column), else_=-1) for column, limit in most.items()]
     rows = connection.execute(select(passages.c.key, *columns).order_by(passages.c.key))
-    return np.fromiter(map(tuple, rows), PLACE)
+    return np.fromiter(map(tuple, rows), PLACE_DTYPE)
 
 
 @decoding()

@@ -12,7 +12,7 @@ from semsearch.local.store.failpoints import failpoint
 from semsearch.local.store.store import Store
 from semsearch.records import Known, Record
 
-BATCH = 4096  # documents of a commit
+COMMIT_DOCUMENTS = 4096  # documents of a commit
 
 
 def update(store: Store, ids: Iterable[str], change: Callable[[Mapping[str, Any]], Mapping[str, Any]]) -> int:
@@ -23,7 +23,7 @@ def update(store: Store, ids: Iterable[str], change: Callable[[Mapping[str, Any]
     """
     pending = iter(dict.fromkeys(ids))
     found = 0
-    while batch := list(islice(pending, BATCH)):
+    while batch := list(islice(pending, COMMIT_DOCUMENTS)):
         with store.write(), store.database.write() as connection:
             stored = documents.get(connection, batch)
             known = documents.known(connection, list(stored))

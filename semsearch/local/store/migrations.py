@@ -19,7 +19,7 @@ from semsearch.local.store import registry, schema
 from semsearch.local.store.checksum import crc32
 from semsearch.local.store.database import driver
 from semsearch.local.store.failpoints import failpoint
-from semsearch.local.store.segments import PLACE
+from semsearch.local.store.segments import PLACE_DTYPE
 from semsearch.local.store.settings import setting_crc
 
 log = logging.getLogger("semsearch")
@@ -74,7 +74,7 @@ def _places_in_segments(connection: Connection) -> None:
                 (key, doc, *(spans[key][1:] if sound else (0, 0)))
                 for key, doc, sound in zip(keys, docs, known, strict=True)
             ],
-            dtype=PLACE,
+            dtype=PLACE_DTYPE,
         )
         sums = [crc32(place, crc) ^ (not sound) for place, crc, sound in zip(places, crcs, known, strict=True)]
         segments.append((generation, first, places.tobytes(), np.array(sums, "<u4").tobytes()))
@@ -153,9 +153,9 @@ def check(direct: sqlite3.Connection, name: str) -> None:
     Every transaction begins with this, each search's too, so it goes past SQLAlchemy: 6 microseconds and not 100.
     """
     (version,) = direct.execute("PRAGMA user_version").fetchone()
-    if version > schema.VERSION:
-        raise _newer(name, "schema", version, schema.VERSION)
-    if version == schema.VERSION:
+    if version > schema.SCHEMA_VERSION:
+        raise _newer(name, "schema", version, schema.SCHEMA_VERSION)
+    if version == schema.SCHEMA_VERSION:
         made = direct.execute("SELECT analysis, encoding FROM state").fetchone()
         if made is not None and made[0] > versions.ANALYSIS:
             raise _newer(name, "analysis of words", made[0], versions.ANALYSIS)
@@ -169,13 +169,13 @@ def behind(connection: Connection, name: str) -> bool:
     Raises:
         CollectionDamaged: It is not a collection's.
     """
-    return _version(connection, name) < schema.VERSION or _analysis(connection) < versions.ANALYSIS
+    return _version(connection, name) < schema.SCHEMA_VERSION or _analysis(connection) < versions.ANALYSIS
 
 
 def bring_forward(connection: Connection, name: str) -> bool:
     """Take one step towards what this semsearch makes, inside the caller's write transaction; False if none is left."""
     version = _version(connection, name)
-    if version < schema.VERSION:
+    if version < schema.SCHEMA_VERSION:
         failpoint("migrate")
         MIGRATIONS[version](connection)
         connection.exec_driver_sql(f"PRAGMA user_version = {version + 1}")

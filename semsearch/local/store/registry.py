@@ -9,9 +9,9 @@ import json
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, delete, desc, insert, select, update
+from sqlalchemy import ColumnElement, Connection, delete, insert, update
 
-from semsearch.local.store.database import decoding
+from semsearch.local.store.database import decoding, driver
 from semsearch.local.store.schema import indexes
 
 LEXICAL = "lexical"  # the backend of an index of words
@@ -38,12 +38,21 @@ class Registered:
 @decoding()
 def current(connection: Connection, generation: int, *, words: bool = False) -> Registered | None:
     """The newest index over a vector generation, of its vectors or of the words of the same rows."""
-    newest = select(indexes).where(indexes.c.generation == generation, _of_words(words)).order_by(desc("number"))
-    row = connection.execute(newest.limit(1)).mappings().first()
+    # past SQLAlchemy: compiling the statement would take a third of opening a collection
+    row = (
+        driver(connection)
+        .execute(
+            "SELECT number, backend, params, generation, rows, digest, contract FROM indexes "
+            "WHERE generation = ? AND (backend = ?) = ? ORDER BY number DESC LIMIT 1",
+            (generation, LEXICAL, words),
+        )
+        .fetchone()
+    )
     if row is None:
         return None
-    contract = None if row["contract"] is None else _in_present_terms(json.loads(row["contract"]))
-    return Registered(**{**row, "params": json.loads(row["params"]), "contract": contract})
+    found = dict(zip(Registered.__dataclass_fields__, row, strict=True))
+    contract = None if found["contract"] is None else _in_present_terms(json.loads(found["contract"]))
+    return Registered(**{**found, "params": json.loads(found["params"]), "contract": contract})
 
 
 def _in_present_terms(contract: dict[str, Any]) -> dict[str, Any]:

@@ -30,7 +30,7 @@ from sqlalchemy.types import UserDefinedType
 
 from semsearch import versions
 
-VERSION = 4
+SCHEMA_VERSION = 4
 APPLICATION_ID = 0x53454D53  # "SEMS", so that `file` and we can tell our databases from others
 PIECE = 1 << 16  # characters: longer texts are kept in pieces of so many
 TOKENIZER = "porter unicode61 remove_diacritics 2"  # with another one, `semsearch.versions.ANALYSIS` is another too
@@ -261,10 +261,10 @@ def create(connection: Connection) -> None:
         state.insert().values(version=0, generation=1, rows=0, analysis=versions.ANALYSIS, encoding=versions.ENCODING)
     )
     connection.exec_driver_sql(f"PRAGMA application_id = {APPLICATION_ID}")
-    connection.exec_driver_sql(f"PRAGMA user_version = {VERSION}")
+    connection.exec_driver_sql(f"PRAGMA user_version = {SCHEMA_VERSION}")
 
 
-class Layout(NamedTuple):
+class ObjectLayout(NamedTuple):
     """What a table, view or virtual table is, however its statement was written."""
 
     columns: tuple[tuple[Any, ...], ...] = ()  # name, type, may not be NULL, place in the primary key
@@ -274,7 +274,7 @@ class Layout(NamedTuple):
     statement: str = ""  # of a view or virtual table
 
 
-def layouts(connection: Connection) -> dict[str, Layout]:
+def layouts(connection: Connection) -> dict[str, ObjectLayout]:
     """The layout of everything in a database that is not SQLite's own, by name."""
 
     def rows(statement: str, *parameters: object) -> list[Any]:
@@ -287,12 +287,12 @@ def layouts(connection: Connection) -> dict[str, Layout]:
     ):
         (statement,) = rows("SELECT sql FROM sqlite_master WHERE name = ?", name)[0]
         if kind != "table":
-            found[name] = Layout(statement="".join(statement.split()).lower())
+            found[name] = ObjectLayout(statement="".join(statement.split()).lower())
             continue
         columns = rows('SELECT name, type, "notnull" OR pk, pk FROM pragma_table_xinfo(?)', name)
         references = rows('SELECT "table", "from", "to", on_delete FROM pragma_foreign_key_list(?)', name)
         indexes = rows('SELECT name, "unique", origin FROM pragma_index_list(?)', name)
-        found[name] = Layout(
+        found[name] = ObjectLayout(
             tuple(map(tuple, columns)),
             frozenset(map(tuple, references)),
             frozenset(

@@ -19,24 +19,24 @@ from semsearch.local.store.checksum import crc32
 from semsearch.local.store.database import decoding
 from semsearch.types import Vectors
 
-PLACE = np.dtype([("key", "<i8"), ("doc", "<i8"), ("start", "<i4"), ("end", "<i4")])
+PLACE_DTYPE = np.dtype([("key", "<i8"), ("doc", "<i8"), ("start", "<i4"), ("end", "<i4")])
 """A passage: its key, the number of its document, and `text[start:end]` there."""
 
-Places: TypeAlias = NDArray[np.void]  # (n,) of PLACE
+Places: TypeAlias = NDArray[np.void]  # (n,) of PLACE_DTYPE
 Checksums: TypeAlias = NDArray[np.uint32]  # (n,)
 
-BLOCK = 256  # rows looked at together: they stay in cache
+CHECKSUM_ROWS = 256  # rows looked at together: they stay in cache
 
 
 def checksums(vectors: Vectors, places: Places, rows: NDArray[np.intp] | None = None) -> Checksums:
     """The crc32 of each row of `vectors` `(n, dim)`, or of each of `rows`: of its bytes and its place behind them."""
     count, dim = len(places), vectors.shape[1]
     found = np.empty(count, dtype=np.uint32)
-    block = np.empty((min(BLOCK, count), dim), dtype="<f4")
-    room = np.empty((len(block), 4 * dim + PLACE.itemsize), dtype=np.uint8)
-    behind = np.ascontiguousarray(places).view(np.uint8).reshape(count, PLACE.itemsize)
-    for start in range(0, count, BLOCK):
-        some = slice(start, min(start + BLOCK, count))
+    block = np.empty((min(CHECKSUM_ROWS, count), dim), dtype="<f4")
+    room = np.empty((len(block), 4 * dim + PLACE_DTYPE.itemsize), dtype=np.uint8)
+    behind = np.ascontiguousarray(places).view(np.uint8).reshape(count, PLACE_DTYPE.itemsize)
+    for start in range(0, count, CHECKSUM_ROWS):
+        some = slice(start, min(start + CHECKSUM_ROWS, count))
         size = some.stop - start
         if rows is None:
             block[:size] = vectors[some]
@@ -52,7 +52,7 @@ def write(connection: Connection, generation: int, first: int, places: Places, c
     """Note the rows from `first` on of a generation, inside the caller's transaction."""
     connection.exec_driver_sql(
         "INSERT INTO segments VALUES (?, ?, ?, ?)",
-        (generation, first, places.astype(PLACE).tobytes(), crcs.astype("<u4").tobytes()),
+        (generation, first, places.astype(PLACE_DTYPE).tobytes(), crcs.astype("<u4").tobytes()),
     )
 
 
@@ -63,18 +63,18 @@ def read(connection: Connection, generation: int, first: int = 0) -> tuple[Place
         "SELECT places, crcs FROM segments WHERE generation = ? AND first >= ? ORDER BY first", (generation, first)
     ).all()
     places, crcs = (b"".join(blobs) for blobs in (zip(*found, strict=True) if found else ((), ())))
-    if len(places) % PLACE.itemsize or len(crcs) % 4:
+    if len(places) % PLACE_DTYPE.itemsize or len(crcs) % 4:
         raise CollectionDamaged(
             f"the segments of vector generation {generation} are damaged in the database. Restore the collection from "
             "a backup."
         )
-    return np.frombuffer(places, PLACE), np.frombuffer(crcs, "<u4")
+    return np.frombuffer(places, PLACE_DTYPE), np.frombuffer(crcs, "<u4")
 
 
 def count(connection: Connection, generation: int) -> int:
     """The rows of a generation, without reading them."""
     size = connection.exec_driver_sql("SELECT sum(length(places)) FROM segments WHERE generation = ?", (generation,))
-    return int(size.scalar() or 0) // PLACE.itemsize
+    return int(size.scalar() or 0) // PLACE_DTYPE.itemsize
 
 
 def among(some: Places, others: Places) -> NDArray[np.bool_]:

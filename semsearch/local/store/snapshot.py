@@ -21,7 +21,7 @@ from semsearch.local.store import document_rows as documents
 from semsearch.local.store import registry, segments
 from semsearch.local.store.database import decoding, driver
 from semsearch.local.store.registry import Registered
-from semsearch.local.store.segments import PLACE, Checksums, Places, checksums
+from semsearch.local.store.segments import PLACE_DTYPE, Checksums, Places, checksums
 from semsearch.local.store.settings import read_settings
 from semsearch.local.store.vector_file import map_rows, vector_path
 from semsearch.types import Keys, Vectors
@@ -62,7 +62,7 @@ class Snapshot:
 
     def places(self, rows: NDArray[np.intp]) -> Places:
         """The passages of `rows`."""
-        places: Places = np.empty(len(rows), dtype=PLACE)
+        places: Places = np.empty(len(rows), dtype=PLACE_DTYPE)
         places["key"], places["doc"] = self.keys[rows], self.docs[rows]
         places["start"], places["end"] = self.starts[rows], self.ends[rows]
         return places

@@ -90,7 +90,8 @@ class Store:
             self._bring_forward()
         path = self.folder / MARKER
         marker = path.read_text(errors="replace").strip() if path.exists() else None
-        if marker is not None and marker != (identity := self.settings.get("uuid")):
+        self.opened_with = self.settings
+        if marker is not None and marker != (identity := self.opened_with.get("uuid")):
             raise CollectionDamaged(
                 f"the database in {self.folder} belongs to another collection (its uuid is {identity}, the "
                 f"marker's {marker}): put the right one back from a backup."
@@ -213,7 +214,7 @@ class Store:
         """What made it: the numbers of the schema, of the analysis of words and of the encoding."""
         with self.database.read() as connection:
             made = connection.execute(select(schema.state.c.analysis, schema.state.c.encoding)).one()
-            return {"schema": schema.VERSION, "analysis": made.analysis, "encoding": made.encoding}
+            return {"schema": schema.SCHEMA_VERSION, "analysis": made.analysis, "encoding": made.encoding}
 
     def counts(self) -> tuple[int, int]:
         """Documents and passages."""

@@ -24,7 +24,7 @@ BATCH_CHARACTERS = (100_000, 4_000_000)  # in a batch: at the beginning, and at 
 
 
 @dataclass(frozen=True, slots=True)
-class Changes:
+class IngestResult:
     """What an `add` did, in documents; `truncated` did not fit the model's window, `passages` were encoded.
 
     `vanished` came from the source before and are no more in it; `Collection.sync` takes them out.
@@ -38,8 +38,8 @@ class Changes:
     truncated: int = 0
     vanished: int = 0
 
-    def __add__(self, other: Changes) -> Changes:
-        return Changes(*(getattr(self, name) + getattr(other, name) for name in self.__dataclass_fields__))
+    def __add__(self, other: IngestResult) -> IngestResult:
+        return IngestResult(*(getattr(self, name) + getattr(other, name) for name in self.__dataclass_fields__))
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,9 +115,9 @@ class Ingestion:
         self._characters = 0
         self._enough = BATCH_CHARACTERS[0]
         self._read = 0
-        self._changes = Changes()
+        self._changes = IngestResult()
 
-    def run(self, documents: Iterable[Document]) -> Changes:
+    def run(self, documents: Iterable[Document]) -> IngestResult:
         """Take them all, committing on the way."""
         pending = iter(documents)
         while chunk := list(islice(pending, READ_DOCUMENTS)):
@@ -150,7 +150,7 @@ class Ingestion:
                 else:
                     self._same_text.pop(identity, None)
                     unchanged += 1
-        self._changes += Changes(unchanged=unchanged)
+        self._changes += IngestResult(unchanged=unchanged)
         self._read += len(chunk)
         self._tell()
 
@@ -171,7 +171,7 @@ class Ingestion:
             unchanged = len(entries) + len(self._same_text) - written.added - written.changed
             unseen = self._encoding.splitter.unseen([record.document for record in records])
             truncated = sum(tokens > 0 for tokens in unseen)
-            self._changes += Changes(written.added, written.changed, unchanged, 0, written.passages, truncated)
+            self._changes += IngestResult(written.added, written.changed, unchanged, 0, written.passages, truncated)
         self._pending.clear()
         self._same_text.clear()
         self._characters = 0
@@ -181,7 +181,7 @@ class Ingestion:
         if self._on_error is None:
             raise error
         self._on_error(error)
-        self._changes += Changes(skipped=1)
+        self._changes += IngestResult(skipped=1)
 
     def _tell(self) -> None:
         if self._progress is not None:
@@ -212,13 +212,13 @@ def _same_content(record: Record, known: Mapping[str, Known]) -> bool:
     return old is not None and old.hash == record.hash
 
 
-def add_given(
+def add_precomputed(
     engine: Engine,
     documents: Sequence[Document],
     vectors: Vectors,
     on_error: Callable[[DataError], None] | None,
     origin: Callable[[str], Origin] | None = None,
-) -> Changes:
+) -> IngestResult:
     """Commit documents under vectors `(len(documents), dim)` that were made elsewhere, one for each whole document."""
     if len(vectors) != len(documents):
         raise DimensionMismatch(f"{len(documents)} documents came with {len(vectors)} vectors.")
@@ -227,7 +227,7 @@ def add_given(
     for document in documents:
         check_type(document)
     last = {document.id: place for place, document in enumerate(documents) if isinstance(document.id, str)}
-    changes = Changes()
+    changes = IngestResult()
     for start in range(0, len(documents), BATCH_DOCUMENTS):
         entries: list[Entry] = []
         for place, document in enumerate(documents[start : start + BATCH_DOCUMENTS], start):
@@ -239,11 +239,11 @@ def add_given(
                 if on_error is None:
                     raise
                 on_error(error)
-                changes += Changes(skipped=1)
+                changes += IngestResult(skipped=1)
                 continue
             if last[document.id] == place:  # of an id that comes twice, the last wins
                 entries.append(Entry(record, [Span(0, len(document.text))], vectors[place : place + 1]))
         written = engine.put(entries, origin=origin)
         unchanged = len(entries) - written.added - written.changed
-        changes += Changes(written.added, written.changed, unchanged, 0, written.passages)
+        changes += IngestResult(written.added, written.changed, unchanged, 0, written.passages)
     return changes

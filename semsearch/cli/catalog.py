@@ -15,7 +15,7 @@ from semsearch.errors import UsageError
 if TYPE_CHECKING:
     from semsearch.encoder.catalog import ModelCard
 
-COLUMNS = ("model", "tasks", "dim", "window", "languages", "MB", "prompts", "supported", "published quality")
+MODEL_COLUMNS = ("model", "tasks", "dim", "window", "languages", "MB", "prompts", "supported", "published quality")
 
 
 @click.command(short_help="List models by task, with what is known of them.")
@@ -32,17 +32,17 @@ def models(task: str | None, as_json: bool) -> int:
     \b
     semsearch models search
     """
-    from semsearch.encoder.catalog import Task
+    from semsearch.encoder.catalog import ModelTask
     from semsearch.encoder.catalog import models as catalogue
 
-    if task is not None and task not in list(Task):
-        raise UsageError(f"'{task}' is no task of the catalogue; they are: {', '.join(Task)}.")
+    if task is not None and task not in list(ModelTask):
+        raise UsageError(f"'{task}' is no task of the catalogue; they are: {', '.join(ModelTask)}.")
     cards = [card for card in catalogue() if task is None or task in card.tasks]
     if as_json:
         for card in cards:
             out(wire.dumps(_json(card)))
     else:
-        show_table(COLUMNS, [_row(card) for card in cards])
+        show_table(MODEL_COLUMNS, [_row(card) for card in cards])
     return 0
 
 

@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import nn
 
-from semsearch.encoder import pipeline as module
-from semsearch.encoder.pipeline import Pipeline, windows
+from semsearch.encoder import inference as module
+from semsearch.encoder.inference import Pipeline, windows
 from semsearch.errors import EncodingFailed, UsageError
 
 DIM = 6
@@ -65,7 +65,7 @@ def texts():
 def _small_windows(monkeypatch):
     """Several windows and pieces even for few texts."""
     monkeypatch.setitem(module.WINDOWS, "cpu", 64)
-    monkeypatch.setattr(module, "PIECE", 10)
+    monkeypatch.setattr(module, "TOKENIZED_TEXTS", 10)
 
 
 @pytest.fixture(autouse=True)

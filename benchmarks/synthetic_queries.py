@@ -1,13 +1,13 @@
 """What a certificate is worth: the setting that each way of measuring chooses, and the recall that questions then get.
 
-    python benchmarks/standins.py [--rows 20000 130000] [--recall 0.9 0.95] [--index hnsw faiss-ivf annoy]
+    python benchmarks/synthetic_queries.py [--rows 20000 130000] [--recall 0.9 0.95] [--index hnsw faiss-ivf annoy]
 
 The questions of no part in the measuring ("unseen") are the judges. A setting is chosen by the rule of the recall
-contract (`semsearch/search/contract.py`) on
+contract (`semsearch/search/recall.py`) on
 
 - stored vectors, each without itself, alone: what seems fair, and flatters a graph;
-- stand-ins, which semsearch takes when no questions are given: stored vectors and points between them, the worse of
-  the two;
+- synthetic queries, which semsearch takes when no questions are given: stored vectors and points between them, the
+  worse of the two;
 - real questions, as with `--queries FILE`.
 
 Asked are questions among other questions (`--rows` of them), and, where SEMSEARCH_DATA is, passages by the questions
@@ -39,7 +39,7 @@ from semsearch.types import Metric, Vectors
 
 K = 10
 TIMED = 200
-STORED, STANDINS, QUESTIONS, UNSEEN = "stored vectors alone", "stand-ins", "questions", "unseen"
+STORED, SYNTHETIC, QUESTIONS, UNSEEN = "stored vectors alone", "synthetic queries", "questions", "unseen"
 Set = tuple[str, Vectors, Vectors]  # its name, what is stored, what is asked
 
 
@@ -85,7 +85,7 @@ def curve(name: str, stored: Vectors, asked: Vectors) -> Iterator[dict[str, Any]
     assert made.own is not None
     samples: dict[str, Sample] = {
         STORED: made.part(made.own != NOT_STORED),
-        STANDINS: made,
+        SYNTHETIC: made,
         QUESTIONS: draw_sample(truth.neighbors, K, asked[:half][:1000]),
         UNSEEN: draw_sample(truth.neighbors, K, asked[half:][:1000]),
     }
@@ -125,11 +125,11 @@ def main() -> None:
         for name in given.index:
             points = list(curve(name, stored, asked))
             for target in given.recall:
-                for way in (STORED, STANDINS, QUESTIONS):
+                for way in (STORED, SYNTHETIC, QUESTIONS):
                     point = chosen(points, way, target)
                     lines.append(
                         {
-                            "benchmark": "standins",
+                            "benchmark": "synthetic_queries",
                             "set": title,
                             "rows": len(stored),
                             "index": name,

@@ -30,9 +30,11 @@ BUDGETS = {"cuda": 65_536, "mps": 16_384}  # tokens of a batch
 CPU_BUDGET = 1_024  # tokens of a batch for each thread: what lies between stays in the cache, and little is taken
 WINDOWS = {"cpu": 8_192, "cuda": 32_768, "mps": 8_192}  # texts: enough to pack with two per cent of holes
 CHARACTERS = 512  # of a window, for each of its texts
-PIECE = 512  # texts that are tokenized in one call: the tokenizer's own records take far more room than the ids
-FEW = 16  # so many texts are not worth a thread
-SMALLEST = 64  # tokens of a batch
+TOKENIZED_TEXTS = (
+    512  # texts that are tokenized in one call: the tokenizer's own records take far more room than the ids
+)
+UNTHREADED_TEXTS = 16  # so many texts are not worth a thread
+MIN_BATCH_TOKENS = 64  # tokens of a batch
 NO_MEMORY = ("can't allocate memory", "out of memory", "CUBLAS_STATUS_ALLOC_FAILED")
 
 
@@ -97,8 +99,8 @@ class Pipeline:
         max_tokens: int | None = None,
         batch_tokens: int | None = None,
     ) -> None:
-        if batch_tokens is not None and batch_tokens < SMALLEST:
-            raise UsageError(f"batch_tokens is {batch_tokens}; a batch must hold {SMALLEST} tokens or more.")
+        if batch_tokens is not None and batch_tokens < MIN_BATCH_TOKENS:
+            raise UsageError(f"batch_tokens is {batch_tokens}; a batch must hold {MIN_BATCH_TOKENS} tokens or more.")
         settle_threads()
         self.tokenize = tokenize
         self.modules = tuple(modules)
@@ -131,7 +133,7 @@ class Pipeline:
     def stream(self, texts: Iterable[str], prompt: str = "") -> Iterator[Vectors]:
         """The same in blocks (m, dim) of consecutive texts, which the caller may keep; of any number of texts."""
         settle_threads()
-        if isinstance(texts, Sequence) and len(texts) <= FEW:
+        if isinstance(texts, Sequence) and len(texts) <= UNTHREADED_TEXTS:
             if texts:
                 yield self._compute(self._tokenized(texts, prompt))
             return
@@ -159,8 +161,8 @@ class Pipeline:
         ids: list[Integers] = []
         lengths: list[int] = []
         prompt_length = 0
-        for start in range(0, len(texts), PIECE):
-            piece, prompt_length = self.tokenize(texts[start : start + PIECE], prompt)
+        for start in range(0, len(texts), TOKENIZED_TEXTS):
+            piece, prompt_length = self.tokenize(texts[start : start + TOKENIZED_TEXTS], prompt)
             ids.append(np.fromiter(chain.from_iterable(piece), np.int64, sum(map(len, piece))))
             lengths += map(len, piece)
         return Window(texts, ids[0] if len(ids) == 1 else np.concatenate(ids), np.array(lengths), prompt_length)
@@ -215,7 +217,7 @@ class Pipeline:
                 f"{self.device} has no memory for the text {_shown(window, int(batch.texts[0]))} of "
                 f"{batch.length} tokens by itself: close other programs, take another device, or a smaller model."
             )
-        self.budget = max(SMALLEST, self.budget // 2)
+        self.budget = max(MIN_BATCH_TOKENS, self.budget // 2)
         parts = plan(window.lengths[batch.texts], max(1, min(self.budget, batch.cost // 2)), share=self.shares_rows)
         if len(parts) == 1:  # rows are no shorter than they are: text by text then
             parts = [part for i in range(len(batch.texts)) for part in plan(window.lengths[batch.texts[[i]]], 1)]
