@@ -399,9 +399,6 @@ class Deaf:
             statement, arguments = "SELECT 1", ()
         return self._connection.exec_driver_sql(statement, *arguments)
 
-    def __getattr__(self, name):
-        return getattr(self._connection, name)
-
 
 # Erasing
 
