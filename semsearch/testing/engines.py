@@ -16,7 +16,7 @@ protocols of `semsearch.engine`.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -35,6 +35,7 @@ from semsearch.errors import (
     CollectionNotFound,
     DataError,
     DimensionMismatch,
+    DocumentChanged,
     FilterError,
     ModelMismatch,
     UsageError,
@@ -338,6 +339,40 @@ class EngineContract:
         assert "dog dog dog" not in [hit.text for hit in chapters.search("dog", k=8, group_by=None)]
         chapters.remove(["book"])
         assert chapters.count_passages() == 5
+
+    @pytest.mark.parametrize("size", [10, 200_000])
+    def test_the_document_of_a_hit_is_the_one_that_was_found(self, chapters: Collection, size: int) -> None:
+        """It may be read when it is asked for; by then it is as it was found, or an error: never another text."""
+        tale = Document("tale", "🦊 fox fox " + "e\u0301\r\n" * size + " song song", "Tale", metadata={"n": 1})
+
+        def found() -> list[Hit]:
+            return [hit for hit in chapters.search("fox", k=20, group_by=None, context=1) if hit.id == "tale"]
+
+        chapters.engine.put([in_passages(tale, 3, 1, 2)])
+        assert len(found()) == 3
+        assert found() == found()
+        changes: list[Callable[[], object]] = [
+            lambda: None,
+            lambda: chapters.update_metadata(["tale"], {"n": 2}),
+            lambda: chapters.engine.put([in_passages(replace(tale, text="another tale " * size), 2)]),
+            lambda: chapters.remove(["tale"]),
+        ]
+        for change in changes:
+            chapters.engine.put([in_passages(tale, 3, 1, 2)])
+            chapters.update_metadata(["tale"], {"n": 1}, replace=True)
+            hits = found()
+            change()
+            for hit in hits:
+                assert (hit.id, hit.title, hit.metadata, hit.passage.size) == ("tale", "Tale", {"n": 1}, len(tale.text))
+                assert hit.text == tale.text[hit.start : hit.end]
+                assert hit.context is not None
+                for passage in (hit.passage, hit.context):
+                    try:
+                        document = passage.document
+                    except DocumentChanged:
+                        assert change in changes[2:]
+                    else:
+                        assert document == tale
 
     def test_everything_is_streamed_with_its_vectors(self, chapters: Collection, tmp_path: Path) -> None:
         with chapters.engine.view() as view:

@@ -18,7 +18,7 @@ from semsearch.local import view as local_view
 from semsearch.local.index import generation, loader
 from semsearch.local.maintenance import compaction
 from semsearch.local.store import document_rows as documents
-from semsearch.local.store import lock, platform, snapshot, store, vector_file
+from semsearch.local.store import lock, pieces, platform, snapshot, store, vector_file
 from semsearch.local.store.database import Database
 from semsearch.local.store.store import Store
 
@@ -360,6 +360,12 @@ def _published(folder):
 @mutant("damaged text")
 def does_not_check_the_documents():
     with mock.patch.object(documents, "_crc", return_value=mock.ANY):
+        yield
+
+
+@mutant("damaged text")
+def does_not_check_the_pieces():
+    with mock.patch.object(pieces, "_crc", return_value=mock.ANY):
         yield
 
 

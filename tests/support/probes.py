@@ -15,6 +15,7 @@ from semsearch import plugins
 from semsearch.errors import CollectionLocked
 from semsearch.local import view as local_view
 from semsearch.local.store import failpoints, lock
+from semsearch.local.store.schema import PIECE
 from semsearch.types import Neighbors
 from semsearch.vectors import score_pairs
 from support.crashes import left_behind
@@ -291,17 +292,21 @@ def damaged_vectors(base, memory, mutant):
 
 @probe("damaged text")
 def damaged_text(base, memory, mutant):
-    """A document that is not what was put in is left out; all others are served."""
+    """A document that is not what was put in is left out, a long one too; all others are served."""
     home, state = copied(base, memory), base[1]
     with open_it(home) as collection:
         spoilt = {hits[0].document.id for hits in collection.search_many(QUERIES, 1)}
         with collection.engine.store.database.write() as connection:
             for identity in spoilt:
                 connection.exec_driver_sql("UPDATE documents SET text = text || 'x' WHERE id = ?", (identity,))
+            connection.exec_driver_sql("UPDATE pieces SET text = 'x' || substr(text, 2) WHERE number = 0")
+    long = {identity for identity, entry in state.items() if len(entry.text) > PIECE}
+    assert long
+    spoilt |= long
     sound = {identity: entry for identity, entry in state.items() if identity not in spoilt}
     with mutant(), open_it(home) as collection:
-        found = [[(hit.document.id, hit.score) for hit in hits] for hits in collection.search_many(QUERIES, 5)]
-    return [] if found == oracle(HashEncoder(DIM), sound, 5) else ["a document that was changed was served"]
+        found = [[(hit.id, hit.score) for hit in hits] for hits in collection.search_many(QUERIES, 1000, exact=True)]
+    return [] if found == oracle(HashEncoder(DIM), sound, 1000) else ["a document that was changed was served"]
 
 
 @probe("damaged index")

@@ -93,7 +93,7 @@ def insert(connection: Connection, entries: Sequence[Entry], stored: Mapping[str
         _many(connection, _UPDATE_DOCUMENT, changes)
         pieces.erase(connection, [change[-1] for change in changes])
     if texts:
-        failpoint("write pieces")
+        failpoint("put pieces")
         pieces.write(connection, texts)
     _many(connection, _INSERT_PASSAGE, spans)
     _many(connection, _INSERT_FULLTEXT, words)
