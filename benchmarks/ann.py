@@ -29,14 +29,14 @@ from outsiders import LADDER, OUTSIDERS
 from vector_sets import DEFAULT, VectorSet, vector_set
 
 from indexes.hnsw import GRAPH_FILE as GRAPH
-from indexes.hnsw import HNSWIndex
-from semsearch import hardware
+from semsearch import hardware, plugins
 from semsearch.bench.measure import rate, resident
 from semsearch.bench.run import machine
 from semsearch.plugins import index_backend
 from semsearch.search.recall import tie_safe_recall
 from semsearch.search.truth import Truth
-from semsearch.types import Neighbors
+from semsearch.types import Metric, Neighbors, Vectors
+from semsearch.vector_index import Baseline
 
 K = 10
 MODULES = {"usearch": "usearch", "scalable-vs": "svs"}
@@ -64,7 +64,7 @@ def measure(name: str, options: dict[str, str], data: VectorSet, truth: Neighbor
         size = sum(path.stat().st_size for path in Path(folder).iterdir())
         if name == "hnsw":  # both search one graph, and both loaded: just built, it is searched up to a tenth slower
             index = kind.load(Path(folder), keys, vectors, data.metric, params)
-            bare = HNSWIndex.baseline(vectors, data.metric, params, threads, Path(folder) / GRAPH)
+            bare = _loaded_by_hand(Path(folder) / GRAPH, vectors, data.metric, threads)
     facts = {
         "index": name,
         **options,
@@ -129,12 +129,22 @@ def _recall(rows: np.ndarray, truth: Neighbors, data: VectorSet) -> float:
     return float(tie_safe_recall(found, truth, data.asked, Truth(keys, data.stored, data.metric).scores_of).mean())
 
 
+def _loaded_by_hand(graph: Path, vectors: Vectors, metric: Metric, threads: int) -> Baseline:
+    """The graph that semsearch saved, searched by hnswlib: no two graphs built on several threads are alike."""
+    import hnswlib
+
+    index = hnswlib.Index(space="l2" if metric is Metric.L2 else "ip", dim=vectors.shape[1])
+    index.load_index(str(graph), max_elements=len(vectors))
+    index.set_num_threads(threads)
+    return Baseline(index.set_ef, lambda queries, k: index.knn_query(queries, k)[0])
+
+
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--vectors", type=Path, default=DEFAULT, help=f"see vector_sets.py [default: {DEFAULT}]")
     parser.add_argument("--rows", type=int, default=100_000)
-    parser.add_argument("--index", nargs="+", default=["exact", "faiss-ivf", "hnsw", "annoy"])
+    parser.add_argument("--index", nargs="+", default=plugins.names("semsearch.indexes"))
     parser.add_argument("--option", action="append", default=[], metavar="NAME=VALUE", help="of every index named")
     parser.add_argument("--enough", type=float, default=0.995, help="recall at which to stop turning the knob")
     parser.add_argument("--rounds", type=int, default=3)

@@ -66,17 +66,12 @@ class HNSWIndex:
         return 4 * dim + 8 * params.M + 20
 
     @classmethod
-    def baseline(
-        cls, vectors: Vectors, metric: Metric, params: HNSWParams, threads: int, saved: Path | None = None
-    ) -> Baseline:
-        """As hnswlib's README has it; or the `saved` graph of `vectors`: no two built on several threads are alike."""
+    def baseline(cls, vectors: Vectors, metric: Metric, params: HNSWParams, threads: int) -> Baseline:
+        """As hnswlib's README has it."""
         index = _graph(metric, vectors.shape[1])
         index.set_num_threads(threads)
-        if saved is None:
-            index.init_index(len(vectors), M=params.M, ef_construction=params.ef_construction, random_seed=params.seed)
-            index.add_items(vectors, np.arange(len(vectors)))
-        else:
-            index.load_index(str(saved), max_elements=len(vectors))
+        index.init_index(len(vectors), M=params.M, ef_construction=params.ef_construction, random_seed=params.seed)
+        index.add_items(vectors, np.arange(len(vectors)))
         return Baseline(index.set_ef, lambda queries, k: index.knn_query(queries, k)[0])
 
     @classmethod

@@ -30,8 +30,9 @@ class Library:
     """What a backend stands on.
 
     Attributes:
-        module: What is imported, when it is first needed.
-        packages: Those that may bring it, by the names they are installed under; none: one named as the module.
+        module: What is imported, when it is first needed, such as "usearch.index". Whether it is installed is told by
+            its first part, without importing that.
+        packages: Those that may bring it, by the names they are installed under; none: one named as that part.
         install: What pip is told to install, if it is not the first of the packages.
     """
 
@@ -40,10 +41,14 @@ class Library:
     install: str = ""
 
     @property
+    def _root(self) -> str:
+        return self.module.partition(".")[0]
+
+    @property
     def installed(self) -> bool:
         """Whether it is there, as far as can be told without importing it."""
         try:
-            return importlib.util.find_spec(self.module) is not None
+            return importlib.util.find_spec(self._root) is not None
         except (ImportError, ValueError):
             return False
 
@@ -51,7 +56,7 @@ class Library:
     def versions(self) -> dict[str, str]:
         """The version of each of its packages that is installed."""
         found = {}
-        for package in self.packages or (self.module,):
+        for package in self.packages or (self._root,):
             try:
                 found[package] = importlib.metadata.version(package)
             except importlib.metadata.PackageNotFoundError:
@@ -61,7 +66,7 @@ class Library:
     @property
     def advice(self) -> str:
         """The line to type that installs it."""
-        wanted = self.install or (self.packages or (self.module,))[0]
+        wanted = self.install or (self.packages or (self._root,))[0]
         return f"pip install '{wanted}'" if "[" in wanted else f"pip install {wanted}"
 
     def load(self) -> Any:
@@ -120,12 +125,15 @@ class VectorIndex(Protocol):
 
     @classmethod
     def bytes_per_row(cls, dim: int, params: Any) -> float:
-        """About what a row of `dim` components adds to its files, in thousands of rows."""
+        """About what a row of `dim` components adds to its files, in thousands of rows: within a factor of two."""
         ...
 
     @classmethod
     def baseline(cls, vectors: Vectors, metric: Metric, params: Any, threads: int) -> Baseline | None:
-        """The same over `vectors` `(n, dim)` by the library alone, which a benchmark compares it with, if anything."""
+        """The same over `vectors` `(n, dim)` by the library alone, which a benchmark compares it with, if anything.
+
+        It is built with the `params` and searches on `threads`, so that what differs is what semsearch adds.
+        """
         ...
 
     @classmethod

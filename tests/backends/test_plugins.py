@@ -7,6 +7,7 @@ from typing import get_type_hints
 
 import numpy as np
 import pytest
+from support.backends import BUILT_IN
 from support.command_line import run
 from support.fakes import HashEncoder
 
@@ -80,7 +81,7 @@ def test_what_is_checked_is_what_the_protocol_names():
     assert set(REQUIRED_METHODS) == {name for name in own if not name.startswith("_") or name == "__len__"}
 
 
-@pytest.mark.parametrize("name", ["exact", "hnsw", "faiss-ivf", "annoy"])
+@pytest.mark.parametrize("name", BUILT_IN)
 def test_the_built_ins_say_what_they_must(name):
     assert faults(plugins.index_backend(name)) == []
 

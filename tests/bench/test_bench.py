@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.backends import BUILT_IN
 from support.command_line import run
 
 import semsearch
@@ -19,8 +20,6 @@ from semsearch.search.recall import NOT_STORED, draw_sample
 from semsearch.search.truth import Truth
 from semsearch.types import Metric
 from semsearch.vectors import brute_force, normalise
-
-BACKENDS = ["exact", "faiss-ivf", "hnsw", "annoy"]
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +37,7 @@ def stored(tmp_path_factory):
     return folder
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("backend", BUILT_IN)
 def test_a_build_is_measured_along_its_knob(stored, backend):
     task = MeasureTask(str(stored), backend, {}, "cosine", 10, threads=1, seconds=0.001, rounds=1, bare=True)
     lines = list(measured(task))
@@ -70,7 +69,7 @@ def test_the_recall_on_synthetic_queries_is_that_of_the_worse_kind(tmp_path):
 
 def test_every_installed_backend_is_tried():
     told = []
-    assert {name for name, _ in builds(Plan(), Metric.COSINE, told.append)} == set(BACKENDS)
+    assert {name for name, _ in builds(Plan(), Metric.COSINE, told.append)} == set(BUILT_IN)
     assert len(builds(Plan(quick=True), Metric.COSINE, told.append)) < len(builds(Plan(), Metric.COSINE, told.append))
     assert told == []
 

@@ -3,6 +3,7 @@
 import re
 
 import pytest
+from support.backends import APPROXIMATE
 from support.command_line import corpus, run, tiny_model
 from support.fakes import HashEncoder
 
@@ -35,7 +36,7 @@ def test_documents_passages_and_bytes_are_those_to_come(count, words):
         assert 0.75 < told.bytes / collection.engine.store.bytes() < 1.33
 
 
-@pytest.mark.parametrize("index", ["faiss-ivf", "hnsw", "annoy"])
+@pytest.mark.parametrize("index", APPROXIMATE)
 def test_the_index_to_come_is_counted(index):
     if not plugins.index_backend(index).library.installed:
         pytest.skip(f"the library of '{index}' is not installed")

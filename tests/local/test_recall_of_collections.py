@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from support.backends import APPROXIMATE, BUILT_IN
 from support.fakes import HashEncoder
 
 import semsearch
@@ -38,7 +39,7 @@ def recall(collection, queries, k=10):
     return float(np.mean(shares))
 
 
-@pytest.mark.parametrize("backend", ["hnsw", "annoy", "faiss-ivf"])
+@pytest.mark.parametrize("backend", APPROXIMATE)
 def test_the_recall_that_was_asked_for_is_kept(collection, backend):
     certificate = collection.reindex(backend, recall=0.95, k=10)
     assert certificate.met, certificate.summary
@@ -52,7 +53,7 @@ def test_the_recall_that_was_asked_for_is_kept(collection, backend):
     assert recall(collection, clustered(300, seed=5)) >= 0.93  # measured on other queries
 
 
-@pytest.mark.parametrize("backend", ["hnsw", "annoy", "faiss-ivf", "exact", "auto"])
+@pytest.mark.parametrize("backend", [*BUILT_IN, "auto"])
 @pytest.mark.parametrize("count", [1, 2, 3, 7])
 def test_a_recall_of_next_to_nothing(backend, count):
     """Whoever names a recall may begin with one document."""

@@ -22,6 +22,7 @@ from semsearch.local.store.store import Store
 from semsearch.search.query_syntax import parse
 from semsearch.types import Document, Metric
 from semsearch.vectors import brute_force
+from support.backends import BUILT_IN
 from support.fakes import HashEncoder
 
 FULL = bool(os.environ.get("SEMSEARCH_FULL"))  # every point and every round, instead of a seeded sample of them
@@ -40,7 +41,7 @@ def leaving_nothing_out(kind):
     return options if kind.knob is None else options | {kind.knob.option: kind.knob.ladder(1_000_000)[-1]}
 
 
-BACKENDS = {name: leaving_nothing_out(plugins.index_backend(name)) for name in plugins.names("semsearch.indexes")}
+BACKENDS = {name: leaving_nothing_out(plugins.index_backend(name)) for name in BUILT_IN}
 
 
 def sample(points, count, seed=0):
