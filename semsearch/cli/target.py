@@ -154,7 +154,7 @@ def target(
         if new:
             with suppress(CollectionExists):  # another process may make it while this one opens the model
                 collection, made = options.create(name, home, dim), True
-        with collection or options.open(name, home) as opened:
+        with options.open(name, home) if collection is None else collection as opened:
             yield opened, made
     except KeyboardInterrupt:
         raise click.Abort(f"interrupted: {left(name, home, made)}") from None

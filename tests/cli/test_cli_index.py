@@ -1,6 +1,7 @@
 """`semsearch index`: what it ends with, how it resumes, what it refuses."""
 
 import errno
+import gc
 import gzip
 import json
 import os
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import pytest
 from support.command_line import corpus, run, start, tiny_model
+from support.descriptors import open_files, told
 
 import semsearch
 from semsearch import list_collections
@@ -59,6 +61,17 @@ def test_it_ends_with_what_changed(tmp_path, model):
     write(notes, [*changed, *({"_id": f"new{number}", "text": "reef"} for number in range(12))])
     assert run("index", notes).out == "added 12, changed 3, unchanged 1,997, skipped 0\n"
     assert documents("notes")["d1"].endswith(" salt")
+
+
+@told
+def test_nothing_stays_open(tmp_path, model, home):
+    """A new collection is empty, and what is empty counts as false: it was opened twice, and closed once."""
+    gc.disable()  # which would close what was forgotten
+    try:
+        assert run("index", corpus(tmp_path), "-m", model).code == 0
+        assert open_files(home) == []
+    finally:
+        gc.enable()
 
 
 def test_a_document_says_what_it_is_in_the_answer(tmp_path, model):

@@ -4,10 +4,10 @@ import inspect
 import os
 import threading
 from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 import pytest
+from support.descriptors import open_files, told
 from support.fakes import HashEncoder
 
 import semsearch
@@ -114,15 +114,14 @@ def test_an_iterator_that_was_open_can_be_let_go(collection, recwarn):
     assert not recwarn.list
 
 
-@pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="tells open files by /proc")
+@told
 def test_no_file_of_it_stays_open(collection):
     iterator = collection.documents()
     next(iterator)
     collection.search("word1")
     collection.close()
     iterator.close()
-    files = [fd.readlink() for fd in Path("/proc/self/fd").iterdir() if fd.is_symlink()]
-    assert [file for file in files if "collection.sqlite" in file.name] == []
+    assert open_files(collection.path) == []
 
 
 def test_an_index_that_is_loaded_behind_it_ends_quietly(collection, monkeypatch):

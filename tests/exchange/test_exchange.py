@@ -72,7 +72,7 @@ def test_passages_of_one_document_have_ids_of_their_own_and_damage_is_refused(tm
         raw = bytearray(file.read_bytes())
         raw[3] ^= 1
         file.write_bytes(raw)
-        with pytest.raises(CollectionDamaged, match="the stored vector of 'a' is damaged"):
+        with pytest.raises(CollectionDamaged, match="the stored vector of 'a' in collection 'notes' is damaged"):
             export(collection.engine, tmp_path / "more")
         assert sorted(path.name for path in tmp_path.glob("*more*")) == []
 

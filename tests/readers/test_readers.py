@@ -558,7 +558,7 @@ def test_a_source_is_remembered_as_json_and_reads_the_same(tmp_path, monkeypatch
     source = Source.of(path.name, options={"text": ["plot"], "id": "k", "title": None, "types": {"year": "float"}})
     assert source.path == str(path)
     assert source.options == {"text": ["plot"], "id": "k", "types": {"year": "float"}}
-    again = Source.from_json(source.to_json())
+    again = Source(**json.loads(source.to_json()))
     assert again == source
     assert list(again.read()) == [Document("1", "Rain.", "", {"year": 3.0})]
     assert again == Source.of(path, "csv", {"types": {"year": "float"}, "text": "plot", "id": "k"})

@@ -178,7 +178,7 @@ def test_a_chain_of_encoder_pooling_dense_norm_and_dense(tmp_path, prompt):
     tiny.modules_json(tmp_path, *parts, ("4_Dense", DENSE_MODULE))
     chain_settings(tmp_path, **({"prompts": {"q": prompt}, "default_prompt_name": "q"} if prompt else {}))
     reranker = assert_as_peer(tmp_path, tolerance=1e-5)
-    assert reranker.modules[-2:] == ("Dense", "Scores")
+    assert reranker.modules[-2:] == ("Dense", "ScoringHead")
     assert reranker.window == 45
 
 

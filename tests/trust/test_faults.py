@@ -195,7 +195,11 @@ def test_a_disk_that_is_full_at_any_write(made, memory, name):
     with at_each_failpoint(lambda number, point: points.append(point)):
         operation.do(memory / "whole", lambda told: None)
     full = [number for number, point in enumerate(points) if point.startswith(WRITES)]
-    full = [number for number in full if points[number] not in ("write documents", "write segment", "write reencoded")]
+    full = [
+        number
+        for number in full
+        if points[number] not in ("write documents", "write pieces", "write segment", "write reencoded")
+    ]
     assert full
     for die_at in sample(full, 3):
         home = memory / f"full-{die_at}"
