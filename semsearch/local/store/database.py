@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ContextDecorator, contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import quote
@@ -38,15 +38,20 @@ class Undecodable(Exception):
     """A value in the database that no sound one holds; leaves `Database` as `CollectionDamaged`."""
 
 
-@contextmanager
-def decoding() -> Iterator[None]:
-    """Around whatever makes something of the values of rows, and around nothing else: what fails there is damage."""
-    try:
-        yield
-    except SemsearchError:
-        raise
-    except (LookupError, ValueError, TypeError, OverflowError, MemoryError) as error:
-        raise Undecodable(f"{type(error).__name__}: {error}") from error
+class decoding(ContextDecorator):
+    """Around whatever makes something of the values of rows, and around nothing else: what fails there is damage.
+
+    A class and no generator, for each search enters it several times.
+    """
+
+    def __enter__(self) -> None:
+        """Nothing yet."""
+
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
+        """What fails is damage, unless it is one of our own errors."""
+        told = (LookupError, ValueError, TypeError, OverflowError, MemoryError)
+        if isinstance(error, told) and not isinstance(error, SemsearchError):
+            raise Undecodable(f"{type(error).__name__}: {error}") from error
 
 
 class Fault(NamedTuple):

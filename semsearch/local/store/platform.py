@@ -120,9 +120,9 @@ def network_file_system(folder: Path, mounts: Path = Path("/proc/self/mounts")) 
         lines = mounts.read_text(errors="replace").splitlines()
     except OSError:
         return None
-    kinds = {Path(fields[1].replace("\\040", " ")): fields[2] for line in lines if len(fields := line.split()) > 2}
+    kinds = {fields[1].replace("\\040", " "): fields[2] for line in lines if len(fields := line.split()) > 2}
     place = folder.resolve()
-    kind = next((kinds[above] for above in (place, *place.parents) if above in kinds), "")
+    kind = next((kinds[above] for above in map(str, (place, *place.parents)) if above in kinds), "")
     return kind if kind in NETWORK else None
 
 
