@@ -7,8 +7,7 @@ is said once, left out from then on, and costs a hit, never a wrong one.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -92,12 +91,14 @@ class Retriever:
         return len(damaged) > 0
 
 
-@dataclass(frozen=True, slots=True)
 class Unread:
     """A long document as a search found it, its text not read until it is called for."""
 
-    found: Long
-    store: Store = field(compare=False, repr=False)
+    __slots__ = ("_found", "_store")
+
+    def __init__(self, found: Long, store: Store) -> None:
+        self._found = found
+        self._store = store
 
     def __call__(self) -> Document:
         """Read it, as it was found.
@@ -106,15 +107,29 @@ class Unread:
             DocumentChanged: It has another text by now, or is gone.
             CollectionDamaged: Its text is not what was stored.
         """
-        found = self.found
-        with self.store.database.read() as connection:
+        found = self._found
+        with self._store.database.read() as connection:
             text = rows.text_of(connection, found)
         if text is None:
             raise DocumentChanged(
-                f"document {found.id!r} in collection '{self.store.name}' was changed or removed since the search that "
-                "found it: search again."
+                f"document {found.id!r} in collection '{self._store.name}' was changed or removed since the search "
+                "that found it: search again."
             )
         return Document(found.id, text, found.title, found.metadata)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Unread) and self._found == other._found
+
+    def __hash__(self) -> int:
+        return hash(self._found.id)
+
+    def __reduce__(self) -> tuple[Callable[[Document], Document], tuple[Document]]:
+        """A copy is the document itself: what reads it stays in this process."""
+        return _itself, (self(),)
+
+
+def _itself(document: Document) -> Document:
+    return document
 
 
 class LocalView:

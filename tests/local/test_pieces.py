@@ -1,6 +1,9 @@
 """Long texts in pieces: a passage costs the pieces that hold it, and the text is the same to the letter."""
 
+import copy
+import dataclasses
 import logging
+import pickle
 import sqlite3
 import tarfile
 import threading
@@ -401,3 +404,14 @@ def test_long_texts_of_version_3_are_put_in_pieces(tmp_path):
         ]
         opened.remove(["titled"])
         assert opened.check(deep=True) == []
+
+
+@pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy, lambda hit: pickle.loads(pickle.dumps(hit))])
+def test_a_hit_of_a_long_document_can_be_copied(collection, copied):
+    document = Document("long", "whale song. " * 20_000, metadata={"n": [1]})
+    put(collection, document, [(0, 11)])
+    (hit,) = search(collection, 0)
+    again = copied(hit)
+    assert again.passage[:-1] == hit.passage[:-1]
+    assert again.document == document
+    assert dataclasses.asdict(hit)["passage"][:-1] == hit.passage[:-1]

@@ -24,6 +24,7 @@ from semsearch.engine import Origin, Written
 from semsearch.errors import (
     CollectionDamaged,
     CollectionExists,
+    CollectionNotFound,
     DimensionMismatch,
     ModelMismatch,
     StorageError,
@@ -129,6 +130,7 @@ class Store:
                 f"the database {path} is missing, though the collection's marker is there. Restore it from a backup, "
                 f"or take the rest away with 'semsearch drop {self.name}'."
             )
+        self._file = _file_of(path)
         mode = _mode(path)
         self._unchanging = _stamp(path) if mode == "immutable" else None
         return Database(path, mode=mode, check=partial(migrations.check, name=self.name))
@@ -183,7 +185,11 @@ class Store:
             with self.database.read() as connection:
                 try:
                     snapshot = take(connection, self.folder, known)
+                except CollectionDamaged:
+                    self._check_place()
+                    raise
                 except FileNotFoundError as error:  # compacted away since this transaction began: read again
+                    self._check_place()
                     if error.filename == gone:
                         raise CollectionDamaged(
                             f"the vector file {gone} is missing. Restore the collection from a backup, or let "
@@ -232,8 +238,9 @@ class Store:
     # Writing
 
     def check_writable(self) -> None:
-        """Raise `ReadOnly` where nothing can be written."""
+        """Raise `ReadOnly` where nothing can be written, `CollectionNotFound` where it does not lie any more."""
         database = self.database  # in a forked child this also makes the lock anew
+        self._check_place()
         if not database.writable:
             with database.write():  # says why not
                 pass
@@ -243,7 +250,16 @@ class Store:
         """Hold the writer's lock."""
         self.check_writable()
         with self._lock.hold():
+            self._check_place()
             yield
+
+    def _check_place(self) -> None:
+        """Refuse to go on where another collection, or none, lies in the folder: its files are found by their paths."""
+        if _file_of(self.folder / DATABASE) != self._file:
+            raise CollectionNotFound(
+                f"collection '{self.name}' was dropped, or replaced by another of that name, since it was opened; "
+                f"nothing was written. Open it again with semsearch.open('{self.name}')."
+            )
 
     def put(
         self,
@@ -384,6 +400,15 @@ class Store:
 def _same_content(record: Record, stored: Mapping[str, Known]) -> bool:
     old = stored.get(record.document.id)
     return old is not None and old.hash == record.hash
+
+
+def _file_of(path: Path) -> tuple[int, int] | None:
+    """What tells a file from another of the same name; None if there is none."""
+    try:
+        state = path.stat()
+    except FileNotFoundError:
+        return None
+    return state.st_dev, state.st_ino
 
 
 def _stamp(path: Path) -> tuple[int, ...]:
