@@ -226,14 +226,14 @@ class LocalView:
         """See `EngineView.passages_of`."""
         snapshot = self.snapshot
         places = snapshot.rows_of(keys)
-        found, at = np.unique(places, return_inverse=True)
+        found = np.unique(places)
         docs = np.unique(snapshot.docs[found])
         stored = rows.read(self._connection, docs.tolist())
         sound = snapshot.sound(found)
         if sound.all() and len(stored.documents) == len(docs):
             documents = map(stored.documents.__getitem__, snapshot.docs[found].tolist())
             once = list(map(Passage.of, documents, snapshot.starts[found].tolist(), snapshot.ends[found].tolist()))
-            return list(map(once.__getitem__, at.tolist()))  # many queries find the same
+            return list(map(once.__getitem__, np.searchsorted(found, places).tolist()))  # many queries find the same
         passages = self._read(stored, found, sound)
         whole = np.array([passage is not None for passage in passages])
         self._note_damage(found, sound, whole, stored.ids)
