@@ -67,6 +67,8 @@ class ReadReport:
             kind = "links to folders"
         elif path.is_symlink() and not os.path.exists(path):  # noqa: PTH110
             kind = "broken links"
+        elif os.path.exists(path) and not os.path.isfile(path):  # noqa: PTH110, PTH113
+            kind = "not regular (pipes, sockets, devices)"
         else:
             kind = "".join(path.suffixes[-2:] if path.suffix == ".gz" else path.suffixes[-1:]).lower()
         self.kinds[kind or "files without extension"] += 1
