@@ -106,9 +106,9 @@ def escaped(path: str) -> str:
 
 
 def check_path(path: str) -> str:
-    """The path, or a `UsageError` that says why it can't be remembered."""
+    """The path, or a `UsageError` that says why SQLite can't hold or open it."""
     if not is_utf8(path):
-        raise UsageError(f"the path '{escaped(path)}' is not UTF-8, so it can't be remembered: rename it.")
+        raise UsageError(f"the path '{escaped(path)}' is not UTF-8, which SQLite asks for: rename it.")
     return path
 
 
