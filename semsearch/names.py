@@ -5,6 +5,7 @@ A name is in Unicode's normal form C: one that is typed and one that a file syst
 
 from __future__ import annotations
 
+import os
 import re
 import unicodedata
 from string import ascii_uppercase
@@ -85,6 +86,30 @@ def from_ascii(text: str) -> str:
 def printable(text: str) -> str:
     """`text` for a sentence, what can't be seen written as escapes."""
     return "".join(c if c.isprintable() and not _INVISIBLE.match(c) else repr(c)[1:-1] for c in text[:200])
+
+
+def is_utf8(path: str) -> bool:
+    """Whether a path can be written as UTF-8, as everything is that a collection remembers."""
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def escaped(path: str) -> str:
+    """A path as text that can be printed and stored: bytes that are not UTF-8 as escapes."""
+    try:
+        return os.fsencode(path).decode("utf-8", "backslashreplace")
+    except UnicodeEncodeError:  # half a surrogate pair that stands for no byte
+        return path.encode("utf-8", "backslashreplace").decode()
+
+
+def check_path(path: str) -> str:
+    """The path, or a `UsageError` that says why SQLite can't hold or open it."""
+    if not is_utf8(path):
+        raise UsageError(f"the path '{escaped(path)}' is not UTF-8, which SQLite asks for: rename it.")
+    return path
 
 
 def _allowed(character: str) -> bool:

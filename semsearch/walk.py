@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from semsearch.errors import UsageError
+from semsearch.names import is_utf8
 
 if TYPE_CHECKING:
     from pathspec import GitIgnoreSpec
@@ -45,7 +46,7 @@ class FolderListing:
 
     root: Path
     files: Sequence[FileEntry]  # sorted by name
-    others: Sequence[str]  # names of what can't be read: links to folders, broken links, pipes, files of other kinds
+    others: Sequence[str]  # what can't be read: links to folders, broken links, pipes, names that are not UTF-8, …
     unreadable: Sequence[tuple[str, str]]  # folders that could not be listed, as 'name/', and why
 
     def ending(self, suffixes: tuple[str, ...]) -> FolderListing:
@@ -90,7 +91,7 @@ def walk(root: Path, include: Sequence[str] = (), exclude: Sequence[str] = (), i
             name = prefix + entry.name
             if _is_folder(entry):
                 if not (_matches(unwanted, name + "/") or _matches(rules, here + name + "/")):
-                    if entry.is_symlink():
+                    if entry.is_symlink() or not is_utf8(name):
                         others.append(name)
                     else:
                         pending.append((name + "/", rules))
@@ -98,7 +99,7 @@ def walk(root: Path, include: Sequence[str] = (), exclude: Sequence[str] = (), i
                 wanted is None or wanted.match_file(name)
             ):
                 listed = _listed(entry, name)
-                if listed is None:
+                if listed is None or not is_utf8(name):
                     others.append(name)
                 else:
                     files.append(listed)

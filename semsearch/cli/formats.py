@@ -66,8 +66,9 @@ def _fields(answer: Answer, hit: Hit) -> list[str]:
 
 def _row(fields: object, delimiter: str) -> str:
     line = io.StringIO()
-    csv.writer(line, delimiter=delimiter, lineterminator="").writerow(fields)  # type: ignore[arg-type]
-    return line.getvalue()
+    ends = "\r\n"  # a cell is quoted only for the line ends that the writer itself makes
+    csv.writer(line, delimiter=delimiter, lineterminator=ends).writerow(fields)  # type: ignore[arg-type]
+    return line.getvalue().removesuffix(ends)
 
 
 FORMATS: dict[str, Callable[[Answer, int | None], Iterator[str]]] = {

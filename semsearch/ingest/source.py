@@ -19,7 +19,7 @@ from typing import Any, Self
 from semsearch import plugins
 from semsearch.errors import DataError, UsageError
 from semsearch.ingest.ids import IdRegister
-from semsearch.names import name_from
+from semsearch.names import check_path, escaped, is_utf8, name_from
 from semsearch.types import Confidence, Document
 from semsearch.validation import check_document
 from semsearch.walk import FolderListing, walk
@@ -38,6 +38,8 @@ class ReadReport:
         self.errors: list[DataError] = []  # the first of them
         self.same = 0  # records that were the same document as one before
         self.kinds: Counter[str] = Counter()  # files that can't be read, by extension
+        self.odd = 0  # files whose names are not UTF-8
+        self.odd_names: list[str] = []  # the first of them, printable
         self.file = ""  # of a folder: the one that is being read
         self.doubtful: set[str] = set()  # files with bad records: what they lack may be there in truth
         self.ids = IdRegister()
@@ -55,11 +57,18 @@ class ReadReport:
             self.errors.append(error)
 
     def unread(self, path: Path) -> None:
-        """Count a file of a kind that can't be read."""
+        """Count a file of a kind that can't be read, or whose name can't be remembered."""
+        if not is_utf8(str(path)):
+            self.odd += 1
+            if len(self.odd_names) < self.keep:
+                self.odd_names.append(escaped(str(path)))
+            return
         if path.is_symlink() and os.path.isdir(path):  # noqa: PTH112  (Path's own raise where one may not look)
             kind = "links to folders"
         elif path.is_symlink() and not os.path.exists(path):  # noqa: PTH110
             kind = "broken links"
+        elif os.path.exists(path) and not os.path.isfile(path):  # noqa: PTH110, PTH113
+            kind = "not regular (pipes, sockets, devices)"
         else:
             kind = "".join(path.suffixes[-2:] if path.suffix == ".gz" else path.suffixes[-1:]).lower()
         self.kinds[kind or "files without extension"] += 1
@@ -102,6 +111,11 @@ class ReadReport:
         """Note how far the reading is."""
         self.done, self.total = done, total
 
+    def named_oddly(self) -> str:
+        """How many files have names that are not UTF-8, and the first of them."""
+        names = ", ".join(self.odd_names) + ", …" * (self.odd > len(self.odd_names))
+        return f"files not read, because their names are not UTF-8 (rename them): {self.odd:,}: {names}"
+
     def sentences(self) -> list[str]:
         """What a person should know in the end, a sentence each; empty if everything was read."""
         said = []
@@ -114,6 +128,8 @@ class ReadReport:
         if self.kinds:
             kinds = ", ".join(f"{count:,} {kind}" for kind, count in sorted(self.kinds.items()))
             said.append(f"files not read, because no reader here knows their kind: {kinds}.")
+        if self.odd:
+            said.append(f"{self.named_oddly()}.")
         return said
 
 
@@ -168,11 +184,11 @@ class Source:
                     f"standard input has no name to know its format by: say --format {' or '.join(formats())}."
                 )
         else:
-            found = Path(path).expanduser()
+            found = Path(check_path(str(path))).expanduser()
             if not found.exists():
                 raise UsageError(f"there is no file or folder '{path}'.")
             # a shell's <(command) is a pipe, whose link leads nowhere
-            place = str(found.resolve() if found.is_file() or found.is_dir() else found.absolute())
+            place = check_path(str(found.resolve() if found.is_file() or found.is_dir() else found.absolute()))
         chosen = format or _recognise(Path(place))
         if (include or exclude) and not (Path(place).is_dir() and _file_wise(chosen)):
             raise UsageError(f"--include and --exclude choose among the files of a folder, which '{path}' is not.")
@@ -192,11 +208,11 @@ class Source:
 
     def with_vectors(self, file: str, column: str | None = None) -> Self:
         """This source with the vectors in `file`; or in a column of that name, where it is a Parquet file itself."""
-        path = Path(file).expanduser()
+        path = Path(check_path(file)).expanduser()
         if path.is_file():
             if column and path.suffix != ".parquet":
                 raise UsageError(f"--vector-column names a column of a Parquet file, which '{file}' is not.")
-            return dataclasses.replace(self, vectors=str(path.resolve()), column=column or "")
+            return dataclasses.replace(self, vectors=check_path(str(path.resolve())), column=column or "")
         if self.path.endswith(".parquet") and Path(self.path).is_file():
             return dataclasses.replace(self, vectors=self.path, column=file)
         raise UsageError(f"there is no file '{file}'.")
@@ -296,4 +312,6 @@ def _why_empty(report: ReadReport) -> str:
     if report.kinds:
         kinds = ", ".join(f"{count:,} {kind}" for kind, count in sorted(report.kinds.items()))
         reasons.append(f"files of other kinds: {kinds}; --format chooses another reader.")
+    if report.odd:
+        reasons.append(f"{report.named_oddly()}.")
     return ": " + " ".join(reasons) if reasons else "."

@@ -15,7 +15,7 @@ from semsearch.local.engine import LocalEngine
 from semsearch.local.maintenance.backup import restore
 from semsearch.local.store import platform
 from semsearch.local.store.store import DATABASE, MARKER, Store
-from semsearch.names import check_name, is_name, normal
+from semsearch.names import check_name, check_path, is_name, normal
 
 
 class LocalHome(Home):
@@ -28,7 +28,7 @@ class LocalHome(Home):
             if parts.netloc not in ("", "localhost"):
                 raise UsageError(f"{place} names a folder of the machine '{parts.netloc}': give one of this machine.")
             place = url2pathname(parts.path)
-        self.folder: Path = Path(place).expanduser().absolute()
+        self.folder: Path = Path(check_path(str(Path(place).expanduser().absolute())))
         self.location = str(self.folder)
 
     def names(self) -> Sequence[str]:

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import IO, Any, NamedTuple, NoReturn, cast
 
 from semsearch.errors import DataError
+from semsearch.names import escaped
 from semsearch.types import Confidence, Report
 from semsearch.validation import kind_of
 from semsearch.walk import FolderListing, walk
@@ -106,7 +107,7 @@ def by_name(path: Path, suffixes: tuple[str, ...]) -> Confidence:
 
 def printable(path: object) -> str:
     """A path as text that can be printed: bytes of a file name that are not UTF-8 are escaped."""
-    return os.fsencode(str(path)).decode("utf-8", "backslashreplace")
+    return escaped(str(path))
 
 
 def corpus_files(

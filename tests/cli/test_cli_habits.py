@@ -148,6 +148,14 @@ def test_results_in_the_formats_of_other_programs(notes):
     assert run("query", "notes", "oven", "-o", "ids", "--json").code == 2
 
 
+@pytest.mark.parametrize("text", ["oven\nwith crust", "oven\rwith crust", "oven\r\nwith crust", 'the "oven", hot'])
+def test_a_csv_reader_gets_texts_back_to_the_letter(tmp_path, model, text):
+    (tmp_path / "lines.jsonl").write_text(json.dumps({"_id": "a", "text": text}) + "\n")
+    assert run("index", tmp_path / "lines.jsonl", "-m", model).code == 0
+    rows = list(csv.DictReader(io.StringIO(run("query", "lines", "oven", "-o", "csv").out, newline="")))
+    assert [(row["id"], row["text"], row["metadata"]) for row in rows] == [("a", text, "{}")]
+
+
 def test_no_colour_where_none_is_wanted(monkeypatch):
     from semsearch.cli.render import screen
 

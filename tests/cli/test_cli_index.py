@@ -207,6 +207,23 @@ def test_kinds_that_can_not_be_read_are_counted(tmp_path, model):
     assert "2 .exe, 1 .png" in ended.err
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere file names are text")
+def test_a_file_whose_name_is_not_utf_8_is_left_out_and_named(tmp_path, model, home):
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "a.txt").write_text("bread")
+    (tmp_path / "folder" / os.fsdecode(b"\xff.txt")).write_text("ocean")
+    ended = run("index", tmp_path / "folder", "-m", model)
+    assert ended.code == 0
+    assert rf"names are not UTF-8 (rename them): 1: {tmp_path}/folder/\xff.txt." in ended.err
+    assert documents("folder") == {"a.txt": "bread"}
+    odd = tmp_path / os.fsdecode(b"\xff")
+    (tmp_path / "folder").rename(odd)
+    ended = run("index", odd, "-m", model, "--name", "other")
+    assert ended.code == 2
+    assert r"\xff' is not UTF-8" in ended.err
+    assert list_collections(home=home) == ["folder"]
+
+
 def test_a_file_that_can_not_be_read(tmp_path, model, monkeypatch):
     folder = tmp_path / "papers"
     folder.mkdir()

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from semsearch import plugins
 from semsearch.errors import DataError, UsageError
 from semsearch.evaluation.judgements import read_qrels, read_queries
+from semsearch.home import Home
 from semsearch.ingest.source import ReadReport, Source, formats
 from semsearch.types import CorpusReader, Document
 from semsearch.validation import check_document
@@ -471,15 +472,40 @@ def test_loops_links_and_pipes_in_a_folder_are_harmless(tmp_path):
     os.mkfifo(tmp_path / "pipe.txt")
     report = ReadReport()
     assert [document.id for document in read(tmp_path, report=report)] == ["a/real.txt", "link.txt"]
-    assert report.kinds == {"links to folders": 1, "broken links": 1, ".txt": 1}
+    assert report.kinds == {"links to folders": 1, "broken links": 1, "not regular (pipes, sockets, devices)": 1}
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere file names are text")
-def test_a_file_name_that_is_no_text_is_refused_in_printable_words(tmp_path):
-    (tmp_path / os.fsdecode(b"caf\xe9.txt")).write_text("x")
-    with pytest.raises(DataError, match="half a surrogate pair") as caught:
+def test_names_that_are_not_utf_8_are_left_out_and_told_in_printable_words(tmp_path):
+    folder = tmp_path / os.fsdecode(b"caf\xe9s")
+    folder.mkdir()
+    for name in (b"caf\xe9.txt", b"caf\xe9s/a.txt"):
+        (tmp_path / os.fsdecode(name)).write_text("x")
+    with pytest.raises(DataError, match=r"no documents.*not UTF-8.*2: .*/caf\\xe9\.txt, .*/caf\\xe9s\.") as caught:
         read(tmp_path)
     str(caught.value).encode()
+    write(tmp_path, "b.txt", "y")
+    report = ReadReport(keep=1)
+    assert [document.id for document in read(tmp_path, report=report)] == ["b.txt"]
+    (said,) = report.sentences()
+    assert "names are not UTF-8 (rename them): 2: /" in said
+    assert said.endswith(r"/caf\xe9.txt, ….")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere file names are text")
+def test_a_source_whose_path_is_not_utf_8_is_refused(tmp_path, monkeypatch):
+    folder = tmp_path / os.fsdecode(b"caf\xe9s")
+    folder.mkdir()
+    write(folder, "a.txt", "x")
+    monkeypatch.chdir(folder)
+    for path in (folder, folder / "a.txt", "a.txt", ".", "\ud800.txt"):
+        with pytest.raises(UsageError, match="is not UTF-8") as caught:
+            Source.of(path)
+        str(caught.value).encode()
+    with pytest.raises(UsageError, match="is not UTF-8"):
+        Source.of(write(tmp_path, "b.txt", "y")).with_vectors("a.txt")
+    with pytest.raises(UsageError, match="is not UTF-8"):
+        Home.of(folder)
 
 
 def test_damaged_gzip_says_so_and_keeps_what_came_before(tmp_path):

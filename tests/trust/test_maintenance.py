@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import sqlite3
 import threading
 from contextlib import closing
@@ -272,6 +273,34 @@ def test_a_damaged_index_is_found_and_built_anew(collection, backend, caplog):
         assert healthy(collection)
         collection.load_index()
         assert collection.info()["index"]["state"] == "ready"
+
+
+@pytest.mark.parametrize("harm", ["file gone", "file cut", "manifest gone", "manifest changed", "all gone"])
+@pytest.mark.parametrize("write", ["add", "maintain"])
+def test_a_writer_that_never_searches_sees_that_files_of_the_index_are_damaged(collection, harm, write):
+    collection.reindex("hnsw")
+    (folder,) = (collection.path / "indexes").glob("hnsw-*")
+    file = next(path for path in folder.iterdir() if path.name != "manifest.json")
+    manifest = folder / "manifest.json"
+    collection.close()
+    if harm == "all gone":
+        shutil.rmtree(folder)
+    elif harm == "file cut":
+        file.write_bytes(file.read_bytes()[:-1])
+    elif harm == "manifest changed":
+        manifest.write_text(manifest.read_text() + " ")
+    else:
+        (file if harm == "file gone" else manifest).unlink()
+    with reopen(collection) as collection:
+        assert collection.info()["index"]["state"].startswith("damaged: ")
+        if write == "add":
+            collection.add([Document("new", "a new document about topic1")])
+        else:
+            collection.maintain()
+        assert collection.info()["index"]["state"] == "ready"
+        assert collection.check() == []
+    with reopen(collection) as collection:
+        assert collection.info()["index"]["state"] == "on disk"
 
 
 @pytest.mark.parametrize(

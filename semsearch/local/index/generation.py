@@ -12,7 +12,7 @@ import json
 import shutil
 import sqlite3
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +44,7 @@ class Manifest:
     model: str  # the encoder's fingerprint
     files: Mapping[str, str]  # name → sha256
     format: int = GENERATION_FORMAT
+    sizes: Mapping[str, int] = field(default_factory=dict)  # of the files, in bytes; older versions wrote none
 
 
 def write_generation(
@@ -88,11 +89,12 @@ def write_files(folder: Path, manifest: Manifest, save: Callable[[Path], None]) 
         make_folder(temporary)
         failpoint("save index")
         save(temporary)
-        files = {}
+        files, sizes = {}, {}
         for path in sorted(temporary.iterdir()):
             fsync_path(path)
             files[path.name] = _digest(path)
-        manifest = replace(manifest, files=files)
+            sizes[path.name] = path.stat().st_size
+        manifest = replace(manifest, files=files, sizes=sizes)
         failpoint("write manifest")
         path = temporary / GENERATION_MANIFEST
         path.write_text(json.dumps(asdict(manifest), indent=1, sort_keys=True), encoding="utf-8")
@@ -169,6 +171,20 @@ def published_digest(folder: Path) -> str:
         return _digest(folder / GENERATION_MANIFEST)
     except OSError:
         return ""
+
+
+def look_at_files(folder: Path, manifest: Manifest) -> None:
+    """Raise `IndexDamaged` if it is seen without reading a file that one is missing or has another size."""
+    for name in manifest.files:
+        path = folder / name
+        try:
+            size = path.stat().st_size
+        except OSError as error:
+            raise IndexDamaged(f"the index file {path} can't be read ({error.strerror}): build it anew.") from error
+        if size != manifest.sizes.get(name, size):
+            raise IndexDamaged(
+                f"the index file {path} has {size:,} bytes instead of {manifest.sizes[name]:,}: build it anew."
+            )
 
 
 def verify_files(folder: Path, manifest: Manifest) -> None:

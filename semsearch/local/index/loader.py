@@ -9,11 +9,12 @@ import logging
 import os
 import threading
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 from semsearch import plugins
 from semsearch.errors import CollectionClosed, IndexDamaged, SemsearchError, UsageError
-from semsearch.local.index.generation import open_generation, published_digest
+from semsearch.local.index.generation import look_at_files, open_generation, published_digest, read_manifest
 from semsearch.local.planner import LoadedIndex
 from semsearch.local.store import platform
 from semsearch.local.store.registry import Registered
@@ -69,10 +70,13 @@ class IndexLoader:
         if registered is None:
             return "none"
         if registered.number in self._broken:
-            return self._broken[registered.number]
+            return f"damaged: {self._broken[registered.number]}"
         if self._loaded is not None and self._loaded[0] == registered:
             return "ready"
-        return "loading" if self._loading is not None and self._loading.is_alive() else "on disk"
+        if self._loading is not None and self._loading.is_alive():
+            return "loading"
+        seen = self._seen(registered)
+        return "on disk" if seen is None else f"damaged: {seen}"
 
     def load(self, registered: Registered, snapshot: Snapshot) -> None:
         """Verify and load a published index, or take note that it is broken."""
@@ -101,12 +105,7 @@ class IndexLoader:
         return None
 
     def _opened(self, registered: Registered, snapshot: Snapshot) -> VectorIndex:
-        folder = self._store.folder / "indexes" / registered.folder
-        if published_digest(folder) != registered.digest:
-            raise IndexDamaged(
-                f"the index {folder} is not the one that was published (its manifest is missing or differs). Search is "
-                f"exact until 'semsearch reindex {self._store.name}' has built a new one."
-            )
+        folder = self._published(registered)
         index, _ = open_generation(
             folder,
             plugins.index_backend(registered.backend),
@@ -118,6 +117,28 @@ class IndexLoader:
             model=self._store.model,
         )
         return index
+
+    def _published(self, registered: Registered) -> Path:
+        """The folder of a published index, whose manifest is the one that was published."""
+        folder = self._store.folder / "indexes" / registered.folder
+        if published_digest(folder) != registered.digest:
+            raise IndexDamaged(
+                f"the index {folder} is not the one that was published (its manifest is missing or differs). Search is "
+                f"exact until 'semsearch reindex {self._store.name}' has built a new one."
+            )
+        return folder
+
+    def _seen(self, registered: Registered) -> str | None:
+        """What is wrong with a published index as far as it is seen without reading its files: cheap at every write."""
+        try:
+            folder = self._published(registered)
+            look_at_files(folder, read_manifest(folder))
+        except IndexDamaged as error:
+            with self._store.read() as view:
+                if view.snapshot.index != registered:  # it was replaced meanwhile, and its files are gone
+                    return None
+            return str(error)
+        return None
 
     def _load_behind(self, registered: Registered, snapshot: Snapshot) -> None:
         if self._loading is None or not self._loading.is_alive():
@@ -165,8 +186,13 @@ class IndexLoader:
         self._loaded = None
 
     def broken(self, registered: Registered) -> bool:
-        """Whether the published index was found damaged."""
-        return registered.number in self._broken
+        """Whether the published index was found damaged, or is seen to be; a writer may never have loaded it."""
+        if registered.number in self._broken:
+            return True
+        seen = self._seen(registered)
+        if seen is not None:
+            log.warning("%s", seen)
+        return seen is not None
 
 
 def params_of(registered: Registered) -> Any:
