@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from semsearch import plugins
-from semsearch.arguments import check_list, check_mapping, check_path
+from semsearch.arguments import check_list, check_mapping, check_number, check_path
 from semsearch.bound_encoder import NO_VECTORS, BoundEncoder
 from semsearch.chunking import splitter_for
 from semsearch.engine import Compacted, Engine, Indexed, IndexSpec, Maintained, Problem
@@ -179,6 +179,7 @@ class Collection:
     def get(self, ids: Sequence[str]) -> list[Document | None]:
         """The documents of `ids`, in that order; None for an id that is not there."""
         check_list(ids, "get takes a list of ids")
+        ids = list(ids)
         with self.engine.view() as view:
             found = view.get(ids)
         return [found.get(identity) for identity in ids]
@@ -599,6 +600,8 @@ class Collection:
             check_mapping(judgements, "judgements")
             for query, grades in judgements.items():
                 check_mapping(grades, f"the judgements of {query!r:.60}")
+                for identity, grade in grades.items():
+                    check_number(grade, f"the grade of {identity!r:.60}")
             answers = self.search_many(list(judgements), JUDGED, exact=True)
             judged = judged_hits(dict(zip(judgements, answers, strict=True)), judgements)
         encode = None if self._model.described is None else self.encoder.encode_queries

@@ -122,6 +122,7 @@ NAN = float("nan")
         (lambda notes: notes.search("cat", min_percentile=True), "min_percentile must be a number, not True"),
         (lambda notes: notes.calibrate("x"), "judgements must be a mapping of names to values, not the text 'x'"),
         (lambda notes: notes.calibrate({"cat": 1}), "the judgements of 'cat' must be a mapping .*, not a number"),
+        (lambda notes: notes.calibrate({"cat": {"a": "x"}}), "the grade of 'a' must be a number, not 'x'"),
         (lambda notes: notes.reindex("hnsw", [1]), "options must be a mapping of names to values, not a list"),
         (lambda notes: notes.reindex("auto", {"M": 3}), "index 'auto' chooses its own options, so M can't be set"),
         (lambda notes: notes.reindex(options={"M": 3}), "index 'auto' chooses its own options, so M can't be set"),
@@ -178,6 +179,10 @@ def test_a_name_that_is_no_text(call, name):
 def test_a_backup_that_is_no_path():
     with pytest.raises(UsageError, match=r"the backup must be a path, .* not null"):
         semsearch.restore(None)
+
+
+def test_ids_may_come_from_a_generator(notes):
+    assert [document.id for document in notes.get(identity for identity in "ba")] == ["b", "a"]
 
 
 def test_exact_search_is_certified_by_definition(notes):
