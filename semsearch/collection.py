@@ -15,6 +15,8 @@ from typing import Any, Self, TypeVar
 import numpy as np
 from numpy.typing import ArrayLike
 
+from semsearch import plugins
+from semsearch.arguments import check_list, check_mapping, check_number, check_path
 from semsearch.bound_encoder import NO_VECTORS, BoundEncoder
 from semsearch.chunking import splitter_for
 from semsearch.engine import Compacted, Engine, Indexed, IndexSpec, Maintained, Problem
@@ -34,8 +36,8 @@ from semsearch.search.calibration import (
     needs_calibration,
 )
 from semsearch.search.pipeline import Searcher, Timings
-from semsearch.search.recall import Certificate, worth_looking_at
-from semsearch.search.request import Request
+from semsearch.search.recall import Certificate, check_target, worth_looking_at
+from semsearch.search.request import Request, check_texts
 from semsearch.search.where import Where
 from semsearch.search.where import parse as parse_filter
 from semsearch.types import Document, Encoder, Hit, Keys, Metric, Reranker, Vectors
@@ -176,7 +178,8 @@ class Collection:
 
     def get(self, ids: Sequence[str]) -> list[Document | None]:
         """The documents of `ids`, in that order; None for an id that is not there."""
-        _check_list("get", ids)
+        check_list(ids, "get takes a list of ids")
+        ids = list(ids)
         with self.engine.view() as view:
             found = view.get(ids)
         return [found.get(identity) for identity in ids]
@@ -196,6 +199,7 @@ class Collection:
     def estimate(self, documents: Iterable[Document]) -> Estimate:
         """What it would cost to `add` documents: all are split, a sample is encoded, nothing is written."""
         settings = self.settings
+        check_list(documents, "estimate takes a list of semsearch.Document")
         return estimate(
             iter(documents),
             self.encoder,
@@ -236,6 +240,7 @@ class Collection:
             raise UsageError(
                 "add takes a list of documents; a single one goes into a list of its own: add([document])."
             )
+        check_list(documents, "add takes a list of semsearch.Document")
         if vectors is not None:
             changes = add_precomputed(self.engine, list(documents), self._stored_form(vectors), on_error)
         else:
@@ -265,7 +270,7 @@ class Collection:
             DataError: A record can't be used, or there is none.
         """
         if not isinstance(source, Scan):
-            chosen = source if isinstance(source, Source) else Source.of(os.fspath(source))
+            chosen = source if isinstance(source, Source) else Source.of(check_path(source, "the source"))
             source = scan(chosen, CallbackReport(on_error))
         done = apply(source, self.engine, self._model.get, progress)
         return self._written(replace(done.changes, vanished=done.kept), maintain)
@@ -323,12 +328,13 @@ class Collection:
         Raises:
             DataError: What metadata can't hold.
         """
-        _check_list("update_metadata", ids)
+        check_list(ids, "update_metadata takes a list of ids")
+        check_mapping(metadata, "metadata")
         return self.engine.update_metadata(ids, lambda old: dict(metadata) if replace else {**old, **metadata})
 
     def remove(self, ids: Iterable[str], *, maintain: bool = True) -> int:
         """Take documents out; how many of `ids` were there. `remove(collection.ids(where))` goes by a filter."""
-        _check_list("remove", ids)
+        check_list(ids, "remove takes a list of ids")
         pending = iter(ids)
         count = 0
         while batch := list(islice(pending, BATCH_DOCUMENTS)):
@@ -451,6 +457,9 @@ class Collection:
             UsageError: An id that is not there, or no example.
         """
         request = Request.of(k, options)
+        for listed in (ids, unlike, queries, against):
+            if not isinstance(listed, str):  # of which there is a sentence below
+                check_list(listed, "similar takes lists of ids and queries")
         examples = self._vectors_of(ids, queries)
         counterexamples = self._vectors_of(unlike, against)
         if not len(examples):
@@ -515,18 +524,24 @@ class Collection:
         """
         spec = IndexSpec.of(self.settings)
         if index is not None:
-            spec = IndexSpec(index, dict(options or {}), spec.recall, spec.k)
-        elif options is not None:
+            spec = replace(spec, backend=index, options={})
+        if options is not None:
+            check_mapping(options, "options")
             spec = replace(spec, options={**spec.options, **options})
+            plugins.check_index(spec.backend, spec.options)
         if recall is not None:
-            spec = replace(spec, recall=recall, k=check_k(k))
+            spec = replace(spec, recall=check_target(recall), k=check_k(k))
+        if queries is not None:
+            check_texts(queries, "reindex")
         certificate = self._indexed().rebuild(spec, self._measured_on(spec, queries))
         self._keep(spec, queries)
         return certificate
 
     def tune(self, recall: float, k: int = 10, *, queries: Sequence[str] | None = None) -> Certificate:
         """Set the index to a recall without building it anew; see `reindex`."""
-        spec = replace(IndexSpec.of(self.settings), recall=recall, k=check_k(k))
+        spec = replace(IndexSpec.of(self.settings), recall=check_target(recall), k=check_k(k))
+        if queries is not None:
+            check_texts(queries, "tune")
         certificate = self._indexed().tune(spec, self._measured_on(spec, queries))
         self._keep(spec, queries)
         return certificate
@@ -582,6 +597,11 @@ class Collection:
         """
         judged = None
         if judgements is not None:
+            check_mapping(judgements, "judgements")
+            for query, grades in judgements.items():
+                check_mapping(grades, f"the judgements of {query!r:.60}")
+                for identity, grade in grades.items():
+                    check_number(grade, f"the grade of {identity!r:.60}")
             answers = self.search_many(list(judgements), JUDGED, exact=True)
             judged = judged_hits(dict(zip(judgements, answers, strict=True)), judgements)
         encode = None if self._model.described is None else self.encoder.encode_queries
@@ -644,7 +664,7 @@ class Collection:
 
         `semsearch.restore` makes a collection of it again.
         """
-        return self._maintained().backup(Path(file))
+        return self._maintained().backup(Path(check_path(file, "the backup")))
 
     def export(self, folder: str | os.PathLike[str], *, parquet: bool = False) -> int:
         """Write all passages and their vectors, as of one commit, into a new folder; how many.
@@ -657,7 +677,7 @@ class Collection:
         Raises:
             UsageError: The folder is there already.
         """
-        return export(self.engine, Path(folder), parquet=parquet)
+        return export(self.engine, Path(check_path(folder, "the folder")), parquet=parquet)
 
     def reencode(
         self, encoder: str | Encoder, *, revision: str | None = None, progress: Callable[[int], None] | None = None
@@ -684,8 +704,3 @@ class Collection:
         with self.engine.view() as view:
             dim = view.dim
         return stored_form(vectors, dim, self.metric)
-
-
-def _check_list(method: str, ids: Iterable[str]) -> None:
-    if isinstance(ids, str):
-        raise UsageError(f"{method} takes a list of ids, not the text {ids!r:.60}: write [{ids!r:.60}].")

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from semsearch import plugins
+from semsearch.arguments import check_path
 from semsearch.engine import Engine
 from semsearch.errors import CollectionNotFound, UsageError
 from semsearch.names import check_name, normal
@@ -41,6 +42,8 @@ class Home(ABC):
         """
         if isinstance(place, Home):
             return place
+        if place is not None:
+            check_path(place, "home")
         text = os.fspath(place or os.environ.get("SEMSEARCH_HOME") or _default_folder())
         scheme = _SCHEME.match(text)
         kind = "memory" if text == MEMORY else scheme[1] if scheme else "file"

@@ -11,6 +11,7 @@ import unicodedata
 from string import ascii_uppercase
 
 from semsearch.errors import UsageError
+from semsearch.validation import kind_of
 
 MAX_NAME_CHARACTERS = 100
 MAX_NAME_BYTES = 200  # in UTF-8: with what is put around it while it is made or dropped, file systems take 255
@@ -42,6 +43,8 @@ def is_name(name: str) -> bool:
 
 def check_name(name: str) -> str:
     """`name` in normal form C, or a `UsageError` that says what a collection may be called."""
+    if not isinstance(name, str):
+        raise UsageError(f"the name of a collection must be text, not {kind_of(name)}.")
     if not is_name(name):
         raise UsageError(
             f"'{printable(name)}' can't name a collection: use letters and digits of any script, '.', '_' and '-', at "

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from semsearch import plugins
+from semsearch.arguments import check_path, check_whole
 from semsearch.bound_encoder import BoundEncoder
 from semsearch.chunking import splitter_for
 from semsearch.collection import Collection
@@ -19,6 +20,8 @@ from semsearch.errors import CollectionExists, DimensionMismatch, UsageError
 from semsearch.hardware import Compute
 from semsearch.home import Home
 from semsearch.models import described_encoder
+from semsearch.names import check_name
+from semsearch.search.recall import check_target
 from semsearch.types import Encoder, Metric
 from semsearch.vectors import check_k
 
@@ -66,12 +69,19 @@ def create(
         ModelError: The model can't be found or opened.
     """
     place = Home.of(home)
-    if name in place:
+    if check_name(name) in place:
         raise CollectionExists(
             f"a collection '{name}' is there already, in {place.location}: open it, choose another name, or take it "
             f"away with 'semsearch drop {name}'."
         )
-    _check_index(index, options)
+    spec = IndexSpec(
+        index,
+        {} if options is None else options,
+        None if recall is None else check_target(recall),
+        check_k(k),
+    )
+    plugins.check_index(spec.backend, spec.options)
+    dim = None if dim is None else check_whole(dim, "dim")
     compute = Compute(device, dtype, batch_tokens)
     wanted = None if metric is None else _metric(metric)
     loaded, described = (None, None) if encoder is None else described_encoder(encoder, revision, compute)
@@ -81,7 +91,7 @@ def create(
         if wanted is not None and wanted is not loaded.metric:
             raise UsageError(f"the encoder's vectors are compared by {loaded.metric}, not by {wanted}.")
         dim, wanted = loaded.dim, loaded.metric
-    elif dim is None or dim < 1:
+    elif dim is None:
         raise UsageError("a collection without an encoder needs the number of components of its vectors: dim=384, say.")
     if index != "auto":
         plugins.check_metric(index, wanted or Metric.COSINE)
@@ -90,7 +100,7 @@ def create(
         "metric": str(wanted or Metric.COSINE),
         "passages": passages,
         "splitting": splitter_for(loaded, passages).identity if loaded is not None else None,
-        "index": asdict(IndexSpec(index, dict(options or {}), recall, check_k(k))),
+        "index": asdict(replace(spec, options=dict(spec.options))),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
     }
     engine = place.create(name, settings, dim, device=compute.on_one_device.device)
@@ -172,18 +182,7 @@ def restore(file: str | os.PathLike[str], name: str | None = None, *, home: Plac
     place = Home.of(home)
     if not isinstance(place, Restoring):
         raise UsageError(f"{place.location} is restored with its own tools, not from a file of semsearch's.")
-    return place.restore(Path(file), name)
-
-
-def _check_index(index: str, options: Mapping[str, Any] | None) -> None:
-    """Refuse an index or options that nobody could build."""
-    if index != "auto":
-        plugins.index_backend(index).Params.parse(options or {}, f"index '{index}'")
-    elif options:
-        raise UsageError(
-            f"index 'auto' chooses its own options, so {', '.join(sorted(options))} can't be set: name the index that "
-            "they are of, index='hnsw', say."
-        )
+    return place.restore(Path(check_path(file, "the backup")), name)
 
 
 def _metric(metric: Metric | str) -> Metric:

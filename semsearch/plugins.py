@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cache
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
 from semsearch import vector_index
+from semsearch.arguments import check_mapping
 from semsearch.errors import MissingDependency, UsageError
 from semsearch.types import CorpusReader, Metric
 from semsearch.vector_index import VectorIndex
@@ -105,6 +107,18 @@ def check_metric(index: str, metric: Metric) -> None:
         raise UsageError(
             f"the index '{index}' compares by {', '.join(sorted(metrics))}, and this collection by {metric}: choose "
             "another with --index."
+        )
+
+
+def check_index(index: str, options: Mapping[str, Any]) -> None:
+    """Refuse an index or options that nobody could build."""
+    check_mapping(options, "options")
+    if index != "auto":
+        index_backend(index).Params.parse(options, f"index '{index}'")
+    elif options:
+        raise UsageError(
+            f"index 'auto' chooses its own options, so {', '.join(sorted(options))} can't be set: name the index that "
+            "they are of, index='hnsw', say."
         )
 
 

@@ -28,6 +28,9 @@ def check_document(document: Document, where: str = "") -> None:
     if not document.text or document.text.isspace():
         raise DataError(f"{place}the text is empty.")
     if document.metadata:
+        if not isinstance(document.metadata, Mapping):
+            kind = kind_of(document.metadata)
+            raise DataError(f"{place}the metadata must be a mapping of names to values, but is {kind}.")
         _check_value(document.metadata, f"{place}the metadata", 0)
 
 
@@ -94,6 +97,11 @@ def kind_of(value: object) -> str:
     return f"of type {type(value).__name__}"
 
 
+def named_kind(kind: type) -> str:
+    """The name of a type with its article: "an int", "a list"."""
+    return f"a{'n' if kind.__name__[0].lower() in 'aeiou' else ''} {kind.__name__}"
+
+
 def _check_value(value: Any, what: str, depth: int) -> None:
     if depth > MAX_METADATA_DEPTH:
         raise DataError(f"{what} is nested deeper than {MAX_METADATA_DEPTH} levels.")
@@ -114,7 +122,7 @@ def _check_value(value: Any, what: str, depth: int) -> None:
     elif isinstance(value, str):
         check_text(value, what)
     else:
-        raise DataError(f"{what} holds a {kind.__name__}; texts, numbers, booleans, lists and maps serve.")
+        raise DataError(f"{what} holds {named_kind(kind)}; texts, numbers, booleans, lists and maps serve.")
 
 
 def _check_number(value: float, what: str) -> None:

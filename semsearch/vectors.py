@@ -12,7 +12,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from semsearch.errors import DataError, DimensionMismatch, UsageError
+from semsearch.arguments import check_whole
+from semsearch.errors import DataError, DimensionMismatch
 from semsearch.types import Keys, Metric, Neighbors, Scores, Vectors
 
 SCORED_PAIRS = 256  # scored at a time: their float64 copies stay in cache
@@ -42,11 +43,7 @@ def check_vectors(vectors: ArrayLike, dim: int, what: str = "vectors") -> Vector
 
 def check_k(k: object) -> int:
     """`k` as an int of at least 1."""
-    if isinstance(k, bool) or not isinstance(k, int | np.integer):
-        raise UsageError(f"k must be a whole number, not {k!r}.")
-    if k < 1:
-        raise UsageError(f"k must be at least 1, not {k}.")
-    return int(k)
+    return check_whole(k, "k")
 
 
 def normalise(vectors: Vectors) -> Vectors:

@@ -41,7 +41,7 @@ class BenchOptions:
 )
 @click.option("--queries", metavar="FILE", help="Real questions to measure on, one a line or BEIR's queries.jsonl.")
 @click.option(
-    "--recall", type=click.FloatRange(0, 1, min_open=True), default=0.95, show_default=True, help="To recommend for."
+    "--recall", type=parameters.NumberIn(0, 1, min_open=True), default=0.95, show_default=True, help="To recommend for."
 )
 @click.option("--quick", is_flag=True, help="Fewer builds, shorter measurements.")
 @click.option("--apply", "apply_it", is_flag=True, help="Build the index that is recommended.")

@@ -70,7 +70,9 @@ class GrepOptions:
 @click.option("-n", "--line-number", is_flag=True, help="As it is anyway: line numbers are always shown.")
 @click.option("-l", "--files-with-matches", "names_only", is_flag=True, help="Print names of files only, best first.")
 @click.option("-p", "--paragraphs", is_flag=True, help="Compare paragraphs, up to an empty line, instead of lines.")
-@click.option("--min-score", type=float, metavar="S", help="Nothing less alike than this (a cosine, as a rule 0 to 1).")
+@click.option(
+    "--min-score", type=parameters.score, metavar="S", help="Nothing less alike than this (a cosine, as a rule 0 to 1)."
+)
 @click.option("-m", "--encoder", type=parameters.model, metavar="MODEL", help="Model [default: all-MiniLM-L6-v2].")
 @click.option("--no-cache", is_flag=True, help="Neither use nor keep vectors of earlier times.")
 @parameters.as_json

@@ -117,7 +117,7 @@ class IndexOptions:
 @click.option(
     "--option", "index_options", multiple=True, type=parameters.typed_pair, metavar="KEY=VALUE", help="Of the index."
 )
-@click.option("--recall", type=click.FloatRange(0, 1, min_open=True), metavar="R", help="What the index must find.")
+@click.option("--recall", type=parameters.NumberIn(0, 1, min_open=True), metavar="R", help="What the index must find.")
 @click.option(
     "--at", "k", type=click.IntRange(min=1), default=10, show_default=True, help="Neighbours it is counted in."
 )

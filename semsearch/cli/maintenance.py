@@ -52,7 +52,7 @@ class ReindexOptions:
 @click.option(
     "--option", "index_options", multiple=True, type=parameters.typed_pair, metavar="KEY=VALUE", help="Of the index."
 )
-@click.option("--recall", type=click.FloatRange(0, 1, min_open=True), metavar="R", help="What the index must find.")
+@click.option("--recall", type=parameters.NumberIn(0, 1, min_open=True), metavar="R", help="What the index must find.")
 @parameters.recall
 @parameters.threads
 @parameters.home
@@ -84,7 +84,7 @@ def reindex(options: ReindexOptions) -> int:
 
 @click.command(short_help="Set the index to a recall, without building it anew.")
 @click.argument("name", shell_complete=parameters.collections)
-@click.option("--recall", type=click.FloatRange(0, 1, min_open=True), required=True, metavar="R", help="To be kept.")
+@click.option("--recall", type=parameters.NumberIn(0, 1, min_open=True), required=True, metavar="R", help="To be kept.")
 @parameters.recall
 @parameters.threads
 @parameters.home

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import json
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
@@ -117,11 +118,35 @@ class Minimum(NamedTuple):
     least: float
 
 
+class NumberIn(click.FloatRange):
+    """A number in a range; NaN, which click finds in every one, is in none."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """The number."""
+        number: float = super().convert(value, param, ctx)
+        if math.isnan(number):
+            self.fail(f"'{value}' is no number.", param, ctx)
+        return number
+
+
+def score(text: str) -> float:
+    """The least score that serves, wherever scores lie."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if math.isnan(value):
+        raise click.BadParameter(f"'{text}' is no number.")
+    return value
+
+
 def minimum(text: str) -> Minimum:
     """`0.4` for a score, `99.9%` for a percentile, `p0.5` for a probability."""
     number = text.strip().removeprefix("p").removesuffix("%")
     try:
         value = float(number)
+        if math.isnan(value):
+            raise ValueError
     except ValueError:
         raise click.BadParameter(
             f"'{text}' is neither a score (0.4), nor a percentile among random pairs (99.9%), nor a probability (p0.5)."
@@ -204,7 +229,7 @@ where_option = click.option(
 )
 mmr_lambda = click.option(
     "--mmr-lambda",
-    type=click.FloatRange(0, 1),
+    type=NumberIn(0, 1),
     metavar="L",
     help="Let near-duplicates make room (maximal marginal relevance): 1 is relevance alone, 0 diversity alone.",
 )

@@ -103,7 +103,9 @@ class TrainOptions:
     "encoder's nearest documents].",
 )
 @click.option("--steps", type=click.IntRange(min=1), help="Steps [default: 2000, or those of --epochs].")
-@click.option("--epochs", type=click.FloatRange(min=0, min_open=True), help="Passes over all training queries instead.")
+@click.option(
+    "--epochs", type=parameters.NumberIn(min=0, min_open=True), help="Passes over all training queries instead."
+)
 @click.option("--batch", type=click.IntRange(min=1), default=8, show_default=True, help="Queries of a step.")
 @click.option(
     "--negatives", type=click.IntRange(min=1), default=5, show_default=True, help="For each relevant passage."
@@ -112,12 +114,12 @@ class TrainOptions:
     "--depth", type=click.IntRange(min=1), default=100, show_default=True, help="Candidates to draw them from."
 )
 @click.option(
-    "--lr", type=click.FloatRange(min=0, min_open=True), default=1e-4, show_default=True, help="Learning rate."
+    "--lr", type=parameters.NumberIn(min=0, min_open=True), default=1e-4, show_default=True, help="Learning rate."
 )
 @click.option("--max-length", type=click.IntRange(min=24), default=LENGTH, show_default=True, help="Tokens of a pair.")
 @click.option(
     "--teacher",
-    type=click.FloatRange(0, 1),
+    type=parameters.NumberIn(0, 1),
     default=0.5,
     show_default=True,
     help="The encoder's own order as a share of the loss, the judgements being the rest.",

@@ -15,6 +15,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
 from semsearch.errors import ModelError
+from semsearch.validation import named_kind
 
 Role = Literal["query", "document"]
 ROLES: tuple[Role, ...] = ("query", "document")
@@ -161,7 +162,7 @@ def read_json(path: Path) -> dict[str, Any]:
     except ValueError as error:
         raise ModelError(f"{path} is not JSON ({error}): the download may be damaged; fetch the model anew.") from error
     if not isinstance(found, dict):
-        raise ModelError(f"{path} must hold a JSON object, but holds a {type(found).__name__}.")
+        raise ModelError(f"{path} must hold a JSON object, but holds {named_kind(type(found))}.")
     return found
 
 

@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike
 from semsearch.errors import DataError, UsageError
 from semsearch.hardware import ANYWHERE, Compute
 from semsearch.types import Encoder, Metric, Vectors
+from semsearch.validation import named_kind
 from semsearch.vectors import normalise
 
 Function: TypeAlias = Callable[[Sequence[str]], ArrayLike]
@@ -69,7 +70,7 @@ def encoder_from(
         return WindowedSentenceTransformerEncoder(model) if windowed else SentenceTransformerEncoder(model)
     if not callable(model):
         missing = ", ".join(member for member in MEMBERS if not hasattr(model, member))
-        raise UsageError(f"an encoder has the members {', '.join(MEMBERS)}; a {type(model).__name__} lacks {missing}.")
+        raise UsageError(f"an encoder has the members {', '.join(MEMBERS)}; {named_kind(type(model))} lacks {missing}.")
     if not name:
         raise UsageError("a function needs a name that it is known by: semsearch.encoder_from(function, name='…').")
     return FunctionEncoder(model, name, queries or model, Metric(metric))

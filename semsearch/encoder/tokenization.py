@@ -18,6 +18,7 @@ from tokenizers.normalizers import Sequence as NormalizerSequence
 
 from semsearch.encoder.checkpoint import read_json, tokenizer_files
 from semsearch.errors import DataError, MissingDependency, ModelError, UsageError
+from semsearch.validation import named_kind
 
 UNLIMITED = 10**9  # tokenizer_config.json writes "no limit" as 10^30
 CHARACTERS_A_TOKEN = 1_000  # a text longer than this many characters for each token of the window is clipped first
@@ -88,7 +89,7 @@ class TextTokenizer:
     def _ids(self, texts: Sequence[str], prompt: str) -> Iterator[list[int]]:
         for place, text in enumerate(texts):
             if not isinstance(text, str):
-                raise UsageError(f"text {place} is no text but a {type(text).__name__}: {text!r:.80}")
+                raise UsageError(f"text {place} is no text but {named_kind(type(text))}: {text!r:.80}")
         whole = [self._clip(prompt + text) for text in texts]
         try:
             encodings = self.tokenizer.encode_batch_fast(whole, add_special_tokens=self.special)

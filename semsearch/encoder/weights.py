@@ -10,6 +10,7 @@ from torch import Tensor
 
 from semsearch.encoder.checkpoint import WEIGHT_FILES, weight_files
 from semsearch.errors import ModelError
+from semsearch.validation import named_kind
 
 
 def load_weights(folder: Path) -> dict[str, Tensor]:
@@ -59,5 +60,5 @@ def _read(path: Path) -> dict[str, Tensor]:
             "unpickled that could run code, so if the file is whole, look for a version of the model in safetensors."
         ) from error
     if not isinstance(found, dict):
-        raise ModelError(f"{path} holds a {type(found).__name__} where the weights' names and tensors are expected.")
+        raise ModelError(f"{path} holds {named_kind(type(found))} where the weights' names and tensors are expected.")
     return {name: tensor for name, tensor in found.items() if isinstance(tensor, Tensor)}

@@ -24,6 +24,7 @@ from semsearch.errors import DataError, DimensionMismatch, MissingDependency, Mo
 from semsearch.ingest.source import ReadReport, Source
 from semsearch.records import Record
 from semsearch.types import Document, Encoder, Metric
+from semsearch.validation import named_kind
 from semsearch.vectors import stored_form
 
 TEXTS_CHECKED = 100  # texts that are encoded again
@@ -57,7 +58,7 @@ def read_together(path: Path) -> tuple[list[Document], NDArray[Any]]:
     """Documents and their vectors `(n, dim)` from one file: an .npz, or a pickle of sentence-transformers' examples."""
     content = _arrays(path) if path.suffix == ".npz" else _unpickled(path)
     if not isinstance(content, dict):
-        raise DataError(f"{path} must hold a mapping with texts and vectors, but holds {type(content).__name__}.")
+        raise DataError(f"{path} must hold a mapping with texts and vectors, but holds {named_kind(type(content))}.")
     vectors = np.asarray(_named(content, VECTOR_NAMES, path))
     texts = [str(text) for text in _named(content, TEXT_NAMES, path)]
     given = next((content[name] for name in ID_NAMES if name in content), None)

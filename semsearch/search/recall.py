@@ -23,6 +23,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from semsearch.arguments import check_number
 from semsearch.errors import UsageError
 from semsearch.types import Keys, Neighbors, Vectors
 
@@ -62,7 +63,7 @@ class Certificate:
     knob: str | None
     value: int | None  # of the knob: the cheapest that meets the target, else the best there is
     recall: float  # mean over the certifying half, or over the kind of its queries that fares worse
-    certified: float  # 95 % lower bound of it
+    certified: float  # 95 % lower bound of it; 1 of exact search, by proof
     queries: int  # that these two are of
     source: str  # "queries" that were given, or "synthetic" ones made of the collection's own vectors
     curve: tuple[Point, ...]
@@ -125,8 +126,7 @@ def certify(
     Raises:
         UsageError: `target` is no recall, or there is no vector, or fewer than two queries, to measure on.
     """
-    if not 0 < target <= 1:
-        raise UsageError(f"the recall to keep must be over 0 and at most 1, not {target}.")
+    target = check_target(target)
     sample = draw_sample(truth, k, queries, seed, count=worth_looking_at(target))
     if not (sample.truth.keys >= 0).any() and (callable(queries) or len(queries)):
         raise UsageError("a recall can't be certified without any vector to be found.")
@@ -151,11 +151,19 @@ def certify(
             value = next(point.value for point in curve if point.recall == best)
     recalls = sample_recall(at(value), certifying, scores_of, k)
     kind, recall, count = certifying.weakest(recalls)
-    bound = lower_bound(recall * count, count)
-    met = bound >= target or (recall == 1 and proven)
+    bound = 1.0 if proven and recall == 1 else lower_bound(recall * count, count)
+    met = bound >= target
     source = "synthetic" if callable(queries) else "queries"
     certificate = Certificate(target, k, met, knob, value, recall, bound, count, source, tuple(curve), summary="")
     return replace(certificate, summary=_sentence(certificate, kind))
+
+
+def check_target(recall: object) -> float:
+    """`recall` as a float, or a `UsageError` if none could be promised so."""
+    target = check_number(recall, "the recall to keep")
+    if not 0 < target <= 1:
+        raise UsageError(f"the recall to keep must be over 0 and at most 1, not {target:g}.")
+    return target
 
 
 def draw_sample(

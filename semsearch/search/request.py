@@ -7,6 +7,7 @@ from dataclasses import dataclass, fields
 from difflib import get_close_matches
 from typing import Any, TypedDict
 
+from semsearch.arguments import check_list, check_number
 from semsearch.errors import UsageError
 from semsearch.search.query_syntax import parse
 from semsearch.search.where import Where
@@ -30,6 +31,14 @@ def meant(name: str, known: Iterable[str]) -> str | None:
     name = name.replace("-", "_")
     near = [SYNONYMS[name]] if SYNONYMS.get(name) in spelt else get_close_matches(name, spelt, 1)
     return spelt[near[0]] if near else None
+
+
+def check_texts(queries: Iterable[str], method: str) -> None:
+    """Refuse what is no list of texts that say something."""
+    check_list(queries, f"{method} takes a list of queries")
+    for query in queries:
+        if not isinstance(query, str) or not query.strip():
+            raise UsageError(f"a query must be a text that is not empty, not {query!r:.60}.")
 
 
 class SearchKeywords(TypedDict, total=False):
@@ -109,9 +118,11 @@ class Request:
             raise UsageError(f"candidates must be a whole number from 1 up, not {self.candidates!r}.")
         if not isinstance(self.context, int) or self.context < 0:
             raise UsageError(f"context must be a whole number from 0 up, not {self.context!r}.")
+        if self.min_score is not None:
+            check_number(self.min_score, "min_score")
         for name in ("mmr_lambda", "min_percentile", "min_probability"):
             share = getattr(self, name)
-            if share is not None and not 0 <= share <= 1:
+            if share is not None and not 0 <= check_number(share, name) <= 1:
                 raise UsageError(f"{name} must be between 0 and 1, not {share!r}.")
 
     @property
@@ -145,9 +156,7 @@ class Request:
             return
         if isinstance(queries, str):
             raise UsageError("search_many takes a list of queries; for a single one there is search.")
-        for query in queries:
-            if not isinstance(query, str) or not query.strip():
-                raise UsageError(f"a query must be a text that is not empty, not {query!r:.60}.")
+        check_texts(queries, "search_many")
 
     def encoded(self, queries: Sequence[str] | None) -> Sequence[str] | None:
         """What is encoded of queries: all of it, or nothing, or what their phrases and exclusions leave."""

@@ -179,3 +179,22 @@ def test_what_was_split_off_is_asked_for_again(tmp_path, monkeypatch):
     assert run("index", tmp_path / "notes.jsonl", "--name", "own", "-m", model).code == 4
     with semsearch.open("own") as collection:
         assert len(collection) == 40
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("index", "docs", "--recall", "nan"),
+        ("reindex", "notes", "--recall", "nan"),
+        ("tune", "notes", "--recall", "nan"),
+        ("query", "notes", "whale", "--min-score", "nan"),
+        ("query", "notes", "whale", "--min-score", "nan%"),
+        ("query", "notes", "whale", "--mmr-lambda", "nan"),
+        ("grep", "whale", "docs", "--min-score", "nan"),
+    ],
+)
+def test_nan_is_no_number(words):
+    ended = run(*words)
+    assert ended.code == 2
+    assert "'nan" in ended.err
+    assert "is no number" in ended.err or "is neither a score" in ended.err

@@ -201,9 +201,9 @@ def test_settings_of_a_conversation(session, capsys):
     assert session.search.arguments()["min_percentile"] is None
     said = capsys.readouterr().err
     assert "no mode" not in said
-    for line in (":mode psychic", ":context x", ":min much", ":mmr-lambda 2", ":similar 1", ":more"):
+    for line in (":mode psychic", ":context x", ":min much", ":min nan", ":mmr-lambda 2", ":similar 1", ":more"):
         session.respond(line)
-    assert len(capsys.readouterr().err.splitlines()) == 6
+    assert len(capsys.readouterr().err.splitlines()) == 7
 
 
 def test_a_hit_leads_to_the_like(session, capsys):

@@ -4,7 +4,7 @@ import pytest
 from support.fakes import HashEncoder
 
 import semsearch
-from semsearch.errors import UsageError
+from semsearch.errors import DataError, UsageError
 from semsearch.types import Document
 
 
@@ -86,3 +86,105 @@ def test_writing_without_looking_after_the_index(notes, monkeypatch):
     notes.add([Document("c", "new")])
     notes.remove(["c"])
     assert calls == [1, 1]
+
+
+NAN = float("nan")
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda notes: notes.add(None), "add takes a list of semsearch.Document, not null"),
+        (lambda notes: notes.add(3), "add takes a list of semsearch.Document, not a number"),
+        (lambda notes: notes.add(3, vectors=[[1]]), "add takes a list of semsearch.Document, not a number"),
+        (lambda notes: notes.estimate(None), "estimate takes a list of semsearch.Document, not null"),
+        (lambda notes: notes.get(None), "get takes a list of ids, not null"),
+        (lambda notes: notes.get("a"), r"get takes a list of ids, not the text 'a': write \['a'\]"),
+        (lambda notes: notes.remove(None), "remove takes a list of ids, not null"),
+        (lambda notes: notes.update_metadata(None, {}), "update_metadata takes a list of ids, not null"),
+        (lambda notes: notes.update_metadata(["a"], None), "metadata must be a mapping of names to values, not null"),
+        (lambda notes: notes.update_metadata(["a"], [1]), "metadata must be a mapping of names to values, not a list"),
+        (lambda notes: notes.update_metadata(["a"], {1: 2}), "metadata must be a mapping .*, and 1 is no name"),
+        (
+            lambda notes: notes.add([Document("x", "text", metadata=[1])]),
+            "'x': the metadata must be a mapping .* a list",
+        ),
+        (lambda notes: notes.add([Document("x", "text", metadata={"a": object()})]), "holds an object"),
+        (lambda notes: notes.add_from(None), "the source must be a path, as text or a pathlib.Path, not null"),
+        (lambda notes: notes.add_from(4), "the source must be a path, .* not a number"),
+        (lambda notes: notes.backup(None), "the backup must be a path, .* not null"),
+        (lambda notes: notes.export(None), "the folder must be a path, .* not null"),
+        (lambda notes: notes.similar(3), "similar takes lists of ids and queries, not a number"),
+        (lambda notes: notes.search_many(3), "search_many takes a list of queries, not a number"),
+        (lambda notes: notes.search("cat", min_score="0.4"), "min_score must be a number, not '0.4'"),
+        (lambda notes: notes.search("cat", min_score=NAN), "min_score must be a number, not nan"),
+        (lambda notes: notes.search("cat", mmr_lambda="x"), "mmr_lambda must be a number, not 'x'"),
+        (lambda notes: notes.search("cat", min_percentile=True), "min_percentile must be a number, not True"),
+        (lambda notes: notes.calibrate("x"), "judgements must be a mapping of names to values, not the text 'x'"),
+        (lambda notes: notes.calibrate({"cat": 1}), "the judgements of 'cat' must be a mapping .*, not a number"),
+        (lambda notes: notes.calibrate({"cat": {"a": "x"}}), "the grade of 'a' must be a number, not 'x'"),
+        (lambda notes: notes.reindex("hnsw", [1]), "options must be a mapping of names to values, not a list"),
+        (lambda notes: notes.reindex("auto", {"M": 3}), "index 'auto' chooses its own options, so M can't be set"),
+        (lambda notes: notes.reindex(options={"M": 3}), "index 'auto' chooses its own options, so M can't be set"),
+        (lambda notes: notes.reindex(queries=[1]), "a query must be a text that is not empty, not 1"),
+        (lambda notes: notes.reindex(queries="cat"), "reindex takes a list of queries, not the text 'cat'"),
+        (lambda notes: notes.tune(0.9, queries=3), "tune takes a list of queries, not a number"),
+        (lambda notes: notes.tune("x"), "the recall to keep must be a number, not 'x'"),
+        (lambda notes: notes.tune(True), "the recall to keep must be a number, not True"),
+        (lambda notes: notes.reindex(recall="x"), "the recall to keep must be a number, not 'x'"),
+        (lambda notes: notes.reindex(recall=95), "over 0 and at most 1, not 95"),
+        (lambda notes: notes.reindex(recall=NAN), "the recall to keep must be a number, not nan"),
+    ],
+)
+def test_what_is_of_the_wrong_kind(notes, call, message):
+    settings = dict(notes.settings)
+    with pytest.raises((UsageError, DataError), match=message):
+        call(notes)
+    assert dict(notes.settings) == settings
+    assert len(notes) == 2
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"name": 5}, "the name of a collection must be text, not a number"),
+        ({"name": None}, "the name of a collection must be text, not null"),
+        ({"dim": "5"}, "dim must be a whole number, not '5'"),
+        ({"dim": True}, "dim must be a whole number, not True"),
+        ({"dim": 0}, "dim must be at least 1, not 0"),
+        ({"options": [1]}, "options must be a mapping of names to values, not a list"),
+        ({"index": "hnsw", "options": {1: 2}}, "options must be a mapping .*, and 1 is no name"),
+        ({"home": 5}, "home must be a path, as text or a pathlib.Path, not a number"),
+        ({"home": 0}, "home must be a path, as text or a pathlib.Path, not a number"),
+        ({"recall": 2}, "the recall to keep must be over 0 and at most 1, not 2"),
+        ({"recall": 95}, "the recall to keep must be over 0 and at most 1, not 95"),
+        ({"recall": NAN}, "the recall to keep must be a number, not nan"),
+        ({"recall": "x"}, "the recall to keep must be a number, not 'x'"),
+    ],
+)
+def test_a_collection_that_can_not_be_made(wrong, message):
+    arguments = {"name": "wrong", "encoder": None, "dim": 2, **wrong}
+    with pytest.raises(UsageError, match=message):
+        semsearch.create(arguments.pop("name"), **arguments)
+    assert semsearch.list_collections() == []
+
+
+@pytest.mark.parametrize("call", [semsearch.open, semsearch.drop, lambda name: semsearch.open(name, create=True)])
+@pytest.mark.parametrize("name", [5, None])
+def test_a_name_that_is_no_text(call, name):
+    with pytest.raises(UsageError, match="the name of a collection must be text, not"):
+        call(name)
+
+
+def test_a_backup_that_is_no_path():
+    with pytest.raises(UsageError, match=r"the backup must be a path, .* not null"):
+        semsearch.restore(None)
+
+
+def test_ids_may_come_from_a_generator(notes):
+    assert [document.id for document in notes.get(identity for identity in "ba")] == ["b", "a"]
+
+
+def test_exact_search_is_certified_by_definition(notes):
+    certificate = notes.reindex("exact", recall=0.9, queries=["cat", "dog", "sleep", "run"])
+    assert (certificate.met, certificate.recall, certificate.certified) == (True, 1.0, 1.0)

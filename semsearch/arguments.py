@@ -1,0 +1,53 @@
+"""What a program may hand over: wrong kinds of arguments are a `UsageError` before anything is done with them."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterable, Mapping
+from numbers import Integral, Real
+from typing import SupportsFloat, cast
+
+from semsearch.errors import UsageError
+from semsearch.validation import kind_of
+
+
+def check_list(values: object, what: str) -> None:
+    """Refuse what can't be gone through, and a single text; `what` begins the sentence: "get takes a list of ids"."""
+    if isinstance(values, str | bytes):
+        raise UsageError(f"{what}, not the text {values!r:.60}: write [{values!r:.60}].")
+    if not isinstance(values, Iterable) and not hasattr(type(values), "__getitem__"):
+        raise UsageError(f"{what}, not {kind_of(values)}.")
+
+
+def check_mapping(values: object, what: str) -> None:
+    """Refuse what has no values by names."""
+    if not isinstance(values, Mapping):
+        raise UsageError(f"{what} must be a mapping of names to values, not {kind_of(values)}.")
+    for name in values:
+        if not isinstance(name, str):
+            raise UsageError(f"{what} must be a mapping of names to values, and {name!r:.60} is no name.")
+
+
+def check_number(value: object, what: str) -> float:
+    """`value` as a float; NaN, which compares with nothing, is none."""
+    if isinstance(value, bool) or not isinstance(value, Real) or math.isnan(value):
+        raise UsageError(f"{what} must be a number, not {value!r:.60}.")
+    return float(cast("SupportsFloat", value))
+
+
+def check_whole(value: object, what: str) -> int:
+    """`value` as an int of at least 1."""
+    if isinstance(value, bool) or not isinstance(value, Integral):
+        raise UsageError(f"{what} must be a whole number, not {value!r:.60}.")
+    if value < 1:
+        raise UsageError(f"{what} must be at least 1, not {value}.")
+    return int(value)
+
+
+def check_path(value: object, what: str) -> str:
+    """`value` as the path of a file or folder."""
+    path = os.fspath(value) if isinstance(value, str | os.PathLike) else None
+    if not isinstance(path, str):
+        raise UsageError(f"{what} must be a path, as text or a pathlib.Path, not {kind_of(value)}.")
+    return path
