@@ -9,7 +9,29 @@ from numbers import Integral, Real
 from typing import SupportsFloat, cast
 
 from semsearch.errors import UsageError
-from semsearch.validation import kind_of
+
+
+def kind_of(value: object) -> str:
+    """What a JSON value is, in words."""
+    match value:
+        case None:
+            return "null"
+        case bool():
+            return "true" if value else "false"
+        case int() | float():
+            return "a number"
+        case str():
+            return f"the text {value!r:.40}"
+        case list() | tuple():
+            return "a list"
+        case Mapping():
+            return "an object"
+    return f"of type {type(value).__name__}"
+
+
+def named_kind(kind: type) -> str:
+    """The name of a type with its article: "an int", "a list"."""
+    return f"a{'n' if kind.__name__[0].lower() in 'aeiou' else ''} {kind.__name__}"
 
 
 def check_list(values: object, what: str) -> None:

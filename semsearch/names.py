@@ -10,8 +10,8 @@ import re
 import unicodedata
 from string import ascii_uppercase
 
+from semsearch.arguments import kind_of
 from semsearch.errors import UsageError
-from semsearch.validation import kind_of
 
 MAX_NAME_CHARACTERS = 100
 MAX_NAME_BYTES = 200  # in UTF-8: with what is put around it while it is made or dropped, file systems take 255

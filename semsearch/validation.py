@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from semsearch.arguments import kind_of, named_kind
 from semsearch.errors import DataError
 from semsearch.types import Document
 
@@ -77,29 +78,6 @@ def check_text(value: object, what: str) -> None:
                 f"{what} holds half a surrogate pair (at {error.start:,}), which is no character; write it anew "
                 "with the right encoding."
             ) from None
-
-
-def kind_of(value: object) -> str:
-    """What a JSON value is, in words."""
-    match value:
-        case None:
-            return "null"
-        case bool():
-            return "true" if value else "false"
-        case int() | float():
-            return "a number"
-        case str():
-            return f"the text {value!r:.40}"
-        case list() | tuple():
-            return "a list"
-        case Mapping():
-            return "an object"
-    return f"of type {type(value).__name__}"
-
-
-def named_kind(kind: type) -> str:
-    """The name of a type with its article: "an int", "a list"."""
-    return f"a{'n' if kind.__name__[0].lower() in 'aeiou' else ''} {kind.__name__}"
 
 
 def _check_value(value: Any, what: str, depth: int) -> None:

@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from semsearch.arguments import kind_of
 from semsearch.errors import DataError, SemsearchError
 from semsearch.types import Document, Explanation, Hit
-from semsearch.validation import check_document, kind_of
+from semsearch.validation import check_document
 
 if TYPE_CHECKING:
     from semsearch.engine import Problem

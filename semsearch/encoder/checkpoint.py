@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
+from semsearch.arguments import named_kind
 from semsearch.errors import ModelError
-from semsearch.validation import named_kind
 
 Role = Literal["query", "document"]
 ROLES: tuple[Role, ...] = ("query", "document")

@@ -9,10 +9,10 @@ from typing import Any, Protocol, TypeAlias, TypeGuard
 import numpy as np
 from numpy.typing import ArrayLike
 
+from semsearch.arguments import named_kind
 from semsearch.errors import DataError, UsageError
 from semsearch.hardware import ANYWHERE, Compute
 from semsearch.types import Encoder, Metric, Vectors
-from semsearch.validation import named_kind
 from semsearch.vectors import normalise
 
 Function: TypeAlias = Callable[[Sequence[str]], ArrayLike]

@@ -16,9 +16,9 @@ from tokenizers import Tokenizer
 from tokenizers.normalizers import BertNormalizer, Lowercase, Normalizer
 from tokenizers.normalizers import Sequence as NormalizerSequence
 
+from semsearch.arguments import named_kind
 from semsearch.encoder.checkpoint import read_json, tokenizer_files
 from semsearch.errors import DataError, MissingDependency, ModelError, UsageError
-from semsearch.validation import named_kind
 
 UNLIMITED = 10**9  # tokenizer_config.json writes "no limit" as 10^30
 CHARACTERS_A_TOKEN = 1_000  # a text longer than this many characters for each token of the window is clipped first

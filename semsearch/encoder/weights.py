@@ -8,9 +8,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from semsearch.arguments import named_kind
 from semsearch.encoder.checkpoint import WEIGHT_FILES, weight_files
 from semsearch.errors import ModelError
-from semsearch.validation import named_kind
 
 
 def load_weights(folder: Path) -> dict[str, Tensor]:

@@ -7,9 +7,9 @@ import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from semsearch.arguments import kind_of
 from semsearch.errors import DataError, StorageError, UsageError
 from semsearch.reading.files import CorpusFile, StrictReport, open_input, read_lines, read_objects
-from semsearch.validation import kind_of
 
 _SPACE = re.compile(r"\s")
 

@@ -9,12 +9,12 @@ from itertools import islice
 
 import numpy as np
 
+from semsearch.arguments import kind_of
 from semsearch.chunking import splitter_for
 from semsearch.engine import Engine, Origin
 from semsearch.errors import DataError, DimensionMismatch, EncodingFailed, ModelMismatch, UsageError
 from semsearch.records import Entry, Known, Record
 from semsearch.types import Document, Encoder, Metric, Span, Vectors
-from semsearch.validation import kind_of
 from semsearch.vectors import stored_form
 
 READ_DOCUMENTS = 128  # looked up at a time

@@ -19,12 +19,12 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from semsearch.arguments import named_kind
 from semsearch.engine import Engine
 from semsearch.errors import DataError, DimensionMismatch, MissingDependency, ModelMismatch
 from semsearch.ingest.source import ReadReport, Source
 from semsearch.records import Record
 from semsearch.types import Document, Encoder, Metric
-from semsearch.validation import named_kind
 from semsearch.vectors import stored_form
 
 TEXTS_CHECKED = 100  # texts that are encoded again

@@ -11,11 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from semsearch.arguments import kind_of
 from semsearch.errors import DataError, UsageError
 from semsearch.options import Options, option
 from semsearch.reading.files import CorpusFile, corpus_files
 from semsearch.types import Document, Report
-from semsearch.validation import check_document, kind_of
+from semsearch.validation import check_document
 from semsearch.walk import FolderListing
 
 ID_FIELDS = ("_id", "id")

@@ -21,10 +21,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, NamedTuple, NoReturn, cast
 
+from semsearch.arguments import kind_of
 from semsearch.errors import DataError
 from semsearch.names import escaped
 from semsearch.types import Confidence, Report
-from semsearch.validation import kind_of
 from semsearch.walk import FolderListing, walk
 
 MAX_TEXT_BYTES = 32 * 2**20  # of a line or a document: above every book, below what a machine has memory for
