@@ -38,7 +38,7 @@ demo: $(VENV)/.demo ## index the shipped samples, ask a few questions, stay in t
 test: $(VENV)/.test ## the whole test suite, set-up included
 	$(BIN)/python -m pytest
 
-quick: $(VENV)/.test ## format, lint, types, and every test that is not slow by design: under two minutes
+quick: $(VENV)/.test ## format, lint, types, and every test that is not slow by design: four minutes on two cores
 	$(BIN)/ruff format --check $(SOURCES)
 	$(BIN)/ruff check $(SOURCES)
 	$(BIN)/mypy
