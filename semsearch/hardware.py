@@ -139,8 +139,9 @@ def _limit_blas(count: int) -> None:
         threadpoolctl.threadpool_limits(limits=count, user_api="blas")
 
 
+@cache  # each search asks for the threads, and the files are a millisecond's work
 def _quota() -> float:
-    """Processors that the control groups of this process leave it together; infinite without a limit."""
+    """Processors that the control groups left this process together when first asked; infinite without a limit."""
     least = math.inf
     for folder in _groups():
         with suppress(OSError, ValueError):

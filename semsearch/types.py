@@ -105,7 +105,10 @@ class Passage(NamedTuple):
     def of(cls, document: Document, start: int, end: int) -> Self:
         """The passage `document.text[start:end]`."""
         text = document.text
-        return cls(document.id, document.title, document.metadata, text[start:end], start, end, len(text), document)
+        # past the constructor, which takes as long as all the rest: every hit of every search is made here
+        return tuple.__new__(
+            cls, (document.id, document.title, document.metadata, text[start:end], start, end, len(text), document)
+        )
 
     @property
     def document(self) -> Document:

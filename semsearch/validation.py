@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from itertools import chain
 from typing import Any
 
 from semsearch.arguments import kind_of, named_kind
@@ -36,7 +37,7 @@ def check_document(document: Document, where: str = "") -> None:
 
 
 def _is_simple(document: Document) -> bool:
-    """Whether nothing can be wrong, as with nearly every document of a corpus: ASCII texts, flat and plain metadata.
+    """Whether nothing can be wrong, as with nearly every document of a corpus: ASCII texts, plain and flat metadata.
 
     Preparing the sentences of the full check takes longer than all that it looks at.
     """
@@ -46,7 +47,11 @@ def _is_simple(document: Document) -> bool:
         if type(metadata) is not dict:
             return False
         texts.extend(metadata)
-        for value in metadata.values():
+        values = list(metadata.values())
+        if lists := [value for value in values if type(value) is list]:
+            values = [value for value in values if type(value) is not list]
+            values.extend(chain.from_iterable(lists))  # a list within a list is for the full check
+        for value in values:
             kind = type(value)
             if kind is str:
                 texts.append(value)

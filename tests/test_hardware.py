@@ -43,26 +43,35 @@ def vectors(n, dim=32, seed=0):
 
 
 def test_processors_are_those_of_the_affinity_and_of_the_tightest_quota(monkeypatch, tmp_path):
+    """The files are read once a process: a search asks for the number of threads, too."""
+
+    def cores():
+        hardware._quota.cache_clear()
+        return hardware.cores()
+
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(12)), raising=False)
     monkeypatch.setattr(hardware, "_groups", lambda: [tmp_path, tmp_path / "inner", tmp_path / "old", tmp_path / "no"])
-    assert hardware.cores() == 12
+    assert cores() == 12
     (tmp_path / "cpu.max").write_text("max 100000\n")
-    assert hardware.cores() == 12
+    assert cores() == 12
     (tmp_path / "cpu.max").write_text("650000 100000\n")
-    assert hardware.cores() == 7
+    assert cores() == 7
     (tmp_path / "inner").mkdir()
     (tmp_path / "inner" / "cpu.max").write_text("25000 100000\n")
-    assert hardware.cores() == 1
+    assert cores() == 1
     (tmp_path / "inner" / "cpu.max").write_text("nonsense")
-    assert hardware.cores() == 7
+    assert cores() == 7
     (tmp_path / "old").mkdir()
     (tmp_path / "old" / "cpu.cfs_quota_us").write_text("400000\n")
     (tmp_path / "old" / "cpu.cfs_period_us").write_text("100000\n")
-    assert hardware.cores() == 4
+    assert cores() == 4
     (tmp_path / "old" / "cpu.cfs_quota_us").write_text("-1\n")
-    assert hardware.cores() == 7
+    assert cores() == 7
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {3}, raising=False)
-    assert hardware.cores() == 1
+    assert cores() == 1
+    (tmp_path / "cpu.max").unlink()
+    assert hardware.cores() == 1, "read once"
+    hardware._quota.cache_clear()
 
 
 def test_what_is_asked_for_goes_over_the_environment_and_that_over_the_machine(monkeypatch):

@@ -225,20 +225,21 @@ class LocalView:
     def passages_of(self, keys: Keys) -> list[Passage | None]:
         """See `EngineView.passages_of`."""
         snapshot = self.snapshot
-        places = snapshot.rows_of(keys)
-        found = np.unique(places)
-        docs = np.unique(snapshot.docs[found])
-        stored = rows.read(self._connection, docs.tolist())
+        places = snapshot.rows_of(keys).tolist()
+        once = sorted(set(places))  # many queries find the same; few rows are sorted sooner so than by numpy
+        found = np.array(once, dtype=np.intp)
+        docs = snapshot.docs[found].tolist()
+        asked = list(dict.fromkeys(docs))
+        stored = rows.read(self._connection, asked)
         sound = snapshot.sound(found)
-        if sound.all() and len(stored.documents) == len(docs):
-            documents = map(stored.documents.__getitem__, snapshot.docs[found].tolist())
-            once = list(map(Passage.of, documents, snapshot.starts[found].tolist(), snapshot.ends[found].tolist()))
-            return list(map(once.__getitem__, np.searchsorted(found, places).tolist()))  # many queries find the same
+        if sound.all() and len(stored.documents) == len(asked):
+            documents = map(stored.documents.__getitem__, docs)
+            whole = map(Passage.of, documents, snapshot.starts[found].tolist(), snapshot.ends[found].tolist())
+            return list(map(dict(zip(once, whole, strict=True)).__getitem__, places))
         passages = self._read(stored, found, sound)
-        whole = np.array([passage is not None for passage in passages])
-        self._note_damage(found, sound, whole, stored.ids)
-        of_row = dict(zip(found.tolist(), passages, strict=True))
-        return [of_row[place] for place in places.tolist()]
+        self._note_damage(found, sound, np.array([passage is not None for passage in passages]), stored.ids)
+        of_row = dict(zip(once, passages, strict=True))
+        return [of_row[place] for place in places]
 
     def _read(self, stored: Stored, found: NDArray[np.intp], sound: Mask) -> list[Passage | None]:
         """The passages in the rows `found`, of what was `stored`; None where row or text are not as they were."""

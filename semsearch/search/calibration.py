@@ -9,7 +9,7 @@ exist, a logistic curve gives a *probability* of being relevant (Platt 1999).
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, Self, TypeAlias
 
 import numpy as np
@@ -47,6 +47,10 @@ class Calibration:
     slope: float | None = None
     intercept: float | None = None
     judged: int = 0
+    _quantiles: NDArray[np.float64] = field(init=False, repr=False, compare=False)  # `scores`; each search asks
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_quantiles", np.asarray(self.scores))
 
     @classmethod
     def of(cls, settings: Mapping[str, Any]) -> Self | None:
@@ -58,14 +62,16 @@ class Calibration:
 
     def as_dict(self) -> dict[str, Any]:
         """As JSON values."""
-        return {**asdict(self), "scores": list(self.scores)}
+        return {each.name: getattr(self, each.name) for each in fields(self) if each.init} | {
+            "scores": list(self.scores)
+        }
 
     def percentile(self, scores: ArrayLike) -> NDArray[np.float64]:
         """The share of random pairs that score less than each of `scores`, between 0 and 1."""
         given = np.asarray(scores, dtype=np.float64)
-        inside = np.interp(given, self.scores, LEVELS)
-        beyond = 1 - TAIL * np.exp(-np.maximum(given - self.scores[-1], 0) / self.mean_excess)
-        shares: NDArray[np.float64] = np.where(given > self.scores[-1], beyond, inside)
+        shares = np.asarray(np.interp(given, self._quantiles, LEVELS))
+        beyond = given > self.scores[-1]
+        shares[beyond] = 1 - TAIL * np.exp((self.scores[-1] - given[beyond]) / self.mean_excess)
         return shares
 
     def probability(self, scores: ArrayLike) -> NDArray[np.float64] | None:

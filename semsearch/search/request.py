@@ -97,13 +97,12 @@ class Request:
     @classmethod
     def of(cls, k: int, options: Mapping[str, Any]) -> Request:
         """The request of a `k` and keyword arguments, or a `UsageError` that says what is wrong with them."""
-        known = {field.name for field in fields(cls)} - {"k"}
         for name in options:
-            if name not in known:
-                near = meant(name, {"k", *known})
+            if name not in OPTIONS:
+                near = meant(name, {"k", *OPTIONS})
                 did_you_mean = f" Did you mean '{near}'?" if near else ""
                 raise UsageError(
-                    f"a search has no option '{name}'.{did_you_mean} There are {', '.join(sorted(known))}."
+                    f"a search has no option '{name}'.{did_you_mean} There are {', '.join(sorted(OPTIONS))}."
                 )
         request = cls(check_k(k), **options)
         request._check()
@@ -165,3 +164,6 @@ class Request:
         if self.mode == "dense" or queries is None:
             return queries
         return [parse(query).text or query for query in queries]
+
+
+OPTIONS = frozenset(field.name for field in fields(Request)) - {"k"}

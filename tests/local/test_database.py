@@ -200,7 +200,7 @@ def test_iterators_that_were_left_open_end_in_a_sentence(collection):
 
 
 def test_an_iterator_that_another_thread_ends_gives_its_turn_back(collection):
-    held = collection.engine.store.database._turns._held
+    held = collection.engine.store.database.turns._held
     iterator = collection.documents()
     next(iterator)
     assert sum(held.values()) == 1

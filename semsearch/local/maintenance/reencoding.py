@@ -69,6 +69,7 @@ def _begin(store: Store, target: dict[str, Any]) -> int:
             return int(under_way["generation"])
         generation = store.next_generation()
         with store.database.write() as connection:
+            store.advance(connection)
             if under_way is not None:
                 _forget(connection)
             put_setting(connection, "reencoding", {"generation": generation, "target": target})

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import ContextDecorator, contextmanager, suppress
+from contextlib import AbstractContextManager, ContextDecorator, contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import quote
@@ -144,12 +144,12 @@ class Database:
             check: Begins each transaction; raises where the database must be left alone.
         """
         self.path = path
-        self._check = check
+        self.check = check
         self.name = path.parent.name
         self.writable = mode in ("rw", "rwc")
-        self._closed = False
-        self._turns = _Turns()
-        self._used: set[sqlite3.Connection] = set()
+        self.closed = False
+        self.turns = _Turns()
+        self.used: set[sqlite3.Connection] = set()  # connections that somebody holds
         query = "mode=ro&immutable=1" if mode == "immutable" else f"mode={mode}"
         uri = f"file:{quote(str(path.absolute()))}?{query}"
 
@@ -182,79 +182,33 @@ class Database:
             cursor.execute("PRAGMA synchronous = FULL")  # a commit that returned survives a power cut
         cursor.close()
 
-    @contextmanager
-    def read(self) -> Iterator[Connection]:
+    def read(self) -> AbstractContextManager[Connection]:
         """A connection inside a read transaction: everything read in it belongs to one commit."""
-        with self.plain() as connection:
-            direct = driver(connection)
-            direct.execute("BEGIN")
-            try:
-                if self._check is not None:
-                    self._check(direct)
-                yield connection
-            finally:
-                self._roll_back(direct)
+        return _Session(self, "BEGIN")
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
         """A connection inside a write transaction, committed at the end and rolled back on any error."""
         if not self.writable:
             raise ReadOnly(f"{self.path.parent} can be searched but not written here; copy it to a writable place.")
-        with self.plain() as connection:
-            connection.exec_driver_sql("BEGIN IMMEDIATE")
-            try:
-                if self._check is not None:
-                    self._check(driver(connection))
-                yield connection
-                failpoint("commit")
-                connection.exec_driver_sql("COMMIT")
-                failpoint("committed")
-            except BaseException:
-                self._roll_back(driver(connection))
-                raise
+        with _Session(self, "BEGIN IMMEDIATE") as connection:
+            yield connection
+            failpoint("commit")
+            connection.exec_driver_sql("COMMIT")
+            failpoint("committed")
 
-    @contextmanager
-    def plain(self) -> Iterator[Connection]:
+    def plain(self) -> AbstractContextManager[Connection]:
         """A connection outside any transaction, for VACUUM and checkpoints."""
-        with self._errors(), self._turns.turn():
-            self._check_open()
-            with self.engine.connect() as connection:
-                direct = driver(connection)
-                self._used.add(direct)
-                try:
-                    self._check_open()  # it may have been closed while this thread waited
-                    yield connection
-                finally:
-                    self._used.discard(direct)
-                    if self._closed:
-                        connection.detach()  # nobody takes it from the pool any more
+        return _Session(self)
 
-    def _check_open(self) -> None:
-        if self._closed:
-            raise closed(self.name)
-
-    def _roll_back(self, direct: sqlite3.Connection) -> None:
-        """End the transaction, unless SQLite has done so by itself, as on a full disk."""
-        if direct.in_transaction:
-            try:
-                direct.execute("ROLLBACK")
-            except sqlite3.Error:
-                if not self._closed:  # then it is closed next, which ends the transaction as well
-                    raise
-
-    @contextmanager
-    def _errors(self) -> Iterator[None]:
-        """Tell errors of the database, and of nothing else, as ours: what its users raise passes as it is."""
-        try:
-            yield
-        except sqlite3.ProgrammingError:
-            raise  # a mistake of ours
-        except (PoolTimeout, sqlite3.DatabaseError, Undecodable, NoResultFound, MultipleResultsFound) as error:
-            raise self.explain(error) from error
-        except DBAPIError as error:
-            if isinstance(error.orig, sqlite3.ProgrammingError) or not isinstance(error.orig, sqlite3.DatabaseError):
-                raise
-            raise self.explain(error.orig) from error
+    def told(self, error: BaseException) -> BaseException:
+        """An error of the database, and of nothing else, as one of ours: what its users raise stays as it is."""
+        cause = error.orig if isinstance(error, DBAPIError) else error
+        if isinstance(cause, sqlite3.DatabaseError) and not isinstance(cause, sqlite3.ProgrammingError):
+            return self.explain(cause)  # a ProgrammingError is a mistake of ours
+        if isinstance(cause, PoolTimeout | Undecodable | NoResultFound | MultipleResultsFound):
+            return self.explain(cause)
+        return error
 
     def explain(self, error: BaseException) -> SemsearchError:
         """An error as one of ours, with what to do."""
@@ -264,10 +218,15 @@ class Database:
         )
         return fault.told_as(fault.sentence.format(name=self.name, path=self.path, error=error))
 
+    def check_open(self) -> None:
+        """Raise `CollectionClosed` after `close`."""
+        if self.closed:
+            raise closed(self.name)
+
     def close(self) -> None:
         """Close every connection, for good. What others still read ends in `CollectionClosed`."""
-        self._closed = True
-        for direct in list(self._used):
+        self.closed = True
+        for direct in list(self.used):
             with suppress(sqlite3.Error):
                 direct.interrupt()  # its thread closes it
         self.engine.dispose()
@@ -277,6 +236,66 @@ class Database:
         self.engine.dispose(close=False)
 
 
+class _Session:
+    """A connection for the time of a `with`: the thread's turn, a transaction if one is begun, errors told as ours.
+
+    A class, for each search enters one, and generators within generators cost as much as the search of an index.
+    """
+
+    __slots__ = ("_begin", "_connection", "_database", "_direct", "_thread")
+
+    def __init__(self, database: Database, begin: str = "") -> None:
+        self._database, self._begin = database, begin
+        self._thread: int | None = None
+        self._connection: Connection | None = None
+
+    def __enter__(self) -> Connection:
+        database = self._database
+        try:
+            self._thread = database.turns.take()
+            database.check_open()
+            connection = self._connection = database.engine.connect()
+            direct = self._direct = driver(connection)
+            database.used.add(direct)
+            database.check_open()  # it may have been closed while this thread waited
+            if self._begin:
+                direct.execute(self._begin)
+                if database.check is not None:
+                    database.check(direct)
+            return connection
+        except BaseException as error:
+            self.__exit__(type(error), error, None)
+            raise
+
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
+        database = self._database
+        try:
+            if self._connection is not None:
+                self._end(self._connection)
+        except sqlite3.Error as failed:
+            error = error or failed
+        finally:
+            if self._thread is not None:
+                database.turns.give_back(self._thread)
+        if error is not None and (told := database.told(error)) is not error:
+            raise told from error
+
+    def _end(self, connection: Connection) -> None:
+        """Roll back what was not committed, unless SQLite has done so by itself, and give the connection back."""
+        database, direct = self._database, self._direct
+        database.used.discard(direct)
+        try:
+            if direct.in_transaction:
+                direct.execute("ROLLBACK")
+        except sqlite3.Error:
+            if not database.closed:  # then it is closed next, which ends the transaction as well
+                raise
+        finally:
+            if database.closed:
+                connection.detach()  # nobody takes it from the pool any more
+            connection.close()
+
+
 class _Turns:
     """So many threads at a time may hold connections; one that has its turn never waits for another one.
 
@@ -284,33 +303,42 @@ class _Turns:
     """
 
     def __init__(self) -> None:
-        self._free = threading.Semaphore(CONNECTED_THREADS)
         self._held: dict[int, int] = {}  # connections by thread
         self._lock = threading.Lock()
+        self._free = threading.Condition(self._lock)
+        self._waiting = 0
 
-    @contextmanager
-    def turn(self) -> Iterator[None]:
-        """Hold one more connection."""
+    def take(self) -> int:
+        """Hold one more connection; for which thread, as `give_back` wants to know it: another one may end it.
+
+        Raises:
+            PoolTimeout: The others kept theirs.
+        """
         thread = threading.get_ident()
         with self._lock:
-            mine = thread in self._held
-            if mine:
-                self._held[thread] += 1
-        if not mine:
-            if not self._free.acquire(timeout=TURN_SECONDS):
-                raise PoolTimeout
-            with self._lock:
-                self._held[thread] = 1
+            held = self._held.get(thread, 0)
+            if not held and len(self._held) >= CONNECTED_THREADS:
+                self._wait()
+            self._held[thread] = held + 1
+        return thread
+
+    def _wait(self) -> None:
+        self._waiting += 1
         try:
-            yield
+            if not self._free.wait_for(lambda: len(self._held) < CONNECTED_THREADS, TURN_SECONDS):
+                raise PoolTimeout
         finally:
-            with self._lock:  # of the thread that began: a generator may be ended by another one
+            self._waiting -= 1
+
+    def give_back(self, thread: int) -> None:
+        """Hold one less."""
+        with self._lock:
+            if self._held[thread] > 1:
                 self._held[thread] -= 1
-                last = not self._held[thread]
-                if last:
-                    del self._held[thread]
-            if last:
-                self._free.release()
+                return
+            del self._held[thread]
+            if self._waiting:
+                self._free.notify()
 
 
 def closed(name: str) -> CollectionClosed:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any, NamedTuple
 
 from sqlalchemy import (
@@ -22,10 +23,12 @@ from sqlalchemy import (
     UniqueConstraint,
     column,
     create_engine,
+    create_mock_engine,
     event,
     table,
     text,
 )
+from sqlalchemy.engine.mock import MockConnection
 from sqlalchemy.types import UserDefinedType
 
 from semsearch import versions
@@ -254,9 +257,21 @@ def tables() -> list[str]:
     return list(metadata.tables)
 
 
+@cache
+def _ddl() -> list[str]:
+    """The statements that lay out a database; compiling them takes longer than running them."""
+    statements: list[str] = []
+    engine: MockConnection = create_mock_engine(
+        "sqlite://", lambda ddl, *_: statements.append(str(ddl.compile(dialect=engine.dialect)))
+    )
+    metadata.create_all(engine, checkfirst=False)
+    return statements
+
+
 def create(connection: Connection) -> None:
     """Lay out an empty database, inside the caller's transaction."""
-    metadata.create_all(connection, checkfirst=False)
+    for statement in _ddl():
+        connection.exec_driver_sql(statement)
     connection.execute(
         state.insert().values(version=0, generation=1, rows=0, analysis=versions.ANALYSIS, encoding=versions.ENCODING)
     )

@@ -56,7 +56,7 @@ class Snapshot:
         """The rows that hold `keys`, all of which must be in this generation; else where they would be put in."""
         count = len(self)
         if count and self.keys[-1] - self.keys[0] == count - 1:  # without a gap there is nothing to search for
-            rows: NDArray[np.intp] = np.clip(keys - self.keys[0], 0, count)
+            rows: NDArray[np.intp] = np.minimum(np.maximum(keys - self.keys[0], 0), count)  # half as long as clip
             return rows
         return np.searchsorted(self.keys, keys)
 

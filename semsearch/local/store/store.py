@@ -77,6 +77,7 @@ class Store:
         self._database = self._open_database()
         self._lock = WriterLock(folder)
         self._snapshot: Snapshot | None = None
+        self._settings: tuple[int | None, Mapping[str, Any]] | None = None
         try:
             self._check()
         except BaseException:
@@ -205,9 +206,12 @@ class Store:
 
     @property
     def settings(self) -> Mapping[str, Any]:
-        """What was fixed at creation or chosen since, as of now."""
+        """What was fixed at creation or chosen since, as of now; read again when something was committed."""
         with self.database.read() as connection:
-            return read_settings(connection)
+            version = connection.exec_driver_sql("SELECT version FROM state").scalar()
+            if self._settings is None or self._settings[0] != version:
+                self._settings = (version, read_settings(connection))
+            return self._settings[1]
 
     @property
     def model(self) -> str:
