@@ -4,6 +4,7 @@ VENV       ?= .venv
 TORCH_SPEC ?= $(shell cat constraints.txt)
 BIN        := $(VENV)/bin
 PIP        := $(BIN)/python -m pip --disable-pip-version-check
+ALONE      := real or threads or weights or gpu
 SOURCES    := semsearch indexes corpora benchmarks docs examples tests
 
 .PHONY: demo quick test check docs bench crash fuzz soak format clean
@@ -36,9 +37,10 @@ demo: $(VENV)/.demo ## index the shipped samples, ask a few questions, stay in t
 	@PATH="$(abspath $(BIN)):$$PATH" sh corpora/samples/demo.sh
 
 test: $(VENV)/.test ## the whole test suite, set-up included
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal -m 'not ($(ALONE))'
+	$(BIN)/python -m pytest -m '$(ALONE)'
 
-quick: $(VENV)/.test ## format, lint, types, and every test that is not slow by design: four minutes on two cores
+quick: $(VENV)/.test ## format, lint, types, and every test that is not slow by design: two minutes on two cores
 	$(BIN)/ruff format --check $(SOURCES)
 	$(BIN)/ruff check $(SOURCES)
 	$(BIN)/mypy

@@ -1,7 +1,7 @@
 """What every test stands on: no network, a home of its own, the real data where it is to be had.
 
 `SEMSEARCH_DATA` names the folder of the real data sets; tests marked `real` skip without it, and with
-`SEMSEARCH_REQUIRE=real` such a skip is a failure.
+`real` in the list `SEMSEARCH_REQUIRE` such a skip is a failure.
 """
 
 import os
@@ -16,8 +16,7 @@ pytest.register_assert_rewrite("support")
 os.environ["HF_HUB_OFFLINE"] = "1"  # before anything imports huggingface_hub, which reads it once
 
 
-def _required() -> bool:
-    return os.environ.get("SEMSEARCH_REQUIRE") == "real"
+REQUIRED = set(os.environ.get("SEMSEARCH_REQUIRE", "").replace(",", " ").split())  # marks that may not be skipped
 
 
 @pytest.fixture(autouse=True)
@@ -99,9 +98,9 @@ def minilm() -> Path:
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item, call):
     report = yield
-    if report.skipped and _required() and item.get_closest_marker("real"):
+    if report.skipped and (forbidden := REQUIRED.intersection(mark.name for mark in item.iter_markers())):
         report.outcome = "failed"
-        report.longrepr = f"SEMSEARCH_REQUIRE=real forbids skipping this test: {report.longrepr}"
+        report.longrepr = f"SEMSEARCH_REQUIRE={','.join(forbidden)} forbids skipping this test: {report.longrepr}"
     report.real = item.get_closest_marker("real") is not None
     return report
 

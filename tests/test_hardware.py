@@ -21,6 +21,8 @@ from semsearch.errors import UsageError
 from semsearch.types import Metric
 from semsearch.vectors import brute_force
 
+pytestmark = pytest.mark.threads
+
 
 @pytest.fixture(autouse=True)
 def _as_before(monkeypatch):
@@ -175,6 +177,7 @@ def test_a_forked_child_computes_on_one_thread_whatever_was_asked_for():
     assert hardware.threads() == 2
 
 
+@pytest.mark.slow
 def test_pools_that_are_done_do_not_spin():
     program = "import semsearch.hardware, os; print(os.environ['GOMP_SPINCOUNT'], os.environ['KMP_BLOCKTIME'])"
     for given, wanted in (({}, "10000 1"), ({"GOMP_SPINCOUNT": "7", "KMP_BLOCKTIME": "9"}, "7 9")):

@@ -57,6 +57,7 @@ def test_an_import_of_a_test_is_seen(tmp_path):
         assert any("test_a" in module for module in imported(path)), line
 
 
+@pytest.mark.slow
 def test_every_helper_serves_somebody():
     used = {
         module for path in [*TESTS, *HELPERS, FOLDER / "conftest.py", FOLDER / "wheel.py"] for module in imported(path)
@@ -112,6 +113,7 @@ def twice(places):
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("find", "same"), [(modules, SAME_MODULES), (defined, SAME_NAMES)], ids=["modules", "names"])
 def test_a_name_means_one_thing(find, same):
     found = twice(find(CODE))

@@ -58,6 +58,7 @@ def cross_encoder(folder):
     return str(tiny.save(BertForSequenceClassification(config), folder, tokenizer=tiny.bert_tokenizer))
 
 
+@pytest.mark.slow
 def test_collections_share_their_model(folder, opened):
     for name in ("one", "two"):
         with semsearch.create(name, encoder=folder) as collection:
@@ -105,6 +106,7 @@ def test_a_model_written_anew_in_its_place_is_opened_anew(tmp_path, folder):
     assert after.fingerprint != before.fingerprint
 
 
+@pytest.mark.slow
 def test_a_model_goes_with_the_last_who_uses_it(folder):
     one = semsearch.create("one", encoder=folder)
     two = semsearch.open("one")

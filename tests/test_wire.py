@@ -238,6 +238,7 @@ def test_half_a_surrogate_pair_is_escaped():
     assert wire.dumps({"file": "caf\udce9", "text": "é水"}) == '{"file": "caf\\udce9", "text": "é水"}'
 
 
+@pytest.mark.slow
 def test_it_stands_on_numpy_and_the_standard_library_alone():
     code = "import sys, semsearch.wire; print(*sorted({name.partition('.')[0] for name in sys.modules}))"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()

@@ -9,7 +9,8 @@ exist, a logistic curve gives a *probability* of being relevant (Platt 1999).
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from typing import Any, Self, TypeAlias
 
 import numpy as np
@@ -31,7 +32,7 @@ JUDGED = 10  # hits of each judged query that the curve of probability is fitted
 JudgedScores: TypeAlias = tuple[list[float], list[bool]]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Calibration:
     """The distribution of random scores, and the curve of probability where there is one; kept in the settings.
 
@@ -47,10 +48,10 @@ class Calibration:
     slope: float | None = None
     intercept: float | None = None
     judged: int = 0
-    _quantiles: NDArray[np.float64] = field(init=False, repr=False, compare=False)  # `scores`; each search asks
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "_quantiles", np.asarray(self.scores))
+    @cached_property
+    def _quantiles(self) -> NDArray[np.float64]:
+        return np.asarray(self.scores)  # made once: each search asks
 
     @classmethod
     def of(cls, settings: Mapping[str, Any]) -> Self | None:
@@ -62,9 +63,7 @@ class Calibration:
 
     def as_dict(self) -> dict[str, Any]:
         """As JSON values."""
-        return {each.name: getattr(self, each.name) for each in fields(self) if each.init} | {
-            "scores": list(self.scores)
-        }
+        return {**asdict(self), "scores": list(self.scores)}
 
     def percentile(self, scores: ArrayLike) -> NDArray[np.float64]:
         """The share of random pairs that score less than each of `scores`, between 0 and 1."""

@@ -11,6 +11,8 @@ from semsearch.errors import MissingDependency, StorageError
 from semsearch.testing import IndexContract, make_keys, make_vectors
 from semsearch.types import Metric
 
+pytestmark = pytest.mark.threads
+
 pytest.importorskip("annoy", reason="the extra 'annoy' is not installed")
 
 

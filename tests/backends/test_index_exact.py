@@ -16,6 +16,8 @@ from semsearch.testing import IndexContract
 from semsearch.types import Metric
 from semsearch.vectors import brute_force, normalise, score_pairs
 
+pytestmark = pytest.mark.threads
+
 WAYS = ("none", "int8", "bf16", "int8 as float32", "int8 as bf16", "bf16 as float32")  # the last three: other hardware
 
 
@@ -24,11 +26,13 @@ class TestFloat32(IndexContract):
     options = MappingProxyType({"codes": "none"})
 
 
+@pytest.mark.slow
 class TestInt8(IndexContract):
     index_class = ExactIndex
     options = MappingProxyType({"codes": "int8"})
 
 
+@pytest.mark.slow
 class TestBfloat16(IndexContract):
     index_class = ExactIndex
     options = MappingProxyType({"codes": "bf16"})

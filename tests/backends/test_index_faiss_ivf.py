@@ -12,14 +12,18 @@ from semsearch.testing import IndexContract, make_keys, make_vectors
 from semsearch.types import Metric
 from semsearch.vectors import brute_force
 
+pytestmark = pytest.mark.threads
+
 faiss = pytest.importorskip("faiss", reason="the extra 'faiss' is not installed")
 
 
+@pytest.mark.slow
 class TestPQ(IndexContract):
     index_class = FaissIVFIndex
     options = MappingProxyType({"threads": 1})  # hundreds of tiny trainings, which threads only slow down
 
 
+@pytest.mark.slow
 class TestSQ8(IndexContract):
     index_class = FaissIVFIndex
     options = MappingProxyType({"storage": "sq8"})

@@ -11,6 +11,8 @@ from semsearch.testing import IndexContract, make_keys, make_vectors
 from semsearch.types import Metric
 from semsearch.vectors import brute_force
 
+pytestmark = pytest.mark.threads
+
 pytest.importorskip("hnswlib", reason="the extra 'hnsw' is not installed")
 
 

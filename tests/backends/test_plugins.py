@@ -147,6 +147,7 @@ def test_what_is_inherited_from_the_protocol_alone_is_missing():
     ]
 
 
+@pytest.mark.slow
 def test_an_entry_point_that_leads_nowhere_is_said(register):
     register("third", "no_such_module:Index")
     with pytest.raises(UsageError, match=r"'third' can't be loaded: its entry point 'no_such_module:Index' fails"):
@@ -165,6 +166,7 @@ def test_a_library_that_is_missing_says_how_to_install_it():
     assert Library("x", install="semsearch[faiss]").advice == "pip install 'semsearch[faiss]'"
 
 
+@pytest.mark.slow
 def test_a_third_partys_index_is_a_full_citizen(register, tmp_path):
     """Its library is in the manifest, its bytes in the estimate, its name in help and doctor, its variants in bench."""
     register("third", Third)

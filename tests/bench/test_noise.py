@@ -80,6 +80,7 @@ def test_what_is_typed_by_mistake_lies_beside_it_on_the_keyboard():
         assert all(letter in noise.NEIGHBOURS[other] for other in beside)
 
 
+@pytest.mark.slow
 def test_more_slips_keep_those_that_were_there():
     clean = [(query, place, word) for query in SAMPLES for place, word in enumerate(query.split())]
     counts = dict.fromkeys((0.0, 0.2, 0.5, 1.0), 0)

@@ -47,6 +47,7 @@ def measured(quality, model, monkeypatch, capsys, tmp_path):
     return measured
 
 
+@pytest.mark.slow
 def test_figures_are_those_of_eval_and_the_clean_queries_are_the_same(measured, tmp_path):
     home = tmp_path / "kept"
     said, records = measured("--parts", "retrieval", "noisy", "--cache", home)

@@ -186,6 +186,7 @@ def test_completion_is_installed_by_one_command(tmp_path, monkeypatch, shell, pl
     assert run("completion").code == 2
 
 
+@pytest.mark.slow
 def test_the_completion_script_is_answered():
     answer = subprocess.run(
         [sys.executable, "-c", "from semsearch.cli.main import main; main()"],
@@ -263,6 +264,7 @@ def test_every_command_completes_the_names_of_collections(homes):
     assert offered("index", "--dev") == ["--device"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_each_shell_is_offered_collections_and_never_shown_a_traceback(homes, shell):
     assert completed("drop", "not", shell=shell) == (["notes", "notes-old"], "")
@@ -277,6 +279,7 @@ def test_each_shell_is_offered_collections_and_never_shown_a_traceback(homes, sh
     assert completed("drop", "o", shell=shell, cwd=homes / "three", SEMSEARCH_HOME="") == (["other"], "")
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(shutil.which("bash") is None or sys.platform == "win32", reason="asks bash itself")
 def test_bash_completes_by_the_installed_script(homes, monkeypatch):
     monkeypatch.setenv("HOME", str(homes))

@@ -426,6 +426,7 @@ def test_a_signal_ends_it_in_good_order(tmp_path, model, sent):
     assert ended.out == f"added {12_000 - committed:,}, changed 0, unchanged {committed:,}, skipped 0\n"
 
 
+@pytest.mark.slow
 def test_nobody_listening_on_stderr_does_not_stop_the_work(tmp_path, model):
     reading, writing = os.pipe()
     os.close(reading)

@@ -123,6 +123,7 @@ def test_help_is_for_people_and_version_for_programs():
     assert bare.err.startswith("Usage: semsearch")
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")
 def test_results_that_can_not_be_written():
     with Path("/dev/full").open("wb") as full:
@@ -132,6 +133,7 @@ def test_results_that_can_not_be_written():
     assert said == b"semsearch: No space left on device.\n"
 
 
+@pytest.mark.slow
 def test_text_that_the_stream_can_not_encode_is_escaped(monkeypatch):
     monkeypatch.setenv("PYTHONIOENCODING", "latin-1")
     monkeypatch.setenv("PYTHONUTF8", "0")
@@ -144,6 +146,7 @@ def test_text_that_the_stream_can_not_encode_is_escaped(monkeypatch):
     assert done.stdout == b"caf\xe9 \\u6c34 \\udcff\n"
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="descriptors are closed otherwise there")
 @pytest.mark.parametrize(("closed", "arguments"), [(0, ["list"]), (1, ["list"]), (2, ["list"]), (0, ["query"])])
 def test_streams_that_are_closed(closed, arguments):

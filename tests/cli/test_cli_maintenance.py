@@ -22,6 +22,7 @@ def given():
     return "given"
 
 
+@pytest.mark.slow
 def test_reindex_shows_the_curve_and_tune_changes_it(given):
     ended = run("reindex", given, "--index", "hnsw", "--recall", "0.9")
     assert ended.code == 0
@@ -68,6 +69,7 @@ def test_reindex_refuses_what_it_does_not_know(given):
     assert run("tune", given, "--recall", "2").code == 2
 
 
+@pytest.mark.slow
 def test_check_repair_and_compact(given):
     assert run("check", given, "--deep").code == 0
     with semsearch.open(given) as collection:

@@ -6,6 +6,7 @@ from support.command_line import corpus, start
 from semsearch import list_collections
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("offline", ["0", "1"])
 def test_a_model_that_is_nowhere(tmp_path, monkeypatch, offline):
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")  # nobody answers there

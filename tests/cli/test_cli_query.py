@@ -172,6 +172,7 @@ def test_another_home(notes, tmp_path):
     assert f"{tmp_path / 'nowhere'}" in ended.err
 
 
+@pytest.mark.slow
 def test_a_broken_pipe_is_silent(notes):
     reading, writing = os.pipe()
     os.close(reading)
@@ -181,6 +182,7 @@ def test_a_broken_pipe_is_silent(notes):
     assert (process.returncode, said) == (0, b"")
 
 
+@pytest.mark.slow
 def test_an_answer_comes_before_the_next_question(notes):
     with start("query", notes, "-", "-k", "1", stdin=subprocess.PIPE) as process:
         for word in (b"whale", b"dough"):

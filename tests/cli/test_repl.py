@@ -324,6 +324,7 @@ class Screen:
         return self.process.wait(timeout=60)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="no pseudo-terminals there")
 def test_on_a_terminal(notes, monkeypatch):
     monkeypatch.setenv("TERM", "xterm")
@@ -345,6 +346,7 @@ def test_on_a_terminal(notes, monkeypatch):
     assert "Traceback" not in screen.shown
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="no pseudo-terminals there")
 def test_sigterm_at_the_prompt_gives_the_terminal_back(notes, monkeypatch):
     monkeypatch.setenv("TERM", "xterm")

@@ -240,6 +240,7 @@ def test_readers_see_what_a_writer_commits(animals):
         assert set(ids(reader.search("the", k=10))) == {"dog", "bird", "new"}
 
 
+@pytest.mark.slow
 def test_threads_search_while_one_writes(animals):
     errors = []
     stop = threading.Event()

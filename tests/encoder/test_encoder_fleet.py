@@ -27,6 +27,8 @@ from semsearch.types import Document, Metric
 
 DIM = 64  # answers larger than what a pipe holds
 
+pytestmark = pytest.mark.slow  # each starts processes that open a model
+
 
 class Sums(torch.nn.Module):
     """Embeds letters and sums them."""

@@ -15,6 +15,8 @@ from semsearch.encoder.padded import PaddedEncoder
 from semsearch.encoder.transformer import load_transformer
 from semsearch.errors import ModelError
 
+pytestmark = pytest.mark.threads
+
 SIZES = {
     "vocab_size": 120,
     "hidden_size": 48,

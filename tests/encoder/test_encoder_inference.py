@@ -12,6 +12,8 @@ from semsearch.encoder import inference as module
 from semsearch.encoder.inference import Pipeline, windows
 from semsearch.errors import EncodingFailed, UsageError
 
+pytestmark = pytest.mark.threads
+
 DIM = 6
 
 

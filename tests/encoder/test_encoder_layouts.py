@@ -315,6 +315,7 @@ def encoder_decoder(folder, kind, config, **settings):
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "config", "settings"),
     [
@@ -339,6 +340,7 @@ def test_vectors_come_from_the_state_that_the_peer_takes(tmp_path, kind, config,
     assert_as_peer(encoder_decoder(tmp_path, kind, config, **settings))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["Pegasus", "Marian", "Blenderbot", "M2M100"])
 def test_of_a_family_that_the_peer_opens_by_its_encoder_the_encoder_is_taken(tmp_path, kind):
     """The peer looks for the encoder's weights under names that only its own files have, and makes them at random."""

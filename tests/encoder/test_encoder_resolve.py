@@ -257,6 +257,7 @@ class Hub(Quiet):
             self.wfile.write(data)
 
 
+@pytest.mark.slow
 def test_a_model_from_the_hub(places, model, monkeypatch):
     """In a process of its own: huggingface_hub reads its address and HF_HUB_OFFLINE once, at import."""
     root = tiny.copy(model, places / "repository")

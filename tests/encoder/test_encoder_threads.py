@@ -9,6 +9,8 @@ from support import tiny
 import semsearch
 from semsearch import Document, load_encoder
 
+pytestmark = pytest.mark.threads
+
 THREADS = 16
 QUERIES = [" ".join(tiny.WORDS[i : i + 1 + i % 9]) for i in range(len(tiny.WORDS))]
 
@@ -18,6 +20,7 @@ def model(tmp_path_factory):
     return tiny.bert(tmp_path_factory.mktemp("models") / "bert")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", ["float32", None])
 def test_many_threads_get_the_vectors_that_each_gets_alone(model, dtype):
     encoder = load_encoder(str(model), device="cpu", dtype=dtype)
@@ -36,6 +39,7 @@ def test_many_threads_get_the_vectors_that_each_gets_alone(model, dtype):
                 assert np.array_equal(vector, alone[role][i]), (role, QUERIES[i])
 
 
+@pytest.mark.slow
 def test_threads_that_open_it_at_once_get_one_right_encoder(model, tmp_path):
     """The first searches of a collection come together, before its model is loaded: all are answered."""
     with semsearch.create("many", encoder=str(model), home=tmp_path, device="cpu", dtype="float32") as made:

@@ -81,6 +81,7 @@ def test_words_are_cut_where_declared(tmp_path, limit):
     assert assert_as_peer(averaged(tmp_path), TEXTS).truncated > 0
 
 
+@pytest.mark.slow
 def test_phrases(tmp_path):
     pytest.importorskip("nltk")
     word_embeddings(

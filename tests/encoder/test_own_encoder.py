@@ -58,6 +58,7 @@ def test_what_is_no_encoder_is_said():
     assert semsearch.encoder_from(own) is own
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
 def test_a_sentence_transformer_is_taken_as_it_is(tmp_path):
     library = pytest.importorskip("sentence_transformers")
@@ -282,6 +283,7 @@ def test_errors_say_what_to_do(server, slept, monkeypatch):
             named_encoder(name)
 
 
+@pytest.mark.slow
 def test_a_text_that_the_server_refuses_costs_its_document_alone(server):
     encoder = named_encoder(f"openai-compatible:{server.url}#m")
     server.refuse = DOCUMENTS[3].text

@@ -30,6 +30,7 @@ def answers(name, vector):
     return [(hit.document.id, hit.document.title, hit.text, hit.document.metadata, hit.score) for hit in hits]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("parquet", [False, True])
 def test_what_goes_out_comes_in_again(tmp_path, model, parquet):
     run("index", corpus(tmp_path), "-m", model)

@@ -82,6 +82,7 @@ ALPHABET = st.sampled_from(
 ANYTHING = st.lists(ALPHABET, min_size=1, max_size=400).map("".join) | st.text(min_size=1, max_size=300)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", TOKENIZERS)
 @settings(max_examples=150, deadline=None)
 @given(texts=st.lists(st.tuples(ANYTHING, ANYTHING | st.just("")), min_size=1, max_size=4), size=st.integers(16, 40))

@@ -19,6 +19,7 @@ def made_of(count, words):
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("count", "words"), [(20, 30), (900, 60), (4000, 8), (2000, 150)])
 def test_documents_passages_and_bytes_are_those_to_come(count, words):
     documents = made_of(count, words)
@@ -36,6 +37,7 @@ def test_documents_passages_and_bytes_are_those_to_come(count, words):
         assert 0.75 < told.bytes / collection.engine.store.bytes() < 1.33
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("index", APPROXIMATE)
 def test_the_index_to_come_is_counted(index):
     if not plugins.index_backend(index).library.installed:
@@ -54,6 +56,7 @@ def test_the_index_to_come_is_counted(index):
     assert told("auto") == told("exact")  # so few are scanned
 
 
+@pytest.mark.slow
 def test_many_rows_will_have_an_index_by_themselves():
     documents = [Document(f"d{n}", f"whale w{n % 50}") for n in range(20_000)]
 

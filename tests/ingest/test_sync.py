@@ -232,6 +232,7 @@ def test_a_file_with_a_bad_record_loses_nothing_and_is_looked_at_again(tmp_path)
         assert counts(collection.sync(most=1)) == (0, 0, 1, 2, 0)
 
 
+@pytest.mark.slow
 def test_a_run_that_breaks_off_anywhere_is_made_good_by_the_next(tmp_path):
     class Stop(Exception):
         pass

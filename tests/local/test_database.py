@@ -151,6 +151,7 @@ def test_what_an_encoder_or_reranker_raises_is_theirs(tmp_path, monkeypatch, err
 # Turns
 
 
+@pytest.mark.slow
 def test_a_hundred_threads_searching_at_once_are_all_answered(collection):
     """All of them hold a connection before any goes on, as far as there are turns."""
     together = threading.Barrier(database.CONNECTED_THREADS)

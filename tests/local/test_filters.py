@@ -115,6 +115,7 @@ def outcome(where, fields):
         return str(error)
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None)
 @given(st.lists(METADATA, max_size=6), st.lists(FILTERS, min_size=1, max_size=6))
 @example([{"a": 0.1 + 0.2}, {"a": 0.3}], [{"a": {"$in": [0.1 + 0.2]}}])
@@ -180,6 +181,7 @@ def holds(metadata, name, operator, operand):
     raise AssertionError(operator)
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.lists(

@@ -204,6 +204,7 @@ def test_any_history(memory, steps):
             assert_right(collection, own)
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     query=st.text(max_size=60)

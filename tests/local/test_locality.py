@@ -52,6 +52,7 @@ def test_no_other_thread_wakes_for_it():
     assert of_all < 1.1 * of_this
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [MIN_ORDERED_QUERIES - 1, MIN_ORDERED_QUERIES, 3 * MIN_ORDERED_QUERIES + 7])
 def test_a_batch_is_answered_in_its_own_order(count):
     rng = np.random.default_rng(count)

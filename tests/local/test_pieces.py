@@ -123,6 +123,7 @@ ALPHABETS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [PIECE - 1, PIECE, PIECE + 1, 2 * PIECE, 2 * PIECE + 1, 3 * PIECE + 7])
 @pytest.mark.parametrize("alphabet", ALPHABETS)
 def test_texts_and_passages_are_as_they_were(collection, tmp_path, alphabet, size):

@@ -162,6 +162,7 @@ def statements():
                 yield path.relative_to(Path(semsearch.__file__).parent), node.args[0]
 
 
+@pytest.mark.slow
 def test_no_statement_is_put_together_from_pieces_of_text():
     """But pragmas, which take no parameters, and the steps from old versions, whose tables are described no more."""
     found = list(statements())

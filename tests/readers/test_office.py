@@ -351,6 +351,7 @@ def test_a_folder_of_all_kinds_is_read_and_what_is_broken_is_named(tmp_path):
     assert report.done == report.total
 
 
+@pytest.mark.slow
 def test_the_command_goes_on_behind_a_broken_file_unless_told_to_stop(tmp_path):
     model = tiny_model(tmp_path / "tiny")
     write(tmp_path / "docs", "a.pdf", b"%PDF broken")
@@ -376,6 +377,7 @@ def test_a_file_that_takes_for_ever_is_given_up(tmp_path):
         assert [part.text for part in confined.parts(tmp_path / "b.md")] == ["fine"]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform in ("win32", "darwin"), reason="the system does not limit a process's memory")
 def test_a_file_that_swallows_memory_is_given_up(tmp_path):
     bomb = io.BytesIO()
@@ -390,6 +392,7 @@ def test_a_file_that_swallows_memory_is_given_up(tmp_path):
         assert [part.text for part in confined.parts(tmp_path / "b.md")] == ["fine"]
 
 
+@pytest.mark.slow
 def test_a_library_that_crashes_costs_its_file_alone(tmp_path):
     write(tmp_path, "a.md", "\n".join(f"# {number}\ntext" for number in range(5000)))
     with Confined(60, 512) as confined:

@@ -642,6 +642,7 @@ DOCUMENTS = st.lists(
 QUIET = settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
+@pytest.mark.slow
 @QUIET
 @given(documents=DOCUMENTS, escaped=st.booleans())
 def test_json_lines_give_back_what_was_written(tmp_path, documents, escaped):
@@ -652,6 +653,7 @@ def test_json_lines_give_back_what_was_written(tmp_path, documents, escaped):
     assert read(write(tmp_path, "x.jsonl", "\n".join(lines))) == documents
 
 
+@pytest.mark.slow
 @QUIET
 @given(documents=DOCUMENTS, tab=st.booleans())
 def test_tables_give_back_what_was_written(tmp_path, documents, tab):
@@ -676,6 +678,7 @@ FRAGMENTS = rb'{"text": "|"}|{|[|"|,|id|text|"id": 1, |\ud800|NaN|1e999| |a|'.sp
 HOSTILE = st.binary(max_size=300) | st.lists(st.sampled_from(FRAGMENTS), max_size=40).map(b"".join)
 
 
+@pytest.mark.slow
 @QUIET
 @given(raw=HOSTILE, packed=st.booleans(), skip=st.booleans())
 @pytest.mark.parametrize(

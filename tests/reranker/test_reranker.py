@@ -122,6 +122,7 @@ def test_a_causal_reranker_keeps_the_end_of_its_template(tmp_path):
 # ---- batches, orders, ties ------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.lists(st.sampled_from(WORDS), max_size=90).map(" ".join), max_size=12), st.integers(1, 5))
 def test_company_changes_no_score(reranker, passages, batch_size):

@@ -190,6 +190,7 @@ def test_a_bare_causal_reranker_answers_yes_or_no(tmp_path):
     assert reranker.modules == ("PaddedScorer",)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("prompt", [None, "Find what answers."])
 def test_a_causal_reranker_as_version_5_4_saves_it(tmp_path, prompt):
     theirs = peer(causal(tmp_path / "made"))

@@ -153,6 +153,7 @@ def test_groups_begin_with_the_relevant_passage_and_hold_no_other(task):
 # ---- training -------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_killed_run_goes_on_as_if_it_had_not_been(base, task, tmp_path, monkeypatch):
     whole = trainer(base, task, tmp_path / "whole")
     whole.run()
@@ -180,6 +181,7 @@ def test_a_killed_run_goes_on_as_if_it_had_not_been(base, task, tmp_path, monkey
         trainer(base, task, tmp_path / "part", replace(RECIPE, lr=1e-5)).run()
 
 
+@pytest.mark.slow
 def test_it_learns_what_the_judgements_say(base, task, tmp_path):
     recipe = replace(RECIPE, steps=60, batch=8, lr=5e-3, teacher=0, rerank=12, evaluations=1, checkpoint=60)
     learning = trainer(base, task, tmp_path, recipe)
@@ -189,6 +191,7 @@ def test_it_learns_what_the_judgements_say(base, task, tmp_path):
     assert last.after["toy"][0] > last.before["toy"][0] + 0.1
 
 
+@pytest.mark.slow
 def test_the_teacher_alone_is_followed(base, task, tmp_path):
     """An encoder that shuns what the judgements call relevant, with the whole loss: its order is learnt, not theirs."""
     judged = task.judged

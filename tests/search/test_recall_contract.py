@@ -79,6 +79,7 @@ def test_the_bound_of_clopper_and_pearson():
     assert lower_bound(1.0 - 1e-12, 1) == pytest.approx(0.05)  # a sum of shares that rounding left a hair short
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", ["all or nothing", "shares"])
 def test_the_bound_covers_the_truth_as_often_as_it_says(shape):
     """2,000 experiments of 200 queries with a true recall of 0.95: at most 5 % of the bounds may be above it."""
@@ -153,6 +154,7 @@ def test_the_kind_that_fares_worse_is_what_counts(stored):
     assert given.weakest(np.linspace(0, 1, 40)) == ("queries", pytest.approx(0.5), 40)
 
 
+@pytest.mark.slow
 def test_a_high_target_looks_at_more_queries(stored):
     certificate = Forgetful(*stored).certify(0.995)
     assert certificate.queries == 1500, "1,794 in a half, if there were so many vectors"
@@ -162,6 +164,7 @@ def test_a_high_target_looks_at_more_queries(stored):
 # ---------------------------------------------------------------------- outcome
 
 
+@pytest.mark.slow
 def test_the_cheapest_setting_that_keeps_the_recall_is_taken(stored):
     keys, vectors = stored
     index = Forgetful(keys, vectors, Metric.COSINE)
@@ -178,6 +181,7 @@ def test_the_cheapest_setting_that_keeps_the_recall_is_taken(stored):
     assert recalls == sorted(recalls)
 
 
+@pytest.mark.slow
 def test_a_recall_out_of_reach_is_said_with_a_way_on(stored):
     keys, vectors = stored
     index = Forgetful(keys, vectors, Metric.COSINE, top=10)
@@ -189,6 +193,7 @@ def test_a_recall_out_of_reach_is_said_with_a_way_on(stored):
     assert certificate.value == 10, "the cheapest of the best"
 
 
+@pytest.mark.slow
 def test_too_few_queries_say_how_many_are_needed(stored):
     keys, vectors = stored
     certificate = Forgetful(keys, vectors).certify(0.999, queries=vectors[:100])
@@ -199,6 +204,7 @@ def test_too_few_queries_say_how_many_are_needed(stored):
     assert str(2 * 2995) in certificate.summary  # 0.999 ** 2995 < 0.05
 
 
+@pytest.mark.slow
 def test_few_queries_that_plainly_miss_are_not_too_few(stored):
     hopeless = Forgetful(*stored, Metric.COSINE, top=1)
     certificate = hopeless.certify(0.999, queries=stored[1][:100])

@@ -90,6 +90,7 @@ for _ in range(100_000):
     DEEP_LIST = [DEEP_LIST]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("where", "message"),
     [

@@ -70,6 +70,7 @@ def test_says_where_it_stopped(text, place):
         parse_where(text)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("text", "message"),
     [

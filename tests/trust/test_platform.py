@@ -67,6 +67,7 @@ def windows(monkeypatch):
     monkeypatch.undo()
 
 
+@pytest.mark.slow
 def test_what_is_mapped_stays_until_it_can_go(tmp_path, windows, monkeypatch):
     state = make_base(tmp_path)
     with open_it(tmp_path) as collection:
@@ -238,6 +239,7 @@ def test_a_writable_copy_of_it_has_everything(tmp_path):
         assert violations(collection, [state]) == []
 
 
+@pytest.mark.slow
 def test_a_reader_without_permission_sees_what_others_write(tmp_path, monkeypatch):
     """Opened as immutable because it may not write; but somebody else may."""
     state = make_base(tmp_path)

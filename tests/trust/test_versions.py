@@ -41,6 +41,8 @@ def semsearch_of_tomorrow(what):
             assert statement != schema.FULLTEXT.statement
             held.enter_context(mock.patch.object(versions, "ANALYSIS", versions.ANALYSIS + 1))
             held.enter_context(mock.patch.object(schema, "FULLTEXT", DDL(statement)))
+            schema._ddl.cache_clear()
+            held.callback(schema._ddl.cache_clear)
             held.enter_context(mock.patch.object(schema, "TOKENIZER", tokenizer))
             held.enter_context(mock.patch.object(postings, "TOKENIZER", tokenizer))
         else:
@@ -101,6 +103,7 @@ ASKED = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", NUMBERS)
 def test_an_older_one_that_has_it_open_lets_alone_what_a_newer_one_brought_forward(collection, what):
     assert collection.search("films", 1)
@@ -184,6 +187,7 @@ def test_vectors_of_an_older_encoding_are_not_mixed_with_newer_ones(collection):
         assert newer.check(deep=True) == []
 
 
+@pytest.mark.slow
 def test_a_copy_and_a_backup_say_what_made_them(collection, tmp_path):
     collection.backup(tmp_path / "backup")
     shutil.copytree(collection.path, tmp_path / "copies" / "films")
