@@ -16,6 +16,7 @@ pytestmark = pytest.mark.threads
 pytest.importorskip("annoy", reason="the extra 'annoy' is not installed")
 
 
+@pytest.mark.slow
 class TestAnnoy(IndexContract):
     index_class = AnnoyIndex
     options = MappingProxyType({"search_k": 50_000})  # for inner products in one and two dimensions

@@ -7,6 +7,8 @@ import pytest
 import results
 import scale
 
+pytestmark = pytest.mark.slow
+
 FACTS = {
     "command": "python benchmarks/cold_start.py",
     "data": "the public data sets",

@@ -13,6 +13,8 @@ from support.tiny import OLD, TEXTS
 from semsearch import load_encoder
 from semsearch.errors import ModelError
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module", autouse=True)
 def _quiet_peer():

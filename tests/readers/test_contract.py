@@ -78,6 +78,7 @@ class TestParagraphs(TestLines):
         return "\n".join(f"{text}\n" for text in texts).encode()
 
 
+@pytest.mark.slow
 class TestParquetReader(ReaderContract):
     reader = ParquetReader
     file = "corpus.parquet"
@@ -118,6 +119,7 @@ class TestReaderOfContributing(ReaderContract):
         return "".join(f"{text} -- Anonymous\n" for text in texts).encode()
 
 
+@pytest.mark.slow
 class TestDocumentsReader(ReaderContract):
     """A section of Markdown is a record; its heading makes its id."""
 

@@ -21,6 +21,8 @@ from support.reranker_checkpoints import (
 
 from semsearch import load_reranker
 
+pytestmark = pytest.mark.slow
+
 DENSE_MODULE = BASE + "dense.Dense"
 
 
