@@ -92,8 +92,9 @@ class HNSWIndex:
         if self._graph is None or not len(queries):
             return nothing(len(queries), k)
         wanted = min(k, len(self._keys))
+        count = 1 if len(queries) == 1 else self._params.threads or threads()  # a query is never shared
         try:
-            rows, distances = self._graph.knn_query(queries, wanted, num_threads=self._params.threads or threads())
+            rows, distances = self._graph.knn_query(queries, wanted, num_threads=count)
         except RuntimeError:  # some query reached fewer than `wanted`
             rows, distances = self._reached(queries, wanted)
         # hnswlib's inner product distance is 1 - q·x

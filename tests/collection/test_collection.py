@@ -19,14 +19,9 @@ from semsearch.errors import (
     ModelMismatch,
     UsageError,
 )
+from semsearch.testing.engines import ANIMALS
 from semsearch.types import Document, Metric
 from semsearch.vectors import brute_force
-
-ANIMALS = [
-    Document("cat", "the cat sleeps on the warm sofa", metadata={"legs": 4, "kind": "pet"}),
-    Document("dog", "the dog runs in the park", title="Dogs", metadata={"legs": 4, "kind": "pet"}),
-    Document("bird", "a bird sings in the old tree", metadata={"legs": 2, "tags": ["sky", "song"]}),
-]
 
 
 @pytest.fixture

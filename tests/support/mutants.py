@@ -38,39 +38,34 @@ def mutant(probe):
 # Durability
 
 
+@contextmanager
+def without(fsync, module, name):
+    """`module.name` with `platform.<fsync>` left out within it."""
+    function = getattr(module, name)
+
+    def broken(*arguments):
+        with mock.patch.object(platform, fsync, return_value=None):
+            return function(*arguments)
+
+    with mock.patch.object(module, name, broken):
+        yield
+
+
 @mutant("power")
 def commits_before_the_vectors_are_fsynced():
-    append = vector_file.append
-
-    def broken(path, rows, vectors):
-        with mock.patch.object(platform, "fsync_file", return_value=None):
-            append(path, rows, vectors)
-
-    with mock.patch.object(vector_file, "append", broken):
+    with without("fsync_file", vector_file, "append"):
         yield
 
 
 @mutant("power of a new collection")
 def forgets_to_fsync_the_name_of_a_new_vector_file():
-    append = vector_file.append
-
-    def broken(path, rows, vectors):
-        with mock.patch.object(platform, "fsync_folder", return_value=None):
-            append(path, rows, vectors)
-
-    with mock.patch.object(vector_file, "append", broken):
+    with without("fsync_folder", vector_file, "append"):
         yield
 
 
 @mutant("power of a compaction")
 def compacts_without_fsync():
-    copy = compaction._copy
-
-    def broken(*arguments):
-        with mock.patch.object(platform, "fsync_file", return_value=None):
-            copy(*arguments)
-
-    with mock.patch.object(compaction, "_copy", broken):
+    with without("fsync_file", compaction, "_copy"):
         yield
 
 
