@@ -36,7 +36,7 @@ from semsearch.errors import (
     StorageError,
     UsageError,
 )
-from semsearch.types import Document, Encoder, Explanation, Hit, Metric, Neighbors, Passage, Reranker
+from semsearch.types import Document, Encoder, Explanation, Hit, Hits, Metric, Neighbors, Passage, Reranker
 from semsearch.vector_index import VectorIndex
 
 if TYPE_CHECKING:
@@ -96,6 +96,7 @@ __all__ = [
     "Explanation",
     "FilterError",
     "Hit",
+    "Hits",
     "Home",
     "IndexDamaged",
     "IngestResult",

@@ -40,7 +40,7 @@ from semsearch.search.recall import Certificate, check_target, worth_looking_at
 from semsearch.search.request import Request, check_texts
 from semsearch.search.where import Where
 from semsearch.search.where import parse as parse_filter
-from semsearch.types import Document, Encoder, Hit, Keys, Metric, Reranker, Vectors
+from semsearch.types import Document, Encoder, Hit, Hits, Keys, Metric, Reranker, Vectors
 from semsearch.vectors import check_k, stored_form
 
 log = logging.getLogger("semsearch")
@@ -363,7 +363,7 @@ class Collection:
         min_probability: float | None = None,
         timings: Timings | None = None,
         **unknown: Any,
-    ) -> list[Hit]:
+    ) -> Hits:
         """The `k` documents that answer best.
 
         Args:
@@ -386,6 +386,9 @@ class Collection:
             min_probability: Leave out what is less probably relevant; needs a calibration on judgements.
             timings: A mapping that gets the milliseconds of each stage.
             **unknown: Any other name is an error that lists the ones there are.
+
+        Returns:
+            A list of hits, whose `notes` say what the query required or ruled out and what of it was not read.
 
         Raises:
             UsageError: What is asked for makes no sense; says what does.
@@ -419,7 +422,7 @@ class Collection:
         vectors: ArrayLike | None = None,
         timings: Timings | None = None,
         **options: Any,
-    ) -> list[list[Hit]]:
+    ) -> list[Hits]:
         """The answers to each of many queries, in their order: several times as fast as one `search` each.
 
         Args:

@@ -6,7 +6,7 @@ neighbours of each. Scores: higher is better, everywhere.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
 from pathlib import Path
@@ -170,6 +170,18 @@ class Hit:
     def document(self) -> Document:
         """The whole document, read when it is asked for."""
         return self.passage.document
+
+
+class Hits(list[Hit]):
+    """The answers to one query, best first, with what is to be said of them.
+
+    `notes` are sentences: what was required or left out, which words of the query were not read, what could not be
+    done.
+    """
+
+    def __init__(self, hits: Iterable[Hit] = (), notes: Iterable[str] = ()) -> None:
+        super().__init__(hits)
+        self.notes = tuple(notes)
 
 
 @dataclass(frozen=True, slots=True)

@@ -61,9 +61,10 @@ def message(**parts: Any) -> dict[str, Any]:
 
 
 def answer(query: str, hits: Sequence[Hit], timings: Mapping[str, float]) -> dict[str, Any]:
-    """What was found for a query; `timings` are milliseconds by stage."""
+    """What was found for a query, and what is to be said of it; `timings` are milliseconds by stage."""
     spent = {stage: round(milliseconds, 3) for stage, milliseconds in timings.items()}
-    return message(query=query, hits=[hit(one) for one in hits], timings_ms=spent)
+    notes = list(getattr(hits, "notes", ()))
+    return message(query=query, hits=[hit(one) for one in hits], notes=notes, timings_ms=spent)
 
 
 def info(facts: Mapping[str, Any]) -> dict[str, Any]:

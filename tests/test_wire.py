@@ -85,6 +85,7 @@ def test_an_answer():
         "schema": 1,
         "query": "brot?",
         "hits": [wire.hit(hit())],
+        "notes": [],
         "timings_ms": {"encode": 1.235, "total": 2},
     }
 

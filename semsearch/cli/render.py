@@ -91,6 +91,8 @@ def show_answer(answer: Answer, *, number: int | None = None) -> None:
 
     `number` is the query's place among many; its line then begins with it, so that answers can be told apart.
     """
+    for note in getattr(answer.hits, "notes", ()):
+        say(one_line(note))
     if not answer.hits:
         say(f"no match for '{one_line(answer.query)}'")
         return

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
@@ -127,3 +128,12 @@ class WindowedTextEncoder(TextEncoder):
         super().__init__(**rest)
         self.window = window  # tokens of a document, its prompt and the special tokens taken off
         self.tokenizer = tokenizer
+
+    @cached_property
+    def query_window(self) -> int:
+        """Tokens of a question that are read: its prompt may be longer or shorter than a document's."""
+        document, query = (
+            len(self.tokenizer.encode(prompt, add_special_tokens=False).ids)
+            for prompt in (self.prompts.document, self.prompts.query)
+        )
+        return max(self.window + document - query, 0)

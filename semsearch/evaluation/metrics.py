@@ -133,7 +133,7 @@ def _portions(values: Values) -> Iterator[int]:
 class Answerer(Protocol):
     """What is measured: a collection, whatever engine is behind it."""
 
-    def search_many(self, queries: Sequence[str], k: int, **options: Unpack[SearchKeywords]) -> list[list[Hit]]:
+    def search_many(self, queries: Sequence[str], k: int, **options: Unpack[SearchKeywords]) -> Sequence[Sequence[Hit]]:
         """The answers to each query, best first."""
         ...
 

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator, Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -29,7 +30,7 @@ from semsearch.search.ranking import Ranking, fused, scored
 from semsearch.search.request import Request
 from semsearch.search.where import Filter, Where
 from semsearch.search.where import parse as parse_filter
-from semsearch.types import Encoder, Hit, Keys, Metric, Reranker, Vectors
+from semsearch.types import Encoder, Hit, Hits, Keys, Metric, Reranker, Vectors, Windowed
 from semsearch.vectors import stored_form
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ class Retrieved:
     """What one view gave: the hits of each query, and what the later stages need of the engine."""
 
     answers: list[list[Hit]]
+    notes: list[tuple[str, ...]]  # for each query
     vectors: Mapping[int, Vectors]  # by key, where hits are to be thinned out
     settings: Settings
     version: object
@@ -64,7 +66,7 @@ class Searcher:
 
     def search(
         self, texts: Sequence[str] | None, vectors: Any, request: Request, timings: Timings | None = None
-    ) -> list[list[Hit]]:
+    ) -> list[Hits]:
         """The hits of each query.
 
         Args:
@@ -117,7 +119,7 @@ class Searcher:
         near = {}
         if request.mmr_lambda is not None:
             near = dict(zip(keys.tolist(), view.vectors(keys), strict=True))
-        return Retrieved(answers, near, view.settings, view.version)
+        return Retrieved(answers, [ranking.notes for ranking in rankings], near, view.settings, view.version)
 
     def _rankings(self, view: EngineView, texts: Sequence[str], vectors: Vectors, request: Request) -> list[Ranking]:
         """One list of passages for each query, in the mode that was asked for."""
@@ -128,11 +130,13 @@ class Searcher:
             found = self._dense(view, vectors, depth, view.allowed(where), request, metric)
             return [Ranking("dense", candidates) for candidates in found]
         queries = [parse(text) for text in texts]
-        allowed = view.allowed(where)
         if request.mode == "lexical":
-            return [
-                Ranking("lexical", view.lexical(query, depth, allowed=allowed, grouped=grouped)) for query in queries
-            ]
+            allowed = view.allowed(where)
+
+            def by_words(query: Query) -> Ranking:
+                return Ranking("lexical", view.lexical(query, depth, allowed=allowed, grouped=grouped))
+
+            return [_loosened_if_empty(query, by_words) for query in queries]
         return self._hybrid(view, queries, vectors, request, where, metric)
 
     def _filter(self, view: EngineView, where: Where) -> Filter:
@@ -156,7 +160,7 @@ class Searcher:
         where: Filter | None,
         metric: Metric,
     ) -> list[Ranking]:
-        """Each query by meaning and by words; what its phrases and exclusions forbid, neither finds."""
+        """Each query by meaning and by words; what it rules out, neither finds."""
         grouped, depth = request.group_by == "document", max(request.depth, FUSION_DEPTH)
         allowed = view.allowed(where)
         plain = [place for place, query in enumerate(queries) if query.plain]
@@ -164,15 +168,19 @@ class Searcher:
         if plain:
             found = self._dense(view, vectors[plain], depth, allowed, request, metric)
             dense = dict(zip(plain, found, strict=True))
-        rankings = []
-        for place, query in enumerate(queries):
-            own = allowed
-            if place not in dense:
+
+        def by_both(place: int, query: Query) -> Ranking:
+            own, near = allowed, dense.get(place)
+            if near is None:
                 own = view.allowed(where, query)
-                (dense[place],) = self._dense(view, vectors[place : place + 1], depth, own, request, metric)
+                (near,) = self._dense(view, vectors[place : place + 1], depth, own, request, metric)
             lexical = view.lexical(query, depth, allowed=own, grouped=grouped)
-            rankings.append(fused(dense[place], lexical, vectors[place], view, metric, request.depth, grouped, depth))
-        return rankings
+            ranking = fused(near, lexical, vectors[place], view, metric, request.depth, grouped, depth)
+            if len(near.keys) and not len(lexical.keys):
+                return replace(ranking, notes=("no word of the query is found: these are answers by meaning alone.",))
+            return ranking
+
+        return [_loosened_if_empty(query, partial(by_both, place)) for place, query in enumerate(queries)]
 
     def _dense(
         self, view: EngineView, vectors: Vectors, depth: int, allowed: Any, request: Request, metric: Metric
@@ -186,9 +194,7 @@ class Searcher:
 
     # On hits alone
 
-    def _finish(
-        self, found: Retrieved, texts: Sequence[str], request: Request, timings: Timings | None
-    ) -> list[list[Hit]]:
+    def _finish(self, found: Retrieved, texts: Sequence[str], request: Request, timings: Timings | None) -> list[Hits]:
         answers, started = found.answers, time.perf_counter()
         if request.reranks:
             reranker = self._reranker(request.rerank)
@@ -208,14 +214,49 @@ class Searcher:
             for query, hits in zip(texts, answers, strict=True):
                 for hit in hits:
                     hit.explanation = explainer.explain(query, hit)
-        return answers
+        notes = found.notes
+        if texts:
+            notes = [(*self._unread(text, request), *own) for text, own in zip(texts, notes, strict=True)]
+        if request.minima and (lacking := self._unmeasured(request, found)):
+            notes = [(*own, *lacking) for own in notes]
+        return list(map(Hits, answers, notes))
 
-    def _weigh(self, answers: Sequence[Sequence[Hit]], found: Retrieved) -> None:
-        """Give hits their percentile, and their probability, once the collection is calibrated."""
+    def _unread(self, text: str, request: Request) -> Iterator[str]:
+        """What to say of a query that the model reads only in part, or that says next to nothing."""
+        if len(text.strip()) == 1:
+            yield "the query is a single character, which says little: write a few words."
+        if request.mode == "lexical" or not self._model.at_hand or self._model.described is None:
+            return
+        encoder = self._model.get()
+        window = getattr(encoder, "query_window", getattr(encoder, "window", None))
+        if isinstance(encoder, Windowed) and window is not None and len(text) > window:  # a token has a letter at least
+            count = len(encoder.tokenizer.encode(text, add_special_tokens=False).ids)
+            if count > window:
+                yield (
+                    f"the query has {count:,} tokens, of which the model reads the first {window:,}: ask more briefly, "
+                    "or in several queries."
+                )
+
+    def _unmeasured(self, request: Request, found: Retrieved) -> tuple[str, ...]:
+        """What to say where a minimum was asked for of what hits don't have."""
+        calibration = self._calibrated(found)
+        if calibration is None and (request.min_percentile is not None or request.min_probability is not None):
+            return (
+                "no hit has a percentile or a probability: the collection is not calibrated (semsearch calibrate).",
+            )
+        if request.min_probability is not None and calibration is not None and calibration.slope is None:
+            return ("no hit has a probability: the collection was calibrated without judgements.",)
+        return ()
+
+    def _calibrated(self, found: Retrieved) -> Calibration | None:
         known = self._calibration
         if known is None or known[0] != found.version:
             known = self._calibration = (found.version, Calibration.of(found.settings))
-        calibration = known[1]
+        return known[1]
+
+    def _weigh(self, answers: Sequence[Sequence[Hit]], found: Retrieved) -> None:
+        """Give hits their percentile, and their probability, once the collection is calibrated."""
+        calibration = self._calibrated(found)
         if calibration is None:
             return
         hits = [hit for one in answers for hit in one if "dense" in hit.scores]
@@ -253,6 +294,17 @@ class Searcher:
             splitting = splitter_for(encoder, bool(settings["passages"]))
             self._explainer = (encoder, Explainer(encoder, splitting))
         return self._explainer[1]
+
+
+def _loosened_if_empty(query: Query, ask: Callable[[Query], Ranking]) -> Ranking:
+    """What `ask` finds for a query; where nothing holds its phrases, and it does not insist, without requiring them."""
+    ranking = ask(query)
+    lost = query.loosened is not query and not len(ranking.candidates.keys)
+    if lost:
+        ranking = ask(query.loosened)
+    if query.plain:
+        return ranking
+    return replace(ranking, notes=(*query.ruled_out(lost=lost), *ranking.notes))
 
 
 def _checked_vectors(view: EngineView, vectors: Any, texts: Sequence[str] | None, metric: Metric) -> Vectors:

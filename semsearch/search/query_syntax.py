@@ -1,12 +1,22 @@
-"""What people type into a search box: words, "exact phrases" and -exclusions. Any text is a query; none is an error."""
+"""What people type into a search box: words, "phrases", +"required" ones and -exclusions. Any text is a query.
+
+A quotation mark in prose is no order, nor is a dash before the option of a command. What is quoted makes the passages
+that hold it score higher; it is required only where nobody can have meant anything else.
+"""
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+import unicodedata
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 
-_QUOTES = str.maketrans({"“": '"', "”": '"', "„": '"', "\0": " "})
-_PART = re.compile(r'(?<!\S)(-?)"([^"]*)"(?!\w)|(?<!\S)-(?=\S*[^\W\d_])(?!-)(\S+)')
+FEW_WORDS, FEW_LETTERS = 5, 40  # beside phrases: with more, or with the marks of a sentence, a query is prose
+OPTION = 2  # letters up to which "-x" is the option of a command
+
+_QUOTES = str.maketrans({"“": '"', "”": '"', "„": '"', "«": '"', "»": '"', "\0": " "})
+_PART = re.compile(r'(?<!\S)([+-]?)"([^"]*)"(?!\w)|(?<!\S)-(?=\S*[^\W\d_])(?!-)(\S+)')
+_PROSE = re.compile(r"[.,;:!?](?:\s|$)|[。、，；：！？।؟؛]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,37 +25,93 @@ class Query:
 
     Attributes:
         text: What is asked for: the query without exclusions and without the quotes of phrases.
-        required: Phrases that an answer must hold, words side by side.
-        excluded: Words and phrases that it must not hold.
+        phrases: What stands in quotes, words side by side; the more a passage holds of it, the higher it scores.
+        required: Phrases without which there is no answer.
+        excluded: Words and phrases that no answer holds.
+        firm: Whether `required` holds even where nothing is found so.
     """
 
     text: str
+    phrases: tuple[str, ...] = ()
     required: tuple[str, ...] = ()
     excluded: tuple[str, ...] = ()
+    firm: bool = False
 
     @property
     def plain(self) -> bool:
-        """Whether it is nothing but words."""
+        """Whether it rules nothing out."""
         return not self.required and not self.excluded
+
+    @property
+    def loosened(self) -> Query:
+        """The same where its phrases rule nothing out; itself where they have to."""
+        return self if self.firm or not self.required else replace(self, required=())
+
+    def ruled_out(self, *, lost: bool) -> Iterator[str]:
+        """In sentences, what is required and what is left out; `lost` where nothing held what was required."""
+        required, excluded = (
+            " and ".join(f'"{phrase}"' for phrase in phrases) for phrases in (self.required, self.excluded)
+        )
+        if required and lost:
+            yield f'nothing holds {required}: these are answers without it. Write +"…" to have none instead.'
+        elif required:
+            yield f"every answer holds {required}."
+        if excluded:
+            yield f"left out is what holds {excluded.replace(' and ', ' or ')}."
 
 
 def parse(query: str) -> Query:
     """Take a query apart.
 
-    `"…"` is a phrase and `-word` or `-"…"` an exclusion where they begin a word; so a hyphen inside a word, a number
-    below zero, a dash between spaces and a quotation mark that is never closed are what they are in any text.
+    `"…"` is a phrase where it begins a word; `+"…"` is required. Without a plus phrases are required, unless nothing
+    holds them, in a query of nothing but them and a few words. `-"…"` is an exclusion, and so is `-word` where no
+    other word follows and it is longer than the options of commands: "jaguar -car" excludes, "tar -xzf archive" does
+    not. A hyphen inside a word, a number below zero, a dash between spaces and a quotation mark that is never closed
+    are what they are in any text.
     """
-    required: list[str] = []
-    excluded: list[str] = []
-
-    def taken(match: re.Match[str]) -> str:
-        minus, phrase, word = match.groups()
-        if word is not None or minus:
-            excluded.append(phrase if word is None else word)
-            return " "
-        required.append(phrase)
-        return f" {phrase} "
-
     clean = query.encode("utf-8", "replace").decode().translate(_QUOTES)  # half a surrogate pair is no letter
-    text = " ".join(_PART.sub(taken, clean).split())
-    return Query(text, tuple(required), tuple(excluded))
+    parts = list(_PART.finditer(clean))
+    outside = _PART.sub(" ", clean).split()
+    phrases: list[str] = []
+    firm: list[str] = []
+    excluded: list[str] = []
+    kept: list[str] = []
+    marked = _PROSE.search(" ".join(outside)) is not None
+    end = 0
+    for number, part in enumerate(parts):
+        sign, phrase, word = part.groups()
+        kept.append(clean[end : part.start()])
+        end = part.end()
+        if word is not None:
+            later = [clean[a.end() : b.start()] for a, b in zip(parts[number:], parts[number + 1 :], strict=False)]
+            if not marked and len(word) > OPTION and not "".join([*later, clean[parts[-1].end() :]]).strip():
+                excluded.append(word)
+            else:
+                kept.append(part[0])
+        elif sign == "-":
+            excluded.append(phrase)
+        else:
+            (firm if sign else phrases).append(phrase)
+            kept.append(phrase)
+    kept.append(clean[end:])
+    text = " ".join(" ".join(kept).split())
+    prose = marked or len(outside) > FEW_WORDS or sum(map(len, outside)) > FEW_LETTERS
+    required = tuple(firm) if firm or prose else tuple(phrases)
+    return Query(text, (*firm, *phrases), required, tuple(excluded), firm=bool(firm))
+
+
+def folded(text: str) -> str:
+    """`text` without the differences that words are found across: of capitals and of accents."""
+    if text.isascii():
+        return text.lower()
+    apart = unicodedata.normalize("NFD", text.casefold())
+    return "".join(letter for letter in apart if unicodedata.category(letter) != "Mn")
+
+
+def phrase_pattern(phrase: str) -> re.Pattern[str] | None:
+    """What finds exactly the words of `phrase`, side by side, in a `folded` text; None where it holds no word."""
+    words = _PHRASE_WORD.findall(folded(phrase))
+    return re.compile(r"(?<![^\W_])" + r"[\W_]+".join(map(re.escape, words)) + r"(?![^\W_])") if words else None
+
+
+_PHRASE_WORD = re.compile(r"[^\W_]+")

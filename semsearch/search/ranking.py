@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -15,10 +15,11 @@ from semsearch.vectors import score_pairs
 
 @dataclass(frozen=True, slots=True)
 class Ranking:
-    """Passages of one stage, best first."""
+    """Passages of one stage, best first; `notes` say what the query ruled out, and what it could not be asked for."""
 
     stage: str
     candidates: Candidates
+    notes: tuple[str, ...] = field(default=(), kw_only=True)
 
     def hits(self, passages: Iterator[Passage]) -> list[Hit]:
         """Its passages as hits; takes as many as it has, and no more, from `passages`."""

@@ -405,11 +405,38 @@ class EngineContract:
             assert ids(collection.search("words", k=5, mode="lexical")) == ["d0", "d1", "d2", "d3", "d4"]
 
     def test_phrases_and_exclusions(self, animals: Collection) -> None:
-        assert ids(animals.search('"warm sofa"', mode="lexical")) == ["cat"]
-        assert animals.search('"sofa warm"', mode="lexical") == []
+        found = animals.search('"warm sofa"', mode="lexical")
+        assert (ids(found), found.notes) == (["cat"], ('every answer holds "warm sofa".',))
+        assert animals.search('+"sofa warm"', mode="lexical") == []
+        loosened = animals.search('"sofa warm"', mode="lexical")
+        assert ids(loosened) == ["cat"]
+        assert loosened.notes[0].startswith('nothing holds "sofa warm": these are answers without it.')
         assert ids(animals.search('the "the park"', mode="hybrid")) == ["dog"]
         assert "dog" not in ids(animals.search("the -park", mode="hybrid"))
         assert "dog" in ids(animals.search("the park", mode="hybrid"))
+
+    @pytest.mark.parametrize("mode", ["lexical", "hybrid"])
+    def test_a_quotation_in_prose_is_no_order(self, home: Home, mode: str) -> None:
+        """It counts for more, and nothing is ruled out; so with the options of commands."""
+        texts = ["the cold war ended", "a war in the cold months, the cold ended", "grep -r searches", "birds ended"]
+        with semsearch.create("prose", home=home, encoder=HashEncoder()) as collection:
+            collection.add([Document(f"d{i}", text) for i, text in enumerate(texts)])
+            asked = 'who was it that said how the "cold war" had ended?'
+            found = collection.search(asked, mode=mode)
+            assert {*ids(found)} >= {"d0", "d1", "d3"}
+            assert found.notes == ()
+            by_words = {hit.id: hit.scores["lexical"] for hit in found if "lexical" in hit.scores}
+            without = collection.search(asked.replace('"', ""), mode="lexical")
+            assert by_words["d0"] > {hit.id: hit.score for hit in without}["d0"], "its phrase counts"
+            assert by_words["d1"] == pytest.approx({hit.id: hit.score for hit in without}["d1"])
+            assert ids(collection.search("how does grep -r work", mode="lexical")) == ["d2"]
+            assert {*ids(collection.search("ended -birds", mode=mode))} & {"d3"} == set()
+            assert collection.search("ended -birds", mode=mode).notes == ('left out is what holds "birds".',)
+
+    def test_words_that_nothing_holds_are_told_in_hybrid(self, animals: Collection) -> None:
+        found = animals.search("xylophone", mode="hybrid")
+        assert len(found) == 3
+        assert found.notes == ("no word of the query is found: these are answers by meaning alone.",)
 
     def test_both_together_hold_what_either_finds(self, animals: Collection) -> None:
         hits = animals.search("bird park", mode="hybrid")

@@ -105,16 +105,17 @@ class MemoryView:
 
     def lexical(self, query: Query, k: int, *, allowed: Mask | None, grouped: bool) -> Candidates:
         """See `EngineView.lexical`."""
-        texts, wanted = self._words(), set(_TOKEN.findall(query.text.casefold()))
-        mask = self.allowed(None, query)
+        texts, mask = self._words(), self.allowed(None, query)
         counts = [Counter(text) for text in texts]
+        phrases = [words for phrase in query.phrases if (words := _TOKEN.findall(phrase.casefold()))]
+        frequencies = [[own[word] for own in counts] for word in set(_TOKEN.findall(query.text.casefold()))]
+        frequencies += [[int(_holds(text, phrase)) for text in texts] for phrase in phrases]
         mean = sum(map(len, texts)) / max(len(texts), 1)
         scores = np.zeros(len(texts), dtype=np.float32)
-        for word in wanted:
-            df = sum(word in own for own in counts)
+        for frequency in frequencies:
+            df = sum(map(bool, frequency))
             idf = math.log(1 + (len(texts) - df + 0.5) / (df + 0.5))
-            for row, own in enumerate(counts):
-                tf = own[word]
+            for row, tf in enumerate(frequency):
                 scores[row] += idf * tf * (K1 + 1) / (tf + K1 * (1 - B + B * len(texts[row]) / mean)) if tf else 0
         for one in (mask, allowed):
             if one is not None:

@@ -68,7 +68,7 @@ def test_json_has_the_documented_shape(notes):
     ended = run("query", notes, "knead the dough", "-k", 3, "--json")
     assert (ended.code, ended.err) == (0, "")
     answer = json.loads(ended.out)
-    assert list(answer) == ["schema", "query", "hits", "timings_ms"]
+    assert list(answer) == ["schema", "query", "hits", "notes", "timings_ms"]
     assert answer["schema"] == 1
     assert answer["query"] == "knead the dough"
     assert list(answer["timings_ms"]) == ["encode", "search", "total"]

@@ -79,6 +79,10 @@ class BM25:
             return mixed
         return scores
 
+    def once(self, rows: NDArray[np.intp]) -> Scores:
+        """What something adds to the scores of the `rows` that hold it once, and no others do."""
+        return _idf(len(rows), self.passages) * _saturated(np.ones(len(rows), dtype=np.float32), self.norms[rows])
+
     def _shares(self, word: str) -> _Shares:
         """What a word contributes, remembered where it is worth it."""
         rows, titles, texts = self._pairs(word)

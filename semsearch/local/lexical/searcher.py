@@ -8,6 +8,7 @@ Without a generation, or when it is damaged, SQLite's full text answers: slower,
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +24,7 @@ from semsearch.local.store.registry import Registered
 from semsearch.local.store.schema import fulltext
 from semsearch.local.store.snapshot import Snapshot
 from semsearch.local.store.store import Store, View
-from semsearch.search.query_syntax import Query
+from semsearch.search.query_syntax import Query, folded, phrase_pattern
 from semsearch.types import Keys, Scores
 
 log = logging.getLogger("semsearch")
@@ -65,8 +66,11 @@ class Lexical:
             return _NOTHING
         state = self._prepared(view)
         if state is None:
-            return *_by_sqlite(view, query.text, k, mask), FULLTEXT
+            return *_by_sqlite(view, query, k, mask), FULLTEXT
         scores = state.scores(words)
+        for phrase in query.phrases:
+            if len(rows := _holding_exactly(view, phrase)):
+                scores[rows] += state.once(rows)  # a phrase weighs as a word does that so many passages hold once
         if mask is not None:
             scores[~mask] = 0
         return *_best(view.snapshot.keys, scores, k), POSTINGS
@@ -79,18 +83,15 @@ class Lexical:
         if query.plain:
             return None
         snapshot = view.snapshot
-        split = tokens([*query.required, *query.excluded])
         mask = np.ones(len(snapshot), dtype=np.bool_)
-        for number, (phrase, words) in enumerate(zip((*query.required, *query.excluded), split, strict=True)):
-            if not words:  # nothing but punctuation
-                continue
-            rows = _matching(view, phrase)
-            if number < len(query.required):
+        for phrase in query.required:
+            if phrase_pattern(phrase) is not None:  # else it is nothing but punctuation
                 found = np.zeros(len(snapshot), dtype=np.bool_)
-                found[rows] = True
+                found[_holding_exactly(view, phrase)] = True
                 mask &= found
-            else:
-                mask &= ~np.isin(snapshot.docs, snapshot.docs[rows])
+        for phrase, words in zip(query.excluded, tokens(query.excluded), strict=True):
+            if words:
+                mask &= ~np.isin(snapshot.docs, snapshot.docs[_matching(view, phrase)])
         return mask
 
     def sound(self, registered: Registered) -> bool:
@@ -200,18 +201,39 @@ def _best(keys: Keys, scores: Scores, k: int) -> tuple[Keys, Scores]:
 
 
 def _matching(view: View, phrase: str) -> NDArray[np.intp]:
-    """The live rows whose title or text holds a phrase."""
+    """The live rows whose title or text holds the stems of a phrase side by side."""
     matching = select(fulltext.c.rowid).where(_holding([phrase]))
     with decoding():
-        found = np.asarray(view.connection.execute(matching).scalars().all(), dtype=np.int64)
-    return view.snapshot.rows_of(np.sort(found[np.isin(found, view.snapshot.keys)]))
+        found = view.connection.execute(matching).scalars().all()
+    return _rows_of(view, found)
 
 
-def _by_sqlite(view: View, query: str, k: int, mask: NDArray[np.bool_] | None) -> tuple[Keys, Scores]:
+def _holding_exactly(view: View, phrase: str) -> NDArray[np.intp]:
+    """The live rows whose title or text holds the very words of a phrase side by side, which stems only suggest."""
+    pattern = phrase_pattern(phrase)
+    if pattern is None:
+        return np.empty(0, dtype=np.intp)
+    matching = select(fulltext.c.rowid, fulltext.c.title, fulltext.c.text).where(_holding([phrase]))
+    with decoding():
+        found = [
+            key
+            for key, *texts in view.connection.execute(matching)
+            if any(pattern.search(folded(text)) for text in texts)
+        ]
+    return _rows_of(view, found)
+
+
+def _rows_of(view: View, found: Sequence[int]) -> NDArray[np.intp]:
+    keys = np.asarray(found, dtype=np.int64)
+    return view.snapshot.rows_of(np.sort(keys[np.isin(keys, view.snapshot.keys)]))
+
+
+def _by_sqlite(view: View, query: Query, k: int, mask: NDArray[np.bool_] | None) -> tuple[Keys, Scores]:
     """As `Lexical.search`, by the bm25 of SQLite's full text."""
-    (words,) = tokens([query], stemmed=False)  # stemmed twice, they would be others
+    (words,) = tokens([query.text], stemmed=False)  # stemmed twice, they would be others
+    phrases = [phrase for phrase in query.phrases if phrase_pattern(phrase) is not None]
     rank = func.bm25(fulltext.c.fulltext).label("rank")
-    matching = select(fulltext.c.rowid, rank).where(_holding(words))
+    matching = select(fulltext.c.rowid, rank).where(_holding([*words, *phrases]))
     if mask is None:
         matching = matching.order_by(rank).limit(k)
     with decoding():

@@ -227,7 +227,9 @@ indexes = Table(
 # The questions that a recall is measured on.
 questions = Table("questions", metadata, _number("question", primary_key=True), _text("text"), **_STRICT)
 
-fulltext = table("fulltext", column("rowid", Integer), column("fulltext", Text))  # for statements; see `FULLTEXT`
+fulltext = table(  # for statements; see `FULLTEXT`
+    "fulltext", column("rowid", Integer), column("fulltext", Text), column("title", Text), column("text", Text)
+)
 
 PASSAGE_TEXTS = DDL(  # type: ignore[no-untyped-call]
     "CREATE VIEW passage_texts AS SELECT key, title, CASE size "
