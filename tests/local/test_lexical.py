@@ -28,6 +28,9 @@ STEMS = {"running": ["run"], "runs": ["run"], "cats": ["cat"], "café": ["cafe"]
 STEMS["state-of-the-art"] = ["state", "of", "the", "art"]
 
 
+FUNCTION = {"the", "of"}  # of these words, those that carry nothing
+
+
 def stems(text):
     return [stem for word in text.split() for stem in STEMS.get(word, [word])]
 
@@ -40,16 +43,20 @@ def idf(holding, count):
     return np.log(1 + (count - holding + 0.5) / (holding + 0.5))
 
 
-def bm25(query, units):
-    """BM25 of each of `units`, which are lists of words."""
-    mean = np.mean([len(unit) for unit in units])
+def bm25(query, units, wholes=None):
+    """BM25 of each of `units`, a title and a text as lists of words, with the idf of `wholes`."""
+    wholes = units if wholes is None else wholes
+    mean = np.mean([len(title) + len(text) for title, text in units])
+    empty = {word for word in query if word in FUNCTION}
     scores = np.zeros(len(units))
-    for word in set(query):
-        holding = sum(word in unit for unit in units)
-        for place, unit in enumerate(units):
-            times = unit.count(word)
-            length = K1 * (1 - B + B * len(unit) / mean)
-            scores[place] += idf(holding, len(units)) * times * (K1 + 1) / (times + length)
+    for word in query:  # as often as it comes
+        weight = idf(sum(word in title + text for title, text in wholes), len(wholes))
+        if empty != set(query) and word in empty:
+            weight *= 0.1
+        for place, (title, text) in enumerate(units):
+            times = 2 * title.count(word) + text.count(word)
+            length = K1 * (1 - B + B * (len(title) + len(text)) / mean)
+            scores[place] += weight * times * (K1 + 1) / (times + length)
     return scores
 
 
@@ -63,30 +70,14 @@ def oracle(collection, query):
         return {}
     whole = {}
     for _, doc, title, text in rows:
-        whole.setdefault(doc, [*stems(title)]).extend(stems(text))
-    own = bm25(stems(query), [stems(title) + stems(text) for _, _, title, text in rows])
+        whole.setdefault(doc, (stems(title), []))[1].extend(stems(text))
     of_documents = dict(zip(whole, bm25(stems(query), list(whole.values())), strict=True))
-    # a passage's idf is that of documents
-    if len(whole) != len(rows):
-        own = weighed(stems(query), rows, list(whole.values()))
+    own = bm25(stems(query), [(stems(title), stems(text)) for _, _, title, text in rows], list(whole.values()))
     return {
         row[0]: (1 - DOCUMENT_SHARE) * score + DOCUMENT_SHARE * of_documents[row[1]]
         for row, score in zip(rows, own, strict=True)
         if score > 0
     }
-
-
-def weighed(query, rows, wholes):
-    """BM25 of passages with the idf of documents."""
-    units = [stems(title) + stems(text) for _, _, title, text in rows]
-    mean = np.mean([len(unit) for unit in units])
-    scores = np.zeros(len(units))
-    for word in set(query):
-        weight = idf(sum(word in whole for whole in wholes), len(wholes))
-        for place, unit in enumerate(units):
-            times = unit.count(word)
-            scores[place] += weight * times * (K1 + 1) / (times + K1 * (1 - B + B * len(unit) / mean))
-    return scores
 
 
 def found(collection, query, k=10_000, allowed=None, own=None):
@@ -98,7 +89,7 @@ def found(collection, query, k=10_000, allowed=None, own=None):
 
 
 def assert_right(collection, own=None):
-    for query in ("running cats", "the", "C++ café zebra", "nothing of it"):
+    for query in ("running cats", "the", "C++ café zebra", "nothing of it", "the cats of the cats zebra"):
         assert found(collection, query, own=own) == pytest.approx(oracle(collection, query), rel=1e-5)
 
 
@@ -351,12 +342,16 @@ def test_a_damaged_index_is_not_believed(home, few, caplog, harm):
 
 
 def test_sqlite_ranks_alike(searchable):
-    """What answers for an index that is not there knows another idf, and little else."""
+    """What answers for an index that is not there holds long passages back more, and knows another idf; little else."""
     collection, own = searchable
     for query in ("zebra", "naïve"):
         with mock.patch.object(lexical, "SPLIT_ROWS", 0):
             by_sqlite = list(found(collection, query))
-        assert by_sqlite == list(found(collection, query, own=own))
+        ours = list(found(collection, query, own=own))
+        assert set(by_sqlite) == set(ours)
+        apart = [abs(by_sqlite.index(key) - ours.index(key)) for key in ours]
+        assert max(apart) <= 2
+        assert by_sqlite[:3] == ours[:3]
 
 
 def test_a_reader_keeps_its_snapshot(home, few):

@@ -4,12 +4,13 @@ A passage's score is the mean of its own BM25 and that of its whole document, we
 helps to tell what a passage is about. Robertson and Zaragoza, "The Probabilistic Relevance Framework: BM25 and Beyond"
 (2009), with the idf of Lucene, which is never negative, counted over documents.
 
-K1, B, DOCUMENT_SHARE and the weight of titles (that of text) were looked at on train and dev queries of SciFact and
-NFCorpus.
+A word that a query repeats counts again, one that carries nothing for little (`semsearch.search.function_words`).
+All constants were chosen on cranfield, cacm, cisi, DL19 and train and dev queries of SciFact and NFCorpus, together.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -20,11 +21,10 @@ from semsearch.local.lexical.postings import Postings
 from semsearch.local.store.snapshot import Snapshot
 from semsearch.types import Scores
 
-K1 = 1.2  # how soon more of the same word stops counting; from 0.6 to 2 it matters less than 0.006 nDCG@10
-B = 0.75  # how much longer passages are held back
-DOCUMENT_SHARE = (
-    0.7  # the document's share in a passage's score; passages alone: 0.004 to 0.01 less, documents alone the same
-)
+K1 = 1.2  # how soon more of the same word stops counting; from 0.9 to 1.5 it matters less than 0.002 nDCG@10
+B = 0.6  # how much longer passages are held back
+TITLE = 2  # times that a word in the title counts
+DOCUMENT_SHARE = 0.7  # the document's share in a passage's score; from 0.5 to 0.8 it makes no difference
 FREQUENT = 0.005  # what a word that a greater share of the rows holds contributes is remembered …
 EVERYWHERE = 0.125  # … for all rows, if this share holds it …
 REMEMBERED = 1 << 25  # … as long as all of it is less than so many numbers
@@ -63,15 +63,15 @@ class BM25:
         documents = int(np.count_nonzero(_maxima(snapshot.live, first)))
         return cls(parts, live, passages, norms, group, documents, _norms(sizes, documents), {})
 
-    def scores(self, words: list[str]) -> Scores:
-        """The score `(n,)` of every row; 0 where it holds none of `words`."""
+    def scores(self, words: Mapping[str, float]) -> Scores:
+        """The score `(n,)` of every row; 0 where it holds none of `words`, each of which has a weight."""
         scores = np.zeros(len(self.norms), dtype=np.float32)
         whole = np.zeros(len(self.whole_norms), dtype=np.float32)
-        for word in words:
+        for word, weight in words.items():
             shares = self.known.get(word) or self._shares(word)
-            _add(scores, shares.rows, shares.own)
+            _add(scores, shares.rows, shares.own, weight)
             if self.group is not None:
-                _add(whole, shares.documents, shares.whole)
+                _add(whole, shares.documents, shares.whole, weight)
         if self.group is not None:
             mixed = np.take(DOCUMENT_SHARE * whole, self.group)
             mixed += (1 - DOCUMENT_SHARE) * scores
@@ -87,7 +87,7 @@ class BM25:
         """What a word contributes, remembered where it is worth it."""
         rows, titles, texts = self._pairs(word)
         if self.group is None:
-            own = _idf(len(rows), self.passages) * _saturated(titles + texts, self.norms[rows])
+            own = _idf(len(rows), self.passages) * _saturated(TITLE * titles + texts, self.norms[rows])
             documents: NDArray[Any] = rows
             whole = own
         else:
@@ -95,9 +95,9 @@ class BM25:
             first = np.flatnonzero(np.diff(groups, prepend=-1))
             documents = groups[first]
             # each passage has the title
-            counts = _maxima(titles, first) + (np.add.reduceat(texts, first) if len(first) else texts)
+            counts = TITLE * _maxima(titles, first) + (np.add.reduceat(texts, first) if len(first) else texts)
             idf = _idf(len(documents), self.documents)
-            own = idf * _saturated(titles + texts, self.norms[rows])
+            own = idf * _saturated(TITLE * titles + texts, self.norms[rows])
             whole = idf * _saturated(counts, self.whole_norms[documents])
         shares = _Shares(rows, own, documents, whole)
         if len(rows) > EVERYWHERE * len(self.norms):
@@ -137,7 +137,9 @@ def _spread(places: NDArray[Any], values: Scores, like: Scores) -> Scores:
     return every
 
 
-def _add(scores: Scores, places: NDArray[Any] | None, values: Scores) -> None:
+def _add(scores: Scores, places: NDArray[Any] | None, values: Scores, weight: float) -> None:
+    if weight != 1:
+        values = np.float32(weight) * values
     if places is None:
         scores += values
     else:

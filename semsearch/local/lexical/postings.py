@@ -99,13 +99,13 @@ class Postings:
         return cls(**arrays)
 
 
-def tokens(texts: Sequence[str], *, stemmed: bool = True) -> list[list[str]]:
-    """The words of each text, each once, sorted."""
+def tokens(texts: Sequence[str], *, stemmed: bool = True) -> list[dict[str, int]]:
+    """The words of each text, sorted, and how often each comes."""
     passages = [(place, "", text) for place, text in enumerate(texts)]
     with _Engine(passages, TOKENIZER if stemmed else TOKENIZER.removeprefix("porter ")) as engine:
-        found: list[list[str]] = [[] for _ in texts]
-        for word, place in engine.execute("SELECT DISTINCT term, doc FROM words ORDER BY term"):
-            found[place].append(word)
+        found: list[dict[str, int]] = [{} for _ in texts]
+        for word, place, times in engine.execute("SELECT term, doc, count(*) FROM words GROUP BY term, doc"):
+            found[place][word] = times
     return found
 
 

@@ -8,7 +8,8 @@ Without a generation, or when it is damaged, SQLite's full text answers: slower,
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -17,13 +18,14 @@ from sqlalchemy import ColumnElement, func, select
 
 from semsearch.errors import IndexDamaged
 from semsearch.local.index.generation import published_digest, read_manifest, verify_files
-from semsearch.local.lexical.bm25 import BM25
+from semsearch.local.lexical.bm25 import BM25, TITLE
 from semsearch.local.lexical.postings import Postings, tokens
 from semsearch.local.store.database import decoding
 from semsearch.local.store.registry import Registered
 from semsearch.local.store.schema import fulltext
 from semsearch.local.store.snapshot import Snapshot
 from semsearch.local.store.store import Store, View
+from semsearch.search import function_words
 from semsearch.search.query_syntax import Query, folded, phrase_pattern
 from semsearch.types import Keys, Scores
 
@@ -33,6 +35,20 @@ Way = tuple[str, ...]
 POSTINGS, FULLTEXT = ("lexical",), ("fulltext",)  # what scored: BM25 over postings, or SQLite's own full text
 
 SPLIT_ROWS = 20_000  # rows behind the generation that a search splits itself; with more, SQLite answers
+
+
+def weighed(words: Mapping[str, int]) -> dict[str, float]:
+    """The weights of a query's words: how often each comes, and a tenth of it for those that carry nothing."""
+    empty = words.keys() & _function_words()
+    if len(empty) == len(words):
+        return dict(words)
+    return {word: function_words.WEIGHT * times if word in empty else times for word, times in words.items()}
+
+
+@cache
+def _function_words() -> frozenset[str]:
+    """As they are stemmed."""
+    return frozenset(word for words in tokens(sorted(function_words.ENGLISH)) for word in words)
 
 
 class Lexical:
@@ -67,7 +83,7 @@ class Lexical:
         state = self._prepared(view)
         if state is None:
             return *_by_sqlite(view, query, k, mask), FULLTEXT
-        scores = state.scores(words)
+        scores = state.scores(weighed(words))
         for phrase in query.phrases:
             if len(rows := _holding_exactly(view, phrase)):
                 scores[rows] += state.once(rows)  # a phrase weighs as a word does that so many passages hold once
@@ -232,7 +248,7 @@ def _by_sqlite(view: View, query: Query, k: int, mask: NDArray[np.bool_] | None)
     """As `Lexical.search`, by the bm25 of SQLite's full text."""
     (words,) = tokens([query.text], stemmed=False)  # stemmed twice, they would be others
     phrases = [phrase for phrase in query.phrases if phrase_pattern(phrase) is not None]
-    rank = func.bm25(fulltext.c.fulltext).label("rank")
+    rank = func.bm25(fulltext.c.fulltext, TITLE, 1).label("rank")
     matching = select(fulltext.c.rowid, rank).where(_holding([*words, *phrases]))
     if mask is None:
         matching = matching.order_by(rank).limit(k)
