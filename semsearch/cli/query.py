@@ -16,7 +16,7 @@ import semsearch
 from semsearch.cli import formats, parameters
 from semsearch.cli.compare import compare, show_comparison
 from semsearch.cli.parameters import ComputeOptions, SearchOptions
-from semsearch.cli.render import Answer, out, show_answer
+from semsearch.cli.render import Answer, on_terminal, out, show_answer
 from semsearch.errors import CollectionNotFound, DataError, UsageError
 from semsearch.home import Home
 from semsearch.names import normal
@@ -37,6 +37,7 @@ class QueryOptions:
     compare_exact: bool
     as_json: bool
     form: str | None
+    spreadsheet_safe: bool
     compute: ComputeOptions
     home: str | None
 
@@ -128,11 +129,11 @@ def lines_of_stdin() -> Iterator[list[tuple[int, str]]]:
             return
 
 
-def _show(answers: Sequence[Answer], numbers: Sequence[int | None], form: str | None) -> None:
+def _show(answers: Sequence[Answer], numbers: Sequence[int | None], form: str | None, safe: bool) -> None:
     for answer, number in zip(answers, numbers, strict=True):
         if form is not None:
-            for line in formats.lines(answer, number, form):
-                out(line)
+            for line in formats.lines(answer, number, form, spreadsheet_safe=safe):
+                out(line, cells=form == "csv")
         else:
             show_answer(answer, number=number)
     sys.stdout.flush()
@@ -161,6 +162,11 @@ def _form(options: QueryOptions, text: str | None) -> str | None:
     "form",
     type=click.Choice(list(formats.FORMATS)),
     help="Print results as other programs read them.",
+)
+@click.option(
+    "--spreadsheet-safe/--no-spreadsheet-safe",
+    default=lambda: on_terminal(),
+    help="Of csv and tsv: a ' before texts that a spreadsheet takes for formulas [default: on a terminal].",
 )
 @parameters.compute
 @parameters.home
@@ -200,7 +206,7 @@ def query(options: QueryOptions) -> int:
             out(line)
         if text != "-":
             answers = ask(collection, [text], k, search)
-            _show(answers, [None], form)
+            _show(answers, [None], form, options.spreadsheet_safe)
             if options.compare_exact:
                 show_comparison(compare(collection, answers[0], k, search.where), form == "json")
             return 0 if answers[0].hits else 1
@@ -208,7 +214,7 @@ def query(options: QueryOptions) -> int:
         for batch in lines_of_stdin():
             if batch:
                 answers = ask(collection, [line for _, line in batch], k, search)
-                _show(answers, [number for number, _ in batch], form)
+                _show(answers, [number for number, _ in batch], form, options.spreadsheet_safe)
                 if options.compare_exact:
                     for answer in answers:
                         show_comparison(compare(collection, answer, k, search.where), form == "json")
