@@ -20,6 +20,7 @@ from semsearch.cli.render import Answer, on_terminal, out, show_answer
 from semsearch.errors import CollectionNotFound, DataError, UsageError
 from semsearch.home import Home
 from semsearch.names import normal
+from semsearch.search.request import MAX_QUERY
 
 if TYPE_CHECKING:
     from semsearch.collection import Collection
@@ -111,8 +112,13 @@ def lines_of_stdin() -> Iterator[list[tuple[int, str]]]:
         if not chunk and rest:
             lines, rest = [rest], b""
         batch: list[tuple[int, str]] = []
+        if len(rest) > 4 * MAX_QUERY:
+            lines.append(rest)  # which is said to be too long below, and not gathered without end
         for line in lines:
             number += 1
+            if len(line) > 4 * MAX_QUERY:  # bytes
+                yield batch
+                raise DataError(f"standard input, line {number}: longer than {MAX_QUERY:,} characters, as no query is.")
             try:
                 text = line.decode().strip()
             except UnicodeDecodeError as error:
