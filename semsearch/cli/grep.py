@@ -156,6 +156,9 @@ def _files(names: Sequence[str], unread: list[str]) -> Iterator[GrepFile]:
             for folder, why in listing.unreadable:
                 say(f"{one_line(str(path / folder))}: {why}")
                 unread.append(folder)
+            if listing.outside:
+                count = len(listing.outside)
+                say(f"{name}: links to files out of the folder, not followed: {count:,} (give them by their own names)")
         for inner in listed:
             place = path / inner if inner else path
             try:
