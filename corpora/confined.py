@@ -1,7 +1,8 @@
 """Files taken apart in a child process, under limits: what hangs, swallows memory or crashes there is given up.
 
 The child is this module as a program. It reads a path a line, as JSON, and answers with a line for each part and one
-for the end. Memory is limited where the system can (not on macOS and Windows), time everywhere.
+for the end. Memory is limited where the system can (not on macOS and Windows); everywhere are time, for a part and for
+all of a file, and text: no file of a few bytes gives gigabytes, whatever it names how often.
 """
 
 from __future__ import annotations
@@ -13,14 +14,20 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, BinaryIO, Self
 
 from corpora.extraction.parts import FilePart, Unreadable
 from semsearch.errors import DataError
-from semsearch.reading.files import printable
+from semsearch.reading.files import MAX_TEXT_BYTES, printable
+
+PATIENCE = 30  # times the seconds for a part, that is waited for all parts of a file
+TEXT = 1 << 26  # characters that any file may give …
+TEXT_PER_BYTE = 100  # … and more by its length, unpacked where it is packed with gzip
+MAX_LINE = 6 * MAX_TEXT_BYTES + (1 << 20)  # bytes of an answer: each character of a part as an escape
 
 
 class Confined:
@@ -47,9 +54,14 @@ class Confined:
         child = self._begun()
         self._send(child, os.fsencode(path).hex())
         finished = False
+        left = PATIENCE * self._seconds
         try:
             while True:
+                began = time.monotonic()
                 answer = self._answer(child, name)
+                left -= time.monotonic() - began
+                if left < 0:
+                    raise DataError(f"{name}: given up after {PATIENCE * self._seconds:g} seconds for all its parts.")
                 if "part" in answer:
                     yield FilePart(*answer["part"])
                     continue
@@ -93,7 +105,7 @@ class Confined:
         timer.daemon = True
         timer.start()
         try:
-            line = child.stdout.readline()
+            line = child.stdout.readline(MAX_LINE)
         finally:
             timer.cancel()
         if line.endswith(b"\n"):
@@ -101,6 +113,8 @@ class Confined:
             return answer
         if late.is_set():
             raise DataError(f"{name}: given up after {self._seconds:g} seconds.")
+        if len(line) >= MAX_LINE:
+            raise DataError(f"{name}: given up at a part of more than {MAX_LINE:,} bytes.")
         raise DataError(f"{name}: the library that reads it crashed (exit code {child.wait()}).")
 
     def _end(self) -> None:
@@ -128,7 +142,7 @@ def main() -> None:
         path = Path(os.fsdecode(bytes.fromhex(line.decode())))
         end: dict[str, Any]
         try:
-            for part in _parts(path):
+            for part in _limited(path, megabytes):
                 answer({"part": [part.name, _clean(part.text), _clean(part.title), dict(part.metadata)]})
             end = {}
         except MemoryError:
@@ -147,18 +161,42 @@ def main() -> None:
         answer(end)
 
 
-def _parts(path: Path) -> Iterator[FilePart]:
+def _limited(path: Path, megabytes: int) -> Iterator[FilePart]:
+    """The parts, as long as they are no more than a file of this length can hold, and none is too long."""
     from corpora.extraction import extractor
 
     extract = extractor(path)
-    with path.open("rb") as file:
-        if file.read(2) != b"\x1f\x8b":
-            file.seek(0)
-            yield from extract(file)
-            return
+    with path.open("rb") as raw:
+        file = _unpacked(raw, megabytes)
+        most = TEXT + TEXT_PER_BYTE * file.seek(0, io.SEEK_END)
         file.seek(0)
-        with gzip.GzipFile(fileobj=file) as unpacked:
-            yield from extract(io.BytesIO(unpacked.read()))
+        given = long = 0
+        for part in extract(file):
+            if len(part.text) > MAX_TEXT_BYTES:
+                long += 1
+                continue
+            given += len(part.text) + len(part.title) + len(part.name)
+            if given > most:
+                raise Unreadable(
+                    f"given up: it gives more than {most:,} characters, which a file of its length can't hold."
+                )
+            yield part
+    if long:
+        raise Unreadable(f"parts of more than {MAX_TEXT_BYTES:,} characters were left out: {long:,}.")
+
+
+def _unpacked(file: BinaryIO, megabytes: int) -> BinaryIO:
+    """The file, or what is in it where it is packed with gzip: held in memory, at most half of what there is."""
+    packed = file.read(2) == b"\x1f\x8b"
+    file.seek(0)
+    if not packed:
+        return file
+    most = megabytes << 19
+    with gzip.GzipFile(fileobj=file) as unpacked:
+        content = unpacked.read(most + 1)
+    if len(content) > most:
+        raise MemoryError
+    return io.BytesIO(content)
 
 
 def _clean(text: str) -> str:

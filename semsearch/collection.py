@@ -463,6 +463,9 @@ class Collection:
         for listed in (ids, unlike, queries, against):
             if not isinstance(listed, str):  # of which there is a sentence below
                 check_list(listed, "similar takes lists of ids and queries")
+        for texts in (queries, against):
+            if not isinstance(texts, str):
+                check_texts(texts, "similar")
         examples = self._vectors_of(ids, queries)
         counterexamples = self._vectors_of(unlike, against)
         if not len(examples):

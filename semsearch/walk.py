@@ -3,7 +3,8 @@
 Hidden files and folders (a dot in front) are no part of a corpus, nor is what git would ignore: by a `.gitignore` in
 the folder, below it, or above it up to the top of its work tree, or by the repository's `info/exclude`. Only where
 git would ignore the folder itself was it asked for in spite of that, and what is above it says nothing. Links to
-folders are not followed, so no loop can catch the walk; links to files are.
+folders are not followed, so no loop can catch the walk. Links to files are, where these lie in the folder too: what
+lies elsewhere was not given, and a folder from a stranger may hold a link to anything. It is read if that is asked for.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from pathspec import GitIgnoreSpec
 
 _OF_GIT = {".git", ".gitignore"}
+MAX_PATTERNS = 1 << 20  # bytes of a file of patterns
 
 
 class Rule(NamedTuple):
@@ -48,16 +50,30 @@ class FolderListing:
     files: Sequence[FileEntry]  # sorted by name
     others: Sequence[str]  # what can't be read: links to folders, broken links, pipes, names that are not UTF-8, …
     unreadable: Sequence[tuple[str, str]]  # folders that could not be listed, as 'name/', and why
+    outside: Sequence[str] = ()  # links to files that lie elsewhere, which are not followed
 
     def ending(self, suffixes: tuple[str, ...]) -> FolderListing:
         """The files with these suffixes, a `.gz` behind them or not; the rest is counted among the others."""
-        mine = [file for file in self.files if file.name.lower().removesuffix(".gz").endswith(suffixes)]
-        chosen = {file.name for file in mine}
-        rest = [file.name for file in self.files if file.name not in chosen]
-        return replace(self, files=mine, others=sorted([*self.others, *rest]))
+
+        def mine(name: str) -> bool:
+            return name.lower().removesuffix(".gz").endswith(suffixes)
+
+        rest = [file.name for file in self.files if not mine(file.name)]
+        return replace(
+            self,
+            files=[file for file in self.files if mine(file.name)],
+            others=sorted([*self.others, *rest]),
+            outside=[name for name in self.outside if mine(name)],
+        )
 
 
-def walk(root: Path, include: Sequence[str] = (), exclude: Sequence[str] = (), ignore: bool = True) -> FolderListing:
+def walk(
+    root: Path,
+    include: Sequence[str] = (),
+    exclude: Sequence[str] = (),
+    ignore: bool = True,
+    follow_links: bool = False,
+) -> FolderListing:
     """List a folder.
 
     Args:
@@ -65,6 +81,7 @@ def walk(root: Path, include: Sequence[str] = (), exclude: Sequence[str] = (), i
         include: Patterns as in `.gitignore`; with any, a file must match one of them.
         exclude: Patterns of files and folders to leave out.
         ignore: Leave out what git would ignore.
+        follow_links: Take in files that lie elsewhere, and links in the folder lead to.
 
     Raises:
         UsageError: A pattern that is none.
@@ -73,6 +90,8 @@ def walk(root: Path, include: Sequence[str] = (), exclude: Sequence[str] = (), i
     unwanted = [Rule("", _patterns(exclude))] if exclude else []
     files: list[FileEntry] = []
     others: list[str] = []
+    outside: list[str] = []
+    real = os.path.join(os.path.realpath(root), "")  # noqa: PTH118  (with a separator behind)
     unreadable: list[tuple[str, str]] = []
     here, above = _above(root) if ignore else ("", [])
     pending: list[tuple[str, list[Rule]]] = [("", above)]
@@ -101,9 +120,11 @@ def walk(root: Path, include: Sequence[str] = (), exclude: Sequence[str] = (), i
                 listed = _listed(entry, name)
                 if listed is None or not is_utf8(name):
                     others.append(name)
+                elif entry.is_symlink() and not (follow_links or os.path.realpath(entry.path).startswith(real)):
+                    outside.append(name)
                 else:
                     files.append(listed)
-    return FolderListing(root, sorted(files), sorted(others), sorted(unreadable))
+    return FolderListing(root, sorted(files), sorted(others), sorted(unreadable), sorted(outside))
 
 
 def _above(root: Path) -> tuple[str, list[Rule]]:
@@ -192,7 +213,11 @@ def _sound(lines: Sequence[str]) -> Iterator[str]:
 
 
 def _lines(path: Path) -> list[str]:
+    """The lines of a file, no longer than one of patterns is; none of a pipe, which would be waited for."""
     try:
-        return path.read_text("utf-8", errors="replace").splitlines()
+        if not stat.S_ISREG(path.stat().st_mode):
+            return []
+        with path.open("rb") as file:
+            return file.read(MAX_PATTERNS).decode("utf-8", errors="replace").splitlines()
     except OSError:
         return []

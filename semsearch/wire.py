@@ -2,7 +2,8 @@
 
 A *message* is a whole answer and carries the number of its schema; what it holds, and each line of a stream of them, is
 a *record* without one. A new key leaves the schema as it is, a key that goes or means something else raises it. Every
-number is finite: what is not (a score beyond float32) is null. Texts are UTF-8, whatever a file's name held.
+number is finite: what is not (a score beyond float32) is null. Texts are UTF-8, whatever a file's name held, and what
+would drive a terminal is written as an escape.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from semsearch.arguments import kind_of
+from semsearch.controls import escaped_in_json
 from semsearch.errors import DataError, SemsearchError
 from semsearch.types import Document, Explanation, Hit
 from semsearch.validation import check_document
@@ -31,7 +33,7 @@ SCHEMA = 1
 
 def dumps(value: Any) -> str:
     """`value` as one line of JSON."""
-    text = json.dumps(plain(value), ensure_ascii=False, allow_nan=False)
+    text = escaped_in_json(json.dumps(plain(value), ensure_ascii=False, allow_nan=False))
     return text.encode("utf-8", "backslashreplace").decode()  # half a surrogate pair, in the name of a file say
 
 

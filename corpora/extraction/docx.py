@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from typing import BinaryIO
 
+from corpora.extraction.archive import opened
 from corpora.extraction.parts import Block, FilePart, sections
 
 
@@ -13,6 +14,8 @@ def docx(file: BinaryIO) -> Iterator[FilePart]:
     """The sections."""
     import docx as library
 
+    opened(file)  # before the library unpacks all of it
+    file.seek(0)
     document = library.Document(file)
 
     def blocks() -> Iterator[Block]:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import posixpath
-import zipfile
 from collections.abc import Iterator
 from typing import Any, BinaryIO
 from urllib.parse import unquote
 
+from corpora.extraction.archive import opened
 from corpora.extraction.html import page
 from corpora.extraction.parts import FilePart, Unreadable
 
@@ -20,7 +20,7 @@ _NAMES = {
 
 def epub(file: BinaryIO) -> Iterator[FilePart]:
     """The sections of all chapters, titled with the book's title."""
-    with zipfile.ZipFile(file) as book:
+    with opened(file) as book:
         container = _xml(book.read("META-INF/container.xml"))
         place = container.find(".//c:rootfile", _NAMES)
         if place is None:
@@ -29,11 +29,15 @@ def epub(file: BinaryIO) -> Iterator[FilePart]:
         package = _xml(book.read(opf))
         title = " ".join((package.findtext(".//d:title", namespaces=_NAMES) or "").split())
         items = {item.get("id"): item.get("href") for item in package.iterfind(".//o:manifest/o:item", _NAMES)}
+        read: set[str] = set()  # each page once, however often the book names it
         for reference in package.iterfind(".//o:spine/o:itemref", _NAMES):
             href = items.get(reference.get("idref"))
             if href is None:
                 continue
             name = posixpath.normpath(posixpath.join(posixpath.dirname(opf), unquote(href)))
+            if name in read:
+                continue
+            read.add(name)
             for part in page(book.read(name), title):
                 yield FilePart(f"{name}/{part.name}".rstrip("/"), part.text, part.title)
 

@@ -9,7 +9,7 @@ from email.message import EmailMessage
 from typing import Any, BinaryIO
 
 from corpora.extraction.html import page
-from corpora.extraction.parts import FilePart
+from corpora.extraction.parts import FilePart, Unreadable
 
 _HEADERS = {"from": "from", "to": "to", "cc": "cc", "message-id": "message_id"}
 
@@ -21,20 +21,29 @@ def message(file: BinaryIO) -> Iterator[FilePart]:
 
 def mailbox(file: BinaryIO) -> Iterator[FilePart]:
     """The messages of an mbox: each begins with a line 'From …' after an empty one."""
+    deep = 0
+    for number, raw in enumerate(_messages(file), 1):
+        try:
+            yield from _parts(raw, f"message={number}")
+        except RecursionError:  # which costs the message alone
+            deep += 1
+    if deep:
+        raise Unreadable(f"messages that are nested too deeply were left out: {deep:,}.")
+
+
+def _messages(file: BinaryIO) -> Iterator[bytes]:
     held: list[bytes] = []
     empty = True
-    number = 0
     for line in file:
         if line.startswith(b"From ") and empty:
             if held:
-                number += 1
-                yield from _parts(b"".join(held), f"message={number}")
+                yield b"".join(held)
             held = []
         else:
             held.append(line[1:] if line.startswith(b">From ") else line)
         empty = not line.strip()
     if held:
-        yield from _parts(b"".join(held), f"message={number + 1}")
+        yield b"".join(held)
 
 
 def _parts(raw: bytes, name: str) -> Iterator[FilePart]:

@@ -18,7 +18,13 @@ def pdf(file: BinaryIO) -> Iterator[FilePart]:
     information = reader.metadata
     title = " ".join(str((information.title if information else None) or "").split())
     found = False
+    read: set[int] = set()  # each page once, however often the file names it
     for number, page in enumerate(reader.pages, 1):
+        place = page.indirect_reference
+        if place is not None:
+            if place.idnum in read:
+                continue
+            read.add(place.idnum)
         text = page.extract_text().strip()
         if text:
             found = True

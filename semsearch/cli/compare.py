@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from semsearch import wire
-from semsearch.cli.render import Answer, one_line, out, say
+from semsearch.cli.render import Answer, out, say
+from semsearch.controls import one_line
 from semsearch.search.where import Where
 from semsearch.types import Hit
 

@@ -9,19 +9,27 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from semsearch import wire
-from semsearch.cli.render import one_line
+from semsearch.controls import one_line
 
 if TYPE_CHECKING:
     from semsearch.cli.render import Answer
     from semsearch.types import Hit
 
 RESULT_COLUMNS = ("query", "rank", "score", "id", "title", "text", "start", "end", "metadata")
+FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")  # what OWASP warns of as a cell's beginning
 RUN = "semsearch"  # the last column of TREC's format names who answered
 
 
-def lines(answer: Answer, number: int | None, kind: str) -> Iterator[str]:
-    """The lines of an answer; `number` is that of the query's line, where there are many."""
-    return FORMATS[kind](answer, number)
+def lines(answer: Answer, number: int | None, kind: str, *, spreadsheet_safe: bool = False) -> Iterator[str]:
+    """The lines of an answer.
+
+    Args:
+        answer: What was found.
+        number: That of the query's line, where there are many.
+        kind: The format.
+        spreadsheet_safe: No cell is a formula for a program of spreadsheets that opens it.
+    """
+    return FORMATS[kind](answer, number, spreadsheet_safe)
 
 
 def header(kind: str) -> str | None:
@@ -29,39 +37,43 @@ def header(kind: str) -> str | None:
     return _row(RESULT_COLUMNS, ",") if kind == "csv" else _row(RESULT_COLUMNS, "\t") if kind == "tsv" else None
 
 
-def _json(answer: Answer, number: int | None) -> Iterator[str]:
+def _json(answer: Answer, number: int | None, safe: bool) -> Iterator[str]:
     yield wire.dumps(wire.answer(answer.query, answer.hits, answer.timings))
 
 
-def _json_lines(answer: Answer, number: int | None) -> Iterator[str]:
+def _json_lines(answer: Answer, number: int | None, safe: bool) -> Iterator[str]:
     for hit in answer.hits:
         yield wire.dumps({"query": answer.query, **wire.hit(hit)})
 
 
-def _csv(answer: Answer, number: int | None) -> Iterator[str]:
-    return (_row(_fields(answer, hit), ",") for hit in answer.hits)
+def _csv(answer: Answer, number: int | None, safe: bool) -> Iterator[str]:
+    return (_row(_fields(answer, hit, safe), ",") for hit in answer.hits)
 
 
-def _tsv(answer: Answer, number: int | None) -> Iterator[str]:
+def _tsv(answer: Answer, number: int | None, safe: bool) -> Iterator[str]:
     for hit in answer.hits:
-        yield "\t".join(one_line(field) for field in _fields(answer, hit))
+        yield "\t".join(one_line(field) for field in _fields(answer, hit, safe))
 
 
-def _ids(answer: Answer, number: int | None) -> Iterator[str]:
+def _ids(answer: Answer, number: int | None, safe: bool) -> Iterator[str]:
     return (one_line(hit.id) for hit in answer.hits)
 
 
-def _trec(answer: Answer, number: int | None) -> Iterator[str]:
+def _trec(answer: Answer, number: int | None, safe: bool) -> Iterator[str]:
     """`query Q0 document rank score run`; white space in an id, which would end it, becomes '_'."""
     for hit in answer.hits:
         identity = re.sub(r"\s", "_", hit.id)
         yield f"{number or 1} Q0 {identity} {hit.rank} {hit.score:.6f} {RUN}"
 
 
-def _fields(answer: Answer, hit: Hit) -> list[str]:
+def _fields(answer: Answer, hit: Hit, safe: bool) -> list[str]:
+    query, identity, title, text = (
+        f"'{field}" if safe and field.startswith(FORMULA) else field
+        for field in (answer.query, hit.id, hit.title, hit.text)
+    )
     numbers = (str(hit.rank), f"{hit.score:.6f}")
     place = (str(hit.start), str(hit.end))
-    return [answer.query, *numbers, hit.id, hit.title, hit.text, *place, wire.dumps(hit.metadata)]
+    return [query, *numbers, identity, title, text, *place, wire.dumps(hit.metadata)]
 
 
 def _row(fields: object, delimiter: str) -> str:
@@ -71,7 +83,7 @@ def _row(fields: object, delimiter: str) -> str:
     return line.getvalue().removesuffix(ends)
 
 
-FORMATS: dict[str, Callable[[Answer, int | None], Iterator[str]]] = {
+FORMATS: dict[str, Callable[[Answer, int | None, bool], Iterator[str]]] = {
     "json": _json,
     "jsonl": _json_lines,
     "csv": _csv,

@@ -14,7 +14,8 @@ import click
 from semsearch import wire
 from semsearch.cli import parameters
 from semsearch.cli.parameters import ComputeOptions
-from semsearch.cli.render import on_terminal, one_line, out, printable, say
+from semsearch.cli.render import on_terminal, out, say
+from semsearch.controls import one_line, printable
 from semsearch.errors import DataError, UsageError
 from semsearch.ingest.source import STDIN
 
@@ -116,7 +117,7 @@ def grep(options: GrepOptions) -> int:
             piece = hit.piece
             out(wire.dumps({"file": piece.file.name, "line": piece.first + 1, "score": hit.score, "text": piece.text}))
         elif options.names_only:
-            out(printable(hit.piece.file.name))
+            out(one_line(hit.piece.file.name))
         else:
             if options.context and position:
                 out("--")
@@ -155,6 +156,9 @@ def _files(names: Sequence[str], unread: list[str]) -> Iterator[GrepFile]:
             for folder, why in listing.unreadable:
                 say(f"{one_line(str(path / folder))}: {why}")
                 unread.append(folder)
+            if listing.outside:
+                count = len(listing.outside)
+                say(f"{name}: links to files out of the folder, not followed: {count:,} (give them by their own names)")
         for inner in listed:
             place = path / inner if inner else path
             try:
@@ -193,11 +197,11 @@ def _show(piece: Piece, context: int) -> None:
     """Like grep: ':' behind the name and number of what was found, '-' behind those of the lines around."""
     file, first = piece.file, piece.first
     last = first + piece.text.count("\n")
-    name = printable(file.name)
+    name = one_line(file.name)
     for number in range(max(0, first - context), min(len(file.lines), last + context + 1)):
         mark = ":" if first <= number <= last else "-"
         line = f"{name}{mark}{number + 1}{mark} {printable(file.lines[number].strip())}"
-        out(click.style(line, bold=True) if mark == ":" and context and _coloured() else line)
+        out(line, bold=mark == ":" and context > 0 and _coloured())
 
 
 def _coloured() -> bool:

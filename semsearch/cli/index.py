@@ -34,6 +34,7 @@ class ReadOptions:
     include: tuple[str, ...]
     exclude: tuple[str, ...]
     no_ignore: bool
+    follow_links: bool
 
     def source(self, path: str) -> Source:
         """The source at `path`."""
@@ -47,6 +48,7 @@ class ReadOptions:
             include=self.include,
             exclude=self.exclude,
             ignore=not self.no_ignore,
+            follow_links=self.follow_links,
         )
 
 
@@ -102,6 +104,7 @@ class IndexOptions:
 @click.option("--include", multiple=True, metavar="PATTERN", help="Of a folder: only files like this ('*.md').")
 @click.option("--exclude", multiple=True, metavar="PATTERN", help="Of a folder: no files or folders like this.")
 @click.option("--no-ignore", is_flag=True, help="Read what git would ignore, too.")
+@click.option("--follow-links", is_flag=True, help="Of a folder: read files out of it that links lead to, too.")
 @click.option("--dry-run", is_flag=True, help="Read, split, encode a sample; tell passages, time and disk to come.")
 @click.option("--on-error", type=click.Choice(["stop", "skip"]), help="At bad data [stop; skip in documents' folders].")
 @click.option(

@@ -38,6 +38,7 @@ from semsearch.cli import (
     sync,
     train,
 )
+from semsearch.cli.messages import said, say_uncaught
 from semsearch.cli.render import say
 from semsearch.cli.termination import on_sigterm
 from semsearch.errors import SemsearchError
@@ -109,6 +110,7 @@ for command in (cli, *cli.commands.values()):  # click's mark for lines to be le
 
 def main() -> NoReturn:
     """The program: run the command that was typed and end with its exit code."""
+    say_uncaught()
     code = execute()
     if "torch" in sys.modules and threading.active_count() == 1:
         # Taking torch apart takes as long as a quarter of its import, and the system does it at once.
@@ -130,7 +132,7 @@ def execute(arguments: Sequence[str] | None = None) -> int:
             stream.reconfigure(errors="backslashreplace")
     if os.environ.get(COMPLETE):
         return _complete()
-    with on_sigterm():
+    with said(), on_sigterm():
         return _run(arguments)
 
 
@@ -165,10 +167,10 @@ def _run(arguments: Sequence[str] | None) -> int:
         sys.stdout.flush()
         return code if isinstance(code, int) else 0
     except SemsearchError as error:
-        say("\n".join([f"semsearch: {error}", *getattr(error, "__notes__", ())]))
+        say(f"semsearch: {error}", *getattr(error, "__notes__", ()))
         return error.exit_code
     except click.exceptions.NoArgsIsHelpError as error:
-        say(error.format_message())
+        say(*error.format_message().splitlines())
         return USAGE
     except click.ClickException as error:
         say(f"semsearch: {_message(error)}{_help_for(error)}")

@@ -12,6 +12,7 @@ import semsearch
 from semsearch import wire
 from semsearch.cli import parameters
 from semsearch.cli.render import out, say, show_table, size
+from semsearch.controls import one_line
 from semsearch.home import Home
 
 if TYPE_CHECKING:
@@ -119,7 +120,7 @@ def check(name: str, deep: bool, as_json: bool, home: str | None) -> int:
         if as_json:
             out(wire.dumps(wire.problem(problem)))
         else:
-            out(f"{problem.part}: {problem.what}. To fix it: {problem.fix}")
+            out(one_line(f"{problem.part}: {problem.what}. To fix it: {problem.fix}"))
     if not problems:
         say(f"'{name}' is sound." if deep else f"'{name}' is sound, as far as a quick look tells (--deep reads all).")
     return 4 if problems else 0
@@ -138,7 +139,7 @@ def repair(name: str, device: str | None, dtype: str | None, home: str | None) -
     with semsearch.open(name, home=Home.of(home), device=device, dtype=dtype) as collection:
         done = collection.repair()
     for sentence in done:
-        out(sentence)
+        out(one_line(sentence))
     if not done:
         say(f"'{name}' needed nothing.")
     return 0

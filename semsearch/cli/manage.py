@@ -11,9 +11,9 @@ import semsearch
 from semsearch import wire
 from semsearch.cli import parameters
 from semsearch.cli.render import (
+    confirmed,
     draw_document,
     on_terminal,
-    one_line,
     out,
     say,
     screen,
@@ -21,6 +21,7 @@ from semsearch.cli.render import (
     show_table,
     size,
 )
+from semsearch.controls import one_line
 from semsearch.errors import SemsearchError, UsageError
 from semsearch.home import Home
 from semsearch.ingest.sync import MAX_VANISHED
@@ -79,7 +80,7 @@ def remove(name: str, ids: tuple[str, ...], where: dict[str, Any] | None, yes: b
             what = f"{len(asked):,} of the {len(collection):,} documents of '{name}'"
             if not sys.stdin.isatty():
                 raise UsageError(f"that would remove {what}, and nobody is here to ask. Add --yes.")
-            if not click.confirm(f"Remove {what}?", err=True):
+            if not confirmed(f"Remove {what}?"):
                 say("nothing was removed.")
                 return 0
         removed = collection.remove(sorted(asked))
@@ -106,7 +107,7 @@ def drop(name: str, yes: bool, home: str | None) -> int:
             raise UsageError(
                 f"deleting '{name}' in {place.location} can't be undone, and nobody is here to ask. Add --yes."
             )
-        if not click.confirm(f"Delete '{name}' in {place.location} for good?", err=True):
+        if not confirmed(f"Delete '{name}' in {place.location} for good?"):
             say(f"'{name}' was kept.")
             return 0
     delete(name, home=place)

@@ -20,7 +20,7 @@ from semsearch import plugins
 from semsearch.errors import FilterError
 from semsearch.hardware import MOST_THREADS, set_threads
 from semsearch.home import Home
-from semsearch.names import normal
+from semsearch.names import is_name, normal
 from semsearch.search.request import MODES
 from semsearch.search.where import Where
 
@@ -99,7 +99,8 @@ def collections(context: click.Context, parameter: click.Parameter, begun: str) 
     """The names of collections that begin so, for the shell's completion; of several words only the first is one."""
     if isinstance(parameter, click.Argument) and context.params.get(str(parameter.name)):
         return []
-    return [name for name in Home.of(context.params.get("home")).names() if name.startswith(normal(begun))]
+    names = Home.of(context.params.get("home")).names()
+    return [name for name in names if is_name(name) and name.startswith(normal(begun))]
 
 
 def utf8(text: str) -> str:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from semsearch.cli.render import say, screen
+from semsearch.controls import one_line
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bar
@@ -103,13 +104,13 @@ class Meter:
 
             self._bar = Progress(
                 SpinnerColumn(),
-                TextColumn("{task.description}"),
+                TextColumn("{task.description}", markup=False),
                 BarColumn(bar_width=24),
-                TextColumn("{task.fields[state]}"),
+                TextColumn("{task.fields[state]}", markup=False),
                 console=screen(stderr=True),
                 transient=True,
             )
-            self._task = self._bar.add_task(self._name, total=None, state="opening the model")
+            self._task = self._bar.add_task(one_line(self._name), total=None, state="opening the model")
             self._bar.start()
         return self
 

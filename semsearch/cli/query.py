@@ -16,10 +16,11 @@ import semsearch
 from semsearch.cli import formats, parameters
 from semsearch.cli.compare import compare, show_comparison
 from semsearch.cli.parameters import ComputeOptions, SearchOptions
-from semsearch.cli.render import Answer, out, show_answer
+from semsearch.cli.render import Answer, on_terminal, out, show_answer
 from semsearch.errors import CollectionNotFound, DataError, UsageError
 from semsearch.home import Home
 from semsearch.names import normal
+from semsearch.search.request import MAX_QUERY
 
 if TYPE_CHECKING:
     from semsearch.collection import Collection
@@ -37,6 +38,7 @@ class QueryOptions:
     compare_exact: bool
     as_json: bool
     form: str | None
+    spreadsheet_safe: bool
     compute: ComputeOptions
     home: str | None
 
@@ -110,8 +112,13 @@ def lines_of_stdin() -> Iterator[list[tuple[int, str]]]:
         if not chunk and rest:
             lines, rest = [rest], b""
         batch: list[tuple[int, str]] = []
+        if len(rest) > 4 * MAX_QUERY:
+            lines.append(rest)  # which is said to be too long below, and not gathered without end
         for line in lines:
             number += 1
+            if len(line) > 4 * MAX_QUERY:  # bytes
+                yield batch
+                raise DataError(f"standard input, line {number}: longer than {MAX_QUERY:,} characters, as no query is.")
             try:
                 text = line.decode().strip()
             except UnicodeDecodeError as error:
@@ -128,11 +135,11 @@ def lines_of_stdin() -> Iterator[list[tuple[int, str]]]:
             return
 
 
-def _show(answers: Sequence[Answer], numbers: Sequence[int | None], form: str | None) -> None:
+def _show(answers: Sequence[Answer], numbers: Sequence[int | None], form: str | None, safe: bool) -> None:
     for answer, number in zip(answers, numbers, strict=True):
         if form is not None:
-            for line in formats.lines(answer, number, form):
-                out(line)
+            for line in formats.lines(answer, number, form, spreadsheet_safe=safe):
+                out(line, cells=form == "csv")
         else:
             show_answer(answer, number=number)
     sys.stdout.flush()
@@ -161,6 +168,11 @@ def _form(options: QueryOptions, text: str | None) -> str | None:
     "form",
     type=click.Choice(list(formats.FORMATS)),
     help="Print results as other programs read them.",
+)
+@click.option(
+    "--spreadsheet-safe/--no-spreadsheet-safe",
+    default=lambda: on_terminal(),
+    help="Of csv and tsv: a ' before texts that a spreadsheet takes for formulas [default: on a terminal].",
 )
 @parameters.compute
 @parameters.home
@@ -200,7 +212,7 @@ def query(options: QueryOptions) -> int:
             out(line)
         if text != "-":
             answers = ask(collection, [text], k, search)
-            _show(answers, [None], form)
+            _show(answers, [None], form, options.spreadsheet_safe)
             if options.compare_exact:
                 show_comparison(compare(collection, answers[0], k, search.where), form == "json")
             return 0 if answers[0].hits else 1
@@ -208,7 +220,7 @@ def query(options: QueryOptions) -> int:
         for batch in lines_of_stdin():
             if batch:
                 answers = ask(collection, [line for _, line in batch], k, search)
-                _show(answers, [number for number, _ in batch], form)
+                _show(answers, [number for number, _ in batch], form, options.spreadsheet_safe)
                 if options.compare_exact:
                     for answer in answers:
                         show_comparison(compare(collection, answer, k, search.where), form == "json")

@@ -1,7 +1,7 @@
 """What people and programs see: hits, documents and tables; in colour on a terminal, else one tab-separated line each.
 
-A document is a stranger's text: control characters, which could drive the terminal, are never passed on to one, and
-never break a line meant for a program.
+Nothing else in the command line prints or asks. What is said, printed and drawn here is a stranger's text: characters
+that could drive the terminal (`semsearch.controls`) are never passed on to one, and break no line meant for a program.
 """
 
 from __future__ import annotations
@@ -13,8 +13,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import click
+
 from semsearch import wire
 from semsearch.cli.explain import highlight, sentence
+from semsearch.controls import one_line, printable, printable_cells, printable_same_length
 from semsearch.types import Document, Hit, Span
 
 if TYPE_CHECKING:
@@ -24,8 +27,6 @@ if TYPE_CHECKING:
 WIDTH = 100  # columns: wider lines are hard to read
 WEAK = 0.99  # a percentile below which a hit is shown as a weak one
 PASSAGE_LINES = 3  # of a hit on a terminal; the whole is one `:open` or `semsearch get` away
-
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,15 +38,22 @@ class Answer:
     timings: Mapping[str, float]
 
 
-def say(message: str) -> None:
-    """Tell the person, on stderr. Nobody listening there any more is no reason to stop working."""
+def say(*messages: str) -> None:
+    """Tell the person, on stderr, a line each. Nobody listening there any more is no reason to stop working."""
     with contextlib.suppress(OSError, ValueError):
-        print(message, file=sys.stderr, flush=True)  # noqa: T201
+        for message in messages:
+            print(" ".join(printable(message).splitlines()), file=sys.stderr, flush=True)  # noqa: T201
 
 
-def out(line: str) -> None:
-    """One line of the result, on stdout."""
-    print(line)  # noqa: T201
+def out(line: str, *, bold: bool = False, cells: bool = False) -> None:
+    """One line of the result, on stdout; of `cells`, a program gets every end of a line that is in one."""
+    shown = printable_cells(line) if cells and not on_terminal() else printable(line)
+    print(click.style(shown, bold=True) if bold else shown)  # noqa: T201
+
+
+def confirmed(question: str) -> bool:
+    """Ask the person, on stderr."""
+    return click.confirm(one_line(question), err=True)
 
 
 def on_terminal() -> bool:
@@ -61,21 +69,6 @@ def screen(*, stderr: bool = False, wide: bool = False) -> Console:
     if not wide:
         console.width = min(console.width, WIDTH)
     return console
-
-
-def printable(text: str) -> str:
-    """`text` without the characters that drive a terminal or reverse the reading direction."""
-    return _CONTROL.sub("\N{REPLACEMENT CHARACTER}", text.replace("\r\n", "\n"))
-
-
-def printable_same_length(text: str) -> str:
-    """As `printable`, every character in its place."""
-    return _CONTROL.sub("\N{REPLACEMENT CHARACTER}", text.replace("\r\n", " \n"))
-
-
-def one_line(text: str) -> str:
-    """`text` with every run of white space made one blank."""
-    return " ".join(printable(text).split())
 
 
 # ---------------------------------------------------------------------------------------------------------------- hits
@@ -201,7 +194,7 @@ def show_table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
     for position, column in enumerate(columns):
         known = [row[position] for row in rows if row[position] != ""]
         numbers = bool(known) and all(isinstance(value, int | float) for value in known)
-        table.add_column(column, justify="right" if numbers else "left", overflow="fold")
+        table.add_column(one_line(column), justify="right" if numbers else "left", overflow="fold")
     for row in rows:
         table.add_row(*(Text(f"{value:,}" if isinstance(value, int) else one_line(str(value))) for value in row))
     screen(wide=True).print(table)
@@ -212,7 +205,7 @@ def show_facts(facts: Mapping[str, Any]) -> None:
     flat = list(_flatten(facts))
     if not on_terminal():
         for path, value in flat:
-            out(f"{'.'.join(path)}\t{one_line(_plain(value))}")
+            out(f"{one_line('.'.join(path))}\t{one_line(_plain(value))}")
         return
     from rich.table import Table
     from rich.text import Text
@@ -222,7 +215,7 @@ def show_facts(facts: Mapping[str, Any]) -> None:
     table.add_column(overflow="fold")
     for path, value in flat:
         if value is not None and value != "" and value != [] and value != {}:
-            table.add_row(Text(" ".join(path)), Text(one_line(_human(path[-1], value))))
+            table.add_row(Text(one_line(" ".join(path))), Text(one_line(_human(path[-1], value))))
     screen().print(table)
 
 

@@ -11,7 +11,8 @@ import click
 import semsearch
 from semsearch.cli import parameters
 from semsearch.cli.progress import Meter
-from semsearch.cli.render import one_line, out, say
+from semsearch.cli.render import confirmed, out, say
+from semsearch.controls import one_line
 from semsearch.errors import DataError, UsageError
 from semsearch.home import Home
 from semsearch.ingest.sync import MAX_VANISHED
@@ -80,7 +81,7 @@ def _sync(collection: Collection, told: OnError, yes: bool, unchecked: bool) -> 
         if not sys.stdin.isatty():
             say(f"{what}: they were kept. Add --yes to remove them.")
             return False
-        return click.confirm(f"{what}. Remove them from '{collection.name}'?", err=True)
+        return confirmed(f"{what}. Remove them from '{collection.name}'?")
 
     with Meter(collection.name, lambda: None) as meter:
         synced = collection.sync(on_error=told, progress=meter, confirm=confirm, unchecked=unchecked)

@@ -1,31 +1,30 @@
 """Models behind an HTTP interface like OpenAI's: Ollama, text-embeddings-inference, vLLM and the like.
 
 The name is `openai-compatible:URL#model`, as in `openai-compatible:http://localhost:11434/v1#nomic-embed-text`. A key,
-where one is needed, stands in the environment: `SEMSEARCH_API_KEY`.
+where one is needed, stands in the environment: `SEMSEARCH_API_KEY`; it is no part of a name, which a collection keeps
+and everybody may read, and of no message. The server is not trusted: see `semsearch.encoder.connection`.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import random
-import threading
 import time
-import weakref
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
+from semsearch.arguments import kind_of
+from semsearch.encoder.connection import Connections, Overlong, Reply, Unanswered
 from semsearch.errors import EncodingFailed, ModelError, UsageError
 from semsearch.types import Metric, Vectors
 from semsearch.vectors import normalise
-
-if TYPE_CHECKING:
-    import httpx
 
 REMOTE_PREFIX = "openai-compatible:"
 KEY = "SEMSEARCH_API_KEY"
@@ -34,7 +33,11 @@ AT_ONCE = 4  # requests
 TRIES = 6
 WAIT = 0.5  # seconds before the second try, doubled each time
 LONGEST = 60.0  # seconds waited, whatever the server asks for
-TIMEOUT = 120.0  # seconds for an answer
+TIMEOUT = 120.0  # seconds for a whole answer
+MAX_DIM = 1 << 16  # components that a vector may have while nobody knows how many they are
+NUMBER_BYTES = 64  # of a component, written with all its digits on an indented line of its own
+REST_BYTES = 1 << 20  # of all else that an answer may hold
+SAID = 200  # characters that a message repeats of what a server said
 
 
 class RemoteEncoder:
@@ -42,28 +45,35 @@ class RemoteEncoder:
 
     metric = Metric.COSINE
 
-    def __init__(self, name: str, *, sleep: Callable[[float], None] = time.sleep) -> None:
+    def __init__(self, name: str, *, sleep: Callable[[float], None] = time.sleep, seconds: float = TIMEOUT) -> None:
         address, mark, model = name.removeprefix(REMOTE_PREFIX).partition("#")
+        form = f"{REMOTE_PREFIX}URL#model, as in {REMOTE_PREFIX}http://localhost:11434/v1#bge"
+        if "@" in address or "?" in address:  # not repeated: it may be a secret
+            raise UsageError(
+                "the address of a server may hold neither a name with a password ('@') nor a query ('?'): a collection "
+                f"keeps it, and it is printed. A name is of the form {form}; a key goes into {KEY}, a name with a "
+                f"password in Base64 as 'Basic …'."
+            )
         if (
             not name.startswith(REMOTE_PREFIX)
             or not mark
             or not model
             or not address.startswith(("http://", "https://"))
         ):
-            raise UsageError(
-                f"'{name}' is not of the form {REMOTE_PREFIX}URL#model, as in {REMOTE_PREFIX}http://localhost:11434/v1#bge."
-            )
+            raise UsageError(f"'{name}' is not of the form {form}.")
         self.name = name
         self._url = address.rstrip("/") + "/embeddings"
         self._model = model
         self._sleep = sleep
-        self._lock = threading.Lock()
-        self._opened: tuple[int, httpx.Client] | None = None  # by this process
+        self._connections = Connections(self._url, seconds)
 
     @cached_property
     def dim(self) -> int:
         """Components of a vector: asked of the server once."""
-        return len(self._request(["dimension"])[0])
+        try:
+            return len(self._request(["dimension"], None)[0])
+        except _Refused as error:
+            raise ModelError(f"{self._url} refused the text 'dimension': {error}") from error
 
     @property
     def fingerprint(self) -> str:
@@ -74,113 +84,144 @@ class RemoteEncoder:
         """Vectors `(len(texts), dim)`.
 
         Raises:
-            ModelError: The server can't be reached, or refuses.
-            EncodingFailed: It refuses a text.
+            ModelError: The server can't be reached, refuses, or answers with something else than was asked for.
+            EncodingFailed: It refuses a text, or its vector is not finite.
         """
-        texts = list(texts)
+        texts, dim = list(texts), self.dim
         batches = [texts[first : first + TEXTS_PER_REQUEST] for first in range(0, len(texts), TEXTS_PER_REQUEST)]
         if not batches:
-            return np.empty((0, self.dim), dtype=np.float32)
+            return np.empty((0, dim), dtype=np.float32)
         with ThreadPoolExecutor(AT_ONCE) as pool:
-            answers = [vector for batch in pool.map(self._encoded, batches) for vector in batch]
-        return normalise(self._checked(answers))
+            return normalise(np.concatenate(list(pool.map(self._encoded, batches))))
 
     encode_queries = encode_documents
 
-    def _checked(self, answers: list[list[float]]) -> Vectors:
-        try:
-            vectors = np.array(answers, dtype=np.float32)
-        except (TypeError, ValueError) as error:
-            raise ModelError(f"{self._url} gave vectors of different lengths, or none: {error}.") from error
-        if vectors.ndim != 2 or vectors.shape[1] != self.dim:
-            raise ModelError(
-                f"{self._url} gave vectors of shape {vectors.shape}, where ({len(answers)}, {self.dim}) was due."
-            )
-        return vectors
-
-    def _encoded(self, texts: list[str]) -> list[list[float]]:
+    def _encoded(self, texts: list[str]) -> Vectors:
         """The vectors of a batch; one that the server refuses is halved, down to the text that it refuses."""
         try:
-            return self._request(texts)
+            vectors = self._request(texts, self.dim)
         except _Refused as error:
             if len(texts) == 1:
                 raise EncodingFailed(f"{self._url} refused the text {texts[0][:60]!r}: {error}") from error
+        else:
+            for text, vector in zip(texts, vectors, strict=True):
+                if not np.isfinite(vector).all():
+                    raise EncodingFailed(f"{self._url} gave NaN or infinite numbers for the text {text[:60]!r}.")
+            return vectors
         half = len(texts) // 2
-        return self._encoded(texts[:half]) + self._encoded(texts[half:])
+        return np.concatenate([self._encoded(texts[:half]), self._encoded(texts[half:])])
 
-    def _request(self, texts: list[str]) -> list[list[float]]:
+    def _request(self, texts: list[str], dim: int | None) -> Vectors:
+        """Vectors `(len(texts), dim)`; None for `dim` takes them as long as they are."""
         import httpx
 
-        body = {"model": self._model, "input": texts, "encoding_format": "float"}
+        asked = {"model": self._model, "input": texts, "encoding_format": "float"}
+        body = json.dumps(asked, ensure_ascii=False).encode("utf-8", "replace")
+        key = _key()
+        headers = {} if key is None else {"Authorization": key if key.startswith("Basic ") else f"Bearer {key}"}
+        most = len(texts) * (dim or MAX_DIM) * NUMBER_BYTES + 2 * len(body) + REST_BYTES
         for tried in range(1, TRIES + 1):
             wait = WAIT * 2 ** (tried - 1) * (1 + random.random() / 4)  # so that many clients don't come back at once
             try:
-                answer = self._client().post(self._url, json=body, headers=_headers())
+                answer = self._connections.post(body, headers, most)
             except httpx.InvalidURL as error:
                 raise UsageError(f"'{self._url}' is no address: {error}.") from error
-            except httpx.HTTPError as error:  # time-outs, a connection that is refused or breaks off
-                problem = f"can't be reached ({error or type(error).__name__})"
+            except Overlong as error:
+                raise ModelError(
+                    f"{self._url} answered with more than {error}, more than {len(texts)} embeddings can need. "
+                    "Is the address right?"
+                ) from error
+            except Unanswered as error:
+                problem = f"can't be reached ({_clean(str(error), key)})"
             else:
-                if answer.is_success:
-                    return self._vectors(self._read(answer), len(texts))
-                code, said = answer.status_code, _message(answer)
+                if 200 <= answer.status < 300:
+                    return self._vectors(answer, len(texts), dim, key)
+                code, said = answer.status, _message(answer, key)
                 if code in (400, 413, 422):
                     raise _Refused(f"{code} {said}")
                 if code not in (408, 425, 429) and code < 500:
                     raise ModelError(f"{self._url} answered {code}: {said}{_advice(code, self._model)}")
                 problem = f"answered {code}: {said}"
-                wait = max(wait, _seconds(answer.headers.get("Retry-After")))
+                wait = max(wait, _seconds(answer.retry_after))
             if tried < TRIES:
                 self._sleep(min(wait, LONGEST))
         raise ModelError(f"{self._url} {problem}, {TRIES} times. Is the server running, and the address right?")
 
-    def _client(self) -> httpx.Client:
-        """Keeps its connections for the next batches; follows no redirection, for the key is for this address alone."""
-        import httpx
-
-        with self._lock:
-            if self._opened is None or self._opened[0] != os.getpid():  # a forked child speaks on lines of its own
-                limits = httpx.Limits(max_connections=None, max_keepalive_connections=AT_ONCE)
-                client = httpx.Client(timeout=TIMEOUT, limits=limits, follow_redirects=False)
-                self._opened = os.getpid(), client
-                weakref.finalize(self, client.close)
-            return self._opened[1]
-
-    def _read(self, answer: httpx.Response) -> Any:
+    def _vectors(self, answer: Reply, count: int, dim: int | None, key: str | None) -> Vectors:
+        """The vectors in an answer, in the order of their texts; what is none is a sentence."""
+        said = _clean(answer.content[: 4 * SAID].decode(errors="replace"), key, 80)
         try:
-            return answer.json()
-        except ValueError as error:
-            raise ModelError(f"{self._url} answered something that is not JSON: {answer.content[:80]!r}.") from error
-
-    def _vectors(self, answer: Any, count: int) -> list[list[float]]:
-        data = answer.get("data") if isinstance(answer, Mapping) else None
-        if not isinstance(data, list) or len(data) != count or not all(isinstance(item, Mapping) for item in data):
-            raise ModelError(f"{self._url} gave no list of {count} embeddings under 'data', but {str(answer)[:80]!r}.")
-        ordered = {item.get("index", place): item.get("embedding") for place, item in enumerate(data)}
-        if sorted(ordered) != list(range(count)) or not all(isinstance(vector, list) for vector in ordered.values()):
-            raise ModelError(f"{self._url} gave embeddings that can't be matched with the texts.")
-        return [ordered[place] for place in range(count)]
+            told = json.loads(answer.content)
+        except (ValueError, RecursionError):  # which would carry what the server said
+            what = "nothing" if not answer.content.strip() else f"something that is not JSON: {said!r}"
+            raise ModelError(f"{self._url} answered {what}.") from None
+        data = told.get("data") if isinstance(told, dict) else None
+        if not isinstance(data, list) or len(data) != count or not all(isinstance(item, dict) for item in data):
+            raise ModelError(f"{self._url} gave no list of {count} embeddings under 'data', but {said!r}.")
+        ordered: dict[int, Any] = {}
+        for place, item in enumerate(data):
+            index = item.get("index", place)
+            if type(index) is not int or not 0 <= index < count or index in ordered:
+                raise ModelError(
+                    f"{self._url} gave embeddings that can't be matched with the texts: each needs an 'index' of its "
+                    f"own, from 0 to {count - 1}."
+                )
+            ordered[index] = item.get("embedding")
+        dim = dim or len(ordered[0] if isinstance(ordered[0], list) else ())
+        for vector in ordered.values():
+            if not isinstance(vector, list) or not vector or not {float, int}.issuperset(map(type, vector)):
+                raise ModelError(
+                    f"{self._url} gave {_described(vector)}, where an embedding is a list of numbers (the "
+                    "encoding_format 'float')."
+                )
+            if len(vector) != dim:
+                raise ModelError(f"{self._url} gave a vector of {len(vector):,} components, where {dim:,} were due.")
+        try:
+            with np.errstate(over="ignore"):  # beyond float32 is infinite, which is told with the text
+                return np.array([ordered[place] for place in range(count)], dtype=np.float32)
+        except OverflowError:
+            raise ModelError(f"{self._url} gave a number of more digits than any component has.") from None
 
 
 class _Refused(ModelError):
     """The server will not have this input, however often it is asked."""
 
 
-def _headers() -> dict[str, str]:
-    key = os.environ.get(KEY)
-    return {"Authorization": f"Bearer {key}"} if key else {}
+def _key() -> str | None:
+    """What the server knows its users by."""
+    key = os.environ.get(KEY, "").strip()
+    if not (key.isascii() and key.isprintable()):
+        raise UsageError(f"{KEY} holds characters that no key has: set it anew.")
+    return key or None
 
 
-def _message(answer: httpx.Response) -> str:
+def _clean(text: str, key: str | None, most: int = SAID) -> str:
+    """What a server said, for a message: on one line, not long, and without the key, which it may repeat."""
+    for secret in () if key is None else (key, key.removeprefix("Basic ")):
+        text = text.replace(secret, "…")
+    return " ".join(text.split())[:most]
+
+
+def _message(answer: Reply, key: str | None) -> str:
     """What the server says is wrong."""
-    raw = answer.content[:2000].decode(errors="replace")
+    raw = answer.content.decode(errors="replace")
     try:
         said = json.loads(raw)
         inner = said.get("error", said) if isinstance(said, Mapping) else said
         raw = str(inner.get("message", inner)) if isinstance(inner, Mapping) else str(inner)
-    except ValueError:
+    except (ValueError, RecursionError):
         pass
-    return " ".join(raw.split())[:200] or answer.reason_phrase
+    return _clean(raw, key) or _clean(answer.reason, key)
+
+
+def _described(vector: object) -> str:
+    """What stands in the place of an embedding; a text is not repeated, it may hold what nobody should see."""
+    if isinstance(vector, str):
+        return "a text"
+    if not isinstance(vector, list):
+        return kind_of(vector)
+    odd = next((number for number in vector if type(number) not in (float, int)), None)
+    return f"a list that holds {'a text' if isinstance(odd, str) else kind_of(odd)}" if vector else "an empty list"
 
 
 def _advice(code: int, model: str) -> str:
@@ -190,7 +231,9 @@ def _advice(code: int, model: str) -> str:
 
 
 def _seconds(header: str | None) -> float:
+    """What `Retry-After` asks for, as far as it is a number."""
     try:
-        return max(0.0, float(header or 0))
+        seconds = float(header or 0)
     except ValueError:
         return 0.0
+    return max(0.0, seconds) if math.isfinite(seconds) else 0.0

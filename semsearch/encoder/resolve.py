@@ -7,16 +7,20 @@ what is nowhere else, and never with HF_HUB_OFFLINE=1.
 
 from __future__ import annotations
 
+import errno
 import json
+import lzma
 import os
 import shutil
 import tempfile
 import zipfile
+import zlib
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path, PurePosixPath
 from urllib.parse import urlsplit
 
+from semsearch.controls import CONTROLS
 from semsearch.errors import ModelError
 
 ENCODER_OWNER = "sentence-transformers"  # of names without one
@@ -31,6 +35,11 @@ PACKAGED_MODELS = {
 # Formats of other frameworks that a hub repository may hold beside what is read here.
 FOREIGN = (".onnx", ".onnx_data", ".msgpack", ".h5", ".ot", ".gguf", ".tflite", ".mlmodel", ".xml", ".pb", ".pkl")
 FOREIGN_FOLDERS = ("onnx", "openvino", "coreml", "tf_model", "gguf", ".eval_results")
+MAX_MODEL_BYTES = 1 << 37  # of an archive, and of what is in it
+MAX_MEMBERS = 10_000  # of an archive
+MAX_RATIO = 50  # of what is in an archive to itself: weights can hardly be packed
+FREE_BYTES = 1 << 28  # of which no ratio is asked
+_ODD_NAMES = {errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG, errno.EINVAL, errno.EILSEQ}
 
 
 @dataclass(frozen=True)
@@ -199,7 +208,10 @@ def wanted_files(files: list[str]) -> list[str]:
     own = [
         file
         for file in files
-        if not file.endswith(FOREIGN) and PurePosixPath(file).parts[0] not in FOREIGN_FOLDERS and "[" not in file
+        if not file.endswith(FOREIGN)
+        and PurePosixPath(file).parts[0] not in FOREIGN_FOLDERS
+        and "[" not in file
+        and not CONTROLS.search(file)  # names are shown while they are fetched
     ]
     safe = {
         str(PurePosixPath(file).parent) for file in own if file.endswith((".safetensors", ".safetensors.index.json"))
@@ -214,25 +226,36 @@ def wanted_files(files: list[str]) -> list[str]:
 def _from_url(url: str) -> ModelFolder:
     """The model in a `.zip` on a server, fetched once into the user's cache."""
     from hashlib import sha256
-    from urllib.request import urlopen
 
+    import httpx
     from platformdirs import user_cache_path
 
-    if not urlsplit(url).path.endswith(".zip"):
-        raise ModelError(f"{url} does not name a .zip file; for a model of the hub give its name, 'owner/name'.")
+    from semsearch.encoder.connection import Overlong, Unanswered, download
+
+    parts = urlsplit(url)
+    shown = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"  # what may be secret is left out
+    if "@" in parts.netloc:
+        raise ModelError(
+            f"the address {shown} holds a name with a password, and a collection keeps the name of its model, which is "
+            "printed. Fetch the file, and give its path."
+        )
+    if not parts.path.endswith(".zip"):
+        raise ModelError(f"{shown} does not name a .zip file; for a model of the hub give its name, 'owner/name'.")
     folder = user_cache_path("semsearch") / "models" / sha256(url.encode()).hexdigest()[:16]
     if not folder.is_dir():
         if offline():
-            raise ModelError(f"{url} is not in the cache {folder.parent}, and HF_HUB_OFFLINE is set.")
+            raise ModelError(f"{shown} is not in the cache {folder.parent}, and HF_HUB_OFFLINE is set.")
         folder.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(dir=folder.parent, suffix=".zip", delete=False) as file:
             try:
-                with urlopen(url, timeout=60) as answer:
-                    shutil.copyfileobj(answer, file)
+                download(url, file, MAX_MODEL_BYTES)
                 file.close()
-                _extract(Path(file.name), folder)
-            except OSError as error:
-                raise ModelError(f"{url} could not be fetched ({error}).") from error
+                _extract(Path(file.name), folder, shown)
+            except Overlong as error:
+                raise ModelError(f"{shown} is longer than {error}, which no model is.") from error
+            except (Unanswered, httpx.InvalidURL) as error:
+                said = str(error).replace(url, shown)
+                raise ModelError(f"{shown} could not be fetched ({said}).") from None  # it may hold the whole address
             finally:
                 Path(file.name).unlink(missing_ok=True)
     return ModelFolder(url, _root(folder), "the URL given")
@@ -248,31 +271,51 @@ def _unzipped(path: Path) -> Path:
     mark = sha256(f"{path.resolve()}\0{state.st_size}\0{state.st_mtime_ns}".encode()).hexdigest()[:16]
     folder = user_cache_path("semsearch") / "models" / mark
     if not folder.is_dir():
-        _extract(path, folder)
+        _extract(path, folder, str(path))
     return _root(folder)
 
 
-def _extract(archive: Path, folder: Path) -> None:
+def _extract(archive: Path, folder: Path, name: str) -> None:
     """Extract to a temporary folder and rename, so that a broken extraction is never taken for a model."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(dir=folder.parent))
     try:
         with zipfile.ZipFile(archive) as packed:
-            for member in packed.infolist():
-                parts = PurePosixPath(member.filename.replace("\\", "/"))
-                if parts.is_absolute() or ".." in parts.parts or ":" in member.filename:
-                    raise ModelError(
-                        f"{archive} holds '{member.filename}', a path outside of itself; it is not extracted."
-                    )
+            _check_members(packed, name, archive.stat().st_size, shutil.disk_usage(temporary).free)
             packed.extractall(temporary)
         temporary.rename(folder)
-    except zipfile.BadZipFile as error:
-        raise ModelError(f"{archive} is a damaged zip file ({error}): fetch it anew.") from error
-    except OSError:
-        if not folder.is_dir():  # else another process was faster, and that is as good
-            raise
+    except OSError as error:
+        if folder.is_dir():  # another process was faster, and that is as good
+            return
+        if error.errno in (None, *_ODD_NAMES):  # what a packed stream, or the name of a file in it, is to blame for
+            raise ModelError(f"{name} is a damaged zip file ({error}): fetch it anew.") from error
+        raise
+    except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, NotImplementedError, ValueError) as error:
+        raise ModelError(f"{name} is a damaged zip file ({error}): fetch it anew.") from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _check_members(packed: zipfile.ZipFile, name: str, size: int, free: int) -> None:
+    """Refuse an archive that is no model's before anything of it is written.
+
+    Of a file in it no more bytes are unpacked than it says that there are, so what all say together is what it takes.
+    """
+    members = packed.infolist()
+    for member in members:
+        parts = PurePosixPath(member.filename.replace("\\", "/"))
+        if parts.is_absolute() or ".." in parts.parts or ":" in member.filename:
+            raise ModelError(f"{name} holds '{member.filename}', a path outside of itself; it is not extracted.")
+        if member.flag_bits & 1:
+            raise ModelError(f"{name} is locked with a password: extract it, and give its folder.")
+    total = sum(member.file_size for member in members)
+    if len(members) > MAX_MEMBERS or total > MAX_MODEL_BYTES or total > max(FREE_BYTES, MAX_RATIO * size):
+        raise ModelError(
+            f"{name} is {size:,} bytes that would become {len(members):,} files of {total:,} bytes, as no model's do; "
+            "it is not extracted."
+        )
+    if total > free:
+        raise ModelError(f"{name} would become {total:,} bytes, and {free:,} are free on the disk of the cache.")
 
 
 def _root(folder: Path) -> Path:

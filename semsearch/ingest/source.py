@@ -40,6 +40,7 @@ class ReadReport:
         self.kinds: Counter[str] = Counter()  # files that can't be read, by extension
         self.odd = 0  # files whose names are not UTF-8
         self.odd_names: list[str] = []  # the first of them, printable
+        self.outside = 0  # links of a folder to files that lie elsewhere
         self.file = ""  # of a folder: the one that is being read
         self.doubtful: set[str] = set()  # files with bad records: what they lack may be there in truth
         self.ids = IdRegister()
@@ -116,6 +117,10 @@ class ReadReport:
         names = ", ".join(self.odd_names) + ", …" * (self.odd > len(self.odd_names))
         return f"files not read, because their names are not UTF-8 (rename them): {self.odd:,}: {names}"
 
+    def left_outside(self) -> str:
+        """How many links lead to files that lie elsewhere."""
+        return f"links to files out of the folder, not followed: {self.outside:,} (--follow-links reads them)."
+
     def sentences(self) -> list[str]:
         """What a person should know in the end, a sentence each; empty if everything was read."""
         said = []
@@ -130,6 +135,8 @@ class ReadReport:
             said.append(f"files not read, because no reader here knows their kind: {kinds}.")
         if self.odd:
             said.append(f"{self.named_oddly()}.")
+        if self.outside:
+            said.append(self.left_outside())
         return said
 
 
@@ -162,6 +169,7 @@ class Source:
     include: Sequence[str] = field(default_factory=list)  # patterns as in .gitignore, of the files of a folder
     exclude: Sequence[str] = field(default_factory=list)
     ignore: bool = True  # leave out what git would ignore
+    follow_links: bool = False  # read files out of the folder that links in it lead to
     vectors: str = ""  # the file of the records' vectors, where they were made elsewhere: this one's path, or another
     column: str = ""  # of the vectors in a Parquet file
 
@@ -175,6 +183,7 @@ class Source:
         include: Sequence[str] = (),
         exclude: Sequence[str] = (),
         ignore: bool = True,
+        follow_links: bool = False,
     ) -> Self:
         """The source at `path` (`-`: standard input), its format recognised from the path where it is not given."""
         if str(path) == STDIN:
@@ -190,9 +199,12 @@ class Source:
             # a shell's <(command) is a pipe, whose link leads nowhere
             place = check_path(str(found.resolve() if found.is_file() or found.is_dir() else found.absolute()))
         chosen = format or _recognise(Path(place))
-        if (include or exclude) and not (Path(place).is_dir() and _file_wise(chosen)):
-            raise UsageError(f"--include and --exclude choose among the files of a folder, which '{path}' is not.")
-        return cls(place, chosen, _chosen_options(chosen, options or {}), list(include), list(exclude), ignore)
+        if (include or exclude or follow_links) and not (Path(place).is_dir() and _file_wise(chosen)):
+            raise UsageError(
+                f"--include, --exclude and --follow-links choose among the files of a folder, which '{path}' is not."
+            )
+        read = _chosen_options(chosen, options or {})
+        return cls(place, chosen, read, list(include), list(exclude), ignore, follow_links)
 
     def to_json(self) -> str:
         """All that identifies the source, as JSON with sorted keys."""
@@ -239,7 +251,7 @@ class Source:
         if self.path == STDIN or not path.is_dir() or not _file_wise(self.format):
             return None
         suffixes = plugins.corpus_reader(self.format).suffixes
-        return walk(path, self.include, self.exclude, self.ignore).ending(suffixes)
+        return walk(path, self.include, self.exclude, self.ignore, self.follow_links).ending(suffixes)
 
     def read(self, report: ReadReport | None = None) -> Iterator[Document]:
         """The documents, one at a time, each checked and under an id of its own.
@@ -260,6 +272,7 @@ class Source:
         reader = plugins.corpus_reader(self.format)
         place = sys.stdin.buffer if self.path == STDIN else listing or Path(self.path)
         report.begins()
+        report.outside = 0 if listing is None else len(listing.outside)
         for document in reader.read(place, reader.Options(**self.options), report):
             if report.admits(document, report.file or self.path):
                 yield document
@@ -314,4 +327,6 @@ def _why_empty(report: ReadReport) -> str:
         reasons.append(f"files of other kinds: {kinds}; --format chooses another reader.")
     if report.odd:
         reasons.append(f"{report.named_oddly()}.")
+    if report.outside:
+        reasons.append(report.left_outside())
     return ": " + " ".join(reasons) if reasons else "."

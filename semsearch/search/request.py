@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from difflib import get_close_matches
@@ -15,6 +16,9 @@ from semsearch.types import Reranker
 from semsearch.vectors import check_k
 
 MODES = ("dense", "lexical", "hybrid")
+MAX_QUERY = 1_000_000  # characters; a model reads some thousands of them
+MAX_QUERY_WORDS = 10_000  # that are looked up
+MAX_PHRASES = 100  # of a query, with its exclusions
 SYNONYMS = {  # what other libraries call an option of a search
     **dict.fromkeys(("limit", "n", "n_results", "num_results", "size", "top", "top_k", "topk"), "k"),
     **dict.fromkeys(("filter", "filters", "query_filter"), "where"),
@@ -23,6 +27,7 @@ SYNONYMS = {  # what other libraries call an option of a search
     **dict.fromkeys(("reranker", "rerank_model"), "rerank"),
     **dict.fromkeys(("query_type", "search_type"), "mode"),
 }
+_WORD = re.compile(r"\w+")
 
 
 def meant(name: str, known: Iterable[str]) -> str | None:
@@ -39,6 +44,27 @@ def check_texts(queries: Iterable[str], method: str) -> None:
     for query in queries:
         if not isinstance(query, str) or not query.strip():
             raise UsageError(f"a query must be a text that is not empty, not {query!r:.60}.")
+        if len(query) > MAX_QUERY:
+            raise UsageError(f"a query has {len(query):,} characters; at most {MAX_QUERY:,} are read: {query[:40]!r}…")
+
+
+def _check_words(query: str) -> None:
+    """Refuse what would be looked up for minutes. A word takes two characters with what parts it from the next."""
+    if len(query) > 2 * MAX_QUERY_WORDS:
+        count = sum(1 for _ in _WORD.finditer(query))
+        if count > MAX_QUERY_WORDS:
+            raise UsageError(
+                f"a query has {count:,} words; at most {MAX_QUERY_WORDS:,} are looked up: {query[:40]!r}…. The mode "
+                "'dense' takes longer ones."
+            )
+    if len(query) > 2 * MAX_PHRASES:
+        parsed = parse(query)
+        count = len(parsed.required) + len(parsed.excluded)
+        if count > MAX_PHRASES:
+            raise UsageError(
+                f'a query has {count:,} phrases ("…") and exclusions (-…); at most {MAX_PHRASES} are looked up: '
+                f"{query[:40]!r}…"
+            )
 
 
 class SearchKeywords(TypedDict, total=False):
@@ -156,6 +182,9 @@ class Request:
         if isinstance(queries, str):
             raise UsageError("search_many takes a list of queries; for a single one there is search.")
         check_texts(queries, "search_many")
+        if self.mode != "dense":
+            for query in queries:
+                _check_words(query)
 
     def encoded(self, queries: Sequence[str] | None) -> Sequence[str] | None:
         """What is encoded of queries: all of it, or nothing, or what their phrases and exclusions leave."""

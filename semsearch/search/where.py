@@ -19,7 +19,7 @@ from typing import Any, Literal, Protocol, assert_never
 
 from semsearch.errors import FilterError
 from semsearch.search.fields import Kind, fields_of, typed
-from semsearch.search.where_text import MAX_FILTER_DEPTH, parse_where
+from semsearch.search.where_text import MAX_FILTER_DEPTH, MAX_FILTER_TEXT, parse_where
 
 MAX_CONDITIONS = 1_000  # of a filter
 MAX_VALUES = 10_000  # of all its $in and $nin together
@@ -279,6 +279,8 @@ def _check_text(text: str, place: str) -> None:
         text.encode()
     except UnicodeEncodeError as error:
         raise FilterError(f"{place}: half a surrogate pair is no text.") from error
+    if len(text) > MAX_FILTER_TEXT:
+        raise FilterError(f"{place}: a text of {len(text):,} characters; at most {MAX_FILTER_TEXT:,} are allowed.")
     if "\0" in text:
         raise FilterError(f"{place}: it holds a NUL character, which no text has.")
 

@@ -32,13 +32,14 @@ OPERATOR: ">=" | "<=" | "!=" | "<>" | "==" | "=" | ">" | "<"
 WORD.2: /(true|false|null)\b/i
 NAME: /(?!(and|or|not|in|contains|like|exists|true|false|null)\b)[^\W\d][\w.-]*/i
 QUOTED: /`[^`]+`/
-STRING: /"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'/
+STRING: /"[^"\\]*(?:\\.[^"\\]*)*"|'[^'\\]*(?:\\.[^'\\]*)*'/
 NUMBER: /[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?/
 %ignore /\s+/
 """
 
 _OPERATORS = {"=": "$eq", "==": "$eq", "!=": "$ne", "<>": "$ne", ">": "$gt", ">=": "$gte", "<": "$lt", "<=": "$lte"}
 MAX_FILTER_DEPTH = 50  # levels of a filter
+MAX_FILTER_TEXT = 1_000_000  # characters of a filter that is a text, and of a text in a filter
 MAX_TOKENS = 30_000  # of a text: ten thousand values with their commas, and a thousand conditions
 _MAX_DIGITS = 400  # more than any float has before its point, and fewer than Python refuses to read
 EXAMPLE = """year >= 1990 and genres contains "Drama" and not (studio = "X" or rating in (1, 2))"""
@@ -54,6 +55,8 @@ def parse_where(text: str) -> dict[str, Any]:
     Raises:
         FilterError: says at which character, and what could stand there.
     """
+    if len(text) > MAX_FILTER_TEXT:
+        raise FilterError(f"the filter has {len(text):,} characters; at most {MAX_FILTER_TEXT:,} are allowed.")
     if text.lstrip().startswith("{"):
         return _from_json(text)
     from lark.exceptions import UnexpectedInput

@@ -254,3 +254,9 @@ def test_calibrate_on_judgements(notes, tmp_path):
     ended = run("calibrate", notes, folder, "--split", "test")
     assert ended.code == 2
     assert "judged has no judgements 'test' under qrels/; there are: train." in ended.err
+
+
+def test_a_line_without_end_is_no_query(notes):
+    ended = run("query", "notes", "-", "--json", stdin=b"oven\n" + b"a" * 4_000_001)
+    assert (ended.code, len(ended.lines)) == (3, 1)
+    assert "standard input, line 2: longer than 1,000,000 characters" in ended.err

@@ -8,7 +8,8 @@ from rich.console import Console
 
 from semsearch import wire
 from semsearch.cli import render
-from semsearch.cli.render import Answer, draw_document, draw_hits, one_line, printable, show_facts, show_table, size
+from semsearch.cli.render import Answer, draw_document, draw_hits, show_facts, show_table, size
+from semsearch.controls import one_line, printable
 from semsearch.types import Document, Hit, Passage, Span
 
 

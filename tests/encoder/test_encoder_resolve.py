@@ -1,6 +1,7 @@
 """Where models are found: folders, the Hugging Face cache, zip files, URLs and a hub that this test plays itself."""
 
 import http.server
+import io
 import json
 import os
 import shutil
@@ -8,18 +9,22 @@ import subprocess
 import sys
 import textwrap
 import threading
+import traceback
+import types
 import zipfile
 
 import numpy as np
 import pytest
 from support import tiny
 from support.encoder_checkpoints import classic
+from support.hostile_server import serve
 from support.tiny import TEXTS
 
 from semsearch import load_encoder
-from semsearch.encoder import resolve
+from semsearch.encoder import connection, resolve
 from semsearch.errors import ModelError
 
+SIGNED = "signature=secret"
 COMMIT = "c0ffee" + 34 * "0"
 
 
@@ -163,6 +168,110 @@ def test_a_zip_file_that_leads_out(places):
     assert not list((places / "cache" / "semsearch" / "models").iterdir())
 
 
+def deflated(path, *members):
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in members:
+            archive.writestr(name, content)
+    return path
+
+
+def changed(path, where, value, *, local=False):
+    """An archive with another 16 bits at a place of its only entry of the directory, and of the entry itself."""
+    raw = bytearray(path.read_bytes())
+    starts = [raw.index(b"PK\x01\x02") + where]
+    if local:
+        starts.append(raw.index(b"PK\x03\x04") + where - 2)
+    for start in starts:
+        raw[start : start + 2] = value.to_bytes(2, "little")
+    path.write_bytes(raw)
+    return path
+
+
+def small_zip(folder):
+    return deflated(folder / "m.zip", ("modules.json", b"[]" * 1000))
+
+
+ZIPS = {  # how a zip file is made, and what is said of it
+    "a bomb": (lambda at: deflated(at / "m.zip", ("weights", bytes(4 << 20))), "as no model's do; it is not extracted"),
+    "many files": (
+        lambda at: deflated(at / "m.zip", *((f"{n}", b"") for n in range(51))),
+        "become 51 files of 0 bytes",
+    ),
+    "a name that leads out": (lambda at: deflated(at / "m.zip", ("a/../../b", b"")), "a path outside of itself"),
+    "a path from the root": (lambda at: deflated(at / "m.zip", ("/b", b"")), "a path outside of itself"),
+    "a path of Windows": (lambda at: deflated(at / "m.zip", ("..\\b", b"")), "a path outside of itself"),
+    "a drive": (lambda at: deflated(at / "m.zip", ("C:b", b"")), "a path outside of itself"),
+    "a password": (lambda at: changed(small_zip(at), 8, 1, local=True), "locked with a password"),
+    "no known packing": (lambda at: changed(small_zip(at), 10, 77, local=True), "damaged zip file"),
+    "less than there is": (lambda at: changed(small_zip(at), 24, 10), "damaged zip file"),
+    "a wrong checksum": (lambda at: changed(small_zip(at), 16, 1), "damaged zip file"),
+    "a file that is a folder": (lambda at: deflated(at / "m.zip", ("a", b"1"), ("a/b", b"2")), "damaged zip file"),
+    "a name too long": (lambda at: deflated(at / "m.zip", ("a" * 3000, b"1")), "damaged zip file"),
+}
+
+
+@pytest.mark.parametrize("kind", ZIPS)
+def test_a_zip_file_of_a_stranger(places, monkeypatch, kind):
+    monkeypatch.setattr(resolve, "FREE_BYTES", 1 << 20)
+    monkeypatch.setattr(resolve, "MAX_MEMBERS", 50)
+    make, said = ZIPS[kind]
+    path = make(places)
+    with pytest.raises(ModelError, match=said):
+        resolve.find(str(path))
+    assert not list((places / "cache" / "semsearch" / "models").iterdir()), "nothing of it is left"
+
+
+def test_a_zip_file_that_the_disk_has_no_room_for(places, monkeypatch):
+    monkeypatch.setattr(resolve.shutil, "disk_usage", lambda path: types.SimpleNamespace(free=100))
+    with pytest.raises(ModelError, match="would become 2,000 bytes, and 100 are free"):
+        resolve.find(str(small_zip(places)))
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("endless_body", "is longer than 1,048,576 bytes, which no model is"),
+        ("a_length_of_terabytes", "is longer than 1,048,576 bytes"),
+        ("drip_of_the_body", "could not be fetched .it comes at less than 10,000 bytes a second"),
+        ("drip_of_the_headers", r"could not be fetched .no whole answer in 0\.3 seconds"),
+        ("continues_without_end", r"could not be fetched .no whole answer in 0\.3 seconds"),
+        ("silence", "could not be fetched"),
+        ("silence_in_the_middle", "could not be fetched"),
+        ("hangs_up_in_the_middle", "could not be fetched"),
+        ("no_http", "could not be fetched"),
+        ("redirects_to_itself", "could not be fetched .Exceeded maximum allowed redirects"),
+        ("redirects_to_a_file", "could not be fetched"),
+        ("echoes_the_key_in_text", "could not be fetched .it answered 403"),
+        ("html", "is a damaged zip file"),
+    ],
+)
+def test_a_zip_file_of_a_hostile_server(places, monkeypatch, name, said):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "0")
+    monkeypatch.setattr(connection, "PATIENCE", 0.3)
+    monkeypatch.setattr(resolve, "MAX_MODEL_BYTES", 1 << 20)
+    with serve() as server:
+        server.behaviour, server.at_once, server.secret = name, True, "secret"
+        with pytest.raises(ModelError, match=said) as caught:
+            resolve.find(f"{server.url}/m.zip?{SIGNED}")
+    assert "secret" not in "".join(traceback.format_exception(caught.value))
+    assert not list((places / "cache" / "semsearch" / "models").iterdir())
+
+
+def test_an_address_with_a_password_is_refused_without_repeating_it():
+    with pytest.raises(ModelError, match=r"http://host/m\.zip holds a name with a password") as caught:
+        resolve.find("http://me:secret@host/m.zip")
+    assert "secret" not in str(caught.value)
+
+
+def test_nobody_is_sent_from_https_to_http(monkeypatch):
+    import httpx
+
+    answer = httpx.Response(200, content=b"words", request=httpx.Request("GET", "http://elsewhere/m.zip"))
+    monkeypatch.setattr(connection._Line, "get", lambda self, url: answer)
+    with pytest.raises(connection.Unanswered, match="from https to an address that anybody"):
+        connection.download("https://host/m.zip", io.BytesIO(), 100)
+
+
 class Quiet(http.server.SimpleHTTPRequestHandler):
     def log_message(self, *_):
         pass
@@ -210,7 +319,7 @@ def test_what_is_wanted_of_a_repository():
     files = [
         *("config.json", "modules.json", "model.safetensors", "pytorch_model.bin", "tf_model.h5", "flax_model.msgpack"),
         *("onnx/model.onnx", "openvino/openvino_model.bin", "1_Pooling/config.json", "2_Dense/pytorch_model.bin"),
-        *("rust_model.ot", "tokenizer.json", "vocab.txt", "0_StaticEmbedding/model.safetensors"),
+        *("rust_model.ot", "drives\x1b[2J.json", "tokenizer.json", "vocab.txt", "0_StaticEmbedding/model.safetensors"),
     ]
     assert resolve.wanted_files(files) == [
         *("config.json", "modules.json", "model.safetensors", "1_Pooling/config.json", "2_Dense/pytorch_model.bin"),

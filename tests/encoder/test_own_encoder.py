@@ -265,8 +265,11 @@ def test_errors_say_what_to_do(server, slept, monkeypatch):
         ((200, {}, b"<html>"), "not JSON"),
         ((200, {}, {"data": []}), "gave no list of 1 embeddings under 'data'"),
         ((200, {}, {"data": [{"index": 3, "embedding": [1.0] * 8}]}), "can't be matched"),
-        ((200, {}, {"data": [{"embedding": [1.0] * 7}]}), r"shape \(1, 7\), where \(1, 8\) was due"),
-        ((200, {}, {"data": [{"embedding": ["x"] * 8}]}), "vectors of different lengths, or none"),
+        ((200, {}, {"data": [{"embedding": [1.0] * 7}]}), r"a vector of 7 components, where 8 were due"),
+        (
+            (200, {}, {"data": [{"embedding": ["x"] * 8}]}),
+            "a list that holds a text, where an embedding is a list of numbers",
+        ),
     ):
         server.failures = [failure]
         with pytest.raises(ModelError, match=said):

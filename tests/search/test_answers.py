@@ -355,6 +355,45 @@ def test_any_text_is_a_query(collection, text, mode):
         assert hit.document.id.startswith("d")
 
 
+MANY_WORDS = " ".join(f"w{number}" for number in range(10_001))
+TOO_LONG = {
+    "characters": ("a" * 1_000_001, "a query has 1,000,001 characters; at most 1,000,000 are read"),
+    "words": (MANY_WORDS, "a query has 10,001 words; at most 10,000 are looked up"),
+    "words without blanks": (MANY_WORDS.replace(" ", "."), "a query has 10,001 words"),
+    "a phrase": (f'"{MANY_WORDS}"', "a query has 10,001 words"),
+    "phrases": ('"a" ' * 101, r"a query has 101 phrases .* and exclusions .*; at most 100 are looked up"),
+    "exclusions": ("a " + "-b " * 101, "a query has 101 phrases"),
+}
+
+
+@pytest.mark.parametrize("mode", ["dense", "lexical", "hybrid"])
+@pytest.mark.parametrize("kind", TOO_LONG)
+def test_a_query_has_limits(collection, kind, mode):
+    query, said = TOO_LONG[kind]
+    if mode == "dense" and kind != "characters":  # no word is looked up
+        assert collection.search(query, 3)
+        return
+    with pytest.raises(UsageError, match=said) as caught:
+        collection.search_many(["flour", query], 3, mode=mode)
+    assert len(str(caught.value)) < 300
+
+
+def test_the_longest_queries_are_answered(collection):
+    assert collection.search("flour " * 166_666, 3)
+    for query in ("flour " * 10_000, "flour " + '"flour" ' * 99, "flour " + "-xyzzy " * 99, f"flour {'-' * 100_000}"):
+        assert collection.search(query, 3, mode="lexical"), query[:20]
+    with pytest.raises(UsageError, match="1,000,001 characters"):
+        collection.similar(queries=["a" * 1_000_001])
+
+
+@pytest.mark.parametrize("mode", ["lexical", "hybrid"])
+@pytest.mark.parametrize(
+    "text", ["flour\0dough", "\0", "flour\ud800", '"flour\0 dough" x', '-"\0" flour', '"\ud800" flour']
+)
+def test_what_is_no_letter_is_none_in_a_query(collection, text, mode):
+    assert isinstance(collection.search(text, 3, mode=mode), list)
+
+
 # --------------------------------------------------------------------------------------------------------- explanations
 
 

@@ -112,6 +112,8 @@ for _ in range(100_000):
         ({"n": [10**5000]}, "takes a text, a number"),
         ({"n": DEEP_LIST}, "takes a text, a number"),
         ({"n": float("-inf")}, "finite"),
+        ({"t": "a" * 1_000_001}, r"where.t.\$eq: a text of 1,000,001 characters; at most 1,000,000"),
+        ({"t": {"$in": ["a", "a" * 1_000_001]}}, "a text of 1,000,001 characters"),
         ({"t": {"$gt": "\ud800"}}, r"where.t.\$gt: half a surrogate"),
         ({"t": {"$in": ["\ud800"]}}, "half a surrogate"),
         ({"l": {"$contains": "\ud800"}}, "half a surrogate"),
@@ -139,6 +141,7 @@ def test_reads_up_to_its_limits():
     assert len(parse({"$or": [{"n": i} for i in range(1000)]}, FIELDS).parts) == 1000
     assert len(parse({"n": {"$in": range(10_000)}}, FIELDS).values) == 10_000
     assert parse({"t": {"$like": "a" * 10_000}}, FIELDS)
+    assert parse({"t": "a" * 1_000_000}, FIELDS)
 
 
 def test_the_same_reference_to_a_field_is_looked_up_once():
