@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from semsearch.errors import UsageError
 from semsearch.names import is_utf8
+from semsearch.plain_files import read_plain
 
 if TYPE_CHECKING:
     from pathspec import GitIgnoreSpec
@@ -193,6 +194,6 @@ def _sound(lines: Sequence[str]) -> Iterator[str]:
 
 def _lines(path: Path) -> list[str]:
     try:
-        return path.read_text("utf-8", errors="replace").splitlines()
-    except OSError:
+        return read_plain(path).decode("utf-8", errors="replace").splitlines()
+    except OSError:  # or what is no file: git follows no link here either
         return []

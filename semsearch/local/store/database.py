@@ -25,6 +25,7 @@ from semsearch.errors import (
     StorageError,
 )
 from semsearch.local.store.failpoints import failpoint
+from semsearch.plain_files import is_file, open_plain
 
 BUSY_SECONDS = 10
 TURN_SECONDS = 30  # that a thread waits for its turn …
@@ -32,6 +33,9 @@ CONNECTED_THREADS = 64  # … while so many others have theirs
 CONNECTIONS = (
     3 * CONNECTED_THREADS
 )  # a thread may hold several: one for an iterator that is open, one for a search meanwhile
+
+
+_OF_SEVERAL = bytes.fromhex("d9d505f920a163d7")  # ends a journal that names another one
 
 
 class Undecodable(Exception):
@@ -154,6 +158,7 @@ class Database:
         uri = f"file:{quote(str(path.absolute()))}?{query}"
 
         def connect() -> sqlite3.Connection:
+            check_files(path)
             return sqlite3.connect(
                 uri,
                 uri=True,
@@ -339,6 +344,31 @@ class _Turns:
             del self._held[thread]
             if self._waiting:
                 self._free.notify()
+
+
+def check_files(path: Path) -> None:
+    """Refuse a database that would lead SQLite to other files.
+
+    SQLite follows links, and Python can't tell it not to. A journal of several databases names a file, which SQLite
+    deletes.
+
+    Raises:
+        NotPlain: The database, or a log beside it, is no plain file.
+        CollectionDamaged: There is such a journal; semsearch never makes one.
+    """
+    for suffix in ("", "-wal", "-shm", "-journal"):
+        file = path.with_name(path.name + suffix)
+        if is_file(file) and suffix == "-journal" and _end(file) == _OF_SEVERAL:
+            raise CollectionDamaged(
+                f"{file} belongs to several databases, as no journal of semsearch's does, and SQLite would delete the "
+                "file that it names. Restore the collection from a backup, or take the journal away."
+            )
+
+
+def _end(file: Path) -> bytes:
+    with open_plain(file) as journal:
+        journal.seek(max(journal.seek(0, 2) - len(_OF_SEVERAL), 0))
+        return bytes(journal.read())
 
 
 def closed(name: str) -> CollectionClosed:
