@@ -1,7 +1,8 @@
 """Models behind an HTTP interface like OpenAI's: Ollama, text-embeddings-inference, vLLM and the like.
 
 The name is `openai-compatible:URL#model`, as in `openai-compatible:http://localhost:11434/v1#nomic-embed-text`. A key,
-where one is needed, stands in the environment: `SEMSEARCH_API_KEY`.
+where one is needed, stands in the environment: `SEMSEARCH_API_KEY`. An address that a collection names, and nobody here
+has said, gets neither it nor a text; see `semsearch.trusted`.
 """
 
 from __future__ import annotations
@@ -15,12 +16,14 @@ import time
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from semsearch.errors import EncodingFailed, ModelError, UsageError
+from semsearch import trusted
+from semsearch.errors import EncodingFailed, ModelError, StorageError, UsageError
 from semsearch.types import Metric, Vectors
 from semsearch.vectors import normalise
 
@@ -59,6 +62,10 @@ class RemoteEncoder:
         self._sleep = sleep
         self._lock = threading.Lock()
         self._opened: tuple[int, httpx.Client] | None = None  # by this process
+
+    @cached_property
+    def _origin(self) -> str:
+        return origin(self.name)
 
     @cached_property
     def dim(self) -> int:
@@ -111,13 +118,13 @@ class RemoteEncoder:
     def _request(self, texts: list[str]) -> list[list[float]]:
         import httpx
 
+        with self._lock:  # of several requests at once the first asks the person
+            trusted.require_address(self._origin)
         body = {"model": self._model, "input": texts, "encoding_format": "float"}
         for tried in range(1, TRIES + 1):
             wait = WAIT * 2 ** (tried - 1) * (1 + random.random() / 4)  # so that many clients don't come back at once
             try:
                 answer = self._client().post(self._url, json=body, headers=_headers())
-            except httpx.InvalidURL as error:
-                raise UsageError(f"'{self._url}' is no address: {error}.") from error
             except httpx.HTTPError as error:  # time-outs, a connection that is refused or breaks off
                 problem = f"can't be reached ({error or type(error).__name__})"
             else:
@@ -160,6 +167,32 @@ class RemoteEncoder:
         if sorted(ordered) != list(range(count)) or not all(isinstance(vector, list) for vector in ordered.values()):
             raise ModelError(f"{self._url} gave embeddings that can't be matched with the texts.")
         return [ordered[place] for place in range(count)]
+
+
+def origin(name: str) -> str:
+    """Scheme, host and port of an address, or of the one that a model's name holds: who is spoken to there.
+
+    Raises:
+        UsageError: It is no address.
+    """
+    import httpx
+
+    address = name.removeprefix(REMOTE_PREFIX).partition("#")[0]
+    try:
+        url = httpx.URL(address)  # as it is read where the request goes out
+    except httpx.InvalidURL as error:
+        raise UsageError(f"'{address}' is no address: {error}.") from error
+    if url.scheme not in ("http", "https") or not url.host:
+        raise UsageError(f"'{address}' is no address that begins with http:// or https://.")
+    host = f"[{url.host}]" if ":" in url.host else url.host
+    return f"{url.scheme}://{host}:{url.port}" if url.port else f"{url.scheme}://{host}"
+
+
+def say(name: str) -> None:
+    """Take a model's name from the person, in this process: if there is an address in it, texts may be sent there."""
+    if name.startswith(REMOTE_PREFIX):
+        with suppress(StorageError):  # then it is said in this process alone
+            trusted.trust_address(origin(name))
 
 
 class _Refused(ModelError):
