@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ContextDecorator, contextmanager, suppress
@@ -24,7 +25,9 @@ from semsearch.errors import (
     SemsearchError,
     StorageError,
 )
+from semsearch.local.store import schema
 from semsearch.local.store.failpoints import failpoint
+from semsearch.names import printable
 from semsearch.plain_files import is_file, open_plain
 
 BUSY_SECONDS = 10
@@ -180,8 +183,22 @@ class Database:
         event.listen(self.engine, "connect", self._prepare)
 
     def _prepare(self, connection: sqlite3.Connection, _record: object) -> None:
+        """Nothing that a stranger wrote into the database runs, and what is damaged is noticed rather than followed."""
+        if sys.version_info >= (3, 12):
+            connection.setconfig(sqlite3.SQLITE_DBCONFIG_DEFENSIVE, True)
         cursor = connection.cursor()
+        cursor.execute("PRAGMA trusted_schema = OFF")  # no function that could do harm, in what the schema says
+        cursor.execute("PRAGMA cell_size_check = ON")
+        cursor.execute("PRAGMA mmap_size = 0")
         cursor.execute("PRAGMA foreign_keys = ON")
+        found = schema.strange(frozenset(cursor.execute("SELECT sql FROM sqlite_master").fetchall()))
+        if found is not None:
+            cursor.close()
+            connection.close()
+            raise CollectionDamaged(
+                f"the database {self.path} holds what semsearch never puts there and what may run "
+                f"({printable(found)}): it was left alone. Restore it from a backup, or index the sources anew."
+            )
         if self.writable:
             cursor.execute("PRAGMA journal_mode = WAL")
             cursor.execute("PRAGMA synchronous = FULL")  # a commit that returned survives a power cut
