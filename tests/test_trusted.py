@@ -54,10 +54,11 @@ def test_a_home_that_came_from_elsewhere_ends_in_the_line_to_type(clone):
     ):
         with pytest.raises(Untrusted, match=f"type: semsearch trust {clone}"):
             ask()
-    for words in (["list"], ["query", "notes", "text"], ["drop", "notes", "--yes"], ["info", "notes"], ["doctor"]):
+    for words in (["list"], ["query", "notes", "text"], ["drop", "notes", "--yes"], ["info", "notes"]):
         ended = run(*words)
         assert (ended.code, ended.out) == (2, "")
         assert f"semsearch trust {clone}" in ended.err
+    assert f"home\tnot trusted\t{clone} was not made by you here" in run("doctor").out
     assert sorted(path.name for path in clone.iterdir()) == ["notes"]
 
 
