@@ -9,7 +9,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import numpy as np
 import pytest
-from support.command_line import corpus, run
+from support.command_line import corpus, run, start
 from support.fakes import HashEncoder
 
 import semsearch
@@ -363,6 +363,23 @@ def test_on_a_terminal_the_person_is_asked_once(strange, monkeypatch, answer):
                 notes.search("oven")
     assert questions == [f"Send texts, and SEMSEARCH_API_KEY where it is set, to {origin(strange.url)}?"]
     assert bool(strange.requests) is answer
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="no terminals to hand out here")
+@pytest.mark.parametrize(("typed", "code"), [(b"y\n", 0), (b"n\n", 2)])
+def test_the_command_line_asks_who_sits_at_it(strange, typed, code):
+    ours, theirs = os.openpty()
+    process = start("query", "notes", "oven", stdin=theirs, stderr=theirs)
+    said = b""
+    while b"[y/N]" not in said:
+        said += os.read(ours, 1000)
+    os.write(ours, typed)
+    out, _ = process.communicate(timeout=60)
+    os.close(theirs)
+    os.close(ours)
+    assert f"to {origin(strange.url)}? [y/N]" in said.decode()
+    assert (process.returncode, bool(out), bool(strange.requests)) == (code, code == 0, code == 0)
 
 
 def test_where_nothing_can_be_remembered_an_address_is_said_for_the_process(server, tmp_path, monkeypatch):
