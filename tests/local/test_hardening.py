@@ -11,7 +11,7 @@ from support.command_line import run
 from support.fakes import HashEncoder
 
 import semsearch
-from semsearch.errors import CollectionDamaged
+from semsearch.errors import CollectionDamaged, CollectionError
 from semsearch.local.store import schema
 from semsearch.local.store.database import Database, driver
 from semsearch.types import Document
@@ -96,7 +96,7 @@ def test_our_own_views_and_tables_are_ours_only_as_we_write_them(home, name):
     with closing(sqlite3.connect(file)) as connection, connection:
         (text,) = connection.execute("SELECT sql FROM sqlite_master WHERE name = ?", (name,)).fetchone()
         connection.execute("PRAGMA writable_schema = ON")
-        changed = text.replace("key, title", "key, hex(title)").replace("porter", "trigram")
+        changed = text.replace("key, title", "key, hex(title)").replace("'passage_texts'", "'documents'")
         assert changed != text
         connection.execute("UPDATE sqlite_master SET sql = ? WHERE name = ?", (changed, name))
     with pytest.raises(CollectionDamaged, match="never puts there"):
@@ -112,6 +112,14 @@ def test_what_every_version_wrote_is_plain_before_and_after_it_is_brought_forwar
     with semsearch.open("golden", home=tmp_path, encoder=HashEncoder(4)) as golden:
         assert len(golden) > 20
     assert schema.strange(statements(file)) is None
+
+
+def test_what_a_newer_semsearch_made_is_told_as_that_and_not_opened(home):
+    with closing(sqlite3.connect(home / "notes" / "collection.sqlite")) as connection:
+        connection.execute("CREATE VIEW newest AS SELECT hex(title) FROM documents")
+        connection.execute(f"PRAGMA user_version = {schema.SCHEMA_VERSION + 1}")
+    with pytest.raises(CollectionError, match="written by a newer semsearch"):
+        semsearch.open("notes", home=home, encoder=HashEncoder())
 
 
 def test_what_a_person_s_tools_leave_is_no_harm(home):

@@ -193,8 +193,11 @@ class Database:
         cursor.execute("PRAGMA foreign_keys = ON")
         found = schema.strange(frozenset(cursor.execute("SELECT sql FROM sqlite_master").fetchall()))
         if found is not None:
+            (version,) = cursor.execute("PRAGMA user_version").fetchone()
             cursor.close()
             connection.close()
+            if version > schema.SCHEMA_VERSION:  # which may have made it
+                raise schema.newer(self.name, "schema", version, schema.SCHEMA_VERSION)
             raise CollectionDamaged(
                 f"the database {self.path} holds what semsearch never puts there and what may run "
                 f"({printable(found)}): it was left alone. Restore it from a backup, or index the sources anew."

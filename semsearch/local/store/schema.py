@@ -34,6 +34,7 @@ from sqlalchemy.engine.mock import MockConnection
 from sqlalchemy.types import UserDefinedType
 
 from semsearch import versions
+from semsearch.errors import CollectionError
 
 SCHEMA_VERSION = 4
 APPLICATION_ID = 0x53454D53  # "SEMS", so that `file` and we can tell our databases from others
@@ -254,6 +255,14 @@ def _create_full_text(_metadata: MetaData, connection: Connection, **_: Any) -> 
         connection.execute(statement)
 
 
+def newer(name: str, what: str, found: int, known: int) -> CollectionError:
+    """The error of what a newer semsearch made."""
+    return CollectionError(
+        f"collection '{name}' was written by a newer semsearch ({what} {found}, this one knows {known}): upgrade with "
+        "'pip install -U semsearch'. Nothing was changed."
+    )
+
+
 def tables() -> list[str]:
     """The names of the ordinary tables."""
     return list(metadata.tables)
@@ -310,7 +319,8 @@ def strange(statements: frozenset[tuple[object, ...]]) -> str | None:
 
 
 def _shape(statement: str) -> tuple[str, ...]:
-    return tuple(re.findall(r"\w+|[^\w\s]", statement))
+    """Its words and signs; the tokenizer left out, for each of SQLite's own will do."""
+    return tuple(re.findall(r"\w+|[^\w\s]", re.sub(r"tokenize = '[\w ]*'", "tokenize = ''", statement)))
 
 
 def _is_plain(statement: str) -> bool:
