@@ -34,6 +34,7 @@ from semsearch.errors import (
     ReadOnly,
     SemsearchError,
     StorageError,
+    Untrusted,
     UsageError,
 )
 from semsearch.types import Document, Encoder, Explanation, Hit, Hits, Metric, Neighbors, Passage, Reranker
@@ -114,6 +115,7 @@ __all__ = [
     "Source",
     "StorageError",
     "Synced",
+    "Untrusted",
     "UsageError",
     "VectorIndex",
     "create",

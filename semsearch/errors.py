@@ -5,6 +5,7 @@
     SemsearchError                  base; `exit_code` says how the command line ends
     ├── UsageError              2   the caller asked for something that can't be (k < 1, unknown option)
     │   ├── MissingDependency   2   an optional library is not installed; the message has the line to type
+    │   ├── Untrusted           2   a home, a file of defaults or an address that nobody here has said may be used
     │   ├── FilterError         2   a `where` that can't be understood; says at which place
     │   └── CollectionClosed    2   `close()` was called; open it again
     ├── DataError               3   a record, file or vector that can't be used; says which and where
@@ -43,6 +44,10 @@ class UsageError(SemsearchError, ValueError):
 
 class MissingDependency(UsageError, ImportError):
     """An optional library is needed and not installed."""
+
+
+class Untrusted(UsageError):
+    """A home, a file of defaults or an address came from elsewhere, and nobody here has said that it may be used."""
 
 
 class CollectionClosed(UsageError):

@@ -9,13 +9,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from semsearch import plugins
+from semsearch import plugins, trusted
 from semsearch.arguments import check_path
 from semsearch.engine import Engine
-from semsearch.errors import CollectionNotFound, UsageError
+from semsearch.errors import CollectionNotFound, Untrusted, UsageError
 from semsearch.names import check_name, normal
 
 MEMORY = ":memory:"
+PROJECT = ".semsearch"  # a home that is found where it lies
 _SCHEME = re.compile(r"([a-z][a-z0-9+.-]+)://")  # two letters at least: C:\ is a path
 
 
@@ -39,6 +40,7 @@ class Home(ABC):
 
         Raises:
             UsageError: There is no engine for that kind of URL; says which there are.
+            Untrusted: The nearest `.semsearch` was made elsewhere; has the line to type.
         """
         if isinstance(place, Home):
             return place
@@ -115,11 +117,33 @@ def user_folder() -> Path:
 
 
 def _default_folder() -> Path:
+    found = nearest_home()
+    if found is None:
+        return user_folder()
+    if found.is_symlink():
+        raise Untrusted(
+            f"{found} is a link, and whoever made it says where it leads: name the folder that you mean with --home or "
+            "SEMSEARCH_HOME."
+        )
+    if not trusted.trusts_home(found) and not _empty_and_own(found):
+        raise Untrusted(
+            f"{found} was not made by you here, as far as semsearch knows: it may have come with a clone or an "
+            f"archive. If you know whose it is, type: {trusted.line(found)}\nOr name another home with --home or "
+            "SEMSEARCH_HOME."
+        )
+    return found
+
+
+def nearest_home() -> Path | None:
+    """The `.semsearch` in this folder or above."""
     here = current_folder()
-    for folder in (here, *here.parents):
-        if (folder / ".semsearch").is_dir():
-            return folder / ".semsearch"
-    return user_folder()
+    return next((folder / PROJECT for folder in (here, *here.parents) if (folder / PROJECT).is_dir()), None)
+
+
+def _empty_and_own(folder: Path) -> bool:
+    """Whether somebody made the folder for collections to come, who is the person."""
+    own = not hasattr(os, "geteuid") or folder.stat().st_uid == os.geteuid()
+    return own and not any(folder.iterdir())
 
 
 def current_folder() -> Path:

@@ -16,6 +16,7 @@ from typing import Any, Generic, TypeAlias, TypeVar
 from weakref import WeakValueDictionary
 
 from semsearch.encoder.own import NamedEncoder, encoder_from, named_encoder
+from semsearch.encoder.remote import say
 from semsearch.encoder.text_encoder import TextEncoder
 from semsearch.hardware import ANYWHERE, Compute
 from semsearch.types import Encoder, Reranker
@@ -45,7 +46,10 @@ def reranker(name: str, compute: Compute = ANYWHERE, *, revision: str | None = N
 def described_encoder(
     model: str | Encoder, revision: str | None = None, compute: Compute = ANYWHERE
 ) -> tuple[Encoder, dict[str, Any]]:
-    """The encoder, opened, and what a collection remembers of it, as JSON values."""
+    """The encoder that a person names or gives, opened, and what a collection remembers of it, as JSON values."""
+    said = model if isinstance(model, str) else getattr(model, "name", None)
+    if isinstance(said, str):
+        say(said)
     if isinstance(model, str):
         opened = encoder(model, compute, revision=revision)
         told: dict[str, Any] = {"name": opened.name, "revision": revision}

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from semsearch.errors import UsageError
 from semsearch.names import is_utf8
+from semsearch.plain_files import read_plain
 
 if TYPE_CHECKING:
     from pathspec import GitIgnoreSpec
@@ -215,9 +216,6 @@ def _sound(lines: Sequence[str]) -> Iterator[str]:
 def _lines(path: Path) -> list[str]:
     """The lines of a file, no longer than one of patterns is; none of a pipe, which would be waited for."""
     try:
-        if not stat.S_ISREG(path.stat().st_mode):
-            return []
-        with path.open("rb") as file:
-            return file.read(MAX_PATTERNS).decode("utf-8", errors="replace").splitlines()
-    except OSError:
+        return read_plain(path, MAX_PATTERNS).decode("utf-8", errors="replace").splitlines()
+    except OSError:  # or what is no file: git follows no link here either
         return []

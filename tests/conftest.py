@@ -20,9 +20,11 @@ REQUIRED = set(os.environ.get("SEMSEARCH_REQUIRE", "").replace(",", " ").split()
 
 
 @pytest.fixture(autouse=True)
-def _own_home(tmp_path, monkeypatch):
-    """Collections of a test live and die with it."""
+def _own_home(tmp_path, tmp_path_factory, monkeypatch):
+    """Collections of a test, and what semsearch remembers of it, live and die with it."""
     monkeypatch.setenv("SEMSEARCH_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("SEMSEARCH_STATE", str(tmp_path_factory.mktemp("state")))
+    monkeypatch.setattr("semsearch.trusted._said", set())
 
 
 @pytest.fixture(autouse=True)

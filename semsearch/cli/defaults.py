@@ -4,6 +4,9 @@ What stands at the top holds for every command that has such an option; a table 
 flag goes over the environment (`SEMSEARCH_QUERY_K`), that over the file here, that over the one in the home, that over
 what is built in.
 
+The file here may have come with a clone. Until the person trusts it as it is, it may set numbers, choices and switches;
+what it says in words (a model, a home, a file, an address) ends the command that would use it.
+
 ::
 
     device = "cpu"
@@ -17,12 +20,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, NoReturn
 
 import click
 
-from semsearch.errors import UsageError
+from semsearch import trusted
+from semsearch.errors import Untrusted, UsageError
 from semsearch.home import Home, current_folder, user_folder
 from semsearch.search.request import meant
 
@@ -31,11 +36,27 @@ VARIABLE_PREFIX = "SEMSEARCH"
 NEVER_CONFIGURED = frozenset({"yes", "unchecked", "config", "help", "version"})  # what a person must say each time
 
 
+class Setting(NamedTuple):
+    """What a file says of an option."""
+
+    command: str
+    parameter: str
+    value: Any
+    path: Path
+    strange: bool  # it may not be used: nobody here has said so
+
+
 def files() -> list[Path]:
     """The files there are, the one that goes over the other last."""
-    here = current_folder() / CONFIG_FILE
-    home = (Home.of().folder or user_folder()) / CONFIG_FILE
-    return [path for path in dict.fromkeys((home, here)) if path.is_file()]
+    return [path for path in dict.fromkeys((_in_home(), current_folder() / CONFIG_FILE)) if path and path.is_file()]
+
+
+def _in_home() -> Path | None:
+    """The file that comes with the home; none while the home is a stranger's, which whoever needs it is told."""
+    try:
+        return (Home.of().folder or user_folder()) / CONFIG_FILE
+    except Untrusted:
+        return None
 
 
 def name_variables(group: click.Group) -> None:
@@ -47,21 +68,33 @@ def name_variables(group: click.Group) -> None:
                 option.envvar = [own, f"{VARIABLE_PREFIX}_HOME"] if option.name == "home" else [own]
 
 
-def defaults(group: click.Group) -> dict[str, dict[str, Any]]:
+def defaults(group: click.Group, *, strange: bool = True) -> dict[str, dict[str, Any]]:
     """What the files say, as click's default map: by command and parameter.
+
+    What may not be used is a function there, which raises when a command asks for its value; without `strange` it is
+    left out.
 
     Raises:
         UsageError: A file that is no TOML, or a name that is no command or option.
     """
     found: dict[str, dict[str, Any]] = {}
-    for command, parameter, value, _ in _settings(group):
-        found.setdefault(command, {})[parameter] = value
+    for setting in _settings(group):
+        if strange or not setting.strange:
+            value = partial(_refuse, setting) if setting.strange else setting.value
+            found.setdefault(setting.command, {})[setting.parameter] = value
     return found
+
+
+def _refuse(setting: Setting) -> NoReturn:
+    raise Untrusted(
+        f"{setting.path} sets '{setting.parameter}' to {setting.value!r} for '{setting.command}', and may have come "
+        f"with a clone or an archive. If you know whose it is, type: {trusted.line(setting.path)}"
+    )
 
 
 def origins(group: click.Group) -> Iterator[tuple[str, str, str]]:
     """Every option that has a value when no flag is given: its name, the value, and where it came from."""
-    from_files = {(command, parameter): (value, path) for command, parameter, value, path in _settings(group)}
+    from_files = {(setting.command, setting.parameter): setting for setting in _settings(group)}
     for name, command in group.commands.items():
         for option in _options(command).values():
             shown = f"{name} --{_long(option)}"
@@ -69,16 +102,19 @@ def origins(group: click.Group) -> Iterator[tuple[str, str, str]]:
             if variable is not None:
                 yield shown, os.environ[variable], f"environment ({variable})"
             elif (name, str(option.name)) in from_files:
-                value, path = from_files[name, str(option.name)]
-                yield shown, str(value), str(path)
+                setting = from_files[name, str(option.name)]
+                unused = f" (not used until: {trusted.line(setting.path)})" if setting.strange else ""
+                yield shown, str(setting.value), f"{setting.path}{unused}"
             elif isinstance(option.default, str | int | float) and not option.is_flag:
                 yield shown, str(option.default), "built-in"
 
 
-def _settings(group: click.Group) -> Iterator[tuple[str, str, Any, Path]]:
-    """Command, parameter, value and file of all that the files say, in the order in which one goes over another."""
+def _settings(group: click.Group) -> Iterator[Setting]:
+    """All that the files say, in the order in which one goes over another."""
+    own = _in_home()
     for path in files():
-        content = _read(path)
+        raw, content = _read(path)
+        strange = path != own and not trusted.trusts_defaults(path, raw)
         common = {key: value for key, value in content.items() if not isinstance(value, Mapping)}
         for key, value in common.items():
             commands = [name for name, command in group.commands.items() if key in _options(command)]
@@ -86,7 +122,8 @@ def _settings(group: click.Group) -> Iterator[tuple[str, str, Any, Path]]:
                 known = {option for command in group.commands.values() for option in _options(command)}
                 raise UsageError(f"{path}: there is no option '{key}'{_near(key, known)}.")
             for name in commands:
-                yield name, str(_options(group.commands[name])[key].name), value, path
+                option = _options(group.commands[name])[key]
+                yield Setting(name, str(option.name), value, path, strange and not _harmless(option))
         for name, table in content.items():
             if not isinstance(table, Mapping):
                 continue
@@ -97,14 +134,21 @@ def _settings(group: click.Group) -> Iterator[tuple[str, str, Any, Path]]:
                 if key not in options:
                     raise UsageError(f"{path}: '{name}' has no option '{key}' to be set here{_near(key, options)}.")
                 for one in (name, "search") if name == "query" else (name,):
-                    yield one, str(options[key].name), value, path
+                    yield Setting(one, str(options[key].name), value, path, strange and not _harmless(options[key]))
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _harmless(option: click.Option) -> bool:
+    """Whether it takes nothing but numbers, choices or a yes or no: none of them leads anywhere."""
+    kinds = click.types.IntParamType, click.types.FloatParamType, click.types.BoolParamType, click.Choice
+    return isinstance(option.type, kinds)
+
+
+def _read(path: Path) -> tuple[bytes, dict[str, Any]]:
     import tomllib
 
     try:
-        return tomllib.loads(path.read_text("utf-8"))
+        raw = path.read_bytes()
+        return raw, tomllib.loads(raw.decode())
     except (OSError, ValueError) as error:
         raise UsageError(f"{path} can't be read: {error}.") from error
 

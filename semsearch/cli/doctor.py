@@ -19,7 +19,7 @@ import click
 from semsearch import __version__, plugins, wire
 from semsearch.cli import parameters
 from semsearch.cli.render import out, say, show_table, size
-from semsearch.errors import UsageError
+from semsearch.errors import Untrusted, UsageError
 from semsearch.home import Home
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def doctor(as_json: bool, home: str | None) -> int:
     semsearch doctor
     semsearch doctor --json
     """
-    findings = list(_findings(Home.of(home)))
+    findings = list(_findings(home))
     if as_json:
         for finding in findings:
             out(wire.dumps(finding._asdict()))
@@ -58,7 +58,7 @@ def doctor(as_json: bool, home: str | None) -> int:
     return 4 if any(finding.state == "broken" for finding in findings) else 0
 
 
-def _findings(home: Home) -> Iterator[Finding]:
+def _findings(home: str | None) -> Iterator[Finding]:
     yield Finding("semsearch", "ok", f"{__version__} in {Path(__file__).parents[1]}")
     yield Finding("python", "ok", f"{platform.python_version()} ({sys.executable})")
     yield Finding("system", "ok", f"{platform.platform()}, {os.cpu_count()} cores")
@@ -188,7 +188,11 @@ def _modules(package: importlib.metadata.Distribution) -> list[str]:
     return [named] if named in brought else public
 
 
-def _home(home: Home) -> Finding:
+def _home(place: str | None) -> Finding:
+    try:
+        home = Home.of(place)
+    except Untrusted as error:
+        return Finding("home", "not trusted", str(error).partition("\n")[0], "semsearch trust, or --home")
     folder = home.folder
     if folder is None:
         return Finding("home", "ok", f"{home.location}: {len(home.names())} collections")

@@ -21,7 +21,7 @@ from typing import Any, NoReturn
 
 import click
 
-from semsearch import __version__
+from semsearch import __version__, trusted
 from semsearch.cli import (
     bench,
     catalog,
@@ -37,6 +37,7 @@ from semsearch.cli import (
     similar,
     sync,
     train,
+    trust,
 )
 from semsearch.cli.messages import said, say_uncaught
 from semsearch.cli.render import say
@@ -98,6 +99,7 @@ for command in (
     bench.bench,
     *exchange.COMMANDS,
     catalog.models,
+    trust.trust,
     *doctor.COMMANDS,
     train.train_reranker,
     evaluate.evaluate,
@@ -139,7 +141,7 @@ def execute(arguments: Sequence[str] | None = None) -> int:
 def _complete() -> int:
     """Answer the shell, which asks while a person types: what is wrong with a file or folder is not for then."""
     try:
-        found = defaults.defaults(cli)
+        found = defaults.defaults(cli, strange=False)
     except (SemsearchError, OSError):
         found = {}
     try:
@@ -158,6 +160,7 @@ def _complete() -> int:
 def _run(arguments: Sequence[str] | None) -> int:
     """The exit code of one command."""
     try:
+        trusted.ask = _ask if sys.stdin.isatty() and sys.stderr.isatty() else None
         code = cli.main(
             arguments,
             prog_name="semsearch",
@@ -187,6 +190,11 @@ def _run(arguments: Sequence[str] | None) -> int:
             raise
         say(f"semsearch: {error.strerror}{f': {error.filename}' if error.filename else ''}.")
         return STORAGE
+
+
+def _ask(question: str) -> bool:
+    """The answer of who sits at the terminal, unless it is busy with something else."""
+    return threading.current_thread() is threading.main_thread() and click.confirm(question, err=True)
 
 
 def _message(error: click.ClickException) -> str:

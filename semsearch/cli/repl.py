@@ -36,6 +36,7 @@ from semsearch.cli.render import (
 )
 from semsearch.cli.termination import Terminated, on_sigterm
 from semsearch.errors import SemsearchError, UsageError
+from semsearch.plain_files import is_file
 from semsearch.search.request import MODES
 from semsearch.search.where_text import parse_where
 from semsearch.types import Hit, Span
@@ -176,6 +177,7 @@ def _prompt(folder: Path | None) -> PromptSession[str]:
     if folder is not None:
         path = folder / ".history"
         with contextlib.suppress(OSError):  # where the history can't be written, it lasts as long as the session
+            is_file(path)  # else whoever made the folder has words typed here written elsewhere
             os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600))
             history = FileHistory(path)
     return PromptSession(

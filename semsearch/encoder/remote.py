@@ -2,7 +2,8 @@
 
 The name is `openai-compatible:URL#model`, as in `openai-compatible:http://localhost:11434/v1#nomic-embed-text`. A key,
 where one is needed, stands in the environment: `SEMSEARCH_API_KEY`; it is no part of a name, which a collection keeps
-and everybody may read, and of no message. The server is not trusted: see `semsearch.encoder.connection`.
+and everybody may read, and of no message. An address that a collection names, and nobody here has said, gets neither it
+nor a text (`semsearch.trusted`). The server is not trusted: see `semsearch.encoder.connection`.
 """
 
 from __future__ import annotations
@@ -12,17 +13,20 @@ import json
 import math
 import os
 import random
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 
+from semsearch import trusted
 from semsearch.arguments import kind_of
 from semsearch.encoder.connection import Connections, Overlong, Reply, Unanswered
-from semsearch.errors import EncodingFailed, ModelError, UsageError
+from semsearch.errors import EncodingFailed, ModelError, StorageError, UsageError
 from semsearch.types import Metric, Vectors
 from semsearch.vectors import normalise
 
@@ -66,6 +70,11 @@ class RemoteEncoder:
         self._model = model
         self._sleep = sleep
         self._connections = Connections(self._url, seconds)
+        self._asking = threading.Lock()
+
+    @cached_property
+    def _origin(self) -> str:
+        return origin(self.name)
 
     @cached_property
     def dim(self) -> int:
@@ -115,6 +124,8 @@ class RemoteEncoder:
         """Vectors `(len(texts), dim)`; None for `dim` takes them as long as they are."""
         import httpx
 
+        with self._asking:  # of several requests at once the first asks the person
+            trusted.require_address(self._origin)
         asked = {"model": self._model, "input": texts, "encoding_format": "float"}
         body = json.dumps(asked, ensure_ascii=False).encode("utf-8", "replace")
         key = _key()
@@ -181,6 +192,32 @@ class RemoteEncoder:
                 return np.array([ordered[place] for place in range(count)], dtype=np.float32)
         except OverflowError:
             raise ModelError(f"{self._url} gave a number of more digits than any component has.") from None
+
+
+def origin(name: str) -> str:
+    """Scheme, host and port of an address, or of the one that a model's name holds: who is spoken to there.
+
+    Raises:
+        UsageError: It is no address.
+    """
+    import httpx
+
+    address = name.removeprefix(REMOTE_PREFIX).partition("#")[0]
+    try:
+        url = httpx.URL(address)  # as it is read where the request goes out
+    except httpx.InvalidURL as error:
+        raise UsageError(f"'{address}' is no address: {error}.") from error
+    if url.scheme not in ("http", "https") or not url.host:
+        raise UsageError(f"'{address}' is no address that begins with http:// or https://.")
+    host = f"[{url.host}]" if ":" in url.host else url.host
+    return f"{url.scheme}://{host}:{url.port}" if url.port else f"{url.scheme}://{host}"
+
+
+def say(name: str) -> None:
+    """Take a model's name from the person, in this process: if there is an address in it, texts may be sent there."""
+    if name.startswith(REMOTE_PREFIX):
+        with suppress(StorageError):  # then it is said in this process alone
+            trusted.trust_address(origin(name))
 
 
 class _Refused(ModelError):

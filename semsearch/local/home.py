@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
+from semsearch import trusted
 from semsearch.errors import CollectionExists, StorageError, UsageError
-from semsearch.home import Home
+from semsearch.home import PROJECT, Home
 from semsearch.local.engine import LocalEngine
 from semsearch.local.maintenance.backup import restore
 from semsearch.local.store import platform
 from semsearch.local.store.store import DATABASE, MARKER, Store
 from semsearch.names import check_name, check_path, is_name, normal
+
+log = logging.getLogger("semsearch")
 
 
 class LocalHome(Home):
@@ -54,7 +59,8 @@ class LocalHome(Home):
         self, name: str, settings: Mapping[str, Any], dim: int | None, *, device: str | None = None
     ) -> LocalEngine:
         """See `Home.create`."""
-        return LocalEngine(Store.create(self._new_folder(name), settings, dim), device)
+        with self._made_here():
+            return LocalEngine(Store.create(self._new_folder(name), settings, dim), device)
 
     def open(self, name: str, *, device: str | None = None) -> LocalEngine:
         """See `Home.open`."""
@@ -71,7 +77,21 @@ class LocalHome(Home):
 
     def restore(self, file: Path, name: str | None = None) -> str:
         """See `semsearch.engine.Restoring`."""
-        return normal(restore(file, self._new_folder, name).name)
+        with self._made_here():
+            return normal(restore(file, self._new_folder, name).name)
+
+    @contextmanager
+    def _made_here(self) -> Iterator[None]:
+        """Remember a home that will be found where it lies, if the first collection in it is made now."""
+        if self.folder.name == PROJECT and not self._entries():
+            try:
+                platform.make_folder(self.folder)
+                trusted.trust_home(self.folder)
+            except OSError as error:
+                raise platform.storage_error(error, "making", self.folder) from error
+            except StorageError as error:
+                log.warning("%s Until then say --home, or set SEMSEARCH_HOME.", error)
+        yield
 
     def _new_folder(self, name: str) -> Path:
         """Where a collection will lie.

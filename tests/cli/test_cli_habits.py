@@ -18,6 +18,7 @@ import pytest
 from support.command_line import corpus, run, tiny_model
 
 import semsearch
+from semsearch import trusted
 from semsearch.cli.main import cli
 
 
@@ -33,6 +34,12 @@ def notes(tmp_path, monkeypatch, model):
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
     return tmp_path
+
+
+def own_defaults(text):
+    """Write a file of defaults here, and say that it is one's own."""
+    Path("semsearch.toml").write_text(text)
+    trusted.trust_defaults(Path("semsearch.toml"))
 
 
 def found(*options):
@@ -63,7 +70,7 @@ def test_a_flag_goes_over_the_environment_over_the_file_here_over_the_home(notes
 
 
 def test_what_stands_at_the_top_is_for_all_commands(notes, model):
-    Path("semsearch.toml").write_text(f'encoder = "{model}"\ndevice = "cpu"\n')
+    own_defaults(f'encoder = "{model}"\ndevice = "cpu"\n')
     assert run("index", corpus(notes, "more.jsonl")).code == 0
     assert json.loads(run("info", "more", "--json").out)["encoder"]["name"] == str(model)
     lines = [json.loads(line) for line in run("info", "--config", "--json").lines]
@@ -81,7 +88,7 @@ def test_a_variable_is_named_after_what_is_typed():
 def test_the_environments_home_goes_over_that_of_the_file(homes, monkeypatch):
     (homes / "here").mkdir()
     monkeypatch.chdir(homes / "here")
-    Path("semsearch.toml").write_text(f'home = "{homes / "two"}"\n')
+    own_defaults(f'home = "{homes / "two"}"\n')
     assert "films" in run("list").out
     assert f"list --home\t{homes / 'one'}\tenvironment (SEMSEARCH_HOME)" in run("info", "--config").lines
     monkeypatch.delenv("SEMSEARCH_HOME")
@@ -99,7 +106,7 @@ def test_the_environments_home_goes_over_that_of_the_file(homes, monkeypatch):
     ],
 )
 def test_a_filter_in_the_file_is_a_text_or_a_table(notes, where):
-    Path("semsearch.toml").write_text(f"[query]\nwhere = {where}\n")
+    own_defaults(f"[query]\nwhere = {where}\n")
     assert found() == 4
 
 
@@ -119,7 +126,7 @@ def test_a_filter_in_the_file_is_a_text_or_a_table(notes, where):
     ],
 )
 def test_a_slip_in_the_file_is_said(notes, text, said):
-    Path("semsearch.toml").write_text(text)
+    own_defaults(text)
     ended = run("query", "notes", "oven")
     assert (ended.code, ended.out) == (2, "")
     assert said in ended.err
@@ -275,6 +282,8 @@ def test_each_shell_is_offered_collections_and_never_shown_a_traceback(homes, sh
     assert completed("drop", "f", shell=shell) == (["films"], "")
     (homes / "three").mkdir()
     (homes / "three" / "semsearch.toml").write_text(f'home = "{homes / "two"}"\n')
+    assert completed("drop", "o", shell=shell, cwd=homes / "three", SEMSEARCH_HOME="") == ([], "")  # a stranger's
+    trusted.trust_defaults(homes / "three" / "semsearch.toml")
     (homes / "one" / "semsearch.toml").unlink()
     assert completed("drop", "o", shell=shell, cwd=homes / "three", SEMSEARCH_HOME="") == (["other"], "")
 

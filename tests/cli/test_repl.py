@@ -262,6 +262,16 @@ def test_history_that_can_not_be_written_is_done_without(typed, session, tmp_pat
     assert session.answer.query == "whale"
 
 
+@pytest.mark.parametrize("place", ["link", "pipe"])
+def test_history_is_written_through_no_link_and_waits_for_no_pipe(typed, session, tmp_path, place):
+    (tmp_path / "precious").write_text("precious")
+    history = tmp_path / "home" / ".history"
+    history.symlink_to(tmp_path / "precious") if place == "link" else os.mkfifo(history)
+    typed("whale" + ENTER + CTRL_D)
+    assert session.answer.query == "whale"
+    assert (tmp_path / "precious").read_text() == "precious"
+
+
 def test_ctrl_c_leaves_a_search_and_not_the_program(typed, session, monkeypatch, capsys):
     found = session.collection.search_many
     pressed = []

@@ -9,14 +9,15 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import numpy as np
 import pytest
-from support.command_line import corpus, run
+from support.command_line import corpus, run, start
 from support.fakes import HashEncoder
 
 import semsearch
+from semsearch import trusted
 from semsearch.encoder import remote
 from semsearch.encoder.own import named_encoder
-from semsearch.encoder.remote import RemoteEncoder
-from semsearch.errors import DataError, EncodingFailed, ModelError, ModelMismatch, UsageError
+from semsearch.encoder.remote import RemoteEncoder, origin, say
+from semsearch.errors import DataError, EncodingFailed, ModelError, ModelMismatch, Untrusted, UsageError
 from semsearch.types import Document
 
 DOCUMENTS = [Document(f"d{n}", f"word{n} and word{n + 1}") for n in range(10)]
@@ -152,6 +153,7 @@ class Server:
 @pytest.fixture
 def server():
     running = Server()
+    say(f"openai-compatible:{running.url}#m")
     yield running
     running.close()
 
@@ -214,7 +216,7 @@ def test_a_forked_child_speaks_on_lines_of_its_own(server):
 
 
 def test_an_address_that_is_none_is_told():
-    with pytest.raises(UsageError, match=r"'http://\[::1/v1/embeddings' is no address"):
+    with pytest.raises(UsageError, match=r"'http://\[::1/v1' is no address"):
         RemoteEncoder("openai-compatible:http://[::1/v1#m").encode_queries(["a"])
 
 
@@ -278,6 +280,7 @@ def test_errors_say_what_to_do(server, slept, monkeypatch):
     server.refuse = "text 5"
     with pytest.raises(EncodingFailed, match=r"refused the text 'text 5': 400 too long"):
         encoder.encode_documents([f"text {n}" for n in range(20)])
+    say("openai-compatible:http://127.0.0.1:9/v1#m")
     nobody = RemoteEncoder("openai-compatible:http://127.0.0.1:9/v1#m", sleep=slept.append)
     with pytest.raises(ModelError, match=r"can't be reached .*, 6 times\. Is the server running"):
         nobody.encode_documents(["a"])
@@ -295,3 +298,118 @@ def test_a_text_that_the_server_refuses_costs_its_document_alone(server):
         assert collection.add(DOCUMENTS, on_error=told.append).added == 9
     assert len(told) == 1
     assert "'d3'" in str(told[0])
+
+
+# An address that nobody here has said
+
+
+@pytest.fixture
+def strange(server, tmp_path, monkeypatch):
+    """The server of a collection that came from elsewhere: on this machine nobody has said its address."""
+    monkeypatch.setenv("SEMSEARCH_API_KEY", "secret")
+    assert run("index", corpus(tmp_path), "-m", f"openai-compatible:{server.url}#m").code == 0
+    with semsearch.open("notes") as notes:
+        notes.backup(tmp_path / "notes.backup")
+    monkeypatch.setenv("SEMSEARCH_STATE", str(tmp_path / "another person"))
+    monkeypatch.setattr("semsearch.trusted._said", set())
+    server.requests.clear()
+    return server
+
+
+def test_an_address_that_a_collection_names_gets_neither_key_nor_text(strange, tmp_path):
+    line = f"semsearch trust {origin(strange.url)}"
+    (tmp_path / "more.jsonl").write_text('{"_id": "new", "text": "new words"}\n')
+    for words in (
+        ["query", "notes", "oven"],
+        ["index", tmp_path / "more.jsonl", "--name", "notes", "--add"],
+        ["index", tmp_path / "more.jsonl", "--name", "notes", "--add", "--revision", "other"],
+        ["restore", tmp_path / "notes.backup", "--name", "again"],
+        ["query", "again", "oven"],
+    ):
+        ended = run(*words)
+        if words[0] != "restore":
+            assert (ended.code, ended.out) == (2, "")
+            assert line in ended.err
+    with semsearch.open("notes") as notes, pytest.raises(Untrusted, match=line):
+        notes.search("oven")
+    assert strange.requests == []
+    assert run("info", "notes").code == 0
+    assert len(run("query", "notes", "oven", "--mode", "lexical").lines) > 0  # for which nothing is sent
+
+
+def test_it_gets_them_once_it_is_said(strange):
+    assert run("trust", f"{strange.url}/embeddings").code == 0
+    assert run("query", "notes", "oven").code == 0
+    assert strange.requests
+    assert run("trust", "--list").lines == [origin(strange.url)]
+    assert run("trust", "--remove", strange.url).code == 0
+    assert run("query", "notes", "oven").code == 2
+
+
+def test_who_makes_a_collection_with_it_has_said_it(strange, tmp_path):
+    semsearch.create("mine", encoder=f"openai-compatible:{strange.url}#m").close()
+    trusted._said.clear()  # as another process
+    assert run("query", "notes", "oven").code == 0
+
+
+@pytest.mark.parametrize("answer", [True, False])
+def test_on_a_terminal_the_person_is_asked_once(strange, monkeypatch, answer):
+    questions = []
+    monkeypatch.setattr(trusted, "ask", lambda question: questions.append(question) or answer)
+    with semsearch.open("notes") as notes:
+        if answer:
+            notes.search("oven")
+            notes.search("dough")
+            notes.add([Document(f"n{number}", "text") for number in range(200)])
+        else:
+            with pytest.raises(Untrusted):
+                notes.search("oven")
+    assert questions == [f"Send texts, and SEMSEARCH_API_KEY where it is set, to {origin(strange.url)}?"]
+    assert bool(strange.requests) is answer
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="no terminals to hand out here")
+@pytest.mark.parametrize(("typed", "code"), [(b"y\n", 0), (b"n\n", 2)])
+def test_the_command_line_asks_who_sits_at_it(strange, typed, code):
+    ours, theirs = os.openpty()
+    process = start("query", "notes", "oven", stdin=theirs, stderr=theirs)
+    said = b""
+    while b"[y/N]" not in said:
+        said += os.read(ours, 1000)
+    os.write(ours, typed)
+    out, _ = process.communicate(timeout=60)
+    os.close(theirs)
+    os.close(ours)
+    assert f"to {origin(strange.url)}? [y/N]" in said.decode()
+    assert (process.returncode, bool(out), bool(strange.requests)) == (code, code == 0, code == 0)
+
+
+def test_where_nothing_can_be_remembered_an_address_is_said_for_the_process(server, tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("SEMSEARCH_STATE", str(tmp_path / "file"))
+    monkeypatch.setattr("semsearch.trusted._said", set())
+    with semsearch.create("notes", encoder=f"openai-compatible:{server.url}#m") as notes:
+        notes.add([Document("a", "oven")])
+
+
+@pytest.mark.parametrize(
+    ("address", "spoken_to"),
+    [
+        ("https://API.example.org/v1", "https://api.example.org"),
+        ("https://api.example.org:443/v1", "https://api.example.org"),
+        ("http://api.example.org/v1", "http://api.example.org"),
+        ("https://api.example.org:8080/v1", "https://api.example.org:8080"),
+        ("https://api.example.org@evil.example.com/v1", "https://evil.example.com"),
+        ("https://api.example.org#@evil.example.com", "https://api.example.org"),
+        ("openai-compatible:http://[::1]:8080/v1#m", "http://[::1]:8080"),
+    ],
+)
+def test_who_is_spoken_to_at_an_address(address, spoken_to):
+    assert origin(address) == spoken_to
+
+
+@pytest.mark.parametrize("address", ["ftp://x", "https://", "x", "http://[::1"])
+def test_what_is_no_address_is_said(address):
+    with pytest.raises(UsageError, match="is no address"):
+        origin(address)

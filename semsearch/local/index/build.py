@@ -25,6 +25,7 @@ from semsearch.local.store.lock import WriterLock
 from semsearch.local.store.registry import Registered
 from semsearch.local.store.snapshot import Snapshot
 from semsearch.local.store.store import Store
+from semsearch.plain_files import entries
 from semsearch.search.choose import UNINDEXED_ROWS, choose
 from semsearch.search.recall import NOT_STORED, Certificate, certify, draw_sample, sample_recall
 from semsearch.search.truth import Truth
@@ -196,8 +197,9 @@ class Indexing:
         return choice.backend, choice.options
 
     def _write(self, building: Path, index: VectorIndex, snapshot: Snapshot, backend: str, params: Any) -> None:
-        for left in building.parent.glob(".*"):  # of a process that died: building takes turns
-            platform.remove(left)
+        for left in entries(building.parent):  # of a process that died: building takes turns
+            if left.name.startswith("."):
+                platform.remove(left)
         write_generation(
             building,
             index,

@@ -21,6 +21,7 @@ import numpy as np
 from semsearch.errors import IndexDamaged, StorageError
 from semsearch.local.store.failpoints import failpoint
 from semsearch.local.store.platform import fsync_folder, fsync_path, make_folder, rename, storage_error
+from semsearch.plain_files import NotPlain, entries, is_file, is_folder, is_plain_name, open_plain, read_plain
 from semsearch.types import Keys, Metric, Vectors
 from semsearch.vector_index import Library, VectorIndex
 
@@ -84,7 +85,8 @@ def write_files(folder: Path, manifest: Manifest, save: Callable[[Path], None]) 
     """Make the new folder `folder` of the files that `save(place)` writes and a manifest that lists them; durable."""
     temporary = folder.with_name(folder.name + ".tmp")
     try:
-        if temporary.exists():  # of a process that died
+        entries(folder.parent)  # no link leads the files elsewhere
+        if is_folder(temporary):  # of a process that died
             shutil.rmtree(temporary)
         make_folder(temporary)
         failpoint("save index")
@@ -157,8 +159,12 @@ def read_manifest(folder: Path) -> Manifest:
     """The manifest of the generation in `folder`."""
     path = folder / GENERATION_MANIFEST
     try:
-        manifest = Manifest(**json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError) as error:
+        is_folder(folder)
+        manifest = Manifest(**json.loads(read_plain(path)))
+        for name in manifest.files:
+            if not is_plain_name(name):
+                raise ValueError(f"{name!r} is no name of a file in it")
+    except (OSError, ValueError, TypeError, AttributeError) as error:
         raise IndexDamaged(f"the index {folder} has no readable manifest ({error}): build it anew.") from error
     if manifest.format != GENERATION_FORMAT:
         raise IndexDamaged(f"the index {folder} has format {manifest.format}, this version reads {GENERATION_FORMAT}.")
@@ -168,6 +174,7 @@ def read_manifest(folder: Path) -> Manifest:
 def published_digest(folder: Path) -> str:
     """The sha256 of the manifest in `folder`: what SQLite keeps of a published index; "" if it can't be read."""
     try:
+        is_folder(folder)
         return _digest(folder / GENERATION_MANIFEST)
     except OSError:
         return ""
@@ -178,6 +185,7 @@ def look_at_files(folder: Path, manifest: Manifest) -> None:
     for name in manifest.files:
         path = folder / name
         try:
+            is_file(path)
             size = path.stat().st_size
         except OSError as error:
             raise IndexDamaged(f"the index file {path} can't be read ({error.strerror}): build it anew.") from error
@@ -188,7 +196,13 @@ def look_at_files(folder: Path, manifest: Manifest) -> None:
 
 
 def verify_files(folder: Path, manifest: Manifest) -> None:
-    """Raise `IndexDamaged` unless every file is there and every byte of it is as written."""
+    """Raise `IndexDamaged` unless every file is there, every byte of it is as written, and no other file is there."""
+    try:
+        unknown = {path.name for path in entries(folder)} - {GENERATION_MANIFEST, *manifest.files}
+    except NotPlain as error:
+        raise IndexDamaged(f"the index {folder} can't be read: {error}") from error
+    if unknown:  # its library opens files by their names, whatever the manifest lists
+        raise IndexDamaged(f"the index {folder} has files that nobody wrote down ({', '.join(sorted(unknown))}).")
     for name, digest in manifest.files.items():
         path = folder / name
         try:
@@ -213,7 +227,7 @@ def _ask_reloaded(folder: Path, index: VectorIndex, keys: Keys, vectors: Vectors
 
 
 def _digest(path: Path) -> str:
-    with path.open("rb") as file:
+    with open_plain(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 

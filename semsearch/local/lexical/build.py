@@ -18,6 +18,7 @@ from semsearch.local.store.lock import WriterLock
 from semsearch.local.store.registry import LEXICAL, Registered
 from semsearch.local.store.snapshot import Snapshot
 from semsearch.local.store.store import Store
+from semsearch.plain_files import entries
 
 LEXICAL_TAIL_ROWS = 1000  # rows newer than the index that each process splits for itself before it is built anew …
 LEXICAL_TAIL_SHARE = 0.02  # … or this share of its rows, if that is more
@@ -59,8 +60,9 @@ class LexicalIndexing:
                     first = 0 if known is None else len(known)
                     postings = Postings.merged([*parts, (first, postings_of(view, first))], len(snapshot))
                 building = self._store.folder / "indexes" / f".{LEXICAL}-{os.getpid()}"
-                for left in building.parent.glob(".*"):  # of a process that died: building takes turns
-                    platform.remove(left)
+                for left in entries(building.parent):  # of a process that died: building takes turns
+                    if left.name.startswith("."):
+                        platform.remove(left)
                 write_files(building, self._manifest(snapshot), postings.save)
                 published = publish(self._store, building, snapshot, LEXICAL, {}, None)
                 if published is not None:

@@ -10,6 +10,7 @@ import hashlib
 import io
 import json
 import os
+import re
 import tarfile
 import uuid
 from collections.abc import Callable, Iterator
@@ -23,10 +24,12 @@ from semsearch.local.store.database import Database
 from semsearch.local.store.failpoints import failpoint
 from semsearch.local.store.store import DATABASE, MARKER, Store
 from semsearch.local.store.vector_file import vector_path
+from semsearch.plain_files import is_file, open_plain
 
 BACKUP_MANIFEST = "semsearch-backup.json"
 BACKUP_FORMAT = 1
 COPIED_BYTES = 1 << 20
+VECTOR_FILE = re.compile(r"vectors-[0-9]{1,18}\.f32")
 
 
 def backup(store: Store, file: Path) -> int:
@@ -40,7 +43,7 @@ def backup(store: Store, file: Path) -> int:
             names = {DATABASE: copy.stat().st_size, vector_path(Path(), generation).name: size, MARKER: 0}
             marker = str(store.settings["uuid"]).encode()
             names[MARKER] = len(marker)
-            with partial.open("wb") as raw, copy.open("rb") as database:
+            with open_plain(partial, "xb") as raw, open_plain(copy) as database:
                 parts: list[tuple[str, IO[bytes]]] = list(
                     zip(names, (database, vectors, io.BytesIO(marker)), strict=True)
                 )
@@ -71,7 +74,7 @@ def _copied(store: Store, copy: Path) -> Iterator[tuple[IO[bytes], int, int]]:
         with store.read() as view:
             generation = view.snapshot.generation
             path = vector_path(store.folder, generation)
-            held = path.open("rb") if path.exists() else io.BytesIO()  # held open, it outlives a compaction
+            held = open_plain(path) if is_file(path) else io.BytesIO()  # held open, it outlives a compaction
         with held:
             with store.database.plain() as connection:
                 connection.exec_driver_sql("VACUUM INTO ?", (str(copy),))
@@ -100,6 +103,8 @@ def restore(file: Path, new_folder: Callable[[str], Path], name: str | None = No
         DataError: The file is no backup, or was damaged or cut short.
         CollectionExists: There is a collection of that name.
     """
+    if file.exists() and not file.is_file():  # a pipe would have us wait for ever
+        raise DataError(f"{file} is no file, and so no semsearch backup.")
     try:
         archive = tarfile.open(file, mode="r:")  # noqa: SIM115  (closed by the with below)
     except FileNotFoundError as error:
@@ -133,7 +138,7 @@ def _manifest(archive: tarfile.TarFile, file: Path) -> dict[str, Any]:
         if manifest["format"] != BACKUP_FORMAT:
             raise DataError(f"{file} has the backup format {manifest['format']}; this semsearch reads {BACKUP_FORMAT}.")
         for part in manifest["files"]:
-            if Path(part).name != part:
+            if part not in (DATABASE, MARKER) and not VECTOR_FILE.fullmatch(part):
                 raise ValueError(part)
         return dict(manifest)
     except DataError:
@@ -146,10 +151,12 @@ def _extract(archive: tarfile.TarFile, file: Path, part: str, digest: str, folde
     try:
         member = archive.extractfile(part)
         assert member is not None
+        if not archive.getmember(part).isreg() or archive.getmember(part).issparse():  # a hole costs it nothing
+            raise DataError(f"{part} in {file} is no plain file: semsearch did not write it.")
     except (KeyError, AssertionError, tarfile.TarError) as error:
         raise DataError(f"{file} was cut short: {part} is not in it.") from error
     found = hashlib.sha256()
-    with (folder / part).open("wb") as target:
+    with open_plain(folder / part, "xb") as target:
         try:
             while piece := member.read(COPIED_BYTES):
                 found.update(piece)

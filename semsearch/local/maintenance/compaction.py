@@ -23,6 +23,7 @@ from semsearch.local.store.failpoints import failpoint
 from semsearch.local.store.snapshot import Snapshot
 from semsearch.local.store.store import Store
 from semsearch.local.store.vector_file import vector_path
+from semsearch.plain_files import open_plain
 
 COPIED_ROWS = 1 << 15  # copied at a time
 
@@ -67,7 +68,7 @@ def _check_room(folder: Path, size: int) -> None:
 def _copy(snapshot: Snapshot, live: NDArray[np.intp], path: Path) -> None:
     """Write the live rows as a vector file of their own, each checked on the way."""
     try:
-        with path.open("wb") as file:
+        with open_plain(path, "wb") as file:
             for rows in _portions(live):
                 vectors = snapshot.vectors[rows]
                 if not np.array_equal(segments.checksums(vectors, snapshot.places(rows)), snapshot.crcs[rows]):

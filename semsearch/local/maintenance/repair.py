@@ -18,6 +18,7 @@ from semsearch.local.store.failpoints import failpoint
 from semsearch.local.store.snapshot import Snapshot
 from semsearch.local.store.store import Store
 from semsearch.local.store.vector_file import vector_path
+from semsearch.plain_files import is_file, open_plain
 from semsearch.records import Record
 
 
@@ -82,8 +83,8 @@ def _lengthen(store: Store) -> None:
     with store.database.read() as connection:
         generation, rows, dim = connection.exec_driver_sql("SELECT generation, rows, dim FROM state").one()
     path = vector_path(store.folder, generation)
-    if rows and (not path.exists() or path.stat().st_size < rows * dim * 4):
-        with path.open("ab") as file:
+    if rows and (not is_file(path) or path.stat().st_size < rows * dim * 4):
+        with open_plain(path, "ab") as file:
             file.truncate(rows * dim * 4)
             platform.fsync_file(file)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ContextDecorator, contextmanager, suppress
@@ -24,7 +25,10 @@ from semsearch.errors import (
     SemsearchError,
     StorageError,
 )
+from semsearch.local.store import schema
 from semsearch.local.store.failpoints import failpoint
+from semsearch.names import printable
+from semsearch.plain_files import is_file, open_plain
 
 BUSY_SECONDS = 10
 TURN_SECONDS = 30  # that a thread waits for its turn …
@@ -32,6 +36,9 @@ CONNECTED_THREADS = 64  # … while so many others have theirs
 CONNECTIONS = (
     3 * CONNECTED_THREADS
 )  # a thread may hold several: one for an iterator that is open, one for a search meanwhile
+
+
+_OF_SEVERAL = bytes.fromhex("d9d505f920a163d7")  # ends a journal that names another one
 
 
 class Undecodable(Exception):
@@ -154,6 +161,7 @@ class Database:
         uri = f"file:{quote(str(path.absolute()))}?{query}"
 
         def connect() -> sqlite3.Connection:
+            check_files(path)
             return sqlite3.connect(
                 uri,
                 uri=True,
@@ -175,8 +183,25 @@ class Database:
         event.listen(self.engine, "connect", self._prepare)
 
     def _prepare(self, connection: sqlite3.Connection, _record: object) -> None:
+        """Nothing that a stranger wrote into the database runs, and what is damaged is noticed rather than followed."""
+        if sys.version_info >= (3, 12):
+            connection.setconfig(sqlite3.SQLITE_DBCONFIG_DEFENSIVE, True)
         cursor = connection.cursor()
+        cursor.execute("PRAGMA trusted_schema = OFF")  # no function that could do harm, in what the schema says
+        cursor.execute("PRAGMA cell_size_check = ON")
+        cursor.execute("PRAGMA mmap_size = 0")
         cursor.execute("PRAGMA foreign_keys = ON")
+        found = schema.strange(frozenset(cursor.execute("SELECT sql FROM sqlite_master").fetchall()))
+        if found is not None:
+            (version,) = cursor.execute("PRAGMA user_version").fetchone()
+            cursor.close()
+            connection.close()
+            if version > schema.SCHEMA_VERSION:  # which may have made it
+                raise schema.newer(self.name, "schema", version, schema.SCHEMA_VERSION)
+            raise CollectionDamaged(
+                f"the database {self.path} holds what semsearch never puts there and what may run "
+                f"({printable(found)}): it was left alone. Restore it from a backup, or index the sources anew."
+            )
         if self.writable:
             cursor.execute("PRAGMA journal_mode = WAL")
             cursor.execute("PRAGMA synchronous = FULL")  # a commit that returned survives a power cut
@@ -339,6 +364,31 @@ class _Turns:
             del self._held[thread]
             if self._waiting:
                 self._free.notify()
+
+
+def check_files(path: Path) -> None:
+    """Refuse a database that would lead SQLite to other files.
+
+    SQLite follows links, and Python can't tell it not to. A journal of several databases names a file, which SQLite
+    deletes.
+
+    Raises:
+        NotPlain: The database, or a log beside it, is no plain file.
+        CollectionDamaged: There is such a journal; semsearch never makes one.
+    """
+    for suffix in ("", "-wal", "-shm", "-journal"):
+        file = path.with_name(path.name + suffix)
+        if is_file(file) and suffix == "-journal" and _end(file) == _OF_SEVERAL:
+            raise CollectionDamaged(
+                f"{file} belongs to several databases, as no journal of semsearch's does, and SQLite would delete the "
+                "file that it names. Restore the collection from a backup, or take the journal away."
+            )
+
+
+def _end(file: Path) -> bytes:
+    with open_plain(file) as journal:
+        journal.seek(max(journal.seek(0, 2) - len(_OF_SEVERAL), 0))
+        return bytes(journal.read())
 
 
 def closed(name: str) -> CollectionClosed:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from semsearch.errors import CollectionLocked, ReadOnly
 from semsearch.local.store import platform
+from semsearch.plain_files import NotPlain, is_file, open_plain
 
 TIMEOUT_SECONDS = 10.0
 
@@ -47,7 +48,9 @@ class WriterLock:
     @contextmanager
     def _file_lock(self, deadline: float) -> Iterator[None]:
         try:
-            file = self._path.open("r+b" if self._path.exists() else "w+b")
+            file = open_plain(self._path, "r+b" if is_file(self._path) else "w+b")
+        except NotPlain:
+            raise
         except OSError as error:
             raise ReadOnly(
                 f"collection '{self._name}' can't be written ({error.strerror}: {self._path}); check permissions, or "

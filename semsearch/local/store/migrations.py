@@ -14,7 +14,7 @@ import numpy as np
 from sqlalchemy import Connection
 
 from semsearch import versions
-from semsearch.errors import CollectionDamaged, CollectionError
+from semsearch.errors import CollectionDamaged
 from semsearch.local.store import registry, schema
 from semsearch.local.store.checksum import crc32
 from semsearch.local.store.database import driver
@@ -154,13 +154,13 @@ def check(direct: sqlite3.Connection, name: str) -> None:
     """
     (version,) = direct.execute("PRAGMA user_version").fetchone()
     if version > schema.SCHEMA_VERSION:
-        raise _newer(name, "schema", version, schema.SCHEMA_VERSION)
+        raise schema.newer(name, "schema", version, schema.SCHEMA_VERSION)
     if version == schema.SCHEMA_VERSION:
         made = direct.execute("SELECT analysis, encoding FROM state").fetchone()
         if made is not None and made[0] > versions.ANALYSIS:
-            raise _newer(name, "analysis of words", made[0], versions.ANALYSIS)
+            raise schema.newer(name, "analysis of words", made[0], versions.ANALYSIS)
         if made is not None and made[1] > versions.ENCODING:
-            raise _newer(name, "encoding", made[1], versions.ENCODING)
+            raise schema.newer(name, "encoding", made[1], versions.ENCODING)
 
 
 def behind(connection: Connection, name: str) -> bool:
@@ -207,10 +207,3 @@ def _version(connection: Connection, name: str) -> int:
 def _analysis(connection: Connection) -> int:
     made = connection.exec_driver_sql("SELECT analysis FROM state").scalar()
     return versions.ANALYSIS if made is None else int(made)
-
-
-def _newer(name: str, what: str, found: int, known: int) -> CollectionError:
-    return CollectionError(
-        f"collection '{name}' was written by a newer semsearch ({what} {found}, this one knows {known}): upgrade with "
-        "'pip install -U semsearch'. Nothing was changed."
-    )

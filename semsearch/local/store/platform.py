@@ -16,10 +16,13 @@ from typing import IO
 
 from semsearch.errors import StorageError
 from semsearch.local.store.failpoints import failpoint
+from semsearch.plain_files import NotPlain, open_plain
 
 
 def storage_error(error: OSError, doing: str, path: Path) -> StorageError:
     """`error` as a sentence that names the path, the reason and a way on."""
+    if isinstance(error, NotPlain):
+        return StorageError(str(error))
     advice = {
         errno.ENOSPC: "Free some space there and run the same command again; what was committed is safe.",
         errno.EDQUOT: "The quota is used up: free some space and run the same command again.",
@@ -44,12 +47,8 @@ def fsync_file(file: IO[bytes] | int) -> None:
 
 def fsync_path(path: Path) -> None:
     """As `fsync_file`, for a file that is closed."""
-    flags = os.O_RDWR if os.name == "nt" else os.O_RDONLY
-    descriptor = os.open(path, flags)
-    try:
-        fsync_file(descriptor)
-    finally:
-        os.close(descriptor)
+    with open_plain(path, "r+b" if os.name == "nt" else "rb") as file:
+        fsync_file(file)
 
 
 def fsync_folder(folder: Path) -> None:
@@ -86,7 +85,7 @@ def write_durably(path: Path, content: bytes) -> None:
     """Write a small file whole: under another name first, then renamed over."""
     temporary = path.with_name(path.name + ".tmp")
     try:
-        with temporary.open("wb") as file:
+        with open_plain(temporary, "wb") as file:
             failpoint("write small file")
             file.write(content)
             file.flush()
@@ -132,7 +131,7 @@ def folder_bytes(folder: Path) -> int:
     for place, _, names in os.walk(folder):
         for name in names:
             with suppress(FileNotFoundError):
-                total += (Path(place) / name).stat().st_size
+                total += (Path(place) / name).lstat().st_size
     return total
 
 

@@ -13,6 +13,7 @@ from sqlalchemy import ColumnElement, Connection, delete, insert, update
 
 from semsearch.local.store.database import decoding, driver
 from semsearch.local.store.schema import indexes
+from semsearch.plain_files import is_plain_name
 
 LEXICAL = "lexical"  # the backend of an index of words
 
@@ -51,6 +52,8 @@ def current(connection: Connection, generation: int, *, words: bool = False) -> 
     if row is None:
         return None
     found = dict(zip(Registered.__dataclass_fields__, row, strict=True))
+    if not is_plain_name(found["backend"]):  # it names the folder
+        raise ValueError(f"the index {found['backend']!r} has no name")
     contract = None if found["contract"] is None else _in_present_terms(json.loads(found["contract"]))
     return Registered(**{**found, "params": json.loads(found["params"]), "contract": contract})
 

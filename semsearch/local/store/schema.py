@@ -5,7 +5,9 @@
 
 from __future__ import annotations
 
-from functools import cache
+import re
+from functools import cache, lru_cache
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 from sqlalchemy import (
@@ -32,6 +34,7 @@ from sqlalchemy.engine.mock import MockConnection
 from sqlalchemy.types import UserDefinedType
 
 from semsearch import versions
+from semsearch.errors import CollectionError
 
 SCHEMA_VERSION = 4
 APPLICATION_ID = 0x53454D53  # "SEMS", so that `file` and we can tell our databases from others
@@ -254,6 +257,14 @@ def _create_full_text(_metadata: MetaData, connection: Connection, **_: Any) -> 
         connection.execute(statement)
 
 
+def newer(name: str, what: str, found: int, known: int) -> CollectionError:
+    """The error of what a newer semsearch made."""
+    return CollectionError(
+        f"collection '{name}' was written by a newer semsearch ({what} {found}, this one knows {known}): upgrade with "
+        "'pip install -U semsearch'. Nothing was changed."
+    )
+
+
 def tables() -> list[str]:
     """The names of the ordinary tables."""
     return list(metadata.tables)
@@ -279,6 +290,50 @@ def create(connection: Connection) -> None:
     )
     connection.exec_driver_sql(f"PRAGMA application_id = {APPLICATION_ID}")
     connection.exec_driver_sql(f"PRAGMA user_version = {SCHEMA_VERSION}")
+
+
+# Views of former versions, which the steps to this one replace.
+FORMER_VIEWS = (
+    "CREATE VIEW passage_texts AS SELECT key, title, substr(text, "
+    '"start" + 1, "end" - "start") AS text FROM passages JOIN documents USING (doc)',
+)
+_PLAIN_TOKENS = re.compile(r"""\s*(?:(\w+)|"(\w+)"|'(\w+)'|([(),]))""", re.ASCII)
+_RUN = frozenset(
+    {"as", "check", "collate", "generated", "select", "using", "virtual"}
+)  # what runs, in any table of ours
+_INDEX = re.compile(r"create (unique )?index \w+ on \w+ \( \w+( , \w+)* \)")
+
+
+@lru_cache(maxsize=64)  # each connection asks, and collections are laid out alike
+def strange(statements: frozenset[tuple[object, ...]]) -> str | None:
+    """The first of a database's statements that no semsearch wrote and that may run code; None if there is none.
+
+    Ordinary tables and indexes of plain columns run nothing, whatever they are called. Triggers, generated columns,
+    checks, defaults and indexes of expressions do, and so do views and virtual tables: of them there are our own.
+    """
+    own = {_shape(text) for text in (PASSAGE_TEXTS.statement.replace("%%", "%"), FULLTEXT.statement, *FORMER_VIEWS)}
+    for (statement,) in statements:
+        if statement is not None and not (
+            isinstance(statement, str) and (_is_plain(statement) or _shape(statement) in own)
+        ):
+            return str(statement)
+    return None
+
+
+def _shape(statement: str) -> tuple[str, ...]:
+    """Its words and signs; the tokenizer left out, for each of SQLite's own will do."""
+    return tuple(re.findall(r"\w+|[^\w\s]", re.sub(r"tokenize = '[\w ]*'", "tokenize = ''", statement)))
+
+
+def _is_plain(statement: str) -> bool:
+    """Whether it makes a table or an index that holds columns and nothing else."""
+    if _PLAIN_TOKENS.sub("", statement).strip():
+        return False
+    tokens = ["".join(found).lower() for found in _PLAIN_TOKENS.findall(statement)]
+    if tokens[:2] != ["create", "table"]:
+        return _INDEX.fullmatch(" ".join(tokens)) is not None
+    defaults = {after for token, after in pairwise(tokens) if token == "default"}
+    return _RUN.isdisjoint(tokens) and defaults <= {"0"}
 
 
 class ObjectLayout(NamedTuple):

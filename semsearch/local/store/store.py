@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from sqlalchemy import Connection, select
 
-from semsearch import versions
+from semsearch import plain_files, versions
 from semsearch.engine import Origin, Written
 from semsearch.errors import (
     CollectionDamaged,
@@ -38,6 +38,7 @@ from semsearch.local.store.lock import WriterLock
 from semsearch.local.store.settings import put_setting, read_settings
 from semsearch.local.store.snapshot import Snapshot, take
 from semsearch.local.store.vector_file import vector_path
+from semsearch.plain_files import read_plain
 from semsearch.records import Entry, Known, Record
 from semsearch.types import Vectors
 
@@ -74,6 +75,8 @@ class Store:
                 self.name,
                 kind,
             )
+        plain_files.entries(folder)  # whoever made it may have put links into it
+        plain_files.entries(folder / "indexes")
         self._database = self._open_database()
         self._lock = WriterLock(folder)
         self._snapshot: Snapshot | None = None
@@ -91,7 +94,7 @@ class Store:
         if behind:
             self._bring_forward()
         path = self.folder / MARKER
-        marker = path.read_text(errors="replace").strip() if path.exists() else None
+        marker = read_plain(path, 100).decode(errors="replace").strip() if plain_files.is_file(path) else None
         self.opened_with = self.settings
         if marker is not None and marker != (identity := self.opened_with.get("uuid")):
             raise CollectionDamaged(
@@ -356,7 +359,7 @@ class Store:
             for path in self.folder.glob("vectors-*.f32"):
                 if path.name not in keep:
                     done &= platform.remove(path)
-            for path in self.folder.glob("indexes/*"):
+            for path in plain_files.entries(self.folder / "indexes"):
                 if not path.name.startswith(".") and path.name not in there:  # dot: being built
                     done &= platform.remove(path)
         return done

@@ -13,6 +13,7 @@ import numpy as np
 from semsearch.errors import CollectionDamaged
 from semsearch.local.store import platform
 from semsearch.local.store.failpoints import failpoint
+from semsearch.plain_files import is_file, open_plain
 from semsearch.types import Vectors
 
 
@@ -26,8 +27,7 @@ def append(path: Path, rows: int, vectors: Vectors) -> None:
     dim = vectors.shape[1]
     start = rows * dim * 4
     try:
-        new = not path.exists()
-        with path.open("w+b" if new else "r+b") as file:
+        with open_plain(path, "r+b" if is_file(path) else "w+b") as file:
             size = file.seek(0, 2)
             if size < start:
                 raise CollectionDamaged(shortened(path, rows, dim, size))
@@ -47,11 +47,12 @@ def map_rows(path: Path, rows: int, dim: int) -> Vectors:
     """The committed rows `(rows, dim)`, mapped read-only: exactly those bytes, never the file's size."""
     if rows == 0:
         return np.empty((0, dim), dtype=np.float32)
-    size = path.stat().st_size
-    if size < rows * dim * 4:
-        raise CollectionDamaged(shortened(path, rows, dim, size))
-    # a plain ndarray over the map: np.memmap's own slicing costs microseconds on every access
-    return np.asarray(np.memmap(path, dtype="<f4", mode="r", shape=(rows, dim)))
+    with open_plain(path) as file:
+        size = file.seek(0, 2)
+        if size < rows * dim * 4:
+            raise CollectionDamaged(shortened(path, rows, dim, size))
+        # a plain ndarray over the map: np.memmap's own slicing costs microseconds on every access
+        return np.asarray(np.memmap(file, dtype="<f4", mode="r", shape=(rows, dim)))
 
 
 def shortened(path: Path, rows: int, dim: int, size: int) -> str:
