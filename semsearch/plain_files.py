@@ -31,14 +31,6 @@ _KINDS = {
 class NotPlain(CollectionDamaged, OSError):
     """Something else lies where a plain file or folder should; it was neither opened nor followed."""
 
-    def __init__(self, path: Path, kind: int, wanted: str) -> None:
-        found = _KINDS.get(kind, "no file")
-        super().__init__(
-            f"{path} is {found}, where semsearch keeps a plain {wanted} and follows nothing that leads elsewhere: put "
-            f"the {wanted} itself there, or take it away. Nothing was changed."
-        )
-        self.strerror = f"it is {found}, and no plain {wanted}"
-
 
 def is_file(path: Path) -> bool:
     """Whether there is a plain file.
@@ -70,7 +62,7 @@ def entries(folder: Path) -> list[Path]:
     for path in found:
         kind = _kind(path)
         if kind not in (None, stat.S_IFREG, stat.S_IFDIR):
-            raise NotPlain(path, kind or 0, "file")
+            raise _refusal(path, kind or 0, "file")
     return found
 
 
@@ -95,19 +87,29 @@ def is_plain_name(name: object) -> bool:
     return isinstance(name, str) and name not in ("", ".", "..") and not set(name) & set("/\\:\0")
 
 
+def _refusal(path: Path, kind: int, wanted: str) -> NotPlain:
+    found = _KINDS.get(kind, "no file")
+    error = NotPlain(
+        f"{path} is {found}, where semsearch keeps a plain {wanted} and follows nothing that leads elsewhere: put the "
+        f"{wanted} itself there, or take it away. Nothing was changed."
+    )
+    error.strerror = f"it is {found}, and no plain {wanted}"  # for those who tell any OSError
+    return error
+
+
 def _open_unfollowed(path: str, flags: int) -> int:
     descriptor = os.open(path, flags | _UNFOLLOWED, 0o666)
     kind = stat.S_IFMT(os.fstat(descriptor).st_mode)
     if kind != stat.S_IFREG:
         os.close(descriptor)
-        raise NotPlain(Path(path), kind, "file")
+        raise _refusal(Path(path), kind, "file")
     return descriptor
 
 
 def _is(path: Path, wanted: int, called: str) -> bool:
     kind = _kind(path)
     if kind not in (None, wanted):
-        raise NotPlain(path, kind or 0, called)
+        raise _refusal(path, kind or 0, called)
     return kind is not None
 
 

@@ -15,7 +15,7 @@ from support.command_line import run
 from support.fakes import HashEncoder
 
 import semsearch
-from semsearch.errors import CollectionDamaged, DataError, IndexDamaged, SemsearchError
+from semsearch.errors import CollectionDamaged, DataError, IndexDamaged, SemsearchError, StorageError
 from semsearch.local.index.generation import read_manifest, verify_files
 from semsearch.local.store.database import Database
 from semsearch.local.store.store import Store
@@ -285,6 +285,15 @@ def test_a_pipe_for_a_gitignore_keeps_nobody_waiting(tmp_path):
     (tmp_path / "a.txt").write_text("text")
     os.mkfifo(tmp_path / ".gitignore")
     assert [file.name for file in walk(tmp_path).files] == ["a.txt"]
+
+
+def test_a_folder_that_can_not_be_listed_is_a_sentence(home, monkeypatch):
+    def refuse(self):
+        raise PermissionError(13, "Permission denied", str(self))
+
+    monkeypatch.setattr("semsearch.plain_files.Path.iterdir", refuse)
+    with pytest.raises(StorageError, match=r"reading .*notes failed: Permission denied\. Check who owns it"):
+        Store(home / "notes")
 
 
 # The primitives

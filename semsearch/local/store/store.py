@@ -75,8 +75,11 @@ class Store:
                 self.name,
                 kind,
             )
-        plain_files.entries(folder)  # whoever made it may have put links into it
-        plain_files.entries(folder / "indexes")
+        try:
+            plain_files.entries(folder)  # whoever made it may have put links into it
+            plain_files.entries(folder / "indexes")
+        except PermissionError as error:
+            raise platform.storage_error(error, "reading", folder) from error
         self._database = self._open_database()
         self._lock = WriterLock(folder)
         self._snapshot: Snapshot | None = None
