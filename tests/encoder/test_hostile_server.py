@@ -34,7 +34,9 @@ def server(monkeypatch):
 
 def encoder(server, **given):
     given = {"sleep": lambda seconds: None, "seconds": 5.0} | given
-    return RemoteEncoder(f"openai-compatible:{server.url}#m", **given)
+    name = f"openai-compatible:{server.url}#m"
+    remote.say(name)
+    return RemoteEncoder(name, **given)
 
 
 def refused(client, texts=("a", "b")):
