@@ -103,3 +103,17 @@ def test_a_file_that_became_a_link_out_of_the_folder_is_taken_out(folder, tmp_pa
     (folder / "own.txt").unlink()
     (folder / "own.txt").symlink_to(tmp_path / "notes-of-others" / "secret.txt")
     assert run("sync", "notes", "--yes").out == "added 0, changed 0, removed 2, unchanged 2\n", "with the link to it"
+
+
+def test_a_corpus_of_beir_that_lies_elsewhere_is_named(tmp_path):
+    (tmp_path / "beir").mkdir()
+    (tmp_path / "other.jsonl").write_text('{"_id": "a", "text": "secret"}\n')
+    (tmp_path / "beir" / "corpus.jsonl").symlink_to("../other.jsonl")
+    with pytest.raises(
+        DataError, match=r"corpus\.jsonl is a link to a file out of the folder.*read .*other\.jsonl itself"
+    ):
+        list(Source.of(tmp_path / "beir").read())
+    (tmp_path / "beir" / "inside.jsonl").write_text('{"_id": "a", "text": "own"}\n')
+    (tmp_path / "beir" / "corpus.jsonl").unlink()
+    (tmp_path / "beir" / "corpus.jsonl").symlink_to("inside.jsonl")
+    assert [document.text for document in Source.of(tmp_path / "beir").read()] == ["own"]
