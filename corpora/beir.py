@@ -43,6 +43,11 @@ class BEIRReader:
         corpus = _corpus(source)
         if corpus is None:
             raise DataError(f"{source} is no BEIR folder: it holds neither corpus.jsonl nor corpus.jsonl.gz.")
+        if not corpus.resolve().is_relative_to(source.resolve()):
+            raise DataError(
+                f"{corpus} is a link to a file out of the folder, which is not followed: read {corpus.resolve()} "
+                "itself."
+            )
         return JSONLinesReader.read(corpus, Columns(), report)
 
 

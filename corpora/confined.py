@@ -24,7 +24,7 @@ from corpora.extraction.parts import FilePart, Unreadable
 from semsearch.errors import DataError
 from semsearch.reading.files import MAX_TEXT_BYTES, printable
 
-PATIENCE = 30  # times the seconds for a part, that is waited for all parts of a file
+PARTS_WAITED_FOR = 30  # times the seconds for a part, that is waited for all parts of a file
 TEXT = 1 << 26  # characters that any file may give …
 TEXT_PER_BYTE = 100  # … and more by its length, unpacked where it is packed with gzip
 MAX_LINE = 6 * MAX_TEXT_BYTES + (1 << 20)  # bytes of an answer: each character of a part as an escape
@@ -54,14 +54,16 @@ class Confined:
         child = self._begun()
         self._send(child, os.fsencode(path).hex())
         finished = False
-        left = PATIENCE * self._seconds
+        left = PARTS_WAITED_FOR * self._seconds
         try:
             while True:
                 began = time.monotonic()
                 answer = self._answer(child, name)
                 left -= time.monotonic() - began
                 if left < 0:
-                    raise DataError(f"{name}: given up after {PATIENCE * self._seconds:g} seconds for all its parts.")
+                    raise DataError(
+                        f"{name}: given up after {PARTS_WAITED_FOR * self._seconds:g} seconds for all its parts."
+                    )
                 if "part" in answer:
                     yield FilePart(*answer["part"])
                     continue

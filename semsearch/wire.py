@@ -160,8 +160,13 @@ def ingested(changes: IngestResult) -> dict[str, Any]:
 
 
 def synced(synced: Synced) -> dict[str, Any]:
-    """What a `sync` did, in documents: as `ingested`, and what was taken out and what was kept though it vanished."""
-    return {**ingested(synced.changes), "removed": synced.removed, "kept": synced.kept}
+    """What a `sync` did, in documents: as `ingested`, what was taken out or kept though it vanished, and links left."""
+    return {
+        **ingested(synced.changes),
+        "removed": synced.removed,
+        "kept": synced.kept,
+        "outside": synced.outside,
+    }
 
 
 def certificate(certificate: Certificate) -> dict[str, Any]:

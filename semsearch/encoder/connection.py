@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import httpx
 
 MAX_ERROR_BYTES = 1 << 16  # of what a server says of a failure
-PATIENCE = 60.0  # seconds for a download to begin, and to go on
+DOWNLOAD_PATIENCE = 60.0  # seconds for a download to begin, and to go on
 LEAST_RATE = 10_000  # bytes a second, on average, of a download that goes on
 
 
@@ -108,7 +108,7 @@ def download(url: str, file: IO[bytes], most: int) -> None:
     """
     import httpx
 
-    with closing(_Line(httpx.create_ssl_context(), PATIENCE)) as line, closing(line.get(url)) as answer:
+    with closing(_Line(httpx.create_ssl_context(), DOWNLOAD_PATIENCE)) as line, closing(line.get(url)) as answer:
         if url.startswith("https:") and answer.url.scheme != "https":
             raise Unanswered("it leads from https to an address that anybody on the way can change")
         if not answer.is_success:
@@ -119,7 +119,7 @@ def download(url: str, file: IO[bytes], most: int) -> None:
                 size += len(chunk)
                 if size > most:
                     raise Overlong(f"{most:,} bytes")
-                if time.monotonic() - began > PATIENCE + size / LEAST_RATE:
+                if time.monotonic() - began > DOWNLOAD_PATIENCE + size / LEAST_RATE:
                     raise Unanswered(f"it comes at less than {LEAST_RATE:,} bytes a second")
                 file.write(chunk)
         except httpx.HTTPError as error:
@@ -154,7 +154,7 @@ class _Line:
         request = self._client.build_request(
             "GET", url, headers={"Accept-Encoding": "identity"}, extensions={"trace": self._trace}
         )
-        with self._limited(PATIENCE):
+        with self._limited(DOWNLOAD_PATIENCE):
             return self._client.send(request, stream=True, follow_redirects=True)
 
     @contextmanager

@@ -20,11 +20,15 @@ MAX_VANISHED = 0.2  # of the documents of a source may go at once without a ques
 
 @dataclass(frozen=True, slots=True)
 class Synced:
-    """What a sync did, in documents; `kept` vanished from their source and were too many to take out unasked."""
+    """What a sync did, in documents; `kept` vanished from their source and were too many to take out unasked.
+
+    `outside` counts links to files out of their folder, which were not followed.
+    """
 
     changes: IngestResult = field(default_factory=IngestResult)
     removed: int = 0
     kept: int = 0
+    outside: int = 0
 
 
 def sync(
@@ -47,7 +51,12 @@ def sync(
 
         with _reporting(on_error):
             done = apply(scanned, engine, encoder, progress, remove)
-            total = Synced(total.changes + done.changes, total.removed + done.removed, total.kept + done.kept)
+            total = Synced(
+                total.changes + done.changes,
+                total.removed + done.removed,
+                total.kept + done.kept,
+                total.outside + (len(scanned.files.listing.outside) if scanned.files.listing else 0),
+            )
     return total
 
 

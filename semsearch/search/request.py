@@ -27,7 +27,7 @@ SYNONYMS = {  # what other libraries call an option of a search
     **dict.fromkeys(("reranker", "rerank_model"), "rerank"),
     **dict.fromkeys(("query_type", "search_type"), "mode"),
 }
-_WORD = re.compile(r"\w+")
+_LOOKED_UP = re.compile(r"\w+")
 
 
 def meant(name: str, known: Iterable[str]) -> str | None:
@@ -51,7 +51,7 @@ def check_texts(queries: Iterable[str], method: str) -> None:
 def _check_words(query: str) -> None:
     """Refuse what would be looked up for minutes. A word takes two characters with what parts it from the next."""
     if len(query) > 2 * MAX_QUERY_WORDS:
-        count = sum(1 for _ in _WORD.finditer(query))
+        count = sum(1 for _ in _LOOKED_UP.finditer(query))
         if count > MAX_QUERY_WORDS:
             raise UsageError(
                 f"a query has {count:,} words; at most {MAX_QUERY_WORDS:,} are looked up: {query[:40]!r}…. The mode "

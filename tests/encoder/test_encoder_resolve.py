@@ -247,7 +247,7 @@ def test_a_zip_file_that_the_disk_has_no_room_for(places, monkeypatch):
 )
 def test_a_zip_file_of_a_hostile_server(places, monkeypatch, name, said):
     monkeypatch.setenv("HF_HUB_OFFLINE", "0")
-    monkeypatch.setattr(connection, "PATIENCE", 0.3)
+    monkeypatch.setattr(connection, "DOWNLOAD_PATIENCE", 0.3)
     monkeypatch.setattr(resolve, "MAX_MODEL_BYTES", 1 << 20)
     with serve() as server:
         server.behaviour, server.at_once, server.secret = name, True, "secret"

@@ -102,4 +102,20 @@ def test_a_file_that_became_a_link_out_of_the_folder_is_taken_out(folder, tmp_pa
     run("index", folder, "--format", "text", "-m", tiny_model(tmp_path / "model"))
     (folder / "own.txt").unlink()
     (folder / "own.txt").symlink_to(tmp_path / "notes-of-others" / "secret.txt")
-    assert run("sync", "notes", "--yes").out == "added 0, changed 0, removed 2, unchanged 2\n", "with the link to it"
+    ended = run("sync", "notes", "--yes")
+    assert ended.out == "added 0, changed 0, removed 2, unchanged 2\n", "with the link to it"
+    assert ended.err == "links to files out of their folder, not followed: 5.\n"
+
+
+def test_a_corpus_of_beir_that_lies_elsewhere_is_named(tmp_path):
+    (tmp_path / "beir").mkdir()
+    (tmp_path / "other.jsonl").write_text('{"_id": "a", "text": "secret"}\n')
+    (tmp_path / "beir" / "corpus.jsonl").symlink_to("../other.jsonl")
+    with pytest.raises(
+        DataError, match=r"corpus\.jsonl is a link to a file out of the folder.*read .*other\.jsonl itself"
+    ):
+        list(Source.of(tmp_path / "beir").read())
+    (tmp_path / "beir" / "inside.jsonl").write_text('{"_id": "a", "text": "own"}\n')
+    (tmp_path / "beir" / "corpus.jsonl").unlink()
+    (tmp_path / "beir" / "corpus.jsonl").symlink_to("inside.jsonl")
+    assert [document.text for document in Source.of(tmp_path / "beir").read()] == ["own"]

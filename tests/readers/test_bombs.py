@@ -207,7 +207,7 @@ def test_what_is_packed_is_unpacked_up_to_a_size(tmp_path):
 
 
 def test_all_parts_of_a_file_together_are_waited_for_so_long(tmp_path, monkeypatch):
-    monkeypatch.setattr(confined, "PATIENCE", 0)
+    monkeypatch.setattr(confined, "PARTS_WAITED_FOR", 0)
     (tmp_path / "a.md").write_text("# one\ntext")
     with (
         Confined(60, 400) as child,
