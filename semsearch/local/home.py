@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import os
+import uuid
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -14,6 +15,7 @@ from semsearch.home import Home
 from semsearch.local.engine import LocalEngine
 from semsearch.local.maintenance.backup import restore
 from semsearch.local.store import platform
+from semsearch.local.store.lock import WriterLock
 from semsearch.local.store.store import DATABASE, MARKER, Store
 from semsearch.names import check_name, check_path, is_name, normal
 
@@ -63,8 +65,18 @@ class LocalHome(Home):
     def drop(self, name: str) -> None:
         """See `Home.drop`."""
         folder = self.find(name)
-        doomed = folder.with_name(f".{folder.name}.dropped-{os.getpid()}")
-        platform.rename(folder, doomed)  # at once gone under its name, even if deleting takes long or is cut short
+        doomed = folder.with_name(f".{folder.name}.dropped-{uuid.uuid4().hex[:8]}")
+        there = platform.identity(folder)
+        with ExitStack() as held:
+            if there is not None:
+                held.enter_context(
+                    WriterLock(folder).hold(again=True)
+                )  # nobody is to write where another may come to lie
+            if there is None or platform.identity(folder) != there:
+                raise self.missing(name)  # another process dropped it meanwhile
+            if not platform.RENAMED_WHILE_OPEN:
+                held.close()
+            platform.rename(folder, doomed)  # at once gone under its name, even if deleting takes long or is cut short
         for left in folder.parent.glob(f".{folder.name}.dropped-*"):  # and what a drop left that was killed
             if not platform.remove(left):
                 raise StorageError(f"collection '{name}' is gone, but {left} can't be deleted: do it by hand.")

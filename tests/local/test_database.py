@@ -131,8 +131,8 @@ def test_what_an_encoder_or_reranker_raises_is_theirs(tmp_path, monkeypatch, err
     said = []
     prepare = Database._prepare
 
-    def traced(self, connection, record):
-        prepare(self, connection, record)
+    def traced(self, connection):
+        prepare(self, connection)
         connection.set_trace_callback(said.append)
 
     monkeypatch.setattr(Database, "_prepare", traced)

@@ -196,8 +196,7 @@ class Indexing:
         return choice.backend, choice.options
 
     def _write(self, building: Path, index: VectorIndex, snapshot: Snapshot, backend: str, params: Any) -> None:
-        for left in building.parent.glob(".*"):  # of a process that died: building takes turns
-            platform.remove(left)
+        clear_place(self._store, building)
         write_generation(
             building,
             index,
@@ -221,6 +220,13 @@ class Indexing:
         self._store.sweep()
 
 
+def clear_place(store: Store, building: Path) -> None:
+    """Take away what a process left that died while it was building: building takes turns."""
+    for left in building.parent.glob(".*"):
+        store.check_place()
+        platform.remove(left)
+
+
 def publish(
     store: Store,
     building: Path,
@@ -239,6 +245,7 @@ def publish(
         digest = published_digest(building)
         registered = Registered(number, backend, params, generation, len(snapshot), digest, contract)
         target = building.with_name(registered.folder)
+        store.check_place()
         if target.exists():  # from a crash between this rename and the commit
             platform.remove(target)
         platform.rename(building, target)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from semsearch import plugins
-from semsearch.errors import CollectionClosed, IndexDamaged, SemsearchError, UsageError
+from semsearch.errors import CollectionClosed, CollectionNotFound, IndexDamaged, SemsearchError, UsageError
 from semsearch.local.index.generation import look_at_files, open_generation, published_digest, read_manifest
 from semsearch.local.planner import LoadedIndex
 from semsearch.local.store import platform
@@ -89,7 +89,7 @@ class IndexLoader:
                 index = self._reused(registered) or self._opened(registered, snapshot)
                 index.tune(params_of(registered))
                 self._loaded = (registered, LoadedIndex(registered.number, index, registered.rows))
-            except CollectionClosed:
+            except (CollectionClosed, CollectionNotFound):
                 raise
             except SemsearchError as error:
                 with self._store.read() as view:
@@ -116,6 +116,7 @@ class IndexLoader:
             collection=self._store.settings["uuid"],
             model=self._store.model,
         )
+        self._store.check_place()  # its files were found by their paths
         return index
 
     def _published(self, registered: Registered) -> Path:
@@ -148,7 +149,7 @@ class IndexLoader:
             self._loading.start()
 
     def _load_unless_closed(self, registered: Registered, snapshot: Snapshot) -> None:
-        with suppress(CollectionClosed):
+        with suppress(CollectionClosed, CollectionNotFound):  # whoever searches next is told
             self.load(registered, snapshot)
 
     def _costs_less(self, snapshot: Snapshot, registered: Registered, queries: int) -> bool:

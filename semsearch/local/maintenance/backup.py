@@ -72,6 +72,7 @@ def _copied(store: Store, copy: Path) -> Iterator[tuple[IO[bytes], int, int]]:
             generation = view.snapshot.generation
             path = vector_path(store.folder, generation)
             held = path.open("rb") if path.exists() else io.BytesIO()  # held open, it outlives a compaction
+            store.check_place()
         with held:
             with store.database.plain() as connection:
                 connection.exec_driver_sql("VACUUM INTO ?", (str(copy),))

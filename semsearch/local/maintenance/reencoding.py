@@ -101,7 +101,7 @@ def _append(store: Store, generation: int, entries: Sequence[Entry]) -> None:
         with store.database.read() as connection:
             rows = segments.count(connection, generation)
             known = documents.known(connection, [entry.record.document.id for entry in entries])
-        vector_file.append(vector_path(store.folder, generation), rows, vectors)
+        vector_file.append(vector_path(store.folder, generation), rows, vectors, store.check_place)
         with store.database.write() as connection:
             key = documents.reserve_keys(connection, len(vectors))
             staged: list[tuple[Any, ...]] = []

@@ -13,7 +13,7 @@ from semsearch.ingest.ingestion import BATCH_DOCUMENTS
 from semsearch.local.maintenance.check import broken_tables, damaged_rows, fulltext_fits
 from semsearch.local.maintenance.compaction import compact
 from semsearch.local.store import document_rows as documents
-from semsearch.local.store import platform, segments
+from semsearch.local.store import platform, segments, vector_file
 from semsearch.local.store.failpoints import failpoint
 from semsearch.local.store.snapshot import Snapshot
 from semsearch.local.store.store import Store
@@ -83,7 +83,7 @@ def _lengthen(store: Store) -> None:
         generation, rows, dim = connection.exec_driver_sql("SELECT generation, rows, dim FROM state").one()
     path = vector_path(store.folder, generation)
     if rows and (not path.exists() or path.stat().st_size < rows * dim * 4):
-        with path.open("ab") as file:
+        with vector_file.opened(path, store.check_place) as file:
             file.truncate(rows * dim * 4)
             platform.fsync_file(file)
 

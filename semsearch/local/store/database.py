@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import quote
 
-from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy import Connection, Engine, create_engine
 from sqlalchemy.exc import DBAPIError, MultipleResultsFound, NoResultFound
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.pool import QueuePool
@@ -25,6 +25,7 @@ from semsearch.errors import (
     StorageError,
 )
 from semsearch.local.store.failpoints import failpoint
+from semsearch.local.store.place import Place
 
 BUSY_SECONDS = 10
 TURN_SECONDS = 30  # that a thread waits for its turn …
@@ -134,7 +135,12 @@ class Database:
     """
 
     def __init__(
-        self, path: Path, *, mode: str = "rw", check: Callable[[sqlite3.Connection], None] | None = None
+        self,
+        path: Path,
+        *,
+        mode: str = "rw",
+        check: Callable[[sqlite3.Connection], None] | None = None,
+        place: Place | None = None,
     ) -> None:
         """A database.
 
@@ -142,9 +148,12 @@ class Database:
             path: Its file.
             mode: "rw"; "rwc" to create; "ro" and "immutable" for media that can't be written.
             check: Begins each transaction; raises where the database must be left alone.
+            place: Tells whether the file is still the one that it was: asked when a connection is made, when a
+                transaction begins, and before it is committed.
         """
         self.path = path
         self.check = check
+        self.place = place
         self.name = path.parent.name
         self.writable = mode in ("rw", "rwc")
         self.closed = False
@@ -154,7 +163,7 @@ class Database:
         uri = f"file:{quote(str(path.absolute()))}?{query}"
 
         def connect() -> sqlite3.Connection:
-            return sqlite3.connect(
+            connection = sqlite3.connect(
                 uri,
                 uri=True,
                 timeout=BUSY_SECONDS,
@@ -162,6 +171,12 @@ class Database:
                 check_same_thread=False,
                 cached_statements=256,
             )
+            try:
+                self._prepare(connection)
+            except BaseException:
+                connection.close()
+                raise
+            return connection
 
         self.engine: Engine = create_engine(
             "sqlite://",
@@ -172,15 +187,16 @@ class Database:
             pool_timeout=TURN_SECONDS,
             pool_reset_on_return=None,  # transactions are ended here, in every case
         )
-        event.listen(self.engine, "connect", self._prepare)
 
-    def _prepare(self, connection: sqlite3.Connection, _record: object) -> None:
+    def _prepare(self, connection: sqlite3.Connection) -> None:
         cursor = connection.cursor()
         cursor.execute("PRAGMA foreign_keys = ON")
         if self.writable:
             cursor.execute("PRAGMA journal_mode = WAL")
             cursor.execute("PRAGMA synchronous = FULL")  # a commit that returned survives a power cut
         cursor.close()
+        if self.place is not None:
+            self.place.recognise(connection)
 
     def read(self) -> AbstractContextManager[Connection]:
         """A connection inside a read transaction: everything read in it belongs to one commit."""
@@ -194,6 +210,8 @@ class Database:
         with _Session(self, "BEGIN IMMEDIATE") as connection:
             yield connection
             failpoint("commit")
+            if self.place is not None:
+                self.place.check()
             connection.exec_driver_sql("COMMIT")
             failpoint("committed")
 
@@ -260,6 +278,8 @@ class _Session:
             database.check_open()  # it may have been closed while this thread waited
             if self._begin:
                 direct.execute(self._begin)
+                if database.place is not None:
+                    database.place.check()
                 if database.check is not None:
                     database.check(direct)
             return connection
@@ -278,6 +298,8 @@ class _Session:
             if self._thread is not None:
                 database.turns.give_back(self._thread)
         if error is not None and (told := database.told(error)) is not error:
+            if database.place is not None and not database.closed:
+                database.place.check()  # what fails where another one lies by now is no fault of this one
             raise told from error
 
     def _end(self, connection: Connection) -> None:

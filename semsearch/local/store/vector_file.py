@@ -6,7 +6,10 @@ the commit: readers never see it, and every write begins by cutting it off.
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 
@@ -21,13 +24,23 @@ def vector_path(folder: Path, generation: int) -> Path:
     return folder / f"vectors-{generation}.f32"
 
 
-def append(path: Path, rows: int, vectors: Vectors) -> None:
-    """Write `vectors` after the first `rows` committed ones, cut whatever else was there, and fsync."""
+def opened(path: Path, check: Callable[[], None]) -> IO[bytes]:
+    """The file, made if there is none and not yet changed; `check` raises where it is not the collection's."""
+    file = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o666), "r+b")
+    try:
+        check()
+    except BaseException:
+        file.close()
+        raise
+    return file
+
+
+def append(path: Path, rows: int, vectors: Vectors, check: Callable[[], None]) -> None:
+    """Write `vectors` after the first `rows` committed ones, cut whatever else was there, and fsync; see `opened`."""
     dim = vectors.shape[1]
     start = rows * dim * 4
     try:
-        new = not path.exists()
-        with path.open("w+b" if new else "r+b") as file:
+        with opened(path, check) as file:
             size = file.seek(0, 2)
             if size < start:
                 raise CollectionDamaged(shortened(path, rows, dim, size))
