@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from semsearch.engine import Capabilities, Compacted, Encode, IndexSpec, Origin, Problem, Settings, Written
-from semsearch.errors import CollectionLocked, StorageError
+from semsearch.errors import CollectionDamaged, CollectionLocked, StorageError
 from semsearch.local.index.build import Indexing
 from semsearch.local.index.loader import IndexLoader
 from semsearch.local.lexical.build import LexicalIndexing
 from semsearch.local.maintenance.backup import backup
-from semsearch.local.maintenance.check import content, fulltext_fits, structure
+from semsearch.local.maintenance.check import content, fulltext_fits, interrupted, structure
 from semsearch.local.maintenance.compaction import compact
 from semsearch.local.maintenance.reencoding import reencode
 from semsearch.local.maintenance.repair import repair
@@ -215,12 +215,18 @@ class LocalEngine:
 
     def check(self, *, deep: bool = False) -> list[Problem]:
         """See `Maintained.check`."""
-        problems: list[Problem] = []
-        with self.store.read() as view:
-            snapshot = view.snapshot
-            problems.extend(structure(view, self.store.folder))
-            if deep and "database" not in {problem.part for problem in problems}:
-                problems.extend(content(view, self.store.folder, Metric(snapshot.settings["metric"])))
+        with self.store.database.read() as connection:
+            problems = list(interrupted(connection, self.store.folder))
+        try:
+            with self.store.read() as view:
+                snapshot = view.snapshot
+                problems.extend(structure(view, self.store.folder))
+                if deep and "database" not in {problem.part for problem in problems}:
+                    problems.extend(content(view, self.store.folder, Metric(snapshot.settings["metric"])))
+        except CollectionDamaged:
+            if not problems:
+                raise
+            return problems  # which must be repaired before more can be read
         if deep and snapshot.index is not None and not problems:
             problems.extend(self._indexing.probe(snapshot))
         if deep and self.store.database.writable:

@@ -196,7 +196,7 @@ class Indexing:
         return choice.backend, choice.options
 
     def _write(self, building: Path, index: VectorIndex, snapshot: Snapshot, backend: str, params: Any) -> None:
-        clear_place(self._store, building)
+        clear_room(self._store, building)
         write_generation(
             building,
             index,
@@ -220,10 +220,10 @@ class Indexing:
         self._store.sweep()
 
 
-def clear_place(store: Store, building: Path) -> None:
+def clear_room(store: Store, building: Path) -> None:
     """Take away what a process left that died while it was building: building takes turns."""
     for left in building.parent.glob(".*"):
-        store.check_place()
+        store.check_location()
         platform.remove(left)
 
 
@@ -245,7 +245,7 @@ def publish(
         digest = published_digest(building)
         registered = Registered(number, backend, params, generation, len(snapshot), digest, contract)
         target = building.with_name(registered.folder)
-        store.check_place()
+        store.check_location()
         if target.exists():  # from a crash between this rename and the commit
             platform.remove(target)
         platform.rename(building, target)

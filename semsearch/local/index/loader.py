@@ -116,7 +116,7 @@ class IndexLoader:
             collection=self._store.settings["uuid"],
             model=self._store.model,
         )
-        self._store.check_place()  # its files were found by their paths
+        self._store.check_location()  # its files were found by their paths
         return index
 
     def _published(self, registered: Registered) -> Path:

@@ -9,7 +9,7 @@ import os
 from contextlib import suppress
 
 from semsearch.errors import CollectionLocked, IndexDamaged
-from semsearch.local.index.build import clear_place, publish
+from semsearch.local.index.build import clear_room, publish
 from semsearch.local.index.generation import Manifest, versions, write_files
 from semsearch.local.lexical.postings import Postings
 from semsearch.local.lexical.searcher import Lexical, opened, postings_of
@@ -59,7 +59,7 @@ class LexicalIndexing:
                     first = 0 if known is None else len(known)
                     postings = Postings.merged([*parts, (first, postings_of(view, first))], len(snapshot))
                 building = self._store.folder / "indexes" / f".{LEXICAL}-{os.getpid()}"
-                clear_place(self._store, building)
+                clear_room(self._store, building)
                 write_files(building, self._manifest(snapshot), postings.save)
                 published = publish(self._store, building, snapshot, LEXICAL, {}, None)
                 if published is not None:

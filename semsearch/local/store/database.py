@@ -25,7 +25,7 @@ from semsearch.errors import (
     StorageError,
 )
 from semsearch.local.store.failpoints import failpoint
-from semsearch.local.store.place import Place
+from semsearch.local.store.location import Location
 
 BUSY_SECONDS = 10
 TURN_SECONDS = 30  # that a thread waits for its turn …
@@ -140,7 +140,7 @@ class Database:
         *,
         mode: str = "rw",
         check: Callable[[sqlite3.Connection], None] | None = None,
-        place: Place | None = None,
+        location: Location | None = None,
     ) -> None:
         """A database.
 
@@ -148,12 +148,12 @@ class Database:
             path: Its file.
             mode: "rw"; "rwc" to create; "ro" and "immutable" for media that can't be written.
             check: Begins each transaction; raises where the database must be left alone.
-            place: Tells whether the file is still the one that it was: asked when a connection is made, when a
+            location: Tells whether the file is still the one that it was: asked when a connection is made, when a
                 transaction begins, and before it is committed.
         """
         self.path = path
         self.check = check
-        self.place = place
+        self.location = location
         self.name = path.parent.name
         self.writable = mode in ("rw", "rwc")
         self.closed = False
@@ -195,8 +195,8 @@ class Database:
             cursor.execute("PRAGMA journal_mode = WAL")
             cursor.execute("PRAGMA synchronous = FULL")  # a commit that returned survives a power cut
         cursor.close()
-        if self.place is not None:
-            self.place.recognise(connection)
+        if self.location is not None:
+            self.location.recognise(connection)
 
     def read(self) -> AbstractContextManager[Connection]:
         """A connection inside a read transaction: everything read in it belongs to one commit."""
@@ -210,8 +210,8 @@ class Database:
         with _Session(self, "BEGIN IMMEDIATE") as connection:
             yield connection
             failpoint("commit")
-            if self.place is not None:
-                self.place.check()
+            if self.location is not None:
+                self.location.check()
             connection.exec_driver_sql("COMMIT")
             failpoint("committed")
 
@@ -278,8 +278,8 @@ class _Session:
             database.check_open()  # it may have been closed while this thread waited
             if self._begin:
                 direct.execute(self._begin)
-                if database.place is not None:
-                    database.place.check()
+                if database.location is not None:
+                    database.location.check()
                 if database.check is not None:
                     database.check(direct)
             return connection
@@ -298,8 +298,8 @@ class _Session:
             if self._thread is not None:
                 database.turns.give_back(self._thread)
         if error is not None and (told := database.told(error)) is not error:
-            if database.place is not None and not database.closed:
-                database.place.check()  # what fails where another one lies by now is no fault of this one
+            if database.location is not None and not database.closed:
+                database.location.check()  # what fails where another one lies by now is no fault of this one
             raise told from error
 
     def _end(self, connection: Connection) -> None:

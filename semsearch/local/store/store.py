@@ -31,11 +31,11 @@ from semsearch.errors import (
     UsageError,
 )
 from semsearch.local.store import document_rows as documents
-from semsearch.local.store import migrations, origins, platform, schema, segments, vector_file
+from semsearch.local.store import generations, migrations, origins, platform, schema, segments, vector_file
 from semsearch.local.store.database import Database, closed
 from semsearch.local.store.failpoints import failpoint
+from semsearch.local.store.location import Location
 from semsearch.local.store.lock import WriterLock
-from semsearch.local.store.place import Place
 from semsearch.local.store.settings import put_setting, read_settings
 from semsearch.local.store.snapshot import Snapshot, take
 from semsearch.local.store.vector_file import vector_path
@@ -68,7 +68,7 @@ class Store:
         self.name = folder.name
         self._pid = os.getpid()
         self._closed = False
-        self._place = Place(folder / DATABASE)
+        self._location = Location(folder / DATABASE)
         if kind := platform.network_file_system(folder):
             log.warning(
                 "collection '%s' lies on a network file system (%s), where SQLite's log does not keep writers on "
@@ -95,7 +95,7 @@ class Store:
         path = self.folder / MARKER
         marker = path.read_text(errors="replace").strip() if path.exists() else None
         self.opened_with = self.settings
-        self.check_place()  # else the marker may be that of another
+        self.check_location()  # else the marker may be that of another
         if marker is not None and marker != (identity := self.opened_with.get("uuid")):
             raise CollectionDamaged(
                 f"the database in {self.folder} belongs to another collection (its uuid is {identity}, the "
@@ -128,7 +128,7 @@ class Store:
         return cls(folder)
 
     def _open_database(self) -> Database:
-        self.check_place()
+        self.check_location()
         path = self.folder / DATABASE
         if not path.exists():
             if not (self.folder / MARKER).exists():
@@ -139,7 +139,7 @@ class Store:
             )
         mode = _mode(path)
         self._unchanging = _stamp(path) if mode == "immutable" else None
-        return Database(path, mode=mode, check=partial(migrations.check, name=self.name), place=self._place)
+        return Database(path, mode=mode, check=partial(migrations.check, name=self.name), location=self._location)
 
     def _bring_forward(self) -> None:
         """Take every step from an older semsearch to this one, each a transaction of its own."""
@@ -192,10 +192,10 @@ class Store:
                 try:
                     snapshot = take(connection, self.folder, known)
                 except CollectionDamaged:
-                    self.check_place()
+                    self.check_location()
                     raise
                 except FileNotFoundError as error:  # compacted away since this transaction began: read again
-                    self.check_place()
+                    self.check_location()
                     if error.filename == gone:
                         raise CollectionDamaged(
                             f"the vector file {gone} is missing. Restore the collection from a backup, or let "
@@ -204,7 +204,7 @@ class Store:
                     gone = error.filename
                     continue
                 if snapshot is not known:
-                    self.check_place()  # else it may have mapped the file of another
+                    self.check_location()  # else it may have mapped the file of another
                 newest = self._snapshot
                 if newest is None or snapshot.version > newest.version:
                     self._snapshot = snapshot
@@ -251,7 +251,7 @@ class Store:
     def check_writable(self) -> None:
         """Raise `ReadOnly` where nothing can be written, `CollectionNotFound` where it does not lie any more."""
         database = self.database  # in a forked child this also makes the lock anew
-        self.check_place()
+        self.check_location()
         if not database.writable:
             with database.write():  # says why not
                 pass
@@ -270,15 +270,15 @@ class Store:
             try:
                 held.enter_context(self._lock.hold())
             finally:
-                self.check_place()
+                self.check_location()
             yield
 
-    def check_place(self) -> None:
+    def check_location(self) -> None:
         """Raise `CollectionNotFound` where another collection, or none, lies in the folder by now.
 
         Whoever opens a file by its path asks this behind it, and before it takes one away.
         """
-        self._place.check()
+        self._location.check()
 
     def put(
         self,
@@ -317,7 +317,7 @@ class Store:
                 return Written(0, 0, 0)
             vectors = self._stacked(fresh, dim)
             if len(vectors):
-                vector_file.append(vector_path(self.folder, generation), rows, vectors, self.check_place)
+                vector_file.append(vector_path(self.folder, generation), rows, vectors, self.check_location)
             with self.database.write() as connection:
                 version = self.advance(connection, len(vectors), vectors.shape[1])
                 failpoint("write documents")
@@ -347,16 +347,14 @@ class Store:
 
     def bytes(self) -> int:
         """What the folder takes on the disk."""
-        self.check_place()
+        self.check_location()
         return platform.folder_bytes(self.folder)
 
-    def next_generation(self) -> int:
-        """The number of the next vector generation; the writer's lock must be held."""
-        with self.database.read() as connection:
-            used = connection.exec_driver_sql(
-                "SELECT max((SELECT generation FROM state), coalesce((SELECT max(generation) FROM segments), 0))"
-            )
-            return int(used.scalar_one()) + 1
+    def new_generation(self) -> int:
+        """A number for a vector file, never given before nor again."""
+        with self.write(), self.database.write() as connection:
+            self.advance(connection)
+            return generations.reserve(connection)
 
     def sweep(self) -> bool:
         """Delete files that no commit refers to: old generations, and what a crash left half made.
@@ -374,7 +372,7 @@ class Store:
                 if not path.name.startswith(".") and path.name not in there:  # dot: being built
                     left.append(path)
             for path in left:
-                self.check_place()
+                self.check_location()
                 done &= platform.remove(path)
         return done
 

@@ -11,7 +11,7 @@ from semsearch.errors import CollectionNotFound
 from semsearch.local.store import platform
 
 
-class Place:
+class Location:
     """Where a database lies, and whether it is still the one that was opened.
 
     The first connection decides what that is: its file, and the uuid that it reads in it. The file tells in one look
