@@ -140,7 +140,7 @@ class LocalEngine:
 
     def rebuild(self, spec: IndexSpec, queries: Vectors | None) -> Certificate | None:
         """See `Indexed.rebuild`."""
-        certificate = self._indexing.rebuild(spec, queries)
+        certificate = self._indexing.rebuild(spec, lambda: queries)
         self._lexical_indexing.renew()
         return certificate
 
@@ -206,7 +206,7 @@ class LocalEngine:
         spec, certificate = IndexSpec.of(snapshot.settings), None
         if self._indexing.needs_rebuild(snapshot):
             with suppress(CollectionLocked):  # another process builds it already
-                certificate = self._indexing.rebuild(spec, queries() if spec.recall is not None else None)
+                certificate = self._indexing.rebuild(spec, queries, wait=False)
         elif spec.recall is not None and self._indexing.needs_recertification(snapshot):
             certificate = self._indexing.tune(spec, queries())
         if certificate is not None and not certificate.met:  # nobody asked for it now, so nobody looks at it
@@ -241,7 +241,7 @@ class LocalEngine:
         done = repair(self.store, encode)
         broken = {problem.part for problem in self.check()}
         if "index" in broken:
-            self._indexing.rebuild(IndexSpec.of(self.settings), queries())
+            self._indexing.rebuild(IndexSpec.of(self.settings), queries)
             done.append("built the index anew")
         if "words" in broken:
             self._lexical_indexing.rebuild()

@@ -9,12 +9,11 @@ import os
 from contextlib import suppress
 
 from semsearch.errors import CollectionLocked, IndexDamaged
-from semsearch.local.index.build import clear_room, publish
+from semsearch.local.index.build import building_lock, clear_room, publish
 from semsearch.local.index.generation import Manifest, versions, write_files
 from semsearch.local.lexical.postings import Postings
 from semsearch.local.lexical.searcher import Lexical, opened, postings_of
 from semsearch.local.store import platform
-from semsearch.local.store.lock import WriterLock
 from semsearch.local.store.registry import LEXICAL, Registered
 from semsearch.local.store.snapshot import Snapshot
 from semsearch.local.store.store import Store
@@ -43,12 +42,15 @@ class LexicalIndexing:
             due = self.due(view.snapshot)
         if due:
             with suppress(CollectionLocked):
-                self.rebuild()
+                self.rebuild(wait=False)
 
-    def rebuild(self) -> Registered | None:
-        """Cover all committed rows; readers and writers go on meanwhile. None for a collection without rows."""
+    def rebuild(self, *, wait: bool = True) -> Registered | None:
+        """Cover all committed rows; readers and writers go on meanwhile. None for a collection without rows.
+
+        Without `wait`, `CollectionLocked` at once where another process builds an index.
+        """
         self._store.check_writable()
-        with WriterLock(self._store.folder, name="rebuild").hold():
+        with building_lock(self._store, wait):
             while True:
                 with self._store.read() as view:
                     snapshot = view.snapshot
