@@ -111,7 +111,10 @@ class LocalHome(Home):
 
     def _entries(self) -> dict[str, Path]:
         """What lies in the folder, by name in normal form: file systems give names back composed or decomposed."""
-        return {normal(path.name): path for path in self.folder.iterdir()} if self.folder.is_dir() else {}
+        try:
+            return {normal(path.name): path for path in self.folder.iterdir()} if self.folder.is_dir() else {}
+        except OSError as error:
+            raise platform.storage_error(error, "reading", self.folder) from error
 
     def _folders(self) -> dict[str, Path]:
         """The folders of collections, by name."""

@@ -39,8 +39,14 @@ class Undecodable(Exception):
     """A value in the database that no sound one holds; leaves `Database` as `CollectionDamaged`."""
 
 
+class OutOfMemory(Exception):
+    """There was not room for what the database holds; leaves `Database` as `StorageError`."""
+
+
 class decoding(ContextDecorator):
-    """Around whatever makes something of the values of rows, and around nothing else: what fails there is damage.
+    """Around whatever makes something of the values of rows, and around nothing else.
+
+    What fails there is damage, or a lack of memory.
 
     A class and no generator, for each search enters it several times.
     """
@@ -50,7 +56,9 @@ class decoding(ContextDecorator):
 
     def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
         """What fails is damage, unless it is one of our own errors."""
-        told = (LookupError, ValueError, TypeError, OverflowError, MemoryError)
+        if isinstance(error, MemoryError):
+            raise OutOfMemory(str(error) or "MemoryError") from error
+        told = (LookupError, ValueError, TypeError, OverflowError)
         if isinstance(error, told) and not isinstance(error, SemsearchError):
             raise Undecodable(f"{type(error).__name__}: {error}") from error
 
@@ -71,6 +79,13 @@ FAULTS = (
         CollectionLocked,
         "too many threads use collection '{name}' at once, or iterators over it were left open: read them to their "
         "end or close them, and try again in a moment.",
+    ),
+    Fault(
+        OutOfMemory,
+        (),
+        StorageError,
+        "there is not enough memory to read collection '{name}' ({error}): end other programs, or have fewer "
+        "collections open; nothing is lost. If there is plenty, look it over with 'semsearch check {name}'.",
     ),
     Fault(
         sqlite3.Error,
@@ -108,7 +123,8 @@ FAULTS = (
         sqlite3.Error,
         (sqlite3.SQLITE_CANTOPEN,),
         CollectionError,
-        "the database {path} can't be opened ({error}): check that it is there and readable.",
+        "the database {path} can't be opened ({error}): check that it is there and readable, and that this process may "
+        "open more files ('ulimit -n').",
     ),
     Fault(
         sqlite3.Error,
@@ -224,7 +240,7 @@ class Database:
         cause = error.orig if isinstance(error, DBAPIError) else error
         if isinstance(cause, sqlite3.DatabaseError) and not isinstance(cause, sqlite3.ProgrammingError):
             return self.explain(cause)  # a ProgrammingError is a mistake of ours
-        if isinstance(cause, PoolTimeout | Undecodable | NoResultFound | MultipleResultsFound):
+        if isinstance(cause, PoolTimeout | Undecodable | OutOfMemory | NoResultFound | MultipleResultsFound):
             return self.explain(cause)
         return error
 
@@ -339,6 +355,8 @@ class _Turns:
         thread = threading.get_ident()
         with self._lock:
             held = self._held.get(thread, 0)
+            if held >= CONNECTIONS:  # nobody but itself could give one back
+                raise PoolTimeout
             if not held and len(self._held) >= CONNECTED_THREADS:
                 self._wait()
             self._held[thread] = held + 1

@@ -32,6 +32,10 @@ def identity(path: Path | str) -> Identity | None:
     return state.st_dev, state.st_ino
 
 
+SCARCE = {errno.ENOMEM, errno.EMFILE, errno.ENFILE}  # what is refused for want of them is there, and whole
+TOO_MANY_FILES = "Have fewer collections open, or raise the limit ('ulimit -n'); nothing is lost."
+
+
 def storage_error(error: OSError, doing: str, path: Path) -> StorageError:
     """`error` as a sentence that names the path, the reason and a way on."""
     advice = {
@@ -40,6 +44,9 @@ def storage_error(error: OSError, doing: str, path: Path) -> StorageError:
         errno.EROFS: "The file system is read-only: collections there can be searched, not written.",
         errno.EACCES: "Check who owns it, or choose another place with --home.",
         errno.EPERM: "Check who owns it, or choose another place with --home.",
+        errno.ENOMEM: "Memory is short: end other programs, or have fewer collections open; nothing is lost.",
+        errno.EMFILE: TOO_MANY_FILES,
+        errno.ENFILE: TOO_MANY_FILES,
     }.get(error.errno or 0, "Nothing that was committed is lost.")
     return StorageError(f"{doing} {path} failed: {error.strerror or error}. {advice}")
 

@@ -60,11 +60,16 @@ def map_rows(path: Path, rows: int, dim: int) -> Vectors:
     """The committed rows `(rows, dim)`, mapped read-only: exactly those bytes, never the file's size."""
     if rows == 0:
         return np.empty((0, dim), dtype=np.float32)
-    size = path.stat().st_size
-    if size < rows * dim * 4:
-        raise CollectionDamaged(shortened(path, rows, dim, size))
-    # a plain ndarray over the map: np.memmap's own slicing costs microseconds on every access
-    return np.asarray(np.memmap(path, dtype="<f4", mode="r", shape=(rows, dim)))
+    try:
+        size = path.stat().st_size
+        if size < rows * dim * 4:
+            raise CollectionDamaged(shortened(path, rows, dim, size))
+        # a plain ndarray over the map: np.memmap's own slicing costs microseconds on every access
+        return np.asarray(np.memmap(path, dtype="<f4", mode="r", shape=(rows, dim)))
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise platform.storage_error(error, "reading", path) from error
 
 
 def shortened(path: Path, rows: int, dim: int, size: int) -> str:
