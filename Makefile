@@ -61,7 +61,7 @@ bench: $(VENV)/.bench ## every benchmark in its short form (FULL=1: the long one
 	$(BIN)/python benchmarks/results.py $(if $(FULL),--full)
 
 crash: $(VENV)/.test ## kill, cut the power and swap at every point instead of a sample of them (half an hour)
-	SEMSEARCH_FULL=1 $(BIN)/python -m pytest tests/trust/test_crash.py tests/trust/test_power_cut.py tests/trust/test_concurrency.py tests/trust/test_state_machine.py
+	SEMSEARCH_FULL=1 $(BIN)/python -m pytest tests/trust/test_crash.py tests/trust/test_pairs.py tests/trust/test_power_cut.py tests/trust/test_concurrency.py tests/trust/test_state_machine.py
 
 fuzz: $(VENV)/.test ## 10,000 mutated files: an error or right answers (COUNT=…)
 	PYTHONPATH=tests $(BIN)/python -m support.fuzzing $(or $(COUNT),10000)

@@ -51,7 +51,10 @@ INTERRUPTED = 130
 COMPLETE = "_SEMSEARCH_COMPLETE"  # the variable by which a shell asks for completion
 
 # What the disk, not the program, is to blame for.
-_REFUSALS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.EFBIG, errno.EMFILE}
+_REFUSALS = {
+    *(errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.EFBIG),
+    *(errno.EMFILE, errno.ENFILE, errno.ENOMEM),
+}
 
 
 class Unheard(Exception):
@@ -189,6 +192,10 @@ def _run(arguments: Sequence[str] | None) -> int:
         if error.errno not in _REFUSALS:
             raise
         say(f"semsearch: {error.strerror}{f': {error.filename}' if error.filename else ''}.")
+        return STORAGE
+    except MemoryError as error:
+        why = f" ({error})" if str(error) else ""
+        say(f"semsearch: there is not enough memory{why}: end other programs; what was committed is safe.")
         return STORAGE
 
 

@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from semsearch.engine import Capabilities, Compacted, Encode, IndexSpec, Origin, Problem, Settings, Written
-from semsearch.errors import CollectionLocked, StorageError
+from semsearch.errors import CollectionDamaged, CollectionLocked, StorageError
 from semsearch.local.index.build import Indexing
 from semsearch.local.index.loader import IndexLoader
 from semsearch.local.lexical.build import LexicalIndexing
 from semsearch.local.maintenance.backup import backup
-from semsearch.local.maintenance.check import content, fulltext_fits, structure
+from semsearch.local.maintenance.check import content, fulltext_fits, interrupted, structure
 from semsearch.local.maintenance.compaction import compact
 from semsearch.local.maintenance.reencoding import reencode
 from semsearch.local.maintenance.repair import repair
@@ -140,7 +140,7 @@ class LocalEngine:
 
     def rebuild(self, spec: IndexSpec, queries: Vectors | None) -> Certificate | None:
         """See `Indexed.rebuild`."""
-        certificate = self._indexing.rebuild(spec, queries)
+        certificate = self._indexing.rebuild(spec, lambda: queries)
         self._lexical_indexing.renew()
         return certificate
 
@@ -206,7 +206,7 @@ class LocalEngine:
         spec, certificate = IndexSpec.of(snapshot.settings), None
         if self._indexing.needs_rebuild(snapshot):
             with suppress(CollectionLocked):  # another process builds it already
-                certificate = self._indexing.rebuild(spec, queries() if spec.recall is not None else None)
+                certificate = self._indexing.rebuild(spec, queries, wait=False)
         elif spec.recall is not None and self._indexing.needs_recertification(snapshot):
             certificate = self._indexing.tune(spec, queries())
         if certificate is not None and not certificate.met:  # nobody asked for it now, so nobody looks at it
@@ -215,12 +215,18 @@ class LocalEngine:
 
     def check(self, *, deep: bool = False) -> list[Problem]:
         """See `Maintained.check`."""
-        problems: list[Problem] = []
-        with self.store.read() as view:
-            snapshot = view.snapshot
-            problems.extend(structure(view, self.store.folder))
-            if deep and "database" not in {problem.part for problem in problems}:
-                problems.extend(content(view, self.store.folder, Metric(snapshot.settings["metric"])))
+        with self.store.database.read() as connection:
+            problems = list(interrupted(connection, self.store.folder))
+        try:
+            with self.store.read() as view:
+                snapshot = view.snapshot
+                problems.extend(structure(view, self.store.folder))
+                if deep and "database" not in {problem.part for problem in problems}:
+                    problems.extend(content(view, self.store.folder, Metric(snapshot.settings["metric"])))
+        except CollectionDamaged:
+            if not problems:
+                raise
+            return problems  # which must be repaired before more can be read
         if deep and snapshot.index is not None and not problems:
             problems.extend(self._indexing.probe(snapshot))
         if deep and self.store.database.writable:
@@ -235,7 +241,7 @@ class LocalEngine:
         done = repair(self.store, encode)
         broken = {problem.part for problem in self.check()}
         if "index" in broken:
-            self._indexing.rebuild(IndexSpec.of(self.settings), queries())
+            self._indexing.rebuild(IndexSpec.of(self.settings), queries)
             done.append("built the index anew")
         if "words" in broken:
             self._lexical_indexing.rebuild()

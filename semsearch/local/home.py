@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import logging
-import os
+import uuid
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -17,6 +17,7 @@ from semsearch.home import PROJECT, Home
 from semsearch.local.engine import LocalEngine
 from semsearch.local.maintenance.backup import restore
 from semsearch.local.store import platform
+from semsearch.local.store.lock import WriterLock
 from semsearch.local.store.store import DATABASE, MARKER, Store
 from semsearch.names import check_name, check_path, is_name, normal
 
@@ -69,8 +70,18 @@ class LocalHome(Home):
     def drop(self, name: str) -> None:
         """See `Home.drop`."""
         folder = self.find(name)
-        doomed = folder.with_name(f".{folder.name}.dropped-{os.getpid()}")
-        platform.rename(folder, doomed)  # at once gone under its name, even if deleting takes long or is cut short
+        doomed = folder.with_name(f".{folder.name}.dropped-{uuid.uuid4().hex[:8]}")
+        there = platform.identity(folder)
+        with ExitStack() as held:
+            if there is not None:
+                held.enter_context(
+                    WriterLock(folder).hold(again=True)
+                )  # nobody is to write where another may come to lie
+            if there is None or platform.identity(folder) != there:
+                raise self.missing(name)  # another process dropped it meanwhile
+            if not platform.RENAMED_WHILE_OPEN:
+                held.close()
+            platform.rename(folder, doomed)  # at once gone under its name, even if deleting takes long or is cut short
         for left in folder.parent.glob(f".{folder.name}.dropped-*"):  # and what a drop left that was killed
             if not platform.remove(left):
                 raise StorageError(f"collection '{name}' is gone, but {left} can't be deleted: do it by hand.")
@@ -119,7 +130,10 @@ class LocalHome(Home):
 
     def _entries(self) -> dict[str, Path]:
         """What lies in the folder, by name in normal form: file systems give names back composed or decomposed."""
-        return {normal(path.name): path for path in self.folder.iterdir()} if self.folder.is_dir() else {}
+        try:
+            return {normal(path.name): path for path in self.folder.iterdir()} if self.folder.is_dir() else {}
+        except OSError as error:
+            raise platform.storage_error(error, "reading", self.folder) from error
 
     def _folders(self) -> dict[str, Path]:
         """The folders of collections, by name."""

@@ -68,6 +68,13 @@ def test_what_the_disk_refuses_is_a_sentence(failing, number):
     assert run("fail").code == 4
 
 
+def test_a_lack_of_memory_is_a_sentence(failing):
+    failing(MemoryError("Unable to allocate 3 GiB"))
+    ended = run("fail")
+    assert ended.err.startswith("semsearch: there is not enough memory (Unable to allocate 3 GiB): end other programs")
+    assert ended.code == 4
+
+
 @pytest.mark.parametrize("bug", [ValueError("a bug"), KeyError("x"), OSError(errno.EBADF, "a bug")])
 def test_bugs_keep_their_traceback(failing, bug):
     failing(bug)

@@ -73,8 +73,8 @@ def compacts_without_fsync():
 def does_not_wait_for_the_log():
     prepare = Database._prepare
 
-    def broken(self, connection, record):
-        prepare(self, connection, record)
+    def broken(self, connection):
+        prepare(self, connection)
         connection.execute("PRAGMA synchronous = NORMAL")
 
     with mock.patch.object(Database, "_prepare", broken):
@@ -134,9 +134,9 @@ def _folder(connection):
 def appends_behind_an_orphan_tail():
     append = vector_file.append
 
-    def broken(path, rows, vectors):
+    def broken(path, rows, vectors, check):
         there = path.stat().st_size // (4 * vectors.shape[1]) if path.exists() else 0
-        append(path, max(rows, there), vectors)
+        append(path, max(rows, there), vectors, check)
 
     with mock.patch.object(vector_file, "append", broken):
         yield
@@ -155,7 +155,7 @@ def maps_the_whole_file():
 @mutant("two writers")
 def does_not_lock():
     @contextmanager
-    def hold(self):
+    def hold(self, *, again=False):
         yield
 
     with mock.patch.object(lock.WriterLock, "hold", hold):

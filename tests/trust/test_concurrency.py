@@ -26,7 +26,7 @@ from support.workload import (
 )
 
 import semsearch
-from semsearch.errors import CollectionLocked
+from semsearch.errors import CollectionLocked, CollectionNotFound, SemsearchError
 from semsearch.local import planner as plan
 from semsearch.local.index import build as indexing
 from semsearch.local.store import lock
@@ -324,3 +324,88 @@ def test_two_homes_at_once(tmp_path):
     for thread in threads:
         thread.join(PATIENCE)
     assert errors == []
+
+
+def made(home, number):
+    """The collection anew, each time with another count of documents; each says which time it was."""
+    with semsearch.create(NAME, encoder=HashEncoder(DIM), home=home) as collection:
+        texts = [Document(f"{number}-{i}", f"time{number} word{i}", metadata={"n": number}) for i in range(20 + number)]
+        collection.add(texts)
+
+
+def replace_when_told(home, times, go, replaced, report):
+    wrong = []
+    for number in range(1, times):
+        go.acquire()
+        try:
+            semsearch.drop(NAME, home=home)
+            made(home, number)
+        except SemsearchError as error:
+            wrong.append(f"{type(error).__name__}: {error}")
+        replaced.release()
+    report.put(wrong)
+
+
+def mixed(collection):
+    """What is wrong with one answer, which must be of one collection wholly."""
+    hits = collection.search("word3", 1000)
+    if not hits:  # it was only just made
+        return []
+    times = {hit.document.metadata["n"] for hit in hits}
+    (number,) = times if len(times) == 1 else (None,)
+    if number is None or len(hits) != 20 + number:
+        return [f"{len(hits)} hits of the times {times}"]
+    encoder = HashEncoder(DIM)
+    (query,) = encoder.encode_queries(["word3"])
+    for hit in hits:
+        (own,) = encoder.encode_documents([hit.document.text])
+        if abs(float(query @ own) - hit.score) > 1e-5:
+            return [f"{hit.document.id} has the score of another"]
+    return []
+
+
+@forks
+def test_it_is_dropped_and_made_anew_under_threads_that_read(tmp_path):
+    """Each answer is of one of the collections wholly, or it is the error that says so."""
+    made(tmp_path, 0)
+    times, context = 40 if FULL else 6, server()
+    report, go, replaced = context.Queue(), context.Semaphore(0), context.Semaphore(0)
+    replacing = context.Process(target=replace_when_told, args=(tmp_path, times, go, replaced, report))
+    replacing.start()
+    wrong = []
+
+    def look(collection, enough):
+        try:
+            more = 5
+            while not wrong and more:
+                more -= enough.is_set()
+                wrong.extend(mixed(collection))
+            wrong.append("what was replaced answers on")
+        except CollectionNotFound:
+            pass
+        except Exception as error:
+            wrong.append(f"{type(error).__name__}: {error}")
+
+    for _ in range(1, times):
+        enough = threading.Event()
+        with open_it_here(tmp_path) as collection:
+            wrong += mixed(collection)
+            threads = [threading.Thread(target=look, args=(collection, enough)) for _ in range(12)]
+            go.release()
+            for thread in threads[:3]:  # they read while it is replaced; the others have no connection until it is
+                thread.start()
+            assert replaced.acquire(timeout=PATIENCE)
+            enough.set()
+            for thread in threads[3:]:
+                thread.start()
+            for thread in threads:
+                thread.join(PATIENCE)
+    assert report.get(timeout=PATIENCE) + wrong == []
+    replacing.join(PATIENCE)
+    with open_it_here(tmp_path) as collection:
+        assert mixed(collection) == []
+        assert collection.check(deep=True) == []
+
+
+def open_it_here(home):
+    return semsearch.open(NAME, encoder=HashEncoder(DIM), home=home)

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -74,14 +74,17 @@ class Indexing:
         changed = len(snapshot) - index.contract["rows"] + abs(snapshot.removed - index.contract["removed"])
         return bool(changed > CHANGED_SHARE * index.contract["rows"])
 
-    def rebuild(self, wanted: IndexSpec, queries: Vectors | None = None) -> Certificate | None:
+    def rebuild(
+        self, wanted: IndexSpec, queries: Callable[[], Vectors | None], *, wait: bool = True
+    ) -> Certificate | None:
         """Build an index over all committed rows and publish it in place of the present one.
 
         Readers and writers go on meanwhile; rows that come after the snapshot are searched exactly. The certificate
-        says what recall was reached, where one was asked for.
+        says what recall was reached, where one was asked for. Without `wait`, `CollectionLocked` at once where another
+        process builds one. `queries` to measure it on are asked for only then.
         """
         self._store.check_writable()
-        with WriterLock(self._store.folder, name="rebuild").hold():
+        with building_lock(self._store, wait):
             while True:
                 with self._store.read() as view:
                     snapshot = view.snapshot
@@ -96,7 +99,7 @@ class Indexing:
                     index = kind.build(snapshot.keys, snapshot.vectors, self._metric, params)
                 certificate = None
                 if wanted.recall is not None:
-                    certificate, params = self._certify(index, params, snapshot, wanted, queries)
+                    certificate, params = self._certify(index, params, snapshot, wanted, queries())
                 building = self._store.folder / "indexes" / f".{backend}-{os.getpid()}"
                 with self._sound_vectors():
                     self._write(building, index, snapshot, backend, params)
@@ -197,9 +200,7 @@ class Indexing:
         return choice.backend, choice.options
 
     def _write(self, building: Path, index: VectorIndex, snapshot: Snapshot, backend: str, params: Any) -> None:
-        for left in entries(building.parent):  # of a process that died: building takes turns
-            if left.name.startswith("."):
-                platform.remove(left)
+        clear_room(self._store, building)
         write_generation(
             building,
             index,
@@ -223,6 +224,20 @@ class Indexing:
         self._store.sweep()
 
 
+def building_lock(store: Store, wait: bool) -> AbstractContextManager[None]:
+    """Building takes turns: one index at a time, of vectors or of words."""
+    patience = {} if wait else {"timeout": 0.0}
+    return WriterLock(store.folder, name="rebuild", **patience).hold()
+
+
+def clear_room(store: Store, building: Path) -> None:
+    """Take away what a process left that died while it was building: building takes turns."""
+    for left in entries(building.parent):
+        if left.name.startswith("."):
+            store.check_location()
+            platform.remove(left)
+
+
 def publish(
     store: Store,
     building: Path,
@@ -241,6 +256,7 @@ def publish(
         digest = published_digest(building)
         registered = Registered(number, backend, params, generation, len(snapshot), digest, contract)
         target = building.with_name(registered.folder)
+        store.check_location()
         if target.exists():  # from a crash between this rename and the commit
             platform.remove(target)
         platform.rename(building, target)

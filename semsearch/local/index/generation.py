@@ -7,8 +7,10 @@ some end the process. Anything wrong is `IndexDamaged`; the collection then answ
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
+import os
 import shutil
 import sqlite3
 from collections.abc import Callable, Mapping
@@ -20,7 +22,7 @@ import numpy as np
 
 from semsearch.errors import IndexDamaged, StorageError
 from semsearch.local.store.failpoints import failpoint
-from semsearch.local.store.platform import fsync_folder, fsync_path, make_folder, rename, storage_error
+from semsearch.local.store.platform import SCARCE, fsync_folder, fsync_path, make_folder, rename, storage_error
 from semsearch.plain_files import NotPlain, entries, is_file, is_folder, is_plain_name, open_plain, read_plain
 from semsearch.types import Keys, Metric, Vectors
 from semsearch.vector_index import Library, VectorIndex
@@ -145,7 +147,10 @@ def open_generation(
     try:
         params = kind.Params(**manifest.options)
         index = kind.load(folder, keys, vectors, metric, params)
+    except MemoryError as error:
+        raise storage_error(OSError(errno.ENOMEM, os.strerror(errno.ENOMEM)), "loading", folder) from error
     except (RuntimeError, OSError, ValueError, TypeError) as error:  # whole, but of a version this library can't read
+        _refuse_if_scarce(error, folder)
         raise IndexDamaged(
             f"the index {folder} can't be loaded ({error}); it was written by {dict(manifest.versions)}. "
             "Search is exact until 'semsearch reindex' has built a new one."
@@ -165,6 +170,7 @@ def read_manifest(folder: Path) -> Manifest:
             if not is_plain_name(name):
                 raise ValueError(f"{name!r} is no name of a file in it")
     except (OSError, ValueError, TypeError, AttributeError) as error:
+        _refuse_if_scarce(error, folder)
         raise IndexDamaged(f"the index {folder} has no readable manifest ({error}): build it anew.") from error
     if manifest.format != GENERATION_FORMAT:
         raise IndexDamaged(f"the index {folder} has format {manifest.format}, this version reads {GENERATION_FORMAT}.")
@@ -176,7 +182,8 @@ def published_digest(folder: Path) -> str:
     try:
         is_folder(folder)
         return _digest(folder / GENERATION_MANIFEST)
-    except OSError:
+    except OSError as error:
+        _refuse_if_scarce(error, folder)
         return ""
 
 
@@ -188,6 +195,7 @@ def look_at_files(folder: Path, manifest: Manifest) -> None:
             is_file(path)
             size = path.stat().st_size
         except OSError as error:
+            _refuse_if_scarce(error, path)
             raise IndexDamaged(f"the index file {path} can't be read ({error.strerror}): build it anew.") from error
         if size != manifest.sizes.get(name, size):
             raise IndexDamaged(
@@ -208,9 +216,16 @@ def verify_files(folder: Path, manifest: Manifest) -> None:
         try:
             found = _digest(path)
         except OSError as error:
+            _refuse_if_scarce(error, path)
             raise IndexDamaged(f"the index file {path} can't be read ({error.strerror}): build it anew.") from error
         if found != digest:
             raise IndexDamaged(f"the index file {path} was changed after it was written (its sha256 differs).")
+
+
+def _refuse_if_scarce(error: Exception, path: Path) -> None:
+    """Raise `StorageError` where it is not the index that is at fault: it is whole, and may be read later."""
+    if isinstance(error, OSError) and error.errno in SCARCE:
+        raise storage_error(error, "reading", path) from error
 
 
 def _ask_reloaded(folder: Path, index: VectorIndex, keys: Keys, vectors: Vectors, metric: Metric, params: Any) -> None:

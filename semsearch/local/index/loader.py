@@ -13,7 +13,14 @@ from pathlib import Path
 from typing import Any
 
 from semsearch import plugins
-from semsearch.errors import CollectionClosed, IndexDamaged, SemsearchError, UsageError
+from semsearch.errors import (
+    CollectionClosed,
+    CollectionNotFound,
+    IndexDamaged,
+    SemsearchError,
+    StorageError,
+    UsageError,
+)
 from semsearch.local.index.generation import look_at_files, open_generation, published_digest, read_manifest
 from semsearch.local.planner import LoadedIndex
 from semsearch.local.store import platform
@@ -89,8 +96,10 @@ class IndexLoader:
                 index = self._reused(registered) or self._opened(registered, snapshot)
                 index.tune(params_of(registered))
                 self._loaded = (registered, LoadedIndex(registered.number, index, registered.rows))
-            except CollectionClosed:
+            except (CollectionClosed, CollectionNotFound):
                 raise
+            except StorageError as error:  # of memory or files there are too few: next time there may be more
+                log.warning("%s This search is exact.", error)
             except SemsearchError as error:
                 with self._store.read() as view:
                     if view.snapshot.index != registered:  # it was replaced meanwhile, and its files are gone
@@ -116,6 +125,7 @@ class IndexLoader:
             collection=self._store.settings["uuid"],
             model=self._store.model,
         )
+        self._store.check_location()  # its files were found by their paths
         return index
 
     def _published(self, registered: Registered) -> Path:
@@ -138,6 +148,8 @@ class IndexLoader:
                 if view.snapshot.index != registered:  # it was replaced meanwhile, and its files are gone
                     return None
             return str(error)
+        except StorageError:  # too few files or too little memory to look
+            return None
         return None
 
     def _load_behind(self, registered: Registered, snapshot: Snapshot) -> None:
@@ -148,7 +160,7 @@ class IndexLoader:
             self._loading.start()
 
     def _load_unless_closed(self, registered: Registered, snapshot: Snapshot) -> None:
-        with suppress(CollectionClosed):
+        with suppress(CollectionClosed, CollectionNotFound):  # whoever searches next is told
             self.load(registered, snapshot)
 
     def _costs_less(self, snapshot: Snapshot, registered: Registered, queries: int) -> bool:
@@ -176,7 +188,8 @@ class IndexLoader:
         self.load(registered, snapshot)
         if registered.number in self._broken:
             raise IndexDamaged(self._broken[registered.number])
-        assert self._loaded is not None
+        if self._loaded is None:
+            raise StorageError(f"the index of collection '{self._store.name}' can't be loaded now: try again later.")
         return self._loaded[1].index
 
     def close(self) -> None:

@@ -9,16 +9,14 @@ import os
 from contextlib import suppress
 
 from semsearch.errors import CollectionLocked, IndexDamaged
-from semsearch.local.index.build import publish
+from semsearch.local.index.build import building_lock, clear_room, publish
 from semsearch.local.index.generation import Manifest, versions, write_files
 from semsearch.local.lexical.postings import Postings
 from semsearch.local.lexical.searcher import Lexical, opened, postings_of
 from semsearch.local.store import platform
-from semsearch.local.store.lock import WriterLock
 from semsearch.local.store.registry import LEXICAL, Registered
 from semsearch.local.store.snapshot import Snapshot
 from semsearch.local.store.store import Store
-from semsearch.plain_files import entries
 
 LEXICAL_TAIL_ROWS = 1000  # rows newer than the index that each process splits for itself before it is built anew …
 LEXICAL_TAIL_SHARE = 0.02  # … or this share of its rows, if that is more
@@ -44,12 +42,15 @@ class LexicalIndexing:
             due = self.due(view.snapshot)
         if due:
             with suppress(CollectionLocked):
-                self.rebuild()
+                self.rebuild(wait=False)
 
-    def rebuild(self) -> Registered | None:
-        """Cover all committed rows; readers and writers go on meanwhile. None for a collection without rows."""
+    def rebuild(self, *, wait: bool = True) -> Registered | None:
+        """Cover all committed rows; readers and writers go on meanwhile. None for a collection without rows.
+
+        Without `wait`, `CollectionLocked` at once where another process builds an index.
+        """
         self._store.check_writable()
-        with WriterLock(self._store.folder, name="rebuild").hold():
+        with building_lock(self._store, wait):
             while True:
                 with self._store.read() as view:
                     snapshot = view.snapshot
@@ -60,9 +61,7 @@ class LexicalIndexing:
                     first = 0 if known is None else len(known)
                     postings = Postings.merged([*parts, (first, postings_of(view, first))], len(snapshot))
                 building = self._store.folder / "indexes" / f".{LEXICAL}-{os.getpid()}"
-                for left in entries(building.parent):  # of a process that died: building takes turns
-                    if left.name.startswith("."):
-                        platform.remove(left)
+                clear_room(self._store, building)
                 write_files(building, self._manifest(snapshot), postings.save)
                 published = publish(self._store, building, snapshot, LEXICAL, {}, None)
                 if published is not None:

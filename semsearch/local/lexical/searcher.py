@@ -192,6 +192,7 @@ def opened(store: Store, registered: Registered) -> Postings:
     try:
         verify_files(folder, read_manifest(folder))
         postings = Postings.load(folder)
+        store.check_location()  # its files were found by their paths
     except (IndexDamaged, OSError, ValueError, TypeError) as error:
         raise IndexDamaged(f"the index of words is damaged ({error}). {advice}") from error
     if len(postings) != registered.rows:

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from semsearch.errors import DataError, UsageError
+from semsearch.local.maintenance.reencoding import forget
 from semsearch.local.store import platform, registry
 from semsearch.local.store.database import Database
 from semsearch.local.store.failpoints import failpoint
@@ -75,12 +76,14 @@ def _copied(store: Store, copy: Path) -> Iterator[tuple[IO[bytes], int, int]]:
             generation = view.snapshot.generation
             path = vector_path(store.folder, generation)
             held = open_plain(path) if is_file(path) else io.BytesIO()  # held open, it outlives a compaction
+            store.check_location()
         with held:
             with store.database.plain() as connection:
                 connection.exec_driver_sql("VACUUM INTO ?", (str(copy),))
             database = Database(copy)
             with database.write() as connection:
                 registry.retire_all(connection)
+                forget(connection)  # the vectors of a change of model that is under way are not in the backup
                 copied, rows, dim = connection.exec_driver_sql("SELECT generation, rows, dim FROM state").one()
             with database.plain() as connection:
                 connection.exec_driver_sql("PRAGMA journal_mode = DELETE")  # one file, no log beside it

@@ -8,11 +8,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import Connection
-from sqlalchemy.exc import DatabaseError
+from sqlalchemy.exc import DatabaseError, MultipleResultsFound, NoResultFound
 
 from semsearch.engine import Problem
 from semsearch.errors import IndexDamaged
 from semsearch.local.index.generation import read_manifest, verify_files
+from semsearch.local.maintenance.reencoding import obstacle
 from semsearch.local.store import document_rows as documents
 from semsearch.local.store import schema, segments
 from semsearch.local.store.snapshot import Snapshot
@@ -21,6 +22,23 @@ from semsearch.types import Metric
 from semsearch.vectors import UNIT
 
 CHECKED_ROWS = 1 << 14  # looked at together
+
+
+def interrupted(connection: Connection, folder: Path) -> Iterator[Problem]:
+    """What changes of model have left that can't be gone on with; asked before the vectors are read.
+
+    Where the rows of one are listed among those that serve, as by an older semsearch, they can't be.
+    """
+    fix = f"semsearch repair {folder.name}"
+    try:
+        generation, rows = connection.exec_driver_sql("SELECT generation, rows FROM state").one()
+        surplus, why = segments.count(connection, generation) - rows, obstacle(connection, folder)
+    except (DatabaseError, MultipleResultsFound, NoResultFound):  # `structure` tells what is broken
+        return
+    if surplus > 0:
+        yield Problem("reencoding", f"{surplus:,} vectors of a change of model are among those that serve", fix)
+    if why is not None:
+        yield Problem("reencoding", f"a change of model that was under way can't be gone on with: {why}", fix)
 
 
 def structure(view: View, folder: Path) -> Iterator[Problem]:

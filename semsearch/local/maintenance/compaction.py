@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
@@ -16,14 +17,13 @@ from numpy.typing import NDArray
 from sqlalchemy import Connection
 
 from semsearch.engine import Compacted
-from semsearch.errors import CollectionDamaged, StorageError
+from semsearch.errors import CollectionDamaged, SemsearchError, StorageError
 from semsearch.local.store import document_rows as documents
-from semsearch.local.store import platform, registry, segments
+from semsearch.local.store import platform, registry, segments, vector_file
 from semsearch.local.store.failpoints import failpoint
 from semsearch.local.store.snapshot import Snapshot
 from semsearch.local.store.store import Store
 from semsearch.local.store.vector_file import vector_path
-from semsearch.plain_files import open_plain
 
 COPIED_ROWS = 1 << 15  # copied at a time
 
@@ -42,16 +42,17 @@ def compact(store: Store, without: NDArray[np.int64] | None = None) -> Compacted
     with store.write():
         before = store.bytes()
         _check_room(store.folder, before)
+        generation = store.new_generation()
         with store.read() as view:
             snapshot = view.snapshot
         live = np.flatnonzero(snapshot.live if without is None else snapshot.live & ~np.isin(snapshot.docs, without))
-        generation = store.next_generation()
-        _copy(snapshot, live, vector_path(store.folder, generation))
-        with store.database.write() as connection:
-            version = store.advance(connection)
-            if without is not None:
-                documents.remove_passages(connection, without.tolist(), version)
-            _switch(connection, snapshot, live, generation)
+        with _removed_unless_committed(store, generation):
+            _copy(store, snapshot, live, vector_path(store.folder, generation))
+            with store.database.write() as connection:
+                version = store.advance(connection)
+                if without is not None:
+                    documents.remove_passages(connection, without.tolist(), version)
+                _switch(connection, snapshot, live, generation)
         erased = _scrub(store) & store.sweep()
         return Compacted(snapshot.removed, before, store.bytes(), erased)
 
@@ -65,10 +66,23 @@ def _check_room(folder: Path, size: int) -> None:
         )
 
 
-def _copy(snapshot: Snapshot, live: NDArray[np.intp], path: Path) -> None:
+@contextmanager
+def _removed_unless_committed(store: Store, generation: int) -> Iterator[None]:
+    """Whatever ends it, no file stays that nothing refers to: on a full disk nobody could take it away."""
+    try:
+        yield
+    except BaseException:
+        with suppress(SemsearchError), store.database.read() as connection:  # it may have ended behind the commit
+            if connection.exec_driver_sql("SELECT generation FROM state").scalar_one() != generation:
+                platform.remove(vector_path(store.folder, generation))
+        raise
+
+
+def _copy(store: Store, snapshot: Snapshot, live: NDArray[np.intp], path: Path) -> None:
     """Write the live rows as a vector file of their own, each checked on the way."""
     try:
-        with open_plain(path, "wb") as file:
+        with vector_file.opened(path, store.check_location) as file:
+            file.truncate(0)
             for rows in _portions(live):
                 vectors = snapshot.vectors[rows]
                 if not np.array_equal(segments.checksums(vectors, snapshot.places(rows)), snapshot.crcs[rows]):
@@ -82,11 +96,7 @@ def _copy(snapshot: Snapshot, live: NDArray[np.intp], path: Path) -> None:
             platform.fsync_file(file)
         platform.fsync_folder(path.parent)
     except OSError as error:
-        platform.remove(path)
         raise platform.storage_error(error, "writing", path) from error
-    except CollectionDamaged:
-        platform.remove(path)
-        raise
 
 
 def _switch(connection: Connection, snapshot: Snapshot, live: NDArray[np.intp], generation: int) -> None:

@@ -3,32 +3,54 @@
 Documents are split and encoded batch by batch into a vector generation of their own; the table `reencoded` says what is
 done, so that the same call resumes after an interruption and takes in what writers changed meanwhile. When nothing is
 left, one transaction puts the new passages, vectors and model in place of the old.
+
+A setting says which change is under way, and one process at a time is at it. Its generation is never given again, so
+each step knows by it, in its own transaction, whether the change is still the one that it belongs to.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from sqlalchemy import Connection
 
 from semsearch import versions
-from semsearch.errors import UsageError
+from semsearch.errors import ModelMismatch, UsageError
 from semsearch.ingest.ingestion import BATCH_DOCUMENTS
 from semsearch.local.store import document_rows as documents
-from semsearch.local.store import registry, segments, vector_file
+from semsearch.local.store import generations, registry, segments, vector_file
 from semsearch.local.store.failpoints import failpoint
+from semsearch.local.store.lock import WriterLock
 from semsearch.local.store.schema import state
-from semsearch.local.store.settings import put_setting
+from semsearch.local.store.settings import put_setting, read_settings
 from semsearch.local.store.store import Store
 from semsearch.local.store.vector_file import vector_path
 from semsearch.records import Entry, Record
+
+SETTING = "reencoding"  # holds the change that is under way
 
 _WAITING = """
     SELECT id FROM documents LEFT JOIN (SELECT DISTINCT doc, hash FROM reencoded) AS done USING (doc)
     WHERE done.hash IS NULL OR done.hash != documents.hash ORDER BY documents.doc LIMIT ?
 """
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A change of model: where its vectors go, the settings that it brings, and how it encodes."""
+
+    generation: int
+    target: dict[str, Any]
+    dim: int | None  # None: an older semsearch began it
+    encoding: int  # `semsearch.versions.ENCODING` of what began it
+
+    def same(self, other: Change) -> bool:
+        """Whether it comes to the same vectors, wherever they go."""
+        return self.target == other.target and self.encoding == other.encoding and self.dim in (None, other.dim)
 
 
 def reencode(
@@ -47,39 +69,72 @@ def reencode(
         encode: Splits and encodes records with the new model.
         progress: Called with the number of documents encoded so far.
     """
-    generation = _begin(store, target)
-    count = 0
-    while True:
-        records = _waiting(store)
-        if records:
-            _append(store, generation, encode(records))
-            count += len(records)
-            if progress is not None:
-                progress(count)
-        elif _switch(store, generation, target, dim):
-            store.sweep()
-            return count
+    with WriterLock(store.folder, name="reencode").hold():
+        change = _begin(store, Change(0, target, dim, versions.ENCODING))
+        count = 0
+        while True:
+            records = _waiting(store)
+            if records:
+                _append(store, change, encode(records))
+                count += len(records)
+                if progress is not None:
+                    progress(count)
+            elif _switch(store, change):
+                store.sweep()
+                return count
 
 
-def _begin(store: Store, target: dict[str, Any]) -> int:
-    """The generation to encode into: that of an interrupted call with the same model, or a new one."""
-    with store.write():
-        under_way = store.settings.get("reencoding")
-        if under_way is not None and under_way["target"] == target:
-            return int(under_way["generation"])
-        generation = store.next_generation()
-        with store.database.write() as connection:
-            store.advance(connection)
-            if under_way is not None:
-                _forget(connection)
-            put_setting(connection, "reencoding", {"generation": generation, "target": target})
-        return generation
+def under_way(connection: Connection) -> Change | None:
+    """The change that was begun and not ended."""
+    begun = read_settings(connection).get(SETTING)
+    if begun is None:
+        return None
+    return Change(begun["generation"], begun["target"], begun.get("dim"), begun.get("encoding", 1))
 
 
-def _forget(connection: Connection) -> None:
+def obstacle(connection: Connection, folder: Path) -> str | None:
+    """Why what a change of model left can't be resumed, and must be forgotten; None if it can, or nothing was left."""
+    change = under_way(connection)
+    live = int(connection.exec_driver_sql("SELECT generation FROM state").scalar_one())
+    if change is None:
+        left = "SELECT (SELECT count(*) FROM segments WHERE generation != ?) + (SELECT count(*) FROM reencoded)"
+        return (
+            "parts of it are there, and it is not" if connection.exec_driver_sql(left, (live,)).scalar_one() else None
+        )
+    if change.generation == live:
+        return "it was about to be written among the vectors that serve"
+    path, rows = vector_path(folder, change.generation), segments.count(connection, change.generation)
+    size = path.stat().st_size if path.exists() else 0
+    return f"its vectors in {path} are missing, or cut short" if size < rows * (change.dim or 1) * 4 else None
+
+
+def forget(connection: Connection) -> None:
+    """Leave the collection as if no change of model had been begun, inside the caller's transaction."""
     connection.exec_driver_sql("DELETE FROM segments WHERE generation != (SELECT generation FROM state)")
     connection.exec_driver_sql("DELETE FROM reencoded")
-    connection.exec_driver_sql("DELETE FROM settings WHERE name = 'reencoding'")
+    connection.exec_driver_sql("DELETE FROM settings WHERE name = ?", (SETTING,))
+
+
+def _begin(store: Store, wanted: Change) -> Change:
+    """The change to go on with: that of an interrupted call with the same model, or a new one."""
+    with store.write(), store.database.write() as connection:
+        begun = under_way(connection)
+        if begun is not None and begun.same(wanted) and obstacle(connection, store.folder) is None:
+            change = replace(wanted, generation=begun.generation)
+        else:
+            forget(connection)
+            change = replace(wanted, generation=generations.reserve(connection))
+        store.advance(connection)
+        put_setting(connection, SETTING, asdict(change))
+        return change
+
+
+def _check_own(connection: Connection, store: Store, change: Change) -> None:
+    if under_way(connection) != change:
+        raise ModelMismatch(
+            f"another process began to change the model of collection '{store.name}', or ended it, while this one was "
+            "at it, whose work was left out. Run the same command again if it is still wanted."
+        )
 
 
 def _waiting(store: Store) -> list[Record]:
@@ -92,17 +147,20 @@ def _waiting(store: Store) -> list[Record]:
     return [Record(found[i], hashes[i].metadata, hashes[i].hash) for i in ids]
 
 
-def _append(store: Store, generation: int, entries: Sequence[Entry]) -> None:
+def _append(store: Store, change: Change, entries: Sequence[Entry]) -> None:
     """Commit encoded documents to the generation that is being made."""
     if not entries:
         raise UsageError("the new model gave no vectors; nothing was changed.")
     vectors = np.concatenate([entry.vectors for entry in entries])
+    generation = change.generation
     with store.write():
         with store.database.read() as connection:
+            _check_own(connection, store, change)
             rows = segments.count(connection, generation)
             known = documents.known(connection, [entry.record.document.id for entry in entries])
-        vector_file.append(vector_path(store.folder, generation), rows, vectors)
+        vector_file.append(vector_path(store.folder, generation), rows, vectors, store.check_location)
         with store.database.write() as connection:
+            _check_own(connection, store, change)
             key = documents.reserve_keys(connection, len(vectors))
             staged: list[tuple[Any, ...]] = []
             for entry in entries:
@@ -120,12 +178,13 @@ def _append(store: Store, generation: int, entries: Sequence[Entry]) -> None:
             segments.write(connection, generation, rows, places, segments.checksums(vectors, places))
 
 
-def _switch(store: Store, generation: int, target: dict[str, Any], dim: int) -> bool:
+def _switch(store: Store, change: Change) -> bool:
     """Put the new passages, vectors and model in place; False if a document came or changed meanwhile."""
     with store.write(), store.database.write() as connection:
+        _check_own(connection, store, change)
         if connection.exec_driver_sql(_WAITING, (1,)).first() is not None:
             return False
-        keys = segments.read(connection, generation)[0]["key"]
+        keys = segments.read(connection, change.generation)[0]["key"]
         version = store.advance(connection)
         failpoint("switch passages")
         connection.exec_driver_sql("INSERT INTO fulltext (fulltext) VALUES ('delete-all')")
@@ -141,9 +200,11 @@ def _switch(store: Store, generation: int, target: dict[str, Any], dim: int) -> 
         connection.exec_driver_sql("INSERT INTO fulltext (fulltext) VALUES ('rebuild')")
         registry.retire_all(connection)
         connection.execute(
-            state.update().values(generation=generation, rows=len(keys), dim=dim, encoding=versions.ENCODING)
+            state.update().values(
+                generation=change.generation, rows=len(keys), dim=change.dim, encoding=change.encoding
+            )
         )
-        _forget(connection)
-        for name, value in target.items():
+        forget(connection)
+        for name, value in change.target.items():
             put_setting(connection, name, value)
     return True

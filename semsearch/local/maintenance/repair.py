@@ -10,15 +10,16 @@ from numpy.typing import NDArray
 from semsearch.engine import Encode
 from semsearch.errors import CollectionDamaged
 from semsearch.ingest.ingestion import BATCH_DOCUMENTS
-from semsearch.local.maintenance.check import broken_tables, damaged_rows, fulltext_fits
+from semsearch.local.maintenance.check import broken_tables, damaged_rows, fulltext_fits, interrupted
 from semsearch.local.maintenance.compaction import compact
+from semsearch.local.maintenance.reencoding import forget
 from semsearch.local.store import document_rows as documents
-from semsearch.local.store import platform, segments
+from semsearch.local.store import platform, segments, vector_file
 from semsearch.local.store.failpoints import failpoint
 from semsearch.local.store.snapshot import Snapshot
 from semsearch.local.store.store import Store
 from semsearch.local.store.vector_file import vector_path
-from semsearch.plain_files import is_file, open_plain
+from semsearch.plain_files import is_file
 from semsearch.records import Record
 
 
@@ -35,7 +36,10 @@ def repair(store: Store, encode: Encode | None) -> list[str]:
     done = []
     with store.write():
         _refuse_unsound(store)
+        done += _forget_interrupted(store)
         _lengthen(store)
+        if done:
+            store.sweep()
         with store.read() as view:
             snapshot = view.snapshot
         broken = damaged_rows(snapshot)
@@ -78,13 +82,30 @@ def _refuse_unsound(store: Store) -> None:
         )
 
 
+def _forget_interrupted(store: Store) -> list[str]:
+    """Take out what a change of model left that can't be gone on with."""
+    with store.database.write() as connection:
+        found = list(interrupted(connection, store.folder))
+        if not found:
+            return []
+        store.advance(connection)
+        forget(connection)
+        failpoint("forget reencoded")
+        connection.exec_driver_sql(
+            "DELETE FROM segments WHERE (generation, 1) IN (SELECT generation, first >= rows FROM state)"
+        )
+    return [
+        "took out what a change of model had left, which can't be gone on with: 'semsearch reencode' begins it anew"
+    ]
+
+
 def _lengthen(store: Store) -> None:
     """Give a vector file that was cut short its committed length again; the new bytes fail their checksums."""
     with store.database.read() as connection:
         generation, rows, dim = connection.exec_driver_sql("SELECT generation, rows, dim FROM state").one()
     path = vector_path(store.folder, generation)
     if rows and (not is_file(path) or path.stat().st_size < rows * dim * 4):
-        with open_plain(path, "ab") as file:
+        with vector_file.opened(path, store.check_location) as file:
             file.truncate(rows * dim * 4)
             platform.fsync_file(file)
 

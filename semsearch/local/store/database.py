@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import quote
 
-from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy import Connection, Engine, create_engine
 from sqlalchemy.exc import DBAPIError, MultipleResultsFound, NoResultFound
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.pool import QueuePool
@@ -27,6 +27,7 @@ from semsearch.errors import (
 )
 from semsearch.local.store import schema
 from semsearch.local.store.failpoints import failpoint
+from semsearch.local.store.location import Location
 from semsearch.names import printable
 from semsearch.plain_files import is_file, open_plain
 
@@ -45,8 +46,14 @@ class Undecodable(Exception):
     """A value in the database that no sound one holds; leaves `Database` as `CollectionDamaged`."""
 
 
+class OutOfMemory(Exception):
+    """There was not room for what the database holds; leaves `Database` as `StorageError`."""
+
+
 class decoding(ContextDecorator):
-    """Around whatever makes something of the values of rows, and around nothing else: what fails there is damage.
+    """Around whatever makes something of the values of rows, and around nothing else.
+
+    What fails there is damage, or a lack of memory.
 
     A class and no generator, for each search enters it several times.
     """
@@ -56,7 +63,9 @@ class decoding(ContextDecorator):
 
     def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
         """What fails is damage, unless it is one of our own errors."""
-        told = (LookupError, ValueError, TypeError, OverflowError, MemoryError)
+        if isinstance(error, MemoryError):
+            raise OutOfMemory(str(error) or "MemoryError") from error
+        told = (LookupError, ValueError, TypeError, OverflowError)
         if isinstance(error, told) and not isinstance(error, SemsearchError):
             raise Undecodable(f"{type(error).__name__}: {error}") from error
 
@@ -77,6 +86,13 @@ FAULTS = (
         CollectionLocked,
         "too many threads use collection '{name}' at once, or iterators over it were left open: read them to their "
         "end or close them, and try again in a moment.",
+    ),
+    Fault(
+        OutOfMemory,
+        (),
+        StorageError,
+        "there is not enough memory to read collection '{name}' ({error}): end other programs, or have fewer "
+        "collections open; nothing is lost. If there is plenty, look it over with 'semsearch check {name}'.",
     ),
     Fault(
         sqlite3.Error,
@@ -114,7 +130,8 @@ FAULTS = (
         sqlite3.Error,
         (sqlite3.SQLITE_CANTOPEN,),
         CollectionError,
-        "the database {path} can't be opened ({error}): check that it is there and readable.",
+        "the database {path} can't be opened ({error}): check that it is there and readable, and that this process may "
+        "open more files ('ulimit -n').",
     ),
     Fault(
         sqlite3.Error,
@@ -141,7 +158,12 @@ class Database:
     """
 
     def __init__(
-        self, path: Path, *, mode: str = "rw", check: Callable[[sqlite3.Connection], None] | None = None
+        self,
+        path: Path,
+        *,
+        mode: str = "rw",
+        check: Callable[[sqlite3.Connection], None] | None = None,
+        location: Location | None = None,
     ) -> None:
         """A database.
 
@@ -149,9 +171,12 @@ class Database:
             path: Its file.
             mode: "rw"; "rwc" to create; "ro" and "immutable" for media that can't be written.
             check: Begins each transaction; raises where the database must be left alone.
+            location: Tells whether the file is still the one that it was: asked when a connection is made, when a
+                transaction begins, and before it is committed.
         """
         self.path = path
         self.check = check
+        self.location = location
         self.name = path.parent.name
         self.writable = mode in ("rw", "rwc")
         self.closed = False
@@ -162,7 +187,7 @@ class Database:
 
         def connect() -> sqlite3.Connection:
             check_files(path)
-            return sqlite3.connect(
+            connection = sqlite3.connect(
                 uri,
                 uri=True,
                 timeout=BUSY_SECONDS,
@@ -170,6 +195,12 @@ class Database:
                 check_same_thread=False,
                 cached_statements=256,
             )
+            try:
+                self._prepare(connection)
+            except BaseException:
+                connection.close()
+                raise
+            return connection
 
         self.engine: Engine = create_engine(
             "sqlite://",
@@ -180,9 +211,8 @@ class Database:
             pool_timeout=TURN_SECONDS,
             pool_reset_on_return=None,  # transactions are ended here, in every case
         )
-        event.listen(self.engine, "connect", self._prepare)
 
-    def _prepare(self, connection: sqlite3.Connection, _record: object) -> None:
+    def _prepare(self, connection: sqlite3.Connection) -> None:
         """Nothing that a stranger wrote into the database runs, and what is damaged is noticed rather than followed."""
         if sys.version_info >= (3, 12):
             connection.setconfig(sqlite3.SQLITE_DBCONFIG_DEFENSIVE, True)
@@ -206,6 +236,8 @@ class Database:
             cursor.execute("PRAGMA journal_mode = WAL")
             cursor.execute("PRAGMA synchronous = FULL")  # a commit that returned survives a power cut
         cursor.close()
+        if self.location is not None:
+            self.location.recognise(connection)
 
     def read(self) -> AbstractContextManager[Connection]:
         """A connection inside a read transaction: everything read in it belongs to one commit."""
@@ -219,6 +251,8 @@ class Database:
         with _Session(self, "BEGIN IMMEDIATE") as connection:
             yield connection
             failpoint("commit")
+            if self.location is not None:
+                self.location.check()
             connection.exec_driver_sql("COMMIT")
             failpoint("committed")
 
@@ -231,7 +265,7 @@ class Database:
         cause = error.orig if isinstance(error, DBAPIError) else error
         if isinstance(cause, sqlite3.DatabaseError) and not isinstance(cause, sqlite3.ProgrammingError):
             return self.explain(cause)  # a ProgrammingError is a mistake of ours
-        if isinstance(cause, PoolTimeout | Undecodable | NoResultFound | MultipleResultsFound):
+        if isinstance(cause, PoolTimeout | Undecodable | OutOfMemory | NoResultFound | MultipleResultsFound):
             return self.explain(cause)
         return error
 
@@ -285,6 +319,8 @@ class _Session:
             database.check_open()  # it may have been closed while this thread waited
             if self._begin:
                 direct.execute(self._begin)
+                if database.location is not None:
+                    database.location.check()
                 if database.check is not None:
                     database.check(direct)
             return connection
@@ -303,6 +339,8 @@ class _Session:
             if self._thread is not None:
                 database.turns.give_back(self._thread)
         if error is not None and (told := database.told(error)) is not error:
+            if database.location is not None and not database.closed:
+                database.location.check()  # what fails where another one lies by now is no fault of this one
             raise told from error
 
     def _end(self, connection: Connection) -> None:
@@ -342,6 +380,8 @@ class _Turns:
         thread = threading.get_ident()
         with self._lock:
             held = self._held.get(thread, 0)
+            if held >= CONNECTIONS:  # nobody but itself could give one back
+                raise PoolTimeout
             if not held and len(self._held) >= CONNECTED_THREADS:
                 self._wait()
             self._held[thread] = held + 1

@@ -12,11 +12,29 @@ import shutil
 import sys
 from contextlib import suppress
 from pathlib import Path
-from typing import IO
+from typing import IO, TypeAlias
 
 from semsearch.errors import StorageError
 from semsearch.local.store.failpoints import failpoint
 from semsearch.plain_files import NotPlain, open_plain
+
+Identity: TypeAlias = tuple[int, int]
+"""Volume and number of a file: no other has both, as long as one has it open."""
+
+RENAMED_WHILE_OPEN = os.name != "nt"  # whether a folder can be, while a file in it is open
+
+
+def identity(path: Path | str) -> Identity | None:
+    """What tells a file or folder from another of the same name; None if there is none."""
+    try:
+        state = os.stat(path)  # noqa: PTH116  (each search asks, and a `Path` costs as much as the answer)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    return state.st_dev, state.st_ino
+
+
+SCARCE = {errno.ENOMEM, errno.EMFILE, errno.ENFILE}  # what is refused for want of them is there, and whole
+TOO_MANY_FILES = "Have fewer collections open, or raise the limit ('ulimit -n'); nothing is lost."
 
 
 def storage_error(error: OSError, doing: str, path: Path) -> StorageError:
@@ -29,6 +47,9 @@ def storage_error(error: OSError, doing: str, path: Path) -> StorageError:
         errno.EROFS: "The file system is read-only: collections there can be searched, not written.",
         errno.EACCES: "Check who owns it, or choose another place with --home.",
         errno.EPERM: "Check who owns it, or choose another place with --home.",
+        errno.ENOMEM: "Memory is short: end other programs, or have fewer collections open; nothing is lost.",
+        errno.EMFILE: TOO_MANY_FILES,
+        errno.ENFILE: TOO_MANY_FILES,
     }.get(error.errno or 0, "Nothing that was committed is lost.")
     return StorageError(f"{doing} {path} failed: {error.strerror or error}. {advice}")
 
@@ -102,12 +123,12 @@ def remove(path: Path) -> bool:
     failpoint("unlink")
     try:
         if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path)
+            shutil.rmtree(path, ignore_errors=True)  # somebody else may be at it
         else:
             path.unlink(missing_ok=True)
     except OSError:  # still mapped by a reader on Windows, or no permission: the next writer tries again
         return False
-    return True
+    return not os.path.lexists(path)
 
 
 NETWORK = {"nfs", "nfs4", "cifs", "smb3", "smbfs", "afs", "ncpfs", "9p", "ceph", "glusterfs", "lustre", "fuse.sshfs"}

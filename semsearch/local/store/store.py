@@ -10,7 +10,7 @@ import logging
 import os
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -31,9 +31,10 @@ from semsearch.errors import (
     UsageError,
 )
 from semsearch.local.store import document_rows as documents
-from semsearch.local.store import migrations, origins, platform, schema, segments, vector_file
+from semsearch.local.store import generations, migrations, origins, platform, schema, segments, vector_file
 from semsearch.local.store.database import Database, closed
 from semsearch.local.store.failpoints import failpoint
+from semsearch.local.store.location import Location
 from semsearch.local.store.lock import WriterLock
 from semsearch.local.store.settings import put_setting, read_settings
 from semsearch.local.store.snapshot import Snapshot, take
@@ -68,6 +69,7 @@ class Store:
         self.name = folder.name
         self._pid = os.getpid()
         self._closed = False
+        self._location = Location(folder / DATABASE)
         if kind := platform.network_file_system(folder):
             log.warning(
                 "collection '%s' lies on a network file system (%s), where SQLite's log does not keep writers on "
@@ -99,6 +101,7 @@ class Store:
         path = self.folder / MARKER
         marker = read_plain(path, 100).decode(errors="replace").strip() if plain_files.is_file(path) else None
         self.opened_with = self.settings
+        self.check_location()  # else the marker may be that of another
         if marker is not None and marker != (identity := self.opened_with.get("uuid")):
             raise CollectionDamaged(
                 f"the database in {self.folder} belongs to another collection (its uuid is {identity}, the "
@@ -131,20 +134,22 @@ class Store:
         return cls(folder)
 
     def _open_database(self) -> Database:
+        self.check_location()
         path = self.folder / DATABASE
         if not path.exists():
+            if not (self.folder / MARKER).exists():
+                raise CollectionNotFound(f"collection '{self.name}' was dropped or moved just now.")
             raise CollectionDamaged(
                 f"the database {path} is missing, though the collection's marker is there. Restore it from a backup, "
                 f"or take the rest away with 'semsearch drop {self.name}'."
             )
-        self._file = _file_of(path)
         mode = _mode(path)
         self._unchanging = _stamp(path) if mode == "immutable" else None
-        return Database(path, mode=mode, check=partial(migrations.check, name=self.name))
+        return Database(path, mode=mode, check=partial(migrations.check, name=self.name), location=self._location)
 
     def _bring_forward(self) -> None:
         """Take every step from an older semsearch to this one, each a transaction of its own."""
-        with self._lock.hold():
+        with self.write():
             more = True
             while more:
                 with self._database.write() as connection:
@@ -193,10 +198,10 @@ class Store:
                 try:
                     snapshot = take(connection, self.folder, known)
                 except CollectionDamaged:
-                    self._check_place()
+                    self.check_location()
                     raise
                 except FileNotFoundError as error:  # compacted away since this transaction began: read again
-                    self._check_place()
+                    self.check_location()
                     if error.filename == gone:
                         raise CollectionDamaged(
                             f"the vector file {gone} is missing. Restore the collection from a backup, or let "
@@ -204,6 +209,8 @@ class Store:
                         ) from error
                     gone = error.filename
                     continue
+                if snapshot is not known:
+                    self.check_location()  # else it may have mapped the file of another
                 newest = self._snapshot
                 if newest is None or snapshot.version > newest.version:
                     self._snapshot = snapshot
@@ -250,7 +257,7 @@ class Store:
     def check_writable(self) -> None:
         """Raise `ReadOnly` where nothing can be written, `CollectionNotFound` where it does not lie any more."""
         database = self.database  # in a forked child this also makes the lock anew
-        self._check_place()
+        self.check_location()
         if not database.writable:
             with database.write():  # says why not
                 pass
@@ -259,17 +266,25 @@ class Store:
     def write(self) -> Iterator[None]:
         """Hold the writer's lock."""
         self.check_writable()
-        with self._lock.hold():
-            self._check_place()
+        with self._locked():
             yield
 
-    def _check_place(self) -> None:
-        """Refuse to go on where another collection, or none, lies in the folder: its files are found by their paths."""
-        if _file_of(self.folder / DATABASE) != self._file:
-            raise CollectionNotFound(
-                f"collection '{self.name}' was dropped, or replaced by another of that name, since it was opened; "
-                f"nothing was written. Open it again with semsearch.open('{self.name}')."
-            )
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        """The lock of this collection: found by its path, it may be that of another."""
+        with ExitStack() as held:
+            try:
+                held.enter_context(self._lock.hold())
+            finally:
+                self.check_location()
+            yield
+
+    def check_location(self) -> None:
+        """Raise `CollectionNotFound` where another collection, or none, lies in the folder by now.
+
+        Whoever opens a file by its path asks this behind it, and before it takes one away.
+        """
+        self._location.check()
 
     def put(
         self,
@@ -308,7 +323,7 @@ class Store:
                 return Written(0, 0, 0)
             vectors = self._stacked(fresh, dim)
             if len(vectors):
-                vector_file.append(vector_path(self.folder, generation), rows, vectors)
+                vector_file.append(vector_path(self.folder, generation), rows, vectors, self.check_location)
             with self.database.write() as connection:
                 version = self.advance(connection, len(vectors), vectors.shape[1])
                 failpoint("write documents")
@@ -338,15 +353,14 @@ class Store:
 
     def bytes(self) -> int:
         """What the folder takes on the disk."""
+        self.check_location()
         return platform.folder_bytes(self.folder)
 
-    def next_generation(self) -> int:
-        """The number of the next vector generation; the writer's lock must be held."""
-        with self.database.read() as connection:
-            used = connection.exec_driver_sql(
-                "SELECT max((SELECT generation FROM state), coalesce((SELECT max(generation) FROM segments), 0))"
-            )
-            return int(used.scalar_one()) + 1
+    def new_generation(self) -> int:
+        """A number for a vector file, never given before nor again."""
+        with self.write(), self.database.write() as connection:
+            self.advance(connection)
+            return generations.reserve(connection)
 
     def sweep(self) -> bool:
         """Delete files that no commit refers to: old generations, and what a crash left half made.
@@ -359,12 +373,13 @@ class Store:
                 begun = view.connection.exec_driver_sql("SELECT DISTINCT generation FROM segments").scalars().all()
                 keep = {vector_path(self.folder, g).name for g in (*begun, view.snapshot.generation)}
                 there = {index.folder for index in (view.snapshot.index, view.snapshot.lexical) if index is not None}
-            for path in self.folder.glob("vectors-*.f32"):
-                if path.name not in keep:
-                    done &= platform.remove(path)
+            left = [path for path in self.folder.glob("vectors-*.f32") if path.name not in keep]
             for path in plain_files.entries(self.folder / "indexes"):
                 if not path.name.startswith(".") and path.name not in there:  # dot: being built
-                    done &= platform.remove(path)
+                    left.append(path)
+            for path in left:
+                self.check_location()
+                done &= platform.remove(path)
         return done
 
     def set(self, name: str, value: Any) -> None:
@@ -410,15 +425,6 @@ class Store:
 def _same_content(record: Record, stored: Mapping[str, Known]) -> bool:
     old = stored.get(record.document.id)
     return old is not None and old.hash == record.hash
-
-
-def _file_of(path: Path) -> tuple[int, int] | None:
-    """What tells a file from another of the same name; None if there is none."""
-    try:
-        state = path.stat()
-    except FileNotFoundError:
-        return None
-    return state.st_dev, state.st_ino
 
 
 def _stamp(path: Path) -> tuple[int, ...]:

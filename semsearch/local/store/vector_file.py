@@ -6,14 +6,16 @@ the commit: readers never see it, and every write begins by cutting it off.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 
 from semsearch.errors import CollectionDamaged
 from semsearch.local.store import platform
 from semsearch.local.store.failpoints import failpoint
-from semsearch.plain_files import is_file, open_plain
+from semsearch.plain_files import NotPlain, is_file, open_plain
 from semsearch.types import Vectors
 
 
@@ -22,12 +24,23 @@ def vector_path(folder: Path, generation: int) -> Path:
     return folder / f"vectors-{generation}.f32"
 
 
-def append(path: Path, rows: int, vectors: Vectors) -> None:
-    """Write `vectors` after the first `rows` committed ones, cut whatever else was there, and fsync."""
+def opened(path: Path, check: Callable[[], None]) -> IO[bytes]:
+    """The file, made if there is none and not yet changed; `check` raises where it is not the collection's."""
+    file = open_plain(path, "r+b" if is_file(path) else "x+b")
+    try:
+        check()
+    except BaseException:
+        file.close()
+        raise
+    return file
+
+
+def append(path: Path, rows: int, vectors: Vectors, check: Callable[[], None]) -> None:
+    """Write `vectors` after the first `rows` committed ones, cut whatever else was there, and fsync; see `opened`."""
     dim = vectors.shape[1]
     start = rows * dim * 4
     try:
-        with open_plain(path, "r+b" if is_file(path) else "w+b") as file:
+        with opened(path, check) as file:
             size = file.seek(0, 2)
             if size < start:
                 raise CollectionDamaged(shortened(path, rows, dim, size))
@@ -47,12 +60,17 @@ def map_rows(path: Path, rows: int, dim: int) -> Vectors:
     """The committed rows `(rows, dim)`, mapped read-only: exactly those bytes, never the file's size."""
     if rows == 0:
         return np.empty((0, dim), dtype=np.float32)
-    with open_plain(path) as file:
-        size = file.seek(0, 2)
-        if size < rows * dim * 4:
-            raise CollectionDamaged(shortened(path, rows, dim, size))
-        # a plain ndarray over the map: np.memmap's own slicing costs microseconds on every access
-        return np.asarray(np.memmap(file, dtype="<f4", mode="r", shape=(rows, dim)))
+    try:
+        with open_plain(path) as file:
+            size = file.seek(0, 2)
+            if size < rows * dim * 4:
+                raise CollectionDamaged(shortened(path, rows, dim, size))
+            # a plain ndarray over the map: np.memmap's own slicing costs microseconds on every access
+            return np.asarray(np.memmap(file, dtype="<f4", mode="r", shape=(rows, dim)))
+    except (FileNotFoundError, NotPlain):
+        raise
+    except OSError as error:
+        raise platform.storage_error(error, "reading", path) from error
 
 
 def shortened(path: Path, rows: int, dim: int, size: int) -> str:

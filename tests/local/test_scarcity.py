@@ -1,0 +1,107 @@
+"""Memory and files that run out: a sentence each time, nothing taken for damage, and nothing left behind."""
+
+import errno
+import os
+
+import numpy as np
+import pytest
+from support.fakes import HashEncoder
+
+import semsearch
+from indexes.hnsw import HNSWIndex
+from semsearch.errors import CollectionError, StorageError
+from semsearch.local.index import generation
+from semsearch.local.store import segments, vector_file
+from semsearch.types import Document
+
+DIM = 8
+SCARCE = [errno.ENOMEM, errno.EMFILE, errno.ENFILE]
+
+
+@pytest.fixture
+def collection(tmp_path):
+    with semsearch.create("films", encoder=HashEncoder(DIM), home=tmp_path) as made:
+        made.add([Document(f"f{number}", f"film {number}") for number in range(30)])
+        made.remove(["f3"])
+        made.reindex("hnsw")
+    with semsearch.open("films", encoder=HashEncoder(DIM), home=tmp_path) as opened:
+        yield opened
+
+
+def failing(error):
+    def fail(*_, **__):
+        raise error
+
+    return fail
+
+
+def refusal(number):
+    return OSError(number, os.strerror(number))
+
+
+@pytest.mark.parametrize("number", SCARCE)
+def test_vectors_that_can_not_be_mapped(collection, monkeypatch, number):
+    with monkeypatch.context() as scarce:
+        scarce.setattr(vector_file.np, "memmap", failing(refusal(number)))
+        with pytest.raises(StorageError, match=r"reading .*vectors-.*f32 failed: .*nothing is lost"):
+            collection.search("film 1")
+    assert collection.search("film 1", k=1)[0].document.id == "f1"
+
+
+def test_arrays_that_can_not_be_allocated_are_no_damage(collection, monkeypatch):
+    with monkeypatch.context() as scarce:
+        scarce.setattr(segments.np, "frombuffer", failing(MemoryError("Unable to allocate 3 GiB")))
+        with pytest.raises(StorageError, match=r"not enough memory to read collection 'films'.*3 GiB.*nothing is lost"):
+            collection.search("film 1")
+    assert collection.search("film 1", k=1)[0].document.id == "f1"
+
+
+@pytest.mark.parametrize(
+    ("place", "name", "fail"),
+    [
+        *((generation, "_digest", failing(refusal(number))) for number in SCARCE),
+        *((HNSWIndex, "load", classmethod(failing(error))) for error in (*map(refusal, SCARCE), MemoryError())),
+    ],
+)
+def test_an_index_that_can_not_be_loaded_now_is_not_damaged(collection, monkeypatch, caplog, place, name, fail):
+    with monkeypatch.context() as scarce:
+        scarce.setattr(place, name, fail)
+        collection.load_index()
+        assert collection.search("film 1", k=1)[0].document.id == "f1"
+    assert "failed: " in caplog.text
+    collection.load_index()
+    assert collection.info()["index"]["state"] == "ready"
+
+
+@pytest.mark.parametrize("error", [refusal(errno.ENOSPC), MemoryError(), KeyboardInterrupt()])
+@pytest.mark.parametrize("place", ["checksums", "write"])
+def test_a_compaction_that_fails_leaves_no_file(collection, monkeypatch, error, place):
+    before = sorted(path.name for path in collection.path.glob("vectors-*"))
+    with monkeypatch.context() as scarce:
+        scarce.setattr(segments, place, failing(error))
+        with pytest.raises((StorageError, MemoryError, KeyboardInterrupt, OSError)):
+            collection.compact()
+    assert sorted(path.name for path in collection.path.glob("vectors-*")) == before
+    assert collection.check(deep=True) == []
+    collection.compact()
+    assert collection.check(deep=True) == []
+    assert np.isclose(collection.search("film 1", k=1)[0].score, 1)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="has no such limit")
+def test_descriptors_that_run_out(collection):
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    least = os.open(os.devnull, os.O_RDONLY)
+    os.close(least)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (least, hard))
+    try:
+        with pytest.raises((CollectionError, StorageError), match="ulimit -n"):
+            semsearch.open("films", encoder=HashEncoder(DIM), home=collection.path.parent)
+        with pytest.raises((CollectionError, StorageError), match="ulimit -n"):
+            collection.add([Document("later", "later film")])
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert collection.add([Document("later", "later film")]).added == 1
+    assert collection.check(deep=True) == []
