@@ -43,7 +43,7 @@ class Ended:
 class Child:
     """A command line (a list) or a function of public calls, in a process of its own.
 
-    It begins when `gate` is closed, where one is given.
+    It begins when there is a byte for it behind its `gate`, where it has one.
     """
 
     action: object
@@ -52,7 +52,7 @@ class Child:
     environment: dict = field(default_factory=dict)
     stdin: bytes = b""
     terminal: bool = False
-    gate: tuple[int, int] | None = None
+    gate: int | None = None
     disturbed: bool = False
 
     def __post_init__(self):
@@ -94,8 +94,7 @@ class Child:
         os.environ.update(self.environment)
         os.chdir(self.cwd)
         if self.gate is not None:
-            os.close(self.gate[1])
-            os.read(self.gate[0], 1)
+            os.read(self.gate, 1)
         if callable(self.action):
             try:
                 answer = self.action(*self.arguments)
@@ -198,7 +197,11 @@ def limit():
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
-def together(gate):
-    """Let those that wait behind `gate` begin at once."""
-    for end in gate:
-        os.close(end)
+def together(start, count):
+    """`count` processes that begin at once; `start(number, gate)` makes one that waits behind the gate."""
+    gate, opener = os.pipe()
+    children = [start(number, gate) for number in range(count)]
+    os.write(opener, b"x" * count)
+    os.close(gate)
+    os.close(opener)
+    return children

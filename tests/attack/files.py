@@ -72,8 +72,8 @@ def of_an_index(case):
         database.execute("UPDATE indexes SET digest = ?", [hashlib.sha256(found[0].read_bytes()).hexdigest()])
     case.note(f"{name} crafted, its digests right")
     case.call(through_the_index, case.home, TEXTS)
-    type_some(case, 1)
     case.whole()
+    type_some(case, 1)
 
 
 def crafted(rng, content):

@@ -1,7 +1,6 @@
 """Two processes on one collection, begun together, one of them perhaps stopped or killed at some moment."""
 
 import json
-import os
 import signal
 
 import semsearch
@@ -121,9 +120,7 @@ def attack(case):
     disturbance = case.rng.choice(("none", "none", "none", "none", "stop", "stop", "kill", "kill", "kill"))
     victim, moment = case.rng.randrange(2), case.rng.uniform(0.0, 0.4)
     case.note(f"{pair[0].__name__} beside {pair[1].__name__}, {disturbance} number {victim} after {moment:.2f} s")
-    gate = os.pipe()
-    children = [case.start(pair[who], case.home, who, case.place, gate=gate) for who in (0, 1)]
-    together(gate)
+    children = together(lambda who, gate: case.start(pair[who], case.home, who, case.place, gate=gate), 2)
     if disturbance != "none":
         children[victim].pause(moment)
         children[victim].signal(signal.SIGKILL if disturbance == "kill" else signal.SIGSTOP)
