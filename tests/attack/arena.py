@@ -150,6 +150,7 @@ class Case:
         self.backend = self.rng.choice(arena.backends)
         shutil.copytree(arena.root / self.backend, self.place)
         self.home = self.place / "home"
+        self.database = self.home / TEXTS / "collection.sqlite"
         self.backup = self.place / "docs.backup"
         self.work = self.place / "work"
         self.work.mkdir()

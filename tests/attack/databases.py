@@ -5,7 +5,7 @@ import json
 import sqlite3
 import zlib
 
-from attack.arena import TEXTS
+from attack import backups
 from attack.commands import type_some
 
 FAMILY = "hostile databases"
@@ -35,8 +35,7 @@ VALUES = (
 
 def execute(case, *statements):
     """Run statements on the database of a collection; those that SQLite refuses change nothing."""
-    path = case.home / TEXTS / "collection.sqlite"
-    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as database:
+    with contextlib.closing(sqlite3.connect(case.database, isolation_level=None)) as database:
         for statement, *values in statements:
             case.note(f"{statement[:110]} {str(values)[:50] if values else ''}".strip())
             with contextlib.suppress(sqlite3.Error):
@@ -45,8 +44,7 @@ def execute(case, *statements):
 
 def tables(case):
     """The columns of each table, and which of them take every type."""
-    path = case.home / TEXTS / "collection.sqlite"
-    with contextlib.closing(sqlite3.connect(path)) as database:
+    with contextlib.closing(sqlite3.connect(case.database)) as database:
         names = [
             name
             for (name,) in database.execute(
@@ -104,7 +102,7 @@ def integers(case):
 def packed(case):
     """The packed arrays of a segment."""
     column, width = case.rng.choice([("places", 24), ("crcs", 4)])
-    with contextlib.closing(sqlite3.connect(case.home / TEXTS / "collection.sqlite")) as database:
+    with contextlib.closing(sqlite3.connect(case.database)) as database:
         content = database.execute(f"SELECT {column} FROM segments").fetchone()[0]
     place = case.rng.randrange(len(content))
     changed = case.rng.choice(
@@ -262,8 +260,7 @@ def headers(case):
 
 def another_application(case):
     """The database of a browser, say, with our name."""
-    folder = case.home / TEXTS
-    for path in folder.glob("collection.sqlite*"):
+    for path in case.database.parent.glob(f"{case.database.name}*"):
         path.unlink()
     execute(
         case,
@@ -280,7 +277,7 @@ def another_application(case):
 
 def settings(case):
     """The settings of a collection, their checksums right."""
-    with contextlib.closing(sqlite3.connect(case.home / TEXTS / "collection.sqlite")) as database:
+    with contextlib.closing(sqlite3.connect(case.database)) as database:
         found = dict(database.execute("SELECT name, value FROM settings").fetchall())
     name = case.rng.choice(sorted(found))
     value = json.loads(found[name])
@@ -296,21 +293,20 @@ def settings(case):
     execute(case, ("UPDATE settings SET value = ?, crc = ? WHERE name = ?", text, crc, name))
 
 
+def restored(case):
+    """Any of these in a backup, which is restored."""
+    manifest, files = backups.unpack(case.backup)
+    case.database = case.work / backups.DATABASE
+    case.database.write_bytes(files[backups.DATABASE])
+    case.rng.choice(KINDS[:-1])(case)
+    backups.pack(case.backup, manifest, files | {backups.DATABASE: case.database.read_bytes()})
+    if case.run("restore", case.backup, "--name", "again").code == 0:
+        type_some(case, 2, "again")
+
+
 KINDS = (
-    values,
-    values,
-    values,
-    integers,
-    integers,
-    packed,
-    triggers,
-    views,
-    virtual_tables,
-    layouts,
-    layouts,
-    headers,
-    another_application,
-    settings,
+    *(values, values, values, integers, integers, packed, triggers, views, virtual_tables, layouts, layouts, headers),
+    *(another_application, settings, restored),
 )
 
 

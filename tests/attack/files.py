@@ -12,6 +12,7 @@ import zipfile
 
 import numpy as np
 
+from attack import backups
 from attack.arena import COUNT, DIM, TEXTS, documents
 from attack.commands import type_some
 
@@ -108,6 +109,9 @@ def through_the_index(home, name):
 
 def a_backup(case):
     """A backup that was changed, or never was one."""
+    if case.rng.random() < 0.4:
+        a_backup_made_by_hand(case)
+        return
     content = case.backup.read_bytes()
     case.backup.write_bytes(
         case.rng.choice(
@@ -123,6 +127,32 @@ def a_backup(case):
             case.problems += [
                 f"restored {key} as {text!r}" for key, (text, _) in there.items() if wanted.get(key) != text
             ][:1]
+
+
+def a_backup_made_by_hand(case):
+    """Members that lead out, are no files, or are odd; the digests are right."""
+    manifest, files = backups.unpack(case.backup)
+    rng, more = case.rng, []
+    match rng.choice(["member", "member", "manifest", "vectors", "marker"]):
+        case "member":
+            more = [backups.leading_out(rng, case.canary)]
+            case.note(f"a backup with {more[0].name!r} of kind {more[0].type!r}")
+        case "manifest":
+            key = rng.choice(["format", "name", "other"])
+            manifest[key] = rng.choice([None, -1, 2**70, "../canary", "", [], {}, "\x1b[31m", "a/b", "x" * 5000])
+            case.note(f"a backup whose {key} is {manifest[key]!r}")
+        case "vectors":
+            name = next(name for name in files if name.startswith("vectors"))
+            files[name] = rng.choice([b"", files[name][:-3], files[name] * 3, b"\xff" * len(files[name])])
+            case.note(f"a backup with other bytes in {name}")
+        case "marker":
+            files["marker"] = rng.choice([b"", b"x", b"\xff" * 36, b"0" * 36])
+    backups.pack(case.backup, manifest, files, more)
+    words = ["--name", "again"] if rng.random() < 0.7 else []
+    if case.run("restore", case.backup, *words).code == 0:
+        case.run("list")
+        case.run("check", "again", "--deep")
+        case.run("query", "again", "word1", "--json", as_json=True)
 
 
 def records(case, count=20):
