@@ -128,7 +128,8 @@ class Arena:
         model(self.other_model, 1)
         self.backends = []
         for backend in (*backends, "exact"):
-            child = Child(fill, (root / backend / "home", self.model, backend), environment=ENVIRONMENT)
+            own = {"SEMSEARCH_STATE": str(root / backend / "state")}  # of the person who made them
+            child = Child(fill, (root / backend / "home", self.model, backend), environment=ENVIRONMENT | own)
             ended = child.wait(120)
             if ended.code == 0:
                 self.backends.append(backend)
@@ -167,7 +168,8 @@ class Case:
     def start(self, action, *arguments, **options):
         """A process that begins now, or behind its gate."""
         options.setdefault("cwd", self.work)
-        environment = {**ENVIRONMENT, "SEMSEARCH_HOME": str(self.home), **options.pop("environment", {})}
+        own = {"SEMSEARCH_HOME": str(self.home), "SEMSEARCH_STATE": str(self.place / "state")}
+        environment = ENVIRONMENT | own | options.pop("environment", {})
         return Child(action, arguments, environment=environment, **options)
 
     def judge(self, ended, *, as_json=False):

@@ -158,10 +158,36 @@ def started(case, behave):
     return port, child, log
 
 
+def a_strangers_collection(case):
+    """A collection from elsewhere names a server: asking it something must not send our key there."""
+    port, child, log = started(case, said(lambda count: embeddings(count)))
+    case.note("a collection from elsewhere whose model is behind a server")
+    model = f"openai-compatible:http://127.0.0.1:{port}/v1#model"
+    theirs = {"SEMSEARCH_STATE": str(case.place / "their-state"), "SEMSEARCH_API_KEY": "theirs"}
+    try:
+        case.run("index", records(case), "--name", "new", "-m", model, environment=theirs)
+        for words in (["query", "new", "word1"], ["index", records(case, 4), "--name", "new", "--add"]):
+            case.run(*words, environment={"SEMSEARCH_API_KEY": KEY})
+    finally:
+        child.signal(signal.SIGKILL)
+        child.wait(5)
+    if KEY in log.read_text():
+        case.problems.append("the key was sent where nobody said that it may go")
+    case.whole("vectors", "v")
+
+
+def records(case, count=3):
+    path = case.work / "records.jsonl"
+    path.write_text("".join(json.dumps({"id": d.id, "text": d.text}) + "\n" for d in documents("b", count)))
+    return path
+
+
 def attack(case):
     """Ask a server that misbehaves; the key must go nowhere else, and nothing of it may be stored or shown."""
-    names = list(BEHAVIOURS)
-    name = names[case.number % len(names)]
+    name = [*BEHAVIOURS, None][case.number % (len(BEHAVIOURS) + 1)]
+    if name is None:
+        a_strangers_collection(case)
+        return
     elsewhere, other, log = started(case, said(lambda count: embeddings(count)))
     target = f"http://127.0.0.1:{elsewhere}/v1/embeddings".encode()
 
@@ -171,14 +197,12 @@ def attack(case):
 
     port, child, log = started(case, behave)
     case.note(f"a server with {name}")
-    path = case.work / "records.jsonl"
-    path.write_text("".join(json.dumps({"id": d.id, "text": d.text}) + "\n" for d in documents("b", 3)))
     model = f"openai-compatible:http://127.0.0.1:{port}/v1#model"
     environment = {"SEMSEARCH_API_KEY": KEY, "NO_PROXY": "127.0.0.1"}
     try:
         ended = case.run(
             "index",
-            path,
+            records(case),
             "--name",
             "new",
             "-m",
