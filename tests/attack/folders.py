@@ -240,9 +240,10 @@ def a_clone(case):
             (clone / ".semsearch" / TEXTS).symlink_to(case.canary / TEXTS, target_is_directory=True)
     case.note(f"a clone with {kind}")
     environment = {"SEMSEARCH_HOME": ""}
+    named = ["--home", clone / ".semsearch"] if kind == "linked collection" and case.rng.random() < 0.5 else []
     for words in case.rng.sample(everyday(case), 3):
         if words[0] not in ("drop", "sync"):
-            case.run(*words, as_json="--json" in words, cwd=clone, environment=environment)
+            case.run(*words, *named, as_json="--json" in words, cwd=clone, environment=environment)
 
 
 def a_corpus(case):

@@ -3,7 +3,7 @@
 import json
 
 import semsearch
-from attack.arena import TEXTS
+from attack.arena import TEXTS, VECTORS
 
 FAMILY = "hostile queries and filters"
 SHARE = 12
@@ -161,7 +161,7 @@ def other_commands(case):
         [
             ["get", TEXTS, "--", odd],
             ["get", TEXTS, "--json", "--", odd],
-            ["remove", TEXTS, "--where", where],
+            ["remove", VECTORS, "--where", where],
             ["remove", TEXTS, "--", odd],
             ["similar", TEXTS, "--", odd],
             ["grep", "-m", case.arena.model, "--", odd, case.arena.model / "config.json"],
