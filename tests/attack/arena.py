@@ -214,7 +214,9 @@ class Case:
     def sound(self, name=TEXTS):
         """Judge that a deep check is clean, or is after a repair."""
         ended = self.call(mended, self.home, name)
-        if ended.answer is not None and ended.answer[1]:
+        if ended.answer is None:
+            self.problems.append(f"can't be repaired: {ended.err.strip()[-200:]}")
+        elif ended.answer[1]:
             self.problems.append(f"after a repair: {ended.answer[1][:2]}")
 
     def end(self):
