@@ -69,7 +69,8 @@ def main():
                     ):
                         say(line.replace(str(case.place), "…"))
                 failed += bool(case.problems)
-            say(f"{family}: {len(numbers):,} cases in {time.monotonic() - since:.0f} s, {failed} failed")
+            took = time.monotonic() - since
+            say(f"{FAMILIES[family].FAMILY}: {len(numbers):,} cases in {took:.0f} s, {failed} failed")
             bad, total = bad + failed, total + len(numbers)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
