@@ -7,7 +7,7 @@ PIP        := $(BIN)/python -m pip --disable-pip-version-check
 ALONE      := real or threads or weights or gpu
 SOURCES    := semsearch indexes corpora benchmarks docs examples tests
 
-.PHONY: demo quick test check docs bench crash fuzz soak format clean
+.PHONY: demo quick test check docs bench crash fuzz attack soak format clean
 .DEFAULT_GOAL := help
 
 help:
@@ -65,6 +65,9 @@ crash: $(VENV)/.test ## kill, cut the power and swap at every point instead of a
 
 fuzz: $(VENV)/.test ## 10,000 mutated files: an error or right answers (COUNT=…)
 	PYTHONPATH=tests $(BIN)/python -m support.fuzzing $(or $(COUNT),10000)
+
+attack: $(VENV)/.test ## 1,000 attacks from outside: hostile folders, files, databases, servers, queries (COUNT=…)
+	PYTHONPATH=tests $(BIN)/python -m attack $(or $(COUNT),1000)
 
 soak: $(VENV)/.test ## kill writers at random beside readers for MINUTES=… (5)
 	PYTHONPATH=tests $(BIN)/python -m support.soak $(or $(MINUTES),5)

@@ -120,6 +120,37 @@ def test_every_fault_is_numbered_and_held_by_a_test():
     assert told == {int(n) for line in re.findall(r"^# ([\d, ]+): ", own, re.MULTILINE) for n in line.split(", ")}
 
 
+def named_tests(text: str) -> list[tuple[str, str]]:
+    """The tests that a text names, as (file, function)."""
+    return re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", text)
+
+
+def is_test(path: str, name: str) -> bool:
+    """Whether the file has a test of that name."""
+    file = ROOT / path
+    return file.is_file() and re.search(rf"^(?:    )?def {name}\(", file.read_text("utf-8"), re.MULTILINE) is not None
+
+
+def test_every_line_of_security_names_tests_that_exist():
+    text = (ROOT / "docs" / "security.md").read_text("utf-8")
+    assert [f"{path}::{name}" for path, name in named_tests(text) if not is_test(path, name)] == []
+    assert text.count("::") == len(named_tests(text)), "a name that is not written as `tests/file.py::name`"
+    rows = re.findall(r"^\| (?!what comes|---)(.*) \|$", text, re.MULTILINE)
+    assert [row for row in rows if len(row.split(" | ")) != 3 or not named_tests(row)] == []
+    assert len(rows) > 40
+
+
+def test_a_test_that_is_not_there_is_seen():
+    here = "tests/test_documentation.py"
+    assert named_tests(f"`{here}::a`, `tests/trust/test_x.py::test_y`") == [
+        (here, "a"),
+        ("tests/trust/test_x.py", "test_y"),
+    ]
+    assert is_test(here, "test_a_test_that_is_not_there_is_seen")
+    assert not is_test(here, "test_nothing_like_it")
+    assert not is_test("tests/test_nowhere.py", "test_a_test_that_is_not_there_is_seen")
+
+
 @pytest.mark.slow
 def test_the_pages_of_the_api_hold_every_public_name(tmp_path):
     subprocess.run([sys.executable, ROOT / "docs" / "api.py", tmp_path], check=True, cwd=ROOT)

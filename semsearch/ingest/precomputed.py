@@ -195,7 +195,7 @@ def _parquet_column(path: Path, column: str) -> NDArray[Any]:
         chunks = table.column(column).combine_chunks()
         flat = np.asarray(chunks.flatten().to_numpy(zero_copy_only=False), dtype=np.float32)
         lengths = set(np.diff(chunks.offsets.to_numpy()).tolist()) if hasattr(chunks, "offsets") else set()
-    except (pyarrow.ArrowException, OSError, KeyError, AttributeError) as error:
+    except (pyarrow.ArrowException, OSError, KeyError, AttributeError, ValueError, TypeError) as error:
         raise DataError(f"{path} has no column '{column}' of vectors: {str(error)[:200]}.") from error
     if len(lengths) > 1 or not len(chunks) or len(flat) % len(chunks):
         raise DimensionMismatch(f"{path}: the lists in the column '{column}' are of different lengths, or missing.")

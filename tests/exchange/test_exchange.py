@@ -238,6 +238,20 @@ def test_what_is_no_array_is_said(tmp_path):
         assert np.load(tmp_path / "empty" / "vectors.npy").shape == (0, 4)
 
 
+@pytest.mark.parametrize(
+    "vector",
+    [[[1.0, 2.0]], ["x", "y"], [{"a": 1}], [b"\xff"], "x", 1.5, {"a": 1}],
+    ids=["lists", "texts", "structs", "bytes", "a text", "a number", "a struct"],
+)
+def test_a_column_of_parquet_that_holds_no_vectors_is_said(tmp_path, vector):
+    parquet = pytest.importorskip("pyarrow.parquet")
+    import pyarrow
+
+    parquet.write_table(pyarrow.table({"v": [vector] * 3}), tmp_path / "v.parquet")
+    with pytest.raises(DataError, match=r"v\.parquet has no column 'v' of vectors"):
+        read_vectors(tmp_path / "v.parquet", "v")
+
+
 def given(folder, model, texts, name="a"):
     """Records and the model's vectors of them, in two files."""
     import semsearch.encoder.own
