@@ -40,7 +40,7 @@ from semsearch.cli import (
     trust,
 )
 from semsearch.cli.messages import said, say_uncaught
-from semsearch.cli.render import say
+from semsearch.cli.render import confirmed, say
 from semsearch.cli.termination import on_sigterm
 from semsearch.errors import SemsearchError
 from semsearch.search.request import SYNONYMS
@@ -201,7 +201,7 @@ def _run(arguments: Sequence[str] | None) -> int:
 
 def _ask(question: str) -> bool:
     """The answer of who sits at the terminal, unless it is busy with something else."""
-    return threading.current_thread() is threading.main_thread() and click.confirm(question, err=True)
+    return threading.current_thread() is threading.main_thread() and confirmed(question)
 
 
 def _message(error: click.ClickException) -> str:

@@ -8,7 +8,7 @@ with all words alike.
 
 from __future__ import annotations
 
-WEIGHT = 0.1
+FUNCTION_WEIGHT = 0.1
 
 ENGLISH = frozenset(
     """

@@ -42,7 +42,7 @@ def weighed(words: Mapping[str, int]) -> dict[str, float]:
     empty = words.keys() & _function_words()
     if len(empty) == len(words):
         return dict(words)
-    return {word: function_words.WEIGHT * times if word in empty else times for word, times in words.items()}
+    return {word: function_words.FUNCTION_WEIGHT * times if word in empty else times for word, times in words.items()}
 
 
 @cache
