@@ -79,7 +79,7 @@ def crash(operation, point):
 
 PROBES["crash in an update"] = crash("update", "write segment")
 PROBES["crash in a removal"] = crash("remove", None)
-PROBES["crash in a compaction"] = crash("compact", "commit")
+PROBES["crash in a compaction"] = crash("compact", "optimize full text")
 
 
 def copied(base, memory):
