@@ -96,7 +96,7 @@ def encode(
         decoded = half.double().numpy()
     left = exact - decoded
     lengths = [np.sqrt(np.einsum("nd,nd->n", array, array)) * (1 + PAD) for array in (left, decoded)]
-    base = base_bounds(squared_lengths(vectors), metric)
+    base = base_bounds(squared_lengths(vectors), metric, dim)
     return codes, np.stack([scale, *lengths, base], axis=1).astype(np.float32)
 
 
