@@ -34,7 +34,7 @@ from semsearch.local.index.generation import GENERATION_MANIFEST, open_generatio
 from semsearch.search.recall import tie_safe_recall
 from semsearch.search.truth import Truth
 from semsearch.types import Keys, Metric, Neighbors, Vectors
-from semsearch.vector_index import Filterable, faults
+from semsearch.vector_index import Filterable, Verifiable, faults
 from semsearch.vectors import MAX_COMPONENT, brute_force, normalise, score_pairs
 
 GENERATION_OWNER: dict[str, str] = {"backend": "under-test", "collection": "7d1c", "model": "none"}
@@ -135,6 +135,21 @@ class IndexContract:
         for variant in self.index_class.variants:
             params = self.index_class.Params.parse(variant, "index 'under-test'")
             assert len(self.index_class.build(keys, vectors, self.metric, params)) == self.rows
+
+    @every_metric
+    def test_it_looks_through_what_others_wrote(self, tmp_path: Path, metric: Metric) -> None:
+        if not issubclass(self.index_class, Verifiable):
+            pytest.skip("it says that it can't, and is only loaded where it was built")
+        keys, vectors = make_keys(self.rows), make_vectors(metric, self.rows, 9)
+        self.build(keys, vectors, metric).save(tmp_path)
+        self.index_class.verify(tmp_path, keys, vectors, metric, self.params())
+        for path in tmp_path.iterdir():
+            whole = path.read_bytes()
+            for spoilt in (whole[:-8], whole + bytes(4), b"\xff" * len(whole), b""):
+                path.write_bytes(spoilt)
+                with pytest.raises(ValueError, match=r".+"):
+                    self.index_class.verify(tmp_path, keys, vectors, metric, self.params())
+            path.write_bytes(whole)
 
     def test_its_files_are_about_as_large_as_it_says(self, tmp_path: Path) -> None:
         rows = 4 * self.rows
