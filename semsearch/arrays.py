@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import ast
 import math
+import zipfile
+import zlib
 from pathlib import Path
 from typing import IO, Any
 
@@ -17,6 +19,9 @@ from semsearch.errors import DataError
 
 MAGIC = b"\x93NUMPY"
 NUMBERS = "fiu"
+INFLATED = 100  # times its size: what an archive may come to, …
+MOST_INFLATED = 1 << 26  # … if that is more than so many bytes
+UNREADABLE = (OSError, ValueError, EOFError, RuntimeError, NotImplementedError, MemoryError, zipfile.BadZipFile)
 LENGTHS = {b"\x01\x00": 2, b"\x02\x00": 4}  # bytes that tell how long the header is, by the version
 LONGEST_HEADER = 10_000  # header; those of plain arrays have a hundred bytes
 
@@ -41,6 +46,34 @@ def read_array(path: Path, kinds: str = NUMBERS) -> NDArray[Any]:
     if size == offset:
         return np.empty(shape, dtype)  # which can't be mapped
     return np.asarray(np.memmap(path, dtype, "r", offset, shape, order))
+
+
+def read_archive(path: Path, kinds: str = NUMBERS + "bSU") -> dict[str, NDArray[Any]]:
+    """The arrays in an .npz file by name.
+
+    Raises:
+        DataError: It is none, or would come to many times its size.
+    """
+    found = {}
+    try:
+        with zipfile.ZipFile(path) as archive:
+            members = archive.infolist()
+            unpacked = sum(member.file_size for member in members)
+            if unpacked > max(MOST_INFLATED, path.stat().st_size * INFLATED):
+                raise ValueError(
+                    f"unpacked it would be {unpacked:,} bytes long, far more than arrays of numbers come to"
+                )
+            for member in members:
+                with archive.open(member) as file:
+                    shape, order, dtype = read_header(file, kinds)
+                    content = file.read(member.file_size)
+                if math.prod(shape) * dtype.itemsize != len(content):
+                    raise ValueError(f"{member.filename} says that it holds {dtype} of the shape {shape}, and does not")
+                array = np.frombuffer(content, dtype).reshape(shape, order=order)
+                found[member.filename.removesuffix(".npy")] = array
+    except (*UNREADABLE, zlib.error) as error:
+        raise DataError(f"{path} is no archive of arrays that numpy saved: {error}.") from error
+    return found
 
 
 def read_header(file: IO[bytes], kinds: str = NUMBERS) -> tuple[tuple[int, ...], Any, np.dtype[Any]]:

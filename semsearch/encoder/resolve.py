@@ -12,6 +12,7 @@ import os
 import shutil
 import tempfile
 import zipfile
+import zlib
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path, PurePosixPath
@@ -19,6 +20,7 @@ from urllib.parse import urlsplit
 
 from semsearch.errors import ModelError
 
+PACKED, MOST_UNPACKED = 50, 1 << 30  # times its size, or bytes if they are more: what an archive may come to
 ENCODER_OWNER = "sentence-transformers"  # of names without one
 # Packages that carry a model: its hub name, the module, the folder in it, and the SHA-256 of its model.safetensors.
 PACKAGED_MODELS = {
@@ -258,6 +260,12 @@ def _extract(archive: Path, folder: Path) -> None:
     temporary = Path(tempfile.mkdtemp(dir=folder.parent))
     try:
         with zipfile.ZipFile(archive) as packed:
+            unpacked = sum(member.file_size for member in packed.infolist())
+            if unpacked > max(MOST_UNPACKED, PACKED * archive.stat().st_size):
+                raise ModelError(
+                    f"{archive} would be {unpacked:,} bytes long unpacked, far more than a model comes to; it "
+                    "is not extracted."
+                )
             for member in packed.infolist():
                 parts = PurePosixPath(member.filename.replace("\\", "/"))
                 if parts.is_absolute() or ".." in parts.parts or ":" in member.filename:
@@ -266,7 +274,7 @@ def _extract(archive: Path, folder: Path) -> None:
                     )
             packed.extractall(temporary)
         temporary.rename(folder)
-    except zipfile.BadZipFile as error:
+    except (zipfile.BadZipFile, zlib.error, RuntimeError, NotImplementedError, EOFError, ValueError) as error:
         raise ModelError(f"{archive} is a damaged zip file ({error}): fetch it anew.") from error
     except OSError:
         if not folder.is_dir():  # else another process was faster, and that is as good
