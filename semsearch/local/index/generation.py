@@ -101,7 +101,9 @@ def write_files(folder: Path, manifest: Manifest, save: Callable[[Path], None]) 
         path = temporary / GENERATION_MANIFEST
         path.write_text(json.dumps(asdict(manifest), indent=1, sort_keys=True), encoding="utf-8")
         fsync_path(path)
-        write_tag(temporary, published_digest(temporary))
+        tag = write_tag(temporary, published_digest(temporary))
+        if tag is not None:
+            fsync_path(tag)
         fsync_folder(temporary)
         rename(temporary, folder)
     except OSError as error:

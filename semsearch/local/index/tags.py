@@ -26,11 +26,14 @@ KEY_BYTES = 32
 TAG_PREFIX = "tag-"
 
 
-def write_tag(folder: Path, digest: str) -> None:
-    """Note in the folder of a finished index, whose manifest has this digest, that it was built here."""
+def write_tag(folder: Path, digest: str) -> Path | None:
+    """Note in the folder of a finished index, whose manifest has this digest, that it was built here; the file."""
     key = _key()
-    if key is not None:
-        (folder / _name(key)).write_text(_tag(key, digest), "ascii")
+    if key is None:
+        return None
+    path = folder / _name(key)
+    path.write_text(_tag(key, digest), "ascii")
+    return path
 
 
 def built_here(folder: Path, digest: str) -> bool:
