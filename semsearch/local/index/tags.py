@@ -12,11 +12,11 @@ import hmac
 import logging
 import os
 import secrets
-import stat
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
+from semsearch.local.store import platform
 from semsearch.state import state_folder
 
 log = logging.getLogger("semsearch")
@@ -97,25 +97,8 @@ def _kept_in(folder: Path | None) -> bytes | None:
 def _made(path: Path) -> bytes:
     """The key at `path`; of two processes that make it at once, both get the same."""
     if not os.path.lexists(path):
-        own = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
-        descriptor = os.open(own, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o600)
-        try:
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(secrets.token_bytes(KEY_BYTES))
-                file.flush()
-                os.fsync(file.fileno())
-            with suppress(FileExistsError):  # another process was faster
-                os.link(own, path)
-        finally:
-            own.unlink()
-    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0))
-    with os.fdopen(descriptor, "rb") as file:
-        found = os.fstat(file.fileno())
-        if not stat.S_ISREG(found.st_mode):
-            raise ValueError(f"{path.name} is no file")
-        if os.name == "posix" and (found.st_uid != os.geteuid() or found.st_mode & 0o077):
-            raise ValueError(f"{path.name} can be read or written by others, remove it")
-        key = file.read(KEY_BYTES + 1)
+        platform.make_private(path, secrets.token_bytes(KEY_BYTES))
+    key = platform.read_private(path, KEY_BYTES + 1)
     if len(key) != KEY_BYTES:
         raise ValueError(f"{path.name} holds no key, remove it")
     return key
