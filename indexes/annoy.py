@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
+from indexes.structure import LOOKED_ROWS, Cursor, same_bytes
 from indexes.translation import built_otherwise, checked_queries, checked_rows, neighbors, nothing
 from semsearch.errors import StorageError
 from semsearch.hardware import threads
@@ -130,6 +131,12 @@ class AnnoyIndex:
                 raise built_otherwise(len(keys), forest.get_n_items())
         return cls(forest, keys, vectors.shape[1], metric, params)
 
+    @classmethod
+    def verify(cls, folder: Path, keys: Keys, vectors: Vectors, metric: Metric, params: AnnoyParams) -> None:
+        """Every node leads to rows or to nodes before it, each by one way, and its vectors are the stored ones."""
+        if len(keys):
+            _verify(Cursor(folder / FOREST_FILE), vectors, metric)
+
     def __len__(self) -> int:
         return 0 if self._forest is None else int(self._forest.get_n_items())
 
@@ -138,6 +145,43 @@ class AnnoyIndex:
             return distances  # Annoy returns the inner product itself
         squared = np.square(distances)
         return -squared if self._metric is Metric.L2 else 1 - squared / 2  # |a - b|² = 2 - 2 cos for unit lengths
+
+
+CHILDREN = {Metric.COSINE: 1, Metric.DOT: 1, Metric.L2: 2}  # where they begin in a node, in numbers of four bytes …
+VECTOR = {Metric.COSINE: 3, Metric.DOT: 4, Metric.L2: 4}  # … and where its vector does
+
+
+def _verify(file: Cursor, vectors: Vectors, metric: Metric) -> None:
+    """As Annoy lays it out: nodes of one size, first the rows, then those that hold few rows or split, roots last."""
+    (n, dim), first = vectors.shape, CHILDREN[metric]
+    numbers = file.array(file.left // 4, "<i4")
+    file.end()
+    file.expect(not len(numbers) % (VECTOR[metric] + dim), "its nodes are of another size")
+    nodes = numbers.reshape(-1, VECTOR[metric] + dim)
+    below, count, width = np.array(nodes[:, 0]), len(nodes), nodes.shape[1] - first
+    file.expect(count > n and below[-1] == n and bool((below[:n] == 1).all()), f"it doesn't hold {n:,} rows")
+    for start in range(0, n, LOOKED_ROWS):
+        rows = slice(start, min(start + LOOKED_ROWS, n))
+        file.expect(same_bytes(nodes[rows, VECTOR[metric] :], vectors, rows), "a vector is another")
+        file.expect(bool(np.isfinite(nodes[rows, 1 : VECTOR[metric]].view("<f4")).all()), "a length is no number")
+    inner = below[n:]
+    file.expect(bool((inner >= 1).all() and (inner <= n).all()), "a node holds more rows than there are")
+    for start in range(0, len(inner), LOOKED_ROWS):
+        own = inner[start : start + LOOKED_ROWS]
+        held = nodes[n + start : n + start + len(own), first:]
+        used = (np.arange(width) < own[:, None]) & (own <= width)[:, None]
+        file.expect(bool((held[used] >= 0).all() and (held[used] < n).all()), "a node holds a row that is not there")
+    parents = n + np.flatnonzero(inner > width)
+    children = np.array(nodes[parents, first : first + 2])
+    file.expect(bool((children >= 0).all() and (children < parents[:, None]).all()), "a node leads to none before it")
+    others = np.flatnonzero(below != n)
+    roots = np.arange(others[-1] + 1 if len(others) else 0, count)
+    if len(roots) > 1 and nodes[roots[0], first] == nodes[roots[-1], first]:
+        roots = roots[1:]  # the last tree's, a copy of which comes last, as of all
+    reached = np.bincount(children.ravel(), minlength=count) > 0
+    reached[roots] = True
+    ways = np.bincount(children[reached[parents]].ravel(), minlength=count)
+    file.expect(bool((ways[n:] <= 1).all()), "a node is reached by two ways")
 
 
 def _forest(metric: Metric, dim: int) -> Any:

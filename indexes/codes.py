@@ -25,6 +25,7 @@ from indexes.first_pass import (
     product_rounding,
     squared_lengths,
 )
+from semsearch.arrays import read_array
 from semsearch.hardware import cpu_has, multiplies_int8
 from semsearch.types import Metric, Vectors
 
@@ -71,8 +72,29 @@ class Codes:
     @classmethod
     def load(cls, folder: Path) -> Self:
         """Map what `save` wrote."""
-        rows, facts = (np.load(folder / name, mmap_mode="r", allow_pickle=False) for name in (CODES, FACTS))
-        return cls(np.asarray(rows), np.asarray(facts))
+        return cls(read_array(folder / CODES), read_array(folder / FACTS))
+
+    def check_shape(self, dim: int) -> None:
+        """Raise ValueError unless these can be codes of vectors of so many components."""
+        widths = {np.dtype(np.int8): -(-dim // 4) * 4, np.dtype(np.uint16): dim}
+        fits = (
+            self.rows.ndim == 2 and self.rows.shape[1] == widths.get(self.rows.dtype) and self.rows.flags.c_contiguous
+        )
+        if not fits or self.facts.dtype != np.float32 or self.facts.shape != (len(self.rows), 4):
+            raise ValueError("its codes are of another kind or size")
+
+    def verify(self, vectors: Vectors, metric: Metric) -> None:
+        """Raise ValueError unless no bound that they give is below the true one: encoded anew, they are the same."""
+        self.check_shape(vectors.shape[1])
+        if len(self.rows) != len(vectors):
+            raise ValueError(f"it holds {len(self.rows):,} rows, not {len(vectors):,}")
+        for start in range(0, len(vectors), ENCODED_ROWS):
+            part = slice(start, start + ENCODED_ROWS)
+            rows, facts = encode(vectors[part], metric, "int8" if self.integer else "bf16")
+            least = facts - np.abs(facts) * np.float32(2.0**-22)  # a sum in another order; PAD allows for more
+            sound = np.array_equal(rows, self.rows[part]) and np.array_equal(facts[:, SCALE], self.facts[part, SCALE])
+            if not sound or (self.facts[part] < least).any():
+                raise ValueError("its codes are not those of the stored vectors")
 
 
 def encode(
@@ -96,7 +118,7 @@ def encode(
         decoded = half.double().numpy()
     left = exact - decoded
     lengths = [np.sqrt(np.einsum("nd,nd->n", array, array)) * (1 + PAD) for array in (left, decoded)]
-    base = base_bounds(squared_lengths(vectors), metric)
+    base = base_bounds(squared_lengths(vectors), metric, dim)
     return codes, np.stack([scale, *lengths, base], axis=1).astype(np.float32)
 
 

@@ -130,7 +130,14 @@ class ExactIndex:
             codes, reason = Codes.load(folder), "codes as they were made"
             if len(codes.rows) != len(keys):
                 raise built_otherwise(len(keys), len(codes.rows))
+            codes.check_shape(vectors.shape[1])
         return cls(keys, vectors, metric, params, codes, reason)
+
+    @classmethod
+    def verify(cls, folder: Path, keys: Keys, vectors: Vectors, metric: Metric, params: ExactParams) -> None:
+        """The codes are those of the vectors, and what they leave out is not said to be less than it is."""
+        if (folder / CODES).exists():
+            Codes.load(folder).verify(vectors, metric)
 
     def __len__(self) -> int:
         return len(self._keys)

@@ -21,6 +21,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from indexes.structure import Cursor, each_once
 from indexes.translation import (
     built_otherwise,
     checked_queries,
@@ -171,6 +172,12 @@ class FaissIVFIndex:
                 raise built_otherwise(len(keys), lists.ntotal)
         return cls(lists, keys, np.asarray(vectors), metric, params)
 
+    @classmethod
+    def verify(cls, folder: Path, keys: Keys, vectors: Vectors, metric: Metric, params: FaissIVFParams) -> None:
+        """Every size in the file is that of its kind of lists, and every row is in one of them, once."""
+        if len(keys):
+            _verify(Cursor(folder / LISTS_FILE), len(keys), vectors.shape[1], metric)
+
     def __len__(self) -> int:
         return 0 if self._lists is None else int(self._lists.ntotal)
 
@@ -239,6 +246,81 @@ def _untrained(faiss: Any, count: int, dim: int, metric: Metric, params: FaissIV
     if count < TRAINING:
         lists.cp.min_points_per_centroid = 1  # a single list needs no warning on stderr
     return lists
+
+
+def _verify(file: Cursor, n: int, dim: int, metric: Metric) -> None:
+    """As FAISS's `write_index` lays out the three kinds of lists: whatever else it could hold is refused."""
+    kind = file.values("4s")[0]
+    file.expect(kind in (b"IwPf", b"IwSq", b"IwFl"), "it holds other lists")
+    _header(file, n, dim, metric)
+    nlist, nprobe = file.values("QQ")
+    file.expect(1 <= nlist <= n and nprobe >= 1, "it has no lists")
+    file.expect(file.values("4s")[0] in (b"IxFI", b"IxF2", b"IxFl"), "its cells are of another kind")
+    _header(file, nlist, dim, metric)
+    _finite(file, nlist * dim)
+    file.expect(file.values("bQ") == (0, 0), "it maps its rows")
+    if kind == b"IwPf":
+        parts = _parts(dim)
+        wide = -(-parts // 2) * 2
+        file.expect(file.values("B")[0] in (0, 1), "its codes are of another kind")
+        file.expect(file.values("QiQiQ") == (-(-parts // 2), 32, wide, 0, 0), "its codes are laid out otherwise")
+        file.expect(file.values("3Q") == (dim, parts, 4), "its codes are of another size")
+        _finite(file, dim * CODE_WORDS)
+        _packed_lists(file, n, nlist, 16 * wide)
+        return
+    size = 4 * dim
+    if kind == b"IwSq":
+        size = dim
+        what, ranges, _ = file.values("iif")
+        file.expect(what == 0 and 0 <= ranges <= 3 and file.values("QQ") == (dim, dim), "its codes are of another size")
+        _finite(file, 2 * dim)
+        file.expect(file.values("QB") in ((dim, 0), (dim, 1)), "its codes are of another size")
+    _plain_lists(file, n, nlist, size)
+
+
+def _header(file: Cursor, n: int, dim: int, metric: Metric) -> None:
+    said = file.values("iqqqBi")
+    said = (said[0], said[1], said[4], said[5])  # between them stands nothing of meaning
+    file.expect(said == (dim, n, 1, 1 if metric is Metric.L2 else 0), "it is of other vectors")
+
+
+def _finite(file: Cursor, count: int) -> None:
+    numbers = file.sized("<f4")
+    file.expect(len(numbers) == count and bool(np.isfinite(numbers).all()), f"there are not {count:,} finite numbers")
+
+
+def _packed_lists(file: Cursor, n: int, nlist: int, block: int) -> None:
+    said = file.values("4s4Q")
+    said = (*said[:2], *said[3:])  # the size of a code is in it, which means nothing in blocks
+    file.expect(said == (b"ilbl", nlist, 32, block), "its lists are laid out otherwise")
+    rows = []
+    for _ in range(nlist):
+        rows.append(file.sized("<i8"))
+        file.expect(len(file.sized("u1")) == -(-len(rows[-1]) // 32) * block, "a list has other codes")
+    file.end()
+    file.expect(each_once(np.concatenate(rows), n), "a row is missing, or comes twice")
+
+
+def _plain_lists(file: Cursor, n: int, nlist: int, size: int) -> None:
+    file.expect(file.values("4sQQ") == (b"ilar", nlist, size), "its lists are laid out otherwise")
+    (how,) = file.values("4s")
+    file.expect(how in (b"full", b"sprs"), "its lists are laid out otherwise")
+    said = file.sized("<u8")
+    lengths = np.zeros(nlist, dtype=np.uint64)
+    if how == b"full":
+        file.expect(len(said) == nlist, "a list is missing")
+        lengths[:] = said
+    else:
+        file.expect(not len(said) % 2 and bool((said[::2] < nlist).all()), "a list is not there")
+        file.expect(bool((np.diff(said[::2].astype(np.int64)) > 0).all()), "a list comes twice")
+        lengths[said[::2].astype(np.int64)] = said[1::2]
+    file.expect(bool((lengths <= n).all()), "a list is longer than all")
+    rows = []
+    for length in lengths.tolist():
+        file.array(length * size, "u1")
+        rows.append(file.array(length, "<i8"))
+    file.end()
+    file.expect(each_once(np.concatenate(rows), n), "a row is missing, or comes twice")
 
 
 def _parts(dim: int) -> int:

@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from semsearch.types import Metric, Vectors
+from semsearch.vectors import MAX_COMPONENT
 
 if TYPE_CHECKING:
     import torch
@@ -29,6 +30,9 @@ BOUND_BLOCK = 32  # rows whose bounds are first seen as their maximum
 UNIT_LENGTH = 1 + 2.0**-18  # a normalised float32 vector is at most this long
 UNDERFLOW = 2.0**-100  # more than all underflow of a sum of products
 ALL = 1 << 40
+FAR = (
+    MAX_COMPONENT**2
+)  # times dim: rows with a greater squared length are of older versions, and their products overflow
 PAD = 2.0**-20  # relative; more than the few float32 roundings of putting a bound together
 
 
@@ -114,9 +118,14 @@ def product_rounding(dim: int) -> float:
     return 2 * dim * 2.0**-24 + reduced
 
 
-def base_bounds(squares: NDArray[np.float64], metric: Metric) -> NDArray[np.float64]:
-    """What each row adds to q·x: nothing, for L2 −‖x‖²/2, made larger by more than rounding takes."""
-    return -squares / 2 * (1 - PAD) if metric is Metric.L2 else np.zeros(len(squares))
+def base_bounds(squares: NDArray[np.float64], metric: Metric, dim: int) -> NDArray[np.float64]:
+    """What each row adds to q·x: nothing, for L2 −‖x‖²/2, made larger by more than rounding takes.
+
+    NaN, which passes every threshold, for a row that is longer than bounds are proven for.
+    """
+    base = -squares / 2 * (1 - PAD) if metric is Metric.L2 else np.zeros(len(squares))
+    base[squares > dim * FAR] = np.nan
+    return base
 
 
 def picked(rows: slice | NDArray[np.int64], device: str) -> slice | torch.Tensor:
@@ -176,7 +185,8 @@ class Float32Pass:
         if asked.weights is not None:
             if self._columns is None:
                 squares = squared_lengths(self._vectors)
-                columns = np.stack([np.sqrt(squares) * (1 + PAD), base_bounds(squares, self.metric)], axis=1)
+                base = base_bounds(squares, self.metric, self._vectors.shape[1])
+                columns = np.stack([np.sqrt(squares) * (1 + PAD), base], axis=1)
                 self._columns = torch.from_numpy(columns).float().to(self.device)
             bounds[: len(part)].addmm_(self._columns[chosen], asked.weights)
         return bounds

@@ -13,6 +13,7 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
+from indexes.structure import LOOKED_ROWS, Cursor, each_once, same_bytes
 from indexes.translation import built_otherwise, checked_queries, checked_rows, neighbors, nothing
 from semsearch.errors import StorageError
 from semsearch.hardware import threads
@@ -129,6 +130,12 @@ class HNSWIndex:
                 raise built_otherwise(len(keys), graph.get_current_count())
         return cls(graph, keys, vectors.shape[1], metric, params)
 
+    @classmethod
+    def verify(cls, folder: Path, keys: Keys, vectors: Vectors, metric: Metric, params: HNSWParams) -> None:
+        """Every id, level, length and link of the graph is within it, and its vectors are the stored ones."""
+        if len(keys):
+            _verify(Cursor(folder / GRAPH_FILE), vectors)
+
     def __len__(self) -> int:
         return 0 if self._graph is None else int(self._graph.get_current_count())
 
@@ -148,6 +155,45 @@ class HNSWIndex:
                     low = k
                     rows[i, :k], distances[i, :k] = found[0][0], found[1][0]
         return rows, distances
+
+
+def _verify(file: Cursor, vectors: Vectors) -> None:
+    """As hnswlib's `saveIndex` lays it out: sizes, then a block for each row, then the links of the upper layers."""
+    n, dim = vectors.shape
+    level0, room, count, block, label, data = file.values("6Q")
+    top, entry, most, most0, links, _, _ = file.values("iI3QdQ")
+    file.expect(count == n and n <= room, f"it holds {count:,} rows, not {n:,}")
+    file.expect(1 <= links <= 1 << 12 and (most, most0) == (links, 2 * links), "its nodes have other links")
+    file.expect((level0, data, label) == (0, 8 * links + 4, 8 * links + 4 + 4 * dim), "its rows are laid out otherwise")
+    file.expect(block == label + 8, "its rows are of another size")
+    layout = np.dtype([("links", "<u4", 2 * links + 1), ("data", "<u4", dim), ("label", "<u8")])
+    nodes = file.array(n, layout)
+    file.expect(each_once(nodes["label"], n), "a row comes twice")
+    for start in range(0, n, LOOKED_ROWS):
+        some = nodes[start : start + LOOKED_ROWS]
+        file.expect(_within(some["links"], n), "a link leads out")
+        file.expect(same_bytes(some["data"], vectors, some["label"].astype(np.int64)), "a vector is another")
+    levels, upper = np.zeros(n, dtype=np.int64), []
+    for node in range(n):
+        (size,) = file.values("I")
+        if size:
+            height, rest = divmod(size, 4 * links + 4)
+            file.expect(not rest and height <= 64, "a node reaches too high")
+            levels[node] = height
+            upper.append(file.array(height * (links + 1), "<u4").reshape(height, links + 1))
+    file.end()
+    file.expect(entry < n and top == levels[entry] == levels.max(), "it has no entry")
+    for own in upper:
+        file.expect(_within(own, n), "a link leads out")
+        for height, (linked, *rows) in enumerate(own, start=1):
+            file.expect(bool((levels[rows[:linked]] >= height).all()), "a link leads to a layer that is not there")
+
+
+def _within(lists: Any, n: int) -> bool:
+    """Whether lists of links, each behind its length, are of rows below `n`."""
+    counts, rows = lists[:, 0], lists[:, 1:]
+    used = np.arange(rows.shape[1]) < counts[:, None]
+    return bool((counts <= rows.shape[1]).all() and (rows[used] < n).all())
 
 
 def _graph(metric: Metric, dim: int) -> Any:

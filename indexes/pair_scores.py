@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from indexes.first_pass import UNDERFLOW, as_tensor
 from semsearch.errors import DataError
 from semsearch.types import Keys, Metric, Scores, Vectors
-from semsearch.vectors import score_each
+from semsearch.vectors import MAX_SCORE, score_each
 
 CLOSE = 1 << 14  # scored in float32 at a time
 
@@ -24,8 +24,9 @@ class Pairs:
     def exactly(self, queries: Vectors, query: NDArray[np.int64], rows: NDArray[np.int64]) -> Scores:
         """The true scores of the pairs `(query[i], rows[i])`."""
         scores = score_each(queries, query, self._vectors, rows, self._metric)
-        if not np.isfinite(scores).all():
-            self._name_bad(rows[~np.isfinite(scores)])
+        within = np.abs(scores) < MAX_SCORE
+        if not within.all():
+            self._name_bad(rows[~within])
         return scores
 
     def approximately(
@@ -52,12 +53,12 @@ class Pairs:
                 error = relative * (torch.linalg.vector_norm(q, dim=1).double() * torch.linalg.vector_norm(x, dim=1))
                 near = x.mul_(q).sum(dim=1).double()
             scores[pairs], errors[pairs] = near.numpy(), error.numpy() + UNDERFLOW
-        unsure = ~np.isfinite(scores + errors)  # float32 overflowed, or a stored vector is none
+        unsure = ~(np.isfinite(scores) & np.isfinite(errors))  # float32 overflowed, or a stored vector is none
         scores[unsure], errors[unsure] = 0, np.inf
         return scores - errors, scores + errors
 
     def _name_bad(self, rows: NDArray[np.int64]) -> None:
-        """Raise for a stored vector that is none; a score may also be infinite because vectors are very long."""
+        """Raise for a stored vector that is none; a score may also be at its bound because vectors are very long."""
         bad = rows[~np.isfinite(self._vectors[rows]).all(axis=1)]
         if len(bad):
             raise DataError(

@@ -20,6 +20,7 @@
     │   ├── ModelMismatch       4   another model than the one the collection was made with
     │   └── ReadOnly            4   the collection can be searched here but not written
     ├── IndexDamaged            4   an index file is not what its manifest says (search goes on exactly)
+    │   └── IndexForeign        4   built elsewhere, by a backend that can't tell whether its files are safe to read
     ├── StorageError            4   the disk refused: full, read-only, permission
     └── CollectionLocked        5   another process is writing, or too many read at once: try again
 
@@ -112,6 +113,10 @@ class IndexDamaged(SemsearchError):
     """An index file differs from what its manifest says; it was not given to its library."""
 
     exit_code = 4
+
+
+class IndexForeign(IndexDamaged):
+    """An index was built elsewhere, and nobody can tell whether its files are safe to read."""
 
 
 class StorageError(SemsearchError):

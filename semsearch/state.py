@@ -14,9 +14,9 @@ def state_folder() -> Path | None:
     import platformdirs
 
     named = os.environ.get("SEMSEARCH_STATE")
-    folder = Path(named or platformdirs.user_state_dir("semsearch", appauthor=False)).expanduser()
     try:
+        folder = Path(named or platformdirs.user_state_dir("semsearch", appauthor=False)).expanduser()
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    except OSError:
+    except (OSError, RuntimeError):  # no home at all
         return None
     return folder if os.access(folder, os.W_OK) else None

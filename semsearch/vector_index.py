@@ -172,6 +172,23 @@ class Filterable(Protocol):
         ...
 
 
+@runtime_checkable
+class Verifiable(Protocol):
+    """A `VectorIndex` that can look files through which somebody else wrote.
+
+    One that can't is only loaded where it was built.
+    """
+
+    @classmethod
+    def verify(cls, folder: Path, keys: Keys, vectors: Vectors, metric: Metric, params: Any) -> None:
+        """Raise ValueError unless `load` with the same arguments, and every search, stays within the files in `folder`.
+
+        Whoever wrote them knows every digest: nothing of them is true until it was looked at, and no library that
+        trusts its files may read them here.
+        """
+        ...
+
+
 FACTS: Mapping[str, tuple[str, Callable[[Any], bool]]] = {
     "Params": (
         "a dataclass that derives from semsearch.options.Options",

@@ -16,12 +16,16 @@ from semsearch.arguments import check_whole
 from semsearch.errors import DataError, DimensionMismatch
 from semsearch.types import Keys, Metric, Neighbors, Scores, Vectors
 
+MAX_COMPONENT = 1e12  # of a component: scores, and what libraries sum on the way to them, stay far within float32
+MAX_SCORE = np.array(np.finfo(np.float32).max, dtype=np.float64)  # no score is above it …
+MIN_SCORE = -MAX_SCORE  # … or below this
+RANGE_ROWS = 1 << 14  # looked at together, so that rows that are mapped are read once
 SCORED_PAIRS = 256  # scored at a time: their float64 copies stay in cache
 UNIT = 2.0**-20  # how far from 1 the length of a vector in float32 may be to count as 1
 
 
-def check_vectors(vectors: ArrayLike, dim: int, what: str = "vectors") -> Vectors:
-    """`vectors` as float32 `(n, dim)`, C-contiguous; an error names the first bad row."""
+def check_vectors(vectors: ArrayLike, dim: int, what: str = "vectors", largest: float = MAX_COMPONENT) -> Vectors:
+    """`vectors` as float32 `(n, dim)`, C-contiguous, within ±`largest`; an error names the first bad row."""
     try:
         array = np.asarray(vectors)
         if array.dtype.kind not in "fiu":
@@ -35,10 +39,28 @@ def check_vectors(vectors: ArrayLike, dim: int, what: str = "vectors") -> Vector
         raise DataError(f"{what} must be an array of numbers of shape (n, {dim}); got {error}.") from error
     if array.ndim != 2 or array.shape[1] != dim:
         raise DimensionMismatch(f"{what} must have the shape (n, {dim}), but have {array.shape}.")
-    if not np.isfinite(array).all():
-        row = int(np.argmin(np.isfinite(array).all(axis=1)))
-        raise DataError(f"row {row} of {what} holds NaN or infinite numbers.")
+    for start in range(0, len(array), RANGE_ROWS):
+        rows = array[start : start + RANGE_ROWS]
+        if not in_range(rows, largest):
+            row = next(row for row in range(len(rows)) if not in_range(rows[row], largest))
+            if not np.isfinite(rows[row]).all():
+                raise DataError(f"row {start + row} of {what} holds NaN or infinite numbers.")
+            raise DataError(
+                f"row {start + row} of {what} holds {_farthest(rows[row]):.3g}, and numbers beyond ±{largest:g} are "
+                "not taken: scores of them would overflow. Scale the vectors down, all by the same factor."
+            )
     return array
+
+
+def in_range(vectors: Vectors, largest: float = MAX_COMPONENT) -> bool:
+    """Whether all of an array is within ±`largest`; NaN is not."""
+    return bool(np.maximum.reduce(vectors, axis=None, initial=0) <= largest) and bool(
+        np.minimum.reduce(vectors, axis=None, initial=0) >= -largest
+    )
+
+
+def _farthest(row: Vectors) -> float:
+    return float(row[np.argmax(np.abs(row))])
 
 
 def check_k(k: object) -> int:
@@ -61,8 +83,9 @@ def normalise(vectors: Vectors) -> Vectors:
 
 def stored_form(vectors: ArrayLike, dim: int, metric: Metric, what: str = "vectors") -> Vectors:
     """`vectors` as they are stored and searched: checked, float32 `(n, dim)`, of unit length where that matters."""
-    array = check_vectors(vectors, dim, what)
-    return normalise(array) if metric is Metric.COSINE else array
+    if metric is Metric.COSINE:  # of any length before
+        return normalise(check_vectors(vectors, dim, what, float(MAX_SCORE)))
+    return check_vectors(vectors, dim, what)
 
 
 def score_pairs(query: Vectors, vectors: Vectors, metric: Metric) -> Scores:
@@ -78,8 +101,9 @@ def _scored(query: NDArray[np.float64], wide: NDArray[np.float64], metric: Metri
     else:
         wide *= query
     scores = wide.sum(axis=1)
-    with np.errstate(over="ignore"):  # beyond float32 a score is infinite
-        rounded: Scores = (-scores if metric is Metric.L2 else scores).astype(np.float32)
+    np.minimum(scores, MAX_SCORE, out=scores)  # collections of older versions hold vectors as long as that
+    np.maximum(scores, MIN_SCORE, out=scores)
+    rounded: Scores = (-scores if metric is Metric.L2 else scores).astype(np.float32)
     return rounded
 
 

@@ -4,7 +4,9 @@
 `real` in the list `SEMSEARCH_REQUIRE` such a skip is a failure.
 """
 
+import atexit
 import os
+import shutil
 import socket
 import tempfile
 from pathlib import Path
@@ -15,6 +17,9 @@ pytest.register_assert_rewrite("support")
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # before anything imports huggingface_hub, which reads it once
 
+
+os.environ["SEMSEARCH_STATE"] = tempfile.mkdtemp(prefix="semsearch-state-")  # of all tests, and what they start
+atexit.register(shutil.rmtree, os.environ["SEMSEARCH_STATE"], ignore_errors=True)
 
 REQUIRED = set(os.environ.get("SEMSEARCH_REQUIRE", "").replace(",", " ").split())  # marks that may not be skipped
 

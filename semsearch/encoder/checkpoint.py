@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import ast
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
 from semsearch.arguments import named_kind
-from semsearch.errors import ModelError
+from semsearch.errors import ModelError, SemsearchError
 
 Role = Literal["query", "document"]
 ROLES: tuple[Role, ...] = ("query", "document")
@@ -94,6 +95,7 @@ TOKENIZER_FILES = (
     "whitespacetokenizer_config.json",
     "phrasetokenizer_config.json",
 )
+MOST_MODULES, DEEPEST_ROUTER = 64, 2  # of a model
 # Roles under the names that asymmetric checkpoints gave them.
 ROUTES: Mapping[Role, tuple[str, ...]] = {
     "query": ("query", "queries", "question", "q", "search_query"),
@@ -153,13 +155,41 @@ def read(folder: Path) -> Checkpoint:
     )
 
 
+@contextmanager
+def understood(folder: Path) -> Iterator[None]:
+    """What a checkpoint's files say and nobody foresaw is a ModelError, not the error of whatever stumbles over it."""
+    try:
+        yield
+    except SemsearchError:
+        raise
+    except (
+        ArithmeticError,
+        AttributeError,
+        LookupError,
+        MemoryError,
+        OSError,
+        RecursionError,
+        TypeError,
+        ValueError,
+    ) as error:
+        raise ModelError(
+            f"{folder} can't be opened, since what its files say can't be understood ({type(error).__name__}: "
+            f"{first_line(error)}). Fetch the model anew, or choose another."
+        ) from error
+
+
+def first_line(error: Exception) -> str:
+    """What a library says, to stand inside of a sentence."""
+    return f"{str(error).partition(chr(10))[0]:.200}".rstrip(". ")
+
+
 def read_json(path: Path) -> dict[str, Any]:
     """The object in a JSON file; empty where there is no file."""
     if not path.is_file():
         return {}
     try:
         found = json.loads(path.read_text("utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ModelError(f"{path} is not JSON ({error}): the download may be damaged; fetch the model anew.") from error
     if not isinstance(found, dict):
         raise ModelError(f"{path} must hold a JSON object, but holds {named_kind(type(found))}.")
@@ -191,13 +221,18 @@ def read_modules(folder: Path) -> list[dict[str, Any]]:
     """The entries of a modules.json, in their order."""
     try:
         modules = json.loads((folder / "modules.json").read_text("utf-8"))
-        return [{**entry, "path": str(entry["path"]), "type": str(entry["type"])} for entry in modules]
-    except (ValueError, TypeError, KeyError) as error:
-        raise ModelError(f"{folder / 'modules.json'} is no list of modules ({error!r}).") from error
+        found = [{**entry, "path": str(entry["path"]), "type": str(entry["type"])} for entry in modules]
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
+        raise ModelError(f"{folder / 'modules.json'} is no list of modules ({error!r:.200}).") from error
+    if len(found) > MOST_MODULES:
+        raise ModelError(
+            f"{folder / 'modules.json'} names {len(found):,} modules; no model has more than {MOST_MODULES}."
+        )
+    return found
 
 
-def read_stage(root: Path, path: str, type_name: str, entry: Mapping[str, Any]) -> Stage:
-    """The stage that an entry of a modules.json names; `root` is the checkpoint's folder."""
+def read_stage(root: Path, path: str, type_name: str, entry: Mapping[str, Any], nested: int = 0) -> Stage:
+    """The stage that an entry of a modules.json names; `root` is the checkpoint's folder, or the router's around it."""
     folder = _inside(root, path)
     kind = kind_of(type_name, root)
     wanted = [name for name in entry.get("kwargs", ()) if name not in ("task", "truncate_dim")]
@@ -210,7 +245,7 @@ def read_stage(root: Path, path: str, type_name: str, entry: Mapping[str, Any]) 
             f"{folder} lacks {CONFIG_FILES[kind][0]}, which its module {kind} needs: fetch the model anew."
         )
     config = read_json(file) if file is not None else {}
-    routes = _routes(folder, config) if kind == "router" else {}
+    routes = _routes(folder, config, nested) if kind == "router" else {}
     return Stage(kind, folder, config, file, routes)
 
 
@@ -228,11 +263,16 @@ def kind_of(type_name: str, root: Path) -> str:
     return kind
 
 
-def _routes(folder: Path, config: Mapping[str, Any]) -> dict[str, tuple[Stage, ...]]:
+def _routes(folder: Path, config: Mapping[str, Any], nested: int) -> dict[str, tuple[Stage, ...]]:
+    if nested >= DEEPEST_ROUTER:  # perhaps in itself
+        raise ModelError(f"{folder} holds a router in a router in a router, which no model has.")
     try:
-        stages = {name: read_stage(folder, name, type_name, {}) for name, type_name in config["types"].items()}
+        types = dict(config["types"])
+        if len(types) > MOST_MODULES or any(len(names) > MOST_MODULES for names in config["structure"].values()):
+            raise ModelError(f"{folder} holds a router of more than {MOST_MODULES} modules, which no model has.")
+        stages = {name: read_stage(folder, name, type_name, {}, nested + 1) for name, type_name in types.items()}
         return {route: tuple(stages[name] for name in names) for route, names in config["structure"].items()}
-    except (KeyError, AttributeError, TypeError) as error:
+    except (KeyError, AttributeError, TypeError, ValueError) as error:
         raise ModelError(f"{folder} holds a router whose configuration can't be understood ({error!r}).") from error
 
 
@@ -299,4 +339,15 @@ def _inside(root: Path, path: str) -> Path:
     relative = PurePosixPath(path.replace("\\", "/"))
     if relative.is_absolute() or ".." in relative.parts or ":" in path:
         raise ModelError(f"{root} names a path outside of itself ('{path}'), and is not opened.")
-    return root / relative
+    found, within = root / relative, _home(root)
+    if not found.resolve().is_relative_to(within):  # a link
+        raise ModelError(
+            f"{root} names a path outside of itself ('{path}' leads to {found.resolve()}), and is not opened."
+        )
+    return found
+
+
+def _home(root: Path) -> Path:
+    """The folder that the links of a checkpoint may lead to: its own, in the Hugging Face cache the model's."""
+    own = root.resolve()
+    return next((above for above in own.parents if above.name.startswith("models--")), own)

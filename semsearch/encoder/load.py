@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from semsearch.encoder import resolve
-from semsearch.encoder.checkpoint import ROLES, Checkpoint, Role, Stage, read, tokenizer_files, weight_files
+from semsearch.encoder.checkpoint import ROLES, Checkpoint, Role, Stage, read, tokenizer_files, understood, weight_files
 from semsearch.encoder.prompts import family_of, metric_of, prompts_of
 from semsearch.errors import ModelError, UsageError
 from semsearch.hardware import Compute, bf16_is_fast, settle_threads
@@ -69,8 +69,10 @@ def load_encoder(
         settings |= {"normalize": normalize, "batch_tokens": batch_tokens}
         return spread(partial(load_encoder, str(name_or_path), **settings), devices)
     source = resolve.find(str(name_or_path), revision)
-    checkpoint = read(source.folder)
-    with ThreadPoolExecutor(1, "hash") as hashing:  # while torch is imported and the weights are loaded
+    with understood(source.folder):
+        checkpoint = read(source.folder)
+    # while torch is imported and the weights are loaded
+    with understood(source.folder), ThreadPoolExecutor(1, "hash") as hashing:
         files = {path for role in ROLES for path in _files_of(checkpoint.stages_of(role))}
         digests = {path: hashing.submit(_digest, path) for path in sorted(files)}
         return _open(source, checkpoint, digests, device, dtype, truncate_dim, prompts, normalize, batch_tokens)
@@ -110,6 +112,8 @@ def _open(
     if stacks["query"].dim != full:
         raise ModelError(f"{source.name} gives queries {stacks['query'].dim} components and documents {full}.")
     cut = truncate_dim if truncate_dim is not None else checkpoint.truncate_dim
+    if truncate_dim is None and cut is not None and not (isinstance(cut, int) and 1 <= cut <= full):
+        raise ModelError(f"{source.folder} says truncate_dim {cut!r:.40}, which must be between 1 and its {full}.")
     if cut is not None and not 1 <= cut <= full:
         raise UsageError(f"truncate_dim must be between 1 and the model's {full} components, not {cut}.")
     unit = normalize if normalize is not None else metric is Metric.COSINE

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from semsearch.encoder.features import Features
+from semsearch.encoder.sizes import MOST_LAYERS, size_of
 from semsearch.encoder.weights import fill, load_weights
 from semsearch.errors import ModelError
 
@@ -159,7 +160,7 @@ class Dense(nn.Module):
     def __init__(self, config: Mapping[str, Any], folder: Path) -> None:
         super().__init__()
         try:
-            inputs, outputs = int(config["in_features"]), int(config["out_features"])
+            inputs, outputs = (size_of({key: config[key]}, key, folder) for key in ("in_features", "out_features"))
         except KeyError as error:
             raise ModelError(f"the Dense module in {folder} doesn't say its {error}.") from error
         self.linear = nn.Linear(inputs, outputs, bias=bool(config.get("bias", True)))
@@ -174,7 +175,9 @@ class Dense(nn.Module):
     @classmethod
     def load(cls, folder: Path, config: Mapping[str, Any]) -> Dense:
         """From a `N_Dense` folder."""
-        return _filled(cls(config, folder), folder)
+        with torch.device("meta"):
+            module = cls(config, folder)
+        return _filled(module, folder)
 
     def width(self, dim: int) -> int:
         """Components that come out, for so many that go in."""
@@ -202,7 +205,9 @@ class LayerNorm(nn.Module):
     @classmethod
     def load(cls, folder: Path, config: Mapping[str, Any]) -> LayerNorm:
         """From a `N_LayerNorm` folder."""
-        return _filled(cls(int(config["dimension"])), folder)
+        with torch.device("meta"):
+            module = cls(size_of(config, "dimension", folder))
+        return _filled(module, folder)
 
     def forward(self, features: Features) -> Features:
         """Normalises `sentence` (n, d)."""
@@ -258,7 +263,11 @@ class WeightedLayerPooling(nn.Module):
     @classmethod
     def load(cls, folder: Path, config: Mapping[str, Any]) -> WeightedLayerPooling:
         """From a `N_WeightedLayerPooling` folder."""
-        return _filled(cls(config.get("layer_start", 4), config.get("num_hidden_layers", 12)), folder)
+        layers = size_of(config, "num_hidden_layers", folder, 12, MOST_LAYERS)
+        start = config.get("layer_start", 4)
+        if not isinstance(start, int) or not 0 <= start <= layers:
+            raise ModelError(f"the configuration in {folder} weighs the layers from {start!r:.40} on, of {layers}.")
+        return _filled(cls(start, layers), folder)
 
     def forward(self, features: Features) -> Features:
         """Sets `tokens` (T, h) from `layers`."""

@@ -16,7 +16,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from semsearch.encoder.checkpoint import first_line
 from semsearch.encoder.features import Features
+from semsearch.encoder.sizes import check_sizes
 from semsearch.errors import ModelError
 
 ENCODER_STATE = {
@@ -111,6 +113,7 @@ def load_padded(
         ModelError: The architecture needs code from the checkpoint, is unknown, or its weights do not fit it; or it
             has a decoder, and nobody knows whether the decoder's state is meant.
     """
+    check_sizes(config, folder)
     kind = config.get("model_type")
     if "AutoModel" in (config.get("auto_map") or {}):
         known = _known(str(kind))
@@ -139,7 +142,7 @@ def load_padded(
             str(folder), dtype=dtype, local_files_only=True, trust_remote_code=False, output_loading_info=True
         )
     except Exception as error:  # transformers raises what its parts raise
-        raise ModelError(f"the model in {folder} ('{kind}') can't be opened: {error}") from error
+        raise ModelError(f"the model in {folder} ('{kind}') can't be opened: {first_line(error)}.") from error
     encoder_alone = both and kind in ENCODER_STATE
     decoder = re.compile(r"(.*\.)?decoder\..*") if encoder_alone else re.compile(r"(?!)")
     skip = (RANDOM_TENSORS, decoder)

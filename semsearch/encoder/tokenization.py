@@ -8,6 +8,7 @@ special tokens are set by options, go through transformers once, whose tokenizer
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from tokenizers.normalizers import BertNormalizer, Lowercase, Normalizer
 from tokenizers.normalizers import Sequence as NormalizerSequence
 
 from semsearch.arguments import named_kind
-from semsearch.encoder.checkpoint import read_json, tokenizer_files
+from semsearch.encoder.checkpoint import first_line, read_json, tokenizer_files
 from semsearch.errors import DataError, MissingDependency, ModelError, UsageError
 
 UNLIMITED = 10**9  # tokenizer_config.json writes "no limit" as 10^30
@@ -90,9 +91,11 @@ class TextTokenizer:
         for place, text in enumerate(texts):
             if not isinstance(text, str):
                 raise UsageError(f"text {place} is no text but {named_kind(type(text))}: {text!r:.80}")
-        whole = [self._clip(prompt + text) for text in texts]
+        with _told():
+            whole = [self._clip(prompt + text) for text in texts]
         try:
-            encodings = self.tokenizer.encode_batch_fast(whole, add_special_tokens=self.special)
+            with _told():
+                encodings = self.tokenizer.encode_batch_fast(whole, add_special_tokens=self.special)
         except (UnicodeEncodeError, TypeError) as error:  # half a surrogate pair, which is no character
             raise unencodable(whole) from error
         return (encoding.ids for encoding in encodings)
@@ -118,6 +121,19 @@ class TextTokenizer:
         clipped = text[:end]
         seen = len(self.tokenizer.encode(clipped, add_special_tokens=False).ids)
         return clipped if seen > self.max_tokens else text
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """The tokenizers library panics over some regular expressions of a tokenizer.json, which is no `Exception`."""
+    try:
+        yield
+    except BaseException as error:
+        if type(error).__name__ != "PanicException":
+            raise
+        raise ModelError(
+            f"the model's tokenizer can't split a text ({error}): fetch the model anew, or choose another."
+        ) from error
 
 
 def unencodable(texts: Iterable[str]) -> DataError:
@@ -176,6 +192,8 @@ def max_tokens(said: int | None, tokenizer_says: float | None, config: Mapping[s
         limits.append(int(said))
     elif tokenizer_says and tokenizer_says > 0:
         limits.append(int(min(tokenizer_says, UNLIMITED)))
+    if min(limits) < 1:
+        raise ModelError(f"the model is said to read {min(limits):,} tokens of a text: fetch it anew.")
     return min(limits)
 
 
@@ -183,7 +201,7 @@ def _from_file(file: Path) -> Tokenizer:
     try:
         return Tokenizer.from_file(str(file))
     except Exception as error:  # the library raises bare Exception
-        raise ModelError(f"{file} can't be read as a tokenizer ({error}): fetch the model anew.") from error
+        raise ModelError(f"{file} can't be read as a tokenizer ({first_line(error)}): fetch the model anew.") from error
 
 
 def _bert_options(tokenizer: Tokenizer, folder: Path, settings: Mapping[str, Any]) -> None:
@@ -205,6 +223,10 @@ def _bert_options(tokenizer: Tokenizer, folder: Path, settings: Mapping[str, Any
 def _through_transformers(folder: Path) -> Tokenizer:
     from transformers import AutoTokenizer
 
+    for name, said in read_json(folder / "tokenizer_config.json").items():
+        outside = name.endswith("_file") and isinstance(said, str) and Path(said).name != said
+        if outside and (folder / said).exists() and not (folder / said).resolve().is_relative_to(folder.resolve()):
+            raise ModelError(f"{folder} names a file outside of itself ('{said}') as its {name}, and is not opened.")
     pieces = [path.name for path in tokenizer_files(folder) if path.suffix == ".model"]
     if pieces and not (folder / "tokenizer.json").is_file() and find_spec("sentencepiece") is None:
         raise MissingDependency(
@@ -214,7 +236,7 @@ def _through_transformers(folder: Path) -> Tokenizer:
     try:
         found = AutoTokenizer.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
     except Exception as error:  # transformers raises whatever its converters raise
-        raise ModelError(f"the tokenizer in {folder} can't be opened ({error}).") from error
+        raise ModelError(f"the tokenizer in {folder} can't be opened ({first_line(error)}).") from error
     tokenizer = getattr(found, "backend_tokenizer", None)
     if not isinstance(tokenizer, Tokenizer):
         raise ModelError(

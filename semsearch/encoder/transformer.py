@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from semsearch.encoder.forward import LeanEncoder, Shape
+from semsearch.encoder.sizes import check_limits, check_sizes
 from semsearch.encoder.weights import load_weights
 from semsearch.errors import ModelError
 
@@ -145,8 +146,14 @@ def load_transformer(
         ModelError: The weights are not those that the configuration describes.
     """
     device = torch.device(device)
+    check_limits(config, folder)
     family = ARCHITECTURES.get(str(config.get("model_type")))
     shape = _shape(family, config) if family else None
+    if shape is not None and shape.hidden % shape.heads:
+        raise ModelError(
+            f"{folder / 'config.json'} shares {shape.hidden} components among {shape.heads} heads, which doesn't "
+            "come out even. Fetch the model anew, or choose another."
+        )
     if family is None or shape is None:
         from semsearch.encoder.padded import load_padded
 
@@ -197,6 +204,7 @@ def _shape(family: Architecture, config: Mapping[str, Any]) -> Shape | None:
 def _tensors(folder: Path, family: Architecture, shape: Shape, config: Mapping[str, Any]) -> dict[str, Tensor]:
     """The weights under the names that `LeanEncoder` knows, all there and of the right shapes."""
     stored = {_modern(name): tensor for name, tensor in load_weights(folder).items()}
+    check_sizes(config, folder)
     if any(name.startswith(family.prefix) for name in stored):
         inner = {name.removeprefix(family.prefix): t for name, t in stored.items() if name.startswith(family.prefix)}
         stored = {n: t for n, t in stored.items() if not n.startswith(family.prefix)} | inner
@@ -213,6 +221,12 @@ def _tensors(folder: Path, family: Architecture, shape: Shape, config: Mapping[s
         )
     tensors = {name: stored[source] for name, source in wanted.items()}
     _check_shapes(folder, tensors, shape)
+    positions = config.get("max_position_embeddings", 0)
+    if positions > len(tensors["position"]):
+        raise ModelError(
+            f"the weights in {folder} have {len(tensors['position']):,} positions where its config.json says "
+            f"{positions:,}. Fetch the model anew, or choose another."
+        )
     return tensors
 
 
@@ -239,6 +253,8 @@ def _names(
 
 def _check_shapes(folder: Path, tensors: Mapping[str, Tensor], shape: Shape) -> None:
     hidden = shape.hidden
+    if tensors["word"].ndim != 2:
+        raise ModelError(f"the word embeddings in {folder} have the shape {tuple(tensors['word'].shape)}.")
     wide = tensors["0.up.weight"].shape[0] if shape.layers else 0
     embedded = tensors["word"].shape[1]
     expected: dict[str, tuple[int, ...]] = {
@@ -262,7 +278,11 @@ def _check_shapes(folder: Path, tensors: Mapping[str, Tensor], shape: Shape) -> 
                 f"the weights in {folder} do not fit its config.json: {name} has the shape {tuple(tensor.shape)} "
                 f"where {wanted} is described. Fetch the model anew, or choose another."
             )
-    if tensors["position"].shape[1] != embedded or (shape.padding is None and not embedded):
+    if (
+        tensors["position"].ndim != 2
+        or tensors["position"].shape[1] != embedded
+        or (shape.padding is None and not embedded)
+    ):
         raise ModelError(f"the position embeddings in {folder} are not as wide as its word embeddings.")
 
 

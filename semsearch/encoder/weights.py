@@ -27,6 +27,8 @@ def load_weights(folder: Path) -> dict[str, Tensor]:
 def fill(module: torch.nn.Module, tensors: dict[str, Tensor], folder: Path) -> None:
     """Give a module its weights; each must be there, none may be left over, and the shapes must be those declared.
 
+    The module may lie on the device "meta", where it takes no memory whatever sizes its configuration declares.
+
     Raises:
         ModelError: Otherwise; a model with a part left at random would give vectors that look right.
     """
@@ -43,7 +45,7 @@ def fill(module: torch.nn.Module, tensors: dict[str, Tensor], folder: Path) -> N
     faults += wrong
     if faults:
         raise ModelError(f"the weights in {folder} do not fit its configuration: {'; '.join(faults)}.")
-    module.load_state_dict({name: tensor.float() for name, tensor in tensors.items()})
+    module.load_state_dict({name: tensor.float() for name, tensor in tensors.items()}, assign=True)
 
 
 def _read(path: Path) -> dict[str, Tensor]:

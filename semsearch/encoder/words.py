@@ -16,8 +16,11 @@ from torch import Tensor, nn
 from semsearch.encoder.checkpoint import read_json
 from semsearch.encoder.features import Features
 from semsearch.encoder.modules import segments
+from semsearch.encoder.sizes import MOST_LAYERS, size_of
 from semsearch.encoder.weights import fill, load_weights
 from semsearch.errors import MissingDependency, ModelError
+
+WIDEST_KERNEL = 1 << 10
 
 
 class WhitespaceTokenizer:
@@ -213,8 +216,12 @@ class CNN(nn.Module):
             raise ModelError(
                 f"{folder}: convolutions of even width or with strides other than 1 have no tokens to pool."
             )
-        inputs = config.get("in_embedding_dimension") or config["in_word_embedding_dimension"]
-        module = cls(inputs, config.get("out_channels", 256), kernels)
+        named = "in_embedding_dimension" if config.get("in_embedding_dimension") else "in_word_embedding_dimension"
+        channels = size_of(config, "out_channels", folder, 256)
+        if not 1 <= len(kernels) <= WIDEST_KERNEL or not all(1 <= kernel <= WIDEST_KERNEL for kernel in kernels):
+            raise ModelError(f"the configuration in {folder} names convolutions of the widths {kernels!r:.40}.")
+        with torch.device("meta"):
+            module = cls(size_of(config, named, folder), channels, kernels)
         fill(module, load_weights(folder), folder)
         return module
 
@@ -242,8 +249,11 @@ class LSTM(nn.Module):
     @classmethod
     def load(cls, folder: Path, config: Mapping[str, Any]) -> LSTM:
         """From a `N_LSTM` folder."""
-        inputs = config.get("embedding_dimension") or config["word_embedding_dimension"]
-        module = cls(inputs, config["hidden_dim"], config.get("num_layers", 1), config.get("bidirectional", True))
+        named = "embedding_dimension" if config.get("embedding_dimension") else "word_embedding_dimension"
+        inputs, hidden = size_of(config, named, folder), size_of(config, "hidden_dim", folder)
+        layers = size_of(config, "num_layers", folder, 1, MOST_LAYERS)
+        with torch.device("meta"):
+            module = cls(inputs, hidden, layers, bool(config.get("bidirectional", True)))
         fill(module, load_weights(folder), folder)
         return module
 

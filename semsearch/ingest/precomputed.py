@@ -1,15 +1,12 @@
 """Vectors made elsewhere: read from files without running anything in them, and held against the model they are from.
 
-`.npy` and `.npz` are read without pickled objects; sentence-transformers' examples keep theirs in pickles, which are
-read by an unpickler that knows arrays, tensors and plain values, and refuses all else by name.
+`.npy` and `.npz` are read without pickled objects; sentence-transformers' examples keep theirs in pickles
+(`semsearch.ingest.pickles`).
 """
 
 from __future__ import annotations
 
-import io
-import pickle
 import random
-import zipfile
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -20,8 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from semsearch.arguments import named_kind
+from semsearch.arrays import NUMBERS, read_archive, read_array
 from semsearch.engine import Engine
 from semsearch.errors import DataError, DimensionMismatch, MissingDependency, ModelMismatch
+from semsearch.ingest.pickles import read_pickle
 from semsearch.ingest.source import ReadReport, Source
 from semsearch.records import Record
 from semsearch.types import Document, Encoder, Metric
@@ -43,26 +42,31 @@ def read_vectors(path: Path, column: str | None = None) -> NDArray[Any]:
     if path.suffix == ".parquet":
         return _parquet_column(path, column or "vector")
     if path.suffix == ".npz":
-        return np.asarray(_named(_arrays(path), VECTOR_NAMES, path))
-    try:
-        with path.open("rb") as file:
-            if file.read(6) != b"\x93NUMPY":  # numpy would take it for a pickle, and advise to trust it
-                raise DataError(f"{path} is no array that numpy saved (.npy or .npz), and no Parquet file.")
-        found: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise DataError(f"{path} is no array that numpy saved: {error}.") from error
-    return found
+        return np.asarray(_named(read_archive(path), VECTOR_NAMES, path))
+    return read_array(path)
 
 
 def read_together(path: Path) -> tuple[list[Document], NDArray[Any]]:
     """Documents and their vectors `(n, dim)` from one file: an .npz, or a pickle of sentence-transformers' examples."""
-    content = _arrays(path) if path.suffix == ".npz" else _unpickled(path)
+    content = read_archive(path) if path.suffix == ".npz" else read_pickle(path)
     if not isinstance(content, dict):
         raise DataError(f"{path} must hold a mapping with texts and vectors, but holds {named_kind(type(content))}.")
-    vectors = np.asarray(_named(content, VECTOR_NAMES, path))
-    texts = [str(text) for text in _named(content, TEXT_NAMES, path)]
-    given = next((content[name] for name in ID_NAMES if name in content), None)
-    ids = [str(number) for number in range(len(texts))] if given is None else [str(identity) for identity in given]
+    named, given = (
+        _named(content, TEXT_NAMES, path),
+        next((content[name] for name in ID_NAMES if name in content), None),
+    )
+    try:
+        vectors = np.asarray(_named(content, VECTOR_NAMES, path))
+        texts = [str(text) for text in named]
+        ids = [str(number) for number in (range(len(texts)) if given is None else given)]
+    except (
+        ValueError,
+        TypeError,
+        MemoryError,
+    ) as error:  # lists of different lengths, or none
+        raise DataError(f"{path} holds no lists of texts, ids and vectors of one length: {error}.") from error
+    if vectors.dtype.kind not in NUMBERS or not vectors.ndim:
+        raise DataError(f"{path} holds vectors of {vectors.dtype!s:.40}, and not of numbers.")
     if not len(ids) == len(texts) == len(vectors):
         raise DimensionMismatch(f"{path} holds {len(texts):,} texts, {len(ids):,} ids and {len(vectors):,} vectors.")
     if not ids:
@@ -169,14 +173,6 @@ def _cosines(one: NDArray[Any], other: NDArray[Any]) -> NDArray[np.float64]:
     return found
 
 
-def _arrays(path: Path) -> dict[str, NDArray[Any]]:
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            return {name: archive[name] for name in archive.files}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise DataError(f"{path} is no archive of arrays that numpy saved: {error}.") from error
-
-
 def _named(content: dict[str, Any], names: Sequence[str], path: Path) -> Any:
     for name in names:
         if name in content:
@@ -200,53 +196,3 @@ def _parquet_column(path: Path, column: str) -> NDArray[Any]:
     if len(lengths) > 1 or not len(chunks) or len(flat) % len(chunks):
         raise DimensionMismatch(f"{path}: the lists in the column '{column}' are of different lengths, or missing.")
     return flat.reshape(len(chunks), -1)
-
-
-def _unpickled(path: Path) -> Any:
-    try:
-        with path.open("rb") as file:
-            return _Plain(file).load()
-    except (pickle.UnpicklingError, EOFError, AttributeError, ImportError, IndexError, TypeError, ValueError) as error:
-        raise DataError(f"{path} can't be read as a pickle of texts and vectors: {error}") from error
-
-
-class _Plain(pickle.Unpickler):
-    """Rebuilds arrays, tensors and plain values; a pickle that asks for anything else is refused."""
-
-    def find_class(self, module: str, name: str) -> Any:
-        """The few functions that arrays and tensors are rebuilt by."""
-        if (module, name) == ("torch.storage", "_load_from_bytes"):
-            return _tensor_storage
-        if (module, name) == ("torch._utils", "_rebuild_tensor_v2"):
-            from torch._utils import _rebuild_tensor_v2
-
-            return _rebuild_tensor_v2
-        if (module, name) == ("collections", "OrderedDict"):
-            from collections import OrderedDict
-
-            return OrderedDict
-        if (module, name) == ("_codecs", "encode"):
-            return _encoded
-        plain = module.replace("numpy.core", "numpy._core")
-        if (plain, name) in {
-            ("numpy", "ndarray"),
-            ("numpy", "dtype"),
-            ("numpy._core.multiarray", "_reconstruct"),
-            ("numpy._core.multiarray", "scalar"),
-            ("numpy._core.numeric", "_frombuffer"),
-        }:
-            return super().find_class(plain, name)
-        raise pickle.UnpicklingError(f"it asks for {module}.{name}, which might run anything; only data is read.")
-
-
-def _encoded(text: str, encoding: str) -> bytes:
-    """How pickles of Python 2's protocols hold bytes."""
-    if encoding != "latin1":
-        raise pickle.UnpicklingError(f"it asks for the encoding {encoding!r:.40}.")
-    return text.encode("latin1")
-
-
-def _tensor_storage(raw: bytes) -> Any:
-    import torch
-
-    return torch.load(io.BytesIO(raw), weights_only=True)

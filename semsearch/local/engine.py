@@ -204,14 +204,16 @@ class LocalEngine:
                 with self.store.read() as view:
                     snapshot = view.snapshot
         spec, certificate = IndexSpec.of(snapshot.settings), None
-        if self._indexing.needs_rebuild(snapshot):
-            with suppress(CollectionLocked):  # another process builds it already
-                certificate = self._indexing.rebuild(spec, queries, wait=False)
-        elif spec.recall is not None and self._indexing.needs_recertification(snapshot):
-            certificate = self._indexing.tune(spec, queries())
-        if certificate is not None and not certificate.met:  # nobody asked for it now, so nobody looks at it
-            log.warning("the index of collection '%s': %s", self.name, certificate.summary)
-        self._lexical_indexing.renew()
+        try:
+            if self._indexing.needs_rebuild(snapshot):
+                with suppress(CollectionLocked):  # another process builds it already
+                    certificate = self._indexing.rebuild(spec, queries, wait=False)
+            elif spec.recall is not None and self._indexing.needs_recertification(snapshot):
+                certificate = self._indexing.tune(spec, queries())
+            if certificate is not None and not certificate.met:  # nobody asked for it now, so nobody looks at it
+                log.warning("the index of collection '%s': %s", self.name, certificate.summary)
+        finally:  # vectors of which none can be built keep no words from being found
+            self._lexical_indexing.renew()
 
     def check(self, *, deep: bool = False) -> list[Problem]:
         """See `Maintained.check`."""

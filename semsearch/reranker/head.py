@@ -17,8 +17,10 @@ from tokenizers import Tokenizer
 from torch import Tensor, nn
 from torch.nn import functional
 
+from semsearch.encoder.checkpoint import first_line
 from semsearch.encoder.features import Features
 from semsearch.encoder.forward import LeanEncoder
+from semsearch.encoder.sizes import check_sizes
 from semsearch.encoder.transformer import ARCHITECTURES, load_transformer
 from semsearch.encoder.weights import load_weights
 from semsearch.errors import ModelError
@@ -225,6 +227,7 @@ def _linear(tensors: Mapping[str, Tensor], name: str) -> nn.Linear:
 
 def _opened(opener: Any, layout: RerankerLayout, dtype: torch.dtype) -> Any:
     kind = layout.config.get("model_type")
+    check_sizes(layout.config, layout.folder)
     try:
         model, report = opener.from_pretrained(
             str(layout.folder),
@@ -235,7 +238,7 @@ def _opened(opener: Any, layout: RerankerLayout, dtype: torch.dtype) -> Any:
             **({"num_labels": layout.labels} if "ForSequence" in opener.__name__ else {}),
         )
     except Exception as error:  # transformers raises what its parts raise
-        raise ModelError(f"the reranker in {layout.folder} ('{kind}') can't be opened: {error}") from error
+        raise ModelError(f"the reranker in {layout.folder} ('{kind}') can't be opened: {first_line(error)}.") from error
     keys = {key: sorted(str(k) for k in report[f"{key}_keys"]) for key in ("missing", "unexpected")}
     wrong = sorted(str(entry[0]) for entry in report.get("mismatched_keys", ()))
     for fault, names in (

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from semsearch.encoder import resolve
-from semsearch.encoder.checkpoint import read_json
+from semsearch.encoder.checkpoint import read_json, understood
 from semsearch.encoder.load import device_of, dtype_of
 from semsearch.errors import ModelError
 from semsearch.hardware import settle_threads
@@ -51,7 +51,8 @@ def load_reranker(
     from semsearch.reranker.layout import read
 
     source = resolve.find(str(name_or_path), revision, owner=RERANKER_OWNER)
-    layout = read(source.folder)
+    with understood(source.folder):
+        layout = read(source.folder)
 
     from semsearch.encoder.modules import activation
     from semsearch.encoder.tokenization import UNLIMITED
@@ -62,7 +63,8 @@ def load_reranker(
     on = device_of(device)
     number = dtype_of(dtype, on)
     shaped = activation(layout.activation, source.folder)
-    reader, limit, modules = _built(layout, source.label, number, on)
+    with understood(source.folder):
+        reader, limit, modules = _built(layout, source.label, number, on)
     pipeline = PairPipeline(_no_texts, modules, layout.labels, on, number, max_tokens=limit, batch_tokens=batch_tokens)
     return CrossEncoder(
         name=source.name,

@@ -167,10 +167,11 @@ def measure(
         apart = view.docs_of(asked)[:, None] != view.docs_of(others)
     if encode is not None:
         queries = encode([_question(passage) for passage in found if passage is not None])
-    scores = queries @ passages.T
-    if metric is Metric.L2:
-        squares = (queries**2).sum(axis=1)[:, None] + (passages**2).sum(axis=1)
-        scores = 2 * scores - squares
+    with np.errstate(over="ignore", invalid="ignore"):  # of older versions' vectors; what is no number is left out
+        scores = queries @ passages.T
+        if metric is Metric.L2:
+            squares = (queries**2).sum(axis=1)[:, None] + (passages**2).sum(axis=1)
+            scores = 2 * scores - squares
     random = np.sort(scores[apart].astype(np.float64))
     random = random[np.isfinite(random)]
     if len(random) < MIN_PASSAGES:

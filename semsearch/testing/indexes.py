@@ -34,8 +34,8 @@ from semsearch.local.index.generation import GENERATION_MANIFEST, open_generatio
 from semsearch.search.recall import tie_safe_recall
 from semsearch.search.truth import Truth
 from semsearch.types import Keys, Metric, Neighbors, Vectors
-from semsearch.vector_index import Filterable, faults
-from semsearch.vectors import brute_force, normalise, score_pairs
+from semsearch.vector_index import Filterable, Verifiable, faults
+from semsearch.vectors import MAX_COMPONENT, brute_force, normalise, score_pairs
 
 GENERATION_OWNER: dict[str, str] = {"backend": "under-test", "collection": "7d1c", "model": "none"}
 HANG = 60.0  # seconds after which a forked child counts as hanging
@@ -135,6 +135,21 @@ class IndexContract:
         for variant in self.index_class.variants:
             params = self.index_class.Params.parse(variant, "index 'under-test'")
             assert len(self.index_class.build(keys, vectors, self.metric, params)) == self.rows
+
+    @every_metric
+    def test_it_looks_through_what_others_wrote(self, tmp_path: Path, metric: Metric) -> None:
+        if not issubclass(self.index_class, Verifiable):
+            pytest.skip("it says that it can't, and is only loaded where it was built")
+        keys, vectors = make_keys(self.rows), make_vectors(metric, self.rows, 9)
+        self.build(keys, vectors, metric).save(tmp_path)
+        self.index_class.verify(tmp_path, keys, vectors, metric, self.params())
+        for path in tmp_path.iterdir():
+            whole = path.read_bytes()
+            for spoilt in (whole[:-8], whole + bytes(4), b"\xff" * len(whole), b""):
+                path.write_bytes(spoilt)
+                with pytest.raises(ValueError, match=r".+"):
+                    self.index_class.verify(tmp_path, keys, vectors, metric, self.params())
+            path.write_bytes(whole)
 
     def test_its_files_are_about_as_large_as_it_says(self, tmp_path: Path) -> None:
         rows = 4 * self.rows
@@ -301,6 +316,18 @@ for dim in (7, 9):
             assert named, "the error names the row"
         else:  # never met: nothing of it shows
             self.check(found, keys[healthy], vectors[healthy], queries, 3, self.metric)
+
+    @every_metric
+    def test_numbers_as_large_as_may_be(self, metric: Metric) -> None:
+        keys, vectors = make_keys(700), make_vectors(metric, 700, 8)
+        if metric is not Metric.COSINE:
+            vectors *= np.float32(MAX_COMPONENT / np.abs(vectors).max() / 2)
+            vectors[17] *= 2
+        index = self.build(keys, vectors, metric)
+        found = index.search(vectors[15:20], 10)
+        self.check(found, keys, vectors, vectors[15:20], 10, metric)
+        with pytest.raises(DataError, match="row 2"):
+            index.search(vectors[15:20] * np.array([[1], [1], [1e25], [1], [1]], np.float32), 10)
 
     @pytest.mark.parametrize("k", [0, -1, 2.5, "5", True, None])
     def test_k_must_be_a_number_of_rows(self, k: Any) -> None:

@@ -7,13 +7,14 @@ negatives. The encoder's similarities are kept besides, for a loss that listens 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from semsearch.arrays import read_archive
 from semsearch.errors import DataError
 from semsearch.training.judged import Judged
 from semsearch.types import Encoder, Hit, Vectors
@@ -71,8 +72,11 @@ def mine(
         DataError: The collection finds nothing that the data knows.
     """
     if cache is not None and cache.is_file():
-        with np.load(cache) as kept:
-            found = MinedCandidates(kept["rows"], kept["query_vectors"], kept["vectors"])
+        kept = read_archive(cache)
+        names = [field.name for field in fields(MinedCandidates)]
+        if missing := [name for name in names if name not in kept]:
+            raise DataError(f"{cache} lacks {', '.join(missing)}: it keeps something else; name another file.")
+        found = MinedCandidates(**{name: kept[name] for name in names})
         if len(found.rows) == len(judged.queries) and len(found.vectors) == len(judged.texts):
             return found
     say(f"{judged.name}: encoding {len(judged.texts):,} documents and {len(judged.queries):,} queries.")

@@ -315,10 +315,17 @@ class Trainer:
         file = self.work / "state.pt"
         if not file.is_file():
             return
-        state = torch.load(file, map_location=self.device, weights_only=True)
-        if state["run"] != self._run:
+        try:
+            state = torch.load(file, map_location=self.device, weights_only=True)
+            run = state["run"]
+        except Exception as error:  # torch raises what it likes
+            raise ModelError(
+                f"{file} can't be read as a run that was interrupted ({str(error).partition(chr(10))[0]}): remove "
+                f"{self.work} to begin anew."
+            ) from error
+        if run != self._run:
             raise UsageError(
-                f"{self.out} holds a run that was begun otherwise, {state['run']}, where this one is {self._run}: give "
+                f"{self.out} holds a run that was begun otherwise, {run}, where this one is {self._run}: give "
                 "the same options, or another folder."
             )
         self.model.load_state_dict(state["model"])

@@ -72,7 +72,7 @@ def copy(made, memory):
 def index_file(home):
     """The index's own file; exact search keeps none, so its manifest."""
     files = sorted((home / NAME).glob("indexes/*/*"))
-    return next((file for file in files if file.name != "manifest.json"), files[0])
+    return next((file for file in files if not file.name.startswith(("manifest", "tag-"))), files[0])
 
 
 # 1, 2, 3: indexes

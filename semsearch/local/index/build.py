@@ -117,10 +117,10 @@ class Indexing:
     def _sound_vectors(self) -> Iterator[None]:
         try:
             yield
-        except DataError as error:  # they were checked before they were stored
+        except DataError as error:  # damaged, or stored by an older version, which took numbers of any size
             raise CollectionDamaged(
-                f"stored vectors of collection '{self._store.name}' are damaged ({error}): no index can be built from "
-                f"them. Run 'semsearch repair {self._store.name}'; until then search is exact."
+                f"no index can be built of the stored vectors of collection '{self._store.name}' ({error}) "
+                f"'semsearch check {self._store.name} --deep' says what mends it; until then search is exact."
             ) from error
 
     def tune(self, wanted: IndexSpec, queries: Vectors | None = None) -> Certificate:

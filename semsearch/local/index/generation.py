@@ -2,7 +2,8 @@
 
 It gets its name only when it is whole: built under a temporary one, read back and asked, fsynced, hashed, renamed.
 When it is opened every digest is checked before the library sees a byte, because no library finds a flipped bit and
-some end the process. Anything wrong is `IndexDamaged`; the collection then answers exactly and builds anew.
+some end the process. What was not built here is looked through by its backend, too: who writes files on purpose writes
+their digests. Anything wrong is `IndexDamaged`; the collection then answers exactly and builds anew.
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ from typing import Any
 
 import numpy as np
 
-from semsearch.errors import IndexDamaged, StorageError
+from semsearch.errors import IndexDamaged, IndexForeign, StorageError
+from semsearch.local.index.tags import built_here, write_tag
 from semsearch.local.store.failpoints import failpoint
 from semsearch.local.store.platform import SCARCE, fsync_folder, fsync_path, make_folder, rename, storage_error
 from semsearch.plain_files import NotPlain, entries, is_file, is_folder, is_plain_name, open_plain, read_plain
@@ -103,6 +105,9 @@ def write_files(folder: Path, manifest: Manifest, save: Callable[[Path], None]) 
         path = temporary / GENERATION_MANIFEST
         path.write_text(json.dumps(asdict(manifest), indent=1, sort_keys=True), encoding="utf-8")
         fsync_path(path)
+        tag = write_tag(temporary, published_digest(temporary))
+        if tag is not None:
+            fsync_path(tag)
         fsync_folder(temporary)
         rename(temporary, folder)
     except OSError as error:
@@ -144,8 +149,17 @@ def open_generation(
                 "Search is exact until 'semsearch reindex' has built a new one."
             )
     verify_files(folder, manifest)
+    ours = built_here(folder, published_digest(folder))
+    verify = getattr(kind, "verify", None)  # of a `Verifiable`
+    if not ours and verify is None:
+        raise IndexForeign(
+            f"the index {folder} was built elsewhere, and '{backend}' can't tell whether its files are safe to read. "
+            "Search is exact until 'semsearch reindex' has built one here."
+        )
     try:
         params = kind.Params(**manifest.options)
+        if not ours and verify is not None:
+            verify(folder, keys, vectors, metric, params)
         index = kind.load(folder, keys, vectors, metric, params)
     except MemoryError as error:
         raise storage_error(OSError(errno.ENOMEM, os.strerror(errno.ENOMEM)), "loading", folder) from error

@@ -17,11 +17,13 @@ from semsearch.errors import (
     CollectionClosed,
     CollectionNotFound,
     IndexDamaged,
+    IndexForeign,
     SemsearchError,
     StorageError,
     UsageError,
 )
 from semsearch.local.index.generation import look_at_files, open_generation, published_digest, read_manifest
+from semsearch.local.index.tags import keeps_key, tagged
 from semsearch.local.planner import LoadedIndex
 from semsearch.local.store import platform
 from semsearch.local.store.registry import Registered
@@ -44,6 +46,7 @@ class IndexLoader:
         self._metric = metric
         self._loaded: tuple[Registered, LoadedIndex] | None = None
         self._broken: dict[int, str] = {}
+        self._foreign: set[int] = set()  # of the broken: those that may be whole, and are for others to load
         self._loading: threading.Thread | None = None
         self._lock = threading.Lock()
         self._pid = os.getpid()
@@ -77,7 +80,8 @@ class IndexLoader:
         if registered is None:
             return "none"
         if registered.number in self._broken:
-            return f"damaged: {self._broken[registered.number]}"
+            what = "not loaded" if registered.number in self._foreign else "damaged"
+            return f"{what}: {self._broken[registered.number]}"
         if self._loaded is not None and self._loaded[0] == registered:
             return "ready"
         if self._loading is not None and self._loading.is_alive():
@@ -105,6 +109,8 @@ class IndexLoader:
                     if view.snapshot.index != registered:  # it was replaced meanwhile, and its files are gone
                         return
                 self._broken[registered.number] = str(error)
+                if isinstance(error, IndexForeign):
+                    self._foreign.add(registered.number)
                 log.warning("%s", error)
 
     def _reused(self, registered: Registered) -> VectorIndex | None:
@@ -199,7 +205,13 @@ class IndexLoader:
         self._loaded = None
 
     def broken(self, registered: Registered) -> bool:
-        """Whether the published index was found damaged, or is seen to be; a writer may never have loaded it."""
+        """Whether the published index was found damaged, or is seen to be; a writer may never have loaded it.
+
+        One that another user built stays theirs, or each would build anew what the other one built; one that nobody
+        says to have built, as older versions left it, is built anew once.
+        """
+        if registered.number in self._foreign:
+            return keeps_key() and not tagged(self._store.folder / "indexes" / registered.folder)
         if registered.number in self._broken:
             return True
         seen = self._seen(registered)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from contextlib import suppress
+from itertools import pairwise
 
 from semsearch.errors import CollectionLocked, IndexDamaged
 from semsearch.local.index.build import building_lock, clear_room, publish
@@ -76,7 +77,9 @@ class LexicalIndexing:
         if snapshot.lexical is None:
             return None
         with suppress(IndexDamaged):
-            return opened(self._store, snapshot.lexical)
+            known = opened(self._store, snapshot.lexical)
+            if all(one < other for one, other in pairwise(known.words())):  # else it is not of our making
+                return known
         return None
 
     def _manifest(self, snapshot: Snapshot) -> Manifest:

@@ -7,20 +7,34 @@ from __future__ import annotations
 
 import sqlite3
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from itertools import pairwise
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from semsearch.arrays import read_array
+from semsearch.errors import DataError
 from semsearch.local.store.schema import TOKENIZER
 
 TOKENIZED_PASSAGES = 1 << 14  # passages that are split together …
 TOKENIZED_LETTERS = 1 << 24  # … unless they are longer than this, all in all
+LOOKED_PAIRS = 1 << 20  # looked through at a time
 MAX_COUNT = np.iinfo(np.uint16).max  # a word that comes more often counts as often as that
+
+
+LAYOUT: Mapping[str, tuple[Any, ...]] = {  # of the arrays: what they hold, and how much of it in a row
+    "letters": (np.uint8,),
+    "ends": (np.int64,),
+    "starts": (np.int64,),
+    "rows": (np.int32,),
+    "titles": (np.uint16,),
+    "texts": (np.uint16,),
+    "lengths": (np.uint32, 2),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,13 +104,31 @@ class Postings:
 
     @classmethod
     def load(cls, folder: Path) -> Self:
-        """Map what `save` wrote."""
-        arrays = {}
-        for field in fields(cls):
-            path = folder / f"{field.name}.npy"
-            # an empty array can't be mapped
-            arrays[field.name] = np.load(path, mmap_mode="r" if path.stat().st_size > 4096 else None)
-        return cls(**arrays)
+        """Map what `save` wrote; DataError for arrays in which a word would lead to places that are not there.
+
+        Whoever wrote the files may have been anybody: each is looked through, sooner than its digest is computed.
+        """
+        found = cls(**{field.name: read_array(folder / f"{field.name}.npy") for field in fields(cls)})
+        if fault := found.fault():
+            raise DataError(f"{folder} holds no postings: {fault}.")
+        return found
+
+    def fault(self) -> str:
+        """What keeps the arrays from belonging together; "" if nothing does."""
+        for name, (dtype, *shape) in LAYOUT.items():
+            array: NDArray[Any] = getattr(self, name)
+            if array.dtype != dtype or array.ndim != 1 + len(shape) or array.shape[1:] != tuple(shape):
+                return f"{name} is {array.dtype} of the shape {array.shape}"
+        if not len(self.rows) == len(self.titles) == len(self.texts) or len(self.starts) != len(self.ends):
+            return "its arrays are of different lengths"
+        for sums, over in ((self.ends, self.letters), (self.starts, self.rows)):
+            if not len(sums) or sums[0] != 0 or sums[-1] != len(over) or (np.diff(sums) < 0).any():
+                return "a word has no place"
+        for start in range(0, len(self.rows), LOOKED_PAIRS):
+            some = self.rows[start : start + LOOKED_PAIRS]
+            if some.min() < 0 or some.max() >= len(self):
+                return "a word is said to be in a passage that is not there"
+        return ""
 
 
 def tokens(texts: Sequence[str], *, stemmed: bool = True) -> list[dict[str, int]]:

@@ -19,7 +19,7 @@ from semsearch.local.store import schema, segments
 from semsearch.local.store.snapshot import Snapshot
 from semsearch.local.store.store import View
 from semsearch.types import Metric
-from semsearch.vectors import UNIT
+from semsearch.vectors import MAX_COMPONENT, UNIT
 
 CHECKED_ROWS = 1 << 14  # looked at together
 
@@ -115,9 +115,18 @@ def content(view: View, folder: Path, metric: Metric) -> Iterator[Problem]:
             f"{len(damaged):,} stored vectors are damaged, of {len(docs):,} documents; the first is {first!r}",
             f"semsearch repair {name}",
         )
-    wrong = _wrong_lengths(snapshot, metric, damaged)
+    wrong, far = _wrong_lengths(snapshot, metric, damaged)
     if wrong:
         yield Problem("vectors", f"{wrong:,} vectors are not finite or not of unit length", f"semsearch repair {name}")
+    if len(far):
+        docs = np.unique(snapshot.docs[far])
+        first = _scalar(view.connection, "SELECT id FROM documents WHERE doc = ?", int(docs[0]))
+        yield Problem(
+            "vectors",
+            f"{len(far):,} vectors hold numbers beyond ±{MAX_COMPONENT:g}, of {len(docs):,} documents, the first is "
+            f"{first!r}: they are searched exactly, their scores may be cut off, and no index is built of them",
+            f"remove those documents, run 'semsearch compact {name}', and add them with vectors that are scaled down",
+        )
     torn = documents.damaged(view.connection)
     if torn:
         fix = "remove them and add them again, or restore a backup"
@@ -144,8 +153,9 @@ def damaged_rows(snapshot: Snapshot) -> NDArray[np.intp]:
     return np.concatenate(damaged) if damaged else np.empty(0, dtype=np.intp)
 
 
-def _wrong_lengths(snapshot: Snapshot, metric: Metric, damaged: NDArray[np.intp]) -> int:
-    wrong = 0
+def _wrong_lengths(snapshot: Snapshot, metric: Metric, damaged: NDArray[np.intp]) -> tuple[int, NDArray[np.intp]]:
+    """How many live rows are not finite, or not of unit length; and those whose numbers no version takes any more."""
+    wrong, far = 0, [np.empty(0, dtype=np.intp)]
     for rows in _portions(np.setdiff1d(np.flatnonzero(snapshot.live), damaged, assume_unique=True)):
         vectors = snapshot.vectors[rows]
         sound = np.isfinite(vectors).all(axis=1)
@@ -153,7 +163,8 @@ def _wrong_lengths(snapshot: Snapshot, metric: Metric, damaged: NDArray[np.intp]
             lengths = np.sqrt(np.einsum("nd,nd->n", vectors, vectors, dtype=np.float64))
             sound &= np.abs(lengths - 1) < 2 * UNIT
         wrong += int(np.count_nonzero(~sound))
-    return wrong
+        far.append(rows[sound & (np.abs(vectors) > MAX_COMPONENT).any(axis=1)])
+    return wrong, np.concatenate(far)
 
 
 def _portions(rows: NDArray[np.intp]) -> Iterator[NDArray[np.intp]]:

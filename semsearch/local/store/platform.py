@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import errno
 import os
+import secrets
 import shutil
+import stat
 import sys
 from contextlib import suppress
 from pathlib import Path
@@ -116,6 +118,33 @@ def write_durably(path: Path, content: bytes) -> None:
         fsync_folder(path.parent)
     except OSError as error:
         raise storage_error(error, "writing", path) from error
+
+
+def make_private(path: Path, content: bytes) -> None:
+    """Make a small file that this user alone may read, whole or not at all; one that is there stays as it is."""
+    own = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    descriptor = os.open(own, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o600)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())  # of no collection, and so no step of its writes
+        with suppress(FileExistsError):  # another process was faster
+            os.link(own, path)
+    finally:
+        own.unlink()
+
+
+def read_private(path: Path, most: int) -> bytes:
+    """Up to `most` bytes of a file that is no link and this user's alone; ValueError if it isn't."""
+    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0))
+    with os.fdopen(descriptor, "rb") as file:
+        found = os.fstat(file.fileno())
+        if not stat.S_ISREG(found.st_mode):
+            raise ValueError(f"{path.name} is no file")
+        if os.name == "posix" and (found.st_uid != os.geteuid() or found.st_mode & 0o077):
+            raise ValueError(f"{path.name} can be read or written by others, remove it")
+        return file.read(most)
 
 
 def remove(path: Path) -> bool:
