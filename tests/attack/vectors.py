@@ -86,7 +86,7 @@ def put_in(home, name, seed):
 def asked(home, name, seed):
     """In a child: ask with an array."""
     array = arrays(np.random.default_rng(seed), 1)[name]
-    whole = not isinstance(array, np.ndarray) or array.ndim < 2 or (name != "good" and seed % 2)
+    whole = not isinstance(array, np.ndarray) or array.ndim < 2 or not len(array) or (name != "good" and seed % 2)
     with semsearch.open(VECTORS, home=home) as collection:
         judged(collection, array if whole else array[0])
 
