@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-pytest.register_assert_rewrite("support")
+pytest.register_assert_rewrite("support", "semsearch.testing.engines")
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # before anything imports huggingface_hub, which reads it once
 

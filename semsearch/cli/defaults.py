@@ -32,6 +32,7 @@ from semsearch.home import Home, current_folder, user_folder
 from semsearch.search.request import meant
 
 CONFIG_FILE = "semsearch.toml"
+MAX_CONFIG = 1 << 20  # bytes
 VARIABLE_PREFIX = "SEMSEARCH"
 NEVER_CONFIGURED = frozenset({"yes", "unchecked", "config", "help", "version"})  # what a person must say each time
 
@@ -147,9 +148,12 @@ def _read(path: Path) -> tuple[bytes, dict[str, Any]]:
     import tomllib
 
     try:
-        raw = path.read_bytes()
+        with path.open("rb") as file:
+            raw = file.read(MAX_CONFIG + 1)
+        if len(raw) > MAX_CONFIG:
+            raise ValueError(f"it has more than {MAX_CONFIG:,} bytes")
         return raw, tomllib.loads(raw.decode())
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise UsageError(f"{path} can't be read: {error}.") from error
 
 

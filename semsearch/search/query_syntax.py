@@ -10,6 +10,8 @@ import re
 import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from itertools import accumulate, pairwise
+from operator import and_
 
 FEW_WORDS, FEW_LETTERS = 5, 40  # beside phrases: with more, or with the marks of a sentence, a query is prose
 OPTION = 2  # letters up to which "-x" is the option of a command
@@ -77,14 +79,17 @@ def parse(query: str) -> Query:
     excluded: list[str] = []
     kept: list[str] = []
     marked = _PROSE.search(" ".join(outside)) is not None
+    # whether nothing but phrases and exclusions follows each part
+    last = [not clean[a.end() : b.start()].strip() for a, b in pairwise(parts)]
+    last += [not clean[parts[-1].end() :].strip()] if parts else []
+    last = list(accumulate(reversed(last), and_))[::-1]
     end = 0
-    for number, part in enumerate(parts):
+    for part, ends in zip(parts, last, strict=True):
         sign, phrase, word = part.groups()
         kept.append(clean[end : part.start()])
         end = part.end()
         if word is not None:
-            later = [clean[a.end() : b.start()] for a, b in zip(parts[number:], parts[number + 1 :], strict=False)]
-            if not marked and len(word) > OPTION and not "".join([*later, clean[parts[-1].end() :]]).strip():
+            if ends and not marked and len(word) > OPTION:
                 excluded.append(word)
             else:
                 kept.append(part[0])

@@ -66,12 +66,6 @@ def link_to_nothing(case, path):
     path.symlink_to(case.canary / "new-file")  # which a write would make
 
 
-def hard_link(case, path):
-    there = case.canary / path.relative_to(case.home)
-    replace(path)
-    os.link(there if there.is_file() else case.canary / "secret.txt", path)
-
-
 def link_to_device(case, path):
     replace(path)
     path.symlink_to(case.rng.choice(["/dev/zero", "/dev/full", "/dev/null", "/dev/tty", "/dev/stdin"]))
@@ -137,7 +131,7 @@ def replace(path):
 
 
 WAYS = (
-    *(link_inside, link_to_secret, link_to_folder, link_up, link_to_itself, link_to_nothing, hard_link, link_to_device),
+    *(link_inside, link_to_secret, link_to_folder, link_up, link_to_itself, link_to_nothing, link_to_device),
     *(pipe, socket_there, folder_there, file_there, empty, sparse, no_mode, gone),
 )
 

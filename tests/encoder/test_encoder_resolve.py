@@ -416,14 +416,6 @@ def test_nothing_is_asked_when_offline(places, model):
     assert done.stdout.strip() == "False"
 
 
-def test_an_archive_that_would_fill_the_disk(tmp_path, monkeypatch):
-    monkeypatch.setattr(resolve, "MOST_UNPACKED", 1 << 20)
-    with zipfile.ZipFile(tmp_path / "m.zip", "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr("pytorch_model.bin", bytes(4 << 20))
-    with pytest.raises(ModelError, match=r"m\.zip would be 4,194,304 bytes long unpacked"):
-        resolve.find(str(tmp_path / "m.zip"))
-
-
 @pytest.mark.parametrize(("field", "value"), [(10, 99), (8, 1), (24, 5)])
 def test_an_archive_that_cannot_be_unpacked(tmp_path, field, value):
     """Packed in an unknown way, encrypted, or of another size than it says."""
@@ -432,5 +424,5 @@ def test_an_archive_that_cannot_be_unpacked(tmp_path, field, value):
     content = bytearray((tmp_path / "m.zip").read_bytes())
     content[content.index(b"PK\x01\x02") + field] = value
     (tmp_path / "m.zip").write_bytes(content)
-    with pytest.raises(ModelError, match=r"m\.zip is a damaged zip file"):
+    with pytest.raises(ModelError, match=r"m\.zip is (a damaged zip file|locked with a password)"):
         resolve.find(str(tmp_path / "m.zip"))

@@ -362,7 +362,7 @@ TOO_LONG = {
     "words without blanks": (MANY_WORDS.replace(" ", "."), "a query has 10,001 words"),
     "a phrase": (f'"{MANY_WORDS}"', "a query has 10,001 words"),
     "phrases": ('"a" ' * 101, r"a query has 101 phrases .* and exclusions .*; at most 100 are looked up"),
-    "exclusions": ("a " + "-b " * 101, "a query has 101 phrases"),
+    "exclusions": ("a " + "-bad " * 101, "a query has 101 phrases"),
 }
 
 

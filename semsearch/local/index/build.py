@@ -16,7 +16,7 @@ from typing import Any
 
 from semsearch import plugins
 from semsearch.engine import IndexSpec, Problem
-from semsearch.errors import CollectionDamaged, CollectionLocked, DataError
+from semsearch.errors import CollectionDamaged, CollectionLocked, DataError, IndexDamaged
 from semsearch.local.index.generation import published_digest, write_generation
 from semsearch.local.index.loader import IndexLoader, params_of
 from semsearch.local.store import platform, registry
@@ -153,7 +153,12 @@ class Indexing:
         drawn = draw_sample(truth.neighbors, k, truth.synthetic, count=CHECK_QUERIES)
         assert drawn.own is not None
         sample = drawn.part(drawn.own != NOT_STORED)  # what an index finds if it finds anything
-        recalls = sample_recall(self._loader.loaded(snapshot).search, sample, truth.scores_of, k)
+        try:
+            index = self._loader.loaded(snapshot)
+        except IndexDamaged as error:  # whole, and nothing that its library could read
+            yield Problem("index", str(error), f"semsearch reindex {name}")
+            return
+        recalls = sample_recall(index.search, sample, truth.scores_of, k)
         slack = 3 * float(recalls.std()) / len(recalls) ** 0.5  # a probe of so few queries is off by chance
         if recalls.mean() + slack < wanted:
             yield Problem(

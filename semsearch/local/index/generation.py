@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from semsearch.errors import IndexDamaged, IndexForeign, StorageError
-from semsearch.local.index.tags import built_here, write_tag
+from semsearch.local.index.tags import TAG_PREFIX, built_here, write_tag
 from semsearch.local.store.failpoints import failpoint
 from semsearch.local.store.platform import SCARCE, fsync_folder, fsync_path, make_folder, rename, storage_error
 from semsearch.plain_files import NotPlain, entries, is_file, is_folder, is_plain_name, open_plain, read_plain
@@ -220,10 +220,13 @@ def look_at_files(folder: Path, manifest: Manifest) -> None:
 def verify_files(folder: Path, manifest: Manifest) -> None:
     """Raise `IndexDamaged` unless every file is there, every byte of it is as written, and no other file is there."""
     try:
-        unknown = {path.name for path in entries(folder)} - {GENERATION_MANIFEST, *manifest.files}
+        there = {path.name for path in entries(folder) if not path.name.startswith(TAG_PREFIX)}
     except NotPlain as error:
         raise IndexDamaged(f"the index {folder} can't be read: {error}") from error
-    if unknown:  # its library opens files by their names, whatever the manifest lists
+    if unknown := there - {
+        GENERATION_MANIFEST,
+        *manifest.files,
+    }:  # its library opens files by their names, whatever the manifest lists
         raise IndexDamaged(f"the index {folder} has files that nobody wrote down ({', '.join(sorted(unknown))}).")
     for name, digest in manifest.files.items():
         path = folder / name

@@ -65,7 +65,7 @@ class decoding(ContextDecorator):
         """What fails is damage, unless it is one of our own errors."""
         if isinstance(error, MemoryError):
             raise OutOfMemory(str(error) or "MemoryError") from error
-        told = (LookupError, ValueError, TypeError, OverflowError)
+        told = (LookupError, ValueError, TypeError, AttributeError, OverflowError)
         if isinstance(error, told) and not isinstance(error, SemsearchError):
             raise Undecodable(f"{type(error).__name__}: {error}") from error
 

@@ -55,7 +55,15 @@ def current(connection: Connection, generation: int, *, words: bool = False) -> 
     if not is_plain_name(found["backend"]):  # it names the folder
         raise ValueError(f"the index {found['backend']!r} has no name")
     contract = None if found["contract"] is None else _in_present_terms(json.loads(found["contract"]))
-    return Registered(**{**found, "params": json.loads(found["params"]), "contract": contract})
+    params = json.loads(found["params"])
+    if not isinstance(params, dict):
+        raise ValueError(f"the index {found['number']!r} has no options")
+    if contract is not None and not {int, float, bool}.issuperset(type(contract[name]) for name in _LOOKED_AT):
+        raise ValueError(f"the contract of the index {found['number']!r} is none")
+    return Registered(**{**found, "params": params, "contract": contract})
+
+
+_LOOKED_AT = ("target", "met", "certified", "k")  # of a contract, in maintenance and by `check`
 
 
 def _in_present_terms(contract: dict[str, Any]) -> dict[str, Any]:

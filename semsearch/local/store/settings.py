@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
+from itertools import pairwise
 from typing import Any
 
 from sqlalchemy import Connection
@@ -11,6 +12,7 @@ from sqlalchemy import Connection
 from semsearch.errors import CollectionDamaged
 from semsearch.local.store.checksum import crc32
 from semsearch.local.store.database import decoding
+from semsearch.types import Metric
 
 
 @decoding()
@@ -25,7 +27,80 @@ def read_settings(connection: Connection) -> dict[str, Any]:
         if crc != setting_crc(name, value):
             raise _damaged(f"the setting {name!r} is not what was stored")
         found[name] = json.loads(value)
+        if name in _SOUND and not _SOUND[name](found[name]):  # its checksum is right, so somebody else wrote it
+            raise _damaged(f"the setting {name!r} is none that semsearch writes")
     return found
+
+
+def _number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e300
+
+
+def _text(value: object) -> bool:
+    return isinstance(value, str) and value.isprintable()
+
+
+def _encoder(value: Any) -> bool:
+    if value is None:
+        return True
+    return (
+        isinstance(value, dict)
+        and _text(value.get("fingerprint"))
+        and "name" in value
+        and all(value.get(key) is None or _text(value[key]) for key in ("name", "class", "revision"))
+        and (value["name"] is None or "revision" in value)
+        and (value["name"] is not None or "class" in value)
+    )
+
+
+def _index(value: Any) -> bool:
+    return (
+        isinstance(value, dict)
+        and set(value) <= {"backend", "options", "recall", "k", "at"}
+        and _text(value.get("backend"))
+        and isinstance(value.get("options", {}), dict)
+        and (value.get("recall") is None or (_number(value["recall"]) and 0 < value["recall"] <= 1))
+        and all(isinstance(value[key], int) and value[key] >= 1 for key in ("k", "at") if key in value)
+    )
+
+
+def _calibration(value: Any) -> bool:
+    if not isinstance(value, dict):
+        return value is None
+    scores = value.get("scores")
+    return (
+        set(value) <= {"model", "passages", "pairs", "scores", "mean_excess", "slope", "intercept", "judged"}
+        and isinstance(value.get("model"), str)
+        and isinstance(scores, list)
+        and len(scores) == QUANTILES
+        and all(map(_number, scores))
+        and all(low <= high for low, high in pairwise(scores))
+        and all(_number(value.get(key)) for key in ("passages", "pairs", "mean_excess"))
+        and value["mean_excess"] > 0
+        and all(value.get(key) is None or _number(value[key]) for key in ("slope", "intercept", "judged"))
+    )
+
+
+def _reencoding(value: Any) -> bool:
+    return (
+        isinstance(value, dict) and isinstance(value.get("generation"), int) and isinstance(value.get("target"), dict)
+    )
+
+
+QUANTILES = 102  # scores that a calibration keeps: `semsearch.search.calibration.LEVELS`
+_SOUND: dict[str, Callable[[Any], bool]] = {
+    "encoder": _encoder,
+    "metric": lambda value: value in list(Metric),
+    "passages": lambda value: isinstance(value, bool),
+    "splitting": lambda value: value is None or _text(value),
+    "index": _index,
+    "created": _text,
+    "uuid": _text,
+    "calibration": _calibration,
+    "reencoding": _reencoding,
+    "last_generation": lambda value: isinstance(value, int) and not isinstance(value, bool),
+}
+"""Whether a value can be that of a setting, of those that are taken apart elsewhere."""
 
 
 def check_settings(settings: Mapping[str, Any], names: Collection[str]) -> None:
