@@ -53,6 +53,7 @@ class EvalOptions:
     candidates: int
     exact: bool
     files: tuple[Path, ...]
+    drop_self: bool
     run_out: Path | None
     baseline: str | None
     seed: int
@@ -89,6 +90,7 @@ class EvalOptions:
 @click.option("--candidates", type=click.IntRange(min=1), default=100, show_default=True, help="That are reranked.")
 @click.option("--exact", is_flag=True, help="Do without the index.")
 @click.option("--run", "files", multiple=True, type=path, metavar="FILE", help="A TREC run to measure too, or alone.")
+@click.option("--drop-self", is_flag=True, help="Leave out the document whose id is the question's.")
 @click.option("--run-out", type=path, metavar="PATH", help="Write the runs: a file, or a folder.")
 @click.option("--baseline", metavar="RUN", help="What the others are compared with [default: the first].")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the draws.")
@@ -123,6 +125,8 @@ def evaluate(options: EvalOptions) -> int:
         _ask(collection, comparison, queries, options)
     for file in options.files:
         _add_file(comparison, file)
+    if options.drop_self:
+        comparison.runs = {run: metrics.without_self(found) for run, found in comparison.runs.items()}
     if not comparison.runs:
         raise UsageError("there is nothing to measure: give a collection's NAME, or a TREC run with --run FILE.")
     if options.run_out is not None:
@@ -198,7 +202,7 @@ def _ask(collection: Collection | None, comparison: JudgedRuns, queries: list[st
         raise UsageError("none of the judged queries is among the queries: do their ids belong together?")
     for run, search in options.ways():
         started = time.perf_counter()
-        comparison.runs[run] = metrics.answers(collection, texts, search.arguments())
+        comparison.runs[run] = metrics.answers(collection, texts, search.arguments(), drop_self=options.drop_self)
         say(f"{run}: {len(texts):,} queries in {time.perf_counter() - started:.1f} s")
 
 

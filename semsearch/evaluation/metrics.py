@@ -57,7 +57,7 @@ def scored(run: Run, qrels: Qrels) -> Scored:
     measures = load_measures()
     queries = asked(qrels)
     place = {query: number for number, query in enumerate(queries)}
-    known = {query: run[query] for query in queries if run.get(query)}
+    known = {query: _ranked(run[query]) for query in queries if run.get(query)}
     values = {name: np.zeros(len(queries)) for name in MEASURES}
     names = {measure: name for name, measure in measures.items()}
     if known:
@@ -66,6 +66,21 @@ def scored(run: Run, qrels: Qrels) -> Scored:
         for found in iter_calc(list(names), {query: dict(qrels[query]) for query in known}, known):
             values[names[found.measure]][place[found.query_id]] = found.value
     return Scored(values, len(queries) - len(known))
+
+
+def without_self(run: Run) -> dict[str, dict[str, float]]:
+    """A run without the documents whose id is the query's: where questions are documents, the answer is another."""
+    return {query: {doc: score for doc, score in found.items() if doc != query} for query, found in run.items()}
+
+
+def _ranked(found: Mapping[str, float]) -> dict[str, float]:
+    """Scores without ties, in trec_eval's order: in float32, of equals the greater id first.
+
+    ir-measures takes MRR@10 from another program than the rest, which breaks ties in another way.
+    """
+    order = sorted(found, reverse=True)
+    order.sort(key=lambda doc: float(np.float32(found[doc])), reverse=True)  # stable
+    return {doc: float(len(order) - place) for place, doc in enumerate(order)}
 
 
 def load_measures() -> dict[str, Any]:
@@ -143,6 +158,8 @@ def answers(
     queries: Mapping[str, str],
     how: SearchKeywords,
     progress: Callable[[int], None] | None = None,
+    *,
+    drop_self: bool = False,
 ) -> dict[str, dict[str, float]]:
     """The run of a collection: for each query its best 100 documents with their scores.
 
@@ -151,14 +168,16 @@ def answers(
         queries: Texts by id.
         how: Options of the search: `mode`, `rerank`, `candidates`, `exact`.
         progress: Called with the number of queries answered so far.
+        drop_self: Leave out the document whose id is the query's.
     """
     run: dict[str, dict[str, float]] = {}
     ids = list(queries)
     for start in range(0, len(ids), QUERIES_AT_ONCE):
         these = ids[start : start + QUERIES_AT_ONCE]
-        found = collection.search_many([queries[one] for one in these], k=JUDGED_DEPTH, **how)
+        found = collection.search_many([queries[one] for one in these], k=JUDGED_DEPTH + drop_self, **how)
         for one, hits in zip(these, found, strict=True):
-            run[one] = {hit.id: hit.score for hit in hits}
+            kept = [hit for hit in hits if not (drop_self and hit.id == one)]
+            run[one] = {hit.id: hit.score for hit in kept[:JUDGED_DEPTH]}
         if progress is not None:
             progress(len(run))
     return run

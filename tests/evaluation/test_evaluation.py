@@ -349,3 +349,33 @@ def test_words_and_meaning_together_find_more(encoded, data, name):
     for mode, least in REACHED[name].items():
         assert found[mode]["nDCG@10"] >= least, mode
     assert found["hybrid"]["p"]["nDCG@10"] < 0.01
+
+
+# Ties, and questions that are documents
+
+
+def test_every_measure_breaks_ties_alike():
+    """Of equal scores the greater id comes first, as trec_eval has it: nDCG, MRR and success see the same order."""
+    qrels = {"q": {"b": 1}}
+    for tied, first in (({"q": {"a": 1.0, "b": 1.0}}, True), ({"q": {"b": 1.0, "c": 1.0}}, False)):
+        found = scored(tied, qrels)
+        assert found.mean("success@1") == first
+        assert found.mean("MRR@10") == (1.0 if first else 0.5)
+        assert found.mean("nDCG@10") == pytest.approx(1.0 if first else 1 / np.log2(3))
+    close = {"q": {"b": 0.5, "c": 0.5 + 1e-12}}  # one and the same number to trec_eval
+    assert scored(close, qrels).mean("MRR@10") == 0.5
+    assert scored({"q": {"b": 0.5 + 1e-12, "c": 0.5}}, qrels).mean("MRR@10") == 0.5
+
+
+def test_a_question_that_is_a_document_does_not_answer_itself(tmp_path):
+    texts = ["the cat sleeps", "a cat sleeps here", "dogs run far", "birds sing"]
+    with semsearch.create("asked", encoder=HashEncoder(), home=tmp_path / "home") as made:
+        made.add([Document(str(i), text) for i, text in enumerate(texts)])
+    (tmp_path / "q.tsv").write_text("0\tthe cat sleeps\n2\tdogs run far\n")
+    (tmp_path / "judged.qrels").write_text("0 0 1 1\n2 0 3 1\n")
+    how = ("eval", "asked", "--queries", tmp_path / "q.tsv", "--qrels", tmp_path / "judged.qrels")
+    how += ("--mode", "lexical", "--home", tmp_path / "home", "--json")
+    with_self, without = (json.loads(run(*how, *more).out)["runs"]["lexical"] for more in ((), ("--drop-self",)))
+    assert with_self["MRR@10"] == pytest.approx((1 / 2 + 0) / 2)
+    assert without["MRR@10"] == pytest.approx((1 + 0) / 2)
+    assert evaluation.without_self({"a": {"a": 2.0, "b": 1.0}}) == {"a": {"b": 1.0}}
