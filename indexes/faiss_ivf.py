@@ -39,6 +39,8 @@ from semsearch.vector_index import Baseline, Knob, Library
 LISTS_FILE = "lists.faiss"
 TRAINING = 39  # rows a list (or a code word) needs to be trained well; FAISS warns below that
 CODE_WORDS = 16  # of a four-bit code
+BUILDING, SEARCHING = 96 << 20, 16 << 20  # bytes of work space
+OF_A_THREAD = 64 << 20  # bytes that the BLAS beneath keeps for each
 LIBRARY = Library("faiss", ("faiss-cpu", "faiss-gpu-cu12"), install="semsearch[faiss]")
 
 
@@ -123,7 +125,9 @@ class FaissIVFIndex:
             return cls(None, keys, vectors, metric, params)
         lists = _untrained(faiss, len(keys), vectors.shape[1], metric, params)
         sample = some_rows(len(keys), max(64 * lists.nlist, 256 * CODE_WORDS), params.seed)
-        with _threads(faiss, 1 if forked() else params.threads or threads()):
+        count = 1 if forked() else params.threads or threads()
+        _reserve(BUILDING + count * OF_A_THREAD + 3 * len(sample) * vectors.shape[1] * 4, "building an index of FAISS")
+        with _threads(faiss, count):
             lists.train(vectors[sample] if len(sample) < len(keys) else vectors)
             for start in range(0, len(keys), 1 << 16):
                 lists.add(vectors[start : start + (1 << 16)])
@@ -190,6 +194,7 @@ class FaissIVFIndex:
         wanted = min(k, len(self._keys))
         refined = not isinstance(self._lists, self._faiss.IndexIVFFlat)
         candidates = min(wanted * self._params.refine, len(self._keys)) if refined else wanted
+        _reserve(SEARCHING + 64 * len(queries) * candidates, "a search of FAISS")
         with _threads(self._faiss, 1 if forked() else self._params.threads or threads()):
             searched = self._searched if on_gpu else self._lists  # the GPU's lists know no selector
             scores, rows = searched.search(queries, candidates, params=probing)
@@ -246,6 +251,18 @@ def _untrained(faiss: Any, count: int, dim: int, metric: Metric, params: FaissIV
     if count < TRAINING:
         lists.cp.min_points_per_centroid = 1  # a single list needs no warning on stderr
     return lists
+
+
+def _reserve(size: int, what: str) -> None:
+    """See that there are so many bytes to be had before FAISS asks for them: without, it ends the process.
+
+    Raises:
+        MemoryError: There are not; nothing was begun.
+    """
+    try:
+        np.empty(size, dtype=np.uint8)  # never touched, so it takes no memory, only room for it
+    except MemoryError as error:
+        raise MemoryError(f"{what} needs {size >> 20:,} MB") from error
 
 
 def _verify(file: Cursor, n: int, dim: int, metric: Metric) -> None:

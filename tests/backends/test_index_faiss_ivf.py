@@ -1,5 +1,6 @@
 """FAISS's inverted lists under the contract with each kind of storage, and what is particular to them."""
 
+import subprocess
 import sys
 from types import MappingProxyType
 
@@ -118,3 +119,43 @@ def test_its_threads_are_its_own():
         assert torch.get_num_threads() == 2
     finally:
         torch.set_num_threads(before)
+
+
+SCARCE = """
+import resource, sys
+import numpy as np
+sys.path[:] = {path!r}
+from indexes.faiss_ivf import FaissIVFIndex
+from semsearch.testing import make_keys, make_vectors
+from semsearch.types import Metric
+
+keys, vectors = make_keys(6000), make_vectors(Metric.COSINE, 6000, 32)
+params = FaissIVFIndex.Params(storage={storage!r}, threads=2)
+index = FaissIVFIndex.build(keys, vectors, Metric.COSINE, params)
+for spare in {spare!r}:
+    with open("/proc/self/statm") as file:
+        size = int(file.read().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (size + (spare << 20), -1))
+    for what in (lambda: FaissIVFIndex.build(keys, vectors, Metric.COSINE, params), lambda: index.search(vectors, 50)):
+        try:
+            what()
+            print("done")
+        except MemoryError as error:
+            print(error)
+    resource.setrlimit(resource.RLIMIT_AS, (-1, -1))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="limits and measures its address space as Linux does")
+@pytest.mark.parametrize("storage", ["pq", "flat"])
+def test_memory_that_is_short_is_an_error_and_no_end_of_the_process(storage):
+    """FAISS and the BLAS beneath it end the process where they get none; 40 MB to spare did."""
+    program = SCARCE.format(path=sys.path, storage=storage, spare=[1, 10, 40, 80, 4000])
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120)
+    assert ended.returncode == 0, ended.stderr
+    said = ended.stdout.splitlines()
+    assert len(said) == 10
+    assert said[-2:] == ["done", "done"]
+    assert "building an index of FAISS needs" in said[0]
+    assert "building an index of FAISS needs" in said[4], "with 40 MB to spare"

@@ -11,6 +11,7 @@ import semsearch
 from indexes.hnsw import HNSWIndex
 from semsearch.errors import CollectionError, StorageError
 from semsearch.local.index import generation
+from semsearch.local.index.build import Indexing
 from semsearch.local.store import segments, vector_file
 from semsearch.types import Document
 
@@ -105,3 +106,13 @@ def test_descriptors_that_run_out(collection):
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
     assert collection.add([Document("later", "later film")]).added == 1
     assert collection.check(deep=True) == []
+
+
+def test_what_was_written_stays_where_memory_is_too_short_for_its_index(collection, monkeypatch, caplog):
+    with monkeypatch.context() as scarce:
+        scarce.setattr(HNSWIndex, "build", classmethod(failing(MemoryError("building needs 238 MB"))))
+        scarce.setattr(Indexing, "needs_rebuild", lambda self, snapshot: True)
+        done = collection.add([Document(f"more{i}", f"more {i}") for i in range(20)])
+    assert done.added == 20
+    assert "could not be built, for memory is short (building needs 238 MB)" in caplog.text
+    assert collection.search("more 7", k=1)[0].document.id == "more7"
