@@ -58,12 +58,11 @@ def current(connection: Connection, generation: int, *, words: bool = False) -> 
     params = json.loads(found["params"])
     if not isinstance(params, dict):
         raise ValueError(f"the index {found['number']!r} has no options")
-    if contract is not None and not {int, float, bool}.issuperset(type(contract[name]) for name in _LOOKED_AT):
-        raise ValueError(f"the contract of the index {found['number']!r} is none")
+    if contract is not None:  # what is looked at in maintenance and by `check`
+        names = ("target", "met", "k") if contract["met"] is True else ("target", "met", "k", "certified")
+        if not {int, float, bool}.issuperset(type(contract[name]) for name in names):
+            raise ValueError(f"the contract of the index {found['number']!r} is none")
     return Registered(**{**found, "params": params, "contract": contract})
-
-
-_LOOKED_AT = ("target", "met", "certified", "k")  # of a contract, in maintenance and by `check`
 
 
 def _in_present_terms(contract: dict[str, Any]) -> dict[str, Any]:
