@@ -19,7 +19,8 @@ from semsearch.errors import (
     StorageError,
 )
 from semsearch.local.store import database
-from semsearch.local.store.database import Database, Undecodable, decoding, driver
+from semsearch.local.store.database import Database, driver
+from semsearch.local.store.database_errors import Undecodable, decoding
 from semsearch.types import Document
 
 DOCUMENTS = [Document(str(number), f"film {number} word{number % 3}") for number in range(60)]

@@ -10,26 +10,15 @@ import multiprocessing
 import pytest
 from support.crashes import left_behind
 from support.operations import OPERATIONS
-from support.workload import FULL, make_base, sample, through_indexes
+from support.workload import FULL, sample
 
 pytestmark = [
     pytest.mark.trust,
+    pytest.mark.usefixtures("as_large"),
     pytest.mark.skipif("fork" not in multiprocessing.get_all_start_methods(), reason="needs fork"),
 ]
 
 EACH = 4  # points of each operation in a sample
-
-
-@pytest.fixture(autouse=True)
-def _as_large(monkeypatch):
-    through_indexes(monkeypatch)
-
-
-@pytest.fixture(scope="module")
-def base(tmp_path_factory):
-    """The folder of the collection that each operation begins with, and its state."""
-    home = tmp_path_factory.mktemp("base")
-    return home, make_base(home)
 
 
 @pytest.mark.parametrize("name", OPERATIONS)

@@ -5,22 +5,10 @@ from contextlib import contextmanager, nullcontext
 import pytest
 from support.mutants import MUTANTS
 from support.probes import PROBES
-from support.workload import make_base, through_indexes
 
 from semsearch.errors import SemsearchError
 
-pytestmark = pytest.mark.trust
-
-
-@pytest.fixture(autouse=True)
-def _as_large(monkeypatch):
-    through_indexes(monkeypatch)
-
-
-@pytest.fixture(scope="module")
-def base(tmp_path_factory):
-    home = tmp_path_factory.mktemp("base")
-    return home, make_base(home)
+pytestmark = [pytest.mark.trust, pytest.mark.usefixtures("as_large")]
 
 
 def looked_into(probe, base, memory, mutant):

@@ -8,25 +8,15 @@ import multiprocessing
 
 import pytest
 from support.pairs import LONG, left_by_two, steps
-from support.workload import FULL, make_base, sample, through_indexes
+from support.workload import FULL, sample
 
 pytestmark = [
     pytest.mark.trust,
+    pytest.mark.usefixtures("as_large"),
     pytest.mark.skipif("fork" not in multiprocessing.get_all_start_methods(), reason="needs fork"),
 ]
 
 PAIRS = sample(itertools.product(LONG, LONG), 10)
-
-
-@pytest.fixture(autouse=True)
-def _as_large(monkeypatch):
-    through_indexes(monkeypatch)
-
-
-@pytest.fixture(scope="module")
-def base(tmp_path_factory):
-    home = tmp_path_factory.mktemp("base")
-    return home, make_base(home)
 
 
 @pytest.mark.parametrize("kill", [True, False], ids=["killed", "held"])

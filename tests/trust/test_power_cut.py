@@ -5,25 +5,15 @@ from pathlib import Path
 import pytest
 from support.operations import OPERATIONS
 from support.power_cuts import power_cuts
-from support.workload import FULL, make_base, through_indexes
+from support.workload import FULL
 
 pytestmark = [
     pytest.mark.trust,
+    pytest.mark.usefixtures("as_large"),
     pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="holds files by their inode as Linux does"),
 ]
 
 EACH = 4  # points of each operation in a sample
-
-
-@pytest.fixture(autouse=True)
-def _as_large(monkeypatch):
-    through_indexes(monkeypatch)
-
-
-@pytest.fixture(scope="module")
-def base(tmp_path_factory):
-    home = tmp_path_factory.mktemp("base")
-    return home, make_base(home)
 
 
 @pytest.mark.parametrize("name", OPERATIONS)

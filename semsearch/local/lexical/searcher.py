@@ -20,7 +20,7 @@ from semsearch.errors import IndexDamaged
 from semsearch.local.index.generation import published_digest, read_manifest, verify_files
 from semsearch.local.lexical.bm25 import BM25, TITLE
 from semsearch.local.lexical.postings import Postings, tokens
-from semsearch.local.store.database import decoding
+from semsearch.local.store.database_errors import decoding
 from semsearch.local.store.registry import Registered
 from semsearch.local.store.schema import fulltext
 from semsearch.local.store.snapshot import Snapshot

@@ -12,7 +12,8 @@ from sqlalchemy import ColumnElement, Connection, Row, case, delete, func, selec
 from semsearch.errors import CollectionDamaged
 from semsearch.local.store import pieces, segments
 from semsearch.local.store.checksum import crc32
-from semsearch.local.store.database import decoding, driver
+from semsearch.local.store.database import driver
+from semsearch.local.store.database_errors import decoding
 from semsearch.local.store.failpoints import failpoint
 from semsearch.local.store.schema import PIECE, documents, passages
 from semsearch.local.store.segments import PLACE_DTYPE, Places

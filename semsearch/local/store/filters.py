@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import ColumnElement, Connection, Select, select
 
-from semsearch.local.store.database import decoding, driver
+from semsearch.local.store.database import driver
+from semsearch.local.store.database_errors import decoding
 from semsearch.local.store.schema import documents, fields
 from semsearch.search.fields import Kind
 from semsearch.search.where import (

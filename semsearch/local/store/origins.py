@@ -13,7 +13,7 @@ from typing import Any
 from sqlalchemy import Connection, func, select
 
 from semsearch.engine import NEVER, File, Origin, Stamp
-from semsearch.local.store.database import decoding
+from semsearch.local.store.database_errors import decoding
 from semsearch.local.store.document_rows import among
 from semsearch.local.store.schema import origins
 

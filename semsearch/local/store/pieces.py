@@ -11,7 +11,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from sqlalchemy import Connection
 
 from semsearch.local.store.checksum import crc32
-from semsearch.local.store.database import decoding, driver
+from semsearch.local.store.database import driver
+from semsearch.local.store.database_errors import decoding
 from semsearch.local.store.schema import PIECE
 
 _INSERT = "INSERT INTO pieces (doc, number, text, crc) VALUES (?, ?, ?, ?)"

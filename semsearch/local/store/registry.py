@@ -11,7 +11,8 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, delete, insert, update
 
-from semsearch.local.store.database import decoding, driver
+from semsearch.local.store.database import driver
+from semsearch.local.store.database_errors import decoding
 from semsearch.local.store.schema import indexes
 from semsearch.plain_files import is_plain_name
 

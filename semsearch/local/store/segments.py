@@ -16,7 +16,7 @@ from sqlalchemy import Connection
 
 from semsearch.errors import CollectionDamaged
 from semsearch.local.store.checksum import crc32
-from semsearch.local.store.database import decoding
+from semsearch.local.store.database_errors import decoding
 from semsearch.types import Vectors
 
 PLACE_DTYPE = np.dtype([("key", "<i8"), ("doc", "<i8"), ("start", "<i4"), ("end", "<i4")])

@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 
 from semsearch.errors import CollectionDamaged
 from semsearch.local.store.checksum import crc32
-from semsearch.local.store.database import decoding
+from semsearch.local.store.database_errors import decoding
 from semsearch.types import Metric
 
 

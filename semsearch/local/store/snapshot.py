@@ -19,7 +19,8 @@ from sqlalchemy import Connection
 from semsearch.errors import CollectionDamaged
 from semsearch.local.store import document_rows as documents
 from semsearch.local.store import registry, segments
-from semsearch.local.store.database import decoding, driver
+from semsearch.local.store.database import driver
+from semsearch.local.store.database_errors import decoding
 from semsearch.local.store.registry import Registered
 from semsearch.local.store.segments import PLACE_DTYPE, Checksums, Places, checksums
 from semsearch.local.store.settings import read_settings
