@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,11 @@ from numpy.typing import NDArray
 from semsearch.types import Vectors
 
 LOOKED_ROWS = 1 << 14  # rows at a time
+
+
+@cache
+def _struct(layout: str) -> struct.Struct:
+    return struct.Struct("<" + layout)
 
 
 class Cursor:
@@ -34,12 +40,14 @@ class Cursor:
 
     def values(self, layout: str) -> tuple[Any, ...]:
         """Numbers as `struct` has them, little-endian and without gaps."""
-        return struct.unpack("<" + layout, self.array(struct.calcsize("<" + layout), np.uint8).tobytes())
+        known = _struct(layout)
+        return known.unpack(self.array(known.size, np.uint8).tobytes())
 
     def array(self, count: int, dtype: Any) -> NDArray[Any]:
         """So many numbers that come next, where they lie."""
         size = np.dtype(dtype).itemsize
-        self.expect(0 <= count <= self.left // size, f"there are no {count:,} numbers")
+        if not 0 <= count <= self.left // size:  # the sentence is not put together for each row that is right
+            self.expect(False, f"there are no {count:,} numbers")
         end = self.at + count * size
         found: NDArray[Any] = self._bytes[self.at : end].view(dtype)
         self.at = end

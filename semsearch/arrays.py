@@ -16,12 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from semsearch.errors import DataError
+from semsearch.plain_files import SCARCE
 
 MAGIC = b"\x93NUMPY"
 NUMBERS = "fiu"
 INFLATED = 100  # times its size: what an archive may come to, …
 MOST_INFLATED = 1 << 26  # … if that is more than so many bytes
-UNREADABLE = (OSError, ValueError, EOFError, RuntimeError, NotImplementedError, MemoryError, zipfile.BadZipFile)
+UNREADABLE = (OSError, ValueError, EOFError, RuntimeError, MemoryError, zipfile.BadZipFile, zlib.error)  # of an archive
 LENGTHS = {b"\x01\x00": 2, b"\x02\x00": 4}  # bytes that tell how long the header is, by the version
 LONGEST_HEADER = 10_000  # header; those of plain arrays have a hundred bytes
 
@@ -37,6 +38,8 @@ def read_array(path: Path, kinds: str = NUMBERS) -> NDArray[Any]:
             shape, order, dtype = read_header(file, kinds)
             offset, size = file.tell(), file.seek(0, 2)
     except (OSError, ValueError) as error:
+        if isinstance(error, OSError) and error.errno in SCARCE:  # nothing is wrong with it
+            raise
         raise DataError(f"{path} is no array that numpy saved: {error}.") from error
     if math.prod(shape) * dtype.itemsize != size - offset:
         raise DataError(
@@ -71,7 +74,7 @@ def read_archive(path: Path, kinds: str = NUMBERS + "bSU") -> dict[str, NDArray[
                     raise ValueError(f"{member.filename} says that it holds {dtype} of the shape {shape}, and does not")
                 array = np.frombuffer(content, dtype).reshape(shape, order=order)
                 found[member.filename.removesuffix(".npy")] = array
-    except (*UNREADABLE, zlib.error) as error:
+    except UNREADABLE as error:
         raise DataError(f"{path} is no archive of arrays that numpy saved: {error}.") from error
     return found
 

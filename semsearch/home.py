@@ -14,6 +14,7 @@ from semsearch.arguments import check_path
 from semsearch.engine import Engine
 from semsearch.errors import CollectionNotFound, Untrusted, UsageError
 from semsearch.names import check_name, normal
+from semsearch.plain_files import NotPlain, is_folder
 
 MEMORY = ":memory:"
 PROJECT = ".semsearch"  # a home that is found where it lies
@@ -120,11 +121,13 @@ def _default_folder() -> Path:
     found = nearest_home()
     if found is None:
         return user_folder()
-    if found.is_symlink():
+    try:
+        is_folder(found)
+    except NotPlain:
         raise Untrusted(
             f"{found} is a link, and whoever made it says where it leads: name the folder that you mean with --home or "
             "SEMSEARCH_HOME."
-        )
+        ) from None
     if not trusted.trusts_home(found) and not _empty_and_own(found):
         raise Untrusted(
             f"{found} was not made by you here, as far as semsearch knows: it may have come with a clone or an "

@@ -212,12 +212,15 @@ class LocalEngine:
                 certificate = self._indexing.tune(spec, queries())
             if certificate is not None and not certificate.met:  # nobody asked for it now, so nobody looks at it
                 log.warning("the index of collection '%s': %s", self.name, certificate.summary)
-        except MemoryError as error:  # what was written is committed, and found without it
+        except (StorageError, MemoryError) as error:  # what was written is committed, and found without it
+            why = str(error)
+            if isinstance(error, MemoryError):
+                why = f"memory is short{f' ({why})' if why else ''}."
             log.warning(
-                "the index of collection '%s' could not be built, for memory is short%s; what it lacks is searched "
-                "exactly until the next write, or 'semsearch reindex %s', builds it.",
+                "the index of collection '%s' could not be built: %s What it lacks is searched exactly until the next "
+                "write, or 'semsearch reindex %s', builds it.",
                 self.name,
-                f" ({error})" if str(error) else "",
+                why,
                 self.name,
             )
         finally:  # vectors of which none can be built keep no words from being found

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -60,8 +60,8 @@ class LocalHome(Home):
         self, name: str, settings: Mapping[str, Any], dim: int | None, *, device: str | None = None
     ) -> LocalEngine:
         """See `Home.create`."""
-        with self._made_here():
-            return LocalEngine(Store.create(self._new_folder(name), settings, dim), device)
+        self._remember_if_new()
+        return LocalEngine(Store.create(self._new_folder(name), settings, dim), device)
 
     def open(self, name: str, *, device: str | None = None) -> LocalEngine:
         """See `Home.open`."""
@@ -88,11 +88,10 @@ class LocalHome(Home):
 
     def restore(self, file: Path, name: str | None = None) -> str:
         """See `semsearch.engine.Restoring`."""
-        with self._made_here():
-            return normal(restore(file, self._new_folder, name).name)
+        self._remember_if_new()
+        return normal(restore(file, self._new_folder, name).name)
 
-    @contextmanager
-    def _made_here(self) -> Iterator[None]:
+    def _remember_if_new(self) -> None:
         """Remember a home that will be found where it lies, if the first collection in it is made now."""
         if self.folder.name == PROJECT and not self._entries():
             try:
@@ -102,7 +101,6 @@ class LocalHome(Home):
                 raise platform.storage_error(error, "making", self.folder) from error
             except StorageError as error:
                 log.warning("%s Until then say --home, or set SEMSEARCH_HOME.", error)
-        yield
 
     def _new_folder(self, name: str) -> Path:
         """Where a collection will lie.

@@ -3,6 +3,7 @@
 import sqlite3
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from unittest import mock
 
 import pytest
 from sqlalchemy.exc import TimeoutError as PoolTimeout
@@ -228,3 +229,13 @@ def test_a_closed_database_answers_nothing_and_leaves_no_connection(opened):
         assert direct.execute("SELECT n FROM numbers").fetchall() == [(1,)]  # what is under way may end
     with pytest.raises(sqlite3.ProgrammingError, match="closed"):
         direct.execute("SELECT 1")
+
+
+def test_a_mistake_of_ours_at_the_end_of_a_transaction_is_not_swallowed(collection):
+    mistake = sqlite3.ProgrammingError("a mistake")
+    with (
+        mock.patch.object(database._Session, "_end", side_effect=mistake),
+        pytest.raises(sqlite3.ProgrammingError, match="a mistake"),
+        collection.engine.store.database.read(),
+    ):
+        pass

@@ -1,5 +1,6 @@
 """What was built here is known by a key that lies elsewhere, and several users of one folder leave each other alone."""
 
+import errno
 import os
 import stat
 from concurrent.futures import ThreadPoolExecutor
@@ -24,10 +25,12 @@ def state(tmp_path, monkeypatch):
         monkeypatch.setenv("SEMSEARCH_STATE", str(tmp_path / user))
         return tmp_path / user
 
-    tags._kept_in.cache_clear()
+    tags._keys.clear()
+    tags._told.clear()
     of("me")
     yield of
-    tags._kept_in.cache_clear()
+    tags._keys.clear()
+    tags._told.clear()
 
 
 @pytest.fixture
@@ -167,3 +170,21 @@ def test_a_backend_that_cannot_look_is_not_given_what_others_built(state, monkey
         add(collection, 2, "again")
         assert folder_of(collection) != folder
     assert loaded() == "ready"
+
+
+def test_what_failed_for_a_moment_is_tried_again(state, monkeypatch, caplog):
+    with monkeypatch.context() as scarce:
+        scarce.setattr(tags, "_made", lambda path: (_ for _ in ()).throw(OSError(errno.EMFILE, "Too many open files")))
+        assert not tags.keeps_key()
+        assert not tags.keeps_key()
+    assert caplog.text.count("no key can be kept") == 1
+    assert tags.keeps_key()
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no pipes here")
+def test_a_pipe_for_the_key_keeps_nobody_waiting(state, caplog):
+    folder = state("me")
+    folder.mkdir()
+    os.mkfifo(folder / tags.KEY_FILE)
+    assert not tags.keeps_key()
+    assert "no plain file" in caplog.text

@@ -350,3 +350,18 @@ def test_the_size_of_a_folder_follows_no_link(home, outside):
         np.save(outside / "large.npy", np.zeros(1 << 20))
         (home / "notes" / "aside").symlink_to(outside / "large.npy")
         assert notes.engine.bytes() < before + 1000
+
+
+@pytest.mark.parametrize("part", ["", "-wal", "-shm", "-journal"])
+def test_a_database_leads_to_no_other_file_wherever_it_is_opened(tmp_path, part):
+    """The look over a whole folder at opening is not all that stands between a link and SQLite."""
+    folder = tmp_path / "home" / "films"
+    with semsearch.create("films", encoder=HashEncoder(8), home=folder.parent) as made:
+        made.add([Document("a", "a film")])
+    secret = tmp_path / "secret"
+    secret.write_bytes(b"")
+    (folder / f"collection.sqlite{part}").unlink(missing_ok=True)
+    (folder / f"collection.sqlite{part}").symlink_to(secret)
+    with pytest.raises(NotPlain), Database(folder / "collection.sqlite").read():
+        pass
+    assert secret.read_bytes() == b""

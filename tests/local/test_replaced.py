@@ -225,6 +225,14 @@ def test_it_is_not_dropped_while_somebody_writes(tmp_path, monkeypatch):
         assert len(old) == 6
 
 
+def test_who_holds_it_may_drop_it(tmp_path):
+    """As `index` does with a new collection of which nothing came."""
+    with films(tmp_path, "old", 5) as old:
+        with old.engine.hold():
+            dropped(tmp_path)
+        assert semsearch.list_collections(home=tmp_path) == []
+
+
 def catch(action):
     """The error that `action` ends in."""
     try:

@@ -9,6 +9,7 @@ from support.fakes import HashEncoder
 
 import semsearch
 from indexes.hnsw import HNSWIndex
+from semsearch import arrays, plain_files
 from semsearch.errors import CollectionError, StorageError
 from semsearch.local.index import generation
 from semsearch.local.index.build import Indexing
@@ -114,5 +115,44 @@ def test_what_was_written_stays_where_memory_is_too_short_for_its_index(collecti
         scarce.setattr(Indexing, "needs_rebuild", lambda self, snapshot: True)
         done = collection.add([Document(f"more{i}", f"more {i}") for i in range(20)])
     assert done.added == 20
-    assert "could not be built, for memory is short (building needs 238 MB)" in caplog.text
+    assert "could not be built: memory is short (building needs 238 MB)." in caplog.text
     assert collection.search("more 7", k=1)[0].document.id == "more7"
+
+
+def test_words_that_can_not_be_loaded_now_are_found_without_their_index(collection, monkeypatch, caplog):
+    collection.engine._lexical_indexing.rebuild()
+    with monkeypatch.context() as scarce:
+        scarce.setattr(generation, "_digest", failing(refusal(errno.EMFILE)))
+        assert collection.search("film", k=50, mode="lexical")
+        assert collection.add([Document("new", "a film more")]).added == 1, "committed, and no error says otherwise"
+    assert "Words are found without their index meanwhile" in caplog.text
+    assert "damaged" not in caplog.text
+    assert len(collection.search("film", k=50, mode="lexical")) == 30
+    assert collection.info()["index"]["words"]["state"] == "ready"
+
+
+@pytest.mark.parametrize("error", [refusal(errno.EMFILE), MemoryError()], ids=["files", "memory"])
+def test_arrays_of_words_that_can_not_be_opened_now_are_not_damaged(collection, monkeypatch, caplog, error):
+    collection.engine._lexical_indexing.rebuild()
+    with monkeypatch.context() as scarce:
+        scarce.setattr(arrays, "read_header", failing(error))
+        assert len(collection.search("film", k=50, mode="lexical")) == 29
+    assert "damaged" not in caplog.text
+    collection.add([Document("new", "a film more")])
+    assert len(collection.search("film", k=50, mode="lexical")) == 30
+    assert collection.info()["index"]["words"]["state"] == "ready"
+
+
+def test_folders_that_can_not_be_listed_now_are_a_sentence(collection, monkeypatch):
+    with monkeypatch.context() as scarce:
+        scarce.setattr(plain_files.Path, "iterdir", failing(refusal(errno.EMFILE)))
+        collection.load_index()
+        assert not collection.compact().erased, "old files of the index wait"
+        with pytest.raises(StorageError, match="ulimit -n"):
+            semsearch.open("films", encoder=HashEncoder(DIM), home=collection.path.parent)
+        with pytest.raises(StorageError, match="ulimit -n"):
+            collection.reindex("hnsw")
+    collection.reindex("hnsw")
+    collection.load_index()
+    assert collection.info()["index"]["state"] == "ready"
+    assert collection.check(deep=True) == []

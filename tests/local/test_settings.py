@@ -37,7 +37,12 @@ CRAFTED = [
     ("uuid", "\x1b[31m"),
     ("created", []),
     ("reencoding", 7),
+    ("reencoding", {"generation": 10**30, "target": {}}),
+    ("reencoding", {"generation": True, "target": {}}),
+    ("reencoding", {"generation": 7, "target": {}, "dim": "x"}),
+    ("reencoding", {"generation": 7, "target": {}, "encoding": -1}),
     ("last_generation", "9"),
+    ("last_generation", 10**30),
 ]
 
 
@@ -80,7 +85,17 @@ def test_one_of_them_does_not_end_the_list(home):
     assert "Traceback" not in ended.err
 
 
-@pytest.mark.parametrize("contract", ["[]", "{}", '{"target": "x", "met": true, "certified": 1, "k": 10}', "null", "1"])
+@pytest.mark.parametrize(
+    "contract",
+    [
+        "[]",
+        "{}",
+        '{"target": "x", "met": true, "certified": 1, "k": 10}',
+        '{"target": 0.9, "met": true, "k": 10}',
+        "null",
+        "1",
+    ],
+)
 def test_a_contract_that_nobody_writes_is_damage(tmp_path, contract):
     with semsearch.create("made", encoder=HashEncoder(), home=tmp_path, index="exact", recall=0.9) as made:
         made.add([Document(str(i), f"text {i}") for i in range(30)])

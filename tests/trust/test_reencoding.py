@@ -83,6 +83,20 @@ def test_a_generation_is_never_given_twice(base):
         assert given == sorted(set(given))
 
 
+def test_nor_is_one_that_an_older_semsearch_noted_with_its_change_alone(base):
+    home, _ = base
+    with open_it(home) as collection:
+        stop(collection, WIDER, "committed")
+        with collection.engine.store.database.write() as connection:
+            begun = reencoding.under_way(connection).generation
+            connection.exec_driver_sql("DELETE FROM settings WHERE name = 'last_generation'")
+            connection.exec_driver_sql("DELETE FROM segments WHERE generation = ?", (begun,))
+            collection.engine.store.advance(connection)
+        stop(collection, NARROWER, "committed")
+        with collection.engine.store.database.read() as connection:
+            assert reencoding.under_way(connection).generation == begun + 1
+
+
 def test_two_at_once_are_refused_by_who_is_at_it(base, monkeypatch):
     home, state = base
     monkeypatch.setattr(lock.WriterLock.__init__, "__defaults__", (0.05, "lock"))

@@ -25,7 +25,6 @@ from semsearch.local.store.lock import WriterLock
 from semsearch.local.store.registry import Registered
 from semsearch.local.store.snapshot import Snapshot
 from semsearch.local.store.store import Store
-from semsearch.plain_files import entries
 from semsearch.search.choose import UNINDEXED_ROWS, choose
 from semsearch.search.recall import NOT_STORED, Certificate, certify, draw_sample, sample_recall
 from semsearch.search.truth import Truth
@@ -237,7 +236,7 @@ def building_lock(store: Store, wait: bool) -> AbstractContextManager[None]:
 
 def clear_room(store: Store, building: Path) -> None:
     """Take away what a process left that died while it was building: building takes turns."""
-    for left in entries(building.parent):
+    for left in platform.listed(building.parent):
         if left.name.startswith("."):
             store.check_location()
             platform.remove(left)

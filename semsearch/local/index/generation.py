@@ -24,8 +24,8 @@ import numpy as np
 from semsearch.errors import IndexDamaged, IndexForeign, StorageError
 from semsearch.local.index.tags import TAG_PREFIX, built_here, write_tag
 from semsearch.local.store.failpoints import failpoint
-from semsearch.local.store.platform import SCARCE, fsync_folder, fsync_path, make_folder, rename, storage_error
-from semsearch.plain_files import NotPlain, entries, is_file, is_folder, is_plain_name, open_plain, read_plain
+from semsearch.local.store.platform import fsync_folder, fsync_path, make_folder, rename, storage_error
+from semsearch.plain_files import SCARCE, entries, is_file, is_folder, is_plain_name, open_plain, read_plain
 from semsearch.types import Keys, Metric, Vectors
 from semsearch.vector_index import Library, VectorIndex
 
@@ -164,7 +164,7 @@ def open_generation(
     except MemoryError as error:
         raise storage_error(OSError(errno.ENOMEM, os.strerror(errno.ENOMEM)), "loading", folder) from error
     except (RuntimeError, OSError, ValueError, TypeError) as error:  # whole, but of a version this library can't read
-        _refuse_if_scarce(error, folder)
+        refuse_if_scarce(error, folder)
         raise IndexDamaged(
             f"the index {folder} can't be loaded ({error}); it was written by {dict(manifest.versions)}. "
             "Search is exact until 'semsearch reindex' has built a new one."
@@ -184,7 +184,7 @@ def read_manifest(folder: Path) -> Manifest:
             if not is_plain_name(name):
                 raise ValueError(f"{name!r} is no name of a file in it")
     except (OSError, ValueError, TypeError, AttributeError) as error:
-        _refuse_if_scarce(error, folder)
+        refuse_if_scarce(error, folder)
         raise IndexDamaged(f"the index {folder} has no readable manifest ({error}): build it anew.") from error
     if manifest.format != GENERATION_FORMAT:
         raise IndexDamaged(f"the index {folder} has format {manifest.format}, this version reads {GENERATION_FORMAT}.")
@@ -197,7 +197,7 @@ def published_digest(folder: Path) -> str:
         is_folder(folder)
         return _digest(folder / GENERATION_MANIFEST)
     except OSError as error:
-        _refuse_if_scarce(error, folder)
+        refuse_if_scarce(error, folder)
         return ""
 
 
@@ -209,7 +209,7 @@ def look_at_files(folder: Path, manifest: Manifest) -> None:
             is_file(path)
             size = path.stat().st_size
         except OSError as error:
-            _refuse_if_scarce(error, path)
+            refuse_if_scarce(error, path)
             raise IndexDamaged(f"the index file {path} can't be read ({error.strerror}): build it anew.") from error
         if size != manifest.sizes.get(name, size):
             raise IndexDamaged(
@@ -221,25 +221,24 @@ def verify_files(folder: Path, manifest: Manifest) -> None:
     """Raise `IndexDamaged` unless every file is there, every byte of it is as written, and no other file is there."""
     try:
         there = {path.name for path in entries(folder) if not path.name.startswith(TAG_PREFIX)}
-    except NotPlain as error:
+    except OSError as error:
+        refuse_if_scarce(error, folder)
         raise IndexDamaged(f"the index {folder} can't be read: {error}") from error
-    if unknown := there - {
-        GENERATION_MANIFEST,
-        *manifest.files,
-    }:  # its library opens files by their names, whatever the manifest lists
+    # its library opens files by their names, whatever the manifest lists
+    if unknown := there - {GENERATION_MANIFEST, *manifest.files}:
         raise IndexDamaged(f"the index {folder} has files that nobody wrote down ({', '.join(sorted(unknown))}).")
     for name, digest in manifest.files.items():
         path = folder / name
         try:
             found = _digest(path)
         except OSError as error:
-            _refuse_if_scarce(error, path)
+            refuse_if_scarce(error, path)
             raise IndexDamaged(f"the index file {path} can't be read ({error.strerror}): build it anew.") from error
         if found != digest:
             raise IndexDamaged(f"the index file {path} was changed after it was written (its sha256 differs).")
 
 
-def _refuse_if_scarce(error: Exception, path: Path) -> None:
+def refuse_if_scarce(error: Exception, path: Path) -> None:
     """Raise `StorageError` where it is not the index that is at fault: it is whole, and may be read later."""
     if isinstance(error, OSError) and error.errno in SCARCE:
         raise storage_error(error, "reading", path) from error

@@ -12,8 +12,6 @@ import hmac
 import logging
 import os
 import secrets
-from contextlib import suppress
-from functools import cache
 from pathlib import Path
 
 from semsearch.local.store import platform
@@ -51,9 +49,10 @@ def built_here(folder: Path, digest: str) -> bool:
 
 def tagged(folder: Path) -> bool:
     """Whether anybody says to have built the index in `folder`; proves nothing."""
-    with suppress(OSError):
+    try:
         return any(path.name.startswith(TAG_PREFIX) for path in folder.iterdir())
-    return False
+    except OSError:  # who can't look can't say that nobody did
+        return True
 
 
 def keeps_key() -> bool:
@@ -73,18 +72,24 @@ def _key() -> bytes | None:
     return _kept_in(state_folder())
 
 
-@cache  # so that what is wrong is said once
+_keys: dict[Path, bytes] = {}
+_told: set[Path | None] = set()  # folders of which was said that they can't keep one
+
+
 def _kept_in(folder: Path | None) -> bytes | None:
-    """The key in a folder, made on first use; None where none can be kept."""
+    """The key in a folder, made on first use; None where none can be kept, for now."""
+    if folder in _keys:
+        return _keys[folder]
     key, why = None, "there is no such folder"
     if folder is not None:
         try:
-            key = _made(folder / KEY_FILE)
+            key = _keys[folder] = _made(folder / KEY_FILE)
         except OSError as error:
             why = error.strerror or str(error)
         except ValueError as error:
             why = str(error)
-    if key is None:
+    if key is None and folder not in _told:
+        _told.add(folder)
         log.warning(
             "no key can be kept in %s (%s), so that an index built here is not known again: its structure is looked "
             "through each time it is loaded. SEMSEARCH_STATE names another folder.",

@@ -5,11 +5,12 @@ Only rows that the present one does not cover are split; what it holds is taken 
 
 from __future__ import annotations
 
+import logging
 import os
 from contextlib import suppress
 from itertools import pairwise
 
-from semsearch.errors import CollectionLocked, IndexDamaged
+from semsearch.errors import CollectionLocked, IndexDamaged, StorageError
 from semsearch.local.index.build import building_lock, clear_room, publish
 from semsearch.local.index.generation import Manifest, versions, write_files
 from semsearch.local.lexical.postings import Postings
@@ -18,6 +19,8 @@ from semsearch.local.store import platform
 from semsearch.local.store.registry import LEXICAL, Registered
 from semsearch.local.store.snapshot import Snapshot
 from semsearch.local.store.store import Store
+
+log = logging.getLogger("semsearch")
 
 LEXICAL_TAIL_ROWS = 1000  # rows newer than the index that each process splits for itself before it is built anew …
 LEXICAL_TAIL_SHARE = 0.02  # … or this share of its rows, if that is more
@@ -42,8 +45,12 @@ class LexicalIndexing:
         with self._store.read() as view:
             due = self.due(view.snapshot)
         if due:
-            with suppress(CollectionLocked):
+            try:
                 self.rebuild(wait=False)
+            except CollectionLocked:
+                pass
+            except (StorageError, MemoryError) as error:  # what was written is committed, and found without it
+                log.warning("the words of collection '%s' could not be indexed: %s", self._store.name, error)
 
     def rebuild(self, *, wait: bool = True) -> Registered | None:
         """Cover all committed rows; readers and writers go on meanwhile. None for a collection without rows.

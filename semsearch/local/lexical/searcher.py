@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import ColumnElement, func, select
 
-from semsearch.errors import IndexDamaged
-from semsearch.local.index.generation import published_digest, read_manifest, verify_files
+from semsearch.errors import IndexDamaged, StorageError
+from semsearch.local.index.generation import published_digest, read_manifest, refuse_if_scarce, verify_files
 from semsearch.local.lexical.bm25 import BM25, TITLE
 from semsearch.local.lexical.postings import Postings, tokens
 from semsearch.local.store.database_errors import decoding
@@ -85,7 +85,7 @@ class Lexical:
             return *_by_sqlite(view, query, k, mask), FULLTEXT
         scores = state.scores(weighed(words))
         for phrase in query.phrases:
-            if len(rows := _holding_exactly(view, phrase)):
+            if len(rows := _holding_rows(view, phrase, exactly=True)):
                 scores[rows] += state.once(rows)  # a phrase weighs as a word does that so many passages hold once
         if mask is not None:
             scores[~mask] = 0
@@ -103,11 +103,11 @@ class Lexical:
         for phrase in query.required:
             if phrase_pattern(phrase) is not None:  # else it is nothing but punctuation
                 found = np.zeros(len(snapshot), dtype=np.bool_)
-                found[_holding_exactly(view, phrase)] = True
+                found[_holding_rows(view, phrase, exactly=True)] = True
                 mask &= found
         for phrase, words in zip(query.excluded, tokens(query.excluded), strict=True):
             if words:
-                mask &= ~np.isin(snapshot.docs, snapshot.docs[_matching(view, phrase)])
+                mask &= ~np.isin(snapshot.docs, snapshot.docs[_holding_rows(view, phrase, exactly=False)])
         return mask
 
     def sound(self, registered: Registered) -> bool:
@@ -144,6 +144,9 @@ class Lexical:
         if known is None or known[0] != registered:
             try:
                 known = (registered, opened(self._store, registered))
+            except (StorageError, MemoryError) as error:  # it is whole: next time there may be memory and files for it
+                log.warning("%s Words are found without their index meanwhile.", error)
+                return None
             except IndexDamaged as error:
                 if not _is_current(self._store, registered):  # replaced meanwhile, and its files are gone
                     return None
@@ -194,6 +197,7 @@ def opened(store: Store, registered: Registered) -> Postings:
         postings = Postings.load(folder)
         store.check_location()  # its files were found by their paths
     except (IndexDamaged, OSError, ValueError, TypeError) as error:
+        refuse_if_scarce(error, folder)
         raise IndexDamaged(f"the index of words is damaged ({error}). {advice}") from error
     if len(postings) != registered.rows:
         raise IndexDamaged(f"the index of words {folder} covers {len(postings)}, not {registered.rows} rows. {advice}")
@@ -217,7 +221,15 @@ def _best(keys: Keys, scores: Scores, k: int) -> tuple[Keys, Scores]:
     return keys[rows], scores[rows]
 
 
-def _matching(view: View, phrase: str) -> NDArray[np.intp]:
+def _holding_rows(view: View, phrase: str, *, exactly: bool) -> NDArray[np.intp]:
+    """The live rows whose title or text holds a phrase, looked up once a view: filters and scores ask for the same."""
+    known = view.rows_holding.get((phrase, exactly))
+    if known is None:
+        known = view.rows_holding[phrase, exactly] = (_exactly if exactly else _by_stems)(view, phrase)
+    return known
+
+
+def _by_stems(view: View, phrase: str) -> NDArray[np.intp]:
     """The live rows whose title or text holds the stems of a phrase side by side."""
     matching = select(fulltext.c.rowid).where(_holding([phrase]))
     with decoding():
@@ -225,7 +237,7 @@ def _matching(view: View, phrase: str) -> NDArray[np.intp]:
     return _rows_of(view, found)
 
 
-def _holding_exactly(view: View, phrase: str) -> NDArray[np.intp]:
+def _exactly(view: View, phrase: str) -> NDArray[np.intp]:
     """The live rows whose title or text holds the very words of a phrase side by side, which stems only suggest."""
     pattern = phrase_pattern(phrase)
     if pattern is None:

@@ -26,12 +26,11 @@ from semsearch.local.store import generations, registry, segments, vector_file
 from semsearch.local.store.failpoints import failpoint
 from semsearch.local.store.lock import WriterLock
 from semsearch.local.store.schema import state
-from semsearch.local.store.settings import put_setting, read_settings
+from semsearch.local.store.settings import REENCODING, put_setting, read_settings
 from semsearch.local.store.store import Store
 from semsearch.local.store.vector_file import vector_path
+from semsearch.plain_files import is_file
 from semsearch.records import Entry, Record
-
-SETTING = "reencoding"  # holds the change that is under way
 
 _WAITING = """
     SELECT id FROM documents LEFT JOIN (SELECT DISTINCT doc, hash FROM reencoded) AS done USING (doc)
@@ -86,7 +85,7 @@ def reencode(
 
 def under_way(connection: Connection) -> Change | None:
     """The change that was begun and not ended."""
-    begun = read_settings(connection).get(SETTING)
+    begun = read_settings(connection).get(REENCODING)
     if begun is None:
         return None
     return Change(begun["generation"], begun["target"], begun.get("dim"), begun.get("encoding", 1))
@@ -104,7 +103,7 @@ def obstacle(connection: Connection, folder: Path) -> str | None:
     if change.generation == live:
         return "it was about to be written among the vectors that serve"
     path, rows = vector_path(folder, change.generation), segments.count(connection, change.generation)
-    size = path.stat().st_size if path.exists() else 0
+    size = path.stat().st_size if is_file(path) else 0
     return f"its vectors in {path} are missing, or cut short" if size < rows * (change.dim or 1) * 4 else None
 
 
@@ -112,7 +111,7 @@ def forget(connection: Connection) -> None:
     """Leave the collection as if no change of model had been begun, inside the caller's transaction."""
     connection.exec_driver_sql("DELETE FROM segments WHERE generation != (SELECT generation FROM state)")
     connection.exec_driver_sql("DELETE FROM reencoded")
-    connection.exec_driver_sql("DELETE FROM settings WHERE name = ?", (SETTING,))
+    connection.exec_driver_sql("DELETE FROM settings WHERE name = ?", (REENCODING,))
 
 
 def _begin(store: Store, wanted: Change) -> Change:
@@ -122,10 +121,10 @@ def _begin(store: Store, wanted: Change) -> Change:
         if begun is not None and begun.same(wanted) and obstacle(connection, store.folder) is None:
             change = replace(wanted, generation=begun.generation)
         else:
+            change = replace(wanted, generation=generations.reserve(connection))  # while it is seen what was given
             forget(connection)
-            change = replace(wanted, generation=generations.reserve(connection))
         store.advance(connection)
-        put_setting(connection, SETTING, asdict(change))
+        put_setting(connection, REENCODING, asdict(change))
         return change
 
 

@@ -14,7 +14,7 @@ from semsearch.local.maintenance.check import broken_tables, damaged_rows, fullt
 from semsearch.local.maintenance.compaction import compact
 from semsearch.local.maintenance.reencoding import forget
 from semsearch.local.store import document_rows as documents
-from semsearch.local.store import platform, segments, vector_file
+from semsearch.local.store import generations, platform, segments, vector_file
 from semsearch.local.store.failpoints import failpoint
 from semsearch.local.store.snapshot import Snapshot
 from semsearch.local.store.store import Store
@@ -89,6 +89,7 @@ def _forget_interrupted(store: Store) -> list[str]:
         if not found:
             return []
         store.advance(connection)
+        generations.reserve(connection)  # so that the numbers of what is forgotten are not given again
         forget(connection)
         failpoint("forget reencoded")
         connection.exec_driver_sql(

@@ -223,7 +223,8 @@ class _Session:
             if self._connection is not None:
                 self._end(self._connection)
         except sqlite3.Error as failed:
-            error = error or failed
+            if error is None:
+                raise database.told(failed) from failed
         finally:
             if self._thread is not None:
                 database.turns.give_back(self._thread)

@@ -10,7 +10,6 @@ import errno
 import os
 import secrets
 import shutil
-import stat
 import sys
 from contextlib import suppress
 from pathlib import Path
@@ -18,7 +17,7 @@ from typing import IO, TypeAlias
 
 from semsearch.errors import StorageError
 from semsearch.local.store.failpoints import failpoint
-from semsearch.plain_files import NotPlain, open_plain
+from semsearch.plain_files import NotPlain, entries, open_plain
 
 Identity: TypeAlias = tuple[int, int]
 """Volume and number of a file: no other has both, as long as one has it open."""
@@ -35,7 +34,6 @@ def identity(path: Path | str) -> Identity | None:
     return state.st_dev, state.st_ino
 
 
-SCARCE = {errno.ENOMEM, errno.EMFILE, errno.ENFILE}  # what is refused for want of them is there, and whole
 TOO_MANY_FILES = "Have fewer collections open, or raise the limit ('ulimit -n'); nothing is lost."
 
 
@@ -54,6 +52,16 @@ def storage_error(error: OSError, doing: str, path: Path) -> StorageError:
         errno.ENFILE: TOO_MANY_FILES,
     }.get(error.errno or 0, "Nothing that was committed is lost.")
     return StorageError(f"{doing} {path} failed: {error.strerror or error}. {advice}")
+
+
+def listed(folder: Path) -> list[Path]:
+    """`plain_files.entries`, and a sentence where the folder can't be read for now."""
+    try:
+        return entries(folder)
+    except NotPlain:
+        raise
+    except OSError as error:
+        raise storage_error(error, "reading", folder) from error
 
 
 def fsync_file(file: IO[bytes] | int) -> None:
@@ -137,11 +145,8 @@ def make_private(path: Path, content: bytes) -> None:
 
 def read_private(path: Path, most: int) -> bytes:
     """Up to `most` bytes of a file that is no link and this user's alone; ValueError if it isn't."""
-    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0))
-    with os.fdopen(descriptor, "rb") as file:
+    with open_plain(path) as file:
         found = os.fstat(file.fileno())
-        if not stat.S_ISREG(found.st_mode):
-            raise ValueError(f"{path.name} is no file")
         if os.name == "posix" and (found.st_uid != os.geteuid() or found.st_mode & 0o077):
             raise ValueError(f"{path.name} can be read or written by others, remove it")
         return file.read(most)

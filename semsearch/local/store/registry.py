@@ -60,7 +60,7 @@ def current(connection: Connection, generation: int, *, words: bool = False) -> 
     if not isinstance(params, dict):
         raise ValueError(f"the index {found['number']!r} has no options")
     if contract is not None:  # what is looked at in maintenance and by `check`
-        names = ("target", "met", "k") if contract["met"] is True else ("target", "met", "k", "certified")
+        names = ["target", "met", "k", "rows", "removed", *(["certified"] if contract["met"] is not True else [])]
         if not {int, float, bool}.issuperset(type(contract[name]) for name in names):
             raise ValueError(f"the contract of the index {found['number']!r} is none")
     return Registered(**{**found, "params": params, "contract": contract})

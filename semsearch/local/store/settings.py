@@ -36,6 +36,10 @@ def _number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e300
 
 
+def _count(value: object) -> bool:
+    return type(value) is int and 0 <= value < 1 << 53
+
+
 def _text(value: object) -> bool:
     return isinstance(value, str) and value.isprintable()
 
@@ -83,10 +87,15 @@ def _calibration(value: Any) -> bool:
 
 def _reencoding(value: Any) -> bool:
     return (
-        isinstance(value, dict) and isinstance(value.get("generation"), int) and isinstance(value.get("target"), dict)
+        isinstance(value, dict)
+        and _count(value.get("generation"))
+        and isinstance(value.get("target"), dict)
+        and all(value.get(key) is None or _count(value[key]) for key in ("dim", "encoding"))
     )
 
 
+REENCODING = "reencoding"  # the setting that holds the change of model that is under way
+LAST_GENERATION = "last_generation"  # … and the number of a vector file that was given last
 QUANTILES = 102  # scores that a calibration keeps: `semsearch.search.calibration.LEVELS`
 _SOUND: dict[str, Callable[[Any], bool]] = {
     "encoder": _encoder,
@@ -97,8 +106,8 @@ _SOUND: dict[str, Callable[[Any], bool]] = {
     "created": _text,
     "uuid": _text,
     "calibration": _calibration,
-    "reencoding": _reencoding,
-    "last_generation": lambda value: isinstance(value, int) and not isinstance(value, bool),
+    REENCODING: _reencoding,
+    LAST_GENERATION: _count,
 }
 """Whether a value can be that of a setting, of those that are taken apart elsewhere."""
 

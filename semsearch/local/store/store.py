@@ -11,12 +11,13 @@ import os
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from sqlalchemy import Connection, select
 
 from semsearch import plain_files, versions
@@ -55,6 +56,7 @@ class View:
 
     connection: Connection
     snapshot: Snapshot
+    rows_holding: dict[tuple[str, bool], NDArray[np.intp]] = field(default_factory=dict)  # phrases that were looked up
 
 
 class Store:
@@ -77,11 +79,8 @@ class Store:
                 self.name,
                 kind,
             )
-        try:
-            plain_files.entries(folder)  # whoever made it may have put links into it
-            plain_files.entries(folder / "indexes")
-        except PermissionError as error:
-            raise platform.storage_error(error, "reading", folder) from error
+        platform.listed(folder)  # whoever made it may have put links into it
+        platform.listed(folder / "indexes")
         self._database = self._open_database()
         self._lock = WriterLock(folder)
         self._snapshot: Snapshot | None = None
@@ -222,9 +221,10 @@ class Store:
         """What was fixed at creation or chosen since, as of now; read again when something was committed."""
         with self.database.read() as connection:
             version = connection.exec_driver_sql("SELECT version FROM state").scalar()
-            if self._settings is None or self._settings[0] != version:
-                self._settings = (version, read_settings(connection))
-            return self._settings[1]
+            known = self._settings
+            if known is None or known[0] != version:
+                known = self._settings = (version, read_settings(connection))
+            return known[1]
 
     @property
     def model(self) -> str:
@@ -266,17 +266,11 @@ class Store:
     def write(self) -> Iterator[None]:
         """Hold the writer's lock."""
         self.check_writable()
-        with self._locked():
-            yield
-
-    @contextmanager
-    def _locked(self) -> Iterator[None]:
-        """The lock of this collection: found by its path, it may be that of another."""
         with ExitStack() as held:
             try:
                 held.enter_context(self._lock.hold())
             finally:
-                self.check_location()
+                self.check_location()  # the lock was found by its path, and may be that of another collection
             yield
 
     def check_location(self) -> None:
@@ -374,9 +368,11 @@ class Store:
                 keep = {vector_path(self.folder, g).name for g in (*begun, view.snapshot.generation)}
                 there = {index.folder for index in (view.snapshot.index, view.snapshot.lexical) if index is not None}
             left = [path for path in self.folder.glob("vectors-*.f32") if path.name not in keep]
-            for path in plain_files.entries(self.folder / "indexes"):
-                if not path.name.startswith(".") and path.name not in there:  # dot: being built
-                    left.append(path)
+            try:
+                indexes = platform.listed(self.folder / "indexes")
+            except StorageError:  # what was done is done: the next writer takes them away
+                indexes, done = [], False
+            left += [path for path in indexes if not path.name.startswith(".") and path.name not in there]
             for path in left:
                 self.check_location()
                 done &= platform.remove(path)
