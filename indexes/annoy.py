@@ -141,10 +141,10 @@ class AnnoyIndex:
         return 0 if self._forest is None else int(self._forest.get_n_items())
 
     def _scores(self, distances: Any) -> Any:
-        if self._metric is Metric.DOT:
+        if self._metric == Metric.DOT:
             return distances  # Annoy returns the inner product itself
         squared = np.square(distances)
-        return -squared if self._metric is Metric.L2 else 1 - squared / 2  # |a - b|² = 2 - 2 cos for unit lengths
+        return -squared if self._metric == Metric.L2 else 1 - squared / 2  # |a - b|² = 2 - 2 cos for unit lengths
 
 
 CHILDREN = {Metric.COSINE: 1, Metric.DOT: 1, Metric.L2: 2}  # where they begin in a node, in numbers of four bytes …

@@ -149,7 +149,7 @@ class CodesPass:
         slack = UNDERFLOW + 2 * dim * 2.0**-52 * squares
         own = (residual + (gamma + PAD) * coded) * (1 + PAD)  # of a row, times its code's length
         weights = None
-        if self.metric is Metric.COSINE:
+        if self.metric == Metric.COSINE:
             assert self._largest is not None
             slack += lengths * self._largest[RESIDUAL] + own * self._largest[LENGTH]
         else:

@@ -86,7 +86,7 @@ class ExactIndex:
         """A product of matrices and the best of each row; for distances torch has no single call."""
         import torch
 
-        if metric is Metric.L2:
+        if metric == Metric.L2:
             return None
         stored = torch.from_numpy(np.array(vectors))
         return Baseline(

@@ -200,14 +200,14 @@ class FaissIVFIndex:
             scores, rows = searched.search(queries, candidates, params=probing)
             if refined:
                 scores, rows = self._refined(queries, rows, wanted)
-        if self._metric is Metric.L2:
+        if self._metric == Metric.L2:
             scores = -scores
         return neighbors(self._keys, rows, scores, k)
 
     def _refined(self, queries: Vectors, rows: NDArray[np.int64], k: int) -> tuple[Any, Any]:
         """The k best of the candidate rows, scored in float32 from the stored vectors."""
         faiss, pointer = self._faiss, self._faiss.swig_ptr
-        best = faiss.knn_L2sqr_by_idx if self._metric is Metric.L2 else faiss.knn_inner_products_by_idx
+        best = faiss.knn_L2sqr_by_idx if self._metric == Metric.L2 else faiss.knn_inner_products_by_idx
         scores = np.empty((len(queries), k), dtype=np.float32)
         found = np.empty((len(queries), k), dtype=np.int64)
         (n, dim), width = self._vectors.shape, rows.shape[1]
@@ -235,7 +235,7 @@ def _threads(faiss: Any, count: int) -> Iterator[None]:
 def _untrained(faiss: Any, count: int, dim: int, metric: Metric, params: FaissIVFParams) -> Any:
     wanted = params.lists or lists_for(count)
     nlist = max(1, min(wanted, count // TRAINING))
-    kind = faiss.METRIC_L2 if metric is Metric.L2 else faiss.METRIC_INNER_PRODUCT
+    kind = faiss.METRIC_L2 if metric == Metric.L2 else faiss.METRIC_INNER_PRODUCT
     cells = faiss.IndexFlat(dim, kind)
     storage = params.storage
     if storage == "pq" and (count < TRAINING * CODE_WORDS or dim < 8):
@@ -298,7 +298,7 @@ def _verify(file: Cursor, n: int, dim: int, metric: Metric) -> None:
 def _header(file: Cursor, n: int, dim: int, metric: Metric) -> None:
     said = file.values("iqqqBi")
     said = (said[0], said[1], said[4], said[5])  # between them stands nothing of meaning
-    file.expect(said == (dim, n, 1, 1 if metric is Metric.L2 else 0), "it is of other vectors")
+    file.expect(said == (dim, n, 1, 1 if metric == Metric.L2 else 0), "it is of other vectors")
 
 
 def _finite(file: Cursor, count: int) -> None:

@@ -77,7 +77,7 @@ def threshold(asked: Asked, scores: NDArray[np.floating[Any]], metric: Metric, d
     """
     wide = scores.astype(np.float64)
     wide = wide - np.abs(wide) * (2.0**-23 + 2 * dim * 2.0**-52) - UNDERFLOW
-    floor = (wide + asked.squares) / 2 if metric is Metric.L2 else wide
+    floor = (wide + asked.squares) / 2 if metric == Metric.L2 else wide
     floor = floor - asked.slack
     floor = floor / (1 + np.where(floor > 0, asked.output, -asked.output))  # s̃ + u·|s̃| ≥ floor, solved for s̃
     limit: NDArray[np.float32] = np.nextafter((floor / asked.unit).astype(np.float32), np.float32(-np.inf))
@@ -123,7 +123,7 @@ def base_bounds(squares: NDArray[np.float64], metric: Metric, dim: int) -> NDArr
 
     NaN, which passes every threshold, for a row that is longer than bounds are proven for.
     """
-    base = -squares / 2 * (1 - PAD) if metric is Metric.L2 else np.zeros(len(squares))
+    base = -squares / 2 * (1 - PAD) if metric == Metric.L2 else np.zeros(len(squares))
     base[squares > dim * FAR] = np.nan
     return base
 
@@ -164,7 +164,7 @@ class Float32Pass:
         gamma = product_rounding(dim)
         slack = UNDERFLOW + 2 * dim * 2.0**-52 * squares  # L2: the oracle's differences are rounded too
         weights = None
-        if self.metric is Metric.COSINE:
+        if self.metric == Metric.COSINE:
             slack += gamma * lengths * UNIT_LENGTH
         else:
             weights = torch.from_numpy(np.stack([(gamma + PAD) * lengths, np.ones(len(queries))])).float()

@@ -99,7 +99,7 @@ class HNSWIndex:
         except RuntimeError:  # some query reached fewer than `wanted`
             rows, distances = self._reached(queries, wanted)
         # hnswlib's inner product distance is 1 - q·x
-        scores = -distances if self._metric is Metric.L2 else np.subtract(1, distances, dtype=np.float32)
+        scores = -distances if self._metric == Metric.L2 else np.subtract(1, distances, dtype=np.float32)
         return neighbors(self._keys, rows.astype(np.int64), scores, k)
 
     def tune(self, params: HNSWParams) -> None:
@@ -197,4 +197,4 @@ def _within(lists: Any, n: int) -> bool:
 
 
 def _graph(metric: Metric, dim: int) -> Any:
-    return HNSWIndex.library.load().Index(space="l2" if metric is Metric.L2 else "ip", dim=dim)
+    return HNSWIndex.library.load().Index(space="l2" if metric == Metric.L2 else "ip", dim=dim)

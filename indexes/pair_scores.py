@@ -46,7 +46,7 @@ class Pairs:
         for start in range(0, len(rows), CLOSE):
             pairs = slice(start, start + CLOSE)
             x, q = stored[torch.from_numpy(rows[pairs])], asked[torch.from_numpy(query[pairs])]
-            if self._metric is Metric.L2:
+            if self._metric == Metric.L2:
                 near = -(x.sub_(q).square_().sum(dim=1)).double()
                 error = near.abs() * relative
             else:

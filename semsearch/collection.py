@@ -610,7 +610,7 @@ class Collection:
                     check_number(grade, f"the grade of {identity!r:.60}")
             answers = self.search_many(list(judgements), JUDGED, exact=True)
             judged = judged_hits(dict(zip(judgements, answers, strict=True)), judgements)
-        encode = None if self._model.described is None else self.encoder.encode_queries
+        encode = None if self._model.described is None else self._model.queries
         return calibrate(self.engine, encode, judged)
 
     # Maintenance

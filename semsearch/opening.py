@@ -88,9 +88,9 @@ def create(
     if loaded is not None:
         if dim is not None and dim != loaded.dim:
             raise DimensionMismatch(f"the encoder gives vectors of {loaded.dim} components, not {dim}.")
-        if wanted is not None and wanted is not loaded.metric:
+        if wanted is not None and wanted != loaded.metric:
             raise UsageError(f"the encoder's vectors are compared by {loaded.metric}, not by {wanted}.")
-        dim, wanted = loaded.dim, loaded.metric
+        dim, wanted = loaded.dim, Metric(loaded.metric)
     elif dim is None:
         raise UsageError("a collection without an encoder needs the number of components of its vectors: dim=384, say.")
     if index != "auto":

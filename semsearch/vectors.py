@@ -83,7 +83,7 @@ def normalise(vectors: Vectors) -> Vectors:
 
 def stored_form(vectors: ArrayLike, dim: int, metric: Metric, what: str = "vectors") -> Vectors:
     """`vectors` as they are stored and searched: checked, float32 `(n, dim)`, of unit length where that matters."""
-    if metric is Metric.COSINE:  # of any length before
+    if metric == Metric.COSINE:  # of any length before
         return normalise(check_vectors(vectors, dim, what, float(MAX_SCORE)))
     return check_vectors(vectors, dim, what)
 
@@ -95,7 +95,7 @@ def score_pairs(query: Vectors, vectors: Vectors, metric: Metric) -> Scores:
 
 def _scored(query: NDArray[np.float64], wide: NDArray[np.float64], metric: Metric) -> Scores:
     """The scores of float64 copies; `wide` is used up."""
-    if metric is Metric.L2:
+    if metric == Metric.L2:
         wide -= query
         wide *= wide
     else:
@@ -103,7 +103,7 @@ def _scored(query: NDArray[np.float64], wide: NDArray[np.float64], metric: Metri
     scores = wide.sum(axis=1)
     np.minimum(scores, MAX_SCORE, out=scores)  # collections of older versions hold vectors as long as that
     np.maximum(scores, MIN_SCORE, out=scores)
-    rounded: Scores = (-scores if metric is Metric.L2 else scores).astype(np.float32)
+    rounded: Scores = (-scores if metric == Metric.L2 else scores).astype(np.float32)
     return rounded
 
 

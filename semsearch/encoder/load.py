@@ -116,7 +116,7 @@ def _open(
         raise ModelError(f"{source.folder} says truncate_dim {cut!r:.40}, which must be between 1 and its {full}.")
     if cut is not None and not 1 <= cut <= full:
         raise UsageError(f"truncate_dim must be between 1 and the model's {full} components, not {cut}.")
-    unit = normalize if normalize is not None else metric is Metric.COSINE
+    unit = normalize if normalize is not None else metric == Metric.COSINE
     ends: list[nn.Module] = []
     if cut is not None and cut < full:
         ends.append(Truncate(cut, norm_first=family is not None and family.norm_before_cut))

@@ -9,7 +9,7 @@ from typing import Any, Protocol, TypeAlias, TypeGuard
 import numpy as np
 from numpy.typing import ArrayLike
 
-from semsearch.arguments import named_kind
+from semsearch.arguments import check_whole, named_kind
 from semsearch.errors import DataError, UsageError
 from semsearch.hardware import ANYWHERE, Compute
 from semsearch.types import Encoder, Metric, Vectors
@@ -64,6 +64,7 @@ def encoder_from(
         UsageError: It can't be made one; says what is missing.
     """
     if is_encoder(model):
+        _check_members(model)
         return model
     if all(hasattr(model, member) for member in ("encode", "tokenize", "get_sentence_embedding_dimension")):
         windowed = _window(model) > 0
@@ -79,6 +80,15 @@ def encoder_from(
 def is_encoder(model: object) -> TypeGuard[Encoder]:
     """Whether an object has all that a collection asks of an encoder."""
     return all(hasattr(model, member) for member in MEMBERS)
+
+
+def _check_members(model: Encoder) -> None:
+    kind = type(model).__qualname__
+    check_whole(model.dim, f"`dim` of {kind}")
+    if model.metric not in list(Metric):
+        raise UsageError(f"`metric` of {kind} is one of {', '.join(Metric)}, and not {model.metric!r:.60}.")
+    if not isinstance(model.fingerprint, str) or not model.fingerprint:
+        raise UsageError(f"`fingerprint` of {kind} is a text no other model has, and not {model.fingerprint!r:.60}.")
 
 
 class FunctionEncoder:
@@ -110,7 +120,7 @@ class FunctionEncoder:
                 f"the function '{self.name}' must give an array of shape ({len(texts)}, {dim or 'dim'}) for "
                 f"{len(texts)} texts, but gave {vectors.shape}."
             )
-        return normalise(vectors) if self.metric is Metric.COSINE else vectors
+        return normalise(vectors) if self.metric == Metric.COSINE else vectors
 
 
 class SentenceTransformerEncoder:
@@ -137,7 +147,7 @@ class SentenceTransformerEncoder:
         if not texts:
             return np.empty((0, self.dim), dtype=np.float32)
         vectors = np.asarray(encode(list(texts), convert_to_numpy=True, show_progress_bar=False), dtype=np.float32)
-        return normalise(vectors) if self.metric is Metric.COSINE else vectors
+        return normalise(vectors) if self.metric == Metric.COSINE else vectors
 
 
 class WindowedSentenceTransformerEncoder(SentenceTransformerEncoder):

@@ -74,7 +74,7 @@ class Encoding:
             vectors = stored_form(encoded, self.encoder.dim, self.encoder.metric, "the encoder's vectors")
             if len(vectors) != len(texts):
                 raise EncodingFailed(f"the encoder gave {len(vectors)} vectors for {len(texts)} texts.")
-            if self.encoder.metric is Metric.COSINE and not vectors.any(axis=1).all():
+            if self.encoder.metric == Metric.COSINE and not vectors.any(axis=1).all():
                 raise EncodingFailed("the encoder gave a zero vector, which has no direction.")
         except DimensionMismatch:
             raise  # of all documents alike
@@ -222,7 +222,7 @@ def add_precomputed(
     """Commit documents under vectors `(len(documents), dim)` that were made elsewhere, one for each whole document."""
     if len(vectors) != len(documents):
         raise DimensionMismatch(f"{len(documents)} documents came with {len(vectors)} vectors.")
-    cosine = Metric(engine.settings["metric"]) is Metric.COSINE
+    cosine = Metric(engine.settings["metric"]) == Metric.COSINE
     zero = set(np.flatnonzero(~np.any(vectors, axis=1)).tolist()) if cosine else set()
     for document in documents:
         check_type(document)

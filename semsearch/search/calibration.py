@@ -169,7 +169,7 @@ def measure(
         queries = encode([_question(passage) for passage in found if passage is not None])
     with np.errstate(over="ignore", invalid="ignore"):  # of older versions' vectors; what is no number is left out
         scores = queries @ passages.T
-        if metric is Metric.L2:
+        if metric == Metric.L2:
             squares = (queries**2).sum(axis=1)[:, None] + (passages**2).sum(axis=1)
             scores = 2 * scores - squares
     random = np.sort(scores[apart].astype(np.float64))

@@ -37,7 +37,7 @@ class Explainer:
         if not isinstance(self._own, TextEncoder):
             kind = type(self._own).__name__
             return Explanation(sentence, why=f"the encoder is an object ({kind}) that doesn't show its tokens.")
-        if self._own.metric is Metric.L2:
+        if self._own.metric == Metric.L2:
             return Explanation(sentence, why="a distance is not a sum over tokens.")
         if self._exact is None:
             self._exact = in_float32(self._own)

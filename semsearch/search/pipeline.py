@@ -350,7 +350,7 @@ def _thin_out(
     if not hits:
         return []
     scores = np.asarray([hit.score for hit in hits], dtype=np.float32)
-    cosines = [hit.scores["dense"] for hit in hits if "dense" in hit.scores] if metric is Metric.COSINE else []
+    cosines = [hit.scores["dense"] for hit in hits if "dense" in hit.scores] if metric == Metric.COSINE else []
     gains = on_scale(scores, min(cosines, default=0.0), max(cosines, default=1.0))
     chosen = marginal_relevance(gains, np.stack([vectors[hit.key] for hit in hits]), k, mmr_lambda)
     return _number([hits[place] for place in chosen.tolist()])

@@ -264,9 +264,9 @@ class EngineContract:
             with collection.engine.view() as view:
                 keys, kept = view.arrays()
                 assert view.vectors(keys[::-1].copy()).tobytes() == kept[::-1].tobytes()
-            if metric is not Metric.COSINE:
+            if metric != Metric.COSINE:
                 assert kept.tobytes() == vectors.tobytes(), "bit for bit"
-            asked = normalise(queries) if metric is Metric.COSINE else queries
+            asked = normalise(queries) if metric == Metric.COSINE else queries
             truth = brute_force(keys, kept, asked, 15, metric)
             for exact in (True, False):
                 answers = collection.search_many(vectors=queries, k=15, exact=exact)

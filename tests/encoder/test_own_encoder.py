@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -18,6 +19,7 @@ from semsearch.encoder import remote
 from semsearch.encoder.own import named_encoder
 from semsearch.encoder.remote import RemoteEncoder, origin, say
 from semsearch.errors import DataError, EncodingFailed, ModelError, ModelMismatch, Untrusted, UsageError
+from semsearch.ingest import ingestion
 from semsearch.types import Document
 
 DOCUMENTS = [Document(f"d{n}", f"word{n} and word{n + 1}") for n in range(10)]
@@ -43,6 +45,60 @@ def test_a_function_is_an_encoder_under_its_name():
     plain = semsearch.encoder_from(counted, name="x", queries=lambda texts: [[1, 2, 3]] * len(texts), metric="dot")
     assert plain.encode_queries(["a"]).tolist() == [[1, 2, 3]]
     assert plain.encode_documents(["wow"]).tolist() == [[3, 1, 2]]
+
+
+class Long(HashEncoder):
+    """Gives vectors of any length, as a model does without its last layer, and says its metric as a text."""
+
+    metric = "cosine"
+
+    def encode_documents(self, texts):
+        return super().encode_documents(texts) * np.arange(1, len(texts) + 1)[:, None]
+
+    def encode_queries(self, texts):
+        return super().encode_queries(texts) * 7
+
+
+def test_vectors_of_any_length_are_compared_by_their_directions(tmp_path):
+    with semsearch.create("long", encoder=Long(32), home=tmp_path) as collection:
+        collection.add(DOCUMENTS)
+        for document in DOCUMENTS:
+            best = collection.search(document.text, k=1)[0]
+            assert (best.id, best.score) == (document.id, pytest.approx(1))
+        assert np.linalg.norm(collection.arrays()[1], axis=1) == pytest.approx(np.ones(10))
+        assert collection.check(deep=True) == []
+
+
+def test_a_collection_that_stored_them_as_they_came_is_repaired(tmp_path, monkeypatch):
+    monkeypatch.setattr(ingestion, "stored_form", lambda vectors, *_: np.asarray(vectors, np.float32))
+    with semsearch.create("long", encoder=Long(32), home=tmp_path) as collection:
+        collection.add(DOCUMENTS)
+        monkeypatch.undo()
+        assert [(p.part, p.what) for p in collection.check(deep=True)] == [
+            ("vectors", "10 vectors are not finite or not of unit length")
+        ]
+        assert "took out 10 damaged vectors" in collection.repair()
+        assert collection.check(deep=True) == []
+        assert [collection.search(d.text, k=1)[0].id for d in DOCUMENTS] == [d.id for d in DOCUMENTS]
+
+
+@pytest.mark.parametrize(
+    ("member", "value", "said"),
+    [
+        ("metric", "cos", "`metric` of Long is one of cosine, dot, l2, and not 'cos'"),
+        ("metric", None, "and not None"),
+        ("dim", "4", "`dim` of Long must be a whole number, not '4'"),
+        ("dim", 0, "`dim` of Long must be at least 1, not 0"),
+        ("fingerprint", "", "`fingerprint` of Long is a text no other model has, and not ''"),
+        ("fingerprint", 3, "and not 3"),
+    ],
+)
+def test_members_that_say_nothing_are_refused(member, value, said, tmp_path):
+    made = Long(32)
+    setattr(made, member, value)
+    with pytest.raises(UsageError, match=re.escape(said)):
+        semsearch.create("long", encoder=made, home=tmp_path)
+    assert not (tmp_path / "long").exists()
 
 
 def test_what_is_no_encoder_is_said():

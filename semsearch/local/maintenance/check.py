@@ -115,9 +115,10 @@ def content(view: View, folder: Path, metric: Metric) -> Iterator[Problem]:
             f"{len(damaged):,} stored vectors are damaged, of {len(docs):,} documents; the first is {first!r}",
             f"semsearch repair {name}",
         )
-    wrong, far = _wrong_lengths(snapshot, metric, damaged)
-    if wrong:
-        yield Problem("vectors", f"{wrong:,} vectors are not finite or not of unit length", f"semsearch repair {name}")
+    wrong, far = wrong_rows(snapshot, metric, damaged)
+    if len(wrong):
+        what = f"{len(wrong):,} vectors are not finite or not of unit length"
+        yield Problem("vectors", what, f"semsearch repair {name}")
     if len(far):
         docs = np.unique(snapshot.docs[far])
         first = _scalar(view.connection, "SELECT id FROM documents WHERE doc = ?", int(docs[0]))
@@ -153,18 +154,21 @@ def damaged_rows(snapshot: Snapshot) -> NDArray[np.intp]:
     return np.concatenate(damaged) if damaged else np.empty(0, dtype=np.intp)
 
 
-def _wrong_lengths(snapshot: Snapshot, metric: Metric, damaged: NDArray[np.intp]) -> tuple[int, NDArray[np.intp]]:
-    """How many live rows are not finite, or not of unit length; and those whose numbers no version takes any more."""
-    wrong, far = 0, [np.empty(0, dtype=np.intp)]
+def wrong_rows(
+    snapshot: Snapshot, metric: Metric, damaged: NDArray[np.intp]
+) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """The live rows, but for damaged ones, that are not finite or not of unit length; and those of too large numbers."""
+    none = np.empty(0, dtype=np.intp)
+    wrong, far = [none], [none]
     for rows in _portions(np.setdiff1d(np.flatnonzero(snapshot.live), damaged, assume_unique=True)):
         vectors = snapshot.vectors[rows]
         sound = np.isfinite(vectors).all(axis=1)
-        if metric is Metric.COSINE:
+        if metric == Metric.COSINE:
             lengths = np.sqrt(np.einsum("nd,nd->n", vectors, vectors, dtype=np.float64))
             sound &= np.abs(lengths - 1) < 2 * UNIT
-        wrong += int(np.count_nonzero(~sound))
+        wrong.append(rows[~sound])
         far.append(rows[sound & (np.abs(vectors) > MAX_COMPONENT).any(axis=1)])
-    return wrong, np.concatenate(far)
+    return np.concatenate(wrong), np.concatenate(far)
 
 
 def _portions(rows: NDArray[np.intp]) -> Iterator[NDArray[np.intp]]:

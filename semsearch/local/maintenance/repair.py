@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from semsearch.engine import Encode
 from semsearch.errors import CollectionDamaged
 from semsearch.ingest.ingestion import BATCH_DOCUMENTS
-from semsearch.local.maintenance.check import broken_tables, damaged_rows, fulltext_fits, interrupted
+from semsearch.local.maintenance.check import broken_tables, damaged_rows, fulltext_fits, interrupted, wrong_rows
 from semsearch.local.maintenance.compaction import compact
 from semsearch.local.maintenance.reencoding import forget
 from semsearch.local.store import document_rows as documents
@@ -21,6 +21,7 @@ from semsearch.local.store.store import Store
 from semsearch.local.store.vector_file import vector_path
 from semsearch.plain_files import is_file
 from semsearch.records import Record
+from semsearch.types import Metric
 
 
 def repair(store: Store, encode: Encode | None) -> list[str]:
@@ -44,11 +45,13 @@ def repair(store: Store, encode: Encode | None) -> list[str]:
             snapshot = view.snapshot
         broken = damaged_rows(snapshot)
         done += _agree(store, snapshot, broken, again=encode is not None)
-        if len(broken):
-            docs = _documents_of(store, snapshot, broken)
+        wrong, _ = wrong_rows(snapshot, Metric(snapshot.settings["metric"]), broken)
+        unfit = np.union1d(broken, wrong)  # committed so by an encoder or a version that did not look at them
+        if len(unfit):
+            docs = _documents_of(store, snapshot, unfit)
             if encode is not None:
                 compact(store, without=np.union1d(docs, _beside(snapshot, broken)))
-                done.append(f"took out {len(broken):,} damaged vectors")
+                done.append(f"took out {len(unfit):,} damaged vectors")
             else:
                 done.append(
                     f"{len(docs):,} documents have damaged vectors that were given and can't be made again: add them "
