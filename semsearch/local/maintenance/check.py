@@ -157,7 +157,7 @@ def damaged_rows(snapshot: Snapshot) -> NDArray[np.intp]:
 def wrong_rows(
     snapshot: Snapshot, metric: Metric, damaged: NDArray[np.intp]
 ) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """The live rows, but for damaged ones, that are not finite or not of unit length; and those of too large numbers."""
+    """The live rows beside `damaged` that are not finite or not of unit length; and those with too large numbers."""
     none = np.empty(0, dtype=np.intp)
     wrong, far = [none], [none]
     for rows in _portions(np.setdiff1d(np.flatnonzero(snapshot.live), damaged, assume_unique=True)):
