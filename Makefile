@@ -4,7 +4,7 @@ VENV       ?= .venv
 TORCH_SPEC ?= $(shell cat constraints.txt)
 BIN        := $(VENV)/bin
 PIP        := $(BIN)/python -m pip --disable-pip-version-check
-ALONE      := real or threads or weights or gpu
+ALONE      := threads or weights or gpu
 SOURCES    := semsearch indexes corpora benchmarks docs examples tests
 
 .PHONY: demo quick test check docs bench crash fuzz attack soak format clean
@@ -37,7 +37,8 @@ demo: $(VENV)/.demo ## index the shipped samples, ask a few questions, stay in t
 	@PATH="$(abspath $(BIN)):$$PATH" sh corpora/samples/demo.sh
 
 test: $(VENV)/.test ## the whole test suite, set-up included
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal -m 'not ($(ALONE))'
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal -m 'not (real or $(ALONE))'
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadgroup -m 'real and not ($(ALONE))'
 	$(BIN)/python -m pytest -m '$(ALONE)'
 
 quick: $(VENV)/.test ## format, lint, types, and every test that is not slow by design: two minutes on two cores

@@ -93,6 +93,14 @@ def encoded(data, tmp_path_factory):
     return collection
 
 
+def pytest_collection_modifyitems(items):
+    """Of several processes (`--dist loadgroup`) one has all tests of an encoded corpus, so that it is encoded once."""
+    for item in items:
+        if "encoded" in item.fixturenames:
+            values = item.callspec.params.values() if hasattr(item, "callspec") else ()
+            item.add_marker(pytest.mark.xdist_group("scifact" if "scifact" in values else "nfcorpus"))
+
+
 @pytest.fixture(scope="session")
 def minilm() -> Path:
     """The folder of the real all-MiniLM-L6-v2, from the installed package."""
