@@ -51,7 +51,11 @@ class Setting(NamedTuple):
 
 def files() -> list[Path]:
     """The files there are, the one that goes over the other last."""
-    return [path for path in dict.fromkeys((_in_home(), current_folder() / CONFIG_FILE)) if path and path.is_file()]
+    return _files(_in_home())
+
+
+def _files(own: Path | None) -> list[Path]:
+    return [path for path in dict.fromkeys((own, current_folder() / CONFIG_FILE)) if path and path.is_file()]
 
 
 def _in_home() -> Path | None:
@@ -115,7 +119,7 @@ def origins(group: click.Group) -> Iterator[tuple[str, str, str]]:
 def _settings(group: click.Group) -> Iterator[Setting]:
     """All that the files say, in the order in which one goes over another."""
     own = _in_home()
-    for path in files():
+    for path in _files(own):
         raw, content = _read(path)
         strange = path != own and not trusted.trusts_defaults(path, raw)
         common = {key: value for key, value in content.items() if not isinstance(value, Mapping)}

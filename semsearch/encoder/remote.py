@@ -213,7 +213,7 @@ def origin(name: str) -> str:
     return f"{url.scheme}://{host}:{url.port}" if url.port else f"{url.scheme}://{host}"
 
 
-def say(name: str) -> None:
+def trust_named(name: str) -> None:
     """Take a model's name from the person, in this process: if there is an address in it, texts may be sent there."""
     if name.startswith(REMOTE_PREFIX):
         with suppress(StorageError):  # then it is said in this process alone

@@ -35,7 +35,7 @@ def server(monkeypatch):
 def encoder(server, **given):
     given = {"sleep": lambda seconds: None, "seconds": 5.0} | given
     name = f"openai-compatible:{server.url}#m"
-    remote.say(name)
+    remote.trust_named(name)
     return RemoteEncoder(name, **given)
 
 
