@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from semsearch.errors import DataError
 
 DEEPEST = 8  # level of lists and mappings in one another
+MOST_MARKS = 100  # open at once: each level has a few
 AMPLIFIED = 16  # times the size of the file: what it may build, and come to, counted as often as it is named
 ENDLESS = "it names the same values again and again, one in another, and would come to any size"
 PLAIN_DTYPES = "fiubSU"
@@ -250,6 +251,8 @@ class _Machine:
         return found
 
     def mark(self, _: Any) -> None:
+        if len(self.marks) >= MOST_MARKS:
+            raise Refused(f"it begins more than {MOST_MARKS} lists, one in another")
         self.marks.append(self.stack)
         self.stack = []
 

@@ -5,6 +5,7 @@ import pickle
 import struct
 import subprocess
 import sys
+import time
 import tracemalloc
 import zipfile
 from pathlib import Path
@@ -229,6 +230,14 @@ def test_what_is_copied_again_and_again_fills_no_memory(tmp_path, what):
         assert tracemalloc.get_traced_memory()[1] < 32 * len(content), "with what the file holds itself"
     finally:
         tracemalloc.stop()
+
+
+def test_marks_in_one_another_are_refused_at_once(tmp_path):
+    (tmp_path / "e.pkl").write_bytes(b"\x80\x02" + b"(" * 10_000_000 + b".")
+    started = time.process_time()
+    with pytest.raises(DataError, match="one in another"):
+        read_pickle(tmp_path / "e.pkl")
+    assert time.process_time() - started < 1
 
 
 def test_a_tensor_keeps_no_more_than_itself(tmp_path):
