@@ -69,7 +69,7 @@ def parse(query: str) -> Query:
     holds them, in a query of nothing but them and a few words. `-"…"` is an exclusion, and so is `-word` where no
     other word follows and it is longer than the options of commands: "jaguar -car" excludes, "tar -xzf archive" does
     not. A hyphen inside a word, a number below zero, a dash between spaces and a quotation mark that is never closed
-    are what they are in any text.
+    are what they are in any text; quotes around nothing that is a word are none.
     """
     clean = query.encode("utf-8", "replace").decode().translate(_QUOTES)  # half a surrogate pair is no letter
     parts = list(_PART.finditer(clean))
@@ -94,15 +94,20 @@ def parse(query: str) -> Query:
             else:
                 kept.append(part[0])
         elif sign == "-":
-            excluded.append(phrase)
+            excluded += _worded(phrase)
         else:
-            (firm if sign else phrases).append(phrase)
+            (firm if sign else phrases).extend(_worded(phrase))
             kept.append(phrase)
     kept.append(clean[end:])
     text = " ".join(" ".join(kept).split())
     prose = marked or len(outside) > FEW_WORDS or sum(map(len, outside)) > FEW_LETTERS
     required = tuple(firm) if firm or prose else tuple(phrases)
     return Query(text, (*firm, *phrases), required, tuple(excluded), firm=bool(firm))
+
+
+def _worded(phrase: str) -> list[str]:
+    """The phrase, if there is a word in it."""
+    return [phrase] if _PHRASE_WORD.search(folded(phrase)) else []
 
 
 def folded(text: str) -> str:
