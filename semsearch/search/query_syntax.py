@@ -49,17 +49,29 @@ class Query:
         """The same where its phrases rule nothing out; itself where they have to."""
         return self if self.firm or not self.required else replace(self, required=())
 
-    def ruled_out(self, *, lost: bool) -> Iterator[str]:
-        """In sentences, what is required and what is left out; `lost` where nothing held what was required."""
+    def ruled_out(self, *, found: bool, lost: bool, filtered: bool) -> Iterator[str]:
+        """In sentences, what is required and what is left out.
+
+        Args:
+            found: Whether there are answers.
+            lost: Whether nothing held what was required, and it was asked for without.
+            filtered: Whether only what a filter lets through was looked at.
+        """
         required, excluded = (
-            " and ".join(f'"{phrase}"' for phrase in phrases) for phrases in (self.required, self.excluded)
+            joint.join(f'"{phrase}"' for phrase in phrases)
+            for joint, phrases in ((" and ", self.required), (" or ", self.excluded))
         )
+        among = " among what the filter lets through" if filtered else ""
+        if not found:
+            held = f"holds {required}" if required else "is found"
+            yield f"nothing {held}{f' without {excluded}' if excluded else ''}{among}: there is no answer."
+            return
         if required and lost:
-            yield f'nothing holds {required}: these are answers without it. Write +"…" to have none instead.'
+            yield f'nothing holds {required}{among}: these are answers without it. Write +"…" to have none instead.'
         elif required:
             yield f"every answer holds {required}."
         if excluded:
-            yield f"left out is what holds {excluded.replace(' and ', ' or ')}."
+            yield f"left out is what holds {excluded}."
 
 
 def parse(query: str) -> Query:
