@@ -35,7 +35,6 @@ def identity(path: Path | str) -> Identity | None:
     return state.st_dev, state.st_ino
 
 
-SCARCE = {errno.ENOMEM, errno.EMFILE, errno.ENFILE}  # what is refused for want of them is there, and whole
 TOO_MANY_FILES = "Have fewer collections open, or raise the limit ('ulimit -n'); nothing is lost."
 
 
