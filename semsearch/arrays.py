@@ -15,8 +15,7 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from semsearch.errors import DataError
-from semsearch.plain_files import SCARCE
+from semsearch.errors import SCARCE, DataError
 
 MAGIC = b"\x93NUMPY"
 NUMBERS = "fiu"

@@ -10,12 +10,12 @@ import re
 
 _DRIVING = (
     r"\x00-\x08\x0b-\x1f\x7f-\x9f"  # C0 but tab and line feed, DEL, C1
+    r"\u2028\u2029"  # end a line for some programs
     r"\u061c\u200e\u200f\u202a-\u202e\u2066-\u206f"  # the reading direction and the shape of letters
     r"\ufeff\ufff9-\ufffb"
 )
 CONTROLS = re.compile(f"[{_DRIVING}]")
 _BUT_RETURNS = re.compile(f"(?!\r)[{_DRIVING}]")
-_IN_JSON = re.compile(rf"[{_DRIVING}\u2028\u2029]")  # the last two end a line for some programs
 
 
 def printable(text: str) -> str:
@@ -40,4 +40,4 @@ def one_line(text: str) -> str:
 
 def escaped_in_json(text: str) -> str:
     """JSON that says the same, without such characters in its strings."""
-    return _IN_JSON.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
+    return CONTROLS.sub(lambda match: f"\\u{ord(match[0]):04x}", text)

@@ -30,6 +30,10 @@ Anything that is not a `SemsearchError` is a bug in semsearch and keeps its trac
 
 from __future__ import annotations
 
+import errno
+
+SCARCE = frozenset({errno.ENOMEM, errno.EMFILE, errno.ENFILE})  # what is refused for want of them is there, and whole
+
 
 class SemsearchError(Exception):
     """Base of all errors raised on purpose; the message is meant for a person."""

@@ -16,7 +16,7 @@ from typing import Any, Generic, TypeAlias, TypeVar
 from weakref import WeakValueDictionary
 
 from semsearch.encoder.own import NamedEncoder, encoder_from, named_encoder
-from semsearch.encoder.remote import say
+from semsearch.encoder.remote import trust_named
 from semsearch.encoder.text_encoder import TextEncoder
 from semsearch.hardware import ANYWHERE, Compute
 from semsearch.types import Encoder, Reranker
@@ -49,7 +49,7 @@ def described_encoder(
     """The encoder that a person names or gives, opened, and what a collection remembers of it, as JSON values."""
     said = model if isinstance(model, str) else getattr(model, "name", None)
     if isinstance(said, str):
-        say(said)
+        trust_named(said)
     if isinstance(model, str):
         opened = encoder(model, compute, revision=revision)
         told: dict[str, Any] = {"name": opened.name, "revision": revision}

@@ -6,7 +6,6 @@ device has no end. Each is told by its own status before it is opened, and openi
 
 from __future__ import annotations
 
-import errno
 import os
 import stat
 from io import BufferedRandom
@@ -14,8 +13,6 @@ from pathlib import Path
 from typing import cast
 
 from semsearch.errors import CollectionDamaged
-
-SCARCE = frozenset({errno.ENOMEM, errno.EMFILE, errno.ENFILE})  # what is refused for want of them is there, and whole
 
 # where the system has no such flag, the look before is all there is; without a wait a pipe can't stop us meanwhile
 _UNFOLLOWED = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)

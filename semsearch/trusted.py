@@ -11,9 +11,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import secrets
-import shlex
-import subprocess
 import sys
 from collections.abc import Callable
 from contextlib import suppress
@@ -39,6 +36,8 @@ def trust_home(folder: Path) -> None:
     """
     if trusts_home(folder):
         return
+    import secrets
+
     token = f".trusted-{secrets.token_hex(8)}"  # another one for each person who shares the folder
     try:
         (folder / token).touch(exist_ok=False)
@@ -117,7 +116,13 @@ def listed() -> list[str]:
 def line(place: str | Path) -> str:
     """What to type to have a place trusted: its name may hold what a shell would run."""
     words = ["semsearch", "trust", str(place)]
-    return subprocess.list2cmdline(words) if sys.platform == "win32" else shlex.join(words)
+    if sys.platform == "win32":
+        import subprocess
+
+        return subprocess.list2cmdline(words)
+    import shlex
+
+    return shlex.join(words)
 
 
 def _record(place: str) -> Path | None:
@@ -126,6 +131,8 @@ def _record(place: str) -> Path | None:
 
 
 def _remember(place: str, mark: str) -> None:
+    import secrets
+
     record = _record(place)
     if record is None:
         raise StorageError(f"'{place}' can't be trusted for good: {NOWHERE}")

@@ -232,6 +232,14 @@ def notes(project, tmp_path, monkeypatch):
     return model
 
 
+UNGUARDED = {
+    ("query", "notes", "oven", "-o", "csv"): "spreadsheet-safe = false",
+    ("index", "."): "follow-links = true",
+    ("index", ".", "--name", "notes"): "add = true",
+    ("index", ".", "--name", "new"): "no-ignore = true",
+}
+
+
 def test_defaults_from_elsewhere_set_numbers_and_nothing_in_words(notes, tmp_path):
     file = Path("semsearch.toml")
     file.write_text("[query]\nk = 3\nmode = 'lexical'\n")
@@ -246,6 +254,13 @@ def test_defaults_from_elsewhere_set_numbers_and_nothing_in_words(notes, tmp_pat
         assert option in ended.err
         assert line not in run("query", "notes", "oven", f"--{option}", "x").err  # what is typed goes over it
         assert run("info", "notes").code == 0
+    for command, text in UNGUARDED.items():
+        option = text.split()[0]
+        file.write_text(f"[{command[0]}]\n{text}\n")
+        ended = run(*command)
+        assert (ended.code, ended.out) == (2, ""), text
+        assert line in ended.err
+        assert option.replace("-", "_") in ended.err
     file.write_text("[eval]\nrun-out = '/home/person/.profile'\nself = true\n")
     assert line in run("eval", "notes").err
     file.write_text(f"encoder = '{notes}'\n")

@@ -4,8 +4,9 @@ What stands at the top holds for every command that has such an option; a table 
 flag goes over the environment (`SEMSEARCH_QUERY_K`), that over the file here, that over the one in the home, that over
 what is built in.
 
-The file here may have come with a clone. Until the person trusts it as it is, it may set numbers, choices and switches;
-what it says in words (a model, a home, a file, an address) ends the command that would use it.
+The file here may have come with a clone. Until the person trusts it as it is, it may set numbers, choices and switches
+that take no protection away; what it says in words (a model, a home, a file, an address) ends the command that would
+use it.
 
 ::
 
@@ -35,6 +36,7 @@ CONFIG_FILE = "semsearch.toml"
 MAX_CONFIG = 1 << 20  # bytes
 VARIABLE_PREFIX = "SEMSEARCH"
 NEVER_CONFIGURED = frozenset({"yes", "unchecked", "config", "help", "version"})  # what a person must say each time
+UNGUARDING = frozenset({"add", "follow_links", "no_ignore", "spreadsheet_safe"})  # switches that take a protection away
 
 
 class Setting(NamedTuple):
@@ -49,7 +51,11 @@ class Setting(NamedTuple):
 
 def files() -> list[Path]:
     """The files there are, the one that goes over the other last."""
-    return [path for path in dict.fromkeys((_in_home(), current_folder() / CONFIG_FILE)) if path and path.is_file()]
+    return _files(_in_home())
+
+
+def _files(own: Path | None) -> list[Path]:
+    return [path for path in dict.fromkeys((own, current_folder() / CONFIG_FILE)) if path and path.is_file()]
 
 
 def _in_home() -> Path | None:
@@ -113,7 +119,7 @@ def origins(group: click.Group) -> Iterator[tuple[str, str, str]]:
 def _settings(group: click.Group) -> Iterator[Setting]:
     """All that the files say, in the order in which one goes over another."""
     own = _in_home()
-    for path in files():
+    for path in _files(own):
         raw, content = _read(path)
         strange = path != own and not trusted.trusts_defaults(path, raw)
         common = {key: value for key, value in content.items() if not isinstance(value, Mapping)}
@@ -139,9 +145,9 @@ def _settings(group: click.Group) -> Iterator[Setting]:
 
 
 def _harmless(option: click.Option) -> bool:
-    """Whether it takes nothing but numbers, choices or a yes or no: none of them leads anywhere."""
+    """Whether it takes nothing but numbers, choices or a yes or no that leads nowhere and guards nothing."""
     kinds = click.types.IntParamType, click.types.FloatParamType, click.types.BoolParamType, click.Choice
-    return isinstance(option.type, kinds)
+    return isinstance(option.type, kinds) and option.name not in UNGUARDING
 
 
 def _read(path: Path) -> tuple[bytes, dict[str, Any]]:

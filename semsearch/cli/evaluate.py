@@ -113,8 +113,12 @@ def evaluate(options: EvalOptions) -> int:
     semsearch eval notes --self
     """
     from semsearch.evaluation import metrics
+    from semsearch.evaluation.judgements import read_run
 
     options = options.with_folder()
+    _check(options)
+    metrics.load_measures()
+    given = {_named(file): read_run(file) for file in options.files}
     with ExitStack() as stack:
         collection = _opened(stack, options)
         if options.by_itself:
@@ -123,18 +127,13 @@ def evaluate(options: EvalOptions) -> int:
             comparison = _judged(collection, options)
         queries = metrics.asked(comparison.qrels)
         _ask(collection, comparison, queries, options)
-    for file in options.files:
-        _add_file(comparison, file)
+    comparison.runs |= given
     if options.drop_self:
         comparison.runs = {run: metrics.without_self(found) for run, found in comparison.runs.items()}
-    if not comparison.runs:
-        raise UsageError("there is nothing to measure: give a collection's NAME, or a TREC run with --run FILE.")
     if options.run_out is not None:
-        _write(comparison, options.run_out, [_named(file) for file in options.files])
+        _write(comparison, options.run_out, list(given))
     scored = {run: metrics.scored(found, comparison.qrels) for run, found in comparison.runs.items()}
     baseline = options.baseline or next(iter(scored))
-    if baseline not in scored:
-        raise UsageError(f"there is no run '{baseline}' to compare with; there are {', '.join(scored)}.")
     left_out = len({*comparison.queries, *comparison.qrels} - set(queries))
     if options.as_json:
         out(wire.dumps(wire.message(queries=len(queries), runs=_as_json(scored, baseline, left_out, options.seed))))
@@ -148,10 +147,28 @@ def evaluate(options: EvalOptions) -> int:
     return 0
 
 
+def _check(options: EvalOptions) -> None:
+    """Refuse what can't be before a search that takes long."""
+    if options.by_itself and options.name is None:
+        raise UsageError("--self asks a collection: give its NAME.")
+    if options.by_itself and options.drop_self:
+        raise UsageError(
+            "--self asks for the document that a question was taken out of, and --drop-self leaves that one out: give "
+            "one of them."
+        )
+    runs = [run for run, _ in options.ways()] if options.name is not None else []
+    for name in map(_named, options.files):
+        if name in runs:
+            raise UsageError(f"two runs are called '{name}': give one of the files another name.")
+        runs.append(name)
+    if not runs:
+        raise UsageError("there is nothing to measure: give a collection's NAME, or a TREC run with --run FILE.")
+    if options.baseline and options.baseline not in runs:
+        raise UsageError(f"there is no run '{options.baseline}' to compare with; there are {', '.join(runs)}.")
+
+
 def _opened(stack: ExitStack, options: EvalOptions) -> Collection | None:
     if options.name is None:
-        if options.by_itself:
-            raise UsageError("--self asks a collection: give its NAME.")
         return None
     home, compute = Home.of(options.home), options.compute
     opened = semsearch.open(options.name, home=home, device=compute.device, dtype=compute.dtype)
@@ -204,15 +221,6 @@ def _ask(collection: Collection | None, comparison: JudgedRuns, queries: list[st
         started = time.perf_counter()
         comparison.runs[run] = metrics.answers(collection, texts, search.arguments(), drop_self=options.drop_self)
         say(f"{run}: {len(texts):,} queries in {time.perf_counter() - started:.1f} s")
-
-
-def _add_file(comparison: JudgedRuns, file: Path) -> None:
-    from semsearch.evaluation.judgements import read_run
-
-    name = _named(file)
-    if name in comparison.runs:
-        raise UsageError(f"two runs are called '{name}': give one of the files another name.")
-    comparison.runs[name] = read_run(file)
 
 
 def _named(file: Path) -> str:

@@ -99,10 +99,10 @@ def grep(options: GrepOptions) -> int:
         raise DataError("there is no text to look through.")
     from semsearch import models
     from semsearch.encoder.load import DEFAULT_MODEL
-    from semsearch.encoder.remote import say
+    from semsearch.encoder.remote import trust_named
     from semsearch.hardware import Compute
 
-    say(options.encoder or DEFAULT_MODEL)
+    trust_named(options.encoder or DEFAULT_MODEL)
     compute = Compute(options.compute.device, options.compute.dtype)
     model = models.encoder(options.encoder or DEFAULT_MODEL, compute)
     found = _ranked(options.text, pieces, model, cached=not options.no_cache)

@@ -59,11 +59,11 @@ class CreateOptions:
     def open_model(self, name: str | None = None) -> NamedEncoder:
         """The model, or another one, as the options say."""
         from semsearch import models
-        from semsearch.encoder.remote import say
+        from semsearch.encoder.remote import trust_named
         from semsearch.hardware import Compute
 
         if self.encoder is not None and name in (None, self.encoder):  # else it is the collection that says it
-            say(self.encoder)
+            trust_named(self.encoder)
         compute = Compute(self.compute.device, self.compute.dtype, self.batch_tokens)
         return models.encoder(name or str(self.model), compute, revision=self.revision)
 

@@ -9,7 +9,6 @@ import click
 from semsearch import trusted
 from semsearch.cli.defaults import CONFIG_FILE
 from semsearch.cli.render import out, say
-from semsearch.encoder.remote import REMOTE_PREFIX, origin
 from semsearch.errors import UsageError
 from semsearch.home import PROJECT, nearest_home
 
@@ -52,6 +51,8 @@ def _here() -> list[str | Path]:
 
 def _meant(place: str) -> list[str | Path]:
     """What a person means: an address as it is compared, a path, or what lies in a folder that is no home itself."""
+    from semsearch.encoder.remote import REMOTE_PREFIX, origin
+
     if place.startswith(("http://", "https://", REMOTE_PREFIX)):
         return [origin(place)]
     path = Path(place).expanduser().absolute()

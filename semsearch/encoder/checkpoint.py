@@ -16,7 +16,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
 from semsearch.arguments import named_kind
-from semsearch.errors import ModelError, SemsearchError
+from semsearch.errors import SCARCE, ModelError, SemsearchError
 
 Role = Literal["query", "document"]
 ROLES: tuple[Role, ...] = ("query", "document")
@@ -157,7 +157,10 @@ def read(folder: Path) -> Checkpoint:
 
 @contextmanager
 def understood(folder: Path) -> Iterator[None]:
-    """What a checkpoint's files say and nobody foresaw is a ModelError, not the error of whatever stumbles over it."""
+    """What a checkpoint's files say and nobody foresaw is a ModelError, not the error of whatever stumbles over it.
+
+    Want of memory or of open files says nothing of the checkpoint, and stays what it is.
+    """
     try:
         yield
     except SemsearchError:
@@ -166,12 +169,13 @@ def understood(folder: Path) -> Iterator[None]:
         ArithmeticError,
         AttributeError,
         LookupError,
-        MemoryError,
         OSError,
         RecursionError,
         TypeError,
         ValueError,
     ) as error:
+        if isinstance(error, OSError) and error.errno in SCARCE:
+            raise
         raise ModelError(
             f"{folder} can't be opened, since what its files say can't be understood ({type(error).__name__}: "
             f"{first_line(error)}). Fetch the model anew, or choose another."

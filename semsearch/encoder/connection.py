@@ -16,6 +16,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
+from http import HTTPStatus
 from typing import IO, TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
     import httpx
 
+MAX_HEADERS = "100 kB"  # as httpcore has it
 MAX_ERROR_BYTES = 1 << 16  # of what a server says of a failure
 DOWNLOAD_PATIENCE = 60.0  # seconds for a download to begin, and to go on
 LEAST_RATE = 10_000  # bytes a second, on average, of a download that goes on
@@ -44,6 +46,7 @@ class Reply:
     reason: str
     retry_after: str | None
     content: bytes
+    delimited: bool  # whether it says where it ends: else what is cut off looks like all of it
 
 
 class Connections:
@@ -147,7 +150,9 @@ class _Line:
             self._client.stream("POST", url, content=body, headers=sent, extensions={"trace": self._trace}) as answer,
         ):
             content = _read(answer, most if answer.is_success else MAX_ERROR_BYTES)
-        return Reply(answer.status_code, answer.reason_phrase, answer.headers.get("Retry-After"), content)
+        delimited = not answer.headers.keys().isdisjoint({"content-length", "transfer-encoding"})
+        retry_after = answer.headers.get("Retry-After")
+        return Reply(answer.status_code, answer.reason_phrase, retry_after, content, delimited)
 
     def get(self, url: str) -> httpx.Response:
         """The beginning of what lies there, wherever one is sent to; to be closed by who reads it."""
@@ -168,6 +173,8 @@ class _Line:
         try:
             yield
         except (httpx.HTTPError, zlib.error) as error:
+            if _of_long_headers(error):
+                raise Overlong(f"{MAX_HEADERS} of headers") from error
             late = not self.sound or isinstance(error, httpx.TimeoutException)
             why = f"no whole answer in {seconds:g} seconds" if late else str(error) or type(error).__name__
             raise Unanswered(why) from error
@@ -185,6 +192,13 @@ class _Line:
         if line is not None:
             with suppress(OSError):  # it is gone already
                 socket.socket.shutdown(line, socket.SHUT_RDWR)  # beneath TLS, which would have to be asked politely
+
+
+def _of_long_headers(error: BaseException | None) -> bool:
+    """Whether h11, at the end of the chain, says so by the status that a server would answer it with."""
+    while error is not None and not hasattr(error, "error_status_hint"):
+        error = error.__cause__ or error.__context__
+    return getattr(error, "error_status_hint", None) == HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
 
 
 def _close(lines: list[_Line]) -> None:
@@ -206,4 +220,7 @@ def _read(answer: httpx.Response, most: int) -> bytes:
             if answer.is_success:
                 raise Overlong(f"{most:,} bytes")
             break
+    else:
+        if unpack and content and not unpack.eof:
+            raise Unanswered("the answer is cut off")
     return bytes(content[:most])

@@ -41,6 +41,7 @@ TIMEOUT = 120.0  # seconds for a whole answer
 MAX_DIM = 1 << 16  # components that a vector may have while nobody knows how many they are
 NUMBER_BYTES = 64  # of a component, written with all its digits on an indented line of its own
 REST_BYTES = 1 << 20  # of all else that an answer may hold
+PIECE = 8  # characters of a key that no message repeats side by side
 SAID = 200  # characters that a message repeats of what a server said
 
 
@@ -146,13 +147,16 @@ class RemoteEncoder:
                 problem = f"can't be reached ({_clean(str(error), key)})"
             else:
                 if 200 <= answer.status < 300:
-                    return self._vectors(answer, len(texts), dim, key)
-                code, said = answer.status, _message(answer, key)
-                if code in (400, 413, 422):
-                    raise _Refused(f"{code} {said}")
-                if code not in (408, 425, 429) and code < 500:
-                    raise ModelError(f"{self._url} answered {code}: {said}{_advice(code, self._model)}")
-                problem = f"answered {code}: {said}"
+                    if answer.delimited or _is_json(answer.content):
+                        return self._vectors(answer, len(texts), dim, key)
+                    problem = f"answered {_no_json(answer, key)}, which may have been cut off"
+                else:
+                    code, said = answer.status, _message(answer, key)
+                    if code in (400, 413, 422):
+                        raise _Refused(f"{code} {said}")
+                    if code not in (408, 425, 429) and code < 500:
+                        raise ModelError(f"{self._url} answered {code}: {said}{_advice(code, self._model)}")
+                    problem = f"answered {code}: {said}"
                 wait = max(wait, _seconds(answer.retry_after))
             if tried < TRIES:
                 self._sleep(min(wait, LONGEST))
@@ -160,15 +164,15 @@ class RemoteEncoder:
 
     def _vectors(self, answer: Reply, count: int, dim: int | None, key: str | None) -> Vectors:
         """The vectors in an answer, in the order of their texts; what is none is a sentence."""
-        said = _clean(answer.content[: 4 * SAID].decode(errors="replace"), key, 80)
         try:
             told = json.loads(answer.content)
         except (ValueError, RecursionError):  # which would carry what the server said
-            what = "nothing" if not answer.content.strip() else f"something that is not JSON: {said!r}"
-            raise ModelError(f"{self._url} answered {what}.") from None
+            raise ModelError(f"{self._url} answered {_no_json(answer, key)}.") from None
         data = told.get("data") if isinstance(told, dict) else None
         if not isinstance(data, list) or len(data) != count or not all(isinstance(item, dict) for item in data):
-            raise ModelError(f"{self._url} gave no list of {count} embeddings under 'data', but {said!r}.")
+            raise ModelError(
+                f"{self._url} gave no list of {count} embeddings under 'data', but {_beginning(answer, key)!r}."
+            )
         ordered: dict[int, Any] = {}
         for place, item in enumerate(data):
             index = item.get("index", place)
@@ -213,7 +217,7 @@ def origin(name: str) -> str:
     return f"{url.scheme}://{host}:{url.port}" if url.port else f"{url.scheme}://{host}"
 
 
-def say(name: str) -> None:
+def trust_named(name: str) -> None:
     """Take a model's name from the person, in this process: if there is an address in it, texts may be sent there."""
     if name.startswith(REMOTE_PREFIX):
         with suppress(StorageError):  # then it is said in this process alone
@@ -234,9 +238,42 @@ def _key() -> str | None:
 
 def _clean(text: str, key: str | None, most: int = SAID) -> str:
     """What a server said, for a message: on one line, not long, and without the key, which it may repeat."""
-    for secret in () if key is None else (key, key.removeprefix("Basic ")):
-        text = text.replace(secret, "…")
+    if key is not None:
+        text = _without(text, key)
     return " ".join(text.split())[:most]
+
+
+def _without(text: str, secret: str) -> str:
+    """`text` without the secret, nor any long piece of it: who repeats it may leave out its last character."""
+    secret = secret.removeprefix("Basic ")
+    size = min(PIECE, len(secret))
+    pieces = {secret[at : at + size] for at in range(len(secret) - size + 1)}
+    shown, end = [], 0  # where the last piece ended
+    for at in range(len(text)):
+        if text[at : at + size] in pieces:
+            if at >= end:
+                shown.append("…")
+            end = at + size
+        elif at >= end:
+            shown.append(text[at])
+    return "".join(shown)
+
+
+def _is_json(content: bytes) -> bool:
+    try:
+        json.loads(content)
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
+def _no_json(answer: Reply, key: str | None) -> str:
+    """What stands in the place of JSON."""
+    return f"something that is not JSON: {_beginning(answer, key)!r}" if answer.content.strip() else "nothing"
+
+
+def _beginning(answer: Reply, key: str | None) -> str:
+    return _clean(answer.content[: 4 * SAID].decode(errors="replace"), key, 80)
 
 
 def _message(answer: Reply, key: str | None) -> str:

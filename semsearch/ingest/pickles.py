@@ -10,6 +10,7 @@ from __future__ import annotations
 import io
 import math
 import pickletools
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any
@@ -20,8 +21,14 @@ from numpy.typing import NDArray
 from semsearch.errors import DataError
 
 DEEPEST = 8  # level of lists and mappings in one another
-AMPLIFIED = 16  # times the size of the file: what it may come to, everything counted as often as it is named
+MOST_MARKS = 100  # open at once: each level has a few
+AMPLIFIED = 16  # times the size of the file: what it may build, and come to, counted as often as it is named
+ENDLESS = "it names the same values again and again, one in another, and would come to any size"
 PLAIN_DTYPES = "fiubSU"
+NUMBERS = {  # of tensors
+    *("float16", "bfloat16", "float32", "float64", "bool"),
+    *("uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "int64"),
+}
 VALUES = {
     *("INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1", "LONG4", "FLOAT", "BINFLOAT"),
     *("STRING", "BINSTRING", "SHORT_BINSTRING", "UNICODE", "SHORT_BINUNICODE", "BINUNICODE", "BINUNICODE8"),
@@ -44,12 +51,21 @@ def read_pickle(path: Path) -> Any:
         with path.open("rb") as file:
             size = file.seek(0, 2)
             file.seek(0)
-            machine = _Machine()
+            machine = _Machine(AMPLIFIED * size)
             found = machine.run(_Bounded(file, size))
             return _resolved(found, AMPLIFIED * size)
     except Refused as error:
         raise DataError(f"{path} can't be read as a pickle of texts and vectors: {error}.") from error
-    except (OSError, ValueError, TypeError, IndexError, KeyError, OverflowError, MemoryError, RecursionError) as error:
+    except (
+        OSError,
+        ValueError,
+        TypeError,
+        LookupError,
+        OverflowError,
+        MemoryError,
+        AttributeError,
+        RuntimeError,
+    ) as error:
         why = str(error) or type(error).__name__
         raise DataError(
             f"{path} can't be read as a pickle of texts and vectors: it is none, or damaged ({why:.200})."
@@ -164,17 +180,20 @@ def _tensor(storage: Any, offset: Any, shape: Any, strides: Any, *_: Any) -> Any
 
     if not isinstance(storage, torch.storage.TypedStorage):
         raise Refused("a tensor has no numbers")
+    if str(storage.dtype).removeprefix("torch.") not in NUMBERS:  # quantized ones have a scale that is not read
+        raise Refused(f"a tensor has numbers of the dtype {storage.dtype}, which is not read")
     numbers = torch.tensor([], dtype=storage.dtype).set_(storage._untyped_storage)
-    whole = (numbers.float() if storage.dtype is torch.bfloat16 else numbers).numpy(force=True)  # numpy has none
     sizes = (offset, *shape, *strides)
     if not all(type(one) is int and one >= 0 for one in sizes) or len(shape) != len(strides):
         raise Refused("a tensor lies nowhere")
     last = offset + sum((size - 1) * stride for size, stride in zip(shape, strides, strict=True))
-    if math.prod(shape) > len(whole) or (math.prod(shape) and last >= len(whole)):
+    count = numbers.numel()
+    if math.prod(shape) > count or (math.prod(shape) and last >= count):
         raise Refused("a tensor reaches beyond its numbers")
-    item = whole.itemsize
-    spread = np.lib.stride_tricks.as_strided(whole[offset:], shape, [item * stride for stride in strides])
-    return np.array(spread)
+    there = numbers.as_strided(shape, strides, offset)
+    found = (there.float() if there.dtype is torch.bfloat16 else there).numpy(force=True)  # numpy has no bfloat16
+    found.flags.writeable = False  # others may lie over the same numbers
+    return found
 
 
 KNOWN = {
@@ -202,9 +221,10 @@ def _uncalled(*_: Any) -> Any:
 
 
 class _Machine:
-    """The stack, its marks and its memory."""
+    """The stack, its marks and its memory; what it builds comes to no more than `most` bytes."""
 
-    def __init__(self) -> None:
+    def __init__(self, most: int) -> None:
+        self.left = most
         self.stack: list[Any] = []
         self.marks: list[list[Any]] = []
         self.memory: dict[int, Any] = {}
@@ -231,6 +251,8 @@ class _Machine:
         return found
 
     def mark(self, _: Any) -> None:
+        if len(self.marks) >= MOST_MARKS:
+            raise Refused(f"it begins more than {MOST_MARKS} lists, one in another")
         self.marks.append(self.stack)
         self.stack = []
 
@@ -259,13 +281,23 @@ class _Machine:
         arguments, what = self.stack.pop(), self.stack.pop()
         if not isinstance(what, _Name) or not isinstance(arguments, tuple):
             raise Refused("it calls what is no function")
-        self.stack.append(what.build(*arguments))
+        self.stack.append(self.counted(what.build(*arguments)))
 
     def build(self, _: Any) -> None:
         state, what = self.stack.pop(), self.stack[-1]
         if not isinstance(what, _Array | _Dtype):
             raise Refused("it changes what is no array")
         what.set(state)
+        if isinstance(what, _Array):
+            self.counted(what.value)
+
+    def counted(self, built: Any) -> Any:
+        """What was built: it may be a copy of what was named before, as often as that is named."""
+        numbers = getattr(built, "_untyped_storage", built)
+        self.left -= numbers.nbytes() if numbers is not built else getattr(built, "nbytes", sys.getsizeof(built))
+        if self.left < 0:
+            raise Refused(ENDLESS)
+        return built
 
     def stack_global(self, _: Any) -> None:
         name, module = self.stack.pop(), self.stack.pop()
@@ -320,7 +352,7 @@ def _resolved(found: Any, most: int) -> Any:
             value = value.value
         left -= value.nbytes if isinstance(value, np.ndarray) else 1
         if left < 0 or depth > DEEPEST:
-            raise Refused("it names the same values again and again, one in another, and would come to any size")
+            raise Refused(ENDLESS)
         if isinstance(value, dict):
             return {key: resolved(inner, depth + 1) for key, inner in value.items()}
         if isinstance(value, list | tuple):

@@ -136,7 +136,7 @@ class Searcher:
             def by_words(query: Query) -> Ranking:
                 return Ranking("lexical", view.lexical(query, depth, allowed=allowed, grouped=grouped))
 
-            return [_loosened_if_empty(query, by_words) for query in queries]
+            return [_loosened_if_empty(query, by_words, filtered=where is not None) for query in queries]
         return self._hybrid(view, queries, vectors, request, where, metric)
 
     def _filter(self, view: EngineView, where: Where) -> Filter:
@@ -180,7 +180,10 @@ class Searcher:
                 return replace(ranking, notes=("no word of the query is found: these are answers by meaning alone.",))
             return ranking
 
-        return [_loosened_if_empty(query, partial(by_both, place)) for place, query in enumerate(queries)]
+        return [
+            _loosened_if_empty(query, partial(by_both, place), filtered=where is not None)
+            for place, query in enumerate(queries)
+        ]
 
     def _dense(
         self, view: EngineView, vectors: Vectors, depth: int, allowed: Any, request: Request, metric: Metric
@@ -296,7 +299,7 @@ class Searcher:
         return self._explainer[1]
 
 
-def _loosened_if_empty(query: Query, ask: Callable[[Query], Ranking]) -> Ranking:
+def _loosened_if_empty(query: Query, ask: Callable[[Query], Ranking], *, filtered: bool) -> Ranking:
     """What `ask` finds for a query; where nothing holds its phrases, and it does not insist, without requiring them."""
     ranking = ask(query)
     lost = query.loosened is not query and not len(ranking.candidates.keys)
@@ -304,7 +307,8 @@ def _loosened_if_empty(query: Query, ask: Callable[[Query], Ranking]) -> Ranking
         ranking = ask(query.loosened)
     if query.plain:
         return ranking
-    return replace(ranking, notes=(*query.ruled_out(lost=lost), *ranking.notes))
+    told = query.ruled_out(found=len(ranking.candidates.keys) > 0, lost=lost, filtered=filtered)
+    return replace(ranking, notes=(*told, *ranking.notes))
 
 
 def _checked_vectors(view: EngineView, vectors: Any, texts: Sequence[str] | None, metric: Metric) -> Vectors:

@@ -49,17 +49,29 @@ class Query:
         """The same where its phrases rule nothing out; itself where they have to."""
         return self if self.firm or not self.required else replace(self, required=())
 
-    def ruled_out(self, *, lost: bool) -> Iterator[str]:
-        """In sentences, what is required and what is left out; `lost` where nothing held what was required."""
+    def ruled_out(self, *, found: bool, lost: bool, filtered: bool) -> Iterator[str]:
+        """In sentences, what is required and what is left out.
+
+        Args:
+            found: Whether there are answers.
+            lost: Whether nothing held what was required, and it was asked for without.
+            filtered: Whether only what a filter lets through was looked at.
+        """
         required, excluded = (
-            " and ".join(f'"{phrase}"' for phrase in phrases) for phrases in (self.required, self.excluded)
+            joint.join(f'"{phrase}"' for phrase in phrases)
+            for joint, phrases in ((" and ", self.required), (" or ", self.excluded))
         )
+        among = " among what the filter lets through" if filtered else ""
+        if not found:
+            held = f"holds {required}" if required else "is found"
+            yield f"nothing {held}{f' without {excluded}' if excluded else ''}{among}: there is no answer."
+            return
         if required and lost:
-            yield f'nothing holds {required}: these are answers without it. Write +"…" to have none instead.'
+            yield f'nothing holds {required}{among}: these are answers without it. Write +"…" to have none instead.'
         elif required:
             yield f"every answer holds {required}."
         if excluded:
-            yield f"left out is what holds {excluded.replace(' and ', ' or ')}."
+            yield f"left out is what holds {excluded}."
 
 
 def parse(query: str) -> Query:
@@ -69,7 +81,7 @@ def parse(query: str) -> Query:
     holds them, in a query of nothing but them and a few words. `-"…"` is an exclusion, and so is `-word` where no
     other word follows and it is longer than the options of commands: "jaguar -car" excludes, "tar -xzf archive" does
     not. A hyphen inside a word, a number below zero, a dash between spaces and a quotation mark that is never closed
-    are what they are in any text.
+    are what they are in any text; quotes around nothing that is a word are none.
     """
     clean = query.encode("utf-8", "replace").decode().translate(_QUOTES)  # half a surrogate pair is no letter
     parts = list(_PART.finditer(clean))
@@ -94,15 +106,20 @@ def parse(query: str) -> Query:
             else:
                 kept.append(part[0])
         elif sign == "-":
-            excluded.append(phrase)
+            excluded += _worded(phrase)
         else:
-            (firm if sign else phrases).append(phrase)
+            (firm if sign else phrases).extend(_worded(phrase))
             kept.append(phrase)
     kept.append(clean[end:])
     text = " ".join(" ".join(kept).split())
     prose = marked or len(outside) > FEW_WORDS or sum(map(len, outside)) > FEW_LETTERS
     required = tuple(firm) if firm or prose else tuple(phrases)
     return Query(text, (*firm, *phrases), required, tuple(excluded), firm=bool(firm))
+
+
+def _worded(phrase: str) -> list[str]:
+    """The phrase, if there is a word in it."""
+    return [phrase] if _PHRASE_WORD.search(folded(phrase)) else []
 
 
 def folded(text: str) -> str:

@@ -59,7 +59,7 @@ def _check_words(query: str) -> None:
             )
     if len(query) > 2 * MAX_PHRASES:
         parsed = parse(query)
-        count = len(parsed.required) + len(parsed.excluded)
+        count = len(parsed.phrases) + len(parsed.excluded)
         if count > MAX_PHRASES:
             raise UsageError(
                 f'a query has {count:,} phrases ("…") and exclusions (-…); at most {MAX_PHRASES} are looked up: '

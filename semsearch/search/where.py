@@ -262,6 +262,8 @@ class _Reader:
         names = self.fields.names()
         if not element and names and name not in names:
             known = ", ".join(map(_named, names[:30]))
+            if not name:
+                raise FilterError(f"{place}: the name of a field is empty; there are: {known}.")
             raise FilterError(f"{place}: no document has the field '{_named(name)}'; there are: {known}.")
 
 

@@ -13,6 +13,7 @@ import pytest
 from support.command_line import run, start
 
 from semsearch import errors
+from semsearch.cli import defaults
 from semsearch.cli import main as boundary
 from semsearch.cli.main import cli
 from semsearch.cli.termination import Terminated
@@ -162,3 +163,17 @@ def test_streams_that_are_closed(closed, arguments):
     done = subprocess.run([sys.executable, "-c", script], capture_output=True)
     assert done.returncode == (0 if arguments == ["list"] else 4)
     assert b"Traceback" not in done.stderr
+
+
+def test_what_a_command_needs_later_is_not_imported_at_the_start():
+    later = ["semsearch.encoder.remote", "semsearch.encoder.connection", "subprocess", "shlex", "sqlalchemy", "torch"]
+    script = f"import sys, semsearch.cli.main; print([name for name in {later} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60)
+    assert done.stdout.strip() == "[]", done.stderr
+
+
+def test_the_home_is_looked_for_once_for_defaults(monkeypatch):
+    asked = []
+    monkeypatch.setattr(defaults, "_in_home", lambda: asked.append(1))
+    assert isinstance(defaults.defaults(cli), dict)
+    assert len(asked) == 1

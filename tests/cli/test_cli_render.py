@@ -76,7 +76,7 @@ def test_a_strangers_text_can_not_drive_the_terminal():
         assert not set(shown) & set("\x1b\x07\x9b\u202e\r\x08")
         assert "[bold]markup[/bold]" in shown
     assert printable("a\tb\nc\r\nd") == "a\tb\nc\nd"
-    assert one_line(" a\tb\r\n\u2028c ") == "a b c"
+    assert one_line(" a\tb\r\n\u2003c ") == "a b c"
 
 
 def test_lines_for_programs_are_one_a_hit(capsys):

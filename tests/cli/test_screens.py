@@ -24,7 +24,7 @@ from semsearch.types import Document, Hit, Passage
 DRIVING = [
     *(chr(code) for code in (*range(0x20), *range(0x7F, 0xA0)) if chr(code) not in "\t\n"),
     *"\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\u206a\u206b\u206c\u206d\u206e\u206f",
-    *"\ufeff\ufff9\ufffa\ufffb",
+    *"\u2028\u2029\ufeff\ufff9\ufffa\ufffb",
 ]
 NASTY = "\x1b[2J\x1b]0;owned\x07\x9b31m\x9d0;x\x9c\u202egnp\u061c\u200f\u2067\x7f\x08\x85\r"
 CLI = Path(render.__file__).parent

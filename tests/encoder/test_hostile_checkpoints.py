@@ -1,6 +1,7 @@
 """Checkpoints whose files were made for it: a sentence comes before memory is taken, time is lost or a path is left."""
 
 import contextlib
+import errno
 import json
 import os
 import struct
@@ -302,3 +303,22 @@ def test_a_reranker_is_held_to_the_same(tmp_path):
         )
         with pytest.raises(ModelError, match=r"\.$"):
             load_reranker(str(tmp_path / "r"), device="cpu")
+
+
+SCARCE = [
+    MemoryError("no 2 GB"),
+    *(OSError(number, os.strerror(number)) for number in (errno.ENOMEM, errno.EMFILE, errno.ENFILE)),
+]
+
+
+@pytest.mark.parametrize("error", SCARCE, ids=repr)
+@pytest.mark.parametrize("load", [load_encoder, load_reranker])
+def test_want_of_memory_or_files_is_no_fault_of_the_checkpoint(tmp_path, monkeypatch, error, load):
+    def failing(*_, **__):
+        raise error
+
+    folder = classic(tmp_path)
+    monkeypatch.setattr("json.loads", failing)
+    with pytest.raises(type(error)) as raised:
+        load(str(folder))
+    assert raised.value is error

@@ -17,7 +17,7 @@ import semsearch
 from semsearch import trusted
 from semsearch.encoder import remote
 from semsearch.encoder.own import named_encoder
-from semsearch.encoder.remote import RemoteEncoder, origin, say
+from semsearch.encoder.remote import RemoteEncoder, origin, trust_named
 from semsearch.errors import DataError, EncodingFailed, ModelError, ModelMismatch, Untrusted, UsageError
 from semsearch.ingest import ingestion
 from semsearch.types import Document
@@ -209,7 +209,7 @@ class Server:
 @pytest.fixture
 def server():
     running = Server()
-    say(f"openai-compatible:{running.url}#m")
+    trust_named(f"openai-compatible:{running.url}#m")
     yield running
     running.close()
 
@@ -336,7 +336,7 @@ def test_errors_say_what_to_do(server, slept, monkeypatch):
     server.refuse = "text 5"
     with pytest.raises(EncodingFailed, match=r"refused the text 'text 5': 400 too long"):
         encoder.encode_documents([f"text {n}" for n in range(20)])
-    say("openai-compatible:http://127.0.0.1:9/v1#m")
+    trust_named("openai-compatible:http://127.0.0.1:9/v1#m")
     nobody = RemoteEncoder("openai-compatible:http://127.0.0.1:9/v1#m", sleep=slept.append)
     with pytest.raises(ModelError, match=r"can't be reached .*, 6 times\. Is the server running"):
         nobody.encode_documents(["a"])

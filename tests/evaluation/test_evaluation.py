@@ -6,6 +6,7 @@ import itertools
 import json
 import math
 import random
+import sys
 
 import numpy as np
 import pytest
@@ -247,14 +248,25 @@ def test_a_reranker_is_measured_beside(judged, monkeypatch):
         (["notes"], "judgements are needed"),
         (["--self"], "give its NAME"),
         (["notes", "{judged}", "--split", "dev"], "there are: test"),
+        (["notes", "--self", "--drop-self"], "--drop-self leaves that one out"),
+        (["notes", "{judged}", "--run", "one.trec", "--run", "two/one.run"], "two runs are called 'one'"),
+        (["notes", "{judged}", "--run", "one.trec"], "one.trec can't be read"),
         (["notes", "--qrels", "{judged}/qrels/test.tsv"], "--queries FILE"),
         (["notes", "{judged}", "--baseline", "best"], "there is no run 'best'"),
         (["--qrels", "{judged}/qrels/test.tsv"], "nothing to measure"),
         (["notes", "{judged}/elsewhere"], "there is no folder"),
-        (["--qrels", "{judged}/qrels/test.tsv", "--run", "one.trec", "--run", "two/one.run"], "one.trec can't be read"),
+        (
+            ["--qrels", "{judged}/qrels/test.tsv", "--run", "one.trec", "--run", "two/other.run"],
+            "one.trec can't be read",
+        ),
     ],
 )
-def test_what_is_missing_is_said(judged, arguments, said):
+def test_what_is_missing_is_said_before_a_search(judged, monkeypatch, arguments, said):
+    def never(*_, **__):
+        raise AssertionError("searched")
+
+    for where in ("metrics.answers", "known_items.encoded"):
+        monkeypatch.setattr(f"semsearch.evaluation.{where}", never)
     ended = run("eval", *[argument.format(judged=judged) for argument in arguments])
     assert ended.code in (2, 3)
     assert said in ended.err
@@ -332,6 +344,17 @@ def test_published_runs_get_their_published_figures(data):
     assert read_qrels(folder / "qrels" / "test.tsv").keys() == read_run(files[1]).keys()
 
 
+def test_measures_that_are_not_installed_are_told_before_a_search(judged, monkeypatch):
+    def never(*_, **__):
+        raise AssertionError("searched")
+
+    monkeypatch.setattr("semsearch.evaluation.metrics.answers", never)
+    monkeypatch.setitem(sys.modules, "ir_measures", None)
+    ended = run("eval", "notes", judged)
+    assert ended.code == 2
+    assert "ir-measures, which is not installed" in ended.err
+
+
 # nDCG@10 that each way of searching must reach, a little below what was measured
 REACHED = {
     "scifact": {"dense": 0.655, "lexical": 0.68, "hybrid": 0.72},
@@ -378,4 +401,19 @@ def test_a_question_that_is_a_document_does_not_answer_itself(tmp_path):
     with_self, without = (json.loads(run(*how, *more).out)["runs"]["lexical"] for more in ((), ("--drop-self",)))
     assert with_self["MRR@10"] == pytest.approx((1 / 2 + 0) / 2)
     assert without["MRR@10"] == pytest.approx((1 + 0) / 2)
+    (tmp_path / "other.trec").write_text("0 Q0 0 1 2.0 x\n0 Q0 1 2 1.0 x\n2 Q0 3 1 1.0 x\n")
+    with_file = ("eval", "--qrels", tmp_path / "judged.qrels", "--run", tmp_path / "other.trec", "--json")
+    with_self, without = (json.loads(run(*with_file, *more).out)["runs"]["other"] for more in ((), ("--drop-self",)))
+    assert with_self["MRR@10"] == pytest.approx((1 / 2 + 1) / 2)
+    assert without["MRR@10"] == pytest.approx((1 + 1) / 2)
     assert evaluation.without_self({"a": {"a": 2.0, "b": 1.0}}) == {"a": {"b": 1.0}}
+
+
+def test_a_question_that_is_a_document_is_answered_as_deep_as_others(tmp_path, monkeypatch):
+    monkeypatch.setattr(evaluation, "JUDGED_DEPTH", 2)
+    with semsearch.create("asked", encoder=HashEncoder(), home=tmp_path) as made:
+        made.add([Document(str(i), f"the cat {'sleeps ' * (4 - i)}") for i in range(4)])
+        asked = {"0": "the cat sleeps sleeps sleeps sleeps", "other": "the cat sleeps sleeps sleeps sleeps"}
+        found = evaluation.answers(made, asked, {"mode": "dense"}, drop_self=True)
+        assert "0" not in found["0"]
+        assert {query: len(docs) for query, docs in found.items()} == {"0": 2, "other": 2}

@@ -5,6 +5,8 @@ import pickle
 import struct
 import subprocess
 import sys
+import time
+import tracemalloc
 import zipfile
 from pathlib import Path
 
@@ -15,6 +17,7 @@ from support.encoder_checkpoints import classic
 
 from semsearch import load_encoder
 from semsearch.errors import DataError, ModelError
+from semsearch.ingest.pickles import read_pickle
 from semsearch.ingest.precomputed import read_together, read_vectors
 
 DTYPE, ARRAY = b"cnumpy\ndtype\n", b"cnumpy._core.multiarray\n_reconstruct\n(cnumpy\nndarray\n(I0\ntU\x01btR"
@@ -32,18 +35,18 @@ def array(shape=b"(I1\nI2\nt", dtype=F4, content=b"U\x08" + bytes(8), fortran=b"
     return ARRAY + b"(I1\n" + shape + dtype + fortran + content + b"tb"
 
 
-def tensor(change):
+def tensor(change, dtype=torch.float32):
     """A pickle of a tensor, in which the arguments that rebuild it are changed."""
-    storage = b"ctorch.storage\n_load_from_bytes\n(B" + struct.pack("<I", len(typed())) + typed() + b"tR"
+    storage = b"ctorch.storage\n_load_from_bytes\n(B" + struct.pack("<I", len(typed(dtype))) + typed(dtype) + b"tR"
     offset, shape, strides = change
     return b"ctorch._utils\n_rebuild_tensor_v2\n(" + storage + offset + shape + strides + b"I00\nNtR"
 
 
-def typed():
+def typed(dtype=torch.float32, size=4):
     raw = io.BytesIO()
-    storage = torch.arange(4.0).untyped_storage()
+    storage = torch.arange(float(size)).untyped_storage()
     torch.save(
-        torch.storage.TypedStorage(wrap_storage=storage, dtype=torch.float32, _internal=True),
+        torch.storage.TypedStorage(wrap_storage=storage, dtype=dtype, _internal=True),
         raw,
         _use_new_zipfile_serialization=False,
     )
@@ -122,6 +125,7 @@ HOSTILE = {
     ),
     # tensors
     "a storage that is none": with_vectors(b"ctorch._utils\n_rebuild_tensor_v2\n(NI0\n(I1\nt(I1\ntI00\nNtR"),
+    "numbers that numpy has not": with_vectors(tensor((b"I0\n", b"(I1\nI2\nt", b"(I2\nI1\nt"), torch.qint8)),
     "an offset beyond the storage": with_vectors(tensor((b"I4\n", b"(I1\nI1\nt", b"(I1\nI1\nt"))),
     "a negative offset": with_vectors(tensor((b"I-9\n", b"(I1\nI2\nt", b"(I2\nI1\nt"))),
     "strides beyond the storage": with_vectors(tensor((b"I0\n", b"(I1\nI2\nt", b"(I2\nI4096\nt"))),
@@ -188,6 +192,59 @@ def test_a_hostile_pickle_is_refused_in_a_sentence(tmp_path, monkeypatch, what):
     with pytest.raises(DataError, match=r"(?s)e\.pkl.*\.$"):
         read_together(tmp_path / "e.pkl")
     assert not (tmp_path / "owned").exists()
+
+
+LONG = b"X" + struct.pack("<I", 1 << 20) + b"a" * (1 << 20) + b"q\x00"
+COPIES = {  # of one text of a megabyte, from the memory
+    "bytes": (LONG + b"0", b"c_codecs\nencode\n(h\x00U\x06latin1tR"),
+    "arrays": (LONG + b"0" + DTYPE + b"(U\x02S1tRq\x010", ARRAY + b"(I1\n(I1048576\nth\x01I00\nh\x00tb"),
+    "scalars": (
+        LONG.replace(b"X", b"T", 1) + b"0" + DTYPE + b"(U\x08S1048576tRq\x010",
+        b"cnumpy._core.multiarray\nscalar\n(h\x01h\x00tR",
+    ),
+    "mappings": (
+        b"}(" + b"".join(b"I%d\nI1\n" % n for n in range(100_000)) + b"uq\x000",
+        b"ccollections\nOrderedDict\n(h\x00tR",
+    ),
+    "storages": (
+        b"B" + struct.pack("<I", len(typed(size=1 << 18))) + typed(size=1 << 18) + b"q\x000",
+        b"ctorch.storage\n_load_from_bytes\n(h\x00tR",
+    ),
+}
+BF16 = typed(torch.bfloat16, 1 << 18)
+NARROW = (  # tensors of one number, all over the same half megabyte
+    b"ctorch.storage\n_load_from_bytes\n(B" + struct.pack("<I", len(BF16)) + BF16 + b"tRq\x000",
+    b"ctorch._utils\n_rebuild_tensor_v2\n(h\x00I0\n(I1\nt(I1\ntI00\nNtR",
+)
+
+
+@pytest.mark.parametrize("what", COPIES)
+def test_what_is_copied_again_and_again_fills_no_memory(tmp_path, what):
+    kept, copy = COPIES[what]
+    content = b"\x80\x02" + kept + b"(" + copy * 400 + b"l."
+    (tmp_path / "e.pkl").write_bytes(content)
+    tracemalloc.start()
+    try:
+        with pytest.raises(DataError, match="again and again"):
+            read_together(tmp_path / "e.pkl")
+        assert tracemalloc.get_traced_memory()[1] < 32 * len(content), "with what the file holds itself"
+    finally:
+        tracemalloc.stop()
+
+
+def test_marks_in_one_another_are_refused_at_once(tmp_path):
+    (tmp_path / "e.pkl").write_bytes(b"\x80\x02" + b"(" * 10_000_000 + b".")
+    started = time.process_time()
+    with pytest.raises(DataError, match="one in another"):
+        read_pickle(tmp_path / "e.pkl")
+    assert time.process_time() - started < 1
+
+
+def test_a_tensor_keeps_no_more_than_itself(tmp_path):
+    content = b"\x80\x02" + NARROW[0] + b"(" + NARROW[1] * 400 + b"l."
+    (tmp_path / "e.pkl").write_bytes(content)
+    found = read_pickle(tmp_path / "e.pkl")
+    assert sum(one.base.untyped_storage().nbytes() for one in found) == 400 * 4
 
 
 @pytest.mark.parametrize("protocol", range(6))

@@ -280,7 +280,9 @@ QUERIES = {
     'never "closed': Query('never "closed'),
     "“smart quotes”": Query("smart quotes", ("smart quotes",), ("smart quotes",)),
     "-only": Query("", excluded=("only",)),
-    '""': Query("", ("",), ("",)),
+    '""': Query(""),
+    'cats "…"': Query("cats …"),
+    '"the cats" +"—" -"!"': Query("the cats —", ("the cats",), ("the cats",)),
     "C++ -c": Query("C++ -c"),
 }
 

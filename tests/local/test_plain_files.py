@@ -264,6 +264,20 @@ def test_a_backup_makes_no_other_files_than_a_collections(home, name):
     assert [path.name for path in home.iterdir()] == ["notes"]
 
 
+def test_a_member_that_a_backup_does_not_list_is_refused(home):
+    with semsearch.open("notes", home=home, encoder=HashEncoder()) as notes:
+        notes.backup(home.parent / "backup")
+    for name in ("../../outside", "wal"):
+        with tarfile.open(home.parent / "more", "w") as archive:
+            with tarfile.open(home.parent / "backup") as given:
+                for info in given:
+                    archive.addfile(info, given.extractfile(info))
+            archive.addfile(tarfile.TarInfo(name))
+        with pytest.raises(DataError, match=rf"holds '{name}', which its manifest does not list"):
+            semsearch.restore(home.parent / "more", "again", home=home)
+    assert [path.name for path in home.iterdir()] == ["notes"]
+
+
 def test_a_link_in_a_backup_is_refused(home, outside):
     with semsearch.open("notes", home=home, encoder=HashEncoder()) as notes:
         notes.backup(home.parent / "backup")

@@ -362,6 +362,8 @@ TOO_LONG = {
     "words without blanks": (MANY_WORDS.replace(" ", "."), "a query has 10,001 words"),
     "a phrase": (f'"{MANY_WORDS}"', "a query has 10,001 words"),
     "phrases": ('"a" ' * 101, r"a query has 101 phrases .* and exclusions .*; at most 100 are looked up"),
+    "phrases in prose": ("who said it? " + '"a" ' * 101, "a query has 101 phrases"),
+    "both": ("a " + '"a" ' * 60 + "-bad " * 41, "a query has 101 phrases"),
     "exclusions": ("a " + "-bad " * 101, "a query has 101 phrases"),
 }
 
@@ -380,7 +382,13 @@ def test_a_query_has_limits(collection, kind, mode):
 
 def test_the_longest_queries_are_answered(collection):
     assert collection.search("flour " * 166_666, 3)
-    for query in ("flour " * 10_000, "flour " + '"flour" ' * 99, "flour " + "-xyzzy " * 99, f"flour {'-' * 100_000}"):
+    for query in (
+        "flour " * 10_000,
+        "flour " + '"flour" ' * 99,
+        "flour " + "-xyzzy " * 99,
+        '"…" ' * 500 + "flour",
+        f"flour {'-' * 100_000}",
+    ):
         assert collection.search(query, 3, mode="lexical"), query[:20]
     with pytest.raises(UsageError, match="1,000,001 characters"):
         collection.similar(queries=["a" * 1_000_001])

@@ -65,6 +65,37 @@ def test_a_minimum_of_what_is_not_measured_is_told(tmp_path):
         assert "calibrated without judgements" in told
 
 
+EMPTY = {
+    '+"sofa warm"': 'nothing holds "sofa warm": there is no answer.',
+    '"xyzzy quux"': 'nothing holds "xyzzy quux": there is no answer.',
+    'sofa +"warm sofa" -cat': 'nothing holds "warm sofa" without "cat": there is no answer.',
+    "sofa -cat -dog": 'nothing is found without "cat" or "dog": there is no answer.',
+}
+
+
+@pytest.mark.parametrize("mode", ["lexical", "hybrid"])
+@pytest.mark.parametrize("query", EMPTY)
+def test_what_leaves_no_answer_is_told(tmp_path, query, mode):
+    with semsearch.create("few", encoder=HashEncoder(), home=tmp_path) as few:
+        few.add([Document("1", "a cat on a warm sofa"), Document("2", "a dog beside the sofa")])
+        found = few.search(query, mode=mode)
+        if query.startswith('"') and mode == "hybrid":  # answered by meaning, without it
+            assert found.notes[0].startswith('nothing holds "xyzzy quux": these are answers without it.')
+            return
+        assert (found, found.notes) == ([], (EMPTY[query],))
+        (told,) = few.search('+"warm sofa"', mode=mode, where={"a": {"$exists": True}}).notes
+        assert told == 'nothing holds "warm sofa" among what the filter lets through: there is no answer.'
+
+
+def test_what_leaves_no_answer_is_told_on_the_command_line(collection):
+    query, home = '+"xyzzy quux"', collection.path.parent
+    told = 'nothing holds "xyzzy quux": there is no answer.'
+    ended = run("query", "notes", query, "--mode", "lexical", "--json", "--home", home)
+    assert json.loads(ended.out)["notes"] == [told]
+    assert told in run("query", "notes", query, "--mode", "lexical", "--home", home).err
+    assert told in run("query", "notes", "--mode", "lexical", "--home", home, stdin=f"{query}\n".encode()).err
+
+
 def test_hits_are_a_list():
     hits = semsearch.Hits([], ["a sentence."])
     assert hits == []

@@ -124,6 +124,7 @@ for _ in range(100_000):
         ({10**5000: 1}, "no operator that joins"),
         ({"n": {10**5000: 1}}, "is no operator"),
         ({"x" * 10**6: 1}, "no document has the field"),
+        ({"": 1}, "the name of a field is empty; there are: "),
         (b"n = 1", "must be a mapping of fields to conditions, or a text"),
         ({"n": {"$in": b"1"}}, "takes a list"),
         (None, "must be a mapping"),

@@ -233,6 +233,30 @@ def echoes_the_key_for_a_status(handler, body):
     handler.close_connection = True
 
 
+def breaks_off(name, head, packed=False):
+    """Register a sound answer that ends in the middle, after a head that says no length."""
+
+    def answer(handler, body):
+        content = json.dumps({"data": items(body)}).encode()
+        content = gzip.compress(content) if packed else content
+        handler.wfile.write(head + b"\r\n\r\n" + content[: len(content) // 2])
+        handler.close_connection = True
+
+    BEHAVIOURS[name] = answer
+
+
+breaks_off("breaks_off_until_closed", b"HTTP/1.1 200 OK\r\nConnection: close")
+breaks_off("breaks_off_as_of_old", b"HTTP/1.0 200 OK")
+breaks_off("breaks_off_packed", b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Encoding: gzip", packed=True)
+breaks_off("breaks_off_in_a_chunk", b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nffff")
+
+
+@behaviour
+def nothing_until_closed(handler, body):
+    handler.wfile.write(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n")
+    handler.close_connection = True
+
+
 # ----------------------------------------------------------------------------------------------------------- packed
 
 
@@ -330,11 +354,14 @@ answers("beyond_float64", lambda body: first(body, [10**400] * DIM))
 
 
 def refuses(name, status, content, **headers):
-    """Register an answer of another status; `SECRET` in it becomes the key."""
+    """Register an answer of another status; `SECRET` in it becomes the key, HEAD and TAIL what lacks a character."""
 
     def answer(handler, body):
         text = content if isinstance(content, bytes) else json.dumps(content).encode()
-        handler.raw(text.replace(b"SECRET", handler.server.secret.encode()), status, **headers)
+        key = handler.server.secret.encode()
+        for word, shown in ((b"HEAD", key[:-1]), (b"TAIL", key[1:]), (b"SECRET", key)):
+            text = text.replace(word, shown)
+        handler.raw(text, status, **headers)
 
     BEHAVIOURS[name] = answer
 
@@ -346,6 +373,8 @@ refuses("echoes_the_key_as_no_json", 200, b"Bearer SECRET")
 refuses("echoes_the_key_in_json", 200, {"authorization": "Bearer SECRET"})
 refuses("echoes_the_key_as_a_vector", 200, {"data": [{"embedding": "SECRET"}, {"embedding": ["SECRET"]}]})
 refuses("echoes_the_key_to_a_text", 400, {"error": "no SECRET"})
+refuses("echoes_the_key_but_its_end", 401, {"error": {"message": "no such key: HEAD*"}})
+refuses("echoes_the_key_but_its_start", 500, b"no such key: *TAIL, HEAD")
 refuses("asks_to_wait_for_years", 429, b"slow down", Retry_After="1e9")
 refuses("asks_to_wait_for_ever", 503, b"later", Retry_After="inf")
 refuses("asks_to_wait_for_nan", 503, b"later", Retry_After="nan")

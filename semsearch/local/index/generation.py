@@ -21,11 +21,11 @@ from typing import Any
 
 import numpy as np
 
-from semsearch.errors import IndexDamaged, IndexForeign, StorageError
+from semsearch.errors import SCARCE, IndexDamaged, IndexForeign, StorageError
 from semsearch.local.index.tags import TAG_PREFIX, built_here, write_tag
 from semsearch.local.store.failpoints import failpoint
 from semsearch.local.store.platform import fsync_folder, fsync_path, make_folder, rename, storage_error
-from semsearch.plain_files import SCARCE, entries, is_file, is_folder, is_plain_name, open_plain, read_plain
+from semsearch.plain_files import entries, is_file, is_folder, is_plain_name, open_plain, read_plain
 from semsearch.types import Keys, Metric, Vectors
 from semsearch.vector_index import Library, VectorIndex
 

@@ -116,6 +116,10 @@ def restore(file: Path, new_folder: Callable[[str], Path], name: str | None = No
         raise DataError(f"{file} is no semsearch backup ({error}).") from error
     with archive:
         manifest = _manifest(archive, file)
+        if unknown := set(archive.getnames()) - {BACKUP_MANIFEST, *manifest["files"]}:
+            raise DataError(
+                f"{file} holds {min(unknown)!r:.80}, which its manifest does not list: take another backup."
+            )
         folder = new_folder(name or manifest["name"])
         building = folder.parent / f".{folder.name}.{uuid.uuid4().hex[:8]}"
         try:
