@@ -41,7 +41,7 @@ TIMEOUT = 120.0  # seconds for a whole answer
 MAX_DIM = 1 << 16  # components that a vector may have while nobody knows how many they are
 NUMBER_BYTES = 64  # of a component, written with all its digits on an indented line of its own
 REST_BYTES = 1 << 20  # of all else that an answer may hold
-PIECE = 8  # characters of a key that no message repeats side by side
+TELLING = 8  # characters of a key that no message repeats side by side
 SAID = 200  # characters that a message repeats of what a server said
 
 
@@ -246,7 +246,7 @@ def _clean(text: str, key: str | None, most: int = SAID) -> str:
 def _without(text: str, secret: str) -> str:
     """`text` without the secret, nor any long piece of it: who repeats it may leave out its last character."""
     secret = secret.removeprefix("Basic ")
-    size = min(PIECE, len(secret))
+    size = min(TELLING, len(secret))
     pieces = {secret[at : at + size] for at in range(len(secret) - size + 1)}
     shown, end = [], 0  # where the last piece ended
     for at in range(len(text)):

@@ -25,7 +25,7 @@ MOST_MARKS = 100  # open at once: each level has a few
 AMPLIFIED = 16  # times the size of the file: what it may build, and come to, counted as often as it is named
 ENDLESS = "it names the same values again and again, one in another, and would come to any size"
 PLAIN_DTYPES = "fiubSU"
-NUMBERS = {  # of tensors
+TENSOR_DTYPES = {  # of tensors
     *("float16", "bfloat16", "float32", "float64", "bool"),
     *("uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "int64"),
 }
@@ -180,7 +180,7 @@ def _tensor(storage: Any, offset: Any, shape: Any, strides: Any, *_: Any) -> Any
 
     if not isinstance(storage, torch.storage.TypedStorage):
         raise Refused("a tensor has no numbers")
-    if str(storage.dtype).removeprefix("torch.") not in NUMBERS:  # quantized ones have a scale that is not read
+    if str(storage.dtype).removeprefix("torch.") not in TENSOR_DTYPES:  # quantized ones have a scale that is not read
         raise Refused(f"a tensor has numbers of the dtype {storage.dtype}, which is not read")
     numbers = torch.tensor([], dtype=storage.dtype).set_(storage._untyped_storage)
     sizes = (offset, *shape, *strides)
