@@ -18,7 +18,7 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from semsearch.errors import DataError
+from semsearch.errors import SCARCE, DataError
 
 DEEPEST = 8  # level of lists and mappings in one another
 MOST_MARKS = 100  # open at once: each level has a few
@@ -54,6 +54,8 @@ def read_pickle(path: Path) -> Any:
             machine = _Machine(AMPLIFIED * size)
             found = machine.run(_Bounded(file, size))
             return _resolved(found, AMPLIFIED * size)
+    except MemoryError:
+        raise  # it may be whole
     except Refused as error:
         raise DataError(f"{path} can't be read as a pickle of texts and vectors: {error}.") from error
     except (
@@ -62,10 +64,11 @@ def read_pickle(path: Path) -> Any:
         TypeError,
         LookupError,
         OverflowError,
-        MemoryError,
         AttributeError,
         RuntimeError,
     ) as error:
+        if isinstance(error, OSError) and error.errno in SCARCE:
+            raise
         why = str(error) or type(error).__name__
         raise DataError(
             f"{path} can't be read as a pickle of texts and vectors: it is none, or damaged ({why:.200})."

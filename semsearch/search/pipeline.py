@@ -78,9 +78,9 @@ class Searcher:
         request.check_queries(texts, given=vectors is not None)
         while True:
             described, started = self._model.described, time.perf_counter()
-            encoded = NO_VECTORS
-            if vectors is None and (wanted := request.encoded(texts)) is not None:
-                encoded = self._model.queries(wanted)
+            encoded, read = NO_VECTORS, request.encoded(texts) if vectors is None else None
+            if read is not None:
+                encoded = self._model.queries(read)
             if timings is not None:
                 timings["encode"] = 1000 * (time.perf_counter() - started)
             with self._engine.view() as view:
@@ -94,7 +94,7 @@ class Searcher:
                         timings["search"] = 1000 * (time.perf_counter() - began)
                     break
             self._model.renew(settings)  # encoded anew with another model meanwhile
-        return self._finish(found, texts or (), request, timings)
+        return self._finish(found, texts or (), read, request, timings)
 
     # Inside a view of the engine
 
@@ -197,7 +197,15 @@ class Searcher:
 
     # On hits alone
 
-    def _finish(self, found: Retrieved, texts: Sequence[str], request: Request, timings: Timings | None) -> list[Hits]:
+    def _finish(
+        self,
+        found: Retrieved,
+        texts: Sequence[str],
+        read: Sequence[str] | None,
+        request: Request,
+        timings: Timings | None,
+    ) -> list[Hits]:
+        """What is said of hits beside their order; the model `read` so much of the texts."""
         answers, started = found.answers, time.perf_counter()
         if request.reranks:
             reranker = self._reranker(request.rerank)
@@ -219,17 +227,16 @@ class Searcher:
                     hit.explanation = explainer.explain(query, hit)
         notes = found.notes
         if texts:
-            notes = [(*self._unread(text, request), *own) for text, own in zip(texts, notes, strict=True)]
+            of_model = [()] * len(texts) if read is None else [tuple(self._unread(text)) for text in read]
+            notes = [
+                (*request.unheeded(text), *cut, *own) for text, cut, own in zip(texts, of_model, notes, strict=True)
+            ]
         if request.minima and (lacking := self._unmeasured(request, found)):
             notes = [(*own, *lacking) for own in notes]
         return list(map(Hits, answers, notes))
 
-    def _unread(self, text: str, request: Request) -> Iterator[str]:
-        """What to say of a query that the model reads only in part, or that says next to nothing."""
-        if len(text.strip()) == 1:
-            yield "the query is a single character, which says little: write a few words."
-        if request.mode == "lexical" or not self._model.at_hand or self._model.described is None:
-            return
+    def _unread(self, text: str) -> Iterator[str]:
+        """What to say of a query that the model read only in part."""
         encoder = self._model.get()
         window = getattr(encoder, "query_window", getattr(encoder, "window", None))
         if isinstance(encoder, Windowed) and window is not None and len(text) > window:  # a token has a letter at least

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from difflib import get_close_matches
 from typing import Any, TypedDict
@@ -28,6 +28,7 @@ SYNONYMS = {  # what other libraries call an option of a search
     **dict.fromkeys(("query_type", "search_type"), "mode"),
 }
 _LOOKED_UP = re.compile(r"\w+")
+_MARKED = re.compile(r'["“”„«»]|(?<!\S)-\S')  # without any of them a query is plain
 
 
 def meant(name: str, known: Iterable[str]) -> str | None:
@@ -193,6 +194,16 @@ class Request:
         if self.mode == "dense" or queries is None:
             return queries
         return [parse(query).text or query for query in queries]
+
+    def unheeded(self, query: str) -> Iterator[str]:
+        """What to say of a query that says next to nothing, or more than this mode can heed."""
+        if len(query.strip()) == 1:
+            yield "the query is a single character, which says little: write a few words."
+        if self.mode == "dense" and _MARKED.search(query) and not parse(query).plain:
+            yield (
+                "phrases and exclusions rule nothing out in the mode 'dense', which compares meanings: choose 'hybrid' "
+                "or 'lexical' for them."
+            )
 
 
 OPTIONS = frozenset(field.name for field in fields(Request)) - {"k"}

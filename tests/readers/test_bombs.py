@@ -134,10 +134,11 @@ def test_entities_of_a_word_file_are_not_expanded():
                 head, _, rest = text.decode().partition("?>")
                 text = f"{head}?>{hostile}{rest.replace('dough', 'dough &a11; &f;')}".encode()
             changed.writestr(name, text)
+    told = ""
     with contextlib.suppress(Exception):  # the library may refuse it, in its own way
         told = str(parts("a.docx", out.getvalue()))
-        assert "haha" not in told
-        assert "root:" not in told
+    assert "haha" not in told
+    assert "root:" not in told
 
 
 def test_archives_in_archives_are_not_opened(tmp_path):

@@ -38,6 +38,30 @@ def test_a_query_that_the_model_reads_in_part_is_told(collection):
     assert told in run("query", "notes", cut, "--home", collection.path.parent).err
 
 
+def test_what_the_model_does_not_read_is_not_counted(collection):
+    window = collection.encoder.query_window
+    words = [tiny.WORDS[i % 8] for i in range(window - 1)]
+    excluding = " ".join(words) + " -" + " -".join(f"zz{i}" for i in range(20))
+    assert all("tokens" not in note for note in collection.search(excluding, mode="hybrid").notes)
+    assert "tokens" in collection.search(excluding).notes[-1]
+    vector = collection.encoder.encode_queries(["a"])[0]
+    assert collection.search(excluding, vector=vector, mode="hybrid").notes[-1].startswith("left out is")
+
+
+@pytest.mark.parametrize("query", ['"very words"', 'a few and +"very words"', "apples -pears"])
+def test_marks_that_a_mode_does_not_heed_are_told(collection, query):
+    (told,) = collection.search(query).notes
+    assert told.startswith("phrases and exclusions rule nothing out in the mode 'dense'")
+    assert told not in collection.search(query, mode="hybrid").notes
+
+
+@pytest.mark.parametrize(
+    "query", ["how does grep -r work", 'he called it "art" and left. Why?', "state-of-the-art", "3 - 2"]
+)
+def test_marks_that_are_no_orders_are_not(collection, query):
+    assert collection.search(query).notes == ()
+
+
 def test_prompts_count(tmp_path):
     model = tiny.bert(tmp_path / "bert")
     config = {"prompts": {"query": " ".join(tiny.WORDS[:4]) + " ", "document": ""}}
