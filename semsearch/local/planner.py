@@ -131,7 +131,8 @@ class Planner:
             return _nothing(len(queries))
         index, search, fetch, most = loaded.index, loaded.index.search, k, max(k, loaded.rows // 4)
         if mask is not None:
-            if isinstance(index, Filterable) and not index.exact and count < OWN_FILTER_SHARE * loaded.rows:
+            # a look at a protocol costs most
+            if count < OWN_FILTER_SHARE * loaded.rows and not index.exact and isinstance(index, Filterable):
                 search, most = partial(index.search_allowed, allowed=mask), 0
             else:
                 fetch = min(int(1.2 * k * loaded.rows / count) + 8, loaded.rows)
@@ -202,6 +203,8 @@ def _scored(
 
 def _first_of_each(keys: NDArray[np.int64]) -> NDArray[np.bool_]:
     """Where a key comes for the first time in its row of `keys` `(q, k)`."""
+    if len(keys) == 1 and len(set(keys[0].tolist())) == keys.shape[1]:  # sooner so than by numpy
+        return np.ones(keys.shape, dtype=np.bool_)
     ranked = np.sort(keys, axis=1)
     if not (ranked[:, 1:] == ranked[:, :-1]).any():  # nearly always
         return np.ones(keys.shape, dtype=np.bool_)

@@ -70,7 +70,8 @@ class Calibration:
         given = np.asarray(scores, dtype=np.float64)
         shares = np.asarray(np.interp(given, self._quantiles, LEVELS))
         beyond = given > self.scores[-1]
-        shares[beyond] = 1 - TAIL * np.exp((self.scores[-1] - given[beyond]) / self.mean_excess)
+        if beyond.any():
+            shares[beyond] = 1 - TAIL * np.exp((self.scores[-1] - given[beyond]) / self.mean_excess)
         return shares
 
     def probability(self, scores: ArrayLike) -> NDArray[np.float64] | None:

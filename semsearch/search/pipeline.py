@@ -239,7 +239,8 @@ class Searcher:
         """What to say of a query that the model read only in part."""
         encoder = self._model.get()
         window = getattr(encoder, "query_window", getattr(encoder, "window", None))
-        if isinstance(encoder, Windowed) and window is not None and len(text) > window:  # a token has a letter at least
+        # a token has a letter at least, and a look at a protocol costs most
+        if window is not None and len(text) > window and isinstance(encoder, Windowed):
             count = len(encoder.tokenizer.encode(text, add_special_tokens=False).ids)
             if count > window:
                 yield (

@@ -77,8 +77,10 @@ def _calibration(value: Any) -> bool:
         and isinstance(value.get("model"), str)
         and isinstance(scores, list)
         and len(scores) == QUANTILES
-        and all(map(_number, scores))
-        and all(low <= high for low, high in pairwise(scores))
+        and {int, float}.issuperset(map(type, scores))
+        and all(low <= high for low, high in pairwise(scores))  # never so of what is no number
+        and _number(scores[0])
+        and _number(scores[-1])
         and all(_number(value.get(key)) for key in ("passages", "pairs", "mean_excess"))
         and value["mean_excess"] > 0
         and all(value.get(key) is None or _number(value[key]) for key in ("slope", "intercept", "judged"))

@@ -85,6 +85,7 @@ class Store:
         self._lock = WriterLock(folder)
         self._snapshot: Snapshot | None = None
         self._settings: tuple[int | None, Mapping[str, Any]] | None = None
+        self.opened_with: Mapping[str, Any]
         try:
             self._check()
         except BaseException:
@@ -95,11 +96,12 @@ class Store:
         """See that it is what this semsearch can use, and bring it forward if it was made by an older one."""
         with self._database.read() as connection:
             behind = migrations.behind(connection, self.name)
+            self.opened_with = {} if behind else self._settings_in(connection)
         if behind:
             self._bring_forward()
+            self.opened_with = self.settings
         path = self.folder / MARKER
         marker = read_plain(path, 100).decode(errors="replace").strip() if plain_files.is_file(path) else None
-        self.opened_with = self.settings
         self.check_location()  # else the marker may be that of another
         if marker is not None and marker != (identity := self.opened_with.get("uuid")):
             raise CollectionDamaged(
@@ -220,11 +222,14 @@ class Store:
     def settings(self) -> Mapping[str, Any]:
         """What was fixed at creation or chosen since, as of now; read again when something was committed."""
         with self.database.read() as connection:
-            version = connection.exec_driver_sql("SELECT version FROM state").scalar()
-            known = self._settings
-            if known is None or known[0] != version:
-                known = self._settings = (version, read_settings(connection))
-            return known[1]
+            return self._settings_in(connection)
+
+    def _settings_in(self, connection: Connection) -> Mapping[str, Any]:
+        version = connection.exec_driver_sql("SELECT version FROM state").scalar()
+        known = self._settings
+        if known is None or known[0] != version:
+            known = self._settings = (version, read_settings(connection))
+        return known[1]
 
     @property
     def model(self) -> str:
