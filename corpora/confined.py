@@ -20,7 +20,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO, Self
 
-from corpora.extraction.parts import FilePart, Unreadable
+from corpora.extraction.parts import FilePart, Lost, Part, Unreadable
 from semsearch.errors import DataError
 from semsearch.reading.files import MAX_TEXT_BYTES, printable
 
@@ -44,8 +44,8 @@ class Confined:
     def __exit__(self, *_: object) -> None:
         self._end()
 
-    def parts(self, path: Path) -> Iterator[FilePart]:
-        """The parts of a file.
+    def parts(self, path: Path) -> Iterator[Part]:
+        """The parts of a file, and those that are lost.
 
         Raises:
             DataError: It can't be read, or only at the price of more time or memory than is allowed.
@@ -66,6 +66,9 @@ class Confined:
                     )
                 if "part" in answer:
                     yield FilePart(*answer["part"])
+                    continue
+                if "lost" in answer:
+                    yield Lost(*answer["lost"])
                     continue
                 finished = not answer.get("spent")
                 if "error" in answer:
@@ -145,7 +148,10 @@ def main() -> None:
         end: dict[str, Any]
         try:
             for part in _limited(path, megabytes):
-                answer({"part": [part.name, _clean(part.text), _clean(part.title), dict(part.metadata)]})
+                if isinstance(part, Lost):
+                    answer({"lost": [_clean(part.name), _clean(part.reason)]})
+                else:
+                    answer({"part": [part.name, _clean(part.text), _clean(part.title), dict(part.metadata)]})
             end = {}
         except MemoryError:
             end = {"error": f"given up: it needs more than {megabytes:,} MB of memory.", "spent": True}
@@ -163,7 +169,7 @@ def main() -> None:
         answer(end)
 
 
-def _limited(path: Path, megabytes: int) -> Iterator[FilePart]:
+def _limited(path: Path, megabytes: int) -> Iterator[Part]:
     """The parts, as long as they are no more than a file of this length can hold, and none is too long."""
     from corpora.extraction import extractor
 
@@ -172,19 +178,24 @@ def _limited(path: Path, megabytes: int) -> Iterator[FilePart]:
         file = _unpacked(raw, megabytes)
         most = TEXT + TEXT_PER_BYTE * file.seek(0, io.SEEK_END)
         file.seek(0)
-        given = long = 0
+        given = 0
+        long: list[str] = []
         for part in extract(file):
-            if len(part.text) > MAX_TEXT_BYTES:
-                long += 1
+            text, title = (part.reason, "") if isinstance(part, Lost) else (part.text, part.title)
+            if len(text) > MAX_TEXT_BYTES:
+                long.append(part.name)
                 continue
-            given += len(part.text) + len(part.title) + len(part.name)
+            given += len(text) + len(title) + len(part.name)
             if given > most:
                 raise Unreadable(
                     f"given up: it gives more than {most:,} characters, which a file of its length can't hold."
                 )
             yield part
     if long:
-        raise Unreadable(f"parts of more than {MAX_TEXT_BYTES:,} characters were left out: {long:,}.")
+        raise Unreadable(
+            f"parts of more than {MAX_TEXT_BYTES:,} characters were left out: {len(long):,}. "
+            f"The first is {long[0] or 'its beginning'}."
+        )
 
 
 def _unpacked(file: BinaryIO, megabytes: int) -> BinaryIO:

@@ -14,10 +14,11 @@ from typing import BinaryIO
 
 from corpora.confined import Confined
 from corpora.extraction import KINDS
+from corpora.extraction.parts import Lost
 from semsearch.errors import DataError, UsageError
 from semsearch.options import Options, option
 from semsearch.reading.documents import Columns, Registrar, read_files
-from semsearch.reading.files import CorpusFile, by_name
+from semsearch.reading.files import CorpusFile, by_name, printable
 from semsearch.types import Confidence, Document, Report
 from semsearch.walk import FolderListing
 
@@ -79,15 +80,20 @@ def _documents(file: CorpusFile, confined: Confined, registrar: Registrar, repor
     if not isinstance(file.source, Path):
         raise UsageError("documents are read from files, not from standard input; --format text reads it.")
     try:
-        yield from _parts(file, file.source, confined, registrar)
+        yield from _parts(file, file.source, confined, registrar, report)
     except DataError as error:
         report.bad(error)
     report.progress(file.before + file.size, file.total)
 
 
-def _parts(file: CorpusFile, path: Path, confined: Confined, registrar: Registrar) -> Iterator[Document]:
+def _parts(
+    file: CorpusFile, path: Path, confined: Confined, registrar: Registrar, report: Report
+) -> Iterator[Document]:
     names: dict[str, int] = {}
     for part in confined.parts(path):
+        if isinstance(part, Lost):
+            report.bad(DataError(f"{printable(path)}{part.name and ', '}{part.name}: {part.reason}"))
+            continue
         if not part.text.strip():
             continue
         again = names[part.name] = names.get(part.name, 0) + 1

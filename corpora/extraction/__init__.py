@@ -10,9 +10,9 @@ from importlib import import_module
 from pathlib import Path
 from typing import BinaryIO, TypeAlias
 
-from corpora.extraction.parts import FilePart
+from corpora.extraction.parts import Part
 
-Extract: TypeAlias = Callable[[BinaryIO], Iterator[FilePart]]
+Extract: TypeAlias = Callable[[BinaryIO], Iterator[Part]]
 
 KINDS = {  # suffix → function of this package
     ".txt": "plain:text",

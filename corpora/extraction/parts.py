@@ -24,6 +24,17 @@ class FilePart:
     metadata: Mapping[str, Any] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """A part of a file that can't be read; the file's others can."""
+
+    name: str  # as of a `FilePart`
+    reason: str
+
+
+Part: TypeAlias = FilePart | Lost
+
+
 def sections(blocks: Iterable[Block], title: str = "", prefix: str = "") -> Iterator[FilePart]:
     """A part for each heading that has text of its own, titled with the headings above it.
 
