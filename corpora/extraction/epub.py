@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any, BinaryIO
 from urllib.parse import unquote
 
 from corpora.extraction.archive import opened
 from corpora.extraction.html import page
-from corpora.extraction.parts import FilePart, Unreadable
+from corpora.extraction.parts import Lost, Part, Unreadable
 
 _NAMES = {
     "c": "urn:oasis:names:tc:opendocument:xmlns:container",
@@ -18,7 +19,7 @@ _NAMES = {
 }
 
 
-def epub(file: BinaryIO) -> Iterator[FilePart]:
+def epub(file: BinaryIO) -> Iterator[Part]:
     """The sections of all chapters, titled with the book's title."""
     with opened(file) as book:
         container = _xml(book.read("META-INF/container.xml"))
@@ -39,7 +40,8 @@ def epub(file: BinaryIO) -> Iterator[FilePart]:
                 continue
             read.add(name)
             for part in page(book.read(name), title):
-                yield FilePart(f"{name}/{part.name}".rstrip("/"), part.text, part.title)
+                inside = f"{name}/{part.name}".rstrip("/")
+                yield Lost(inside, part.reason) if isinstance(part, Lost) else replace(part, name=inside)
 
 
 def _xml(raw: bytes) -> Any:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from email.message import EmailMessage
 from typing import Any, BinaryIO
 
-from corpora.extraction.html import page
+from corpora.extraction.html import parsed, shown
 from corpora.extraction.parts import FilePart, Unreadable
 
 _HEADERS = {"from": "from", "to": "to", "cc": "cc", "message-id": "message_id"}
@@ -76,5 +76,5 @@ def _body(message: EmailMessage) -> str:
         raw = body.get_payload(decode=True)
         text = raw.decode("utf-8", "replace") if isinstance(raw, bytes) else ""
     if body.get_content_subtype() == "html" and text.strip():
-        return "\n\n".join(part.text for part in page(text.encode(errors="replace")))
+        return "\n\n".join(text for _, text in shown(parsed(text.encode(errors="replace"))[0]))
     return text

@@ -88,6 +88,8 @@ def _sync(collection: Collection, told: OnError, yes: bool, unchecked: bool) -> 
     changes = synced.changes
     for sentence in synced.notes:
         say(sentence)
+    if synced.outside:
+        say(f"links to files out of their folder, not followed: {synced.outside:,}.")
     kept = f", kept {synced.kept:,}" if synced.kept else ""
     out(
         f"added {changes.added:,}, changed {changes.changed:,}, removed {synced.removed:,}, "

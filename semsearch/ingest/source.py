@@ -158,10 +158,10 @@ class ReadReport:
                 + (", the first:" if self.errors else ".")
             )
             said.extend(f"  {error}" for error in self.errors)
-        return said + self.notes()
+        return said + self.notes() + ([self.left_outside()] if self.outside else [])
 
     def notes(self) -> list[str]:
-        """What `sentences` says of files that nothing is wrong with."""
+        """What `sentences` says of files in the folder that gave nothing though nothing is wrong with them."""
         said = []
         if self.empty:
             said.append(f"{self.without_text()}.")
@@ -170,8 +170,6 @@ class ReadReport:
             said.append(f"files not read, because no reader here knows their kind: {kinds}.")
         if self.odd:
             said.append(f"{self.named_oddly()}.")
-        if self.outside:
-            said.append(self.left_outside())
         return said
 
 
