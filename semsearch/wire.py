@@ -180,6 +180,7 @@ def synced(synced: Synced) -> dict[str, Any]:
         "removed": synced.removed,
         "kept": synced.kept,
         "outside": synced.outside,
+        "notes": list(synced.notes),
     }
 
 
