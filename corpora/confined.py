@@ -20,7 +20,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO, Self
 
-from corpora.extraction.parts import FilePart, Lost, Part, Unreadable
+from corpora.extraction.parts import FilePart, Lost, Part, Unreadable, reason
 from semsearch.errors import DataError
 from semsearch.reading.files import MAX_TEXT_BYTES, printable
 
@@ -155,17 +155,8 @@ def main() -> None:
             end = {}
         except MemoryError:
             end = {"error": f"given up: it needs more than {megabytes:,} MB of memory.", "spent": True}
-        except Unreadable as error:
-            end = {"error": str(error)}
-        except ImportError as error:
-            library = f" ({error.name})" if error.name else ""
-            end = {"error": f"a library to read it is missing{library}: pip install 'semsearch[documents]'."}
-        except OSError as error:
-            end = {"error": f"it can't be read: {error.strerror or error}."}
-        except RecursionError:
-            end = {"error": "it is nested too deeply."}
         except Exception as error:  # whatever a library throws at what it does not expect
-            end = {"error": f"it can't be read ({type(error).__name__}: {str(error)[:200]})."}
+            end = {"error": reason(error)}
         answer(end)
 
 

@@ -14,6 +14,21 @@ class Unreadable(Exception):
     """A file that holds no text to be found; the message says why."""
 
 
+def reason(error: Exception) -> str:
+    """Why a file, or a part of it, can't be read: a sentence for whatever a library throws."""
+    match error:
+        case Unreadable():
+            return str(error)
+        case ImportError():
+            library = f" ({error.name})" if error.name else ""
+            return f"a library to read it is missing{library}: pip install 'semsearch[documents]'."
+        case OSError():
+            return f"it can't be read: {error.strerror or error}."
+        case RecursionError():
+            return "it is nested too deeply."
+    return f"it can't be read ({type(error).__name__}: {str(error)[:200]})."
+
+
 @dataclass(frozen=True, slots=True)
 class FilePart:
     """A stretch of a file that makes a document of its own."""

@@ -233,7 +233,7 @@ def test_a_message_has_its_subject_and_who_wrote_it():
         "from": "Ann <ann@example.org>",
         "to": "Jürgen <j@example.org>",
         "message_id": "<1@example.org>",
-        "date": "2024-01-02T10:00:00+01:00",
+        "date": "2024-01-02T09:00:00+00:00",
     }
     assert parts("a.eml", "Subject: x\nContent-Type: text/html\n\n<p>a<p>b") == [("", "x", "a\n\nb")]
     assert parts("a.eml", "Subject: x\nContent-Type: text/plain; charset=klingon\n\nhello") == [("", "x", "hello")]
