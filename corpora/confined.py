@@ -7,6 +7,7 @@ all of a file, and text: no file of a few bytes gives gigabytes, whatever it nam
 
 from __future__ import annotations
 
+import codecs
 import gzip
 import io
 import json
@@ -22,7 +23,7 @@ from typing import Any, BinaryIO, Self
 
 from corpora.extraction.parts import FilePart, Lost, Part, Unreadable, reason
 from semsearch.errors import DataError
-from semsearch.reading.files import MAX_TEXT_BYTES, printable
+from semsearch.reading.files import MAX_TEXT_BYTES, UTF_8, printable
 
 PARTS_WAITED_FOR = 30  # times the seconds for a part, that is waited for all parts of a file
 TEXT = 1 << 26  # characters that any file may give …
@@ -33,8 +34,9 @@ MAX_LINE = 6 * MAX_TEXT_BYTES + (1 << 20)  # bytes of an answer: each character 
 class Confined:
     """A child process that takes files apart, begun when it is first needed and anew after each accident."""
 
-    def __init__(self, seconds: float, megabytes: int) -> None:
+    def __init__(self, seconds: float, megabytes: int, encoding: str = UTF_8) -> None:
         self._seconds = seconds
+        self._encoding = encoding
         self._megabytes = megabytes
         self._child: subprocess.Popen[bytes] | None = None
 
@@ -80,7 +82,7 @@ class Confined:
 
     def _begun(self) -> subprocess.Popen[bytes]:
         if self._child is None:
-            command = [sys.executable, "-m", "corpora.confined", str(self._megabytes)]
+            command = [sys.executable, "-m", "corpora.confined", str(self._megabytes), self._encoding]
             quiet = subprocess.DEVNULL
             paths = os.pathsep.join(path for path in sys.path if path)
             self._child = subprocess.Popen(
@@ -131,7 +133,7 @@ class Confined:
 
 def main() -> None:
     """The child: answers until nobody asks any more."""
-    megabytes = int(sys.argv[1])
+    megabytes, encoding = int(sys.argv[1]), sys.argv[2]
     if sys.platform != "win32" and sys.platform != "darwin":
         import resource
 
@@ -147,7 +149,7 @@ def main() -> None:
         path = Path(os.fsdecode(bytes.fromhex(line.decode())))
         end: dict[str, Any]
         try:
-            for part in _limited(path, megabytes):
+            for part in _limited(path, megabytes, encoding):
                 if isinstance(part, Lost):
                     answer({"lost": [_clean(part.name), _clean(part.reason)]})
                 else:
@@ -160,15 +162,17 @@ def main() -> None:
         answer(end)
 
 
-def _limited(path: Path, megabytes: int) -> Iterator[Part]:
+def _limited(path: Path, megabytes: int, encoding: str = UTF_8) -> Iterator[Part]:
     """The parts, as long as they are no more than a file of this length can hold, and none is too long."""
-    from corpora.extraction import extractor
+    from corpora.extraction import extractor, is_plain
 
     extract = extractor(path)
     with path.open("rb") as raw:
         file = _unpacked(raw, megabytes)
         most = TEXT + TEXT_PER_BYTE * file.seek(0, io.SEEK_END)
         file.seek(0)
+        if encoding != UTF_8 and is_plain(path):
+            file = _recoded(file.read(), encoding)
         given = 0
         long: list[str] = []
         for part in extract(file):
@@ -201,6 +205,19 @@ def _unpacked(file: BinaryIO, megabytes: int) -> BinaryIO:
     if len(content) > most:
         raise MemoryError
     return io.BytesIO(content)
+
+
+def _recoded(raw: bytes, encoding: str) -> BinaryIO:
+    """Text of another encoding as UTF-8, unless it says itself that it is that."""
+    if raw.startswith(codecs.BOM_UTF8):
+        return io.BytesIO(raw)
+    try:
+        return io.BytesIO(raw.decode(encoding).encode())
+    except UnicodeDecodeError as error:
+        raise Unreadable(
+            f"byte 0x{raw[error.start]:02x} at offset {error.start:,} of the file is not {encoding}: say another "
+            "encoding (--read encoding=…), or convert the file to UTF-8."
+        ) from None
 
 
 def _clean(text: str) -> str:

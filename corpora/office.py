@@ -18,7 +18,7 @@ from corpora.extraction.parts import Lost
 from semsearch.errors import DataError, UsageError
 from semsearch.options import Options, option
 from semsearch.reading.documents import Columns, Registrar, read_files
-from semsearch.reading.files import CorpusFile, by_name, printable
+from semsearch.reading.files import UTF_8, CorpusFile, by_name, check_encoding, printable
 from semsearch.types import Confidence, Document, Report
 from semsearch.walk import FolderListing
 
@@ -28,10 +28,18 @@ LOOKED_AT = 10_000  # files of a folder, to know what it holds
 
 @dataclass(frozen=True)
 class DocumentsOptions(Options):
-    """What a file may cost: `seconds` for a part of it, and `megabytes` of memory."""
+    """What a file may cost: `seconds` for a part of it, and `megabytes` of memory; and the encoding of plain text.
+
+    `encoding` is of text, Markdown and source code; the other kinds say themselves what they are in.
+    """
 
     seconds: float = option(60.0, "that a part of a file may take", low=0.001)
     megabytes: int = option(2048, "of memory that a file may take", low=256)
+    encoding: str = option(UTF_8, "that files of plain text and source code are in")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        object.__setattr__(self, "encoding", check_encoding(self.encoding))
 
 
 class DocumentsReader:
@@ -53,7 +61,7 @@ class DocumentsReader:
         cls, source: Path | BinaryIO | FolderListing, options: DocumentsOptions, report: Report
     ) -> Iterator[Document]:
         """The documents of a file, or of all such files of a folder."""
-        with Confined(options.seconds, options.megabytes) as confined:
+        with Confined(options.seconds, options.megabytes, options.encoding) as confined:
 
             def documents(file: CorpusFile, registrar: Registrar) -> Iterator[Document]:
                 return _documents(file, confined, registrar, report)

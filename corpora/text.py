@@ -13,9 +13,11 @@ from semsearch.options import Options, option
 from semsearch.reading.documents import Columns, Registrar, read_files
 from semsearch.reading.files import (
     MAX_TEXT_BYTES,
+    UTF_8,
     CorpusFile,
     Input,
     by_name,
+    check_encoding,
     has_suffix,
     open_input,
     read_lines,
@@ -36,6 +38,11 @@ class TextOptions(Options):
     """
 
     unit: str | None = option(None, "what makes a document: line, paragraph or file", choices=UNITS)
+    encoding: str = option(UTF_8, "that the files are in")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        object.__setattr__(self, "encoding", check_encoding(self.encoding))
 
 
 class TextReader:
@@ -57,7 +64,7 @@ class TextReader:
         pieces = {"line": _lines, "paragraph": _paragraphs, "file": _whole}[unit]
 
         def documents(file: CorpusFile, registrar: Registrar) -> Iterator[Document]:
-            with open_input(file) as data:
+            with open_input(file, options.encoding) as data:
                 for text, where, title in pieces(data, report):
                     identity = file.name if unit == "file" else None
                     yield from registrar.admitted(identity, text, file.name, where, title)

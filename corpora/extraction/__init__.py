@@ -50,9 +50,21 @@ KINDS = {  # suffix → function of this package
 }
 
 
+PLAIN = ("plain", "markdown", "code", "notebook")  # modules for files that are text, and do not say in which encoding
+
+
 def extractor(path: Path) -> Extract:
     """What takes apart a file of this name; its library is imported now."""
-    name = path.name.lower().removesuffix(".gz")
-    module, _, function = KINDS[name[name.rindex(".") :]].partition(":")
+    module, _, function = _kind(path).partition(":")
     found: Extract = getattr(import_module(f"corpora.extraction.{module}"), function)
     return found
+
+
+def is_plain(path: Path) -> bool:
+    """Whether a file of this name is text that does not say in which encoding."""
+    return _kind(path).partition(":")[0] in PLAIN
+
+
+def _kind(path: Path) -> str:
+    name = path.name.lower().removesuffix(".gz")
+    return KINDS[name[name.rindex(".") :]]

@@ -18,7 +18,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from corpora.extraction import KINDS, extractor
+from corpora.extraction import KINDS, extractor, is_plain
 from corpora.extraction.html import parsed, shown
 from corpora.extraction.parts import FilePart, Lost, Part, Unreadable, reason
 
@@ -120,7 +120,7 @@ def _attached(part: Message, name: str, subject: str, own: dict[str, Any]) -> It
         if part.get_content_maintype() not in _NEVER_TEXT and part.get_content_subtype() not in _SIGNATURES:
             yield Lost(place, f"an attachment of the kind {part.get_content_type()}, which no reader here knows.")
         return
-    raw = part.get_payload(decode=True)
+    raw = _text(part).encode() if is_plain(Path(f"x{kind}")) else part.get_payload(decode=True)
     found = False
     try:
         for inner in extractor(Path(f"x{kind}"))(BytesIO(raw if isinstance(raw, bytes) else b"")):

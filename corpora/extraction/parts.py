@@ -7,6 +7,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
+from semsearch.errors import DataError
+from semsearch.reading.files import decode
+
 Block: TypeAlias = tuple[int, str]  # a heading of level 1 to 6, or (level 0) a paragraph
 
 
@@ -96,12 +99,12 @@ def slug(heading: str) -> str:
 
 
 def decoded(raw: bytes) -> str:
-    """Bytes as text: UTF-8, UTF-16 where its mark stands in front, else Windows' Western alphabet."""
+    """Bytes as text: UTF-8, or UTF-16 where its mark stands in front; the reader has made other encodings UTF-8."""
     if raw.startswith((b"\xff\xfe", b"\xfe\xff")):
         return raw.decode("utf-16", "replace")
     if b"\0" in raw[:4096]:
         raise Unreadable("it holds bytes that no text has.")
     try:
-        return raw.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        return raw.decode("cp1252", "replace")
+        return decode(raw)
+    except DataError as error:
+        raise Unreadable(str(error)) from None

@@ -14,6 +14,7 @@ from support.command_line import run, tiny_model
 import semsearch
 from corpora.confined import Confined
 from corpora.extraction import KINDS, extractor
+from corpora.extraction.parts import Unreadable
 from semsearch.errors import DataError
 from semsearch.ingest.source import ReadReport, Source
 from semsearch.types import Document
@@ -108,7 +109,8 @@ Run it.
     ]
     assert parts("a.md", "# Only\n## headings\n") == [("", "", "Only\nheadings")]
     assert parts("a.md", b"\xff\xfe" + "# Ä\nö".encode("utf-16-le")) == [("ä", "Ä", "ö")]
-    assert parts("a.md", b"# A\ncaf\xe9") == [("a", "A", "café")]
+    with pytest.raises(Unreadable, match=r"byte 0xe9 at offset 7 .* is not UTF-8; .*--read encoding=cp1252"):
+        parts("a.md", b"# A\ncaf\xe9")
 
 
 @pytest.mark.parametrize(

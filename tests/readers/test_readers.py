@@ -98,7 +98,7 @@ def test_a_type_can_be_overridden_and_a_cell_that_is_not_of_it_is_named(tmp_path
     ):
         read(path, types={"year": "int"})
     assert read(write(tmp_path, "u.csv", "text,n\none,1\n"), types={"n": "str"})[0].metadata == {"n": "1"}
-    with pytest.raises(UsageError, match="must be one of str, int, float, bool, not 'date'"):
+    with pytest.raises(UsageError, match="must be one of str, int, float, bool, list, not 'date'"):
         read(path, types={"year": "date"})
     with pytest.raises(DataError, match="no column 'yaer' to give the type 'int' to"):
         read(path, types={"yaer": "int"})
@@ -734,7 +734,7 @@ def test_the_real_sets_are_read_whole(data):
     assert all(isinstance(film.metadata["year"], int) and isinstance(film.metadata["genres"], list) for film in films)
     pairs = Source.of(
         data / "stsbenchmark.tsv.gz",
-        options={"text": ["sentence1", "sentence2"], "quotes": False, "types": {"sid": "str"}},
+        options={"text": ["sentence1", "sentence2"], "quotes": False, "types": {"sid": "str", "score": "float"}},
     )
     report = ReadReport()
     scores = [document.metadata["score"] for document in pairs.read(report)]
