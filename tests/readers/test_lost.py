@@ -1,6 +1,8 @@
 """What could not be read is named in the end with its reason and counted: "skipped 0" is never said over lost text."""
 
 import json
+import os
+import sys
 
 import pytest
 from support.command_line import run, tiny_model
@@ -85,3 +87,33 @@ def test_every_bad_record_is_in_the_json(tmp_path):
     (tmp_path / "a.jsonl").write_bytes(b'{"text": "whale"}\n' + b"{\n" * 30)
     told = json.loads(run("index", tmp_path / "a.jsonl", "-m", model, "--on-error", "skip", "--json").out)
     assert (told["added"], told["skipped"], len(told["errors"])) == (1, 30, 30)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere file names are text")
+def test_names_that_are_not_utf_8_end_no_run_and_are_counted(tmp_path):
+    model = tiny_model(tmp_path / "tiny")
+    folder = files(tmp_path / "docs", **{"a.md": b"whale and storm", ".gitignore": b"*.log\n\xff*\n"})
+    deep = folder / os.fsdecode(b"caf\xe9s")
+    deep.mkdir()
+    (deep / "in.md").write_text("bread")
+    for name in (b"b\xe9.md", b"c\xe9.log", b"\xe9"):
+        (folder / os.fsdecode(name)).write_text("bread")
+    (folder / os.fsdecode(b"link\xe9.md")).symlink_to("/etc/hostname")
+    (folder / os.fsdecode(b"broken\xe9.md")).symlink_to("nowhere")
+    ended = run("index", folder, "-m", model)
+    assert (ended.code, ended.out) == (0, "added 1, changed 0, unchanged 0, skipped 5\n")
+    assert r"names are not UTF-8 (rename them): 5: " in ended.err
+    assert r"/b\xe9.md" in ended.err
+    told = json.loads(run("index", folder, "--json").out)
+    assert told["skipped"] == 5
+    assert f"{folder}/caf\\xe9s" in told["odd_names"]
+    files(folder, **{"z.md": b"bread"})
+    ended = run("sync", "docs")
+    assert (ended.code, ended.out) == (0, "added 1, changed 0, removed 0, unchanged 1\n")
+    assert "names are not UTF-8 (rename them): 5: " in ended.err
+    for pattern in (["--include", "*.md"], ["--exclude", "caf*"], ["--no-ignore"], ["--format", "text"]):
+        ended = run("index", folder, *pattern, "--name", f"n{pattern[0].strip('-')}", "-m", model)
+        assert (ended.code, ended.out.split(",")[0]) == (0, "added 2"), pattern
+    ended = run("grep", "bread", folder, "-m", model)
+    assert ended.code in (0, 2)
+    assert "Traceback" not in ended.err
