@@ -20,6 +20,7 @@ from semsearch.options import Options, option
 from semsearch.reading.documents import Columns, Registrar, read_files
 from semsearch.reading.files import UTF_8, CorpusFile, by_name, check_encoding, printable
 from semsearch.types import Confidence, Document, Report
+from semsearch.validation import is_empty
 from semsearch.walk import FolderListing
 
 PLAIN = (".txt", ".md")  # a folder of these alone is read as text, a document a file
@@ -102,7 +103,7 @@ def _parts(
         if isinstance(part, Lost):
             report.bad(DataError(f"{printable(path)}{part.name and ', '}{part.name}: {part.reason}"))
             continue
-        if not part.text.strip():
+        if is_empty(part.text):
             continue
         again = names[part.name] = names.get(part.name, 0) + 1
         name = part.name + (f"~{again}" if again > 1 else "")  # a heading that comes twice

@@ -24,6 +24,7 @@ from semsearch.reading.files import (
     read_text,
 )
 from semsearch.types import Confidence, Document, Report
+from semsearch.validation import is_empty
 from semsearch.walk import FolderListing
 
 UNITS = ("line", "paragraph", "file")
@@ -92,7 +93,7 @@ def _whole(data: Input, report: Report) -> Iterator[tuple[str, str, str]]:
 
 def _lines(data: Input, report: Report) -> Iterator[tuple[str, str, str]]:
     for number, line in read_lines(data, report):
-        if not line.isspace():
+        if not is_empty(line):
             yield line.rstrip("\r\n"), f"{data.name}, line {number:,}", ""
 
 
@@ -100,7 +101,7 @@ def _paragraphs(data: Input, report: Report) -> Iterator[tuple[str, str, str]]:
     held: list[str] = []
     first = size = 0
     for number, line in read_lines(data, report):
-        if not line.isspace():
+        if not is_empty(line):
             if not held:
                 first, size = number, 0
             size += len(line)

@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 
 from semsearch.errors import DataError
 from semsearch.reading.files import decode
+from semsearch.validation import is_empty
 
 Block: TypeAlias = tuple[int, str]  # a heading of level 1 to 6, or (level 0) a paragraph
 
@@ -68,7 +69,7 @@ def sections(blocks: Iterable[Block], title: str = "", prefix: str = "") -> Iter
     def part() -> Iterator[FilePart]:
         nonlocal found
         text = "\n\n".join(held)
-        if text.strip():
+        if not is_empty(text):
             found = True
             headings = [heading for _, heading in path]
             above = [title] if title and title not in headings[:1] else []
@@ -77,7 +78,7 @@ def sections(blocks: Iterable[Block], title: str = "", prefix: str = "") -> Iter
 
     heads: list[str] = []
     for level, text in blocks:
-        if not text.strip():
+        if is_empty(text):
             continue
         if not level:
             held.append(text)
