@@ -1,4 +1,4 @@
-"""Documents as people have them: PDF, HTML, DOCX, EPUB, e-mail, Markdown and source code, mixed in a folder.
+"""Documents as people have them: PDF, HTML, Office's and OpenDocument's, EPUB, e-mail, Markdown, source code, mixed.
 
 Each file is taken apart: a page of a PDF, a section under its headings, a message, a definition is a document of its
 own. The libraries that do it are the extra `documents`; they run in a process of their own, under limits.
