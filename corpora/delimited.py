@@ -144,7 +144,7 @@ class TableRows:
         gate = _HeaderGate()
         lines = read_lines(data, gate)
         first = next((line for line in lines if not line.text.isspace()), None)
-        told = _SEPARATOR.fullmatch(first.text) if first is not None and options.delimiter is None else None
+        told = _SEPARATOR.fullmatch(first.text) if first is not None else None
         if told is not None:  # Excel's own line, which is no part of the table
             first = next((line for line in lines if not line.text.isspace()), None)
         if first is None:
@@ -153,7 +153,7 @@ class TableRows:
         csv.field_size_limit(max(csv.field_size_limit(), MAX_TEXT_BYTES))  # its 128 KiB would refuse a long document
         self._reader = csv.reader(
             self._feed(chain([first], lines)),
-            delimiter=told[1] if told else options.delimiter or _delimiter(data.name, first.text, options.quotes),
+            delimiter=options.delimiter or (told[1] if told else _delimiter(data.name, first.text, options.quotes)),
             quoting=csv.QUOTE_MINIMAL if options.quotes else csv.QUOTE_NONE,
             strict=True,
         )

@@ -30,6 +30,10 @@ def docx(file: BinaryIO) -> Iterator[FilePart]:
         found = [text for part in related(main, kind) for _, text in document.blocks(root(part))]
         if text := "\n\n".join(dict.fromkeys(filter(None, found))):
             yield FilePart(kind, text, name)
+    for number, part in enumerate(related(main, "diagramData"), 1):
+        lines = ("".join(document.line(element)) for element in root(part).iter() if local(element) == "p")
+        if text := "\n".join(line for line in lines if line.strip()):
+            yield FilePart(f"diagram={number}", text, name)
 
 
 class _Document:
@@ -58,6 +62,10 @@ class _Document:
                     yield from self._table(element)
                 case _:
                     yield from self.blocks(element)
+
+    def line(self, paragraph: Any) -> Iterator[str]:
+        """The text of a paragraph alone."""
+        return self._line(paragraph, [])
 
     def _line(self, element: Any, asides: list[Any]) -> Iterator[str]:
         """The text of a paragraph; what it has beside it goes to `asides`."""

@@ -138,6 +138,11 @@ def test_notes_and_comments_follow_their_paragraph_and_heads_and_feet_come_last(
     ]
 
 
+def test_a_diagram_is_read():
+    text = f'<a:p xmlns:a="{OFFICE}/drawingml/2006/main"><a:r><a:t>whales</a:t></a:r></a:p>'
+    assert texts(paragraph(run("a")), diagramData=text + text) == [("", "a"), ("diagram=1", "whales\nwhales")]
+
+
 def test_headings_are_known_by_name_base_and_outline():
     styles = (
         '<w:style w:styleId="berschrift1"><w:name w:val="heading 1"/></w:style>'

@@ -42,6 +42,10 @@ def test_quotes_that_are_ordinary_characters_hide_no_delimiter(tmp_path):
     assert found == [Document("1", "one", "", {"n": 2})]
 
 
+def test_what_excel_says_is_no_row_and_what_is_given_goes_over_it(tmp_path):
+    assert read(tmp_path, "t.csv", "sep=,\nid;text\n1;a,b\n", delimiter=";") == [Document("1", "a,b")]
+
+
 def test_a_bad_row_is_named_by_its_line_in_the_file(tmp_path):
     report = ReadReport(skip=True)
     read(tmp_path, "t.csv", "sep=;\nid;text\n1;one\n2\n", report)
