@@ -14,7 +14,8 @@ _SCANNED = "scanned images must go through text recognition first."
 _DRAWN = re.compile(rb"(?:^|\s)(?:Do|BI)(?=\s|$)")  # the operators that paint a picture
 _LIGATURE = re.compile("[\ufb00-\ufb06]")
 _JOINING = frozenset({"und", "oder", "bzw", "and", "or", "to"})  # behind a hyphen that stands for a word to come
-_BROKEN = re.compile(r"\b(\w+)-\s*\n\s*([^\W\d_]\w*)")
+_BROKEN = re.compile(r"\b(\w++)-[ \t]*\n[ \t]*([^\W\d_]\w*)")
+_HYPHENED = re.compile(r"\b\w++-\w+")
 
 
 def pdf(file: BinaryIO) -> Iterator[Part]:
@@ -70,12 +71,13 @@ def words(text: str) -> str:
     """
     text = _LIGATURE.sub(lambda found: unicodedata.normalize("NFKC", found[0]), text)
     text = re.sub("\xad[ \t]*\n?", "", text)
+    hyphened = frozenset(_HYPHENED.findall(text))
 
     def joined(found: re.Match[str]) -> str:
         if found[2] in _JOINING:
             return f"{found[1]}- {found[2]}"
-        hyphened = f"{found[1]}-{found[2]}"
-        return hyphened if not found[2][0].islower() or hyphened in text else found[1] + found[2]
+        whole = f"{found[1]}-{found[2]}"
+        return whole if not found[2][0].islower() or whole in hyphened else found[1] + found[2]
 
     return _BROKEN.sub(joined, text)
 

@@ -9,7 +9,9 @@ from typing import BinaryIO
 from corpora.extraction.parts import FilePart, Unreadable
 
 _BESIDE = re.compile(r"(?:\\\*)?\\(?:footnote|annotation|header[flr]?|footer[flr]?)(?![a-z])\d* ?")
-_DELETED = re.compile(r"\{[^{}]*\\deleted(?![a-z0-9])[^{}]*\}")
+_DELETED = re.compile(  # a group without groups in it; atomic, so that its time grows with the text
+    r"\{(?>(?:[^{}\\]|\\(?!deleted(?![a-z0-9])).)*)\\deleted(?![a-z0-9])(?:[^{}\\]|\\.)*+\}", re.DOTALL
+)
 
 
 def rtf(file: BinaryIO) -> Iterator[FilePart]:

@@ -170,6 +170,8 @@ def test_rich_text_is_read_with_what_stands_beside_it():
         assert text in part.text
     assert "gone" not in part.text
     assert "Arial" not in part.text
+    [part] = parts("a.rtf", r"{\rtf1 a {\b x\deleted gone \{too\}} b" + "{" + r"\deleted x " * 50_000)
+    assert part.text.startswith("a  b")
     with pytest.raises(Unreadable, match="it is no rich text"):
         parts("a.rtf", "hello")
 

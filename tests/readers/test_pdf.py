@@ -1,6 +1,7 @@
 """PDF: words as they are read, under the numbers of their pages, and pages without text named."""
 
 import io
+import time
 from pathlib import Path
 
 import pytest
@@ -66,6 +67,21 @@ def test_ligatures_and_words_broken_at_line_ends_are_words():
 )
 def test_words(text, expected):
     assert words(text) == expected
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a-\n" * 200_000,
+        "word-\nword well-known " * 50_000,
+        "x" * 300_000 + "-",
+        "- \n" * 100_000 + "a-" + "\n" * 100_000,
+    ],
+)
+def test_words_are_found_in_time_that_grows_with_the_text(text):
+    began = time.monotonic()
+    words(text)
+    assert time.monotonic() - began < 10
 
 
 def test_a_scanned_page_among_others_is_named_and_numbers_stay():

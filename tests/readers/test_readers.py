@@ -19,7 +19,7 @@ from semsearch.evaluation.judgements import read_qrels, read_queries
 from semsearch.home import Home
 from semsearch.ingest.source import ReadReport, Source, formats
 from semsearch.types import CorpusReader, Document
-from semsearch.validation import check_document
+from semsearch.validation import check_document, is_empty
 
 
 def read(path, kind=None, report=None, **options):
@@ -622,7 +622,7 @@ def test_every_built_in_reader_has_the_protocol():
 # --- whatever comes, documents or a DataError
 
 
-TEXTS = st.text(min_size=1, max_size=40).filter(lambda s: not s.isspace() and "\0" not in s)
+TEXTS = st.text(min_size=1, max_size=40).filter(lambda s: not is_empty(s) and "\0" not in s)
 VALUES = st.recursive(
     st.none()
     | st.booleans()
