@@ -10,10 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from corpora.json_lines import JSONLinesReader
+from corpora.json_lines import JSONLinesReader, JSONOptions
 from semsearch.errors import DataError
 from semsearch.options import Options
-from semsearch.reading.documents import Columns
 from semsearch.types import Confidence, Document, Report
 from semsearch.walk import FolderListing
 
@@ -48,7 +47,7 @@ class BEIRReader:
                 f"{corpus} is a link to a file out of the folder, which is not followed: read {corpus.resolve()} "
                 "itself."
             )
-        return JSONLinesReader.read(corpus, Columns(), report)
+        return JSONLinesReader.read(corpus, JSONOptions(), report)
 
 
 def _corpus(folder: Path) -> Path | None:

@@ -7,6 +7,7 @@ all of a file, and text: no file of a few bytes gives gigabytes, whatever it nam
 
 from __future__ import annotations
 
+import codecs
 import gzip
 import io
 import json
@@ -20,9 +21,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO, Self
 
-from corpora.extraction.parts import FilePart, Unreadable
+from corpora.extraction.parts import FilePart, Lost, Part, Unreadable, reason
 from semsearch.errors import DataError
-from semsearch.reading.files import MAX_TEXT_BYTES, printable
+from semsearch.reading.files import MAX_TEXT_BYTES, UTF_8, printable
 
 PARTS_WAITED_FOR = 30  # times the seconds for a part, that is waited for all parts of a file
 TEXT = 1 << 26  # characters that any file may give …
@@ -33,8 +34,9 @@ MAX_LINE = 6 * MAX_TEXT_BYTES + (1 << 20)  # bytes of an answer: each character 
 class Confined:
     """A child process that takes files apart, begun when it is first needed and anew after each accident."""
 
-    def __init__(self, seconds: float, megabytes: int) -> None:
+    def __init__(self, seconds: float, megabytes: int, encoding: str = UTF_8) -> None:
         self._seconds = seconds
+        self._encoding = encoding
         self._megabytes = megabytes
         self._child: subprocess.Popen[bytes] | None = None
 
@@ -44,8 +46,8 @@ class Confined:
     def __exit__(self, *_: object) -> None:
         self._end()
 
-    def parts(self, path: Path) -> Iterator[FilePart]:
-        """The parts of a file.
+    def parts(self, path: Path) -> Iterator[Part]:
+        """The parts of a file, and those that are lost.
 
         Raises:
             DataError: It can't be read, or only at the price of more time or memory than is allowed.
@@ -67,6 +69,9 @@ class Confined:
                 if "part" in answer:
                     yield FilePart(*answer["part"])
                     continue
+                if "lost" in answer:
+                    yield Lost(*answer["lost"])
+                    continue
                 finished = not answer.get("spent")
                 if "error" in answer:
                     raise DataError(f"{name}: {answer['error']}")
@@ -77,7 +82,7 @@ class Confined:
 
     def _begun(self) -> subprocess.Popen[bytes]:
         if self._child is None:
-            command = [sys.executable, "-m", "corpora.confined", str(self._megabytes)]
+            command = [sys.executable, "-m", "corpora.confined", str(self._megabytes), self._encoding]
             quiet = subprocess.DEVNULL
             paths = os.pathsep.join(path for path in sys.path if path)
             self._child = subprocess.Popen(
@@ -128,7 +133,7 @@ class Confined:
 
 def main() -> None:
     """The child: answers until nobody asks any more."""
-    megabytes = int(sys.argv[1])
+    megabytes, encoding = int(sys.argv[1]), sys.argv[2]
     if sys.platform != "win32" and sys.platform != "darwin":
         import resource
 
@@ -144,47 +149,48 @@ def main() -> None:
         path = Path(os.fsdecode(bytes.fromhex(line.decode())))
         end: dict[str, Any]
         try:
-            for part in _limited(path, megabytes):
-                answer({"part": [part.name, _clean(part.text), _clean(part.title), dict(part.metadata)]})
+            for part in _limited(path, megabytes, encoding):
+                if isinstance(part, Lost):
+                    answer({"lost": [_clean(part.name), _clean(part.reason)]})
+                else:
+                    answer({"part": [part.name, _clean(part.text), _clean(part.title), dict(part.metadata)]})
             end = {}
         except MemoryError:
             end = {"error": f"given up: it needs more than {megabytes:,} MB of memory.", "spent": True}
-        except Unreadable as error:
-            end = {"error": str(error)}
-        except ImportError as error:
-            library = f" ({error.name})" if error.name else ""
-            end = {"error": f"a library to read it is missing{library}: pip install 'semsearch[documents]'."}
-        except OSError as error:
-            end = {"error": f"it can't be read: {error.strerror or error}."}
-        except RecursionError:
-            end = {"error": "it is nested too deeply."}
         except Exception as error:  # whatever a library throws at what it does not expect
-            end = {"error": f"it can't be read ({type(error).__name__}: {str(error)[:200]})."}
+            end = {"error": reason(error)}
         answer(end)
 
 
-def _limited(path: Path, megabytes: int) -> Iterator[FilePart]:
+def _limited(path: Path, megabytes: int, encoding: str = UTF_8) -> Iterator[Part]:
     """The parts, as long as they are no more than a file of this length can hold, and none is too long."""
-    from corpora.extraction import extractor
+    from corpora.extraction import extractor, is_plain
 
     extract = extractor(path)
     with path.open("rb") as raw:
         file = _unpacked(raw, megabytes)
         most = TEXT + TEXT_PER_BYTE * file.seek(0, io.SEEK_END)
         file.seek(0)
-        given = long = 0
+        if encoding != UTF_8 and is_plain(path):
+            file = _recoded(file.read(), encoding)
+        given = 0
+        long: list[str] = []
         for part in extract(file):
-            if len(part.text) > MAX_TEXT_BYTES:
-                long += 1
+            text, title = (part.reason, "") if isinstance(part, Lost) else (part.text, part.title)
+            if len(text) > MAX_TEXT_BYTES:
+                long.append(part.name)
                 continue
-            given += len(part.text) + len(part.title) + len(part.name)
+            given += len(text) + len(title) + len(part.name)
             if given > most:
                 raise Unreadable(
                     f"given up: it gives more than {most:,} characters, which a file of its length can't hold."
                 )
             yield part
     if long:
-        raise Unreadable(f"parts of more than {MAX_TEXT_BYTES:,} characters were left out: {long:,}.")
+        raise Unreadable(
+            f"parts of more than {MAX_TEXT_BYTES:,} characters were left out: {len(long):,}. "
+            f"The first is {long[0] or 'its beginning'}."
+        )
 
 
 def _unpacked(file: BinaryIO, megabytes: int) -> BinaryIO:
@@ -199,6 +205,19 @@ def _unpacked(file: BinaryIO, megabytes: int) -> BinaryIO:
     if len(content) > most:
         raise MemoryError
     return io.BytesIO(content)
+
+
+def _recoded(raw: bytes, encoding: str) -> BinaryIO:
+    """Text of another encoding as UTF-8, unless it says itself that it is that."""
+    if raw.startswith(codecs.BOM_UTF8):
+        return io.BytesIO(raw)
+    try:
+        return io.BytesIO(raw.decode(encoding).encode())
+    except UnicodeDecodeError as error:
+        raise Unreadable(
+            f"byte 0x{raw[error.start]:02x} at offset {error.start:,} of the file is not {encoding}: say another "
+            "encoding (--read encoding=…), or convert the file to UTF-8."
+        ) from None
 
 
 def _clean(text: str) -> str:

@@ -7,6 +7,7 @@ import math
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from itertools import chain
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -16,12 +17,14 @@ from semsearch.options import option
 from semsearch.reading.documents import Columns, Registrar, read_files
 from semsearch.reading.files import (
     MAX_TEXT_BYTES,
+    UTF_8,
     CorpusFile,
     Input,
     Line,
     NullReport,
     StrictReport,
     by_name,
+    check_encoding,
     has_suffix,
     open_input,
     read_lines,
@@ -31,24 +34,28 @@ from semsearch.reading.files import (
 from semsearch.types import Confidence, Document, Report
 from semsearch.walk import FolderListing
 
-TYPES = ("str", "int", "float", "bool")
+TYPES = ("str", "int", "float", "bool", "list")
 _INT = re.compile(r"[+-]?(?:0|[1-9][0-9]*)")  # 007 is a name, not a number
 _FLOAT = re.compile(r"[+-]?(?:0|[1-9][0-9]*)?(?:\.[0-9]+|(?<=[0-9])\.?)(?:[eE][+-]?[0-9]+)?")
 _BOOL = {"true": True, "false": False}
+_QUOTED = re.compile(r'"(?:[^"]|"")*"?')
+_SEPARATOR = re.compile(r"sep=(.)\s*", re.IGNORECASE | re.DOTALL)
 
 
 @dataclass(frozen=True)
 class TableOptions(Columns):
     """Columns, and how the table is written.
 
-    `types` says what a metadata column holds (`str`, `int`, `float`, `bool`) where the whole file would suggest another
-    type. `delimiter` is found in the header where it is not given; `quotes=False` takes quotation marks as any other
-    character.
+    `types` says what a metadata column holds (`str`, `int`, `float`, `bool`, `list`) where the whole file would suggest
+    another type; of a list the texts are parted by `separator`. `delimiter` is found in the header where it is not
+    given; `quotes=False` takes quotation marks as any other character.
     """
 
     types: Mapping[str, str] = option({}, "type of each metadata column that is not to be found out")
     delimiter: str | None = option(None, "between the cells; found in the header")
     quotes: bool = option(True, "whether quotation marks enclose cells")
+    separator: str = option(",", "between the texts of a cell that is a list")
+    encoding: str = option(UTF_8, "that the files are in")
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -57,6 +64,9 @@ class TableOptions(Columns):
                 raise UsageError(f"the type of column '{name}' must be one of {', '.join(TYPES)}, not {kind!r}.")
         if self.delimiter is not None and (len(self.delimiter) != 1 or self.delimiter in '"\r\n'):
             raise UsageError(f"the delimiter must be one character, not {self.delimiter!r}.")
+        if not self.separator:
+            raise UsageError("the separator is empty; a comma or a semicolon, say, parts the texts of a list.")
+        object.__setattr__(self, "encoding", check_encoding(self.encoding))
 
     def check(self, names: Iterable[str], where: str) -> None:
         """Refuse a header that lacks a column, or holds one twice."""
@@ -102,14 +112,14 @@ class DelimitedReader:
 def _documents(file: CorpusFile, options: TableOptions, registrar: Registrar, report: Report) -> Iterator[Document]:
     types: dict[str, str] = {}
     rewind(file)
-    with open_input(file) as data:
+    with open_input(file, options.encoding) as data:
         rows = TableRows(data, options, NullReport())
         columns = [name for name in options.metadata(rows.names) if name not in options.types]
         if columns:
             types = infer_types(rows, columns)
     types |= options.types
     rewind(file)
-    with open_input(file) as data:
+    with open_input(file, options.encoding) as data:
         rows = TableRows(data, options, report)
         left = set(options.metadata(rows.names))
         for where, row in rows:
@@ -117,7 +127,7 @@ def _documents(file: CorpusFile, options: TableOptions, registrar: Registrar, re
             try:
                 for name in left:
                     if row[name]:
-                        record[name] = convert(row[name], types.get(name, "str"), name, where)
+                        record[name] = convert(row[name], types.get(name, "str"), name, where, options.separator)
                     else:
                         del record[name]
             except DataError as error:
@@ -134,13 +144,16 @@ class TableRows:
         gate = _HeaderGate()
         lines = read_lines(data, gate)
         first = next((line for line in lines if not line.text.isspace()), None)
+        told = _SEPARATOR.fullmatch(first.text) if first is not None else None
+        if told is not None:  # Excel's own line, which is no part of the table
+            first = next((line for line in lines if not line.text.isspace()), None)
         if first is None:
             raise DataError(f"{data.name} has no header line: it is empty.")
         self._start: int | None = None  # the line where the row that is being read begins
         csv.field_size_limit(max(csv.field_size_limit(), MAX_TEXT_BYTES))  # its 128 KiB would refuse a long document
         self._reader = csv.reader(
             self._feed(chain([first], lines)),
-            delimiter=options.delimiter or _delimiter(data.name, first.text),
+            delimiter=options.delimiter or (told[1] if told else _delimiter(data.name, first.text, options.quotes)),
             quoting=csv.QUOTE_MINIMAL if options.quotes else csv.QUOTE_NONE,
             strict=True,
         )
@@ -203,10 +216,11 @@ class _HeaderGate(StrictReport):
             self.report.progress(done, total)
 
 
-def _delimiter(name: str, header: str) -> str:
+def _delimiter(name: str, header: str, quotes: bool) -> str:
     if has_suffix(Path(name), (".tsv", ".tab")):
         return "\t"
-    return max((",", ";", "\t"), key=header.count)
+    bare = _QUOTED.sub("", header) if quotes else header
+    return max((",", ";", "\t", "|"), key=bare.count)
 
 
 def infer_types(rows: TableRows, columns: Sequence[str]) -> dict[str, str]:
@@ -228,14 +242,16 @@ def infer_types(rows: TableRows, columns: Sequence[str]) -> dict[str, str]:
 
 
 def _type_of(cell: str) -> str:
+    """The type as which a cell comes back as it was written; 1.10 is none of a number, which would be 1.1."""
     if _INT.fullmatch(cell):
-        return "int" if len(cell) <= 20 and -(2**63) <= int(cell) < 2**63 else "str"
-    if _FLOAT.fullmatch(cell) and math.isfinite(float(cell)):
-        return "float"
+        return "int" if len(cell) <= 20 and -(2**63) <= int(cell) < 2**63 and str(int(cell)) == cell else "str"
+    if _FLOAT.fullmatch(cell) and math.isfinite(number := float(cell)):
+        same = Decimal(repr(number)) == Decimal(cell) if "e" in cell.lower() else repr(number) == cell
+        return "float" if same else "str"
     return "bool" if cell.lower() in _BOOL else "str"
 
 
-def convert(cell: str, kind: str, name: str, where: str) -> str | int | float | bool:
+def convert(cell: str, kind: str, name: str, where: str, separator: str = ",") -> str | int | float | bool | list[str]:
     """A cell as its column's type, or a `DataError`."""
     try:
         match kind:
@@ -248,6 +264,8 @@ def convert(cell: str, kind: str, name: str, where: str) -> str | int | float | 
                 return number
             case "bool":
                 return _BOOL[cell.lower()]
+            case "list":
+                return [text for part in cell.split(separator) if (text := part.strip())]
     except (ValueError, KeyError):
         raise DataError(f"{where}: the column '{name}' should hold type {kind}, but here holds {cell!r:.60}.") from None
     return cell

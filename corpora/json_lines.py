@@ -1,35 +1,51 @@
-"""JSON lines: one object a line."""
+"""JSON: one object a line, or an array of objects."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+from semsearch.options import option
 from semsearch.reading.documents import Columns, Registrar, read_files
-from semsearch.reading.files import CorpusFile, by_name, open_input, read_objects
+from semsearch.reading.files import UTF_8, CorpusFile, by_name, check_encoding, open_input, read_objects
 from semsearch.types import Confidence, Document, Report
 from semsearch.walk import FolderListing
 
 
-class JSONLinesReader:
-    """One document for each object. Fields that are not text, id or title become metadata with their JSON types."""
+@dataclass(frozen=True)
+class JSONOptions(Columns):
+    """Columns, and the encoding of the file."""
 
-    Options = Columns
-    suffixes = (".jsonl", ".ndjson", ".jsonlines")
+    encoding: str = option(UTF_8, "that the files are in")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        object.__setattr__(self, "encoding", check_encoding(self.encoding))
+
+
+class JSONLinesReader:
+    """One document for each object, of a line or an array.
+
+    Fields that are not text, id or title become metadata with their JSON types.
+    """
+
+    Options = JSONOptions
+    suffixes = (".jsonl", ".ndjson", ".jsonlines", ".json")
     forgiving = False
 
     @classmethod
     def recognises(cls, path: Path) -> Confidence:
-        """Files called .jsonl, .ndjson or .jsonlines, also with .gz behind; a folder of them only when told so."""
+        """Files called .jsonl, .ndjson, .jsonlines or .json, also with .gz behind; a folder only when told so."""
         return by_name(path, cls.suffixes)
 
     @classmethod
-    def read(cls, source: Path | BinaryIO | FolderListing, options: Columns, report: Report) -> Iterator[Document]:
+    def read(cls, source: Path | BinaryIO | FolderListing, options: JSONOptions, report: Report) -> Iterator[Document]:
         """The documents of a file, a stream, or all such files of a folder."""
 
         def documents(file: CorpusFile, registrar: Registrar) -> Iterator[Document]:
-            with open_input(file) as data:
+            with open_input(file, options.encoding) as data:
                 for where, record in read_objects(data, report):
                     yield from registrar.documents(record, file.name, where)
 

@@ -1,4 +1,4 @@
-"""Documents as people have them: PDF, HTML, DOCX, EPUB, e-mail, Markdown and source code, mixed in a folder.
+"""Documents as people have them: PDF, HTML, Office's and OpenDocument's, EPUB, e-mail, Markdown, source code, mixed.
 
 Each file is taken apart: a page of a PDF, a section under its headings, a message, a definition is a document of its
 own. The libraries that do it are the extra `documents`; they run in a process of their own, under limits.
@@ -14,11 +14,13 @@ from typing import BinaryIO
 
 from corpora.confined import Confined
 from corpora.extraction import KINDS
+from corpora.extraction.parts import Lost
 from semsearch.errors import DataError, UsageError
 from semsearch.options import Options, option
 from semsearch.reading.documents import Columns, Registrar, read_files
-from semsearch.reading.files import CorpusFile, by_name
+from semsearch.reading.files import UTF_8, CorpusFile, by_name, check_encoding, printable
 from semsearch.types import Confidence, Document, Report
+from semsearch.validation import is_empty
 from semsearch.walk import FolderListing
 
 PLAIN = (".txt", ".md")  # a folder of these alone is read as text, a document a file
@@ -27,10 +29,18 @@ LOOKED_AT = 10_000  # files of a folder, to know what it holds
 
 @dataclass(frozen=True)
 class DocumentsOptions(Options):
-    """What a file may cost: `seconds` for a part of it, and `megabytes` of memory."""
+    """What a file may cost: `seconds` for a part of it, and `megabytes` of memory; and the encoding of plain text.
+
+    `encoding` is of text, Markdown and source code; the other kinds say themselves what they are in.
+    """
 
     seconds: float = option(60.0, "that a part of a file may take", low=0.001)
     megabytes: int = option(2048, "of memory that a file may take", low=256)
+    encoding: str = option(UTF_8, "that files of plain text and source code are in")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        object.__setattr__(self, "encoding", check_encoding(self.encoding))
 
 
 class DocumentsReader:
@@ -52,7 +62,7 @@ class DocumentsReader:
         cls, source: Path | BinaryIO | FolderListing, options: DocumentsOptions, report: Report
     ) -> Iterator[Document]:
         """The documents of a file, or of all such files of a folder."""
-        with Confined(options.seconds, options.megabytes) as confined:
+        with Confined(options.seconds, options.megabytes, options.encoding) as confined:
 
             def documents(file: CorpusFile, registrar: Registrar) -> Iterator[Document]:
                 return _documents(file, confined, registrar, report)
@@ -79,16 +89,21 @@ def _documents(file: CorpusFile, confined: Confined, registrar: Registrar, repor
     if not isinstance(file.source, Path):
         raise UsageError("documents are read from files, not from standard input; --format text reads it.")
     try:
-        yield from _parts(file, file.source, confined, registrar)
+        yield from _parts(file, file.source, confined, registrar, report)
     except DataError as error:
         report.bad(error)
     report.progress(file.before + file.size, file.total)
 
 
-def _parts(file: CorpusFile, path: Path, confined: Confined, registrar: Registrar) -> Iterator[Document]:
+def _parts(
+    file: CorpusFile, path: Path, confined: Confined, registrar: Registrar, report: Report
+) -> Iterator[Document]:
     names: dict[str, int] = {}
     for part in confined.parts(path):
-        if not part.text.strip():
+        if isinstance(part, Lost):
+            report.bad(DataError(f"{printable(path)}{part.name and ', '}{part.name}: {part.reason}"))
+            continue
+        if is_empty(part.text):
             continue
         again = names[part.name] = names.get(part.name, 0) + 1
         name = part.name + (f"~{again}" if again > 1 else "")  # a heading that comes twice

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import base64
 import datetime
 import decimal
 import math
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -18,12 +18,16 @@ from semsearch.types import Confidence, Document, Report
 from semsearch.walk import FolderListing
 
 BATCH_ROWS = 1024  # read together
+_DIGITS = {"s": 0, "ms": 3, "us": 6, "ns": 9}  # of a unit of time below the second
 
 
 class ParquetReader:
     """Columns that are not text, id or title become metadata; lists of floating-point numbers (vectors) don't.
 
-    What `semsearch export --parquet` wrote is read as it was: `semsearch.parquet_metadata` tells how.
+    Metadata is what JSON has: times are texts in ISO 8601, in UTC where they have a zone, so that they compare;
+    decimals and durations (in seconds) are numbers where a number holds them, else texts; bytes are the text that they
+    are, else their hexadecimal digits. What `semsearch export --parquet` wrote is read as it was:
+    `semsearch.parquet_metadata` tells how.
     """
 
     Options = Columns
@@ -70,59 +74,153 @@ def _rows(file: CorpusFile, columns: Columns, registrar: Registrar, report: Repo
                     and types.is_floating(field.type.value_type)
                 )
             ]
-            own = {field.name: read for field in schema if (read := unpacker(field)) is not None}
+            rows = _Rows(schema, set(schema.names) - set(columns.metadata(schema.names)))
             number, total = 0, table.metadata.num_rows
             for batch in table.iter_batches(BATCH_ROWS, columns=wanted):
-                for record in _records(batch):
+                for record in rows.records(batch):
                     number += 1
                     where = f"{place}, row {number:,}"
-                    if record is None:
-                        report.bad(DataError(f"{where}: a text that is not UTF-8; write the file anew."))
-                        continue
-                    try:
-                        plain = {
-                            name: own[name](value) if name in own else _plain(value) for name, value in record.items()
-                        }
-                    except ValueError as error:
-                        report.bad(DataError(f"{where}: its metadata is no JSON: {error}."))
-                        continue
-                    yield from registrar.documents(plain, file.name, where)
+                    if isinstance(record, str):
+                        report.bad(DataError(f"{where}: {record}"))
+                    else:
+                        yield from registrar.documents(record, file.name, where)
                 report.progress(file.before + file.size * number // total, file.total or file.size)
     except (pyarrow.ArrowException, OSError) as error:
         raise DataError(f"{place} can't be read: {str(error)[:200]}.") from error
 
 
-def _records(batch: Any) -> Iterator[dict[str, Any] | None]:
-    """The rows of a batch; None for one with a text that is none, which pyarrow only notices here."""
-    try:
-        records = batch.to_pylist()
-    except UnicodeDecodeError:
-        records = [_record(batch.slice(row, 1)) for row in range(batch.num_rows)]
-    yield from records
+class _Rows:
+    """Turns batches into records of JSON values."""
+
+    def __init__(self, schema: Any, texts: set[str]) -> None:
+        """`texts`: the columns of text, title and id, whose bytes must be text."""
+        self._texts = texts
+        self._own = {field.name: read for field in schema if (read := unpacker(field)) is not None}
+
+    def records(self, batch: Any) -> Iterator[dict[str, Any] | str]:
+        """The rows of a batch; for one that holds what can't be, what is wrong with it."""
+        try:
+            found: list[dict[str, Any] | str] = [*self._read(batch)]
+        except (ValueError, OverflowError):
+            found = [self._record(batch.slice(row, 1)) for row in range(batch.num_rows)]
+        yield from found
+
+    def _record(self, row: Any) -> dict[str, Any] | str:
+        try:
+            return next(self._read(row))
+        except UnicodeDecodeError:
+            return "a text that is not UTF-8; write the file anew."
+        except (ValueError, OverflowError) as error:
+            return f"{error}."
+
+    def _read(self, batch: Any) -> Iterator[dict[str, Any]]:
+        names = batch.schema.names
+        columns = [self._column(name, column) for name, column in zip(names, batch.columns, strict=True)]
+        for values in zip(*columns, strict=True):
+            yield dict(zip(names, values, strict=True))
+
+    def _column(self, name: str, column: Any) -> list[Any]:
+        if (own := self._own.get(name)) is not None:
+            try:
+                return [own(value) for value in column.to_pylist()]
+            except UnicodeDecodeError:
+                raise
+            except ValueError as error:
+                raise ValueError(f"its metadata is no JSON: {error}") from error
+        if _is_special(column.type):
+            return [_value(scalar, name in self._texts) for scalar in column]
+        return [_plain(value) for value in column.to_pylist()]
 
 
-def _record(row: Any) -> dict[str, Any] | None:
-    try:
-        found: dict[str, Any] = row.to_pylist()[0]
-    except UnicodeDecodeError:
+def _is_special(kind: Any) -> bool:
+    """Whether a type is, or holds, one whose values Python has no right value for."""
+    from pyarrow import types
+
+    if types.is_dictionary(kind):
+        return _is_special(kind.value_type)
+    if types.is_nested(kind):
+        return any(_is_special(kind.field(place).type) for place in range(kind.num_fields))
+    return bool(types.is_temporal(kind) or types.is_duration(kind) or _is_binary(kind))
+
+
+def _is_binary(kind: Any) -> bool:
+    from pyarrow import types
+
+    return bool(types.is_binary(kind) or types.is_large_binary(kind) or types.is_fixed_size_binary(kind))
+
+
+def _value(scalar: Any, text: bool) -> Any:
+    """A value of such a type as JSON has it; `text`: bytes must be text.
+
+    Raises:
+        ValueError: It can't be said.
+    """
+    from pyarrow import types
+
+    if not scalar.is_valid:
         return None
-    return found
+    kind = scalar.type
+    if types.is_dictionary(kind):
+        return _value(scalar.value, text)
+    if types.is_struct(kind):
+        return {name: _value(inner, text) for name, inner in scalar.items()}
+    if types.is_nested(kind):
+        return [_value(inner, text) for inner in scalar.values]
+    if types.is_timestamp(kind):
+        return _moment(scalar.value, kind.unit) + ("+00:00" if kind.tz is not None else "")
+    if types.is_date(kind):
+        days = scalar.value if types.is_date32(kind) else scalar.value // 86_400_000
+        return _moment(days * 86_400, "s").partition("T")[0]
+    if types.is_time(kind):
+        return _moment(scalar.value, kind.unit).partition("T")[2]
+    if types.is_duration(kind):
+        return _number(decimal.Decimal(scalar.value).scaleb(-_DIGITS[kind.unit]))
+    if _is_binary(kind):
+        return _bytes(scalar.as_py(), text)
+    return _plain(scalar.as_py())
+
+
+def _moment(count: int, unit: str) -> str:
+    """A time in ISO 8601, so many units after the beginning of 1970."""
+    seconds, rest = divmod(count, 10 ** _DIGITS[unit])
+    try:
+        whole = (datetime.datetime(1970, 1, 1) + datetime.timedelta(seconds=seconds)).isoformat()
+    except OverflowError:
+        raise ValueError("it holds a time that lies beyond the years 1 to 9999") from None
+    digits = f"{rest:0{_DIGITS[unit]}}" if rest else ""
+    if digits:  # milliseconds as microseconds, so that all compare
+        digits = "." + (digits.ljust(6, "0") if len(digits) <= 6 or digits[6:] != "000" else digits[:6])
+    return whole + digits
+
+
+def _number(value: decimal.Decimal) -> float | str:
+    """A number as a float where that says the same, else as a text."""
+    if not value.is_finite():
+        return str(value)
+    found = float(value)
+    return found if math.isfinite(found) and decimal.Decimal(repr(found)) == value else str(value)
+
+
+def _bytes(value: bytes, text: bool) -> str:
+    if text:
+        return value.decode()
+    try:
+        found = value.decode()
+    except UnicodeDecodeError:
+        return value.hex()
+    return found if "\0" not in found else value.hex()
 
 
 def _plain(value: Any) -> Any:
-    """A value as JSON has it: times as ISO 8601, decimals as numbers, bytes as base64, no number as null."""
+    """A value as JSON has it: decimals as numbers or texts, no number as null."""
     match value:
-        case datetime.datetime() | datetime.date() | datetime.time():
-            return value.isoformat()
-        case datetime.timedelta():
-            return value.total_seconds()
         case decimal.Decimal():
-            return float(value)
-        case bytes():
-            return base64.b64encode(value).decode()
+            return _number(value)
         case float():
             return value if math.isfinite(value) else None
-        case list():
+        case uuid.UUID():
+            return str(value)
+        case list() | tuple():
             return [_plain(inner) for inner in value]
         case dict():
             return {name: _plain(inner) for name, inner in value.items()}

@@ -13,15 +13,18 @@ from semsearch.options import Options, option
 from semsearch.reading.documents import Columns, Registrar, read_files
 from semsearch.reading.files import (
     MAX_TEXT_BYTES,
+    UTF_8,
     CorpusFile,
     Input,
     by_name,
+    check_encoding,
     has_suffix,
     open_input,
     read_lines,
     read_text,
 )
 from semsearch.types import Confidence, Document, Report
+from semsearch.validation import is_empty
 from semsearch.walk import FolderListing
 
 UNITS = ("line", "paragraph", "file")
@@ -36,6 +39,11 @@ class TextOptions(Options):
     """
 
     unit: str | None = option(None, "what makes a document: line, paragraph or file", choices=UNITS)
+    encoding: str = option(UTF_8, "that the files are in")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        object.__setattr__(self, "encoding", check_encoding(self.encoding))
 
 
 class TextReader:
@@ -57,7 +65,7 @@ class TextReader:
         pieces = {"line": _lines, "paragraph": _paragraphs, "file": _whole}[unit]
 
         def documents(file: CorpusFile, registrar: Registrar) -> Iterator[Document]:
-            with open_input(file) as data:
+            with open_input(file, options.encoding) as data:
                 for text, where, title in pieces(data, report):
                     identity = file.name if unit == "file" else None
                     yield from registrar.admitted(identity, text, file.name, where, title)
@@ -85,7 +93,7 @@ def _whole(data: Input, report: Report) -> Iterator[tuple[str, str, str]]:
 
 def _lines(data: Input, report: Report) -> Iterator[tuple[str, str, str]]:
     for number, line in read_lines(data, report):
-        if not line.isspace():
+        if not is_empty(line):
             yield line.rstrip("\r\n"), f"{data.name}, line {number:,}", ""
 
 
@@ -93,7 +101,7 @@ def _paragraphs(data: Input, report: Report) -> Iterator[tuple[str, str, str]]:
     held: list[str] = []
     first = size = 0
     for number, line in read_lines(data, report):
-        if not line.isspace():
+        if not is_empty(line):
             if not held:
                 first, size = number, 0
             size += len(line)

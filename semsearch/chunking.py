@@ -27,6 +27,7 @@ from typing import Any, NamedTuple, Protocol
 
 from semsearch.errors import UsageError
 from semsearch.types import Document, Encoder, Span, Windowed
+from semsearch.validation import is_empty
 
 SIZE = 192  # tokens of a passage, or the model's window where that is less; see above
 TEMPLATE = "{title} {text}"  # what is encoded; part of a collection's identity
@@ -190,7 +191,7 @@ class EvenSplitter:
             ):
                 atoms[i] = cut
         return [
-            [span for span in spans if span.start < span.end] or [Span(0, len(d.text))]
+            [span for span in spans if not is_empty(d.text[span.start : span.end])] or [Span(0, len(d.text))]
             for d, spans in zip(documents, found, strict=True)
         ]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from itertools import chain
 from typing import Any
@@ -11,6 +12,12 @@ from semsearch.arguments import kind_of, named_kind
 from semsearch.errors import DataError
 from semsearch.types import Document
 
+# What nobody sees, white space apart: controls, soft hyphens, joiners, marks of direction, fillers, variation selectors
+_UNSEEN = (
+    r"\x00-\x1f\x7f-\x9f\xad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f"
+    r"\u2800\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff"
+)
+_SEEN = re.compile(rf"[^\s{_UNSEEN}]")
 MAX_ID = 4096  # characters; an id is a name, not a text
 MAX_METADATA_DEPTH = 20  # levels of metadata
 
@@ -27,13 +34,19 @@ def check_document(document: Document, where: str = "") -> None:
         raise DataError(f"{place}the id is empty.")
     if len(identity) > MAX_ID:
         raise DataError(f"{place}the id {identity[:40]!r}… has {len(identity):,} characters; at most {MAX_ID:,} serve.")
-    if not document.text or document.text.isspace():
-        raise DataError(f"{place}the text is empty.")
+    if is_empty(document.text):
+        hint = "." if not document.text or document.text.isspace() else ": nothing in it can be seen."
+        raise DataError(f"{place}the text is empty{hint}")
     if document.metadata:
         if not isinstance(document.metadata, Mapping):
             kind = kind_of(document.metadata)
             raise DataError(f"{place}the metadata must be a mapping of names to values, but is {kind}.")
         _check_value(document.metadata, f"{place}the metadata", 0)
+
+
+def is_empty(text: str) -> bool:
+    """Whether nothing of a text can be seen: no model can say what it means, and its vector is near to anything."""
+    return _SEEN.search(text) is None
 
 
 def _is_simple(document: Document) -> bool:
@@ -64,7 +77,7 @@ def _is_simple(document: Document) -> bool:
         if type(text) is not str or not text.isascii() or "\0" in text:
             return False
     identity, text = document.id, document.text
-    return 0 < len(identity) <= MAX_ID and bool(text) and not identity.isspace() and not text.isspace()
+    return 0 < len(identity) <= MAX_ID and not identity.isspace() and not is_empty(text)
 
 
 def check_text(value: object, what: str) -> None:

@@ -24,6 +24,7 @@ from semsearch.validation import check_document
 if TYPE_CHECKING:
     from semsearch.engine import Problem
     from semsearch.ingest.ingestion import IngestResult
+    from semsearch.ingest.source import ReadReport
     from semsearch.ingest.sync import Synced
     from semsearch.search.calibration import Calibration
     from semsearch.search.recall import Certificate
@@ -159,6 +160,19 @@ def ingested(changes: IngestResult) -> dict[str, Any]:
     }
 
 
+def unread(report: ReadReport) -> dict[str, Any]:
+    """What a reading left out: how many records, parts and files, each with its reason; files of no known kind."""
+    report.ends()
+    return {
+        "skipped": report.lost,
+        "errors": [str(error) for error in report.errors],
+        "empty": list(report.empty_names),
+        "odd_names": list(report.odd_names),
+        "kinds": dict(sorted(report.kinds.items())),
+        "outside": report.outside,
+    }
+
+
 def synced(synced: Synced) -> dict[str, Any]:
     """What a `sync` did, in documents: as `ingested`, what was taken out or kept though it vanished, and links left."""
     return {
@@ -166,6 +180,7 @@ def synced(synced: Synced) -> dict[str, Any]:
         "removed": synced.removed,
         "kept": synced.kept,
         "outside": synced.outside,
+        "notes": list(synced.notes),
     }
 
 

@@ -129,7 +129,13 @@ def test_changes_and_what_a_sync_did():
     changes = IngestResult(added=1, changed=2, unchanged=3, skipped=4, passages=5, truncated=6, vanished=9)
     told = {"added": 1, "changed": 2, "unchanged": 3, "skipped": 4, "passages": 5, "truncated": 6, "vanished": 9}
     assert wire.ingested(changes) == told
-    assert wire.synced(Synced(changes, 7, 8, 9)) == {**told, "removed": 7, "kept": 8, "outside": 9}
+    assert wire.synced(Synced(changes, 7, 8, 9, ("so",))) == {
+        **told,
+        "removed": 7,
+        "kept": 8,
+        "outside": 9,
+        "notes": ["so"],
+    }
 
 
 def test_a_certificate():

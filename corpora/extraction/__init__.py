@@ -10,9 +10,9 @@ from importlib import import_module
 from pathlib import Path
 from typing import BinaryIO, TypeAlias
 
-from corpora.extraction.parts import FilePart
+from corpora.extraction.parts import Part
 
-Extract: TypeAlias = Callable[[BinaryIO], Iterator[FilePart]]
+Extract: TypeAlias = Callable[[BinaryIO], Iterator[Part]]
 
 KINDS = {  # suffix → function of this package
     ".txt": "plain:text",
@@ -24,6 +24,11 @@ KINDS = {  # suffix → function of this package
     ".xhtml": "html:html",
     ".pdf": "pdf:pdf",
     ".docx": "docx:docx",
+    ".pptx": "pptx:pptx",
+    ".xlsx": "xlsx:xlsx",
+    ".odt": "odt:odt",
+    ".rtf": "rtf:rtf",
+    ".ipynb": "notebook:notebook",
     ".epub": "epub:epub",
     ".eml": "mail:message",
     ".mbox": "mail:mailbox",
@@ -45,9 +50,21 @@ KINDS = {  # suffix → function of this package
 }
 
 
+PLAIN = ("plain", "markdown", "code", "notebook")  # modules for files that are text, and do not say in which encoding
+
+
 def extractor(path: Path) -> Extract:
     """What takes apart a file of this name; its library is imported now."""
-    name = path.name.lower().removesuffix(".gz")
-    module, _, function = KINDS[name[name.rindex(".") :]].partition(":")
+    module, _, function = _kind(path).partition(":")
     found: Extract = getattr(import_module(f"corpora.extraction.{module}"), function)
     return found
+
+
+def is_plain(path: Path) -> bool:
+    """Whether a file of this name is text that does not say in which encoding."""
+    return _kind(path).partition(":")[0] in PLAIN
+
+
+def _kind(path: Path) -> str:
+    name = path.name.lower().removesuffix(".gz")
+    return KINDS[name[name.rindex(".") :]]

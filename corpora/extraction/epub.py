@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any, BinaryIO
 from urllib.parse import unquote
+from zipfile import ZipFile
 
 from corpora.extraction.archive import opened
 from corpora.extraction.html import page
-from corpora.extraction.parts import FilePart, Unreadable
+from corpora.extraction.parts import Lost, Part, Unreadable, reason
 
 _NAMES = {
     "c": "urn:oasis:names:tc:opendocument:xmlns:container",
@@ -18,7 +20,7 @@ _NAMES = {
 }
 
 
-def epub(file: BinaryIO) -> Iterator[FilePart]:
+def epub(file: BinaryIO) -> Iterator[Part]:
     """The sections of all chapters, titled with the book's title."""
     with opened(file) as book:
         container = _xml(book.read("META-INF/container.xml"))
@@ -30,16 +32,38 @@ def epub(file: BinaryIO) -> Iterator[FilePart]:
         title = " ".join((package.findtext(".//d:title", namespaces=_NAMES) or "").split())
         items = {item.get("id"): item.get("href") for item in package.iterfind(".//o:manifest/o:item", _NAMES)}
         read: set[str] = set()  # each page once, however often the book names it
+        locked = _locked(book)
         for reference in package.iterfind(".//o:spine/o:itemref", _NAMES):
-            href = items.get(reference.get("idref"))
-            if href is None:
-                continue
-            name = posixpath.normpath(posixpath.join(posixpath.dirname(opf), unquote(href)))
+            listed = str(reference.get("idref"))
+            href = items.get(listed)
+            name = listed if href is None else posixpath.normpath(posixpath.join(posixpath.dirname(opf), unquote(href)))
             if name in read:
                 continue
             read.add(name)
-            for part in page(book.read(name), title):
-                yield FilePart(f"{name}/{part.name}".rstrip("/"), part.text, part.title)
+            if href is None or name in locked:
+                yield Lost(name, "the book has no such chapter." if href is None else "it is encrypted.")
+                continue
+            try:
+                yield from _chapter(book, name, title)
+            except KeyError:
+                yield Lost(name, "the book has no such chapter.")
+            except (MemoryError, RecursionError):
+                raise
+            except Exception as error:  # a broken chapter costs itself
+                yield Lost(name, reason(error))
+
+
+def _chapter(book: ZipFile, name: str, title: str) -> Iterator[Part]:
+    for part in page(book.read(name), title):
+        yield replace(part, name=f"{name}/{part.name}".rstrip("/"))
+
+
+def _locked(book: ZipFile) -> set[str]:
+    """What is encrypted; fonts often are, and no text."""
+    if "META-INF/encryption.xml" not in book.namelist():
+        return set()
+    found = _xml(book.read("META-INF/encryption.xml")).iterfind(".//{*}CipherReference")
+    return {posixpath.normpath(unquote(reference.get("URI", ""))) for reference in found}
 
 
 def _xml(raw: bytes) -> Any:

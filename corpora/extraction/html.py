@@ -2,82 +2,178 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
+from html.entities import html5
 from typing import Any, BinaryIO
 
-from corpora.extraction.parts import Block, FilePart, Unreadable, sections
+from corpora.extraction.parts import Block, Lost, Part, Unreadable, sections
 
-_APART = "script style template noscript svg nav footer aside form button select iframe head"
-_WITHIN = """
-    a abbr b bdi bdo cite code data del dfn em i ins kbd label mark q s samp small span strong sub sup time tt u var
-    font big wbr img
+_NEVER_SHOWN = """
+    audio canvas datalist head iframe noembed noframes noscript object rp script select style svg template title video
+    annotation annotation-xml
 """
-UNSEEN, INLINE = frozenset(_APART.split()), frozenset(_WITHIN.split())
+_BLOCKS = """
+    address article aside blockquote body caption center dd details dialog dir div dl dt fieldset figcaption figure
+    footer form h1 h2 h3 h4 h5 h6 header hgroup hr html legend li main menu nav ol p pre search section summary table
+    tbody td textarea tfoot th thead tr ul
+"""
+UNSEEN, BLOCKS = frozenset(_NEVER_SHOWN.split()), frozenset(_BLOCKS.split())  # whatever else there is stands in a line
+AROUND = frozenset({"nav", "footer", "aside", "button"})  # what pages have around their text
+_OWN = frozenset({"main", "article"})  # in which a footer and what stands aside belong to the text
+_KEPT = frozenset({"pre", "textarea"})  # whose white space is shown
 _HEADINGS = {f"h{level}": level for level in range(1, 7)}
+_INVISIBLE = re.compile(r"(?:^|;)\s*(?:display\s*:\s*none|visibility\s*:\s*(?:hidden|collapse))\b", re.IGNORECASE)
+_SPACE = re.compile(r"\s+")
+_ENTITY = re.compile(rb"&([A-Za-z][A-Za-z0-9]*);")
+_OF_XML = frozenset({b"amp", b"lt", b"gt", b"quot", b"apos"})
 
 
-def html(file: BinaryIO) -> Iterator[FilePart]:
-    """The sections of a page: of its main part, where it says which that is."""
+def html(file: BinaryIO) -> Iterator[Part]:
+    """The sections of a page: of its main parts, where it says which those are."""
     yield from page(file.read())
 
 
-def page(raw: bytes, title: str = "", prefix: str = "") -> Iterator[FilePart]:
+def page(raw: bytes, title: str = "") -> Iterator[Part]:
     """The sections of a page's bytes; `title` of a book that it is a chapter of."""
-    root = parsed(raw)
+    root, lost = parsed(raw)
     own = " ".join((root.findtext(".//title") or "").split())
-    main = root.xpath('//main | //*[@role="main"]')
-    yield from sections(blocks(main[0] if main else root), title or own, prefix)
+    yield from sections(shown(root), title or own)
+    if lost is not None:
+        yield lost
 
 
-def parsed(raw: bytes) -> Any:
-    """The tree; however broken the page is, there is one unless it is empty."""
+def shown(root: Any) -> list[Block]:
+    """The headings and paragraphs of the main parts; where these hold none, of all but what pages have around them."""
+    mains = root.xpath('(//main | //*[@role="main"])[not(ancestor::main or ancestor::*[@role="main"])]')
+    tries = (
+        (mains, AROUND, UNSEEN),
+        ([root], AROUND, UNSEEN),
+        ([root], frozenset[str](), UNSEEN - {"noscript"}),  # a page that is nothing but its navigation
+    )
+    for roots, around, unseen in tries:
+        if found := [block for one in roots for block in blocks(one, around, unseen)]:
+            return found
+    return []
+
+
+def parsed(raw: bytes) -> tuple[Any, Lost | None]:
+    """The tree, however broken the page is, and what is not in it."""
     from lxml import etree
 
+    if (root := _xhtml(raw)) is not None:
+        return root, None
     encoding = "utf-8" if _is_utf8(raw) else None  # a page that does not say is UTF-8 more often than what lxml guesses
-    root = etree.fromstring(raw, etree.HTMLParser(encoding=encoding, no_network=True, remove_comments=True))
+    parser = etree.HTMLParser(
+        encoding=encoding,
+        no_network=True,
+        remove_comments=True,
+        remove_pis=True,
+        huge_tree=True,  # pictures and scripts within the page are of any length; the child's memory is the limit
+    )
+    root = etree.fromstring(raw, parser)
+    fatal = [error.message for error in parser.error_log if error.level_name == "FATAL"]
     if root is None:
-        raise Unreadable("it is empty.")
-    return root
+        raise Unreadable(f"its parser gave up: {fatal[0]}." if fatal else "it is empty.")
+    return root, Lost("", f"what stands behind is lost, since its parser gave up: {fatal[0]}.") if fatal else None
 
 
-def blocks(root: Any) -> Iterator[Block]:
-    """Headings and paragraphs, in their order."""
+def _xhtml(raw: bytes) -> Any:
+    """The tree of a page that is sound XML: there `<script/>` and `<p/>` are whole; None of every other."""
+    from lxml import etree
+
+    head = raw[:2000].lstrip(b"\xef\xbb\xbf \t\r\n")
+    if not (head.startswith(b"<?xml") or b"http://www.w3.org/1999/xhtml" in head) or b"<!ENTITY" in raw:
+        return None
+    parser = etree.XMLParser(
+        resolve_entities=False, no_network=True, remove_comments=True, remove_pis=True, huge_tree=True
+    )
+    try:
+        root = etree.fromstring(_ENTITY.sub(_numbered, raw), parser)
+    except (etree.XMLSyntaxError, ValueError):
+        return None
+    for element in root.iter(etree.Element):
+        element.tag = etree.QName(element).localname.lower()
+    return root if root.tag == "html" else None
+
+
+def _numbered(entity: re.Match[bytes]) -> bytes:
+    """HTML's name of a character as its number, which XML knows too."""
+    characters = None if entity[1] in _OF_XML else html5.get(f"{entity[1].decode()};")
+    return entity[0] if characters is None else "".join(f"&#{ord(one)};" for one in characters).encode()
+
+
+def blocks(root: Any, around: frozenset[str] = AROUND, unseen: frozenset[str] = UNSEEN) -> Iterator[Block]:
+    """Headings and paragraphs, in their order.
+
+    Args:
+        root: The element that they are in.
+        around: Elements to pass over, unless they belong to an article (or, a button, to a heading).
+        unseen: Elements that no reader sees.
+    """
     from lxml import etree
 
     buffer: list[str] = []
-    level = kept = 0  # of the heading that is open; `pre` elements that are
+    level = kept = own = 0  # of the heading that is open; elements that keep white space; main parts and articles
     walk = etree.iterwalk(root, events=("start", "end"))
+    passed: Any = None
     for event, element in walk:
-        tag = element.tag if isinstance(element.tag, str) else ""
+        tag = element.tag
+        block = tag in BLOCKS
         if event == "start":
-            if tag in UNSEEN or not tag:
+            apart = tag in around and not (level if tag == "button" else own and tag != "nav")
+            if tag in unseen or apart or _hidden(element):
+                passed = element
                 walk.skip_subtree()
                 continue
-            if tag not in INLINE and tag != "br" and not level:
+            if block and not level:
                 yield from _flushed(buffer, 0)
             if tag in _HEADINGS:
                 level = _HEADINGS[tag]
-            kept += tag == "pre"
+            kept += tag in _KEPT
+            own += tag in _OWN
             if tag == "br":
                 buffer.append("\n")
-            buffer.append(_spaced(element.text, kept))
+            _put(buffer, element.text, kept)
+            continue
+        if element is passed:
+            passed = None
+            if block and not level:
+                yield from _flushed(buffer, 0)
         else:
             if tag in _HEADINGS and level:
                 yield from _flushed(buffer, level)
                 level = 0
-            elif tag not in INLINE and tag != "br" and tag not in UNSEEN and not level:
+            elif block and not level:
                 yield from _flushed(buffer, 0)
-            kept -= tag == "pre"
-            if element is not root:
-                buffer.append(_spaced(element.tail, kept))
+            kept -= tag in _KEPT
+            own -= tag in _OWN
+        if element is not root:
+            _put(buffer, element.tail, kept)
     yield from _flushed(buffer, level)
 
 
-def _spaced(text: str | None, kept: int) -> str:
-    """White space as it is shown: collapsed, but not in `pre`."""
-    if not text or kept:
-        return text or ""
-    return f"{' ' if text[0].isspace() else ''}{' '.join(text.split())}{' ' if text[-1].isspace() else ''}"
+def _hidden(element: Any) -> bool:
+    """Whether the page itself says that an element is not shown; what its style sheets say is not looked at."""
+    hidden = element.get("hidden")
+    return (
+        (hidden is not None and hidden.lower() != "until-found")
+        or (element.tag == "dialog" and element.get("open") is None)
+        or _INVISIBLE.search(element.get("style", "")) is not None
+    )
+
+
+def _put(buffer: list[str], text: str | None, kept: int) -> None:
+    """Add text with its white space as it is shown: collapsed, but not in `pre`; where a word may break is none."""
+    if not text:
+        return
+    text = text.replace("\xad", "").replace("\u200b", "")
+    if not kept:
+        text = _SPACE.sub(" ", text)
+        if buffer and buffer[-1][-1:].isspace():
+            text = text.removeprefix(" ")
+    if text:
+        buffer.append(text)
 
 
 def _flushed(buffer: list[str], level: int) -> Iterator[Block]:

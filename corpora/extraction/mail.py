@@ -1,32 +1,67 @@
-"""E-mail: a message is a part, its subject the title, who wrote to whom and when its metadata."""
+"""E-mail: a message is a part, its subject the title, who wrote to whom and when its metadata.
+
+What is attached and can be read, and what is forwarded, are parts of their own that name their mail.
+"""
 
 from __future__ import annotations
 
 import email
 import email.policy
+import mimetypes
+import re
 from collections.abc import Iterator
-from email.message import EmailMessage
+from dataclasses import dataclass, field, replace
+from datetime import UTC
+from email.message import Message
+from email.utils import parsedate_to_datetime
+from io import BytesIO
+from pathlib import Path
 from typing import Any, BinaryIO
 
-from corpora.extraction.html import page
-from corpora.extraction.parts import FilePart, Unreadable
+from corpora.extraction import KINDS, extractor, is_plain
+from corpora.extraction.html import parsed, shown
+from corpora.extraction.parts import FilePart, Lost, Part, Unreadable, reason
 
 _HEADERS = {"from": "from", "to": "to", "cc": "cc", "message-id": "message_id"}
+_BOUNDARY = re.compile(r"^--(\S+)--[ \t]*\r?$", re.MULTILINE)  # the last one, where the header does not name it
+_NEVER_TEXT = ("image", "audio", "video")
+_SIGNATURES = ("pgp-signature", "pkcs7-signature", "x-pkcs7-signature")
 
 
-def message(file: BinaryIO) -> Iterator[FilePart]:
+@dataclass
+class _Content:
+    """What a message, or one of its parts, consists of."""
+
+    texts: list[str] = field(default_factory=list)  # in their order
+    attached: list[Message] = field(default_factory=list)
+    lost: list[str] = field(default_factory=list)  # reasons
+    plain: bool = False  # the texts were written as text
+
+    def add(self, other: _Content, *, texts: bool = True) -> None:
+        if texts:
+            self.texts += other.texts
+            self.lost += other.lost
+        self.attached += other.attached
+
+
+def message(file: BinaryIO) -> Iterator[Part]:
     """One message."""
-    yield from _parts(file.read(), "")
+    yield from _parts(email.message_from_bytes(file.read(), policy=email.policy.default), "")
 
 
-def mailbox(file: BinaryIO) -> Iterator[FilePart]:
+def mailbox(file: BinaryIO) -> Iterator[Part]:
     """The messages of an mbox: each begins with a line 'From …' after an empty one."""
     deep = 0
     for number, raw in enumerate(_messages(file), 1):
+        name = f"message={number}"
         try:
-            yield from _parts(raw, f"message={number}")
+            yield from _parts(email.message_from_bytes(raw, policy=email.policy.default), name)
         except RecursionError:  # which costs the message alone
             deep += 1
+        except MemoryError:
+            raise
+        except Exception as error:  # whatever the library throws at what it does not expect
+            yield Lost(name, reason(error))
     if deep:
         raise Unreadable(f"messages that are nested too deeply were left out: {deep:,}.")
 
@@ -46,35 +81,152 @@ def _messages(file: BinaryIO) -> Iterator[bytes]:
         yield b"".join(held)
 
 
-def _parts(raw: bytes, name: str) -> Iterator[FilePart]:
-    message = email.message_from_bytes(raw, policy=email.policy.default)
-    metadata: dict[str, Any] = {
-        key: " ".join(str(message[header]).split()) for header, key in _HEADERS.items() if message[header]
-    }
-    if message["date"] is not None and (date := getattr(message["date"], "datetime", None)) is not None:
-        metadata["date"] = date.isoformat()
-    attached = [file for file in (part.get_filename() for part in message.iter_attachments()) if file]
-    if attached:
+def _parts(message: Message, name: str, mail: str = "") -> Iterator[Part]:
+    """A message, then what is attached; `mail` is the one that it was attached to."""
+    metadata: dict[str, Any] = {key: value for header, key in _HEADERS.items() if (value := _header(message, header))}
+    if date := _date(message):
+        metadata["date"] = date
+    content = _content(message)
+    if attached := [file for part in content.attached if (file := _file_name(part))]:
         metadata["attachments"] = attached
-    subject = " ".join(str(message["subject"] or "").split())
-    text = _body(message).strip()
-    if name and "message_id" in metadata:
-        name = metadata["message_id"].strip("<>")
+    if mail:
+        metadata["mail"] = mail
+    title = subject = _header(message, "subject")
+    text = "\n\n".join(text.strip() for text in content.texts if text.strip())
+    if "message_id" in metadata and (name or mail):
+        name = "/".join(filter(None, [name if mail else "", metadata["message_id"].strip("<>")]))
     if not text:
-        text, subject = subject, ""
+        text, title = subject, ""
     if text:
-        yield FilePart(name, text, subject, metadata)
+        yield FilePart(name, text, title, metadata)
+    yield from (Lost(name, why) for why in content.lost)
+    own: dict[str, Any] = {key: metadata[key] for key in ("from", "date") if key in metadata}
+    own["mail"] = metadata.get("message_id") or subject or name or "without a subject"
+    for part in content.attached:
+        yield from _attached(part, name, subject, own)
 
 
-def _body(message: EmailMessage) -> str:
-    body = message.get_body(("plain", "html"))
-    if body is None:
-        return ""
+def _attached(part: Message, name: str, subject: str, own: dict[str, Any]) -> Iterator[Part]:
+    """The parts of what is attached to the message `name`."""
+    if part.get_content_type() == "message/rfc822":
+        for forwarded in part.get_payload():
+            if isinstance(forwarded, Message):
+                yield from _parts(forwarded, f"{name}/forwarded".lstrip("/"), own["mail"])
+        return
+    file = _file_name(part)
+    kind = _kind(part, file)
+    place = f"{name}/{file or 'attachment'}".lstrip("/")
+    if kind is None:
+        if part.get_content_maintype() not in _NEVER_TEXT and part.get_content_subtype() not in _SIGNATURES:
+            yield Lost(place, f"an attachment of the kind {part.get_content_type()}, which no reader here knows.")
+        return
+    raw = _text(part).encode() if is_plain(Path(f"x{kind}")) else part.get_payload(decode=True)
+    found = False
     try:
-        text = str(body.get_content())
-    except (LookupError, ValueError):  # an alphabet that nobody knows
-        raw = body.get_payload(decode=True)
-        text = raw.decode("utf-8", "replace") if isinstance(raw, bytes) else ""
-    if body.get_content_subtype() == "html" and text.strip():
-        return "\n\n".join(part.text for part in page(text.encode(errors="replace")))
-    return text
+        for inner in extractor(Path(f"x{kind}"))(BytesIO(raw if isinstance(raw, bytes) else b"")):
+            found = True
+            inside = f"{place}/{inner.name}".rstrip("/")
+            if isinstance(inner, Lost):
+                yield replace(inner, name=inside)
+                continue
+            title = " › ".join(filter(None, [subject, inner.title or file]))
+            yield FilePart(inside, inner.text, title, {**inner.metadata, **own, "attachment": file})
+    except (MemoryError, RecursionError):
+        raise
+    except Exception as error:  # a broken attachment costs itself
+        yield Lost(place, reason(error))
+    else:
+        if not found:
+            yield Lost(place, "an attachment that holds no text.")
+
+
+def _kind(part: Message, file: str) -> str | None:
+    """The suffix by which a reader knows what is attached: of its name, or else of the kind that it says it is."""
+    for suffix in (Path(file).suffix.lower(), mimetypes.guess_extension(part.get_content_type())):
+        if suffix in KINDS:
+            return suffix
+    return None
+
+
+def _content(part: Message) -> _Content:
+    """The texts of a part and what is attached to it."""
+    if part.get_content_maintype() == "multipart" and not part.is_multipart():
+        part = _bounded(part)
+    if part.is_multipart() and part.get_content_maintype() == "multipart":
+        inside = [_content(inner) for inner in part.get_payload() if isinstance(inner, Message)]
+        found = _Content()
+        if part.get_content_subtype() == "alternative":  # the same in several forms: as text, where it is not empty
+            full = [one for one in inside if any(text.strip() for text in one.texts)]
+            chosen = next((one for one in full if one.plain), full[0] if full else None)
+            for one in inside:
+                found.add(one, texts=one is chosen)
+            found.plain = chosen is not None and chosen.plain
+        else:
+            for one in inside:
+                found.add(one)
+            found.plain = all(one.plain for one in inside if one.texts)
+        return found
+    kind = part.get_content_type()
+    if part.get_content_disposition() == "attachment" or kind == "message/rfc822":
+        return _Content(attached=[part])
+    if kind == "text/html":
+        return _of_html(_text(part))
+    if kind == "text/plain" or (part.get_content_maintype() in ("text", "multipart") and not _file_name(part)):
+        return _Content([_text(part)], plain=True)
+    if part.get_content_maintype() == "message":  # what a server says of a delivery
+        return _Content([str(inner) for inner in part.walk() if inner is not part])
+    return _Content(attached=[part])
+
+
+def _bounded(part: Message) -> Message:
+    """A part whose header does not name its boundary, or wrongly, by the one that it has."""
+    body = part.get_payload()
+    found = _BOUNDARY.findall(body) if isinstance(body, str) else []
+    if not found:
+        return part
+    head = f'Content-Type: {part.get_content_type()}; boundary="{found[-1]}"\n\n'
+    return email.message_from_string(head + str(body), policy=email.policy.default)
+
+
+def _of_html(text: str) -> _Content:
+    if not text.strip():
+        return _Content()
+    root, lost = parsed(text.encode(errors="replace"))
+    return _Content(["\n\n".join(text for _, text in shown(root))], lost=[] if lost is None else [lost.reason])
+
+
+def _text(part: Message) -> str:
+    """The text of a part, whatever alphabet it says it is in."""
+    raw = part.get_payload(decode=True)
+    if not isinstance(raw, bytes):
+        return ""
+    for charset in (part.get_content_charset(), "utf-8"):
+        try:
+            return raw.decode(charset or "utf-8")
+        except (LookupError, ValueError):  # an alphabet that nobody knows, or another than it says
+            continue
+    return raw.decode("cp1252", "replace")
+
+
+def _header(message: Message, name: str) -> str:
+    """A header in one line; empty if it is not there, or the library can make nothing of it."""
+    try:
+        return " ".join(str(message[name] or "").split())
+    except Exception:  # whatever the library throws at what it does not expect
+        return ""
+
+
+def _file_name(part: Message) -> str:
+    try:
+        return " ".join(str(part.get_filename() or "").split()).replace("/", "_")
+    except Exception:  # as above
+        return ""
+
+
+def _date(message: Message) -> str:
+    """When it was sent, in UTC, so that dates compare as texts; without a zone it is taken to be so."""
+    try:
+        sent = parsedate_to_datetime(_header(message, "date"))
+        return (sent if sent.tzinfo is not None else sent.replace(tzinfo=UTC)).astimezone(UTC).isoformat()
+    except (ValueError, TypeError, OverflowError):
+        return ""

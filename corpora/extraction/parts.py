@@ -7,11 +7,30 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
+from semsearch.errors import DataError
+from semsearch.reading.files import decode
+from semsearch.validation import is_empty
+
 Block: TypeAlias = tuple[int, str]  # a heading of level 1 to 6, or (level 0) a paragraph
 
 
 class Unreadable(Exception):
     """A file that holds no text to be found; the message says why."""
+
+
+def reason(error: Exception) -> str:
+    """Why a file, or a part of it, can't be read: a sentence for whatever a library throws."""
+    match error:
+        case Unreadable():
+            return str(error)
+        case ImportError():
+            library = f" ({error.name})" if error.name else ""
+            return f"a library to read it is missing{library}: pip install 'semsearch[documents]'."
+        case OSError():
+            return f"it can't be read: {error.strerror or error}."
+        case RecursionError():
+            return "it is nested too deeply."
+    return f"it can't be read ({type(error).__name__}: {str(error)[:200]})."
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +41,17 @@ class FilePart:
     text: str
     title: str = ""
     metadata: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """A part of a file that can't be read; the file's others can."""
+
+    name: str  # as of a `FilePart`
+    reason: str
+
+
+Part: TypeAlias = FilePart | Lost
 
 
 def sections(blocks: Iterable[Block], title: str = "", prefix: str = "") -> Iterator[FilePart]:
@@ -39,7 +69,7 @@ def sections(blocks: Iterable[Block], title: str = "", prefix: str = "") -> Iter
     def part() -> Iterator[FilePart]:
         nonlocal found
         text = "\n\n".join(held)
-        if text.strip():
+        if not is_empty(text):
             found = True
             headings = [heading for _, heading in path]
             above = [title] if title and title not in headings[:1] else []
@@ -48,7 +78,7 @@ def sections(blocks: Iterable[Block], title: str = "", prefix: str = "") -> Iter
 
     heads: list[str] = []
     for level, text in blocks:
-        if not text.strip():
+        if is_empty(text):
             continue
         if not level:
             held.append(text)
@@ -70,12 +100,12 @@ def slug(heading: str) -> str:
 
 
 def decoded(raw: bytes) -> str:
-    """Bytes as text: UTF-8, UTF-16 where its mark stands in front, else Windows' Western alphabet."""
+    """Bytes as text: UTF-8, or UTF-16 where its mark stands in front; the reader has made other encodings UTF-8."""
     if raw.startswith((b"\xff\xfe", b"\xfe\xff")):
         return raw.decode("utf-16", "replace")
     if b"\0" in raw[:4096]:
         raise Unreadable("it holds bytes that no text has.")
     try:
-        return raw.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        return raw.decode("cp1252", "replace")
+        return decode(raw)
+    except DataError as error:
+        raise Unreadable(str(error)) from None

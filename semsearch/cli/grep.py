@@ -18,6 +18,7 @@ from semsearch.cli.render import on_terminal, out, say
 from semsearch.controls import one_line, printable
 from semsearch.errors import DataError, UsageError
 from semsearch.ingest.source import STDIN
+from semsearch.validation import is_empty
 
 if TYPE_CHECKING:
     from semsearch.types import Encoder
@@ -89,7 +90,7 @@ def grep(options: GrepOptions) -> int:
     semsearch grep "how to install" README.md docs/
     journalctl | semsearch grep "the disk is failing" --min-score 0.4
     """
-    if not options.text.strip():
+    if is_empty(options.text):
         raise UsageError("the text is empty. Write what the lines should mean.")
     unread: list[str] = []
     pieces = [
@@ -183,12 +184,12 @@ def _lines(raw: bytes) -> list[str]:
 def _pieces(file: GrepFile, paragraphs: bool) -> Iterator[Piece]:
     if not paragraphs:
         for number, line in enumerate(file.lines):
-            if line.strip():
+            if not is_empty(line):
                 yield Piece(file, number, line.strip())
         return
     held: list[str] = []
     for number, line in enumerate([*file.lines, ""]):
-        if line.strip():
+        if not is_empty(line):
             held.append(line.strip())
         elif held:
             yield Piece(file, number - len(held), "\n".join(held))

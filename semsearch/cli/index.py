@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from semsearch import wire
 from semsearch.cli import parameters
 from semsearch.cli.progress import Meter, duration
 from semsearch.cli.render import out, say, size
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
     from semsearch.ingest.ingestion import IngestResult
     from semsearch.ingest.scan import Scan
     from semsearch.ingest.source import Source
+
+SHOWN_ERRORS = 10  # bad records that are printed; the rest is counted, and all are in the JSON
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +68,7 @@ class IndexOptions:
     vectors: str | None
     vector_column: str | None
     unchecked: bool
+    as_json: bool
     home: str | None
     reader: ReadOptions
     create: CreateOptions
@@ -125,16 +130,18 @@ class IndexOptions:
     "--at", "k", type=click.IntRange(min=1), default=10, show_default=True, help="Neighbours it is counted in."
 )
 @click.option("--batch-tokens", type=click.IntRange(min=1), metavar="N", help="Tokens encoded at a time.")
+@parameters.as_json
 @parameters.compute
 @parameters.home
 @parameters.typed(IndexOptions)
 def index(options: IndexOptions) -> int:
     r"""Read, split, encode and store the corpus at PATH, a file or a folder ('-': standard input).
 
-    Text, JSON lines, CSV, TSV, Parquet, BEIR folders, documents (PDF, HTML, DOCX, EPUB, e-mail, Markdown, source code),
-    and gzip versions of all; the kind is told from the path. What is committed stays: after an interruption the same
-    command goes on where it stopped, and run again later it takes in what is new or changed ('semsearch sync' also
-    takes out what vanished). It ends with a line like 'added 12, changed 3, unchanged 1,985, skipped 0'.
+    Text, JSON, CSV, TSV, Parquet, BEIR folders, documents (PDF, HTML, DOCX, PPTX, XLSX, ODT, RTF, EPUB, e-mail,
+    Markdown, notebooks, source code), and gzip versions of all; the kind is told from the path. What is committed
+    stays: after an interruption the same command goes on where it stopped, and run again later it takes in what is new
+    or changed ('semsearch sync' also takes out what vanished). What could not be read is named, and counted in a last
+    line like 'added 12, changed 3, unchanged 1,985, skipped 0'.
 
     \b
     semsearch index corpus.jsonl
@@ -150,7 +157,10 @@ def index(options: IndexOptions) -> int:
     from semsearch.ingest.scan import scan
     from semsearch.ingest.source import ReadReport
 
-    report = ReadReport(skip=options.on_error == "skip" or (options.on_error is None and source.forgiving))
+    report = ReadReport(
+        skip=options.on_error == "skip" or (options.on_error is None and source.forgiving),
+        keep=sys.maxsize if options.as_json else SHOWN_ERRORS,
+    )
     scanned = scan(source, report)  # an empty or unreadable corpus is told before a model is opened or anything is made
     home = Home.of(options.home)
     if options.dry_run:
@@ -165,13 +175,16 @@ def index(options: IndexOptions) -> int:
         if not made:
             check_source(collection, source, options.add)
         changes = collection.add_from(scanned, progress=meter)
+    if options.as_json:
+        out(wire.dumps(wire.message(**{**wire.ingested(changes), **wire.unread(report)})))
+        return 0
     for sentence in report.sentences():
         say(sentence)
     if report.same:
         say(f"{report.same:,} records without an id were the same as one before, and are in the collection once.")
     if changes.truncated:
         say(f"{changes.truncated:,} texts were longer than the model reads, and were cut.")
-    out(summary(changes, skipped=report.skipped))
+    out(summary(changes, skipped=report.lost))
     _tell_vanished(changes, name)
     return 0
 
@@ -200,6 +213,9 @@ def _with_vectors(source: Source, name: str, options: IndexOptions) -> int:
         else:
             check_source(collection, source, options.add)
         changes = collection.add_from(scanned)
+    if options.as_json:
+        out(wire.dumps(wire.message(**{**wire.ingested(changes), **wire.unread(scanned.report)})))
+        return 0
     out(summary(changes))
     _tell_vanished(changes, name)
     return 0
@@ -223,6 +239,10 @@ def _estimate(scanned: Scan, name: str, home: Home, options: IndexOptions) -> in
             index=create.backend or "auto",
             options=dict(create.index_options),
         )
+    if options.as_json:
+        estimated = {key: getattr(told, key) for key in ("documents", "unchanged", "passages", "seconds", "bytes")}
+        out(wire.dumps(wire.message(**estimated, **wire.unread(scanned.report))))
+        return 0
     for sentence in scanned.report.sentences():
         say(sentence)
     out(

@@ -86,6 +86,8 @@ def _sync(collection: Collection, told: OnError, yes: bool, unchecked: bool) -> 
     with Meter(collection.name, lambda: None) as meter:
         synced = collection.sync(on_error=told, progress=meter, confirm=confirm, unchecked=unchecked)
     changes = synced.changes
+    for sentence in synced.notes:
+        say(sentence)
     if synced.outside:
         say(f"links to files out of their folder, not followed: {synced.outside:,}.")
     kept = f", kept {synced.kept:,}" if synced.kept else ""

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from semsearch.errors import DataError, MissingDependency, UsageError
 from semsearch.types import Document
+from semsearch.validation import is_empty
 
 RECORDS_AT_ONCE = 2000  # records asked for at a time
 TEXTS = ("text", "document", "content", "page_content", "chunk")
@@ -92,7 +93,7 @@ def _lance(path: Path, name: str | None) -> Taken:
 
 
 def _document(identity: str, text: Any, metadata: dict[str, Any], path: Path) -> Document:
-    if not isinstance(text, str) or not text.strip():
+    if not isinstance(text, str) or is_empty(text):
         raise DataError(f"{path}: the record {identity!r} has no text.")
     return Document(identity, text, metadata=metadata)
 

@@ -41,7 +41,10 @@ class ReadReport:
         self.odd = 0  # files whose names are not UTF-8
         self.odd_names: list[str] = []  # the first of them, printable
         self.outside = 0  # links of a folder to files that lie elsewhere
+        self.empty = 0  # files of a folder that were read and gave nothing
+        self.empty_names: list[str] = []  # the first of them
         self.file = ""  # of a folder: the one that is being read
+        self._gave = True  # it gave a document, or a word why it doesn't
         self.doubtful: set[str] = set()  # files with bad records: what they lack may be there in truth
         self.ids = IdRegister()
         self._registered: set[str] = set()  # ids of documents that are still to come
@@ -50,6 +53,7 @@ class ReadReport:
 
     def bad(self, error: DataError) -> None:
         """Raise `error`, or count it."""
+        self._gave = True
         if not self.skip:
             raise error
         self.skipped += 1
@@ -76,15 +80,27 @@ class ReadReport:
 
     def enters(self, name: str) -> None:
         """Note which file of a folder comes next."""
+        self.ends()
         self.file = name
+        self._gave = False
+
+    def ends(self) -> None:
+        """Note that the file of a folder that was read last is at its end; whether it gave anything."""
+        if not self._gave:
+            self._gave = True
+            self.empty += 1
+            if len(self.empty_names) < self.keep:
+                self.empty_names.append(self.file)
 
     def begins(self) -> None:
         """Forget the ids of an earlier reading."""
         self.ids = IdRegister()
         self._registered.clear()
+        self._gave = True
 
     def register(self, identity: str, where: str) -> str | None:
         """Note that the document that comes next has this id; where another was given it, or None."""
+        self._gave = True
         earlier = self.ids.add(identity, self.file, where)
         if earlier is None:
             self._registered.add(identity)
@@ -92,6 +108,7 @@ class ReadReport:
 
     def admits(self, document: Document, place: str) -> bool:
         """Whether a document is good: one that its reader registered was checked then, another is checked now."""
+        self._gave = True
         if isinstance(document.id, str) and document.id in self._registered:
             self._registered.remove(document.id)
             return True
@@ -106,6 +123,7 @@ class ReadReport:
 
     def merged(self) -> None:
         """Count a record that is the same document as one before."""
+        self._gave = True
         self.same += 1
 
     def progress(self, done: int, total: int) -> None:
@@ -116,6 +134,16 @@ class ReadReport:
         """How many files have names that are not UTF-8, and the first of them."""
         names = ", ".join(self.odd_names) + ", …" * (self.odd > len(self.odd_names))
         return f"files not read, because their names are not UTF-8 (rename them): {self.odd:,}: {names}"
+
+    @property
+    def lost(self) -> int:
+        """How many records, parts and files of the kinds that can be read gave nothing."""
+        return self.skipped + self.odd + self.empty
+
+    def without_text(self) -> str:
+        """How many files hold no text, and the first of them."""
+        names = ", ".join(self.empty_names) + ", …" * (self.empty > len(self.empty_names))
+        return f"files that hold no text: {self.empty:,}: {names}"
 
     def left_outside(self) -> str:
         """How many links lead to files that lie elsewhere."""
@@ -130,13 +158,18 @@ class ReadReport:
                 + (", the first:" if self.errors else ".")
             )
             said.extend(f"  {error}" for error in self.errors)
+        return said + self.notes() + ([self.left_outside()] if self.outside else [])
+
+    def notes(self) -> list[str]:
+        """What `sentences` says of files in the folder that gave nothing though nothing is wrong with them."""
+        said = []
+        if self.empty:
+            said.append(f"{self.without_text()}.")
         if self.kinds:
             kinds = ", ".join(f"{count:,} {kind}" for kind, count in sorted(self.kinds.items()))
             said.append(f"files not read, because no reader here knows their kind: {kinds}.")
         if self.odd:
             said.append(f"{self.named_oddly()}.")
-        if self.outside:
-            said.append(self.left_outside())
         return said
 
 
@@ -144,7 +177,7 @@ class CallbackReport(ReadReport):
     """A report that tells somebody else of what is bad; nobody: it raises."""
 
     def __init__(self, on_error: Callable[[DataError], None] | None) -> None:
-        super().__init__(skip=on_error is not None, keep=0)
+        super().__init__(skip=on_error is not None)
         self._on_error = on_error
 
     def bad(self, error: DataError) -> None:
@@ -276,6 +309,7 @@ class Source:
         for document in reader.read(place, reader.Options(**self.options), report):
             if report.admits(document, report.file or self.path):
                 yield document
+        report.ends()
 
     def nothing(self, report: ReadReport) -> DataError:
         """The error for a source without a document."""
@@ -322,6 +356,8 @@ def _why_empty(report: ReadReport) -> str:
             if report.errors
             else f"{report.skipped:,} bad records were skipped."
         )
+    if report.empty:
+        reasons.append(f"{report.without_text()}.")
     if report.kinds:
         kinds = ", ".join(f"{count:,} {kind}" for kind, count in sorted(report.kinds.items()))
         reasons.append(f"files of other kinds: {kinds}; --format chooses another reader.")

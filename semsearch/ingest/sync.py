@@ -22,13 +22,14 @@ MAX_VANISHED = 0.2  # of the documents of a source may go at once without a ques
 class Synced:
     """What a sync did, in documents; `kept` vanished from their source and were too many to take out unasked.
 
-    `outside` counts links to files out of their folder, which were not followed.
+    `outside` counts links to files out of their folder, which were not followed; `notes` say what else was not read.
     """
 
     changes: IngestResult = field(default_factory=IngestResult)
     removed: int = 0
     kept: int = 0
     outside: int = 0
+    notes: tuple[str, ...] = ()
 
 
 def sync(
@@ -56,6 +57,7 @@ def sync(
                 total.removed + done.removed,
                 total.kept + done.kept,
                 total.outside + (len(scanned.files.listing.outside) if scanned.files.listing else 0),
+                (*total.notes, *scanned.report.notes()),
             )
     return total
 

@@ -16,7 +16,7 @@ from semsearch.errors import DataError, UsageError
 from semsearch.options import Options, option
 from semsearch.reading.files import CorpusFile, corpus_files
 from semsearch.types import Document, Report
-from semsearch.validation import check_document
+from semsearch.validation import check_document, is_empty
 from semsearch.walk import FolderListing
 
 ID_FIELDS = ("_id", "id")
@@ -116,7 +116,7 @@ class Registrar:
                     raise DataError(f"{where}: {_missing(field, list(record), bool(self._columns.text))}")
                 text, heading = record[field], title
                 if (
-                    isinstance(text, str) and not text.strip() and heading.strip()
+                    isinstance(text, str) and is_empty(text) and not is_empty(heading)
                 ):  # a record that is all title: the title is what there is to be found
                     text, heading = heading, ""
                 if not isinstance(text, str):

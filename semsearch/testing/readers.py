@@ -31,6 +31,7 @@ from typing import Any, ClassVar
 import pytest
 
 from semsearch.errors import DataError, SemsearchError, UsageError
+from semsearch.ingest.source import ReadReport
 from semsearch.options import Options
 from semsearch.types import Confidence, CorpusReader, Document
 from semsearch.validation import check_document
@@ -275,6 +276,19 @@ class ReaderContract:
         }, "of a listing only its files are read, and ids stay"
 
     # ------------------------------------------------------------------ bad data
+
+    def test_a_file_of_a_folder_that_gives_nothing_is_named_and_counted(self, tmp_path: Path) -> None:
+        if not self.reader.suffixes:
+            pytest.skip("a folder is one thing to it")
+        (tmp_path / "full").mkdir()
+        (tmp_path / "full" / f"a-{self.file}").write_bytes(self.content(SCRIPTS))
+        (tmp_path / "full" / f"b-{self.file}").write_bytes(self.content([]))
+        report = ReadReport(skip=True)
+        documents = list(self.reader.read(tmp_path / "full", self.reader.Options(**self.options), report))
+        report.ends()
+        assert [document.text for document in documents] == list(SCRIPTS)
+        assert report.lost == 1
+        assert f"b-{self.file}" in " ".join(report.sentences())
 
     def test_bad_records_are_told_with_their_place_and_cost_only_themselves(self, tmp_path: Path) -> None:
         if not self.spoiled:

@@ -283,3 +283,12 @@ def test_no_passage_of_real_abstracts_is_longer_than_the_window(data, minilm, si
     assert uneven < 0.1 * len(lengths)
     ends = [document.text[span.end - 1] for document, spans in zip(documents, found, strict=True) for span in spans]
     assert sum(end in ".!?:;)]\"'”" for end in ends) > 0.97 * len(ends)
+
+
+def test_no_passage_is_of_nothing_that_can_be_seen():
+    text = "whales dive deep. " * 40 + "\u200b\u2060\u200b " * 400 + "bread rises. " * 40
+    spans = EvenSplitter(TOKENIZERS["byte pairs"], 32).split_many([Document("1", text)])[0]
+    passages = [text[span.start : span.end] for span in spans]
+    assert len(passages) > 10
+    assert all(any(letter.isalpha() for letter in passage) for passage in passages)
+    assert "".join(passages).count("whales") == "".join(passages).count("bread") == 40

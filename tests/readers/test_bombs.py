@@ -98,7 +98,7 @@ def test_no_tree_of_pages_is_without_end(tmp_path, kind):
         assert [part.text for part in child.parts(tmp_path / "b.md")] == ["fine"]
 
 
-@pytest.mark.parametrize("name", ["a.docx", "a.epub"])
+@pytest.mark.parametrize("name", ["a.docx", "a.epub", "a.pptx", "a.xlsx", "a.odt"])
 def test_an_archive_that_would_become_much_is_not_unpacked(name, monkeypatch):
     monkeypatch.setattr(archive, "ALWAYS", 1 << 20)
     bomb = zipped(**{"META-INF/container.xml": b" " * (1 << 21), "word/document.xml": b" " * (1 << 21)})
@@ -222,3 +222,29 @@ def test_an_answer_without_end_is_given_up(tmp_path, monkeypatch):
     (tmp_path / "a.md").write_text("# one\n" + "text " * 100)
     with Confined(60, 400) as child, pytest.raises(DataError, match=r"a\.md: given up at a part of more than 20 bytes"):
         list(child.parts(tmp_path / "a.md"))
+
+
+def test_a_sheet_whose_cells_lie_far_apart_costs_itself_alone(tmp_path):
+    office = "http://schemas.openxmlformats.org"
+    related = f"{office}/officeDocument/2006/relationships"
+    rels = f'<Relationships xmlns="{office}/package/2006/relationships"><Relationship Id="r" Type="{related}/'
+    (tmp_path / "a.xlsx").write_bytes(
+        zipped(
+            **{
+                "[Content_Types].xml": f'<Types xmlns="{office}/package/2006/content-types">'
+                '<Default Extension="rels" ContentType="application/vnd.openxmlformats-package.relationships+xml"/>'
+                '<Default Extension="xml" ContentType="application/xml"/></Types>',
+                "_rels__.rels": f'{rels}officeDocument" Target="xl/workbook.xml"/></Relationships>',
+                "xl___rels__workbook.xml.rels": f'{rels}worksheet" Target="sheet.xml"/></Relationships>',
+                "xl__workbook.xml": f'<workbook xmlns="{office}/spreadsheetml/2006/main" xmlns:r="{related}"><sheets>'
+                '<sheet name="S" sheetId="1" r:id="r"/></sheets></workbook>',
+                "xl__sheet.xml": f'<worksheet xmlns="{office}/spreadsheetml/2006/main"><sheetData><row r="1"><c r="A1">'
+                '<v>1</v></c></row><row r="1048576"><c r="XFD1048576"><v>2</v></c></row></sheetData></worksheet>',
+            }
+        )
+    )
+    (tmp_path / "b.md").write_text("fine")
+    with Confined(20, 600) as child:
+        with pytest.raises(DataError, match=r"a\.xlsx: "):
+            list(child.parts(tmp_path / "a.xlsx"))
+        assert [part.text for part in child.parts(tmp_path / "b.md")] == ["fine"]

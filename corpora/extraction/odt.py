@@ -1,0 +1,88 @@
+"""OpenDocument's ODT: a part for each heading, and for the heads and feet of its pages; a table's row is a line."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, BinaryIO
+
+from corpora.extraction.archive import opened
+from corpora.extraction.office_xml import attribute, child, local
+from corpora.extraction.parts import Block, FilePart, sections
+
+_NO_TEXT = frozenset(
+    {"tracked-changes", "forms", "sequence-decls", "creator", "date", "note-citation", "covered-table-cell"}
+)
+_ASIDE = frozenset({"note-body", "annotation", "text-box"})
+_HEADS = {"header": "header", "header-first": "header", "header-left": "header"}
+_HEADS |= {kind.replace("header", "footer"): "footer" for kind in _HEADS}
+
+
+def odt(file: BinaryIO) -> Iterator[FilePart]:
+    """The sections, then all headers and all footers, each text once."""
+    with opened(file) as archive:
+        names = set(archive.namelist())
+        content, styles, meta = (
+            _xml(archive.read(name)) if name in names or name == "content.xml" else None
+            for name in ("content.xml", "styles.xml", "meta.xml")
+        )
+    called = None if meta is None else child(meta, "meta", "title")
+    title = " ".join(("" if called is None else called.text or "").split())
+    yield from sections(_blocks(child(content, "body")), title)
+    found: dict[str, list[str]] = {"header": [], "footer": []}
+    for element in () if styles is None else styles.iter():
+        if kind := _HEADS.get(local(element)):
+            found[kind] += [text for _, text in _blocks(element) if text]
+    for kind, texts in found.items():
+        if texts:
+            yield FilePart(kind, "\n\n".join(dict.fromkeys(texts)), title)
+
+
+def _blocks(container: Any) -> Iterator[Block]:
+    """The headings, paragraphs and tables in an element; notes, comments and text boxes below their paragraph."""
+    for element in container:
+        match local(element):
+            case "p" | "h" as name:
+                asides: list[Any] = []
+                text = "".join(_line(element, asides)).strip()
+                level = attribute(element, "outline-level") or "1"
+                yield (min(int(level), 6) if level.isdigit() and int(level) else 1) if name == "h" and text else 0, text
+                for aside in asides:
+                    yield from ((0, text) for _, text in _blocks(aside))
+            case "table":
+                rows = (
+                    _cells(row) for row in element.iter() if local(row) == "table-row" and _table_of(row) is element
+                )
+                yield 0, "\n".join(row for row in rows if row.strip(" |"))
+            case name if name and name not in _NO_TEXT:
+                yield from _blocks(element)
+
+
+def _table_of(row: Any) -> Any:
+    return next((above for above in row.iterancestors() if local(above) == "table"), None)
+
+
+def _cells(row: Any) -> str:
+    cells = (cell for cell in row if local(cell) == "table-cell")
+    return " | ".join(" ".join(" ".join(text.split()) for _, text in _blocks(cell) if text) for cell in cells)
+
+
+def _line(element: Any, asides: list[Any]) -> Iterator[str]:
+    """The text of a paragraph; what it has beside it goes to `asides`."""
+    yield element.text or ""
+    for inner in element:
+        name = local(inner)
+        if name in _ASIDE:
+            asides.append(inner)
+        elif name in ("s", "tab"):
+            yield " "
+        elif name == "line-break":
+            yield "\n"
+        elif name and name not in _NO_TEXT:
+            yield from _line(inner, asides)
+        yield inner.tail or ""
+
+
+def _xml(raw: bytes) -> Any:
+    from lxml import etree
+
+    return etree.fromstring(raw, etree.XMLParser(resolve_entities=False, no_network=True))

@@ -1,0 +1,92 @@
+"""HTML as a reader sees it, however deep, long or odd the page is."""
+
+import io
+from pathlib import Path
+
+import pytest
+
+from corpora.extraction import extractor
+from corpora.extraction.parts import Lost, Unreadable
+
+
+def parts(content, name="a.html"):
+    raw = content if isinstance(content, bytes) else content.encode()
+    return list(extractor(Path(name))(io.BytesIO(raw)))
+
+
+def texts(content, name="a.html"):
+    return [part.text for part in parts(content, name)]
+
+
+@pytest.mark.parametrize("tag", ["div", "span", "b", "blockquote"])
+@pytest.mark.parametrize("depth", [260, 2000])
+def test_what_stands_behind_nested_elements_is_there(tag, depth):
+    nested = f"<{tag}>" * depth + "deep" + f"</{tag}>" * depth
+    assert "\n\n".join(texts(f"<p>first</p>{nested}<p>last</p>")).split() == ["first", "deep", "last"]
+
+
+@pytest.mark.parametrize(
+    "huge",
+    ["<img src='data:image/png;base64,{}'>", "<script>{}</script>", "<style>{}</style>", "<a href='{}'></a>"],
+)
+def test_what_stands_behind_a_huge_element_is_there(huge):
+    found = texts(f"<p>first</p>{huge.format('x' * 12_000_000)}<p>last</p>")
+    assert "\n\n".join(found).split() == ["first", "last"]
+
+
+def test_where_the_parser_gives_up_what_is_lost_is_named():
+    try:
+        found = parts("<p>first</p>" + "<div>" * 3000 + "deep" + "</div>" * 3000 + "<p>last</p>")
+    except Unreadable as error:
+        assert "its parser gave up: Excessive depth" in str(error)  # noqa: PT017
+    else:
+        assert isinstance(found[-1], Lost)
+        assert "its parser gave up: Excessive depth" in found[-1].reason
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        ("<form action=x><h1>A page</h1><p>whales dive</p><button>Send</button></form>", ["whales dive"]),
+        ("<p>seen<p hidden>no<p style='color:red; display : none'>no<p style='visibility:hidden'>no", ["seen"]),
+        ("<p>seen<p hidden=until-found>found", ["seen\n\nfound"]),
+        ("<p>seen<template>no</template><dialog>no</dialog><select><option>no</select>", ["seen"]),
+        ("<p>The <my-term>great</my-term> <o:p>blue</o:p> whale<blink>s</blink>.", ["The great blue whales."]),
+        ("<div>no</div><main>one</main><p>no</p><main><p>two</main>", ["one\n\ntwo"]),
+        ("<main><div role=main>once</div></main>", ["once"]),
+        ("<main></main><p>whales</p>", ["whales"]),
+        ("<nav>Home</nav><p>text</p><aside>no</aside><footer>no</footer>", ["text"]),
+        ("<article>text<aside>pulled</aside><footer>by Ann</footer></article>", ["text\n\npulled\n\nby Ann"]),
+        ("<nav><a>Home</a></nav>", ["Home"]),
+        ("<noscript>whales</noscript>", ["whales"]),
+        ("<p>Donau\u00addampf<wbr>schiff&shy;fahrt&ZeroWidthSpace;en", ["Donaudampfschifffahrten"]),
+        ("<p>a<!-- no -->b<?no pi?>c<p>d", ["abc\n\nd"]),
+        ("<textarea>a  b\n c</textarea>", ["a  b\n c"]),
+        ("<details><summary>Why?</summary><p>So.</details>", ["Why?\n\nSo."]),
+        ("<p>x<svg><title>no</title><text>no</text></svg>y", ["xy"]),
+    ],
+)  # fmt: skip
+def test_what_is_seen_is_text(content, expected):
+    assert texts(content) == expected
+
+
+def test_a_button_in_a_heading_is_its_text():
+    [part] = parts("<h2><button>How long?</button></h2><p>A day.")
+    assert (part.title, part.text) == ("How long?", "A day.")
+
+
+XHTML = (
+    '<?xml version="1.0" encoding="{}"?><html xmlns="http://www.w3.org/1999/xhtml"><head><title/>'
+    '<script src="x.js"/></head><body><p/><h1>Caf&eacute;</h1><p>whales&nbsp;dive &amp; sing<br/>deep</p></body></html>'
+)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "iso-8859-1", "utf-16"])
+def test_xhtml_is_xml_where_it_is_sound(encoding):
+    [part] = parts(XHTML.format(encoding).encode(encoding), "a.xhtml")
+    assert (part.title, " ".join(part.text.split())) == ("Café", "whales dive & sing deep")
+
+
+def test_xhtml_that_is_not_sound_is_html():
+    broken = XHTML.format("utf-8").replace("<br/>", "<br>").replace('<script src="x.js"/>', "").replace("<title/>", "")
+    assert texts(broken) == ["whales dive & sing\ndeep"]
