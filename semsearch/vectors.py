@@ -56,9 +56,9 @@ def check_vectors(vectors: ArrayLike, dim: int, what: str = "vectors", largest: 
 
 def in_range(vectors: Vectors, largest: float = MAX_COMPONENT) -> bool:
     """Whether all of an array is within ±`largest`; NaN is not."""
-    if vectors.size <= FEW_COMPONENTS:  # a query: a sum of squares takes a fifth of the time, and is seldom large
-        if np.vdot(vectors, vectors) < min(largest, SQUARED) ** 2 / 2:  # which warns of no overflow
-            return True
+    # a query: the sum of squares takes a fifth of the time and is seldom large; `vdot` warns of no overflow
+    if vectors.size <= FEW_COMPONENTS and np.vdot(vectors, vectors) < min(largest, SQUARED) ** 2 / 2:
+        return True
     return bool(np.maximum.reduce(vectors, axis=None, initial=0) <= largest) and bool(
         np.minimum.reduce(vectors, axis=None, initial=0) >= -largest
     )
