@@ -232,7 +232,7 @@ mmr_lambda = click.option(
     "--mmr-lambda",
     type=NumberIn(0, 1),
     metavar="L",
-    help="Let near-duplicates make room (maximal marginal relevance): 1 is relevance alone, 0 diversity alone.",
+    help="Let near-duplicates make room (maximal marginal relevance): with 1 none, with 0 all of them.",
 )
 
 

@@ -97,8 +97,8 @@ class Request:
         rerank: Let a cross-encoder order the best `candidates`: its name, an object with `score`, or True for the
             default one.
         candidates: How many of the best are reranked, or thinned by `mmr_lambda`.
-        mmr_lambda: The lambda of maximal marginal relevance, by which near-duplicates make room: 1 is relevance alone,
-            0 diversity alone. None leaves the order of the scores.
+        mmr_lambda: The lambda of maximal marginal relevance, by which near-duplicates make room: with 1 none does,
+            with 0 all of them come last. What duplicates no better hit keeps its place. None leaves all as they are.
         context: Passages of the same document to show before and after each.
         explain: Say of each answer how it was found and which words carried it.
         min_score: Leave out what scores less.

@@ -44,21 +44,58 @@ def documents(count, seed=0):
 # ------------------------------------------------------------------------------------------------------------ diversity
 
 
-@given(st.integers(0, 2**31), st.integers(1, 12), st.integers(1, 12), st.floats(0, 1))
-def test_marginal_relevance_is_what_its_definition_says(seed, count, k, relevance):
+def near_duplicates(unit):
+    """The cosines `(n, n)` that are nine tenths of the way from what is least like the best to the same, else 0."""
+    cosines = unit @ unit.T
+    least = cosines[0].min()
+    return np.where(cosines >= least + 0.9 * (1 - least), cosines, 0.0)
+
+
+@given(st.integers(0, 2**31), st.integers(1, 12), st.integers(1, 12), st.floats(0, 1), st.floats(0, 2))
+def test_marginal_relevance_is_what_its_definition_says(seed, count, k, relevance, spread):
     generator = np.random.default_rng(seed)
     gain = generator.random(count)
-    vectors = generator.standard_normal((count, 4)).astype(np.float32)
+    few = generator.standard_normal((3, 4))  # about which all others lie
+    vectors = few[generator.integers(3, size=count)] + spread * generator.standard_normal((count, 4))
+    vectors = vectors.astype(np.float32)
     unit = vectors.astype(np.float64) / np.linalg.norm(vectors.astype(np.float64), axis=1, keepdims=True)
+    redundant = near_duplicates(unit)
     chosen = marginal_relevance(gain, vectors, k, relevance).tolist()
     assert len(set(chosen)) == len(chosen) == min(k, count)
     for step, one in enumerate(chosen):
 
         def value(at, before=chosen[:step]):
-            nearest = max([0.0, *(float(unit[at] @ unit[other]) for other in before)])
-            return relevance * gain[at] - (1 - relevance) * nearest
+            return relevance * gain[at] - (1 - relevance) * max([0.0, *(redundant[at, other] for other in before)])
 
         assert value(one) >= max(value(at) for at in range(count) if at not in chosen[:step]) - 1e-9
+
+
+@given(st.integers(0, 2**31), st.integers(2, 30), st.floats(0, 1), st.floats(0.01, 2))
+def test_what_is_no_duplicate_of_a_better_hit_is_never_displaced(seed, count, relevance, spread):
+    """A hit of 0.224 stood above one of 0.342 that was like it and no duplicate."""
+    generator = np.random.default_rng(seed)
+    gain = np.sort(generator.random(count))[::-1]
+    few = generator.standard_normal((4, 4))
+    vectors = few[generator.integers(4, size=count)] + spread * generator.standard_normal((count, 4))
+    unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    redundant = np.tril(near_duplicates(unit), -1) > 0
+    place = np.argsort(marginal_relevance(gain, vectors.astype(np.float32), count, relevance))
+    for one in np.flatnonzero(~redundant.any(axis=1)):
+        assert (place[one] < place[one + 1 :]).all()
+
+
+@pytest.mark.parametrize("shared", [0.0, 0.9])
+def test_without_duplicates_the_order_is_that_of_the_scores(shared):
+    """Whatever lambda; of models for which every two texts are alike, too."""
+    generator = np.random.default_rng(0)
+    own = generator.standard_normal((40, 16))
+    own /= np.linalg.norm(own, axis=1, keepdims=True)
+    vectors = np.concatenate([np.sqrt(1 - shared) * own, np.full((40, 1), np.sqrt(shared))], axis=1).astype(np.float32)
+    gain = np.linspace(0.342, 0.1, 40)
+    for relevance in (0.0, 0.3, 0.5, 1.0):
+        assert marginal_relevance(gain, vectors, 40, relevance).tolist() == list(range(40))
+    vectors[1] = vectors[0] + 0.02 * vectors[1]
+    assert marginal_relevance(gain, vectors, 40, 0.5).tolist() == [0, *range(2, 40), 1]
 
 
 def test_near_duplicates_make_room(tmp_path):
