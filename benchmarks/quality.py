@@ -1,8 +1,8 @@
 """How good answers and vectors are: retrieval, with queries made worse too, likeness of sentences, and translations.
 
     python benchmarks/quality.py [--parts retrieval noisy sts bitext] [--data FOLDER] [--sets scifact nfcorpus ...]
-        [--encoder NAME] [--rerank MODEL] [--candidates 100] [--multilingual MODEL] [--queries N] [--seed 0]
-        [--cache FOLDER] [--out FILE]
+        [--encoder NAME] [--peers bm25s sentence-transformers] [--rerank MODEL] [--candidates 100]
+        [--multilingual MODEL] [--queries N] [--seed 0] [--cache FOLDER] [--out FILE]
 
 The data sets are those of SEMSEARCH_DATA or `--data`. Without them retrieval and noisy run on the samples that are
 shipped, and say so; the others need them. `--queries N` draws so many queries of each set (pairs, in sts and bitext):
@@ -12,8 +12,11 @@ number of comparisons) are those of `semsearch eval`; so is what is asked: colle
 documents split into passages, the best passage of each counting.
 
 `retrieval`: nDCG@10 and R@100 (grade 1 counts) by meaning, by words and by both; with `--rerank` also with the best
-`--candidates` reranked. `change` and p are against dense, or of a reranked run against that run before. `published` is
-BEIR's BM25 and MTEB's all-MiniLM-L6-v2 (on the first 256 tokens of a document, not on passages). `msmarco-dl19` is the
+`--candidates` reranked. `change` and p are of lexical against dense, of hybrid against the better of the two, of a
+reranked run against that run before. `--peers` are measured on the same documents and queries: bm25s (stemmed, without
+stop words), against lexical, and sentence-transformers with the same model, exactly, on what it reads of each document
+(which it encodes again: minutes for a thousand), against dense. `published` is BEIR's BM25 and MTEB's all-MiniLM-L6-v2
+(on the first 256 tokens of a document, not on passages). `msmarco-dl19` is the
 pool of six retrievers as a collection of its own, 11,843 passages instead of 8.8 million: its figures stand beside one
 another, not beside those of TREC.
 
@@ -43,6 +46,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +56,7 @@ import numpy as np
 import semsearch
 from semsearch import load_encoder
 from semsearch.bench.run import machine
+from semsearch.chunking import compose
 from semsearch.encoder.catalog import card_of
 from semsearch.encoder.load import DEFAULT_MODEL
 from semsearch.errors import ModelError
@@ -59,10 +64,10 @@ from semsearch.evaluation import metrics as evaluation
 from semsearch.evaluation.judgements import read_qrels, read_queries
 from semsearch.ingest.source import Source
 from semsearch.search.request import MODES, SearchKeywords
-from semsearch.types import Encoder
+from semsearch.types import Document, Encoder
 
 SAMPLES = Path(__file__).parent.parent / "corpora" / "samples"
-SETS = ("scifact", "nfcorpus", "msmarco-dl19")
+SETS = ("cranfield", "cacm", "cisi", "msmarco-dl19", "scifact", "nfcorpus")
 MEASURE = "nDCG@10"
 STSB = "STS benchmark, Spearman"  # as the catalogue of models has it
 PUBLISHED = {
@@ -109,6 +114,9 @@ class Task:
         return evaluation.scored(evaluation.answers(collection, queries, how), self.qrels)
 
 
+Ask = Callable[[Task, semsearch.Collection], evaluation.Run]
+
+
 def main() -> None:
     """Measure, print, and write JSON lines where they are wanted."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -116,6 +124,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=os.environ.get("SEMSEARCH_DATA"))
     parser.add_argument("--sets", nargs="+", default=SETS)
     parser.add_argument("--encoder", default=DEFAULT_MODEL)
+    parser.add_argument("--peers", nargs="+", choices=PEERS, default=[], help="measure them in retrieval too")
     parser.add_argument("--rerank", metavar="MODEL", help="measure retrieval reranked too")
     parser.add_argument("--candidates", type=int, default=100, help="that are reranked")
     parser.add_argument("--multilingual", metavar="MODEL", help="for bitext")
@@ -148,8 +157,10 @@ def retrieval(options: argparse.Namespace) -> Iterator[Record]:
         if not number:
             print(table_head(head))
         runs: dict[str, evaluation.Scored] = {}
-        for way, how, against in ways(options):
-            runs[way] = task.scored(collection, task.queries, how)
+        for way, ask, against in ways(options):
+            runs[way] = evaluation.scored(ask(task, collection), task.qrels)
+            if way == "hybrid":
+                against = max("dense", "lexical", key=lambda half: runs[half].mean(MEASURE))
             values = runs[way].values[MEASURE]
             record: Record = {"data": task.name, "way": way, "queries": len(values), "encoder": options.encoder}
             record |= {measure: runs[way].mean(measure) for measure in evaluation.MEASURES}
@@ -170,12 +181,56 @@ def retrieval(options: argparse.Namespace) -> Iterator[Record]:
             yield record
 
 
-def ways(options: argparse.Namespace) -> Iterator[tuple[str, SearchKeywords, str]]:
-    """Name and options of each way to search, and the way that it is compared with."""
+def ways(options: argparse.Namespace) -> Iterator[tuple[str, Ask, str]]:
+    """Each way to search: its name, what asks so, and the way that it is compared with."""
+
+    def asking(how: SearchKeywords) -> Ask:
+        return lambda task, collection: evaluation.answers(collection, task.queries, how)
+
     for mode in MODES:
-        yield mode, {"mode": mode}, "dense" if mode != "dense" else ""
+        yield mode, asking({"mode": mode}), "dense" if mode != "dense" else ""
         if options.rerank:
-            yield f"{mode}+rerank", {"mode": mode, "rerank": options.rerank, "candidates": options.candidates}, mode
+            reranked: SearchKeywords = {"mode": mode, "rerank": options.rerank, "candidates": options.candidates}
+            yield f"{mode}+rerank", asking(reranked), mode
+    for peer in options.peers:
+        yield peer, *PEERS[peer]
+
+
+def by_bm25s(task: Task, _: semsearch.Collection) -> evaluation.Run:
+    """bm25s as its README has it, with a stemmer."""
+    import bm25s
+    import Stemmer
+
+    split = partial(bm25s.tokenize, stopwords="en", stemmer=Stemmer.Stemmer("english"), show_progress=False)
+    documents = list(Source.of(task.documents).read())
+    index = bm25s.BM25()
+    index.index(split([compose(one.title, one.text) for one in documents]), show_progress=False)
+    depth = min(evaluation.JUDGED_DEPTH, len(documents))
+    places, scores = index.retrieve(split(list(task.queries.values())), k=depth, show_progress=False)
+    return ranked(task, documents, places, scores)
+
+
+def by_sentence_transformers(task: Task, collection: semsearch.Collection) -> evaluation.Run:
+    """The model as its library has it: a vector a document, of what fits its window; compared exactly."""
+    from sentence_transformers import SentenceTransformer
+
+    model = SentenceTransformer(str(collection.encoder.folder))
+    documents = list(Source.of(task.documents).read())
+    vectors, asked = (
+        model.encode(texts, normalize_embeddings=True)
+        for texts in ([compose(one.title, one.text) for one in documents], list(task.queries.values()))
+    )
+    cosines = asked @ vectors.T  # (q, n)
+    places = np.argsort(-cosines, axis=1, kind="stable")[:, : evaluation.JUDGED_DEPTH]
+    return ranked(task, documents, places, np.take_along_axis(cosines, places, axis=1))
+
+
+def ranked(task: Task, documents: Sequence[Document], places: np.ndarray, scores: np.ndarray) -> evaluation.Run:
+    """The run of places `(q, k)` with scores `(q, k)`; what scores 0 by words is no answer."""
+    return {
+        query: {documents[place].id: score for place, score in zip(own.tolist(), given.tolist(), strict=True) if score}
+        for query, own, given in zip(task.queries, places, scores, strict=True)
+    }
 
 
 def noisy(options: argparse.Namespace) -> Iterator[Record]:
@@ -349,6 +404,11 @@ PARTS: Mapping[str, Callable[[argparse.Namespace], Iterator[Record]]] = {
     "noisy": noisy,
     "sts": sts,
     "bitext": bitext,
+}
+
+PEERS: Mapping[str, tuple[Ask, str]] = {  # and what is nearest to each of them here
+    "bm25s": (by_bm25s, "lexical"),
+    "sentence-transformers": (by_sentence_transformers, "dense"),
 }
 
 if __name__ == "__main__":

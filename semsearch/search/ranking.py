@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from semsearch.engine import Candidates, EngineView
-from semsearch.search.fusion import fuse
-from semsearch.types import Hit, Keys, Metric, Passage, Vectors
+from semsearch.search.fusion import balance, fuse
+from semsearch.types import Balance, Hit, Keys, Metric, Passage, Vectors
 from semsearch.vectors import score_pairs
 
 
@@ -36,16 +36,18 @@ class Ranking:
 class FusedRanking(Ranking):
     """Passages of two stages in one order."""
 
+    balance: Balance
     scores_by_stage: Mapping[str, Mapping[int, float]]
     ranks_by_stage: Mapping[str, Mapping[int, int]]
 
     def hits(self, passages: Iterator[Passage]) -> list[Hit]:
-        """With the scores and ranks of both stages, where they have a key."""
+        """With the scores and ranks of both stages, where they have a key, and what each stage counted."""
         hits = super(FusedRanking, self).hits(passages)
         for hit in hits:
             scores = {stage: own[hit.key] for stage, own in self.scores_by_stage.items() if hit.key in own}
             hit.scores = {**scores, self.stage: hit.score}
             hit.ranks = {stage: own[hit.key] for stage, own in self.ranks_by_stage.items() if hit.key in own}
+            hit.balance = self.balance
         return hits
 
 
@@ -70,7 +72,8 @@ def fused(
     """The `k` best of both lists, for each of which `depth` entries were asked.
 
     With `grouped`, of a document that both found, the passage nearest in meaning stands for it. A passage that only
-    its words found gets its dense score too: it costs one product.
+    its words found counts with its dense score too, which costs one product: on the development sets it is worth 0.001
+    of nDCG@10 to know how bad it is.
     """
 
     def unit(candidates: Candidates) -> Keys:
@@ -80,15 +83,17 @@ def fused(
     for own in (lexical, dense):
         places = zip(own.keys.tolist(), own.docs.tolist(), strict=True)
         shown.update(zip(unit(own).tolist(), places, strict=True))
-    units, scores = fuse((unit(dense), dense.scores), (unit(lexical), lexical.scores), depth=depth)
+    missed = np.flatnonzero(~np.isin(unit(lexical), unit(dense)))
+    by_words_alone = lexical.keys[missed]
+    known = np.concatenate([dense.scores, score_pairs(query, view.vectors(by_words_alone), metric)])
+    order = np.argsort(-known, kind="stable")
+    meant = np.concatenate([unit(dense), unit(lexical)[missed]])[order], known[order]
+    weighed = balance(meant[1], lexical.scores, metric, depth)
+    units, scores = fuse(meant, (unit(lexical), lexical.scores), weight=weighed.weight, depth=depth)
     best = [shown[one] for one in units[:k].tolist()]
     keys = np.asarray([key for key, _ in best], dtype=np.int64)
     docs = np.asarray([doc for _, doc in best], dtype=np.int64)
-    by_meaning = dict(zip(dense.keys.tolist(), dense.scores.tolist(), strict=True))
-    missing = np.asarray([key for key in keys.tolist() if key not in by_meaning], dtype=np.int64)
-    if len(missing):
-        found = score_pairs(query, view.vectors(missing), metric)
-        by_meaning.update(zip(missing.tolist(), found.tolist(), strict=True))
+    by_meaning = dict(zip([*dense.keys.tolist(), *by_words_alone.tolist()], known.tolist(), strict=True))
     at = dict(zip(unit(lexical).tolist(), range(len(lexical.keys)), strict=True))
     words = {key: at[one] for key, one in zip(keys.tolist(), units[:k].tolist(), strict=True) if one in at}
     ranked = {key: rank for rank, key in enumerate(dense.keys.tolist(), start=1)}
@@ -97,6 +102,7 @@ def fused(
     return FusedRanking(
         "fused",
         Candidates(keys, docs, scores[:k], both),
+        weighed,
         {"dense": by_meaning, "lexical": {key: float(lexical.scores[place]) for key, place in words.items()}},
         {"dense": ranked, "lexical": {key: place + 1 for key, place in words.items()}},
     )

@@ -12,10 +12,10 @@ from support import tiny
 from support.fakes import HashEncoder
 
 import semsearch
-from semsearch import Document
+from semsearch import Document, wire
 from semsearch.errors import UsageError
 from semsearch.search.calibration import LEVELS, TAIL, Calibration, fit
-from semsearch.search.fusion import fuse
+from semsearch.search.fusion import LEXICAL_FACTOR, balance, fuse
 from semsearch.search.mmr import marginal_relevance
 from semsearch.types import Metric
 
@@ -326,8 +326,14 @@ def test_each_mode_is_what_its_parts_say(collection):
     by_words = {hit.document.id: hit for hit in lexical}
     keys = {hit.document.id: hit.key for hit in (*dense, *lexical)}
     names = {key: name for name, key in keys.items()}
-    expected, fused = fuse(*(_list(hits) for hits in (dense, lexical)))
+    everything = {hit.document.id: hit for hit in collection.search(query, 200)}
+    others = [everything[hit.document.id] for hit in lexical if hit.document.id not in by_meaning]
+    meant = _list(sorted([*dense, *others], key=lambda hit: -hit.score))
+    weighed = balance(meant[1], _list(lexical)[1])
+    expected, fused = fuse(meant, _list(lexical), weight=weighed.weight)
     found = collection.search(query, 20, mode="hybrid")
+    assert {hit.balance for hit in found} == {weighed}
+    assert {hit.balance for hit in (*dense, *lexical)} == {None}
     assert [hit.document.id for hit in found] == [names[key] for key in expected[:20].tolist()]
     np.testing.assert_allclose([hit.score for hit in found], fused[:20])
     for hit in found:
@@ -439,6 +445,19 @@ def test_an_encoder_that_shows_no_tokens_is_told_apart(collection):
     assert explanation.parts is None
     assert "HashEncoder" in explanation.why
     assert explanation.way == "proposed by the index and scored exactly"
+
+
+def test_a_fused_hit_says_what_meaning_and_words_count(collection):
+    """The first of all: its ranks, and shares that its contrasts tell."""
+    (hit,) = collection.search("flour dough tide", 1, mode="hybrid", explain=True)
+    weight, by_meaning, by_words = hit.balance
+    assert weight == pytest.approx(by_meaning / (by_meaning + LEXICAL_FACTOR * by_words))
+    assert hit.explanation.way.endswith(
+        f"; meaning counts {weight:.0%} and words {1 - weight:.0%}, as the best by meaning stands out by "
+        f"{by_meaning:.2f} and the best by words by {by_words:.2f}"
+    )
+    told = json.loads(wire.dumps(wire.hit(hit)))["explanation"]["balance"]
+    assert told == pytest.approx({"weight": weight, "dense": by_meaning, "lexical": by_words})
 
 
 def test_parts_add_up_to_the_cosine(tmp_path, model):
