@@ -353,6 +353,7 @@ class Collection:
         mode: str = "dense",
         exact: bool = False,
         group_by: str | None = "document",
+        dense_weight: float | None = None,
         rerank: bool | str | Reranker | None = None,
         candidates: int = 100,
         mmr_lambda: float | None = None,
@@ -374,6 +375,8 @@ class Collection:
             mode: "dense" (by meaning), "lexical" (by words: BM25) or "hybrid" (both, fused).
             exact: Do without the index.
             group_by: "document": the best passage of each document. None: passages.
+            dense_weight: The share of meaning in "hybrid", from 0 to 1; None: as far as the best by meaning and by
+                words stand out.
             rerank: Let a cross-encoder order the best `candidates`: its name, an object with `score`, or True for the
                 default one.
             candidates: How many of the best are reranked, or thinned by `mmr_lambda`.
@@ -400,6 +403,7 @@ class Collection:
             mode=mode,
             exact=exact,
             group_by=group_by,
+            dense_weight=dense_weight,
             rerank=rerank,
             candidates=candidates,
             mmr_lambda=mmr_lambda,

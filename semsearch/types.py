@@ -122,6 +122,7 @@ class Balance(NamedTuple):
     weight: float  # the share of meaning, from 0 to 1; the rest is that of words
     dense: float  # its contrast: how far its best hit stands out, from 0 to 1
     lexical: float  # that of words
+    asked: bool = False  # whether the weight was asked for, whatever the contrasts
 
 
 @dataclass(slots=True)

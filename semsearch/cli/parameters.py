@@ -241,6 +241,7 @@ class SearchOptions:
     """How to search."""
 
     mode: str = "dense"
+    dense_weight: float | None = None
     where: Where | None = None
     rerank: str | None = None  # the model; empty for the default one
     candidates: int = 100
@@ -256,6 +257,7 @@ class SearchOptions:
         least = {} if self.min_score is None else {self.min_score.measure: self.min_score.least}
         return {
             "mode": self.mode,
+            "dense_weight": self.dense_weight,
             "where": self.where,
             "exact": self.exact,
             "candidates": self.candidates,
@@ -284,6 +286,12 @@ _SEARCH = [
         default="dense",
         show_default=True,
         help='By meaning, by words ("a phrase", -without), or both.',
+    ),
+    click.option(
+        "--dense-weight",
+        type=NumberIn(0, 1),
+        metavar="W",
+        help="The share of meaning in --mode hybrid [default: as far as the best by meaning and by words stand out].",
     ),
     where_option,
     click.option(

@@ -22,10 +22,11 @@ def way(hit: Hit) -> str:
     if hit.ranks:
         sentence += f" ({', '.join(f'{place}. in {stage}' for stage, place in hit.ranks.items())})"
     if hit.balance is not None:
-        share, by_meaning, by_words = hit.balance
-        sentence += (
-            f"; meaning counts {share:.0%} and words {1 - share:.0%}, as the best by meaning stands out by "
-            f"{by_meaning:.2f} and the best by words by {by_words:.2f}"
+        share, by_meaning, by_words, asked = hit.balance
+        sentence += f"; meaning counts {share:.0%} and words {1 - share:.0%}, as " + (
+            "was asked"
+            if asked
+            else f"the best by meaning stands out by {by_meaning:.2f} and the best by words by {by_words:.2f}"
         )
     return sentence
 

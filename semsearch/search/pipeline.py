@@ -175,7 +175,7 @@ class Searcher:
                 own = view.allowed(where, query)
                 (near,) = self._dense(view, vectors[place : place + 1], depth, own, request, metric)
             lexical = view.lexical(query, depth, allowed=own, grouped=grouped)
-            ranking = fused(near, lexical, vectors[place], view, metric, request.depth, grouped, depth)
+            ranking = fused(near, lexical, vectors[place], view, metric, request, depth)
             if len(near.keys) and not len(lexical.keys):
                 return replace(ranking, notes=("no word of the query is found: these are answers by meaning alone.",))
             return ranking

@@ -9,6 +9,7 @@ import numpy as np
 
 from semsearch.engine import Candidates, EngineView
 from semsearch.search.fusion import balance, fuse
+from semsearch.search.request import Request
 from semsearch.types import Balance, Hit, Keys, Metric, Passage, Vectors
 from semsearch.vectors import score_pairs
 
@@ -65,16 +66,16 @@ def fused(
     query: Vectors,
     view: EngineView,
     metric: Metric,
-    k: int,
-    grouped: bool,
+    request: Request,
     depth: int,
 ) -> Ranking:
-    """The `k` best of both lists, for each of which `depth` entries were asked.
+    """The `request.depth` best of both lists, for each of which `depth` entries were asked.
 
-    With `grouped`, of a document that both found, the passage nearest in meaning stands for it. A passage that only
-    its words found counts with its dense score too, which costs one product: on the development sets it is worth 0.001
-    of nDCG@10 to know how bad it is.
+    Where documents are asked for, of one that both found, the passage nearest in meaning stands for it. A passage that
+    only its words found counts with its dense score too, which costs one product: on the development sets it is worth
+    0.001 of nDCG@10 to know how bad it is.
     """
+    grouped, k = request.group_by == "document", request.depth
 
     def unit(candidates: Candidates) -> Keys:
         return candidates.docs if grouped else candidates.keys
@@ -89,6 +90,8 @@ def fused(
     order = np.argsort(-known, kind="stable")
     meant = np.concatenate([unit(dense), unit(lexical)[missed]])[order], known[order]
     weighed = balance(meant[1], lexical.scores, metric, depth)
+    if request.dense_weight is not None:
+        weighed = weighed._replace(weight=request.dense_weight, asked=True)
     units, scores = fuse(meant, (unit(lexical), lexical.scores), weight=weighed.weight, depth=depth)
     best = [shown[one] for one in units[:k].tolist()]
     keys = np.asarray([key for key, _ in best], dtype=np.int64)

@@ -276,10 +276,13 @@ def test_likeness_that_can_not_be(collection, arguments, said):
         ({"mode": "psychic"}, "mode must be"),
         ({"group_by": "author"}, "group_by must be"),
         ({"mmr_lambda": 2}, "mmr_lambda must be between"),
+        ({"mode": "hybrid", "dense_weight": 1.5}, "dense_weight must be between"),
+        ({"dense_weight": 0.5}, "needs the mode 'hybrid', not 'dense'"),
+        ({"alpha": 0.5}, r"no option 'alpha'\. Did you mean 'dense_weight'\?"),
         ({"candidates": 0}, "candidates must be"),
         ({"context": -1}, "context must be"),
         ({"rerank": 3.5}, "rerank takes"),
-        ({"colour": "red"}, r"no option 'colour'\. There are candidates, context, exact,"),
+        ({"colour": "red"}, r"no option 'colour'\. There are candidates, context, dense_weight, exact,"),
         ({"limit": 3}, r"no option 'limit'\. Did you mean 'k'\?"),
         ({"filter": {}}, r"no option 'filter'\. Did you mean 'where'\?"),
         ({"diverse": 0.5}, r"no option 'diverse'\. Did you mean 'mmr_lambda'\?"),
@@ -450,14 +453,25 @@ def test_an_encoder_that_shows_no_tokens_is_told_apart(collection):
 def test_a_fused_hit_says_what_meaning_and_words_count(collection):
     """The first of all: its ranks, and shares that its contrasts tell."""
     (hit,) = collection.search("flour dough tide", 1, mode="hybrid", explain=True)
-    weight, by_meaning, by_words = hit.balance
+    weight, by_meaning, by_words, asked = hit.balance
+    assert not asked
     assert weight == pytest.approx(by_meaning / (by_meaning + LEXICAL_FACTOR * by_words))
     assert hit.explanation.way.endswith(
         f"; meaning counts {weight:.0%} and words {1 - weight:.0%}, as the best by meaning stands out by "
         f"{by_meaning:.2f} and the best by words by {by_words:.2f}"
     )
     told = json.loads(wire.dumps(wire.hit(hit)))["explanation"]["balance"]
-    assert told == pytest.approx({"weight": weight, "dense": by_meaning, "lexical": by_words})
+    assert told == pytest.approx({"weight": weight, "dense": by_meaning, "lexical": by_words, "asked": False})
+    (hit,) = collection.search("flour dough tide", 1, mode="hybrid", dense_weight=0.25, explain=True)
+    assert hit.balance == (0.25, by_meaning, by_words, True)
+    assert hit.explanation.way.endswith("; meaning counts 25% and words 75%, as was asked")
+
+
+def test_the_weight_of_meaning_may_be_asked_for(collection):
+    query = "flour dough tide"
+    for weight, mode in ((0.0, "lexical"), (1.0, "dense")):
+        found = collection.search(query, 20, mode="hybrid", dense_weight=weight)
+        assert [hit.id for hit in found] == [hit.id for hit in collection.search(query, 20, mode=mode)]
 
 
 def test_parts_add_up_to_the_cosine(tmp_path, model):

@@ -66,7 +66,7 @@ def scores(*values):
 )
 def test_meaning_counts_by_how_far_its_best_stands_out(metric, dense, by_meaning):
     found = balance(dense, scores(9, 6, 3), metric, depth=3)
-    assert found == pytest.approx((by_meaning / (by_meaning + LEXICAL_FACTOR * 2 / 3), by_meaning, 2 / 3))
+    assert found == pytest.approx((by_meaning / (by_meaning + LEXICAL_FACTOR * 2 / 3), by_meaning, 2 / 3, False))
 
 
 def test_words_count_by_how_far_their_best_stands_out():
@@ -78,9 +78,9 @@ def test_words_count_by_how_far_their_best_stands_out():
         (scores(), 3, 0.0),
     ):
         found = balance(dense, lexical, depth=depth)
-        assert found == pytest.approx((0.75 / (0.75 + LEXICAL_FACTOR * by_words), 0.75, by_words))
-    assert balance(scores(), scores()) == (0.5, 0.0, 0.0)
-    assert balance(scores(0.4, 0.4), scores(9, 9), depth=2) == (0.5, 0.0, 0.0)  # neither tells anything apart
+        assert found == pytest.approx((0.75 / (0.75 + LEXICAL_FACTOR * by_words), 0.75, by_words, False))
+    assert balance(scores(), scores()) == (0.5, 0.0, 0.0, False)
+    assert balance(scores(0.4, 0.4), scores(9, 9), depth=2) == (0.5, 0.0, 0.0, False)  # neither tells anything apart
 
 
 entries = st.dictionaries(st.integers(0, 30), st.floats(2**-10, 100, width=32), max_size=20)
