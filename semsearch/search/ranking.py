@@ -68,36 +68,39 @@ def fused(
     metric: Metric,
     request: Request,
     depth: int,
+    floor: float,
 ) -> Ranking:
-    """The `request.depth` best of both lists, for each of which `depth` entries were asked.
+    """The `request.depth` best of the first `depth` of each list; what is not in `lexical` scores at most `floor`.
 
     Where documents are asked for, of one that both found, the passage nearest in meaning stands for it. A passage that
-    only its words found counts with its dense score too, which costs one product: on the development sets it is worth
-    0.001 of nDCG@10 to know how bad it is.
+    only its words proposed counts with its dense score too, which costs one product.
     """
     grouped, k = request.group_by == "document", request.depth
 
     def unit(candidates: Candidates) -> Keys:
         return candidates.docs if grouped else candidates.keys
 
+    shared = np.isin(unit(lexical), unit(dense))
+    by_words = np.flatnonzero(shared | (np.arange(len(shared)) < depth))  # places in `lexical`
+    by_words_alone = np.flatnonzero(~shared[:depth])
     shown: dict[int, tuple[int, int]] = {}  # the passage that stands for a document, and the document
-    for own in (lexical, dense):
-        places = zip(own.keys.tolist(), own.docs.tolist(), strict=True)
-        shown.update(zip(unit(own).tolist(), places, strict=True))
-    missed = np.flatnonzero(~np.isin(unit(lexical), unit(dense)))
-    by_words_alone = lexical.keys[missed]
-    known = np.concatenate([dense.scores, score_pairs(query, view.vectors(by_words_alone), metric)])
+    for own, places in ((lexical, by_words), (dense, slice(None))):
+        stands = zip(own.keys[places].tolist(), own.docs[places].tolist(), strict=True)
+        shown.update(zip(unit(own)[places].tolist(), stands, strict=True))
+    missed = lexical.keys[by_words_alone]
+    known = np.concatenate([dense.scores, score_pairs(query, view.vectors(missed), metric)])
     order = np.argsort(-known, kind="stable")
-    meant = np.concatenate([unit(dense), unit(lexical)[missed]])[order], known[order]
-    weighed = balance(meant[1], lexical.scores, metric, depth)
+    meant = np.concatenate([unit(dense), unit(lexical)[by_words_alone]])[order], known[order]
+    worded = unit(lexical)[by_words], lexical.scores[by_words]
+    weighed = balance(meant[1], worded[1], floor, metric)
     if request.dense_weight is not None:
         weighed = weighed._replace(weight=request.dense_weight, asked=True)
-    units, scores = fuse(meant, (unit(lexical), lexical.scores), weight=weighed.weight, depth=depth)
+    units, scores = fuse(meant, worded, weight=weighed.weight, floor=floor)
     best = [shown[one] for one in units[:k].tolist()]
     keys = np.asarray([key for key, _ in best], dtype=np.int64)
     docs = np.asarray([doc for _, doc in best], dtype=np.int64)
-    by_meaning = dict(zip([*dense.keys.tolist(), *by_words_alone.tolist()], known.tolist(), strict=True))
-    at = dict(zip(unit(lexical).tolist(), range(len(lexical.keys)), strict=True))
+    by_meaning = dict(zip([*dense.keys.tolist(), *missed.tolist()], known.tolist(), strict=True))
+    at = dict(zip(worded[0].tolist(), by_words.tolist(), strict=True))
     words = {key: at[one] for key, one in zip(keys.tolist(), units[:k].tolist(), strict=True) if one in at}
     ranked = {key: rank for rank, key in enumerate(dense.keys.tolist(), start=1)}
     ways = dict(zip(ranked, dense.found, strict=True))
