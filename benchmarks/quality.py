@@ -20,6 +20,10 @@ stop words), against lexical, and sentence-transformers with the same model, exa
 pool of six retrievers as a collection of its own, 11,843 passages instead of 8.8 million: its figures stand beside one
 another, not beside those of TREC.
 
+`choice`: what was chosen for fusion, and what it is worth where it was not chosen: nDCG@10 on each set of the best, in
+the mean over all other sets, of fixed weights of meaning, and of factors of words (`semsearch/search/fusion.py`). Test
+questions of SciFact and NFCorpus have no part in it: theirs are train and dev questions, 600 drawn by the seed.
+
 `noisy`: nDCG@10 when the queries are misspelt (two strengths), abbreviated or paraphrased, by the rules that
 `benchmarks/noise.py` states; no person wrote these queries. `change` and its p are against the clean queries; `alike`
 is the p of dense and lexical losing equally much. A query that a rule leaves as it is stays in the mean; `changed`
@@ -48,7 +52,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
+from unittest import mock
 
 import noise
 import numpy as np
@@ -62,7 +68,9 @@ from semsearch.encoder.load import DEFAULT_MODEL
 from semsearch.errors import ModelError
 from semsearch.evaluation import metrics as evaluation
 from semsearch.evaluation.judgements import read_qrels, read_queries
+from semsearch.evaluation.leave_one_out import leave_one_out
 from semsearch.ingest.source import Source
+from semsearch.search import fusion
 from semsearch.search.request import MODES, SearchKeywords
 from semsearch.types import Document, Encoder
 
@@ -70,6 +78,10 @@ SAMPLES = Path(__file__).parent.parent / "corpora" / "samples"
 SETS = ("cranfield", "cacm", "cisi", "msmarco-dl19", "scifact", "nfcorpus")
 MEASURE = "nDCG@10"
 STSB = "STS benchmark, Spearman"  # as the catalogue of models has it
+DEVELOPMENT = {"scifact": ("train",), "nfcorpus": ("train", "dev")}  # splits, of other sets all that there is
+DRAWN = 600  # questions of them
+WEIGHTS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
+FACTORS = (0.2, 0.3, 0.4, 0.5, 0.6, 0.8)
 PUBLISHED = {
     ("scifact", "dense"): 0.645,
     ("scifact", "lexical"): 0.679,
@@ -97,9 +109,11 @@ class Task:
     whole: bool  # all of the queries that there are
 
     @classmethod
-    def of(cls, folder: Path, options: argparse.Namespace) -> Task:
-        """The test queries of a BEIR folder, or so many of them as are asked for."""
-        qrels = read_qrels(folder / "qrels" / "test.tsv")
+    def of(cls, folder: Path, options: argparse.Namespace, splits: Sequence[str] = ("test",)) -> Task:
+        """The queries of splits of a BEIR folder, or so many of them as are asked for."""
+        qrels = {}
+        for split in splits:
+            qrels |= read_qrels(folder / "qrels" / f"{split}.tsv")
         judged = evaluation.asked(qrels)
         chosen = [judged[place] for place in drawn(len(judged), options)]
         texts = read_queries(folder)
@@ -233,6 +247,43 @@ def ranked(task: Task, documents: Sequence[Document], places: np.ndarray, scores
     }
 
 
+def choice(options: argparse.Namespace) -> Iterator[Record]:
+    """What is chosen on all sets but one is worth on that one."""
+    figures: dict[str, dict[str, dict[str, np.ndarray]]] = {"weight": {}, "factor": {}}
+    beside: dict[str, dict[str, np.ndarray]] = {}
+    some = argparse.Namespace(**{**vars(options), "queries": options.queries or DRAWN})
+    for task, collection in collections(some, DEVELOPMENT):
+
+        def asked(task: Task = task, collection: semsearch.Collection = collection, **how: Any) -> np.ndarray:
+            values: np.ndarray = task.scored(collection, task.queries, how).values[MEASURE]  # type: ignore[arg-type]
+            return values
+
+        beside[task.name] = {mode: asked(mode=mode) for mode in MODES}
+        weights = {f"{weight:g}": asked(mode="hybrid", dense_weight=weight) for weight in WEIGHTS}
+        factors = {}
+        for factor in FACTORS:
+            with mock.patch.object(fusion, "LEXICAL_FACTOR", factor):
+                factors[f"{factor:g}"] = asked(mode="hybrid")
+        figures["weight"][task.name], figures["factor"][task.name] = weights, factors
+    if len(beside) < 2:
+        print("To leave one set out takes two at least: SEMSEARCH_DATA or --data must name a folder with them.")
+        return
+    print(table_head(("left out", "queries", *MODES, "weight", MEASURE, "factor", MEASURE, "change", "p")))
+    for weight, factor in zip(*map(leave_one_out, figures.values()), strict=True):
+        halves = {mode: float(values.mean()) for mode, values in beside[weight.name].items()}
+        record: Record = {"data": weight.name, "queries": len(weight.values), "encoder": options.encoder, **halves}
+        for name, one in (("weight", weight), ("factor", factor)):
+            means = {chosen: float(values.mean()) for chosen, values in figures[name][one.name].items()}
+            record[name] = {"chosen": one.chosen, MEASURE: means[one.chosen], "best": one.best, "all": means}
+        record["change"] = record["factor"][MEASURE] - record["weight"][MEASURE]
+        record["p"] = evaluation.chance(factor.values, weight.values, options.seed)
+        cells = [record["data"], record["queries"], *(f"{halves[mode]:.4f}" for mode in MODES)]
+        for name in figures:
+            cells += [record[name]["chosen"], f"{record[name][MEASURE]:.4f}"]
+        print(row([*cells, f"{record['change']:+.4f}", shown(record["p"])]), flush=True)
+        yield record
+
+
 def noisy(options: argparse.Namespace) -> Iterator[Record]:
     """nDCG@10 of queries made worse, beside that of the clean ones."""
     for number, (task, collection) in enumerate(collections(options)):
@@ -355,8 +406,10 @@ def unit(encoder: Encoder, texts: Sequence[str]) -> np.ndarray:
     return scaled
 
 
-def collections(options: argparse.Namespace) -> Iterator[tuple[Task, semsearch.Collection]]:
-    """Every set as a collection, made or brought up to date, open until the next."""
+def collections(
+    options: argparse.Namespace, splits: Mapping[str, Sequence[str]] = MappingProxyType({})
+) -> Iterator[tuple[Task, semsearch.Collection]]:
+    """Every set as a collection, made or brought up to date, open until the next; of `splits`, else test queries."""
     if options.data is None:
         print("The public sets are not here (SEMSEARCH_DATA or --data): these are the samples that are shipped.\n")
         folders = [SAMPLES]
@@ -366,7 +419,7 @@ def collections(options: argparse.Namespace) -> Iterator[tuple[Task, semsearch.C
         if not (folder / "qrels" / "test.tsv").is_file():
             print(f"{folder.name} is not there: {folder} has no qrels/test.tsv.", file=sys.stderr)
             continue
-        task = Task.of(folder, options)
+        task = Task.of(folder, options, splits.get(folder.name, ("test",)))
         name = re.sub(r"[^\w.-]", "-", f"{task.name}-{options.encoder}")[:100]
         there = (options.home / name).is_dir()
         made = (
@@ -401,6 +454,7 @@ def shown(p: float) -> str:
 
 PARTS: Mapping[str, Callable[[argparse.Namespace], Iterator[Record]]] = {
     "retrieval": retrieval,
+    "choice": choice,
     "noisy": noisy,
     "sts": sts,
     "bitext": bitext,
