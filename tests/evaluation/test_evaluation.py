@@ -334,10 +334,10 @@ def test_published_runs_get_their_published_figures(data):
     assert read_qrels(folder / "qrels" / "test.tsv").keys() == read_run(files[1]).keys()
 
 
-# nDCG@10 that each way of searching must reach, a little below what was measured
+# nDCG@10 of each way of searching, on test questions, of which nothing was chosen
 REACHED = {
-    "scifact": {"dense": 0.655, "lexical": 0.68, "hybrid": 0.72},
-    "nfcorpus": {"dense": 0.322, "lexical": 0.32, "hybrid": 0.35},
+    "scifact": {"dense": 0.682, "lexical": 0.689, "hybrid": 0.736},
+    "nfcorpus": {"dense": 0.333, "lexical": 0.329, "hybrid": 0.3655},
 }
 
 
@@ -348,8 +348,7 @@ def test_words_and_meaning_together_find_more(encoded, data, name):
     ended = run("eval", collection, data / name, "--home", home, "--json")
     assert ended.code == 0, ended.err
     found = json.loads(ended.out)["runs"]
-    for mode, least in REACHED[name].items():
-        assert found[mode]["nDCG@10"] >= least, mode
+    assert {mode: found[mode]["nDCG@10"] for mode in REACHED[name]} == pytest.approx(REACHED[name], abs=0.002)
     assert found["hybrid"]["p"]["nDCG@10"] < 0.01
 
 
