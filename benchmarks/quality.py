@@ -1,8 +1,8 @@
 """How good answers and vectors are: retrieval, with queries made worse too, likeness of sentences, and translations.
 
     python benchmarks/quality.py [--parts retrieval noisy sts bitext] [--data FOLDER] [--sets scifact nfcorpus ...]
-        [--encoder NAME] [--rerank MODEL] [--candidates 100] [--multilingual MODEL] [--queries N] [--seed 0]
-        [--cache FOLDER] [--out FILE]
+        [--encoder NAME] [--peers bm25s sentence-transformers] [--rerank MODEL] [--candidates 100]
+        [--multilingual MODEL] [--queries N] [--seed 0] [--cache FOLDER] [--out FILE]
 
 The data sets are those of SEMSEARCH_DATA or `--data`. Without them retrieval and noisy run on the samples that are
 shipped, and say so; the others need them. `--queries N` draws so many queries of each set (pairs, in sts and bitext):
@@ -12,10 +12,17 @@ number of comparisons) are those of `semsearch eval`; so is what is asked: colle
 documents split into passages, the best passage of each counting.
 
 `retrieval`: nDCG@10 and R@100 (grade 1 counts) by meaning, by words and by both; with `--rerank` also with the best
-`--candidates` reranked. `change` and p are against dense, or of a reranked run against that run before. `published` is
-BEIR's BM25 and MTEB's all-MiniLM-L6-v2 (on the first 256 tokens of a document, not on passages). `msmarco-dl19` is the
+`--candidates` reranked. `change` and p are of lexical against dense, of hybrid against the better of the two, of a
+reranked run against that run before. `--peers` are measured on the same documents and queries: bm25s (stemmed, without
+stop words), against lexical, and sentence-transformers with the same model, exactly, on what it reads of each document
+(which it encodes again: minutes for a thousand), against dense. `published` is BEIR's BM25 and MTEB's all-MiniLM-L6-v2
+(on the first 256 tokens of a document, not on passages). `msmarco-dl19` is the
 pool of six retrievers as a collection of its own, 11,843 passages instead of 8.8 million: its figures stand beside one
 another, not beside those of TREC.
+
+`choice`: what was chosen for fusion, and what it is worth where it was not chosen: nDCG@10 on each set of the best, in
+the mean over all other sets, of fixed weights of meaning, and of factors of words (`semsearch/search/fusion.py`). Test
+questions of SciFact and NFCorpus have no part in it: theirs are train and dev questions, 600 drawn by the seed.
 
 `noisy`: nDCG@10 when the queries are misspelt (two strengths), abbreviated or paraphrased, by the rules that
 `benchmarks/noise.py` states; no person wrote these queries. `change` and its p are against the clean queries; `alike`
@@ -43,8 +50,11 @@ import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
+from unittest import mock
 
 import noise
 import numpy as np
@@ -52,19 +62,26 @@ import numpy as np
 import semsearch
 from semsearch import load_encoder
 from semsearch.bench.run import machine
+from semsearch.chunking import compose
 from semsearch.encoder.catalog import card_of
 from semsearch.encoder.load import DEFAULT_MODEL
 from semsearch.errors import ModelError
 from semsearch.evaluation import metrics as evaluation
 from semsearch.evaluation.judgements import read_qrels, read_queries
+from semsearch.evaluation.leave_one_out import leave_one_out
 from semsearch.ingest.source import Source
+from semsearch.search import fusion
 from semsearch.search.request import MODES, SearchKeywords
-from semsearch.types import Encoder
+from semsearch.types import Document, Encoder
 
 SAMPLES = Path(__file__).parent.parent / "corpora" / "samples"
-SETS = ("scifact", "nfcorpus", "msmarco-dl19")
+SETS = ("cranfield", "cacm", "cisi", "msmarco-dl19", "scifact", "nfcorpus")
 MEASURE = "nDCG@10"
 STSB = "STS benchmark, Spearman"  # as the catalogue of models has it
+DEVELOPMENT = {"scifact": ("train",), "nfcorpus": ("train", "dev")}  # splits, of other sets all that there is
+DRAWN = 600  # questions of them
+WEIGHTS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
+FACTORS = (0.2, 0.3, 0.4, 0.5, 0.6, 0.8)
 PUBLISHED = {
     ("scifact", "dense"): 0.645,
     ("scifact", "lexical"): 0.679,
@@ -92,9 +109,11 @@ class Task:
     whole: bool  # all of the queries that there are
 
     @classmethod
-    def of(cls, folder: Path, options: argparse.Namespace) -> Task:
-        """The test queries of a BEIR folder, or so many of them as are asked for."""
-        qrels = read_qrels(folder / "qrels" / "test.tsv")
+    def of(cls, folder: Path, options: argparse.Namespace, splits: Sequence[str] = ("test",)) -> Task:
+        """The queries of splits of a BEIR folder, or so many of them as are asked for."""
+        qrels = {}
+        for split in splits:
+            qrels |= read_qrels(folder / "qrels" / f"{split}.tsv")
         judged = evaluation.asked(qrels)
         chosen = [judged[place] for place in drawn(len(judged), options)]
         texts = read_queries(folder)
@@ -109,6 +128,9 @@ class Task:
         return evaluation.scored(evaluation.answers(collection, queries, how), self.qrels)
 
 
+Ask = Callable[[Task, semsearch.Collection], evaluation.Run]
+
+
 def main() -> None:
     """Measure, print, and write JSON lines where they are wanted."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -116,6 +138,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=os.environ.get("SEMSEARCH_DATA"))
     parser.add_argument("--sets", nargs="+", default=SETS)
     parser.add_argument("--encoder", default=DEFAULT_MODEL)
+    parser.add_argument("--peers", nargs="+", choices=PEERS, default=[], help="measure them in retrieval too")
     parser.add_argument("--rerank", metavar="MODEL", help="measure retrieval reranked too")
     parser.add_argument("--candidates", type=int, default=100, help="that are reranked")
     parser.add_argument("--multilingual", metavar="MODEL", help="for bitext")
@@ -148,8 +171,10 @@ def retrieval(options: argparse.Namespace) -> Iterator[Record]:
         if not number:
             print(table_head(head))
         runs: dict[str, evaluation.Scored] = {}
-        for way, how, against in ways(options):
-            runs[way] = task.scored(collection, task.queries, how)
+        for way, ask, against in ways(options):
+            runs[way] = evaluation.scored(ask(task, collection), task.qrels)
+            if way == "hybrid":
+                against = max("dense", "lexical", key=lambda half: runs[half].mean(MEASURE))
             values = runs[way].values[MEASURE]
             record: Record = {"data": task.name, "way": way, "queries": len(values), "encoder": options.encoder}
             record |= {measure: runs[way].mean(measure) for measure in evaluation.MEASURES}
@@ -170,12 +195,93 @@ def retrieval(options: argparse.Namespace) -> Iterator[Record]:
             yield record
 
 
-def ways(options: argparse.Namespace) -> Iterator[tuple[str, SearchKeywords, str]]:
-    """Name and options of each way to search, and the way that it is compared with."""
+def ways(options: argparse.Namespace) -> Iterator[tuple[str, Ask, str]]:
+    """Each way to search: its name, what asks so, and the way that it is compared with."""
+
+    def asking(how: SearchKeywords) -> Ask:
+        return lambda task, collection: evaluation.answers(collection, task.queries, how)
+
     for mode in MODES:
-        yield mode, {"mode": mode}, "dense" if mode != "dense" else ""
+        yield mode, asking({"mode": mode}), "dense" if mode != "dense" else ""
         if options.rerank:
-            yield f"{mode}+rerank", {"mode": mode, "rerank": options.rerank, "candidates": options.candidates}, mode
+            reranked: SearchKeywords = {"mode": mode, "rerank": options.rerank, "candidates": options.candidates}
+            yield f"{mode}+rerank", asking(reranked), mode
+    for peer in options.peers:
+        yield peer, *PEERS[peer]
+
+
+def by_bm25s(task: Task, _: semsearch.Collection) -> evaluation.Run:
+    """bm25s as its README has it, with a stemmer."""
+    import bm25s
+    import Stemmer
+
+    split = partial(bm25s.tokenize, stopwords="en", stemmer=Stemmer.Stemmer("english"), show_progress=False)
+    documents = list(Source.of(task.documents).read())
+    index = bm25s.BM25()
+    index.index(split([compose(one.title, one.text) for one in documents]), show_progress=False)
+    depth = min(evaluation.JUDGED_DEPTH, len(documents))
+    places, scores = index.retrieve(split(list(task.queries.values())), k=depth, show_progress=False)
+    return ranked(task, documents, places, scores)
+
+
+def by_sentence_transformers(task: Task, collection: semsearch.Collection) -> evaluation.Run:
+    """The model as its library has it: a vector a document, of what fits its window; compared exactly."""
+    from sentence_transformers import SentenceTransformer
+
+    model = SentenceTransformer(str(collection.encoder.folder))
+    documents = list(Source.of(task.documents).read())
+    vectors, asked = (
+        model.encode(texts, normalize_embeddings=True)
+        for texts in ([compose(one.title, one.text) for one in documents], list(task.queries.values()))
+    )
+    cosines = asked @ vectors.T  # (q, n)
+    places = np.argsort(-cosines, axis=1, kind="stable")[:, : evaluation.JUDGED_DEPTH]
+    return ranked(task, documents, places, np.take_along_axis(cosines, places, axis=1))
+
+
+def ranked(task: Task, documents: Sequence[Document], places: np.ndarray, scores: np.ndarray) -> evaluation.Run:
+    """The run of places `(q, k)` with scores `(q, k)`; what scores 0 by words is no answer."""
+    return {
+        query: {documents[place].id: score for place, score in zip(own.tolist(), given.tolist(), strict=True) if score}
+        for query, own, given in zip(task.queries, places, scores, strict=True)
+    }
+
+
+def choice(options: argparse.Namespace) -> Iterator[Record]:
+    """What is chosen on all sets but one is worth on that one."""
+    figures: dict[str, dict[str, dict[str, np.ndarray]]] = {"weight": {}, "factor": {}}
+    beside: dict[str, dict[str, np.ndarray]] = {}
+    some = argparse.Namespace(**{**vars(options), "queries": options.queries or DRAWN})
+    for task, collection in collections(some, DEVELOPMENT):
+
+        def asked(task: Task = task, collection: semsearch.Collection = collection, **how: Any) -> np.ndarray:
+            values: np.ndarray = task.scored(collection, task.queries, how).values[MEASURE]  # type: ignore[arg-type]
+            return values
+
+        beside[task.name] = {mode: asked(mode=mode) for mode in MODES}
+        weights = {f"{weight:g}": asked(mode="hybrid", dense_weight=weight) for weight in WEIGHTS}
+        factors = {}
+        for factor in FACTORS:
+            with mock.patch.object(fusion, "LEXICAL_FACTOR", factor):
+                factors[f"{factor:g}"] = asked(mode="hybrid")
+        figures["weight"][task.name], figures["factor"][task.name] = weights, factors
+    if len(beside) < 2:
+        print("To leave one set out takes two at least: SEMSEARCH_DATA or --data must name a folder with them.")
+        return
+    print(table_head(("left out", "queries", *MODES, "weight", MEASURE, "factor", MEASURE, "change", "p")))
+    for weight, factor in zip(*map(leave_one_out, figures.values()), strict=True):
+        halves = {mode: float(values.mean()) for mode, values in beside[weight.name].items()}
+        record: Record = {"data": weight.name, "queries": len(weight.values), "encoder": options.encoder, **halves}
+        for name, one in (("weight", weight), ("factor", factor)):
+            means = {chosen: float(values.mean()) for chosen, values in figures[name][one.name].items()}
+            record[name] = {"chosen": one.chosen, MEASURE: means[one.chosen], "best": one.best, "all": means}
+        record["change"] = record["factor"][MEASURE] - record["weight"][MEASURE]
+        record["p"] = evaluation.chance(factor.values, weight.values, options.seed)
+        cells = [record["data"], record["queries"], *(f"{halves[mode]:.4f}" for mode in MODES)]
+        for name in figures:
+            cells += [record[name]["chosen"], f"{record[name][MEASURE]:.4f}"]
+        print(row([*cells, f"{record['change']:+.4f}", shown(record["p"])]), flush=True)
+        yield record
 
 
 def noisy(options: argparse.Namespace) -> Iterator[Record]:
@@ -300,8 +406,10 @@ def unit(encoder: Encoder, texts: Sequence[str]) -> np.ndarray:
     return scaled
 
 
-def collections(options: argparse.Namespace) -> Iterator[tuple[Task, semsearch.Collection]]:
-    """Every set as a collection, made or brought up to date, open until the next."""
+def collections(
+    options: argparse.Namespace, splits: Mapping[str, Sequence[str]] = MappingProxyType({})
+) -> Iterator[tuple[Task, semsearch.Collection]]:
+    """Every set as a collection, made or brought up to date, open until the next; of `splits`, else test queries."""
     if options.data is None:
         print("The public sets are not here (SEMSEARCH_DATA or --data): these are the samples that are shipped.\n")
         folders = [SAMPLES]
@@ -311,7 +419,7 @@ def collections(options: argparse.Namespace) -> Iterator[tuple[Task, semsearch.C
         if not (folder / "qrels" / "test.tsv").is_file():
             print(f"{folder.name} is not there: {folder} has no qrels/test.tsv.", file=sys.stderr)
             continue
-        task = Task.of(folder, options)
+        task = Task.of(folder, options, splits.get(folder.name, ("test",)))
         name = re.sub(r"[^\w.-]", "-", f"{task.name}-{options.encoder}")[:100]
         there = (options.home / name).is_dir()
         made = (
@@ -346,9 +454,15 @@ def shown(p: float) -> str:
 
 PARTS: Mapping[str, Callable[[argparse.Namespace], Iterator[Record]]] = {
     "retrieval": retrieval,
+    "choice": choice,
     "noisy": noisy,
     "sts": sts,
     "bitext": bitext,
+}
+
+PEERS: Mapping[str, tuple[Ask, str]] = {  # and what is nearest to each of them here
+    "bm25s": (by_bm25s, "lexical"),
+    "sentence-transformers": (by_sentence_transformers, "dense"),
 }
 
 if __name__ == "__main__":

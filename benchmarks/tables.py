@@ -195,6 +195,22 @@ def quality(records: list[Record]) -> Iterator[Row]:
             yield r["data"], r["way"], str(r["queries"]), *figures, change, _chance(r.get("p"))
 
 
+def choice(records: list[Record]) -> Iterator[Row]:
+    """What was chosen on all sets but one."""
+    lines = [r for r in records if r["part"] == "choice"]
+    if lines:
+        modes = ("dense", "lexical", "hybrid")
+        yield "left out", "queries", *modes, "weight", "nDCG@10", "factor", "nDCG@10", "change", "p"
+        for r in lines:
+            halves = [f"{r[mode]:.4f}" for mode in modes]
+            both = [cell for name in ("weight", "factor") for cell in (r[name]["chosen"], f"{r[name]['nDCG@10']:.4f}")]
+            yield r["data"], str(r["queries"]), *halves, *both, f"{r['change']:+.4f}", _chance(r["p"])
+        means = [sum(r[mode] for r in lines) / len(lines) for mode in modes]
+        chosen = [sum(r[name]["nDCG@10"] for r in lines) / len(lines) for name in ("weight", "factor")]
+        both = ["", f"{chosen[0]:.4f}", "", f"{chosen[1]:.4f}", f"{chosen[1] - chosen[0]:+.4f}", ""]
+        yield "mean", "", *(f"{mean:.4f}" for mean in means), *both
+
+
 def noisy(records: list[Record]) -> Iterator[Row]:
     """What worse queries do to each way."""
     lines = [r for r in records if r["part"] == "noisy"]

@@ -353,6 +353,7 @@ class Collection:
         mode: str = "dense",
         exact: bool = False,
         group_by: str | None = "document",
+        dense_weight: float | None = None,
         rerank: bool | str | Reranker | None = None,
         candidates: int = 100,
         mmr_lambda: float | None = None,
@@ -374,11 +375,14 @@ class Collection:
             mode: "dense" (by meaning), "lexical" (by words: BM25) or "hybrid" (both, fused).
             exact: Do without the index.
             group_by: "document": the best passage of each document. None: passages.
+            dense_weight: The share of meaning in "hybrid", from 0 to 1; None: as far as the best by meaning and by
+                words stand out.
             rerank: Let a cross-encoder order the best `candidates`: its name, an object with `score`, or True for the
                 default one.
             candidates: How many of the best are reranked, or thinned by `mmr_lambda`.
-            mmr_lambda: The lambda of maximal marginal relevance, by which near-duplicates make room: 1 is relevance
-                alone, 0 diversity alone. None leaves the order of the scores.
+            mmr_lambda: The lambda of maximal marginal relevance, by which near-duplicates make room: with 1 none does,
+                with 0 all of them come last. What duplicates no better hit keeps its place. None leaves all as they
+                are.
             context: Passages of the same document to give before and after each, as `hit.context`.
             explain: Say of each answer how it was found and which words carried it, as `hit.explanation`.
             min_score: Leave out what scores less.
@@ -399,6 +403,7 @@ class Collection:
             mode=mode,
             exact=exact,
             group_by=group_by,
+            dense_weight=dense_weight,
             rerank=rerank,
             candidates=candidates,
             mmr_lambda=mmr_lambda,

@@ -116,6 +116,15 @@ class Passage(NamedTuple):
         return self.source if isinstance(self.source, Document) else self.source()
 
 
+class Balance(NamedTuple):
+    """What meaning and words count in a fused score."""
+
+    weight: float  # the share of meaning, from 0 to 1; the rest is that of words
+    dense: float  # its contrast: how far its best hit stands out, from 0 to 1
+    lexical: float  # that of words
+    asked: bool = False  # whether the weight was asked for, whatever the contrasts
+
+
 @dataclass(slots=True)
 class Hit:
     """One answer: the best passage of a document (or one passage, when passages are asked for).
@@ -133,6 +142,7 @@ class Hit:
     ranks: Mapping[str, int] = field(default_factory=dict)  # in the list of each stage, where there are several
     percentile: float | None = None  # the share of random pairs that score less, from 0 to 1, once calibrated
     probability: float | None = None  # of being relevant, once calibrated on judgements
+    balance: Balance | None = None  # what meaning and words counted, where both did
     context: Passage | None = None  # the passage with its neighbours in the document, where asked for
     explanation: Explanation | None = None  # where asked for
 

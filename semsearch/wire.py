@@ -111,6 +111,8 @@ def hit(hit: Hit) -> dict[str, Any]:
 def _explanation(hit: Hit, explanation: Explanation) -> dict[str, Any]:
     """How a hit came about; the weights of `parts` add up to `cosine`."""
     facts: dict[str, Any] = {"way": explanation.way, "found": hit.found, "ranks": hit.ranks}
+    if hit.balance is not None:
+        facts["balance"] = hit.balance._asdict()
     if explanation.parts is None:
         return {**facts, "parts": None, "why": explanation.why}
     parts = [

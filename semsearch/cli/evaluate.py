@@ -44,6 +44,8 @@ class EvalOptions:
 
     name: str | None
     folder: Path | None
+    more: tuple[Path, ...]
+    leave_one_out: bool
     split: str
     queries: Path | None
     qrels: Path | None
@@ -67,6 +69,10 @@ class EvalOptions:
             return replace(self, name=None, folder=Path(self.name))
         return self
 
+    def folders(self) -> list[Path]:
+        """All that was named, of --leave-one-out."""
+        return [Path(one) for one in (self.name, self.folder, *self.more) if one is not None]
+
     def ways(self) -> Iterator[tuple[str, SearchOptions]]:
         """The runs to make: each mode, and each reranked."""
         for mode in self.modes or MODES:
@@ -79,10 +85,16 @@ class EvalOptions:
 @click.command(name="eval", short_help="Measure answers by judgements.")
 @click.argument("name", required=False, shell_complete=parameters.collections)
 @click.argument("folder", required=False, type=path)
+@click.argument("more", nargs=-1, type=path, metavar="[FOLDER]...")
 @click.option("--split", default="test", show_default=True, help="Of the judgements in FOLDER: test, dev or train.")
 @click.option("--queries", type=path, metavar="FILE", help="BEIR's queries.jsonl, or lines of id, tab, text.")
 @click.option("--qrels", type=path, metavar="FILE", help="Judgements as BEIR or TREC have them.")
 @click.option("--self", "by_itself", is_flag=True, help="No judgements: titles or sentences ask for their documents.")
+@click.option(
+    "--leave-one-out",
+    is_flag=True,
+    help="All that is named are FOLDERs: choose a way to search on all collections but one, and measure it there.",
+)
 @click.option("--mode", "modes", multiple=True, type=click.Choice(MODES), help="Only this way of searching, or these.")
 @click.option(
     "--rerank", is_flag=False, flag_value="", default=None, metavar="[MODEL]", help="Measure each also reranked."
@@ -111,10 +123,16 @@ def evaluate(options: EvalOptions) -> int:
     semsearch eval notes --queries questions.tsv --qrels judged.qrels --mode dense --mode hybrid
     semsearch eval --qrels judged.qrels --run one.trec --run other.trec
     semsearch eval notes --self
+    semsearch eval --leave-one-out data/cranfield data/cacm data/cisi
     """
     from semsearch.evaluation import metrics
     from semsearch.evaluation.judgements import read_run
 
+    if options.leave_one_out:
+        _leave_one_out(options)
+        return 0
+    if options.more:
+        raise UsageError("eval takes one FOLDER: several are for --leave-one-out.")
     options = options.with_folder()
     _check(options)
     metrics.load_measures()
@@ -165,6 +183,25 @@ def _check(options: EvalOptions) -> None:
         raise UsageError("there is nothing to measure: give a collection's NAME, or a TREC run with --run FILE.")
     if options.baseline and options.baseline not in runs:
         raise UsageError(f"there is no run '{options.baseline}' to compare with; there are {', '.join(runs)}.")
+
+
+def _leave_one_out(options: EvalOptions) -> None:
+    from semsearch.cli.left_out import show_left_out
+
+    if options.by_itself or options.files or options.qrels or options.queries or options.modes or options.rerank:
+        raise UsageError(
+            "--leave-one-out asks collections and judgements by the names of FOLDERs alone, and tries all ways of "
+            "searching: leave out --self, --run, --qrels, --queries, --mode and --rerank."
+        )
+    home, compute = Home.of(options.home), options.compute
+    show_left_out(
+        options.folders(),
+        options.split,
+        lambda name: semsearch.open(name, home=home, device=compute.device, dtype=compute.dtype),
+        exact=options.exact,
+        seed=options.seed,
+        as_json=options.as_json,
+    )
 
 
 def _opened(stack: ExitStack, options: EvalOptions) -> Collection | None:

@@ -232,7 +232,7 @@ mmr_lambda = click.option(
     "--mmr-lambda",
     type=NumberIn(0, 1),
     metavar="L",
-    help="Let near-duplicates make room (maximal marginal relevance): 1 is relevance alone, 0 diversity alone.",
+    help="Let near-duplicates make room (maximal marginal relevance): with 1 none, with 0 all of them.",
 )
 
 
@@ -241,6 +241,7 @@ class SearchOptions:
     """How to search."""
 
     mode: str = "dense"
+    dense_weight: float | None = None
     where: Where | None = None
     rerank: str | None = None  # the model; empty for the default one
     candidates: int = 100
@@ -256,6 +257,7 @@ class SearchOptions:
         least = {} if self.min_score is None else {self.min_score.measure: self.min_score.least}
         return {
             "mode": self.mode,
+            "dense_weight": self.dense_weight,
             "where": self.where,
             "exact": self.exact,
             "candidates": self.candidates,
@@ -284,6 +286,12 @@ _SEARCH = [
         default="dense",
         show_default=True,
         help='By meaning, by words ("a phrase", -without), or both.',
+    ),
+    click.option(
+        "--dense-weight",
+        type=NumberIn(0, 1),
+        metavar="W",
+        help="The share of meaning in --mode hybrid [default: as far as the best by meaning and by words stand out].",
     ),
     where_option,
     click.option(

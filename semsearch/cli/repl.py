@@ -295,7 +295,7 @@ def _explain(session: Session, argument: str) -> None:
 
 @command(":mmr-lambda L")
 def _mmr_lambda(session: Session, argument: str) -> None:
-    """Let near-duplicates make room: 1 is relevance alone, 0 diversity alone; 'off' lets them stay."""
+    """Let near-duplicates make room: with 1 none, with 0 all of them; 'off' lets them stay."""
     if argument in ("", "off"):
         session.search = replace(session.search, mmr_lambda=None)
         say("near-duplicates stay")

@@ -17,10 +17,18 @@ WAYS = {
 
 
 def way(hit: Hit) -> str:
-    """A sentence on how a hit was found, with its rank at each stage."""
-    found = " and ".join(WAYS[one] for one in hit.found) or "given by its vector"
-    ranks = ", ".join(f"{place}. in {stage}" for stage, place in hit.ranks.items())
-    return f"{found} ({ranks})" if ranks else found
+    """A sentence on how a hit was found, with its rank at each stage and what each of two counts."""
+    sentence = " and ".join(WAYS[one] for one in hit.found) or "given by its vector"
+    if hit.ranks:
+        sentence += f" ({', '.join(f'{place}. in {stage}' for stage, place in hit.ranks.items())})"
+    if hit.balance is not None:
+        share, by_meaning, by_words, asked = hit.balance
+        sentence += f"; meaning counts {share:.0%} and words {1 - share:.0%}, as " + (
+            "was asked"
+            if asked
+            else f"the best by meaning stands out by {by_meaning:.2f} and the best by words by {by_words:.2f}"
+        )
+    return sentence
 
 
 class Explainer:

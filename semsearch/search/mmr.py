@@ -1,4 +1,8 @@
-"""Thinning near-duplicates: maximal marginal relevance (Carbonell & Goldstein, SIGIR 1998)."""
+"""Thinning near-duplicates: maximal marginal relevance (Carbonell & Goldstein, SIGIR 1998), for them alone.
+
+In the original any likeness to a hit above costs a hit its place. The good answers to one question are alike, and what
+is unlike them is mostly no answer: so likeness counts from near-duplicates on, and all other hits keep their order.
+"""
 
 from __future__ import annotations
 
@@ -7,13 +11,16 @@ from numpy.typing import NDArray
 
 from semsearch.types import Scores, Vectors
 
+NEAR = 0.9  # near-duplicates are so much of the way from what is least like the best hit to the very same
+
 
 def marginal_relevance(gains: NDArray[np.float64], vectors: Vectors, k: int, mmr_lambda: float) -> NDArray[np.intp]:
     """Positions of `k` candidates, each the best of `λ · r − (1 − λ) · s` when it is chosen.
 
     Args:
         gains: `(n,)` each candidate's `r`, on the scale of cosines; see `on_scale`.
-        vectors: `(n, dim)`; `s` is the greatest cosine to a candidate that was chosen before.
+        vectors: `(n, dim)`, best first; `s` is the greatest cosine to a near-duplicate that was chosen before, 0
+            without any.
         k: How many.
         mmr_lambda: λ; 1 keeps the order of the scores.
     """
@@ -21,7 +28,10 @@ def marginal_relevance(gains: NDArray[np.float64], vectors: Vectors, k: int, mmr
     wide = vectors.astype(np.float64)
     norms = np.linalg.norm(wide, axis=1, keepdims=True)
     unit = np.divide(wide, norms, out=np.zeros_like(wide), where=norms > 0)
-    nearest = np.zeros(count)  # the cosine of each to the nearest chosen one; being unlike everything earns nothing
+    # the candidates tell what is near: with some models any two texts have a cosine of 0.8
+    least = float((unit @ unit[0]).min()) if count else 0.0
+    near = least + NEAR * (1 - least)
+    nearest = np.zeros(count)  # the cosine of each to the nearest duplicate among the chosen
     left = np.ones(count, dtype=np.bool_)
     chosen: list[int] = []
     while len(chosen) < min(k, count):
@@ -29,7 +39,8 @@ def marginal_relevance(gains: NDArray[np.float64], vectors: Vectors, k: int, mmr
         best = int(np.argmax(value))  # of equals the first, which scored higher
         chosen.append(best)
         left[best] = False
-        nearest = np.maximum(nearest, unit @ unit[best])
+        cosines = unit @ unit[best]
+        nearest = np.maximum(nearest, np.where(cosines >= near, cosines, 0.0))
     return np.asarray(chosen, dtype=np.intp)
 
 

@@ -22,7 +22,7 @@ from semsearch.chunking import compose, splitter_for
 from semsearch.engine import Candidates, Engine, EngineView, Settings
 from semsearch.errors import UsageError
 from semsearch.search.calibration import Calibration
-from semsearch.search.fusion import FUSION_DEPTH
+from semsearch.search.fusion import FUSION_DEPTH, LEXICAL_DEPTH
 from semsearch.search.garbage import uncollected
 from semsearch.search.mmr import marginal_relevance, on_scale
 from semsearch.search.query_syntax import Query, parse
@@ -174,8 +174,10 @@ class Searcher:
             if near is None:
                 own = view.allowed(where, query)
                 (near,) = self._dense(view, vectors[place : place + 1], depth, own, request, metric)
-            lexical = view.lexical(query, depth, allowed=own, grouped=grouped)
-            ranking = fused(near, lexical, vectors[place], view, metric, request.depth, grouped, depth)
+            asked = max(depth, LEXICAL_DEPTH)
+            lexical = view.lexical(query, asked, allowed=own, grouped=grouped)
+            floor = float(lexical.scores[-1]) if len(lexical.keys) == asked else 0.0
+            ranking = fused(near, lexical, vectors[place], view, metric, request, depth, floor)
             if len(near.keys) and not len(lexical.keys):
                 return replace(ranking, notes=("no word of the query is found: these are answers by meaning alone.",))
             return ranking

@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from semsearch.engine import Candidates, EngineView
-from semsearch.search.fusion import fuse
-from semsearch.types import Hit, Keys, Metric, Passage, Vectors
+from semsearch.search.fusion import balance, fuse
+from semsearch.search.request import Request
+from semsearch.types import Balance, Hit, Keys, Metric, Passage, Vectors
 from semsearch.vectors import score_pairs
 
 
@@ -36,16 +37,18 @@ class Ranking:
 class FusedRanking(Ranking):
     """Passages of two stages in one order."""
 
+    balance: Balance
     scores_by_stage: Mapping[str, Mapping[int, float]]
     ranks_by_stage: Mapping[str, Mapping[int, int]]
 
     def hits(self, passages: Iterator[Passage]) -> list[Hit]:
-        """With the scores and ranks of both stages, where they have a key."""
+        """With the scores and ranks of both stages, where they have a key, and what each stage counted."""
         hits = super(FusedRanking, self).hits(passages)
         for hit in hits:
             scores = {stage: own[hit.key] for stage, own in self.scores_by_stage.items() if hit.key in own}
             hit.scores = {**scores, self.stage: hit.score}
             hit.ranks = {stage: own[hit.key] for stage, own in self.ranks_by_stage.items() if hit.key in own}
+            hit.balance = self.balance
         return hits
 
 
@@ -63,33 +66,41 @@ def fused(
     query: Vectors,
     view: EngineView,
     metric: Metric,
-    k: int,
-    grouped: bool,
+    request: Request,
     depth: int,
+    floor: float,
 ) -> Ranking:
-    """The `k` best of both lists, for each of which `depth` entries were asked.
+    """The `request.depth` best of the first `depth` of each list; what is not in `lexical` scores at most `floor`.
 
-    With `grouped`, of a document that both found, the passage nearest in meaning stands for it. A passage that only
-    its words found gets its dense score too: it costs one product.
+    Where documents are asked for, of one that both found, the passage nearest in meaning stands for it. A passage that
+    only its words proposed counts with its dense score too, which costs one product.
     """
+    grouped, k = request.group_by == "document", request.depth
 
     def unit(candidates: Candidates) -> Keys:
         return candidates.docs if grouped else candidates.keys
 
+    shared = np.isin(unit(lexical), unit(dense))
+    by_words = np.flatnonzero(shared | (np.arange(len(shared)) < depth))  # places in `lexical`
+    by_words_alone = np.flatnonzero(~shared[:depth])
     shown: dict[int, tuple[int, int]] = {}  # the passage that stands for a document, and the document
-    for own in (lexical, dense):
-        places = zip(own.keys.tolist(), own.docs.tolist(), strict=True)
-        shown.update(zip(unit(own).tolist(), places, strict=True))
-    units, scores = fuse((unit(dense), dense.scores), (unit(lexical), lexical.scores), depth=depth)
+    for own, places in ((lexical, by_words), (dense, slice(None))):
+        stands = zip(own.keys[places].tolist(), own.docs[places].tolist(), strict=True)
+        shown.update(zip(unit(own)[places].tolist(), stands, strict=True))
+    missed = lexical.keys[by_words_alone]
+    known = np.concatenate([dense.scores, score_pairs(query, view.vectors(missed), metric)])
+    order = np.argsort(-known, kind="stable")
+    meant = np.concatenate([unit(dense), unit(lexical)[by_words_alone]])[order], known[order]
+    worded = unit(lexical)[by_words], lexical.scores[by_words]
+    weighed = balance(meant[1], worded[1], floor, metric)
+    if request.dense_weight is not None:
+        weighed = weighed._replace(weight=request.dense_weight, asked=True)
+    units, scores = fuse(meant, worded, weight=weighed.weight, floor=floor)
     best = [shown[one] for one in units[:k].tolist()]
     keys = np.asarray([key for key, _ in best], dtype=np.int64)
     docs = np.asarray([doc for _, doc in best], dtype=np.int64)
-    by_meaning = dict(zip(dense.keys.tolist(), dense.scores.tolist(), strict=True))
-    missing = np.asarray([key for key in keys.tolist() if key not in by_meaning], dtype=np.int64)
-    if len(missing):
-        found = score_pairs(query, view.vectors(missing), metric)
-        by_meaning.update(zip(missing.tolist(), found.tolist(), strict=True))
-    at = dict(zip(unit(lexical).tolist(), range(len(lexical.keys)), strict=True))
+    by_meaning = dict(zip([*dense.keys.tolist(), *missed.tolist()], known.tolist(), strict=True))
+    at = dict(zip(worded[0].tolist(), by_words.tolist(), strict=True))
     words = {key: at[one] for key, one in zip(keys.tolist(), units[:k].tolist(), strict=True) if one in at}
     ranked = {key: rank for rank, key in enumerate(dense.keys.tolist(), start=1)}
     ways = dict(zip(ranked, dense.found, strict=True))
@@ -97,6 +108,7 @@ def fused(
     return FusedRanking(
         "fused",
         Candidates(keys, docs, scores[:k], both),
+        weighed,
         {"dense": by_meaning, "lexical": {key: float(lexical.scores[place]) for key, place in words.items()}},
         {"dense": ranked, "lexical": {key: place + 1 for key, place in words.items()}},
     )

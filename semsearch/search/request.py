@@ -24,6 +24,7 @@ SYNONYMS = {  # what other libraries call an option of a search
     **dict.fromkeys(("limit", "n", "n_results", "num_results", "size", "top", "top_k", "topk"), "k"),
     **dict.fromkeys(("filter", "filters", "query_filter"), "where"),
     **dict.fromkeys(("diverse", "diversity", "lambda_mult", "mmr"), "mmr_lambda"),
+    **dict.fromkeys(("alpha", "semantic_ratio", "weight"), "dense_weight"),
     **dict.fromkeys(("threshold", "score_threshold", "min_similarity", "similarity_cutoff"), "min_score"),
     **dict.fromkeys(("reranker", "rerank_model"), "rerank"),
     **dict.fromkeys(("query_type", "search_type"), "mode"),
@@ -76,6 +77,7 @@ class SearchKeywords(TypedDict, total=False):
     exact: bool
     group_by: str | None
     mode: str
+    dense_weight: float | None
     rerank: bool | str | Reranker | None
     candidates: int
     mmr_lambda: float | None
@@ -96,11 +98,13 @@ class Request:
         exact: Do without the index.
         group_by: "document": the best passage of each document. None: passages.
         mode: "dense" (by meaning), "lexical" (by words: BM25) or "hybrid" (both, fused).
+        dense_weight: The share of meaning in "hybrid", from 0 to 1; None: as far as the best by meaning and by words
+            stand out.
         rerank: Let a cross-encoder order the best `candidates`: its name, an object with `score`, or True for the
             default one.
         candidates: How many of the best are reranked, or thinned by `mmr_lambda`.
-        mmr_lambda: The lambda of maximal marginal relevance, by which near-duplicates make room: 1 is relevance alone,
-            0 diversity alone. None leaves the order of the scores.
+        mmr_lambda: The lambda of maximal marginal relevance, by which near-duplicates make room: with 1 none does,
+            with 0 all of them come last. What duplicates no better hit keeps its place. None leaves all as they are.
         context: Passages of the same document to show before and after each.
         explain: Say of each answer how it was found and which words carried it.
         min_score: Leave out what scores less.
@@ -113,6 +117,7 @@ class Request:
     exact: bool = False
     group_by: str | None = "document"
     mode: str = "dense"
+    dense_weight: float | None = None
     rerank: bool | str | Reranker | None = None
     candidates: int = 100
     mmr_lambda: float | None = None
@@ -147,10 +152,15 @@ class Request:
             raise UsageError(f"context must be a whole number from 0 up, not {self.context!r}.")
         if self.min_score is not None:
             check_number(self.min_score, "min_score")
-        for name in ("mmr_lambda", "min_percentile", "min_probability"):
+        for name in ("dense_weight", "mmr_lambda", "min_percentile", "min_probability"):
             share = getattr(self, name)
             if share is not None and not 0 <= check_number(share, name) <= 1:
                 raise UsageError(f"{name} must be between 0 and 1, not {share!r}.")
+
+        if self.dense_weight is not None and self.mode != "hybrid":
+            raise UsageError(
+                f"dense_weight weighs meaning against words: it needs the mode 'hybrid', not {self.mode!r}."
+            )
 
     @property
     def reranks(self) -> bool:

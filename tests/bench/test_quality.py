@@ -55,13 +55,17 @@ def test_figures_are_those_of_eval_and_the_clean_queries_are_the_same(measured, 
     (collection,) = (folder.name for folder in home.iterdir() if folder.is_dir() and not folder.name.startswith("."))
     ended = run("eval", collection, SAMPLES, "--home", home, "--json")
     runs = json.loads(ended.out)["runs"]
+    beside = json.loads(run("eval", collection, SAMPLES, "--home", home, "--json", "--baseline", "lexical").out)["runs"]
     ways = {record["way"]: record for record in records if record["part"] == "retrieval"}
     assert list(ways) == list(runs) == ["dense", "lexical", "hybrid"]
+    better = max("dense", "lexical", key=lambda half: ways[half]["nDCG@10"])
+    assert [record.get("against") for record in ways.values()] == [None, "dense", better]
     for way, record in ways.items():
         assert record["queries"] == 46
         assert record["nDCG@10"] == pytest.approx(runs[way]["nDCG@10"])
         assert record["R@100"] == pytest.approx(runs[way]["R@100"])
-        assert record.get("p") == (None if way == "dense" else pytest.approx(runs[way]["p"]["nDCG@10"]))
+        against = {"dense": runs, "lexical": beside}.get(record.get("against"))
+        assert record.get("p") == (against and pytest.approx(against[way]["p"]["nDCG@10"]))
         assert f"| {record['nDCG@10']:.4f} |" in said
     noisy = [record for record in records if record["part"] == "noisy"]
     assert [record["noise"] for record in noisy] == ["misspelt 20 %", "misspelt 50 %", "abbreviated", "paraphrased"]
@@ -82,6 +86,36 @@ def test_a_draw_is_the_same_each_time_and_another_with_another_seed(measured):
     assert [record["queries"] for record in first] == [10, 10, 10]
     assert first == again
     assert [record["MAP"] for record in first] != [record["MAP"] for record in other]
+
+
+def test_what_was_chosen_elsewhere_is_measured_where_it_was_not(measured, tmp_path):
+    words = {name: one.split() for name, one in SUBJECTS.items()}
+    for number, name in enumerate(("one", "two")):
+        folder = tmp_path / name
+        (folder / "qrels").mkdir(parents=True)
+        texts = {f"d{i}": " ".join([*own[number : number + 4], "flour"]) for i, own in enumerate(words.values())}
+        lines = [json.dumps({"_id": key, "title": "", "text": text}) for key, text in texts.items()]
+        (folder / "corpus.jsonl").write_text("\n".join(lines))
+        queries = {f"q{i}": f"{own[number]} flour" for i, own in enumerate(words.values())}
+        lines = [json.dumps({"_id": key, "text": text}) for key, text in queries.items()]
+        (folder / "queries.jsonl").write_text("\n".join(lines))
+        lines = [f"q{i}\td{i}\t1" for i in range(len(words))]
+        (folder / "qrels" / "test.tsv").write_text("query-id\tcorpus-id\tscore\n" + "\n".join(lines))
+    said, records = measured(
+        "--parts", "choice", "--data", tmp_path, "--sets", "one", "two", "--cache", tmp_path / "home"
+    )
+    assert [record["data"] for record in records] == ["one", "two"]
+    for record, other in zip(records, records[::-1], strict=True):
+        assert record["queries"] == len(words)
+        for name in ("weight", "factor"):
+            elsewhere = other[name]["all"]
+            assert elsewhere[record[name]["chosen"]] == max(elsewhere.values())
+            assert record[name]["nDCG@10"] == record[name]["all"][record[name]["chosen"]]
+        assert record["change"] == pytest.approx(record["factor"]["nDCG@10"] - record["weight"]["nDCG@10"])
+        assert f"| {record['data']} | {len(words)} |" in said
+    said, records = measured("--parts", "choice")
+    assert "takes two at least" in said
+    assert records == []
 
 
 def test_likeness_of_sentences_is_ranked_as_scipy_ranks_it(quality, measured, model, tmp_path):

@@ -99,6 +99,7 @@ def test_a_group_is_taken_out_of_all_and_what_is_left_over_is_a_bug():
 def test_the_arguments_of_a_search():
     assert SearchOptions().arguments() == {
         "mode": "dense",
+        "dense_weight": None,
         "where": None,
         "exact": False,
         "candidates": 100,

@@ -12,10 +12,10 @@ from support import tiny
 from support.fakes import HashEncoder
 
 import semsearch
-from semsearch import Document
+from semsearch import Document, wire
 from semsearch.errors import UsageError
 from semsearch.search.calibration import LEVELS, TAIL, Calibration, fit
-from semsearch.search.fusion import fuse
+from semsearch.search.fusion import LEXICAL_FACTOR, balance, fuse
 from semsearch.search.mmr import marginal_relevance
 from semsearch.types import Metric
 from semsearch.validation import is_empty
@@ -45,21 +45,58 @@ def documents(count, seed=0):
 # ------------------------------------------------------------------------------------------------------------ diversity
 
 
-@given(st.integers(0, 2**31), st.integers(1, 12), st.integers(1, 12), st.floats(0, 1))
-def test_marginal_relevance_is_what_its_definition_says(seed, count, k, relevance):
+def near_duplicates(unit):
+    """The cosines `(n, n)` that are nine tenths of the way from what is least like the best to the same, else 0."""
+    cosines = unit @ unit.T
+    least = cosines[0].min()
+    return np.where(cosines >= least + 0.9 * (1 - least), cosines, 0.0)
+
+
+@given(st.integers(0, 2**31), st.integers(1, 12), st.integers(1, 12), st.floats(0, 1), st.floats(0, 2))
+def test_marginal_relevance_is_what_its_definition_says(seed, count, k, relevance, spread):
     generator = np.random.default_rng(seed)
     gain = generator.random(count)
-    vectors = generator.standard_normal((count, 4)).astype(np.float32)
+    few = generator.standard_normal((3, 4))  # about which all others lie
+    vectors = few[generator.integers(3, size=count)] + spread * generator.standard_normal((count, 4))
+    vectors = vectors.astype(np.float32)
     unit = vectors.astype(np.float64) / np.linalg.norm(vectors.astype(np.float64), axis=1, keepdims=True)
+    redundant = near_duplicates(unit)
     chosen = marginal_relevance(gain, vectors, k, relevance).tolist()
     assert len(set(chosen)) == len(chosen) == min(k, count)
     for step, one in enumerate(chosen):
 
         def value(at, before=chosen[:step]):
-            nearest = max([0.0, *(float(unit[at] @ unit[other]) for other in before)])
-            return relevance * gain[at] - (1 - relevance) * nearest
+            return relevance * gain[at] - (1 - relevance) * max([0.0, *(redundant[at, other] for other in before)])
 
         assert value(one) >= max(value(at) for at in range(count) if at not in chosen[:step]) - 1e-9
+
+
+@given(st.integers(0, 2**31), st.integers(2, 30), st.floats(0, 1), st.floats(0.01, 2))
+def test_what_is_no_duplicate_of_a_better_hit_is_never_displaced(seed, count, relevance, spread):
+    """A hit of 0.224 stood above one of 0.342 that was like it and no duplicate."""
+    generator = np.random.default_rng(seed)
+    gain = np.sort(generator.random(count))[::-1]
+    few = generator.standard_normal((4, 4))
+    vectors = few[generator.integers(4, size=count)] + spread * generator.standard_normal((count, 4))
+    unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    redundant = np.tril(near_duplicates(unit), -1) > 0
+    place = np.argsort(marginal_relevance(gain, vectors.astype(np.float32), count, relevance))
+    for one in np.flatnonzero(~redundant.any(axis=1)):
+        assert (place[one] < place[one + 1 :]).all()
+
+
+@pytest.mark.parametrize("shared", [0.0, 0.9])
+def test_without_duplicates_the_order_is_that_of_the_scores(shared):
+    """Whatever lambda; of models for which every two texts are alike, too."""
+    generator = np.random.default_rng(0)
+    own = generator.standard_normal((40, 16))
+    own /= np.linalg.norm(own, axis=1, keepdims=True)
+    vectors = np.concatenate([np.sqrt(1 - shared) * own, np.full((40, 1), np.sqrt(shared))], axis=1).astype(np.float32)
+    gain = np.linspace(0.342, 0.1, 40)
+    for relevance in (0.0, 0.3, 0.5, 1.0):
+        assert marginal_relevance(gain, vectors, 40, relevance).tolist() == list(range(40))
+    vectors[1] = vectors[0] + 0.02 * vectors[1]
+    assert marginal_relevance(gain, vectors, 40, 0.5).tolist() == [0, *range(2, 40), 1]
 
 
 def test_near_duplicates_make_room(tmp_path):
@@ -240,10 +277,13 @@ def test_likeness_that_can_not_be(collection, arguments, said):
         ({"mode": "psychic"}, "mode must be"),
         ({"group_by": "author"}, "group_by must be"),
         ({"mmr_lambda": 2}, "mmr_lambda must be between"),
+        ({"mode": "hybrid", "dense_weight": 1.5}, "dense_weight must be between"),
+        ({"dense_weight": 0.5}, "needs the mode 'hybrid', not 'dense'"),
+        ({"alpha": 0.5}, r"no option 'alpha'\. Did you mean 'dense_weight'\?"),
         ({"candidates": 0}, "candidates must be"),
         ({"context": -1}, "context must be"),
         ({"rerank": 3.5}, "rerank takes"),
-        ({"colour": "red"}, r"no option 'colour'\. There are candidates, context, exact,"),
+        ({"colour": "red"}, r"no option 'colour'\. There are candidates, context, dense_weight, exact,"),
         ({"limit": 3}, r"no option 'limit'\. Did you mean 'k'\?"),
         ({"filter": {}}, r"no option 'filter'\. Did you mean 'where'\?"),
         ({"diverse": 0.5}, r"no option 'diverse'\. Did you mean 'mmr_lambda'\?"),
@@ -279,19 +319,26 @@ def test_a_reranker_has_the_last_word_over_the_candidates(collection):
 def test_each_mode_is_what_its_parts_say(collection):
     query = "flour dough tide"
     dense = collection.search(query, 100)
-    lexical = collection.search(query, 100, mode="lexical")
-    words = {hit.document.id for hit in collection.search(query, 200, mode="lexical")}
+    by_words = {hit.document.id: hit for hit in collection.search(query, 200, mode="lexical")}
+    words = set(by_words)
+    lexical = list(by_words.values())
     for document in collection.documents():
         assert (document.id in words) == bool(set(query.split()) & set(document.text.split()))
     scores = [hit.score for hit in lexical]
     assert scores == sorted(scores, reverse=True)
     assert min(scores) > 0
     by_meaning = {hit.document.id: hit for hit in dense}
-    by_words = {hit.document.id: hit for hit in lexical}
     keys = {hit.document.id: hit.key for hit in (*dense, *lexical)}
     names = {key: name for name, key in keys.items()}
-    expected, fused = fuse(*(_list(hits) for hits in (dense, lexical)))
+    everything = {hit.document.id: hit for hit in collection.search(query, 200)}
+    others = [everything[hit.document.id] for hit in lexical[:100] if hit.document.id not in by_meaning]
+    meant = _list(sorted([*dense, *others], key=lambda hit: -hit.score))
+    worded = _list([hit for hit in lexical if hit.document.id in by_meaning or hit.rank <= 100])
+    weighed = balance(meant[1], worded[1])
+    expected, fused = fuse(meant, worded, weight=weighed.weight)
     found = collection.search(query, 20, mode="hybrid")
+    assert {hit.balance for hit in found} == {weighed}
+    assert {hit.balance for hit in (*dense, *lexical)} == {None}
     assert [hit.document.id for hit in found] == [names[key] for key in expected[:20].tolist()]
     np.testing.assert_allclose([hit.score for hit in found], fused[:20])
     for hit in found:
@@ -411,6 +458,30 @@ def test_an_encoder_that_shows_no_tokens_is_told_apart(collection):
     assert explanation.parts is None
     assert "HashEncoder" in explanation.why
     assert explanation.way == "proposed by the index and scored exactly"
+
+
+def test_a_fused_hit_says_what_meaning_and_words_count(collection):
+    """The first of all: its ranks, and shares that its contrasts tell."""
+    (hit,) = collection.search("flour dough tide", 1, mode="hybrid", explain=True)
+    weight, by_meaning, by_words, asked = hit.balance
+    assert not asked
+    assert weight == pytest.approx(by_meaning / (by_meaning + LEXICAL_FACTOR * by_words))
+    assert hit.explanation.way.endswith(
+        f"; meaning counts {weight:.0%} and words {1 - weight:.0%}, as the best by meaning stands out by "
+        f"{by_meaning:.2f} and the best by words by {by_words:.2f}"
+    )
+    told = json.loads(wire.dumps(wire.hit(hit)))["explanation"]["balance"]
+    assert told == pytest.approx({"weight": weight, "dense": by_meaning, "lexical": by_words, "asked": False})
+    (hit,) = collection.search("flour dough tide", 1, mode="hybrid", dense_weight=0.25, explain=True)
+    assert hit.balance == (0.25, by_meaning, by_words, True)
+    assert hit.explanation.way.endswith("; meaning counts 25% and words 75%, as was asked")
+
+
+def test_the_weight_of_meaning_may_be_asked_for(collection):
+    query = "flour dough tide"
+    for weight, mode in ((0.0, "lexical"), (1.0, "dense")):
+        found = collection.search(query, 20, mode="hybrid", dense_weight=weight)
+        assert [hit.id for hit in found] == [hit.id for hit in collection.search(query, 20, mode=mode)]
 
 
 def test_parts_add_up_to_the_cosine(tmp_path, model):
