@@ -47,7 +47,7 @@ def pdf(file: BinaryIO) -> Iterator[Part]:
         except (MemoryError, RecursionError):
             raise
         except Exception as error:  # a broken page costs itself
-            lost.append(Lost(f"page={number}", reason(error)))
+            lost.append(Lost.of(f"page={number}", error))
             broken += 1
             if broken > MAX_BROKEN:
                 raise Unreadable(f"given up at the page {number:,}, with {broken:,} that can't be read.") from error

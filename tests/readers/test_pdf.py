@@ -108,7 +108,7 @@ def test_a_page_that_cannot_be_read_costs_itself(monkeypatch):
     monkeypatch.setattr(PageObject, "extract_text", broken)
     first, second, third = parts(made(lines(b"one"), lines(b"two"), lines(b"three")))
     assert (first.text, third.text) == ("one", "three")
-    assert second == Lost("page=2", "it can't be read (KeyError: '/Font').")
+    assert second == Lost("page=2", "it can't be read (KeyError: '/Font').", failed=True)
 
 
 @pytest.mark.parametrize("algorithm", ["RC4-128", "AES-128", "AES-256"])
