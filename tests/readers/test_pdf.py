@@ -63,6 +63,7 @@ def test_ligatures_and_words_broken_at_line_ends_are_words():
         ("a list:\n- one\n- two", "a list:\n- one\n- two"),
         ("Hoch-\nund Tiefbau", "Hoch- und Tiefbau"),
         ("dash -\nnot a word", "dash -\nnot a word"),
+        ("an ELE-\nMENT of Jean-\nPaul, A-\nB and UTF-\n8", "an ELEMENT of Jean-Paul, A-B and UTF-\n8"),
     ],
 )
 def test_words(text, expected):
