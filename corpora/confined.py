@@ -151,7 +151,7 @@ def main() -> None:
         try:
             for part in _limited(path, megabytes, encoding):
                 if isinstance(part, Lost):
-                    answer({"lost": [_clean(part.name), _clean(part.reason)]})
+                    answer({"lost": [_clean(part.name), _clean(part.reason), part.failed]})
                 else:
                     answer({"part": [part.name, _clean(part.text), _clean(part.title), dict(part.metadata)]})
             end = {}

@@ -101,7 +101,8 @@ def _parts(
     names: dict[str, int] = {}
     for part in confined.parts(path):
         if isinstance(part, Lost):
-            report.bad(DataError(f"{printable(path)}{part.name and ', '}{part.name}: {part.reason}"))
+            error = DataError(f"{printable(path)}{part.name and ', '}{part.name}: {part.reason}")
+            report.bad(error) if part.failed else report.lost(error)
             continue
         if is_empty(part.text):
             continue

@@ -272,6 +272,10 @@ class Report(Protocol):
         """A record that can't be used: raises `error`, or counts it and returns, and the reader goes on behind it."""
         ...
 
+    def lost(self, error: DataError) -> None:
+        """As `bad`, of a part that holds no text for anybody (a scanned page, say): the file is read to its end."""
+        ...
+
     def unread(self, path: Path) -> None:
         """A file of a kind that the reader can't read."""
         ...

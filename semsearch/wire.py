@@ -166,7 +166,7 @@ def unread(report: ReadReport) -> dict[str, Any]:
     """What a reading left out: how many records, parts and files, each with its reason; files of no known kind."""
     report.ends()
     return {
-        "skipped": report.lost,
+        "skipped": report.left_out,
         "errors": [str(error) for error in report.errors],
         "empty": list(report.empty_names),
         "odd_names": list(report.odd_names),

@@ -11,7 +11,7 @@ from zipfile import ZipFile
 
 from corpora.extraction.archive import opened
 from corpora.extraction.html import page
-from corpora.extraction.parts import Lost, Part, Unreadable, reason
+from corpora.extraction.parts import Lost, Part, Unreadable
 
 _NAMES = {
     "c": "urn:oasis:names:tc:opendocument:xmlns:container",
@@ -50,7 +50,7 @@ def epub(file: BinaryIO) -> Iterator[Part]:
             except (MemoryError, RecursionError):
                 raise
             except Exception as error:  # a broken chapter costs itself
-                yield Lost(name, reason(error))
+                yield Lost.of(name, error)
 
 
 def _chapter(book: ZipFile, name: str, title: str) -> Iterator[Part]:

@@ -20,7 +20,7 @@ from typing import Any, BinaryIO
 
 from corpora.extraction import KINDS, extractor, is_plain
 from corpora.extraction.html import parsed, shown
-from corpora.extraction.parts import FilePart, Lost, Part, Unreadable, reason
+from corpora.extraction.parts import FilePart, Lost, Part, Unreadable
 
 _HEADERS = {"from": "from", "to": "to", "cc": "cc", "message-id": "message_id"}
 _BOUNDARY = re.compile(r"^--(\S+)--[ \t]*\r?$", re.MULTILINE)  # the last one, where the header does not name it
@@ -61,7 +61,7 @@ def mailbox(file: BinaryIO) -> Iterator[Part]:
         except MemoryError:
             raise
         except Exception as error:  # whatever the library throws at what it does not expect
-            yield Lost(name, reason(error))
+            yield Lost.of(name, error)
     if deep:
         raise Unreadable(f"messages that are nested too deeply were left out: {deep:,}.")
 
@@ -134,7 +134,7 @@ def _attached(part: Message, name: str, subject: str, own: dict[str, Any]) -> It
     except (MemoryError, RecursionError):
         raise
     except Exception as error:  # a broken attachment costs itself
-        yield Lost(place, reason(error))
+        yield Lost.of(place, error)
     else:
         if not found:
             yield Lost(place, "an attachment that holds no text.")

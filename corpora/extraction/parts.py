@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import Any, Self, TypeAlias
 
 from semsearch.errors import DataError
 from semsearch.reading.files import decode
@@ -49,6 +49,12 @@ class Lost:
 
     name: str  # as of a `FilePart`
     reason: str
+    failed: bool = False  # its library failed, and may succeed another time; else it holds no text for anybody
+
+    @classmethod
+    def of(cls, name: str, error: Exception) -> Self:
+        """A part that can't be read for this error."""
+        return cls(name, reason(error), failed=not isinstance(error, Unreadable))
 
 
 Part: TypeAlias = FilePart | Lost

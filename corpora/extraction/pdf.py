@@ -47,7 +47,7 @@ def pdf(file: BinaryIO) -> Iterator[Part]:
         except (MemoryError, RecursionError):
             raise
         except Exception as error:  # a broken page costs itself
-            lost.append(Lost(f"page={number}", reason(error)))
+            lost.append(Lost.of(f"page={number}", error))
             broken += 1
             if broken > MAX_BROKEN:
                 raise Unreadable(f"given up at the page {number:,}, with {broken:,} that can't be read.") from error
@@ -76,8 +76,9 @@ def words(text: str) -> str:
     def joined(found: re.Match[str]) -> str:
         if found[2] in _JOINING:
             return f"{found[1]}- {found[2]}"
-        whole = f"{found[1]}-{found[2]}"
-        return whole if not found[2][0].islower() or whole in hyphened else found[1] + found[2]
+        whole, one = f"{found[1]}-{found[2]}", found[1] + found[2]
+        broken = found[2][0].islower() or (one.isupper() and len(found[1]) > 1 and len(found[2]) > 1)
+        return one if broken and whole not in hyphened else whole
 
     return _BROKEN.sub(joined, text)
 

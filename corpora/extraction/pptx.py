@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import Any, BinaryIO
 
 from corpora.extraction.office_xml import attribute, child, local, main_part, package, related, relation, root, title
-from corpora.extraction.parts import FilePart, Lost, Part, reason
+from corpora.extraction.parts import FilePart, Lost, Part
 
 _OF_THE_LAYOUT = frozenset({"dt", "ftr", "hdr", "sldNum", "sldImg"})  # the same on every slide
 _BESIDE = ("diagramData", "comments", "notesSlide")
@@ -31,7 +31,7 @@ def pptx(file: BinaryIO) -> Iterator[Part]:
         except (MemoryError, RecursionError):
             raise
         except Exception as error:  # a broken slide costs itself
-            yield Lost(place, reason(error))
+            yield Lost.of(place, error)
             continue
         text = "\n".join(lines) or heading
         if text:

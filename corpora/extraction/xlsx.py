@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any, BinaryIO
 
 from corpora.extraction.office_xml import attribute, child, local, main_part, package, related, relation, root, title
-from corpora.extraction.parts import FilePart, Lost, Part, reason
+from corpora.extraction.parts import FilePart, Lost, Part
 
 
 def xlsx(file: BinaryIO) -> Iterator[Part]:
@@ -29,7 +29,7 @@ def xlsx(file: BinaryIO) -> Iterator[Part]:
         except (MemoryError, RecursionError):
             raise
         except Exception as error:  # a broken sheet costs itself
-            yield Lost(place, reason(error))
+            yield Lost.of(place, error)
             continue
         if lines:
             yield FilePart(place, "\n".join(lines), " › ".join(filter(None, [name, sheet])), {"sheet": sheet})

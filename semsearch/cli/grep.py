@@ -90,7 +90,7 @@ def grep(options: GrepOptions) -> int:
     semsearch grep "how to install" README.md docs/
     journalctl | semsearch grep "the disk is failing" --min-score 0.4
     """
-    if is_empty(options.text):
+    if not options.text.strip():
         raise UsageError("the text is empty. Write what the lines should mean.")
     unread: list[str] = []
     pieces = [

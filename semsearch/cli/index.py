@@ -184,7 +184,7 @@ def index(options: IndexOptions) -> int:
         say(f"{report.same:,} records without an id were the same as one before, and are in the collection once.")
     if changes.truncated:
         say(f"{changes.truncated:,} texts were longer than the model reads, and were cut.")
-    out(summary(changes, skipped=report.lost))
+    out(summary(changes, skipped=report.left_out))
     _tell_vanished(changes, name)
     return 0
 

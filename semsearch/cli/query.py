@@ -21,7 +21,6 @@ from semsearch.errors import CollectionNotFound, DataError, UsageError
 from semsearch.home import Home
 from semsearch.names import normal
 from semsearch.search.request import MAX_QUERY
-from semsearch.validation import is_empty
 
 if TYPE_CHECKING:
     from semsearch.collection import Collection
@@ -197,7 +196,7 @@ def query(options: QueryOptions) -> int:
     k, search = options.k, options.search
     place = Home.of(options.home)
     name, text = resolve(options.words, place)
-    if text is not None and is_empty(text):
+    if text is not None and not text.strip():
         raise UsageError("the query is empty. Write what to look for, or leave it out to ask interactively.")
     form = _form(options, text)
     compute = options.compute

@@ -53,11 +53,18 @@ class ReadReport:
 
     def bad(self, error: DataError) -> None:
         """Raise `error`, or count it."""
+        self._tell(error)
+        self.doubtful.add(self.file)
+
+    def lost(self, error: DataError) -> None:
+        """Raise `error`, or count it; the file was read to its end all the same."""
+        self._tell(error)
+
+    def _tell(self, error: DataError) -> None:
         self._gave = True
         if not self.skip:
             raise error
         self.skipped += 1
-        self.doubtful.add(self.file)
         if len(self.errors) < self.keep:
             self.errors.append(error)
 
@@ -136,7 +143,7 @@ class ReadReport:
         return f"files not read, because their names are not UTF-8 (rename them): {self.odd:,}: {names}"
 
     @property
-    def lost(self) -> int:
+    def left_out(self) -> int:
         """How many records, parts and files of the kinds that can be read gave nothing."""
         return self.skipped + self.odd + self.empty
 
@@ -180,9 +187,8 @@ class CallbackReport(ReadReport):
         super().__init__(skip=on_error is not None)
         self._on_error = on_error
 
-    def bad(self, error: DataError) -> None:
-        """Count `error` and tell of it, or raise it."""
-        super().bad(error)
+    def _tell(self, error: DataError) -> None:
+        super()._tell(error)
         if self._on_error is not None:
             self._on_error(error)
 

@@ -78,6 +78,9 @@ class NullReport:
     def bad(self, error: DataError) -> None:
         """Nothing."""
 
+    def lost(self, error: DataError) -> None:
+        """Nothing."""
+
     def unread(self, path: Path) -> None:
         """Nothing."""
 
@@ -98,6 +101,10 @@ class StrictReport(NullReport):
     """A report for what is little and must be right: whatever is wrong ends the reading."""
 
     def bad(self, error: DataError) -> None:
+        """Raise it."""
+        raise error
+
+    def lost(self, error: DataError) -> None:
         """Raise it."""
         raise error
 

@@ -13,7 +13,6 @@ from semsearch.errors import UsageError
 from semsearch.search.query_syntax import parse
 from semsearch.search.where import Where
 from semsearch.types import Reranker
-from semsearch.validation import is_empty
 from semsearch.vectors import check_k
 
 MODES = ("dense", "lexical", "hybrid")
@@ -45,7 +44,7 @@ def check_texts(queries: Iterable[str], method: str) -> None:
     """Refuse what is no list of texts that say something."""
     check_list(queries, f"{method} takes a list of queries")
     for query in queries:
-        if not isinstance(query, str) or is_empty(query):
+        if not isinstance(query, str) or not query.strip():
             raise UsageError(f"a query must be a text that is not empty, not {query!r:.60}.")
         if len(query) > MAX_QUERY:
             raise UsageError(f"a query has {len(query):,} characters; at most {MAX_QUERY:,} are read: {query[:40]!r}…")

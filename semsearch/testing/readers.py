@@ -67,6 +67,10 @@ class RecordedReport:
             raise error
         self.errors.append(error)
 
+    def lost(self, error: DataError) -> None:
+        """As `bad`."""
+        self.bad(error)
+
     def unread(self, path: Path) -> None:
         """Keep its name."""
         self.unknown.append(path.name)
@@ -287,7 +291,7 @@ class ReaderContract:
         documents = list(self.reader.read(tmp_path / "full", self.reader.Options(**self.options), report))
         report.ends()
         assert [document.text for document in documents] == list(SCRIPTS)
-        assert report.lost == 1
+        assert report.left_out == 1
         assert f"b-{self.file}" in " ".join(report.sentences())
 
     def test_bad_records_are_told_with_their_place_and_cost_only_themselves(self, tmp_path: Path) -> None:

@@ -33,7 +33,7 @@ def test_a_file_that_gives_nothing_is_named_and_ends_no_run(tmp_path, kind, full
     folder = files(tmp_path / "folder", **full, **empty)
     report = ReadReport()
     assert len(list(Source.of(folder, kind).read(report))) == 1
-    assert (report.empty, report.empty_names, report.lost) == (len(empty), sorted(empty), len(empty))
+    assert (report.empty, report.empty_names, report.left_out) == (len(empty), sorted(empty), len(empty))
     if empty:
         assert report.sentences() == [f"files that hold no text: {len(empty)}: {', '.join(sorted(empty))}."]
 
@@ -43,7 +43,7 @@ def test_a_file_whose_records_came_before_or_were_bad_is_not_empty(tmp_path):
     folder = files(tmp_path / "folder", **{"a.jsonl": line, "b.jsonl": b"{", "c.jsonl": line + line})
     report = ReadReport(skip=True)
     list(Source.of(folder, "jsonl").read(report))
-    assert (report.skipped, report.empty, report.lost) == (1, 0, 1)
+    assert (report.skipped, report.empty, report.left_out) == (1, 0, 1)
 
 
 def test_a_lost_part_is_named_and_the_others_are_there(tmp_path, monkeypatch):
@@ -59,6 +59,20 @@ def test_a_lost_part_is_named_and_the_others_are_there(tmp_path, monkeypatch):
     assert [str(error) for error in report.errors] == [f"{folder}/a.pdf, page=2: it holds no text."]
     with pytest.raises(DataError, match="page=2: it holds no text"):
         list(Source.of(folder).read(ReadReport()))
+
+
+def test_what_vanished_is_taken_out_of_a_file_that_holds_a_lost_part(tmp_path):
+    model = tiny_model(tmp_path / "tiny")
+    letter = b"From a\nSubject: %s\nMessage-ID: <%s@x>\nContent-Type: %s\n\nwhales\n\n"
+    zipped = b"multipart/mixed; boundary=b\n\n--b\n\nbread\n--b\nContent-Type: application/zip\n\nPK\n--b--\n"
+    kept = letter % (b"one", b"1", b"text/plain") + letter % (b"zip", b"2", zipped)
+    folder = files(tmp_path / "docs", **{"a.mbox": kept + letter % (b"gone", b"3", b"text/plain"), "b.md": b"bread\n"})
+    assert run("index", folder, "-m", model).out == "added 4, changed 0, unchanged 0, skipped 1\n"
+    files(folder, **{"a.mbox": kept})
+    ended = run("sync", "docs", "--yes")
+    assert ended.out == "added 0, changed 0, removed 1, unchanged 3\n"
+    assert "an attachment of the kind application/zip" in ended.err
+    assert run("sync", "docs").code == 0, "it is as it was, and is not read again"
 
 
 def test_the_command_counts_and_lists_what_was_lost(tmp_path):

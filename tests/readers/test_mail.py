@@ -134,4 +134,4 @@ def test_a_message_that_cannot_be_read_costs_itself_alone(monkeypatch):
     box = "From a\nSubject: one\n\nx\n\nFrom b\nSubject: bad\n\ny\n\nFrom c\nSubject: two\n\nz\n"
     first, second, third = parts(box, "a.mbox")
     assert (first.text, third.text) == ("x", "z")
-    assert second == Lost("message=2", "it can't be read (KeyError: 'bad').")
+    assert second == Lost("message=2", "it can't be read (KeyError: 'bad').", failed=True)

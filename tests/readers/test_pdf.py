@@ -63,6 +63,7 @@ def test_ligatures_and_words_broken_at_line_ends_are_words():
         ("a list:\n- one\n- two", "a list:\n- one\n- two"),
         ("Hoch-\nund Tiefbau", "Hoch- und Tiefbau"),
         ("dash -\nnot a word", "dash -\nnot a word"),
+        ("an ELE-\nMENT of Jean-\nPaul, A-\nB and UTF-\n8", "an ELEMENT of Jean-Paul, A-B and UTF-\n8"),
     ],
 )
 def test_words(text, expected):
@@ -108,7 +109,7 @@ def test_a_page_that_cannot_be_read_costs_itself(monkeypatch):
     monkeypatch.setattr(PageObject, "extract_text", broken)
     first, second, third = parts(made(lines(b"one"), lines(b"two"), lines(b"three")))
     assert (first.text, third.text) == ("one", "three")
-    assert second == Lost("page=2", "it can't be read (KeyError: '/Font').")
+    assert second == Lost("page=2", "it can't be read (KeyError: '/Font').", failed=True)
 
 
 @pytest.mark.parametrize("algorithm", ["RC4-128", "AES-128", "AES-256"])

@@ -4,7 +4,7 @@ import pytest
 from support.command_line import run, tiny_model
 
 import semsearch
-from semsearch.errors import DataError, UsageError
+from semsearch.errors import DataError
 from semsearch.ingest.source import ReadReport, Source
 from semsearch.types import Document
 from semsearch.validation import check_document, is_empty
@@ -52,13 +52,12 @@ def test_records_lines_and_files_of_nothing_are_named_or_passed_over(tmp_path):
     assert report.empty_names == ["b.html"]
 
 
-def test_no_question_is_of_nothing_that_can_be_seen(tmp_path):
+def test_no_document_and_no_line_is_of_nothing_that_can_be_seen(tmp_path):
     model = tiny_model(tmp_path / "tiny")
     with semsearch.create("notes", encoder=str(model), home=tmp_path / "home") as notes:
         notes.add([Document("1", "whale and storm")])
         with pytest.raises(DataError, match="the text is empty"):
             notes.add([Document("2", "\u200b")])
-        with pytest.raises(UsageError, match="must be a text that is not empty"):
-            notes.search("\u200b")
-    assert run("query", "notes", "\u200b", "--home", tmp_path / "home").code == 2
-    assert run("grep", "\xad", tmp_path).code == 2
+    (tmp_path / "a.txt").write_text("\u200b\nbread\n\xad\n", encoding="utf-8")
+    ended = run("grep", "storm", tmp_path / "a.txt", "-m", model)
+    assert [line.rpartition(": ")[2] for line in ended.lines] == ["bread"]
