@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from difflib import get_close_matches
@@ -10,6 +9,7 @@ from typing import Any, TypedDict
 
 from semsearch.arguments import check_list, check_number
 from semsearch.errors import UsageError
+from semsearch.search.analysis import asked
 from semsearch.search.query_syntax import parse
 from semsearch.search.where import Where
 from semsearch.types import Reranker
@@ -27,7 +27,6 @@ SYNONYMS = {  # what other libraries call an option of a search
     **dict.fromkeys(("reranker", "rerank_model"), "rerank"),
     **dict.fromkeys(("query_type", "search_type"), "mode"),
 }
-_LOOKED_UP = re.compile(r"\w+")
 
 
 def meant(name: str, known: Iterable[str]) -> str | None:
@@ -51,7 +50,7 @@ def check_texts(queries: Iterable[str], method: str) -> None:
 def _check_words(query: str) -> None:
     """Refuse what would be looked up for minutes. A word takes two characters with what parts it from the next."""
     if len(query) > 2 * MAX_QUERY_WORDS:
-        count = sum(1 for _ in _LOOKED_UP.finditer(query))
+        count = len(asked(query))
         if count > MAX_QUERY_WORDS:
             raise UsageError(
                 f"a query has {count:,} words; at most {MAX_QUERY_WORDS:,} are looked up: {query[:40]!r}…. The mode "
