@@ -128,6 +128,13 @@ def test_what_is_asked_for_is_in_the_text(text):
 
 
 @settings(max_examples=200)
+@given(st.lists(texts, min_size=3), st.randoms(use_true_random=False))
+def test_any_three_words_of_a_text_are_in_it(words, random):
+    text, query = " ".join(words), " ".join(random.sample(words, 3))
+    assert {*asked(query)} <= {*analysed(text).split()}
+
+
+@settings(max_examples=200)
 @given(st.text(st.characters(max_codepoint=0x2FF, exclude_categories=["Cs"]) | st.sampled_from("שלום\"'ёй≥हि")))
 def test_the_short_way_is_the_long_way(text):
     assert analysed(text).split() == [term.text for term in analyse(text)]
