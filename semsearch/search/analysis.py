@@ -96,7 +96,7 @@ _DISREGARDED = regex.compile(r"\p{DI}")
 _SAME = str.maketrans({"ı": "i", "æ": "ae", "œ": "oe", "ø": "o", "đ": "d", "ł": "l", "ى": "ي", "ی": "ي", "ک": "ك"})
 
 _STEMMERS = (  # by the script of a word: its first and last letter
-    ("\0", "\u024f", "porter"),
+    ("\0", "\u024f", "english"),
     ("\u0370", "\u03ff", "greek"),
     ("\u0400", "\u052f", "russian"),
     ("\u0530", "\u058f", "armenian"),
@@ -143,6 +143,11 @@ def asked(text: str) -> list[str]:
         else:
             found += analysed(piece[0]).split()
     return found
+
+
+def words(text: str) -> Iterator[tuple[int, int, bool]]:
+    """Where each word of a text begins and ends, and whether it is one, and no run of letters without blanks."""
+    return ((*piece.span(), piece.lastgroup != "run") for piece in _PIECE.finditer(text))
 
 
 def holds(text: str, phrase: str) -> bool:

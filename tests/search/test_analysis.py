@@ -37,8 +37,8 @@ TERMS = {
     "Straße STRASSE strasse": "strass strass strass",
     "ＡＢＣ１２３": "abc123",
     "ﬁnd eﬃcient": "find effici",
-    "œuvre Øre": "oeuvr or",
-    "cafe\u0301 café naïve Åse": "cafe cafe naiv as",
+    "œuvre Øre": "oeuvr ore",
+    "cafe\u0301 café naïve Åse": "cafe cafe naiv ase",
     "seman\u00adtic zero\u200bwidth \ufeffbom w\u2060j": "semant zerowidth bom wj",
     "ёлка елка йод": "елк елк йод",
     "за́мок їжак": "замок їжак",
@@ -141,7 +141,7 @@ def test_the_short_way_is_the_long_way(text):
 
 
 STEMS = {
-    "porter": ("running relational ponies", "run relat poni"),
+    "english": ("running relational ponies", "run relat poni"),
     "greek": ("ανθρωποι ανθρωπου", "ανθρωπ ανθρωπ"),
     "russian": ("книгами книга", "книг книг"),
     "armenian": ("սեղանները սեղանից", "սեղ սեղ"),
