@@ -48,8 +48,8 @@ def check_texts(queries: Iterable[str], method: str) -> None:
 
 
 def _check_words(query: str) -> None:
-    """Refuse what would be looked up for minutes. A word takes two characters with what parts it from the next."""
-    if len(query) > 2 * MAX_QUERY_WORDS:
+    """Refuse what would be looked up for minutes."""
+    if len(query) > MAX_QUERY_WORDS:
         count = len(asked(query))
         if count > MAX_QUERY_WORDS:
             raise UsageError(

@@ -282,6 +282,9 @@ QUERIES = {
     "-only": Query("", excluded=("only",)),
     '""': Query("", ("",), ("",)),
     "C++ -c": Query("C++ -c"),
+    "首都 -日本": Query("首都", excluded=("日本",)),
+    "首都 -日": Query("首都", excluded=("日",)),
+    '首都 +"日本"': Query("首都 日本", ("日本",), ("日本",), firm=True),
 }
 
 
