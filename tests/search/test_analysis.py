@@ -89,6 +89,29 @@ def test_a_word_without_end_is_known_by_its_beginning():
     assert analysed("é" * 1_000_000) == "e" * analysis.WORD_LENGTH
 
 
+@pytest.mark.parametrize(
+    "piece",
+    [
+        "a\u0301",
+        "\u0301",
+        "a" + 1000 * "\u200b",
+        "א" + 1000 * "\u0301" + "'",
+        "👨\u200d",
+        "日\u200b",
+        "ที่",
+        "l·",
+        "ﷺ",
+        "é",
+    ],
+)
+def test_a_text_without_end_takes_as_long_as_it_is(piece):
+    """A way that grew with the square of these would take minutes."""
+    text = piece * (30_000 // len(piece))
+    for whole in (text, text + "日", text + 30_000 * "\u0301"):
+        assert len(analysed(whole)) < 20 * len(whole)
+        assert len(asked(whole)) <= len(whole)
+
+
 def test_what_is_remembered_has_an_end(monkeypatch):
     monkeypatch.setattr(analysis, "REMEMBERED_WORDS", 10)
     forms = analysis._Forms(str.lower)
