@@ -26,8 +26,9 @@ from texts import short_texts
 import semsearch
 from semsearch.bench.run import machine
 from semsearch.local.lexical.build import LexicalIndexing
-from semsearch.local.lexical.postings import tokens
 from semsearch.local.lexical.searcher import Lexical
+from semsearch.local.store import terms
+from semsearch.search.analysis import asked
 from semsearch.search.query_syntax import parse
 from semsearch.types import Document
 
@@ -47,7 +48,7 @@ def ours(texts: list[str], folder: Path) -> tuple[dict[str, Search], dict[str, f
     seconds["semsearch"] = time.process_time() - began
     began = time.process_time()
     with collection.engine.store.database.write() as connection:
-        connection.exec_driver_sql("INSERT INTO fulltext (fulltext) VALUES ('rebuild')")
+        terms.rebuild(connection)
     seconds["SQLite"] = time.process_time() - began
 
     def by_semsearch(query: str) -> list[int]:
@@ -56,8 +57,7 @@ def ours(texts: list[str], folder: Path) -> tuple[dict[str, Search], dict[str, f
         return [key - 1 for key in keys.tolist()]
 
     def by_sqlite(query: str) -> list[int]:
-        (words,) = tokens([query], stemmed=False)
-        match = " OR ".join(f'"{word}"' for word in words)
+        match = " OR ".join(f'"{term}"' for term in set(asked(query)))
         with collection.engine.store.read() as view:
             found = view.connection.exec_driver_sql(
                 "SELECT rowid FROM fulltext WHERE fulltext MATCH ? ORDER BY bm25(fulltext) LIMIT ?", (match, K)

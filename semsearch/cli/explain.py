@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import re
 from collections import defaultdict
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
+from semsearch.search.analysis import words
 from semsearch.types import Hit, Span
 
 if TYPE_CHECKING:
     from rich.text import Text
 
-_WORD = re.compile(r"\w+(?:['’\-]\w+)*")
 STRONG, WEAK = 0.7, 0.45  # of the weightiest word's weight: where a word stands out, and where it is marked
 SHOWN_WORDS = 6  # words named on a line
 
@@ -34,16 +34,35 @@ def words_of(hit: Hit) -> list[Word]:
         return []
     found = []
     for field, text, start in (("title", hit.title, 0), ("text", hit.text, hit.start)):
-        spans = [Span(start + match.start(), start + match.end()) for match in _WORD.finditer(text)]
-        owner = {at: number for number, span in enumerate(spans) for at in range(*span)}
-        weights: dict[int, float] = defaultdict(float)
+        owner = {start + at: word for word in _shown_words(text) for at in range(word.start, word.end)}
+        weights: dict[Span, float] = defaultdict(float)
         for part in explanation.parts:
-            if part.field == field and part.start in owner:
-                weights[owner[part.start]] += part.weight
-        for number in sorted(weights):
-            first, last = spans[number]
-            found.append(Word(field, spans[number], text[first - start : last - start], weights[number]))
+            if part.field == field and (word := owner.get(part.start)) is not None:
+                own = Span(start + word.start, start + word.end) if word.whole else Span(part.start, part.end)
+                weights[own] += part.weight
+        for span in sorted(weights):
+            found.append(Word(field, span, text[span.start - start : span.end - start], weights[span]))
     return found
+
+
+class _Shown(NamedTuple):
+    start: int
+    end: int
+    whole: bool  # else a run of letters without blanks, in which each token of the model's stands for itself
+
+
+def _shown_words(text: str) -> Iterator[_Shown]:
+    """The words of a text as people read them: "don't" and "state-of-the-art" are one."""
+    last: _Shown | None = None
+    for word in map(_Shown._make, words(text)):
+        if last is not None and last.whole and word.whole and text[last.end : word.start] in ("'", "’", "-", "_"):
+            last = _Shown(last.start, word.end, True)
+            continue
+        if last is not None:
+            yield last
+        last = word
+    if last is not None:
+        yield last
 
 
 def sentence(hit: Hit) -> str:
@@ -69,9 +88,9 @@ def sentence(hit: Hit) -> str:
 
 def highlight(text: Text, hit: Hit, field: str, start: int) -> None:
     """Mark in `text`, the characters of the hit's title or document from `start` on, the words that carried it."""
-    words = words_of(hit)
-    most = max((word.weight for word in words), default=0.0)
-    for word in words:
+    found = words_of(hit)
+    most = max((word.weight for word in found), default=0.0)
+    for word in found:
         if word.field == field and word.weight >= WEAK * most > 0:
             style = "bold yellow" if word.weight >= STRONG * most else "yellow"
             text.stylize(style, max(word.span.start - start, 0), word.span.end - start)

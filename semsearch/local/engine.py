@@ -16,12 +16,12 @@ from semsearch.local.index.build import Indexing
 from semsearch.local.index.loader import IndexLoader
 from semsearch.local.lexical.build import LexicalIndexing
 from semsearch.local.maintenance.backup import backup
-from semsearch.local.maintenance.check import content, fulltext_fits, interrupted, structure
+from semsearch.local.maintenance.check import content, interrupted, structure
 from semsearch.local.maintenance.compaction import compact
 from semsearch.local.maintenance.reencoding import reencode
 from semsearch.local.maintenance.repair import repair
 from semsearch.local.origins import LocalOrigins
-from semsearch.local.store import questions
+from semsearch.local.store import questions, terms
 from semsearch.local.store.metadata import update
 from semsearch.local.store.settings import check_settings
 from semsearch.local.store.store import Store
@@ -244,7 +244,7 @@ class LocalEngine:
             problems.extend(self._indexing.probe(snapshot))
         if deep and self.store.database.writable:
             with self.store.write(), self.store.database.write() as connection:
-                if not fulltext_fits(connection):
+                if not terms.fit(connection):
                     fix = f"semsearch repair {self.name}"
                     problems.append(Problem("full text", "it does not agree with the documents", fix))
         return problems

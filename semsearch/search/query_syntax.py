@@ -7,14 +7,15 @@ that hold it score higher; it is required only where nobody can have meant anyth
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import accumulate, pairwise
 from operator import and_
 
+from semsearch.search.analysis import words
+
 FEW_WORDS, FEW_LETTERS = 5, 40  # beside phrases: with more, or with the marks of a sentence, a query is prose
-OPTION = 2  # letters up to which "-x" is the option of a command
+OPTION = 2  # letters of ASCII up to which "-x" is the option of a command
 
 _QUOTES = str.maketrans({"“": '"', "”": '"', "„": '"', "«": '"', "»": '"', "\0": " "})
 _PART = re.compile(r'(?<!\S)([+-]?)"([^"]*)"(?!\w)|(?<!\S)-(?=\S*[^\W\d_])(?!-)(\S+)')
@@ -79,9 +80,10 @@ def parse(query: str) -> Query:
 
     `"…"` is a phrase where it begins a word; `+"…"` is required. Without a plus phrases are required, unless nothing
     holds them, in a query of nothing but them and a few words. `-"…"` is an exclusion, and so is `-word` where no
-    other word follows and it is longer than the options of commands: "jaguar -car" excludes, "tar -xzf archive" does
-    not. A hyphen inside a word, a number below zero, a dash between spaces and a quotation mark that is never closed
-    are what they are in any text; quotes around nothing that is a word are none.
+    other word follows and it can't be an option of a command, of one or two letters of ASCII: "jaguar -car" and
+    "首都 -日本" exclude, "tar -xzf archive" does not. A hyphen inside a word, a number below zero, a dash between
+    spaces and a quotation mark that is never closed are what they are in any text; quotes around nothing that is a word
+    are none.
     """
     clean = query.encode("utf-8", "replace").decode().translate(_QUOTES)  # half a surrogate pair is no letter
     parts = list(_PART.finditer(clean))
@@ -101,7 +103,7 @@ def parse(query: str) -> Query:
         kept.append(clean[end : part.start()])
         end = part.end()
         if word is not None:
-            if ends and not marked and len(word) > OPTION:
+            if ends and not marked and (len(word) > OPTION or not word.isascii()):
                 excluded.append(word)
             else:
                 kept.append(part[0])
@@ -119,21 +121,4 @@ def parse(query: str) -> Query:
 
 def _worded(phrase: str) -> list[str]:
     """The phrase, if there is a word in it."""
-    return [phrase] if _PHRASE_WORD.search(folded(phrase)) else []
-
-
-def folded(text: str) -> str:
-    """`text` without the differences that words are found across: of capitals and of accents."""
-    if text.isascii():
-        return text.lower()
-    apart = unicodedata.normalize("NFD", text.casefold())
-    return "".join(letter for letter in apart if unicodedata.category(letter) != "Mn")
-
-
-def phrase_pattern(phrase: str) -> re.Pattern[str] | None:
-    """What finds exactly the words of `phrase`, side by side, in a `folded` text; None where it holds no word."""
-    words = _PHRASE_WORD.findall(folded(phrase))
-    return re.compile(r"(?<![^\W_])" + r"[\W_]+".join(map(re.escape, words)) + r"(?![^\W_])") if words else None
-
-
-_PHRASE_WORD = re.compile(r"[^\W_]+")
+    return [phrase] if next(words(phrase), None) is not None else []

@@ -10,6 +10,7 @@ from typing import Any, TypedDict
 
 from semsearch.arguments import check_list, check_number
 from semsearch.errors import UsageError
+from semsearch.search.analysis import asked
 from semsearch.search.query_syntax import parse
 from semsearch.search.where import Where
 from semsearch.types import Reranker
@@ -28,7 +29,6 @@ SYNONYMS = {  # what other libraries call an option of a search
     **dict.fromkeys(("reranker", "rerank_model"), "rerank"),
     **dict.fromkeys(("query_type", "search_type"), "mode"),
 }
-_LOOKED_UP = re.compile(r"\w+")
 _MARKED = re.compile(r'["“”„«»]|(?<!\S)-\S')  # without any of them a query is plain
 
 
@@ -51,9 +51,9 @@ def check_texts(queries: Iterable[str], method: str) -> None:
 
 
 def _check_words(query: str) -> None:
-    """Refuse what would be looked up for minutes. A word takes two characters with what parts it from the next."""
-    if len(query) > 2 * MAX_QUERY_WORDS:
-        count = sum(1 for _ in _LOOKED_UP.finditer(query))
+    """Refuse what would be looked up for minutes."""
+    if len(query) > MAX_QUERY_WORDS:
+        count = len(asked(query))
         if count > MAX_QUERY_WORDS:
             raise UsageError(
                 f"a query has {count:,} words; at most {MAX_QUERY_WORDS:,} are looked up: {query[:40]!r}…. The mode "

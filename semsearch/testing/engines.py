@@ -415,6 +415,24 @@ class EngineContract:
         assert "dog" not in ids(animals.search("the -park", mode="hybrid"))
         assert "dog" in ids(animals.search("the park", mode="hybrid"))
 
+    def test_words_of_every_script(self, home: Home) -> None:
+        """As `semsearch.search.analysis` has them: in documents, queries, phrases and exclusions."""
+        texts = {
+            "ja": "彼女は日本語を話す",
+            "th": "ฉันเรียนภาษาไทย",
+            "hi": "वह हिन्दी बोलता है",
+            "he": "שָׁלוֹם",
+            "tr": "İSTANBUL",
+        }
+        with semsearch.create("scripts", home=home, encoder=HashEncoder()) as collection:
+            collection.add([Document(language, text) for language, text in texts.items()])
+            asked = {"日本語": "ja", "ภาษา": "th", "हिन्दी": "hi", "שלום": "he", "istanbul": "tr", '+"日本"': "ja"}
+            assert {query: ids(collection.search(query, mode="lexical")) for query in asked} == {
+                query: [language] for query, language in asked.items()
+            }
+            assert collection.search("話す -日本", mode="lexical") == []
+            assert collection.search('+"本日"', mode="lexical") == []
+
     @pytest.mark.parametrize("mode", ["lexical", "hybrid"])
     def test_a_quotation_in_prose_is_no_order(self, home: Home, mode: str) -> None:
         """It counts for more, and nothing is ruled out; so with the options of commands."""

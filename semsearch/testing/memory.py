@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import math
-import re
 import threading
 import uuid
 from collections import Counter
@@ -25,6 +24,7 @@ from semsearch.errors import CollectionClosed, CollectionExists, DimensionMismat
 from semsearch.home import Home
 from semsearch.names import check_name
 from semsearch.records import Entry, Known, Record
+from semsearch.search.analysis import analysed, asked, holds
 from semsearch.search.fields import MemoryFields
 from semsearch.search.query_syntax import Query
 from semsearch.search.where import Filter, matches
@@ -34,7 +34,6 @@ from semsearch.versions import ANALYSIS, ENCODING
 
 Mask = NDArray[np.bool_]  # (n,) of the passages of a state
 
-_TOKEN = re.compile(r"\w+")
 K1, B = 1.2, 0.75  # of BM25: Robertson & Zaragoza, "The Probabilistic Relevance Framework" (2009)
 
 
@@ -82,13 +81,11 @@ class MemoryView:
         docs = {doc for doc in self._state.records if where is None or doc in self._matching(where)}
         mask = np.isin(self._state.docs, list(docs))
         if query is not None:
-            required, excluded = (
-                [words for text in texts if (words := _TOKEN.findall(text.casefold()))]
-                for texts in (query.required, query.excluded)
-            )
-            for row, text in enumerate(self._words()):
-                mask[row] &= all(_holds(text, phrase) for phrase in required)
-                if any(_holds(text, phrase) for phrase in excluded):
+            required = [analysed(phrase, stemmed=False) for phrase in query.required]
+            excluded = [terms for phrase in query.excluded if (terms := analysed(phrase))]
+            for row, text in enumerate(self._texts()):
+                mask[row] &= all(holds(analysed(text, stemmed=False), phrase) for phrase in required if phrase)
+                if any(holds(analysed(text), phrase) for phrase in excluded):
                     mask &= self._state.docs != self._state.docs[row]
         return mask
 
@@ -105,11 +102,13 @@ class MemoryView:
 
     def lexical(self, query: Query, k: int, *, allowed: Mask | None, grouped: bool) -> Candidates:
         """See `EngineView.lexical`."""
-        texts, mask = self._words(), self.allowed(None, query)
+        mask = self.allowed(None, query)
+        texts = [analysed(text).split() for text in self._texts()]
+        forms = [analysed(text, stemmed=False) for text in self._texts()]
         counts = [Counter(text) for text in texts]
-        phrases = [words for phrase in query.phrases if (words := _TOKEN.findall(phrase.casefold()))]
-        frequencies = [[own[word] for own in counts] for word in set(_TOKEN.findall(query.text.casefold()))]
-        frequencies += [[int(_holds(text, phrase)) for text in texts] for phrase in phrases]
+        phrases = [terms for phrase in query.phrases if (terms := analysed(phrase, stemmed=False))]
+        frequencies = [[own[word] for own in counts] for word in set(asked(query.text))]
+        frequencies += [[int(holds(text, phrase)) for text in forms] for phrase in phrases]
         mean = sum(map(len, texts)) / max(len(texts), 1)
         scores = np.zeros(len(texts), dtype=np.float32)
         for frequency in frequencies:
@@ -186,10 +185,10 @@ class MemoryView:
         """The documents that a filter allows, in their order."""
         return [doc for doc, record in self._state.records.items() if matches(where, record.document.metadata)]
 
-    def _words(self) -> list[list[str]]:
-        """The words of the title and text of each passage."""
+    def _texts(self) -> list[str]:
+        """The title and text of each passage, as its words are found in them."""
         passages = map(self._state.passage, range(len(self._state.keys)))
-        return [_TOKEN.findall(f"{passage.title} {passage.text}".casefold()) for passage in passages]
+        return [f"{passage.title}\n{passage.text}" for passage in passages]
 
     def _best(self, rows: NDArray[np.intp], scores: Scores, k: int, grouped: bool, way: tuple[str, ...]) -> Candidates:
         """The `k` best of `rows`, or the best of each of the `k` best documents."""
@@ -488,8 +487,3 @@ class MemoryHome(Home):
         """See `Home.drop`."""
         self.require(name)
         del self._engines[check_name(name)]
-
-
-def _holds(text: Sequence[str], phrase: Sequence[str]) -> bool:
-    """Whether words stand side by side in a text."""
-    return any(list(text[at : at + len(phrase)]) == phrase for at in range(len(text) - len(phrase) + 1))

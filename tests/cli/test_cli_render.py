@@ -2,15 +2,17 @@
 
 import io
 import json
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
 
 from semsearch import wire
 from semsearch.cli import render
+from semsearch.cli.explain import words_of
 from semsearch.cli.render import Answer, draw_document, draw_hits, show_facts, show_table, size
 from semsearch.controls import one_line, printable
-from semsearch.types import Document, Hit, Passage, Span
+from semsearch.types import Document, Explanation, Hit, Part, Passage, Span
 
 
 def drawn(draw, *arguments, width=80):
@@ -141,3 +143,18 @@ def test_a_point_in_a_name_is_no_step_down(capsys, monkeypatch):
     monkeypatch.setattr(render, "on_terminal", lambda: True)
     show_facts(facts)
     assert capsys.readouterr().out.split() == ["random", "scores", "99.9", "%", "0.5"]
+
+
+@pytest.mark.parametrize(
+    ("text", "parts", "words"),
+    [
+        ("don't shout", [("don", 0.2), ("'", 0.1), ("t", 0.1), ("shout", 0.3)], {"don't": 0.4, "shout": 0.3}),
+        ("日本語を話す", [("日本", 0.5), ("語", 0.1), ("話", 0.2)], {"日本": 0.5, "語": 0.1, "話": 0.2}),
+        ("हिन्दी में", [("हिन", 0.5), ("दी", 0.1)], {"हिन्दी": 0.6}),
+        ("state-of-the-art!", [("state", 0.5), ("art", 0.25), ("!", 0.1)], {"state-of-the-art": 0.75}),
+    ],
+)
+def test_what_carried_a_hit_is_told_in_words_of_its_script(text, parts, words):
+    placed = [Part("text", text.index(part), text.index(part) + len(part), weight) for part, weight in parts]
+    found = replace(hit(Document("a", text)), explanation=Explanation("found", 0.5, 0.0, placed))
+    assert {word.text: word.weight for word in words_of(found)} == pytest.approx(words)

@@ -403,11 +403,15 @@ def test_any_text_is_a_query(collection, text, mode):
         assert hit.document.id.startswith("d")
 
 
+MANY_LETTERS = "".join(chr(0x4E00 + number) for number in range(10_002))
 MANY_WORDS = " ".join(f"w{number}" for number in range(10_001))
 TOO_LONG = {
     "characters": ("a" * 1_000_001, "a query has 1,000,001 characters; at most 1,000,000 are read"),
     "words": (MANY_WORDS, "a query has 10,001 words; at most 10,000 are looked up"),
     "words without blanks": (MANY_WORDS.replace(" ", "."), "a query has 10,001 words"),
+    "letters": (MANY_LETTERS, "a query has 10,001 words"),
+    "a phrase of letters": (f'"{MANY_LETTERS}"', "a query has 10,001 words"),
+    "an exclusion of letters": (f"flour -{MANY_LETTERS}", "a query has 10,002 words"),
     "a phrase": (f'"{MANY_WORDS}"', "a query has 10,001 words"),
     "phrases": ('"a" ' * 101, r"a query has 101 phrases .* and exclusions .*; at most 100 are looked up"),
     "phrases in prose": ("who said it? " + '"a" ' * 101, "a query has 101 phrases"),
@@ -430,7 +434,11 @@ def test_a_query_has_limits(collection, kind, mode):
 
 def test_the_longest_queries_are_answered(collection):
     assert collection.search("flour " * 166_666, 3)
+    letters = MANY_LETTERS[:9_000]
     for query in (
+        f"flour {letters}",
+        f'flour "{letters}" and more of it all',
+        f"flour -{letters}",
         "flour " * 10_000,
         "flour " + '"flour" ' * 99,
         "flour " + "-xyzzy " * 99,

@@ -12,6 +12,7 @@ from support.fakes import HashEncoder
 from support.golden import CHANGED, DIM, DOCUMENTS, GOLDEN, LONG
 
 import semsearch
+from semsearch import versions
 from semsearch.errors import CollectionDamaged
 from semsearch.local.store import schema, segments
 from semsearch.types import Document, Metric
@@ -46,6 +47,12 @@ def test_everything_is_there(collection, expected):
     assert collection.check(deep=True) == []
     assert collection.sources == [{"kind": "text", "path": "somewhere"}]
     assert collection.get(["removed"]) == [None]
+
+
+def test_words_are_found_as_they_are_now(collection):
+    for query in ("שָׁלוֹם", "ＪＡＧＥＮ", "Fu\u0308chse", '+"jagen nachts"'):
+        assert collection.search(query, 1, mode="lexical")[0].id == "zwölf/🦊", query
+    assert collection.info()["versions"]["analysis"] == versions.ANALYSIS
 
 
 def old_collection(folder, version):

@@ -1,12 +1,12 @@
 """An inverted index in arrays: for each word the passages that hold it and how often, and how long each passage is.
 
-SQLite's full-text engine splits and stems, here as in the collection's own full text: one tokenizer for everything.
+Its words are the terms of `semsearch.search.analysis`, here as in the collection's own full text.
 """
 
 from __future__ import annotations
 
-import sqlite3
 from bisect import bisect_left
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from itertools import pairwise
@@ -18,7 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from semsearch.arrays import read_array
 from semsearch.errors import DataError
-from semsearch.local.store.schema import TOKENIZER
+from semsearch.search.analysis import analysed
 
 TOKENIZED_PASSAGES = 1 << 14  # passages that are split together …
 TOKENIZED_LETTERS = 1 << 24  # … unless they are longer than this, all in all
@@ -131,36 +131,6 @@ class Postings:
         return ""
 
 
-def tokens(texts: Sequence[str], *, stemmed: bool = True) -> list[dict[str, int]]:
-    """The words of each text, sorted, and how often each comes."""
-    passages = [(place, "", text) for place, text in enumerate(texts)]
-    with _Engine(passages, TOKENIZER if stemmed else TOKENIZER.removeprefix("porter ")) as engine:
-        found: list[dict[str, int]] = [{} for _ in texts]
-        for word, place, times in engine.execute("SELECT term, doc, count(*) FROM words GROUP BY term, doc"):
-            found[place][word] = times
-    return found
-
-
-class _Engine:
-    """A full-text index in memory over (number, title, text), with the table `words`: one row a word and place."""
-
-    def __init__(self, passages: Sequence[tuple[int, str, str]], tokenizer: str) -> None:
-        self._connection = sqlite3.connect(":memory:", isolation_level=None)
-        self._connection.execute(
-            f"CREATE VIRTUAL TABLE entries USING fts5 (title, text, content = '', tokenize = '{tokenizer}')"
-        )
-        self._connection.execute("CREATE VIRTUAL TABLE words USING fts5vocab (entries, instance)")
-        self._connection.execute("BEGIN")
-        self._connection.executemany("INSERT INTO entries (rowid, title, text) VALUES (?, ?, ?)", passages)
-        self._connection.execute("COMMIT")
-
-    def __enter__(self) -> sqlite3.Connection:
-        return self._connection
-
-    def __exit__(self, *_: object) -> None:
-        self._connection.close()
-
-
 def _batches(passages: Iterable[tuple[int, str, str]]) -> Iterator[list[tuple[int, str, str]]]:
     """Some passages at a time, few where they are long."""
     batch, letters = [], 0
@@ -178,30 +148,32 @@ def _split(passages: Sequence[tuple[int, str, str]]) -> Postings:
     """The postings of a batch, its passages numbered from that of the first."""
     first, last = passages[0][0], passages[-1][0]
     count = last - first + 1
-    with _Engine([(number - first, title, text) for number, title, text in passages], TOKENIZER) as engine:
-        # all places of a word in one string: a row for each would take three times as long
-        found = engine.execute(
-            "SELECT term, count(*), group_concat(2 * doc + (col = 'text')) FROM words GROUP BY term ORDER BY term"
-        ).fetchall()
-    words = [word.encode() for word, _, _ in found]
-    word = np.repeat(np.arange(len(found)), [times for _, times, _ in found])
-    place = np.fromstring(",".join(places for _, _, places in found), dtype=np.int64, sep=",")
-    code = word * (2 * count) + place  # by word, passage and column
-    code.sort(kind="stable")  # as it is already, though nobody promises it
+    number: defaultdict[str, int] = defaultdict()
+    number.default_factory = number.__len__
+    met: list[int] = []  # the word of each place
+    sizes = np.zeros(2 * count, dtype=np.int64)
+    for passage, title, text in passages:
+        for column, terms in enumerate((title and analysed(title).split(), analysed(text).split())):
+            met.extend(map(number.__getitem__, terms))
+            sizes[2 * (passage - first) + column] = len(terms)
+    words = sorted((word.encode(), place) for word, place in number.items())
+    order = np.empty(len(words), dtype=np.int64)
+    order[[place for _, place in words]] = np.arange(len(words))
+    code = order[np.asarray(met, dtype=np.int64)] * (2 * count) + np.repeat(np.arange(2 * count), sizes)
+    code.sort()  # by word, passage and column
     pair = code >> 1
     begins = np.flatnonzero(np.diff(pair, prepend=-1))
     in_text = np.add.reduceat(code & 1, begins) if len(begins) else begins
     in_title = np.diff(begins, append=len(code)) - in_text
     of, rows = np.divmod(pair[begins], count)
-    lengths = np.stack([np.bincount(rows, weights=column, minlength=count) for column in (in_title, in_text)], axis=1)
     return Postings(
-        np.frombuffer(b"".join(words), dtype=np.uint8),
-        _sums([len(word) for word in words]),
+        np.frombuffer(b"".join(word for word, _ in words), dtype=np.uint8),
+        _sums([len(word) for word, _ in words]),
         _sums(np.bincount(of, minlength=len(words))),
         rows.astype(np.int32),
         np.minimum(in_title, MAX_COUNT).astype(np.uint16),
         np.minimum(in_text, MAX_COUNT).astype(np.uint16),
-        lengths.astype(np.uint32),
+        sizes.reshape(count, 2).astype(np.uint32),
     )
 
 

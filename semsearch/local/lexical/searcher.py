@@ -8,6 +8,7 @@ Without a generation, or when it is damaged, SQLite's full text answers: slower,
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -19,14 +20,15 @@ from sqlalchemy import ColumnElement, func, select
 from semsearch.errors import IndexDamaged, StorageError
 from semsearch.local.index.generation import published_digest, read_manifest, refuse_if_scarce, verify_files
 from semsearch.local.lexical.bm25 import BM25, TITLE
-from semsearch.local.lexical.postings import Postings, tokens
+from semsearch.local.lexical.postings import Postings
 from semsearch.local.store.database_errors import decoding
 from semsearch.local.store.registry import Registered
 from semsearch.local.store.schema import fulltext
 from semsearch.local.store.snapshot import Snapshot
 from semsearch.local.store.store import Store, View
 from semsearch.search import function_words
-from semsearch.search.query_syntax import Query, folded, phrase_pattern
+from semsearch.search.analysis import analysed, asked, holds
+from semsearch.search.query_syntax import Query
 from semsearch.types import Keys, Scores
 
 log = logging.getLogger("semsearch")
@@ -48,7 +50,7 @@ def weighed(words: Mapping[str, int]) -> dict[str, float]:
 @cache
 def _function_words() -> frozenset[str]:
     """As they are stemmed."""
-    return frozenset(word for words in tokens(sorted(function_words.ENGLISH)) for word in words)
+    return frozenset(analysed(" ".join(sorted(function_words.ENGLISH))).split())
 
 
 class Lexical:
@@ -74,7 +76,7 @@ class Lexical:
         Returns:
             Keys `(m,)` and scores `(m,)`, all above 0, with m at most `k`; and which of the two engines scored them.
         """
-        (words,) = tokens([query.text])
+        words = Counter(asked(query.text))
         mask = self.allowed(view, query)
         if allowed is not None:
             mask = allowed if mask is None else mask & allowed
@@ -101,12 +103,12 @@ class Lexical:
         snapshot = view.snapshot
         mask = np.ones(len(snapshot), dtype=np.bool_)
         for phrase in query.required:
-            if phrase_pattern(phrase) is not None:  # else it is nothing but punctuation
+            if analysed(phrase):  # else it is nothing but punctuation
                 found = np.zeros(len(snapshot), dtype=np.bool_)
                 found[_holding_rows(view, phrase, exactly=True)] = True
                 mask &= found
-        for phrase, words in zip(query.excluded, tokens(query.excluded), strict=True):
-            if words:
+        for phrase in query.excluded:
+            if analysed(phrase):
                 mask &= ~np.isin(snapshot.docs, snapshot.docs[_holding_rows(view, phrase, exactly=False)])
         return mask
 
@@ -231,7 +233,7 @@ def _holding_rows(view: View, phrase: str, *, exactly: bool) -> NDArray[np.intp]
 
 def _by_stems(view: View, phrase: str) -> NDArray[np.intp]:
     """The live rows whose title or text holds the stems of a phrase side by side."""
-    matching = select(fulltext.c.rowid).where(_holding([phrase]))
+    matching = select(fulltext.c.rowid).where(_holding([analysed(phrase)]))
     with decoding():
         found = view.connection.execute(matching).scalars().all()
     return _rows_of(view, found)
@@ -239,17 +241,22 @@ def _by_stems(view: View, phrase: str) -> NDArray[np.intp]:
 
 def _exactly(view: View, phrase: str) -> NDArray[np.intp]:
     """The live rows whose title or text holds the very words of a phrase side by side, which stems only suggest."""
-    pattern = phrase_pattern(phrase)
-    if pattern is None:
+    forms = analysed(phrase, stemmed=False)
+    if not forms:
         return np.empty(0, dtype=np.intp)
-    matching = select(fulltext.c.rowid, fulltext.c.title, fulltext.c.text).where(_holding([phrase]))
     with decoding():
         found = [
             key
-            for key, *texts in view.connection.execute(matching)
-            if any(pattern.search(folded(text)) for text in texts)
+            for key, *texts in view.connection.exec_driver_sql(_TEXTS, (_match([analysed(phrase)]),))
+            if any(holds(analysed(text, stemmed=False), forms) for text in texts)
         ]
     return _rows_of(view, found)
+
+
+_TEXTS = (
+    "SELECT key, passage_texts.title, passage_texts.text FROM fulltext CROSS JOIN passage_texts "
+    "ON key = fulltext.rowid WHERE fulltext MATCH ?"
+)
 
 
 def _rows_of(view: View, found: Sequence[int]) -> NDArray[np.intp]:
@@ -259,8 +266,8 @@ def _rows_of(view: View, found: Sequence[int]) -> NDArray[np.intp]:
 
 def _by_sqlite(view: View, query: Query, k: int, mask: NDArray[np.bool_] | None) -> tuple[Keys, Scores]:
     """As `Lexical.search`, by the bm25 of SQLite's full text."""
-    (words,) = tokens([query.text], stemmed=False)  # stemmed twice, they would be others
-    phrases = [phrase for phrase in query.phrases if phrase_pattern(phrase) is not None]
+    words = set(asked(query.text))
+    phrases = [terms for phrase in query.phrases if (terms := analysed(phrase))]
     rank = func.bm25(fulltext.c.fulltext, TITLE, 1).label("rank")
     matching = select(fulltext.c.rowid, rank).where(_holding([*words, *phrases]))
     if mask is None:
@@ -277,8 +284,12 @@ def _by_sqlite(view: View, query: Query, k: int, mask: NDArray[np.bool_] | None)
 
 
 def _holding(phrases: list[str]) -> ColumnElement[bool]:
-    """Whether one of `phrases` is there, each taken as words and never as the query language of the full text."""
-    return fulltext.c.fulltext.match(" OR ".join('"' + phrase.replace('"', '""') + '"' for phrase in phrases))
+    """Whether one of `phrases` is there: finished terms, never the query language of the full text."""
+    return fulltext.c.fulltext.match(_match(phrases))
+
+
+def _match(phrases: list[str]) -> str:
+    return " OR ".join(f'"{phrase}"' for phrase in phrases)
 
 
 _NOTHING: tuple[Keys, Scores, Way] = (np.empty(0, dtype=np.int64), np.empty(0, dtype=np.float32), POSTINGS)

@@ -137,15 +137,6 @@ def content(view: View, folder: Path, metric: Metric) -> Iterator[Problem]:
         yield Problem("database", str(said), f"restore a backup: semsearch restore FILE --name {name}")
 
 
-def fulltext_fits(connection: Connection) -> bool:
-    """Whether the full text agrees with the documents; needs a connection that may write, and writes nothing."""
-    try:
-        connection.exec_driver_sql("INSERT INTO fulltext (fulltext, rank) VALUES ('integrity-check', 1)")
-    except (DatabaseError, MemoryError):  # a damaged one may tell SQLite of words of any length
-        return False
-    return True
-
-
 def damaged_rows(snapshot: Snapshot) -> NDArray[np.intp]:
     """Live rows that are not what was committed."""
     damaged = []

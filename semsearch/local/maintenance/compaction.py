@@ -19,7 +19,7 @@ from sqlalchemy import Connection
 from semsearch.engine import Compacted
 from semsearch.errors import CollectionDamaged, SemsearchError, StorageError
 from semsearch.local.store import document_rows as documents
-from semsearch.local.store import platform, registry, segments, vector_file
+from semsearch.local.store import platform, registry, segments, terms, vector_file
 from semsearch.local.store.failpoints import failpoint
 from semsearch.local.store.snapshot import Snapshot
 from semsearch.local.store.store import Store
@@ -110,7 +110,7 @@ def _switch(connection: Connection, snapshot: Snapshot, live: NDArray[np.intp], 
     segments.unmask_all(connection)
     registry.retire_all(connection)
     failpoint("optimize full text")
-    connection.exec_driver_sql("INSERT INTO fulltext (fulltext) VALUES ('optimize')")
+    terms.optimize(connection)
     connection.exec_driver_sql("UPDATE state SET generation = ?, rows = ?", (generation, len(live)))
 
 

@@ -22,7 +22,7 @@ from semsearch import versions
 from semsearch.errors import ModelMismatch, UsageError
 from semsearch.ingest.ingestion import BATCH_DOCUMENTS
 from semsearch.local.store import document_rows as documents
-from semsearch.local.store import generations, registry, segments, vector_file
+from semsearch.local.store import generations, registry, segments, terms, vector_file
 from semsearch.local.store.failpoints import failpoint
 from semsearch.local.store.lock import WriterLock
 from semsearch.local.store.schema import state
@@ -186,7 +186,7 @@ def _switch(store: Store, change: Change) -> bool:
         keys = segments.read(connection, change.generation)[0]["key"]
         version = store.advance(connection)
         failpoint("switch passages")
-        connection.exec_driver_sql("INSERT INTO fulltext (fulltext) VALUES ('delete-all')")
+        terms.empty(connection)
         connection.exec_driver_sql("DELETE FROM passages")
         segments.unmask_all(connection)
         connection.exec_driver_sql(
@@ -196,7 +196,7 @@ def _switch(store: Store, change: Change) -> bool:
         kept = connection.exec_driver_sql("SELECT key FROM passages").scalars().all()
         segments.mask(connection, version, np.setdiff1d(keys, kept).tolist())
         failpoint("switch full text")
-        connection.exec_driver_sql("INSERT INTO fulltext (fulltext) VALUES ('rebuild')")
+        terms.rebuild(connection)
         registry.retire_all(connection)
         connection.execute(
             state.update().values(

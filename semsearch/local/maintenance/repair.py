@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 from semsearch.engine import Encode
 from semsearch.errors import CollectionDamaged
 from semsearch.ingest.ingestion import BATCH_DOCUMENTS
-from semsearch.local.maintenance.check import broken_tables, damaged_rows, fulltext_fits, interrupted, wrong_rows
+from semsearch.local.maintenance.check import broken_tables, damaged_rows, interrupted, wrong_rows
 from semsearch.local.maintenance.compaction import compact
 from semsearch.local.maintenance.reencoding import forget
 from semsearch.local.store import document_rows as documents
-from semsearch.local.store import generations, platform, segments, vector_file
+from semsearch.local.store import generations, platform, segments, terms, vector_file
 from semsearch.local.store.failpoints import failpoint
 from semsearch.local.store.snapshot import Snapshot
 from semsearch.local.store.store import Store
@@ -58,9 +58,9 @@ def repair(store: Store, encode: Encode | None) -> list[str]:
                     f"again with their vectors ({', '.join(repr(i) for i in _ids(store, docs.tolist()))})"
                 )
         with store.database.write() as connection:
-            if not fulltext_fits(connection):
+            if not terms.fit(connection):
                 failpoint("rebuild full text")
-                connection.exec_driver_sql("INSERT INTO fulltext (fulltext) VALUES ('rebuild')")
+                terms.rebuild(connection)
                 done.append("built the full text anew from the documents")
             if documents.rebuild_fields(connection):
                 done.append("built the index of metadata anew from the documents")
@@ -136,7 +136,7 @@ def _agree(store: Store, snapshot: Snapshot, broken: NDArray[np.intp], again: bo
         return []
     with store.database.write() as connection:
         version = store.advance(connection)
-        connection.exec_driver_sql("INSERT INTO fulltext (fulltext) VALUES ('delete-all')")
+        terms.empty(connection)
         if len(displaced):
             connection.exec_driver_sql("INSERT OR REPLACE INTO passages VALUES (?, ?, ?, ?)", displaced.tolist())
         connection.exec_driver_sql(
@@ -148,7 +148,7 @@ def _agree(store: Store, snapshot: Snapshot, broken: NDArray[np.intp], again: bo
             segments.mask(connection, version, snapshot.keys[~snapshot.live].tolist())
         segments.mask(connection, version, withdrawn.tolist())
         failpoint("put passages back")
-        connection.exec_driver_sql("INSERT INTO fulltext (fulltext) VALUES ('rebuild')")
+        terms.rebuild(connection)
     said = (
         (len(displaced), "put {:,} passages back"),
         (len(surplus), "took out {:,} passages without a vector"),

@@ -10,7 +10,7 @@ import numpy as np
 from sqlalchemy import ColumnElement, Connection, Row, case, delete, func, select
 
 from semsearch.errors import CollectionDamaged
-from semsearch.local.store import pieces, segments
+from semsearch.local.store import pieces, segments, terms
 from semsearch.local.store.checksum import crc32
 from semsearch.local.store.database import driver
 from semsearch.local.store.database_errors import decoding
@@ -54,7 +54,6 @@ _INSERT_DOCUMENT = (
 )
 _UPDATE_DOCUMENT = "UPDATE documents SET title = ?, text = ?, metadata = ?, hash = ?, crc = ?, size = ? WHERE doc = ?"
 _INSERT_PASSAGE = "INSERT INTO passages VALUES (?, ?, ?, ?)"
-_INSERT_FULLTEXT = "INSERT INTO fulltext (rowid, title, text) VALUES (?, ?, ?)"
 _INSERT_FIELD = "INSERT OR IGNORE INTO fields VALUES (?, ?, ?, ?, ?)"
 
 
@@ -97,7 +96,7 @@ def insert(connection: Connection, entries: Sequence[Entry], stored: Mapping[str
         failpoint("put pieces")
         pieces.write(connection, texts)
     _many(connection, _INSERT_PASSAGE, spans)
-    _many(connection, _INSERT_FULLTEXT, words)
+    terms.insert(connection, words)
     _many(connection, _INSERT_FIELD, fields)
     return np.array(spans, dtype=PLACE_DTYPE)
 
@@ -119,11 +118,7 @@ def remove_passages(connection: Connection, docs: Iterable[int], version: int) -
     """Take away the passages of `docs`, from the full text too, and mask their rows as of commit `version`."""
     of_these = among(passages.c.doc, list(docs))
     keys = connection.execute(select(passages.c.key).where(of_these)).scalars().all()
-    connection.exec_driver_sql(
-        "INSERT INTO fulltext (fulltext, rowid, title, text) SELECT 'delete', key, title, text FROM passage_texts "
-        "WHERE key IN (SELECT value FROM json_each(?))",
-        (as_json(keys),),
-    )
+    terms.remove(connection, as_json(keys))
     segments.mask(connection, version, keys)
     connection.execute(delete(passages).where(of_these))
 

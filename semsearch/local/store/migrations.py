@@ -15,7 +15,7 @@ from sqlalchemy import Connection
 
 from semsearch import versions
 from semsearch.errors import CollectionDamaged
-from semsearch.local.store import registry, schema
+from semsearch.local.store import registry, schema, terms
 from semsearch.local.store.checksum import crc32
 from semsearch.local.store.database import driver
 from semsearch.local.store.failpoints import failpoint
@@ -185,7 +185,7 @@ def bring_forward(connection: Connection, name: str) -> bool:
         failpoint("analyse")
         connection.exec_driver_sql("DROP TABLE fulltext")
         connection.execute(schema.FULLTEXT)
-        connection.exec_driver_sql("INSERT INTO fulltext (fulltext) VALUES ('rebuild')")
+        terms.rebuild(connection)
         registry.retire(connection, words=True)
         connection.execute(schema.state.update().values(analysis=versions.ANALYSIS, version=schema.state.c.version + 1))
         return True

@@ -39,7 +39,6 @@ from semsearch.errors import CollectionError
 SCHEMA_VERSION = 4
 APPLICATION_ID = 0x53454D53  # "SEMS", so that `file` and we can tell our databases from others
 PIECE = 1 << 16  # characters: longer texts are kept in pieces of so many
-TOKENIZER = "porter unicode61 remove_diacritics 2"  # with another one, `semsearch.versions.ANALYSIS` is another too
 
 
 class _Any(UserDefinedType[Any]):
@@ -246,9 +245,8 @@ PASSAGE_TEXTS = DDL(  # type: ignore[no-untyped-call]
     "FROM passages JOIN documents USING (doc)"
 )
 FULLTEXT = DDL(  # type: ignore[no-untyped-call]
-    "CREATE VIRTUAL TABLE fulltext USING fts5 "
-    f"(title, text, content = 'passage_texts', content_rowid = 'key', tokenize = '{TOKENIZER}')"
-)
+    "CREATE VIRTUAL TABLE fulltext USING fts5 (title, text, content = '', tokenize = 'ascii')"
+)  # `semsearch.local.store.terms` writes it: finished terms, which this tokenizer parts at the blanks
 
 
 @event.listens_for(metadata, "after_create")
@@ -292,10 +290,12 @@ def create(connection: Connection) -> None:
     connection.exec_driver_sql(f"PRAGMA user_version = {SCHEMA_VERSION}")
 
 
-# Views of former versions, which the steps to this one replace.
-FORMER_VIEWS = (
+# What former versions made of passages, which the steps to this one replace.
+FORMER = (
     "CREATE VIEW passage_texts AS SELECT key, title, substr(text, "
     '"start" + 1, "end" - "start") AS text FROM passages JOIN documents USING (doc)',
+    "CREATE VIRTUAL TABLE fulltext USING fts5 "
+    "(title, text, content = 'passage_texts', content_rowid = 'key', tokenize = '')",
 )
 _PLAIN_TOKENS = re.compile(r"""\s*(?:(\w+)|"(\w+)"|'(\w+)'|([(),]))""", re.ASCII)
 _RUN = frozenset(
@@ -311,7 +311,7 @@ def strange(statements: frozenset[tuple[object, ...]]) -> str | None:
     Ordinary tables and indexes of plain columns run nothing, whatever they are called. Triggers, generated columns,
     checks, defaults and indexes of expressions do, and so do views and virtual tables: of them there are our own.
     """
-    own = {_shape(text) for text in (PASSAGE_TEXTS.statement.replace("%%", "%"), FULLTEXT.statement, *FORMER_VIEWS)}
+    own = {_shape(text) for text in (PASSAGE_TEXTS.statement.replace("%%", "%"), FULLTEXT.statement, *FORMER)}
     for (statement,) in statements:
         if statement is not None and not (
             isinstance(statement, str) and (_is_plain(statement) or _shape(statement) in own)

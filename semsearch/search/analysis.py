@@ -1,0 +1,216 @@
+"""The analysis of words: from a text to the terms that it is found by, the one way for documents and for queries.
+
+*Words* are maximal runs of letters, digits and their marks, as Unicode's word boundaries have them (UAX 29), but for
+two things. What those rules join over an apostrophe, a full stop or an underscore is parted, since each part is looked
+for: "l'homme", "example.com". And where a script puts no blanks between words, each letter (an extended grapheme
+cluster) is a term, and so is each two side by side: such overlapping bigrams find Chinese as well as a dictionary does,
+and single letters beside them the words of one letter (Nie, Gao, Zhang and Zhou, "On the use of words and n-grams for
+Chinese information retrieval", 2000; Foo and Li, 2004). Korean, whose particles are glued to its words, goes the same
+way (Lee and Ahn, "Using n-grams for Korean text retrieval", SIGIR 1996). An emoji is a term.
+
+*Folding* finds words across the ways of writing them: Unicode's compatibility forms (NFKC) without capitals (full case
+folding), without soft hyphens and other characters that are not seen, without accents, and without the points of
+scripts that are mostly written without their vowels. Marks that are letters of their own stay: the vowel signs of
+India, the voicing of kana, й.
+
+*Stemming* is Snowball's, told by the script: a collection holds many languages, and a query is too short to tell its.
+"""
+
+from __future__ import annotations
+
+import re  # quicker than `regex`, for the texts that it can part
+import threading
+import unicodedata
+from collections.abc import Callable, Iterator
+from itertools import accumulate, pairwise
+from typing import NamedTuple
+
+import regex
+import Stemmer
+
+WORD_LENGTH = 128  # characters of a word; what is behind them is not looked for
+REMEMBERED_WORDS = 1 << 18  # words the terms of which are remembered: some 40 MB
+
+
+class Term(NamedTuple):
+    """A term of a text, and the characters that it stands for."""
+
+    text: str
+    start: int
+    end: int
+
+
+_UNSEEN = r"[\p{M}\p{DI}]"  # goes with what stands before
+# Letters of scripts without blanks between words (those of South East Asia are the class of line breaking that needs a
+# dictionary), and of Korean.
+_UNSPACED = (
+    r"[[\p{Han}\p{Hiragana}\p{Katakana}\p{Bopomofo}\p{Hangul}\p{Line_Break=Complex_Context}ーｰﾞﾟ]"
+    r"&&[\p{L}\p{N}]--\p{DI}]"
+)
+_LETTER = rf"[[\p{{L}}\p{{N}}\p{{Co}}]--{_UNSPACED}--\p{{DI}}]"
+_JOINING = "(?:(?<=[\u0591-\u05f2])[\"'\u05f3\u05f4](?=[\u05d0-\u05f2])|(?<=[lL])·(?=[lL]))"  # Hebrew acronyms, l·l
+_EMOJI = (
+    r"[[\p{Emoji_Presentation}[\p{Extended_Pictographic}&&[\u2600-\u27bf\U0001F000-\U0001FAFF]]]--\p{RI}]"
+    r"[\ufe0f\p{Emoji_Modifier}]*+"
+)
+_PIECE = regex.compile(
+    rf"(?P<word>{_LETTER}(?:{_UNSEEN}*+{_JOINING}?{_LETTER})*+\p{{M}}*+)"
+    rf"|(?P<run>{_UNSPACED}(?:{_UNSEEN}*+{_UNSPACED})*+\p{{M}}*+)"
+    rf"|(?P<emoji>\p{{RI}}{{2}}|{_EMOJI}(?:\u200d{_EMOJI})*+)",
+    regex.V1,
+)
+_CLUSTER = regex.compile(r"\X")
+
+# Most texts hold letters of scripts with blanks between words, common signs and nothing else: `re` parts them alike in
+# a tenth of the time.
+_COMMON = (
+    r"\0-\xac\xae-\u034e\u0350-\u061b\u061d-\u0dff\u1e00-\u1fff\u2010-\u2029\u202f-\u205f\u2070-\u22ff"
+    r"\u2500-\u25fc\ufffd"
+)
+_OF_COMMON = re.compile(f"[{_COMMON}]*")
+
+
+def _common_word() -> re.Pattern[str]:
+    common = "".join(filter(_OF_COMMON.fullmatch, map(chr, range(0x2300))))
+    letters = "".join(regex.findall(_LETTER, common, regex.V1))
+    marks = "".join(regex.findall(r"\p{M}", common))
+    return re.compile(f"[{letters}](?:{_JOINING}?[{letters}]|[{marks}])*")
+
+
+_ASCII_WORD = re.compile("[a-z0-9]+")
+_COMMON_WORD = _common_word()
+
+# Marks that are taken off: those that belong to no script of their own, and the points of scripts that are mostly
+# written without them. Three letters of Cyrillic are none without their mark, nor is a voiced kana.
+_MARK = regex.compile(
+    r"([иИуУ]\u0306|[іІ]\u0308|[гГкК]\u0301)"
+    r"|[[\p{Script=Inherited}\p{Arabic}\p{Hebrew}\p{Syriac}]&&\p{M}--[\u3099\u309a]]|\p{DI}|[\"'״׳·ـ]",
+    regex.V1,
+)
+_TERM = regex.compile(r"[\p{L}\p{N}\p{M}\p{Co}]+")
+_JOINED = regex.compile(r"[\p{M}\p{DI}\u1100-\u11ff\ua960-\ua97f\ud7b0-\ud7ffﾞﾟำຳ]")  # may be one cluster with others
+_TONE = regex.compile(r"[\ufe0f\p{Emoji_Modifier}]")
+_DISREGARDED = regex.compile(r"\p{DI}")
+# Letters that are one in how they are looked for, which no decomposition of Unicode tells: as in the folding filters of
+# Lucene for ASCII, Arabic and Persian.
+_SAME = str.maketrans({"ı": "i", "æ": "ae", "œ": "oe", "ø": "o", "đ": "d", "ł": "l", "ى": "ي", "ی": "ي", "ک": "ك"})
+
+_STEMMERS = (  # by the script of a word: its first and last letter
+    ("\0", "\u024f", "english"),
+    ("\u0370", "\u03ff", "greek"),
+    ("\u0400", "\u052f", "russian"),
+    ("\u0530", "\u058f", "armenian"),
+    ("\u0600", "\u06ff", "arabic"),
+    ("\u0900", "\u097f", "hindi"),
+    ("\u0b80", "\u0bff", "tamil"),
+)
+
+
+def analysed(text: str, *, stemmed: bool = True) -> str:
+    """The terms of a text in their order, with blanks between them: what it is found by."""
+    known = _STEMS if stemmed else _FORMS
+    if text.isascii():
+        return " ".join(map(known.__getitem__, _ASCII_WORD.findall(text.lower())))
+    if _OF_COMMON.fullmatch(text):
+        return " ".join(filter(None, map(known.__getitem__, _COMMON_WORD.findall(text))))
+    return " ".join([term for term, _, _ in analyse(text, stemmed=stemmed)])
+
+
+def analyse(text: str, *, stemmed: bool = True) -> Iterator[Term]:
+    """The terms of a text in their order, and where each stands in it."""
+    known = _STEMS if stemmed else _FORMS
+    for piece in _PIECE.finditer(text):
+        if piece.lastgroup == "run":
+            letters = _letters(piece[0], piece.start())
+            for one, other in pairwise(letters):
+                yield one
+                yield Term(one.text + other.text, one.start, other.end)
+            yield from letters[-1:]
+        else:
+            for term in (known if piece.lastgroup == "word" else _EMOJIS)[piece[0]].split():
+                yield Term(term, *piece.span())
+
+
+def asked(text: str) -> list[str]:
+    """The terms that a query looks for: of letters side by side the bigrams alone, since each letter is in too much."""
+    if text.isascii() or _OF_COMMON.fullmatch(text):
+        return analysed(text).split()
+    found: list[str] = []
+    for piece in _PIECE.finditer(text):
+        if piece.lastgroup == "run":
+            letters = [letter.text for letter in _letters(piece[0], 0)]
+            found += [one + other for one, other in pairwise(letters)] or letters
+        else:
+            found += analysed(piece[0]).split()
+    return found
+
+
+def words(text: str) -> Iterator[tuple[int, int, bool]]:
+    """Where each word of a text begins and ends, and whether it is one, and no run of letters without blanks."""
+    return ((*piece.span(), piece.lastgroup != "run") for piece in _PIECE.finditer(text))
+
+
+def holds(text: str, phrase: str) -> bool:
+    """Whether a text holds the terms of a phrase side by side; both as `analysed` gives them."""
+    return f" {phrase} " in f" {text} "
+
+
+def _letters(run: str, start: int) -> list[Term]:
+    """The letters of a run, grapheme clusters; the run begins at `start`."""
+    clusters = _CLUSTER.findall(run) if _JOINED.search(run) else run
+    ends = accumulate(map(len, clusters), initial=start)
+    spans = pairwise(ends)
+    return [Term(form, *span) for cluster, span in zip(clusters, spans, strict=True) if (form := _LETTERS[cluster])]
+
+
+def folded(word: str) -> str:
+    """A word across the ways of writing it; several with blanks between, where one sign stands for them."""
+    if word.isascii():
+        return word.lower()
+    apart = unicodedata.normalize("NFKD", word)
+    bare = _MARK.sub(lambda mark: mark[1] or "", apart).casefold().translate(_SAME)
+    if not bare.isascii():
+        bare = "".join(str(unicodedata.decimal(letter, letter)) for letter in bare)
+    return " ".join(_TERM.findall(unicodedata.normalize("NFC", bare)))
+
+
+class _Forms(dict[str, str]):
+    """What words become; those that were met are remembered, up to a number."""
+
+    def __init__(self, form: Callable[[str], str]) -> None:
+        self._form = form
+
+    def __missing__(self, word: str) -> str:
+        form = self._form(word[:WORD_LENGTH])
+        if len(word) <= WORD_LENGTH:
+            if len(self) >= REMEMBERED_WORDS:
+                self.clear()
+            self[word] = form
+        return form
+
+
+class _Snowball:
+    """The stems of folded words."""
+
+    def __init__(self) -> None:
+        self._stemmers = [(first, last, Stemmer.Stemmer(name, 0)) for first, last, name in _STEMMERS]
+        self._turn = threading.Lock()  # each is at one word at a time
+
+    def stemmed(self, word: str) -> str:
+        with self._turn:
+            return " ".join(map(self._stem, folded(word).split()))
+
+    def _stem(self, word: str) -> str:
+        for first, last, stemmer in self._stemmers:
+            if first <= word[0] <= last:
+                return str(stemmer.stemWord(word)) or word
+        return word
+
+
+def _letter(cluster: str) -> str:
+    return "".join(_TERM.findall(_DISREGARDED.sub("", unicodedata.normalize("NFKC", cluster))))
+
+
+_FORMS, _STEMS = _Forms(folded), _Forms(_Snowball().stemmed)
+_LETTERS = _Forms(_letter)
+_EMOJIS = _Forms(lambda emoji: _TONE.sub("", emoji))
