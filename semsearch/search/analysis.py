@@ -18,6 +18,7 @@ India, the voicing of kana, й.
 
 from __future__ import annotations
 
+import os
 import re  # quicker than `regex`, for the texts that it can part
 import threading
 import unicodedata
@@ -194,6 +195,11 @@ class _Snowball:
 
     def __init__(self) -> None:
         self._stemmers = [(first, last, Stemmer.Stemmer(name, 0)) for first, last, name in _STEMMERS]
+        self._renew_turn()
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_child=self._renew_turn)  # the thread that may hold the lock is not there
+
+    def _renew_turn(self) -> None:
         self._turn = threading.Lock()  # each is at one word at a time
 
     def stemmed(self, word: str) -> str:

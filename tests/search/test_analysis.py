@@ -1,5 +1,7 @@
 """The analysis of words: what each script's texts are found by, with places in the text as it was."""
 
+import os
+import signal
 import unicodedata
 
 import pytest
@@ -179,3 +181,15 @@ def test_stems_are_what_collections_were_made_with(language):
     """With others, `semsearch.versions.ANALYSIS` is another too."""
     words, stems = STEMS[language]
     assert analysed(words).split() == [unicodedata.normalize("NFC", stem) for stem in stems.split()]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_child_that_was_forked_while_another_thread_stems_can_stem():
+    def forked():
+        if child := os.fork():
+            return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        signal.alarm(20)  # ends it, should it wait for ever
+        os._exit(analysed("unheardofly") != "unheardofli")
+
+    with analysis._STEMS._form.__self__._turn:
+        assert forked() == 0
