@@ -21,7 +21,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO, Self
 
-from corpora.extraction.parts import FilePart, Lost, Part, Unreadable, reason
+from corpora.extraction.parts import FilePart, Lost, ReadPart, Unreadable, reason
 from semsearch.errors import DataError
 from semsearch.reading.files import MAX_TEXT_BYTES, UTF_8, printable
 
@@ -46,7 +46,7 @@ class Confined:
     def __exit__(self, *_: object) -> None:
         self._end()
 
-    def parts(self, path: Path) -> Iterator[Part]:
+    def parts(self, path: Path) -> Iterator[ReadPart]:
         """The parts of a file, and those that are lost.
 
         Raises:
@@ -162,7 +162,7 @@ def main() -> None:
         answer(end)
 
 
-def _limited(path: Path, megabytes: int, encoding: str = UTF_8) -> Iterator[Part]:
+def _limited(path: Path, megabytes: int, encoding: str = UTF_8) -> Iterator[ReadPart]:
     """The parts, as long as they are no more than a file of this length can hold, and none is too long."""
     from corpora.extraction import extractor, is_plain
 

@@ -13,11 +13,11 @@ from semsearch.errors import DataError
 from semsearch.types import Document
 
 # What nobody sees, white space apart: controls, soft hyphens, joiners, marks of direction, fillers, variation selectors
-_UNSEEN = (
+_INVISIBLES = (
     r"\x00-\x1f\x7f-\x9f\xad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f"
     r"\u2800\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff"
 )
-_SEEN = re.compile(rf"[^\s{_UNSEEN}]")
+_SEEN = re.compile(rf"[^\s{_INVISIBLES}]")
 MAX_ID = 4096  # characters; an id is a name, not a text
 MAX_METADATA_DEPTH = 20  # levels of metadata
 

@@ -10,9 +10,9 @@ from importlib import import_module
 from pathlib import Path
 from typing import BinaryIO, TypeAlias
 
-from corpora.extraction.parts import Part
+from corpora.extraction.parts import ReadPart
 
-Extract: TypeAlias = Callable[[BinaryIO], Iterator[Part]]
+Extract: TypeAlias = Callable[[BinaryIO], Iterator[ReadPart]]
 
 KINDS = {  # suffix → function of this package
     ".txt": "plain:text",
@@ -50,7 +50,12 @@ KINDS = {  # suffix → function of this package
 }
 
 
-PLAIN = ("plain", "markdown", "code", "notebook")  # modules for files that are text, and do not say in which encoding
+TEXT_KINDS = (
+    "plain",
+    "markdown",
+    "code",
+    "notebook",
+)  # modules for files of text, which do not say its encoding
 
 
 def extractor(path: Path) -> Extract:
@@ -62,7 +67,7 @@ def extractor(path: Path) -> Extract:
 
 def is_plain(path: Path) -> bool:
     """Whether a file of this name is text that does not say in which encoding."""
-    return _kind(path).partition(":")[0] in PLAIN
+    return _kind(path).partition(":")[0] in TEXT_KINDS
 
 
 def _kind(path: Path) -> str:

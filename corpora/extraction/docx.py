@@ -15,9 +15,9 @@ from corpora.extraction.parts import Block, FilePart, sections
 
 _DELETED = frozenset({"del", "moveFrom", "delText", "delInstrText"})
 _NO_TEXT = _DELETED | {"instrText", "fldData", "pPr", "rPr", "sdtPr", "sectPr", "tblPr", "tblGrid", "trPr", "tcPr"}
-_SIGNS = {"tab": "\t", "ptab": "\t", "br": "\n", "cr": "\n", "noBreakHyphen": "-"}
+_BREAKS = {"tab": "\t", "ptab": "\t", "br": "\n", "cr": "\n", "noBreakHyphen": "-"}
 _NOTES = {"footnoteReference": "footnotes", "endnoteReference": "endnotes", "commentReference": "comments"}
-_HEADING = re.compile(r"heading ([1-9])", re.IGNORECASE)
+_HEADING_STYLE = re.compile(r"heading ([1-9])", re.IGNORECASE)
 
 
 def docx(file: BinaryIO) -> Iterator[FilePart]:
@@ -73,8 +73,8 @@ class _Document:
             name = local(inner)
             if name == "t":
                 yield "".join(inner.itertext())
-            elif name in _SIGNS:
-                yield _SIGNS[name]
+            elif name in _BREAKS:
+                yield _BREAKS[name]
             elif name == "txbxContent":
                 asides.append(inner)
             elif name in _NOTES:
@@ -113,7 +113,7 @@ class _Document:
                 return 0
             called = child(style, "name")
             name = (attribute(called, "val") or "") if called is not None else ""
-            if heading := _HEADING.fullmatch(name):
+            if heading := _HEADING_STYLE.fullmatch(name):
                 return min(int(heading[1]), 6)
             if name.lower() == "title":
                 return 1

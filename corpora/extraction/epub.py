@@ -11,7 +11,7 @@ from zipfile import ZipFile
 
 from corpora.extraction.archive import opened
 from corpora.extraction.html import page
-from corpora.extraction.parts import Lost, Part, Unreadable
+from corpora.extraction.parts import Lost, ReadPart, Unreadable
 
 _NAMES = {
     "c": "urn:oasis:names:tc:opendocument:xmlns:container",
@@ -20,7 +20,7 @@ _NAMES = {
 }
 
 
-def epub(file: BinaryIO) -> Iterator[Part]:
+def epub(file: BinaryIO) -> Iterator[ReadPart]:
     """The sections of all chapters, titled with the book's title."""
     with opened(file) as book:
         container = _xml(book.read("META-INF/container.xml"))
@@ -53,7 +53,7 @@ def epub(file: BinaryIO) -> Iterator[Part]:
                 yield Lost.of(name, error)
 
 
-def _chapter(book: ZipFile, name: str, title: str) -> Iterator[Part]:
+def _chapter(book: ZipFile, name: str, title: str) -> Iterator[ReadPart]:
     for part in page(book.read(name), title):
         yield replace(part, name=f"{name}/{part.name}".rstrip("/"))
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from html.entities import html5
 from typing import Any, BinaryIO
 
-from corpora.extraction.parts import Block, Lost, Part, Unreadable, sections
+from corpora.extraction.parts import Block, Lost, ReadPart, Unreadable, sections
 
 _NEVER_SHOWN = """
     audio canvas datalist head iframe noembed noframes noscript object rp script select style svg template title video
@@ -23,18 +23,18 @@ AROUND = frozenset({"nav", "footer", "aside", "button"})  # what pages have arou
 _OWN = frozenset({"main", "article"})  # in which a footer and what stands aside belong to the text
 _KEPT = frozenset({"pre", "textarea"})  # whose white space is shown
 _HEADINGS = {f"h{level}": level for level in range(1, 7)}
-_INVISIBLE = re.compile(r"(?:^|;)\s*(?:display\s*:\s*none|visibility\s*:\s*(?:hidden|collapse))\b", re.IGNORECASE)
-_SPACE = re.compile(r"\s+")
+_HIDDEN_STYLE = re.compile(r"(?:^|;)\s*(?:display\s*:\s*none|visibility\s*:\s*(?:hidden|collapse))\b", re.IGNORECASE)
+_BLANKS = re.compile(r"\s+")
 _ENTITY = re.compile(rb"&([A-Za-z][A-Za-z0-9]*);")
 _OF_XML = frozenset({b"amp", b"lt", b"gt", b"quot", b"apos"})
 
 
-def html(file: BinaryIO) -> Iterator[Part]:
+def html(file: BinaryIO) -> Iterator[ReadPart]:
     """The sections of a page: of its main parts, where it says which those are."""
     yield from page(file.read())
 
 
-def page(raw: bytes, title: str = "") -> Iterator[Part]:
+def page(raw: bytes, title: str = "") -> Iterator[ReadPart]:
     """The sections of a page's bytes; `title` of a book that it is a chapter of."""
     root, lost = parsed(raw)
     own = " ".join((root.findtext(".//title") or "").split())
@@ -159,7 +159,7 @@ def _hidden(element: Any) -> bool:
     return (
         (hidden is not None and hidden.lower() != "until-found")
         or (element.tag == "dialog" and element.get("open") is None)
-        or _INVISIBLE.search(element.get("style", "")) is not None
+        or _HIDDEN_STYLE.search(element.get("style", "")) is not None
     )
 
 
@@ -169,7 +169,7 @@ def _put(buffer: list[str], text: str | None, kept: int) -> None:
         return
     text = text.replace("\xad", "").replace("\u200b", "")
     if not kept:
-        text = _SPACE.sub(" ", text)
+        text = _BLANKS.sub(" ", text)
         if buffer and buffer[-1][-1:].isspace():
             text = text.removeprefix(" ")
     if text:

@@ -20,7 +20,7 @@ from typing import Any, BinaryIO
 
 from corpora.extraction import KINDS, extractor, is_plain
 from corpora.extraction.html import parsed, shown
-from corpora.extraction.parts import FilePart, Lost, Part, Unreadable
+from corpora.extraction.parts import FilePart, Lost, ReadPart, Unreadable
 
 _HEADERS = {"from": "from", "to": "to", "cc": "cc", "message-id": "message_id"}
 _BOUNDARY = re.compile(r"^--(\S+)--[ \t]*\r?$", re.MULTILINE)  # the last one, where the header does not name it
@@ -44,12 +44,12 @@ class _Content:
         self.attached += other.attached
 
 
-def message(file: BinaryIO) -> Iterator[Part]:
+def message(file: BinaryIO) -> Iterator[ReadPart]:
     """One message."""
     yield from _parts(email.message_from_bytes(file.read(), policy=email.policy.default), "")
 
 
-def mailbox(file: BinaryIO) -> Iterator[Part]:
+def mailbox(file: BinaryIO) -> Iterator[ReadPart]:
     """The messages of an mbox: each begins with a line 'From …' after an empty one."""
     deep = 0
     for number, raw in enumerate(_messages(file), 1):
@@ -81,7 +81,7 @@ def _messages(file: BinaryIO) -> Iterator[bytes]:
         yield b"".join(held)
 
 
-def _parts(message: Message, name: str, mail: str = "") -> Iterator[Part]:
+def _parts(message: Message, name: str, mail: str = "") -> Iterator[ReadPart]:
     """A message, then what is attached; `mail` is the one that it was attached to."""
     metadata: dict[str, Any] = {key: value for header, key in _HEADERS.items() if (value := _header(message, header))}
     if date := _date(message):
@@ -106,7 +106,7 @@ def _parts(message: Message, name: str, mail: str = "") -> Iterator[Part]:
         yield from _attached(part, name, subject, own)
 
 
-def _attached(part: Message, name: str, subject: str, own: dict[str, Any]) -> Iterator[Part]:
+def _attached(part: Message, name: str, subject: str, own: dict[str, Any]) -> Iterator[ReadPart]:
     """The parts of what is attached to the message `name`."""
     if part.get_content_type() == "message/rfc822":
         for forwarded in part.get_payload():

@@ -9,12 +9,11 @@ from corpora.extraction.archive import opened
 from corpora.extraction.office_xml import attribute, child, local
 from corpora.extraction.parts import Block, FilePart, sections
 
-_NO_TEXT = frozenset(
+_UNREAD = frozenset(
     {"tracked-changes", "forms", "sequence-decls", "creator", "date", "note-citation", "covered-table-cell"}
 )
 _ASIDE = frozenset({"note-body", "annotation", "text-box"})
-_HEADS = {"header": "header", "header-first": "header", "header-left": "header"}
-_HEADS |= {kind.replace("header", "footer"): "footer" for kind in _HEADS}
+_HEADS = {f"{kind}{where}": kind for kind in ("header", "footer") for where in ("", "-first", "-left")}
 
 
 def odt(file: BinaryIO) -> Iterator[FilePart]:
@@ -53,7 +52,7 @@ def _blocks(container: Any) -> Iterator[Block]:
                     _cells(row) for row in element.iter() if local(row) == "table-row" and _table_of(row) is element
                 )
                 yield 0, "\n".join(row for row in rows if row.strip(" |"))
-            case name if name and name not in _NO_TEXT:
+            case name if name and name not in _UNREAD:
                 yield from _blocks(element)
 
 
@@ -77,7 +76,7 @@ def _line(element: Any, asides: list[Any]) -> Iterator[str]:
             yield " "
         elif name == "line-break":
             yield "\n"
-        elif name and name not in _NO_TEXT:
+        elif name and name not in _UNREAD:
             yield from _line(inner, asides)
         yield inner.tail or ""
 

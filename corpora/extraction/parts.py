@@ -57,7 +57,7 @@ class Lost:
         return cls(name, reason(error), failed=not isinstance(error, Unreadable))
 
 
-Part: TypeAlias = FilePart | Lost
+ReadPart: TypeAlias = FilePart | Lost
 
 
 def sections(blocks: Iterable[Block], title: str = "", prefix: str = "") -> Iterator[FilePart]:

@@ -7,18 +7,18 @@ import unicodedata
 from collections.abc import Iterator
 from typing import Any, BinaryIO
 
-from corpora.extraction.parts import FilePart, Lost, Part, Unreadable, reason
+from corpora.extraction.parts import FilePart, Lost, ReadPart, Unreadable, reason
 
 MAX_BROKEN = 100  # pages that can't be read, beyond which the file is given up
 _SCANNED = "scanned images must go through text recognition first."
 _DRAWN = re.compile(rb"(?:^|\s)(?:Do|BI)(?=\s|$)")  # the operators that paint a picture
 _LIGATURE = re.compile("[\ufb00-\ufb06]")
-_JOINING = frozenset({"und", "oder", "bzw", "and", "or", "to"})  # behind a hyphen that stands for a word to come
+_BEHIND_HYPHEN = frozenset({"und", "oder", "bzw", "and", "or", "to"})  # behind a hyphen that stands for a word to come
 _BROKEN = re.compile(r"\b(\w++)-[ \t]*\n[ \t]*([^\W\d_]\w*)")
 _HYPHENED = re.compile(r"\b\w++-\w+")
 
 
-def pdf(file: BinaryIO) -> Iterator[Part]:
+def pdf(file: BinaryIO) -> Iterator[ReadPart]:
     """The pages that hold text, titled with the file's title; those that show no more than pictures are lost."""
     from pypdf import PdfReader
     from pypdf.errors import DependencyError
@@ -74,7 +74,7 @@ def words(text: str) -> str:
     hyphened = frozenset(_HYPHENED.findall(text))
 
     def joined(found: re.Match[str]) -> str:
-        if found[2] in _JOINING:
+        if found[2] in _BEHIND_HYPHEN:
             return f"{found[1]}- {found[2]}"
         whole, one = f"{found[1]}-{found[2]}", found[1] + found[2]
         broken = found[2][0].islower() or (one.isupper() and len(found[1]) > 1 and len(found[2]) > 1)

@@ -9,13 +9,13 @@ from collections.abc import Iterator
 from typing import Any, BinaryIO
 
 from corpora.extraction.office_xml import attribute, child, local, main_part, package, related, relation, root, title
-from corpora.extraction.parts import FilePart, Lost, Part
+from corpora.extraction.parts import FilePart, Lost, ReadPart
 
 _OF_THE_LAYOUT = frozenset({"dt", "ftr", "hdr", "sldNum", "sldImg"})  # the same on every slide
 _BESIDE = ("diagramData", "comments", "notesSlide")
 
 
-def pptx(file: BinaryIO) -> Iterator[Part]:
+def pptx(file: BinaryIO) -> Iterator[ReadPart]:
     """The slides in their order, hidden ones too."""
     shown = package(file)
     main, name = main_part(shown), title(shown)

@@ -8,8 +8,8 @@ from typing import BinaryIO
 
 from corpora.extraction.parts import FilePart, Unreadable
 
-_BESIDE = re.compile(r"(?:\\\*)?\\(?:footnote|annotation|header[flr]?|footer[flr]?)(?![a-z])\d* ?")
-_DELETED = re.compile(  # a group without groups in it; atomic, so that its time grows with the text
+_ASIDE_GROUP = re.compile(r"(?:\\\*)?\\(?:footnote|annotation|header[flr]?|footer[flr]?)(?![a-z])\d* ?")
+_DELETED_GROUP = re.compile(  # a group without groups in it; atomic, so that its time grows with the text
     r"\{(?>(?:[^{}\\]|\\(?!deleted(?![a-z0-9])).)*)\\deleted(?![a-z0-9])(?:[^{}\\]|\\.)*+\}", re.DOTALL
 )
 
@@ -21,5 +21,5 @@ def rtf(file: BinaryIO) -> Iterator[FilePart]:
     text = file.read().decode("cp1252", "replace")
     if not text.lstrip().startswith("{\\rtf"):
         raise Unreadable("it is no rich text: it does not begin with {\\rtf.")
-    text = _BESIDE.sub(r"\\par ", _DELETED.sub("", text))
+    text = _ASIDE_GROUP.sub(r"\\par ", _DELETED_GROUP.sub("", text))
     yield FilePart("", rtf_to_text(text, errors="replace").strip())  # type: ignore[no-untyped-call]

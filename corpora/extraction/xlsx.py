@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from typing import Any, BinaryIO
 
 from corpora.extraction.office_xml import attribute, child, local, main_part, package, related, relation, root, title
-from corpora.extraction.parts import FilePart, Lost, Part
+from corpora.extraction.parts import FilePart, Lost, ReadPart
 
 
-def xlsx(file: BinaryIO) -> Iterator[Part]:
+def xlsx(file: BinaryIO) -> Iterator[ReadPart]:
     """The sheets in their order, hidden ones too."""
     from python_calamine import CalamineWorkbook
 

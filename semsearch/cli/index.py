@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from semsearch.ingest.scan import Scan
     from semsearch.ingest.source import Source
 
-SHOWN_ERRORS = 10  # bad records that are printed; the rest is counted, and all are in the JSON
+SHOWN_RECORDS = 10  # bad records that are printed; the rest is counted, and all are in the JSON
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +159,7 @@ def index(options: IndexOptions) -> int:
 
     report = ReadReport(
         skip=options.on_error == "skip" or (options.on_error is None and source.forgiving),
-        keep=sys.maxsize if options.as_json else SHOWN_ERRORS,
+        keep=sys.maxsize if options.as_json else SHOWN_RECORDS,
     )
     scanned = scan(source, report)  # an empty or unreadable corpus is told before a model is opened or anything is made
     home = Home.of(options.home)

@@ -193,17 +193,18 @@ def bring_forward(connection: Connection, name: str) -> bool:
 
 
 def _version(connection: Connection, name: str) -> int:
-    if connection.exec_driver_sql("PRAGMA application_id").scalar() != schema.APPLICATION_ID:
+    direct = driver(connection)
+    if direct.execute("PRAGMA application_id").fetchone() != (schema.APPLICATION_ID,):
         raise CollectionDamaged(
             f"the database of collection '{name}' is empty or not semsearch's, though the collection's marker is "
             "there: it was lost or replaced. Restore it from a backup, or 'semsearch drop' the collection."
         )
-    version = connection.exec_driver_sql("PRAGMA user_version").scalar()
+    (version,) = direct.execute("PRAGMA user_version").fetchone()
     if not isinstance(version, int) or version < 1:
         raise CollectionDamaged(f"the database of collection '{name}' has the schema version {version!r}.")
     return version
 
 
 def _analysis(connection: Connection) -> int:
-    made = connection.exec_driver_sql("SELECT analysis FROM state").scalar()
-    return versions.ANALYSIS if made is None else int(made)
+    made = driver(connection).execute("SELECT analysis FROM state").fetchone()
+    return versions.ANALYSIS if made is None or made[0] is None else int(made[0])

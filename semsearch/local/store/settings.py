@@ -11,6 +11,7 @@ from sqlalchemy import Connection
 
 from semsearch.errors import CollectionDamaged
 from semsearch.local.store.checksum import crc32
+from semsearch.local.store.database import driver
 from semsearch.local.store.database_errors import decoding
 from semsearch.types import Metric
 
@@ -23,7 +24,7 @@ def read_settings(connection: Connection) -> dict[str, Any]:
         CollectionDamaged: One is not what was stored.
     """
     found = {}
-    for name, value, crc in connection.exec_driver_sql("SELECT name, value, crc FROM settings"):
+    for name, value, crc in driver(connection).execute("SELECT name, value, crc FROM settings"):
         if crc != setting_crc(name, value):
             raise _damaged(f"the setting {name!r} is not what was stored")
         found[name] = json.loads(value)

@@ -33,7 +33,7 @@ from semsearch.errors import (
 )
 from semsearch.local.store import document_rows as documents
 from semsearch.local.store import generations, migrations, origins, platform, schema, segments, vector_file
-from semsearch.local.store.database import Database, closed
+from semsearch.local.store.database import Database, closed, driver
 from semsearch.local.store.failpoints import failpoint
 from semsearch.local.store.location import Location
 from semsearch.local.store.lock import WriterLock
@@ -225,8 +225,8 @@ class Store:
             return self._settings_in(connection)
 
     def _settings_in(self, connection: Connection) -> Mapping[str, Any]:
-        version = connection.exec_driver_sql("SELECT version FROM state").scalar()
-        known = self._settings
+        found = driver(connection).execute("SELECT version FROM state").fetchone()
+        version, known = None if found is None else found[0], self._settings
         if known is None or known[0] != version:
             known = self._settings = (version, read_settings(connection))
         return known[1]
