@@ -87,6 +87,8 @@ def _rows(file: CorpusFile, columns: Columns, registrar: Registrar, report: Repo
                 report.progress(file.before + file.size * number // total, file.total or file.size)
     except (pyarrow.ArrowException, OSError) as error:
         raise DataError(f"{place} can't be read: {str(error)[:200]}.") from error
+    except UnicodeDecodeError as error:
+        raise DataError(f"{place} can't be read: the name of a column is not UTF-8; write the file anew.") from error
 
 
 class _Rows:

@@ -133,3 +133,9 @@ class CollectionLocked(SemsearchError):
     """Another writer holds the collection, or too many readers do: nothing is wrong, and it will be free again."""
 
     exit_code = 5
+
+
+def is_scarcity(error: BaseException) -> bool:
+    """Whether memory or open files were wanting, so that the same may do in a moment."""
+    cause = error.__cause__ if isinstance(error, StorageError) else error
+    return isinstance(cause, MemoryError) or (isinstance(cause, OSError) and cause.errno in SCARCE)

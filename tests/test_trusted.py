@@ -271,6 +271,14 @@ def test_defaults_from_elsewhere_set_numbers_and_nothing_in_words(notes, tmp_pat
     assert line in run("index", corpus(tmp_path, "third.jsonl")).err
 
 
+@pytest.mark.parametrize("text", ["k = inf", "k = 1e400", "k = [1, 2]", "k = 2024-01-01", "k = nan"])
+def test_a_value_that_no_option_can_be_names_its_file(notes, text):
+    Path("semsearch.toml").write_text(f"[query]\n{text}\n")
+    ended = run("query", "notes", "oven")
+    assert (ended.code, ended.out) == (2, "")
+    assert "semsearch.toml: 'k' can't be" in ended.err
+
+
 def test_nor_do_they_name_a_home(notes, monkeypatch, tmp_path):
     Path("semsearch.toml").write_text("home = '/their/home'\n")
     assert run("list").code == 0  # the environment goes over it

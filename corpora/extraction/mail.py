@@ -25,6 +25,13 @@ from corpora.extraction.parts import FilePart, Lost, ReadPart, Unreadable
 _HEADERS = {"from": "from", "to": "to", "cc": "cc", "message-id": "message_id"}
 _BOUNDARY = re.compile(r"^--(\S+)--[ \t]*\r?$", re.MULTILINE)  # the last one, where the header does not name it
 _NEVER_TEXT = ("image", "audio", "video")
+_WIDER = {  # what mail programs write under the name of a part of it
+    "gb2312": "gb18030",
+    "gbk": "gb18030",
+    "shift_jis": "cp932",
+    "ks_c_5601-1987": "cp949",
+    "euc-kr": "cp949",
+}
 _SIGNATURES = ("pgp-signature", "pkcs7-signature", "x-pkcs7-signature")
 
 
@@ -200,12 +207,17 @@ def _text(part: Message) -> str:
     raw = part.get_payload(decode=True)
     if not isinstance(raw, bytes):
         return ""
-    for charset in (part.get_content_charset(), "utf-8"):
+    said = (part.get_content_charset() or "us-ascii").lower()
+    said = _WIDER.get(said, said)
+    for charset in (said, "utf-8"):
         try:
-            return raw.decode(charset or "utf-8")
+            return raw.decode(charset)
         except (LookupError, ValueError):  # an alphabet that nobody knows, or another than it says
             continue
-    return raw.decode("cp1252", "replace")
+    try:  # a few bytes that are wrong cost themselves
+        return raw.decode("cp1252" if said == "us-ascii" else said, "replace")
+    except (LookupError, ValueError):
+        return raw.decode("cp1252", "replace")
 
 
 def _header(message: Message, name: str) -> str:

@@ -63,6 +63,8 @@ ReadPart: TypeAlias = FilePart | Lost
 def sections(blocks: Iterable[Block], title: str = "", prefix: str = "") -> Iterator[FilePart]:
     """A part for each heading that has text of its own, titled with the headings above it.
 
+    A heading that has neither text nor headings below it is a part of its own: nothing else would hold it.
+
     Args:
         blocks: Headings and paragraphs, in their order.
         title: The file's, put before the headings.
@@ -70,17 +72,24 @@ def sections(blocks: Iterable[Block], title: str = "", prefix: str = "") -> Iter
     """
     path: list[tuple[int, str]] = []
     held: list[str] = []
+    bare: list[FilePart] = []  # headings without text, until there is some
     found = False
 
-    def part() -> Iterator[FilePart]:
+    def part(below: int = 0) -> Iterator[FilePart]:
+        """What ends where a heading of the level `below` begins."""
         nonlocal found
         text = "\n\n".join(held)
+        headings = [heading for _, heading in path]
+        name = prefix + "/".join(slug(heading) for heading in headings)
+        above = [title] if title and title not in headings[:1] else []
         if not is_empty(text):
             found = True
-            headings = [heading for _, heading in path]
-            above = [title] if title and title not in headings[:1] else []
-            name = "/".join(slug(heading) for heading in headings)
-            yield FilePart(prefix + name, text, " › ".join([*above, *headings]))
+            yield from bare
+            bare.clear()
+            yield FilePart(name, text, " › ".join([*above, *headings]))
+        elif path and below <= path[-1][0]:
+            *higher, own = headings
+            bare.append(FilePart(name, own, " › ".join([*above, *higher])))
 
     heads: list[str] = []
     for level, text in blocks:
@@ -89,14 +98,16 @@ def sections(blocks: Iterable[Block], title: str = "", prefix: str = "") -> Iter
         if not level:
             held.append(text)
             continue
-        yield from part()
+        yield from part(level)
         held.clear()
         while path and path[-1][0] >= level:
             path.pop()
         path.append((level, " ".join(text.split())))
         heads.append(path[-1][1])
     yield from part()
-    if not found and heads:  # nothing but headings: they are what there is to be found
+    if found:
+        yield from bare
+    elif heads:  # nothing but headings: they are what there is to be found
         yield FilePart(prefix, "\n".join(heads), title)
 
 

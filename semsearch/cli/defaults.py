@@ -19,6 +19,7 @@ use it.
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
@@ -130,6 +131,7 @@ def _settings(group: click.Group) -> Iterator[Setting]:
                 raise UsageError(f"{path}: there is no option '{key}'{_near(key, known)}.")
             for name in commands:
                 option = _options(group.commands[name])[key]
+                _check_value(option, value, path)
                 yield Setting(name, str(option.name), value, path, strange and not _harmless(option))
         for name, table in content.items():
             if not isinstance(table, Mapping):
@@ -140,8 +142,16 @@ def _settings(group: click.Group) -> Iterator[Setting]:
             for key, value in table.items():
                 if key not in options:
                     raise UsageError(f"{path}: '{name}' has no option '{key}' to be set here{_near(key, options)}.")
+                _check_value(options[key], value, path)
                 for one in (name, "search") if name == "query" else (name,):
                     yield Setting(one, str(options[key].name), value, path, strange and not _harmless(options[key]))
+
+
+def _check_value(option: click.Option, value: Any, path: Path) -> None:
+    """Refuse what click can't make an option's value of."""
+    for one in value if isinstance(value, list) and option.multiple else [value]:
+        if not isinstance(one, str | int | float) or (isinstance(one, float) and not math.isfinite(one)):
+            raise UsageError(f"{path}: '{_long(option)}' can't be {one!r:.60}.")
 
 
 def _harmless(option: click.Option) -> bool:

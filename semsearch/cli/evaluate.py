@@ -188,10 +188,21 @@ def _check(options: EvalOptions) -> None:
 def _leave_one_out(options: EvalOptions) -> None:
     from semsearch.cli.left_out import show_left_out
 
-    if options.by_itself or options.files or options.qrels or options.queries or options.modes or options.rerank:
+    others = {
+        "--self": options.by_itself,
+        "--run": options.files,
+        "--qrels": options.qrels,
+        "--queries": options.queries,
+        "--mode": options.modes,
+        "--rerank": options.rerank is not None,
+        "--drop-self": options.drop_self,
+        "--run-out": options.run_out,
+        "--baseline": options.baseline,
+    }
+    if given := [option for option, value in others.items() if value]:
         raise UsageError(
             "--leave-one-out asks collections and judgements by the names of FOLDERs alone, and tries all ways of "
-            "searching: leave out --self, --run, --qrels, --queries, --mode and --rerank."
+            f"searching: leave out {' and '.join(given)}."
         )
     home, compute = Home.of(options.home), options.compute
     show_left_out(

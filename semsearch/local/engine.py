@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from semsearch.engine import Capabilities, Compacted, Encode, IndexSpec, Origin, Problem, Settings, Written
-from semsearch.errors import CollectionDamaged, CollectionLocked, StorageError
+from semsearch.errors import CollectionDamaged, CollectionLocked, StorageError, is_scarcity
 from semsearch.local.index.build import Indexing
 from semsearch.local.index.loader import IndexLoader
 from semsearch.local.lexical.build import LexicalIndexing
@@ -213,6 +213,8 @@ class LocalEngine:
             if certificate is not None and not certificate.met:  # nobody asked for it now, so nobody looks at it
                 log.warning("the index of collection '%s': %s", self.name, certificate.summary)
         except (StorageError, MemoryError) as error:  # what was written is committed, and found without it
+            if not is_scarcity(error):
+                raise  # a disk that is full stays so
             why = str(error)
             if isinstance(error, MemoryError):
                 why = f"memory is short{f' ({why})' if why else ''}."

@@ -132,7 +132,7 @@ class Planner:
         index, search, fetch, most = loaded.index, loaded.index.search, k, max(k, loaded.rows // 4)
         if mask is not None:
             # a look at a protocol costs most
-            if count < OWN_FILTER_SHARE * loaded.rows and not index.exact and isinstance(index, Filterable):
+            if count < OWN_FILTER_SHARE * loaded.rows and isinstance(index, Filterable) and not index.exact:
                 search, most = partial(index.search_allowed, allowed=mask), 0
             else:
                 fetch = min(int(1.2 * k * loaded.rows / count) + 8, loaded.rows)

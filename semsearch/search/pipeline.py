@@ -209,9 +209,10 @@ class Searcher:
     ) -> list[Hits]:
         """What is said of hits beside their order; the model `read` so much of the texts."""
         answers, started = found.answers, time.perf_counter()
+        asked = request.without_marks(texts)
         if request.reranks:
             reranker = self._reranker(request.rerank)
-            for query, hits in zip(texts, answers, strict=True):
+            for query, hits in zip(asked, answers, strict=True):
                 _rerank(reranker, query, hits)
             if timings is not None:
                 timings["rerank"] = 1000 * (time.perf_counter() - started)
@@ -224,7 +225,7 @@ class Searcher:
             answers = [_good_enough(hits, request.minima) for hits in answers]
         if request.explain:
             explainer = self._explainer_of(found.settings)
-            for query, hits in zip(texts, answers, strict=True):
+            for query, hits in zip(asked, answers, strict=True):
                 for hit in hits:
                     hit.explanation = explainer.explain(query, hit)
         notes = found.notes

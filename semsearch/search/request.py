@@ -199,11 +199,11 @@ class Request:
 
     def encoded(self, queries: Sequence[str] | None) -> Sequence[str] | None:
         """What is encoded of queries: all of it, or nothing, or what their phrases and exclusions leave."""
-        if self.mode == "lexical":
-            return None
-        if self.mode == "dense" or queries is None:
-            return queries
-        return [parse(query).text or query for query in queries]
+        return None if self.mode == "lexical" or queries is None else self.without_marks(queries)
+
+    def without_marks(self, queries: Sequence[str]) -> Sequence[str]:
+        """Queries as a model should read them: what they exclude, where this mode heeds it, is not asked for."""
+        return queries if self.mode == "dense" else [parse(query).text or query for query in queries]
 
     def unheeded(self, query: str) -> Iterator[str]:
         """What to say of a query that says next to nothing, or more than this mode can heed."""

@@ -481,6 +481,7 @@ def test_a_table_of_collections_that_had_no_part_in_a_choice(two_judged):
         (["--leave-one-out", "{judged}", "{judged}/qrels"], "there are: none"),
         (["notes", "{judged}", "{judged}"], "takes one FOLDER: several are for --leave-one-out"),
         (["--leave-one-out", "{judged}", "x", "--self"], "--leave-one-out asks collections and judgements"),
+        (["--leave-one-out", "{judged}", "x", "--drop-self", "--run-out", "r"], "leave out --drop-self and --run-out"),
     ],
 )
 def test_what_can_not_be_left_out_is_said(judged, arguments, said):

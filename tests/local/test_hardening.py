@@ -149,3 +149,19 @@ def test_a_function_of_ours_is_not_for_the_schema(tmp_path):
 def test_what_is_no_statement_is_strange(odd):
     assert schema.strange(frozenset({(odd,)})) == str(odd)
     assert schema.strange(frozenset({(None,), ("CREATE TABLE a (b)",)})) is None
+
+
+def test_a_byte_in_the_schema_that_is_no_text_is_told_and_costs_itself_alone(home):
+    with semsearch.create("whole", home=home, encoder=HashEncoder()):
+        pass
+    file = home / "notes" / "collection.sqlite"
+    content = file.read_bytes()
+    place = content.index(b"CREATE TABLE state") + 7
+    file.write_bytes(content[:place] + b"\xff" + content[place + 1 :])
+    for words in (["query", "notes", "x"], ["check", "notes"]):
+        ended = run(*words, "--home", home)
+        assert ended.code == 4, ended.err
+        assert "Traceback" not in ended.err
+    ended = run("list", "--home", home)
+    assert any(line.startswith("whole") for line in ended.lines)
+    assert "Traceback" not in ended.err

@@ -1,13 +1,16 @@
 """What could not be read is named in the end with its reason and counted: "skipped 0" is never said over lost text."""
 
+import io
 import json
 import os
 import sys
+from pathlib import Path
 
 import pytest
 from support.command_line import run, tiny_model
 
 from corpora import office
+from corpora.extraction import extractor
 from corpora.extraction.parts import FilePart, Lost
 from semsearch.errors import DataError
 from semsearch.ingest.source import ReadReport, Source
@@ -131,3 +134,14 @@ def test_names_that_are_not_utf_8_end_no_run_and_are_counted(tmp_path):
     ended = run("grep", "bread", folder, "-m", model)
     assert ended.code in (0, 2)
     assert "Traceback" not in ended.err
+
+
+def test_a_heading_without_text_of_its_own_is_found():
+    """Menus and lists of questions are headings alone; the last of a page often is."""
+    menu = b"# Menu\n\nWelcome.\n\n## Soup\n\n## Pie\n\nwith cream\n\n## Open\n\n### Nine to five\n"
+    assert [(part.name, part.title, part.text) for part in extractor(Path("menu.md"))(io.BytesIO(menu))] == [
+        ("menu", "Menu", "Welcome."),
+        ("menu/soup", "Menu", "Soup"),
+        ("menu/pie", "Menu › Pie", "with cream"),
+        ("menu/open/nine-to-five", "Menu › Open", "Nine to five"),
+    ]

@@ -41,6 +41,9 @@ def multipart(kind, *inside, boundary="b"):
         ("Subject: Whales\nContent-Type: text/html\n\n<h1>Dive</h1><p>deep</p>", "Dive\n\ndeep"),
         (b"Subject: Whales\nContent-Transfer-Encoding: 8bit\n\n\xc3\xbcber", "über"),
         (b"Subject: Whales\nContent-Type: text/plain; charset=us-ascii\n\n\xfcber", "über"),
+        (b"Subject: Whales\nContent-Type: text/plain; charset=utf-8\n\n\xc3\xbcber\xff \xe5\x8c\x97", "über\ufffd 北"),
+        ("Subject: Whales\nContent-Type: text/plain; charset=gb2312\n\n朱镕基".encode("gbk"), "朱镕基"),
+        ("Subject: Whales\nContent-Type: text/plain; charset=Shift_JIS\n\n①髙".encode("cp932"), "①髙"),
     ],
 )
 def test_every_text_of_a_message_is_read(content, text):

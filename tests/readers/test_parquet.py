@@ -6,6 +6,7 @@ import uuid
 
 import pytest
 
+from semsearch.errors import DataError
 from semsearch.ingest.source import ReadReport, Source
 
 pa = pytest.importorskip("pyarrow")
@@ -102,3 +103,14 @@ def test_a_number_beyond_64_bits_is_a_bad_record_with_its_row(tmp_path):
     found, errors = read(tmp_path, [1, 2**64 - 1], pa.uint64())
     assert list(found) == ["0"]
     assert errors[0].startswith("row 2: the metadata, 'm', holds a whole number beyond 64 bits")
+
+
+def test_the_name_of_a_column_that_is_no_text_costs_its_file(tmp_path):
+    from pyarrow import parquet
+
+    table = pa.table({"id": ["1"], "text": ["a whale"], "naXXme": ["x"]})
+    parquet.write_table(table, tmp_path / "a.parquet", store_schema=False)
+    raw = (tmp_path / "a.parquet").read_bytes()
+    (tmp_path / "a.parquet").write_bytes(raw.replace(b"naXXme", b"na\xff\xfeme"))
+    with pytest.raises(DataError, match="the name of a column is not UTF-8"):
+        list(Source.of(tmp_path / "a.parquet").read())

@@ -302,6 +302,21 @@ class Longest:
         return np.array([float(len(text)) for text in texts], dtype=np.float32)
 
 
+@pytest.mark.parametrize("mode", ["lexical", "hybrid"])
+def test_what_is_excluded_is_not_asked_of_a_reranker(collection, mode):
+    asked = []
+
+    class Recording:
+        def score(self, query, texts):
+            asked.append(query)
+            return [0.0] * len(texts)
+
+    collection.search('+"flour" yeast -wave', 3, mode=mode, rerank=Recording())
+    assert asked == ["flour yeast"]
+    collection.search("flour -wave", 3, mode="dense", rerank=Recording())
+    assert asked[1:] == ["flour -wave"], "that is a text like any other"
+
+
 def test_a_reranker_has_the_last_word_over_the_candidates(collection):
     plain = collection.search("flour yeast", 20)
     hits = collection.search("flour yeast", 5, rerank=Longest(), candidates=20)

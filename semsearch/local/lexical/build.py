@@ -10,7 +10,7 @@ import os
 from contextlib import suppress
 from itertools import pairwise
 
-from semsearch.errors import CollectionLocked, IndexDamaged, StorageError
+from semsearch.errors import CollectionLocked, IndexDamaged, StorageError, is_scarcity
 from semsearch.local.index.build import building_lock, clear_room, publish
 from semsearch.local.index.generation import Manifest, versions, write_files
 from semsearch.local.lexical.postings import Postings
@@ -50,6 +50,8 @@ class LexicalIndexing:
             except CollectionLocked:
                 pass
             except (StorageError, MemoryError) as error:  # what was written is committed, and found without it
+                if not is_scarcity(error):
+                    raise
                 log.warning("the words of collection '%s' could not be indexed: %s", self._store.name, error)
 
     def rebuild(self, *, wait: bool = True) -> Registered | None:

@@ -86,6 +86,12 @@ class Database:
             )
             try:
                 self._prepare(connection)
+            except UnicodeDecodeError as error:  # of the schema, or of what SQLite says of it
+                connection.close()
+                raise CollectionDamaged(
+                    f"the database {path} is damaged: its schema holds bytes that are no text. Restore it from a "
+                    "backup, or index the sources anew."
+                ) from error
             except BaseException:
                 connection.close()
                 raise
