@@ -148,7 +148,9 @@ def _settings(group: click.Group) -> Iterator[Setting]:
 
 
 def _check_value(option: click.Option, value: Any, path: Path) -> None:
-    """Refuse what click can't make an option's value of."""
+    """Refuse what is no number for an option that is one: click can't tell."""
+    if not isinstance(option.type, click.types.IntParamType | click.types.FloatParamType):
+        return
     for one in value if isinstance(value, list) and option.multiple else [value]:
         if not isinstance(one, str | int | float) or (isinstance(one, float) and not math.isfinite(one)):
             raise UsageError(f"{path}: '{_long(option)}' can't be {one!r:.60}.")
