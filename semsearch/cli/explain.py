@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
-from semsearch.search.analysis import words
 from semsearch.types import Hit, Span
 
 if TYPE_CHECKING:
@@ -53,6 +52,8 @@ class _Shown(NamedTuple):
 
 def _shown_words(text: str) -> Iterator[_Shown]:
     """The words of a text as people read them: "don't" and "state-of-the-art" are one."""
+    from semsearch.search.analysis import words
+
     last: _Shown | None = None
     for word in map(_Shown._make, words(text)):
         if last is not None and last.whole and word.whole and text[last.end : word.start] in ("'", "’", "-", "_"):

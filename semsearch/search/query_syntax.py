@@ -12,8 +12,6 @@ from dataclasses import dataclass, replace
 from itertools import accumulate, pairwise
 from operator import and_
 
-from semsearch.search.analysis import words
-
 FEW_WORDS, FEW_LETTERS = 5, 40  # beside phrases: with more, or with the marks of a sentence, a query is prose
 OPTION = 2  # letters of ASCII up to which "-x" is the option of a command
 
@@ -121,4 +119,6 @@ def parse(query: str) -> Query:
 
 def _worded(phrase: str) -> list[str]:
     """The phrase, if there is a word in it."""
+    from semsearch.search.analysis import words  # takes a while to import, and few queries have a phrase
+
     return [phrase] if next(words(phrase), None) is not None else []

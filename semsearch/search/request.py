@@ -10,7 +10,6 @@ from typing import Any, TypedDict
 
 from semsearch.arguments import check_list, check_number
 from semsearch.errors import UsageError
-from semsearch.search.analysis import asked
 from semsearch.search.query_syntax import parse
 from semsearch.search.where import Where
 from semsearch.types import Reranker
@@ -53,6 +52,8 @@ def check_texts(queries: Iterable[str], method: str) -> None:
 def _check_words(query: str) -> None:
     """Refuse what would be looked up for minutes."""
     if len(query) > MAX_QUERY_WORDS:
+        from semsearch.search.analysis import asked  # takes a while to import, and few queries are that long
+
         count = len(asked(query))
         if count > MAX_QUERY_WORDS:
             raise UsageError(

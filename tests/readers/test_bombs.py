@@ -7,6 +7,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from support.pdf import assembled
 
 from corpora import confined
 from corpora.confined import Confined
@@ -42,14 +43,7 @@ def book(items, spine, **pages):
 def pdf(pages, *rest):
     """A PDF whose tree of pages begins with the object 2, `pages`; the others follow."""
     objects = [b"<</Type/Catalog/Pages 2 0 R>>", pages, *rest]
-    out, places = b"%PDF-1.4\n", []
-    for number, content in enumerate(objects, 1):
-        places.append(len(out))
-        out += b"%d 0 obj%s endobj\n" % (number, content)
-    table = b"".join(b"%010d 00000 n \n" % place for place in places)
-    count = len(objects) + 1
-    trailer = b"trailer<</Size %d/Root 1 0 R>>\nstartxref\n%d\n%%%%EOF" % (count, len(out))
-    return out + b"xref\n0 %d\n0000000000 65535 f \n" % count + table + trailer
+    return assembled(objects)
 
 
 FONT = b"<</Type/Font/Subtype/Type1/BaseFont/Helvetica>>"

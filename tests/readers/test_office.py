@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from support.command_line import run, tiny_model
+from support.pdf import assembled
 
 import semsearch
 from corpora.confined import Confined
@@ -46,14 +47,7 @@ def pdf(*pages: str, title: str = "") -> bytes:
         kids.append(b"%d 0 R" % len(objects))
     objects[1] = b"<</Type/Pages/Kids[%s]/Count %d>>" % (b" ".join(kids), len(kids))
     objects.append(f"<</Title({title})>>".encode())
-    out, places = b"%PDF-1.4\n", []
-    for number, content in enumerate(objects, 1):
-        places.append(len(out))
-        out += b"%d 0 obj%s endobj\n" % (number, content)
-    table = b"".join(b"%010d 00000 n \n" % place for place in places)
-    count = len(objects) + 1
-    trailer = b"trailer<</Size %d/Root 1 0 R/Info %d 0 R>>\nstartxref\n%d\n%%%%EOF" % (count, count - 1, len(out))
-    return out + b"xref\n0 %d\n0000000000 65535 f \n" % count + table + trailer
+    return assembled(objects, b"/Info %d 0 R" % len(objects))
 
 
 def epub(**chapters: str) -> bytes:

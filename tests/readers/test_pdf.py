@@ -5,6 +5,7 @@ import time
 from pathlib import Path
 
 import pytest
+from support.pdf import assembled
 
 from corpora.extraction import extractor
 from corpora.extraction.parts import Lost, Unreadable
@@ -29,14 +30,7 @@ def made(*contents):
         )
         kids.append(b"%d 0 R" % len(objects))
     objects[1] = b"<</Type/Pages/Kids[%s]/Count %d>>" % (b" ".join(kids), len(kids))
-    out, places = b"%PDF-1.4\n", []
-    for number, content in enumerate(objects, 1):
-        places.append(len(out))
-        out += b"%d 0 obj%s endobj\n" % (number, content)
-    table = b"".join(b"%010d 00000 n \n" % place for place in places)
-    count = len(objects) + 1
-    trailer = b"trailer<</Size %d/Root 1 0 R>>\nstartxref\n%d\n%%%%EOF" % (count, len(out))
-    return out + b"xref\n0 %d\n0000000000 65535 f \n" % count + table + trailer
+    return assembled(objects)
 
 
 def lines(*texts):
