@@ -2,7 +2,7 @@
 
 
 def assembled(objects, trailer=b""):
-    """A PDF of these objects, numbered from 1: the first is its catalogue; `trailer` goes into its trailer's entries."""
+    """A PDF of these objects, numbered from 1, the first its catalogue; `trailer` holds more entries of its trailer."""
     out, places = b"%PDF-1.4\n", []
     for number, content in enumerate(objects, 1):
         places.append(len(out))
