@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from html.entities import html5
 from typing import Any, BinaryIO
 
+from corpora.extraction.charsets import decoded
 from corpora.extraction.parts import Block, Lost, ReadPart, Unreadable, sections
 
 _NEVER_SHOWN = """
@@ -25,6 +26,7 @@ _KEPT = frozenset({"pre", "textarea"})  # whose white space is shown
 _HEADINGS = {f"h{level}": level for level in range(1, 7)}
 _HIDDEN_STYLE = re.compile(r"(?:^|;)\s*(?:display\s*:\s*none|visibility\s*:\s*(?:hidden|collapse))\b", re.IGNORECASE)
 _BLANKS = re.compile(r"\s+")
+_CHARSET = re.compile(rb"<meta[^>]*charset\s*=\s*[\"']?\s*([\w.:-]+)", re.IGNORECASE)
 _ENTITY = re.compile(rb"&([A-Za-z][A-Za-z0-9]*);")
 _OF_XML = frozenset({b"amp", b"lt", b"gt", b"quot", b"apos"})
 
@@ -64,6 +66,8 @@ def parsed(raw: bytes) -> tuple[Any, Lost | None]:
     if (root := _xhtml(raw)) is not None:
         return root, None
     encoding = "utf-8" if _is_utf8(raw) else None  # a page that does not say is UTF-8 more often than what lxml guesses
+    if encoding is None and (said := _CHARSET.search(raw[:4096])) is not None:
+        raw, encoding = decoded(raw, said[1].decode()).encode(), "utf-8"
     parser = etree.HTMLParser(
         encoding=encoding,
         no_network=True,

@@ -19,19 +19,14 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from corpora.extraction import KINDS, extractor, is_plain
+from corpora.extraction.charsets import decoded
 from corpora.extraction.html import parsed, shown
 from corpora.extraction.parts import FilePart, Lost, ReadPart, Unreadable
 
+SAID_ELSEWHERE = 3  # times as long: where another form of the same says so much more, the text is none
 _HEADERS = {"from": "from", "to": "to", "cc": "cc", "message-id": "message_id"}
 _BOUNDARY = re.compile(r"^--(\S+)--[ \t]*\r?$", re.MULTILINE)  # the last one, where the header does not name it
 _NEVER_TEXT = ("image", "audio", "video")
-_WIDER = {  # what mail programs write under the name of a part of it
-    "gb2312": "gb18030",
-    "gbk": "gb18030",
-    "shift_jis": "cp932",
-    "ks_c_5601-1987": "cp949",
-    "euc-kr": "cp949",
-}
 _SIGNATURES = ("pgp-signature", "pkcs7-signature", "x-pkcs7-signature")
 
 
@@ -43,6 +38,10 @@ class _Content:
     attached: list[Message] = field(default_factory=list)
     lost: list[str] = field(default_factory=list)  # reasons
     plain: bool = False  # the texts were written as text
+
+    def length(self) -> int:
+        """Of what can be seen in the texts."""
+        return sum(len("".join(text.split())) for text in self.texts)
 
     def add(self, other: _Content, *, texts: bool = True) -> None:
         if texts:
@@ -165,6 +164,9 @@ def _content(part: Message) -> _Content:
         if part.get_content_subtype() == "alternative":  # the same in several forms: as text, where it is not empty
             full = [one for one in inside if any(text.strip() for text in one.texts)]
             chosen = next((one for one in full if one.plain), full[0] if full else None)
+            if chosen is not None:  # a text that only says that the other form is to be looked at
+                longest = max(full, key=_Content.length)
+                chosen = longest if longest.length() > SAID_ELSEWHERE * chosen.length() else chosen
             for one in inside:
                 found.add(one, texts=one is chosen)
             found.plain = chosen is not None and chosen.plain
@@ -207,17 +209,7 @@ def _text(part: Message) -> str:
     raw = part.get_payload(decode=True)
     if not isinstance(raw, bytes):
         return ""
-    said = (part.get_content_charset() or "us-ascii").lower()
-    said = _WIDER.get(said, said)
-    for charset in (said, "utf-8"):
-        try:
-            return raw.decode(charset)
-        except (LookupError, ValueError):  # an alphabet that nobody knows, or another than it says
-            continue
-    try:  # a few bytes that are wrong cost themselves
-        return raw.decode("cp1252" if said == "us-ascii" else said, "replace")
-    except (LookupError, ValueError):
-        return raw.decode("cp1252", "replace")
+    return decoded(raw, part.get_content_charset())
 
 
 def _header(message: Message, name: str) -> str:

@@ -48,6 +48,8 @@ _UNSPACED = (
     r"[[\p{Han}\p{Hiragana}\p{Katakana}\p{Bopomofo}\p{Hangul}\p{Line_Break=Complex_Context}ーｰﾞﾟ]"
     r"&&[\p{L}\p{N}]--\p{DI}]"
 )
+# Where a line ends between such letters, their words go on; Korean's end at blanks.
+_LINE_END = r"(?<!\p{Hangul})[ \t]*+\r?\n[ \t]*+(?!\p{Hangul})"
 _LETTER = rf"[[\p{{L}}\p{{N}}\p{{Co}}]--{_UNSPACED}--\p{{DI}}]"
 _JOINING = "(?:(?<=[\u0591-\u05f2])[\"'\u05f3\u05f4](?=[\u05d0-\u05f2])|(?<=[lL])·(?=[lL]))"  # Hebrew acronyms, l·l
 _EMOJI = (
@@ -56,7 +58,7 @@ _EMOJI = (
 )
 _PIECE = regex.compile(
     rf"(?P<word>{_LETTER}(?:{_UNSEEN}*+{_JOINING}?{_LETTER})*+\p{{M}}*+)"
-    rf"|(?P<run>{_UNSPACED}(?:{_UNSEEN}*+{_UNSPACED})*+\p{{M}}*+)"
+    rf"|(?P<run>{_UNSPACED}(?:{_UNSEEN}*+(?:{_LINE_END})?{_UNSPACED})*+\p{{M}}*+)"
     rf"|(?P<emoji>\p{{RI}}{{2}}|{_EMOJI}(?:\u200d{_EMOJI})*+)",
     regex.V1,
 )

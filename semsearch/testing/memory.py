@@ -188,7 +188,7 @@ class MemoryView:
     def _texts(self) -> list[str]:
         """The title and text of each passage, as its words are found in them."""
         passages = map(self._state.passage, range(len(self._state.keys)))
-        return [f"{passage.title}\n{passage.text}" for passage in passages]
+        return [f"{passage.title}\n\n{passage.text}" for passage in passages]
 
     def _best(self, rows: NDArray[np.intp], scores: Scores, k: int, grouped: bool, way: tuple[str, ...]) -> Candidates:
         """The `k` best of `rows`, or the best of each of the `k` best documents."""

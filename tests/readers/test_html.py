@@ -90,3 +90,24 @@ def test_xhtml_is_xml_where_it_is_sound(encoding):
 def test_xhtml_that_is_not_sound_is_html():
     broken = XHTML.format("utf-8").replace("<br/>", "<br>").replace('<script src="x.js"/>', "").replace("<title/>", "")
     assert texts(broken) == ["whales dive & sing\ndeep"]
+
+
+@pytest.mark.parametrize(
+    ("said", "written", "text"),
+    [
+        ("gb2312", "gbk", "总理朱镕基今天"),
+        ("Shift_JIS", "cp932", "①髙島屋の前"),
+        ("EUC-KR", "cp949", "똠방각하"),
+        ("iso-8859-1", "cp1252", "“whales” – 5 €"),
+    ],
+)
+def test_letters_of_the_wider_alphabet_lose_nothing(said, written, text):
+    page = f'<html><head><meta charset="{said}"></head><body><p>{text}</p><p>last</p></body></html>'
+    assert parts(page.encode(written))[0].text == f"{text}\n\nlast"
+
+
+def test_a_byte_that_is_wrong_costs_itself():
+    page = b'<meta charset="gb2312"><p>\xd7\xdc\xff\xc0\xed</p><p>last</p>'
+    [part] = parts(page)
+    assert part.text.endswith("last")
+    assert part.text.startswith("总")

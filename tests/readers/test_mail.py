@@ -33,6 +33,12 @@ def multipart(kind, *inside, boundary="b"):
     [
         (multipart("alternative", "text/plain\n\n \n", "text/html\n\n<p>dive</p>"), "dive"),
         (multipart("alternative", "text/html\n\n<p>no</p>", "text/plain\n\ndive\n"), "dive"),
+        (
+            multipart(
+                "alternative", "text/plain\n\nSee HTML.\n", "text/html\n\n<p>The contract ends in May, at noon.</p>"
+            ),
+            "The contract ends in May, at noon.",
+        ),
         (multipart("mixed", "text/plain\n\none\n", "image/png\n\nx\n", "text/plain\n\ntwo\n"), "one\n\ntwo"),
         (multipart("mixed", "text/plain\n\none\n", "text/html\n\n<p>two</p>\n"), "one\n\ntwo"),
         (multipart("mixed", "text/plain\n\none\n", "text/plain\n\ntwo\n", boundary=""), "one\n\ntwo"),
