@@ -9,7 +9,8 @@ from typing import BinaryIO
 
 from semsearch.options import option
 from semsearch.reading.documents import Columns, Registrar, read_files
-from semsearch.reading.files import UTF_8, CorpusFile, by_name, check_encoding, open_input, read_objects
+from semsearch.reading.files import UTF_8, CorpusFile, by_name, check_encoding, open_input
+from semsearch.reading.json_objects import read_objects
 from semsearch.types import Confidence, Document, Report
 from semsearch.walk import FolderListing
 

@@ -18,7 +18,7 @@ WIDER = {  # what programs write under the name of a part of it, as browsers rea
 }
 
 
-def decoded(raw: bytes, said: str | None) -> str:
+def decoded_as(raw: bytes, said: str | None) -> str:
     """The text; in UTF-8 where what was `said` is unknown or wrong. Bytes that are wrong cost themselves alone."""
     name = (said or "us-ascii").strip().lower()
     known = WIDER.get(name, name)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from html.entities import html5
 from typing import Any, BinaryIO
 
-from corpora.extraction.charsets import decoded
+from corpora.extraction.charsets import decoded_as
 from corpora.extraction.parts import Block, Lost, ReadPart, Unreadable, sections
 
 _NEVER_SHOWN = """
@@ -67,7 +67,7 @@ def parsed(raw: bytes) -> tuple[Any, Lost | None]:
         return root, None
     encoding = "utf-8" if _is_utf8(raw) else None  # a page that does not say is UTF-8 more often than what lxml guesses
     if encoding is None and (said := _CHARSET.search(raw[:4096])) is not None:
-        raw, encoding = decoded(raw, said[1].decode()).encode(), "utf-8"
+        raw, encoding = decoded_as(raw, said[1].decode()).encode(), "utf-8"
     parser = etree.HTMLParser(
         encoding=encoding,
         no_network=True,

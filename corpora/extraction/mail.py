@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from corpora.extraction import KINDS, extractor, is_plain
-from corpora.extraction.charsets import decoded
+from corpora.extraction.charsets import decoded_as
 from corpora.extraction.html import parsed, shown
 from corpora.extraction.parts import FilePart, Lost, ReadPart, Unreadable
 
@@ -209,7 +209,7 @@ def _text(part: Message) -> str:
     raw = part.get_payload(decode=True)
     if not isinstance(raw, bytes):
         return ""
-    return decoded(raw, part.get_content_charset())
+    return decoded_as(raw, part.get_content_charset())
 
 
 def _header(message: Message, name: str) -> str:

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from semsearch.arguments import kind_of
 from semsearch.errors import DataError, StorageError, UsageError
-from semsearch.reading.files import CorpusFile, StrictReport, open_input, read_lines, read_objects
+from semsearch.reading.files import CorpusFile, StrictReport, open_input, read_lines
+from semsearch.reading.json_objects import read_objects
 
 _SPACE = re.compile(r"\s")
 

@@ -10,21 +10,17 @@ from __future__ import annotations
 import codecs
 import gzip
 import io
-import json
 import os
-import re
 import shutil
 import stat
 import tempfile
 import zlib
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, NamedTuple, cast
 
-from semsearch.arguments import kind_of
 from semsearch.errors import DataError, UsageError
 from semsearch.names import escaped
 from semsearch.types import Confidence, Report
@@ -32,10 +28,8 @@ from semsearch.walk import FolderListing, walk
 
 MAX_TEXT_BYTES = 32 * 2**20  # of a line or a document: above every book, below what a machine has memory for
 UTF_8 = "utf-8"
-_REPORT_EVERY = 256  # lines
-_JSON_SPACE = " \t\r\n"
-_SPACES = re.compile(r"[ \t\r\n]*")
-_AT_ONCE = 1 << 16  # bytes
+REPORT_EVERY = 256  # lines
+READ_AT_ONCE = 1 << 16  # bytes that are read
 
 
 class Line(NamedTuple):
@@ -172,7 +166,7 @@ class _Recoded(io.RawIOBase):
 
     def readinto(self, buffer: Any) -> int:
         while not self._ready:
-            raw = self._stream.read(_AT_ONCE)
+            raw = self._stream.read(READ_AT_ONCE)
             try:
                 text = self._decoder.decode(raw, final=not raw)
             except UnicodeDecodeError as error:  # where it can't be passed over, nothing behind it is sure
@@ -210,7 +204,7 @@ def open_input(file: CorpusFile, encoding: str = UTF_8) -> Iterator[Input]:
         if packed:  # buffered once more, because GzipFile alone is slow at lines
             stream = stack.enter_context(io.BufferedReader(stack.enter_context(gzip.GzipFile(fileobj=peekable))))
         if encoding != UTF_8 and not _marked(stream):
-            stream = stack.enter_context(io.BufferedReader(_Recoded(stream, encoding), _AT_ONCE))
+            stream = stack.enter_context(io.BufferedReader(_Recoded(stream, encoding), READ_AT_ONCE))
         yield Input(name, stream, peekable, _regular_size(raw), file.before, file.total)
 
 
@@ -272,7 +266,7 @@ def read_lines(data: Input, report: Report) -> Iterator[Line]:
                     raw = data.stream.readline(MAX_TEXT_BYTES)
                     length += len(raw)
         except (OSError, EOFError, zlib.error) as error:
-            report.bad(_damaged(data, f"after line {number:,}", error))
+            report.bad(damaged(data, f"after line {number:,}", error))
             return
         if not length:
             data.progress(report)
@@ -290,180 +284,8 @@ def read_lines(data: Input, report: Report) -> Iterator[Line]:
             except DataError as error:
                 report.bad(DataError(f"{data.name}, line {number:,}: {error}"))
         offset += length
-        if number % _REPORT_EVERY == 0:
+        if number % REPORT_EVERY == 0:
             data.progress(report)
-
-
-def read_objects(data: Input, report: Report) -> Iterator[tuple[str, dict[str, Any]]]:
-    """The objects with their places in words: one a line, those of one array, or, in a .json file, one after another.
-
-    Lines of white space are passed over.
-    """
-    decoder = _Decoder()
-    if has_suffix(Path(data.name), (".json",)) or _begins(data, b"["):
-        yield from _elements(data, decoder, report)
-        return
-    for number, line in read_lines(data, report):
-        if line.isspace():
-            continue
-        where = f"{data.name}, line {number:,}"
-        try:
-            value, _ = decoder.value(line, len(line) - len(line.lstrip(_JSON_SPACE)), where)
-            yield where, value
-        except DataError as error:
-            report.bad(error)
-
-
-def _begins(data: Input, mark: bytes) -> bool:
-    try:
-        return bool(cast("Any", data.stream).peek(_AT_ONCE).removeprefix(codecs.BOM_UTF8).lstrip().startswith(mark))
-    except (OSError, EOFError, zlib.error):  # told when it is read
-        return False
-
-
-def _elements(data: Input, decoder: _Decoder, report: Report) -> Iterator[tuple[str, dict[str, Any]]]:
-    """The objects of a file that is one array, or objects one after another; behind what is no JSON nothing is read."""
-    text = _Ahead(data)
-    try:
-        array = text.next() == "["
-        number = 0
-        text.place += array
-        while (character := text.next()) and character != "]":
-            number += 1
-            where = f"{data.name}, record {number:,}"
-            value = text.value(decoder, where)
-            if isinstance(value, DataError):
-                report.bad(value)
-            else:
-                yield where, value
-            if array and text.next() == ",":
-                text.place += 1
-            elif array and text.next() != "]":
-                raise DataError(f"{where}: not JSON: no comma and no bracket stands behind it.")
-            if number % _REPORT_EVERY == 0:
-                data.progress(report)
-        if array:
-            if not character:
-                raise DataError(f"{data.name}: the array has no end; it was read up to the record {number:,}.")
-            text.place += 1
-        if text.next():
-            raise DataError(f"{data.name}: more stands behind the record {number:,}, and is not read.")
-    except DataError as error:
-        report.bad(error)
-    data.progress(report)
-
-
-class _Ahead:
-    """A text that is read as far as it is looked at."""
-
-    def __init__(self, data: Input) -> None:
-        self._data = data
-        self._decoder = codecs.getincrementaldecoder(UTF_8)()
-        self._offset = 0
-        self._text = ""
-        self._whole = False  # all of it is read
-        self.place = 0
-
-    def next(self) -> str:
-        """The next character that is no white space, which stays; empty at the end."""
-        while True:
-            rest = len(self._text) - self.place
-            found = _SPACES.match(self._text, self.place)
-            self.place = found.end() if found else self.place
-            if self.place < len(self._text):
-                return self._text[self.place]
-            if self._whole:
-                return ""
-            self._read(max(rest, _AT_ONCE))
-
-    def value(self, decoder: _Decoder, where: str) -> dict[str, Any] | DataError:
-        """The object that stands here, or what is wrong with it.
-
-        Raises:
-            DataError: It is no JSON at all, so that it has no end.
-        """
-        while True:
-            rest = len(self._text) - self.place
-            try:
-                value, end = decoder.value(self._text, self.place, where, ends=False)
-            except _Fault as fault:
-                self.place = fault.end
-                return DataError(str(fault))
-            except DataError:
-                if self._whole:
-                    raise
-                if rest > MAX_TEXT_BYTES:
-                    raise DataError(f"{where}: longer than {MAX_TEXT_BYTES:,} characters.") from None
-            else:
-                self.place = end
-                return value
-            self._read(max(rest, _AT_ONCE))  # as much again, so that no text is looked at often
-
-    def _read(self, count: int) -> None:
-        try:
-            raw = self._data.stream.read(count)
-            self._whole = not raw
-            if self._offset == 0:
-                raw = raw.removeprefix(codecs.BOM_UTF8)
-            self._text = self._text[self.place :] + self._decoder.decode(raw, final=not raw)
-        except (OSError, EOFError, zlib.error) as error:
-            raise _damaged(self._data, "", error) from error
-        except UnicodeDecodeError as error:
-            raise DataError(f"{self._data.name}: {_not_utf8(raw, error, self._offset)}") from None
-        self._offset += len(raw)
-        self.place = 0
-
-
-class _Fault(DataError):
-    """Wrong with a value whose end is known."""
-
-    end: int = 0
-
-
-class _Decoder:
-    """Reads JSON objects, in which no key comes twice and each number is one."""
-
-    def __init__(self) -> None:
-        self._wrong: list[str] = []
-        self._decoder = json.JSONDecoder(parse_constant=self._no_number, object_pairs_hook=self._object)
-
-    def value(self, text: str, place: int, where: str, *, ends: bool = True) -> tuple[dict[str, Any], int]:
-        """The object at a place and where it ends; `ends`: nothing but white space may stand behind it.
-
-        Raises:
-            DataError: What is wrong with it; a `_Fault` where its end is known.
-        """
-        self._wrong.clear()
-        try:
-            value, end = self._decoder.raw_decode(text, place)
-            if ends and text[end:].strip(_JSON_SPACE):
-                behind = len(text) - len(text[end:].lstrip(_JSON_SPACE))
-                raise json.JSONDecodeError("Extra data", text, behind)
-        except json.JSONDecodeError as error:
-            raise DataError(f"{where}: not JSON: {error.msg} at column {error.colno:,}.") from None
-        except RecursionError:
-            raise DataError(f"{where}: nested too deeply to be read.") from None
-        except ValueError as error:  # a number of more digits than Python converts
-            raise DataError(f"{where}: {error}") from None
-        if self._wrong:
-            fault = _Fault(f"{where}: {self._wrong[0]}")
-        elif not isinstance(value, dict):
-            hint = " A file that is one JSON array must be written as one object a line." if text[place] == "[" else ""
-            fault = _Fault(f"{where}: must be a JSON object, but is {kind_of(value)}.{hint}")
-        else:
-            return value, end
-        fault.end = end
-        raise fault
-
-    def _no_number(self, literal: str) -> None:
-        self._wrong.append(f"{literal} is no JSON number.")
-
-    def _object(self, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        record = dict(pairs)
-        if len(record) < len(pairs):
-            twice = next(name for name, count in Counter(name for name, _ in pairs).items() if count > 1)
-            self._wrong.append(f"the key {twice!r:.60} comes twice; one of its values would be lost.")
-        return record
 
 
 def read_text(data: Input) -> str:
@@ -471,7 +293,7 @@ def read_text(data: Input) -> str:
     try:
         raw = data.stream.read(MAX_TEXT_BYTES + 1)
     except (OSError, EOFError, zlib.error) as error:
-        raise _damaged(data, "", error) from error
+        raise damaged(data, "", error) from error
     if len(raw) > MAX_TEXT_BYTES:
         raise DataError(
             f"{data.name} is longer than {MAX_TEXT_BYTES:,} bytes, too much for one document; read it by lines, say."
@@ -495,16 +317,18 @@ def decode(raw: bytes, offset: int = 0) -> str:
     try:
         return raw.decode()
     except UnicodeDecodeError as error:
-        raise DataError(_not_utf8(raw, error, offset)) from None
+        raise DataError(not_utf8(raw, error, offset)) from None
 
 
-def _not_utf8(raw: bytes, error: UnicodeDecodeError, offset: int) -> str:
+def not_utf8(raw: bytes, error: UnicodeDecodeError, offset: int) -> str:
+    """What to say of bytes that are no text, of which the first is at `offset` of the file."""
     return (
         f"byte 0x{raw[error.start]:02x} at offset {offset + error.start:,} of the file is not UTF-8; "
         "convert the file to UTF-8, or say which encoding it is in (--read encoding=cp1252)."
     )
 
 
-def _damaged(data: Input, where: str, error: Exception) -> DataError:
+def damaged(data: Input, where: str, error: Exception) -> DataError:
+    """The error of a file that ends, or breaks, behind `where`."""
     reason = "the gzip data ends too early" if isinstance(error, EOFError) else str(error)
     return DataError(f"{data.name}{where and ', ' + where}: the rest can't be read: {reason}.")

@@ -191,7 +191,7 @@ def test_a_key_that_comes_twice_is_named(tmp_path):
 
 
 def test_an_element_that_is_too_long_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr("semsearch.reading.files.MAX_TEXT_BYTES", 100_000)
+    monkeypatch.setattr("semsearch.reading.json_objects.MAX_TEXT_BYTES", 100_000)
     report = ReadReport(skip=True)
     content = json.dumps([{"text": "one"}, {"text": "x" * 1_000_000}, {"text": "two"}])
     found = [document.text[:3] for document in read(tmp_path, "a.json", content, report)]

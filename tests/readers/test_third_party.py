@@ -26,6 +26,7 @@ PUBLIC = {
     "semsearch.parquet_metadata",
     "semsearch.reading.files",
     "semsearch.reading.documents",
+    "semsearch.reading.json_objects",
     "semsearch.types",
     "semsearch.validation",
     "semsearch.walk",
