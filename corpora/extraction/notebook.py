@@ -7,17 +7,24 @@ from collections.abc import Iterator
 from typing import Any, BinaryIO
 
 from corpora.extraction.markdown import blocks
-from corpora.extraction.parts import Block, FilePart, Unreadable, decoded, sections
+from corpora.extraction.parts import Block, Lost, ReadPart, Unreadable, decoded, sections
 
 
-def notebook(file: BinaryIO) -> Iterator[FilePart]:
+def notebook(file: BinaryIO) -> Iterator[ReadPart]:
     """The sections of all cells."""
     held = json.loads(decoded(file.read()))
     if not isinstance(held, dict):
         raise Unreadable("it is no notebook: it holds no JSON object.")
     sheets = held.get("worksheets") or [held]  # of the third format
-    cells = [cell for sheet in sheets for cell in sheet.get("cells", [])]
-    yield from sections(block for cell in cells for block in _cell(cell))
+    found: list[Block] = []
+    lost: list[Lost] = []
+    for number, cell in enumerate((cell for sheet in sheets for cell in sheet.get("cells", [])), 1):
+        try:
+            found += _cell(cell)
+        except (AttributeError, TypeError, ValueError):  # a cell that is odd costs itself
+            lost.append(Lost(f"cell={number}", "it is not laid out as a notebook's cells are.", failed=True))
+    yield from sections(found)
+    yield from lost
 
 
 def _cell(cell: dict[str, Any]) -> Iterator[Block]:
@@ -31,7 +38,8 @@ def _cell(cell: dict[str, Any]) -> Iterator[Block]:
             yield 0, source
     for output in cell.get("outputs", []):
         data = output.get("data", output)
-        yield 0, _text(output.get("text") or (data.get("text/plain") if isinstance(data, dict) else None))
+        shown = data.get("text/markdown") or data.get("text/plain")  # which may be no more than the name of an object
+        yield 0, _text(output.get("text") or shown or output.get("evalue"))
 
 
 def _text(value: Any) -> str:

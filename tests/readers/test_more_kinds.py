@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from corpora.extraction import extractor
-from corpora.extraction.parts import Lost, Unreadable
+from corpora.extraction.parts import FilePart, Lost, Unreadable
 
 OFFICE = "http://schemas.openxmlformats.org"
 RELATED = f"{OFFICE}/officeDocument/2006/relationships"
@@ -194,6 +194,22 @@ def test_a_notebook_has_its_headings_code_and_output():
     for bad in ("[]", "{", ""):
         with pytest.raises((Unreadable, ValueError)):
             parts("a.ipynb", bad)
+
+
+def test_an_odd_cell_of_a_notebook_costs_itself():
+    shown = [
+        {"data": {"text/markdown": "**deep**", "text/plain": "<Markdown object>"}},
+        {"output_type": "error", "ename": "OSError", "evalue": "no sonar"},
+    ]
+    cells = ["odd", {"cell_type": "code", "source": "dive()", "outputs": shown}, {"cell_type": "code", "outputs": 7}]
+    found = parts("a.ipynb", json.dumps({"cells": cells}))
+    assert [part.text.split() for part in found if isinstance(part, FilePart)] == [
+        ["dive()", "**deep**", "no", "sonar"]
+    ]
+    assert [(part.name, part.failed) for part in found if isinstance(part, Lost)] == [
+        ("cell=1", True),
+        ("cell=3", True),
+    ]
 
 
 def test_a_missing_chapter_costs_that_chapter_only():
