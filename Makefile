@@ -5,9 +5,10 @@ TORCH_SPEC ?= $(shell cat constraints.txt)
 BIN        := $(VENV)/bin
 PIP        := $(BIN)/python -m pip --disable-pip-version-check
 ALONE      := threads or weights or gpu
+REAL       := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadgroup
 SOURCES    := semsearch indexes corpora benchmarks docs examples tests
 
-.PHONY: demo quick test check docs bench crash fuzz attack soak format clean
+.PHONY: demo quick test real check docs bench crash fuzz attack soak format clean
 .DEFAULT_GOAL := help
 
 help:
@@ -38,8 +39,11 @@ demo: $(VENV)/.demo ## index the shipped samples, ask a few questions, stay in t
 
 test: $(VENV)/.test ## the whole test suite, set-up included
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal -m 'not (real or $(ALONE))'
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadgroup -m 'real and not ($(ALONE))'
+	$(REAL) -m 'real and not (long or $(ALONE))'
 	$(BIN)/python -m pytest -m '$(ALONE)'
+
+real: $(VENV)/.test ## the tests on real data, with those that encode for an hour too
+	$(REAL) -m 'real and not ($(ALONE))'
 
 quick: $(VENV)/.test ## format, lint, types, and every test that is not slow by design: two minutes on two cores
 	$(BIN)/ruff format --check $(SOURCES)

@@ -94,11 +94,15 @@ def encoded(data, tmp_path_factory):
 
 
 def pytest_collection_modifyitems(items):
-    """Of several processes (`--dist loadgroup`) one has all tests of an encoded corpus, so that it is encoded once."""
+    """Of several processes (`--dist loadgroup`) one has all tests of an encoded corpus, and they come first.
+
+    So it is encoded once, and no other process waits at the end.
+    """
     for item in items:
         if "encoded" in item.fixturenames:
-            values = item.callspec.params.values() if hasattr(item, "callspec") else ()
-            item.add_marker(pytest.mark.xdist_group("scifact" if "scifact" in values else "nfcorpus"))
+            params = item.callspec.params if hasattr(item, "callspec") else {}
+            item.add_marker(pytest.mark.xdist_group(params.get("corpus", "nfcorpus")))
+    items.sort(key=lambda item: "encoded" not in item.fixturenames)
 
 
 @pytest.fixture(scope="session")
