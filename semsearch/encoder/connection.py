@@ -12,7 +12,7 @@ import threading
 import time
 import weakref
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 
     import httpx
 
-MAX_HEADERS = "100 kB"  # as httpcore has it
+MAX_HEADERS = 100_000  # bytes, as httpcore has it for those of one answer
+HEADERS_LIMIT = f"{MAX_HEADERS // 1000} kB of headers"
 MAX_ERROR_BYTES = 1 << 16  # of what a server says of a failure
 DOWNLOAD_PATIENCE = 60.0  # seconds for a download to begin, and to go on
 LEAST_RATE = 10_000  # bytes a second, on average, of a download that goes on
@@ -138,6 +139,7 @@ class _Line:
         one = httpx.Limits(max_connections=1, max_keepalive_connections=1)
         self._client = httpx.Client(verify=trust, timeout=seconds, limits=one)
         self._stream: Any = None
+        self._awaiting_headers = False
         self.sound = True
 
     def close(self) -> None:
@@ -174,7 +176,7 @@ class _Line:
             yield
         except (httpx.HTTPError, zlib.error) as error:
             if _of_long_headers(error):
-                raise Overlong(f"{MAX_HEADERS} of headers") from error
+                raise Overlong(HEADERS_LIMIT) from error
             late = not self.sound or isinstance(error, httpx.TimeoutException)
             why = f"no whole answer in {seconds:g} seconds" if late else str(error) or type(error).__name__
             raise Unanswered(why) from error
@@ -184,6 +186,25 @@ class _Line:
     def _trace(self, event: str, facts: Mapping[str, Any]) -> None:
         if event.endswith((".connect_tcp.complete", ".start_tls.complete")):
             self._stream = facts["return_value"]
+            self._stream.read = self._counted(self._stream.read)
+        elif ".receive_response_headers." in event:
+            self._awaiting_headers = event.endswith(".started")
+
+    def _counted(self, read: Callable[..., bytes]) -> Callable[..., bytes]:
+        """What reads, and stops where headers don't end: of answers like "100 Continue" any number may come first."""
+        size = 0
+
+        def counted(max_bytes: int, timeout: float | None = None) -> bytes:
+            nonlocal size
+            if not self._awaiting_headers:
+                size = 0
+            elif size > MAX_HEADERS:
+                raise Overlong(HEADERS_LIMIT)
+            data = read(max_bytes, timeout)
+            size += len(data)
+            return data
+
+        return counted
 
     def _shut(self) -> None:
         """Wake up who waits for bytes. It is shut and not closed: the one who reads closes it."""

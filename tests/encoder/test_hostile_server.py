@@ -121,6 +121,7 @@ def test_every_answer_is_a_sentence_in_time_that_tells_no_secret(server, monkeyp
         ("breaks_off_packed", "the answer is cut off"),
         ("gzip_cut_short", "the answer is cut off"),
         ("headers_without_end", "answered with more than 100 kB of headers"),
+        ("continues_at_once_without_end", "answered with more than 100 kB of headers"),
     ],
 )
 def test_what_is_said(server, monkeypatch, name, said):

@@ -181,6 +181,12 @@ def continues_without_end(handler, body):
 
 
 @behaviour
+def continues_at_once_without_end(handler, body):
+    while True:
+        handler.wfile.write(b"HTTP/1.1 100 Continue\r\n\r\n" * 100)
+
+
+@behaviour
 def silence(handler, body):
     handler.wait()
 
