@@ -10,22 +10,24 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 Kind = Literal["number", "text", "bool", "null", "list", "object"]
-SCALARS = frozenset({str, int, float, bool, type(None)})
+KINDS: Mapping[type, Kind] = {str: "text", int: "number", float: "number", bool: "bool", type(None): "null"}
 
 
 def fields_of(metadata: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, bool, Kind, Any]]:
     """Name, whether it is an element of a list, type and value of each field; lists and maps in a list have none."""
     for name, value in metadata.items():
         full = prefix + name
-        if type(value) in SCALARS:  # nearly always, and isinstance with a Mapping is slow
-            yield full, False, *typed(value)
+        if (kind := KINDS.get(type(value))) is not None:  # nearly always, and isinstance with a Mapping is slow
+            yield full, False, kind, "" if value is None else value
         elif isinstance(value, Mapping):
             yield full, False, "object", ""
             yield from fields_of(value, full + ".")
         elif isinstance(value, list | tuple):
             yield full, False, "list", ""
             for element in value:
-                if not isinstance(element, Mapping | list | tuple):
+                if (kind := KINDS.get(type(element))) is not None:
+                    yield full, True, kind, "" if element is None else element
+                elif not isinstance(element, Mapping | list | tuple):
                     yield full, True, *typed(element)
         else:
             yield full, False, *typed(value)
