@@ -21,7 +21,6 @@ from semsearch.records import Entry, Known, Record
 from semsearch.search.fields import fields_of
 from semsearch.types import Document, Metadata
 
-_DECODE = json.JSONDecoder().raw_decode
 
 
 @decoding()
@@ -168,14 +167,26 @@ def read(connection: Connection, docs: Sequence[int]) -> Stored:
         "SELECT doc, documents.id, text, title, metadata, crc FROM json_each(?) CROSS JOIN documents ON doc = value",
         (json.dumps(docs),),
     )
-    found: dict[int, Document] = {}
+    sound: list[tuple[int, str, str, str]] = []
+    packed: list[str] = []
     torn: dict[int, str] = {}
     for doc, identity, text, title, metadata, crc in rows.fetchall():
         if crc == _crc(identity, title, text, metadata):
-            found[doc] = _document(identity, text, title, metadata)
+            sound.append((doc, identity, text, title))
+            packed.append(metadata)
         else:
             torn[doc] = identity
+    found = {
+        doc: _document(identity, text, title, metadata)
+        for (doc, identity, text, title), metadata in zip(sound, _unpacked(packed), strict=True)
+    }
     return Stored(found, _long(connection, torn) if torn else {}, torn)
+
+
+def _unpacked(packed: Sequence[str]) -> list[Metadata]:
+    """The metadata of several documents: as one list, which takes half the time, where nobody has put lists in them."""
+    metadata: list[Metadata] = json.loads(f"[{','.join(packed)}]")
+    return metadata if len(metadata) == len(packed) else [json.loads(one) for one in packed]
 
 
 def _long(connection: Connection, torn: dict[int, str]) -> dict[int, Long]:
@@ -188,7 +199,7 @@ def _long(connection: Connection, torn: dict[int, str]) -> dict[int, Long]:
     found = {}
     for doc, title, metadata, crc, size, content in rows.fetchall():
         if crc == _crc_of_long(torn[doc], title, metadata, size):
-            found[doc] = Long(doc, torn.pop(doc), title, _DECODE(metadata)[0], size, content)
+            found[doc] = Long(doc, torn.pop(doc), title, json.loads(metadata), size, content)
     return found
 
 
@@ -197,14 +208,13 @@ _SET_ID, _SET_TEXT, _SET_TITLE, _SET_METADATA = (
 )
 
 
-def _document(identity: str, text: str, title: str, metadata: str) -> Document:
+def _document(identity: str, text: str, title: str, metadata: Metadata) -> Document:
     """A document as it was stored: in half the time of `Document(…)`, which looks up how to set each frozen field."""
     document = object.__new__(Document)
     _SET_ID(document, identity)
     _SET_TEXT(document, text)
     _SET_TITLE(document, title)
-    # JSON of ours has no white space before it
-    _SET_METADATA(document, _DECODE(metadata)[0] if metadata != "{}" else {})
+    _SET_METADATA(document, metadata)
     return document
 
 
@@ -295,7 +305,7 @@ def _checked(connection: Connection, row: Row[Any]) -> Document:
             f"the stored document {row.id!r} is damaged (its checksum differs): remove it and add it again, or "
             "restore the collection from a backup."
         )
-    return _document(row.id, text, row.title, row.metadata)
+    return _document(row.id, text, row.title, json.loads(row.metadata))
 
 
 def _row(record: Record) -> tuple[str, str, str, bytes, int, int]:
