@@ -165,3 +165,23 @@ def test_a_byte_in_the_schema_that_is_no_text_is_told_and_costs_itself_alone(hom
     ended = run("list", "--home", home)
     assert any(line.startswith("whole") for line in ended.lines)
     assert "Traceback" not in ended.err
+
+
+def test_any_byte_of_the_full_text_may_be_another(home):
+    """SQLite may then tell of terms without places: damage, and no traceback."""
+    with semsearch.open("notes", home=home, encoder=HashEncoder()) as notes:
+        path = notes.path / "collection.sqlite"
+        ((segment, block),) = raw(path, "SELECT id, block FROM fulltext_data ORDER BY length(block) DESC LIMIT 1")
+        for place in range(len(block)):
+            changed = block[:place] + b"\x7f" + block[place + 1 :]
+            raw(path, "UPDATE fulltext_data SET block = ? WHERE id = ?", changed, segment)
+            assert all(problem.part for problem in notes.check(deep=True))
+        assert notes.check(deep=True) != []
+        notes.repair()
+        assert notes.check(deep=True) == []
+
+
+def raw(path, statement, *values):
+    """Go past semsearch, which forbids it."""
+    with closing(sqlite3.connect(path)) as connection, connection:
+        return connection.execute(statement, values).fetchall()

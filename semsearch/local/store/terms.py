@@ -69,7 +69,7 @@ def fit(connection: Connection) -> bool:
         connection.exec_driver_sql(
             "CREATE VIRTUAL TABLE IF NOT EXISTS temp.places USING fts5vocab (main, fulltext, instance)"
         )
-        found = {str(term): int(places) for term, places in connection.exec_driver_sql(_SUMS)}
+        found = {term: places for term, places in connection.exec_driver_sql(_SUMS)}  # of a damaged one anything
     except (DatabaseError, MemoryError):  # a damaged one may tell SQLite of words of any length
         return False
     wanted: Counter[str] = Counter()
