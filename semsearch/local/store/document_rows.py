@@ -22,7 +22,6 @@ from semsearch.search.fields import fields_of
 from semsearch.types import Document, Metadata
 
 
-
 @decoding()
 def known(connection: Connection, ids: Sequence[str]) -> dict[str, Known]:
     """What is stored of each of `ids` that is stored at all."""
