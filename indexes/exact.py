@@ -13,12 +13,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
+from indexes import without_torch
 from indexes.codes import CODES, Codes, CodesPass
 from indexes.first_pass import BOUND_BLOCK, Asked, FirstPass, Float32Pass, threshold
 from indexes.pair_scores import Pairs
@@ -70,10 +72,13 @@ class ExactIndex:
         self._pairs = Pairs(keys, vectors, metric)
         self._codes = codes
         self.reason = reason  # for these codes and this device, in a sentence
-        device = chosen_device(params)
-        self._passes: list[FirstPass] = [Float32Pass(vectors, metric, device)]
-        if codes is not None:
-            self._passes.insert(0, CodesPass(codes, metric, device))
+        self._params = params
+
+    @cached_property
+    def _passes(self) -> list[FirstPass]:
+        device = chosen_device(self._params)
+        own: FirstPass = Float32Pass(self._vectors, self._metric, device)
+        return [own] if self._codes is None else [CodesPass(self._codes, self._metric, device), own]
 
     @classmethod
     def bytes_per_row(cls, dim: int, params: ExactParams) -> float:
@@ -144,6 +149,8 @@ class ExactIndex:
 
     def _search(self, queries: Vectors, k: int, rows: NDArray[np.int64] | None) -> Neighbors:
         queries, k = checked_queries(queries, k, self._vectors.shape[1])
+        if without_torch.serves(self._vectors, queries, self._metric):
+            return without_torch.search(self._keys, self._pairs, self._vectors, queries, k, rows)
         settle_threads()
         count = len(self._keys) if rows is None else len(rows)
         found = nothing(len(queries), k)

@@ -1,50 +1,73 @@
-"""From the stages of a checkpoint to modules that run: one builder for each kind."""
+"""From the stages of a checkpoint to modules that run, whatever library they compute with."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
-import torch
 from tokenizers import Tokenizer
-from torch import nn
 
 from semsearch.encoder.checkpoint import Role, Stage, is_model2vec, read_json, tokenizer_files, weight_files
-from semsearch.encoder.inference import Tokenize
-from semsearch.encoder.modules import Dense, Dropout, LayerNorm, Normalize, Pooling, WeightedLayerPooling
-from semsearch.encoder.padded import DECODER_STATE
-from semsearch.encoder.static import Model2VecTokenizer, StaticEmbedding
-from semsearch.encoder.tokenization import UNLIMITED, TextTokenizer, load_tokenizer, max_tokens
-from semsearch.encoder.words import CNN, LSTM, BoW, WordEmbeddings, WordWeights, load_word_tokenizer, vocabulary
-from semsearch.encoder.words import WhitespaceTokenizer as WordTokenizer
+from semsearch.encoder.text_encoder import Stream
+from semsearch.encoder.tokenization import (
+    UNLIMITED,
+    Model2VecTokenizer,
+    TextTokenizer,
+    Tokenize,
+    load_tokenizer,
+    max_tokens,
+)
+from semsearch.encoder.word_tokenization import WhitespaceTokenizer as WordTokenizer
+from semsearch.encoder.word_tokenization import load_word_tokenizer, vocabulary
 from semsearch.errors import ModelError
 
-Built = TypeVar("Built", bound=nn.Module)
+Module = TypeVar("Module")
 
 
-class Loadable(Protocol):
-    """A module class that reads itself from its folder."""
+class Library(Protocol[Module]):
+    """Makes the modules of a model: torch's, or numpy's."""
 
-    @classmethod
-    def load(cls, folder: Path, config: Mapping[str, Any]) -> nn.Module:
-        """The module."""
+    def load(self, kind: str, folder: Path, config: Mapping[str, Any]) -> Module:
+        """The module of a stage that follows another, or is the first and reads no tokens of a transformer.
+
+        One that changes how wide its rows are says so by `width(dim)`, a table of vectors by `dim` and `rows`.
+        """
+        ...
+
+    def transformer(self, folder: Path, config: dict[str, Any], tokenizer: Tokenizer, *, all_layers: bool) -> Module:
+        """The transformer in a folder; with the states of all its layers where they are wanted."""
+        ...
+
+    def truncate(self, dim: int, *, norm_first: bool) -> Module:
+        """Keeps the leading components, after a layer normalisation without parameters where declared."""
+        ...
+
+    def normalize(self) -> Module:
+        """Scales vectors to unit length."""
+        ...
+
+    def stream(self, tokenize: Tokenize, modules: Sequence[Module], dim: int, *, max_tokens: int) -> Stream:
+        """What runs texts through all of the modules."""
+        ...
+
+    @property
+    def device(self) -> Any:
+        """Where it computes."""
+        ...
+
+    @property
+    def dtype(self) -> Any:
+        """What it computes in."""
         ...
 
 
-FOLLOWERS: Mapping[str, type[Loadable]] = {
-    "pooling": Pooling,
-    "dense": Dense,
-    "layernorm": LayerNorm,
-    "normalize": Normalize,
-    "weightedlayerpooling": WeightedLayerPooling,
-    "wordweights": WordWeights,
-    "cnn": CNN,
-    "lstm": LSTM,
-    "dropout": Dropout,
+FOLLOWERS = {
+    *("pooling", "dense", "layernorm", "normalize", "weightedlayerpooling"),
+    *("wordweights", "cnn", "lstm", "dropout"),
 }
+DECODER_STATE = {"bart", "mbart", "plbart", "mvp", "led", "bigbird_pegasus"}  # token embeddings are their decoder's
 # Architectures whose published checkpoints still ask for code of their own, though transformers has it by now: what
 # their configuration must say, where it says it, for the ported model to be the same.
 PORTED: Mapping[str, Mapping[str, Any]] = {
@@ -64,11 +87,11 @@ IGNORED_SETTINGS = {
 
 
 @dataclass
-class Stack:
+class Stack(Generic[Module]):
     """What a text of one role passes: its tokenizer, then modules; and what of it decides a vector."""
 
     tokenize: Tokenize
-    modules: list[nn.Module]
+    modules: list[Module]
     names: list[str]
     dim: int
     max_tokens: int = UNLIMITED
@@ -76,15 +99,14 @@ class Stack:
     identity: list[Any] = field(default_factory=list)  # JSON values, and paths for the contents of files
 
 
-class Assembler:
+class Assembler(Generic[Module]):
     """Builds the stacks of a checkpoint's roles; a stage that both roles pass is built once."""
 
-    def __init__(self, dtype: torch.dtype, device: torch.device) -> None:
-        self.dtype = dtype
-        self.device = device
+    def __init__(self, library: Library[Module]) -> None:
+        self._library = library
         self._built: dict[Path, Any] = {}
 
-    def stacks(self, stages: Mapping[Role, Sequence[Stage]]) -> dict[Role, Stack]:
+    def stacks(self, stages: Mapping[Role, Sequence[Stage]]) -> dict[Role, Stack[Module]]:
         """The stack of each role: one and the same where their stages are."""
         document = self.stack(stages["document"], "document")
         apart = any(stage.config.get("query_length", stage.config.get("document_length")) for stage in stages["query"])
@@ -92,7 +114,7 @@ class Assembler:
             return {"document": document, "query": document}
         return {"document": document, "query": self.stack(stages["query"], "query")}
 
-    def stack(self, stages: Sequence[Stage], role: Role) -> Stack:
+    def stack(self, stages: Sequence[Stage], role: Role) -> Stack[Module]:
         """The stack of one role's stages."""
         if not stages:
             raise ModelError("the checkpoint names no modules.")
@@ -101,7 +123,7 @@ class Assembler:
         for stage in rest:
             if stage.kind not in FOLLOWERS:
                 raise ModelError(f"{stage.folder}: a module of the kind '{stage.kind}' can't follow another.")
-            module = self._once(stage, partial(FOLLOWERS[stage.kind].load, stage.folder, stage.config))
+            module = self._once(stage)
             width = getattr(module, "width", None)
             stack.dim = width(stack.dim) if width is not None else stack.dim
             stack.modules.append(module)
@@ -110,14 +132,13 @@ class Assembler:
             stack.identity.append([stage.kind, said, *weight_files(stage.folder)])
         return stack
 
-    def _once(self, stage: Stage, build: Callable[[], Built]) -> Built:
+    def _once(self, stage: Stage) -> Any:
         key = stage.folder / stage.kind
         if key not in self._built:
-            self._built[key] = build().to(self.device).eval().requires_grad_(False)
-        module: Built = self._built[key]
-        return module
+            self._built[key] = self._library.load(stage.kind, stage.folder, stage.config)
+        return self._built[key]
 
-    def _input(self, stage: Stage, role: Role, *, all_layers: bool) -> Stack:
+    def _input(self, stage: Stage, role: Role, *, all_layers: bool) -> Stack[Module]:
         if stage.kind == "transformer":
             return self._transformer(stage, role, all_layers=all_layers)
         if stage.kind == "staticembedding":
@@ -126,37 +147,35 @@ class Assembler:
             return self._word_embeddings(stage)
         if stage.kind == "bow":
             words = vocabulary(stage.config)
-            module = self._once(stage, partial(BoW.load, stage.folder, stage.config))
-            return Stack(WordTokenizer(words), [module], ["BoW"], len(words), identity=["bow", stage.file])
+            return Stack(WordTokenizer(words), [self._once(stage)], ["BoW"], len(words), identity=["bow", stage.file])
         raise ModelError(f"{stage.folder}: a module of the kind '{stage.kind}' can't be the first.")
 
-    def _static(self, stage: Stage) -> Stack:
+    def _static(self, stage: Stage) -> Stack[Module]:
         files = [*weight_files(stage.folder), *tokenizer_files(stage.folder)]
         tokenizer = load_tokenizer(stage.folder)
         model2vec = is_model2vec(read_json(stage.folder / "config.json"))
         reader = Model2VecTokenizer(tokenizer) if model2vec else TextTokenizer(tokenizer, UNLIMITED, special=False)
-        module = self._once(stage, partial(StaticEmbedding.load, stage.folder, stage.config))
+        module = self._once(stage)
         identity = ["static", model2vec, *files]
         name = "StaticEmbedding" + (" (model2vec)" if model2vec else "")
         return Stack(reader, [module], [name], module.dim, reader.max_tokens, reader, identity)
 
-    def _word_embeddings(self, stage: Stage) -> Stack:
-        module = self._once(stage, partial(WordEmbeddings.load, stage.folder, stage.config))
-        table = module.emb_layer
+    def _word_embeddings(self, stage: Stage) -> Stack[Module]:
+        module = self._once(stage)
         limit = stage.config.get("max_seq_length") or UNLIMITED
         named = str(stage.config.get("tokenizer_class", "WhitespaceTokenizer"))
         files = [*weight_files(stage.folder), *tokenizer_files(stage.folder)]
         identity = ["words", named.rpartition(".")[2], limit, *files]
         if named.endswith(".TransformersTokenizerWrapper"):
             reader = TextTokenizer(load_tokenizer(stage.folder), limit)
-            return Stack(reader, [module], ["WordEmbeddings"], table.embedding_dim, limit, reader, identity)
+            return Stack(reader, [module], ["WordEmbeddings"], module.dim, limit, reader, identity)
         words = load_word_tokenizer(stage.folder, named)
         words.limit = limit
-        if len(words.ids) > table.num_embeddings:
-            raise ModelError(f"{stage.folder} has {len(words.ids)} words and {table.num_embeddings} vectors.")
-        return Stack(words, [module], ["WordEmbeddings"], table.embedding_dim, identity=identity)
+        if len(words.ids) > module.rows:
+            raise ModelError(f"{stage.folder} has {len(words.ids)} words and {module.rows} vectors.")
+        return Stack(words, [module], ["WordEmbeddings"], module.dim, identity=identity)
 
-    def _transformer(self, stage: Stage, role: Role, *, all_layers: bool) -> Stack:
+    def _transformer(self, stage: Stage, role: Role, *, all_layers: bool) -> Stack[Module]:
         config = read_json(stage.folder / "config.json")
         _check_task(stage, config)
         _settings(stage, "config_kwargs", "config_args")
@@ -177,7 +196,10 @@ class Assembler:
         )
         limit = max_tokens(said, settings.get("model_max_length"), config)
         text_tokenizer = TextTokenizer(tokenizer, limit, left=settings.get("truncation_side") == "left")
-        module = self._once(stage, lambda: self._load_transformer(stage.folder, config, tokenizer, all_layers))
+        key = stage.folder / stage.kind
+        if key not in self._built:
+            self._built[key] = self._library.transformer(stage.folder, config, tokenizer, all_layers=all_layers)
+        module = self._built[key]
         return Stack(
             tokenize=text_tokenizer,
             modules=[module],
@@ -190,13 +212,6 @@ class Assembler:
                 [*weight_files(stage.folder), *tokenizer_files(stage.folder)],
             ],
         )
-
-    def _load_transformer(
-        self, folder: Path, config: dict[str, Any], tokenizer: Tokenizer, all_layers: bool
-    ) -> nn.Module:
-        from semsearch.encoder.transformer import load_transformer
-
-        return load_transformer(folder, config, tokenizer, self.dtype, self.device, all_layers=all_layers)
 
 
 def _check_task(stage: Stage, config: Mapping[str, Any]) -> None:

@@ -14,30 +14,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from semsearch.encoder.architectures import Shape
 from semsearch.encoder.features import Features
 from semsearch.encoder.packing import Rows, spared
 from semsearch.hardware import cpu_has, packs_linear
 
 CACHED = 2_000_000  # bytes of scores that a core handles at a time
-
-
-@dataclass(frozen=True)
-class Shape:
-    """What a configuration says of an encoder's sizes."""
-
-    layers: int
-    heads: int
-    hidden: int
-    activation: str  # "gelu", "tanh" (its approximation), "relu" or "swish"
-    epsilon: float
-    padding: int | None = None  # positions count from behind this token id, as RoBERTa's do; None: from 0
-    buckets: int = 0  # of relative positions (MPNet); 0: none
 
 
 class Linear(nn.Module):
@@ -171,7 +158,7 @@ class LeanEncoder(nn.Module):
     """Token ids to token embeddings, ragged in and out.
 
     Args:
-        tensors: Under the names of `transformer.CANONICAL`, in the dtype and on the device of the computation.
+        tensors: Under the names of `architectures.named_tensors`, in the dtype and on the device of the computation.
         shape: Sizes and ways.
         all_layers: Whether the hidden states of every layer are kept.
 

@@ -14,7 +14,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import chain
-from typing import Protocol
 
 import numpy as np
 import torch
@@ -22,6 +21,7 @@ from torch import Tensor, nn
 
 from semsearch.encoder.features import Features
 from semsearch.encoder.packing import Batch, Integers, plan
+from semsearch.encoder.tokenization import Tokenize
 from semsearch.errors import EncodingFailed, UsageError
 from semsearch.hardware import settle_threads
 from semsearch.types import Vectors
@@ -36,14 +36,6 @@ TOKENIZED_TEXTS = (
 UNTHREADED_TEXTS = 16  # so many texts are not worth a thread
 MIN_BATCH_TOKENS = 64  # tokens of a batch
 NO_MEMORY = ("can't allocate memory", "out of memory", "CUBLAS_STATUS_ALLOC_FAILED")
-
-
-class Tokenize(Protocol):
-    """Texts to token ids, cut to the model's window, and the number of leading tokens that are the prompt's."""
-
-    def __call__(self, texts: Sequence[str], prompt: str, /) -> tuple[list[list[int]], int]:
-        """Ids of `prompt + text` for each text, and the length of the prompt."""
-        ...
 
 
 @dataclass(slots=True)

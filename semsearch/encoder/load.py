@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -19,9 +19,9 @@ from semsearch.types import Metric
 
 if TYPE_CHECKING:
     import torch
-    from torch import nn
 
-    from semsearch.encoder.text_encoder import TextEncoder
+    from semsearch.encoder.assemble import Library
+    from semsearch.encoder.text_encoder import Stream, TextEncoder
 
 DEFAULT_MODEL = "sentence-transformers/all-MiniLM-L6-v2"
 FINGERPRINT_VERSION = 1  # raised when the same checkpoint would give other vectors than before
@@ -68,31 +68,45 @@ def load_encoder(
         settings |= {"prompts": dict(prompts) if prompts is not None else None}
         settings |= {"normalize": normalize, "batch_tokens": batch_tokens}
         return spread(partial(load_encoder, str(name_or_path), **settings), devices)
-    source = resolve.find(str(name_or_path), revision)
+
+    def torch_modules() -> Library[Any]:
+        settle_threads()
+        from semsearch.encoder.torch_modules import TorchModules
+
+        on = device_of(device)
+        return TorchModules(dtype_of(dtype, on), on, batch_tokens)
+
+    return open_with(torch_modules, str(name_or_path), revision, truncate_dim, prompts, normalize)
+
+
+def open_with(
+    library: Callable[[], Library[Any]],
+    name_or_path: str,
+    revision: str | None = None,
+    truncate_dim: int | None = None,
+    prompts: Mapping[str, str] | None = None,
+    normalize: bool | None = None,
+) -> TextEncoder:
+    """As `load_encoder`, computed by the modules of a library, which is imported while the files are hashed."""
+    source = resolve.find(name_or_path, revision)
     with understood(source.folder):
         checkpoint = read(source.folder)
-    # while torch is imported and the weights are loaded
     with understood(source.folder), ThreadPoolExecutor(1, "hash") as hashing:
         files = {path for role in ROLES for path in _files_of(checkpoint.stages_of(role))}
         digests = {path: hashing.submit(_digest, path) for path in sorted(files)}
-        return _open(source, checkpoint, digests, device, dtype, truncate_dim, prompts, normalize, batch_tokens)
+        return _open(source, checkpoint, digests, library(), truncate_dim, prompts, normalize)
 
 
 def _open(
     source: resolve.ModelFolder,
     checkpoint: Checkpoint,
     digests: Mapping[Path, Future[str]],
-    device: str | None,
-    dtype: str | None,
+    library: Library[Any],
     truncate_dim: int | None,
     custom_prompts: Mapping[str, str] | None,
     normalize: bool | None,
-    batch_tokens: int | None,
 ) -> TextEncoder:
-    settle_threads()
     from semsearch.encoder.assemble import Assembler, Stack
-    from semsearch.encoder.inference import Pipeline
-    from semsearch.encoder.modules import Normalize, Truncate
     from semsearch.encoder.text_encoder import TextEncoder, WindowedTextEncoder
 
     if source.sha256 is not None:
@@ -102,12 +116,10 @@ def _open(
                 f"{source.folder / 'model.safetensors'} has the SHA-256 {found}, but must have {source.sha256}: "
                 f"{source.where} is damaged or not what it says. Reinstall it."
             )
-    on = device_of(device)
     family = family_of(source.label)
     metric = metric_of(checkpoint, family)
     prompts = prompts_of(checkpoint, family, custom_prompts)
-    assembler = Assembler(dtype_of(dtype, on), on)
-    stacks = assembler.stacks({role: checkpoint.stages_of(role) for role in ROLES})
+    stacks = Assembler(library).stacks({role: checkpoint.stages_of(role) for role in ROLES})
     full = stacks["document"].dim
     if stacks["query"].dim != full:
         raise ModelError(f"{source.name} gives queries {stacks['query'].dim} components and documents {full}.")
@@ -117,21 +129,19 @@ def _open(
     if cut is not None and not 1 <= cut <= full:
         raise UsageError(f"truncate_dim must be between 1 and the model's {full} components, not {cut}.")
     unit = normalize if normalize is not None else metric == Metric.COSINE
-    ends: list[nn.Module] = []
+    ends: list[Any] = []
     if cut is not None and cut < full:
-        ends.append(Truncate(cut, norm_first=family is not None and family.norm_before_cut))
-        unit = unit or any(isinstance(module, Normalize) for module in stacks["document"].modules)
+        ends.append(library.truncate(cut, norm_first=family is not None and family.norm_before_cut))
+        unit = unit or "Normalize" in stacks["document"].names
     if unit:
-        ends.append(Normalize())
+        ends.append(library.normalize())
 
-    def pipeline(stack: Stack) -> Pipeline:
-        modules = [*stack.modules, *ends]
-        limits = {"max_tokens": stack.max_tokens, "batch_tokens": batch_tokens}
-        return Pipeline(stack.tokenize, modules, cut or full, on, assembler.dtype, **limits)
+    def stream(stack: Stack[Any]) -> Stream:
+        return library.stream(stack.tokenize, [*stack.modules, *ends], cut or full, max_tokens=stack.max_tokens)
 
-    document = pipeline(stacks["document"])
+    document = stream(stacks["document"])
     same = stacks["query"] is stacks["document"]
-    streams: dict[Role, Pipeline] = {"document": document, "query": document if same else pipeline(stacks["query"])}
+    streams: dict[Role, Stream] = {"document": document, "query": document if same else stream(stacks["query"])}
     identity = [
         FINGERPRINT_VERSION,
         {role: stack.identity for role, stack in stacks.items()},
@@ -147,10 +157,10 @@ def _open(
         "metric": metric,
         "prompts": prompts,
         "truncate_dim": cut,
-        "normalized": unit or any(isinstance(module, Normalize) for module in stacks["document"].modules[-1:]),
+        "normalized": unit or stacks["document"].names[-1:] == ["Normalize"],
         "fingerprint": _fingerprint(identity, digests),
-        "device": on,
-        "dtype": assembler.dtype,
+        "device": library.device,
+        "dtype": library.dtype,
         "streams": streams,
         "modules": stacks["document"].names,
     }

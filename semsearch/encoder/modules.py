@@ -14,19 +14,11 @@ import torch
 from torch import Tensor, nn
 
 from semsearch.encoder.features import Features
+from semsearch.encoder.pooling import modes_of
 from semsearch.encoder.sizes import MOST_LAYERS, size_of
 from semsearch.encoder.weights import fill, load_weights
 from semsearch.errors import ModelError
 
-# In the order in which several are joined, under the names of the configuration before version 5.4.
-POOLING_MODES = {
-    "cls": "pooling_mode_cls_token",
-    "max": "pooling_mode_max_tokens",
-    "mean": "pooling_mode_mean_tokens",
-    "mean_sqrt_len_tokens": "pooling_mode_mean_sqrt_len_tokens",
-    "weightedmean": "pooling_mode_weightedmean_tokens",
-    "lasttoken": "pooling_mode_lasttoken",
-}
 Module = TypeVar("Module", bound=nn.Module)
 FIELDS = {"token_embeddings": "tokens", "sentence_embedding": "sentence", "scores": "scores"}
 
@@ -45,14 +37,7 @@ class Pooling(nn.Module):
     @classmethod
     def load(cls, folder: Path, config: Mapping[str, Any]) -> Pooling:
         """From the configuration of any generation."""
-        said = config.get("pooling_mode")
-        if said is None:
-            said = [mode for mode, key in POOLING_MODES.items() if config.get(key)] or ["mean"]
-        modes = (said,) if isinstance(said, str) else tuple(said)
-        unknown = [mode for mode in modes if mode not in POOLING_MODES]
-        if unknown or not modes:
-            raise ModelError(f"{folder} asks for the pooling {unknown}; known are {', '.join(POOLING_MODES)}.")
-        return cls(modes, config.get("include_prompt", True))
+        return cls(modes_of(folder, config), config.get("include_prompt", True))
 
     def width(self, dim: int) -> int:
         """Components of a pooled vector, from those of a token."""

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import sys
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol, TypeAlias, TypeGuard
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeGuard
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -14,6 +15,9 @@ from semsearch.errors import DataError, UsageError
 from semsearch.hardware import ANYWHERE, Compute
 from semsearch.types import Encoder, Metric, Vectors
 from semsearch.vectors import normalise
+
+if TYPE_CHECKING:
+    from semsearch.encoder.text_encoder import TextEncoder
 
 Function: TypeAlias = Callable[[Sequence[str]], ArrayLike]
 MEMBERS = ("encode_documents", "encode_queries", "dim", "metric", "fingerprint")
@@ -36,9 +40,20 @@ def named_encoder(name: str, revision: str | None = None, compute: Compute = ANY
         return RemoteEncoder(name)
     from semsearch.encoder.load import load_encoder
 
-    return load_encoder(
-        name, device=compute.device, dtype=compute.dtype, revision=revision, batch_tokens=compute.batch_tokens
-    )
+    def whole() -> TextEncoder:
+        return load_encoder(
+            name, device=compute.device, dtype=compute.dtype, revision=revision, batch_tokens=compute.batch_tokens
+        )
+
+    if (
+        "torch" not in sys.modules
+        and compute.device in (None, "auto", "cpu")
+        and compute.dtype in (None, "auto", "float32")
+    ):
+        from semsearch.encoder.light import load_light
+
+        return load_light(name, revision, whole) or whole()
+    return whole()
 
 
 def encoder_from(

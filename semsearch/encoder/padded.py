@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from semsearch.encoder.assemble import DECODER_STATE
 from semsearch.encoder.checkpoint import first_line
 from semsearch.encoder.features import Features
 from semsearch.encoder.sizes import check_sizes
@@ -25,7 +26,6 @@ ENCODER_STATE = {
     *("t5", "mt5", "umt5", "longt5", "switch_transformers", "pegasus", "pegasus_x", "marian", "m2m_100"),
     *("blenderbot", "blenderbot-small", "prophetnet"),
 }
-DECODER_STATE = {"bart", "mbart", "plbart", "mvp", "led", "bigbird_pegasus"}
 # Parts that transformers makes at random when a checkpoint has none, and that no token embedding depends on.
 RANDOM_TENSORS = re.compile(
     r"(.*\.)?(pooler|position_ids|lm_head|classifier|cls|score|rotary_emb|final_logits_bias)(\..*|$)"

@@ -6,20 +6,16 @@ A model2vec folder may hold fewer vectors than tokens (`mapping`, token to row) 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tokenizers import Tokenizer
 from torch import Tensor, nn
 
 from semsearch.encoder.features import Features
 from semsearch.encoder.modules import segments
-from semsearch.encoder.tokenization import TextTokenizer
 from semsearch.encoder.weights import load_weights
 from semsearch.errors import ModelError
-
-MODEL2VEC_TOKENS = 512
 
 
 class StaticEmbedding(nn.Module):
@@ -57,17 +53,3 @@ class StaticEmbedding(nn.Module):
         total = segments(self.embedding(features.ids), features.lengths, "sum")
         features.sentence = total / features.lengths[:, None].clamp(min=1)
         return features
-
-
-class Model2VecTokenizer(TextTokenizer):
-    """Without special and unknown tokens, and cut to 512."""
-
-    def __init__(self, tokenizer: Tokenizer) -> None:
-        super().__init__(tokenizer, MODEL2VEC_TOKENS, special=False)
-        unknown = getattr(tokenizer.model, "unk_token", None)
-        self._unknown = tokenizer.token_to_id(unknown) if unknown is not None else None
-
-    def __call__(self, texts: Sequence[str], prompt: str = "") -> tuple[list[list[int]], int]:
-        """Token ids of each text."""
-        known = ([token for token in ids if token != self._unknown] for ids in self._ids(texts, prompt))
-        return [self._cut(ids) for ids in known], self.prompt_length(prompt)

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from tokenizers import Tokenizer
 from tokenizers.normalizers import BertNormalizer, Lowercase, Normalizer
@@ -22,6 +22,7 @@ from semsearch.encoder.checkpoint import first_line, read_json, tokenizer_files
 from semsearch.errors import DataError, MissingDependency, ModelError, UsageError
 
 UNLIMITED = 10**9  # tokenizer_config.json writes "no limit" as 10^30
+MODEL2VEC_TOKENS = 512  # of a text, which its own library reads
 CHARACTERS_A_TOKEN = 1_000  # a text longer than this many characters for each token of the window is clipped first
 OFFSET_POSITIONS = {
     "roberta",
@@ -34,6 +35,14 @@ OFFSET_POSITIONS = {
 }
 # Kinds whose tokenizers lower-case unless they are told not to, whatever their tokenizer.json does.
 BERT_LIKE = {"bert", "distilbert", "electra", "mpnet", "mobilebert", "layoutlm", "convbert", "squeezebert", "funnel"}
+
+
+class Tokenize(Protocol):
+    """Texts to token ids, cut to the model's window, and the number of leading tokens that are the prompt's."""
+
+    def __call__(self, texts: Sequence[str], prompt: str, /) -> tuple[list[list[int]], int]:
+        """Ids of `prompt + text` for each text, and the length of the prompt."""
+        ...
 
 
 class TextTokenizer:
@@ -121,6 +130,20 @@ class TextTokenizer:
         clipped = text[:end]
         seen = len(self.tokenizer.encode(clipped, add_special_tokens=False).ids)
         return clipped if seen > self.max_tokens else text
+
+
+class Model2VecTokenizer(TextTokenizer):
+    """Without special and unknown tokens, and cut to 512."""
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        super().__init__(tokenizer, MODEL2VEC_TOKENS, special=False)
+        unknown = getattr(tokenizer.model, "unk_token", None)
+        self._unknown = tokenizer.token_to_id(unknown) if unknown is not None else None
+
+    def __call__(self, texts: Sequence[str], prompt: str = "") -> tuple[list[list[int]], int]:
+        """Token ids of each text."""
+        known = ([token for token in ids if token != self._unknown] for ids in self._ids(texts, prompt))
+        return [self._cut(ids) for ids in known], self.prompt_length(prompt)
 
 
 @contextmanager

@@ -5,7 +5,6 @@ A word that the vocabulary lacks is left out; a text of such words alone has no 
 
 from __future__ import annotations
 
-import string
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,116 +12,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from semsearch.encoder.checkpoint import read_json
 from semsearch.encoder.features import Features
 from semsearch.encoder.modules import segments
 from semsearch.encoder.sizes import MOST_LAYERS, size_of
 from semsearch.encoder.weights import fill, load_weights
-from semsearch.errors import MissingDependency, ModelError
+from semsearch.encoder.word_tokenization import need, vocabulary
+from semsearch.errors import ModelError
 
 WIDEST_KERNEL = 1 << 10
-
-
-class WhitespaceTokenizer:
-    """Words between white space, looked up as written, then without punctuation at their ends, then in lower case."""
-
-    def __init__(self, vocab: Sequence[str], stop_words: Sequence[str] = (), lower: bool = False) -> None:
-        self.ids = {word: index for index, word in enumerate(vocab)}
-        self.stop_words = frozenset(stop_words)
-        self.lower = lower
-        self.limit: int | None = None  # words of a text that are looked at, those left out not counted
-        self.truncated = 0  # texts so far that had more
-
-    def __call__(self, texts: Sequence[str], prompt: str = "") -> tuple[list[list[int]], int]:
-        """Word ids of each text; no prompt is told apart."""
-        return [self._lookup(self.split(prompt + text)) for text in texts], 0
-
-    def split(self, text: str) -> list[str]:
-        """The words of a text."""
-        return (text.lower() if self.lower else text).split()
-
-    def forms(self, word: str) -> tuple[str, ...]:
-        """What a word is looked up as, in turn."""
-        bare = word.strip(string.punctuation)
-        return word, bare, bare.lower()
-
-    def _lookup(self, words: Sequence[str]) -> list[int]:
-        found = []
-        for word in words:
-            for form in self.forms(word):
-                if form in self.stop_words:
-                    break
-                if form in self.ids:
-                    found.append(self.ids[form])
-                    break
-        if self.limit is not None and len(found) > self.limit:
-            self.truncated += 1
-            return found[: self.limit]
-        return found
-
-
-class PhraseTokenizer(WhitespaceTokenizer):
-    """Words as the Penn Treebank splits them, those that make a phrase of the vocabulary ("New_York") joined."""
-
-    def __init__(
-        self,
-        vocab: Sequence[str],
-        stop_words: Sequence[str] = (),
-        lower: bool = False,
-        separator: str | None = "_",
-        longest: int = 5,
-    ) -> None:
-        super().__init__(vocab, stop_words, lower)
-        try:
-            from nltk.tokenize import NLTKWordTokenizer
-        except ImportError as error:
-            raise MissingDependency(
-                "this model splits words with nltk, which is not installed: pip install 'semsearch[words]'"
-            ) from error
-        self._split = NLTKWordTokenizer().tokenize
-        self.separator = separator
-        phrases = [word for word in vocab if separator and separator in word and 2 * separator not in word]
-        self.phrases = {word for word in phrases if word.count(str(separator)) < longest}
-        self.lengths = sorted({word.count(str(separator)) + 1 for word in self.phrases}, reverse=True)
-
-    def split(self, text: str) -> list[str]:
-        """The words of a text, phrases as one word; the longest phrases first."""
-        words: list[str] = list(self._split(text))
-        for length in self.lengths:
-            at = 0
-            while at <= len(words) - length:
-                phrase = str(self.separator).join(words[at : at + length])
-                found = next((form for form in (phrase, phrase.lower()) if form in self.phrases), None)
-                if found is not None:
-                    words[at : at + length] = [found]
-                at += 1
-        return words
-
-    def forms(self, word: str) -> tuple[str, ...]:
-        """What a word is looked up as, in turn."""
-        return word, word.lower(), word.lower().strip(string.punctuation)
-
-
-def load_word_tokenizer(folder: Path, tokenizer_class: str) -> WhitespaceTokenizer:
-    """The word tokenizer that a word model's configuration names."""
-    name = tokenizer_class.rpartition(".")[2]
-    if name == "WhitespaceTokenizer":
-        config = read_json(folder / "whitespacetokenizer_config.json")
-        _need(config, "vocab", folder)
-        return WhitespaceTokenizer(config["vocab"], config.get("stop_words", ()), config.get("do_lower_case", False))
-    if name == "PhraseTokenizer":
-        config = read_json(folder / "phrasetokenizer_config.json")
-        _need(config, "vocab", folder)
-        return PhraseTokenizer(
-            config["vocab"],
-            config.get("stop_words", ()),
-            separator=config.get("ngram_separator", "_"),
-            longest=config.get("max_ngram_length", 5),
-        )
-    raise ModelError(
-        f"{folder} names the tokenizer '{tokenizer_class}', which is not known; known are "
-        "WhitespaceTokenizer, PhraseTokenizer and TransformersTokenizerWrapper."
-    )
 
 
 class WordEmbeddings(nn.Module):
@@ -140,6 +37,16 @@ class WordEmbeddings(nn.Module):
             raise ModelError(f"the weights in {folder} must be emb_layer.weight alone, but are {', '.join(tensors)}.")
         return cls(tensors["emb_layer.weight"])
 
+    @property
+    def rows(self) -> int:
+        """Words that have a vector."""
+        return int(self.emb_layer.num_embeddings)
+
+    @property
+    def dim(self) -> int:
+        """Components of a vector."""
+        return int(self.emb_layer.embedding_dim)
+
     def forward(self, features: Features) -> Features:
         """Sets `tokens` (T, h)."""
         features.tokens = self.emb_layer(features.ids)
@@ -156,7 +63,7 @@ class WordWeights(nn.Module):
     @classmethod
     def load(cls, folder: Path, config: Mapping[str, Any]) -> WordWeights:
         """From a `N_WordWeights` folder: its saved table, else the one that its configuration describes."""
-        _need(config, "vocab", folder)
+        need(config, "vocab", folder)
         module = cls(_weights(config["vocab"], config))
         tensors = _optional_weights(folder)
         if tensors:
@@ -183,7 +90,7 @@ class BoW(nn.Module):
     @classmethod
     def load(cls, folder: Path, config: Mapping[str, Any]) -> BoW:
         """From a `0_BoW` folder."""
-        _need(config, "vocab", folder)
+        need(config, "vocab", folder)
         return cls(_weights(vocabulary(config), config), config.get("cumulative_term_frequency", True))
 
     def forward(self, features: Features) -> Features:
@@ -273,11 +180,6 @@ class LSTM(nn.Module):
         return features
 
 
-def vocabulary(config: Mapping[str, Any]) -> list[str]:
-    """The words of a bag of words, each once."""
-    return list(dict.fromkeys(config["vocab"]))
-
-
 def _weights(vocab: Sequence[str], config: Mapping[str, Any]) -> list[float]:
     """A weight for each word: its own, else that of its lower-case form, else the one for unknown words."""
     known, unknown = config.get("word_weights") or {}, config.get("unknown_word_weight", 1)
@@ -299,8 +201,3 @@ def _rectangle(features: Features) -> tuple[Tensor, Tensor]:
     rows = features.tokens.new_zeros((len(features.lengths), longest, features.tokens.shape[1]))
     rows[inside] = features.tokens
     return rows, inside
-
-
-def _need(config: Mapping[str, Any], key: str, folder: Path) -> None:
-    if key not in config:
-        raise ModelError(f"the configuration in {folder} lacks '{key}': fetch the model anew.")

@@ -17,11 +17,12 @@ from tokenizers import Tokenizer
 from torch import Tensor, nn
 from torch.nn import functional
 
+from semsearch.encoder.architectures import ARCHITECTURES
 from semsearch.encoder.checkpoint import first_line
 from semsearch.encoder.features import Features
 from semsearch.encoder.forward import LeanEncoder
 from semsearch.encoder.sizes import check_sizes
-from semsearch.encoder.transformer import ARCHITECTURES, load_transformer
+from semsearch.encoder.transformer import load_transformer
 from semsearch.encoder.weights import load_weights
 from semsearch.errors import ModelError
 from semsearch.reranker.layout import Answers, RerankerLayout

@@ -110,10 +110,11 @@ def _chain(
     layout: RerankerLayout, settings: dict[str, Any], dtype: torch.dtype, device: torch.device
 ) -> tuple[PairTokenizer, int, list[nn.Module]]:
     from semsearch.encoder.assemble import Assembler
+    from semsearch.encoder.torch_modules import TorchModules
     from semsearch.reranker.head import ScoringHead
     from semsearch.reranker.text_pairs import SpecialTokens
 
-    stack = Assembler(dtype, device).stack(layout.stages, "document")
+    stack = Assembler(TorchModules(dtype, device)).stack(layout.stages, "document")
     assert stack.text_tokenizer is not None, "a chain begins with a transformer"
     reader = SpecialTokens(stack.text_tokenizer.tokenizer, layout.prompt, types=_typed(settings), folder=layout.folder)
     return reader, stack.max_tokens, [*stack.modules, ScoringHead()]

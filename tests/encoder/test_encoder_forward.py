@@ -10,6 +10,8 @@ from safetensors.torch import load_file, save_file
 
 from semsearch.encoder.features import Features
 from semsearch.encoder.forward import LeanEncoder
+from semsearch.encoder.mapped_weights import Unsupported
+from semsearch.encoder.numpy_modules import NumpyModules, TextFeatures
 from semsearch.encoder.packing import plan
 from semsearch.encoder.padded import PaddedEncoder
 from semsearch.encoder.transformer import load_transformer
@@ -155,6 +157,20 @@ def test_tokens_are_those_of_transformers(family, texts):
     module = load_transformer(folder, config_of(folder), None, torch.float32, "cpu")
     assert isinstance(module, LeanEncoder if name in LEAN else PaddedEncoder)
     close(tokens(module, texts), expected(model, texts))
+
+
+def test_tokens_by_numpy_are_the_same(family, texts):
+    name, folder, model = family
+    numpy = NumpyModules()
+    if name in PADDED:
+        with pytest.raises(Unsupported):
+            numpy.transformer(folder, config_of(folder), None, all_layers=False)
+        return
+    module = numpy.transformer(folder, config_of(folder), None, all_layers=False)
+    made = [TextFeatures(text.numpy(), 0) for text in texts]
+    for one in made:
+        module(one)
+    close([torch.from_numpy(one.tokens) for one in made], expected(model, texts))
 
 
 def test_planned_batches_give_the_same(family, texts):

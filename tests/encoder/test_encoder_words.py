@@ -11,9 +11,8 @@ from support.encoder_checkpoints import V5, assert_as_peer
 from support.tiny import OLD
 
 from semsearch import load_encoder
-from semsearch.encoder.static import Model2VecTokenizer
-from semsearch.encoder.tokenization import load_tokenizer
-from semsearch.encoder.words import PhraseTokenizer, WhitespaceTokenizer
+from semsearch.encoder.tokenization import Model2VecTokenizer, load_tokenizer
+from semsearch.encoder.word_tokenization import PhraseTokenizer, WhitespaceTokenizer
 from semsearch.errors import ModelError
 from semsearch.types import Windowed
 

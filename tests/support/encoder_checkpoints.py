@@ -5,6 +5,9 @@ import warnings
 import numpy as np
 
 from semsearch import load_encoder
+from semsearch.encoder.load import open_with
+from semsearch.encoder.mapped_weights import Unsupported
+from semsearch.encoder.numpy_modules import NumpyModules
 from support import tiny
 from support.tiny import OLD, TEXTS
 
@@ -31,7 +34,27 @@ def assert_as_peer(folder, texts=TEXTS, tolerance=2e-6, peer=None, **settings):
         assert ours.shape == theirs.shape == (len(texts), encoder.dim)
         assert np.abs(ours - theirs).max() <= tolerance * max(1, np.abs(theirs).max())
         assert np.abs(ours[0] - ours[1]).max() > 1e-3
+    assert_alike_by_numpy(encoder, folder, texts, tolerance, **settings)
     return encoder
+
+
+def assert_alike_by_numpy(encoder, folder, texts=TEXTS, tolerance=2e-6, **settings):
+    """Numpy, where it can compute the model, gives the same vectors and fingerprint; whether it can."""
+    said = {name: settings[name] for name in ("truncate_dim", "prompts", "normalize") if name in settings}
+    try:
+        light = open_with(NumpyModules, str(folder), **said)
+    except Unsupported:
+        return False
+    facts = ("fingerprint", "dim", "metric", "normalized", "modules", "prompts")
+    assert [getattr(light, fact) for fact in facts] == [getattr(encoder, fact) for fact in facts]
+    assert light.description() == encoder.description()
+    cut = encoder.truncated
+    for encode in ("encode_documents", "encode_queries"):
+        ours, theirs = (getattr(one, encode)(texts) for one in (light, encoder))
+        assert ours.dtype == np.float32
+        assert np.abs(ours - theirs).max() <= 2 * tolerance * max(1, np.abs(theirs).max())
+    assert light.truncated == encoder.truncated - cut
+    return True
 
 
 def classic(folder, *, safe=True, module=OLD + "Transformer", path="", settings=None, **modes):
