@@ -201,6 +201,10 @@ class CodesPass:
         tight: NDArray[np.float32] = np.nextafter((bounds - spared).astype(np.float32), np.float32(np.inf))
         return tight
 
+    def at_least(self, asked: Asked, bounds: NDArray[np.float32]) -> NDArray[np.float64] | None:
+        """Not known: a code may lie anywhere below its bound."""
+        return None
+
     def _open(self) -> None:
         """Hand the codes to torch: at the first search, so that opening an index costs nothing."""
         import torch

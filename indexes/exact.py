@@ -73,6 +73,8 @@ class ExactIndex:
         self._codes = codes
         self.reason = reason  # for these codes and this device, in a sentence
         self._params = params
+        if params.device != "auto":
+            chosen_device(params)  # what was asked for must be there
 
     @cached_property
     def _passes(self) -> list[FirstPass]:
@@ -192,9 +194,11 @@ class ExactIndex:
             blocks = bounds.view(-1, BOUND_BLOCK if len(bounds) >= 4 * k * BOUND_BLOCK else 1, len(tile))
             maxima = blocks.amax(dim=1)  # (blocks, q)
             if number == 1:
-                least = self._first_least(blocks, maxima, queries[tile], k, part)
+                kth = maxima.topk(k, dim=0).values[-1].cpu().numpy() if len(maxima) >= k else least
+                lower = first_pass.at_least(asked, kth)
+                least = self._first_least(blocks, maxima, queries[tile], k, part) if lower is None else lower
             elif number == due:
-                least = np.maximum(least, self._least(queries, tile, *candidates.best(k), k))
+                least = np.maximum(least, self._reached(first_pass, asked, candidates, queries, tile, k))
             due *= 4 if number == due else 1  # the threshold settles early: by chunks 1, 2, 8, 32, …
             limit = self._limit(asked, least)
             limit[candidates.flooded] = np.inf
@@ -202,8 +206,9 @@ class ExactIndex:
             place = place + part.start if isinstance(part, slice) else part[place]
             candidates.add(query, place, first_pass.tightened(asked, query, place, over), limit)
         if count > step:
-            least = np.maximum(least, self._least(queries, tile, *candidates.best(k), k))
-        self._decide(candidates, self._limit(asked, least), queries, tile, k, found)
+            least = np.maximum(least, self._reached(first_pass, asked, candidates, queries, tile, k))
+        close = first_pass.at_least(asked, np.zeros(len(tile), np.float32)) is not None
+        self._decide(candidates, self._limit(asked, least), queries, tile, k, found, close=close)
         return tile[candidates.flooded]
 
     def _limit(self, asked: Asked, least: NDArray[np.float64]) -> NDArray[np.float32]:
@@ -230,6 +235,19 @@ class ExactIndex:
             queries, np.arange(q), query, row[real] + part.start if isinstance(part, slice) else part[row[real]], k
         )
 
+    def _reached(
+        self,
+        first_pass: FirstPass,
+        asked: Asked,
+        candidates: _Candidates,
+        queries: Vectors,
+        tile: NDArray[np.int64],
+        k: int,
+    ) -> NDArray[np.float64]:
+        """What the k best candidates of each query score at least: `(q,)`."""
+        lower = first_pass.at_least(asked, candidates.kth_bound(k))
+        return self._least(queries, tile, *candidates.best(k), k) if lower is None else lower
+
     def _least(
         self, queries: Vectors, tile: NDArray[np.int64], query: NDArray[np.int64], rows: NDArray[np.int64], k: int
     ) -> NDArray[np.float64]:
@@ -245,10 +263,12 @@ class ExactIndex:
         tile: NDArray[np.int64],
         k: int,
         found: Neighbors,
+        *,
+        close: bool,
     ) -> None:
-        """Score the candidates truly and write the best of each query into `found`."""
+        """Score the candidates truly and write the best of each query into `found`; `close`: few are more than k."""
         query, rows = candidates.over(limit)
-        if len(query) > WORTH:  # float32 leaves hardly more than k of a query to be scored in float64
+        if len(query) > WORTH and not close:  # float32 leaves hardly more than k of a query to be scored in float64
             low, high = self._pairs.approximately(queries, tile[query], rows)
             least = kth_best(query, low, k, len(tile))[query]
             keep = ~(high < least - np.abs(least) * 2.0**-23)  # true scores are rounded to float32
@@ -313,6 +333,11 @@ class _Candidates:
         order = order[ranks(query[order]) < k]
         return query[order], rows[order]
 
+    def kth_bound(self, k: int) -> NDArray[np.float32]:
+        """The k-th largest bound of each query, -inf where there are fewer: `(q,)`."""
+        query, _, bounds = self._joined()
+        return kth_best(query, bounds, k, len(self._seen)).astype(np.float32)
+
     def over(self, limit: NDArray[np.float32]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Queries and rows whose bound reaches the final limit, of queries that are not flooded."""
         query, rows, bounds = self._joined()
@@ -344,7 +369,7 @@ def passing(
     return query[which][real].cpu().numpy(), place[real].cpu().numpy(), bounds[real].cpu().numpy()
 
 
-def kth_best(query: NDArray[np.int64], scores: NDArray[np.float64], k: int, count: int) -> NDArray[np.float64]:
+def kth_best(query: NDArray[np.int64], scores: NDArray[np.floating[Any]], k: int, count: int) -> NDArray[np.float64]:
     """For each of `count` queries the k-th largest of its scores, or -inf: `(count,)`."""
     order = np.lexsort((-scores, query))
     at = order[ranks(query[order]) == k - 1]

@@ -69,6 +69,10 @@ class FirstPass(Protocol):
         """Bounds of the pairs `(query[i], rows[i])`, made smaller by what is known of each row alone."""
         ...
 
+    def at_least(self, asked: Asked, bounds: NDArray[np.float32]) -> NDArray[np.float64] | None:
+        """For each query what a row with the bound `bounds[i]` `(q,)` scores at least; None where that isn't known."""
+        ...
+
 
 def threshold(asked: Asked, scores: NDArray[np.floating[Any]], metric: Metric, dim: int) -> NDArray[np.float32]:
     """For each query the bound that a row with a true score of at least `scores` `(q,)` has or exceeds.
@@ -196,6 +200,14 @@ class Float32Pass:
     ) -> NDArray[np.float32]:
         """Nothing more is known."""
         return bounds
+
+    def at_least(self, asked: Asked, bounds: NDArray[np.float32]) -> NDArray[np.float64] | None:
+        """The bounds are the products themselves, which err as much on one side as on the other."""
+        if self.metric != Metric.COSINE:
+            return None
+        wide = bounds.astype(np.float64)
+        lower: NDArray[np.float64] = wide - asked.slack - np.abs(wide) * 2.0**-22
+        return np.where(np.isnan(lower), -np.inf, lower)  # of a spoilt vector, which is named when it is scored
 
 
 def multiply(rows: torch.Tensor, queries: torch.Tensor, out: torch.Tensor) -> None:
