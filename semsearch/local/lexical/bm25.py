@@ -27,7 +27,8 @@ TITLE = 2  # times that a word in the title counts
 DOCUMENT_SHARE = 0.7  # the document's share in a passage's score; from 0.5 to 0.8 it makes no difference
 FREQUENT = 0.005  # what a word that a greater share of the rows holds contributes is remembered …
 EVERYWHERE = 0.125  # … for all rows, if this share holds it …
-REMEMBERED = 1 << 25  # … as long as all of it is less than so many numbers
+REMEMBERED = 1 << 25  # … as long as all of it is less than so many numbers …
+WORDS = 4_096  # … and that of a rare word as long as no more than so many are
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +42,7 @@ class BM25:
     group: NDArray[np.int64] | None  # (n,) the document of each row, numbered from 0; None: each has one passage
     documents: int
     whole_norms: NDArray[np.float32]  # (documents,) as `norms`, of whole documents
-    known: dict[str, _Shares]  # of frequent words
+    known: _Known
 
     @classmethod
     def of(cls, snapshot: Snapshot, parts: list[tuple[int, Postings]]) -> BM25:
@@ -55,13 +56,13 @@ class BM25:
         norms = _norms(lengths.sum(axis=1), passages)
         begins = np.append(True, snapshot.docs[1:] != snapshot.docs[:-1])[: len(snapshot)]  # side by side: their rows
         if begins.all():
-            return cls(parts, live, passages, norms, None, passages, norms, {})
+            return cls(parts, live, passages, norms, None, passages, norms, _Known())
         group = np.cumsum(begins) - 1
         first = np.flatnonzero(begins)
         titles = _maxima(lengths[:, 0], first)
         sizes = titles + np.add.reduceat(lengths[:, 1], first)
         documents = int(np.count_nonzero(_maxima(snapshot.live, first)))
-        return cls(parts, live, passages, norms, group, documents, _norms(sizes, documents), {})
+        return cls(parts, live, passages, norms, group, documents, _norms(sizes, documents), _Known())
 
     def scores(self, words: Mapping[str, float]) -> Scores:
         """The score `(n,)` of every row; 0 where it holds none of `words`, each of which has a weight."""
@@ -102,8 +103,10 @@ class BM25:
         shares = _Shares(rows, own, documents, whole)
         if len(rows) > EVERYWHERE * len(self.norms):
             shares = _Shares(None, _spread(rows, own, self.norms), None, _spread(documents, whole, self.whole_norms))
-        if len(rows) > FREQUENT * len(self.norms) and sum(map(_Shares.size, self.known.values())) < REMEMBERED:
+        frequent = len(rows) > FREQUENT * len(self.norms)
+        if (frequent or len(self.known) < WORDS) and self.known.numbers < REMEMBERED:
             self.known[word] = shares
+            self.known.numbers += shares.size()
         return shares
 
     def _pairs(self, word: str) -> tuple[NDArray[np.int32], NDArray[np.float32], NDArray[np.float32]]:
@@ -129,6 +132,12 @@ class _Shares(NamedTuple):
     def size(self) -> int:
         """Numbers that it takes."""
         return 2 * (len(self.own) + len(self.whole))
+
+
+class _Known(dict[str, _Shares]):
+    """What words contribute that were asked for already."""
+
+    numbers = 0  # that all of it takes
 
 
 def _spread(places: NDArray[Any], values: Scores, like: Scores) -> Scores:
