@@ -64,18 +64,19 @@ def read(home, stop, pipe):
     plan.GATHERED_ROWS = 8
     count = 0
     try:
-        with open_it(home) as collection:
-            while not stop.is_set():
-                hits = collection.search_many(["word1 word2", "word5"], 20)
-                for row in hits:
-                    scores = [hit.score for hit in row]
-                    assert scores == sorted(scores, reverse=True), scores
-                    assert len({hit.document.id for hit in row}) == 20, len(row)
-                    for hit in row:
-                        assert f" {hit.document.id} " in hit.document.text, hit
-                count += 1
-                if count % 20 == 0:
-                    collection.close()  # opens again
+        while not stop.is_set():
+            with open_it(home) as collection:  # anew every twenty searches
+                for _ in range(20):
+                    hits = collection.search_many(["word1 word2", "word5"], 20)
+                    for row in hits:
+                        scores = [hit.score for hit in row]
+                        assert scores == sorted(scores, reverse=True), scores
+                        assert len({hit.document.id for hit in row}) == 20, len(row)
+                        for hit in row:
+                            assert f" {hit.document.id} " in hit.document.text, hit
+                    count += 1
+                    if stop.is_set():
+                        break
     except (SemsearchError, AssertionError) as error:
         pipe.send((count, repr(error)))
     else:
