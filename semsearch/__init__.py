@@ -38,6 +38,7 @@ from semsearch.errors import (
     Untrusted,
     UsageError,
 )
+from semsearch.places import Place
 from semsearch.types import Document, Encoder, Explanation, Hit, Hits, Metric, Neighbors, Passage, Reranker
 from semsearch.vector_index import VectorIndex
 
@@ -109,6 +110,7 @@ __all__ = [
     "ModelMismatch",
     "Neighbors",
     "Passage",
+    "Place",
     "Problem",
     "Progress",
     "ReadOnly",

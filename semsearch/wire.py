@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from semsearch.ingest.ingestion import IngestResult
     from semsearch.ingest.source import ReadReport
     from semsearch.ingest.sync import Synced
+    from semsearch.places import Place
     from semsearch.search.calibration import Calibration
     from semsearch.search.recall import Certificate
 
@@ -97,6 +98,8 @@ def hit(hit: Hit) -> dict[str, Any]:
         "end": hit.end,
         "metadata": hit.metadata,
     }
+    if (stands := hit.place) is not None:
+        facts["place"] = place(stands)
     if hit.percentile is not None:
         facts["percentile"] = hit.percentile
     if hit.probability is not None:
@@ -106,6 +109,12 @@ def hit(hit: Hit) -> dict[str, Any]:
     if hit.explanation is not None:
         facts["explanation"] = _explanation(hit, hit.explanation)
     return _record(facts)
+
+
+def place(place: Place) -> dict[str, Any]:
+    """Where a passage stands: the path of its file, and the line, page, sheet or message where there is one."""
+    known = {"line": place.line, "page": place.page, "sheet": place.sheet, "message": place.message}
+    return {"path": place.path, **{name: value for name, value in known.items() if value}}
 
 
 def _explanation(hit: Hit, explanation: Explanation) -> dict[str, Any]:

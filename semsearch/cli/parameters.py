@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, get_type_hints
 import click
 
 from semsearch import plugins
+from semsearch.cli import formats
 from semsearch.errors import FilterError
 from semsearch.hardware import MOST_THREADS, set_threads
 from semsearch.home import Home
@@ -225,6 +226,16 @@ def compute(command: Command) -> Command:
 
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
+open_it = click.option(
+    "--open", "open_it", is_flag=True, help="Open the best: in EDITOR at its line, in PDFVIEWER at its page, or here."
+)
+output = click.option(
+    "-o",
+    "--output",
+    "form",
+    type=click.Choice(list(formats.FORMATS)),
+    help="Print results as other programs read them.",
+)
 where_option = click.option(
     "--where", type=where, metavar="FILTER", help="""As in 'year >= 1990 and genres contains "Drama"'."""
 )

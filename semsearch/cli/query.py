@@ -16,7 +16,7 @@ import semsearch
 from semsearch.cli import formats, parameters
 from semsearch.cli.compare import compare, show_comparison
 from semsearch.cli.parameters import ComputeOptions, SearchOptions
-from semsearch.cli.render import Answer, on_terminal, out, show_answer
+from semsearch.cli.render import Answer, on_terminal, out, say, show_answer
 from semsearch.errors import CollectionNotFound, DataError, UsageError
 from semsearch.home import Home
 from semsearch.names import normal
@@ -38,6 +38,7 @@ class QueryOptions:
     compare_exact: bool
     as_json: bool
     form: str | None
+    open_it: bool
     spreadsheet_safe: bool
     compute: ComputeOptions
     home: str | None
@@ -135,25 +136,41 @@ def lines_of_stdin() -> Iterator[list[tuple[int, str]]]:
             return
 
 
+def print_answer(answer: Answer, number: int | None, form: str, safe: bool = False) -> None:
+    """An answer for programs."""
+    for line in formats.lines(answer, number, form, spreadsheet_safe=safe):
+        out(line, cells=form == "csv")
+    if form == "vimgrep" and (without := sum(hit.place is None for hit in answer.hits)):
+        say(f"hits that came from no file, and are left out: {without:,}.")
+
+
 def _show(answers: Sequence[Answer], numbers: Sequence[int | None], form: str | None, safe: bool) -> None:
     for answer, number in zip(answers, numbers, strict=True):
         if form is not None:
-            for line in formats.lines(answer, number, form, spreadsheet_safe=safe):
-                out(line, cells=form == "csv")
+            print_answer(answer, number, form, safe)
         else:
             show_answer(answer, number=number)
     sys.stdout.flush()
 
 
-def _form(options: QueryOptions, text: str | None) -> str | None:
-    """The format that results are asked for in."""
-    as_json, form = options.as_json, options.form
+def form_of(as_json: bool, form: str | None, open_it: bool) -> str | None:
+    """The format that results are asked for in; None for that of people."""
     if as_json and form not in (None, "json"):
         raise UsageError(f"--json and -o {form} can't both be: leave one out.")
+    if open_it and (as_json or form is not None):
+        raise UsageError("--open is for people, --json and -o are for programs: leave one out.")
+    return "json" if as_json else form
+
+
+def _form(options: QueryOptions, text: str | None) -> str | None:
+    as_json, form = options.as_json, options.form
+    if options.open_it and (text is None or text == "-"):
+        raise UsageError("--open needs a query: give its text. In the interactive query, ':open 1' does it.")
+    found = form_of(as_json, form, options.open_it)
     if text is None and (as_json or form is not None):
         said = "--json" if as_json else f"-o {form}"
         raise UsageError(f"{said} needs a query. Give its text, or '-' to read queries from standard input.")
-    return "json" if as_json else form
+    return found
 
 
 @click.command(short_help="Ask a collection; without TEXT, interactively.")
@@ -162,13 +179,8 @@ def _form(options: QueryOptions, text: str | None) -> str | None:
 @parameters.search
 @click.option("--compare-exact", is_flag=True, help="Ask the index and exactly, and say what the index missed.")
 @parameters.as_json
-@click.option(
-    "-o",
-    "--output",
-    "form",
-    type=click.Choice(list(formats.FORMATS)),
-    help="Print results as other programs read them.",
-)
+@parameters.output
+@parameters.open_it
 @click.option(
     "--spreadsheet-safe/--no-spreadsheet-safe",
     default=lambda: on_terminal(),
@@ -215,6 +227,10 @@ def query(options: QueryOptions) -> int:
             _show(answers, [None], form, options.spreadsheet_safe)
             if options.compare_exact:
                 show_comparison(compare(collection, answers[0], k, search.where), form == "json")
+            if options.open_it and answers[0].hits:
+                from semsearch.cli.viewer import open_hit
+
+                open_hit(collection, answers[0].hits[0])
             return 0 if answers[0].hits else 1
         found = False
         for batch in lines_of_stdin():

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from semsearch import wire
+from semsearch.cli import link
 from semsearch.cli.explain import highlight, sentence
 from semsearch.controls import one_line, printable, printable_cells, printable_same_length
 from semsearch.types import Document, Hit, Span
@@ -23,6 +24,8 @@ from semsearch.types import Document, Hit, Span
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.text import Text
+
+    from semsearch.places import Place
 
 WIDTH = 100  # columns: wider lines are hard to read
 WEAK = 0.99  # a percentile below which a hit is shown as a weak one
@@ -45,9 +48,15 @@ def say(*messages: str) -> None:
             print(" ".join(printable(message).splitlines()), file=sys.stderr, flush=True)  # noqa: T201
 
 
-def out(line: str, *, bold: bool = False, cells: bool = False) -> None:
-    """One line of the result, on stdout; of `cells`, a program gets every end of a line that is in one."""
+def out(line: str, *, bold: bool = False, cells: bool = False, begins: str = "", file: str = "") -> None:
+    """One line of the result, on stdout; of `cells`, a program gets every end of a line that is in one.
+
+    With what it `begins` with stands before it, on terminals that can as a link to `file`.
+    """
     shown = printable_cells(line) if cells and not on_terminal() else printable(line)
+    if begins:
+        place = printable(begins)
+        shown = (link.linked(place, file) if file and link.links() else place) + shown
     print(click.style(shown, bold=True) if bold else shown)  # noqa: T201
 
 
@@ -80,7 +89,7 @@ def _shown(hit: Hit) -> str:
 
 
 def show_answer(answer: Answer, *, number: int | None = None) -> None:
-    """Print hits: drawn on a terminal, else `rank, score, id, title, passage` (and explanation) with tabs between.
+    """Print hits: drawn on a terminal, else `rank, score, id, title, passage, place` (and explanation) with tabs.
 
     `number` is the query's place among many; its line then begins with it, so that answers can be told apart.
     """
@@ -97,7 +106,7 @@ def show_answer(answer: Answer, *, number: int | None = None) -> None:
         return
     first = [] if number is None else [str(number)]
     for hit in answer.hits:
-        fields = [str(hit.rank), f"{hit.score:.6f}", hit.id, hit.title, _shown(hit)]
+        fields = [str(hit.rank), f"{hit.score:.6f}", hit.id, hit.title, _shown(hit), link.named(hit.place)]
         if hit.explanation is not None:
             fields.append(sentence(hit))
         out("\t".join([*first, *map(one_line, fields)]))
@@ -124,16 +133,31 @@ def draw_hits(console: Console, answer: Answer) -> None:
         before = "… " if shown.start else ""
         after = " …" if shown.end < shown.size else ""
         lines = list(Text.assemble(before, _one_line(body), after).wrap(console, width))
+        heads = _with_place(head, hit.place, width)
         if len(lines) > PASSAGE_LINES and hit.explanation is None and hit.context is None:
             lines = lines[:PASSAGE_LINES]
             _end_early(lines[-1], width)
         if hit.explanation is not None:
             lines.append(Text(one_line(sentence(hit)), "dim"))
         weak = hit.percentile is not None and hit.percentile < WEAK
-        grid.add_row(f"{hit.rank:>3}", Text(f"{hit.score:.3f}", "dim" if weak else ""), Text("\n").join([head, *lines]))
+        grid.add_row(
+            f"{hit.rank:>3}", Text(f"{hit.score:.3f}", "dim" if weak else ""), Text("\n").join([*heads, *lines])
+        )
     console.print(grid)
     if total := answer.timings.get("total"):
         console.print(f"     {total:,.0f} ms", style="dim")
+
+
+def _with_place(head: Text, place: Place | None, width: int) -> list[Text]:
+    """The line above a passage, and where the passage stands: there too, or below where that is too long."""
+    from rich.style import Style
+    from rich.text import Text
+
+    if place is None:
+        return [head]
+    at = link.url(place.path) if link.links() else None
+    named = Text(one_line(place.named(link.short(place.path))), Style(dim=True, link=at))
+    return [Text.assemble(head, "  ", named)] if head.cell_len + named.cell_len + 2 <= width else [head, named]
 
 
 def _one_line(text: Text) -> Text:

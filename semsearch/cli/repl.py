@@ -8,11 +8,10 @@ from __future__ import annotations
 import contextlib
 import math
 import os
-import shutil
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
@@ -26,20 +25,18 @@ from semsearch.cli.parameters import SearchOptions, minimum
 from semsearch.cli.query import ask, lines_of_stdin
 from semsearch.cli.render import (
     Answer,
-    draw_document,
-    on_terminal,
     say,
-    screen,
     show_answer,
     show_facts,
     show_table,
 )
 from semsearch.cli.termination import Terminated, on_sigterm
+from semsearch.cli.viewer import open_hit, read_hit
 from semsearch.errors import SemsearchError, UsageError
 from semsearch.plain_files import is_file
 from semsearch.search.request import MODES
 from semsearch.search.where_text import parse_where
-from semsearch.types import Hit, Span
+from semsearch.types import Hit
 
 if TYPE_CHECKING:
     from prompt_toolkit import PromptSession
@@ -198,15 +195,6 @@ def _whole(argument: str, what: str) -> int:
     return int(argument)
 
 
-def _page(lines: Iterable[str], count: int) -> None:
-    """Through the pager if it does not fit on the screen."""
-    if on_terminal() and count > shutil.get_terminal_size().lines - 2:
-        click.echo_via_pager(lines)
-    else:
-        for line in lines:
-            click.echo(line, nl=False)
-
-
 def _switched(argument: str, name: str) -> bool:
     if argument not in ("", "on", "off"):
         raise UsageError(f"say '{name} on' or '{name} off', not '{argument}'.")
@@ -240,13 +228,14 @@ def _k(session: Session, argument: str) -> None:
 
 @command(":open N")
 def _open(session: Session, argument: str) -> None:
-    """Read the whole document of hit N."""
-    hit = _hit(session, argument)
-    console = screen()
-    with console.capture() as captured:
-        draw_document(console, hit.document, Span(hit.start, hit.end))
-    lines = captured.get().splitlines(keepends=True)
-    _page(lines, len(lines))
+    """Open the file of hit N: in EDITOR at the line, in PDFVIEWER at the page; else as ':read'."""
+    open_hit(session.collection, _hit(session, argument))
+
+
+@command(":read N")
+def _read(session: Session, argument: str) -> None:
+    """Read the whole document of hit N, as it is stored."""
+    read_hit(_hit(session, argument))
 
 
 @command(":more")

@@ -75,9 +75,10 @@ def test_json_has_the_documented_shape(notes):
     assert answer["timings_ms"]["total"] >= answer["timings_ms"]["search"] > 0
     with semsearch.open(notes) as collection:
         expected = collection.search("knead the dough", k=3)
+        file = collection.sources[0]["path"]
     assert len(answer["hits"]) == 3
     for hit, true in zip(answer["hits"], expected, strict=True):
-        names = ["id", "rank", "score", "scores", "title", "text", "start", "end", "metadata", "percentile"]
+        names = ["id", "rank", "score", "scores", "title", "text", "start", "end", "metadata", "place", "percentile"]
         assert list(hit) == names
         assert hit.pop("percentile") == true.percentile
         assert hit == {
@@ -90,6 +91,7 @@ def test_json_has_the_documented_shape(notes):
             "start": true.start,
             "end": true.end,
             "metadata": dict(true.document.metadata),
+            "place": {"path": file, "line": 1 + int(true.id[1:])},
         }
 
 
@@ -188,7 +190,7 @@ def test_an_answer_comes_before_the_next_question(notes):
         for word in (b"whale", b"dough"):
             process.stdin.write(word + b"\n")
             process.stdin.flush()
-            assert process.stdout.readline().count(b"\t") == 5
+            assert process.stdout.readline().count(b"\t") == 6
         process.stdin.close()
         assert process.wait(timeout=60) == 0
 
@@ -202,7 +204,7 @@ def test_passages_and_their_neighbours(notes):
 def test_explanations_for_programs(notes):
     ended = run("query", notes, "knead the dough", "-k", 2, "--explain")
     for row in ended.out.splitlines():
-        assert row.split("\t")[5].startswith("found by exact search; dense 0.")
+        assert row.split("\t")[6].startswith("found by exact search; dense 0.")
     ended = run("query", notes, "knead the dough", "-k", 2, "--explain", "--json")
     for hit in json.loads(ended.out)["hits"]:
         assert hit["explanation"]["found"] == ["exact"]

@@ -24,6 +24,7 @@ PUBLIC = {
     "semsearch.errors",
     "semsearch.options",
     "semsearch.parquet_metadata",
+    "semsearch.places",
     "semsearch.reading.files",
     "semsearch.reading.documents",
     "semsearch.reading.json_objects",
