@@ -167,6 +167,11 @@ class Collection:
         with self.engine.view() as view:
             return view.count(parse_filter(where, view.fields()))
 
+    def fields(self) -> list[str]:
+        """The names of the metadata fields that any document has, as filters call them; of many, some hundred."""
+        with self.engine.view() as view:
+            return list(view.fields().names())
+
     def count_passages(self) -> int:
         """Passages: the spans of documents that were encoded."""
         return self.engine.counts()[1]

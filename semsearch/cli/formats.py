@@ -40,12 +40,12 @@ def header(kind: str) -> str | None:
 
 
 def _json(answer: Answer, number: int | None, safe: bool) -> Iterator[str]:
-    yield wire.dumps(wire.answer(answer.query, answer.hits, answer.timings))
+    yield wire.dumps(wire.answer(answer.query, answer.hits, answer.timings, answer.words))
 
 
 def _json_lines(answer: Answer, number: int | None, safe: bool) -> Iterator[str]:
     for hit in answer.hits:
-        yield wire.dumps({"query": answer.query, **wire.hit(hit)})
+        yield wire.dumps({"query": answer.query, **wire.hit(hit, answer.words)})
 
 
 def _csv(answer: Answer, number: int | None, safe: bool) -> Iterator[str]:

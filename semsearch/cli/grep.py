@@ -14,7 +14,7 @@ import click
 from semsearch import wire
 from semsearch.cli import parameters
 from semsearch.cli.parameters import ComputeOptions
-from semsearch.cli.render import on_terminal, out, say
+from semsearch.cli.render import on_terminal, out, out_line, say
 from semsearch.controls import one_line, printable
 from semsearch.errors import DataError, UsageError
 from semsearch.ingest.source import STDIN
@@ -22,6 +22,7 @@ from semsearch.places import Place
 from semsearch.validation import is_empty
 
 if TYPE_CHECKING:
+    from semsearch.search.matches import QueryWords
     from semsearch.types import Encoder
 
 
@@ -120,6 +121,7 @@ def grep(options: GrepOptions) -> int:
             best.setdefault(hit.piece.file.name, hit)
         found = list(best.values())
     found = found[: options.k]
+    words = _words(options.text) if _coloured() else None
     for position, hit in enumerate(found):
         if options.as_json:
             piece = hit.piece
@@ -132,7 +134,7 @@ def grep(options: GrepOptions) -> int:
         else:
             if options.context and position:
                 out("--")
-            _show(hit.piece, options.context)
+            _show(hit.piece, options.context, words)
     if options.open_it and found:
         _open(found[0].piece)
     return 2 if unread else 0 if found else 1
@@ -213,16 +215,23 @@ def _pieces(file: GrepFile, paragraphs: bool) -> Iterator[Piece]:
             held = []
 
 
-def _show(piece: Piece, context: int) -> None:
+def _show(piece: Piece, context: int, words: QueryWords | None) -> None:
     """Like grep: ':' behind the name and number of what was found, '-' behind those of the lines around."""
     file, first = piece.file, piece.first
     last = first + piece.text.count("\n")
     name = one_line(file.name)
     for number in range(max(0, first - context), min(len(file.lines), last + context + 1)):
         mark = ":" if first <= number <= last else "-"
-        line = f"{mark} {printable(file.lines[number].strip())}"
-        bold = mark == ":" and context > 0 and _coloured()
-        out(line, bold=bold, begins=f"{name}{mark}{number + 1}", file=file.path or "")
+        text = printable(file.lines[number].strip())
+        marks = words.within(text) if words is not None and mark == ":" else []
+        bold = mark == ":" and context > 0 and words is not None
+        out_line(f"{name}{mark}{number + 1}{mark}", file.path or "", text, bold=bold, marks=marks)
+
+
+def _words(text: str) -> QueryWords:
+    from semsearch.search.matches import QueryWords  # which takes a while to import
+
+    return QueryWords(text)
 
 
 def _vimgrep(piece: Piece) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import json
 import math
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
@@ -26,6 +27,7 @@ from semsearch.search.request import MODES
 from semsearch.search.where import Where
 
 if TYPE_CHECKING:
+    from semsearch.collection import Collection
     from semsearch.search.request import SearchKeywords
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -229,6 +231,22 @@ as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON, for 
 open_it = click.option(
     "--open", "open_it", is_flag=True, help="Open the best: in EDITOR at its line, in PDFVIEWER at its page, or here."
 )
+show = click.option(
+    "--show",
+    metavar="FIELDS",
+    help="Fields of metadata to show with each hit, as in 'year,genres'; remembered on terminals, until 'none'.",
+)
+
+
+def fields_to_show(asked: str | None, collection: Collection) -> tuple[str, ...]:
+    """The fields that `--show` names; without it those of the last time, for a person."""
+    from semsearch.cli import shown
+
+    if asked is not None:
+        return shown.chosen(asked, collection)
+    return shown.remembered(collection) if sys.stdout.isatty() else ()
+
+
 output = click.option(
     "-o",
     "--output",

@@ -39,6 +39,7 @@ class QueryOptions:
     as_json: bool
     form: str | None
     open_it: bool
+    show: str | None
     spreadsheet_safe: bool
     compute: ComputeOptions
     home: str | None
@@ -87,8 +88,12 @@ def resolve(words: Sequence[str], home: Home) -> tuple[str, str | None]:
     return _only_collection(home), word
 
 
-def ask(collection: Collection, texts: Sequence[str], k: int, search: SearchOptions) -> list[Answer]:
+def ask(
+    collection: Collection, texts: Sequence[str], k: int, search: SearchOptions, show: Sequence[str] = ()
+) -> list[Answer]:
     """The answers to `texts`, searched together; timings are a query's share of the time."""
+    from semsearch.search.matches import QueryWords  # which takes a while to import
+
     if search.mode != "lexical":
         _ = collection.encoder  # opened at first use, which is no part of a query's time
     measured: dict[str, float] = {}
@@ -96,7 +101,7 @@ def ask(collection: Collection, texts: Sequence[str], k: int, search: SearchOpti
     found = collection.search_many(texts, k, timings=measured, **search.arguments())
     measured["total"] = 1000 * (time.perf_counter() - started)
     timings = {stage: spent / len(texts) for stage, spent in measured.items()}
-    return [Answer(text, hits, timings) for text, hits in zip(texts, found, strict=True)]
+    return [Answer(text, hits, timings, QueryWords(text), tuple(show)) for text, hits in zip(texts, found, strict=True)]
 
 
 def lines_of_stdin() -> Iterator[list[tuple[int, str]]]:
@@ -181,6 +186,7 @@ def _form(options: QueryOptions, text: str | None) -> str | None:
 @parameters.as_json
 @parameters.output
 @parameters.open_it
+@parameters.show
 @click.option(
     "--spreadsheet-safe/--no-spreadsheet-safe",
     default=lambda: on_terminal(),
@@ -213,17 +219,18 @@ def query(options: QueryOptions) -> int:
     form = _form(options, text)
     compute = options.compute
     with semsearch.open(name, home=place, device=compute.device, dtype=compute.dtype) as collection:
+        show = parameters.fields_to_show(options.show, collection)
         if text is None:
             from semsearch.cli.repl import Session
 
-            Session(collection, k, search, place.folder).run()
+            Session(collection, k, search, place.folder, show=show).run()
             return 0
         if options.compare_exact:
             collection.load_index()
         if form is not None and (line := formats.header(form)) is not None:
             out(line)
         if text != "-":
-            answers = ask(collection, [text], k, search)
+            answers = ask(collection, [text], k, search, show)
             _show(answers, [None], form, options.spreadsheet_safe)
             if options.compare_exact:
                 show_comparison(compare(collection, answers[0], k, search.where), form == "json")
@@ -235,7 +242,7 @@ def query(options: QueryOptions) -> int:
         found = False
         for batch in lines_of_stdin():
             if batch:
-                answers = ask(collection, [line for _, line in batch], k, search)
+                answers = ask(collection, [line for _, line in batch], k, search, show)
                 _show(answers, [number for number, _ in batch], form, options.spreadsheet_safe)
                 if options.compare_exact:
                     for answer in answers:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from semsearch import wire
-from semsearch.cli import link
+from semsearch.cli import link, shown
 from semsearch.cli.explain import highlight, sentence
 from semsearch.controls import one_line, printable, printable_cells, printable_same_length
 from semsearch.types import Document, Hit, Span
@@ -26,9 +26,11 @@ if TYPE_CHECKING:
     from rich.text import Text
 
     from semsearch.places import Place
+    from semsearch.search.matches import QueryWords
 
 WIDTH = 100  # columns: wider lines are hard to read
 WEAK = 0.99  # a percentile below which a hit is shown as a weak one
+MARKED = "bold yellow"  # words of the query
 PASSAGE_LINES = 3  # of a hit on a terminal; the whole is one `:open` or `semsearch get` away
 
 
@@ -39,6 +41,8 @@ class Answer:
     query: str
     hits: Sequence[Hit]
     timings: Mapping[str, float]
+    words: QueryWords | None = None  # which stand out in hits
+    show: tuple[str, ...] = ()  # fields of metadata
 
 
 def say(*messages: str) -> None:
@@ -48,16 +52,29 @@ def say(*messages: str) -> None:
             print(" ".join(printable(message).splitlines()), file=sys.stderr, flush=True)  # noqa: T201
 
 
-def out(line: str, *, bold: bool = False, cells: bool = False, begins: str = "", file: str = "") -> None:
-    """One line of the result, on stdout; of `cells`, a program gets every end of a line that is in one.
+def out(line: str, *, cells: bool = False) -> None:
+    """One line of the result, on stdout; of `cells`, a program gets every end of a line that is in one."""
+    print(printable_cells(line) if cells and not on_terminal() else printable(line))  # noqa: T201
 
-    With what it `begins` with stands before it, on terminals that can as a link to `file`.
+
+def out_line(place: str, file: str, text: str, *, bold: bool, marks: Sequence[Span]) -> None:
+    """A line of a file, behind its place, which is a link to the file on terminals that make some.
+
+    Args:
+        place: Its file and number, with the signs between.
+        file: The whole path; empty where there is none.
+        text: What stands there, in one line.
+        bold: It stands out among others.
+        marks: So do these stretches of it.
     """
-    shown = printable_cells(line) if cells and not on_terminal() else printable(line)
-    if begins:
-        place = printable(begins)
-        shown = (link.linked(place, file) if file and link.links() else place) + shown
-    print(click.style(shown, bold=True) if bold else shown)  # noqa: T201
+    named, shown, end = printable(place), printable_same_length(text), 0
+    parts = [link.linked(named, file) if file and link.links() else named, " "]
+    for mark in marks:
+        parts += [shown[end : mark.start], click.style(shown[slice(*mark)], fg="yellow", bold=True)]
+        end = mark.end
+    rest = shown[end:]
+    parts.append(rest)
+    print(click.style("".join(parts), bold=True) if bold and not marks else "".join(parts))  # noqa: T201
 
 
 def confirmed(question: str) -> bool:
@@ -107,6 +124,8 @@ def show_answer(answer: Answer, *, number: int | None = None) -> None:
     first = [] if number is None else [str(number)]
     for hit in answer.hits:
         fields = [str(hit.rank), f"{hit.score:.6f}", hit.id, hit.title, _shown(hit), link.named(hit.place)]
+        known = dict(shown.values(hit, answer.show))
+        fields += [known.get(name, "") for name in answer.show]
         if hit.explanation is not None:
             fields.append(sentence(hit))
         out("\t".join([*first, *map(one_line, fields)]))
@@ -124,16 +143,19 @@ def draw_hits(console: Console, answer: Answer) -> None:
     width = max(20, console.width - 12)
     for hit in answer.hits:
         title = Text(printable_same_length(hit.title), "bold")
-        highlight(title, hit, "title", 0)
+        _mark(title, hit, answer.words, "title", 0)
         title = _one_line(title)
         head = Text.assemble(title, ("  " if title else ""), (one_line(hit.id), "dim"))
-        shown = hit.passage if hit.context is None else hit.context
-        body = Text(printable_same_length(shown.text))
-        highlight(body, hit, "text", shown.start)
-        before = "… " if shown.start else ""
-        after = " …" if shown.end < shown.size else ""
+        passage = hit.passage if hit.context is None else hit.context
+        body = Text(printable_same_length(passage.text))
+        _mark(body, hit, answer.words, "text", passage.start)
+        before = "… " if passage.start else ""
+        after = " …" if passage.end < passage.size else ""
         lines = list(Text.assemble(before, _one_line(body), after).wrap(console, width))
         heads = _with_place(head, hit.place, width)
+        if told := shown.values(hit, answer.show):
+            listed = ", ".join(f"{name}: {value}" for name, value in told)
+            heads += Text(one_line(listed), "italic").wrap(console, width)
         if len(lines) > PASSAGE_LINES and hit.explanation is None and hit.context is None:
             lines = lines[:PASSAGE_LINES]
             _end_early(lines[-1], width)
@@ -146,6 +168,15 @@ def draw_hits(console: Console, answer: Answer) -> None:
     console.print(grid)
     if total := answer.timings.get("total"):
         console.print(f"     {total:,.0f} ms", style="dim")
+
+
+def _mark(text: Text, hit: Hit, words: QueryWords | None, field: str, start: int) -> None:
+    """Let words stand out: those that carried the hit, where that is known, else those that are the query's."""
+    if hit.explanation is not None and hit.explanation.parts is not None:
+        highlight(text, hit, field, start)
+    elif words is not None:
+        for span in words.within(text.plain):
+            text.stylize(MARKED, *span)
 
 
 def _with_place(head: Text, place: Place | None, width: int) -> list[Text]:

@@ -11,7 +11,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 import click
 
 from semsearch import wire
+from semsearch.cli import shown
 from semsearch.cli.compare import compare, show_comparison
 from semsearch.cli.parameters import SearchOptions, minimum
 from semsearch.cli.query import ask, lines_of_stdin
@@ -74,9 +75,15 @@ class Session:
     """A conversation with one collection: the number of hits to show, and what was found last."""
 
     def __init__(
-        self, collection: Collection, k: int = 10, search: SearchOptions | None = None, folder: Path | None = None
+        self,
+        collection: Collection,
+        k: int = 10,
+        search: SearchOptions | None = None,
+        folder: Path | None = None,
+        show: Sequence[str] = (),
     ) -> None:
-        """`folder` keeps what was typed."""
+        """`folder` keeps what was typed, `show` are fields of metadata."""
+        self.show = tuple(show)
         self._folder = folder
         self.collection = collection
         self.k = k
@@ -141,7 +148,7 @@ class Session:
 
     def ask(self, text: str, number: int | None = None) -> None:
         """Search as the session is set, and show what is found."""
-        self.answer = ask(self.collection, [text], self.k, self.search)[0]
+        self.answer = ask(self.collection, [text], self.k, self.search, self.show)[0]
         show_answer(self.answer, number=number)
 
     def _obey(self, line: str) -> None:
@@ -243,11 +250,11 @@ def _more(session: Session, argument: str) -> None:
     """Show as many hits again for the last question."""
     last = _last(session)
     first = len(last.hits)
-    answer = ask(session.collection, [last.query], first + session.k, session.search)[0]
+    answer = ask(session.collection, [last.query], first + session.k, session.search, session.show)[0]
     if len(answer.hits) <= first:
         raise UsageError("there are no more.")
     session.answer = answer
-    show_answer(Answer(answer.query, answer.hits[first:], answer.timings))
+    show_answer(replace(answer, hits=answer.hits[first:]))
 
 
 @command(":mode dense|lexical|hybrid")
@@ -278,7 +285,7 @@ def _explain(session: Session, argument: str) -> None:
         return
     last = _last(session)
     explained = replace(session.search, explain=True)
-    session.answer = ask(session.collection, [last.query], len(last.hits) or session.k, explained)[0]
+    session.answer = ask(session.collection, [last.query], len(last.hits) or session.k, explained, session.show)[0]
     show_answer(session.answer)
 
 
@@ -307,6 +314,14 @@ def _context(session: Session, argument: str) -> None:
     say(f"showing {count} passages around each hit")
 
 
+@command(":show FIELDS")
+def _show(session: Session, argument: str) -> None:
+    """Show fields of metadata with each hit, from now on: year,genres; 'none' shows none."""
+    if argument:
+        session.show = shown.chosen(argument, session.collection)
+    say(f"showing {', '.join(session.show) or 'no metadata'}")
+
+
 @command(":min SCORE")
 def _minimum(session: Session, argument: str) -> None:
     """Leave out what scores less: 0.4, 99.9%, p0.5; 'off' shows all."""
@@ -328,7 +343,7 @@ def _similar(session: Session, argument: str) -> None:
     started = time.perf_counter()
     hits = session.collection.similar([hit.id], session.k, where=session.search.where)
     spent = {"total": 1000 * (time.perf_counter() - started)}
-    session.answer = Answer(hit.text, hits, spent)
+    session.answer = Answer(hit.text, hits, spent, show=session.show)
     show_answer(session.answer)
 
 

@@ -33,6 +33,7 @@ class SimilarOptions:
     as_json: bool
     form: str | None
     open_it: bool
+    show: str | None
     compute: ComputeOptions
     home: str | None
 
@@ -49,6 +50,7 @@ class SimilarOptions:
 @parameters.as_json
 @parameters.output
 @parameters.open_it
+@parameters.show
 @parameters.compute
 @parameters.home
 @parameters.typed(SimilarOptions)
@@ -65,6 +67,7 @@ def similar(options: SimilarOptions) -> int:
     compute, form = options.compute, form_of(options.as_json, options.form, options.open_it)
     home = Home.of(options.home)
     with semsearch.open(options.name, home=home, device=compute.device, dtype=compute.dtype) as collection:
+        show = parameters.fields_to_show(options.show, collection)
         started = time.perf_counter()
         hits = collection.similar(
             options.ids,
@@ -76,7 +79,7 @@ def similar(options: SimilarOptions) -> int:
             mmr_lambda=options.mmr_lambda,
         )
         spent = 1000 * (time.perf_counter() - started)
-        answer = Answer(", ".join([*options.ids, *options.queries]), hits, {"total": spent})
+        answer = Answer(", ".join([*options.ids, *options.queries]), hits, {"total": spent}, show=show)
         if form is None:
             show_answer(answer)
         else:
