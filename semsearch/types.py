@@ -146,6 +146,7 @@ class Hit:
     balance: Balance | None = None  # what meaning and words counted, where both did
     context: Passage | None = None  # the passage with its neighbours in the document, where asked for
     explanation: Explanation | None = None  # where asked for
+    collection: str | None = None  # that gave it, where several were asked
     locate: Callable[[Hit], Provenance | None] | None = field(default=None, repr=False, compare=False)
 
     @property

@@ -108,6 +108,8 @@ def hit(hit: Hit, words: QueryWords | None = None) -> dict[str, Any]:
         "end": hit.end,
         "metadata": hit.metadata,
     }
+    if hit.collection is not None:
+        facts["collection"] = hit.collection
     if (stands := hit.place) is not None:
         facts["place"] = place(stands)
     if words is not None:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 RESULT_COLUMNS = ("query", "rank", "score", "id", "title", "text", "start", "end", "metadata")
 PLACE_COLUMNS = ("path", "line", "page", "sheet", "message")
+COLLECTION = "collection"  # the last column
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")  # what OWASP warns of as a cell's beginning
 RUN = "semsearch"  # the last column of TREC's format names who answered
 
@@ -36,7 +37,7 @@ def lines(answer: Answer, number: int | None, kind: str, *, spreadsheet_safe: bo
 def header(kind: str) -> str | None:
     """The line before all others, where the format has one."""
     delimiter = {"csv": ",", "tsv": "\t"}.get(kind)
-    return None if delimiter is None else _row((*RESULT_COLUMNS, *PLACE_COLUMNS), delimiter)
+    return None if delimiter is None else _row((*RESULT_COLUMNS, *PLACE_COLUMNS, COLLECTION), delimiter)
 
 
 def _json(answer: Answer, number: int | None, safe: bool) -> Iterator[str]:
@@ -85,7 +86,21 @@ def _fields(answer: Answer, hit: Hit, safe: bool) -> list[str]:
     numbers = (str(hit.rank), f"{hit.score:.6f}")
     span = (str(hit.start), str(hit.end))
     metadata = wire.dumps(hit.metadata)
-    return [query, *numbers, identity, title, text, *span, metadata, path, line, page, sheet, message]
+    return [
+        query,
+        *numbers,
+        identity,
+        title,
+        text,
+        *span,
+        metadata,
+        path,
+        line,
+        page,
+        sheet,
+        message,
+        hit.collection or "",
+    ]
 
 
 def _row(fields: object, delimiter: str) -> str:

@@ -27,7 +27,7 @@ from semsearch.search.request import MODES
 from semsearch.search.where import Where
 
 if TYPE_CHECKING:
-    from semsearch.collection import Collection
+    from semsearch.federation import Searchable
     from semsearch.search.request import SearchKeywords
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -103,7 +103,10 @@ def collections(context: click.Context, parameter: click.Parameter, begun: str) 
     if isinstance(parameter, click.Argument) and context.params.get(str(parameter.name)):
         return []
     names = Home.of(context.params.get("home")).names()
-    return [name for name in names if is_name(name) and name.startswith(normal(begun))]
+    before, comma, last = begun.rpartition(",")  # several may be asked together
+    if comma and context.command.name not in ("query", "search"):
+        return []
+    return [f"{before}{comma}{name}" for name in names if is_name(name) and name.startswith(normal(last))]
 
 
 def utf8(text: str) -> str:
@@ -238,7 +241,7 @@ show = click.option(
 )
 
 
-def fields_to_show(asked: str | None, collection: Collection) -> tuple[str, ...]:
+def fields_to_show(asked: str | None, collection: Searchable) -> tuple[str, ...]:
     """The fields that `--show` names; without it those of the last time, for a person."""
     from semsearch.cli import shown
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -19,11 +20,12 @@ from semsearch.cli.parameters import ComputeOptions, SearchOptions
 from semsearch.cli.render import Answer, on_terminal, out, say, show_answer
 from semsearch.errors import CollectionNotFound, DataError, UsageError
 from semsearch.home import Home
-from semsearch.names import normal
+from semsearch.names import is_name, normal
 from semsearch.search.request import MAX_QUERY
 
 if TYPE_CHECKING:
-    from semsearch.collection import Collection
+    from semsearch.federation import Searchable
+    from semsearch.types import Hit
 
 QUERY_BATCH = 256  # queries encoded and searched together
 
@@ -33,6 +35,7 @@ class QueryOptions:
     """What `semsearch query` takes."""
 
     words: tuple[str, ...]
+    everything: bool
     k: int
     search: SearchOptions
     compare_exact: bool
@@ -88,20 +91,65 @@ def resolve(words: Sequence[str], home: Home) -> tuple[str, str | None]:
     return _only_collection(home), word
 
 
+def asked(words: Sequence[str], home: Home, everything: bool) -> tuple[list[str] | None, str | None]:
+    """The collections (None: all of them) and the text (None: ask interactively) that `semsearch query` is to ask."""
+    if everything:
+        if len(words) > 1:
+            raise UsageError(
+                f"--all asks all collections, so that the query stands alone: semsearch query --all {words[-1]!r}."
+            )
+        return None, words[0] if words else None
+    if words and "," in words[0]:
+        parts = [part.strip() for part in words[0].split(",")]
+        if len(words) == 2 or (len(words) == 1 and all(is_name(part) and part in home for part in parts)):
+            for part in parts:
+                home.require(part)
+            return [normal(part) for part in parts], words[1] if len(words) == 2 else None
+    name, text = resolve(words, home)
+    return [name], text
+
+
+def _check_one(names: Sequence[str] | None, compare_exact: bool) -> None:
+    if compare_exact and (names is None or len(names) > 1):
+        raise UsageError("--compare-exact looks at the index of one collection: name just that.")
+
+
+def open_asked(names: Sequence[str] | None, home: Home, compute: ComputeOptions) -> Searchable:
+    """The collection of these names, or several of them together; None stands for all."""
+    if names is not None and len(names) == 1:
+        return semsearch.open(names[0], home=home, device=compute.device, dtype=compute.dtype)
+    return semsearch.Federation.open(names, home=home, device=compute.device, dtype=compute.dtype)
+
+
+def open_found(found: Searchable, hit: Hit) -> None:
+    """Open the file that a hit of `found` stands in."""
+    from semsearch.cli.viewer import open_hit
+
+    open_hit(found.collection_of(hit) if isinstance(found, semsearch.Federation) else found, hit)
+
+
 def ask(
-    collection: Collection, texts: Sequence[str], k: int, search: SearchOptions, show: Sequence[str] = ()
+    collection: Searchable, texts: Sequence[str], k: int, search: SearchOptions, show: Sequence[str] = ()
 ) -> list[Answer]:
     """The answers to `texts`, searched together; timings are a query's share of the time."""
     from semsearch.search.matches import QueryWords  # which takes a while to import
 
-    if search.mode != "lexical":
-        _ = collection.encoder  # opened at first use, which is no part of a query's time
+    if search.mode != "lexical":  # opened at first use, which is no part of a query's time
+        open_models(collection)
     measured: dict[str, float] = {}
     started = time.perf_counter()
     found = collection.search_many(texts, k, timings=measured, **search.arguments())
     measured["total"] = 1000 * (time.perf_counter() - started)
     timings = {stage: spent / len(texts) for stage, spent in measured.items()}
     return [Answer(text, hits, timings, QueryWords(text), tuple(show)) for text, hits in zip(texts, found, strict=True)]
+
+
+def open_models(collection: Searchable) -> None:
+    """Open what encodes questions."""
+    if isinstance(collection, semsearch.Federation):
+        collection.open_models()
+    else:
+        _ = collection.encoder
 
 
 def lines_of_stdin() -> Iterator[list[tuple[int, str]]]:
@@ -180,6 +228,7 @@ def _form(options: QueryOptions, text: str | None) -> str | None:
 
 @click.command(short_help="Ask a collection; without TEXT, interactively.")
 @click.argument("words", nargs=-1, type=parameters.utf8, metavar="[NAME] [TEXT]", shell_complete=parameters.collections)
+@click.option("--all", "everything", is_flag=True, help="Ask all collections.")
 @click.option("-k", type=click.IntRange(min=1), default=10, show_default=True, help="How many documents to find.")
 @parameters.search
 @click.option("--compare-exact", is_flag=True, help="Ask the index and exactly, and say what the index missed.")
@@ -200,12 +249,13 @@ def query(options: QueryOptions) -> int:
 
     With one collection NAME may be left out. Without TEXT the query is interactive (:help there lists its commands);
     the TEXT '-' reads queries from standard input, one a line, and every line of the answer begins with the number
-    of the query's line.
+    of the query's line. Several collections (NAME,NAME) are asked together.
 
     \b
     semsearch query corpus "how do vaccines work" -k 5
     semsearch query corpus "error E1102" --mode hybrid --explain
     semsearch query corpus "how do vaccines work" --rerank --min-score 99.9%
+    semsearch query films,papers "a journey into space"
     semsearch query corpus - --json < questions.txt
     semsearch query films "a heist goes wrong" --where 'year >= 1990 and genres contains "Drama"'
     semsearch query
@@ -213,17 +263,19 @@ def query(options: QueryOptions) -> int:
     options = options.with_words_complete()
     k, search = options.k, options.search
     place = Home.of(options.home)
-    name, text = resolve(options.words, place)
+    names, text = asked(options.words, place, options.everything)
     if text is not None and not text.strip():
         raise UsageError("the query is empty. Write what to look for, or leave it out to ask interactively.")
     form = _form(options, text)
+    _check_one(names, options.compare_exact)
     compute = options.compute
-    with semsearch.open(name, home=place, device=compute.device, dtype=compute.dtype) as collection:
+    with open_asked(names, place, compute) as collection:
         show = parameters.fields_to_show(options.show, collection)
         if text is None:
             from semsearch.cli.repl import Session
 
-            Session(collection, k, search, place.folder, show=show).run()
+            opener = functools.partial(open_asked, home=place, compute=compute)
+            Session(collection, k, search, place.folder, show=show, home=place, opener=opener).run()
             return 0
         if options.compare_exact:
             collection.load_index()
@@ -235,9 +287,7 @@ def query(options: QueryOptions) -> int:
             if options.compare_exact:
                 show_comparison(compare(collection, answers[0], k, search.where), form == "json")
             if options.open_it and answers[0].hits:
-                from semsearch.cli.viewer import open_hit
-
-                open_hit(collection, answers[0].hits[0])
+                open_found(collection, answers[0].hits[0])
             return 0 if answers[0].hits else 1
         found = False
         for batch in lines_of_stdin():

@@ -123,7 +123,8 @@ def show_answer(answer: Answer, *, number: int | None = None) -> None:
         return
     first = [] if number is None else [str(number)]
     for hit in answer.hits:
-        fields = [str(hit.rank), f"{hit.score:.6f}", hit.id, hit.title, _shown(hit), link.named(hit.place)]
+        whose = [] if hit.collection is None else [hit.collection]
+        fields = [str(hit.rank), f"{hit.score:.6f}", *whose, hit.id, hit.title, _shown(hit), link.named(hit.place)]
         known = dict(shown.values(hit, answer.show))
         fields += [known.get(name, "") for name in answer.show]
         if hit.explanation is not None:
@@ -145,7 +146,8 @@ def draw_hits(console: Console, answer: Answer) -> None:
         title = Text(printable_same_length(hit.title), "bold")
         _mark(title, hit, answer.words, "title", 0)
         title = _one_line(title)
-        head = Text.assemble(title, ("  " if title else ""), (one_line(hit.id), "dim"))
+        whose = "" if hit.collection is None else f"{one_line(hit.collection)}  "
+        head = Text.assemble((whose, "magenta"), title, ("  " if title else ""), (one_line(hit.id), "dim"))
         passage = hit.passage if hit.context is None else hit.context
         body = Text(printable_same_length(passage.text))
         _mark(body, hit, answer.words, "text", passage.start)

@@ -19,11 +19,12 @@ from typing import TYPE_CHECKING
 
 import click
 
+import semsearch
 from semsearch import wire
 from semsearch.cli import shown
 from semsearch.cli.compare import compare, show_comparison
 from semsearch.cli.parameters import SearchOptions, minimum
-from semsearch.cli.query import ask, lines_of_stdin
+from semsearch.cli.query import ask, lines_of_stdin, open_models
 from semsearch.cli.render import (
     Answer,
     say,
@@ -43,6 +44,8 @@ if TYPE_CHECKING:
     from prompt_toolkit import PromptSession
 
     from semsearch.collection import Collection
+    from semsearch.federation import Searchable
+    from semsearch.home import Home
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +70,9 @@ def command(usage: str) -> Callable[[Callable[[Session, str], None]], Callable[[
     return register
 
 
+LEAVING = (":q", ":exit", "exit", "quit")  # beside `:quit`
+
+
 class Leave(Exception):
     """The person is done."""
 
@@ -76,13 +82,28 @@ class Session:
 
     def __init__(
         self,
-        collection: Collection,
+        collection: Searchable,
         k: int = 10,
         search: SearchOptions | None = None,
         folder: Path | None = None,
         show: Sequence[str] = (),
+        home: Home | None = None,
+        opener: Callable[[Sequence[str] | None], Searchable] | None = None,
     ) -> None:
-        """`folder` keeps what was typed, `show` are fields of metadata."""
+        """A conversation with `collection`.
+
+        Args:
+            collection: What is asked first.
+            k: Hits to show.
+            search: How to search.
+            folder: Keeps what was typed.
+            show: Fields of metadata.
+            home: Where other collections are.
+            opener: Opens them.
+        """
+        self.home = home
+        self._opener = opener
+        self._opened = contextlib.ExitStack()
         self.show = tuple(show)
         self._folder = folder
         self.collection = collection
@@ -92,7 +113,7 @@ class Session:
 
     def run(self) -> None:
         """Converse until Ctrl-D, `:quit` or the end of the input."""
-        with contextlib.suppress(Leave):
+        with self._opened, contextlib.suppress(Leave):
             if sys.stdin.isatty():
                 self._converse()
             else:
@@ -130,12 +151,28 @@ class Session:
 
     def _open_model(self) -> None:
         with contextlib.suppress(Exception):  # the first question meets the same error, and reports it
-            _ = self.collection.encoder
+            open_models(self.collection)
             self.collection.load_index()
+
+    def use(self, names: Sequence[str] | None) -> None:
+        """Ask these collections from now on; None stands for all."""
+        if self._opener is None:
+            raise UsageError("there are no other collections here.")
+        opened = self._opener(names)
+        self._opened.close()  # what was used before; the first is the caller's
+        self._opened.enter_context(opened)
+        self.collection, self.answer = opened, None
+
+    def owner(self, hit: Hit) -> Collection:
+        """The collection that gave a hit."""
+        found = self.collection
+        return found.collection_of(hit) if isinstance(found, semsearch.Federation) else found
 
     def respond(self, line: str, number: int | None = None) -> None:
         """Answer a question or obey a command; an error is said and the conversation goes on."""
         try:
+            if line in LEAVING:
+                raise Leave
             if line.startswith(":"):
                 self._obey(line)
             elif line:
@@ -236,7 +273,8 @@ def _k(session: Session, argument: str) -> None:
 @command(":open N")
 def _open(session: Session, argument: str) -> None:
     """Open the file of hit N: in EDITOR at the line, in PDFVIEWER at the page; else as ':read'."""
-    open_hit(session.collection, _hit(session, argument))
+    hit = _hit(session, argument)
+    open_hit(session.owner(hit), hit)
 
 
 @command(":read N")
@@ -341,7 +379,9 @@ def _similar(session: Session, argument: str) -> None:
     """Find more documents like hit N."""
     hit = _hit(session, argument)
     started = time.perf_counter()
-    hits = session.collection.similar([hit.id], session.k, where=session.search.where)
+    hits = session.owner(hit).similar([hit.id], session.k, where=session.search.where)
+    for found in hits:
+        found.collection = hit.collection
     spent = {"total": 1000 * (time.perf_counter() - started)}
     session.answer = Answer(hit.text, hits, spent, show=session.show)
     show_answer(session.answer)
@@ -366,6 +406,21 @@ def _exact(session: Session, argument: str) -> None:
 def _compare(session: Session, argument: str) -> None:
     """Answer the last question exactly too, and say what the index missed."""
     show_comparison(compare(session.collection, _last(session), session.k, session.search.where), False)
+
+
+@command(":use NAME,NAME|all")
+def _use(session: Session, argument: str) -> None:
+    """Ask another collection, several, or all; without a name, tell which there are."""
+    known = list(session.home.names()) if session.home is not None else []
+    if not argument:
+        say(f"asking {session.collection.name}; there are: {', '.join(known)}")
+        return
+    names = None if argument == "all" and "all" not in known else [part.strip() for part in argument.split(",")]
+    for name in names or ():
+        if session.home is not None:
+            session.home.require(name)
+    session.use(names)
+    say(f"asking {session.collection.name}: {len(session.collection):,} documents")
 
 
 @command(":info")

@@ -23,12 +23,12 @@ from semsearch.types import Hit
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from semsearch.collection import Collection
+    from semsearch.federation import Searchable
 
 NONE = ("", "none", "off")
 
 
-def chosen(text: str, collection: Collection) -> tuple[str, ...]:
+def chosen(text: str, collection: Searchable) -> tuple[str, ...]:
     """The fields in a list with commas, remembered for the collection; none for 'none'.
 
     Raises:
@@ -46,7 +46,7 @@ def chosen(text: str, collection: Collection) -> tuple[str, ...]:
     return names
 
 
-def remembered(collection: Collection) -> tuple[str, ...]:
+def remembered(collection: Searchable) -> tuple[str, ...]:
     """The fields that were chosen last."""
     file = _file(collection)
     with suppress(OSError, ValueError, TypeError, KeyError):
@@ -84,7 +84,7 @@ def in_words(value: Any) -> str:
     return value if isinstance(value, str) else wire.dumps(value)
 
 
-def _file(collection: Collection) -> Path | None:
+def _file(collection: Searchable) -> Path | None:
     folder = state_folder()
     if folder is None:
         return None
@@ -92,7 +92,7 @@ def _file(collection: Collection) -> Path | None:
     return folder / "shown" / f"{digest}.json"
 
 
-def _remember(collection: Collection, names: Sequence[str]) -> None:
+def _remember(collection: Searchable, names: Sequence[str]) -> None:
     if names == remembered(collection):
         return
     file = _file(collection)
