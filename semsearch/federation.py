@@ -142,6 +142,15 @@ class Federation:
         """The names of the metadata fields that a document of any of them has."""
         return sorted({name for collection in self.collections for name in collection.fields()})
 
+    def field_types(self, name: str) -> frozenset[str]:
+        """See `Collection.field_types`."""
+        return frozenset[str]().union(*(collection.field_types(name) for collection in self.collections))
+
+    def values(self, name: str, *, begins: str = "", most: int = 50) -> list[str | float | bool]:
+        """See `Collection.values`."""
+        found = (collection.values(name, begins=begins, most=most) for collection in self.collections)
+        return list(dict.fromkeys(value for own in found for value in own))
+
     def collection_of(self, hit: Hit) -> Collection:
         """The one that gave a hit."""
         return next(collection for collection in self.collections if collection.name == hit.collection)

@@ -23,6 +23,7 @@ import semsearch
 from semsearch import wire
 from semsearch.cli import shown
 from semsearch.cli.compare import compare, show_comparison
+from semsearch.cli.completion import Completing, Offer, choices, filters, hits, listed, nothing
 from semsearch.cli.parameters import SearchOptions, minimum
 from semsearch.cli.query import ask, lines_of_stdin, open_models
 from semsearch.cli.render import (
@@ -55,16 +56,20 @@ class ReplCommand:
     usage: str
     help: str
     run: Callable[[Session, str], None]
+    complete: Completing
 
 
 REPL_COMMANDS: dict[str, ReplCommand] = {}
 
 
-def command(usage: str) -> Callable[[Callable[[Session, str], None]], Callable[[Session, str], None]]:
-    """Register a function as `:name ARGUMENT`, `usage` being just that."""
+def command(
+    usage: str, complete: Completing = nothing
+) -> Callable[[Callable[[Session, str], None]], Callable[[Session, str], None]]:
+    """Register a function as `:name ARGUMENT`, `usage` being just that; `complete` offers arguments."""
 
     def register(run: Callable[[Session, str], None]) -> Callable[[Session, str], None]:
-        REPL_COMMANDS[usage.split()[0]] = ReplCommand(usage, (run.__doc__ or "").partition("\n")[0].rstrip("."), run)
+        told = (run.__doc__ or "").partition("\n")[0].rstrip(".")
+        REPL_COMMANDS[usage.split()[0]] = ReplCommand(usage, told, run, complete)
         return run
 
     return register
@@ -123,7 +128,7 @@ class Session:
                         sys.stdout.flush()
 
     def _converse(self) -> None:
-        prompt = _prompt(self._folder)
+        prompt = _prompt(self._folder, self)
         say(f"{self.collection.name}: {len(self.collection):,} documents. :help lists commands, Ctrl-D ends.")
 
         def terminate() -> None:
@@ -198,7 +203,13 @@ class Session:
         REPL_COMMANDS[name].run(self, argument.strip())
 
 
-def _prompt(folder: Path | None) -> PromptSession[str]:
+def offered(session: Session, name: str, argument: str) -> list[Offer]:
+    """What can stand behind a command, where `argument` is typed."""
+    known = REPL_COMMANDS.get(name)
+    return [] if known is None else list(known.complete(session, argument))
+
+
+def _prompt(folder: Path | None, session: Session | None = None) -> PromptSession[str]:
     """A prompt that edits, remembers and completes; it is drawn on the terminal even if results are piped away."""
     from prompt_toolkit import PromptSession
     from prompt_toolkit.completion import CompleteEvent, Completer, Completion
@@ -213,6 +224,11 @@ def _prompt(folder: Path | None) -> PromptSession[str]:
                 for name, known in REPL_COMMANDS.items():
                     if name.startswith(typed):
                         yield Completion(name, -len(typed), display=known.usage, display_meta=known.help)
+            elif typed.startswith(":") and session is not None:
+                name, _, argument = typed.partition(" ")
+                with contextlib.suppress(SemsearchError):  # typing goes on whatever the collection says
+                    for offer in offered(session, name, argument.lstrip()):
+                        yield Completion(offer.text, -offer.replaced, display_meta=offer.told)
 
     history: History = InMemoryHistory()
     if folder is not None:
@@ -270,14 +286,14 @@ def _k(session: Session, argument: str) -> None:
     say(f"showing {session.k} hits")
 
 
-@command(":open N")
+@command(":open N", hits)
 def _open(session: Session, argument: str) -> None:
     """Open the file of hit N: in EDITOR at the line, in PDFVIEWER at the page; else as ':read'."""
     hit = _hit(session, argument)
     open_hit(session.owner(hit), hit)
 
 
-@command(":read N")
+@command(":read N", hits)
 def _read(session: Session, argument: str) -> None:
     """Read the whole document of hit N, as it is stored."""
     read_hit(_hit(session, argument))
@@ -295,7 +311,7 @@ def _more(session: Session, argument: str) -> None:
     show_answer(replace(answer, hits=answer.hits[first:]))
 
 
-@command(":mode dense|lexical|hybrid")
+@command(":mode dense|lexical|hybrid", choices(*MODES))
 def _mode(session: Session, argument: str) -> None:
     """Search by meaning, by words, or by both."""
     if argument:
@@ -306,7 +322,7 @@ def _mode(session: Session, argument: str) -> None:
     say(f"searching in the mode {session.search.mode}")
 
 
-@command(":rerank on|off|MODEL")
+@command(":rerank on|off|MODEL", choices("on", "off"))
 def _rerank(session: Session, argument: str) -> None:
     """Let a cross-encoder order the best hits."""
     model = None if argument == "off" else "" if argument == "on" else argument
@@ -314,7 +330,7 @@ def _rerank(session: Session, argument: str) -> None:
     say("not reranking" if argument == "off" else "reranking; the model opens with the next question")
 
 
-@command(":explain on|off")
+@command(":explain on|off", choices("on", "off"))
 def _explain(session: Session, argument: str) -> None:
     """Explain the last answer; 'on' explains every one."""
     if argument in ("on", "off"):
@@ -327,7 +343,7 @@ def _explain(session: Session, argument: str) -> None:
     show_answer(session.answer)
 
 
-@command(":mmr-lambda L")
+@command(":mmr-lambda L", choices("off"))
 def _mmr_lambda(session: Session, argument: str) -> None:
     """Let near-duplicates make room: with 1 none, with 0 all of them; 'off' lets them stay."""
     if argument in ("", "off"):
@@ -352,7 +368,7 @@ def _context(session: Session, argument: str) -> None:
     say(f"showing {count} passages around each hit")
 
 
-@command(":show FIELDS")
+@command(":show FIELDS", listed(lambda session: session.collection.fields(), "none"))
 def _show(session: Session, argument: str) -> None:
     """Show fields of metadata with each hit, from now on: year,genres; 'none' shows none."""
     if argument:
@@ -360,7 +376,7 @@ def _show(session: Session, argument: str) -> None:
     say(f"showing {', '.join(session.show) or 'no metadata'}")
 
 
-@command(":min SCORE")
+@command(":min SCORE", choices("off"))
 def _minimum(session: Session, argument: str) -> None:
     """Leave out what scores less: 0.4, 99.9%, p0.5; 'off' shows all."""
     if argument in ("", "off"):
@@ -374,7 +390,7 @@ def _minimum(session: Session, argument: str) -> None:
     say(f"showing what reaches {argument}")
 
 
-@command(":similar N")
+@command(":similar N", hits)
 def _similar(session: Session, argument: str) -> None:
     """Find more documents like hit N."""
     hit = _hit(session, argument)
@@ -387,7 +403,7 @@ def _similar(session: Session, argument: str) -> None:
     show_answer(session.answer)
 
 
-@command(":where FILTER")
+@command(":where FILTER", filters)
 def _where(session: Session, argument: str) -> None:
     """Search among some documents only; :where off searches all again."""
     where = None if argument in ("", "off") else parse_where(argument)
@@ -395,7 +411,7 @@ def _where(session: Session, argument: str) -> None:
     say("searching all documents" if where is None else f"searching where {wire.dumps(where)}")
 
 
-@command(":exact on|off")
+@command(":exact on|off", choices("on", "off"))
 def _exact(session: Session, argument: str) -> None:
     """Do without the index, or use it again."""
     session.search = replace(session.search, exact=_switched(argument, ":exact"))
@@ -408,7 +424,7 @@ def _compare(session: Session, argument: str) -> None:
     show_comparison(compare(session.collection, _last(session), session.k, session.search.where), False)
 
 
-@command(":use NAME,NAME|all")
+@command(":use NAME,NAME|all", listed(lambda session: list(session.home.names()) if session.home else [], "all"))
 def _use(session: Session, argument: str) -> None:
     """Ask another collection, several, or all; without a name, tell which there are."""
     known = list(session.home.names()) if session.home is not None else []

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from semsearch.federation import Searchable
 
-NONE = ("", "none", "off")
+NO_FIELDS = ("", "none", "off")
 
 
 def chosen(text: str, collection: Searchable) -> tuple[str, ...]:
@@ -34,7 +34,7 @@ def chosen(text: str, collection: Searchable) -> tuple[str, ...]:
     Raises:
         UsageError: The collection has no such field; says which there are.
     """
-    names = () if text.strip().lower() in NONE else tuple(name.strip() for name in text.split(","))
+    names = () if text.strip().lower() in NO_FIELDS else tuple(name.strip() for name in text.split(","))
     known = collection.fields()
     for name in names:
         if name not in known:
