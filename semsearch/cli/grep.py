@@ -243,14 +243,13 @@ def _vimgrep(piece: Piece) -> str:
 
 def _open(piece: Piece) -> None:
     """The file in the editor, at the line; it was named by the person, so nothing is asked."""
-    from semsearch.cli.viewer import editor, open_file
+    from semsearch.cli.viewer import open_file
 
     path = piece.file.path
     if path is None:
         raise UsageError("standard input can't be opened: give the file by its name.")
-    if editor(os.environ) is None or not on_terminal() or not sys.stdin.isatty():
-        raise UsageError("--open needs a terminal, and an editor in VISUAL or EDITOR.")
-    open_file(Place(path, piece.first + 1), path)
+    if not on_terminal() or not sys.stdin.isatty() or not open_file(Place(path, piece.first + 1), path):
+        raise UsageError("--open needs a terminal, and an editor in VISUAL or EDITOR, or 'less'.")
 
 
 def _coloured() -> bool:

@@ -232,7 +232,7 @@ def compute(command: Command) -> Command:
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 open_it = click.option(
-    "--open", "open_it", is_flag=True, help="Open the best: in EDITOR at its line, in PDFVIEWER at its page, or here."
+    "--open", "open_it", is_flag=True, help="Open the best: in EDITOR or PAGER at its line, in PDFVIEWER at its page."
 )
 show = click.option(
     "--show",

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from semsearch.federation import Searchable
 
+EMPTY: tuple[Any, ...] = ("", [], {})  # what says nothing
 NO_FIELDS = ("", "none", "off")
 
 
@@ -60,7 +61,7 @@ def values(hit: Hit, names: Sequence[str]) -> list[tuple[str, str]]:
     found = []
     for name in names:
         value = value_of(hit.metadata, name)
-        if value is not None:
+        if value is not None and value not in EMPTY:
             found.append((name, in_words(value)))
     return found
 
@@ -101,7 +102,7 @@ def _remember(collection: Searchable, names: Sequence[str]) -> None:
             raise PermissionError(0, "there is no folder that can be written; name one with SEMSEARCH_STATE")
         file.parent.mkdir(mode=0o700, exist_ok=True)
         temporary = file.with_suffix(f".{os.getpid()}")
-        temporary.write_text(json.dumps({"place": collection.location, "fields": list(names)}), "utf-8")
+        temporary.write_text(wire.dumps({"place": collection.location, "fields": list(names)}), "utf-8")
         os.replace(temporary, file)  # noqa: PTH105  (Path.replace is the same call)
     except OSError as error:
         from semsearch.cli.render import say

@@ -1,4 +1,4 @@
-"""From a hit to its source: the editor at its line, the viewer of PDFs at its page, else the stored text in the pager.
+"""From a hit to its source: the editor or pager at its line, the viewer of PDFs at its page, else the stored text.
 
 A program is started with the path as one argument and never through a shell: whoever wrote the documents named their
 files too.
@@ -41,6 +41,7 @@ EDITORS: dict[str, _AtLine] = {  # those that do not know +LINE, by the name of 
     **dict.fromkeys(("notepad", "open", "xdg-open"), lambda path, line: [path]),
     "notepad++": lambda path, line: [f"-n{line}", path],
 }
+PAGERS = ("less", "more", "most")
 VIEWERS: dict[str, Callable[[str, int], list[str]]] = {  # of PDFs, in the order in which they are looked for
     "evince": lambda path, page: [f"--page-index={page}", path],
     "okular": lambda path, page: ["--page", str(page), path],
@@ -95,7 +96,8 @@ def open_file(place: Place, path: str, line_of: Callable[[int], int] = lambda li
             return False
         _start(command)
         return True
-    if (words := editor(os.environ)) is None or place.line is None:
+    words = editor(os.environ) or pager(os.environ)
+    if words is None or place.line is None:
         return False
     name = Path(words[0]).stem.lower()
     _run([*words, *EDITORS.get(name, _PLUS)(path, line_of(place.line))])
@@ -109,6 +111,19 @@ def editor(environment: Mapping[str, str]) -> list[str] | None:
         UsageError: They can't be told apart.
     """
     return _words("VISUAL", environment) or _words("EDITOR", environment)
+
+
+def pager(environment: Mapping[str, str]) -> list[str] | None:
+    """The words of `PAGER`, else `less`, where it is one that knows +LINE and the file is read by nothing before it.
+
+    Raises:
+        UsageError: They can't be told apart.
+    """
+    words = _words("PAGER", environment) or ["less"]
+    name = Path(words[0]).name
+    if name not in PAGERS or shutil.which(words[0]) is None:
+        return None
+    return [*words, "-L"] if name == "less" else words  # else its LESSOPEN runs a shell on the file's name
 
 
 def viewer(environment: Mapping[str, str], path: str, page: int) -> list[str] | None:
@@ -194,7 +209,7 @@ def _run(command: list[str]) -> None:
     try:
         code = subprocess.run(command, check=False).returncode
     except OSError as error:
-        raise UsageError(f"the editor '{command[0]}' can't be started: {error.strerror}. See EDITOR.") from error
+        raise UsageError(f"'{command[0]}' can't be started: {error.strerror}. See EDITOR.") from error
     if code:
         say(f"{command[0]} ended with {code}.")
 

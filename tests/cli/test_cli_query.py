@@ -78,9 +78,11 @@ def test_json_has_the_documented_shape(notes):
         file = collection.sources[0]["path"]
     assert len(answer["hits"]) == 3
     for hit, true in zip(answer["hits"], expected, strict=True):
-        names = ["id", "rank", "score", "scores", "title", "text", "start", "end", "metadata", "place", "percentile"]
-        assert list(hit) == names
+        names = ["id", "rank", "score", "scores", "title", "text", "start", "end", "metadata"]
+        assert list(hit) == [*names, "place", "matches", "percentile"]
         assert hit.pop("percentile") == true.percentile
+        words = [true.text[begin - true.start : end - true.start] for begin, end in hit.pop("matches")["text"]]
+        assert set(words) <= {"knead", "dough"}
         assert hit == {
             "id": true.document.id,
             "rank": true.rank,

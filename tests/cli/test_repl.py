@@ -339,6 +339,8 @@ class Screen:
 def test_on_a_terminal(notes, monkeypatch):
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setenv("PAGER", "cat")
+    monkeypatch.delenv("VISUAL", raising=False)
+    monkeypatch.setenv("EDITOR", "echo opened")
     screen = Screen("query", notes, "-k", "2")
     screen.wait_for("notes>")
     screen.press("whale storm\r")
@@ -348,8 +350,12 @@ def test_on_a_terminal(notes, monkeypatch):
     screen.wait_for("notes>")
     screen.press("half a quest" + CTRL_C)
     screen.wait_for("notes>")
-    screen.press(":open 1\r")
+    screen.press(":read 1\r")
     screen.wait_for("year: ")
+    screen.wait_for("notes>")
+    screen.press(":open 1\r")
+    screen.wait_for("opened +")
+    screen.wait_for("notes.jsonl")
     screen.wait_for("notes>")
     screen.press(CTRL_D)
     assert screen.end() == 0

@@ -7,6 +7,7 @@ import sys
 import pytest
 from rich.console import Console
 from support.command_line import corpus, run, tiny_model
+from support.fakes import HashEncoder
 
 import semsearch
 from semsearch.cli import grep, query, render, shown
@@ -71,7 +72,7 @@ def test_it_is_remembered_for_each_collection_and_written_to_none(notes):
     before = notes.engine.settings
     shown.chosen("year", notes)
     assert notes.engine.settings == before
-    with semsearch.create("others", encoder=semsearch.testing.encoder.HashEncoder(4)) as others:
+    with semsearch.create("others", encoder=HashEncoder(4)) as others:
         assert shown.remembered(others) == ()
         with pytest.raises(UsageError, match="'others' has no field 'year'; there are: none"):
             shown.chosen("year", others)
@@ -121,10 +122,10 @@ def test_in_the_interactive_query(notes, capsys):
 
 
 def test_values_by_their_names():
-    metadata = {"a": {"b": 1, "c.d": {"e": None, "f": [True, "x"]}}, "a.b": 2, "n": None}
+    metadata = {"a": {"b": 1, "c.d": {"e": None, "f": [True, "x"]}}, "a.b": 2, "n": None, "l": [], "t": ""}
     document = Document("1", "text", metadata=metadata)
     hit = Hit(Passage.of(document, 0, 4), 1.0, {}, 1, 1)
-    names = ["a.b", "a.c.d.f", "a.c.d.e", "n", "z", "a.z", "a"]
+    names = ["a.b", "a.c.d.f", "a.c.d.e", "n", "z", "a.z", "l", "t", "a"]
     assert shown.values(hit, names)[:2] == [("a.b", "2"), ("a.c.d.f", "true, x")]
     assert json.loads(shown.values(hit, names)[2][1]) == metadata["a"]
 

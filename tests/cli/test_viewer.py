@@ -13,7 +13,7 @@ import pytest
 from support.command_line import corpus, run, tiny_model
 
 import semsearch
-from semsearch.cli import link, query, render, viewer
+from semsearch.cli import grep, link, query, render, viewer
 from semsearch.errors import UsageError
 from semsearch.places import Place
 
@@ -97,12 +97,32 @@ def test_an_editor_that_is_no_command_or_is_not_there(notes, terminal, monkeypat
 
     monkeypatch.setenv("EDITOR", "nosuch")
     monkeypatch.setattr(viewer.subprocess, "run", missing)
-    with pytest.raises(UsageError, match="the editor 'nosuch' can't be started: No such file"):
+    with pytest.raises(UsageError, match="'nosuch' can't be started: No such file"):
         opened(terminal)
 
 
-def test_without_an_editor_or_a_terminal_the_stored_text_is_shown(notes, terminal, monkeypatch):
+@pytest.mark.parametrize(
+    ("said", "there", "command"),
+    [
+        (None, True, ["less", "-L", "+4", "PATH"]),  # -L: no program of LESSOPEN, which would run in a shell
+        ("/usr/bin/less -R", True, ["/usr/bin/less", "-R", "-L", "+4", "PATH"]),
+        ("more", True, ["more", "+4", "PATH"]),
+        ("bat", True, None),
+        (None, False, None),
+    ],
+)
+def test_without_an_editor_the_pager_shows_the_line(notes, terminal, monkeypatch, said, there, command):
     monkeypatch.setenv("EDITOR", " ")
+    monkeypatch.setattr(viewer.shutil, "which", lambda name: name if there else None)
+    monkeypatch.setenv("PAGER", said or "")
+    path = [] if command is None else [[word.replace("PATH", str(notes)) for word in command]]
+    assert opened(terminal) == path
+    assert len(terminal["read"]) == (command is None)
+
+
+def test_without_programs_or_a_terminal_the_stored_text_is_shown(notes, terminal, monkeypatch):
+    monkeypatch.setenv("EDITOR", " ")
+    monkeypatch.setattr(viewer.shutil, "which", lambda name: None)
     assert opened(terminal) == []
     monkeypatch.setenv("EDITOR", "vi")
     monkeypatch.setattr(viewer, "on_terminal", lambda: False)
@@ -211,6 +231,25 @@ def test_open_of_a_query(notes, monkeypatch):
         assert (ended.code, "--open is for people" in ended.err) == (2, True)
     assert run("query", "notes", "-", "--open", stdin=b"whale\n").code == 2
     assert run("query", "notes", "--open").code == 2
+
+
+def test_open_of_grep(notes, terminal, monkeypatch):
+    piece = grep.Piece(grep.GrepFile("-notes.txt", LINES.split("\n"), str(notes)), 3, "whale storm")
+    monkeypatch.setattr(grep, "on_terminal", lambda: True)
+    grep._open(piece)
+    assert terminal["run"] == [["vi", "+4", str(notes)]]
+    with pytest.raises(UsageError, match="standard input can't be opened"):
+        grep._open(piece._replace(file=grep.GrepFile("(standard input)", [])))
+    monkeypatch.setattr(grep, "on_terminal", lambda: False)
+    with pytest.raises(UsageError, match="--open needs a terminal"):
+        grep._open(piece)
+
+
+def test_no_file_of_defaults_opens_anything(notes, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("semsearch.toml").write_text("[query]\nopen = true\n")
+    ended = run("query", "notes", "whale")
+    assert (ended.code, "'query' has no option 'open' to be set here" in ended.err) == (2, True)
 
 
 # ------------------------------------------------------------------------------------------------------------- printed
