@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from corpora.json_lines import JSONLinesReader, JSONOptions
+from corpora.json_lines import JSONLinesReader, JSONOptions, read_json
 from semsearch.errors import DataError
 from semsearch.options import Options
 from semsearch.types import Confidence, Document, Report
@@ -47,7 +47,7 @@ class BEIRReader:
                 f"{corpus} is a link to a file out of the folder, which is not followed: read {corpus.resolve()} "
                 "itself."
             )
-        return JSONLinesReader.read(corpus, JSONOptions(), report)
+        return read_json(corpus, JSONLinesReader.suffixes, JSONOptions(), report, corpus.name)
 
 
 def _corpus(folder: Path) -> Path | None:

@@ -23,6 +23,7 @@ from typing import Any, BinaryIO, Self
 
 from corpora.extraction.parts import FilePart, Lost, ReadPart, Unreadable, reason
 from semsearch.errors import DataError
+from semsearch.places import Position
 from semsearch.reading.files import MAX_TEXT_BYTES, UTF_8, printable
 
 PARTS_WAITED_FOR = 30  # times the seconds for a part, that is waited for all parts of a file
@@ -67,7 +68,8 @@ class Confined:
                         f"{name}: given up after {PARTS_WAITED_FOR * self._seconds:g} seconds for all its parts."
                     )
                 if "part" in answer:
-                    yield FilePart(*answer["part"])
+                    name_of_part, text, title, metadata, position = answer["part"]
+                    yield FilePart(name_of_part, text, title, metadata, Position.read(position))
                     continue
                 if "lost" in answer:
                     yield Lost(*answer["lost"])
@@ -153,7 +155,8 @@ def main() -> None:
                 if isinstance(part, Lost):
                     answer({"lost": [_clean(part.name), _clean(part.reason), part.failed]})
                 else:
-                    answer({"part": [part.name, _clean(part.text), _clean(part.title), dict(part.metadata)]})
+                    position = _clean(part.position.to_json())
+                    answer({"part": [part.name, _clean(part.text), _clean(part.title), dict(part.metadata), position]})
             end = {}
         except MemoryError:
             end = {"error": f"given up: it needs more than {megabytes:,} MB of memory.", "spent": True}

@@ -14,6 +14,7 @@ from typing import Any, BinaryIO
 
 from semsearch.errors import DataError, UsageError
 from semsearch.options import option
+from semsearch.places import Position
 from semsearch.reading.documents import Columns, Registrar, read_files
 from semsearch.reading.files import (
     MAX_TEXT_BYTES,
@@ -122,7 +123,8 @@ def _documents(file: CorpusFile, options: TableOptions, registrar: Registrar, re
     with open_input(file, options.encoding) as data:
         rows = TableRows(data, options, report)
         left = set(options.metadata(rows.names))
-        for where, row in rows:
+        for line, row in rows:
+            where = f"{data.name}, line {line:,}"
             record: dict[str, Any] = dict(row)
             try:
                 for name in left:
@@ -133,11 +135,11 @@ def _documents(file: CorpusFile, options: TableOptions, registrar: Registrar, re
             except DataError as error:
                 report.bad(error)
                 continue
-            yield from registrar.documents(record, file.name, where)
+            yield from registrar.documents(record, file.name, where, Position(line))
 
 
 class TableRows:
-    """The rows under a header, each with its place in words; rows of another length go to the report."""
+    """The rows under a header, each with the line where it begins; rows of another length go to the report."""
 
     def __init__(self, data: Input, options: TableOptions, report: Report) -> None:
         self._data, self._report, self._quotes = data, report, options.quotes
@@ -171,7 +173,7 @@ class TableRows:
                 self._start = number
             yield text
 
-    def __iter__(self) -> Iterator[tuple[str, dict[str, str]]]:
+    def __iter__(self) -> Iterator[tuple[int, dict[str, str]]]:
         while True:
             self._start = None
             try:
@@ -190,13 +192,14 @@ class TableRows:
                 return
             if not row:
                 continue
-            where = f"{self._data.name}, line {self._start:,}"
+            line = self._start or 1
+            where = f"{self._data.name}, line {line:,}"
             if len(row) != len(self.names):
                 self._report.bad(
                     DataError(f"{where}: the row has {len(row)} fields, where the header has {len(self.names)}.")
                 )
                 continue
-            yield where, dict(zip(self.names, row, strict=True))
+            yield line, dict(zip(self.names, row, strict=True))
 
 
 class _HeaderGate(StrictReport):

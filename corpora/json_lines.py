@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from semsearch.options import option
+from semsearch.places import Position
 from semsearch.reading.documents import Columns, Registrar, read_files
 from semsearch.reading.files import UTF_8, CorpusFile, by_name, check_encoding, open_input
 from semsearch.reading.json_objects import read_objects
@@ -44,10 +45,21 @@ class JSONLinesReader:
     @classmethod
     def read(cls, source: Path | BinaryIO | FolderListing, options: JSONOptions, report: Report) -> Iterator[Document]:
         """The documents of a file, a stream, or all such files of a folder."""
+        return read_json(source, cls.suffixes, options, report)
 
-        def documents(file: CorpusFile, registrar: Registrar) -> Iterator[Document]:
-            with open_input(file, options.encoding) as data:
-                for where, record in read_objects(data, report):
-                    yield from registrar.documents(record, file.name, where)
 
-        return read_files(source, cls.suffixes, options, report, documents)
+def read_json(
+    source: Path | BinaryIO | FolderListing,
+    suffixes: tuple[str, ...],
+    options: JSONOptions,
+    report: Report,
+    inside: str = "",
+) -> Iterator[Document]:
+    """The documents of files of JSON; `inside`: of the folder that is the source, this is the file that is read."""
+
+    def documents(file: CorpusFile, registrar: Registrar) -> Iterator[Document]:
+        with open_input(file, options.encoding) as data:
+            for where, line, record in read_objects(data, report):
+                yield from registrar.documents(record, file.name, where, Position(line, file=inside))
+
+    return read_files(source, suffixes, options, report, documents)

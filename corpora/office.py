@@ -111,4 +111,5 @@ def _parts(
         identity = f"{file.name}#{name}" if name else file.name
         where = f"{path}, {name or 'all'}"
         metadata = {"file": file.name, **part.metadata}
-        yield from registrar.admitted(identity[:4000], part.text, file.name, where, part.title or file.name, metadata)
+        title = part.title or file.name
+        yield from registrar.admitted(identity[:4000], part.text, file.name, where, title, metadata, part.position)

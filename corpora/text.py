@@ -10,6 +10,7 @@ from typing import BinaryIO
 
 from semsearch.errors import DataError
 from semsearch.options import Options, option
+from semsearch.places import Position
 from semsearch.reading.documents import Columns, Registrar, read_files
 from semsearch.reading.files import (
     MAX_TEXT_BYTES,
@@ -66,9 +67,11 @@ class TextReader:
 
         def documents(file: CorpusFile, registrar: Registrar) -> Iterator[Document]:
             with open_input(file, options.encoding) as data:
-                for text, where, title in pieces(data, report):
+                for text, line, title in pieces(data, report):
                     identity = file.name if unit == "file" else None
-                    yield from registrar.admitted(identity, text, file.name, where, title)
+                    where = data.name if unit == "file" else f"{data.name}, line {line:,}"
+                    stands = Position(lines=((0, line),))
+                    yield from registrar.admitted(identity, text, file.name, where, title, position=stands)
 
         return read_files(source, cls.suffixes, Columns(), report, documents)
 
@@ -84,20 +87,20 @@ def _usual_unit(source: Path | BinaryIO | FolderListing) -> str:
     return "line"
 
 
-def _whole(data: Input, report: Report) -> Iterator[tuple[str, str, str]]:
+def _whole(data: Input, report: Report) -> Iterator[tuple[str, int, str]]:
     text = read_text(data)
     heading = _HEADING.match(text) if has_suffix(Path(data.name), (".md",)) else None
-    yield text, data.name, heading[1] if heading else ""
+    yield text, 1, heading[1] if heading else ""
     data.progress(report)
 
 
-def _lines(data: Input, report: Report) -> Iterator[tuple[str, str, str]]:
+def _lines(data: Input, report: Report) -> Iterator[tuple[str, int, str]]:
     for number, line in read_lines(data, report):
         if not is_empty(line):
-            yield line.rstrip("\r\n"), f"{data.name}, line {number:,}", ""
+            yield line.rstrip("\r\n"), number, ""
 
 
-def _paragraphs(data: Input, report: Report) -> Iterator[tuple[str, str, str]]:
+def _paragraphs(data: Input, report: Report) -> Iterator[tuple[str, int, str]]:
     held: list[str] = []
     first = size = 0
     for number, line in read_lines(data, report):
@@ -109,14 +112,15 @@ def _paragraphs(data: Input, report: Report) -> Iterator[tuple[str, str, str]]:
                 held.append(line)
             continue
         if held:
-            yield from _paragraph(held, size, f"{data.name}, line {first:,}", report)
+            yield from _paragraph(held, size, data, first, report)
             held = []
     if held:
-        yield from _paragraph(held, size, f"{data.name}, line {first:,}", report)
+        yield from _paragraph(held, size, data, first, report)
 
 
-def _paragraph(held: list[str], size: int, where: str, report: Report) -> Iterator[tuple[str, str, str]]:
+def _paragraph(held: list[str], size: int, data: Input, first: int, report: Report) -> Iterator[tuple[str, int, str]]:
     if size > MAX_TEXT_BYTES:
+        where = f"{data.name}, line {first:,}"
         report.bad(DataError(f"{where}: a paragraph of {size:,} characters, where {MAX_TEXT_BYTES:,} are the most."))
     else:
-        yield "".join(held).rstrip("\r\n"), where, ""
+        yield "".join(held).rstrip("\r\n"), first, ""

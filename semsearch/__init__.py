@@ -38,6 +38,7 @@ from semsearch.errors import (
     Untrusted,
     UsageError,
 )
+from semsearch.places import Place
 from semsearch.types import Document, Encoder, Explanation, Hit, Hits, Metric, Neighbors, Passage, Reranker
 from semsearch.vector_index import VectorIndex
 
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
     from semsearch.encoder.load import load_encoder
     from semsearch.encoder.own import encoder_from
     from semsearch.engine import Compacted, Problem
+    from semsearch.federation import Federation, search
     from semsearch.home import Home
     from semsearch.ingest.ingestion import IngestResult, Progress
     from semsearch.ingest.source import Source
@@ -62,6 +64,7 @@ _LAZY = {  # loaded when it is used
     "Certificate": "semsearch.search.recall",
     "Collection": "semsearch.collection",
     "Compacted": "semsearch.engine",
+    "Federation": "semsearch.federation",
     "Home": "semsearch.home",
     "IngestResult": "semsearch.ingest.ingestion",
     "Problem": "semsearch.engine",
@@ -96,6 +99,7 @@ __all__ = [
     "Encoder",
     "EncodingFailed",
     "Explanation",
+    "Federation",
     "FilterError",
     "Hit",
     "Hits",
@@ -109,6 +113,7 @@ __all__ = [
     "ModelMismatch",
     "Neighbors",
     "Passage",
+    "Place",
     "Problem",
     "Progress",
     "ReadOnly",
@@ -128,10 +133,13 @@ __all__ = [
     "load_reranker",
     "open",
     "restore",
+    "search",
 ]
 
 
 def __getattr__(name: str) -> Any:
+    if name == "search":  # the package, which can be called
+        return import_module("semsearch.search")
     if name in _LAZY:
         return getattr(import_module(_LAZY[name]), name)
     raise AttributeError(f"module 'semsearch' has no attribute '{name}'")

@@ -167,6 +167,27 @@ class Collection:
         with self.engine.view() as view:
             return view.count(parse_filter(where, view.fields()))
 
+    def fields(self) -> list[str]:
+        """The names of the metadata fields that any document has, as filters call them; of many, some hundred."""
+        with self.engine.view() as view:
+            return list(view.fields().names())
+
+    def field_types(self, name: str) -> frozenset[str]:
+        """The types that a metadata field has: "number", "text", "bool", "null", "list", "object"."""
+        with self.engine.view() as view:
+            return frozenset(view.fields().types(name, False))
+
+    def values(self, name: str, *, begins: str = "", most: int = 50) -> list[str | float | bool]:
+        """Values that a metadata field has, and the elements of its lists, sorted by type.
+
+        Args:
+            name: Of the field.
+            begins: How they begin, written as text.
+            most: Of each type.
+        """
+        with self.engine.view() as view:
+            return list(view.fields().values(name, begins, most))
+
     def count_passages(self) -> int:
         """Passages: the spans of documents that were encoded."""
         return self.engine.counts()[1]

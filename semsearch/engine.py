@@ -185,16 +185,17 @@ class File(NamedTuple):
 
 
 class Origin(NamedTuple):
-    """The numbers of a source and of its file."""
+    """The numbers of a source and of its file, and where in it a document stands, as `Position.to_json` writes it."""
 
     source: int
     file: int
+    position: str = ""
 
 
 class Settlement(NamedTuple):
     """What a scan of a source found in the end."""
 
-    files: Iterable[Mapping[str, int]]  # the file that gave each document, by id, some thousand at a time
+    given: Iterable[Mapping[str, Origin]]  # where each document is from, by id, some thousand at a time
     unread: AbstractSet[int]  # files that were passed over, since they are as they were
     stamps: Mapping[int, Stamp]  # how files were when they were read
     released: Sequence[str]  # documents that this source gives no more, and another one still does
@@ -226,6 +227,13 @@ class Origins(Protocol):
 
     def count(self, source: int, files: Sequence[int] | None = None) -> int:
         """The documents that a source gave, or these files of it."""
+        ...
+
+    def of(self, ids: Sequence[str]) -> dict[str, tuple[str, str, str]]:
+        """Where documents are from, by id: the source as it was registered, the file's name, the position in it.
+
+        Of several sources that give one, that which was registered first; what no source gave is left out.
+        """
         ...
 
     def settle(self, source: int, settlement: Settlement) -> None:

@@ -25,7 +25,7 @@ from semsearch.search.recall import check_target
 from semsearch.types import Encoder, Metric
 from semsearch.vectors import check_k
 
-Place = str | os.PathLike[str] | Home | None
+HomeLike = str | os.PathLike[str] | Home | None
 
 
 def create(
@@ -34,7 +34,7 @@ def create(
     encoder: str | Encoder | None = DEFAULT_MODEL,
     dim: int | None = None,
     metric: Metric | str | None = None,
-    home: Place = None,
+    home: HomeLike = None,
     passages: bool = True,
     index: str = "auto",
     options: Mapping[str, Any] | None = None,
@@ -110,7 +110,7 @@ def create(
 def open(
     name: str,
     *,
-    home: Place = None,
+    home: HomeLike = None,
     create: bool = False,
     encoder: str | Encoder | None = None,
     device: str | None = None,
@@ -157,17 +157,17 @@ def open(
 _create = create  # `open` has an argument of that name
 
 
-def list_collections(*, home: Place = None) -> list[str]:
+def list_collections(*, home: HomeLike = None) -> list[str]:
     """The names of the collections in `home`, sorted; see `semsearch.home.Home.of`."""
     return list(Home.of(home).names())
 
 
-def drop(name: str, *, home: Place = None) -> None:
+def drop(name: str, *, home: HomeLike = None) -> None:
     """Delete the collection `name` with all its documents."""
     Home.of(home).drop(name)
 
 
-def restore(file: str | os.PathLike[str], name: str | None = None, *, home: Place = None) -> str:
+def restore(file: str | os.PathLike[str], name: str | None = None, *, home: HomeLike = None) -> str:
     """Make a collection from what `Collection.backup` wrote; its name.
 
     Args:

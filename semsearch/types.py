@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar, NamedTuple, Protocol,
 import numpy as np
 from numpy.typing import NDArray
 
-from semsearch.errors import DataError
+from semsearch.errors import DataError, SemsearchError
+from semsearch.places import Place, Position, Provenance
 
 if TYPE_CHECKING:
     from semsearch import options
@@ -145,6 +146,33 @@ class Hit:
     balance: Balance | None = None  # what meaning and words counted, where both did
     context: Passage | None = None  # the passage with its neighbours in the document, where asked for
     explanation: Explanation | None = None  # where asked for
+    collection: str | None = None  # that gave it, where several were asked
+    locate: Callable[[Hit], Provenance | None] | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def place(self) -> Place | None:
+        """Where the passage stands: file, line, page, sheet or message, as far as known when the file was read.
+
+        It is looked up when it is asked for, for all hits of an answer together. None for a document that came from no
+        file.
+        """
+        provenance = None if self.locate is None else self.locate(self)
+        if provenance is None:
+            return None
+        path, position = provenance
+        return Place(path, self._line(position), position.page, position.sheet, position.message)
+
+    def _line(self, position: Position) -> int | None:
+        if not position.lines:
+            return position.line
+        text = self.passage.text
+        number = text.count("\n", 0, len(text) - len(text.lstrip()))
+        if self.start:
+            try:
+                number += self.document.text.count("\n", 0, self.start)
+            except SemsearchError:  # changed or damaged since it was found: then nobody knows
+                return None
+        return position.line_of(number)
 
     @property
     def id(self) -> str:
@@ -284,8 +312,11 @@ class Report(Protocol):
         """What is read from now on is in this file of the folder; never called for a single file or a stream."""
         ...
 
-    def register(self, identity: str, where: str) -> str | None:
-        """The document that comes next has this id; the place where another was given it, or None if it is new."""
+    def register(self, identity: str, where: str, position: Position | None = None) -> str | None:
+        """The document that comes next has this id, and stands at `position` in its file.
+
+        The place where another was given the id, or None if it is new.
+        """
         ...
 
     def merged(self) -> None:

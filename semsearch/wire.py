@@ -26,7 +26,9 @@ if TYPE_CHECKING:
     from semsearch.ingest.ingestion import IngestResult
     from semsearch.ingest.source import ReadReport
     from semsearch.ingest.sync import Synced
+    from semsearch.places import Place
     from semsearch.search.calibration import Calibration
+    from semsearch.search.matches import QueryWords
     from semsearch.search.recall import Certificate
 
 SCHEMA = 1
@@ -63,11 +65,20 @@ def message(**parts: Any) -> dict[str, Any]:
 # ------------------------------------------------------------------------------------------------------------ messages
 
 
-def answer(query: str, hits: Sequence[Hit], timings: Mapping[str, float]) -> dict[str, Any]:
-    """What was found for a query, and what is to be said of it; `timings` are milliseconds by stage."""
+def answer(
+    query: str, hits: Sequence[Hit], timings: Mapping[str, float], words: QueryWords | None = None
+) -> dict[str, Any]:
+    """What was found for a query, and what is to be said of it.
+
+    Args:
+        query: Its text.
+        hits: What was found.
+        timings: Milliseconds by stage.
+        words: The query's, to tell where hits have them.
+    """
     spent = {stage: round(milliseconds, 3) for stage, milliseconds in timings.items()}
     notes = list(getattr(hits, "notes", ()))
-    return message(query=query, hits=[hit(one) for one in hits], notes=notes, timings_ms=spent)
+    return message(query=query, hits=[hit(one, words) for one in hits], notes=notes, timings_ms=spent)
 
 
 def info(facts: Mapping[str, Any]) -> dict[str, Any]:
@@ -84,8 +95,8 @@ def error(error: SemsearchError) -> dict[str, Any]:
 # ------------------------------------------------------------------------------------------------------------- records
 
 
-def hit(hit: Hit) -> dict[str, Any]:
-    """One answer; `start` and `end` are the passage's place in its document, in characters."""
+def hit(hit: Hit, words: QueryWords | None = None) -> dict[str, Any]:
+    """One answer; `start` and `end` are the passage's place in its document, in characters, as are all in its text."""
     facts: dict[str, Any] = {
         "id": hit.id,
         "rank": hit.rank,
@@ -97,6 +108,13 @@ def hit(hit: Hit) -> dict[str, Any]:
         "end": hit.end,
         "metadata": hit.metadata,
     }
+    if hit.collection is not None:
+        facts["collection"] = hit.collection
+    if (stands := hit.place) is not None:
+        facts["place"] = place(stands)
+    if words is not None:
+        in_text = [[hit.start + place for place in span] for span in words.within(hit.text)]
+        facts["matches"] = {"title": [list(span) for span in words.within(hit.title)], "text": in_text}
     if hit.percentile is not None:
         facts["percentile"] = hit.percentile
     if hit.probability is not None:
@@ -106,6 +124,12 @@ def hit(hit: Hit) -> dict[str, Any]:
     if hit.explanation is not None:
         facts["explanation"] = _explanation(hit, hit.explanation)
     return _record(facts)
+
+
+def place(place: Place) -> dict[str, Any]:
+    """Where a passage stands: the path of its file, and the line, page, sheet or message where there is one."""
+    known = {"line": place.line, "page": place.page, "sheet": place.sheet, "message": place.message}
+    return {"path": place.path, **{name: value for name, value in known.items() if value}}
 
 
 def _explanation(hit: Hit, explanation: Explanation) -> dict[str, Any]:

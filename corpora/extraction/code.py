@@ -9,14 +9,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from functools import partial
 from importlib import import_module
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, TypeAlias
 
 from corpora.extraction.parts import FilePart, decoded
+from semsearch.places import Position, cut, stretches
 
 if TYPE_CHECKING:
     from tree_sitter import Node
 
 LONG = 2000  # bytes of a class beyond which its methods are parts
+Extent: TypeAlias = tuple[int, int]  # the bytes from one up to another
 _WRAPPERS = """
     decorated_definition export_statement template_declaration lexical_declaration variable_declaration
     variable_declarator ambient_declaration
@@ -41,14 +43,13 @@ def _split(language: str, file: BinaryIO) -> Iterator[FilePart]:
 
     module, _, function = language.partition(":")
     parser = Parser(Language(getattr(import_module(f"tree_sitter_{module}"), function or "language")()))
-    raw = decoded(file.read()).encode()
-    rest: list[bytes] = []
+    raw = decoded(file.read()).replace("\r\n", "\n").encode()
+    rest: list[Extent] = []
     yield from _definitions(parser.parse(raw).root_node, raw, (0, len(raw)), "", rest)
-    if text := _text(b"".join(rest)):
-        yield FilePart("", text)
+    yield from _part("", raw, rest)
 
 
-def _definitions(node: Node, raw: bytes, extent: tuple[int, int], path: str, rest: list[bytes]) -> Iterator[FilePart]:
+def _definitions(node: Node, raw: bytes, extent: Extent, path: str, rest: list[Extent]) -> Iterator[FilePart]:
     """The parts of what `node` defines directly; what stands between them goes to `rest`."""
     place, end = extent
     comments: int | None = None  # where the comments just above begin
@@ -60,26 +61,24 @@ def _definitions(node: Node, raw: bytes, extent: tuple[int, int], path: str, res
         if core is not None:
             start = comments if comments is not None and b"\n\n" not in raw[comments : child.start_byte] else None
             start = max(place, child.start_byte if start is None else start)
-            rest.append(raw[place:start])
+            rest.append((place, start))
             yield from _definition(core, raw, (start, child.end_byte), path)
             place = child.end_byte
         comments = None
-    rest.append(raw[place:end])
+    rest.append((place, end))
 
 
-def _definition(core: Node, raw: bytes, extent: tuple[int, int], path: str) -> Iterator[FilePart]:
+def _definition(core: Node, raw: bytes, extent: Extent, path: str) -> Iterator[FilePart]:
     start, end = extent
     name = f"{path}.{_name(core, raw)}" if path else _name(core, raw)
     body = next((child for child in core.children if child.type in BODIES), None)
     if core.type in CONTAINERS and body is not None and end - start > LONG:
-        head: list[bytes] = [raw[start : body.start_byte]]
+        head: list[Extent] = [(start, body.start_byte)]
         yield from _definitions(body, raw, (body.start_byte, body.end_byte), name, head)
-        head.append(raw[body.end_byte : end])
-        text = _text(b"".join(head))
+        head.append((body.end_byte, end))
+        yield from _part(name, raw, head)
     else:
-        text = _text(raw[start:end])
-    if text:
-        yield FilePart(name, text, name)
+        yield from _part(name, raw, [(start, end)])
 
 
 def _core(node: Node) -> Node | None:
@@ -111,9 +110,14 @@ def _name(node: Node, raw: bytes) -> str:
     return raw[found.start_byte : found.end_byte].decode(errors="replace")
 
 
-def _text(raw: bytes) -> str:
-    lines = raw.decode(errors="replace").splitlines()
-    return "\n".join(line.rstrip() for line in lines).strip("\n") if any(line.strip() for line in lines) else ""
+def _part(name: str, raw: bytes, extents: list[Extent]) -> Iterator[FilePart]:
+    """The part of these stretches of a file; none where nothing stands there."""
+    pieces = [(raw.count(b"\n", 0, start) + 1, raw[start:end].decode(errors="replace")) for start, end in extents]
+    lines = [line.rstrip() for line in "".join(text for _, text in pieces).split("\n")]
+    first = next((number for number, line in enumerate(lines) if line), None)
+    if first is not None:
+        text = "\n".join(lines[first:]).rstrip("\n")
+        yield FilePart(name, text, name, position=Position(lines=cut(stretches(pieces), first)))
 
 
 _Extract = Callable[[BinaryIO], Iterator[FilePart]]

@@ -22,6 +22,7 @@ from corpora.extraction import KINDS, extractor, is_plain
 from corpora.extraction.charsets import decoded_as
 from corpora.extraction.html import parsed, shown
 from corpora.extraction.parts import FilePart, Lost, ReadPart, Unreadable
+from semsearch.places import Position
 
 SAID_ELSEWHERE = 3  # times as long: where another form of the same says so much more, the text is none
 _HEADERS = {"from": "from", "to": "to", "cc": "cc", "message-id": "message_id"}
@@ -61,7 +62,8 @@ def mailbox(file: BinaryIO) -> Iterator[ReadPart]:
     for number, raw in enumerate(_messages(file), 1):
         name = f"message={number}"
         try:
-            yield from _parts(email.message_from_bytes(raw, policy=email.policy.default), name)
+            for part in _parts(email.message_from_bytes(raw, policy=email.policy.default), name):
+                yield replace(part, position=Position(message=number)) if isinstance(part, FilePart) else part
         except RecursionError:  # which costs the message alone
             deep += 1
         except MemoryError:

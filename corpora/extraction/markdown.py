@@ -19,16 +19,25 @@ _TITLE = re.compile(r"^title:[ \t]*[\"']?(.+?)[\"']?[ \t]*$", re.MULTILINE)
 def markdown(file: BinaryIO) -> Iterator[FilePart]:
     """The sections; a front matter is passed over, its title kept."""
     text = re.sub(r"\r\n?", "\n", decoded(file.read()))
-    title = ""
+    title, first = "", 1
     if front := _FRONT_MATTER.match(text):
         named = _TITLE.search(front[1])
         title = named[1] if named else ""
+        first += front[0].count("\n")
         text = text[front.end() :]
-    yield from sections(blocks(text), title)
+    found = list(_placed(text))
+    yield from sections((block for _, block in found), title, lines=[first + line for line, _ in found])
 
 
 def blocks(text: str) -> Iterator[Block]:
-    """Headings as CommonMark has them, and the lines between them as they are.
+    """As `_placed`, without the lines."""
+    return (block for _, block in _placed(text))
+
+
+def _placed(text: str) -> Iterator[tuple[int, Block]]:
+    """The lines, counted from 0, where blocks begin, and these.
+
+    Headings are as CommonMark has them, and the lines between them as they are.
 
     A heading within a list or a quotation belongs to its text. One of several lines over a line of dashes was as likely
     meant for a paragraph over a rule: where nothing stands below it, it is its own text too.
@@ -45,10 +54,17 @@ def blocks(text: str) -> Iterator[Block]:
         if opening.type == "heading_open" and opening.level == 0 and opening.map is not None
     ]
     starts = [begin for _, (begin, _), _ in headings] + [len(lines)]
-    yield 0, "\n".join(lines[: starts[0]]).strip("\n")
+    yield _stripped(lines, 0, starts[0])
     for (level, (begin, end), heading), until in zip(headings, starts[1:], strict=True):
-        below = "\n".join(lines[end:until]).strip("\n")
-        if "\n" in heading and not below:
-            below = "\n".join(lines[begin:end]).strip("\n")
-        yield level, heading
-        yield 0, below
+        below = _stripped(lines, end, until)
+        if "\n" in heading and not below[1][1]:
+            below = _stripped(lines, begin, end)
+        yield begin, (level, heading)
+        yield below
+
+
+def _stripped(lines: list[str], begin: int, end: int) -> tuple[int, Block]:
+    """The paragraph of some lines without the empty ones around it."""
+    while begin < end and not lines[begin]:
+        begin += 1
+    return begin, (0, "\n".join(lines[begin:end]).strip("\n"))

@@ -5,9 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import repeat
 from typing import Any, Self, TypeAlias
 
 from semsearch.errors import DataError
+from semsearch.places import Position, stretches
 from semsearch.reading.files import decode
 from semsearch.validation import is_empty
 
@@ -41,6 +43,7 @@ class FilePart:
     text: str
     title: str = ""
     metadata: Mapping[str, Any] = field(default_factory=dict)
+    position: Position = field(default_factory=Position)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +63,9 @@ class Lost:
 ReadPart: TypeAlias = FilePart | Lost
 
 
-def sections(blocks: Iterable[Block], title: str = "", prefix: str = "") -> Iterator[FilePart]:
+def sections(
+    blocks: Iterable[Block], title: str = "", prefix: str = "", lines: Iterable[int] | None = None
+) -> Iterator[FilePart]:
     """A part for each heading that has text of its own, titled with the headings above it.
 
     A heading that has neither text nor headings below it is a part of its own: nothing else would hold it.
@@ -69,9 +74,12 @@ def sections(blocks: Iterable[Block], title: str = "", prefix: str = "") -> Iter
         blocks: Headings and paragraphs, in their order.
         title: The file's, put before the headings.
         prefix: Of the parts' names.
+        lines: Where in the file each block begins, of a file of text.
     """
     path: list[tuple[int, str]] = []
     held: list[str] = []
+    begins: list[int] = []  # the lines of what is held
+    own_line = 0  # of the heading at hand
     bare: list[FilePart] = []  # headings without text, until there is some
     found = False
 
@@ -86,29 +94,45 @@ def sections(blocks: Iterable[Block], title: str = "", prefix: str = "") -> Iter
             found = True
             yield from bare
             bare.clear()
-            yield FilePart(name, text, " › ".join([*above, *headings]))
+            yield FilePart(
+                name, text, " › ".join([*above, *headings]), position=_position(zip(begins, held, strict=False))
+            )
         elif path and below <= path[-1][0]:
             *higher, own = headings
-            bare.append(FilePart(name, own, " › ".join([*above, *higher])))
+            bare.append(FilePart(name, own, " › ".join([*above, *higher]), position=Position(own_line or None)))
 
     heads: list[str] = []
-    for level, text in blocks:
+    head_lines: list[int] = []
+    for (level, text), line in zip(blocks, repeat(0) if lines is None else lines, strict=False):
         if is_empty(text):
             continue
         if not level:
             held.append(text)
+            begins.append(line)
             continue
         yield from part(level)
         held.clear()
+        begins.clear()
+        own_line = line
         while path and path[-1][0] >= level:
             path.pop()
         path.append((level, " ".join(text.split())))
         heads.append(path[-1][1])
+        head_lines.append(line)
     yield from part()
     if found:
         yield from bare
     elif heads:  # nothing but headings: they are what there is to be found
-        yield FilePart(prefix, "\n".join(heads), title)
+        where = tuple(enumerate(head_lines)) if all(head_lines) else ()
+        yield FilePart(prefix, "\n".join(heads), title, position=Position(lines=where))
+
+
+def _position(pieces: Iterable[tuple[int, str]]) -> Position:
+    """Of paragraphs with an empty line between them; the line 0 is not known."""
+    known = list(pieces)
+    if not all(line for line, _ in known):
+        return Position()
+    return Position(lines=stretches((line, f"{text}\n\n") for line, text in known))
 
 
 def slug(heading: str) -> str:

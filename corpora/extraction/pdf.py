@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import Any, BinaryIO
 
 from corpora.extraction.parts import FilePart, Lost, ReadPart, Unreadable, reason
+from semsearch.places import Position
 
 MAX_BROKEN = 100  # pages that can't be read, beyond which the file is given up
 _SCANNED = "scanned images must go through text recognition first."
@@ -58,7 +59,7 @@ def pdf(file: BinaryIO) -> Iterator[ReadPart]:
             found = True
             yield from lost
             lost.clear()
-            yield FilePart(f"page={number}", text, title, {"page": number})
+            yield FilePart(f"page={number}", text, title, {"page": number}, Position(page=number))
     if not found and not broken:
         raise Unreadable(f"no page holds text: {_SCANNED}")
     yield from lost

@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from typing import BinaryIO
 
 from corpora.extraction.parts import FilePart, decoded
+from semsearch.places import Position
 
 
 def text(file: BinaryIO) -> Iterator[FilePart]:
     """All of it."""
-    yield FilePart("", decoded(file.read()))
+    yield FilePart("", decoded(file.read()), position=Position(lines=((0, 1),)))

@@ -8,6 +8,7 @@ from typing import Any, BinaryIO
 
 from corpora.extraction.office_xml import attribute, child, local, main_part, package, related, relation, root, title
 from corpora.extraction.parts import FilePart, Lost, ReadPart
+from semsearch.places import Position
 
 
 def xlsx(file: BinaryIO) -> Iterator[ReadPart]:
@@ -32,7 +33,8 @@ def xlsx(file: BinaryIO) -> Iterator[ReadPart]:
             yield Lost.of(place, error)
             continue
         if lines:
-            yield FilePart(place, "\n".join(lines), " › ".join(filter(None, [name, sheet])), {"sheet": sheet})
+            heading = " › ".join(filter(None, [name, sheet]))
+            yield FilePart(place, "\n".join(lines), heading, {"sheet": sheet}, Position(sheet=sheet))
 
 
 def _part(main: Any, sheet: Any) -> Any:

@@ -6,14 +6,16 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import semsearch
 from semsearch import wire
 from semsearch.cli.render import Answer, out, say
 from semsearch.controls import one_line
+from semsearch.errors import UsageError
 from semsearch.search.where import Where
 from semsearch.types import Hit
 
 if TYPE_CHECKING:
-    from semsearch.collection import Collection
+    from semsearch.federation import Searchable
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,8 +28,10 @@ class ExactComparison:
     missed: list[Hit]
 
 
-def compare(collection: Collection, answer: Answer, k: int, where: Where | None) -> ExactComparison:
+def compare(collection: Searchable, answer: Answer, k: int, where: Where | None) -> ExactComparison:
     """Ask again exactly; both searches are timed alike, the encoding left out."""
+    if isinstance(collection, semsearch.Federation):
+        raise UsageError("what the index misses is told of one collection: ask just that (:use NAME).")
     vectors = collection.encoder.encode_queries([answer.query])
     started = time.perf_counter()
     given = collection.search(vector=vectors[0], k=k, where=where)

@@ -36,7 +36,9 @@ from semsearch.search.request import meant
 CONFIG_FILE = "semsearch.toml"
 MAX_CONFIG = 1 << 20  # bytes
 VARIABLE_PREFIX = "SEMSEARCH"
-NEVER_CONFIGURED = frozenset({"yes", "unchecked", "config", "help", "version"})  # what a person must say each time
+NEVER_CONFIGURED = frozenset(  # what a person must say each time
+    {"yes", "unchecked", "open_it", "config", "help", "version"}
+)
 UNGUARDING = frozenset({"add", "follow_links", "no_ignore", "spreadsheet_safe"})  # switches that take a protection away
 
 

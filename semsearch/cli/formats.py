@@ -1,4 +1,4 @@
-"""Results in the formats that other programs read: `-o json|jsonl|csv|tsv|ids|trec`."""
+"""Results in the formats that other programs read: `-o json|jsonl|csv|tsv|ids|trec|vimgrep`."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from semsearch.types import Hit
 
 RESULT_COLUMNS = ("query", "rank", "score", "id", "title", "text", "start", "end", "metadata")
+PLACE_COLUMNS = ("path", "line", "page", "sheet", "message")
+COLLECTION = "collection"  # the last column
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")  # what OWASP warns of as a cell's beginning
 RUN = "semsearch"  # the last column of TREC's format names who answered
 
@@ -34,16 +36,17 @@ def lines(answer: Answer, number: int | None, kind: str, *, spreadsheet_safe: bo
 
 def header(kind: str) -> str | None:
     """The line before all others, where the format has one."""
-    return _row(RESULT_COLUMNS, ",") if kind == "csv" else _row(RESULT_COLUMNS, "\t") if kind == "tsv" else None
+    delimiter = {"csv": ",", "tsv": "\t"}.get(kind)
+    return None if delimiter is None else _row((*RESULT_COLUMNS, *PLACE_COLUMNS, COLLECTION), delimiter)
 
 
 def _json(answer: Answer, number: int | None, safe: bool) -> Iterator[str]:
-    yield wire.dumps(wire.answer(answer.query, answer.hits, answer.timings))
+    yield wire.dumps(wire.answer(answer.query, answer.hits, answer.timings, answer.words))
 
 
 def _json_lines(answer: Answer, number: int | None, safe: bool) -> Iterator[str]:
     for hit in answer.hits:
-        yield wire.dumps({"query": answer.query, **wire.hit(hit)})
+        yield wire.dumps({"query": answer.query, **wire.hit(hit, answer.words)})
 
 
 def _csv(answer: Answer, number: int | None, safe: bool) -> Iterator[str]:
@@ -66,14 +69,38 @@ def _trec(answer: Answer, number: int | None, safe: bool) -> Iterator[str]:
         yield f"{number or 1} Q0 {identity} {hit.rank} {hit.score:.6f} {RUN}"
 
 
+def _vimgrep(answer: Answer, number: int | None, safe: bool) -> Iterator[str]:
+    """`path:line:column:text`, best first, as vim's quickfix list reads it; what stands in no file is left out."""
+    for hit in answer.hits:
+        if (place := hit.place) is not None:
+            yield f"{one_line(place.path)}:{place.line or 1}:1:{one_line(hit.text)}"
+
+
 def _fields(answer: Answer, hit: Hit, safe: bool) -> list[str]:
-    query, identity, title, text = (
+    stands = wire.place(hit.place) if hit.place is not None else {}
+    path, line, page, sheet, message = (str(stands.get(name, "")) for name in PLACE_COLUMNS)
+    query, identity, title, text, sheet = (
         f"'{field}" if safe and field.startswith(FORMULA) else field
-        for field in (answer.query, hit.id, hit.title, hit.text)
+        for field in (answer.query, hit.id, hit.title, hit.text, sheet)
     )
     numbers = (str(hit.rank), f"{hit.score:.6f}")
-    place = (str(hit.start), str(hit.end))
-    return [query, *numbers, identity, title, text, *place, wire.dumps(hit.metadata)]
+    span = (str(hit.start), str(hit.end))
+    metadata = wire.dumps(hit.metadata)
+    return [
+        query,
+        *numbers,
+        identity,
+        title,
+        text,
+        *span,
+        metadata,
+        path,
+        line,
+        page,
+        sheet,
+        message,
+        hit.collection or "",
+    ]
 
 
 def _row(fields: object, delimiter: str) -> str:
@@ -90,4 +117,5 @@ FORMATS: dict[str, Callable[[Answer, int | None, bool], Iterator[str]]] = {
     "tsv": _tsv,
     "ids": _ids,
     "trec": _trec,
+    "vimgrep": _vimgrep,
 }

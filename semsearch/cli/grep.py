@@ -14,21 +14,24 @@ import click
 from semsearch import wire
 from semsearch.cli import parameters
 from semsearch.cli.parameters import ComputeOptions
-from semsearch.cli.render import on_terminal, out, say
+from semsearch.cli.render import on_terminal, out, out_line, say
 from semsearch.controls import one_line, printable
 from semsearch.errors import DataError, UsageError
 from semsearch.ingest.source import STDIN
+from semsearch.places import Place
 from semsearch.validation import is_empty
 
 if TYPE_CHECKING:
+    from semsearch.search.matches import QueryWords
     from semsearch.types import Encoder
 
 
 class GrepFile(NamedTuple):
     """A file's lines."""
 
-    name: str
+    name: str  # as it is printed
     lines: list[str]
+    path: str | None = None  # absolute; None of standard input
 
 
 class Piece(NamedTuple):
@@ -61,6 +64,8 @@ class GrepOptions:
     encoder: str | None
     no_cache: bool
     as_json: bool
+    form: str | None
+    open_it: bool
     compute: ComputeOptions
 
 
@@ -78,6 +83,8 @@ class GrepOptions:
 @click.option("-m", "--encoder", type=parameters.model, metavar="MODEL", help="Model [default: all-MiniLM-L6-v2].")
 @click.option("--no-cache", is_flag=True, help="Neither use nor keep vectors of earlier times.")
 @parameters.as_json
+@click.option("-o", "--output", "form", type=click.Choice(["vimgrep"]), help="Print 'file:line:column:text', for vim.")
+@parameters.open_it
 @parameters.compute
 @parameters.typed(GrepOptions)
 def grep(options: GrepOptions) -> int:
@@ -90,8 +97,7 @@ def grep(options: GrepOptions) -> int:
     semsearch grep "how to install" README.md docs/
     journalctl | semsearch grep "the disk is failing" --min-score 0.4
     """
-    if not options.text.strip():
-        raise UsageError("the text is empty. Write what the lines should mean.")
+    _check(options)
     unread: list[str] = []
     pieces = [
         piece for file in _files(options.files or (STDIN,), unread) for piece in _pieces(file, options.paragraphs)
@@ -115,17 +121,30 @@ def grep(options: GrepOptions) -> int:
             best.setdefault(hit.piece.file.name, hit)
         found = list(best.values())
     found = found[: options.k]
+    words = _words(options.text) if _coloured() else None
     for position, hit in enumerate(found):
         if options.as_json:
             piece = hit.piece
-            out(wire.dumps({"file": piece.file.name, "line": piece.first + 1, "score": hit.score, "text": piece.text}))
+            where = {"file": piece.file.name, "path": piece.file.path, "line": piece.first + 1}
+            out(wire.dumps({**where, "score": hit.score, "text": piece.text}))
+        elif options.form is not None:
+            out(_vimgrep(hit.piece))
         elif options.names_only:
             out(one_line(hit.piece.file.name))
         else:
             if options.context and position:
                 out("--")
-            _show(hit.piece, options.context)
+            _show(hit.piece, options.context, words)
+    if options.open_it and found:
+        _open(found[0].piece)
     return 2 if unread else 0 if found else 1
+
+
+def _check(options: GrepOptions) -> None:
+    if sum((options.as_json, options.form is not None, options.open_it)) > 1:
+        raise UsageError("of --json, -o and --open one at most can be: leave the others out.")
+    if not options.text.strip():
+        raise UsageError("the text is empty. Write what the lines should mean.")
 
 
 def _ranked(text: str, pieces: Sequence[Piece], model: Encoder, *, cached: bool) -> list[GrepMatch]:
@@ -171,7 +190,7 @@ def _files(names: Sequence[str], unread: list[str]) -> Iterator[GrepFile]:
                 unread.append(str(place))
                 continue
             if b"\0" not in raw[:8192]:
-                yield GrepFile(str(place), _lines(raw))
+                yield GrepFile(str(place), _lines(raw), str(place.absolute()))
             elif not inner:
                 say(f"{one_line(name)}: not text")
 
@@ -196,15 +215,41 @@ def _pieces(file: GrepFile, paragraphs: bool) -> Iterator[Piece]:
             held = []
 
 
-def _show(piece: Piece, context: int) -> None:
+def _show(piece: Piece, context: int, words: QueryWords | None) -> None:
     """Like grep: ':' behind the name and number of what was found, '-' behind those of the lines around."""
     file, first = piece.file, piece.first
     last = first + piece.text.count("\n")
     name = one_line(file.name)
     for number in range(max(0, first - context), min(len(file.lines), last + context + 1)):
         mark = ":" if first <= number <= last else "-"
-        line = f"{name}{mark}{number + 1}{mark} {printable(file.lines[number].strip())}"
-        out(line, bold=mark == ":" and context > 0 and _coloured())
+        text = printable(file.lines[number].strip())
+        marks = words.within(text) if words is not None and mark == ":" else []
+        bold = mark == ":" and context > 0 and words is not None
+        out_line(f"{name}{mark}{number + 1}{mark}", file.path or "", text, bold=bold, marks=marks)
+
+
+def _words(text: str) -> QueryWords:
+    from semsearch.search.matches import QueryWords  # which takes a while to import
+
+    return QueryWords(text)
+
+
+def _vimgrep(piece: Piece) -> str:
+    """`file:line:column:text`; the column, in bytes, is that of what stands first in the line."""
+    line = piece.file.lines[piece.first]
+    column = len(line[: len(line) - len(line.lstrip())].encode()) + 1
+    return f"{one_line(piece.file.name)}:{piece.first + 1}:{column}:{one_line(piece.text)}"
+
+
+def _open(piece: Piece) -> None:
+    """The file in the editor, at the line; it was named by the person, so nothing is asked."""
+    from semsearch.cli.viewer import open_file
+
+    path = piece.file.path
+    if path is None:
+        raise UsageError("standard input can't be opened: give the file by its name.")
+    if not on_terminal() or not sys.stdin.isatty() or not open_file(Place(path, piece.first + 1), path):
+        raise UsageError("--open needs a terminal, and an editor in VISUAL or EDITOR, or 'less'.")
 
 
 def _coloured() -> bool:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import json
 import math
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, get_type_hints
 import click
 
 from semsearch import plugins
+from semsearch.cli import formats
 from semsearch.errors import FilterError
 from semsearch.hardware import MOST_THREADS, set_threads
 from semsearch.home import Home
@@ -25,6 +27,7 @@ from semsearch.search.request import MODES
 from semsearch.search.where import Where
 
 if TYPE_CHECKING:
+    from semsearch.federation import Searchable
     from semsearch.search.request import SearchKeywords
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -100,7 +103,10 @@ def collections(context: click.Context, parameter: click.Parameter, begun: str) 
     if isinstance(parameter, click.Argument) and context.params.get(str(parameter.name)):
         return []
     names = Home.of(context.params.get("home")).names()
-    return [name for name in names if is_name(name) and name.startswith(normal(begun))]
+    before, comma, last = begun.rpartition(",")  # several may be asked together
+    if comma and context.command.name not in ("query", "search"):
+        return []
+    return [f"{before}{comma}{name}" for name in names if is_name(name) and name.startswith(normal(last))]
 
 
 def utf8(text: str) -> str:
@@ -225,6 +231,32 @@ def compute(command: Command) -> Command:
 
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
+open_it = click.option(
+    "--open", "open_it", is_flag=True, help="Open the best: in EDITOR or PAGER at its line, in PDFVIEWER at its page."
+)
+show = click.option(
+    "--show",
+    metavar="FIELDS",
+    help="Fields of metadata to show with each hit, as in 'year,genres'; remembered on terminals, until 'none'.",
+)
+
+
+def fields_to_show(asked: str | None, collection: Searchable) -> tuple[str, ...]:
+    """The fields that `--show` names; without it those of the last time, for a person."""
+    from semsearch.cli import shown
+
+    if asked is not None:
+        return shown.chosen(asked, collection)
+    return shown.remembered(collection) if sys.stdout.isatty() else ()
+
+
+output = click.option(
+    "-o",
+    "--output",
+    "form",
+    type=click.Choice(list(formats.FORMATS)),
+    help="Print results as other programs read them.",
+)
 where_option = click.option(
     "--where", type=where, metavar="FILTER", help="""As in 'year >= 1990 and genres contains "Drama"'."""
 )

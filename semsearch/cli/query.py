@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -16,14 +17,15 @@ import semsearch
 from semsearch.cli import formats, parameters
 from semsearch.cli.compare import compare, show_comparison
 from semsearch.cli.parameters import ComputeOptions, SearchOptions
-from semsearch.cli.render import Answer, on_terminal, out, show_answer
+from semsearch.cli.render import Answer, on_terminal, out, say, show_answer
 from semsearch.errors import CollectionNotFound, DataError, UsageError
 from semsearch.home import Home
-from semsearch.names import normal
+from semsearch.names import is_name, normal
 from semsearch.search.request import MAX_QUERY
 
 if TYPE_CHECKING:
-    from semsearch.collection import Collection
+    from semsearch.federation import Searchable
+    from semsearch.types import Hit
 
 QUERY_BATCH = 256  # queries encoded and searched together
 
@@ -33,11 +35,14 @@ class QueryOptions:
     """What `semsearch query` takes."""
 
     words: tuple[str, ...]
+    everything: bool
     k: int
     search: SearchOptions
     compare_exact: bool
     as_json: bool
     form: str | None
+    open_it: bool
+    show: str | None
     spreadsheet_safe: bool
     compute: ComputeOptions
     home: str | None
@@ -86,16 +91,65 @@ def resolve(words: Sequence[str], home: Home) -> tuple[str, str | None]:
     return _only_collection(home), word
 
 
-def ask(collection: Collection, texts: Sequence[str], k: int, search: SearchOptions) -> list[Answer]:
+def asked(words: Sequence[str], home: Home, everything: bool) -> tuple[list[str] | None, str | None]:
+    """The collections (None: all of them) and the text (None: ask interactively) that `semsearch query` is to ask."""
+    if everything:
+        if len(words) > 1:
+            raise UsageError(
+                f"--all asks all collections, so that the query stands alone: semsearch query --all {words[-1]!r}."
+            )
+        return None, words[0] if words else None
+    if words and "," in words[0]:
+        parts = [part.strip() for part in words[0].split(",")]
+        if len(words) == 2 or (len(words) == 1 and all(is_name(part) and part in home for part in parts)):
+            for part in parts:
+                home.require(part)
+            return [normal(part) for part in parts], words[1] if len(words) == 2 else None
+    name, text = resolve(words, home)
+    return [name], text
+
+
+def _check_one(names: Sequence[str] | None, compare_exact: bool) -> None:
+    if compare_exact and (names is None or len(names) > 1):
+        raise UsageError("--compare-exact looks at the index of one collection: name just that.")
+
+
+def open_asked(names: Sequence[str] | None, home: Home, compute: ComputeOptions) -> Searchable:
+    """The collection of these names, or several of them together; None stands for all."""
+    if names is not None and len(names) == 1:
+        return semsearch.open(names[0], home=home, device=compute.device, dtype=compute.dtype)
+    return semsearch.Federation.open(names, home=home, device=compute.device, dtype=compute.dtype)
+
+
+def open_found(found: Searchable, hit: Hit) -> None:
+    """Open the file that a hit of `found` stands in."""
+    from semsearch.cli.viewer import open_hit
+
+    open_hit(found.collection_of(hit) if isinstance(found, semsearch.Federation) else found, hit)
+
+
+def ask(
+    collection: Searchable, texts: Sequence[str], k: int, search: SearchOptions, show: Sequence[str] = ()
+) -> list[Answer]:
     """The answers to `texts`, searched together; timings are a query's share of the time."""
-    if search.mode != "lexical":
-        _ = collection.encoder  # opened at first use, which is no part of a query's time
+    from semsearch.search.matches import QueryWords  # which takes a while to import
+
+    if search.mode != "lexical":  # opened at first use, which is no part of a query's time
+        open_models(collection)
     measured: dict[str, float] = {}
     started = time.perf_counter()
     found = collection.search_many(texts, k, timings=measured, **search.arguments())
     measured["total"] = 1000 * (time.perf_counter() - started)
     timings = {stage: spent / len(texts) for stage, spent in measured.items()}
-    return [Answer(text, hits, timings) for text, hits in zip(texts, found, strict=True)]
+    return [Answer(text, hits, timings, QueryWords(text), tuple(show)) for text, hits in zip(texts, found, strict=True)]
+
+
+def open_models(collection: Searchable) -> None:
+    """Open what encodes questions."""
+    if isinstance(collection, semsearch.Federation):
+        collection.open_models()
+    else:
+        _ = collection.encoder
 
 
 def lines_of_stdin() -> Iterator[list[tuple[int, str]]]:
@@ -135,40 +189,53 @@ def lines_of_stdin() -> Iterator[list[tuple[int, str]]]:
             return
 
 
+def print_answer(answer: Answer, number: int | None, form: str, safe: bool = False) -> None:
+    """An answer for programs."""
+    for line in formats.lines(answer, number, form, spreadsheet_safe=safe):
+        out(line, cells=form == "csv")
+    if form == "vimgrep" and (without := sum(hit.place is None for hit in answer.hits)):
+        say(f"hits that came from no file, and are left out: {without:,}.")
+
+
 def _show(answers: Sequence[Answer], numbers: Sequence[int | None], form: str | None, safe: bool) -> None:
     for answer, number in zip(answers, numbers, strict=True):
         if form is not None:
-            for line in formats.lines(answer, number, form, spreadsheet_safe=safe):
-                out(line, cells=form == "csv")
+            print_answer(answer, number, form, safe)
         else:
             show_answer(answer, number=number)
     sys.stdout.flush()
 
 
-def _form(options: QueryOptions, text: str | None) -> str | None:
-    """The format that results are asked for in."""
-    as_json, form = options.as_json, options.form
+def form_of(as_json: bool, form: str | None, open_it: bool) -> str | None:
+    """The format that results are asked for in; None for that of people."""
     if as_json and form not in (None, "json"):
         raise UsageError(f"--json and -o {form} can't both be: leave one out.")
+    if open_it and (as_json or form is not None):
+        raise UsageError("--open is for people, --json and -o are for programs: leave one out.")
+    return "json" if as_json else form
+
+
+def _form(options: QueryOptions, text: str | None) -> str | None:
+    as_json, form = options.as_json, options.form
+    if options.open_it and (text is None or text == "-"):
+        raise UsageError("--open needs a query: give its text. In the interactive query, ':open 1' does it.")
+    found = form_of(as_json, form, options.open_it)
     if text is None and (as_json or form is not None):
         said = "--json" if as_json else f"-o {form}"
         raise UsageError(f"{said} needs a query. Give its text, or '-' to read queries from standard input.")
-    return "json" if as_json else form
+    return found
 
 
 @click.command(short_help="Ask a collection; without TEXT, interactively.")
 @click.argument("words", nargs=-1, type=parameters.utf8, metavar="[NAME] [TEXT]", shell_complete=parameters.collections)
+@click.option("--all", "everything", is_flag=True, help="Ask all collections.")
 @click.option("-k", type=click.IntRange(min=1), default=10, show_default=True, help="How many documents to find.")
 @parameters.search
 @click.option("--compare-exact", is_flag=True, help="Ask the index and exactly, and say what the index missed.")
 @parameters.as_json
-@click.option(
-    "-o",
-    "--output",
-    "form",
-    type=click.Choice(list(formats.FORMATS)),
-    help="Print results as other programs read them.",
-)
+@parameters.output
+@parameters.open_it
+@parameters.show
 @click.option(
     "--spreadsheet-safe/--no-spreadsheet-safe",
     default=lambda: on_terminal(),
@@ -182,12 +249,13 @@ def query(options: QueryOptions) -> int:
 
     With one collection NAME may be left out. Without TEXT the query is interactive (:help there lists its commands);
     the TEXT '-' reads queries from standard input, one a line, and every line of the answer begins with the number
-    of the query's line.
+    of the query's line. Several collections (NAME,NAME) are asked together.
 
     \b
     semsearch query corpus "how do vaccines work" -k 5
     semsearch query corpus "error E1102" --mode hybrid --explain
     semsearch query corpus "how do vaccines work" --rerank --min-score 99.9%
+    semsearch query films,papers "a journey into space"
     semsearch query corpus - --json < questions.txt
     semsearch query films "a heist goes wrong" --where 'year >= 1990 and genres contains "Drama"'
     semsearch query
@@ -195,31 +263,36 @@ def query(options: QueryOptions) -> int:
     options = options.with_words_complete()
     k, search = options.k, options.search
     place = Home.of(options.home)
-    name, text = resolve(options.words, place)
+    names, text = asked(options.words, place, options.everything)
     if text is not None and not text.strip():
         raise UsageError("the query is empty. Write what to look for, or leave it out to ask interactively.")
     form = _form(options, text)
+    _check_one(names, options.compare_exact)
     compute = options.compute
-    with semsearch.open(name, home=place, device=compute.device, dtype=compute.dtype) as collection:
+    with open_asked(names, place, compute) as collection:
+        show = parameters.fields_to_show(options.show, collection)
         if text is None:
             from semsearch.cli.repl import Session
 
-            Session(collection, k, search, place.folder).run()
+            opener = functools.partial(open_asked, home=place, compute=compute)
+            Session(collection, k, search, place.folder, show=show, home=place, opener=opener).run()
             return 0
         if options.compare_exact:
             collection.load_index()
         if form is not None and (line := formats.header(form)) is not None:
             out(line)
         if text != "-":
-            answers = ask(collection, [text], k, search)
+            answers = ask(collection, [text], k, search, show)
             _show(answers, [None], form, options.spreadsheet_safe)
             if options.compare_exact:
                 show_comparison(compare(collection, answers[0], k, search.where), form == "json")
+            if options.open_it and answers[0].hits:
+                open_found(collection, answers[0].hits[0])
             return 0 if answers[0].hits else 1
         found = False
         for batch in lines_of_stdin():
             if batch:
-                answers = ask(collection, [line for _, line in batch], k, search)
+                answers = ask(collection, [line for _, line in batch], k, search, show)
                 _show(answers, [number for number, _ in batch], form, options.spreadsheet_safe)
                 if options.compare_exact:
                     for answer in answers:

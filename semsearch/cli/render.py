@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from semsearch import wire
+from semsearch.cli import link, shown
 from semsearch.cli.explain import highlight, sentence
 from semsearch.controls import one_line, printable, printable_cells, printable_same_length
 from semsearch.types import Document, Hit, Span
@@ -24,8 +25,12 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.text import Text
 
+    from semsearch.places import Place
+    from semsearch.search.matches import QueryWords
+
 WIDTH = 100  # columns: wider lines are hard to read
 WEAK = 0.99  # a percentile below which a hit is shown as a weak one
+MARKED = "bold yellow"  # words of the query
 PASSAGE_LINES = 3  # of a hit on a terminal; the whole is one `:open` or `semsearch get` away
 
 
@@ -36,6 +41,8 @@ class Answer:
     query: str
     hits: Sequence[Hit]
     timings: Mapping[str, float]
+    words: QueryWords | None = None  # which stand out in hits
+    show: tuple[str, ...] = ()  # fields of metadata
 
 
 def say(*messages: str) -> None:
@@ -45,10 +52,29 @@ def say(*messages: str) -> None:
             print(" ".join(printable(message).splitlines()), file=sys.stderr, flush=True)  # noqa: T201
 
 
-def out(line: str, *, bold: bool = False, cells: bool = False) -> None:
+def out(line: str, *, cells: bool = False) -> None:
     """One line of the result, on stdout; of `cells`, a program gets every end of a line that is in one."""
-    shown = printable_cells(line) if cells and not on_terminal() else printable(line)
-    print(click.style(shown, bold=True) if bold else shown)  # noqa: T201
+    print(printable_cells(line) if cells and not on_terminal() else printable(line))  # noqa: T201
+
+
+def out_line(place: str, file: str, text: str, *, bold: bool, marks: Sequence[Span]) -> None:
+    """A line of a file, behind its place, which is a link to the file on terminals that make some.
+
+    Args:
+        place: Its file and number, with the signs between.
+        file: The whole path; empty where there is none.
+        text: What stands there, in one line.
+        bold: It stands out among others.
+        marks: So do these stretches of it.
+    """
+    named, shown, end = printable(place), printable_same_length(text), 0
+    parts = [link.linked(named, file) if file and link.links() else named, " "]
+    for mark in marks:
+        parts += [shown[end : mark.start], click.style(shown[slice(*mark)], fg="yellow", bold=True)]
+        end = mark.end
+    rest = shown[end:]
+    parts.append(rest)
+    print(click.style("".join(parts), bold=True) if bold and not marks else "".join(parts))  # noqa: T201
 
 
 def confirmed(question: str) -> bool:
@@ -80,7 +106,7 @@ def _shown(hit: Hit) -> str:
 
 
 def show_answer(answer: Answer, *, number: int | None = None) -> None:
-    """Print hits: drawn on a terminal, else `rank, score, id, title, passage` (and explanation) with tabs between.
+    """Print hits: drawn on a terminal, else `rank, score, id, title, passage, place` (and explanation) with tabs.
 
     `number` is the query's place among many; its line then begins with it, so that answers can be told apart.
     """
@@ -97,7 +123,10 @@ def show_answer(answer: Answer, *, number: int | None = None) -> None:
         return
     first = [] if number is None else [str(number)]
     for hit in answer.hits:
-        fields = [str(hit.rank), f"{hit.score:.6f}", hit.id, hit.title, _shown(hit)]
+        whose = [] if hit.collection is None else [hit.collection]
+        fields = [str(hit.rank), f"{hit.score:.6f}", *whose, hit.id, hit.title, _shown(hit), link.named(hit.place)]
+        known = dict(shown.values(hit, answer.show))
+        fields += [known.get(name, "") for name in answer.show]
         if hit.explanation is not None:
             fields.append(sentence(hit))
         out("\t".join([*first, *map(one_line, fields)]))
@@ -115,25 +144,53 @@ def draw_hits(console: Console, answer: Answer) -> None:
     width = max(20, console.width - 12)
     for hit in answer.hits:
         title = Text(printable_same_length(hit.title), "bold")
-        highlight(title, hit, "title", 0)
+        _mark(title, hit, answer.words, "title", 0)
         title = _one_line(title)
-        head = Text.assemble(title, ("  " if title else ""), (one_line(hit.id), "dim"))
-        shown = hit.passage if hit.context is None else hit.context
-        body = Text(printable_same_length(shown.text))
-        highlight(body, hit, "text", shown.start)
-        before = "… " if shown.start else ""
-        after = " …" if shown.end < shown.size else ""
+        whose = "" if hit.collection is None else f"{one_line(hit.collection)}  "
+        head = Text.assemble((whose, "magenta"), title, ("  " if title else ""), (one_line(hit.id), "dim"))
+        passage = hit.passage if hit.context is None else hit.context
+        body = Text(printable_same_length(passage.text))
+        _mark(body, hit, answer.words, "text", passage.start)
+        before = "… " if passage.start else ""
+        after = " …" if passage.end < passage.size else ""
         lines = list(Text.assemble(before, _one_line(body), after).wrap(console, width))
+        heads = _with_place(head, hit.place, width)
+        if told := shown.values(hit, answer.show):
+            listed = ", ".join(f"{name}: {value}" for name, value in told)
+            heads += Text(one_line(listed), "italic").wrap(console, width)
         if len(lines) > PASSAGE_LINES and hit.explanation is None and hit.context is None:
             lines = lines[:PASSAGE_LINES]
             _end_early(lines[-1], width)
         if hit.explanation is not None:
             lines.append(Text(one_line(sentence(hit)), "dim"))
         weak = hit.percentile is not None and hit.percentile < WEAK
-        grid.add_row(f"{hit.rank:>3}", Text(f"{hit.score:.3f}", "dim" if weak else ""), Text("\n").join([head, *lines]))
+        grid.add_row(
+            f"{hit.rank:>3}", Text(f"{hit.score:.3f}", "dim" if weak else ""), Text("\n").join([*heads, *lines])
+        )
     console.print(grid)
     if total := answer.timings.get("total"):
         console.print(f"     {total:,.0f} ms", style="dim")
+
+
+def _mark(text: Text, hit: Hit, words: QueryWords | None, field: str, start: int) -> None:
+    """Let words stand out: those that carried the hit, where that is known, else those that are the query's."""
+    if hit.explanation is not None and hit.explanation.parts is not None:
+        highlight(text, hit, field, start)
+    elif words is not None:
+        for span in words.within(text.plain):
+            text.stylize(MARKED, *span)
+
+
+def _with_place(head: Text, place: Place | None, width: int) -> list[Text]:
+    """The line above a passage, and where the passage stands: there too, or below where that is too long."""
+    from rich.style import Style
+    from rich.text import Text
+
+    if place is None:
+        return [head]
+    at = link.url(place.path) if link.links() else None
+    named = Text(one_line(place.named(link.short(place.path))), Style(dim=True, link=at))
+    return [Text.assemble(head, "  ", named)] if head.cell_len + named.cell_len + 2 <= width else [head, named]
 
 
 def _one_line(text: Text) -> Text:

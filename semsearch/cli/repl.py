@@ -8,11 +8,10 @@ from __future__ import annotations
 import contextlib
 import math
 import os
-import shutil
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
@@ -20,31 +19,34 @@ from typing import TYPE_CHECKING
 
 import click
 
+import semsearch
 from semsearch import wire
+from semsearch.cli import shown
 from semsearch.cli.compare import compare, show_comparison
+from semsearch.cli.completion import Completing, Offer, choices, filters, hits, listed, nothing
 from semsearch.cli.parameters import SearchOptions, minimum
-from semsearch.cli.query import ask, lines_of_stdin
+from semsearch.cli.query import ask, lines_of_stdin, open_models
 from semsearch.cli.render import (
     Answer,
-    draw_document,
-    on_terminal,
     say,
-    screen,
     show_answer,
     show_facts,
     show_table,
 )
 from semsearch.cli.termination import Terminated, on_sigterm
+from semsearch.cli.viewer import open_hit, read_hit
 from semsearch.errors import SemsearchError, UsageError
 from semsearch.plain_files import is_file
 from semsearch.search.request import MODES
 from semsearch.search.where_text import parse_where
-from semsearch.types import Hit, Span
+from semsearch.types import Hit
 
 if TYPE_CHECKING:
     from prompt_toolkit import PromptSession
 
     from semsearch.collection import Collection
+    from semsearch.federation import Searchable
+    from semsearch.home import Home
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,19 +56,26 @@ class ReplCommand:
     usage: str
     help: str
     run: Callable[[Session, str], None]
+    complete: Completing
 
 
 REPL_COMMANDS: dict[str, ReplCommand] = {}
 
 
-def command(usage: str) -> Callable[[Callable[[Session, str], None]], Callable[[Session, str], None]]:
-    """Register a function as `:name ARGUMENT`, `usage` being just that."""
+def command(
+    usage: str, complete: Completing = nothing
+) -> Callable[[Callable[[Session, str], None]], Callable[[Session, str], None]]:
+    """Register a function as `:name ARGUMENT`, `usage` being just that; `complete` offers arguments."""
 
     def register(run: Callable[[Session, str], None]) -> Callable[[Session, str], None]:
-        REPL_COMMANDS[usage.split()[0]] = ReplCommand(usage, (run.__doc__ or "").partition("\n")[0].rstrip("."), run)
+        told = (run.__doc__ or "").partition("\n")[0].rstrip(".")
+        REPL_COMMANDS[usage.split()[0]] = ReplCommand(usage, told, run, complete)
         return run
 
     return register
+
+
+LEAVING = (":q", ":exit", "exit", "quit")  # beside `:quit`
 
 
 class Leave(Exception):
@@ -77,9 +86,30 @@ class Session:
     """A conversation with one collection: the number of hits to show, and what was found last."""
 
     def __init__(
-        self, collection: Collection, k: int = 10, search: SearchOptions | None = None, folder: Path | None = None
+        self,
+        collection: Searchable,
+        k: int = 10,
+        search: SearchOptions | None = None,
+        folder: Path | None = None,
+        show: Sequence[str] = (),
+        home: Home | None = None,
+        opener: Callable[[Sequence[str] | None], Searchable] | None = None,
     ) -> None:
-        """`folder` keeps what was typed."""
+        """A conversation with `collection`.
+
+        Args:
+            collection: What is asked first.
+            k: Hits to show.
+            search: How to search.
+            folder: Keeps what was typed.
+            show: Fields of metadata.
+            home: Where other collections are.
+            opener: Opens them.
+        """
+        self.home = home
+        self._opener = opener
+        self._opened = contextlib.ExitStack()
+        self.show = tuple(show)
         self._folder = folder
         self.collection = collection
         self.k = k
@@ -88,7 +118,7 @@ class Session:
 
     def run(self) -> None:
         """Converse until Ctrl-D, `:quit` or the end of the input."""
-        with contextlib.suppress(Leave):
+        with self._opened, contextlib.suppress(Leave):
             if sys.stdin.isatty():
                 self._converse()
             else:
@@ -98,7 +128,7 @@ class Session:
                         sys.stdout.flush()
 
     def _converse(self) -> None:
-        prompt = _prompt(self._folder)
+        prompt = _prompt(self._folder, self)
         say(f"{self.collection.name}: {len(self.collection):,} documents. :help lists commands, Ctrl-D ends.")
 
         def terminate() -> None:
@@ -126,12 +156,28 @@ class Session:
 
     def _open_model(self) -> None:
         with contextlib.suppress(Exception):  # the first question meets the same error, and reports it
-            _ = self.collection.encoder
+            open_models(self.collection)
             self.collection.load_index()
+
+    def use(self, names: Sequence[str] | None) -> None:
+        """Ask these collections from now on; None stands for all."""
+        if self._opener is None:
+            raise UsageError("there are no other collections here.")
+        opened = self._opener(names)
+        self._opened.close()  # what was used before; the first is the caller's
+        self._opened.enter_context(opened)
+        self.collection, self.answer = opened, None
+
+    def owner(self, hit: Hit) -> Collection:
+        """The collection that gave a hit."""
+        found = self.collection
+        return found.collection_of(hit) if isinstance(found, semsearch.Federation) else found
 
     def respond(self, line: str, number: int | None = None) -> None:
         """Answer a question or obey a command; an error is said and the conversation goes on."""
         try:
+            if line in LEAVING:
+                raise Leave
             if line.startswith(":"):
                 self._obey(line)
             elif line:
@@ -144,7 +190,7 @@ class Session:
 
     def ask(self, text: str, number: int | None = None) -> None:
         """Search as the session is set, and show what is found."""
-        self.answer = ask(self.collection, [text], self.k, self.search)[0]
+        self.answer = ask(self.collection, [text], self.k, self.search, self.show)[0]
         show_answer(self.answer, number=number)
 
     def _obey(self, line: str) -> None:
@@ -157,7 +203,13 @@ class Session:
         REPL_COMMANDS[name].run(self, argument.strip())
 
 
-def _prompt(folder: Path | None) -> PromptSession[str]:
+def offered(session: Session, name: str, argument: str) -> list[Offer]:
+    """What can stand behind a command, where `argument` is typed."""
+    known = REPL_COMMANDS.get(name)
+    return [] if known is None else list(known.complete(session, argument))
+
+
+def _prompt(folder: Path | None, session: Session | None = None) -> PromptSession[str]:
     """A prompt that edits, remembers and completes; it is drawn on the terminal even if results are piped away."""
     from prompt_toolkit import PromptSession
     from prompt_toolkit.completion import CompleteEvent, Completer, Completion
@@ -172,6 +224,11 @@ def _prompt(folder: Path | None) -> PromptSession[str]:
                 for name, known in REPL_COMMANDS.items():
                     if name.startswith(typed):
                         yield Completion(name, -len(typed), display=known.usage, display_meta=known.help)
+            elif typed.startswith(":") and session is not None:
+                name, _, argument = typed.partition(" ")
+                with contextlib.suppress(SemsearchError):  # typing goes on whatever the collection says
+                    for offer in offered(session, name, argument.lstrip()):
+                        yield Completion(offer.text, -offer.replaced, display_meta=offer.told)
 
     history: History = InMemoryHistory()
     if folder is not None:
@@ -196,15 +253,6 @@ def _whole(argument: str, what: str) -> int:
     if not argument.isascii() or not argument.isdigit() or int(argument) < 1:
         raise UsageError(f"{what} must be a whole number from 1 up, not '{argument}'.")
     return int(argument)
-
-
-def _page(lines: Iterable[str], count: int) -> None:
-    """Through the pager if it does not fit on the screen."""
-    if on_terminal() and count > shutil.get_terminal_size().lines - 2:
-        click.echo_via_pager(lines)
-    else:
-        for line in lines:
-            click.echo(line, nl=False)
 
 
 def _switched(argument: str, name: str) -> bool:
@@ -238,15 +286,17 @@ def _k(session: Session, argument: str) -> None:
     say(f"showing {session.k} hits")
 
 
-@command(":open N")
+@command(":open N", hits)
 def _open(session: Session, argument: str) -> None:
-    """Read the whole document of hit N."""
+    """Open the file of hit N: in EDITOR at the line, in PDFVIEWER at the page; else as ':read'."""
     hit = _hit(session, argument)
-    console = screen()
-    with console.capture() as captured:
-        draw_document(console, hit.document, Span(hit.start, hit.end))
-    lines = captured.get().splitlines(keepends=True)
-    _page(lines, len(lines))
+    open_hit(session.owner(hit), hit)
+
+
+@command(":read N", hits)
+def _read(session: Session, argument: str) -> None:
+    """Read the whole document of hit N, as it is stored."""
+    read_hit(_hit(session, argument))
 
 
 @command(":more")
@@ -254,14 +304,14 @@ def _more(session: Session, argument: str) -> None:
     """Show as many hits again for the last question."""
     last = _last(session)
     first = len(last.hits)
-    answer = ask(session.collection, [last.query], first + session.k, session.search)[0]
+    answer = ask(session.collection, [last.query], first + session.k, session.search, session.show)[0]
     if len(answer.hits) <= first:
         raise UsageError("there are no more.")
     session.answer = answer
-    show_answer(Answer(answer.query, answer.hits[first:], answer.timings))
+    show_answer(replace(answer, hits=answer.hits[first:]))
 
 
-@command(":mode dense|lexical|hybrid")
+@command(":mode dense|lexical|hybrid", choices(*MODES))
 def _mode(session: Session, argument: str) -> None:
     """Search by meaning, by words, or by both."""
     if argument:
@@ -272,7 +322,7 @@ def _mode(session: Session, argument: str) -> None:
     say(f"searching in the mode {session.search.mode}")
 
 
-@command(":rerank on|off|MODEL")
+@command(":rerank on|off|MODEL", choices("on", "off"))
 def _rerank(session: Session, argument: str) -> None:
     """Let a cross-encoder order the best hits."""
     model = None if argument == "off" else "" if argument == "on" else argument
@@ -280,7 +330,7 @@ def _rerank(session: Session, argument: str) -> None:
     say("not reranking" if argument == "off" else "reranking; the model opens with the next question")
 
 
-@command(":explain on|off")
+@command(":explain on|off", choices("on", "off"))
 def _explain(session: Session, argument: str) -> None:
     """Explain the last answer; 'on' explains every one."""
     if argument in ("on", "off"):
@@ -289,11 +339,11 @@ def _explain(session: Session, argument: str) -> None:
         return
     last = _last(session)
     explained = replace(session.search, explain=True)
-    session.answer = ask(session.collection, [last.query], len(last.hits) or session.k, explained)[0]
+    session.answer = ask(session.collection, [last.query], len(last.hits) or session.k, explained, session.show)[0]
     show_answer(session.answer)
 
 
-@command(":mmr-lambda L")
+@command(":mmr-lambda L", choices("off"))
 def _mmr_lambda(session: Session, argument: str) -> None:
     """Let near-duplicates make room: with 1 none, with 0 all of them; 'off' lets them stay."""
     if argument in ("", "off"):
@@ -318,7 +368,15 @@ def _context(session: Session, argument: str) -> None:
     say(f"showing {count} passages around each hit")
 
 
-@command(":min SCORE")
+@command(":show FIELDS", listed(lambda session: session.collection.fields(), "none"))
+def _show(session: Session, argument: str) -> None:
+    """Show fields of metadata with each hit, from now on: year,genres; 'none' shows none."""
+    if argument:
+        session.show = shown.chosen(argument, session.collection)
+    say(f"showing {', '.join(session.show) or 'no metadata'}")
+
+
+@command(":min SCORE", choices("off"))
 def _minimum(session: Session, argument: str) -> None:
     """Leave out what scores less: 0.4, 99.9%, p0.5; 'off' shows all."""
     if argument in ("", "off"):
@@ -332,18 +390,20 @@ def _minimum(session: Session, argument: str) -> None:
     say(f"showing what reaches {argument}")
 
 
-@command(":similar N")
+@command(":similar N", hits)
 def _similar(session: Session, argument: str) -> None:
     """Find more documents like hit N."""
     hit = _hit(session, argument)
     started = time.perf_counter()
-    hits = session.collection.similar([hit.id], session.k, where=session.search.where)
+    hits = session.owner(hit).similar([hit.id], session.k, where=session.search.where)
+    for found in hits:
+        found.collection = hit.collection
     spent = {"total": 1000 * (time.perf_counter() - started)}
-    session.answer = Answer(hit.text, hits, spent)
+    session.answer = Answer(hit.text, hits, spent, show=session.show)
     show_answer(session.answer)
 
 
-@command(":where FILTER")
+@command(":where FILTER", filters)
 def _where(session: Session, argument: str) -> None:
     """Search among some documents only; :where off searches all again."""
     where = None if argument in ("", "off") else parse_where(argument)
@@ -351,7 +411,7 @@ def _where(session: Session, argument: str) -> None:
     say("searching all documents" if where is None else f"searching where {wire.dumps(where)}")
 
 
-@command(":exact on|off")
+@command(":exact on|off", choices("on", "off"))
 def _exact(session: Session, argument: str) -> None:
     """Do without the index, or use it again."""
     session.search = replace(session.search, exact=_switched(argument, ":exact"))
@@ -362,6 +422,21 @@ def _exact(session: Session, argument: str) -> None:
 def _compare(session: Session, argument: str) -> None:
     """Answer the last question exactly too, and say what the index missed."""
     show_comparison(compare(session.collection, _last(session), session.k, session.search.where), False)
+
+
+@command(":use NAME,NAME|all", listed(lambda session: list(session.home.names()) if session.home else [], "all"))
+def _use(session: Session, argument: str) -> None:
+    """Ask another collection, several, or all; without a name, tell which there are."""
+    known = list(session.home.names()) if session.home is not None else []
+    if not argument:
+        say(f"asking {session.collection.name}; there are: {', '.join(known)}")
+        return
+    names = None if argument == "all" and "all" not in known else [part.strip() for part in argument.split(",")]
+    for name in names or ():
+        if session.home is not None:
+            session.home.require(name)
+    session.use(names)
+    say(f"asking {session.collection.name}: {len(session.collection):,} documents")
 
 
 @command(":info")

@@ -9,10 +9,10 @@ from pathlib import Path
 import click
 
 import semsearch
-from semsearch import wire
-from semsearch.cli import parameters
+from semsearch.cli import formats, parameters
 from semsearch.cli.parameters import ComputeOptions
-from semsearch.cli.render import Answer, out, say, show_answer, show_facts
+from semsearch.cli.query import form_of, print_answer
+from semsearch.cli.render import Answer, on_terminal, out, say, show_answer, show_facts
 from semsearch.errors import UsageError
 from semsearch.home import Home
 from semsearch.search.where import Where
@@ -31,6 +31,9 @@ class SimilarOptions:
     where: Where | None
     mmr_lambda: float | None
     as_json: bool
+    form: str | None
+    open_it: bool
+    show: str | None
     compute: ComputeOptions
     home: str | None
 
@@ -45,6 +48,9 @@ class SimilarOptions:
 @parameters.where_option
 @parameters.mmr_lambda
 @parameters.as_json
+@parameters.output
+@parameters.open_it
+@parameters.show
 @parameters.compute
 @parameters.home
 @parameters.typed(SimilarOptions)
@@ -58,9 +64,10 @@ def similar(options: SimilarOptions) -> int:
     semsearch similar films 28837 30683 --unlike 25146 --where 'year >= 2000'
     semsearch similar films --query "a journey into space" --against "war among the stars"
     """
-    compute = options.compute
+    compute, form = options.compute, form_of(options.as_json, options.form, options.open_it)
     home = Home.of(options.home)
     with semsearch.open(options.name, home=home, device=compute.device, dtype=compute.dtype) as collection:
+        show = parameters.fields_to_show(options.show, collection)
         started = time.perf_counter()
         hits = collection.similar(
             options.ids,
@@ -72,11 +79,17 @@ def similar(options: SimilarOptions) -> int:
             mmr_lambda=options.mmr_lambda,
         )
         spent = 1000 * (time.perf_counter() - started)
-    answer = Answer(", ".join([*options.ids, *options.queries]), hits, {"total": spent})
-    if options.as_json:
-        out(wire.dumps(wire.answer(answer.query, answer.hits, answer.timings)))
-    else:
-        show_answer(answer)
+        answer = Answer(", ".join([*options.ids, *options.queries]), hits, {"total": spent}, show=show)
+        if form is None:
+            show_answer(answer)
+        else:
+            if (line := formats.header(form)) is not None:
+                out(line)
+            print_answer(answer, None, form, on_terminal())
+        if options.open_it and hits:
+            from semsearch.cli.viewer import open_hit
+
+            open_hit(collection, hits[0])
     return 0 if hits else 1
 
 

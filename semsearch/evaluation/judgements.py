@@ -138,7 +138,7 @@ def write_run(path: Path, run: Mapping[str, Mapping[str, float]], name: str) -> 
 def _objects(file: Path) -> Iterator[tuple[str, str, str]]:
     """Place, id and text of each query of a queries.jsonl."""
     with open_input(CorpusFile(file, "")) as data:
-        for where, record in read_objects(data, StrictReport()):
+        for where, _, record in read_objects(data, StrictReport()):
             identity, text = record.get("_id", record.get("id")), record.get("text")
             if isinstance(identity, int) and not isinstance(identity, bool):
                 identity = str(identity)

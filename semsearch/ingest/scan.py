@@ -162,7 +162,8 @@ def _ingested(
     known = scanned.files.known
 
     def origin(identity: str) -> Origin:
-        return Origin(number, known[scanned.report.ids.file(identity) or ONLY_FILE].number)
+        ids = scanned.report.ids
+        return Origin(number, known[ids.file(identity) or ONLY_FILE].number, ids.position(identity))
 
     given = scanned.precomputed
     if given is None:
@@ -227,8 +228,8 @@ def _settle(scanned: Scan, engine: Engine, number: int, lost: _Lost, removed: bo
     engine.origins.settle(
         number,
         Settlement(
-            files=(
-                {identity: files.known[name].number for identity, name in ids.items()}
+            given=(
+                {identity: Origin(number, files.known[name].number, at) for identity, (name, at) in ids.items()}
                 for ids in scanned.report.ids.batches()
             ),
             unread=set(files.numbers(files.unread)),

@@ -20,6 +20,7 @@ from semsearch import plugins
 from semsearch.errors import DataError, UsageError
 from semsearch.ingest.ids import IdRegister
 from semsearch.names import check_path, escaped, is_utf8, name_from
+from semsearch.places import Position
 from semsearch.types import Confidence, Document
 from semsearch.validation import check_document
 from semsearch.walk import FolderListing, walk
@@ -105,10 +106,10 @@ class ReadReport:
         self._registered.clear()
         self._gave = True
 
-    def register(self, identity: str, where: str) -> str | None:
-        """Note that the document that comes next has this id; where another was given it, or None."""
+    def register(self, identity: str, where: str, position: Position | None = None) -> str | None:
+        """Note that the document that comes next has this id, and its place; where another was given it, or None."""
         self._gave = True
-        earlier = self.ids.add(identity, self.file, where)
+        earlier = self.ids.add(identity, self.file, where, "" if position is None else position.to_json())
         if earlier is None:
             self._registered.add(identity)
         return earlier

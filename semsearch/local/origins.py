@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from semsearch.engine import NEVER, File, Origin, Settlement
+from semsearch.engine import NEVER, File, Settlement
 from semsearch.local.store import origins as rows
 from semsearch.local.store.store import Store
 
@@ -46,17 +46,26 @@ class LocalOrigins:
         with self._store.database.read() as connection:
             return rows.count(connection, source, files)
 
+    def of(self, ids: Sequence[str]) -> dict[str, tuple[str, str, str]]:
+        """See `Origins.of`."""
+        with self._store.database.read() as connection:
+            return rows.of(connection, ids)
+
     def settle(self, source: int, settlement: Settlement) -> None:
         """See `Origins.settle`."""
         stamps = dict(settlement.stamps)
         with self._store.write(), self._store.database.write() as connection:
             self._store.advance(connection)
             moved: set[int] = set()
-            for now in settlement.files:
-                before = rows.of(connection, source, list(now))
-                changed = {identity: file for identity, file in now.items() if before.get(identity) != file}
-                rows.note(connection, [(Origin(source, file), identity) for identity, file in changed.items()])
-                moved.update(before[identity] for identity in changed if identity in before)
+            for now in settlement.given:
+                before = rows.given_by(connection, source, list(now))
+                changed = {identity: origin for identity, origin in now.items() if before.get(identity) != origin}
+                rows.note(connection, [(origin, identity) for identity, origin in changed.items()])
+                moved.update(
+                    before[identity].file
+                    for identity, origin in changed.items()
+                    if identity in before and before[identity].file != origin.file
+                )
             for file in moved & settlement.unread:  # it may have them still: look next time
                 stamps[file] = NEVER
             rows.restamp(connection, stamps)

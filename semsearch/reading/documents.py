@@ -14,6 +14,7 @@ from typing import Any, BinaryIO
 from semsearch.arguments import kind_of
 from semsearch.errors import DataError, UsageError
 from semsearch.options import Options, option
+from semsearch.places import Position
 from semsearch.reading.files import CorpusFile, corpus_files
 from semsearch.types import Document, Report
 from semsearch.validation import check_document, is_empty
@@ -101,8 +102,17 @@ class Registrar:
         self._report = report
         self._title_is_there = columns.title is None
 
-    def documents(self, record: Mapping[str, Any], name: str, where: str) -> list[Document]:
-        """The documents of a record (one for each text field); `name` is the file in ids, `where` in messages."""
+    def documents(
+        self, record: Mapping[str, Any], name: str, where: str, position: Position | None = None
+    ) -> list[Document]:
+        """The documents of a record (one for each text field).
+
+        Args:
+            record: Its fields.
+            name: The file, as ids carry it.
+            where: The record's place, as messages name it.
+            position: That place for programs: what is opened when somebody goes from a hit to its source.
+        """
         try:
             identity, title, metadata = self._shared(record, where)
         except DataError as error:
@@ -125,7 +135,7 @@ class Registrar:
                 self._report.bad(error)
             else:
                 own = identity if identity is None or len(fields) == 1 else f"{identity}/{field}"
-                made.extend(self.admitted(own, text, name, where, heading, metadata))
+                made.extend(self.admitted(own, text, name, where, heading, metadata, position))
         return made
 
     def admitted(
@@ -136,10 +146,11 @@ class Registrar:
         where: str,
         title: str = "",
         metadata: Mapping[str, Any] | None = None,
+        position: Position | None = None,
     ) -> list[Document]:
         """As `document`, in a list that is empty if there is none or it is bad, which the report is told."""
         try:
-            document = self.document(identity, text, name, where, title, metadata)
+            document = self.document(identity, text, name, where, title, metadata, position)
         except DataError as error:
             self._report.bad(error)
             return []
@@ -153,6 +164,7 @@ class Registrar:
         where: str,
         title: str = "",
         metadata: Mapping[str, Any] | None = None,
+        position: Position | None = None,
     ) -> Document | None:
         """One document, checked, or None if it has no id of its own and the same content came before.
 
@@ -163,6 +175,7 @@ class Registrar:
             where: The record's place, as messages name it: "films.csv, line 3".
             title: Put before the text.
             metadata: JSON values.
+            position: Where it stands in the file.
 
         Raises:
             DataError: It can't be stored, or its id was given before.
@@ -174,7 +187,7 @@ class Registrar:
             digest = hashlib.blake2b(content, digest_size=10).hexdigest()
             document = Document(f"{name.removesuffix('.gz')}:{digest}", text, title, metadata or {})
             check_document(Document(document.id, "-"), where)  # the file's name may be no text
-        earlier = self._report.register(document.id, where)
+        earlier = self._report.register(document.id, where, position)
         if earlier is None:
             return document
         if identity is None:

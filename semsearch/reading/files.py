@@ -23,6 +23,7 @@ from typing import IO, Any, NamedTuple, cast
 
 from semsearch.errors import DataError, UsageError
 from semsearch.names import escaped
+from semsearch.places import Position
 from semsearch.types import Confidence, Report
 from semsearch.walk import FolderListing, walk
 
@@ -81,7 +82,7 @@ class NullReport:
     def enters(self, name: str) -> None:
         """Nothing."""
 
-    def register(self, identity: str, where: str) -> str | None:
+    def register(self, identity: str, where: str, position: Position | None = None) -> str | None:
         """Nothing: every id is new."""
 
     def merged(self) -> None:

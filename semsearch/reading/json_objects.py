@@ -30,10 +30,10 @@ _BLANK = " \t\r\n"
 _BLANKS_AHEAD = re.compile(r"[ \t\r\n]*")
 
 
-def read_objects(data: Input, report: Report) -> Iterator[tuple[str, dict[str, Any]]]:
-    """The objects with their places in words: one a line, those of one array, or, in a .json file, one after another.
+def read_objects(data: Input, report: Report) -> Iterator[tuple[str, int, dict[str, Any]]]:
+    """The objects with their places in words and the lines where they begin.
 
-    Lines of white space are passed over.
+    They stand one a line, in one array, or, in a .json file, one after another. Lines of white space are passed over.
     """
     decoder = _Decoder()
     if has_suffix(Path(data.name), (".json",)) or _begins(data, b"["):
@@ -45,7 +45,7 @@ def read_objects(data: Input, report: Report) -> Iterator[tuple[str, dict[str, A
         where = f"{data.name}, line {number:,}"
         try:
             value, _ = decoder.value(line, len(line) - len(line.lstrip(_BLANK)), where)
-            yield where, value
+            yield where, number, value
         except DataError as error:
             report.bad(error)
 
@@ -57,7 +57,7 @@ def _begins(data: Input, mark: bytes) -> bool:
         return False
 
 
-def _elements(data: Input, decoder: _Decoder, report: Report) -> Iterator[tuple[str, dict[str, Any]]]:
+def _elements(data: Input, decoder: _Decoder, report: Report) -> Iterator[tuple[str, int, dict[str, Any]]]:
     """The objects of a file that is one array, or objects one after another; behind what is no JSON nothing is read."""
     text = _Ahead(data)
     try:
@@ -66,12 +66,12 @@ def _elements(data: Input, decoder: _Decoder, report: Report) -> Iterator[tuple[
         text.place += array
         while (character := text.next()) and character != "]":
             number += 1
-            where = f"{data.name}, record {number:,}"
+            where, line = f"{data.name}, record {number:,}", text.line()
             value = text.value(decoder, where)
             if isinstance(value, DataError):
                 report.bad(value)
             else:
-                yield where, value
+                yield where, line, value
             if array and text.next() == ",":
                 text.place += 1
             elif array and text.next() != "]":
@@ -98,7 +98,15 @@ class _Ahead:
         self._offset = 0
         self._text = ""
         self._whole = False  # all of it is read
+        self._line = 1
+        self._counted = 0  # the place up to which its lines are
         self.place = 0
+
+    def line(self) -> int:
+        """The line of the file that the place is in, counted from 1."""
+        self._line += self._text.count("\n", self._counted, self.place)
+        self._counted = self.place
+        return self._line
 
     def next(self) -> str:
         """The next character that is no white space, which stays; empty at the end."""
@@ -136,6 +144,7 @@ class _Ahead:
             self._read(max(rest, READ_AT_ONCE))  # as much again, so that no text is looked at often
 
     def _read(self, count: int) -> None:
+        self.line()
         try:
             raw = self._data.stream.read(count)
             self._whole = not raw
@@ -147,7 +156,7 @@ class _Ahead:
         except UnicodeDecodeError as error:
             raise DataError(f"{self._data.name}: {not_utf8(raw, error, self._offset)}") from None
         self._offset += len(raw)
-        self.place = 0
+        self.place = self._counted = 0
 
 
 class _Fault(DataError):

@@ -23,6 +23,7 @@ import re  # quicker than `regex`, for the texts that it can part
 import threading
 import unicodedata
 from collections.abc import Callable, Iterator
+from collections.abc import Set as AbstractSet
 from itertools import accumulate, pairwise
 from typing import NamedTuple
 
@@ -132,6 +133,20 @@ def analyse(text: str, *, stemmed: bool = True) -> Iterator[Term]:
         else:
             for term in (known if piece.lastgroup == "word" else _EMOJIS)[piece[0]].split():
                 yield Term(term, *piece.span())
+
+
+def places_of(terms: AbstractSet[str], text: str) -> Iterator[tuple[int, int]]:
+    """Where words of a text stand that have one of `terms`, in their order; some may overlap."""
+    if text.isascii():
+        pieces = _ASCII_WORD.finditer(text.lower())
+    elif _OF_COMMON.fullmatch(text):
+        pieces = _COMMON_WORD.finditer(text)
+    else:
+        yield from (found[1:] for found in analyse(text) if found.text in terms)
+        return
+    for piece in pieces:
+        if not terms.isdisjoint(_STEMS[piece[0]].split()):
+            yield piece.span()
 
 
 def asked(text: str) -> list[str]:

@@ -8,6 +8,7 @@ exist, a logistic curve gives a *probability* of being relevant (Platt 1999).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
@@ -73,6 +74,14 @@ class Calibration:
         if beyond.any():
             shares[beyond] = 1 - TAIL * np.exp((self.scores[-1] - given[beyond]) / self.mean_excess)
         return shares
+
+    def log_tail(self, scores: ArrayLike) -> NDArray[np.float64]:
+        """The natural logarithm of the share of random pairs that score as high: it goes on where 1 less it is 1."""
+        given = np.asarray(scores, dtype=np.float64)
+        logs: NDArray[np.float64] = np.log(np.maximum(1 - np.interp(given, self._quantiles, LEVELS), TAIL))
+        beyond = given > self.scores[-1]
+        logs[beyond] = math.log(TAIL) - (given[beyond] - self.scores[-1]) / self.mean_excess
+        return logs
 
     def probability(self, scores: ArrayLike) -> NDArray[np.float64] | None:
         """The probability that hits of these scores are relevant; None without judgements."""

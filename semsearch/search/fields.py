@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 Kind = Literal["number", "text", "bool", "null", "list", "object"]
 KINDS: Mapping[type, Kind] = {str: "text", int: "number", float: "number", bool: "bool", type(None): "null"}
+VALUED: tuple[Kind, ...] = ("text", "number", "bool")  # types whose values tell documents apart
 
 
 def fields_of(metadata: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, bool, Kind, Any]]:
@@ -42,15 +43,23 @@ def typed(value: str | bool | float | None) -> tuple[Kind, Any]:
     return ("bool" if isinstance(value, bool) else "number"), value
 
 
+def in_text(value: str | float | bool) -> str:
+    """A value as a filter writes it, without quotes."""
+    return value if isinstance(value, str) else str(value).lower() if isinstance(value, bool) else repr(value)
+
+
 class MemoryFields:
     """The catalog of the fields of documents that are in memory: a `semsearch.search.where.FieldCatalog`."""
 
     def __init__(self, metadata: Iterable[Mapping[str, Any]]) -> None:
         """Catalog the fields of the `metadata` of each document."""
         self._types: dict[tuple[str, bool], set[Kind]] = {}
+        self._values: dict[str, dict[Kind, set[Any]]] = {}
         for entry in metadata:
-            for name, element, kind, _ in fields_of(entry):
+            for name, element, kind, value in fields_of(entry):
                 self._types.setdefault((name, element), set()).add(kind)
+                if kind in VALUED:
+                    self._values.setdefault(name, {}).setdefault(kind, set()).add(value)
 
     def names(self) -> Sequence[str]:
         """The names of fields, sorted."""
@@ -59,3 +68,11 @@ class MemoryFields:
     def types(self, name: str, element: bool) -> frozenset[Kind]:
         """The types that the field, or the elements of its lists, have in any document."""
         return frozenset(self._types.get((name, element), ()))
+
+    def values(self, name: str, begins: str, most: int) -> Sequence[str | float | bool]:
+        """Values of the field, and elements of its lists, whose text begins so: sorted, at most `most` of a type."""
+        known = self._values.get(name, {})
+        found: list[str | float | bool] = []
+        for kind in VALUED:
+            found += [value for value in sorted(known.get(kind, ())) if in_text(value).startswith(begins)][:most]
+        return found

@@ -24,6 +24,7 @@ from semsearch.errors import UsageError
 from semsearch.search.calibration import Calibration
 from semsearch.search.fusion import FUSION_DEPTH, LEXICAL_DEPTH
 from semsearch.search.garbage import uncollected
+from semsearch.search.locator import Locator
 from semsearch.search.mmr import marginal_relevance, on_scale
 from semsearch.search.query_syntax import Query, parse
 from semsearch.search.ranking import Ranking, fused, scored
@@ -228,6 +229,7 @@ class Searcher:
             for query, hits in zip(asked, answers, strict=True):
                 for hit in hits:
                     hit.explanation = explainer.explain(query, hit)
+        self._locatable(answers)
         notes = found.notes
         if texts:
             of_model = [()] * len(texts) if read is None else [tuple(self._unread(text)) for text in read]
@@ -237,6 +239,12 @@ class Searcher:
         if request.minima and (lacking := self._unmeasured(request, found)):
             notes = [(*own, *lacking) for own in notes]
         return list(map(Hits, answers, notes))
+
+    def _locatable(self, answers: Sequence[Sequence[Hit]]) -> None:
+        for hits in answers:
+            locator = Locator(self._engine.origins.of, [hit.id for hit in hits])
+            for hit in hits:
+                hit.locate = locator
 
     def _unread(self, text: str) -> Iterator[str]:
         """What to say of a query that the model read only in part."""

@@ -127,6 +127,9 @@ class FieldCatalog(Protocol):
     def types(self, name: str, element: bool) -> frozenset[Kind]:
         """The types that the field has in any document; those of the elements of its lists, where `element`."""
 
+    def values(self, name: str, begins: str, most: int) -> Sequence[str | float | bool]:
+        """Values of the field, and elements of its lists, whose text begins so: sorted, at most `most` of a type."""
+
 
 def parse(where: Where, fields: FieldCatalog) -> Filter:
     """The filter that `where` stands for, held against the `fields` that there are.

@@ -100,6 +100,17 @@ class EngineContract:
         with semsearch.open("animals", home=home, encoder=HashEncoder()) as collection:
             yield collection
 
+    # ------------------------------------------------------------------ where documents are from
+
+    def test_a_hit_knows_its_file_and_its_line(self, animals: Collection, tmp_path: Path) -> None:
+        for name, text in (("a.txt", "one\ntwo\n"), ("b.txt", "four\n\nthree\n")):
+            (tmp_path / name).write_text(text)
+            animals.add_from(Source.of(tmp_path / name, "text", {"unit": "line"}))
+        hits = {hit.text: hit.place for hit in animals.search("two", k=10)}
+        found = {text: (Path(place.path).name, place.line) for text, place in hits.items() if place is not None}
+        assert found == {"one": ("a.txt", 1), "two": ("a.txt", 2), "four": ("b.txt", 1), "three": ("b.txt", 3)}
+        assert animals.engine.origins.of(["cat", "nobody"]) == {}
+
     # ------------------------------------------------------------------ a home
 
     @pytest.mark.parametrize("name", COLLECTION_NAMES)

@@ -391,10 +391,12 @@ class MemoryOrigins:
         self._specs: list[str] = []
         self._files: list[tuple[int, str, File] | None] = []  # by number: source, name, file
         self._given: dict[tuple[int, int], int] = {}  # the file, by document and source
+        self._positions: dict[tuple[int, int], str] = {}  # in it
 
     def note(self, origin: Origin, doc: int) -> None:
         """That a file gave a document, and no other file of that source."""
         self._given[doc, origin.source] = origin.file
+        self._positions[doc, origin.source] = origin.position
 
     def forget_documents(self, docs: set[int]) -> None:
         """Documents that are gone."""
@@ -435,17 +437,29 @@ class MemoryOrigins:
         own = [file for (_, other), file in self._given.items() if other == source]
         return len(own) if files is None else sum(file in files for file in own)
 
+    def of(self, ids: Sequence[str]) -> dict[str, tuple[str, str, str]]:
+        """See `Origins.of`."""
+        numbers, found = self._engine.state.numbers, {}
+        for identity in ids:
+            for source, spec in enumerate(self._specs):
+                file = self._given.get((numbers.get(identity, -1), source))
+                known = None if file is None else self._files[file]
+                if known is not None:
+                    found[identity] = (spec, known[1], self._positions[numbers[identity], source])
+                    break
+        return found
+
     def settle(self, source: int, settlement: Settlement) -> None:
         """See `Origins.settle`."""
         with self._engine.hold():
             numbers, stamps = self._engine.state.numbers, dict(settlement.stamps)
-            for batch in settlement.files:
-                for identity, file in batch.items():
+            for batch in settlement.given:
+                for identity, origin in batch.items():
                     if identity in numbers:
-                        before = self._given.get((numbers[identity], source), file)
-                        if before != file and before in settlement.unread:  # it may have it still: look next time
+                        before = self._given.get((numbers[identity], source), origin.file)
+                        if before != origin.file and before in settlement.unread:  # it may have it: look next time
                             stamps[before] = NEVER
-                        self._given[numbers[identity], source] = file
+                        self.note(origin, numbers[identity])
             for number, stamp in stamps.items():
                 known = self._files[number]
                 if known is not None:

@@ -33,6 +33,7 @@ import pytest
 from semsearch.errors import DataError, SemsearchError, UsageError
 from semsearch.ingest.source import ReadReport
 from semsearch.options import Options
+from semsearch.places import Position
 from semsearch.types import Confidence, CorpusReader, Document
 from semsearch.validation import check_document
 from semsearch.walk import walk
@@ -60,6 +61,7 @@ class RecordedReport:
         self.same = 0
         self.steps: list[tuple[int, int]] = []  # of progress
         self.places: dict[str, str] = {}  # of ids
+        self.positions: dict[str, Position | None] = {}
 
     def bad(self, error: DataError) -> None:
         """Keep it, or raise it."""
@@ -79,11 +81,12 @@ class RecordedReport:
         """Keep the name."""
         self.files.append(name)
 
-    def register(self, identity: str, where: str) -> str | None:
+    def register(self, identity: str, where: str, position: Position | None = None) -> str | None:
         """Keep it with its place, or tell where it was given before."""
         if identity in self.places:
             return self.places[identity]
         self.places[identity] = where
+        self.positions[identity] = position
         return None
 
     def merged(self) -> None:

@@ -81,7 +81,7 @@ def test_a_variable_is_named_after_what_is_typed():
     names = {option.envvar[0] for option in cli.commands["index"].params if getattr(option, "envvar", None)}
     typed = {"NAME", "ADD", "ENCODER", "FORMAT", "TEXT", "ID", "TYPE", "READ", "OPTION", "INDEX", "RECALL", "HOME"}
     assert {f"SEMSEARCH_INDEX_{one}" for one in typed} <= names
-    assert cli.commands["query"].params[1].envvar == ["SEMSEARCH_QUERY_K"]
+    assert {option.name: option.envvar for option in cli.commands["query"].params}["k"] == ["SEMSEARCH_QUERY_K"]
     assert not [name for name in names if name.endswith("_")]
 
 

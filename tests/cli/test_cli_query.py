@@ -75,11 +75,14 @@ def test_json_has_the_documented_shape(notes):
     assert answer["timings_ms"]["total"] >= answer["timings_ms"]["search"] > 0
     with semsearch.open(notes) as collection:
         expected = collection.search("knead the dough", k=3)
+        file = collection.sources[0]["path"]
     assert len(answer["hits"]) == 3
     for hit, true in zip(answer["hits"], expected, strict=True):
-        names = ["id", "rank", "score", "scores", "title", "text", "start", "end", "metadata", "percentile"]
-        assert list(hit) == names
+        names = ["id", "rank", "score", "scores", "title", "text", "start", "end", "metadata"]
+        assert list(hit) == [*names, "place", "matches", "percentile"]
         assert hit.pop("percentile") == true.percentile
+        words = [true.text[begin - true.start : end - true.start] for begin, end in hit.pop("matches")["text"]]
+        assert set(words) <= {"knead", "dough"}
         assert hit == {
             "id": true.document.id,
             "rank": true.rank,
@@ -90,6 +93,7 @@ def test_json_has_the_documented_shape(notes):
             "start": true.start,
             "end": true.end,
             "metadata": dict(true.document.metadata),
+            "place": {"path": file, "line": 1 + int(true.id[1:])},
         }
 
 
@@ -188,7 +192,7 @@ def test_an_answer_comes_before_the_next_question(notes):
         for word in (b"whale", b"dough"):
             process.stdin.write(word + b"\n")
             process.stdin.flush()
-            assert process.stdout.readline().count(b"\t") == 5
+            assert process.stdout.readline().count(b"\t") == 6
         process.stdin.close()
         assert process.wait(timeout=60) == 0
 
@@ -202,7 +206,7 @@ def test_passages_and_their_neighbours(notes):
 def test_explanations_for_programs(notes):
     ended = run("query", notes, "knead the dough", "-k", 2, "--explain")
     for row in ended.out.splitlines():
-        assert row.split("\t")[5].startswith("found by exact search; dense 0.")
+        assert row.split("\t")[6].startswith("found by exact search; dense 0.")
     ended = run("query", notes, "knead the dough", "-k", 2, "--explain", "--json")
     for hit in json.loads(ended.out)["hits"]:
         assert hit["explanation"]["found"] == ["exact"]

@@ -84,7 +84,7 @@ def test_a_strangers_text_can_not_drive_the_terminal():
 def test_lines_for_programs_are_one_a_hit(capsys):
     document = Document("d\t1", "two\nlines\tand tabs", title="a\rb")
     render.show_answer(Answer("q", [hit(document)], {}))
-    assert capsys.readouterr().out == "1\t0.500000\td 1\ta\ufffdb\ttwo lines and tabs\n"
+    assert capsys.readouterr().out == "1\t0.500000\td 1\ta\ufffdb\ttwo lines and tabs\t\n"
 
 
 def test_a_document_is_shown_whole():

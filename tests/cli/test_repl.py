@@ -10,7 +10,7 @@ import pytest
 from support.command_line import corpus, run, start, tiny_model
 
 import semsearch
-from semsearch.cli import repl
+from semsearch.cli import repl, viewer
 from semsearch.cli.repl import REPL_COMMANDS, Leave, Session
 from semsearch.errors import UsageError
 
@@ -69,9 +69,9 @@ def test_open_reads_the_whole_document(session, capsys):
 
 def test_a_long_document_goes_through_the_pager(session, monkeypatch):
     paged = []
-    monkeypatch.setattr(repl, "on_terminal", lambda: True)
-    monkeypatch.setattr(repl.click, "echo_via_pager", lambda lines: paged.extend(lines))
-    monkeypatch.setattr(repl.shutil, "get_terminal_size", lambda: os.terminal_size((80, 4)))
+    monkeypatch.setattr(viewer, "on_terminal", lambda: True)
+    monkeypatch.setattr(viewer.click, "echo_via_pager", lambda lines: paged.extend(lines))
+    monkeypatch.setattr(viewer.shutil, "get_terminal_size", lambda: os.terminal_size((80, 4)))
     session.respond("whale")
     session.respond(":open")
     assert session.answer.hits[0].document.text.split()[0] in "".join(paged)
@@ -219,8 +219,8 @@ def test_the_last_answer_is_explained(session, capsys):
     plain = rows(capsys.readouterr().out)
     session.respond(":explain")
     explained = rows(capsys.readouterr().out)
-    assert [row[:5] for row in explained] == plain
-    assert all(row[5].startswith("found by exact search") for row in explained)
+    assert [row[:6] for row in explained] == plain
+    assert all(row[6].startswith("found by exact search") for row in explained)
 
 
 def test_keys(typed, capsys, tmp_path):
@@ -339,6 +339,8 @@ class Screen:
 def test_on_a_terminal(notes, monkeypatch):
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setenv("PAGER", "cat")
+    monkeypatch.delenv("VISUAL", raising=False)
+    monkeypatch.setenv("EDITOR", "echo opened")
     screen = Screen("query", notes, "-k", "2")
     screen.wait_for("notes>")
     screen.press("whale storm\r")
@@ -348,8 +350,12 @@ def test_on_a_terminal(notes, monkeypatch):
     screen.wait_for("notes>")
     screen.press("half a quest" + CTRL_C)
     screen.wait_for("notes>")
-    screen.press(":open 1\r")
+    screen.press(":read 1\r")
     screen.wait_for("year: ")
+    screen.wait_for("notes>")
+    screen.press(":open 1\r")
+    screen.wait_for("opened +")
+    screen.wait_for("notes.jsonl")
     screen.wait_for("notes>")
     screen.press(CTRL_D)
     assert screen.end() == 0

@@ -228,8 +228,8 @@ def test_only_one_module_prints():
     assert found == {
         ("render.py", "print"),
         ("render.py", "click.confirm"),
-        ("repl.py", "click.echo"),  # the pages of a document that render drew
-        ("repl.py", "click.echo_via_pager"),
+        ("viewer.py", "click.echo"),  # the pages of a document that render drew
+        ("viewer.py", "click.echo_via_pager"),
     }
 
 

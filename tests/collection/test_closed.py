@@ -39,6 +39,7 @@ def arguments(tmp_path):
         "source": tmp_path / "more.jsonl",
         "ids": ["1"],
         "id": "1",
+        "name": "n",
         "where": {"n": 1},
         "metadata": {"n": 2},
         "encoder": HashEncoder(DIM, salt=1),

@@ -43,7 +43,7 @@ CREATE TABLE pieces (
 CREATE TABLE origins (
     doc INTEGER NOT NULL REFERENCES documents (doc) ON DELETE CASCADE,
     source INTEGER NOT NULL REFERENCES sources (source) ON DELETE CASCADE,
-    file INTEGER NOT NULL REFERENCES files (file) ON DELETE CASCADE,
+    file INTEGER NOT NULL REFERENCES files (file) ON DELETE CASCADE, position TEXT,
     PRIMARY KEY (doc, source)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX origins_in ON origins (file);

@@ -24,6 +24,7 @@ PUBLIC = {
     "semsearch.errors",
     "semsearch.options",
     "semsearch.parquet_metadata",
+    "semsearch.places",
     "semsearch.reading.files",
     "semsearch.reading.documents",
     "semsearch.reading.json_objects",
@@ -188,7 +189,7 @@ def test_an_id_is_known_with_its_file_and_place():
     assert ids.add("日本", "y.txt", "line 2") is None
     assert ids.add("a", "y.txt", "line 3") == "line 1"
     assert [ids.file(identity) for identity in ("a", "日本", "b")] == ["x.txt", "y.txt", None]
-    assert list(ids.batches()) == [{"a": "x.txt", "日本": "y.txt"}]
+    assert list(ids.batches()) == [{"a": ("x.txt", ""), "日本": ("y.txt", "")}]
     found = []
     thread = threading.Thread(target=lambda: found.append(ids.file("a")))
     thread.start()

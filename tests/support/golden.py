@@ -11,6 +11,7 @@ import tempfile
 from pathlib import Path
 
 import semsearch
+from semsearch.engine import Origin, Settlement
 from semsearch.local.store import schema
 from semsearch.types import Document
 from support.fakes import HashEncoder
@@ -26,6 +27,7 @@ DOCUMENTS = [
     *[Document(f"many{number}", f"filler number {number}", metadata={"n": number}) for number in range(20)],
 ]
 LONG = Document("long", "pages and pages\r\n" * 5_000 + "the end 🦊")  # since version 4
+PLACED = ("titled", "cats.txt", '{"lines":[[0,7]]}')  # since version 5: a document, its file, and where in it
 CHANGED = Document("changed", "these are the new words")
 REMOVED = Document("removed", "this is gone")
 
@@ -35,7 +37,10 @@ def make(home):
     with semsearch.create("golden", encoder=HashEncoder(DIM), home=home, index="hnsw") as collection:
         collection.add([*DOCUMENTS[:-3], Document("changed", "these were the old words"), REMOVED])
         collection.reindex("hnsw", {"M": 4, "deterministic": True})
-        collection.engine.origins.register(json.dumps({"kind": "text", "path": "somewhere"}), [])
+        origins = collection.engine.origins
+        number, files = origins.register(json.dumps({"kind": "text", "path": "somewhere"}), [PLACED[1]])
+        given = Origin(number, files[PLACED[1]].number, PLACED[2])
+        origins.settle(number, Settlement([{PLACED[0]: given}], frozenset(), {}, (), ()))
         collection.add([*DOCUMENTS[-3:], CHANGED, LONG])
         collection.remove([REMOVED.id])
 

@@ -1,5 +1,6 @@
 """Collections that earlier versions wrote stay readable and writable: `golden/schema-N.tar.gz`."""
 
+import json
 import shutil
 import sqlite3
 import tarfile
@@ -9,7 +10,7 @@ from contextlib import closing
 import numpy as np
 import pytest
 from support.fakes import HashEncoder
-from support.golden import CHANGED, DIM, DOCUMENTS, GOLDEN, LONG
+from support.golden import CHANGED, DIM, DOCUMENTS, GOLDEN, LONG, PLACED
 
 import semsearch
 from semsearch import versions
@@ -47,6 +48,14 @@ def test_everything_is_there(collection, expected):
     assert collection.check(deep=True) == []
     assert collection.sources == [{"kind": "text", "path": "somewhere"}]
     assert collection.get(["removed"]) == [None]
+
+
+def test_it_is_known_where_a_document_stands_since_version_5(collection, request):
+    identity, file, position = PLACED
+    version = request.node.callspec.params["collection"]
+    known = {identity: (json.dumps({"kind": "text", "path": "somewhere"}), file, position)}
+    assert collection.engine.origins.of([identity, "plain", "gone"]) == (known if version >= 5 else {})
+    assert [hit.place for hit in collection.search("cat", 2)] == [None, None], "a path that is none leads nowhere"
 
 
 def test_words_are_found_as_they_are_now(collection):

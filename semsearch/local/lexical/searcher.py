@@ -10,7 +10,6 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -26,8 +25,9 @@ from semsearch.local.store.registry import Registered
 from semsearch.local.store.schema import fulltext
 from semsearch.local.store.snapshot import Snapshot
 from semsearch.local.store.store import Store, View
-from semsearch.search import function_words
 from semsearch.search.analysis import analysed, asked, holds
+from semsearch.search.function_words import FUNCTION_WEIGHT
+from semsearch.search.matches import empty_terms
 from semsearch.search.query_syntax import Query
 from semsearch.types import Keys, Scores
 
@@ -41,16 +41,10 @@ SPLIT_ROWS = 20_000  # rows behind the generation that a search splits itself; w
 
 def weighed(words: Mapping[str, int]) -> dict[str, float]:
     """The weights of a query's words: how often each comes, and a tenth of it for those that carry nothing."""
-    empty = words.keys() & _function_words()
+    empty = words.keys() & empty_terms()
     if len(empty) == len(words):
         return dict(words)
-    return {word: function_words.FUNCTION_WEIGHT * times if word in empty else times for word, times in words.items()}
-
-
-@cache
-def _function_words() -> frozenset[str]:
-    """As they are stemmed."""
-    return frozenset(analysed(" ".join(sorted(function_words.ENGLISH))).split())
+    return {word: FUNCTION_WEIGHT * times if word in empty else times for word, times in words.items()}
 
 
 class Lexical:

@@ -5,10 +5,11 @@ Nothing of a filter ever becomes SQL text: names and values are bound parameters
 
 from __future__ import annotations
 
+import math
 import operator
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import groupby
+from itertools import groupby, islice
 from typing import Any, assert_never
 
 import numpy as np
@@ -18,7 +19,7 @@ from sqlalchemy import ColumnElement, Connection, Select, select
 from semsearch.local.store.database import driver
 from semsearch.local.store.database_errors import decoding
 from semsearch.local.store.schema import documents, fields
-from semsearch.search.fields import Kind
+from semsearch.search.fields import VALUED, Kind, in_text
 from semsearch.search.where import (
     And,
     Compare,
@@ -34,6 +35,9 @@ from semsearch.search.where import (
 )
 
 _MOST_NAMES = 200
+_MOST_LOOKED_AT = 2_000  # values
+_FIRST_VALUE = "SELECT min(value) FROM fields WHERE name = ? AND element = ? AND type = ? AND value >= ?"
+_NEXT_VALUE = "SELECT min(value) FROM fields WHERE name = ? AND element = ? AND type = ? AND value > ?"
 _DOC = np.dtype([("doc", np.int64)])
 _COMPARISONS = {"$gt": operator.gt, "$gte": operator.ge, "$lt": operator.lt, "$lte": operator.le}
 
@@ -64,6 +68,29 @@ class StoredFields:
             (name, element),
         )
         return frozenset(kind for (kind,) in found)
+
+    def values(self, name: str, begins: str, most: int) -> Sequence[str | float | bool]:
+        """Values of the field, and elements of its lists, whose text begins so: sorted, at most `most` of a type."""
+        found: list[str | float | bool] = []
+        for kind in VALUED:
+            own: set[str | float | bool] = set()
+            for element in (0, 1):
+                own.update(islice(self._values(name, element, kind, begins), most))
+            found += sorted(own)[:most]  # all of one type
+        return found
+
+    def _values(self, name: str, element: int, kind: Kind, begins: str) -> Iterator[str | float | bool]:
+        """By skipping through the index: a value that many documents have is read once."""
+        value: Any = begins if kind == "text" else -math.inf
+        statement = _FIRST_VALUE
+        for _ in range(_MOST_LOOKED_AT):
+            (value,) = self._connection.execute(statement, (name, element, kind, value)).fetchone()
+            if value is None or (kind == "text" and not str(value).startswith(begins)):
+                return
+            shown = bool(value) if kind == "bool" else value
+            if in_text(shown).startswith(begins):
+                yield shown
+            statement = _NEXT_VALUE
 
 
 def documents_of(connection: Connection, where: Filter) -> NDArray[np.bool_]:

@@ -143,7 +143,17 @@ def _long_texts_in_pieces(direct: sqlite3.Connection) -> None:
         direct.execute("UPDATE documents SET text = '', size = ?, crc = ? WHERE doc = ?", (len(text), head, doc))
 
 
-MIGRATIONS: dict[int, Callable[[Connection], None]] = {1: _more_checksums, 2: _places_in_segments, 3: _who_made_it}
+def _positions(connection: Connection) -> None:
+    """4 to 5: it is known where in its file a document stands; of those that are there, when they are read again."""
+    driver(connection).execute("ALTER TABLE origins ADD COLUMN position TEXT")
+
+
+MIGRATIONS: dict[int, Callable[[Connection], None]] = {
+    1: _more_checksums,
+    2: _places_in_segments,
+    3: _who_made_it,
+    4: _positions,
+}
 """From version n of the schema to n + 1."""
 
 

@@ -13,6 +13,7 @@ from typing import Any
 from sqlalchemy import Connection, func, select
 
 from semsearch.engine import NEVER, File, Origin, Stamp
+from semsearch.local.store.database import driver
 from semsearch.local.store.database_errors import decoding
 from semsearch.local.store.document_rows import among
 from semsearch.local.store.schema import origins
@@ -69,21 +70,34 @@ def note(connection: Connection, given: Sequence[tuple[Origin, str]]) -> None:
     """That documents, by id, were given by an origin, and no other file of that source."""
     _many(
         connection,
-        "INSERT INTO origins SELECT doc, ?, ? FROM documents WHERE id = ? "
-        "ON CONFLICT (doc, source) DO UPDATE SET file = excluded.file",
+        "INSERT INTO origins SELECT doc, ?, ?, ? FROM documents WHERE id = ? "
+        "ON CONFLICT (doc, source) DO UPDATE SET file = excluded.file, position = excluded.position",
         [(*origin, identity) for origin, identity in given],
     )
 
 
 @decoding()
-def of(connection: Connection, source: int, ids: Sequence[str]) -> dict[str, int]:
-    """The file that each of `ids` is known to be from; documents that the source did not give are left out."""
+def given_by(connection: Connection, source: int, ids: Sequence[str]) -> dict[str, Origin]:
+    """Where each of `ids` is known to be from; documents that the source did not give are left out."""
     rows = connection.exec_driver_sql(
-        "SELECT id, file FROM documents JOIN origins USING (doc) "
+        "SELECT id, file, coalesce(position, '') FROM documents JOIN origins USING (doc) "
         "WHERE source = ? AND id IN (SELECT value FROM json_each(?))",
         (source, json.dumps(ids)),
     )
-    return {row[0]: row[1] for row in rows.all()}
+    return {identity: Origin(source, file, position) for identity, file, position in rows.all()}
+
+
+@decoding()
+def of(connection: Connection, ids: Sequence[str]) -> dict[str, tuple[str, str, str]]:
+    """Where each of `ids` is from: source, file and position."""
+    rows = driver(connection).execute(
+        "SELECT d.id, s.spec, f.name, coalesce(o.position, '') FROM json_each(?) AS asked "
+        "CROSS JOIN documents AS d ON d.id = asked.value "
+        "JOIN origins AS o USING (doc) JOIN sources AS s ON s.source = o.source JOIN files AS f ON f.file = o.file "
+        "ORDER BY o.source DESC",
+        (json.dumps(ids),),
+    )
+    return {identity: (spec, name, position) for identity, spec, name, position in rows.fetchall()}
 
 
 def given(connection: Connection, source: int, numbers: Sequence[int]) -> Iterator[tuple[str, int, bool]]:

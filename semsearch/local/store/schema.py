@@ -36,7 +36,7 @@ from sqlalchemy.types import UserDefinedType
 from semsearch import versions
 from semsearch.errors import CollectionError
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 APPLICATION_ID = 0x53454D53  # "SEMS", so that `file` and we can tell our databases from others
 PIECE = 1 << 16  # characters: longer texts are kept in pieces of so many
 
@@ -144,13 +144,14 @@ pieces = Table(
     **_BY_KEY,
 )
 
-# Which source gave a document, in which file: what vanishes with it.
+# Which source gave a document, in which file, and where in it: what vanishes with it, and what a hit is opened at.
 origins = Table(
     "origins",
     metadata,
     _number("doc", _of("documents.doc")),
     _number("source", _of("sources.source")),
     _number("file", _of("files.file")),
+    Column("position", Text),  # JSON; NULL where an older version read it
     PrimaryKeyConstraint("doc", "source"),
     Index("origins_in", "file"),
     **_BY_KEY,

@@ -1,0 +1,183 @@
+"""Where a text stands in the file that it came from: what a reader says of a document, and what a hit says of itself.
+
+A reader gives a `Position` with a document; the collection keeps it beside the source and the file. A `Place` is what
+they make together for one passage. Both are hints for people: a file may have been edited since.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from bisect import bisect_right
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Self
+
+MOST = 2**31 - 1  # of lines, pages and messages: what every program takes for a number
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """Where a document stands in its file; what does not apply is left out.
+
+    Attributes:
+        line: Of the file, counted from 1, for a record: all of its text stands there, whatever lines it has itself.
+        lines: For a text that is a stretch of the file: pairs of a line of the text, counted from 0, and the line of
+            the file, from which on they run side by side.
+        page: Of a PDF, counted from 1.
+        sheet: Of a workbook.
+        message: Of a mailbox, counted from 1.
+        file: Within the source, where that is a folder that is read as a whole.
+    """
+
+    line: int | None = None
+    lines: tuple[tuple[int, int], ...] = ()
+    page: int | None = None
+    sheet: str = ""
+    message: int | None = None
+    file: str = ""
+
+    def to_json(self) -> str:
+        """As it is stored; empty where nothing is known.
+
+        >>> Position(page=3).to_json()
+        '{"page":3}'
+        """
+        known = {name: value for name in self.__slots__ if (value := getattr(self, name))}
+        return json.dumps(known, ensure_ascii=False, separators=(",", ":")) if known else ""
+
+    @classmethod
+    def read(cls, text: str | None) -> Self:
+        """What `to_json` gave; of anything else what can be, since lines and pages are handed to other programs.
+
+        >>> Position.read('{"page": 3, "line": "+!sh"}')
+        Position(line=None, lines=(), page=3, sheet='', message=None, file='')
+        """
+        try:
+            value = json.loads(text or "{}")
+        except (ValueError, RecursionError):
+            value = {}
+        return cls.of(value) if isinstance(value, dict) else cls()
+
+    @classmethod
+    def of(cls, value: Mapping[str, Any]) -> Self:
+        """As `read`, of the object itself."""
+        lines = value.get("lines")
+        pairs = lines if isinstance(lines, list | tuple) else ()
+        sound = all(map(_is_pair, pairs))
+        known: dict[str, Any] = {}
+        for name in ("line", "page", "message"):
+            known[name] = value.get(name) if _counts(value.get(name)) else None
+        for name in ("sheet", "file"):
+            known[name] = found if isinstance(found := value.get(name), str) else ""
+        return cls(**known, lines=tuple((first, line) for first, line in pairs) if sound else ())
+
+    def line_of(self, number: int) -> int | None:
+        """The line of the file in which the line `number` (from 0) of the text stands.
+
+        >>> Position(lines=((0, 1), (2, 80))).line_of(3)
+        81
+        """
+        if not self.lines:
+            return self.line
+        first, line = self.lines[max(0, bisect_right(self.lines, (number, MOST)) - 1)]
+        return line + number - first
+
+
+def _counts(value: object) -> bool:
+    return type(value) is int and 1 <= value <= MOST
+
+
+def _is_pair(value: object) -> bool:
+    match value:
+        case [int(number), line]:
+            return _counts(number + 1) and _counts(line)
+    return False
+
+
+def stretches(pieces: Iterable[tuple[int, str]]) -> tuple[tuple[int, int], ...]:
+    r"""The `Position.lines` of pieces of a file that stand one behind the other: the line where each begins, and it.
+
+    >>> stretches([(1, "import x\n"), (80, "\ny = 1")])  # the second begins in the last line of the first
+    ((0, 1), (1, 80))
+    """
+    found: dict[int, int] = {}
+    number, begun = 0, False  # the line of the text, and whether something stands in it
+    for line, text in pieces:
+        found[number + begun] = line + begun
+        number += text.count("\n")
+        tail = text.rpartition("\n")[2]
+        begun = bool(tail.strip()) or (begun and tail == text)
+    return tuple(found.items())
+
+
+def cut(lines: tuple[tuple[int, int], ...], count: int) -> tuple[tuple[int, int], ...]:
+    """`Position.lines` of a text whose first `count` lines are taken away."""
+    position = Position(lines=lines)
+    first = position.line_of(count)
+    later = tuple((number - count, line) for number, line in lines if number > count)
+    return () if first is None else ((0, first), *later)
+
+
+class Provenance(NamedTuple):
+    """The file that gave a document, as an absolute path, and where in it the document stands."""
+
+    path: str
+    position: Position = Position()
+
+
+def source_of(spec: str) -> Mapping[str, Any]:
+    """A source as it was registered; nothing where it can't be read, which a search leaves to `check`."""
+    try:
+        found = json.loads(spec)
+    except (ValueError, RecursionError):
+        found = {}
+    return found if isinstance(found, dict) else {}
+
+
+def provenance(source: Mapping[str, Any], file: str, position: str, metadata: Mapping[str, Any]) -> Provenance | None:
+    """Where a document of `source` is from; None where that is no file.
+
+    Args:
+        source: What `source_of` gave.
+        file: The name that its file has in the source; empty where the source has but one.
+        position: As it is stored; empty of what an older version read, whose pages and sheets its `metadata` tell.
+        metadata: The document's.
+    """
+    path = source.get("path")
+    if not isinstance(path, str) or not os.path.isabs(path):  # noqa: PTH117  (standard input is none)
+        return None
+    stands = Position.read(position)
+    if not position and source.get("format") == "documents":
+        stands = Position.of({name: metadata.get(name) for name in ("page", "sheet")})
+    inside = file or stands.file
+    return Provenance(os.path.join(path, inside) if inside else path, stands)  # noqa: PTH118  (for every hit)
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a passage stands: its file, as an absolute path, and the line, page, sheet or message, as far as known."""
+
+    path: str
+    line: int | None = None
+    page: int | None = None
+    sheet: str = ""
+    message: int | None = None
+
+    def __str__(self) -> str:
+        """For people; `file:line` as editors and terminals know it.
+
+        >>> str(Place("/notes/a.md", 12)), str(Place("/notes/b.pdf", page=3))
+        ('/notes/a.md:12', '/notes/b.pdf, page 3')
+        """
+        return self.named(self.path)
+
+    def named(self, path: str) -> str:
+        """As `str`, the file under another name."""
+        name = path if self.line is None else f"{path}:{self.line}"
+        more = (
+            f", page {self.page}" if self.page is not None else "",
+            f", sheet {self.sheet}" if self.sheet else "",
+            f", message {self.message}" if self.message is not None else "",
+        )
+        return name + "".join(more)

@@ -1,0 +1,39 @@
+"""Which words of a hit are the query's: what stands out on a screen, and what programs are told of it."""
+
+from __future__ import annotations
+
+from functools import cache
+
+from semsearch.search.analysis import analysed, asked, places_of
+from semsearch.search.function_words import ENGLISH
+from semsearch.search.query_syntax import parse
+from semsearch.types import Span
+
+
+@cache
+def empty_terms() -> frozenset[str]:
+    """The terms of function words."""
+    return frozenset(analysed(" ".join(sorted(ENGLISH))).split())
+
+
+class QueryWords:
+    """The words of a query, as they are found in texts: by their stems, across the ways of writing them."""
+
+    def __init__(self, query: str) -> None:
+        """What the query excludes is none of its words; function words count only where there are no others."""
+        terms = frozenset(asked(parse(query).text))
+        self._terms = terms - empty_terms() or terms
+
+    def within(self, text: str) -> list[Span]:
+        """Where in `text` they stand, in their order; what touches is one.
+
+        >>> QueryWords("how do vaccines work").within("Vaccination works.")
+        [Span(start=0, end=11), Span(start=12, end=17)]
+        """
+        found: list[Span] = []
+        for start, end in sorted(places_of(self._terms, text)) if self._terms else ():
+            if found and start <= found[-1].end:
+                found[-1] = Span(found[-1].start, max(end, found[-1].end))
+            else:
+                found.append(Span(start, end))
+        return found
