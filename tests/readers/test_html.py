@@ -111,3 +111,26 @@ def test_a_byte_that_is_wrong_costs_itself():
     [part] = parts(page)
     assert part.text.endswith("last")
     assert part.text.startswith("总")
+
+
+def test_an_article_beside_the_main_part_is_read():
+    page = "<article>one<article>in it</article></article><main>two</main><nav><article>no</article></nav>"
+    assert texts(page) == ["one\n\nin it\n\ntwo"]
+    assert texts("<p>intro</p><article>one</article><p>outro</p>") == ["intro\n\none\n\noutro"]
+
+
+def test_what_stands_beside_the_main_part_is_named():
+    beside = "<p>" + "whales dive " * 20 + "</p>"
+    part, lost = parts(f"<header>{beside}</header>{beside}<main>two</main><footer>{beside}</footer>")
+    assert part.text == "two"
+    assert lost == Lost(
+        "",
+        "239 characters beside the page's main part were not read; they begin "
+        "'whales dive whales dive whales dive whales dive whales dive '.",
+    )
+    assert [part.text for part in parts(f"{beside}<main></main>")] == [("whales dive " * 20).strip()]
+
+
+def test_notes_are_read_wherever_they_stand():
+    assert texts("<p>text</p><aside role=doc-footnote>note</aside><aside>no</aside>") == ["text\n\nnote"]
+    assert texts("<main>text</main><p>few</p>") == ["text"]
