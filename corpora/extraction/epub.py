@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mimetypes
 import posixpath
 from collections.abc import Iterator
 from dataclasses import replace
@@ -57,8 +58,8 @@ def epub(file: BinaryIO) -> Iterator[ReadPart]:
 
 def _is_page(item: Any) -> bool:
     """Whether an item of the manifest is a page of text; the table of contents says what the headings say."""
-    kind, own = (item.get("media-type") or "").strip(), (item.get("properties") or "").split()
-    return kind in ("application/xhtml+xml", "text/html") and "nav" not in own
+    kind = item.get("media-type") or mimetypes.guess_type(unquote(item.get("href") or ""))[0]
+    return kind in ("application/xhtml+xml", "text/html") and "nav" not in (item.get("properties") or "").split()
 
 
 def _chapter(book: ZipFile, name: str, title: str) -> Iterator[ReadPart]:

@@ -26,7 +26,6 @@ OF_BOOKS = frozenset({"nav", "button"})  # what chapters have around their text:
 _NOTE = re.compile(r"\b(?:doc-)?(?:foot|end|rear)notes?\b")
 _MAIN = """(//main | //*[@role="main"] | //article[not(ancestor::nav or ancestor::aside or ancestor::footer)])
     [not(ancestor::main or ancestor::article or ancestor::*[@role="main"])]"""
-FEW_OUTSIDE = 200  # characters beside the main parts that are no loss: "skip to content" and its like
 _KEPT = frozenset({"pre", "textarea"})  # whose white space is shown
 _HEADINGS = {f"h{level}": level for level in range(1, 7)}
 _HIDDEN_STYLE = re.compile(r"(?:^|;)\s*(?:display\s*:\s*none|visibility\s*:\s*(?:hidden|collapse))\b", re.IGNORECASE)
@@ -44,9 +43,9 @@ def html(file: BinaryIO) -> Iterator[ReadPart]:
 def page(raw: bytes) -> Iterator[ReadPart]:
     """The sections of a page's bytes."""
     root, lost = parsed(raw)
-    yield from sections(shown(root), " ".join((root.findtext(".//title") or "").split()))
-    if (left := outside(root)) is not None:
-        yield left
+    title = " ".join((root.findtext(".//title") or "").split())
+    yield from sections(shown(root), title)
+    yield from sections(beside(root), title, "beside/")
     if lost is not None:
         yield lost
 
@@ -56,6 +55,8 @@ def chapter(raw: bytes, title: str) -> Iterator[ReadPart]:
     root, lost = parsed(raw)
     found = [*blocks(root, OF_BOOKS)] or [*blocks(root, frozenset())]
     yield from sections(found, title or " ".join((root.findtext(".//title") or "").split()))
+    if not found and next(root.iter("img", "image", "svg"), None) is not None:
+        yield Lost("", "it holds no text: pictures must go through text recognition first.")
     if lost is not None:
         yield lost
 
@@ -79,16 +80,12 @@ def _mains(root: Any) -> list[Any]:
     return found if any(one.tag != "article" for one in found) else []
 
 
-def outside(root: Any) -> Lost | None:
-    """What stands beside the main parts and is not what pages have around them, where it is more than a few words."""
+def beside(root: Any) -> list[Block]:
+    """What stands beside the main parts and is not what pages have around them."""
     mains = _mains(root)
     if not any(True for one in mains for _ in blocks(one)):
-        return None  # then all of the page was read
-    left = "\n".join(text for _, text in blocks(root, AROUND | {"header"}, UNSEEN, frozenset(mains)))
-    if len(left) <= FEW_OUTSIDE:
-        return None
-    said = " ".join(left[:FEW_OUTSIDE].split())[:60]
-    return Lost("", f"{len(left):,} characters beside the page's main part were not read; they begin '{said}'.")
+        return []  # then all of the page was shown
+    return [*blocks(root, AROUND | {"header"}, UNSEEN, frozenset(mains))]
 
 
 def parsed(raw: bytes) -> tuple[Any, Lost | None]:

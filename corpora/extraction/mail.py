@@ -20,7 +20,7 @@ from typing import Any, BinaryIO
 
 from corpora.extraction import KINDS, extractor, is_plain
 from corpora.extraction.charsets import decoded_as
-from corpora.extraction.html import outside, parsed, shown
+from corpora.extraction.html import beside, parsed, shown
 from corpora.extraction.parts import FilePart, Lost, ReadPart, Unreadable
 
 SAID_ELSEWHERE = 3  # times as long: where another form of the same says so much more, the text is none
@@ -201,8 +201,8 @@ def _of_html(text: str) -> _Content:
     if not text.strip():
         return _Content()
     root, lost = parsed(text.encode(errors="replace"))
-    texts = ["\n\n".join(text for _, text in shown(root))]
-    return _Content(texts, lost=[one.reason for one in (outside(root), lost) if one is not None])
+    texts = ["\n\n".join(text for _, text in shown(root) + beside(root))]
+    return _Content(texts, lost=[] if lost is None else [lost.reason])
 
 
 def _text(part: Message) -> str:

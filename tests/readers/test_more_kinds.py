@@ -240,7 +240,7 @@ def test_a_missing_chapter_costs_that_chapter_only():
 def test_notes_and_pages_beside_the_chapters_of_a_book_are_read():
     items = "".join(
         f'<item id="{name}" href="{name}.xhtml" media-type="application/xhtml+xml"{more}/>'
-        for name, more in (("a", ""), ("n", ""), ("toc", ' properties="nav"'), ("gone", ""))
+        for name, more in (("a", ""), ("pic", ""), ("n", ""), ("toc", ' properties="nav"'), ("gone", ""))
     )
     page = '<html xmlns="http://www.w3.org/1999/xhtml" xmlns:epub="urn:e"><body>{}</body></html>'
     book = zipped(
@@ -248,7 +248,8 @@ def test_notes_and_pages_beside_the_chapters_of_a_book_are_read():
             "META-INF/container.xml": '<container xmlns="urn:oasis:names:tc:opendocument:xmlns:container"><rootfiles>'
             '<rootfile full-path="o.opf"/></rootfiles></container>',
             "o.opf": f'<package xmlns="http://www.idpf.org/2007/opf"><manifest>{items}<item id="p" href="p.png" '
-            'media-type="image/png"/></manifest><spine><itemref idref="a"/></spine></package>',
+            'media-type="image/png"/></manifest><spine><itemref idref="a"/><itemref idref="pic"/></spine></package>',
+            "pic.xhtml": page.format('<img src="p.png"/>'),
             "a.xhtml": page.format(
                 '<main><p>first</p></main><aside epub:type="footnote" hidden="hidden">a note</aside>'
                 "<aside>a box</aside><footer>a foot</footer><p>beside</p>"
@@ -260,6 +261,7 @@ def test_notes_and_pages_beside_the_chapters_of_a_book_are_read():
     found = parts("a.epub", book)
     assert [(part.name, getattr(part, "text", None) or part.reason) for part in found] == [
         ("a.xhtml", "first\n\na note\n\na box\n\na foot\n\nbeside"),
+        ("pic.xhtml", "it holds no text: pictures must go through text recognition first."),
         ("n.xhtml", "notes"),
         ("gone.xhtml", "the book has no such chapter."),
     ]
