@@ -17,14 +17,17 @@ _TITLE = re.compile(r"^title:[ \t]*[\"']?(.+?)[\"']?[ \t]*$", re.MULTILINE)
 
 
 def markdown(file: BinaryIO) -> Iterator[FilePart]:
-    """The sections; a front matter is passed over, its title kept."""
+    """The sections; the title in a front matter is the file's, and what else it says is text before the first."""
     text = re.sub(r"\r\n?", "\n", decoded(file.read()))
     title = ""
+    above: list[Block] = []
     if front := _FRONT_MATTER.match(text):
         named = _TITLE.search(front[1])
         title = named[1] if named else ""
+        rest = front[1] if named is None else front[1][: named.start()] + front[1][named.end() :]
+        above = [(0, rest.strip("\n"))]
         text = text[front.end() :]
-    yield from sections(blocks(text), title)
+    yield from sections([*above, *blocks(text)], title)
 
 
 def blocks(text: str) -> Iterator[Block]:

@@ -329,3 +329,17 @@ def test_text_boxes_of_rich_text_are_read_once():
     [part] = parts("a.rtf", r"{\rtf1 a{\pict\bin3 }}}}" + box % "" + "b}")
     assert part.text.split() == ["ab", "In", "the", "box"]
     assert parts("a.rtf", r"{\rtf1 " + "{" * 200_000)[0].text == ""
+
+
+@pytest.mark.parametrize(
+    ("front", "title", "text"),
+    [
+        ("title: T\ndescription: of whales\ntags: [a, b]", "T", "description: of whales\ntags: [a, b]"),
+        ("Note: this tale goes on", "", "Note: this tale goes on"),
+        ("title: T", "T", ""),
+    ],
+)
+def test_what_a_front_matter_says_is_text(front, title, text):
+    *above, part = parts("a.md", f"---\n{front}\n---\n# Head\nbody")
+    assert [(one.title, one.text) for one in above] == ([(title, text)] if text else [])
+    assert (part.title, part.text) == (f"{title} › Head".removeprefix(" › "), "body")
