@@ -88,6 +88,8 @@ def _whole(data: Input, report: Report) -> Iterator[tuple[str, str, str]]:
     text = read_text(data)
     heading = _HEADING.match(text) if has_suffix(Path(data.name), (".md",)) else None
     yield text, data.name, heading[1] if heading else ""
+    if (fault := data.fault()) is not None:
+        report.bad(fault)
     data.progress(report)
 
 
