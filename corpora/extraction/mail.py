@@ -71,7 +71,8 @@ class _Policy(EmailPolicy):
 def _message(raw: bytes, name: str) -> Iterator[ReadPart]:
     """The parts of a message, and which of its headers are too long."""
     cut: list[str] = []
-    yield from _parts(email.message_from_bytes(raw, policy=_Policy(cut=cut)), name)
+    policy = _Policy(cut=cut)  # type: ignore[call-overload]  # takes every attribute of its class
+    yield from _parts(email.message_from_bytes(raw, policy=policy), name)
     yield from (Lost(name, why) for why in cut)
 
 

@@ -115,7 +115,7 @@ def _torn(page: Any) -> str:
         return ""
     contents = page["/Contents"]
     for one in contents if isinstance(contents, list) else [contents]:
-        stream = None if one is None else one.get_object()
+        stream: Any = None if one is None else one.get_object()
         if not hasattr(stream, "get_data"):
             return "a part of its contents is not in the file."
         filters = stream.get("/Filter")

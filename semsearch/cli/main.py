@@ -179,7 +179,7 @@ def _run(arguments: Sequence[str] | None) -> int:
         say(*error.format_message().splitlines())
         return USAGE
     except click.ClickException as error:
-        say(f"semsearch: {_message(error)}{_help_for(error)}")
+        say(f"semsearch: {_message(error, sys.argv[1:] if arguments is None else arguments)}{_help_for(error)}")
         return USAGE
     except (KeyboardInterrupt, click.Abort) as error:
         say(str(error) or "interrupted")
@@ -204,14 +204,32 @@ def _ask(question: str) -> bool:
     return threading.current_thread() is threading.main_thread() and confirmed(question)
 
 
-def _message(error: click.ClickException) -> str:
+def _message(error: click.ClickException, typed: Sequence[str]) -> str:
     """What click says; of an option that other programs call otherwise, what it is called here."""
     if isinstance(error, click.NoSuchOption) and error.ctx is not None:
         options = {str(param.name): max(param.opts, key=len) for param in error.ctx.command.params}
         other = SYNONYMS.get(error.option_name.lstrip("-").replace("-", "_"), "")
         if other in options:
             return f"No such option '{error.option_name}'. Did you mean '{options[other]}'?"
-    return error.format_message()
+    return error.format_message() + _excluding(error, typed)
+
+
+def _excluding(error: click.ClickException, typed: Sequence[str]) -> str:
+    """How to leave a word out, where what was typed for an option may be an exclusion: -日本, -car."""
+    if not isinstance(error, click.NoSuchOption) or error.ctx is None or error.option_name.startswith("--"):
+        return ""
+    examples = {
+        "query": 'query NAME "question {}"',
+        "search": 'search NAME "question {}"',
+        "grep": 'grep "question {}"',
+    }
+    if (example := examples.get(error.ctx.command.name or "")) is None:
+        return ""
+    word = next((word for word in typed if word.startswith(error.option_name)), error.option_name)
+    return (
+        " To leave out what holds a word, put it and the rest of the query in quotes, or '--' before what is no option:"
+        f" semsearch {example.format(word)}."
+    )
 
 
 def _help_for(error: click.ClickException) -> str:
