@@ -162,6 +162,7 @@ def _complete() -> int:
 
 def _run(arguments: Sequence[str] | None) -> int:
     """The exit code of one command."""
+    typed = sys.argv[1:] if arguments is None else list(arguments)
     try:
         trusted.ask = _ask if sys.stdin.isatty() and sys.stderr.isatty() else None
         code = cli.main(
@@ -173,13 +174,13 @@ def _run(arguments: Sequence[str] | None) -> int:
         sys.stdout.flush()
         return code if isinstance(code, int) else 0
     except SemsearchError as error:
-        say(f"semsearch: {error}", *getattr(error, "__notes__", ()))
+        say(f"semsearch: {_as_typed(str(error), typed)}", *getattr(error, "__notes__", ()))
         return error.exit_code
     except click.exceptions.NoArgsIsHelpError as error:
         say(*error.format_message().splitlines())
         return USAGE
     except click.ClickException as error:
-        say(f"semsearch: {_message(error, sys.argv[1:] if arguments is None else arguments)}{_help_for(error)}")
+        say(f"semsearch: {_message(error, typed)}{_help_for(error)}")
         return USAGE
     except (KeyboardInterrupt, click.Abort) as error:
         say(str(error) or "interrupted")
@@ -211,7 +212,23 @@ def _message(error: click.ClickException, typed: Sequence[str]) -> str:
         other = SYNONYMS.get(error.option_name.lstrip("-").replace("-", "_"), "")
         if other in options:
             return f"No such option '{error.option_name}'. Did you mean '{options[other]}'?"
-    return error.format_message() + _excluding(error, typed)
+    said = re.sub(r"is not a valid integer(?: range)?\.", "is no whole number.", error.format_message())
+    return re.sub(r"is not a valid float(?: range)?\.", "is no number.", said) + _excluding(error, typed)
+
+
+def _as_typed(said: str, typed: Sequence[str]) -> str:
+    """What is wrong, in words of the command line: as Python has it, a home and an option have other names."""
+
+    def option(found: re.Match[str]) -> str:
+        for flag in ("--read", "--option"):
+            if any(word.removeprefix(f"{flag}=").startswith(f"{found[1]}=") for word in typed) and any(
+                word.split("=", 1)[0] == flag for word in typed
+            ):
+                return f"{flag} {found[1]}"
+        return found[0]
+
+    said = said.replace("another home", "another home (--home)")
+    return re.sub(r"the option '(\w+)'", option, said)
 
 
 def _excluding(error: click.ClickException, typed: Sequence[str]) -> str:

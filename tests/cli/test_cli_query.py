@@ -136,7 +136,7 @@ def test_what_was_asked_before_a_broken_line_is_answered(notes):
     ("arguments", "code", "message"),
     [
         (["-k", "0", "whale"], 2, "0 is not in the range x>=1"),
-        (["-k", "some", "whale"], 2, "'some' is not a valid integer"),
+        (["-k", "some", "whale"], 2, "'some' is no whole number"),
         (["notes", " "], 2, "the query is empty"),
         (["notes", "\udcff"], 2, r"'\udcff' is not UTF-8 text"),
         (["notes", "--json"], 2, "--json needs a query"),
