@@ -84,7 +84,7 @@ def grep(options: GrepOptions) -> int:
     r"""Find the lines of FILES (folders with all in them; else standard input) that mean something like TEXT.
 
     They are printed best first, as 'file:line: text'. What was encoded is kept by its content, so that the second time
-    is quick. The exit code is 1 if nothing was found, and 2 if a file or folder could not be read.
+    is quick. The exit code is 1 if nothing was found, and 3 if a file or folder could not be read.
 
     \b
     semsearch grep "how to install" README.md docs/
@@ -125,7 +125,7 @@ def grep(options: GrepOptions) -> int:
             if options.context and position:
                 out("--")
             _show(hit.piece, options.context)
-    return 2 if unread else 0 if found else 1
+    return DataError.exit_code if unread else 0 if found else 1
 
 
 def _ranked(text: str, pieces: Sequence[Piece], model: Encoder, *, cached: bool) -> list[GrepMatch]:

@@ -229,7 +229,7 @@ def test_similar(notes):
     assert [row[0] for row in rows] == ["1", "2", "3"]
     assert "d0" not in {row[2] for row in rows}
     assert {row[3] for row in rows} == {"On the bread"}
-    assert run("similar", notes, "nothing").code == 2
+    assert run("similar", notes, "nothing").code == 1, "an id that is not there"
     both = run("similar", notes, "--query", "whale", "--against", "dough", "-k", 1, "--json")
     assert json.loads(both.out)["hits"][0]["title"] == "On the ocean"
 
