@@ -198,7 +198,7 @@ class MemoryView:
         for row, own in enumerate(self._texts()):
             doc, (start, end) = int(state.docs[row]), state.spans[row]
             text = state.records[doc].document.text
-            beside = [state.spans[other] for other in np.flatnonzero(state.docs == doc)]
+            beside = [state.spans[other] for other in np.flatnonzero(state.docs == doc).tolist()]
             before = max((span for span in beside if span.start < start), default=None)
             behind = min((span for span in beside if span.start > start), default=None)
             yield [
