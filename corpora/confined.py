@@ -8,7 +8,6 @@ all of a file, and text: no file of a few bytes gives gigabytes, whatever it nam
 from __future__ import annotations
 
 import codecs
-import gzip
 import io
 import json
 import os
@@ -25,6 +24,7 @@ from corpora.extraction.parts import FilePart, Lost, ReadPart, Unreadable, reaso
 from semsearch.errors import DataError
 from semsearch.places import Position
 from semsearch.reading.files import MAX_TEXT_BYTES, UTF_8, printable
+from semsearch.reading.packed import MAGIC, READ_AT_ONCE, Unpacked
 
 PARTS_WAITED_FOR = 30  # times the seconds for a part, that is waited for all parts of a file
 TEXT = 1 << 26  # characters that any file may give …
@@ -171,7 +171,7 @@ def _limited(path: Path, megabytes: int, encoding: str = UTF_8) -> Iterator[Read
 
     extract = extractor(path)
     with path.open("rb") as raw:
-        file = _unpacked(raw, megabytes)
+        file, fault = _unpacked(raw, megabytes)
         most = TEXT + TEXT_PER_BYTE * file.seek(0, io.SEEK_END)
         file.seek(0)
         if encoding != UTF_8 and is_plain(path):
@@ -194,20 +194,25 @@ def _limited(path: Path, megabytes: int, encoding: str = UTF_8) -> Iterator[Read
             f"parts of more than {MAX_TEXT_BYTES:,} characters were left out: {len(long):,}. "
             f"The first is {long[0] or 'its beginning'}."
         )
+    if fault:
+        raise Unreadable(f"the rest can't be read: {fault}.")
 
 
-def _unpacked(file: BinaryIO, megabytes: int) -> BinaryIO:
-    """The file, or what is in it where it is packed with gzip: held in memory, at most half of what there is."""
-    packed = file.read(2) == b"\x1f\x8b"
+def _unpacked(file: BinaryIO, megabytes: int) -> tuple[BinaryIO, str]:
+    """The file, or what is in it where it is packed with gzip, and why that is not all of it.
+
+    It is held in memory, at most half of what there is.
+    """
+    packed = file.read(2) == MAGIC
     file.seek(0)
     if not packed:
-        return file
+        return file, ""
     most = megabytes << 19
-    with gzip.GzipFile(fileobj=file) as unpacked:
-        content = unpacked.read(most + 1)
+    unpacked = Unpacked(file)
+    content = io.BufferedReader(unpacked, READ_AT_ONCE).read(most + 1)
     if len(content) > most:
         raise MemoryError
-    return io.BytesIO(content)
+    return io.BytesIO(content), unpacked.fault
 
 
 def _recoded(raw: bytes, encoding: str) -> BinaryIO:

@@ -38,6 +38,7 @@ from semsearch.walk import FolderListing
 TYPES = ("str", "int", "float", "bool", "list")
 _INT = re.compile(r"[+-]?(?:0|[1-9][0-9]*)")  # 007 is a name, not a number
 _FLOAT = re.compile(r"[+-]?(?:0|[1-9][0-9]*)?(?:\.[0-9]+|(?<=[0-9])\.?)(?:[eE][+-]?[0-9]+)?")
+_LONG = "long"  # of a whole number that is none of a float: beside fractions it stays text
 _BOOL = {"true": True, "false": False}
 _QUOTED = re.compile(r'"(?:[^"]|"")*"?')
 _SEPARATOR = re.compile(r"sep=(.)\s*", re.IGNORECASE | re.DOTALL)
@@ -152,6 +153,7 @@ class TableRows:
         if first is None:
             raise DataError(f"{data.name} has no header line: it is empty.")
         self._start: int | None = None  # the line where the row that is being read begins
+        self._last = first.number  # the line that was read last
         csv.field_size_limit(max(csv.field_size_limit(), MAX_TEXT_BYTES))  # its 128 KiB would refuse a long document
         self._reader = csv.reader(
             self._feed(chain([first], lines)),
@@ -171,6 +173,7 @@ class TableRows:
         for number, text in lines:
             if self._start is None:
                 self._start = number
+            self._last = number
             yield text
 
     def __iter__(self) -> Iterator[tuple[int, dict[str, str]]]:
@@ -184,8 +187,12 @@ class TableRows:
                     if self._quotes
                     else ""
                 )
+                lines = self._last - (self._start or 0) + 1
+                lost = f" It costs {lines:,} lines, to the line {self._last:,}." if lines > 1 else ""
+                if "unexpected end of data" in str(error):
+                    error = csv.Error("a quotation mark that begins a cell of it is never closed")
                 self._report.bad(
-                    DataError(f"{self._data.name}, line {self._start:,}: the row can't be read: {error}.{hint}")
+                    DataError(f"{self._data.name}, line {self._start:,}: the row can't be read: {error}.{lost}{hint}")
                 )
                 continue
             if row is None:
@@ -234,22 +241,31 @@ def infer_types(rows: TableRows, columns: Sequence[str]) -> dict[str, str]:
         for name in open_columns:
             if cell := row[name]:
                 kind, before = _type_of(cell), types.get(name)
-                if before is None or kind == before:
-                    types[name] = kind
-                else:
-                    types[name] = "float" if {kind, before} == {"int", "float"} else "str"
+                types[name] = kind if before is None else _either(kind, before)
         open_columns = [name for name in open_columns if types.get(name) != "str"]
         if not open_columns:
             break
-    return types
+    return {name: "int" if kind == _LONG else kind for name, kind in types.items()}
+
+
+def _either(one: str, other: str) -> str:
+    """The type of a column that holds cells of two."""
+    kinds = {one, other}
+    if len(kinds) == 1:
+        return one
+    if kinds == {"int", _LONG}:
+        return _LONG
+    return "float" if kinds == {"int", "float"} else "str"
 
 
 def _type_of(cell: str) -> str:
     """The type as which a cell comes back as it was written; 1.10 is none of a number, which would be 1.1."""
     if _INT.fullmatch(cell):
-        return "int" if len(cell) <= 20 and -(2**63) <= int(cell) < 2**63 and str(int(cell)) == cell else "str"
-    if _FLOAT.fullmatch(cell) and math.isfinite(number := float(cell)):
-        same = Decimal(repr(number)) == Decimal(cell) if "e" in cell.lower() else repr(number) == cell
+        if len(cell) > 20 or not -(2**63) <= (number := int(cell)) < 2**63 or str(number) != cell:
+            return "str"
+        return "int" if int(float(number)) == number else _LONG
+    if _FLOAT.fullmatch(cell) and math.isfinite(fraction := float(cell)):
+        same = Decimal(repr(fraction)) == Decimal(cell) if "e" in cell.lower() else repr(fraction) == cell
         return "float" if same else "str"
     return "bool" if cell.lower() in _BOOL else "str"
 

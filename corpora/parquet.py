@@ -6,10 +6,12 @@ import datetime
 import decimal
 import math
 import uuid
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from corpora.parquet_batches import batches
 from semsearch.errors import DataError, MissingDependency
 from semsearch.parquet_metadata import MARK, PLACE_COLUMN, unpacker
 from semsearch.reading.documents import Columns, Registrar, read_files
@@ -17,7 +19,6 @@ from semsearch.reading.files import CorpusFile, by_name
 from semsearch.types import Confidence, Document, Report
 from semsearch.walk import FolderListing
 
-BATCH_ROWS = 1024  # read together
 _DIGITS = {"s": 0, "ms": 3, "us": 6, "ns": 9}  # of a unit of time below the second
 
 
@@ -56,35 +57,44 @@ def _rows(file: CorpusFile, columns: Columns, registrar: Registrar, report: Repo
     except ImportError as error:
         raise MissingDependency("Parquet needs pyarrow: pip install 'semsearch[documents]'.") from error
     place = file.source if isinstance(file.source, Path) else "standard input"
-    source = file.source if isinstance(file.source, Path) else pyarrow.BufferReader(file.source.read())
+    source = file.source if isinstance(file.source, Path) else pyarrow.py_buffer(file.source.read())
+
+    def opened(**options: Any) -> Any:
+        return parquet.ParquetFile(source if isinstance(source, Path) else pyarrow.BufferReader(source), **options)
+
     try:
-        with parquet.ParquetFile(source) as table:
-            schema = table.schema_arrow
-            columns.check(schema.names, str(place))
-            wanted = [
-                field.name
-                for field in schema
-                if (field.metadata or {}).get(MARK) != PLACE_COLUMN
-                and not (
-                    (
-                        types.is_list(field.type)
-                        or types.is_fixed_size_list(field.type)
-                        or types.is_large_list(field.type)
-                    )
-                    and types.is_floating(field.type.value_type)
-                )
-            ]
-            rows = _Rows(schema, set(schema.names) - set(columns.metadata(schema.names)))
-            number, total = 0, table.metadata.num_rows
-            for batch in table.iter_batches(BATCH_ROWS, columns=wanted):
-                for record in rows.records(batch):
-                    number += 1
-                    where = f"{place}, row {number:,}"
-                    if isinstance(record, str):
-                        report.bad(DataError(f"{where}: {record}"))
-                    else:
-                        yield from registrar.documents(record, file.name, where)
-                report.progress(file.before + file.size * number // total, file.total or file.size)
+        with opened() as table:
+            schema, total = table.schema_arrow, table.metadata.num_rows
+        for name, count in Counter(schema.names).items():
+            if count > 1:
+                raise DataError(f"{place}: the column '{name}' is there twice; one of the two would be lost.")
+        columns.check(schema.names, str(place))
+        wanted = [
+            field.name
+            for field in schema
+            if (field.metadata or {}).get(MARK) != PLACE_COLUMN
+            and not (
+                (types.is_list(field.type) or types.is_fixed_size_list(field.type) or types.is_large_list(field.type))
+                and types.is_floating(field.type.value_type)
+            )
+        ]
+        rows = _Rows(schema, set(schema.names) - set(columns.metadata(schema.names)))
+        number = 0
+        for batch in batches(opened, wanted):
+            if isinstance(batch, tuple):
+                reason, count = batch
+                where = f"row {number + 1:,}" if count == 1 else f"the rows {number + 1:,} to {number + count:,}"
+                report.bad(DataError(f"{place}, {where}: {reason}"))
+                number += count
+                continue
+            for record in rows.records(batch):
+                number += 1
+                where = f"{place}, row {number:,}"
+                if isinstance(record, str):
+                    report.bad(DataError(f"{where}: {record}"))
+                else:
+                    yield from registrar.documents(record, file.name, where)
+            report.progress(file.before + file.size * number // total, file.total or file.size)
     except (pyarrow.ArrowException, OSError) as error:
         raise DataError(f"{place} can't be read: {str(error)[:200]}.") from error
     except UnicodeDecodeError as error:

@@ -91,6 +91,8 @@ def _whole(data: Input, report: Report) -> Iterator[tuple[str, int, str]]:
     text = read_text(data)
     heading = _HEADING.match(text) if has_suffix(Path(data.name), (".md",)) else None
     yield text, 1, heading[1] if heading else ""
+    if (fault := data.fault()) is not None:
+        report.bad(fault)
     data.progress(report)
 
 

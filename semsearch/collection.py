@@ -20,7 +20,7 @@ from semsearch.arguments import check_list, check_mapping, check_number, check_p
 from semsearch.bound_encoder import NO_VECTORS, BoundEncoder
 from semsearch.chunking import splitter_for
 from semsearch.engine import Compacted, Engine, Indexed, IndexSpec, Maintained, Problem
-from semsearch.errors import CollectionDamaged, DataError, SemsearchError, UsageError
+from semsearch.errors import CollectionDamaged, DataError, DocumentNotFound, SemsearchError, UsageError
 from semsearch.exchange.export import export
 from semsearch.ingest.estimate import Estimate, estimate
 from semsearch.ingest.ingestion import BATCH_DOCUMENTS, Encoding, Ingestion, IngestResult, Progress, add_precomputed
@@ -520,7 +520,7 @@ class Collection:
                 keys = view.keys_of(ids)
                 for identity in ids:
                     if not keys.get(identity):
-                        raise UsageError(f"there is no document {identity!r} in collection '{self.name}'.")
+                        raise DocumentNotFound(f"there is no document {identity!r} in collection '{self.name}'.")
                     own = view.vectors(np.asarray(keys[identity], dtype=np.int64))
                     parts.append(stored_form(own.mean(axis=0, keepdims=True), view.dim, self.metric))
         return np.concatenate(parts) if parts else NO_VECTORS
@@ -699,15 +699,16 @@ class Collection:
         return self._maintained().backup(Path(check_path(file, "the backup")))
 
     def export(self, folder: str | os.PathLike[str], *, parquet: bool = False) -> int:
-        """Write all passages and their vectors, as of one commit, into a new folder; how many.
+        """Write all passages and their vectors, as of one commit, into a new folder, or one file; how many.
 
         Args:
-            folder: Gets `vectors.npy` `(passages, dim)` and `passages.jsonl`, line i with the vector of row i, and
+            folder: A name that ends in `.parquet` becomes one such file, with the vectors as a column. A folder gets
+                `vectors.npy` `(passages, dim)` and `passages.jsonl`, line i with the vector of row i, and
                 `collection.json`, which tells the model.
             parquet: One `passages.parquet` with the vectors as a column instead of the first two.
 
         Raises:
-            UsageError: The folder is there already.
+            UsageError: It is there already.
         """
         return export(self.engine, Path(check_path(folder, "the folder")), parquet=parquet)
 

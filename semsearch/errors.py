@@ -47,6 +47,12 @@ class UsageError(SemsearchError, ValueError):
     exit_code = 2
 
 
+class DocumentNotFound(UsageError):
+    """There is no document of that id."""
+
+    exit_code = 1
+
+
 class MissingDependency(UsageError, ImportError):
     """An optional library is needed and not installed."""
 

@@ -105,8 +105,8 @@ class Home(ABC):
         known = self.names()
         there = f"There {'is' if len(known) == 1 else 'are'}: {', '.join(known)}." if known else "There are none yet."
         return CollectionNotFound(
-            f"no collection '{name}' in {self.location}. {there} Make one with 'semsearch index PATH', or look "
-            "elsewhere with --home."
+            f"no collection '{name}' in {self.location}. {there} Make one with 'semsearch index PATH', or look in "
+            "another home."
         )
 
 
@@ -125,13 +125,13 @@ def _default_folder() -> Path:
         is_folder(found)
     except NotPlain:
         raise Untrusted(
-            f"{found} is a link, and whoever made it says where it leads: name the folder that you mean with --home or "
-            "SEMSEARCH_HOME."
+            f"{found} is a link, and whoever made it says where it leads: name another home, the folder that you mean, "
+            "or set SEMSEARCH_HOME."
         ) from None
     if not trusted.trusts_home(found) and not _empty_and_own(found):
         raise Untrusted(
             f"{found} was not made by you here, as far as semsearch knows: it may have come with a clone or an "
-            f"archive. If you know whose it is, type: {trusted.line(found)}\nOr name another home with --home or "
+            f"archive. If you know whose it is, type: {trusted.line(found)}\nOr name another home, or set "
             "SEMSEARCH_HOME."
         )
     return found

@@ -159,3 +159,15 @@ def merge(parts: Sequence[Neighbors], k: int) -> Neighbors:
     order = np.lexsort((keys, -scores), axis=1)[:, :k]  # padding has score -inf and so comes last
     rows = np.arange(len(keys))[:, None]
     return Neighbors(keys[rows, order], scores[rows, order])
+
+
+def most_equal(vectors: Vectors) -> int:
+    """How many vectors `(n, dim)` there are of the one that comes most often."""
+    if not len(vectors):
+        return 0
+    odd = np.random.default_rng(0).integers(0, 1 << 63, vectors.shape[1], dtype=np.uint64) * np.uint64(2) + np.uint64(1)
+    sums = [
+        (np.ascontiguousarray(vectors[start : start + RANGE_ROWS]).view(np.uint32).astype(np.uint64) * odd).sum(axis=1)
+        for start in range(0, len(vectors), RANGE_ROWS)
+    ]
+    return int(np.unique(np.concatenate(sums), return_counts=True)[1].max())

@@ -6,7 +6,7 @@ collection before it writes or answers; one that knows more brings the collectio
 
 from __future__ import annotations
 
-ANALYSIS = 2  # of texts into words: `semsearch.search.analysis`; others would be found by another
+ANALYSIS = 3  # of texts into words: `semsearch.search.analysis`; others would be found by another; and NFC of metadata
 ENCODING = (
     1  # of documents into vectors: the same model would give others, by splitting, composing or pooling otherwise
 )

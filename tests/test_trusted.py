@@ -189,7 +189,7 @@ def test_where_nothing_can_be_remembered_it_is_said(clone, monkeypatch, tmp_path
     assert run("trust", clone).code == 4
     shutil.rmtree(clone)
     make(clone)
-    assert "Until then say --home" in caplog.text
+    assert "Until then name another home" in caplog.text
 
 
 def test_the_line_to_type_runs_nothing_that_a_name_says(project, tmp_path, monkeypatch):

@@ -1,26 +1,65 @@
-"""Word's DOCX: a part for each heading, and for the heads and feet of its pages; a table's row is a line.
+"""Word's DOCX: a part for each heading, for the heads and feet of its pages, for charts and for what it includes.
 
-What Word shows is read, with what was inserted and without what was deleted under its eyes. python-docx opens the
-package; its paragraphs and cells pass over whatever is wrapped in another element, so that the walk is ours.
+A table's row is a line. What Word shows is read, with what was inserted and without what was deleted under its eyes.
+python-docx opens the package; its paragraphs and cells pass over whatever is wrapped in another element, so that the
+walk is ours.
 """
 
 from __future__ import annotations
 
+import mimetypes
 import re
 from collections.abc import Iterator
+from dataclasses import replace
+from io import BytesIO
+from pathlib import Path
 from typing import Any, BinaryIO
 
-from corpora.extraction.office_xml import attribute, child, local, main_part, package, related, root, title
-from corpora.extraction.parts import Block, FilePart, sections
+from corpora.extraction import KINDS, extractor
+from corpora.extraction.office_xml import (
+    alternative,
+    attribute,
+    charts,
+    child,
+    local,
+    main_part,
+    package,
+    related,
+    root,
+    title,
+)
+from corpora.extraction.parts import Block, FilePart, Lost, ReadPart, sections
 
 _DELETED = frozenset({"del", "moveFrom", "delText", "delInstrText"})
 _NO_TEXT = _DELETED | {"instrText", "fldData", "pPr", "rPr", "sdtPr", "sectPr", "tblPr", "tblGrid", "trPr", "tcPr"}
 _BREAKS = {"tab": "\t", "ptab": "\t", "br": "\n", "cr": "\n", "noBreakHyphen": "-"}
 _NOTES = {"footnoteReference": "footnotes", "endnoteReference": "endnotes", "commentReference": "comments"}
+_SYMBOLS = dict(  # Adobe's encoding of the font, as far as it is letters and signs of reckoning
+    zip(
+        (
+            *range(0x41, 0x5B),
+            *range(0x61, 0x7B),
+            0xA3,
+            0xA5,
+            0xAE,
+            0xB0,
+            0xB1,
+            0xB3,
+            0xB4,
+            0xB8,
+            0xB9,
+            0xBB,
+            0xD6,
+            0xE5,
+        ),
+        "ΑΒΧΔΕΦΓΗΙϑΚΛΜΝΟΠΘΡΣΤΥςΩΞΨΖαβχδεφγηιϕκλμνοπθρστυϖωξψζ≤∞→°±≥×÷≠≈√∑",
+        strict=True,
+    )
+)
 _HEADING_STYLE = re.compile(r"heading ([1-9])", re.IGNORECASE)
 
 
-def docx(file: BinaryIO) -> Iterator[FilePart]:
+def docx(file: BinaryIO) -> Iterator[ReadPart]:
     """The sections, then all headers and all footers, each text once."""
     book = package(file)
     main, name = main_part(book), title(book)
@@ -34,6 +73,42 @@ def docx(file: BinaryIO) -> Iterator[FilePart]:
         lines = ("".join(document.line(element)) for element in root(part).iter() if local(element) == "p")
         if text := "\n".join(line for line in lines if line.strip()):
             yield FilePart(f"diagram={number}", text, name)
+    for number, text in enumerate(charts(main), 1):
+        yield FilePart(f"chart={number}", text, name)
+    for number, part in enumerate(related(main, "aFChunk"), 1):
+        yield from _included(part, f"included={number}", name)
+
+
+def _included(part: Any, place: str, name: str) -> Iterator[ReadPart]:
+    """What a file includes whole (`altChunk`): a page, rich text, another file of Word's, plain text."""
+    suffix = Path(str(part.partname)).suffix.lower()
+    kind = suffix if suffix in KINDS else mimetypes.guess_extension(part.content_type.partition(";")[0])
+    if kind not in KINDS:
+        yield Lost(place, f"it is of the kind {part.content_type}, which no reader here knows.")
+        return
+    try:
+        for inner in extractor(Path(f"x{kind}"))(BytesIO(part.blob)):
+            inside = f"{place}/{inner.name}".rstrip("/")
+            if isinstance(inner, Lost):
+                yield replace(inner, name=inside)
+            else:
+                yield replace(inner, name=inside, title=" › ".join(filter(None, [name, inner.title])))
+    except (MemoryError, RecursionError):
+        raise
+    except Exception as error:  # whatever is broken in it costs itself
+        yield Lost.of(place, error)
+
+
+def _symbol(element: Any) -> str:
+    """A sign that is named by its number in a font: Symbol's are Greek, the pictures of others their own number."""
+    try:
+        number = int(attribute(element, "char") or "", 16)
+        sign = chr(number)
+    except (ValueError, OverflowError):
+        return ""
+    if (attribute(element, "font") or "").lower() == "symbol":
+        return _SYMBOLS.get(number & 0xFF, sign)
+    return sign
 
 
 class _Document:
@@ -73,6 +148,8 @@ class _Document:
             name = local(inner)
             if name == "t":
                 yield "".join(inner.itertext())
+            elif name == "sym":
+                yield _symbol(inner)
             elif name in _BREAKS:
                 yield _BREAKS[name]
             elif name == "txbxContent":
@@ -122,11 +199,8 @@ class _Document:
 
 
 def _inner(element: Any) -> Iterator[Any]:
-    """What is in an element and is text or holds some; of alternatives for several Words the first."""
-    inside = list(element)
-    if local(element) == "AlternateContent":
-        inside = inside[:1]
-    for inner in inside:
+    """What is in an element and is text or holds some; of alternatives for several Words one."""
+    for inner in alternative(element) if local(element) == "AlternateContent" else element:
         if local(inner) and local(inner) not in _NO_TEXT:
             yield inner
 

@@ -1,7 +1,8 @@
-"""EPUB: the chapters in their order, a part for each heading."""
+"""EPUB: the chapters in their order, then the pages that stand in none; a part for each heading."""
 
 from __future__ import annotations
 
+import mimetypes
 import posixpath
 from collections.abc import Iterator
 from dataclasses import replace
@@ -10,7 +11,7 @@ from urllib.parse import unquote
 from zipfile import ZipFile
 
 from corpora.extraction.archive import opened
-from corpora.extraction.html import page
+from corpora.extraction.html import chapter
 from corpora.extraction.parts import Lost, ReadPart, Unreadable
 
 _NAMES = {
@@ -30,11 +31,13 @@ def epub(file: BinaryIO) -> Iterator[ReadPart]:
         opf = place.get("full-path")
         package = _xml(book.read(opf))
         title = " ".join((package.findtext(".//d:title", namespaces=_NAMES) or "").split())
-        items = {item.get("id"): item.get("href") for item in package.iterfind(".//o:manifest/o:item", _NAMES)}
+        listing = package.findall(".//o:manifest/o:item", _NAMES)
+        items = {item.get("id"): item.get("href") for item in listing}
         read: set[str] = set()  # each page once, however often the book names it
         locked = _locked(book)
-        for reference in package.iterfind(".//o:spine/o:itemref", _NAMES):
-            listed = str(reference.get("idref"))
+        spine = [str(reference.get("idref")) for reference in package.iterfind(".//o:spine/o:itemref", _NAMES)]
+        beside = [str(item.get("id")) for item in listing if _is_page(item)]  # notes that a click opens, say
+        for listed in [*spine, *beside]:
             href = items.get(listed)
             name = listed if href is None else posixpath.normpath(posixpath.join(posixpath.dirname(opf), unquote(href)))
             if name in read:
@@ -53,8 +56,14 @@ def epub(file: BinaryIO) -> Iterator[ReadPart]:
                 yield Lost.of(name, error)
 
 
+def _is_page(item: Any) -> bool:
+    """Whether an item of the manifest is a page of text; the table of contents says what the headings say."""
+    kind = item.get("media-type") or mimetypes.guess_type(unquote(item.get("href") or ""))[0]
+    return kind in ("application/xhtml+xml", "text/html") and "nav" not in (item.get("properties") or "").split()
+
+
 def _chapter(book: ZipFile, name: str, title: str) -> Iterator[ReadPart]:
-    for part in page(book.read(name), title):
+    for part in chapter(book.read(name), title):
         yield replace(part, name=f"{name}/{part.name}".rstrip("/"))
 
 

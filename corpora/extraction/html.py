@@ -22,6 +22,10 @@ _BLOCKS = """
 UNSEEN, BLOCKS = frozenset(_NEVER_SHOWN.split()), frozenset(_BLOCKS.split())  # whatever else there is stands in a line
 AROUND = frozenset({"nav", "footer", "aside", "button"})  # what pages have around their text
 _OWN = frozenset({"main", "article"})  # in which a footer and what stands aside belong to the text
+OF_BOOKS = frozenset({"nav", "button"})  # what chapters have around their text: their asides are notes
+_NOTE = re.compile(r"\b(?:doc-)?(?:foot|end|rear)notes?\b")
+_MAIN = """(//main | //*[@role="main"] | //article[not(ancestor::nav or ancestor::aside or ancestor::footer)])
+    [not(ancestor::main or ancestor::article or ancestor::*[@role="main"])]"""
 _KEPT = frozenset({"pre", "textarea"})  # whose white space is shown
 _HEADINGS = {f"h{level}": level for level in range(1, 7)}
 _HIDDEN_STYLE = re.compile(r"(?:^|;)\s*(?:display\s*:\s*none|visibility\s*:\s*(?:hidden|collapse))\b", re.IGNORECASE)
@@ -36,20 +40,31 @@ def html(file: BinaryIO) -> Iterator[ReadPart]:
     yield from page(file.read())
 
 
-def page(raw: bytes, title: str = "") -> Iterator[ReadPart]:
-    """The sections of a page's bytes; `title` of a book that it is a chapter of."""
+def page(raw: bytes) -> Iterator[ReadPart]:
+    """The sections of a page's bytes."""
     root, lost = parsed(raw)
-    own = " ".join((root.findtext(".//title") or "").split())
-    yield from sections(shown(root), title or own)
+    title = " ".join((root.findtext(".//title") or "").split())
+    yield from sections(shown(root), title)
+    yield from sections(beside(root), title, "beside/")
+    if lost is not None:
+        yield lost
+
+
+def chapter(raw: bytes, title: str) -> Iterator[ReadPart]:
+    """The sections of a page of the book `title`, all of it: what stands aside or in a foot there are notes."""
+    root, lost = parsed(raw)
+    found = [*blocks(root, OF_BOOKS)] or [*blocks(root, frozenset())]
+    yield from sections(found, title or " ".join((root.findtext(".//title") or "").split()))
+    if not found and next(root.iter("img", "image", "svg"), None) is not None:
+        yield Lost("", "it holds no text: pictures must go through text recognition first.")
     if lost is not None:
         yield lost
 
 
 def shown(root: Any) -> list[Block]:
     """The headings and paragraphs of the main parts; where these hold none, of all but what pages have around them."""
-    mains = root.xpath('(//main | //*[@role="main"])[not(ancestor::main or ancestor::*[@role="main"])]')
     tries = (
-        (mains, AROUND, UNSEEN),
+        (_mains(root), AROUND, UNSEEN),
         ([root], AROUND, UNSEEN),
         ([root], frozenset[str](), UNSEEN - {"noscript"}),  # a page that is nothing but its navigation
     )
@@ -57,6 +72,20 @@ def shown(root: Any) -> list[Block]:
         if found := [block for one in roots for block in blocks(one, around, unseen)]:
             return found
     return []
+
+
+def _mains(root: Any) -> list[Any]:
+    """The main parts, and articles beside them; none where the page does not say which those are."""
+    found: list[Any] = root.xpath(_MAIN)
+    return found if any(one.tag != "article" for one in found) else []
+
+
+def beside(root: Any) -> list[Block]:
+    """What stands beside the main parts and is not what pages have around them."""
+    mains = _mains(root)
+    if not any(True for one in mains for _ in blocks(one)):
+        return []  # then all of the page was shown
+    return [*blocks(root, AROUND | {"header"}, UNSEEN, frozenset(mains))]
 
 
 def parsed(raw: bytes) -> tuple[Any, Lost | None]:
@@ -107,13 +136,19 @@ def _numbered(entity: re.Match[bytes]) -> bytes:
     return entity[0] if characters is None else "".join(f"&#{ord(one)};" for one in characters).encode()
 
 
-def blocks(root: Any, around: frozenset[str] = AROUND, unseen: frozenset[str] = UNSEEN) -> Iterator[Block]:
+def blocks(
+    root: Any,
+    around: frozenset[str] = AROUND,
+    unseen: frozenset[str] = UNSEEN,
+    without: frozenset[Any] = frozenset(),
+) -> Iterator[Block]:
     """Headings and paragraphs, in their order.
 
     Args:
         root: The element that they are in.
         around: Elements to pass over, unless they belong to an article (or, a button, to a heading).
         unseen: Elements that no reader sees.
+        without: Elements of the tree that were read before.
     """
     from lxml import etree
 
@@ -125,8 +160,9 @@ def blocks(root: Any, around: frozenset[str] = AROUND, unseen: frozenset[str] = 
         tag = element.tag
         block = tag in BLOCKS
         if event == "start":
-            apart = tag in around and not (level if tag == "button" else own and tag != "nav")
-            if tag in unseen or apart or _hidden(element):
+            note = tag == "aside" and _is_note(element)  # which a click shows
+            apart = tag in around and not (note or (level if tag == "button" else own and tag != "nav"))
+            if tag in unseen or apart or (not note and _hidden(element)) or element in without:
                 passed = element
                 walk.skip_subtree()
                 continue
@@ -155,6 +191,12 @@ def blocks(root: Any, around: frozenset[str] = AROUND, unseen: frozenset[str] = 
         if element is not root:
             _put(buffer, element.tail, kept)
     yield from _flushed(buffer, level)
+
+
+def _is_note(element: Any) -> bool:
+    """Whether an element says that it is a footnote, as EPUB 3 and ARIA have it."""
+    kinds = (value for key, value in element.attrib.items() if key in ("role", "epub:type") or key.endswith("}type"))
+    return any(_NOTE.search(kind) for kind in kinds)
 
 
 def _hidden(element: Any) -> bool:

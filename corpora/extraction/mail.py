@@ -6,27 +6,32 @@ What is attached and can be read, and what is forwarded, are parts of their own 
 from __future__ import annotations
 
 import email
-import email.policy
 import mimetypes
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from datetime import UTC
 from email.message import Message
+from email.policy import EmailPolicy
 from email.utils import parsedate_to_datetime
 from io import BytesIO
+from itertools import chain, pairwise
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from corpora.extraction import KINDS, extractor, is_plain
 from corpora.extraction.charsets import decoded_as
-from corpora.extraction.html import parsed, shown
+from corpora.extraction.html import beside, parsed, shown
 from corpora.extraction.parts import FilePart, Lost, ReadPart, Unreadable
 from semsearch.places import Position
 
 SAID_ELSEWHERE = 3  # times as long: where another form of the same says so much more, the text is none
 _HEADERS = {"from": "from", "to": "to", "cc": "cc", "message-id": "message_id"}
 _BOUNDARY = re.compile(r"^--(\S+)--[ \t]*\r?$", re.MULTILINE)  # the last one, where the header does not name it
+MAX_HEADER = 1 << 14  # characters that are read of one; the library's time grows faster than its length
+MAX_KIND = 1 << 12  # of one that says what a part is
+_FROM = re.compile(rb"From (?:\S+|\S+@\S+ .*|.*\d\d:\d\d.*)\s*")  # who and when, before each message of an mbox
+_HEADER_LINE = re.compile(rb"[!-9;-~]+[ \t]*:|>From |[ \t]*\r?\n?$")
 _NEVER_TEXT = ("image", "audio", "video")
 _SIGNATURES = ("pgp-signature", "pkcs7-signature", "x-pkcs7-signature")
 
@@ -51,18 +56,39 @@ class _Content:
         self.attached += other.attached
 
 
+class _Policy(EmailPolicy):
+    """The library's own, with an eye on the length of headers."""
+
+    cut: list[str] = []  # noqa: RUF012  (each message gets a list of its own: a policy takes attributes of its class)
+
+    def header_source_parse(self, sourcelines: list[str]) -> tuple[str, str]:
+        name, value = super().header_source_parse(sourcelines)
+        most = MAX_KIND if name.lower().startswith("content-") else MAX_HEADER
+        if len(value) > most:
+            self.cut.append(f"its header {name[:40]} has {len(value):,} characters, of which {most:,} are read.")
+        return name, value[:most]
+
+
+def _message(raw: bytes, name: str) -> Iterator[ReadPart]:
+    """The parts of a message, and which of its headers are too long."""
+    cut: list[str] = []
+    policy = _Policy(cut=cut)  # type: ignore[call-overload]  # takes every attribute of its class
+    yield from _parts(email.message_from_bytes(raw, policy=policy), name)
+    yield from (Lost(name, why) for why in cut)
+
+
 def message(file: BinaryIO) -> Iterator[ReadPart]:
     """One message."""
-    yield from _parts(email.message_from_bytes(file.read(), policy=email.policy.default), "")
+    yield from _message(file.read(), "")
 
 
 def mailbox(file: BinaryIO) -> Iterator[ReadPart]:
-    """The messages of an mbox: each begins with a line 'From …' after an empty one."""
+    """The messages of an mbox: each begins with a line 'From …' after an empty one, and before its headers."""
     deep = 0
     for number, raw in enumerate(_messages(file), 1):
         name = f"message={number}"
         try:
-            for part in _parts(email.message_from_bytes(raw, policy=email.policy.default), name):
+            for part in _message(raw, name):
                 yield replace(part, position=Position(message=number)) if isinstance(part, FilePart) else part
         except RecursionError:  # which costs the message alone
             deep += 1
@@ -77,8 +103,8 @@ def mailbox(file: BinaryIO) -> Iterator[ReadPart]:
 def _messages(file: BinaryIO) -> Iterator[bytes]:
     held: list[bytes] = []
     empty = True
-    for line in file:
-        if line.startswith(b"From ") and empty:
+    for line, following in pairwise(chain(file, [b""])):
+        if empty and _FROM.fullmatch(line) and (not held or _HEADER_LINE.match(following)):
             if held:
                 yield b"".join(held)
             held = []
@@ -196,14 +222,15 @@ def _bounded(part: Message) -> Message:
     if not found:
         return part
     head = f'Content-Type: {part.get_content_type()}; boundary="{found[-1]}"\n\n'
-    return email.message_from_string(head + str(body), policy=email.policy.default)
+    return email.message_from_string(head + str(body), policy=part.policy)
 
 
 def _of_html(text: str) -> _Content:
     if not text.strip():
         return _Content()
     root, lost = parsed(text.encode(errors="replace"))
-    return _Content(["\n\n".join(text for _, text in shown(root))], lost=[] if lost is None else [lost.reason])
+    texts = ["\n\n".join(text for _, text in shown(root) + beside(root))]
+    return _Content(texts, lost=[] if lost is None else [lost.reason])
 
 
 def _text(part: Message) -> str:

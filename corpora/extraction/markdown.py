@@ -17,16 +17,19 @@ _TITLE = re.compile(r"^title:[ \t]*[\"']?(.+?)[\"']?[ \t]*$", re.MULTILINE)
 
 
 def markdown(file: BinaryIO) -> Iterator[FilePart]:
-    """The sections; a front matter is passed over, its title kept."""
+    """The sections; the title in a front matter is the file's, and what else it says is text before the first."""
     text = re.sub(r"\r\n?", "\n", decoded(file.read()))
     title, first = "", 1
+    above: list[tuple[int, Block]] = []
     if front := _FRONT_MATTER.match(text):
         named = _TITLE.search(front[1])
         title = named[1] if named else ""
+        rest = front[1] if named is None else front[1][: named.start()] + front[1][named.end() :]
+        above = [(1, (0, rest.strip("\n")))]
         first += front[0].count("\n")
         text = text[front.end() :]
-    found = list(_placed(text))
-    yield from sections((block for _, block in found), title, lines=[first + line for line, _ in found])
+    found = [*above, *((first + line, block) for line, block in _placed(text))]
+    yield from sections((block for _, block in found), title, lines=[line for line, _ in found])
 
 
 def blocks(text: str) -> Iterator[Block]:

@@ -1,7 +1,11 @@
-"""OpenDocument's ODT: a part for each heading, and for the heads and feet of its pages; a table's row is a line."""
+"""OpenDocument's ODT: a part for each heading, for the heads and feet of its pages, and for each object within it.
+
+A table's row is a line.
+"""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any, BinaryIO
 
@@ -9,10 +13,11 @@ from corpora.extraction.archive import opened
 from corpora.extraction.office_xml import attribute, child, local
 from corpora.extraction.parts import Block, FilePart, sections
 
-_UNREAD = frozenset(
-    {"tracked-changes", "forms", "sequence-decls", "creator", "date", "note-citation", "covered-table-cell"}
-)
-_ASIDE = frozenset({"note-body", "annotation", "text-box"})
+_UNREAD = frozenset({"tracked-changes", "forms", "sequence-decls", "note-citation", "covered-table-cell"})
+_SHAPES = "caption circle connector custom-shape ellipse line measure path polygon polyline rect regular-polygon"
+_ASIDE = frozenset({"note-body", "annotation", "text-box"}) | frozenset(_SHAPES.split())
+_DESCRIBED = frozenset({"title", "desc"})  # what is said of a picture
+_OBJECT = re.compile(r"[^/]+/content\.xml")  # charts, formulas and documents within the document
 _HEADS = {f"{kind}{where}": kind for kind in ("header", "footer") for where in ("", "-first", "-left")}
 
 
@@ -20,6 +25,8 @@ def odt(file: BinaryIO) -> Iterator[FilePart]:
     """The sections, then all headers and all footers, each text once."""
     with opened(file) as archive:
         names = set(archive.namelist())
+        inner = sorted(name for name in names if _OBJECT.fullmatch(name))
+        objects = [(name.partition("/")[0], _xml(archive.read(name))) for name in inner]
         content, styles, meta = (
             _xml(archive.read(name)) if name in names or name == "content.xml" else None
             for name in ("content.xml", "styles.xml", "meta.xml")
@@ -34,6 +41,10 @@ def odt(file: BinaryIO) -> Iterator[FilePart]:
     for kind, texts in found.items():
         if texts:
             yield FilePart(kind, "\n\n".join(dict.fromkeys(texts)), title)
+    for name, held in objects:
+        body = child(held, "body")
+        if text := "\n\n".join(text for _, text in _blocks(held if body is None else body) if text):
+            yield FilePart(name, text, title)
 
 
 def _blocks(container: Any) -> Iterator[Block]:
@@ -52,6 +63,8 @@ def _blocks(container: Any) -> Iterator[Block]:
                     _cells(row) for row in element.iter() if local(row) == "table-row" and _table_of(row) is element
                 )
                 yield 0, "\n".join(row for row in rows if row.strip(" |"))
+            case name if name in _DESCRIBED and not len(element):
+                yield 0, (element.text or "").strip()
             case name if name and name not in _UNREAD:
                 yield from _blocks(element)
 
@@ -74,6 +87,8 @@ def _line(element: Any, asides: list[Any]) -> Iterator[str]:
             asides.append(inner)
         elif name in ("s", "tab"):
             yield " "
+        elif name in _DESCRIBED and not len(inner):
+            yield f" {inner.text or ''} "
         elif name == "line-break":
             yield "\n"
         elif name and name not in _UNREAD:

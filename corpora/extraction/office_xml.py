@@ -77,3 +77,28 @@ def child(element: Any, *names: str) -> Any:
         if element is None:
             return None
     return element
+
+
+def alternative(element: Any) -> list[Any]:
+    """What to read of `AlternateContent`, which says the same for several Offices: the first that holds text."""
+    ways = list(element)
+    return [way for way in ways if any(local(inner) == "t" and inner.text for inner in way.iter())][:1] or ways[:1]
+
+
+def charts(part: Any) -> Iterator[str]:
+    """The text of each chart that belongs to a part: its title, what its axes are called, its series and categories."""
+    for kind in ("chart", "chartEx"):
+        for chart in related(part, kind):
+            lines: list[str] = []
+            for element in root(chart).iter():
+                match local(element):
+                    case "p":
+                        lines.append("".join(inner.text or "" for inner in element.iter() if local(inner) == "t"))
+                    case "tx" | "pt" | "v" if not len(element) and not _is_number(element):
+                        lines.append(element.text or "")
+            if text := "\n".join(dict.fromkeys(" ".join(line.split()) for line in lines if line.strip())):
+                yield text
+
+
+def _is_number(value: Any) -> bool:
+    return any(local(above) in ("numCache", "numDim", "numLit") for above in value.iterancestors())

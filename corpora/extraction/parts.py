@@ -22,6 +22,8 @@ class Unreadable(Exception):
 
 def reason(error: Exception) -> str:
     """Why a file, or a part of it, can't be read: a sentence for whatever a library throws."""
+    if "Excessive depth in document" in str(error) or "xmlParseElement" in str(error):
+        return "its XML is nested more than 256 elements deep."
     match error:
         case Unreadable():
             return str(error)

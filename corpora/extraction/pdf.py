@@ -1,9 +1,10 @@
-"""PDF: a part for each page, its number kept."""
+"""PDF: a part for each page, its number kept, with what was filled in and noted on it."""
 
 from __future__ import annotations
 
 import re
 import unicodedata
+import zlib
 from collections.abc import Iterator
 from typing import Any, BinaryIO
 
@@ -11,6 +12,7 @@ from corpora.extraction.parts import FilePart, Lost, ReadPart, Unreadable, reaso
 from semsearch.places import Position
 
 MAX_BROKEN = 100  # pages that can't be read, beyond which the file is given up
+MAX_FIELDS_ABOVE = 32  # a field, which may say that it belongs to itself
 _SCANNED = "scanned images must go through text recognition first."
 _DRAWN = re.compile(rb"(?:^|\s)(?:Do|BI)(?=\s|$)")  # the operators that paint a picture
 _LIGATURE = re.compile("[\ufb00-\ufb06]")
@@ -42,24 +44,21 @@ def pdf(file: BinaryIO) -> Iterator[ReadPart]:
             if place.idnum in read:
                 continue
             read.add(place.idnum)
-        try:
-            text = words(page.extract_text()).strip()
-            drawn = not text and _is_drawn(page)
-        except (MemoryError, RecursionError):
-            raise
-        except Exception as error:  # a broken page costs itself
-            lost.append(Lost.of(f"page={number}", error))
-            broken += 1
-            if broken > MAX_BROKEN:
-                raise Unreadable(f"given up at the page {number:,}, with {broken:,} that can't be read.") from error
-            continue
-        if drawn:
-            lost.append(Lost(f"page={number}", f"it holds no text: {_SCANNED}"))
+        text, missing = _read(page, f"page={number}")
+        lost += missing
+        broken += any(one.failed for one in missing)
+        if broken > MAX_BROKEN:
+            raise Unreadable(f"given up at the page {number:,}, with {broken:,} that can't be read.")
         if text:
             found = True
             yield from lost
             lost.clear()
             yield FilePart(f"page={number}", text, title, {"page": number}, Position(page=number))
+    said, there = _said(reader), len(reader.pages)
+    if said > there:
+        why = f"the file says that it has {said:,} pages, and {there:,} can be found: the others are lost."
+        lost.append(Lost("", why, failed=True))
+        broken += 1
     if not found and not broken:
         raise Unreadable(f"no page holds text: {_SCANNED}")
     yield from lost
@@ -88,3 +87,84 @@ def _is_drawn(page: Any) -> bool:
     """Whether a page shows pictures."""
     contents = page.get_contents()
     return contents is not None and _DRAWN.search(contents.get_data()) is not None
+
+
+def _read(page: Any, place: str) -> tuple[str, list[Lost]]:
+    """The text of a page, and what of it is lost: a broken page costs itself."""
+    try:
+        torn = _torn(page)
+        lost = [Lost(place, torn, failed=True)] if torn else []
+        text = words(page.extract_text()).strip()
+        if not text and _is_drawn(page):
+            lost.append(Lost(place, f"it holds no text: {_SCANNED}"))
+        return "\n".join([text, *_noted(page, text)]).strip(), lost
+    except (MemoryError, RecursionError):
+        raise
+    except Exception as error:  # whatever the library throws
+        return "", [Lost.of(place, error)]
+
+
+def _said(reader: Any) -> int:
+    """How many pages the file says that it has; 0 where it says nothing that can be."""
+    said = reader.root_object.get("/Pages", {}).get("/Count")
+    return said if isinstance(said, int) else 0
+
+
+def _torn(page: Any) -> str:
+    """What is missing of the contents of a page, which the library passes over; empty if all is there."""
+    if "/Contents" not in page:
+        return ""
+    contents = page["/Contents"]
+    for one in contents if isinstance(contents, list) else [contents]:
+        stream: Any = None if one is None else one.get_object()
+        if not hasattr(stream, "get_data"):
+            return "a part of its contents is not in the file."
+        filters = stream.get("/Filter")
+        first = filters[:1] if isinstance(filters, list) else [filters]
+        if first == ["/FlateDecode"] and not _is_whole(stream._data):
+            return "its contents are cut short or damaged: what stands behind is lost."
+    return ""
+
+
+def _is_whole(packed: bytes) -> bool:
+    """Whether deflated bytes go on to their end; their checksum is not looked at, which many files lack."""
+    stream = zlib.decompressobj(-zlib.MAX_WBITS)
+    rest = packed[2:]
+    try:
+        while rest and not stream.eof:
+            stream.decompress(rest, 1 << 20)
+            rest = stream.unconsumed_tail
+    except zlib.error:
+        return False
+    return stream.eof
+
+
+def _noted(page: Any, text: str) -> Iterator[str]:
+    """What was filled into the fields of a page, and what was noted on it, where the page does not show it itself."""
+    shown = " ".join(text.split())
+    annotations = page.get("/Annots")
+    for one in (None if annotations is None else annotations.get_object()) or ():
+        try:
+            annotation = one.get_object()
+            found = [_value(annotation)] if annotation.get("/Subtype") == "/Widget" else [annotation.get("/Contents")]
+        except (AttributeError, TypeError, ValueError):  # what is no annotation says nothing
+            continue
+        for value in found:
+            said = " ".join(value.split()) if isinstance(value, str) else ""
+            if said and said not in shown:
+                shown += f"\n{said}"
+                yield words(value.strip())
+
+
+def _value(field: Any) -> Any:
+    """What was filled in: the text or the choice, which a field may have from the one that it belongs to."""
+    kind = value = None
+    for _ in range(MAX_FIELDS_ABOVE):
+        kind, value = kind or field.get("/FT"), value or field.get("/V")
+        if (above := field.get("/Parent")) is None:
+            break
+        field = above.get_object()
+    value = None if value is None else value.get_object()
+    if isinstance(value, list):
+        value = "\n".join(str(one.get_object()) for one in value)
+    return value if kind in ("/Tx", "/Ch") else None

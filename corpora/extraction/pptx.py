@@ -8,7 +8,19 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, BinaryIO
 
-from corpora.extraction.office_xml import attribute, child, local, main_part, package, related, relation, root, title
+from corpora.extraction.office_xml import (
+    alternative,
+    attribute,
+    charts,
+    child,
+    local,
+    main_part,
+    package,
+    related,
+    relation,
+    root,
+    title,
+)
 from corpora.extraction.parts import FilePart, Lost, ReadPart
 
 _OF_THE_LAYOUT = frozenset({"dt", "ftr", "hdr", "sldNum", "sldImg"})  # the same on every slide
@@ -52,12 +64,13 @@ def _slide(slide: Any) -> tuple[str, list[str]]:
     for kind in _BESIDE:
         for part in related(slide, kind):
             _gather(root(part), lines, lines)
+    lines += charts(slide)
     return " ".join(heading), lines
 
 
 def _gather(element: Any, heading: list[str], lines: list[str]) -> None:
     """Add the paragraphs of an element to `lines`, or to `heading` where it is the slide's title."""
-    for inner in list(element)[: 1 if local(element) == "AlternateContent" else None]:
+    for inner in alternative(element) if local(element) == "AlternateContent" else element:
         name = local(inner)
         if name == "sp" and (kind := _placeholder(inner)) is not None:
             if kind not in _OF_THE_LAYOUT:

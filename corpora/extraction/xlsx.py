@@ -1,4 +1,4 @@
-"""Excel's XLSX: a part for each sheet, a row is a line; then its comments and text boxes."""
+"""Excel's XLSX: a part for each sheet, a row is a line; then its comments, text boxes and charts."""
 
 from __future__ import annotations
 
@@ -6,7 +6,18 @@ import datetime
 from collections.abc import Iterator
 from typing import Any, BinaryIO
 
-from corpora.extraction.office_xml import attribute, child, local, main_part, package, related, relation, root, title
+from corpora.extraction.office_xml import (
+    attribute,
+    charts,
+    child,
+    local,
+    main_part,
+    package,
+    related,
+    relation,
+    root,
+    title,
+)
 from corpora.extraction.parts import FilePart, Lost, ReadPart
 from semsearch.places import Position
 
@@ -42,7 +53,7 @@ def _part(main: Any, sheet: Any) -> Any:
 
 
 def _beside(sheet: Any) -> list[str]:
-    """The paragraphs of comments and drawings."""
+    """The paragraphs of comments, drawings and charts."""
     if sheet is None:
         return []
     found = [
@@ -53,7 +64,8 @@ def _beside(sheet: Any) -> list[str]:
         if local(element) == holder
     ]
     texts = ("".join(inner.text or "" for inner in element.iter() if local(inner) == "t") for element in found)
-    return [" ".join(text.split()) for text in texts if text.strip()]
+    lines = [" ".join(text.split()) for text in texts if text.strip()]
+    return lines + [text for drawing in related(sheet, "drawing") for text in charts(drawing)]
 
 
 def _cell(value: Any) -> str:

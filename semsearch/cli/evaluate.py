@@ -143,6 +143,8 @@ def evaluate(options: EvalOptions) -> int:
             collection, comparison = _by_itself(stack, collection, options.seed)
         else:
             comparison = _judged(collection, options)
+            if options.drop_self:  # nothing can find the judged document that is the question's own
+                comparison.qrels = metrics.without_self(comparison.qrels)
         queries = metrics.asked(comparison.qrels)
         _ask(collection, comparison, queries, options)
     comparison.runs |= given

@@ -19,17 +19,18 @@ from semsearch.names import check_name
 
 @click.command(short_help="Write passages and vectors as files that anything can read.")
 @click.argument("name", shell_complete=parameters.collections)
-@click.argument("folder", type=parameters.file, metavar="DIR")
-@click.option("--parquet", is_flag=True, help="One Parquet file instead of vectors.npy and passages.jsonl.")
+@click.argument("folder", type=parameters.file, metavar="PLACE")
+@click.option("--parquet", is_flag=True, help="Parquet instead of vectors.npy and passages.jsonl.")
 @parameters.home
 def export(name: str, folder: str, parquet: bool, home: str | None) -> int:
-    r"""Write the passages of collection NAME and their vectors into the new folder DIR.
+    r"""Write the passages of collection NAME and their vectors into PLACE, a new folder, or a new file ….parquet.
 
-    vectors.npy has a row for each line of passages.jsonl; 'semsearch index DIR/passages.jsonl --vectors
-    DIR/vectors.npy' takes them in again.
+    vectors.npy has a row for each line of passages.jsonl; 'semsearch index PLACE/passages.jsonl --vectors
+    PLACE/vectors.npy' takes them in again.
 
     \b
     semsearch export corpus corpus-vectors/
+    semsearch export corpus --parquet corpus.parquet
     """
     with semsearch.open(name, home=Home.of(home)) as collection:
         count = collection.export(folder, parquet=parquet)

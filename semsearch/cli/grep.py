@@ -91,7 +91,7 @@ def grep(options: GrepOptions) -> int:
     r"""Find the lines of FILES (folders with all in them; else standard input) that mean something like TEXT.
 
     They are printed best first, as 'file:line: text'. What was encoded is kept by its content, so that the second time
-    is quick. The exit code is 1 if nothing was found, and 2 if a file or folder could not be read.
+    is quick. The exit code is 1 if nothing was found, and 3 if a file or folder could not be read.
 
     \b
     semsearch grep "how to install" README.md docs/
@@ -137,7 +137,7 @@ def grep(options: GrepOptions) -> int:
             _show(hit.piece, options.context, words)
     if options.open_it and found:
         _open(found[0].piece)
-    return 2 if unread else 0 if found else 1
+    return DataError.exit_code if unread else 0 if found else 1
 
 
 def _check(options: GrepOptions) -> None:

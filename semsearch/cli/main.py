@@ -162,6 +162,7 @@ def _complete() -> int:
 
 def _run(arguments: Sequence[str] | None) -> int:
     """The exit code of one command."""
+    typed = sys.argv[1:] if arguments is None else list(arguments)
     try:
         trusted.ask = _ask if sys.stdin.isatty() and sys.stderr.isatty() else None
         code = cli.main(
@@ -173,13 +174,13 @@ def _run(arguments: Sequence[str] | None) -> int:
         sys.stdout.flush()
         return code if isinstance(code, int) else 0
     except SemsearchError as error:
-        say(f"semsearch: {error}", *getattr(error, "__notes__", ()))
+        say(f"semsearch: {_as_typed(str(error), typed)}", *getattr(error, "__notes__", ()))
         return error.exit_code
     except click.exceptions.NoArgsIsHelpError as error:
         say(*error.format_message().splitlines())
         return USAGE
     except click.ClickException as error:
-        say(f"semsearch: {_message(error)}{_help_for(error)}")
+        say(f"semsearch: {_message(error, typed)}{_help_for(error)}")
         return USAGE
     except (KeyboardInterrupt, click.Abort) as error:
         say(str(error) or "interrupted")
@@ -204,14 +205,48 @@ def _ask(question: str) -> bool:
     return threading.current_thread() is threading.main_thread() and confirmed(question)
 
 
-def _message(error: click.ClickException) -> str:
+def _message(error: click.ClickException, typed: Sequence[str]) -> str:
     """What click says; of an option that other programs call otherwise, what it is called here."""
     if isinstance(error, click.NoSuchOption) and error.ctx is not None:
         options = {str(param.name): max(param.opts, key=len) for param in error.ctx.command.params}
         other = SYNONYMS.get(error.option_name.lstrip("-").replace("-", "_"), "")
         if other in options:
             return f"No such option '{error.option_name}'. Did you mean '{options[other]}'?"
-    return error.format_message()
+    said = re.sub(r"is not a valid integer(?: range)?\.", "is no whole number.", error.format_message())
+    return re.sub(r"is not a valid float(?: range)?\.", "is no number.", said) + _excluding(error, typed)
+
+
+def _as_typed(said: str, typed: Sequence[str]) -> str:
+    """What is wrong, in words of the command line: as Python has it, a home and an option have other names."""
+
+    def option(found: re.Match[str]) -> str:
+        for flag in ("--read", "--option"):
+            if any(word.removeprefix(f"{flag}=").startswith(f"{found[1]}=") for word in typed) and any(
+                word.split("=", 1)[0] == flag for word in typed
+            ):
+                return f"{flag} {found[1]}"
+        return found[0]
+
+    said = said.replace("another home", "another home (--home)")
+    return re.sub(r"the option '(\w+)'", option, said)
+
+
+def _excluding(error: click.ClickException, typed: Sequence[str]) -> str:
+    """How to leave a word out, where what was typed for an option may be an exclusion: -日本, -car."""
+    if not isinstance(error, click.NoSuchOption) or error.ctx is None or error.option_name.startswith("--"):
+        return ""
+    examples = {
+        "query": 'query NAME "question {}"',
+        "search": 'search NAME "question {}"',
+        "grep": 'grep "question {}"',
+    }
+    if (example := examples.get(error.ctx.command.name or "")) is None:
+        return ""
+    word = next((word for word in typed if word.startswith(error.option_name)), error.option_name)
+    return (
+        " To leave out what holds a word, put it and the rest of the query in quotes, or '--' before what is no option:"
+        f" semsearch {example.format(word)}."
+    )
 
 
 def _help_for(error: click.ClickException) -> str:

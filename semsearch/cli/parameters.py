@@ -150,6 +150,8 @@ def score(text: str) -> float:
 def minimum(text: str) -> Minimum:
     """`0.4` for a score, `99.9%` for a percentile, `p0.5` for a probability."""
     number = text.strip().removeprefix("p").removesuffix("%")
+    if text.strip().startswith("p") and text.strip().endswith("%"):
+        number = ""  # which of the two?
     try:
         value = float(number)
         if math.isnan(value):
@@ -159,8 +161,14 @@ def minimum(text: str) -> Minimum:
             f"'{text}' is neither a score (0.4), nor a percentile among random pairs (99.9%), nor a probability (p0.5)."
         ) from None
     if text.strip().endswith("%"):
+        if not 0 <= value <= 100:
+            raise click.BadParameter(f"'{text}' is no percentile: one lies between 0% and 100%.")
         return Minimum("percentile", value / 100)
-    return Minimum("probability" if text.strip().startswith("p") else "score", value)
+    if text.strip().startswith("p"):
+        if not 0 <= value <= 1:
+            raise click.BadParameter(f"'{text}' is no probability: one lies between p0 and p1.")
+        return Minimum("probability", value)
+    return Minimum("score", value)
 
 
 # ------------------------------------------------------------------------------------------------------ shared options

@@ -18,6 +18,9 @@ INTERVAL = 10.0  # seconds between the lines for programs
 WINDOW = 30.0  # seconds over which speed is measured: a resumed run first races through what is there already
 
 
+JUMP = 2.0  # times more or less time left than was told, which is told at once
+
+
 class Step(Protocol):
     """What the collection tells while it adds."""
 
@@ -28,7 +31,7 @@ class Step(Protocol):
 
     @property
     def passages(self) -> int:
-        """Encoded and committed so far."""
+        """Encoded so far."""
         ...
 
     @property
@@ -43,6 +46,7 @@ class Pace:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._past: deque[tuple[float, int, float]] = deque()
+        self._left: tuple[float, float] | None = None  # when it was reckoned, and what came out
 
     def record(self, texts: int, fraction: float) -> None:
         """Note that `texts` were encoded and this `fraction` of the source was done by now (0: nobody knows)."""
@@ -50,6 +54,19 @@ class Pace:
         self._past.append((now, texts, fraction))
         while len(self._past) > 2 and now - self._past[1][0] >= WINDOW:
             self._past.popleft()
+        self._left = self._steadied(now)
+
+    def _steadied(self, now: float) -> tuple[float, float] | None:
+        """The time left as it was told before goes on as a clock does, and turns slowly to what is reckoned now."""
+        found = self._reckoned()
+        if found is None:
+            return None
+        if self._left is not None:
+            then, before = self._left
+            expected = max(0.0, before - (now - then))
+            if expected / JUMP <= found <= expected * JUMP:  # beyond, something else has begun
+                found = expected + min(1.0, (now - then) / WINDOW) * (found - expected)
+        return now, found
 
     @property
     def speed(self) -> float:
@@ -62,6 +79,13 @@ class Pace:
     @property
     def left(self) -> float | None:
         """Seconds to the end of the source; None while that can't be told."""
+        if self._left is None:
+            return None
+        then, found = self._left
+        return max(0.0, found - (self._clock() - then))
+
+    def _reckoned(self) -> float | None:
+        """The time left by the speed in the window."""
         if len(self._past) < 2:
             return None
         (began, _, first), (now, _, last) = self._past[0], self._past[-1]
@@ -127,7 +151,8 @@ class Meter:
             pace = (
                 f"{speed:,.{0 if speed >= 10 else 1}f} texts/s · {duration(left)} left" if step.passages else "encoding"
             )
-            state = f"{step.documents:,} documents · {pace}"
+            passages = f" · {step.passages:,} passages" if step.passages else ""
+            state = f"{step.documents:,} documents{passages} · {pace}"
             self._bar.update(
                 self._task, total=None if fraction is None else 1.0, completed=fraction or 0.0, state=state
             )

@@ -57,7 +57,8 @@ class SimilarOptions:
 def similar(options: SimilarOptions) -> int:
     r"""Find documents of collection NAME like those with these ids, the given ones left out.
 
-    Several examples are searched by their mean; counterexamples pull away from it. The exit code is 1 without a match.
+    Several examples are searched by their mean; counterexamples pull away from it. The exit code is 1 without a match,
+    or if an id is not there.
 
     \b
     semsearch similar films 28837

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol, Unpack
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 Run = Mapping[str, Mapping[str, float]]  # query → document → score
 Qrels = Mapping[str, Mapping[str, int]]  # query → document → grade
+Number = TypeVar("Number", float, int)
 Values = NDArray[np.float64]
 
 MEASURES = ("nDCG@10", "MRR@10", "MAP", "R@10", "R@100", "success@1")
@@ -68,8 +69,8 @@ def scored(run: Run, qrels: Qrels) -> Scored:
     return Scored(values, len(queries) - len(known))
 
 
-def without_self(run: Run) -> dict[str, dict[str, float]]:
-    """A run without the documents whose id is the query's: where questions are documents, the answer is another."""
+def without_self(run: Mapping[str, Mapping[str, Number]]) -> dict[str, dict[str, Number]]:
+    """A run, or judgements, without the documents whose id is the query's, which are no answer where it is one."""
     return {query: {doc: score for doc, score in found.items() if doc != query} for query, found in run.items()}
 
 

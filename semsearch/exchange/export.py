@@ -6,7 +6,8 @@ import json
 import os
 import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -20,34 +21,41 @@ from semsearch.types import Passage, Vectors
 
 
 def export(engine: Engine, folder: Path, *, parquet: bool = False) -> int:
-    """Write all passages and their vectors, as of one commit, into a new folder; how many.
+    """Write all passages and their vectors, as of one commit, into a new folder, or one file; how many.
 
     `vectors.npy` is `(passages, dim)`, row i that of line i of `passages.jsonl`; with `parquet` both are columns of
     `passages.parquet`, and the metadata a struct with a child for each field (see `semsearch.parquet_metadata`).
-    `collection.json` tells the model. The folder appears when it is whole.
+    `collection.json` tells the model. What is called `….parquet` is that file itself, and its schema tells the model
+    (under `semsearch.collection`). It appears when it is whole.
 
     Raises:
-        UsageError: The folder is there already.
+        UsageError: It is there already.
         CollectionDamaged: A stored vector or document is not what was stored.
         StorageError: The folder can't be written.
     """
     if folder.exists():
-        raise UsageError(f"{folder} is there already: choose a folder that is not.")
+        raise UsageError(f"{folder} is there already: choose a place where nothing is.")
     building = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}")
     try:
-        building.mkdir(parents=True)
+        alone = folder.suffix.lower() == ".parquet"
+        folder.parent.mkdir(parents=True, exist_ok=True) if alone else building.mkdir(parents=True)
         with engine.view() as view:
             count = view.passages
             facts = {key: view.settings[key] for key in ("encoder", "metric", "splitting")}
             facts |= {"name": engine.name, "passages": count, "dim": view.dim}
-            (building / "collection.json").write_text(json.dumps(facts, indent=2, ensure_ascii=False) + "\n", "utf-8")
-            if parquet:
-                _write_parquet(view, building / "passages.parquet")
+            if alone:
+                _write_parquet(view, building, facts)
             else:
-                _write_lines(view, building, count)
+                told = json.dumps(facts, indent=2, ensure_ascii=False)
+                (building / "collection.json").write_text(f"{told}\n", "utf-8")
+                if parquet:
+                    _write_parquet(view, building / "passages.parquet", facts)
+                else:
+                    _write_lines(view, building, count)
         os.replace(building, folder)  # noqa: PTH105  (a folder, which Path.rename would do as well: at once)
     except BaseException as error:
-        shutil.rmtree(building, ignore_errors=True)
+        with suppress(OSError):
+            building.unlink() if building.is_file() else shutil.rmtree(building, ignore_errors=True)
         if isinstance(error, OSError) and not isinstance(error, MissingDependency):
             raise StorageError(f"{folder} can't be written: {error.strerror or error}.") from error
         raise
@@ -100,7 +108,7 @@ def _write_lines(view: EngineView, folder: Path, count: int) -> None:
         array.flush()
 
 
-def _write_parquet(view: EngineView, path: Path) -> None:
+def _write_parquet(view: EngineView, path: Path, facts: Mapping[str, Any]) -> None:
     try:
         import pyarrow
         from pyarrow import parquet
@@ -118,7 +126,8 @@ def _write_parquet(view: EngineView, path: Path) -> None:
     metadata = fields.column()
     pack = packer(metadata) if metadata is not None else None
     vector = pyarrow.field("vector", pyarrow.list_(pyarrow.float32(), view.dim))
-    schema = pyarrow.schema([*columns, *([] if metadata is None else [metadata]), vector])
+    told = {"semsearch.collection": json.dumps(facts, ensure_ascii=False)}
+    schema = pyarrow.schema([*columns, *([] if metadata is None else [metadata]), vector], metadata=told)
     with parquet.ParquetWriter(path, schema) as writer:
         for records, vectors in _batches(view):
             table = {name: [record[name] for record in records] for name in types}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import islice, pairwise
 
 import numpy as np
 
@@ -60,8 +60,16 @@ class Encoding:
         self.splitter = splitter_for(encoder, passages)
         self._on_failure = on_failure
 
-    def entries(self, records: Sequence[Record]) -> list[Entry]:
-        """The records with their passages and vectors."""
+    def entries(
+        self, records: Sequence[Record], characters: int | None = None, tell: Callable[[int], None] | None = None
+    ) -> list[Entry]:
+        """The records with their passages and vectors.
+
+        Args:
+            records: To encode.
+            characters: That are encoded before `tell` is called, so that a document of many passages shows movement.
+            tell: Called with the number of passages encoded so far.
+        """
         documents = [record.document for record in records]
         spans = self.splitter.split_many(documents)
         texts = [
@@ -70,7 +78,7 @@ class Encoding:
             for span in own
         ]
         try:
-            encoded = self.encoder.encode_documents(texts)
+            encoded = self._encoded(texts, characters, tell)
             vectors = stored_form(encoded, self.encoder.dim, self.encoder.metric, "the encoder's vectors")
             if len(vectors) != len(texts):
                 raise EncodingFailed(f"the encoder gave {len(vectors)} vectors for {len(texts)} texts.")
@@ -91,6 +99,19 @@ class Encoding:
             entries.append(Entry(record, own, vectors[first : first + len(own)]))
             first += len(own)
         return entries
+
+    def _encoded(self, texts: list[str], characters: int | None, tell: Callable[[int], None] | None) -> Vectors:
+        """The encoder's vectors, of so many characters at a time where there is somebody to tell."""
+        if characters is None or tell is None:
+            return self.encoder.encode_documents(texts)
+        pieces: list[Vectors] = []
+        ends = np.cumsum([len(text) for text in texts]) // (2 * characters)  # most batches are one piece
+        parts = [0, *(np.flatnonzero(np.diff(ends)) + 1).tolist(), len(texts)]
+        for start, end in pairwise(parts):
+            pieces.append(self.encoder.encode_documents(texts[start:end]))
+            if end < len(texts):
+                tell(end)
+        return pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
 
 
 class Ingestion:
@@ -157,7 +178,7 @@ class Ingestion:
     def _commit(self) -> None:
         records = list(self._pending.values())
         began = time.perf_counter()
-        entries = self._encoding.entries(records) if records else []
+        entries = self._encoding.entries(records, self._enough, self._tell) if records else []
         if records:
             speed = self._characters / (time.perf_counter() - began)
             self._enough = int(min(max(speed * BATCH_SECONDS, BATCH_CHARACTERS[0]), BATCH_CHARACTERS[1]))
@@ -183,9 +204,10 @@ class Ingestion:
         self._on_error(error)
         self._changes += IngestResult(skipped=1)
 
-    def _tell(self) -> None:
+    def _tell(self, encoded: int = 0) -> None:
+        """How far it is; `encoded` passages wait for their commit."""
         if self._progress is not None:
-            self._progress(Progress(self._read, self._changes.passages, self._changes.unchanged))
+            self._progress(Progress(self._read, self._changes.passages + encoded, self._changes.unchanged))
 
 
 def check_type(document: object) -> None:

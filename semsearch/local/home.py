@@ -100,7 +100,7 @@ class LocalHome(Home):
             except OSError as error:
                 raise platform.storage_error(error, "making", self.folder) from error
             except StorageError as error:
-                log.warning("%s Until then say --home, or set SEMSEARCH_HOME.", error)
+                log.warning("%s Until then name another home, or set SEMSEARCH_HOME.", error)
 
     def _new_folder(self, name: str) -> Path:
         """Where a collection will lie.

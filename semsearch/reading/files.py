@@ -8,7 +8,6 @@ the rest of that file.
 from __future__ import annotations
 
 import codecs
-import gzip
 import io
 import os
 import shutil
@@ -24,6 +23,7 @@ from typing import IO, Any, NamedTuple, cast
 from semsearch.errors import DataError, UsageError
 from semsearch.names import escaped
 from semsearch.places import Position
+from semsearch.reading.packed import MAGIC, Unpacked
 from semsearch.types import Confidence, Report
 from semsearch.walk import FolderListing, walk
 
@@ -60,6 +60,18 @@ class Input:
     _size: int
     _before: int = 0
     _total: int = 0
+    _packed: Unpacked | None = None
+
+    @property
+    def whole(self) -> bool:
+        """Whether what is packed was read to its own end, so that its last line is one."""
+        return self._packed is None or self._packed.whole
+
+    def fault(self, where: str = "") -> DataError | None:
+        """At the end: why what is packed ends there, if it should not; `where` says behind what."""
+        if self._packed is None or not self._packed.fault:
+            return None
+        return damaged(self, where, OSError(self._packed.fault))
 
     def progress(self, report: Report) -> None:
         """Tell the report how far the bytes are read."""
@@ -198,15 +210,16 @@ def open_input(file: CorpusFile, encoding: str = UTF_8) -> Iterator[Input]:
             name, raw = "standard input", source
         peekable = _peekable(raw, stack)
         try:
-            packed = peekable.peek(2)[:2] == b"\x1f\x8b"
+            packed = peekable.peek(2)[:2] == MAGIC
         except OSError as error:
             raise DataError(f"{name} can't be read: {error.strerror}.") from error
         stream: IO[bytes] = peekable
-        if packed:  # buffered once more, because GzipFile alone is slow at lines
-            stream = stack.enter_context(io.BufferedReader(stack.enter_context(gzip.GzipFile(fileobj=peekable))))
+        unpacked = Unpacked(peekable) if packed else None
+        if unpacked is not None:
+            stream = stack.enter_context(io.BufferedReader(unpacked, READ_AT_ONCE))
         if encoding != UTF_8 and not _marked(stream):
             stream = stack.enter_context(io.BufferedReader(_Recoded(stream, encoding), READ_AT_ONCE))
-        yield Input(name, stream, peekable, _regular_size(raw), file.before, file.total)
+        yield Input(name, stream, peekable, _regular_size(raw), file.before, file.total, unpacked)
 
 
 def _marked(stream: Any) -> bool:
@@ -269,7 +282,9 @@ def read_lines(data: Input, report: Report) -> Iterator[Line]:
         except (OSError, EOFError, zlib.error) as error:
             report.bad(damaged(data, f"after line {number:,}", error))
             return
-        if not length:
+        if not length or not (data.whole or raw.endswith(b"\n")):  # of a file that is cut short, half a line is none
+            if (fault := data.fault(f"after line {number:,}")) is not None:
+                report.bad(fault)
             data.progress(report)
             return
         number += 1
@@ -290,11 +305,13 @@ def read_lines(data: Input, report: Report) -> Iterator[Line]:
 
 
 def read_text(data: Input) -> str:
-    """All of it as one text, or a `DataError`."""
+    """All of it as one text, or a `DataError`: half a text is none. What stands behind a packed one is its `fault`."""
     try:
         raw = data.stream.read(MAX_TEXT_BYTES + 1)
     except (OSError, EOFError, zlib.error) as error:
         raise damaged(data, "", error) from error
+    if not data.whole and (fault := data.fault()) is not None:
+        raise fault
     if len(raw) > MAX_TEXT_BYTES:
         raise DataError(
             f"{data.name} is longer than {MAX_TEXT_BYTES:,} bytes, too much for one document; read it by lines, say."

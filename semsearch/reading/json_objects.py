@@ -84,6 +84,8 @@ def _elements(data: Input, decoder: _Decoder, report: Report) -> Iterator[tuple[
             text.place += 1
         if text.next():
             raise DataError(f"{data.name}: more stands behind the record {number:,}, and is not read.")
+        if (fault := data.fault(f"after record {number:,}")) is not None:
+            raise fault
     except DataError as error:
         report.bad(error)
     data.progress(report)
@@ -148,6 +150,8 @@ class _Ahead:
         try:
             raw = self._data.stream.read(count)
             self._whole = not raw
+            if self._whole and not self._data.whole and (fault := self._data.fault()) is not None:
+                raise fault
             if self._offset == 0:
                 raw = raw.removeprefix(codecs.BOM_UTF8)
             self._text = self._text[self.place :] + self._decoder.decode(raw, final=not raw)

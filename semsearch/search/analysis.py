@@ -13,6 +13,9 @@ folding), without soft hyphens and other characters that are not seen, without a
 scripts that are mostly written without their vowels. Marks that are letters of their own stay: the vowel signs of
 India, the voicing of kana, й.
 
+Of a word that is very long (a key, a picture in letters) the beginning is kept, and a digest of all of it: it is found
+whole, as it was written or in other capitals, and no index grows with it.
+
 *Stemming* is Snowball's, told by the script: a collection holds many languages, and a query is too short to tell its.
 """
 
@@ -24,13 +27,15 @@ import threading
 import unicodedata
 from collections.abc import Callable, Iterator
 from collections.abc import Set as AbstractSet
+from hashlib import blake2b
 from itertools import accumulate, pairwise
 from typing import NamedTuple
 
 import regex
 import Stemmer
 
-WORD_LENGTH = 128  # characters of a word; what is behind them is not looked for
+WORD_LENGTH = 128  # characters of a word; what a longer one is in all, a digest behind them tells
+DIGEST = 8  # bytes of it
 REMEMBERED_WORDS = 1 << 18  # words the terms of which are remembered: some 40 MB
 
 
@@ -199,11 +204,15 @@ class _Forms(dict[str, str]):
         self._form = form
 
     def __missing__(self, word: str) -> str:
-        form = self._form(word[:WORD_LENGTH])
-        if len(word) <= WORD_LENGTH:
-            if len(self) >= REMEMBERED_WORDS:
-                self.clear()
-            self[word] = form
+        if len(word) > WORD_LENGTH:
+            whole = folded(word)
+            form = self._form(whole[:WORD_LENGTH])
+            digest = blake2b(whole.encode("utf-8", "replace"), digest_size=DIGEST).hexdigest()
+            return form and form + digest if len(whole) > WORD_LENGTH else self._form(whole)
+        form = self._form(word)
+        if len(self) >= REMEMBERED_WORDS:
+            self.clear()
+        self[word] = form
         return form
 
 

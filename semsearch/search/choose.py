@@ -39,13 +39,13 @@ def choose(count: int, dim: int, *, recall: float | None = None, memory: int | N
     if count < UNINDEXED_ROWS:
         return Choice(None, f"{rows} are scanned in a millisecond or two: no index is needed.")
     seconds = count * dim / CODE_SCAN_RATE
-    scan = f"scanned exactly in about {1e3 * seconds:.0f} ms"
+    scan = f"scanned exactly in about {max(1.0, 1e3 * seconds):.0f} ms"
     gpu = gpu_memory()
     if 2 * count * dim < gpu / 2:
         return Choice("exact", f"{rows} fit into the GPU, which scans them exactly in a few milliseconds.")
     if seconds <= PATIENCE:
         return Choice(
-            "exact", f"{rows} are {scan} through codes of a byte a component: nothing is gained by recall lost."
+            "exact", f"{rows} are {scan}, through codes of a byte a component: an index would hardly be faster."
         )
     if recall is not None and recall >= 1:
         return Choice("exact", f"a recall of 1 was asked for; {rows} are {scan}.")

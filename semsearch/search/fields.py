@@ -1,12 +1,15 @@
 """Metadata as filters see it: fields under dotted names, each with a type and a value.
 
 A map gives its own field, of type object, and those within it under `name.inner`; a list gives its own, of type list,
-and its elements one by one. Every engine keeps these fields, in whatever way it finds them fast.
+and its elements one by one. Every engine keeps these fields, in whatever way it finds them fast. Names and texts are
+in Unicode's form NFC, so that é is one letter however it was typed.
 """
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cache
 from typing import Any, Literal
 
 Kind = Literal["number", "text", "bool", "null", "list", "object"]
@@ -17,9 +20,9 @@ VALUED: tuple[Kind, ...] = ("text", "number", "bool")  # types whose values tell
 def fields_of(metadata: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, bool, Kind, Any]]:
     """Name, whether it is an element of a list, type and value of each field; lists and maps in a list have none."""
     for name, value in metadata.items():
-        full = prefix + name
+        full = composed(prefix + name)
         if (kind := KINDS.get(type(value))) is not None:  # nearly always, and isinstance with a Mapping is slow
-            yield full, False, kind, "" if value is None else value
+            yield full, False, kind, composed(value) if kind == "text" else "" if value is None else value
         elif isinstance(value, Mapping):
             yield full, False, "object", ""
             yield from fields_of(value, full + ".")
@@ -27,7 +30,7 @@ def fields_of(metadata: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[s
             yield full, False, "list", ""
             for element in value:
                 if (kind := KINDS.get(type(element))) is not None:
-                    yield full, True, kind, "" if element is None else element
+                    yield full, True, kind, composed(element) if kind == "text" else "" if element is None else element
                 elif not isinstance(element, Mapping | list | tuple):
                     yield full, True, *typed(element)
         else:
@@ -37,7 +40,7 @@ def fields_of(metadata: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[s
 def typed(value: str | bool | float | None) -> tuple[Kind, Any]:
     """The type of a scalar, and what of it is compared."""
     if isinstance(value, str):
-        return "text", value
+        return "text", composed(value)
     if value is None:
         return "null", ""
     return ("bool" if isinstance(value, bool) else "number"), value
@@ -46,6 +49,34 @@ def typed(value: str | bool | float | None) -> tuple[Kind, Any]:
 def in_text(value: str | float | bool) -> str:
     """A value as a filter writes it, without quotes."""
     return value if isinstance(value, str) else str(value).lower() if isinstance(value, bool) else repr(value)
+
+
+def composed(text: str) -> str:
+    """A text in the form NFC."""
+    return text if text.isascii() else unicodedata.normalize("NFC", text)
+
+
+def folded(text: str) -> str:
+    """A text without capitals, accents and the points of scripts that are mostly written without them.
+
+    Marks that are letters of their own stay, as in the search by words: the vowel signs of India, й, が.
+    """
+    if text.isascii():
+        return text.lower()
+    apart = unicodedata.normalize("NFD", text)
+    bare = _marks().sub(lambda mark: mark[1] or "", apart).casefold()
+    return unicodedata.normalize("NFC", bare)
+
+
+@cache
+def _marks() -> Any:
+    import regex  # takes a while to import, and few filters fold
+
+    return regex.compile(
+        r"([иИуУ]\u0306|[іІ]\u0308|[гГкК]\u0301)"
+        r"|[[\p{Script=Inherited}\p{Arabic}\p{Hebrew}\p{Syriac}]&&\p{M}--[\u3099\u309a]]",
+        regex.V1,
+    )
 
 
 class MemoryFields:

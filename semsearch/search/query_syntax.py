@@ -13,10 +13,21 @@ from itertools import accumulate, pairwise
 from operator import and_
 
 FEW_WORDS, FEW_LETTERS = 5, 40  # beside phrases: with more, or with the marks of a sentence, a query is prose
+GLUED_AMONG = 1000  # characters of a query, in which a minus without a blank before it is looked for
 OPTION = 2  # letters of ASCII up to which "-x" is the option of a command
 
-_QUOTES = str.maketrans({"“": '"', "”": '"', "„": '"', "«": '"', "»": '"', "\0": " "})
-_PART = re.compile(r'(?<!\S)([+-]?)"([^"]*)"(?!\w)|(?<!\S)-(?=\S*[^\W\d_])(?!-)(\S+)')
+_MARKS = str.maketrans({**dict.fromkeys("“”„«»＂", '"'), **dict.fromkeys("－−﹣", "-"), "＋": "+", "\0": " "})
+# Letters of scripts without blanks between words, beside which a quotation mark may stand as beside a blank, and emoji.
+_UNSPACED = (
+    r"\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3005-\u3007\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af\uf900-\ufaff\uff66-\uff9f"
+    r"\U00020000-\U0003ffff"
+)
+_EMOJI = r"\u2600-\u27bf\U0001f1e6-\U0001f1ff\U0001f300-\U0001faff"
+_PART = re.compile(
+    rf'(?:(?<!\S)|(?<=[{_UNSPACED}]))([+-]?)"([^"]*)"(?![^\W{_UNSPACED}])'
+    rf"|(?<!\S)-(?=\S*(?:[^\W\d_]|[{_EMOJI}]))(?!-)(\S+)"
+)
+_GLUED = re.compile(rf"(?<=[{_UNSPACED}])-[{_UNSPACED}]+|(?<=[{_UNSPACED}])[－−﹣]\w+")
 _PROSE = re.compile(r"[.,;:!?](?:\s|$)|[。、，；：！？।؟؛]")
 
 
@@ -30,6 +41,7 @@ class Query:
         required: Phrases without which there is no answer.
         excluded: Words and phrases that no answer holds.
         firm: Whether `required` holds even where nothing is found so.
+        unheeded: In sentences, what looks like an exclusion and is none.
     """
 
     text: str
@@ -37,6 +49,7 @@ class Query:
     required: tuple[str, ...] = ()
     excluded: tuple[str, ...] = ()
     firm: bool = False
+    unheeded: tuple[str, ...] = ()
 
     @property
     def plain(self) -> bool:
@@ -83,13 +96,17 @@ def parse(query: str) -> Query:
     spaces and a quotation mark that is never closed are what they are in any text; quotes around nothing that is a word
     are none.
     """
-    clean = query.encode("utf-8", "replace").decode().translate(_QUOTES)  # half a surrogate pair is no letter
+    clean = query.encode("utf-8", "replace").decode().translate(_MARKS)  # half a surrogate pair is no letter
     parts = list(_PART.finditer(clean))
     outside = _PART.sub(" ", clean).split()
     phrases: list[str] = []
     firm: list[str] = []
     excluded: list[str] = []
     kept: list[str] = []
+    unheeded = [
+        f'"{glued[0]:.40}" leaves nothing out, as no blank stands before its minus: write one for that.'
+        for glued in _GLUED.finditer(query[:GLUED_AMONG])
+    ][:1]
     marked = _PROSE.search(" ".join(outside)) is not None
     # whether nothing but phrases and exclusions follows each part
     last = [not clean[a.end() : b.start()].strip() for a, b in pairwise(parts)]
@@ -97,7 +114,7 @@ def parse(query: str) -> Query:
     last = list(accumulate(reversed(last), and_))[::-1]
     end = 0
     for part, ends in zip(parts, last, strict=True):
-        sign, phrase, word = part.groups()
+        sign, phrase, word = part[1] or "", part[2], part[3]
         kept.append(clean[end : part.start()])
         end = part.end()
         if word is not None:
@@ -105,6 +122,10 @@ def parse(query: str) -> Query:
                 excluded.append(word)
             else:
                 kept.append(part[0])
+                if ends and not marked and len(word) > 1:
+                    unheeded.append(
+                        f'"-{word}" leaves nothing out, as it may be an option of a command: write -"{word}" for that.'
+                    )
         elif sign == "-":
             excluded += _worded(phrase)
         else:
@@ -114,7 +135,7 @@ def parse(query: str) -> Query:
     text = " ".join(" ".join(kept).split())
     prose = marked or len(outside) > FEW_WORDS or sum(map(len, outside)) > FEW_LETTERS
     required = tuple(firm) if firm or prose else tuple(phrases)
-    return Query(text, (*firm, *phrases), required, tuple(excluded), firm=bool(firm))
+    return Query(text, (*firm, *phrases), required, tuple(excluded), firm=bool(firm), unheeded=tuple(unheeded))
 
 
 def _worded(phrase: str) -> list[str]:

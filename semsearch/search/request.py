@@ -28,7 +28,7 @@ SYNONYMS = {  # what other libraries call an option of a search
     **dict.fromkeys(("reranker", "rerank_model"), "rerank"),
     **dict.fromkeys(("query_type", "search_type"), "mode"),
 }
-_MARKED = re.compile(r'["“”„«»]|(?<!\S)-\S')  # without any of them a query is plain
+_MARKED = re.compile(r'["“”„«»＂]|(?<!\S)[－-]\S')  # without any of them a query is plain
 
 
 def meant(name: str, known: Iterable[str]) -> str | None:
@@ -215,6 +215,8 @@ class Request:
                 "phrases and exclusions rule nothing out in the mode 'dense', which compares meanings: choose 'hybrid' "
                 "or 'lexical' for them."
             )
+        if self.mode != "dense":
+            yield from parse(query).unheeded
 
 
 OPTIONS = frozenset(field.name for field in fields(Request)) - {"k"}

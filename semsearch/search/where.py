@@ -12,18 +12,17 @@ from __future__ import annotations
 
 import math
 import operator
-import string
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, assert_never
 
 from semsearch.errors import FilterError
-from semsearch.search.fields import Kind, fields_of, typed
+from semsearch.search.fields import Kind, composed, fields_of, folded, typed
 from semsearch.search.where_text import MAX_FILTER_DEPTH, MAX_FILTER_TEXT, parse_where
 
 MAX_CONDITIONS = 1_000  # of a filter
 MAX_VALUES = 10_000  # of all its $in and $nin together
-MAX_LIKE = 10_000  # characters; every engine has its own limit beyond: SQLite 50,000 bytes
+MAX_LIKE = 10_000  # characters
 
 Where = str | Mapping[str, Any]
 Size = Literal["$gt", "$gte", "$lt", "$lte"]
@@ -100,7 +99,7 @@ class Contains:
 
 @dataclass(frozen=True, slots=True)
 class Like:
-    """The field is a text that `text` stands in; capitals are small letters in ASCII, and nowhere else."""
+    """The field is a text that `text` stands in, whatever their capitals and accents: `text` is folded."""
 
     name: str
     text: str
@@ -170,7 +169,7 @@ class _Reader:
                 raise FilterError(f"{here} is no operator that joins conditions; they are $and, $or and $not.")
             else:
                 _check_text(name, here)
-                parts.append(self.field(name, condition, here, depth))
+                parts.append(self.field(composed(name), condition, here, depth))
         if not parts:
             self.count(place)
         return _all(parts)
@@ -243,7 +242,7 @@ class _Reader:
         if len(operand) > MAX_LIKE:
             raise FilterError(f"{place} looks for {len(operand):,} characters; at most {MAX_LIKE:,} are allowed.")
         self.check_type(name, "text", operand, place)
-        return operand
+        return folded(operand)
 
     def value(self, name: str, operand: object, place: str, element: bool = False) -> Value:
         value = _scalar(operand, place)
@@ -263,7 +262,9 @@ class _Reader:
             wants = "a list" if kind == "list" else f"a {kind}"
             raise FilterError(f"{place}: {what} {' or '.join(sorted(types))}, but {_shown(operand)} asks for {wants}.")
         names = self.fields.names()
-        if not element and names and name not in names:
+        if not names:
+            raise FilterError(f"{place}: no document has the field '{_named(name)}'; none has any metadata.")
+        if not element and name not in names:
             known = ", ".join(map(_named, names[:30]))
             if not name:
                 raise FilterError(f"{place}: the name of a field is empty; there are: {known}.")
@@ -350,13 +351,5 @@ def _matches(where: Filter, found: Mapping[tuple[str, bool], Sequence[Value]]) -
             holds = _SIZES[operator_][1]
             return any(own.kind == value.kind and holds(own.value, value.value) for own in found.get((name, False), ()))
         case Like(name, text):
-            small = _small(text)
-            return any(own.kind == "text" and small in _small(own.value) for own in found.get((name, False), ()))
+            return any(own.kind == "text" and text in folded(own.value) for own in found.get((name, False), ()))
     assert_never(where)
-
-
-_SMALL = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)
-
-
-def _small(text: str) -> str:
-    return text.translate(_SMALL)

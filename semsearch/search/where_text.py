@@ -42,6 +42,7 @@ MAX_FILTER_DEPTH = 50  # levels of a filter
 MAX_FILTER_TEXT = 1_000_000  # characters of a filter that is a text, and of a text in a filter
 MAX_TOKENS = 30_000  # of a text: ten thousand values with their commas, and a thousand conditions
 _MAX_DIGITS = 400  # more than any float has before its point, and fewer than Python refuses to read
+_ESCAPE = re.compile(r"\\(.)", re.DOTALL)
 EXAMPLE = """year >= 1990 and genres contains "Drama" and not (studio = "X" or rating in (1, 2))"""
 
 
@@ -49,8 +50,8 @@ def parse_where(text: str) -> dict[str, Any]:
     """The mapping that `text` stands for; text that begins with `{` is the mapping itself, as JSON.
 
     Comparisons `= != > >= < <=`, `in (…)`, `not in (…)`, `contains` (of a list), `like` (a substring), `exists`,
-    `not exists`; joined by `and`, `or`, `not` and parentheses. Texts stand in quotes, field names with spaces in
-    backticks.
+    `not exists`; joined by `and`, `or`, `not` and parentheses. Texts stand in quotes, with a backslash before quotes
+    and backslashes in them; field names with spaces stand in backticks.
 
     Raises:
         FilterError: says at which character, and what could stand there.
@@ -138,10 +139,20 @@ def _joined(operator: str, parts: list[Any], depth: int) -> dict[str, Any]:
     return found[0] if len(found) == 1 else {operator: found}
 
 
+def _escaped(escape: re.Match[str]) -> str:
+    """What stands behind a backslash, which is needed before quotes and itself alone."""
+    if escape[1] not in "\\\"'":
+        raise FilterError(
+            f"the filter has the escape {escape[0]!r:.20} in a text; a backslash stands before quotes and another "
+            "backslash alone: write two for one."
+        )
+    return escape[1]
+
+
 def _value(node: Any) -> str | int | float | bool | None:
     token = node.children[0]
     if token.type == "STRING":
-        return re.sub(r"\\(.)", r"\1", token[1:-1], flags=re.DOTALL)
+        return _ESCAPE.sub(_escaped, token[1:-1])
     if token.type == "WORD":
         return {"true": True, "false": False, "null": None}[token.lower()]
     return _integer(token) if token.lstrip("+-").isdigit() else float(token)

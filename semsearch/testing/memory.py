@@ -83,9 +83,10 @@ class MemoryView:
         if query is not None:
             required = [analysed(phrase, stemmed=False) for phrase in query.required]
             excluded = [terms for phrase in query.excluded if (terms := analysed(phrase))]
-            for row, text in enumerate(self._texts()):
-                mask[row] &= all(holds(analysed(text, stemmed=False), phrase) for phrase in required if phrase)
-                if any(holds(analysed(text), phrase) for phrase in excluded):
+            for row, texts in enumerate(self._with_neighbours()):
+                exact = [analysed(text, stemmed=False) for text in texts] if required else []
+                mask[row] &= all(any(holds(text, phrase) for text in exact) for phrase in required if phrase)
+                if excluded and any(holds(analysed(text), phrase) for phrase in excluded for text in texts):
                     mask &= self._state.docs != self._state.docs[row]
         return mask
 
@@ -104,11 +105,12 @@ class MemoryView:
         """See `EngineView.lexical`."""
         mask = self.allowed(None, query)
         texts = [analysed(text).split() for text in self._texts()]
-        forms = [analysed(text, stemmed=False) for text in self._texts()]
         counts = [Counter(text) for text in texts]
         phrases = [terms for phrase in query.phrases if (terms := analysed(phrase, stemmed=False))]
         frequencies = [[own[word] for own in counts] for word in set(asked(query.text))]
-        frequencies += [[int(holds(text, phrase)) for text in forms] for phrase in phrases]
+        if phrases:
+            forms = [[analysed(text, stemmed=False) for text in near] for near in self._with_neighbours()]
+            frequencies += [[int(any(holds(text, phrase) for text in near)) for near in forms] for phrase in phrases]
         mean = sum(map(len, texts)) / max(len(texts), 1)
         scores = np.zeros(len(texts), dtype=np.float32)
         for frequency in frequencies:
@@ -189,6 +191,21 @@ class MemoryView:
         """The title and text of each passage, as its words are found in them."""
         passages = map(self._state.passage, range(len(self._state.keys)))
         return [f"{passage.title}\n\n{passage.text}" for passage in passages]
+
+    def _with_neighbours(self) -> Iterator[list[str]]:
+        """The title and text of each passage, and as much of the text as lies where it meets its neighbours."""
+        state = self._state
+        for row, own in enumerate(self._texts()):
+            doc, (start, end) = int(state.docs[row]), state.spans[row]
+            text = state.records[doc].document.text
+            beside = [state.spans[other] for other in np.flatnonzero(state.docs == doc).tolist()]
+            before = max((span for span in beside if span.start < start), default=None)
+            behind = min((span for span in beside if span.start > start), default=None)
+            yield [
+                own,
+                *([text[before.start : end]] if before is not None else []),
+                *([text[start : behind.end]] if behind is not None else []),
+            ]
 
     def _best(self, rows: NDArray[np.intp], scores: Scores, k: int, grouped: bool, way: tuple[str, ...]) -> Candidates:
         """The `k` best of `rows`, or the best of each of the `k` best documents."""

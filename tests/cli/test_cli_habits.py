@@ -122,7 +122,7 @@ def test_a_filter_in_the_file_is_a_text_or_a_table(notes, where):
         ("[query]\ndevise = 1", "'query' has no option 'devise' to be set here; did you mean 'device'?"),
         ("[drop]\nyes = true", "'drop' has no option 'yes' to be set here"),
         ("yes = true", "there is no option 'yes'"),
-        ("[query]\nk = 'many'", "'many' is not a valid integer"),
+        ("[query]\nk = 'many'", "'many' is no whole number"),
     ],
 )
 def test_a_slip_in_the_file_is_said(notes, text, said):

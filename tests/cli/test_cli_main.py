@@ -111,6 +111,12 @@ def test_usage_errors_are_one_line():
         (["search", "--top-k", "5"], "No such option '--top-k'. Did you mean '-k'? See 'semsearch search --help'."),
         (["similar", "x", "--filter", "a"], "No such option '--filter'. Did you mean '--where'?"),
         (["query", "--diverse"], "No such option '--diverse'. Did you mean '--mmr-lambda'?"),
+        (
+            ["query", "words", "-日本"],
+            "No such option '-日'. To leave out what holds a word, put it and the rest of the query in quotes, "
+            "or '--' before what is no option: semsearch query NAME \"question -日本\". See 'semsearch query --help'.",
+        ),
+        (["grep", "-car", "x"], "To leave out what holds a word"),
         (["query", "--rerannk"], "No such option '--rerannk'. Did you mean '--rerank'?"),
         (["drop", "x", "--limit", "5"], "No such option '--limit'. See 'semsearch drop --help'."),
     ],

@@ -15,6 +15,7 @@ from semsearch.cli import target
 from semsearch.cli.main import cli
 from semsearch.cli.parameters import ComputeOptions, Minimum, SearchOptions, typed
 from semsearch.cli.target import NONE, CreateOptions
+from semsearch.errors import CollectionError
 
 
 def declared(command):
@@ -199,3 +200,44 @@ def test_nan_is_no_number(words):
     assert ended.code == 2
     assert "'nan" in ended.err
     assert "is no number" in ended.err or "is neither a score" in ended.err
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (
+            ("query", "notes", "whale", "--min-score", "150%"),
+            "'--min-score': '150%' is no percentile: one lies between",
+        ),
+        (("query", "notes", "whale", "--min-score", "-1%"), "'--min-score': '-1%' is no percentile"),
+        (("query", "notes", "whale", "--min-score", "p2"), "'--min-score': 'p2' is no probability: one lies between"),
+        (("query", "notes", "whale", "--min-score", "p5%"), "'--min-score': 'p5%' is neither a score"),
+        (("query", "notes", "whale", "-k", "ten"), "'-k': 'ten' is no whole number."),
+        (("query", "notes", "whale", "--dense-weight", "much"), "'--dense-weight': 'much' is no number."),
+        (("index", "a.csv", "--read", "quotes=maybe"), "semsearch: --read quotes must be true or false, not 'maybe'."),
+        (("index", "a.csv", "--read=quotes=maybe"), "semsearch: --read quotes must be true or false, not 'maybe'."),
+        (
+            ("index", "a.md", "--format", "documents", "--read", "seconds=abc"),
+            "semsearch: --read seconds must be a number, not 'abc'.",
+        ),
+        (
+            ("index", "a.md", "--format", "documents", "--read", "megabytes=1"),
+            "semsearch: --read megabytes must be at least 256, not 1.",
+        ),
+        (("query", "nowhere", "whale"), "or look in another home (--home)."),
+    ],
+)
+def test_what_is_wrong_is_named_as_it_was_typed(tmp_path, monkeypatch, words, told):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a.csv").write_text("text\nwhale\n")
+    (tmp_path / "a.md").write_text("whale\n")
+    ended = run(*words)
+    assert ended.code in (2, 4)
+    assert told in ended.err
+
+
+def test_errors_of_python_speak_of_no_option(tmp_path):
+    with pytest.raises(CollectionError) as caught:
+        semsearch.open("nowhere", home=tmp_path)
+    assert "--" not in str(caught.value)
+    assert "look in another home" in str(caught.value)

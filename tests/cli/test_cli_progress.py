@@ -1,11 +1,15 @@
 """Speed and time left, and what is shown where nobody watches."""
 
 import io
+from itertools import pairwise
 from types import SimpleNamespace
 
 import pytest
+from support import tiny
 
+import semsearch
 from semsearch.cli.progress import Meter, Pace, duration
+from semsearch.types import Document
 
 
 class Clock:
@@ -37,7 +41,41 @@ def test_what_was_there_already_does_not_count_as_speed():
         clock.now += 1
         pace.record(20 * second, 0.5 + 0.001 * second)
     assert pace.speed == pytest.approx(20)
-    assert pace.left == pytest.approx(0.401 / 0.001)
+    assert pace.left == pytest.approx(0.401 / 0.001, rel=0.1)
+
+
+def test_the_time_left_is_steady():
+    """Batches take now 2 and now 8 seconds; what is told of the time left goes on much as a clock does."""
+    clock = Clock()
+    pace = Pace(clock)
+    pace.record(0, 0.0)
+    told = []
+    for batch in range(1, 41):
+        clock.now += 2 if batch % 2 else 8
+        pace.record(100 * batch, batch / 200)
+        told.append(clock.now + pace.left)  # when it will be done
+    assert max(told[8:]) - min(told[8:]) < 100, "of a thousand seconds"
+    moved = [abs(after - before) for before, after in pairwise(told[8:])]
+    assert max(moved) < 25
+    left = pace.left
+    clock.now += 3
+    assert pace.left == pytest.approx(left - 3), "between two batches too"
+
+
+def test_a_document_of_many_passages_shows_movement(monkeypatch, tmp_path):
+    monkeypatch.setattr("semsearch.ingest.ingestion.BATCH_CHARACTERS", (2_000, 4_000))
+    model = tiny.bert(tmp_path / "bert")
+    seen = []
+    text = " ".join(f"{word} {number}." for number in range(1_000) for word in ("whale", "bread"))
+    with semsearch.create("long", encoder=str(model), home=tmp_path / "home") as collection:
+        collection.add([Document("one", text)], progress=lambda step: seen.append(step.passages))
+        assert seen[-1] == collection.count_passages()
+        assert len(set(seen)) >= 4, seen
+        assert seen == sorted(seen)
+    with semsearch.create("whole", encoder=str(model), home=tmp_path / "home") as collection:
+        monkeypatch.setattr("semsearch.ingest.ingestion.BATCH_CHARACTERS", (10_000_000, 10_000_000))
+        collection.add([Document("one", text)])
+        assert collection.count_passages() == seen[-1]
 
 
 def test_time_left_is_unknown_for_a_pipe():

@@ -140,7 +140,7 @@ def test_what_was_asked_before_a_broken_line_is_answered(notes):
     ("arguments", "code", "message"),
     [
         (["-k", "0", "whale"], 2, "0 is not in the range x>=1"),
-        (["-k", "some", "whale"], 2, "'some' is not a valid integer"),
+        (["-k", "some", "whale"], 2, "'some' is no whole number"),
         (["notes", " "], 2, "the query is empty"),
         (["notes", "\udcff"], 2, r"'\udcff' is not UTF-8 text"),
         (["notes", "--json"], 2, "--json needs a query"),
@@ -233,7 +233,7 @@ def test_similar(notes):
     assert [row[0] for row in rows] == ["1", "2", "3"]
     assert "d0" not in {row[2] for row in rows}
     assert {row[3] for row in rows} == {"On the bread"}
-    assert run("similar", notes, "nothing").code == 2
+    assert run("similar", notes, "nothing").code == 1, "an id that is not there"
     both = run("similar", notes, "--query", "whale", "--against", "dough", "-k", 1, "--json")
     assert json.loads(both.out)["hits"][0]["title"] == "On the ocean"
 

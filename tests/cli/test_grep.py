@@ -66,7 +66,7 @@ def test_context_names_and_paragraphs(files, model):
     assert ended.lines == ["(standard input):2: oven"]
     assert run("grep", "oven", "-m", model, stdin=b"\n\n").code == 3
     ended = run("grep", "oven", "nowhere", "docs/b.txt", "-k", 1, "-m", model)
-    assert (ended.code, ended.lines) == (2, ["docs/b.txt:1: oven dough"])
+    assert (ended.code, ended.lines) == (3, ["docs/b.txt:1: oven dough"])
     assert "nowhere: No such file" in ended.err
 
 
@@ -81,7 +81,7 @@ def test_a_folder_that_may_not_be_listed_is_told(files, model, monkeypatch):
 
     monkeypatch.setattr(os, "scandir", scan)
     ended = run("grep", "oven", "docs", "-k", 1, "-m", model)
-    assert (ended.code, ended.lines) == (2, ["docs/b.txt:1: oven dough"])
+    assert (ended.code, ended.lines) == (3, ["docs/b.txt:1: oven dough"])
     assert "docs/closed: Permission denied" in ended.err
 
 

@@ -408,6 +408,11 @@ def test_a_question_that_is_a_document_does_not_answer_itself(tmp_path):
     with_self, without = (json.loads(run(*with_file, *more).out)["runs"]["other"] for more in ((), ("--drop-self",)))
     assert with_self["MRR@10"] == pytest.approx((1 / 2 + 1) / 2)
     assert without["MRR@10"] == pytest.approx((1 + 1) / 2)
+    (tmp_path / "judged.qrels").write_text("0 0 0 1\n0 0 1 1\n2 0 2 1\n")
+    told = json.loads(run(*how, "--drop-self").out)
+    assert told["queries"] == 1, "what is judged of itself alone has no answer"
+    assert told["runs"]["lexical"]["R@100"] == 1.0
+    assert told["runs"]["lexical"]["left_out"] == 1
     assert evaluation.without_self({"a": {"a": 2.0, "b": 1.0}}) == {"a": {"b": 1.0}}
 
 

@@ -11,7 +11,7 @@ from support.command_line import corpus, run, tiny_model
 from support.fakes import HashEncoder
 
 import semsearch
-from semsearch.errors import CollectionDamaged, DataError, UsageError
+from semsearch.errors import CollectionDamaged, DataError, StorageError, UsageError
 from semsearch.exchange.export import export
 from semsearch.ingest.precomputed import read_together, read_vectors
 from semsearch.ingest.source import Source
@@ -28,6 +28,24 @@ def answers(name, vector):
     with semsearch.open(name) as collection:
         hits = collection.search(vector=vector, k=20)
     return [(hit.document.id, hit.document.title, hit.text, hit.document.metadata, hit.score) for hit in hits]
+
+
+@pytest.mark.parametrize("words", [("notes", "--parquet", "{}"), ("notes", "{}")])
+def test_a_file_of_parquet_is_that_file(tmp_path, model, words):
+    pytest.importorskip("pyarrow")
+    from pyarrow import parquet
+
+    run("index", corpus(tmp_path), "-m", model)
+    file = tmp_path / "new" / "out.parquet"
+    ended = run("export", *(word.format(file) for word in words))
+    assert (ended.code, ended.out) == (0, f"exported 40 passages to {file}\n")
+    assert [path.name for path in file.parent.iterdir()] == ["out.parquet"]
+    told = json.loads(parquet.read_schema(file).metadata[b"semsearch.collection"])
+    assert (told["name"], told["passages"]) == ("notes", 40)
+    assert run("index", file, "--vectors", "vector", "--name", "again", "-m", model, "--passages", "off").code == 0
+    assert run("export", "notes", file).code == 2, "it is there already"
+    with pytest.raises(StorageError, match="can't be written"), semsearch.open("notes") as collection:
+        collection.export(file / "in.parquet", parquet=True)
 
 
 @pytest.mark.slow

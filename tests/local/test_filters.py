@@ -1,5 +1,9 @@
 """Metadata filters in SQLite: the truth table, and a plain-Python reading of the same rules."""
 
+import sqlite3
+import unicodedata
+from contextlib import closing
+
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, example, given, settings
@@ -8,12 +12,14 @@ from sqlalchemy import create_engine
 from support.fakes import HashEncoder
 
 import semsearch
+from semsearch import versions
 from semsearch.errors import FilterError
+from semsearch.local.store.database import FOLDED, driver
 from semsearch.local.store.document_rows import insert
 from semsearch.local.store.filters import StoredFields, documents_of
 from semsearch.local.store.schema import create
 from semsearch.records import Entry, Record
-from semsearch.search.fields import MemoryFields
+from semsearch.search.fields import MemoryFields, folded
 from semsearch.search.where import MAX_CONDITIONS, MAX_LIKE, MAX_VALUES, matches, parse
 from semsearch.testing.filters import FILMS, TABLES
 from semsearch.types import Document, Span
@@ -23,6 +29,7 @@ def stored(metadata):
     """A database in memory that holds documents with this metadata."""
     connection = create_engine("sqlite://").connect()
     create(connection)
+    driver(connection).create_function(FOLDED, 1, folded, deterministic=True)
     documents = [Document(str(i), f"film {i}", metadata=entry) for i, entry in enumerate(metadata)]
     vector = np.ones((1, 2), dtype=np.float32)
     insert(connection, [Entry(Record.of(document), [Span(0, 6)], vector) for document in documents], {})
@@ -210,3 +217,19 @@ def test_selects_as_the_rules_say(tmp_path_factory, metadata, condition, operand
             return
         expected = {str(i) for i, entry in enumerate(metadata) if holds(entry, name, operator, operand)}
         assert {hit.document.id for hit in found} == expected
+
+
+def test_metadata_that_an_older_version_wrote_is_compared_in_the_form_nfc(tmp_path):
+    raw = unicodedata.normalize("NFD", "Bücher")
+    with semsearch.create("films", encoder=HashEncoder(), home=tmp_path) as made:
+        made.add([Document("1", "a film", metadata={raw: raw, "l": [raw, "Bücher"], "n": 1, "m": {raw: None}})])
+        file = made.path / "collection.sqlite"
+    with closing(sqlite3.connect(file)) as direct, direct:
+        direct.execute("UPDATE OR IGNORE fields SET name = replace(name, 'Bücher', ?)", (raw,))
+        direct.execute("UPDATE OR IGNORE fields SET value = ? WHERE value = 'Bücher' AND element = 0", (raw,))
+        direct.execute("UPDATE state SET analysis = 2")
+    with semsearch.open("films", encoder=HashEncoder(), home=tmp_path) as opened:
+        assert opened.info()["versions"]["analysis"] == versions.ANALYSIS
+        for where in ({"Bücher": "Bücher"}, {raw: raw}, {"l": {"$contains": raw}}, {"m.Bücher": None}, {"n": 1}):
+            assert [hit.id for hit in opened.search("film", where=where)] == ["1"], where
+        assert opened.check(deep=True) == []

@@ -3,17 +3,21 @@
 import contextlib
 import gzip
 import io
+import re
+import subprocess
+import sys
 import zipfile
 from pathlib import Path
 
 import pytest
 from support.pdf import assembled
 
-from corpora import confined
+from corpora import confined, parquet_batches
 from corpora.confined import Confined
 from corpora.extraction import archive, extractor
 from corpora.extraction.parts import Unreadable
 from semsearch.errors import DataError
+from semsearch.ingest.source import ReadReport, Source
 
 CONTAINER = (
     '<container xmlns="urn:oasis:names:tc:opendocument:xmlns:container"><rootfiles>'
@@ -242,3 +246,91 @@ def test_a_sheet_whose_cells_lie_far_apart_costs_itself_alone(tmp_path):
         with pytest.raises(DataError, match=r"a\.xlsx: "):
             list(child.parts(tmp_path / "a.xlsx"))
         assert [part.text for part in child.parts(tmp_path / "b.md")] == ["fine"]
+
+
+def parquet(path, column, kind=None, **options):
+    pyarrow = pytest.importorskip("pyarrow")
+    from pyarrow import parquet as library
+
+    array = column if isinstance(column, pyarrow.Array) else pyarrow.array(column, kind)
+    table = pyarrow.table({"text": [f"dough {n}" for n in range(len(array))], "m": array})
+    library.write_table(table, path, dictionary_pagesize_limit=1 << 30, **options)
+    report = ReadReport(skip=True)
+    found = [document.metadata.get("m") for document in Source.of(path).read(report)]
+    return found, [str(error).removeprefix(f"{path}, ") for error in report.errors]
+
+
+def test_a_value_that_every_row_of_a_parquet_file_names_is_bounded(tmp_path, monkeypatch):
+    """One value of a dictionary and 200 names of it: rows are read as many as fit, and no more than a file can hold."""
+    monkeypatch.setattr(parquet_batches, "BATCH_BYTES", 4_000)
+    sizes = []
+    pieces = parquet_batches._pieces
+    monkeypatch.setattr(parquet_batches, "_pieces", lambda batch: sizes.append(batch.num_rows) or pieces(batch))
+    long = "whale " * 200
+    for kind in (None, "dictionary"):
+        pyarrow = pytest.importorskip("pyarrow")
+        column = pyarrow.array([long] * 200)
+        found, bad = parquet(tmp_path / "a.parquet", column.dictionary_encode() if kind else column)
+        assert (found, bad) == ([long] * 200, [])
+        assert max(sizes) <= 3
+    monkeypatch.setattr(parquet_batches, "GROUP_BYTES", 100_000)
+    monkeypatch.setattr(parquet_batches, "GROUP_RATIO", 0)
+    found, [told] = parquet(tmp_path / "b.parquet", [long] * 200, row_group_size=150)
+    assert found[-50:] == [long] * 50, "the next group is read"
+    assert 70 <= len(found) - 50 < 90
+    assert "row group 1: its " in told
+    assert "bytes become more than 100,000, and are not read from the row " in told
+    monkeypatch.setattr(parquet_batches, "GROUP_BYTES", 1_000)
+    with pytest.raises(
+        DataError, match=r"the rows 1 to 200: row group 1: its [\d,]+ bytes become more than 1,000, and"
+    ):
+        parquet(tmp_path / "c.parquet", [long] * 200)
+
+
+def test_what_lies_in_lists_is_bounded_too(tmp_path, monkeypatch):
+    pyarrow = pytest.importorskip("pyarrow")
+    long = "whale " * 200
+    kinds = {
+        "list": ([[long] * 2, [long] * 50, None], pyarrow.list_(pyarrow.string())),
+        "struct": ([{"x": [long]}, {"x": [long] * 50}, None], pyarrow.struct([("x", pyarrow.list_(pyarrow.string()))])),
+        "map": ([[("a", long)], [("a", long)] * 50, None], pyarrow.map_(pyarrow.string(), pyarrow.string())),
+        "binary": ([[b"whale " * 200], [b"whale " * 200] * 50, None], pyarrow.list_(pyarrow.binary())),
+    }
+    for name, (column, kind) in kinds.items():
+        monkeypatch.setattr(parquet_batches, "ROW_BYTES", 1 << 28)
+        monkeypatch.setattr(parquet_batches, "BATCH_BYTES", 1 << 26)
+        whole, bad = parquet(tmp_path / f"{name}.parquet", column, kind)
+        assert len(str(whole[1])) > 60_000, name
+        assert bad == []
+        monkeypatch.setattr(parquet_batches, "ROW_BYTES", 10_000)
+        monkeypatch.setattr(parquet_batches, "BATCH_BYTES", 4_000)
+        found, [told] = parquet(tmp_path / f"{name}.parquet", column, kind)
+        assert found == [whole[0], whole[2]], name
+        assert re.fullmatch(r"row 2: its values take 6\d,\d+ bytes, where 10,000 are the most\.", told), told
+    monkeypatch.setattr(parquet_batches, "GROUP_BYTES", 10_000)
+    monkeypatch.setattr(parquet_batches, "GROUP_RATIO", 0)
+    with pytest.raises(DataError, match="row group 1: its"):
+        parquet(tmp_path / "n.parquet", [[7] * 5_000], pyarrow.list_(pyarrow.int64()))
+
+
+@pytest.mark.slow
+def test_a_real_bomb_of_parquet_ends_in_bounded_memory(tmp_path):
+    pyarrow = pytest.importorskip("pyarrow")
+    from pyarrow import parquet as library
+
+    names = pyarrow.DictionaryArray.from_arrays(
+        pyarrow.array([0] * 2_000, pyarrow.int32()), pyarrow.array(["z" * 30_000_000])
+    )
+    library.write_table(
+        pyarrow.table({"text": names}), tmp_path / "a.parquet", compression="zstd", dictionary_pagesize_limit=1 << 30
+    )
+    code = (
+        "import resource, sys; resource.setrlimit(resource.RLIMIT_AS, (6 << 30, 6 << 30))\n"
+        "from semsearch.ingest.source import ReadReport, Source\n"
+        "report = ReadReport(skip=True)\n"
+        "print(len(list(Source.of(sys.argv[1]).read(report))), report.errors)"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(tmp_path / "a.parquet")], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("1 [")
+    assert "row group 1: its" in done.stdout

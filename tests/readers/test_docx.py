@@ -6,7 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from corpora.confined import Confined
 from corpora.extraction import extractor
+from corpora.extraction.parts import Lost
+from semsearch.errors import DataError
 
 OFFICE = "http://schemas.openxmlformats.org"
 WORD = f"{OFFICE}/wordprocessingml/2006/main"
@@ -18,8 +21,9 @@ NAMES = (
 )
 
 
-def made(body, **others):
-    """A file of Word's with this body; the others are its parts of these kinds."""
+def made(body, included=None, **others):
+    """A file of Word's with this body; the others are its parts of these kinds; `included`, name and content, whole."""
+    chunks = included or {}
     types = "".join(
         f'<Override PartName="/word/{name}.xml" '
         f'ContentType="application/vnd.openxmlformats-officedocument.wordprocessingml.{kind}+xml"/>'
@@ -28,14 +32,15 @@ def made(body, **others):
     relations = "".join(
         f'<Relationship Id="{name}" Type="{RELATED}/{name.rstrip("0123456789")}" Target="{name}.xml"/>'
         for name in others
-    )
+    ) + "".join(f'<Relationship Id="{name}" Type="{RELATED}/aFChunk" Target="{name}"/>' for name in chunks)
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w") as archive:
         archive.writestr(
             "[Content_Types].xml",
             f'<Types xmlns="{OFFICE}/package/2006/content-types">'
             '<Default Extension="rels" ContentType="application/vnd.openxmlformats-package.relationships+xml"/>'
-            f"{types}</Types>",
+            + "".join(f'<Default Extension="{name[2:]}" ContentType="application/octet-stream"/>' for name in chunks)
+            + f"{types}</Types>",
         )
         for name, inside in (
             ("_rels/.rels", f'<Relationship Id="d" Type="{RELATED}/officeDocument" Target="word/document.xml"/>'),
@@ -45,6 +50,8 @@ def made(body, **others):
                 name, f'<Relationships xmlns="{OFFICE}/package/2006/relationships">{inside}</Relationships>'
             )
         archive.writestr("word/document.xml", f"<w:document {NAMES}><w:body>{body}</w:body></w:document>")
+        for name, content in chunks.items():
+            archive.writestr(f"word/{name}", content)
         for name, content in others.items():
             kind = {"header": "hdr", "footer": "ftr"}.get(name.rstrip("0123456789"), name)
             archive.writestr(f"word/{name}.xml", f"<w:{kind} {NAMES}>{content}</w:{kind}>")
@@ -141,6 +148,51 @@ def test_notes_and_comments_follow_their_paragraph_and_heads_and_feet_come_last(
 def test_a_diagram_is_read():
     text = f'<a:p xmlns:a="{OFFICE}/drawingml/2006/main"><a:r><a:t>whales</a:t></a:r></a:p>'
     assert texts(paragraph(run("a")), diagramData=text + text) == [("", "a"), ("diagram=1", "whales\nwhales")]
+
+
+def test_a_chart_is_read():
+    text = f'<a:p xmlns:a="{OFFICE}/drawingml/2006/main"><a:r><a:t>whales</a:t></a:r></a:p>'
+    assert texts(paragraph(run("a")), chart=text + text) == [("", "a"), ("chart=1", "whales")]
+
+
+@pytest.mark.parametrize(
+    ("content", "name", "found"),
+    [
+        ("<html><title>T</title><p>whales</p></html>", "a.html", ("T", "whales")),
+        (r"{\rtf1 whales}", "a.rtf", ("included=1", "whales")),
+        ("whales", "a.txt", ("included=1", "whales")),
+        ("Content-Type: text/html\n\n<p>whales</p>", "a.eml", ("included=1", "whales")),
+    ],
+)
+def test_what_a_file_includes_whole_is_read(content, name, found):
+    assert texts(paragraph(run("a")), included={name: content}) == [("", "a"), found]
+
+
+def test_what_a_file_includes_and_nobody_knows_is_named():
+    raw = made(paragraph(run("a")), included={"a.zip": "PK"})
+    _, lost = extractor(Path("a.docx"))(io.BytesIO(raw))
+    assert lost == Lost("included=1", "it is of the kind application/octet-stream, which no reader here knows.")
+
+
+@pytest.mark.parametrize(
+    ("font", "char", "text"), [("Symbol", "F061", "α"), ("Symbol", "F0B3", "≥"), ("Arial", "20AC", "€"), ("", "x", "")]
+)
+def test_a_symbol_is_a_letter(font, char, text):
+    sign = f'<w:r><w:sym w:font="{font}" w:char="{char}"/></w:r>'
+    assert texts(paragraph(run("a") + sign + run("b"))) == [("", f"a{text}b")]
+
+
+def test_the_alternative_that_holds_text_is_read():
+    ways = f"<mc:Choice><wps:x/></mc:Choice><mc:Fallback><w:pict><v:textbox>{BOX}</v:textbox></w:pict></mc:Fallback>"
+    body = paragraph(run("a") + f"<w:r><mc:AlternateContent>{ways}</mc:AlternateContent></w:r>")
+    assert texts(body) == [("", "a\n\nin the box")]
+
+
+def test_a_file_that_is_nested_deeply_is_told(tmp_path):
+    deep = "<w:smartTag>" * 300 + run("deep") + "</w:smartTag>" * 300
+    (tmp_path / "a.docx").write_bytes(made(paragraph(deep)))
+    with Confined(60, 1000) as child, pytest.raises(DataError, match="its XML is nested more than 256 elements deep"):
+        list(child.parts(tmp_path / "a.docx"))
 
 
 def test_headings_are_known_by_name_base_and_outline():

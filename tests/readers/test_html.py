@@ -52,7 +52,7 @@ def test_where_the_parser_gives_up_what_is_lost_is_named():
         ("<p>seen<p hidden=until-found>found", ["seen\n\nfound"]),
         ("<p>seen<template>no</template><dialog>no</dialog><select><option>no</select>", ["seen"]),
         ("<p>The <my-term>great</my-term> <o:p>blue</o:p> whale<blink>s</blink>.", ["The great blue whales."]),
-        ("<div>no</div><main>one</main><p>no</p><main><p>two</main>", ["one\n\ntwo"]),
+        ("<div>a</div><main>one</main><p>b</p><main><p>two</main>", ["one\n\ntwo", "a\n\nb"]),
         ("<main><div role=main>once</div></main>", ["once"]),
         ("<main></main><p>whales</p>", ["whales"]),
         ("<nav>Home</nav><p>text</p><aside>no</aside><footer>no</footer>", ["text"]),
@@ -111,3 +111,22 @@ def test_a_byte_that_is_wrong_costs_itself():
     [part] = parts(page)
     assert part.text.endswith("last")
     assert part.text.startswith("总")
+
+
+def test_an_article_beside_the_main_part_is_read():
+    page = "<article>one<article>in it</article></article><main>two</main><nav><article>no</article></nav>"
+    assert texts(page) == ["one\n\nin it\n\ntwo"]
+    assert texts("<p>intro</p><article>one</article><p>outro</p>") == ["intro\n\none\n\noutro"]
+
+
+def test_what_stands_beside_the_main_part_is_a_part_of_its_own():
+    page = (
+        "<title>T</title><header>no</header><p>a</p><main>two</main><section><h2>S</h2>b</section><footer>no</footer>"
+    )
+    found = [(part.name, part.title, part.text) for part in parts(page)]
+    assert found == [("", "T", "two"), ("beside/", "T", "a"), ("beside/s", "T › S", "b")]
+    assert texts("<p>a</p><main></main>") == ["a"]
+
+
+def test_notes_are_read_wherever_they_stand():
+    assert texts("<p>text</p><aside role=doc-footnote>note</aside><aside>no</aside>") == ["text\n\nnote"]

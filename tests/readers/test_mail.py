@@ -1,6 +1,7 @@
 """E-mail: all that was written and can be read is there, and names its mail."""
 
 import io
+import time
 from email.message import EmailMessage
 from pathlib import Path
 
@@ -144,3 +145,28 @@ def test_a_message_that_cannot_be_read_costs_itself_alone(monkeypatch):
     first, second, third = parts(box, "a.mbox")
     assert (first.text, third.text) == ("x", "z")
     assert second == Lost("message=2", "it can't be read (KeyError: 'bad').", failed=True)
+
+
+@pytest.mark.parametrize("header", ["To", "Subject", "Content-Type", "References", "X-Odd"])
+def test_a_header_without_end_costs_itself_alone(header):
+    letter = "From a Mon Jan  1 00:00:00 2024\nSubject: one\nMessage-ID: <%s@x>\n%s\nbody %s\n\n"
+    long = f"{header}: {'text/plain; a=b, ' * 18_000}\n"
+    began = time.monotonic()
+    found = parts("".join(letter % (n, long if n == 1 else "", n) for n in range(3)), "a.mbox")
+    assert time.monotonic() - began < 10
+    assert [part.text for part in found if isinstance(part, FilePart)] == ["body 0", "body 1", "body 2"]
+    [lost] = [part for part in found if isinstance(part, Lost)]
+    most = "4,096" if header == "Content-Type" else "16,384"
+    assert lost == Lost("message=2", f"its header {header} has 306,000 characters, of which {most} are read.")
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["From here on it is text.", "From now", "From 10:30 on\nit is text.", "From: Ann", "From Ann at 10:30\nto Bob"],
+)
+def test_a_line_of_a_mail_that_begins_with_from_is_its_text(line):
+    box = (
+        f"From a\nSubject: one\n\nHello.\n\n{line}\nmore\n\nFrom b@c Mon Jan  1 00:00:00 2024\nSubject: two\n\nbye\n\n"
+    )
+    found = parts(box + "From c\n\nno header\n", "a.mbox")
+    assert [part.text for part in found] == [f"Hello.\n\n{line}\nmore", "bye", "no header"]

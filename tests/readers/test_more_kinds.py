@@ -235,3 +235,111 @@ def test_a_missing_chapter_costs_that_chapter_only():
         ("c.xhtml", "third"),
         ("d.xhtml", "it is encrypted."),
     ]
+
+
+def test_notes_and_pages_beside_the_chapters_of_a_book_are_read():
+    items = "".join(
+        f'<item id="{name}" href="{name}.xhtml" media-type="application/xhtml+xml"{more}/>'
+        for name, more in (("a", ""), ("pic", ""), ("n", ""), ("toc", ' properties="nav"'), ("gone", ""))
+    )
+    page = '<html xmlns="http://www.w3.org/1999/xhtml" xmlns:epub="urn:e"><body>{}</body></html>'
+    book = zipped(
+        **{
+            "META-INF/container.xml": '<container xmlns="urn:oasis:names:tc:opendocument:xmlns:container"><rootfiles>'
+            '<rootfile full-path="o.opf"/></rootfiles></container>',
+            "o.opf": f'<package xmlns="http://www.idpf.org/2007/opf"><manifest>{items}<item id="p" href="p.png" '
+            'media-type="image/png"/></manifest><spine><itemref idref="a"/><itemref idref="pic"/></spine></package>',
+            "pic.xhtml": page.format('<img src="p.png"/>'),
+            "a.xhtml": page.format(
+                '<main><p>first</p></main><aside epub:type="footnote" hidden="hidden">a note</aside>'
+                "<aside>a box</aside><footer>a foot</footer><p>beside</p>"
+            ),
+            "n.xhtml": page.format("<p>notes</p>"),
+            "toc.xhtml": page.format("<nav><a>contents</a></nav>"),
+        }
+    )
+    found = parts("a.epub", book)
+    assert [(part.name, getattr(part, "text", None) or part.reason) for part in found] == [
+        ("a.xhtml", "first\n\na note\n\na box\n\na foot\n\nbeside"),
+        ("pic.xhtml", "it holds no text: pictures must go through text recognition first."),
+        ("n.xhtml", "notes"),
+        ("gone.xhtml", "the book has no such chapter."),
+    ]
+
+
+CHART = (
+    f'<c:chartSpace xmlns:c="urn:c" {NAMES}><c:title><c:rich><a:p><a:r><a:t>Dives</a:t></a:r></a:p></c:rich>'
+    "</c:title><c:ser><c:tx><c:strRef><c:strCache><c:pt><c:v>North</c:v></c:pt></c:strCache></c:strRef></c:tx><c:cat>"
+    "<c:strCache><c:pt><c:v>May</c:v></c:pt></c:strCache></c:cat>"
+    "<c:val><c:numCache><c:pt><c:v>7</c:v></c:pt></c:numCache></c:val></c:ser></c:chartSpace>"
+)
+
+
+def test_charts_of_slides_and_sheets_are_read():
+    shown = package(
+        f'<p:presentation {NAMES}><p:sldIdLst><p:sldId id="1" r:id="s"/></p:sldIdLst></p:presentation>',
+        {"main": {"s": ("slide", "slide.xml")}, "slide": {"c": ("chart", "chart.xml")}},
+        slide=slide(shape("Whales", "title")),
+        chart=CHART,
+    )
+    assert [part.text for part in parts("a.pptx", shown)] == ["Dives\nNorth\nMay"]
+    sheet = package(
+        f'<workbook {NAMES}><sheets><sheet name="S" sheetId="1" r:id="s1"/></sheets></workbook>',
+        {"main": {"s1": ("worksheet", "sheet1.xml")}, "sheet1": {"d": ("drawing", "drawing.xml")},
+         "drawing": {"c": ("chart", "chart.xml")}},
+        sheet1=f'<worksheet {NAMES}><sheetData><row r="1">{inline("A1", "whales")}</row></sheetData></worksheet>',
+        drawing=f"<d {NAMES}/>",
+        chart=CHART,
+    )  # fmt: skip
+    [part] = parts("a.xlsx", renamed(sheet, {"d/": "xl/", "main.xml": "workbook.xml"}))
+    assert part.text == "whales\nDives\nNorth\nMay"
+
+
+def test_the_alternative_that_holds_text_is_read():
+    ways = f"<mc:Choice><p:x/></mc:Choice><mc:Fallback>{shape('seen')}</mc:Fallback>"
+    shown = package(
+        f'<p:presentation {NAMES}><p:sldIdLst><p:sldId id="1" r:id="s"/></p:sldIdLst></p:presentation>',
+        {"main": {"s": ("slide", "slide.xml")}},
+        slide=slide(f'<mc:AlternateContent xmlns:mc="urn:mc">{ways}</mc:AlternateContent>'),
+    )
+    assert [part.text for part in parts("a.pptx", shown)] == ["seen"]
+
+
+def test_fields_shapes_and_objects_of_opendocument_are_read():
+    body = (
+        "<text:p>Signed <text:date>1 May</text:date> by <text:creator>Ann</text:creator>.</text:p>"
+        "<text:p>Whales <draw:custom-shape><text:p>in a shape</text:p></draw:custom-shape>dive<draw:frame><draw:image/>"
+        "<draw:desc>a fin</draw:desc></draw:frame>.</text:p><draw:rect><text:p>on the page</text:p></draw:rect>"
+    )
+    chart = ODT.format("<chart><title><text:p>Dives</text:p></title></chart>")
+    found = parts("a.odt", zipped(**{"content.xml": ODT.format(body), "Object 1/content.xml": chart}))
+    assert [(part.name, part.text) for part in found] == [
+        ("", "Signed 1 May by Ann.\n\nWhales dive a fin .\n\nin a shape\n\non the page"),
+        ("Object 1", "Dives"),
+    ]
+
+
+def test_text_boxes_of_rich_text_are_read_once():
+    box = r"{\shp{\*\shpinst\shpleft0{\sp{\sn x}{\sv 1}}{\shptxt \pard In {\b the} box\par}}%s}"
+    again = r"{\shprslt{\*\do{\dptxbxtext\pard In the box}}}"
+    [part] = parts("a.rtf", r"{\rtf1 Whales " + box % again + r"dive.{\*\do{\dptxbxtext old}} \{}")
+    assert part.text.split() == ["Whales", "dive.", "{", "In", "the", "box", "old"]
+    [part] = parts("a.rtf", r"{\rtf1 Whales" + again + "}")
+    assert part.text.split() == ["Whales", "In", "the", "box"]
+    [part] = parts("a.rtf", r"{\rtf1 a{\pict\bin3 }}}}" + box % "" + "b}")
+    assert part.text.split() == ["ab", "In", "the", "box"]
+    assert parts("a.rtf", r"{\rtf1 " + "{" * 200_000)[0].text == ""
+
+
+@pytest.mark.parametrize(
+    ("front", "title", "text"),
+    [
+        ("title: T\ndescription: of whales\ntags: [a, b]", "T", "description: of whales\ntags: [a, b]"),
+        ("Note: this tale goes on", "", "Note: this tale goes on"),
+        ("title: T", "T", ""),
+    ],
+)
+def test_what_a_front_matter_says_is_text(front, title, text):
+    *above, part = parts("a.md", f"---\n{front}\n---\n# Head\nbody")
+    assert [(one.title, one.text) for one in above] == ([(title, text)] if text else [])
+    assert (part.title, part.text) == (f"{title} › Head".removeprefix(" › "), "body")

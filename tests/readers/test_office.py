@@ -129,7 +129,9 @@ Run it.
             ("a", "A", "| x | y |\n|---|---|\n| 1 | 2 |\n\n[b]: http://b"),
         ]),
         ("---\ntitle: T\n...\n# A\na", [("a", "T › A", "a")]),
-        ("---\n# comment\n\nkey:\n  - a: b\n---  \n# A\na", [("a", "A", "a")]),
+        ("---\n# comment\n\nkey:\n  - a: b\n---  \n# A\na", [
+            ("", "", "# comment\n\nkey:\n  - a: b"), ("a", "A", "a"),
+        ]),
         ("---\nA rule above, one below.\n\n---\nb", [("", "", "---\nA rule above, one below.\n\n---\nb")]),
         ("", []),
         ("---\n", [("", "", "---")]),

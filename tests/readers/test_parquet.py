@@ -114,3 +114,13 @@ def test_the_name_of_a_column_that_is_no_text_costs_its_file(tmp_path):
     (tmp_path / "a.parquet").write_bytes(raw.replace(b"naXXme", b"na\xff\xfeme"))
     with pytest.raises(DataError, match="the name of a column is not UTF-8"):
         list(Source.of(tmp_path / "a.parquet").read())
+
+
+def test_a_column_that_is_there_twice_is_told(tmp_path):
+    from pyarrow import parquet
+
+    parquet.write_table(pa.table([["a"], ["b"]], names=["text", "text"]), tmp_path / "a.parquet")
+    with pytest.raises(
+        DataError, match=r"a\.parquet: the column 'text' is there twice; one of the two would be lost\."
+    ):
+        list(Source.of(tmp_path / "a.parquet").read())

@@ -2,6 +2,7 @@
 
 import io
 import time
+import zlib
 from pathlib import Path
 
 import pytest
@@ -12,8 +13,11 @@ from corpora.extraction.parts import Lost, Unreadable
 from corpora.extraction.pdf import words
 
 
-def made(*contents):
-    """A PDF of a page for each stream of operators; the byte 1 of its font is the ligature of f and i."""
+def made(*contents, kids=None, extra=b"", more=(), count=None):
+    """A PDF of a page for each stream of operators; the byte 1 of its font is the ligature of f and i.
+
+    Contents that begin with "<<" are objects. `extra` is of each page, `more` objects from the number 5 on.
+    """
     objects = [
         b"<</Type/Catalog/Pages 2 0 R>>",
         b"",
@@ -21,15 +25,18 @@ def made(*contents):
         b"<</Type/XObject/Subtype/Image/Width 1/Height 1/ColorSpace/DeviceGray/BitsPerComponent 8/Length 1>>"
         b"stream\n\0\nendstream",
     ]
-    kids = []
+    objects += more
+    named = []
     for content in contents:
-        objects.append(b"<</Length %d>>stream\n%s\nendstream" % (len(content), content))
+        plain = b"<</Length %d>>stream\n%s\nendstream" % (len(content), content)
+        objects.append(content if content.startswith(b"<<") else plain)
         objects.append(
             b"<</Type/Page/Parent 2 0 R/MediaBox[0 0 612 792]/Resources<</Font<</F1 3 0 R>>/XObject<</I 4 0 R>>>>"
-            b"/Contents %d 0 R>>" % len(objects)
+            b"/Contents %d 0 R%s>>" % (len(objects), extra)
         )
-        kids.append(b"%d 0 R" % len(objects))
-    objects[1] = b"<</Type/Pages/Kids[%s]/Count %d>>" % (b" ".join(kids), len(kids))
+        named.append(b"%d 0 R" % len(objects))
+    kids = named if kids is None else [*named, *kids]
+    objects[1] = b"<</Type/Pages/Kids[%s]/Count %d>>" % (b" ".join(kids), len(kids) if count is None else count)
     return assembled(objects)
 
 
@@ -119,3 +126,59 @@ def test_what_is_locked_without_a_password_opens(algorithm):
                 parts(out.getvalue())
         else:
             assert [part.text for part in parts(out.getvalue())] == ["whales dive"]
+
+
+@pytest.mark.parametrize("kids", [[b"99 0 R"], [b"3"], [b"null"], [b"5 0 R"]])
+def test_pages_that_are_not_there_are_named(kids):
+    tree = b"<</Type/Pages/Count 2>>"
+    part, lost = parts(made(lines(b"one"), kids=kids, more=[tree], count=2))
+    assert part.text == "one"
+    assert lost.reason == "the file says that it has 2 pages, and 1 can be found: the others are lost."
+    [lost] = parts(made(kids=[b"99 0 R"]))
+    assert "it has 1 pages, and 0 can be found" in lost.reason
+
+
+def packed(content, cut=None):
+    raw = zlib.compress(content)[:cut]
+    return b"<</Filter/FlateDecode/Length %d>>stream\n%s\nendstream" % (len(raw), raw)
+
+
+LONG = b" ".join(lines(b"whale%d" % (n * 7919 % 1000)) for n in range(200))
+
+
+def test_a_page_whose_contents_are_cut_short_is_named():
+    whole, unsigned = parts(made(packed(LONG), packed(LONG, -4)))
+    assert "whale81" in whole.text
+    assert unsigned.text == whole.text, "many files lack the checksum"
+    found = parts(made(packed(LONG, -60), lines(b"two"), packed(b"BT (a) Tj ET " * 40, -20)))
+    lost = [part.name for part in found if isinstance(part, Lost)]
+    assert lost == ["page=1", "page=3"]
+    assert [part.text for part in found if not isinstance(part, Lost)][-1] == "two"
+
+
+def test_a_page_whose_contents_are_not_there_is_named():
+    page = b"<</Type/Page/Parent 2 0 R/MediaBox[0 0 612 792]/Contents %s>>"
+    part, one, other = parts(
+        made(lines(b"one"), kids=[b"5 0 R", b"6 0 R"], more=[page % b"[99 0 R]", page % b"98 0 R"])
+    )
+    assert part.text == "one"
+    assert one == Lost("page=2", "a part of its contents is not in the file.", failed=True)
+    assert other == Lost("page=3", "a part of its contents is not in the file.", failed=True)
+
+
+def test_what_was_filled_in_and_noted_is_read():
+    more = [
+        b"<</Subtype/Widget/FT/Tx/T(name)/V(Ann Lee)>>",
+        b"<</FT/Tx/V(from above)/Parent 6 0 R>>",
+        b"<</Subtype/Widget/Parent 6 0 R>>",
+        b"<</Subtype/Widget/FT/Btn/V/Yes>>",
+        b"<</Subtype/Widget/FT/Ch/V[(red)(blue)]>>",
+        b"<</Subtype/Text/Contents(Is it so?)>>",
+        b"<</Subtype/FreeText/Contents(whales dive)>>",
+        b"<</Subtype/Link>>",
+    ]
+    annotations = b"/Annots[%s 99 0 R 7]" % b" ".join(b"%d 0 R" % (5 + n) for n in range(len(more)))
+    [part] = parts(made(lines(b"whales dive"), extra=annotations, more=more))
+    assert part.text.splitlines() == ["whales dive", "Ann Lee", "from above", "red", "blue", "Is it so?"]
+    [part] = parts(made(b"", extra=annotations, more=more))
+    assert part.text.startswith("Ann Lee\nfrom above")

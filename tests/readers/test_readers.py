@@ -369,7 +369,11 @@ def test_a_bad_line_is_named_and_costs_only_itself(tmp_path, bad, message):
         (b"text,text\n1,2\n", {}, "the column 'text' is there twice"),
         (b"id,text\n1,a\n2\n", {}, r"line 3: the row has 1 fields, where the header has 2"),
         (b"id,text\n1,a\n2,b,c\n", {}, r"line 3: the row has 3 fields, where the header has 2"),
-        (b'id,text\n1,a\n2,"b\n3,c\n', {}, r"line 3: the row can't be read: unexpected end of data"),
+        (
+            b'id,text\n1,a\n2,"b\n3,c\n',
+            {},
+            r"line 3: the row can't be read: a quotation mark that begins a cell of it is never closed",
+        ),
         (b"id,text\n1,a\n2,\n", {}, r"line 3: the text is empty"),
         (b"id,text\n1,a\n,b\n", {}, r"line 3: the id is empty"),
         (b"id,text\n1,a\n2,b\x00c\n", {}, r"line 3: the text holds a NUL"),
@@ -522,6 +526,53 @@ def test_damaged_gzip_says_so_and_keeps_what_came_before(tmp_path):
     path.write_bytes(gzip.compress(lines.encode())[:40] + b"rubbish" * 20)
     with pytest.raises(DataError, match=r"the rest can't be read|not UTF-8"):
         read(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "count"),
+    [
+        ("a.txt", "one\ntwo\nthree\n", 3),
+        ("a.jsonl", '{"text": "one"}\n{"text": "two"}\n', 2),
+        ("a.json", '[{"text": "one"}, {"text": "two"}]', 2),
+        ("a.csv", "text\none\ntwo\n", 2),
+        ("a.md", "# one\n1\n# two\n2\n", 2),
+        ("a.mbox", "From a\nSubject: x\n\none\n\n", 1),
+    ],
+)
+def test_what_stands_behind_gzip_data_costs_nothing_before_it(tmp_path, name, content, count):
+    path = tmp_path / f"{name}.gz"
+    packed = gzip.compress(content.encode())
+    for behind, told in (
+        (b"rubbish", "what stands behind the gzip data is something else"),
+        (b"\0\0\0r", "what stands behind the gzip data is something else"),
+        (packed[:5], "the gzip data ends too early"),
+        (b"\0" * 100, None),
+        (gzip.compress(b""), None),
+    ):
+        path.write_bytes(packed + behind)
+        report = ReadReport(skip=True)
+        assert len(read(path, None, report)) == count, behind
+        assert [str(error).rpartition(": ")[2] for error in report.errors] == ([f"{told}."] if told else []), behind
+
+
+def test_half_a_line_of_a_file_that_is_cut_short_is_none(tmp_path):
+    path = tmp_path / "a.txt.gz"
+    path.write_bytes(gzip.compress(b"one\ntwo\nthr", 0)[:-10])
+    report = ReadReport(skip=True)
+    assert [document.text for document in read(path, None, report)] == ["one", "two"]
+    assert "after line 2: the rest can't be read: the gzip data ends too early." in str(report.errors[0])
+
+
+def test_a_packed_file_that_is_a_document_is_whole_or_none(tmp_path):
+    packed = gzip.compress(b"whales dive")
+    (tmp_path / "a.txt.gz").write_bytes(packed + b"rubbish")
+    (tmp_path / "b.txt.gz").write_bytes(packed[:-3])
+    report = ReadReport(skip=True)
+    assert [document.id for document in read(tmp_path, "text", report)] == ["a.txt.gz"]
+    assert [str(error).partition(".gz: the rest can't be read: ")[2] for error in report.errors] == [
+        "what stands behind the gzip data is something else.",
+        "the gzip data ends too early.",
+    ]
 
 
 @pytest.mark.parametrize("kind", ["text", "jsonl", "csv"])

@@ -197,3 +197,31 @@ def test_an_element_that_is_too_long_is_refused(tmp_path, monkeypatch):
     found = [document.text[:3] for document in read(tmp_path, "a.json", content, report)]
     assert found in (["one"], ["one", "two"])
     assert "record 2: longer than 100,000 characters" in str(report.errors[0])
+
+
+def test_a_quotation_mark_that_is_never_closed_says_what_it_costs(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text('text,n\none,1\n"two,2\nthree,3\nfour,4\n')
+    report = ReadReport(skip=True)
+    assert [document.text for document in Source.of(path).read(report)] == ["one"]
+    assert str(report.errors[0]) == (
+        f"{path}, line 3: the row can't be read: a quotation mark that begins a cell of it is never closed. It costs 3 "
+        "lines, to the line 5. If quotation marks are ordinary characters in this file, say so (--read quotes=false)."
+    )
+
+
+@pytest.mark.parametrize(
+    ("cells", "values"),
+    [
+        (["9007199254740993", "0.5"], ["9007199254740993", "0.5"]),
+        (["0.5", "9007199254740993"], ["0.5", "9007199254740993"]),
+        (["9007199254740993", "1", "0.5"], ["9007199254740993", "1", "0.5"]),
+        (["9007199254740993", "1"], [9007199254740993, 1]),
+        (["9007199254740992", "0.5"], [9007199254740992.0, 0.5]),
+        (["9223372036854775807", "2"], [9223372036854775807, 2]),
+    ],
+)
+def test_a_whole_number_beside_fractions_keeps_its_digits(tmp_path, cells, values):
+    path = tmp_path / "a.csv"
+    path.write_text("text,n\n" + "".join(f"text {n},{cell}\n" for n, cell in enumerate(cells)))
+    assert [document.metadata["n"] for document in Source.of(path).read()] == values

@@ -8,6 +8,7 @@ from support.command_line import run
 from support.fakes import HashEncoder
 
 import semsearch
+from semsearch.search.query_syntax import parse
 from semsearch.types import Document
 
 
@@ -60,6 +61,38 @@ def test_marks_that_a_mode_does_not_heed_are_told(collection, query):
 )
 def test_marks_that_are_no_orders_are_not(collection, query):
     assert collection.search(query).notes == ()
+
+
+@pytest.mark.parametrize(
+    ("query", "excluded", "told"),
+    [
+        ("首都 －日本", ("日本",), ""),
+        ("首都 −日本", ("日本",), ""),
+        ("首都 -＂日本＂", ("日本",), ""),
+        ('首都-"日本"', ("日本",), ""),
+        ("cats -😀", ("😀",), ""),
+        ("cats -👍🏽", ("👍🏽",), ""),
+        ("首都－日本", (), '"－日本" leaves nothing out, as no blank stands before its minus: write one for that.'),
+        ("東京-大阪", (), '"-大阪" leaves nothing out, as no blank stands before its minus: write one for that.'),
+        ("cats -ai", (), '"-ai" leaves nothing out, as it may be an option of a command: write -"ai" for that.'),
+        ("-ai", (), '"-ai" leaves nothing out, as it may be an option of a command: write -"ai" for that.'),
+        ('cats -"ai"', ("ai",), ""),
+        ("3 -2", (), ""),
+        ("well-known", (), ""),
+        ("a smile :-)", (), ""),
+    ],
+)
+def test_what_looks_like_an_exclusion_is_one_or_is_told(collection, query, excluded, told):
+    assert parse(query).excluded == excluded
+    assert parse(query).unheeded == ((told,) if told else ())
+    for mode in ("lexical", "hybrid"):
+        assert (told in collection.search(query, mode=mode).notes) == bool(told)
+
+
+@pytest.mark.parametrize("query", ['首都"日本"', '"日本"首都', "首都＂日本＂", '他说"日本"'])
+def test_a_phrase_may_stand_beside_letters_without_blanks(query):
+    assert parse(query).phrases == ("日本",)
+    assert parse('five" pipe and "x"y').phrases == ()
 
 
 def test_prompts_count(tmp_path):

@@ -147,7 +147,7 @@ def test_locks_of_windows(tmp_path, monkeypatch):
         (errno.ENOSPC, "Free some space"),
         (errno.EDQUOT, "quota"),
         (errno.EROFS, "can be searched, not written"),
-        (errno.EACCES, "--home"),
+        (errno.EACCES, "another home"),
         (errno.EIO, "Nothing that was committed is lost"),
     ],
 )

@@ -124,7 +124,7 @@ def test_what_it_was_about_to_write_is_not_written(collection, monkeypatch):
         return stacked(*arguments)
 
     monkeypatch.setattr(store, "_stacked", late)
-    with pytest.raises(CollectionError, match=r"newer semsearch \(analysis of words 3"):
+    with pytest.raises(CollectionError, match=rf"newer semsearch \(analysis of words {versions.ANALYSIS + 1}"):
         collection.add([Document("new", "a new film")])
     with closing(sqlite3.connect(collection.path / "collection.sqlite")) as direct:
         assert direct.execute("SELECT count(*) FROM documents").fetchone() == (30,)

@@ -30,6 +30,7 @@ from semsearch.search.recall import NOT_STORED, Certificate, certify, draw_sampl
 from semsearch.search.truth import Truth
 from semsearch.types import Metric, Neighbors, Vectors
 from semsearch.vector_index import VectorIndex
+from semsearch.vectors import most_equal
 
 log = logging.getLogger("semsearch")
 
@@ -38,6 +39,7 @@ VECTOR_TAIL_SHARE = 0.1  # … or this share of its rows, if that is more
 WIDEST = 64  # of an option that widens what a knob can reach
 CHECK_QUERIES = 100  # stored vectors whose neighbours a deep check looks for
 PROBE_RECALL = 0.5  # without a contract, less than this is no index
+MANY_EQUAL = 100  # vectors that are one and the same: more than a node of a graph has links
 CHANGED_SHARE = 0.1  # of rows, above which a contract is certified again
 REMOVED_SHARE = 0.3  # of rows, above which dead rows cost more than rewriting everything
 
@@ -108,9 +110,25 @@ class Indexing:
                     break
                 platform.remove(building)  # a compaction came between: its rows are others
             self._loader.adopt(published, index)
+            if not index.exact:
+                self._tell_equals(backend, snapshot)
             with suppress(CollectionLocked):  # the index is published; old files can wait
                 self._store.sweep()
             return certificate
+
+    def _tell_equals(self, backend: str, snapshot: Snapshot) -> None:
+        """Say where so many vectors are equal that no graph and no list tells them apart."""
+        count = most_equal(snapshot.vectors)
+        if count > MANY_EQUAL:
+            log.warning(
+                "%s of the %s vectors in collection '%s' are one and the same: of equal ones the index '%s' finds any, "
+                "and it may miss what lies near them. 'semsearch reindex %s --index exact' finds all.",
+                f"{count:,}",
+                f"{len(snapshot):,}",
+                self._store.name,
+                backend,
+                self._store.name,
+            )
 
     @contextmanager
     def _sound_vectors(self) -> Iterator[None]:

@@ -14,11 +14,12 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import ColumnElement, func, select
+from sqlalchemy import func, select
 
 from semsearch.errors import IndexDamaged, StorageError
 from semsearch.local.index.generation import published_digest, read_manifest, refuse_if_scarce, verify_files
 from semsearch.local.lexical.bm25 import BM25, TITLE
+from semsearch.local.lexical.phrases import holding, rows_holding
 from semsearch.local.lexical.postings import Postings
 from semsearch.local.store.database_errors import decoding
 from semsearch.local.store.registry import Registered
@@ -81,7 +82,7 @@ class Lexical:
             return *_by_sqlite(view, query, k, mask), FULLTEXT
         scores = state.scores(weighed(words))
         for phrase in query.phrases:
-            if len(rows := _holding_rows(view, phrase, exactly=True)):
+            if len(rows := rows_holding(view, phrase, exactly=True)):
                 scores[rows] += state.once(rows)  # a phrase weighs as a word does that so many passages hold once
         if mask is not None:
             scores[~mask] = 0
@@ -99,11 +100,11 @@ class Lexical:
         for phrase in query.required:
             if analysed(phrase):  # else it is nothing but punctuation
                 found = np.zeros(len(snapshot), dtype=np.bool_)
-                found[_holding_rows(view, phrase, exactly=True)] = True
+                found[rows_holding(view, phrase, exactly=True)] = True
                 mask &= found
         for phrase in query.excluded:
             if analysed(phrase):
-                mask &= ~np.isin(snapshot.docs, snapshot.docs[_holding_rows(view, phrase, exactly=False)])
+                mask &= ~np.isin(snapshot.docs, snapshot.docs[rows_holding(view, phrase, exactly=False)])
         return mask
 
     def sound(self, registered: Registered) -> bool:
@@ -217,53 +218,12 @@ def _best(keys: Keys, scores: Scores, k: int) -> tuple[Keys, Scores]:
     return keys[rows], scores[rows]
 
 
-def _holding_rows(view: View, phrase: str, *, exactly: bool) -> NDArray[np.intp]:
-    """The live rows whose title or text holds a phrase, looked up once a view: filters and scores ask for the same."""
-    known = view.rows_holding.get((phrase, exactly))
-    if known is None:
-        known = view.rows_holding[phrase, exactly] = (_exactly if exactly else _by_stems)(view, phrase)
-    return known
-
-
-def _by_stems(view: View, phrase: str) -> NDArray[np.intp]:
-    """The live rows whose title or text holds the stems of a phrase side by side."""
-    matching = select(fulltext.c.rowid).where(_holding([analysed(phrase)]))
-    with decoding():
-        found = view.connection.execute(matching).scalars().all()
-    return _rows_of(view, found)
-
-
-def _exactly(view: View, phrase: str) -> NDArray[np.intp]:
-    """The live rows whose title or text holds the very words of a phrase side by side, which stems only suggest."""
-    forms = analysed(phrase, stemmed=False)
-    if not forms:
-        return np.empty(0, dtype=np.intp)
-    with decoding():
-        found = [
-            key
-            for key, *texts in view.connection.exec_driver_sql(_TEXTS, (_match([analysed(phrase)]),))
-            if any(holds(analysed(text, stemmed=False), forms) for text in texts)
-        ]
-    return _rows_of(view, found)
-
-
-_TEXTS = (
-    "SELECT key, passage_texts.title, passage_texts.text FROM fulltext CROSS JOIN passage_texts "
-    "ON key = fulltext.rowid WHERE fulltext MATCH ?"
-)
-
-
-def _rows_of(view: View, found: Sequence[int]) -> NDArray[np.intp]:
-    keys = np.asarray(found, dtype=np.int64)
-    return view.snapshot.rows_of(np.sort(keys[np.isin(keys, view.snapshot.keys)]))
-
-
 def _by_sqlite(view: View, query: Query, k: int, mask: NDArray[np.bool_] | None) -> tuple[Keys, Scores]:
     """As `Lexical.search`, by the bm25 of SQLite's full text."""
     words = set(asked(query.text))
     phrases = [terms for phrase in query.phrases if (terms := analysed(phrase))]
     rank = func.bm25(fulltext.c.fulltext, TITLE, 1).label("rank")
-    matching = select(fulltext.c.rowid, rank).where(_holding([*words, *phrases]))
+    matching = select(fulltext.c.rowid, rank).where(holding([*words, *phrases]))
     if mask is None:
         matching = matching.order_by(rank).limit(k)
     with decoding():
@@ -275,15 +235,6 @@ def _by_sqlite(view: View, query: Query, k: int, mask: NDArray[np.bool_] | None)
     if mask is not None:
         scores[~mask] = 0
     return _best(view.snapshot.keys, scores, k)
-
-
-def _holding(phrases: list[str]) -> ColumnElement[bool]:
-    """Whether one of `phrases` is there: finished terms, never the query language of the full text."""
-    return fulltext.c.fulltext.match(_match(phrases))
-
-
-def _match(phrases: list[str]) -> str:
-    return " OR ".join(f'"{phrase}"' for phrase in phrases)
 
 
 _NOTHING: tuple[Keys, Scores, Way] = (np.empty(0, dtype=np.int64), np.empty(0, dtype=np.float32), POSTINGS)

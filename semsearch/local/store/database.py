@@ -27,7 +27,9 @@ from semsearch.local.store.failpoints import failpoint
 from semsearch.local.store.location import Location
 from semsearch.names import printable
 from semsearch.plain_files import is_file, open_plain
+from semsearch.search.fields import folded
 
+FOLDED = "semsearch_folded"  # what filters call `folded` by, within statements
 BUSY_SECONDS = 10
 TURN_SECONDS = 30  # that a thread waits for its turn …
 CONNECTED_THREADS = 64  # … while so many others have theirs
@@ -131,6 +133,7 @@ class Database:
             cursor.execute("PRAGMA journal_mode = WAL")
             cursor.execute("PRAGMA synchronous = FULL")  # a commit that returned survives a power cut
         cursor.close()
+        connection.create_function(FOLDED, 1, folded, deterministic=True)
         if self.location is not None:
             self.location.recognise(connection)
 

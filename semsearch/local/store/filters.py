@@ -14,9 +14,9 @@ from typing import Any, assert_never
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import ColumnElement, Connection, Select, select
+from sqlalchemy import ColumnElement, Connection, Select, func, select
 
-from semsearch.local.store.database import driver
+from semsearch.local.store.database import FOLDED, driver
 from semsearch.local.store.database_errors import decoding
 from semsearch.local.store.schema import documents, fields
 from semsearch.search.fields import VALUED, Kind, in_text
@@ -154,7 +154,7 @@ def _conditions(where: Equal | Compare | Member | Exists | Contains | Like) -> I
         case Compare(_, sign, sought):
             yield [*own, row.type == sought.kind, _COMPARISONS[sign](value, sought.value)]
         case Like(_, text):
-            yield [*own, row.type == "text", value.contains(text, autoescape=True)]
+            yield [*own, row.type == "text", func.instr(getattr(func, FOLDED)(value), text) > 0]
         case Member(_, values):  # bound, not as JSON: SQLite reads the last digit of a float as it likes
             for kind, of_kind in groupby(sorted(values, key=_kind), _kind):
                 yield [*own, row.type == kind, value.in_([each.value for each in of_kind])]

@@ -21,6 +21,7 @@ from semsearch.local.store.database import driver
 from semsearch.local.store.failpoints import failpoint
 from semsearch.local.store.segments import PLACE_DTYPE
 from semsearch.local.store.settings import setting_crc
+from semsearch.search.fields import composed
 
 log = logging.getLogger("semsearch")
 
@@ -196,10 +197,27 @@ def bring_forward(connection: Connection, name: str) -> bool:
         connection.exec_driver_sql("DROP TABLE fulltext")
         connection.execute(schema.FULLTEXT)
         terms.rebuild(connection)
+        _compose(driver(connection))
         registry.retire(connection, words=True)
         connection.execute(schema.state.update().values(analysis=versions.ANALYSIS, version=schema.state.c.version + 1))
         return True
     return False
+
+
+def _compose(direct: sqlite3.Connection) -> None:
+    """Names and texts of metadata in the form NFC, as filters compare them since version 3 of the analysis."""
+    odd = "GLOB '*[^' || char(1) || '-' || char(127) || ']*'"
+    found = direct.execute(f"SELECT name, element, type, value, doc FROM fields WHERE name {odd} OR value {odd}")
+    changed = [
+        (row, (composed(row[0]), row[1], row[2], composed(row[3]) if row[2] == "text" else row[3], row[4]))
+        for row in found
+    ]
+    changed = [(old, new) for old, new in changed if old != new]
+    direct.executemany(
+        "DELETE FROM fields WHERE name = ? AND element = ? AND type = ? AND value = ? AND doc = ?",
+        [old for old, _ in changed],
+    )
+    direct.executemany("INSERT OR IGNORE INTO fields VALUES (?, ?, ?, ?, ?)", [new for _, new in changed])
 
 
 def _version(connection: Connection, name: str) -> int:
