@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +26,7 @@ from semsearch.local.store.registry import Registered
 from semsearch.local.store.schema import fulltext
 from semsearch.local.store.snapshot import Snapshot
 from semsearch.local.store.store import Store, View
-from semsearch.search.analysis import analysed, asked, holds
+from semsearch.search.analysis import analysed, asked
 from semsearch.search.function_words import FUNCTION_WEIGHT
 from semsearch.search.matches import empty_terms
 from semsearch.search.query_syntax import Query
