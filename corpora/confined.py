@@ -24,7 +24,7 @@ from corpora.extraction.parts import FilePart, Lost, ReadPart, Unreadable, reaso
 from semsearch.errors import DataError
 from semsearch.places import Position
 from semsearch.reading.files import MAX_TEXT_BYTES, UTF_8, printable
-from semsearch.reading.packed import MAGIC, READ_AT_ONCE, Unpacked
+from semsearch.reading.packed import GZIP_MAGIC, UNPACKED_AT_ONCE, Unpacked
 
 PARTS_WAITED_FOR = 30  # times the seconds for a part, that is waited for all parts of a file
 TEXT = 1 << 26  # characters that any file may give …
@@ -203,13 +203,13 @@ def _unpacked(file: BinaryIO, megabytes: int) -> tuple[BinaryIO, str]:
 
     It is held in memory, at most half of what there is.
     """
-    packed = file.read(2) == MAGIC
+    packed = file.read(2) == GZIP_MAGIC
     file.seek(0)
     if not packed:
         return file, ""
     most = megabytes << 19
     unpacked = Unpacked(file)
-    content = io.BufferedReader(unpacked, READ_AT_ONCE).read(most + 1)
+    content = io.BufferedReader(unpacked, UNPACKED_AT_ONCE).read(most + 1)
     if len(content) > most:
         raise MemoryError
     return io.BytesIO(content), unpacked.fault

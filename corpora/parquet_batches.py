@@ -52,7 +52,9 @@ def _group(
     """The batches of one group of rows."""
     chunks = {chunk.path_in_schema: chunk for chunk in map(group.column, range(group.num_columns))}
     held = [chunks[path] for path, _, _ in leaves]
-    packed, unpacked = (sum(getattr(chunk, f"total_{kind}_size") for chunk in held) for kind in _SIZES)
+    packed, unpacked = (
+        sum(getattr(chunk, f"total_{kind}_size") for chunk in held) for kind in ("compressed", "uncompressed")
+    )
     inner = sum(chunks[path].num_values * (width or 4) for path, deep, width in leaves if deep)
     most = max(GROUP_BYTES, GROUP_RATIO * packed)
     told = f"row group {number + 1:,}: its {packed:,} bytes become more than {most:,}, and are not read"
@@ -75,9 +77,6 @@ def _group(
                 yield f"its values take {size:,} bytes, where {ROW_BYTES:,} are the most.", 1
             else:
                 yield piece
-
-
-_SIZES = ("compressed", "uncompressed")
 
 
 def _longest(probed: Any, number: int, columns: Sequence[str]) -> int:

@@ -4,6 +4,7 @@
 
     SemsearchError                  base; `exit_code` says how the command line ends
     ├── UsageError              2   the caller asked for something that can't be (k < 1, unknown option)
+    │   ├── DocumentNotFound    1   there is no document of that id
     │   ├── MissingDependency   2   an optional library is not installed; the message has the line to type
     │   ├── Untrusted           2   a home, a file of defaults or an address that nobody here has said may be used
     │   ├── FilterError         2   a `where` that can't be understood; says at which place

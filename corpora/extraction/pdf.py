@@ -141,7 +141,7 @@ def _is_whole(packed: bytes) -> bool:
 
 def _noted(page: Any, text: str) -> Iterator[str]:
     """What was filled into the fields of a page, and what was noted on it, where the page does not show it itself."""
-    shown = " ".join(text.split())
+    shown, told = " ".join(text.split()), {""}
     annotations = page.get("/Annots")
     for one in (None if annotations is None else annotations.get_object()) or ():
         try:
@@ -151,8 +151,8 @@ def _noted(page: Any, text: str) -> Iterator[str]:
             continue
         for value in found:
             said = " ".join(value.split()) if isinstance(value, str) else ""
-            if said and said not in shown:
-                shown += f"\n{said}"
+            if said not in told and said not in shown:
+                told.add(said)
                 yield words(value.strip())
 
 

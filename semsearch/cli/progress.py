@@ -89,7 +89,7 @@ class Pace:
         if len(self._past) < 2:
             return None
         (began, _, first), (now, _, last) = self._past[0], self._past[-1]
-        if last <= first:
+        if last <= first or last >= 1:  # all is read, and how much of it is still to be encoded nobody knows
             return None
         return max(0.0, (1.0 - last) * (now - began) / (last - first))
 

@@ -23,7 +23,7 @@ from typing import IO, Any, NamedTuple, cast
 from semsearch.errors import DataError, UsageError
 from semsearch.names import escaped
 from semsearch.places import Position
-from semsearch.reading.packed import MAGIC, Unpacked
+from semsearch.reading.packed import GZIP_MAGIC, UNPACKED_AT_ONCE, Unpacked
 from semsearch.types import Confidence, Report
 from semsearch.walk import FolderListing, walk
 
@@ -210,13 +210,13 @@ def open_input(file: CorpusFile, encoding: str = UTF_8) -> Iterator[Input]:
             name, raw = "standard input", source
         peekable = _peekable(raw, stack)
         try:
-            packed = peekable.peek(2)[:2] == MAGIC
+            packed = peekable.peek(2)[:2] == GZIP_MAGIC
         except OSError as error:
             raise DataError(f"{name} can't be read: {error.strerror}.") from error
         stream: IO[bytes] = peekable
         unpacked = Unpacked(peekable) if packed else None
         if unpacked is not None:
-            stream = stack.enter_context(io.BufferedReader(unpacked, READ_AT_ONCE))
+            stream = stack.enter_context(io.BufferedReader(unpacked, UNPACKED_AT_ONCE))
         if encoding != UTF_8 and not _marked(stream):
             stream = stack.enter_context(io.BufferedReader(_Recoded(stream, encoding), READ_AT_ONCE))
         yield Input(name, stream, peekable, _regular_size(raw), file.before, file.total, unpacked)

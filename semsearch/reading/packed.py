@@ -6,8 +6,8 @@ import io
 import zlib
 from typing import IO, Any
 
-MAGIC = b"\x1f\x8b"
-READ_AT_ONCE = 1 << 16  # bytes that are read, and that are unpacked
+GZIP_MAGIC = b"\x1f\x8b"
+UNPACKED_AT_ONCE = 1 << 16  # bytes that are read, and that are unpacked
 
 
 class Unpacked(io.RawIOBase):
@@ -52,7 +52,7 @@ class Unpacked(io.RawIOBase):
     def _more(self) -> bool:
         """Read on; whether there is more."""
         try:
-            self._ahead = self._stream.read(READ_AT_ONCE)
+            self._ahead = self._stream.read(UNPACKED_AT_ONCE)
         except OSError as error:
             self._ends(error.strerror or str(error), whole=False)
             return False
@@ -64,13 +64,13 @@ class Unpacked(io.RawIOBase):
         """Go on with the next member behind the end of one; zeros between them are nothing."""
         self._begun = False
         while not behind.strip(b"\0"):
-            behind = self._stream.read(READ_AT_ONCE)
+            behind = self._stream.read(UNPACKED_AT_ONCE)
             if not behind:
                 self._ends("", whole=True)
                 return
         behind = behind.lstrip(b"\0")
         behind += self._stream.read(1) if len(behind) == 1 else b""
-        if behind.startswith(MAGIC):
+        if behind.startswith(GZIP_MAGIC):
             self._member = zlib.decompressobj(zlib.MAX_WBITS | 16)
             self._ahead = behind
         else:

@@ -18,16 +18,16 @@ OPTION = 2  # letters of ASCII up to which "-x" is the option of a command
 
 _MARKS = str.maketrans({**dict.fromkeys("“”„«»＂", '"'), **dict.fromkeys("－−﹣", "-"), "＋": "+", "\0": " "})
 # Letters of scripts without blanks between words, beside which a quotation mark may stand as beside a blank, and emoji.
-_UNSPACED = (
+_GLUED_LETTERS = (
     r"\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3005-\u3007\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af\uf900-\ufaff\uff66-\uff9f"
     r"\U00020000-\U0003ffff"
 )
-_EMOJI = r"\u2600-\u27bf\U0001f1e6-\U0001f1ff\U0001f300-\U0001faff"
+_PICTURES = r"\u2600-\u27bf\U0001f1e6-\U0001f1ff\U0001f300-\U0001faff"
 _PART = re.compile(
-    rf'(?:(?<!\S)|(?<=[{_UNSPACED}]))([+-]?)"([^"]*)"(?![^\W{_UNSPACED}])'
-    rf"|(?<!\S)-(?=\S*(?:[^\W\d_]|[{_EMOJI}]))(?!-)(\S+)"
+    rf'(?:(?<!\S)|(?<=[{_GLUED_LETTERS}]))([+-]?)"([^"]*)"(?![^\W{_GLUED_LETTERS}])'
+    rf"|(?<!\S)-(?=\S*(?:[^\W\d_]|[{_PICTURES}]))(?!-)(\S+)"
 )
-_GLUED = re.compile(rf"(?<=[{_UNSPACED}])-[{_UNSPACED}]+|(?<=[{_UNSPACED}])[－−﹣]\w+")
+_GLUED = re.compile(rf"(?<=[{_GLUED_LETTERS}])-[{_GLUED_LETTERS}]+|(?<=[{_GLUED_LETTERS}])[－−﹣]\w+")
 _PROSE = re.compile(r"[.,;:!?](?:\s|$)|[。、，；：！？।؟؛]")
 
 

@@ -62,6 +62,16 @@ def test_the_time_left_is_steady():
     assert pace.left == pytest.approx(left - 3), "between two batches too"
 
 
+def test_the_time_left_is_unknown_where_all_was_read_ahead():
+    clock = Clock()
+    pace = Pace(clock)
+    for texts in (0, 10, 20):
+        pace.record(texts, min(1.0, texts / 5))
+        clock.now += 10
+    assert pace.left is None
+    assert pace.speed == 1
+
+
 def test_a_document_of_many_passages_shows_movement(monkeypatch, tmp_path):
     monkeypatch.setattr("semsearch.ingest.ingestion.BATCH_CHARACTERS", (2_000, 4_000))
     model = tiny.bert(tmp_path / "bert")

@@ -164,7 +164,7 @@ def test_passages_of_long_documents(home, few):
         assert_right(collection)
 
 
-def split_in_three(self, records):
+def split_in_three(self, records, *_):
     from semsearch.local.store.document_rows import Entry
     from semsearch.types import Span
 

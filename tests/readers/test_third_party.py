@@ -28,6 +28,7 @@ PUBLIC = {
     "semsearch.reading.files",
     "semsearch.reading.documents",
     "semsearch.reading.json_objects",
+    "semsearch.reading.packed",
     "semsearch.types",
     "semsearch.validation",
     "semsearch.walk",

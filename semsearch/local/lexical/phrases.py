@@ -15,7 +15,8 @@ from semsearch.search.analysis import analysed, holds
 
 BEGINNING = 4  # terms that the second of two passages is looked up by
 MAX_ACROSS = 64  # terms of a phrase that is looked for across two passages
-MAX_PAIRS = 10_000  # pairs of passages that are looked at; of "of the" there are enough within passages
+ACROSS_CHARACTERS = 2000  # characters, and as many as the phrase has, that are looked at on each side of the place
+MAX_PAIRS = 5_000  # pairs of passages that are looked at; of "of the" there are enough within passages
 
 
 def rows_holding(view: View, phrase: str, *, exactly: bool) -> NDArray[np.intp]:
@@ -63,7 +64,8 @@ def _across(view: View, phrase: str, exactly: bool) -> list[int]:
     with decoding():
         pairs = view.connection.exec_driver_sql(_PAIRS, (wanted, MAX_PAIRS)).all()
         for first, second, parted, before, behind in pairs:
-            joined = f"{before}{chr(10) if parted else ''}{behind}"
+            near = ACROSS_CHARACTERS + len(phrase)
+            joined = f"{_end(before, near)}{chr(10) if parted else ''}{behind[:near]}"
             if holds(analysed(joined, stemmed=not exactly), forms):
                 found += [first, second]
     return found
@@ -83,6 +85,14 @@ CROSS JOIN passage_texts AS before ON before.key = a.key
 CROSS JOIN passage_texts AS behind ON behind.key = b.key
 WHERE fulltext MATCH ? LIMIT ?
 """
+
+
+def _end(text: str, count: int) -> str:
+    """The end of a text, without a part of a word at its beginning; where no blanks part words, letters do."""
+    if len(text) <= count:
+        return text
+    _, blank, rest = text[-count:].partition(" ")
+    return rest if blank else text[-count:]
 
 
 def _match(phrases: Sequence[str]) -> str:
