@@ -452,7 +452,7 @@ def _help(session: Session, argument: str) -> None:
         ("any other text", "find documents nearest in meaning"),
         *((c.usage, c.help) for c in REPL_COMMANDS.values()),
     ]
-    show_table(("", ""), [*rows, ("Ctrl-C", "leave a search"), ("Ctrl-D", "end")])
+    show_table(("", ""), [*rows, ("Ctrl-C", "leave a search"), ("Ctrl-D, :q, exit, quit", "end")])
 
 
 @command(":quit")

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from semsearch.federation import Searchable
 
-EMPTY: tuple[Any, ...] = ("", [], {})  # what says nothing
+SAYS_NOTHING: tuple[Any, ...] = ("", [], {})
 NO_FIELDS = ("", "none", "off")
 
 
@@ -61,7 +61,7 @@ def values(hit: Hit, names: Sequence[str]) -> list[tuple[str, str]]:
     found = []
     for name in names:
         value = value_of(hit.metadata, name)
-        if value is not None and value not in EMPTY:
+        if value is not None and value not in SAYS_NOTHING:
             found.append((name, in_words(value)))
     return found
 

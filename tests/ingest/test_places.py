@@ -215,10 +215,9 @@ def test_pages(folder):
         found = places(collection)
         assert found["page of wine"] == Place(str(folder / "a.pdf"), page=2)
         assert str(found["page of wine"]) == f"{folder}/a.pdf, page 2"
-        older = {"UPDATE origins SET position = NULL": None}  # as an older version left it
-        with collection.engine.store.write(), collection.engine.store.database.write() as connection:
-            for statement in older:
-                connection.exec_driver_sql(statement)
+        store = collection.engine.store
+        with store.write(), store.database.write() as connection:  # as an older version left it
+            connection.exec_driver_sql("UPDATE origins SET position = NULL")
         assert places(collection)["page of wine"] == Place(str(folder / "a.pdf"), page=2)
 
 
@@ -248,6 +247,19 @@ def test_lines_that_moved_are_known_without_encoding_anything(folder):
         synced = collection.sync()
         assert (synced.changes.added, synced.changes.changed, synced.changes.unchanged) == (1, 0, 1)
         assert places(collection)["def f():\n    return 1"].line == 4
+
+
+def test_reading_again_tells_what_an_older_version_did_not_keep(folder):
+    (folder / "a.py").write_text("\n\ndef f():\n    return 1\n")
+    with collected(folder) as collection:
+        store = collection.engine.store
+        with store.write(), store.database.write() as connection:
+            connection.exec_driver_sql("UPDATE origins SET position = NULL")
+        assert list(places(collection).values()) == [Place(str(folder / "a.py"))]
+        collection.sync()
+        assert list(places(collection).values()) == [Place(str(folder / "a.py"))], "what is as it was is not read"
+        assert collection.add_from(folder).unchanged == 1
+        assert list(places(collection).values()) == [Place(str(folder / "a.py"), 3)]
 
 
 def test_of_two_sources_the_first_one_counts(tmp_path):

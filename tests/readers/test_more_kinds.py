@@ -9,6 +9,7 @@ import pytest
 
 from corpora.extraction import extractor
 from corpora.extraction.parts import FilePart, Lost, Unreadable
+from semsearch.places import Position
 
 OFFICE = "http://schemas.openxmlformats.org"
 RELATED = f"{OFFICE}/officeDocument/2006/relationships"
@@ -113,6 +114,7 @@ def test_a_sheet_is_a_document_of_its_rows_and_comments():
     )
     [part] = parts("a.xlsx", renamed(made, {"d/": "xl/", "main.xml": "workbook.xml"}))
     assert (part.name, part.title, part.metadata) == ("sheet=People", "People", {"sheet": "People"})
+    assert part.position == Position(sheet="People")
     assert part.text == "name | born\nAnn | 1990 | 0.5\nIs she?\nIn a box"
 
 
