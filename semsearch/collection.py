@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from semsearch import plugins
-from semsearch.arguments import check_list, check_mapping, check_number, check_path
+from semsearch.arguments import as_list, check_list, check_mapping, check_number, check_path
 from semsearch.bound_encoder import NO_VECTORS, BoundEncoder
 from semsearch.chunking import splitter_for
 from semsearch.engine import Compacted, Engine, Indexed, IndexSpec, Maintained, Problem
@@ -40,7 +40,7 @@ from semsearch.search.recall import Certificate, check_target, worth_looking_at
 from semsearch.search.request import Request, check_texts
 from semsearch.search.where import Where
 from semsearch.search.where import parse as parse_filter
-from semsearch.types import Document, Encoder, Hit, Hits, Keys, Metric, Reranker, Vectors
+from semsearch.types import Document, Encoder, Hits, Keys, Metric, Reranker, Vectors
 from semsearch.vectors import check_k, stored_form
 
 log = logging.getLogger("semsearch")
@@ -176,10 +176,9 @@ class Collection:
         with self.engine.view() as view:
             return view.ids(None if where is None else parse_filter(where, view.fields()))
 
-    def get(self, ids: Sequence[str]) -> list[Document | None]:
+    def get(self, ids: Iterable[str]) -> list[Document | None]:
         """The documents of `ids`, in that order; None for an id that is not there."""
-        check_list(ids, "get takes a list of ids")
-        ids = list(ids)
+        ids = as_list(ids, "get takes a list of ids")
         with self.engine.view() as view:
             found = view.get(ids)
         return [found.get(identity) for identity in ids]
@@ -188,6 +187,16 @@ class Collection:
         """All documents, in the order they were first added, streamed from one state of the collection."""
         with self.engine.view() as view:
             yield from view.documents()
+
+    def vectors(self, ids: Iterable[str]) -> list[Vectors | None]:
+        """The stored vectors of documents, in the order of `ids`: `(passages, dim)` each; None for an id not there."""
+        ids = as_list(ids, "vectors takes a list of ids")
+        with self.engine.view() as view:
+            keys = view.keys_of(ids)
+            return [
+                np.array(view.vectors(np.asarray(keys[identity], dtype=np.int64))) if keys.get(identity) else None
+                for identity in ids
+            ]
 
     def arrays(self) -> tuple[Keys, Vectors]:
         """The keys `(n,)` and vectors `(n, dim)` of all passages, mapped where the engine can."""
@@ -415,13 +424,13 @@ class Collection:
             **unknown,
         )
         if vector is not None:
-            vector = np.asarray(vector)[None]
+            vector = np.asarray(list(vector) if isinstance(vector, Iterator) else vector)[None]
         queries = None if query is None else [query]
         return self._searcher.search(queries, vector, Request.of(k, options), timings)[0]
 
     def search_many(
         self,
-        queries: Sequence[str] | None = None,
+        queries: Iterable[str] | None = None,
         k: int = 10,
         *,
         vectors: ArrayLike | None = None,
@@ -441,14 +450,14 @@ class Collection:
 
     def similar(
         self,
-        ids: Sequence[str] = (),
+        ids: Iterable[str] = (),
         k: int = 10,
         *,
-        unlike: Sequence[str] = (),
-        queries: Sequence[str] = (),
-        against: Sequence[str] = (),
+        unlike: Iterable[str] = (),
+        queries: Iterable[str] = (),
+        against: Iterable[str] = (),
         **options: Any,
-    ) -> list[Hit]:
+    ) -> Hits:
         """The `k` documents most like some, and unlike others; the given ones are left out.
 
         The search is by one vector, the mean of the examples less half the mean of the counterexamples (Rocchio 1971).
@@ -465,12 +474,12 @@ class Collection:
             UsageError: An id that is not there, or no example.
         """
         request = Request.of(k, options)
-        for listed in (ids, unlike, queries, against):
-            if not isinstance(listed, str):  # of which there is a sentence below
-                check_list(listed, "similar takes lists of ids and queries")
+        given = (ids, unlike, queries, against)
+        if any(isinstance(listed, str) for listed in given):
+            raise UsageError("ids and texts come in lists; a single one goes in a list of its own.")
+        ids, unlike, queries, against = (as_list(listed, "similar takes lists of ids and queries") for listed in given)
         for texts in (queries, against):
-            if not isinstance(texts, str):
-                check_texts(texts, "similar")
+            check_texts(texts, "similar")
         examples = self._vectors_of(ids, queries)
         counterexamples = self._vectors_of(unlike, against)
         if not len(examples):
@@ -478,21 +487,19 @@ class Collection:
         vector = examples.mean(axis=0)
         if len(counterexamples):
             vector = vector - COUNTERWEIGHT * counterexamples.mean(axis=0)
-        given = {*ids, *unlike}
-        extra = len(given)
+        known = {*ids, *unlike}
+        extra = len(known)
         if request.group_by is None:
             with self.engine.view() as view:
-                extra = sum(map(len, view.keys_of(list(given)).values()))
+                extra = sum(map(len, view.keys_of(list(known)).values()))
         hits = self.search(None, k + extra, vector=vector, **options)
-        kept = [hit for hit in hits if hit.id not in given][:k]
+        kept = [hit for hit in hits if hit.id not in known][:k]
         for rank, hit in enumerate(kept, start=1):
             hit.rank = rank
-        return kept
+        return Hits(kept, hits.notes)
 
     def _vectors_of(self, ids: Sequence[str], texts: Sequence[str]) -> Vectors:
         """A vector for each document, the mean of its passages', and for each text."""
-        if isinstance(ids, str) or isinstance(texts, str):
-            raise UsageError("ids and texts come in lists; a single one goes in a list of its own.")
         parts = [self._model.queries(texts)] if texts else []
         if ids:
             with self.engine.view() as view:
@@ -513,7 +520,7 @@ class Collection:
         *,
         recall: float | None = None,
         k: int = 10,
-        queries: Sequence[str] | None = None,
+        queries: Iterable[str] | None = None,
     ) -> Certificate | None:
         """Build the index anew over all that is there, and swap it in; searching and writing go on meanwhile.
 
@@ -542,19 +549,17 @@ class Collection:
             plugins.check_index(spec.backend, spec.options)
         if recall is not None:
             spec = replace(spec, recall=check_target(recall), k=check_k(k))
-        if queries is not None:
-            check_texts(queries, "reindex")
-        certificate = self._indexed().rebuild(spec, self._measured_on(spec, queries))
-        self._keep(spec, queries)
+        asked = None if queries is None else check_texts(queries, "reindex")
+        certificate = self._indexed().rebuild(spec, self._measured_on(spec, asked))
+        self._keep(spec, asked)
         return certificate
 
-    def tune(self, recall: float, k: int = 10, *, queries: Sequence[str] | None = None) -> Certificate:
+    def tune(self, recall: float, k: int = 10, *, queries: Iterable[str] | None = None) -> Certificate:
         """Set the index to a recall without building it anew; see `reindex`."""
         spec = replace(IndexSpec.of(self.settings), recall=check_target(recall), k=check_k(k))
-        if queries is not None:
-            check_texts(queries, "tune")
-        certificate = self._indexed().tune(spec, self._measured_on(spec, queries))
-        self._keep(spec, queries)
+        asked = None if queries is None else check_texts(queries, "tune")
+        certificate = self._indexed().tune(spec, self._measured_on(spec, asked))
+        self._keep(spec, asked)
         return certificate
 
     def load_index(self) -> None:

@@ -11,12 +11,13 @@ import json
 import os
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
 from semsearch import plugins
+from semsearch.arguments import as_list
 from semsearch.errors import DataError, UsageError
 from semsearch.ingest.ids import IdRegister
 from semsearch.names import check_path, escaped, is_utf8, name_from
@@ -219,8 +220,8 @@ class Source:
         format: str | None = None,  # noqa: A002
         options: Mapping[str, Any] | None = None,
         *,
-        include: Sequence[str] = (),
-        exclude: Sequence[str] = (),
+        include: Iterable[str] = (),
+        exclude: Iterable[str] = (),
         ignore: bool = True,
         follow_links: bool = False,
     ) -> Self:
@@ -238,12 +239,16 @@ class Source:
             # a shell's <(command) is a pipe, whose link leads nowhere
             place = check_path(str(found.resolve() if found.is_file() or found.is_dir() else found.absolute()))
         chosen = format or _recognise(Path(place))
-        if (include or exclude or follow_links) and not (Path(place).is_dir() and _file_wise(chosen)):
+        included, excluded = (
+            as_list(include, "include takes a list of patterns"),
+            as_list(exclude, "exclude takes a list of patterns"),
+        )
+        if (included or excluded or follow_links) and not (Path(place).is_dir() and _file_wise(chosen)):
             raise UsageError(
                 f"--include, --exclude and --follow-links choose among the files of a folder, which '{path}' is not."
             )
         read = _chosen_options(chosen, options or {})
-        return cls(place, chosen, read, list(include), list(exclude), ignore, follow_links)
+        return cls(place, chosen, read, included, excluded, ignore, follow_links)
 
     def to_json(self) -> str:
         """All that identifies the source, as JSON with sorted keys."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
@@ -65,17 +65,18 @@ class Searcher:
         self._calibration: tuple[object, Calibration | None] | None = None
 
     def search(
-        self, texts: Sequence[str] | None, vectors: Any, request: Request, timings: Timings | None = None
+        self, queries: Iterable[str] | None, vectors: Any, request: Request, timings: Timings | None = None
     ) -> list[Hits]:
         """The hits of each query.
 
         Args:
-            texts: The queries; None where vectors are all there is.
+            queries: Their texts; None where vectors are all there is.
             vectors: `(q, dim)`, instead of encoding the texts; None otherwise.
             request: How to search.
             timings: Gets the milliseconds of each stage.
         """
-        request.check_queries(texts, given=vectors is not None)
+        texts = request.check_queries(queries, given=vectors is not None)
+        vectors = list(vectors) if isinstance(vectors, Iterator) else vectors  # which would serve only once
         while True:
             described, started = self._model.described, time.perf_counter()
             encoded, read = NO_VECTORS, request.encoded(texts) if vectors is None else None
