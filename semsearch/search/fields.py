@@ -1,7 +1,8 @@
 """Metadata as filters see it: fields under dotted names, each with a type and a value.
 
 A map gives its own field, of type object, and those within it under `name.inner`; a list gives its own, of type list,
-and its elements one by one. Every engine keeps these fields, in whatever way it finds them fast.
+and its elements one by one. A text that is a date in ISO form gives two: itself, and the moment, of type date. Every
+engine keeps these fields, in whatever way it finds them fast.
 """
 
 from __future__ import annotations
@@ -9,7 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Literal
 
-Kind = Literal["number", "text", "bool", "null", "list", "object"]
+from semsearch.dates import moment
+
+Kind = Literal["number", "text", "bool", "null", "list", "object", "date"]
 SCALARS = frozenset({str, int, float, bool, type(None)})
 
 
@@ -19,6 +22,8 @@ def fields_of(metadata: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[s
         full = prefix + name
         if type(value) in SCALARS:  # nearly always, and isinstance with a Mapping is slow
             yield full, False, *typed(value)
+            if type(value) is str and (when := moment(value)) is not None:
+                yield full, False, "date", when
         elif isinstance(value, Mapping):
             yield full, False, "object", ""
             yield from fields_of(value, full + ".")
@@ -27,6 +32,8 @@ def fields_of(metadata: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[s
             for element in value:
                 if not isinstance(element, Mapping | list | tuple):
                     yield full, True, *typed(element)
+                    if isinstance(element, str) and (when := moment(element)) is not None:
+                        yield full, True, "date", when
         else:
             yield full, False, *typed(value)
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from semsearch import models
+from semsearch import dates, models
 from semsearch.bound_encoder import NO_VECTORS, BoundEncoder
 from semsearch.chunking import compose, splitter_for
 from semsearch.engine import Candidates, Engine, EngineView, Settings
@@ -143,7 +143,10 @@ class Searcher:
     def _filter(self, view: EngineView, where: Where) -> Filter:
         """What `where` says, remembered for this state of the collection: checking it asks for the types of fields."""
         try:
-            key = (view.version, where if isinstance(where, str) else json.dumps(where, sort_keys=True))
+            said = where if isinstance(where, str) else json.dumps(where, sort_keys=True)
+            if "last" in said.lower():  # 'last 30 days' is another time each second
+                said += f" {int(dates.now().timestamp())}"
+            key = (view.version, said)
         except (TypeError, ValueError, RecursionError):  # the parser tells what is wrong
             return parse_filter(where, view.fields())
         known = self._filters.get(key)

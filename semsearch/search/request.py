@@ -11,7 +11,7 @@ from typing import Any, TypedDict
 from semsearch.arguments import as_list, check_number
 from semsearch.errors import UsageError
 from semsearch.search.query_syntax import parse
-from semsearch.search.where import Where
+from semsearch.search.where import Where, settled
 from semsearch.types import Reranker
 from semsearch.vectors import check_k
 
@@ -138,6 +138,8 @@ class Request:
                 raise UsageError(
                     f"a search has no option '{name}'.{did_you_mean} There are {', '.join(sorted(OPTIONS))}."
                 )
+        if "where" in options:  # which a search may look at more than once
+            options = {**options, "where": settled(options["where"])}
         request = cls(check_k(k), **options)
         request._check()
         return request

@@ -197,3 +197,19 @@ def test_an_element_that_is_too_long_is_refused(tmp_path, monkeypatch):
     found = [document.text[:3] for document in read(tmp_path, "a.json", content, report)]
     assert found in (["one"], ["one", "two"])
     assert "record 2: longer than 100,000 characters" in str(report.errors[0])
+
+
+def test_a_column_of_dates(tmp_path):
+    content = 'text,on\none,2024-05-01\ntwo,2024-05-01T23:00:00-05:00\nthree,"Wed, 01 May 2024 12:00:00 +0200"\nfour,\n'
+    found = read(tmp_path, "t.csv", content, types={"on": "date"})
+    assert [dict(document.metadata) for document in found] == [
+        {"on": "2024-05-01"},
+        {"on": "2024-05-02T04:00:00+00:00"},
+        {"on": "2024-05-01T10:00:00+00:00"},
+        {},
+    ]
+    report = ReadReport(skip=True)
+    assert [
+        document.text for document in read(tmp_path, "t.csv", content + "x,01.05.2024\n", report, types={"on": "date"})
+    ]
+    assert "the column 'on' should hold type date, but here holds '01.05.2024'" in str(report.errors[0])

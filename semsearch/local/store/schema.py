@@ -36,7 +36,7 @@ from sqlalchemy.types import UserDefinedType
 from semsearch import versions
 from semsearch.errors import CollectionError
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 APPLICATION_ID = 0x53454D53  # "SEMS", so that `file` and we can tell our databases from others
 PIECE = 1 << 16  # characters: longer texts are kept in pieces of so many
 
@@ -199,13 +199,14 @@ reencoded = Table(
     **_STRICT,
 )
 
-# Metadata by value, for filters: a row for each scalar field, and for each element of a list (element = 1).
+# Metadata by value, for filters: a row for each scalar field, and for each element of a list (element = 1). A text that
+# is a date in ISO form has another row, with the microsecond.
 fields = Table(
     "fields",
     metadata,
     _text("name"),
     _number("element"),
-    _text("type"),  # 'number', 'text', 'bool', 'null', 'list', 'object'
+    _text("type"),  # 'number', 'text', 'bool', 'null', 'list', 'object', 'date'
     Column("value", _Any),
     _number("doc", _of("documents.doc")),
     PrimaryKeyConstraint("name", "element", "type", "value", "doc"),
