@@ -22,11 +22,14 @@ from semsearch.chunking import splitter_for
 from semsearch.engine import Compacted, Engine, Indexed, IndexSpec, Maintained, Problem
 from semsearch.errors import CollectionDamaged, DataError, SemsearchError, UsageError
 from semsearch.exchange.export import export
+from semsearch.ingest import objects
 from semsearch.ingest.estimate import Estimate, estimate
 from semsearch.ingest.ingestion import BATCH_DOCUMENTS, Encoding, Ingestion, IngestResult, Progress, add_precomputed
+from semsearch.ingest.objects import ObjectReader
 from semsearch.ingest.scan import Preview, Scan, apply, scan
 from semsearch.ingest.source import CallbackReport, Source
 from semsearch.ingest.sync import MAX_VANISHED, Synced, plan, sync
+from semsearch.rich_display import facts_table, told
 from semsearch.search.calibration import (
     JUDGED,
     Calibration,
@@ -78,6 +81,19 @@ class Collection:
 
     def __repr__(self) -> str:
         return f"<semsearch collection '{self.name}' in {self.location}>"
+
+    def _repr_html_(self) -> str:
+        """The collection as a notebook shows it."""
+        count, passages = self.engine.counts()
+        model = self.settings["encoder"] or {}
+        facts = {
+            "documents": f"{count:,}",
+            "passages": f"{passages:,}",
+            "model": model.get("name") or model.get("class") or "none: searched by vectors alone",
+            "sources": ", ".join(str(source.get("path")) for source in self.sources) or None,
+            "kept in": self.location,
+        }
+        return facts_table(f"collection '{self.name}'", facts)
 
     def close(self) -> None:
         """Let go of the files; whatever is asked of a closed collection is an error."""
@@ -205,12 +221,18 @@ class Collection:
 
     # Writing
 
-    def estimate(self, documents: Iterable[Document]) -> Estimate:
+    def estimate(
+        self,
+        documents: Iterable[object],
+        *,
+        text: str | None = None,
+        title: str | None = None,
+        id: str | None = None,  # noqa: A002
+    ) -> Estimate:
         """What it would cost to `add` documents: all are split, a sample is encoded, nothing is written."""
         settings = self.settings
-        check_list(documents, "estimate takes a list of semsearch.Document")
         return estimate(
-            iter(documents),
+            objects.documents(documents, ObjectReader(text, title, id), "estimate takes a list of semsearch.Document"),
             self.encoder,
             passages=bool(settings["passages"]),
             engine=self.engine,
@@ -220,11 +242,14 @@ class Collection:
 
     def add(
         self,
-        documents: Iterable[Document],
+        documents: Iterable[object],
         vectors: ArrayLike | None = None,
         *,
+        text: str | None = None,
+        title: str | None = None,
+        id: str | None = None,  # noqa: A002  (what it is)
         on_error: Callable[[DataError], None] | None = None,
-        progress: Callable[[Progress], None] | None = None,
+        progress: Callable[[Progress], None] | bool | None = None,
         maintain: bool = True,
     ) -> IngestResult:
         """Put documents in: new ids are added, known ids replaced; a text that is unchanged is not encoded again.
@@ -233,15 +258,19 @@ class Collection:
         and adding the same documents again goes on where it stopped. Of an id that comes twice, the last wins.
 
         Args:
-            documents: Any number of them, from a list or a generator.
+            documents: Any number of them, from a list or a generator: `Document` objects, mappings with a `text`, or
+                texts; or a frame of pandas, polars or pyarrow. Of what has no id it is a hash of title and text.
             vectors: `(len(documents), dim)`, one for each whole document, instead of encoding.
+            text: The field of mappings, or the column of a frame, that holds the text, by default `text`.
+            title: That of the title, by default `title`, where there is one.
+            id: That of the id, by default `_id` or `id`, where there is one. What is left is metadata.
             on_error: Called for each document that can't be used, which is then left out; without it the error is
                 raised.
-            progress: Called now and then.
+            progress: Called now and then; True shows a bar, False none, None one in notebooks.
             maintain: Build the index anew and the like, if that is due; see `maintain`.
 
         Raises:
-            UsageError: Something that is no `Document`.
+            UsageError: Something that no document can be made of.
             DataError: A document or vector can't be used; says which and why.
             CollectionLocked: Another process kept writing.
         """
@@ -249,11 +278,12 @@ class Collection:
             raise UsageError(
                 "add takes a list of documents; a single one goes into a list of its own: add([document])."
             )
-        check_list(documents, "add takes a list of semsearch.Document")
+        given, made = objects.each(documents, "add takes a list of semsearch.Document"), ObjectReader(text, title, id)
         if vectors is not None:
-            changes = add_precomputed(self.engine, list(documents), self._stored_form(vectors), on_error)
+            changes = add_precomputed(self.engine, list(given), self._stored_form(vectors), on_error, reader=made)
         else:
-            changes = Ingestion(self.engine, self.encoder, on_error, progress).run(documents)
+            with told(progress, self.name, documents) as meter:
+                changes = Ingestion(self.engine, self.encoder, on_error, meter, reader=made).run(given)
         return self._written(changes, maintain)
 
     def add_from(
@@ -261,7 +291,7 @@ class Collection:
         source: Source | Scan | str | os.PathLike[str],
         *,
         on_error: Callable[[DataError], None] | None = None,
-        progress: Callable[[Progress], None] | None = None,
+        progress: Callable[[Progress], None] | bool | None = None,
         maintain: bool = True,
     ) -> IngestResult:
         """Put in the documents of a file or folder, and remember it for `sync`.
@@ -271,7 +301,7 @@ class Collection:
                 `semsearch.ingest.scan.scan` has begun to read.
             on_error: Called for each file or record that can't be used, which is then left out; without it the error
                 is raised.
-            progress: Called now and then.
+            progress: As in `add`.
             maintain: As in `add`.
 
         Raises:
@@ -281,14 +311,15 @@ class Collection:
         if not isinstance(source, Scan):
             chosen = source if isinstance(source, Source) else Source.of(check_path(source, "the source"))
             source = scan(chosen, CallbackReport(on_error))
-        done = apply(source, self.engine, self._model.get, progress)
+        with told(progress, self.name) as meter:
+            done = apply(source, self.engine, self._model.get, meter)
         return self._written(replace(done.changes, vanished=done.kept), maintain)
 
     def sync(
         self,
         *,
         on_error: Callable[[DataError], None] | None = None,
-        progress: Callable[[Progress], None] | None = None,
+        progress: Callable[[Progress], None] | bool | None = None,
         most: float = MAX_VANISHED,
         confirm: Callable[[Source, int, int], bool] | None = None,
         unchecked: bool = False,
@@ -301,7 +332,7 @@ class Collection:
 
         Args:
             on_error: Called for each source, file or record that can't be used; without it the error is raised.
-            progress: Called now and then.
+            progress: As in `add`.
             most: The share of a source's documents that may vanish.
             confirm: Asked whether more may: the source, how many vanished, of how many; without it they are `kept`.
             unchecked: Of sources with vectors made elsewhere: take those that the model does not give the texts, too.
@@ -311,15 +342,16 @@ class Collection:
             DataError: A source, file or record that can't be used.
             ModelMismatch: New vectors that came with a source are not the model's.
         """
-        synced = sync(
-            self.engine,
-            self._model.get,
-            on_error=on_error,
-            progress=progress,
-            most=most,
-            confirm=confirm,
-            unchecked=unchecked,
-        )
+        with told(progress, self.name) as meter:
+            synced = sync(
+                self.engine,
+                self._model.get,
+                on_error=on_error,
+                progress=meter,
+                most=most,
+                confirm=confirm,
+                unchecked=unchecked,
+            )
         return self._written(synced, maintain)
 
     def plan_sync(self, *, on_error: Callable[[DataError], None] | None = None) -> Iterator[tuple[Source, Preview]]:
@@ -696,7 +728,11 @@ class Collection:
         return export(self.engine, Path(check_path(folder, "the folder")), parquet=parquet)
 
     def reencode(
-        self, encoder: str | Encoder, *, revision: str | None = None, progress: Callable[[int], None] | None = None
+        self,
+        encoder: str | Encoder,
+        *,
+        revision: str | None = None,
+        progress: Callable[[int], None] | bool | None = None,
     ) -> int:
         """Change the model: encode the stored text of every document anew; how many were encoded by this call.
 
@@ -705,14 +741,15 @@ class Collection:
         Args:
             encoder: A model's name or path, or an object with the members of `Encoder`.
             revision: Of a model on the hub.
-            progress: Called with the number of documents encoded so far.
+            progress: Called with the number of documents encoded so far; else as in `add`.
         """
         engine = self._maintained()
         loaded, described = self._model.described_as(encoder, revision)
         passages = bool(self.settings["passages"])
         splitting = splitter_for(loaded, passages).identity
         target = {"encoder": described, "metric": str(loaded.metric), "splitting": splitting}
-        count = engine.reencode(target, loaded.dim, Encoding(loaded, passages).entries, progress)
+        with told(progress, self.name, self) as meter:
+            count = engine.reencode(target, loaded.dim, Encoding(loaded, passages).entries, meter)
         self._model.renew(self.settings, loaded)
         return self._written(count, True)
 

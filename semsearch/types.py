@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from semsearch.errors import DataError
+from semsearch.rich_display import hits_table
 
 if TYPE_CHECKING:
     from semsearch import options
@@ -181,6 +182,10 @@ class Hit:
         """The whole document, read when it is asked for."""
         return self.passage.document
 
+    def _repr_html_(self) -> str:
+        """The hit as a notebook shows it."""
+        return hits_table([self])
+
 
 class Hits(list[Hit]):
     """The answers to one query, best first, with what is to be said of them.
@@ -192,6 +197,10 @@ class Hits(list[Hit]):
     def __init__(self, hits: Iterable[Hit] = (), notes: Iterable[str] = ()) -> None:
         super().__init__(hits)
         self.notes = tuple(notes)
+
+    def _repr_html_(self) -> str:
+        """The hits as a notebook shows them."""
+        return hits_table(self, self.notes)
 
 
 @dataclass(frozen=True, slots=True)
