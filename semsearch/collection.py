@@ -44,12 +44,14 @@ from semsearch.search.request import Request, check_texts
 from semsearch.search.where import Where
 from semsearch.search.where import parse as parse_filter
 from semsearch.types import Document, Encoder, Hits, Keys, Metric, Reranker, Vectors
+from semsearch.validation import check_text
 from semsearch.vectors import check_k, stored_form
 
 log = logging.getLogger("semsearch")
 
 Outcome = TypeVar("Outcome")
 
+MAX_DESCRIPTION = 1_000  # characters
 COUNTERWEIGHT = 0.5  # of counterexamples beside examples
 
 
@@ -87,6 +89,7 @@ class Collection:
         count, passages = self.engine.counts()
         model = self.settings["encoder"] or {}
         facts = {
+            "about": self.description or None,
             "documents": f"{count:,}",
             "passages": f"{passages:,}",
             "model": model.get("name") or model.get("class") or "none: searched by vectors alone",
@@ -135,6 +138,24 @@ class Collection:
         return self.engine.settings
 
     @property
+    def description(self) -> str:
+        """What `describe` said of it; empty where nothing was."""
+        return str(self.settings.get("description", ""))
+
+    def describe(self, description: str) -> None:
+        """Say in a few words what it holds, for people and programs that choose among collections; "" takes it back.
+
+        Raises:
+            DataError: It is no text, or a long one.
+        """
+        check_text(description, "the description")
+        if len(description) > MAX_DESCRIPTION:
+            raise DataError(
+                f"the description has {len(description):,} characters; at most {MAX_DESCRIPTION:,} are kept."
+            )
+        self.engine.set("description", " ".join(description.split()))
+
+    @property
     def sources(self) -> list[dict[str, Any]]:
         """Where its documents came from, as they were remembered."""
         return self.engine.origins.sources()
@@ -148,6 +169,7 @@ class Collection:
             "name": self.name,
             "path": self.location,
             "engine": self.engine.capabilities.engine,
+            "description": self.description,
             "documents": count,
             "passages": passages,
             "encoder": settings["encoder"],

@@ -52,7 +52,7 @@ class ImportOptions:
 
 @click.command("import", short_help="Take in texts and vectors from another tool's file.")
 @click.argument("path", type=parameters.file)
-@click.option("--name", metavar="NAME", help="Of the collection [default: the stem of the file's name].")
+@click.option("--name", metavar="NAME", help="Of the collection [default: the file's name, without its ending].")
 @click.option(
     "-m", "--encoder", type=parameters.model, metavar="MODEL", help="That made them, or 'none'.", required=True
 )

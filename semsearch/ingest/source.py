@@ -20,7 +20,7 @@ from semsearch import plugins
 from semsearch.arguments import as_list
 from semsearch.errors import DataError, UsageError
 from semsearch.ingest.ids import IdRegister
-from semsearch.names import check_path, escaped, is_utf8, name_from
+from semsearch.names import check_name, check_path, escaped, is_utf8
 from semsearch.types import Confidence, Document
 from semsearch.validation import check_document
 from semsearch.walk import FolderListing, walk
@@ -275,14 +275,17 @@ class Source:
 
     @property
     def name(self) -> str:
-        """A name for the collection: the path's stem, without what a name may not hold."""
+        """A name for the collection: the path's stem.
+
+        Raises:
+            UsageError: It can't be one; says which comes near.
+        """
         path = Path(self.path)
         stem = path.name if path.is_dir() else Path(path.name.removesuffix(".gz")).stem
-        name = name_from(stem)
-        if self.path == STDIN or not name:
+        if self.path == STDIN or not stem:
             what = "standard input" if self.path == STDIN else f"'{self.path}'"
             raise UsageError(f"{what} gives the collection no name: choose one with --name.")
-        return name
+        return check_name(stem)
 
     @property
     def forgiving(self) -> bool:
