@@ -16,6 +16,7 @@ from semsearch import wire
 from semsearch.cli import parameters
 from semsearch.cli.parameters import ComputeOptions
 from semsearch.cli.render import out, say
+from semsearch.cli.sync import SHOWN_ERRORS
 from semsearch.controls import one_line
 from semsearch.errors import CollectionNotFound, DataError, SemsearchError, StorageError, UsageError
 from semsearch.home import Home
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
 
 LOOK_AGAIN = 600.0  # seconds after which all is looked through, whatever was told: a file system may tell nothing
 TRY_AGAIN = 10.0  # seconds after which a sync that failed is tried again
-SHOWN_ERRORS = 10
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from semsearch.errors import MissingDependency
 
 TOLD = 250  # milliseconds after which the library says that nothing happened
 STARTED = 10.0  # seconds that looking may take to begin
-GATHERED = 10  # times the quiet that is waited for: changes that go on are told after so long
+MOST_GATHERED = 10  # times the quiet that is waited for: changes that go on are told after so long
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +122,7 @@ class Watcher:
             for changes in self._watch(
                 *folders,
                 watch_filter=None,
-                debounce=GATHERED * pause,
+                debounce=MOST_GATHERED * pause,
                 step=pause,
                 stop_event=self._end,
                 recursive=recursive,
