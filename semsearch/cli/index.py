@@ -12,8 +12,7 @@ from semsearch import wire
 from semsearch.cli import parameters
 from semsearch.cli.progress import Meter, duration
 from semsearch.cli.render import out, say, size
-from semsearch.cli.target import NONE, CreateOptions, check_source, check_vectors, summary, target
-from semsearch.controls import one_line
+from semsearch.cli.target import NONE, CreateOptions, check_source, check_vectors, summary, target, tell_made
 from semsearch.errors import UsageError
 from semsearch.home import Home
 from semsearch.names import check_name
@@ -185,7 +184,7 @@ def index(options: IndexOptions) -> int:
         say(f"{report.same:,} records without an id were the same as one before, and are in the collection once.")
     if changes.truncated:
         say(f"{changes.truncated:,} texts were longer than the model reads, and were cut.")
-    _tell_made(name, home, made)
+    tell_made(name, home, made)
     out(summary(changes, skipped=report.left_out))
     _tell_vanished(changes, name)
     return 0
@@ -219,7 +218,7 @@ def _with_vectors(source: Source, name: str, options: IndexOptions) -> int:
         facts = {**wire.ingested(changes), **wire.unread(scanned.report), "collection": name}
         out(wire.dumps(wire.message(**facts)))
         return 0
-    _tell_made(name, home, made)
+    tell_made(name, home, made)
     out(summary(changes))
     _tell_vanished(changes, name)
     return 0
@@ -260,12 +259,6 @@ def _advice(create: CreateOptions) -> str | None:
     from semsearch.encoder.catalog import advice
 
     return None if create.model is None else advice(create.model)
-
-
-def _tell_made(name: str, home: Home, made: bool) -> None:
-    """What a new collection is called, and where it is: who gave no name may not know."""
-    if made:
-        say(f"made the collection '{name}' in {one_line(home.location)}")
 
 
 def _tell_vanished(changes: IngestResult, name: str) -> None:
