@@ -80,11 +80,12 @@ def told(
         yield None
         return
     from tqdm import TqdmWarning
-    from tqdm.auto import tqdm
 
     total = len(documents) if hasattr(documents, "__len__") else None
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", TqdmWarning)  # without ipywidgets the bar is of letters
+        from tqdm.auto import tqdm
+
         bar = tqdm(total=total, desc=printable(name), unit=" documents")
 
     def show(step: Any) -> None:

@@ -97,7 +97,9 @@ class IndexOptions:
 )
 @click.option("--title", metavar="FIELD", help="Column that holds the title [default: title].")
 @click.option("--id", metavar="FIELD", help="Column that holds the id [default: _id or id].")
-@click.option("--type", "types", multiple=True, type=parameters.pair, metavar="FIELD=TYPE", help="As in year=int.")
+@click.option(
+    "--type", "types", multiple=True, type=parameters.pair, metavar="FIELD=TYPE", help="As in year=int or created=date."
+)
 @click.option(
     "--read",
     "reader_options",
