@@ -100,7 +100,7 @@ class _Watched:
         self._home = home
         self._options = options
         self._open: dict[str, Collection] = {}
-        self._said: dict[str, str] = {}  # what failed last, of each: it is not said again each ten seconds
+        self._said: dict[tuple[str, str], str] = {}  # of each collection, by kind: nothing is said twice in a row
 
     def sources(self) -> list[WatchedSource]:
         """What is to be watched, of the collections that are there now; one that can't be opened is told."""
@@ -143,7 +143,11 @@ class _Watched:
             say(f"  {one_line(str(failure))}")
         if failures:
             say(f"{name}: {len(failures):,} could not be used.")
-        self._said.pop(name, None)
+        self._said.pop((name, "failure"), None)
+        notes = list(synced.notes)
+        if synced.outside:
+            notes.append(f"links to files out of their folder, not followed: {synced.outside:,}.")
+        self._say(name, "notes", " ".join(notes))
         changes = synced.changes
         if first or changes.added or changes.changed or synced.removed or synced.kept:
             self._tell(name, synced)
@@ -151,11 +155,18 @@ class _Watched:
 
     def _confirm(self, source: Source, lost: int, of: int) -> bool:
         if not self._options.yes:
-            say(
-                f"{lost:,} of the {of:,} documents from {one_line(source.path)} have vanished: they were kept. "
-                "'semsearch sync' removes them after a question, 'watch --yes' without."
+            self._say(
+                source.path,
+                "kept",
+                f"{lost:,} of the {of:,} documents have vanished: they were kept. 'semsearch sync' removes them after a "
+                "question, 'watch --yes' without.",
             )
         return self._options.yes
+
+    def _say(self, what: str, kind: str, sentence: str) -> None:
+        if sentence and self._said.get((what, kind)) != sentence:
+            say(one_line(f"{what}: {sentence}"))
+        self._said[what, kind] = sentence
 
     def _tell(self, name: str, synced: Synced) -> None:
         changes = synced.changes
@@ -170,10 +181,7 @@ class _Watched:
         sys.stdout.flush()  # a program that listens waits for the line
 
     def _tell_failure(self, name: str, error: Exception) -> None:
-        sentence = f"{name}: {one_line(str(error))}"
-        if self._said.get(name) != sentence:
-            self._said[name] = sentence
-            say(sentence)
+        self._say(name, "failure", str(error))
         collection = self._open.pop(name, None)  # which may be another one by now
         if collection is not None:
             collection.close()

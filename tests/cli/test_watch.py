@@ -194,8 +194,11 @@ def remove_half(papers):
 
 
 def test_much_that_vanishes_is_kept(papers, disk, monkeypatch):
-    ended = follow(monkeypatch, disk, [lambda: remove_half(papers)])
-    assert "5 of the 10 documents" in ended.err
+    (papers / "film.mkv").touch()
+    again = [lambda: [papers / "0.txt"]] * 2
+    ended = follow(monkeypatch, disk, [lambda: remove_half(papers), *again])
+    assert ended.err.count(f"{papers}: 5 of the 10 documents have vanished") == 1
+    assert ended.err.count("papers: files not read, because no reader here knows their kind: 1 .mkv.") == 1
     assert ended.lines[-1].endswith("removed 0, unchanged 5, kept 5")
     ended = follow(monkeypatch, disk, [], "--yes")
     assert ended.lines[-1].endswith("removed 5, unchanged 5")
