@@ -158,8 +158,8 @@ class _Watched:
             self._say(
                 source.path,
                 "kept",
-                f"{lost:,} of the {of:,} documents have vanished: they were kept. 'semsearch sync' removes them after a "
-                "question, 'watch --yes' without.",
+                f"{lost:,} of the {of:,} documents have vanished: they were kept. 'semsearch sync' removes them after "
+                "a question, 'watch --yes' without.",
             )
         return self._options.yes
 
