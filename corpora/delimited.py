@@ -12,7 +12,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from semsearch import dates
+from semsearch.dates import read as read_date
 from semsearch.errors import DataError, UsageError
 from semsearch.options import option
 from semsearch.reading.documents import Columns, Registrar, read_files
@@ -269,7 +269,7 @@ def convert(cell: str, kind: str, name: str, where: str, separator: str = ",") -
             case "bool":
                 return _BOOL[cell.lower()]
             case "date":
-                return dates.read(cell)
+                return read_date(cell)
             case "list":
                 return [text for part in cell.split(separator) if (text := part.strip())]
     except (ValueError, KeyError):

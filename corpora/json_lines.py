@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from semsearch import dates
+from semsearch.dates import read as read_date
 from semsearch.errors import DataError, UsageError
 from semsearch.options import option
 from semsearch.reading.documents import Columns, Registrar, read_files
@@ -86,7 +86,7 @@ def _with_dates(record: dict[str, Any], names: Iterable[str], where: str) -> dic
             continue
         try:
             value = holder[name]
-            read = [dates.read(one) for one in value] if isinstance(value, list) else dates.read(value)
+            read = [read_date(one) for one in value] if isinstance(value, list) else read_date(value)
         except (ValueError, AttributeError):  # or no text at all
             raise DataError(f"{where}: the field '{name}' should be a date, but is {holder[name]!r:.60}.") from None
         changed = {**holder, name: read}
