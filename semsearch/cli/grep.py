@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import string
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
@@ -152,7 +153,7 @@ def _ranked(text: str, pieces: Sequence[Piece], model: Encoder, *, cached: bool)
 def _pieces(file: GrepFile, paragraphs: bool) -> Iterator[Piece]:
     if not paragraphs:
         for number, line in enumerate(file.lines):
-            if not is_empty(line):
+            if _says_something(line):
                 yield Piece(file, number, line.strip())
         return
     held: list[str] = []
@@ -160,8 +161,14 @@ def _pieces(file: GrepFile, paragraphs: bool) -> Iterator[Piece]:
         if not is_empty(line):
             held.append(line.strip())
         elif held:
-            yield Piece(file, number - len(held), "\n".join(held))
+            if any(map(_says_something, held)):
+                yield Piece(file, number - len(held), "\n".join(held))
             held = []
+
+
+def _says_something(line: str) -> bool:
+    """Whether a line is more than rules, brackets and the like, whose vectors are near to many questions."""
+    return not is_empty(line) and line.strip(f"{string.punctuation} \t\r\f\v") != ""
 
 
 def _show(piece: Piece, context: int) -> None:

@@ -245,3 +245,16 @@ def test_documents_without_the_libraries_are_named(documents, model, monkeypatch
     ended = run("grep", "soil", "docs", "-k", 1, "-m", model, "--min-score", -1)
     assert (ended.code, ended.lines) == (2, ["docs/inner/notes.md:3: soil"])
     assert "pip install 'semsearch[documents]'" in ended.err
+
+
+def test_lines_of_nothing_but_signs_answer_nothing(tmp_path, model, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a.md").write_text("```\nwhale\n```\n\n|---|---|\n\n  }\n🦊\n7\n")
+    ended = run("grep", "tide", "a.md", "-m", model, "--min-score", -1)
+    assert sorted(ended.lines) == ["a.md:2: whale", "a.md:8: 🦊", "a.md:9: 7"]
+    assert len(run("grep", "tide", "a.md", "-p", "-m", model, "--min-score", -1, "--json").lines) == 2
+    assert run("grep", "whale", "a.md", "-C", 1, "-k", 1, "-m", model).lines == [
+        "a.md-1- ```",
+        "a.md:2: whale",
+        "a.md-3- ```",
+    ]
