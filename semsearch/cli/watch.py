@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from semsearch.ingest.sync import Synced
 
 LOOK_AGAIN = 600.0  # seconds after which all is looked through, whatever was told: a file system may tell nothing
+FEW = 5  # documents that may vanish from any source: a file of a small folder is soon more than 20 % of it
 TRY_AGAIN = 10.0  # seconds after which a sync that failed is tried again
 
 
@@ -55,7 +56,9 @@ class WatchOptions:
     metavar="SECONDS",
     help="So long nothing must change before what did is taken in.",
 )
-@click.option("--yes", is_flag=True, help="Take out even more than 20 % of what a source gave.")
+@click.option(
+    "--yes", is_flag=True, help="Take out even more than 20 % of what a source gave, and more than five documents."
+)
 @parameters.as_json
 @parameters.compute
 @parameters.home
@@ -64,9 +67,9 @@ def watch(options: WatchOptions) -> int:
     r"""Sync the collections NAMES (all that remember a source), then again whenever their files change, until Ctrl-C.
 
     Each sync is as 'semsearch sync' has it: what is new or changed is encoded, what vanished is taken out, but for more
-    than 20 % of what a source gave, which is kept without --yes. One after the other is written. Where another process
-    writes, or a sync fails, it is tried again. What a file system does not tell (a network's, often) is found within
-    ten minutes.
+    than 20 % of what a source gave and more than five documents, which are kept without --yes. One after the other is
+    written. Where another process writes, or a sync fails, it is tried again. What a file system does not tell (a
+    network's, often) is found within ten minutes.
 
     \b
     semsearch watch
@@ -154,14 +157,15 @@ class _Watched:
         return True
 
     def _confirm(self, source: Source, lost: int, of: int) -> bool:
-        if not self._options.yes:
+        allowed = self._options.yes or lost <= FEW
+        if not allowed:
             self._say(
                 source.path,
                 "kept",
                 f"{lost:,} of the {of:,} documents have vanished: they were kept. 'semsearch sync' removes them after "
                 "a question, 'watch --yes' without.",
             )
-        return self._options.yes
+        return allowed
 
     def _say(self, what: str, kind: str, sentence: str) -> None:
         if sentence and self._said.get((what, kind)) != sentence:
