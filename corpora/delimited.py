@@ -12,6 +12,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from semsearch.dates import read as read_date
 from semsearch.errors import DataError, UsageError
 from semsearch.options import option
 from semsearch.places import Position
@@ -35,7 +36,7 @@ from semsearch.reading.files import (
 from semsearch.types import Confidence, Document, Report
 from semsearch.walk import FolderListing
 
-TYPES = ("str", "int", "float", "bool", "list")
+TYPES = ("str", "int", "float", "bool", "date", "list")
 _INT = re.compile(r"[+-]?(?:0|[1-9][0-9]*)")  # 007 is a name, not a number
 _FLOAT = re.compile(r"[+-]?(?:0|[1-9][0-9]*)?(?:\.[0-9]+|(?<=[0-9])\.?)(?:[eE][+-]?[0-9]+)?")
 _LONG = "long"  # of a whole number that is none of a float: beside fractions it stays text
@@ -48,8 +49,11 @@ _SEPARATOR = re.compile(r"sep=(.)\s*", re.IGNORECASE | re.DOTALL)
 class TableOptions(Columns):
     """Columns, and how the table is written.
 
-    `types` says what a metadata column holds (`str`, `int`, `float`, `bool`, `list`) where the whole file would suggest
-    another type; of a list the texts are parted by `separator`. `delimiter` is found in the header where it is not
+    `types` says what a metadata column holds (`str`, `int`, `float`, `bool`, `date`, `list`) where the whole file would
+    suggest another type; of a list the texts are parted by `separator`. A date in ISO form needs no type: `date` reads
+    that of e-mail, too, and refuses what is none; times are kept in UTC.
+
+    `delimiter` is found in the header where it is not
     given; `quotes=False` takes quotation marks as any other character.
     """
 
@@ -283,6 +287,8 @@ def convert(cell: str, kind: str, name: str, where: str, separator: str = ",") -
                 return number
             case "bool":
                 return _BOOL[cell.lower()]
+            case "date":
+                return read_date(cell)
             case "list":
                 return [text for part in cell.split(separator) if (text := part.strip())]
     except (ValueError, KeyError):

@@ -6,7 +6,7 @@ import math
 import os
 from collections.abc import Iterable, Mapping
 from numbers import Integral, Real
-from typing import SupportsFloat, cast
+from typing import Any, SupportsFloat, cast
 
 from semsearch.errors import UsageError
 
@@ -40,6 +40,12 @@ def check_list(values: object, what: str) -> None:
         raise UsageError(f"{what}, not the text {values!r:.60}: write [{values!r:.60}].")
     if not isinstance(values, Iterable) and not hasattr(type(values), "__getitem__"):
         raise UsageError(f"{what}, not {kind_of(values)}.")
+
+
+def as_list(values: object, what: str) -> list[Any]:
+    """All of them in a list, which a generator gives only once; else as `check_list`."""
+    check_list(values, what)
+    return list(cast("Iterable[Any]", values))
 
 
 def check_mapping(values: object, what: str) -> None:

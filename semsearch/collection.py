@@ -16,17 +16,20 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from semsearch import plugins
-from semsearch.arguments import check_list, check_mapping, check_number, check_path
+from semsearch.arguments import as_list, check_list, check_mapping, check_number, check_path
 from semsearch.bound_encoder import NO_VECTORS, BoundEncoder
 from semsearch.chunking import splitter_for
 from semsearch.engine import Compacted, Engine, Indexed, IndexSpec, Maintained, Problem
 from semsearch.errors import CollectionDamaged, DataError, DocumentNotFound, SemsearchError, UsageError
 from semsearch.exchange.export import export
+from semsearch.ingest import objects
 from semsearch.ingest.estimate import Estimate, estimate
 from semsearch.ingest.ingestion import BATCH_DOCUMENTS, Encoding, Ingestion, IngestResult, Progress, add_precomputed
+from semsearch.ingest.objects import ObjectReader
 from semsearch.ingest.scan import Preview, Scan, apply, scan
 from semsearch.ingest.source import CallbackReport, Source
 from semsearch.ingest.sync import MAX_VANISHED, Synced, plan, sync
+from semsearch.rich_display import facts_table, told
 from semsearch.search.calibration import (
     JUDGED,
     Calibration,
@@ -40,13 +43,15 @@ from semsearch.search.recall import Certificate, check_target, worth_looking_at
 from semsearch.search.request import Request, check_texts
 from semsearch.search.where import Where
 from semsearch.search.where import parse as parse_filter
-from semsearch.types import Document, Encoder, Hit, Hits, Keys, Metric, Reranker, Vectors
+from semsearch.types import Document, Encoder, Hits, Keys, Metric, Reranker, Vectors
+from semsearch.validation import check_text
 from semsearch.vectors import check_k, stored_form
 
 log = logging.getLogger("semsearch")
 
 Outcome = TypeVar("Outcome")
 
+MAX_DESCRIPTION = 1_000  # characters
 COUNTERWEIGHT = 0.5  # of counterexamples beside examples
 
 
@@ -78,6 +83,20 @@ class Collection:
 
     def __repr__(self) -> str:
         return f"<semsearch collection '{self.name}' in {self.location}>"
+
+    def _repr_html_(self) -> str:
+        """The collection as a notebook shows it."""
+        count, passages = self.engine.counts()
+        model = self.settings["encoder"] or {}
+        facts = {
+            "about": self.description or None,
+            "documents": f"{count:,}",
+            "passages": f"{passages:,}",
+            "model": model.get("name") or model.get("class") or "none: searched by vectors alone",
+            "sources": ", ".join(str(source.get("path")) for source in self.sources) or None,
+            "kept in": self.location,
+        }
+        return facts_table(f"collection '{self.name}'", facts)
 
     def close(self) -> None:
         """Let go of the files; whatever is asked of a closed collection is an error."""
@@ -119,6 +138,24 @@ class Collection:
         return self.engine.settings
 
     @property
+    def description(self) -> str:
+        """What `describe` said of it; empty where nothing was."""
+        return str(self.settings.get("description", ""))
+
+    def describe(self, description: str) -> None:
+        """Say in a few words what it holds, for people and programs that choose among collections; "" takes it back.
+
+        Raises:
+            DataError: It is no text, or a long one.
+        """
+        check_text(description, "the description")
+        if len(description) > MAX_DESCRIPTION:
+            raise DataError(
+                f"the description has {len(description):,} characters; at most {MAX_DESCRIPTION:,} are kept."
+            )
+        self.engine.set("description", " ".join(description.split()))
+
+    @property
     def sources(self) -> list[dict[str, Any]]:
         """Where its documents came from, as they were remembered."""
         return self.engine.origins.sources()
@@ -132,6 +169,7 @@ class Collection:
             "name": self.name,
             "path": self.location,
             "engine": self.engine.capabilities.engine,
+            "description": self.description,
             "documents": count,
             "passages": passages,
             "encoder": settings["encoder"],
@@ -197,10 +235,9 @@ class Collection:
         with self.engine.view() as view:
             return view.ids(None if where is None else parse_filter(where, view.fields()))
 
-    def get(self, ids: Sequence[str]) -> list[Document | None]:
+    def get(self, ids: Iterable[str]) -> list[Document | None]:
         """The documents of `ids`, in that order; None for an id that is not there."""
-        check_list(ids, "get takes a list of ids")
-        ids = list(ids)
+        ids = as_list(ids, "get takes a list of ids")
         with self.engine.view() as view:
             found = view.get(ids)
         return [found.get(identity) for identity in ids]
@@ -210,6 +247,16 @@ class Collection:
         with self.engine.view() as view:
             yield from view.documents()
 
+    def vectors(self, ids: Iterable[str]) -> list[Vectors | None]:
+        """The stored vectors of documents, in the order of `ids`: `(passages, dim)` each; None for an id not there."""
+        ids = as_list(ids, "vectors takes a list of ids")
+        with self.engine.view() as view:
+            keys = view.keys_of(ids)
+            return [
+                np.array(view.vectors(np.asarray(keys[identity], dtype=np.int64))) if keys.get(identity) else None
+                for identity in ids
+            ]
+
     def arrays(self) -> tuple[Keys, Vectors]:
         """The keys `(n,)` and vectors `(n, dim)` of all passages, mapped where the engine can."""
         with self.engine.view() as view:
@@ -217,12 +264,18 @@ class Collection:
 
     # Writing
 
-    def estimate(self, documents: Iterable[Document]) -> Estimate:
+    def estimate(
+        self,
+        documents: Iterable[object],
+        *,
+        text: str | None = None,
+        title: str | None = None,
+        id: str | None = None,  # noqa: A002
+    ) -> Estimate:
         """What it would cost to `add` documents: all are split, a sample is encoded, nothing is written."""
         settings = self.settings
-        check_list(documents, "estimate takes a list of semsearch.Document")
         return estimate(
-            iter(documents),
+            objects.documents(documents, ObjectReader(text, title, id), "estimate takes a list of semsearch.Document"),
             self.encoder,
             passages=bool(settings["passages"]),
             engine=self.engine,
@@ -232,11 +285,14 @@ class Collection:
 
     def add(
         self,
-        documents: Iterable[Document],
+        documents: Iterable[object],
         vectors: ArrayLike | None = None,
         *,
+        text: str | None = None,
+        title: str | None = None,
+        id: str | None = None,  # noqa: A002  (what it is)
         on_error: Callable[[DataError], None] | None = None,
-        progress: Callable[[Progress], None] | None = None,
+        progress: Callable[[Progress], None] | bool | None = None,
         maintain: bool = True,
     ) -> IngestResult:
         """Put documents in: new ids are added, known ids replaced; a text that is unchanged is not encoded again.
@@ -245,15 +301,19 @@ class Collection:
         and adding the same documents again goes on where it stopped. Of an id that comes twice, the last wins.
 
         Args:
-            documents: Any number of them, from a list or a generator.
+            documents: Any number of them, from a list or a generator: `Document` objects, mappings with a `text`, or
+                texts; or a frame of pandas, polars or pyarrow. Of what has no id it is a hash of title and text.
             vectors: `(len(documents), dim)`, one for each whole document, instead of encoding.
+            text: The field of mappings, or the column of a frame, that holds the text, by default `text`.
+            title: That of the title, by default `title`, where there is one.
+            id: That of the id, by default `_id` or `id`, where there is one. What is left is metadata.
             on_error: Called for each document that can't be used, which is then left out; without it the error is
                 raised.
-            progress: Called now and then.
+            progress: Called now and then; True shows a bar, False none, None one in notebooks.
             maintain: Build the index anew and the like, if that is due; see `maintain`.
 
         Raises:
-            UsageError: Something that is no `Document`.
+            UsageError: Something that no document can be made of.
             DataError: A document or vector can't be used; says which and why.
             CollectionLocked: Another process kept writing.
         """
@@ -261,11 +321,12 @@ class Collection:
             raise UsageError(
                 "add takes a list of documents; a single one goes into a list of its own: add([document])."
             )
-        check_list(documents, "add takes a list of semsearch.Document")
+        given, made = objects.each(documents, "add takes a list of semsearch.Document"), ObjectReader(text, title, id)
         if vectors is not None:
-            changes = add_precomputed(self.engine, list(documents), self._stored_form(vectors), on_error)
+            changes = add_precomputed(self.engine, list(given), self._stored_form(vectors), on_error, reader=made)
         else:
-            changes = Ingestion(self.engine, self.encoder, on_error, progress).run(documents)
+            with told(progress, self.name, documents) as meter:
+                changes = Ingestion(self.engine, self.encoder, on_error, meter, reader=made).run(given)
         return self._written(changes, maintain)
 
     def add_from(
@@ -273,7 +334,7 @@ class Collection:
         source: Source | Scan | str | os.PathLike[str],
         *,
         on_error: Callable[[DataError], None] | None = None,
-        progress: Callable[[Progress], None] | None = None,
+        progress: Callable[[Progress], None] | bool | None = None,
         maintain: bool = True,
     ) -> IngestResult:
         """Put in the documents of a file or folder, and remember it for `sync`.
@@ -283,7 +344,7 @@ class Collection:
                 `semsearch.ingest.scan.scan` has begun to read.
             on_error: Called for each file or record that can't be used, which is then left out; without it the error
                 is raised.
-            progress: Called now and then.
+            progress: As in `add`.
             maintain: As in `add`.
 
         Raises:
@@ -293,14 +354,15 @@ class Collection:
         if not isinstance(source, Scan):
             chosen = source if isinstance(source, Source) else Source.of(check_path(source, "the source"))
             source = scan(chosen, CallbackReport(on_error))
-        done = apply(source, self.engine, self._model.get, progress)
+        with told(progress, self.name) as meter:
+            done = apply(source, self.engine, self._model.get, meter)
         return self._written(replace(done.changes, vanished=done.kept), maintain)
 
     def sync(
         self,
         *,
         on_error: Callable[[DataError], None] | None = None,
-        progress: Callable[[Progress], None] | None = None,
+        progress: Callable[[Progress], None] | bool | None = None,
         most: float = MAX_VANISHED,
         confirm: Callable[[Source, int, int], bool] | None = None,
         unchecked: bool = False,
@@ -313,7 +375,7 @@ class Collection:
 
         Args:
             on_error: Called for each source, file or record that can't be used; without it the error is raised.
-            progress: Called now and then.
+            progress: As in `add`.
             most: The share of a source's documents that may vanish.
             confirm: Asked whether more may: the source, how many vanished, of how many; without it they are `kept`.
             unchecked: Of sources with vectors made elsewhere: take those that the model does not give the texts, too.
@@ -323,15 +385,16 @@ class Collection:
             DataError: A source, file or record that can't be used.
             ModelMismatch: New vectors that came with a source are not the model's.
         """
-        synced = sync(
-            self.engine,
-            self._model.get,
-            on_error=on_error,
-            progress=progress,
-            most=most,
-            confirm=confirm,
-            unchecked=unchecked,
-        )
+        with told(progress, self.name) as meter:
+            synced = sync(
+                self.engine,
+                self._model.get,
+                on_error=on_error,
+                progress=meter,
+                most=most,
+                confirm=confirm,
+                unchecked=unchecked,
+            )
         return self._written(synced, maintain)
 
     def plan_sync(self, *, on_error: Callable[[DataError], None] | None = None) -> Iterator[tuple[Source, Preview]]:
@@ -436,13 +499,13 @@ class Collection:
             **unknown,
         )
         if vector is not None:
-            vector = np.asarray(vector)[None]
+            vector = np.asarray(list(vector) if isinstance(vector, Iterator) else vector)[None]
         queries = None if query is None else [query]
         return self._searcher.search(queries, vector, Request.of(k, options), timings)[0]
 
     def search_many(
         self,
-        queries: Sequence[str] | None = None,
+        queries: Iterable[str] | None = None,
         k: int = 10,
         *,
         vectors: ArrayLike | None = None,
@@ -462,14 +525,14 @@ class Collection:
 
     def similar(
         self,
-        ids: Sequence[str] = (),
+        ids: Iterable[str] = (),
         k: int = 10,
         *,
-        unlike: Sequence[str] = (),
-        queries: Sequence[str] = (),
-        against: Sequence[str] = (),
+        unlike: Iterable[str] = (),
+        queries: Iterable[str] = (),
+        against: Iterable[str] = (),
         **options: Any,
-    ) -> list[Hit]:
+    ) -> Hits:
         """The `k` documents most like some, and unlike others; the given ones are left out.
 
         The search is by one vector, the mean of the examples less half the mean of the counterexamples (Rocchio 1971).
@@ -486,12 +549,12 @@ class Collection:
             UsageError: An id that is not there, or no example.
         """
         request = Request.of(k, options)
-        for listed in (ids, unlike, queries, against):
-            if not isinstance(listed, str):  # of which there is a sentence below
-                check_list(listed, "similar takes lists of ids and queries")
+        given = (ids, unlike, queries, against)
+        if any(isinstance(listed, str) for listed in given):
+            raise UsageError("ids and texts come in lists; a single one goes in a list of its own.")
+        ids, unlike, queries, against = (as_list(listed, "similar takes lists of ids and queries") for listed in given)
         for texts in (queries, against):
-            if not isinstance(texts, str):
-                check_texts(texts, "similar")
+            check_texts(texts, "similar")
         examples = self._vectors_of(ids, queries)
         counterexamples = self._vectors_of(unlike, against)
         if not len(examples):
@@ -499,21 +562,19 @@ class Collection:
         vector = examples.mean(axis=0)
         if len(counterexamples):
             vector = vector - COUNTERWEIGHT * counterexamples.mean(axis=0)
-        given = {*ids, *unlike}
-        extra = len(given)
+        known = {*ids, *unlike}
+        extra = len(known)
         if request.group_by is None:
             with self.engine.view() as view:
-                extra = sum(map(len, view.keys_of(list(given)).values()))
+                extra = sum(map(len, view.keys_of(list(known)).values()))
         hits = self.search(None, k + extra, vector=vector, **options)
-        kept = [hit for hit in hits if hit.id not in given][:k]
+        kept = [hit for hit in hits if hit.id not in known][:k]
         for rank, hit in enumerate(kept, start=1):
             hit.rank = rank
-        return kept
+        return Hits(kept, hits.notes)
 
     def _vectors_of(self, ids: Sequence[str], texts: Sequence[str]) -> Vectors:
         """A vector for each document, the mean of its passages', and for each text."""
-        if isinstance(ids, str) or isinstance(texts, str):
-            raise UsageError("ids and texts come in lists; a single one goes in a list of its own.")
         parts = [self._model.queries(texts)] if texts else []
         if ids:
             with self.engine.view() as view:
@@ -534,7 +595,7 @@ class Collection:
         *,
         recall: float | None = None,
         k: int = 10,
-        queries: Sequence[str] | None = None,
+        queries: Iterable[str] | None = None,
     ) -> Certificate | None:
         """Build the index anew over all that is there, and swap it in; searching and writing go on meanwhile.
 
@@ -563,19 +624,17 @@ class Collection:
             plugins.check_index(spec.backend, spec.options)
         if recall is not None:
             spec = replace(spec, recall=check_target(recall), k=check_k(k))
-        if queries is not None:
-            check_texts(queries, "reindex")
-        certificate = self._indexed().rebuild(spec, self._measured_on(spec, queries))
-        self._keep(spec, queries)
+        asked = None if queries is None else check_texts(queries, "reindex")
+        certificate = self._indexed().rebuild(spec, self._measured_on(spec, asked))
+        self._keep(spec, asked)
         return certificate
 
-    def tune(self, recall: float, k: int = 10, *, queries: Sequence[str] | None = None) -> Certificate:
+    def tune(self, recall: float, k: int = 10, *, queries: Iterable[str] | None = None) -> Certificate:
         """Set the index to a recall without building it anew; see `reindex`."""
         spec = replace(IndexSpec.of(self.settings), recall=check_target(recall), k=check_k(k))
-        if queries is not None:
-            check_texts(queries, "tune")
-        certificate = self._indexed().tune(spec, self._measured_on(spec, queries))
-        self._keep(spec, queries)
+        asked = None if queries is None else check_texts(queries, "tune")
+        certificate = self._indexed().tune(spec, self._measured_on(spec, asked))
+        self._keep(spec, asked)
         return certificate
 
     def load_index(self) -> None:
@@ -713,7 +772,11 @@ class Collection:
         return export(self.engine, Path(check_path(folder, "the folder")), parquet=parquet)
 
     def reencode(
-        self, encoder: str | Encoder, *, revision: str | None = None, progress: Callable[[int], None] | None = None
+        self,
+        encoder: str | Encoder,
+        *,
+        revision: str | None = None,
+        progress: Callable[[int], None] | bool | None = None,
     ) -> int:
         """Change the model: encode the stored text of every document anew; how many were encoded by this call.
 
@@ -722,14 +785,15 @@ class Collection:
         Args:
             encoder: A model's name or path, or an object with the members of `Encoder`.
             revision: Of a model on the hub.
-            progress: Called with the number of documents encoded so far.
+            progress: Called with the number of documents encoded so far; else as in `add`.
         """
         engine = self._maintained()
         loaded, described = self._model.described_as(encoder, revision)
         passages = bool(self.settings["passages"])
         splitting = splitter_for(loaded, passages).identity
         target = {"encoder": described, "metric": str(loaded.metric), "splitting": splitting}
-        count = engine.reencode(target, loaded.dim, Encoding(loaded, passages).entries, progress)
+        with told(progress, self.name, self) as meter:
+            count = engine.reencode(target, loaded.dim, Encoding(loaded, passages).entries, meter)
         self._model.renew(self.settings, loaded)
         return self._written(count, True)
 

@@ -46,16 +46,17 @@ def check_name(name: str) -> str:
     if not isinstance(name, str):
         raise UsageError(f"the name of a collection must be text, not {kind_of(name)}.")
     if not is_name(name):
+        near = name_from(name)
         raise UsageError(
             f"'{printable(name)}' can't name a collection: use letters and digits of any script, '.', '_' and '-', at "
             f"most {MAX_NAME_CHARACTERS} characters and {MAX_NAME_BYTES} bytes, not starting with '.' or '-'. "
-            "Choose one with --name."
+            f"Choose one with --name{f', as in --name {near}' if near else ''}."
         )
     return normal(name)
 
 
 def name_from(text: str) -> str:
-    """The name that comes nearest to `text`, a file's stem, say: what no name may hold becomes '-'; may be empty."""
+    """The name that comes nearest to `text`, to propose it: what no name may hold becomes '-'; may be empty."""
     kept = "".join(character if _allowed(character) else " " for character in normal(text))
     name = "-".join(kept.split()).lstrip(".-")
     while name and _is_mark(name[0]):

@@ -5,13 +5,17 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
+from semsearch.metadata_values import json_value
 from semsearch.types import Document, Span, Vectors
 from semsearch.validation import check_document
 
-_JSON = json.JSONEncoder(sort_keys=True, ensure_ascii=False, separators=(",", ":"))  # made once: it is called a lot
+_JSON = json.JSONEncoder(  # made once: it is called a lot
+    sort_keys=True, ensure_ascii=False, separators=(",", ":"), default=json_value
+)
+_AS_IT_IS = frozenset({str, int, float, bool, type(None)})  # what JSON gives back as it is
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +39,8 @@ class Record:
         if vector is not None:
             content.update(b"\0" + vector.tobytes())
         metadata = _JSON.encode(dict(document.metadata)) if document.metadata else "{}"
+        if document.metadata and not _AS_IT_IS.issuperset(map(type, document.metadata.values())):
+            document = replace(document, metadata=json.loads(metadata))  # as it will be read: a date is a text
         return cls(document, metadata, content.digest())
 
 

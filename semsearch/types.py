@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from semsearch.errors import DataError, SemsearchError
 from semsearch.places import Place, Position, Provenance
+from semsearch.rich_display import hits_table
 
 if TYPE_CHECKING:
     from semsearch import options
@@ -209,6 +210,10 @@ class Hit:
         """The whole document, read when it is asked for."""
         return self.passage.document
 
+    def _repr_html_(self) -> str:
+        """The hit as a notebook shows it."""
+        return hits_table([self])
+
 
 class Hits(list[Hit]):
     """The answers to one query, best first, with what is to be said of them.
@@ -220,6 +225,10 @@ class Hits(list[Hit]):
     def __init__(self, hits: Iterable[Hit] = (), notes: Iterable[str] = ()) -> None:
         super().__init__(hits)
         self.notes = tuple(notes)
+
+    def _repr_html_(self) -> str:
+        """The hits as a notebook shows them."""
+        return hits_table(self, self.notes)
 
 
 @dataclass(frozen=True, slots=True)

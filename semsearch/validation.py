@@ -10,6 +10,7 @@ from typing import Any
 
 from semsearch.arguments import kind_of, named_kind
 from semsearch.errors import DataError
+from semsearch.metadata_values import json_value
 from semsearch.types import Document
 
 # What nobody sees, white space apart: controls, soft hyphens, joiners, marks of direction, fillers, variation selectors
@@ -118,7 +119,15 @@ def _check_value(value: Any, what: str, depth: int) -> None:
     elif isinstance(value, str):
         check_text(value, what)
     else:
-        raise DataError(f"{what} holds {named_kind(kind)}; texts, numbers, booleans, lists and maps serve.")
+        try:
+            plain = json_value(value)
+        except ValueError as error:
+            raise DataError(f"{what} holds {error}.") from None
+        except TypeError:
+            raise DataError(
+                f"{what} holds {named_kind(kind)}; texts, numbers, dates, booleans, lists and maps serve."
+            ) from None
+        _check_value(plain, what, depth)
 
 
 def _check_number(value: float, what: str) -> None:

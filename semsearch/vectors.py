@@ -7,7 +7,7 @@ float64 and each row is summed in the same order whatever its neighbours, so a s
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -28,7 +28,7 @@ UNIT = 2.0**-20  # how far from 1 the length of a vector in float32 may be to co
 def check_vectors(vectors: ArrayLike, dim: int, what: str = "vectors", largest: float = MAX_COMPONENT) -> Vectors:
     """`vectors` as float32 `(n, dim)`, C-contiguous, within ±`largest`; an error names the first bad row."""
     try:
-        array = np.asarray(vectors)
+        array = np.asarray(list(vectors) if isinstance(vectors, Iterator) else vectors)
         if array.dtype.kind not in "fiu":
             raise TypeError(array.dtype)
         if array.dtype == np.float32:

@@ -11,7 +11,7 @@ import semsearch
 from semsearch.cli import parameters
 from semsearch.cli.parameters import ComputeOptions
 from semsearch.cli.render import out
-from semsearch.cli.target import CreateOptions, check_vectors, summary, target
+from semsearch.cli.target import CreateOptions, check_vectors, summary, target, tell_made
 from semsearch.errors import DimensionMismatch, UsageError
 from semsearch.home import Home
 from semsearch.names import check_name
@@ -53,7 +53,7 @@ class ImportOptions:
 
 @click.command("import", short_help="Take in texts and vectors from another tool's file.")
 @click.argument("path", type=parameters.file)
-@click.option("--name", metavar="NAME", help="Of the collection [default: the stem of the file's name].")
+@click.option("--name", metavar="NAME", help="Of the collection [default: the file's name, without its ending].")
 @click.option(
     "-m", "--encoder", type=parameters.model, metavar="MODEL", help="That made them, or 'none'.", required=True
 )
@@ -102,10 +102,12 @@ def import_vectors(options: ImportOptions) -> int:
         if create.model is not None and not options.unchecked:
             check_vectors(documents, vectors, create.open_model())
 
-    with target(name, Home.of(options.home), create, dim=vectors.shape[1], before=check) as (collection, made):
+    home = Home.of(options.home)
+    with target(name, home, create, dim=vectors.shape[1], before=check) as (collection, made):
         if not made and collection.settings["encoder"] is not None and not options.unchecked:
             check_vectors(documents, vectors, collection.encoder)
         changes = collection.add(documents, vectors)
+    tell_made(name, home, made)
     out(summary(changes))
     return 0
 

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import os
+import string
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
 from semsearch import wire
 from semsearch.cli import parameters
+from semsearch.cli.grep_input import GrepFile, GrepInput
 from semsearch.cli.parameters import ComputeOptions
 from semsearch.cli.render import on_terminal, out, out_line, say
 from semsearch.controls import one_line, printable
@@ -24,14 +25,6 @@ from semsearch.validation import is_empty
 if TYPE_CHECKING:
     from semsearch.search.matches import QueryWords
     from semsearch.types import Encoder
-
-
-class GrepFile(NamedTuple):
-    """A file's lines."""
-
-    name: str  # as it is printed
-    lines: list[str]
-    path: str | None = None  # absolute; None of standard input
 
 
 class Piece(NamedTuple):
@@ -78,7 +71,10 @@ class GrepOptions:
 @click.option("-l", "--files-with-matches", "names_only", is_flag=True, help="Print names of files only, best first.")
 @click.option("-p", "--paragraphs", is_flag=True, help="Compare paragraphs, up to an empty line, instead of lines.")
 @click.option(
-    "--min-score", type=parameters.score, metavar="S", help="Nothing less alike than this (a cosine, as a rule 0 to 1)."
+    "--min-score",
+    type=parameters.score,
+    metavar="S",
+    help="Nothing less alike than this (a cosine, as a rule 0 to 1) [default: what unrelated questions reach].",
 )
 @click.option("-m", "--encoder", type=parameters.model, metavar="MODEL", help="Model [default: all-MiniLM-L6-v2].")
 @click.option("--no-cache", is_flag=True, help="Neither use nor keep vectors of earlier times.")
@@ -90,20 +86,22 @@ class GrepOptions:
 def grep(options: GrepOptions) -> int:
     r"""Find the lines of FILES (folders with all in them; else standard input) that mean something like TEXT.
 
-    They are printed best first, as 'file:line: text'. What was encoded is kept by its content, so that the second time
-    is quick. The exit code is 1 if nothing was found, and 3 if a file or folder could not be read.
+    They are printed best first, as 'file:line: text'. Of PDF, HTML, Office's and OpenDocument's files, EPUB, e-mail and
+    notebooks the text is looked through, and the part is named, as in 'file.pdf:page 3:line: text'. A line counts as
+    found if it answers better than these files answer most of a few dozen unrelated questions; --min-score says
+    otherwise. What was encoded is kept by its content, so that the second time is quick. The exit code is 1 if nothing
+    was found, and 3 if a file or folder could not be read; what is no text in a folder is counted in the end.
 
     \b
     semsearch grep "how to install" README.md docs/
     journalctl | semsearch grep "the disk is failing" --min-score 0.4
     """
     _check(options)
-    unread: list[str] = []
-    pieces = [
-        piece for file in _files(options.files or (STDIN,), unread) for piece in _pieces(file, options.paragraphs)
-    ]
+    given = GrepInput()
+    pieces = [piece for file in given.files(options.files or (STDIN,)) for piece in _pieces(file, options.paragraphs)]
     if not pieces:
-        raise DataError("there is no text to look through.")
+        say("there is no text to look through.")
+        return DataError.exit_code if given.failed else 1
     from semsearch import models
     from semsearch.encoder.load import DEFAULT_MODEL
     from semsearch.encoder.remote import trust_named
@@ -112,9 +110,14 @@ def grep(options: GrepOptions) -> int:
     trust_named(options.encoder or DEFAULT_MODEL)
     compute = Compute(options.compute.device, options.compute.dtype)
     model = models.encoder(options.encoder or DEFAULT_MODEL, compute)
-    found = _ranked(options.text, pieces, model, cached=not options.no_cache)
-    if options.min_score is not None:
-        found = [hit for hit in found if hit.score >= options.min_score]
+    ranked, floor = _ranked(options.text, pieces, model, cached=not options.no_cache)
+    least = floor if options.min_score is None else options.min_score
+    found = [hit for hit in ranked if hit.score >= least]
+    if not found and options.min_score is None:
+        say(
+            f"nothing is found: the best line scores {ranked[0].score:.3f}, and unrelated questions reach {floor:.3f} "
+            "here. --min-score shows weaker ones."
+        )
     if options.names_only:
         best: dict[str, GrepMatch] = {}
         for hit in found:
@@ -125,8 +128,9 @@ def grep(options: GrepOptions) -> int:
     for position, hit in enumerate(found):
         if options.as_json:
             piece = hit.piece
-            where = {"file": piece.file.name, "path": piece.file.path, "line": piece.first + 1}
-            out(wire.dumps({**where, "score": hit.score, "text": piece.text}))
+            part = {"part": piece.file.part} if piece.file.part else {}
+            place = {"file": piece.file.name, "path": piece.file.path, **part, "line": piece.first + 1}
+            out(wire.dumps({**place, "score": hit.score, "text": piece.text}))
         elif options.form is not None:
             out(_vimgrep(hit.piece))
         elif options.names_only:
@@ -137,7 +141,7 @@ def grep(options: GrepOptions) -> int:
             _show(hit.piece, options.context, words)
     if options.open_it and found:
         _open(found[0].piece)
-    return DataError.exit_code if unread else 0 if found else 1
+    return DataError.exit_code if given.failed else 0 if found else 1
 
 
 def _check(options: GrepOptions) -> None:
@@ -147,11 +151,12 @@ def _check(options: GrepOptions) -> None:
         raise UsageError("the text is empty. Write what the lines should mean.")
 
 
-def _ranked(text: str, pieces: Sequence[Piece], model: Encoder, *, cached: bool) -> list[GrepMatch]:
-    """All pieces, best first; of equals the one that comes first."""
+def _ranked(text: str, pieces: Sequence[Piece], model: Encoder, *, cached: bool) -> tuple[list[GrepMatch], float]:
+    """All pieces, best first, of equals the one that comes first; and the score that unrelated questions reach."""
     import numpy as np
 
     from semsearch.encoder.cache import VectorCache, cache_folder
+    from semsearch.search.background import background
     from semsearch.vectors import brute_force, stored_form
 
     with VectorCache(model, cache_folder() if cached else None) as cache:
@@ -159,51 +164,14 @@ def _ranked(text: str, pieces: Sequence[Piece], model: Encoder, *, cached: bool)
     vectors = stored_form(vectors, model.dim, model.metric)
     query = stored_form(model.encode_queries([text]), model.dim, model.metric)
     ((keys, scores),) = brute_force(np.arange(len(pieces)), vectors, query, len(pieces), model.metric)
-    return [GrepMatch(pieces[key], score) for key, score in zip(keys.tolist(), scores.tolist(), strict=True)]
-
-
-def _files(names: Sequence[str], unread: list[str]) -> Iterator[GrepFile]:
-    """The lines of each file that holds text; folders are walked through. `unread` gets what could not be read."""
-    from semsearch.walk import walk
-
-    for name in names:
-        if name == STDIN:
-            yield GrepFile("(standard input)", _lines(sys.stdin.buffer.read()))
-            continue
-        path = Path(name)
-        listed = [""]
-        if path.is_dir():
-            listing = walk(path)
-            listed = [file.name for file in listing.files]
-            for folder, why in listing.unreadable:
-                say(f"{one_line(str(path / folder))}: {why}")
-                unread.append(folder)
-            if listing.outside:
-                count = len(listing.outside)
-                say(f"{name}: links to files out of the folder, not followed: {count:,} (give them by their own names)")
-        for inner in listed:
-            place = path / inner if inner else path
-            try:
-                raw = place.read_bytes()
-            except OSError as error:
-                say(f"{one_line(str(place))}: {error.strerror}")
-                unread.append(str(place))
-                continue
-            if b"\0" not in raw[:8192]:
-                yield GrepFile(str(place), _lines(raw), str(place.absolute()))
-            elif not inner:
-                say(f"{one_line(name)}: not text")
-
-
-def _lines(raw: bytes) -> list[str]:
-    """Lines as every editor counts them."""
-    return [line.removesuffix("\r") for line in raw.decode("utf-8-sig", "replace").split("\n")]
+    ranked = [GrepMatch(pieces[key], score) for key, score in zip(keys.tolist(), scores.tolist(), strict=True)]
+    return ranked, background(model, vectors)
 
 
 def _pieces(file: GrepFile, paragraphs: bool) -> Iterator[Piece]:
     if not paragraphs:
         for number, line in enumerate(file.lines):
-            if not is_empty(line):
+            if _says_something(line):
                 yield Piece(file, number, line.strip())
         return
     held: list[str] = []
@@ -211,15 +179,21 @@ def _pieces(file: GrepFile, paragraphs: bool) -> Iterator[Piece]:
         if not is_empty(line):
             held.append(line.strip())
         elif held:
-            yield Piece(file, number - len(held), "\n".join(held))
+            if any(map(_says_something, held)):
+                yield Piece(file, number - len(held), "\n".join(held))
             held = []
+
+
+def _says_something(line: str) -> bool:
+    """Whether a line is more than rules, brackets and the like, whose vectors are near to many questions."""
+    return not is_empty(line) and line.strip(f"{string.punctuation} \t\r\f\v") != ""
 
 
 def _show(piece: Piece, context: int, words: QueryWords | None) -> None:
     """Like grep: ':' behind the name and number of what was found, '-' behind those of the lines around."""
     file, first = piece.file, piece.first
     last = first + piece.text.count("\n")
-    name = one_line(file.name)
+    name = one_line(f"{file.name}:{file.part}" if file.part else file.name)
     for number in range(max(0, first - context), min(len(file.lines), last + context + 1)):
         mark = ":" if first <= number <= last else "-"
         text = printable(file.lines[number].strip())
@@ -235,7 +209,12 @@ def _words(text: str) -> QueryWords:
 
 
 def _vimgrep(piece: Piece) -> str:
-    """`file:line:column:text`; the column, in bytes, is that of what stands first in the line."""
+    """`file:line:column:text`; the column, in bytes, is that of what stands first in the line.
+
+    Lines of a part of a document are none of the file: there it is the first.
+    """
+    if piece.file.part:
+        return f"{one_line(piece.file.name)}:1:1:{one_line(piece.text)}"
     line = piece.file.lines[piece.first]
     column = len(line[: len(line) - len(line.lstrip())].encode()) + 1
     return f"{one_line(piece.file.name)}:{piece.first + 1}:{column}:{one_line(piece.text)}"
@@ -245,10 +224,12 @@ def _open(piece: Piece) -> None:
     """The file in the editor, at the line; it was named by the person, so nothing is asked."""
     from semsearch.cli.viewer import open_file
 
-    path = piece.file.path
+    path, part = piece.file.path, piece.file.part
     if path is None:
         raise UsageError("standard input can't be opened: give the file by its name.")
-    if not on_terminal() or not sys.stdin.isatty() or not open_file(Place(path, piece.first + 1), path):
+    page = part.removeprefix("page ")
+    place = Place(path, page=int(page) if page.isdecimal() else None) if part else Place(path, piece.first + 1)
+    if not on_terminal() or not sys.stdin.isatty() or not open_file(place, path):
         raise UsageError("--open needs a terminal, and an editor in VISUAL or EDITOR, or 'less'.")
 
 

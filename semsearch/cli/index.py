@@ -12,7 +12,7 @@ from semsearch import wire
 from semsearch.cli import parameters
 from semsearch.cli.progress import Meter, duration
 from semsearch.cli.render import out, say, size
-from semsearch.cli.target import NONE, CreateOptions, check_source, check_vectors, summary, target
+from semsearch.cli.target import NONE, CreateOptions, check_source, check_vectors, summary, target, tell_made
 from semsearch.errors import UsageError
 from semsearch.home import Home
 from semsearch.names import check_name
@@ -80,7 +80,7 @@ class IndexOptions:
     "--name",
     metavar="NAME",
     shell_complete=parameters.collections,
-    help="Of the collection [default: the stem of the file's or folder's name].",
+    help="Of the collection [default: the file's or folder's name, without its ending].",
 )
 @click.option("--add", is_flag=True, help="Take this source into a collection that was made from another one.")
 @click.option(
@@ -97,7 +97,9 @@ class IndexOptions:
 )
 @click.option("--title", metavar="FIELD", help="Column that holds the title [default: title].")
 @click.option("--id", metavar="FIELD", help="Column that holds the id [default: _id or id].")
-@click.option("--type", "types", multiple=True, type=parameters.pair, metavar="FIELD=TYPE", help="As in year=int.")
+@click.option(
+    "--type", "types", multiple=True, type=parameters.pair, metavar="FIELD=TYPE", help="As in year=int or created=date."
+)
 @click.option(
     "--read",
     "reader_options",
@@ -176,7 +178,7 @@ def index(options: IndexOptions) -> int:
             check_source(collection, source, options.add)
         changes = collection.add_from(scanned, progress=meter)
     if options.as_json:
-        out(wire.dumps(wire.message(**{**wire.ingested(changes), **wire.unread(report)})))
+        out(wire.dumps(wire.message(**{**wire.ingested(changes), **wire.unread(report), "collection": name})))
         return 0
     for sentence in report.sentences():
         say(sentence)
@@ -184,6 +186,7 @@ def index(options: IndexOptions) -> int:
         say(f"{report.same:,} records without an id were the same as one before, and are in the collection once.")
     if changes.truncated:
         say(f"{changes.truncated:,} texts were longer than the model reads, and were cut.")
+    tell_made(name, home, made)
     out(summary(changes, skipped=report.left_out))
     _tell_vanished(changes, name)
     return 0
@@ -206,16 +209,18 @@ def _with_vectors(source: Source, name: str, options: IndexOptions) -> int:
         if options.create.model is not None and not options.unchecked:
             check_vectors(precomputed.documents, precomputed.vectors, options.create.open_model())
 
-    dim = precomputed.vectors.shape[1]
-    with target(name, Home.of(options.home), options.create, dim=dim, before=check) as (collection, made):
+    dim, home = precomputed.vectors.shape[1], Home.of(options.home)
+    with target(name, home, options.create, dim=dim, before=check) as (collection, made):
         if made:
             precomputed.check = False  # they were checked before
         else:
             check_source(collection, source, options.add)
         changes = collection.add_from(scanned)
     if options.as_json:
-        out(wire.dumps(wire.message(**{**wire.ingested(changes), **wire.unread(scanned.report)})))
+        facts = {**wire.ingested(changes), **wire.unread(scanned.report), "collection": name}
+        out(wire.dumps(wire.message(**facts)))
         return 0
+    tell_made(name, home, made)
     out(summary(changes))
     _tell_vanished(changes, name)
     return 0

@@ -38,6 +38,7 @@ from semsearch.cli import (
     sync,
     train,
     trust,
+    watch,
 )
 from semsearch.cli.messages import said, say_uncaught
 from semsearch.cli.render import confirmed, say
@@ -93,6 +94,7 @@ def cli() -> None:
 for command in (
     index.index,
     sync.sync,
+    watch.watch,
     query.query,
     query.search,
     grep.grep,

@@ -1,11 +1,12 @@
-"""`semsearch get, remove, drop, list, info`: looking after collections."""
+"""`semsearch get, remove, drop, list, describe, info`: looking after collections."""
 
 from __future__ import annotations
 
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 import semsearch
 from semsearch import wire
@@ -23,8 +24,11 @@ from semsearch.cli.render import (
 )
 from semsearch.controls import one_line
 from semsearch.errors import SemsearchError, UsageError
-from semsearch.home import Home
+from semsearch.home import Home, nearest_home
 from semsearch.ingest.sync import MAX_VANISHED
+
+if TYPE_CHECKING:
+    from semsearch.collection import Collection
 
 
 @click.command(short_help="Print documents by id.")
@@ -145,10 +149,88 @@ def list_collections(as_json: bool, home: str | None) -> int:
         else:
             amount = size(facts["bytes"]) if on_terminal() else facts["bytes"]
             encoder = (facts.get("encoder") or {}).get("name") or ""
-            rows.append((name, facts["documents"], facts["passages"], amount, encoder))
+            rows.append((name, facts["documents"], facts["passages"], amount, encoder, one_line(facts["description"])))
     if rows:
-        show_table(("name", "documents", "passages", "size", "model"), rows)
+        described = any(row[-1] for row in rows)
+        names = ("name", "documents", "passages", "size", "model", *(["what it holds"] if described else []))
+        show_table(names, [row[: len(names)] for row in rows])
     return 0
+
+
+@click.command(short_help="Say what a collection holds, or which collections are used here.")
+@click.argument("name", required=False, shell_complete=parameters.collections)
+@click.argument("text", required=False, type=parameters.utf8)
+@parameters.as_json
+@parameters.home
+@click.pass_context
+def describe(context: click.Context, name: str | None, text: str | None, as_json: bool, home: str | None) -> int:
+    r"""Say in a few words what collection NAME holds, or show what was said; an empty TEXT takes it back.
+
+    Without a NAME: which home is used here and why, and its collections with what was said of each, for people and
+    programs that choose among them.
+
+    \b
+    semsearch describe papers "what our group published since 2010"
+    semsearch describe
+    """
+    where = Home.of(home)
+    if name is None:
+        return _describe_home(where, _chosen_by(context.get_parameter_source("home")), as_json)
+    with semsearch.open(name, home=where) as collection:
+        if text is not None:
+            collection.describe(text)
+        said = collection.description
+        if as_json:
+            out(wire.dumps(wire.message(**_described(collection))))
+        elif text is None:
+            out(one_line(said) or f"nothing was said of '{name}': semsearch describe {name} \"…\"")
+        else:
+            say(f"'{name}' is described" if said else f"nothing is said of '{name}' any more")
+    return 0
+
+
+def _chosen_by(source: ParameterSource | None) -> str:
+    """Why this home is used, in words."""
+    match source:
+        case ParameterSource.COMMANDLINE:
+            return "chosen with --home"
+        case ParameterSource.ENVIRONMENT:
+            return "named by SEMSEARCH_HOME"
+        case ParameterSource.DEFAULT_MAP:
+            return "a default of semsearch.toml"
+    return "your own, as there is no .semsearch here or above" if nearest_home() is None else "the nearest .semsearch"
+
+
+def _describe_home(where: Home, why: str, as_json: bool) -> int:
+    rows, told = [], []
+    for name in where.names():
+        try:
+            with semsearch.open(name, home=where) as collection:
+                facts = _described(collection)
+        except SemsearchError as error:
+            say(f"'{name}' can't be opened: {error}")
+            continue
+        told.append(facts)
+        sources = ", ".join(one_line(str(source)) for source in facts["sources"])
+        rows.append((name, facts["documents"], one_line(facts["description"]), sources))
+    if as_json:
+        out(wire.dumps(wire.message(home=where.location, chosen_by=why, collections=told)))
+        return 0
+    say(f"home: {one_line(where.location)} ({why})")
+    if rows:
+        show_table(("name", "documents", "what it holds", "sources"), rows)
+    else:
+        say("there is no collection yet. Make one with 'semsearch index PATH'.")
+    return 0
+
+
+def _described(collection: Collection) -> dict[str, Any]:
+    return {
+        "name": collection.name,
+        "description": collection.description,
+        "documents": len(collection),
+        "sources": [source.get("path") for source in collection.sources],
+    }
 
 
 @click.command(short_help="Show what a collection is made of.")
@@ -192,4 +274,4 @@ def _show_config(context: click.Context, as_json: bool) -> int:
     return 0
 
 
-COMMANDS = (get, remove, drop, list_collections, info)
+COMMANDS = (get, remove, drop, list_collections, describe, info)

@@ -13,6 +13,7 @@ import click
 import semsearch
 from semsearch.cli.parameters import ComputeOptions
 from semsearch.cli.render import say
+from semsearch.controls import one_line
 from semsearch.errors import (
     CollectionExists,
     CollectionLocked,
@@ -164,6 +165,12 @@ def target(
     except (DataError, StorageError, CollectionLocked) as error:
         error.add_note(left(name, home, made))
         raise
+
+
+def tell_made(name: str, home: Home, made: bool) -> None:
+    """What a new collection is called, and where it is: who gave no name may not know."""
+    if made:
+        say(f"made the collection '{name}' in {one_line(home.location)}")
 
 
 def left(name: str, home: Home, made: bool) -> str:

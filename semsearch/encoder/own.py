@@ -159,9 +159,10 @@ class SentenceTransformerEncoder:
         return self._encoded(getattr(self._model, "encode_query", self._model.encode), texts)
 
     def _encoded(self, encode: Any, texts: Sequence[str]) -> Vectors:
+        texts = list(texts)
         if not texts:
             return np.empty((0, self.dim), dtype=np.float32)
-        vectors = np.asarray(encode(list(texts), convert_to_numpy=True, show_progress_bar=False), dtype=np.float32)
+        vectors = np.asarray(encode(texts, convert_to_numpy=True, show_progress_bar=False), dtype=np.float32)
         return normalise(vectors) if self.metric == Metric.COSINE else vectors
 
 

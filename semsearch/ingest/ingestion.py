@@ -9,10 +9,10 @@ from itertools import islice, pairwise
 
 import numpy as np
 
-from semsearch.arguments import kind_of
 from semsearch.chunking import splitter_for
 from semsearch.engine import Engine, Origin
-from semsearch.errors import DataError, DimensionMismatch, EncodingFailed, ModelMismatch, UsageError
+from semsearch.errors import DataError, DimensionMismatch, EncodingFailed, ModelMismatch
+from semsearch.ingest.objects import ObjectReader
 from semsearch.records import Entry, Known, Record
 from semsearch.types import Document, Encoder, Metric, Span, Vectors
 from semsearch.vectors import stored_form
@@ -124,8 +124,10 @@ class Ingestion:
         on_error: Callable[[DataError], None] | None,
         progress: Callable[[Progress], None] | None,
         origin: Callable[[str], Origin] | None = None,
+        reader: ObjectReader | None = None,
     ) -> None:
         self._origin = origin
+        self._reader = reader or ObjectReader()
         self._engine = engine
         self._encoding = Encoding(encoder, bool(engine.settings["passages"]), self._skip)
         check_splitting(engine, self._encoding.splitter.identity)
@@ -138,8 +140,8 @@ class Ingestion:
         self._read = 0
         self._changes = IngestResult()
 
-    def run(self, documents: Iterable[Document]) -> IngestResult:
-        """Take them all, committing on the way."""
+    def run(self, documents: Iterable[object]) -> IngestResult:
+        """Take them all, or what documents are made of, committing on the way."""
         pending = iter(documents)
         while chunk := list(islice(pending, READ_DOCUMENTS)):
             self._take(chunk)
@@ -148,12 +150,12 @@ class Ingestion:
         self._commit()
         return self._changes
 
-    def _take(self, chunk: Sequence[Document]) -> None:
+    def _take(self, chunk: Sequence[object]) -> None:
         """Sort documents into those to encode, those with new metadata, and those that need nothing."""
         records: dict[str, Record] = {}
-        for document in chunk:
-            check_type(document)
+        for given in chunk:
             try:
+                document = self._reader.document(given)
                 records[document.id] = Record.of(document, checked=self._origin is not None)
             except DataError as error:
                 self._skip(error)
@@ -210,15 +212,6 @@ class Ingestion:
             self._progress(Progress(self._read, self._changes.passages + encoded, self._changes.unchanged))
 
 
-def check_type(document: object) -> None:
-    """Refuse what is no `Document`, which is a mistake of the program rather than of its data."""
-    if not isinstance(document, Document):
-        raise UsageError(
-            f"add takes a list of semsearch.Document, not {kind_of(document)}: write Document(id, text, title=…, "
-            "metadata={…})."
-        )
-
-
 def check_splitting(engine: Engine, identity: str) -> None:
     """Refuse to mix passages that were split in different ways."""
     made = engine.settings["splitting"]
@@ -236,24 +229,30 @@ def _same_content(record: Record, known: Mapping[str, Known]) -> bool:
 
 def add_precomputed(
     engine: Engine,
-    documents: Sequence[Document],
+    documents: Sequence[object],
     vectors: Vectors,
     on_error: Callable[[DataError], None] | None,
     origin: Callable[[str], Origin] | None = None,
+    reader: ObjectReader | None = None,
 ) -> IngestResult:
     """Commit documents under vectors `(len(documents), dim)` that were made elsewhere, one for each whole document."""
     if len(vectors) != len(documents):
         raise DimensionMismatch(f"{len(documents)} documents came with {len(vectors)} vectors.")
     cosine = Metric(engine.settings["metric"]) == Metric.COSINE
     zero = set(np.flatnonzero(~np.any(vectors, axis=1)).tolist()) if cosine else set()
-    for document in documents:
-        check_type(document)
-    last = {document.id: place for place, document in enumerate(documents) if isinstance(document.id, str)}
+    made = list(map((reader or ObjectReader()).tried, documents))
+    last = {
+        document.id: place
+        for place, document in enumerate(made)
+        if isinstance(document, Document) and isinstance(document.id, str)
+    }
     changes = IngestResult()
     for start in range(0, len(documents), BATCH_DOCUMENTS):
         entries: list[Entry] = []
-        for place, document in enumerate(documents[start : start + BATCH_DOCUMENTS], start):
+        for place, document in enumerate(made[start : start + BATCH_DOCUMENTS], start):
             try:
+                if isinstance(document, DataError):
+                    raise document
                 if place in zero:
                     raise DataError(f"document {document.id!r}: its vector is zero, which has no direction.")
                 record = Record.of(document, vectors[place], checked=origin is not None)

@@ -11,15 +11,16 @@ import json
 import os
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
 from semsearch import plugins
+from semsearch.arguments import as_list
 from semsearch.errors import DataError, UsageError
 from semsearch.ingest.ids import IdRegister
-from semsearch.names import check_path, escaped, is_utf8, name_from
+from semsearch.names import check_name, check_path, escaped, is_utf8
 from semsearch.places import Position
 from semsearch.types import Confidence, Document
 from semsearch.validation import check_document
@@ -220,8 +221,8 @@ class Source:
         format: str | None = None,  # noqa: A002
         options: Mapping[str, Any] | None = None,
         *,
-        include: Sequence[str] = (),
-        exclude: Sequence[str] = (),
+        include: Iterable[str] = (),
+        exclude: Iterable[str] = (),
         ignore: bool = True,
         follow_links: bool = False,
     ) -> Self:
@@ -239,12 +240,16 @@ class Source:
             # a shell's <(command) is a pipe, whose link leads nowhere
             place = check_path(str(found.resolve() if found.is_file() or found.is_dir() else found.absolute()))
         chosen = format or _recognise(Path(place))
-        if (include or exclude or follow_links) and not (Path(place).is_dir() and _file_wise(chosen)):
+        included, excluded = (
+            as_list(include, "include takes a list of patterns"),
+            as_list(exclude, "exclude takes a list of patterns"),
+        )
+        if (included or excluded or follow_links) and not (Path(place).is_dir() and _file_wise(chosen)):
             raise UsageError(
                 f"--include, --exclude and --follow-links choose among the files of a folder, which '{path}' is not."
             )
         read = _chosen_options(chosen, options or {})
-        return cls(place, chosen, read, list(include), list(exclude), ignore, follow_links)
+        return cls(place, chosen, read, included, excluded, ignore, follow_links)
 
     def to_json(self) -> str:
         """All that identifies the source, as JSON with sorted keys."""
@@ -271,14 +276,17 @@ class Source:
 
     @property
     def name(self) -> str:
-        """A name for the collection: the path's stem, without what a name may not hold."""
+        """A name for the collection: the path's stem.
+
+        Raises:
+            UsageError: It can't be one; says which comes near.
+        """
         path = Path(self.path)
         stem = path.name if path.is_dir() else Path(path.name.removesuffix(".gz")).stem
-        name = name_from(stem)
-        if self.path == STDIN or not name:
+        if self.path == STDIN or not stem:
             what = "standard input" if self.path == STDIN else f"'{self.path}'"
             raise UsageError(f"{what} gives the collection no name: choose one with --name.")
-        return name
+        return check_name(stem)
 
     @property
     def forgiving(self) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -97,7 +97,7 @@ class CrossEncoder:
         """What the encoder computes in; logits are float32 whatever it is."""
         return self._pipeline.dtype
 
-    def score(self, query: str, texts: Sequence[str]) -> Scores:
+    def score(self, query: str, texts: Iterable[str]) -> Scores:
         """One float32 score for each text `(n,)`, higher is better; a long text gets that of its best window.
 
         Raises:
@@ -107,7 +107,7 @@ class CrossEncoder:
 
     def predict(
         self,
-        pairs: Sequence[tuple[str, str]],
+        pairs: Iterable[tuple[str, str]],
         *,
         batch_size: int | None = None,
         activation: Activation | None = None,
@@ -133,7 +133,7 @@ class CrossEncoder:
     def rank(
         self,
         query: str,
-        passages: Sequence[str],
+        passages: Iterable[str],
         top_k: int | None = None,
         return_documents: bool = False,
         *,
@@ -157,12 +157,12 @@ class CrossEncoder:
         """
         if top_k is not None:
             check_k(top_k)
-        logits = self._ranking_logits(query, passages, batch_size)
+        texts = passages if isinstance(passages, str) else list(passages)
+        logits = self._ranking_logits(query, texts, batch_size)
         scores = self._activated(logits, activation)
         order = np.argsort(-logits[:, 0], kind="stable")[:top_k].tolist()
         return [
-            {"corpus_id": place, "score": float(scores[place])}
-            | ({"text": passages[place]} if return_documents else {})
+            {"corpus_id": place, "score": float(scores[place])} | ({"text": texts[place]} if return_documents else {})
             for place in order
         ]
 
@@ -182,7 +182,7 @@ class CrossEncoder:
     def __repr__(self) -> str:
         return f"<CrossEncoder {self.name}: {self.num_labels} labels, {self.dtype} on {self.device}>"
 
-    def _ranking_logits(self, query: str, texts: Sequence[str], batch_size: int | None = None) -> NDArray[np.float32]:
+    def _ranking_logits(self, query: str, texts: Iterable[str], batch_size: int | None = None) -> NDArray[np.float32]:
         if self.num_labels != 1:
             raise UsageError(
                 f"{self.name} gives {self.num_labels} scores for a pair, so it orders no passages; use predict(pairs) "

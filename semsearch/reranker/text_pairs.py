@@ -7,7 +7,7 @@ longer query is cut, and the passage is read window after window, neighbours ove
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain, pairwise
 from pathlib import Path
@@ -268,12 +268,13 @@ class Windows:
             yield Parts(parts.head, parts.query, parts.middle, whole[start : start + room], parts.tail)
 
 
-def checked_pairs(pairs: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
+def checked_pairs(pairs: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
     """Pairs of texts, each two strings.
 
     Raises:
         UsageError: Something else; says where.
     """
+    pairs = pairs if isinstance(pairs, str) else list(pairs)
     if isinstance(pairs, str) or (len(pairs) == 2 and all(isinstance(part, str) for part in pairs)):
         raise UsageError("pairs must be a list of (query, passage); a single pair goes in a list of its own.")
     for place, pair in enumerate(pairs):

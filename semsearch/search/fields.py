@@ -1,8 +1,9 @@
 """Metadata as filters see it: fields under dotted names, each with a type and a value.
 
 A map gives its own field, of type object, and those within it under `name.inner`; a list gives its own, of type list,
-and its elements one by one. Every engine keeps these fields, in whatever way it finds them fast. Names and texts are
-in Unicode's form NFC, so that é is one letter however it was typed.
+and its elements one by one. A text that is a date in ISO form gives two: itself, and the moment, of type date. Every
+engine keeps these fields, in whatever way it finds them fast. Names and texts are in Unicode's form NFC, so that é is
+one letter however it was typed.
 """
 
 from __future__ import annotations
@@ -12,7 +13,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from typing import Any, Literal
 
-Kind = Literal["number", "text", "bool", "null", "list", "object"]
+from semsearch.dates import moment
+
+Kind = Literal["number", "text", "bool", "null", "list", "object", "date"]
 KINDS: Mapping[type, Kind] = {str: "text", int: "number", float: "number", bool: "bool", type(None): "null"}
 VALUED: tuple[Kind, ...] = ("text", "number", "bool")  # types whose values tell documents apart
 
@@ -21,18 +24,22 @@ def fields_of(metadata: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[s
     """Name, whether it is an element of a list, type and value of each field; lists and maps in a list have none."""
     for name, value in metadata.items():
         full = composed(prefix + name)
-        if (kind := KINDS.get(type(value))) is not None:  # nearly always, and isinstance with a Mapping is slow
-            yield full, False, kind, composed(value) if kind == "text" else "" if value is None else value
+        if type(value) is str:  # this and the next nearly always, and isinstance with a Mapping is slow
+            yield full, False, "text", composed(value)
+            if (when := moment(value)) is not None:
+                yield full, False, "date", when
+        elif (kind := KINDS.get(type(value))) is not None:
+            yield full, False, kind, "" if value is None else value
         elif isinstance(value, Mapping):
             yield full, False, "object", ""
             yield from fields_of(value, full + ".")
         elif isinstance(value, list | tuple):
             yield full, False, "list", ""
             for element in value:
-                if (kind := KINDS.get(type(element))) is not None:
-                    yield full, True, kind, composed(element) if kind == "text" else "" if element is None else element
-                elif not isinstance(element, Mapping | list | tuple):
+                if not isinstance(element, Mapping | list | tuple):
                     yield full, True, *typed(element)
+                    if isinstance(element, str) and (when := moment(element)) is not None:
+                        yield full, True, "date", when
         else:
             yield full, False, *typed(value)
 

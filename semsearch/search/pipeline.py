@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from semsearch import models
+from semsearch import dates, models
 from semsearch.bound_encoder import NO_VECTORS, BoundEncoder
 from semsearch.chunking import compose, splitter_for
 from semsearch.engine import Candidates, Engine, EngineView, Settings
@@ -66,17 +66,18 @@ class Searcher:
         self._calibration: tuple[object, Calibration | None] | None = None
 
     def search(
-        self, texts: Sequence[str] | None, vectors: Any, request: Request, timings: Timings | None = None
+        self, queries: Iterable[str] | None, vectors: Any, request: Request, timings: Timings | None = None
     ) -> list[Hits]:
         """The hits of each query.
 
         Args:
-            texts: The queries; None where vectors are all there is.
+            queries: Their texts; None where vectors are all there is.
             vectors: `(q, dim)`, instead of encoding the texts; None otherwise.
             request: How to search.
             timings: Gets the milliseconds of each stage.
         """
-        request.check_queries(texts, given=vectors is not None)
+        texts = request.check_queries(queries, given=vectors is not None)
+        vectors = list(vectors) if isinstance(vectors, Iterator) else vectors  # which would serve only once
         while True:
             described, started = self._model.described, time.perf_counter()
             encoded, read = NO_VECTORS, request.encoded(texts) if vectors is None else None
@@ -143,7 +144,10 @@ class Searcher:
     def _filter(self, view: EngineView, where: Where) -> Filter:
         """What `where` says, remembered for this state of the collection: checking it asks for the types of fields."""
         try:
-            key = (view.version, where if isinstance(where, str) else json.dumps(where, sort_keys=True))
+            said = where if isinstance(where, str) else json.dumps(where, sort_keys=True)
+            if "last" in said.lower():  # 'last 30 days' is another time each second
+                said += f" {int(dates.now().timestamp())}"
+            key = (view.version, said)
         except (TypeError, ValueError, RecursionError):  # the parser tells what is wrong
             return parse_filter(where, view.fields())
         known = self._filters.get(key)

@@ -8,10 +8,10 @@ from dataclasses import dataclass, fields
 from difflib import get_close_matches
 from typing import Any, TypedDict
 
-from semsearch.arguments import check_list, check_number
+from semsearch.arguments import as_list, check_number
 from semsearch.errors import UsageError
 from semsearch.search.query_syntax import parse
-from semsearch.search.where import Where
+from semsearch.search.where import Where, settled
 from semsearch.types import Reranker
 from semsearch.vectors import check_k
 
@@ -39,14 +39,15 @@ def meant(name: str, known: Iterable[str]) -> str | None:
     return spelt[near[0]] if near else None
 
 
-def check_texts(queries: Iterable[str], method: str) -> None:
-    """Refuse what is no list of texts that say something."""
-    check_list(queries, f"{method} takes a list of queries")
-    for query in queries:
+def check_texts(queries: Iterable[str], method: str) -> list[str]:
+    """All queries in a list; what is no list of texts that say something is refused."""
+    texts = as_list(queries, f"{method} takes a list of queries")
+    for query in texts:
         if not isinstance(query, str) or not query.strip():
             raise UsageError(f"a query must be a text that is not empty, not {query!r:.60}.")
         if len(query) > MAX_QUERY:
             raise UsageError(f"a query has {len(query):,} characters; at most {MAX_QUERY:,} are read: {query[:40]!r}…")
+    return texts
 
 
 def _check_words(query: str) -> None:
@@ -137,6 +138,8 @@ class Request:
                 raise UsageError(
                     f"a search has no option '{name}'.{did_you_mean} There are {', '.join(sorted(OPTIONS))}."
                 )
+        if "where" in options:  # which a search may look at more than once
+            options = {**options, "where": settled(options["where"])}
         request = cls(check_k(k), **options)
         request._check()
         return request
@@ -178,8 +181,8 @@ class Request:
         """Answers that the first stage must give."""
         return max(self.k, self.candidates) if self.reranks or self.mmr_lambda is not None else self.k
 
-    def check_queries(self, queries: Sequence[str] | None, *, given: bool) -> None:
-        """Queries must be texts that say something; what reads their words must get them, vectors `given` or not."""
+    def check_queries(self, queries: Iterable[str] | None, *, given: bool) -> list[str] | None:
+        """The queries in a list: texts that say something; what reads their words must get them, vectors or not."""
         if queries is None:
             if not given:
                 raise UsageError("give the text of a query, or its vector.")
@@ -190,13 +193,14 @@ class Request:
             }.items():
                 if wanted:
                     raise UsageError(f"{what} reads the words of a query, and a vector has none: give its text too.")
-            return
+            return None
         if isinstance(queries, str):
             raise UsageError("search_many takes a list of queries; for a single one there is search.")
-        check_texts(queries, "search_many")
+        texts = check_texts(queries, "search_many")
         if self.mode != "dense":
-            for query in queries:
+            for query in texts:
                 _check_words(query)
+        return texts
 
     def encoded(self, queries: Sequence[str] | None) -> Sequence[str] | None:
         """What is encoded of queries: all of it, or nothing, or what their phrases and exclusions leave."""

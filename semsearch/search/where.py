@@ -4,19 +4,27 @@ A mapping as people know it: `{"year": {"$gte": 1990}, "genres": {"$contains": "
 `year >= 1990 and genres contains "Drama"`. A field with a bare value means `$eq`; several fields, or several operators
 of one, mean and.
 
-Types never coerce. A document without the field fails every operator but `$ne` and `$exists: false`; an operand of a
-type that the field has in no document is an error that names both.
+Types never coerce, but for dates: a text in ISO form means the date where the field holds dates. A document without the
+field fails every operator but `$ne` and `$exists: false`; an operand of a type that the field has in no document is an
+error that names both.
+
 """
 
 from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import date
 from typing import Any, Literal, Protocol, assert_never
 
+import numpy as np
+
+from semsearch.dates import last, span
 from semsearch.errors import FilterError
+from semsearch.metadata_values import json_value
 from semsearch.search.fields import Kind, composed, fields_of, folded, typed
 from semsearch.search.where_text import MAX_FILTER_DEPTH, MAX_FILTER_TEXT, parse_where
 
@@ -105,7 +113,19 @@ class Like:
     text: str
 
 
-Filter = And | Or | Not | Equal | Compare | Member | Exists | Contains | Like
+@dataclass(frozen=True, slots=True)
+class Within:
+    """The field, or an element of it where it is a list, is a date in one of the ranges.
+
+    A range is the first microsecond since 1970 in UTC and the one behind its last; None sets no bound.
+    """
+
+    name: str
+    ranges: tuple[tuple[int | None, int | None], ...]
+    element: bool = False
+
+
+Filter = And | Or | Not | Equal | Compare | Member | Exists | Contains | Like | Within
 """A filter that was checked: a key of dictionaries, equal to every other of the same conditions in the same order."""
 
 _SIZES: dict[str, tuple[Size, Callable[[Any, Any], bool]]] = {
@@ -114,7 +134,7 @@ _SIZES: dict[str, tuple[Size, Callable[[Any, Any], bool]]] = {
     "$lt": ("$lt", operator.lt),
     "$lte": ("$lte", operator.le),
 }
-OPERATORS = ("$eq", *_SIZES, "$ne", "$in", "$nin", "$exists", "$contains", "$like")
+OPERATORS = ("$eq", *_SIZES, "$ne", "$in", "$nin", "$between", "$last", "$exists", "$contains", "$like")
 
 
 class FieldCatalog(Protocol):
@@ -137,6 +157,17 @@ def parse(where: Where, fields: FieldCatalog) -> Filter:
         FilterError: What can't be understood, and where in the filter.
     """
     return _Reader(fields).mapping(parse_where(where) if isinstance(where, str) else where, "where", 0)
+
+
+def settled(where: Any, depth: int = 0) -> Any:
+    """`where` with lists for what can be gone through only once."""
+    if depth > MAX_FILTER_DEPTH:  # of which the parser tells
+        return where
+    if isinstance(where, Mapping):
+        return {name: settled(value, depth + 1) for name, value in where.items()}
+    if isinstance(where, Iterator):
+        return list(where)
+    return [settled(value, depth + 1) for value in where] if isinstance(where, list | tuple) else where
 
 
 @dataclass(slots=True)
@@ -176,7 +207,7 @@ class _Reader:
 
     def field(self, name: str, condition: object, place: str, depth: int) -> Filter:
         _check_depth(place, depth)
-        if not isinstance(condition, Mapping):
+        if not isinstance(condition, Mapping) or set(condition) == {"$date"}:
             condition = {"$eq": condition}
         if not condition:
             raise FilterError(f"{place} has no condition; the operators are {', '.join(OPERATORS)}.")
@@ -211,17 +242,31 @@ class _Reader:
             case "$nin":
                 return And((Exists(name), Not(self.member(name, operand, place))))
             case "$eq":
-                return Equal(name, self.value(name, operand, place))
+                return self.equal(name, operand, place)
             case "$ne":
-                return Not(Equal(name, self.value(name, operand, place)))
+                return Not(self.equal(name, operand, place))
             case "$contains":
                 self.check_type(name, "list", operand, place)
-                return Contains(name, self.value(name, operand, place, True))
+                return self.equal(name, operand, place, True)
             case "$like":
                 return Like(name, self.like(name, operand, place))
+            case "$between":
+                ends = _list(operand, place)
+                if len(ends) != 2:
+                    raise FilterError(f"{place} takes two values, the least and the greatest, not {len(ends):,}.")
+                return And(tuple(self.size(name, *end, place) for end in zip(("$gte", "$lte"), ends, strict=True)))
+            case "$last":
+                return self.last(name, operand, place)
+        return self.size(name, operator_, operand, place)
+
+    def size(self, name: str, operator_: str, operand: object, place: str) -> Filter:
+        if (covered := self.date(name, operand, place)) is not None:
+            first, behind = covered
+            bounds = {"$gte": (first, None), "$gt": (behind, None), "$lt": (None, first), "$lte": (None, behind)}
+            return Within(name, (bounds[operator_],))
         value = _scalar(operand, place)
         if value.kind not in ("number", "text"):
-            raise FilterError(f"{place} compares by size and takes a number or a text, not {_shown(operand)}.")
+            raise FilterError(f"{place} compares by size and takes a number, a text or a date, not {_shown(operand)}.")
         self.check_type(name, value.kind, operand, place)
         return Compare(name, _SIZES[operator_][0], value)
 
@@ -233,7 +278,52 @@ class _Reader:
             raise FilterError(
                 f"{place} lists {len(values):,} values{so_far}; at most {MAX_VALUES:,} are allowed in a filter."
             )
-        return Member(name, tuple(self.value(name, value, place) for value in values))
+        plain: list[Value] = []
+        dates: list[tuple[int | None, int | None]] = []
+        for value in values:
+            covered = self.date(name, value, place)
+            if covered is not None:
+                dates.append(covered)
+            if covered is None or isinstance(value, str):
+                plain.append(self.value(name, value, place))
+        among = Member(name, tuple(plain))
+        return Or((among, Within(name, tuple(dates)))) if dates else among
+
+    def equal(self, name: str, operand: object, place: str, element: bool = False) -> Filter:
+        """The field, or an element of its list, is the operand; a text that is a date means both."""
+        covered = self.date(name, operand, place, element)
+        when = None if covered is None else Within(name, (covered,), element)
+        if when is not None and not isinstance(operand, str):
+            return when
+        value = self.value(name, operand, place, element)
+        same = Contains(name, value) if element else Equal(name, value)
+        return same if when is None else Or((same, when))
+
+    def date(self, name: str, operand: object, place: str, element: bool = False) -> tuple[int, int] | None:
+        """What a date covers, as `semsearch.dates.span` says it; None of what is no date or means a text."""
+        if isinstance(operand, str):
+            covered = span(operand)
+            return covered if covered is not None and "date" in self.types_of(name, element) else None
+        text = _date_text(operand, place)
+        if text is None:
+            return None
+        covered = span(text)
+        if covered is None:
+            raise FilterError(
+                f"{place}: {text!r:.60} is no date; they are written 2024-05-01, 2024-05 or 2024-05-01T12:00+02:00."
+            )
+        self.check_type(name, "date", text, place, element)
+        return covered
+
+    def last(self, name: str, operand: object, place: str) -> Filter:
+        covered = last(operand) if isinstance(operand, str) else None
+        if covered is None:
+            raise FilterError(
+                f"{place} takes a time like '30 days' (seconds, minutes, hours, days, weeks, months or years), not "
+                f"{_shown(operand)}."
+            )
+        self.check_type(name, "date", operand, place)
+        return Within(name, (covered,))
 
     def like(self, name: str, operand: object, place: str) -> str:
         if not isinstance(operand, str):
@@ -252,15 +342,16 @@ class _Reader:
 
     def check_type(self, name: str, kind: Kind, operand: object, place: str, element: bool = False) -> None:
         """An operand of a type that the field has nowhere is a mistake, not an empty answer."""
-        types = self.types.get((name, element))
-        if types is None:
-            types = self.types[name, element] = self.fields.types(name, element)
+        types = self.types_of(name, element)
         if kind in types or types == {"null"}:
             return
         if types:
             what = f"the elements of '{_named(name)}' are" if element else f"'{_named(name)}' holds"
             wants = "a list" if kind == "list" else f"a {kind}"
-            raise FilterError(f"{place}: {what} {' or '.join(sorted(types))}, but {_shown(operand)} asks for {wants}.")
+            hint = "; write a date as 2024-05-01" if kind == "number" and "date" in types else ""
+            raise FilterError(
+                f"{place}: {what} {' or '.join(sorted(types))}, but {_shown(operand)} asks for {wants}{hint}."
+            )
         names = self.fields.names()
         if not names:
             raise FilterError(f"{place}: no document has the field '{_named(name)}'; none has any metadata.")
@@ -269,6 +360,12 @@ class _Reader:
             if not name:
                 raise FilterError(f"{place}: the name of a field is empty; there are: {known}.")
             raise FilterError(f"{place}: no document has the field '{_named(name)}'; there are: {known}.")
+
+    def types_of(self, name: str, element: bool) -> frozenset[Kind]:
+        types = self.types.get((name, element))
+        if types is None:
+            types = self.types[name, element] = self.fields.types(name, element)
+        return types
 
 
 def _all(parts: Sequence[Filter]) -> Filter:
@@ -291,9 +388,28 @@ def _check_text(text: str, place: str) -> None:
         raise FilterError(f"{place}: it holds a NUL character, which no text has.")
 
 
+def _date_text(operand: object, place: str) -> str | None:
+    """The text of a date that can't be taken for a text; None of anything else."""
+    if isinstance(operand, Mapping) and set(operand) == {"$date"}:
+        operand = operand["$date"]
+        if not isinstance(operand, str | date | np.datetime64):
+            raise FilterError(f"{place}.$date takes a date as text, not {_shown(operand)}.")
+        if isinstance(operand, str):
+            return operand
+    if not isinstance(operand, date | np.datetime64):
+        return None
+    try:
+        return str(json_value(operand))
+    except ValueError as error:
+        raise FilterError(f"{place}: {error}.") from None
+
+
 def _scalar(operand: object, place: str) -> Value:
+    if isinstance(operand, np.generic):
+        with suppress(TypeError, ValueError):
+            operand = json_value(operand)
     if operand is not None and not isinstance(operand, str | bool | int | float):
-        raise FilterError(f"{place} takes a text, a number, true, false or null, not {_shown(operand)}.")
+        raise FilterError(f"{place} takes a text, a number, a date, true, false or null, not {_shown(operand)}.")
     if isinstance(operand, float) and not math.isfinite(operand):
         raise FilterError(f"{place} takes a finite number, not {operand}.")
     if isinstance(operand, int) and not -(2**63) <= operand < 2**63:
@@ -304,9 +420,9 @@ def _scalar(operand: object, place: str) -> Value:
 
 
 def _list(operand: object, place: str) -> Sequence[Any]:
-    if isinstance(operand, str | bytes) or not isinstance(operand, Sequence):
+    if isinstance(operand, str | bytes | Mapping) or not isinstance(operand, Iterable):
         raise FilterError(f"{place} takes a list, not {_shown(operand)}.")
-    return operand
+    return operand if isinstance(operand, Sequence) else list(operand)
 
 
 def _shown(value: object) -> str:
@@ -347,6 +463,13 @@ def _matches(where: Filter, found: Mapping[tuple[str, bool], Sequence[Value]]) -
             return value in found.get((name, True), ())
         case Member(name, values):
             return any(value in values for value in found.get((name, False), ()))
+        case Within(name, ranges, element):
+            moments = [own.value for own in found.get((name, element), ()) if own.kind == "date"]
+            return any(
+                (first is None or first <= moment) and (behind is None or moment < behind)
+                for moment in moments
+                for first, behind in ranges
+            )
         case Compare(name, operator_, value):
             holds = _SIZES[operator_][1]
             return any(own.kind == value.kind and holds(own.value, value.value) for own in found.get((name, False), ()))

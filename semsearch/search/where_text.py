@@ -23,12 +23,17 @@ GRAMMAR = r"""
     | field "not"i "in"i values                   -> not_among
     | field "contains"i value                   -> contains
     | field "like"i value                       -> like
+    | field "between"i value "and"i value         -> between
+    | field "not"i "between"i value "and"i value  -> not_between
+    | field ["in"i] ["the"i] "last"i [NUMBER] UNIT  -> last
     | field "exists"i                           -> exists
     | field "not"i "exists"i                    -> missing
 values: ("(" [value ("," value)*] ")" | "[" [value ("," value)*] "]")
-value: STRING | NUMBER | WORD
+value: STRING | NUMBER | WORD | DATE
 field: NAME | QUOTED
 OPERATOR: ">=" | "<=" | "!=" | "<>" | "==" | "=" | ">" | "<"
+UNIT: /(second|minute|hour|day|week|month|year)s?\b/i
+DATE.2: /\d{4}-\d\d(-\d\d([T ]\d\d:\d\d(:\d\d([.,]\d{1,9})?)?( ?(Z|[+-]\d\d(:?\d\d)?))?)?)?(?![\w:.-])/i
 WORD.2: /(true|false|null)\b/i
 NAME: /(?!(and|or|not|in|contains|like|exists|true|false|null)\b)[^\W\d][\w.-]*/i
 QUOTED: /`[^`]+`/
@@ -49,9 +54,10 @@ EXAMPLE = """year >= 1990 and genres contains "Drama" and not (studio = "X" or r
 def parse_where(text: str) -> dict[str, Any]:
     """The mapping that `text` stands for; text that begins with `{` is the mapping itself, as JSON.
 
-    Comparisons `= != > >= < <=`, `in (…)`, `not in (…)`, `contains` (of a list), `like` (a substring), `exists`,
-    `not exists`; joined by `and`, `or`, `not` and parentheses. Texts stand in quotes, with a backslash before quotes
-    and backslashes in them; field names with spaces stand in backticks.
+    Comparisons `= != > >= < <=`, `between … and …`, `in (…)`, `not in (…)`, `contains` (of a list), `like` (a
+    substring), `in the last 30 days`, `exists`, `not exists`; joined by `and`, `or`, `not` and parentheses. Texts stand
+    in quotes, with a backslash before quotes and backslashes in them, dates in ISO form (`2024-05-01`, `2024-05`,
+    `2024-05-01T12:00Z`), field names with spaces in backticks.
 
     Raises:
         FilterError: says at which character, and what could stand there.
@@ -129,6 +135,11 @@ def _mapping(tree: Any, depth: int) -> dict[str, Any]:
         case "among" | "not_among":
             operator = "$in" if tree.data == "among" else "$nin"
             return {name: {operator: [_value(value) for value in tree.children[1].children]}}
+        case "between" | "not_between":
+            between = {name: {"$between": [_value(value) for value in tree.children[1:]]}}
+            return between if tree.data == "between" else {"$and": [{name: {"$exists": True}}, {"$not": between}]}
+        case "last":
+            return {name: {"$last": " ".join(str(token) for token in tree.children[1:])}}
         case "contains" | "like":
             return {name: {f"${tree.data}": _value(tree.children[1])}}
     return {name: {"$exists": tree.data == "exists"}}
@@ -149,8 +160,10 @@ def _escaped(escape: re.Match[str]) -> str:
     return escape[1]
 
 
-def _value(node: Any) -> str | int | float | bool | None:
+def _value(node: Any) -> str | int | float | bool | dict[str, str] | None:
     token = node.children[0]
+    if token.type == "DATE":
+        return {"$date": str(token)}
     if token.type == "STRING":
         return _ESCAPE.sub(_escaped, token[1:-1])
     if token.type == "WORD":

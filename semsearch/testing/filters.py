@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import datetime
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+import numpy as np
 
 
 @dataclass(frozen=True)
@@ -201,4 +204,72 @@ BARE = FilterTable(
     ],
 )
 
-TABLES = (FILMS, EDGES, LETTERS, BARE)
+DATES = FilterTable(
+    metadata=[
+        {"on": "2024-05-01", "dates": ["2024-01-01", "2024-05-01T23:30:00-05:00", "soon"]},
+        {"on": "2024-05-01T23:30:00-05:00", "dates": []},  # in UTC it is the next day
+        {"on": "2024-05-02T00:15:00+02:00"},  # in UTC it is still the first of May
+        {"on": "2024-05-01 12:00:00.250Z", "year": 2024},
+        {"on": "1969-12-31T23:59:59", "year": 1969},
+        {"on": "2024-02-30"},  # no date
+        {"on": "2024-05", "code": "2024-05-01x"},  # a month is none, either
+        {"last": "Smith", "between": 3},
+    ],
+    allows=[
+        ("on = 2024-05-01", {0, 2, 3}),
+        ("on = '2024-05-01'", {0, 2, 3}),
+        ({"on": "2024-05-01"}, {0, 2, 3}),
+        ({"on": datetime.date(2024, 5, 1)}, {0, 2, 3}),
+        ({"on": {"$date": "2024-05-01"}}, {0, 2, 3}),
+        ({"on": np.datetime64("2024-05-01")}, {0, 2, 3}),
+        ("on != 2024-05-01", {1, 4, 5, 6, 7}),
+        ("on = 2024-05", {0, 1, 2, 3}),
+        ("on = '2024-05'", {0, 1, 2, 3, 6}),  # a text means itself, too
+        ("on > 2024-05-01", {1}),
+        ("on >= 2024-05-01", {0, 1, 2, 3}),
+        ("on >= '2024-05-01'", {0, 1, 2, 3}),
+        ("on < 2024-05-01", {4}),
+        ("on <= 2024-05-01", {0, 2, 3, 4}),
+        ("on <= 2024-05-01T12:00Z", {0, 4}),
+        ("on > 2024-05-01T14:00+02:00", {1, 2, 3}),
+        ("on = 2024-05-02T06:30:00+02:00", {1}),
+        ("on = 2024-05-01T22:15Z", {2}),
+        ({"on": datetime.datetime(2024, 5, 1, 22, 15, tzinfo=datetime.UTC)}, {2}),
+        ({"on": {"$gte": datetime.datetime(2024, 5, 1, 12)}}, {1, 2, 3}),
+        ("on between 2024-05-01 and 2024-05-02", {0, 1, 2, 3}),
+        ("on between 1969-12 and 1970-01", {4}),
+        ("on not between 2024-05-01 and 2024-05-31", {4, 5, 6}),
+        ({"on": {"$between": [datetime.date(2024, 5, 2), "2024-06-01"]}}, {1}),
+        ("year between 1969 and 2000", {4}),
+        ("year between 2000 and 1969", set()),
+        ({"year": {"$between": (np.int64(1969), np.float32(2024))}}, {3, 4}),
+        ("on in (2024-05-02, 1969-12-31)", {1, 4}),
+        ({"on": {"$in": ["2024-05-02", "2024-05", "2024-02-30"]}}, {0, 1, 2, 3, 5, 6}),
+        ({"on": {"$nin": [datetime.date(2024, 5, 1)]}}, {1, 4, 5, 6}),
+        ({"year": {"$in": np.array([1969, 2024])}}, {3, 4}),
+        ("dates contains 2024-05-02", {0}),
+        ("dates contains '2024-05-01T23:30:00-05:00'", {0}),
+        ("dates contains 2024-05-01", set()),
+        ("on like '2024-05'", {0, 1, 2, 3, 6}),
+        ("on exists", {0, 1, 2, 3, 4, 5, 6}),
+        ("on in the last 30 days", set()),
+        ("last = 'Smith' and between = 3", {7}),
+        ("on in the last 9999 years", {0, 1, 2, 3, 4}),
+    ],
+    refuses=[
+        ("on > 2024", "'on' holds date or text, but 2024 asks for a number; write a date as 2024-05-01"),
+        ("year > 2024-05-01", "'year' holds number, but '2024-05-01' asks for a date"),
+        ("on = 2024-02-30", "'2024-02-30' is no date; they are written 2024-05-01"),
+        ({"on": {"$date": 5}}, r"\$date takes a date as text, not 5"),
+        ({"on": {"$gte": np.datetime64("NaT")}}, r"no date \(NaT\)"),
+        ({"on": {"$last": "fortnight"}}, "takes a time like '30 days' .*, not 'fortnight'"),
+        ({"on": {"$last": 30}}, "takes a time like '30 days' .*, not 30"),
+        ("year in the last 30 days", "'year' holds number, but '30 days' asks for a date"),
+        ({"on": {"$between": ["2024-05-01"]}}, "takes two values, the least and the greatest, not 1"),
+        ({"on": {"$between": "2024-05-01"}}, "takes a list, not"),
+        ("year between 'a' and 'b'", "'year' holds number, but 'a' asks for a text"),
+        ("code > 2024-05-01", "'code' holds text, but '2024-05-01' asks for a date"),
+    ],
+)
+
+TABLES = (FILMS, EDGES, LETTERS, BARE, DATES)

@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import unicodedata
 from functools import partial
 from pathlib import Path
 
@@ -129,8 +130,40 @@ def test_the_name_must_be_one(tmp_path, model):
     assert ended.code == 2
     assert "'../escape' can't name a collection" in ended.err
     shutil.copy(tmp_path / "notes.jsonl", tmp_path / "my notes (old).jsonl")
-    assert run("index", tmp_path / "my notes (old).jsonl", "-m", model).code == 0
-    assert list_collections(home=tmp_path / "home") == ["my-notes-old"]
+    ended = run("index", tmp_path / "my notes (old).jsonl", "-m", model)
+    assert ended.code == 2
+    assert "'my notes (old)' can't name a collection" in ended.err
+    assert ended.err.endswith("Choose one with --name, as in --name my-notes-old.\n")
+    assert list_collections(home=tmp_path / "home") == []
+
+
+@pytest.mark.parametrize("folder", ["Übersicht", "U\u0308bersicht", "日本語", "Заметки", "papers.old", "_x"])
+def test_a_folder_gives_its_own_name(tmp_path, model, folder):
+    (tmp_path / folder).mkdir()
+    (tmp_path / folder / "a.txt").write_text("the tide")
+    ended = run("index", tmp_path / folder, "-m", model)
+    name = unicodedata.normalize("NFC", folder)
+    assert (ended.code, ended.out) == (0, "added 1, changed 0, unchanged 0, skipped 0\n")
+    assert f"made the collection '{name}' in {tmp_path / 'home'}" in ended.err
+    assert list_collections(home=tmp_path / "home") == [name]
+    again = run("index", tmp_path / folder, "--json")
+    assert "made the collection" not in again.err
+    assert json.loads(again.out)["collection"] == name
+
+
+@pytest.mark.parametrize(
+    ("folder", "near"), [("my notes", "my-notes"), ("-x", "x"), (".hidden", "hidden"), ("a\u200db", "a-b"), ("(!)", "")]
+)
+def test_a_folder_whose_name_can_not_be_a_collections(tmp_path, model, folder, near):
+    (tmp_path / folder).mkdir()
+    (tmp_path / folder / "a.txt").write_text("the tide")
+    ended = run("index", tmp_path / folder, "-m", model)
+    assert ended.code == 2
+    assert "can't name a collection" in ended.err
+    assert ended.err.endswith(f"Choose one with --name{f', as in --name {near}' if near else ''}.\n")
+    assert list_collections(home=tmp_path / "home") == []
+    if near:
+        assert run("index", tmp_path / folder, "-m", model, "--name", near).code == 0
 
 
 @pytest.mark.parametrize(

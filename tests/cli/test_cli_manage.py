@@ -129,3 +129,46 @@ def test_an_unknown_collection_is_said_with_what_there_is(notes, command, tmp_pa
     assert (ended.code, ended.out) == (4, "")
     assert f"no collection 'no' in {tmp_path / 'home'}. There is: notes." in ended.err
     assert len(ended.err.splitlines()) == 1
+
+
+def test_describe(notes, tmp_path, monkeypatch):
+    ended = run("describe", notes)
+    assert (ended.code, ended.out) == (0, "nothing was said of 'notes': semsearch describe notes \"…\"\n")
+    ended = run("describe", notes, "forty short\nnotes on a few subjects")
+    assert (ended.code, ended.out, ended.err) == (0, "", "'notes' is described\n")
+    assert run("describe", notes).out == "forty short notes on a few subjects\n"
+    facts = json.loads(run("describe", notes, "--json").out)
+    source = str(tmp_path / "notes.jsonl")
+    told = {"name": "notes", "description": "forty short notes on a few subjects", "documents": 40, "sources": [source]}
+    assert facts == {"schema": 1, **told}
+    assert json.loads(run("info", notes, "--json").out)["description"] == told["description"]
+    assert run("list").out.rstrip("\n").split("\t")[-1] == told["description"]
+    with semsearch.open(notes) as collection:
+        assert collection.description == told["description"]
+        assert told["description"] in collection._repr_html_()
+
+    home = tmp_path / "home"
+    ended = run("describe")
+    assert ended.err == f"home: {home} (named by SEMSEARCH_HOME)\n"
+    assert ended.out == f"notes\t40\t{told['description']}\t{source}\n"
+    said = json.loads(run("describe", "--json", "--home", home).out)
+    assert said == {"schema": 1, "home": str(home), "chosen_by": "chosen with --home", "collections": [told]}
+    (tmp_path / "project" / ".semsearch").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "project")
+    monkeypatch.delenv("SEMSEARCH_HOME")
+    assert run("describe").err.startswith(f"home: {tmp_path / 'project' / '.semsearch'} (the nearest .semsearch)\n")
+
+    monkeypatch.setenv("SEMSEARCH_HOME", str(home))
+    assert run("describe", notes, "").err == "nothing is said of 'notes' any more\n"
+    assert len(run("list").out.split("\t")) == 5
+
+
+def test_a_description_that_can_not_be(notes):
+    assert run("describe", notes, "x" * 1001).err == (
+        "semsearch: the description has 1,001 characters; at most 1,000 are kept.\n"
+    )
+    assert run("describe", "nowhere", "x").code == 4
+    with semsearch.open(notes) as collection, pytest.raises(semsearch.DataError, match="the description must be text"):
+        collection.describe(5)
+    assert run("describe", notes, "red \x1b[31m").code == 0
+    assert "\x1b" not in run("describe", notes).out + run("list").out + run("describe").out

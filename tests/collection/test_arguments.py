@@ -18,8 +18,8 @@ def notes():
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        (["text"], r"list of semsearch.Document, not the text 'text': write Document\(id, text"),
-        ([{"id": 1}], "list of semsearch.Document, not an object"),
+        ([3], r"list of semsearch.Document, of mappings or of texts, not a number: write Document\(id, text"),
+        ([b"text"], "of texts, not of type bytes"),
         ([None], "not null"),
         ([["id", "text"]], "not a list"),
         (Document("x", "text"), r"a list of its own: add\(\[document\]\)"),

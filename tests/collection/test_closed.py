@@ -51,6 +51,7 @@ def arguments(tmp_path):
         "k": 3,
         "text": "word1",
         "pattern": "word1",
+        "description": "a few films",
     }
 
 

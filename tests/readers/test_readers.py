@@ -98,8 +98,8 @@ def test_a_type_can_be_overridden_and_a_cell_that_is_not_of_it_is_named(tmp_path
     ):
         read(path, types={"year": "int"})
     assert read(write(tmp_path, "u.csv", "text,n\none,1\n"), types={"n": "str"})[0].metadata == {"n": "1"}
-    with pytest.raises(UsageError, match="must be one of str, int, float, bool, list, not 'date'"):
-        read(path, types={"year": "date"})
+    with pytest.raises(UsageError, match="must be one of str, int, float, bool, date, list, not 'year'"):
+        read(path, types={"year": "year"})
     with pytest.raises(DataError, match="no column 'yaer' to give the type 'int' to"):
         read(path, types={"yaer": "int"})
     with pytest.raises(DataError, match="the column 'text' is no metadata but text, id or title"):
@@ -648,9 +648,9 @@ def test_a_source_is_remembered_as_json_and_reads_the_same(tmp_path, monkeypatch
     ("name", "stem"),
     [
         ("films.jsonl", "films"),
-        ("my films (2).csv.gz", "my-films-2"),
+        ("my_films-2.csv.gz", "my_films-2"),
+        ("Übersicht.txt", "Übersicht"),
         ("a.b.txt", "a.b"),
-        (".-x.txt", "x"),
         ("v1.2/", "v1.2"),
     ],
 )
@@ -661,9 +661,22 @@ def test_the_default_name_is_the_stem(tmp_path, name, stem):
 
 
 def test_without_a_stem_a_name_is_asked_for(tmp_path):
-    for source in (Source("-", "text"), Source.of(write(tmp_path, "!!!.txt", "x"))):
-        with pytest.raises(UsageError, match="gives the collection no name: choose one with --name"):
-            _ = source.name
+    with pytest.raises(UsageError, match="gives the collection no name: choose one with --name"):
+        _ = Source("-", "text").name
+
+
+@pytest.mark.parametrize(
+    ("name", "advice"),
+    [
+        ("!!!.txt", "--name"),
+        ("my films (2).csv.gz", "--name, as in --name my-films-2"),
+        (".-x.txt", "--name, as in --name x"),
+    ],
+)
+def test_a_stem_that_is_no_name_is_not_bent(tmp_path, name, advice):
+    source = Source.of(write(tmp_path, name, "x"), "text")
+    with pytest.raises(UsageError, match=rf"can't name a collection: .* Choose one with {advice}\.$"):
+        _ = source.name
 
 
 def test_every_built_in_reader_has_the_protocol():

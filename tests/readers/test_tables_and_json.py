@@ -225,3 +225,48 @@ def test_a_whole_number_beside_fractions_keeps_its_digits(tmp_path, cells, value
     path = tmp_path / "a.csv"
     path.write_text("text,n\n" + "".join(f"text {n},{cell}\n" for n, cell in enumerate(cells)))
     assert [document.metadata["n"] for document in Source.of(path).read()] == values
+
+
+def test_a_column_of_dates(tmp_path):
+    content = 'text,on\none,2024-05-01\ntwo,2024-05-01T23:00:00-05:00\nthree,"Wed, 01 May 2024 12:00:00 +0200"\nfour,\n'
+    found = read(tmp_path, "t.csv", content, types={"on": "date"})
+    assert [dict(document.metadata) for document in found] == [
+        {"on": "2024-05-01"},
+        {"on": "2024-05-02T04:00:00+00:00"},
+        {"on": "2024-05-01T10:00:00+00:00"},
+        {},
+    ]
+    report = ReadReport(skip=True)
+    assert [
+        document.text for document in read(tmp_path, "t.csv", content + "x,01.05.2024\n", report, types={"on": "date"})
+    ]
+    assert "the column 'on' should hold type date, but here holds '01.05.2024'" in str(report.errors[0])
+
+
+def test_dates_in_json(tmp_path):
+    sent = "Wed, 01 May 2024 12:00:00 +0200"
+    records = [
+        {"text": "one", "on": sent, "all": [sent, "2024-05-01"]},
+        {"text": "two", "metadata": {"on": "20240501"}},
+        {"text": "three", "on": None},
+        {"text": "four"},
+    ]
+    content = "".join(json.dumps(record) + "\n" for record in records)
+    found = read(tmp_path, "t.jsonl", content, types={"on": "date", "all": "date"})
+    assert [dict(document.metadata) for document in found] == [
+        {"on": "2024-05-01T10:00:00+00:00", "all": ["2024-05-01T10:00:00+00:00", "2024-05-01"]},
+        {"on": "2024-05-01"},
+        {"on": None},
+        {},
+    ]
+    report = ReadReport(skip=True)
+    for wrong in ("soon", 5, {"a": 1}, [5], True):
+        content += json.dumps({"text": "x", "on": wrong}) + "\n"
+    again = read(tmp_path, "t.jsonl", content, report, types={"on": "date", "al": "date"})
+    assert [document.id for document in again] == [document.id for document in found]
+    said = [str(error) for error in report.errors]
+    assert "line 5: the field 'on' should be a date, but is 'soon'." in said[0]
+    assert len(said) == 6
+    assert said[5].endswith("no record has the field 'al', to be a date.")
+    with pytest.raises(UsageError, match="JSON says the type of 'on' itself"):
+        read(tmp_path, "t.jsonl", content, types={"on": "int"})

@@ -21,6 +21,7 @@ from semsearch.reading.documents import Columns
 from semsearch.types import Confidence, Document
 
 PUBLIC = {
+    "semsearch.dates",
     "semsearch.errors",
     "semsearch.options",
     "semsearch.parquet_metadata",

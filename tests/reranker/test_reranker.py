@@ -156,6 +156,12 @@ def test_nothing_gives_nothing(reranker):
     assert reranker.score(QUERY, []).shape == (0,)
     assert reranker.predict([]).shape == (0,)
     assert reranker.rank(QUERY, []) == []
+    assert reranker.rank(QUERY, iter(PASSAGES), return_documents=True) == reranker.rank(
+        QUERY, PASSAGES, return_documents=True
+    )
+    assert reranker.score(QUERY, iter(PASSAGES)).tolist() == reranker.score(QUERY, PASSAGES).tolist()
+    pairs = [(QUERY, passage) for passage in PASSAGES]
+    assert reranker.predict(iter(pairs)).tolist() == reranker.predict(pairs).tolist()
     assert reranker.score("", ["", "cat"]).shape == (2,)
 
 

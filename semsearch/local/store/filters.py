@@ -32,6 +32,7 @@ from semsearch.search.where import (
     Not,
     Or,
     Value,
+    Within,
 )
 
 _MOST_NAMES = 200
@@ -63,7 +64,7 @@ class StoredFields:
     def types(self, name: str, element: bool) -> frozenset[Kind]:
         """The types that the field, or the elements of its lists, have anywhere."""
         found = self._connection.execute(
-            """SELECT value FROM json_each('["number", "text", "bool", "null", "list", "object"]') AS kind
+            """SELECT value FROM json_each('["number", "text", "bool", "null", "list", "object", "date"]') AS kind
             WHERE EXISTS (SELECT 1 FROM fields WHERE name = ? AND element = ? AND type = kind.value)""",
             (name, element),
         )
@@ -140,7 +141,9 @@ class _Masks:
         return found
 
 
-def _conditions(where: Equal | Compare | Member | Exists | Contains | Like) -> Iterator[list[ColumnElement[bool]]]:
+def _conditions(
+    where: Equal | Compare | Member | Exists | Contains | Like | Within,
+) -> Iterator[list[ColumnElement[bool]]]:
     """Conditions on rows of `fields`, any list of which is enough."""
     row, value = fields.c, fields.c.value
     own, element = [row.name == where.name, row.element == 0], [row.name == where.name, row.element == 1]
@@ -153,6 +156,11 @@ def _conditions(where: Equal | Compare | Member | Exists | Contains | Like) -> I
             yield [*element, row.type == sought.kind, value == sought.value]
         case Compare(_, sign, sought):
             yield [*own, row.type == sought.kind, _COMPARISONS[sign](value, sought.value)]
+        case Within(_, ranges, in_list):
+            for first, behind in ranges:
+                bounds = [] if first is None else [value >= first]
+                bounds += [] if behind is None else [value < behind]
+                yield [*(element if in_list else own), row.type == "date", *bounds]
         case Like(_, text):
             yield [*own, row.type == "text", func.instr(getattr(func, FOLDED)(value), text) > 0]
         case Member(_, values):  # bound, not as JSON: SQLite reads the last digit of a float as it likes

@@ -14,6 +14,7 @@ import numpy as np
 from sqlalchemy import Connection
 
 from semsearch import versions
+from semsearch.dates import moment
 from semsearch.errors import CollectionDamaged
 from semsearch.local.store import registry, schema, terms
 from semsearch.local.store.checksum import crc32
@@ -144,16 +145,25 @@ def _long_texts_in_pieces(direct: sqlite3.Connection) -> None:
         direct.execute("UPDATE documents SET text = '', size = ?, crc = ? WHERE doc = ?", (len(text), head, doc))
 
 
-def _positions(connection: Connection) -> None:
-    """4 to 5: it is known where in its file a document stands; of those that are there, when they are read again."""
-    driver(connection).execute("ALTER TABLE origins ADD COLUMN position TEXT")
+def _positions_and_dates(connection: Connection) -> None:
+    """4 to 5: it is known where in its file a document stands, of those that are there when they are read again.
+
+    And a text in metadata that is a date has a row by which it compares as one.
+    """
+    direct = driver(connection)
+    direct.execute("ALTER TABLE origins ADD COLUMN position TEXT")
+    direct.create_function("moment", 1, lambda text: moment(text) if isinstance(text, str) else None)
+    direct.execute(
+        "INSERT OR IGNORE INTO fields (name, element, type, value, doc) SELECT name, element, 'date', at, doc FROM "
+        "(SELECT name, element, doc, moment(value) AS at FROM fields WHERE type = 'text') WHERE at IS NOT NULL"
+    )
 
 
 MIGRATIONS: dict[int, Callable[[Connection], None]] = {
     1: _more_checksums,
     2: _places_in_segments,
     3: _who_made_it,
-    4: _positions,
+    4: _positions_and_dates,
 }
 """From version n of the schema to n + 1."""
 

@@ -200,13 +200,14 @@ reencoded = Table(
     **_STRICT,
 )
 
-# Metadata by value, for filters: a row for each scalar field, and for each element of a list (element = 1).
+# Metadata by value, for filters: a row for each scalar field, and for each element of a list (element = 1). A text that
+# is a date in ISO form has another row, with the microsecond.
 fields = Table(
     "fields",
     metadata,
     _text("name"),
     _number("element"),
-    _text("type"),  # 'number', 'text', 'bool', 'null', 'list', 'object'
+    _text("type"),  # 'number', 'text', 'bool', 'null', 'list', 'object', 'date'
     Column("value", _Any),
     _number("doc", _of("documents.doc")),
     PrimaryKeyConstraint("name", "element", "type", "value", "doc"),

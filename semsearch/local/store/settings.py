@@ -108,6 +108,7 @@ _SOUND: dict[str, Callable[[Any], bool]] = {
     "index": _index,
     "created": _text,
     "uuid": _text,
+    "description": lambda value: isinstance(value, str),
     "calibration": _calibration,
     REENCODING: _reencoding,
     LAST_GENERATION: _count,
