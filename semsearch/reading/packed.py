@@ -22,6 +22,7 @@ class Unpacked(io.RawIOBase):
         self._stream = stream
         self._member = zlib.decompressobj(zlib.MAX_WBITS | 16)
         self._ahead = b""  # read, and not yet unpacked
+        self._saved = b""  # unpacked before a fault, and not yet given
         self._begun = self._ended = False  # of this member; of all
         self.fault = ""
         self.whole = True
@@ -32,14 +33,20 @@ class Unpacked(io.RawIOBase):
 
     def readinto(self, buffer: Any) -> int:
         """Unpack some bytes; 0 at the end, whatever ends it."""
+        if self._saved:
+            found, self._saved = self._saved[: len(buffer)], self._saved[len(buffer) :]
+            buffer[: len(found)] = found
+            return len(found)
         while not self._ended:
             if not self._ahead and not self._more():
                 break
+            before = self._member.copy()
             try:
                 found = self._member.decompress(self._ahead, len(buffer))
             except zlib.error as error:
                 self._ends(f"the gzip data is damaged ({error})", whole=False)
-                break
+                self._saved = _sound(before, self._ahead)
+                return self.readinto(buffer) if self._saved else 0
             self._begun = True
             self._ahead = self._member.unconsumed_tail
             if self._member.eof:
@@ -78,3 +85,14 @@ class Unpacked(io.RawIOBase):
 
     def _ends(self, fault: str, *, whole: bool) -> None:
         self._ended, self.fault, self.whole = True, fault, whole
+
+
+def _sound(member: Any, packed: bytes) -> bytes:
+    """What comes before the byte that is at fault."""
+    found = []
+    try:
+        for place in range(len(packed)):
+            found.append(member.decompress(packed[place : place + 1]))
+    except zlib.error:
+        pass
+    return b"".join(found)

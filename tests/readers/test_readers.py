@@ -563,6 +563,19 @@ def test_half_a_line_of_a_file_that_is_cut_short_is_none(tmp_path):
     assert "after line 2: the rest can't be read: the gzip data ends too early." in str(report.errors[0])
 
 
+def test_what_stands_before_damaged_gzip_data_is_read(tmp_path):
+    lines = "".join(f"line {number}\n" for number in range(100_000)).encode()
+    packed = gzip.compress(lines)
+    path = tmp_path / "a.txt.gz"
+    for content, least in ((packed[:-8] + b"\1" * 8, 100_000), (packed[: len(packed) // 2] + b"\xff" * 99, 40_000)):
+        path.write_bytes(content)
+        report = ReadReport(skip=True)
+        found = read(path, None, report)
+        assert len(found) >= least
+        assert [document.text for document in found] == lines.decode().splitlines()[: len(found)]
+        assert "the rest can't be read: the gzip data " in str(report.errors[0])
+
+
 def test_a_packed_file_that_is_a_document_is_whole_or_none(tmp_path):
     packed = gzip.compress(b"whales dive")
     (tmp_path / "a.txt.gz").write_bytes(packed + b"rubbish")
