@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from semsearch import dates
+from semsearch.dates import read as date_of
 from semsearch.errors import DataError, UsageError
 from semsearch.options import option
 from semsearch.places import Position
@@ -98,7 +98,7 @@ def _with_dates(record: dict[str, Any], names: Iterable[str], where: str) -> dic
             continue
         try:
             value = holder[name]
-            read = [dates.read(one) for one in value] if isinstance(value, list) else dates.read(value)
+            read = [date_of(one) for one in value] if isinstance(value, list) else date_of(value)
         except (ValueError, AttributeError):  # or no text at all
             raise DataError(f"{where}: the field '{name}' should be a date, but is {holder[name]!r:.60}.") from None
         changed = {**holder, name: read}

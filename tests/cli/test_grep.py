@@ -46,7 +46,7 @@ def test_lines_come_best_first_as_brute_force_has_them(files, model):
     scores = encoder.encode_documents(list(lines.values())) @ encoder.encode_queries(["whale"])[0]
     order = [list(lines)[place] for place in np.argsort(-scores, kind="stable")]
     assert ended.lines == [f"docs/{name}.txt:{number}: {lines[name, number]}" for name, number in order]
-    assert ended.code == 2
+    assert ended.code == 3
     assert "docs/c.bin: not text" in ended.err
     ended = run("grep", "whale", "docs", "-m", model, "--json", "--min-score", -1)
     assert (ended.code, ended.err) == (0, "files not read, because no reader here knows their kind: 1 .bin.\n")
@@ -136,7 +136,7 @@ def test_a_cache_that_is_no_use_is_done_without(cache, monkeypatch):
 @pytest.mark.parametrize("text", ["", "  "])
 def test_an_empty_text_means_nothing(files, model, text):
     ended = run("grep", text, files / "a.txt", "-m", model)
-    assert (ended.code, ended.out) == (2, "")
+    assert (ended.code, ended.out) == (3, "")
     assert "the text is empty" in ended.err
 
 
@@ -229,12 +229,12 @@ def test_documents_that_can_not_be_read_are_named(documents, model):
     pytest.importorskip("pypdf")
     (documents / "docs" / "broken.pdf").write_bytes(b"%PDF-1.4\nwhale")
     ended = run("grep", "whale", "docs", "-k", 1, "-m", model, "--min-score", -1)
-    assert (ended.code, len(ended.lines)) == (2, 1)
+    assert (ended.code, len(ended.lines)) == (3, 1)
     assert "broken.pdf: it can't be read" in ended.err
     ended = run("grep", "whale", "docs/broken.pdf", "-m", model)
-    assert (ended.code, ended.out) == (2, "")
+    assert (ended.code, ended.out) == (3, "")
     ended = run("grep", "whale", "nowhere.pdf", "-m", model)
-    assert (ended.code, ended.err.splitlines()[0]) == (2, "nowhere.pdf: No such file or directory")
+    assert (ended.code, ended.err.splitlines()[0]) == (3, "nowhere.pdf: No such file or directory")
 
 
 def test_documents_without_the_libraries_are_named(documents, model, monkeypatch):
@@ -243,7 +243,7 @@ def test_documents_without_the_libraries_are_named(documents, model, monkeypatch
 
     monkeypatch.setattr("semsearch.plugins.corpus_reader", missing)
     ended = run("grep", "soil", "docs", "-k", 1, "-m", model, "--min-score", -1)
-    assert (ended.code, ended.lines) == (2, ["docs/inner/notes.md:3: soil"])
+    assert (ended.code, ended.lines) == (3, ["docs/inner/notes.md:3: soil"])
     assert "pip install 'semsearch[documents]'" in ended.err
 
 

@@ -133,5 +133,7 @@ def test_values_by_their_names():
 def test_words_stand_out_in_grep(notes, tmp_path, monkeypatch):
     (tmp_path / "x.txt").write_text("the whale in a storm\n\tbread\n")
     monkeypatch.setattr(grep, "_coloured", lambda: True)
-    [line] = run("grep", "whales", tmp_path / "x.txt", "-m", tmp_path / "model", "--no-cache", "-k", 1).lines
+    [line] = run("grep", "whales", tmp_path / "x.txt", "-m", tmp_path / "model", "--no-cache", "--min-score", -1).lines[
+        :1
+    ]
     assert line == f"{tmp_path}/x.txt:1: the \x1b[33m\x1b[1mwhale\x1b[0m in a storm"

@@ -280,7 +280,7 @@ def test_vimgrep_of_grep(notes, tmp_path, monkeypatch):
     monkeypatch.chdir(notes.parent)
     notes.rename("notes.txt")
     Path("notes.txt").write_text("one\n\täh whale storm\n")
-    model = ["-m", tmp_path / "model", "--no-cache", "-k", 1]
+    model = ["-m", tmp_path / "model", "--no-cache", "-k", 1, "--min-score", -1]
     assert run("grep", "whale storm", "notes.txt", "-o", "vimgrep", *model).lines == ["notes.txt:2:2:äh whale storm"]
     told = json.loads(run("grep", "whale", "notes.txt", "--json", *model).out)
     assert (told["path"], told["line"]) == (str(Path("notes.txt").absolute()), 2)

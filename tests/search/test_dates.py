@@ -212,6 +212,7 @@ def test_a_collection_of_an_earlier_version(tmp_path):
     database = sqlite3.connect(home / "old" / "collection.sqlite")
     rows = set(database.execute("SELECT * FROM fields"))
     database.execute("DELETE FROM fields WHERE type = 'date'")
+    database.execute("ALTER TABLE origins DROP COLUMN position")
     database.execute("PRAGMA user_version = 4")
     database.commit()
     database.close()
