@@ -114,11 +114,11 @@ BENCHMARKS: dict[str, Benchmark] = {
         "Quality",
         [tables.quality, tables.noisy, tables.sts],
         "--parts retrieval noisy sts --sets nfcorpus --queries 50 --cache build/quality",
-        "--parts retrieval noisy sts --peers bm25s --cache build/quality",
+        "--parts retrieval noisy sts --peers bm25s sentence-transformers --cache build/quality",
         "Default settings, documents split into passages. `change` of hybrid is against the better of its two halves. "
-        "bm25s stems and leaves out stop words; sentence-transformers, with the same model, has the figures "
-        "`published`, and is measured by `--peers sentence-transformers`, which encodes all again. The worse queries "
-        "are made by the rules of `noise.py`; no person wrote them. [RERANKER.md](../RERANKER.md) has what a reranker "
+        "bm25s stems and leaves out stop words, and its `change` is on lexical; sentence-transformers reads of a "
+        "document what fits the window of the same model (`published` is that figure), and its `change` is on dense. "
+        "The worse queries are made by the rules of `noise.py`; no person wrote them. [RERANKER.md](../RERANKER.md) has what a reranker "
         "does. A model of several languages is not to be had offline: `quality.py --parts bitext --multilingual MODEL` "
         "measures one.",
     ),

@@ -136,7 +136,7 @@ def test_a_cache_that_is_no_use_is_done_without(cache, monkeypatch):
 @pytest.mark.parametrize("text", ["", "  "])
 def test_an_empty_text_means_nothing(files, model, text):
     ended = run("grep", text, files / "a.txt", "-m", model)
-    assert (ended.code, ended.out) == (3, "")
+    assert (ended.code, ended.out) == (2, "")
     assert "the text is empty" in ended.err
 
 
