@@ -118,9 +118,9 @@ BENCHMARKS: dict[str, Benchmark] = {
         "Default settings, documents split into passages. `change` of hybrid is against the better of its two halves. "
         "bm25s stems and leaves out stop words, and its `change` is on lexical; sentence-transformers reads of a "
         "document what fits the window of the same model (`published` is that figure), and its `change` is on dense. "
-        "The worse queries are made by the rules of `noise.py`; no person wrote them. [RERANKER.md](../RERANKER.md) has "
-        "what a reranker does. A model of several languages is not to be had offline: `quality.py --parts bitext --multilingual MODEL` "
-        "measures one.",
+        "The worse queries are made by the rules of `noise.py`; no person wrote them. "
+        "[RERANKER.md](../RERANKER.md) has what a reranker does. A model of several languages is not to be had "
+        "offline: `quality.py --parts bitext --multilingual MODEL` measures one.",
     ),
     "fusion": Benchmark(
         "How meaning and words are weighed",
