@@ -11,7 +11,8 @@ from safetensors.torch import load_file, save_file
 from semsearch.encoder.features import Features
 from semsearch.encoder.forward import LeanEncoder
 from semsearch.encoder.mapped_weights import Unsupported
-from semsearch.encoder.numpy_modules import NumpyModules, TextFeatures
+from semsearch.encoder.numpy_forward import TextFeatures
+from semsearch.encoder.numpy_modules import NumpyModules
 from semsearch.encoder.packing import plan
 from semsearch.encoder.padded import PaddedEncoder
 from semsearch.encoder.transformer import load_transformer

@@ -13,7 +13,7 @@ from support.tiny import OLD, TEXTS
 
 import semsearch
 from indexes import without_torch
-from semsearch.encoder import numpy_modules
+from semsearch.encoder import numpy_forward, numpy_modules
 from semsearch.encoder.light import FEW_CHARACTERS, FEW_TEXTS, load_light
 from semsearch.encoder.load import load_encoder, open_with
 from semsearch.encoder.mapped_weights import Unsupported
@@ -131,7 +131,7 @@ def test_weights_in_other_numbers(tmp_path, dtype):
 def test_gelu_is_that_of_the_definition():
     rows = np.linspace(-12, 12, 9_001, dtype=np.float32)
     wanted = [0.5 * x * (1 + math.erf(x / math.sqrt(2))) for x in rows.tolist()]
-    np.testing.assert_allclose(numpy_modules.gelu(rows), wanted, atol=1e-6)
+    np.testing.assert_allclose(numpy_forward.gelu(rows), wanted, atol=1e-6)
 
 
 # ------------------------------------------------------------------------------------------------------------ searching
