@@ -41,8 +41,8 @@ from semsearch.search.calibration import (
 from semsearch.search.pipeline import Searcher, Timings
 from semsearch.search.recall import Certificate, check_target, worth_looking_at
 from semsearch.search.request import Request, check_texts
-from semsearch.search.where import Where
-from semsearch.search.where import parse as parse_filter
+from semsearch.search.where_mapping import Where
+from semsearch.search.where_mapping import parse as parse_filter
 from semsearch.types import Document, Encoder, Hits, Keys, Metric, Reranker, Vectors
 from semsearch.validation import check_text
 from semsearch.vectors import check_k, stored_form

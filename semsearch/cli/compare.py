@@ -11,7 +11,7 @@ from semsearch import wire
 from semsearch.cli.render import Answer, out, say
 from semsearch.controls import one_line
 from semsearch.errors import UsageError
-from semsearch.search.where import Where
+from semsearch.search.where_mapping import Where
 from semsearch.types import Hit
 
 if TYPE_CHECKING:

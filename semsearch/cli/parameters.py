@@ -24,7 +24,7 @@ from semsearch.hardware import MOST_THREADS, set_threads
 from semsearch.home import Home
 from semsearch.names import is_name, normal
 from semsearch.search.request import MODES
-from semsearch.search.where import Where
+from semsearch.search.where_mapping import Where
 
 if TYPE_CHECKING:
     from semsearch.federation import Searchable

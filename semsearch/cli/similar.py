@@ -15,7 +15,7 @@ from semsearch.cli.query import form_of, print_answer
 from semsearch.cli.render import Answer, on_terminal, out, say, show_answer, show_facts
 from semsearch.errors import UsageError
 from semsearch.home import Home
-from semsearch.search.where import Where
+from semsearch.search.where_mapping import Where
 
 
 @dataclass(frozen=True, slots=True)

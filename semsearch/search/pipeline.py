@@ -29,8 +29,9 @@ from semsearch.search.mmr import marginal_relevance, on_scale
 from semsearch.search.query_syntax import Query, parse
 from semsearch.search.ranking import Ranking, fused, scored
 from semsearch.search.request import Request
-from semsearch.search.where import Filter, Where
-from semsearch.search.where import parse as parse_filter
+from semsearch.search.where import Filter
+from semsearch.search.where_mapping import Where
+from semsearch.search.where_mapping import parse as parse_filter
 from semsearch.types import Encoder, Hit, Hits, Keys, Metric, Reranker, Vectors, Windowed
 from semsearch.vectors import stored_form
 

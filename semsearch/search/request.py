@@ -11,7 +11,7 @@ from typing import Any, TypedDict
 from semsearch.arguments import as_list, check_number
 from semsearch.errors import UsageError
 from semsearch.search.query_syntax import parse
-from semsearch.search.where import Where, settled
+from semsearch.search.where_mapping import Where, settled
 from semsearch.types import Reranker
 from semsearch.vectors import check_k
 

@@ -44,7 +44,7 @@ from semsearch.home import Home
 from semsearch.ingest.scan import scan
 from semsearch.ingest.source import ReadReport, Source
 from semsearch.records import Entry, Record
-from semsearch.search.where import parse as parse_filter
+from semsearch.search.where_mapping import parse as parse_filter
 from semsearch.testing.encoder import HashEncoder
 from semsearch.testing.filters import TABLES
 from semsearch.types import Document, Hit, Metric, Span, Vectors

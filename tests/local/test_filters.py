@@ -20,7 +20,8 @@ from semsearch.local.store.filters import StoredFields, documents_of
 from semsearch.local.store.schema import create
 from semsearch.records import Entry, Record
 from semsearch.search.fields import MemoryFields, folded
-from semsearch.search.where import MAX_CONDITIONS, MAX_LIKE, MAX_VALUES, matches, parse
+from semsearch.search.where import matches
+from semsearch.search.where_mapping import MAX_CONDITIONS, MAX_LIKE, MAX_VALUES, parse
 from semsearch.testing.filters import FILMS, TABLES
 from semsearch.types import Document, Span
 

@@ -16,7 +16,8 @@ from semsearch import dates
 from semsearch.errors import DataError, FilterError
 from semsearch.metadata_values import json_value
 from semsearch.search.fields import MemoryFields
-from semsearch.search.where import matches, parse
+from semsearch.search.where import matches
+from semsearch.search.where_mapping import parse
 from semsearch.types import Document
 
 EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from semsearch.errors import FilterError
 from semsearch.search.fields import MemoryFields
-from semsearch.search.where import And, Compare, Contains, Equal, Exists, Like, Member, Not, Or, Value, matches, parse
+from semsearch.search.where import And, Compare, Contains, Equal, Exists, Like, Member, Not, Or, Value, matches
+from semsearch.search.where_mapping import parse
 from semsearch.testing.filters import TABLES
 
 FIELDS = MemoryFields([{"n": 1, "t": "a", "b": True, "l": ["a", 1], "m": {"n": 1}}])
