@@ -12,13 +12,13 @@ from indexes.pair_scores import Pairs
 from semsearch.types import Keys, Metric, Neighbors, Vectors
 from semsearch.vectors import top_k
 
-FEW = 4  # queries
-MOST = 1 << 29  # components that are looked at: a second's work
+FEW_QUERIES = 4  # queries
+MOST_COMPONENTS = 1 << 29  # components that are looked at: a second's work
 
 
 def serves(vectors: Vectors, queries: Vectors, metric: Metric) -> bool:
     """Whether numpy answers before torch would be there."""
-    few = len(queries) <= FEW and len(queries) * vectors.size <= MOST
+    few = len(queries) <= FEW_QUERIES and len(queries) * vectors.size <= MOST_COMPONENTS
     return few and metric == Metric.COSINE and "torch" not in sys.modules
 
 

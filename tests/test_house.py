@@ -28,6 +28,10 @@ SAME_MODULES = {
 SAME_NAMES = {
     "COMMANDS": "the commands of a module of the command line",
     "Mask": "the passages of one state that may be found, in two engines that know nothing of each other",
+    **dict.fromkeys(
+        ("Pooling", "Dense", "LayerNorm", "Normalize", "Truncate", "Dropout", "StaticEmbedding", "WordEmbeddings"),
+        "the module of that kind, by torch and by numpy",
+    ),
     "_LAZY": "what a package exports, and the module that is imported when it is asked for",
 }
 

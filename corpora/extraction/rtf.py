@@ -12,7 +12,7 @@ _ASIDE_GROUP = re.compile(r"(?:\\\*)?\\(?:footnote|annotation|header[flr]?|foote
 _DELETED_GROUP = re.compile(  # a group without groups in it; atomic, so that its time grows with the text
     r"\{(?>(?:[^{}\\]|\\(?!deleted(?![a-z0-9])).)*)\\deleted(?![a-z0-9])(?:[^{}\\]|\\.)*+\}", re.DOTALL
 )
-_SIGNS = re.compile(r"\\bin(\d{1,9}) ?|\\[^a-zA-Z]|\{\s*(?:\\\*)?(?:\s*\\([a-z]+))?|\}", re.DOTALL)
+_CONTROLS = re.compile(r"\\bin(\d{1,9}) ?|\\[^a-zA-Z]|\{\s*(?:\\\*)?(?:\s*\\([a-z]+))?|\}", re.DOTALL)
 _BOXES = ("shptxt", "dptxbxtext")  # the text of a shape, as Word writes it since 1997, and as it did before
 
 
@@ -33,7 +33,7 @@ def _boxes_last(text: str) -> str:
     doubles: list[str] = []
     groups: list[tuple[str, int]] = []  # the word and the beginning of the content of each that is open
     place = 0
-    while (mark := _SIGNS.search(text, place)) is not None:
+    while (mark := _CONTROLS.search(text, place)) is not None:
         place = mark.end()
         if mark[0][0] == "{":
             groups.append((mark[2] or "", place))

@@ -23,32 +23,32 @@ from semsearch.encoder.word_tokenization import WhitespaceTokenizer as WordToken
 from semsearch.encoder.word_tokenization import load_word_tokenizer, vocabulary
 from semsearch.errors import ModelError
 
-Module = TypeVar("Module")
+AnyModule = TypeVar("AnyModule")
 
 
-class Library(Protocol[Module]):
+class ModuleLibrary(Protocol[AnyModule]):
     """Makes the modules of a model: torch's, or numpy's."""
 
-    def load(self, kind: str, folder: Path, config: Mapping[str, Any]) -> Module:
+    def load(self, kind: str, folder: Path, config: Mapping[str, Any]) -> AnyModule:
         """The module of a stage that follows another, or is the first and reads no tokens of a transformer.
 
         One that changes how wide its rows are says so by `width(dim)`, a table of vectors by `dim` and `rows`.
         """
         ...
 
-    def transformer(self, folder: Path, config: dict[str, Any], tokenizer: Tokenizer, *, all_layers: bool) -> Module:
+    def transformer(self, folder: Path, config: dict[str, Any], tokenizer: Tokenizer, *, all_layers: bool) -> AnyModule:
         """The transformer in a folder; with the states of all its layers where they are wanted."""
         ...
 
-    def truncate(self, dim: int, *, norm_first: bool) -> Module:
+    def truncate(self, dim: int, *, norm_first: bool) -> AnyModule:
         """Keeps the leading components, after a layer normalisation without parameters where declared."""
         ...
 
-    def normalize(self) -> Module:
+    def normalize(self) -> AnyModule:
         """Scales vectors to unit length."""
         ...
 
-    def stream(self, tokenize: Tokenize, modules: Sequence[Module], dim: int, *, max_tokens: int) -> Stream:
+    def stream(self, tokenize: Tokenize, modules: Sequence[AnyModule], dim: int, *, max_tokens: int) -> Stream:
         """What runs texts through all of the modules."""
         ...
 
@@ -87,11 +87,11 @@ IGNORED_SETTINGS = {
 
 
 @dataclass
-class Stack(Generic[Module]):
+class Stack(Generic[AnyModule]):
     """What a text of one role passes: its tokenizer, then modules; and what of it decides a vector."""
 
     tokenize: Tokenize
-    modules: list[Module]
+    modules: list[AnyModule]
     names: list[str]
     dim: int
     max_tokens: int = UNLIMITED
@@ -99,14 +99,14 @@ class Stack(Generic[Module]):
     identity: list[Any] = field(default_factory=list)  # JSON values, and paths for the contents of files
 
 
-class Assembler(Generic[Module]):
+class Assembler(Generic[AnyModule]):
     """Builds the stacks of a checkpoint's roles; a stage that both roles pass is built once."""
 
-    def __init__(self, library: Library[Module]) -> None:
+    def __init__(self, library: ModuleLibrary[AnyModule]) -> None:
         self._library = library
         self._built: dict[Path, Any] = {}
 
-    def stacks(self, stages: Mapping[Role, Sequence[Stage]]) -> dict[Role, Stack[Module]]:
+    def stacks(self, stages: Mapping[Role, Sequence[Stage]]) -> dict[Role, Stack[AnyModule]]:
         """The stack of each role: one and the same where their stages are."""
         document = self.stack(stages["document"], "document")
         apart = any(stage.config.get("query_length", stage.config.get("document_length")) for stage in stages["query"])
@@ -114,7 +114,7 @@ class Assembler(Generic[Module]):
             return {"document": document, "query": document}
         return {"document": document, "query": self.stack(stages["query"], "query")}
 
-    def stack(self, stages: Sequence[Stage], role: Role) -> Stack[Module]:
+    def stack(self, stages: Sequence[Stage], role: Role) -> Stack[AnyModule]:
         """The stack of one role's stages."""
         if not stages:
             raise ModelError("the checkpoint names no modules.")
@@ -138,7 +138,7 @@ class Assembler(Generic[Module]):
             self._built[key] = self._library.load(stage.kind, stage.folder, stage.config)
         return self._built[key]
 
-    def _input(self, stage: Stage, role: Role, *, all_layers: bool) -> Stack[Module]:
+    def _input(self, stage: Stage, role: Role, *, all_layers: bool) -> Stack[AnyModule]:
         if stage.kind == "transformer":
             return self._transformer(stage, role, all_layers=all_layers)
         if stage.kind == "staticembedding":
@@ -150,7 +150,7 @@ class Assembler(Generic[Module]):
             return Stack(WordTokenizer(words), [self._once(stage)], ["BoW"], len(words), identity=["bow", stage.file])
         raise ModelError(f"{stage.folder}: a module of the kind '{stage.kind}' can't be the first.")
 
-    def _static(self, stage: Stage) -> Stack[Module]:
+    def _static(self, stage: Stage) -> Stack[AnyModule]:
         files = [*weight_files(stage.folder), *tokenizer_files(stage.folder)]
         tokenizer = load_tokenizer(stage.folder)
         model2vec = is_model2vec(read_json(stage.folder / "config.json"))
@@ -160,7 +160,7 @@ class Assembler(Generic[Module]):
         name = "StaticEmbedding" + (" (model2vec)" if model2vec else "")
         return Stack(reader, [module], [name], module.dim, reader.max_tokens, reader, identity)
 
-    def _word_embeddings(self, stage: Stage) -> Stack[Module]:
+    def _word_embeddings(self, stage: Stage) -> Stack[AnyModule]:
         module = self._once(stage)
         limit = stage.config.get("max_seq_length") or UNLIMITED
         named = str(stage.config.get("tokenizer_class", "WhitespaceTokenizer"))
@@ -175,7 +175,7 @@ class Assembler(Generic[Module]):
             raise ModelError(f"{stage.folder} has {len(words.ids)} words and {module.rows} vectors.")
         return Stack(words, [module], ["WordEmbeddings"], module.dim, identity=identity)
 
-    def _transformer(self, stage: Stage, role: Role, *, all_layers: bool) -> Stack[Module]:
+    def _transformer(self, stage: Stage, role: Role, *, all_layers: bool) -> Stack[AnyModule]:
         config = read_json(stage.folder / "config.json")
         _check_task(stage, config)
         _settings(stage, "config_kwargs", "config_args")

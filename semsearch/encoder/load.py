@@ -20,7 +20,7 @@ from semsearch.types import Metric
 if TYPE_CHECKING:
     import torch
 
-    from semsearch.encoder.assemble import Library
+    from semsearch.encoder.assemble import ModuleLibrary
     from semsearch.encoder.text_encoder import Stream, TextEncoder
 
 DEFAULT_MODEL = "sentence-transformers/all-MiniLM-L6-v2"
@@ -69,7 +69,7 @@ def load_encoder(
         settings |= {"normalize": normalize, "batch_tokens": batch_tokens}
         return spread(partial(load_encoder, str(name_or_path), **settings), devices)
 
-    def torch_modules() -> Library[Any]:
+    def torch_modules() -> ModuleLibrary[Any]:
         settle_threads()
         from semsearch.encoder.torch_modules import TorchModules
 
@@ -80,7 +80,7 @@ def load_encoder(
 
 
 def open_with(
-    library: Callable[[], Library[Any]],
+    library: Callable[[], ModuleLibrary[Any]],
     name_or_path: str,
     revision: str | None = None,
     truncate_dim: int | None = None,
@@ -101,7 +101,7 @@ def _open(
     source: resolve.ModelFolder,
     checkpoint: Checkpoint,
     digests: Mapping[Path, Future[str]],
-    library: Library[Any],
+    library: ModuleLibrary[Any],
     truncate_dim: int | None,
     custom_prompts: Mapping[str, str] | None,
     normalize: bool | None,

@@ -13,8 +13,17 @@ from numpy.typing import NDArray
 from semsearch.encoder.checkpoint import weight_files
 from semsearch.errors import ModelError
 
-HEADER = 8  # bytes of the length of the header
-DTYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "I64": "<i8", "I32": "<i4", "I8": "i1", "U8": "u1", "BF16": "<u2"}
+LENGTH_BYTES = 8  # bytes of the length of the header
+STORED_DTYPES = {
+    "F64": "<f8",
+    "F32": "<f4",
+    "F16": "<f2",
+    "I64": "<i8",
+    "I32": "<i4",
+    "I8": "i1",
+    "U8": "u1",
+    "BF16": "<u2",
+}
 
 
 class Unsupported(Exception):
@@ -49,16 +58,16 @@ def _mapped(path: Path) -> dict[str, NDArray[Any]]:
             f"{path} can't be read as weights ({str(error).partition(chr(10))[0]}). Fetch the model anew."
         ) from error
     whole = np.memmap(path, mode="r")
-    size = int.from_bytes(whole[:HEADER].tobytes(), "little")
-    entries: dict[str, dict[str, Any]] = json.loads(whole[HEADER : HEADER + size].tobytes())
+    size = int.from_bytes(whole[:LENGTH_BYTES].tobytes(), "little")
+    entries: dict[str, dict[str, Any]] = json.loads(whole[LENGTH_BYTES : LENGTH_BYTES + size].tobytes())
     tensors = {}
     for name, entry in entries.items():
         if name == "__metadata__":
             continue
-        if entry["dtype"] not in DTYPES:
+        if entry["dtype"] not in STORED_DTYPES:
             raise Unsupported(f"numbers of the type {entry['dtype']}")
-        begin, end = (HEADER + size + offset for offset in entry["data_offsets"])
-        stored = np.frombuffer(whole, DTYPES[entry["dtype"]], math.prod(entry["shape"]), begin)
+        begin, end = (LENGTH_BYTES + size + offset for offset in entry["data_offsets"])
+        stored = np.frombuffer(whole, STORED_DTYPES[entry["dtype"]], math.prod(entry["shape"]), begin)
         assert stored.nbytes == end - begin
         tensors[name] = _as_float32(stored, entry["dtype"]).reshape(entry["shape"])
     return tensors

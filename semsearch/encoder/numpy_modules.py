@@ -27,7 +27,7 @@ from semsearch.types import Vectors
 TINY = 1e-12  # the shortest length that is divided by, as torch has it
 
 
-class Module(Protocol):
+class NumpyModule(Protocol):
     """A step on the way of a text."""
 
     def __call__(self, features: TextFeatures, /) -> None:
@@ -36,19 +36,21 @@ class Module(Protocol):
 
 
 class NumpyModules:
-    """See `semsearch.encoder.assemble.Library`."""
+    """See `semsearch.encoder.assemble.ModuleLibrary`."""
 
     device = "cpu"
     dtype = "float32"
 
-    def load(self, kind: str, folder: Path, config: Mapping[str, Any]) -> Module:
+    def load(self, kind: str, folder: Path, config: Mapping[str, Any]) -> NumpyModule:
         """A module; `Unsupported` where torch is needed."""
-        if kind not in _KINDS:
+        if kind not in NUMPY_KINDS:
             raise Unsupported(kind)
-        module: Module = _KINDS[kind](folder, config)
+        module: NumpyModule = NUMPY_KINDS[kind](folder, config)
         return module
 
-    def transformer(self, folder: Path, config: dict[str, Any], tokenizer: Tokenizer, *, all_layers: bool) -> Module:
+    def transformer(
+        self, folder: Path, config: dict[str, Any], tokenizer: Tokenizer, *, all_layers: bool
+    ) -> NumpyModule:
         """A lean forward pass; `Unsupported` where there is none for the family."""
         if all_layers or config.get("is_encoder_decoder"):
             raise Unsupported("all layers")
@@ -58,15 +60,15 @@ class NumpyModules:
         family, shape = found
         return Transformer(named_tensors(folder, load_weights(folder), family, shape, config), shape)
 
-    def truncate(self, dim: int, *, norm_first: bool) -> Module:
+    def truncate(self, dim: int, *, norm_first: bool) -> NumpyModule:
         """Keeps the leading components."""
         return Truncate(dim, norm_first)
 
-    def normalize(self) -> Module:
+    def normalize(self) -> NumpyModule:
         """Scales vectors to unit length."""
         return Normalize()
 
-    def stream(self, tokenize: Tokenize, modules: Sequence[Module], dim: int, *, max_tokens: int) -> NumpyStream:
+    def stream(self, tokenize: Tokenize, modules: Sequence[NumpyModule], dim: int, *, max_tokens: int) -> NumpyStream:
         """What runs texts through all of the modules, one after the other."""
         return NumpyStream(tokenize, modules, dim)
 
@@ -74,7 +76,7 @@ class NumpyModules:
 class NumpyStream:
     """A tokenizer and the modules behind it."""
 
-    def __init__(self, tokenize: Tokenize, modules: Sequence[Module], dim: int) -> None:
+    def __init__(self, tokenize: Tokenize, modules: Sequence[NumpyModule], dim: int) -> None:
         self._tokenize = tokenize
         self._modules = modules
         self._dim = dim
@@ -288,7 +290,7 @@ def _check(tensors: Mapping[str, Floats], wanted: Mapping[str, tuple[int, ...]],
         raise Unsupported(f"the weights in {folder}")
 
 
-_KINDS: Mapping[str, Callable[[Path, Mapping[str, Any]], Any]] = {
+NUMPY_KINDS: Mapping[str, Callable[[Path, Mapping[str, Any]], Any]] = {
     "pooling": Pooling,
     "dense": Dense,
     "layernorm": LayerNorm,

@@ -27,7 +27,7 @@ class Loadable(Protocol):
         ...
 
 
-KINDS: Mapping[str, type[Loadable]] = {
+TORCH_KINDS: Mapping[str, type[Loadable]] = {
     "pooling": Pooling,
     "dense": Dense,
     "layernorm": LayerNorm,
@@ -44,7 +44,7 @@ KINDS: Mapping[str, type[Loadable]] = {
 
 
 class TorchModules:
-    """See `semsearch.encoder.assemble.Library`."""
+    """See `semsearch.encoder.assemble.ModuleLibrary`."""
 
     def __init__(self, dtype: torch.dtype, device: torch.device, batch_tokens: int | None = None) -> None:
         self.dtype = dtype
@@ -53,7 +53,7 @@ class TorchModules:
 
     def load(self, kind: str, folder: Path, config: Mapping[str, Any]) -> nn.Module:
         """A module, ready to compute."""
-        return self._ready(KINDS[kind].load(folder, config))
+        return self._ready(TORCH_KINDS[kind].load(folder, config))
 
     def transformer(self, folder: Path, config: dict[str, Any], tokenizer: Tokenizer, *, all_layers: bool) -> nn.Module:
         """A lean forward pass where there is one, else transformers' own model."""

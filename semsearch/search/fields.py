@@ -16,7 +16,7 @@ from typing import Any, Literal
 from semsearch.dates import moment
 
 Kind = Literal["number", "text", "bool", "null", "list", "object", "date"]
-KINDS: Mapping[type, Kind] = {str: "text", int: "number", float: "number", bool: "bool", type(None): "null"}
+FIELD_KINDS: Mapping[type, Kind] = {str: "text", int: "number", float: "number", bool: "bool", type(None): "null"}
 VALUED: tuple[Kind, ...] = ("text", "number", "bool")  # types whose values tell documents apart
 
 
@@ -28,7 +28,7 @@ def fields_of(metadata: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[s
             yield full, False, "text", composed(value)
             if (when := moment(value)) is not None:
                 yield full, False, "date", when
-        elif (kind := KINDS.get(type(value))) is not None:
+        elif (kind := FIELD_KINDS.get(type(value))) is not None:
             yield full, False, kind, "" if value is None else value
         elif isinstance(value, Mapping):
             yield full, False, "object", ""

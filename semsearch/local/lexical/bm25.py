@@ -42,7 +42,7 @@ class BM25:
     group: NDArray[np.int64] | None  # (n,) the document of each row, numbered from 0; None: each has one passage
     documents: int
     whole_norms: NDArray[np.float32]  # (documents,) as `norms`, of whole documents
-    known: _Known
+    known: _Remembered
 
     @classmethod
     def of(cls, snapshot: Snapshot, parts: list[tuple[int, Postings]]) -> BM25:
@@ -56,13 +56,13 @@ class BM25:
         norms = _norms(lengths.sum(axis=1), passages)
         begins = np.append(True, snapshot.docs[1:] != snapshot.docs[:-1])[: len(snapshot)]  # side by side: their rows
         if begins.all():
-            return cls(parts, live, passages, norms, None, passages, norms, _Known())
+            return cls(parts, live, passages, norms, None, passages, norms, _Remembered())
         group = np.cumsum(begins) - 1
         first = np.flatnonzero(begins)
         titles = _maxima(lengths[:, 0], first)
         sizes = titles + np.add.reduceat(lengths[:, 1], first)
         documents = int(np.count_nonzero(_maxima(snapshot.live, first)))
-        return cls(parts, live, passages, norms, group, documents, _norms(sizes, documents), _Known())
+        return cls(parts, live, passages, norms, group, documents, _norms(sizes, documents), _Remembered())
 
     def scores(self, words: Mapping[str, float]) -> Scores:
         """The score `(n,)` of every row; 0 where it holds none of `words`, each of which has a weight."""
@@ -134,7 +134,7 @@ class _Shares(NamedTuple):
         return 2 * (len(self.own) + len(self.whole))
 
 
-class _Known(dict[str, _Shares]):
+class _Remembered(dict[str, _Shares]):
     """What words contribute that were asked for already."""
 
     numbers = 0  # that all of it takes
