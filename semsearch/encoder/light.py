@@ -15,7 +15,7 @@ from semsearch.encoder.mapped_weights import Unsupported
 from semsearch.encoder.text_encoder import Stream, TextEncoder
 from semsearch.types import Vectors
 
-FEW_TEXTS, FEW_CHARACTERS = 8, 2_000  # in all: torch would not be imported by the time that numpy is done
+FEW_TEXTS, FEW_CHARACTERS = 40, 2_000  # in all: torch would not be imported by the time that numpy is done
 
 
 def load_light(name: str, revision: str | None, whole: Callable[[], TextEncoder]) -> TextEncoder | None:
