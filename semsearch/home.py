@@ -117,6 +117,14 @@ def user_folder() -> Path:
     return Path(platformdirs.user_data_dir("semsearch", appauthor=False))
 
 
+def default_folder() -> Path | None:
+    """The folder of `Home.of()`, found without importing an engine where it is a path; None where there is none."""
+    text = os.fspath(os.environ.get("SEMSEARCH_HOME") or _default_folder())
+    if text == MEMORY or _SCHEME.match(text):
+        return Home.of().folder
+    return Path(text).expanduser().absolute()
+
+
 def _default_folder() -> Path:
     found = nearest_home()
     if found is None:

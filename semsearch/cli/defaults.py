@@ -30,7 +30,7 @@ import click
 
 from semsearch import trusted
 from semsearch.errors import Untrusted, UsageError
-from semsearch.home import Home, current_folder, user_folder
+from semsearch.home import current_folder, default_folder, user_folder
 from semsearch.search.request import meant
 
 CONFIG_FILE = "semsearch.toml"
@@ -64,18 +64,17 @@ def _files(own: Path | None) -> list[Path]:
 def _in_home() -> Path | None:
     """The file that comes with the home; none while the home is a stranger's, which whoever needs it is told."""
     try:
-        return (Home.of().folder or user_folder()) / CONFIG_FILE
+        return (default_folder() or user_folder()) / CONFIG_FILE
     except Untrusted:
         return None
 
 
-def name_variables(group: click.Group) -> None:
+def name_variables(name: str, command: click.Command) -> None:
     """Give every option that may be set a variable of the environment, as in `SEMSEARCH_QUERY_K`."""
-    for name, command in group.commands.items():
-        for option in _options(command).values():
-            if option.envvar is None:
-                own = f"{VARIABLE_PREFIX}_{name}_{_long(option)}".upper().replace("-", "_")
-                option.envvar = [own, f"{VARIABLE_PREFIX}_HOME"] if option.name == "home" else [own]
+    for option in _options(command).values():
+        if option.envvar is None:
+            own = f"{VARIABLE_PREFIX}_{name}_{_long(option)}".upper().replace("-", "_")
+            option.envvar = [own, f"{VARIABLE_PREFIX}_HOME"] if option.name == "home" else [own]
 
 
 def defaults(group: click.Group, *, strange: bool = True) -> dict[str, dict[str, Any]]:

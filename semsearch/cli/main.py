@@ -10,36 +10,20 @@ from __future__ import annotations
 import atexit
 import contextlib
 import errno
+import importlib
 import io
 import os
 import re
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import MutableMapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
 import click
 
 from semsearch import __version__, trusted
-from semsearch.cli import (
-    bench,
-    catalog,
-    defaults,
-    doctor,
-    evaluate,
-    exchange,
-    grep,
-    index,
-    maintenance,
-    manage,
-    query,
-    similar,
-    sync,
-    train,
-    trust,
-    watch,
-)
+from semsearch.cli import defaults
 from semsearch.cli.messages import said, say_uncaught
 from semsearch.cli.render import confirmed, say
 from semsearch.cli.termination import on_sigterm
@@ -62,8 +46,52 @@ class Unheard(Exception):
     """The reader of our output has seen enough, as in `semsearch query … | head -1`: end in silence."""
 
 
+# Each command and the module that defines it, in the order in which a person meets them.
+_COMMANDS = {
+    **{"index": "index", "sync": "sync", "watch": "watch", "query": "query", "search": "query", "grep": "grep"},
+    **dict.fromkeys(("similar", "calibrate"), "similar"),
+    **dict.fromkeys(("get", "remove", "drop", "list", "describe", "info"), "manage"),
+    **dict.fromkeys(("reindex", "tune", "check", "repair", "compact", "backup", "restore", "reencode"), "maintenance"),
+    **{"bench": "bench", "export": "exchange", "import": "exchange", "models": "catalog", "trust": "trust"},
+    **{"doctor": "doctor", "completion": "doctor", "train-reranker": "train", "eval": "evaluate"},
+}
+_ATTRIBUTES = {
+    **{"list": "list_collections", "import": "import_vectors", "train-reranker": "train_reranker", "eval": "evaluate"},
+}
+
+
 class Commands(click.Group):
-    """The commands, listed in the order in which a person meets them."""
+    """The commands; of each the module is imported when it is asked for, since all together take as long as a query."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        self._imported: dict[str, click.Command] = {}
+        super().__init__(*args, **options)
+
+    @property
+    def commands(self) -> MutableMapping[str, click.Command]:
+        """All of them, imported."""
+        added = {name: command for name, command in self._imported.items() if name not in _COMMANDS}
+        ordered = {name: self._command(name) for name in _COMMANDS} | added
+        self._imported.clear()
+        self._imported.update(ordered)
+        return self._imported
+
+    @commands.setter
+    def commands(self, commands: MutableMapping[str, click.Command]) -> None:
+        self._imported.update(commands)
+
+    def _command(self, name: str) -> click.Command:
+        if name not in self._imported:
+            module = importlib.import_module(f"semsearch.cli.{_COMMANDS[name]}")
+            command: click.Command = getattr(module, _ATTRIBUTES.get(name, name))
+            defaults.name_variables(name, command)
+            command.help = _unescaped(command.help)
+            self._imported[name] = command
+        return self._imported[name]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command of that name."""
+        return self._command(cmd_name) if cmd_name in _COMMANDS else self._imported.get(cmd_name)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """The names, as they were added."""
@@ -91,28 +119,12 @@ def cli() -> None:
     """
 
 
-for command in (
-    index.index,
-    sync.sync,
-    watch.watch,
-    query.query,
-    query.search,
-    grep.grep,
-    *similar.COMMANDS,
-    *manage.COMMANDS,
-    *maintenance.COMMANDS,
-    bench.bench,
-    *exchange.COMMANDS,
-    catalog.models,
-    trust.trust,
-    *doctor.COMMANDS,
-    train.train_reranker,
-    evaluate.evaluate,
-):
-    cli.add_command(command)
-defaults.name_variables(cli)
-for command in (cli, *cli.commands.values()):  # click's mark for lines to be left as they are; raw docstrings spell it
-    command.help = (command.help or "").replace("\\b\n", "\b\n")
+def _unescaped(text: str | None) -> str:
+    """Click's mark for lines to be left as they are; raw docstrings spell it."""
+    return (text or "").replace("\\b\n", "\b\n")
+
+
+cli.help = _unescaped(cli.help)
 
 
 def main() -> NoReturn:
