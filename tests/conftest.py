@@ -93,6 +93,7 @@ def encoded(data, tmp_path_factory):
     return collection
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist writes the groups into the names that it shares out
 def pytest_collection_modifyitems(items):
     """Of several processes (`--dist loadgroup`) one has all tests of an encoded corpus, and they come first.
 
