@@ -48,6 +48,24 @@ def as_list(values: object, what: str) -> list[Any]:
     return list(cast("Iterable[Any]", values))
 
 
+def as_id(value: object) -> str:
+    """An id as it is stored, where 4 is "4".
+
+    Raises:
+        UsageError: It is neither text nor a whole number.
+    """
+    if isinstance(value, str):
+        return str(value)
+    if isinstance(value, Integral) and not isinstance(value, bool) and type(value).__name__ != "timedelta64":
+        return str(int(value))
+    raise UsageError(f"an id is a text or a whole number, not {kind_of(value)}.")
+
+
+def as_ids(values: object, what: str) -> list[str]:
+    """Ids in a list, each as it is stored; else as `check_list`."""
+    return list(map(as_id, as_list(values, what)))
+
+
 def check_mapping(values: object, what: str) -> None:
     """Refuse what has no values by names."""
     if not isinstance(values, Mapping):

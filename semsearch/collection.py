@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from semsearch import plugins
-from semsearch.arguments import as_list, check_list, check_mapping, check_number, check_path
+from semsearch.arguments import as_id, as_ids, as_list, check_list, check_mapping, check_number, check_path
 from semsearch.bound_encoder import NO_VECTORS, BoundEncoder
 from semsearch.chunking import splitter_for
 from semsearch.engine import Compacted, Engine, Indexed, IndexSpec, Maintained, Problem
@@ -237,7 +237,7 @@ class Collection:
 
     def get(self, ids: Iterable[str]) -> list[Document | None]:
         """The documents of `ids`, in that order; None for an id that is not there."""
-        ids = as_list(ids, "get takes a list of ids")
+        ids = as_ids(ids, "get takes a list of ids")
         with self.engine.view() as view:
             found = view.get(ids)
         return [found.get(identity) for identity in ids]
@@ -249,7 +249,7 @@ class Collection:
 
     def vectors(self, ids: Iterable[str]) -> list[Vectors | None]:
         """The stored vectors of documents, in the order of `ids`: `(passages, dim)` each; None for an id not there."""
-        ids = as_list(ids, "vectors takes a list of ids")
+        ids = as_ids(ids, "vectors takes a list of ids")
         with self.engine.view() as view:
             keys = view.keys_of(ids)
             return [
@@ -412,14 +412,14 @@ class Collection:
         Raises:
             DataError: What metadata can't hold.
         """
-        check_list(ids, "update_metadata takes a list of ids")
+        ids = as_ids(ids, "update_metadata takes a list of ids")
         check_mapping(metadata, "metadata")
         return self.engine.update_metadata(ids, lambda old: dict(metadata) if replace else {**old, **metadata})
 
     def remove(self, ids: Iterable[str], *, maintain: bool = True) -> int:
         """Take documents out; how many of `ids` were there. `remove(collection.ids(where))` goes by a filter."""
         check_list(ids, "remove takes a list of ids")
-        pending = iter(ids)
+        pending = map(as_id, ids)
         count = 0
         while batch := list(islice(pending, BATCH_DOCUMENTS)):
             count += self.engine.remove(batch)
@@ -553,6 +553,7 @@ class Collection:
         if any(isinstance(listed, str) for listed in given):
             raise UsageError("ids and texts come in lists; a single one goes in a list of its own.")
         ids, unlike, queries, against = (as_list(listed, "similar takes lists of ids and queries") for listed in given)
+        ids, unlike = list(map(as_id, ids)), list(map(as_id, unlike))
         for texts in (queries, against):
             check_texts(texts, "similar")
         examples = self._vectors_of(ids, queries)

@@ -20,14 +20,21 @@ _QUIET = "tex2jax_ignore mathjax_ignore"  # classes that keep notebooks from set
 
 def hits_table(hits: Sequence[Any], notes: Iterable[str] = ()) -> str:
     """Hits as an HTML table, with what is to be said of them below."""
+    several = any(hit.collection for hit in hits)
     rows = [
-        (str(hit.rank), f"{hit.score:.3f}", hit.id, hit.title, _shortened(hit.text), _fields(hit.metadata))
+        (
+            str(hit.rank),
+            f"{hit.score:.3f}",
+            *((hit.collection or "",) if several else ()),
+            *(hit.id, hit.title, _shortened(hit.text), _fields(hit.metadata)),
+        )
         for hit in hits
     ]
     said = "".join(f"<p>{_safe(note)}</p>" for note in notes)
     if not rows:
         return f'<div class="{_QUIET}"><p>no hits</p>{said}</div>'
-    return f'<div class="{_QUIET}">{_table(("", "score", "id", "title", "text", "metadata"), rows)}{said}</div>'
+    names = ("", "score", *(("collection",) if several else ()), "id", "title", "text", "metadata")
+    return f'<div class="{_QUIET}">{_table(names, rows)}{said}</div>'
 
 
 def facts_table(title: str, facts: Mapping[str, object]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -83,8 +84,18 @@ class GrepInput:
 
     def _text(self, name: str, place: Path | None, raw: bytes, *, asked: bool) -> Iterator[GrepFile]:
         """Lines as every editor counts them."""
-        if b"\0" not in raw[:8192]:
-            lines = raw.decode("utf-8-sig", "replace").split("\n")
+        wide = raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+        if wide or b"\0" not in raw[:8192]:
+            try:
+                text = raw.decode("utf-16" if wide else "utf-8-sig")
+            except UnicodeDecodeError as error:
+                text = raw.decode(error.encoding, "replace")
+                say(
+                    one_line(
+                        f"{name}: byte {error.start:,} is no {error.encoding.upper()}; what is none is shown as \ufffd"
+                    )
+                )
+            lines = text.split("\n")
             path = None if place is None else str(place.absolute())
             yield GrepFile(name, [line.removesuffix("\r") for line in lines], path)
         elif asked:

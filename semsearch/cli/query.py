@@ -22,6 +22,7 @@ from semsearch.errors import CollectionNotFound, DataError, UsageError
 from semsearch.home import Home
 from semsearch.names import is_name, normal
 from semsearch.search.request import MAX_QUERY
+from semsearch.validation import is_empty
 
 if TYPE_CHECKING:
     from semsearch.federation import Searchable
@@ -102,6 +103,8 @@ def asked(words: Sequence[str], home: Home, everything: bool) -> tuple[list[str]
     if words and "," in words[0]:
         parts = [part.strip() for part in words[0].split(",")]
         if len(words) == 2 or (len(words) == 1 and all(is_name(part) and part in home for part in parts)):
+            if "" in parts:
+                raise UsageError(f"a name is missing beside a comma: {words[0]!r}.")
             for part in parts:
                 home.require(part)
             return [normal(part) for part in parts], words[1] if len(words) == 2 else None
@@ -264,7 +267,7 @@ def query(options: QueryOptions) -> int:
     k, search = options.k, options.search
     place = Home.of(options.home)
     names, text = asked(options.words, place, options.everything)
-    if text is not None and not text.strip():
+    if text is not None and is_empty(text):
         raise UsageError("the query is empty. Write what to look for, or leave it out to ask interactively.")
     form = _form(options, text)
     _check_one(names, options.compare_exact)

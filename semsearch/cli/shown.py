@@ -35,7 +35,7 @@ def chosen(text: str, collection: Searchable) -> tuple[str, ...]:
     Raises:
         UsageError: The collection has no such field; says which there are.
     """
-    names = () if text.strip().lower() in NO_FIELDS else tuple(name.strip() for name in text.split(","))
+    names = () if text.strip().lower() in NO_FIELDS else tuple(filter(None, map(str.strip, text.split(","))))
     known = collection.fields()
     for name in names:
         if name not in known:

@@ -9,9 +9,7 @@ import hashlib
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-import numpy as np
-
-from semsearch.arguments import check_list, kind_of
+from semsearch.arguments import as_id, check_list, kind_of
 from semsearch.errors import DataError, UsageError
 from semsearch.reading.documents import ID_FIELDS, TEXT_FIELD, TITLE_FIELD
 from semsearch.types import Document
@@ -93,11 +91,10 @@ def _field(record: Mapping[str, Any], name: str, where: str, what: str, *, named
 
 
 def _identity(value: object, where: str) -> str:
-    if isinstance(value, str):
-        return str(value)
-    if isinstance(value, int | np.integer) and not isinstance(value, bool | np.timedelta64):
-        return str(int(value))
-    raise DataError(f"{where}: the id must be text or a whole number, but is {kind_of(value)}.")
+    try:
+        return as_id(value)
+    except UsageError:
+        raise DataError(f"{where}: the id must be text or a whole number, but is {kind_of(value)}.") from None
 
 
 def _digest(title: str, text: str) -> str:

@@ -13,6 +13,7 @@ from semsearch.errors import UsageError
 from semsearch.search.query_syntax import parse
 from semsearch.search.where_mapping import Where, settled
 from semsearch.types import Reranker
+from semsearch.validation import is_empty
 from semsearch.vectors import check_k
 
 MODES = ("dense", "lexical", "hybrid")
@@ -212,7 +213,9 @@ class Request:
 
     def unheeded(self, query: str) -> Iterator[str]:
         """What to say of a query that says next to nothing, or more than this mode can heed."""
-        if len(query.strip()) == 1:
+        if is_empty(query):
+            yield "nothing in the query can be seen: write a few words."
+        elif len(query.strip()) == 1:
             yield "the query is a single character, which says little: write a few words."
         if self.mode == "dense" and _MARKED.search(query) and not parse(query).plain:
             yield (

@@ -258,3 +258,18 @@ def test_lines_of_nothing_but_signs_answer_nothing(tmp_path, model, monkeypatch)
         "a.md:2: whale",
         "a.md-3- ```",
     ]
+
+
+def test_texts_that_are_not_utf_8_are_read_and_told(tmp_path, model, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "wide.txt").write_bytes("whale\ntide\n".encode("utf-16"))
+    (tmp_path / "latin.txt").write_bytes("caf\xe9 whale\n".encode("latin-1"))
+    for of in (("wide.txt", "latin.txt"), (".",)):
+        ended = run("grep", "whale", *of, "-m", model, "--min-score", -1)
+        assert ended.code == 0
+        assert sorted(line.removeprefix("./") for line in ended.lines) == [
+            "latin.txt:1: caf� whale",
+            "wide.txt:1: whale",
+            "wide.txt:2: tide",
+        ]
+        assert "latin.txt: byte 3 is no UTF-8; what is none is shown as �" in ended.err

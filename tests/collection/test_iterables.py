@@ -100,3 +100,19 @@ def test_the_vectors_of_a_long_document(notes):
         assert np.array_equal(vectors, view.vectors(np.array(keys)))
     vectors[:] = 0  # a copy, not the file
     assert notes.vectors(["long"])[0].any()
+
+
+def test_an_id_that_is_a_whole_number_is_that_text(tmp_path):
+    with semsearch.create("n", encoder=HashEncoder(), home=tmp_path) as notes:
+        notes.add([{"id": 4, "text": "ice floats"}, {"id": "x", "text": "bread rises"}])
+        assert [document.id for document in notes.get([4, np.int64(4), "4"])] == ["4"] * 3
+        assert notes.vectors([4])[0].shape[0] == 1
+        assert [hit.id for hit in notes.similar([4])] == ["x"]
+        assert notes.update_metadata([4], {"a": 1}) == 1
+        for wrong in (4.0, True, None, np.timedelta64(4, "s")):
+            with pytest.raises(UsageError, match="an id is a text or a whole number, not"):
+                notes.get([wrong])
+            with pytest.raises(UsageError, match="an id is a text or a whole number, not"):
+                notes.remove([wrong])
+        assert notes.remove([4]) == 1
+        assert len(notes) == 1
