@@ -226,7 +226,8 @@ def test_the_command(home):
     ("arguments", "sentence"),
     [
         (["films,nosuch", "whale"], "no collection 'nosuch'"),
-        (["films,", "whale"], "name"),
+        (["films,", "whale"], "a name is missing beside a comma"),
+        (["films,papers", "whale", "-o", "ids"], "ids alone don't tell"),
         (["--all", "films", "whale"], "--all asks all collections"),
         (["films,papers", "whale", "--compare-exact"], "name just that"),
         (["films,papers", "whale", "--mode", "lexical"], "choose 'hybrid' or 'dense'"),

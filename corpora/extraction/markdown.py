@@ -25,11 +25,18 @@ def markdown(file: BinaryIO) -> Iterator[FilePart]:
         named = _TITLE.search(front[1])
         title = named[1] if named else ""
         rest = front[1] if named is None else front[1][: named.start()] + front[1][named.end() :]
-        above = [(1, (0, rest.strip("\n")))]
+        above = [(_first_line(front[1], named), (0, rest.strip("\n")))]
         first += front[0].count("\n")
         text = text[front.end() :]
     found = [*above, *((first + line, block) for line, block in _placed(text))]
     yield from sections((block for _, block in found), title, lines=[line for line, _ in found])
+
+
+def _first_line(front: str, title: re.Match[str] | None) -> int:
+    """The line, from 1, where a front matter says something besides the title; its rule is line 1."""
+    spans = [(0, len(front))] if title is None else [(0, title.start()), (title.end(), len(front))]
+    starts = [place for start, end in spans for place in range(start, end) if not front[place].isspace()]
+    return 2 + front[: starts[0] if starts else 0].count("\n")
 
 
 def blocks(text: str) -> Iterator[Block]:

@@ -112,9 +112,13 @@ def asked(words: Sequence[str], home: Home, everything: bool) -> tuple[list[str]
     return [name], text
 
 
-def _check_one(names: Sequence[str] | None, compare_exact: bool) -> None:
-    if compare_exact and (names is None or len(names) > 1):
+def _check_one(names: Sequence[str] | None, compare_exact: bool, form: str | None) -> None:
+    if names is not None and len(names) == 1:
+        return
+    if compare_exact:
         raise UsageError("--compare-exact looks at the index of one collection: name just that.")
+    if form == "ids":
+        raise UsageError("ids alone don't tell which of several collections they are of: take --json, or name one.")
 
 
 def open_asked(names: Sequence[str] | None, home: Home, compute: ComputeOptions) -> Searchable:
@@ -270,7 +274,7 @@ def query(options: QueryOptions) -> int:
     if text is not None and is_empty(text):
         raise UsageError("the query is empty. Write what to look for, or leave it out to ask interactively.")
     form = _form(options, text)
-    _check_one(names, options.compare_exact)
+    _check_one(names, options.compare_exact, form)
     compute = options.compute
     with open_asked(names, place, compute) as collection:
         show = parameters.fields_to_show(options.show, collection)

@@ -334,14 +334,16 @@ def test_text_boxes_of_rich_text_are_read_once():
 
 
 @pytest.mark.parametrize(
-    ("front", "title", "text"),
+    ("front", "title", "text", "line"),
     [
-        ("title: T\ndescription: of whales\ntags: [a, b]", "T", "description: of whales\ntags: [a, b]"),
-        ("Note: this tale goes on", "", "Note: this tale goes on"),
-        ("title: T", "T", ""),
+        ("title: T\ndescription: of whales\ntags: [a, b]", "T", "description: of whales\ntags: [a, b]", 3),
+        ("Note: this tale goes on", "", "Note: this tale goes on", 2),
+        ("\ncreated: May\ntitle: T", "T", "created: May", 3),
+        ("title: T", "T", "", 0),
     ],
 )
-def test_what_a_front_matter_says_is_text(front, title, text):
+def test_what_a_front_matter_says_is_text(front, title, text, line):
     *above, part = parts("a.md", f"---\n{front}\n---\n# Head\nbody")
     assert [(one.title, one.text) for one in above] == ([(title, text)] if text else [])
+    assert [one.position.lines[0][1] for one in above] == ([line] if text else [])
     assert (part.title, part.text) == (f"{title} › Head".removeprefix(" › "), "body")
