@@ -79,6 +79,7 @@ def test_figures_are_those_of_eval_and_the_clean_queries_are_the_same(measured, 
     assert lexical[1]["p"] < 0.05
 
 
+@pytest.mark.slow
 def test_a_draw_is_the_same_each_time_and_another_with_another_seed(measured):
     first, again, other = (
         measured("--parts", "retrieval", "--queries", "10", "--seed", seed)[1] for seed in ("0", "0", "1")
@@ -88,6 +89,7 @@ def test_a_draw_is_the_same_each_time_and_another_with_another_seed(measured):
     assert [record["MAP"] for record in first] != [record["MAP"] for record in other]
 
 
+@pytest.mark.slow
 def test_what_was_chosen_elsewhere_is_measured_where_it_was_not(measured, tmp_path):
     words = {name: one.split() for name, one in SUBJECTS.items()}
     for number, name in enumerate(("one", "two")):

@@ -316,6 +316,7 @@ def test_bash_completes_by_the_installed_script(homes, monkeypatch):
     assert asked("semsearch", "index", "a.txt", "--name", "=", "fi") == ["films"]
 
 
+@pytest.mark.slow
 def test_the_doctor_looks_at_everything(monkeypatch):
     ended = run("doctor", "--json")
     findings = {finding["what"]: finding for finding in map(json.loads, ended.lines)}

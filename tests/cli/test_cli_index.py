@@ -51,6 +51,7 @@ def write(path, contents):
     return path
 
 
+@pytest.mark.slow
 def test_it_ends_with_what_changed(tmp_path, model):
     notes = corpus(tmp_path, count=2000)
     assert run("index", notes, "-m", model).out == "added 2,000, changed 0, unchanged 0, skipped 0\n"

@@ -204,6 +204,7 @@ def documents(tmp_path, monkeypatch):
     return tmp_path
 
 
+@pytest.mark.slow
 def test_documents_are_taken_apart(documents, model):
     pytest.importorskip("lxml")
     ended = run("grep", "whale", "docs", "-m", model, "--min-score", -1)
@@ -225,6 +226,7 @@ def test_documents_are_taken_apart(documents, model):
     assert (twice.code, len(twice.lines)) == (0, 13)
 
 
+@pytest.mark.slow
 def test_documents_that_can_not_be_read_are_named(documents, model):
     pytest.importorskip("pypdf")
     (documents / "docs" / "broken.pdf").write_bytes(b"%PDF-1.4\nwhale")

@@ -121,6 +121,7 @@ COMMANDS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("terminal", [False, True])
 def test_no_command_passes_them_on(nasty, monkeypatch, terminal):
     monkeypatch.setattr(render, "on_terminal", lambda: terminal)

@@ -291,6 +291,7 @@ def test_the_system_refuses(papers, disk, monkeypatch):
     assert "fs.inotify.max_user_watches" in ended.err
 
 
+@pytest.mark.slow
 def test_files_in_truth(tmp_path, papers):
     """With the library, in a process of its own, which is told by the system and ended by a signal."""
     pytest.importorskip("watchfiles")

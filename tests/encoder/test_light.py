@@ -189,6 +189,7 @@ def fresh(*arguments):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backend", ["exact", "hnsw", "faiss-ivf", "annoy"])
 def test_no_command_for_one_question_imports_torch(tmp_path, backend):
     model = str(tiny.bert(tmp_path / "model"))

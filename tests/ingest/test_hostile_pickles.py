@@ -218,6 +218,7 @@ NARROW = (  # tensors of one number, all over the same half megabyte
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", COPIES)
 def test_what_is_copied_again_and_again_fills_no_memory(tmp_path, what):
     kept, copy = COPIES[what]
@@ -348,6 +349,7 @@ def rewritten(path, change):
             archive.writestr(name, change(name, content))
 
 
+@pytest.mark.slow
 def test_torch_files_changed_at_random_read_nothing_out_of_bounds(tmp_path):
     """In a process of its own: it ends with weights or with an error, and not with a signal."""
     path = tmp_path / "w.bin"

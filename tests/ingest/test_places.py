@@ -133,6 +133,7 @@ def test_lines_of_code_and_text(folder, ends):
     assert by_start["one" + ends + "two"].line == 3
 
 
+@pytest.mark.slow
 def test_passages_of_a_long_text_and_of_one_in_pieces(folder):
     lines = [f"Line {number} says something of its own about the number {number}." for number in range(4000)]
     (folder / "long.txt").write_text("\n".join(lines))
@@ -141,6 +142,7 @@ def test_passages_of_a_long_text_and_of_one_in_pieces(folder):
         assert held_against(places(collection)) > 100
 
 
+@pytest.mark.slow
 def test_a_text_that_changed_since_it_was_found_has_no_line(folder):
     (folder / "long.txt").write_text("\n".join(f"The line {number} is here." for number in range(9000)))
     with collected(folder) as collection:

@@ -167,6 +167,7 @@ def test_a_byte_in_the_schema_that_is_no_text_is_told_and_costs_itself_alone(hom
     assert "Traceback" not in ended.err
 
 
+@pytest.mark.slow
 def test_any_byte_of_the_full_text_may_be_another(home):
     """SQLite may then tell of terms without places: damage, and no traceback."""
     with semsearch.open("notes", home=home, encoder=HashEncoder()) as notes:

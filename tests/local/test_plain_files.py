@@ -218,6 +218,7 @@ def with_a_journal_of_several(database, victim):
     return with_journal
 
 
+@pytest.mark.slow
 def test_a_journal_that_names_another_file_deletes_none(tmp_path, outside):
     crashed = with_a_journal_of_several(tmp_path / "made.sqlite", outside / "thesis")
     with pytest.raises(CollectionDamaged, match="SQLite would delete"), Database(crashed).read():

@@ -68,6 +68,7 @@ def way(request):
         yield request.param
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("home", ["folder", ":memory:"])
 def test_words_are_found_in_every_script(memory, way, home):
     home = memory if home == "folder" else home

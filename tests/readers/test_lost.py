@@ -78,6 +78,7 @@ def test_what_vanished_is_taken_out_of_a_file_that_holds_a_lost_part(tmp_path):
     assert run("sync", "docs").code == 0, "it is as it was, and is not read again"
 
 
+@pytest.mark.slow
 def test_the_command_counts_and_lists_what_was_lost(tmp_path):
     model = tiny_model(tmp_path / "tiny")
     folder = files(

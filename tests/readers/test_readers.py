@@ -528,6 +528,7 @@ def test_damaged_gzip_says_so_and_keeps_what_came_before(tmp_path):
         read(path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "content", "count"),
     [
@@ -563,6 +564,7 @@ def test_half_a_line_of_a_file_that_is_cut_short_is_none(tmp_path):
     assert "after line 2: the rest can't be read: the gzip data ends too early." in str(report.errors[0])
 
 
+@pytest.mark.slow
 def test_what_stands_before_damaged_gzip_data_is_read(tmp_path):
     lines = "".join(f"line {number}\n" for number in range(100_000)).encode()
     packed = gzip.compress(lines)

@@ -90,6 +90,7 @@ def test_a_cell_can_be_a_list(tmp_path):
 # --- encodings
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "kind", "content"),
     [

@@ -66,6 +66,7 @@ def test_windows_cover_a_passage_with_overlaps(folder):
         assert (len(seen) == 1) is (length <= 53)
 
 
+@pytest.mark.slow
 def test_what_just_fits_is_one_window_and_as_the_peer_has_it(folder, reranker):
     theirs = peer(folder)
     rng = np.random.default_rng(1)

@@ -92,11 +92,13 @@ def test_terms_stand_side_by_side():
     assert not holds(analysed("cats", stemmed=False), analysed("cat", stemmed=False))
 
 
+@pytest.mark.slow
 def test_a_word_without_end_is_known_by_its_beginning():
     assert re.fullmatch("a{128}[0-9a-f]{16}", analysed("a" * 1_000_000))
     assert re.fullmatch("e{128}[0-9a-f]{16}", analysed("é" * 1_000_000))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "piece",
     [
@@ -133,6 +135,7 @@ texts = st.text(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=300)
 @given(texts)
 def test_places_point_into_the_text(text):
@@ -168,6 +171,7 @@ def test_what_is_asked_for_is_in_the_text(text):
     assert bool(asked(text)) == bool(analysed(text))
 
 
+@pytest.mark.slow
 @settings(max_examples=200)
 @given(st.lists(texts, min_size=3), st.randoms(use_true_random=False))
 def test_any_three_words_of_a_text_are_in_it(words, random):

@@ -103,6 +103,7 @@ def test_has_limits(text, message):
         parse_where(text)
 
 
+@pytest.mark.slow
 def test_reads_up_to_its_limits():
     assert parse_where("not " * 49 + "a = 1")
     assert parse_where("a = '" + "x" * 999_994 + "'") == {"a": {"$eq": "x" * 999_994}}
