@@ -6,6 +6,7 @@ then. Vectors of the two agree to some 1e-6 where torch computes in float32, too
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Iterable, Sequence
 
@@ -44,10 +45,12 @@ class _Full:
 
     def __init__(self, opened: Callable[[], TextEncoder]) -> None:
         self._open = opened
-        self._lock = threading.Lock()
+        self._lock, self._pid = threading.Lock(), os.getpid()
         self.encoder: TextEncoder | None = None
 
     def get(self) -> TextEncoder:
+        if self._pid != os.getpid():  # a forked child: the thread that may hold the lock is not here
+            self._pid, self._lock = os.getpid(), threading.Lock()
         with self._lock:
             if self.encoder is None:
                 self.encoder = self._open()

@@ -1,6 +1,8 @@
 """A question by numpy: as torch has it, without torch, and torch for all that is more than a few questions."""
 
 import math
+import os
+import signal
 import subprocess
 import sys
 
@@ -96,6 +98,19 @@ def test_a_few_questions_are_computed_by_numpy_and_more_by_torch(tmp_path):
         assert np.array_equal(encoder.encode_queries(texts), wanted.encode_queries(texts))
     assert len(opened) == 1
     assert encoder.truncated == wanted.truncated
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there are no forks")
+def test_a_forked_child_does_not_wait_for_a_thread_that_is_not_there(tmp_path):
+    encoder = load_light(str(classic(tmp_path)), None, lambda: pytest.fail("was opened"))
+    full = encoder.stream("query")._full
+    full.encoder = encoder  # as if it were open
+    with full._lock:  # another thread's, when the fork comes
+        child = os.fork()
+        if not child:
+            signal.alarm(20)  # ends it where it waits
+            os._exit(0 if full.get() is encoder else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
 def test_a_vector_that_is_none_is_refused(tmp_path):
