@@ -41,16 +41,18 @@ def is_name(name: str) -> bool:
     )
 
 
-def check_name(name: str) -> str:
-    """`name` in normal form C, or a `UsageError` that says what a collection may be called."""
+def check_name(name: str, option: str = "") -> str:
+    """`name` in normal form C, or a `UsageError` that says what a collection may be called; `option` chooses it."""
     if not isinstance(name, str):
         raise UsageError(f"the name of a collection must be text, not {kind_of(name)}.")
     if not is_name(name):
         near = name_from(name)
+        hint = f" '{near}' would do." if near else ""
+        if option:
+            hint = f" Choose one with {option}{f', as in {option} {near}' if near else ''}."
         raise UsageError(
             f"'{printable(name)}' can't name a collection: use letters and digits of any script, '.', '_' and '-', at "
-            f"most {MAX_NAME_CHARACTERS} characters and {MAX_NAME_BYTES} bytes, not starting with '.' or '-'. "
-            f"Choose one with --name{f', as in --name {near}' if near else ''}."
+            f"most {MAX_NAME_CHARACTERS} characters and {MAX_NAME_BYTES} bytes, not starting with '.' or '-'.{hint}"
         )
     return normal(name)
 

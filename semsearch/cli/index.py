@@ -151,7 +151,7 @@ def index(options: IndexOptions) -> int:
     zcat notes.txt.gz | semsearch index - --name notes --format text
     """
     source = options.reader.source(options.path)
-    name = check_name(options.name or source.name)
+    name = check_name(options.name or source.name, "--name")
     if options.vectors:
         return _with_vectors(source, name, options)
     if options.create.encoder == NONE:

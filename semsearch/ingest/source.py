@@ -286,7 +286,7 @@ class Source:
         if self.path == STDIN or not stem:
             what = "standard input" if self.path == STDIN else f"'{self.path}'"
             raise UsageError(f"{what} gives the collection no name: choose one with --name.")
-        return check_name(stem)
+        return check_name(stem, "--name")
 
     @property
     def forgiving(self) -> bool:
