@@ -64,8 +64,11 @@ def open_hit(collection: Collection, hit: Hit) -> None:
         UsageError: The editor that the environment names can't be started.
     """
     place = hit.place
-    at_keyboard = on_terminal() and sys.stdin.isatty()  # an editor needs both
-    if place is None or not at_keyboard or not (place.line or place.page) or place.path.endswith(PACKED):
+    if not on_terminal() or not sys.stdin.isatty():  # an editor needs both
+        say("a file is opened from a terminal alone; this is what is stored of it.")
+        read_hit(hit)
+        return
+    if place is None or not (place.line or place.page) or place.path.endswith(PACKED):
         read_hit(hit)
         return
     real = os.path.realpath(place.path)
@@ -94,6 +97,8 @@ def open_file(place: Place, path: str, line_of: Callable[[int], int] = lambda li
         if command is None:
             say(f"no viewer of PDFs was found (name one in PDFVIEWER); {one_line(place.path)}, page {place.page}:")
             return False
+        if Path(command[0]).stem not in VIEWERS:
+            say(f"'{one_line(command[0])}' can't be told the page from here; it is page {place.page}.")
         _start(command)
         return True
     words = editor(os.environ) or pager(os.environ)

@@ -203,6 +203,21 @@ def test_a_page_without_a_viewer_is_read_here(terminal, monkeypatch, capsys):
     assert "no viewer of PDFs was found (name one in PDFVIEWER); /papers/a b.pdf, page 3:" in capsys.readouterr().err
 
 
+def test_a_viewer_that_is_not_told_the_page_is_named(monkeypatch, capsys):
+    monkeypatch.setattr(viewer, "_start", lambda command: None)
+    for name, said in (("mine", "'mine' can't be told the page from here; it is page 3."), ("zathura", "")):
+        monkeypatch.setenv("PDFVIEWER", name)
+        assert viewer.open_file(PAGE, PAGE.path)
+        assert capsys.readouterr().err.strip() == said
+
+
+def test_without_a_terminal_the_reason_is_said(notes, capsys):
+    ended = run("query", "notes", "whale storm", "--open")
+    assert ended.code == 0
+    assert "a file is opened from a terminal alone; this is what is stored of it." in ended.err
+    assert "whale storm" in ended.out
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="a script is no program there")
 def test_programs_are_really_started(notes, tmp_path, monkeypatch):
     """No shell reads the name of the folder, in which one would find a command."""
