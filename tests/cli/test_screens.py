@@ -148,7 +148,7 @@ def test_the_interactive_query_passes_none_on(nasty):
     lines = f"oven\n:open 1\n:info\n:explain\n:k {NASTY}\n:mode {NASTY}\n:where {NASTY} = 1\n:{NASTY}\n:min {NASTY}\n"
     ended = run("query", "nasty", stdin=lines.replace("\r\n", "\n").encode())
     assert ended.code == 0
-    assert len(ended.err.splitlines()) == 5, "a sentence for each slip"
+    assert len(ended.err.splitlines()) == 6, "a sentence for each slip, and why the file is shown and not opened"
     assert driving(ended.out + ended.err) == []
 
 
