@@ -155,6 +155,18 @@ class EngineView(Protocol):
         ...
 
 
+@runtime_checkable
+class Faceted(Protocol):
+    """A view that counts documents by the values of a field, where other engines read them all."""
+
+    def facets(self, name: str, where: Filter | None, most: int) -> list[tuple[str | float | bool, int]]:
+        """The `most` frequent values of a field with the number of documents that `where` allows and that have them.
+
+        An element of a list is a value of the field. Of values that are equally frequent, the smaller comes first.
+        """
+        ...
+
+
 # Writing
 
 
@@ -360,7 +372,7 @@ class Capabilities:
         scored: Candidates come under the true scores, so that the pipeline need not compute them again.
         refreshes: A commit is found by searches only after a moment.
         sparse: It keeps sparse vectors beside dense ones.
-        facets: It counts documents by the values of a field.
+        facets: It counts documents by the values of a field: its views are `Faceted`.
         devices: A search may run on `device=`.
     """
 

@@ -53,7 +53,14 @@ _COMMANDS = {
     **dict.fromkeys(("get", "remove", "drop", "list", "describe", "info"), "manage"),
     **dict.fromkeys(("reindex", "tune", "check", "repair", "compact", "backup", "restore", "reencode"), "maintenance"),
     **{"bench": "bench", "export": "exchange", "import": "exchange", "models": "catalog", "trust": "trust"},
-    **{"doctor": "doctor", "completion": "doctor", "train-reranker": "train", "eval": "evaluate"},
+    **{
+        "serve": "serve",
+        "key": "serve",
+        "doctor": "doctor",
+        "completion": "doctor",
+        "train-reranker": "train",
+        "eval": "evaluate",
+    },
 }
 _ATTRIBUTES = {
     **{"list": "list_collections", "import": "import_vectors", "train-reranker": "train_reranker", "eval": "evaluate"},

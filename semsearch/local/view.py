@@ -21,7 +21,7 @@ from semsearch.local.planner import Planner
 from semsearch.local.store import document_rows as rows
 from semsearch.local.store import pieces
 from semsearch.local.store.document_rows import Long, Stored
-from semsearch.local.store.filters import StoredFields, documents_of
+from semsearch.local.store.filters import StoredFields, documents_of, facets_of
 from semsearch.local.store.snapshot import Snapshot
 from semsearch.local.store.store import Store, View
 from semsearch.types import Document, Keys, Metric, Neighbors, Passage, Vectors
@@ -154,6 +154,10 @@ class LocalView:
     def fields(self) -> StoredFields:
         """See `EngineView.fields`."""
         return StoredFields(self._connection)
+
+    def facets(self, name: str, where: Filter | None, most: int) -> list[tuple[str | float | bool, int]]:
+        """See `semsearch.engine.Faceted`."""
+        return facets_of(self._connection, name, where, most)
 
     def allowed(self, where: Filter | None, query: Query | None = None) -> Mask | None:
         """See `EngineView.allowed`."""

@@ -1,0 +1,84 @@
+"""Searches of different clients done together: who comes while one like it is under way is in the next.
+
+Alike are searches of the same collections with the same options; each may have another question. No time is waited for
+company: where none like it is under way, a search is begun at once. Those that were hung up on meanwhile are left out.
+All of this happens in the event loop; the searches themselves are done in threads.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Hashable, Sequence
+from typing import Generic, TypeVar
+
+Item = TypeVar("Item")
+Found = TypeVar("Found")
+
+MOST_TOGETHER = 128  # questions in a search
+
+
+class SearchQueue(Generic[Item, Found]):
+    """The searches that wait, by what makes them alike."""
+
+    def __init__(self, dropped: Callable[[], None]) -> None:
+        self._dropped = dropped
+        self._waiting: dict[Hashable, list[tuple[Item, asyncio.Future[Found]]]] = {}
+        self._under_way: set[asyncio.Task[None]] = set()  # held, for the loop holds tasks weakly
+
+    async def found(
+        self, key: Hashable, item: Item, search: Callable[[Sequence[Item]], Awaitable[Sequence[Found]]]
+    ) -> Found:
+        """What was found for one, in the company of those alike.
+
+        Args:
+            key: Equal for those that may be searched together.
+            item: What is searched for.
+            search: Finds it for several.
+        """
+        own: asyncio.Future[Found] = asyncio.get_running_loop().create_future()
+        waiting = self._waiting.get(key)
+        if waiting is None:
+            self._waiting[key] = [(item, own)]
+            task = asyncio.ensure_future(self._work(key, search))
+            self._under_way.add(task)
+            task.add_done_callback(self._under_way.discard)
+        else:
+            waiting.append((item, own))
+        return await own
+
+    async def _work(self, key: Hashable, search: Callable[[Sequence[Item]], Awaitable[Sequence[Found]]]) -> None:
+        while waiting := self._waiting[key]:
+            batch, self._waiting[key] = waiting[:MOST_TOGETHER], waiting[MOST_TOGETHER:]
+            there = [(item, own) for item, own in batch if not own.done()]
+            for _ in range(len(batch) - len(there)):
+                self._dropped()
+            if there:
+                await _search(there, search)
+        del self._waiting[key]
+
+
+async def _search(
+    batch: Sequence[tuple[Item, asyncio.Future[Found]]],
+    search: Callable[[Sequence[Item]], Awaitable[Sequence[Found]]],
+) -> None:
+    """Give each of a batch what is its own; where that fails, each is searched alone, to fail alone."""
+    try:
+        found = await search([item for item, _ in batch])
+    except BaseException as error:
+        if len(batch) == 1:
+            _give(batch[0][1], error=error)
+            return
+        for one in batch:
+            await _search([one], search)
+        return
+    for (_, own), one in zip(batch, found, strict=True):
+        _give(own, one)
+
+
+def _give(own: asyncio.Future[Found], found: Found | None = None, error: BaseException | None = None) -> None:
+    if own.done():
+        return
+    if error is not None:
+        own.set_exception(error)
+    else:
+        own.set_result(found)  # type: ignore[arg-type]
