@@ -27,7 +27,7 @@ from semsearch.records import Entry, Known, Record
 from semsearch.search.query_syntax import Query
 from semsearch.search.recall import Certificate
 from semsearch.search.where import FieldCatalog, Filter
-from semsearch.types import Document, Keys, Metadata, Passage, Scores, Vectors
+from semsearch.types import Document, Encoder, Keys, Metadata, Passage, Scores, Vectors
 
 Allowed: TypeAlias = Any  # the passages that may be found, in an engine's own form: a mask, a clause of SQL, …
 Settings: TypeAlias = Mapping[str, Any]  # JSON values by name
@@ -100,6 +100,10 @@ class EngineView(Protocol):
 
     def lexical(self, query: Query, k: int, *, allowed: Allowed, grouped: bool) -> Candidates:
         """The `k` best passages, or documents, that share a word with `query`, by BM25; all scores are above 0."""
+        ...
+
+    def present(self, keys: Keys) -> NDArray[np.bool_]:
+        """Which of `keys` are of passages that are here `(len(keys),)`; all else is asked of those alone."""
         ...
 
     def passages_of(self, keys: Keys) -> list[Passage | None]:
@@ -383,6 +387,19 @@ class Capabilities:
     sparse: bool = False
     facets: bool = False
     devices: bool = False
+
+
+@runtime_checkable
+class Encodes(Protocol):
+    """An engine that has the collection's model at hand, so that it need not be opened here."""
+
+    def encoder(self) -> Encoder:
+        """The model that the collection has now.
+
+        Raises:
+            ModelMismatch: It was made with an object, which the engine has not.
+        """
+        ...
 
 
 # Indexes and maintenance

@@ -272,6 +272,14 @@ class LocalView:
                 passages.append(None)
         return passages
 
+    def present(self, keys: Keys) -> Mask:
+        """See `EngineView.present`."""
+        snapshot = self.snapshot
+        if not len(snapshot):
+            return np.zeros(len(keys), dtype=np.bool_)
+        found = np.minimum(snapshot.rows_of(keys), len(snapshot) - 1)
+        return (snapshot.keys[found] == keys) & snapshot.live[found]
+
     def context_of(self, keys: Keys, count: int) -> list[Passage]:
         """See `EngineView.context_of`."""
         snapshot = self.snapshot

@@ -22,6 +22,7 @@ from semsearch.errors import UsageError
 from semsearch.server import (
     collection_routes,
     document_routes,
+    engine_routes,
     model_routes,
     openapi,
     search_routes,
@@ -49,6 +50,7 @@ def table() -> Table:
         search_routes.routes,
         task_routes.routes,
         model_routes.routes,
+        engine_routes.routes,
         openapi.routes,
     )
 

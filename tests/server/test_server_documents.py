@@ -82,6 +82,7 @@ def test_a_bad_document_costs_nothing_that_came_with_it(server, documents, statu
         b"[" * 100_000,
         b'{"documents": [{"id": "\\ud800", "text": "x"}]}',
     ],
+    ids=["cut", "bytes", "nan", "deep", "half"],
 )
 def test_what_is_no_json_is_said(server, content):
     answer = server.post(
