@@ -25,6 +25,7 @@ from semsearch.server import (
     engine_routes,
     model_routes,
     openapi,
+    page_routes,
     search_routes,
     status_routes,
     task_routes,
@@ -52,12 +53,14 @@ def table() -> Table:
         model_routes.routes,
         engine_routes.routes,
         openapi.routes,
+        page_routes.routes,
     )
 
 
 def server_application(service: Service) -> ASGIApp:
     """The application of all that a server can be asked."""
     service.table = table()
+    service.open_paths |= page_routes.OPEN_PATHS
     return application(service, service.table)
 
 

@@ -1,0 +1,124 @@
+// Filters made of the metadata there are: values with their counts, ranges of numbers and dates.
+
+import { ask, of } from "./api.js";
+
+const MOST_FIELDS = 12;
+const MOST_VALUES = 30;
+const TELLING = 0.5; // of the documents: a field whose values are nearly all different narrows nothing
+
+const quoted = (text) => `"${text.replace(/\\/g, "\\\\").replace(/"/g, '\\"')}"`;
+const written = (value) => (typeof value === "string" ? quoted(value) : String(value));
+const named = (field) => `\`${field}\``;
+
+/** The filter as the server reads it, of what was typed, chosen and set; empty without any. */
+export function filter(state, types) {
+  const all = state.where.trim() ? [`(${state.where.trim()})`] : [];
+  for (const [field, values] of Object.entries(state.chosen)) {
+    const kinds = types.get(field) ?? [];
+    const one = (value) =>
+      kinds.includes("list") ? `${named(field)} contains ${written(value)}` : `${named(field)} = ${written(value)}`;
+    if (values.length) all.push(`(${values.map(one).join(" or ")})`);
+  }
+  for (const [field, [least, most]] of Object.entries(state.ranges)) {
+    if (least) all.push(`${named(field)} >= ${least}`);
+    if (most) all.push(`${named(field)} <= ${most}`);
+  }
+  return all.join(" and ");
+}
+
+/** The fields of a collection that can be chosen from, with the types of all. */
+export async function fieldsOf(name, signal) {
+  const { fields } = await ask("GET", `${of(name)}/fields`, undefined, signal);
+  const types = new Map(fields.map((field) => [field.name, field.types]));
+  const usable = fields.filter((field) => !field.name.includes("`") && !field.types.includes("object"));
+  return { types, usable: usable.slice(0, MOST_FIELDS) };
+}
+
+/** Draw the fields into `place`; `changed` is called with what was chosen. */
+export async function draw(place, name, state, known, documents, changed, signal) {
+  const texts = known.usable.filter((field) => !isRange(field.types)).map((field) => field.name);
+  let counts = {};
+  if (texts.length) {
+    const where = filter({ ...state, chosen: {} }, known.types);
+    const asked = { fields: texts, limit: MOST_VALUES, ...(where && { where }) };
+    counts = (await ask("POST", `${of(name)}/facets`, asked, signal)).facets;
+  }
+  const drawn = [];
+  for (const field of known.usable) {
+    if (isRange(field.types)) drawn.push(range(field, state, changed));
+    else if (narrows(counts[field.name] ?? [], documents, state.chosen[field.name]))
+      drawn.push(choice(field, counts[field.name], state, changed));
+  }
+  place.replaceChildren(...drawn);
+}
+
+const isRange = (types) => !types.includes("list") && (types.includes("number") || types.includes("date"));
+
+function narrows(values, documents, chosen) {
+  if (chosen?.length) return true;
+  const counted = values.reduce((sum, value) => sum + value.documents, 0);
+  const parts = values.length > 1 || (values.length === 1 && counted < documents);
+  return parts && (values.length < MOST_VALUES || counted > TELLING * documents || values[0].documents > 2);
+}
+
+function details(title, open) {
+  const box = document.createElement("details");
+  box.open = open;
+  const summary = document.createElement("summary");
+  summary.textContent = title;
+  box.append(summary);
+  return box;
+}
+
+function choice(field, values, state, changed) {
+  const chosen = state.chosen[field.name] ?? [];
+  const box = details(field.name, chosen.length > 0);
+  const list = document.createElement("ul");
+  const seen = new Set(values.map((one) => JSON.stringify(one.value)));
+  const all = [...values, ...chosen.filter((value) => !seen.has(JSON.stringify(value))).map((value) => ({ value, documents: 0 }))];
+  for (const { value, documents } of all) {
+    const item = document.createElement("li");
+    const label = document.createElement("label");
+    const check = document.createElement("input");
+    check.type = "checkbox";
+    check.checked = chosen.some((one) => one === value);
+    check.addEventListener("change", () => {
+      const rest = chosen.filter((one) => one !== value);
+      changed({ chosen: { ...state.chosen, [field.name]: check.checked ? [...rest, value] : rest } });
+    });
+    const name = document.createElement("span");
+    name.textContent = String(value);
+    name.dir = "auto";
+    const count = document.createElement("span");
+    count.className = "count";
+    count.textContent = documents.toLocaleString();
+    label.append(check, name, count);
+    item.append(label);
+    list.append(item);
+  }
+  box.append(list);
+  return box;
+}
+
+function range(field, state, changed) {
+  const dated = field.types.includes("date");
+  const set = state.ranges[field.name] ?? ["", ""];
+  const box = details(field.name, Boolean(set[0] || set[1]));
+  const both = document.createElement("div");
+  both.className = "range";
+  ["from", "to"].forEach((word, place) => {
+    const input = document.createElement("input");
+    input.type = dated ? "date" : "number";
+    if (!dated) input.step = "any";
+    input.value = set[place];
+    input.setAttribute("aria-label", `${field.name} ${word}`);
+    input.addEventListener("change", () => {
+      const next = [...set];
+      next[place] = input.value;
+      changed({ ranges: { ...state.ranges, [field.name]: next } });
+    });
+    both.append(input);
+  });
+  box.append(both);
+  return box;
+}

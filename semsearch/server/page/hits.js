@@ -1,0 +1,108 @@
+// Results as they are shown. Texts of documents go in as text alone: nothing of them is ever taken for markup.
+
+/** `text` with spans marked; spans are pairs of code points, as the server counts, relative to `offset`. */
+export function marked(text, spans, offset = 0, mark = () => document.createElement("mark")) {
+  const letters = Array.from(text);
+  const parts = [];
+  let done = 0;
+  for (const [start, end, ...rest] of spans) {
+    const from = Math.max(start - offset, done);
+    const to = Math.min(end - offset, letters.length);
+    if (to <= from) continue;
+    parts.push(letters.slice(done, from).join(""));
+    const box = mark(...rest);
+    box.append(letters.slice(from, to).join(""));
+    parts.push(box);
+    done = to;
+  }
+  parts.push(letters.slice(done).join(""));
+  return parts;
+}
+
+/** How strong a hit is, in words: what share of random pairs of question and passage it beats. */
+export function strength(hit) {
+  if (typeof hit.probability === "number") return { words: `${Math.round(100 * hit.probability)} % likely to be relevant`, good: hit.probability >= 0.5 };
+  if (typeof hit.percentile !== "number") return null;
+  const chance = 1 - hit.percentile;
+  const words = chance <= 0 ? "beyond all random passages" : `1 in ${Math.round(1 / chance).toLocaleString()} random passages scores as high`;
+  return { words, good: chance < 0.01 };
+}
+
+const span = (text, name) => {
+  const box = document.createElement("span");
+  box.textContent = text;
+  if (name) box.className = name;
+  box.dir = "auto";
+  return box;
+};
+
+const button = (text, label, act) => {
+  const box = document.createElement("button");
+  box.type = "button";
+  box.textContent = text;
+  box.setAttribute("aria-label", label);
+  box.addEventListener("click", act);
+  return box;
+};
+
+export function where(place) {
+  if (!place) return "";
+  const at = [place.line && `line ${place.line}`, place.page && `page ${place.page}`, place.sheet && `sheet ${place.sheet}`, place.message && `message ${place.message}`];
+  return [place.path, ...at.filter(Boolean)].join(", ");
+}
+
+/** One result; `acts` has `open` and `like`. */
+export function draw(hit, acts) {
+  const item = document.createElement("li");
+  item.id = `hit-${hit.rank}`;
+  const title = document.createElement("p");
+  title.className = "title";
+  const name = hit.title || hit.id;
+  const open = button("", `Read ${name}`, () => acts.open(hit));
+  open.dir = "auto";
+  open.append(...(hit.title ? marked(hit.title, hit.matches?.title ?? []) : [hit.id]));
+  title.append(open);
+  const passage = document.createElement("p");
+  passage.className = "passage";
+  passage.dir = "auto";
+  passage.append(...marked(hit.text, hit.matches?.text ?? [], hit.start));
+  const facts = document.createElement("p");
+  facts.className = "facts place";
+  if (hit.collection) facts.append(span(hit.collection));
+  if (hit.place) facts.append(span(where(hit.place)));
+  const strong = strength(hit);
+  if (strong) facts.append(span(strong.words, strong.good ? "strength" : "strength weak"));
+  item.append(title, passage, facts);
+  if (hit.explanation) item.append(why(hit));
+  const actions = document.createElement("p");
+  actions.className = "actions";
+  actions.append(button("More like this", `More like ${name}`, () => acts.like(hit)));
+  item.append(actions);
+  return item;
+}
+
+function why(hit) {
+  const box = document.createElement("div");
+  box.className = "why";
+  const way = document.createElement("p");
+  way.textContent = hit.explanation.way;
+  box.append(way);
+  const parts = (hit.explanation.parts ?? []).filter((part) => part.field === "text");
+  if (parts.length) {
+    const most = Math.max(...parts.map((part) => Math.abs(part.weight)));
+    const telling = parts.filter((part) => part.weight > 0.25 * most).map((part) => [part.start, part.end, part.weight]);
+    const text = document.createElement("p");
+    text.className = "passage";
+    text.dir = "auto";
+    text.append(
+      ...marked(hit.text, telling, hit.start, (weight) => {
+        const part = document.createElement("mark");
+        part.className = "part";
+        part.title = `${weight.toFixed(3)} of the score`;
+        return part;
+      }),
+    );
+    box.append(text);
+  } else if (hit.explanation.why) box.append(span(hit.explanation.why));
+  return box;
+}

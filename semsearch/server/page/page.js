@@ -1,0 +1,264 @@
+// The page: what is typed is asked, what is asked stands in the address, and the keyboard reaches everything.
+
+import { Refused, ask, key, of } from "./api.js";
+import * as filters from "./filters.js";
+import * as hits from "./hits.js";
+import { read, write } from "./state.js";
+import { Tasks } from "./tasks.js";
+
+const PAUSE = 180; // milliseconds without a key before what is typed is asked
+const PAGE = 10;
+const CHANCE = 0.99; // below this percentile a best hit is as near as chance makes one
+
+const at = (id) => document.getElementById(id);
+let state = read();
+let collections = [];
+let known = new Map(); // fields by collection
+let count = PAGE;
+let current = -1;
+let running = null;
+let typing = 0;
+
+const chosen = () => state.collections.filter((name) => collections.some((one) => one.name === name));
+const asked = () => (chosen().length ? chosen() : collections.filter((one) => !one.error).map((one) => one.name));
+
+function fail(error) {
+  if (error.name === "AbortError") return;
+  if (error instanceof Refused && error.status === 401) return wantKey();
+  const ofFilter = error instanceof Refused && (error.param === "where" || error.code === "invalid_filter");
+  const place = ofFilter ? at("where-error") : at("failure");
+  place.textContent = error.message;
+  place.hidden = false;
+  if (!(error instanceof Refused)) console.error(error);
+}
+
+function wantKey() {
+  const dialog = at("key-asked");
+  if (dialog.open) return;
+  key.set("");
+  dialog.showModal();
+}
+
+function change(what, { replace = false } = {}) {
+  state = { ...state, ...what };
+  count = PAGE;
+  write(state, { replace });
+  show();
+}
+
+let shown = ""; // what the results are of: reading a document asks nothing anew
+
+function show() {
+  at("query").value = document.activeElement === at("query") ? at("query").value : state.q;
+  at("mode").value = state.mode;
+  at("rerank").checked = state.rerank;
+  at("explain").checked = state.explain;
+  if (document.activeElement !== at("where")) at("where").value = state.where;
+  drawCollections();
+  const { document: _, ...searched } = state;
+  if (JSON.stringify(searched) === shown) readAsked();
+  else search().then(readAsked).catch(fail);
+  shown = JSON.stringify(searched);
+}
+
+function readAsked() {
+  if (state.document) openDocument(...JSON.parse(state.document)).catch(fail);
+  else if (at("reader").open) at("reader").close();
+}
+
+function drawCollections() {
+  const place = at("collections");
+  const several = collections.length > 1;
+  place.hidden = !several;
+  const drawn = collections.map((one) => {
+    const label = document.createElement("label");
+    const check = document.createElement("input");
+    check.type = "checkbox";
+    check.checked = state.collections.includes(one.name);
+    check.disabled = Boolean(one.error);
+    check.addEventListener("change", () => {
+      const rest = state.collections.filter((name) => name !== one.name);
+      change({ collections: check.checked ? [...rest, one.name] : rest, chosen: {}, ranges: {}, like: null });
+    });
+    const facts = one.error ?? [one.description, `${one.documents?.toLocaleString()} documents`].filter(Boolean).join(" · ");
+    label.title = facts;
+    label.append(check, ` ${one.name}`);
+    return label;
+  });
+  const focused = place.contains(document.activeElement) ? [...place.querySelectorAll("input")].indexOf(document.activeElement) : -1;
+  place.replaceChildren(place.querySelector("legend"), ...drawn);
+  if (focused >= 0) place.querySelectorAll("input")[focused]?.focus();
+}
+
+async function search() {
+  running?.abort();
+  const mine = (running = new AbortController());
+  for (const id of ["failure", "where-error"]) at(id).hidden = true;
+  const names = asked();
+  const results = at("results");
+  const one = names.length === 1 ? names[0] : null;
+  if (one && !known.has(one)) known.set(one, await filters.fieldsOf(one, mine.signal));
+  const types = one ? known.get(one).types : new Map();
+  drawFilters(one, mine.signal).catch(fail);
+  if (!names.length) return say("There is no collection yet: semsearch index FOLDER makes one.", []);
+  if (!state.q.trim() && !state.like) return say("", []);
+  results.classList.add("waiting");
+  results.setAttribute("aria-busy", "true");
+  try {
+    const where = filters.filter(state, types);
+    const how = { k: count + 1, ...(where && { where }), ...(state.explain && { explain: true }), ...(state.rerank && { rerank: true }) };
+    let found;
+    if (state.like) {
+      const [name, id] = JSON.parse(state.like);
+      found = await ask("POST", `${of(name)}/similar`, { ids: [id], k: count + 1, ...(where && { where }) }, mine.signal);
+      found.hits.forEach((hit) => (hit.collection ??= name));
+    } else {
+      const mode = names.length > 1 && state.mode === "lexical" ? "hybrid" : state.mode;
+      found = await ask("POST", "v1/search", { query: state.q, collections: names, mode, matches: true, ...how }, mine.signal);
+      if (mode !== state.mode) found.notes.push("Words alone don't compare among collections: asked by meaning and words.");
+    }
+    say(summary(found), found.hits, found.notes);
+  } finally {
+    if (running === mine) {
+      results.classList.remove("waiting");
+      results.removeAttribute("aria-busy");
+    }
+  }
+}
+
+function summary(found) {
+  if (!found.hits.length) return "Nothing is found.";
+  const best = found.hits[0];
+  const weak = typeof best.percentile === "number" && best.percentile < CHANCE && !state.like;
+  if (weak) return "Nothing good is found: the best is no nearer than chance makes one.";
+  const shown = Math.min(found.hits.length, count);
+  return `${state.like ? "Most like it: " : ""}${shown} ${shown === 1 ? "result" : "results"}`;
+}
+
+function say(words, found, notes = []) {
+  at("said").textContent = [words, ...notes].filter(Boolean).join(" ");
+  current = -1;
+  const acts = {
+    open: (hit) => change({ document: JSON.stringify([hit.collection ?? asked()[0], hit.id, hit.start, hit.end]) }),
+    like: (hit) => {
+      at("results").focus();
+      change({ like: JSON.stringify([hit.collection ?? asked()[0], hit.id]), document: null });
+    },
+  };
+  at("results").replaceChildren(...found.slice(0, count).map((hit) => hits.draw(hit, acts)));
+  at("more").hidden = found.length <= count;
+}
+
+async function drawFilters(name, signal) {
+  at("fields").hidden = !name;
+  if (!name) return;
+  const documents = collections.find((one) => one.name === name)?.documents ?? 0;
+  await filters.draw(at("fields"), name, state, known.get(name), documents, (what) => change({ ...what, like: null }), signal);
+}
+
+async function openDocument(name, id, start = 0, end = 0) {
+  const reader = at("reader");
+  const [found] = (await ask("POST", `${of(name)}/documents/get`, { ids: [id] })).documents; // an id is no path
+  if (!found) throw new Refused({ code: "document_not_found", message: `there is no document '${id}' in '${name}' any more.` }, 404);
+  at("reader-title").textContent = found.title || found.id;
+  at("reader-title").dir = "auto";
+  at("reader-place").textContent = [name, found.id].join(" · ");
+  at("reader-metadata").replaceChildren(
+    ...Object.entries(found.metadata).flatMap(([field, value]) => {
+      const [term, said] = [document.createElement("dt"), document.createElement("dd")];
+      term.textContent = field;
+      said.textContent = typeof value === "string" ? value : JSON.stringify(value);
+      said.dir = "auto";
+      return [term, said];
+    }),
+  );
+  const text = at("reader-text");
+  text.dir = "auto";
+  text.replaceChildren(
+    ...hits.marked(found.text, end > start ? [[start, end]] : [], 0, () => {
+      const box = document.createElement("mark");
+      box.className = "passage-in-view";
+      return box;
+    }),
+  );
+  if (!reader.open) reader.showModal();
+  text.querySelector("mark")?.scrollIntoView({ block: "center" });
+}
+
+function move(by) {
+  const items = [...at("results").children];
+  if (!items.length) return;
+  items[current]?.removeAttribute("aria-current");
+  current = Math.max(0, Math.min(items.length - 1, current + by));
+  items[current].setAttribute("aria-current", "true");
+  items[current].querySelector("button").focus();
+  items[current].scrollIntoView({ block: "nearest" });
+}
+
+function pressed(event) {
+  if (event.ctrlKey || event.metaKey || event.altKey || document.querySelector("dialog[open]")) return;
+  const typed = event.target.matches("input:not([type=checkbox]), select, textarea");
+  if (event.key === "ArrowDown" && (!typed || event.target === at("query"))) move(1);
+  else if (event.key === "ArrowUp" && !typed) {
+    if (current <= 0) at("query").focus();
+    else move(-1);
+  } else if (event.key === "/" && !typed) at("query").select();
+  else if (event.key === "m" && !typed && current >= 0) at("results").children[current].querySelector(".actions button").click();
+  else if (event.key === "Escape" && event.target !== at("query")) at("query").focus();
+  else return;
+  event.preventDefault();
+}
+
+function listen() {
+  at("ask").addEventListener("submit", (event) => {
+    event.preventDefault();
+    clearTimeout(typing);
+    change({ q: at("query").value, like: null });
+  });
+  at("query").addEventListener("input", () => {
+    clearTimeout(typing);
+    typing = setTimeout(() => change({ q: at("query").value, like: null }, { replace: true }), PAUSE);
+  });
+  at("mode").addEventListener("change", () => change({ mode: at("mode").value }));
+  for (const flag of ["rerank", "explain"]) at(flag).addEventListener("change", () => change({ [flag]: at(flag).checked }));
+  at("narrow").addEventListener("submit", (event) => {
+    event.preventDefault();
+    change({ where: at("where").value });
+  });
+  at("where").addEventListener("change", () => change({ where: at("where").value }));
+  at("more").addEventListener("click", () => {
+    count += PAGE;
+    search().catch(fail);
+  });
+  at("reader").addEventListener("close", () => state.document && change({ document: null }));
+  at("reader-close").addEventListener("click", () => at("reader").close());
+  at("key-asked").addEventListener("close", () => {
+    key.set(at("key").value.trim());
+    at("key").value = "";
+    start().catch(fail);
+  });
+  document.querySelector(".skip").addEventListener("click", (event) => {
+    event.preventDefault(); // the address says what is asked
+    at("results").focus();
+  });
+  document.addEventListener("keydown", pressed);
+  addEventListener("popstate", () => {
+    state = read();
+    at("query").value = state.q;
+    show();
+  });
+}
+
+async function start() {
+  const told = await ask("GET", "v1/collections");
+  collections = told.collections;
+  known = new Map();
+  shown = "";
+  show();
+  new Tasks(at("work"), at("upkeep"), at("tasks"), () => collections, fail);
+}
+
+listen();
+at("query").value = state.q;
+at("query").focus();
+start().catch(fail);

@@ -1,0 +1,50 @@
+"""The page to search with, at `/`: files of the package, under a policy that lets nothing else run.
+
+The page is open to whoever reaches the server, since it holds nothing; what it asks passes the gate like all else, with
+the key that it asks for.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+from semsearch.server.failures import Refusal
+from semsearch.server.operations import Answer, Call, Table
+
+routes = Table("page")
+
+MEDIA_TYPES = {
+    "page.css": "text/css; charset=utf-8",
+    "icon.svg": "image/svg+xml",
+    **dict.fromkeys(
+        ("page.js", "api.js", "state.js", "filters.js", "hits.js", "tasks.js"), "text/javascript; charset=utf-8"
+    ),
+}
+HTML = "text/html; charset=utf-8"
+POLICY = {
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
+    "connect-src 'self'; form-action 'none'; base-uri 'none'; frame-ancestors 'none'",
+}
+OPEN_PATHS = frozenset({"/", *(f"/page/{name}" for name in MEDIA_TYPES)})
+
+
+@cache
+def _content(name: str) -> bytes:
+    return files("semsearch.server").joinpath("page", name).read_bytes()
+
+
+@routes.add("GET", "/", "The page to search with", role=None, gives=HTML)
+def page(call: Call[None]) -> Answer:
+    """For people: search as you type, filters, documents, and how far the server's work is."""
+    return Answer(_content("index.html"), media_type=HTML, headers=POLICY)
+
+
+@routes.add("GET", "/page/{file}", "A file of the page", role=None, gives="*/*")
+def page_file(call: Call[Any]) -> Answer:
+    """Its scripts and styles."""
+    name = call.path["file"]
+    if name not in MEDIA_TYPES:
+        raise Refusal(404, "not_found", "the page has no such file.")
+    return Answer(_content(name), media_type=MEDIA_TYPES[name], headers=POLICY)

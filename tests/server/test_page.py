@@ -1,0 +1,255 @@
+"""The page, in a real browser: typed in, narrowed, walked through by keys, reloaded, and attacked."""
+
+import json
+import os
+import re
+import shutil
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+
+pytestmark = [pytest.mark.chromium, pytest.mark.slow]
+
+NASTY = "<img src=x onerror=\"document.title='owned'\"><script>document.title='owned'</script>"
+PATIENT = 60_000  # milliseconds: a machine may be busy
+
+
+@pytest.fixture(scope="module")
+def browser():
+    api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if found is None:
+        pytest.skip("there is no Chromium here")
+    with api.sync_playwright() as playwright:
+        running = playwright.chromium.launch(
+            executable_path=found, args=["--no-sandbox"] if os.name == "posix" and os.geteuid() == 0 else []
+        )
+        yield running
+        running.close()
+
+
+@pytest.fixture
+def page(browser, server):
+    """The page of a server with a few animals; whatever its console says is an error."""
+    opened = browser.new_page(base_url=server.url)
+    opened.set_default_timeout(PATIENT)
+    told = []
+    opened.on("console", lambda message: told.append(message.text) if message.type == "error" else None)
+    opened.on("pageerror", lambda error: told.append(str(error)))
+    opened.goto("/")
+    opened.wait_for_selector("#fields details")
+    yield opened
+    opened.close()
+    expected = ("status of 400", "status of 401", "status of 404")
+    assert [one for one in told if not any(part in one for part in expected)] == []
+
+
+def results(page):
+    return page.locator("#results > li")
+
+
+def titles(page):
+    return page.locator("#results .title button").all_inner_texts()
+
+
+def shows(page, count):
+    """Wait for that many results, of the last that was asked."""
+    from playwright.sync_api import expect
+
+    expect(results(page)).to_have_count(count, timeout=PATIENT)
+    expect(page.locator("[aria-busy]")).to_have_count(0, timeout=PATIENT)
+
+
+def ask(page, words, count):
+    page.fill("#query", words)
+    page.wait_for_url(lambda url: parse_qs(urlsplit(url).fragment).get("q") == [words])
+    shows(page, count)
+
+
+def address(page):
+    return parse_qs(urlsplit(page.url).fragment)
+
+
+def test_what_is_typed_is_asked_and_words_stand_out(page):
+    ask(page, "the cat sleeps on the warm sofa", 3)
+    assert titles(page)[0] == "cat"
+    assert "cat" in page.locator("#results mark").all_inner_texts()
+    assert page.inner_text("#said").startswith("3 results")
+
+
+def test_a_reload_and_the_back_button_find_it_again(page):
+    ask(page, "the dog runs in the park", 3)
+    page.reload()
+    page.wait_for_selector("#results > li")
+    assert (page.input_value("#query"), titles(page)[0]) == ("the dog runs in the park", "Dogs")
+    page.select_option("#mode", "lexical")
+    page.wait_for_url(re.compile("by=lexical"))
+    page.go_back()
+    page.wait_for_url(lambda url: "by=" not in url)
+    assert page.input_value("#mode") == "hybrid"
+    assert "by" not in address(page)
+
+
+def test_fields_narrow_the_answers(page):
+    ask(page, "animals", 3)
+    page.click("#fields summary:has-text('kind')")
+    page.check("#fields label:has-text('pet') input")
+    shows(page, 2)
+    assert json.loads(address(page)["has"][0]) == ["kind", "pet"]
+    page.click("#fields summary:has-text('legs')")
+    page.fill("[aria-label='legs to']", "3")
+    page.press("[aria-label='legs to']", "Tab")
+    shows(page, 0)
+    assert page.inner_text("#said") == "Nothing is found."
+
+
+def test_a_filter_that_is_wrong_is_told_beside_it(page):
+    ask(page, "animals", 3)
+    page.fill("#where", "legs >")
+    page.press("#where", "Enter")
+    page.wait_for_selector("#where-error:not([hidden])")
+    assert "can't be read at character" in page.inner_text("#where-error")
+    page.fill("#where", "legs = 2")
+    page.press("#where", "Enter")
+    shows(page, 1)
+    assert page.is_hidden("#where-error")
+
+
+def test_the_keyboard_reaches_everything(page):
+    ask(page, "the cat sleeps on the warm sofa", 3)
+    page.press("#query", "ArrowDown")
+    page.wait_for_selector("#results > li[aria-current]")
+    page.keyboard.press("ArrowDown")
+    assert page.locator("#results > li[aria-current]").count() == 1
+    assert results(page).nth(1).get_attribute("aria-current") == "true"
+    page.keyboard.press("ArrowUp")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#reader[open]")
+    assert page.inner_text("#reader-title") == "cat"
+    assert page.inner_text("#reader-text mark") == "the cat sleeps on the warm sofa"
+    page.keyboard.press("Escape")
+    page.wait_for_selector("#reader:not([open])", state="attached")
+    assert "read" not in address(page)
+    page.keyboard.press("m")
+    page.wait_for_selector("#said:has-text('Most like it')")
+    assert "cat" not in titles(page)
+    page.keyboard.press("/")
+    assert page.evaluate("document.activeElement.id") == "query"
+
+
+def test_a_document_has_an_address_of_its_own(page, server):
+    ask(page, "a bird sings in the old tree", 3)
+    page.click("#results .title button >> nth=0")
+    page.wait_for_selector("#reader[open]")
+    page.reload()
+    page.wait_for_selector("#reader[open]")
+    assert page.inner_text("#reader-title") == "a/bird"
+
+
+def test_why_a_result_is_there_is_shown_on_demand(page):
+    ask(page, "the cat sleeps", 3)
+    assert page.locator(".why").count() == 0
+    page.check("#explain")
+    page.wait_for_selector(".why")
+    assert page.inner_text(".why p >> nth=0")
+
+
+def test_several_collections_are_asked_together_or_one_alone(page, server):
+    server.ask("/v1/collections", {"name": "plants"}, 201)
+    server.ask("/v1/collections/plants/documents", {"documents": [{"id": "oak", "text": "an old tree"}]})
+    page.goto("/")
+    page.wait_for_selector("#collections input")
+    ask(page, "an old tree", 4)
+    assert page.locator("#fields").is_hidden()
+    page.check("#collections label:has-text('plants') input")
+    shows(page, 1)
+    assert titles(page) == ["oak"]
+    assert address(page)["in"] == ["plants"]
+
+
+def test_a_document_of_an_attacker_is_text_and_nothing_else(page, server):
+    documents = [
+        {"id": f"{NASTY}/../{n}", "text": f"evil {NASTY}", "title": NASTY, "metadata": {NASTY: NASTY}} for n in (1, 2)
+    ]
+    server.ask("/v1/collections/animals/documents", {"documents": documents})
+    page.reload()
+    ask(page, f"evil {NASTY}", 5)
+    assert titles(page)[0] == NASTY
+    page.check("#explain")
+    page.wait_for_selector(".why")
+    page.click("#results .title button >> nth=0")
+    page.wait_for_selector("#reader[open]")
+    assert page.inner_text("#reader-title") == NASTY
+    assert NASTY in page.inner_text("#reader-metadata")
+    assert page.title() == "semsearch"
+    assert page.locator("#results img, #results script, #reader img, #reader script").count() == 0
+
+
+def test_nothing_else_may_run_and_nobody_may_frame_it(server):
+    answer = server.get("/")
+    policy = answer.headers["content-security-policy"]
+    assert "default-src 'none'" in policy
+    assert "unsafe" not in policy
+    assert "frame-ancestors 'none'" in policy
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    assert "http" not in answer.text.replace("http-equiv", "")
+    assert server.get("/page/..%2findex.html").status_code == 404
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1200, 360])
+def test_it_is_accessible_on_every_screen(page, scheme, width):
+    axe = pytest.importorskip("axe_core_python.sync_playwright", reason="axe is not installed")
+    page.emulate_media(color_scheme=scheme)
+    page.set_viewport_size({"width": width, "height": 800})
+    ask(page, "the cat sleeps", 3)
+    page.check("#explain")
+    page.wait_for_selector(".why")
+    found = axe.Axe().run(page)["violations"]
+    page.click("#results .title button >> nth=0")
+    page.wait_for_selector("#reader[open]")
+    found += axe.Axe().run(page)["violations"]
+    assert [(one["id"], [node["html"] for node in one["nodes"]]) for one in found] == []
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), "nothing is to be scrolled sideways"
+
+
+def test_a_server_with_keys_asks_for_one(browser, serve, fill, tmp_path):
+    from semsearch.server.keys import Keyring, add_key
+
+    file = tmp_path / "keys"
+    secret = add_key(file, "me", "admin")
+    with serve(keyring=Keyring.read(file)) as running:
+        running.client.headers["Authorization"] = f"Bearer {secret}"
+        fill(running)
+        page = browser.new_page(base_url=running.url)
+        page.set_default_timeout(PATIENT)
+        page.goto("/")
+        page.wait_for_selector("#key-asked[open]")
+        page.fill("#key", "wrong")
+        page.keyboard.press("Enter")
+        page.wait_for_selector("#key-asked[open]")
+        page.fill("#key", secret)
+        page.keyboard.press("Enter")
+        page.wait_for_selector("#fields details")
+        assert secret not in page.url
+        page.close()
+
+
+def test_a_server_that_goes_is_told(browser, serve, fill):
+    with serve() as running:
+        fill(running)
+        page = browser.new_page(base_url=running.url)
+        page.set_default_timeout(PATIENT)
+        page.goto("/")
+        page.wait_for_selector("#fields details", state="attached")
+    page.fill("#query", "anything")
+    page.wait_for_selector("#failure:not([hidden])")
+    assert page.inner_text("#failure") == "the server does not answer. Is it running?"
+    page.close()
+
+
+def test_tasks_are_shown_with_how_far_they_are(page, server):
+    server.finished(server.ask("/v1/collections/animals/compact", {}, 202))
+    page.click("#work summary")
+    page.wait_for_selector("#tasks li")
+    assert page.inner_text("#tasks li >> nth=0").startswith("compact animals: done")
