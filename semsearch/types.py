@@ -243,7 +243,7 @@ class Neighbors:
 
     def __iter__(self) -> Iterator[tuple[Keys, Scores]]:
         """The keys and scores of each query in turn, without the padding."""
-        counts = np.count_nonzero(self.keys >= 0, axis=1)  # padding comes last
+        counts = (self.keys >= 0).sum(axis=1)  # padding comes last; of few keys this is sooner than to count them
         for keys, scores, count in zip(self.keys, self.scores, counts.tolist(), strict=True):
             yield keys[:count], scores[:count]
 

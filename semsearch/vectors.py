@@ -78,9 +78,10 @@ def normalise(vectors: Vectors) -> Vectors:
     Where nothing changes, `vectors` itself is given back.
     """
     norms = np.sqrt(np.einsum("nd,nd->n", vectors, vectors, dtype=np.float64))
-    norms[(norms == 0) | (np.abs(norms - 1) < UNIT)] = 1  # so that normalising twice changes nothing
-    if (norms == 1).all():
+    stays = (norms == 0) | (np.abs(norms - 1) < UNIT)  # so that normalising twice changes nothing
+    if stays.all():
         return vectors
+    norms[stays] = 1
     unit: Vectors = (vectors / norms[:, None]).astype(np.float32)
     return unit
 

@@ -193,7 +193,8 @@ def _scored(
     known = snapshot.keys[rows] == proposed.keys  # padding, and keys that a stale index made up, are not
     known &= _first_of_each(proposed.keys)
     if mask is not None:
-        known &= np.append(mask, False)[np.minimum(rows, len(mask))]
+        known &= mask[np.minimum(rows, len(mask) - 1)]
+        known &= rows < len(mask)
     keys = np.where(known, proposed.keys, -1)
     scores = np.full(keys.shape, -np.inf, dtype=np.float32)
     asked, _ = np.nonzero(known)
