@@ -52,6 +52,7 @@ log = logging.getLogger("semsearch")
 Outcome = TypeVar("Outcome")
 
 MAX_DESCRIPTION = 1_000  # characters
+MAX_DESCRIBED_FOLDERS = 100
 COUNTERWEIGHT = 0.5  # of counterexamples beside examples
 
 
@@ -142,18 +143,37 @@ class Collection:
         """What `describe` said of it; empty where nothing was."""
         return str(self.settings.get("description", ""))
 
-    def describe(self, description: str) -> None:
+    @property
+    def described_folders(self) -> dict[str, str]:
+        """What `describe` said of folders, by their absolute path."""
+        return dict(self.settings.get("described_folders", {}))
+
+    def describe(self, description: str, folder: str | os.PathLike[str] | None = None) -> None:
         """Say in a few words what it holds, for people and programs that choose among collections; "" takes it back.
+
+        Args:
+            description: The words.
+            folder: Say it of the documents of this folder (or file) alone.
 
         Raises:
             DataError: It is no text, or a long one.
+            UsageError: There is something said of many folders already.
         """
         check_text(description, "the description")
         if len(description) > MAX_DESCRIPTION:
             raise DataError(
                 f"the description has {len(description):,} characters; at most {MAX_DESCRIPTION:,} are kept."
             )
-        self.engine.set("description", " ".join(description.split()))
+        words = " ".join(description.split())
+        if folder is None:
+            self.engine.set("description", words)
+            return
+        path = os.path.abspath(check_path(folder, "the folder"))  # noqa: PTH100  (places of hits follow no links)
+        folders = self.described_folders | {path: words}
+        folders = {path: said for path, said in sorted(folders.items()) if said}
+        if len(folders) > MAX_DESCRIBED_FOLDERS:
+            raise UsageError(f"{len(folders) - 1:,} folders are described already: take one back with an empty text.")
+        self.engine.set("described_folders", folders)
 
     @property
     def sources(self) -> list[dict[str, Any]]:

@@ -52,7 +52,14 @@ _COMMANDS = {
     **dict.fromkeys(("similar", "calibrate"), "similar"),
     **dict.fromkeys(("get", "remove", "drop", "list", "describe", "info"), "manage"),
     **dict.fromkeys(("reindex", "tune", "check", "repair", "compact", "backup", "restore", "reencode"), "maintenance"),
-    **{"bench": "bench", "export": "exchange", "import": "exchange", "models": "catalog", "trust": "trust"},
+    **{
+        "bench": "bench",
+        "export": "exchange",
+        "import": "exchange",
+        "models": "catalog",
+        "trust": "trust",
+        "mcp": "assistants",
+    },
     **{"doctor": "doctor", "completion": "doctor", "train-reranker": "train", "eval": "evaluate"},
 }
 _ATTRIBUTES = {
