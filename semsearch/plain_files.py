@@ -79,7 +79,7 @@ def open_plain(path: Path, mode: str = "rb") -> BufferedRandom:
 def read_plain(path: Path, limit: int = 1 << 24) -> bytes:
     """What is in a small plain file: no more than `limit` bytes of it."""
     with open_plain(path) as file:
-        return file.read(limit)
+        return file.read(min(limit, os.fstat(file.fileno()).st_size))  # for so much memory is taken beforehand
 
 
 def is_plain_name(name: object) -> bool:
