@@ -152,28 +152,27 @@ class Hit:
 
     @property
     def place(self) -> Place | None:
-        """Where the passage stands: file, line, page, sheet or message, as far as known when the file was read.
+        """Where the passage stands: file, and line, page, slide and the like, as known when the file was read.
 
-        It is looked up when it is asked for, for all hits of an answer together. None for a document that came from no
-        file.
+        The line is that of the passage which has most words of the query; where none has any, the first. It is looked
+        up when it is asked for, for all hits of an answer together. None for a document that came from no file.
         """
         provenance = None if self.locate is None else self.locate(self)
         if provenance is None:
             return None
-        path, position = provenance
-        return Place(path, self._line(position), position.page, position.sheet, position.message)
+        path, position, offset = provenance
+        return position.place(path, self._line(offset) if position.runs else 0)
 
-    def _line(self, position: Position) -> int | None:
-        if not position.lines:
-            return position.line
+    def _line(self, offset: int) -> int | None:
+        """The line of the document's text, counted from 0, that begins at `offset` of the passage."""
         text = self.passage.text
-        number = text.count("\n", 0, len(text) - len(text.lstrip()))
+        number = text.count("\n", 0, offset or len(text) - len(text.lstrip()))
         if self.start:
             try:
                 number += self.document.text.count("\n", 0, self.start)
             except SemsearchError:  # changed or damaged since it was found: then nobody knows
                 return None
-        return position.line_of(number)
+        return number
 
     @property
     def id(self) -> str:

@@ -127,9 +127,8 @@ def hit(hit: Hit, words: QueryWords | None = None) -> dict[str, Any]:
 
 
 def place(place: Place) -> dict[str, Any]:
-    """Where a passage stands: the path of its file, and the line, page, sheet or message where there is one."""
-    known = {"line": place.line, "page": place.page, "sheet": place.sheet, "message": place.message}
-    return {"path": place.path, **{name: value for name, value in known.items() if value}}
+    """Where a passage stands: the path of its file, and the line, page, slide and the like where there is one."""
+    return {"path": place.path, **place.within}
 
 
 def _explanation(hit: Hit, explanation: Explanation) -> dict[str, Any]:

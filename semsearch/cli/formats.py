@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from semsearch.types import Hit
 
 RESULT_COLUMNS = ("query", "rank", "score", "id", "title", "text", "start", "end", "metadata")
-PLACE_COLUMNS = ("path", "line", "page", "sheet", "message")
+PLACE_COLUMNS = ("path", "line", "page", "sheet", "message", "slide", "cell", "chapter", "attachment")
 COLLECTION = "collection"  # the last column
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")  # what OWASP warns of as a cell's beginning
 RUN = "semsearch"  # the last column of TREC's format names who answered
@@ -78,10 +78,9 @@ def _vimgrep(answer: Answer, number: int | None, safe: bool) -> Iterator[str]:
 
 def _fields(answer: Answer, hit: Hit, safe: bool) -> list[str]:
     stands = wire.place(hit.place) if hit.place is not None else {}
-    path, line, page, sheet, message = (str(stands.get(name, "")) for name in PLACE_COLUMNS)
-    query, identity, title, text, sheet = (
+    query, identity, title, text, *where = (
         f"'{field}" if safe and field.startswith(FORMULA) else field
-        for field in (answer.query, hit.id, hit.title, hit.text, sheet)
+        for field in (answer.query, hit.id, hit.title, hit.text, *(str(stands.get(name, "")) for name in PLACE_COLUMNS))
     )
     numbers = (str(hit.rank), f"{hit.score:.6f}")
     span = (str(hit.start), str(hit.end))
@@ -94,11 +93,7 @@ def _fields(answer: Answer, hit: Hit, safe: bool) -> list[str]:
         text,
         *span,
         metadata,
-        path,
-        line,
-        page,
-        sheet,
-        message,
+        *where,
         hit.collection or "",
     ]
 

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMappin
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import repeat
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -234,7 +235,7 @@ class Searcher:
             for query, hits in zip(asked, answers, strict=True):
                 for hit in hits:
                     hit.explanation = explainer.explain(query, hit)
-        self._locatable(answers)
+        self._locatable(answers, texts)
         notes = found.notes
         if texts:
             of_model = [()] * len(texts) if read is None else [tuple(self._unread(text)) for text in read]
@@ -245,9 +246,9 @@ class Searcher:
             notes = [(*own, *lacking) for own in notes]
         return list(map(Hits, answers, notes))
 
-    def _locatable(self, answers: Sequence[Sequence[Hit]]) -> None:
-        for hits in answers:
-            locator = Locator(self._engine.origins.of, [hit.id for hit in hits])
+    def _locatable(self, answers: Sequence[Sequence[Hit]], texts: Sequence[str]) -> None:
+        for hits, text in zip(answers, texts or repeat(""), strict=False):
+            locator = Locator(self._engine.origins.of, [hit.id for hit in hits], text)
             for hit in hits:
                 hit.locate = locator
 

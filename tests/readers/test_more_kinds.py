@@ -9,7 +9,7 @@ import pytest
 
 from corpora.extraction import extractor
 from corpora.extraction.parts import FilePart, Lost, Unreadable
-from semsearch.places import Position
+from semsearch.places import Place, Position
 
 OFFICE = "http://schemas.openxmlformats.org"
 RELATED = f"{OFFICE}/officeDocument/2006/relationships"
@@ -86,6 +86,7 @@ def test_a_slide_is_a_document_with_its_notes():
     assert (first.name, first.title, first.metadata) == ("slide=1", "Whales", {"slide": 1})
     assert sorted(first.text.splitlines()) == ["Say it slowly.", "Sure?", "They dive.", "a | b"]
     assert (second.name, second.text) == ("slide=2", "Bread")
+    assert [part.position for part in (first, second)] == [Position(slide=1), Position(slide=2)]
     assert third == Lost("slide=3", "it holds no text: pictures must go through text recognition first.")
     assert fourth == Lost("slide=4", "the file has no such slide.")
 
@@ -191,11 +192,23 @@ def test_a_notebook_has_its_headings_code_and_output():
         ("Whales", "They dive.\n\ndepth(1)\n\na mile\n\n\n1609\n\nas it is")
     ]
     cells = [{"cell_type": "heading", "level": 1, "source": "H"}, {"cell_type": "code", "input": "x"}]
+    [part] = parts("a.ipynb", json.dumps({"cells": cells}))
+    assert part.position == Position(cells=((0, 2),))
     old = {"worksheets": [{"cells": cells}]}
     assert [(part.title, part.text) for part in parts("a.ipynb", json.dumps(old))] == [("H", "x")]
     for bad in ("[]", "{", ""):
         with pytest.raises((Unreadable, ValueError)):
             parts("a.ipynb", bad)
+
+
+def test_each_line_of_a_notebook_knows_its_cell():
+    sources = [("markdown", "# A\nfirst"), ("code", "x = 1\ny = 2"), ("raw", "last"), ("markdown", "# Bare")]
+    cells = [{"cell_type": kind, "source": source} for kind, source in sources]
+    cells[1]["outputs"] = [{"text": "shown"}]
+    body, bare = parts("a.ipynb", json.dumps({"cells": cells}))
+    found = {line: body.position.place("a", number).cell for number, line in enumerate(body.text.split("\n")) if line}
+    assert found == {"first": 1, "x = 1": 2, "y = 2": 2, "shown": 2, "last": 3}
+    assert (bare.text, bare.position.place("a")) == ("Bare", Place("a", cell=4))
 
 
 def test_an_odd_cell_of_a_notebook_costs_itself():
@@ -237,6 +250,8 @@ def test_a_missing_chapter_costs_that_chapter_only():
         ("c.xhtml", "third"),
         ("d.xhtml", "it is encrypted."),
     ]
+    chapters = [part.position for part in found if isinstance(part, FilePart)]
+    assert chapters == [Position(chapter="a.xhtml"), Position(chapter="c.xhtml")]
 
 
 def test_notes_and_pages_beside_the_chapters_of_a_book_are_read():
