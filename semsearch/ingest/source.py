@@ -22,6 +22,7 @@ from semsearch.errors import DataError, UsageError
 from semsearch.ingest.ids import IdRegister
 from semsearch.names import check_name, check_path, escaped, is_utf8
 from semsearch.places import Position
+from semsearch.plain_files import special
 from semsearch.types import Confidence, Document
 from semsearch.validation import check_document
 from semsearch.walk import FolderListing, walk
@@ -237,6 +238,8 @@ class Source:
             found = Path(check_path(str(path))).expanduser()
             if not found.exists():
                 raise UsageError(f"there is no file or folder '{path}'.")
+            if (kind := special(found)) not in ("", "a pipe"):  # a pipe is read once, as long as somebody writes
+                raise UsageError(f"'{path}' is {kind}, which holds no documents: give a file, a folder or a pipe.")
             # a shell's <(command) is a pipe, whose link leads nowhere
             place = check_path(str(found.resolve() if found.is_file() or found.is_dir() else found.absolute()))
         chosen = format or _recognise(Path(place))

@@ -271,6 +271,13 @@ def test_a_named_pipe_is_read_once_and_kept_where_it_is_needed_twice(tmp_path, k
         assert [document.metadata for document in found] == [{"n": "1"}, {"n": "x"}]
 
 
+@pytest.mark.skipif(not os.path.exists("/dev/zero"), reason="a device of POSIX")
+def test_a_device_has_no_end_and_is_not_read():
+    with pytest.raises(UsageError, match="'/dev/zero' is a device, which holds no documents"):
+        Source.of("/dev/zero", "text")
+    assert Source.of("/dev/null", "text").path == "/dev/null"
+
+
 # --- ids
 
 
