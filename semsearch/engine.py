@@ -499,6 +499,19 @@ class Maintained(Protocol):
 
 
 @runtime_checkable
+class Watchable(Protocol):
+    """An engine that one process at a time keeps in step with what it was read from."""
+
+    def keep_watch(self) -> AbstractContextManager[None]:
+        """Keep others from doing so meanwhile, and nobody from writing; it ends with the process at the latest.
+
+        Raises:
+            CollectionLocked: Another process does it; names it.
+        """
+        ...
+
+
+@runtime_checkable
 class Restoring(Protocol):
     """A home that makes a collection from what `Maintained.backup` wrote."""
 

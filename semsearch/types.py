@@ -304,12 +304,22 @@ class Reranker(Protocol):
 class Report(Protocol):
     """What a reader says while it reads; semsearch's own is `semsearch.ingest.source.ReadReport`."""
 
-    def bad(self, error: DataError) -> None:
-        """A record that can't be used: raises `error`, or counts it and returns, and the reader goes on behind it."""
+    def bad(self, error: DataError, *, file: bool = False) -> None:
+        """What can't be used: raises `error`, or counts it and returns, and the reader goes on behind it.
+
+        Args:
+            error: Says what it is, where, and why.
+            file: It is a whole file or folder, or all the rest of one; else a record.
+        """
         ...
 
-    def lost(self, error: DataError) -> None:
-        """As `bad`, of a part that holds no text for anybody (a scanned page, say): the file is read to its end."""
+    def lost(self, error: DataError, *, failed: bool = False) -> None:
+        """As `bad`, of a part of a file (a page, an attachment) whose other parts are read.
+
+        Args:
+            error: As above.
+            failed: Its library failed, and may succeed another time; else the part holds no text for anybody.
+        """
         ...
 
     def unread(self, path: Path) -> None:

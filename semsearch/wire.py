@@ -186,11 +186,17 @@ def ingested(changes: IngestResult) -> dict[str, Any]:
 
 
 def unread(report: ReadReport) -> dict[str, Any]:
-    """What a reading left out: how many records, parts and files, each with its reason; files of no known kind."""
+    """What a reading left out: records, files and parts of files, each with its reason; files of no known kind.
+
+    `errors` has all reasons, `records`, `files` and `parts` have them apart.
+    """
     report.ends()
     return {
         "skipped": report.left_out,
         "errors": [str(error) for error in report.errors],
+        "records": [str(error) for error in report.records.errors],
+        "files": [str(error) for error in report.files.errors],
+        "parts": [str(error) for error in report.parts.errors],
         "empty": list(report.empty_names),
         "odd_names": list(report.odd_names),
         "kinds": dict(sorted(report.kinds.items())),

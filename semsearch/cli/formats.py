@@ -84,7 +84,7 @@ def quickfix(path: str, line: int | None, text: str, parts: Sequence[str] = (), 
         path: The file's.
         line: In it; the first where there is none.
         text: In as many lines as it has.
-        parts: Of the file, where the text stands in one: a page, say. The text begins with it, as vim has no place for it.
+        parts: Of the file, where the text stands in one, a page, say; it begins the text, as vim has no place for it.
         column: In bytes, counted from 1.
 
     Returns:
@@ -108,7 +108,7 @@ def left_out_of_vimgrep(answer: Answer) -> Iterator[str]:
 
 def unnameable(path: str) -> str:
     """What is said of a file whose name `quickfix` does not write."""
-    return f"left out, because vim's format can't carry the name of its file: {ascii(path)}"
+    return f"left out, because vim's format can't carry the name of its file: {path!a}"
 
 
 def _fields(answer: Answer, hit: Hit, safe: bool) -> list[str]:

@@ -55,7 +55,9 @@ class GrepInput:
             elif path.is_dir():
                 yield from self._folder(name, path, walk(path))
             elif (kind := special(path)) == "a pipe":
-                self._fail(f"{name}: a pipe may never be written to: give it as standard input, by - < {shlex.quote(name)}")
+                self._fail(
+                    f"{name}: a pipe may never be written to: give it as standard input, by - < {shlex.quote(name)}"
+                )
             elif kind:
                 self._fail(f"{name}: {kind}, which is not read")
             elif _is_apart(name):

@@ -22,6 +22,7 @@ from semsearch.local.maintenance.reencoding import reencode
 from semsearch.local.maintenance.repair import repair
 from semsearch.local.origins import LocalOrigins
 from semsearch.local.store import questions, terms
+from semsearch.local.store.lock import WatchLock
 from semsearch.local.store.metadata import update
 from semsearch.local.store.settings import check_settings
 from semsearch.local.store.store import Store
@@ -37,7 +38,7 @@ SETTINGS = ("encoder", "metric", "passages", "splitting", "index", "created")  #
 
 
 class LocalEngine:
-    """See `semsearch.engine.Engine`; it is `Indexed` and `Maintained`, too."""
+    """See `semsearch.engine.Engine`; it is `Indexed`, `Maintained` and `Watchable`, too."""
 
     capabilities = Capabilities("local", scored=True, devices=True)
 
@@ -60,6 +61,10 @@ class LocalEngine:
         self._indexing = Indexing(self.store, metric, self._loader)
         self._lexical_indexing = LexicalIndexing(self.store, self._retriever.lexical)
         self._encoder = settings["encoder"]
+
+    def keep_watch(self) -> AbstractContextManager[None]:
+        """See `Watchable`."""
+        return WatchLock(self.store.folder).hold()
 
     # Reading
 

@@ -4,6 +4,7 @@ import errno
 import json
 import os
 import sqlite3
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -88,7 +89,7 @@ def test_nobody_is_waited_for_at_a_pipe(files, model):
     ]
 
 
-@pytest.mark.skipif(not os.path.isdir("/dev/fd"), reason="open files have no names here")
+@pytest.mark.skipif(not Path("/dev/fd").is_dir(), reason="open files have no names here")
 def test_what_a_shell_hands_in_is_read(files, model):
     out, into = os.pipe()
     with os.fdopen(out), os.fdopen(into, "wb") as writer:

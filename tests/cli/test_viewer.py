@@ -314,12 +314,12 @@ def test_a_name_that_vim_can_not_read_is_left_out_and_said(notes, tmp_path, monk
     model = ["-m", tmp_path / "model"]
     assert run("index", odd, "--name", "odd", "--format", "text", *model).code == 0
     ended = run("query", "odd", "whale", "-o", "vimgrep")
-    said = f"left out, because vim's format can't carry the name of its file: {ascii(str(odd))}"
+    said = f"left out, because vim's format can't carry the name of its file: {str(odd)!a}"
     assert (ended.code, ended.out, ended.err.splitlines()) == (0, "", [said])
     monkeypatch.chdir(odd.parent)
     ended = run("grep", "whale", odd.name, "-o", "vimgrep", *model, "--no-cache", "-k", 1, "--min-score", -1)
     assert (ended.code, ended.out) == (0, "")
-    assert ended.err.splitlines() == [f"{said.partition(':')[0]}: {ascii(odd.name)}"]
+    assert ended.err.splitlines() == [f"{said.partition(':')[0]}: {odd.name!a}"]
 
 
 @pytest.mark.skipif(shutil.which("vim") is None, reason="vim is not installed")
