@@ -234,6 +234,6 @@ def _said(file: Any, column: str) -> int:
 
 def _inflated(path: Path, column: str, most: int) -> str:
     return (
-        f"{path}: the column '{column}' would be more than {most:,} bytes of numbers, far more than vectors in a file of "
-        "this size come to."
+        f"{path}: the column '{column}' would be more than {most:,} bytes of numbers, far more than vectors in a file "
+        "of this size come to."
     )

@@ -305,7 +305,7 @@ def test_vectors_of_parquet_are_of_one_length(tmp_path):
         parquet.write_table(pyarrow.table({"v": pyarrow.array(column, pyarrow.list_(pyarrow.float32()))}), file)
         with pytest.raises(DimensionMismatch, match="are of different lengths, or missing"):
             read_vectors(file, "v")
-    with pytest.raises(DataError, match="has no column 'w' of vectors: .*'v'"):
+    with pytest.raises(DataError, match=r"has no column 'w' of vectors: .*'v'"):
         read_vectors(file, "w")
 
 
