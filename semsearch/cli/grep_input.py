@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 # Kinds of documents whose bytes are not the lines that a reader sees; Markdown and source code are read as they are.
 APART = (
-    *(".pdf", ".docx", ".pptx", ".xlsx", ".odt", ".rtf", ".epub"),
+    *(".pdf", ".docx", ".pptx", ".xlsx", ".odt", ".odp", ".ods", ".rtf", ".epub"),
     *(".eml", ".mbox", ".html", ".htm", ".xhtml", ".ipynb"),
 )
 

@@ -133,8 +133,9 @@ def renamed(archive, names):
 
 
 ODT = (
-    '<o:document-content xmlns:o="urn:office" xmlns:text="urn:text" xmlns:table="urn:table" xmlns:draw="urn:draw">'
-    "<o:body><o:text>{}</o:text></o:body></o:document-content>"
+    '<o:document-content xmlns:o="urn:office" xmlns:text="urn:text" xmlns:table="urn:table" xmlns:draw="urn:draw" '
+    'xmlns:presentation="urn:presentation" xmlns:office="urn:office"><o:body>'
+    "<o:text>{}</o:text></o:body></o:document-content>"
 )
 
 
@@ -160,6 +161,38 @@ def test_opendocument_has_headings_tables_notes_and_no_deleted_text():
         ("whales", "Report › Whales", "They dive.\nFar.\n\nDeep.\n\nSure?\n\none\n\nboxed\n\na | b"),
         ("header", "Report", "Secret"),
     ]
+
+
+def test_slides_of_opendocument():
+    frame = '<draw:frame presentation:class="{}"><text:p>{}</text:p></draw:frame>'
+    shown = "".join(frame.format(*one) for one in (("title", "Whales"), ("outline", "They dive."), ("footer", "no")))
+    notes = f"<presentation:notes>{frame.format('notes', 'Say it slowly.')}</presentation:notes>"
+    pages = [shown + notes, frame.format("title", "Bread"), "<draw:frame><draw:image/></draw:frame>", ""]
+    body = "".join(f"<draw:page>{page}</draw:page>" for page in pages)
+    show = ODT.replace("o:text>", "o:presentation>").format(body)
+    first, second, third = parts("a.odp", zipped(**{"content.xml": show}))
+    assert (first.name, first.title, first.metadata) == ("slide=1", "Whales", {"slide": 1})
+    assert first.text == "They dive.\nSay it slowly."
+    assert (second.text, second.position) == ("Bread", Position(slide=2))
+    assert third == Lost("slide=3", "it holds no text: pictures must go through text recognition first.")
+
+
+def test_sheets_of_opendocument():
+    cell = "<table:table-cell{}><text:p>{}</text:p></table:table-cell>"
+    note = "<office:annotation><text:p>Sure?</text:p></office:annotation>"
+    rows = [
+        cell.format("", "city") + cell.format("", "size"),
+        cell.format("", "Lima") + cell.format(' table:number-columns-repeated="9"', "7"),
+    ]
+    rows += ["<table:table-cell/>" * 3, cell.format("", f"Oslo</text:p>{note}<text:p>")]
+    table = "".join(f"<table:table-row>{row}</table:table-row>" for row in rows)
+    box = "<draw:frame><draw:text-box><text:p>boxed</text:p></draw:text-box></draw:frame>"
+    shapes = f"<table:shapes>{box}</table:shapes>"
+    sheets = f'<table:table table:name="Towns">{shapes}{table}</table:table><table:table table:name="Empty"/>'
+    book = ODT.replace("o:text>", "o:spreadsheet>").format(sheets)
+    [part] = parts("a.ods", zipped(**{"content.xml": book}))
+    assert part.text.splitlines() == ["city | size", "Lima | 7", "Oslo Sure?", "boxed"]
+    assert (part.name, part.title, part.position) == ("sheet=Towns", "Towns", Position(sheet="Towns"))
 
 
 def test_rich_text_is_read_with_what_stands_beside_it():
