@@ -2,8 +2,9 @@
 
 A few words out of the middle of a passage, encoded as a question, lie as far from what is stored as what people ask,
 or further: their best cosine was 0.45 in NFCorpus, where that of its real questions is 0.54 and that of points between
-stored vectors 0.80. Settings chosen on them for a recall of 0.9 and 0.95 gave the real questions of NFCorpus, SciFact,
-Cranfield and CACM at least as much, with lists of FAISS as with a graph; whole sentences and titles were too easy.
+stored vectors 0.80. Settings chosen on them for a recall of 0.9 and 0.95 gave the dev questions of NFCorpus and those
+of SciFact (train) and Cranfield at least as much, with lists of FAISS, and with a graph in NFCorpus and Cranfield;
+whole sentences and titles were too easy in NFCorpus.
 """
 
 from __future__ import annotations
