@@ -29,7 +29,7 @@ from semsearch.local.store.store import Store
 from semsearch.local.view import LocalView, Retriever
 from semsearch.records import Entry, Known, Record
 from semsearch.search.choose import choose
-from semsearch.search.recall import Certificate
+from semsearch.search.recall import Certificate, Synthesis
 from semsearch.types import Metadata, Metric, Vectors
 
 log = logging.getLogger("semsearch")
@@ -143,13 +143,13 @@ class LocalEngine:
 
     # Index
 
-    def rebuild(self, spec: IndexSpec, queries: Vectors | None) -> Certificate | None:
+    def rebuild(self, spec: IndexSpec, queries: Vectors | Synthesis | None) -> Certificate | None:
         """See `Indexed.rebuild`."""
         certificate = self._indexing.rebuild(spec, lambda: queries)
         self._lexical_indexing.renew()
         return certificate
 
-    def tune(self, spec: IndexSpec, queries: Vectors | None) -> Certificate:
+    def tune(self, spec: IndexSpec, queries: Vectors | Synthesis | None) -> Certificate:
         """See `Indexed.tune`."""
         return self._indexing.tune(spec, queries)
 
@@ -199,7 +199,7 @@ class LocalEngine:
 
     # Maintenance
 
-    def maintain(self, queries: Callable[[], Vectors | None]) -> None:
+    def maintain(self, queries: Callable[[], Vectors | Synthesis | None]) -> None:
         """See `Maintained.maintain`."""
         with self.store.read() as view:
             snapshot = view.snapshot
@@ -256,7 +256,7 @@ class LocalEngine:
                     problems.append(Problem("full text", "it does not agree with the documents", fix))
         return problems
 
-    def repair(self, encode: Encode | None, queries: Callable[[], Vectors | None]) -> list[str]:
+    def repair(self, encode: Encode | None, queries: Callable[[], Vectors | Synthesis | None]) -> list[str]:
         """See `Maintained.repair`."""
         done = repair(self.store, encode)
         broken = {problem.part for problem in self.check()}
