@@ -18,6 +18,7 @@ from semsearch.errors import ModelError
 RerankerTask = Literal["sequence-classification", "feature-extraction", "text-generation"]
 TASKS: tuple[RerankerTask, ...] = ("sequence-classification", "feature-extraction", "text-generation")
 SIGMOID, IDENTITY = "torch.nn.modules.activation.Sigmoid", "torch.nn.modules.linear.Identity"
+OWN, WEIGHT = "semsearch", "rerank_weight"  # in config.json: {"semsearch": {"rerank_weight": 0.4}}
 # Classes that a config.json may say are code of the checkpoint's own.
 OWN_CODE = ("AutoConfig", "AutoModel", "AutoModelForSequenceClassification", "AutoModelForCausalLM")
 
@@ -43,6 +44,7 @@ class RerankerLayout:
     activation: str  # the name of a torch.nn module
     prompt: str  # before every query
     answers: Answers | None = None  # of a causal reranker
+    weight: float | None = None  # what it counts beside its first stage, where it was trained here
 
 
 def read(folder: Path) -> RerankerLayout:
@@ -131,7 +133,22 @@ def _bare(folder: Path, said: Mapping[str, Any]) -> RerankerLayout:
         activation=_activation(said, config, labels, folder),
         prompt=_prompt(said, folder),
         answers=Answers("yes", "no") if causal else None,
+        weight=_weight(config, folder),
     )
+
+
+def _weight(config: Mapping[str, Any], folder: Path) -> float | None:
+    """What `semsearch train-reranker` wrote of the share that the reranker should have."""
+    own = config.get(OWN)
+    weight = own.get(WEIGHT) if isinstance(own, Mapping) else None
+    if weight is None:
+        return None
+    if isinstance(weight, bool) or not isinstance(weight, int | float) or not 0 <= weight <= 1:
+        raise ModelError(
+            f"{folder / 'config.json'} gives the reranker the weight {weight!r:.40}; it must be a number from 0 to 1: "
+            f"put it right, or take {WEIGHT} out."
+        )
+    return float(weight)
 
 
 def _config(folder: Path) -> dict[str, Any]:

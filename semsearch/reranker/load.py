@@ -75,6 +75,7 @@ def load_reranker(
         windows=Windows(reader, min(limit, UNLIMITED), windowed=layout.labels == 1),
         pipeline=pipeline,
         modules=[type(module).__name__ for module in modules],
+        weight=layout.weight,
     )
 
 
