@@ -14,6 +14,7 @@ from semsearch.cli import parameters
 from semsearch.cli.render import say
 from semsearch.errors import ModelError, UsageError
 from semsearch.home import Home
+from semsearch.search.request import MODES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,6 +34,7 @@ class TrainOptions:
     model: str | None
     split: str
     collections: tuple[str, ...]
+    mode: str
     steps: int | None
     epochs: float | None
     batch: int
@@ -99,8 +101,15 @@ class TrainOptions:
     "collections",
     multiple=True,
     metavar="NAME",
-    help="Take hard negatives from what this collection answers, one for each DATA in their order [default: the "
-    "encoder's nearest documents].",
+    help="Take hard negatives from what this collection answers, one for each DATA in their order [default: one made "
+    "for this].",
+)
+@click.option(
+    "--mode",
+    type=click.Choice(MODES),
+    default="hybrid",
+    show_default=True,
+    help="The way of searching that gives them, and that the reranker is weighed against.",
 )
 @click.option("--steps", type=click.IntRange(min=1), help="Steps [default: 2000, or those of --epochs].")
 @click.option(
@@ -143,9 +152,10 @@ class TrainOptions:
 def train_reranker(options: TrainOptions) -> int:
     r"""Fine-tune a cross-encoder on DATA: BEIR folders with corpus.jsonl, queries.jsonl and qrels/SPLIT.tsv.
 
-    Some of the queries are held out and reranked while training; the step that does best on them is kept. An
-    interrupted run goes on with --resume and ends as if it had not been interrupted. The folder opens with
-    semsearch.load_reranker and with sentence-transformers' CrossEncoder.
+    Some of the queries are held out and reranked while training; the step that does best on them is kept, and so is
+    the weight that the reranker should have beside its first stage: 0 where it helps none. An interrupted run goes on
+    with --resume and ends as if it had not been interrupted. The folder opens with semsearch.load_reranker and with
+    sentence-transformers' CrossEncoder.
 
     \b
     semsearch train-reranker scifact nfcorpus --out my-reranker
@@ -184,11 +194,14 @@ def _train(judged: Sequence[Judged], options: TrainOptions) -> None:
                 home = Home.of(options.home)
                 asked = held.enter_context(semsearch.open(collections[place], home=home, device=options.device))
             cache = out / "training" / f"candidates-{place}.npz"
-            tasks.append(TrainingSet(one, mine(one, encoder, recipe.depth, collection=asked, cache=cache, say=say)))
+            mined = mine(one, encoder, recipe.depth, mode=options.mode, collection=asked, cache=cache, say=say)
+            tasks.append(TrainingSet(one, mined))
     tokenizer = load_tokenizer(first.folder, lower=bool(first.config.get("do_lower_case")))
     trainer = Trainer(first.folder, tokenizer, tasks, recipe, out, encoder.device, say)
     trainer.run()
-    miner = " and ".join(f"the collection {name}" for name in collections) or f"`{encoder.name}`"
+    miner = f"{options.mode} search in " + (
+        " and ".join(f"the collection {name}" for name in collections) or f"the documents by `{encoder.name}`"
+    )
     card = model_card(
         out.resolve().name,
         semsearch.__version__,
@@ -198,6 +211,20 @@ def _train(judged: Sequence[Judged], options: TrainOptions) -> None:
         recipe,
         tasks,
         trainer.evaluations,
+        trainer.best,
+        sum(entry.get("seconds", 0.0) for entry in trainer.log),
     )
     trainer.finish(card)
+    best = trainer.best
+    if best.weight == 0:
+        say(
+            "with no weight was it better than its first stage on the held-out queries (nDCG@10 "
+            f"{best.first_stage:.3f}), so it counts nothing beside it (weight 0): it "
+            "needs more judged queries, or more steps."
+        )
+    else:
+        say(
+            f"on the held-out queries the first stage has a nDCG@10 of {best.first_stage:.3f}, and {best.score:.3f} "
+            f"where the reranker counts {best.weight:.0%}, which it will."
+        )
     say(f"the reranker is in {out}: semsearch.load_reranker({str(out)!r})")

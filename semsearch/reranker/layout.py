@@ -7,6 +7,7 @@ language model asked to answer yes or no, whose score is the log-odds of the two
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -149,6 +150,13 @@ def _weight(config: Mapping[str, Any], folder: Path) -> float | None:
             f"put it right, or take {WEIGHT} out."
         )
     return float(weight)
+
+
+def write_weight(folder: Path, weight: float) -> None:
+    """Say in a folder's config.json what its reranker counts beside its first stage, from 0 to 1."""
+    config = read_json(folder / "config.json")
+    config[OWN] = {WEIGHT: weight}
+    (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n", "utf-8")
 
 
 def _config(folder: Path) -> dict[str, Any]:

@@ -231,12 +231,7 @@ class Searcher:
         asked = request.without_marks(texts)
         unheard: tuple[str, ...] = ()
         if request.reranks:
-            reranker = self._reranker(request.rerank)
-            weight = own_weight(reranker) if request.rerank_weight is None else float(request.rerank_weight)
-            if weight == 0 and request.rerank_weight is None:
-                unheard = (UNHEARD,)
-            for query, hits in zip(asked, answers, strict=True):
-                _rerank(reranker, query, hits, weight)
+            unheard = self._rerank(asked, answers, request)
             if timings is not None:
                 timings["rerank"] = 1000 * (time.perf_counter() - started)
         if request.mmr_lambda is not None:
@@ -260,9 +255,15 @@ class Searcher:
             ]
         if request.minima and (lacking := self._unmeasured(request, found)):
             notes = [(*own, *lacking) for own in notes]
-        if unheard:
-            notes = [(*own, *unheard) for own in notes]
-        return list(map(Hits, answers, notes))
+        return list(map(Hits, answers, [(*own, *unheard) for own in notes]))
+
+    def _rerank(self, asked: Sequence[str], answers: Sequence[list[Hit]], request: Request) -> tuple[str, ...]:
+        """Put the hits of each query in their new order; what there is to say of it."""
+        reranker, weight = self._reranker(request.rerank), request.rerank_weight
+        counts = own_weight(reranker) if weight is None else float(weight)
+        for query, hits in zip(asked, answers, strict=True):
+            _rerank(reranker, query, hits, counts)
+        return (UNHEARD,) if counts == 0 and weight is None else ()
 
     def _locatable(self, answers: Sequence[Sequence[Hit]], texts: Sequence[str], languages: Languages = ()) -> None:
         for hits, text in zip(answers, texts or repeat(""), strict=False):

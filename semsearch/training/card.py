@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from semsearch.training.train import Evaluation, Recipe, TrainingSet
+    from semsearch.training.held_out import Evaluation
+    from semsearch.training.train import Recipe, TrainingSet
 
 HEADER = """---
 library_name: sentence-transformers
@@ -43,14 +44,17 @@ Groups of a relevant passage and {negatives} others, drawn from judged negatives
 of {miner}. The loss is {loss}.
 
 {steps} steps of {batch} groups, AdamW, learning rate {lr:g} (linear, a tenth of warming up), weight decay {decay:g},
-seed {seed}. The step with the best mean nDCG@10 on the held-out queries was kept: step {best}.
+seed {seed}. The steps took {minutes:,.0f} minutes. The step with the best mean nDCG@10 on the held-out queries was
+kept: step {best}.
 
 ## Evaluation
 
-Held-out training queries, the first {rerank} candidates of the encoder reranked: nDCG@10, MRR@10.
+Held-out training queries, the first {rerank} candidates of {miner} reranked: nDCG@10 of the first stage, of the
+reranker alone, and of both with the weight that was best on them without harming any data set. The kept step's weight
+is **{weight:g}**: so much the reranker counts in semsearch, the first stage the rest{verdict}.
 
-| step | data | nDCG@10 before | reranked | MRR@10 before | reranked |
-|---|---|---|---|---|---|
+| step | data | before | reranked | weight | both | MRR@10 before | both |
+|---|---|---|---|---|---|---|---|
 {figures}
 """
 
@@ -64,8 +68,10 @@ def model_card(
     recipe: Recipe,
     tasks: Sequence[TrainingSet],
     evaluations: Sequence[Evaluation],
+    best: Evaluation,
+    seconds: float,
 ) -> str:
-    """The README.md of a run that is over."""
+    """The README.md of a run that is over, whose steps took so long."""
     weights = [len(task.judged.training) ** 0.5 for task in tasks]
     data = [
         f"| {task.judged.name} | {split} | {len(task.judged.ids):,} | {len(task.judged.training):,} | "
@@ -73,10 +79,10 @@ def model_card(
         for task, weight in zip(tasks, weights, strict=True)
     ]
     figures = [
-        f"| {evaluation.step:,} | {data_set} | {evaluation.before[data_set][0]:.4f} | {gain:.4f} | "
-        f"{evaluation.before[data_set][1]:.4f} | {rank:.4f} |"
-        for evaluation in evaluations
-        for data_set, (gain, rank) in evaluation.after.items()
+        f"| {one.step:,} | {data_set} | {before:.4f} | {one.after[data_set][0]:.4f} | {one.weight:g} | "
+        f"{one.blended[data_set][0]:.4f} | {rank:.4f} | {one.blended[data_set][1]:.4f} |"
+        for one in evaluations
+        for data_set, (before, rank) in one.before.items()
     ]
     label = "the cross-entropy of the relevant passage among its group"
     if recipe.teacher:
@@ -96,7 +102,10 @@ def model_card(
         lr=recipe.lr,
         decay=recipe.weight_decay,
         seed=recipe.seed,
-        best=f"{max((e for e in evaluations if e.step), key=lambda e: e.score).step:,}",
+        best=f"{best.step:,}",
+        minutes=seconds / 60,
+        weight=best.weight,
+        verdict="" if best.weight else ", as nothing more did better than the first stage alone",
         rerank=recipe.rerank,
         figures="\n".join(figures),
     )

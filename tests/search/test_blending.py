@@ -15,7 +15,8 @@ from semsearch.cli.parameters import SearchOptions
 from semsearch.errors import UsageError
 from semsearch.search.blending import blend, own_weight
 
-WORDS = "flour yeast dough oven crust loaf wheel chain pedal saddle brake gear wave tide salt reef".split()
+SUBJECTS = "flour yeast dough oven crust loaf wheel chain pedal saddle brake gear wave tide salt reef"
+WORDS = SUBJECTS.split()
 MODES = ("dense", "lexical", "hybrid")
 QUERY = "flour dough tide"
 scores = st.lists(st.floats(-1e4, 1e4, width=32), min_size=1, max_size=30)
