@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+from click.core import ParameterSource
 
 import semsearch
 from semsearch.cli import parameters
@@ -19,10 +20,27 @@ from semsearch.search.request import MODES
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from semsearch.encoder.checkpoint import Stage
+    from semsearch.encoder.text_encoder import TextEncoder
+    from semsearch.training.held_out import Evaluation
     from semsearch.training.judged import Judged
+    from semsearch.training.mining import MinedCandidates
     from semsearch.training.train import Recipe
 
 LENGTH = 192
+KINDS = ("cross-encoder", "late-interaction")
+TRAINED = (
+    "steps",
+    "epochs",
+    "batch",
+    "negatives",
+    "lr",
+    "max_length",
+    "teacher",
+    "evaluations",
+    "checkpoint",
+    "resume",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +49,7 @@ class TrainOptions:
 
     data: tuple[Path, ...]
     out: Path
+    kind: str
     model: str | None
     split: str
     collections: tuple[str, ...]
@@ -69,6 +88,20 @@ class TrainOptions:
             advice = "--resume goes on with a run" if (out / "training").is_dir() else "give another folder"
             raise UsageError(f"{out} is there already and not empty: {advice}.")
 
+        if self.kind == "late-interaction":
+            context = click.get_current_context()
+            given = [name for name in TRAINED if context.get_parameter_source(name) is ParameterSource.COMMANDLINE]
+            if given:
+                raise UsageError(
+                    f"--kind late-interaction trains nothing: leave out --{given[0].replace('_', '-')}, which is for "
+                    "cross-encoders."
+                )
+
+    def miner(self, encoder: str) -> str:
+        """What found the candidates, in words."""
+        where = " and ".join(f"the collection {name}" for name in self.collections)
+        return f"{self.mode} search in {where or f'the documents by `{encoder}`'}"
+
     def recipe(self, queries: int) -> Recipe:
         """What decides a run over so many training queries."""
         from semsearch.training.train import Recipe
@@ -94,6 +127,13 @@ class TrainOptions:
 @click.option("--out", required=True, type=click.Path(file_okay=False, path_type=Path), help="Where the model goes.")
 @click.option(
     "--model", metavar="NAME", type=parameters.model, help="The encoder it begins as [default: all-MiniLM-L6-v2]."
+)
+@click.option(
+    "--kind",
+    type=click.Choice(KINDS),
+    default=KINDS[0],
+    show_default=True,
+    help="A cross-encoder, which is trained; or late interaction, of which only tokens are counted.",
 )
 @click.option("--split", default="train", show_default=True, help="Whose judgements: qrels/SPLIT.tsv.")
 @click.option(
@@ -150,7 +190,10 @@ class TrainOptions:
 @parameters.home
 @parameters.typed(TrainOptions)
 def train_reranker(options: TrainOptions) -> int:
-    r"""Fine-tune a cross-encoder on DATA: BEIR folders with corpus.jsonl, queries.jsonl and qrels/SPLIT.tsv.
+    r"""Make a reranker of DATA: BEIR folders with corpus.jsonl, queries.jsonl and qrels/SPLIT.tsv.
+
+    A cross-encoder is fine-tuned on the judged queries, which takes long without a GPU and many queries to be of use.
+    Late interaction compares the encoder's embeddings of single tokens, rare ones counting most, and takes minutes.
 
     Some of the queries are held out and reranked while training; the step that does best on them is kept, and so is
     the weight that the reranker should have beside its first stage: 0 where it helps none. An interrupted run goes on
@@ -159,54 +202,68 @@ def train_reranker(options: TrainOptions) -> int:
 
     \b
     semsearch train-reranker scifact nfcorpus --out my-reranker
+    semsearch train-reranker scifact nfcorpus --kind late-interaction --out my-reranker
     semsearch train-reranker scifact --model intfloat/e5-small-v2 --epochs 3 --teacher 0 --out e5-reranker
     """
     options.check()
     from semsearch.training.judged import read_judged
 
     judged = [read_judged(folder, options.split, options.held_out, options.seed) for folder in options.data]
-    _train(judged, options)
+    make = _train if options.kind == "cross-encoder" else _late_interaction
+    make(judged, options)
     return 0
 
 
-def _train(judged: Sequence[Judged], options: TrainOptions) -> None:
+def _opened(options: TrainOptions) -> tuple[TextEncoder, Stage]:
+    """The encoder, and the transformer that it begins with."""
     from semsearch.encoder.checkpoint import read
     from semsearch.encoder.load import DEFAULT_MODEL, load_encoder
-    from semsearch.encoder.tokenization import load_tokenizer
-    from semsearch.training.card import model_card
-    from semsearch.training.mining import mine
-    from semsearch.training.train import Trainer, TrainingSet
 
-    out, collections = options.out, options.collections
-    recipe = options.recipe(sum(len(one.training) for one in judged))
     encoder = load_encoder(options.model or DEFAULT_MODEL, device=options.device)
     first = read(encoder.folder).stages[0]
     if first.kind != "transformer":
         raise ModelError(
             f"{encoder.name} begins with a module of the kind '{first.kind}'; a reranker takes a transformer."
         )
-    (out / "training").mkdir(parents=True, exist_ok=True)
-    tasks = []
+    return encoder, first
+
+
+def _mined(
+    judged: Sequence[Judged], encoder: TextEncoder, options: TrainOptions, cache: Path | None
+) -> list[MinedCandidates]:
+    from semsearch.training.mining import mine
+
+    mined = []
     with ExitStack() as held:
         for place, one in enumerate(judged):
             asked = None
-            if collections:
+            if options.collections:
                 home = Home.of(options.home)
-                asked = held.enter_context(semsearch.open(collections[place], home=home, device=options.device))
-            cache = out / "training" / f"candidates-{place}.npz"
-            mined = mine(one, encoder, recipe.depth, mode=options.mode, collection=asked, cache=cache, say=say)
-            tasks.append(TrainingSet(one, mined))
+                asked = held.enter_context(semsearch.open(options.collections[place], home=home, device=options.device))
+            kept = None if cache is None else cache / f"candidates-{place}.npz"
+            mined.append(mine(one, encoder, options.depth, mode=options.mode, collection=asked, cache=kept, say=say))
+    return mined
+
+
+def _train(judged: Sequence[Judged], options: TrainOptions) -> None:
+    from semsearch.encoder.tokenization import load_tokenizer
+    from semsearch.training.card import model_card
+    from semsearch.training.train import Trainer, TrainingSet
+
+    out = options.out
+    recipe = options.recipe(sum(len(one.training) for one in judged))
+    encoder, first = _opened(options)
+    (out / "training").mkdir(parents=True, exist_ok=True)
+    mined = _mined(judged, encoder, options, out / "training")
+    tasks = [TrainingSet(one, found) for one, found in zip(judged, mined, strict=True)]
     tokenizer = load_tokenizer(first.folder, lower=bool(first.config.get("do_lower_case")))
     trainer = Trainer(first.folder, tokenizer, tasks, recipe, out, encoder.device, say)
     trainer.run()
-    miner = f"{options.mode} search in " + (
-        " and ".join(f"the collection {name}" for name in collections) or f"the documents by `{encoder.name}`"
-    )
     card = model_card(
         out.resolve().name,
         semsearch.__version__,
         encoder.name,
-        miner,
+        options.miner(encoder.name),
         options.split,
         recipe,
         tasks,
@@ -215,16 +272,40 @@ def _train(judged: Sequence[Judged], options: TrainOptions) -> None:
         sum(entry.get("seconds", 0.0) for entry in trainer.log),
     )
     trainer.finish(card)
-    best = trainer.best
-    if best.weight == 0:
+    _tell(trainer.best, out)
+
+
+def _late_interaction(judged: Sequence[Judged], options: TrainOptions) -> None:
+    from semsearch.training.card import late_interaction_card
+    from semsearch.training.late import make
+
+    out, (encoder, _) = options.out, _opened(options)
+    data = list(zip(judged, _mined(judged, encoder, options, None), strict=True))
+    _, found = make(encoder, data, out, options.rerank)
+    card = late_interaction_card(
+        out.resolve().name,
+        semsearch.__version__,
+        encoder.name,
+        options.miner(encoder.name),
+        options.rerank,
+        data,
+        found,
+    )
+    (out / "README.md").write_text(card, "utf-8")
+    _tell(found, out)
+
+
+def _tell(found: Evaluation, out: Path) -> None:
+    """What the reranker is worth, and where it is."""
+    if found.weight == 0:
         say(
             "with no weight was it better than its first stage on the held-out queries (nDCG@10 "
-            f"{best.first_stage:.3f}), so it counts nothing beside it (weight 0): it "
-            "needs more judged queries, or more steps."
+            f"{found.first_stage:.3f}), so it counts nothing beside it (weight 0): try more judged queries, or another "
+            "model."
         )
     else:
         say(
-            f"on the held-out queries the first stage has a nDCG@10 of {best.first_stage:.3f}, and {best.score:.3f} "
-            f"where the reranker counts {best.weight:.0%}, which it will."
+            f"on the held-out queries the first stage has a nDCG@10 of {found.first_stage:.3f}, and {found.score:.3f} "
+            f"where the reranker counts {found.weight:.0%}, which it will."
         )
     say(f"the reranker is in {out}: semsearch.load_reranker({str(out)!r})")

@@ -16,10 +16,12 @@ if TYPE_CHECKING:
     from torch import nn
 
     from semsearch.reranker.cross_encoder import CrossEncoder
+    from semsearch.reranker.late_interaction import LateInteraction
     from semsearch.reranker.layout import RerankerLayout
     from semsearch.reranker.text_pairs import PairTokenizer
 
 DEFAULT_RERANKER = "cross-encoder/ms-marco-MiniLM-L6-v2"
+LATE_INTERACTION = "late_interaction.json"  # what a folder of such a reranker has beside an encoder's
 RERANKER_OWNER = "cross-encoder"  # of names without one
 CAUSAL_TOKENS = 8_192  # that rerankers which are language models were trained with, whatever the language model reads
 LEFT = {"xlnet"}  # kinds that are padded in front where nothing else is said
@@ -32,8 +34,8 @@ def load_reranker(
     dtype: str | None = None,
     batch_tokens: int | None = None,
     revision: str | None = None,
-) -> CrossEncoder:
-    """Open a cross-encoder as its authors meant it.
+) -> CrossEncoder | LateInteraction:
+    """Open a cross-encoder as its authors meant it, or a late-interaction reranker that was made here.
 
     Args:
         name_or_path: A folder, a `.zip` by path or URL, `owner/name` of the hub, or a bare name such as
@@ -51,6 +53,12 @@ def load_reranker(
     from semsearch.reranker.layout import read
 
     source = resolve.find(str(name_or_path), revision, owner=RERANKER_OWNER)
+    if (source.folder / LATE_INTERACTION).is_file():
+        from semsearch.encoder.load import load_encoder
+        from semsearch.reranker import late_interaction
+
+        encoder = load_encoder(str(source.folder), device, dtype, batch_tokens=batch_tokens)
+        return late_interaction.read(source.folder, encoder, source.name)
     with understood(source.folder):
         layout = read(source.folder)
 

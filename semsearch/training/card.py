@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from semsearch.training.held_out import Evaluation
+    from semsearch.training.judged import Judged
+    from semsearch.training.mining import MinedCandidates
     from semsearch.training.train import Recipe, TrainingSet
 
 HEADER = """---
@@ -57,6 +59,55 @@ is **{weight:g}**: so much the reranker counts in semsearch, the first stage the
 |---|---|---|---|---|---|---|---|
 {figures}
 """
+
+LATE = """# {name}
+
+A late-interaction reranker of `{base}`, made by semsearch {version}: each token of the query looks for the likest token
+of the passage, and tokens that few of the {documents:,} documents of {names} hold count most. Nothing of the
+encoder was trained.
+
+```python
+import semsearch
+
+collection.search("how do vaccines work", mode="hybrid", rerank="path/to/{name}")
+```
+
+Held-out queries, the first {rerank} candidates of {miner} reranked: nDCG@10 of the first stage, of the reranker alone,
+and of both with the weight that was best on them without harming any data set. It is **{weight:g}**: so much the
+reranker counts in semsearch, the first stage the rest.
+
+| data | queries | before | reranked | both |
+|---|---|---|---|---|
+{figures}
+"""
+
+
+def late_interaction_card(
+    name: str,
+    version: str,
+    base: str,
+    miner: str,
+    rerank: int,
+    data: Sequence[tuple[Judged, MinedCandidates]],
+    found: Evaluation,
+) -> str:
+    """The README.md of a late-interaction reranker."""
+    figures = [
+        f"| {one.name} | {len(one.held_out):,} | {found.before[one.name][0]:.4f} | {found.after[one.name][0]:.4f} | "
+        f"{found.blended[one.name][0]:.4f} |"
+        for one, _ in data
+    ]
+    return LATE.format(
+        name=name,
+        base=base,
+        version=version,
+        documents=sum(len(one.ids) for one, _ in data),
+        names=" and ".join(one.name for one, _ in data),
+        rerank=rerank,
+        miner=miner,
+        weight=found.weight,
+        figures="\n".join(figures),
+    )
 
 
 def model_card(

@@ -8,7 +8,7 @@ worse with it than without any reranking: with the weight 0, which is always amo
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -41,6 +41,10 @@ class Evaluation:
             {name: tuple(pair) for name, pair in logged[key].items()} for key in ("before", "after", "blended")
         )
         return cls(logged["step"], before, after, logged["weight"], blended)
+
+    def logged(self) -> dict[str, Any]:
+        """For the log."""
+        return asdict(self)
 
     @property
     def score(self) -> float:

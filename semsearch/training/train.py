@@ -246,7 +246,7 @@ class Trainer:
                 f"reranked, {made.blended[name][0]:.3f} where the reranker counts {made.weight:.0%}"
             )
         earlier = [evaluation.score for evaluation in self.evaluations if evaluation.step]
-        self.log.append({"evaluation": asdict(made)})
+        self.log.append({"evaluation": made.logged()})
         if not earlier or made.score > max(earlier):
             write_weight(folder, made.weight)
             shutil.rmtree(self.work / "best", ignore_errors=True)
