@@ -80,8 +80,8 @@ class EvalOptions:
             plain = SearchOptions(mode=mode, exact=self.exact)
             yield mode, plain
             if self.rerank is not None:
-                weighed = {"rerank": self.rerank, "rerank_weight": self.rerank_weight, "candidates": self.candidates}
-                yield f"{mode}+rerank", replace(plain, **weighed)
+                weighed = replace(plain, rerank=self.rerank, rerank_weight=self.rerank_weight)
+                yield f"{mode}+rerank", replace(weighed, candidates=self.candidates)
 
 
 @click.command(name="eval", short_help="Measure answers by judgements.")

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from semsearch.training.train import Recipe
 
 LENGTH = 192
-KINDS = ("cross-encoder", "late-interaction")
+KINDS = ("cross-encoder", "late-interaction", "adapter")
 TRAINED = (
     "steps",
     "epochs",
@@ -88,13 +88,13 @@ class TrainOptions:
             advice = "--resume goes on with a run" if (out / "training").is_dir() else "give another folder"
             raise UsageError(f"{out} is there already and not empty: {advice}.")
 
-        if self.kind == "late-interaction":
+        if self.kind != "cross-encoder":
             context = click.get_current_context()
             given = [name for name in TRAINED if context.get_parameter_source(name) is ParameterSource.COMMANDLINE]
             if given:
                 raise UsageError(
-                    f"--kind late-interaction trains nothing: leave out --{given[0].replace('_', '-')}, which is for "
-                    "cross-encoders."
+                    f"--kind {self.kind} is made without --{given[0].replace('_', '-')}, which is for cross-encoders: "
+                    "leave it out."
                 )
 
     def miner(self, encoder: str) -> str:
@@ -133,7 +133,7 @@ class TrainOptions:
     type=click.Choice(KINDS),
     default=KINDS[0],
     show_default=True,
-    help="A cross-encoder, which is trained; or late interaction, of which only tokens are counted.",
+    help="What is made: an adapter takes a minute, late interaction some, a cross-encoder hours.",
 )
 @click.option("--split", default="train", show_default=True, help="Whose judgements: qrels/SPLIT.tsv.")
 @click.option(
@@ -192,8 +192,10 @@ class TrainOptions:
 def train_reranker(options: TrainOptions) -> int:
     r"""Make a reranker of DATA: BEIR folders with corpus.jsonl, queries.jsonl and qrels/SPLIT.tsv.
 
-    A cross-encoder is fine-tuned on the judged queries, which takes long without a GPU and many queries to be of use.
-    Late interaction compares the encoder's embeddings of single tokens, rare ones counting most, and takes minutes.
+    A cross-encoder is fine-tuned on the judged queries: it takes long without a GPU, and many queries to be of use. An
+    adapter is one matrix for the encoder's question vectors, learnt in a minute once documents are encoded, and good
+    for questions of that kind alone. Late interaction compares the encoder's embeddings of single tokens, rare ones
+    counting most, and learns nothing.
 
     Some of the queries are held out and reranked while training; the step that does best on them is kept, and so is
     the weight that the reranker should have beside its first stage: 0 where it helps none. An interrupted run goes on
@@ -202,14 +204,14 @@ def train_reranker(options: TrainOptions) -> int:
 
     \b
     semsearch train-reranker scifact nfcorpus --out my-reranker
-    semsearch train-reranker scifact nfcorpus --kind late-interaction --out my-reranker
+    semsearch train-reranker scifact --kind adapter --collection scifact --out my-reranker
     semsearch train-reranker scifact --model intfloat/e5-small-v2 --epochs 3 --teacher 0 --out e5-reranker
     """
     options.check()
     from semsearch.training.judged import read_judged
 
     judged = [read_judged(folder, options.split, options.held_out, options.seed) for folder in options.data]
-    make = _train if options.kind == "cross-encoder" else _late_interaction
+    make = _train if options.kind == "cross-encoder" else _of_encoder
     make(judged, options)
     return 0
 
@@ -275,14 +277,20 @@ def _train(judged: Sequence[Judged], options: TrainOptions) -> None:
     _tell(trainer.best, out)
 
 
-def _late_interaction(judged: Sequence[Judged], options: TrainOptions) -> None:
-    from semsearch.training.card import late_interaction_card
-    from semsearch.training.late import make
+def _of_encoder(judged: Sequence[Judged], options: TrainOptions) -> None:
+    """A reranker that is an encoder and little more."""
+    from semsearch.training import adapter, late
+    from semsearch.training.card import card_of_encoder
 
     out, (encoder, _) = options.out, _opened(options)
     data = list(zip(judged, _mined(judged, encoder, options, None), strict=True))
-    _, found = make(encoder, data, out, options.rerank)
-    card = late_interaction_card(
+    if options.kind == "adapter":
+        _, evaluations = adapter.make(encoder, data, out, options.rerank, options.seed, say)
+        found = max(evaluations, key=lambda one: one.score)
+    else:
+        _, found = late.make(encoder, data, out, options.rerank)
+    card = card_of_encoder(
+        options.kind,
         out.resolve().name,
         semsearch.__version__,
         encoder.name,

@@ -29,6 +29,7 @@ from semsearch.encoder.modules import Pooling, segments
 from semsearch.encoder.text_encoder import TextEncoder
 from semsearch.encoder.tokenization import TextTokenizer
 from semsearch.errors import ModelError, UsageError
+from semsearch.reranker.layout import checked_weight
 from semsearch.reranker.load import LATE_INTERACTION as FILE
 from semsearch.types import Scores
 
@@ -174,9 +175,8 @@ def read(folder: Path, encoder: TextEncoder, name: str) -> LateInteraction:
         ModelError: The file of its counts can't be right.
     """
     facts = read_json(folder / FILE)
-    weight, documents, holding = (facts.get(key) for key in ("rerank_weight", "documents", "holding"))
-    if weight is not None and (isinstance(weight, bool) or not isinstance(weight, int | float) or not 0 <= weight <= 1):
-        raise ModelError(f"{folder / FILE} gives the reranker the weight {weight!r:.40}; it must be from 0 to 1.")
+    weight = checked_weight(facts.get("rerank_weight"), folder / FILE)
+    documents, holding = facts.get("documents"), facts.get("holding")
     try:
         counts = np.asarray(holding, dtype=np.int64)
     except (TypeError, ValueError, OverflowError):
@@ -193,4 +193,4 @@ def read(folder: Path, encoder: TextEncoder, name: str) -> LateInteraction:
             f"{folder / FILE} must say how many documents hold each token, which it does not: make the reranker anew "
             "(semsearch train-reranker --kind late-interaction)."
         )
-    return LateInteraction(encoder, counts, documents, name=name, weight=None if weight is None else float(weight))
+    return LateInteraction(encoder, counts, documents, name=name, weight=weight)

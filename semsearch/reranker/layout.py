@@ -141,13 +141,21 @@ def _bare(folder: Path, said: Mapping[str, Any]) -> RerankerLayout:
 def _weight(config: Mapping[str, Any], folder: Path) -> float | None:
     """What `semsearch train-reranker` wrote of the share that the reranker should have."""
     own = config.get(OWN)
-    weight = own.get(WEIGHT) if isinstance(own, Mapping) else None
+    return checked_weight(own.get(WEIGHT), folder / "config.json") if isinstance(own, Mapping) else None
+
+
+def checked_weight(weight: object, file: Path) -> float | None:
+    """A weight as a `file` gives it, from 0 to 1; None where it gives none.
+
+    Raises:
+        ModelError: It is no such number.
+    """
     if weight is None:
         return None
     if isinstance(weight, bool) or not isinstance(weight, int | float) or not 0 <= weight <= 1:
         raise ModelError(
-            f"{folder / 'config.json'} gives the reranker the weight {weight!r:.40}; it must be a number from 0 to 1: "
-            f"put it right, or take {WEIGHT} out."
+            f"{file} gives the reranker the weight {weight!r:.40}; it must be from 0 to 1: put it right, or take it "
+            "out."
         )
     return float(weight)
 

@@ -60,11 +60,9 @@ is **{weight:g}**: so much the reranker counts in semsearch, the first stage the
 {figures}
 """
 
-LATE = """# {name}
+OF_ENCODER = """# {name}
 
-A late-interaction reranker of `{base}`, made by semsearch {version}: each token of the query looks for the likest token
-of the passage, and tokens that few of the {documents:,} documents of {names} hold count most. Nothing of the
-encoder was trained.
+{made}
 
 ```python
 import semsearch
@@ -76,13 +74,21 @@ Held-out queries, the first {rerank} candidates of {miner} reranked: nDCG@10 of 
 and of both with the weight that was best on them without harming any data set. It is **{weight:g}**: so much the
 reranker counts in semsearch, the first stage the rest.
 
-| data | queries | before | reranked | both |
-|---|---|---|---|---|
+| data | documents | queries trained on | held out | before | reranked | both |
+|---|---|---|---|---|---|---|
 {figures}
 """
+MADE = {
+    "late-interaction": "A late-interaction reranker of `{base}`, made by semsearch {version}: each token of the query "
+    "looks for the likest token of the passage, and tokens that few of the documents below hold count most. Nothing of "
+    "the encoder was trained.",
+    "adapter": "`{base}` with an adapter, made by semsearch {version}: one matrix that its question vectors pass, "
+    "learnt from the judged queries below, for questions and documents of their kind.",
+}
 
 
-def late_interaction_card(
+def card_of_encoder(
+    kind: str,
     name: str,
     version: str,
     base: str,
@@ -91,18 +97,16 @@ def late_interaction_card(
     data: Sequence[tuple[Judged, MinedCandidates]],
     found: Evaluation,
 ) -> str:
-    """The README.md of a late-interaction reranker."""
+    """The README.md of a reranker that is an encoder and little more: `late-interaction` or `adapter`."""
+    learnt = kind == "adapter"
     figures = [
-        f"| {one.name} | {len(one.held_out):,} | {found.before[one.name][0]:.4f} | {found.after[one.name][0]:.4f} | "
-        f"{found.blended[one.name][0]:.4f} |"
+        f"| {one.name} | {len(one.ids):,} | {len(one.training) * learnt:,} | {len(one.held_out):,} | "
+        f"{found.before[one.name][0]:.4f} | {found.after[one.name][0]:.4f} | {found.blended[one.name][0]:.4f} |"
         for one, _ in data
     ]
-    return LATE.format(
+    return OF_ENCODER.format(
         name=name,
-        base=base,
-        version=version,
-        documents=sum(len(one.ids) for one, _ in data),
-        names=" and ".join(one.name for one, _ in data),
+        made=MADE[kind].format(base=base, version=version),
         rerank=rerank,
         miner=miner,
         weight=found.weight,

@@ -7,7 +7,7 @@ worse with it than without any reranking: with the weight 0, which is always amo
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -17,11 +17,12 @@ from semsearch.evaluation.metrics import scored
 from semsearch.search.blending import blend
 from semsearch.training.judged import Judged
 from semsearch.training.mining import MinedCandidates
-from semsearch.types import Reranker
+from semsearch.types import Reranker, Scores
 
 WEIGHTS = tuple(tenth / 10 for tenth in range(11))
 
 Figures = tuple[float, float]  # nDCG@10, MRR@10
+Scored = Callable[[Judged, MinedCandidates, int, list[int]], Scores]  # a query's documents by row: `(len(rows),)`
 
 
 @dataclass(frozen=True)
@@ -57,9 +58,18 @@ class Evaluation:
         return float(np.mean([pair[0] for pair in self.before.values()]))
 
 
-def evaluate(reranker: Reranker, data: Sequence[tuple[Judged, MinedCandidates]], step: int, depth: int) -> Evaluation:
+def by_text(reranker: Reranker) -> Scored:
+    """The scores of a reranker, which reads texts."""
+
+    def score(judged: Judged, _: MinedCandidates, query: int, rows: list[int]) -> Scores:
+        return reranker.score(judged.queries[query], [judged.texts[row] for row in rows])
+
+    return score
+
+
+def evaluate(score: Scored, data: Sequence[tuple[Judged, MinedCandidates]], step: int, depth: int) -> Evaluation:
     """Rerank the first `depth` candidates of the held-out queries with every weight, and choose one."""
-    figures = {judged.name: _figures(reranker, judged, found, depth) for judged, found in data}
+    figures = {judged.name: _figures(score, judged, found, depth) for judged, found in data}
     weight = chosen_weight({name: [pair[0] for pair in own] for name, own in figures.items()})
     before, after, blended = (
         {name: own[WEIGHTS.index(share)] for name, own in figures.items()} for share in (0.0, 1.0, weight)
@@ -79,14 +89,14 @@ def chosen_weight(gains: Mapping[str, Sequence[float]]) -> float:
     return WEIGHTS[int(np.argmax(means))]
 
 
-def _figures(reranker: Reranker, judged: Judged, found: MinedCandidates, depth: int) -> list[Figures]:
+def _figures(score: Scored, judged: Judged, found: MinedCandidates, depth: int) -> list[Figures]:
     """For each of `WEIGHTS`."""
     ranked: list[dict[int, list[int]]] = [{} for _ in WEIGHTS]
     for query in judged.held_out:
         there = found.rows[query, :depth] >= 0
         rows = found.rows[query, :depth][there]
         first = found.scores[query, :depth][there].astype(np.float64)
-        scores = reranker.score(judged.queries[query], [judged.texts[row] for row in rows.tolist()])
+        scores = score(judged, found, query, rows.tolist())
         for own, weight in zip(ranked, WEIGHTS, strict=True):
             order = np.argsort(-blend(np.asarray(scores, dtype=np.float64), first, weight), kind="stable")
             own[query] = rows[order].tolist()

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from semsearch.encoder.text_encoder import TextEncoder
 from semsearch.reranker.late_interaction import LateInteraction, count_tokens
-from semsearch.training.held_out import Evaluation, evaluate
+from semsearch.training.held_out import Evaluation, by_text, evaluate
 from semsearch.training.judged import Judged
 from semsearch.training.mining import MinedCandidates
 
@@ -33,9 +33,14 @@ def make(
     """
     texts = [text for judged, _ in data for text in judged.texts]
     made = LateInteraction(encoder, count_tokens(encoder, texts), len(texts), name=out.name)
-    found = evaluate(made, data, 0, depth)
+    found = evaluate(by_text(made), data, 0, depth)
     made.weight = found.weight
-    shutil.copytree(encoder.folder, out, ignore=shutil.ignore_patterns(*OTHER_RUNTIMES), dirs_exist_ok=True)
+    copy_encoder(encoder, out)
     (out / "training.jsonl").write_text(json.dumps({"evaluation": found.logged()}) + "\n", "utf-8")
     made.save(out)
     return made, found
+
+
+def copy_encoder(encoder: TextEncoder, out: Path) -> None:
+    """Put the files of an encoder into a folder, so that what is made of it needs nothing else."""
+    shutil.copytree(encoder.folder, out, ignore=shutil.ignore_patterns(*OTHER_RUNTIMES), dirs_exist_ok=True)

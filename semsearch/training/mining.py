@@ -11,31 +11,19 @@ import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from semsearch.arrays import read_archive
+from semsearch.collection import Collection
+from semsearch.engine import fingerprint
 from semsearch.errors import DataError
 from semsearch.opening import create
 from semsearch.training.judged import Judged
-from semsearch.types import Document, Encoder, Hit, Vectors
+from semsearch.types import Document, Encoder, Vectors
 
 ASKED_TOGETHER = 64  # queries
-
-
-class FirstStage(Protocol):
-    """What finds the candidates: a `semsearch.Collection`."""
-
-    @property
-    def name(self) -> str:
-        """For messages."""
-        ...
-
-    def search_many(self, queries: Sequence[str], k: int, **options: Any) -> Sequence[Sequence[Hit]]:
-        """The `k` best documents of each query."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -59,7 +47,7 @@ def mine(
     depth: int,
     *,
     mode: str = "hybrid",
-    collection: FirstStage | None = None,
+    collection: Collection | None = None,
     cache: Path | None = None,
     say: Callable[[str], None] = lambda line: None,
 ) -> MinedCandidates:
@@ -85,8 +73,10 @@ def mine(
         found = MinedCandidates(**{name: kept[name] for name in names})
         if len(found.rows) == len(judged.queries) and len(found.vectors) == len(judged.texts):
             return found
-    say(f"{judged.name}: encoding {len(judged.texts):,} documents and {len(judged.queries):,} queries.")
-    vectors = encoder.encode_documents(judged.texts)
+    known = None if collection is None else _stored(judged, encoder, collection)
+    if known is None:
+        say(f"{judged.name}: encoding {len(judged.texts):,} documents and {len(judged.queries):,} queries.")
+    vectors = encoder.encode_documents(judged.texts) if known is None else known
     queries = encoder.encode_queries(judged.queries)
     if collection is not None:
         rows, scores = _asked(judged, collection, depth, mode=mode)
@@ -97,6 +87,19 @@ def mine(
         np.savez(whole, rows=rows, scores=scores, query_vectors=queries, vectors=vectors)
         whole.replace(cache)
     return MinedCandidates(rows, scores, queries, vectors)
+
+
+def _stored(judged: Judged, encoder: Encoder, collection: Collection) -> Vectors | None:
+    """The first passage's vector of each document, which has as much of it as the encoder reads.
+
+    None where the collection is of another model, or lacks one of them.
+    """
+    if fingerprint(collection.settings) != encoder.fingerprint:
+        return None
+    found = collection.vectors(judged.ids)
+    if any(own is None or not len(own) for own in found):
+        return None
+    return np.stack([own[0] for own in found if own is not None])
 
 
 def _made(
@@ -115,7 +118,7 @@ def _made(
 
 
 def _asked(
-    judged: Judged, collection: FirstStage, depth: int, *, mode: str, vectors: Vectors | None = None
+    judged: Judged, collection: Collection, depth: int, *, mode: str, vectors: Vectors | None = None
 ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
     """Rows of what a collection finds, and their scores."""
     known = {identity: row for row, identity in enumerate(judged.ids)}
@@ -123,8 +126,9 @@ def _asked(
     scores = np.zeros((len(judged.queries), depth), np.float32)
     for start in range(0, len(judged.queries), ASKED_TOGETHER):
         own = slice(start, start + ASKED_TOGETHER)
-        given = {} if vectors is None else {"vectors": vectors[own]}
-        for place, hits in enumerate(collection.search_many(judged.queries[own], depth, mode=mode, **given), start):
+        given = None if vectors is None else vectors[own]
+        answers = collection.search_many(judged.queries[own], depth, mode=mode, vectors=given)
+        for place, hits in enumerate(answers, start):
             found = [(known[hit.id], hit.score) for hit in hits if hit.id in known]
             rows[place, : len(found)] = [row for row, _ in found]
             scores[place, : len(found)] = [score for _, score in found]

@@ -31,7 +31,7 @@ from semsearch.errors import ModelError, UsageError
 from semsearch.reranker.head import in_float32
 from semsearch.reranker.layout import IDENTITY, write_weight
 from semsearch.reranker.text_pairs import Pieces, SpecialTokens, Windows
-from semsearch.training.held_out import Evaluation, evaluate
+from semsearch.training.held_out import Evaluation, by_text, evaluate
 from semsearch.training.judged import Judged
 from semsearch.training.mining import MinedCandidates
 
@@ -239,7 +239,7 @@ class Trainer:
         self.save(folder)
         reranker = load_reranker(str(folder), device=str(self.device))
         data = [(task.judged, task.candidates) for task in self.tasks]
-        made = evaluate(reranker, data, self.step, self.recipe.rerank)
+        made = evaluate(by_text(reranker), data, self.step, self.recipe.rerank)
         for name, before in made.before.items():
             self.say(
                 f"step {self.step:,}, {name} held out: nDCG@10 {before[0]:.3f} before, {made.after[name][0]:.3f} "

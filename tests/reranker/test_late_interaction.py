@@ -170,5 +170,5 @@ def test_what_trains_is_no_option_of_it(tmp_path):
     ended = run(
         "train-reranker", beir(tmp_path / "toy"), "--out", tmp_path / "o", "--kind", "late-interaction", "--lr", 1
     )
-    assert (ended.code, "leave out --lr" in ended.err) == (2, True)
+    assert (ended.code, "is made without --lr" in ended.err) == (2, True)
     assert not (tmp_path / "o").exists()

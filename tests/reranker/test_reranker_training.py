@@ -18,7 +18,7 @@ import semsearch
 from semsearch import load_reranker
 from semsearch.encoder.tokenization import load_tokenizer
 from semsearch.errors import DataError, UsageError
-from semsearch.training.held_out import WEIGHTS, chosen_weight, evaluate, measured
+from semsearch.training.held_out import WEIGHTS, by_text, chosen_weight, evaluate, measured
 from semsearch.training.judged import read_judged
 from semsearch.training.mining import MinedCandidates, mine
 from semsearch.training.train import Recipe, Trainer, TrainingSet
@@ -162,12 +162,12 @@ class Knowing:
 
 
 def test_held_out_queries_say_what_a_reranker_is_worth(task):
-    good = evaluate(Knowing(task.judged, 1), [(task.judged, task.candidates)], 3, 12)
+    good = evaluate(by_text(Knowing(task.judged, 1)), [(task.judged, task.candidates)], 3, 12)
     assert good.blended["toy"][0] > good.before["toy"][0]
     assert good.blended["toy"][0] >= good.after["toy"][0]
     assert good.weight > 0
     assert good.score == good.blended["toy"][0]
-    bad = evaluate(Knowing(task.judged, -1), [(task.judged, task.candidates)], 3, 12)
+    bad = evaluate(by_text(Knowing(task.judged, -1)), [(task.judged, task.candidates)], 3, 12)
     assert (bad.weight, bad.blended) == (0.0, bad.before)
     assert bad.after["toy"][0] < bad.before["toy"][0]
 
