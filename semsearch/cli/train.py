@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from semsearch.training.train import Recipe
 
 LENGTH = 192
-KINDS = ("cross-encoder", "late-interaction", "adapter")
+RERANKER_KINDS = ("cross-encoder", "late-interaction", "adapter")
 TRAINED = (
     "steps",
     "epochs",
@@ -130,8 +130,8 @@ class TrainOptions:
 )
 @click.option(
     "--kind",
-    type=click.Choice(KINDS),
-    default=KINDS[0],
+    type=click.Choice(RERANKER_KINDS),
+    default=RERANKER_KINDS[0],
     show_default=True,
     help="What is made: an adapter takes a minute, late interaction some, a cross-encoder hours.",
 )
@@ -279,13 +279,13 @@ def _train(judged: Sequence[Judged], options: TrainOptions) -> None:
 
 def _of_encoder(judged: Sequence[Judged], options: TrainOptions) -> None:
     """A reranker that is an encoder and little more."""
-    from semsearch.training import adapter, late
+    from semsearch.training import adaptation, late
     from semsearch.training.card import card_of_encoder
 
     out, (encoder, _) = options.out, _opened(options)
     data = list(zip(judged, _mined(judged, encoder, options, None), strict=True))
     if options.kind == "adapter":
-        _, evaluations = adapter.make(encoder, data, out, options.rerank, options.seed, say)
+        _, evaluations = adaptation.make(encoder, data, out, options.rerank, options.seed, say)
         found = max(evaluations, key=lambda one: one.score)
     else:
         _, found = late.make(encoder, data, out, options.rerank)

@@ -17,10 +17,10 @@ from semsearch.types import Reranker
 
 RERANK_WEIGHT = 1.0  # of a reranker that says none: its order alone, as its authors measured it
 
-Floats = NDArray[np.float64]
+Wide = NDArray[np.float64]
 
 
-def blend(reranked: Floats, first: Floats, weight: float) -> Floats:
+def blend(reranked: Wide, first: Wide, weight: float) -> Wide:
     """The weighted sum of two scores for each candidate, `(n,)`, on the scale of `reranked`.
 
     With the weight 1 it is `reranked` itself. Where one of the two tells no candidate from another, the other alone
@@ -37,7 +37,7 @@ def blend(reranked: Floats, first: Floats, weight: float) -> Floats:
     moved = np.full(len(first), mean)
     if spread > 0:
         moved += (float(reranked.std()) or 1.0) * (first - float(first.mean())) / spread
-    blended: Floats = weight * reranked + (1 - weight) * moved
+    blended: Wide = weight * reranked + (1 - weight) * moved
     return blended
 
 

@@ -22,7 +22,7 @@ from semsearch.types import Reranker, Scores
 WEIGHTS = tuple(tenth / 10 for tenth in range(11))
 
 Figures = tuple[float, float]  # nDCG@10, MRR@10
-Scored = Callable[[Judged, MinedCandidates, int, list[int]], Scores]  # a query's documents by row: `(len(rows),)`
+ScoreRows = Callable[[Judged, MinedCandidates, int, list[int]], Scores]  # a query's documents by row: `(len(rows),)`
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class Evaluation:
         return float(np.mean([pair[0] for pair in self.before.values()]))
 
 
-def by_text(reranker: Reranker) -> Scored:
+def by_text(reranker: Reranker) -> ScoreRows:
     """The scores of a reranker, which reads texts."""
 
     def score(judged: Judged, _: MinedCandidates, query: int, rows: list[int]) -> Scores:
@@ -67,7 +67,7 @@ def by_text(reranker: Reranker) -> Scored:
     return score
 
 
-def evaluate(score: Scored, data: Sequence[tuple[Judged, MinedCandidates]], step: int, depth: int) -> Evaluation:
+def evaluate(score: ScoreRows, data: Sequence[tuple[Judged, MinedCandidates]], step: int, depth: int) -> Evaluation:
     """Rerank the first `depth` candidates of the held-out queries with every weight, and choose one."""
     figures = {judged.name: _figures(score, judged, found, depth) for judged, found in data}
     weight = chosen_weight({name: [pair[0] for pair in own] for name, own in figures.items()})
@@ -89,7 +89,7 @@ def chosen_weight(gains: Mapping[str, Sequence[float]]) -> float:
     return WEIGHTS[int(np.argmax(means))]
 
 
-def _figures(score: Scored, judged: Judged, found: MinedCandidates, depth: int) -> list[Figures]:
+def _figures(score: ScoreRows, judged: Judged, found: MinedCandidates, depth: int) -> list[Figures]:
     """For each of `WEIGHTS`."""
     ranked: list[dict[int, list[int]]] = [{} for _ in WEIGHTS]
     for query in judged.held_out:

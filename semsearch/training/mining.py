@@ -24,6 +24,7 @@ from semsearch.training.judged import Judged
 from semsearch.types import Document, Encoder, Vectors
 
 ASKED_TOGETHER = 64  # queries
+SCALE = 20.0  # of cosines, for the order that an encoder gives: what such encoders are trained with
 
 
 @dataclass(frozen=True)

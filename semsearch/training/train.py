@@ -33,9 +33,8 @@ from semsearch.reranker.layout import IDENTITY, write_weight
 from semsearch.reranker.text_pairs import Pieces, SpecialTokens, Windows
 from semsearch.training.held_out import Evaluation, by_text, evaluate
 from semsearch.training.judged import Judged
-from semsearch.training.mining import MinedCandidates
+from semsearch.training.mining import SCALE, MinedCandidates
 
-SCALE = 20.0  # of cosines, for the order that the encoder gives: what such encoders are trained with
 TOGETHER = 16  # pairs of a step that are padded to one length
 
 

@@ -15,7 +15,7 @@ from semsearch import load_encoder, load_reranker
 from semsearch.errors import DataError, ModelError, UsageError
 from semsearch.reranker.adapter import MATRIX, AdaptedEncoder
 from semsearch.reranker.load import ADAPTER
-from semsearch.training.adapter import learn
+from semsearch.training.adaptation import learn
 from semsearch.training.judged import Judged
 from semsearch.training.mining import MinedCandidates, mine
 

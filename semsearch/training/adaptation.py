@@ -22,15 +22,14 @@ from semsearch.reranker.adapter import AdaptedEncoder, Matrix
 from semsearch.training.held_out import Evaluation, evaluate
 from semsearch.training.judged import Judged
 from semsearch.training.late import copy_encoder
-from semsearch.training.mining import MinedCandidates
+from semsearch.training.mining import SCALE, MinedCandidates
 from semsearch.types import Scores
 
 EPOCHS = 8
-BATCH = 16  # questions of a step
+QUESTIONS_OF_STEP = 16  # questions of a step
 RANK = 64
 RATE = 2e-3  # the highest; it falls to 0
 DECAY = 1e-4
-SCALE = 20.0  # of cosines: what such encoders are trained with
 LEAST_STEPS = 100  # of all epochs together, where there are few questions
 
 Data = Sequence[tuple[Judged, MinedCandidates]]
@@ -96,12 +95,12 @@ def learn(
     chances /= chances.sum()
     adapter = _Adapter(data[0][1].query_vectors.shape[1])
     optimizer = torch.optim.AdamW(adapter.parameters(), RATE, weight_decay=DECAY)
-    of_epoch = max(1, len(questions) // BATCH, LEAST_STEPS // EPOCHS)
+    of_epoch = max(1, len(questions) // QUESTIONS_OF_STEP, LEAST_STEPS // EPOCHS)
     best, evaluations = adapter().detach().numpy(), [_evaluated(data, adapter, 0, depth)]
     for step in range(1, EPOCHS * of_epoch + 1):
         for group in optimizer.param_groups:
             group["lr"] = RATE * (1 - (step - 1) / (EPOCHS * of_epoch))
-        chosen = rng.choice(len(questions), BATCH, p=chances)
+        chosen = rng.choice(len(questions), QUESTIONS_OF_STEP, p=chances)
         matrix = adapter()
         drawn = [questions[at] for at in chosen.tolist()]
         losses = [_loss(matrix, data[place][0], data[place][1], query, depth) for place, query in drawn]
