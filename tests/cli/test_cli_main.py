@@ -171,6 +171,7 @@ def test_streams_that_are_closed(closed, arguments):
     assert b"Traceback" not in done.stderr
 
 
+@pytest.mark.slow
 def test_what_a_command_needs_later_is_not_imported_at_the_start():
     later = ["semsearch.encoder.remote", "semsearch.encoder.connection", "subprocess", "shlex", "sqlalchemy", "torch"]
     script = f"import sys, semsearch.cli.main; print([name for name in {later} if name in sys.modules])"
