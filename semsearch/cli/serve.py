@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -144,17 +146,12 @@ def serve(options: ServeOptions) -> int:
     def listening(socket: socket.socket) -> None:
         where = f"unix:{options.uds}" if options.uds else _url(*socket.getsockname()[:2])
         out(f"serving {home.location} at {where}")
-        import sys
-
         sys.stdout.flush()  # a program that started this waits for the line
 
-    serving.run(
-        Service(home, chosen, keyring, None if options.quiet else note),
-        options.host,
-        options.port,
-        options.uds,
-        listening,
-    )
+    service = Service(home, chosen, keyring, None if options.quiet else note)
+    serving.run(service, options.host, options.port, options.uds, listening)
+    if service.tasks.unfinished:  # what tells nothing can't be stopped, and may be cut short anywhere
+        os._exit(0)
     return 0
 
 

@@ -84,14 +84,18 @@ def engine_drop(call: Call[None]) -> Answer:
     return _json(None)
 
 
-@routes.add("POST", "/v1/engine/{collection}/{what}", "Ask an engine", pool="write", body=EngineAsked)
-def engine_asked(call: Call[Any]) -> Answer:
+@routes.add("POST", "/v1/engine/{collection}/{what}", "Ask an engine", body=EngineAsked)
+async def engine_asked(call: Call[Any]) -> Answer:
     """One method of `Engine`, `EngineView` or `Origins`."""
     asked = ASKED.get(call.path["what"])
     if asked is None:
         raise Refusal(404, "not_found", f"an engine has no '{call.path['what']:.40}'.")
     if not call.grant.has(asked.role):
         raise Refusal(403, "not_allowed", f"that needs a key of the role '{asked.role}'.")
+    return await call.service.run("read" if asked.role == "read" else "write", lambda: _asked(call, asked))
+
+
+def _asked(call: Call[Any], asked: Asked) -> Answer:
     facts = call.body.model_extra or {}
     try:
         if asked.role == "read":

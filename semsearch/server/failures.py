@@ -88,6 +88,12 @@ _PUT_OTHERWISE: Mapping[type[BaseException], str] = {  # which list what a key m
 _PATH = re.compile(r"(?<![\w./:])(?:~|[A-Za-z]:)?(?:[/\\][^\s/\\'\"<>|:;,()\[\]]+){2,}[/\\]?")
 
 
+def too_many() -> Refusal:
+    """More wait than the server can answer in time."""
+    headers = {"Retry-After": str(RETRY_SECONDS)}
+    return Refusal(429, "too_many_requests", "too many wait already: come again in a moment.", None, headers)
+
+
 def refusal_of(error: BaseException, request: str, private: Sequence[str] = ()) -> Refusal:
     """What a client is told of an error.
 

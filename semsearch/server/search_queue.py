@@ -11,6 +11,9 @@ import asyncio
 from collections.abc import Awaitable, Callable, Hashable, Sequence
 from typing import Generic, TypeVar
 
+from semsearch.errors import SemsearchError
+from semsearch.server.failures import too_many
+
 Item = TypeVar("Item")
 Found = TypeVar("Found")
 
@@ -20,8 +23,11 @@ MOST_TOGETHER = 128  # questions in a search
 class SearchQueue(Generic[Item, Found]):
     """The searches that wait, by what makes them alike."""
 
-    def __init__(self, dropped: Callable[[], None]) -> None:
+    def __init__(self, dropped: Callable[[], None], most: int) -> None:
+        """`dropped` is called for each that was hung up on; `most` may wait at once."""
         self._dropped = dropped
+        self._most = most
+        self._count = 0
         self._waiting: dict[Hashable, list[tuple[Item, asyncio.Future[Found]]]] = {}
         self._under_way: set[asyncio.Task[None]] = set()  # held, for the loop holds tasks weakly
 
@@ -34,7 +40,12 @@ class SearchQueue(Generic[Item, Found]):
             key: Equal for those that may be searched together.
             item: What is searched for.
             search: Finds it for several.
+
+        Raises:
+            Refusal: Too many wait already.
         """
+        if self._count >= self._most:
+            raise too_many()
         own: asyncio.Future[Found] = asyncio.get_running_loop().create_future()
         waiting = self._waiting.get(key)
         if waiting is None:
@@ -44,7 +55,11 @@ class SearchQueue(Generic[Item, Found]):
             task.add_done_callback(self._under_way.discard)
         else:
             waiting.append((item, own))
-        return await own
+        self._count += 1
+        try:
+            return await own
+        finally:
+            self._count -= 1
 
     async def _work(self, key: Hashable, search: Callable[[Sequence[Item]], Awaitable[Sequence[Found]]]) -> None:
         while waiting := self._waiting[key]:
@@ -61,18 +76,22 @@ async def _search(
     batch: Sequence[tuple[Item, asyncio.Future[Found]]],
     search: Callable[[Sequence[Item]], Awaitable[Sequence[Found]]],
 ) -> None:
-    """Give each of a batch what is its own; where that fails, each is searched alone, to fail alone."""
+    """Give each of a batch what is its own; where one can't be answered, each is searched alone, to fail alone."""
     try:
         found = await search([item for item, _ in batch])
-    except BaseException as error:
+    except SemsearchError as error:
         if len(batch) == 1:
             _give(batch[0][1], error=error)
             return
         for one in batch:
             await _search([one], search)
         return
-    for (_, own), one in zip(batch, found, strict=True):
-        _give(own, one)
+    except Exception as error:  # of all of them: it took too long, say
+        for _, own in batch:
+            _give(own, error=error)
+        return
+    for (_, own), answer in zip(batch, found, strict=True):
+        _give(own, answer)
 
 
 def _give(own: asyncio.Future[Found], found: Found | None = None, error: BaseException | None = None) -> None:

@@ -201,6 +201,8 @@ async def _searched(call: Call[Any], names: Sequence[str], *, federated: bool = 
         )
     texts = body.queries if several else None if body.query is None else [body.query]
     vectors = body.vectors if several else None if body.vector is None else [body.vector]
+    if texts is None and vectors is None:
+        raise Refusal(400, "invalid_request", "give the text of a query, or its vector.", "query")
     if len(texts or vectors or ()) > call.service.options.max_queries:
         most = call.service.options.max_queries
         raise Refusal(400, "invalid_parameter", f"at most {most:,} queries are answered at once.", "queries")
@@ -208,7 +210,7 @@ async def _searched(call: Call[Any], names: Sequence[str], *, federated: bool = 
     if several or vectors is not None or texts is None or body.explain or body.rerank or not texts[0].strip():
         found = await call.service.run("read", lambda: ask(texts, vectors))
         return Answer(await call.service.run("read", partial(_told, call, texts, found, several=several)))
-    key = (tuple(names), federated, json.dumps(options, sort_keys=True), body.matches, call.grant)
+    key = (tuple(names), federated, body.k, json.dumps(options, sort_keys=True), body.matches, call.grant)
 
     async def together(queries: Sequence[str]) -> list[bytes]:
         return await call.service.run("read", lambda: _each(call, queries, ask(queries, None)))
