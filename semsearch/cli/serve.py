@@ -34,6 +34,7 @@ class ServeOptions:
     encoder: tuple[str, ...]
     reranker: tuple[str, ...]
     folder: tuple[tuple[str, str], ...]
+    files: str | None
     keys: str | None
     allow_host: tuple[str, ...]
     allow_origin: tuple[str, ...]
@@ -66,6 +67,9 @@ class ServeOptions:
 )
 @click.option(
     "--folder", multiple=True, type=parameters.pair, metavar="NAME=PATH", help="That requests may index, by its name."
+)
+@click.option(
+    "--files", type=parameters.file, metavar="FOLDER", help="Where files that are put in are kept; without it none are."
 )
 @click.option(
     "--keys", type=parameters.file, metavar="FILE", help="Of those who may ask, as 'semsearch key' writes it."
@@ -127,6 +131,7 @@ def serve(options: ServeOptions) -> int:
         folders={name: _folder(path) for name, path in options.folder},
         encoders=options.encoder or (DEFAULT_MODEL,),
         rerankers=options.reranker,
+        files=None if options.files is None else _made(options.files),
         max_body=options.max_body,
         max_upload=options.max_upload,
         seconds=options.timeout,
@@ -157,6 +162,15 @@ def serve(options: ServeOptions) -> int:
 
 def _url(host: str, port: int) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def _made(path: str) -> Path:
+    found = Path(path).expanduser().absolute()
+    try:
+        found.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"--files: {path} is no folder and can't be made one: {error.strerror}.") from error
+    return found
 
 
 def _folder(path: str) -> Path:

@@ -106,7 +106,7 @@ class _Endpoint:
             _check_media_type(request, operation.takes)
             call.body = read_json(operation.body, await whole(request, options.max_body, options.idle_seconds))
         elif operation.takes != JSON:
-            _check_media_type(request, operation.takes)
+            _check_media_type(request, operation.takes)  # who takes it reads it
         answer = await (self._run(call) if operation.takes == JSON else _awaited(operation.run(call)))
         if isinstance(answer, Streamed):
             await answer.send(send)

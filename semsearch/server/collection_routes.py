@@ -12,6 +12,7 @@ from semsearch.collection import Collection
 from semsearch.errors import SemsearchError
 from semsearch.names import check_name
 from semsearch.server.failures import Refusal
+from semsearch.server.file_routes import forget_files
 from semsearch.server.operations import Answer, Call, Shape, Table
 from semsearch.types import Metric
 
@@ -170,6 +171,7 @@ def describe_collection(call: Call[Described]) -> dict[str, Any]:
 def drop_collection(call: Call[None]) -> dict[str, Any]:
     """With all its documents; it is gone at once."""
     call.service.collections.drop(call.collection)
+    forget_files(call.service.options.files, check_name(call.collection))
     return wire.message(collection=check_name(call.collection))
 
 

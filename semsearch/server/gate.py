@@ -7,10 +7,12 @@ rebinding) by its `Host`, which is that of no server we are.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import secrets
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -24,6 +26,8 @@ from semsearch.server.service import Service
 
 OPEN = frozenset({"/livez", "/readyz", "/health"})  # answered without a key: they tell nothing but that
 MOST_HEADER_ID = 64
+PATIENCE = 1.0  # that the rest of a body is listened to which nobody wants …
+DRAINED_CHUNKS = 256  # … and so many pieces of it, of 64 KiB at most
 SAFE_HEADERS = (
     (b"x-content-type-options", b"nosniff"),
     (b"cross-origin-resource-policy", b"same-origin"),
@@ -101,6 +105,12 @@ class Gate:
             note["code"] = refusal.code
             service.instruments.refused(refusal.code)
             if not status:
+                with suppress(TimeoutError):  # who still speaks hears an answer when it is done speaking
+                    async with asyncio.timeout(PATIENCE):
+                        for _ in range(DRAINED_CHUNKS):
+                            if whole:
+                                break
+                            await heard()
                 await send_refusal(noted, refusal)
         finally:
             seconds = time.perf_counter() - began

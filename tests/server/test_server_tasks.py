@@ -170,11 +170,11 @@ def test_no_more_wait_than_are_followed(server, monkeypatch):
 
     first = server.service.tasks.begin("x", "animals", work)
     assert begun.wait(30)
-    server.service.tasks.begin("x", "animals", lambda progress: None)
+    second = server.service.tasks.begin("x", "animals", lambda progress: None)
     with pytest.raises(Refusal, match="wait already"):
         server.service.tasks.begin("x", "animals", lambda progress: None)
     held.set()
-    until(lambda: first.state == "done")
+    until(lambda: first.state == second.state == "done")
     for _ in range(6):
         task = server.service.tasks.begin("x", "animals", lambda progress: None)
         until(lambda task=task: task.state == "done")
