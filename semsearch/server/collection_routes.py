@@ -13,13 +13,13 @@ from semsearch.errors import SemsearchError
 from semsearch.names import check_name
 from semsearch.server.failures import Refusal
 from semsearch.server.file_routes import forget_files
-from semsearch.server.operations import Answer, Call, Shape, Table
+from semsearch.server.operations import Call, HTTPAnswer, JSONShape, Table
 from semsearch.types import Metric
 
 routes = Table("collections")
 
 
-class CollectionSummary(Shape):
+class CollectionSummary(JSONShape):
     """A collection in the list."""
 
     name: str
@@ -28,14 +28,14 @@ class CollectionSummary(Shape):
     error: str | None = None
 
 
-class CollectionList(Shape):
+class CollectionList(JSONShape):
     """The collections of the home that the key is for."""
 
     schema_: int = Field(alias="schema")
     collections: list[CollectionSummary]
 
 
-class NewCollection(Shape):
+class NewCollection(JSONShape):
     """How a collection is made; see `semsearch.create`."""
 
     name: str = Field(description="Letters and digits of any script, '.', '_', '-'.")
@@ -52,13 +52,13 @@ class NewCollection(Shape):
     description: str | None = Field(None, description="What it holds, for those who choose among collections.")
 
 
-class Described(Shape):
+class Described(JSONShape):
     """What a collection holds, in a few words."""
 
     description: str
 
 
-class Done(Shape):
+class Done(JSONShape):
     """That it was done."""
 
     schema_: int = Field(alias="schema")
@@ -94,7 +94,7 @@ def _summary(call: Call[None], name: str) -> dict[str, Any]:
     status=201,
     example={"name": "notes"},
 )
-def create_collection(call: Call[NewCollection]) -> Answer:
+def create_collection(call: Call[NewCollection]) -> HTTPAnswer:
     """A new, empty collection: with a model of the server's, or with `dim` and without one."""
     body, service = call.body, call.service
     name = check_name(body.name)
@@ -130,7 +130,7 @@ def create_collection(call: Call[NewCollection]) -> Answer:
     service.collections.adopt(collection)
     if body.description:
         collection.describe(body.description)
-    return Answer(_info(call, collection), 201)
+    return HTTPAnswer(_info(call, collection), 201)
 
 
 @routes.add("GET", "/v1/collections/{collection}", "What there is to know of a collection")

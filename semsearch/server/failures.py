@@ -77,7 +77,7 @@ STATUSES: Mapping[type[BaseException], Status] = {
 }
 AGAIN = frozenset({423, 429, 503})  # the same may do in a moment
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
-KINDS: Mapping[str, type[SemsearchError]] = {  # by code, for whoever is told of an error and raises it again
+KINDS_BY_CODE: Mapping[str, type[SemsearchError]] = {  # by code, for whoever is told of an error and raises it again
     status.code: kind for kind, status in STATUSES.items() if issubclass(kind, SemsearchError)
 }
 

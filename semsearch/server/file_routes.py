@@ -31,7 +31,7 @@ from semsearch.plain_files import is_file, is_plain_name, open_plain
 from semsearch.server.bodies import chunks
 from semsearch.server.failures import Refusal
 from semsearch.server.opened import check_encodes
-from semsearch.server.operations import BYTES, Answer, Call, Shape, Streamed, Table
+from semsearch.server.operations import BYTES, Call, HTTPAnswer, JSONShape, Streamed, Table
 from semsearch.server.reading_process import check_readable
 from semsearch.server.task_routes import TaskAnswer
 
@@ -42,21 +42,21 @@ KEPT_FILE_ERRORS = 100
 SENT_AT_ONCE = 1 << 20  # bytes
 
 
-class KeptFile(Shape):
+class KeptFile(JSONShape):
     """A file."""
 
     name: str
     bytes: int
 
 
-class FileList(Shape):
+class FileList(JSONShape):
     """The files of a collection."""
 
     schema_: int = Field(alias="schema")
     files: list[KeptFile]
 
 
-class OriginalAsked(Shape):
+class OriginalAsked(JSONShape):
     """Whose file is wanted."""
 
     id: str = Field(description="Of a document.")
@@ -71,7 +71,7 @@ class OriginalAsked(Shape):
     answer=TaskAnswer,
     status=202,
 )
-async def put_file(call: Call[None]) -> Answer:
+async def put_file(call: Call[None]) -> HTTPAnswer:
     """The body is the file, and the name in the path says by its ending of what kind it is.
 
     It is read in a process of its own first, within bounds of memory, time and text; then it is indexed, as a task.
@@ -91,7 +91,7 @@ async def put_file(call: Call[None]) -> Answer:
     except BaseException:
         shutil.rmtree(incoming, ignore_errors=True)
         raise
-    return Answer(wire.message(**task.told()), 202, headers={"Location": f"/v1/tasks/{task.id}"})
+    return HTTPAnswer(wire.message(**task.told()), 202, headers={"Location": f"/v1/tasks/{task.id}"})
 
 
 def _indexing(call: Call[None], folder: Path, incoming: Path) -> Callable[[Callable[..., None]], Any]:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from semsearch.errors import DataError, SemsearchError
 
-MEMORY = 4 << 30  # bytes of addresses
+READER_MEMORY = 4 << 30  # bytes of addresses
 CPU_SECONDS = 120
 WALL_SECONDS = 300
 OPEN_FILES = 256
@@ -48,7 +48,8 @@ def check_readable(file: Path, most: int = MOST_CHARACTERS) -> int:
         said = json.loads(ended.stdout[-SAID_BYTES:].splitlines()[-1])
     except (ValueError, IndexError):
         raise DataError(
-            f"the file can't be read within {CPU_SECONDS} seconds and {MEMORY >> 30} GB of memory, or ends its reader."
+            f"the file can't be read within {CPU_SECONDS} seconds and {READER_MEMORY >> 30} GB of memory, or ends what "
+            "reads it."
         ) from None
     if "error" in said:
         raise DataError(str(said["error"]))
@@ -70,7 +71,7 @@ def _main(path: str, most: int) -> None:
     except SemsearchError as error:
         _say(error=str(error))
     except (MemoryError, RecursionError):
-        _say(error=f"the file needs more than the {MEMORY >> 30} GB of memory that a file may take.")
+        _say(error=f"the file needs more than the {READER_MEMORY >> 30} GB of memory that a file may take.")
     else:
         _say(documents=documents, characters=characters)
 
@@ -80,7 +81,7 @@ def _limit() -> None:
         import resource
 
         for what, most in (
-            (resource.RLIMIT_AS, MEMORY),
+            (resource.RLIMIT_AS, READER_MEMORY),
             (resource.RLIMIT_CPU, CPU_SECONDS),
             (resource.RLIMIT_NOFILE, OPEN_FILES),
             (resource.RLIMIT_CORE, 0),

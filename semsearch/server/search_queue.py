@@ -15,12 +15,12 @@ from semsearch.errors import SemsearchError
 from semsearch.server.failures import too_many
 
 Item = TypeVar("Item")
-Found = TypeVar("Found")
+FoundFor = TypeVar("Found")
 
 MOST_TOGETHER = 128  # questions in a search
 
 
-class SearchQueue(Generic[Item, Found]):
+class SearchQueue(Generic[Item, FoundFor]):
     """The searches that wait, by what makes them alike."""
 
     def __init__(self, dropped: Callable[[], None], most: int) -> None:
@@ -28,12 +28,12 @@ class SearchQueue(Generic[Item, Found]):
         self._dropped = dropped
         self._most = most
         self._count = 0
-        self._waiting: dict[Hashable, list[tuple[Item, asyncio.Future[Found]]]] = {}
+        self._waiting: dict[Hashable, list[tuple[Item, asyncio.Future[FoundFor]]]] = {}
         self._under_way: set[asyncio.Task[None]] = set()  # held, for the loop holds tasks weakly
 
     async def found(
-        self, key: Hashable, item: Item, search: Callable[[Sequence[Item]], Awaitable[Sequence[Found]]]
-    ) -> Found:
+        self, key: Hashable, item: Item, search: Callable[[Sequence[Item]], Awaitable[Sequence[FoundFor]]]
+    ) -> FoundFor:
         """What was found for one, in the company of those alike.
 
         Args:
@@ -46,7 +46,7 @@ class SearchQueue(Generic[Item, Found]):
         """
         if self._count >= self._most:
             raise too_many()
-        own: asyncio.Future[Found] = asyncio.get_running_loop().create_future()
+        own: asyncio.Future[FoundFor] = asyncio.get_running_loop().create_future()
         waiting = self._waiting.get(key)
         if waiting is None:
             self._waiting[key] = [(item, own)]
@@ -61,7 +61,7 @@ class SearchQueue(Generic[Item, Found]):
         finally:
             self._count -= 1
 
-    async def _work(self, key: Hashable, search: Callable[[Sequence[Item]], Awaitable[Sequence[Found]]]) -> None:
+    async def _work(self, key: Hashable, search: Callable[[Sequence[Item]], Awaitable[Sequence[FoundFor]]]) -> None:
         while waiting := self._waiting[key]:
             batch, self._waiting[key] = waiting[:MOST_TOGETHER], waiting[MOST_TOGETHER:]
             there = [(item, own) for item, own in batch if not own.done()]
@@ -73,8 +73,8 @@ class SearchQueue(Generic[Item, Found]):
 
 
 async def _search(
-    batch: Sequence[tuple[Item, asyncio.Future[Found]]],
-    search: Callable[[Sequence[Item]], Awaitable[Sequence[Found]]],
+    batch: Sequence[tuple[Item, asyncio.Future[FoundFor]]],
+    search: Callable[[Sequence[Item]], Awaitable[Sequence[FoundFor]]],
 ) -> None:
     """Give each of a batch what is its own; where one can't be answered, each is searched alone, to fail alone."""
     try:
@@ -94,7 +94,7 @@ async def _search(
         _give(own, answer)
 
 
-def _give(own: asyncio.Future[Found], found: Found | None = None, error: BaseException | None = None) -> None:
+def _give(own: asyncio.Future[FoundFor], found: FoundFor | None = None, error: BaseException | None = None) -> None:
     if own.done():
         return
     if error is not None:

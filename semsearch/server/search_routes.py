@@ -20,21 +20,19 @@ from semsearch.search.where_mapping import parse as parse_filter
 from semsearch.server.facets import facets
 from semsearch.server.failures import Refusal
 from semsearch.server.opened import check_encodes
-from semsearch.server.operations import Answer, Call, Shape, Table
+from semsearch.server.operations import Call, FilterSaid, HTTPAnswer, JSONShape, Table
 from semsearch.types import Hit, Hits
 
 routes = Table("search")
 
 MOST_FACET_VALUES = 1_000
 
-Where = str | dict[str, Any]
 
-
-class HowToSearch(Shape):
+class HowToSearch(JSONShape):
     """How to search; see `Collection.search`."""
 
     k: int = Field(10, ge=1, description="Documents to give.")
-    where: Where | None = Field(None, description="A metadata filter, as text or as a mapping.")
+    where: FilterSaid | None = Field(None, description="A metadata filter, as text or as a mapping.")
     mode: Literal["dense", "lexical", "hybrid"] = Field("dense", description="By meaning, by words, or both.")
     exact: bool = Field(False, description="Do without the index.")
     group_by: Literal["document"] | None = Field("document", description="null: passages.")
@@ -62,7 +60,7 @@ class HowToSearch(Shape):
         return chosen | ({} if self.rerank is None else {"rerank": name})
 
 
-class Search(HowToSearch):
+class SearchAsked(HowToSearch):
     """One question, or several, as texts or vectors."""
 
     query: str | None = None
@@ -72,7 +70,7 @@ class Search(HowToSearch):
     matches: bool = Field(False, description="Say where hits have the words of the query.")
 
 
-class SearchSeveral(Search):
+class SearchSeveralAsked(SearchAsked):
     """A search of several collections."""
 
     collections: list[str] | None = Field(None, description="By name; all of them without.")
@@ -87,28 +85,28 @@ class Similar(HowToSearch):
     against: list[str] = Field(default_factory=list, description="Texts that count as counterexamples.")
 
 
-class FacetsAsked(Shape):
+class FacetsAsked(JSONShape):
     """Fields whose values are to be counted."""
 
     fields: list[str] = Field(min_length=1, max_length=50)
-    where: Where | None = None
+    where: FilterSaid | None = None
     limit: int = Field(20, ge=1, le=MOST_FACET_VALUES, description="Values of a field, the most frequent first.")
 
 
-class Counted(Shape):
+class Counted(JSONShape):
     """What to count."""
 
-    where: Where | None = None
+    where: FilterSaid | None = None
 
 
-class CountAnswer(Shape):
+class CountAnswer(JSONShape):
     """How many documents a filter allows."""
 
     schema_: int = Field(alias="schema")
     documents: int
 
 
-class FoundHit(Shape, extra="allow"):
+class FoundHit(JSONShape, extra="allow"):
     """A hit; `start` and `end` are the passage's place in its document, in characters."""
 
     id: str
@@ -122,7 +120,7 @@ class FoundHit(Shape, extra="allow"):
     metadata: dict[str, Any]
 
 
-class Found(Shape):
+class SearchAnswer(JSONShape):
     """What was found for one question."""
 
     schema_: int = Field(alias="schema")
@@ -132,21 +130,21 @@ class Found(Shape):
     timings_ms: dict[str, float]
 
 
-class FoundMany(Shape):
+class SearchAnswers(JSONShape):
     """What was found for each of several."""
 
     schema_: int = Field(alias="schema")
-    answers: list[Found]
+    answers: list[SearchAnswer]
 
 
-class FacetValue(Shape):
+class FacetValue(JSONShape):
     """How many documents have a value."""
 
     value: str | float | bool
     documents: int
 
 
-class FacetsFound(Shape):
+class FacetsFound(JSONShape):
     """The values of each field with their counts."""
 
     schema_: int = Field(alias="schema")
@@ -156,12 +154,12 @@ class FacetsFound(Shape):
 @routes.add(
     "POST",
     "/v1/collections/{collection}/search",
-    "Search a collection",
-    body=Search,
-    answer=Found | FoundMany,
+    "SearchAsked a collection",
+    body=SearchAsked,
+    answer=SearchAnswer | SearchAnswers,
     example={"query": "when does water turn into steam?", "k": 3},
 )
-async def search(call: Call[Search]) -> Any:
+async def search(call: Call[SearchAsked]) -> Any:
     """One `query` (or `vector`) gives an answer; `queries` (or `vectors`) give `answers`, one each."""
     return await _searched(call, [call.collection])
 
@@ -169,12 +167,12 @@ async def search(call: Call[Search]) -> Any:
 @routes.add(
     "POST",
     "/v1/search",
-    "Search several collections",
-    body=SearchSeveral,
-    answer=Found | FoundMany,
+    "SearchAsked several collections",
+    body=SearchSeveralAsked,
+    answer=SearchAnswer | SearchAnswers,
     example={"query": "a journey into space", "collections": ["films", "papers"]},
 )
-async def search_several(call: Call[SearchSeveral]) -> Any:
+async def search_several(call: Call[SearchSeveralAsked]) -> Any:
     """Their answers in one order: scores are made comparable; each hit says its `collection`."""
     names = call.body.collections
     if names is None:
@@ -192,7 +190,7 @@ async def search_several(call: Call[SearchSeveral]) -> Any:
 
 
 async def _searched(call: Call[Any], names: Sequence[str], *, federated: bool = False) -> Any:
-    body: Search = call.body
+    body: SearchAsked = call.body
     options = body.options(call)
     several = body.queries is not None or body.vectors is not None
     if several and (body.query is not None or body.vector is not None):
@@ -209,7 +207,7 @@ async def _searched(call: Call[Any], names: Sequence[str], *, federated: bool = 
     ask = partial(_ask, call, names, body.k, options, federated)
     if several or vectors is not None or texts is None or body.explain or body.rerank or not texts[0].strip():
         found = await call.service.run("read", lambda: ask(texts, vectors))
-        return Answer(await call.service.run("read", partial(_told, call, texts, found, several=several)))
+        return HTTPAnswer(await call.service.run("read", partial(_told, call, texts, found, several=several)))
     key = (tuple(names), federated, body.k, json.dumps(options, sort_keys=True), body.matches, call.grant)
 
     async def together(queries: Sequence[str]) -> list[bytes]:
@@ -299,7 +297,7 @@ def _answer(call: Call[Any], text: str | None, hits: Hits, timings: dict[str, fl
     "/v1/collections/{collection}/similar",
     "Find the like of documents",
     body=Similar,
-    answer=Found,
+    answer=SearchAnswer,
     example={"ids": ["bread"], "k": 3},
 )
 def similar(call: Call[Similar]) -> bytes:

@@ -35,7 +35,7 @@ from semsearch.types import Encoder, Reranker
 
 log = logging.getLogger("semsearch")
 
-Result = TypeVar("Result")
+ThreadResult = TypeVar("Result")
 
 READ_THREADS = 8  # each with a connection to a database at most: SQLite takes 64 a collection
 WRITE_THREADS = 4  # they wait for each other's locks
@@ -92,7 +92,7 @@ class Service:
 
     # Threads
 
-    async def run(self, pool: str, work: Callable[[], Result]) -> Result:
+    async def run(self, pool: str, work: Callable[[], ThreadResult]) -> ThreadResult:
         """Do what blocks in a thread of a pool.
 
         Raises:
