@@ -14,7 +14,7 @@ from semsearch.search.request import meant
 from semsearch.server.batching import HungUp
 from semsearch.server.failures import Refusal
 
-BodyShape = TypeVar("Kind", bound=BaseModel)
+BodyShape = TypeVar("BodyShape", bound=BaseModel)
 
 SAID_ERRORS = 5
 

@@ -131,8 +131,8 @@ async def _send_lines(call: Call[None], what: str, send: Send) -> None:
                     return
                 asyncio.run_coroutine_threadsafe(lines.put(line), loop).result()
 
-    making = loop.run_in_executor(call.service.pools["read"], make)
-    first = asyncio.ensure_future(lines.get())
+    making: asyncio.Future[Any] = loop.run_in_executor(call.service.pools["read"], make)
+    first: asyncio.Future[Any] = asyncio.ensure_future(lines.get())
     await asyncio.wait({first, making}, return_when=asyncio.FIRST_COMPLETED)
     if making.done() and not first.done():
         first.cancel()
@@ -143,7 +143,7 @@ async def _send_lines(call: Call[None], what: str, send: Send) -> None:
     try:
         while line is not None:
             await send({"type": "http.response.body", "body": line, "more_body": True})
-            getting = asyncio.ensure_future(lines.get())
+            getting: asyncio.Future[Any] = asyncio.ensure_future(lines.get())
             await asyncio.wait({getting, making}, return_when=asyncio.FIRST_COMPLETED)
             if not getting.done() and lines.empty():
                 getting.cancel()

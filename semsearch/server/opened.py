@@ -22,7 +22,7 @@ from semsearch.server.batching import Queues
 from semsearch.types import Encoder, Vectors
 from semsearch.vectors import stored_form
 
-LeasedResult = TypeVar("Result")
+LeasedResult = TypeVar("LeasedResult")
 
 MOST_OPEN = 64  # collections; more than that only while more are in use at once
 

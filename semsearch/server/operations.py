@@ -85,7 +85,7 @@ class Streamed:
     send: Callable[[Send], Awaitable[None]]
 
 
-RunOperation = Callable[[Call[Any]], "HTTPAnswer | Mapping[str, Any] | Awaitable[Any] | Any"]
+RunOperation = Callable[[Call[Any]], Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +129,7 @@ class Operation:
     @property
     def name(self) -> str:
         """Unique among all."""
-        return self.run.__name__  # type: ignore[attr-defined,no-any-return]
+        return self.run.__name__
 
     @property
     def is_async(self) -> bool:

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Hashable, Sequence
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from semsearch.errors import SemsearchError
 from semsearch.server.failures import too_many
 
 Item = TypeVar("Item")
-FoundFor = TypeVar("Found")
+FoundFor = TypeVar("FoundFor")
 
 MOST_TOGETHER = 128  # questions in a search
 
@@ -94,10 +94,10 @@ async def _search(
         _give(own, answer)
 
 
-def _give(own: asyncio.Future[FoundFor], found: FoundFor | None = None, error: BaseException | None = None) -> None:
+def _give(own: asyncio.Future[Any], found: object = None, error: BaseException | None = None) -> None:
     if own.done():
         return
     if error is not None:
         own.set_exception(error)
     else:
-        own.set_result(found)  # type: ignore[arg-type]
+        own.set_result(found)

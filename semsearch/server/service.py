@@ -35,7 +35,7 @@ from semsearch.types import Encoder, Reranker
 
 log = logging.getLogger("semsearch")
 
-ThreadResult = TypeVar("Result")
+ThreadResult = TypeVar("ThreadResult")
 
 READ_THREADS = 8  # each with a connection to a database at most: SQLite takes 64 a collection
 WRITE_THREADS = 4  # they wait for each other's locks
