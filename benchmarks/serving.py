@@ -199,11 +199,11 @@ def load(
                 + content
             )
             head = await reader.readuntil(b"\r\n\r\n")
-            assert head.startswith(b"HTTP/1.1 200"), head
             length = next(
                 int(line.split(b":")[1]) for line in head.lower().split(b"\r\n") if line.startswith(b"content-length")
             )
-            await reader.readexactly(length)
+            content = await reader.readexactly(length)
+            assert head.startswith(b"HTTP/1.1 200"), content
             took.append(time.perf_counter() - start)
             place += number
         writer.close()

@@ -286,7 +286,8 @@ def tei_embed(call: Call[TEITexts]) -> HTTPAnswer:
 @routes.add("POST", "/", "Encode texts (TEI)", body=TEITexts, refused=as_tei)
 def tei_root(call: Call[TEITexts]) -> HTTPAnswer:
     """What `/embed` does."""
-    return tei_embed(call)  # type: ignore[return-value]
+    answer: HTTPAnswer = tei_embed(call)
+    return answer
 
 
 @routes.add("POST", "/similarity", "Compare a sentence with others (TEI)", body=TEISimilarity, refused=as_tei)
