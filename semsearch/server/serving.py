@@ -190,6 +190,8 @@ def _protocol() -> Any:
 
 def run(service: Service, host: str, port: int, uds: str | None, listening: Callable[[socket.socket], None]) -> None:
     """Serve until the process is told to end; `listening` is called when requests are taken."""
+    import torch  # noqa: F401  (so that models are opened in full: numpy's pass is for a single question)
+
     with listen(host, port, uds) as found:
         running = server(service, lambda: listening(found))
         try:

@@ -138,7 +138,6 @@ def test_tasks_are_known_after_a_restart_as_what_they_are(serve, models, fill):
         assert other.begun.acquire(timeout=30)
         queued = server.ask("/v1/collections/animals/compact", {}, 202)
 
-
         def let_go_when_it_ends():
             until(lambda: server.service.draining)
             other.may_go.set()
