@@ -52,15 +52,16 @@ _COMMANDS = {
     **dict.fromkeys(("similar", "calibrate"), "similar"),
     **dict.fromkeys(("get", "remove", "drop", "list", "describe", "info"), "manage"),
     **dict.fromkeys(("reindex", "tune", "check", "repair", "compact", "backup", "restore", "reencode"), "maintenance"),
-    **{"bench": "bench", "export": "exchange", "import": "exchange", "models": "catalog", "trust": "trust"},
     **{
-        "serve": "serve",
-        "key": "serve",
-        "doctor": "doctor",
-        "completion": "doctor",
-        "train-reranker": "train",
-        "eval": "evaluate",
+        "bench": "bench",
+        "export": "exchange",
+        "import": "exchange",
+        "models": "catalog",
+        "trust": "trust",
+        "mcp": "assistants",
     },
+    **{"serve": "serve", "key": "serve"},
+    **{"doctor": "doctor", "completion": "doctor", "train-reranker": "train", "eval": "evaluate"},
 }
 _ATTRIBUTES = {
     **{"list": "list_collections", "import": "import_vectors", "train-reranker": "train_reranker", "eval": "evaluate"},

@@ -22,7 +22,6 @@ from starlette.types import Send
 from semsearch import wire
 from semsearch.collection import Collection
 from semsearch.engine import Settlement
-from semsearch.errors import DataError
 from semsearch.ingest.scan import apply, scan
 from semsearch.ingest.source import ReadReport, Source
 from semsearch.names import check_name
@@ -33,7 +32,7 @@ from semsearch.server.failures import Refusal
 from semsearch.server.opened import check_encodes
 from semsearch.server.operations import BYTES, Call, HTTPAnswer, JSONShape, Streamed, Table
 from semsearch.server.reading_process import check_readable
-from semsearch.server.task_routes import TaskAnswer
+from semsearch.server.task_routes import TaskAnswer, told_of
 
 routes = Table("files")
 
@@ -119,9 +118,7 @@ def _indexing(call: Call[None], folder: Path, incoming: Path) -> Callable[[Calla
                 lambda vanished, of: True,
             )
         service.maintain(call.collection)
-        unread = wire.unread(report)
-        unread["errors"] = [service.refusal(DataError(error)).message for error in unread["errors"]]
-        return {**wire.ingested(done.changes), "removed": done.removed, **unread}
+        return {**wire.ingested(done.changes), "removed": done.removed, **told_of(service, report)}
 
     return work
 

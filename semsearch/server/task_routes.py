@@ -17,6 +17,7 @@ from semsearch.names import check_name
 from semsearch.server.failures import Refusal
 from semsearch.server.opened import check_encodes
 from semsearch.server.operations import Call, HTTPAnswer, JSONShape, Table
+from semsearch.server.service import Service
 from semsearch.server.tasks import Work, listed
 
 routes = Table("tasks")
@@ -137,14 +138,16 @@ def index_folder(call: Call[IndexAsked]) -> HTTPAnswer:
 
             changes = collection.add_from(scan(source, report), progress=tell, maintain=False)
         service.maintain(call.collection)
-        return {**wire.ingested(changes), **_unread(call, report)}
+        return {**wire.ingested(changes), **told_of(service, report)}
 
     return _begin(call, "index", work)
 
 
-def _unread(call: Call[Any], report: ReadReport) -> dict[str, Any]:
+def told_of(service: Service, report: ReadReport) -> dict[str, Any]:
+    """What a reading left out, without the paths of this machine."""
     facts = wire.unread(report)
-    facts["errors"] = [call.service.refusal(DataError(error)).message for error in facts["errors"]]
+    for name in ("errors", "records", "files", "parts"):
+        facts[name] = [service.refusal(DataError(error)).message for error in facts[name]]
     return facts
 
 
