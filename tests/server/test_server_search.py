@@ -3,12 +3,15 @@
 import json
 
 import pytest
-from support.named_hash import until
+from support.named_hash import NamedHash, until
 
 import semsearch
 from semsearch import wire
 from semsearch.search.request import OPTIONS
+from semsearch.search.where_mapping import parse
+from semsearch.server.facets import facets
 from semsearch.server.search_routes import HowToSearch
+from semsearch.testing.memory import MemoryHome
 
 SEARCH = "/v1/collections/animals/search"
 
@@ -144,6 +147,38 @@ def test_counts_by_field_under_a_filter(server):
     assert server.ask(path, {"fields": ["legs"], "limit": 1})["facets"]["legs"] == [{"value": 4, "documents": 2}]
     assert server.refused(path, {"fields": []})["param"] == "fields"
     assert server.ask("/v1/collections/animals/count", {"where": "legs < 4"})["documents"] == 1
+
+
+def test_counts_are_the_same_whoever_counts(tmp_path):
+    """An engine that counts by itself, and one whose documents are read for it."""
+    documents = [
+        semsearch.Document(f"d{n}", f"text {n}", metadata=metadata)
+        for n, metadata in enumerate(
+            [
+                {"a": 1, "b": ["x", "x", "y"], "c": True},
+                {"a": 1.0, "b": "x", "c": False, "deep": {"er": "é"}},
+                {"a": True, "b": [1, "1", None], "deep": {"er": "e\u0301"}},
+                {"a": "1", "b": [], "c": None, "day": "2024-05-01"},
+            ]
+        )
+    ]
+    counted = []
+    for home in (str(tmp_path), MemoryHome()):
+        with semsearch.create("counted", home=home, encoder=NamedHash()) as collection:
+            collection.add(documents)
+            with collection.engine.view() as view:
+                where = parse("c = true or day exists", view.fields())
+                counted.append(
+                    [
+                        facets(view, name, only, 10)
+                        for name in ("a", "b", "c", "day", "deep.er")
+                        for only in (None, where)
+                    ]
+                )
+        semsearch.drop("counted", home=home)
+    assert counted[0] == counted[1]
+    assert counted[0][2] == [("x", 2), (1, 1), ("1", 1), ("y", 1)]
+    assert counted[0][8] == [("é", 2)]
 
 
 def test_where_a_hit_stands_is_told_whole_only_to_the_owner(server, tmp_path):
