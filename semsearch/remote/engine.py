@@ -15,6 +15,7 @@ from semsearch.records import Entry, Known, Record
 from semsearch.remote.connection_to_server import ServerConnection, path_of
 from semsearch.remote.remote_view import RemoteView
 from semsearch.remote.served_encoder import ServedEncoder, WindowedServedEncoder
+from semsearch.search.languages import Languages
 from semsearch.types import Encoder, Metadata
 
 PUT_LETTERS = 4_000_000  # of a request, about: a server takes 32 MiB
@@ -144,6 +145,10 @@ class RemoteEngine:
     def set(self, name: str, value: Any) -> None:
         """See `Engine.set`."""
         self.ask("set", name=name, value=value)
+
+    def set_languages(self, languages: Languages, *, found: bool = False) -> bool:
+        """See `Engine.set_languages`."""
+        return bool(self.ask("set_languages", languages=list(languages), found=found))
 
     @contextmanager
     def hold(self) -> Iterator[None]:

@@ -49,6 +49,7 @@ class NewCollection(JSONShape):
     options: dict[str, Any] = Field(default_factory=dict, description="Of the backend.")
     recall: float | None = Field(None, gt=0, le=1, description="What the index must find of the true k nearest.")
     k: int = Field(10, ge=1, le=10_000, description="Neighbours that the recall is counted among.")
+    language: str | list[str] | None = Field(None, description="Of its words; null finds out by its first texts.")
     description: str | None = Field(None, description="What it holds, for those who choose among collections.")
 
 
@@ -122,6 +123,7 @@ def create_collection(call: Call[NewCollection]) -> HTTPAnswer:
         options=body.options,
         recall=body.recall,
         k=body.k,
+        language=body.language,
         device=service.options.compute.device,
         dtype=service.options.compute.dtype,
         batch_tokens=service.options.compute.batch_tokens,

@@ -23,6 +23,7 @@ from semsearch.collection import Collection
 from semsearch.engine import Engine, EngineView, fingerprint
 from semsearch.errors import DataError, DocumentChanged, UsageError
 from semsearch.names import check_name
+from semsearch.search.languages import named
 from semsearch.search.ranking import scored
 from semsearch.search.where_mapping import parse as parse_filter
 from semsearch.server.facets import facets
@@ -34,7 +35,9 @@ from semsearch.vectors import stored_form
 routes = Table("engine")
 
 MOST_CANDIDATES = 100_000
-FIXED = frozenset({"encoder", "metric", "passages", "splitting", "created", "uuid"})  # no `set` changes them
+FIXED = frozenset(
+    {"languages", "encoder", "metric", "passages", "splitting", "created", "uuid"}
+)  # no `set` changes them
 MODEL_FACTS = ("window", "query_window")
 LINES_AHEAD = 4  # batches of lines that are made before they are sent
 
@@ -263,6 +266,11 @@ def _set(call: Call[Any], collection: Collection, facts: Mapping[str, Any]) -> A
     if facts["name"] in FIXED or not isinstance(facts["name"], str):
         raise UsageError(f"the setting {facts['name']!r:.40} was fixed when the collection was made.")
     collection.engine.set(facts["name"], facts["value"])
+
+
+def _set_languages(call: Call[Any], collection: Collection, facts: Mapping[str, Any]) -> Any:
+    languages = named(ew.strings(facts["languages"], "languages")) if facts["languages"] else ()
+    return collection.engine.set_languages(languages, found=facts.get("found") is True)
 
 
 # The model
@@ -535,6 +543,7 @@ ASKED: Mapping[str, EngineMethod] = {
         name: EngineMethod("write", answer)
         for name, answer in {
             "put": _put,
+            "set_languages": _set_languages,
             "remove": _remove,
             "update_metadata": _update_metadata,
             "register": _register,

@@ -13,6 +13,7 @@ from semsearch import wire
 from semsearch.collection import Collection
 from semsearch.federation import Federation
 from semsearch.places import Provenance
+from semsearch.search.languages import Languages, languages_of
 from semsearch.search.locator import Locator
 from semsearch.search.matches import QueryWords
 from semsearch.search.request import OPTIONS
@@ -26,6 +27,8 @@ from semsearch.types import Hit, Hits
 routes = Table("search")
 
 MOST_FACET_VALUES = 1_000
+
+SearchedTogether = tuple[list[Hits], dict[str, float], tuple[Languages, ...]]
 
 
 class HowToSearch(JSONShape):
@@ -224,10 +227,10 @@ def _ask(
     federated: bool,
     texts: Sequence[str] | None,
     vectors: Sequence[Sequence[float]] | None,
-) -> tuple[list[Hits], dict[str, float]]:
+) -> SearchedTogether:
     """The hits of each query, and the milliseconds of all."""
 
-    def work(opened: Sequence[Collection]) -> tuple[list[Hits], dict[str, float]]:
+    def work(opened: Sequence[Collection]) -> SearchedTogether:
         timings: dict[str, float] = {}
         if federated and len(opened) > 1:
             found = Federation(opened).search_many(list(texts or ()), k, timings=timings, **options)
@@ -238,25 +241,27 @@ def _ask(
             if vectors is None and options.get("mode") != "lexical":
                 check_encodes(opened[0])
             found = opened[0].search_many(texts, k, vectors=vectors, timings=timings, **options)
-            _locate(opened[0], found)
+            _locate(opened[0], found, texts)
             if federated:
                 for hits in found:
                     for hit in hits:
                         hit.collection = opened[0].name
         call.service.instruments.searched(len(found), timings)
-        return found, timings
+        return found, timings, tuple(languages_of(one.settings) for one in opened)
 
     return call.service.collections.use(names, work)
 
 
-def _locate(collection: Collection, found: Sequence[Hits]) -> None:
+def _locate(collection: Collection, found: Sequence[Hits], texts: Sequence[str] | None) -> None:
     """Look up where the hits of all answers stand at once, while the collection is leased."""
     ids = list(dict.fromkeys(hit.id for hits in found for hit in hits))
     if not ids:
         return
     known = collection.engine.origins.of(ids) if collection.engine.origins.sources() else {}
-    locate: Any = Locator(lambda _: known, ids) if known else _nowhere
-    for hits in found:
+    languages = languages_of(collection.settings)
+    for place, hits in enumerate(found):
+        text = "" if texts is None else texts[place]
+        locate: Any = Locator(lambda _: known, ids, text, languages) if known else _nowhere
         for hit in hits:
             hit.locate = locate
 
@@ -265,23 +270,26 @@ def _nowhere(hit: Hit) -> Provenance | None:
     return None
 
 
-def _each(call: Call[Any], texts: Sequence[str], found: tuple[list[Hits], dict[str, float]]) -> list[bytes]:
+def _each(call: Call[Any], texts: Sequence[str], found: SearchedTogether) -> list[bytes]:
     """The JSON of each answer."""
-    answers, timings = found
-    return [wire.dumps(_answer(call, text, hits, timings)).encode() for text, hits in zip(texts, answers, strict=True)]
+    answers, timings, languages = found
+    return [
+        wire.dumps(_answer(call, text, hits, timings, languages)).encode()
+        for text, hits in zip(texts, answers, strict=True)
+    ]
 
 
-def _told(
-    call: Call[Any], texts: Sequence[str] | None, found: tuple[list[Hits], dict[str, float]], *, several: bool
-) -> bytes:
-    answers, timings = found
+def _told(call: Call[Any], texts: Sequence[str] | None, found: SearchedTogether, *, several: bool) -> bytes:
+    answers, timings, languages = found
     named: Sequence[str | None] = texts if texts is not None else [None] * len(answers)
-    told = [_answer(call, text, hits, timings) for text, hits in zip(named, answers, strict=True)]
+    told = [_answer(call, text, hits, timings, languages) for text, hits in zip(named, answers, strict=True)]
     return wire.dumps(wire.message(answers=told) if several else told[0]).encode()
 
 
-def _answer(call: Call[Any], text: str | None, hits: Hits, timings: dict[str, float]) -> dict[str, Any]:
-    words = QueryWords(text) if text is not None and getattr(call.body, "matches", False) else None
+def _answer(
+    call: Call[Any], text: str | None, hits: Hits, timings: dict[str, float], languages: Sequence[Languages]
+) -> dict[str, Any]:
+    words = QueryWords(text, *languages) if text is not None and getattr(call.body, "matches", False) else None
     answer = wire.answer(text or "", hits, timings, words)
     if text is None:
         answer["query"] = None
@@ -314,11 +322,11 @@ def similar(call: Call[Similar]) -> bytes:
         found = collection.similar(
             body.ids, body.k, unlike=body.unlike, queries=body.queries, against=body.against, **options
         )
-        _locate(collection, [found])
+        _locate(collection, [found], None)
         return found
 
     found = call.service.collections.use([call.collection], work)
-    return _told(call, None, ([found], {}), several=False)
+    return _told(call, None, ([found], {}, ()), several=False)
 
 
 @routes.add(
