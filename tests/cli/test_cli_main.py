@@ -117,7 +117,7 @@ def test_usage_errors_are_one_line():
             "or '--' before what is no option: semsearch query NAME \"question -日本\". See 'semsearch query --help'.",
         ),
         (["grep", "-car", "x"], "To leave out what holds a word"),
-        (["query", "--rerannk"], "No such option '--rerannk'. Did you mean '--rerank'?"),
+        (["query", "--rerannk"], "No such option '--rerannk'. (Did you mean one of: '--rerank', '--rerank-weight'?)"),
         (["drop", "x", "--limit", "5"], "No such option '--limit'. See 'semsearch drop --help'."),
     ],
 )
