@@ -24,8 +24,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from semsearch.records import Entry, Known, Record
+from semsearch.search.languages import Languages
 from semsearch.search.query_syntax import Query
-from semsearch.search.recall import Certificate
+from semsearch.search.recall import Certificate, Synthesis
 from semsearch.search.where import FieldCatalog, Filter
 from semsearch.types import Document, Encoder, Keys, Metadata, Passage, Scores, Vectors
 
@@ -357,6 +358,18 @@ class Engine(Protocol):
         """Commit one setting (any JSON value)."""
         ...
 
+    def set_languages(self, languages: Languages, *, found: bool = False) -> bool:
+        """Commit the languages of the words together with the words as they are found by them.
+
+        Args:
+            languages: See `semsearch.search.languages`; none lets each script's usual one serve.
+            found: They were found, and not told: they are left out where the collection has some by now.
+
+        Returns:
+            Whether they are the collection's now.
+        """
+        ...
+
     def hold(self) -> AbstractContextManager[None]:
         """Keep other writers out meanwhile."""
         ...
@@ -431,16 +444,16 @@ class IndexSpec:
 class Indexed(Protocol):
     """An engine whose approximate index can be chosen, built anew and set to a recall."""
 
-    def rebuild(self, spec: IndexSpec, queries: Vectors | None) -> Certificate | None:
+    def rebuild(self, spec: IndexSpec, queries: Vectors | Synthesis | None) -> Certificate | None:
         """Build the index anew beside readers and writers, set it to the recall that `spec` asks for, swap it in.
 
         Args:
             spec: What to build.
-            queries: Real queries to measure on; None lets vectors stand in.
+            queries: Queries to measure on, or what makes some; None lets vectors stand in.
         """
         ...
 
-    def tune(self, spec: IndexSpec, queries: Vectors | None) -> Certificate:
+    def tune(self, spec: IndexSpec, queries: Vectors | Synthesis | None) -> Certificate:
         """Set the present index to a recall without building it anew."""
         ...
 
@@ -484,7 +497,7 @@ class Compacted:
 class Maintained(Protocol):
     """An engine that is looked after through semsearch, where others have their database's own tools."""
 
-    def maintain(self, queries: Callable[[], Vectors | None]) -> None:
+    def maintain(self, queries: Callable[[], Vectors | Synthesis | None]) -> None:
         """Compact, build anew or certify anew, if too much has changed since the last time.
 
         Args:
@@ -496,7 +509,7 @@ class Maintained(Protocol):
         """What is wrong, and what fixes each thing; nothing is changed. `deep` reads everything."""
         ...
 
-    def repair(self, encode: Encode | None, queries: Callable[[], Vectors | None]) -> list[str]:
+    def repair(self, encode: Encode | None, queries: Callable[[], Vectors | Synthesis | None]) -> list[str]:
         """Mend what `check` finds, as far as it can be; what was done, in sentences.
 
         Args:
@@ -523,6 +536,19 @@ class Maintained(Protocol):
             dim: Components of the new vectors.
             encode: Splits and encodes records with the new model.
             progress: Called with the number of documents encoded so far.
+        """
+        ...
+
+
+@runtime_checkable
+class Watchable(Protocol):
+    """An engine that one process at a time keeps in step with what it was read from."""
+
+    def keep_watch(self) -> AbstractContextManager[None]:
+        """Keep others from doing so meanwhile, and nobody from writing; it ends with the process at the latest.
+
+        Raises:
+            CollectionLocked: Another process does it; names it.
         """
         ...
 

@@ -23,6 +23,7 @@ from semsearch.errors import FilterError
 from semsearch.hardware import MOST_THREADS, set_threads
 from semsearch.home import Home
 from semsearch.names import is_name, normal
+from semsearch.search.languages import STEMMED
 from semsearch.search.request import MODES
 from semsearch.search.where_mapping import Where
 
@@ -197,6 +198,11 @@ def index_backend(default: str) -> Callable[[Command], Command]:
     )
 
 
+def complete_language(context: click.Context, parameter: click.Parameter, begun: str) -> list[str]:
+    """The languages whose code begins like this."""
+    return [code for code in STEMMED if code.startswith(begun)]
+
+
 def home(command: Command) -> Command:
     """Add `--home`."""
     return click.option(
@@ -274,6 +280,12 @@ mmr_lambda = click.option(
     metavar="L",
     help="Let near-duplicates make room (maximal marginal relevance): with 1 none, with 0 all of them.",
 )
+rerank_weight = click.option(
+    "--rerank-weight",
+    type=NumberIn(0, 1),
+    metavar="W",
+    help="The share of the reranker, the rest being the first stage's [default: what it was trained to count, else 1].",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -284,6 +296,7 @@ class SearchOptions:
     dense_weight: float | None = None
     where: Where | None = None
     rerank: str | None = None  # the model; empty for the default one
+    rerank_weight: float | None = None
     candidates: int = 100
     mmr_lambda: float | None = None
     by_passage: bool = False
@@ -305,6 +318,7 @@ class SearchOptions:
             "explain": self.explain,
             "group_by": None if self.by_passage else "document",
             "rerank": None if self.rerank is None else (self.rerank or True),
+            "rerank_weight": self.rerank_weight,
             "mmr_lambda": self.mmr_lambda,
             "min_score": least.get("score"),
             "min_percentile": least.get("percentile"),
@@ -342,6 +356,7 @@ _SEARCH = [
         metavar="[MODEL]",
         help="Let a cross-encoder order the best candidates.",
     ),
+    rerank_weight,
     click.option(
         "--candidates",
         type=click.IntRange(min=1),

@@ -148,7 +148,12 @@ def ask(
     found = collection.search_many(texts, k, timings=measured, **search.arguments())
     measured["total"] = 1000 * (time.perf_counter() - started)
     timings = {stage: spent / len(texts) for stage, spent in measured.items()}
-    return [Answer(text, hits, timings, QueryWords(text), tuple(show)) for text, hits in zip(texts, found, strict=True)]
+    several = collection.collections if isinstance(collection, semsearch.Federation) else [collection]
+    languages = {one.languages or () for one in several}
+    return [
+        Answer(text, hits, timings, QueryWords(text, *languages), tuple(show))
+        for text, hits in zip(texts, found, strict=True)
+    ]
 
 
 def open_models(collection: Searchable) -> None:
@@ -200,8 +205,8 @@ def print_answer(answer: Answer, number: int | None, form: str, safe: bool = Fal
     """An answer for programs."""
     for line in formats.lines(answer, number, form, spreadsheet_safe=safe):
         out(line, cells=form == "csv")
-    if form == "vimgrep" and (without := sum(hit.place is None for hit in answer.hits)):
-        say(f"hits that came from no file, and are left out: {without:,}.")
+    if form == "vimgrep":
+        say(*formats.left_out_of_vimgrep(answer))
 
 
 def _show(answers: Sequence[Answer], numbers: Sequence[int | None], form: str | None, safe: bool) -> None:

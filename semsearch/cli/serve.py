@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,6 +34,7 @@ class ServeOptions:
     encoder: tuple[str, ...]
     reranker: tuple[str, ...]
     folder: tuple[tuple[str, str], ...]
+    files: str | None
     keys: str | None
     allow_host: tuple[str, ...]
     allow_origin: tuple[str, ...]
@@ -64,6 +67,9 @@ class ServeOptions:
 )
 @click.option(
     "--folder", multiple=True, type=parameters.pair, metavar="NAME=PATH", help="That requests may index, by its name."
+)
+@click.option(
+    "--files", type=parameters.file, metavar="FOLDER", help="Where files that are put in are kept; without it none are."
 )
 @click.option(
     "--keys", type=parameters.file, metavar="FILE", help="Of those who may ask, as 'semsearch key' writes it."
@@ -125,6 +131,7 @@ def serve(options: ServeOptions) -> int:
         folders={name: _folder(path) for name, path in options.folder},
         encoders=options.encoder or (DEFAULT_MODEL,),
         rerankers=options.reranker,
+        files=None if options.files is None else _made(options.files),
         max_body=options.max_body,
         max_upload=options.max_upload,
         seconds=options.timeout,
@@ -144,22 +151,26 @@ def serve(options: ServeOptions) -> int:
     def listening(socket: socket.socket) -> None:
         where = f"unix:{options.uds}" if options.uds else _url(*socket.getsockname()[:2])
         out(f"serving {home.location} at {where}")
-        import sys
-
         sys.stdout.flush()  # a program that started this waits for the line
 
-    serving.run(
-        Service(home, chosen, keyring, None if options.quiet else note),
-        options.host,
-        options.port,
-        options.uds,
-        listening,
-    )
+    service = Service(home, chosen, keyring, None if options.quiet else note)
+    serving.run(service, options.host, options.port, options.uds, listening)
+    if service.tasks.unfinished:  # what tells nothing can't be stopped, and may be cut short anywhere
+        os._exit(0)
     return 0
 
 
 def _url(host: str, port: int) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def _made(path: str) -> Path:
+    found = Path(path).expanduser().absolute()
+    try:
+        found.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"--files: {path} is no folder and can't be made one: {error.strerror}.") from error
+    return found
 
 
 def _folder(path: str) -> Path:

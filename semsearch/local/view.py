@@ -278,7 +278,8 @@ class LocalView:
         if not len(snapshot):
             return np.zeros(len(keys), dtype=np.bool_)
         found = np.minimum(snapshot.rows_of(keys), len(snapshot) - 1)
-        return (snapshot.keys[found] == keys) & snapshot.live[found]
+        here: Mask = (snapshot.keys[found] == keys) & snapshot.live[found]
+        return here
 
     def context_of(self, keys: Keys, count: int) -> list[Passage]:
         """See `EngineView.context_of`."""

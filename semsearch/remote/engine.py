@@ -15,10 +15,11 @@ from semsearch.records import Entry, Known, Record
 from semsearch.remote.connection_to_server import ServerConnection, path_of
 from semsearch.remote.remote_view import RemoteView
 from semsearch.remote.served_encoder import ServedEncoder, WindowedServedEncoder
+from semsearch.search.languages import Languages
 from semsearch.types import Encoder, Metadata
 
 PUT_LETTERS = 4_000_000  # of a request, about: a server takes 32 MiB
-IDS_AT_ONCE = 1_000
+CHANGED_AT_ONCE = 1_000
 CHANGE_TRIES = 5  # of a change of metadata that others change at the same time
 
 
@@ -122,7 +123,7 @@ class RemoteEngine:
     def update_metadata(self, ids: Iterable[str], change: Callable[[Metadata], Metadata]) -> int:
         """See `Engine.update_metadata`; `change` is called here, and again for what others change meanwhile."""
         count, pending = 0, iter(dict.fromkeys(ids))
-        while batch := list(islice(pending, IDS_AT_ONCE)):
+        while batch := list(islice(pending, CHANGED_AT_ONCE)):
             for left in range(CHANGE_TRIES - 1, -1, -1):
                 try:
                     count += self._change(batch, change)
@@ -144,6 +145,10 @@ class RemoteEngine:
     def set(self, name: str, value: Any) -> None:
         """See `Engine.set`."""
         self.ask("set", name=name, value=value)
+
+    def set_languages(self, languages: Languages, *, found: bool = False) -> bool:
+        """See `Engine.set_languages`."""
+        return bool(self.ask("set_languages", languages=list(languages), found=found))
 
     @contextmanager
     def hold(self) -> Iterator[None]:

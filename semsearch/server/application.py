@@ -17,7 +17,7 @@ from semsearch.server.batching import HungUp
 from semsearch.server.bodies import read_json, read_query, whole
 from semsearch.server.failures import Refusal, refusal_of
 from semsearch.server.gate import Gate, send_refusal
-from semsearch.server.operations import JSON, Answer, Call, Operation, Streamed, Table
+from semsearch.server.operations import JSON, Call, HTTPAnswer, Operation, Streamed, Table
 from semsearch.server.service import Service
 
 HUNG_UP = 499  # as others note a client that left; nobody gets it
@@ -106,12 +106,14 @@ class _Endpoint:
             _check_media_type(request, operation.takes)
             call.body = read_json(operation.body, await whole(request, options.max_body, options.idle_seconds))
         elif operation.takes != JSON:
-            _check_media_type(request, operation.takes)
+            _check_media_type(request, operation.takes)  # who takes it reads it
         answer = await (self._run(call) if operation.takes == JSON else _awaited(operation.run(call)))
         if isinstance(answer, Streamed):
             await answer.send(send)
             return
-        await _send(send, answer if isinstance(answer, Answer) else Answer(answer, operation.status), operation.gives)
+        await _send(
+            send, answer if isinstance(answer, HTTPAnswer) else HTTPAnswer(answer, operation.status), operation.gives
+        )
 
     async def _run(self, call: Call[Any]) -> Any:
         """The operation's answer; who hangs up meanwhile ends it where it can be."""
@@ -149,7 +151,7 @@ async def _hang_up(request: Request) -> None:
 
 def _finished(answer: Any) -> Any:
     """An answer with its JSON written, which is done in the thread, too."""
-    if isinstance(answer, Answer):
+    if isinstance(answer, HTTPAnswer):
         if not isinstance(answer.content, bytes):
             answer.content = wire.dumps(answer.content).encode()
         return answer
@@ -166,7 +168,7 @@ def _check_media_type(request: Request, wanted: str) -> None:
         )
 
 
-async def _send(send: Send, answer: Answer, gives: str) -> None:
+async def _send(send: Send, answer: HTTPAnswer, gives: str) -> None:
     content = answer.content if isinstance(answer.content, bytes) else wire.dumps(answer.content).encode()
     media_type = gives if answer.media_type == JSON else answer.media_type
     headers = [

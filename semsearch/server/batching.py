@@ -15,7 +15,7 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from semsearch.server.failures import RETRY_SECONDS, Refusal
+from semsearch.server.failures import too_many
 from semsearch.types import Encoder, Vectors
 
 BATCH_TOKENS = 16_384  # encoded in a turn, at the least one text of each who waits
@@ -103,13 +103,7 @@ class EncodingQueue:
         with self._lock:
             ahead = sum(other.waiting for other in self._jobs)
             if ahead and ahead + job.waiting > self._most_waiting:
-                raise Refusal(
-                    429,
-                    "too_many_requests",
-                    "too many texts wait to be encoded already: come again in a moment.",
-                    None,
-                    {"Retry-After": str(RETRY_SECONDS)},
-                )
+                raise too_many()
             self._jobs.append(job)
             job.leads, self._busy = not self._busy, True
         with job.woken:

@@ -14,7 +14,7 @@ from semsearch.search.request import meant
 from semsearch.server.batching import HungUp
 from semsearch.server.failures import Refusal
 
-Kind = TypeVar("Kind", bound=BaseModel)
+BodyShape = TypeVar("BodyShape", bound=BaseModel)
 
 SAID_ERRORS = 5
 
@@ -62,7 +62,7 @@ async def whole(request: Request, most: int, seconds: float) -> bytes:
     return b"".join([chunk async for chunk in chunks(request, most, seconds)])
 
 
-def read_json(shape: type[Kind], content: bytes) -> Kind:
+def read_json(shape: type[BodyShape], content: bytes) -> BodyShape:
     """The body as its shape has it.
 
     Raises:
@@ -74,7 +74,7 @@ def read_json(shape: type[Kind], content: bytes) -> Kind:
         raise refused(error, shape) from None
 
 
-def read_query(shape: type[Kind], given: Sequence[tuple[str, str]]) -> Kind:
+def read_query(shape: type[BodyShape], given: Sequence[tuple[str, str]]) -> BodyShape:
     """What stands behind the question mark, as its shape has it: texts are read as JSON where no text is wanted."""
     values: dict[str, Any] = {}
     for name, text in given:

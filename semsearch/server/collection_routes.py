@@ -12,13 +12,14 @@ from semsearch.collection import Collection
 from semsearch.errors import SemsearchError
 from semsearch.names import check_name
 from semsearch.server.failures import Refusal
-from semsearch.server.operations import Answer, Call, Shape, Table
+from semsearch.server.file_routes import forget_files
+from semsearch.server.operations import Call, HTTPAnswer, JSONShape, Table
 from semsearch.types import Metric
 
 routes = Table("collections")
 
 
-class CollectionSummary(Shape):
+class CollectionSummary(JSONShape):
     """A collection in the list."""
 
     name: str
@@ -27,14 +28,14 @@ class CollectionSummary(Shape):
     error: str | None = None
 
 
-class CollectionList(Shape):
+class CollectionList(JSONShape):
     """The collections of the home that the key is for."""
 
     schema_: int = Field(alias="schema")
     collections: list[CollectionSummary]
 
 
-class NewCollection(Shape):
+class NewCollection(JSONShape):
     """How a collection is made; see `semsearch.create`."""
 
     name: str = Field(description="Letters and digits of any script, '.', '_', '-'.")
@@ -48,16 +49,17 @@ class NewCollection(Shape):
     options: dict[str, Any] = Field(default_factory=dict, description="Of the backend.")
     recall: float | None = Field(None, gt=0, le=1, description="What the index must find of the true k nearest.")
     k: int = Field(10, ge=1, le=10_000, description="Neighbours that the recall is counted among.")
+    language: str | list[str] | None = Field(None, description="Of its words; null finds out by its first texts.")
     description: str | None = Field(None, description="What it holds, for those who choose among collections.")
 
 
-class Described(Shape):
+class Described(JSONShape):
     """What a collection holds, in a few words."""
 
     description: str
 
 
-class Done(Shape):
+class Done(JSONShape):
     """That it was done."""
 
     schema_: int = Field(alias="schema")
@@ -93,7 +95,7 @@ def _summary(call: Call[None], name: str) -> dict[str, Any]:
     status=201,
     example={"name": "notes"},
 )
-def create_collection(call: Call[NewCollection]) -> Answer:
+def create_collection(call: Call[NewCollection]) -> HTTPAnswer:
     """A new, empty collection: with a model of the server's, or with `dim` and without one."""
     body, service = call.body, call.service
     name = check_name(body.name)
@@ -121,6 +123,7 @@ def create_collection(call: Call[NewCollection]) -> Answer:
         options=body.options,
         recall=body.recall,
         k=body.k,
+        language=body.language,
         device=service.options.compute.device,
         dtype=service.options.compute.dtype,
         batch_tokens=service.options.compute.batch_tokens,
@@ -129,7 +132,7 @@ def create_collection(call: Call[NewCollection]) -> Answer:
     service.collections.adopt(collection)
     if body.description:
         collection.describe(body.description)
-    return Answer(_info(call, collection), 201)
+    return HTTPAnswer(_info(call, collection), 201)
 
 
 @routes.add("GET", "/v1/collections/{collection}", "What there is to know of a collection")
@@ -170,6 +173,7 @@ def describe_collection(call: Call[Described]) -> dict[str, Any]:
 def drop_collection(call: Call[None]) -> dict[str, Any]:
     """With all its documents; it is gone at once."""
     call.service.collections.drop(call.collection)
+    forget_files(call.service.options.files, check_name(call.collection))
     return wire.message(collection=check_name(call.collection))
 
 

@@ -15,7 +15,7 @@ from semsearch.server.batching import HungUp
 from semsearch.server.bodies import chunks
 from semsearch.server.failures import Refusal
 from semsearch.server.opened import check_encodes
-from semsearch.server.operations import NDJSON, Answer, Call, Shape, Streamed, Table
+from semsearch.server.operations import NDJSON, Call, FilterSaid, HTTPAnswer, JSONShape, Streamed, Table
 from semsearch.server.upload import Upload
 from semsearch.types import Document
 
@@ -23,12 +23,10 @@ routes = Table("documents")
 
 PAGE = 100  # documents
 LARGEST_PAGE = 1_000
-REMEMBERED = 8  # ids that a cursor holds: the last of a page that is still there tells where to go on
-
-Where = str | dict[str, Any]
+CURSOR_IDS = 8  # ids that a cursor holds: the last of a page that is still there tells where to go on
 
 
-class DocumentBody(Shape):
+class DocumentBody(JSONShape):
     """A document."""
 
     id: str
@@ -37,14 +35,14 @@ class DocumentBody(Shape):
     metadata: dict[str, Any] = Field(default_factory=dict)
 
 
-class Documents(Shape):
+class Documents(JSONShape):
     """Documents to put in, and their vectors where they were made elsewhere."""
 
     documents: list[DocumentBody]
     vectors: list[list[float]] | None = Field(None, description="One for each document, instead of encoding it.")
 
 
-class Written(Shape):
+class DocumentsWritten(JSONShape):
     """What was written, in documents; passages were encoded."""
 
     schema_: int = Field(alias="schema")
@@ -57,27 +55,27 @@ class Written(Shape):
     vanished: int
 
 
-class Chosen(Shape):
+class Chosen(JSONShape):
     """Documents, by their ids or by a filter on their metadata."""
 
     ids: list[str] | None = None
-    where: Where | None = None
+    where: FilterSaid | None = None
 
 
-class Change(Chosen):
+class MetadataChange(Chosen):
     """Fields to set, or all of them with `replace`."""
 
     metadata: dict[str, Any]
     replace: bool = False
 
 
-class Asked(Shape):
+class DocumentIds(JSONShape):
     """Documents by their ids."""
 
     ids: list[str]
 
 
-class Count(Shape):
+class Count(JSONShape):
     """How many documents it was."""
 
     schema_: int = Field(alias="schema")
@@ -90,14 +88,14 @@ class FoundDocument(DocumentBody):
     schema_: int = Field(alias="schema")
 
 
-class DocumentsAsked(Shape):
+class DocumentsAsked(JSONShape):
     """Documents in the order they were asked for; null for an id that is not there."""
 
     schema_: int = Field(alias="schema")
     documents: list[DocumentBody | None]
 
 
-class Page(Shape):
+class Page(JSONShape):
     """Which documents to give."""
 
     limit: int = Field(PAGE, ge=1, le=LARGEST_PAGE)
@@ -105,7 +103,7 @@ class Page(Shape):
     where: str | None = Field(None, description="A filter on metadata, as text.")
 
 
-class DocumentPage(Shape):
+class DocumentPage(JSONShape):
     """Documents in the order they were first added."""
 
     schema_: int = Field(alias="schema")
@@ -120,7 +118,7 @@ class DocumentPage(Shape):
     role="write",
     pool="write",
     body=Documents,
-    answer=Written,
+    answer=DocumentsWritten,
     example={"documents": [{"id": "bread", "text": "Yeast makes the gas that lifts the loaf."}]},
 )
 def put_documents(call: Call[Documents]) -> dict[str, Any]:
@@ -193,7 +191,7 @@ def list_documents(call: Call[None]) -> dict[str, Any]:
 
 
 def _cursor(ids: Sequence[str], place: int) -> str:
-    said = json.dumps([place, list(ids[-REMEMBERED:])], ensure_ascii=True)
+    said = json.dumps([place, list(ids[-CURSOR_IDS:])], ensure_ascii=True)
     return base64.urlsafe_b64encode(said.encode()).decode().rstrip("=")
 
 
@@ -222,11 +220,11 @@ def _behind(ids: Sequence[str], cursor: str) -> int:
     "POST",
     "/v1/collections/{collection}/documents/get",
     "Read documents by their ids",
-    body=Asked,
+    body=DocumentIds,
     answer=DocumentsAsked,
     example={"ids": ["bread"]},
 )
-def get_documents(call: Call[Asked]) -> dict[str, Any]:
+def get_documents(call: Call[DocumentIds]) -> dict[str, Any]:
     """In the order asked; null for an id that is not there."""
     ids = _few(call, call.body.ids)
     found = call.service.collections.use([call.collection], lambda opened: opened[0].get(ids))
@@ -249,14 +247,14 @@ def _required(found: Document | None) -> Document:
 @routes.add(
     "PATCH",
     "/v1/collections/{collection}/documents",
-    "Change the metadata of documents",
+    "MetadataChange the metadata of documents",
     role="write",
     pool="write",
-    body=Change,
+    body=MetadataChange,
     answer=Count,
     example={"ids": ["bread"], "metadata": {"year": 2005}},
 )
-def update_documents(call: Call[Change]) -> dict[str, Any]:
+def update_documents(call: Call[MetadataChange]) -> dict[str, Any]:
     """Of those of the ids, or of all that a filter allows; nothing is encoded. Other fields stay as they are."""
     with call.service.collections.lease(call.collection) as collection:
         changed = collection.update_metadata(_chosen(call, collection), call.body.metadata, replace=call.body.replace)
@@ -289,14 +287,14 @@ def delete_documents(call: Call[Chosen]) -> dict[str, Any]:
     pool="write",
     answer=Count,
 )
-def delete_document(call: Call[None]) -> Answer:
+def delete_document(call: Call[None]) -> HTTPAnswer:
     """The document of that id."""
     with call.service.collections.lease(call.collection) as collection:
         removed = collection.remove([call.path["id"]], maintain=False)
     if not removed:
         _required(None)
     call.service.maintain(call.collection)
-    return Answer(wire.message(documents=removed))
+    return HTTPAnswer(wire.message(documents=removed))
 
 
 def _few(call: Call[Any], ids: Sequence[str]) -> Sequence[str]:

@@ -23,29 +23,32 @@ from semsearch.collection import Collection
 from semsearch.engine import Engine, EngineView, fingerprint
 from semsearch.errors import DataError, DocumentChanged, UsageError
 from semsearch.names import check_name
+from semsearch.search.languages import named
 from semsearch.search.ranking import scored
 from semsearch.search.where_mapping import parse as parse_filter
 from semsearch.server.facets import facets
 from semsearch.server.failures import Refusal
-from semsearch.server.operations import JSON, NDJSON, Answer, Call, Shape, Streamed, Table
+from semsearch.server.operations import JSON, NDJSON, Call, HTTPAnswer, JSONShape, Streamed, Table
 from semsearch.types import Keys, Metadata, Metric, Windowed
 from semsearch.vectors import stored_form
 
 routes = Table("engine")
 
 MOST_CANDIDATES = 100_000
-FIXED = frozenset({"encoder", "metric", "passages", "splitting", "created", "uuid"})  # no `set` changes them
+FIXED = frozenset(
+    {"languages", "encoder", "metric", "passages", "splitting", "created", "uuid"}
+)  # no `set` changes them
 MODEL_FACTS = ("window", "query_window")
-AHEAD = 4  # batches of lines that are made before they are sent
+LINES_AHEAD = 4  # batches of lines that are made before they are sent
 
 
-class EngineAsked(Shape):
+class EngineAsked(JSONShape):
     """What is asked of an engine, by name."""
 
     model_config = ConfigDict(extra="allow", strict=True)
 
 
-class Asked(NamedTuple):
+class EngineMethod(NamedTuple):
     """What may be asked: the role that it needs, and what gives the answer."""
 
     role: str
@@ -56,13 +59,13 @@ class Asked(NamedTuple):
 
 
 @routes.add("GET", "/v1/engine", "The names of the collections")
-def engine_names(call: Call[None]) -> Answer:
+def engine_names(call: Call[None]) -> HTTPAnswer:
     """Those that the key is for."""
     return _json([name for name in call.service.home.names() if call.grant.covers(name)])
 
 
 @routes.add("POST", "/v1/engine/{collection}", "Make a collection", role="admin", pool="write", body=EngineAsked)
-def engine_create(call: Call[Any]) -> Answer:
+def engine_create(call: Call[Any]) -> HTTPAnswer:
     """As `Home.create` does, from settings that were made elsewhere; a model is one of the server's."""
     facts = call.body.model_extra
     settings, dim = facts.get("settings"), facts.get("dim")
@@ -78,20 +81,24 @@ def engine_create(call: Call[Any]) -> Answer:
 
 
 @routes.add("DELETE", "/v1/engine/{collection}", "Drop a collection", role="admin", pool="write")
-def engine_drop(call: Call[None]) -> Answer:
+def engine_drop(call: Call[None]) -> HTTPAnswer:
     """As `Home.drop` does."""
     call.service.collections.drop(call.collection)
     return _json(None)
 
 
-@routes.add("POST", "/v1/engine/{collection}/{what}", "Ask an engine", pool="write", body=EngineAsked)
-def engine_asked(call: Call[Any]) -> Answer:
+@routes.add("POST", "/v1/engine/{collection}/{what}", "Ask an engine", body=EngineAsked)
+async def engine_asked(call: Call[Any]) -> HTTPAnswer:
     """One method of `Engine`, `EngineView` or `Origins`."""
     asked = ASKED.get(call.path["what"])
     if asked is None:
         raise Refusal(404, "not_found", f"an engine has no '{call.path['what']:.40}'.")
     if not call.grant.has(asked.role):
         raise Refusal(403, "not_allowed", f"that needs a key of the role '{asked.role}'.")
+    return await call.service.run("read" if asked.role == "read" else "write", lambda: _asked(call, asked))
+
+
+def _asked(call: Call[Any], asked: EngineMethod) -> HTTPAnswer:
     facts = call.body.model_extra or {}
     try:
         if asked.role == "read":
@@ -116,7 +123,7 @@ async def engine_lines(call: Call[None]) -> Streamed:
 async def _send_lines(call: Call[None], what: str, send: Send) -> None:
     """Lines as they are made in a thread, no faster than they are read."""
     loop = asyncio.get_running_loop()
-    lines: asyncio.Queue[bytes | None] = asyncio.Queue(AHEAD)
+    lines: asyncio.Queue[bytes | None] = asyncio.Queue(LINES_AHEAD)
     ended = False
 
     def make() -> None:
@@ -127,8 +134,8 @@ async def _send_lines(call: Call[None], what: str, send: Send) -> None:
                     return
                 asyncio.run_coroutine_threadsafe(lines.put(line), loop).result()
 
-    making = loop.run_in_executor(call.service.pools["read"], make)
-    first = asyncio.ensure_future(lines.get())
+    making: asyncio.Future[Any] = loop.run_in_executor(call.service.pools["read"], make)
+    first: asyncio.Future[Any] = asyncio.ensure_future(lines.get())
     await asyncio.wait({first, making}, return_when=asyncio.FIRST_COMPLETED)
     if making.done() and not first.done():
         first.cancel()
@@ -139,7 +146,7 @@ async def _send_lines(call: Call[None], what: str, send: Send) -> None:
     try:
         while line is not None:
             await send({"type": "http.response.body", "body": line, "more_body": True})
-            getting = asyncio.ensure_future(lines.get())
+            getting: asyncio.Future[Any] = asyncio.ensure_future(lines.get())
             await asyncio.wait({getting, making}, return_when=asyncio.FIRST_COMPLETED)
             if not getting.done() and lines.empty():
                 getting.cancel()
@@ -166,8 +173,8 @@ def _line(value: Any) -> bytes:
     return json.dumps(value, ensure_ascii=False, allow_nan=False).encode() + b"\n"
 
 
-def _json(value: Any) -> Answer:
-    return Answer(json.dumps(value, ensure_ascii=False, allow_nan=False).encode(), 200, JSON)
+def _json(value: Any) -> HTTPAnswer:
+    return HTTPAnswer(json.dumps(value, ensure_ascii=False, allow_nan=False).encode(), 200, JSON)
 
 
 # ----------------------------------------------------------------------------------------------------------- an engine
@@ -259,6 +266,11 @@ def _set(call: Call[Any], collection: Collection, facts: Mapping[str, Any]) -> A
     if facts["name"] in FIXED or not isinstance(facts["name"], str):
         raise UsageError(f"the setting {facts['name']!r:.40} was fixed when the collection was made.")
     collection.engine.set(facts["name"], facts["value"])
+
+
+def _set_languages(call: Call[Any], collection: Collection, facts: Mapping[str, Any]) -> Any:
+    languages = named(ew.strings(facts["languages"], "languages")) if facts["languages"] else ()
+    return collection.engine.set_languages(languages, found=facts.get("found") is True)
 
 
 # The model
@@ -487,9 +499,9 @@ def _parse(call: Call[Any], collection: Collection, facts: Mapping[str, Any]) ->
         return ew.filter_json(parse_filter(facts["where"], view.fields()))
 
 
-ASKED: Mapping[str, Asked] = {
+ASKED: Mapping[str, EngineMethod] = {
     **{
-        name: Asked("read", answer)
+        name: EngineMethod("read", answer)
         for name, answer in {
             "state": _state,
             "about": _about,
@@ -508,7 +520,7 @@ ASKED: Mapping[str, Asked] = {
         }.items()
     },
     **{
-        name: Asked("read", _in_view(answer))
+        name: EngineMethod("read", _in_view(answer))
         for name, answer in {
             "fields": _fields,
             "lexical": _lexical,
@@ -528,14 +540,15 @@ ASKED: Mapping[str, Asked] = {
         }.items()
     },
     **{
-        name: Asked("write", answer)
+        name: EngineMethod("write", answer)
         for name, answer in {
             "put": _put,
+            "set_languages": _set_languages,
             "remove": _remove,
             "update_metadata": _update_metadata,
             "register": _register,
             "settle": _settle,
         }.items()
     },
-    "set": Asked("admin", _set),
+    "set": EngineMethod("admin", _set),
 }

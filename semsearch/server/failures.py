@@ -77,7 +77,7 @@ STATUSES: Mapping[type[BaseException], Status] = {
 }
 AGAIN = frozenset({423, 429, 503})  # the same may do in a moment
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
-KINDS: Mapping[str, type[SemsearchError]] = {  # by code, for whoever is told of an error and raises it again
+KINDS_BY_CODE: Mapping[str, type[SemsearchError]] = {  # by code, for whoever is told of an error and raises it again
     status.code: kind for kind, status in STATUSES.items() if issubclass(kind, SemsearchError)
 }
 
@@ -86,6 +86,12 @@ _PUT_OTHERWISE: Mapping[type[BaseException], str] = {  # which list what a key m
     errors.CollectionExists: "there is a collection of that name already: choose another name, or drop it.",
 }
 _PATH = re.compile(r"(?<![\w./:])(?:~|[A-Za-z]:)?(?:[/\\][^\s/\\'\"<>|:;,()\[\]]+){2,}[/\\]?")
+
+
+def too_many() -> Refusal:
+    """More wait than the server can answer in time."""
+    headers = {"Retry-After": str(RETRY_SECONDS)}
+    return Refusal(429, "too_many_requests", "too many wait already: come again in a moment.", None, headers)
 
 
 def refusal_of(error: BaseException, request: str, private: Sequence[str] = ()) -> Refusal:

@@ -7,10 +7,12 @@ rebinding) by its `Host`, which is that of no server we are.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import secrets
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -24,6 +26,8 @@ from semsearch.server.service import Service
 
 OPEN = frozenset({"/livez", "/readyz", "/health"})  # answered without a key: they tell nothing but that
 MOST_HEADER_ID = 64
+LISTENING_SECONDS = 1.0  # that the rest of a body is listened to which nobody wants …
+DRAINED_CHUNKS = 256  # … and so many pieces of it, of 64 KiB at most
 SAFE_HEADERS = (
     (b"x-content-type-options", b"nosniff"),
     (b"cross-origin-resource-policy", b"same-origin"),
@@ -48,65 +52,47 @@ class Gate:
             return
         service, began = self._service, time.perf_counter()
         headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
-        request = _request_id(headers.get("x-request-id"))
+        request, origin = _request_id(headers.get("x-request-id")), headers.get("origin")
         note: dict[str, Any] = {"request": request, "method": scope["method"]}
         scope["app"] = self  # so that a route raises what it refuses
         scope["semsearch.id"], scope["semsearch.note"] = request, note
-        origin = headers.get("origin")
-        allowed = origin if origin in service.options.origins else None
-        status = 0
-        whole = headers.get("content-length", "0") == "0" and "transfer-encoding" not in headers
-
-        async def heard() -> Message:
-            nonlocal whole
-            message = await receive()
-            whole = whole or not message.get("more_body", False)
-            return message
-
-        async def noted(message: Message) -> None:
-            nonlocal status
-            if message["type"] == "http.response.start":
-                status = message["status"]
-                added = [(b"x-request-id", request.encode()), *SAFE_HEADERS]
-                if allowed is not None:
-                    added += [(b"access-control-allow-origin", allowed.encode()), (b"vary", b"Origin")]
-                if not whole and status >= 400:  # nobody reads the rest, which may have no end
-                    added.append((b"connection", b"close"))
-                message = {**message, "headers": [*message.get("headers", ()), *added]}
-            await send(message)
-
+        exchange = _Exchange(receive, send, headers, request, origin if origin in service.options.origins else None)
         service.instruments.begun()
         try:
-            self._check(scope, headers)
-            if scope["method"] == "OPTIONS" and allowed is not None and "access-control-request-method" in headers:
-                await _send(
-                    noted,
-                    204,
-                    b"",
-                    {
-                        "access-control-allow-methods": CORS_METHODS,
-                        "access-control-allow-headers": CORS_HEADERS,
-                        "access-control-max-age": "600",
-                    },
-                )
-            else:
-                scope["semsearch.grant"] = self._grant(scope["path"], headers)
-                await self._app(scope, heard, noted)
+            await self._let_in(scope, headers, exchange)
         except Exception as error:
-            if isinstance(error, HTTPException):
-                error = _unrouted(error, scope["method"])
-            if not isinstance(error, Refusal):
-                service.log_fault(request, error)
-            refusal = refusal_of(error, request, service.private)
+            refusal = self._refusal(error, request, scope["method"])
             note["code"] = refusal.code
             service.instruments.refused(refusal.code)
-            if not status:
-                await send_refusal(noted, refusal)
+            if not exchange.status:
+                await exchange.hear_out()
+                await send_refusal(exchange.tell, refusal)
         finally:
             seconds = time.perf_counter() - began
             route = note.pop("route", "other")
-            service.instruments.answered(route, scope["method"], status, seconds)
-            service.log({**note, "route": route, "status": status, "ms": round(1000 * seconds, 3)})
+            service.instruments.answered(route, scope["method"], exchange.status, seconds)
+            service.log({**note, "route": route, "status": exchange.status, "ms": round(1000 * seconds, 3)})
+
+    async def _let_in(self, scope: Scope, headers: Mapping[str, str], exchange: _Exchange) -> None:
+        self._check(scope, headers)
+        if scope["method"] == "OPTIONS" and exchange.origin and "access-control-request-method" in headers:
+            allowed = {
+                "access-control-allow-methods": CORS_METHODS,
+                "access-control-allow-headers": CORS_HEADERS,
+                "access-control-max-age": "600",
+            }
+            await _send(exchange.tell, 204, b"", allowed)
+            return
+        scope["semsearch.grant"] = self._grant(scope["path"], headers)
+        await self._app(scope, exchange.hear, exchange.tell)
+
+    def _refusal(self, error: Exception, request: str, method: str) -> Refusal:
+        """What is told of an error; what nobody expected is noted."""
+        if isinstance(error, HTTPException):
+            return _unrouted(error, method)
+        if not isinstance(error, Refusal):
+            self._service.log_fault(request, error)
+        return refusal_of(error, request, self._service.private)
 
     def _check(self, scope: Scope, headers: Mapping[str, str]) -> None:
         """Refuse who comes by another name than ours, or from another origin."""
@@ -143,6 +129,46 @@ class Gate:
             why = "that key is not known to this server." if key else "give a key: 'Authorization: Bearer KEY'."
             raise Refusal(401, "unauthorized", why, None, {"WWW-Authenticate": "Bearer"})
         return grant or Grant("nobody", "read", frozenset())
+
+
+class _Exchange:
+    """What goes to and fro for one request, with what each answer of ours says."""
+
+    def __init__(
+        self, receive: Receive, send: Send, headers: Mapping[str, str], request: str, origin: str | None
+    ) -> None:
+        """`origin`: the page that may read the answer, if one may."""
+        self.status = 0  # of the answer, once it was begun
+        self.origin = origin
+        self._receive = receive
+        self._send = send
+        self._whole = headers.get("content-length", "0") == "0" and "transfer-encoding" not in headers
+        self._added = [(b"x-request-id", request.encode()), *SAFE_HEADERS]
+        if origin is not None:
+            self._added += [(b"access-control-allow-origin", origin.encode()), (b"vary", b"Origin")]
+
+    async def hear(self) -> Message:
+        """The next of the request."""
+        message = await self._receive()
+        self._whole = self._whole or not message.get("more_body", False)
+        return message
+
+    async def tell(self, message: Message) -> None:
+        """The next of the answer."""
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            close = [] if self._whole or self.status < 400 else [(b"connection", b"close")]  # nobody reads the rest
+            message = {**message, "headers": [*message.get("headers", ()), *self._added, *close]}
+        await self._send(message)
+
+    async def hear_out(self) -> None:
+        """Pass over what is left of a body, as far as that is little: who still speaks hears no answer."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(LISTENING_SECONDS):
+                for _ in range(DRAINED_CHUNKS):
+                    if self._whole:
+                        return
+                    await self.hear()
 
 
 def _unrouted(error: HTTPException, method: str) -> Refusal:

@@ -8,7 +8,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
 SECONDS = (0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.125, 0.25, 0.5, 1, 2, 4, 8, 16, 32, 64)
-SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
+BATCH_SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
 
 
 class Instruments:
@@ -28,13 +28,13 @@ class Instruments:
             "semsearch_stage_seconds", "Stages of searches.", ("stage",), buckets=SECONDS, registry=own
         )
         self._searches = Histogram(
-            "semsearch_search_batch_queries", "Queries that were searched together.", buckets=SIZES, registry=own
+            "semsearch_search_batch_queries", "Queries that were searched together.", buckets=BATCH_SIZES, registry=own
         )
         self._texts = Histogram(
-            "semsearch_encode_batch_texts", "Texts that were encoded together.", buckets=SIZES, registry=own
+            "semsearch_encode_batch_texts", "Texts that were encoded together.", buckets=BATCH_SIZES, registry=own
         )
         self._jobs = Histogram(
-            "semsearch_encode_batch_requests", "Requests that shared a batch.", buckets=SIZES, registry=own
+            "semsearch_encode_batch_requests", "Requests that shared a batch.", buckets=BATCH_SIZES, registry=own
         )
         self._dropped = Counter(
             "semsearch_dropped", "Requests whose client hung up before they were begun.", registry=own

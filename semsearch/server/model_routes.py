@@ -19,7 +19,7 @@ from pydantic import Field
 import semsearch
 from semsearch.arguments import kind_of
 from semsearch.server.failures import Refusal
-from semsearch.server.operations import Answer, Call, Shape, Table
+from semsearch.server.operations import Call, HTTPAnswer, JSONShape, Table
 from semsearch.server.service import Service
 from semsearch.types import Encoder, Metric, Reranker, Vectors
 from semsearch.vectors import normalise
@@ -34,7 +34,7 @@ DOCUMENT_NAMES = frozenset({"document", "passage", "search_document", "retrieval
 # -------------------------------------------------------------------------------------------------------------- OpenAI
 
 
-class EmbeddingsAsked(Shape):
+class EmbeddingsAsked(JSONShape):
     """As OpenAI has it, with the role of the texts, which decides the prompt of most retrieval models."""
 
     model: str
@@ -46,7 +46,7 @@ class EmbeddingsAsked(Shape):
     prompt_name: str | None = Field(None, description="The same.")
 
 
-class OpenAIEmbedding(Shape):
+class OpenAIEmbedding(JSONShape):
     """A vector: numbers, or little-endian float32 in Base64."""
 
     object: Literal["embedding"]
@@ -54,14 +54,14 @@ class OpenAIEmbedding(Shape):
     embedding: list[float] | str
 
 
-class OpenAIUsage(Shape):
+class OpenAIUsage(JSONShape):
     """Tokens that were read."""
 
     prompt_tokens: int
     total_tokens: int
 
 
-class Embeddings(Shape):
+class Embeddings(JSONShape):
     """The vectors, in the order of the texts."""
 
     object: Literal["list"]
@@ -70,7 +70,7 @@ class Embeddings(Shape):
     usage: OpenAIUsage
 
 
-class OpenAIModel(Shape):
+class OpenAIModel(JSONShape):
     """A model."""
 
     id: str
@@ -79,7 +79,7 @@ class OpenAIModel(Shape):
     owned_by: str
 
 
-class OpenAIModels(Shape):
+class OpenAIModels(JSONShape):
     """The models of the server."""
 
     object: Literal["list"]
@@ -102,7 +102,7 @@ def as_openai(refusal: Refusal) -> dict[str, Any]:
     refused=as_openai,
     example={"model": "all-MiniLM-L6-v2", "input": "how do vaccines work"},
 )
-def create_embeddings(call: Call[EmbeddingsAsked]) -> Answer:
+def create_embeddings(call: Call[EmbeddingsAsked]) -> HTTPAnswer:
     """The vectors of texts. Any number of them is taken: they are parted and shared out inside."""
     asked = call.body
     name, encoder = _encoder(call.service, asked.model)
@@ -144,7 +144,7 @@ def _base64(vectors: Vectors) -> list[str]:
 # ----------------------------------------------------------------------------------------------------------- reranking
 
 
-class RerankAsked(Shape):
+class RerankAsked(JSONShape):
     """As Cohere and Jina have it."""
 
     model: str | None = Field(None, description="Without one the first of the server's rerankers.")
@@ -158,13 +158,13 @@ class RerankAsked(Shape):
     priority: int | None = Field(None, description="Not read.")
 
 
-class RankedDocument(Shape):
+class RankedDocument(JSONShape):
     """A text."""
 
     text: str
 
 
-class RankedResult(Shape):
+class RankedResult(JSONShape):
     """One of the documents by its place, and how relevant it is, from 0 to 1."""
 
     index: int
@@ -172,7 +172,7 @@ class RankedResult(Shape):
     document: RankedDocument | None = None
 
 
-class Ranking(Shape, extra="allow"):
+class RerankAnswer(JSONShape, extra="allow"):
     """The documents, the most relevant first."""
 
     id: str
@@ -180,19 +180,19 @@ class Ranking(Shape, extra="allow"):
     results: list[RankedResult]
 
 
-@routes.add("POST", "/v2/rerank", "Order texts by relevance (Cohere)", body=RerankAsked, answer=Ranking)
-def rerank_as_cohere(call: Call[RerankAsked]) -> Answer:
+@routes.add("POST", "/v2/rerank", "Order texts by relevance (Cohere)", body=RerankAsked, answer=RerankAnswer)
+def rerank_as_cohere(call: Call[RerankAsked]) -> HTTPAnswer:
     """`relevance_score` is the sigmoid of what the cross-encoder says."""
     return _reranked(call, "2")
 
 
-@routes.add("POST", "/v1/rerank", "Order texts by relevance (Jina, Cohere 1)", body=RerankAsked, answer=Ranking)
-def rerank_as_jina(call: Call[RerankAsked]) -> Answer:
+@routes.add("POST", "/v1/rerank", "Order texts by relevance (Jina, Cohere 1)", body=RerankAsked, answer=RerankAnswer)
+def rerank_as_jina(call: Call[RerankAsked]) -> HTTPAnswer:
     """With `return_documents` each comes with its text."""
     return _reranked(call, "1")
 
 
-def _reranked(call: Call[RerankAsked], version: str) -> Answer:
+def _reranked(call: Call[RerankAsked], version: str) -> HTTPAnswer:
     asked = call.body
     name, model = _reranker(call.service, asked.model)
     texts = _texts(call, [_text_of(one, place) for place, one in enumerate(asked.documents)], "documents")
@@ -224,7 +224,7 @@ def _text_of(document: str | Mapping[str, Any], place: int) -> str:
 # ----------------------------------------------------------------------------------------------------------------- TEI
 
 
-class TEITexts(Shape):
+class TEITexts(JSONShape):
     """As text-embeddings-inference has it."""
 
     inputs: str | list[str] | list[int] | list[list[int]]
@@ -235,14 +235,14 @@ class TEITexts(Shape):
     dimensions: int | None = Field(None, ge=1)
 
 
-class TEISentences(Shape):
+class TEISentences(JSONShape):
     """A sentence, and those that it is compared with."""
 
     source_sentence: str
     sentences: list[str]
 
 
-class TEISimilarityParameters(Shape):
+class TEISimilarityParameters(JSONShape):
     """As text-embeddings-inference has it."""
 
     truncate: bool | None = None
@@ -250,14 +250,14 @@ class TEISimilarityParameters(Shape):
     prompt_name: str | None = None
 
 
-class TEISimilarity(Shape):
+class TEISimilarity(JSONShape):
     """As text-embeddings-inference has it."""
 
     inputs: TEISentences
     parameters: TEISimilarityParameters | None = None
 
 
-class TEIRerank(Shape):
+class TEIRerank(JSONShape):
     """As text-embeddings-inference has it."""
 
     query: str
@@ -275,7 +275,7 @@ def as_tei(refusal: Refusal) -> dict[str, Any]:
 
 
 @routes.add("POST", "/embed", "Encode texts (TEI)", body=TEITexts, refused=as_tei, example={"inputs": ["a text"]})
-def tei_embed(call: Call[TEITexts]) -> Answer:
+def tei_embed(call: Call[TEITexts]) -> HTTPAnswer:
     """A list of vectors, for a single text too."""
     asked = call.body
     _, encoder = _encoder(call.service, None)
@@ -284,13 +284,14 @@ def tei_embed(call: Call[TEITexts]) -> Answer:
 
 
 @routes.add("POST", "/", "Encode texts (TEI)", body=TEITexts, refused=as_tei)
-def tei_root(call: Call[TEITexts]) -> Answer:
+def tei_root(call: Call[TEITexts]) -> HTTPAnswer:
     """What `/embed` does."""
-    return tei_embed(call)  # type: ignore[return-value]
+    answer: HTTPAnswer = tei_embed(call)
+    return answer
 
 
 @routes.add("POST", "/similarity", "Compare a sentence with others (TEI)", body=TEISimilarity, refused=as_tei)
-def tei_similarity(call: Call[TEISimilarity]) -> Answer:
+def tei_similarity(call: Call[TEISimilarity]) -> HTTPAnswer:
     """The similarity to each, as the model compares: the cosine, for most."""
     asked = call.body
     _, encoder = _encoder(call.service, None)
@@ -303,7 +304,7 @@ def tei_similarity(call: Call[TEISimilarity]) -> Answer:
 
 
 @routes.add("POST", "/rerank", "Order texts by relevance (TEI)", body=TEIRerank, refused=as_tei)
-def tei_rerank(call: Call[TEIRerank]) -> Answer:
+def tei_rerank(call: Call[TEIRerank]) -> HTTPAnswer:
     """A bare list, the most relevant first; `raw_scores` are without the sigmoid."""
     asked = call.body
     _, model = _reranker(call.service, None)
@@ -337,9 +338,9 @@ def tei_info(call: Call[None]) -> dict[str, Any]:
 
 
 @routes.add("GET", "/health", "Whether the process answers (TEI)", role=None, gives="text/plain")
-async def tei_health(call: Call[None]) -> Answer:
+async def tei_health(call: Call[None]) -> HTTPAnswer:
     """It needs no key."""
-    return Answer(b"", 200, "text/plain")
+    return HTTPAnswer(b"", 200, "text/plain")
 
 
 # -------------------------------------------------------------------------------------------------------------- shared
@@ -440,6 +441,6 @@ def _relevance(model: Reranker, query: str, texts: Sequence[str], *, raw: bool) 
     return said if raw else 1 / (1 + np.exp(-said))
 
 
-def _json(value: Any) -> Answer:
+def _json(value: Any) -> HTTPAnswer:
     """An answer of numbers and texts, which JSON knows as they are."""
-    return Answer(json.dumps(value, ensure_ascii=True, allow_nan=False).encode())
+    return HTTPAnswer(json.dumps(value, ensure_ascii=True, allow_nan=False).encode())

@@ -15,7 +15,7 @@ from pydantic.json_schema import models_json_schema
 
 import semsearch
 from semsearch.server.failures import STATUSES
-from semsearch.server.operations import BYTES, JSON, NDJSON, Answer, Call, Operation, Shape, Table
+from semsearch.server.operations import BYTES, JSON, NDJSON, Call, HTTPAnswer, JSONShape, Operation, Table
 
 VERSION = "3.1.0"
 ERRORS = (400, 401, 403, 404, 405, 408, 409, 413, 415, 421, 422, 423, 429, 500, 501, 503, 507)
@@ -24,7 +24,7 @@ REFERENCE = "#/components/schemas/{model}"
 routes = Table("documentation")
 
 
-class ErrorFacts(Shape):
+class ErrorFacts(JSONShape):
     """What went wrong: a stable code, a sentence, and the parameter at fault."""
 
     code: str
@@ -33,7 +33,7 @@ class ErrorFacts(Shape):
     notes: list[str] = Field(default_factory=list)
 
 
-class ErrorAnswer(Shape):
+class ErrorAnswer(JSONShape):
     """The answer to a request that could not be done."""
 
     error: ErrorFacts
@@ -138,17 +138,17 @@ def _query_parameters(operation: Operation) -> list[dict[str, Any]]:
 
 
 @routes.add("GET", "/openapi.json", "This document")
-def openapi_document(call: Call[None]) -> Answer:
+def openapi_document(call: Call[None]) -> HTTPAnswer:
     """OpenAPI 3.1, made of what the server does."""
-    return Answer(_written(call.service.table))
+    return HTTPAnswer(_written(call.service.table))
 
 
 @routes.add("GET", "/docs", "The documentation", gives="text/html; charset=utf-8")
-def documentation_page(call: Call[None]) -> Answer:
+def documentation_page(call: Call[None]) -> HTTPAnswer:
     """A page that needs no network: what can be asked, and how."""
     policy = "default-src 'none'; style-src 'sha256-{}'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
     page, digest = _page(call.service.table)
-    return Answer(page, 200, "text/html; charset=utf-8", headers={"Content-Security-Policy": policy.format(digest)})
+    return HTTPAnswer(page, 200, "text/html; charset=utf-8", headers={"Content-Security-Policy": policy.format(digest)})
 
 
 @cache

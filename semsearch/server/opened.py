@@ -22,7 +22,7 @@ from semsearch.server.batching import Queues
 from semsearch.types import Encoder, Vectors
 from semsearch.vectors import stored_form
 
-Result = TypeVar("Result")
+LeasedResult = TypeVar("LeasedResult")
 
 MOST_OPEN = 64  # collections; more than that only while more are in use at once
 
@@ -96,7 +96,7 @@ class OpenCollections:
         with ExitStack() as stack:
             yield [stack.enter_context(self.lease(name)) for name in names]
 
-    def use(self, names: Sequence[str], work: Callable[[list[Collection]], Result]) -> Result:
+    def use(self, names: Sequence[str], work: Callable[[list[Collection]], LeasedResult]) -> LeasedResult:
         """What `work` makes of collections; once more where one was dropped and made anew since it was opened.
 
         `work` changes nothing, or what it does may be done again: the engine says that nothing was written.

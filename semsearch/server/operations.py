@@ -25,17 +25,18 @@ if TYPE_CHECKING:
 Method = Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
 Pool = Literal["read", "write"]
 Body = TypeVar("Body")
+FilterSaid = str | dict[str, Any]  # a filter on metadata, as text or as a mapping
 
 JSON, NDJSON, BYTES = "application/json", "application/x-ndjson", "application/octet-stream"
 
 
-class Shape(BaseModel):
+class JSONShape(BaseModel):
     """The JSON of a request, or of an answer; a name that it does not know is an error."""
 
     model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
 
-class NoParameters(Shape):
+class NoParameters(JSONShape):
     """A request without parameters."""
 
 
@@ -68,7 +69,7 @@ class Call(Generic[Body]):
 
 
 @dataclass(slots=True)
-class Answer:
+class HTTPAnswer:
     """What an operation gives where plain JSON under its usual status is not all."""
 
     content: Any = None  # JSON values, or bytes as they are
@@ -84,7 +85,7 @@ class Streamed:
     send: Callable[[Send], Awaitable[None]]
 
 
-Run = Callable[[Call[Any]], "Answer | Mapping[str, Any] | Awaitable[Any] | Any"]
+RunOperation = Callable[[Call[Any]], Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,12 +112,12 @@ class Operation:
 
     method: Method
     path: str
-    run: Run
+    run: RunOperation
     summary: str
     tag: str
     role: str | None = "read"
     pool: Pool = "read"
-    query: type[Shape] = NoParameters
+    query: type[JSONShape] = NoParameters
     body: type[BaseModel] | None = None
     takes: str = JSON
     answer: type[BaseModel] | None = None
@@ -128,7 +129,7 @@ class Operation:
     @property
     def name(self) -> str:
         """Unique among all."""
-        return self.run.__name__  # type: ignore[attr-defined,no-any-return]
+        return self.run.__name__
 
     @property
     def is_async(self) -> bool:
@@ -148,10 +149,10 @@ class Table:
         self.tag = tag
         self.operations: list[Operation] = [operation for table in tables for operation in table.operations]
 
-    def add(self, method: Method, path: str, summary: str, **facts: Any) -> Callable[[Run], Run]:
+    def add(self, method: Method, path: str, summary: str, **facts: Any) -> Callable[[RunOperation], RunOperation]:
         """Register a function as an operation."""
 
-        def register(run: Run) -> Run:
+        def register(run: RunOperation) -> RunOperation:
             self.operations.append(Operation(method, path, run, summary, self.tag, **facts))
             return run
 

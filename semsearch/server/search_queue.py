@@ -9,33 +9,44 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Hashable, Sequence
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
+
+from semsearch.errors import SemsearchError
+from semsearch.server.failures import too_many
 
 Item = TypeVar("Item")
-Found = TypeVar("Found")
+FoundFor = TypeVar("FoundFor")
 
 MOST_TOGETHER = 128  # questions in a search
 
 
-class SearchQueue(Generic[Item, Found]):
+class SearchQueue(Generic[Item, FoundFor]):
     """The searches that wait, by what makes them alike."""
 
-    def __init__(self, dropped: Callable[[], None]) -> None:
+    def __init__(self, dropped: Callable[[], None], most: int) -> None:
+        """`dropped` is called for each that was hung up on; `most` may wait at once."""
         self._dropped = dropped
-        self._waiting: dict[Hashable, list[tuple[Item, asyncio.Future[Found]]]] = {}
+        self._most = most
+        self._count = 0
+        self._waiting: dict[Hashable, list[tuple[Item, asyncio.Future[FoundFor]]]] = {}
         self._under_way: set[asyncio.Task[None]] = set()  # held, for the loop holds tasks weakly
 
     async def found(
-        self, key: Hashable, item: Item, search: Callable[[Sequence[Item]], Awaitable[Sequence[Found]]]
-    ) -> Found:
+        self, key: Hashable, item: Item, search: Callable[[Sequence[Item]], Awaitable[Sequence[FoundFor]]]
+    ) -> FoundFor:
         """What was found for one, in the company of those alike.
 
         Args:
             key: Equal for those that may be searched together.
             item: What is searched for.
             search: Finds it for several.
+
+        Raises:
+            Refusal: Too many wait already.
         """
-        own: asyncio.Future[Found] = asyncio.get_running_loop().create_future()
+        if self._count >= self._most:
+            raise too_many()
+        own: asyncio.Future[FoundFor] = asyncio.get_running_loop().create_future()
         waiting = self._waiting.get(key)
         if waiting is None:
             self._waiting[key] = [(item, own)]
@@ -44,9 +55,13 @@ class SearchQueue(Generic[Item, Found]):
             task.add_done_callback(self._under_way.discard)
         else:
             waiting.append((item, own))
-        return await own
+        self._count += 1
+        try:
+            return await own
+        finally:
+            self._count -= 1
 
-    async def _work(self, key: Hashable, search: Callable[[Sequence[Item]], Awaitable[Sequence[Found]]]) -> None:
+    async def _work(self, key: Hashable, search: Callable[[Sequence[Item]], Awaitable[Sequence[FoundFor]]]) -> None:
         while waiting := self._waiting[key]:
             batch, self._waiting[key] = waiting[:MOST_TOGETHER], waiting[MOST_TOGETHER:]
             there = [(item, own) for item, own in batch if not own.done()]
@@ -58,27 +73,31 @@ class SearchQueue(Generic[Item, Found]):
 
 
 async def _search(
-    batch: Sequence[tuple[Item, asyncio.Future[Found]]],
-    search: Callable[[Sequence[Item]], Awaitable[Sequence[Found]]],
+    batch: Sequence[tuple[Item, asyncio.Future[FoundFor]]],
+    search: Callable[[Sequence[Item]], Awaitable[Sequence[FoundFor]]],
 ) -> None:
-    """Give each of a batch what is its own; where that fails, each is searched alone, to fail alone."""
+    """Give each of a batch what is its own; where one can't be answered, each is searched alone, to fail alone."""
     try:
         found = await search([item for item, _ in batch])
-    except BaseException as error:
+    except SemsearchError as error:
         if len(batch) == 1:
             _give(batch[0][1], error=error)
             return
         for one in batch:
             await _search([one], search)
         return
-    for (_, own), one in zip(batch, found, strict=True):
-        _give(own, one)
+    except Exception as error:  # of all of them: it took too long, say
+        for _, own in batch:
+            _give(own, error=error)
+        return
+    for (_, own), answer in zip(batch, found, strict=True):
+        _give(own, answer)
 
 
-def _give(own: asyncio.Future[Found], found: Found | None = None, error: BaseException | None = None) -> None:
+def _give(own: asyncio.Future[Any], found: object = None, error: BaseException | None = None) -> None:
     if own.done():
         return
     if error is not None:
         own.set_exception(error)
     else:
-        own.set_result(found)  # type: ignore[arg-type]
+        own.set_result(found)

@@ -13,6 +13,7 @@ from semsearch import wire
 from semsearch.collection import Collection
 from semsearch.federation import Federation
 from semsearch.places import Provenance
+from semsearch.search.languages import Languages, languages_of
 from semsearch.search.locator import Locator
 from semsearch.search.matches import QueryWords
 from semsearch.search.request import OPTIONS
@@ -20,21 +21,21 @@ from semsearch.search.where_mapping import parse as parse_filter
 from semsearch.server.facets import facets
 from semsearch.server.failures import Refusal
 from semsearch.server.opened import check_encodes
-from semsearch.server.operations import Answer, Call, Shape, Table
+from semsearch.server.operations import Call, FilterSaid, HTTPAnswer, JSONShape, Table
 from semsearch.types import Hit, Hits
 
 routes = Table("search")
 
 MOST_FACET_VALUES = 1_000
 
-Where = str | dict[str, Any]
+SearchedTogether = tuple[list[Hits], dict[str, float], tuple[Languages, ...]]
 
 
-class HowToSearch(Shape):
+class HowToSearch(JSONShape):
     """How to search; see `Collection.search`."""
 
     k: int = Field(10, ge=1, description="Documents to give.")
-    where: Where | None = Field(None, description="A metadata filter, as text or as a mapping.")
+    where: FilterSaid | None = Field(None, description="A metadata filter, as text or as a mapping.")
     mode: Literal["dense", "lexical", "hybrid"] = Field("dense", description="By meaning, by words, or both.")
     exact: bool = Field(False, description="Do without the index.")
     group_by: Literal["document"] | None = Field("document", description="null: passages.")
@@ -62,7 +63,7 @@ class HowToSearch(Shape):
         return chosen | ({} if self.rerank is None else {"rerank": name})
 
 
-class Search(HowToSearch):
+class SearchAsked(HowToSearch):
     """One question, or several, as texts or vectors."""
 
     query: str | None = None
@@ -72,7 +73,7 @@ class Search(HowToSearch):
     matches: bool = Field(False, description="Say where hits have the words of the query.")
 
 
-class SearchSeveral(Search):
+class SearchSeveralAsked(SearchAsked):
     """A search of several collections."""
 
     collections: list[str] | None = Field(None, description="By name; all of them without.")
@@ -87,28 +88,28 @@ class Similar(HowToSearch):
     against: list[str] = Field(default_factory=list, description="Texts that count as counterexamples.")
 
 
-class FacetsAsked(Shape):
+class FacetsAsked(JSONShape):
     """Fields whose values are to be counted."""
 
     fields: list[str] = Field(min_length=1, max_length=50)
-    where: Where | None = None
+    where: FilterSaid | None = None
     limit: int = Field(20, ge=1, le=MOST_FACET_VALUES, description="Values of a field, the most frequent first.")
 
 
-class Counted(Shape):
+class Counted(JSONShape):
     """What to count."""
 
-    where: Where | None = None
+    where: FilterSaid | None = None
 
 
-class CountAnswer(Shape):
+class CountAnswer(JSONShape):
     """How many documents a filter allows."""
 
     schema_: int = Field(alias="schema")
     documents: int
 
 
-class FoundHit(Shape, extra="allow"):
+class FoundHit(JSONShape, extra="allow"):
     """A hit; `start` and `end` are the passage's place in its document, in characters."""
 
     id: str
@@ -122,7 +123,7 @@ class FoundHit(Shape, extra="allow"):
     metadata: dict[str, Any]
 
 
-class Found(Shape):
+class SearchAnswer(JSONShape):
     """What was found for one question."""
 
     schema_: int = Field(alias="schema")
@@ -132,21 +133,21 @@ class Found(Shape):
     timings_ms: dict[str, float]
 
 
-class FoundMany(Shape):
+class SearchAnswers(JSONShape):
     """What was found for each of several."""
 
     schema_: int = Field(alias="schema")
-    answers: list[Found]
+    answers: list[SearchAnswer]
 
 
-class FacetValue(Shape):
+class FacetValue(JSONShape):
     """How many documents have a value."""
 
     value: str | float | bool
     documents: int
 
 
-class FacetsFound(Shape):
+class FacetsFound(JSONShape):
     """The values of each field with their counts."""
 
     schema_: int = Field(alias="schema")
@@ -156,12 +157,12 @@ class FacetsFound(Shape):
 @routes.add(
     "POST",
     "/v1/collections/{collection}/search",
-    "Search a collection",
-    body=Search,
-    answer=Found | FoundMany,
+    "SearchAsked a collection",
+    body=SearchAsked,
+    answer=SearchAnswer | SearchAnswers,
     example={"query": "when does water turn into steam?", "k": 3},
 )
-async def search(call: Call[Search]) -> Any:
+async def search(call: Call[SearchAsked]) -> Any:
     """One `query` (or `vector`) gives an answer; `queries` (or `vectors`) give `answers`, one each."""
     return await _searched(call, [call.collection])
 
@@ -169,12 +170,12 @@ async def search(call: Call[Search]) -> Any:
 @routes.add(
     "POST",
     "/v1/search",
-    "Search several collections",
-    body=SearchSeveral,
-    answer=Found | FoundMany,
+    "SearchAsked several collections",
+    body=SearchSeveralAsked,
+    answer=SearchAnswer | SearchAnswers,
     example={"query": "a journey into space", "collections": ["films", "papers"]},
 )
-async def search_several(call: Call[SearchSeveral]) -> Any:
+async def search_several(call: Call[SearchSeveralAsked]) -> Any:
     """Their answers in one order: scores are made comparable; each hit says its `collection`."""
     names = call.body.collections
     if names is None:
@@ -192,7 +193,7 @@ async def search_several(call: Call[SearchSeveral]) -> Any:
 
 
 async def _searched(call: Call[Any], names: Sequence[str], *, federated: bool = False) -> Any:
-    body: Search = call.body
+    body: SearchAsked = call.body
     options = body.options(call)
     several = body.queries is not None or body.vectors is not None
     if several and (body.query is not None or body.vector is not None):
@@ -201,14 +202,16 @@ async def _searched(call: Call[Any], names: Sequence[str], *, federated: bool = 
         )
     texts = body.queries if several else None if body.query is None else [body.query]
     vectors = body.vectors if several else None if body.vector is None else [body.vector]
+    if texts is None and vectors is None:
+        raise Refusal(400, "invalid_request", "give the text of a query, or its vector.", "query")
     if len(texts or vectors or ()) > call.service.options.max_queries:
         most = call.service.options.max_queries
         raise Refusal(400, "invalid_parameter", f"at most {most:,} queries are answered at once.", "queries")
     ask = partial(_ask, call, names, body.k, options, federated)
     if several or vectors is not None or texts is None or body.explain or body.rerank or not texts[0].strip():
         found = await call.service.run("read", lambda: ask(texts, vectors))
-        return Answer(await call.service.run("read", partial(_told, call, texts, found, several=several)))
-    key = (tuple(names), federated, json.dumps(options, sort_keys=True), body.matches, call.grant)
+        return HTTPAnswer(await call.service.run("read", partial(_told, call, texts, found, several=several)))
+    key = (tuple(names), federated, body.k, json.dumps(options, sort_keys=True), body.matches, call.grant)
 
     async def together(queries: Sequence[str]) -> list[bytes]:
         return await call.service.run("read", lambda: _each(call, queries, ask(queries, None)))
@@ -224,10 +227,10 @@ def _ask(
     federated: bool,
     texts: Sequence[str] | None,
     vectors: Sequence[Sequence[float]] | None,
-) -> tuple[list[Hits], dict[str, float]]:
+) -> SearchedTogether:
     """The hits of each query, and the milliseconds of all."""
 
-    def work(opened: Sequence[Collection]) -> tuple[list[Hits], dict[str, float]]:
+    def work(opened: Sequence[Collection]) -> SearchedTogether:
         timings: dict[str, float] = {}
         if federated and len(opened) > 1:
             found = Federation(opened).search_many(list(texts or ()), k, timings=timings, **options)
@@ -238,25 +241,27 @@ def _ask(
             if vectors is None and options.get("mode") != "lexical":
                 check_encodes(opened[0])
             found = opened[0].search_many(texts, k, vectors=vectors, timings=timings, **options)
-            _locate(opened[0], found)
+            _locate(opened[0], found, texts)
             if federated:
                 for hits in found:
                     for hit in hits:
                         hit.collection = opened[0].name
         call.service.instruments.searched(len(found), timings)
-        return found, timings
+        return found, timings, tuple(languages_of(one.settings) for one in opened)
 
     return call.service.collections.use(names, work)
 
 
-def _locate(collection: Collection, found: Sequence[Hits]) -> None:
+def _locate(collection: Collection, found: Sequence[Hits], texts: Sequence[str] | None) -> None:
     """Look up where the hits of all answers stand at once, while the collection is leased."""
     ids = list(dict.fromkeys(hit.id for hits in found for hit in hits))
     if not ids:
         return
     known = collection.engine.origins.of(ids) if collection.engine.origins.sources() else {}
-    locate: Any = Locator(lambda _: known, ids) if known else _nowhere
-    for hits in found:
+    languages = languages_of(collection.settings)
+    for place, hits in enumerate(found):
+        text = "" if texts is None else texts[place]
+        locate: Any = Locator(lambda _: known, ids, text, languages) if known else _nowhere
         for hit in hits:
             hit.locate = locate
 
@@ -265,23 +270,26 @@ def _nowhere(hit: Hit) -> Provenance | None:
     return None
 
 
-def _each(call: Call[Any], texts: Sequence[str], found: tuple[list[Hits], dict[str, float]]) -> list[bytes]:
+def _each(call: Call[Any], texts: Sequence[str], found: SearchedTogether) -> list[bytes]:
     """The JSON of each answer."""
-    answers, timings = found
-    return [wire.dumps(_answer(call, text, hits, timings)).encode() for text, hits in zip(texts, answers, strict=True)]
+    answers, timings, languages = found
+    return [
+        wire.dumps(_answer(call, text, hits, timings, languages)).encode()
+        for text, hits in zip(texts, answers, strict=True)
+    ]
 
 
-def _told(
-    call: Call[Any], texts: Sequence[str] | None, found: tuple[list[Hits], dict[str, float]], *, several: bool
-) -> bytes:
-    answers, timings = found
+def _told(call: Call[Any], texts: Sequence[str] | None, found: SearchedTogether, *, several: bool) -> bytes:
+    answers, timings, languages = found
     named: Sequence[str | None] = texts if texts is not None else [None] * len(answers)
-    told = [_answer(call, text, hits, timings) for text, hits in zip(named, answers, strict=True)]
+    told = [_answer(call, text, hits, timings, languages) for text, hits in zip(named, answers, strict=True)]
     return wire.dumps(wire.message(answers=told) if several else told[0]).encode()
 
 
-def _answer(call: Call[Any], text: str | None, hits: Hits, timings: dict[str, float]) -> dict[str, Any]:
-    words = QueryWords(text) if text is not None and getattr(call.body, "matches", False) else None
+def _answer(
+    call: Call[Any], text: str | None, hits: Hits, timings: dict[str, float], languages: Sequence[Languages]
+) -> dict[str, Any]:
+    words = QueryWords(text, *languages) if text is not None and getattr(call.body, "matches", False) else None
     answer = wire.answer(text or "", hits, timings, words)
     if text is None:
         answer["query"] = None
@@ -297,7 +305,7 @@ def _answer(call: Call[Any], text: str | None, hits: Hits, timings: dict[str, fl
     "/v1/collections/{collection}/similar",
     "Find the like of documents",
     body=Similar,
-    answer=Found,
+    answer=SearchAnswer,
     example={"ids": ["bread"], "k": 3},
 )
 def similar(call: Call[Similar]) -> bytes:
@@ -314,11 +322,11 @@ def similar(call: Call[Similar]) -> bytes:
         found = collection.similar(
             body.ids, body.k, unlike=body.unlike, queries=body.queries, against=body.against, **options
         )
-        _locate(collection, [found])
+        _locate(collection, [found], None)
         return found
 
     found = call.service.collections.use([call.collection], work)
-    return _told(call, None, ([found], {}), several=False)
+    return _told(call, None, ([found], {}, ()), several=False)
 
 
 @routes.add(

@@ -23,7 +23,7 @@ from semsearch.hardware import cores
 from semsearch.home import Home
 from semsearch.server.batching import Queues
 from semsearch.server.configuration import ServerOptions
-from semsearch.server.failures import Refusal, refusal_of
+from semsearch.server.failures import Refusal, refusal_of, too_many
 from semsearch.server.instruments import Instruments
 from semsearch.server.keys import Grant, Keyring
 from semsearch.server.opened import OpenCollections
@@ -35,7 +35,7 @@ from semsearch.types import Encoder, Reranker
 
 log = logging.getLogger("semsearch")
 
-Result = TypeVar("Result")
+ThreadResult = TypeVar("ThreadResult")
 
 READ_THREADS = 8  # each with a connection to a database at most: SQLite takes 64 a collection
 WRITE_THREADS = 4  # they wait for each other's locks
@@ -68,7 +68,7 @@ class Service:
             "read": ThreadPoolExecutor(max(READ_THREADS, cores()), "semsearch-read"),
             "write": ThreadPoolExecutor(WRITE_THREADS, "semsearch-write"),
         }
-        self.searches: SearchQueue[str, bytes] = SearchQueue(self.instruments.dropped)
+        self.searches: SearchQueue[str, bytes] = SearchQueue(self.instruments.dropped, self.options.max_waiting)
         self.tasks = Tasks(_tasks_folder(home), self._told, ThreadPoolExecutor(TASK_THREADS, "semsearch-task"))
         self._log_line = log_line
         self._waiting = 0
@@ -92,7 +92,7 @@ class Service:
 
     # Threads
 
-    async def run(self, pool: str, work: Callable[[], Result]) -> Result:
+    async def run(self, pool: str, work: Callable[[], ThreadResult]) -> ThreadResult:
         """Do what blocks in a thread of a pool.
 
         Raises:
@@ -100,9 +100,7 @@ class Service:
             TimeoutError: A read took longer than an answer may; what is written is written to its end.
         """
         if self._waiting >= self.options.max_waiting:
-            raise Refusal(
-                429, "too_many_requests", "too many requests wait already: come again.", None, {"Retry-After": "1"}
-            )
+            raise too_many()
         self._waiting += 1
         try:
             future = asyncio.get_running_loop().run_in_executor(self.pools[pool], work)

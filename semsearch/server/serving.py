@@ -23,6 +23,7 @@ from semsearch.server import (
     collection_routes,
     document_routes,
     engine_routes,
+    file_routes,
     model_routes,
     openapi,
     page_routes,
@@ -50,6 +51,7 @@ def table() -> Table:
         document_routes.routes,
         search_routes.routes,
         task_routes.routes,
+        file_routes.routes,
         model_routes.routes,
         engine_routes.routes,
         openapi.routes,
@@ -191,6 +193,8 @@ def _protocol() -> Any:
 
 def run(service: Service, host: str, port: int, uds: str | None, listening: Callable[[socket.socket], None]) -> None:
     """Serve until the process is told to end; `listening` is called when requests are taken."""
+    import torch  # noqa: F401  (so that models are opened in full: numpy's pass is for a single question)
+
     with listen(host, port, uds) as found:
         running = server(service, lambda: listening(found))
         try:

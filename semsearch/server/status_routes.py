@@ -10,18 +10,18 @@ from pydantic import Field
 import semsearch
 from semsearch import wire
 from semsearch.server.failures import Refusal
-from semsearch.server.operations import Answer, Call, Shape, Table
+from semsearch.server.operations import Call, HTTPAnswer, JSONShape, Table
 
 routes = Table("server")
 
 
-class Alive(Shape):
+class Alive(JSONShape):
     """That the server answers."""
 
     status: str
 
 
-class About(Shape):
+class About(JSONShape):
     """What a server is, and what it was started with."""
 
     schema_: int = Field(alias="schema")
@@ -48,9 +48,9 @@ async def readyz(call: Call[None]) -> dict[str, Any]:
 
 
 @routes.add("GET", "/metrics", "Measurements, as Prometheus reads them", gives="text/plain")
-def metrics(call: Call[None]) -> Answer:
+def metrics(call: Call[None]) -> HTTPAnswer:
     """Requests, latencies by stage, batches, queues, tasks, collections."""
-    return Answer(call.service.instruments.written(), 200, call.service.instruments.content_type)
+    return HTTPAnswer(call.service.instruments.written(), 200, call.service.instruments.content_type)
 
 
 @routes.add("GET", "/v1/server", "What the server is and has", answer=About)

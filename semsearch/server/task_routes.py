@@ -16,17 +16,18 @@ from semsearch.ingest.sync import MAX_VANISHED
 from semsearch.names import check_name
 from semsearch.server.failures import Refusal
 from semsearch.server.opened import check_encodes
-from semsearch.server.operations import Answer, Call, Shape, Table
+from semsearch.server.operations import Call, HTTPAnswer, JSONShape, Table
+from semsearch.server.service import Service
 from semsearch.server.tasks import Work, listed
 
 routes = Table("tasks")
 
 KEPT_ERRORS = 100
 
-Progress = Callable[..., None]
+TellProgress = Callable[..., None]
 
 
-class TaskFacts(Shape):
+class TaskFacts(JSONShape):
     """A task; times are seconds since 1970."""
 
     id: str
@@ -50,14 +51,14 @@ class TaskAnswer(TaskFacts):
     schema_: int = Field(alias="schema")
 
 
-class TaskList(Shape):
+class TaskList(JSONShape):
     """The tasks that are known, the newest first."""
 
     schema_: int = Field(alias="schema")
     tasks: list[TaskFacts]
 
 
-class IndexAsked(Shape):
+class IndexAsked(JSONShape):
     """What to index: a folder that the server was started with, or something in it."""
 
     folder: str = Field(description="Its name, as --folder NAME=PATH gave it.")
@@ -69,13 +70,13 @@ class IndexAsked(Shape):
     stop_at_errors: bool = Field(False, description="Fail at the first record that can't be used.")
 
 
-class SyncAsked(Shape):
+class SyncAsked(JSONShape):
     """How to sync."""
 
     most: float = Field(MAX_VANISHED, ge=0, le=1, description="The share of a source's documents that may vanish.")
 
 
-class ReindexAsked(Shape):
+class ReindexAsked(JSONShape):
     """The index to build; see `Collection.reindex`."""
 
     index: str | None = None
@@ -85,7 +86,7 @@ class ReindexAsked(Shape):
     queries: list[str] | None = None
 
 
-class TuneAsked(Shape):
+class TuneAsked(JSONShape):
     """The recall to set the index to; see `Collection.tune`."""
 
     recall: float = Field(gt=0, le=1)
@@ -93,21 +94,21 @@ class TuneAsked(Shape):
     queries: list[str] | None = None
 
 
-class ReencodeAsked(Shape):
+class ReencodeAsked(JSONShape):
     """Another model."""
 
     encoder: str = Field(description="One of the server's models.")
 
 
-class NothingAsked(Shape):
+class NothingAsked(JSONShape):
     """No parameters."""
 
 
-def _begin(call: Call[Any], kind: str, work: Work) -> Answer:
+def _begin(call: Call[Any], kind: str, work: Work) -> HTTPAnswer:
     name = check_name(call.collection)
     call.service.home.require(name)
     task = call.service.tasks.begin(kind, name, work)
-    return Answer(wire.message(**task.told()), 202, headers={"Location": f"/v1/tasks/{task.id}"})
+    return HTTPAnswer(wire.message(**task.told()), 202, headers={"Location": f"/v1/tasks/{task.id}"})
 
 
 @routes.add(
@@ -121,13 +122,13 @@ def _begin(call: Call[Any], kind: str, work: Work) -> Answer:
     status=202,
     example={"folder": "papers"},
 )
-def index_folder(call: Call[IndexAsked]) -> Answer:
+def index_folder(call: Call[IndexAsked]) -> HTTPAnswer:
     """As `semsearch index` does it; only folders that were named at its start. No link is followed."""
     body, service = call.body, call.service
     path = service.options.inside(body.folder, body.path)
     source = Source.of(path, body.format, body.options, include=body.include, exclude=body.exclude)
 
-    def work(progress: Progress) -> Any:
+    def work(progress: TellProgress) -> Any:
         report = ReadReport(skip=not body.stop_at_errors, keep=KEPT_ERRORS)
         with service.collections.lease(call.collection) as collection:
             check_encodes(collection)
@@ -137,14 +138,16 @@ def index_folder(call: Call[IndexAsked]) -> Answer:
 
             changes = collection.add_from(scan(source, report), progress=tell, maintain=False)
         service.maintain(call.collection)
-        return {**wire.ingested(changes), **_unread(call, report)}
+        return {**wire.ingested(changes), **told_of(service, report)}
 
     return _begin(call, "index", work)
 
 
-def _unread(call: Call[Any], report: ReadReport) -> dict[str, Any]:
+def told_of(service: Service, report: ReadReport) -> dict[str, Any]:
+    """What a reading left out, without the paths of this machine."""
     facts = wire.unread(report)
-    facts["errors"] = [call.service.refusal(DataError(error)).message for error in facts["errors"]]
+    for name in ("errors", "records", "files", "parts"):
+        facts[name] = [service.refusal(DataError(error)).message for error in facts[name]]
     return facts
 
 
@@ -158,11 +161,11 @@ def _unread(call: Call[Any], report: ReadReport) -> dict[str, Any]:
     answer=TaskAnswer,
     status=202,
 )
-def sync_collection(call: Call[SyncAsked]) -> Answer:
+def sync_collection(call: Call[SyncAsked]) -> HTTPAnswer:
     """As `semsearch sync` does it; each source must lie in a folder that the server was started with."""
     service, most = call.service, call.body.most
 
-    def work(progress: Progress) -> Any:
+    def work(progress: TellProgress) -> Any:
         errors: list[DataError] = []
         with service.collections.lease(call.collection) as collection:
             _check_sources(call, collection)
@@ -205,11 +208,11 @@ def _check_sources(call: Call[Any], collection: Collection) -> None:
     status=202,
     example={"index": "hnsw", "recall": 0.95},
 )
-def reindex_collection(call: Call[ReindexAsked]) -> Answer:
+def reindex_collection(call: Call[ReindexAsked]) -> HTTPAnswer:
     """Searching and writing go on meanwhile; the result is the certificate, where a recall was asked for."""
     asked = call.body
 
-    def work(progress: Progress) -> Any:
+    def work(progress: TellProgress) -> Any:
         with call.service.collections.lease(call.collection) as collection:
             certificate = collection.reindex(
                 asked.index, asked.options, recall=asked.recall, k=asked.k, queries=asked.queries
@@ -230,11 +233,11 @@ def reindex_collection(call: Call[ReindexAsked]) -> Answer:
     status=202,
     example={"recall": 0.95},
 )
-def tune_collection(call: Call[TuneAsked]) -> Answer:
+def tune_collection(call: Call[TuneAsked]) -> HTTPAnswer:
     """Without building it anew; the result is the certificate."""
     asked = call.body
 
-    def work(progress: Progress) -> Any:
+    def work(progress: TellProgress) -> Any:
         with call.service.collections.lease(call.collection) as collection:
             return wire.certificate(collection.tune(asked.recall, asked.k, queries=asked.queries))
 
@@ -251,13 +254,13 @@ def tune_collection(call: Call[TuneAsked]) -> Answer:
     answer=TaskAnswer,
     status=202,
 )
-def reencode_collection(call: Call[ReencodeAsked]) -> Answer:
+def reencode_collection(call: Call[ReencodeAsked]) -> HTTPAnswer:
     """All documents are encoded anew; the present vectors serve until one commit. Begun again, it goes on."""
     service, name = call.service, call.body.encoder
     if name not in service.options.encoders:
         service.encoder(name)
 
-    def work(progress: Progress) -> Any:
+    def work(progress: TellProgress) -> Any:
         with service.collections.lease(call.collection) as collection:
             count = collection.reencode(name, progress=lambda done: progress(documents=done))
         return {"documents": count}
@@ -275,10 +278,10 @@ def reencode_collection(call: Call[ReencodeAsked]) -> Answer:
     answer=TaskAnswer,
     status=202,
 )
-def compact_collection(call: Call[NothingAsked]) -> Answer:
+def compact_collection(call: Call[NothingAsked]) -> HTTPAnswer:
     """And erase them everywhere."""
 
-    def work(progress: Progress) -> Any:
+    def work(progress: TellProgress) -> Any:
         with call.service.collections.lease(call.collection) as collection:
             done = collection.compact()
         return {

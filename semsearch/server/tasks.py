@@ -146,6 +146,11 @@ class Tasks:
         with self._lock:
             return sum(task.state == state for task in self._tasks.values())
 
+    @property
+    def unfinished(self) -> bool:
+        """Whether a thread still works at one, whatever it was told."""
+        return any(not future.done() for future in list(self._futures.values()))
+
     def close(self, seconds: float) -> None:
         """Ask all to end, and wait so long for those that run; what is under way by then is interrupted."""
         with self._lock:

@@ -28,12 +28,12 @@ from semsearch.server.service import Service
 from semsearch.types import Document
 
 BATCH_LINES = 512
-BATCH_BYTES = 1 << 20
+STREAM_BATCH_BYTES = 1 << 20
 LONGEST_PENDING = 1.0  # seconds that a line waits for company before it is committed
 TOLD_ERRORS = 100  # of an answer; the others are counted
 LOCKED_TRIES = 3  # of ten seconds each, while somebody else writes
 
-Line = tuple[int, bytes]
+NumberedLine = tuple[int, bytes]
 
 
 class Upload:
@@ -79,7 +79,7 @@ class Upload:
                 await self._answers.end({**refusal.body(), **facts})
         await self._answers.close()
 
-    async def _commit(self, collection: Collection, lines: list[Line]) -> None:
+    async def _commit(self, collection: Collection, lines: list[NumberedLine]) -> None:
         for left in range(LOCKED_TRIES - 1, -1, -1):
             try:
                 changes, errors = await self._service.run("write", partial(_add, collection, lines))
@@ -99,7 +99,7 @@ def _leave(lease: Any, failure: BaseException | None) -> None:
         lease.__exit__(type(failure) if failure else None, failure, None)
 
 
-def _add(collection: Collection, lines: list[Line]) -> tuple[IngestResult, list[str]]:
+def _add(collection: Collection, lines: list[NumberedLine]) -> tuple[IngestResult, list[str]]:
     """Commit the documents of lines; what is wrong with the others."""
     errors: list[str] = []
     documents: dict[bool, list[Document]] = {True: [], False: []}  # with a vector, and without
@@ -154,10 +154,10 @@ def read_line(line: bytes, where: str) -> tuple[Document, list[float] | None]:
     return wire.read_document(value, where), vector
 
 
-async def _batches(stream: AsyncIterator[bytes], longest: int) -> AsyncIterator[list[Line]]:
+async def _batches(stream: AsyncIterator[bytes], longest: int) -> AsyncIterator[list[NumberedLine]]:
     """Lines with their numbers, as many as are committed together; those that are there when nothing more comes."""
     rest, number, size = bytearray(), 0, 0
-    batch: list[Line] = []
+    batch: list[NumberedLine] = []
     coming: asyncio.Task[bytes] | None = None
     try:
         while True:
@@ -184,7 +184,7 @@ async def _batches(stream: AsyncIterator[bytes], longest: int) -> AsyncIterator[
                 if line.strip():
                     batch.append((number, line))
                     size += len(line)
-                if len(batch) >= BATCH_LINES or size >= BATCH_BYTES:
+                if len(batch) >= BATCH_LINES or size >= STREAM_BATCH_BYTES:
                     yield batch
                     batch, size = [], 0
             if not chunk:

@@ -10,7 +10,7 @@ from support.named_hash import until
 
 from semsearch.errors import UsageError
 from semsearch.server.configuration import ServerOptions
-from semsearch.server.failures import KINDS, STATUSES, refusal_of, without_paths
+from semsearch.server.failures import KINDS_BY_CODE, STATUSES, refusal_of, without_paths
 from semsearch.server.keys import Grant, Keyring, add_key
 from semsearch.server.serving import table
 
@@ -369,7 +369,7 @@ def test_every_error_of_ours_has_a_code_of_its_own():
     }
     told = {kind: refusal_of(kind("a sentence."), "id").code for kind in kinds - {errors.SemsearchError}}
     assert told[errors.IndexForeign] == told[errors.IndexDamaged]
-    assert set(KINDS) == {status.code for status in STATUSES.values()}
+    assert set(KINDS_BY_CODE) == {status.code for status in STATUSES.values()}
     assert len(set(told.values())) == len(told) - 1
 
 

@@ -133,7 +133,7 @@ def test_no_more_wait_than_memory_holds(model):
     model.may_go.clear()
     results = [in_thread(lambda n=n: queue.vectors([f"{n} " + "word " * 100])) for n in range(5)]
     until(lambda: len(queue._jobs) == 5)
-    with pytest.raises(Refusal, match="too many texts wait"):
+    with pytest.raises(Refusal, match="too many wait"):
         queue.vectors(["word " * 1000])
     model.may_go.set()
     assert [result().shape for result in results] == [(1, 16)] * 5

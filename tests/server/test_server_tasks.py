@@ -137,7 +137,12 @@ def test_tasks_are_known_after_a_restart_as_what_they_are(serve, models, fill):
         going = server.ask("/v1/collections/animals/reencode", {"encoder": "other"}, 202)
         assert other.begun.acquire(timeout=30)
         queued = server.ask("/v1/collections/animals/compact", {}, 202)
-        threading.Timer(0.05, other.may_go.set).start()
+
+        def let_go_when_it_ends():
+            until(lambda: server.service.draining)
+            other.may_go.set()
+
+        threading.Thread(target=let_go_when_it_ends, daemon=True).start()
     with serve() as server:
         states = {task["id"]: task["state"] for task in server.ask("/v1/tasks")["tasks"]}
     assert states[done["id"]] == "done"
@@ -170,11 +175,11 @@ def test_no_more_wait_than_are_followed(server, monkeypatch):
 
     first = server.service.tasks.begin("x", "animals", work)
     assert begun.wait(30)
-    server.service.tasks.begin("x", "animals", lambda progress: None)
+    second = server.service.tasks.begin("x", "animals", lambda progress: None)
     with pytest.raises(Refusal, match="wait already"):
         server.service.tasks.begin("x", "animals", lambda progress: None)
     held.set()
-    until(lambda: first.state == "done")
+    until(lambda: first.state == second.state == "done")
     for _ in range(6):
         task = server.service.tasks.begin("x", "animals", lambda progress: None)
         until(lambda task=task: task.state == "done")

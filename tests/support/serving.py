@@ -21,7 +21,7 @@ class Served:
         self.service = service
         self.url = url
         self.noted: list[dict] = []
-        self.client = httpx.Client(base_url=url, timeout=30)
+        self.client = httpx.Client(base_url=url, timeout=120)  # the first request may import torch
         for method in ("get", "post", "patch", "delete", "put"):
             setattr(self, method, getattr(self.client, method))
 
