@@ -11,7 +11,7 @@ from importlib.resources import files
 from typing import Any
 
 from semsearch.server.failures import Refusal
-from semsearch.server.operations import Answer, Call, Table
+from semsearch.server.operations import Call, HTTPAnswer, Table
 
 routes = Table("page")
 
@@ -36,15 +36,15 @@ def _content(name: str) -> bytes:
 
 
 @routes.add("GET", "/", "The page to search with", role=None, gives=HTML)
-def page(call: Call[None]) -> Answer:
+def page(call: Call[None]) -> HTTPAnswer:
     """For people: search as you type, filters, documents, and how far the server's work is."""
-    return Answer(_content("index.html"), media_type=HTML, headers=POLICY)
+    return HTTPAnswer(_content("index.html"), media_type=HTML, headers=POLICY)
 
 
 @routes.add("GET", "/page/{file}", "A file of the page", role=None, gives="*/*")
-def page_file(call: Call[Any]) -> Answer:
+def page_file(call: Call[Any]) -> HTTPAnswer:
     """Its scripts and styles."""
     name = call.path["file"]
     if name not in MEDIA_TYPES:
         raise Refusal(404, "not_found", "the page has no such file.")
-    return Answer(_content(name), media_type=MEDIA_TYPES[name], headers=POLICY)
+    return HTTPAnswer(_content(name), media_type=MEDIA_TYPES[name], headers=POLICY)

@@ -144,11 +144,11 @@ def test_a_key_is_kept_as_a_digest_alone(keys):
         add_key(file, "another", "read", ["../x"])
 
 
-def test_without_a_key_only_life_is_told(locked):
+def test_without_a_key_only_life_is_told_and_the_page_that_asks_for_one(locked):
     server, _ = locked
-    for path in ("/livez", "/readyz"):
+    for path in ("/livez", "/readyz", "/", "/page/page.js"):
         assert server.get(path).status_code == 200
-    for path in ("/", "/v1/collections", "/docs", "/openapi.json", "/metrics", "/nowhere"):
+    for path in ("/v1/collections", "/docs", "/openapi.json", "/metrics", "/nowhere"):
         answer = server.get(path)
         assert (answer.status_code, answer.json()["error"]["code"]) == (401, "unauthorized")
         assert answer.headers["www-authenticate"] == "Bearer"
