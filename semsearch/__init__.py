@@ -44,6 +44,7 @@ from semsearch.types import Document, Encoder, Explanation, Hit, Hits, Metric, N
 from semsearch.vector_index import VectorIndex
 
 if TYPE_CHECKING:
+    from semsearch.applications.pairs import pairs
     from semsearch.collection import Collection
     from semsearch.encoder.load import load_encoder
     from semsearch.encoder.own import encoder_from
@@ -79,6 +80,7 @@ _LAZY = {  # loaded when it is used
     "load_encoder": "semsearch.encoder.load",
     "load_reranker": "semsearch.reranker.load",
     "open": "semsearch.opening",
+    "pairs": "semsearch.applications.pairs",
     "restore": "semsearch.opening",
 }
 
@@ -134,6 +136,7 @@ __all__ = [
     "load_encoder",
     "load_reranker",
     "open",
+    "pairs",
     "restore",
     "search",
 ]

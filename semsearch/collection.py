@@ -10,7 +10,7 @@ from dataclasses import asdict, replace
 from itertools import islice
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -46,6 +46,9 @@ from semsearch.search.where_mapping import parse as parse_filter
 from semsearch.types import Document, Encoder, Hits, Keys, Metric, Reranker, Vectors
 from semsearch.validation import check_text
 from semsearch.vectors import check_k, stored_form
+
+if TYPE_CHECKING:
+    from semsearch.applications.pairs import DocumentPairs
 
 log = logging.getLogger("semsearch")
 
@@ -573,6 +576,40 @@ class Collection:
         for rank, hit in enumerate(kept, start=1):
             hit.rank = rank
         return Hits(kept, hits.notes)
+
+    def pairs(
+        self,
+        between: Collection | None = None,
+        *,
+        min_score: float | None = None,
+        min_percentile: float | None = None,
+        k: int | None = None,
+        limit: int | None = 1_000,
+        device: str = "auto",
+        folder: str | os.PathLike[str] | None = None,
+        progress: Callable[[float, float], None] | None = None,
+    ) -> DocumentPairs:
+        """The most alike pairs of documents, best first, compared exactly; two score as the best of their passages.
+
+        Args:
+            between: Another collection of the same model: pairs of one document of each.
+            min_score: What a pair must score.
+            min_percentile: The share of random pairs of documents that must score less, from 0 to 1.
+            k: Only pairs of which one document is among the `k` nearest of the other.
+            limit: How many at most, the best; None for all that reach `min_score` or `min_percentile` or count by `k`.
+            device: "cpu", "cuda", "cuda:1"; "auto" takes a GPU for many passages.
+            folder: Where what is found is kept until all is done: after an interruption the same call goes on there.
+            progress: Called with the pairs of passages that are done and those that there are.
+
+        Raises:
+            UsageError: What is asked for makes no sense.
+            ModelMismatch: `between` was made with another model.
+        """
+        from semsearch.applications.pairs import Wanted, document_pairs
+
+        wanted = Wanted(min_score, min_percentile, k, limit)
+        other = None if between is None else between.engine
+        return document_pairs(self.engine, other, wanted, device, folder, progress)
 
     def _vectors_of(self, ids: Sequence[str], texts: Sequence[str]) -> Vectors:
         """A vector for each document, the mean of its passages', and for each text."""
