@@ -48,6 +48,7 @@ from semsearch.validation import check_text
 from semsearch.vectors import check_k, stored_form
 
 if TYPE_CHECKING:
+    from semsearch.applications.duplicates import Duplicates
     from semsearch.applications.pairs import DocumentPairs
 
 log = logging.getLogger("semsearch")
@@ -610,6 +611,49 @@ class Collection:
         wanted = Wanted(min_score, min_percentile, k, limit)
         other = None if between is None else between.engine
         return document_pairs(self.engine, other, wanted, device, folder, progress)
+
+    def duplicates(
+        self,
+        against: Collection | None = None,
+        *,
+        min_score: float | None = 0.95,
+        wording: bool = True,
+        keep: str = "first",
+        borderline: int = 0,
+        device: str = "auto",
+        progress: Callable[[float, float], None] | None = None,
+    ) -> Duplicates:
+        """The documents that say what another one says, which stays: by text, by wording, by meaning.
+
+        A document goes only for one that stays and that it matches itself. Nothing is removed;
+        `remove_duplicates` does that.
+
+        Args:
+            against: Another collection of the same model: which documents say what one of these says.
+            min_score: What each passage of both must score by meaning; None: only text and wording count.
+            wording: Whether nearly the same words count, a Jaccard index of 0.8 (needs the extra `duplicates`).
+            keep: Which of two stays: "first", "longest", "newest" (added last), or the one with the larger value in
+                this field of metadata.
+            borderline: How many pairs around `min_score` to name, to choose it by.
+            device: "cpu", "cuda", "cuda:1"; "auto" takes a GPU for many passages.
+            progress: Called with the pairs of passages that are done and those that there are.
+
+        Raises:
+            UsageError: Nearly all pairs score enough, or no document has the field.
+            MissingDependency: datasketch is not installed.
+        """
+        from semsearch.applications.duplicates import Alike, duplicates
+
+        other = None if against is None else against.engine
+        return duplicates(self.engine, other, Alike(min_score, wording, keep, borderline), device, progress)
+
+    def remove_duplicates(self, found: Duplicates, *, maintain: bool = True) -> int:
+        """Take out what `duplicates` found, but what was changed since it was compared; how many were there."""
+        with self.engine.hold():
+            with self.engine.view() as view:
+                ids = found.unchanged(view)
+            count = self.remove(ids, maintain=False)
+        return self._written(count, maintain)
 
     def _vectors_of(self, ids: Sequence[str], texts: Sequence[str]) -> Vectors:
         """A vector for each document, the mean of its passages', and for each text."""

@@ -145,6 +145,7 @@ class Found:
         folder: str | os.PathLike[str] | None = None,
         progress: Progress | None = None,
         name_row: Callable[[int, bool], str] = lambda row, right: f"row {row} of the vectors",
+        most: int | None = None,
     ) -> None:
         compared = AllPairs(left, right, metric, device, name_row)
         self._limit = wanted.limit
@@ -153,7 +154,7 @@ class Found:
         self.nothing: Run = ordered(np.empty(0, dtype=[("score", "<f4"), ("first", "<i8"), ("second", "<i8")]))
         if wanted.k is not None and folder is not None:
             raise UsageError("what is found by k is not kept for later: leave the folder out, or k.")
-        self._check_bounded(compared, wanted)
+        self._check_bounded(compared, wanted, MOST if most is None else most)
         task = {} if folder is None else _task(left, right, metric, self.least, wanted.limit)
         self.runs = Runs(None if folder is None else Path(check_path(folder, "the folder")), task)
         try:
@@ -183,14 +184,14 @@ class Found:
         """The pairs, best first, some thousand at a time."""
         return self.runs.stream(self._limit)
 
-    def _check_bounded(self, compared: AllPairs, wanted: Wanted) -> None:
+    def _check_bounded(self, compared: AllPairs, wanted: Wanted, most: int) -> None:
         if wanted.limit is not None or wanted.k is not None:
             return
         expected = compared.count * compared.sample.share_at_least(self.least)
-        if expected > MOST:
+        if expected > most:
             score = "any score" if self.least == -np.inf else f"a score of {self.least:.4f}"
             raise UsageError(
-                f"about {expected:,.0f} pairs reach {score}, and at most {MOST:,} are written: ask for a higher score "
+                f"about {expected:,.0f} pairs reach {score}, and at most {most:,} are taken: ask for a higher score "
                 "or give a limit."
             )
 
