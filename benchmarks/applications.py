@@ -1,6 +1,6 @@
 """Pairs and communities beside sentence-transformers, in one run on the same vectors, at parts of a collection.
 
-    python benchmarks/applications.py vectors.npy [--parts 0.25 0.5 1] [--pairs 100000] [--threshold 0.75] [--what pairs]
+    python benchmarks/applications.py vectors.npy [--parts 0.5 1] [--pairs 100000] [--threshold 0.75] [--what pairs]
 
 Both sides alternate, and CPU seconds stand beside wall seconds: on a machine that does other work only the former
 compare. The exponent is that of a power law fitted to ours over the parts.

@@ -44,6 +44,7 @@ from semsearch.types import Document, Encoder, Explanation, Hit, Hits, Metric, N
 from semsearch.vector_index import VectorIndex
 
 if TYPE_CHECKING:
+    from semsearch.applications.communities import communities
     from semsearch.applications.pairs import pairs
     from semsearch.collection import Collection
     from semsearch.encoder.load import load_encoder
@@ -73,6 +74,7 @@ _LAZY = {  # loaded when it is used
     "Progress": "semsearch.ingest.ingestion",
     "Source": "semsearch.ingest.source",
     "Synced": "semsearch.ingest.sync",
+    "communities": "semsearch.applications.communities",
     "create": "semsearch.opening",
     "drop": "semsearch.opening",
     "encoder_from": "semsearch.encoder.own",
@@ -129,6 +131,7 @@ __all__ = [
     "Untrusted",
     "UsageError",
     "VectorIndex",
+    "communities",
     "create",
     "drop",
     "encoder_from",

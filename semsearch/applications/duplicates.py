@@ -14,26 +14,25 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import pairwise
-from tempfile import TemporaryFile
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from semsearch.applications.all_pairs import Progress
-from semsearch.applications.pairs import Found, Wanted, check_comparable, rows_of
+from semsearch.applications.document_vectors import READ_IDS, gathered, passages_with_documents
+from semsearch.applications.pairs import Found, Wanted, check_comparable
 from semsearch.applications.runs import Run
-from semsearch.applications.tiles import ROOM, Rows
+from semsearch.applications.tiles import Rows
 from semsearch.applications.wording import LEAST, Wordings, folded
 from semsearch.arguments import check_number
 from semsearch.dates import moment
 from semsearch.engine import Engine, EngineView
 from semsearch.errors import UsageError
-from semsearch.types import Document, Metric, Vectors
+from semsearch.types import Document, Metric
 
 MIN_SCORE = 0.95
 MOST_PAIRS = 50_000_000  # of passages that score enough: 1 GB
-READ_IDS = 1_000  # documents read together
 SAME_TEXT, WORDING, MEANING = "text", "wording", "meaning"
 REASONS = (SAME_TEXT, WORDING, MEANING)
 
@@ -275,40 +274,11 @@ def _by_meaning(
 
 def _passages(view: EngineView, texts: _Texts, chosen: NDArray[np.bool_] | None) -> tuple[Rows, NDArray[np.int64]]:
     """The vectors of the passages of the chosen documents, each a group, and the number of the document of each."""
-    keys, rows = rows_of(view)
-    docs = np.full(len(keys), -1, dtype=np.int64)
-    for start in range(0, len(texts.ids), READ_IDS):
-        found = view.keys_of(texts.ids[start : start + READ_IDS])
-        numbers = [start + at for at, one in enumerate(texts.ids[start : start + READ_IDS]) for _ in found.get(one, ())]
-        asked = [key for one in texts.ids[start : start + READ_IDS] for key in found.get(one, ())]
-        at = np.searchsorted(keys, np.array(asked, dtype=np.int64)) if _ascending(keys) else _places(keys, asked)
-        docs[at] = numbers
+    vectors, docs = passages_with_documents(view, texts.ids)
     wanted = docs >= 0 if chosen is None else (docs >= 0) & chosen[docs]
     if wanted.all():
-        return Rows.apart(rows.vectors), docs
-    return Rows.apart(gathered(rows.vectors, np.flatnonzero(wanted))), docs[wanted]
-
-
-def _ascending(keys: NDArray[np.int64]) -> bool:
-    return bool((keys[1:] > keys[:-1]).all())
-
-
-def _places(keys: NDArray[np.int64], asked: Sequence[int]) -> NDArray[np.int64]:
-    order = np.argsort(keys)
-    places: NDArray[np.int64] = order[np.searchsorted(keys, np.array(asked, dtype=np.int64), sorter=order)]
-    return places
-
-
-def gathered(vectors: Vectors, rows: NDArray[np.int64]) -> Vectors:
-    """Some rows, in memory while they are few, else in a temporary file."""
-    shape = (len(rows), vectors.shape[1])
-    if 4 * shape[0] * shape[1] <= ROOM:
-        return vectors[rows]
-    with TemporaryFile(prefix="semsearch-") as file:
-        kept = np.memmap(file, np.float32, "w+", shape=shape)
-    for start in range(0, len(rows), READ_IDS):
-        kept[start : start + READ_IDS] = vectors[rows[start : start + READ_IDS]]
-    return kept
+        return Rows.apart(vectors), docs
+    return Rows.apart(gathered(vectors, np.flatnonzero(wanted))), docs[wanted]
 
 
 def _covering(
