@@ -44,6 +44,7 @@ from semsearch.types import Document, Encoder, Explanation, Hit, Hits, Metric, N
 from semsearch.vector_index import VectorIndex
 
 if TYPE_CHECKING:
+    from semsearch.applications.clusters import clusters
     from semsearch.applications.communities import communities
     from semsearch.applications.pairs import pairs
     from semsearch.collection import Collection
@@ -74,6 +75,7 @@ _LAZY = {  # loaded when it is used
     "Progress": "semsearch.ingest.ingestion",
     "Source": "semsearch.ingest.source",
     "Synced": "semsearch.ingest.sync",
+    "clusters": "semsearch.applications.clusters",
     "communities": "semsearch.applications.communities",
     "create": "semsearch.opening",
     "drop": "semsearch.opening",
@@ -131,6 +133,7 @@ __all__ = [
     "Untrusted",
     "UsageError",
     "VectorIndex",
+    "clusters",
     "communities",
     "create",
     "drop",

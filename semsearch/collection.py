@@ -48,6 +48,7 @@ from semsearch.validation import check_text
 from semsearch.vectors import check_k, stored_form
 
 if TYPE_CHECKING:
+    from semsearch.applications.clusters import Clusters
     from semsearch.applications.duplicates import Duplicates
     from semsearch.applications.pairs import DocumentPairs
 
@@ -654,6 +655,55 @@ class Collection:
                 ids = found.unchanged(view)
             count = self.remove(ids, maintain=False)
         return self._written(count, maintain)
+
+    def clusters(
+        self,
+        method: str = "communities",
+        *,
+        count: int | None = None,
+        min_score: float | None = None,
+        min_size: int | None = None,
+        seed: int = 0,
+        label_as: str | None = None,
+        device: str = "auto",
+        progress: Callable[[float, float], None] | None = None,
+    ) -> Clusters:
+        """Its documents in clusters, by the mean vectors of their passages; see `semsearch.clusters`.
+
+        Args:
+            method: "communities", "kmeans", "agglomerative" or "hdbscan".
+            count: How many clusters k-means makes.
+            min_score: What a member scores with its community's centre, or two clusters on average to be merged.
+            min_size: Members that a cluster has at least.
+            seed: Of k-means: the same gives the same clusters.
+            label_as: A field of metadata to write the number of its cluster into, for each document; of those in none
+                the field is taken away.
+            device: "cpu", "cuda"; "auto" takes a GPU for many documents.
+            progress: Called with the pairs that are done and those that there are.
+
+        Raises:
+            UsageError: What is asked for makes no sense.
+            MissingDependency: FAISS or scikit-learn is not installed.
+        """
+        from semsearch.applications.cluster_labels import label
+        from semsearch.applications.clusters import Grouping, document_clusters
+
+        found = document_clusters(self.engine, Grouping(method, count, min_score, min_size, seed), device, progress)
+        if label_as is not None:
+            label(self.engine, found, label_as)
+        return found
+
+    def assign_clusters(self, field: str, *, device: str = "auto") -> dict[str, Any]:
+        """Label the documents without a label in `field` by the clusters of those with one; the new labels by id.
+
+        A document is given the label of the nearest centre, if it scores as much with it as 95 % of its members do.
+
+        Raises:
+            UsageError: No document has a label.
+        """
+        from semsearch.applications.cluster_labels import assign
+
+        return assign(self.engine, field, device)
 
     def _vectors_of(self, ids: Sequence[str], texts: Sequence[str]) -> Vectors:
         """A vector for each document, the mean of its passages', and for each text."""

@@ -22,6 +22,7 @@ SAME_MODULES = {
     "home": "where collections are, and where those on SQLite are",
     "load": "opens a model: an encoder, a reranker",
     "origins": "where documents came from: as an engine's part, and its rows",
+    "clusters": "documents in clusters, and the command",
     "duplicates": "documents that say what another one says, and the command",
     "pairs": "the most alike pairs, and the command",
     "sync": "what `sync` does, and the command",
