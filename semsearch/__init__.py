@@ -44,6 +44,7 @@ from semsearch.types import Document, Encoder, Explanation, Hit, Hits, Metric, N
 from semsearch.vector_index import VectorIndex
 
 if TYPE_CHECKING:
+    from semsearch.applications.classification import classify
     from semsearch.applications.clusters import clusters
     from semsearch.applications.communities import communities
     from semsearch.applications.pairs import pairs
@@ -75,6 +76,7 @@ _LAZY = {  # loaded when it is used
     "Progress": "semsearch.ingest.ingestion",
     "Source": "semsearch.ingest.source",
     "Synced": "semsearch.ingest.sync",
+    "classify": "semsearch.applications.classification",
     "clusters": "semsearch.applications.clusters",
     "communities": "semsearch.applications.communities",
     "create": "semsearch.opening",
@@ -133,6 +135,7 @@ __all__ = [
     "Untrusted",
     "UsageError",
     "VectorIndex",
+    "classify",
     "clusters",
     "communities",
     "create",

@@ -48,6 +48,7 @@ from semsearch.validation import check_text
 from semsearch.vectors import check_k, stored_form
 
 if TYPE_CHECKING:
+    from semsearch.applications.classification import Classified
     from semsearch.applications.clusters import Clusters
     from semsearch.applications.duplicates import Duplicates
     from semsearch.applications.pairs import DocumentPairs
@@ -704,6 +705,33 @@ class Collection:
         from semsearch.applications.cluster_labels import assign
 
         return assign(self.engine, field, device)
+
+    def classify(
+        self, texts: Iterable[str], field: str, *, min_confidence: float = 0.0, device: str = "auto"
+    ) -> list[Classified]:
+        """What each text is, by the vote of the documents nearest to it that have a label in `field`.
+
+        Args:
+            texts: Of the kind that the documents are.
+            field: Of metadata; texts and whole numbers in it are labels.
+            min_confidence: The probability under which the label is None, "don't know".
+            device: "cpu", "cuda"; "auto" takes a GPU for many documents.
+
+        Returns:
+            For each text its label, the probability that it is right, and the nearest document, by its place among the
+            labelled ones.
+
+        Raises:
+            UsageError: Fewer than two documents have a label.
+        """
+        from semsearch.applications.classification import check_confidence, document_classifier
+
+        check_confidence(min_confidence)
+        asked = check_texts(texts, "classify")
+        classifier, _ = document_classifier(self.engine, field, device)
+        if not asked:
+            return []
+        return classifier.classify(self._stored_form(self.encoder.encode_documents(asked)), min_confidence)
 
     def _vectors_of(self, ids: Sequence[str], texts: Sequence[str]) -> Vectors:
         """A vector for each document, the mean of its passages', and for each text."""
