@@ -44,6 +44,7 @@ from semsearch.types import Document, Encoder, Explanation, Hit, Hits, Metric, N
 from semsearch.vector_index import VectorIndex
 
 if TYPE_CHECKING:
+    from semsearch.applications.bitext import bitext
     from semsearch.applications.classification import classify
     from semsearch.applications.clusters import clusters
     from semsearch.applications.communities import communities
@@ -76,6 +77,7 @@ _LAZY = {  # loaded when it is used
     "Progress": "semsearch.ingest.ingestion",
     "Source": "semsearch.ingest.source",
     "Synced": "semsearch.ingest.sync",
+    "bitext": "semsearch.applications.bitext",
     "classify": "semsearch.applications.classification",
     "clusters": "semsearch.applications.clusters",
     "communities": "semsearch.applications.communities",
@@ -135,6 +137,7 @@ __all__ = [
     "Untrusted",
     "UsageError",
     "VectorIndex",
+    "bitext",
     "classify",
     "clusters",
     "communities",

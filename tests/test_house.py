@@ -15,6 +15,7 @@ CODE = sorted(
 
 # Names that may stand in several places, since they mean the same in each.
 SAME_MODULES = {
+    "bitext": "sentences that translate each other, and the command",
     "build": "builds an index: of vectors, of words",
     "catalog": "the catalogue of models, and the command that prints it",
     "engine": "the protocol, and the engine on SQLite that keeps it",
