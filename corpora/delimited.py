@@ -218,11 +218,11 @@ class _HeaderGate(StrictReport):
 
     report: Report | None = None
 
-    def bad(self, error: DataError) -> None:
+    def bad(self, error: DataError, *, file: bool = False) -> None:
         """Raise it, or give it to the report."""
         if self.report is None:
             raise error
-        self.report.bad(error)
+        self.report.bad(error, file=file)
 
     def progress(self, done: int, total: int) -> None:
         """Give it to the report."""

@@ -91,7 +91,7 @@ def _documents(file: CorpusFile, confined: Confined, registrar: Registrar, repor
     try:
         yield from _parts(file, file.source, confined, registrar, report)
     except DataError as error:
-        report.bad(error)
+        report.bad(error, file=True)
     report.progress(file.before + file.size, file.total)
 
 
@@ -102,7 +102,7 @@ def _parts(
     for part in confined.parts(path):
         if isinstance(part, Lost):
             error = DataError(f"{printable(path)}{part.name and ', '}{part.name}: {part.reason}")
-            report.bad(error) if part.failed else report.lost(error)
+            report.lost(error, failed=part.failed)
             continue
         if is_empty(part.text):
             continue

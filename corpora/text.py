@@ -92,7 +92,7 @@ def _whole(data: Input, report: Report) -> Iterator[tuple[str, int, str]]:
     heading = _HEADING.match(text) if has_suffix(Path(data.name), (".md",)) else None
     yield text, 1, heading[1] if heading else ""
     if (fault := data.fault()) is not None:
-        report.bad(fault)
+        report.bad(fault, file=True)
     data.progress(report)
 
 

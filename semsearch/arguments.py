@@ -35,17 +35,32 @@ def named_kind(kind: type) -> str:
 
 
 def check_list(values: object, what: str) -> None:
-    """Refuse what can't be gone through, and a single text; `what` begins the sentence: "get takes a list of ids"."""
+    """Refuse what can't be gone through, a single text, and what gives its names instead of its values.
+
+    `what` begins the sentence: "get takes a list of ids".
+    """
     if isinstance(values, str | bytes):
         raise UsageError(f"{what}, not the text {values!r:.60}: write [{values!r:.60}].")
-    if not isinstance(values, Iterable) and not hasattr(type(values), "__getitem__"):
+    if isinstance(values, Mapping):
+        raise UsageError(f"{what}, not an object: write list(….values()), or list(…) for its names.")
+    if hasattr(values, "columns") and hasattr(values, "shape"):  # of pandas or polars
+        raise UsageError(f"{what}, not a frame: give one of its columns.")
+    if getattr(values, "shape", None) == () or (
+        not isinstance(values, Iterable) and not hasattr(type(values), "__getitem__")
+    ):
         raise UsageError(f"{what}, not {kind_of(values)}.")
+
+
+def each_of(values: object, what: str) -> Iterable[Any]:
+    """What can be gone through, as it comes; else as `check_list`."""
+    check_list(values, what)
+    to_list = getattr(values, "to_pylist", None)  # of pyarrow, whose own items are no values of Python's
+    return cast("Iterable[Any]", values if to_list is None else to_list())
 
 
 def as_list(values: object, what: str) -> list[Any]:
     """All of them in a list, which a generator gives only once; else as `check_list`."""
-    check_list(values, what)
-    return list(cast("Iterable[Any]", values))
+    return list(each_of(values, what))
 
 
 def as_id(value: object) -> str:

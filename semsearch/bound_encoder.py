@@ -109,4 +109,21 @@ class BoundEncoder:
             )
 
 
+class EncodedQueries:
+    """The questions of one search of several collections, encoded once for each model."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[str, tuple[str, ...]], Vectors] = {}
+
+    def of(self, model: BoundEncoder, texts: Sequence[str]) -> Vectors:
+        """The vectors `(len(texts), dim)` that `BoundEncoder.queries` gives: the same of equal fingerprints."""
+        if model.described is None:
+            return model.queries(texts)  # which tells that there is none
+        key = (str(model.described["fingerprint"]), tuple(texts))
+        found = self._known.get(key)
+        if found is None:
+            found = self._known[key] = model.queries(texts)
+        return found
+
+
 NO_VECTORS: Vectors = np.empty((0, 0), dtype=np.float32)

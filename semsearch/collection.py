@@ -16,10 +16,10 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from semsearch import plugins
-from semsearch.arguments import as_id, as_ids, as_list, check_list, check_mapping, check_number, check_path
-from semsearch.bound_encoder import NO_VECTORS, BoundEncoder
+from semsearch.arguments import as_id, as_ids, as_list, check_mapping, check_number, check_path, each_of, kind_of
+from semsearch.bound_encoder import NO_VECTORS, BoundEncoder, EncodedQueries
 from semsearch.chunking import splitter_for
-from semsearch.engine import Compacted, Engine, Indexed, IndexSpec, Maintained, Problem
+from semsearch.engine import Compacted, Engine, EngineView, Indexed, IndexSpec, Maintained, Problem
 from semsearch.errors import CollectionDamaged, DataError, DocumentNotFound, SemsearchError, UsageError
 from semsearch.exchange.export import export
 from semsearch.ingest import objects
@@ -38,8 +38,10 @@ from semsearch.search.calibration import (
     judged_hits,
     needs_calibration,
 )
+from semsearch.search.fields import composed, listed_fields
+from semsearch.search.passage_queries import passage_queries
 from semsearch.search.pipeline import Searcher, Timings
-from semsearch.search.recall import Certificate, check_target, worth_looking_at
+from semsearch.search.recall import Certificate, Synthesis, check_target, worth_looking_at
 from semsearch.search.request import Request, check_texts
 from semsearch.search.where_mapping import Where
 from semsearch.search.where_mapping import parse as parse_filter
@@ -58,6 +60,7 @@ log = logging.getLogger("semsearch")
 Outcome = TypeVar("Outcome")
 
 MAX_DESCRIPTION = 1_000  # characters
+MAX_DESCRIBED_FOLDERS = 100
 COUNTERWEIGHT = 0.5  # of counterexamples beside examples
 
 
@@ -148,18 +151,37 @@ class Collection:
         """What `describe` said of it; empty where nothing was."""
         return str(self.settings.get("description", ""))
 
-    def describe(self, description: str) -> None:
+    @property
+    def described_folders(self) -> dict[str, str]:
+        """What `describe` said of folders, by their absolute path."""
+        return dict(self.settings.get("described_folders", {}))
+
+    def describe(self, description: str, folder: str | os.PathLike[str] | None = None) -> None:
         """Say in a few words what it holds, for people and programs that choose among collections; "" takes it back.
+
+        Args:
+            description: The words.
+            folder: Say it of the documents of this folder (or file) alone.
 
         Raises:
             DataError: It is no text, or a long one.
+            UsageError: There is something said of many folders already.
         """
         check_text(description, "the description")
         if len(description) > MAX_DESCRIPTION:
             raise DataError(
                 f"the description has {len(description):,} characters; at most {MAX_DESCRIPTION:,} are kept."
             )
-        self.engine.set("description", " ".join(description.split()))
+        words = " ".join(description.split())
+        if folder is None:
+            self.engine.set("description", words)
+            return
+        path = os.path.abspath(check_path(folder, "the folder"))  # noqa: PTH100  (places of hits follow no links)
+        folders = self.described_folders | {path: words}
+        folders = {path: said for path, said in sorted(folders.items()) if said}
+        if len(folders) > MAX_DESCRIBED_FOLDERS:
+            raise UsageError(f"{len(folders) - 1:,} folders are described already: take one back with an empty text.")
+        self.engine.set("described_folders", folders)
 
     @property
     def sources(self) -> list[dict[str, Any]]:
@@ -198,7 +220,11 @@ class Collection:
 
     def __contains__(self, id: object) -> bool:  # noqa: A002  (what it is)
         """Whether there is a document of that id."""
-        return isinstance(id, str) and id in self.engine.known([id])
+        try:
+            identity = as_id(id)
+        except UsageError:
+            return False
+        return identity in self.engine.known([identity])
 
     def __iter__(self) -> Iterator[Document]:
         """All documents, in the order they were first added."""
@@ -216,10 +242,21 @@ class Collection:
         with self.engine.view() as view:
             return list(view.fields().names())
 
-    def field_types(self, name: str) -> frozenset[str]:
-        """The types that a metadata field has: "number", "text", "bool", "null", "list", "object"."""
+    def has_field(self, name: str) -> bool:
+        """Whether the metadata of any document has a field of that name, as filters call it."""
+        if not isinstance(name, str):
+            raise UsageError(f"the name of a field is a text, not {kind_of(name)}.")
         with self.engine.view() as view:
-            return frozenset(view.fields().types(name, False))
+            return bool(view.fields().types(composed(name), False))
+
+    def field_types(self, name: str) -> frozenset[str]:
+        """The types that a metadata field has: "number", "text", "bool", "null", "list", "object", "date".
+
+        Raises:
+            UsageError: No document has such a field; says which there are.
+        """
+        with self.engine.view() as view:
+            return self._types_of(view, name)
 
     def values(self, name: str, *, begins: str = "", most: int = 50) -> list[str | float | bool]:
         """Values that a metadata field has, and the elements of its lists, sorted by type.
@@ -228,9 +265,22 @@ class Collection:
             name: Of the field.
             begins: How they begin, written as text.
             most: Of each type.
+
+        Raises:
+            UsageError: No document has such a field; says which there are.
         """
         with self.engine.view() as view:
-            return list(view.fields().values(name, begins, most))
+            self._types_of(view, name)
+            return list(view.fields().values(composed(name), begins, most))
+
+    def _types_of(self, view: EngineView, name: str) -> frozenset[str]:
+        if not isinstance(name, str):
+            raise UsageError(f"the name of a field is a text, not {kind_of(name)}.")
+        fields = view.fields()
+        types = frozenset[str](fields.types(composed(name), False))
+        if not types:
+            raise UsageError(f"'{self.name}' has no field '{name:.100}'; {listed_fields(name, fields.names())}")
+        return types
 
     def count_passages(self) -> int:
         """Passages: the spans of documents that were encoded."""
@@ -424,8 +474,7 @@ class Collection:
 
     def remove(self, ids: Iterable[str], *, maintain: bool = True) -> int:
         """Take documents out; how many of `ids` were there. `remove(collection.ids(where))` goes by a filter."""
-        check_list(ids, "remove takes a list of ids")
-        pending = map(as_id, ids)
+        pending = map(as_id, each_of(ids, "remove takes a list of ids"))
         count = 0
         while batch := list(islice(pending, BATCH_DOCUMENTS)):
             count += self.engine.remove(batch)
@@ -516,6 +565,7 @@ class Collection:
         *,
         vectors: ArrayLike | None = None,
         timings: Timings | None = None,
+        encoded: EncodedQueries | None = None,
         **options: Any,
     ) -> list[Hits]:
         """The answers to each of many queries, in their order: several times as fast as one `search` each.
@@ -525,9 +575,10 @@ class Collection:
             k: Documents to give for each.
             vectors: `(q, dim)`, instead of encoding the texts.
             timings: A mapping that gets the milliseconds of each stage.
+            encoded: Keeps what a model makes of the queries, for other collections of the same model.
             **options: As in `search`.
         """
-        return self._searcher.search(queries, vectors, Request.of(k, options), timings)
+        return self._searcher.search(queries, vectors, Request.of(k, options), timings, encoded)
 
     def similar(
         self,
@@ -766,7 +817,7 @@ class Collection:
                 is certified and kept, and certified again when much has changed.
             k: Neighbours that the recall is counted among.
             queries: Real questions to measure on, kept for the next time; an empty list forgets them. Where there are
-                none, stored vectors and points between them stand in.
+                none, a few words of passages are asked; without a model, stored vectors and points between them.
 
         Returns:
             The certificate, where a recall was asked for and there is an index.
@@ -810,13 +861,15 @@ class Collection:
             )
         return self.engine
 
-    def _measured_on(self, spec: IndexSpec, queries: Sequence[str] | None = None) -> Vectors | None:
-        """What the index is to be measured on: the queries, else those given before; None for synthetic ones."""
+    def _measured_on(self, spec: IndexSpec, queries: Sequence[str] | None = None) -> Vectors | Synthesis | None:
+        """What the index is to be measured on: the queries, else those given before, else some made of passages."""
         if queries:
             return self._model.queries(queries)
-        kept = self._indexed().kept_queries() if queries is None and spec.recall is not None else []
-        if not kept:
+        if spec.recall is None or self._model.described is None:
             return None
+        kept = self._indexed().kept_queries() if queries is None else []
+        if not kept:
+            return passage_queries(self.engine.view, self._model.queries)
         try:
             return self._model.queries(kept)
         except SemsearchError as error:  # the index is worth more than the best way to measure it
@@ -875,7 +928,7 @@ class Collection:
         except CollectionDamaged as error:
             log.warning("%s", error)
 
-    def _kept_questions(self) -> Vectors | None:
+    def _kept_questions(self) -> Vectors | Synthesis | None:
         return self._measured_on(IndexSpec.of(self.settings))
 
     def _written(self, outcome: Outcome, maintain: bool) -> Outcome:

@@ -65,16 +65,23 @@ def now() -> datetime:
     return datetime.now(UTC)
 
 
-def last(text: str) -> tuple[int, int] | None:
-    """The time from so long ago ("30 days", "week") to now, as in `span`; None where a text says nothing like that.
+def last(ago: str | timedelta) -> tuple[int, int] | None:
+    """The time from so long ago ("30 days", "week") to now, as in `span`; None where nothing like that is said.
 
-    Days and longer begin with a day in UTC, for a date that is a day has no time to compare.
+    Days and longer begin with a day in UTC, for a date that is a day has no time to compare. No time at all is none.
     """
-    found = _AGO.fullmatch(text)
-    if found is None:
+    if isinstance(ago, timedelta):  # of whole days, or as many microseconds
+        count, unit = (ago.days, "day") if not ago % timedelta(days=1) else (ago // timedelta(microseconds=1), "")
+    elif found := _AGO.fullmatch(ago):
+        count, unit = int(found[1] or 1), found[2].lower()
+    else:
         return None
-    count, unit, here = int(found[1] or 1), found[2].lower(), now()
+    if count < 1:
+        return None
+    here = now()
     behind = _microseconds(here) + 1
+    if not unit:
+        return behind - 1 - count, behind
     try:
         if unit in MONTHS:
             months = here.year * 12 + here.month - 1 - count * MONTHS[unit]

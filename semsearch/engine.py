@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from semsearch.records import Entry, Known, Record
 from semsearch.search.query_syntax import Query
-from semsearch.search.recall import Certificate
+from semsearch.search.recall import Certificate, Synthesis
 from semsearch.search.where import FieldCatalog, Filter
 from semsearch.types import Document, Keys, Metadata, Passage, Scores, Vectors
 
@@ -402,16 +402,16 @@ class IndexSpec:
 class Indexed(Protocol):
     """An engine whose approximate index can be chosen, built anew and set to a recall."""
 
-    def rebuild(self, spec: IndexSpec, queries: Vectors | None) -> Certificate | None:
+    def rebuild(self, spec: IndexSpec, queries: Vectors | Synthesis | None) -> Certificate | None:
         """Build the index anew beside readers and writers, set it to the recall that `spec` asks for, swap it in.
 
         Args:
             spec: What to build.
-            queries: Real queries to measure on; None lets vectors stand in.
+            queries: Queries to measure on, or what makes some; None lets vectors stand in.
         """
         ...
 
-    def tune(self, spec: IndexSpec, queries: Vectors | None) -> Certificate:
+    def tune(self, spec: IndexSpec, queries: Vectors | Synthesis | None) -> Certificate:
         """Set the present index to a recall without building it anew."""
         ...
 
@@ -455,7 +455,7 @@ class Compacted:
 class Maintained(Protocol):
     """An engine that is looked after through semsearch, where others have their database's own tools."""
 
-    def maintain(self, queries: Callable[[], Vectors | None]) -> None:
+    def maintain(self, queries: Callable[[], Vectors | Synthesis | None]) -> None:
         """Compact, build anew or certify anew, if too much has changed since the last time.
 
         Args:
@@ -467,7 +467,7 @@ class Maintained(Protocol):
         """What is wrong, and what fixes each thing; nothing is changed. `deep` reads everything."""
         ...
 
-    def repair(self, encode: Encode | None, queries: Callable[[], Vectors | None]) -> list[str]:
+    def repair(self, encode: Encode | None, queries: Callable[[], Vectors | Synthesis | None]) -> list[str]:
         """Mend what `check` finds, as far as it can be; what was done, in sentences.
 
         Args:
@@ -494,6 +494,19 @@ class Maintained(Protocol):
             dim: Components of the new vectors.
             encode: Splits and encodes records with the new model.
             progress: Called with the number of documents encoded so far.
+        """
+        ...
+
+
+@runtime_checkable
+class Watchable(Protocol):
+    """An engine that one process at a time keeps in step with what it was read from."""
+
+    def keep_watch(self) -> AbstractContextManager[None]:
+        """Keep others from doing so meanwhile, and nobody from writing; it ends with the process at the latest.
+
+        Raises:
+            CollectionLocked: Another process does it; names it.
         """
         ...
 

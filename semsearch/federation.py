@@ -27,14 +27,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from semsearch.arguments import check_list, kind_of
+from semsearch.bound_encoder import EncodedQueries
 from semsearch.collection import Collection
 from semsearch.engine import fingerprint
-from semsearch.errors import SemsearchError, UsageError
+from semsearch.errors import FilterError, SemsearchError, UsageError
 from semsearch.home import Home
 from semsearch.opening import HomeLike
 from semsearch.opening import open as open_collection
 from semsearch.search.calibration import Calibration
+from semsearch.search.fields import listed_fields
 from semsearch.search.request import check_texts
+from semsearch.search.where_mapping import Where, settled
 from semsearch.types import Hit, Hits
 
 STAGE = "calibrated"  # in `Hit.scores`
@@ -108,6 +111,24 @@ class Federation:
         """Documents in all."""
         return sum(map(len, self.collections))
 
+    def count(self, where: Where | None = None) -> int:
+        """Documents that a filter allows, of the collections that have its fields.
+
+        Raises:
+            FilterError: None of them has.
+        """
+        counts: list[int] = []
+        left_out: list[FilterError] = []
+        where = settled(where)
+        for collection in self.collections:
+            try:
+                counts.append(collection.count(where))
+            except FilterError as error:
+                left_out.append(error)
+        if not counts:
+            raise left_out[0]
+        return sum(counts)
+
     @property
     def name(self) -> str:
         """The names of the collections, as the command line takes them."""
@@ -142,14 +163,25 @@ class Federation:
         """The names of the metadata fields that a document of any of them has."""
         return sorted({name for collection in self.collections for name in collection.fields()})
 
+    def has_field(self, name: str) -> bool:
+        """See `Collection.has_field`."""
+        return any(collection.has_field(name) for collection in self.collections)
+
     def field_types(self, name: str) -> frozenset[str]:
         """See `Collection.field_types`."""
-        return frozenset[str]().union(*(collection.field_types(name) for collection in self.collections))
+        return frozenset[str]().union(*(collection.field_types(name) for collection in self._having(name)))
 
     def values(self, name: str, *, begins: str = "", most: int = 50) -> list[str | float | bool]:
         """See `Collection.values`."""
-        found = (collection.values(name, begins=begins, most=most) for collection in self.collections)
+        found = (collection.values(name, begins=begins, most=most) for collection in self._having(name))
         return list(dict.fromkeys(value for own in found for value in own))
+
+    def _having(self, name: str) -> list[Collection]:
+        """The collections whose documents have a field; says which there are where none has it."""
+        having = [collection for collection in self.collections if collection.has_field(name)]
+        if not having:
+            raise UsageError(f"'{self.name}' has no field '{name:.100}'; {listed_fields(name, self.fields())}")
+        return having
 
     def collection_of(self, hit: Hit) -> Collection:
         """The one that gave a hit."""
@@ -160,7 +192,7 @@ class Federation:
         return self.search_many([query], k, **options)[0]
 
     def search_many(
-        self, queries: Sequence[str], k: int = 10, *, timings: dict[str, float] | None = None, **options: Any
+        self, queries: Iterable[str], k: int = 10, *, timings: dict[str, float] | None = None, **options: Any
     ) -> list[Hits]:
         """The answers to each of many queries, in their order.
 
@@ -182,15 +214,21 @@ class Federation:
                 "what words score in one collection says nothing in another, so several can't be asked in the mode "
                 "'lexical': choose 'hybrid' or 'dense', or let a cross-encoder order the answers (rerank)."
             )
-        if not isinstance(queries, str):
-            check_texts(queries, "search_many")
+        if isinstance(queries, str):
+            raise UsageError("search_many takes a list of queries; for a single one there is search.")
+        queries = check_texts(queries, "search_many")
+        if "where" in options:  # which each collection looks at
+            options["where"] = settled(options["where"])
+        encoded = EncodedQueries()
         answers: list[tuple[Collection, list[Hits]]] = []
         left_out: list[SemsearchError] = []
         notes: list[str] = []
         for collection in self.collections:
             own: dict[str, float] = {}
             try:
-                answers.append((collection, collection.search_many(queries, k, timings=own, **options)))
+                answers.append(
+                    (collection, collection.search_many(queries, k, timings=own, encoded=encoded, **options))
+                )
             except SemsearchError as error:
                 left_out.append(error)
                 notes.append(f"{collection.name} is left out: {error}")

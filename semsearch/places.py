@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Self
 
+WITHIN = ("line", "message", "attachment", "chapter", "page", "slide", "sheet", "cell")
 MOST = 2**31 - 1  # of lines, pages and messages: what every program takes for a number
 
 
@@ -25,16 +26,24 @@ class Position:
         lines: For a text that is a stretch of the file: pairs of a line of the text, counted from 0, and the line of
             the file, from which on they run side by side.
         page: Of a PDF, counted from 1.
+        slide: Of a presentation, counted from 1.
         sheet: Of a workbook.
+        cells: Of a notebook: pairs of a line of the text, counted from 0, and the cell, counted from 1, from there on.
+        chapter: Of a book: the name of its file in the book.
         message: Of a mailbox, counted from 1.
+        attachment: Of a message; a page, slide, sheet, cell or chapter is its own then.
         file: Within the source, where that is a folder that is read as a whole.
     """
 
     line: int | None = None
     lines: tuple[tuple[int, int], ...] = ()
     page: int | None = None
+    slide: int | None = None
     sheet: str = ""
+    cells: tuple[tuple[int, int], ...] = ()
+    chapter: str = ""
     message: int | None = None
+    attachment: str = ""
     file: str = ""
 
     def to_json(self) -> str:
@@ -50,8 +59,8 @@ class Position:
     def read(cls, text: str | None) -> Self:
         """What `to_json` gave; of anything else what can be, since lines and pages are handed to other programs.
 
-        >>> Position.read('{"page": 3, "line": "+!sh"}')
-        Position(line=None, lines=(), page=3, sheet='', message=None, file='')
+        >>> Position.read('{"page": 3, "line": "+!sh"}') == Position(page=3)
+        True
         """
         try:
             value = json.loads(text or "{}")
@@ -62,15 +71,20 @@ class Position:
     @classmethod
     def of(cls, value: Mapping[str, Any]) -> Self:
         """As `read`, of the object itself."""
-        lines = value.get("lines")
-        pairs = lines if isinstance(lines, list | tuple) else ()
-        sound = all(map(_is_pair, pairs))
         known: dict[str, Any] = {}
-        for name in ("line", "page", "message"):
+        for name in ("line", "page", "slide", "message"):
             known[name] = value.get(name) if _counts(value.get(name)) else None
-        for name in ("sheet", "file"):
+        for name in ("sheet", "chapter", "attachment", "file"):
             known[name] = found if isinstance(found := value.get(name), str) else ""
-        return cls(**known, lines=tuple((first, line) for first, line in pairs) if sound else ())
+        for name in ("lines", "cells"):
+            pairs = found if isinstance(found := value.get(name), list | tuple) else ()
+            known[name] = tuple((first, other) for first, other in pairs) if all(map(_is_pair, pairs)) else ()
+        return cls(**known)
+
+    @property
+    def runs(self) -> bool:
+        """Whether a line of the text tells where in the file it stands."""
+        return bool(self.lines or self.cells)
 
     def line_of(self, number: int) -> int | None:
         """The line of the file in which the line `number` (from 0) of the text stands.
@@ -80,8 +94,35 @@ class Position:
         """
         if not self.lines:
             return self.line
-        first, line = self.lines[max(0, bisect_right(self.lines, (number, MOST)) - 1)]
+        first, line = _pair_of(self.lines, number)
         return line + number - first
+
+    def place(self, path: str, number: int | None = 0) -> Place:
+        """The place in the file `path` of the line `number` (from 0) of the text; None: nobody knows which line it is.
+
+        >>> str(Position(cells=((0, 1), (4, 3))).place("/notes/a.ipynb", 6))
+        '/notes/a.ipynb, cell 3'
+        """
+        line, cell = self.line, None
+        if self.runs:
+            line = None if number is None else self.line_of(number)
+            cell = None if number is None or not self.cells else _pair_of(self.cells, number)[1]
+        return Place(
+            path,
+            line=line,
+            page=self.page,
+            slide=self.slide,
+            sheet=self.sheet,
+            cell=cell,
+            chapter=self.chapter,
+            message=self.message,
+            attachment=self.attachment,
+        )
+
+
+def _pair_of(pairs: tuple[tuple[int, int], ...], number: int) -> tuple[int, int]:
+    """The last pair that does not begin behind the line `number` of the text."""
+    return pairs[max(0, bisect_right(pairs, (number, MOST)) - 1)]
 
 
 def _counts(value: object) -> bool:
@@ -120,10 +161,14 @@ def cut(lines: tuple[tuple[int, int], ...], count: int) -> tuple[tuple[int, int]
 
 
 class Provenance(NamedTuple):
-    """The file that gave a document, as an absolute path, and where in it the document stands."""
+    """The file that gave a document, as an absolute path, and where in it the document stands.
+
+    `offset` is where in the passage, in characters, the line begins that answers best; 0 where none does.
+    """
 
     path: str
     position: Position = Position()
+    offset: int = 0
 
 
 def source_of(spec: str) -> Mapping[str, Any]:
@@ -141,7 +186,7 @@ def provenance(source: Mapping[str, Any], file: str, position: str, metadata: Ma
     Args:
         source: What `source_of` gave.
         file: The name that its file has in the source; empty where the source has but one.
-        position: As it is stored; empty of what an older version read, whose pages and sheets its `metadata` tell.
+        position: As it is stored; empty of what an older version read, whose pages and the like its `metadata` tell.
         metadata: The document's.
     """
     path = source.get("path")
@@ -149,20 +194,33 @@ def provenance(source: Mapping[str, Any], file: str, position: str, metadata: Ma
         return None
     stands = Position.read(position)
     if not position and source.get("format") == "documents":
-        stands = Position.of({name: metadata.get(name) for name in ("page", "sheet")})
+        stands = Position.of({name: metadata.get(name) for name in ("page", "slide", "sheet", "attachment")})
     inside = file or stands.file
     return Provenance(os.path.join(path, inside) if inside else path, stands)  # noqa: PTH118  (for every hit)
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a passage stands: its file, as an absolute path, and the line, page, sheet or message, as far as known."""
+    """Where a passage stands: its file, as an absolute path, and where in it, as far as known (see `Position`)."""
 
     path: str
     line: int | None = None
     page: int | None = None
+    slide: int | None = None
     sheet: str = ""
+    cell: int | None = None
+    chapter: str = ""
     message: int | None = None
+    attachment: str = ""
+
+    @property
+    def within(self) -> dict[str, int | str]:
+        """What is known of where in the file it is, by name, the outer before the inner.
+
+        >>> Place("/notes/b.eml", page=3, attachment="c.pdf").within
+        {'attachment': 'c.pdf', 'page': 3}
+        """
+        return {name: value for name in WITHIN if (value := getattr(self, name))}
 
     def __str__(self) -> str:
         """For people; `file:line` as editors and terminals know it.
@@ -175,9 +233,9 @@ class Place:
     def named(self, path: str) -> str:
         """As `str`, the file under another name."""
         name = path if self.line is None else f"{path}:{self.line}"
-        more = (
-            f", page {self.page}" if self.page is not None else "",
-            f", sheet {self.sheet}" if self.sheet else "",
-            f", message {self.message}" if self.message is not None else "",
-        )
-        return name + "".join(more)
+        return ", ".join([name, *self.parts])
+
+    @property
+    def parts(self) -> list[str]:
+        """What is known beside the line, in words: "page 3"."""
+        return [f"{name} {value}" for name, value in self.within.items() if name != "line"]

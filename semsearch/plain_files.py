@@ -7,6 +7,7 @@ device has no end. Each is told by its own status before it is opened, and openi
 from __future__ import annotations
 
 import os
+import re
 import stat
 from io import BufferedRandom
 from pathlib import Path
@@ -17,6 +18,7 @@ from semsearch.errors import CollectionDamaged
 # where the system has no such flag, the look before is all there is; without a wait a pipe can't stop us meanwhile
 _UNFOLLOWED = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
 _REPARSE_LINKS = {0xA000000C, 0xA0000003}  # symbolic links and junctions on Windows; others are files of OneDrive, say
+_ENDS = re.compile(r"/dev/null|/dev/stdin|/dev/fd/\d+|/proc/(self|\d+)/fd/\d+")
 _KINDS = {
     stat.S_IFLNK: "a link",
     stat.S_IFIFO: "a pipe",
@@ -50,6 +52,21 @@ def is_folder(path: Path) -> bool:
     return _is(path, stat.S_IFDIR, "folder")
 
 
+def special(path: Path) -> str:
+    """What a path leads to that has no end, or may never begin: "a pipe", "a device", "a socket"; empty for all else.
+
+    What a shell hands in, `<(command)` say, is a number of an open file and none of these: its other end is there. Nor
+    is /dev/null, which people put beside a file.
+    """
+    try:
+        kind = stat.S_IFMT(path.stat().st_mode)
+    except OSError:  # told by who opens it
+        return ""
+    if kind in (stat.S_IFREG, stat.S_IFDIR) or _ENDS.fullmatch(str(path)):
+        return ""
+    return _KINDS.get(kind, "no file")
+
+
 def entries(folder: Path) -> list[Path]:
     """What lies in a folder, sorted, each a plain file or folder itself; nothing in one that isn't there.
 
@@ -79,7 +96,7 @@ def open_plain(path: Path, mode: str = "rb") -> BufferedRandom:
 def read_plain(path: Path, limit: int = 1 << 24) -> bytes:
     """What is in a small plain file: no more than `limit` bytes of it."""
     with open_plain(path) as file:
-        return file.read(limit)
+        return file.read(min(limit, os.fstat(file.fileno()).st_size))  # for so much memory is taken beforehand
 
 
 def is_plain_name(name: object) -> bool:

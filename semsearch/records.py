@@ -15,7 +15,7 @@ from semsearch.validation import check_document
 _JSON = json.JSONEncoder(  # made once: it is called a lot
     sort_keys=True, ensure_ascii=False, separators=(",", ":"), default=json_value
 )
-_AS_IT_IS = frozenset({str, int, float, bool, type(None)})  # what JSON gives back as it is
+_AS_IT_IS = frozenset({str, int, float, bool, type(None)})
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,9 +39,14 @@ class Record:
         if vector is not None:
             content.update(b"\0" + vector.tobytes())
         metadata = _JSON.encode(dict(document.metadata)) if document.metadata else "{}"
-        if document.metadata and not _AS_IT_IS.issuperset(map(type, document.metadata.values())):
+        if document.metadata and not all(map(_is_kept, document.metadata.values())):
             document = replace(document, metadata=json.loads(metadata))  # as it will be read: a date is a text
         return cls(document, metadata, content.digest())
+
+
+def _is_kept(value: object) -> bool:
+    """Whether JSON gives a value back as it is."""
+    return type(value) in _AS_IT_IS or (type(value) is list and _AS_IT_IS.issuperset(map(type, value)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,15 +11,17 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import sys
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from semsearch.errors import StorageError, Untrusted
+from semsearch.errors import StorageError, Untrusted, UsageError
 from semsearch.plain_files import read_plain
 from semsearch.state import state_folder
 
+API_KEY = "SEMSEARCH_API_KEY"  # the variable of every address that has none of its own
 NOWHERE = "there is no place to remember it in: name a folder that can be written with SEMSEARCH_STATE."
 
 _said: set[str] = set()  # addresses, in this process: also where nothing can be remembered
@@ -66,29 +68,44 @@ def trusts_defaults(file: Path, content: bytes) -> bool:
     return _remembered(os.path.realpath(file)) == _digest(content)
 
 
-def trust_address(address: str) -> None:
+def trust_address(address: str, key_variable: str | None = None) -> None:
     """Send texts, and the key, to `address`: scheme, host and port.
 
+    Args:
+        address: Of a server.
+        key_variable: The environment variable that holds the key for this address alone. None leaves what was said
+            before; where nothing was, and with "", it is `SEMSEARCH_API_KEY`.
+
     Raises:
-        StorageError: That can't be remembered; in this process it holds.
+        UsageError: That is no variable's name.
+        StorageError: That can't be remembered; in this process the address is trusted.
     """
+    if key_variable and not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", key_variable):
+        raise UsageError(
+            f"{key_variable!r:.60} is no name of an environment variable: say where the key stands, not the key."
+        )
     _said.add(address)
-    _remember(address, "")
+    _remember(address, (_remembered(address) or "") if key_variable is None else key_variable)
+
+
+def key_variable(address: str) -> str:
+    """The environment variable that holds the key for `address`."""
+    return _remembered(address) or API_KEY
 
 
 def require_address(address: str) -> None:
     """Raise `Untrusted` unless the person said that texts may be sent to `address`, or says so when asked."""
     if address in _said:
         return
-    if _remembered(address) == "":
+    if _remembered(address) is not None:
         _said.add(address)
-    elif ask is not None and ask(f"Send texts, and SEMSEARCH_API_KEY where it is set, to {address}?"):
+    elif ask is not None and ask(f"Send texts, and {API_KEY} where it is set, to {address}?"):
         with suppress(StorageError):
             trust_address(address)
     else:
         raise Untrusted(
             f"the collection's model is behind {address}, and nobody here has said that texts, and the key in "
-            f"SEMSEARCH_API_KEY, may be sent there. If you know whose it is, type: {line(address)}"
+            f"{API_KEY}, may be sent there. If you know whose it is, type: {line(address)}"
         )
 
 

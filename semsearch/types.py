@@ -152,28 +152,27 @@ class Hit:
 
     @property
     def place(self) -> Place | None:
-        """Where the passage stands: file, line, page, sheet or message, as far as known when the file was read.
+        """Where the passage stands: file, and line, page, slide and the like, as known when the file was read.
 
-        It is looked up when it is asked for, for all hits of an answer together. None for a document that came from no
-        file.
+        The line is that of the passage which has most words of the query; where none has any, the first. It is looked
+        up when it is asked for, for all hits of an answer together. None for a document that came from no file.
         """
         provenance = None if self.locate is None else self.locate(self)
         if provenance is None:
             return None
-        path, position = provenance
-        return Place(path, self._line(position), position.page, position.sheet, position.message)
+        path, position, offset = provenance
+        return position.place(path, self._line(offset) if position.runs else 0)
 
-    def _line(self, position: Position) -> int | None:
-        if not position.lines:
-            return position.line
+    def _line(self, offset: int) -> int | None:
+        """The line of the document's text, counted from 0, that begins at `offset` of the passage."""
         text = self.passage.text
-        number = text.count("\n", 0, len(text) - len(text.lstrip()))
+        number = text.count("\n", 0, offset or len(text) - len(text.lstrip()))
         if self.start:
             try:
                 number += self.document.text.count("\n", 0, self.start)
             except SemsearchError:  # changed or damaged since it was found: then nobody knows
                 return None
-        return position.line_of(number)
+        return number
 
     @property
     def id(self) -> str:
@@ -243,7 +242,7 @@ class Neighbors:
 
     def __iter__(self) -> Iterator[tuple[Keys, Scores]]:
         """The keys and scores of each query in turn, without the padding."""
-        counts = np.count_nonzero(self.keys >= 0, axis=1)  # padding comes last
+        counts = (self.keys >= 0).sum(axis=1)  # padding comes last; of few keys this is sooner than to count them
         for keys, scores, count in zip(self.keys, self.scores, counts.tolist(), strict=True):
             yield keys[:count], scores[:count]
 
@@ -305,12 +304,22 @@ class Reranker(Protocol):
 class Report(Protocol):
     """What a reader says while it reads; semsearch's own is `semsearch.ingest.source.ReadReport`."""
 
-    def bad(self, error: DataError) -> None:
-        """A record that can't be used: raises `error`, or counts it and returns, and the reader goes on behind it."""
+    def bad(self, error: DataError, *, file: bool = False) -> None:
+        """What can't be used: raises `error`, or counts it and returns, and the reader goes on behind it.
+
+        Args:
+            error: Says what it is, where, and why.
+            file: It is a whole file or folder, or all the rest of one; else a record.
+        """
         ...
 
-    def lost(self, error: DataError) -> None:
-        """As `bad`, of a part that holds no text for anybody (a scanned page, say): the file is read to its end."""
+    def lost(self, error: DataError, *, failed: bool = False) -> None:
+        """As `bad`, of a part of a file (a page, an attachment) whose other parts are read.
+
+        Args:
+            error: As above.
+            failed: Its library failed, and may succeed another time; else the part holds no text for anybody.
+        """
         ...
 
     def unread(self, path: Path) -> None:

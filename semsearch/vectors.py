@@ -78,9 +78,10 @@ def normalise(vectors: Vectors) -> Vectors:
     Where nothing changes, `vectors` itself is given back.
     """
     norms = np.sqrt(np.einsum("nd,nd->n", vectors, vectors, dtype=np.float64))
-    norms[(norms == 0) | (np.abs(norms - 1) < UNIT)] = 1  # so that normalising twice changes nothing
-    if (norms == 1).all():
+    stays = (norms == 0) | (np.abs(norms - 1) < UNIT)  # so that normalising twice changes nothing
+    if stays.all():
         return vectors
+    norms[stays] = 1
     unit: Vectors = (vectors / norms[:, None]).astype(np.float32)
     return unit
 
@@ -161,13 +162,24 @@ def merge(parts: Sequence[Neighbors], k: int) -> Neighbors:
     return Neighbors(keys[rows, order], scores[rows, order])
 
 
-def most_equal(vectors: Vectors) -> int:
-    """How many vectors `(n, dim)` there are of the one that comes most often."""
-    if not len(vectors):
-        return 0
+def group_equal(vectors: Vectors) -> NDArray[np.int64]:
+    """For each of `vectors` `(n, dim)` the number of the first that is the same in every bit, counting distinct ones.
+
+    Sums that differ tell vectors apart, and those of one sum are compared: whoever wrote the vectors may have made sums
+    meet. What has the sum of another vector and is unlike it counts as one of its own.
+    """
     odd = np.random.default_rng(0).integers(0, 1 << 63, vectors.shape[1], dtype=np.uint64) * np.uint64(2) + np.uint64(1)
     sums = [
         (np.ascontiguousarray(vectors[start : start + RANGE_ROWS]).view(np.uint32).astype(np.uint64) * odd).sum(axis=1)
         for start in range(0, len(vectors), RANGE_ROWS)
     ]
-    return int(np.unique(np.concatenate(sums), return_counts=True)[1].max())
+    if not sums:
+        return np.empty(0, dtype=np.int64)
+    _, first, inverse = np.unique(np.concatenate(sums), return_index=True, return_inverse=True)
+    same = first[inverse]  # the row that each may be equal to
+    later = np.flatnonzero(same != np.arange(len(same)))
+    for start in range(0, len(later), RANGE_ROWS):
+        rows = later[start : start + RANGE_ROWS]
+        unlike = (vectors[rows].view(np.uint32) != vectors[same[rows]].view(np.uint32)).any(axis=1)
+        same[rows[unlike]] = rows[unlike]
+    return np.cumsum(same == np.arange(len(same)), dtype=np.int64)[same] - 1

@@ -127,9 +127,8 @@ def hit(hit: Hit, words: QueryWords | None = None) -> dict[str, Any]:
 
 
 def place(place: Place) -> dict[str, Any]:
-    """Where a passage stands: the path of its file, and the line, page, sheet or message where there is one."""
-    known = {"line": place.line, "page": place.page, "sheet": place.sheet, "message": place.message}
-    return {"path": place.path, **{name: value for name, value in known.items() if value}}
+    """Where a passage stands: the path of its file, and the line, page, slide and the like where there is one."""
+    return {"path": place.path, **place.within}
 
 
 def _explanation(hit: Hit, explanation: Explanation) -> dict[str, Any]:
@@ -187,11 +186,17 @@ def ingested(changes: IngestResult) -> dict[str, Any]:
 
 
 def unread(report: ReadReport) -> dict[str, Any]:
-    """What a reading left out: how many records, parts and files, each with its reason; files of no known kind."""
+    """What a reading left out: records, files and parts of files, each with its reason; files of no known kind.
+
+    `errors` has all reasons, `records`, `files` and `parts` have them apart.
+    """
     report.ends()
     return {
         "skipped": report.left_out,
         "errors": [str(error) for error in report.errors],
+        "records": [str(error) for error in report.records.errors],
+        "files": [str(error) for error in report.files.errors],
+        "parts": [str(error) for error in report.parts.errors],
         "empty": list(report.empty_names),
         "odd_names": list(report.odd_names),
         "kinds": dict(sorted(report.kinds.items())),

@@ -286,3 +286,46 @@ def test_what_is_used_is_closed_in_the_end(home):
         with pytest.raises(semsearch.CollectionClosed):
             len(papers)
         assert len(films) == 40
+
+
+class Counting(HashEncoder):
+    """Counts the texts of queries that it is given."""
+
+    asked = 0
+
+    def encode_queries(self, texts):
+        self.asked += len(texts)
+        return super().encode_queries(texts)
+
+
+@pytest.mark.parametrize("mode", ["dense", "hybrid"])
+def test_a_query_is_encoded_once_for_each_model(mode):
+    one, other = Counting(16), Counting(16, salt=1)
+    models = {"a": one, "b": one, "c": other, "d": one}
+    made_each = {name: made(name, model, seed=seed) for seed, (name, model) in enumerate(models.items())}
+    alone = {name: collection.search("word1 word2", 3, mode=mode) for name, collection in made_each.items()}
+    one.asked = other.asked = 0
+    together = Federation(made_each.values())
+    answers = together.search_many((query for query in ("word1 word2", "word3")), 400, mode=mode)
+    assert (one.asked, other.asked) == (2, 2)
+    for name, hits in alone.items():
+        own = [hit.id for hit in answers[0] if hit.collection == name]
+        assert own[:3] == [hit.id for hit in hits]
+    assert [len(hits) for hits in answers] == [320, 320]
+    for collection in made_each.values():
+        collection.close()
+
+
+def test_what_can_be_gone_through_once_is_gone_through_for_each(two):
+    both, query = two
+    wanted = [[hit.id for hit in hits] for hits in both.search_many([query], where="year in (1990) or studio exists")]
+    assert wanted[0]
+    where = {"$or": iter([{"year": {"$in": iter([1990])}}, {"studio": {"$exists": True}}])}
+    found = both.search_many(map(str, [query]), where=where)
+    assert [[hit.id for hit in hits] for hits in found] == wanted
+    with pytest.raises(UsageError, match="takes a list of queries"):
+        both.search_many(query)
+    with pytest.raises(UsageError, match=r"has no field 'yaer'; there are: studio, year\. Did you mean 'year'"):
+        both.values("yaer")
+    assert both.values("year") == [1990]
+    assert both.field_types("studio") == {"text"}

@@ -27,6 +27,8 @@ KINDS = {  # suffix → function of this package
     ".pptx": "pptx:pptx",
     ".xlsx": "xlsx:xlsx",
     ".odt": "odt:odt",
+    ".odp": "odp:odp",
+    ".ods": "ods:ods",
     ".rtf": "rtf:rtf",
     ".ipynb": "notebook:notebook",
     ".epub": "epub:epub",

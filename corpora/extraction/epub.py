@@ -12,7 +12,8 @@ from zipfile import ZipFile
 
 from corpora.extraction.archive import opened
 from corpora.extraction.html import chapter
-from corpora.extraction.parts import Lost, ReadPart, Unreadable
+from corpora.extraction.parts import FilePart, Lost, ReadPart, Unreadable
+from semsearch.places import Position
 
 _NAMES = {
     "c": "urn:oasis:names:tc:opendocument:xmlns:container",
@@ -64,7 +65,10 @@ def _is_page(item: Any) -> bool:
 
 def _chapter(book: ZipFile, name: str, title: str) -> Iterator[ReadPart]:
     for part in chapter(book.read(name), title):
-        yield replace(part, name=f"{name}/{part.name}".rstrip("/"))
+        inside = f"{name}/{part.name}".rstrip("/")
+        if isinstance(part, FilePart):
+            part = replace(part, position=Position(chapter=name))
+        yield replace(part, name=inside)
 
 
 def _locked(book: ZipFile) -> set[str]:

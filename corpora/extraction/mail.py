@@ -23,7 +23,6 @@ from corpora.extraction import KINDS, extractor, is_plain
 from corpora.extraction.charsets import decoded_as
 from corpora.extraction.html import beside, parsed, shown
 from corpora.extraction.parts import FilePart, Lost, ReadPart, Unreadable
-from semsearch.places import Position
 
 SAID_ELSEWHERE = 3  # times as long: where another form of the same says so much more, the text is none
 _HEADERS = {"from": "from", "to": "to", "cc": "cc", "message-id": "message_id"}
@@ -89,7 +88,9 @@ def mailbox(file: BinaryIO) -> Iterator[ReadPart]:
         name = f"message={number}"
         try:
             for part in _message(raw, name):
-                yield replace(part, position=Position(message=number)) if isinstance(part, FilePart) else part
+                if isinstance(part, FilePart):
+                    part = replace(part, position=replace(part.position, message=number))
+                yield part
         except RecursionError:  # which costs the message alone
             deep += 1
         except MemoryError:
@@ -164,7 +165,8 @@ def _attached(part: Message, name: str, subject: str, own: dict[str, Any]) -> It
                 yield replace(inner, name=inside)
                 continue
             title = " › ".join(filter(None, [subject, inner.title or file]))
-            yield FilePart(inside, inner.text, title, {**inner.metadata, **own, "attachment": file})
+            position = replace(inner.position, line=None, lines=(), message=None, attachment=file or "without a name")
+            yield FilePart(inside, inner.text, title, {**inner.metadata, **own, "attachment": file}, position)
     except (MemoryError, RecursionError):
         raise
     except Exception as error:  # a broken attachment costs itself

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any, BinaryIO
 
 from corpora.extraction.markdown import blocks
 from corpora.extraction.parts import Block, Lost, ReadPart, Unreadable, decoded, sections
+from semsearch.places import Position
 
 
 def notebook(file: BinaryIO) -> Iterator[ReadPart]:
@@ -17,13 +19,18 @@ def notebook(file: BinaryIO) -> Iterator[ReadPart]:
         raise Unreadable("it is no notebook: it holds no JSON object.")
     sheets = held.get("worksheets") or [held]  # of the third format
     found: list[Block] = []
+    cells: list[int] = []  # of each block
     lost: list[Lost] = []
     for number, cell in enumerate((cell for sheet in sheets for cell in sheet.get("cells", [])), 1):
         try:
-            found += _cell(cell)
+            for block in _cell(cell):
+                found.append(block)
+                cells.append(number)
         except (AttributeError, TypeError, ValueError):  # a cell that is odd costs itself
             lost.append(Lost(f"cell={number}", "it is not laid out as a notebook's cells are.", failed=True))
-    yield from sections(found)
+    for part in sections(found, lines=cells):
+        first = part.position.line  # of a heading with nothing below it
+        yield replace(part, position=Position(cells=part.position.lines or (((0, first),) if first else ())))
     yield from lost
 
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import Any, BinaryIO
 
 from corpora.extraction.parts import FilePart, Lost, ReadPart, Unreadable, reason
+from corpora.extraction.pdf_text import ShownText
 from semsearch.places import Position
 
 MAX_BROKEN = 100  # pages that can't be read, beyond which the file is given up
@@ -17,7 +18,7 @@ _SCANNED = "scanned images must go through text recognition first."
 _DRAWN = re.compile(rb"(?:^|\s)(?:Do|BI)(?=\s|$)")  # the operators that paint a picture
 _LIGATURE = re.compile("[\ufb00-\ufb06]")
 _BEHIND_HYPHEN = frozenset({"und", "oder", "bzw", "and", "or", "to"})  # behind a hyphen that stands for a word to come
-_BROKEN = re.compile(r"\b(\w++)-[ \t]*\n[ \t]*([^\W\d_]\w*)")
+_BROKEN = re.compile(r"\b(\w++)[-\u2010][ \t]*\n[ \t]*([^\W\d_]\w*)")
 _HYPHENED = re.compile(r"\b\w++-\w+")
 
 
@@ -34,7 +35,7 @@ def pdf(file: BinaryIO) -> Iterator[ReadPart]:
         raise Unreadable(reason(ImportError(name="cryptography"))) from error
     information = reader.metadata
     title = " ".join(str((information.title if information else None) or "").split())
-    found = False
+    shown, found = ShownText(file, len(reader.pages)), False
     read: set[int] = set()  # each page once, however often the file names it
     lost: list[Lost] = []
     broken = 0
@@ -44,7 +45,7 @@ def pdf(file: BinaryIO) -> Iterator[ReadPart]:
             if place.idnum in read:
                 continue
             read.add(place.idnum)
-        text, missing = _read(page, f"page={number}")
+        text, missing = _read(shown, number, page)
         lost += missing
         broken += any(one.failed for one in missing)
         if broken > MAX_BROKEN:
@@ -89,12 +90,13 @@ def _is_drawn(page: Any) -> bool:
     return contents is not None and _DRAWN.search(contents.get_data()) is not None
 
 
-def _read(page: Any, place: str) -> tuple[str, list[Lost]]:
+def _read(shown: ShownText, number: int, page: Any) -> tuple[str, list[Lost]]:
     """The text of a page, and what of it is lost: a broken page costs itself."""
+    place = f"page={number}"
     try:
         torn = _torn(page)
         lost = [Lost(place, torn, failed=True)] if torn else []
-        text = words(page.extract_text()).strip()
+        text = words(shown.of(number - 1, page)).strip()
         if not text and _is_drawn(page):
             lost.append(Lost(place, f"it holds no text: {_SCANNED}"))
         return "\n".join([text, *_noted(page, text)]).strip(), lost

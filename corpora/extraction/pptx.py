@@ -22,6 +22,7 @@ from corpora.extraction.office_xml import (
     title,
 )
 from corpora.extraction.parts import FilePart, Lost, ReadPart
+from semsearch.places import Position
 
 _OF_THE_LAYOUT = frozenset({"dt", "ftr", "hdr", "sldNum", "sldImg"})  # the same on every slide
 _BESIDE = ("diagramData", "comments", "notesSlide")
@@ -47,7 +48,8 @@ def pptx(file: BinaryIO) -> Iterator[ReadPart]:
             continue
         text = "\n".join(lines) or heading
         if text:
-            yield FilePart(place, text, " › ".join(filter(None, [name, heading])), {"slide": number})
+            called = " › ".join(filter(None, [name, heading]))
+            yield FilePart(place, text, called, {"slide": number}, Position(slide=number))
         elif any(local(element) == "pic" for element in root(slide).iter()):
             yield Lost(place, "it holds no text: pictures must go through text recognition first.")
 

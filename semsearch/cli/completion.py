@@ -113,6 +113,8 @@ def _done(condition: str) -> bool:
 
 def _operators(session: Session, field: str) -> list[str]:
     """What can be said of a field of its types."""
+    if not session.collection.has_field(field):
+        return []
     kinds = session.collection.field_types(field)
     found = ["contains"] if "list" in kinds else []
     if kinds - {"list", "object"}:
@@ -125,6 +127,8 @@ def _operators(session: Session, field: str) -> list[str]:
 
 
 def _values(session: Session, field: str, begun: str) -> Iterator[Offer]:
+    if not session.collection.has_field(field):
+        return
     for value in session.collection.values(field, begins=begun.lstrip("\"'"), most=OFFERED):
         if not isinstance(value, str):
             yield Offer(in_text(value), len(begun))

@@ -5,20 +5,21 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from semsearch import wire
-from semsearch.controls import one_line
+from semsearch.controls import one_line, printable
 
 if TYPE_CHECKING:
     from semsearch.cli.render import Answer
     from semsearch.types import Hit
 
 RESULT_COLUMNS = ("query", "rank", "score", "id", "title", "text", "start", "end", "metadata")
-PLACE_COLUMNS = ("path", "line", "page", "sheet", "message")
+PLACE_COLUMNS = ("path", "line", "page", "sheet", "message", "slide", "cell", "chapter", "attachment")
 COLLECTION = "collection"  # the last column
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")  # what OWASP warns of as a cell's beginning
+_QUICKFIX = re.compile(r"(.+?):\d+:\d+:")  # as vim takes a line apart: the shortest name that can be
 RUN = "semsearch"  # the last column of TREC's format names who answered
 
 
@@ -70,18 +71,51 @@ def _trec(answer: Answer, number: int | None, safe: bool) -> Iterator[str]:
 
 
 def _vimgrep(answer: Answer, number: int | None, safe: bool) -> Iterator[str]:
-    """`path:line:column:text`, best first, as vim's quickfix list reads it; what stands in no file is left out."""
+    """Best first; what stands in no file, or in one whose name can't be written so, is left out."""
     for hit in answer.hits:
-        if (place := hit.place) is not None:
-            yield f"{one_line(place.path)}:{place.line or 1}:1:{one_line(hit.text)}"
+        if (place := hit.place) is not None and (line := quickfix(place.path, place.line, hit.text, place.parts)):
+            yield line
+
+
+def quickfix(path: str, line: int | None, text: str, parts: Sequence[str] = (), column: int = 1) -> str | None:
+    """`path:line:column:text`, as vim's quickfix list reads it: '%f:%l:%c:%m'.
+
+    Args:
+        path: The file's.
+        line: In it; the first where there is none.
+        text: In as many lines as it has.
+        parts: Of the file, where the text stands in one, a page, say; it begins the text, as vim has no place for it.
+        column: In bytes, counted from 1.
+
+    Returns:
+        None where vim would read another name: one with an end of a line in it, say.
+    """
+    place = f"{path}:{line or 1}:{column}:"
+    found = _QUICKFIX.match(place)
+    if found is None or found[1] != path or printable(path) != path:
+        return None
+    return place + one_line(": ".join([", ".join(parts), text] if parts else [text]))
+
+
+def left_out_of_vimgrep(answer: Answer) -> Iterator[str]:
+    """What is said of hits that `-o vimgrep` can't print."""
+    places = [hit.place for hit in answer.hits]
+    if without := places.count(None):
+        yield f"hits that came from no file, and are left out: {without:,}."
+    paths = [place.path for place in places if place is not None and quickfix(place.path, place.line, "") is None]
+    yield from map(unnameable, dict.fromkeys(paths))
+
+
+def unnameable(path: str) -> str:
+    """What is said of a file whose name `quickfix` does not write."""
+    return f"left out, because vim's format can't carry the name of its file: {path!a}"
 
 
 def _fields(answer: Answer, hit: Hit, safe: bool) -> list[str]:
     stands = wire.place(hit.place) if hit.place is not None else {}
-    path, line, page, sheet, message = (str(stands.get(name, "")) for name in PLACE_COLUMNS)
-    query, identity, title, text, sheet = (
+    query, identity, title, text, *where = (
         f"'{field}" if safe and field.startswith(FORMULA) else field
-        for field in (answer.query, hit.id, hit.title, hit.text, sheet)
+        for field in (answer.query, hit.id, hit.title, hit.text, *(str(stands.get(name, "")) for name in PLACE_COLUMNS))
     )
     numbers = (str(hit.rank), f"{hit.score:.6f}")
     span = (str(hit.start), str(hit.end))
@@ -94,11 +128,7 @@ def _fields(answer: Answer, hit: Hit, safe: bool) -> list[str]:
         text,
         *span,
         metadata,
-        path,
-        line,
-        page,
-        sheet,
-        message,
+        *where,
         hit.collection or "",
     ]
 

@@ -13,6 +13,7 @@ import click
 
 from semsearch import wire
 from semsearch.cli import parameters
+from semsearch.cli.formats import quickfix, unnameable
 from semsearch.cli.grep_input import GrepFile, GrepInput
 from semsearch.cli.parameters import ComputeOptions
 from semsearch.cli.render import on_terminal, out, out_line, say
@@ -132,7 +133,8 @@ def grep(options: GrepOptions) -> int:
             place = {"file": piece.file.name, "path": piece.file.path, **part, "line": piece.first + 1}
             out(wire.dumps({**place, "score": hit.score, "text": piece.text}))
         elif options.form is not None:
-            out(_vimgrep(hit.piece))
+            line = _vimgrep(hit.piece)
+            out(line) if line is not None else say(unnameable(hit.piece.file.name))
         elif options.names_only:
             out(one_line(hit.piece.file.name))
         else:
@@ -208,16 +210,16 @@ def _words(text: str) -> QueryWords:
     return QueryWords(text)
 
 
-def _vimgrep(piece: Piece) -> str:
-    """`file:line:column:text`; the column, in bytes, is that of what stands first in the line.
+def _vimgrep(piece: Piece) -> str | None:
+    """As `quickfix` has it; the column, in bytes, is that of what stands first in the line.
 
-    Lines of a part of a document are none of the file: there it is the first.
+    Lines of a part of a document are none of the file: there it is the first, and the part stands before the text.
     """
     if piece.file.part:
-        return f"{one_line(piece.file.name)}:1:1:{one_line(piece.text)}"
+        return quickfix(piece.file.name, None, piece.text, [piece.file.part])
     line = piece.file.lines[piece.first]
     column = len(line[: len(line) - len(line.lstrip())].encode()) + 1
-    return f"{one_line(piece.file.name)}:{piece.first + 1}:{column}:{one_line(piece.text)}"
+    return quickfix(piece.file.name, piece.first + 1, piece.text, column=column)
 
 
 def _open(piece: Piece) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import shlex
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -13,13 +14,14 @@ from semsearch.cli.render import say
 from semsearch.controls import one_line
 from semsearch.errors import DataError, MissingDependency
 from semsearch.ingest.source import STDIN
+from semsearch.plain_files import special
 
 if TYPE_CHECKING:
     from semsearch.walk import FolderListing
 
 # Kinds of documents whose bytes are not the lines that a reader sees; Markdown and source code are read as they are.
 APART = (
-    *(".pdf", ".docx", ".pptx", ".xlsx", ".odt", ".rtf", ".epub"),
+    *(".pdf", ".docx", ".pptx", ".xlsx", ".odt", ".odp", ".ods", ".rtf", ".epub"),
     *(".eml", ".mbox", ".html", ".htm", ".xhtml", ".ipynb"),
 )
 
@@ -52,6 +54,12 @@ class GrepInput:
                 yield from self._text("(standard input)", None, sys.stdin.buffer.read(), asked=True)
             elif path.is_dir():
                 yield from self._folder(name, path, walk(path))
+            elif (kind := special(path)) == "a pipe":
+                self._fail(
+                    f"{name}: a pipe may never be written to: give it as standard input, by - < {shlex.quote(name)}"
+                )
+            elif kind:
+                self._fail(f"{name}: {kind}, which is not read")
             elif _is_apart(name):
                 yield from self._documents(path, name)
             else:

@@ -139,11 +139,11 @@ class IndexOptions:
 def index(options: IndexOptions) -> int:
     r"""Read, split, encode and store the corpus at PATH, a file or a folder ('-': standard input).
 
-    Text, JSON, CSV, TSV, Parquet, BEIR folders, documents (PDF, HTML, DOCX, PPTX, XLSX, ODT, RTF, EPUB, e-mail,
-    Markdown, notebooks, source code), and gzip versions of all; the kind is told from the path. What is committed
-    stays: after an interruption the same command goes on where it stopped, and run again later it takes in what is new
-    or changed ('semsearch sync' also takes out what vanished). What could not be read is named, and counted in a last
-    line like 'added 12, changed 3, unchanged 1,985, skipped 0'.
+    Text, JSON, CSV, TSV, Parquet, BEIR folders, documents (PDF, HTML, DOCX, PPTX, XLSX, ODT, ODP, ODS, RTF, EPUB,
+    e-mail, Markdown, notebooks, source code), and gzip versions of all; the kind is told from the path. What is
+    committed stays: after an interruption the same command goes on where it stopped, and run again later it takes in
+    what is new or changed ('semsearch sync' also takes out what vanished). What could not be read is named, and counted
+    in a last line like 'added 12, changed 3, unchanged 1,985, skipped 0'.
 
     \b
     semsearch index corpus.jsonl

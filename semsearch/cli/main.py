@@ -52,14 +52,15 @@ _COMMANDS = {
     **dict.fromkeys(("similar", "calibrate"), "similar"),
     **dict.fromkeys(("get", "remove", "drop", "list", "describe", "info"), "manage"),
     **dict.fromkeys(("reindex", "tune", "check", "repair", "compact", "backup", "restore", "reencode"), "maintenance"),
+    **{name: name for name in ("pairs", "duplicates", "clusters", "classify", "bitext")},
     **{
-        "pairs": "pairs",
-        "duplicates": "duplicates",
-        "clusters": "clusters",
-        "classify": "classify",
-        "bitext": "bitext",
+        "bench": "bench",
+        "export": "exchange",
+        "import": "exchange",
+        "models": "catalog",
+        "trust": "trust",
+        "mcp": "assistants",
     },
-    **{"bench": "bench", "export": "exchange", "import": "exchange", "models": "catalog", "trust": "trust"},
     **{"doctor": "doctor", "completion": "doctor", "train-reranker": "train", "eval": "evaluate"},
 }
 _ATTRIBUTES = {

@@ -29,7 +29,7 @@ def show_certificate(certificate: Certificate, given: str | None) -> None:
         show_table((certificate.knob, f"recall@{certificate.k}", "p50 ms", "p99 ms", "queries/s"), rows)
     say(certificate.summary)
     if certificate.source != "queries":
-        say("No questions were given: stored vectors and points between them stood in. --queries FILE takes real ones.")
+        say("No questions were given: these were made of the collection itself. --queries FILE takes real ones.")
     elif given is None:
         say("Measured on the questions that were given before; --queries FILE takes others.")
 

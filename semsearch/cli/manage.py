@@ -160,10 +160,15 @@ def list_collections(as_json: bool, home: str | None) -> int:
 @click.command(short_help="Say what a collection holds, or which collections are used here.")
 @click.argument("name", required=False, shell_complete=parameters.collections)
 @click.argument("text", required=False, type=parameters.utf8)
+@click.option(
+    "--folder", type=click.Path(), metavar="PATH", help="Say it of the documents of one folder or file alone."
+)
 @parameters.as_json
 @parameters.home
 @click.pass_context
-def describe(context: click.Context, name: str | None, text: str | None, as_json: bool, home: str | None) -> int:
+def describe(
+    context: click.Context, name: str | None, text: str | None, folder: str | None, as_json: bool, home: str | None
+) -> int:
     r"""Say in a few words what collection NAME holds, or show what was said; an empty TEXT takes it back.
 
     Without a NAME: which home is used here and why, and its collections with what was said of each, for people and
@@ -171,21 +176,27 @@ def describe(context: click.Context, name: str | None, text: str | None, as_json
 
     \b
     semsearch describe papers "what our group published since 2010"
+    semsearch describe papers "drafts, not reviewed" --folder papers/drafts
     semsearch describe
     """
     where = Home.of(home)
+    if folder is not None and text is None:
+        raise UsageError("--folder is for saying what a folder holds: semsearch describe NAME TEXT --folder PATH.")
     if name is None:
         return _describe_home(where, _chosen_by(context.get_parameter_source("home")), as_json)
     with semsearch.open(name, home=where) as collection:
         if text is not None:
-            collection.describe(text)
-        said = collection.description
+            collection.describe(text, folder)
+        said = collection.description if folder is None else text
         if as_json:
             out(wire.dumps(wire.message(**_described(collection))))
         elif text is None:
-            out(one_line(said) or f"nothing was said of '{name}': semsearch describe {name} \"…\"")
+            out(one_line(said or "") or f"nothing was said of '{name}': semsearch describe {name} \"…\"")
+            for path, words in collection.described_folders.items():
+                out(f"{one_line(path)}: {one_line(words)}")
         else:
-            say(f"'{name}' is described" if said else f"nothing is said of '{name}' any more")
+            what = f"'{name}'" if folder is None else f"{one_line(folder)} in '{name}'"
+            say(f"{what} is described" if said else f"nothing is said of {what} any more")
     return 0
 
 
@@ -228,6 +239,7 @@ def _described(collection: Collection) -> dict[str, Any]:
     return {
         "name": collection.name,
         "description": collection.description,
+        "folders": collection.described_folders,
         "documents": len(collection),
         "sources": [source.get("path") for source in collection.sources],
     }

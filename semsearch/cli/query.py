@@ -200,8 +200,8 @@ def print_answer(answer: Answer, number: int | None, form: str, safe: bool = Fal
     """An answer for programs."""
     for line in formats.lines(answer, number, form, spreadsheet_safe=safe):
         out(line, cells=form == "csv")
-    if form == "vimgrep" and (without := sum(hit.place is None for hit in answer.hits)):
-        say(f"hits that came from no file, and are left out: {without:,}.")
+    if form == "vimgrep":
+        say(*formats.left_out_of_vimgrep(answer))
 
 
 def _show(answers: Sequence[Answer], numbers: Sequence[int | None], form: str | None, safe: bool) -> None:

@@ -407,6 +407,7 @@ def _similar(session: Session, argument: str) -> None:
 def _where(session: Session, argument: str) -> None:
     """Search among some documents only; :where off searches all again."""
     where = None if argument in ("", "off") else parse_where(argument)
+    session.collection.count(where)  # what can't be asked for is told here, and not by every question
     session.search = replace(session.search, where=where)
     say("searching all documents" if where is None else f"searching where {wire.dumps(where)}")
 

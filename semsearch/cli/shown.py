@@ -11,12 +11,12 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 from semsearch import wire
 from semsearch.errors import UsageError
 from semsearch.plain_files import read_plain
+from semsearch.search.fields import listed_fields
 from semsearch.state import state_folder
 from semsearch.types import Hit
 
@@ -39,10 +39,7 @@ def chosen(text: str, collection: Searchable) -> tuple[str, ...]:
     known = collection.fields()
     for name in names:
         if name not in known:
-            near = get_close_matches(name, known, n=1)
-            listed = ", ".join(known[:40]) + (", …" if len(known) > 40 else "")
-            hint = f" Did you mean '{near[0]}'?" if near else ""
-            raise UsageError(f"'{collection.name}' has no field '{name}'; there are: {listed or 'none'}.{hint}")
+            raise UsageError(f"'{collection.name}' has no field '{name}'; {listed_fields(name, known)}")
     _remember(collection, names)
     return names
 

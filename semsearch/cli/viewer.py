@@ -68,7 +68,7 @@ def open_hit(collection: Collection, hit: Hit) -> None:
         say("a file is opened from a terminal alone; this is what is stored of it.")
         read_hit(hit)
         return
-    if place is None or not (place.line or place.page) or place.path.endswith(PACKED):
+    if place is None or place.attachment or not (place.line or place.page) or place.path.endswith(PACKED):
         read_hit(hit)
         return
     real = os.path.realpath(place.path)
@@ -162,8 +162,10 @@ def line_now(hit: Hit, path: str, line: int) -> int:
     What a record says stands in its line otherwise than the file has it, and is not looked for.
     """
     provenance = None if hit.locate is None else hit.locate(hit)
-    wanted = hit.text.strip().split("\n")[0].strip()
-    if provenance is None or not provenance.position.lines or not wanted:
+    if provenance is None or not provenance.position.lines:
+        return line
+    wanted = hit.text[provenance.offset :].strip().split("\n")[0].strip()
+    if not wanted:
         return line
     with open(path, "rb") as file:  # noqa: PTH123
         raw = file.read(MAX_LOOKED_AT)

@@ -18,7 +18,15 @@ from semsearch.cli.parameters import ComputeOptions
 from semsearch.cli.render import out, say
 from semsearch.cli.sync import SHOWN_ERRORS
 from semsearch.controls import one_line
-from semsearch.errors import CollectionNotFound, DataError, SemsearchError, StorageError, UsageError
+from semsearch.engine import Watchable
+from semsearch.errors import (
+    CollectionLocked,
+    CollectionNotFound,
+    DataError,
+    SemsearchError,
+    StorageError,
+    UsageError,
+)
 from semsearch.home import Home
 from semsearch.ingest.source import STDIN
 from semsearch.ingest.watcher import WatchedSource, Watcher
@@ -68,8 +76,9 @@ def watch(options: WatchOptions) -> int:
 
     Each sync is as 'semsearch sync' has it: what is new or changed is encoded, what vanished is taken out, but for more
     than 20 % of what a source gave and more than five documents, which are kept without --yes. One after the other is
-    written. Where another process writes, or a sync fails, it is tried again. What a file system does not tell (a
-    network's, often) is found within ten minutes.
+    written. Where another process writes, or a sync fails, it is tried again; a collection that another one watches is
+    left to that one. A folder that went away and came back is noticed within a second or two; what a file system does
+    not tell (a network's, often) within ten minutes.
 
     \b
     semsearch watch
@@ -86,6 +95,8 @@ def watch(options: WatchOptions) -> int:
         for name in options.names:
             if name not in {source.collection for source in sources}:
                 raise UsageError(f"'{name}' remembers no source that can be read again: index one first.")
+        if not sources and watched.elsewhere is not None:
+            raise watched.elsewhere
         if not sources:
             raise UsageError(f"no collection in {home.location} remembers a source that can be read again.")
         while sources:
@@ -103,17 +114,24 @@ class _Watched:
         self._home = home
         self._options = options
         self._open: dict[str, Collection] = {}
+        self._held: dict[str, ExitStack] = {}  # of those that are open: what keeps others from watching them
+        self.elsewhere: CollectionLocked | None = None  # another process watches one of the collections
         self._said: dict[tuple[str, str], str] = {}  # of each collection, by kind: nothing is said twice in a row
 
     def sources(self) -> list[WatchedSource]:
         """What is to be watched, of the collections that are there now; one that can't be opened is told."""
         found = []
+        self.elsewhere = None
         for name in self._home.names():
             if self._options.names and name not in map(normal, self._options.names):
                 continue
             try:
                 specs = self._collection(name).sources
             except SemsearchError as error:
+                if isinstance(error, CollectionLocked):
+                    if self._options.names:
+                        raise
+                    self.elsewhere = error
                 self._tell_failure(name, error)
             else:
                 found += [WatchedSource.of(name, spec) for spec in specs if spec.get("path", STDIN) != STDIN]
@@ -186,17 +204,25 @@ class _Watched:
 
     def _tell_failure(self, name: str, error: Exception) -> None:
         self._say(name, "failure", str(error))
-        collection = self._open.pop(name, None)  # which may be another one by now
-        if collection is not None:
-            collection.close()
+        self._let_go(name)  # which may be another one by now
 
     def _collection(self, name: str) -> Collection:
         if name not in self._open:
             compute = self._options.compute
-            self._open[name] = semsearch.open(name, home=self._home, device=compute.device, dtype=compute.dtype)
+            with ExitStack() as holding:
+                collection = semsearch.open(name, home=self._home, device=compute.device, dtype=compute.dtype)
+                holding.callback(collection.close)
+                if isinstance(collection.engine, Watchable):
+                    holding.enter_context(collection.engine.keep_watch())
+                self._held[name] = holding.pop_all()
+            self._open[name] = collection
         return self._open[name]
+
+    def _let_go(self, name: str) -> None:
+        if self._open.pop(name, None) is not None:
+            self._held.pop(name).close()
 
     def close(self) -> None:
         """Let go of all."""
-        for collection in self._open.values():
-            collection.close()
+        for name in list(self._open):
+            self._let_go(name)

@@ -1,8 +1,9 @@
 """Models behind an HTTP interface like OpenAI's: Ollama, text-embeddings-inference, vLLM and the like.
 
 The name is `openai-compatible:URL#model`, as in `openai-compatible:http://localhost:11434/v1#nomic-embed-text`. A key,
-where one is needed, stands in the environment: `SEMSEARCH_API_KEY`; it is no part of a name, which a collection keeps
-and everybody may read, and of no message. An address that a collection names, and nobody here has said, gets neither it
+where one is needed, stands in the environment: in `SEMSEARCH_API_KEY`, or in the variable that the person tied to the
+address (`semsearch trust ADDRESS --key-from VARIABLE`); it is no part of a name, which a collection keeps and everybody
+may read, and of no message. An address that a collection names, and nobody here has said, gets neither it
 nor a text (`semsearch.trusted`). The server is not trusted: see `semsearch.encoder.connection`.
 """
 
@@ -31,7 +32,6 @@ from semsearch.types import Metric, Vectors
 from semsearch.vectors import normalise
 
 REMOTE_PREFIX = "openai-compatible:"
-KEY = "SEMSEARCH_API_KEY"
 TEXTS_PER_REQUEST = 64
 AT_ONCE = 4  # requests
 TRIES = 6
@@ -56,8 +56,8 @@ class RemoteEncoder:
         if "@" in address or "?" in address:  # not repeated: it may be a secret
             raise UsageError(
                 "the address of a server may hold neither a name with a password ('@') nor a query ('?'): a collection "
-                f"keeps it, and it is printed. A name is of the form {form}; a key goes into {KEY}, a name with a "
-                f"password in Base64 as 'Basic …'."
+                f"keeps it, and it is printed. A name is of the form {form}; a key goes into {trusted.API_KEY}, a name "
+                f"with a password in Base64 as 'Basic …'."
             )
         if (
             not name.startswith(REMOTE_PREFIX)
@@ -129,7 +129,8 @@ class RemoteEncoder:
             trusted.require_address(self._origin)
         asked = {"model": self._model, "input": texts, "encoding_format": "float"}
         body = json.dumps(asked, ensure_ascii=False).encode("utf-8", "replace")
-        key = _key()
+        variable = trusted.key_variable(self._origin)
+        key = _key(variable)
         headers = {} if key is None else {"Authorization": key if key.startswith("Basic ") else f"Bearer {key}"}
         most = len(texts) * (dim or MAX_DIM) * NUMBER_BYTES + 2 * len(body) + REST_BYTES
         for tried in range(1, TRIES + 1):
@@ -155,7 +156,7 @@ class RemoteEncoder:
                     if code in (400, 413, 422):
                         raise _Refused(f"{code} {said}")
                     if code not in (408, 425, 429) and code < 500:
-                        raise ModelError(f"{self._url} answered {code}: {said}{_advice(code, self._model)}")
+                        raise ModelError(f"{self._url} answered {code}: {said}{_advice(code, self._model, variable)}")
                     problem = f"answered {code}: {said}"
                 wait = max(wait, _seconds(answer.retry_after))
             if tried < TRIES:
@@ -228,11 +229,11 @@ class _Refused(ModelError):
     """The server will not have this input, however often it is asked."""
 
 
-def _key() -> str | None:
+def _key(variable: str) -> str | None:
     """What the server knows its users by."""
-    key = os.environ.get(KEY, "").strip()
+    key = os.environ.get(variable, "").strip()
     if not (key.isascii() and key.isprintable()):
-        raise UsageError(f"{KEY} holds characters that no key has: set it anew.")
+        raise UsageError(f"{variable} holds characters that no key has: set it anew.")
     return key or None
 
 
@@ -298,9 +299,9 @@ def _described(vector: object) -> str:
     return f"a list that holds {'a text' if isinstance(odd, str) else kind_of(odd)}" if vector else "an empty list"
 
 
-def _advice(code: int, model: str) -> str:
+def _advice(code: int, model: str, variable: str) -> str:
     if code in (401, 403):
-        return f". A key goes into {KEY}."
+        return f". A key goes into {variable}."
     return f". Does it serve the model '{model}', under this address?" if code == 404 else ""
 
 

@@ -7,7 +7,10 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping
+from datetime import date
 from typing import Any
+
+import numpy as np
 
 from semsearch.arguments import as_id, check_list, kind_of
 from semsearch.errors import DataError, UsageError
@@ -21,7 +24,9 @@ class ObjectReader:
     """Makes documents, one after the other; a mapping or row has the field names of a file's records.
 
     `text`, `title` and `id` name the fields that hold them; by default they are `text`, `title` (where there is one)
-    and `_id` or `id` (where there is one). What is left is metadata. Without an id it is a hash of title and text.
+    and `_id` or `id` (where there is one). What is left is metadata. Without an id it is a hash of title and text. What
+    is missing of a record (NaN, NaT, pandas' NA) is null, as it is in a frame, of which records may have been made; a
+    NaN deeper within, or in a `Document`, is an error of its own.
     """
 
     def __init__(self, text: str | None = None, title: str | None = None, id: str | None = None) -> None:  # noqa: A002
@@ -47,7 +52,8 @@ class ObjectReader:
         if isinstance(given, str):
             return Document(_digest("", given), str(given))
         if isinstance(given, Mapping):
-            return self._of_record(given, f"record {self._count:,}")
+            record = {name: None if _is_missing(value) else value for name, value in given.items()}
+            return self._of_record(record, f"record {self._count:,}")
         raise UsageError(
             f"add takes a list of semsearch.Document, of mappings or of texts, not {kind_of(given)}: write "
             "Document(id, text, title=…, metadata={…})."
@@ -80,6 +86,17 @@ class ObjectReader:
             del metadata["metadata"]
             metadata = {**inner, **metadata}
         return Document(identity, text, title, metadata)
+
+
+def _is_missing(value: object) -> bool:
+    """Whether a value says that there is none."""
+    if value is None or type(value) is str:
+        return value is None
+    if isinstance(value, float | np.floating | date):
+        return bool(value != value)
+    if isinstance(value, np.datetime64 | np.timedelta64):
+        return bool(np.isnat(value))
+    return type(value).__name__ == "NAType"  # pandas', which may not be installed, and is equal to nothing
 
 
 def _field(record: Mapping[str, Any], name: str, where: str, what: str, *, named: bool) -> Any:

@@ -17,9 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from semsearch.arguments import named_kind
-from semsearch.arrays import NUMBERS, read_archive, read_array
+from semsearch.arrays import INFLATED, MOST_INFLATED, NUMBERS, read_archive, read_array
 from semsearch.engine import Engine
-from semsearch.errors import DataError, DimensionMismatch, MissingDependency, ModelMismatch
+from semsearch.errors import SCARCE, DataError, DimensionMismatch, MissingDependency, ModelMismatch
 from semsearch.ingest.pickles import read_pickle
 from semsearch.ingest.source import ReadReport, Source
 from semsearch.records import Record
@@ -28,6 +28,7 @@ from semsearch.vectors import stored_form
 
 TEXTS_CHECKED = 100  # texts that are encoded again
 ALIKE = 0.999  # the cosine that the same model gives the same text, whatever the machine and the batch
+VECTORS_AT_ONCE = 1024  # of a Parquet file
 VECTOR_NAMES = ("vectors", "embeddings", "corpus_embeddings", "arr_0")
 TEXT_NAMES = ("texts", "sentences", "text", "documents", "corpus_sentences")
 ID_NAMES = ("ids", "id", "_id")
@@ -183,16 +184,56 @@ def _named(content: dict[str, Any], names: Sequence[str], path: Path) -> Any:
 def _parquet_column(path: Path, column: str) -> NDArray[Any]:
     try:
         import pyarrow
-        from pyarrow import parquet
+        from pyarrow import compute, parquet
     except ImportError as error:
         raise MissingDependency("Parquet needs pyarrow: pip install 'semsearch[documents]'.") from error
+    most = max(MOST_INFLATED, path.stat().st_size * INFLATED)
+    pieces: list[NDArray[np.float32]] = []
+    length, count, read = -1, 0, 0
     try:
-        table = parquet.read_table(path, columns=[column])
-        chunks = table.column(column).combine_chunks()
-        flat = np.asarray(chunks.flatten().to_numpy(zero_copy_only=False), dtype=np.float32)
-        lengths = set(np.diff(chunks.offsets.to_numpy()).tolist()) if hasattr(chunks, "offsets") else set()
+        with parquet.ParquetFile(path) as file:
+            if column not in file.schema_arrow.names:
+                raise KeyError(f"it has {', '.join(map(repr, file.schema_arrow.names[:40])) or 'none'}")
+            if _said(file, column) > most:
+                raise DataError(_inflated(path, column, most))
+            for batch in file.iter_batches(
+                VECTORS_AT_ONCE, columns=[column]
+            ):  # a value may be stored once for all rows
+                lists = batch.column(0)
+                lengths = compute.list_value_length(lists).fill_null(-1).to_numpy(zero_copy_only=False)
+                read += 4 * int(np.maximum(lengths, 0).sum())
+                if read > most:
+                    raise DataError(_inflated(path, column, most))
+                length = int(lengths[0]) if length < 0 and len(lengths) else length
+                if length <= 0 or (lengths != length).any():
+                    raise DimensionMismatch(
+                        f"{path}: the lists in the column '{column}' are of different lengths, or missing."
+                    )
+                pieces.append(np.asarray(lists.flatten().to_numpy(zero_copy_only=False), dtype=np.float32))
+                count += len(lengths)
+    except DimensionMismatch:
+        raise
     except (pyarrow.ArrowException, OSError, KeyError, AttributeError, ValueError, TypeError) as error:
+        if isinstance(error, OSError) and error.errno in SCARCE:  # nothing is wrong with it
+            raise
         raise DataError(f"{path} has no column '{column}' of vectors: {str(error)[:200]}.") from error
-    if len(lengths) > 1 or not len(chunks) or len(flat) % len(chunks):
+    if not count:
         raise DimensionMismatch(f"{path}: the lists in the column '{column}' are of different lengths, or missing.")
-    return flat.reshape(len(chunks), -1)
+    return np.concatenate(pieces).reshape(count, length)
+
+
+def _said(file: Any, column: str) -> int:
+    """Bytes that the numbers of a column come to, as the file says itself."""
+    chunks = [
+        group.column(place)
+        for group in map(file.metadata.row_group, range(file.num_row_groups))
+        for place in range(group.num_columns)
+    ]
+    return sum(4 * chunk.num_values for chunk in chunks if chunk.path_in_schema.partition(".")[0] == column)
+
+
+def _inflated(path: Path, column: str, most: int) -> str:
+    return (
+        f"{path}: the column '{column}' would be more than {most:,} bytes of numbers, far more than vectors in a file "
+        "of this size come to."
+    )

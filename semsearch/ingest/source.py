@@ -22,6 +22,7 @@ from semsearch.errors import DataError, UsageError
 from semsearch.ingest.ids import IdRegister
 from semsearch.names import check_name, check_path, escaped, is_utf8
 from semsearch.places import Position
+from semsearch.plain_files import special
 from semsearch.types import Confidence, Document
 from semsearch.validation import check_document
 from semsearch.walk import FolderListing, walk
@@ -30,14 +31,29 @@ GROUP = "semsearch.corpora"
 STDIN = "-"
 
 
+@dataclass(slots=True)
+class Unusable:
+    """What of one kind can't be used: how many there were, and the first of them."""
+
+    one: str  # in a sentence, behind its number
+    many: str
+    count: int = 0
+    errors: list[DataError] = field(default_factory=list)
+
+    def __str__(self) -> str:
+        return f"{self.count:,} {self.one if self.count == 1 else self.many}"
+
+
 class ReadReport:
     """What was not read, and why: raises at the first bad record, or (`skip=True`) counts them and keeps the first."""
 
     def __init__(self, *, skip: bool = False, keep: int = 10) -> None:
         self.skip = skip
         self.keep = keep
-        self.skipped = 0  # bad records
-        self.errors: list[DataError] = []  # the first of them
+        self.errors: list[DataError] = []  # the first of what is told below, in their order
+        self.records = Unusable("bad record skipped", "bad records skipped")
+        self.files = Unusable("file that can't be read to its end", "files that can't be read to their end")
+        self.parts = Unusable("part of a file that is lost", "parts of files that are lost")
         self.same = 0  # records that were the same document as one before
         self.kinds: Counter[str] = Counter()  # files that can't be read, by extension
         self.odd = 0  # files whose names are not UTF-8
@@ -53,22 +69,30 @@ class ReadReport:
         self.done = 0  # bytes read so far
         self.total = 0  # bytes in all; 0 where nobody knows it
 
-    def bad(self, error: DataError) -> None:
+    def bad(self, error: DataError, *, file: bool = False) -> None:
         """Raise `error`, or count it."""
-        self._tell(error)
+        self._tell(error, self.files if file else self.records)
         self.doubtful.add(self.file)
 
-    def lost(self, error: DataError) -> None:
+    def lost(self, error: DataError, *, failed: bool = False) -> None:
         """Raise `error`, or count it; the file was read to its end all the same."""
-        self._tell(error)
+        self._tell(error, self.parts)
+        if failed:
+            self.doubtful.add(self.file)
 
-    def _tell(self, error: DataError) -> None:
+    def _tell(self, error: DataError, kind: Unusable) -> None:
         self._gave = True
         if not self.skip:
             raise error
-        self.skipped += 1
-        if len(self.errors) < self.keep:
-            self.errors.append(error)
+        kind.count += 1
+        for kept in (self.errors, kind.errors):
+            if len(kept) < self.keep:
+                kept.append(error)
+
+    @property
+    def skipped(self) -> int:
+        """How many records, files and parts of files could not be used."""
+        return self.records.count + self.files.count + self.parts.count
 
     def unread(self, path: Path) -> None:
         """Count a file of a kind that can't be read, or whose name can't be remembered."""
@@ -161,12 +185,11 @@ class ReadReport:
     def sentences(self) -> list[str]:
         """What a person should know in the end, a sentence each; empty if everything was read."""
         said = []
-        if self.skipped:
-            said.append(
-                f"{self.skipped:,} bad record{'s' * (self.skipped > 1)} skipped"
-                + (", the first:" if self.errors else ".")
-            )
-            said.extend(f"  {error}" for error in self.errors)
+        for kind in (self.records, self.files, self.parts):
+            if kind.count:
+                first = ", the first" if kind.count > len(kind.errors) else ""
+                said.append(f"{kind}{first}:" if kind.errors else f"{kind}.")
+                said.extend(f"  {error}" for error in kind.errors)
         return said + self.notes() + ([self.left_outside()] if self.outside else [])
 
     def notes(self) -> list[str]:
@@ -189,8 +212,8 @@ class CallbackReport(ReadReport):
         super().__init__(skip=on_error is not None)
         self._on_error = on_error
 
-    def _tell(self, error: DataError) -> None:
-        super()._tell(error)
+    def _tell(self, error: DataError, kind: Unusable) -> None:
+        super()._tell(error, kind)
         if self._on_error is not None:
             self._on_error(error)
 
@@ -237,6 +260,8 @@ class Source:
             found = Path(check_path(str(path))).expanduser()
             if not found.exists():
                 raise UsageError(f"there is no file or folder '{path}'.")
+            if (kind := special(found)) not in ("", "a pipe"):  # a pipe is read once, as long as somebody writes
+                raise UsageError(f"'{path}' is {kind}, which holds no documents: give a file, a folder or a pipe.")
             # a shell's <(command) is a pipe, whose link leads nowhere
             place = check_path(str(found.resolve() if found.is_file() or found.is_dir() else found.absolute()))
         chosen = format or _recognise(Path(place))
@@ -365,12 +390,10 @@ def _chosen_options(reader: str, options: Mapping[str, Any]) -> dict[str, Any]:
 
 def _why_empty(report: ReadReport) -> str:
     reasons = []
-    if report.skipped:
-        reasons.append(
-            f"{report.skipped:,} bad records were skipped, the first: {report.errors[0]}"
-            if report.errors
-            else f"{report.skipped:,} bad records were skipped."
-        )
+    for kind in (report.records, report.files, report.parts):
+        if kind.count:
+            first = ", the first" if kind.count > 1 else ""
+            reasons.append(f"{kind}{first}: {kind.errors[0]}" if kind.errors else f"{kind}.")
     if report.empty:
         reasons.append(f"{report.without_text()}.")
     if report.kinds:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import queue
 import threading
+import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from typing import Any, Self
 from semsearch.errors import MissingDependency
 
 TOLD = 250  # milliseconds after which the library says that nothing happened
+LOOKED = 1.0  # seconds after which it looks whether a source came back, which nobody tells
 STARTED = 10.0  # seconds that looking may take to begin
 MOST_GATHERED = 10  # times the quiet that is waited for: changes that go on are told after so long
 
@@ -98,15 +100,18 @@ class Watcher:
         return any(_identity(path) not in (None, known) for path, known in self._identities.items())
 
     def changed(self, seconds: float) -> set[str]:
-        """The names of collections whose sources changed; empty if nothing happens for so many seconds.
+        """The names of collections whose sources changed; empty if nothing happens for so many seconds, or `is_stale`.
 
         Raises:
             OSError: The system watches no more files, say.
         """
-        try:
-            found = self._changes.get(timeout=max(0.0, seconds))
-        except queue.Empty:
-            return set()
+        end, found = time.monotonic() + seconds, None
+        while found is None:
+            try:
+                found = self._changes.get(timeout=max(0.0, min(LOOKED, end - time.monotonic())))
+            except queue.Empty:
+                if time.monotonic() >= end or self.is_stale:
+                    return set()
         with suppress(queue.Empty):
             while not isinstance(found, OSError):
                 more = self._changes.get_nowait()

@@ -22,13 +22,14 @@ from semsearch.local.maintenance.reencoding import reencode
 from semsearch.local.maintenance.repair import repair
 from semsearch.local.origins import LocalOrigins
 from semsearch.local.store import questions, terms
+from semsearch.local.store.lock import WatchLock
 from semsearch.local.store.metadata import update
 from semsearch.local.store.settings import check_settings
 from semsearch.local.store.store import Store
 from semsearch.local.view import LocalView, Retriever
 from semsearch.records import Entry, Known, Record
 from semsearch.search.choose import choose
-from semsearch.search.recall import Certificate
+from semsearch.search.recall import Certificate, Synthesis
 from semsearch.types import Metadata, Metric, Vectors
 
 log = logging.getLogger("semsearch")
@@ -37,7 +38,7 @@ SETTINGS = ("encoder", "metric", "passages", "splitting", "index", "created")  #
 
 
 class LocalEngine:
-    """See `semsearch.engine.Engine`; it is `Indexed` and `Maintained`, too."""
+    """See `semsearch.engine.Engine`; it is `Indexed`, `Maintained` and `Watchable`, too."""
 
     capabilities = Capabilities("local", scored=True, devices=True)
 
@@ -60,6 +61,10 @@ class LocalEngine:
         self._indexing = Indexing(self.store, metric, self._loader)
         self._lexical_indexing = LexicalIndexing(self.store, self._retriever.lexical)
         self._encoder = settings["encoder"]
+
+    def keep_watch(self) -> AbstractContextManager[None]:
+        """See `Watchable`."""
+        return WatchLock(self.store.folder).hold()
 
     # Reading
 
@@ -138,13 +143,13 @@ class LocalEngine:
 
     # Index
 
-    def rebuild(self, spec: IndexSpec, queries: Vectors | None) -> Certificate | None:
+    def rebuild(self, spec: IndexSpec, queries: Vectors | Synthesis | None) -> Certificate | None:
         """See `Indexed.rebuild`."""
         certificate = self._indexing.rebuild(spec, lambda: queries)
         self._lexical_indexing.renew()
         return certificate
 
-    def tune(self, spec: IndexSpec, queries: Vectors | None) -> Certificate:
+    def tune(self, spec: IndexSpec, queries: Vectors | Synthesis | None) -> Certificate:
         """See `Indexed.tune`."""
         return self._indexing.tune(spec, queries)
 
@@ -194,7 +199,7 @@ class LocalEngine:
 
     # Maintenance
 
-    def maintain(self, queries: Callable[[], Vectors | None]) -> None:
+    def maintain(self, queries: Callable[[], Vectors | Synthesis | None]) -> None:
         """See `Maintained.maintain`."""
         with self.store.read() as view:
             snapshot = view.snapshot
@@ -251,7 +256,7 @@ class LocalEngine:
                     problems.append(Problem("full text", "it does not agree with the documents", fix))
         return problems
 
-    def repair(self, encode: Encode | None, queries: Callable[[], Vectors | None]) -> list[str]:
+    def repair(self, encode: Encode | None, queries: Callable[[], Vectors | Synthesis | None]) -> list[str]:
         """See `Maintained.repair`."""
         done = repair(self.store, encode)
         broken = {problem.part for problem in self.check()}

@@ -17,9 +17,10 @@ from numpy.typing import NDArray
 
 from semsearch import plugins
 from semsearch.errors import DataError
+from semsearch.local.index.equals import Equals
 from semsearch.local.locality import MIN_ORDERED_QUERIES, side_by_side
 from semsearch.local.store.snapshot import Snapshot
-from semsearch.types import Metric, Neighbors, Vectors
+from semsearch.types import Keys, Metric, Neighbors, Vectors
 from semsearch.vector_index import Filterable, VectorIndex
 from semsearch.vectors import brute_force, merge, score_each
 
@@ -30,11 +31,15 @@ DENSE_FRACTION = 0.05  # with fewer rows allowed than this, an index would be as
 
 @dataclass(frozen=True, slots=True)
 class LoadedIndex:
-    """A loaded index and what it covers: the first `rows` rows of the generation it was built from."""
+    """A loaded index and what it covers: the first `rows` rows of the generation it was built from.
+
+    With `equals` it holds one row of each distinct vector.
+    """
 
     number: int
     index: VectorIndex
     rows: int
+    equals: Equals | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,14 +134,16 @@ class Planner:
         k = min(k, count)
         if k == 0:
             return _nothing(len(queries))
-        index, search, fetch, most = loaded.index, loaded.index.search, k, max(k, loaded.rows // 4)
+        index, equals = loaded.index, loaded.equals
+        search, fetch, most = index.search, k, max(k, loaded.rows // 4)
         if mask is not None:
             # a look at a protocol costs most
             if count < OWN_FILTER_SHARE * loaded.rows and isinstance(index, Filterable) and not index.exact:
-                search, most = partial(index.search_allowed, allowed=mask), 0
+                own = mask if equals is None else equals.allowed(mask)
+                search, most = partial(index.search_allowed, allowed=own), 0
             else:
                 fetch = min(int(1.2 * k * loaded.rows / count) + 8, loaded.rows)
-        found = self._once(snapshot, queries, k, fetch, mask, search)
+        found = self._once(snapshot, queries, k, fetch, mask, search, equals)
         if found is not None and found.keys[:, -1].min() >= 0:  # padding comes last: every query has its k
             return found
         keys = np.full((len(queries), k), -1, dtype=np.int64)
@@ -148,7 +155,7 @@ class Planner:
             fetch *= 4
             if not len(waiting) or fetch > most:
                 break
-            found = self._once(snapshot, queries[waiting], k, fetch, mask, search)
+            found = self._once(snapshot, queries[waiting], k, fetch, mask, search, equals)
         if len(waiting):  # the index gave too few: a row it lost, or a filter that hides what it prefers
             allowed = np.zeros(len(snapshot), dtype=np.bool_)
             allowed[: loaded.rows] = True if mask is None else mask
@@ -164,12 +171,17 @@ class Planner:
         fetch: int,
         mask: NDArray[np.bool_] | None,
         search: Callable[[Vectors, int], Neighbors],
+        equals: Equals | None,
     ) -> Neighbors | None:
         """The `k` best of `fetch` proposals of the index, `(q, k)`; None if it reads vectors that are damaged."""
         try:
-            proposed = search(queries, fetch)
+            proposed = search(queries, fetch).keys
         except DataError:
             return None
+        if equals is not None:
+            proposed = equals.first(proposed, mask)
+            one_each = merge([_scored(snapshot, queries, proposed, mask, self._metric)], fetch)
+            proposed = equals.expanded(one_each, k, mask).keys
         found = merge([_scored(snapshot, queries, proposed, mask, self._metric)], k)
         lacking = k - found.keys.shape[1]
         if lacking <= 0:
@@ -186,15 +198,16 @@ def _masked(exact: Any, queries: Vectors, k: int, mask: NDArray[np.bool_] | None
 
 
 def _scored(
-    snapshot: Snapshot, queries: Vectors, proposed: Neighbors, mask: NDArray[np.bool_] | None, metric: Metric
+    snapshot: Snapshot, queries: Vectors, proposed: Keys, mask: NDArray[np.bool_] | None, metric: Metric
 ) -> Neighbors:
     """Proposed keys without those that are unknown or masked, under their true scores."""
-    rows = np.minimum(snapshot.rows_of(proposed.keys), len(snapshot) - 1)
-    known = snapshot.keys[rows] == proposed.keys  # padding, and keys that a stale index made up, are not
-    known &= _first_of_each(proposed.keys)
+    rows = np.minimum(snapshot.rows_of(proposed), len(snapshot) - 1)
+    known = snapshot.keys[rows] == proposed  # padding, and keys that a stale index made up, are not
+    known &= _first_of_each(proposed)
     if mask is not None:
-        known &= np.append(mask, False)[np.minimum(rows, len(mask))]
-    keys = np.where(known, proposed.keys, -1)
+        known &= mask[np.minimum(rows, len(mask) - 1)]
+        known &= rows < len(mask)
+    keys = np.where(known, proposed, -1)
     scores = np.full(keys.shape, -np.inf, dtype=np.float32)
     asked, _ = np.nonzero(known)
     scores[known] = score_each(queries, asked, snapshot.vectors, rows[known], metric)

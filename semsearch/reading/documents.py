@@ -91,7 +91,7 @@ def read_files(
         try:
             yield from documents(file, registrar)
         except DataError as error:
-            report.bad(error)
+            report.bad(error, file=True)
 
 
 class Registrar:

@@ -82,10 +82,10 @@ class Input:
 class NullReport:
     """A report for a first reading: what is wrong is said in the second."""
 
-    def bad(self, error: DataError) -> None:
+    def bad(self, error: DataError, *, file: bool = False) -> None:
         """Nothing."""
 
-    def lost(self, error: DataError) -> None:
+    def lost(self, error: DataError, *, failed: bool = False) -> None:
         """Nothing."""
 
     def unread(self, path: Path) -> None:
@@ -107,11 +107,11 @@ class NullReport:
 class StrictReport(NullReport):
     """A report for what is little and must be right: whatever is wrong ends the reading."""
 
-    def bad(self, error: DataError) -> None:
+    def bad(self, error: DataError, *, file: bool = False) -> None:
         """Raise it."""
         raise error
 
-    def lost(self, error: DataError) -> None:
+    def lost(self, error: DataError, *, failed: bool = False) -> None:
         """Raise it."""
         raise error
 
@@ -145,7 +145,7 @@ def corpus_files(
         return
     listing = source.ending(suffixes)
     for folder, reason in listing.unreadable:
-        report.bad(DataError(f"the folder {printable(listing.root / folder)} can't be read: {reason}."))
+        report.bad(DataError(f"the folder {printable(listing.root / folder)} can't be read: {reason}."), file=True)
     for name in listing.others:
         report.unread(listing.root / name)
     total = sum(file.size for file in listing.files)
@@ -280,11 +280,11 @@ def read_lines(data: Input, report: Report) -> Iterator[Line]:
                     raw = data.stream.readline(MAX_TEXT_BYTES)
                     length += len(raw)
         except (OSError, EOFError, zlib.error) as error:
-            report.bad(damaged(data, f"after line {number:,}", error))
+            report.bad(damaged(data, f"after line {number:,}", error), file=True)
             return
         if not length or not (data.whole or raw.endswith(b"\n")):  # of a file that is cut short, half a line is none
             if (fault := data.fault(f"after line {number:,}")) is not None:
-                report.bad(fault)
+                report.bad(fault, file=True)
             data.progress(report)
             return
         number += 1

@@ -87,7 +87,7 @@ def _elements(data: Input, decoder: _Decoder, report: Report) -> Iterator[tuple[
         if (fault := data.fault(f"after record {number:,}")) is not None:
             raise fault
     except DataError as error:
-        report.bad(error)
+        report.bad(error, file=True)
     data.progress(report)
 
 

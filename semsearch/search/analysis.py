@@ -178,6 +178,15 @@ def holds(text: str, phrase: str) -> bool:
     return f" {phrase} " in f" {text} "
 
 
+def places_of_phrase(text: str, phrase: str, *, stemmed: bool = True) -> Iterator[tuple[int, int]]:
+    """Where in a text the terms of a phrase stand side by side; the phrase as `analysed` gives it."""
+    wanted, terms = phrase.split(), list(analyse(text, stemmed=stemmed))
+    found = [term for term, _, _ in terms]
+    for first, term in enumerate(found[: len(found) - len(wanted) + 1] if wanted else ()):
+        if term == wanted[0] and found[first : first + len(wanted)] == wanted:
+            yield terms[first].start, terms[first + len(wanted) - 1].end
+
+
 def _letters(run: str, start: int) -> list[Term]:
     """The letters of a run, grapheme clusters; the run begins at `start`."""
     clusters = _CLUSTER.findall(run) if _JOINED.search(run) else run

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from difflib import get_close_matches
 from functools import cache
 from typing import Any, Literal
 
@@ -84,6 +85,15 @@ def _marks() -> Any:
         r"|[[\p{Script=Inherited}\p{Arabic}\p{Hebrew}\p{Syriac}]&&\p{M}--[\u3099\u309a]]",
         regex.V1,
     )
+
+
+def listed_fields(name: str, names: Sequence[str]) -> str:
+    """What to say behind the sentence that there is no such field: those there are, and which one may be meant."""
+    near = get_close_matches(name, names, n=1)
+    known = ", ".join(f"{known:.100}" for known in names[:30]) + (", …" if len(names) > 30 else "")
+    said = f"there are: {known}." if names else "no document has any metadata."
+    said += f" Did you mean '{near[0]:.100}'?" if near else ""
+    return said.encode(errors="backslashreplace").decode()
 
 
 class MemoryFields:

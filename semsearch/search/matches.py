@@ -37,3 +37,17 @@ class QueryWords:
             else:
                 found.append(Span(start, end))
         return found
+
+    def best_line(self, text: str) -> int:
+        r"""Where in `text` the line begins that has most of them, the first of several; 0 where none has any.
+
+        >>> QueryWords("error E1102").best_line("what went wrong\nan error\nerror E1102: disk\n")
+        25
+        """
+        best = most = start = 0
+        for line in text.split("\n") if self._terms else ():
+            count = len(self._terms.intersection(analysed(line).split()))
+            if count > most:
+                best, most = start, count
+            start += len(line) + 1
+        return best

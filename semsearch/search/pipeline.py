@@ -12,12 +12,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMappin
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import repeat
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from semsearch import dates, models
-from semsearch.bound_encoder import NO_VECTORS, BoundEncoder
+from semsearch.bound_encoder import NO_VECTORS, BoundEncoder, EncodedQueries
 from semsearch.chunking import compose, splitter_for
 from semsearch.engine import Candidates, Engine, EngineView, Settings
 from semsearch.errors import UsageError
@@ -67,7 +68,12 @@ class Searcher:
         self._calibration: tuple[object, Calibration | None] | None = None
 
     def search(
-        self, queries: Iterable[str] | None, vectors: Any, request: Request, timings: Timings | None = None
+        self,
+        queries: Iterable[str] | None,
+        vectors: Any,
+        request: Request,
+        timings: Timings | None = None,
+        shared: EncodedQueries | None = None,
     ) -> list[Hits]:
         """The hits of each query.
 
@@ -76,6 +82,7 @@ class Searcher:
             vectors: `(q, dim)`, instead of encoding the texts; None otherwise.
             request: How to search.
             timings: Gets the milliseconds of each stage.
+            shared: What was encoded for other collections.
         """
         texts = request.check_queries(queries, given=vectors is not None)
         vectors = list(vectors) if isinstance(vectors, Iterator) else vectors  # which would serve only once
@@ -83,7 +90,7 @@ class Searcher:
             described, started = self._model.described, time.perf_counter()
             encoded, read = NO_VECTORS, request.encoded(texts) if vectors is None else None
             if read is not None:
-                encoded = self._model.queries(read)
+                encoded = self._model.queries(read) if shared is None else shared.of(self._model, read)
             if timings is not None:
                 timings["encode"] = 1000 * (time.perf_counter() - started)
             with self._engine.view() as view:
@@ -234,7 +241,7 @@ class Searcher:
             for query, hits in zip(asked, answers, strict=True):
                 for hit in hits:
                     hit.explanation = explainer.explain(query, hit)
-        self._locatable(answers)
+        self._locatable(answers, texts)
         notes = found.notes
         if texts:
             of_model = [()] * len(texts) if read is None else [tuple(self._unread(text)) for text in read]
@@ -245,9 +252,9 @@ class Searcher:
             notes = [(*own, *lacking) for own in notes]
         return list(map(Hits, answers, notes))
 
-    def _locatable(self, answers: Sequence[Sequence[Hit]]) -> None:
-        for hits in answers:
-            locator = Locator(self._engine.origins.of, [hit.id for hit in hits])
+    def _locatable(self, answers: Sequence[Sequence[Hit]], texts: Sequence[str]) -> None:
+        for hits, text in zip(answers, texts or repeat(""), strict=False):
+            locator = Locator(self._engine.origins.of, [hit.id for hit in hits], text)
             for hit in hits:
                 hit.locate = locator
 

@@ -6,7 +6,8 @@ not a winner's luck. Certified is the one-sided lower confidence bound of Cloppe
 fiducial limits illustrated in the case of the binomial", Biometrika 26, 1934) over queries: the k answers of one query
 stand or fall together, so queries are the trials and a recall of 0.7 is 0.7 of a success.
 
-Where no queries are given, synthetic ones of two kinds serve, and the recall is that of the kind which fares worse.
+Where no queries are given, a few words of passages serve, encoded as questions (`semsearch.search.passage_queries`).
+Where nothing encodes them, there are synthetic ones of two kinds, and the recall is that of the kind which fares worse.
 Stored vectors, each without itself, are as unlike one another as the collection is; but a graph links each of them to
 its neighbours and finds those more surely than others. Points between four stored vectors are not in the graph, and
 about as hard for it as real questions are (`benchmarks/synthetic_queries.py` compares them).
@@ -39,6 +40,7 @@ MAX_SAMPLE = 20_000
 BETWEEN = (0.4, 0.2, 0.2, 0.2)  # shares of the stored vectors, drawn at random, that a point between them is made of
 MIN_NORM = 1e-30
 NOT_STORED = -1  # in place of the key of a query that is no stored vector
+OF_A_PASSAGE = -2  # … and of one that was made of a passage's words
 TIMED = 200  # queries asked one at a time for the latencies
 
 
@@ -65,7 +67,7 @@ class Certificate:
     recall: float  # mean over the certifying half, or over the kind of its queries that fares worse
     certified: float  # 95 % lower bound of it; 1 of exact search, by proof
     queries: int  # that these two are of
-    source: str  # "queries" that were given, or "synthetic" ones made of the collection's own vectors
+    source: str  # "queries" that were given, or "synthetic" ones made of the collection's own passages or vectors
     curve: tuple[Point, ...]
     summary: str  # the outcome in a sentence
 
@@ -75,7 +77,8 @@ class Sample:
     """Queries with their true neighbours."""
 
     queries: Vectors
-    own: Keys | None  # of synthetic ones: the key of a stored vector, which doesn't count as found, or NOT_STORED
+    # of synthetic ones: the key of a stored vector, which doesn't count as found, or NOT_STORED or OF_A_PASSAGE
+    own: Keys | None
     truth: Neighbors
 
     def part(self, rows: slice | NDArray[np.bool_]) -> Sample:
@@ -87,8 +90,11 @@ class Sample:
         """The kind of query that fares worse, its mean of `recalls` `(q,)`, and how many queries are of that kind."""
         kinds = {"queries": np.ones(len(recalls), dtype=bool)}
         if self.own is not None:
-            between = self.own == NOT_STORED
-            kinds = {"stored vectors": ~between, "points between stored vectors": between}
+            kinds = {
+                "stored vectors": self.own >= 0,
+                "points between stored vectors": self.own == NOT_STORED,
+                "questions of a few words of passages": self.own == OF_A_PASSAGE,
+            }
         means = {kind: float(recalls[rows].mean()) for kind, rows in kinds.items() if rows.any()}
         kind = min(means, key=means.__getitem__)
         return kind, means[kind], int(kinds[kind].sum())
@@ -201,7 +207,7 @@ def searched(search: Search, sample: Sample, k: int) -> Neighbors:
 
 def without_own(found: Neighbors, own: Keys) -> Neighbors:
     """Neighbours without the query's own key; where there is none or it wasn't found, the last one goes."""
-    drop = (found.keys == own[:, None]) & (own[:, None] != NOT_STORED)  # which is also the key of a place left empty
+    drop = (found.keys == own[:, None]) & (own[:, None] >= 0)  # -1 is also the key of a place left empty
     drop[~drop.any(axis=1), -1] = True
     shape = (len(found.keys), found.keys.shape[1] - 1)
     return Neighbors(found.keys[~drop].reshape(shape), found.scores[~drop].reshape(shape))

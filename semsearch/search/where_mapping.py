@@ -15,15 +15,15 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import date, timedelta
 from typing import Any
 
 import numpy as np
 
 from semsearch.dates import last, span
 from semsearch.errors import FilterError
-from semsearch.metadata_values import json_value
-from semsearch.search.fields import Kind, composed, folded, typed
+from semsearch.metadata_values import LONG_UNITS, json_value
+from semsearch.search.fields import Kind, composed, folded, listed_fields, typed
 from semsearch.search.where import (
     SIZES,
     And,
@@ -65,9 +65,7 @@ def settled(where: Any, depth: int = 0) -> Any:
         return where
     if isinstance(where, Mapping):
         return {name: settled(value, depth + 1) for name, value in where.items()}
-    if isinstance(where, Iterator):
-        return list(where)
-    return [settled(value, depth + 1) for value in where] if isinstance(where, list | tuple) else where
+    return [settled(value, depth + 1) for value in where] if isinstance(where, list | tuple | Iterator) else where
 
 
 @dataclass(slots=True)
@@ -151,13 +149,22 @@ class _Reader:
             case "$like":
                 return Like(name, self.like(name, operand, place))
             case "$between":
-                ends = _list(operand, place)
-                if len(ends) != 2:
-                    raise FilterError(f"{place} takes two values, the least and the greatest, not {len(ends):,}.")
-                return And(tuple(self.size(name, *end, place) for end in zip(("$gte", "$lte"), ends, strict=True)))
+                return self.between(name, operand, place)
             case "$last":
                 return self.last(name, operand, place)
         return self.size(name, operator_, operand, place)
+
+    def between(self, name: str, operand: object, place: str) -> Filter:
+        ends = _list(operand, place)
+        if len(ends) != 2:
+            raise FilterError(f"{place} takes two values, the least and the greatest, not {len(ends):,}.")
+        least, greatest = (self.size(name, *end, place) for end in zip(("$gte", "$lte"), ends, strict=True))
+        if _nothing_between(least, greatest):
+            raise FilterError(
+                f"{place} takes the least value first and the greatest second, of one type: nothing lies between "
+                f"{_shown(ends[0])} and {_shown(ends[1])}."
+            )
+        return And((least, greatest))
 
     def size(self, name: str, operator_: str, operand: object, place: str) -> Filter:
         if (covered := self.date(name, operand, place)) is not None:
@@ -207,7 +214,7 @@ class _Reader:
         text = _date_text(operand, place)
         if text is None:
             return None
-        covered = span(text)
+        covered = _numpy_span(operand) or span(text)
         if covered is None:
             raise FilterError(
                 f"{place}: {text!r:.60} is no date; they are written 2024-05-01, 2024-05 or 2024-05-01T12:00+02:00."
@@ -216,11 +223,11 @@ class _Reader:
         return covered
 
     def last(self, name: str, operand: object, place: str) -> Filter:
-        covered = last(operand) if isinstance(operand, str) else None
+        covered = last(said) if (said := _time_ago(operand)) is not None else None
         if covered is None:
             raise FilterError(
-                f"{place} takes a time like '30 days' (seconds, minutes, hours, days, weeks, months or years), not "
-                f"{_shown(operand)}."
+                f"{place} takes a time like '30 days' (seconds, minutes, hours, days, weeks, months or years, at least "
+                f"one of them), or a timedelta, not {_shown(operand)}."
             )
         self.check_type(name, "date", operand, place)
         return Within(name, (covered,))
@@ -253,13 +260,10 @@ class _Reader:
                 f"{place}: {what} {' or '.join(sorted(types))}, but {_shown(operand)} asks for {wants}{hint}."
             )
         names = self.fields.names()
-        if not names:
-            raise FilterError(f"{place}: no document has the field '{_named(name)}'; none has any metadata.")
         if not element and name not in names:
-            known = ", ".join(map(_named, names[:30]))
             if not name:
-                raise FilterError(f"{place}: the name of a field is empty; there are: {known}.")
-            raise FilterError(f"{place}: no document has the field '{_named(name)}'; there are: {known}.")
+                raise FilterError(f"{place}: the name of a field is empty; {listed_fields(name, names)}")
+            raise FilterError(f"{place}: no document has the field '{_named(name)}'; {listed_fields(name, names)}")
 
     def types_of(self, name: str, element: bool) -> frozenset[Kind]:
         types = self.types.get((name, element))
@@ -298,10 +302,42 @@ def _date_text(operand: object, place: str) -> str | None:
             return operand
     if not isinstance(operand, date | np.datetime64):
         return None
+    if isinstance(operand, np.datetime64) and not np.isnat(operand) and np.datetime_data(operand)[0] in LONG_UNITS:
+        return str(operand)
     try:
         return str(json_value(operand))
     except ValueError as error:
         raise FilterError(f"{place}: {error}.") from None
+
+
+def _numpy_span(operand: object) -> tuple[int, int] | None:
+    """What numpy's year, month or week covers, as `semsearch.dates.span` says it; None of anything else."""
+    if isinstance(operand, Mapping):
+        operand = operand["$date"]
+    if not isinstance(operand, np.datetime64) or np.datetime_data(operand)[0] not in LONG_UNITS:
+        return None
+    days = [span(str(one.astype("datetime64[D]"))) for one in (operand, operand + 1)]
+    return None if days[0] is None or days[1] is None else (days[0][0], days[1][0])
+
+
+def _time_ago(operand: object) -> str | timedelta | None:
+    """A time as `semsearch.dates.last` takes it; None of what is none."""
+    if isinstance(operand, np.timedelta64):
+        unit, count = np.datetime_data(operand)
+        if unit in LONG_UNITS[:2] and not np.isnat(operand):
+            return f"{operand.astype(int) * count} {'years' if unit == 'Y' else 'months'}"
+        operand = operand.astype("timedelta64[us]").item() if unit != "generic" else None
+    return operand if isinstance(operand, str | timedelta) else None
+
+
+def _nothing_between(least: Filter, greatest: Filter) -> bool:
+    """Whether no value can be as much as the one and as little as the other."""
+    if isinstance(least, Within) and isinstance(greatest, Within):
+        first, behind = least.ranges[0][0], greatest.ranges[0][1]
+        return first is not None and behind is not None and first >= behind
+    if not (isinstance(least, Compare) and isinstance(greatest, Compare)) or least.value.kind != greatest.value.kind:
+        return True
+    return bool(least.value.value > greatest.value.value)
 
 
 def _scalar(operand: object, place: str) -> Value:

@@ -198,9 +198,9 @@ BARE = FilterTable(
     metadata=[{}, {}],
     allows=[({}, {0, 1}), ({"year": {"$exists": False}}, {0, 1}), ({"year": None}, set())],
     refuses=[
-        ({"year": 1990}, "no document has the field 'year'; none has any metadata"),
-        ("year like '19'", "none has any metadata"),
-        ("tags contains 'a'", "none has any metadata"),
+        ({"year": 1990}, "no document has the field 'year'; no document has any metadata"),
+        ("year like '19'", "no document has any metadata"),
+        ("tags contains 'a'", "no document has any metadata"),
     ],
 )
 
@@ -241,7 +241,6 @@ DATES = FilterTable(
         ("on not between 2024-05-01 and 2024-05-31", {4, 5, 6}),
         ({"on": {"$between": [datetime.date(2024, 5, 2), "2024-06-01"]}}, {1}),
         ("year between 1969 and 2000", {4}),
-        ("year between 2000 and 1969", set()),
         ({"year": {"$between": (np.int64(1969), np.float32(2024))}}, {3, 4}),
         ("on in (2024-05-02, 1969-12-31)", {1, 4}),
         ({"on": {"$in": ["2024-05-02", "2024-05", "2024-02-30"]}}, {0, 1, 2, 3, 5, 6}),
@@ -265,6 +264,8 @@ DATES = FilterTable(
         ({"on": {"$last": "fortnight"}}, "takes a time like '30 days' .*, not 'fortnight'"),
         ({"on": {"$last": 30}}, "takes a time like '30 days' .*, not 30"),
         ("year in the last 30 days", "'year' holds number, but '30 days' asks for a date"),
+        ("year between 2000 and 1969", "takes the least value first and the greatest second"),
+        ("on in the last 0 days", "at least one of them"),
         ({"on": {"$between": ["2024-05-01"]}}, "takes two values, the least and the greatest, not 1"),
         ({"on": {"$between": "2024-05-01"}}, "takes a list, not"),
         ("year between 'a' and 'b'", "'year' holds number, but 'a' asks for a text"),

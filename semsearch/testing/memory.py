@@ -24,7 +24,7 @@ from semsearch.errors import CollectionClosed, CollectionExists, DimensionMismat
 from semsearch.home import Home
 from semsearch.names import check_name
 from semsearch.records import Entry, Known, Record
-from semsearch.search.analysis import analysed, asked, holds
+from semsearch.search.analysis import analysed, asked, holds, places_of_phrase
 from semsearch.search.fields import MemoryFields
 from semsearch.search.query_syntax import Query
 from semsearch.search.where import Filter, matches
@@ -81,13 +81,12 @@ class MemoryView:
         docs = {doc for doc in self._state.records if where is None or doc in self._matching(where)}
         mask = np.isin(self._state.docs, list(docs))
         if query is not None:
-            required = [analysed(phrase, stemmed=False) for phrase in query.required]
-            excluded = [terms for phrase in query.excluded if (terms := analysed(phrase))]
-            for row, texts in enumerate(self._with_neighbours()):
-                exact = [analysed(text, stemmed=False) for text in texts] if required else []
-                mask[row] &= all(any(holds(text, phrase) for text in exact) for phrase in required if phrase)
-                if excluded and any(holds(analysed(text), phrase) for phrase in excluded for text in texts):
-                    mask &= self._state.docs != self._state.docs[row]
+            for phrase in query.required:
+                if terms := analysed(phrase, stemmed=False):
+                    mask &= self._holding(terms, stemmed=False)
+            for phrase in query.excluded:
+                if terms := analysed(phrase):
+                    mask &= ~np.isin(self._state.docs, self._state.docs[self._holding(terms, stemmed=True)])
         return mask
 
     def dense(self, queries: Vectors, k: int, *, allowed: Mask | None, exact: bool, grouped: bool) -> list[Candidates]:
@@ -108,9 +107,7 @@ class MemoryView:
         counts = [Counter(text) for text in texts]
         phrases = [terms for phrase in query.phrases if (terms := analysed(phrase, stemmed=False))]
         frequencies = [[own[word] for own in counts] for word in set(asked(query.text))]
-        if phrases:
-            forms = [[analysed(text, stemmed=False) for text in near] for near in self._with_neighbours()]
-            frequencies += [[int(any(holds(text, phrase) for text in near)) for near in forms] for phrase in phrases]
+        frequencies += [self._holding(phrase, stemmed=False).astype(int).tolist() for phrase in phrases]
         mean = sum(map(len, texts)) / max(len(texts), 1)
         scores = np.zeros(len(texts), dtype=np.float32)
         for frequency in frequencies:
@@ -192,20 +189,15 @@ class MemoryView:
         passages = map(self._state.passage, range(len(self._state.keys)))
         return [f"{passage.title}\n\n{passage.text}" for passage in passages]
 
-    def _with_neighbours(self) -> Iterator[list[str]]:
-        """The title and text of each passage, and as much of the text as lies where it meets its neighbours."""
+    def _holding(self, phrase: str, *, stemmed: bool) -> Mask:
+        """The passages whose title or text holds a phrase, alone or with those beside them in their document."""
         state = self._state
-        for row, own in enumerate(self._texts()):
-            doc, (start, end) = int(state.docs[row]), state.spans[row]
-            text = state.records[doc].document.text
-            beside = [state.spans[other] for other in np.flatnonzero(state.docs == doc).tolist()]
-            before = max((span for span in beside if span.start < start), default=None)
-            behind = min((span for span in beside if span.start > start), default=None)
-            yield [
-                own,
-                *([text[before.start : end]] if before is not None else []),
-                *([text[start : behind.end]] if behind is not None else []),
-            ]
+        mask = np.array([holds(analysed(text, stemmed=stemmed), phrase) for text in self._texts()], dtype=np.bool_)
+        for doc, record in state.records.items():
+            rows = np.flatnonzero(state.docs == doc).tolist()
+            for first, last in places_of_phrase(record.document.text, phrase, stemmed=stemmed) if len(rows) > 1 else ():
+                mask[[row for row in rows if state.spans[row].start < last and first < state.spans[row].end]] = True
+        return mask
 
     def _best(self, rows: NDArray[np.intp], scores: Scores, k: int, grouped: bool, way: tuple[str, ...]) -> Candidates:
         """The `k` best of `rows`, or the best of each of the `k` best documents."""

@@ -63,13 +63,13 @@ class RecordedReport:
         self.places: dict[str, str] = {}  # of ids
         self.positions: dict[str, Position | None] = {}
 
-    def bad(self, error: DataError) -> None:
+    def bad(self, error: DataError, *, file: bool = False) -> None:
         """Keep it, or raise it."""
         if not self.skip:
             raise error
         self.errors.append(error)
 
-    def lost(self, error: DataError) -> None:
+    def lost(self, error: DataError, *, failed: bool = False) -> None:
         """As `bad`."""
         self.bad(error)
 

@@ -40,7 +40,7 @@ class Written:
         write_generation(self.folder, self.index, self.keys, self.vectors, metric, params, backend=backend, **OWNER)
 
     def open(self):
-        opened, _ = open_generation(
+        opened, *_ = open_generation(
             self.folder, self.kind, self.keys, self.vectors, self.metric, backend=self.backend, **OWNER
         )
         return opened

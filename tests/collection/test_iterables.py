@@ -15,6 +15,11 @@ KINDS = [
     pytest.param(np.array, id="array"),
     pytest.param(lambda values: dict.fromkeys(values).keys(), id="keys"),
     pytest.param(tuple, id="tuple"),
+    pytest.param(
+        lambda values: pytest.importorskip("pandas").Series(values, index=[7, 7, 3, 9][: len(values)]), id="pandas"
+    ),
+    pytest.param(lambda values: pytest.importorskip("polars").Series("x", values), id="polars"),
+    pytest.param(lambda values: pytest.importorskip("pyarrow").array(values), id="pyarrow"),
 ]
 
 
@@ -116,3 +121,41 @@ def test_an_id_that_is_a_whole_number_is_that_text(tmp_path):
                 notes.remove([wrong])
         assert notes.remove([4]) == 1
         assert len(notes) == 1
+
+
+@pytest.mark.parametrize(
+    ("ask", "what"),
+    [
+        ("get", "get takes a list of ids"),
+        ("vectors", "vectors takes a list of ids"),
+        ("remove", "remove takes a list of ids"),
+        ("similar", "similar takes lists of ids and queries"),
+        ("search_many", "search_many takes a list of queries"),
+        ("add", "add takes a list of"),
+        ("estimate", "estimate takes a list of"),
+    ],
+)
+def test_what_would_give_its_names_is_told(notes, ask, what):
+    """A mapping gives its keys, a frame the names of its columns: what they hold is meant."""
+    before = notes.ids()
+    ask = getattr(notes, ask)
+    with pytest.raises(UsageError, match=f"{what}.*an object|a single one goes into a list"):
+        ask({"a": "the cat sleeps", "text": "x"})
+    with pytest.raises(UsageError, match=what):
+        ask(np.array("a"))
+    if ask not in (notes.add, notes.estimate):
+        for frames in ("pandas", "polars"):
+            frame = pytest.importorskip(frames).DataFrame({"a": ["b"]})
+            with pytest.raises(UsageError, match=f"{what}, not a frame: give one of its columns"):
+                ask(frame)
+    assert notes.ids() == before
+
+
+def test_a_document_is_there_by_whatever_names_it(notes):
+    notes.add([Document("4", "four")])
+    assert 4 in notes
+    assert np.int64(4) in notes
+    assert "a" in notes
+    assert 5 not in notes
+    assert None not in notes
+    assert 4.0 not in notes

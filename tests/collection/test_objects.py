@@ -143,6 +143,60 @@ def test_a_frame_of_pandas(notes):
     assert notes.search_many(frame["text"], 1)[0][0].id == "a"
 
 
+@pytest.mark.parametrize("missing", ["a frame", "its rows", "mappings"])
+def test_what_is_missing_is_null_however_it_is_given(notes, missing):
+    """A frame and the records made of it are the same documents."""
+    pandas = pytest.importorskip("pandas")
+    rows = [
+        {
+            "id": 1,
+            "text": "the cat sleeps",
+            "title": "Cats",
+            "year": 1990.0,
+            "on": pandas.Timestamp(2024, 5, 1),
+            "n": 1,
+        },
+        {
+            "id": 2,
+            "text": "the dog runs",
+            "title": float("nan"),
+            "year": float("nan"),
+            "on": pandas.NaT,
+            "n": pandas.NA,
+        },
+        {
+            "id": 3,
+            "text": "water boils",
+            "title": None,
+            "year": np.float32("nan"),
+            "on": np.datetime64("NaT"),
+            "n": None,
+        },
+    ]
+    frame = pandas.DataFrame(rows).astype({"n": "Int64"})
+    given = {"a frame": frame, "its rows": frame.to_dict("records"), "mappings": rows}[missing]
+    assert notes.add(given).added == 3
+    none = {"year": None, "on": None, "n": None}
+    assert held(notes) == [
+        Document("1", "the cat sleeps", "Cats", {"year": 1990.0, "on": "2024-05-01T00:00:00", "n": 1}),
+        Document("2", "the dog runs", "", none),
+        Document("3", "water boils", "", none),
+    ]
+
+
+def test_a_number_that_is_none_is_missing_only_as_a_field_of_a_record(notes):
+    for given, said in (
+        (Document("a", "x", metadata={"year": float("nan")}), "'year', holds nan, which is no JSON number"),
+        ({"text": "x", "year": float("inf")}, "'year', holds inf, which is no JSON number"),
+        ({"text": "x", "years": [float("nan")]}, "'years', holds nan"),
+        ({"text": "x", "metadata": {"year": float("nan")}}, "'year', holds nan"),
+    ):
+        with pytest.raises(DataError, match=said):
+            notes.add([given])
+    with pytest.raises(DataError, match="the text must be text, but is null"):
+        notes.add([{"text": float("nan")}])
+
+
 def test_a_large_frame_of_pandas(notes):
     pandas = pytest.importorskip("pandas")
     frame = pandas.DataFrame({"key": range(2500), "text": [f"text number {number}" for number in range(2500)]})

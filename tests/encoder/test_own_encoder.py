@@ -402,6 +402,35 @@ def test_it_gets_them_once_it_is_said(strange):
     assert run("query", "notes", "oven").code == 2
 
 
+def test_a_key_of_its_own_goes_to_its_address_and_the_other_does_not(strange, monkeypatch):
+    monkeypatch.setenv("THEIR_KEY", "theirs")
+    assert run("trust", strange.url, "--key-from", "THEIR_KEY").code == 0
+    assert run("query", "notes", "oven").code == 0
+    semsearch.create("mine", encoder=f"openai-compatible:{strange.url}#m").close()  # naming it again changes nothing
+    assert {key for _, _, key in strange.requests} == {"Bearer theirs"}
+    strange.requests.clear()
+    monkeypatch.delenv("THEIR_KEY")
+    assert run("query", "notes", "dough").code == 0
+    assert {key for _, _, key in strange.requests} == {None}
+    assert run("trust", strange.url, "--key-from", "").code == 0
+    assert run("query", "notes", "loaf").code == 0
+    assert strange.requests[-1][2] == "Bearer secret"
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["http://localhost:1", "--key-from", "sk-my secret"], "no name of an environment variable"),
+        ([".", "--key-from", "KEY"], "addresses alone"),
+        (["http://localhost:1", "--key-from", "KEY", "--remove"], "addresses alone"),
+    ],
+)
+def test_a_variable_is_named_for_an_address_alone(words, said):
+    ended = run("trust", *words)
+    assert ended.code == 2
+    assert said in ended.err
+
+
 def test_who_makes_a_collection_with_it_has_said_it(strange, tmp_path):
     semsearch.create("mine", encoder=f"openai-compatible:{strange.url}#m").close()
     trusted._said.clear()  # as another process

@@ -11,8 +11,9 @@ from support.command_line import corpus, run, tiny_model
 from support.fakes import HashEncoder
 
 import semsearch
-from semsearch.errors import CollectionDamaged, DataError, StorageError, UsageError
+from semsearch.errors import CollectionDamaged, DataError, DimensionMismatch, StorageError, UsageError
 from semsearch.exchange.export import export
+from semsearch.ingest import precomputed
 from semsearch.ingest.precomputed import read_together, read_vectors
 from semsearch.ingest.source import Source
 from semsearch.local.store import document_rows as documents
@@ -268,6 +269,44 @@ def test_a_column_of_parquet_that_holds_no_vectors_is_said(tmp_path, vector):
     parquet.write_table(pyarrow.table({"v": [vector] * 3}), tmp_path / "v.parquet")
     with pytest.raises(DataError, match=r"v\.parquet has no column 'v' of vectors"):
         read_vectors(tmp_path / "v.parquet", "v")
+
+
+@pytest.mark.parametrize("lying", [False, True])
+def test_a_small_file_of_parquet_does_not_fill_the_memory(tmp_path, monkeypatch, lying):
+    """One value is stored once, however many vectors are made of it; the file may also lie about how many."""
+    parquet = pytest.importorskip("pyarrow.parquet")
+    import pyarrow
+
+    file = tmp_path / "v.parquet"
+    parquet.write_table(pyarrow.table({"v": [[1.0] * 500] * 4000, "text": ["x"] * 4000}), file)
+    assert read_vectors(file, "v").shape == (4000, 500), "8 MB are nothing"
+    monkeypatch.setattr(precomputed, "MOST_INFLATED", 1000)
+    if lying:
+        monkeypatch.setattr(precomputed, "_said", lambda *_: 0)
+    with pytest.raises(DataError, match=r"the column 'v' would be more than [\d,]+ bytes of numbers, far more than"):
+        read_vectors(file, "v")
+
+
+def test_vectors_of_parquet_are_of_one_length(tmp_path):
+    parquet = pytest.importorskip("pyarrow.parquet")
+    import pyarrow
+
+    file, numbers = tmp_path / "v.parquet", np.arange(6, dtype=np.float32).reshape(3, 2)
+    for kind in (
+        pyarrow.list_(pyarrow.float32()),
+        pyarrow.list_(pyarrow.float64(), 2),
+        pyarrow.large_list(pyarrow.int8()),
+    ):
+        for rows in (1, 3):  # in groups
+            column = pyarrow.array([[int(n) for n in row] for row in numbers], kind)
+            parquet.write_table(pyarrow.table({"v": column}), file, row_group_size=rows)
+            assert np.array_equal(read_vectors(file, "v"), numbers)
+    for column in ([[1.0, 2.0], [1.0]], [[1.0], None], [[], []], []):
+        parquet.write_table(pyarrow.table({"v": pyarrow.array(column, pyarrow.list_(pyarrow.float32()))}), file)
+        with pytest.raises(DimensionMismatch, match="are of different lengths, or missing"):
+            read_vectors(file, "v")
+    with pytest.raises(DataError, match=r"has no column 'w' of vectors: .*'v'"):
+        read_vectors(file, "w")
 
 
 def given(folder, model, texts, name="a"):

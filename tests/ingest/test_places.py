@@ -15,7 +15,7 @@ from support.pdf import assembled
 import semsearch
 from semsearch.errors import CollectionClosed
 from semsearch.ingest.source import Source
-from semsearch.places import Place, Position, cut, stretches
+from semsearch.places import Place, Position, cut, provenance, stretches
 from semsearch.types import Document
 
 CODE = '''\
@@ -235,6 +235,77 @@ def test_messages(folder):
         assert places(collection)["letter 2"] == Place(str(folder / "box.mbox"), message=2)
 
 
+def attached(subject, name, text):
+    message = EmailMessage()
+    message["Subject"] = subject
+    message.set_content(f"letter of {subject}")
+    message.add_attachment(text, subtype="markdown", filename=name)
+    return message
+
+
+def test_attachments(folder):
+    """A line or page of an attachment is none of the mail's: no editor and no viewer is sent there."""
+    (folder / "a.eml").write_bytes(bytes(attached("one", "notes.md", "\n\nof whales\n")))
+    box = mailbox.mbox(folder / "box.mbox")
+    box.add(attached("two", "more.md", "of bread\n"))
+    box.close()
+    sheet = json.dumps({"cells": [{"cell_type": "raw", "source": source} for source in ("filler", "of wheels")]})
+    mail = attached("three", "deep.ipynb", sheet)
+    (folder / "b.eml").write_bytes(bytes(mail))
+    with collected(folder) as collection:
+        found = places(collection)
+    assert found["of whales"] == Place(str(folder / "a.eml"), attachment="notes.md")
+    assert str(found["of bread"]) == f"{folder}/box.mbox, message 1, attachment more.md"
+    assert str(found["filler\n\nof wheels"]) == f"{folder}/b.eml, attachment deep.ipynb, cell 1"
+
+
+def test_what_an_older_version_kept_as_metadata_alone(folder):
+    """Slides were metadata, and a page of an attachment looked like one of its mail."""
+    spec = {"path": str(folder), "format": "documents"}
+    for metadata, place in (
+        ({"slide": 4}, "a.pptx, slide 4"),
+        ({"page": 2, "attachment": "x.pdf"}, "a.pptx, attachment x.pdf, page 2"),
+    ):
+        path, position, _ = provenance(spec, "a.pptx", "", metadata)
+        assert str(position.place(path)) == f"{folder}/{place}"
+
+
+def query_places(collection, query, **how):
+    return [str(hit.place).rpartition("/")[2] for hit in collection.search(query, 10, **how)]
+
+
+POEM = "The harbour lies still.\nNo bread is left.\n\nA whale came by, a whale of a size.\nA whale and bread.\n"
+
+
+@pytest.mark.parametrize("mode", ["dense", "lexical", "hybrid"])
+def test_a_hit_stands_in_the_line_that_has_most_words_of_the_query(folder, mode):
+    (folder / "a.txt").write_text(POEM)
+    with collected(folder) as collection:
+        for query, line in (("whale", 4), ("whales and bread", 5), ("bread", 2), ("harbour", 1)):
+            assert query_places(collection, query, mode=mode) == [f"a.txt:{line}"], query
+        if mode == "dense":
+            assert query_places(collection, "nothing of it") == ["a.txt:1"]
+
+
+def test_lines_of_later_passages_of_records_and_of_notebooks(folder):
+    lines = [f"Line {number} says something of its own about the {'tide' if number == 33 else 'reef'}." for number in
+             range(1, 60)]  # fmt: skip
+    (folder / "long.txt").write_text("\n".join(lines))
+    with collected(folder, "long") as collection:
+        assert query_places(collection, "tide", mode="lexical") == ["long.txt:33"]
+        [copied] = pickle.loads(pickle.dumps(list(collection.search("tide", mode="lexical"))))
+        assert copied.place.line == 33
+    (folder / "a.jsonl").write_text(json.dumps({"text": POEM}) + "\n")
+    with collected(folder / "a.jsonl", "records") as collection:
+        assert query_places(collection, "whale") == ["a.jsonl:1"]
+    (folder / "n.ipynb").write_text(json.dumps({"cells": [{"cell_type": "raw", "source": s} for s in POEM.split(".")]}))
+    with collected(folder / "n.ipynb", "cells") as collection:
+        assert query_places(collection, "whale") == ["n.ipynb, cell 3"]
+        vector = HashEncoder(8).encode_queries(["whale"])[0]
+        [hit] = collection.search(vector=vector)
+        assert hit.place.cell == 1, "nobody knows which words were looked for"
+
+
 def test_what_no_file_gave_has_no_place(tmp_path):
     with semsearch.create("notes", encoder=HashEncoder(8)) as collection:
         collection.add([Document("a", "one", metadata={"page": 3})])
@@ -313,7 +384,13 @@ def test_a_position_that_nobody_writes_is_none(stored):
 
 
 def test_positions_come_back():
-    for position in (Position(3), Position(lines=((0, 1), (5, 90))), Position(page=2, sheet="Ä"), Position(message=1)):
+    for position in (
+        Position(3),
+        Position(lines=((0, 1), (5, 90))),
+        Position(page=2, sheet="Ä"),
+        Position(message=1),
+        Position(slide=3, cells=((0, 2),), chapter="c", attachment="a"),
+    ):
         assert Position.read(position.to_json()) == position
 
 

@@ -56,7 +56,7 @@ def test_the_manifest_says_what_the_index_is(tmp_path, built):
 
 def test_an_opened_index_has_the_options_it_was_built_with(tmp_path, built):
     write(tmp_path / "g", built)
-    index, manifest = opened(tmp_path / "g", built)
+    index, manifest, _ = opened(tmp_path / "g", built)
     found, expected = index.search(built[2][:5], 3), built[0].search(built[2][:5], 3)
     assert found.keys.tolist() == expected.keys.tolist()
     assert manifest.options["codes"] == "int8"

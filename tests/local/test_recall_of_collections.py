@@ -9,6 +9,8 @@ import semsearch
 from semsearch.errors import UsageError
 from semsearch.local import planner
 from semsearch.local.store import registry
+from semsearch.search.analysis import analyse
+from semsearch.search.passage_queries import few_words
 from semsearch.types import Document
 
 pytestmark = pytest.mark.slow
@@ -174,6 +176,53 @@ def test_real_queries_are_measured_on_and_kept(caplog):
         texts.tune(0.5, queries=questions)
     assert semsearch.open("texts", encoder=None).reindex("hnsw").source == "synthetic"
     assert "the questions that its recall was measured on can't be encoded" in caplog.text
+
+
+def test_without_questions_a_few_words_of_passages_are_asked(caplog):
+    words = [f"w{i}" for i in range(300)]
+    rng = np.random.default_rng(3)
+    texts = [" ".join(rng.choice(words, 20)) for _ in range(700)]
+    asked = []
+
+    class Listening(HashEncoder):
+        def encode_queries(self, queries):
+            asked.extend(queries)
+            return super().encode_queries(queries)
+
+    with semsearch.create("texts", encoder=Listening(24)) as collection:
+        collection.add(Document(str(i), text) for i, text in enumerate(texts))
+        del asked[:]
+        certificate = collection.reindex("hnsw", recall=0.8)
+        assert len(asked) == 2000, "of 700 passages some are asked for several times"
+        assert all(2 <= len(query.split()) <= 8 and any(query in text for text in texts) for query in asked)
+        assert len({query.split()[0] for query in asked}) > 200
+        assert (certificate.source, certificate.queries) == ("synthetic", 1000)
+        assert "on 1000 questions of a few words of passages, at least" in certificate.summary
+        assert collection.info()["index"]["contract"]["summary"] == certificate.summary
+        del asked[:]
+        assert collection.reindex("exact", recall=0.8).met
+        assert not asked, "exact search is proven"
+    with semsearch.open("texts") as collection:  # whose model is an object that is not there
+        certificate = collection.reindex("hnsw", recall=0.8)
+        assert "stored vectors" in certificate.summary
+        assert "no questions can be made of passages to measure the recall on, vectors stand in" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("text", "least", "most"),
+    [
+        ("a few words, of which — some — are asked for here and there", 2, 8),
+        ("one", 1, 1),
+        ("猫が好きです。犬も好きです", 1, 8),
+    ],
+)
+def test_a_question_is_a_stretch_of_its_passage(text, least, most):
+    rng = np.random.default_rng(0)
+    for _ in range(50):
+        question = few_words(text, rng)
+        assert question in text
+        assert least <= len(list(analyse(question))) <= 2 * most + 12
+    assert few_words("… !", rng) == few_words("", rng) == ""
 
 
 def test_there_is_nothing_to_tune_without_an_index(collection):

@@ -78,6 +78,36 @@ def test_what_vanished_is_taken_out_of_a_file_that_holds_a_lost_part(tmp_path):
     assert run("sync", "docs").code == 0, "it is as it was, and is not read again"
 
 
+def test_records_files_and_parts_of_files_are_counted_apart(tmp_path, monkeypatch):
+    """A page of a scan is no bad record, and a locked file is no page."""
+
+    def parts(self, path):
+        if path.name == "b.pdf":
+            raise DataError(f"{path}: it is locked with a password.")
+        yield FilePart("page=1", "whales dive")
+        yield Lost("page=2", "it holds no text.")
+        yield Lost("page=3", "it is broken.", failed=True)
+
+    model = tiny_model(tmp_path / "tiny")
+    monkeypatch.setattr(office.Confined, "parts", parts)
+    folder = files(tmp_path / "docs", **{"a.pdf": b"%PDF", "b.pdf": b"%PDF"})
+    ended = run("index", folder, "-m", model)
+    assert ended.out == "added 1, changed 0, unchanged 0, skipped 3\n"
+    assert ended.err.splitlines()[-6:-1] == [
+        "1 file that can't be read to its end:",
+        f"  {folder}/b.pdf: it is locked with a password.",
+        "2 parts of files that are lost:",
+        f"  {folder}/a.pdf, page=2: it holds no text.",
+        f"  {folder}/a.pdf, page=3: it is broken.",
+    ]
+    told = json.loads(run("index", folder, "--json").out)
+    assert (told["skipped"], [len(told[kind]) for kind in ("errors", "records", "files", "parts")]) == (3, [3, 0, 1, 2])
+    assert told["parts"] == [f"{folder}/a.pdf, page=2: it holds no text.", f"{folder}/a.pdf, page=3: it is broken."]
+    (tmp_path / "a.jsonl").write_bytes(b'{"text": "whale"}\n{\n')
+    told = json.loads(run("index", tmp_path / "a.jsonl", "-m", model, "--on-error", "skip", "--json").out)
+    assert (len(told["records"]), told["files"], told["parts"]) == (1, [], [])
+
+
 @pytest.mark.slow
 def test_the_command_counts_and_lists_what_was_lost(tmp_path):
     model = tiny_model(tmp_path / "tiny")

@@ -9,7 +9,7 @@ import pytest
 
 from corpora.extraction import extractor
 from corpora.extraction.parts import FilePart, Lost, Unreadable
-from semsearch.places import Position
+from semsearch.places import Place, Position
 
 OFFICE = "http://schemas.openxmlformats.org"
 RELATED = f"{OFFICE}/officeDocument/2006/relationships"
@@ -86,6 +86,7 @@ def test_a_slide_is_a_document_with_its_notes():
     assert (first.name, first.title, first.metadata) == ("slide=1", "Whales", {"slide": 1})
     assert sorted(first.text.splitlines()) == ["Say it slowly.", "Sure?", "They dive.", "a | b"]
     assert (second.name, second.text) == ("slide=2", "Bread")
+    assert [part.position for part in (first, second)] == [Position(slide=1), Position(slide=2)]
     assert third == Lost("slide=3", "it holds no text: pictures must go through text recognition first.")
     assert fourth == Lost("slide=4", "the file has no such slide.")
 
@@ -132,8 +133,9 @@ def renamed(archive, names):
 
 
 ODT = (
-    '<o:document-content xmlns:o="urn:office" xmlns:text="urn:text" xmlns:table="urn:table" xmlns:draw="urn:draw">'
-    "<o:body><o:text>{}</o:text></o:body></o:document-content>"
+    '<o:document-content xmlns:o="urn:office" xmlns:text="urn:text" xmlns:table="urn:table" xmlns:draw="urn:draw" '
+    'xmlns:presentation="urn:presentation" xmlns:office="urn:office"><o:body>'
+    "<o:text>{}</o:text></o:body></o:document-content>"
 )
 
 
@@ -159,6 +161,38 @@ def test_opendocument_has_headings_tables_notes_and_no_deleted_text():
         ("whales", "Report › Whales", "They dive.\nFar.\n\nDeep.\n\nSure?\n\none\n\nboxed\n\na | b"),
         ("header", "Report", "Secret"),
     ]
+
+
+def test_slides_of_opendocument():
+    frame = '<draw:frame presentation:class="{}"><text:p>{}</text:p></draw:frame>'
+    shown = "".join(frame.format(*one) for one in (("title", "Whales"), ("outline", "They dive."), ("footer", "no")))
+    notes = f"<presentation:notes>{frame.format('notes', 'Say it slowly.')}</presentation:notes>"
+    pages = [shown + notes, frame.format("title", "Bread"), "<draw:frame><draw:image/></draw:frame>", ""]
+    body = "".join(f"<draw:page>{page}</draw:page>" for page in pages)
+    show = ODT.replace("o:text>", "o:presentation>").format(body)
+    first, second, third = parts("a.odp", zipped(**{"content.xml": show}))
+    assert (first.name, first.title, first.metadata) == ("slide=1", "Whales", {"slide": 1})
+    assert first.text == "They dive.\nSay it slowly."
+    assert (second.text, second.position) == ("Bread", Position(slide=2))
+    assert third == Lost("slide=3", "it holds no text: pictures must go through text recognition first.")
+
+
+def test_sheets_of_opendocument():
+    cell = "<table:table-cell{}><text:p>{}</text:p></table:table-cell>"
+    note = "<office:annotation><text:p>Sure?</text:p></office:annotation>"
+    rows = [
+        cell.format("", "city") + cell.format("", "size"),
+        cell.format("", "Lima") + cell.format(' table:number-columns-repeated="9"', "7"),
+    ]
+    rows += ["<table:table-cell/>" * 3, cell.format("", f"Oslo</text:p>{note}<text:p>")]
+    table = "".join(f"<table:table-row>{row}</table:table-row>" for row in rows)
+    box = "<draw:frame><draw:text-box><text:p>boxed</text:p></draw:text-box></draw:frame>"
+    shapes = f"<table:shapes>{box}</table:shapes>"
+    sheets = f'<table:table table:name="Towns">{shapes}{table}</table:table><table:table table:name="Empty"/>'
+    book = ODT.replace("o:text>", "o:spreadsheet>").format(sheets)
+    [part] = parts("a.ods", zipped(**{"content.xml": book}))
+    assert part.text.splitlines() == ["city | size", "Lima | 7", "Oslo Sure?", "boxed"]
+    assert (part.name, part.title, part.position) == ("sheet=Towns", "Towns", Position(sheet="Towns"))
 
 
 def test_rich_text_is_read_with_what_stands_beside_it():
@@ -191,11 +225,23 @@ def test_a_notebook_has_its_headings_code_and_output():
         ("Whales", "They dive.\n\ndepth(1)\n\na mile\n\n\n1609\n\nas it is")
     ]
     cells = [{"cell_type": "heading", "level": 1, "source": "H"}, {"cell_type": "code", "input": "x"}]
+    [part] = parts("a.ipynb", json.dumps({"cells": cells}))
+    assert part.position == Position(cells=((0, 2),))
     old = {"worksheets": [{"cells": cells}]}
     assert [(part.title, part.text) for part in parts("a.ipynb", json.dumps(old))] == [("H", "x")]
     for bad in ("[]", "{", ""):
         with pytest.raises((Unreadable, ValueError)):
             parts("a.ipynb", bad)
+
+
+def test_each_line_of_a_notebook_knows_its_cell():
+    sources = [("markdown", "# A\nfirst"), ("code", "x = 1\ny = 2"), ("raw", "last"), ("markdown", "# Bare")]
+    cells = [{"cell_type": kind, "source": source} for kind, source in sources]
+    cells[1]["outputs"] = [{"text": "shown"}]
+    body, bare = parts("a.ipynb", json.dumps({"cells": cells}))
+    found = {line: body.position.place("a", number).cell for number, line in enumerate(body.text.split("\n")) if line}
+    assert found == {"first": 1, "x = 1": 2, "y = 2": 2, "shown": 2, "last": 3}
+    assert (bare.text, bare.position.place("a")) == ("Bare", Place("a", cell=4))
 
 
 def test_an_odd_cell_of_a_notebook_costs_itself():
@@ -237,6 +283,8 @@ def test_a_missing_chapter_costs_that_chapter_only():
         ("c.xhtml", "third"),
         ("d.xhtml", "it is encrypted."),
     ]
+    chapters = [part.position for part in found if isinstance(part, FilePart)]
+    assert chapters == [Position(chapter="a.xhtml"), Position(chapter="c.xhtml")]
 
 
 def test_notes_and_pages_beside_the_chapters_of_a_book_are_read():

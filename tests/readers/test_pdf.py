@@ -11,6 +11,7 @@ from support.pdf import assembled
 from corpora.extraction import extractor
 from corpora.extraction.parts import Lost, Unreadable
 from corpora.extraction.pdf import words
+from corpora.extraction.pdf_text import ShownText
 
 
 def made(*contents, kids=None, extra=b"", more=(), count=None):
@@ -62,6 +63,7 @@ def test_ligatures_and_words_broken_at_line_ends_are_words():
         ("Donau\xaddampf\xad\nschiff", "Donaudampfschiff"),
         ("über-\nflüssig", "überflüssig"),
         ("a list:\n- one\n- two", "a list:\n- one\n- two"),
+        ("Donau\u2010\ndampf", "Donaudampf"),
         ("Hoch-\nund Tiefbau", "Hoch- und Tiefbau"),
         ("dash -\nnot a word", "dash -\nnot a word"),
         ("an ELE-\nMENT of Jean-\nPaul, A-\nB and UTF-\n8", "an ELEMENT of Jean-Paul, A-B and UTF-\n8"),
@@ -86,6 +88,58 @@ def test_words_are_found_in_time_that_grows_with_the_text(text):
     assert time.monotonic() - began < 10
 
 
+def glyphs(content, letters):
+    """A PDF of a page with a font whose glyphs, of two bytes, are these texts."""
+    table = b"".join(
+        b"<%04x><%s>" % (glyph, text.encode("utf-16-be").hex().encode()) for glyph, text in letters.items()
+    )
+    cmap = b"begincmap 1 begincodespacerange<0000><ffff>endcodespacerange %d beginbfchar%s endbfchar endcmap"
+    cmap %= (len(letters), table)
+    system = b"<</Registry(Adobe)/Ordering(Identity)/Supplement 0>>"
+    return assembled(
+        [
+            b"<</Type/Catalog/Pages 2 0 R>>",
+            b"<</Type/Pages/Kids[3 0 R]/Count 1>>",
+            b"<</Type/Page/Parent 2 0 R/MediaBox[0 0 612 792]/Resources<</Font<</F1 4 0 R>>>>/Contents 8 0 R>>",
+            b"<</Type/Font/Subtype/Type0/BaseFont/Own/Encoding/Identity-H/DescendantFonts[5 0 R]/ToUnicode 7 0 R>>",
+            b"<</Type/Font/Subtype/CIDFontType2/BaseFont/Own/CIDSystemInfo%s/DW 1000/FontDescriptor 6 0 R>>" % system,
+            b"<</Type/FontDescriptor/FontName/Own/Flags 4/FontBBox[0 0 1000 1000]/ItalicAngle 0/Ascent 800/Descent -200"
+            b"/CapHeight 700/StemV 80>>",
+            *(b"<</Length %d>>stream\n%s\nendstream" % (len(stream), stream) for stream in (cmap, content)),
+        ]
+    )
+
+
+def test_what_glyphs_stand_for_is_told_beside_them():
+    """Glyphs that are no letters say what they are (ActualText): ligatures, letters that are drawn."""
+    said = b"BT /F1 12 Tf 72 720 Td /Span <</ActualText<FEFF9CB8>>> BDC <00000000> Tj EMC 40 0 Td <0001> Tj ET"
+    [part] = parts(glyphs(said, {1: "x"}))
+    assert part.text == "鲸 x"
+
+
+def test_letters_of_an_arabic_ligature_are_in_their_order():
+    """On the page the word stands from right to left; the two letters of the glyph in its middle are read as one."""
+    drawn = b"BT /F1 12 Tf 72 720 Td <0003000200010000> Tj ET"
+    letters = {0: "\u0627", 1: "\u0633", 2: "\u0644\u0627", 3: "\u0645"}
+    [part] = parts(glyphs(drawn, letters))
+    assert part.text == "\u0627\u0633\u0644\u0627\u0645"  # Islam
+
+
+def test_what_pdfium_can_not_read_pypdf_does(monkeypatch):
+    from pypdfium2 import PdfDocument, PdfiumError
+
+    def fails(*_):
+        raise PdfiumError("Failed to load page.")
+
+    for broken in ("__getitem__", "__init__"):
+        with monkeypatch.context() as patch:
+            patch.setattr(PdfDocument, broken, fails)
+            assert [part.text for part in parts(made(lines(b"one"), lines(b"two")))] == ["one", "two"]
+    with monkeypatch.context() as patch:
+        patch.setattr(PdfDocument, "__len__", lambda _: 1)  # its numbers would be others
+        assert [part.name for part in parts(made(lines(b"one"), lines(b"two")))] == ["page=1", "page=2"]
+
+
 def test_a_scanned_page_among_others_is_named_and_numbers_stay():
     picture = b"q 100 0 0 100 0 0 cm /I Do Q"
     found = parts(made(picture, lines(b"two"), picture, b"", lines(b"five")))
@@ -98,16 +152,14 @@ def test_a_scanned_page_among_others_is_named_and_numbers_stay():
 
 
 def test_a_page_that_cannot_be_read_costs_itself(monkeypatch):
-    from pypdf import PageObject
+    read = ShownText.of
 
-    extract = PageObject.extract_text
-
-    def broken(page):
-        if page.page_number == 1:
+    def broken(shown, number, page):
+        if number == 1:
             raise KeyError("/Font")
-        return extract(page)
+        return read(shown, number, page)
 
-    monkeypatch.setattr(PageObject, "extract_text", broken)
+    monkeypatch.setattr(ShownText, "of", broken)
     first, second, third = parts(made(lines(b"one"), lines(b"two"), lines(b"three")))
     assert (first.text, third.text) == ("one", "three")
     assert second == Lost("page=2", "it can't be read (KeyError: '/Font').", failed=True)

@@ -271,6 +271,13 @@ def test_a_named_pipe_is_read_once_and_kept_where_it_is_needed_twice(tmp_path, k
         assert [document.metadata for document in found] == [{"n": "1"}, {"n": "x"}]
 
 
+@pytest.mark.skipif(not Path("/dev/zero").exists(), reason="a device of POSIX")
+def test_a_device_has_no_end_and_is_not_read():
+    with pytest.raises(UsageError, match="'/dev/zero' is a device, which holds no documents"):
+        Source.of("/dev/zero", "text")
+    assert Source.of("/dev/null", "text").path == "/dev/null"
+
+
 # --- ids
 
 
@@ -356,7 +363,7 @@ def test_a_bad_line_is_named_and_costs_only_itself(tmp_path, bad, message):
     report = ReadReport(skip=True)
     assert [document.id for document in read(path, report=report)] == ["first", "last"]
     assert report.skipped == 1
-    assert report.sentences()[0] == "1 bad record skipped, the first:"
+    assert report.sentences()[0] == "1 bad record skipped:"
 
 
 @pytest.mark.parametrize(
@@ -422,9 +429,7 @@ def test_an_empty_folder_and_an_empty_file_in_one(tmp_path):
 
 
 def test_when_all_was_skipped_the_first_reason_is_given(tmp_path):
-    with pytest.raises(
-        DataError, match=r"holds no documents: 2 bad records were skipped, the first: .*no column 'text'"
-    ):
+    with pytest.raises(DataError, match=r"holds no documents: 2 bad records skipped, the first: .*no column 'text'"):
         read(write(tmp_path, "x.jsonl", jsonl({"a": 1}, {"a": 2})), report=ReadReport(skip=True))
 
 

@@ -13,11 +13,12 @@ from support.fakes import HashEncoder
 
 import semsearch
 from semsearch import dates
-from semsearch.errors import DataError, FilterError
+from semsearch.errors import DataError, FilterError, UsageError
 from semsearch.metadata_values import json_value
 from semsearch.search.fields import MemoryFields
 from semsearch.search.where import matches
 from semsearch.search.where_mapping import parse
+from semsearch.testing.memory import MemoryHome
 from semsearch.types import Document
 
 EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
@@ -108,7 +109,6 @@ ODD = {
     "truth": np.bool_(True),
     "word": np.str_("wort"),
     "then": np.datetime64("2024-05-01T12:00:00.123456789"),
-    "month": np.datetime64("2024-05"),
     "hour": np.datetime64("2024-05-01T12"),
     "many": np.array([1, 2]),
     "mixed": [datetime.date(2024, 5, 1), np.int8(3), {"inner": np.datetime64("2024-05-01")}],
@@ -124,7 +124,6 @@ KEPT = {
     "truth": True,
     "word": "wort",
     "then": "2024-05-01T12:00:00.123456789",
-    "month": "2024-05-01",
     "hour": "2024-05-01T12:00",
     "many": [1, 2],
     "mixed": ["2024-05-01", 3, {"inner": "2024-05-01"}],
@@ -152,6 +151,9 @@ def test_what_metadata_takes(home):
     ("value", "message"),
     [
         (np.datetime64("NaT"), r"'on', holds no date \(NaT\)"),
+        (np.datetime64("2024-05"), "'on', holds the month '2024-05' of numpy's, which says no day: give a day"),
+        (np.datetime64("2024"), "the year '2024'"),
+        (np.datetime64("2024-05-02", "W"), "the week '2024-05-02'"),
         (np.float32("nan"), "'on', holds nan, which is no JSON number"),
         (np.timedelta64(3, "D"), "'on', holds a timedelta64; texts, numbers, dates, booleans"),
         (datetime.timedelta(1), "'on', holds a timedelta"),
@@ -242,3 +244,97 @@ def test_zones_order_as_moments_do():
         assert matches(parse({"on": {"$lt": {"$date": other}}}, fields), {"on": one}) == (
             dates.moment(one) < dates.moment(other)
         )
+
+
+@pytest.fixture
+def log():
+    with semsearch.create("log", encoder=HashEncoder()) as log:
+        days = ("2023-12-31", "2024-04-30", "2024-05-01", "2024-05-31", "2024-06-01", "2024-06-02")
+        log.add([Document(day, "it began", metadata={"on": day, "n": place}) for place, day in enumerate(days)])
+        yield log
+
+
+@pytest.mark.parametrize(
+    ("where", "count"),
+    [
+        ({"on": np.datetime64("2024-05")}, 2),
+        ({"on": np.datetime64("2024")}, 5),
+        ({"on": {"$gt": np.datetime64("2024-05")}}, 2),
+        ({"on": {"$lte": np.datetime64("2024-05")}}, 4),
+        ({"on": {"$between": [np.datetime64("2024-04"), np.datetime64("2024-05")]}}, 3),
+        ({"on": {"$in": [np.datetime64("2024-06", "M"), {"$date": np.datetime64("2023")}]}}, 3),
+        ({"on": np.datetime64("2024-05-30", "W")}, 3),  # from the 30th to the 5th
+        ({"on": np.datetime64("2024-05-31")}, 1),
+    ],
+)
+def test_a_month_of_numpys_is_the_month(log, where, count):
+    assert log.count(where) == count
+
+
+@pytest.mark.parametrize(
+    ("ago", "said"),
+    [
+        (datetime.timedelta(days=3), "3 days"),
+        (datetime.timedelta(weeks=5), "35 days"),
+        (datetime.timedelta(hours=36), "36 hours"),
+        (np.timedelta64(3, "D"), "3 days"),
+        (np.timedelta64(90, "m"), "90 minutes"),
+        (np.timedelta64(2, "M"), "2 months"),
+        (np.timedelta64(1, "Y"), "year"),
+    ],
+)
+def test_a_timedelta_is_a_time_ago(log, clock, ago, said):
+    clock("2024-06-02T12:00:00+00:00")
+    found = log.ids({"on": {"$last": ago}})
+    assert found == log.ids(f"on in the last {said}")
+    assert bool(found) == ("minutes" not in said), "a day begins at midnight"
+
+
+@pytest.mark.parametrize(
+    "ago",
+    ["0 days", datetime.timedelta(0), datetime.timedelta(-1), np.timedelta64(0, "h"), np.timedelta64("NaT"), 30,
+     np.timedelta64(-2, "M"), np.timedelta64(5)],
+)  # fmt: skip
+def test_no_time_ago_is_told(log, ago):
+    with pytest.raises(FilterError, match=r"at least one of them\), or a timedelta, not "):
+        log.count({"on": {"$last": ago}})
+
+
+def test_nothing_lies_in_the_last_0_days(log):
+    with pytest.raises(FilterError, match="at least one of them"):
+        log.count("on in the last 0 days")
+
+
+@pytest.mark.parametrize(
+    "where",
+    ["n between 5 and 2", "n not between 5 and 2", "on between 2024-06 and 2024-05",
+     "on between 2024-06-01 and 2024-05",
+     'on between "b" and "a"', 'on between "2024-06-01" and 2024-05-01', {"n": {"$between": [5, np.float64(4.5)]}},
+     {"on": {"$between": [datetime.date(2024, 6, 1), np.datetime64("2024-05")]}}],
+)  # fmt: skip
+def test_nothing_lies_between_ends_that_are_swapped(log, where):
+    with pytest.raises(FilterError, match="takes the least value first and the greatest second, of one type: nothing"):
+        log.count(where)
+    assert log.count("n between 2 and 2") == log.count("on between 2024-06-01 and 2024-06-01") == 1
+    assert log.count("on between 2024-05-31 and 2024-05") == 1
+
+
+@pytest.mark.parametrize("home", [None, ":memory:"])
+def test_values_of_no_field_are_told(monkeypatch, home):
+    monkeypatch.setattr(MemoryHome, "_engines", {})
+    with semsearch.create("films", encoder=HashEncoder(), home=home) as films:
+        for ask in (films.values, films.field_types):
+            with pytest.raises(UsageError, match="'films' has no field 'year'; no document has any metadata"):
+                ask("year")
+        films.add([Document("a", "cat", metadata={"year": 1990, "café": "x", "studio": {"name": None}})])
+        for ask in (films.values, films.field_types):
+            with pytest.raises(UsageError, match=r"has no field 'yaer'; there are: .*year\. Did you mean 'year'\?"):
+                ask("yaer")
+            with pytest.raises(UsageError, match="the name of a field is a text, not a number"):
+                ask(3)
+        assert films.values("year") == [1990]
+        assert films.values("cafe\u0301") == ["x"]  # as filters compare names
+        assert films.values("studio") == films.values("studio.name") == []
+        assert films.field_types("studio.name") == {"null"}
+        with pytest.raises(FilterError, match=r"no document has the field 'yer'; there are: .* Did you mean 'year'"):
+            films.count("yer > 3")

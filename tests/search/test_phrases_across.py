@@ -45,3 +45,29 @@ def test_it_is_found(tmp_path, monkeypatch, model, home, mode, text):
         assert [hit.id for hit in left] == ["other"]
         turned = " ".join(reversed(phrase.split())) if " " in phrase else phrase[::-1]
         assert made.search(f'+"{turned}"', mode=mode) == []
+
+
+@pytest.mark.parametrize("home", ["folder", ":memory:"])
+@pytest.mark.parametrize(
+    ("text", "glue"), [(" ".join(f"word{n}" for n in range(900)), " "), ("".join(map(chr, range(0x4E00, 0x5200))), "")]
+)
+def test_a_long_one_is_found_across_however_many(tmp_path, monkeypatch, model, home, text, glue):
+    """Of more than 64 terms, and across three passages and all of them; each that holds a part of it is an answer."""
+    monkeypatch.setattr(MemoryHome, "_engines", {})
+    units = text.split() if glue else list(text)
+    with semsearch.create("long", encoder=model, home=tmp_path if home == "folder" else home) as made:
+        made.add([Document("long", text), Document("other", "a short one")])
+        with made.engine.view() as view:
+            spans = [(one.start, one.end) for batch, _ in view.stored() for one in batch if one.id == "long"]
+        assert len(spans) > 4
+        begin = len(text[: spans[1][0]].split()) if glue else spans[1][0]
+        behind = len(text[: spans[3][1]].split()) if glue else spans[3][1]
+        for first, last, count in ((begin - 3, behind - 3, 4), (0, len(units), len(spans)), (begin - 70, begin + 2, 0)):
+            phrase = glue.join(units[max(first, 0) : last])
+            found = made.search(f'"{phrase}"', k=50, mode="lexical", group_by=None)
+            assert {hit.id for hit in found} == {"long"}
+            assert len(found) == (count or len(found)), (first, last)
+            assert found.notes == (f'every answer holds "{phrase}".',)
+            assert [hit.id for hit in made.search(f'short {phrase[:3]} -"{phrase}"', mode="lexical")] == ["other"]
+            wrong = glue.join([*units[max(first, 0) : last - 1], units[max(first, 0)]])
+            assert made.search(f'+"{wrong}"', mode="lexical") == []

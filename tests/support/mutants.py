@@ -234,7 +234,7 @@ def says_that_the_index_covers_newer_rows():
     through = plan.Planner._through_index
 
     def broken(self, current, queries, k, mask, loaded):
-        return through(self, current, queries, k, mask, plan.LoadedIndex(loaded.number, loaded.index, len(current)))
+        return through(self, current, queries, k, mask, replace(loaded, rows=len(current)))
 
     with mock.patch.object(plan.Planner, "_through_index", broken):
         yield

@@ -17,6 +17,7 @@ from typing import Any
 from semsearch import plugins
 from semsearch.engine import IndexSpec, Problem
 from semsearch.errors import CollectionDamaged, CollectionLocked, DataError, IndexDamaged
+from semsearch.local.index.equals import Equals, with_equals
 from semsearch.local.index.generation import published_digest, write_generation
 from semsearch.local.index.loader import IndexLoader, params_of
 from semsearch.local.store import platform, registry
@@ -26,11 +27,10 @@ from semsearch.local.store.registry import Registered
 from semsearch.local.store.snapshot import Snapshot
 from semsearch.local.store.store import Store
 from semsearch.search.choose import UNINDEXED_ROWS, choose
-from semsearch.search.recall import NOT_STORED, Certificate, certify, draw_sample, sample_recall
+from semsearch.search.recall import NOT_STORED, Certificate, Search, Synthesis, certify, draw_sample, sample_recall
 from semsearch.search.truth import Truth
-from semsearch.types import Metric, Neighbors, Vectors
+from semsearch.types import Keys, Metric, Neighbors, Vectors
 from semsearch.vector_index import VectorIndex
-from semsearch.vectors import most_equal
 
 log = logging.getLogger("semsearch")
 
@@ -39,7 +39,6 @@ VECTOR_TAIL_SHARE = 0.1  # … or this share of its rows, if that is more
 WIDEST = 64  # of an option that widens what a knob can reach
 CHECK_QUERIES = 100  # stored vectors whose neighbours a deep check looks for
 PROBE_RECALL = 0.5  # without a contract, less than this is no index
-MANY_EQUAL = 100  # vectors that are one and the same: more than a node of a graph has links
 CHANGED_SHARE = 0.1  # of rows, above which a contract is certified again
 REMOVED_SHARE = 0.3  # of rows, above which dead rows cost more than rewriting everything
 
@@ -76,7 +75,7 @@ class Indexing:
         return bool(changed > CHANGED_SHARE * index.contract["rows"])
 
     def rebuild(
-        self, wanted: IndexSpec, queries: Callable[[], Vectors | None], *, wait: bool = True
+        self, wanted: IndexSpec, queries: Callable[[], Vectors | Synthesis | None], *, wait: bool = True
     ) -> Certificate | None:
         """Build an index over all committed rows and publish it in place of the present one.
 
@@ -96,39 +95,28 @@ class Indexing:
                 kind = plugins.index_backend(backend)
                 plugins.check_metric(backend, self._metric)
                 params = kind.Params.parse(options, f"index '{backend}'")
+                # exact search keeps equals apart by itself
+                equals = None if kind.exact else Equals.of(snapshot.keys, snapshot.vectors)
+                keys, vectors = snapshot.keys, snapshot.vectors
+                if equals is not None:
+                    keys, vectors = keys[equals.rows], vectors[equals.rows]
                 with self._sound_vectors():
-                    index = kind.build(snapshot.keys, snapshot.vectors, self._metric, params)
+                    index = kind.build(keys, vectors, self._metric, params)
                 certificate = None
                 if wanted.recall is not None:
-                    certificate, params = self._certify(index, params, snapshot, wanted, queries())
+                    certificate, params = self._certify(index, equals, params, snapshot, wanted, queries())
                 building = self._store.folder / "indexes" / f".{backend}-{os.getpid()}"
                 with self._sound_vectors():
-                    self._write(building, index, snapshot, backend, params)
+                    self._write(building, index, equals, keys, vectors, backend, params)
                 contract = None if certificate is None else _contract(certificate, snapshot)
                 published = publish(self._store, building, snapshot, backend, params.as_dict(), contract)
                 if published is not None:
                     break
                 platform.remove(building)  # a compaction came between: its rows are others
-            self._loader.adopt(published, index)
-            if not index.exact:
-                self._tell_equals(backend, snapshot)
+            self._loader.adopt(published, index, equals)
             with suppress(CollectionLocked):  # the index is published; old files can wait
                 self._store.sweep()
             return certificate
-
-    def _tell_equals(self, backend: str, snapshot: Snapshot) -> None:
-        """Say where so many vectors are equal that no graph and no list tells them apart."""
-        count = most_equal(snapshot.vectors)
-        if count > MANY_EQUAL:
-            log.warning(
-                "%s of the %s vectors in collection '%s' are one and the same: of equal ones the index '%s' finds any, "
-                "and it may miss what lies near them. 'semsearch reindex %s --index exact' finds all.",
-                f"{count:,}",
-                f"{len(snapshot):,}",
-                self._store.name,
-                backend,
-                self._store.name,
-            )
 
     @contextmanager
     def _sound_vectors(self) -> Iterator[None]:
@@ -140,20 +128,20 @@ class Indexing:
                 f"'semsearch check {self._store.name} --deep' says what mends it; until then search is exact."
             ) from error
 
-    def tune(self, wanted: IndexSpec, queries: Vectors | None = None) -> Certificate:
+    def tune(self, wanted: IndexSpec, queries: Vectors | Synthesis | None = None) -> Certificate:
         """Set the present index to the recall that is wanted, without building it anew, and publish the setting."""
         with self._store.read() as view:
             snapshot = view.snapshot
-        index = self._loader.loaded(snapshot)
+        loaded = self._loader.loaded(snapshot)
         registered = snapshot.index
         assert registered is not None
         params = params_of(registered)
-        certificate, params = self._certify(index, params, snapshot, wanted, queries)
+        certificate, params = self._certify(loaded.index, loaded.equals, params, snapshot, wanted, queries)
         contract = _contract(certificate, snapshot)
         with self._store.write(), self._store.database.write() as connection:
             self._store.advance(connection)
             registry.tune(connection, registered.number, params.as_dict(), contract)
-        self._loader.adopt(replace(registered, params=params.as_dict(), contract=contract), index)
+        self._loader.adopt(replace(registered, params=params.as_dict(), contract=contract), loaded.index, loaded.equals)
         return certificate
 
     def probe(self, snapshot: Snapshot) -> Iterator[Problem]:
@@ -171,11 +159,12 @@ class Indexing:
         assert drawn.own is not None
         sample = drawn.part(drawn.own != NOT_STORED)  # what an index finds if it finds anything
         try:
-            index = self._loader.loaded(snapshot)
+            loaded = self._loader.loaded(snapshot)
         except IndexDamaged as error:  # whole, and nothing that its library could read
             yield Problem("index", str(error), f"semsearch reindex {name}")
             return
-        recalls = sample_recall(index.search, sample, truth.scores_of, k)
+        search = with_equals(loaded.index.search, loaded.equals, truth.scores_of)
+        recalls = sample_recall(search, sample, truth.scores_of, k)
         slack = 3 * float(recalls.std()) / len(recalls) ** 0.5  # a probe of so few queries is off by chance
         if recalls.mean() + slack < wanted:
             yield Problem(
@@ -185,26 +174,32 @@ class Indexing:
             )
 
     def _certify(
-        self, index: VectorIndex, params: Any, snapshot: Snapshot, wanted: IndexSpec, queries: Vectors | None
+        self,
+        index: VectorIndex,
+        equals: Equals | None,
+        params: Any,
+        snapshot: Snapshot,
+        wanted: IndexSpec,
+        queries: Vectors | Synthesis | None,
     ) -> tuple[Certificate, Any]:
         """Set the index to the recall that is wanted; the certificate, and the options with what was chosen.
 
         Where no value of its knob reaches the recall, a backend may name another option, `wider`, that lifts the reach.
         """
-        rows, knob = len(index), index.knob
+        rows, knob = len(index) if equals is None else len(equals), index.knob
         truth = Truth(snapshot.keys[:rows], snapshot.vectors[:rows], self._metric)
         assert wanted.recall is not None
         while True:
-            setting = _Setting(index, params)
+            setting = _Setting(index, with_equals(index.search, equals, truth.scores_of), params)
             certificate = certify(
                 setting.search,
                 truth.neighbors,
                 truth.scores_of,
-                truth.synthetic if queries is None else queries,
+                truth.synthetic if queries is None or index.exact else queries,
                 target=wanted.recall,
                 k=wanted.k,
                 knob=None if knob is None else knob.option,
-                ladder=() if knob is None else knob.ladder(rows),
+                ladder=() if knob is None else knob.ladder(len(index)),
                 proven=index.exact,
             )
             setting.turn(certificate.value)
@@ -221,15 +216,25 @@ class Indexing:
         log.info("%s", choice.reason)
         return choice.backend, choice.options
 
-    def _write(self, building: Path, index: VectorIndex, snapshot: Snapshot, backend: str, params: Any) -> None:
+    def _write(
+        self,
+        building: Path,
+        index: VectorIndex,
+        equals: Equals | None,
+        keys: Keys,
+        vectors: Vectors,
+        backend: str,
+        params: Any,
+    ) -> None:
         clear_room(self._store, building)
         write_generation(
             building,
             index,
-            snapshot.keys,
-            snapshot.vectors,
+            keys,
+            vectors,
             self._metric,
             params,
+            equals,
             backend=backend,
             collection=self._store.settings["uuid"],
             model=self._store.model,
@@ -292,8 +297,9 @@ def publish(
 class _Setting:
     """An index with its knob, which is turned only where the value is another."""
 
-    def __init__(self, index: VectorIndex, params: Any) -> None:
+    def __init__(self, index: VectorIndex, search: Search, params: Any) -> None:
         self._index = index
+        self._search = search
         self.params = params
         index.tune(params)
 
@@ -307,7 +313,7 @@ class _Setting:
     def search(self, queries: Vectors, k: int, value: int | None) -> Neighbors:
         """The k best at a value of the knob."""
         self.turn(value)
-        return self._index.search(queries, k)
+        return self._search(queries, k)
 
 
 def _contract(certificate: Certificate, snapshot: Snapshot) -> dict[str, Any]:

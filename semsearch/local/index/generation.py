@@ -17,11 +17,12 @@ import sqlite3
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from semsearch.errors import SCARCE, IndexDamaged, IndexForeign, StorageError
+from semsearch.local.index.equals import EQUALS_FILE, Equals
 from semsearch.local.index.tags import TAG_PREFIX, built_here, write_tag
 from semsearch.local.store.failpoints import failpoint
 from semsearch.local.store.platform import fsync_folder, fsync_path, make_folder, rename, storage_error
@@ -52,6 +53,14 @@ class Manifest:
     sizes: Mapping[str, int] = field(default_factory=dict)  # of the files, in bytes; older versions wrote none
 
 
+class Opened(NamedTuple):
+    """An index as it was read back; with `equals` it is of distinct vectors."""
+
+    vector_index: VectorIndex
+    manifest: Manifest
+    equals: Equals | None
+
+
 def write_generation(
     folder: Path,
     index: VectorIndex,
@@ -59,15 +68,22 @@ def write_generation(
     vectors: Vectors,
     metric: Metric,
     params: Any,
+    equals: Equals | None = None,
+    /,
     *,
     backend: str,
     collection: str,
     model: str,
 ) -> Manifest:
-    """Save `index`, built from `keys` and `vectors`, as the new folder `folder`; durable when this returns."""
+    """Save `index`, built from `keys` and `vectors`, as the new folder `folder`; durable when this returns.
+
+    With `equals`, `keys` and `vectors` are the distinct ones.
+    """
 
     def save(temporary: Path) -> None:
         index.save(temporary)
+        if equals is not None:
+            equals.save(temporary)
         _ask_reloaded(temporary, index, keys, vectors, metric, params)
 
     manifest = Manifest(
@@ -129,9 +145,18 @@ def open_generation(
     backend: str,
     collection: str,
     model: str,
-) -> tuple[VectorIndex, Manifest]:
-    """The index in `folder`, verified against what the collection expects of it."""
-    manifest = read_manifest(folder)
+) -> Opened:
+    """The index in `folder`, verified against what the collection expects of it; `keys` and `vectors` are all rows."""
+    manifest, equals = read_manifest(folder), None
+    try:
+        if EQUALS_FILE in manifest.files:
+            equals = Equals.load(folder, keys)
+            keys, vectors = keys[equals.rows], vectors[equals.rows]
+    except MemoryError as error:
+        raise storage_error(OSError(errno.ENOMEM, os.strerror(errno.ENOMEM)), "loading", folder) from error
+    except OSError as error:
+        refuse_if_scarce(error, folder)
+        raise IndexDamaged(f"the index {folder} can't be loaded ({error}): build it anew.") from error
     expected = {
         "backend": backend,
         "metric": metric.value,
@@ -171,7 +196,7 @@ def open_generation(
         ) from error
     if len(index) != len(keys):
         raise IndexDamaged(f"the index {folder} holds {len(index)} vectors instead of {len(keys)}: build it anew.")
-    return index, manifest
+    return Opened(index, manifest, equals)
 
 
 def read_manifest(folder: Path) -> Manifest:

@@ -22,6 +22,7 @@ from semsearch.errors import (
     StorageError,
     UsageError,
 )
+from semsearch.local.index.equals import Equals
 from semsearch.local.index.generation import look_at_files, open_generation, published_digest, read_manifest
 from semsearch.local.index.tags import keeps_key, tagged
 from semsearch.local.planner import LoadedIndex
@@ -97,9 +98,9 @@ class IndexLoader:
             if self._loaded is not None and self._loaded[0] == registered:
                 return
             try:
-                index = self._reused(registered) or self._opened(registered, snapshot)
-                index.tune(params_of(registered))
-                self._loaded = (registered, LoadedIndex(registered.number, index, registered.rows))
+                loaded = self._reused(registered) or self._opened(registered, snapshot)
+                loaded.index.tune(params_of(registered))
+                self._loaded = (registered, loaded)
             except (CollectionClosed, CollectionNotFound):
                 raise
             except StorageError as error:  # of memory or files there are too few: next time there may be more
@@ -113,15 +114,15 @@ class IndexLoader:
                     self._foreign.add(registered.number)
                 log.warning("%s", error)
 
-    def _reused(self, registered: Registered) -> VectorIndex | None:
+    def _reused(self, registered: Registered) -> LoadedIndex | None:
         """The loaded index, if only its search-time options changed."""
         if self._loaded is not None and self._loaded[0].number == registered.number:
-            return self._loaded[1].index
+            return self._loaded[1]
         return None
 
-    def _opened(self, registered: Registered, snapshot: Snapshot) -> VectorIndex:
+    def _opened(self, registered: Registered, snapshot: Snapshot) -> LoadedIndex:
         folder = self._published(registered)
-        index, _ = open_generation(
+        index, _, equals = open_generation(
             folder,
             plugins.index_backend(registered.backend),
             snapshot.keys[: registered.rows],
@@ -132,7 +133,7 @@ class IndexLoader:
             model=self._store.model,
         )
         self._store.check_location()  # its files were found by their paths
-        return index
+        return LoadedIndex(registered.number, index, registered.rows, equals)
 
     def _published(self, registered: Registered) -> Path:
         """The folder of a published index, whose manifest is the one that was published."""
@@ -178,12 +179,12 @@ class IndexLoader:
         folder = self._store.folder / "indexes" / registered.folder
         return platform.folder_bytes(folder)
 
-    def adopt(self, registered: Registered, index: VectorIndex) -> None:
+    def adopt(self, registered: Registered, index: VectorIndex, equals: Equals | None) -> None:
         """Take an index that was just built, without reading it back."""
         with self._lock:
-            self._loaded = (registered, LoadedIndex(registered.number, index, registered.rows))
+            self._loaded = (registered, LoadedIndex(registered.number, index, registered.rows, equals))
 
-    def loaded(self, snapshot: Snapshot) -> VectorIndex:
+    def loaded(self, snapshot: Snapshot) -> LoadedIndex:
         """The index of `snapshot`, loaded now; raises what is wrong with it."""
         registered = snapshot.index
         if registered is None:
@@ -196,7 +197,7 @@ class IndexLoader:
             raise IndexDamaged(self._broken[registered.number])
         if self._loaded is None:
             raise StorageError(f"the index of collection '{self._store.name}' can't be loaded now: try again later.")
-        return self._loaded[1].index
+        return self._loaded[1]
 
     def close(self) -> None:
         """Wait for an index that is being loaded: it reads files that are about to be let go."""

@@ -1,4 +1,4 @@
-"""Which passages hold a phrase, or two that follow one another hold across the place where they were parted."""
+"""Which passages hold a phrase, alone or across the places where their document was parted."""
 
 from __future__ import annotations
 
@@ -11,18 +11,19 @@ from sqlalchemy import ColumnElement, select
 from semsearch.local.store.database_errors import decoding
 from semsearch.local.store.schema import fulltext
 from semsearch.local.store.store import View
-from semsearch.search.analysis import analysed, holds
+from semsearch.search.analysis import analysed, holds, places_of_phrase
 
 BEGINNING = 4  # terms that the second of two passages is looked up by
-MAX_ACROSS = 64  # terms of a phrase that is looked for across two passages
-ACROSS_CHARACTERS = 2000  # characters, and as many as the phrase has, that are looked at on each side of the place
-MAX_PAIRS = 5_000  # pairs of passages that are looked at; of "of the" there are enough within passages
+LONG_PHRASE = 2 * BEGINNING  # terms of a phrase whose end is not looked up by what passages begin with
+BEGINNINGS = 64  # of them that are looked up together
+NEAR_CHARACTERS = 200  # that are looked at on each side of a place where two passages meet, with the phrase's twice …
+FAR_CHARACTERS = 2000  # … or so many, where they hold too few words to tell
 
 
 def rows_holding(view: View, phrase: str, *, exactly: bool) -> NDArray[np.intp]:
     """The live rows whose title or text holds a phrase, looked up once a view: filters and scores ask for the same.
 
-    Of a phrase across two passages that is both. `exactly`: its very words, which stems only suggest.
+    Of a phrase across several passages that is each of them. `exactly`: its very words, which stems only suggest.
     """
     known = view.rows_holding.get((phrase, exactly))
     if known is None:
@@ -54,36 +55,72 @@ def _within(view: View, phrase: str, exactly: bool) -> list[int]:
 
 
 def _across(view: View, phrase: str, exactly: bool) -> list[int]:
-    """The keys of passages that hold it together with the one before or behind in their document."""
+    """The keys of passages that hold it together with those before or behind in their document."""
     terms, forms = analysed(phrase).split(), analysed(phrase, stemmed=not exactly)
-    if not 2 <= len(terms) <= MAX_ACROSS:
-        return []
-    begin = dict.fromkeys(" ".join(terms[place : place + BEGINNING]) for place in range(1, len(terms)))
-    wanted = " OR ".join(f'text : ^ "{beginning}"' for beginning in begin)
+    places = len(terms) if len(terms) < LONG_PHRASE else len(terms) - BEGINNING + 1
+    begin = list(dict.fromkeys(" ".join(terms[place : place + BEGINNING]) for place in range(1, places)))
+    asked = [
+        (_BEGUN, " OR ".join(f'text : ^ "{beginning}"' for beginning in begin[some : some + BEGINNINGS]))
+        for some in range(0, len(begin), BEGINNINGS)
+    ]
+    if places < len(terms):  # the end of a long one is a word or two, with which too many passages begin
+        asked.append((_AFTER_HOLDING, f'text : "{" ".join(terms[:-BEGINNING])}"'))
+    looked_at: set[int] = set()
     found: list[int] = []
     with decoding():
-        pairs = view.connection.exec_driver_sql(_PAIRS, (wanted, MAX_PAIRS)).all()
-        for first, second, parted, before, behind in pairs:
-            near = ACROSS_CHARACTERS + len(phrase)
-            joined = f"{_end(before, near)}{chr(10) if parted else ''}{behind[:near]}"
-            if holds(analysed(joined, stemmed=not exactly), forms):
-                found += [first, second]
+        for statement, wanted in asked:
+            for key, doc, start in view.connection.exec_driver_sql(statement, (wanted,)):
+                if key not in looked_at:
+                    looked_at.add(key)
+                    found += _around(view, doc, start, phrase, forms, exactly)
     return found
+
+
+def _around(view: View, doc: int, place: int, phrase: str, forms: str, exactly: bool) -> list[int]:
+    """The keys of the passages of a document that hold a phrase together, near the place where two of them meet.
+
+    Little of the text is looked at, unless it has too few terms for the phrase on either side.
+    """
+    for near in (NEAR_CHARACTERS + 2 * len(phrase), FAR_CHARACTERS + 2 * len(phrase)):
+        passages = view.connection.exec_driver_sql(_NEAR, (doc, place - near, place + near)).all()
+        spans: list[tuple[int, int, int]] = []
+        whole, meets = "", 0
+        for (key, start, end, text), following in zip(passages, [*(row[1] for row in passages[1:]), 0], strict=True):
+            meets = len(whole) if start == place else meets
+            spans.append((key, len(whole), len(whole) + len(text)))
+            whole += text + ("\n" if end < following else "")
+        before, behind = _end(whole[:meets], near), whole[meets : meets + near]
+        if holds(analysed(before + behind, stemmed=not exactly), forms):
+            cut = meets - len(before)
+            held = [
+                (first + cut, last + cut)
+                for first, last in places_of_phrase(before + behind, forms, stemmed=not exactly)
+            ]
+            return [key for key, start, end in spans if any(start < last and first < end for first, last in held)]
+        count = forms.count(" ")
+        if all(analysed(side, stemmed=not exactly).count(" ") > count for side in (before, behind)):
+            break
+    return []
 
 
 _TEXTS = (
     "SELECT key, passage_texts.title, passage_texts.text FROM fulltext CROSS JOIN passage_texts "
     "ON key = fulltext.rowid WHERE fulltext MATCH ?"
 )
-_PAIRS = """
-SELECT a.key, b.key, a."end" < b."start", before.text, behind.text
-FROM fulltext CROSS JOIN passages AS b ON b.key = fulltext.rowid
-CROSS JOIN passages AS a ON a.doc = b.doc AND a."start" = (
-    SELECT max("start") FROM passages AS other WHERE other.doc = b.doc AND other."start" < b."start"
+_BEGUN = """
+SELECT key, doc, "start" FROM fulltext CROSS JOIN passages ON key = fulltext.rowid
+WHERE fulltext MATCH ? AND "start" > 0
+"""
+_AFTER_HOLDING = """
+SELECT b.key, b.doc, b."start" FROM fulltext CROSS JOIN passages AS a ON a.key = fulltext.rowid
+CROSS JOIN passages AS b ON b.doc = a.doc AND b."start" = (
+    SELECT min("start") FROM passages AS other WHERE other.doc = a.doc AND other."start" > a."start"
 )
-CROSS JOIN passage_texts AS before ON before.key = a.key
-CROSS JOIN passage_texts AS behind ON behind.key = b.key
-WHERE fulltext MATCH ? LIMIT ?
+WHERE fulltext MATCH ?
+"""
+_NEAR = """
+SELECT key, "start", "end", text FROM passages JOIN passage_texts USING (key)
+WHERE doc = ? AND "end" >= ? AND "start" <= ? ORDER BY "start"
 """
 
 

@@ -126,3 +126,16 @@ class WriterLock:
             f"collection '{self._name}' is being written by process {holder}, and was not free within "
             f"{self._timeout:g} s. Wait for it to finish, then run the same command again."
         )
+
+
+class WatchLock(WriterLock):
+    """Held by the one process that keeps a collection in step with its files; others write all the same."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder, timeout=0.0, name="watch")
+
+    def _sentence(self, holder: int | str) -> str:
+        return (
+            f"collection '{self._name}' is watched by process {holder} already, and one is enough: end that one first, "
+            "or leave this collection to it."
+        )

@@ -1,0 +1,1 @@
+"""Collections for assistants, over the Model Context Protocol."""

@@ -1,0 +1,51 @@
+"""The lines by which assistants learn of a server, in the form of each client."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import shutil
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+
+def command(arguments: Sequence[str]) -> list[str]:
+    """How a client starts this server, whatever the folder and the path that it runs in."""
+    program = Path(sys.argv[0])
+    if program.name == "semsearch" and program.is_file():
+        return [str(program.absolute()), *arguments]
+    if (found := shutil.which("semsearch")) is not None:
+        return [found, *arguments]
+    return [sys.executable, "-m", "semsearch", *arguments]
+
+
+def lines(arguments: Sequence[str]) -> list[tuple[str, str]]:
+    """For each of the usual clients, where its line goes, and the line.
+
+    >>> lines(["mcp"])[0][0]
+    'Claude Code: type'
+    """
+    started = command(arguments)
+    entry = {"command": started[0], "args": started[1:]}
+    usual = json.dumps({"mcpServers": {"semsearch": entry}}, ensure_ascii=False)
+    typed = shlex.join(started)
+    toml = "\n".join(
+        [
+            "[mcp_servers.semsearch]",
+            f"command = {json.dumps(started[0], ensure_ascii=False)}",
+            f"args = {json.dumps(started[1:], ensure_ascii=False)}",
+        ]
+    )
+    return [
+        ("Claude Code: type", f"claude mcp add semsearch -- {typed}"),
+        ("Claude Desktop: into claude_desktop_config.json", usual),
+        ("Cursor: into ~/.cursor/mcp.json", usual),
+        (
+            "VS Code: type",
+            "code --add-mcp " + shlex.quote(json.dumps({"name": "semsearch", **entry}, ensure_ascii=False)),
+        ),
+        ("Codex: into ~/.codex/config.toml", toml),
+        ("Gemini CLI: type", f"gemini mcp add semsearch {typed}"),
+        ("Zed: into settings.json", json.dumps({"context_servers": {"semsearch": entry}}, ensure_ascii=False)),
+    ]

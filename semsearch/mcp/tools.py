@@ -1,0 +1,449 @@
+"""An MCP server over the collections of a home: tools that read, and documents as resources.
+
+Nothing here writes. What people say of their collections stands in the server's instructions and in the answers of its
+tools, so that an assistant knows which to ask; what documents hold stands in results alone, marked as data.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import json
+import os
+from collections.abc import Callable, Mapping, Sequence
+from functools import wraps
+from typing import Annotated, Any, Literal
+
+from mcp.server import MCPServer
+from mcp.server.mcpserver.exceptions import ResourceNotFoundError, ToolError
+from mcp.server.mcpserver.resources.templates import ResourceSecurity
+from mcp.server.mcpserver.tools import Tool
+from mcp.types import ToolAnnotations
+from pydantic import Field, ValidationError
+
+from semsearch import __version__, wire
+from semsearch.collection import Collection
+from semsearch.errors import DocumentNotFound, SemsearchError, UsageError
+from semsearch.federation import Federation
+from semsearch.home import Home
+from semsearch.mcp.answers import (
+    DATA,
+    MAX_PASSAGE,
+    Collections,
+    Listed,
+    MetadataField,
+    Result,
+    SearchResults,
+    Text,
+    size,
+)
+from semsearch.mcp.shelf import Shelf
+from semsearch.search.request import meant
+from semsearch.types import Hit
+
+MAX_BYTES = 24_000  # of an answer: clients take 25,000 tokens at most, and some much less
+MAX_RESULTS = 50
+MAX_DEPTH = 500  # results that cursors lead to
+MAX_FIELDS = 40  # of a collection, that are listed
+LISTED = 20  # collections that the instructions name
+URI = "semsearch://{collection}/{+id}"
+
+QueryParam = Annotated[str, Field(description="A question or a text, in plain words.")]
+NamesParam = Annotated[
+    list[str] | None,
+    Field(description="Which collections to search; all of them without. `list_collections` has names."),
+]
+CountParam = Annotated[int, Field(description="Results to give.", ge=1, le=MAX_RESULTS)]
+ModeParam = Annotated[
+    Literal["hybrid", "dense", "lexical"],
+    Field(description="By meaning and words, by meaning alone, or by words alone (of a single collection)."),
+]
+WhereParam = Annotated[
+    str | None,
+    Field(description='A filter on metadata, as in "year >= 1990 and genre = \'drama\'" or "created last 30 days".'),
+]
+RerankParam = Annotated[bool, Field(description="Let a cross-encoder order the best: slower.")]
+CursorParam = Annotated[str | None, Field(description="What the same search gave as `next_cursor`.")]
+NameParam = Annotated[str, Field(description="Of the collection.")]
+IdParam = Annotated[str, Field(description="Of the document, as a result has it.")]
+FirstLineParam = Annotated[int | None, Field(description="From this line of its text, counted from 1.", ge=1)]
+LastLineParam = Annotated[int | None, Field(description="To this line, inclusive.", ge=1)]
+StartParam = Annotated[int | None, Field(description="From this character of its text, counted from 0.", ge=0)]
+EndParam = Annotated[int | None, Field(description="To this character, exclusive.", ge=1)]
+
+
+def make_server(
+    home: Home, names: Sequence[str] = (), *, device: str | None = None, max_bytes: int = MAX_BYTES
+) -> MCPServer:
+    """A server of the collections of `home`, ready to run.
+
+    Args:
+        home: Where they are.
+        names: The only ones to show; all without any.
+        device: Of their models, as in `semsearch.open`.
+        max_bytes: Of an answer, in UTF-8.
+    """
+    shelf = Shelf(home, names, device)
+    tools = _Tools(shelf, max_bytes)
+    described = (
+        ("search", "Search documents", tools.search),
+        ("get", "Read a document", tools.get),
+        ("more_like_this", "Find similar documents", tools.more_like_this),
+        ("list_collections", "List collections", tools.list_collections),
+    )
+    server: MCPServer = MCPServer(
+        "semsearch",
+        title="semsearch",
+        version=__version__,
+        log_level="WARNING",  # what a tool refuses is for the assistant alone
+        instructions=_instructions(shelf),
+        tools=[_tool(name, title, function) for name, title, function in described],
+    )
+
+    @server.resource(
+        URI,
+        name="document",
+        title="A document of a collection",
+        mime_type="text/plain",
+        security=ResourceSecurity(exempt_params={"id"}),  # an id is a name in a database, and no path
+    )
+    def document(collection: str, id: str) -> str:  # noqa: A002  (what it is)
+        """The text of a document, whole; `get` reads parts of one."""
+        try:
+            return tools.text_of(collection, id)
+        except SemsearchError as error:
+            raise ResourceNotFoundError(str(error)) from error
+
+    return server
+
+
+class _Tools:
+    """The tools, on the collections of a shelf."""
+
+    def __init__(self, shelf: Shelf, max_bytes: int) -> None:
+        self._shelf, self._max_bytes = shelf, max_bytes
+
+    def search(
+        self,
+        query: QueryParam,
+        collections: NamesParam = None,
+        k: CountParam = 5,
+        mode: ModeParam = "hybrid",
+        where: WhereParam = None,
+        rerank: RerankParam = False,
+        cursor: CursorParam = None,
+    ) -> SearchResults:
+        """Search documents by meaning and by words. Gives the best passage of each document.
+
+        Ask in plain words, as one would ask a person; a phrase in quotation marks counts more, and a filter on
+        metadata narrows the search. Results say where the passage stands in its document: `get` reads around it.
+        """
+        names = self._names(collections)
+        asked = {"query": query, "collections": names, "mode": mode, "where": where, "rerank": rerank}
+        first = _offset(cursor, asked)
+        found = self._shelf.with_all(
+            names,
+            lambda of: (of.search(query, first + k + 1, mode=mode, where=where, rerank=rerank or None), _folders(of)),
+        )
+        return self._fitting(*found, asked, first, k)
+
+    def more_like_this(
+        self,
+        collection: NameParam,
+        id: IdParam,  # noqa: A002
+        k: CountParam = 5,
+        where: WhereParam = None,
+        cursor: CursorParam = None,
+    ) -> SearchResults:
+        """Find the documents of a collection that are most like one of it."""
+        asked = {"collection": collection, "id": id, "where": where}
+        first = _offset(cursor, asked)
+        found = self._shelf.with_one(
+            collection, lambda of: (of.similar([id], first + k + 1, where=where), _folders(of))
+        )
+        return self._fitting(*found, asked, first, k)
+
+    def get(
+        self,
+        collection: NameParam,
+        id: IdParam,  # noqa: A002
+        first_line: FirstLineParam = None,
+        last_line: LastLineParam = None,
+        start: StartParam = None,
+        end: EndParam = None,
+    ) -> Text:
+        """Read a document: all of it, some lines, or some characters (as `start` and `end` of a result).
+
+        What is longer than an answer may be is cut, and `next_start` says where to go on.
+        """
+        if (first_line or last_line) and (start is not None or end is not None):
+            raise ToolError("say lines or characters, not both.")
+        (document,) = self._shelf.with_one(collection, lambda of: of.get([id]))
+        if document is None:
+            raise ToolError(f"there is no document {id!r:.200} in collection '{collection}'.")
+        text = document.text
+        begins, ends = start or 0, len(text) if end is None else min(end, len(text))
+        if first_line or last_line:
+            begins, ends = _lines(text, first_line or 1, last_line)
+        if begins >= ends and text:
+            raise ToolError(f"there is nothing from {begins:,} to {ends:,}: the text has {len(text):,} characters.")
+        part = Text(
+            collection=collection,
+            id=id,
+            title=document.title,
+            metadata=wire.plain(document.metadata),
+            text="",
+            start=begins,
+            end=ends,
+            characters=len(text),
+            lines=text.count("\n") + 1,
+            first_line=text.count("\n", 0, begins) + 1,
+            last_line=1,
+            next_start=ends,
+        )
+        left = self._max_bytes - size(part)
+        cut = begins + _characters(text[begins:ends], left)
+        if cut == begins and ends > begins:
+            raise ToolError("the metadata of the document fill the whole answer; no text of it can be given.")
+        return part.model_copy(
+            update={
+                "text": text[begins:cut],
+                "end": cut,
+                "last_line": text.count("\n", 0, max(cut - 1, begins)) + 1,
+                "next_start": cut if cut < ends else None,
+            }
+        )
+
+    def list_collections(self) -> Collections:
+        """The collections there are: what they hold, how many documents, and the metadata that filters can ask for."""
+        listed, notes = [], []
+        for name in self._shelf.names():
+            try:
+                listed.append(self._shelf.with_one(name, _listed))
+            except SemsearchError as error:
+                notes.append(f"{name}: {error}")
+        answer = Collections(collections=listed, notes=notes)
+        if size(answer) > self._max_bytes:
+            for one in listed:
+                one.fields, one.folders = [], {}
+            answer.notes.append("fields and folders are left out: there are too many collections for one answer.")
+        return answer
+
+    def text_of(self, collection: str, id: str) -> str:  # noqa: A002
+        """The whole text of a document."""
+        (document,) = self._shelf.with_one(collection, lambda of: of.get([id]))
+        if document is None:
+            raise DocumentNotFound(f"there is no document {id!r:.200} in collection '{collection}'.")
+        return document.text
+
+    def _names(self, asked: list[str] | None) -> list[str]:
+        names = self._shelf.names() if asked is None else asked
+        if not names:
+            raise UsageError(
+                "there is no collection yet: 'semsearch index FOLDER' makes one."
+                if asked is None
+                else "name a collection at least, or leave `collections` away to ask all."
+            )
+        return names
+
+    def _fitting(
+        self,
+        hits: Sequence[Hit],
+        folders: Mapping[str, Mapping[str, str]],
+        asked: Mapping[str, Any],
+        first: int,
+        k: int,
+    ) -> SearchResults:
+        """As many of `k` hits behind the first as fit into an answer."""
+        found = SearchResults(results=[], notes=list(getattr(hits, "notes", ())), next_cursor=_cursor(first + k, asked))
+        left = self._max_bytes - size(found)
+        found.next_cursor = None
+        for hit in hits[first : first + k]:
+            name = hit.collection or asked.get("collection") or asked["collections"][0]
+            result = _result(hit, name, folders.get(name, {}))
+            left -= size(result) + 1
+            if left < 0 and not found.results:
+                result.metadata = {}
+                found.notes.append("the metadata of this result are left out: they fill the whole answer.")
+            elif left < 0:
+                break
+            found.results.append(result)
+        given = first + len(found.results)
+        if given < len(hits) and given < MAX_DEPTH:
+            found.next_cursor = _cursor(given, asked)
+        if given < min(len(hits), first + k):
+            found.notes.append(
+                f"{len(found.results)} of {min(len(hits) - first, k)} results fill an answer: go on with `cursor`."
+            )
+        return found
+
+
+class _ReadingTool(Tool):
+    """A tool that only reads, refuses what it does not know instead of leaving it out, and says errors in sentences."""
+
+    async def run(self, arguments: dict[str, Any], context: Any, convert_result: bool = False) -> Any:
+        """See `Tool.run`."""
+        known = list(self.fn_metadata.arg_model.model_fields)
+        for one in arguments:
+            if one not in known:
+                near = meant(one, known)
+                hint = f"Did you mean '{near}'?" if near else f"It has {', '.join(known) or 'none'}."
+                raise ToolError(f"'{self.name}' has no parameter '{one:.60}'. {hint}")
+        try:
+            return await super().run(arguments, context, convert_result)
+        except ToolError as error:
+            if isinstance(error.__cause__, ValidationError):
+                slips = (f"{'.'.join(map(str, slip['loc']))}: {slip['msg']}" for slip in error.__cause__.errors())
+                raise ToolError(f"'{self.name}' can't take that: {'; '.join(slips)}.") from error
+            if isinstance(error.__cause__, ToolError):
+                raise ToolError(str(error.__cause__)) from error
+            raise
+
+
+def _tool(name: str, title: str, function: Callable[..., Any]) -> Tool:
+    tool = _ReadingTool.from_function(
+        _told(function),
+        name=name,
+        title=title,
+        description=" ".join((function.__doc__ or "").split()),
+        annotations=ToolAnnotations(
+            title=title, read_only_hint=True, destructive_hint=False, idempotent_hint=True, open_world_hint=False
+        ),
+        structured_output=True,
+    )
+    tool.parameters["additionalProperties"] = False
+    return tool
+
+
+def _told(function: Callable[..., Any]) -> Callable[..., Any]:
+    """`function`, whose errors for people reach the assistant as they are."""
+
+    @wraps(function)
+    def told(*args: Any, **given: Any) -> Any:
+        try:
+            return function(*args, **given)
+        except SemsearchError as error:
+            raise ToolError(" ".join([str(error), *getattr(error, "__notes__", ())])) from error
+
+    return told
+
+
+def _instructions(shelf: Shelf) -> str:
+    """What an assistant should know before it asks: which collections there are now, in the words of their owner."""
+    said = [
+        "semsearch finds passages in the collections of documents that its owner has indexed on this machine. Use "
+        "`search` to find passages and `get` to read on in a document. Ask several questions in different words if the "
+        "first finds little; low percentiles mean that nothing good was found.",
+        DATA,
+    ]
+    names = shelf.names()
+    lines = []
+    for name in names[:LISTED]:
+        try:
+            lines.append(shelf.with_one(name, _line))
+        except SemsearchError as error:
+            lines.append(f"- {name}: can't be opened ({error})")
+    if len(names) > LISTED:
+        lines.append(f"- and {len(names) - LISTED} more: see `list_collections`")
+    said.append("Collections:\n" + "\n".join(lines) if lines else "There is no collection yet.")
+    return "\n\n".join(said)
+
+
+def _line(collection: Collection) -> str:
+    described = f": {collection.description}" if collection.description else ""
+    return f"- {collection.name} ({len(collection):,} documents){described}"
+
+
+def _listed(collection: Collection) -> Listed:
+    documents, passages = collection.engine.counts()
+    fields = [
+        MetadataField(name=name, types=sorted(collection.field_types(name)))
+        for name in collection.fields()[:MAX_FIELDS]
+    ]
+    return Listed(
+        name=collection.name,
+        description=collection.description,
+        documents=documents,
+        passages=passages,
+        model=(collection.settings["encoder"] or {}).get("name"),
+        fields=fields,
+        folders=collection.described_folders,
+    )
+
+
+def _folders(of: Collection | Federation) -> dict[str, dict[str, str]]:
+    """What was said of folders, by collection."""
+    collections = of.collections if isinstance(of, Federation) else [of]
+    return {collection.name: collection.described_folders for collection in collections}
+
+
+def _result(hit: Hit, collection: str, folders: Mapping[str, str]) -> Result:
+    place = hit.place
+    cut = len(hit.text) > MAX_PASSAGE
+    return Result(
+        collection=collection,
+        id=hit.id,
+        title=hit.title,
+        passage=hit.text[:MAX_PASSAGE],
+        passage_is_cut=cut,
+        start=hit.start,
+        end=hit.end,
+        score=hit.score,
+        percentile=hit.percentile,
+        probability=hit.probability,
+        file=None if place is None else place.path,
+        line=None if place is None else place.line,
+        page=None if place is None else place.page,
+        sheet=(place.sheet or None) if place is not None else None,
+        metadata=wire.plain(hit.metadata),
+        about=[] if place is None else [said for folder, said in folders.items() if _within(place.path, folder)],
+    )
+
+
+def _within(path: str, folder: str) -> bool:
+    return path == folder or path.startswith(folder.rstrip(os.sep) + os.sep)
+
+
+def _lines(text: str, first: int, last: int | None) -> tuple[int, int]:
+    """Where the lines from `first` to `last` (from 1, inclusive) begin and end in a text."""
+    begins = [0, *(place + 1 for place, letter in enumerate(text) if letter == "\n"), len(text)]
+    if first >= len(begins):
+        raise ToolError(f"there is no line {first:,}: the text has {len(begins) - 1:,}.")
+    if last is not None and last < first:
+        raise ToolError(f"the last line ({last:,}) comes before the first ({first:,}).")
+    return begins[first - 1], begins[min(last or len(begins), len(begins) - 1)]
+
+
+def _characters(text: str, left: int) -> int:
+    """How many characters of a text have room in `left` bytes of JSON."""
+    low, high = 0, min(len(text), max(left, 0))
+    while low < high:  # the longest that fits
+        middle = (low + high + 1) // 2
+        if len(json.dumps(text[:middle], ensure_ascii=False).encode("utf-8", "backslashreplace")) - 2 <= left:
+            low = middle
+        else:
+            high = middle - 1
+    return low
+
+
+def _cursor(offset: int, asked: Mapping[str, Any]) -> str:
+    """Where a search goes on, good for the same search alone."""
+    return base64.urlsafe_b64encode(f"{offset}:{_digest(asked)}".encode()).decode()
+
+
+def _offset(cursor: str | None, asked: Mapping[str, Any]) -> int:
+    if cursor is None:
+        return 0
+    try:
+        offset, digest = base64.urlsafe_b64decode(cursor.encode()).decode().split(":")
+        number = int(offset)
+    except (ValueError, binascii.Error, UnicodeError):
+        raise UsageError("that is no cursor: give `next_cursor` of an answer as it is, or none.") from None
+    if digest != _digest(asked) or not 0 <= number <= MAX_DEPTH:
+        raise UsageError("the cursor is of another search: give it with the same query, collections and filter.")
+    return number
+
+
+def _digest(asked: Mapping[str, Any]) -> str:
+    return hashlib.blake2b(json.dumps(asked, sort_keys=True).encode(), digest_size=8).hexdigest()
