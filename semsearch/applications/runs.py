@@ -13,18 +13,19 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, TypeAlias
+from typing import IO, Any, Self, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from semsearch.errors import StorageError, UsageError
+from semsearch.errors import CollectionLocked, StorageError, UsageError
+from semsearch.file_locks import try_lock
 
 PAIR = np.dtype([("score", "<f4"), ("first", "<i8"), ("second", "<i8")])
 Run: TypeAlias = NDArray[np.void]  # of `PAIR`, sorted
 IN_MEMORY = 1 << 22  # pairs, 20 bytes each
 LOOKED_AT = 1 << 20  # pairs of all runs together, while they are merged
-MANIFEST = "unfinished.json"
+MANIFEST, LOCK = "unfinished.json", "lock"
 
 
 def ordered(pairs: Run) -> Run:
@@ -50,6 +51,7 @@ class Runs:
     Raises:
         UsageError: The folder holds something else.
         StorageError: It can't be written.
+        CollectionLocked: Another process is computing into it.
     """
 
     def __init__(self, folder: Path | None = None, task: Mapping[str, Any] | None = None) -> None:
@@ -60,8 +62,13 @@ class Runs:
         self._in_memory = 0
         self._files = 0
         self.steps = 0  # that are finished
+        self._lock: IO[bytes] | None = None
         if folder is not None:
-            self._take_up(folder)
+            try:
+                self._take_up(folder)
+            except BaseException:
+                self._release()
+                raise
 
     def __enter__(self) -> Self:
         return self
@@ -74,20 +81,21 @@ class Runs:
     def close(self) -> None:
         """Let go of the runs; those in a named folder stay there."""
         self._runs = []
+        self._release()
         if self._temporary is not None:
             self._temporary.cleanup()
             self._temporary = None
 
     def discard(self) -> None:
         """All is done: delete what was kept for the next process."""
-        self.close()
-        if self._kept is not None:
-            for path in self._kept.glob("run-*.npy"):
-                path.unlink()
-            with suppress(FileNotFoundError):
-                (self._kept / MANIFEST).unlink()
+        self._runs = []
+        if self._kept is not None and self._lock is not None:
+            for path in (*self._kept.glob("run-*.npy"), self._kept / MANIFEST, self._kept / LOCK):
+                with suppress(OSError):  # where files that are open can't be deleted, the last one stays
+                    path.unlink()
             with suppress(OSError):  # somebody put something of their own there
                 self._kept.rmdir()
+        self.close()
 
     def __len__(self) -> int:
         return sum(map(len, self._runs))
@@ -128,9 +136,12 @@ class Runs:
         try:
             folder.mkdir(parents=True, exist_ok=True)
             manifest = folder / MANIFEST
+            if not manifest.exists() and any(path.name != LOCK for path in folder.iterdir()):
+                raise UsageError(f"{folder} holds something else: name a folder that is empty, or not there yet.")
+            self._lock = (folder / LOCK).open("ab")
+            if not try_lock(self._lock):
+                raise CollectionLocked(f"another process is computing into {folder}: wait for it, or name another one.")
             if not manifest.exists():
-                if any(folder.iterdir()):
-                    raise UsageError(f"{folder} holds something else: name a folder that is empty, or not there yet.")
                 self._note()
                 return
             kept = json.loads(manifest.read_text("utf-8"))
@@ -156,6 +167,11 @@ class Runs:
                 raise UsageError(f"{folder} is damaged: delete it and begin again.")
             self._runs.append(run)
         self._files = files
+
+    def _release(self) -> None:
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
 
     def _note(self) -> None:
         assert self._kept is not None
