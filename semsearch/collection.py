@@ -24,6 +24,7 @@ from semsearch.errors import CollectionDamaged, DataError, DocumentNotFound, Sem
 from semsearch.exchange.export import export
 from semsearch.ingest import objects
 from semsearch.ingest.estimate import Estimate, estimate
+from semsearch.ingest.identification import stored_languages
 from semsearch.ingest.ingestion import BATCH_DOCUMENTS, Encoding, Ingestion, IngestResult, Progress, add_precomputed
 from semsearch.ingest.objects import ObjectReader
 from semsearch.ingest.scan import Preview, Scan, apply, scan
@@ -39,6 +40,7 @@ from semsearch.search.calibration import (
     needs_calibration,
 )
 from semsearch.search.fields import composed, listed_fields
+from semsearch.search.languages import Languages, languages_of, named, to_be_found
 from semsearch.search.passage_queries import passage_queries
 from semsearch.search.pipeline import Searcher, Timings
 from semsearch.search.recall import Certificate, Synthesis, check_target, worth_looking_at
@@ -184,6 +186,29 @@ class Collection:
         self.engine.set("described_folders", folders)
 
     @property
+    def languages(self) -> Languages | None:
+        """The languages that its words are stemmed by; where none is of their script, that script's usual one serves.
+
+        None where they are to be found in its first texts, of which there are not enough.
+        """
+        settings = self.settings
+        return None if to_be_found(settings) else languages_of(settings)
+
+    def change_language(self, language: str | Iterable[str] | None = None, *, maintain: bool = True) -> Languages:
+        """Find all words anew as those of a language, in one commit; no vector changes. What `languages` is now.
+
+        Args:
+            language: "de", say, or several: ["de", "fr"]; None finds out by the texts that are there.
+            maintain: As in `add`.
+
+        Raises:
+            UsageError: There is no stemmer for one of them; says for which there is.
+        """
+        languages = stored_languages(self.engine) if language is None else named(language)
+        self.engine.set_languages(languages)
+        return self._written(languages, maintain)
+
+    @property
     def sources(self) -> list[dict[str, Any]]:
         """Where its documents came from, as they were remembered."""
         return self.engine.origins.sources()
@@ -204,6 +229,7 @@ class Collection:
             "dim": dim,
             "metric": str(self.metric),
             "splitting": settings["splitting"],
+            "languages": None if to_be_found(settings) else list(languages_of(settings)),
             "index": self.engine.index_info() if isinstance(self.engine, Indexed) else None,
             "sources": self.sources,
             "bytes": self.engine.bytes(),

@@ -24,6 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from semsearch.records import Entry, Known, Record
+from semsearch.search.languages import Languages
 from semsearch.search.query_syntax import Query
 from semsearch.search.recall import Certificate, Synthesis
 from semsearch.search.where import FieldCatalog, Filter
@@ -339,6 +340,18 @@ class Engine(Protocol):
 
     def set(self, name: str, value: Any) -> None:
         """Commit one setting (any JSON value)."""
+        ...
+
+    def set_languages(self, languages: Languages, *, found: bool = False) -> bool:
+        """Commit the languages of the words together with the words as they are found by them.
+
+        Args:
+            languages: See `semsearch.search.languages`; none lets each script's usual one serve.
+            found: They were found, and not told: they are left out where the collection has some by now.
+
+        Returns:
+            Whether they are the collection's now.
+        """
         ...
 
     def hold(self) -> AbstractContextManager[None]:

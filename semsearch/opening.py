@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,6 +21,7 @@ from semsearch.hardware import Compute
 from semsearch.home import Home
 from semsearch.models import described_encoder
 from semsearch.names import check_name
+from semsearch.search.languages import LANGUAGES, named
 from semsearch.search.recall import check_target
 from semsearch.types import Encoder, Metric
 from semsearch.vectors import check_k
@@ -36,6 +37,7 @@ def create(
     metric: Metric | str | None = None,
     home: HomeLike = None,
     passages: bool = True,
+    language: str | Iterable[str] | None = None,
     index: str = "auto",
     options: Mapping[str, Any] | None = None,
     recall: float | None = None,
@@ -55,6 +57,7 @@ def create(
         metric: How vectors are compared; an encoder knows its own, without one it is cosine.
         home: The folder of the collections, or a URL; see `semsearch.home.Home.of`.
         passages: Split documents that are longer than the model's window; False gives one truncated vector each.
+        language: Whose stemmer finds its words: "de", say, or several: ["de", "fr"]; None finds out by its first texts.
         index: The backend of the index, or "auto".
         options: The backend's options.
         recall: What the index must find of the true `k` nearest; see `Collection.reindex`.
@@ -81,6 +84,7 @@ def create(
         check_k(k),
     )
     plugins.check_index(spec.backend, spec.options)
+    languages = None if language is None else list(named(language))
     dim = None if dim is None else check_whole(dim, "dim")
     compute = Compute(device, dtype, batch_tokens)
     wanted = None if metric is None else _metric(metric)
@@ -100,6 +104,7 @@ def create(
         "metric": str(wanted or Metric.COSINE),
         "passages": passages,
         "splitting": splitter_for(loaded, passages).identity if loaded is not None else None,
+        LANGUAGES: languages,
         "index": asdict(replace(spec, options=dict(spec.options))),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
     }

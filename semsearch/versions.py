@@ -6,7 +6,8 @@ collection before it writes or answers; one that knows more brings the collectio
 
 from __future__ import annotations
 
-ANALYSIS = 3  # of texts into words: `semsearch.search.analysis`; others would be found by another; and NFC of metadata
+ANALYSIS = 4  # of texts into words: `semsearch.search.analysis`; others would be found by another; and NFC of metadata
+SAME_WORDS = frozenset({3})  # made the same words where a collection is told no languages, which it did not know of
 ENCODING = (
     1  # of documents into vectors: the same model would give others, by splitting, composing or pooling otherwise
 )

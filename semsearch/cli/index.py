@@ -12,7 +12,16 @@ from semsearch import wire
 from semsearch.cli import parameters
 from semsearch.cli.progress import Meter, duration
 from semsearch.cli.render import out, say, size
-from semsearch.cli.target import NONE, CreateOptions, check_source, check_vectors, summary, target, tell_made
+from semsearch.cli.target import (
+    NONE,
+    CreateOptions,
+    check_source,
+    check_vectors,
+    summary,
+    target,
+    tell_languages,
+    tell_made,
+)
 from semsearch.errors import UsageError
 from semsearch.home import Home
 from semsearch.names import check_name
@@ -122,6 +131,12 @@ class IndexOptions:
 )
 @click.option("--vector-column", metavar="COLUMN", help="Of --vectors in a Parquet file [default: vector].")
 @click.option("--unchecked", is_flag=True, help="With --vectors: don't encode 100 texts again to see that they fit.")
+@click.option(
+    "--language",
+    metavar="LANGUAGE",
+    shell_complete=parameters.complete_language,
+    help="Whose stemmer finds its words: de, or de,en [default: found in the texts].",
+)
 @click.option("--passages", type=click.Choice(["on", "off"]), help="Split what is longer than the model reads [on].")
 @parameters.index_backend("auto")
 @click.option(
@@ -177,6 +192,7 @@ def index(options: IndexOptions) -> int:
         if not made:
             check_source(collection, source, options.add)
         changes = collection.add_from(scanned, progress=meter)
+        languages = collection.languages if made and not options.create.language else None
     if options.as_json:
         out(wire.dumps(wire.message(**{**wire.ingested(changes), **wire.unread(report), "collection": name})))
         return 0
@@ -187,6 +203,7 @@ def index(options: IndexOptions) -> int:
     if changes.truncated:
         say(f"{changes.truncated:,} texts were longer than the model reads, and were cut.")
     tell_made(name, home, made)
+    tell_languages(name, languages)
     out(summary(changes, skipped=report.left_out))
     _tell_vanished(changes, name)
     return 0
@@ -216,11 +233,13 @@ def _with_vectors(source: Source, name: str, options: IndexOptions) -> int:
         else:
             check_source(collection, source, options.add)
         changes = collection.add_from(scanned)
+        languages = collection.languages if made and not options.create.language else None
     if options.as_json:
         facts = {**wire.ingested(changes), **wire.unread(scanned.report), "collection": name}
         out(wire.dumps(wire.message(**facts)))
         return 0
     tell_made(name, home, made)
+    tell_languages(name, languages)
     out(summary(changes))
     _tell_vanished(changes, name)
     return 0

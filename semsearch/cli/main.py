@@ -51,7 +51,8 @@ _COMMANDS = {
     **{"index": "index", "sync": "sync", "watch": "watch", "query": "query", "search": "query", "grep": "grep"},
     **dict.fromkeys(("similar", "calibrate"), "similar"),
     **dict.fromkeys(("get", "remove", "drop", "list", "describe", "info"), "manage"),
-    **dict.fromkeys(("reindex", "tune", "check", "repair", "compact", "backup", "restore", "reencode"), "maintenance"),
+    **dict.fromkeys(("reindex", "tune", "check", "repair", "compact", "backup", "restore"), "maintenance"),
+    **dict.fromkeys(("reencode", "language"), "maintenance"),
     **{name: name for name in ("pairs", "duplicates", "clusters", "classify", "bitext")},
     **{
         "bench": "bench",

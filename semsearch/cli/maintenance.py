@@ -1,4 +1,4 @@
-"""`semsearch reindex, tune, check, repair, compact, backup, restore, reencode`: maintenance over time."""
+"""`semsearch reindex, tune, check, repair, compact, backup, restore, reencode, language`: maintenance over time."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from semsearch.cli import parameters
 from semsearch.cli.render import out, say, show_table, size
 from semsearch.controls import one_line
 from semsearch.home import Home
+from semsearch.search.languages import described
 
 if TYPE_CHECKING:
     from semsearch.search.recall import Certificate
@@ -81,6 +82,30 @@ def reindex(options: ReindexOptions) -> int:
         say(facts["why"])
     out(f"index {facts['backend']}, rows {facts['rows']:,}")
     return 0 if certificate is None or certificate.met else 1
+
+
+@click.command(short_help="Show or change the language whose stemmer finds the words.")
+@click.argument("name", shell_complete=parameters.collections)
+@click.argument("language", required=False, shell_complete=parameters.complete_language)
+@parameters.home
+def language(name: str, language: str | None, home: str | None) -> int:
+    r"""Show the languages whose stemmers find the words of collection NAME; with LANGUAGE, find all words anew by it.
+
+    No vector changes. Several languages stand with commas between; 'auto' finds out by the texts that are there.
+
+    \b
+    semsearch language corpus
+    semsearch language corpus de,en
+    """
+    with semsearch.open(name, home=Home.of(home)) as collection:
+        if language is not None:
+            collection.change_language(None if language == "auto" else language)
+        found = collection.languages
+    if found is None:
+        out("none yet: too little text to tell")
+    else:
+        out(described(found) or "none: each script's usual one")
+    return 0
 
 
 @click.command(short_help="Set the index to a recall, without building it anew.")
@@ -228,4 +253,4 @@ def reencode(
     return 0
 
 
-COMMANDS = (reindex, tune, check, repair, compact, backup, restore, reencode)
+COMMANDS = (reindex, tune, check, repair, compact, backup, restore, reencode, language)

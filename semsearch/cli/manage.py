@@ -252,7 +252,7 @@ def _described(collection: Collection) -> dict[str, Any]:
 @parameters.home
 @click.pass_context
 def info(context: click.Context, name: str | None, config: bool, as_json: bool, home: str | None) -> int:
-    r"""Show what collection NAME is made of: counts, model, prompts, splitting, index, sources, size.
+    r"""Show what collection NAME is made of: counts, model, splitting, languages, index, sources, size.
 
     \b
     semsearch info corpus --json

@@ -23,6 +23,7 @@ from semsearch.errors import FilterError
 from semsearch.hardware import MOST_THREADS, set_threads
 from semsearch.home import Home
 from semsearch.names import is_name, normal
+from semsearch.search.languages import STEMMED
 from semsearch.search.request import MODES
 from semsearch.search.where_mapping import Where
 
@@ -195,6 +196,11 @@ def index_backend(default: str) -> Callable[[Command], Command]:
             name for name in ("auto", *plugins.names("semsearch.indexes")) if name.startswith(begun)
         ],
     )
+
+
+def complete_language(context: click.Context, parameter: click.Parameter, begun: str) -> list[str]:
+    """The languages whose code begins like this."""
+    return [code for code in STEMMED if code.startswith(begun)]
 
 
 def home(command: Command) -> Command:

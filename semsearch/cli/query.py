@@ -148,7 +148,12 @@ def ask(
     found = collection.search_many(texts, k, timings=measured, **search.arguments())
     measured["total"] = 1000 * (time.perf_counter() - started)
     timings = {stage: spent / len(texts) for stage, spent in measured.items()}
-    return [Answer(text, hits, timings, QueryWords(text), tuple(show)) for text, hits in zip(texts, found, strict=True)]
+    several = collection.collections if isinstance(collection, semsearch.Federation) else [collection]
+    languages = {one.languages or () for one in several}
+    return [
+        Answer(text, hits, timings, QueryWords(text, *languages), tuple(show))
+        for text, hits in zip(texts, found, strict=True)
+    ]
 
 
 def open_models(collection: Searchable) -> None:

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from semsearch.home import Home
     from semsearch.ingest.ingestion import IngestResult
     from semsearch.ingest.source import Source
+    from semsearch.search.languages import Languages
     from semsearch.types import Document, Encoder
 
 NONE = "none"  # instead of a model
@@ -43,6 +44,7 @@ class CreateOptions:
     encoder: str | None = None
     revision: str | None = None
     passages: str | None = None  # "on" or "off"
+    language: str | None = None  # several with commas between
     backend: str | None = None
     index_options: tuple[tuple[str, Any], ...] = ()
     recall: float | None = None
@@ -77,6 +79,7 @@ class CreateOptions:
             dim=dim if self.model is None else None,
             revision=self.revision,
             passages=self.passages != "off",
+            language=self.language,
             index=self.backend or "auto",
             options=dict(self.index_options),
             recall=self.recall,
@@ -102,6 +105,7 @@ class CreateOptions:
     def _check(self, collection: Collection) -> None:
         facts = collection.info()
         self._check_model(collection.name, facts["encoder"] or {})
+        self._check_languages(collection)
         wanted = facts["index"]["wanted"]
         made = {
             "passages": "on" if collection.settings["passages"] else "off",
@@ -122,6 +126,20 @@ class CreateOptions:
                     f"'{collection.name}' was made with {key} {made.get(key)}, not {value}. Leave that option "
                     f"out{change}, or choose another collection with --name."
                 )
+
+    def _check_languages(self, collection: Collection) -> None:
+        from semsearch.search.languages import described, named
+
+        if self.language is None or (wanted := named(self.language)) == collection.languages:
+            return
+        if collection.languages is None:  # there is too little of it to tell its language otherwise
+            collection.change_language(wanted)
+        else:
+            has = described(collection.languages or ()) or "none of its own"
+            raise UsageError(
+                f"the words of '{collection.name}' are stemmed by its languages ({has}), not by {described(wanted)}. "
+                f"Leave out --language, or change it with 'semsearch language {collection.name} {','.join(wanted)}'."
+            )
 
     def _check_model(self, name: str, made: dict[str, Any]) -> None:
         if self.encoder and (self.encoder == NONE) is bool(made):
@@ -171,6 +189,14 @@ def tell_made(name: str, home: Home, made: bool) -> None:
     """What a new collection is called, and where it is: who gave no name may not know."""
     if made:
         say(f"made the collection '{name}' in {one_line(home.location)}")
+
+
+def tell_languages(name: str, found: Languages | None) -> None:
+    """Which languages were found in a new collection, but for English alone: the person may know better."""
+    from semsearch.search.languages import described
+
+    if found and found != ("en",):
+        say(f"its words are found as those of {described(found)}; 'semsearch language {name} …' changes that.")
 
 
 def left(name: str, home: Home, made: bool) -> str:

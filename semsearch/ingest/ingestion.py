@@ -12,6 +12,7 @@ import numpy as np
 from semsearch.chunking import splitter_for
 from semsearch.engine import Engine, Origin
 from semsearch.errors import DataError, DimensionMismatch, EncodingFailed, ModelMismatch
+from semsearch.ingest.identification import find_languages
 from semsearch.ingest.objects import ObjectReader
 from semsearch.records import Entry, Known, Record
 from semsearch.types import Document, Encoder, Metric, Span, Vectors
@@ -185,6 +186,7 @@ class Ingestion:
             speed = self._characters / (time.perf_counter() - began)
             self._enough = int(min(max(speed * BATCH_SECONDS, BATCH_CHARACTERS[0]), BATCH_CHARACTERS[1]))
         if entries or self._same_text:
+            find_languages(self._engine, [record.document for record in records])
             written = self._engine.put(
                 entries,
                 list(self._same_text.values()),
@@ -264,6 +266,7 @@ def add_precomputed(
                 continue
             if last[document.id] == place:  # of an id that comes twice, the last wins
                 entries.append(Entry(record, [Span(0, len(document.text))], vectors[place : place + 1]))
+        find_languages(engine, [entry.record.document for entry in entries])
         written = engine.put(entries, origin=origin)
         unchanged = len(entries) - written.added - written.changed
         changes += IngestResult(written.added, written.changed, unchanged, 0, written.passages)

@@ -29,6 +29,7 @@ from semsearch.local.store.store import Store
 from semsearch.local.view import LocalView, Retriever
 from semsearch.records import Entry, Known, Record
 from semsearch.search.choose import choose
+from semsearch.search.languages import Languages
 from semsearch.search.recall import Certificate, Synthesis
 from semsearch.types import Metadata, Metric, Vectors
 
@@ -131,6 +132,10 @@ class LocalEngine:
     def set(self, name: str, value: Any) -> None:
         """See `Engine.set`."""
         self.store.set(name, value)
+
+    def set_languages(self, languages: Languages, *, found: bool = False) -> bool:
+        """See `Engine.set_languages`."""
+        return self.store.set_languages(languages, found=found)
 
     def hold(self) -> AbstractContextManager[None]:
         """See `Engine.hold`."""

@@ -16,7 +16,9 @@ India, the voicing of kana, й.
 Of a word that is very long (a key, a picture in letters) the beginning is kept, and a digest of all of it: it is found
 whole, as it was written or in other capitals, and no index grows with it.
 
-*Stemming* is Snowball's, told by the script: a collection holds many languages, and a query is too short to tell its.
+*Stemming* is Snowball's, by the languages of the collection (`semsearch.search.languages`), which are given to every
+function here that stems: a query is too short to tell its own. It comes behind the folding, so that a word without its
+accents is found as it is with them.
 """
 
 from __future__ import annotations
@@ -27,12 +29,15 @@ import threading
 import unicodedata
 from collections.abc import Callable, Iterator
 from collections.abc import Set as AbstractSet
+from functools import lru_cache
 from hashlib import blake2b
 from itertools import accumulate, pairwise
 from typing import NamedTuple
 
 import regex
 import Stemmer
+
+from semsearch.search.languages import STEMMED, Languages, of_script
 
 WORD_LENGTH = 128  # characters of a word; what a longer one is in all, a digest behind them tells
 DIGEST = 8  # bytes of it
@@ -104,30 +109,30 @@ _DISREGARDED = regex.compile(r"\p{DI}")
 # Lucene for ASCII, Arabic and Persian.
 _SAME = str.maketrans({"ı": "i", "æ": "ae", "œ": "oe", "ø": "o", "đ": "d", "ł": "l", "ى": "ي", "ی": "ي", "ک": "ك"})
 
-_STEMMERS = (  # by the script of a word: its first and last letter
-    ("\0", "\u024f", "english"),
-    ("\u0370", "\u03ff", "greek"),
-    ("\u0400", "\u052f", "russian"),
-    ("\u0530", "\u058f", "armenian"),
-    ("\u0600", "\u06ff", "arabic"),
-    ("\u0900", "\u097f", "hindi"),
-    ("\u0b80", "\u0bff", "tamil"),
+_SCRIPTS = (  # the first and the last letter of each that has stemmers
+    ("\0", "\u024f", "Latin"),
+    ("\u0370", "\u03ff", "Greek"),
+    ("\u0400", "\u052f", "Cyrillic"),
+    ("\u0530", "\u058f", "Armenian"),
+    ("\u0600", "\u06ff", "Arabic"),
+    ("\u0900", "\u097f", "Devanagari"),
+    ("\u0b80", "\u0bff", "Tamil"),
 )
 
 
-def analysed(text: str, *, stemmed: bool = True) -> str:
+def analysed(text: str, languages: Languages = (), *, stemmed: bool = True) -> str:
     """The terms of a text in their order, with blanks between them: what it is found by."""
-    known = _STEMS if stemmed else _FORMS
+    known = _stems(languages) if stemmed else _FORMS
     if text.isascii():
         return " ".join(map(known.__getitem__, _ASCII_WORD.findall(text.lower())))
     if _OF_COMMON.fullmatch(text):
         return " ".join(filter(None, map(known.__getitem__, _COMMON_WORD.findall(text))))
-    return " ".join([term for term, _, _ in analyse(text, stemmed=stemmed)])
+    return " ".join([term for term, _, _ in analyse(text, languages, stemmed=stemmed)])
 
 
-def analyse(text: str, *, stemmed: bool = True) -> Iterator[Term]:
+def analyse(text: str, languages: Languages = (), *, stemmed: bool = True) -> Iterator[Term]:
     """The terms of a text in their order, and where each stands in it."""
-    known = _STEMS if stemmed else _FORMS
+    known = _stems(languages) if stemmed else _FORMS
     for piece in _PIECE.finditer(text):
         if piece.lastgroup == "run":
             letters = _letters(piece[0], piece.start())
@@ -140,31 +145,32 @@ def analyse(text: str, *, stemmed: bool = True) -> Iterator[Term]:
                 yield Term(term, *piece.span())
 
 
-def places_of(terms: AbstractSet[str], text: str) -> Iterator[tuple[int, int]]:
+def places_of(terms: AbstractSet[str], text: str, languages: Languages = ()) -> Iterator[tuple[int, int]]:
     """Where words of a text stand that have one of `terms`, in their order; some may overlap."""
+    known = _stems(languages)
     if text.isascii():
         pieces = _ASCII_WORD.finditer(text.lower())
     elif _OF_COMMON.fullmatch(text):
         pieces = _COMMON_WORD.finditer(text)
     else:
-        yield from (found[1:] for found in analyse(text) if found.text in terms)
+        yield from (found[1:] for found in analyse(text, languages) if found.text in terms)
         return
     for piece in pieces:
-        if not terms.isdisjoint(_STEMS[piece[0]].split()):
+        if not terms.isdisjoint(known[piece[0]].split()):
             yield piece.span()
 
 
-def asked(text: str) -> list[str]:
+def asked(text: str, languages: Languages = ()) -> list[str]:
     """The terms that a query looks for: of letters side by side the bigrams alone, since each letter is in too much."""
     if text.isascii() or _OF_COMMON.fullmatch(text):
-        return analysed(text).split()
+        return analysed(text, languages).split()
     found: list[str] = []
     for piece in _PIECE.finditer(text):
         if piece.lastgroup == "run":
             letters = [letter.text for letter in _letters(piece[0], 0)]
             found += [one + other for one, other in pairwise(letters)] or letters
         else:
-            found += analysed(piece[0]).split()
+            found += analysed(piece[0], languages).split()
     return found
 
 
@@ -178,9 +184,11 @@ def holds(text: str, phrase: str) -> bool:
     return f" {phrase} " in f" {text} "
 
 
-def places_of_phrase(text: str, phrase: str, *, stemmed: bool = True) -> Iterator[tuple[int, int]]:
+def places_of_phrase(
+    text: str, phrase: str, languages: Languages = (), *, stemmed: bool = True
+) -> Iterator[tuple[int, int]]:
     """Where in a text the terms of a phrase stand side by side; the phrase as `analysed` gives it."""
-    wanted, terms = phrase.split(), list(analyse(text, stemmed=stemmed))
+    wanted, terms = phrase.split(), list(analyse(text, languages, stemmed=stemmed))
     found = [term for term, _, _ in terms]
     for first, term in enumerate(found[: len(found) - len(wanted) + 1] if wanted else ()):
         if term == wanted[0] and found[first : first + len(wanted)] == wanted:
@@ -228,30 +236,46 @@ class _Forms(dict[str, str]):
 class _Snowball:
     """The stems of folded words."""
 
-    def __init__(self) -> None:
-        self._stemmers = [(first, last, Stemmer.Stemmer(name, 0)) for first, last, name in _STEMMERS]
-        self._renew_turn()
-        if hasattr(os, "register_at_fork"):
-            os.register_at_fork(after_in_child=self._renew_turn)  # the thread that may hold the lock is not there
-
-    def _renew_turn(self) -> None:
-        self._turn = threading.Lock()  # each is at one word at a time
+    def __init__(self, languages: Languages) -> None:
+        self._stemmers = [
+            (first, last, [Stemmer.Stemmer(STEMMED[code].name.lower(), 0) for code in of_script(languages, script)])
+            for first, last, script in _SCRIPTS
+        ]
 
     def stemmed(self, word: str) -> str:
-        with self._turn:
+        with _turn:
             return " ".join(map(self._stem, folded(word).split()))
 
     def _stem(self, word: str) -> str:
-        for first, last, stemmer in self._stemmers:
+        for first, last, stemmers in self._stemmers:
             if first <= word[0] <= last:
-                return str(stemmer.stemWord(word)) or word
+                for stemmer in stemmers:
+                    word = str(stemmer.stemWord(word)) or word
+                break
         return word
+
+
+_turn = threading.Lock()  # each stemmer is at one word at a time
+
+
+def _renew_turn() -> None:
+    global _turn
+    _turn = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_renew_turn)  # the thread that may hold the lock is not there
 
 
 def _letter(cluster: str) -> str:
     return "".join(_TERM.findall(_DISREGARDED.sub("", unicodedata.normalize("NFKC", cluster))))
 
 
-_FORMS, _STEMS = _Forms(folded), _Forms(_Snowball().stemmed)
+@lru_cache(maxsize=8)
+def _stems(languages: Languages) -> _Forms:
+    return _Forms(_Snowball(languages).stemmed)
+
+
+_FORMS = _Forms(folded)
 _LETTERS = _Forms(_letter)
 _EMOJIS = _Forms(lambda emoji: _TONE.sub("", emoji))

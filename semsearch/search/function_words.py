@@ -3,12 +3,20 @@
 They count for a tenth of what they would by their frequency alone, and in a query only; in one of nothing else all
 words weigh alike, so that "to be or not to be" and "The Who" are found. With a tenth or with nothing the mean nDCG@10
 over cranfield, cacm, cisi, DL19 and the train and dev questions of SciFact and NFCorpus is the same, 0.02 above that
-with all words alike.
+with all words alike. Beside one or two other words they count for more, as there they tell texts apart: of English
+sentences, 96 of a hundred are found by any three of their words, and 84 with a tenth; no question of those collections
+but NFCorpus's is that short, and theirs are answered as well (0.2997 and 0.2994).
 """
 
 from __future__ import annotations
 
 FUNCTION_WEIGHT = 0.1
+
+
+def function_weight(others: int) -> float:
+    """What a function word weighs beside so many different words that are none."""
+    return max(FUNCTION_WEIGHT, 0.5 / others**2) if others else 1.0
+
 
 ENGLISH = frozenset(
     """

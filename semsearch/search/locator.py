@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, TypeAlias
 
 from semsearch.places import Provenance, provenance, source_of
+from semsearch.search.languages import Languages
 from semsearch.types import Hit
 
 if TYPE_CHECKING:
@@ -20,13 +21,20 @@ class Locator:
     A search is not held up by it: most answers are never asked.
     """
 
-    __slots__ = ("_ids", "_known", "_look", "_query", "_words")
+    __slots__ = ("_ids", "_known", "_languages", "_look", "_query", "_words")
 
-    def __init__(self, look: Callable[[Sequence[str]], _Known], ids: Sequence[str], query: str = "") -> None:
+    def __init__(
+        self,
+        look: Callable[[Sequence[str]], _Known],
+        ids: Sequence[str],
+        query: str = "",
+        languages: Languages = (),
+    ) -> None:
         """`look` is `semsearch.engine.Origins.of`; the words of `query` tell lines of a passage apart."""
         self._look = look
         self._ids = ids
         self._query = query
+        self._languages = languages
         self._words: QueryWords | None = None
         self._known: _Known | None = None
 
@@ -49,7 +57,7 @@ class Locator:
         if self._words is None:
             from semsearch.search.matches import QueryWords  # which takes a while to import
 
-            self._words = QueryWords(self._query)
+            self._words = QueryWords(self._query, self._languages)
         return self._words.best_line(text)
 
     def _all(self) -> _Known:
@@ -57,12 +65,12 @@ class Locator:
             self._known = self._look(list(dict.fromkeys(self._ids)))
         return self._known
 
-    def __reduce__(self) -> tuple[Callable[[_Known, str], Locator], tuple[_Known, str]]:
+    def __reduce__(self) -> tuple[Callable[[_Known, str, Languages], Locator], tuple[_Known, str, Languages]]:
         """A copy knows what there is to know: the collection stays in this process."""
-        return _of_known, (dict(self._all()), self._query)
+        return _of_known, (dict(self._all()), self._query, self._languages)
 
 
-def _of_known(known: _Known, query: str = "") -> Locator:
-    locator = Locator(lambda _: known, (), query)
+def _of_known(known: _Known, query: str = "", languages: Languages = ()) -> Locator:
+    locator = Locator(lambda _: known, (), query, languages)
     locator._all()
     return locator

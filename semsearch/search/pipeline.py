@@ -25,6 +25,7 @@ from semsearch.errors import UsageError
 from semsearch.search.calibration import Calibration
 from semsearch.search.fusion import FUSION_DEPTH, LEXICAL_DEPTH
 from semsearch.search.garbage import uncollected
+from semsearch.search.languages import Languages, languages_of
 from semsearch.search.locator import Locator
 from semsearch.search.mmr import marginal_relevance, on_scale
 from semsearch.search.query_syntax import Query, parse
@@ -241,7 +242,7 @@ class Searcher:
             for query, hits in zip(asked, answers, strict=True):
                 for hit in hits:
                     hit.explanation = explainer.explain(query, hit)
-        self._locatable(answers, texts)
+        self._locatable(answers, texts, languages_of(found.settings))
         notes = found.notes
         if texts:
             of_model = [()] * len(texts) if read is None else [tuple(self._unread(text)) for text in read]
@@ -252,9 +253,9 @@ class Searcher:
             notes = [(*own, *lacking) for own in notes]
         return list(map(Hits, answers, notes))
 
-    def _locatable(self, answers: Sequence[Sequence[Hit]], texts: Sequence[str]) -> None:
+    def _locatable(self, answers: Sequence[Sequence[Hit]], texts: Sequence[str], languages: Languages = ()) -> None:
         for hits, text in zip(answers, texts or repeat(""), strict=False):
-            locator = Locator(self._engine.origins.of, [hit.id for hit in hits], text)
+            locator = Locator(self._engine.origins.of, [hit.id for hit in hits], text, languages)
             for hit in hits:
                 hit.locate = locator
 

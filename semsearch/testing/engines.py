@@ -444,6 +444,42 @@ class EngineContract:
             assert collection.search("話す -日本", mode="lexical") == []
             assert collection.search('+"本日"', mode="lexical") == []
 
+    def test_words_are_those_of_the_languages(self, home: Home) -> None:
+        """In documents, queries, phrases and exclusions; what changes them changes all that is there."""
+        texts = {"many": "die Häuser der Stadt", "one": "ein Haus am Wald", "none": "running in the woods"}
+        with semsearch.create("german", home=home, encoder=HashEncoder(), language="de") as collection:
+            assert collection.languages == ("de",)
+            collection.add([Document(identity, text) for identity, text in texts.items()])
+
+            def found(query: str) -> list[str]:
+                return sorted(ids(collection.search(query, mode="lexical")))
+
+            assert found("Häusern") == ["many", "one"]
+            assert found('+"ein Haus"') == ["one"]
+            assert found("Stadt Wald -Hauses") == []
+            assert found("run") == []
+            assert collection.engine.set_languages(("fr",), found=True) is False
+            assert collection.change_language("German,English") == ("en", "de")
+            assert found("run") == ["none"]
+            assert found("Häusern") == ["many", "one"]
+            assert collection.change_language("en") == ("en",)
+            assert found("Häusern") == []
+            collection.remove(["many"])
+            collection.add([Document("more", "houses and Häuser")])
+            assert found("Häuser") == ["more"]
+        with semsearch.open("german", home=home, encoder=HashEncoder()) as again:
+            assert again.languages == ("en",)
+            assert ids(again.search("house", mode="lexical")) == ["more"]
+
+    def test_languages_that_are_found_are_taken_once(self, home: Home) -> None:
+        with semsearch.create("found", home=home, encoder=HashEncoder()) as collection:
+            assert collection.languages is None
+            assert collection.info()["languages"] is None
+            assert collection.engine.set_languages((), found=True) is True
+            assert collection.languages == ()
+            assert collection.engine.set_languages(("de",), found=True) is False
+            assert collection.languages == ()
+
     @pytest.mark.parametrize("mode", ["lexical", "hybrid"])
     def test_a_quotation_in_prose_is_no_order(self, home: Home, mode: str) -> None:
         """It counts for more, and nothing is ruled out; so with the options of commands."""

@@ -26,6 +26,7 @@ from semsearch.names import check_name
 from semsearch.records import Entry, Known, Record
 from semsearch.search.analysis import analysed, asked, holds, places_of_phrase
 from semsearch.search.fields import MemoryFields
+from semsearch.search.languages import LANGUAGES, Languages, languages_of, to_be_found
 from semsearch.search.query_syntax import Query
 from semsearch.search.where import Filter, matches
 from semsearch.types import Document, Keys, Metadata, Metric, Passage, Scores, Span, Vectors
@@ -85,7 +86,7 @@ class MemoryView:
                 if terms := analysed(phrase, stemmed=False):
                     mask &= self._holding(terms, stemmed=False)
             for phrase in query.excluded:
-                if terms := analysed(phrase):
+                if terms := analysed(phrase, languages_of(self.settings)):
                     mask &= ~np.isin(self._state.docs, self._state.docs[self._holding(terms, stemmed=True)])
         return mask
 
@@ -103,10 +104,11 @@ class MemoryView:
     def lexical(self, query: Query, k: int, *, allowed: Mask | None, grouped: bool) -> Candidates:
         """See `EngineView.lexical`."""
         mask = self.allowed(None, query)
-        texts = [analysed(text).split() for text in self._texts()]
+        languages = languages_of(self.settings)
+        texts = [analysed(text, languages).split() for text in self._texts()]
         counts = [Counter(text) for text in texts]
         phrases = [terms for phrase in query.phrases if (terms := analysed(phrase, stemmed=False))]
-        frequencies = [[own[word] for own in counts] for word in set(asked(query.text))]
+        frequencies = [[own[word] for own in counts] for word in set(asked(query.text, languages))]
         frequencies += [self._holding(phrase, stemmed=False).astype(int).tolist() for phrase in phrases]
         mean = sum(map(len, texts)) / max(len(texts), 1)
         scores = np.zeros(len(texts), dtype=np.float32)
@@ -191,11 +193,14 @@ class MemoryView:
 
     def _holding(self, phrase: str, *, stemmed: bool) -> Mask:
         """The passages whose title or text holds a phrase, alone or with those beside them in their document."""
-        state = self._state
-        mask = np.array([holds(analysed(text, stemmed=stemmed), phrase) for text in self._texts()], dtype=np.bool_)
+        state, languages = self._state, languages_of(self.settings)
+        mask = np.array(
+            [holds(analysed(text, languages, stemmed=stemmed), phrase) for text in self._texts()], dtype=np.bool_
+        )
         for doc, record in state.records.items():
             rows = np.flatnonzero(state.docs == doc).tolist()
-            for first, last in places_of_phrase(record.document.text, phrase, stemmed=stemmed) if len(rows) > 1 else ():
+            text = record.document.text if len(rows) > 1 else ""
+            for first, last in places_of_phrase(text, phrase, languages, stemmed=stemmed):
                 mask[[row for row in rows if state.spans[row].start < last and first < state.spans[row].end]] = True
         return mask
 
@@ -363,6 +368,14 @@ class MemoryEngine:
         with self._lock:
             settings = {**self.state.settings, name: json.loads(json.dumps(value))}
             self.state = replace(self.state, version=self.state.version + 1, settings=settings)
+
+    def set_languages(self, languages: Languages, *, found: bool = False) -> bool:
+        """See `Engine.set_languages`; words are found when they are asked for."""
+        with self._lock:
+            if found and not to_be_found(self.settings):
+                return False
+            self.set(LANGUAGES, list(languages))
+            return True
 
     @contextmanager
     def hold(self) -> Iterator[None]:

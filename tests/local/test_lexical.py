@@ -29,7 +29,7 @@ STEMS = {"running": ["run"], "runs": ["run"], "cats": ["cat"], "café": ["cafe"]
 STEMS["state-of-the-art"] = ["state", "of", "the", "art"]
 
 
-FUNCTION = {"the", "of"}  # of these words, those that carry nothing
+FUNCTION = {"the", "of", "it"}  # of these words, those that carry nothing
 
 
 def stems(text):
@@ -53,7 +53,7 @@ def bm25(query, units, wholes=None):
     for word in query:  # as often as it comes
         weight = idf(sum(word in title + text for title, text in wholes), len(wholes))
         if empty != set(query) and word in empty:
-            weight *= 0.1
+            weight *= max(0.1, 0.5 / len(set(query) - FUNCTION) ** 2)
         for place, (title, text) in enumerate(units):
             times = 2 * title.count(word) + text.count(word)
             length = K1 * (1 - B + B * (len(title) + len(text)) / mean)

@@ -119,7 +119,7 @@ def test_a_database_of_every_version_ends_up_with_them(tmp_path, version):
     with semsearch.open("golden", home=tmp_path, encoder=HashEncoder(4)) as opened:
         with opened.engine.store.read() as view:
             assert schema.differences(view.connection) == []
-        assert opened.info()["versions"] == {"schema": schema.SCHEMA_VERSION, "analysis": 3, "encoding": 1}
+        assert opened.info()["versions"] == {"schema": schema.SCHEMA_VERSION, "analysis": 4, "encoding": 1}
 
 
 @pytest.mark.parametrize(

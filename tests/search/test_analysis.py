@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from semsearch.search import analysis
 from semsearch.search.analysis import Term, analyse, analysed, asked, holds
+from semsearch.search.languages import STEMMED
 
 TERMS = {
     "The foxes' den, state-of-the-art C++": "the fox den state of the art c",
@@ -186,21 +187,63 @@ def test_the_short_way_is_the_long_way(text):
 
 
 STEMS = {
-    "english": ("running relational ponies", "run relat poni"),
-    "greek": ("ανθρωποι ανθρωπου", "ανθρωπ ανθρωπ"),
-    "russian": ("книгами книга", "книг книг"),
-    "armenian": ("սեղանները սեղանից", "սեղ սեղ"),
-    "arabic": ("المعلمون المعلم", "معلم معلم"),
-    "hindi": ("लड़कियों लड़के", "लड़क लड़क"),
-    "tamil": ("புத்தகங்கள் புத்தகம்", "புத்தகம் புத்தகம்"),
+    "ar": ("المعلمون المعلم", "معلم معلم"),
+    "ca": ("cançons cançó", "cancon canc"),
+    "cs": ("městech město", "mest mest"),
+    "da": ("husene huset", "hus hus"),
+    "de": ("Häuser Haus Straßen", "haus haus strass"),
+    "el": ("ανθρωποι ανθρωπου", "ανθρωπ ανθρωπ"),
+    "en": ("running relational ponies", "run relat poni"),
+    "eo": ("hundoj hundo", "hund hund"),
+    "es": ("canciones canción", "cancion cancion"),
+    "et": ("raamatud raamatu", "raama raama"),
+    "eu": ("etxean etxea", "etxean etxea"),
+    "fa": ("کتاب‌ها کتابها", "کتاب کتاب"),
+    "fi": ("taloissa talossa", "talo talo"),
+    "fr": ("chevaux étudiantes étudiante", "cheval etudi etudi"),
+    "ga": ("leabhair leabhar", "leabhair leabhar"),
+    "hi": ("लड़कियों लड़के", "लड़क लड़क"),
+    "hu": ("házakban házban", "haz haz"),
+    "hy": ("սեղանները սեղանից", "սեղ սեղ"),
+    "id": ("membaca bacaan", "baca baca"),
+    "it": ("libri libro", "libr libr"),
+    "lt": ("knygos knygą", "knyg knyg"),
+    "ne": ("किताबहरू किताब", "किताब किताब"),
+    "nl": ("huizen boeken boek", "huis boek boek"),
+    "no": ("husene huset", "hus hus"),
+    "pl": ("książkach książki", "ksiazk ksiazk"),
+    "pt": ("canções canção", "canco canca"),
+    "ro": ("cărțile cărți", "cart cart"),
+    "ru": ("книгами книга", "книг книг"),
+    "sr": ("књигама knjiga", "knjig knjig"),
+    "sv": ("husen huset", "hus hus"),
+    "ta": ("புத்தகங்கள் புத்தகம்", "புத்தகம் புத்தகம்"),
+    "tr": ("kitaplar kitaplarımız", "kitap kitap"),
 }
 
 
-@pytest.mark.parametrize("language", STEMS)
+@pytest.mark.parametrize("language", STEMMED)
 def test_stems_are_what_collections_were_made_with(language):
     """With others, `semsearch.versions.ANALYSIS` is another too."""
     words, stems = STEMS[language]
-    assert analysed(words).split() == [unicodedata.normalize("NFC", stem) for stem in stems.split()]
+    assert analysed(words, (language,)).split() == [unicodedata.normalize("NFC", stem) for stem in stems.split()]
+
+
+def test_languages_of_one_script_stem_in_turn_and_leave_other_scripts_alone():
+    words = "running Häuser Haus книгами"
+    assert analysed(words, ("de",)).split() == ["running", "haus", "haus", "книг"]
+    assert analysed(words, ("en", "de")).split() == ["run", "haus", "haus", "книг"]
+    assert analysed(words, ("ru",)) == analysed(words, ("en",)) == analysed(words)
+
+
+@pytest.mark.parametrize("language", ["tr", "en"])
+def test_turkish_i_is_one_whatever_it_is_written_as(language):
+    assert len({*analysed("ISPARTA Isparta ısparta isparta İSPARTA", (language,)).split()}) == 1
+
+
+def test_places_are_found_by_the_stems_of_a_language():
+    assert list(analysis.places_of({"haus"}, "Die Häuser", ("de",))) == [(4, 10)]
+    assert list(analysis.places_of({"haus"}, "Die Häuser")) == []
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
@@ -211,5 +254,5 @@ def test_a_child_that_was_forked_while_another_thread_stems_can_stem():
         signal.alarm(20)  # ends it, should it wait for ever
         os._exit(analysed("unheardofly") != "unheardofli")
 
-    with analysis._STEMS._form.__self__._turn:
+    with analysis._turn:
         assert forked() == 0

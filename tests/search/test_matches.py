@@ -37,3 +37,10 @@ def test_words_of_the_query(query, text, words):
 def test_places_are_in_order_and_apart():
     spans = QueryWords("東京 京都 都").within("東京都 東京 京都")
     assert all(a.end < b.start for a, b in pairwise(spans))
+
+
+def test_words_are_those_of_any_of_the_collections_that_were_asked():
+    words = QueryWords("Haus runs", ("de",), ("en",))
+    assert [(span.start, span.end) for span in words.within("Die Häuser, running")] == [(4, 10), (12, 19)]
+    assert words.best_line("nothing\nHäuser") == 8
+    assert QueryWords("Haus").best_line("nothing\nHäuser") == 0

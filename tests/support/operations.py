@@ -301,6 +301,7 @@ OPERATIONS = {
     "tune": Operation(opened(lambda collection, tell: collection.tune(0.5))),
     "calibrate": Operation(opened(lambda collection, tell: collection.calibrate())),
     "index words": Operation(opened(index_words), lambda base: [base, with_these(base, documents(6, "w", 3))]),
+    "language": Operation(opened(lambda collection, tell: collection.change_language("de,fr"))),
     "compact": Operation(opened(lambda collection, tell: collection.compact())),
     "reencode": Operation(opened(lambda collection, tell: collection.reencode(HashEncoder(DIM + 4, 1)))),
     "repair": Operation(opened(repair), lambda base: [base, base], damage, judge_repaired),

@@ -36,7 +36,8 @@ def semsearch_of_tomorrow(what):
             held.enter_context(mock.patch.dict(migrations.MIGRATIONS, step))
         elif what == "analysis":
             held.enter_context(mock.patch.object(versions, "ANALYSIS", versions.ANALYSIS + 1))
-            held.enter_context(mock.patch.object(analysis, "_STEMS", analysis._FORMS))  # without stems
+            unstemmed = mock.patch.object(analysis, "_stems", return_value=analysis._FORMS)
+            held.enter_context(unstemmed)
         else:
             held.enter_context(mock.patch.object(versions, "ENCODING", versions.ENCODING + 1))
         yield

@@ -27,6 +27,7 @@ from semsearch.local.store.registry import Registered
 from semsearch.local.store.snapshot import Snapshot
 from semsearch.local.store.store import Store
 from semsearch.search.choose import UNINDEXED_ROWS, choose
+from semsearch.search.languages import languages_of
 from semsearch.search.recall import NOT_STORED, Certificate, Search, Synthesis, certify, draw_sample, sample_recall
 from semsearch.search.truth import Truth
 from semsearch.types import Keys, Metric, Neighbors, Vectors
@@ -273,12 +274,14 @@ def publish(
     params: dict[str, Any],
     contract: dict[str, Any] | None,
 ) -> Registered | None:
-    """Name and register a finished index; None if the rows it was built from are no longer the collection's."""
+    """Name and register a finished index; None if what it was built from is no longer the collection's."""
     with store.write():
         with store.database.read() as connection:
             generation = connection.exec_driver_sql("SELECT generation FROM state").scalar_one()
             number = registry.next_number(connection)
         if generation != snapshot.generation:
+            return None
+        if backend == registry.LEXICAL and languages_of(store.settings) != snapshot.languages:
             return None
         digest = published_digest(building)
         registered = Registered(number, backend, params, generation, len(snapshot), digest, contract)

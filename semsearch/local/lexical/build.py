@@ -76,7 +76,7 @@ class LexicalIndexing:
                 published = publish(self._store, building, snapshot, LEXICAL, {}, None)
                 if published is not None:
                     break
-                platform.remove(building)  # a compaction came between: its rows are others
+                platform.remove(building)  # a compaction or other languages came between: its rows or words are others
             with suppress(CollectionLocked):  # it is published; old files can wait
                 self._store.sweep()
             return published

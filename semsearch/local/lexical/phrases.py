@@ -41,7 +41,8 @@ def holding(phrases: Sequence[str]) -> ColumnElement[bool]:
 
 def _within(view: View, phrase: str, exactly: bool) -> list[int]:
     """The keys of passages that hold it."""
-    forms = analysed(phrase, stemmed=not exactly)
+    languages = view.snapshot.languages
+    forms = analysed(phrase, languages, stemmed=not exactly)
     if not forms:
         return []
     with decoding():
@@ -49,14 +50,15 @@ def _within(view: View, phrase: str, exactly: bool) -> list[int]:
             return list(view.connection.execute(select(fulltext.c.rowid).where(holding([forms]))).scalars())
         return [
             key
-            for key, *texts in view.connection.exec_driver_sql(_TEXTS, (_match([analysed(phrase)]),))
+            for key, *texts in view.connection.exec_driver_sql(_TEXTS, (_match([analysed(phrase, languages)]),))
             if any(holds(analysed(text, stemmed=False), forms) for text in texts)
         ]
 
 
 def _across(view: View, phrase: str, exactly: bool) -> list[int]:
     """The keys of passages that hold it together with those before or behind in their document."""
-    terms, forms = analysed(phrase).split(), analysed(phrase, stemmed=not exactly)
+    languages = view.snapshot.languages
+    terms, forms = analysed(phrase, languages).split(), analysed(phrase, languages, stemmed=not exactly)
     places = len(terms) if len(terms) < LONG_PHRASE else len(terms) - BEGINNING + 1
     begin = list(dict.fromkeys(" ".join(terms[place : place + BEGINNING]) for place in range(1, places)))
     asked = [
@@ -81,6 +83,7 @@ def _around(view: View, doc: int, place: int, phrase: str, forms: str, exactly: 
 
     Little of the text is looked at, unless it has too few terms for the phrase on either side.
     """
+    languages = view.snapshot.languages
     for near in (NEAR_CHARACTERS + 2 * len(phrase), FAR_CHARACTERS + 2 * len(phrase)):
         passages = view.connection.exec_driver_sql(_NEAR, (doc, place - near, place + near)).all()
         spans: list[tuple[int, int, int]] = []
@@ -90,15 +93,15 @@ def _around(view: View, doc: int, place: int, phrase: str, forms: str, exactly: 
             spans.append((key, len(whole), len(whole) + len(text)))
             whole += text + ("\n" if end < following else "")
         before, behind = _end(whole[:meets], near), whole[meets : meets + near]
-        if holds(analysed(before + behind, stemmed=not exactly), forms):
+        if holds(analysed(before + behind, languages, stemmed=not exactly), forms):
             cut = meets - len(before)
             held = [
                 (first + cut, last + cut)
-                for first, last in places_of_phrase(before + behind, forms, stemmed=not exactly)
+                for first, last in places_of_phrase(before + behind, forms, languages, stemmed=not exactly)
             ]
             return [key for key, start, end in spans if any(start < last and first < end for first, last in held)]
         count = forms.count(" ")
-        if all(analysed(side, stemmed=not exactly).count(" ") > count for side in (before, behind)):
+        if all(analysed(side, languages, stemmed=not exactly).count(" ") > count for side in (before, behind)):
             break
     return []
 

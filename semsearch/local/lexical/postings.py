@@ -19,6 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 from semsearch.arrays import read_array
 from semsearch.errors import DataError
 from semsearch.search.analysis import analysed
+from semsearch.search.languages import Languages
 
 TOKENIZED_PASSAGES = 1 << 14  # passages that are split together …
 TOKENIZED_LETTERS = 1 << 24  # … unless they are longer than this, all in all
@@ -69,9 +70,9 @@ class Postings:
         return [letters[start:end] for start, end in pairwise(ends)]
 
     @classmethod
-    def made(cls, passages: Iterable[tuple[int, str, str]], count: int) -> Self:
+    def made(cls, passages: Iterable[tuple[int, str, str]], count: int, languages: Languages = ()) -> Self:
         """From (number, title, text) of some of `count` passages, ascending; those that are left out hold no word."""
-        return cls.merged([(batch[0][0], _split(batch)) for batch in _batches(passages)], count)
+        return cls.merged([(batch[0][0], _split(batch, languages)) for batch in _batches(passages)], count)
 
     @classmethod
     def merged(cls, parts: Sequence[tuple[int, Postings]], count: int) -> Self:
@@ -144,7 +145,7 @@ def _batches(passages: Iterable[tuple[int, str, str]]) -> Iterator[list[tuple[in
         yield batch
 
 
-def _split(passages: Sequence[tuple[int, str, str]]) -> Postings:
+def _split(passages: Sequence[tuple[int, str, str]], languages: Languages) -> Postings:
     """The postings of a batch, its passages numbered from that of the first."""
     first, last = passages[0][0], passages[-1][0]
     count = last - first + 1
@@ -153,7 +154,9 @@ def _split(passages: Sequence[tuple[int, str, str]]) -> Postings:
     met: list[int] = []  # the word of each place
     sizes = np.zeros(2 * count, dtype=np.int64)
     for passage, title, text in passages:
-        for column, terms in enumerate((title and analysed(title).split(), analysed(text).split())):
+        for column, terms in enumerate(
+            (title and analysed(title, languages).split(), analysed(text, languages).split())
+        ):
             met.extend(map(number.__getitem__, terms))
             sizes[2 * (passage - first) + column] = len(terms)
     words = sorted((word.encode(), place) for word, place in number.items())

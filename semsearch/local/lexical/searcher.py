@@ -27,7 +27,8 @@ from semsearch.local.store.schema import fulltext
 from semsearch.local.store.snapshot import Snapshot
 from semsearch.local.store.store import Store, View
 from semsearch.search.analysis import analysed, asked
-from semsearch.search.function_words import FUNCTION_WEIGHT
+from semsearch.search.function_words import function_weight
+from semsearch.search.languages import Languages
 from semsearch.search.matches import empty_terms
 from semsearch.search.query_syntax import Query
 from semsearch.types import Keys, Scores
@@ -40,12 +41,11 @@ POSTINGS, FULLTEXT = ("lexical",), ("fulltext",)  # what scored: BM25 over posti
 SPLIT_ROWS = 20_000  # rows behind the generation that a search splits itself; with more, SQLite answers
 
 
-def weighed(words: Mapping[str, int]) -> dict[str, float]:
-    """The weights of a query's words: how often each comes, and a tenth of it for those that carry nothing."""
-    empty = words.keys() & empty_terms()
-    if len(empty) == len(words):
-        return dict(words)
-    return {word: FUNCTION_WEIGHT * times if word in empty else times for word, times in words.items()}
+def weighed(words: Mapping[str, int], languages: Languages = ()) -> dict[str, float]:
+    """The weights of a query's words: how often each comes, and a part of it for those that carry nothing."""
+    empty = words.keys() & empty_terms(languages)
+    weight = function_weight(len(words) - len(empty))
+    return {word: weight * times if word in empty else times for word, times in words.items()}
 
 
 class Lexical:
@@ -54,7 +54,7 @@ class Lexical:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._generation: tuple[Registered, Postings | None] | None = None  # None: it is damaged
-        self._tail: tuple[tuple[int, int, int], Postings] | None = None
+        self._tail: tuple[tuple[Languages, int, int, int], Postings] | None = None
         self._state: tuple[int, BM25] | None = None
 
     def search(
@@ -71,7 +71,7 @@ class Lexical:
         Returns:
             Keys `(m,)` and scores `(m,)`, all above 0, with m at most `k`; and which of the two engines scored them.
         """
-        words = Counter(asked(query.text))
+        words = Counter(asked(query.text, view.snapshot.languages))
         mask = self.allowed(view, query)
         if allowed is not None:
             mask = allowed if mask is None else mask & allowed
@@ -80,7 +80,7 @@ class Lexical:
         state = self._prepared(view)
         if state is None:
             return *_by_sqlite(view, query, k, mask), FULLTEXT
-        scores = state.scores(weighed(words))
+        scores = state.scores(weighed(words, view.snapshot.languages))
         for phrase in query.phrases:
             if len(rows := rows_holding(view, phrase, exactly=True)):
                 scores[rows] += state.once(rows)  # a phrase weighs as a word does that so many passages hold once
@@ -155,11 +155,11 @@ class Lexical:
     def _split(self, view: View, first: int) -> Postings:
         """The postings of the rows from `first` on, those that are known already not split again."""
         snapshot = view.snapshot
-        known, place = self._tail, (snapshot.generation, first, len(snapshot))
+        known, place = self._tail, (snapshot.languages, snapshot.generation, first, len(snapshot))
         if known is not None and known[0] == place:
             return known[1]
-        if known is not None and known[0][:2] == place[:2] and known[0][2] < len(snapshot):
-            done = known[0][2]
+        if known is not None and known[0][:-1] == place[:-1] and known[0][-1] < len(snapshot):
+            done = known[0][-1]
             newer = postings_of(view, done)
             made = Postings.merged([(0, known[1]), (done - first, newer)], len(snapshot) - first)
         else:
@@ -177,7 +177,8 @@ def postings_of(view: View, first: int) -> Postings:
         (int(snapshot.keys[first]) if first < len(snapshot) else 1 << 62,),
     )
     place = {int(key): row for row, key in enumerate(snapshot.keys[first:].tolist())}
-    return Postings.made(((place[key], title, text) for key, title, text in rows if key in place), len(place))
+    passages = ((place[key], title, text) for key, title, text in rows if key in place)
+    return Postings.made(passages, len(place), snapshot.languages)
 
 
 def opened(store: Store, registered: Registered) -> Postings:
@@ -220,8 +221,9 @@ def _best(keys: Keys, scores: Scores, k: int) -> tuple[Keys, Scores]:
 
 def _by_sqlite(view: View, query: Query, k: int, mask: NDArray[np.bool_] | None) -> tuple[Keys, Scores]:
     """As `Lexical.search`, by the bm25 of SQLite's full text."""
-    words = set(asked(query.text))
-    phrases = [terms for phrase in query.phrases if (terms := analysed(phrase))]
+    languages = view.snapshot.languages
+    words = set(asked(query.text, languages))
+    phrases = [terms for phrase in query.phrases if (terms := analysed(phrase, languages))]
     rank = func.bm25(fulltext.c.fulltext, TITLE, 1).label("rank")
     matching = select(fulltext.c.rowid, rank).where(holding([*words, *phrases]))
     if mask is None:

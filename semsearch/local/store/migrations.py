@@ -201,14 +201,15 @@ def bring_forward(connection: Connection, name: str) -> bool:
         MIGRATIONS[version](connection)
         connection.exec_driver_sql(f"PRAGMA user_version = {version + 1}")
         return True
-    if _analysis(connection) < versions.ANALYSIS:
-        log.info("collection '%s': its words are found anew, as this version of semsearch does.", name)
-        failpoint("analyse")
-        connection.exec_driver_sql("DROP TABLE fulltext")
-        connection.execute(schema.FULLTEXT)
-        terms.rebuild(connection)
-        _compose(driver(connection))
-        registry.retire(connection, words=True)
+    if (made := _analysis(connection)) < versions.ANALYSIS:
+        if made not in versions.SAME_WORDS:
+            log.info("collection '%s': its words are found anew, as this version of semsearch does.", name)
+            failpoint("analyse")
+            connection.exec_driver_sql("DROP TABLE fulltext")
+            connection.execute(schema.FULLTEXT)
+            terms.rebuild(connection)
+            _compose(driver(connection))
+            registry.retire(connection, words=True)
         connection.execute(schema.state.update().values(analysis=versions.ANALYSIS, version=schema.state.c.version + 1))
         return True
     return False

@@ -13,6 +13,7 @@ from semsearch.errors import CollectionDamaged
 from semsearch.local.store.checksum import crc32
 from semsearch.local.store.database import driver
 from semsearch.local.store.database_errors import decoding
+from semsearch.search.languages import LANGUAGES, STEMMED, in_turn
 from semsearch.types import Metric
 
 
@@ -88,6 +89,14 @@ def _calibration(value: Any) -> bool:
     )
 
 
+def _languages(value: Any) -> bool:
+    return value is None or (
+        isinstance(value, list)
+        and all(isinstance(code, str) and code in STEMMED for code in value)
+        and tuple(value) == in_turn(value)
+    )
+
+
 def _reencoding(value: Any) -> bool:
     return (
         isinstance(value, dict)
@@ -110,6 +119,7 @@ _SOUND: dict[str, Callable[[Any], bool]] = {
     "uuid": _text,
     "description": lambda value: isinstance(value, str),
     "calibration": _calibration,
+    LANGUAGES: _languages,
     REENCODING: _reencoding,
     LAST_GENERATION: _count,
 }

@@ -25,6 +25,7 @@ from semsearch.local.store.registry import Registered
 from semsearch.local.store.segments import PLACE_DTYPE, Checksums, Places, checksums
 from semsearch.local.store.settings import read_settings
 from semsearch.local.store.vector_file import map_rows, vector_path
+from semsearch.search.languages import Languages, languages_of
 from semsearch.types import Keys, Vectors
 
 log = logging.getLogger("semsearch")
@@ -52,6 +53,11 @@ class Snapshot:
 
     def __len__(self) -> int:
         return len(self.keys)
+
+    @property
+    def languages(self) -> Languages:
+        """Those that its words are analysed by."""
+        return languages_of(self.settings)
 
     def rows_of(self, keys: Keys) -> NDArray[np.intp]:
         """The rows that hold `keys`, all of which must be in this generation; else where they would be put in."""

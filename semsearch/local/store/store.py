@@ -32,7 +32,17 @@ from semsearch.errors import (
     UsageError,
 )
 from semsearch.local.store import document_rows as documents
-from semsearch.local.store import generations, migrations, origins, platform, schema, segments, vector_file
+from semsearch.local.store import (
+    generations,
+    migrations,
+    origins,
+    platform,
+    registry,
+    schema,
+    segments,
+    terms,
+    vector_file,
+)
 from semsearch.local.store.database import Database, closed, driver
 from semsearch.local.store.failpoints import failpoint
 from semsearch.local.store.location import Location
@@ -42,6 +52,7 @@ from semsearch.local.store.snapshot import Snapshot, take
 from semsearch.local.store.vector_file import vector_path
 from semsearch.plain_files import read_plain
 from semsearch.records import Entry, Known, Record
+from semsearch.search.languages import LANGUAGES, Languages, languages_of, same_stems, to_be_found
 from semsearch.types import Vectors
 
 log = logging.getLogger("semsearch")
@@ -388,6 +399,21 @@ class Store:
         with self.write(), self.database.write() as connection:
             self.advance(connection)
             put_setting(connection, name, value)
+
+    def set_languages(self, languages: Languages, *, found: bool = False) -> bool:
+        """See `semsearch.engine.Engine`: the languages and all words by them, in one commit."""
+        with self.write(), self.database.write() as connection:
+            settings = read_settings(connection)
+            if found and not to_be_found(settings):
+                return False
+            self.advance(connection)
+            put_setting(connection, LANGUAGES, list(languages))
+            if same_stems(languages, languages_of(settings)):
+                return True
+            failpoint("change languages")
+            terms.rebuild(connection)
+            registry.retire(connection, words=True)
+            return True
 
     def _check_model(self, model: str | None) -> None:
         if model is not None and model != self.model:

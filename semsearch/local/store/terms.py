@@ -1,7 +1,7 @@
 """The full text of a collection: the terms of each passage's title and text, side by side, in SQLite's FTS5.
 
-It is written by the transaction that writes the passages. It keeps no text: where it is built anew, or looked over, the
-terms are found in the documents again.
+It is written by the transaction that writes the passages, by the languages that the collection has in it. It keeps no
+text: where it is built anew, or looked over, the terms are found in the documents again.
 """
 
 from __future__ import annotations
@@ -13,7 +13,9 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import DatabaseError
 
 from semsearch.local.store.database import driver
+from semsearch.local.store.settings import read_settings
 from semsearch.search.analysis import analysed
+from semsearch.search.languages import Languages, languages_of
 
 BATCH = 1 << 12  # passages that are read together
 
@@ -33,14 +35,16 @@ _SUMS = (
 
 def insert(connection: Connection, passages: Iterable[tuple[int, str, str]]) -> None:
     """Write the terms of new passages: (key, title, text) of each."""
-    rows = [(key, analysed(title), analysed(text)) for key, title, text in passages]
+    languages = languages_of(read_settings(connection))
+    rows = [(key, analysed(title, languages), analysed(text, languages)) for key, title, text in passages]
     if rows:
         connection.exec_driver_sql(_INSERT_TERMS, rows)
 
 
 def remove(connection: Connection, keys: str) -> None:
     """Take away the terms of the passages of `keys`, a JSON list; they are there still."""
-    rows = _analysed(driver(connection).execute(_OF_KEYS, (keys,)).fetchall())
+    languages = languages_of(read_settings(connection))
+    rows = _analysed(driver(connection).execute(_OF_KEYS, (keys,)).fetchall(), languages)
     if rows:
         connection.exec_driver_sql(_DELETE_TERMS, rows)
 
@@ -83,15 +87,18 @@ def fit(connection: Connection) -> bool:
 
 def _all(connection: Connection) -> Iterator[list[tuple[int, str, str]]]:
     """The terms of all passages, some at a time."""
+    languages = languages_of(read_settings(connection))
     last = -1
     while rows := driver(connection).execute(_BEHIND, (last, BATCH)).fetchall():
-        yield _analysed(rows)
+        yield _analysed(rows, languages)
         last = rows[-1][0]
 
 
-def _analysed(rows: Iterable[tuple[int, bytes | None, bytes | None]]) -> list[tuple[int, str, str]]:
-    return [(key, _terms(title), _terms(text)) for key, title, text in rows]
+def _analysed(
+    rows: Iterable[tuple[int, bytes | None, bytes | None]], languages: Languages
+) -> list[tuple[int, str, str]]:
+    return [(key, _terms(title, languages), _terms(text, languages)) for key, title, text in rows]
 
 
-def _terms(content: bytes | None) -> str:
-    return analysed((content or b"").decode("utf-8", "replace"))
+def _terms(content: bytes | None, languages: Languages) -> str:
+    return analysed((content or b"").decode("utf-8", "replace"), languages)

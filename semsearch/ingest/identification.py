@@ -1,0 +1,113 @@
+"""Which languages the texts of a collection are in: found once, when the first of them are enough to tell.
+
+English is told by its function words, which are more than a quarter of the words of its texts and, but for Irish and
+Gaelic now and then, of no other language's. What they don't tell is classified by py3langid, text by text, and a
+language counts that has a share of all letters of its script. Of the 73 languages of Tatoeba and Django, all that have
+a stemmer are told by a hundred letters of sentences.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from functools import cache
+from itertools import islice
+from typing import TYPE_CHECKING
+
+import regex
+
+from semsearch.engine import Engine
+from semsearch.search.function_words import ENGLISH
+from semsearch.search.languages import STEMMED, Languages, in_turn, to_be_found
+from semsearch.types import Document
+
+if TYPE_CHECKING:
+    from py3langid.langid import LanguageIdentifier
+
+TELLING_LETTERS = 200  # letters of a script tell which language they are of …
+SETTLING_LETTERS = 1000  # … and so many of all, if none is of such a script, that nothing is to be told
+LANGUAGE_SHARE = 0.15  # of the letters of a script, from which on a language is one of the collection's
+ENGLISH_SHARE = 0.25  # of the words of a text that are function words, from which on it is English
+LOOKED_TEXTS = 500  # that are looked at, from all over what is given, …
+LOOKED_CHARACTERS = 1000  # … each as far as this
+
+_DIVIDED_SCRIPTS = ("Latin", "Cyrillic", "Arabic", "Devanagari")  # that several languages with stemmers are written in
+_SCRIPT_WORD = regex.compile(
+    "|".join(rf"(?P<{script}>\p{{{script}}}[\p{{{script}}}\p{{M}}]*+)" for script in _DIVIDED_SCRIPTS)
+)
+_ANY_LETTER = regex.compile(r"\p{L}")
+
+
+def find_languages(engine: Engine, documents: Sequence[Document]) -> None:
+    """Commit the languages of what a collection holds and of what is about to be put in, if they are to be found."""
+    if not to_be_found(engine.settings):
+        return
+    with engine.view() as view:
+        known = list(islice(view.documents(), LOOKED_TEXTS))  # they were not enough, so they are little
+    every = (*known, *documents[:: len(documents) // LOOKED_TEXTS + 1])
+    found = languages_in(map(_beginning, every))
+    if found is not None:
+        engine.set_languages(found, found=True)
+
+
+def stored_languages(engine: Engine) -> Languages:
+    """The languages of what a collection holds; none where there is too little to tell."""
+    with engine.view() as view:
+        step = engine.counts()[0] // LOOKED_TEXTS + 1
+        return languages_in(map(_beginning, islice(view.documents(), 0, None, step))) or ()
+
+
+def languages_in(texts: Iterable[str]) -> Languages | None:
+    """The languages with a stemmer that texts are in, none where each script's usual one serves; None: too little."""
+    letters: defaultdict[str, Counter[str]] = defaultdict(Counter)  # by script and language
+    doubtful: list[tuple[str, str, int]] = []  # script, words and letters of what function words don't tell
+    total = 0
+    for text in texts:
+        total += len(_ANY_LETTER.findall(text))
+        for script, words in _by_script(text).items():
+            size = sum(map(len, words))
+            if script == "Latin" and sum(word.lower() in ENGLISH for word in words) >= ENGLISH_SHARE * len(words):
+                letters[script]["en"] += size
+            else:
+                doubtful.append((script, " ".join(words), size))
+    sizes = Counter({script: own.total() for script, own in letters.items()})
+    for script, _, size in doubtful:
+        sizes[script] += size
+    enough = {script for script, size in sizes.items() if size >= TELLING_LETTERS}
+    if not enough:
+        return () if total >= SETTLING_LETTERS else None
+    for script in enough:
+        own = [(joined, size) for other, joined, size in doubtful if other == script]
+        if sum(size for _, size in own) >= LANGUAGE_SHARE * sizes[script]:  # else no language of them has its share
+            for joined, size in own:
+                letters[script][_classified(joined)] += size
+    return in_turn(
+        code
+        for script in enough
+        for code, size in letters[script].items()
+        if size >= LANGUAGE_SHARE * sizes[script] and code in STEMMED and script in STEMMED[code].scripts
+    )
+
+
+def _beginning(document: Document) -> str:
+    return f"{document.title}\n{document.text[:LOOKED_CHARACTERS]}"
+
+
+def _by_script(text: str) -> dict[str, list[str]]:
+    words: defaultdict[str, list[str]] = defaultdict(list)
+    for match in _SCRIPT_WORD.finditer(text):
+        words[match.lastgroup or ""].append(match[0])
+    return words
+
+
+def _classified(text: str) -> str:
+    code = str(_identifier().classify(text)[0])
+    return {"nb": "no", "nn": "no"}.get(code, code)
+
+
+@cache
+def _identifier() -> LanguageIdentifier:
+    """The classifier, which takes two seconds to load and 90 MB, so English is told without it."""
+    from py3langid.langid import MODEL_FILE, LanguageIdentifier
+
+    return LanguageIdentifier.from_model_file(MODEL_FILE)

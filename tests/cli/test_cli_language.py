@@ -1,0 +1,57 @@
+"""`index --language` and `semsearch language`, what is said of what was found, and what stands out in answers."""
+
+import json
+
+import pytest
+from support.command_line import run, tiny_model
+
+TEXTS = {
+    "many": "Die Häuser der alten Stadt sind sehr schön, und die Kinder spielen oft am Rande des großen Waldes.",
+    "one": "Gestern haben wir lange ein neues Buch über die Geschichte der Stadt gelesen, das uns sehr gefallen hat.",
+    "none": "Morgen fahren wir mit dem ersten Zug nach Hamburg, um unsere Freunde am Hafen zu besuchen.",
+}
+
+
+@pytest.fixture
+def corpus(tmp_path):
+    file = tmp_path / "texts.jsonl"
+    file.write_text("".join(json.dumps({"id": name, "text": text}) + "\n" for name, text in TEXTS.items()))
+    return file
+
+
+def found(query):
+    ended = run("query", "texts", query, "--mode", "lexical", "--json")
+    return {hit["id"]: hit["matches"]["text"] for hit in json.loads(ended.out)["hits"]}
+
+
+@pytest.mark.slow
+def test_the_language_of_a_corpus_is_found_said_and_changed(tmp_path, corpus):
+    ended = run("index", corpus, "-m", tiny_model(tmp_path / "model"))
+    assert ended.code == 0
+    assert "its words are found as those of German; 'semsearch language texts …' changes that." in ended.err
+    assert json.loads(run("info", "texts", "--json").out)["languages"] == ["de"]
+    assert 'languages\t["de"]' in run("info", "texts").out
+    assert found("Haus") == {"many": [[4, 10]]}, "what stands out is found by the same stems"
+    ended = run("language", "texts", "en")
+    assert (ended.code, ended.out) == (0, "English\n")
+    assert found("Haus") == {}
+    ended = run("index", corpus, "--language", "de")
+    assert ended.code != 0
+    assert "are stemmed by its languages (English), not by German" in ended.err
+    assert "'semsearch language texts de'" in ended.err
+    assert run("language", "texts", "auto").out == run("language", "texts").out == "German\n"
+    assert found("Haus") == {"many": [[4, 10]]}
+
+
+@pytest.mark.slow
+def test_a_language_that_is_told_is_not_said(tmp_path, corpus):
+    ended = run("index", corpus, "-m", tiny_model(tmp_path / "model"), "--language", "de,French")
+    assert ended.code == 0
+    assert "its words" not in ended.err
+    assert json.loads(run("info", "texts", "--json").out)["languages"] == ["de", "fr"]
+
+
+def test_no_language(corpus):
+    ended = run("index", corpus, "-m", "none-such", "--language", "klingon")
+    assert ended.code == 2
+    assert "'klingon' is no language whose words can be stemmed; these are: ar (Arabic)" in ended.err
