@@ -59,7 +59,7 @@ def bitext(options: BitextOptions) -> int:
     exit code is 1 if there is no pair.
 
     \b
-    semsearch bitext news.de news.en -m intfloat/multilingual-e5-small --min-margin 1.05 --out pairs.tmx
+    semsearch bitext news.de news.en -m intfloat/multilingual-e5-small --out pairs.tmx
     semsearch bitext test.de test.en -m intfloat/multilingual-e5-small --xsim
     """
     from semsearch.applications import bitext as mining
