@@ -14,17 +14,17 @@ import numpy as np
 
 from semsearch.applications.found_pairs import BestPairs, Nearest
 from semsearch.applications.runs import Runs
-from semsearch.applications.tiles import BLOCK_ROWS, Rows, Tiles
+from semsearch.applications.tiles import BLOCK_ROWS, GroupedRows, Tiles
 from semsearch.applications.upper_bounds import PairSample, choose
 from semsearch.errors import UsageError
 from semsearch.hardware import settle_threads, threads
 from semsearch.types import Metric
 
 AMPLE = 3  # times as many pairs are foreseen as are wanted
-TOLD = 16  # pairs of the sample that tell a score
+SAMPLED_ENOUGH = 16  # pairs of the sample that tell a score
 CERTAIN = 1e-4  # relative to the scores of the sample, which are computed otherwise
 WORTH_A_GPU = 20_000  # rows
-Progress = Callable[[float, float], None]  # pairs that are done, and all
+PairProgress = Callable[[float, float], None]  # pairs that are done, and all
 
 
 class AllPairs:
@@ -40,8 +40,8 @@ class AllPairs:
 
     def __init__(
         self,
-        left: Rows,
-        right: Rows | None,
+        left: GroupedRows,
+        right: GroupedRows | None,
         metric: Metric,
         device: str = "auto",
         name_row: Callable[[int, bool], str] = lambda row, right: f"row {row} of the vectors",
@@ -61,7 +61,7 @@ class AllPairs:
         runs: Runs,
         least: float = -np.inf,
         limit: int | None = None,
-        progress: Progress | None = None,
+        progress: PairProgress | None = None,
         block_rows: int = BLOCK_ROWS,
     ) -> None:
         """The `limit` best pairs that score at least `least`, into `runs`; steps that it holds are not done again."""
@@ -91,10 +91,10 @@ class AllPairs:
         """What more than `limit` pairs score, as far as the sample tells: if it errs, there is a second pass."""
         wanted = AMPLE * limit
         share = wanted / max(self.count, 1) * len(self.sample.scores)
-        return self.sample.score_of_best(wanted) if share >= TOLD else -np.inf
+        return self.sample.score_of_best(wanted) if share >= SAMPLED_ENOUGH else -np.inf
 
     def nearest(
-        self, k: int, least: float = -np.inf, progress: Progress | None = None, block_rows: int = BLOCK_ROWS
+        self, k: int, least: float = -np.inf, progress: PairProgress | None = None, block_rows: int = BLOCK_ROWS
     ) -> tuple[Nearest, Nearest]:
         """The `k` nearest of each group of the left, and of each of the right; of one set with itself both the same."""
         tiles = self._tiles(max(least, self.sample.score_of_best(k * len(self.left) / 2)))
@@ -134,7 +134,7 @@ class AllPairs:
         done: int,
         task: Callable[[slice, slice], None],
         finish: Callable[[], None],
-        progress: Progress | None,
+        progress: PairProgress | None,
     ) -> None:
         """Each block of rows with every block of columns, on several threads; those before `done` are passed over."""
         columns = tiles.right.blocks(block_rows)
@@ -186,7 +186,7 @@ def _pairs_of(rows: slice, columns: Sequence[slice], same: bool) -> float:
     return whole - count * (count + 1) / 2 if same else whole
 
 
-def _groups(rows: Rows) -> int:
+def _groups(rows: GroupedRows) -> int:
     return int(rows.groups[-1]) + 1 if len(rows) else 0
 
 

@@ -14,15 +14,15 @@ from xml.sax.saxutils import escape, quoteattr
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from semsearch.applications.all_pairs import AllPairs, Progress
-from semsearch.applications.tiles import Rows
+from semsearch.applications.all_pairs import AllPairs, PairProgress
+from semsearch.applications.tiles import GroupedRows
 from semsearch.arguments import check_number, check_whole
 from semsearch.controls import CONTROLS
 from semsearch.errors import DimensionMismatch, UsageError
 from semsearch.types import Metric, Vectors
 from semsearch.vectors import stored_form
 
-NEIGHBOURS = 4
+MARGIN_NEIGHBOURS = 4
 
 
 class Bitext(NamedTuple):
@@ -44,10 +44,10 @@ def bitext(
     left: ArrayLike,
     right: ArrayLike,
     *,
-    k: int = NEIGHBOURS,
+    k: int = MARGIN_NEIGHBOURS,
     min_margin: float = 1.0,
     device: str = "auto",
-    progress: Progress | None = None,
+    progress: PairProgress | None = None,
 ) -> Bitext:
     """Which rows of two languages say the same, one to one.
 
@@ -83,7 +83,7 @@ def bitext(
     return Bitext(first[kept], second[kept], margins[kept])
 
 
-def xsim(left: ArrayLike, right: ArrayLike, *, k: int = NEIGHBOURS, device: str = "auto") -> float:
+def xsim(left: ArrayLike, right: ArrayLike, *, k: int = MARGIN_NEIGHBOURS, device: str = "auto") -> float:
     """The share of the rows of `left` `(n, dim)` for which row i of `right` `(n, dim)` is not the best by margin.
 
     LASER's measure of a model on aligned sentences: of n pairs that translate each other, how many are not found.
@@ -101,7 +101,7 @@ def xsim(left: ArrayLike, right: ArrayLike, *, k: int = NEIGHBOURS, device: str 
 
 
 def _margins(
-    left: ArrayLike, right: ArrayLike, k: int, device: str, progress: Progress | None
+    left: ArrayLike, right: ArrayLike, k: int, device: str, progress: PairProgress | None
 ) -> tuple[_Margins, _Margins]:
     """What each side proposes."""
     check_whole(k, "k")
@@ -115,7 +115,9 @@ def _margins(
             none._replace(others=np.empty((len(other), 0), dtype=np.int64), margins=np.empty((len(other), 0))),
         )
     k = min(k, len(one), len(other))
-    nearest = AllPairs(Rows.apart(one), Rows.apart(other), Metric.COSINE, device).nearest(k, progress=progress)
+    nearest = AllPairs(GroupedRows.apart(one), GroupedRows.apart(other), Metric.COSINE, device).nearest(
+        k, progress=progress
+    )
     means = [side.scores.astype(np.float64).mean(axis=1) for side in nearest]
     sides = []
     for at, side in enumerate(nearest):

@@ -18,7 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from semsearch.applications.all_pairs import AllPairs
 from semsearch.applications.document_vectors import gathered, passages_with_documents
-from semsearch.applications.tiles import Rows
+from semsearch.applications.tiles import GroupedRows
 from semsearch.arguments import check_number
 from semsearch.engine import Engine
 from semsearch.errors import DimensionMismatch, UsageError
@@ -27,7 +27,7 @@ from semsearch.vectors import stored_form
 
 Label: TypeAlias = str | int
 
-NEIGHBOURS = (1, 2, 3, 5, 8, 12, 20, 32, 50, 80)
+VOTERS = (1, 2, 3, 5, 8, 12, 20, 32, 50, 80)
 SHARPNESS = (0.25, 0.5, 1.0, 2.0, 4.0)  # of τ, times the spread of the neighbours' scores
 PRIORS = (0.02, 0.1, 0.5)
 POWERS = np.geomspace(0.25, 8.0, 41)
@@ -77,7 +77,7 @@ class Vote:
         gaps = scores[:, :1] - scores
         spread = float(gaps.mean()) if gaps.size and gaps.mean() > 0 else 1.0
         best: tuple[float, int, float, float] | None = None
-        for k in [k for k in NEIGHBOURS if k <= labels.shape[1]]:
+        for k in [k for k in VOTERS if k <= labels.shape[1]]:
             for sharpness in SHARPNESS:
                 for prior in PRIORS:
                     right = _share_of(scores[:, :k], labels[:, :k], truth, spread * sharpness, prior, shares)
@@ -164,7 +164,7 @@ class NeighbourClassifier:
         UsageError: There are fewer than two labelled groups.
     """
 
-    def __init__(self, rows: Rows, labels: Sequence[Label], metric: Metric, device: str = "auto") -> None:
+    def __init__(self, rows: GroupedRows, labels: Sequence[Label], metric: Metric, device: str = "auto") -> None:
         if len(labels) < 2:
             raise UsageError(f"it takes at least two labelled documents to learn from, and there are {len(labels)}.")
         self._rows, self._metric, self._device = rows, metric, device
@@ -179,14 +179,14 @@ class NeighbourClassifier:
         chosen = np.sort(np.random.default_rng(0).choice(groups, min(groups, LEFT_OUT), replace=False))
         rows = np.flatnonzero(np.isin(self._rows.groups, chosen))
         own = np.searchsorted(chosen, self._rows.groups[rows])
-        most = min(max(NEIGHBOURS), groups - 1)
-        scores, found = self._nearest(Rows(gathered(self._rows.vectors, rows), own), most + 1)
+        most = min(max(VOTERS), groups - 1)
+        scores, found = self._nearest(GroupedRows(gathered(self._rows.vectors, rows), own), most + 1)
         other = found != chosen[:, None]
         other &= np.cumsum(other, axis=1) <= most  # where a group is not its own nearest, one is left over
         scores, found = scores[other].reshape(-1, most), found[other].reshape(-1, most)
         return Vote.fitted(scores, self._labels[found], self._labels[chosen], self._shares)
 
-    def _nearest(self, asked: Rows, k: int) -> tuple[Scores, NDArray[np.int64]]:
+    def _nearest(self, asked: GroupedRows, k: int) -> tuple[Scores, NDArray[np.int64]]:
         """Scores and groups `(asked groups, k)` of the nearest."""
         k = min(k, int(self._rows.groups[-1]) + 1)
         found, _ = AllPairs(asked, self._rows, self._metric, self._device).nearest(k)
@@ -196,7 +196,7 @@ class NeighbourClassifier:
         """What each of `vectors` `(n, dim)` is; "don't know" where the confidence is less, or all are far away."""
         if not len(vectors):
             return []
-        scores, groups = self._nearest(Rows.apart(vectors), self.vote.k)
+        scores, groups = self._nearest(GroupedRows.apart(vectors), self.vote.k)
         guess, confidence = self.vote.foretell(scores, self._labels[groups], self._shares)
         made = []
         for row, (at, sure) in enumerate(zip(guess.tolist(), confidence.tolist(), strict=True)):
@@ -231,7 +231,7 @@ def classify(
     asked = np.asarray(vectors)
     if asked.ndim != 2 or asked.shape[1] != rows.shape[1]:
         raise DimensionMismatch(f"vectors must have the shape (n, {rows.shape[1]}), but have {asked.shape}.")
-    classifier = NeighbourClassifier(Rows.apart(rows), list(labels), metric, device)
+    classifier = NeighbourClassifier(GroupedRows.apart(rows), list(labels), metric, device)
     return classifier.classify(stored_form(asked, rows.shape[1], metric), min_confidence)
 
 
@@ -258,7 +258,7 @@ def document_classifier(engine: Engine, field: str, device: str = "auto") -> tup
         order = order[docs[order] >= 0]
         there, groups = np.unique(docs[order], return_inverse=True)
         whole = len(order) == len(vectors) and np.array_equal(order, np.arange(len(order)))
-        rows = Rows(vectors if whole else gathered(vectors, order), groups.astype(np.int64))
+        rows = GroupedRows(vectors if whole else gathered(vectors, order), groups.astype(np.int64))
     ids = [ids[number] for number in there.tolist()]
     return NeighbourClassifier(rows, [found[one] for one in ids], metric, device), ids
 

@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from semsearch.applications.all_pairs import AllPairs, Progress
-from semsearch.applications.communities import MIN_SIZE, communities_of
+from semsearch.applications.all_pairs import AllPairs, PairProgress
+from semsearch.applications.communities import COMMUNITY_SIZE, communities_of
 from semsearch.applications.document_vectors import document_vectors
-from semsearch.applications.tiles import Rows
+from semsearch.applications.tiles import GroupedRows
 from semsearch.applications.upper_bounds import PairSample
 from semsearch.arguments import check_number, check_whole
 from semsearch.engine import Engine
@@ -118,7 +118,7 @@ def clusters(
     seed: int = 0,
     metric: Metric | str = Metric.COSINE,
     device: str = "auto",
-    progress: Progress | None = None,
+    progress: PairProgress | None = None,
 ) -> Clusters:
     """Rows `(n, dim)` in clusters.
 
@@ -148,7 +148,7 @@ def clusters(
 
 
 def document_clusters(
-    engine: Engine, grouping: Grouping, device: str = "auto", progress: Progress | None = None
+    engine: Engine, grouping: Grouping, device: str = "auto", progress: PairProgress | None = None
 ) -> Clusters:
     """See `Collection.clusters`."""
     with engine.view() as view:
@@ -158,7 +158,9 @@ def document_clusters(
     return replace(found, ids=ids)
 
 
-def clustered(vectors: Vectors, metric: Metric, grouping: Grouping, device: str, progress: Progress | None) -> Clusters:
+def clustered(
+    vectors: Vectors, metric: Metric, grouping: Grouping, device: str, progress: PairProgress | None
+) -> Clusters:
     """As `clusters`, of vectors in the form in which they are stored."""
     if not len(vectors):
         return _described(vectors, np.empty(0, dtype=np.int64), metric, None)
@@ -167,7 +169,7 @@ def clustered(vectors: Vectors, metric: Metric, grouping: Grouping, device: str,
         assert grouping.count is not None
         return _described(vectors, kmeans(vectors, grouping.count, metric, grouping.seed, device), metric, None)
     if grouping.method == "communities":
-        size = grouping.min_size or MIN_SIZE
+        size = grouping.min_size or COMMUNITY_SIZE
         least = usual_score(vectors, metric, size) if least is None else least
         labels = np.full(len(vectors), -1, dtype=np.int64)
         for number, members in enumerate(communities_of(vectors, least, size, metric, device, progress)):
@@ -179,7 +181,7 @@ def clustered(vectors: Vectors, metric: Metric, grouping: Grouping, device: str,
             f"{len(vectors):,}: take communities or kmeans."
         )
     if grouping.method == "agglomerative":
-        least = usual_score(vectors, metric, grouping.min_size or MIN_SIZE) if least is None else least
+        least = usual_score(vectors, metric, grouping.min_size or COMMUNITY_SIZE) if least is None else least
         labels = agglomerative(vectors, least, metric)
         few = np.bincount(labels)[labels] < (grouping.min_size or 1)
         return _described(vectors, np.where(few, -1, labels), metric, least)
@@ -234,7 +236,7 @@ def nearest_centre(
 ) -> tuple[NDArray[np.int64], Scores]:
     """For each row the centre that it scores best with, and the score: exact, of equal ones the first."""
     asked = stored_form(centres, vectors.shape[1], metric)
-    found, _ = AllPairs(Rows.apart(vectors), Rows.apart(asked), metric, device).nearest(1)
+    found, _ = AllPairs(GroupedRows.apart(vectors), GroupedRows.apart(asked), metric, device).nearest(1)
     return found.others[:, 0], found.scores[:, 0]
 
 

@@ -13,25 +13,25 @@ from tempfile import TemporaryFile
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from semsearch.applications.all_pairs import Progress
-from semsearch.applications.pairs import Found, Wanted
-from semsearch.applications.tiles import Rows
+from semsearch.applications.all_pairs import PairProgress
+from semsearch.applications.pairs import FoundPairs, Wanted
+from semsearch.applications.tiles import GroupedRows
 from semsearch.arguments import check_number, check_whole
 from semsearch.types import Metric, Vectors
 from semsearch.vectors import stored_form
 
-MIN_SIZE = 10
+COMMUNITY_SIZE = 10
 IN_MEMORY_NEIGHBOURS = 1 << 25  # 256 MB
 
 
 def communities(
     vectors: ArrayLike,
     threshold: float = 0.75,
-    min_size: int = MIN_SIZE,
+    min_size: int = COMMUNITY_SIZE,
     *,
     metric: Metric | str = Metric.COSINE,
     device: str = "auto",
-    progress: Progress | None = None,
+    progress: PairProgress | None = None,
 ) -> list[NDArray[np.int64]]:
     """The communities of rows `(n, dim)`: arrays of row numbers, the centre first, then by falling score.
 
@@ -65,10 +65,12 @@ def communities_of(
     min_size: int,
     metric: Metric,
     device: str = "auto",
-    progress: Progress | None = None,
+    progress: PairProgress | None = None,
 ) -> list[NDArray[np.int64]]:
     """As `communities`, of vectors in the form in which they are stored."""
-    found = Found(Rows.apart(vectors), None, metric, Wanted(min_score=threshold, limit=None), device, progress=progress)
+    found = FoundPairs(
+        GroupedRows.apart(vectors), None, metric, Wanted(min_score=threshold, limit=None), device, progress=progress
+    )
     with found.runs:
         around = _Around(found, len(vectors))
     # a row is around itself; the sort is stable, so that of equally many the smaller row comes first
@@ -92,7 +94,7 @@ def communities_of(
 class _Around:
     """The rows around each row, by falling score: one after another in an array, in a file where they are many."""
 
-    def __init__(self, found: Found, rows: int) -> None:
+    def __init__(self, found: FoundPairs, rows: int) -> None:
         self.counts = np.zeros(rows, dtype=np.int64)
         for first, second in _columns(found):
             self.counts += np.bincount(first, minlength=rows) + np.bincount(second, minlength=rows)
@@ -119,6 +121,6 @@ class _Around:
         return np.asarray(self._others[end - self.counts[row] : end])
 
 
-def _columns(found: Found) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+def _columns(found: FoundPairs) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
     for run in found.stream():
         yield np.ascontiguousarray(run["first"]), np.ascontiguousarray(run["second"])

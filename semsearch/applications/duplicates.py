@@ -19,19 +19,19 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from semsearch.applications.all_pairs import Progress
+from semsearch.applications.all_pairs import PairProgress
 from semsearch.applications.document_vectors import READ_IDS, gathered, passages_with_documents
-from semsearch.applications.pairs import Found, Wanted, check_comparable
-from semsearch.applications.runs import Run
-from semsearch.applications.tiles import Rows
-from semsearch.applications.wording import LEAST, Wordings, folded
+from semsearch.applications.pairs import FoundPairs, Wanted, check_comparable
+from semsearch.applications.runs import SortedPairs
+from semsearch.applications.tiles import GroupedRows
+from semsearch.applications.wording import LEAST_JACCARD, Wordings, folded
 from semsearch.arguments import check_number
 from semsearch.dates import moment
 from semsearch.engine import Engine, EngineView
 from semsearch.errors import UsageError
 from semsearch.types import Document, Metric
 
-MIN_SCORE = 0.95
+SAME_MEANING = 0.95
 MOST_PAIRS = 50_000_000  # of passages that score enough: 1 GB
 SAME_TEXT, WORDING, MEANING = "text", "wording", "meaning"
 REASONS = (SAME_TEXT, WORDING, MEANING)
@@ -96,7 +96,7 @@ class Alike:
         borderline: How many pairs around `min_score` to name.
     """
 
-    min_score: float | None = MIN_SCORE
+    min_score: float | None = SAME_MEANING
     wording: bool = True
     keep: str = "first"
     borderline: int = 0
@@ -174,7 +174,7 @@ class _Edge(NamedTuple):
 
 
 def duplicates(
-    engine: Engine, against: Engine | None, alike: Alike, device: str = "auto", progress: Progress | None = None
+    engine: Engine, against: Engine | None, alike: Alike, device: str = "auto", progress: PairProgress | None = None
 ) -> Duplicates:
     """See `Collection.duplicates`."""
     if against is not None:
@@ -221,7 +221,7 @@ def _by_text(texts: _Texts, kept: _Texts) -> Iterator[_Edge]:
 def _by_wording(
     view: EngineView, other: EngineView | None, texts: _Texts, kept: _Texts, open_ones: NDArray[np.bool_]
 ) -> Iterator[_Edge]:
-    wordings, candidates = Wordings(LEAST), []
+    wordings, candidates = Wordings(LEAST_JACCARD), []
     if other is not None:
         for number, document in enumerate(other.documents()):
             wordings.add(number, folded(document.title, document.text))
@@ -249,14 +249,14 @@ def _by_meaning(
     open_ones: NDArray[np.bool_],
     alike: Alike,
     device: str,
-    progress: Progress | None,
+    progress: PairProgress | None,
 ) -> Iterator[_Edge]:
     assert alike.min_score is not None
     left, docs = _passages(view, texts, open_ones)
     right, other_docs = (None, docs) if other is None else _passages(other, kept, None)
     wanted = Wanted(min_score=alike.min_score - alike.slack, limit=None)
     metric = Metric(view.settings["metric"])
-    found = Found(left, right, metric, wanted, device, progress=progress, most=MOST_PAIRS)
+    found = FoundPairs(left, right, metric, wanted, device, progress=progress, most=MOST_PAIRS)
     with found.runs:
         pairs = np.concatenate([*found.stream(), found.nothing])
     counts = np.bincount(docs, minlength=len(texts.ids))
@@ -272,17 +272,19 @@ def _by_meaning(
         yield _Edge(one, another, 2, score)
 
 
-def _passages(view: EngineView, texts: _Texts, chosen: NDArray[np.bool_] | None) -> tuple[Rows, NDArray[np.int64]]:
+def _passages(
+    view: EngineView, texts: _Texts, chosen: NDArray[np.bool_] | None
+) -> tuple[GroupedRows, NDArray[np.int64]]:
     """The vectors of the passages of the chosen documents, each a group, and the number of the document of each."""
     vectors, docs = passages_with_documents(view, texts.ids)
     wanted = docs >= 0 if chosen is None else (docs >= 0) & chosen[docs]
     if wanted.all():
-        return Rows.apart(vectors), docs
-    return Rows.apart(gathered(vectors, np.flatnonzero(wanted))), docs[wanted]
+        return GroupedRows.apart(vectors), docs
+    return GroupedRows.apart(gathered(vectors, np.flatnonzero(wanted))), docs[wanted]
 
 
 def _covering(
-    pairs: Run,
+    pairs: SortedPairs,
     first: NDArray[np.int64],
     second: NDArray[np.int64],
     counts: NDArray[np.int64],

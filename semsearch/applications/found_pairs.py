@@ -11,7 +11,7 @@ import threading
 import numpy as np
 from numpy.typing import NDArray
 
-from semsearch.applications.runs import IN_MEMORY, Run, Runs, ordered, records
+from semsearch.applications.runs import IN_MEMORY, Runs, SortedPairs, ordered, records
 
 LEAST_CUT = 1 << 16  # pairs beyond the limit that are kept before they are sorted out
 
@@ -30,7 +30,7 @@ class BestPairs:
         self._least = least
         self._limit = limit
         self._lock = threading.Lock()
-        self._parts: list[Run] = []
+        self._parts: list[SortedPairs] = []
         self._held = 0
         self._best = np.empty(0, dtype=np.float32)  # the scores of the `limit` best of finished steps
         self._within = -np.inf  # what the step under way needs
@@ -45,7 +45,7 @@ class BestPairs:
             beyond = float(np.nextafter(self._best.min(), np.float32(np.inf)))
         return float(max(self._least, beyond, self._within))
 
-    def add(self, pairs: Run) -> None:
+    def add(self, pairs: SortedPairs) -> None:
         """Take in what a tile gave."""
         if not len(pairs):
             return
@@ -136,7 +136,7 @@ class Nearest:
             at = group[kept], rank[kept]
             self.scores[at], self.own[at], self.others[at] = score[kept], mine[kept], other[kept]
 
-    def pairs(self, *, turned: bool = False) -> Run:
+    def pairs(self, *, turned: bool = False) -> SortedPairs:
         """All of them as pairs, unsorted; `turned`: the other row first."""
         there = self.others >= 0
         columns = self.own[there], self.others[there]

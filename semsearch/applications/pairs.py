@@ -13,9 +13,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from semsearch.applications.all_pairs import AllPairs, Progress
-from semsearch.applications.runs import Run, Runs, ordered
-from semsearch.applications.tiles import Rows
+from semsearch.applications.all_pairs import AllPairs, PairProgress
+from semsearch.applications.runs import Runs, SortedPairs, ordered
+from semsearch.applications.tiles import GroupedRows
 from semsearch.arguments import check_number, check_path, check_whole
 from semsearch.engine import Engine, EngineView, fingerprint
 from semsearch.errors import DataError, DimensionMismatch, ModelMismatch, UsageError
@@ -23,7 +23,7 @@ from semsearch.types import Keys, Metric, Passage
 from semsearch.vectors import stored_form
 
 LIMIT = 1_000  # pairs, unless more are asked for
-MOST = 1_000_000_000  # pairs: 20 GB of the disk
+MOST_PAIRS_KEPT = 1_000_000_000  # pairs: 20 GB of the disk
 LOOKED_UP = 512  # pairs whose passages are read together
 
 
@@ -81,7 +81,7 @@ def pairs(
     metric: Metric | str = Metric.COSINE,
     device: str = "auto",
     folder: str | os.PathLike[str] | None = None,
-    progress: Progress | None = None,
+    progress: PairProgress | None = None,
 ) -> VectorPairs:
     """The most alike pairs of rows, exactly.
 
@@ -111,13 +111,13 @@ def pairs(
     """
     wanted = Wanted(min_score, min_percentile, k, limit)
     metric = Metric(metric)
-    left = Rows.apart(_stored(vectors, metric))
-    right = None if between is None else Rows.apart(_stored(between, metric))
+    left = GroupedRows.apart(_stored(vectors, metric))
+    right = None if between is None else GroupedRows.apart(_stored(between, metric))
     if right is not None and right.vectors.shape[1] != left.vectors.shape[1]:
         raise DimensionMismatch(
             f"vectors of {left.vectors.shape[1]} components don't compare with some of {right.vectors.shape[1]}."
         )
-    found = Found(left, right, metric, wanted, device, folder=folder, progress=progress)
+    found = FoundPairs(left, right, metric, wanted, device, folder=folder, progress=progress)
     with found.runs:
         whole = np.concatenate([*found.stream(), found.nothing])
         found.runs.discard()
@@ -131,19 +131,19 @@ def _stored(vectors: ArrayLike, metric: Metric) -> NDArray[np.float32]:
     return stored_form(array, array.shape[1], metric)
 
 
-class Found:
+class FoundPairs:
     """All pairs that are asked for, computed; `runs` holds them until it is closed."""
 
     def __init__(
         self,
-        left: Rows,
-        right: Rows | None,
+        left: GroupedRows,
+        right: GroupedRows | None,
         metric: Metric,
         wanted: Wanted,
         device: str,
         *,
         folder: str | os.PathLike[str] | None = None,
-        progress: Progress | None = None,
+        progress: PairProgress | None = None,
         name_row: Callable[[int, bool], str] = lambda row, right: f"row {row} of the vectors",
         most: int | None = None,
     ) -> None:
@@ -151,10 +151,10 @@ class Found:
         self._limit = wanted.limit
         self.least = wanted.least(compared)
         self.sample = compared.sample
-        self.nothing: Run = ordered(np.empty(0, dtype=[("score", "<f4"), ("first", "<i8"), ("second", "<i8")]))
+        self.nothing: SortedPairs = ordered(np.empty(0, dtype=[("score", "<f4"), ("first", "<i8"), ("second", "<i8")]))
         if wanted.k is not None and folder is not None:
             raise UsageError("what is found by k is not kept for later: leave the folder out, or k.")
-        self._check_bounded(compared, wanted, MOST if most is None else most)
+        self._check_bounded(compared, wanted, MOST_PAIRS_KEPT if most is None else most)
         task = {} if folder is None else _task(left, right, metric, self.least, wanted.limit)
         self.runs = Runs(None if folder is None else Path(check_path(folder, "the folder")), task)
         try:
@@ -180,7 +180,7 @@ class Found:
             )
         return ()
 
-    def stream(self) -> Iterator[Run]:
+    def stream(self) -> Iterator[SortedPairs]:
         """The pairs, best first, some thousand at a time."""
         return self.runs.stream(self._limit)
 
@@ -195,7 +195,7 @@ class Found:
                 "or give a limit."
             )
 
-    def _by_neighbours(self, compared: AllPairs, k: int, progress: Progress | None) -> None:
+    def _by_neighbours(self, compared: AllPairs, k: int, progress: PairProgress | None) -> None:
         left, right = compared.nearest(k, self.least, progress)
         own = left.pairs()
         if right is left:
@@ -209,7 +209,9 @@ class Found:
         self.runs.add(whole[new])
 
 
-def _task(left: Rows, right: Rows | None, metric: Metric, least: float, limit: int | None) -> dict[str, object]:
+def _task(
+    left: GroupedRows, right: GroupedRows | None, metric: Metric, least: float, limit: int | None
+) -> dict[str, object]:
     """What is computed, so that only the same is taken up again."""
     digest = hashlib.blake2b(digest_size=16)
     for rows in (left, right):
@@ -240,7 +242,11 @@ class DocumentPairs:
     """
 
     def __init__(
-        self, engines: tuple[Engine, Engine], versions: tuple[object, object], keys: tuple[Keys, Keys], found: Found
+        self,
+        engines: tuple[Engine, Engine],
+        versions: tuple[object, object],
+        keys: tuple[Keys, Keys],
+        found: FoundPairs,
     ) -> None:
         self._engines = engines
         self._versions = versions
@@ -270,7 +276,7 @@ class DocumentPairs:
             for start in range(0, len(run), LOOKED_UP):
                 yield from self._read(run[start : start + LOOKED_UP])
 
-    def _read(self, pairs: Run) -> Iterator[DocumentPair]:
+    def _read(self, pairs: SortedPairs) -> Iterator[DocumentPair]:
         sides = []
         with ExitStack() as stack:
             views: dict[int, EngineView] = {}
@@ -296,7 +302,7 @@ def passages_at(view: EngineView, keys: Keys, version: object) -> list[Passage |
     return [whole[at] for at in place.tolist()]
 
 
-def rows_of(view: EngineView) -> tuple[Keys, Rows]:
+def rows_of(view: EngineView) -> tuple[Keys, GroupedRows]:
     """The keys `(n,)` and vectors of all passages, those of one document as a group."""
     keys, vectors = view.arrays()
     docs = view.docs_of(keys) if len(keys) else np.empty(0, dtype=np.int64)
@@ -307,7 +313,7 @@ def rows_of(view: EngineView) -> tuple[Keys, Rows]:
         begins = np.flatnonzero(np.diff(docs)) + 1
     groups = np.zeros(len(docs), dtype=np.int64)
     groups[begins] = 1
-    return keys, Rows(vectors, np.cumsum(groups))
+    return keys, GroupedRows(vectors, np.cumsum(groups))
 
 
 def document_pairs(
@@ -316,7 +322,7 @@ def document_pairs(
     wanted: Wanted,
     device: str = "auto",
     folder: str | os.PathLike[str] | None = None,
-    progress: Progress | None = None,
+    progress: PairProgress | None = None,
 ) -> DocumentPairs:
     """See `Collection.pairs`."""
     if between is not None:
@@ -335,7 +341,7 @@ def document_pairs(
             whose = between if right and between is not None else engine
             return f"the stored vector of key {(other_keys if right else keys)[row]} in collection '{whose.name}'"
 
-        found = Found(left, right, metric, wanted, device, folder=folder, progress=progress, name_row=named)
+        found = FoundPairs(left, right, metric, wanted, device, folder=folder, progress=progress, name_row=named)
     return DocumentPairs((engine, between or engine), (view.version, version), (keys, other_keys), found)
 
 

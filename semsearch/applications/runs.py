@@ -22,18 +22,18 @@ from semsearch.errors import CollectionLocked, StorageError, UsageError
 from semsearch.file_locks import try_lock
 
 PAIR = np.dtype([("score", "<f4"), ("first", "<i8"), ("second", "<i8")])
-Run: TypeAlias = NDArray[np.void]  # of `PAIR`, sorted
+SortedPairs: TypeAlias = NDArray[np.void]  # of `PAIR`, sorted
 IN_MEMORY = 1 << 22  # pairs, 20 bytes each
-LOOKED_AT = 1 << 20  # pairs of all runs together, while they are merged
+MERGED_AT_ONCE = 1 << 20  # pairs of all runs together, while they are merged
 MANIFEST, LOCK = "unfinished.json", "lock"
 
 
-def ordered(pairs: Run) -> Run:
+def ordered(pairs: SortedPairs) -> SortedPairs:
     """Best first."""
     return pairs[np.lexsort((pairs["second"], pairs["first"], -pairs["score"]))]
 
 
-def records(scores: NDArray[np.float32], first: NDArray[np.int64], second: NDArray[np.int64]) -> Run:
+def records(scores: NDArray[np.float32], first: NDArray[np.int64], second: NDArray[np.int64]) -> SortedPairs:
     """Three columns as one array."""
     pairs = np.empty(len(scores), dtype=PAIR)
     pairs["score"], pairs["first"], pairs["second"] = scores, first, second
@@ -58,7 +58,7 @@ class Runs:
         self._kept = folder
         self._task = dict(task or {})
         self._temporary: tempfile.TemporaryDirectory[str] | None = None
-        self._runs: list[Run] = []
+        self._runs: list[SortedPairs] = []
         self._in_memory = 0
         self._files = 0
         self.steps = 0  # that are finished
@@ -105,7 +105,7 @@ class Runs:
         """The scores of each run."""
         return (run["score"] for run in self._runs)
 
-    def add(self, pairs: Run) -> None:
+    def add(self, pairs: SortedPairs) -> None:
         """Take in one run, of which no other order is needed than `ordered` gives."""
         if not len(pairs):
             return
@@ -121,7 +121,7 @@ class Runs:
         if self._kept is not None:
             self._note()
 
-    def stream(self, limit: int | None = None) -> Iterator[Run]:
+    def stream(self, limit: int | None = None) -> Iterator[SortedPairs]:
         """All pairs of all runs, best first, some thousand at a time, at most `limit`."""
         left = len(self) if limit is None else limit
         for part in _merged(self._runs):
@@ -178,7 +178,7 @@ class Runs:
         whole = {"task": self._task, "steps": self.steps, "files": self._files}
         _write(self._kept / MANIFEST, json.dumps(whole).encode())
 
-    def _written(self, pairs: Run) -> Run:
+    def _written(self, pairs: SortedPairs) -> SortedPairs:
         if self._kept is None and self._temporary is None:
             self._temporary = tempfile.TemporaryDirectory(prefix="semsearch-pairs-")
         folder = self._kept or Path(self._temporary.name if self._temporary else "")
@@ -197,7 +197,7 @@ class Runs:
                 f"or make room{' and repeat the command: it goes on from there' if self._kept else ''}."
             ) from error
         self._files += 1
-        run: Run = np.load(path, mmap_mode="r", allow_pickle=False)
+        run: SortedPairs = np.load(path, mmap_mode="r", allow_pickle=False)
         return run
 
 
@@ -214,12 +214,12 @@ def _write(path: Path, content: bytes) -> None:
         raise StorageError(f"{path} can't be written: {error.strerror}.") from error
 
 
-def _merged(runs: Iterable[Run]) -> Iterator[Run]:
+def _merged(runs: Iterable[SortedPairs]) -> Iterator[SortedPairs]:
     """Sorted runs as one: of each a block is looked at, and all that is not behind the earliest end of a block goes."""
     left = [run for run in runs if len(run)]
     at = [0] * len(left)
     while left:
-        block = max(LOOKED_AT // len(left), 256)
+        block = max(MERGED_AT_ONCE // len(left), 256)
         blocks = [np.array(run[start : start + block]) for run, start in zip(left, at, strict=True)]
         ends = [block[-1] for block in blocks]
         end = min(ends, key=lambda pair: (-pair["score"], pair["first"], pair["second"]))
@@ -233,7 +233,7 @@ def _merged(runs: Iterable[Run]) -> Iterator[Run]:
         )
 
 
-def _not_behind(pairs: Run, end: np.void) -> NDArray[np.bool_]:
+def _not_behind(pairs: SortedPairs, end: np.void) -> NDArray[np.bool_]:
     same = pairs["score"] == end["score"]
     first = pairs["first"]
     before: NDArray[np.bool_] = (pairs["score"] > end["score"]) | (

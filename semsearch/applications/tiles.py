@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from semsearch.applications.runs import Run, ordered, records
-from semsearch.applications.upper_bounds import ROWS, TINY, Projection
+from semsearch.applications.runs import SortedPairs, ordered, records
+from semsearch.applications.upper_bounds import PROJECTED_ROWS, UNDERFLOWS, Projection
 from semsearch.errors import DataError
 from semsearch.types import Metric, Vectors
 from semsearch.vectors import in_range, score_each
@@ -31,13 +31,13 @@ if TYPE_CHECKING:
 
 TILE = 1024  # rows and columns multiplied together: what comes out, 4 MB, is still in cache when it is looked at
 BLOCK_ROWS = 4096  # rows of one task
-DENSE = 1 / 16  # share of the pairs of a tile above which all are scored together
-CLOSE = 1024  # pairs scored in float32 at a time
+MANY_REACH = 1 / 16  # share of the pairs of a tile above which all are scored together
+SCORED_CLOSELY = 1024  # pairs scored in float32 at a time
 ROOM = 1 << 28  # bytes of projected vectors kept in memory; beyond, in a temporary file
 
 
 @dataclass(frozen=True)
-class Rows:
+class GroupedRows:
     """Vectors, and which belong together: pairs within a group don't count, of two groups only the best one does.
 
     Raises:
@@ -52,7 +52,7 @@ class Rows:
             raise DataError("the rows of one document must lie side by side.")
 
     @classmethod
-    def apart(cls, vectors: Vectors) -> Rows:
+    def apart(cls, vectors: Vectors) -> GroupedRows:
         """Each row for itself."""
         return cls(vectors, np.arange(len(vectors)))
 
@@ -80,8 +80,8 @@ class Tiles:
 
     def __init__(
         self,
-        left: Rows,
-        right: Rows | None,
+        left: GroupedRows,
+        right: GroupedRows | None,
         metric: Metric,
         projection: Projection,
         device: str = "cpu",
@@ -102,17 +102,17 @@ class Tiles:
             self._b, self._b_lengths = self._multiplied(self.right, True, name_row)
 
     def _multiplied(
-        self, rows: Rows, right: bool, name_row: Callable[[int, bool], str]
+        self, rows: GroupedRows, right: bool, name_row: Callable[[int, bool], str]
     ) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
         """What is multiplied, of all rows, and its lengths."""
         lengths = np.empty(len(rows))
         kept: Any = None
-        for start in range(0, len(rows), ROWS):
-            part = rows.vectors[start : start + ROWS]
+        for start in range(0, len(rows), PROJECTED_ROWS):
+            part = rows.vectors[start : start + PROJECTED_ROWS]
             if not in_range(part):
                 row = start + next(at for at in range(len(part)) if not in_range(part[at]))
                 raise DataError(f"{name_row(row, right)} holds NaN, infinite or far too large numbers: encode it anew.")
-            multiplied, lengths[start : start + ROWS] = self._projection.of(part, self.metric, right=right)
+            multiplied, lengths[start : start + PROJECTED_ROWS] = self._projection.of(part, self.metric, right=right)
             if self._projection.directions is None and self.metric != Metric.L2:
                 continue
             if kept is None:
@@ -122,10 +122,12 @@ class Tiles:
                 else:
                     with TemporaryFile(prefix="semsearch-") as file:  # gone from the folder, and there while mapped
                         kept = np.memmap(file, np.float32, "w+", shape=shape)
-            kept[start : start + ROWS] = multiplied
+            kept[start : start + PROJECTED_ROWS] = multiplied
         return (rows.vectors if kept is None else kept), lengths
 
-    def pairs(self, rows: slice, columns: slice, row_limits: Limits, column_limits: Limits | None = None) -> Run:
+    def pairs(
+        self, rows: slice, columns: slice, row_limits: Limits, column_limits: Limits | None = None
+    ) -> SortedPairs:
         """The pairs of two blocks that score at least the limit of their row or of their column, unsorted.
 
         Args:
@@ -150,10 +152,10 @@ class Tiles:
         pairs = np.concatenate(found) if found else records(*(np.empty(0, dtype=np.float32),) * 3)  # type: ignore[arg-type]
         return self._best_of_groups(pairs) if self._grouped else pairs
 
-    def _tile(self, rows: slice, columns: slice, limits: _Limits) -> Run:
+    def _tile(self, rows: slice, columns: slice, limits: _Limits) -> SortedPairs:
         at = self._over(rows, columns, limits)
         count = columns.stop - columns.start
-        if len(at) > DENSE * count * (rows.stop - rows.start):
+        if len(at) > MANY_REACH * count * (rows.stop - rows.start):
             return self._together(rows, columns, limits)
         i, j = self._counted(rows.start + at // count, columns.start + at % count)
         i, j = self._close(i, j, rows, columns, limits)
@@ -200,8 +202,8 @@ class Tiles:
         """
         keep = np.empty(len(i), dtype=bool)
         relative = (2 * self.left.vectors.shape[1] + 16) * 2.0**-24
-        for start in range(0, len(i), CLOSE):
-            part = slice(start, start + CLOSE)
+        for start in range(0, len(i), SCORED_CLOSELY):
+            part = slice(start, start + SCORED_CLOSELY)
             x, y = self.left.vectors[i[part]], self.right.vectors[j[part]]
             if self.metric == Metric.L2:
                 x -= y
@@ -213,10 +215,10 @@ class Tiles:
                     np.einsum("nd,nd->n", x, x).astype(np.float64) * np.einsum("nd,nd->n", y, y).astype(np.float64)
                 )
             least = limits.of_pairs(i[part] - rows.start, j[part] - columns.start)
-            keep[part] = ~(near + error + TINY < least - np.abs(least) * 2.0**-23)
+            keep[part] = ~(near + error + UNDERFLOWS < least - np.abs(least) * 2.0**-23)
         return i[keep], j[keep]
 
-    def _together(self, rows: slice, columns: slice, limits: _Limits) -> Run:
+    def _together(self, rows: slice, columns: slice, limits: _Limits) -> SortedPairs:
         """All pairs of a tile by one float64 product, and by themselves those that its rounding leaves open."""
         x, y = self.left.vectors[rows].astype(np.float64), self.right.vectors[columns].astype(np.float64)
         wide = (self._tensor(x) @ self._tensor(y).T).cpu().numpy()
@@ -224,9 +226,9 @@ class Tiles:
         unit = (8 * x.shape[1] + 64) * 2.0**-53
         if self.metric == Metric.L2:
             wide = 2 * wide - (a**2)[:, None] - (b**2)[None]
-            error = unit * (a[:, None] + b[None]) ** 2 + TINY
+            error = unit * (a[:, None] + b[None]) ** 2 + UNDERFLOWS
         else:
-            error = unit * a[:, None] * b[None] + TINY
+            error = unit * a[:, None] * b[None] + UNDERFLOWS
         low, high = (wide - error).astype(np.float32), (wide + error).astype(np.float32)
         reached = high >= limits.of_tile()
         i, j = np.nonzero(reached)
@@ -240,7 +242,7 @@ class Tiles:
         keep = low >= limits.of_pairs(i - rows.start, j - columns.start)
         return records(low[keep], i[keep], j[keep])
 
-    def _best_of_groups(self, pairs: Run) -> Run:
+    def _best_of_groups(self, pairs: SortedPairs) -> SortedPairs:
         """Of two groups the best pair."""
         pairs = ordered(pairs)
         groups = self.left.groups[pairs["first"]], self.right.groups[pairs["second"]]

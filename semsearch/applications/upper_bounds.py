@@ -21,12 +21,12 @@ from numpy.typing import NDArray
 
 from semsearch.types import Metric, Vectors
 
-ROWS = 8192  # projected at a time
+PROJECTED_ROWS = 8192  # projected at a time
 SAMPLED = 2048  # rows of each side that are looked at before
 ITERATIONS = 3  # of the subspace iteration; Halko, Martinsson and Tropp 2011, algorithm 4.4
 WIDTHS = (16, 32, 48, 64, 96, 128, 192, 256)
 PER_COMPONENT, PER_PAIR, PER_CANDIDATE = 0.03, 0.5, 400.0  # nanoseconds on one core of 2024; only the ratios matter
-TINY = 2.0**-100  # more than all underflow of a sum of products
+UNDERFLOWS = 2.0**-100  # more than all underflow of a sum of products
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class Projection:
         if self.directions is not None:
             kept = wide @ self.directions.astype(np.float64)
             kept_squares = np.einsum("nd,nd->n", kept, kept)
-            rest = np.maximum(squares - kept_squares, 0) + (self.skew + 1e-12) * squares + TINY
+            rest = np.maximum(squares - kept_squares, 0) + (self.skew + 1e-12) * squares + UNDERFLOWS
             columns = [kept, np.sqrt(rest)[:, None]]
         if metric == Metric.L2:
             half, one = -squares[:, None] / 2, np.ones((len(wide), 1))
@@ -70,7 +70,7 @@ class Projection:
 
         Two roundings of the rows to float32, d of the sum (twice Higham's d·2⁻²⁴ is taken), and the skew.
         """
-        return (4 * 2.0**-24 + 2 * columns * _unit_of_products() + self.skew + 1e-12) * left * right + TINY
+        return (4 * 2.0**-24 + 2 * columns * _unit_of_products() + self.skew + 1e-12) * left * right + UNDERFLOWS
 
 
 def _lengths(wide: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -17,8 +17,8 @@ from semsearch.errors import MissingDependency
 
 SHINGLE = 5  # characters
 PERMUTATIONS = 128
-SEED = 1
-LEAST = 0.8  # the Jaccard index from which two texts are nearly the same words
+HASH_SEED = 1
+LEAST_JACCARD = 0.8  # the Jaccard index from which two texts are nearly the same words
 READ = 256  # texts read together to decide
 
 
@@ -45,7 +45,7 @@ class Wordings:
         MissingDependency: datasketch is not installed.
     """
 
-    def __init__(self, least: float = LEAST) -> None:
+    def __init__(self, least: float = LEAST_JACCARD) -> None:
         try:
             from datasketch import MinHash, MinHashLSH
         except ImportError as error:
@@ -55,7 +55,7 @@ class Wordings:
             ) from error
         self._least = least
         self._index = MinHashLSH(threshold=least, num_perm=PERMUTATIONS)
-        self._empty = MinHash(PERMUTATIONS, SEED)  # made once: its permutations take longer than a text
+        self._empty = MinHash(PERMUTATIONS, HASH_SEED)  # made once: its permutations take longer than a text
 
     def _of(self, text: str) -> Any:
         made = self._empty.copy()

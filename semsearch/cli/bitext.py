@@ -18,7 +18,7 @@ from semsearch.home import Home
 from semsearch.types import Vectors
 
 ENDINGS = (".tsv", ".csv", ".jsonl", ".tmx")
-COLUMNS = ("margin", "first", "second")
+BITEXT_COLUMNS = ("margin", "first", "second")
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,8 +140,8 @@ def _sides(options: BitextOptions) -> list[tuple[Sequence[str], Vectors]]:
 def _write(files: Sequence[Path], rows: Sequence[tuple[float, str, str]], languages: Sequence[str]) -> None:
     from semsearch.applications.bitext import tmx
 
-    if files[0].suffix in pairs.KINDS:
-        pairs.write_rows(files[0], COLUMNS, rows)
+    if files[0].suffix in pairs.TABLE_ENDINGS:
+        pairs.write_rows(files[0], BITEXT_COLUMNS, rows)
     elif files[0].suffix == ".tmx":
         _write_lines(files[0], tmx(((one, other) for _, one, other in rows), languages))
     if len(files) > 1:

@@ -17,8 +17,8 @@ from semsearch.controls import one_line
 from semsearch.errors import UsageError
 from semsearch.home import Home
 
-TABLES = (".jsonl", ".jsonl.gz", ".csv", ".tsv", ".parquet")
-SHOWN = 70  # characters of a text
+WITH_FIELDS = (".jsonl", ".jsonl.gz", ".csv", ".tsv", ".parquet")
+QUOTED = 70  # characters of a text
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +55,7 @@ def classify(options: ClassifyOptions) -> int:
     from semsearch.applications.classification import calibration_error, document_classifier
     from semsearch.ingest.source import Source
 
-    plain = not options.file.endswith(TABLES)
+    plain = not options.file.endswith(WITH_FIELDS)
     documents = list(Source.of(options.file, "text" if plain else None).read())
     if not documents:
         raise UsageError(f"there is no text in {options.file}.")
@@ -70,7 +70,7 @@ def classify(options: ClassifyOptions) -> int:
             out(wire.dumps({**facts, "nearest": ids[given.nearest], "score": given.score}))
         else:
             label = "?" if given.label is None else one_line(str(given.label))
-            rows.append((label, f"{given.confidence:.3f}", one_line(document.text)[:SHOWN]))
+            rows.append((label, f"{given.confidence:.3f}", one_line(document.text)[:QUOTED]))
     if rows:
         show_table(("label", "confidence", "text"), rows)
     vote = classifier.vote

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from semsearch.applications.clusters import Clusters
     from semsearch.collection import Collection
 
-SHOWN = 70  # characters of a text
-METHODS = ("communities", "kmeans", "agglomerative", "hdbscan")
+LINE_CHARACTERS = 70  # characters of a text
+CLUSTER_METHODS = ("communities", "kmeans", "agglomerative", "hdbscan")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,13 @@ class ClustersOptions:
 
 @click.command(short_help="Put documents that are about the same together.")
 @click.argument("name", shell_complete=parameters.collections)
-@click.option("--method", type=click.Choice(METHODS), default="communities", show_default=True)
+@click.option(
+    "--method",
+    type=click.Choice(CLUSTER_METHODS),
+    default="communities",
+    show_default=True,
+    help="What makes the clusters.",
+)
 @click.option("--count", type=click.IntRange(min=1), metavar="K", help="Clusters of k-means.")
 @click.option("--min-score", type=parameters.score, metavar="S", help="With the centre, or on average to be merged.")
 @click.option("--min-size", type=click.IntRange(min=1), metavar="N", help="Members of a cluster at least.")
@@ -125,7 +131,7 @@ def _show(collection: Collection, found: Clusters) -> None:
     best = [found.ids[int(members[0])] for members in found.representatives]
     for cluster, document in enumerate(collection.get(best)):
         text = "" if document is None else one_line(document.title or document.text)
-        rows.append((cluster, sizes[cluster], one_line(best[cluster]), text[:SHOWN]))
+        rows.append((cluster, sizes[cluster], one_line(best[cluster]), text[:LINE_CHARACTERS]))
     show_table(("cluster", "size", "best", "says"), rows)
 
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from semsearch.applications.duplicates import Duplicates
     from semsearch.collection import Collection
 
-FIELDS = ("id", "of", "reason", "score")
+DUPLICATE_COLUMNS = ("id", "of", "reason", "score")
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +95,7 @@ def duplicates(options: DuplicatesOptions) -> int:
                 ("score", "one", "other"), [(f"{score:.4f}", one, other) for one, other, score in found.borderline]
             )
         elif file is not None:
-            pairs.write_rows(file, FIELDS, (each._replace(score=round(each.score, 6)) for each in found))
+            pairs.write_rows(file, DUPLICATE_COLUMNS, (each._replace(score=round(each.score, 6)) for each in found))
         elif options.as_json:
             for each in found:
                 out(wire.dumps(each._asdict()))

@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from semsearch.applications.pairs import DocumentPair
 
 EVERY = 5.0  # seconds between the lines that tell how far it is
-KINDS = (".jsonl", ".tsv", ".csv")  # of files that are written
-COLUMNS = ("score", "first", "second", "first_text", "second_text")
+TABLE_ENDINGS = (".jsonl", ".tsv", ".csv")  # of files that are written
+PAIR_COLUMNS = ("score", "first", "second", "first_text", "second_text")
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +109,7 @@ def pairs(options: PairsOptions) -> int:
             for number, pair in enumerate(found, start=1):
                 _show(number, pair, options.as_json)
         else:
-            count = write_rows(file, COLUMNS, (_row(pair) for pair in found))
+            count = write_rows(file, PAIR_COLUMNS, (_row(pair) for pair in found))
             say(f"wrote {count:,} pairs to {file}")
         say(*found.notes)
         found.close()
@@ -131,7 +131,7 @@ def _row(pair: DocumentPair) -> tuple[Any, ...]:
 
 def _show(number: int, pair: DocumentPair, as_json: bool) -> None:
     if as_json:
-        out(wire.dumps(dict(zip(COLUMNS, _row(pair), strict=True))))
+        out(wire.dumps(dict(zip(PAIR_COLUMNS, _row(pair), strict=True))))
     elif on_terminal():
         from rich.text import Text
 
@@ -170,8 +170,8 @@ def checked_file(name: str) -> Path:
         UsageError: It is not.
     """
     path = Path(name).expanduser()
-    if path.suffix not in KINDS:
-        raise UsageError(f"'{name}' must end in {', '.join(KINDS[:-1])} or {KINDS[-1]}.")
+    if path.suffix not in TABLE_ENDINGS:
+        raise UsageError(f"'{name}' must end in {', '.join(TABLE_ENDINGS[:-1])} or {TABLE_ENDINGS[-1]}.")
     if path.exists() or path.is_symlink():
         raise UsageError(f"{path} is there already: delete it, or name another file.")
     if not path.absolute().parent.is_dir():

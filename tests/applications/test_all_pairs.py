@@ -7,7 +7,7 @@ from semsearch.applications import tiles as tiles_module
 from semsearch.applications import upper_bounds
 from semsearch.applications.all_pairs import AllPairs
 from semsearch.applications.runs import Runs
-from semsearch.applications.tiles import Rows
+from semsearch.applications.tiles import GroupedRows
 from semsearch.applications.upper_bounds import PairSample, Projection, choose
 from semsearch.errors import DataError, UsageError
 from semsearch.types import Metric
@@ -57,7 +57,7 @@ def way(request, monkeypatch):
     monkeypatch.setattr(tiles_module, "TILE", 32)
     if request.param == "whole":
         monkeypatch.setattr(upper_bounds, "WIDTHS", ())
-    monkeypatch.setattr(tiles_module, "DENSE", -1 if request.param == "together" else 2)
+    monkeypatch.setattr(tiles_module, "MANY_REACH", -1 if request.param == "together" else 2)
 
 
 @pytest.mark.parametrize("metric", Metric)
@@ -66,7 +66,7 @@ def way(request, monkeypatch):
 def test_pairs_are_those_of_brute_force(metric, same, grouped, way):
     left, right, left_groups, right_groups = sets(metric, same, grouped)
     expected = brute_force(left, right, left_groups, right_groups, metric, same)
-    compared = AllPairs(Rows(left, left_groups), None if same else Rows(right, right_groups), metric)
+    compared = AllPairs(GroupedRows(left, left_groups), None if same else GroupedRows(right, right_groups), metric)
     least = expected[200][0]
     for asked in ({"limit": 40}, {"least": least}, {"least": least, "limit": 100}):
         runs = Runs()
@@ -91,7 +91,7 @@ def test_what_the_sample_foresees_wrongly_is_found_in_a_second_pass(monkeypatch)
     expected = brute_force(left, left, groups, groups, Metric.COSINE, True)
     monkeypatch.setattr(AllPairs, "_probably", lambda self, limit: expected[10][0])
     runs = Runs()
-    AllPairs(Rows.apart(left), None, Metric.COSINE).best(runs, limit=30, block_rows=50)
+    AllPairs(GroupedRows.apart(left), None, Metric.COSINE).best(runs, limit=30, block_rows=50)
     assert streamed(runs, 30) == expected[:30]
 
 
@@ -131,7 +131,7 @@ def test_few_components_are_chosen_where_they_tell_enough():
 @pytest.mark.parametrize("count", [0, 1, 2])
 def test_hardly_any_vectors(count):
     runs = Runs()
-    compared = AllPairs(Rows.apart(normalise(vectors(20)[:count])), None, Metric.COSINE)
+    compared = AllPairs(GroupedRows.apart(normalise(vectors(20)[:count])), None, Metric.COSINE)
     compared.best(runs, limit=5)
     assert len(streamed(runs)) == (count == 2)
     assert compared.nearest(2)[0].scores.shape == (count, 2)
@@ -141,9 +141,9 @@ def test_equal_vectors_are_bounded_by_the_limit(monkeypatch):
     monkeypatch.setattr(tiles_module, "TILE", 64)
     equal = np.tile(normalise(vectors(20)[:1]), (700, 1))
     runs = Runs()
-    AllPairs(Rows.apart(equal), None, Metric.COSINE).best(runs, limit=10, block_rows=64)
+    AllPairs(GroupedRows.apart(equal), None, Metric.COSINE).best(runs, limit=10, block_rows=64)
     assert [pair[1:] for pair in streamed(runs, 10)] == [(0, j) for j in range(1, 11)]
-    nearest, _ = AllPairs(Rows.apart(equal), None, Metric.COSINE).nearest(3, block_rows=64)
+    nearest, _ = AllPairs(GroupedRows.apart(equal), None, Metric.COSINE).nearest(3, block_rows=64)
     assert nearest.others[0].tolist() == [1, 2, 3]
     assert nearest.others[699].tolist() == [0, 1, 2]
 
@@ -153,19 +153,19 @@ def test_what_is_no_vector_is_named(bad):
     spoilt = vectors(20)
     spoilt[7, 3] = bad
     with pytest.raises(DataError, match="row 7 of the vectors"):
-        AllPairs(Rows.apart(spoilt), None, Metric.DOT).best(Runs(), limit=5)
+        AllPairs(GroupedRows.apart(spoilt), None, Metric.DOT).best(Runs(), limit=5)
 
 
 def test_groups_must_lie_side_by_side():
     with pytest.raises(DataError, match="side by side"):
-        Rows(vectors(20)[:3], np.array([0, 1, 0]))
+        GroupedRows(vectors(20)[:3], np.array([0, 1, 0]))
 
 
 def test_blocks_part_no_group():
     groups = np.repeat(np.arange(6), [1, 5, 2, 9, 1, 1])
-    blocks = Rows(vectors(20)[:19], groups).blocks(4)
+    blocks = GroupedRows(vectors(20)[:19], groups).blocks(4)
     assert [(block.start, block.stop) for block in blocks] == [(0, 1), (1, 6), (6, 8), (8, 17), (17, 19)]
-    assert Rows.apart(vectors(20)[:10]).blocks(4) == [slice(0, 4), slice(4, 8), slice(8, 10)]
+    assert GroupedRows.apart(vectors(20)[:10]).blocks(4) == [slice(0, 4), slice(4, 8), slice(8, 10)]
 
 
 def test_an_error_in_a_thread_ends_it(monkeypatch):
@@ -174,7 +174,7 @@ def test_an_error_in_a_thread_ends_it(monkeypatch):
 
     monkeypatch.setattr(tiles_module.Tiles, "pairs", broken)
     with pytest.raises(MemoryError, match="no room"):
-        AllPairs(Rows.apart(vectors(300)), None, Metric.DOT).best(Runs(), limit=5, block_rows=20)
+        AllPairs(GroupedRows.apart(vectors(300)), None, Metric.DOT).best(Runs(), limit=5, block_rows=20)
 
 
 def test_a_gpu_that_is_not_there_is_said():
@@ -182,7 +182,7 @@ def test_a_gpu_that_is_not_there_is_said():
     if torch.cuda.is_available():
         pytest.skip("there is one")
     with pytest.raises(UsageError, match="sees no CUDA device"):
-        AllPairs(Rows.apart(vectors(20)), None, Metric.DOT, "cuda")
+        AllPairs(GroupedRows.apart(vectors(20)), None, Metric.DOT, "cuda")
 
 
 @pytest.mark.gpu
@@ -191,6 +191,6 @@ def test_a_gpu_finds_the_same():
     found = []
     for device in ("cpu", "cuda"):
         runs = Runs()
-        AllPairs(Rows(left, groups), None, Metric.COSINE, device).best(runs, limit=200)
+        AllPairs(GroupedRows(left, groups), None, Metric.COSINE, device).best(runs, limit=200)
         found.append(streamed(runs, 200))
     assert found[0] == found[1]

@@ -35,7 +35,7 @@ def test_hardly_any_and_equal_vectors(monkeypatch):
     assert [rows.tolist() for rows in semsearch.communities(np.ones((1, 3)), min_size=1)] == [[0]]
     equal = np.ones((40, 3))
     assert [rows.tolist() for rows in semsearch.communities(equal, 0.5)] == [list(range(40))]
-    monkeypatch.setattr(pairs_module, "MOST", 500)
+    monkeypatch.setattr(pairs_module, "MOST_PAIRS_KEPT", 500)
     with pytest.raises(UsageError, match="about 780 pairs reach"):
         semsearch.communities(equal, 0.5)
 

@@ -12,7 +12,7 @@ import semsearch
 from semsearch.applications import runs as runs_module
 from semsearch.applications.all_pairs import AllPairs
 from semsearch.applications.runs import PAIR, Runs, ordered, records
-from semsearch.applications.tiles import Rows
+from semsearch.applications.tiles import GroupedRows
 from semsearch.errors import CollectionLocked, StorageError, UsageError
 from semsearch.types import Metric
 
@@ -28,7 +28,7 @@ def pairs(count, seed):
 @pytest.mark.parametrize("in_memory", [0, 10**6])
 def test_runs_become_one_stream(in_memory, monkeypatch):
     monkeypatch.setattr(runs_module, "IN_MEMORY", in_memory)
-    monkeypatch.setattr(runs_module, "LOOKED_AT", 256)
+    monkeypatch.setattr(runs_module, "MERGED_AT_ONCE", 256)
     parts = [pairs(count, seed) for seed, count in enumerate((1000, 3, 700, 1))]
     with Runs() as runs:
         for part in parts:
@@ -39,7 +39,7 @@ def test_runs_become_one_stream(in_memory, monkeypatch):
 
 def test_an_interrupted_computation_goes_on(tmp_path, monkeypatch):
     vectors = np.random.default_rng(0).standard_normal((120, 8)).astype(np.float32)
-    compared, whole = AllPairs(Rows.apart(vectors), None, Metric.DOT), Runs()
+    compared, whole = AllPairs(GroupedRows.apart(vectors), None, Metric.DOT), Runs()
     compared.best(whole, limit=50, block_rows=20)
     expected = np.concatenate(list(whole.stream(50)))
 
