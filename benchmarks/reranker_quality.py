@@ -1,12 +1,13 @@
 """What a reranker does to nDCG@10 on data it was not trained on, with paired randomisation tests.
 
     python benchmarks/reranker_quality.py RERANKER [--data FOLDER] [--sets msmarco-dl19 scifact nfcorpus]
-        [--depth 100] [--queries 150] [--encoder NAME] [--cache FOLDER] [--out FILE]
+        [--depth 100] [--weight W] [--queries 150] [--encoder NAME] [--cache FOLDER] [--out FILE]
 
 `msmarco-dl19`: the stored runs of first stages (TREC files), their best `--depth` passages reranked. Other sets are
 BEIR folders whose test queries are answered first by the encoder (exact search over whole documents, cut to its
 window), and by a collection in `--mode hybrid`; then the best are reranked, the others staying behind them in their
-order. For the stored runs a second line reranks by the encoder alone: a reranker must add to what its encoder knew.
+order. The reranker counts what its folder says beside the first stage, or `--weight`. For the stored runs a second line
+reranks by the encoder alone: a reranker must add to what its encoder knew.
 
 `before` and `after` are means of nDCG@10 as TREC has it; `p` is two-sided, from 20,000 random exchanges of before and
 after within queries (Fisher's randomisation test); `+/=/-` counts queries that gained, stayed and lost. `--cache` keeps
@@ -33,10 +34,11 @@ from semsearch.evaluation.judgements import read_qrels, read_queries
 from semsearch.evaluation.metrics import asked as with_relevant
 from semsearch.evaluation.metrics import scored
 from semsearch.ingest.source import Source
+from semsearch.search.blending import blend, own_weight
 from semsearch.training.judged import Judged, read_judged
 from semsearch.training.mining import mine
 
-Run = Mapping[str, list[str]]  # query id to document ids, best first
+Run = Mapping[str, Mapping[str, float]]  # query id to document ids with their scores, best first
 EXCHANGES = 20_000
 
 
@@ -47,6 +49,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=os.environ.get("SEMSEARCH_DATA"))
     parser.add_argument("--sets", nargs="*", default=["msmarco-dl19", "scifact", "nfcorpus"])
     parser.add_argument("--depth", type=int, default=100)
+    parser.add_argument("--weight", type=float, help="of the reranker [default: its own, else 1]")
     parser.add_argument("--queries", type=int, help="of each BEIR set, drawn with a fixed seed [default: all]")
     parser.add_argument("--encoder", default=DEFAULT_MODEL)
     parser.add_argument("--cache", type=Path)
@@ -55,7 +58,9 @@ def main() -> None:
     if options.data is None:
         parser.error("--data or SEMSEARCH_DATA must name the folder of the data sets")
     reranker, encoder = load_reranker(options.reranker), load_encoder(options.encoder)
-    print(f"{reranker!r}, the best {options.depth} reranked\n")
+    if options.weight is None:
+        options.weight = own_weight(reranker)
+    print(f"{reranker!r}, the best {options.depth} reranked, weight {options.weight:g}\n")
     print("| data | first stage | reranked by | queries | before | after | change | p | +/=/- |")
     print("|---|---|---|---|---|---|---|---|---|")
     for name in options.sets:
@@ -76,7 +81,7 @@ def _stored(folder: Path, reranker: Any, encoder: Any, options: argparse.Namespa
     texts = _documents(folder)
     runs = {path.stem: _trec(path) for path in sorted((folder / "runs").glob("*.trec"))}
     pools = {
-        query: sorted({document for run in runs.values() for document in run.get(query, [])[: options.depth]})
+        query: sorted({document for run in runs.values() for document in [*run.get(query, ())][: options.depth]})
         for query in queries
     }
     found = sorted({document for pool in pools.values() for document in pool})
@@ -90,17 +95,21 @@ def _stored(folder: Path, reranker: Any, encoder: Any, options: argparse.Namespa
         scores["encoder alone"][query] = {document: float(vectors[document] @ vector) for document in pool}
     for stage, run in runs.items():
         for by, own in scores.items():
-            yield _compared(folder.name, stage, by, run, own, judged, options.depth)
+            weight = options.weight if by == "reranker" else 1.0
+            yield _compared(folder.name, stage, by, run, own, judged, options.depth, weight)
 
 
 def _answered(folder: Path, reranker: Any, encoder: Any, options: argparse.Namespace) -> Iterator[dict[str, Any]]:
     """Test queries, answered by the encoder and by a hybrid collection, then reranked."""
     judged = read_judged(folder, "test", 1, 0)
     cache = options.cache / f"{folder.name}.npz" if options.cache else None
-    candidates = mine(judged, encoder, options.depth, cache=cache)
+    candidates = mine(judged, encoder, options.depth, mode="dense", cache=cache)
     grades = {query: judged.grades[place] for place, query in enumerate(judged.queries)}
     named = {query: {judged.ids[row]: grade for row, grade in own.items()} for query, own in grades.items()}
-    dense = [[judged.ids[row] for row in rows if row >= 0] for rows in candidates.rows.tolist()]
+    dense = [
+        {judged.ids[row]: score for row, score in zip(rows, scores, strict=True) if row >= 0}
+        for rows, scores in zip(candidates.rows.tolist(), candidates.scores.tolist(), strict=True)
+    ]
     stages = {
         "dense": dict(zip(judged.queries, dense, strict=True)),
         "hybrid": _hybrid(folder, judged, encoder, candidates.vectors, options.depth),
@@ -110,11 +119,11 @@ def _answered(folder: Path, reranker: Any, encoder: Any, options: argparse.Names
     named = {judged.queries[place]: named[judged.queries[place]] for place in chosen}
     scores = {}
     for query in named:
-        pool = sorted({document for run in stages.values() for document in run[query][: options.depth]})
+        pool = sorted({document for run in stages.values() for document in [*run[query]][: options.depth]})
         made = reranker.score(query, [texts[document] for document in pool])
         scores[query] = dict(zip(pool, made.tolist(), strict=True))
     for stage, run in stages.items():
-        yield _compared(folder.name, stage, "reranker", run, scores, named, options.depth)
+        yield _compared(folder.name, stage, "reranker", run, scores, named, options.depth, options.weight)
 
 
 class _Remembering:
@@ -137,7 +146,7 @@ class _Remembering:
         return self._encoder.encode_queries(list(texts))
 
 
-def _hybrid(folder: Path, judged: Judged, encoder: Any, vectors: np.ndarray, depth: int) -> dict[str, list[str]]:
+def _hybrid(folder: Path, judged: Judged, encoder: Any, vectors: np.ndarray, depth: int) -> dict[str, dict[str, float]]:
     """What a collection answers by meaning and by words."""
     remembering = _Remembering(encoder, dict(zip(judged.texts, vectors, strict=True)))
     with (
@@ -146,7 +155,7 @@ def _hybrid(folder: Path, judged: Judged, encoder: Any, vectors: np.ndarray, dep
     ):
         collection.add(Source.of(folder, "beir").read())
         return {
-            query: [hit.id for hit in collection.search(query, k=depth, mode="hybrid", exact=True)]
+            query: {hit.id: hit.score for hit in collection.search(query, k=depth, mode="hybrid", exact=True)}
             for query in judged.queries
         }
 
@@ -159,13 +168,16 @@ def _compared(
     scores: Mapping[str, Mapping[str, float]],
     judged: Mapping[str, Mapping[str, int]],
     depth: int,
+    weight: float,
 ) -> dict[str, Any]:
     """Before and after, over the queries with a relevant document."""
     before: dict[str, dict[str, float]] = {}
     after: dict[str, dict[str, float]] = {}
     for query in with_relevant(judged):
-        found = run.get(query, [])
-        best = sorted(found[:depth], key=lambda document: -scores[query][document])
+        found = [*run.get(query, ())]
+        own = np.array([scores[query][document] for document in found[:depth]])
+        first = np.array([run[query][document] for document in found[:depth]])
+        best = [found[place] for place in np.argsort(-blend(own, first, weight), kind="stable")]
         for made, ranking in ((before, found), (after, [*best, *found[depth:]])):
             made[query] = {document: float(-place) for place, document in enumerate(ranking)}
     first, reranked = (scored(made, judged).values["nDCG@10"] for made in (before, after))
@@ -174,6 +186,7 @@ def _compared(
         "data": data,
         "first stage": stage,
         "by": by,
+        "weight": weight,
         "queries": len(change),
         "before": float(first.mean()),
         "after": float(reranked.mean()),
@@ -214,7 +227,7 @@ def _documents(folder: Path) -> dict[str, str]:
     return {record["_id"]: f"{record.get('title', '')} {record['text']}".strip() for record in records}
 
 
-def _trec(path: Path) -> dict[str, list[str]]:
+def _trec(path: Path) -> dict[str, dict[str, float]]:
     """A run file: documents of each query by falling score."""
     found: dict[str, list[tuple[float, str]]] = {}
     with path.open(encoding="utf-8") as file:
@@ -222,7 +235,7 @@ def _trec(path: Path) -> dict[str, list[str]]:
             query, _, document, _, score, _ = line.split()
             found.setdefault(query, []).append((-float(score), document))
     ordered = {query: sorted(pairs, key=lambda pair: pair[0]) for query, pairs in found.items()}
-    return {query: [document for _, document in pairs] for query, pairs in ordered.items()}
+    return {query: {document: -score for score, document in pairs} for query, pairs in ordered.items()}
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ import numpy as np
 
 from semsearch import models
 from semsearch.encoder.own import encoder_from
-from semsearch.engine import Engine, Settings
+from semsearch.engine import Encodes, Engine, Settings
 from semsearch.errors import ModelMismatch, UsageError
 from semsearch.hardware import ANYWHERE, Compute
 from semsearch.models import described_encoder
@@ -32,6 +32,7 @@ class BoundEncoder:
         self._name = engine.name
         self._encoder = encoder
         self.compute = compute
+        self._served = engine.encoder if isinstance(engine, Encodes) else None
         self._lock, self._pid = threading.Lock(), os.getpid()
         self._take_over(engine.settings)
 
@@ -91,6 +92,10 @@ class BoundEncoder:
                 f"with semsearch.open('{self._name}', encoder=…) and that object (fingerprint "
                 f"{described['fingerprint']})."
             )
+        if self._served is not None:
+            encoder = self._served()
+            self._check(encoder)
+            return encoder
         encoder = models.encoder(described["name"], self.compute, revision=described["revision"])
         self._check(encoder)
         return encoder

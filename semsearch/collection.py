@@ -520,6 +520,7 @@ class Collection:
         group_by: str | None = "document",
         dense_weight: float | None = None,
         rerank: bool | str | Reranker | None = None,
+        rerank_weight: float | None = None,
         candidates: int = 100,
         mmr_lambda: float | None = None,
         context: int = 0,
@@ -544,6 +545,9 @@ class Collection:
                 words stand out.
             rerank: Let a cross-encoder order the best `candidates`: its name, an object with `score`, or True for the
                 default one.
+            rerank_weight: The share of the reranker in that order, from 0 to 1; the rest is the first stage's, its
+                scores brought onto the reranker's scale over the candidates. None: what the reranker was trained to
+                count, else 1.
             candidates: How many of the best are reranked, or thinned by `mmr_lambda`.
             mmr_lambda: The lambda of maximal marginal relevance, by which near-duplicates make room: with 1 none does,
                 with 0 all of them come last. What duplicates no better hit keeps its place. None leaves all as they
@@ -570,6 +574,7 @@ class Collection:
             group_by=group_by,
             dense_weight=dense_weight,
             rerank=rerank,
+            rerank_weight=rerank_weight,
             candidates=candidates,
             mmr_lambda=mmr_lambda,
             context=context,

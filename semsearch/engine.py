@@ -28,7 +28,7 @@ from semsearch.search.languages import Languages
 from semsearch.search.query_syntax import Query
 from semsearch.search.recall import Certificate, Synthesis
 from semsearch.search.where import FieldCatalog, Filter
-from semsearch.types import Document, Keys, Metadata, Passage, Scores, Vectors
+from semsearch.types import Document, Encoder, Keys, Metadata, Passage, Scores, Vectors
 
 Allowed: TypeAlias = Any  # the passages that may be found, in an engine's own form: a mask, a clause of SQL, …
 Settings: TypeAlias = Mapping[str, Any]  # JSON values by name
@@ -103,6 +103,10 @@ class EngineView(Protocol):
         """The `k` best passages, or documents, that share a word with `query`, by BM25; all scores are above 0."""
         ...
 
+    def present(self, keys: Keys) -> NDArray[np.bool_]:
+        """Which of `keys` are of passages that are here `(len(keys),)`; all else is asked of those alone."""
+        ...
+
     def passages_of(self, keys: Keys) -> list[Passage | None]:
         """The passage of each key; None where it is not what was stored, which is then no candidate any more."""
         ...
@@ -152,6 +156,18 @@ class EngineView(Protocol):
 
         Raises:
             CollectionDamaged: One is not what was stored.
+        """
+        ...
+
+
+@runtime_checkable
+class Faceted(Protocol):
+    """A view that counts documents by the values of a field, where other engines read them all."""
+
+    def facets(self, name: str, where: Filter | None, most: int) -> list[tuple[str | float | bool, int]]:
+        """The `most` frequent values of a field with the number of documents that `where` allows and that have them.
+
+        An element of a list is a value of the field. Of values that are equally frequent, the smaller comes first.
         """
         ...
 
@@ -373,7 +389,7 @@ class Capabilities:
         scored: Candidates come under the true scores, so that the pipeline need not compute them again.
         refreshes: A commit is found by searches only after a moment.
         sparse: It keeps sparse vectors beside dense ones.
-        facets: It counts documents by the values of a field.
+        facets: It counts documents by the values of a field: its views are `Faceted`.
         devices: A search may run on `device=`.
     """
 
@@ -384,6 +400,19 @@ class Capabilities:
     sparse: bool = False
     facets: bool = False
     devices: bool = False
+
+
+@runtime_checkable
+class Encodes(Protocol):
+    """An engine that has the collection's model at hand, so that it need not be opened here."""
+
+    def encoder(self) -> Encoder:
+        """The model that the collection has now.
+
+        Raises:
+            ModelMismatch: It was made with an object, which the engine has not.
+        """
+        ...
 
 
 # Indexes and maintenance

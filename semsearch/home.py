@@ -17,6 +17,7 @@ from semsearch.names import check_name, normal
 from semsearch.plain_files import NotPlain, is_folder
 
 MEMORY = ":memory:"
+SOCKET = "unix:"  # of a server on this machine, by the path of its socket
 PROJECT = ".semsearch"  # a home that is found where it lies
 _SCHEME = re.compile(r"([a-z][a-z0-9+.-]+)://")  # two letters at least: C:\ is a path
 
@@ -36,8 +37,9 @@ class Home(ABC):
         """The home that `place` names.
 
         Args:
-            place: A folder, a URL, or `:memory:`; by default the environment's `SEMSEARCH_HOME`, else the nearest
-                `.semsearch` in this folder or above, else the user's data folder. It need not exist yet.
+            place: A folder, a URL (of a server: `http://localhost:7700`, `unix:PATH`), or `:memory:`; by default the
+                environment's `SEMSEARCH_HOME`, else the nearest `.semsearch` in this folder or above, else the user's
+                data folder. It need not exist yet.
 
         Raises:
             UsageError: There is no engine for that kind of URL; says which there are.
@@ -48,9 +50,7 @@ class Home(ABC):
         if place is not None:
             check_path(place, "home")
         text = os.fspath(place or os.environ.get("SEMSEARCH_HOME") or _default_folder())
-        scheme = _SCHEME.match(text)
-        kind = "memory" if text == MEMORY else scheme[1] if scheme else "file"
-        made: Home = plugins.engine_home(kind)(text)
+        made: Home = plugins.engine_home(_kind(text))(text)
         return made
 
     def __contains__(self, name: object) -> bool:
@@ -110,6 +110,16 @@ class Home(ABC):
         )
 
 
+def _kind(text: str) -> str:
+    """The scheme by which the engine of a home is found."""
+    if text == MEMORY:
+        return "memory"
+    if text.startswith(SOCKET):
+        return "unix"
+    scheme = _SCHEME.match(text)
+    return scheme[1] if scheme else "file"
+
+
 def user_folder() -> Path:
     """The person's own folder for data on this machine."""
     import platformdirs
@@ -120,7 +130,7 @@ def user_folder() -> Path:
 def default_folder() -> Path | None:
     """The folder of `Home.of()`, found without importing an engine where it is a path; None where there is none."""
     text = os.fspath(os.environ.get("SEMSEARCH_HOME") or _default_folder())
-    if text == MEMORY or _SCHEME.match(text):
+    if _kind(text) != "file" or _SCHEME.match(text):
         return Home.of().folder
     return Path(text).expanduser().absolute()
 

@@ -52,6 +52,7 @@ def load(group: str, name: str) -> Any:
 BUILT_IN = {  # found without a look at all installed packages, since they are opened daily
     "file": "semsearch.local.home:LocalHome",
     "memory": "semsearch.testing.memory:MemoryHome",
+    **dict.fromkeys(("http", "https", "unix"), "semsearch.remote.home:RemoteHome"),
 }
 
 

@@ -145,6 +145,7 @@ class Hit:
     percentile: float | None = None  # the share of random pairs that score less, from 0 to 1, once calibrated
     probability: float | None = None  # of being relevant, once calibrated on judgements
     balance: Balance | None = None  # what meaning and words counted, where both did
+    rerank_weight: float | None = None  # what a reranker counted, where one did; the rest is the first stage's
     context: Passage | None = None  # the passage with its neighbours in the document, where asked for
     explanation: Explanation | None = None  # where asked for
     collection: str | None = None  # that gave it, where several were asked
@@ -294,7 +295,10 @@ class Windowed(Protocol):
 
 @runtime_checkable
 class Reranker(Protocol):
-    """Scores texts against a query, reading both together."""
+    """Scores texts against a query, reading both together.
+
+    One that has a `weight`, from 0 to 1, counts so much beside the first stage, where a search says nothing else.
+    """
 
     def score(self, query: str, texts: Sequence[str]) -> Scores:
         """One score for each text, higher is better; the order stays the caller's."""

@@ -170,6 +170,7 @@ def test_two_names_have_two_asciis(one, other):
     assert (to_ascii(one) == to_ascii(other)) == (one == other)
 
 
+@pytest.mark.slow
 @given(st.text(string.ascii_lowercase + string.digits + "_-", min_size=1).filter(is_name))
 def test_what_is_plain_stays_as_it_is(name):
     assert to_ascii(name) == name or name.startswith(("u--", "_"))

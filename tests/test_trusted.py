@@ -45,6 +45,7 @@ def clone(project, tmp_path):
 # Homes
 
 
+@pytest.mark.slow
 def test_a_home_that_came_from_elsewhere_ends_in_the_line_to_type(clone):
     for ask in (
         lambda: semsearch.open("notes", encoder=HashEncoder()),

@@ -10,7 +10,7 @@ from corpora.extraction.office_xml import attribute, local
 from corpora.extraction.parts import FilePart, Lost, ReadPart
 from semsearch.places import Position
 
-_OF_THE_LAYOUT = frozenset({"header", "footer", "date-time", "page-number"})  # the same on every slide
+_LAYOUT_CLASSES = frozenset({"header", "footer", "date-time", "page-number"})  # the same on every slide
 
 
 def odp(file: BinaryIO) -> Iterator[ReadPart]:
@@ -22,7 +22,7 @@ def odp(file: BinaryIO) -> Iterator[ReadPart]:
         lines: list[str] = []
         for shape in page:
             kind = attribute(shape, "class")
-            if kind not in _OF_THE_LAYOUT:
+            if kind not in _LAYOUT_CLASSES:
                 held = heading if kind == "title" else lines
                 held += [text for _, text in blocks([shape]) if text]
         place, called = f"slide={number}", " ".join(heading)

@@ -52,6 +52,7 @@ class EvalOptions:
     by_itself: bool
     modes: tuple[str, ...]
     rerank: str | None  # the model; empty for the default one
+    rerank_weight: float | None
     candidates: int
     exact: bool
     files: tuple[Path, ...]
@@ -79,7 +80,8 @@ class EvalOptions:
             plain = SearchOptions(mode=mode, exact=self.exact)
             yield mode, plain
             if self.rerank is not None:
-                yield f"{mode}+rerank", replace(plain, rerank=self.rerank, candidates=self.candidates)
+                weighed = replace(plain, rerank=self.rerank, rerank_weight=self.rerank_weight)
+                yield f"{mode}+rerank", replace(weighed, candidates=self.candidates)
 
 
 @click.command(name="eval", short_help="Measure answers by judgements.")
@@ -99,6 +101,7 @@ class EvalOptions:
 @click.option(
     "--rerank", is_flag=False, flag_value="", default=None, metavar="[MODEL]", help="Measure each also reranked."
 )
+@parameters.rerank_weight
 @click.option("--candidates", type=click.IntRange(min=1), default=100, show_default=True, help="That are reranked.")
 @click.option("--exact", is_flag=True, help="Do without the index.")
 @click.option("--run", "files", multiple=True, type=path, metavar="FILE", help="A TREC run to measure too, or alone.")
@@ -169,6 +172,8 @@ def evaluate(options: EvalOptions) -> int:
 
 def _check(options: EvalOptions) -> None:
     """Refuse what can't be before a search that takes long."""
+    if options.rerank_weight is not None and options.rerank is None:
+        raise UsageError("--rerank-weight weighs a reranker against the first stage: give --rerank too.")
     if options.by_itself and options.name is None:
         raise UsageError("--self asks a collection: give its NAME.")
     if options.by_itself and options.drop_self:
@@ -197,6 +202,7 @@ def _leave_one_out(options: EvalOptions) -> None:
         "--queries": options.queries,
         "--mode": options.modes,
         "--rerank": options.rerank is not None,
+        "--rerank-weight": options.rerank_weight is not None,
         "--drop-self": options.drop_self,
         "--run-out": options.run_out,
         "--baseline": options.baseline,

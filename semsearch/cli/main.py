@@ -62,6 +62,7 @@ _COMMANDS = {
         "trust": "trust",
         "mcp": "assistants",
     },
+    **{"serve": "serve", "key": "serve"},
     **{"doctor": "doctor", "completion": "doctor", "train-reranker": "train", "eval": "evaluate"},
 }
 _ATTRIBUTES = {

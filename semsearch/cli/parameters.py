@@ -280,6 +280,12 @@ mmr_lambda = click.option(
     metavar="L",
     help="Let near-duplicates make room (maximal marginal relevance): with 1 none, with 0 all of them.",
 )
+rerank_weight = click.option(
+    "--rerank-weight",
+    type=NumberIn(0, 1),
+    metavar="W",
+    help="The share of the reranker, the rest being the first stage's [default: what it was trained to count, else 1].",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -290,6 +296,7 @@ class SearchOptions:
     dense_weight: float | None = None
     where: Where | None = None
     rerank: str | None = None  # the model; empty for the default one
+    rerank_weight: float | None = None
     candidates: int = 100
     mmr_lambda: float | None = None
     by_passage: bool = False
@@ -311,6 +318,7 @@ class SearchOptions:
             "explain": self.explain,
             "group_by": None if self.by_passage else "document",
             "rerank": None if self.rerank is None else (self.rerank or True),
+            "rerank_weight": self.rerank_weight,
             "mmr_lambda": self.mmr_lambda,
             "min_score": least.get("score"),
             "min_percentile": least.get("percentile"),
@@ -348,6 +356,7 @@ _SEARCH = [
         metavar="[MODEL]",
         help="Let a cross-encoder order the best candidates.",
     ),
+    rerank_weight,
     click.option(
         "--candidates",
         type=click.IntRange(min=1),

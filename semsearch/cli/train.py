@@ -8,20 +8,39 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+from click.core import ParameterSource
 
 import semsearch
 from semsearch.cli import parameters
 from semsearch.cli.render import say
 from semsearch.errors import ModelError, UsageError
 from semsearch.home import Home
+from semsearch.search.request import MODES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from semsearch.encoder.checkpoint import Stage
+    from semsearch.encoder.text_encoder import TextEncoder
+    from semsearch.training.held_out import Evaluation
     from semsearch.training.judged import Judged
+    from semsearch.training.mining import MinedCandidates
     from semsearch.training.train import Recipe
 
 LENGTH = 192
+RERANKER_KINDS = ("cross-encoder", "late-interaction", "adapter")
+TRAINED = (
+    "steps",
+    "epochs",
+    "batch",
+    "negatives",
+    "lr",
+    "max_length",
+    "teacher",
+    "evaluations",
+    "checkpoint",
+    "resume",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,9 +49,11 @@ class TrainOptions:
 
     data: tuple[Path, ...]
     out: Path
+    kind: str
     model: str | None
     split: str
     collections: tuple[str, ...]
+    mode: str
     steps: int | None
     epochs: float | None
     batch: int
@@ -67,6 +88,20 @@ class TrainOptions:
             advice = "--resume goes on with a run" if (out / "training").is_dir() else "give another folder"
             raise UsageError(f"{out} is there already and not empty: {advice}.")
 
+        if self.kind != "cross-encoder":
+            context = click.get_current_context()
+            given = [name for name in TRAINED if context.get_parameter_source(name) is ParameterSource.COMMANDLINE]
+            if given:
+                raise UsageError(
+                    f"--kind {self.kind} is made without --{given[0].replace('_', '-')}, which is for cross-encoders: "
+                    "leave it out."
+                )
+
+    def miner(self, encoder: str) -> str:
+        """What found the candidates, in words."""
+        where = " and ".join(f"the collection {name}" for name in self.collections)
+        return f"{self.mode} search in {where or f'the documents by `{encoder}`'}"
+
     def recipe(self, queries: int) -> Recipe:
         """What decides a run over so many training queries."""
         from semsearch.training.train import Recipe
@@ -93,14 +128,28 @@ class TrainOptions:
 @click.option(
     "--model", metavar="NAME", type=parameters.model, help="The encoder it begins as [default: all-MiniLM-L6-v2]."
 )
+@click.option(
+    "--kind",
+    type=click.Choice(RERANKER_KINDS),
+    default=RERANKER_KINDS[0],
+    show_default=True,
+    help="What is made: an adapter takes a minute, late interaction some, a cross-encoder hours.",
+)
 @click.option("--split", default="train", show_default=True, help="Whose judgements: qrels/SPLIT.tsv.")
 @click.option(
     "--collection",
     "collections",
     multiple=True,
     metavar="NAME",
-    help="Take hard negatives from what this collection answers, one for each DATA in their order [default: the "
-    "encoder's nearest documents].",
+    help="Take hard negatives from what this collection answers, one for each DATA in their order [default: one made "
+    "for this].",
+)
+@click.option(
+    "--mode",
+    type=click.Choice(MODES),
+    default="hybrid",
+    show_default=True,
+    help="The way of searching that gives them, and that the reranker is weighed against.",
 )
 @click.option("--steps", type=click.IntRange(min=1), help="Steps [default: 2000, or those of --epochs].")
 @click.option(
@@ -141,63 +190,130 @@ class TrainOptions:
 @parameters.home
 @parameters.typed(TrainOptions)
 def train_reranker(options: TrainOptions) -> int:
-    r"""Fine-tune a cross-encoder on DATA: BEIR folders with corpus.jsonl, queries.jsonl and qrels/SPLIT.tsv.
+    r"""Make a reranker of DATA: BEIR folders with corpus.jsonl, queries.jsonl and qrels/SPLIT.tsv.
 
-    Some of the queries are held out and reranked while training; the step that does best on them is kept. An
-    interrupted run goes on with --resume and ends as if it had not been interrupted. The folder opens with
-    semsearch.load_reranker and with sentence-transformers' CrossEncoder.
+    A cross-encoder is fine-tuned on the judged queries: it takes long without a GPU, and many queries to be of use. An
+    adapter is one matrix for the encoder's question vectors, learnt in a minute once documents are encoded, and good
+    for questions of that kind alone. Late interaction compares the encoder's embeddings of single tokens, rare ones
+    counting most, and learns nothing.
+
+    Some of the queries are held out and reranked while training; the step that does best on them is kept, and so is
+    the weight that the reranker should have beside its first stage: 0 where it helps none. An interrupted run goes on
+    with --resume and ends as if it had not been interrupted. The folder opens with semsearch.load_reranker and with
+    sentence-transformers' CrossEncoder.
 
     \b
     semsearch train-reranker scifact nfcorpus --out my-reranker
+    semsearch train-reranker scifact --kind adapter --collection scifact --out my-reranker
     semsearch train-reranker scifact --model intfloat/e5-small-v2 --epochs 3 --teacher 0 --out e5-reranker
     """
     options.check()
     from semsearch.training.judged import read_judged
 
     judged = [read_judged(folder, options.split, options.held_out, options.seed) for folder in options.data]
-    _train(judged, options)
+    make = _train if options.kind == "cross-encoder" else _of_encoder
+    make(judged, options)
     return 0
 
 
-def _train(judged: Sequence[Judged], options: TrainOptions) -> None:
+def _opened(options: TrainOptions) -> tuple[TextEncoder, Stage]:
+    """The encoder, and the transformer that it begins with."""
     from semsearch.encoder.checkpoint import read
     from semsearch.encoder.load import DEFAULT_MODEL, load_encoder
-    from semsearch.encoder.tokenization import load_tokenizer
-    from semsearch.training.card import model_card
-    from semsearch.training.mining import mine
-    from semsearch.training.train import Trainer, TrainingSet
 
-    out, collections = options.out, options.collections
-    recipe = options.recipe(sum(len(one.training) for one in judged))
     encoder = load_encoder(options.model or DEFAULT_MODEL, device=options.device)
     first = read(encoder.folder).stages[0]
     if first.kind != "transformer":
         raise ModelError(
             f"{encoder.name} begins with a module of the kind '{first.kind}'; a reranker takes a transformer."
         )
-    (out / "training").mkdir(parents=True, exist_ok=True)
-    tasks = []
+    return encoder, first
+
+
+def _mined(
+    judged: Sequence[Judged], encoder: TextEncoder, options: TrainOptions, cache: Path | None
+) -> list[MinedCandidates]:
+    from semsearch.training.mining import mine
+
+    mined = []
     with ExitStack() as held:
         for place, one in enumerate(judged):
             asked = None
-            if collections:
+            if options.collections:
                 home = Home.of(options.home)
-                asked = held.enter_context(semsearch.open(collections[place], home=home, device=options.device))
-            cache = out / "training" / f"candidates-{place}.npz"
-            tasks.append(TrainingSet(one, mine(one, encoder, recipe.depth, collection=asked, cache=cache, say=say)))
+                asked = held.enter_context(semsearch.open(options.collections[place], home=home, device=options.device))
+            kept = None if cache is None else cache / f"candidates-{place}.npz"
+            mined.append(mine(one, encoder, options.depth, mode=options.mode, collection=asked, cache=kept, say=say))
+    return mined
+
+
+def _train(judged: Sequence[Judged], options: TrainOptions) -> None:
+    from semsearch.encoder.tokenization import load_tokenizer
+    from semsearch.training.card import model_card
+    from semsearch.training.train import Trainer, TrainingSet
+
+    out = options.out
+    recipe = options.recipe(sum(len(one.training) for one in judged))
+    encoder, first = _opened(options)
+    (out / "training").mkdir(parents=True, exist_ok=True)
+    mined = _mined(judged, encoder, options, out / "training")
+    tasks = [TrainingSet(one, found) for one, found in zip(judged, mined, strict=True)]
     tokenizer = load_tokenizer(first.folder, lower=bool(first.config.get("do_lower_case")))
     trainer = Trainer(first.folder, tokenizer, tasks, recipe, out, encoder.device, say)
     trainer.run()
-    miner = " and ".join(f"the collection {name}" for name in collections) or f"`{encoder.name}`"
     card = model_card(
         out.resolve().name,
         semsearch.__version__,
         encoder.name,
-        miner,
+        options.miner(encoder.name),
         options.split,
         recipe,
         tasks,
         trainer.evaluations,
+        trainer.best,
+        sum(entry.get("seconds", 0.0) for entry in trainer.log),
     )
     trainer.finish(card)
+    _tell(trainer.best, out)
+
+
+def _of_encoder(judged: Sequence[Judged], options: TrainOptions) -> None:
+    """A reranker that is an encoder and little more."""
+    from semsearch.training import adaptation, late
+    from semsearch.training.card import card_of_encoder
+
+    out, (encoder, _) = options.out, _opened(options)
+    data = list(zip(judged, _mined(judged, encoder, options, None), strict=True))
+    if options.kind == "adapter":
+        _, evaluations = adaptation.make(encoder, data, out, options.rerank, options.seed, say)
+        found = max(evaluations, key=lambda one: one.score)
+    else:
+        _, found = late.make(encoder, data, out, options.rerank)
+    card = card_of_encoder(
+        options.kind,
+        out.resolve().name,
+        semsearch.__version__,
+        encoder.name,
+        options.miner(encoder.name),
+        options.rerank,
+        data,
+        found,
+    )
+    (out / "README.md").write_text(card, "utf-8")
+    _tell(found, out)
+
+
+def _tell(found: Evaluation, out: Path) -> None:
+    """What the reranker is worth, and where it is."""
+    if found.weight == 0:
+        say(
+            "with no weight was it better than its first stage on the held-out queries (nDCG@10 "
+            f"{found.first_stage:.3f}), so it counts nothing beside it (weight 0): try more judged queries, or another "
+            "model."
+        )
+    else:
+        say(
+            f"on the held-out queries the first stage has a nDCG@10 of {found.first_stage:.3f}, and {found.score:.3f} "
+            f"where the reranker counts {found.weight:.0%}, which it will."
+        )
     say(f"the reranker is in {out}: semsearch.load_reranker({str(out)!r})")

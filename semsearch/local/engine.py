@@ -41,7 +41,7 @@ SETTINGS = ("encoder", "metric", "passages", "splitting", "index", "created")  #
 class LocalEngine:
     """See `semsearch.engine.Engine`; it is `Indexed`, `Maintained` and `Watchable`, too."""
 
-    capabilities = Capabilities("local", scored=True, devices=True)
+    capabilities = Capabilities("local", scored=True, facets=True, devices=True)
 
     def __init__(self, store: Store, device: str | None = None) -> None:
         """`device` runs exact search, where a collection has no index or its index is not asked."""

@@ -21,7 +21,7 @@ from semsearch.local.planner import Planner
 from semsearch.local.store import document_rows as rows
 from semsearch.local.store import pieces
 from semsearch.local.store.document_rows import Long, Stored
-from semsearch.local.store.filters import StoredFields, documents_of
+from semsearch.local.store.filters import StoredFields, documents_of, facets_of
 from semsearch.local.store.snapshot import Snapshot
 from semsearch.local.store.store import Store, View
 from semsearch.types import Document, Keys, Metric, Neighbors, Passage, Vectors
@@ -155,6 +155,10 @@ class LocalView:
         """See `EngineView.fields`."""
         return StoredFields(self._connection)
 
+    def facets(self, name: str, where: Filter | None, most: int) -> list[tuple[str | float | bool, int]]:
+        """See `semsearch.engine.Faceted`."""
+        return facets_of(self._connection, name, where, most)
+
     def allowed(self, where: Filter | None, query: Query | None = None) -> Mask | None:
         """See `EngineView.allowed`."""
         mask = None if where is None else self._retriever.filtered(self._view, where)
@@ -267,6 +271,15 @@ class LocalView:
             else:
                 passages.append(None)
         return passages
+
+    def present(self, keys: Keys) -> Mask:
+        """See `EngineView.present`."""
+        snapshot = self.snapshot
+        if not len(snapshot):
+            return np.zeros(len(keys), dtype=np.bool_)
+        found = np.minimum(snapshot.rows_of(keys), len(snapshot) - 1)
+        here: Mask = (snapshot.keys[found] == keys) & snapshot.live[found]
+        return here
 
     def context_of(self, keys: Keys, count: int) -> list[Passage]:
         """See `EngineView.context_of`."""

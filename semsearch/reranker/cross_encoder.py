@@ -72,6 +72,7 @@ class CrossEncoder:
         windows: Windows,
         pipeline: PairPipeline,
         modules: Sequence[str],
+        weight: float | None = None,
     ) -> None:
         self.name = name
         self.folder = folder
@@ -79,6 +80,7 @@ class CrossEncoder:
         self.num_labels = labels  # scores of a pair; 1 for a reranker
         self.activation = activation  # what the logits pass
         self.modules = tuple(modules)  # for people
+        self.weight = weight  # what it counts beside its first stage, from 0 to 1, where it was trained to; else None
         self.truncated = 0  # queries so far that were too long, and were cut
         self._windows, self._pipeline = windows, pipeline
 
@@ -174,6 +176,7 @@ class CrossEncoder:
             "labels": self.num_labels,
             "window": self.window,
             "activation": type(self.activation).__name__,
+            "weight": self.weight,
             "modules": list(self.modules),
             "device": str(self.device),
             "dtype": str(self.dtype).removeprefix("torch."),

@@ -7,6 +7,7 @@ language model asked to answer yes or no, whose score is the log-odds of the two
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ from semsearch.errors import ModelError
 RerankerTask = Literal["sequence-classification", "feature-extraction", "text-generation"]
 TASKS: tuple[RerankerTask, ...] = ("sequence-classification", "feature-extraction", "text-generation")
 SIGMOID, IDENTITY = "torch.nn.modules.activation.Sigmoid", "torch.nn.modules.linear.Identity"
+OWN, WEIGHT = "semsearch", "rerank_weight"  # in config.json: {"semsearch": {"rerank_weight": 0.4}}
 # Classes that a config.json may say are code of the checkpoint's own.
 OWN_CODE = ("AutoConfig", "AutoModel", "AutoModelForSequenceClassification", "AutoModelForCausalLM")
 
@@ -43,6 +45,7 @@ class RerankerLayout:
     activation: str  # the name of a torch.nn module
     prompt: str  # before every query
     answers: Answers | None = None  # of a causal reranker
+    weight: float | None = None  # what it counts beside its first stage, where it was trained here
 
 
 def read(folder: Path) -> RerankerLayout:
@@ -131,7 +134,37 @@ def _bare(folder: Path, said: Mapping[str, Any]) -> RerankerLayout:
         activation=_activation(said, config, labels, folder),
         prompt=_prompt(said, folder),
         answers=Answers("yes", "no") if causal else None,
+        weight=_weight(config, folder),
     )
+
+
+def _weight(config: Mapping[str, Any], folder: Path) -> float | None:
+    """What `semsearch train-reranker` wrote of the share that the reranker should have."""
+    own = config.get(OWN)
+    return checked_weight(own.get(WEIGHT), folder / "config.json") if isinstance(own, Mapping) else None
+
+
+def checked_weight(weight: object, file: Path) -> float | None:
+    """A weight as a `file` gives it, from 0 to 1; None where it gives none.
+
+    Raises:
+        ModelError: It is no such number.
+    """
+    if weight is None:
+        return None
+    if isinstance(weight, bool) or not isinstance(weight, int | float) or not 0 <= weight <= 1:
+        raise ModelError(
+            f"{file} gives the reranker the weight {weight!r:.40}; it must be from 0 to 1: put it right, or take it "
+            "out."
+        )
+    return float(weight)
+
+
+def write_weight(folder: Path, weight: float) -> None:
+    """Say in a folder's config.json what its reranker counts beside its first stage, from 0 to 1."""
+    config = read_json(folder / "config.json")
+    config[OWN] = {WEIGHT: weight}
+    (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n", "utf-8")
 
 
 def _config(folder: Path) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from semsearch.encoder import resolve
@@ -15,11 +16,14 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
     from torch import nn
 
+    from semsearch.reranker.adapter import AdaptedEncoder
     from semsearch.reranker.cross_encoder import CrossEncoder
+    from semsearch.reranker.late_interaction import LateInteraction
     from semsearch.reranker.layout import RerankerLayout
     from semsearch.reranker.text_pairs import PairTokenizer
 
 DEFAULT_RERANKER = "cross-encoder/ms-marco-MiniLM-L6-v2"
+LATE_INTERACTION, ADAPTER = "late_interaction.json", "adapter.json"  # what such a folder has beside an encoder's files
 RERANKER_OWNER = "cross-encoder"  # of names without one
 CAUSAL_TOKENS = 8_192  # that rerankers which are language models were trained with, whatever the language model reads
 LEFT = {"xlnet"}  # kinds that are padded in front where nothing else is said
@@ -32,8 +36,8 @@ def load_reranker(
     dtype: str | None = None,
     batch_tokens: int | None = None,
     revision: str | None = None,
-) -> CrossEncoder:
-    """Open a cross-encoder as its authors meant it.
+) -> CrossEncoder | LateInteraction | AdaptedEncoder:
+    """Open a cross-encoder as its authors meant it, or a reranker of another kind that was made here.
 
     Args:
         name_or_path: A folder, a `.zip` by path or URL, `owner/name` of the hub, or a bare name such as
@@ -51,6 +55,15 @@ def load_reranker(
     from semsearch.reranker.layout import read
 
     source = resolve.find(str(name_or_path), revision, owner=RERANKER_OWNER)
+    for file, kind in ((LATE_INTERACTION, "late_interaction"), (ADAPTER, "adapter")):
+        if (source.folder / file).is_file():
+            from semsearch.encoder.load import load_encoder
+
+            encoder = load_encoder(str(source.folder), device, dtype, batch_tokens=batch_tokens)
+            made: LateInteraction | AdaptedEncoder = import_module(f"semsearch.reranker.{kind}").read(
+                source.folder, encoder, source.name
+            )
+            return made
     with understood(source.folder):
         layout = read(source.folder)
 
@@ -75,6 +88,7 @@ def load_reranker(
         windows=Windows(reader, min(limit, UNLIMITED), windowed=layout.labels == 1),
         pipeline=pipeline,
         modules=[type(module).__name__ for module in modules],
+        weight=layout.weight,
     )
 
 

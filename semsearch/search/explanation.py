@@ -28,6 +28,9 @@ def way(hit: Hit) -> str:
             if asked
             else f"the best by meaning stands out by {by_meaning:.2f} and the best by words by {by_words:.2f}"
         )
+    if hit.rerank_weight is not None and hit.rerank_weight < 1:
+        share = hit.rerank_weight
+        sentence += f"; the reranker counts {share:.0%} and the stage before it {1 - share:.0%}"
     return sentence
 
 

@@ -22,6 +22,7 @@ from semsearch.bound_encoder import NO_VECTORS, BoundEncoder, EncodedQueries
 from semsearch.chunking import compose, splitter_for
 from semsearch.engine import Candidates, Engine, EngineView, Settings
 from semsearch.errors import UsageError
+from semsearch.search.blending import blend, own_weight
 from semsearch.search.calibration import Calibration
 from semsearch.search.fusion import FUSION_DEPTH, LEXICAL_DEPTH
 from semsearch.search.garbage import uncollected
@@ -43,6 +44,10 @@ if TYPE_CHECKING:
 Timings = MutableMapping[str, float]  # milliseconds by stage
 
 KEPT_FILTERS = 16
+UNHEARD = (
+    "the reranker did no better than its first stage on held-out questions, so it counts nothing and the order is the "
+    "first stage's: leave it out, or weigh it (rerank_weight)."
+)
 UNCOLLECTED_HITS = 1000  # hits, from which collecting garbage while they are made costs as much as making them
 
 
@@ -224,10 +229,9 @@ class Searcher:
         """What is said of hits beside their order; the model `read` so much of the texts."""
         answers, started = found.answers, time.perf_counter()
         asked = request.without_marks(texts)
+        unheard: tuple[str, ...] = ()
         if request.reranks:
-            reranker = self._reranker(request.rerank)
-            for query, hits in zip(asked, answers, strict=True):
-                _rerank(reranker, query, hits)
+            unheard = self._rerank(asked, answers, request)
             if timings is not None:
                 timings["rerank"] = 1000 * (time.perf_counter() - started)
         if request.mmr_lambda is not None:
@@ -251,7 +255,15 @@ class Searcher:
             ]
         if request.minima and (lacking := self._unmeasured(request, found)):
             notes = [(*own, *lacking) for own in notes]
-        return list(map(Hits, answers, notes))
+        return list(map(Hits, answers, [(*own, *unheard) for own in notes]))
+
+    def _rerank(self, asked: Sequence[str], answers: Sequence[list[Hit]], request: Request) -> tuple[str, ...]:
+        """Put the hits of each query in their new order; what there is to say of it."""
+        reranker, weight = self._reranker(request.rerank), request.rerank_weight
+        counts = own_weight(reranker) if weight is None else float(weight)
+        for query, hits in zip(asked, answers, strict=True):
+            _rerank(reranker, query, hits, counts)
+        return (UNHEARD,) if counts == 0 and weight is None else ()
 
     def _locatable(self, answers: Sequence[Sequence[Hit]], texts: Sequence[str], languages: Languages = ()) -> None:
         for hits, text in zip(answers, texts or repeat(""), strict=False):
@@ -361,8 +373,8 @@ def _named(what: str, whose: object) -> Iterator[None]:
         raise
 
 
-def _rerank(reranker: Reranker, query: str, hits: list[Hit]) -> None:
-    """Put hits in the order of a cross-encoder, which reads title and passage."""
+def _rerank(reranker: Reranker, query: str, hits: list[Hit], weight: float) -> None:
+    """Put hits in the order of a cross-encoder, which reads title and passage, and of their first stage, by weight."""
     if not hits:
         return
     texts = [compose(hit.title, hit.text) for hit in hits]
@@ -371,10 +383,16 @@ def _rerank(reranker: Reranker, query: str, hits: list[Hit]) -> None:
     if scores.shape != (len(hits),) or np.isnan(scores).any():
         what = "NaN among the scores" if scores.shape == (len(hits),) else f"scores of the shape {scores.shape}"
         raise UsageError(f"the reranker {type(reranker).__name__} gave {what} for {len(hits)} texts.")
-    for hit, score in zip(hits, scores.tolist(), strict=True):
+    if weight < 1 and not np.isfinite(scores).all():
+        raise UsageError(
+            f"the reranker {type(reranker).__name__} gave infinite scores, which can't be weighed against the first "
+            "stage's: rerank_weight 1 takes its order alone."
+        )
+    blended = blend(scores, np.array([hit.score for hit in hits], dtype=np.float64), weight)
+    for hit, score, order in zip(hits, scores.tolist(), blended.tolist(), strict=True):
         before = next(stage for stage in ("fused", "lexical", "dense") if stage in hit.scores)
         hit.ranks = {**hit.ranks, before: hit.rank}
-        hit.scores, hit.score = {**hit.scores, "rerank": score}, score
+        hit.scores, hit.score, hit.rerank_weight = {**hit.scores, "rerank": score}, order, weight
     hits.sort(key=lambda hit: -hit.score)  # stable: of equals, the one that was ahead
     _number(hits)
 

@@ -81,6 +81,7 @@ class SearchKeywords(TypedDict, total=False):
     mode: str
     dense_weight: float | None
     rerank: bool | str | Reranker | None
+    rerank_weight: float | None
     candidates: int
     mmr_lambda: float | None
     context: int
@@ -104,6 +105,8 @@ class Request:
             stand out.
         rerank: Let a cross-encoder order the best `candidates`: its name, an object with `score`, or True for the
             default one.
+        rerank_weight: The share of the reranker in that order, from 0 to 1; the rest is the first stage's, its scores
+            brought onto the reranker's scale over the candidates. None: what the reranker was trained to count, else 1.
         candidates: How many of the best are reranked, or thinned by `mmr_lambda`.
         mmr_lambda: The lambda of maximal marginal relevance, by which near-duplicates make room: with 1 none does,
             with 0 all of them come last. What duplicates no better hit keeps its place. None leaves all as they are.
@@ -121,6 +124,7 @@ class Request:
     mode: str = "dense"
     dense_weight: float | None = None
     rerank: bool | str | Reranker | None = None
+    rerank_weight: float | None = None
     candidates: int = 100
     mmr_lambda: float | None = None
     context: int = 0
@@ -156,7 +160,7 @@ class Request:
             raise UsageError(f"context must be a whole number from 0 up, not {self.context!r}.")
         if self.min_score is not None:
             check_number(self.min_score, "min_score")
-        for name in ("dense_weight", "mmr_lambda", "min_percentile", "min_probability"):
+        for name in ("dense_weight", "rerank_weight", "mmr_lambda", "min_percentile", "min_probability"):
             share = getattr(self, name)
             if share is not None and not 0 <= check_number(share, name) <= 1:
                 raise UsageError(f"{name} must be between 0 and 1, not {share!r}.")
@@ -165,6 +169,8 @@ class Request:
             raise UsageError(
                 f"dense_weight weighs meaning against words: it needs the mode 'hybrid', not {self.mode!r}."
             )
+        if self.rerank_weight is not None and not self.reranks:
+            raise UsageError("rerank_weight weighs a reranker against the first stage: name a reranker (rerank) too.")
 
     @property
     def reranks(self) -> bool:

@@ -215,6 +215,15 @@ class EngineContract:
         assert [document and document.text for document in animals.get(["x"])] == ["second text"]
         assert len(animals) == 4
 
+    def test_keys_are_told_from_what_is_none(self, animals: Collection) -> None:
+        with animals.engine.view() as view:
+            before = [key for own in view.keys_of(animals.ids()).values() for key in own]
+        animals.remove(["dog"])
+        with animals.engine.view() as view:
+            there = {key for own in view.keys_of(animals.ids()).values() for key in own}
+            asked = np.array([*before, -1, 0, 2**62], dtype=np.int64)
+            assert view.present(asked).tolist() == [key in there for key in asked.tolist()]
+
     def test_removed_documents_are_gone_and_may_come_again(self, animals: Collection) -> None:
         assert animals.remove(["cat", "unknown"]) == 1
         for mode in ("dense", "lexical", "hybrid"):

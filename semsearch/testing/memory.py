@@ -123,6 +123,10 @@ class MemoryView:
         rows = np.flatnonzero(scores > 0)
         return self._best(rows, scores[rows], k, grouped, ("lexical",))
 
+    def present(self, keys: Keys) -> Mask:
+        """See `EngineView.present`."""
+        return np.isin(keys, self._state.keys)
+
     def passages_of(self, keys: Keys) -> list[Passage | None]:
         """See `EngineView.passages_of`."""
         return [self._state.passage(row) for row in self._state.rows_of(keys).tolist()]

@@ -6,7 +6,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from semsearch.training.train import Evaluation, Recipe, TrainingSet
+    from semsearch.training.held_out import Evaluation
+    from semsearch.training.judged import Judged
+    from semsearch.training.mining import MinedCandidates
+    from semsearch.training.train import Recipe, TrainingSet
 
 HEADER = """---
 library_name: sentence-transformers
@@ -43,16 +46,72 @@ Groups of a relevant passage and {negatives} others, drawn from judged negatives
 of {miner}. The loss is {loss}.
 
 {steps} steps of {batch} groups, AdamW, learning rate {lr:g} (linear, a tenth of warming up), weight decay {decay:g},
-seed {seed}. The step with the best mean nDCG@10 on the held-out queries was kept: step {best}.
+seed {seed}. The steps took {minutes:,.0f} minutes. The step with the best mean nDCG@10 on the held-out queries was
+kept: step {best}.
 
 ## Evaluation
 
-Held-out training queries, the first {rerank} candidates of the encoder reranked: nDCG@10, MRR@10.
+Held-out training queries, the first {rerank} candidates of {miner} reranked: nDCG@10 of the first stage, of the
+reranker alone, and of both with the weight that was best on them without harming any data set. The kept step's weight
+is **{weight:g}**: so much the reranker counts in semsearch, the first stage the rest{verdict}.
 
-| step | data | nDCG@10 before | reranked | MRR@10 before | reranked |
-|---|---|---|---|---|---|
+| step | data | before | reranked | weight | both | MRR@10 before | both |
+|---|---|---|---|---|---|---|---|
 {figures}
 """
+
+OF_ENCODER = """# {name}
+
+{made}
+
+```python
+import semsearch
+
+collection.search("how do vaccines work", mode="hybrid", rerank="path/to/{name}")
+```
+
+Held-out queries, the first {rerank} candidates of {miner} reranked: nDCG@10 of the first stage, of the reranker alone,
+and of both with the weight that was best on them without harming any data set. It is **{weight:g}**: so much the
+reranker counts in semsearch, the first stage the rest.
+
+| data | documents | queries trained on | held out | before | reranked | both |
+|---|---|---|---|---|---|---|
+{figures}
+"""
+MADE = {
+    "late-interaction": "A late-interaction reranker of `{base}`, made by semsearch {version}: each token of the query "
+    "looks for the likest token of the passage, and tokens that few of the documents below hold count most. Nothing of "
+    "the encoder was trained.",
+    "adapter": "`{base}` with an adapter, made by semsearch {version}: one matrix that its question vectors pass, "
+    "learnt from the judged queries below, for questions and documents of their kind.",
+}
+
+
+def card_of_encoder(
+    kind: str,
+    name: str,
+    version: str,
+    base: str,
+    miner: str,
+    rerank: int,
+    data: Sequence[tuple[Judged, MinedCandidates]],
+    found: Evaluation,
+) -> str:
+    """The README.md of a reranker that is an encoder and little more: `late-interaction` or `adapter`."""
+    learnt = kind == "adapter"
+    figures = [
+        f"| {one.name} | {len(one.ids):,} | {len(one.training) * learnt:,} | {len(one.held_out):,} | "
+        f"{found.before[one.name][0]:.4f} | {found.after[one.name][0]:.4f} | {found.blended[one.name][0]:.4f} |"
+        for one, _ in data
+    ]
+    return OF_ENCODER.format(
+        name=name,
+        made=MADE[kind].format(base=base, version=version),
+        rerank=rerank,
+        miner=miner,
+        weight=found.weight,
+        figures="\n".join(figures),
+    )
 
 
 def model_card(
@@ -64,8 +123,10 @@ def model_card(
     recipe: Recipe,
     tasks: Sequence[TrainingSet],
     evaluations: Sequence[Evaluation],
+    best: Evaluation,
+    seconds: float,
 ) -> str:
-    """The README.md of a run that is over."""
+    """The README.md of a run that is over, whose steps took so long."""
     weights = [len(task.judged.training) ** 0.5 for task in tasks]
     data = [
         f"| {task.judged.name} | {split} | {len(task.judged.ids):,} | {len(task.judged.training):,} | "
@@ -73,10 +134,10 @@ def model_card(
         for task, weight in zip(tasks, weights, strict=True)
     ]
     figures = [
-        f"| {evaluation.step:,} | {data_set} | {evaluation.before[data_set][0]:.4f} | {gain:.4f} | "
-        f"{evaluation.before[data_set][1]:.4f} | {rank:.4f} |"
-        for evaluation in evaluations
-        for data_set, (gain, rank) in evaluation.after.items()
+        f"| {one.step:,} | {data_set} | {before:.4f} | {one.after[data_set][0]:.4f} | {one.weight:g} | "
+        f"{one.blended[data_set][0]:.4f} | {rank:.4f} | {one.blended[data_set][1]:.4f} |"
+        for one in evaluations
+        for data_set, (before, rank) in one.before.items()
     ]
     label = "the cross-entropy of the relevant passage among its group"
     if recipe.teacher:
@@ -96,7 +157,10 @@ def model_card(
         lr=recipe.lr,
         decay=recipe.weight_decay,
         seed=recipe.seed,
-        best=f"{max((e for e in evaluations if e.step), key=lambda e: e.score).step:,}",
+        best=f"{best.step:,}",
+        minutes=seconds / 60,
+        weight=best.weight,
+        verdict="" if best.weight else ", as nothing more did better than the first stage alone",
         rerank=recipe.rerank,
         figures="\n".join(figures),
     )

@@ -14,7 +14,7 @@ import json
 import math
 import shutil
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -28,14 +28,13 @@ from torch.nn import functional
 from semsearch.encoder.checkpoint import read_json, tokenizer_files
 from semsearch.encoder.load import dtype_of
 from semsearch.errors import ModelError, UsageError
-from semsearch.evaluation.metrics import scored
 from semsearch.reranker.head import in_float32
-from semsearch.reranker.layout import IDENTITY
+from semsearch.reranker.layout import IDENTITY, write_weight
 from semsearch.reranker.text_pairs import Pieces, SpecialTokens, Windows
+from semsearch.training.held_out import Evaluation, by_text, evaluate
 from semsearch.training.judged import Judged
-from semsearch.training.mining import MinedCandidates
+from semsearch.training.mining import SCALE, MinedCandidates
 
-SCALE = 20.0  # of cosines, for the order that the encoder gives: what such encoders are trained with
 TOGETHER = 16  # pairs of a step that are padded to one length
 
 
@@ -92,26 +91,6 @@ class TrainingSet:
             if row not in relevant or len(relevant) == len(self.judged.ids):
                 taken.append(row)
         return query, [int(rng.choice(relevant)), *taken]
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """Held-out queries, their candidates in the first stage's order and in the reranker's."""
-
-    step: int
-    before: dict[str, tuple[float, float]]  # of each data set: nDCG@10, MRR@10
-    after: dict[str, tuple[float, float]]
-
-    @classmethod
-    def of(cls, logged: Mapping[str, Any]) -> Evaluation:
-        """From the log."""
-        before, after = ({name: tuple(pair) for name, pair in logged[key].items()} for key in ("before", "after"))
-        return cls(logged["step"], before, after)
-
-    @property
-    def score(self) -> float:
-        """What the best step is chosen by: the mean nDCG@10 over the data sets."""
-        return float(np.mean([pair[0] for pair in self.after.values()]))
 
 
 class Trainer:
@@ -187,6 +166,11 @@ class Trainer:
         shutil.rmtree(self.work)
 
     @property
+    def best(self) -> Evaluation:
+        """The evaluation of the step that is kept."""
+        return max((one for one in self.evaluations if one.step), key=lambda one: one.score)  # of equals the first
+
+    @property
     def evaluations(self) -> list[Evaluation]:
         """Every evaluation so far."""
         return [Evaluation.of(entry["evaluation"]) for entry in self.log if "evaluation" in entry]
@@ -253,39 +237,19 @@ class Trainer:
         folder = self.work / "now"
         self.save(folder)
         reranker = load_reranker(str(folder), device=str(self.device))
-        before: dict[str, tuple[float, float]] = {}
-        after: dict[str, tuple[float, float]] = {}
-        for task in self.tasks:
-            judged = task.judged
-            found: dict[int, list[int]] = {}
-            ranked: dict[int, list[int]] = {}
-            for query in judged.held_out:
-                rows = [row for row in task.candidates.rows[query, : self.recipe.rerank].tolist() if row >= 0]
-                scores = reranker.score(judged.queries[query], [judged.texts[row] for row in rows])
-                found[query] = rows
-                ranked[query] = [rows[place] for place in np.argsort(-scores, kind="stable")]
-            before[judged.name] = means = self._measured(judged, found)
-            after[judged.name] = reranked = self._measured(judged, ranked)
+        data = [(task.judged, task.candidates) for task in self.tasks]
+        made = evaluate(by_text(reranker), data, self.step, self.recipe.rerank)
+        for name, before in made.before.items():
             self.say(
-                f"step {self.step:,}, {judged.name} held out: nDCG@10 {means[0]:.3f} before, {reranked[0]:.3f} "
-                f"reranked; MRR@10 {means[1]:.3f} before, {reranked[1]:.3f}"
+                f"step {self.step:,}, {name} held out: nDCG@10 {before[0]:.3f} before, {made.after[name][0]:.3f} "
+                f"reranked, {made.blended[name][0]:.3f} where the reranker counts {made.weight:.0%}"
             )
         earlier = [evaluation.score for evaluation in self.evaluations if evaluation.step]
-        made = Evaluation(self.step, before, after)
-        self.log.append({"evaluation": asdict(made)})
+        self.log.append({"evaluation": made.logged()})
         if not earlier or made.score > max(earlier):
+            write_weight(folder, made.weight)
             shutil.rmtree(self.work / "best", ignore_errors=True)
             folder.rename(self.work / "best")
-
-    @staticmethod
-    def _measured(judged: Judged, rankings: Mapping[int, Sequence[int]]) -> tuple[float, float]:
-        """nDCG@10 and MRR@10 of some queries' rankings of rows."""
-        qrels = {str(query): {str(row): grade for row, grade in judged.grades[query].items()} for query in rankings}
-        run = {
-            str(query): {str(row): float(-place) for place, row in enumerate(rows)} for query, rows in rankings.items()
-        }
-        figures = scored(run, qrels)
-        return figures.mean("nDCG@10"), figures.mean("MRR@10")
 
     def save(self, folder: Path) -> None:
         """The model in the standard layout of sequence classification, with its tokenizer."""

@@ -98,6 +98,7 @@ LINES = st.lists(
 )
 
 
+@pytest.mark.slow
 @given(LINES)
 def test_nothing_on_the_front_is_beaten_and_all_else_is(lines):
     front = pareto(lines)
@@ -114,6 +115,7 @@ def test_nothing_on_the_front_is_beaten_and_all_else_is(lines):
         assert (place in front) == (not better)
 
 
+@pytest.mark.slow
 @given(LINES, st.sampled_from([0.85, 0.95, 1.0]))
 def test_the_fastest_that_reaches_the_recall_is_recommended(lines, recall):
     most = max(line["threads"] for line in lines)

@@ -41,6 +41,7 @@ def edits(left, right):
     return rows[len(left), len(right)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rule", RULES)
 @given(query=LINES)
 def test_something_is_always_asked_and_digits_stay(rule, query):

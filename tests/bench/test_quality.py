@@ -120,6 +120,7 @@ def test_what_was_chosen_elsewhere_is_measured_where_it_was_not(measured, tmp_pa
     assert records == []
 
 
+@pytest.mark.slow
 def test_likeness_of_sentences_is_ranked_as_scipy_ranks_it(quality, measured, model, tmp_path):
     stats = pytest.importorskip("scipy.stats")
     generator = np.random.default_rng(0)

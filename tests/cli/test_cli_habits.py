@@ -336,6 +336,7 @@ def test_the_doctor_looks_at_everything(monkeypatch):
     assert any(line.startswith("extra words\tmissing") for line in lines)
 
 
+@pytest.mark.slow
 def test_the_doctor_knows_every_requirement_and_extra_of_the_package():
     project = tomllib.loads((Path(semsearch.__file__).parents[1] / "pyproject.toml").read_text("utf-8"))["project"]
     findings = {finding["what"]: finding for finding in map(json.loads, run("doctor", "--json").lines)}
@@ -345,6 +346,7 @@ def test_the_doctor_knows_every_requirement_and_extra_of_the_package():
         assert findings[name]["state"] == "ok"
 
 
+@pytest.mark.slow
 def test_the_doctor_names_a_package_that_is_absent_or_too_old(monkeypatch):
     real = importlib.metadata.distribution
     versions = {"click": "1.0", "pypdf": "0.1"}

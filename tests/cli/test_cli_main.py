@@ -117,7 +117,7 @@ def test_usage_errors_are_one_line():
             "or '--' before what is no option: semsearch query NAME \"question -日本\". See 'semsearch query --help'.",
         ),
         (["grep", "-car", "x"], "To leave out what holds a word"),
-        (["query", "--rerannk"], "No such option '--rerannk'. Did you mean '--rerank'?"),
+        (["query", "--rerannk"], "No such option '--rerannk'. (Did you mean one of: '--rerank', '--rerank-weight'?)"),
         (["drop", "x", "--limit", "5"], "No such option '--limit'. See 'semsearch drop --help'."),
     ],
 )
@@ -171,6 +171,7 @@ def test_streams_that_are_closed(closed, arguments):
     assert b"Traceback" not in done.stderr
 
 
+@pytest.mark.slow
 def test_what_a_command_needs_later_is_not_imported_at_the_start():
     later = ["semsearch.encoder.remote", "semsearch.encoder.connection", "subprocess", "shlex", "sqlalchemy", "torch"]
     script = f"import sys, semsearch.cli.main; print([name for name in {later} if name in sys.modules])"

@@ -108,6 +108,7 @@ def test_the_arguments_of_a_search():
         "explain": False,
         "group_by": "document",
         "rerank": None,
+        "rerank_weight": None,
         "mmr_lambda": None,
         "min_score": None,
         "min_percentile": None,

@@ -74,7 +74,7 @@ def test_it_is_remembered_for_each_collection_and_written_to_none(notes):
     assert notes.engine.settings == before
     with semsearch.create("others", encoder=HashEncoder(4)) as others:
         assert shown.remembered(others) == ()
-        with pytest.raises(UsageError, match="'others' has no field 'year'; there are: none"):
+        with pytest.raises(UsageError, match="'others' has no field 'year'; no document has any metadata"):
             shown.chosen("year", others)
 
 

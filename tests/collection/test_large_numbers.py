@@ -95,6 +95,7 @@ def test_exact_search_over_what_older_versions_stored(metric, length, every):
     assert (np.abs(found.scores) <= MAX_SCORE).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("metric", UNBOUNDED)
 @pytest.mark.parametrize("index", BUILT_IN)
 def test_a_collection_of_an_older_version_that_holds_such_rows(metric, index, unchecked, caplog):

@@ -37,6 +37,7 @@ def test_import_is_light():
     assert not loaded_by("import semsearch") & (HEAVY | {"click", "sqlite3"})
 
 
+@pytest.mark.slow
 def test_the_command_line_starts_light():
     assert not loaded_by("import semsearch.cli.main") & HEAVY
 

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from semsearch.encoder.packing import ROW, SHORT, plan, spared
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None)
 @given(
     lengths=st.lists(st.integers(0, 300), min_size=1, max_size=80),

@@ -130,6 +130,7 @@ def test_a_default_prompt_serves_both_roles(tmp_path):
         opened(tmp_path)
 
 
+@pytest.mark.slow
 def test_prompts_of_version_6_are_those_of_the_peer(tmp_path):
     assert_as_peer(said(classic(tmp_path), prompts={"query": "query : ", "document": "search the "}))
 

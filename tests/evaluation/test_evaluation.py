@@ -89,6 +89,7 @@ def test_chance_is_the_share_of_all_signs():
     assert chance(np.ones(50), np.zeros(50)) == pytest.approx(1 / (evaluation.DRAWS + 1))
 
 
+@pytest.mark.slow
 def test_chance_is_fair():
     """Of runs that differ by nothing but noise, 5 % look different."""
     rng = np.random.default_rng(3)
@@ -102,6 +103,7 @@ runs = st.dictionaries(
 )
 
 
+@pytest.mark.slow
 @given(found=runs)
 def test_a_run_there_and_back(tmp_path_factory, found):
     path = tmp_path_factory.mktemp("run") / "x.trec"
@@ -455,6 +457,7 @@ def two_judged(judged):
     return judged, other
 
 
+@pytest.mark.slow
 def test_a_table_of_collections_that_had_no_part_in_a_choice(two_judged):
     ended = run("eval", "--leave-one-out", *two_judged, "--json")
     assert ended.code == 0, ended.err

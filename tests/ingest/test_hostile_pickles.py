@@ -185,6 +185,7 @@ def test_the_helpers_make_pickles_that_are_read(tmp_path):
         assert found.shape == (1, 2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", HOSTILE)
 def test_a_hostile_pickle_is_refused_in_a_sentence(tmp_path, monkeypatch, what):
     monkeypatch.chdir(tmp_path)
@@ -273,6 +274,7 @@ def bomb(path, unpacked):
             file.write(bytes(1 << 20))
 
 
+@pytest.mark.slow
 def test_an_archive_that_would_fill_the_memory(tmp_path):
     bomb(tmp_path / "v.npz", 100 << 20)
     with pytest.raises(DataError, match=r"unpacked it would be 104,857,\d\d\d bytes long"):

@@ -116,6 +116,7 @@ def held_against(found):
     return len(found)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ends", ["\n", "\r\n"])
 def test_lines_of_code_and_text(folder, ends):
     (folder / "a.py").write_text(CODE.replace("{filler}", "filler " * 200).replace("\n", ends), newline="")
@@ -195,6 +196,7 @@ def test_the_corpus_within_a_folder_of_beir(tmp_path):
         assert places(collection)["two"] == Place(str(tmp_path / "set" / "corpus.jsonl"), 2)
 
 
+@pytest.mark.slow
 def test_pages(folder):
     stream = b"BT /F1 12 Tf 72 720 Td (%s) Tj ET"
     contents = [stream % text for text in (b"page of bread", b"page of wine")]
@@ -223,6 +225,7 @@ def test_pages(folder):
         assert places(collection)["page of wine"] == Place(str(folder / "a.pdf"), page=2)
 
 
+@pytest.mark.slow
 def test_messages(folder):
     box = mailbox.mbox(folder / "box.mbox")
     for number in (1, 2):
@@ -243,6 +246,7 @@ def attached(subject, name, text):
     return message
 
 
+@pytest.mark.slow
 def test_attachments(folder):
     """A line or page of an attachment is none of the mail's: no editor and no viewer is sent there."""
     (folder / "a.eml").write_bytes(bytes(attached("one", "notes.md", "\n\nof whales\n")))
@@ -287,6 +291,7 @@ def test_a_hit_stands_in_the_line_that_has_most_words_of_the_query(folder, mode)
             assert query_places(collection, "nothing of it") == ["a.txt:1"]
 
 
+@pytest.mark.slow
 def test_lines_of_later_passages_of_records_and_of_notebooks(folder):
     lines = [f"Line {number} says something of its own about the {'tide' if number == 33 else 'reef'}." for number in
              range(1, 60)]  # fmt: skip
@@ -312,6 +317,7 @@ def test_what_no_file_gave_has_no_place(tmp_path):
         assert places(collection) == {"one": None}
 
 
+@pytest.mark.slow
 def test_lines_that_moved_are_known_without_encoding_anything(folder):
     (folder / "a.py").write_text("def f():\n    return 1\n")
     with collected(folder) as collection:
@@ -322,6 +328,7 @@ def test_lines_that_moved_are_known_without_encoding_anything(folder):
         assert places(collection)["def f():\n    return 1"].line == 4
 
 
+@pytest.mark.slow
 def test_reading_again_tells_what_an_older_version_did_not_keep(folder):
     (folder / "a.py").write_text("\n\ndef f():\n    return 1\n")
     with collected(folder) as collection:

@@ -37,6 +37,7 @@ def ids(answers):
     return [[hit.id for hit in hits] for hits in answers]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("groups", [[200], [20] * 20])
 def test_every_index_finds_what_exact_search_finds(tmp_path, monkeypatch, caplog, backend, groups):

@@ -76,6 +76,7 @@ def test_a_document_that_is_gone_is_allowed_by_nothing():
         ]
 
 
+@pytest.mark.slow
 def test_the_largest_filters_are_answered():
     metadata = [{"n": i / 7, "t": f"text {i}"} for i in range(50)]
     with stored(metadata) as connection:

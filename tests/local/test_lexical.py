@@ -178,6 +178,7 @@ def split_in_three(self, records, *_):
     return entries
 
 
+@pytest.mark.slow
 @settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(steps=st.lists(st.tuples(st.booleans(), st.sets(st.integers(0, 25), min_size=1)), min_size=1, max_size=5))
 def test_any_history(memory, steps):

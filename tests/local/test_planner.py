@@ -60,6 +60,7 @@ def recall(found, truth):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("share", [0.5, 0.2, 0.1])
 @pytest.mark.parametrize("kind", ["anything", "a region"])
 def test_a_filter_costs_no_recall_and_few_candidates(loaded, monkeypatch, share, kind):

@@ -222,6 +222,7 @@ def test_an_answer_without_end_is_given_up(tmp_path, monkeypatch):
         list(child.parts(tmp_path / "a.md"))
 
 
+@pytest.mark.slow
 def test_a_sheet_whose_cells_lie_far_apart_costs_itself_alone(tmp_path):
     office = "http://schemas.openxmlformats.org"
     related = f"{office}/officeDocument/2006/relationships"

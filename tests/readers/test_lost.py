@@ -64,6 +64,7 @@ def test_a_lost_part_is_named_and_the_others_are_there(tmp_path, monkeypatch):
         list(Source.of(folder).read(ReadReport()))
 
 
+@pytest.mark.slow
 def test_what_vanished_is_taken_out_of_a_file_that_holds_a_lost_part(tmp_path):
     model = tiny_model(tmp_path / "tiny")
     letter = b"From a\nSubject: %s\nMessage-ID: <%s@x>\nContent-Type: %s\n\nwhales\n\n"

@@ -147,6 +147,7 @@ def test_a_message_that_cannot_be_read_costs_itself_alone(monkeypatch):
     assert second == Lost("message=2", "it can't be read (KeyError: 'bad').", failed=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("header", ["To", "Subject", "Content-Type", "References", "X-Odd"])
 def test_a_header_without_end_costs_itself_alone(header):
     letter = "From a Mon Jan  1 00:00:00 2024\nSubject: one\nMessage-ID: <%s@x>\n%s\nbody %s\n\n"

@@ -317,6 +317,7 @@ def held(folder, report=None):
     return {document.id: document for document in Source.of(folder).read(report or ReadReport(skip=True))}
 
 
+@pytest.mark.slow
 def test_a_folder_of_all_kinds_is_read_and_what_is_broken_is_named(tmp_path):
     write(tmp_path, "a.md", "# Head\nbody\n# Head\nagain")
     write(tmp_path, "in/b.html", "<p>page")
@@ -445,6 +446,7 @@ def test_parquet_rows_are_documents(tmp_path):
         list(Source.of(tmp_path / "a.parquet", options={"text": "plot"}).read())
 
 
+@pytest.mark.slow
 def test_a_folder_of_nothing_but_text_is_a_document_a_file(tmp_path):
     model = tiny_model(tmp_path / "tiny")
     write(tmp_path / "notes", "a.txt", "whale")

@@ -752,6 +752,7 @@ def test_tables_give_back_what_was_written(tmp_path, documents, tab):
     assert found == [Document(d.id, d.text, d.title) for d in documents]
 
 
+@pytest.mark.slow
 @QUIET
 @given(lines=st.lists(TEXTS.filter(lambda s: "\n" not in s and s == s.rstrip("\r")), min_size=1, unique=True))
 def test_lines_give_back_what_was_written(tmp_path, lines):

@@ -76,6 +76,7 @@ def test_what_just_fits_is_one_window_and_as_the_peer_has_it(folder, reranker):
     assert reranker._windows.pieces(pairs)[0].pairs.tolist() == [0, 1]
 
 
+@pytest.mark.slow
 def test_a_long_query_leaves_the_passage_half_and_is_counted(folder):
     reranker = load_reranker(str(folder), dtype="float32")
     rng = np.random.default_rng(2)

@@ -12,36 +12,18 @@ from hypothesis import strategies as st
 from support import tiny
 from support.command_line import run
 from support.fakes import HashEncoder
+from support.judged import beir
 
 import semsearch
 from semsearch import load_reranker
 from semsearch.encoder.tokenization import load_tokenizer
 from semsearch.errors import DataError, UsageError
+from semsearch.training.held_out import WEIGHTS, by_text, chosen_weight, evaluate, measured
 from semsearch.training.judged import read_judged
 from semsearch.training.mining import MinedCandidates, mine
 from semsearch.training.train import Recipe, Trainer, TrainingSet
 
-WORDS = [word for word in tiny.WORDS if not word.startswith("##") and word != "vaccines"]
 RECIPE = Recipe(steps=6, batch=2, negatives=3, depth=12, max_length=24, evaluations=2, rerank=8, checkpoint=2)
-
-
-def beir(folder, *, queries=12, documents=60, seed=0):
-    """Documents of random words; what answers a query, any query, speaks of vaccines."""
-    rng = np.random.default_rng(seed)
-    (folder / "qrels").mkdir(parents=True)
-    lines, rows = [], []
-    for i in range(documents):
-        words = [*rng.choice(WORDS, 7), *(["vaccines"] if i % 6 == 0 else [])]
-        lines.append(json.dumps({"_id": f"d{i}", "title": "", "text": " ".join(rng.permutation(words))}))
-    (folder / "corpus.jsonl").write_text("\n".join(lines) + "\n", "utf-8")
-    texts = [json.dumps({"_id": f"q{i}", "text": " ".join(rng.choice(WORDS, 3))}) for i in range(queries)]
-    (folder / "queries.jsonl").write_text("\n".join(texts) + "\n", "utf-8")
-    for i in range(queries):
-        rows += [f"q{i}\td{row}\t{1 + (row + i) % 2}" for row in range(0, documents, 6)]
-        rows += [f"q{i}\td{(6 * i + 1) % documents}\t0"]
-    (folder / "qrels" / "train.tsv").write_text("query-id\tcorpus-id\tscore\n" + "\n".join(rows) + "\n", "utf-8")
-    (folder / "qrels" / "test.tsv").write_text("never to be read\n", "utf-8")
-    return folder
 
 
 @pytest.fixture(scope="module")
@@ -91,6 +73,7 @@ def test_judgements_of_documents_that_are_not_there_do_not_count(data, tmp_path)
         read_judged(folder, "train", 1, 0)
 
 
+@pytest.mark.slow
 @given(st.lists(st.integers(0, 3), min_size=1, max_size=30), st.integers(0, 2**31))
 @settings(max_examples=60, deadline=None)
 def test_held_out_rankings_are_measured_as_trec_does(data, grades, seed):
@@ -106,7 +89,7 @@ def test_held_out_rankings_are_measured_as_trec_does(data, grades, seed):
     ndcg = (gains @ discounts[: len(gains)]) / (ideal @ discounts[: len(ideal)])
     first = next((1 / place for place, gain in enumerate(gains, 1) if gain > 0), 0.0)
     one = replace(read_judged(data, "train", 3, 0), grades=(judged,))
-    assert Trainer._measured(one, {0: ranking}) == pytest.approx((ndcg, first), abs=1e-9)
+    assert measured(one, {0: ranking}) == pytest.approx((ndcg, first), abs=1e-9)
 
 
 # ---- mining ---------------------------------------------------------------------------------------------------------
@@ -114,10 +97,11 @@ def test_held_out_rankings_are_measured_as_trec_does(data, grades, seed):
 
 def test_candidates_are_the_nearest_documents(data, tmp_path):
     judged, encoder = read_judged(data, "train", 3, 0), HashEncoder()
-    found = mine(judged, encoder, 12, cache=tmp_path / "kept.npz")
+    found = mine(judged, encoder, 12, mode="dense", cache=tmp_path / "kept.npz")
     scores = encoder.encode_queries(judged.queries) @ encoder.encode_documents(judged.texts).T
     assert np.array_equal(found.rows, np.argsort(-scores, axis=1, kind="stable")[:, :12])
     assert np.allclose(found.similarities(2, [5, 7]), scores[2, [5, 7]], atol=1e-6)
+    assert np.allclose(found.scores, -np.sort(-scores, axis=1)[:, :12], atol=1e-6)
     calls = encoder.calls
     again = mine(judged, encoder, 12, cache=tmp_path / "kept.npz")
     assert encoder.calls == calls
@@ -129,8 +113,10 @@ def test_candidates_are_what_a_collection_answers(data):
     with semsearch.create("toy", encoder=encoder) as collection:
         documents = zip(judged.ids, judged.texts, strict=True)
         collection.add([semsearch.Document(identity, text) for identity, text in documents])
-        asked = mine(judged, encoder, 12, collection=collection)
-    assert np.array_equal(asked.rows, mine(judged, encoder, 12).rows)
+        for mode in ("dense", "lexical", "hybrid"):
+            asked, made = (mine(judged, encoder, 12, mode=mode, collection=one) for one in (collection, None))
+            assert np.array_equal(asked.rows, made.rows)
+            assert np.allclose(asked.scores, made.scores)
     with semsearch.create("other", encoder=encoder) as collection:
         collection.add([semsearch.Document("x", "the cat")])
         with pytest.raises(DataError, match="finds no document of toy"):
@@ -148,6 +134,43 @@ def test_groups_begin_with_the_relevant_passage_and_hold_no_other(task):
             assert all(task.judged.grades[query].get(row, 0) == 0 for row in rows[1:])
             seen.update(row for row in rows[1:] if row in task.judged.grades[query])
     assert seen  # judged negatives are among them
+
+
+# ---- what the reranker counts ---------------------------------------------------------------------------------------
+
+
+def gains(*figures):
+    return [*figures, *[0.0] * (len(WEIGHTS) - len(figures))]
+
+
+def test_the_weight_is_the_best_that_harms_no_data_set():
+    assert chosen_weight({"one": gains(0.5, 0.6, 0.8, 0.7)}) == 0.2
+    assert chosen_weight({"one": gains(0.5, 0.6, 0.9), "other": gains(0.5, 0.5, 0.49)}) == 0.1
+    assert chosen_weight({"one": gains(0.5, 0.49), "other": gains(0.5, 0.9)}) == 0.0
+    assert chosen_weight({"one": gains(0.5, 0.5, 0.6, 0.6)}) == 0.2, "of equals the smallest"
+    assert chosen_weight({"one": gains(0.5)}) == 0.0
+
+
+class Knowing:
+    """A reranker that has read the judgements, or has them upside down."""
+
+    def __init__(self, judged, sign):
+        self.relevant = {(judged.queries[q], judged.texts[row]) for q in judged.held_out for row in judged.relevant(q)}
+        self.sign = sign
+
+    def score(self, query, texts):
+        return [self.sign * ((query, text) in self.relevant) for text in texts]
+
+
+def test_held_out_queries_say_what_a_reranker_is_worth(task):
+    good = evaluate(by_text(Knowing(task.judged, 1)), [(task.judged, task.candidates)], 3, 12)
+    assert good.blended["toy"][0] > good.before["toy"][0]
+    assert good.blended["toy"][0] >= good.after["toy"][0]
+    assert good.weight > 0
+    assert good.score == good.blended["toy"][0]
+    bad = evaluate(by_text(Knowing(task.judged, -1)), [(task.judged, task.candidates)], 3, 12)
+    assert (bad.weight, bad.blended) == (0.0, bad.before)
+    assert bad.after["toy"][0] < bad.before["toy"][0]
 
 
 # ---- training -------------------------------------------------------------------------------------------------------
@@ -197,7 +220,10 @@ def test_the_teacher_alone_is_followed(base, task, tmp_path):
     judged = task.judged
     shuns = np.array([["vaccines" not in text] for text in judged.texts], np.float32)
     rows = np.argsort(-shuns[:, 0], kind="stable")[None].repeat(len(judged.queries), 0)
-    task = TrainingSet(judged, MinedCandidates(rows, np.ones((len(judged.queries), 1), np.float32), shuns))
+    task = TrainingSet(
+        judged,
+        MinedCandidates(rows, -rows.argsort().astype(np.float32), np.ones((len(judged.queries), 1), np.float32), shuns),
+    )
     recipe = replace(RECIPE, steps=60, batch=8, lr=5e-3, teacher=1, evaluations=1, checkpoint=60)
     learning = trainer(base, task, tmp_path, recipe)
     losses = [entry["loss"] for entry in learning.run() if "loss" in entry]
@@ -232,10 +258,14 @@ def test_the_command_ends_in_a_folder_that_all_open(base, data, tmp_path):
     ended = run("train-reranker", data, "--out", out, *options)
     assert ended.code == 0, ended.err
     assert "toy held out: nDCG@10" in ended.err
+    weight = json.loads((out / "config.json").read_text("utf-8"))["semsearch"]["rerank_weight"]
+    assert load_reranker(str(out)).weight == weight
+    assert ("so it counts nothing beside it" if weight == 0 else f"counts {weight:.0%}, which it will") in ended.err
     assert not (out / "training").exists()
     card = (out / "README.md").read_text("utf-8")
     assert "| toy | train | 60 | 10 | 2 | 100% |" in card
     assert "base_model:" in card
+    assert f"weight\nis **{weight:g}**" in card
     log = [json.loads(line) for line in (out / "training.jsonl").read_text("utf-8").splitlines()]
     assert [entry["step"] for entry in log if "step" in entry] == [1, 2, 3, 4]
     from sentence_transformers import CrossEncoder

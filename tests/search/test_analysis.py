@@ -149,6 +149,7 @@ def test_places_point_into_the_text(text):
         assert term.text in analysed(text[term.start : term.end]).split()
 
 
+@pytest.mark.slow
 @settings(max_examples=300)
 @given(texts, texts)
 def test_beside_a_blank_each_is_as_it_is_alone(one, other):

@@ -435,6 +435,7 @@ TOO_LONG = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["dense", "lexical", "hybrid"])
 @pytest.mark.parametrize("kind", TOO_LONG)
 def test_a_query_has_limits(collection, kind, mode):
@@ -447,6 +448,7 @@ def test_a_query_has_limits(collection, kind, mode):
     assert len(str(caught.value)) < 300
 
 
+@pytest.mark.slow
 def test_the_longest_queries_are_answered(collection):
     assert collection.search("flour " * 166_666, 3)
     letters = MANY_LETTERS[:9_000]

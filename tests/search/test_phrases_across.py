@@ -47,6 +47,7 @@ def test_it_is_found(tmp_path, monkeypatch, model, home, mode, text):
         assert made.search(f'+"{turned}"', mode=mode) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("home", ["folder", ":memory:"])
 @pytest.mark.parametrize(
     ("text", "glue"), [(" ".join(f"word{n}" for n in range(900)), " "), ("".join(map(chr, range(0x4E00, 0x5200))), "")]

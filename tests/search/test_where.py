@@ -178,6 +178,7 @@ ANYTHING = st.recursive(
 )
 
 
+@pytest.mark.slow
 @given(ANYTHING)
 def test_gives_a_filter_or_an_error(where):
     try:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import operator
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby, islice
@@ -19,7 +20,7 @@ from sqlalchemy import ColumnElement, Connection, Select, func, select
 from semsearch.local.store.database import FOLDED, driver
 from semsearch.local.store.database_errors import decoding
 from semsearch.local.store.schema import documents, fields
-from semsearch.search.fields import VALUED, Kind, in_text
+from semsearch.search.fields import VALUED, Kind, composed, in_text
 from semsearch.search.where import (
     And,
     Compare,
@@ -97,6 +98,29 @@ class StoredFields:
 def documents_of(connection: Connection, where: Filter) -> NDArray[np.bool_]:
     """Which documents a filter allows: a mask `(n,)` by document number."""
     return _Masks(connection).of(where)
+
+
+def facets_of(
+    connection: Connection, name: str, where: Filter | None, most: int
+) -> list[tuple[str | float | bool, int]]:
+    """See `semsearch.engine.Faceted`."""
+    bound = (composed(name), *VALUED)
+    kinds = ", ".join("?" * len(VALUED))
+    if where is None:
+        rows = driver(connection).execute(
+            f"SELECT type, value, count(DISTINCT doc) FROM fields WHERE name = ? AND type IN ({kinds}) "
+            "GROUP BY type, value",
+            bound,
+        )
+        counts = {(kind, value): count for kind, value, count in rows}
+    else:
+        allowed = documents_of(connection, where)
+        rows = driver(connection).execute(
+            f"SELECT DISTINCT type, value, doc FROM fields WHERE name = ? AND type IN ({kinds})", bound
+        )
+        counts = Counter((kind, value) for kind, value, doc in rows if 0 <= doc < len(allowed) and allowed[doc])
+    ordered = sorted(counts.items(), key=lambda one: (-one[1], one[0][0], one[0][1]))
+    return [(bool(value) if kind == "bool" else value, count) for (kind, value), count in ordered[:most]]
 
 
 @dataclass(slots=True)

@@ -1,0 +1,1 @@
+"""The engine of a server elsewhere: `semsearch serve` as a home, `http://host:port` or `unix:PATH`."""

@@ -1,0 +1,68 @@
+"""The model of a server's collection, which encodes there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from semsearch import engine_wire as ew
+from semsearch.errors import DimensionMismatch
+from semsearch.types import Metric, Vectors
+
+TEXTS_AT_ONCE = 512
+
+
+class ServedEncoder:
+    """See `semsearch.types.Encoder`."""
+
+    def __init__(self, facts: Mapping[str, Any], ask: Callable[..., Any]) -> None:
+        """`facts` are what the server says of the model; `ask` asks its engine."""
+        self.name = str(facts["name"])
+        self.dim = int(facts["dim"])
+        self.metric = Metric(facts["metric"])
+        self.fingerprint = str(facts["fingerprint"])
+        self._facts = facts
+        self._ask = ask
+
+    def encode_documents(self, texts: Sequence[str]) -> Vectors:
+        """See `Encoder.encode_documents`."""
+        return self._encoded(list(texts), "document")
+
+    def encode_queries(self, texts: Sequence[str]) -> Vectors:
+        """See `Encoder.encode_queries`."""
+        return self._encoded(list(texts), "query")
+
+    def _encoded(self, texts: list[str], role: str) -> Vectors:
+        parts = [np.empty((0, self.dim), dtype=np.float32)]
+        for first in range(0, len(texts), TEXTS_AT_ONCE):
+            own = texts[first : first + TEXTS_AT_ONCE]
+            said = self._ask("encode", texts=own, role=role, fingerprint=self.fingerprint)
+            vectors = ew.unpack_vectors(said, self.dim)
+            if len(vectors) != len(own):
+                raise DimensionMismatch(f"the server gave {len(vectors)} vectors for {len(own)} texts.")
+            parts.append(vectors)
+        return np.concatenate(parts)
+
+
+class WindowedServedEncoder(ServedEncoder):
+    """See `semsearch.types.Windowed`: documents are split here, as the server itself would."""
+
+    @property
+    def window(self) -> int:
+        """See `Windowed.window`."""
+        return int(self._facts["window"])
+
+    @property
+    def query_window(self) -> int:
+        """Tokens of a question that are read."""
+        return int(self._facts.get("query_window", self._facts["window"]))
+
+    @cached_property
+    def tokenizer(self) -> Any:
+        """See `Windowed.tokenizer`."""
+        from tokenizers import Tokenizer
+
+        return Tokenizer.from_str(str(self._facts["tokenizer"]))

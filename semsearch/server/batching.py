@@ -1,0 +1,222 @@
+"""Texts of different clients encoded together: whoever comes while a batch is under way is in the next one.
+
+No time is waited for company. When nobody encodes, a text is encoded at once, in the thread that brought it; what comes
+meanwhile gathers, and the one who waits longest takes the next batch. A batch is so many tokens, shared out evenly
+among those who wait: a question is never behind the ten thousand texts of somebody else, and those still get a share.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import Any, Protocol
+from weakref import WeakKeyDictionary
+
+import numpy as np
+
+from semsearch.server.failures import too_many
+from semsearch.types import Encoder, Vectors
+
+BATCH_TOKENS = 16_384  # encoded in a turn, at the least one text of each who waits
+LETTERS_PER_TOKEN = 3  # bytes of UTF-8, about: what is counted exactly is counted by the tokenizer, a second time
+MOST_WAITING_TOKENS = 4_000_000  # of all that wait for one model
+
+
+class Watch(Protocol):
+    """Told of what the batches are; see `semsearch.server.instruments`."""
+
+    def batch(self, texts: int, jobs: int) -> None:
+        """A batch was encoded, of so many texts for so many who waited."""
+        ...
+
+    def dropped(self) -> None:
+        """Somebody hung up, and what was still to do was left."""
+        ...
+
+
+class Job:
+    """The texts of one who waits, and what is done of them."""
+
+    def __init__(self, texts: Sequence[str], gone: Callable[[], bool]) -> None:
+        """`gone` tells whether who asked has hung up."""
+        self.texts = texts
+        self.gone = gone
+        self.costs = [1 + len(text.encode("utf-8", "replace")) // LETTERS_PER_TOKEN for text in texts]
+        self.waiting = sum(self.costs)
+        self.taken = 0  # texts that are in a batch already
+        self.parts: list[Vectors] = []
+        self.error: BaseException | None = None
+        self.woken = threading.Condition()
+        self.finished = self.leads = False
+
+    def take(self, share: int) -> Sequence[str]:
+        """The texts that come next, of `share` tokens together, but one at least."""
+        start = end = self.taken
+        spent = 0
+        while end < len(self.texts) and (end == start or spent + self.costs[end] <= share):
+            spent += self.costs[end]
+            end += 1
+        self.taken, self.waiting = end, self.waiting - spent
+        return self.texts[start:end]
+
+
+class HungUp(Exception):
+    """Whoever asked is gone."""
+
+
+class EncodingQueue:
+    """The texts that wait for one model in one role. Threads share it; each gets the vectors of its own."""
+
+    def __init__(
+        self,
+        encode: Callable[[Sequence[str]], Vectors],
+        watch: Watch,
+        *,
+        batch_tokens: int = BATCH_TOKENS,
+        most_waiting: int = MOST_WAITING_TOKENS,
+    ) -> None:
+        self._encode = encode
+        self._watch = watch
+        self._batch_tokens = batch_tokens
+        self._most_waiting = most_waiting
+        self._lock = threading.Lock()
+        self._jobs: list[Job] = []  # in the order they came
+        self._busy = False
+
+    @property
+    def waiting(self) -> int:
+        """Tokens that wait, about."""
+        with self._lock:
+            return sum(job.waiting for job in self._jobs)
+
+    def vectors(self, texts: Sequence[str], gone: Callable[[], bool] = lambda: False) -> Vectors:
+        """The vectors `(len(texts), dim)`.
+
+        Raises:
+            Refusal: Too many wait already.
+            HungUp: `gone` said so while they waited.
+        """
+        if not texts:
+            return self._encode(texts)
+        job = Job(texts, gone)
+        with self._lock:
+            ahead = sum(other.waiting for other in self._jobs)
+            if ahead and ahead + job.waiting > self._most_waiting:
+                raise too_many()
+            self._jobs.append(job)
+            job.leads, self._busy = not self._busy, True
+        with job.woken:
+            while not job.finished and not job.leads:
+                job.woken.wait()
+        if not job.finished:
+            self._lead(job)
+        if job.error is not None:
+            raise job.error
+        return job.parts[0] if len(job.parts) == 1 else np.concatenate(job.parts)
+
+    def _lead(self, own: Job) -> None:
+        """Encode batch after batch until one's own is done, and hand over to who waits longest."""
+        try:
+            while not own.finished:
+                self._turn()
+        finally:
+            with self._lock:
+                heir = next(iter(self._jobs), None)
+                self._busy = heir is not None
+            if heir is not None:
+                with heir.woken:
+                    heir.leads = True
+                    heir.woken.notify()
+
+    def _turn(self) -> None:
+        with self._lock:
+            for job in [job for job in self._jobs if job.gone()]:
+                self._watch.dropped()
+                self._end(job, HungUp())
+            share = self._batch_tokens // max(len(self._jobs), 1)
+            batch = [(job, job.take(share)) for job in self._jobs]
+            left = self._batch_tokens - sum(sum(job.costs[job.taken - len(own) : job.taken]) for job, own in batch)
+            for place, (job, own) in enumerate(batch):  # what small ones left over goes to the first that has more
+                if left > 0 and job.taken < len(job.texts):
+                    more = job.take(left)
+                    left -= sum(job.costs[job.taken - len(more) : job.taken])
+                    batch[place] = (job, [*own, *more])
+        if not batch:
+            return
+        try:
+            vectors = self._together([own for _, own in batch])
+        except BaseException as error:
+            for job, own in batch:
+                self._alone(job, own, error)
+        else:
+            for (job, _), part in zip(batch, vectors, strict=True):
+                job.parts.append(part)
+        with self._lock:
+            for job in [job for job in self._jobs if job.error is not None or job.taken == len(job.texts)]:
+                self._end(job, job.error)
+
+    def _together(self, parts: Sequence[Sequence[str]]) -> list[Vectors]:
+        """The vectors of each part, all encoded at once; a text that comes twice is encoded once."""
+        places: dict[str, int] = {}
+        for part in parts:
+            for text in part:
+                places.setdefault(text, len(places))
+        vectors = self._encode(list(places))  # which goes by length itself
+        self._watch.batch(len(places), len(parts))
+        return [vectors[[places[text] for text in part]] for part in parts]
+
+    def _alone(self, job: Job, own: Sequence[str], error: BaseException) -> None:
+        """A text that the model can't take costs only the one who brought it."""
+        if len(self._jobs) == 1:
+            job.error = error
+            return
+        try:
+            job.parts.append(self._encode(own))
+        except BaseException as own_error:
+            job.error = own_error
+
+    def _end(self, job: Job, error: BaseException | None) -> None:
+        self._jobs.remove(job)
+        job.error = error
+        with job.woken:
+            job.finished = True
+            job.woken.notify()
+
+
+class Queues:
+    """An `EncodingQueue` for each role of each model that is open."""
+
+    def __init__(self, watch: Watch, *, most_waiting: int = MOST_WAITING_TOKENS) -> None:
+        self._watch = watch
+        self._most_waiting = most_waiting
+        self._lock = threading.Lock()
+        self._of: WeakKeyDictionary[Any, dict[str, EncodingQueue]] = WeakKeyDictionary()
+
+    def of(self, encoder: Encoder, role: str) -> EncodingQueue:
+        """That of a model for "query" or "document"."""
+        with self._lock:
+            known = self._of.setdefault(encoder, {})
+            if role not in known:
+                known[role] = EncodingQueue(_encode(encoder, role), self._watch, most_waiting=self._most_waiting)
+            return known[role]
+
+    @property
+    def waiting(self) -> int:
+        """Tokens that wait in all of them."""
+        with self._lock, suppress(RuntimeError):  # a model that goes meanwhile
+            queues = [queue for known in self._of.values() for queue in known.values()]
+        return sum(queue.waiting for queue in queues)
+
+
+def _encode(encoder: Encoder, role: str) -> Callable[[Sequence[str]], Vectors]:
+    from weakref import ref
+
+    held = ref(encoder)  # the queue is kept as long as the model, and must not keep it
+
+    def encode(texts: Sequence[str]) -> Vectors:
+        model = held()
+        assert model is not None, "who waits holds the model"
+        return model.encode_queries(texts) if role == "query" else model.encode_documents(texts)
+
+    return encode

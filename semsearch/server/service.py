@@ -1,0 +1,244 @@
+"""What a running server holds: the home and its open collections, models and their queues, threads, tasks and keys."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import tempfile
+import threading
+import time
+import traceback
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from hashlib import blake2b
+from pathlib import Path, PurePath
+from typing import Any, TypeVar
+
+from semsearch import models
+from semsearch.collection import Collection
+from semsearch.errors import CollectionNotFound, SemsearchError
+from semsearch.hardware import cores
+from semsearch.home import Home
+from semsearch.server.batching import Queues
+from semsearch.server.configuration import ServerOptions
+from semsearch.server.failures import Refusal, refusal_of, too_many
+from semsearch.server.instruments import Instruments
+from semsearch.server.keys import Grant, Keyring
+from semsearch.server.opened import OpenCollections
+from semsearch.server.operations import Table
+from semsearch.server.search_queue import SearchQueue
+from semsearch.server.tasks import DONE, QUEUED, RUNNING, Tasks
+from semsearch.state import state_folder
+from semsearch.types import Encoder, Reranker
+
+log = logging.getLogger("semsearch")
+
+ThreadResult = TypeVar("ThreadResult")
+
+READ_THREADS = 8  # each with a connection to a database at most: SQLite takes 64 a collection
+WRITE_THREADS = 4  # they wait for each other's locks
+TASK_THREADS = 2
+ENDING_SECONDS = 10.0  # for tasks to come to a stop
+
+
+class Service:
+    """One server's state. It is made before the first request and closed after the last."""
+
+    def __init__(
+        self,
+        home: Home,
+        options: ServerOptions | None = None,
+        keyring: Keyring | None = None,
+        log_line: Callable[[Mapping[str, Any]], None] | None = None,
+    ) -> None:
+        """`log_line` is given the facts of each request."""
+        self.home = home
+        self.options = options or ServerOptions()
+        self.keyring = keyring
+        self.instruments = Instruments()
+        self.queues = Queues(self.instruments)
+        self.collections = OpenCollections(home, self.queues, self.options.compute)
+        self.table = Table("")  # what it can be asked
+        self.draining = False
+        self.started = time.time()
+        self.open_paths: set[str] = set()  # beside those of the gate: a page, which asks for a key itself
+        self.pools = {
+            "read": ThreadPoolExecutor(max(READ_THREADS, cores()), "semsearch-read"),
+            "write": ThreadPoolExecutor(WRITE_THREADS, "semsearch-write"),
+        }
+        self.searches: SearchQueue[str, bytes] = SearchQueue(self.instruments.dropped, self.options.max_waiting)
+        self.tasks = Tasks(_tasks_folder(home), self._told, ThreadPoolExecutor(TASK_THREADS, "semsearch-task"))
+        self._log_line = log_line
+        self._waiting = 0
+        self._maintaining: dict[str, bool] = {}
+        self._maintenance = ThreadPoolExecutor(1, "semsearch-maintain")
+        self._lock = threading.Lock()
+        self._models: dict[str, Encoder | Reranker] = {}  # held as long as the server runs
+        own = [home.location, *(str(path) for path in self.options.folders.values()), tempfile.gettempdir()]
+        self.private = [path for path in (*own, str(Path.home()), str(self.options.files or "")) if os.sep in path]
+        self.instruments.watch(
+            {
+                "collections_open": ("Collections that are open.", lambda: len(self.collections)),
+                "requests_waiting": ("Requests that wait for a thread.", lambda: self._waiting),
+                "tokens_waiting": ("Tokens that wait to be encoded, about.", lambda: self.queues.waiting),
+                "tasks_queued": ("Tasks that wait.", lambda: self.tasks.count(QUEUED)),
+                "tasks_running": ("Tasks that run.", lambda: self.tasks.count(RUNNING)),
+                "tasks_done": ("Tasks that are done, of those that are kept.", lambda: self.tasks.count(DONE)),
+                "indexes_warming": ("Indexes that are being loaded.", self._warming),
+            }
+        )
+
+    # Threads
+
+    async def run(self, pool: str, work: Callable[[], ThreadResult]) -> ThreadResult:
+        """Do what blocks in a thread of a pool.
+
+        Raises:
+            Refusal: Too many wait for one already.
+            TimeoutError: A read took longer than an answer may; what is written is written to its end.
+        """
+        if self._waiting >= self.options.max_waiting:
+            raise too_many()
+        self._waiting += 1
+        try:
+            future = asyncio.get_running_loop().run_in_executor(self.pools[pool], work)
+            async with asyncio.timeout(self.options.seconds if pool == "read" else None):
+                return await future
+        finally:
+            self._waiting -= 1
+
+    # Models
+
+    def encoder(self, name: str) -> Encoder:
+        """The model of a new collection, or of texts to encode, opened once.
+
+        Raises:
+            Refusal: It is none of those that the server was started with.
+        """
+        if name not in self.options.encoders:
+            raise _not_served("encoder", name, self.options.encoders)
+        found: Any = self._model(f"encoder {name}", lambda: models.encoder(name, self.options.compute))
+        return found  # type: ignore[no-any-return]
+
+    def reranker_name(self, asked: bool | str | None) -> str | None:
+        """The reranker that a request asks for; None for none.
+
+        Raises:
+            Refusal: It is none of those that the server was started with.
+        """
+        if asked is None or asked is False:
+            return None
+        if asked is True and self.options.rerankers:
+            return self.options.rerankers[0]
+        if asked is True or asked not in self.options.rerankers:
+            raise _not_served("reranker", "default" if asked is True else asked, self.options.rerankers)
+        return asked
+
+    def reranker(self, name: str) -> Reranker:
+        """The reranker of that name, opened once; see `reranker_name`."""
+        found: Any = self._model(f"reranker {name}", lambda: models.reranker(name, self.options.compute))
+        return found  # type: ignore[no-any-return]
+
+    def _model(self, key: str, load: Callable[[], Any]) -> Any:
+        if key not in self._models:
+            self._models[key] = load()  # which is shared, so two threads that come at once get the same
+        return self._models[key]
+
+    # Behind the requests
+
+    def maintain(self, name: str) -> None:
+        """Build the index of a collection anew and the like, if that is due, behind the requests that wrote."""
+        with self._lock:
+            if name in self._maintaining:
+                self._maintaining[name] = True  # once more when it is done
+                return
+            self._maintaining[name] = False
+        with suppress(RuntimeError):  # the server is ending
+            self._maintenance.submit(self._maintain, name)
+
+    def _maintain(self, name: str) -> None:
+        while True:
+            try:
+                with self.collections.lease(name) as collection:
+                    collection.maintain()
+            except CollectionNotFound:
+                pass  # dropped meanwhile
+            except SemsearchError as error:
+                log.warning("%s", error)
+            except Exception as error:
+                self.log_fault(f"maintenance of {name}", error)
+            with self._lock:
+                if not self._maintaining.get(name) or self.draining:
+                    self._maintaining.pop(name, None)
+                    return
+                self._maintaining[name] = False
+
+    def settle(self) -> None:
+        """Wait until what is done behind the requests is done, as far as it was begun."""
+        marker: Future[None] = self._maintenance.submit(lambda: None)
+        marker.result()
+
+    def _warming(self) -> float:
+        return float(sum(_is_warming(one) for one in self.collections.open_now()))
+
+    def refusal(self, error: BaseException, request: str = "") -> Refusal:
+        """What a client is told of an error."""
+        return refusal_of(error, request, self.private)
+
+    def shows_paths(self, grant: Grant) -> bool:
+        """Whether whoever asks may know where things lie on this machine."""
+        return self.keyring is None or grant.has("admin")
+
+    def shown_path(self, path: str, grant: Grant) -> str:
+        """The path of a file of this machine, or no more than its last name."""
+        return path if self.shows_paths(grant) else PurePath(path).name
+
+    def _told(self, request: str, error: BaseException) -> Refusal:
+        refusal = refusal_of(error, request, self.private)
+        if refusal.code == "internal_error":
+            self.log_fault(request, error)
+        return refusal
+
+    # The log
+
+    def log(self, facts: Mapping[str, Any]) -> None:
+        """Note a request."""
+        if self._log_line is not None:
+            self._log_line(facts)
+
+    def log_fault(self, request: str, error: BaseException) -> None:
+        """Note what nobody expected, with its traceback; what is an error on purpose needs none."""
+        if isinstance(error, SemsearchError):
+            return
+        log.error("request %s: %s", request, "".join(traceback.format_exception(error)))
+
+    def close(self) -> None:
+        """End: tasks are interrupted, collections closed."""
+        self.draining = True
+        self.tasks.close(ENDING_SECONDS)
+        self._maintenance.shutdown(wait=True, cancel_futures=True)
+        for pool in self.pools.values():
+            pool.shutdown(wait=True, cancel_futures=True)
+        self.collections.close()
+
+
+def _is_warming(collection: Collection) -> bool:
+    state = getattr(collection.engine, "index_info", None)
+    with suppress(SemsearchError):
+        return state is not None and state().get("state") == "loading"
+    return False
+
+
+def _not_served(kind: str, name: str, there: tuple[str, ...]) -> Refusal:
+    known = f"It has {', '.join(there)}." if there else f"It was started without any: --{kind} MODEL."
+    return Refusal(403, "model_not_served", f"this server has no {kind} '{name:.80}'. {known}", kind)
+
+
+def _tasks_folder(home: Home) -> Path | None:
+    """Where the tasks of a home are kept: with the person, not in the home, which may have come from elsewhere."""
+    state = state_folder()
+    if state is None:
+        return None
+    return state / "tasks" / blake2b(home.location.encode(errors="surrogateescape"), digest_size=8).hexdigest()

@@ -1,0 +1,402 @@
+"""Who may ask, from where, and how much: hosts, origins, keys, bodies; and what no answer tells."""
+
+import json
+import socket
+import stat
+
+import httpx
+import pytest
+from support.named_hash import until
+
+from semsearch.errors import UsageError
+from semsearch.server.configuration import ServerOptions
+from semsearch.server.failures import KINDS_BY_CODE, STATUSES, refusal_of, without_paths
+from semsearch.server.keys import Grant, Keyring, add_key
+from semsearch.server.serving import table
+
+SEARCH = "/v1/collections/animals/search"
+PATHS = ["/", "/livez", "/readyz", "/v1/collections", "/openapi.json", "/docs", "/metrics", "/nowhere"]
+
+
+# ------------------------------------------------------------------------------------------------- hosts and origins
+
+
+@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize(
+    "host",
+    ["attacker.example", "attacker.example:80", "localhost.attacker.example", "", "127.0.0.1.example", "10.0.0.1"],
+)
+def test_a_name_that_was_made_to_point_here_is_refused_before_routing(server, path, host):
+    answer = server.get(path, headers={"Host": host})
+    assert (answer.status_code, answer.json()["error"]["code"]) == (421, "unknown_host")
+
+
+@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize(
+    "origin", ["https://attacker.example", "null", "http://localhost:1", "http://127.0.0.1", "https://127.0.0.1:1"]
+)
+def test_a_page_of_another_origin_is_refused_before_routing(server, path, origin):
+    for method in ("GET", "POST", "OPTIONS"):
+        answer = server.client.request(method, path, headers={"Origin": origin})
+        assert (answer.status_code, answer.json()["error"]["code"]) == (403, "foreign_origin")
+        assert "access-control-allow-origin" not in answer.headers
+
+
+def test_a_browser_that_says_where_it_comes_from_is_believed(server):
+    assert server.get("/v1/collections", headers={"Sec-Fetch-Site": "cross-site"}).status_code == 403
+    assert server.get("/v1/collections", headers={"Sec-Fetch-Site": "same-origin"}).status_code == 200
+    followed = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate"}
+    assert server.get("/docs", headers=followed).status_code == 200
+    assert server.post(SEARCH, headers=followed, json={"query": "x"}).status_code == 403
+
+
+def test_ones_own_page_may_ask(server):
+    answer = server.post(SEARCH, json={"query": "the cat"}, headers={"Origin": server.url})
+    assert answer.status_code == 200
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    assert answer.headers["cross-origin-resource-policy"] == "same-origin"
+
+
+def test_an_origin_that_is_allowed_is_allowed_exactly(serve, fill):
+    origin = "https://mine.example"
+    with serve(origins=frozenset({origin}), hosts=frozenset({"search.mine.example"})) as server:
+        fill(server)
+        preflight = server.client.options(SEARCH, headers={"Origin": origin, "Access-Control-Request-Method": "POST"})
+        assert (preflight.status_code, preflight.headers["access-control-allow-origin"]) == (204, origin)
+        assert "Authorization" in preflight.headers["access-control-allow-headers"]
+        answer = server.post(SEARCH, json={"query": "the cat"}, headers={"Origin": origin})
+        assert (answer.status_code, answer.headers["access-control-allow-origin"]) == (200, origin)
+        for other in ("https://mine.example.org", "http://mine.example", "https://mine.example:8443"):
+            assert server.post(SEARCH, json={"query": "x"}, headers={"Origin": other}).status_code == 403
+        assert server.get("/livez", headers={"Host": "search.mine.example"}).status_code == 200
+
+
+def test_addresses_are_names_only_where_other_machines_come():
+    assert not ServerOptions().is_host("192.168.1.2:7700")
+    everywhere = ServerOptions(host="0.0.0.0")
+    assert all(map(everywhere.is_host, ("192.168.1.2:7700", "[fe80::1]:7700", "localhost")))
+    assert not everywhere.is_host("attacker.example")
+    assert ServerOptions().is_host("[::1]:7700")
+    assert not ServerOptions(host="0.0.0.0").is_local
+    assert ServerOptions(host="0.0.0.0", uds="x").is_local
+
+
+def test_nothing_is_changed_by_get():
+    changing = {"POST", "PUT", "PATCH", "DELETE"}
+    for operation in table().operations:
+        if operation.role in ("write", "admin") and operation.tag != "engine":
+            assert operation.method in changing, operation.path
+
+
+@pytest.mark.parametrize("kind", ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data", ""])
+def test_what_a_form_can_send_is_no_body(server, kind):
+    before = server.ask("/v1/collections/animals/count", {})
+    for path in (
+        "/v1/collections",
+        SEARCH,
+        "/v1/collections/animals/documents",
+        "/v1/collections/animals/documents/stream",
+    ):
+        answer = server.post(path, content=b'{"name": "x"}', headers={"content-type": kind})
+        assert (answer.status_code, answer.json()["error"]["code"]) == (415, "unsupported_media_type")
+    assert server.ask("/v1/collections/animals/count", {}) == before
+
+
+# ---------------------------------------------------------------------------------------------------------------- keys
+
+
+@pytest.fixture
+def keys(tmp_path):
+    """A file of keys, and the keys by name."""
+    file = tmp_path / "keys.jsonl"
+    made = {
+        "reader": add_key(file, "reader", "read"),
+        "writer": add_key(file, "writer", "write", ["animals"]),
+        "admin": add_key(file, "admin", "admin"),
+        "other": add_key(file, "other", "admin", ["other"]),
+    }
+    return file, made
+
+
+@pytest.fixture
+def locked(serve, keys, fill):
+    """A server with keys, and the headers of each."""
+    file, made = keys
+    with serve(keyring=Keyring.read(file)) as server:
+        headers = {name: {"Authorization": f"Bearer {key}"} for name, key in made.items()}
+        server.client.headers.update(headers["admin"])
+        fill(server)
+        del server.client.headers["Authorization"]
+        yield server, headers
+
+
+def test_a_key_is_kept_as_a_digest_alone(keys):
+    file, made = keys
+    text = file.read_text()
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert len(text.splitlines()) == 4
+    assert not any(key in text or key.removeprefix("sk-semsearch-") in text for key in made.values())
+    with pytest.raises(UsageError, match="there is a key 'reader'"):
+        add_key(file, "reader", "read")
+    with pytest.raises(UsageError, match="role"):
+        add_key(file, "another", "king")
+    with pytest.raises(UsageError, match="can't name"):
+        add_key(file, "another", "read", ["../x"])
+
+
+def test_without_a_key_only_life_is_told(locked):
+    server, _ = locked
+    for path in ("/livez", "/readyz"):
+        assert server.get(path).status_code == 200
+    for path in ("/", "/v1/collections", "/docs", "/openapi.json", "/metrics", "/nowhere"):
+        answer = server.get(path)
+        assert (answer.status_code, answer.json()["error"]["code"]) == (401, "unauthorized")
+        assert answer.headers["www-authenticate"] == "Bearer"
+    assert server.post(SEARCH, json={"query": "x"}).status_code == 401
+    assert server.get(f"/v1/collections?key={locked[1]['reader']['Authorization'][7:]}").status_code == 401
+
+
+def test_each_role_may_do_its_own(locked):
+    server, headers = locked
+    document = {"documents": [{"id": "x", "text": "y"}]}
+    asked = {
+        "search": ("POST", SEARCH, {"query": "x"}),
+        "write": ("POST", "/v1/collections/animals/documents", document),
+        "reindex": ("POST", "/v1/collections/animals/reindex", {"index": "exact"}),
+        "create": ("POST", "/v1/collections", {"name": "new"}),
+    }
+    allowed = {
+        name: {
+            what
+            for what, (method, path, body) in asked.items()
+            if server.client.request(method, path, json=body, headers=headers[name]).status_code < 300
+        }
+        for name in headers
+    }
+    assert allowed == {
+        "reader": {"search"},
+        "writer": {"search", "write"},
+        "admin": set(asked),
+        "other": set(),
+    }
+
+
+def test_a_key_of_one_collection_sees_no_other(locked):
+    server, headers = locked
+    server.ask("/v1/collections", {"name": "other"}, 201, headers=headers["other"])
+    assert [one["name"] for one in server.ask("/v1/collections", headers=headers["other"])["collections"]] == ["other"]
+    assert [one["name"] for one in server.ask("/v1/collections", headers=headers["writer"])["collections"]] == [
+        "animals"
+    ]
+    error = server.refused(SEARCH, {"query": "x"}, 403, headers=headers["other"])
+    assert error["code"] == "not_allowed"
+    nowhere = server.refused("/v1/collections/nowhere", status=403, headers=headers["other"])
+    assert nowhere["message"] == error["message"], "nor whether there is one"
+    found = server.ask("/v1/search", {"query": "the cat"}, headers=headers["other"])
+    assert found["hits"] == []
+    refused = server.refused("/v1/search", {"query": "x", "collections": ["animals"]}, 403, headers=headers["other"])
+    assert refused["code"] == "not_allowed"
+    task = server.ask("/v1/collections/animals/compact", {}, 202, headers=headers["admin"])
+    assert server.ask("/v1/tasks", headers=headers["other"])["tasks"] == []
+    assert server.refused(f"/v1/tasks/{task['id']}", status=404, headers=headers["other"])["code"] == "task_not_found"
+    server.service.tasks._futures.get(task["id"]) and server.service.tasks._futures[task["id"]].result(30)
+
+
+def test_a_thousand_wrong_keys_and_it_still_answers(locked):
+    server, headers = locked
+    assert [server.service.keyring.grant(f"sk-{number}") for number in range(1000)] == [None] * 1000
+    for number in range(20):
+        assert server.get("/v1/collections", headers={"Authorization": f"Bearer sk-{number}"}).status_code == 401
+    assert server.ask("/v1/collections", headers=headers["reader"])["collections"]
+    for odd in ("Basic x", "Bearer", "bearer é", "x" * 10_000):
+        assert server.get("/v1/collections", headers={"Authorization": odd.encode("latin-1")}).status_code in (400, 401)
+    assert (
+        server.get("/v1/collections", headers={"X-API-Key": headers["reader"]["Authorization"][7:]}).status_code == 200
+    )
+
+
+def test_no_key_is_in_the_log_or_in_an_answer(locked, keys):
+    server, headers = locked
+    server.ask("/v1/collections", headers=headers["reader"])
+    wrong = "sk-semsearch-nobodys-secret"
+    told = server.get("/v1/collections", headers={"Authorization": f"Bearer {wrong}"}).text
+    noted = json.dumps(server.noted)
+    assert not any(key in noted for key in keys[1].values())
+    assert wrong not in noted + told
+    assert "reader" in {note.get("key") for note in server.noted}
+
+
+def test_every_digest_is_compared_in_constant_time(keys, monkeypatch):
+    file, made = keys
+    compared = []
+    monkeypatch.setattr("semsearch.server.keys.hmac.compare_digest", lambda a, b: compared.append(a) or a == b)
+    keyring = Keyring.read(file)
+    assert keyring.grant(made["reader"]) == Grant("reader", "read")
+    assert keyring.grant("unknown") is None
+    assert len(compared) == 8, "all of them, whichever it is"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{",
+        "[]",
+        '{"name": "x"}',
+        '{"name": "x", "digest": "sha256:00", "role": "read"}',
+        '{"name": "x", "digest": "sha256:' + "0" * 64 + '", "role": "king"}',
+        '{"name": "x", "digest": "sha256:' + "0" * 64 + '", "role": "read", "collections": "animals"}',
+        '{"name": "x", "digest": "sha256:' + "0" * 64 + '", "role": "read", "colections": ["animals"]}',
+    ],
+)
+def test_a_file_that_is_none_of_keys_is_refused(tmp_path, text):
+    file = tmp_path / "keys.jsonl"
+    file.write_text(text)
+    file.chmod(0o600)
+    with pytest.raises(UsageError, match=r"keys\.jsonl, line 1 is no key"):
+        Keyring.read(file)
+
+
+def test_a_file_that_others_may_write_is_refused(keys, tmp_path):
+    file, _ = keys
+    file.chmod(0o622)
+    with pytest.raises(UsageError, match="chmod 600"):
+        Keyring.read(file)
+    link = tmp_path / "link"
+    link.symlink_to(file)
+    with pytest.raises(UsageError, match="can't be read"):
+        Keyring.read(link)
+    with pytest.raises(UsageError, match="semsearch key"):
+        Keyring.read(tmp_path / "nowhere")
+
+
+# -------------------------------------------------------------------------------------------------------------- bounds
+
+
+def connected(server):
+    return socket.create_connection(("127.0.0.1", int(server.url.rpartition(":")[2])), timeout=30)
+
+
+def test_a_body_that_is_too_long_is_refused_before_it_is_read(serve, fill):
+    with serve(max_body=2000) as server:
+        fill(server)
+        answer = server.post(SEARCH, json={"query": "x" * 3000})
+        assert (answer.status_code, answer.json()["error"]["code"]) == (413, "body_too_large")
+        assert "2,000 bytes" in answer.json()["error"]["message"]
+        with connected(server) as client:
+            client.sendall(
+                f"POST {SEARCH} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+                "Content-Length: 99999999999\r\n\r\n".encode()
+            )
+            assert client.recv(65536).startswith(b"HTTP/1.1 413")
+
+        def endless():
+            while True:
+                yield b"[" * 1000
+
+        try:
+            answer = server.post(SEARCH, content=endless(), headers={"content-type": "application/json"})
+        except httpx.TransportError:
+            pass  # the connection was closed while the client still spoke
+        else:
+            assert answer.status_code == 413
+        assert server.get("/livez").status_code == 200
+
+
+def test_a_connection_that_asks_nothing_is_closed(serve, monkeypatch):
+    monkeypatch.setattr("semsearch.server.serving.SILENT_SECONDS", 0.05)
+    with serve() as server, connected(server) as client:
+        client.sendall(b"GET /livez HTTP/1.1\r\nHost: local")
+        assert client.recv(100) == b""
+
+
+def test_idle_connections_hold_up_nobody(server):
+    idle = [connected(server) for _ in range(300)]
+    try:
+        assert server.ask(SEARCH, {"query": "the cat"})["hits"]
+    finally:
+        for client in idle:
+            client.close()
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"\x00\xff\x16\x03",
+        b"GET / HTTP/9.9\r\n\r\n",
+        b"POST /v1/x HTTP/1.1\r\nContent-Length: x\r\n\r\n",
+        b"GET /" + b"a" * 100_000,
+    ],
+    ids=["tls", "version", "length", "path"],
+)
+def test_what_is_no_request_ends_nothing(server, content):
+    with connected(server) as client:
+        client.sendall(content)
+        client.shutdown(socket.SHUT_WR)
+        while client.recv(65536):
+            pass
+    assert server.get("/livez").status_code == 200
+
+
+# --------------------------------------------------------------------------------------------------- what is not told
+
+
+def test_no_path_and_no_trace_is_in_an_error(server, tmp_path, monkeypatch):
+    assert (
+        without_paths(f"the file {tmp_path}/served/x.sqlite is damaged", [str(tmp_path)])
+        == "the file served/x.sqlite is damaged"
+    )
+    assert without_paths("see /etc/passwd and /home/me/secret.txt.") == "see passwd and secret.txt."
+    assert (
+        without_paths("read http://localhost:7700/v1/x, n/a or and/or, 1/2/3")
+        == "read http://localhost:7700/v1/x, n/a or and/or, 1/2/3"
+    )
+
+    def broken(*args, **how):
+        raise RuntimeError(f"secret in {tmp_path}")
+
+    monkeypatch.setattr(server.service.collections, "use", broken)
+    answer = server.post("/v1/collections/animals/count", json={})
+    assert (answer.status_code, answer.json()["error"]["code"]) == (500, "internal_error")
+    assert "secret" not in answer.text
+    assert answer.headers["x-request-id"] in answer.json()["error"]["message"]
+
+
+def test_every_error_of_ours_has_a_code_of_its_own():
+    from semsearch import errors
+
+    kinds = {
+        kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, errors.SemsearchError)
+    }
+    told = {kind: refusal_of(kind("a sentence."), "id").code for kind in kinds - {errors.SemsearchError}}
+    assert told[errors.IndexForeign] == told[errors.IndexDamaged]
+    assert set(KINDS_BY_CODE) == {status.code for status in STATUSES.values()}
+    assert len(set(told.values())) == len(told) - 1
+
+
+def test_a_request_is_noted_in_one_line_by_its_id(server):
+    answer = server.post(SEARCH, json={"query": "the cat"}, headers={"X-Request-Id": "mine-1"})
+    assert answer.headers["x-request-id"] == "mine-1"
+    until(lambda: any(note["request"] == "mine-1" for note in server.noted))
+    (note,) = [note for note in server.noted if note["request"] == "mine-1"]
+    assert note["route"] == "/v1/collections/{collection}/search"
+    assert (note["status"], note["method"], note["collection"]) == (200, "POST", "animals")
+    assert note["ms"] > 0
+    odd = server.get("/livez", headers={"X-Request-Id": "a b\tc"}).headers["x-request-id"]
+    assert odd.isalnum()
+
+
+def test_what_is_measured(server):
+    server.ask(SEARCH, {"query": "the cat"})
+    server.refused("/nowhere", status=404)
+    until(lambda: 'code="not_found"' in server.get("/metrics").text)
+    told = server.get("/metrics").text
+    assert (
+        'semsearch_requests_total{method="POST",route="/v1/collections/{collection}/search",status="200"} 1.0' in told
+    )
+    for name in (
+        "stage_seconds_bucket",
+        "encode_batch_texts_count",
+        "search_batch_queries_count",
+        "collections_open 1.0",
+    ):
+        assert f"semsearch_{name}" in told, name

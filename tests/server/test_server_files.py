@@ -1,0 +1,120 @@
+"""Files over HTTP: put in as people have them, read within bounds, given back as they were."""
+
+import gzip
+import io
+import zipfile
+
+import pytest
+
+from semsearch.errors import DataError
+from semsearch.server import reading_process
+from semsearch.server.reading_process import check_readable
+
+PATH = "/v1/collections/animals/files"
+BYTES = {"content-type": "application/octet-stream"}
+
+
+@pytest.fixture
+def keeping(serve, fill, tmp_path):
+    with serve(files=tmp_path / "kept", max_upload=100_000) as server:
+        (tmp_path / "kept").mkdir(mode=0o700, exist_ok=True)
+        fill(server)
+        yield server
+
+
+def put(server, name, content, status=202):
+    answer = server.post(f"{PATH}/{name}", content=content, headers=BYTES)
+    assert answer.status_code == status, answer.text
+    return server.finished(answer.json()) if status == 202 else answer.json()["error"]
+
+
+def test_a_file_is_indexed_kept_and_given_back(keeping, tmp_path):
+    done = put(keeping, "notes.txt", b"the zebra grazes on the plain")
+    assert (done["state"], done["kind"], done["result"]["added"]) == ("done", "file", 1), done
+    (hit,) = keeping.ask("/v1/collections/animals/search", {"query": "zebra grazes", "k": 1})["hits"]
+    assert hit["id"].startswith("notes.txt")
+    answer = keeping.get(f"{PATH}/notes.txt")
+    assert answer.content == b"the zebra grazes on the plain"
+    assert answer.headers["content-disposition"].startswith("attachment")
+    assert "sandbox" in answer.headers["content-security-policy"]
+    original = keeping.get("/v1/collections/animals/original", params={"id": hit["id"]})
+    assert original.content == answer.content
+    assert keeping.ask(PATH)["files"] == [{"name": "notes.txt", "bytes": 29}]
+    assert oct((tmp_path / "kept" / "animals" / "notes.txt").stat().st_mode & 0o777) == "0o600"
+    assert keeping.refused("/v1/collections/animals/original?id=cat", status=404)["code"] == "file_not_found"
+
+
+def test_put_in_again_what_it_no_longer_gives_is_taken_out(keeping):
+    put(keeping, "two.jsonl", b'{"id": "one", "text": "first"}\n{"id": "two", "text": "second"}\n')
+    done = put(keeping, "two.jsonl", b'{"id": "two", "text": "second, changed"}\n')
+    assert (done["result"]["changed"], done["result"]["removed"]) == (1, 1)
+    assert keeping.ask("/v1/collections/animals/count", {})["documents"] == 4
+    assert keeping.ask(f"{PATH}/two.jsonl", method="DELETE")["documents"] == 1
+    assert keeping.ask("/v1/collections/animals/count", {})["documents"] == 3
+    assert keeping.refused(f"{PATH}/two.jsonl", status=404)["code"] == "file_not_found"
+
+
+@pytest.mark.parametrize("name", ["..", ".hidden", "a%2Fb", "%2e%2e%2fx", "a%00b", "a%0ab", "x" * 300])
+def test_a_name_that_leads_elsewhere_is_none(keeping, name, tmp_path):
+    answer = keeping.post(f"{PATH}/{name}", content=b"x", headers=BYTES)
+    assert answer.status_code in (400, 404, 405)
+    assert not (tmp_path / "kept" / "animals").exists() or not any((tmp_path / "kept" / "animals").iterdir())
+
+
+def test_a_file_that_is_too_long_or_none_leaves_nothing(keeping, tmp_path):
+    assert put(keeping, "long.txt", b"x" * 200_000, 413)["code"] == "body_too_large"
+    assert put(keeping, "broken.pdf", b"%PDF-1.7 rubbish")["state"] == "failed"
+    assert put(keeping, "broken.docx", b"PK rubbish")["state"] == "failed"
+    failed = put(keeping, "what.unknown-kind", b"\x00\x01\x02")
+    assert failed["state"] == "failed"
+    assert str(tmp_path) not in failed["error"]["message"]
+    assert keeping.ask(PATH)["files"] == []
+    assert [path.name for path in (tmp_path / "kept").rglob("*") if path.is_file()] == []
+
+
+def test_links_in_the_folder_of_files_are_not_followed(keeping, tmp_path):
+    (tmp_path / "secret.txt").write_text("a secret")
+    put(keeping, "a.txt", b"a text")
+    (tmp_path / "kept" / "animals" / "link.txt").symlink_to(tmp_path / "secret.txt")
+    assert keeping.refused(f"{PATH}/link.txt", status=404)["code"] == "file_not_found"
+    assert [file["name"] for file in keeping.ask(PATH)["files"]] == ["a.txt"]
+    assert put(keeping, "link.txt", b"mine")["state"] == "failed"
+    assert (tmp_path / "secret.txt").read_text() == "a secret"
+
+
+def test_the_files_go_with_the_collection(keeping, tmp_path):
+    put(keeping, "a.txt", b"a text")
+    keeping.ask("/v1/collections/animals", method="DELETE")
+    assert not (tmp_path / "kept" / "animals").exists()
+
+
+def test_without_a_folder_no_file_is_kept(server):
+    assert put(server, "a.txt", b"x", 403)["code"] == "files_not_kept"
+
+
+@pytest.mark.slow
+def test_a_bomb_ends_the_process_that_reads_it_and_nothing_else(tmp_path, monkeypatch):
+    bomb = tmp_path / "bomb.txt.gz"
+    with gzip.open(bomb, "wb") as packed:
+        for number in range(20_000):
+            packed.write(f"{number} {'a word ' * 100}\n".encode())
+    with pytest.raises(DataError, match=r"more than|can't be read"):
+        check_readable(bomb, most=10_000_000)
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as packed:
+        packed.writestr("word/document.xml", b"<w>" + b"a" * 50_000_000)
+    (tmp_path / "bomb.docx").write_bytes(archive.getvalue())
+    with pytest.raises(DataError):
+        check_readable(tmp_path / "bomb.docx")
+    monkeypatch.setattr(reading_process, "WALL_SECONDS", 0.01)
+    with pytest.raises(DataError, match="takes longer"):
+        check_readable(bomb)
+
+
+def test_nothing_beside_the_file_is_run(tmp_path):
+    """A folder of a stranger's files may hold one that is named like a module."""
+    for name in ("json.py", "semsearch.py", "numpy.py"):
+        (tmp_path / name).write_text(f"open({str(tmp_path / 'ran')!r}, 'w')")
+    (tmp_path / "a.txt").write_text("a text")
+    assert check_readable(tmp_path / "a.txt") == 1
+    assert not (tmp_path / "ran").exists()
