@@ -44,6 +44,11 @@ from semsearch.types import Document, Encoder, Explanation, Hit, Hits, Metric, N
 from semsearch.vector_index import VectorIndex
 
 if TYPE_CHECKING:
+    from semsearch.applications.bitext import bitext
+    from semsearch.applications.classification import classify
+    from semsearch.applications.clusters import clusters
+    from semsearch.applications.communities import communities
+    from semsearch.applications.pairs import pairs
     from semsearch.collection import Collection
     from semsearch.encoder.load import load_encoder
     from semsearch.encoder.own import encoder_from
@@ -72,6 +77,10 @@ _LAZY = {  # loaded when it is used
     "Progress": "semsearch.ingest.ingestion",
     "Source": "semsearch.ingest.source",
     "Synced": "semsearch.ingest.sync",
+    "bitext": "semsearch.applications.bitext",
+    "classify": "semsearch.applications.classification",
+    "clusters": "semsearch.applications.clusters",
+    "communities": "semsearch.applications.communities",
     "create": "semsearch.opening",
     "drop": "semsearch.opening",
     "encoder_from": "semsearch.encoder.own",
@@ -79,6 +88,7 @@ _LAZY = {  # loaded when it is used
     "load_encoder": "semsearch.encoder.load",
     "load_reranker": "semsearch.reranker.load",
     "open": "semsearch.opening",
+    "pairs": "semsearch.applications.pairs",
     "restore": "semsearch.opening",
 }
 
@@ -127,6 +137,10 @@ __all__ = [
     "Untrusted",
     "UsageError",
     "VectorIndex",
+    "bitext",
+    "classify",
+    "clusters",
+    "communities",
     "create",
     "drop",
     "encoder_from",
@@ -134,6 +148,7 @@ __all__ = [
     "load_encoder",
     "load_reranker",
     "open",
+    "pairs",
     "restore",
     "search",
 ]

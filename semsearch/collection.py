@@ -10,7 +10,7 @@ from dataclasses import asdict, replace
 from itertools import islice
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -50,6 +50,12 @@ from semsearch.search.where_mapping import parse as parse_filter
 from semsearch.types import Document, Encoder, Hits, Keys, Metric, Reranker, Vectors
 from semsearch.validation import check_text
 from semsearch.vectors import check_k, stored_form
+
+if TYPE_CHECKING:
+    from semsearch.applications.classification import Classified
+    from semsearch.applications.clusters import Clusters
+    from semsearch.applications.duplicates import Duplicates
+    from semsearch.applications.pairs import DocumentPairs
 
 log = logging.getLogger("semsearch")
 
@@ -655,6 +661,159 @@ class Collection:
         for rank, hit in enumerate(kept, start=1):
             hit.rank = rank
         return Hits(kept, hits.notes)
+
+    def pairs(
+        self,
+        between: Collection | None = None,
+        *,
+        min_score: float | None = None,
+        min_percentile: float | None = None,
+        k: int | None = None,
+        limit: int | None = 1_000,
+        device: str = "auto",
+        folder: str | os.PathLike[str] | None = None,
+        progress: Callable[[float, float], None] | None = None,
+    ) -> DocumentPairs:
+        """The most alike pairs of documents, best first, compared exactly; two score as the best of their passages.
+
+        Args:
+            between: Another collection of the same model: pairs of one document of each.
+            min_score: What a pair must score.
+            min_percentile: The share of random pairs of documents that must score less, from 0 to 1.
+            k: Only pairs of which one document is among the `k` nearest of the other.
+            limit: How many at most, the best; None for all that reach `min_score` or `min_percentile` or count by `k`.
+            device: "cpu", "cuda", "cuda:1"; "auto" takes a GPU for many passages.
+            folder: Where what is found is kept until all is done: after an interruption the same call goes on there.
+            progress: Called with the pairs of passages that are done and those that there are.
+
+        Raises:
+            UsageError: What is asked for makes no sense.
+            ModelMismatch: `between` was made with another model.
+        """
+        from semsearch.applications.pairs import Wanted, document_pairs
+
+        wanted = Wanted(min_score, min_percentile, k, limit)
+        other = None if between is None else between.engine
+        return document_pairs(self.engine, other, wanted, device, folder, progress)
+
+    def duplicates(
+        self,
+        against: Collection | None = None,
+        *,
+        min_score: float | None = 0.95,
+        wording: bool = True,
+        keep: str = "first",
+        borderline: int = 0,
+        device: str = "auto",
+        progress: Callable[[float, float], None] | None = None,
+    ) -> Duplicates:
+        """The documents that say what another one says, which stays: by text, by wording, by meaning.
+
+        A document goes only for one that stays and that it matches itself. Nothing is removed;
+        `remove_duplicates` does that.
+
+        Args:
+            against: Another collection of the same model: which documents say what one of these says.
+            min_score: What each passage of both must score by meaning; None: only text and wording count.
+            wording: Whether nearly the same words count, a Jaccard index of 0.8 (needs the extra `duplicates`).
+            keep: Which of two stays: "first", "longest", "newest" (added last), or the one with the larger value in
+                this field of metadata.
+            borderline: How many pairs around `min_score` to name, to choose it by.
+            device: "cpu", "cuda", "cuda:1"; "auto" takes a GPU for many passages.
+            progress: Called with the pairs of passages that are done and those that there are.
+
+        Raises:
+            UsageError: Nearly all pairs score enough, or no document has the field.
+            MissingDependency: datasketch is not installed.
+        """
+        from semsearch.applications.duplicates import Alike, duplicates
+
+        other = None if against is None else against.engine
+        return duplicates(self.engine, other, Alike(min_score, wording, keep, borderline), device, progress)
+
+    def remove_duplicates(self, found: Duplicates, *, maintain: bool = True) -> int:
+        """Take out what `duplicates` found, but what was changed since it was compared; how many were there."""
+        with self.engine.hold():
+            with self.engine.view() as view:
+                ids = found.unchanged(view)
+            count = self.remove(ids, maintain=False)
+        return self._written(count, maintain)
+
+    def clusters(
+        self,
+        method: str = "communities",
+        *,
+        count: int | None = None,
+        min_score: float | None = None,
+        min_size: int | None = None,
+        seed: int = 0,
+        label_as: str | None = None,
+        device: str = "auto",
+        progress: Callable[[float, float], None] | None = None,
+    ) -> Clusters:
+        """Its documents in clusters, by the mean vectors of their passages; see `semsearch.clusters`.
+
+        Args:
+            method: "communities", "kmeans", "agglomerative" or "hdbscan".
+            count: How many clusters k-means makes.
+            min_score: What a member scores with its community's centre, or two clusters on average to be merged.
+            min_size: Members that a cluster has at least.
+            seed: Of k-means: the same gives the same clusters.
+            label_as: A field of metadata to write the number of its cluster into, for each document; of those in none
+                the field is taken away.
+            device: "cpu", "cuda"; "auto" takes a GPU for many documents.
+            progress: Called with the pairs that are done and those that there are.
+
+        Raises:
+            UsageError: What is asked for makes no sense.
+            MissingDependency: FAISS or scikit-learn is not installed.
+        """
+        from semsearch.applications.cluster_labels import label
+        from semsearch.applications.clusters import Grouping, document_clusters
+
+        found = document_clusters(self.engine, Grouping(method, count, min_score, min_size, seed), device, progress)
+        if label_as is not None:
+            label(self.engine, found, label_as)
+        return found
+
+    def assign_clusters(self, field: str, *, device: str = "auto") -> dict[str, Any]:
+        """Label the documents without a label in `field` by the clusters of those with one; the new labels by id.
+
+        A document is given the label of the nearest centre, if it scores as much with it as 95 % of its members do.
+
+        Raises:
+            UsageError: No document has a label.
+        """
+        from semsearch.applications.cluster_labels import assign
+
+        return assign(self.engine, field, device)
+
+    def classify(
+        self, texts: Iterable[str], field: str, *, min_confidence: float = 0.0, device: str = "auto"
+    ) -> list[Classified]:
+        """What each text is, by the vote of the documents nearest to it that have a label in `field`.
+
+        Args:
+            texts: Of the kind that the documents are.
+            field: Of metadata; texts and whole numbers in it are labels.
+            min_confidence: The probability under which the label is None, "don't know".
+            device: "cpu", "cuda"; "auto" takes a GPU for many documents.
+
+        Returns:
+            For each text its label, the probability that it is right, and the nearest document, by its place among the
+            labelled ones.
+
+        Raises:
+            UsageError: Fewer than two documents have a label.
+        """
+        from semsearch.applications.classification import check_confidence, document_classifier
+
+        check_confidence(min_confidence)
+        asked = check_texts(texts, "classify")
+        classifier, _ = document_classifier(self.engine, field, device)
+        if not asked:
+            return []
+        return classifier.classify(self._stored_form(self.encoder.encode_documents(asked)), min_confidence)
 
     def _vectors_of(self, ids: Sequence[str], texts: Sequence[str]) -> Vectors:
         """A vector for each document, the mean of its passages', and for each text."""

@@ -15,6 +15,7 @@ CODE = sorted(
 
 # Names that may stand in several places, since they mean the same in each.
 SAME_MODULES = {
+    "bitext": "sentences that translate each other, and the command",
     "build": "builds an index: of vectors, of words",
     "catalog": "the catalogue of models, and the command that prints it",
     "engine": "the protocol, and the engine on SQLite that keeps it",
@@ -22,6 +23,9 @@ SAME_MODULES = {
     "home": "where collections are, and where those on SQLite are",
     "load": "opens a model: an encoder, a reranker",
     "origins": "where documents came from: as an engine's part, and its rows",
+    "clusters": "documents in clusters, and the command",
+    "duplicates": "documents that say what another one says, and the command",
+    "pairs": "the most alike pairs, and the command",
     "sync": "what `sync` does, and the command",
     "train": "what training does, and the command",
 }

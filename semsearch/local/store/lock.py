@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import IO
 
 from semsearch.errors import CollectionLocked, ReadOnly
+from semsearch.file_locks import try_lock, unlock
 from semsearch.local.store import platform
 from semsearch.plain_files import NotPlain, open_plain
 
@@ -92,7 +93,7 @@ class WriterLock:
                 _held.pop(file, None)
             if not file.closed:  # as it is in a child that was forked meanwhile
                 if locked:
-                    platform.unlock(file)
+                    unlock(file)
                 file.close()
 
     def _opened(self) -> IO[bytes]:
@@ -113,7 +114,7 @@ class WriterLock:
 
     def _wait(self, file: IO[bytes], deadline: float) -> None:
         pause = 0.001
-        while not platform.try_lock(file):
+        while not try_lock(file):
             if time.monotonic() >= deadline:
                 file.seek(0)
                 holder = file.read(20).decode(errors="replace").strip()

@@ -1,0 +1,207 @@
+"""All pairs of vectors, exactly: by symmetric tiles, in bounded memory, the same whatever the tile and the thread.
+
+What is asked for is a least score, a number of pairs, the nearest of each, or these together. A step is one block of
+rows against all that come after it; after each step what was found is kept, and a run that is taken up again goes on
+there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+
+import numpy as np
+
+from semsearch.applications.found_pairs import BestPairs, Nearest
+from semsearch.applications.runs import Runs
+from semsearch.applications.tiles import BLOCK_ROWS, GroupedRows, Tiles
+from semsearch.applications.upper_bounds import PairSample, choose
+from semsearch.errors import UsageError
+from semsearch.hardware import settle_threads, threads
+from semsearch.types import Metric
+
+AMPLE = 3  # times as many pairs are foreseen as are wanted
+SAMPLED_ENOUGH = 16  # pairs of the sample that tell a score
+CERTAIN = 1e-4  # relative to the scores of the sample, which are computed otherwise
+WORTH_A_GPU = 20_000  # rows
+PairProgress = Callable[[float, float], None]  # pairs that are done, and all
+
+
+class AllPairs:
+    """Two sets of rows, or one with itself, and how they are compared.
+
+    Args:
+        left: Rows.
+        right: The other set; None: `left` with itself, each pair once.
+        metric: How they are compared; vectors of unit length under the cosine.
+        device: "auto" takes a GPU for many rows; "cpu", "cuda", "cuda:1".
+        name_row: How a row is called in an error; whether it is of the right.
+    """
+
+    def __init__(
+        self,
+        left: GroupedRows,
+        right: GroupedRows | None,
+        metric: Metric,
+        device: str = "auto",
+        name_row: Callable[[int, bool], str] = lambda row, right: f"row {row} of the vectors",
+    ) -> None:
+        self.left, self.right = left, right
+        self.metric = metric
+        other = right or left
+        self.count = len(left) * (len(left) - 1) // 2 if right is None else len(left) * len(other)
+        self.sample = PairSample.draw(
+            left.vectors, left.groups, other.vectors, other.groups, metric, self.count, same=right is None
+        )
+        self._device = chosen_device(device, max(len(left), len(other)))
+        self._name_row = name_row
+
+    def best(
+        self,
+        runs: Runs,
+        least: float = -np.inf,
+        limit: int | None = None,
+        progress: PairProgress | None = None,
+        block_rows: int = BLOCK_ROWS,
+    ) -> None:
+        """The `limit` best pairs that score at least `least`, into `runs`; steps that it holds are not done again."""
+        steps = len(self.left.blocks(block_rows))
+        sure = least if limit is None else max(least, self._surely(limit))
+        guess = sure if limit is None else max(sure, self._probably(limit))
+        for passed, (low, high) in enumerate([(guess, np.inf), (sure, guess)]):
+            if passed and (limit is None or guess == sure or len(runs) >= limit):
+                break
+            found = BestPairs(runs, low, limit)
+            tiles = self._tiles(low)
+
+            def step(rows: slice, columns: slice, found: BestPairs = found, tiles: Tiles = tiles) -> None:
+                pairs = tiles.pairs(rows, columns, found.threshold)
+                found.add(pairs[pairs["score"] < high] if high < np.inf else pairs)  # noqa: B023
+
+            self._go(tiles, block_rows, runs.steps - passed * steps, step, found.finish_step, progress)
+
+    def _surely(self, limit: int) -> float:
+        """What `limit` pairs score at least, since so many of the sample do."""
+        scores = self.sample.scores
+        if len(scores) < limit:
+            return -np.inf
+        return float(scores[-limit]) - CERTAIN * max(1.0, abs(float(scores[-limit])))
+
+    def _probably(self, limit: int) -> float:
+        """What more than `limit` pairs score, as far as the sample tells: if it errs, there is a second pass."""
+        wanted = AMPLE * limit
+        share = wanted / max(self.count, 1) * len(self.sample.scores)
+        return self.sample.score_of_best(wanted) if share >= SAMPLED_ENOUGH else -np.inf
+
+    def nearest(
+        self, k: int, least: float = -np.inf, progress: PairProgress | None = None, block_rows: int = BLOCK_ROWS
+    ) -> tuple[Nearest, Nearest]:
+        """The `k` nearest of each group of the left, and of each of the right; of one set with itself both the same."""
+        tiles = self._tiles(max(least, self.sample.score_of_best(k * len(self.left) / 2)))
+        left = Nearest(_groups(tiles.left), k)
+        right = left if tiles.same else Nearest(_groups(tiles.right), k)
+
+        def step(rows: slice, columns: slice) -> None:
+            own, other = tiles.left.groups[rows], tiles.right.groups[columns]
+            pairs = tiles.pairs(
+                rows, columns, left.limits(own, columns.start, least), right.limits(other, rows.start, least)
+            )
+            first, second = pairs["first"], pairs["second"]
+            one, two = tiles.left.groups[first], tiles.right.groups[second]
+            if tiles.same:
+                left.update(
+                    np.concatenate([one, two]),
+                    np.concatenate([pairs["score"], pairs["score"]]),
+                    np.concatenate([first, second]),
+                    np.concatenate([second, first]),
+                )
+            else:
+                left.update(one, pairs["score"], first, second)
+                right.update(two, pairs["score"], second, first)
+
+        self._go(tiles, block_rows, 0, step, lambda: None, progress)
+        return left, right
+
+    def _tiles(self, least: float) -> Tiles:
+        return Tiles(
+            self.left, self.right, self.metric, choose(self.sample, self.metric, least), self._device, self._name_row
+        )
+
+    def _go(
+        self,
+        tiles: Tiles,
+        block_rows: int,
+        done: int,
+        task: Callable[[slice, slice], None],
+        finish: Callable[[], None],
+        progress: PairProgress | None,
+    ) -> None:
+        """Each block of rows with every block of columns, on several threads; those before `done` are passed over."""
+        columns = tiles.right.blocks(block_rows)
+        rows = columns if tiles.same else tiles.left.blocks(block_rows)
+        settle_threads()
+        import torch
+
+        before, workers = torch.get_num_threads(), threads()
+        so_far = 0.0
+        with ThreadPoolExecutor(workers, initializer=_compute_alone) as pool:
+            try:
+                for number, block in enumerate(rows):
+                    own = columns[number:] if tiles.same else columns
+                    if number >= done:
+                        _all_of(pool, task, block, own)
+                        finish()
+                    so_far += _pairs_of(block, own, tiles.same)
+                    if progress is not None:
+                        progress(so_far, float(self.count))
+            finally:
+                torch.set_num_threads(before)  # a part of the setting is the whole process's
+
+
+def _all_of(
+    pool: ThreadPoolExecutor, task: Callable[[slice, slice], None], rows: slice, columns: Sequence[slice]
+) -> None:
+    """One step; the first error ends it."""
+    waiting = [pool.submit(task, rows, block) for block in columns]
+    try:
+        wait(waiting, return_when=FIRST_EXCEPTION)
+    finally:
+        for one in waiting:
+            one.cancel()
+    for one in waiting:
+        if not one.cancelled():
+            one.result()
+
+
+def _compute_alone() -> None:
+    """A thread of ours computes by itself: threads that wait for each other at every tile take longer."""
+    import torch
+
+    torch.set_num_threads(1)
+
+
+def _pairs_of(rows: slice, columns: Sequence[slice], same: bool) -> float:
+    count = rows.stop - rows.start
+    whole = count * float(columns[-1].stop - columns[0].start) if columns else 0.0
+    return whole - count * (count + 1) / 2 if same else whole
+
+
+def _groups(rows: GroupedRows) -> int:
+    return int(rows.groups[-1]) + 1 if len(rows) else 0
+
+
+def chosen_device(asked: str, rows: int) -> str:
+    """Where tiles are multiplied.
+
+    Raises:
+        UsageError: A GPU is asked for and there is none.
+    """
+    if asked == "cpu" or (asked == "auto" and rows < WORTH_A_GPU):
+        return "cpu"
+    import torch
+
+    if torch.cuda.is_available():
+        return "cuda" if asked == "auto" else asked
+    if asked != "auto":
+        raise UsageError(f"device '{asked}' was asked for, but torch sees no CUDA device here: take auto or cpu.")
+    return "cpu"

@@ -1,0 +1,78 @@
+"""Clusters in the metadata: a field that tells each document's, and new documents assigned by those that have it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from semsearch.applications.clusters import Clusters, centres_of, nearest_centre
+from semsearch.applications.document_vectors import document_vectors, gathered
+from semsearch.engine import Engine
+from semsearch.errors import UsageError
+from semsearch.types import Metric
+from semsearch.vectors import score_each
+
+LIKE_MEMBERS = 0.05  # share of the members of a cluster that score less with its centre than a new one must
+
+
+def label(engine: Engine, found: Clusters, field: str) -> int:
+    """Write the number of its cluster into a field of each document; of those in none the field goes.
+
+    Returns:
+        How many documents are in a cluster.
+    """
+    count = 0
+    for cluster in range(-1, len(found)):
+        ids = [found.ids[row] for row in np.flatnonzero(found.labels == cluster).tolist()]
+        written = engine.update_metadata(ids, _setter(field, cluster if cluster >= 0 else None))
+        count += written if cluster >= 0 else 0
+    return count
+
+
+def _setter(field: str, value: object) -> Callable[[Any], dict[str, Any]]:
+    def change(metadata: Any) -> dict[str, Any]:
+        kept = {name: old for name, old in metadata.items() if name != field}
+        return kept if value is None else {**kept, field: value}
+
+    return change
+
+
+def assign(engine: Engine, field: str, device: str = "auto") -> dict[str, Any]:
+    """The label of the cluster that each document without one belongs to, by the centres of those that have one.
+
+    A document belongs to the nearest centre, if it scores as much with it as 95 % of the members do.
+
+    Returns:
+        Labels by id, written into `field`.
+
+    Raises:
+        UsageError: No document has such a field.
+    """
+    with engine.view() as view:
+        ids, vectors = document_vectors(view)
+        metric = Metric.L2 if Metric(view.settings["metric"]) == Metric.L2 else Metric.COSINE
+        values: dict[str, Any] = {}
+        for document in view.documents():
+            value = document.metadata.get(field)
+            if isinstance(value, str | int) and not isinstance(value, bool):
+                values[document.id] = value
+        known = sorted(set(values.values()), key=lambda value: (str(type(value)), value))
+        if not known:
+            raise UsageError(f"no document has a label in '{field}': cluster them first, with --label-as {field}.")
+        numbers = {value: number for number, value in enumerate(known)}
+        labels = np.array([numbers[values[one]] if one in values else -1 for one in ids], dtype=np.int64)
+        centres = centres_of(vectors, labels, len(known), metric)
+        rows = np.flatnonzero(labels >= 0)
+        own = score_each(centres, labels[rows], vectors, rows, metric)
+        needed = np.array([np.quantile(own[labels[rows] == number], LIKE_MEMBERS) for number in range(len(known))])
+        new = np.flatnonzero(labels < 0)
+        found: dict[str, Any] = {}
+        if len(new):
+            nearest, scores = nearest_centre(gathered(vectors, new), centres, metric, device)
+            near = scores >= needed[nearest]
+            found = {ids[row]: known[at] for row, at in zip(new[near].tolist(), nearest[near].tolist(), strict=True)}
+    for value in known:
+        engine.update_metadata([one for one, given in found.items() if given == value], _setter(field, value))
+    return found

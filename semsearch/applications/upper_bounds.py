@@ -1,0 +1,187 @@
+"""Upper bounds of the scores of all pairs from a few components: the first look of `semsearch.applications.all_pairs`.
+
+With the columns of Q orthonormal, x₁ = Qᵀx and r = ‖x − Qx₁‖, Cauchy and Schwarz give
+
+    q·x ≤ q₁·x₁ + r_q·r_x,
+
+which is one product of vectors that are one component longer than x₁. Along the directions in which the vectors vary
+most (principal components of a sample) some sixty components tell most pairs apart, for a sixth of the work. What Q
+lacks of being orthonormal, and each rounding on the way, is allowed for in `slack`, so that the bound is proven, and Q
+may be anything: it decides how fast the answer comes, never what it is.
+
+For L2 the same with q₁·x₁ + r_q·r_x − ‖q‖²/2 − ‖x‖²/2, which is −‖q − x‖²/2 at least, of vectors less their mean.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from semsearch.types import Metric, Vectors
+
+PROJECTED_ROWS = 8192  # projected at a time
+SAMPLED = 2048  # rows of each side that are looked at before
+ITERATIONS = 3  # of the subspace iteration; Halko, Martinsson and Tropp 2011, algorithm 4.4
+WIDTHS = (16, 32, 48, 64, 96, 128, 192, 256)
+PER_COMPONENT, PER_PAIR, PER_CANDIDATE = 0.03, 0.5, 400.0  # nanoseconds on one core of 2024; only the ratios matter
+UNDERFLOWS = 2.0**-100  # more than all underflow of a sum of products
+
+
+@dataclass(frozen=True)
+class Projection:
+    """Directions `(dim, width)`, and how far they are from being orthonormal; None: all components are kept."""
+
+    directions: NDArray[np.float32] | None
+    skew: float  # the Frobenius norm of QᵀQ − 1
+    centre: NDArray[np.float64]  # (dim,) taken off first; zero but for L2
+
+    @classmethod
+    def onto(cls, directions: NDArray[np.float64] | None, centre: NDArray[np.float64]) -> Projection:
+        """Onto some directions, rounded to float32."""
+        if directions is None:
+            return cls(None, 0.0, centre)
+        narrow = directions.astype(np.float32)
+        wide = narrow.astype(np.float64)
+        skew = float(np.linalg.norm(wide.T @ wide - np.eye(wide.shape[1]))) + 1e-12
+        return cls(narrow, skew, centre)
+
+    def of(self, vectors: Vectors, metric: Metric, *, right: bool) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
+        """What is multiplied for `vectors` `(n, dim)`: `(n, columns)`, and the length of each row of it, rounded up."""
+        if self.directions is None and metric != Metric.L2:
+            return vectors, _lengths(vectors.astype(np.float64))
+        wide = vectors.astype(np.float64) - self.centre
+        squares = np.einsum("nd,nd->n", wide, wide)
+        columns = [wide]
+        if self.directions is not None:
+            kept = wide @ self.directions.astype(np.float64)
+            kept_squares = np.einsum("nd,nd->n", kept, kept)
+            rest = np.maximum(squares - kept_squares, 0) + (self.skew + 1e-12) * squares + UNDERFLOWS
+            columns = [kept, np.sqrt(rest)[:, None]]
+        if metric == Metric.L2:
+            half, one = -squares[:, None] / 2, np.ones((len(wide), 1))
+            columns += [one, half] if right else [half, one]
+        multiplied = np.concatenate(columns, axis=1)
+        return multiplied.astype(np.float32), _lengths(multiplied)
+
+    def slack(self, left: float, right: float, columns: int) -> float:
+        """What a product of rows of at most these lengths may be too small by.
+
+        Two roundings of the rows to float32, d of the sum (twice Higham's d·2⁻²⁴ is taken), and the skew.
+        """
+        return (4 * 2.0**-24 + 2 * columns * _unit_of_products() + self.skew + 1e-12) * left * right + UNDERFLOWS
+
+
+def _lengths(wide: NDArray[np.float64]) -> NDArray[np.float64]:
+    lengths: NDArray[np.float64] = np.sqrt(np.einsum("nd,nd->n", wide, wide)) * (1 + 2.0**-20)
+    return lengths
+
+
+def _unit_of_products() -> float:
+    """The relative rounding of a float32 product; larger where the user let torch multiply in fewer bits."""
+    import torch
+
+    return 2.0**-24 if torch.get_float32_matmul_precision() == "highest" else 2.0**-10
+
+
+@dataclass(frozen=True)
+class PairSample:
+    """Some rows of each side and the scores of all pairs of them, to foresee what the whole holds."""
+
+    left: Vectors
+    right: Vectors
+    scores: NDArray[np.float64]  # (pairs,) ascending, of pairs of different groups
+    different: NDArray[np.bool_]  # (left, right) which pairs these are
+    of: int  # pairs that there are in all
+
+    @classmethod
+    def draw(
+        cls,
+        left: Vectors,
+        left_groups: NDArray[np.int64],
+        right: Vectors,
+        right_groups: NDArray[np.int64],
+        metric: Metric,
+        pairs: int,
+        *,
+        same: bool,
+    ) -> PairSample:
+        """Up to `SAMPLED` rows of each side, at most one of a group, always the same ones."""
+        rng = np.random.default_rng(0)
+        rows = _one_of_each(left_groups, rng)
+        columns = rows if same else _one_of_each(right_groups, rng)
+        a, b = np.array(left[rows]), np.array(right[columns])
+        scores = a.astype(np.float64) @ b.astype(np.float64).T
+        if metric == Metric.L2:
+            scores = 2 * scores - _lengths(a.astype(np.float64))[:, None] ** 2 - _lengths(b.astype(np.float64)) ** 2
+        different = np.triu(np.ones(scores.shape, dtype=bool), 1) if same else np.ones(scores.shape, dtype=bool)
+        return cls(a, b, np.sort(scores[different]), different, pairs)
+
+    def share_at_least(self, score: float) -> float:
+        """The share of the sampled pairs that score at least so much."""
+        if not len(self.scores):
+            return 0.0
+        return 1 - float(np.searchsorted(self.scores, score)) / len(self.scores)
+
+    def score_of_best(self, count: float) -> float:
+        """About what the last of the `count` best of all pairs scores."""
+        if not len(self.scores) or count >= self.of:
+            return -np.inf
+        at = len(self.scores) - 1 - int(count / self.of * len(self.scores))
+        return float(self.scores[max(at, 0)])
+
+    def percentile(self, share: float) -> float:
+        """The score below which this share of random pairs lies, from 0 to 1."""
+        return float(np.quantile(self.scores, share)) if len(self.scores) else -np.inf
+
+
+def _one_of_each(groups: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.int64]:
+    _, first = np.unique(groups, return_index=True)
+    if len(first) > SAMPLED:
+        first = np.sort(rng.choice(first, SAMPLED, replace=False))
+    return first.astype(np.int64)
+
+
+def choose(sample: PairSample, metric: Metric, least: float) -> Projection:
+    """The projection whose bounds find what scores at least `least` for the least work, as the sample tells."""
+    dim = sample.left.shape[1]
+    both = np.concatenate([sample.left, sample.right]).astype(np.float64)
+    centre = both.mean(axis=0) if metric == Metric.L2 else np.zeros(dim)
+    widths = [width for width in WIDTHS if width < 0.7 * dim]
+    best, cost = Projection.onto(None, centre), _cost(dim, sample.share_at_least(least))
+    if not widths or len(sample.scores) < 1000:
+        return best
+    directions = _principal(both - centre, max(widths))
+    some = sample.different[::2, ::2]
+    for width in widths:
+        projection = Projection.onto(directions[:, :width], centre)
+        a, b = (
+            projection.of(rows[::2], metric, right=right)[0]
+            for rows, right in ((sample.left, False), (sample.right, True))
+        )
+        bounds = (a @ b.T)[some] * (2 if metric == Metric.L2 else 1)
+        spent = _cost(width + 1, float(np.mean(bounds >= least)))
+        if spent < cost:
+            best, cost = projection, spent
+    return best
+
+
+def _cost(columns: int, candidates: float) -> float:
+    """Nanoseconds a pair; what many candidates cost is bounded, since then all are scored together."""
+    return PER_COMPONENT * columns + PER_PAIR + PER_CANDIDATE * min(candidates, 1 / 16)
+
+
+def _principal(rows: NDArray[np.float64], width: int) -> NDArray[np.float64]:
+    """The `width` orthonormal directions `(dim, width)` along which `rows` `(n, dim)` vary most, falling."""
+    dim = rows.shape[1]
+    if dim <= 1024:
+        _, directions = np.linalg.eigh(rows.T @ rows)
+        return np.ascontiguousarray(directions[:, ::-1][:, :width])
+    basis = np.random.default_rng(0).standard_normal((dim, width))
+    for _ in range(ITERATIONS):
+        basis, _ = np.linalg.qr(rows.T @ (rows @ basis))
+    reduced = rows @ basis
+    _, turn = np.linalg.eigh(reduced.T @ reduced)
+    directions, _ = np.linalg.qr(basis @ turn[:, ::-1])
+    return directions

@@ -1,0 +1,144 @@
+"""`semsearch clusters`: documents in groups that are about the same."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import click
+
+import semsearch
+from semsearch import wire
+from semsearch.cli import pairs, parameters
+from semsearch.cli.render import out, say, show_table
+from semsearch.controls import one_line
+from semsearch.errors import UsageError
+from semsearch.home import Home
+
+if TYPE_CHECKING:
+    from semsearch.applications.clusters import Clusters
+    from semsearch.collection import Collection
+
+LINE_CHARACTERS = 70  # characters of a text
+CLUSTER_METHODS = ("communities", "kmeans", "agglomerative", "hdbscan")
+
+
+@dataclass(frozen=True, slots=True)
+class ClustersOptions:
+    """What `semsearch clusters` takes."""
+
+    name: str
+    method: str
+    count: int | None
+    min_score: float | None
+    min_size: int | None
+    seed: int
+    label_as: str | None
+    assign: bool
+    outliers: int
+    device: str
+    file: str | None
+    as_json: bool
+    home: str | None
+
+
+@click.command(short_help="Put documents that are about the same together.")
+@click.argument("name", shell_complete=parameters.collections)
+@click.option(
+    "--method",
+    type=click.Choice(CLUSTER_METHODS),
+    default="communities",
+    show_default=True,
+    help="What makes the clusters.",
+)
+@click.option("--count", type=click.IntRange(min=1), metavar="K", help="Clusters of k-means.")
+@click.option("--min-score", type=parameters.score, metavar="S", help="With the centre, or on average to be merged.")
+@click.option("--min-size", type=click.IntRange(min=1), metavar="N", help="Members of a cluster at least.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of k-means.")
+@click.option("--label-as", metavar="FIELD", help="Write the number of its cluster into this field of each document.")
+@click.option("--assign", is_flag=True, help="Only give documents without a label in --label-as that of their cluster.")
+@click.option(
+    "--outliers", type=click.IntRange(min=0), default=0, metavar="N", help="Name N that fit their cluster least."
+)
+@pairs.device
+@click.option(
+    "--out", "file", type=parameters.file, metavar="FILE", help="A line a document: FILE.jsonl, .tsv or .csv."
+)
+@parameters.as_json
+@parameters.home
+@parameters.typed(ClustersOptions)
+def clusters(options: ClustersOptions) -> int:
+    r"""Put the documents of collection NAME that are about the same together, and show each cluster and who is in it.
+
+    Communities lie around one document each; --method kmeans --count K parts all documents into K clusters; both take
+    any number. agglomerative and hdbscan take up to 20,000. The same seed gives the same clusters. The exit code is 1
+    if there is none.
+
+    \b
+    semsearch clusters questions --min-score 0.8 --min-size 5
+    semsearch clusters questions --method kmeans --count 50 --label-as topic
+    semsearch query questions "how do I learn" --where 'topic = 3'
+    semsearch clusters questions --label-as topic --assign       # only what came since
+    """
+    file = None if options.file is None else pairs.checked_file(options.file)
+    if options.assign and options.label_as is None:
+        raise UsageError("say with --label-as which field has the labels.")
+    with semsearch.open(options.name, home=Home.of(options.home)) as collection:
+        if options.assign:
+            given = collection.assign_clusters(str(options.label_as), device=options.device)
+            say(f"labelled {len(given):,} documents")
+            return 0
+        found = collection.clusters(
+            options.method,
+            count=options.count,
+            min_score=options.min_score,
+            min_size=options.min_size,
+            seed=options.seed,
+            label_as=options.label_as,
+            device=options.device,
+            progress=pairs.how_far("compared"),
+        )
+        if file is not None:
+            pairs.write_rows(file, ("id", "cluster", "score"), _documents(found))
+        elif options.as_json:
+            for cluster in range(len(found)):
+                out(wire.dumps(_facts(found, cluster)))
+        else:
+            _show(collection, found)
+        for row in found.outliers(options.outliers).tolist() if options.outliers else []:
+            say(f"outlier {one_line(found.ids[row])} (cluster {found.labels[row]}, {found.scores[row]:.4f})")
+        _say_counts(found)
+        return 0 if len(found) else 1
+
+
+def _documents(found: Clusters) -> Any:
+    for one, cluster, score in zip(found.ids, found.labels.tolist(), found.scores.tolist(), strict=True):
+        yield one, cluster, round(score, 6) if cluster >= 0 else None
+
+
+def _facts(found: Clusters, cluster: int) -> dict[str, Any]:
+    best = [found.ids[row] for row in found.representatives[cluster].tolist()]
+    return {
+        "cluster": cluster,
+        "size": int(found.sizes[cluster]),
+        "representatives": best,
+        "members": [found.ids[row] for row in found.members(cluster).tolist()],
+    }
+
+
+def _show(collection: Collection, found: Clusters) -> None:
+    sizes, rows = found.sizes.tolist(), []
+    best = [found.ids[int(members[0])] for members in found.representatives]
+    for cluster, document in enumerate(collection.get(best)):
+        text = "" if document is None else one_line(document.title or document.text)
+        rows.append((cluster, sizes[cluster], one_line(best[cluster]), text[:LINE_CHARACTERS]))
+    show_table(("cluster", "size", "best", "says"), rows)
+
+
+def _say_counts(found: Clusters) -> None:
+    alone = int((found.labels < 0).sum())
+    least = "" if found.min_score is None else f", by a score of {found.min_score:.4f}"
+    say(f"{len(found):,} clusters of {len(found.labels) - alone:,} documents{least}; {alone:,} are in none")
+
+
+COMMANDS = (clusters,)

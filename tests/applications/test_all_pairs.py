@@ -1,0 +1,196 @@
+"""All pairs are those of brute force, score for score, whatever the tile, the way and the interruption."""
+
+import numpy as np
+import pytest
+
+from semsearch.applications import tiles as tiles_module
+from semsearch.applications import upper_bounds
+from semsearch.applications.all_pairs import AllPairs
+from semsearch.applications.runs import Runs
+from semsearch.applications.tiles import GroupedRows
+from semsearch.applications.upper_bounds import PairSample, Projection, choose
+from semsearch.errors import DataError, UsageError
+from semsearch.types import Metric
+from semsearch.vectors import normalise, score_pairs
+
+DIM = 48
+
+
+def vectors(count, seed=0, dim=DIM):
+    """Some that vary along few directions, with equal and nearly equal ones among them."""
+    rng = np.random.default_rng(seed)
+    made = (rng.standard_normal((count, dim)) / np.sqrt(np.arange(1, dim + 1))).astype(np.float32)
+    made[count // 2 : count // 2 + 8] = made[:8]
+    made[count // 3] = made[count // 3 + 1] + np.float32(1e-4)
+    return made
+
+
+def sets(metric, same, grouped):
+    left = vectors(120)
+    right = left if same else np.concatenate([left[:60] + np.float32(0.02), vectors(50, 1)])
+    if metric == Metric.COSINE:
+        left, right = normalise(left), normalise(right)
+    size = 3 if grouped else 1
+    return left, right, np.arange(len(left)) // size, np.arange(len(right)) // size
+
+
+def brute_force(left, right, left_groups, right_groups, metric, same):
+    """All pairs of groups by the definition, best first."""
+    found = {}
+    for i in range(len(left)):
+        scores = score_pairs(left[i], right, metric)
+        for j in range(i + 1 if same else 0, len(right)):
+            groups = left_groups[i], right_groups[j]
+            pair = (-scores[j], i, j)
+            if not (same and groups[0] == groups[1]) and (groups not in found or pair < found[groups]):
+                found[groups] = pair
+    return [(float(-score), i, j) for score, i, j in sorted(found.values())]
+
+
+def streamed(runs, limit=None):
+    return [pair for part in runs.stream(limit) for pair in part.tolist()]
+
+
+@pytest.fixture(params=["projected", "whole", "together"])
+def way(request, monkeypatch):
+    """Through few components, through all of them, and by float64 products of whole tiles; in small tiles."""
+    monkeypatch.setattr(tiles_module, "TILE", 32)
+    if request.param == "whole":
+        monkeypatch.setattr(upper_bounds, "WIDTHS", ())
+    monkeypatch.setattr(tiles_module, "MANY_REACH", -1 if request.param == "together" else 2)
+
+
+@pytest.mark.parametrize("metric", Metric)
+@pytest.mark.parametrize("same", [True, False], ids=["itself", "two"])
+@pytest.mark.parametrize("grouped", [False, True], ids=["rows", "groups"])
+def test_pairs_are_those_of_brute_force(metric, same, grouped, way):
+    left, right, left_groups, right_groups = sets(metric, same, grouped)
+    expected = brute_force(left, right, left_groups, right_groups, metric, same)
+    compared = AllPairs(GroupedRows(left, left_groups), None if same else GroupedRows(right, right_groups), metric)
+    least = expected[200][0]
+    for asked in ({"limit": 40}, {"least": least}, {"least": least, "limit": 100}):
+        runs = Runs()
+        compared.best(runs, block_rows=40, **asked)
+        wanted = [pair for pair in expected if pair[0] >= asked.get("least", -np.inf)][: asked.get("limit")]
+        assert streamed(runs, asked.get("limit")) == wanted, asked
+    nearest = compared.nearest(3, block_rows=64)
+    for side, (found, groups) in enumerate(zip(nearest, (left_groups, right_groups), strict=True)):
+        of_group = {}
+        for score, i, j in expected:
+            if same or side == 0:
+                of_group.setdefault(left_groups[i], []).append((-score, j))
+            if same or side == 1:
+                of_group.setdefault(right_groups[j], []).append((-score, i))
+        for group in np.unique(groups):
+            best = sorted(of_group[group])[:3]
+            assert [(-float(s), o) for s, o in zip(found.scores[group], found.others[group], strict=True)] == best
+
+
+def test_what_the_sample_foresees_wrongly_is_found_in_a_second_pass(monkeypatch):
+    left, _, groups, _ = sets(Metric.COSINE, True, False)
+    expected = brute_force(left, left, groups, groups, Metric.COSINE, True)
+    monkeypatch.setattr(AllPairs, "_probably", lambda self, limit: expected[10][0])
+    runs = Runs()
+    AllPairs(GroupedRows.apart(left), None, Metric.COSINE).best(runs, limit=30, block_rows=50)
+    assert streamed(runs, 30) == expected[:30]
+
+
+@pytest.mark.parametrize("metric", Metric)
+@pytest.mark.parametrize("length", [1e-18, 1.0, 1e11])
+def test_bounds_hold(metric, length):
+    left = vectors(300, 2) * np.float32(length if metric != Metric.COSINE else 1)
+    if metric == Metric.COSINE:
+        left = normalise(left)
+    groups = np.arange(len(left))
+    sample = PairSample.draw(left, groups, left, groups, metric, 1000, same=True)
+    exact = left.astype(np.float64) @ left.astype(np.float64).T
+    if metric == Metric.L2:
+        squares = np.diag(exact)
+        exact = exact - squares[:, None] / 2 - squares / 2
+    for width in (2, 16, DIM):
+        directions = np.linalg.eigh(left.T.astype(np.float64) @ left)[1][:, ::-1][:, :width]
+        for projection in (Projection.onto(directions, sample.left.mean(axis=0, dtype=np.float64)),):
+            if metric != Metric.L2:
+                projection = Projection.onto(directions, np.zeros(DIM))
+            (a, own), (b, other) = (projection.of(left, metric, right=right) for right in (False, True))
+            slack = projection.slack(own.max(), other.max(), a.shape[1])
+            assert (a @ b.T + slack >= exact).all()
+
+
+def test_few_components_are_chosen_where_they_tell_enough():
+    rng = np.random.default_rng(3)
+    flat = normalise((rng.standard_normal((500, 256)) * (1 / np.arange(1, 257))).astype(np.float32))
+    groups = np.arange(500)
+    sample = PairSample.draw(flat, groups, flat, groups, Metric.COSINE, 10**6, same=True)
+    assert choose(sample, Metric.COSINE, 0.95).directions.shape[1] <= 64
+    short = np.ascontiguousarray(flat[:, :16])
+    sample = PairSample.draw(short, groups, short, groups, Metric.COSINE, 10**6, same=True)
+    assert choose(sample, Metric.COSINE, 0.95).directions is None
+
+
+@pytest.mark.parametrize("count", [0, 1, 2])
+def test_hardly_any_vectors(count):
+    runs = Runs()
+    compared = AllPairs(GroupedRows.apart(normalise(vectors(20)[:count])), None, Metric.COSINE)
+    compared.best(runs, limit=5)
+    assert len(streamed(runs)) == (count == 2)
+    assert compared.nearest(2)[0].scores.shape == (count, 2)
+
+
+def test_equal_vectors_are_bounded_by_the_limit(monkeypatch):
+    monkeypatch.setattr(tiles_module, "TILE", 64)
+    equal = np.tile(normalise(vectors(20)[:1]), (700, 1))
+    runs = Runs()
+    AllPairs(GroupedRows.apart(equal), None, Metric.COSINE).best(runs, limit=10, block_rows=64)
+    assert [pair[1:] for pair in streamed(runs, 10)] == [(0, j) for j in range(1, 11)]
+    nearest, _ = AllPairs(GroupedRows.apart(equal), None, Metric.COSINE).nearest(3, block_rows=64)
+    assert nearest.others[0].tolist() == [1, 2, 3]
+    assert nearest.others[699].tolist() == [0, 1, 2]
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, 1e20])
+def test_what_is_no_vector_is_named(bad):
+    spoilt = vectors(20)
+    spoilt[7, 3] = bad
+    with pytest.raises(DataError, match="row 7 of the vectors"):
+        AllPairs(GroupedRows.apart(spoilt), None, Metric.DOT).best(Runs(), limit=5)
+
+
+def test_groups_must_lie_side_by_side():
+    with pytest.raises(DataError, match="side by side"):
+        GroupedRows(vectors(20)[:3], np.array([0, 1, 0]))
+
+
+def test_blocks_part_no_group():
+    groups = np.repeat(np.arange(6), [1, 5, 2, 9, 1, 1])
+    blocks = GroupedRows(vectors(20)[:19], groups).blocks(4)
+    assert [(block.start, block.stop) for block in blocks] == [(0, 1), (1, 6), (6, 8), (8, 17), (17, 19)]
+    assert GroupedRows.apart(vectors(20)[:10]).blocks(4) == [slice(0, 4), slice(4, 8), slice(8, 10)]
+
+
+def test_an_error_in_a_thread_ends_it(monkeypatch):
+    def broken(self, *args):
+        raise MemoryError("no room")
+
+    monkeypatch.setattr(tiles_module.Tiles, "pairs", broken)
+    with pytest.raises(MemoryError, match="no room"):
+        AllPairs(GroupedRows.apart(vectors(300)), None, Metric.DOT).best(Runs(), limit=5, block_rows=20)
+
+
+def test_a_gpu_that_is_not_there_is_said():
+    torch = pytest.importorskip("torch")
+    if torch.cuda.is_available():
+        pytest.skip("there is one")
+    with pytest.raises(UsageError, match="sees no CUDA device"):
+        AllPairs(GroupedRows.apart(vectors(20)), None, Metric.DOT, "cuda")
+
+
+@pytest.mark.gpu
+def test_a_gpu_finds_the_same():
+    left, _, groups, _ = sets(Metric.COSINE, True, False)
+    found = []
+    for device in ("cpu", "cuda"):
+        runs = Runs()
+        AllPairs(GroupedRows(left, groups), None, Metric.COSINE, device).best(runs, limit=200)
+        found.append(streamed(runs, 200))
+    assert found[0] == found[1]

@@ -1,0 +1,116 @@
+"""Labels by neighbours: right where the data tell, unsure where they don't, and "don't know" far from all."""
+
+import json
+
+import numpy as np
+import pytest
+from support.command_line import SUBJECTS, run, tiny_model
+
+import semsearch
+from semsearch.applications.classification import Vote, calibration_error
+from semsearch.errors import DataError, DimensionMismatch, UsageError
+from semsearch.testing.encoder import HashEncoder
+
+
+def labelled(count=300, labels=3, noise=0.6, seed=0):
+    rng = np.random.default_rng(seed)
+    centres = np.random.default_rng(9).standard_normal((labels, 12))
+    truth = rng.integers(0, labels, count)
+    return centres[truth] + noise * rng.standard_normal((count, 12)), [f"label {at}" for at in truth]
+
+
+def test_labels_are_foretold_and_confidence_is_calibrated():
+    vectors, labels = labelled()
+    new, truth = labelled(seed=1)
+    found = semsearch.classify(new, vectors, labels)
+    right = np.array([each.best == label for each, label in zip(found, truth, strict=True)])
+    assert right.mean() > 0.95
+    assert calibration_error(np.array([each.confidence for each in found]), right) < 0.05
+    hard, hard_labels = labelled(1000, noise=3.0)
+    hard_new, hard_truth = labelled(1000, noise=3.0, seed=1)
+    found = semsearch.classify(hard_new, hard, hard_labels)
+    right = np.array([each.best == label for each, label in zip(found, hard_truth, strict=True)])
+    assert 0.4 < right.mean() < 0.8
+    assert calibration_error(np.array([each.confidence for each in found]), right) < 0.06
+
+
+def test_what_is_unsure_or_far_is_not_known():
+    vectors, labels = labelled()
+    (unsure,) = semsearch.classify(vectors[:1] * 0 + 1, vectors, labels, min_confidence=1.0)
+    assert unsure.label is None
+    assert unsure.best in labels
+    far = semsearch.classify(-vectors[:5] * 3, vectors[: len(labels)], labels, metric="l2")
+    assert [each.label for each in far] == [None] * 5
+    assert len(semsearch.classify(np.empty((0, 12)), vectors, labels)) == 0
+
+
+def test_a_vote_of_one_and_of_many():
+    shares = np.array([0.5, 0.5])
+    scores = np.array([[0.9, 0.8, 0.8]], dtype=np.float32)
+    labels = np.array([[0, 1, 1]])
+    guess, confidence = Vote(1, 0.1, 0.1, 1.0, 0, 0, 0).foretell(scores, labels, shares)
+    assert (guess[0], confidence[0]) == (0, pytest.approx((1 + 0.05) / 1.1))
+    guess, confidence = Vote(3, 1000.0, 0.1, 1.0, 0, 0, 0).foretell(scores, labels, shares)
+    assert (guess[0], confidence[0]) == (1, pytest.approx(2.05 / 3.1, abs=1e-3))
+
+
+def test_calibration_error_by_hand():
+    assert calibration_error(np.array([0.95, 0.95, 0.25]), np.array([True, False, False])) == pytest.approx(
+        (2 * 0.45 + 0.25) / 3
+    )
+
+
+@pytest.mark.parametrize(
+    ("vectors", "labels", "options", "error", "what"),
+    [
+        (np.eye(3), ["a", "b"], {}, UsageError, "2 labels for 3 rows"),
+        (np.eye(3)[:1], ["a"], {}, UsageError, "at least two"),
+        (np.eye(3), list("abc"), {"min_confidence": 2}, UsageError, "between 0 and 1"),
+        (np.eye(2), list("ab"), {}, DimensionMismatch, r"\(n, 2\)"),
+        (np.eye(3) * np.nan, list("abc"), {}, DataError, "NaN"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(vectors, labels, options, error, what):
+    with pytest.raises(error, match=what):
+        semsearch.classify(np.eye(3), vectors, labels, **options)
+
+
+@pytest.mark.parametrize("place", ["file", "memory"])
+def test_documents(place, tmp_path, monkeypatch):
+    from semsearch.testing.memory import MemoryHome
+
+    monkeypatch.setattr(MemoryHome, "_engines", {})
+    home = tmp_path / "collections" if place == "file" else "memory://"
+    words = {"sea": "wave tide salt reef", "bread": "flour dough oven loaf"}
+    documents = [
+        semsearch.Document(f"{label}{at}", f"{word} {text.split()[at % 4]}", metadata={"about": label})
+        for label, text in words.items()
+        for at, word in enumerate(text.split() * 3)
+    ]
+    with semsearch.create("texts", home=home, encoder=HashEncoder(64)) as made:
+        made.add([*documents, semsearch.Document("none", "flour flour")])
+        found = made.classify(["salt wave tide", "the oven and the dough"], "about")
+        assert [each.best for each in found] == ["sea", "bread"]
+        assert made.classify([], "about") == []
+        with pytest.raises(UsageError, match="0 documents of 'texts' have a label in 'nosuch'"):
+            made.classify(["x"], "nosuch")
+
+
+def test_on_the_command_line(tmp_path):
+    rows = [f"{text},{label}" for label, words in SUBJECTS.items() for text in words.split()]
+    (tmp_path / "train.csv").write_text("\n".join(["text,kind", *rows]) + "\n")
+    home = ["--home", tmp_path / "collections"]
+    assert run("index", tmp_path / "train.csv", "-m", tiny_model(tmp_path / "model"), *home).code == 0
+    (tmp_path / "new.txt").write_text("flour\nwhale\n")
+    ended = run("classify", "train", tmp_path / "new.txt", "--field", "kind", *home)
+    assert [line.split("\t")[0] for line in ended.lines] == ["bread", "ocean"]
+    assert "neighbours vote" in ended.err
+    (tmp_path / "new.csv").write_text("text,kind\nflour,bread\nwhale,bread\n")
+    ended = run("classify", "train", tmp_path / "new.csv", "--field", "kind", "--json", *home)
+    assert [json.loads(line)["best"] for line in ended.lines] == ["bread", "ocean"]
+    assert "of 2 texts with a label 50.0% are labelled right" in ended.err
+    assert run("classify", "train", tmp_path / "nothing.txt", "--field", "kind", *home).code == 2
+    assert run("classify", "train", tmp_path / "new.txt", "--field", "nosuch", *home).code == 2
+    (tmp_path / "both.txt").write_text("flour whale\n")
+    ended = run("classify", "train", tmp_path / "both.txt", "--field", "kind", "--min-confidence", 1, *home)
+    assert [line.split("\t")[0] for line in ended.lines] == ["?"]

@@ -1,0 +1,162 @@
+"""Clusters: found again where they are, the same each time, in the metadata, and new documents in them."""
+
+import json
+
+import numpy as np
+import pytest
+from support.command_line import run
+
+import semsearch
+from semsearch.applications import clusters as clusters_module
+from semsearch.errors import DataError, UsageError
+
+ANGLES = {"a": [0, 1, 2, 3, 4, 5], "b": [90, 91, 92, 93], "c": [180, 181, 182]}
+
+
+@pytest.fixture(params=["file", "memory"])
+def home(request, tmp_path, monkeypatch):
+    if request.param == "file":
+        return tmp_path / "collections"
+    from semsearch.testing.memory import MemoryHome
+
+    monkeypatch.setattr(MemoryHome, "_engines", {})
+    return "memory://"
+
+
+def turned(angles):
+    angles = np.radians(angles)
+    return np.stack([np.cos(angles), np.sin(angles)], axis=1)
+
+
+def collection(home):
+    made = semsearch.create("turned", home=home, encoder=None, dim=2)
+    names = [f"{name}{angle}" for name, angles in ANGLES.items() for angle in angles] + ["lonely"]
+    vectors = turned([angle for angles in ANGLES.values() for angle in angles] + [270])
+    made.add([semsearch.Document(name, f"text {name}", metadata={"year": 1}) for name in names], vectors=vectors)
+    return made
+
+
+def clumped(count=400, clumps=5, dim=24):
+    rng = np.random.default_rng(0)
+    truth = rng.integers(0, clumps, count)
+    return rng.standard_normal((clumps, dim))[truth] * 2 + rng.standard_normal((count, dim)) * 0.4, truth
+
+
+OPTIONS = {
+    "communities": {"min_score": 0.8},
+    "kmeans": {"count": 5},
+    "agglomerative": {"min_score": 0.7},
+    "hdbscan": {"min_size": 10},
+}
+
+
+@pytest.mark.parametrize("method", OPTIONS)
+@pytest.mark.parametrize("metric", ["cosine", "dot", "l2"])
+def test_clumps_are_found_again(method, metric):
+    pytest.importorskip("faiss" if method == "kmeans" else "sklearn")
+    vectors, truth = clumped()
+    options = dict(OPTIONS[method])
+    if metric == "l2" and "min_score" in options:
+        options["min_score"] = -16.0
+    found = semsearch.clusters(vectors, method, metric=metric, **options)
+    assert len(found) == 5
+    assert (np.diff(found.sizes) <= 0).all()
+    for cluster in range(5):
+        members = found.members(cluster)
+        assert len(set(truth[members])) == 1
+        assert found.representatives[cluster].tolist() == members[:3].tolist()
+    again = semsearch.clusters(vectors, method, metric=metric, **options)
+    assert again.labels.tobytes() == found.labels.tobytes()
+    assert again.centres.tobytes() == found.centres.tobytes()
+
+
+def test_kmeans_scores_what_it_says_and_the_seed_decides():
+    pytest.importorskip("faiss")
+    vectors, _ = clumped(clumps=40)
+    one, other = (semsearch.clusters(vectors, "kmeans", count=12, seed=seed) for seed in (1, 2))
+    assert one.labels.tolist() != other.labels.tolist()
+    best = one.centres @ clusters_module.normalise(vectors.astype(np.float32)).T
+    assert one.scores == pytest.approx(best[one.labels, np.arange(len(vectors))], abs=1e-5)
+
+
+def test_the_usual_score_gives_as_many_neighbours_as_a_cluster_has():
+    vectors, _ = clumped(clumps=1)
+    unit = clusters_module.normalise(vectors.astype(np.float32))
+    least = clusters_module.usual_score(unit, clusters_module.Metric.COSINE, 10)
+    assert ((unit @ unit.T >= least).sum() - len(unit)) / len(unit) == pytest.approx(10, rel=0.1)
+
+
+def test_documents(home):
+    with collection(home) as made:
+        found = made.clusters(min_score=0.99, min_size=3, label_as="topic")
+        assert [[found.ids[row][0] for row in found.members(c)] for c in range(3)] == [
+            ["a"] * 6,
+            ["b"] * 4,
+            ["c"] * 3,
+        ]
+        assert found.ids[found.outliers(1)[0]] == "lonely"
+        assert sorted(made.ids({"topic": 1})) == ["b90", "b91", "b92", "b93"]
+        assert made.get(["lonely"])[0].metadata == {"year": 1}
+        assert made.get(["a0"])[0].metadata == {"year": 1, "topic": 0}
+
+
+def test_new_documents_are_assigned(home):
+    with collection(home) as made:
+        with pytest.raises(UsageError, match="no document has a label in 'topic'"):
+            made.assign_clusters("topic")
+        made.clusters(min_score=0.99, min_size=3, label_as="topic")
+        made.add([semsearch.Document(str(at), "new") for at in (2, 91, 300)], vectors=turned([2, 91, 300]))
+        assert made.assign_clusters("topic") == {"2": 0, "91": 1}
+        assert made.get(["91"])[0].metadata == {"topic": 1}
+        assert made.assign_clusters("topic") == {}
+
+
+def test_hardly_any():
+    assert len(semsearch.clusters(np.empty((0, 4)))) == 0
+    alone = semsearch.clusters(np.ones((1, 4)))
+    assert (len(alone), alone.labels.tolist(), alone.outliers().tolist()) == (0, [-1], [0])
+    for method in ("agglomerative", "hdbscan"):
+        pytest.importorskip("sklearn")
+        assert semsearch.clusters(np.ones((1, 4)), method).labels.tolist() in ([0], [-1])
+    assert semsearch.clusters(np.ones((9, 4)), min_size=3, min_score=0.9).sizes.tolist() == [9]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "what"),
+    [
+        ({"method": "kmean"}, "method must be one of"),
+        ({"method": "kmeans"}, "how many clusters"),
+        ({"count": 3}, "how many clusters"),
+        ({"method": "kmeans", "count": 99}, "99 clusters can't be made of 4"),
+        ({"method": "hdbscan", "min_score": 0.5}, "takes no min_score"),
+        ({"min_size": 0}, "min_size"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(wrong, what, monkeypatch):
+    with pytest.raises(UsageError, match=what):
+        semsearch.clusters(np.eye(4), **wrong)
+
+
+def test_too_many_for_what_is_squared_and_no_numbers(monkeypatch):
+    monkeypatch.setattr(clusters_module, "MOST_SQUARED", 3)
+    with pytest.raises(UsageError, match="at most 3 of them, not 4"):
+        semsearch.clusters(np.eye(4), "hdbscan")
+    with pytest.raises(DataError, match="NaN"):
+        semsearch.clusters([[1.0, np.nan]])
+
+
+def test_on_the_command_line(tmp_path):
+    home = tmp_path / "collections"
+    collection(home).close()
+    asked = ["clusters", "turned", "--min-score", 0.99, "--min-size", 3, "--home", home]
+    ended = run(*asked, "--outliers", 1, "--label-as", "topic")
+    assert ended.code == 0
+    assert [line.split("\t")[:2] for line in ended.lines] == [["0", "6"], ["1", "4"], ["2", "3"]]
+    assert "3 clusters of 13 documents, by a score of 0.9900; 1 are in none" in ended.err
+    assert "outlier lonely" in ended.err
+    assert json.loads(run(*asked, "--json").lines[2])["members"] == ["c181", "c180", "c182"]
+    assert run(*asked, "--out", tmp_path / "of.tsv").code == 0
+    assert (tmp_path / "of.tsv").read_text().splitlines()[-1] == "lonely\t-1\t"
+    assert "labelled 0" in run("clusters", "turned", "--label-as", "topic", "--assign", "--home", home).err
+    assert "say with --label-as" in run("clusters", "turned", "--assign", "--home", home).err
+    assert run("clusters", "turned", "--min-score", 1.5, "--min-size", 3, "--home", home).code == 1

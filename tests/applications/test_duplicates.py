@@ -1,0 +1,184 @@
+"""Duplicates: what goes, for what, and why; never in a chain, never a document that was changed meanwhile."""
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from support.command_line import run
+
+import semsearch
+from semsearch.applications import duplicates as duplicates_module
+from semsearch.applications.wording import Wordings, folded, jaccard, shingles
+from semsearch.errors import UsageError
+from semsearch.records import Entry, Record
+from semsearch.testing.encoder import HashEncoder
+from semsearch.types import Span
+
+pytest.importorskip("datasketch")
+
+
+@pytest.fixture(params=["file", "memory"])
+def home(request, tmp_path, monkeypatch):
+    if request.param == "file":
+        return tmp_path / "collections"
+    from semsearch.testing.memory import MemoryHome
+
+    monkeypatch.setattr(MemoryHome, "_engines", {})
+    return "memory://"
+
+
+def documents(*texts, **metadata):
+    """Documents 0, 1, 2, … with these texts."""
+    fields = [dict(zip(metadata, row, strict=True)) for row in zip(*metadata.values(), strict=True)] or [{}] * len(
+        texts
+    )
+    return [semsearch.Document(str(at), text, metadata=fields[at]) for at, text in enumerate(texts)]
+
+
+def collection(home, given, name="texts", dim=64):
+    made = semsearch.create(name, home=home, encoder=HashEncoder(dim), passages=False)
+    made.add(given)
+    return made
+
+
+def by_vectors(home, degrees, given=None, name="turned"):
+    """Documents whose vectors have these angles."""
+    made = semsearch.create(name, home=home, encoder=None, dim=2, passages=False)
+    angles = np.radians(degrees)
+    given = given or documents(*(f"text of {degree} degrees" for degree in degrees))
+    made.add(given, vectors=np.stack([np.cos(angles), np.sin(angles)], axis=1))
+    return made
+
+
+def told(found):
+    return [(each.id, each.of, each.reason) for each in found]
+
+
+LONG = "the quick brown fox jumps over the lazy dog and runs through the forest to the river "
+
+
+def test_three_reasons(home):
+    texts = ("A  cat\nsleeps.", "A cat sleeps.", LONG * 3, LONG * 3 + "again", "sleeps. A cat", "rain")
+    with collection(home, documents(*texts)) as made:
+        found = made.duplicates(min_score=0.99)
+        assert told(found) == [("1", "0", "text"), ("3", "2", "wording"), ("4", "0", "meaning")]
+        assert found[0].score == 1
+        assert 0.8 <= found[1].score < 1
+        assert found.documents == 6
+        assert told(made.duplicates(min_score=None)) == told(found)[:2]
+        assert told(made.duplicates(min_score=None, wording=False)) == told(found)[:1]
+        assert made.remove_duplicates(found) == 3
+        assert list(made.ids()) == ["0", "2", "5"]
+
+
+def test_no_chains(home):
+    """0 ~ 10 ~ 20 degrees: the last is like the second only, which goes, so it stays."""
+    with by_vectors(home, [0, 10, 20]) as made:
+        assert told(made.duplicates(min_score=0.98, wording=False)) == [("1", "0", "meaning")]
+
+
+@pytest.mark.parametrize(
+    ("keep", "stays"), [("first", "0"), ("newest", "2"), ("longest", "1"), ("rank", "1"), ("on", "0")]
+)
+def test_which_one_stays(home, keep, stays):
+    given = documents("short", "the longest of all", "newer", rank=[1, 3, 2], on=["2024-06-01", "2023-01-01", "x"])
+    with by_vectors(home, [0, 1, 2], given) as made:
+        found = made.duplicates(min_score=0.98, wording=False, keep=keep)
+        assert {each.of for each in found} == {stays}
+        assert len(found) == 2
+
+
+def test_the_same_text_goes_with_what_it_is_like(home):
+    """Two equal texts that are like a third by meaning: both go for it."""
+    given = documents("stays", "goes", "goes")
+    with by_vectors(home, [0, 5, 5], given) as made:
+        assert told(made.duplicates(min_score=0.9)) == [("1", "0", "meaning"), ("2", "0", "meaning")]
+        assert told(made.duplicates(min_score=0.9, keep="newest")) == [("0", "2", "meaning"), ("1", "2", "text")]
+
+
+def test_against_another_collection(home):
+    with (
+        by_vectors(home, [0, 45, 90, 90]) as train,
+        by_vectors(home, [91, 180], documents("like the third", "unlike"), "test") as test,
+    ):
+        found = train.duplicates(test, min_score=0.99)
+        assert told(found) == [("2", "0", "meaning"), ("3", "0", "meaning")]
+        assert train.remove_duplicates(found) == 2
+
+
+def test_a_shared_passage_makes_no_duplicate(home):
+    encoder = HashEncoder(64)
+
+    def entry(identity, *sentences):
+        """A document of which each sentence is a passage."""
+        document = semsearch.Document(identity, "".join(sentences))
+        ends = np.cumsum([len(sentence) for sentence in sentences]).tolist()
+        spans = [Span(start, end) for start, end in pairwise([0, *ends])]
+        return Entry(Record.of(document), spans, encoder.encode_documents(list(sentences)))
+
+    shared, cats, stocks = "All rights are reserved. ", "Cats sleep on every mat. ", "Stocks fell in far Tokyo. "
+    with semsearch.create("long", home=home, encoder=encoder) as made:
+        made.engine.put([entry("0", shared, cats), entry("1", shared, stocks), entry("2", shared)])
+        assert told(made.duplicates(min_score=0.99, wording=False)) == []
+        assert len(made.pairs(min_score=0.99)) == 3
+        made.engine.put([entry("turned", cats, shared), entry("twice", stocks, shared, stocks)])
+        found = made.duplicates(min_score=0.99, wording=False)
+        assert told(found) == [("turned", "0", "meaning"), ("twice", "1", "meaning")]
+
+
+def test_what_was_changed_meanwhile_stays(home):
+    with collection(home, documents("a b", "a b", "c d", "c d", "e f", "e f")) as made:
+        found = made.duplicates()
+        made.add([semsearch.Document("1", "something new"), semsearch.Document("2", "else")])
+        assert made.remove_duplicates(found) == 1
+        assert set(made.ids()) == {"0", "1", "2", "3", "4"}
+
+
+def test_borderline_pairs_are_around_the_threshold(home):
+    with by_vectors(home, [0, 10, 25, 90]) as made:
+        found = made.duplicates(min_score=0.98, wording=False, borderline=2)
+        assert [(one, other) for one, other, _ in found.borderline] == [("0", "1"), ("1", "2")]
+        assert told(found) == [("1", "0", "meaning")]
+
+
+def test_what_makes_no_sense_is_refused(home, monkeypatch):
+    with by_vectors(home, [0, 1, 2, 3]) as made:
+        with pytest.raises(UsageError, match="no document has a field"):
+            made.duplicates(keep="nosuch")
+        monkeypatch.setattr(duplicates_module, "MOST_PAIRS", 3)
+        with pytest.raises(UsageError, match=r"about 6 pairs reach a score of 0.5"):
+            made.duplicates(min_score=0.5, wording=False)
+
+
+def test_an_empty_collection(home):
+    with semsearch.create("empty", home=home, encoder=HashEncoder(8)) as made:
+        assert list(made.duplicates(keep="year")) == []
+
+
+def test_wording_is_decided_by_shingles():
+    assert folded("A", "Ｂ  c\n") == "a b c"
+    assert shingles("abc") == {"abc"}
+    assert shingles("abcdef") == {"abcde", "bcdef"}
+    assert jaccard(shingles("abcdef"), shingles("bcdefg")) == pytest.approx(1 / 3)
+    texts = ["東京は日本の首都である都市です", "東京は日本の首都である都市だ", "rain", "x" * 40]
+    wordings = Wordings(0.6)
+    candidates = [(at, other) for at, text in enumerate(texts) for other in wordings.add(at, text)]
+    assert [(one, other) for one, other, _ in wordings.decided(candidates, lambda n, _: {i: texts[i] for i in n})] == [
+        (1, 0)
+    ]
+
+
+def test_on_the_command_line(tmp_path):
+    home = tmp_path / "collections"
+    collection(home, documents("a b", "b a", "a b", "c", "d", "e f g")).close()
+    ended = run("duplicates", "texts", "--home", home)
+    assert ended.lines == ["1\t0\tmeaning\t1.0000", "2\t0\ttext\t1.0000"]
+    assert "2 of 6 documents can go: 1 by text, 1 by meaning" in ended.err
+    assert run("duplicates", "texts", "--out", tmp_path / "gone.csv", "--home", home).code == 0
+    assert (tmp_path / "gone.csv").read_text().splitlines()[:2] == ["id,of,reason,score", "1,0,meaning,1.0"]
+    assert "goes" not in run("duplicates", "texts", "--borderline", 3, "--home", home).err
+    refused = run("duplicates", "texts", "--apply", "--home", home)
+    assert refused.code == 2
+    assert "2 of the 6 documents" in refused.err
+    assert "removed 2" in run("duplicates", "texts", "--apply", "--yes", "--json", "--home", home).err
+    assert run("duplicates", "texts", "--home", home).code == 1
