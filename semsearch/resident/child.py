@@ -34,15 +34,15 @@ class Declined(BaseException):
     """The caller is to run the command itself."""
 
 
-class Counted(io.FileIO):
+class Noted(io.TextIOWrapper):
     """A stream that knows whether anything was written to it."""
 
     written = False
 
-    def write(self, data: Any) -> int:
+    def write(self, text: str) -> int:
         """As ever."""
         self.written = True
-        return super().write(data)
+        return super().write(text)
 
 
 def prepare(library: ctypes.CDLL) -> None:
@@ -128,7 +128,7 @@ def _run(fields: Sequence[bytes], descriptors: Sequence[int], tell: Any, state: 
 
     route.decline = decline
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    tell(begun=True)
+    tell(begun=sys.argv[1])
     say_uncaught()
     try:
         code = program.execute()
@@ -149,7 +149,7 @@ def _run(fields: Sequence[bytes], descriptors: Sequence[int], tell: Any, state: 
 
 
 def _holds_packages(entry: str) -> bool:
-    """Whether packages are installed in the first folder of the caller's path, the only one that is not its parent's."""
+    """Whether packages are in the first folder of the caller's path, the only one that is not the parent's too."""
     try:
         return any(name.endswith((".dist-info", ".egg-info")) for name in os.listdir(entry or "."))  # noqa: PTH208
     except OSError:
@@ -168,24 +168,23 @@ def _take_environment(variables: Mapping[bytes, bytes]) -> None:
             os.environb[name] = value
 
 
-def _take_streams() -> list[Counted]:
-    """Standard streams as Python makes them when it starts."""
-    read = io.BufferedReader(io.FileIO(0, "r", closefd=False))
-    raw = [Counted(number, "w", closefd=False) for number in (1, 2)]
-    streams: dict[str, Any] = {"stdin": read, "stdout": io.BufferedWriter(raw[0]), "stderr": io.BufferedWriter(raw[1])}
-    for name, binary in streams.items():
-        own: io.TextIOWrapper = getattr(
-            sys, f"__{name}__"
-        )  # this process's; it is of an environment with the same locale
-        made = io.TextIOWrapper(
+def _take_streams() -> list[Noted]:
+    """Standard streams as Python makes them when it starts; those that are written to."""
+    made = []
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        raw = io.FileIO(number, "w" if number else "r", closefd=False)
+        binary: Any = io.BufferedWriter(raw) if number else io.BufferedReader(raw)
+        own: io.TextIOWrapper = getattr(sys, f"__{name}__")  # this process's, which has the same locale
+        stream = Noted(
             binary,
             own.encoding,
             own.errors,
             newline="\n",
-            line_buffering=name == "stderr" or binary.isatty(),
+            line_buffering=name == "stderr" or raw.isatty(),
             write_through=own.write_through,
         )
-        made.mode = own.mode  # type: ignore[misc]
-        setattr(sys, name, made)
-        setattr(sys, f"__{name}__", made)
-    return raw
+        stream.mode = own.mode  # type: ignore[misc]
+        setattr(sys, name, stream)
+        setattr(sys, f"__{name}__", stream)
+        made.append(stream)
+    return made[1:]

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 RUN, STATUS, STOP = b"run", b"status", b"stop"
-PATIENCE = 1.0  # seconds that it may take to answer at all: a command by itself needs no less
+PATIENCE = 3.0  # seconds that it may take to answer at all: on a busy machine a command by itself takes longer
 MOST_SIGNALS = 3  # of a kind: whoever sends more wants this process to end, whatever the other does
 FORWARDED = (_signal.SIGINT, _signal.SIGTERM)
 KILLED = 128 + int(_signal.SIGKILL)

@@ -204,6 +204,7 @@ class Resident:
     def _told(self, run: Run, fact: dict[str, Any]) -> None:
         if "begun" in fact:
             run.begun = True
+            log.info("took %s", fact["begun"])
             self._selector.register(run.connection, selectors.EVENT_READ, lambda: self._pass_on(run))
         elif "declined" in fact:
             run.declined = str(fact["declined"])
@@ -263,12 +264,13 @@ class Resident:
             log.warning("a child was ended by signal %d", -code)
 
 
-def main(arguments: list[str], idle: float = IDLE) -> int:
+def main(arguments: list[str], idle: float = IDLE, ready: Callable[[], None] = lambda: None) -> int:
     """Be the resident process of this environment, unless there is one.
 
     Args:
         arguments: The name that who started it expects, and the models to open first, as JSON.
         idle: Seconds after which it goes.
+        ready: Called once it listens.
     """
     os.umask(0o077)
     os.chdir("/")
@@ -290,7 +292,7 @@ def main(arguments: list[str], idle: float = IDLE) -> int:
         return 1
     try:
         with Ownership(opened, name) as owned:
-            return _serve(owned, arguments[1:], idle)
+            return _serve(owned, arguments[1:], idle, ready)
     except Taken:
         log.info("there is one already")
         return 0
@@ -299,7 +301,7 @@ def main(arguments: list[str], idle: float = IDLE) -> int:
         return 1
 
 
-def _serve(owned: Ownership, models: list[str], idle: float) -> int:
+def _serve(owned: Ownership, models: list[str], idle: float, ready: Callable[[], None]) -> int:
     for module in PRELOADED:
         importlib.import_module(module)
     for group in ("semsearch.indexes", "semsearch.corpora", "semsearch.engines"):
@@ -322,6 +324,7 @@ def _serve(owned: Ownership, models: list[str], idle: float) -> int:
         gc.collect()
         gc.freeze()
         log.info("listens")
+        ready()
         resident.serve(still)
     log.info("ends after %d requests", state.requests)
     return 0
