@@ -15,7 +15,7 @@ from semsearch.cli.render import out, say, show_table
 from semsearch.errors import UsageError
 from semsearch.resident import address, client
 
-NONE = "no resident process runs. One stays behind 'semsearch query … --resident'."
+NONE_RUNS = "no resident process runs. One stays behind 'semsearch query … --resident'."
 
 
 @click.group(short_help="The process that answers at once.")
@@ -45,7 +45,7 @@ def status(as_json: bool) -> int:
     if as_json:
         out(wire.dumps(found))
     elif not found:
-        say(NONE)
+        say(NONE_RUNS)
     else:
         keys = ("pid", "age", "requests", "version", "python", "models", "answers_here")
         show_table(
@@ -69,7 +69,7 @@ def stop() -> int:
     semsearch resident stop
     """
     stopped = sum(1 for _ in _asked(client.STOP))
-    say(f"stopped {stopped}" if stopped else NONE)
+    say(f"stopped {stopped}" if stopped else NONE_RUNS)
     return 0
 
 
@@ -87,7 +87,7 @@ def _asked(what: bytes) -> Iterator[tuple[str, bytes]]:
                 continue
             try:
                 connection = client.connect(address.at(folder, entry))
-            except (OSError, client.Unanswered) as why:
+            except (OSError, client.NotTaken) as why:
                 say(f"{entry}: {why}")
                 continue
             try:

@@ -29,7 +29,7 @@ SOCKET, LOCK, LOG = ".sock", ".lock", ".log"
 # libraries are loaded.
 SUPPORTED = sys.platform == "linux"
 UNSUPPORTED = "resident processes are there on Linux only"
-_OWN = 0o700
+_USERS_ALONE = 0o700
 
 # Variables that are read while libraries are imported and models opened, or that the C library keeps.
 _PREFIXES = (
@@ -37,7 +37,7 @@ _PREFIXES = (
     *("HF_", "HUGGINGFACE", "TRANSFORMERS_", "TOKENIZERS_", "SAFETENSORS", "TORCH", "PYTORCH", "CUDA_", "NVIDIA_"),
     *("OMP_", "GOMP_", "KMP_", "MKL_", "OPENBLAS_", "GOTO_", "BLIS_", "NUMEXPR_", "RAYON_", "NPY_", "NUMPY_"),
 )
-_NAMES = (
+_VARIABLES = (
     *("HOME", "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_STATE_HOME"),
     *("TZ", "TMPDIR", "TEMP", "TMP", "VIRTUAL_ENV", "CONDA_PREFIX"),
 )
@@ -66,9 +66,9 @@ def open_folder(*, make: bool = False) -> int | None:
     path = folder()
     try:
         if make:
-            os.makedirs(os.path.dirname(path), _OWN, exist_ok=True)  # noqa: PTH103, PTH120
+            os.makedirs(os.path.dirname(path), _USERS_ALONE, exist_ok=True)  # noqa: PTH103, PTH120
             if not os.path.lexists(path):
-                os.mkdir(path, _OWN)  # noqa: PTH102
+                os.mkdir(path, _USERS_ALONE)  # noqa: PTH102
         opened = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     except FileNotFoundError:
         return None
@@ -102,7 +102,7 @@ def environment() -> bytes:
         *(sys.executable, sys.version, sys.prefix, flags, sys.warnoptions, sorted(sys._xoptions.items())),
         [(entry, _changed(entry)) for entry in path],
         _package(),
-        sorted(pair for pair in os.environ.items() if pair[0].startswith(_PREFIXES) or pair[0] in _NAMES),
+        sorted(pair for pair in os.environ.items() if pair[0].startswith(_PREFIXES) or pair[0] in _VARIABLES),
         *_place(),
     ]
     return ascii(said).encode()
@@ -117,11 +117,13 @@ def _is_own(path: str) -> bool:
 
 
 def _changed(entry: str) -> int:
-    """When a folder of packages last gained or lost one."""
+    """When a folder of installed packages last gained or lost one; of others nothing that happens in them matters."""
     try:
-        return os.stat(entry).st_mtime_ns  # noqa: PTH116
+        if any(name.endswith((".dist-info", ".egg-info")) for name in os.listdir(entry)):  # noqa: PTH208
+            return os.stat(entry).st_mtime_ns  # noqa: PTH116
     except OSError:
-        return 0
+        pass
+    return 0
 
 
 def _package() -> tuple[str, int, int]:

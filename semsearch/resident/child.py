@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from semsearch.resident.kept import ResidentState
 
 BROKEN = 70  # the exit code of a child that failed outside of the command (EX_SOFTWARE of sysexits.h)
-PATIENCE = 10.0  # seconds that a request may take to arrive
+REQUEST_PATIENCE = 10.0  # seconds that a request may take to arrive
 MOST_BYTES = 1 << 24  # of a request; systems allow arguments and environment of some megabytes
 PR_SET_PDEATHSIG = 1
 _libraries: list[Any] = []
@@ -62,7 +62,7 @@ def answer(connection: socket.socket, told: int, state: ResidentState) -> NoRetu
     for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_DFL)
     try:
-        connection.settimeout(PATIENCE)
+        connection.settimeout(REQUEST_PATIENCE)
         connection.sendall(address.PROTOCOL)
         body, descriptors = _received(connection)
     except OSError:

@@ -18,13 +18,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 RUN, STATUS, STOP = b"run", b"status", b"stop"
-PATIENCE = 3.0  # seconds that it may take to answer at all: on a busy machine a command by itself takes longer
+ANSWER_PATIENCE = 3.0  # seconds that it may take to answer at all: on a busy machine a command by itself takes longer
 MOST_SIGNALS = 3  # of a kind: whoever sends more wants this process to end, whatever the other does
 FORWARDED = (_signal.SIGINT, _signal.SIGTERM)
-KILLED = 128 + int(_signal.SIGKILL)
+KILLED = 137  # 128 and SIGKILL, as a shell tells it
 
 
-class Unanswered(Exception):
+class NotTaken(Exception):
     """The resident process does not run the command; says why."""
 
 
@@ -40,7 +40,7 @@ def answered(arguments: list[str]) -> int | None:
         return None
     try:
         return _run(arguments)
-    except (Unanswered, address.Unusable) as why:
+    except (NotTaken, address.Unusable) as why:
         route.why_not = str(why)
     except OSError as error:
         route.why_not = f"it can't be reached ({error.strerror or error})"
@@ -50,12 +50,12 @@ def answered(arguments: list[str]) -> int | None:
 def _run(arguments: list[str]) -> int:
     opened = address.open_folder()
     if opened is None or not any(name.endswith(address.SOCKET) for name in os.listdir(opened)):  # noqa: PTH208
-        raise Unanswered("none runs")
+        raise NotTaken("none runs")
     environment = address.environment()
     try:
         connection = connect(address.at(opened, address.name_of(environment) + address.SOCKET))
     except FileNotFoundError:
-        raise Unanswered("none runs for this environment") from None
+        raise NotTaken("none runs for this environment") from None
     finally:
         os.close(opened)
     route.there = True
@@ -73,32 +73,32 @@ def connect(path: str) -> _socket.socket:
     """A connection to a process of this user, which has said that it is there.
 
     Raises:
-        Unanswered: It is no such process, or does not say so in time.
+        NotTaken: It is no such process, or does not say so in time.
     """
     import _socket
 
     connection = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
     try:
-        connection.settimeout(PATIENCE)
+        connection.settimeout(ANSWER_PATIENCE)
         connection.connect(path)
         peer = connection.getsockopt(_socket.SOL_SOCKET, _socket.SO_PEERCRED, 12)  # pid, uid, gid
         if int.from_bytes(peer[4:8], sys.byteorder) != os.geteuid():
-            raise Unanswered("what listens there is another user's")
+            raise NotTaken("what listens there is another user's")
         said = b""
         while len(said) < len(address.PROTOCOL) and (more := connection.recv(len(address.PROTOCOL) - len(said))):
             said += more
     except TimeoutError:
         connection.close()
-        raise Unanswered(f"it did not answer within {PATIENCE:.0f} s") from None
+        raise NotTaken(f"it did not answer within {ANSWER_PATIENCE:.0f} s") from None
     except ConnectionRefusedError:
         connection.close()
-        raise Unanswered("the one that was there has gone") from None
+        raise NotTaken("the one that was there has gone") from None
     except BaseException:
         connection.close()
         raise
     if said != address.PROTOCOL:
         connection.close()
-        raise Unanswered("it took no command" if not said else "it is of another version")
+        raise NotTaken("it took no command" if not said else "it is of another version")
     return connection
 
 
@@ -154,7 +154,7 @@ class _Forwarding:
         if word == b"declined":
             for number in self._signals:  # this process runs it, and would have been interrupted
                 os.kill(os.getpid(), number)
-            raise Unanswered(rest.decode(errors="replace"))
+            raise NotTaken(rest.decode(errors="replace"))
         if word == b"signal":
             _say(f"semsearch: the command was ended by signal {int(rest)} while the resident process ran it.")
             return 128 + int(rest)
@@ -165,7 +165,7 @@ class _Forwarding:
         try:
             send(self._connection, request, descriptors)
         except OSError as error:  # what was not received whole is not run
-            raise Unanswered(f"it broke off ({error.strerror or error})") from error
+            raise NotTaken(f"it broke off ({error.strerror or error})") from error
         self._connection.settimeout(None)
         self._asked = True
         for number in self._signals:

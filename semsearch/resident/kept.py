@@ -20,7 +20,7 @@ from semsearch.hardware import Compute
 
 MOST_KEPT = 4
 
-Stamp: TypeAlias = tuple[tuple[str, int, int, int, int], ...]
+ModelFiles: TypeAlias = tuple[tuple[str, int, int, int, int], ...]
 
 
 class Wanted(NamedTuple):
@@ -35,7 +35,7 @@ class Kept(NamedTuple):
     """A model, and what its files were when it was opened."""
 
     model: NamedEncoder
-    stamp: Stamp
+    stamp: ModelFiles
 
 
 class KeptModels:
@@ -50,7 +50,9 @@ class KeptModels:
         return [wanted.name for wanted in self._kept]
 
     def current(self, name: str, revision: str | None, compute: Compute) -> NamedEncoder | None:
-        """The model, if it is kept and its files are what they were."""
+        """The model, if it is kept and its files are what they were; where torch is there, it opens them all."""
+        if "torch" in sys.modules:
+            return None
         kept = self._kept.get(Wanted(name, revision, compute))
         return kept.model if kept is not None and kept.stamp == _stamp(name, revision) else None
 
@@ -71,7 +73,7 @@ class KeptModels:
         return True
 
 
-def _stamp(name: str, revision: str | None) -> Stamp | None:
+def _stamp(name: str, revision: str | None) -> ModelFiles | None:
     """Which files a model is made of now, and what they are; None where nobody can tell without fetching it."""
     if name.startswith(REMOTE_PREFIX):
         return None

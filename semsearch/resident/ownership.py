@@ -14,7 +14,7 @@ from semsearch.resident import address
 BACKLOG = 64
 
 
-class Taken(Exception):
+class HeldByAnother(Exception):
     """Another process holds it."""
 
 
@@ -22,7 +22,7 @@ class Ownership:
     """The lock of a name in the folder of the sockets, and the socket of that name.
 
     Raises:
-        Taken: On entry, another process holds it.
+        HeldByAnother: On entry, another process holds it.
     """
 
     _locks: ClassVar[list[int]] = []
@@ -36,7 +36,7 @@ class Ownership:
     def __enter__(self) -> Self:
         self._lock = _locked(self._folder, self._name + address.LOCK)
         if self._lock is None:
-            raise Taken
+            raise HeldByAnother
         self._locks.append(self._lock)
         self._sweep()
         return self

@@ -32,7 +32,7 @@ from semsearch import __version__, plugins  # noqa: E402
 from semsearch.hardware import Compute  # noqa: E402
 from semsearch.resident import child, client  # noqa: E402
 from semsearch.resident.kept import ResidentState, Wanted  # noqa: E402
-from semsearch.resident.ownership import Ownership, Taken  # noqa: E402
+from semsearch.resident.ownership import HeldByAnother, Ownership  # noqa: E402
 
 IDLE = 600.0  # seconds without a command after which it goes
 LOOK = 20.0  # seconds between two looks at whether it is still what its callers mean
@@ -54,7 +54,7 @@ PRELOADED = (
 
 
 @dataclass(eq=False)
-class Run:
+class ChildRun:
     """A child, its caller, and what it told so far."""
 
     pid: int
@@ -75,7 +75,7 @@ class Resident:
         self._state = state
         self._withdraw = withdraw
         self._idle = idle
-        self._runs: dict[int, Run] = {}
+        self._runs: dict[int, ChildRun] = {}
         self._wanted: list[Wanted] = []
         self._hopeless: set[Wanted] = set()
         self._stopping = False
@@ -174,7 +174,7 @@ class Resident:
                 os._exit(child.BROKEN)
         os.close(writing)
         os.set_blocking(reading, False)
-        run = self._runs[pid] = Run(pid, connection, reading)
+        run = self._runs[pid] = ChildRun(pid, connection, reading)
         connection.setblocking(False)
         self._selector.register(reading, selectors.EVENT_READ, lambda: self._hear(run))
         self._last = time.monotonic()
@@ -188,7 +188,7 @@ class Resident:
             os.close(run.told)
         Ownership.leave_to_parent()
 
-    def _hear(self, run: Run) -> None:
+    def _hear(self, run: ChildRun) -> None:
         """What a child tells, a line each."""
         try:
             said = os.read(run.told, 1 << 16)
@@ -201,7 +201,7 @@ class Resident:
         for line in lines:
             self._told(run, json.loads(line))
 
-    def _told(self, run: Run, fact: dict[str, Any]) -> None:
+    def _told(self, run: ChildRun, fact: dict[str, Any]) -> None:
         if "begun" in fact:
             run.begun = True
             log.info("took %s", fact["begun"])
@@ -215,7 +215,7 @@ class Resident:
             for name, revision, device, dtype, batch_tokens in fact["opened"]:
                 self.want(Wanted(name, revision, Compute(device, dtype, batch_tokens)))
 
-    def _pass_on(self, run: Run) -> None:
+    def _pass_on(self, run: ChildRun) -> None:
         """A signal from who asked; who is gone ends the child. It is not reaped yet, so that its number is its own."""
         try:
             said = run.connection.recv(64)
@@ -240,7 +240,7 @@ class Resident:
             if pid in self._runs:
                 self._end(self._runs.pop(pid), os.waitstatus_to_exitcode(status))
 
-    def _end(self, run: Run, code: int) -> None:
+    def _end(self, run: ChildRun, code: int) -> None:
         while run.told in self._selector.get_map():  # the rest of what it told
             before = len(run.unread)
             self._hear(run)
@@ -293,7 +293,7 @@ def main(arguments: list[str], idle: float = IDLE, ready: Callable[[], None] = l
     try:
         with Ownership(opened, name) as owned:
             return _serve(owned, arguments[1:], idle, ready)
-    except Taken:
+    except HeldByAnother:
         log.info("there is one already")
         return 0
     except Exception:

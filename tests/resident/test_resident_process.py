@@ -90,8 +90,9 @@ def way(ended):
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_reaches_the_command(number, asking):
     asking.send_signal(number)
+    code = asking.wait(60)  # with its standard input still open
     out, err = asking.communicate(timeout=60)
-    assert (asking.returncode, out, err) == (130, b"", b"\ninterrupted\n")  # as click has it
+    assert (code, out, err) == (130, b"", b"\ninterrupted\n")  # as click has it
 
 
 def test_a_reader_that_has_seen_enough_ends_it_in_silence(asking):
@@ -214,7 +215,7 @@ def test_whoever_is_of_another_environment_finds_none(here, resident, monkeypatc
             patch.setattr(module, name, value)
             assert address.environment() != own, name
     monkeypatch.setattr(sys, "path", [*sys.path, str(tmp_path / "packages")])
-    (tmp_path / "packages").mkdir()
+    (tmp_path / "packages" / "some-1.0.dist-info").mkdir(parents=True)
     before = address.environment()
     os.utime(tmp_path / "packages", (1, 1))  # one was installed
     assert address.environment() != before
@@ -420,7 +421,7 @@ def test_a_command_leaves_one_behind(tmp_path):
 def test_the_lock_is_taken_once(tmp_path):
     folder = os.open(tmp_path, os.O_RDONLY)
     with ownership.Ownership(folder, "a") as first:
-        with first.listen(), pytest.raises(ownership.Taken), ownership.Ownership(folder, "a"):
+        with first.listen(), pytest.raises(ownership.HeldByAnother), ownership.Ownership(folder, "a"):
             pass
         assert first.stands()
         (tmp_path / "a.sock").unlink()
