@@ -77,7 +77,7 @@ def _asked(what: bytes) -> Iterator[tuple[str, bytes]]:
     """The name of each that runs, and what it answers."""
     try:
         folder = address.open_folder()
-    except address.Unusable as why:
+    except address.NoResident as why:
         raise UsageError(f"{why}.") from None
     if folder is None:
         return

@@ -43,7 +43,7 @@ _VARIABLES = (
 )
 
 
-class Unusable(Exception):
+class NoResident(Exception):
     """There can be no resident process here; says why."""
 
 
@@ -59,10 +59,10 @@ def open_folder(*, make: bool = False) -> int | None:
     """A descriptor of the folder; None where there is none.
 
     Raises:
-        Unusable: It is another's, open to others, or no folder.
+        NoResident: It is another's, open to others, or no folder.
     """
     if not SUPPORTED:
-        raise Unusable(UNSUPPORTED)
+        raise NoResident(UNSUPPORTED)
     path = folder()
     try:
         if make:
@@ -73,12 +73,12 @@ def open_folder(*, make: bool = False) -> int | None:
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise Unusable(f"{path} is no folder of its own that can be used ({error.strerror})") from error
+        raise NoResident(f"{path} is no folder of its own that can be used ({error.strerror})") from error
     status = os.fstat(opened)
     if status.st_uid != os.geteuid() or stat.S_IMODE(status.st_mode) & 0o077:
         os.close(opened)
         whose = "is another user's" if status.st_uid != os.geteuid() else "is open to other users"
-        raise Unusable(f"the folder {path} {whose}: take it away, or name another with SEMSEARCH_STATE")
+        raise NoResident(f"the folder {path} {whose}: take it away, or name another with SEMSEARCH_STATE")
     return opened
 
 

@@ -40,7 +40,7 @@ def answered(arguments: list[str]) -> int | None:
         return None
     try:
         return _run(arguments)
-    except (NotTaken, address.Unusable) as why:
+    except (NotTaken, address.NoResident) as why:
         route.why_not = str(why)
     except OSError as error:
         route.why_not = f"it can't be reached ({error.strerror or error})"

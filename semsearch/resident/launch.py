@@ -38,7 +38,7 @@ def start() -> None:
         subprocess.Popen(
             command, env=_environment, cwd="/", stdin=null, stdout=null, stderr=null, start_new_session=True
         )
-    except (OSError, address.Unusable) as error:
+    except (OSError, address.NoResident) as error:
         _fail(str(error))
     finally:
         os.environ.clear()

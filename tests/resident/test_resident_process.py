@@ -253,18 +253,18 @@ def test_a_folder_that_others_can_reach_is_none(tmp_path, monkeypatch):
     os.close(address.open_folder(make=True))
     folder = tmp_path / "resident"
     folder.chmod(0o770)
-    with pytest.raises(address.Unusable, match="open to other users"):
+    with pytest.raises(address.NoResident, match="open to other users"):
         address.open_folder()
     assert client.answered(["get", "notes", "d1"]) is None
     assert "open to other users" in route.why_not
     folder.chmod(0o700)
     with monkeypatch.context() as patch:
         patch.setattr(os, "geteuid", lambda: os.getuid() + 1)
-        with pytest.raises(address.Unusable, match="another user's"):
+        with pytest.raises(address.NoResident, match="another user's"):
             address.open_folder()
     folder.rename(tmp_path / "moved")
     folder.symlink_to(tmp_path / "moved")
-    with pytest.raises(address.Unusable, match="can be used"):
+    with pytest.raises(address.NoResident, match="can be used"):
         address.open_folder(make=True)
 
 
