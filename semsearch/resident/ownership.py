@@ -11,7 +11,7 @@ from typing import ClassVar, Self
 
 from semsearch.resident import address
 
-BACKLOG = 64
+SOCKET_BACKLOG = 64
 
 
 class HeldByAnother(Exception):
@@ -68,7 +68,7 @@ class Ownership:
         finally:
             os.umask(mask)
         self._socket = os.stat(name, dir_fd=self._folder, follow_symlinks=False).st_ino
-        listener.listen(BACKLOG)
+        listener.listen(SOCKET_BACKLOG)
         return listener
 
     def stands(self) -> bool:
