@@ -6,44 +6,17 @@
 ...     notes.search("a dozing pet", k=1)[0].text
 'The cat sleeps.'
 
-Importing this loads neither torch nor any other heavy library; what is used is loaded when it is used.
+Importing this loads nothing but this: what is used is loaded when it is used.
 """
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from semsearch import process  # noqa: F401  (it notes which process this is before a library starts threads)
 
-from semsearch import hardware as processes  # noqa: F401  (it notes which process this is before a library starts threads)
-from semsearch.errors import (
-    CollectionClosed,
-    CollectionDamaged,
-    CollectionError,
-    CollectionExists,
-    CollectionLocked,
-    CollectionNotFound,
-    DataError,
-    DimensionMismatch,
-    DocumentChanged,
-    DocumentNotFound,
-    EncodingFailed,
-    FilterError,
-    IndexDamaged,
-    IndexForeign,
-    MissingDependency,
-    ModelError,
-    ModelMismatch,
-    ReadOnly,
-    SemsearchError,
-    StorageError,
-    Untrusted,
-    UsageError,
-)
-from semsearch.places import Place
-from semsearch.types import Document, Encoder, Explanation, Hit, Hits, Metric, Neighbors, Passage, Reranker
-from semsearch.vector_index import VectorIndex
-
+TYPE_CHECKING = False  # as type checkers take it; importing typing takes as long as all else here
 if TYPE_CHECKING:
+    from typing import Any
+
     from semsearch.applications.bitext import bitext
     from semsearch.applications.classification import classify
     from semsearch.applications.clusters import clusters
@@ -53,15 +26,42 @@ if TYPE_CHECKING:
     from semsearch.encoder.load import load_encoder
     from semsearch.encoder.own import encoder_from
     from semsearch.engine import Compacted, Problem
+    from semsearch.errors import (
+        CollectionClosed,
+        CollectionDamaged,
+        CollectionError,
+        CollectionExists,
+        CollectionLocked,
+        CollectionNotFound,
+        DataError,
+        DimensionMismatch,
+        DocumentChanged,
+        DocumentNotFound,
+        EncodingFailed,
+        FilterError,
+        IndexDamaged,
+        IndexForeign,
+        MissingDependency,
+        ModelError,
+        ModelMismatch,
+        ReadOnly,
+        SemsearchError,
+        StorageError,
+        Untrusted,
+        UsageError,
+    )
     from semsearch.federation import Federation, search
     from semsearch.home import Home
     from semsearch.ingest.ingestion import IngestResult, Progress
     from semsearch.ingest.source import Source
     from semsearch.ingest.sync import Synced
     from semsearch.opening import create, drop, list_collections, open, restore
+    from semsearch.places import Place
     from semsearch.reranker.load import load_reranker
     from semsearch.search.calibration import Calibration
     from semsearch.search.recall import Certificate
+    from semsearch.types import Document, Encoder, Explanation, Hit, Hits, Metric, Neighbors, Passage, Reranker
+    from semsearch.vector_index import VectorIndex
 
 __version__ = "0.1.0"
 
@@ -69,14 +69,47 @@ _LAZY = {  # loaded when it is used
     "Calibration": "semsearch.search.calibration",
     "Certificate": "semsearch.search.recall",
     "Collection": "semsearch.collection",
+    "CollectionClosed": "semsearch.errors",
+    "CollectionDamaged": "semsearch.errors",
+    "CollectionError": "semsearch.errors",
+    "CollectionExists": "semsearch.errors",
+    "CollectionLocked": "semsearch.errors",
+    "CollectionNotFound": "semsearch.errors",
     "Compacted": "semsearch.engine",
+    "DataError": "semsearch.errors",
+    "DimensionMismatch": "semsearch.errors",
+    "Document": "semsearch.types",
+    "DocumentChanged": "semsearch.errors",
+    "DocumentNotFound": "semsearch.errors",
+    "Encoder": "semsearch.types",
+    "EncodingFailed": "semsearch.errors",
+    "Explanation": "semsearch.types",
     "Federation": "semsearch.federation",
+    "FilterError": "semsearch.errors",
+    "Hit": "semsearch.types",
+    "Hits": "semsearch.types",
     "Home": "semsearch.home",
+    "IndexDamaged": "semsearch.errors",
+    "IndexForeign": "semsearch.errors",
     "IngestResult": "semsearch.ingest.ingestion",
+    "Metric": "semsearch.types",
+    "MissingDependency": "semsearch.errors",
+    "ModelError": "semsearch.errors",
+    "ModelMismatch": "semsearch.errors",
+    "Neighbors": "semsearch.types",
+    "Passage": "semsearch.types",
+    "Place": "semsearch.places",
     "Problem": "semsearch.engine",
     "Progress": "semsearch.ingest.ingestion",
+    "ReadOnly": "semsearch.errors",
+    "Reranker": "semsearch.types",
+    "SemsearchError": "semsearch.errors",
     "Source": "semsearch.ingest.source",
+    "StorageError": "semsearch.errors",
     "Synced": "semsearch.ingest.sync",
+    "Untrusted": "semsearch.errors",
+    "UsageError": "semsearch.errors",
+    "VectorIndex": "semsearch.vector_index",
     "bitext": "semsearch.applications.bitext",
     "classify": "semsearch.applications.classification",
     "clusters": "semsearch.applications.clusters",
@@ -155,10 +188,13 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
+    from importlib import import_module
+
     if name == "search":  # the package, which can be called
         return import_module("semsearch.search")
     if name in _LAZY:
-        return getattr(import_module(_LAZY[name]), name)
+        found = globals()[name] = getattr(import_module(_LAZY[name]), name)
+        return found
     raise AttributeError(f"module 'semsearch' has no attribute '{name}'")
 
 

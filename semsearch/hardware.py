@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from semsearch.errors import UsageError
+from semsearch.process import forked as forked  # backends ask it here
 
 if TYPE_CHECKING:
     import torch
@@ -35,10 +36,6 @@ THREADS_VARIABLE = "SEMSEARCH_THREADS"
 MOST_THREADS = 1024
 CGROUP = Path("/sys/fs/cgroup")
 CPUINFO = Path("/proc/cpuinfo")
-_BORN = os.getpid()  # this module is imported before any library that keeps threads
-
-os.environ.setdefault("GOMP_SPINCOUNT", "10000")  # turns, of some 40 to 140 cycles: longer than from product to product
-os.environ.setdefault("KMP_BLOCKTIME", "1")  # milliseconds
 
 
 @dataclass(frozen=True)
@@ -64,11 +61,6 @@ ANYWHERE = Compute()
 
 
 # Threads
-
-
-def forked() -> bool:
-    """Whether this process is a fork of the one that imported semsearch."""
-    return os.getpid() != _BORN
 
 
 def cores() -> int:

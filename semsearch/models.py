@@ -3,7 +3,7 @@
 What decides a model is its name, its revision and what it computes on; of one in a folder or file also when its files
 were written, so that a model trained anew in the same place is opened anew. Models are held weakly: one goes with the
 last collection that uses it, and its memory with it. Two threads that ask for the same model wait for one opening;
-different models are opened side by side. A forked child opens its own.
+different models are opened side by side. A forked child opens its own, or takes what its parent opened for it (`held`).
 """
 
 from __future__ import annotations
@@ -121,5 +121,17 @@ def _load_reranker(name: str, revision: str | None, compute: Compute) -> Reranke
     )
 
 
-_encoders: _Shared[NamedEncoder] = _Shared(named_encoder)
+def _open_encoder(name: str, revision: str | None, compute: Compute) -> NamedEncoder:
+    wanted = (_place(name)[0], revision, compute)
+    model = held(*wanted) if held is not None else None
+    if model is None:
+        model = named_encoder(name, revision, compute)
+    opened[wanted] = None
+    return model
+
+
+opened: dict[tuple[str, str | None, Compute], None] = {}  # encoders that this process opened, by name or whole path
+held: Callable[[str, str | None, Compute], NamedEncoder | None] | None = None  # what a process held ready for this one
+
+_encoders: _Shared[NamedEncoder] = _Shared(_open_encoder)
 _rerankers: _Shared[Reranker] = _Shared(_load_reranker)

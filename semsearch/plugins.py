@@ -28,6 +28,11 @@ def _registered(group: str) -> dict[str, EntryPoint]:
     return found
 
 
+def look_again() -> None:
+    """Forget what is installed: this process may find other packages than when it looked."""
+    _registered.cache_clear()
+
+
 def names(group: str) -> list[str]:
     """The registered names of a group, sorted."""
     return sorted(_registered(group))

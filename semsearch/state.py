@@ -3,7 +3,29 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
+import sys
+
+TYPE_CHECKING = (
+    False  # as type checkers take it: what is ahead of a command line imports this, and nothing that is slow
+)
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def state_path() -> str:
+    """Where the folder is, there or not: `SEMSEARCH_STATE`, else where the system keeps such things.
+
+    On Linux that is `~/.local/state/semsearch`, or in `XDG_STATE_HOME`.
+    """
+    if named := os.environ.get("SEMSEARCH_STATE"):
+        return os.path.expanduser(named)  # noqa: PTH111  (without pathlib)
+    if sys.platform == "linux":  # as platformdirs has it, which takes longer to import
+        kept = os.environ.get("XDG_STATE_HOME", "")
+        base = kept if kept.strip() else os.path.expanduser("~/.local/state")  # noqa: PTH111
+        return os.path.join(base, "semsearch")  # noqa: PTH118
+    import platformdirs
+
+    return platformdirs.user_state_dir("semsearch", appauthor=False)
 
 
 def state_folder() -> Path | None:
@@ -11,11 +33,10 @@ def state_folder() -> Path | None:
 
     `SEMSEARCH_STATE` names it, else the system does: `~/.local/state/semsearch` on Linux.
     """
-    import platformdirs
+    from pathlib import Path
 
-    named = os.environ.get("SEMSEARCH_STATE")
     try:
-        folder = Path(named or platformdirs.user_state_dir("semsearch", appauthor=False)).expanduser()
+        folder = Path(state_path()).expanduser()
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     except (OSError, RuntimeError):  # no home at all
         return None

@@ -30,6 +30,7 @@ SAME_MODULES = {
     "train": "what training does, and the command",
 }
 SAME_NAMES = {
+    "TYPE_CHECKING": "typing's, where importing typing takes longer than all else",
     "COMMANDS": "the commands of a module of the command line",
     "Mask": "the passages of one state that may be found, in two engines that know nothing of each other",
     **dict.fromkeys(

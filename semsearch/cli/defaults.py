@@ -39,7 +39,9 @@ VARIABLE_PREFIX = "SEMSEARCH"
 NEVER_CONFIGURED = frozenset(  # what a person must say each time
     {"yes", "unchecked", "open_it", "config", "help", "version"}
 )
-UNGUARDING = frozenset({"add", "follow_links", "no_ignore", "spreadsheet_safe"})  # switches that take a protection away
+UNGUARDING = frozenset(  # switches that take a protection away, or leave a process behind
+    {"add", "follow_links", "no_ignore", "spreadsheet_safe", "resident"}
+)
 
 
 class Setting(NamedTuple):

@@ -21,6 +21,7 @@ from semsearch.controls import one_line, printable
 from semsearch.errors import DataError, UsageError
 from semsearch.ingest.source import STDIN
 from semsearch.places import Place
+from semsearch.resident import route
 from semsearch.validation import is_empty
 
 if TYPE_CHECKING:
@@ -83,6 +84,7 @@ class GrepOptions:
 @click.option("-o", "--output", "form", type=click.Choice(["vimgrep"]), help="Print 'file:line:column:text', for vim.")
 @parameters.open_it
 @parameters.compute
+@parameters.resident
 @parameters.typed(GrepOptions)
 def grep(options: GrepOptions) -> int:
     r"""Find the lines of FILES (folders with all in them; else standard input) that mean something like TEXT.
@@ -98,6 +100,8 @@ def grep(options: GrepOptions) -> int:
     journalctl | semsearch grep "the disk is failing" --min-score 0.4
     """
     _check(options)
+    if options.open_it:
+        route.needs_terminal("--open")
     given = GrepInput()
     pieces = [piece for file in given.files(options.files or (STDIN,)) for piece in _pieces(file, options.paragraphs)]
     if not pieces:

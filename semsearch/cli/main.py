@@ -28,6 +28,7 @@ from semsearch.cli.messages import said, say_uncaught
 from semsearch.cli.render import confirmed, say
 from semsearch.cli.termination import on_sigterm
 from semsearch.errors import SemsearchError
+from semsearch.resident import launch, route
 from semsearch.search.request import SYNONYMS
 
 USAGE = 2
@@ -61,6 +62,7 @@ _COMMANDS = {
         "models": "catalog",
         "trust": "trust",
         "mcp": "assistants",
+        "resident": "resident",
     },
     **{"serve": "serve", "key": "serve"},
     **{"doctor": "doctor", "completion": "doctor", "train-reranker": "train", "eval": "evaluate"},
@@ -141,14 +143,24 @@ def main() -> NoReturn:
     """The program: run the command that was typed and end with its exit code."""
     say_uncaught()
     code = execute()
+    if route.wanted and not route.there:
+        launch.start()
     if "torch" in sys.modules and threading.active_count() == 1:
         # Taking torch apart takes as long as a quarter of its import, and the system does it at once.
-        atexit._run_exitfuncs()
-        for stream in (sys.stdout, sys.stderr):
-            with contextlib.suppress(OSError, ValueError):
-                stream.flush()
-        os._exit(code)
+        end(code)
     sys.exit(code)
+
+
+def end(code: int) -> NoReturn:
+    """End this process once its threads have, and leave it to the system to take it apart."""
+    for thread in threading.enumerate():
+        if thread is not threading.current_thread() and not thread.daemon:
+            thread.join()
+    atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):
+            stream.flush()
+    os._exit(code)
 
 
 def execute(arguments: Sequence[str] | None = None) -> int:
@@ -161,8 +173,12 @@ def execute(arguments: Sequence[str] | None = None) -> int:
             stream.reconfigure(errors="backslashreplace")
     if os.environ.get(COMPLETE):
         return _complete()
+    route.verbose = route.wanted = False
     with said(), on_sigterm():
-        return _run(arguments)
+        code = _run(arguments)
+        if route.verbose:
+            say(route.sentence())
+        return code
 
 
 def _complete() -> int:
@@ -226,6 +242,7 @@ def _run(arguments: Sequence[str] | None) -> int:
 
 def _ask(question: str) -> bool:
     """The answer of who sits at the terminal, unless it is busy with something else."""
+    route.needs_terminal("a question to the person")
     return threading.current_thread() is threading.main_thread() and confirmed(question)
 
 

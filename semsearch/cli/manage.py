@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 @click.argument("ids", nargs=-1, required=True, metavar="ID...")
 @parameters.as_json
 @parameters.home
+@parameters.resident
 def get(name: str, ids: tuple[str, ...], as_json: bool, home: str | None) -> int:
     r"""Print the documents of collection NAME that have these ids, in the order asked.
 

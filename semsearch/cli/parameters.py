@@ -23,6 +23,7 @@ from semsearch.errors import FilterError
 from semsearch.hardware import MOST_THREADS, set_threads
 from semsearch.home import Home
 from semsearch.names import is_name, normal
+from semsearch.resident import route
 from semsearch.search.languages import STEMMED
 from semsearch.search.request import MODES
 from semsearch.search.where_mapping import Where
@@ -253,6 +254,31 @@ show = click.option(
     metavar="FIELDS",
     help="Fields of metadata to show with each hit, as in 'year,genres'; remembered on terminals, until 'none'.",
 )
+
+
+def resident(command: Command) -> Command:
+    """Add `--resident` and `--verbose`, which go for the whole process."""
+
+    def leave(context: click.Context, parameter: click.Parameter, said: bool) -> None:
+        route.wanted = said
+
+    def tell(context: click.Context, parameter: click.Parameter, said: bool) -> None:
+        route.verbose = said
+
+    command = click.option(
+        "-v",
+        "--verbose",
+        is_flag=True,
+        expose_value=False,
+        callback=tell,
+        help="Say whether a resident process answered.",
+    )(command)
+    return click.option(
+        "--resident/--no-resident",
+        expose_value=False,
+        callback=leave,
+        help="Leave a process behind that answers at once, until it is idle for ten minutes; or ask none.",
+    )(command)
 
 
 def fields_to_show(asked: str | None, collection: Searchable) -> tuple[str, ...]:

@@ -21,6 +21,7 @@ from semsearch.cli.render import Answer, on_terminal, out, say, show_answer
 from semsearch.errors import CollectionNotFound, DataError, UsageError
 from semsearch.home import Home
 from semsearch.names import is_name, normal
+from semsearch.resident import route
 from semsearch.search.request import MAX_QUERY
 from semsearch.validation import is_empty
 
@@ -227,6 +228,12 @@ def form_of(as_json: bool, form: str | None, open_it: bool) -> str | None:
     return "json" if as_json else form
 
 
+def _check_terminal(text: str | None, open_it: bool) -> None:
+    """What a person does at the terminal is for the process that was started there."""
+    if text is None or open_it:
+        route.needs_terminal("--open" if open_it else "an interactive query")
+
+
 def _form(options: QueryOptions, text: str | None) -> str | None:
     as_json, form = options.as_json, options.form
     if options.open_it and (text is None or text == "-"):
@@ -255,6 +262,7 @@ def _form(options: QueryOptions, text: str | None) -> str | None:
 )
 @parameters.compute
 @parameters.home
+@parameters.resident
 @parameters.typed(QueryOptions)
 def query(options: QueryOptions) -> int:
     r"""Find the documents of collection NAME that are nearest in meaning to TEXT.
@@ -276,6 +284,7 @@ def query(options: QueryOptions) -> int:
     k, search = options.k, options.search
     place = Home.of(options.home)
     names, text = asked(options.words, place, options.everything)
+    _check_terminal(text, options.open_it)
     if text is not None and is_empty(text):
         raise UsageError("the query is empty. Write what to look for, or leave it out to ask interactively.")
     form = _form(options, text)

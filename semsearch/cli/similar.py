@@ -15,6 +15,7 @@ from semsearch.cli.query import form_of, print_answer
 from semsearch.cli.render import Answer, on_terminal, out, say, show_answer, show_facts
 from semsearch.errors import UsageError
 from semsearch.home import Home
+from semsearch.resident import route
 from semsearch.search.where_mapping import Where
 
 
@@ -53,6 +54,7 @@ class SimilarOptions:
 @parameters.show
 @parameters.compute
 @parameters.home
+@parameters.resident
 @parameters.typed(SimilarOptions)
 def similar(options: SimilarOptions) -> int:
     r"""Find documents of collection NAME like those with these ids, the given ones left out.
@@ -66,6 +68,8 @@ def similar(options: SimilarOptions) -> int:
     semsearch similar films --query "a journey into space" --against "war among the stars"
     """
     compute, form = options.compute, form_of(options.as_json, options.form, options.open_it)
+    if options.open_it:
+        route.needs_terminal("--open")
     home = Home.of(options.home)
     with semsearch.open(options.name, home=home, device=compute.device, dtype=compute.dtype) as collection:
         show = parameters.fields_to_show(options.show, collection)

@@ -38,22 +38,28 @@ def named_encoder(name: str, revision: str | None = None, compute: Compute = ANY
 
     if name.startswith(REMOTE_PREFIX):
         return RemoteEncoder(name)
+    return light_encoder(name, revision, compute) or _whole(name, revision, compute)
+
+
+def light_encoder(name: str, revision: str | None = None, compute: Compute = ANYWHERE) -> TextEncoder | None:
+    """The model of that name as it answers its first questions, by numpy; None where torch is to open it at once."""
+    if (
+        "torch" in sys.modules
+        or compute.device not in (None, "auto", "cpu")
+        or compute.dtype not in (None, "auto", "float32")
+    ):
+        return None
+    from semsearch.encoder.light import load_light
+
+    return load_light(name, revision, lambda: _whole(name, revision, compute))
+
+
+def _whole(name: str, revision: str | None, compute: Compute) -> TextEncoder:
     from semsearch.encoder.load import load_encoder
 
-    def whole() -> TextEncoder:
-        return load_encoder(
-            name, device=compute.device, dtype=compute.dtype, revision=revision, batch_tokens=compute.batch_tokens
-        )
-
-    if (
-        "torch" not in sys.modules
-        and compute.device in (None, "auto", "cpu")
-        and compute.dtype in (None, "auto", "float32")
-    ):
-        from semsearch.encoder.light import load_light
-
-        return load_light(name, revision, whole) or whole()
-    return whole()
+    return load_encoder(
+        name, device=compute.device, dtype=compute.dtype, revision=revision, batch_tokens=compute.batch_tokens
+    )
 
 
 def encoder_from(

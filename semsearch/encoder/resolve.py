@@ -15,6 +15,7 @@ import shutil
 import tempfile
 import zipfile
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path, PurePosixPath
@@ -104,8 +105,22 @@ def hub_cache() -> Path:
     return Path(home).expanduser() / "hub"
 
 
-def _by_name(name: str, revision: str | None, owner: str) -> ModelFolder:
-    names = [name] if "/" in name else [f"{owner}/{name}", name]
+def at_hand(name: str, revision: str | None = None) -> ModelFolder | None:
+    """The folder that `find` finds of an encoder by its name or path, as long as nothing is fetched or unpacked."""
+    if not name.strip() or urlsplit(name).scheme in ("http", "https"):
+        return None
+    path = Path(name).expanduser()
+    if path.exists():
+        return find(name, revision) if path.is_dir() else None
+    return _here(_full_names(name, ENCODER_OWNER), revision)
+
+
+def _full_names(name: str, owner: str) -> list[str]:
+    return [name] if "/" in name else [f"{owner}/{name}", name]
+
+
+def _here(names: Sequence[str], revision: str | None) -> ModelFolder | None:
+    """The first of these that is in the cache of the hub, or in a package."""
     for full in names:
         if folder := _cached(full, revision):
             return ModelFolder(full, folder, "the Hugging Face cache")
@@ -113,6 +128,13 @@ def _by_name(name: str, revision: str | None, owner: str) -> ModelFolder:
         for full in names:
             if full in PACKAGED_MODELS and (source := _packaged(full)):
                 return source
+    return None
+
+
+def _by_name(name: str, revision: str | None, owner: str) -> ModelFolder:
+    names = _full_names(name, owner)
+    if here := _here(names, revision):
+        return here
     looked = [f"the folder {Path(name).absolute()}", f"the Hugging Face cache {hub_cache()}"]
     parts = [full for full in names if (hub_cache() / f"models--{full.replace('/', '--')}").is_dir()]
     if parts:
