@@ -182,7 +182,7 @@ def _folder(path: str) -> Path:
 
 @click.command(short_help="Make a key for the server.")
 @click.argument("file", type=parameters.file)
-@click.argument("name")
+@click.argument("key_name", metavar="NAME")
 @click.option(
     "--role",
     type=click.Choice(ROLES_OF_KEYS),
@@ -198,7 +198,7 @@ def _folder(path: str) -> Path:
     metavar="NAME",
     help="That it is for [default: all].",
 )
-def key(file: str, name: str, role: str, collections: tuple[str, ...]) -> int:
+def key(file: str, key_name: str, role: str, collections: tuple[str, ...]) -> int:
     r"""Make a key called NAME, print it, and write its digest into FILE, which 'semsearch serve --keys FILE' takes.
 
     The key itself is kept nowhere. Who loses it makes another; who wants it gone takes its line out of the file and
@@ -209,6 +209,6 @@ def key(file: str, name: str, role: str, collections: tuple[str, ...]) -> int:
     """
     from semsearch.server.keys import add_key
 
-    out(add_key(Path(file), name, role, collections))
-    say(f"'{name}' may {role} {', '.join(collections) or 'all collections'}; the key is shown this once.")
+    out(add_key(Path(file), key_name, role, collections))
+    say(f"'{key_name}' may {role} {', '.join(collections) or 'all collections'}; the key is shown this once.")
     return 0

@@ -23,7 +23,7 @@ MOST_KEPT = 4
 ModelFiles: TypeAlias = tuple[tuple[str, int, int, int, int], ...]
 
 
-class Wanted(NamedTuple):
+class WantedModel(NamedTuple):
     """What decides a model."""
 
     name: str
@@ -42,7 +42,7 @@ class KeptModels:
     """The last few that children asked for."""
 
     def __init__(self) -> None:
-        self._kept: dict[Wanted, Kept] = {}
+        self._kept: dict[WantedModel, Kept] = {}
 
     @property
     def names(self) -> list[str]:
@@ -53,10 +53,10 @@ class KeptModels:
         """The model, if it is kept and its files are what they were; where torch is there, it opens them all."""
         if "torch" in sys.modules:
             return None
-        kept = self._kept.get(Wanted(name, revision, compute))
+        kept = self._kept.get(WantedModel(name, revision, compute))
         return kept.model if kept is not None and kept.stamp == _stamp(name, revision) else None
 
-    def keep(self, wanted: Wanted) -> bool:
+    def keep(self, wanted: WantedModel) -> bool:
         """Open a model, unless it is kept as it is; whether it is kept now."""
         stamp = _stamp(wanted.name, wanted.revision)
         kept = self._kept.pop(wanted, None)

@@ -31,7 +31,7 @@ from typing import Any  # noqa: E402
 from semsearch import __version__, plugins  # noqa: E402
 from semsearch.hardware import Compute  # noqa: E402
 from semsearch.resident import child, client  # noqa: E402
-from semsearch.resident.kept import ResidentState, Wanted  # noqa: E402
+from semsearch.resident.kept import ResidentState, WantedModel  # noqa: E402
 from semsearch.resident.ownership import HeldByAnother, Ownership  # noqa: E402
 
 IDLE = 600.0  # seconds without a command after which it goes
@@ -76,15 +76,15 @@ class Resident:
         self._withdraw = withdraw
         self._idle = idle
         self._runs: dict[int, ChildRun] = {}
-        self._wanted: list[Wanted] = []
-        self._hopeless: set[Wanted] = set()
+        self._wanted: list[WantedModel] = []
+        self._hopeless: set[WantedModel] = set()
         self._stopping = False
         self._last = time.monotonic()
         self._selector = selectors.DefaultSelector()
         self._woken, waker = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         signal.set_wakeup_fd(waker, warn_on_full_buffer=False)
 
-    def want(self, wanted: Wanted) -> None:
+    def want(self, wanted: WantedModel) -> None:
         """Open a model when there is nothing else to do."""
         if wanted not in self._wanted and wanted not in self._hopeless:
             self._wanted.append(wanted)
@@ -128,7 +128,7 @@ class Resident:
             key.data()
         return bool(events)
 
-    def _open(self, wanted: Wanted) -> None:
+    def _open(self, wanted: WantedModel) -> None:
         try:
             if self._state.kept.keep(wanted):
                 log.info("keeps %s", wanted.name)
@@ -213,7 +213,7 @@ class Resident:
             self.stop()
         elif "opened" in fact:
             for name, revision, device, dtype, batch_tokens in fact["opened"]:
-                self.want(Wanted(name, revision, Compute(device, dtype, batch_tokens)))
+                self.want(WantedModel(name, revision, Compute(device, dtype, batch_tokens)))
 
     def _pass_on(self, run: ChildRun) -> None:
         """A signal from who asked; who is gone ends the child. It is not reaped yet, so that its number is its own."""
@@ -313,7 +313,7 @@ def _serve(owned: Ownership, models: list[str], idle: float, ready: Callable[[],
         signal.signal(signal.SIGCHLD, lambda number, frame: None)
         signal.signal(signal.SIGTERM, lambda number, frame: resident.stop())
         for name, revision, device, dtype, batch_tokens in json.loads(models[0]) if models else ():
-            resident.want(Wanted(name, revision, Compute(device, dtype, batch_tokens)))
+            resident.want(WantedModel(name, revision, Compute(device, dtype, batch_tokens)))
 
         def still() -> bool:
             return owned.stands() and address.environment() == state.environment

@@ -173,16 +173,16 @@ def test_a_model_that_was_made_anew_is_the_new_one(apart):
 def test_what_is_kept_serves_as_long_as_its_files_are_the_same(tmp_path):
     folder = tiny_model(tmp_path / "model")
     models = kept.KeptModels()
-    wanted = kept.Wanted(str(folder), None, Compute())
+    wanted = kept.WantedModel(str(folder), None, Compute())
     code = (
         "import sys; from pathlib import Path; from semsearch.hardware import Compute\n"
         "from semsearch.resident import kept\n"
-        "models, wanted = kept.KeptModels(), kept.Wanted(sys.argv[1], None, Compute())\n"
+        "models, wanted = kept.KeptModels(), kept.WantedModel(sys.argv[1], None, Compute())\n"
         "assert models.keep(wanted) and models.current(*wanted).dim == 32\n"
         "file = Path(sys.argv[1], '0_StaticEmbedding', 'tokenizer.json'); file.write_bytes(file.read_bytes())\n"
         "assert models.current(*wanted) is None and models.keep(wanted) and models.current(*wanted) is not None\n"
         "assert models.current(wanted.name, None, Compute('cpu')) is None\n"
-        "assert not models.keep(kept.Wanted('owner/nowhere', None, Compute()))\n"
+        "assert not models.keep(kept.WantedModel('owner/nowhere', None, Compute()))\n"
         "assert 'torch' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code, str(folder)], check=True)
