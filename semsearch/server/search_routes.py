@@ -41,6 +41,7 @@ class HowToSearch(JSONShape):
     group_by: Literal["document"] | None = Field("document", description="null: passages.")
     dense_weight: float | None = Field(None, ge=0, le=1, description="The share of meaning in 'hybrid'.")
     rerank: bool | str | None = Field(None, description="One of the server's rerankers; true for the first.")
+    rerank_weight: float | None = Field(None, ge=0, le=1, description="The share of the reranker in the order.")
     candidates: int = Field(100, ge=1, le=10_000, description="How many are reranked, or thinned out.")
     mmr_lambda: float | None = Field(None, ge=0, le=1, description="Of maximal marginal relevance.")
     context: int = Field(0, ge=0, le=100, description="Passages before and after each.")

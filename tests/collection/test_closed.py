@@ -52,6 +52,9 @@ def arguments(tmp_path):
         "text": "word1",
         "pattern": "word1",
         "description": "a few films",
+        "texts": ["word1"],
+        "field": "n",
+        "found": None,
     }
 
 

@@ -21,6 +21,7 @@ from semsearch.local.store import document_rows as documents
 from semsearch.local.store import lock, pieces, platform, snapshot, store, vector_file
 from semsearch.local.store.database import Database
 from semsearch.local.store.store import Store
+from semsearch.types import Neighbors
 
 MUTANTS = {}
 
@@ -320,7 +321,7 @@ def remembers_filters_across_commits():
 @mutant("a lying index")
 def trusts_the_scores_of_the_index():
     def broken(current, queries, proposed, mask, metric):
-        return proposed
+        return Neighbors(proposed, np.tile(-np.arange(proposed.shape[1], dtype=np.float32), (len(proposed), 1)))
 
     with mock.patch.object(plan, "_scored", broken):
         yield

@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from contextlib import contextmanager
@@ -32,6 +33,7 @@ class Place:
             [sys.executable, "-m", "semsearch", *map(str, arguments)],
             env=self.environment | (environment or {}),
             cwd=folder or self.folder,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # ignored in what a shell runs behind it
             **pipes,
         )
 

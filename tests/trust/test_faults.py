@@ -326,7 +326,7 @@ for backend in {backends}:
                 lambda: collection.search_many(vectors=np.ones((3, wrong))),
                 lambda: collection.search_many(vectors=np.ones(8)),
                 lambda: collection.add([semsearch.Document("x", "text")], vectors=np.ones((1, wrong))),
-                lambda: engine._loader.loaded(engine.store._snapshot).search(np.ones((1, wrong), "f4"), 3),
+                lambda: engine._loader.loaded(engine.store._snapshot).index.search(np.ones((1, wrong), "f4"), 3),
             ):
                 try:
                     call()

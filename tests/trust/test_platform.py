@@ -12,6 +12,7 @@ import pytest
 from support.workload import BACKENDS, NAME, documents, make_base, open_it, through_indexes, violations, with_these
 
 import semsearch.local.store.store as store_module
+from semsearch import file_locks
 from semsearch.errors import CollectionDamaged, CollectionLocked, ReadOnly, StorageError
 from semsearch.local.store import lock, platform
 from semsearch.local.store.database import Database
@@ -130,7 +131,7 @@ class Region:
 def test_locks_of_windows(tmp_path, monkeypatch):
     region = Region()
     monkeypatch.setitem(sys.modules, "msvcrt", region)
-    monkeypatch.setattr(platform, "os", SimpleNamespace(name="nt"))
+    monkeypatch.setattr(file_locks, "os", SimpleNamespace(name="nt"))
     first, second = lock.WriterLock(tmp_path, 0.05), lock.WriterLock(tmp_path, 0.05)
     with first.hold(), pytest.raises(CollectionLocked, match=f"process {os.getpid()}"), second.hold():
         pass

@@ -5,6 +5,7 @@ Nothing of a filter ever becomes SQL text: names and values are bound parameters
 
 from __future__ import annotations
 
+import json
 import math
 import operator
 from collections import Counter
@@ -104,19 +105,19 @@ def facets_of(
     connection: Connection, name: str, where: Filter | None, most: int
 ) -> list[tuple[str | float | bool, int]]:
     """See `semsearch.engine.Faceted`."""
-    bound = (composed(name), *VALUED)
-    kinds = ", ".join("?" * len(VALUED))
+    bound = (composed(name), json.dumps(VALUED))
     if where is None:
         rows = driver(connection).execute(
-            f"SELECT type, value, count(DISTINCT doc) FROM fields WHERE name = ? AND type IN ({kinds}) "
-            "GROUP BY type, value",
+            "SELECT type, value, count(DISTINCT doc) FROM fields WHERE name = ? "
+            "AND type IN (SELECT value FROM json_each(?)) GROUP BY type, value",
             bound,
         )
         counts = {(kind, value): count for kind, value, count in rows}
     else:
         allowed = documents_of(connection, where)
         rows = driver(connection).execute(
-            f"SELECT DISTINCT type, value, doc FROM fields WHERE name = ? AND type IN ({kinds})", bound
+            "SELECT DISTINCT type, value, doc FROM fields WHERE name = ? AND type IN (SELECT value FROM json_each(?))",
+            bound,
         )
         counts = Counter((kind, value) for kind, value, doc in rows if 0 <= doc < len(allowed) and allowed[doc])
     ordered = sorted(counts.items(), key=lambda one: (-one[1], one[0][0], one[0][1]))
