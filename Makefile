@@ -16,6 +16,8 @@ help:
 
 $(VENV)/.made: constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "semsearch needs Python 3.11 or newer; choose one with: make PYTHON=python3.12 ...")'
+	@echo "Preparing $(VENV), once. What is fetched: $(TORCH_SPEC) (the build for CPUs is some 200 MB; on Linux pip takes the one"
+	@echo "for CUDA, several GB, unless it is told otherwise: docs/installation.md), and packages and a model, some 300 MB."
 	$(PYTHON) -m venv $(VENV)
 	$(PIP) install -q --upgrade 'pip>=25.1'
 	echo '$(TORCH_SPEC)' > $(VENV)/constraints.txt
