@@ -171,7 +171,7 @@ def _ranked(text: str, pieces: Sequence[Piece], model: Encoder, *, cached: bool)
     query = stored_form(model.encode_queries([text]), model.dim, model.metric)
     ((keys, scores),) = brute_force(np.arange(len(pieces)), vectors, query, len(pieces), model.metric)
     ranked = [GrepMatch(pieces[key], score) for key, score in zip(keys.tolist(), scores.tolist(), strict=True)]
-    return ranked, background(model, vectors)
+    return ranked, background(model, vectors, text)
 
 
 def _pieces(file: GrepFile, paragraphs: bool) -> Iterator[Piece]:

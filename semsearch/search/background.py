@@ -2,6 +2,8 @@
 
 Where there is no collection to keep a calibration, the texts at hand are calibrated on a few dozen questions about
 everyday things. Of each the best score counts: so more texts, among which more is alike by chance, ask for more.
+
+A single word is near to any short text, whatever it means, so it is held against single words.
 """
 
 from __future__ import annotations
@@ -45,13 +47,22 @@ QUESTIONS = (
     "fishing in winter",
     "the speed of light",
 )
+WORDS = (
+    *("bread", "train", "letter", "cold", "car", "match", "roof", "river", "road", "piano", "report", "plant", "film"),
+    *("museum", "moon", "bank", "town", "clothes", "soup", "dog", "election", "knot", "sea", "colour", "error"),
+    *("network", "pain", "music", "earth", "contract", "fishing", "light"),
+)
 SHARE = 0.75  # of the questions, whose best answers an answer must exceed: the texts may be about a few of them
 ROWS = 65_536  # scored at a time
 
 
-def background(encoder: Encoder, vectors: Vectors) -> float:
-    """The score that three in four of the questions do not reach among texts with these `vectors` `(n, dim)`."""
-    asked = stored_form(encoder.encode_queries(list(QUESTIONS)), encoder.dim, encoder.metric)
+def background(encoder: Encoder, vectors: Vectors, query: str) -> float:
+    """The score that three in four of the questions do not reach among texts with these `vectors` `(n, dim)`.
+
+    The questions are of the kind of `query`: several words, or one.
+    """
+    unrelated = QUESTIONS if len(query.split()) > 1 else WORDS
+    asked = stored_form(encoder.encode_queries(list(unrelated)), encoder.dim, encoder.metric)
     best = np.full(len(asked), -np.inf)
     for start in range(0, len(vectors), ROWS):
         some = vectors[start : start + ROWS]

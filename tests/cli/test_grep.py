@@ -14,7 +14,7 @@ from support.fakes import HashEncoder
 from semsearch.encoder.cache import VectorCache
 from semsearch.encoder.load import load_encoder
 from semsearch.errors import MissingDependency
-from semsearch.search.background import QUESTIONS, background
+from semsearch.search.background import QUESTIONS, WORDS, background
 from semsearch.types import Metric
 
 
@@ -177,20 +177,30 @@ class Plain:
     encode_queries = encode_documents
 
 
+QUERY = "of several words"
+
+
+def test_a_word_is_held_against_words():
+    lines = {"a": 0, "b": 40} | dict.fromkeys(WORDS, 0)
+    vectors = Plain(lines).encode_documents(["a", "b"])
+    assert background(Plain(lines), vectors, "zzzz") == pytest.approx(1)
+    assert background(Plain(lines), vectors, QUERY) == pytest.approx(np.cos(np.radians(50)))
+
+
 def test_what_unrelated_questions_reach():
     lines = {"a": 0, "b": 40, "c": 60}
     vectors = Plain(lines).encode_documents(list(lines))
     # the questions stand at 90 degrees, 30 from the nearest line
-    assert background(Plain(lines), vectors) == pytest.approx(np.cos(np.radians(30)))
+    assert background(Plain(lines), vectors, QUERY) == pytest.approx(np.cos(np.radians(30)))
     # what a few questions find better does not count: the texts may be about them
     few = lines | dict.fromkeys(QUESTIONS[:7], 0)
-    assert background(Plain(few), vectors) == pytest.approx(np.cos(np.radians(30)))
+    assert background(Plain(few), vectors, QUERY) == pytest.approx(np.cos(np.radians(30)))
     many = lines | dict.fromkeys(QUESTIONS[:9], 0)
-    assert background(Plain(many), vectors) > 0.999
+    assert background(Plain(many), vectors, QUERY) > 0.999
     wide = Plain(lines)
     wide.metric = Metric.L2
-    assert background(wide, vectors) == pytest.approx(-(2 - 2 * np.cos(np.radians(30))), abs=1e-6)
-    assert background(Plain(lines), np.concatenate([vectors[:1]] * 70_000 + [vectors[2:]])) == pytest.approx(
+    assert background(wide, vectors, QUERY) == pytest.approx(-(2 - 2 * np.cos(np.radians(30))), abs=1e-6)
+    assert background(Plain(lines), np.concatenate([vectors[:1]] * 70_000 + [vectors[2:]]), QUERY) == pytest.approx(
         np.cos(np.radians(30))
     )
 
