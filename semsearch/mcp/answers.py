@@ -31,10 +31,9 @@ class Result(BaseModel):
         description="The share of random pairs of question and passage that score less: below 0.99 is likely chance.",
     )
     probability: float | None = Field(None, description="Of being relevant, where the collection was told what is.")
-    file: str | None = Field(None, description="The file that the document came from.")
-    line: int | None = None
-    page: int | None = None
-    sheet: str | None = None
+    place: dict[str, Any] | None = Field(
+        None, description="The `path` of the file that the passage stands in; its line, page, sheet and the like."
+    )
     metadata: dict[str, Any] = {}
     about: list[str] = Field([], description="What the owner says of the folders that this document lies in.")
 

@@ -13,7 +13,7 @@ import json
 import os
 from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from mcp.server import MCPServer
 from mcp.server.mcpserver.exceptions import ResourceNotFoundError, ToolError
@@ -26,6 +26,7 @@ from semsearch import __version__, wire
 from semsearch.collection import Collection
 from semsearch.errors import DocumentNotFound, SemsearchError, UsageError
 from semsearch.federation import Federation
+from semsearch.hardware import Compute
 from semsearch.home import Home
 from semsearch.mcp.answers import (
     DATA,
@@ -38,9 +39,11 @@ from semsearch.mcp.answers import (
     Text,
     size,
 )
-from semsearch.mcp.shelf import Shelf
+from semsearch.open_collections import OpenCollections
 from semsearch.search.request import meant
-from semsearch.types import Hit
+from semsearch.types import Hit, Hits
+
+ToolResult = TypeVar("ToolResult")
 
 MAX_BYTES = 24_000  # of an answer: clients take 25,000 tokens at most, and some much less
 MAX_RESULTS = 50
@@ -84,8 +87,7 @@ def make_server(
         device: Of their models, as in `semsearch.open`.
         max_bytes: Of an answer, in UTF-8.
     """
-    shelf = Shelf(home, names, device)
-    tools = _Tools(shelf, max_bytes)
+    tools = _Tools(OpenCollections(home, Compute(device)), names, max_bytes)
     described = (
         ("search", "Search documents", tools.search),
         ("get", "Read a document", tools.get),
@@ -97,7 +99,7 @@ def make_server(
         title="semsearch",
         version=__version__,
         log_level="WARNING",  # what a tool refuses is for the assistant alone
-        instructions=_instructions(shelf),
+        instructions=tools.instructions(),
         tools=[_tool(name, title, function) for name, title, function in described],
     )
 
@@ -119,10 +121,46 @@ def make_server(
 
 
 class _Tools:
-    """The tools, on the collections of a shelf."""
+    """The tools, on the collections of a home, or on those of it that are named."""
 
-    def __init__(self, shelf: Shelf, max_bytes: int) -> None:
-        self._shelf, self._max_bytes = shelf, max_bytes
+    def __init__(self, collections: OpenCollections, names: Sequence[str], max_bytes: int) -> None:
+        self._collections, self._only, self._max_bytes = collections, names, max_bytes
+        for name in names:
+            collections.home.require(name)
+
+    def _shown(self) -> list[str]:
+        """The names of the collections there are now."""
+        there = self._collections.home.names()
+        return [name for name in there if name in self._only] if self._only else list(there)
+
+    def _use(self, names: Sequence[str], work: Callable[[list[Collection]], ToolResult]) -> ToolResult:
+        """What `work` makes of collections that are shown."""
+        shown = self._shown()
+        for name in names:
+            if name not in shown:
+                there = f"there are {', '.join(shown)}" if shown else "there is none yet"
+                raise UsageError(f"there is no collection {name!r:.80}; {there}.")
+        return self._collections.use(names, work)
+
+    def instructions(self) -> str:
+        """What an assistant should know before it asks: which collections there are, in their owner's words."""
+        said = [
+            "semsearch finds passages in the collections of documents that its owner has indexed on this machine. Use "
+            "`search` to find passages and `get` to read on in a document. Ask several questions in different words if "
+            "the first finds little; low percentiles mean that nothing good was found.",
+            DATA,
+        ]
+        names = self._shown()
+        lines = []
+        for name in names[:LISTED]:
+            try:
+                lines.append(self._use([name], _line))
+            except SemsearchError as error:
+                lines.append(f"- {name}: can't be opened ({error})")
+        if len(names) > LISTED:
+            lines.append(f"- and {len(names) - LISTED} more: see `list_collections`")
+        said.append("Collections:\n" + "\n".join(lines) if lines else "There is no collection yet.")
+        return "\n\n".join(said)
 
     def search(
         self,
@@ -142,11 +180,13 @@ class _Tools:
         names = self._names(collections)
         asked = {"query": query, "collections": names, "mode": mode, "where": where, "rerank": rerank}
         first = _offset(cursor, asked)
-        found = self._shelf.with_all(
-            names,
-            lambda of: (of.search(query, first + k + 1, mode=mode, where=where, rerank=rerank or None), _folders(of)),
-        )
-        return self._fitting(*found, asked, first, k)
+
+        def work(opened: list[Collection]) -> SearchResults:
+            several = opened[0] if len(opened) == 1 else Federation(opened)
+            hits = several.search(query, first + k + 1, mode=mode, where=where, rerank=rerank or None)
+            return self._fitting(hits, opened, asked, first, k)
+
+        return self._use(names, work)
 
     def more_like_this(
         self,
@@ -159,10 +199,10 @@ class _Tools:
         """Find the documents of a collection that are most like one of it."""
         asked = {"collection": collection, "id": id, "where": where}
         first = _offset(cursor, asked)
-        found = self._shelf.with_one(
-            collection, lambda of: (of.similar([id], first + k + 1, where=where), _folders(of))
+        return self._use(
+            [collection],
+            lambda opened: self._fitting(opened[0].similar([id], first + k + 1, where=where), opened, asked, first, k),
         )
-        return self._fitting(*found, asked, first, k)
 
     def get(
         self,
@@ -179,7 +219,7 @@ class _Tools:
         """
         if (first_line or last_line) and (start is not None or end is not None):
             raise ToolError("say lines or characters, not both.")
-        (document,) = self._shelf.with_one(collection, lambda of: of.get([id]))
+        (document,) = self._use([collection], lambda opened: opened[0].get([id]))
         if document is None:
             raise ToolError(f"there is no document {id!r:.200} in collection '{collection}'.")
         text = document.text
@@ -218,9 +258,9 @@ class _Tools:
     def list_collections(self) -> Collections:
         """The collections there are: what they hold, how many documents, and the metadata that filters can ask for."""
         listed, notes = [], []
-        for name in self._shelf.names():
+        for name in self._shown():
             try:
-                listed.append(self._shelf.with_one(name, _listed))
+                listed.append(self._use([name], _listed))
             except SemsearchError as error:
                 notes.append(f"{name}: {error}")
         answer = Collections(collections=listed, notes=notes)
@@ -232,13 +272,13 @@ class _Tools:
 
     def text_of(self, collection: str, id: str) -> str:  # noqa: A002
         """The whole text of a document."""
-        (document,) = self._shelf.with_one(collection, lambda of: of.get([id]))
+        (document,) = self._use([collection], lambda opened: opened[0].get([id]))
         if document is None:
             raise DocumentNotFound(f"there is no document {id!r:.200} in collection '{collection}'.")
         return document.text
 
     def _names(self, asked: list[str] | None) -> list[str]:
-        names = self._shelf.names() if asked is None else asked
+        names = self._shown() if asked is None else asked
         if not names:
             raise UsageError(
                 "there is no collection yet: 'semsearch index FOLDER' makes one."
@@ -248,20 +288,16 @@ class _Tools:
         return names
 
     def _fitting(
-        self,
-        hits: Sequence[Hit],
-        folders: Mapping[str, Mapping[str, str]],
-        asked: Mapping[str, Any],
-        first: int,
-        k: int,
+        self, hits: Hits, opened: list[Collection], asked: Mapping[str, Any], first: int, k: int
     ) -> SearchResults:
         """As many of `k` hits behind the first as fit into an answer."""
-        found = SearchResults(results=[], notes=list(getattr(hits, "notes", ())), next_cursor=_cursor(first + k, asked))
+        found = SearchResults(results=[], notes=list(hits.notes), next_cursor=_cursor(first + k, asked))
         left = self._max_bytes - size(found)
         found.next_cursor = None
+        folders = {collection.name: collection.described_folders for collection in opened}
         for hit in hits[first : first + k]:
-            name = hit.collection or asked.get("collection") or asked["collections"][0]
-            result = _result(hit, name, folders.get(name, {}))
+            name = hit.collection or opened[0].name
+            result = _result(hit, name, folders[name])
             left -= size(result) + 1
             if left < 0 and not found.results:
                 result.metadata = {}
@@ -329,33 +365,14 @@ def _told(function: Callable[..., Any]) -> Callable[..., Any]:
     return told
 
 
-def _instructions(shelf: Shelf) -> str:
-    """What an assistant should know before it asks: which collections there are now, in the words of their owner."""
-    said = [
-        "semsearch finds passages in the collections of documents that its owner has indexed on this machine. Use "
-        "`search` to find passages and `get` to read on in a document. Ask several questions in different words if the "
-        "first finds little; low percentiles mean that nothing good was found.",
-        DATA,
-    ]
-    names = shelf.names()
-    lines = []
-    for name in names[:LISTED]:
-        try:
-            lines.append(shelf.with_one(name, _line))
-        except SemsearchError as error:
-            lines.append(f"- {name}: can't be opened ({error})")
-    if len(names) > LISTED:
-        lines.append(f"- and {len(names) - LISTED} more: see `list_collections`")
-    said.append("Collections:\n" + "\n".join(lines) if lines else "There is no collection yet.")
-    return "\n\n".join(said)
-
-
-def _line(collection: Collection) -> str:
+def _line(opened: list[Collection]) -> str:
+    (collection,) = opened
     described = f": {collection.description}" if collection.description else ""
     return f"- {collection.name} ({len(collection):,} documents){described}"
 
 
-def _listed(collection: Collection) -> Listed:
+def _listed(opened: list[Collection]) -> Listed:
+    (collection,) = opened
     documents, passages = collection.engine.counts()
     fields = [
         MetadataField(name=name, types=sorted(collection.field_types(name)))
@@ -372,12 +389,6 @@ def _listed(collection: Collection) -> Listed:
     )
 
 
-def _folders(of: Collection | Federation) -> dict[str, dict[str, str]]:
-    """What was said of folders, by collection."""
-    collections = of.collections if isinstance(of, Federation) else [of]
-    return {collection.name: collection.described_folders for collection in collections}
-
-
 def _result(hit: Hit, collection: str, folders: Mapping[str, str]) -> Result:
     place = hit.place
     cut = len(hit.text) > MAX_PASSAGE
@@ -392,10 +403,7 @@ def _result(hit: Hit, collection: str, folders: Mapping[str, str]) -> Result:
         score=hit.score,
         percentile=hit.percentile,
         probability=hit.probability,
-        file=None if place is None else place.path,
-        line=None if place is None else place.line,
-        page=None if place is None else place.page,
-        sheet=(place.sheet or None) if place is not None else None,
+        place=None if place is None else wire.place(place),
         metadata=wire.plain(hit.metadata),
         about=[] if place is None else [said for folder, said in folders.items() if _within(place.path, folder)],
     )

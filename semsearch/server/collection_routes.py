@@ -128,7 +128,7 @@ def create_collection(call: Call[NewCollection]) -> HTTPAnswer:
         dtype=service.options.compute.dtype,
         batch_tokens=service.options.compute.batch_tokens,
     )
-    collection = Collection(made.engine, service.collections.model(made.engine, encoder))
+    collection = Collection(made.engine, service.model(made.engine, encoder))
     service.collections.adopt(collection)
     if body.description:
         collection.describe(body.description)

@@ -14,8 +14,8 @@ from semsearch.collection import Collection
 from semsearch.server.batching import HungUp
 from semsearch.server.bodies import chunks
 from semsearch.server.failures import Refusal
-from semsearch.server.opened import check_encodes
 from semsearch.server.operations import NDJSON, Call, FilterSaid, HTTPAnswer, JSONShape, Streamed, Table
+from semsearch.server.queued_model import check_encodes
 from semsearch.server.upload import Upload
 from semsearch.types import Document
 

@@ -76,7 +76,7 @@ def engine_create(call: Call[Any]) -> HTTPAnswer:
     if name is not None and name not in call.service.options.encoders:
         call.service.encoder(name)  # which says that it is not served
     engine = call.service.home.create(check_name(call.collection), settings, dim)
-    call.service.collections.adopt(Collection(engine, call.service.collections.model(engine)))
+    call.service.collections.adopt(Collection(engine, call.service.model(engine)))
     return _json(None)
 
 

@@ -29,8 +29,8 @@ from semsearch.places import provenance, source_of
 from semsearch.plain_files import is_file, is_plain_name, open_plain
 from semsearch.server.bodies import chunks
 from semsearch.server.failures import Refusal
-from semsearch.server.opened import check_encodes
 from semsearch.server.operations import BYTES, Call, HTTPAnswer, JSONShape, Streamed, Table
+from semsearch.server.queued_model import check_encodes
 from semsearch.server.reading_process import check_readable
 from semsearch.server.task_routes import TaskAnswer, told_of
 

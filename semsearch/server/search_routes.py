@@ -20,8 +20,8 @@ from semsearch.search.request import OPTIONS
 from semsearch.search.where_mapping import parse as parse_filter
 from semsearch.server.facets import facets
 from semsearch.server.failures import Refusal
-from semsearch.server.opened import check_encodes
 from semsearch.server.operations import Call, FilterSaid, HTTPAnswer, JSONShape, Table
+from semsearch.server.queued_model import check_encodes
 from semsearch.types import Hit, Hits
 
 routes = Table("search")

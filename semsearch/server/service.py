@@ -18,16 +18,18 @@ from typing import Any, TypeVar
 
 from semsearch import models
 from semsearch.collection import Collection
+from semsearch.engine import Engine
 from semsearch.errors import CollectionNotFound, SemsearchError
 from semsearch.hardware import cores
 from semsearch.home import Home
+from semsearch.open_collections import OpenCollections
 from semsearch.server.batching import Queues
 from semsearch.server.configuration import ServerOptions
 from semsearch.server.failures import Refusal, refusal_of, too_many
 from semsearch.server.instruments import Instruments
 from semsearch.server.keys import Grant, Keyring
-from semsearch.server.opened import OpenCollections
 from semsearch.server.operations import Table
+from semsearch.server.queued_model import QueuedModel
 from semsearch.server.search_queue import SearchQueue
 from semsearch.server.tasks import DONE, QUEUED, RUNNING, Tasks
 from semsearch.state import state_folder
@@ -59,7 +61,7 @@ class Service:
         self.keyring = keyring
         self.instruments = Instruments()
         self.queues = Queues(self.instruments)
-        self.collections = OpenCollections(home, self.queues, self.options.compute)
+        self.collections = OpenCollections(home, self.options.compute, self.model)
         self.table = Table("")  # what it can be asked
         self.draining = False
         self.started = time.time()
@@ -213,6 +215,10 @@ class Service:
         if isinstance(error, SemsearchError):
             return
         log.error("request %s: %s", request, "".join(traceback.format_exception(error)))
+
+    def model(self, engine: Engine, encoder: Encoder | None = None) -> QueuedModel:
+        """A model for a collection, whose questions are encoded with those of others."""
+        return QueuedModel(engine, self.options.compute, self.queues, encoder)
 
     def close(self) -> None:
         """End: tasks are interrupted, collections closed."""

@@ -15,8 +15,8 @@ from semsearch.ingest.source import STDIN, ReadReport, Source
 from semsearch.ingest.sync import MAX_VANISHED
 from semsearch.names import check_name
 from semsearch.server.failures import Refusal
-from semsearch.server.opened import check_encodes
 from semsearch.server.operations import Call, HTTPAnswer, JSONShape, Table
+from semsearch.server.queued_model import check_encodes
 from semsearch.server.service import Service
 from semsearch.server.tasks import Work, listed
 

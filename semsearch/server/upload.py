@@ -22,8 +22,8 @@ from semsearch.errors import CollectionLocked, DataError
 from semsearch.ingest.ingestion import IngestResult
 from semsearch.server.batching import HungUp
 from semsearch.server.failures import Refusal
-from semsearch.server.opened import check_encodes
 from semsearch.server.operations import NDJSON
+from semsearch.server.queued_model import check_encodes
 from semsearch.server.service import Service
 from semsearch.types import Document
 

@@ -181,7 +181,7 @@ def test_what_is_said_of_a_folder_comes_with_its_hits(tmp_path, model):
         collection.add_from(notes)
         collection.describe("not reviewed", notes / "drafts")
     results = answer(tmp_path / "home", "search", query="water")["results"]
-    assert {result["file"].rsplit("/", 1)[1]: result["about"] for result in results} == {
+    assert {result["place"]["path"].rsplit("/", 1)[1]: result["about"] for result in results} == {
         "final.txt": [],
         "one.txt": ["not reviewed"],
     }

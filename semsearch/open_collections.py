@@ -1,7 +1,7 @@
-"""The collections of a home that are open, shared by all requests: opened once, closed when long unused or dropped.
+"""The collections of a home that are open, shared by all threads: opened once, closed when long unused or dropped.
 
-Who uses one holds a lease, so that nothing is closed under a request. One that was dropped, or dropped and made anew,
-by another process is noticed by its engine: it is let go of and opened again.
+Who uses one holds a lease, so that nothing is closed under it. One that was dropped, or dropped and made anew, by
+another process is noticed by its engine: it is let go of and opened again.
 """
 
 from __future__ import annotations
@@ -14,31 +14,14 @@ from typing import TypeVar
 from semsearch.bound_encoder import BoundEncoder
 from semsearch.collection import Collection
 from semsearch.engine import Engine
-from semsearch.errors import CollectionClosed, CollectionNotFound, ModelMismatch
+from semsearch.errors import CollectionClosed, CollectionNotFound
 from semsearch.hardware import ANYWHERE, Compute
 from semsearch.home import Home
 from semsearch.names import check_name
-from semsearch.server.batching import Queues
-from semsearch.types import Encoder, Vectors
-from semsearch.vectors import stored_form
 
 LeasedResult = TypeVar("LeasedResult")
 
 MOST_OPEN = 64  # collections; more than that only while more are in use at once
-
-
-class QueuedModel(BoundEncoder):
-    """The model of a collection, which encodes the questions of all requests together."""
-
-    def __init__(self, engine: Engine, compute: Compute, queues: Queues, encoder: Encoder | None = None) -> None:
-        super().__init__(engine, encoder, compute)
-        self._queues = queues
-
-    def queries(self, texts: Sequence[str]) -> Vectors:
-        """See `BoundEncoder.queries`."""
-        encoder = self.get()
-        vectors = self._queues.of(encoder, "query").vectors(texts)
-        return stored_form(vectors, encoder.dim, encoder.metric, "the encoder's vectors")
 
 
 class _Held:
@@ -52,12 +35,25 @@ class _Held:
 
 
 class OpenCollections:
-    """The open collections of a home. Threads share it."""
+    """The open collections of a home. Threads share it.
 
-    def __init__(self, home: Home, queues: Queues, compute: Compute = ANYWHERE, most: int = MOST_OPEN) -> None:
+    Args:
+        home: Where they are.
+        compute: Where their models run.
+        model: Binds a model to an engine; by default as `semsearch.open` does.
+        most: How many stay open.
+    """
+
+    def __init__(
+        self,
+        home: Home,
+        compute: Compute = ANYWHERE,
+        model: Callable[[Engine], BoundEncoder] | None = None,
+        most: int = MOST_OPEN,
+    ) -> None:
         self.home = home
-        self._queues = queues
         self._compute = compute
+        self._model = model or (lambda engine: BoundEncoder(engine, None, compute))
         self._most = most
         self._lock = threading.Lock()
         self._held: dict[str, _Held] = {}
@@ -117,10 +113,6 @@ class OpenCollections:
             self._held[collection.name] = _Held(collection, self._leases)
         self._close_unused()
 
-    def model(self, engine: Engine, encoder: Encoder | None = None) -> QueuedModel:
-        """A model for a collection, whose questions are encoded with those of others."""
-        return QueuedModel(engine, self._compute, self._queues, encoder)
-
     def drop(self, name: str) -> None:
         """Delete a collection; who uses it now is told so by its engine."""
         name = check_name(name)
@@ -149,7 +141,7 @@ class OpenCollections:
         while True:
             with self._lock:
                 if self._closed:
-                    raise CollectionClosed("the server is ending.")
+                    raise CollectionClosed("it is the end: nothing is opened any more.")
                 held = self._held.get(name)
                 if held is not None:
                     self._leases += 1
@@ -169,7 +161,7 @@ class OpenCollections:
             with self._lock:
                 self._opening.pop(name, None)
             raise
-        held = _Held(Collection(engine, self.model(engine)), self._leases)
+        held = _Held(Collection(engine, self._model(engine)), self._leases)
         with self._lock:
             self._held[name] = held
         self._close_unused(name)
@@ -198,13 +190,3 @@ class OpenCollections:
             close = held.doomed and not held.users
         if close:
             held.collection.close()
-
-
-def check_encodes(collection: Collection) -> None:
-    """Refuse what needs the model of a collection that was made with a program's own object."""
-    described = collection.settings["encoder"]
-    if described is not None and described.get("name") is None:
-        raise ModelMismatch(
-            f"collection '{collection.name}' was made with an encoder of a program's own, which the server has not: "
-            "give vectors with it."
-        )
