@@ -47,7 +47,7 @@ QUESTIONS = (
     "fishing in winter",
     "the speed of light",
 )
-WORDS = (
+UNRELATED_WORDS = (
     *("bread", "train", "letter", "cold", "car", "match", "roof", "river", "road", "piano", "report", "plant", "film"),
     *("museum", "moon", "bank", "town", "clothes", "soup", "dog", "election", "knot", "sea", "colour", "error"),
     *("network", "pain", "music", "earth", "contract", "fishing", "light"),
@@ -61,7 +61,7 @@ def background(encoder: Encoder, vectors: Vectors, query: str) -> float:
 
     The questions are of the kind of `query`: several words, or one.
     """
-    unrelated = QUESTIONS if len(query.split()) > 1 else WORDS
+    unrelated = QUESTIONS if len(query.split()) > 1 else UNRELATED_WORDS
     asked = stored_form(encoder.encode_queries(list(unrelated)), encoder.dim, encoder.metric)
     best = np.full(len(asked), -np.inf)
     for start in range(0, len(vectors), ROWS):

@@ -14,7 +14,7 @@ from support.fakes import HashEncoder
 from semsearch.encoder.cache import VectorCache
 from semsearch.encoder.load import load_encoder
 from semsearch.errors import MissingDependency
-from semsearch.search.background import QUESTIONS, WORDS, background
+from semsearch.search.background import QUESTIONS, UNRELATED_WORDS, background
 from semsearch.types import Metric
 
 
@@ -181,7 +181,7 @@ QUERY = "of several words"
 
 
 def test_a_word_is_held_against_words():
-    lines = {"a": 0, "b": 40} | dict.fromkeys(WORDS, 0)
+    lines = {"a": 0, "b": 40} | dict.fromkeys(UNRELATED_WORDS, 0)
     vectors = Plain(lines).encode_documents(["a", "b"])
     assert background(Plain(lines), vectors, "zzzz") == pytest.approx(1)
     assert background(Plain(lines), vectors, QUERY) == pytest.approx(np.cos(np.radians(50)))
