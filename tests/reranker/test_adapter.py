@@ -11,7 +11,7 @@ from support.command_line import run
 from support.judged import beir
 
 import semsearch
-from semsearch import load_encoder, load_reranker
+from semsearch import load_reranker
 from semsearch.errors import DataError, ModelError, UsageError
 from semsearch.reranker.adapter import MATRIX, AdaptedEncoder
 from semsearch.reranker.load import ADAPTER
@@ -20,20 +20,6 @@ from semsearch.training.judged import Judged
 from semsearch.training.mining import MinedCandidates, mine
 
 QUERY = "why do vaccines work"
-
-
-@pytest.fixture(scope="module")
-def base(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("base")
-    tiny.bert(folder)
-    tiny.pooling(folder / "1_Pooling", pooling_mode_mean_tokens=True)
-    tiny.modules_json(folder, ("", tiny.OLD + "Transformer"), ("1_Pooling", tiny.OLD + "Pooling"))
-    return folder
-
-
-@pytest.fixture(scope="module")
-def encoder(base):
-    return load_encoder(str(base), device="cpu", dtype="float32")
 
 
 @pytest.fixture

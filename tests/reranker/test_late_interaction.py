@@ -20,20 +20,6 @@ QUERY = "why do vaccines work"
 
 
 @pytest.fixture(scope="module")
-def base(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("base")
-    tiny.bert(folder)
-    tiny.pooling(folder / "1_Pooling", pooling_mode_mean_tokens=True)
-    tiny.modules_json(folder, ("", tiny.OLD + "Transformer"), ("1_Pooling", tiny.OLD + "Pooling"))
-    return folder
-
-
-@pytest.fixture(scope="module")
-def encoder(base):
-    return load_encoder(str(base), device="cpu", dtype="float32")
-
-
-@pytest.fixture(scope="module")
 def reranker(encoder):
     return LateInteraction(encoder, count_tokens(encoder, tiny.TEXTS), len(tiny.TEXTS), name="late")
 

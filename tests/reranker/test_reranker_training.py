@@ -32,15 +32,6 @@ def data(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def base(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("base")
-    tiny.bert(folder)
-    tiny.pooling(folder / "1_Pooling", pooling_mode_mean_tokens=True)
-    tiny.modules_json(folder, ("", tiny.OLD + "Transformer"), ("1_Pooling", tiny.OLD + "Pooling"))
-    return folder
-
-
-@pytest.fixture(scope="module")
 def task(data):
     judged = read_judged(data, "train", 3, 0)
     return TrainingSet(judged, mine(judged, HashEncoder(), RECIPE.depth))
