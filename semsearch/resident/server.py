@@ -125,7 +125,9 @@ class Resident:
         """Whether anything happened."""
         events = self._selector.select(0.05 if self._wanted and not self._runs else patience)
         for key, _ in events:
-            key.data()
+            # What one event led to may have closed what the next is about, and its number may be another's by now.
+            if self._selector.get_map().get(key.fd) is key:
+                key.data()
         return bool(events)
 
     def _open(self, wanted: WantedModel) -> None:

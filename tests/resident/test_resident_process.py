@@ -139,6 +139,43 @@ def test_many_at_once_are_answered_each_for_itself(here, resident):
     assert "took get" in here.log()
 
 
+# The end of a child and the last it tells, seen at once and in this order: what is told lies behind a closed descriptor.
+END_FIRST = """
+class EndFirst(server.selectors.DefaultSelector):
+    def select(self, timeout=None):
+        def is_told(event):
+            return event[0].fd in (run.told for run in resident[0]._runs.values())
+
+        events = super().select(timeout)
+        while events and all(map(is_told, events)):
+            events = super().select(timeout)
+        return sorted(events, key=is_told)
+
+
+resident = []
+begin = server.Resident.__init__
+
+
+def begun(self, *arguments):
+    resident.append(self)
+    begin(self, *arguments)
+
+
+server.Resident.__init__ = begun
+server.selectors.DefaultSelector = EndFirst
+"""
+
+
+def test_a_child_whose_end_is_seen_with_the_last_it_told_ends_nothing_else(tmp_path):
+    apart = with_notes(tmp_path)
+    with apart.resident(patch=END_FIRST) as process:
+        for number in range(3):
+            ended = apart.run("get", "notes", f"d{number}", "-v")
+            assert (ended.code, ended.out.splitlines()[1]) == (0, f"d{number}")
+            assert way(ended).startswith(f"answered by the resident process {process.pid}")
+        assert process.poll() is None
+
+
 # What changes under it
 
 

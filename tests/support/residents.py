@@ -14,6 +14,7 @@ from support.command_line import Ended
 SERVER = """
 import sys
 from semsearch.resident import server
+{patch}
 server.LOOK = {look}
 sys.exit(server.main(sys.argv[1:], idle={idle}, ready=lambda: print("ready", flush=True)))
 """
@@ -43,10 +44,12 @@ class Place:
         out, err = process.communicate(stdin, timeout=120)
         return Ended(process.returncode, out.decode(), err.decode())
 
-    def serve(self, *arguments: str, idle: float = 600, look: float = 20, **variables: str) -> subprocess.Popen:
-        """A resident process, once it listens."""
+    def serve(
+        self, *arguments: str, idle: float = 600, look: float = 20, patch: str = "", **variables: str
+    ) -> subprocess.Popen:
+        """A resident process, once it listens; `patch` is Python that it runs first."""
         process = subprocess.Popen(
-            [sys.executable, "-P", "-c", SERVER.format(idle=idle, look=look), *arguments],
+            [sys.executable, "-P", "-c", SERVER.format(idle=idle, look=look, patch=patch), *arguments],
             env=self.environment | variables,
             cwd="/",
             stdin=subprocess.DEVNULL,
