@@ -1,6 +1,6 @@
 """What safety costs: adding and re-checking documents, beside the same rows written by hand.
 
-    python benchmarks/store.py [--rows 100000] [--rounds 3] [--out FILE]
+    python benchmarks/store.py [--rows 100000] [--source 200000] [--rounds 3] [--out FILE]
 
 Bare: the same rows into the same tables by sqlite3 in WAL mode at synchronous FULL, and a file of vectors fsynced
 before each commit, in the same batches, nothing checked. semsearch: `Collection.add` with given vectors, which checks
@@ -67,7 +67,7 @@ def bare(folder: Path, rows: list[Document], vectors: np.ndarray) -> float:
             os.fsync(file.fileno())
             connection.execute("BEGIN IMMEDIATE")
             connection.executemany(
-                "INSERT INTO documents VALUES (?, ?, ?, ?, ?, ?, ?)",
+                "INSERT INTO documents VALUES (?, ?, ?, ?, ?, ?, ?, 0)",
                 [(i, d.id, d.title, d.text, json.dumps(d.metadata), b"", 0) for i, d in batch],
             )
             connection.executemany(
@@ -136,6 +136,7 @@ def main() -> None:
     """Measure, interleaved, and print medians."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rows", type=int, default=100_000)
+    parser.add_argument("--source", type=int, default=200_000, help="documents that are read and looked up again")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--out", type=Path, help="append the results to this file, as JSON lines")
     options = parser.parse_args()
@@ -155,7 +156,7 @@ def main() -> None:
             shutil.rmtree(folder)
     folder = Path(tempfile.mkdtemp())
     try:
-        times["re-check 200,000 of a source"] = [rechecked(folder, documents(200_000))]
+        times[f"re-check {options.source:,} of a source"] = [rechecked(folder, documents(options.source))]
     finally:
         shutil.rmtree(folder)
     medians = {name: statistics.median(values) for name, values in times.items()}

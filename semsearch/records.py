@@ -38,9 +38,11 @@ class Record:
         content = hashlib.blake2b(document.title.encode() + b"\0" + document.text.encode(), digest_size=16)
         if vector is not None:
             content.update(b"\0" + vector.tobytes())
-        metadata = _JSON.encode(dict(document.metadata)) if document.metadata else "{}"
-        if document.metadata and not all(map(_is_kept, document.metadata.values())):
-            document = replace(document, metadata=json.loads(metadata))  # as it will be read: a date is a text
+        metadata = "{}"
+        if given := document.metadata:
+            metadata = _JSON.encode(given if type(given) is dict else dict(given))
+            if not _AS_IT_IS.issuperset(map(type, given.values())) and not all(map(_is_kept, given.values())):
+                document = replace(document, metadata=json.loads(metadata))  # as it will be read: a date is a text
         return cls(document, metadata, content.digest())
 
 

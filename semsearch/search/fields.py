@@ -25,7 +25,7 @@ def fields_of(metadata: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[s
     """Name, whether it is an element of a list, type and value of each field; lists and maps in a list have none."""
     for name, value in metadata.items():
         full = composed(prefix + name)
-        if type(value) is str:  # this and the next nearly always, and isinstance with a Mapping is slow
+        if type(value) is str:  # these nearly always, and isinstance with a Mapping is slow
             yield full, False, "text", composed(value)
             if (when := moment(value)) is not None:
                 yield full, False, "date", when
@@ -37,10 +37,12 @@ def fields_of(metadata: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[s
         elif isinstance(value, list | tuple):
             yield full, False, "list", ""
             for element in value:
-                if not isinstance(element, Mapping | list | tuple):
-                    yield full, True, *typed(element)
-                    if isinstance(element, str) and (when := moment(element)) is not None:
+                if type(element) is str:
+                    yield full, True, "text", composed(element)
+                    if (when := moment(element)) is not None:
                         yield full, True, "date", when
+                elif not isinstance(element, Mapping | list | tuple):
+                    yield full, True, *typed(element)
         else:
             yield full, False, *typed(value)
 

@@ -137,9 +137,12 @@ class Database:
         if self.location is not None:
             self.location.recognise(connection)
 
-    def read(self) -> AbstractContextManager[Connection]:
-        """A connection inside a read transaction: everything read in it belongs to one commit."""
-        return _Session(self, "BEGIN")
+    def read(self, *, check: bool = True) -> AbstractContextManager[Connection]:
+        """A connection inside a read transaction: everything read in it belongs to one commit.
+
+        Without `check`, whoever reads calls it where a commit is met that was not met before.
+        """
+        return _Session(self, "BEGIN", check=check)
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
@@ -199,10 +202,10 @@ class _Session:
     A class, for each search enters one, and generators within generators cost as much as the search of an index.
     """
 
-    __slots__ = ("_begin", "_connection", "_database", "_direct", "_thread")
+    __slots__ = ("_begin", "_check", "_connection", "_database", "_direct", "_thread")
 
-    def __init__(self, database: Database, begin: str = "") -> None:
-        self._database, self._begin = database, begin
+    def __init__(self, database: Database, begin: str = "", *, check: bool = True) -> None:
+        self._database, self._begin, self._check = database, begin, check
         self._thread: int | None = None
         self._connection: Connection | None = None
 
@@ -219,7 +222,7 @@ class _Session:
                 direct.execute(self._begin)
                 if database.location is not None:
                     database.location.check()
-                if database.check is not None:
+                if self._check and database.check is not None:
                     database.check(direct)
             return connection
         except BaseException as error:

@@ -7,6 +7,7 @@ go behind the visible part of shared buffers, and the mask of live rows is copie
 from __future__ import annotations
 
 import logging
+import sqlite3
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +19,7 @@ from sqlalchemy import Connection
 
 from semsearch.errors import CollectionDamaged
 from semsearch.local.store import document_rows as documents
-from semsearch.local.store import registry, segments
+from semsearch.local.store import migrations, registry, segments
 from semsearch.local.store.database import driver
 from semsearch.local.store.database_errors import decoding
 from semsearch.local.store.registry import Registered
@@ -82,16 +83,22 @@ class Snapshot:
 
 @decoding()
 def take(connection: Connection, folder: Path, known: Snapshot | None) -> Snapshot:
-    """The snapshot of the connection's read transaction, brought forward from `known` where possible."""
-    # past SQLAlchemy: each search asks, and mostly learns that nothing is new
-    state = (
-        driver(connection).execute("SELECT version, generation, rows, dim, masked, masked_sum FROM state").fetchall()
-    )
+    """The snapshot of the connection's read transaction, brought forward from `known` where possible.
+
+    What a newer semsearch made is refused: whatever it does to a collection is a commit of another version.
+    """
+    direct = driver(connection)  # past SQLAlchemy: each search asks, and mostly learns that nothing is new
+    try:
+        state = direct.execute("SELECT version, generation, rows, dim, masked, masked_sum FROM state").fetchall()
+    except sqlite3.OperationalError:
+        migrations.check(direct, folder.name)  # a newer one may have another table
+        raise
     if len(state) != 1:
         raise CollectionDamaged(f"the database has {len(state)} states instead of one. Restore it from a backup.")
     version, generation, rows, dim, *noted = state[0]
     if known is not None and known.version == version:
         return known
+    migrations.check(direct, folder.name)
     # one that another thread has taken meanwhile may be newer than this transaction
     base = known if known is not None and known.generation == generation and known.version < version else None
     columns = _columns(connection, generation, rows, base)

@@ -206,7 +206,7 @@ class Store:
         gone = None
         while True:
             known = self._snapshot  # before the transaction: it should not be newer than that
-            with self.database.read() as connection:
+            with self.database.read(check=False) as connection:
                 try:
                     snapshot = take(connection, self.folder, known)
                 except CollectionDamaged:
