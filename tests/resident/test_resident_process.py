@@ -139,7 +139,7 @@ def test_many_at_once_are_answered_each_for_itself(here, resident):
     assert "took get" in here.log()
 
 
-# The end of a child and the last it tells, seen at once and in this order: what is told lies behind a closed descriptor.
+# The end of a child and the last that it tells, seen at once and in this order: the pipe is closed when it is read.
 END_FIRST = """
 class EndFirst(server.selectors.DefaultSelector):
     def select(self, timeout=None):
