@@ -110,7 +110,9 @@ class Searcher:
                         timings["search"] = 1000 * (time.perf_counter() - began)
                     break
             self._model.renew(settings)  # encoded anew with another model meanwhile
-        return self._finish(found, texts or (), read, request, timings)
+        many = sum(map(len, found.answers)) > UNCOLLECTED_HITS and not request.reranks
+        with uncollected() if many else nullcontext():
+            return self._finish(found, texts or (), read, request, timings)
 
     # Inside a view of the engine
 
@@ -267,7 +269,7 @@ class Searcher:
 
     def _locatable(self, answers: Sequence[Sequence[Hit]], texts: Sequence[str], languages: Languages = ()) -> None:
         for hits, text in zip(answers, texts or repeat(""), strict=False):
-            locator = Locator(self._engine.origins.of, [hit.id for hit in hits], text, languages)
+            locator = Locator(self._engine.origins.of, [hit.passage.id for hit in hits], text, languages)
             for hit in hits:
                 hit.locate = locator
 
