@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
-from itertools import chain
 from typing import Any
 
 from semsearch.arguments import kind_of, named_kind
@@ -55,30 +54,29 @@ def _is_simple(document: Document) -> bool:
 
     Preparing the sentences of the full check takes longer than all that it looks at.
     """
-    texts = [document.id, document.title, document.text]
-    metadata = document.metadata
-    if metadata:
-        if type(metadata) is not dict:
+    identity, title, text = document.id, document.title, document.text
+    if not (_is_plain(identity) and _is_plain(title) and _is_plain(text)):
+        return False
+    if metadata := document.metadata:
+        if type(metadata) is not dict or not all(map(_is_plain, metadata)):
             return False
-        texts.extend(metadata)
-        values = list(metadata.values())
-        if lists := [value for value in values if type(value) is list]:
-            values = [value for value in values if type(value) is not list]
-            values.extend(chain.from_iterable(lists))  # a list within a list is for the full check
-        for value in values:
-            kind = type(value)
-            if kind is str:
-                texts.append(value)
-            elif kind is int:
-                if not -(2**63) <= value < 2**63:
-                    return False
-            elif kind is not bool and value is not None:
+        for value in metadata.values():
+            # a list within a list is for the full check
+            if not (all(map(_is_simple_value, value)) if type(value) is list else _is_simple_value(value)):
                 return False
-    for text in texts:
-        if type(text) is not str or not text.isascii() or "\0" in text:
-            return False
-    identity, text = document.id, document.text
-    return 0 < len(identity) <= MAX_ID and not identity.isspace() and not is_empty(text)
+    # Most texts begin with something that is seen, and looking for it is dear beside all the rest.
+    return 0 < len(identity) <= MAX_ID and not identity.isspace() and ("!" <= text[:1] <= "~" or not is_empty(text))
+
+
+def _is_plain(text: object) -> bool:
+    return type(text) is str and text.isascii() and "\0" not in text
+
+
+def _is_simple_value(value: object) -> bool:
+    kind = type(value)
+    if kind is int:
+        return -(2**63) <= value < 2**63  # type: ignore[operator]
+    return kind is bool or value is None or _is_plain(value)
 
 
 def check_text(value: object, what: str) -> None:
