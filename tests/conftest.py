@@ -17,6 +17,11 @@ pytest.register_assert_rewrite("support", "semsearch.testing.engines")
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # before anything imports huggingface_hub, which reads it once
 
+# Tests commit durably thousands of times, and would wait for the disk half of their time: they lie in memory where
+# there is room, unless a folder was chosen.
+MEMORY, ROOM = Path("/dev/shm"), 4 << 30  # bytes
+if "TMPDIR" not in os.environ and os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free >= ROOM:
+    os.environ["TMPDIR"] = tempfile.tempdir = str(MEMORY)
 
 os.environ["SEMSEARCH_STATE"] = tempfile.mkdtemp(prefix="semsearch-state-")  # of all tests, and what they start
 atexit.register(shutil.rmtree, os.environ["SEMSEARCH_STATE"], ignore_errors=True)
@@ -47,12 +52,11 @@ def _no_network(monkeypatch):
 
 @pytest.fixture
 def memory(tmp_path):
-    """A folder in memory where the system has one: for tests that write durably thousands of times."""
-    shared = Path("/dev/shm")
-    if not os.access(shared, os.W_OK):
+    """A folder in memory where the system has one, however little: for tests that write durably thousands of times."""
+    if not os.access(MEMORY, os.W_OK):
         yield tmp_path
         return
-    with tempfile.TemporaryDirectory(dir=shared, prefix="semsearch-") as folder:
+    with tempfile.TemporaryDirectory(dir=MEMORY, prefix="semsearch-") as folder:
         yield Path(folder)
 
 
