@@ -37,7 +37,7 @@ _SCRIPT_WORD = regex.compile(
     "|".join(rf"(?P<{script}>\p{{{script}}}[\p{{{script}}}\p{{M}}]*+)" for script in _DIVIDED_SCRIPTS)
 )
 _ANY_LETTER = regex.compile(r"\p{L}")
-_ASCII_WORD = re.compile("[A-Za-z]+")
+_ASCII_LETTERS = re.compile("[A-Za-z]+")
 
 
 def find_languages(engine: Engine, documents: Sequence[Document]) -> None:
@@ -65,7 +65,7 @@ def languages_in(texts: Iterable[str]) -> Languages | None:
     doubtful: list[tuple[str, str, int]] = []  # script, words and letters of what function words don't tell
     total = 0
     for text in texts:
-        total += sum(map(len, _ASCII_WORD.findall(text))) if text.isascii() else len(_ANY_LETTER.findall(text))
+        total += sum(map(len, _ASCII_LETTERS.findall(text))) if text.isascii() else len(_ANY_LETTER.findall(text))
         for script, words in _by_script(text).items():
             joined = " ".join(words)
             size = len(joined) - len(words) + 1
@@ -102,7 +102,7 @@ def _is_english(words: Sequence[str]) -> bool:
 
 def _by_script(text: str) -> Mapping[str, list[str]]:
     if text.isascii():  # nearly always, and many times as fast
-        found = _ASCII_WORD.findall(text)
+        found = _ASCII_LETTERS.findall(text)
         return {"Latin": found} if found else {}
     words: defaultdict[str, list[str]] = defaultdict(list)
     for match in _SCRIPT_WORD.finditer(text):
