@@ -29,6 +29,7 @@ _MAIN = """(//main | //*[@role="main"] | //article[not(ancestor::nav or ancestor
 _KEPT = frozenset({"pre", "textarea"})  # whose white space is shown
 _HEADINGS = {f"h{level}": level for level in range(1, 7)}
 _HIDDEN_STYLE = re.compile(r"(?:^|;)\s*(?:display\s*:\s*none|visibility\s*:\s*(?:hidden|collapse))\b", re.IGNORECASE)
+_BAR = " | "  # that parts the cells of a row; told by its identity from what a page says itself
 _BLANKS = re.compile(r"\s+")
 _CHARSET = re.compile(rb"<meta[^>]*charset\s*=\s*[\"']?\s*([\w.:-]+)", re.IGNORECASE)
 _ENTITY = re.compile(rb"&([A-Za-z][A-Za-z0-9]*);")
@@ -154,6 +155,7 @@ def blocks(
 
     buffer: list[str] = []
     level = kept = own = 0  # of the heading that is open; elements that keep white space; main parts and articles
+    cells = frozenset[Any]()  # of the row at hand, where they stand in one line
     walk = etree.iterwalk(root, events=("start", "end"))
     passed: Any = None
     for event, element in walk:
@@ -166,8 +168,14 @@ def blocks(
                 passed = element
                 walk.skip_subtree()
                 continue
-            if block and not level:
+            if element in cells:
+                _part_cells(buffer)
+            elif block and element.getparent() in cells:
+                _put(buffer, " ", kept)
+            elif block and not level:
                 yield from _flushed(buffer, 0)
+            if tag == "tr":
+                cells = _line_of_cells(element)
             if tag in _HEADINGS:
                 level = _HEADINGS[tag]
             kept += tag in _KEPT
@@ -178,19 +186,41 @@ def blocks(
             continue
         if element is passed:
             passed = None
-            if block and not level:
+            if block and not (level or element in cells or element.getparent() in cells):
                 yield from _flushed(buffer, 0)
         else:
             if tag in _HEADINGS and level:
                 yield from _flushed(buffer, level)
                 level = 0
-            elif block and not level:
+            elif block and element.getparent() in cells:
+                _put(buffer, " ", kept)
+            elif block and not level and element not in cells:
                 yield from _flushed(buffer, 0)
             kept -= tag in _KEPT
             own -= tag in _OWN
         if element is not root:
             _put(buffer, element.tail, kept)
     yield from _flushed(buffer, level)
+
+
+def _line_of_cells(row: Any) -> frozenset[Any]:
+    """The cells of a row that each hold a line or one paragraph; none where a table only lays out a page."""
+    cells = frozenset(cell for cell in row if cell.tag in ("td", "th"))
+    paragraphs = set()
+    for cell in cells:
+        for inner in cell.iterdescendants():
+            if inner.tag in BLOCKS or inner.tag == "br":
+                if inner.tag not in ("p", "div") or inner.getparent() is not cell or cell in paragraphs:
+                    return frozenset()
+                paragraphs.add(cell)
+    return cells
+
+
+def _part_cells(buffer: list[str]) -> None:
+    """Put a bar behind the cells of a row that were read, where the last one held something."""
+    text = "".join(buffer).strip()
+    if text and buffer[-1] is not _BAR:
+        buffer[:] = [text, _BAR]
 
 
 def _is_note(element: Any) -> bool:
@@ -223,6 +253,8 @@ def _put(buffer: list[str], text: str | None, kept: int) -> None:
 
 
 def _flushed(buffer: list[str], level: int) -> Iterator[Block]:
+    if buffer and buffer[-1] is _BAR:
+        buffer.pop()
     text = "".join(buffer).strip()
     buffer.clear()
     if text:

@@ -70,6 +70,26 @@ def test_what_is_seen_is_text(content, expected):
     assert texts(content) == expected
 
 
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (
+            "<table><caption>Prices</caption><tr><th>Fruit<th>Price<tr><td>apple<td>3"
+            "<tr><td><p>ripe <b>pear</b></p><td>from <p>4</p> on<td></table>behind",
+            "Prices\n\nFruit | Price\n\napple | 3\n\nripe pear | from 4 on\n\nbehind",
+        ),
+        ("<table><tr><td><td>x<td hidden>not seen<td>y", "x | y"),
+        ("<table><tr><td>1 |<td>2", "1 | | 2"),
+        ("<table><tr><td><h2>menu</h2><p>a</p><p>b</p><td>aside", "a\n\nb\n\naside"),  # which lays out a page
+        ("<table><tr><td>out<table><tr><td>a<td>b</table><td>behind", "out\n\na | b\n\nbehind"),
+        ("<table><tr><td>first<br>second<td>third", "first\nsecond\n\nthird"),
+    ],
+)
+def test_a_row_of_a_table_is_a_line(content, expected):
+    """What stands in one row belongs together, as it does in DOCX and ODT."""
+    assert texts(content) == [expected]
+
+
 def test_a_button_in_a_heading_is_its_text():
     [part] = parts("<h2><button>How long?</button></h2><p>A day.")
     assert (part.title, part.text) == ("How long?", "A day.")
