@@ -168,16 +168,10 @@ def blocks(
                 passed = element
                 walk.skip_subtree()
                 continue
-            if element in cells:
-                _part_cells(buffer)
-            elif block and element.getparent() in cells:
-                _put(buffer, " ", kept)
-            elif block and not level:
+            if block and not level and not _in_row(element, cells, buffer):
                 yield from _flushed(buffer, 0)
-            if tag == "tr":
-                cells = _line_of_cells(element)
-            if tag in _HEADINGS:
-                level = _HEADINGS[tag]
+            cells = _line_of_cells(element) if tag == "tr" else cells
+            level = _HEADINGS.get(tag, level)
             kept += tag in _KEPT
             own += tag in _OWN
             if tag == "br":
@@ -186,15 +180,13 @@ def blocks(
             continue
         if element is passed:
             passed = None
-            if block and not (level or element in cells or element.getparent() in cells):
+            if block and not level and not _in_row(element, cells, buffer, ends=True):
                 yield from _flushed(buffer, 0)
         else:
             if tag in _HEADINGS and level:
                 yield from _flushed(buffer, level)
                 level = 0
-            elif block and element.getparent() in cells:
-                _put(buffer, " ", kept)
-            elif block and not level and element not in cells:
+            elif block and not level and not _in_row(element, cells, buffer, ends=True):
                 yield from _flushed(buffer, 0)
             kept -= tag in _KEPT
             own -= tag in _OWN
@@ -216,11 +208,18 @@ def _line_of_cells(row: Any) -> frozenset[Any]:
     return cells
 
 
-def _part_cells(buffer: list[str]) -> None:
-    """Put a bar behind the cells of a row that were read, where the last one held something."""
-    text = "".join(buffer).strip()
-    if text and buffer[-1] is not _BAR:
+def _in_row(element: Any, cells: frozenset[Any], buffer: list[str], *, ends: bool = False) -> bool:
+    """Whether an element is a cell of the row at hand, or the paragraph of one, which end no line.
+
+    In the `buffer` a bar is put where a cell begins, if one before it held something, and a blank around a paragraph.
+    """
+    if element not in cells and element.getparent() not in cells:
+        return False
+    if element not in cells:
+        _put(buffer, " ", 0)
+    elif not ends and (text := "".join(buffer).strip()) and buffer[-1] is not _BAR:
         buffer[:] = [text, _BAR]
+    return True
 
 
 def _is_note(element: Any) -> bool:
