@@ -15,8 +15,10 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import date, timedelta
+from datetime import date, time, timedelta
+from decimal import Decimal
 from typing import Any
+from uuid import UUID
 
 import numpy as np
 
@@ -341,7 +343,7 @@ def _nothing_between(least: Filter, greatest: Filter) -> bool:
 
 
 def _scalar(operand: object, place: str) -> Value:
-    if isinstance(operand, np.generic):
+    if isinstance(operand, np.generic | Decimal | UUID | timedelta | time):
         with suppress(TypeError, ValueError):
             operand = json_value(operand)
     if operand is not None and not isinstance(operand, str | bool | int | float):
