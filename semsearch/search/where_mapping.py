@@ -164,7 +164,7 @@ class _Reader:
         if _nothing_between(least, greatest):
             raise FilterError(
                 f"{place} takes the least value first and the greatest second, of one type: nothing lies between "
-                f"{_shown(ends[0])} and {_shown(ends[1])}."
+                f"{_named_end(ends[0])} and {_named_end(ends[1])}."
             )
         return And((least, greatest))
 
@@ -368,6 +368,14 @@ def _shown(value: object) -> str:
         return f"{value!r:.60}"
     except (ValueError, RecursionError):  # a number of too many digits to be written, or nested without end
         return f"a value of type {type(value).__name__} that is too large to be shown"
+
+
+def _named_end(end: object) -> str:
+    """An end of a range as a person has written it."""
+    match end:
+        case {"$date": str(text)}:
+            return text[:60]
+    return _shown(end)
 
 
 def _named(name: object) -> str:

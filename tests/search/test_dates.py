@@ -343,6 +343,8 @@ def test_nothing_lies_in_the_last_0_days(log):
 def test_nothing_lies_between_ends_that_are_swapped(log, where):
     with pytest.raises(FilterError, match="takes the least value first and the greatest second, of one type: nothing"):
         log.count(where)
+    with pytest.raises(FilterError, match="nothing lies between 2024-06 and 2024-05\\."):
+        log.count("on between 2024-06 and 2024-05")
     assert log.count("n between 2 and 2") == log.count("on between 2024-06-01 and 2024-06-01") == 1
     assert log.count("on between 2024-05-31 and 2024-05") == 1
 
