@@ -70,6 +70,17 @@ def test_what_is_seen_is_text(content, expected):
     assert texts(content) == expected
 
 
+def test_a_part_tells_its_lines():
+    """As far as lines of the text are lines of the file, and as the parser counts them."""
+    page = "<html>\n<h1>T</h1>\n<p>one\n two</p>\n\n<p>three</p>\n<pre>a\nb</pre>\n<h2>S</h2><p>\n x<br>\ny</p>"
+    first, second = parts(page)
+    assert first.text == "one two\n\nthree\n\na\nb"
+    assert [first.position.line_of(number) for number in (0, 2, 4, 5)] == [3, 6, 7, 8]
+    assert [second.position.line_of(number) for number in (0, 1)] == [10, 11]
+    for unknown in ("<p>a<br>b</p>\n<p>c", "<p>a" + "\n" * 70_000 + "<p>b"):
+        assert parts(unknown)[0].position.lines == ()
+
+
 @pytest.mark.parametrize(
     ("content", "expected"),
     [
