@@ -13,9 +13,9 @@ from collections.abc import Iterator, Sequence
 from itertools import accumulate
 from typing import Any, NamedTuple
 
-_LETTER = "[\u0620-\u064a\u066e-\u06d3]"
-_ARABIC = re.compile(_LETTER + "{2,}")
-_STROKE = re.compile(f"(?<={_LETTER})[^\\w\\s](?={_LETTER})")
+_ARABIC_LETTER = "[\u0620-\u064a\u066e-\u06d3]"
+_ARABIC = re.compile(_ARABIC_LETTER + "{2,}")
+_STROKE = re.compile(f"(?<={_ARABIC_LETTER})[^\\w\\s](?={_ARABIC_LETTER})")
 RIGHT_TO_LEFT = re.compile("[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefc]")  # a letter of such a script
 _LINE = re.compile(r"[^\r\n]+")
 _NUMBER = re.compile(r"\d+(?:[.,:/]\d+)*%?")
