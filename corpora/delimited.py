@@ -207,7 +207,7 @@ class TableRows:
             where = f"{self._data.name}, line {line:,}"
             if len(row) != len(self.names):
                 self._report.bad(
-                    DataError(f"{where}: the row has {len(row)} fields, where the header has {len(self.names)}.")
+                    DataError(f"{where}: the row has {_fields(len(row))}, where the header has {len(self.names):,}.")
                 )
                 continue
             yield line, dict(zip(self.names, row, strict=True))
@@ -294,3 +294,7 @@ def convert(cell: str, kind: str, name: str, where: str, separator: str = ",") -
     except (ValueError, KeyError):
         raise DataError(f"{where}: the column '{name}' should hold type {kind}, but here holds {cell!r:.60}.") from None
     return cell
+
+
+def _fields(count: int) -> str:
+    return "1 field" if count == 1 else f"{count:,} fields"

@@ -13,6 +13,7 @@ from typing import Any, BinaryIO
 
 from corpora.parquet_batches import batches
 from semsearch.errors import DataError, MissingDependency
+from semsearch.metadata_values import decimal_value
 from semsearch.parquet_metadata import MARK, PLACE_COLUMN, unpacker
 from semsearch.reading.documents import Columns, Registrar, read_files
 from semsearch.reading.files import CorpusFile, by_name
@@ -186,7 +187,7 @@ def _value(scalar: Any, text: bool) -> Any:
     if types.is_time(kind):
         return _moment(scalar.value, kind.unit).partition("T")[2]
     if types.is_duration(kind):
-        return _number(decimal.Decimal(scalar.value).scaleb(-_DIGITS[kind.unit]))
+        return decimal_value(decimal.Decimal(scalar.value).scaleb(-_DIGITS[kind.unit]))
     if _is_binary(kind):
         return _bytes(scalar.as_py(), text)
     return _plain(scalar.as_py())
@@ -205,14 +206,6 @@ def _moment(count: int, unit: str) -> str:
     return whole + digits
 
 
-def _number(value: decimal.Decimal) -> float | str:
-    """A number as a float where that says the same, else as a text."""
-    if not value.is_finite():
-        return str(value)
-    found = float(value)
-    return found if math.isfinite(found) and decimal.Decimal(repr(found)) == value else str(value)
-
-
 def _bytes(value: bytes, text: bool) -> str:
     if text:
         return value.decode()
@@ -227,7 +220,7 @@ def _plain(value: Any) -> Any:
     """A value as JSON has it: decimals as numbers or texts, no number as null."""
     match value:
         case decimal.Decimal():
-            return _number(value)
+            return decimal_value(value)
         case float():
             return value if math.isfinite(value) else None
         case uuid.UUID():

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from html.entities import html5
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 from corpora.extraction.charsets import decoded_as
-from corpora.extraction.parts import Block, Lost, ReadPart, Unreadable, sections
+from corpora.extraction.parts import FilePart, Lost, ReadPart, Unreadable, sections
 
 _NEVER_SHOWN = """
     audio canvas datalist head iframe noembed noframes noscript object rp script select style svg template title video
@@ -29,10 +29,20 @@ _MAIN = """(//main | //*[@role="main"] | //article[not(ancestor::nav or ancestor
 _KEPT = frozenset({"pre", "textarea"})  # whose white space is shown
 _HEADINGS = {f"h{level}": level for level in range(1, 7)}
 _HIDDEN_STYLE = re.compile(r"(?:^|;)\s*(?:display\s*:\s*none|visibility\s*:\s*(?:hidden|collapse))\b", re.IGNORECASE)
+_BAR = " | "  # that parts the cells of a row; told by its identity from what a page says itself
+_MOST_LINES = 65_535  # that the parser counts to
 _BLANKS = re.compile(r"\s+")
 _CHARSET = re.compile(rb"<meta[^>]*charset\s*=\s*[\"']?\s*([\w.:-]+)", re.IGNORECASE)
 _ENTITY = re.compile(rb"&([A-Za-z][A-Za-z0-9]*);")
 _OF_XML = frozenset({b"amp", b"lt", b"gt", b"quot", b"apos"})
+
+
+class PlacedBlock(NamedTuple):
+    """A heading of level 1 to 6 or (level 0) a paragraph, and the line of the file where it begins; 0: not known."""
+
+    level: int
+    text: str
+    line: int
 
 
 def html(file: BinaryIO) -> Iterator[ReadPart]:
@@ -44,8 +54,8 @@ def page(raw: bytes) -> Iterator[ReadPart]:
     """The sections of a page's bytes."""
     root, lost = parsed(raw)
     title = " ".join((root.findtext(".//title") or "").split())
-    yield from sections(shown(root), title)
-    yield from sections(beside(root), title, "beside/")
+    yield from _sections(shown(root), title)
+    yield from _sections(beside(root), title, "beside/")
     if lost is not None:
         yield lost
 
@@ -54,14 +64,21 @@ def chapter(raw: bytes, title: str) -> Iterator[ReadPart]:
     """The sections of a page of the book `title`, all of it: what stands aside or in a foot there are notes."""
     root, lost = parsed(raw)
     found = [*blocks(root, OF_BOOKS)] or [*blocks(root, frozenset())]
-    yield from sections(found, title or " ".join((root.findtext(".//title") or "").split()))
+    title = title or " ".join((root.findtext(".//title") or "").split())
+    yield from sections(((block.level, block.text) for block in found), title)
     if not found and next(root.iter("img", "image", "svg"), None) is not None:
         yield Lost("", "it holds no text: pictures must go through text recognition first.")
     if lost is not None:
         yield lost
 
 
-def shown(root: Any) -> list[Block]:
+def _sections(found: Sequence[PlacedBlock], title: str, prefix: str = "") -> Iterator[FilePart]:
+    return sections(
+        ((block.level, block.text) for block in found), title, prefix, lines=[block.line for block in found]
+    )
+
+
+def shown(root: Any) -> list[PlacedBlock]:
     """The headings and paragraphs of the main parts; where these hold none, of all but what pages have around them."""
     tries = (
         (_mains(root), AROUND, UNSEEN),
@@ -80,7 +97,7 @@ def _mains(root: Any) -> list[Any]:
     return found if any(one.tag != "article" for one in found) else []
 
 
-def beside(root: Any) -> list[Block]:
+def beside(root: Any) -> list[PlacedBlock]:
     """What stands beside the main parts and is not what pages have around them."""
     mains = _mains(root)
     if not any(True for one in mains for _ in blocks(one)):
@@ -141,7 +158,7 @@ def blocks(
     around: frozenset[str] = AROUND,
     unseen: frozenset[str] = UNSEEN,
     without: frozenset[Any] = frozenset(),
-) -> Iterator[Block]:
+) -> Iterator[PlacedBlock]:
     """Headings and paragraphs, in their order.
 
     Args:
@@ -154,43 +171,98 @@ def blocks(
 
     buffer: list[str] = []
     level = kept = own = 0  # of the heading that is open; elements that keep white space; main parts and articles
+    cells = frozenset[Any]()  # of the row at hand, where they stand in one line
     walk = etree.iterwalk(root, events=("start", "end"))
     passed: Any = None
+    line = begun = 0  # of the last element, and where what is held begins
     for event, element in walk:
         tag = element.tag
         block = tag in BLOCKS
         if event == "start":
+            line = _line_of(element)
             note = tag == "aside" and _is_note(element)  # which a click shows
             apart = tag in around and not (note or (level if tag == "button" else own and tag != "nav"))
             if tag in unseen or apart or (not note and _hidden(element)) or element in without:
                 passed = element
                 walk.skip_subtree()
                 continue
-            if block and not level:
-                yield from _flushed(buffer, 0)
-            if tag in _HEADINGS:
-                level = _HEADINGS[tag]
+            if block and not level and not _in_row(element, cells, buffer):
+                yield from _flushed(buffer, 0, begun)
+            cells = _line_of_cells(element) if tag == "tr" else cells
+            level = _HEADINGS.get(tag, level)
             kept += tag in _KEPT
             own += tag in _OWN
             if tag == "br":
                 buffer.append("\n")
+            begun = begun if buffer else _first_line(line, element.text)
             _put(buffer, element.text, kept)
             continue
         if element is passed:
             passed = None
-            if block and not level:
-                yield from _flushed(buffer, 0)
+            if block and not level and not _in_row(element, cells, buffer, ends=True):
+                yield from _flushed(buffer, 0, begun)
         else:
             if tag in _HEADINGS and level:
-                yield from _flushed(buffer, level)
+                yield from _flushed(buffer, level, begun)
                 level = 0
-            elif block and not level:
-                yield from _flushed(buffer, 0)
+            elif block and not level and not _in_row(element, cells, buffer, ends=True):
+                yield from _flushed(buffer, 0, begun)
             kept -= tag in _KEPT
             own -= tag in _OWN
         if element is not root:
+            begun = _begun(begun, buffer, element, line)
             _put(buffer, element.tail, kept)
-    yield from _flushed(buffer, level)
+    yield from _flushed(buffer, level, begun)
+
+
+def _line_of_cells(row: Any) -> frozenset[Any]:
+    """The cells of a row that each hold a line or one paragraph; none where a table only lays out a page."""
+    cells = frozenset(cell for cell in row if cell.tag in ("td", "th"))
+    paragraphs = set()
+    for cell in cells:
+        for inner in cell.iterdescendants():
+            if inner.tag in BLOCKS or inner.tag == "br":
+                if inner.tag not in ("p", "div") or inner.getparent() is not cell or cell in paragraphs:
+                    return frozenset()
+                paragraphs.add(cell)
+    return cells
+
+
+def _in_row(element: Any, cells: frozenset[Any], buffer: list[str], *, ends: bool = False) -> bool:
+    """Whether an element is a cell of the row at hand, or the paragraph of one, which end no line.
+
+    In the `buffer` a bar is put where a cell begins, if one before it held something, and a blank around a paragraph.
+    """
+    if element not in cells and element.getparent() not in cells:
+        return False
+    if element not in cells:
+        _put(buffer, " ", 0)
+    elif not ends and (text := "".join(buffer).strip()) and buffer[-1] is not _BAR:
+        buffer[:] = [text, _BAR]
+    return True
+
+
+def _line_of(element: Any) -> int:
+    """The line of the file where an element begins; 0 where the parser counts no further."""
+    line = element.sourceline
+    return 0 if line is None or line >= _MOST_LINES else int(line)
+
+
+def _begun(begun: int, buffer: list[str], element: Any, line: int) -> int:
+    """The line where what is held begins, before the text behind an element is added to it.
+
+    0 where a line of the text would not be one of the file: behind a break that ends none there.
+    """
+    first = _first_line(line, element.tail)
+    if not buffer or element.tag != "br":
+        return begun if buffer else first
+    return begun if begun + "".join(buffer).lstrip().count("\n") == first else 0
+
+
+def _first_line(line: int, text: str | None) -> int:
+    """The line of the first letter of a text that begins in `line`."""
+    text = text or ""
+    return line and line + text[: len(text) - len(text.lstrip())].count("\n")
 
 
 def _is_note(element: Any) -> bool:
@@ -222,11 +294,13 @@ def _put(buffer: list[str], text: str | None, kept: int) -> None:
         buffer.append(text)
 
 
-def _flushed(buffer: list[str], level: int) -> Iterator[Block]:
+def _flushed(buffer: list[str], level: int, line: int) -> Iterator[PlacedBlock]:
+    if buffer and buffer[-1] is _BAR:
+        buffer.pop()
     text = "".join(buffer).strip()
     buffer.clear()
     if text:
-        yield level, text.removesuffix("¶").rstrip() if level else text
+        yield PlacedBlock(level, text.removesuffix("¶").rstrip() if level else text, line)
 
 
 def _is_utf8(raw: bytes) -> bool:

@@ -231,7 +231,7 @@ def _of_html(text: str) -> _Content:
     if not text.strip():
         return _Content()
     root, lost = parsed(text.encode(errors="replace"))
-    texts = ["\n\n".join(text for _, text in shown(root) + beside(root))]
+    texts = ["\n\n".join(block.text for block in shown(root) + beside(root))]
     return _Content(texts, lost=[] if lost is None else [lost.reason])
 
 

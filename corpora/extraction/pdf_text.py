@@ -7,12 +7,11 @@ apart, which a crash ends alone (`corpora.confined`).
 
 from __future__ import annotations
 
-import ctypes
-import re
 from typing import Any, BinaryIO
 
+from corpora.extraction.right_to_left import RIGHT_TO_LEFT, Glyphs, as_read
+
 _HYPHEN = "\ufffe"  # that a line ended with, which is not told then
-_ARABIC = re.compile(r"[\u0620-\u064a\u066e-\u06d3]{2,}")
 
 
 class ShownText:
@@ -51,35 +50,9 @@ class ShownText:
         held = page.get_textpage()
         try:
             text = str(held.get_text_range())
-            if _ARABIC.search(text) and len(text) == held.count_chars():
-                text = _ligatures_turned(text, held)
+            if RIGHT_TO_LEFT.search(text) and len(text) == held.count_chars():
+                text = as_read(text, Glyphs(held))
         finally:
             held.close()
             page.close()
         return text.replace("\r\n", "\n").replace(_HYPHEN, "-\n")
-
-
-def _ligatures_turned(text: str, held: Any) -> str:
-    """Arabic text, the letters of a ligature (lam and alef) in their order.
-
-    All letters are turned round, from how they stand on the page to how they are read; those of one glyph, which has
-    one place, were in the order of reading already.
-    """
-    from pypdfium2 import raw
-
-    x, y = ctypes.c_double(), ctypes.c_double()
-
-    def place(number: int) -> tuple[float, float]:
-        raw.FPDFText_GetCharOrigin(held, number, x, y)
-        return x.value, y.value
-
-    letters = list(text)
-    for word in _ARABIC.finditer(text):
-        first, end = word.span()
-        places = [place(number) for number in range(first, end)]
-        start = first
-        for number in range(first + 1, end + 1):
-            if number == end or places[number - first] != places[start - first]:
-                letters[start:number] = reversed(letters[start:number])
-                start = number
-    return "".join(letters)

@@ -295,8 +295,7 @@ def passages_at(view: EngineView, keys: Keys, version: object) -> list[Passage |
     once, place = np.unique(keys, return_inverse=True)
     asked = once
     if view.version != version:  # a view may only be asked for keys that it has
-        there = np.isin(once, view.arrays()[0])
-        asked = once[there]
+        asked = once[view.present(once)]
     found = dict(zip(asked.tolist(), view.passages_of(asked) if len(asked) else [], strict=True))
     whole = [found.get(key) for key in once.tolist()]
     return [whole[at] for at in place.tolist()]

@@ -83,8 +83,8 @@ def import_vectors(options: ImportOptions) -> int:
         documents, vectors = read_store(place, options.inside)
         name = options.name or options.inside or place.stem
     elif not place.is_file():
-        wrong = "is no store of Chroma or LanceDB" if place.is_dir() else "is not there"
-        raise UsageError(f"'{options.path}' {wrong}.")
+        wrong = "is no file" if place.exists() else "is not there"
+        raise UsageError(f"'{options.path}' {'is no store of Chroma or LanceDB' if place.is_dir() else wrong}.")
     elif place.suffix not in (".npz", ".pkl", ".pickle"):
         raise UsageError(
             f"'{options.path}' is neither .npz nor .pkl; 'semsearch index FILE --vectors V.npy' takes two files."

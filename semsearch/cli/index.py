@@ -22,14 +22,14 @@ from semsearch.cli.target import (
     tell_languages,
     tell_made,
 )
-from semsearch.errors import UsageError
+from semsearch.errors import DataError, UsageError
 from semsearch.home import Home
 from semsearch.names import check_name
 
 if TYPE_CHECKING:
     from semsearch.ingest.ingestion import IngestResult
     from semsearch.ingest.scan import Scan
-    from semsearch.ingest.source import Source
+    from semsearch.ingest.source import ReadReport, Source
 
 SHOWN_RECORDS = 10  # bad records that are printed; the rest is counted, and all are in the JSON
 
@@ -178,7 +178,11 @@ def index(options: IndexOptions) -> int:
         skip=options.on_error == "skip" or (options.on_error is None and source.forgiving),
         keep=sys.maxsize if options.as_json else SHOWN_RECORDS,
     )
-    scanned = scan(source, report)  # an empty or unreadable corpus is told before a model is opened or anything is made
+    try:
+        scanned = scan(source, report)  # what holds no document is told before a model is opened or anything is made
+    except DataError:
+        _tell_unread(report, options)
+        raise
     home = Home.of(options.home)
     if options.dry_run:
         return _estimate(scanned, name, home, options)
@@ -207,6 +211,18 @@ def index(options: IndexOptions) -> int:
     out(summary(changes, skipped=report.left_out))
     _tell_vanished(changes, name)
     return 0
+
+
+def _tell_unread(report: ReadReport, options: IndexOptions) -> None:
+    """List all that could not be read of a source without a document; its error names the first."""
+    if not report.skip or report.left_out < 2:
+        return
+    if options.as_json:
+        from semsearch.ingest.ingestion import IngestResult
+
+        out(wire.dumps(wire.message(**{**wire.ingested(IngestResult()), **wire.unread(report)})))
+    for sentence in () if options.as_json else report.sentences():
+        say(sentence)
 
 
 def _with_vectors(source: Source, name: str, options: IndexOptions) -> int:

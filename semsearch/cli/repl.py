@@ -386,7 +386,7 @@ def _minimum(session: Session, argument: str) -> None:
     try:
         session.search = replace(session.search, min_score=minimum(argument))
     except click.BadParameter as error:
-        raise UsageError(error.format_message()) from error
+        raise UsageError(error.message) from error
     say(f"showing what reaches {argument}")
 
 

@@ -297,7 +297,7 @@ class Source:
             return dataclasses.replace(self, vectors=check_path(str(path.resolve())), column=column or "")
         if self.path.endswith(".parquet") and Path(self.path).is_file():
             return dataclasses.replace(self, vectors=self.path, column=file)
-        raise UsageError(f"there is no file '{file}'.")
+        raise UsageError(f"'{file}' is no file." if path.exists() else f"there is no file '{file}'.")
 
     @property
     def name(self) -> str:

@@ -294,7 +294,10 @@ class Searcher:
                 "no hit has a percentile or a probability: the collection is not calibrated (semsearch calibrate).",
             )
         if request.min_probability is not None and calibration is not None and calibration.slope is None:
-            return ("no hit has a probability: the collection was calibrated without judgements.",)
+            return (
+                "no hit has a probability: the collection was calibrated without judgements (semsearch calibrate NAME "
+                "FOLDER takes them).",
+            )
         return ()
 
     def _calibrated(self, found: Retrieved) -> Calibration | None:

@@ -15,8 +15,10 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import date, timedelta
+from datetime import date, time, timedelta
+from decimal import Decimal
 from typing import Any
+from uuid import UUID
 
 import numpy as np
 
@@ -162,7 +164,7 @@ class _Reader:
         if _nothing_between(least, greatest):
             raise FilterError(
                 f"{place} takes the least value first and the greatest second, of one type: nothing lies between "
-                f"{_shown(ends[0])} and {_shown(ends[1])}."
+                f"{_named_end(ends[0])} and {_named_end(ends[1])}."
             )
         return And((least, greatest))
 
@@ -341,7 +343,7 @@ def _nothing_between(least: Filter, greatest: Filter) -> bool:
 
 
 def _scalar(operand: object, place: str) -> Value:
-    if isinstance(operand, np.generic):
+    if isinstance(operand, np.generic | Decimal | UUID | timedelta | time):
         with suppress(TypeError, ValueError):
             operand = json_value(operand)
     if operand is not None and not isinstance(operand, str | bool | int | float):
@@ -366,6 +368,14 @@ def _shown(value: object) -> str:
         return f"{value!r:.60}"
     except (ValueError, RecursionError):  # a number of too many digits to be written, or nested without end
         return f"a value of type {type(value).__name__} that is too large to be shown"
+
+
+def _named_end(end: object) -> str:
+    """An end of a range as a person has written it."""
+    match end:
+        case {"$date": str(text)}:
+            return text[:60]
+    return _shown(end)
 
 
 def _named(name: object) -> str:

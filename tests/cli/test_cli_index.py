@@ -199,6 +199,18 @@ def test_a_bad_record(tmp_path, model, home, line, message):
     assert len(documents("notes")) == 10
 
 
+def test_where_no_record_is_good_all_are_named(tmp_path, model):
+    source = write(tmp_path / "d.jsonl", [{"id": 1}, {"id": 2}])
+    ended = run("index", source, "-m", model, "--on-error", "skip")
+    assert (ended.code, ended.out) == (3, "")
+    assert all(f"line {line}: " in ended.err for line in (1, 2))
+    ended = run("index", source, "-m", model, "--on-error", "skip", "--json")
+    assert ended.code == 3
+    told = json.loads(ended.out)
+    assert (told["added"], told["skipped"], len(told["records"])) == (0, 2, 2)
+    assert list_collections() == []
+
+
 def test_a_bad_record_loses_nothing_that_is_committed(tmp_path, model, monkeypatch):
     monkeypatch.setattr("semsearch.ingest.ingestion.READ_DOCUMENTS", 10)
     monkeypatch.setattr("semsearch.ingest.ingestion.BATCH_DOCUMENTS", 10)

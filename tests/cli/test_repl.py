@@ -201,6 +201,8 @@ def test_settings_of_a_conversation(session, capsys):
     assert session.search.arguments()["min_percentile"] is None
     said = capsys.readouterr().err
     assert "no mode" not in said
+    session.respond(":min 150%")
+    assert capsys.readouterr().err == "'150%' is no percentile: one lies between 0% and 100%.\n"
     for line in (":mode psychic", ":context x", ":min much", ":min nan", ":mmr-lambda 2", ":similar 1", ":more"):
         session.respond(line)
     assert len(capsys.readouterr().err.splitlines()) == 7

@@ -402,6 +402,16 @@ def test_what_cannot_be_matched_any_more_removes_nothing(tmp_path, model):
     refused("holds no documents")
 
 
+def test_a_pipe_is_no_file_of_vectors(tmp_path):
+    os.mkfifo(tmp_path / "p.npz")
+    write = tmp_path / "t.jsonl"
+    write.write_text('{"id": "1", "text": "one"}\n')
+    ended = run("import", tmp_path / "p.npz", "-m", "none")
+    assert (ended.code, "p.npz' is no file." in ended.err) == (2, True)
+    ended = run("index", write, "--vectors", tmp_path / "p.npz", "-m", "none")
+    assert (ended.code, "p.npz' is no file." in ended.err) == (2, True)
+
+
 def test_a_column_of_parquet_is_synced(tmp_path, model):
     pyarrow = pytest.importorskip("pyarrow")
     from pyarrow import parquet

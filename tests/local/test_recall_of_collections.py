@@ -67,6 +67,17 @@ def test_a_recall_of_next_to_nothing(backend, count):
         assert len(collection.search(vector=clustered(1, seed=3)[0], k=10)) == count
 
 
+def test_what_was_just_built_or_tuned_serves_the_next_search():
+    """No file is read again for it: the contract that is kept is the one that was stored."""
+    with semsearch.create("few", encoder=None, dim=32) as collection:
+        collection.add([Document(str(i), f"text {i}") for i in range(200)], vectors=clustered(200))
+        for build in (lambda: collection.reindex("hnsw"), lambda: collection.reindex("hnsw", recall=0.5)):
+            build()
+            assert collection.info()["index"]["state"] == "ready"
+        collection.tune(0.6)
+        assert collection.info()["index"]["state"] == "ready"
+
+
 def test_a_recall_out_of_reach_is_said_and_exact_offered(collection):
     certificate = collection.reindex("hnsw", {"M": 2, "ef_construction": 8}, recall=1.0, k=10)
     assert not certificate.met

@@ -70,6 +70,37 @@ def test_what_is_seen_is_text(content, expected):
     assert texts(content) == expected
 
 
+def test_a_part_tells_its_lines():
+    """As far as lines of the text are lines of the file, and as the parser counts them."""
+    page = "<html>\n<h1>T</h1>\n<p>one\n two</p>\n\n<p>three</p>\n<pre>a\nb</pre>\n<h2>S</h2><p>\n x<br>\ny</p>"
+    first, second = parts(page)
+    assert first.text == "one two\n\nthree\n\na\nb"
+    assert [first.position.line_of(number) for number in (0, 2, 4, 5)] == [3, 6, 7, 8]
+    assert [second.position.line_of(number) for number in (0, 1)] == [10, 11]
+    for unknown in ("<p>a<br>b</p>\n<p>c", "<p>a" + "\n" * 70_000 + "<p>b"):
+        assert parts(unknown)[0].position.lines == ()
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (
+            "<table><caption>Prices</caption><tr><th>Fruit<th>Price<tr><td>apple<td>3"
+            "<tr><td><p>ripe <b>pear</b></p><td>from <p>4</p> on<td></table>behind",
+            "Prices\n\nFruit | Price\n\napple | 3\n\nripe pear | from 4 on\n\nbehind",
+        ),
+        ("<table><tr><td><td>x<td hidden>not seen<td>y", "x | y"),
+        ("<table><tr><td>1 |<td>2", "1 | | 2"),
+        ("<table><tr><td><h2>menu</h2><p>a</p><p>b</p><td>aside", "a\n\nb\n\naside"),  # which lays out a page
+        ("<table><tr><td>out<table><tr><td>a<td>b</table><td>behind", "out\n\na | b\n\nbehind"),
+        ("<table><tr><td>first<br>second<td>third", "first\nsecond\n\nthird"),
+    ],
+)
+def test_a_row_of_a_table_is_a_line(content, expected):
+    """What stands in one row belongs together, as it does in DOCX and ODT."""
+    assert texts(content) == [expected]
+
+
 def test_a_button_in_a_heading_is_its_text():
     [part] = parts("<h2><button>How long?</button></h2><p>A day.")
     assert (part.title, part.text) == ("How long?", "A day.")

@@ -12,6 +12,7 @@ from corpora.extraction import extractor
 from corpora.extraction.parts import Lost, Unreadable
 from corpora.extraction.pdf import words
 from corpora.extraction.pdf_text import ShownText
+from corpora.extraction.right_to_left import as_read
 
 
 def made(*contents, kids=None, extra=b"", more=(), count=None):
@@ -123,6 +124,43 @@ def test_letters_of_an_arabic_ligature_are_in_their_order():
     letters = {0: "\u0627", 1: "\u0633", 2: "\u0644\u0627", 3: "\u0645"}
     [part] = parts(glyphs(drawn, letters))
     assert part.text == "\u0627\u0633\u0644\u0627\u0645"  # Islam
+
+
+@pytest.mark.parametrize(
+    ("from_the_left", "read"),
+    [
+        ("לועב English words here אוה", "הוא English words here בעול"),
+        ("line ינש לופכ words 7 הז two", "line כפול שני words 7 זה two"),
+        (".םויס Vector Machine (SVM) תועצמאב", "באמצעות Vector Machine (SVM) סיום."),
+        (".םש (New York City ריעב) 2024 יאמב 15", "15 במאי 2024 (בעיר New York City) שם."),
+        (".ףוס Python 3.11 and C++ 17 םע", "עם Python 3.11 and C++ 17 סוף."),
+        ("See בל ,הניב (deep) and", "See בינה, לב (deep) and"),
+        (".5.5% רבכ", "כבר 5.5%."),
+        ("٣ ، 12", "٣ ، 12"),
+    ],
+)
+def test_lines_of_both_directions_are_in_the_order_of_reading(from_the_left, read):
+    """Each word, number and sign of the other direction stands where it is read, brackets open before they close."""
+    letters = dict(enumerate(sorted(set(from_the_left))))
+    numbers = {letter: number for number, letter in letters.items()}
+    shown = "".join(f"{numbers[letter]:04x}" for letter in from_the_left).encode()
+    [part] = parts(glyphs(b"BT /F1 12 Tf 72 720 Td <%s> Tj ET" % shown, letters))
+    assert part.text == read
+
+
+def test_a_stroke_that_fills_an_arabic_line_is_no_letter():
+    """LibreOffice's PDFs call it ':', which another program draws between two words: boxes as they were measured."""
+
+    class Measured:
+        boxes = ((468.2, 762.8, 475.4, 766.7), (464.4, 763.1, 468.1, 764.2), (458.9, 763.1, 464.6, 769.2))
+        origin = staticmethod({0: (468.3, 763.1), 1: (464.5, 763.1), 2: (458.1, 763.1)}.get)
+        box = boxes.__getitem__
+
+    class Colon(Measured):
+        box = (*Measured.boxes[:1], (465.4, 763.1, 466.7, 768.4), *Measured.boxes[2:]).__getitem__
+
+    assert as_read("م:ة", Measured) == "مة"
+    assert as_read("م:ة", Colon) == "م:ة"
 
 
 def test_what_pdfium_can_not_read_pypdf_does(monkeypatch):

@@ -374,7 +374,7 @@ def test_a_bad_line_is_named_and_costs_only_itself(tmp_path, bad, message):
         (b"text,b\n1,2\n", {"id": "key"}, "there is no column 'key'"),
         (b"text,b\n1,2\n", {"title": "name"}, "there is no column 'name'"),
         (b"text,text\n1,2\n", {}, "the column 'text' is there twice"),
-        (b"id,text\n1,a\n2\n", {}, r"line 3: the row has 1 fields, where the header has 2"),
+        (b"id,text\n1,a\n2\n", {}, r"line 3: the row has 1 field, where the header has 2"),
         (b"id,text\n1,a\n2,b,c\n", {}, r"line 3: the row has 3 fields, where the header has 2"),
         (
             b'id,text\n1,a\n2,"b\n3,c\n',

@@ -49,7 +49,7 @@ def test_what_excel_says_is_no_row_and_what_is_given_goes_over_it(tmp_path):
 def test_a_bad_row_is_named_by_its_line_in_the_file(tmp_path):
     report = ReadReport(skip=True)
     read(tmp_path, "t.csv", "sep=;\nid;text\n1;one\n2\n", report)
-    assert "t.csv, line 4: the row has 1 fields" in str(report.errors[0])
+    assert "t.csv, line 4: the row has 1 field," in str(report.errors[0])
 
 
 @pytest.mark.parametrize(

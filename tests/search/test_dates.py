@@ -4,6 +4,8 @@ import calendar
 import datetime
 import itertools
 import sqlite3
+from decimal import Decimal
+from uuid import UUID
 
 import numpy as np
 import pytest
@@ -155,8 +157,9 @@ def test_what_metadata_takes(home):
         (np.datetime64("2024"), "the year '2024'"),
         (np.datetime64("2024-05-02", "W"), "the week '2024-05-02'"),
         (np.float32("nan"), "'on', holds nan, which is no JSON number"),
-        (np.timedelta64(3, "D"), "'on', holds a timedelta64; texts, numbers, dates, booleans"),
-        (datetime.timedelta(1), "'on', holds a timedelta"),
+        (np.timedelta64(3, "M"), "'on', holds a timedelta64; texts, numbers, dates, booleans"),
+        (np.timedelta64("NaT"), r"'on', holds no duration \(NaT\)"),
+        (datetime.timedelta, "'on', holds a type"),
         (np.array([1, np.nan]), "'on', holds nan"),
         ([np.datetime64("NaT")], "no date"),
         (np.array([object()]), "'on', holds an object"),
@@ -170,6 +173,31 @@ def test_what_metadata_does_not_take(value, message):
         odd.add([Document("a", "cat")])
         with pytest.raises(DataError, match=message):
             odd.update_metadata(["a"], {"on": value})
+
+
+def test_what_a_database_gives_is_kept_as_parquet_keeps_it():
+    """A frame says the same whether it is put in or written to a file before."""
+    given = {
+        "price": Decimal("1.10"),
+        "long": Decimal("12345678901234567890.5"),
+        "took": datetime.timedelta(days=1, microseconds=2),
+        "numpy": np.timedelta64(1500, "ms"),
+        "at": datetime.time(1, 2, 3),
+        "key": UUID(int=1),
+    }
+    kept = {
+        "price": 1.1,
+        "long": "12345678901234567890.5",
+        "took": 86400.000002,
+        "numpy": 1.5,
+        "at": "01:02:03",
+        "key": "00000000-0000-0000-0000-000000000001",
+    }
+    with semsearch.create("odd", encoder=HashEncoder()) as odd:
+        odd.add([Document("a", "cat", metadata=given), {"id": "b", "text": "dog", **given}])
+        assert [dict(document.metadata) for document in odd.get(["a", "b"])] == [kept, kept]
+        assert odd.count({"price": {"$lt": Decimal("1.2")}, "at": datetime.time(1, 2, 3)}) == 2
+        assert odd.count({"took": {"$gt": datetime.timedelta(hours=1)}, "key": UUID(int=1)}) == 2
 
 
 def test_a_value_of_a_timestamps_class():
@@ -315,6 +343,8 @@ def test_nothing_lies_in_the_last_0_days(log):
 def test_nothing_lies_between_ends_that_are_swapped(log, where):
     with pytest.raises(FilterError, match="takes the least value first and the greatest second, of one type: nothing"):
         log.count(where)
+    with pytest.raises(FilterError, match="nothing lies between 2024-06 and 2024-05\\."):
+        log.count("on between 2024-06 and 2024-05")
     assert log.count("n between 2 and 2") == log.count("on between 2024-06-01 and 2024-06-01") == 1
     assert log.count("on between 2024-05-31 and 2024-05") == 1
 

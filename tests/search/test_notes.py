@@ -119,7 +119,7 @@ def test_a_minimum_of_what_is_not_measured_is_told(tmp_path):
         few.add([Document(f"more {i}", f"another text {i}") for i in range(60)])
         assert few.search("text", min_percentile=0.5).notes == ()
         (told,) = few.search("text", min_probability=0.5).notes
-        assert "calibrated without judgements" in told
+        assert "calibrated without judgements (semsearch calibrate NAME FOLDER takes them)" in told
 
 
 EMPTY = {

@@ -6,6 +6,7 @@ has changed.
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 from collections.abc import Callable, Iterator, Mapping
@@ -320,5 +321,6 @@ class _Setting:
 
 
 def _contract(certificate: Certificate, snapshot: Snapshot) -> dict[str, Any]:
-    """What is kept of a certificate, with the state it was measured in."""
-    return {**asdict(certificate), "rows": len(snapshot), "removed": snapshot.removed}
+    """What is kept of a certificate, with the state it was measured in: as JSON gives it back, by which it is known."""
+    kept = {**asdict(certificate), "rows": len(snapshot), "removed": snapshot.removed}
+    return dict(json.loads(json.dumps(kept)))
