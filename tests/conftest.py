@@ -11,8 +11,11 @@ import socket
 import tempfile
 from pathlib import Path
 
+import hypothesis
 import pytest
 
+hypothesis.settings.register_profile("semsearch")  # no test times anything
+hypothesis.settings.load_profile("semsearch")
 pytest.register_assert_rewrite("support", "semsearch.testing.engines")
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # before anything imports huggingface_hub, which reads it once

@@ -10,7 +10,7 @@ from semsearch.encoder.packing import ROW, SHORT, plan, spared
 
 
 @pytest.mark.slow
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     lengths=st.lists(st.integers(0, 300), min_size=1, max_size=80),
     budget=st.sampled_from([64, 100, 512, 4096]),

@@ -90,7 +90,7 @@ ANYTHING = st.lists(ALPHABET, min_size=1, max_size=400).map("".join) | st.text(m
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", TOKENIZERS)
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(texts=st.lists(st.tuples(ANYTHING, ANYTHING | st.just("")), min_size=1, max_size=4), size=st.integers(16, 40))
 def test_passages_fit_and_lose_nothing_whatever_the_text(name, texts, size):
     tokenizer = TOKENIZERS[name]

@@ -125,7 +125,7 @@ def outcome(where, fields):
 
 
 @pytest.mark.slow
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.lists(METADATA, max_size=6), st.lists(FILTERS, min_size=1, max_size=6))
 @example([{"a": 0.1 + 0.2}, {"a": 0.3}], [{"a": {"$in": [0.1 + 0.2]}}])
 def test_selects_what_matches(metadata, filters):
@@ -191,7 +191,7 @@ def holds(metadata, name, operator, operand):
 
 
 @pytest.mark.slow
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.lists(
         st.fixed_dictionaries({}, optional={"x": SCALARS, "y": st.lists(SCALARS, max_size=3)}), min_size=1, max_size=12

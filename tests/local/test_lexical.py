@@ -179,7 +179,7 @@ def split_in_three(self, records, *_):
 
 
 @pytest.mark.slow
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(steps=st.lists(st.tuples(st.booleans(), st.sets(st.integers(0, 25), min_size=1)), min_size=1, max_size=5))
 def test_any_history(memory, steps):
     rng = random.Random(repr(steps))
@@ -198,7 +198,7 @@ def test_any_history(memory, steps):
 
 
 @pytest.mark.slow
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     query=st.text(max_size=60)
     | st.lists(

@@ -726,7 +726,7 @@ DOCUMENTS = st.lists(
     max_size=5,
     unique_by=lambda document: document.id,
 )
-QUIET = settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+QUIET = settings(max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 @pytest.mark.slow

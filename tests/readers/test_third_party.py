@@ -23,6 +23,7 @@ from semsearch.types import Confidence, Document
 PUBLIC = {
     "semsearch.dates",
     "semsearch.errors",
+    "semsearch.metadata_values",
     "semsearch.options",
     "semsearch.parquet_metadata",
     "semsearch.places",

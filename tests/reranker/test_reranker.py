@@ -90,7 +90,7 @@ def test_a_long_query_leaves_the_passage_half_and_is_counted(folder):
     assert reranker.truncated == 1
 
 
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.integers(1, 120), st.integers(1, 120), st.integers(0, 10_000))
 def test_several_labels_cut_pairs_as_the_peer_does(tmp_path_factory, query, passage, seed):
     made = _three_labels(tmp_path_factory)
@@ -125,7 +125,7 @@ def test_a_causal_reranker_keeps_the_end_of_its_template(tmp_path):
 
 
 @pytest.mark.slow
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.lists(st.sampled_from(WORDS), max_size=90).map(" ".join), max_size=12), st.integers(1, 5))
 def test_company_changes_no_score(reranker, passages, batch_size):
     together = reranker.score(QUERY, passages)

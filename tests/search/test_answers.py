@@ -408,7 +408,7 @@ def test_a_query_without_any_known_word(collection):
     assert len(collection.search("xyzzy", 5, mode="hybrid")) == 5
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     text=st.text(st.characters(codec="utf-8"), max_size=40).filter(lambda text: not is_empty(text)),
     mode=st.sampled_from(["lexical", "hybrid"]),

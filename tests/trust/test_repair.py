@@ -103,7 +103,7 @@ def base(tmp_path_factory):
         return home, answers(collection)
 
 
-@settings(max_examples=60, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @example(["a place", "half of the passages"], 27442561)  # a row of an unknown document, beside others of it
 @example(["another one removed", "half of the passages"], 0)
 @example(["a passage too many", "nothing removed"], 1)

@@ -139,7 +139,6 @@ class Collections(RuleBasedStateMachine):
 Collections.TestCase.settings = settings(
     max_examples=200 if FULL else 6,
     stateful_step_count=30 if FULL else 12,
-    deadline=None,
     derandomize=not FULL,
     suppress_health_check=list(HealthCheck),
 )
