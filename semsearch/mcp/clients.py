@@ -49,3 +49,22 @@ def lines(arguments: Sequence[str]) -> list[tuple[str, str]]:
         ("Gemini CLI: type", f"gemini mcp add semsearch {typed}"),
         ("Zed: into settings.json", json.dumps({"context_servers": {"semsearch": entry}}, ensure_ascii=False)),
     ]
+
+
+def lines_for_url(url: str) -> list[tuple[str, str]]:
+    """The same for a server that runs already, at an address that ends in `/mcp`.
+
+    >>> lines_for_url("http://127.0.0.1:7700/mcp")[0][1]
+    'claude mcp add --transport http semsearch http://127.0.0.1:7700/mcp'
+    """
+    written = json.dumps(url, ensure_ascii=False)
+    typed = shlex.quote(url)
+    entry = json.dumps({"name": "semsearch", "type": "http", "url": url}, ensure_ascii=False)
+    return [
+        ("Claude Code: type", f"claude mcp add --transport http semsearch {typed}"),
+        ("Cursor: into ~/.cursor/mcp.json", f'{{"mcpServers": {{"semsearch": {{"url": {written}}}}}}}'),
+        ("VS Code: type", "code --add-mcp " + shlex.quote(entry)),
+        ("Codex: into ~/.codex/config.toml", f"[mcp_servers.semsearch]\nurl = {written}"),
+        ("Gemini CLI: type", f"gemini mcp add --transport http semsearch {typed}"),
+        ("Zed: into settings.json", f'{{"context_servers": {{"semsearch": {{"url": {written}}}}}}}'),
+    ]

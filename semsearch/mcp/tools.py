@@ -1,8 +1,4 @@
-"""An MCP server over the collections of a home: tools that read, and documents as resources.
-
-Nothing here writes. What people say of their collections stands in the server's instructions and in the answers of its
-tools, so that an assistant knows which to ask; what documents hold stands in results alone, marked as data.
-"""
+"""What assistants can do with the collections of a home: search, read, find similar documents, list collections."""
 
 from __future__ import annotations
 
@@ -12,22 +8,15 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Mapping, Sequence
-from functools import wraps
 from typing import Annotated, Any, Literal, TypeVar
 
-from mcp.server import MCPServer
-from mcp.server.mcpserver.exceptions import ResourceNotFoundError, ToolError
-from mcp.server.mcpserver.resources.templates import ResourceSecurity
-from mcp.server.mcpserver.tools import Tool
-from mcp.types import ToolAnnotations
-from pydantic import Field, ValidationError
+from mcp.server.mcpserver.exceptions import ToolError
+from pydantic import Field
 
-from semsearch import __version__, wire
+from semsearch import wire
 from semsearch.collection import Collection
 from semsearch.errors import DocumentNotFound, SemsearchError, UsageError
 from semsearch.federation import Federation
-from semsearch.hardware import Compute
-from semsearch.home import Home
 from semsearch.mcp.answers import (
     DATA,
     MAX_PASSAGE,
@@ -39,8 +28,8 @@ from semsearch.mcp.answers import (
     Text,
     size,
 )
+from semsearch.mcp.asker import Asker
 from semsearch.open_collections import OpenCollections
-from semsearch.search.request import meant
 from semsearch.types import Hit, Hits
 
 ToolResult = TypeVar("ToolResult")
@@ -50,7 +39,6 @@ MAX_RESULTS = 50
 MAX_DEPTH = 500  # results that cursors lead to
 MAX_FIELDS = 40  # of a collection, that are listed
 LISTED = 20  # collections that the instructions name
-URI = "semsearch://{collection}/{+id}"
 
 QueryParam = Annotated[str, Field(description="A question or a text, in plain words.")]
 NamesParam = Annotated[
@@ -76,62 +64,17 @@ StartParam = Annotated[int | None, Field(description="From this character of its
 EndParam = Annotated[int | None, Field(description="To this character, exclusive.", ge=1)]
 
 
-def make_server(
-    home: Home, names: Sequence[str] = (), *, device: str | None = None, max_bytes: int = MAX_BYTES
-) -> MCPServer:
-    """A server of the collections of `home`, ready to run.
+class Tools:
+    """The tools, on the collections of a home that whoever asks may see."""
 
-    Args:
-        home: Where they are.
-        names: The only ones to show; all without any.
-        device: Of their models, as in `semsearch.open`.
-        max_bytes: Of an answer, in UTF-8.
-    """
-    tools = _Tools(OpenCollections(home, Compute(device)), names, max_bytes)
-    described = (
-        ("search", "Search documents", tools.search),
-        ("get", "Read a document", tools.get),
-        ("more_like_this", "Find similar documents", tools.more_like_this),
-        ("list_collections", "List collections", tools.list_collections),
-    )
-    server: MCPServer = MCPServer(
-        "semsearch",
-        title="semsearch",
-        version=__version__,
-        log_level="WARNING",  # what a tool refuses is for the assistant alone
-        instructions=tools.instructions(),
-        tools=[_tool(name, title, function) for name, title, function in described],
-    )
-
-    @server.resource(
-        URI,
-        name="document",
-        title="A document of a collection",
-        mime_type="text/plain",
-        security=ResourceSecurity(exempt_params={"id"}),  # an id is a name in a database, and no path
-    )
-    def document(collection: str, id: str) -> str:  # noqa: A002  (what it is)
-        """The text of a document, whole; `get` reads parts of one."""
-        try:
-            return tools.text_of(collection, id)
-        except SemsearchError as error:
-            raise ResourceNotFoundError(str(error)) from error
-
-    return server
-
-
-class _Tools:
-    """The tools, on the collections of a home, or on those of it that are named."""
-
-    def __init__(self, collections: OpenCollections, names: Sequence[str], max_bytes: int) -> None:
-        self._collections, self._only, self._max_bytes = collections, names, max_bytes
-        for name in names:
-            collections.home.require(name)
+    def __init__(self, collections: OpenCollections, asker: Asker, max_bytes: int = MAX_BYTES) -> None:
+        """`max_bytes`: of an answer, in UTF-8."""
+        self.asker = asker
+        self._collections, self._max_bytes = collections, max_bytes
 
     def _shown(self) -> list[str]:
         """The names of the collections there are now."""
-        there = self._collections.home.names()
-        return [name for name in there if name in self._only] if self._only else list(there)
+        return [name for name in self._collections.home.names() if self.asker.covers(name)]
 
     def _use(self, names: Sequence[str], work: Callable[[list[Collection]], ToolResult]) -> ToolResult:
         """What `work` makes of collections that are shown."""
@@ -145,7 +88,7 @@ class _Tools:
     def instructions(self) -> str:
         """What an assistant should know before it asks: which collections there are, in their owner's words."""
         said = [
-            "semsearch finds passages in the collections of documents that its owner has indexed on this machine. Use "
+            "semsearch finds passages in the collections of documents that its owner has indexed. Use "
             "`search` to find passages and `get` to read on in a document. Ask several questions in different words if "
             "the first finds little; low percentiles mean that nothing good was found.",
             DATA,
@@ -156,7 +99,7 @@ class _Tools:
             try:
                 lines.append(self._use([name], _line))
             except SemsearchError as error:
-                lines.append(f"- {name}: can't be opened ({error})")
+                lines.append(f"- {name}: can't be opened ({self._said(error)})")
         if len(names) > LISTED:
             lines.append(f"- and {len(names) - LISTED} more: see `list_collections`")
         said.append("Collections:\n" + "\n".join(lines) if lines else "There is no collection yet.")
@@ -183,7 +126,7 @@ class _Tools:
 
         def work(opened: list[Collection]) -> SearchResults:
             several = opened[0] if len(opened) == 1 else Federation(opened)
-            hits = several.search(query, first + k + 1, mode=mode, where=where, rerank=rerank or None)
+            hits = several.search(query, first + k + 1, mode=mode, where=where, rerank=self.asker.reranker(rerank))
             return self._fitting(hits, opened, asked, first, k)
 
         return self._use(names, work)
@@ -260,9 +203,9 @@ class _Tools:
         listed, notes = [], []
         for name in self._shown():
             try:
-                listed.append(self._use([name], _listed))
+                listed.append(self._use([name], self._listed))
             except SemsearchError as error:
-                notes.append(f"{name}: {error}")
+                notes.append(f"{name}: {self._said(error)}")
         answer = Collections(collections=listed, notes=notes)
         if size(answer) > self._max_bytes:
             for one in listed:
@@ -297,7 +240,7 @@ class _Tools:
         folders = {collection.name: collection.described_folders for collection in opened}
         for hit in hits[first : first + k]:
             name = hit.collection or opened[0].name
-            result = _result(hit, name, folders[name])
+            result = self._result(hit, name, folders[name])
             left -= size(result) + 1
             if left < 0 and not found.results:
                 result.metadata = {}
@@ -314,99 +257,50 @@ class _Tools:
             )
         return found
 
+    def _said(self, error: SemsearchError) -> str:
+        return self.asker.sentence(error) or type(error).__name__
 
-class _ReadingTool(Tool):
-    """A tool that only reads, refuses what it does not know instead of leaving it out, and says errors in sentences."""
+    def _listed(self, opened: list[Collection]) -> Listed:
+        (collection,) = opened
+        documents, passages = collection.engine.counts()
+        fields = [
+            MetadataField(name=name, types=sorted(collection.field_types(name)))
+            for name in collection.fields()[:MAX_FIELDS]
+        ]
+        return Listed(
+            name=collection.name,
+            description=collection.description,
+            documents=documents,
+            passages=passages,
+            model=(collection.settings["encoder"] or {}).get("name"),
+            fields=fields,
+            folders={self.asker.shown_path(folder): said for folder, said in collection.described_folders.items()},
+        )
 
-    async def run(self, arguments: dict[str, Any], context: Any, convert_result: bool = False) -> Any:
-        """See `Tool.run`."""
-        known = list(self.fn_metadata.arg_model.model_fields)
-        for one in arguments:
-            if one not in known:
-                near = meant(one, known)
-                hint = f"Did you mean '{near}'?" if near else f"It has {', '.join(known) or 'none'}."
-                raise ToolError(f"'{self.name}' has no parameter '{one:.60}'. {hint}")
-        try:
-            return await super().run(arguments, context, convert_result)
-        except ToolError as error:
-            if isinstance(error.__cause__, ValidationError):
-                slips = (f"{'.'.join(map(str, slip['loc']))}: {slip['msg']}" for slip in error.__cause__.errors())
-                raise ToolError(f"'{self.name}' can't take that: {'; '.join(slips)}.") from error
-            if isinstance(error.__cause__, ToolError):
-                raise ToolError(str(error.__cause__)) from error
-            raise
-
-
-def _tool(name: str, title: str, function: Callable[..., Any]) -> Tool:
-    tool = _ReadingTool.from_function(
-        _told(function),
-        name=name,
-        title=title,
-        description=" ".join((function.__doc__ or "").split()),
-        annotations=ToolAnnotations(
-            title=title, read_only_hint=True, destructive_hint=False, idempotent_hint=True, open_world_hint=False
-        ),
-        structured_output=True,
-    )
-    tool.parameters["additionalProperties"] = False
-    return tool
-
-
-def _told(function: Callable[..., Any]) -> Callable[..., Any]:
-    """`function`, whose errors for people reach the assistant as they are."""
-
-    @wraps(function)
-    def told(*args: Any, **given: Any) -> Any:
-        try:
-            return function(*args, **given)
-        except SemsearchError as error:
-            raise ToolError(" ".join([str(error), *getattr(error, "__notes__", ())])) from error
-
-    return told
+    def _result(self, hit: Hit, collection: str, folders: Mapping[str, str]) -> Result:
+        place = hit.place
+        cut = len(hit.text) > MAX_PASSAGE
+        return Result(
+            collection=collection,
+            id=hit.id,
+            title=hit.title,
+            passage=hit.text[:MAX_PASSAGE],
+            passage_is_cut=cut,
+            start=hit.start,
+            end=hit.end,
+            score=hit.score,
+            percentile=hit.percentile,
+            probability=hit.probability,
+            place=None if place is None else {**wire.place(place), "path": self.asker.shown_path(place.path)},
+            metadata=wire.plain(hit.metadata),
+            about=[] if place is None else [said for folder, said in folders.items() if _within(place.path, folder)],
+        )
 
 
 def _line(opened: list[Collection]) -> str:
     (collection,) = opened
     described = f": {collection.description}" if collection.description else ""
     return f"- {collection.name} ({len(collection):,} documents){described}"
-
-
-def _listed(opened: list[Collection]) -> Listed:
-    (collection,) = opened
-    documents, passages = collection.engine.counts()
-    fields = [
-        MetadataField(name=name, types=sorted(collection.field_types(name)))
-        for name in collection.fields()[:MAX_FIELDS]
-    ]
-    return Listed(
-        name=collection.name,
-        description=collection.description,
-        documents=documents,
-        passages=passages,
-        model=(collection.settings["encoder"] or {}).get("name"),
-        fields=fields,
-        folders=collection.described_folders,
-    )
-
-
-def _result(hit: Hit, collection: str, folders: Mapping[str, str]) -> Result:
-    place = hit.place
-    cut = len(hit.text) > MAX_PASSAGE
-    return Result(
-        collection=collection,
-        id=hit.id,
-        title=hit.title,
-        passage=hit.text[:MAX_PASSAGE],
-        passage_is_cut=cut,
-        start=hit.start,
-        end=hit.end,
-        score=hit.score,
-        percentile=hit.percentile,
-        probability=hit.probability,
-        place=None if place is None else wire.place(place),
-        metadata=wire.plain(hit.metadata),
-        about=[] if place is None else [said for folder, said in folders.items() if _within(place.path, folder)],
-    )
 
 
 def _within(path: str, folder: str) -> bool:

@@ -103,10 +103,10 @@ class _Endpoint:
         query = read_query(operation.query, request.query_params.multi_items())
         call: Call[Any] = Call(service, grant, path, query, None, request)
         if operation.body is not None:
-            _check_media_type(request, operation.takes)
+            check_media_type(request, operation.takes)
             call.body = read_json(operation.body, await whole(request, options.max_body, options.idle_seconds))
         elif operation.takes != JSON:
-            _check_media_type(request, operation.takes)  # who takes it reads it
+            check_media_type(request, operation.takes)  # who takes it reads it
         answer = await (self._run(call) if operation.takes == JSON else _awaited(operation.run(call)))
         if isinstance(answer, Streamed):
             await answer.send(send)
@@ -158,7 +158,8 @@ def _finished(answer: Any) -> Any:
     return answer if isinstance(answer, bytes | Streamed) else wire.dumps(answer).encode()
 
 
-def _check_media_type(request: Request, wanted: str) -> None:
+def check_media_type(request: Request, wanted: str) -> None:
+    """Refuse a body whose Content-Type says that it is of another type."""
     said = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if said != wanted:
         raise Refusal(

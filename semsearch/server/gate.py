@@ -35,7 +35,7 @@ SAFE_HEADERS = (
     (b"x-frame-options", b"DENY"),
 )
 CORS_METHODS = "GET, POST, PUT, PATCH, DELETE"
-CORS_HEADERS = "Authorization, Content-Type, X-API-Key, X-Request-Id"
+CORS_HEADERS = "Authorization, Content-Type, X-API-Key, X-Request-Id, Mcp-Protocol-Version, Mcp-Method, Mcp-Name"
 
 
 class Gate:

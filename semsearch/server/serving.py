@@ -20,6 +20,7 @@ from starlette.types import ASGIApp
 
 from semsearch.errors import UsageError
 from semsearch.server import (
+    assistant_routes,
     collection_routes,
     document_routes,
     engine_routes,
@@ -63,7 +64,7 @@ def server_application(service: Service) -> ASGIApp:
     """The application of all that a server can be asked."""
     service.table = table()
     service.open_paths |= page_routes.OPEN_PATHS
-    return application(service, service.table)
+    return application(service, service.table, assistant_routes.routes(service))
 
 
 class Server(uvicorn.Server):

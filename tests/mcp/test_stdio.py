@@ -89,6 +89,21 @@ def test_the_lines_for_clients_start_this_home(home):
     assert tomllib.loads(blocks[4])["mcp_servers"]["semsearch"] == entry
 
 
+def test_the_lines_for_a_server_that_runs():
+    for said in ("http://127.0.0.1:7700", "http://127.0.0.1:7700/", "http://127.0.0.1:7700/mcp"):
+        ended = run("mcp", "--install", "--url", said)
+        assert ended.code == 0
+        blocks = ended.out.split("\n\n")
+        assert json.loads(blocks[1])["mcpServers"]["semsearch"] == {"url": "http://127.0.0.1:7700/mcp"}
+        assert tomllib.loads(blocks[3])["mcp_servers"]["semsearch"] == {"url": "http://127.0.0.1:7700/mcp"}
+    for slip in (
+        ("--url", "http://127.0.0.1"),
+        ("--install", "--url", "elsewhere"),
+        ("--install", "notes", "--url", said),
+    ):
+        assert run("mcp", *slip).code == 2
+
+
 def test_a_collection_that_is_not_there_is_an_error_before_a_client_waits(home):
     ended = run("mcp", "nots", "--home", str(home))
     assert ended.code == 4

@@ -15,7 +15,7 @@ from support.command_line import tiny_model
 import semsearch
 from semsearch import Document
 from semsearch.home import Home
-from semsearch.mcp.tools import make_server
+from semsearch.mcp.protocol import make_server
 
 TEXTS = {
     "boiling": "Water boils at a hundred degrees.\nOn a mountain it boils sooner.\nIn a pressure cooker, later.",
