@@ -39,6 +39,24 @@ routes = Table("files")
 MOST_NAME_BYTES = 200
 KEPT_FILE_ERRORS = 100
 SENT_AT_ONCE = 1 << 20  # bytes
+SHOWN = frozenset(  # files of nothing but text, which a browser shows as that; pages, pictures and PDF can do more
+    {
+        ".csv",
+        ".json",
+        ".jsonl",
+        ".log",
+        ".md",
+        ".ndjson",
+        ".py",
+        ".rst",
+        ".tex",
+        ".toml",
+        ".tsv",
+        ".txt",
+        ".yaml",
+        ".yml",
+    }
+)
 
 
 class KeptFile(JSONShape):
@@ -59,6 +77,7 @@ class OriginalAsked(JSONShape):
     """Whose file is wanted."""
 
     id: str = Field(description="Of a document.")
+    show: bool = Field(False, description="Let a browser show it, where it is plain text; all else is to be saved.")
 
 
 @routes.add(
@@ -161,7 +180,7 @@ def get_original(call: Call[None]) -> Streamed:
     own = kept is not None and real.is_relative_to(os.path.realpath(kept / check_name(call.collection)))
     if not own and not call.service.options.is_inside(real):
         raise Refusal(404, "file_not_found", "the file of the document lies where this server reads none.", "id")
-    return _served(real)
+    return _served(real, shown=call.query.show and real.suffix.lower() in SHOWN)
 
 
 @routes.add(
@@ -203,7 +222,7 @@ def forget_files(root: Path | None, collection: str) -> None:
             shutil.rmtree(root / collection)
 
 
-def _served(path: Path) -> Streamed:
+def _served(path: Path, *, shown: bool = False) -> Streamed:
     try:
         file = open_plain(path)
     except OSError:
@@ -212,11 +231,12 @@ def _served(path: Path) -> Streamed:
     async def send(out: Send) -> None:
         with file:
             size = os.fstat(file.fileno()).st_size
+            way = "inline" if shown else "attachment"
             headers = {
-                "content-type": BYTES,
+                "content-type": "text/plain; charset=utf-8" if shown else BYTES,
                 "content-length": str(size),
                 "cache-control": "no-store",
-                "content-disposition": f"attachment; filename*=UTF-8''{quote(path.name, safe='')}",
+                "content-disposition": f"{way}; filename*=UTF-8''{quote(path.name, safe='')}",
                 "content-security-policy": "sandbox; default-src 'none'",
             }
             named = [(name.encode(), value.encode()) for name, value in headers.items()]

@@ -1,69 +1,29 @@
 """The page, in a real browser: typed in, narrowed, walked through by keys, reloaded, and attacked."""
 
 import json
-import os
 import re
-import shutil
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+from support.browser import PATIENT, ask, chromium, opened, results, shows, titles
 
 pytestmark = [pytest.mark.chromium, pytest.mark.slow]
 
 NASTY = "<img src=x onerror=\"document.title='owned'\"><script>document.title='owned'</script>"
-PATIENT = 60_000  # milliseconds: a machine may be busy
 
 
 @pytest.fixture(scope="module")
 def browser():
-    api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    if found is None:
-        pytest.skip("there is no Chromium here")
-    with api.sync_playwright() as playwright:
-        running = playwright.chromium.launch(
-            executable_path=found, args=["--no-sandbox"] if os.name == "posix" and os.geteuid() == 0 else []
-        )
+    with chromium() as running:
         yield running
-        running.close()
 
 
 @pytest.fixture
 def page(browser, server):
     """The page of a server with a few animals; whatever its console says is an error."""
-    opened = browser.new_page(base_url=server.url)
-    opened.set_default_timeout(PATIENT)
-    told = []
-    opened.on("console", lambda message: told.append(message.text) if message.type == "error" else None)
-    opened.on("pageerror", lambda error: told.append(str(error)))
-    opened.goto("/")
-    opened.wait_for_selector("#fields details")
-    yield opened
-    opened.close()
-    expected = ("status of 400", "status of 401", "status of 404")
-    assert [one for one in told if not any(part in one for part in expected)] == []
-
-
-def results(page):
-    return page.locator("#results > li")
-
-
-def titles(page):
-    return page.locator("#results .title button").all_inner_texts()
-
-
-def shows(page, count):
-    """Wait for that many results, of the last that was asked."""
-    from playwright.sync_api import expect
-
-    expect(results(page)).to_have_count(count, timeout=PATIENT)
-    expect(page.locator("[aria-busy]")).to_have_count(0, timeout=PATIENT)
-
-
-def ask(page, words, count):
-    page.fill("#query", words)
-    page.wait_for_url(lambda url: parse_qs(urlsplit(url).fragment).get("q") == [words])
-    shows(page, count)
+    with opened(browser, server) as page:
+        page.wait_for_selector("#fields details")
+        yield page
 
 
 def address(page):

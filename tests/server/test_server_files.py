@@ -44,6 +44,29 @@ def test_a_file_is_indexed_kept_and_given_back(keeping, tmp_path):
     assert keeping.refused("/v1/collections/animals/original?id=cat", status=404)["code"] == "file_not_found"
 
 
+@pytest.mark.parametrize(
+    ("name", "content", "shown"),
+    [
+        ("a.txt", "über den Wolken".encode(), "text/plain; charset=utf-8"),
+        ("a.html", b"<script>alert(1)</script><p>the zebra grazes</p>", None),
+        ("a.eml", b"From: a@example.org\nSubject: zebras\n\nthey graze", None),
+    ],
+)
+def test_a_browser_shows_plain_text_and_saves_the_rest(keeping, name, content, shown):
+    assert put(keeping, name, content)["state"] == "done"
+    identity = next(
+        one["id"] for one in keeping.ask("/v1/collections/animals/documents")["documents"] if name in one["id"]
+    )
+    path = "/v1/collections/animals/original"
+    answer = keeping.get(path, params={"id": identity, "show": "true"})
+    assert answer.content == content
+    assert answer.headers["content-type"] == (shown or "application/octet-stream")
+    assert answer.headers["content-disposition"].startswith("inline" if shown else "attachment")
+    assert answer.headers["content-security-policy"] == "sandbox; default-src 'none'"
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    assert keeping.get(path, params={"id": identity}).headers["content-disposition"].startswith("attachment")
+
+
 def test_put_in_again_what_it_no_longer_gives_is_taken_out(keeping):
     put(keeping, "two.jsonl", b'{"id": "one", "text": "first"}\n{"id": "two", "text": "second"}\n')
     done = put(keeping, "two.jsonl", b'{"id": "two", "text": "second, changed"}\n')

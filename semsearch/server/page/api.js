@@ -16,7 +16,7 @@ export const key = {
   set: (value) => (value ? sessionStorage.setItem(KEY, value) : sessionStorage.removeItem(KEY)),
 };
 
-export async function ask(method, path, body, signal) {
+async function answered(method, path, body, signal) {
   const headers = {};
   if (body !== undefined) headers["Content-Type"] = "application/json";
   if (key.get()) headers["Authorization"] = `Bearer ${key.get()}`;
@@ -27,12 +27,39 @@ export async function ask(method, path, body, signal) {
     if (error.name === "AbortError") throw error;
     throw new Refused({ code: "unreachable", message: "the server does not answer. Is it running?" }, 0);
   }
+  if (answer.ok) return answer;
   const told = await answer.json().catch(() => null);
-  if (!answer.ok || told === null) {
-    const error = told?.error ?? { code: "no_json", message: `the server answered ${answer.status}, and no JSON.` };
-    throw new Refused(error, answer.status);
-  }
+  throw new Refused(told?.error ?? noJSON(answer), answer.status);
+}
+
+const noJSON = (answer) => ({ code: "no_json", message: `the server answered ${answer.status}, and no JSON.` });
+
+export async function ask(method, path, body, signal) {
+  const answer = await answered(method, path, body, signal);
+  const told = await answer.json().catch((error) => (error.name === "AbortError" ? Promise.reject(error) : null));
+  if (told === null) throw new Refused(noJSON(answer), answer.status);
   return told;
+}
+
+const KEPT = 60_000; // milliseconds that the browser has for taking a file over
+
+/** Let the browser show the file at `path`, or save it, as the server says; a key stays out of every address. */
+export async function openFile(path) {
+  const leaving = new AbortController();
+  const answer = await answered("GET", path, undefined, leaving.signal);
+  const way = answer.headers.get("Content-Disposition") ?? "attachment";
+  const link = document.createElement("a");
+  link.rel = "noopener";
+  if (key.get()) {
+    link.href = URL.createObjectURL(await answer.blob());
+    setTimeout(() => URL.revokeObjectURL(link.href), KEPT);
+  } else {
+    leaving.abort(); // that it is there is known: the browser asks for it itself
+    link.href = path;
+  }
+  if (way.startsWith("inline")) link.target = "_blank";
+  else link.download = decodeURIComponent(way.split("UTF-8''")[1] ?? "");
+  link.click();
 }
 
 export const of = (name) => `v1/collections/${encodeURIComponent(name)}`;

@@ -1,22 +1,44 @@
 // Results as they are shown. Texts of documents go in as text alone: nothing of them is ever taken for markup.
 
+const MOST_SHOWN = 1_500; // characters of a passage
+const BEFORE = 200; // the first that was asked for
+
 /** `text` with spans marked; spans are pairs of code points, as the server counts, relative to `offset`. */
 export function marked(text, spans, offset = 0, mark = () => document.createElement("mark")) {
-  const letters = Array.from(text);
+  const unit = units(text);
   const parts = [];
   let done = 0;
   for (const [start, end, ...rest] of spans) {
-    const from = Math.max(start - offset, done);
-    const to = Math.min(end - offset, letters.length);
+    const from = Math.max(unit(start - offset), done);
+    const to = unit(end - offset);
     if (to <= from) continue;
-    parts.push(letters.slice(done, from).join(""));
+    parts.push(text.slice(done, from));
     const box = mark(...rest);
-    box.append(letters.slice(from, to).join(""));
+    box.append(text.slice(from, to));
     parts.push(box);
     done = to;
   }
-  parts.push(letters.slice(done).join(""));
+  parts.push(text.slice(done));
   return parts;
+}
+
+/** A function of code points, in ascending order, to where they begin in the text as JavaScript counts. */
+export function units(text) {
+  let [letter, unit] = [0, 0];
+  return (wanted) => {
+    for (; letter < wanted && unit < text.length; letter++) unit += text.codePointAt(unit) > 0xffff ? 2 : 1;
+    return unit;
+  };
+}
+
+/** So much of a passage as a result shows: around its first words that were asked for, where it is long. */
+function shown(text, spans, offset) {
+  if (text.length <= MOST_SHOWN) return { text, offset };
+  const unit = units(text);
+  const first = spans.length ? Math.max(spans[0][0] - offset - BEFORE, 0) : 0;
+  const from = unit(first);
+  const end = unit(first + MOST_SHOWN);
+  return { text: text.slice(from, end), offset: offset + first, before: from > 0, behind: end < text.length };
 }
 
 /** How strong a hit is, in words: what share of random pairs of question and passage it beats. */
@@ -51,7 +73,7 @@ export function where(place) {
   return [place.path, ...at.filter(Boolean)].join(", ");
 }
 
-/** One result; `acts` has `open` and `like`. */
+/** One result; `acts` has `open`, `like` and `original`. */
 export function draw(hit, acts) {
   const item = document.createElement("li");
   item.id = `hit-${hit.rank}`;
@@ -65,7 +87,8 @@ export function draw(hit, acts) {
   const passage = document.createElement("p");
   passage.className = "passage";
   passage.dir = "auto";
-  passage.append(...marked(hit.text, hit.matches?.text ?? [], hit.start));
+  const part = shown(hit.text, hit.matches?.text ?? [], hit.start);
+  passage.append(part.before ? "… " : "", ...marked(part.text, hit.matches?.text ?? [], part.offset), part.behind ? " …" : "");
   const facts = document.createElement("p");
   facts.className = "facts place";
   if (hit.collection) facts.append(span(hit.collection));
@@ -77,6 +100,7 @@ export function draw(hit, acts) {
   const actions = document.createElement("p");
   actions.className = "actions";
   actions.append(button("More like this", `More like ${name}`, () => acts.like(hit)));
+  if (hit.place) actions.append(button("Original", `The file of ${name}`, () => acts.original(hit)));
   item.append(actions);
   return item;
 }
@@ -94,8 +118,9 @@ function why(hit) {
     const text = document.createElement("p");
     text.className = "passage";
     text.dir = "auto";
+    const shownPart = shown(hit.text, telling, hit.start);
     text.append(
-      ...marked(hit.text, telling, hit.start, (weight) => {
+      ...marked(shownPart.text, telling, shownPart.offset, (weight) => {
         const part = document.createElement("mark");
         part.className = "part";
         part.title = `${weight.toFixed(3)} of the score`;

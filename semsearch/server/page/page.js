@@ -1,8 +1,10 @@
 // The page: what is typed is asked, what is asked stands in the address, and the keyboard reaches everything.
 
-import { Refused, ask, key, of } from "./api.js";
+import { Refused, ask, key, of, openFile } from "./api.js";
 import * as filters from "./filters.js";
 import * as hits from "./hits.js";
+import { Indexing } from "./indexing.js";
+import * as reader from "./reader.js";
 import { read, write } from "./state.js";
 import { Tasks } from "./tasks.js";
 
@@ -12,6 +14,7 @@ const CHANCE = 0.99; // below this percentile a best hit is as near as chance ma
 
 const at = (id) => document.getElementById(id);
 let state = read();
+let server = { role: "read", folders: [], rerankers: [] };
 let collections = [];
 let known = new Map(); // fields by collection
 let count = PAGE;
@@ -24,17 +27,19 @@ const asked = () => (chosen().length ? chosen() : collections.filter((one) => !o
 
 function fail(error) {
   if (error.name === "AbortError") return;
-  if (error instanceof Refused && error.status === 401) return wantKey();
+  if (error instanceof Refused && error.status === 401) return wantKey(error);
   const ofFilter = error instanceof Refused && (error.param === "where" || error.code === "invalid_filter");
-  const place = ofFilter ? at("where-error") : at("failure");
+  const place = ofFilter ? at("where-error") : at("reader").open ? at("reader-failure") : at("failure");
   place.textContent = error.message;
   place.hidden = false;
   if (!(error instanceof Refused)) console.error(error);
 }
 
-function wantKey() {
+function wantKey(error) {
   const dialog = at("key-asked");
   if (dialog.open) return;
+  at("key-error").textContent = error.message;
+  at("key-error").hidden = !key.get(); // that one is wanted is said already
   key.set("");
   dialog.showModal();
 }
@@ -61,9 +66,28 @@ function show() {
   shown = JSON.stringify(searched);
 }
 
-function readAsked() {
-  if (state.document) openDocument(...JSON.parse(state.document)).catch(fail);
+function showAsked() {
+  if (state.document) reader.open(...parsed(state.document)).catch(fail);
   else if (at("reader").open) at("reader").close();
+}
+
+/** What the address says of a document: a list, whatever somebody made of it. */
+function parsed(text) {
+  try {
+    const value = JSON.parse(text);
+    if (Array.isArray(value) && typeof value[0] === "string" && typeof value[1] === "string") return value;
+  } catch {
+    // told below
+  }
+  throw new Refused({ code: "invalid_address", message: "the address of the page names no document." }, 400);
+}
+
+function readAsked() {
+  try {
+    showAsked();
+  } catch (error) {
+    fail(error);
+  }
 }
 
 function drawCollections() {
@@ -90,26 +114,32 @@ function drawCollections() {
   if (focused >= 0) place.querySelectorAll("input")[focused]?.focus();
 }
 
-async function search() {
+async function search({ again = false } = {}) {
   running?.abort();
   const mine = (running = new AbortController());
   for (const id of ["failure", "where-error"]) at(id).hidden = true;
   const names = asked();
   const results = at("results");
   const one = names.length === 1 ? names[0] : null;
-  if (one && !known.has(one)) known.set(one, await filters.fieldsOf(one, mine.signal));
+  try {
+    if (one && !known.has(one)) known.set(one, await filters.fieldsOf(one, mine.signal));
+  } catch (error) {
+    if (error.code !== "collection_not_found" || again) throw error;
+    await refresh({ quiet: true });
+    return search({ again: true });
+  }
   const types = one ? known.get(one).types : new Map();
-  drawFilters(one, mine.signal).catch(fail);
-  if (!names.length) return say("There is no collection yet: semsearch index FOLDER makes one.", []);
+  drawFilters(one, mine.signal).catch((error) => error.code === "collection_not_found" || fail(error)); // which the search tells
+  if (!names.length) return say("There is no collection yet: index a folder below, or with semsearch index FOLDER.", []);
   if (!state.q.trim() && !state.like) return say("", []);
   results.classList.add("waiting");
   results.setAttribute("aria-busy", "true");
   try {
     const where = filters.filter(state, types);
-    const how = { k: count + 1, ...(where && { where }), ...(state.explain && { explain: true }), ...(state.rerank && { rerank: true }) };
+    const how = { k: count + 1, ...(where && { where }), ...(state.explain && { explain: true }), ...(state.rerank && server.rerankers.length && { rerank: true }) };
     let found;
     if (state.like) {
-      const [name, id] = JSON.parse(state.like);
+      const [name, id] = parsed(state.like);
       found = await ask("POST", `${of(name)}/similar`, { ids: [id], k: count + 1, ...(where && { where }) }, mine.signal);
       found.hits.forEach((hit) => (hit.collection ??= name));
     } else {
@@ -117,7 +147,16 @@ async function search() {
       found = await ask("POST", "v1/search", { query: state.q, collections: names, mode, matches: true, ...how }, mine.signal);
       if (mode !== state.mode) found.notes.push("Words alone don't compare among collections: asked by meaning and words.");
     }
+    const gone = state.collections.filter((name) => !collections.some((one) => one.name === name));
+    for (const name of gone) found.notes.push(`There is no collection '${name}' any more.`);
     say(summary(found), found.hits, found.notes);
+  } catch (error) {
+    if (error.code === "collection_not_found" && !again) {
+      await refresh({ quiet: true }); // somebody dropped one that was shown: ask the others
+      return search({ again: true });
+    }
+    if (error.status === 404) say("", []);
+    throw error;
   } finally {
     if (running === mine) {
       results.classList.remove("waiting");
@@ -144,6 +183,10 @@ function say(words, found, notes = []) {
       at("results").focus();
       change({ like: JSON.stringify([hit.collection ?? asked()[0], hit.id]), document: null });
     },
+    original: (hit) => {
+      at("failure").hidden = true;
+      openFile(`${of(hit.collection ?? asked()[0])}/original?${new URLSearchParams({ id: hit.id, show: "true" })}`).catch(fail);
+    },
   };
   at("results").replaceChildren(...found.slice(0, count).map((hit) => hits.draw(hit, acts)));
   at("more").hidden = found.length <= count;
@@ -156,35 +199,6 @@ async function drawFilters(name, signal) {
   await filters.draw(at("fields"), name, state, known.get(name), documents, (what) => change({ ...what, like: null }), signal);
 }
 
-async function openDocument(name, id, start = 0, end = 0) {
-  const reader = at("reader");
-  const [found] = (await ask("POST", `${of(name)}/documents/get`, { ids: [id] })).documents; // an id is no path
-  if (!found) throw new Refused({ code: "document_not_found", message: `there is no document '${id}' in '${name}' any more.` }, 404);
-  at("reader-title").textContent = found.title || found.id;
-  at("reader-title").dir = "auto";
-  at("reader-place").textContent = [name, found.id].join(" · ");
-  at("reader-metadata").replaceChildren(
-    ...Object.entries(found.metadata).flatMap(([field, value]) => {
-      const [term, said] = [document.createElement("dt"), document.createElement("dd")];
-      term.textContent = field;
-      said.textContent = typeof value === "string" ? value : JSON.stringify(value);
-      said.dir = "auto";
-      return [term, said];
-    }),
-  );
-  const text = at("reader-text");
-  text.dir = "auto";
-  text.replaceChildren(
-    ...hits.marked(found.text, end > start ? [[start, end]] : [], 0, () => {
-      const box = document.createElement("mark");
-      box.className = "passage-in-view";
-      return box;
-    }),
-  );
-  if (!reader.open) reader.showModal();
-  text.querySelector("mark")?.scrollIntoView({ block: "center" });
-}
-
 function move(by) {
   const items = [...at("results").children];
   if (!items.length) return;
@@ -195,6 +209,11 @@ function move(by) {
   items[current].scrollIntoView({ block: "nearest" });
 }
 
+/** Press the button of the present result that stands at that place, if it has one. */
+function act(place) {
+  at("results").children[current]?.querySelectorAll(".actions button")[place]?.click();
+}
+
 function pressed(event) {
   if (event.ctrlKey || event.metaKey || event.altKey || document.querySelector("dialog[open]")) return;
   const typed = event.target.matches("input:not([type=checkbox]), select, textarea");
@@ -203,7 +222,8 @@ function pressed(event) {
     if (current <= 0) at("query").focus();
     else move(-1);
   } else if (event.key === "/" && !typed) at("query").select();
-  else if (event.key === "m" && !typed && current >= 0) at("results").children[current].querySelector(".actions button").click();
+  else if (event.key === "m" && !typed && current >= 0) act(0);
+  else if (event.key === "o" && !typed && current >= 0) act(1);
   else if (event.key === "Escape" && event.target !== at("query")) at("query").focus();
   else return;
   event.preventDefault();
@@ -227,15 +247,28 @@ function listen() {
   });
   at("where").addEventListener("change", () => change({ where: at("where").value }));
   at("more").addEventListener("click", () => {
+    const before = count;
     count += PAGE;
-    search().catch(fail);
+    search()
+      .then(() => {
+        current = Math.min(before, at("results").children.length) - 1;
+        move(1); // to the first that is new
+      })
+      .catch(fail);
   });
+  reader.listen();
   at("reader").addEventListener("close", () => state.document && change({ document: null }));
-  at("reader-close").addEventListener("click", () => at("reader").close());
-  at("key-asked").addEventListener("close", () => {
+  at("key-asked").querySelector("form").addEventListener("submit", () => {
     key.set(at("key").value.trim());
     at("key").value = "";
-    start().catch(fail);
+    refresh({ again: true }).catch(fail);
+  });
+  at("key-asked").addEventListener("cancel", () => {
+    at("key").value = "";
+    fail(new Refused({ code: "unauthorized", message: "without a key the server answers nothing: search again to give one." }, 0));
+  });
+  document.addEventListener("visibilitychange", () => {
+    if (!document.hidden && !document.querySelector("dialog[open]")) refresh().catch(fail); // another tab may have changed something
   });
   document.querySelector(".skip").addEventListener("click", (event) => {
     event.preventDefault(); // the address says what is asked
@@ -249,16 +282,25 @@ function listen() {
   });
 }
 
-async function start() {
-  const told = await ask("GET", "v1/collections");
-  collections = told.collections;
-  known = new Map();
+/** Learn what the server has now. What is shown is asked anew if that is something else, or `again` says so. */
+async function refresh({ again = false, quiet = false } = {}) {
+  const [about, told] = await Promise.all([ask("GET", "v1/server"), ask("GET", "v1/collections")]);
+  const changed = JSON.stringify(told.collections) !== JSON.stringify(collections);
+  [server, collections] = [about, told.collections];
+  if (changed || again) known = new Map();
+  at("reranks").hidden = !server.rerankers.length;
+  indexing.draw(server, collections);
+  tasks.draw(server, collections);
+  if (quiet) return drawCollections();
+  if (!again && !changed) return;
   shown = "";
   show();
-  new Tasks(at("work"), at("upkeep"), at("tasks"), () => collections, fail);
 }
+
+const tasks = new Tasks({ finished: () => refresh({ again: true }).catch(fail), fail });
+const indexing = new Indexing({ begun: (task) => tasks.note(task), changed: () => refresh(), fail });
 
 listen();
 at("query").value = state.q;
 at("query").focus();
-start().catch(fail);
+refresh({ again: true }).catch(fail);
