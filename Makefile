@@ -28,6 +28,10 @@ $(VENV)/.demo: $(VENV)/.made pyproject.toml
 	$(PIP) install -q -c $(VENV)/constraints.txt -e '.[offline]'
 	touch $@
 
+$(VENV)/.page: $(VENV)/.demo
+	$(PIP) install -q -c $(VENV)/constraints.txt -e '.[offline,server]'
+	touch $@
+
 $(VENV)/.test: $(VENV)/.made pyproject.toml
 	$(PIP) install -q -c $(VENV)/constraints.txt -e '.[all]' --group dev
 	touch $@
@@ -36,8 +40,8 @@ $(VENV)/.bench: $(VENV)/.test
 	$(PIP) install -q -c $(VENV)/constraints.txt --group bench
 	touch $@
 
-demo: $(VENV)/.demo ## index the shipped samples, ask a few questions, stay in the interactive query
-	@PATH="$(abspath $(BIN)):$$PATH" sh corpora/samples/demo.sh
+demo: $(VENV)/.demo $(if $(PAGE),$(VENV)/.page) ## index the shipped samples, ask a few questions, stay in the interactive query (PAGE=1: at a page)
+	@PATH="$(abspath $(BIN)):$$PATH" PAGE="$(PAGE)" sh corpora/samples/demo.sh
 
 test: $(VENV)/.test ## the whole test suite, set-up included
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal -m 'not (real or $(ALONE))'

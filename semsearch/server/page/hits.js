@@ -70,7 +70,8 @@ const button = (text, label, act) => {
 export function where(place) {
   if (!place) return "";
   const at = [place.line && `line ${place.line}`, place.page && `page ${place.page}`, place.sheet && `sheet ${place.sheet}`, place.message && `message ${place.message}`];
-  return [place.path, ...at.filter(Boolean)].join(", ");
+  const near = place.path.split(/[\\/]/).slice(-2).join("/"); // the whole path is said on demand
+  return [near, ...at.filter(Boolean)].join(", ");
 }
 
 /** One result; `acts` has `open`, `like` and `original`. */
@@ -92,7 +93,11 @@ export function draw(hit, acts) {
   const facts = document.createElement("p");
   facts.className = "facts place";
   if (hit.collection) facts.append(span(hit.collection));
-  if (hit.place) facts.append(span(where(hit.place)));
+  if (hit.place) {
+    const place = span(where(hit.place));
+    place.title = hit.place.path;
+    facts.append(place);
+  }
   const strong = strength(hit);
   if (strong) facts.append(span(strong.words, strong.good ? "strength" : "strength weak"));
   item.append(title, passage, facts);
