@@ -65,6 +65,7 @@ class Text(BaseModel):
     next_start: int | None = Field(
         None, description="Where the text goes on, if it was cut: `get` takes it as `start`."
     )
+    notes: list[str] = Field([], description="What was left out, and why.")
 
 
 class MetadataField(BaseModel):

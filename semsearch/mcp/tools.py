@@ -37,6 +37,7 @@ ToolResult = TypeVar("ToolResult")
 MAX_BYTES = 24_000  # of an answer: clients take 25,000 tokens at most, and some much less
 MAX_RESULTS = 50
 MAX_DEPTH = 500  # results that cursors lead to
+MAX_TITLE = 300  # characters
 MAX_FIELDS = 40  # of a collection, that are listed
 LISTED = 20  # collections that the instructions name
 
@@ -174,7 +175,7 @@ class Tools:
         part = Text(
             collection=collection,
             id=id,
-            title=document.title,
+            title=_short(document.title),
             metadata=wire.plain(document.metadata),
             text="",
             start=begins,
@@ -185,10 +186,13 @@ class Tools:
             last_line=1,
             next_start=ends,
         )
+        if size(part) > self._max_bytes // 2:
+            part.metadata = {}
+            part.notes.append("the metadata are left out: they fill most of an answer.")
         left = self._max_bytes - size(part)
         cut = begins + _characters(text[begins:ends], left)
         if cut == begins and ends > begins:
-            raise ToolError("the metadata of the document fill the whole answer; no text of it can be given.")
+            raise ToolError("the id of the document fills the whole answer; no text of it can be given.")
         return part.model_copy(
             update={
                 "text": text[begins:cut],
@@ -204,6 +208,8 @@ class Tools:
         for name in self._shown():
             try:
                 listed.append(self._use([name], self._listed))
+                if len(listed[-1].fields) == MAX_FIELDS:
+                    notes.append(f"{name}: there may be more fields than the {MAX_FIELDS} that are listed.")
             except SemsearchError as error:
                 notes.append(f"{name}: {self._said(error)}")
         answer = Collections(collections=listed, notes=notes)
@@ -283,7 +289,7 @@ class Tools:
         return Result(
             collection=collection,
             id=hit.id,
-            title=hit.title,
+            title=_short(hit.title),
             passage=hit.text[:MAX_PASSAGE],
             passage_is_cut=cut,
             start=hit.start,
@@ -301,6 +307,10 @@ def _line(opened: list[Collection]) -> str:
     (collection,) = opened
     described = f": {collection.description}" if collection.description else ""
     return f"- {collection.name} ({len(collection):,} documents){described}"
+
+
+def _short(title: str) -> str:
+    return title if len(title) <= MAX_TITLE else title[: MAX_TITLE - 1] + "…"
 
 
 def _within(path: str, folder: str) -> bool:

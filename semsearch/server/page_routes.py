@@ -19,7 +19,8 @@ MEDIA_TYPES = {
     "page.css": "text/css; charset=utf-8",
     "icon.svg": "image/svg+xml",
     **dict.fromkeys(
-        ("page.js", "api.js", "state.js", "filters.js", "hits.js", "reader.js", "tasks.js", "indexing.js"), "text/javascript; charset=utf-8"
+        ("page.js", "api.js", "state.js", "filters.js", "hits.js", "reader.js", "tasks.js", "indexing.js"),
+        "text/javascript; charset=utf-8",
     ),
 }
 HTML = "text/html; charset=utf-8"

@@ -164,6 +164,19 @@ def test_answers_stay_within_their_bytes_and_say_how_to_go_on(tmp_path):
     assert any("1 of 3 results fill an answer" in note for note in told["notes"])
 
 
+def test_metadata_and_titles_of_megabytes_hide_no_text(tmp_path):
+    with semsearch.create("wide", encoder=None, dim=4, home=tmp_path) as collection:
+        metadata = {f"field {n}": "x" * 9 for n in range(10_000)}
+        collection.add([Document("1", "the text", "t" * 100_000, metadata)], vectors=np.ones((1, 4)))
+    _, (got, listed) = ask(tmp_path, ("get", {"collection": "wide", "id": "1"}), ("list_collections", {}))
+    told = got.structured_content
+    assert (told["text"], told["metadata"], told["next_start"]) == ("the text", {}, None)
+    assert told["notes"] == ["the metadata are left out: they fill most of an answer."]
+    assert told["title"].endswith("…")
+    assert len(got.content[0].text.encode()) < 24_000
+    assert listed.structured_content["notes"] == ["wide: there may be more fields than the 40 that are listed."]
+
+
 def test_collections_are_listed_with_what_filters_can_ask_for(home):
     (listed,) = answer(home, "list_collections")["collections"]
     assert listed["name"] == "kitchen"

@@ -19,6 +19,7 @@ export const key = {
 async function answered(method, path, body, signal) {
   const headers = {};
   if (body !== undefined) headers["Content-Type"] = "application/json";
+  if (/[^\x21-\x7e]/.test(key.get() ?? "")) throw new Refused({ code: "unauthorized", message: "that is no key: it holds what none does." }, 401);
   if (key.get()) headers["Authorization"] = `Bearer ${key.get()}`;
   let answer;
   try {

@@ -67,8 +67,8 @@ function show() {
 }
 
 function showAsked() {
-  if (state.document) reader.open(...parsed(state.document)).catch(fail);
-  else if (at("reader").open) at("reader").close();
+  if (state.document) reader.open(...parsed(state.document)).catch(unread);
+  else reader.close();
 }
 
 /** What the address says of a document: a list, whatever somebody made of it. */
@@ -86,8 +86,16 @@ function readAsked() {
   try {
     showAsked();
   } catch (error) {
-    fail(error);
+    unread(error);
   }
+}
+
+/** What can't be read stands no longer in the address, but where a key is wanted for it. */
+function unread(error) {
+  fail(error);
+  if (error.status === 401) return;
+  state = { ...state, document: null };
+  write(state, { replace: true });
 }
 
 function drawCollections() {
@@ -102,7 +110,7 @@ function drawCollections() {
     check.disabled = Boolean(one.error);
     check.addEventListener("change", () => {
       const rest = state.collections.filter((name) => name !== one.name);
-      change({ collections: check.checked ? [...rest, one.name] : rest, chosen: {}, ranges: {}, like: null });
+      change({ collections: check.checked ? [...rest, one.name] : rest, chosen: Object.create(null), ranges: Object.create(null), like: null });
     });
     const facts = one.error ?? [one.description, `${one.documents?.toLocaleString()} documents`].filter(Boolean).join(" · ");
     label.title = facts;

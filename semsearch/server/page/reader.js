@@ -11,12 +11,15 @@ const MOST_FIELDS = 200;
 let text = "";
 let passage = [0, 0]; // as JavaScript counts
 let drawn = [0, 0];
+let wanted = 0; // the last document that was asked for is shown, whichever comes last
 
 /** Where a part may begin or end: not within a character that takes two units. */
 const whole = (place) => (place > 0 && place < text.length && (text.charCodeAt(place) & 0xfc00) === 0xdc00 ? place - 1 : place);
 
 export async function open(name, id, start = 0, end = 0) {
+  const mine = ++wanted;
   const [found] = (await ask("POST", `${of(name)}/documents/get`, { ids: [id] })).documents; // an id is no path
+  if (mine !== wanted) return;
   if (!found) throw new Refused({ code: "document_not_found", message: `there is no document '${id}' in '${name}' any more.` }, 404);
   at("reader-failure").hidden = true;
   at("reader-title").textContent = found.title || found.id;
@@ -32,6 +35,12 @@ export async function open(name, id, start = 0, end = 0) {
   draw();
   if (!at("reader").open) at("reader").showModal();
   at("reader-text").querySelector("mark")?.scrollIntoView({ block: "center" });
+}
+
+/** Show none, nor one that is on its way. */
+export function close() {
+  wanted++;
+  if (at("reader").open) at("reader").close();
 }
 
 export function listen() {

@@ -12,18 +12,18 @@ export function read(address = location.hash.slice(1)) {
     where: said.get("where") ?? "",
     like: said.get("like"),
     document: said.get("read"),
-    chosen: {},
-    ranges: {},
+    chosen: Object.create(null), // by fields, which may be called anything
+    ranges: Object.create(null),
   };
   for (const flag of FLAGS) state[flag] = said.get(flag) === "1";
   for (const [name, value] of said) {
     try {
       if (name === "has") {
         const [field, wanted] = JSON.parse(value);
-        (state.chosen[field] ??= []).push(wanted);
+        if (typeof field === "string" && wanted !== undefined) (state.chosen[field] ??= []).push(wanted);
       } else if (name === "range") {
         const [field, least, most] = JSON.parse(value);
-        state.ranges[field] = [least, most];
+        if (typeof field === "string") state.ranges[field] = [String(least ?? ""), String(most ?? "")];
       }
     } catch {
       // somebody edited the address: what can't be read is left out
