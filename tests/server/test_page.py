@@ -2,10 +2,9 @@
 
 import json
 import re
-from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from support.browser import PATIENT, ask, chromium, opened, results, shows, titles
+from support.browser import PATIENT, address, ask, chromium, opened, results, shows, titles
 
 pytestmark = [pytest.mark.chromium, pytest.mark.slow]
 
@@ -24,10 +23,6 @@ def page(browser, server):
     with opened(browser, server) as page:
         page.wait_for_selector("#fields details")
         yield page
-
-
-def address(page):
-    return parse_qs(urlsplit(page.url).fragment)
 
 
 def test_what_is_typed_is_asked_and_words_stand_out(page):

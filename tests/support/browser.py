@@ -62,3 +62,7 @@ def ask(page, words, count):
     page.fill("#query", words)
     page.wait_for_url(lambda url: parse_qs(urlsplit(url).fragment).get("q") == [words])
     shows(page, count)
+
+
+def address(page):
+    return parse_qs(urlsplit(page.url).fragment)

@@ -38,18 +38,29 @@ export async function fieldsOf(name, signal) {
 export async function draw(place, name, state, known, documents, changed, signal) {
   const texts = known.usable.filter((field) => !isRange(field.types)).map((field) => field.name);
   let counts = {};
+  let failed = null;
   if (texts.length) {
     const where = filter({ ...state, chosen: {} }, known.types);
     const asked = { fields: texts, limit: MOST_VALUES, ...(where && { where }) };
-    counts = (await ask("POST", `${of(name)}/facets`, asked, signal)).facets;
+    try {
+      counts = (await ask("POST", `${of(name)}/facets`, asked, signal)).facets;
+    } catch (error) {
+      if (error.name === "AbortError") throw error;
+      failed = error; // what was chosen can be taken back all the same
+    }
   }
   const drawn = [];
   for (const field of known.usable) {
     if (isRange(field.types)) drawn.push(range(field, state, changed));
     else if (narrows(counts[field.name] ?? [], documents, state.chosen[field.name]))
-      drawn.push(choice(field, counts[field.name], state, changed));
+      drawn.push(choice(field, counts[field.name] ?? [], state, changed));
   }
+  const offered = new Set(known.usable.map((field) => field.name));
+  const missing = (fields) => Object.keys(fields).filter((one) => !offered.has(one)).map((one) => ({ name: one, types: known.types.get(one) ?? [] }));
+  drawn.push(...missing(state.chosen).map((field) => choice(field, [], state, changed)));
+  drawn.push(...missing(state.ranges).map((field) => range(field, state, changed)));
   place.replaceChildren(...drawn);
+  if (failed) throw failed;
 }
 
 const isRange = (types) => !types.includes("list") && (types.includes("number") || types.includes("date"));

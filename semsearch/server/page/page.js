@@ -41,6 +41,7 @@ function wantKey(error) {
   at("key-error").textContent = error.message;
   at("key-error").hidden = !key.get(); // that one is wanted is said already
   key.set("");
+  dialog.returnValue = "";
   dialog.showModal();
 }
 
@@ -62,7 +63,7 @@ function show() {
   drawCollections();
   const { document: _, ...searched } = state;
   if (JSON.stringify(searched) === shown) readAsked();
-  else search().then(readAsked).catch(fail);
+  else search().then(readAsked).catch(unanswered);
   shown = JSON.stringify(searched);
 }
 
@@ -88,6 +89,12 @@ function readAsked() {
   } catch (error) {
     unread(error);
   }
+}
+
+/** What was not answered is asked anew by the next that is done, though it be the same. */
+function unanswered(error) {
+  if (error.name !== "AbortError") shown = "";
+  fail(error);
 }
 
 /** What can't be read stands no longer in the address, but where a key is wanted for it. */
@@ -266,14 +273,13 @@ function listen() {
   });
   reader.listen();
   at("reader").addEventListener("close", () => state.document && change({ document: null }));
-  at("key-asked").querySelector("form").addEventListener("submit", () => {
-    key.set(at("key").value.trim());
+  at("key-asked").addEventListener("close", () => {
+    const given = at("key").value.trim();
     at("key").value = "";
-    refresh({ again: true }).catch(fail);
-  });
-  at("key-asked").addEventListener("cancel", () => {
-    at("key").value = "";
-    fail(new Refused({ code: "unauthorized", message: "without a key the server answers nothing: search again to give one." }, 0));
+    if (at("key-asked").returnValue === "given" && given) {
+      key.set(given);
+      refresh({ again: true }).catch(fail);
+    } else fail(new Refused({ code: "unauthorized", message: "without a key the server answers nothing: search again to give one." }, 0));
   });
   document.addEventListener("visibilitychange", () => {
     if (!document.hidden && !document.querySelector("dialog[open]")) refresh().catch(fail); // another tab may have changed something
