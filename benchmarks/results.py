@@ -81,7 +81,7 @@ BENCHMARKS: dict[str, Benchmark] = {
         [tables.cold_start],
         "--rounds 2",
         "--rounds 20 --threads 1 --clock cpu",
-        "Medians of processes in turn. The share is of the processor's time, since the machine may be used by others too.",
+        "Medians of processes in turn. The share is of the processor's time, for others may use the machine.",
     ),
     "exact": Benchmark("Exact search", [tables.exact], "--rows 20000 --rounds 2", "--rows 100000", vectors=True),
     "ann": Benchmark(

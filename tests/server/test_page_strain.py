@@ -259,6 +259,26 @@ def test_more_results_go_on_where_the_keyboard_is(page, server):
     )
 
 
+def test_more_collections_than_a_search_may_name(browser, server):
+    summaries = [{"name": f"c{n:02}", "description": "", "documents": 1} for n in range(70)]
+    empty = {"schema": 1, "query": "", "hits": [], "notes": [], "timings_ms": {}}
+    asked = []
+
+    def answer(route):
+        asked.append(route.request.post_data_json["collections"])
+        route.fulfill(json=empty)
+
+    with opened(browser, server, "/docs") as page:
+        page.route("**/v1/collections", lambda route: route.fulfill(json={"schema": 1, "collections": summaries}))
+        page.route("**/v1/collections/*/fields", lambda route: route.fulfill(json={"schema": 1, "fields": []}))
+        page.route("**/v1/search", answer)
+        page.goto("/#q=cat")
+        page.wait_for_selector("#said:has-text('64 of 70 collections were asked')")
+        page.check("#collections label:has-text('c69') input")
+        page.wait_for_selector("#said:text-is('Nothing is found.')")
+    assert [len(names) for names in asked[:1]] == [64]
+
+
 def test_names_without_a_space_fit_on_a_phone(page, server, fill):
     name = "n" * 60
     fill(server, name)

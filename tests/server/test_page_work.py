@@ -69,6 +69,7 @@ def test_what_can_not_be_indexed_is_told_beside_it(browser, indexing):
             begin(page, into, path)
             page.wait_for_selector(f"#indexing-error:has-text({message!r})")
         assert page.evaluate("document.activeElement.id") == "into"
+        assert [one["name"] for one in indexing.ask("/v1/collections")["collections"]] == ["animals"]
         begin(page, "papers")
         page.wait_for_selector("#tasks li:has-text('index papers: done')")
         assert page.is_hidden("#indexing-error")

@@ -7,7 +7,7 @@ const at = (id) => document.getElementById(id);
 export class Indexing {
   /** `begun` is called with each task that was begun, `changed` where a collection was made. */
   constructor({ begun, changed, fail }) {
-    Object.assign(this, { begun, changed, fail, names: [], running: false });
+    Object.assign(this, { begun, changed, fail, running: false });
     at("indexing").addEventListener("submit", (event) => {
       event.preventDefault();
       this.begin().catch((error) => this.refused(error));
@@ -16,14 +16,13 @@ export class Indexing {
 
   /** What may be chosen now. */
   draw(server, collections) {
-    this.names = collections.map((one) => one.name);
     at("indexing").hidden = server.role === "read";
     at("no-folders").hidden = server.folders.length > 0;
     at("has-folders").hidden = server.folders.length === 0;
     const chosen = at("folder").value;
     at("folder").replaceChildren(...server.folders.map(option));
     if (server.folders.includes(chosen)) at("folder").value = chosen;
-    at("names").replaceChildren(...this.names.map(option));
+    at("names").replaceChildren(...collections.map((one) => option(one.name)));
   }
 
   async begin() {
@@ -32,8 +31,13 @@ export class Indexing {
     at("indexing-error").hidden = true;
     try {
       const name = at("into").value.trim().normalize("NFC");
-      if (!this.names.includes(name)) await this.make(name);
-      this.begun(await ask("POST", `${of(name)}/index`, { folder: at("folder").value, path: at("path").value.trim() }));
+      const index = () => ask("POST", `${of(name)}/index`, { folder: at("folder").value, path: at("path").value.trim() });
+      const task = await index().catch(async (error) => {
+        if (!["collection_not_found", "not_found"].includes(error.code)) throw error; // a slip makes no collection
+        await this.make(name);
+        return index();
+      });
+      this.begun(task);
     } finally {
       this.running = false;
     }
@@ -45,7 +49,6 @@ export class Indexing {
     } catch (error) {
       if (error.code !== "collection_exists") throw error; // another tab was faster
     }
-    this.names.push(name);
     await this.changed();
   }
 

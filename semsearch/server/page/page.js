@@ -10,6 +10,7 @@ import { Tasks } from "./tasks.js";
 
 const PAUSE = 180; // milliseconds without a key before what is typed is asked
 const PAGE = 10;
+const MOST_COLLECTIONS = 64; // that a search may name
 const CHANCE = 0.99; // below this percentile a best hit is as near as chance makes one
 
 const at = (id) => document.getElementById(id);
@@ -23,7 +24,8 @@ let running = null;
 let typing = 0;
 
 const chosen = () => state.collections.filter((name) => collections.some((one) => one.name === name));
-const asked = () => (chosen().length ? chosen() : collections.filter((one) => !one.error).map((one) => one.name));
+const sound = () => collections.filter((one) => !one.error).map((one) => one.name);
+const asked = () => (chosen().length ? chosen() : sound()).slice(0, MOST_COLLECTIONS);
 
 function fail(error) {
   if (error.name === "AbortError") return;
@@ -164,6 +166,8 @@ async function search({ again = false } = {}) {
     }
     const gone = state.collections.filter((name) => !collections.some((one) => one.name === name));
     for (const name of gone) found.notes.push(`There is no collection '${name}' any more.`);
+    const wanted = chosen().length || sound().length;
+    if (wanted > names.length) found.notes.push(`${names.length} of ${wanted} collections were asked: choose others above.`);
     say(summary(found), found.hits, found.notes);
   } catch (error) {
     if (error.code === "collection_not_found" && !again) {
