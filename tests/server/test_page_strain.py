@@ -259,6 +259,22 @@ def test_more_results_go_on_where_the_keyboard_is(page, server):
     )
 
 
+def test_a_collection_without_a_model_is_asked_by_words(page, server):
+    server.ask("/v1/collections", {"name": "bare", "dim": 2}, 201)
+    body = {"documents": [{"id": "oak", "text": "an old oak"}], "vectors": [[1, 0]]}
+    server.ask("/v1/collections/bare/documents", body)
+    look_again(page)
+    page.wait_for_selector("#collections label:has-text('bare')")
+    ask(page, "an old oak", 3)
+    page.wait_for_selector("#said:has-text('bare is left out')")
+    page.check("#collections label:has-text('bare') input")
+    page.wait_for_selector("#said:has-text(\"'bare' has no model of this server: asked by words\")")
+    assert titles(page) == ["oak"]
+    page.check("#collections label:has-text('animals') input")
+    shows(page, 3)
+    assert page.is_hidden("#failure")
+
+
 def test_more_collections_than_a_search_may_name(browser, server):
     summaries = [{"name": f"c{n:02}", "description": "", "documents": 1} for n in range(70)]
     empty = {"schema": 1, "query": "", "hits": [], "notes": [], "timings_ms": {}}

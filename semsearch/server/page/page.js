@@ -18,6 +18,7 @@ let state = read();
 let server = { role: "read", folders: [], rerankers: [] };
 let collections = [];
 let known = new Map(); // fields by collection
+let modelless = new Set(); // collections without a model, which can't be asked by meaning
 let count = PAGE;
 let current = -1;
 let running = null;
@@ -25,7 +26,8 @@ let typing = 0;
 
 const chosen = () => state.collections.filter((name) => collections.some((one) => one.name === name));
 const sound = () => collections.filter((one) => !one.error).map((one) => one.name);
-const asked = () => (chosen().length ? chosen() : sound()).slice(0, MOST_COLLECTIONS);
+const wished = () => (chosen().length ? chosen() : sound());
+const asked = () => wished().slice(0, MOST_COLLECTIONS);
 
 function fail(error) {
   if (error.name === "AbortError") return;
@@ -160,13 +162,14 @@ async function search({ again = false } = {}) {
       found = await ask("POST", `${of(name)}/similar`, { ids: [id], k: count + 1, ...(where && { where }) }, mine.signal);
       found.hits.forEach((hit) => (hit.collection ??= name));
     } else {
-      const mode = names.length > 1 && state.mode === "lexical" ? "hybrid" : state.mode;
+      const mode = names.length > 1 && state.mode === "lexical" ? "hybrid" : modelless.has(one) ? "lexical" : state.mode;
       found = await ask("POST", "v1/search", { query: state.q, collections: names, mode, matches: true, ...how }, mine.signal);
-      if (mode !== state.mode) found.notes.push("Words alone don't compare among collections: asked by meaning and words.");
+      if (mode === "hybrid" && mode !== state.mode) found.notes.push("Words alone don't compare among collections: asked by meaning and words.");
+      if (mode === "lexical" && mode !== state.mode) found.notes.push(`'${one}' has no model of this server: asked by words.`);
     }
     const gone = state.collections.filter((name) => !collections.some((one) => one.name === name));
     for (const name of gone) found.notes.push(`There is no collection '${name}' any more.`);
-    const wanted = chosen().length || sound().length;
+    const wanted = wished().length;
     if (wanted > names.length) found.notes.push(`${names.length} of ${wanted} collections were asked: choose others above.`);
     say(summary(found), found.hits, found.notes);
   } catch (error) {
@@ -174,6 +177,7 @@ async function search({ again = false } = {}) {
       await refresh({ quiet: true }); // somebody dropped one that was shown: ask the others
       return search({ again: true });
     }
+    if (["invalid_request", "model_mismatch"].includes(error.code) && one && !again && (await isModelless(one))) return search({ again: true });
     if (error.status === 404) say("", []);
     throw error;
   } finally {
@@ -182,6 +186,13 @@ async function search({ again = false } = {}) {
       results.removeAttribute("aria-busy");
     }
   }
+}
+
+/** Whether a collection turns out to have no model that the server can open. */
+async function isModelless(name) {
+  const info = await ask("GET", of(name));
+  if (!info.encoder?.name) modelless.add(name);
+  return modelless.has(name);
 }
 
 function summary(found) {
@@ -305,7 +316,7 @@ async function refresh({ again = false, quiet = false } = {}) {
   const [about, told] = await Promise.all([ask("GET", "v1/server"), ask("GET", "v1/collections")]);
   const changed = JSON.stringify(told.collections) !== JSON.stringify(collections);
   [server, collections] = [about, told.collections];
-  if (changed || again) known = new Map();
+  if (changed || again) [known, modelless] = [new Map(), new Set()];
   at("reranks").hidden = !server.rerankers.length;
   indexing.draw(server, collections);
   tasks.draw(server, collections);
