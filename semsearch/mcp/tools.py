@@ -185,6 +185,7 @@ class Tools:
             first_line=text.count("\n", 0, begins) + 1,
             last_line=1,
             next_start=ends,
+            notes=[],
         )
         if size(part) > self._max_bytes // 2:
             part.metadata = {}
