@@ -104,6 +104,22 @@ CORPORA = ("cranfield", "scifact", "nfcorpus")
 OF_CORPORA = ("test_real_search.py", "test_words_and_meaning_together_find_more")  # what encodes them
 
 
+# What starts processes and servers, or mutates files by the hundred: a second of each does not tell what a change broke.
+LEFT_OUT_OF_QUICK = (
+    *("attack", "mcp", "resident", "server"),
+    *("backends/test_hostile_files.py", "encoder/test_hostile_checkpoints.py", "encoder/test_hostile_server.py"),
+    *("encoder/test_encoder_forward.py", "engines/test_remote_engine.py", "engines/test_memory_engine.py"),
+    *("reranker/test_adapter.py", "reranker/test_reranker.py"),
+)
+
+
+def pytest_collection_modifyitems(items):
+    here = Path(__file__).parent
+    for item in items:
+        if item.path.relative_to(here).as_posix().startswith(LEFT_OUT_OF_QUICK):
+            item.add_marker("slow")
+
+
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config, log):
     """Of several processes (`--dist loadgroup`) one has all tests of a corpus, so that it is encoded once.
