@@ -12,7 +12,7 @@ leaves out what a language is built with, whichever it is.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Set
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from typing import NamedTuple
 
@@ -26,6 +26,7 @@ from semsearch.search.languages import Languages
 MOST_COUNTS = 2_000_000  # of a term in a topic: some 200 MB
 OFTENER = 2.0  # than in the other documents a topic's have a word
 WORDS_OF_TOPIC = 10
+ALIKE = 0.7  # numbers of texts that have two terms of one word: the smaller over the greater
 CANDIDATES = 4  # terms for each word: where no blanks part words, several terms are of one
 # what the analysis leaves of "didn't" and its like beside the t
 CONTRACTED = "ain aren couldn didn doesn don hadn hasn haven isn mightn mustn needn shan shouldn wasn weren won wouldn"
@@ -112,15 +113,17 @@ def _function_terms(languages: Languages) -> frozenset[str]:
     return frozenset(analysed(" ".join([*sorted(ENGLISH), CONTRACTED]), languages).split())
 
 
-def written(terms: list[tuple[str, float]], texts: Iterable[str], languages: Languages) -> list[TopicWord]:
+def written(terms: list[tuple[str, float]], texts: Sequence[str], languages: Languages) -> list[TopicWord]:
     """Words for the best terms of a topic, each as it is mostly written in `texts`.
 
-    Where no blanks part words, terms that overlap in a text are one word: 机器, 器学 and 学习 stand for 机器学习.
+    Where no blanks part words, terms that overlap, and that about as many texts have, are one word: 机器, 器学 and 学习
+    stand for 机器学习.
     """
     weights = dict(terms)
+    had = Counter(term for text in texts for term in weights.keys() & set(asked(text, languages)))
     forms: dict[str, Counter[str]] = {term: Counter() for term in weights}
     for text in texts:
-        for form, own in _stretches(text, weights.keys(), languages):
+        for form, own in _stretches(text, had, languages):
             for term in own:
                 forms[term][form] += 1
     words: dict[str, TopicWord] = {}
@@ -132,16 +135,19 @@ def written(terms: list[tuple[str, float]], texts: Iterable[str], languages: Lan
     return list(words.values())[:WORDS_OF_TOPIC]
 
 
-def _stretches(text: str, wanted: Set[str], languages: Languages) -> Iterator[tuple[str, list[str]]]:
-    """What stands where terms that are wanted overlap, with these terms."""
+def _stretches(text: str, had: Mapping[str, int], languages: Languages) -> Iterator[tuple[str, list[str]]]:
+    """What stands where terms overlap that about as many texts have, with these terms; `had` says how many."""
     stretch: list[Term] = []
-    end = 0
     for term in analyse(text, languages):
-        if term.text in wanted:
-            if stretch and term.start >= end:
-                yield one_line(text[stretch[0].start : end]), [one.text for one in stretch]
-                stretch = []
-            stretch.append(term)
-            end = max(end, term.end) if len(stretch) > 1 else term.end
+        if term.text not in had:
+            continue
+        if stretch and not (term.start < stretch[-1].end and _alike(had[term.text], had[stretch[-1].text])):
+            yield one_line(text[stretch[0].start : stretch[-1].end]), [one.text for one in stretch]
+            stretch = []
+        stretch.append(term)
     if stretch:
-        yield one_line(text[stretch[0].start : end]), [one.text for one in stretch]
+        yield one_line(text[stretch[0].start : stretch[-1].end]), [one.text for one in stretch]
+
+
+def _alike(one: int, other: int) -> bool:
+    return min(one, other) >= ALIKE * max(one, other)
