@@ -16,6 +16,7 @@ import json
 import os
 import shutil
 import statistics
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +61,7 @@ def frames(page: Page, steps: int, zooming: bool) -> dict[str, float]:
         page.mouse.up()
     page.wait_for_function("window.drawn.length > 2", timeout=PATIENT)
     drawn, shown = sorted(page.evaluate("window.drawn")), page.evaluate("window.shown")
-    between = sorted(later - earlier for earlier, later in zip(shown, shown[1:], strict=False))
+    between = sorted(later - earlier for earlier, later in pairwise(shown))
     return {
         "frames": len(drawn),
         "drawing, median ms": round(statistics.median(drawn), 1),

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from semsearch.applications.classification import classify
     from semsearch.applications.clusters import clusters
     from semsearch.applications.communities import communities
-    from semsearch.applications.layout import layout
     from semsearch.applications.pairs import pairs
+    from semsearch.applications.planar_layout import layout
     from semsearch.collection import Collection
     from semsearch.encoder.load import load_encoder
     from semsearch.encoder.own import encoder_from
@@ -118,7 +118,7 @@ _LAZY = {  # loaded when it is used
     "create": "semsearch.opening",
     "drop": "semsearch.opening",
     "encoder_from": "semsearch.encoder.own",
-    "layout": "semsearch.applications.layout",
+    "layout": "semsearch.applications.planar_layout",
     "list_collections": "semsearch.opening",
     "load_encoder": "semsearch.encoder.load",
     "load_reranker": "semsearch.reranker.load",

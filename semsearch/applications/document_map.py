@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from semsearch.applications.all_pairs import PairProgress
 from semsearch.applications.clusters import clustered
 from semsearch.applications.document_vectors import document_vectors
-from semsearch.applications.layout import FEW, PRINCIPAL, Layout, laid_out
+from semsearch.applications.planar_layout import FEW_ROWS, PRINCIPAL, Layout, laid_out
 from semsearch.applications.topics import Topics, TopicsWanted, comparing, described_topics
 from semsearch.controls import one_line
 from semsearch.engine import Engine, EngineView
@@ -22,9 +22,10 @@ from semsearch.search.fields import composed, fields_of, in_text, listed_fields
 MOST_POINTS = 300_000  # of a picture; of more documents a sample is drawn
 TEXT_CHARACTERS = 160  # of a document's title or text,
 ALL_CHARACTERS = 24_000_000  # and of all of them
+VALUE_CHARACTERS = 80  # of one, in the legend
 MOST_VALUES = 30  # colours of a field's values; rarer ones are one
-STEPS = 8  # colours of numbers
-OTHERS, WITHOUT = "other", "none"
+COLOUR_STEPS = 8  # colours of numbers
+OTHERS = "other"
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,7 +123,9 @@ def _notes(lying: Layout, documents: int, kept: int) -> list[str]:
     notes = []
     if lying.method == PRINCIPAL:
         few = (
-            "as documents are few" if documents < FEW else "as openTSNE is not installed: pip install 'semsearch[map]'"
+            "as documents are few"
+            if documents < FEW_ROWS
+            else "as openTSNE is not installed: pip install 'semsearch[map]'"
         )
         notes.append(f"the places are those of the first two principal components, {few}.")
     elif lying.landmarks < documents:
@@ -161,10 +164,10 @@ def coloured(values: Sequence[Any]) -> tuple[list[str], NDArray[np.int64], bool]
     """Names of colours, the colour of each value, and whether they are steps: of numbers, where these are many."""
     known = [value for value in values if value is not None]
     numbers = [value for value in known if isinstance(value, int | float) and not isinstance(value, bool)]
-    if len(numbers) == len(known) and len(set(numbers)) > STEPS:
+    if len(numbers) == len(known) and len(set(numbers)) > COLOUR_STEPS:
         return _steps(values)
     counts: dict[str, int] = {}
-    names = [None if value is None else one_line(in_text(value))[:80] for value in values]
+    names = [None if value is None else in_text(value) for value in values]
     for name in names:
         if name is not None:
             counts[name] = counts.get(name, 0) + 1
@@ -172,14 +175,15 @@ def coloured(values: Sequence[Any]) -> tuple[list[str], NDArray[np.int64], bool]
     shown = order if len(order) <= MOST_VALUES else order[: MOST_VALUES - 1]
     number = {name: at for at, name in enumerate(shown)}
     colour_of = np.array([-1 if name is None else number.get(name, len(shown)) for name in names], dtype=np.int64)
-    return [*shown, *([OTHERS] if len(order) > len(shown) else [])], colour_of, False
+    shown = [one_line(name)[:VALUE_CHARACTERS] for name in shown]
+    return [*shown, *([OTHERS] if len(order) > len(number) else [])], colour_of, False
 
 
 def _steps(values: Sequence[Any]) -> tuple[list[str], NDArray[np.int64], bool]:
     """Numbers in steps that hold about as many each."""
     there = np.array([value is not None for value in values])
     numbers = np.array([float(value) for value in values if value is not None])
-    edges = np.unique(np.quantile(numbers, np.linspace(0, 1, STEPS + 1)[1:-1], method="lower"))
+    edges = np.unique(np.quantile(numbers, np.linspace(0, 1, COLOUR_STEPS + 1)[1:-1], method="lower"))
     step = np.searchsorted(edges, numbers, side="left")
     colour_of = np.full(len(values), -1, dtype=np.int64)
     used, dense = np.unique(step, return_inverse=True)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from semsearch.applications.document_map import DocumentMap
 
 INCHES, DOTS = 12.0, 150  # of an edge, and in an inch
-NAMED = 40  # topics whose names are drawn, the largest
+NAMES_DRAWN = 40  # topics whose names are drawn, the largest
 NAME_LENGTH = 40  # characters of one that is drawn
 GREY = (0.6, 0.6, 0.6)
 
@@ -39,7 +39,7 @@ def map_picture(found: DocumentMap) -> bytes:
         found.places[:, 0], found.places[:, 1], s=size, c=shades[found.colour_of], linewidths=0, rasterized=True
     )
     halo = [patheffects.withStroke(linewidth=2.5, foreground="white")]
-    for topic, (x, y) in list(zip(found.topics, found.anchors.tolist(), strict=True))[:NAMED]:
+    for topic, (x, y) in list(zip(found.topics, found.anchors.tolist(), strict=True))[:NAMES_DRAWN]:
         name = topic.name if len(topic.name) <= NAME_LENGTH else topic.name[: NAME_LENGTH - 1] + "…"
         axes.text(x, y, name, ha="center", va="center", fontsize=8, parse_math=False, path_effects=halo)
     if found.field is not None:

@@ -26,7 +26,7 @@ from semsearch.search.languages import Languages
 MOST_COUNTS = 2_000_000  # of a term in a topic: some 200 MB
 OFTENER = 2.0  # than in the other documents a topic's have a word
 WORDS_OF_TOPIC = 10
-ALIKE = 0.7  # numbers of texts that have two terms of one word: the smaller over the greater
+AS_OFTEN = 0.7  # numbers of texts that have two terms of one word: the smaller over the greater
 CANDIDATES = 4  # terms for each word: where no blanks part words, several terms are of one
 # what the analysis leaves of "didn't" and its like beside the t
 CONTRACTED = "ain aren couldn didn doesn don hadn hasn haven isn mightn mustn needn shan shouldn wasn weren won wouldn"
@@ -150,4 +150,4 @@ def _stretches(text: str, had: Mapping[str, int], languages: Languages) -> Itera
 
 
 def _alike(one: int, other: int) -> bool:
-    return min(one, other) >= ALIKE * max(one, other)
+    return min(one, other) >= AS_OFTEN * max(one, other)

@@ -12,7 +12,7 @@ import pytest
 from support.command_line import run
 
 import semsearch
-from semsearch.applications import layout as layout_module
+from semsearch.applications import planar_layout as layout_module
 from semsearch.applications.document_map import anchors_of, coloured
 from semsearch.errors import DataError, UsageError
 
@@ -60,7 +60,7 @@ def quick(monkeypatch):
 @pytest.mark.parametrize("metric", ["cosine", "l2"])
 def test_what_is_alike_lies_side_by_side_the_same_each_time(quick, monkeypatch, metric):
     pytest.importorskip("openTSNE")
-    monkeypatch.setattr(layout_module, "LANDMARKS", 150)
+    monkeypatch.setattr(layout_module, "MOST_LANDMARKS", 150)
     vectors, truth = clumps(300)
     found = semsearch.layout(vectors, metric=metric)
     assert (found.method, found.landmarks, found.places.shape) == ("t-SNE", 150, (300, 2))
@@ -177,6 +177,7 @@ def test_of_too_many_documents_a_sample_is_shown_and_said(tmp_path, monkeypatch)
         ([True, False, True], ["true", "false"], [0, 1, 0]),
         ([1, 1, 2], ["1", "2"], [0, 0, 1]),
         ([None, None], [], [-1, -1]),
+        (["x" * 90 + "a", "x" * 90 + "b"], ["x" * 80] * 2, [0, 1]),
         ([f"v{at:02d}" for at in range(40)], [*(f"v{at:02d}" for at in range(29)), "other"], [*range(29), *[29] * 11]),
     ],
 )

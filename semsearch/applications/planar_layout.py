@@ -20,9 +20,9 @@ from semsearch.hardware import threads
 from semsearch.types import Metric, Vectors
 from semsearch.vectors import stored_form
 
-LANDMARKS = 10_000  # half a minute of one core
+MOST_LANDMARKS = 10_000  # half a minute of one core
 COMPONENTS = 50  # that are kept, as is usual before t-SNE
-FEW = 50  # rows that are laid out by their principal components
+FEW_ROWS = 50  # rows that are laid out by their principal components
 PERPLEXITY = 15.0
 NEIGHBOURS = 45  # three times that, as is usual
 EARLY, LATE = 100, 250  # steps with the neighbours drawn together, and without
@@ -72,13 +72,13 @@ def laid_out(vectors: Vectors, seed: int) -> Layout:
     if not count:
         return Layout(np.zeros((0, 2), dtype=np.float32), PRINCIPAL, 0)
     mean, axes = principal_axes(vectors)
-    tsne = _open_tsne() if count >= FEW else None
+    tsne = _open_tsne() if count >= FEW_ROWS else None
     if tsne is None or not axes.shape[1]:
         flat = np.concatenate(
             [_turned(vectors, slice(at, at + 4096), mean, axes[:, :2]) for at in range(0, count, 4096)]
         )
         return Layout(_fitted(np.pad(flat, ((0, 0), (0, 2 - flat.shape[1])))), PRINCIPAL, count)
-    some = np.sort(np.random.default_rng(seed).choice(count, min(count, LANDMARKS), replace=False))
+    some = np.sort(np.random.default_rng(seed).choice(count, min(count, MOST_LANDMARKS), replace=False))
     known = np.concatenate([_turned(vectors, some[at : at + 4096], mean, axes) for at in range(0, len(some), 4096)])
     own = _by_tsne(tsne, known)
     places = np.empty((count, 2))
