@@ -80,7 +80,7 @@ def test_it_is_drawn_and_nothing_of_a_stranger_runs(page):
     assert colours(page) > 3
     assert page.locator("#topics button").count() == 3
     assert page.locator("#colours li").count() == 3
-    assert NASTY in page.locator("#colours li").first.inner_text()
+    assert NASTY[:70] in page.locator("#colours li").first.inner_text()
 
 
 def test_a_topic_is_chosen_by_keys_and_let_go(page):
