@@ -83,6 +83,13 @@ def test_it_is_drawn_and_nothing_of_a_stranger_runs(page):
     assert NASTY[:70] in page.locator("#colours li").first.inner_text()
 
 
+def test_it_is_drawn_anew_in_light_colours(page):
+    corner = "[...document.getElementById('map').getContext('2d').getImageData(0, 0, 1, 1).data].join()"
+    assert page.evaluate(corner) == "22,24,28,255"
+    page.emulate_media(color_scheme="light")
+    page.wait_for_function(f"{corner} === '255,255,255,255'")
+
+
 def test_a_topic_is_chosen_by_keys_and_let_go(page):
     button = page.locator("#topics button").first
     button.focus()

@@ -51,7 +51,7 @@
     faint = pixel(dark.matches ? [48, 50, 54] : [225, 225, 225]);
     const paint = (span, colour) => { span.style.background = `rgb(${colours[Math.min(colour, head.colours)]})`; };
     document.querySelectorAll("#colours span").forEach(paint);
-    topicButtons.forEach((button, i) => head.by ? button.querySelector("span").remove() : paint(button.querySelector("span"), i));
+    topicButtons.forEach((button, i) => head.by ? button.querySelector("span")?.remove() : paint(button.querySelector("span"), i));
   }
 
   // View: a point (x, y) of 0..65535 is painted at (x * scale + left, y * scale + top)
