@@ -50,12 +50,12 @@ def file(tmp_path_factory):
 
 @pytest.fixture
 def page(browser, file):
-    """It opened; whatever its console says, and whatever it asks the network for, is an error."""
+    """It opened; the errors of its console, and whatever it asks the network for, are errors."""
     context = browser.new_context(offline=True, color_scheme="dark")
     opened = context.new_page()
     opened.set_default_timeout(PATIENT)
     told, asked = [], []
-    opened.on("console", lambda message: told.append(message.text))
+    opened.on("console", lambda message: told.append(message.text) if message.type == "error" else None)
     opened.on("pageerror", lambda error: told.append(str(error)))
     opened.on("request", lambda request: asked.append(request.url))
     opened.goto(file.as_uri())
