@@ -4,11 +4,12 @@ Some rows, the landmarks, are laid out by t-SNE (van der Maaten and Hinton, 2008
 their first principal components; every other row lies among the landmarks that are nearest to it. So the time grows
 with the rows alone, and no more is in memory than the places and a block of rows. Where openTSNE is not installed, or
 rows are few, the place is that of the first two principal components, and `Layout.method` says so. The same vectors and
-seed give the same places.
+seed give the same places on any number of threads.
 """
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -68,6 +69,11 @@ def layout(vectors: ArrayLike, *, seed: int = 0, metric: Metric | str = Metric.C
 
 def laid_out(vectors: Vectors, seed: int) -> Layout:
     """As `layout`, of vectors in the form in which they are stored."""
+    with _one_thread_of_blas():  # on several it rounds in another way, and t-SNE makes much of the last bit
+        return _laid_out(vectors, seed)
+
+
+def _laid_out(vectors: Vectors, seed: int) -> Layout:
     count = len(vectors)
     if not count:
         return Layout(np.zeros((0, 2), dtype=np.float32), PRINCIPAL, 0)
@@ -165,6 +171,16 @@ def _fitted(places: NDArray[np.float64]) -> NDArray[np.float32]:
         return np.full(places.shape, 0.5, dtype=np.float32)
     fitted: NDArray[np.float32] = ((places - (low + high) / 2) / wide + 0.5).astype(np.float32)
     return fitted
+
+
+def _one_thread_of_blas() -> AbstractContextManager[Any]:
+    """Where threadpoolctl is not installed, openTSNE, which needs it, is not either."""
+    try:
+        import threadpoolctl
+    except ImportError:
+        return nullcontext()
+    limits: AbstractContextManager[Any] = threadpoolctl.threadpool_limits(limits=1, user_api="blas")
+    return limits
 
 
 def _open_tsne() -> Any:

@@ -2,8 +2,11 @@
 
 import builtins
 import json
+import os
 import re
 import struct
+import subprocess
+import sys
 import zlib
 from base64 import b64decode
 
@@ -71,6 +74,25 @@ def test_what_is_alike_lies_side_by_side_the_same_each_time(quick, monkeypatch, 
     assert semsearch.layout(vectors, metric=metric).places.tobytes() == found.places.tobytes()
     monkeypatch.setattr(layout_module, "_open_tsne", lambda: None)
     assert semsearch.layout(vectors, metric=metric).method == "principal components"
+
+
+PROGRAM = """
+import hashlib, numpy as np, semsearch
+from semsearch.applications import planar_layout
+planar_layout.EARLY, planar_layout.LATE = 5, 5
+vectors = np.random.default_rng(0).standard_normal((3000, 96)).astype(np.float32)
+print(hashlib.sha256(semsearch.layout(vectors).places.tobytes()).hexdigest())
+"""
+
+
+@pytest.mark.slow
+def test_places_are_the_same_on_any_number_of_threads():
+    pytest.importorskip("openTSNE")
+    said = {
+        subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, check=True, env=env).stdout
+        for env in ({**os.environ, "OMP_NUM_THREADS": count, "OPENBLAS_NUM_THREADS": count} for count in "12")
+    }
+    assert len(said) == 1
 
 
 def test_without_the_library_places_are_principal_components(monkeypatch):
