@@ -79,8 +79,8 @@ def test_what_is_alike_lies_side_by_side_the_same_each_time(quick, monkeypatch, 
 PROGRAM = """
 import hashlib, numpy as np, semsearch
 from semsearch.applications import planar_layout
-planar_layout.EARLY, planar_layout.LATE = 5, 5
-vectors = np.random.default_rng(0).standard_normal((3000, 96)).astype(np.float32)
+planar_layout.EARLY, planar_layout.LATE = 30, 60
+vectors = np.random.default_rng(0).standard_normal((3000, 384)).astype(np.float32)
 print(hashlib.sha256(semsearch.layout(vectors).places.tobytes()).hexdigest())
 """
 
