@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from semsearch.applications.clusters import clusters
     from semsearch.applications.communities import communities
     from semsearch.applications.pairs import pairs
+    from semsearch.applications.planar_layout import layout
     from semsearch.collection import Collection
     from semsearch.encoder.load import load_encoder
     from semsearch.encoder.own import encoder_from
@@ -117,6 +118,7 @@ _LAZY = {  # loaded when it is used
     "create": "semsearch.opening",
     "drop": "semsearch.opening",
     "encoder_from": "semsearch.encoder.own",
+    "layout": "semsearch.applications.planar_layout",
     "list_collections": "semsearch.opening",
     "load_encoder": "semsearch.encoder.load",
     "load_reranker": "semsearch.reranker.load",
@@ -177,6 +179,7 @@ __all__ = [
     "create",
     "drop",
     "encoder_from",
+    "layout",
     "list_collections",
     "load_encoder",
     "load_reranker",

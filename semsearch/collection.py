@@ -54,8 +54,10 @@ from semsearch.vectors import check_k, stored_form
 if TYPE_CHECKING:
     from semsearch.applications.classification import Classified
     from semsearch.applications.clusters import Clusters
+    from semsearch.applications.document_map import DocumentMap
     from semsearch.applications.duplicates import Duplicates
     from semsearch.applications.pairs import DocumentPairs
+    from semsearch.applications.topics import Topics
 
 log = logging.getLogger("semsearch")
 
@@ -775,6 +777,83 @@ class Collection:
         if label_as is not None:
             label(self.engine, found, label_as)
         return found
+
+    def topics(
+        self,
+        method: str | None = None,
+        *,
+        count: int | None = None,
+        min_score: float | None = None,
+        min_size: int | None = None,
+        seed: int = 0,
+        over: str | None = None,
+        label_as: str | None = None,
+        device: str = "auto",
+        progress: Callable[[float, float], None] | None = None,
+    ) -> Topics:
+        """What it is about: its documents in clusters, each named by its words, with passages that stand for it.
+
+        Args:
+            method: As in `clusters`; None: "kmeans", with `count` clusters.
+            count: How many topics k-means makes; by default the root of half the documents, 100 at most.
+            min_score: What a member scores with its community's centre, or two clusters on average to be merged.
+            min_size: Members that a topic has at least.
+            seed: Of k-means: the same gives the same topics.
+            over: A field of metadata with dates: how many documents of each topic fall into each year, month or day.
+            label_as: A field of metadata to write the name of its topic into, for each document; of those in none the
+                field is taken away.
+            device: "cpu", "cuda"; "auto" takes a GPU for many documents.
+            progress: Called with the pairs that are done and those that there are.
+
+        Raises:
+            UsageError: What is asked for makes no sense, or no document has a date in `over`.
+            MissingDependency: FAISS or scikit-learn is not installed.
+        """
+        from semsearch.applications.cluster_labels import label
+        from semsearch.applications.topics import TopicsWanted, document_topics
+
+        wanted = TopicsWanted(method, count, min_score, min_size, seed, over)
+        found = document_topics(self.engine, wanted, device, progress)
+        if label_as is not None:
+            label(self.engine, found.clusters, label_as, found.names)
+        return found
+
+    def map(
+        self,
+        by: str | None = None,
+        *,
+        method: str | None = None,
+        count: int | None = None,
+        min_score: float | None = None,
+        min_size: int | None = None,
+        seed: int = 0,
+        device: str = "auto",
+        progress: Callable[[float, float], None] | None = None,
+    ) -> DocumentMap:
+        """Its documents as points, those that are alike side by side, with the names of topics; see `semsearch.layout`.
+
+        Args:
+            by: A field of metadata whose values colour the points; None: the topics do.
+            method: Of the topics, as the next three; see `topics`.
+            count: How many topics k-means makes.
+            min_score: What a member scores with its community's centre, or two clusters on average to be merged.
+            min_size: Members that a topic has at least.
+            seed: Of the topics and the places: the same gives the same map.
+            device: "cpu", "cuda"; "auto" takes a GPU for many documents.
+            progress: Called with the pairs that are done and those that there are.
+
+        Returns:
+            What has a `page()`, one file in HTML that needs no network, and a `picture()`, a PNG.
+
+        Raises:
+            UsageError: What is asked for makes no sense, or no document has the field.
+            MissingDependency: FAISS or scikit-learn is not installed.
+        """
+        from semsearch.applications.document_map import document_map
+        from semsearch.applications.topics import TopicsWanted
+
+        wanted = TopicsWanted(method, count, min_score, min_size, seed)
+        return document_map(self.engine, wanted, by, device, progress)
 
     def assign_clusters(self, field: str, *, device: str = "auto") -> dict[str, Any]:
         """Label the documents without a label in `field` by the clusters of those with one; the new labels by id.

@@ -25,6 +25,7 @@ SAME_MODULES = {
     "origins": "where documents came from: as an engine's part, and its rows",
     "clusters": "documents in clusters, and the command",
     "duplicates": "documents that say what another one says, and the command",
+    "topics": "what a collection is about, and the command",
     "pairs": "the most alike pairs, and the command",
     "sync": "what `sync` does, and the command",
     "train": "what training does, and the command",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,8 +17,8 @@ from semsearch.vectors import score_each
 LIKE_MEMBERS = 0.05  # share of the members of a cluster that score less with its centre than a new one must
 
 
-def label(engine: Engine, found: Clusters, field: str) -> int:
-    """Write the number of its cluster into a field of each document; of those in none the field goes.
+def label(engine: Engine, found: Clusters, field: str, names: Sequence[str] | None = None) -> int:
+    """Write the number of its cluster, or its name, into a field of each document; of those in none the field goes.
 
     Returns:
         How many documents are in a cluster.
@@ -26,7 +26,8 @@ def label(engine: Engine, found: Clusters, field: str) -> int:
     count = 0
     for cluster in range(-1, len(found)):
         ids = [found.ids[row] for row in np.flatnonzero(found.labels == cluster).tolist()]
-        written = engine.update_metadata(ids, _setter(field, cluster if cluster >= 0 else None))
+        value = None if cluster < 0 else cluster if names is None else names[cluster]
+        written = engine.update_metadata(ids, _setter(field, value))
         count += written if cluster >= 0 else 0
     return count
 

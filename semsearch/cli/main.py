@@ -54,7 +54,7 @@ _COMMANDS = {
     **dict.fromkeys(("get", "remove", "drop", "list", "describe", "info"), "manage"),
     **dict.fromkeys(("reindex", "tune", "check", "repair", "compact", "backup", "restore"), "maintenance"),
     **dict.fromkeys(("reencode", "language"), "maintenance"),
-    **{name: name for name in ("pairs", "duplicates", "clusters", "classify", "bitext")},
+    **{name: name for name in ("pairs", "duplicates", "clusters", "topics", "map", "classify", "bitext")},
     **{
         "bench": "bench",
         "export": "exchange",

@@ -6,7 +6,7 @@ import csv
 import io
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -163,15 +163,15 @@ def how_far(what: str) -> Callable[[float, float], None]:
     return tell
 
 
-def checked_file(name: str) -> Path:
+def checked_file(name: str, endings: Sequence[str] = TABLE_ENDINGS) -> Path:
     """A file that can be written: of a known kind, and not there yet.
 
     Raises:
         UsageError: It is not.
     """
     path = Path(name).expanduser()
-    if path.suffix not in TABLE_ENDINGS:
-        raise UsageError(f"'{name}' must end in {', '.join(TABLE_ENDINGS[:-1])} or {TABLE_ENDINGS[-1]}.")
+    if path.suffix not in endings:
+        raise UsageError(f"'{name}' must end in {', '.join(endings[:-1])} or {endings[-1]}.")
     if path.exists() or path.is_symlink():
         raise UsageError(f"{path} is there already: delete it, or name another file.")
     if not path.absolute().parent.is_dir():
@@ -196,6 +196,16 @@ def write_rows(path: Path, columns: Iterable[str], rows: Iterable[Iterable[Any]]
     return count
 
 
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a file, all of it or none.
+
+    Raises:
+        StorageError: The disk refused.
+    """
+    with _part_of(path) as part:
+        part.write_bytes(content)
+
+
 @contextmanager
 def whole_file(path: Path) -> Iterator[io.TextIOWrapper]:
     """A text file to write to, which is there under its name only when all is written.
@@ -203,10 +213,16 @@ def whole_file(path: Path) -> Iterator[io.TextIOWrapper]:
     Raises:
         StorageError: The disk refused.
     """
+    with _part_of(path) as part, part.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file:
+        yield file
+
+
+@contextmanager
+def _part_of(path: Path) -> Iterator[Path]:
+    """Where to write, which becomes `path` in the end."""
     part = path.with_name(f".{path.name}.part")
     try:
-        with part.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file:
-            yield file
+        yield part
         part.replace(path)
     except OSError as error:
         raise StorageError(f"{path} can't be written: {error.strerror or error}.") from error
