@@ -104,7 +104,7 @@ CORPORA = ("cranfield", "scifact", "nfcorpus")
 OF_CORPORA = ("test_real_search.py", "test_words_and_meaning_together_find_more")  # what encodes them
 
 
-# What starts processes and servers, or mutates files by the hundred: a second of each does not tell what a change broke.
+# What starts processes and servers, or mutates files by the hundred: whoever changes that runs its folder.
 LEFT_OUT_OF_QUICK = (
     *("attack", "mcp", "resident", "server"),
     *("backends/test_hostile_files.py", "encoder/test_hostile_checkpoints.py", "encoder/test_hostile_server.py"),
