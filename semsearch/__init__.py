@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from semsearch.applications.clusters import clusters
     from semsearch.applications.communities import communities
     from semsearch.applications.pairs import pairs
+    from semsearch.applications.similarity import similarity
     from semsearch.collection import Collection
     from semsearch.encoder.load import load_encoder
     from semsearch.encoder.own import encoder_from
@@ -50,6 +51,7 @@ if TYPE_CHECKING:
         Untrusted,
         UsageError,
     )
+    from semsearch.evaluation.sts import sts
     from semsearch.federation import Federation, search
     from semsearch.home import Home
     from semsearch.ingest.ingestion import IngestResult, Progress
@@ -123,6 +125,8 @@ _LAZY = {  # loaded when it is used
     "open": "semsearch.opening",
     "pairs": "semsearch.applications.pairs",
     "restore": "semsearch.opening",
+    "similarity": "semsearch.applications.similarity",
+    "sts": "semsearch.evaluation.sts",
 }
 
 __all__ = [
@@ -184,6 +188,8 @@ __all__ = [
     "pairs",
     "restore",
     "search",
+    "similarity",
+    "sts",
 ]
 
 

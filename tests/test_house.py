@@ -26,6 +26,7 @@ SAME_MODULES = {
     "clusters": "documents in clusters, and the command",
     "duplicates": "documents that say what another one says, and the command",
     "pairs": "the most alike pairs, and the command",
+    "sts": "how scores agree with people's, and the command",
     "sync": "what `sync` does, and the command",
     "train": "what training does, and the command",
 }
