@@ -20,7 +20,8 @@ from semsearch.errors import UsageError
 from semsearch.hardware import settle_threads, threads
 from semsearch.types import Metric
 
-AMPLE = 3  # times as many pairs are foreseen as are wanted
+AMPLE = 1.2, 3.0  # at least and at most so many times as many pairs are foreseen as are wanted: …
+DOUBTS = 4  # … standard errors more, since what is foreseen too high takes a second pass
 SAMPLED_ENOUGH = 16  # pairs of the sample that tell a score
 CERTAIN = 1e-4  # relative to the scores of the sample, which are computed otherwise
 WORTH_A_GPU = 20_000  # rows
@@ -89,9 +90,12 @@ class AllPairs:
 
     def _probably(self, limit: int) -> float:
         """What more than `limit` pairs score, as far as the sample tells: if it errs, there is a second pass."""
-        wanted = AMPLE * limit
-        share = wanted / max(self.count, 1) * len(self.sample.scores)
-        return self.sample.score_of_best(wanted) if share >= SAMPLED_ENOUGH else -np.inf
+        least, most = (times * limit for times in AMPLE)
+        sampled = most / max(self.count, 1) * len(self.sample.scores)
+        if sampled < SAMPLED_ENOUGH:
+            return -np.inf
+        doubt = self.sample.doubt(self.sample.score_of_best(most), self.metric)
+        return self.sample.score_of_best(min(max(least, (1 + DOUBTS * doubt) * limit), most))
 
     def nearest(
         self, k: int, least: float = -np.inf, progress: PairProgress | None = None, block_rows: int = BLOCK_ROWS

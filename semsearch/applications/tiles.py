@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 TILE = 1024  # rows and columns multiplied together: what comes out, 4 MB, is still in cache when it is looked at
 BLOCK_ROWS = 4096  # rows of one task
 MANY_REACH = 1 / 16  # share of the pairs of a tile above which all are scored together
-SCORED_CLOSELY = 1024  # pairs scored in float32 at a time
+SCORED_CLOSELY = 128  # pairs scored in float32 at a time, so that their vectors stay in cache
 ROOM = 1 << 28  # bytes of projected vectors kept in memory; beyond, in a temporary file
 
 
@@ -203,19 +203,17 @@ class Tiles:
         keep = np.empty(len(i), dtype=bool)
         relative = (2 * self.left.vectors.shape[1] + 16) * 2.0**-24
         for start in range(0, len(i), SCORED_CLOSELY):
-            part = slice(start, start + SCORED_CLOSELY)
-            x, y = self.left.vectors[i[part]], self.right.vectors[j[part]]
+            one, other = i[start : start + SCORED_CLOSELY], j[start : start + SCORED_CLOSELY]
+            x, y = np.take(self.left.vectors, one, axis=0), np.take(self.right.vectors, other, axis=0)
             if self.metric == Metric.L2:
                 x -= y
                 near = -np.einsum("nd,nd->n", x, x).astype(np.float64)
                 error = np.abs(near) * relative
             else:
-                near = np.einsum("nd,nd->n", x, y).astype(np.float64)
-                error = relative * np.sqrt(
-                    np.einsum("nd,nd->n", x, x).astype(np.float64) * np.einsum("nd,nd->n", y, y).astype(np.float64)
-                )
-            least = limits.of_pairs(i[part] - rows.start, j[part] - columns.start)
-            keep[part] = ~(near + error + UNDERFLOWS < least - np.abs(least) * 2.0**-23)
+                near = np.vecdot(x, y).astype(np.float64)
+                error = relative * self._a_lengths[one] * self._b_lengths[other]
+            least = limits.of_pairs(one - rows.start, other - columns.start)
+            keep[start : start + SCORED_CLOSELY] = ~(near + error + UNDERFLOWS < least - np.abs(least) * 2.0**-23)
         return i[keep], j[keep]
 
     def _together(self, rows: slice, columns: slice, limits: _Limits) -> SortedPairs:

@@ -23,9 +23,10 @@ from semsearch.types import Metric, Vectors
 
 PROJECTED_ROWS = 8192  # projected at a time
 SAMPLED = 2048  # rows of each side that are looked at before
+THINNED = 4  # one in so many of these tells how far bounds get
 ITERATIONS = 3  # of the subspace iteration; Halko, Martinsson and Tropp 2011, algorithm 4.4
-WIDTHS = (16, 32, 48, 64, 96, 128, 192, 256)
-PER_COMPONENT, PER_PAIR, PER_CANDIDATE = 0.03, 0.5, 400.0  # nanoseconds on one core of 2024; only the ratios matter
+WIDTHS = (15, 31, 47, 63, 79, 95, 111, 127, 159, 191, 255)  # a multiple of 16 with what a bound adds
+PER_COMPONENT, PER_PAIR, PER_CANDIDATE = 0.03, 0.5, 300.0  # nanoseconds on one core of 2024; only the ratios matter
 UNDERFLOWS = 2.0**-100  # more than all underflow of a sum of products
 
 
@@ -131,6 +132,19 @@ class PairSample:
         at = len(self.scores) - 1 - int(count / self.of * len(self.scores))
         return float(self.scores[max(at, 0)])
 
+    def doubt(self, score: float, metric: Metric) -> float:
+        """The relative standard error of how many pairs score at least so much, as far as the sample tells.
+
+        Pairs of one row are no independent draws, so rows are counted (Hoeffding 1948, of U-statistics).
+        """
+        a, b = self.left, self.right
+        products = a @ b.T
+        if metric == Metric.L2:
+            products = 2 * products - np.einsum("nd,nd->n", a, a)[:, None] - np.einsum("nd,nd->n", b, b)
+        over = (products >= score) & self.different
+        counts = over.sum(axis=1) + (over.sum(axis=0) if len(a) == len(b) else 0)
+        return float(2 * counts.std() / np.sqrt(len(counts)) / max(counts.mean(), 1e-9))
+
     def percentile(self, share: float) -> float:
         """The score below which this share of random pairs lies, from 0 to 1."""
         return float(np.quantile(self.scores, share)) if len(self.scores) else -np.inf
@@ -153,18 +167,37 @@ def choose(sample: PairSample, metric: Metric, least: float) -> Projection:
     if not widths or len(sample.scores) < 1000:
         return best
     directions = _principal(both - centre, max(widths))
-    some = sample.different[::2, ::2]
-    for width in widths:
-        projection = Projection.onto(directions[:, :width], centre)
-        a, b = (
-            projection.of(rows[::2], metric, right=right)[0]
-            for rows, right in ((sample.left, False), (sample.right, True))
-        )
-        bounds = (a @ b.T)[some] * (2 if metric == Metric.L2 else 1)
-        spent = _cost(width + 1, float(np.mean(bounds >= least)))
+    some = sample.different[::THINNED, ::THINNED]
+    sides = (side[::THINNED] - centre for side in (sample.left, sample.right))
+    kept, rests = zip(*(_parts(side, directions) for side in sides), strict=True)
+    bounds, known = _constant(sample, metric, centre), 0
+    for width in widths:  # what a narrower one gave is not computed again
+        # not by BLAS, whose threads wait for each other longer than so small a product takes
+        bounds += np.einsum("id,jd->ij", kept[0][:, known:width], kept[1][:, known:width], optimize=False)
+        known = width
+        rest = (np.sqrt(side[:, width]) for side in rests)
+        over = (bounds + np.multiply.outer(*rest) >= (least / 2 if metric == Metric.L2 else least)) & some
+        spent = _cost(width + 1, np.count_nonzero(over) / max(np.count_nonzero(some), 1))
         if spent < cost:
-            best, cost = projection, spent
+            best, cost = Projection.onto(directions[:, :width], centre), spent
     return best
+
+
+def _parts(rows: NDArray[np.float64], directions: NDArray[np.float64]) -> tuple[Vectors, Vectors]:
+    """The components `(n, width)` along some directions, and of each row what is left behind so many `(n, width + 1)`."""
+    kept = rows @ directions
+    gone = np.cumsum(np.pad(kept**2, ((0, 0), (1, 0))), axis=1)
+    rest = np.maximum(np.einsum("nd,nd->n", rows, rows)[:, None] - gone, 0)
+    return kept.astype(np.float32), rest.astype(np.float32)
+
+
+def _constant(sample: PairSample, metric: Metric, centre: NDArray[np.float64]) -> NDArray[np.float32]:
+    """What the bounds of the pairs of a sample hold beside products."""
+    if metric != Metric.L2:
+        return np.zeros(sample.different[::THINNED, ::THINNED].shape, dtype=np.float32)
+    sides = (side[::THINNED] - centre for side in (sample.left, sample.right))
+    halves = (-np.einsum("nd,nd->n", rows, rows) / 2 for rows in sides)
+    return np.add.outer(*halves).astype(np.float32)
 
 
 def _cost(columns: int, candidates: float) -> float:

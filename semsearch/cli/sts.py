@@ -70,7 +70,9 @@ encoder_option = click.option(
 def columns(command: Command) -> Command:
     """Add what tells how pairs stand in a file."""
     for option in (
-        click.option("--quotes/--no-quotes", default=None, help="Whether quotation marks enclose cells [default: CSV]."),
+        click.option(
+            "--quotes/--no-quotes", default=None, help="Whether quotation marks enclose cells [default: CSV]."
+        ),
         click.option("--split", metavar="NAME", help="Only the rows whose column 'split' says so: test."),
         click.option("--second", metavar="COLUMN", help="Of the other text [default: sentence2 and the like]."),
         click.option("--first", metavar="COLUMN", help="Of one text [default: sentence1 and the like]."),

@@ -1,4 +1,4 @@
-"""How well scores agree with people's: Pearson's and Spearman's correlations, their intervals, and a mean over tasks."""
+"""How well scores agree with people's: Pearson's and Spearman's correlations, their intervals, a mean over tasks."""
 
 from __future__ import annotations
 
@@ -97,7 +97,9 @@ def mean_correlation(tasks: Sequence[Correlation] | Mapping[str, Correlation]) -
     if not each:
         raise UsageError("there is no task to take the mean of.")
     pearson, spearman = _fisher_mean(np.array([[one.pearson, one.spearman] for one in each])).tolist()
-    return _of(sum(one.pairs for one in each), pearson, spearman, _fisher_mean(np.array([one.resampled for one in each])))
+    return _of(
+        sum(one.pairs for one in each), pearson, spearman, _fisher_mean(np.array([one.resampled for one in each]))
+    )
 
 
 def _fisher_mean(values: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -111,8 +113,8 @@ def _of(pairs: int, pearson: float, spearman: float, resampled: NDArray[np.float
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # where no sample has a correlation there is no interval
         low, high = np.nanquantile(resampled, [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=1)
-    intervals = [(float(one), float(other)) for one, other in zip(low, high, strict=True)]
-    return Correlation(pairs, float(pearson), float(spearman), *intervals, resampled)
+    (one, other) = ((float(low[at]), float(high[at])) for at in range(2))
+    return Correlation(pairs, float(pearson), float(spearman), one, other, resampled)
 
 
 def _column(values: ArrayLike, what: str) -> NDArray[np.float64]:

@@ -1,4 +1,4 @@
-"""Pairs of texts from files, with a person's score where there is one: CSV, TSV or JSON lines, packed with gzip or not."""
+"""Pairs of texts from files, with a person's score where there is one: CSV, TSV or JSON lines, packed or not."""
 
 from __future__ import annotations
 
@@ -107,7 +107,9 @@ def _column(row: Mapping[str, Any], named: str | None, usual: tuple[str, ...], w
         if name in row:
             return name
     wanted = f"'{named}'" if named is not None else f"of these: {', '.join(usual)}"
-    raise DataError(f"{where}: there is no column {wanted}; there are: {', '.join(map(str, list(row)[:20])) or 'none'}.")
+    raise DataError(
+        f"{where}: there is no column {wanted}; there are: {', '.join(map(str, list(row)[:20])) or 'none'}."
+    )
 
 
 def _text(row: Mapping[str, Any], name: str, where: str) -> str:

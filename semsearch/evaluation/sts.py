@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from numpy.typing import ArrayLike
 
+from semsearch.arguments import as_list
 from semsearch.applications.similarity import Texts, similarity
 from semsearch.evaluation.correlation import Correlation, correlation
 from semsearch.hardware import ANYWHERE, Compute
@@ -15,7 +16,7 @@ from semsearch.types import Encoder, Metric
 def sts(
     first: Texts | ArrayLike,
     second: Texts | ArrayLike,
-    gold: ArrayLike | Iterable[float],
+    gold: Iterable[float],
     *,
     encoder: str | Encoder | None = None,
     metric: Metric | str | None = None,
@@ -34,5 +35,4 @@ def sts(
         ModelError: The model can't be opened.
     """
     scores = similarity(first, second, encoder=encoder, metric=metric, compute=compute)
-    judged = gold if hasattr(gold, "__array__") else list(gold)  # type: ignore[arg-type]
-    return correlation(scores, judged, seed)
+    return correlation(scores, as_list(gold, "sts takes a list of judgements"), seed)

@@ -142,7 +142,9 @@ def test_pairs_are_read_from_every_kind_of_file(tmp_path, name):
     path = written(tmp_path / name, rows)
     assert PairFile().read(path) == tuple(map(list, zip(*rows, strict=True)))
     assert PairFile(gold="nosuch").read(path, judged=False)[2] == []
-    named = written(tmp_path / f"o{name}", [(*row, place) for place, row in enumerate(rows)], names=("A", "B", "C", "split"))
+    named = written(
+        tmp_path / f"o{name}", [(*row, place) for place, row in enumerate(rows)], names=("A", "B", "C", "split")
+    )
     found = PairFile("B", "A", "C", split="1").read(named) if name.endswith("sv") else None
     assert found is None or found == (["ж"], ["ÿ"], [2.0])
 
