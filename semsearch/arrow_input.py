@@ -96,7 +96,7 @@ def _index_of(given: Any) -> RowIds | None:
     index = getattr(given, "index", None) if hasattr(given, "iloc") else None
     if index is None or (type(index).__name__ == "RangeIndex" and index.name is None):
         return None
-    return RowIds(index.tolist(), index.name, index=True)
+    return RowIds(index.tolist(), index.name, indexed=True)
 
 
 def _is_list(pa: Any, kind: Any) -> bool:

@@ -29,7 +29,7 @@ class RowIds(NamedTuple):
 
     values: Sequence[Any]
     name: str | None = None
-    index: bool = False  # whether they were the frame's index
+    indexed: bool = False  # whether they were the frame's index
 
     def of(self, rows: Any) -> list[Any]:
         """The ids of some rows `(m,)`."""
@@ -56,9 +56,9 @@ class Tabular(ABC):
         pd = _library("pandas", "to_pandas")
         index = self._index()
         columns = {name: _of_pandas(pd, column) for name, column in self._columns().items()}
-        if index is None:
-            return pd.DataFrame(columns)
-        return pd.DataFrame(columns, index=pd.Index(list(index.values), name=index.name))
+        named = None if index is None else pd.Index(list(index.values), name=index.name)
+        frame: pandas.DataFrame = pd.DataFrame(columns, index=named)
+        return frame
 
     def to_polars(self) -> polars.DataFrame:
         """A polars frame; a column of values of several kinds holds them as JSON.

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from typing import TypeVar
 
 import numpy as np
 
@@ -25,6 +26,7 @@ DOUBTS = 4  # … standard errors more, since what is foreseen too high takes a 
 SAMPLED_ENOUGH = 16  # pairs of the sample that tell a score
 CERTAIN = 1e-4  # relative to the scores of the sample, which are computed otherwise
 WORTH_A_GPU = 20_000  # rows
+Made = TypeVar("Made")
 PairProgress = Callable[[float, float], None]  # pairs that are done, and all
 
 
@@ -51,8 +53,10 @@ class AllPairs:
         self.metric = metric
         other = right or left
         self.count = len(left) * (len(left) - 1) // 2 if right is None else len(left) * len(other)
-        self.sample = PairSample.draw(
-            left.vectors, left.groups, other.vectors, other.groups, metric, self.count, same=right is None
+        self.sample = _alone(
+            lambda: PairSample.draw(
+                left.vectors, left.groups, other.vectors, other.groups, metric, self.count, same=right is None
+            )
         )
         self._device = chosen_device(device, max(len(left), len(other)))
         self._name_row = name_row
@@ -94,7 +98,7 @@ class AllPairs:
         sampled = most / max(self.count, 1) * len(self.sample.scores)
         if sampled < SAMPLED_ENOUGH:
             return -np.inf
-        doubt = self.sample.doubt(self.sample.score_of_best(most), self.metric)
+        doubt = _alone(lambda: self.sample.doubt(self.sample.score_of_best(most), self.metric))
         return self.sample.score_of_best(min(max(least, (1 + DOUBTS * doubt) * limit), most))
 
     def nearest(
@@ -127,9 +131,11 @@ class AllPairs:
         return left, right
 
     def _tiles(self, least: float) -> Tiles:
-        return Tiles(
-            self.left, self.right, self.metric, choose(self.sample, self.metric, least), self._device, self._name_row
-        )
+        def made() -> Tiles:
+            projection = choose(self.sample, self.metric, least)
+            return Tiles(self.left, self.right, self.metric, projection, self._device, self._name_row)
+
+        return _alone(made)
 
     def _go(
         self,
@@ -175,6 +181,19 @@ def _all_of(
     for one in waiting:
         if not one.cancelled():
             one.result()
+
+
+def _alone(work: Callable[[], Made]) -> Made:
+    """What work gives that is done on one thread."""
+    settle_threads()
+    import torch
+
+    before = torch.get_num_threads()
+    try:
+        with ThreadPoolExecutor(1, initializer=_compute_alone) as pool:
+            return pool.submit(work).result()
+    finally:
+        torch.set_num_threads(before)
 
 
 def _compute_alone() -> None:

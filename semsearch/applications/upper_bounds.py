@@ -15,6 +15,7 @@ For L2 the same with q₁·x₁ + r_q·r_x − ‖q‖²/2 − ‖x‖²/2, whic
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -56,7 +57,7 @@ class Projection:
         squares = np.einsum("nd,nd->n", wide, wide)
         columns = [wide]
         if self.directions is not None:
-            kept = wide @ self.directions.astype(np.float64)
+            kept = product(wide, self.directions.astype(np.float64))
             kept_squares = np.einsum("nd,nd->n", kept, kept)
             rest = np.maximum(squares - kept_squares, 0) + (self.skew + 1e-12) * squares + UNDERFLOWS
             columns = [kept, np.sqrt(rest)[:, None]]
@@ -72,6 +73,25 @@ class Projection:
         Two roundings of the rows to float32, d of the sum (twice Higham's d·2⁻²⁴ is taken), and the skew.
         """
         return (4 * 2.0**-24 + 2 * columns * _unit_of_products() + self.skew + 1e-12) * left * right + UNDERFLOWS
+
+
+def product(a: NDArray[Any], b: NDArray[Any]) -> NDArray[Any]:
+    """The matrix product by torch, whose threads are those of the caller's thread, as numpy's are not.
+
+    A few threads that wait for each other at every small product take several times as long on a busy machine.
+    """
+    import torch
+
+    whole: NDArray[Any] = (torch.from_numpy(a) @ torch.from_numpy(b)).numpy()
+    return whole
+
+
+def _eigenvectors(symmetric: NDArray[np.float64]) -> NDArray[np.float64]:
+    """By rising eigenvalue."""
+    import torch
+
+    vectors: NDArray[np.float64] = torch.linalg.eigh(torch.from_numpy(symmetric))[1].numpy()
+    return vectors
 
 
 def _lengths(wide: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -113,7 +133,7 @@ class PairSample:
         rows = _one_of_each(left_groups, rng)
         columns = rows if same else _one_of_each(right_groups, rng)
         a, b = np.array(left[rows]), np.array(right[columns])
-        scores = a.astype(np.float64) @ b.astype(np.float64).T
+        scores = product(a.astype(np.float64), b.astype(np.float64).T)
         if metric == Metric.L2:
             scores = 2 * scores - _lengths(a.astype(np.float64))[:, None] ** 2 - _lengths(b.astype(np.float64)) ** 2
         different = np.triu(np.ones(scores.shape, dtype=bool), 1) if same else np.ones(scores.shape, dtype=bool)
@@ -138,7 +158,7 @@ class PairSample:
         Pairs of one row are no independent draws, so rows are counted (Hoeffding 1948, of U-statistics).
         """
         a, b = self.left, self.right
-        products = a @ b.T
+        products = product(a, b.T)
         if metric == Metric.L2:
             products = 2 * products - np.einsum("nd,nd->n", a, a)[:, None] - np.einsum("nd,nd->n", b, b)
         over = (products >= score) & self.different
@@ -169,23 +189,22 @@ def choose(sample: PairSample, metric: Metric, least: float) -> Projection:
     directions = _principal(both - centre, max(widths))
     some = sample.different[::THINNED, ::THINNED]
     sides = (side[::THINNED] - centre for side in (sample.left, sample.right))
-    kept, rests = zip(*(_parts(side, directions) for side in sides), strict=True)
+    kept, rests = zip(*[_parts(side, directions) for side in sides], strict=True)
     bounds, known = _constant(sample, metric, centre), 0
     for width in widths:  # what a narrower one gave is not computed again
-        # not by BLAS, whose threads wait for each other longer than so small a product takes
-        bounds += np.einsum("id,jd->ij", kept[0][:, known:width], kept[1][:, known:width], optimize=False)
+        bounds += product(kept[0][:, known:width], kept[1][:, known:width].T)
         known = width
-        rest = (np.sqrt(side[:, width]) for side in rests)
-        over = (bounds + np.multiply.outer(*rest) >= (least / 2 if metric == Metric.L2 else least)) & some
-        spent = _cost(width + 1, np.count_nonzero(over) / max(np.count_nonzero(some), 1))
+        left, right = (np.sqrt(side[:, width]) for side in rests)
+        over = (bounds + left[:, None] * right >= (least / 2 if metric == Metric.L2 else least)) & some
+        spent = _cost(width + 1, float(over.sum()) / max(float(some.sum()), 1.0))
         if spent < cost:
             best, cost = Projection.onto(directions[:, :width], centre), spent
     return best
 
 
 def _parts(rows: NDArray[np.float64], directions: NDArray[np.float64]) -> tuple[Vectors, Vectors]:
-    """The components `(n, width)` along some directions, and of each row what is left behind so many `(n, width + 1)`."""
-    kept = rows @ directions
+    """Components `(n, width)` along some directions, and the squares that are left after so many `(n, width + 1)`."""
+    kept = product(rows, directions)
     gone = np.cumsum(np.pad(kept**2, ((0, 0), (1, 0))), axis=1)
     rest = np.maximum(np.einsum("nd,nd->n", rows, rows)[:, None] - gone, 0)
     return kept.astype(np.float32), rest.astype(np.float32)
@@ -196,8 +215,9 @@ def _constant(sample: PairSample, metric: Metric, centre: NDArray[np.float64]) -
     if metric != Metric.L2:
         return np.zeros(sample.different[::THINNED, ::THINNED].shape, dtype=np.float32)
     sides = (side[::THINNED] - centre for side in (sample.left, sample.right))
-    halves = (-np.einsum("nd,nd->n", rows, rows) / 2 for rows in sides)
-    return np.add.outer(*halves).astype(np.float32)
+    left, right = (-np.einsum("nd,nd->n", rows, rows) / 2 for rows in sides)
+    made: NDArray[np.float32] = (left[:, None] + right).astype(np.float32)
+    return made
 
 
 def _cost(columns: int, candidates: float) -> float:
@@ -209,12 +229,12 @@ def _principal(rows: NDArray[np.float64], width: int) -> NDArray[np.float64]:
     """The `width` orthonormal directions `(dim, width)` along which `rows` `(n, dim)` vary most, falling."""
     dim = rows.shape[1]
     if dim <= 1024:
-        _, directions = np.linalg.eigh(rows.T @ rows)
+        directions = _eigenvectors(product(rows.T, rows))
         return np.ascontiguousarray(directions[:, ::-1][:, :width])
     basis = np.random.default_rng(0).standard_normal((dim, width))
     for _ in range(ITERATIONS):
-        basis, _ = np.linalg.qr(rows.T @ (rows @ basis))
-    reduced = rows @ basis
-    _, turn = np.linalg.eigh(reduced.T @ reduced)
+        basis, _ = np.linalg.qr(product(rows.T, product(rows, basis)))
+    reduced = product(rows, basis)
+    turn = _eigenvectors(product(reduced.T, reduced))
     directions, _ = np.linalg.qr(basis @ turn[:, ::-1])
     return directions

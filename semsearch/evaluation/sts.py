@@ -6,8 +6,8 @@ from collections.abc import Iterable
 
 from numpy.typing import ArrayLike
 
-from semsearch.arguments import as_list
 from semsearch.applications.similarity import Texts, similarity
+from semsearch.arguments import as_list
 from semsearch.evaluation.correlation import Correlation, correlation
 from semsearch.hardware import ANYWHERE, Compute
 from semsearch.types import Encoder, Metric
