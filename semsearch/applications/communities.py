@@ -8,7 +8,6 @@ What is around each comes from all pairs, computed once, so that the answer is t
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from tempfile import TemporaryFile
 from typing import Any
 
 import numpy as np
@@ -16,6 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from semsearch.applications.all_pairs import PairProgress
 from semsearch.applications.pairs import FoundPairs, Wanted
+from semsearch.applications.scratch import scratch
 from semsearch.applications.tiles import GroupedRows
 from semsearch.arguments import check_number, check_whole
 from semsearch.arrow_input import rows_in
@@ -24,7 +24,6 @@ from semsearch.types import Metric, Vectors
 from semsearch.vectors import stored_form
 
 COMMUNITY_SIZE = 10
-IN_MEMORY_NEIGHBOURS = 1 << 25  # 256 MB
 
 
 class Communities(list[NDArray[np.int64]], Tabular):
@@ -124,11 +123,7 @@ class _Around:
             self.counts += np.bincount(first, minlength=rows) + np.bincount(second, minlength=rows)
         self._ends = np.cumsum(self.counts)
         whole = int(self._ends[-1]) if rows else 0
-        if whole <= IN_MEMORY_NEIGHBOURS:
-            self._others = np.empty(whole, dtype=np.int64)
-        else:
-            with TemporaryFile(prefix="semsearch-") as file:  # gone from its folder, and there while it is mapped
-                self._others = np.memmap(file, np.int64, "w+", shape=(whole,))
+        self._others = scratch((whole,), np.int64)
         place = self._ends - self.counts
         for first, second in _columns(found):  # best first
             own = np.stack([first, second], axis=1).ravel()

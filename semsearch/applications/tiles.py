@@ -12,13 +12,13 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
-from tempfile import TemporaryFile
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from semsearch.applications.runs import SortedPairs, ordered, records
+from semsearch.applications.scratch import scratch
 from semsearch.applications.upper_bounds import PROJECTED_ROWS, UNDERFLOWS, Projection
 from semsearch.errors import DataError
 from semsearch.types import Metric, Vectors
@@ -33,7 +33,6 @@ TILE = 1024  # rows and columns multiplied together: what comes out, 4 MB, is st
 BLOCK_ROWS = 4096  # rows of one task
 MANY_REACH = 1 / 16  # share of the pairs of a tile above which all are scored together
 SCORED_CLOSELY = 128  # pairs scored in float32 at a time, so that their vectors stay in cache
-ROOM = 1 << 28  # bytes of projected vectors kept in memory; beyond, in a temporary file
 
 
 @dataclass(frozen=True)
@@ -116,12 +115,7 @@ class Tiles:
             if self._projection.directions is None and self.metric != Metric.L2:
                 continue
             if kept is None:
-                shape = (len(rows), multiplied.shape[1])
-                if 4 * shape[0] * shape[1] <= ROOM:
-                    kept = np.empty(shape, dtype=np.float32)
-                else:
-                    with TemporaryFile(prefix="semsearch-") as file:  # gone from the folder, and there while mapped
-                        kept = np.memmap(file, np.float32, "w+", shape=shape)
+                kept = scratch((len(rows), multiplied.shape[1]), np.float32)
             kept[start : start + PROJECTED_ROWS] = multiplied
         return (rows.vectors if kept is None else kept), lengths
 

@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from semsearch.types import Metric, Vectors
+from semsearch.vectors import MAX_SCORE, MIN_SCORE
 
 PROJECTED_ROWS = 8192  # projected at a time
 SAMPLED = 2048  # rows of each side that are looked at before
@@ -135,7 +136,10 @@ class PairSample:
         a, b = np.array(left[rows]), np.array(right[columns])
         scores = product(a.astype(np.float64), b.astype(np.float64).T)
         if metric == Metric.L2:
-            scores = 2 * scores - _lengths(a.astype(np.float64))[:, None] ** 2 - _lengths(b.astype(np.float64)) ** 2
+            squares, others = (np.einsum("nd,nd->n", side, side, dtype=np.float64) for side in (a, b))
+            scores = 2 * scores - squares[:, None] - others
+        # rounded as scores are: what all pairs of equal vectors score, they must reach
+        scores = np.clip(scores, MIN_SCORE, MAX_SCORE).astype(np.float32).astype(np.float64)
         different = np.triu(np.ones(scores.shape, dtype=bool), 1) if same else np.ones(scores.shape, dtype=bool)
         return cls(a, b, np.sort(scores[different]), different, pairs)
 

@@ -196,3 +196,12 @@ def test_a_gpu_finds_the_same():
         AllPairs(GroupedRows(left, groups), None, Metric.COSINE, device).best(runs, limit=200)
         found.append(streamed(runs, 200))
     assert found[0] == found[1]
+
+
+@pytest.mark.parametrize("metric", Metric)
+def test_a_sample_of_equal_vectors_has_the_score_that_they_have(metric):
+    """What is foreseen a rounding too high is reached by none."""
+    equal = np.tile(normalise(vectors(40)[:1]), (60, 1))
+    groups = np.arange(60)
+    sample = PairSample.draw(equal, groups, equal, groups, metric, 1770, same=True)
+    assert set(sample.scores) == {float(score_pairs(equal[0], equal[:1], metric)[0])}
