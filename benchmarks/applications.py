@@ -374,7 +374,7 @@ def main() -> None:
         return
     facts = {"benchmark": "applications", **machine()}
     if options.out and not options.out.exists():
-        options.out.write_text(json.dumps(facts) + "\n")
+        options.out.write_text(json.dumps({"part": "machine", **facts}) + "\n")
     for what in options.what:
         for record in records_of(what, options):
             print(json.dumps(record), flush=True)
