@@ -236,7 +236,16 @@ def applications(records: list[Record]) -> Iterator[Row]:
     compared = [r for r in records if "ours" in r]
     if not compared:
         return
-    yield "what", "rows", "ours, CPU s (s)", "peer", "its CPU s (s)", "times, CPU (wall)", "memory, ours / its", "answers"
+    yield (
+        "what",
+        "rows",
+        "ours, CPU s (s)",
+        "peer",
+        "its CPU s (s)",
+        "times, CPU (wall)",
+        "memory, ours / its",
+        "answers",
+    )
     for r in compared:
         ours, theirs = r["ours"], r["theirs"]
         differ = f"{r['both']:,} in both" if "both" in r else f"{r['differ']:,} differ"
