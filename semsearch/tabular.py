@@ -68,7 +68,8 @@ class Tabular(ABC):
         """
         pl = _library("polars", "to_polars")
         columns = {name: _of_one_kind(column) for name, column in self._whole().items()}
-        return pl.DataFrame([pl.Series(name, column) for name, column in columns.items()])
+        frame: polars.DataFrame = pl.DataFrame([pl.Series(name, column) for name, column in columns.items()])
+        return frame
 
     def to_arrow(self) -> pyarrow.Table:
         """An Arrow table; a column of values of several kinds holds them as JSON.

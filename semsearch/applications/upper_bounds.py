@@ -4,10 +4,12 @@ With the columns of Q orthonormal, x₁ = Qᵀx and r = ‖x − Qx₁‖, Cauch
 
     q·x ≤ q₁·x₁ + r_q·r_x,
 
-which is one product of vectors that are one component longer than x₁. Along the directions in which the vectors vary
-most (principal components of a sample) some sixty components tell most pairs apart, for a sixth of the work. What Q
-lacks of being orthonormal, and each rounding on the way, is allowed for in `slack`, so that the bound is proven, and Q
-may be anything: it decides how fast the answer comes, never what it is.
+which is one product of vectors that are one component longer than x₁. What it lets through is looked at with some more
+components x₂ and what is left behind these, r′: the bound falls by r_q·r_x − q₂·x₂ − r′_q·r′_x.
+
+Along the directions in which the vectors vary most (principal components of a sample) some sixty components tell most
+pairs apart, for a sixth of the work. What Q lacks of being orthonormal, and each rounding on the way, is allowed for in
+`slack`, so that the bound is proven, and Q may be anything: it decides how fast the answer comes, never what it is.
 
 For L2 the same with q₁·x₁ + r_q·r_x − ‖q‖²/2 − ‖x‖²/2, which is −‖q − x‖²/2 at least, of vectors less their mean.
 """
@@ -28,45 +30,64 @@ SAMPLED = 2048  # rows of each side that are looked at before
 THINNED = 4  # one in so many of these tells how far bounds get
 ITERATIONS = 3  # of the subspace iteration; Halko, Martinsson and Tropp 2011, algorithm 4.4
 WIDTHS = (15, 31, 47, 63, 79, 95, 111, 127, 159, 191, 255)  # a multiple of 16 with what a bound adds
-PER_COMPONENT, PER_PAIR, PER_CANDIDATE = 0.03, 0.5, 300.0  # nanoseconds on one core of 2024; only the ratios matter
+FINER = 80  # more components of what these let through
+PER_COMPONENT, PER_PAIR, PER_CANDIDATE = 0.03, 0.5, 150.0  # nanoseconds on one core of 2024; only the ratios matter
 UNDERFLOWS = 2.0**-100  # more than all underflow of a sum of products
 
 
 @dataclass(frozen=True)
 class Projection:
-    """Directions `(dim, width)`, and how far they are from being orthonormal; None: all components are kept."""
+    """Directions `(dim, all)`, and how far they are from being orthonormal; None: all components are kept."""
 
     directions: NDArray[np.float32] | None
     skew: float  # the Frobenius norm of QᵀQ − 1
     centre: NDArray[np.float64]  # (dim,) taken off first; zero but for L2
+    width: int  # of the directions that many pairs are multiplied along; the others are for what that lets through
 
     @classmethod
-    def onto(cls, directions: NDArray[np.float64] | None, centre: NDArray[np.float64]) -> Projection:
-        """Onto some directions, rounded to float32."""
+    def onto(
+        cls, directions: NDArray[np.float64] | None, centre: NDArray[np.float64], width: int | None = None
+    ) -> Projection:
+        """Onto some directions, rounded to float32, of which all pairs are multiplied along the first `width`."""
         if directions is None:
-            return cls(None, 0.0, centre)
+            return cls(None, 0.0, centre, 0)
         narrow = directions.astype(np.float32)
         wide = narrow.astype(np.float64)
         skew = float(np.linalg.norm(wide.T @ wide - np.eye(wide.shape[1]))) + 1e-12
-        return cls(narrow, skew, centre)
+        return cls(narrow, skew, centre, narrow.shape[1] if width is None else width)
 
-    def of(self, vectors: Vectors, metric: Metric, *, right: bool) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
-        """What is multiplied for `vectors` `(n, dim)`: `(n, columns)`, and the length of each row of it, rounded up."""
+    def of(
+        self, vectors: Vectors, metric: Metric, *, right: bool
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float64]]:
+        """What is multiplied for `vectors` `(n, dim)`.
+
+        Returns:
+            `(n, columns)` for all pairs; `(n, more)` for those let through: further components, what is left behind
+            them, and what was left before; and the length of each row of the first, rounded up.
+        """
+        finer = np.empty((len(vectors), 0), dtype=np.float32)
         if self.directions is None and metric != Metric.L2:
-            return vectors, _lengths(vectors.astype(np.float64))
+            return vectors, finer, _lengths(vectors.astype(np.float64))
         wide = vectors.astype(np.float64) - self.centre
         squares = np.einsum("nd,nd->n", wide, wide)
         columns = [wide]
         if self.directions is not None:
-            kept = product(wide, self.directions.astype(np.float64))
-            kept_squares = np.einsum("nd,nd->n", kept, kept)
-            rest = np.maximum(squares - kept_squares, 0) + (self.skew + 1e-12) * squares + UNDERFLOWS
-            columns = [kept, np.sqrt(rest)[:, None]]
+            whole = product(wide, self.directions.astype(np.float64))
+            kept, more = whole[:, : self.width], whole[:, self.width :]
+            rests = []
+            gone = np.zeros(len(wide))
+            for part in (kept, more):
+                gone += np.einsum("nd,nd->n", part, part)
+                rest = np.maximum(squares - gone, 0) + (self.skew + 1e-12) * squares + UNDERFLOWS
+                rests.append(np.sqrt(rest)[:, None])
+            columns = [kept, rests[0]]
+            if more.shape[1]:
+                finer = np.concatenate([more, rests[1], rests[0]], axis=1).astype(np.float32)
         if metric == Metric.L2:
             half, one = -squares[:, None] / 2, np.ones((len(wide), 1))
             columns += [one, half] if right else [half, one]
         multiplied = np.concatenate(columns, axis=1)
-        return multiplied.astype(np.float32), _lengths(multiplied)
+        return multiplied.astype(np.float32), finer, _lengths(multiplied)
 
     def slack(self, left: float, right: float, columns: int) -> float:
         """What a product of rows of at most these lengths may be too small by.
@@ -74,6 +95,15 @@ class Projection:
         Two roundings of the rows to float32, d of the sum (twice Higham's d·2⁻²⁴ is taken), and the skew.
         """
         return (4 * 2.0**-24 + 2 * columns * _unit_of_products() + self.skew + 1e-12) * left * right + UNDERFLOWS
+
+    @property
+    def finer_slack(self) -> float:
+        """What the fall of a bound may be too large by, beside `slack`, for lengths of 1.
+
+        The rows are at most √2 as long as those that are multiplied, of which they hold what is left twice.
+        """
+        more = 0 if self.directions is None else self.directions.shape[1] - self.width
+        return 2 * (4 + 2 * (more + 2)) * 2.0**-24
 
 
 def product(a: NDArray[Any], b: NDArray[Any]) -> NDArray[Any]:
@@ -202,7 +232,7 @@ def choose(sample: PairSample, metric: Metric, least: float) -> Projection:
         over = (bounds + left[:, None] * right >= (least / 2 if metric == Metric.L2 else least)) & some
         spent = _cost(width + 1, float(over.sum()) / max(float(some.sum()), 1.0))
         if spent < cost:
-            best, cost = Projection.onto(directions[:, :width], centre), spent
+            best, cost = Projection.onto(directions[:, : width + FINER], centre, width), spent
     return best
 
 

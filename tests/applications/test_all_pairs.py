@@ -112,9 +112,17 @@ def test_bounds_hold(metric, length):
         for projection in (Projection.onto(directions, sample.left.mean(axis=0, dtype=np.float64)),):
             if metric != Metric.L2:
                 projection = Projection.onto(directions, np.zeros(DIM))
-            (a, own), (b, other) = (projection.of(left, metric, right=right) for right in (False, True))
+            (a, _, own), (b, _, other) = (projection.of(left, metric, right=right) for right in (False, True))
             slack = projection.slack(own.max(), other.max(), a.shape[1])
             assert (a @ b.T + slack >= exact).all()
+            finer = Projection.onto(directions, projection.centre, width // 2)
+            (a, x, own), (b, y, other) = (finer.of(left, metric, right=right) for right in (False, True))
+            slack = finer.slack(own.max(), other.max(), a.shape[1])
+            assert (a @ b.T + slack >= exact).all()
+            fallen = a @ b.T + x[:, :-1] @ y[:, :-1].T - np.outer(x[:, -1], y[:, -1])
+            slack += finer.finer_slack * own.max() * other.max()
+            assert (fallen + slack >= exact).all()
+            assert (fallen <= a @ b.T + slack).all()
 
 
 def test_few_components_are_chosen_where_they_tell_enough():
@@ -122,7 +130,7 @@ def test_few_components_are_chosen_where_they_tell_enough():
     flat = normalise((rng.standard_normal((500, 256)) * (1 / np.arange(1, 257))).astype(np.float32))
     groups = np.arange(500)
     sample = PairSample.draw(flat, groups, flat, groups, Metric.COSINE, 10**6, same=True)
-    assert choose(sample, Metric.COSINE, 0.95).directions.shape[1] <= 64
+    assert choose(sample, Metric.COSINE, 0.95).width <= 64
     short = np.ascontiguousarray(flat[:, :16])
     sample = PairSample.draw(short, groups, short, groups, Metric.COSINE, 10**6, same=True)
     assert choose(sample, Metric.COSINE, 0.95).directions is None
