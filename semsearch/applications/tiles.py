@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 TILE = 1024  # rows and columns multiplied together: what comes out, 4 MB, is still in cache when it is looked at
 BLOCK_ROWS = 4096  # rows of one task
 MANY_REACH = 1 / 16  # share of the pairs of a tile above which all are scored together
-LOOKED_AT = 512  # pairs of which some more components are looked at at a time
+LET_THROUGH = 512  # pairs of which some more components are looked at at a time
 SCORED_CLOSELY = 128  # pairs scored in float32 at a time, so that their vectors stay in cache
 
 
@@ -213,8 +213,8 @@ class Tiles:
         keep = np.empty(len(i), dtype=bool)
         left, right = float(self._a_lengths[rows].max()), float(self._b_lengths[columns].max())
         slack = self._projection.slack(left, right, self._a.shape[1]) + self._projection.finer_slack * left * right
-        for start in range(0, len(i), LOOKED_AT):
-            part = slice(start, start + LOOKED_AT)
+        for start in range(0, len(i), LET_THROUGH):
+            part = slice(start, start + LET_THROUGH)
             x, y = np.take(self._a_finer, i[part], axis=0), np.take(self._b_finer, j[part], axis=0)
             fallen = bounds[part].astype(np.float64) - x[:, -1] * y[:, -1] + np.vecdot(x[:, :-1], y[:, :-1]) + slack
             least = limits.of_pairs(i[part] - rows.start, j[part] - columns.start)

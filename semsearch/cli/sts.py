@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
 MEAN_TASK = "mean (Fisher z)"
 SIMILARITY_COLUMNS = ("score", "first", "second")
-Command = Callable[..., Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +66,7 @@ encoder_option = click.option(
 )
 
 
-def columns(command: Command) -> Command:
+def columns(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add what tells how pairs stand in a file."""
     for option in (
         click.option(

@@ -14,11 +14,18 @@ from semsearch.errors import DataError, UsageError
 from semsearch.reading.files import MAX_TEXT_BYTES, CorpusFile, Input, StrictReport, has_suffix, open_input, read_lines
 from semsearch.reading.json_objects import read_objects
 
-TABLES = (".csv", ".tsv", ".tab")
-PAIR_FILES = (".jsonl", ".json", *TABLES)
-FIRST = ("sentence1", "first", "text1", "s1", "sentence_1", "question1")  # names that the field's own files have
-SECOND = ("sentence2", "second", "text2", "s2", "sentence_2", "question2")
-GOLD = ("score", "gold", "label", "similarity", "is_duplicate")
+TABLE_SUFFIXES = (".csv", ".tsv", ".tab")
+PAIR_FILES = (".jsonl", ".json", *TABLE_SUFFIXES)
+FIRST_COLUMNS = (
+    "sentence1",
+    "first",
+    "text1",
+    "s1",
+    "sentence_1",
+    "question1",
+)  # names that the field's own files have
+SECOND_COLUMNS = ("sentence2", "second", "text2", "s2", "sentence_2", "question2")
+GOLD_COLUMNS = ("score", "gold", "label", "similarity", "is_duplicate")
 
 
 @dataclass(frozen=True)
@@ -57,17 +64,17 @@ class PairFile:
                     splits.add(str(said))
                     if said != self.split:
                         continue
-                firsts.append(_text(row, _column(row, self.first, FIRST, where), where))
-                seconds.append(_text(row, _column(row, self.second, SECOND, where), where))
+                firsts.append(_text(row, _column(row, self.first, FIRST_COLUMNS, where), where))
+                seconds.append(_text(row, _column(row, self.second, SECOND_COLUMNS, where), where))
                 if judged:
-                    golds.append(_number(row, _column(row, self.gold, GOLD, where), where))
+                    golds.append(_number(row, _column(row, self.gold, GOLD_COLUMNS, where), where))
         if not firsts:
             there = "" if not splits else f" of the split '{self.split}'; there are: {', '.join(sorted(splits)[:20])}"
             raise DataError(f"{path} holds no pairs{there}.")
         return firsts, seconds, golds
 
     def _rows(self, path: Path, data: Input) -> Iterator[tuple[str, Mapping[str, Any]]]:
-        if not has_suffix(path, TABLES):
+        if not has_suffix(path, TABLE_SUFFIXES):
             for where, _, record in read_objects(data, StrictReport()):
                 yield where, record
             return
