@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from semsearch.types import Encoder
 
 MEAN_TASK = "mean (Fisher z)"
+QUOTES = ("yes", "no")
 SIMILARITY_COLUMNS = ("score", "first", "second")
 
 
@@ -37,7 +38,7 @@ class StsOptions:
     second: str | None
     gold: str | None
     split: str | None
-    quotes: bool | None
+    quotes: str | None
     seed: int
     as_json: bool
     compute: ComputeOptions
@@ -54,7 +55,7 @@ class SimilarityOptions:
     first: str | None
     second: str | None
     split: str | None
-    quotes: bool | None
+    quotes: str | None
     file: str | None
     as_json: bool
     compute: ComputeOptions
@@ -70,7 +71,7 @@ def columns(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add what tells how pairs stand in a file."""
     for option in (
         click.option(
-            "--quotes/--no-quotes", default=None, help="Whether quotation marks enclose cells [default: CSV]."
+            "--quotes", type=click.Choice(QUOTES), help="Whether quotation marks enclose cells [default: in CSV]."
         ),
         click.option("--split", metavar="NAME", help="Only the rows whose column 'split' says so: test."),
         click.option("--second", metavar="COLUMN", help="Of the other text [default: sentence2 and the like]."),
@@ -104,7 +105,7 @@ def sts(options: StsOptions) -> int:
     from semsearch.evaluation.sts import sts as measured
 
     names = _task_names(options.files)
-    form = PairFile(options.first, options.second, options.gold, options.split, options.quotes)
+    form = PairFile(options.first, options.second, options.gold, options.split, _quotes(options.quotes))
     tasks = [form.read(file) for file in options.files]
     encoder = _opened(options.encoder, options.compute)
     found = {
@@ -176,7 +177,7 @@ def similarity(options: SimilarityOptions) -> int:
             raise UsageError(f"line i is compared with line i, and there are {len(first):,} and {len(second):,}.")
     else:
         assert options.pairs is not None
-        form: PairFile = PairFile(options.first, options.second, None, options.split, options.quotes)
+        form: PairFile = PairFile(options.first, options.second, None, options.split, _quotes(options.quotes))
         first, second, _ = form.read(options.pairs, judged=False)
     scores = application.similarity(first, second, encoder=_opened(options.encoder, options.compute))
     rows = [(round(score, 6), one, other) for score, one, other in zip(scores.tolist(), first, second, strict=True)]
@@ -190,6 +191,10 @@ def similarity(options: SimilarityOptions) -> int:
         else:
             out(f"{score:.4f}\t{one_line(one)}\t{one_line(other)}")
     return 0
+
+
+def _quotes(said: str | None) -> bool | None:
+    return None if said is None else said == "yes"
 
 
 def _opened(encoder: str | None, compute: ComputeOptions) -> Encoder:

@@ -105,7 +105,7 @@ class PairFile:
                         raise DataError(f"{where}: the row has {len(row)} fields, where the header has {len(names)}.")
                     yield where, dict(zip(names, row, strict=True))
         except csv.Error as error:
-            hint = " If quotation marks are ordinary characters in this file, say --no-quotes." if quotes else ""
+            hint = " If quotation marks are ordinary characters in this file, say --quotes no." if quotes else ""
             raise DataError(f"{data.name}, line {number:,}: the row can't be read: {error}.{hint}") from None
 
 

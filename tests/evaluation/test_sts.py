@@ -157,7 +157,7 @@ def test_pairs_are_read_from_every_kind_of_file(tmp_path, name):
         ("a.csv", "sentence1,sentence2,score\na,b,high\n", "line 2: 'score' must hold a number, and holds 'high'"),
         ("a.csv", "sentence1,sentence2,score\na,b,nan\n", "must hold a number"),
         ("a.csv", "sentence1,sentence2,score\na, ,1\n", "'sentence2' must hold a text"),
-        ("a.csv", 'sentence1,sentence2,score\n"a,b,1\n', "say --no-quotes"),
+        ("a.csv", 'sentence1,sentence2,score\n"a,b,1\n', "say --quotes no"),
         ("a.csv", "", "holds no pairs"),
         ("a.jsonl", '{"first": 3, "second": "x", "score": 1}\n', "line 1: 'first' must hold a text"),
         ("a.jsonl", "{]\n", "line 1"),
@@ -198,6 +198,7 @@ def test_sts_on_the_command_line(tmp_path, model):
         "other",
         "mean (Fisher z)",
     ]
+    assert json.loads(run("sts", one, "-m", model, "--json", "--quotes", "no").out)["tasks"]["one"] == expected
     assert "two tasks are called 'one'" in run("sts", one, one, "-m", model).err
     assert run("sts", tmp_path / "nothing.csv", "-m", model).code == 3
     assert run("sts").code == 2
