@@ -67,6 +67,7 @@ from semsearch.encoder.catalog import card_of
 from semsearch.encoder.load import DEFAULT_MODEL
 from semsearch.errors import ModelError
 from semsearch.evaluation import metrics as evaluation
+from semsearch.evaluation.correlation import correlation
 from semsearch.evaluation.judgements import read_qrels, read_queries
 from semsearch.evaluation.leave_one_out import leave_one_out
 from semsearch.ingest.source import Source
@@ -344,7 +345,7 @@ def sts(options: argparse.Namespace) -> Iterator[Record]:
             return
         done.add(dtype)
         first, second = (unit(encoder, [one[column] for one in chosen]) for column in ("sentence1", "sentence2"))
-        found = 100 * spearman((first * second).sum(axis=1), judged)
+        found = 100 * correlation((first * second).sum(axis=1), judged).spearman
         published = None if len(chosen) < len(rows) else published_sts(encoder.name)
         print(row([encoder.name, dtype, len(chosen), f"{found:.2f}", published or ""]), flush=True)
         yield {"encoder": encoder.name, "dtype": dtype, "pairs": len(chosen), "spearman": found, "published": published}
@@ -354,17 +355,6 @@ def published_sts(name: str) -> float | None:
     """The catalogue's figure for a model, where it has one."""
     card = card_of(name)
     return next((figure.value for figure in card.quality if figure.measure == STSB), None) if card else None
-
-
-def spearman(left: np.ndarray, right: np.ndarray) -> float:
-    """Rank correlation of `(n,)` with `(n,)`, ties sharing their mean rank."""
-
-    def ranks(values: np.ndarray) -> np.ndarray:
-        _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
-        shared: np.ndarray = (np.cumsum(counts) - (counts - 1) / 2)[inverse]
-        return shared
-
-    return float(np.corrcoef(ranks(left), ranks(right))[0, 1])
 
 
 def bitext(options: argparse.Namespace) -> Iterator[Record]:

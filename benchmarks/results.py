@@ -136,6 +136,16 @@ BENCHMARKS: dict[str, Benchmark] = {
         LOST,
         script="quality",
     ),
+    "applications": Benchmark(
+        "Applications",
+        [tables.applications, tables.application_exponents, tables.banking],
+        "--parts 0.1 0.2 --pairs 10000 --texts 5000",
+        "--rounds 3",
+        "Each side in a process of its own, in turn. An answer differs where one side alone has it and its score is "
+        "not within 1e-6 of the last one, or of the threshold. Memory is what the work takes beyond what was loaded "
+        "before it. banking77: vectors of all-MiniLM-L6-v2, labels of its test split by its train split.",
+        vectors=True,
+    ),
     "reranking": Benchmark("Reranking 100 passages", [tables.reranking], "--passages 40 --rounds 1"),
 }
 

@@ -231,6 +231,55 @@ def sts(records: list[Record]) -> Iterator[Row]:
             yield f"{r['pairs']:,}", r["dtype"], f"{r['spearman']:.2f}", str(r["published"])
 
 
+def applications(records: list[Record]) -> Iterator[Row]:
+    """Both sides at each part, and how the answers differ."""
+    compared = [r for r in records if "ours" in r]
+    if not compared:
+        return
+    yield (
+        "what",
+        "rows",
+        "ours, CPU s (s)",
+        "peer",
+        "its CPU s (s)",
+        "times, CPU (wall)",
+        "memory, ours / its",
+        "answers",
+    )
+    for r in compared:
+        ours, theirs = r["ours"], r["theirs"]
+        differ = f"{r['both']:,} in both" if "both" in r else f"{r['differ']:,} differ"
+        memory = "" if "memory_mb" not in ours else f"{ours['memory_mb']:,.0f} / {theirs['memory_mb']:,.0f} MB"
+        yield (
+            r["part"],
+            f"{r['rows']:,}",
+            f"{ours['cpu_s']:.1f} ({ours['wall_s']:.1f})",
+            r["peer"],
+            f"{theirs['cpu_s']:.1f} ({theirs['wall_s']:.1f})",
+            f"{r['times']['cpu']:.1f} ({r['times']['wall']:.1f})",
+            memory,
+            f"{r['found']:,}, {differ}",
+        )
+
+
+def application_exponents(records: list[Record]) -> Iterator[Row]:
+    """How costs grow."""
+    fitted = [r for r in records if "exponent" in r]
+    if fitted:
+        yield "CPU seconds of ours grow with rows to the power of", *(r["part"] for r in fitted)
+        yield "", *(f"{r['exponent']:.2f}" for r in fitted)
+
+
+def banking(records: list[Record]) -> Iterator[Row]:
+    """Clusters and labels on judged data."""
+    lines = [r for r in records if r["part"] in ("clusters", "classify")]
+    if lines:
+        yield "banking77", "rows", "way", "NMI", "accuracy", "calibration error", "CPU s"
+        for r in lines:
+            figures = (f"{r[name]:.4f}" if name in r else "" for name in ("nmi", "accuracy", "calibration_error"))
+            yield r["part"], f"{r['rows']:,}", r["way"], *figures, f"{r['cpu_s']:.1f}"
+
+
 def draw_ann(records: list[Record], folder: Path) -> None:
     """Recall against queries a second, one at a time."""
     axes = _axes("recall@10", "queries a second, one at a time")

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from semsearch.applications.communities import communities
     from semsearch.applications.pairs import pairs
     from semsearch.applications.planar_layout import layout
+    from semsearch.applications.similarity import similarity
     from semsearch.collection import Collection
     from semsearch.encoder.load import load_encoder
     from semsearch.encoder.own import encoder_from
@@ -51,6 +52,7 @@ if TYPE_CHECKING:
         Untrusted,
         UsageError,
     )
+    from semsearch.evaluation.sts import sts
     from semsearch.federation import Federation, search
     from semsearch.home import Home
     from semsearch.ingest.ingestion import IngestResult, Progress
@@ -125,6 +127,8 @@ _LAZY = {  # loaded when it is used
     "open": "semsearch.opening",
     "pairs": "semsearch.applications.pairs",
     "restore": "semsearch.opening",
+    "similarity": "semsearch.applications.similarity",
+    "sts": "semsearch.evaluation.sts",
 }
 
 __all__ = [
@@ -187,6 +191,8 @@ __all__ = [
     "pairs",
     "restore",
     "search",
+    "similarity",
+    "sts",
 ]
 
 

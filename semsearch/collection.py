@@ -52,7 +52,7 @@ from semsearch.validation import check_text
 from semsearch.vectors import check_k, stored_form
 
 if TYPE_CHECKING:
-    from semsearch.applications.classification import Classified
+    from semsearch.applications.classification import Classifications
     from semsearch.applications.clusters import Clusters
     from semsearch.applications.document_map import DocumentMap
     from semsearch.applications.duplicates import Duplicates
@@ -869,7 +869,7 @@ class Collection:
 
     def classify(
         self, texts: Iterable[str], field: str, *, min_confidence: float = 0.0, device: str = "auto"
-    ) -> list[Classified]:
+    ) -> Classifications:
         """What each text is, by the vote of the documents nearest to it that have a label in `field`.
 
         Args:
@@ -885,14 +885,15 @@ class Collection:
         Raises:
             UsageError: Fewer than two documents have a label.
         """
-        from semsearch.applications.classification import check_confidence, document_classifier
+        from semsearch.applications.classification import Classifications, check_confidence, document_classifier
 
         check_confidence(min_confidence)
         asked = check_texts(texts, "classify")
-        classifier, _ = document_classifier(self.engine, field, device)
+        classifier, ids = document_classifier(self.engine, field, device)
         if not asked:
-            return []
-        return classifier.classify(self._stored_form(self.encoder.encode_documents(asked)), min_confidence)
+            return Classifications([])
+        vectors = self._stored_form(self.encoder.encode_documents(asked))
+        return Classifications(classifier.classify(vectors, min_confidence), None, ids)
 
     def _vectors_of(self, ids: Sequence[str], texts: Sequence[str]) -> Vectors:
         """A vector for each document, the mean of its passages', and for each text."""

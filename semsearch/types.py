@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from semsearch.errors import DataError, SemsearchError
 from semsearch.places import Place, Position, Provenance
 from semsearch.rich_display import hits_table
+from semsearch.tabular import Tabular
 
 if TYPE_CHECKING:
     from semsearch import options
@@ -215,8 +216,8 @@ class Hit:
         return hits_table([self])
 
 
-class Hits(list[Hit]):
-    """The answers to one query, best first, with what is to be said of them.
+class Hits(list[Hit], Tabular):
+    """The answers to one query, best first, with what is to be said of them; `to_pandas()` and its like give a frame.
 
     `notes` are sentences: what was required or left out, which words of the query were not read, what could not be
     done.
@@ -229,6 +230,19 @@ class Hits(list[Hit]):
     def _repr_html_(self) -> str:
         """The hits as a notebook shows them."""
         return hits_table(self, self.notes)
+
+    def _columns(self) -> dict[str, list[Any]]:
+        """What every hit has, and each field of metadata; one that is called as another column is `metadata.NAME`."""
+        always = ("id", "rank", "score", "title", "text", "start", "end")
+        columns: dict[str, list[Any]] = {name: [getattr(hit, name) for hit in self] for name in always}
+        for name in ("collection", "percentile", "probability"):
+            values = [getattr(hit, name) for hit in self]
+            if any(value is not None for value in values):
+                columns[name] = values
+        own = set(columns)
+        for name in dict.fromkeys(name for hit in self for name in hit.metadata):
+            columns[f"metadata.{name}" if name in own else name] = [hit.metadata.get(name) for hit in self]
+        return columns
 
 
 @dataclass(frozen=True, slots=True)

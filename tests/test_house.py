@@ -27,6 +27,7 @@ SAME_MODULES = {
     "duplicates": "documents that say what another one says, and the command",
     "topics": "what a collection is about, and the command",
     "pairs": "the most alike pairs, and the command",
+    "sts": "how scores agree with people's, and the command",
     "sync": "what `sync` does, and the command",
     "train": "what training does, and the command",
 }

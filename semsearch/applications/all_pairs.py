@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from typing import TypeVar
 
 import numpy as np
 
@@ -20,10 +21,12 @@ from semsearch.errors import UsageError
 from semsearch.hardware import settle_threads, threads
 from semsearch.types import Metric
 
-AMPLE = 3  # times as many pairs are foreseen as are wanted
+AMPLE = 1.2, 3.0  # at least and at most so many times as many pairs are foreseen as are wanted: …
+DOUBTS = 4  # … standard errors more, since what is foreseen too high takes a second pass
 SAMPLED_ENOUGH = 16  # pairs of the sample that tell a score
 CERTAIN = 1e-4  # relative to the scores of the sample, which are computed otherwise
 WORTH_A_GPU = 20_000  # rows
+Made = TypeVar("Made")
 PairProgress = Callable[[float, float], None]  # pairs that are done, and all
 
 
@@ -50,8 +53,10 @@ class AllPairs:
         self.metric = metric
         other = right or left
         self.count = len(left) * (len(left) - 1) // 2 if right is None else len(left) * len(other)
-        self.sample = PairSample.draw(
-            left.vectors, left.groups, other.vectors, other.groups, metric, self.count, same=right is None
+        self.sample = _alone(
+            lambda: PairSample.draw(
+                left.vectors, left.groups, other.vectors, other.groups, metric, self.count, same=right is None
+            )
         )
         self._device = chosen_device(device, max(len(left), len(other)))
         self._name_row = name_row
@@ -89,9 +94,12 @@ class AllPairs:
 
     def _probably(self, limit: int) -> float:
         """What more than `limit` pairs score, as far as the sample tells: if it errs, there is a second pass."""
-        wanted = AMPLE * limit
-        share = wanted / max(self.count, 1) * len(self.sample.scores)
-        return self.sample.score_of_best(wanted) if share >= SAMPLED_ENOUGH else -np.inf
+        least, most = (times * limit for times in AMPLE)
+        sampled = most / max(self.count, 1) * len(self.sample.scores)
+        if sampled < SAMPLED_ENOUGH:
+            return -np.inf
+        doubt = _alone(lambda: self.sample.doubt(self.sample.score_of_best(most), self.metric))
+        return self.sample.score_of_best(min(max(least, (1 + DOUBTS * doubt) * limit), most))
 
     def nearest(
         self, k: int, least: float = -np.inf, progress: PairProgress | None = None, block_rows: int = BLOCK_ROWS
@@ -123,9 +131,11 @@ class AllPairs:
         return left, right
 
     def _tiles(self, least: float) -> Tiles:
-        return Tiles(
-            self.left, self.right, self.metric, choose(self.sample, self.metric, least), self._device, self._name_row
-        )
+        def made() -> Tiles:
+            projection = choose(self.sample, self.metric, least)
+            return Tiles(self.left, self.right, self.metric, projection, self._device, self._name_row)
+
+        return _alone(made)
 
     def _go(
         self,
@@ -171,6 +181,19 @@ def _all_of(
     for one in waiting:
         if not one.cancelled():
             one.result()
+
+
+def _alone(work: Callable[[], Made]) -> Made:
+    """What work gives that is done on one thread."""
+    settle_threads()
+    import torch
+
+    before = torch.get_num_threads()
+    try:
+        with ThreadPoolExecutor(1, initializer=_compute_alone) as pool:
+            return pool.submit(work).result()
+    finally:
+        torch.set_num_threads(before)
 
 
 def _compute_alone() -> None:

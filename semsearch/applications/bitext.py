@@ -8,7 +8,7 @@ serves for all. Each sentence proposes the best of its k nearest; the pairs are 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from xml.sax.saxutils import escape, quoteattr
 
 import numpy as np
@@ -17,20 +17,34 @@ from numpy.typing import ArrayLike, NDArray
 from semsearch.applications.all_pairs import AllPairs, PairProgress
 from semsearch.applications.tiles import GroupedRows
 from semsearch.arguments import check_number, check_whole
+from semsearch.arrow_input import rows_in
 from semsearch.controls import CONTROLS
 from semsearch.errors import DimensionMismatch, UsageError
+from semsearch.tabular import RowIds, Tabular
 from semsearch.types import Metric, Vectors
 from semsearch.vectors import stored_form
 
 MARGIN_NEIGHBOURS = 4
+LEARNT_FROM = 30  # translations
 
 
-class Bitext(NamedTuple):
-    """Pairs of rows, one to one, by falling margin: `(m,)` each."""
-
+class _Aligned(NamedTuple):
     first: NDArray[np.int64]
     second: NDArray[np.int64]
     margins: NDArray[np.float64]
+    ids: tuple[RowIds | None, RowIds | None] = (None, None)
+
+
+class Bitext(_Aligned, Tabular):
+    """Pairs of rows, one to one, by falling margin: `(m,)` each; the ids of frames are kept in `to_pandas()`."""
+
+    __slots__ = ()
+
+    def _columns(self) -> dict[str, Any]:
+        first, second = (
+            rows if ids is None else ids.of(rows) for rows, ids in zip((self.first, self.second), self.ids, strict=True)
+        )
+        return {"margin": self.margins, "first": first, "second": second}
 
 
 class _Margins(NamedTuple):
@@ -52,10 +66,10 @@ def bitext(
     """Which rows of two languages say the same, one to one.
 
     Args:
-        left: `(n, dim)`, of any length: cosines are compared.
+        left: `(n, dim)`, of any length: cosines are compared; or a frame with a vector a row.
         right: `(m, dim)`.
         k: Neighbours that a margin is taken over.
-        min_margin: What a pair must have; 1 is no more alike than either is to its neighbours.
+        min_margin: What a pair must have; 1 is no more alike than to neighbours. `learn_margin` learns it.
         device: "cpu", "cuda"; "auto" takes a GPU for many rows.
         progress: Called with the pairs that are done and those that there are.
 
@@ -69,7 +83,13 @@ def bitext(
         DataError: A row holds NaN or infinite numbers.
     """
     check_number(min_margin, "min_margin")
-    sides = _margins(left, right, k, device, progress)
+    (left, ids), (right, other_ids) = rows_in(left), rows_in(right)
+    found = _one_to_one(_margins(left, right, k, device, progress), min_margin)
+    return Bitext(found.first, found.second, found.margins, (ids, other_ids))
+
+
+def _one_to_one(sides: tuple[_Margins, _Margins], min_margin: float) -> Bitext:
+    """The proposed pairs by falling margin, of each row only the first."""
     first, second, margins = _proposed(sides)
     order = np.lexsort((second, first, -margins))
     used = [set[int](), set[int]()]
@@ -83,12 +103,65 @@ def bitext(
     return Bitext(first[kept], second[kept], margins[kept])
 
 
+class LearntMargin(NamedTuple):
+    """The margin that parts translations from the rest best, and what it is worth where it was learnt."""
+
+    min_margin: float
+    precision: float  # share of the pairs with that margin that translate each other
+    recall: float  # share of the translations that are found
+    f1: float
+
+
+def learn_margin(
+    left: ArrayLike, right: ArrayLike, *, k: int = MARGIN_NEIGHBOURS, seed: int = 0, device: str = "auto"
+) -> LearntMargin:
+    """The margin with the best F1, learnt on rows of which row i of `left` translates row i of `right`.
+
+    What is mined has sentences without a translation, and only these tell a margin that is too small. So of a third of
+    the rows the left one is left out, of another third the right one. The threshold lies halfway between the last pair
+    that is taken and the next, as LASER learns it on BUCC.
+
+    Args:
+        left: `(n, dim)`, or a frame with a vector a row.
+        right: `(n, dim)`.
+        k: Neighbours that a margin is taken over.
+        seed: Which rows are left out.
+        device: "cpu", "cuda"; "auto" takes a GPU for many rows.
+
+    Raises:
+        UsageError: They are not as many, or fewer than 30, or no pair is right.
+        DataError: A row holds NaN or infinite numbers.
+    """
+    one, other = (np.asarray(rows_in(side)[0]) for side in (left, right))
+    if len(one) != len(other):
+        raise UsageError(f"line i must translate line i, and there are {len(one):,} and {len(other):,}.")
+    if len(one) < LEARNT_FROM:
+        raise UsageError(f"a margin is learnt on {LEARNT_FROM} translations at least, and there are {len(one)}.")
+    order = np.random.default_rng(seed).permutation(len(one))
+    third = len(one) // 3
+    lefts, rights = np.sort(order[third:]), np.sort(np.concatenate([order[:third], order[2 * third :]]))
+    found = _one_to_one(_margins(one[lefts], other[rights], k, device, None), -np.inf)
+    right_so_far = np.cumsum(lefts[found.first] == rights[found.second])
+    if not right_so_far[-1]:
+        raise UsageError(
+            "no pair that was found is a translation: does line i translate line i, and the model know both?"
+        )
+    precision = right_so_far / np.arange(1, len(right_so_far) + 1)
+    recall = right_so_far / len(np.intersect1d(lefts, rights))
+    f1 = 2 * precision * recall / np.maximum(precision + recall, 1e-12)
+    f1[:-1][found.margins[:-1] == found.margins[1:]] = 0  # a threshold takes all that have the same margin
+    best = int(f1.argmax())
+    after = found.margins[min(best + 1, len(f1) - 1)]
+    least = float((found.margins[best] + after) / 2)
+    return LearntMargin(least, float(precision[best]), float(recall[best]), float(f1[best]))
+
+
 def xsim(left: ArrayLike, right: ArrayLike, *, k: int = MARGIN_NEIGHBOURS, device: str = "auto") -> float:
     """The share of the rows of `left` `(n, dim)` for which row i of `right` `(n, dim)` is not the best by margin.
 
     LASER's measure of a model on aligned sentences: of n pairs that translate each other, how many are not found.
     """
-    sides = _margins(left, right, k, device, None)
+    sides = _margins(rows_in(left)[0], rows_in(right)[0], k, device, None)
     if len(sides[0].others) != len(sides[1].others):
         raise UsageError(
             f"line i must translate line i, and there are {len(sides[0].others):,} and {len(sides[1].others):,}."

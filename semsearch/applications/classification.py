@@ -9,7 +9,7 @@ is not known, whatever the vote.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, TypeAlias
 
@@ -19,9 +19,11 @@ from numpy.typing import ArrayLike, NDArray
 from semsearch.applications.all_pairs import AllPairs
 from semsearch.applications.document_vectors import gathered, passages_with_documents
 from semsearch.applications.tiles import GroupedRows
-from semsearch.arguments import check_number
+from semsearch.arguments import as_list, check_number
+from semsearch.arrow_input import rows_in
 from semsearch.engine import Engine
 from semsearch.errors import DimensionMismatch, UsageError
+from semsearch.tabular import RowIds, Tabular
 from semsearch.types import Metric, Scores, Vectors
 from semsearch.vectors import stored_form
 
@@ -45,6 +47,39 @@ class Classified(NamedTuple):
     best: Label
     nearest: int  # the row, or document, of the nearest neighbour
     score: float  # of it
+
+
+class Classifications(list[Classified], Tabular):
+    """What each row is, in their order.
+
+    Attributes:
+        ids: Of the rows, where a frame had some.
+        labelled: What `nearest` counts: the ids of the labelled documents or rows.
+    """
+
+    def __init__(
+        self, found: Iterable[Classified], ids: RowIds | None = None, labelled: Sequence[Any] | None = None
+    ) -> None:
+        super().__init__(found)
+        self.ids = ids
+        self.labelled = labelled
+
+    def _index(self) -> RowIds | None:
+        return self.ids if self.ids is not None and self.ids.indexed else None
+
+    def _columns(self) -> dict[str, Any]:
+        named: dict[str, Any] = {}
+        if self._index() is None:
+            named = {"row": np.arange(len(self))} if self.ids is None else {"id": list(self.ids.values)}
+        nearest = [one.nearest if self.labelled is None else self.labelled[one.nearest] for one in self]
+        return {
+            **named,
+            "label": [one.label for one in self],
+            "confidence": [one.confidence for one in self],
+            "best": [one.best for one in self],
+            "nearest": nearest,
+            "score": [one.score for one in self],
+        }
 
 
 @dataclass(frozen=True)
@@ -210,13 +245,15 @@ class NeighbourClassifier:
 def classify(
     vectors: ArrayLike,
     labelled: ArrayLike,
-    labels: Sequence[Label],
+    labels: Iterable[Label],
     *,
     min_confidence: float = 0.0,
     metric: Metric | str = Metric.COSINE,
     device: str = "auto",
-) -> list[Classified]:
+) -> Classifications:
     """What each of `vectors` `(n, dim)` is, by the vote of its nearest among `labelled` `(m, dim)` with `labels`.
+
+    Either may be a frame of pandas, polars or pyarrow with a vector a row, and the labels one of its columns.
 
     Raises:
         UsageError: There are fewer than two labels, or not one for each row.
@@ -224,15 +261,20 @@ def classify(
     """
     check_confidence(min_confidence)
     metric = Metric(metric)
-    known = np.asarray(labelled)
+    (known, known_ids), (asked, ids) = (rows_in(given) for given in (labelled, vectors))
+    known, asked = np.asarray(known), np.asarray(asked)
+    named = [
+        label.item() if isinstance(label, np.generic) else label
+        for label in as_list(labels, "classify takes a list of labels")
+    ]
     rows = stored_form(known, known.shape[1] if known.ndim == 2 else 0, metric)
-    if len(labels) != len(rows):
-        raise UsageError(f"there are {len(labels):,} labels for {len(rows):,} rows.")
-    asked = np.asarray(vectors)
+    if len(named) != len(rows):
+        raise UsageError(f"there are {len(named):,} labels for {len(rows):,} rows.")
     if asked.ndim != 2 or asked.shape[1] != rows.shape[1]:
         raise DimensionMismatch(f"vectors must have the shape (n, {rows.shape[1]}), but have {asked.shape}.")
-    classifier = NeighbourClassifier(GroupedRows.apart(rows), list(labels), metric, device)
-    return classifier.classify(stored_form(asked, rows.shape[1], metric), min_confidence)
+    classifier = NeighbourClassifier(GroupedRows.apart(rows), named, metric, device)
+    found = classifier.classify(stored_form(asked, rows.shape[1], metric), min_confidence)
+    return Classifications(found, ids, None if known_ids is None else known_ids.values)
 
 
 def document_classifier(engine: Engine, field: str, device: str = "auto") -> tuple[NeighbourClassifier, list[str]]:

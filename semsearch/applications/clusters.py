@@ -20,8 +20,10 @@ from semsearch.applications.document_vectors import document_vectors
 from semsearch.applications.tiles import GroupedRows
 from semsearch.applications.upper_bounds import PairSample
 from semsearch.arguments import check_number, check_whole
+from semsearch.arrow_input import rows_in
 from semsearch.engine import Engine
 from semsearch.errors import MissingDependency, UsageError
+from semsearch.tabular import RowIds, Tabular
 from semsearch.types import Metric, Scores, Vectors
 from semsearch.vectors import normalise, score_each, stored_form
 
@@ -70,7 +72,7 @@ class Grouping:
 
 
 @dataclass(frozen=True, eq=False)
-class Clusters:
+class Clusters(Tabular):
     """Which row or document is in which cluster.
 
     Attributes:
@@ -78,7 +80,7 @@ class Clusters:
         scores: `(n,)` float32, of each with the centre of its cluster; -inf for none.
         centres: `(clusters, dim)`.
         representatives: Of each cluster the rows that score best with its centre, the best first.
-        ids: Of the documents, in the order of the rows; empty for bare vectors.
+        ids: Of the documents, or of the rows of a frame that had some, in their order; empty for bare vectors.
         min_score: The threshold, where there was one.
     """
 
@@ -88,10 +90,25 @@ class Clusters:
     representatives: Sequence[NDArray[np.int64]]
     ids: Sequence[str] = ()
     min_score: float | None = None
+    rows: RowIds | None = None  # of a frame
 
     def __len__(self) -> int:
         """Clusters."""
         return len(self.centres)
+
+    def _index(self) -> RowIds | None:
+        return self.rows if self.rows is not None and self.rows.indexed else None
+
+    def _columns(self) -> dict[str, Any]:
+        there = self.labels >= 0
+        named: dict[str, Any] = {} if self._index() is not None else {"row": np.arange(len(self.labels))}
+        if self.ids and named:
+            named = {"id": self.ids}
+        return {
+            **named,
+            "cluster": [int(label) if known else None for label, known in zip(self.labels, there, strict=True)],
+            "score": [float(score) if known else None for score, known in zip(self.scores, there, strict=True)],
+        }
 
     @property
     def sizes(self) -> NDArray[np.int64]:
@@ -123,7 +140,7 @@ def clusters(
     """Rows `(n, dim)` in clusters.
 
     Args:
-        vectors: `(n, dim)`, perhaps mapped.
+        vectors: `(n, dim)`, perhaps mapped; or a frame of pandas, polars or pyarrow with a vector a row.
         method: "communities" (around one row each, none in two), "kmeans" (of unit vectors; FAISS), "agglomerative"
             (average linkage) or "hdbscan" (by density); the last two by scikit-learn, up to 20,000 rows.
         count: How many clusters k-means makes.
@@ -141,10 +158,12 @@ def clusters(
         DataError: A row holds NaN or infinite numbers.
     """
     grouping = Grouping(method, count, min_score, min_size, seed)
-    array = np.asarray(vectors)
+    given, ids = rows_in(vectors)
+    array = np.asarray(given)
     metric = Metric.L2 if Metric(metric) == Metric.L2 else Metric.COSINE
     rows = stored_form(array, array.shape[1] if array.ndim == 2 else 0, metric)
-    return clustered(rows, metric, grouping, device, progress)
+    found = clustered(rows, metric, grouping, device, progress)
+    return found if ids is None else replace(found, ids=list(ids.values), rows=ids)
 
 
 def document_clusters(

@@ -7,21 +7,43 @@ What is around each comes from all pairs, computed once, so that the answer is t
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from tempfile import TemporaryFile
+from collections.abc import Iterable, Iterator
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from semsearch.applications.all_pairs import PairProgress
 from semsearch.applications.pairs import FoundPairs, Wanted
+from semsearch.applications.scratch import scratch
 from semsearch.applications.tiles import GroupedRows
 from semsearch.arguments import check_number, check_whole
+from semsearch.arrow_input import rows_in
+from semsearch.tabular import RowIds, Tabular
 from semsearch.types import Metric, Vectors
 from semsearch.vectors import stored_form
 
 COMMUNITY_SIZE = 10
-IN_MEMORY_NEIGHBOURS = 1 << 25  # 256 MB
+
+
+class Communities(list[NDArray[np.int64]], Tabular):
+    """Arrays of rows, the centre first, the largest community first; as a frame a row for each member.
+
+    Attributes:
+        ids: Of all rows, where a frame had some.
+    """
+
+    def __init__(self, found: Iterable[NDArray[np.int64]], ids: RowIds | None = None) -> None:
+        super().__init__(found)
+        self.ids = ids
+
+    def _columns(self) -> dict[str, Any]:
+        rows = np.concatenate([np.empty(0, dtype=np.int64), *self])
+        sizes = np.array([len(members) for members in self], dtype=np.int64)
+        centre = np.zeros(len(rows), dtype=bool)
+        centre[np.cumsum(sizes) - sizes] = True
+        named = {"row": rows} if self.ids is None else {"id": self.ids.of(rows)}
+        return {**named, "community": np.repeat(np.arange(len(self)), sizes), "centre": centre}
 
 
 def communities(
@@ -32,11 +54,11 @@ def communities(
     metric: Metric | str = Metric.COSINE,
     device: str = "auto",
     progress: PairProgress | None = None,
-) -> list[NDArray[np.int64]]:
+) -> Communities:
     """The communities of rows `(n, dim)`: arrays of row numbers, the centre first, then by falling score.
 
     Args:
-        vectors: `(n, dim)`, perhaps mapped.
+        vectors: `(n, dim)`, perhaps mapped; or a frame of pandas, polars or pyarrow with a vector a row.
         threshold: What a row must score with the centre, which is in its community whatever it scores with itself.
         min_size: Rows that a community has at least.
         metric: "cosine", "dot" or "l2".
@@ -53,10 +75,11 @@ def communities(
     """
     check_number(threshold, "threshold")
     check_whole(min_size, "min_size")
-    array = np.asarray(vectors)
+    given, ids = rows_in(vectors)
+    array = np.asarray(given)
     metric = Metric(metric)
     rows = stored_form(array, array.shape[1] if array.ndim == 2 else 0, metric)
-    return communities_of(rows, threshold, min_size, metric, device, progress)
+    return Communities(communities_of(rows, threshold, min_size, metric, device, progress), ids)
 
 
 def communities_of(
@@ -100,11 +123,7 @@ class _Around:
             self.counts += np.bincount(first, minlength=rows) + np.bincount(second, minlength=rows)
         self._ends = np.cumsum(self.counts)
         whole = int(self._ends[-1]) if rows else 0
-        if whole <= IN_MEMORY_NEIGHBOURS:
-            self._others = np.empty(whole, dtype=np.int64)
-        else:
-            with TemporaryFile(prefix="semsearch-") as file:  # gone from its folder, and there while it is mapped
-                self._others = np.memmap(file, np.int64, "w+", shape=(whole,))
+        self._others = scratch((whole,), np.int64)
         place = self._ends - self.counts
         for first, second in _columns(found):  # best first
             own = np.stack([first, second], axis=1).ravel()

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from tempfile import TemporaryFile
 
 import numpy as np
 from numpy.typing import NDArray
 
-from semsearch.applications.tiles import ROOM
+from semsearch.applications.scratch import scratch
 from semsearch.engine import EngineView
 from semsearch.errors import DataError
 from semsearch.types import Metric, Vectors
@@ -56,7 +55,7 @@ def document_vectors(view: EngineView) -> tuple[list[str], Vectors]:
     order = np.argsort(docs, kind="stable")
     order = order[docs[order] >= 0]
     there, begins = np.unique(docs[order], return_index=True)
-    made = room_for(len(there), view.dim)
+    made = scratch((len(there), view.dim), np.float32)
     ends = np.append(begins[1:], len(order))
     for start in range(0, len(there), READ_IDS):
         first, last = begins[start], ends[min(start + READ_IDS, len(there)) - 1]
@@ -71,15 +70,7 @@ def document_vectors(view: EngineView) -> tuple[list[str], Vectors]:
 
 def gathered(vectors: Vectors, rows: NDArray[np.int64]) -> Vectors:
     """Some rows, copied."""
-    kept = room_for(len(rows), vectors.shape[1])
+    kept = scratch((len(rows), vectors.shape[1]), np.float32)
     for start in range(0, len(rows), READ_IDS):
         kept[start : start + READ_IDS] = vectors[rows[start : start + READ_IDS]]
     return kept
-
-
-def room_for(count: int, dim: int) -> Vectors:
-    """Room for vectors: in memory while they are few, else in a temporary file."""
-    if 4 * count * dim <= ROOM:
-        return np.empty((count, dim), dtype=np.float32)
-    with TemporaryFile(prefix="semsearch-") as file:  # gone from its folder, and there while it is mapped
-        return np.memmap(file, np.float32, "w+", shape=(count, dim))

@@ -29,6 +29,7 @@ from semsearch.arguments import check_number
 from semsearch.dates import moment
 from semsearch.engine import Engine, EngineView
 from semsearch.errors import UsageError
+from semsearch.tabular import Tabular
 from semsearch.types import Document, Metric
 
 SAME_MEANING = 0.95
@@ -50,7 +51,7 @@ class Duplicate(NamedTuple):
     score: float
 
 
-class Duplicates(list[Duplicate]):
+class Duplicates(list[Duplicate], Tabular):
     """The documents that can go, in the order they were first added.
 
     Attributes:
@@ -72,6 +73,9 @@ class Duplicates(list[Duplicate]):
         self.borderline = borderline
         self.notes = notes
         self._contents = contents
+
+    def _columns(self) -> dict[str, Any]:
+        return {name: [getattr(each, name) for each in self] for name in Duplicate._fields}
 
     def unchanged(self, view: EngineView) -> list[str]:
         """The ids of those that are, as is what they are duplicates of, what they were when they were compared."""

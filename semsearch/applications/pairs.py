@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -17,8 +17,10 @@ from semsearch.applications.all_pairs import AllPairs, PairProgress
 from semsearch.applications.runs import Runs, SortedPairs, ordered
 from semsearch.applications.tiles import GroupedRows
 from semsearch.arguments import check_number, check_path, check_whole
+from semsearch.arrow_input import rows_in
 from semsearch.engine import Engine, EngineView, fingerprint
 from semsearch.errors import DataError, DimensionMismatch, ModelMismatch, UsageError
+from semsearch.tabular import RowIds, Tabular
 from semsearch.types import Keys, Metric, Passage
 from semsearch.vectors import stored_form
 
@@ -61,13 +63,27 @@ class Wanted:
         return least
 
 
-class VectorPairs(NamedTuple):
-    """Pairs of rows, best first: `(m,)` each; of equal scores the smaller rows come first."""
-
+class _RowPairs(NamedTuple):
     first: NDArray[np.int64]
     second: NDArray[np.int64]
     scores: NDArray[np.float32]
     notes: tuple[str, ...] = ()
+    ids: tuple[RowIds | None, RowIds | None] = (None, None)
+
+
+class VectorPairs(_RowPairs, Tabular):
+    """Pairs of rows, best first: `(m,)` each; of equal scores the smaller rows come first.
+
+    Rows of a frame that has ids keep them in `to_pandas()` and its like.
+    """
+
+    __slots__ = ()
+
+    def _columns(self) -> dict[str, Any]:
+        first, second = (
+            rows if ids is None else ids.of(rows) for rows, ids in zip((self.first, self.second), self.ids, strict=True)
+        )
+        return {"score": self.scores, "first": first, "second": second}
 
 
 def pairs(
@@ -89,7 +105,7 @@ def pairs(
     (L2: minus the squared distance). The answer depends neither on threads nor on the device.
 
     Args:
-        vectors: `(n, dim)`, perhaps mapped.
+        vectors: `(n, dim)`, perhaps mapped; or a frame of pandas, polars or pyarrow with a vector a row.
         between: `(m, dim)`: pairs of one row of each instead; else each pair of two rows once.
         min_score: What a pair must score.
         min_percentile: The share of random pairs that must score less, from 0 to 1.
@@ -111,8 +127,11 @@ def pairs(
     """
     wanted = Wanted(min_score, min_percentile, k, limit)
     metric = Metric(metric)
-    left = GroupedRows.apart(_stored(vectors, metric))
-    right = None if between is None else GroupedRows.apart(_stored(between, metric))
+    array, ids = rows_in(vectors)
+    left, right, other_ids = GroupedRows.apart(_stored(array, metric)), None, ids
+    if between is not None:
+        array, other_ids = rows_in(between)
+        right = GroupedRows.apart(_stored(array, metric))
     if right is not None and right.vectors.shape[1] != left.vectors.shape[1]:
         raise DimensionMismatch(
             f"vectors of {left.vectors.shape[1]} components don't compare with some of {right.vectors.shape[1]}."
@@ -121,7 +140,9 @@ def pairs(
     with found.runs:
         whole = np.concatenate([*found.stream(), found.nothing])
         found.runs.discard()
-    return VectorPairs(whole["first"].copy(), whole["second"].copy(), whole["score"].copy(), found.notes)
+    return VectorPairs(
+        whole["first"].copy(), whole["second"].copy(), whole["score"].copy(), found.notes, (ids, other_ids)
+    )
 
 
 def _stored(vectors: ArrayLike, metric: Metric) -> NDArray[np.float32]:
@@ -234,7 +255,7 @@ class DocumentPair(NamedTuple):
     second: Passage
 
 
-class DocumentPairs:
+class DocumentPairs(Tabular):
     """Pairs of documents, best first; their passages are read as they are gone through.
 
     Attributes:
@@ -275,6 +296,15 @@ class DocumentPairs:
         for run in self._found.stream():
             for start in range(0, len(run), LOOKED_UP):
                 yield from self._read(run[start : start + LOOKED_UP])
+
+    def _columns(self) -> dict[str, Any]:
+        whole = list(self)
+        sides = {"first": [pair.first for pair in whole], "second": [pair.second for pair in whole]}
+        return {
+            "score": [pair.score for pair in whole],
+            **{name: [passage.id for passage in passages] for name, passages in sides.items()},
+            **{f"{name}_text": [passage.text for passage in passages] for name, passages in sides.items()},
+        }
 
     def _read(self, pairs: SortedPairs) -> Iterator[DocumentPair]:
         sides = []

@@ -192,8 +192,9 @@ class Runs:
         except OSError as error:
             with suppress(OSError):
                 path.unlink()
+            why = error.strerror or f"the disk took a part of it ({error})"
             raise StorageError(
-                f"{path} can't be written: {error.strerror or error}. Ask for fewer pairs (a higher score, a limit), "
+                f"{path} can't be written: {why}. Ask for fewer pairs (a higher score, a limit), "
                 f"or make room{' and repeat the command: it goes on from there' if self._kept else ''}."
             ) from error
         self._files += 1

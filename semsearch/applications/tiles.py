@@ -12,13 +12,13 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
-from tempfile import TemporaryFile
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from semsearch.applications.runs import SortedPairs, ordered, records
+from semsearch.applications.scratch import scratch
 from semsearch.applications.upper_bounds import PROJECTED_ROWS, UNDERFLOWS, Projection
 from semsearch.errors import DataError
 from semsearch.types import Metric, Vectors
@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 TILE = 1024  # rows and columns multiplied together: what comes out, 4 MB, is still in cache when it is looked at
 BLOCK_ROWS = 4096  # rows of one task
 MANY_REACH = 1 / 16  # share of the pairs of a tile above which all are scored together
-SCORED_CLOSELY = 1024  # pairs scored in float32 at a time
-ROOM = 1 << 28  # bytes of projected vectors kept in memory; beyond, in a temporary file
+LET_THROUGH = 512  # pairs of which some more components are looked at at a time
+SCORED_CLOSELY = 128  # pairs scored in float32 at a time, so that their vectors stay in cache
 
 
 @dataclass(frozen=True)
@@ -95,35 +95,36 @@ class Tiles:
         self._double = 2.0 if metric == Metric.L2 else 1.0  # a score is so many times its bound
         self._projection = projection
         self._own = threading.local()
-        self._a, self._a_lengths = self._multiplied(self.left, False, name_row)
+        self._a, self._a_finer, self._a_lengths = self._multiplied(self.left, False, name_row)
         if self.same and metric != Metric.L2:
-            self._b, self._b_lengths = self._a, self._a_lengths
+            self._b, self._b_finer, self._b_lengths = self._a, self._a_finer, self._a_lengths
         else:
-            self._b, self._b_lengths = self._multiplied(self.right, True, name_row)
+            self._b, self._b_finer, self._b_lengths = self._multiplied(self.right, True, name_row)
 
     def _multiplied(
         self, rows: GroupedRows, right: bool, name_row: Callable[[int, bool], str]
-    ) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
-        """What is multiplied, of all rows, and its lengths."""
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float64]]:
+        """What is multiplied, of all rows: for all pairs, for what is let through, and the lengths of the first."""
         lengths = np.empty(len(rows))
         kept: Any = None
+        more: Any = None
         for start in range(0, len(rows), PROJECTED_ROWS):
             part = rows.vectors[start : start + PROJECTED_ROWS]
             if not in_range(part):
                 row = start + next(at for at in range(len(part)) if not in_range(part[at]))
                 raise DataError(f"{name_row(row, right)} holds NaN, infinite or far too large numbers: encode it anew.")
-            multiplied, lengths[start : start + PROJECTED_ROWS] = self._projection.of(part, self.metric, right=right)
+            multiplied, finer, lengths[start : start + PROJECTED_ROWS] = self._projection.of(
+                part, self.metric, right=right
+            )
             if self._projection.directions is None and self.metric != Metric.L2:
                 continue
             if kept is None:
-                shape = (len(rows), multiplied.shape[1])
-                if 4 * shape[0] * shape[1] <= ROOM:
-                    kept = np.empty(shape, dtype=np.float32)
-                else:
-                    with TemporaryFile(prefix="semsearch-") as file:  # gone from the folder, and there while mapped
-                        kept = np.memmap(file, np.float32, "w+", shape=shape)
-            kept[start : start + PROJECTED_ROWS] = multiplied
-        return (rows.vectors if kept is None else kept), lengths
+                kept = scratch((len(rows), multiplied.shape[1]), np.float32)
+                more = scratch((len(rows), finer.shape[1]), np.float32)
+            kept[start : start + PROJECTED_ROWS], more[start : start + PROJECTED_ROWS] = multiplied, finer
+        if kept is None:
+            return rows.vectors, np.empty((len(rows), 0), dtype=np.float32), lengths
+        return kept, more, lengths
 
     def pairs(
         self, rows: slice, columns: slice, row_limits: Limits, column_limits: Limits | None = None
@@ -153,18 +154,19 @@ class Tiles:
         return self._best_of_groups(pairs) if self._grouped else pairs
 
     def _tile(self, rows: slice, columns: slice, limits: _Limits) -> SortedPairs:
-        at = self._over(rows, columns, limits)
+        at, bounds = self._over(rows, columns, limits)
         count = columns.stop - columns.start
         if len(at) > MANY_REACH * count * (rows.stop - rows.start):
             return self._together(rows, columns, limits)
-        i, j = self._counted(rows.start + at // count, columns.start + at % count)
+        i, j, bounds = self._counted(rows.start + at // count, columns.start + at % count, bounds)
+        i, j = self._finer(i, j, bounds, rows, columns, limits)
         i, j = self._close(i, j, rows, columns, limits)
         scores = score_each(self.left.vectors, i, self.right.vectors, j, self.metric)
         keep = scores >= limits.of_pairs(i - rows.start, j - columns.start)
         return records(scores[keep], i[keep], j[keep])
 
-    def _over(self, rows: slice, columns: slice, limits: _Limits) -> NDArray[np.int64]:
-        """Places of the pairs, row by row, whose bounds reach a limit."""
+    def _over(self, rows: slice, columns: slice, limits: _Limits) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """Places of the pairs, row by row, whose bounds reach a limit, and these bounds."""
         import torch
 
         a, b = self._tensor(self._a[rows]), self._tensor(self._b[columns])
@@ -179,18 +181,44 @@ class Tiles:
             over = wide >= own
             if other is not None:
                 over |= wide >= other
-            return np.flatnonzero(over)
+            at = np.flatnonzero(over)
+            return at, wide.ravel()[at]
         reached = bounds >= torch.as_tensor(own, device=self.device)
         if other is not None:
             reached |= bounds >= torch.as_tensor(other, device=self.device)
-        places: NDArray[np.int64] = reached.flatten().nonzero()[:, 0].cpu().numpy()
-        return places
+        places = reached.flatten().nonzero()[:, 0]
+        return places.cpu().numpy(), bounds.flatten()[places].cpu().numpy()
 
-    def _counted(self, i: NDArray[np.int64], j: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    def _counted(
+        self, i: NDArray[np.int64], j: NDArray[np.int64], bounds: NDArray[np.float32]
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]:
         """Without pairs of one group, and of the two orders of a pair only one."""
         if not self.same:
-            return i, j
+            return i, j, bounds
         keep = (self.left.groups[i] != self.right.groups[j]) & (i < j)
+        return i[keep], j[keep], bounds[keep]
+
+    def _finer(
+        self,
+        i: NDArray[np.int64],
+        j: NDArray[np.int64],
+        bounds: NDArray[np.float32],
+        rows: slice,
+        columns: slice,
+        limits: _Limits,
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """The pairs that some more components don't rule out."""
+        if not self._a_finer.shape[1] or not len(i):
+            return i, j
+        keep = np.empty(len(i), dtype=bool)
+        left, right = float(self._a_lengths[rows].max()), float(self._b_lengths[columns].max())
+        slack = self._projection.slack(left, right, self._a.shape[1]) + self._projection.finer_slack * left * right
+        for start in range(0, len(i), LET_THROUGH):
+            part = slice(start, start + LET_THROUGH)
+            x, y = np.take(self._a_finer, i[part], axis=0), np.take(self._b_finer, j[part], axis=0)
+            fallen = bounds[part].astype(np.float64) - x[:, -1] * y[:, -1] + np.vecdot(x[:, :-1], y[:, :-1]) + slack
+            least = limits.of_pairs(i[part] - rows.start, j[part] - columns.start)
+            keep[part] = ~(self._double * fallen < least - np.abs(least) * 2.0**-22)
         return i[keep], j[keep]
 
     def _close(
@@ -203,19 +231,17 @@ class Tiles:
         keep = np.empty(len(i), dtype=bool)
         relative = (2 * self.left.vectors.shape[1] + 16) * 2.0**-24
         for start in range(0, len(i), SCORED_CLOSELY):
-            part = slice(start, start + SCORED_CLOSELY)
-            x, y = self.left.vectors[i[part]], self.right.vectors[j[part]]
+            one, other = i[start : start + SCORED_CLOSELY], j[start : start + SCORED_CLOSELY]
+            x, y = np.take(self.left.vectors, one, axis=0), np.take(self.right.vectors, other, axis=0)
             if self.metric == Metric.L2:
                 x -= y
                 near = -np.einsum("nd,nd->n", x, x).astype(np.float64)
                 error = np.abs(near) * relative
             else:
-                near = np.einsum("nd,nd->n", x, y).astype(np.float64)
-                error = relative * np.sqrt(
-                    np.einsum("nd,nd->n", x, x).astype(np.float64) * np.einsum("nd,nd->n", y, y).astype(np.float64)
-                )
-            least = limits.of_pairs(i[part] - rows.start, j[part] - columns.start)
-            keep[part] = ~(near + error + UNDERFLOWS < least - np.abs(least) * 2.0**-23)
+                near = np.vecdot(x, y).astype(np.float64)
+                error = relative * self._a_lengths[one] * self._b_lengths[other]
+            least = limits.of_pairs(one - rows.start, other - columns.start)
+            keep[start : start + SCORED_CLOSELY] = ~(near + error + UNDERFLOWS < least - np.abs(least) * 2.0**-23)
         return i[keep], j[keep]
 
     def _together(self, rows: slice, columns: slice, limits: _Limits) -> SortedPairs:

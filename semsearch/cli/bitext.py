@@ -29,7 +29,8 @@ class BitextOptions:
     second: str
     encoder: str | None
     k: int
-    min_margin: float
+    min_margin: float | None
+    learn: tuple[str, str] | None
     xsim: bool
     languages: str
     file: str | None
@@ -43,7 +44,10 @@ class BitextOptions:
 @click.argument("second", type=parameters.file, metavar="B")
 @click.option("-m", "--encoder", type=parameters.model, metavar="MODEL", help="Of files: a multilingual model.")
 @click.option("-k", type=click.IntRange(min=1), default=4, show_default=True, help="Neighbours of a margin.")
-@click.option("--min-margin", type=parameters.score, default=1.0, show_default=True, metavar="M", help="Of a pair.")
+@click.option("--min-margin", type=parameters.score, metavar="M", help="Of a pair [default: 1].")
+@click.option(
+    "--learn", nargs=2, type=parameters.file, metavar="A2 B2", help="Learn it on files where line i translates line i."
+)
 @click.option("--xsim", is_flag=True, help="Line i of A translates line i of B: say how many are not found.")
 @click.option("--languages", default="und,und", metavar="L1,L2", help="Of A and B, for TMX: de,en.")
 @click.option("--out", "file", type=parameters.file, metavar="FILE", help="FILE.tsv, .csv, .jsonl or .tmx.")
@@ -60,6 +64,7 @@ def bitext(options: BitextOptions) -> int:
 
     \b
     semsearch bitext news.de news.en -m intfloat/multilingual-e5-small --out pairs.tmx
+    semsearch bitext news.de news.en -m intfloat/multilingual-e5-small --learn dev.de dev.en
     semsearch bitext test.de test.en -m intfloat/multilingual-e5-small --xsim
     """
     from semsearch.applications import bitext as mining
@@ -67,6 +72,8 @@ def bitext(options: BitextOptions) -> int:
     languages = options.languages.split(",")
     if len(languages) != 2 or not all(languages):
         raise UsageError(f"two languages are wanted, as in de,en, and not '{options.languages}'.")
+    if options.learn is not None and (options.xsim or options.min_margin is not None):
+        raise UsageError("--learn finds what --min-margin is to be: leave out --min-margin and --xsim.")
     files = _targets(options)
     (texts, vectors), (other_texts, other_vectors) = _sides(options)
     if options.xsim:
@@ -77,7 +84,7 @@ def bitext(options: BitextOptions) -> int:
         say(f"of {len(texts):,} sentences {error:.2%} have another one as their best (xSIM)")
         return 0
     found = mining.bitext(
-        vectors, other_vectors, k=options.k, min_margin=options.min_margin, progress=pairs.how_far("compared")
+        vectors, other_vectors, k=options.k, min_margin=_min_margin(options), progress=pairs.how_far("compared")
     )
     rows = [
         (round(margin, 6), texts[one], other_texts[other])
@@ -90,6 +97,21 @@ def bitext(options: BitextOptions) -> int:
             out(f"{margin:.4f}\t{one_line(one)}\t{one_line(other)}")
     say(f"{len(rows):,} pairs of {len(texts):,} and {len(other_texts):,} sentences")
     return 0 if rows else 1
+
+
+def _min_margin(options: BitextOptions) -> float:
+    """What a pair must have, as it is given or learnt."""
+    if options.learn is None:
+        return 1.0 if options.min_margin is None else options.min_margin
+    from semsearch.applications.bitext import learn_margin
+
+    (_, vectors), (_, other_vectors) = _of_files(options, [Path(name).expanduser() for name in options.learn])
+    learnt = learn_margin(vectors, other_vectors, k=options.k)
+    say(
+        f"learnt --min-margin {learnt.min_margin:.4f}: there {learnt.precision:.1%} of the pairs are right, and "
+        f"{learnt.recall:.1%} of the translations are found (F1 {learnt.f1:.4f})"
+    )
+    return learnt.min_margin
 
 
 def _targets(options: BitextOptions) -> list[Path]:
@@ -111,17 +133,7 @@ def _sides(options: BitextOptions) -> list[tuple[Sequence[str], Vectors]]:
     """The texts and vectors of A and B."""
     places = [Path(name).expanduser() for name in (options.first, options.second)]
     if all(place.is_file() for place in places):
-        if options.encoder is None:
-            raise UsageError("say with --encoder which multilingual model is to encode the sentences.")
-        from semsearch import models
-        from semsearch.encoder.remote import trust_named
-        from semsearch.hardware import Compute
-        from semsearch.ingest.source import Source
-
-        trust_named(options.encoder)
-        encoder = models.encoder(options.encoder, Compute(options.compute.device, options.compute.dtype))
-        texts = [[document.text for document in Source.of(str(place), "text").read()] for place in places]
-        return [(some, encoder.encode_documents(some)) for some in texts]
+        return _of_files(options, places)
     from semsearch.applications.document_vectors import document_vectors
     from semsearch.applications.pairs import check_comparable
 
@@ -135,6 +147,21 @@ def _sides(options: BitextOptions) -> list[tuple[Sequence[str], Vectors]]:
                 found = view.get(ids)
                 sides.append(([found[identity].text for identity in ids], vectors))
         return sides
+
+
+def _of_files(options: BitextOptions, places: Sequence[Path]) -> list[tuple[Sequence[str], Vectors]]:
+    """The sentences and vectors of files."""
+    if options.encoder is None:
+        raise UsageError("say with --encoder which multilingual model is to encode the sentences.")
+    from semsearch import models
+    from semsearch.encoder.remote import trust_named
+    from semsearch.hardware import Compute
+    from semsearch.ingest.source import Source
+
+    trust_named(options.encoder)
+    encoder = models.encoder(options.encoder, Compute(options.compute.device, options.compute.dtype))
+    texts = [[document.text for document in Source.of(str(place), "text").read()] for place in places]
+    return [(some, encoder.encode_documents(some)) for some in texts]
 
 
 def _write(files: Sequence[Path], rows: Sequence[tuple[float, str, str]], languages: Sequence[str]) -> None:

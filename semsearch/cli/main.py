@@ -55,6 +55,7 @@ _COMMANDS = {
     **dict.fromkeys(("reindex", "tune", "check", "repair", "compact", "backup", "restore"), "maintenance"),
     **dict.fromkeys(("reencode", "language"), "maintenance"),
     **{name: name for name in ("pairs", "duplicates", "clusters", "topics", "map", "classify", "bitext")},
+    **dict.fromkeys(("sts", "similarity"), "sts"),
     **{
         "bench": "bench",
         "export": "exchange",

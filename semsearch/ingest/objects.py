@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from semsearch.arguments import as_id, check_list, kind_of
+from semsearch.arrow_input import load_pyarrow
 from semsearch.errors import DataError, UsageError
 from semsearch.reading.documents import ID_FIELDS, TEXT_FIELD, TITLE_FIELD
 from semsearch.types import Document
@@ -134,8 +135,22 @@ def each(given: object, what: str) -> Iterator[object]:
         return _pandas_rows(frame)
     if hasattr(frame, "to_batches") and hasattr(frame, "column_names"):  # pyarrow
         return (row for batch in frame.to_batches(max_chunksize=ROWS_AT_ONCE) for row in batch.to_pylist())
+    if hasattr(frame, "__arrow_c_stream__") and not hasattr(frame, "shape"):  # anything else that gives records
+        return _streamed_rows(frame)
     check_list(given, what)
     return iter(frame)
+
+
+def _streamed_rows(frame: Any) -> Iterator[object]:
+    """The rows of an Arrow stream, which is read a batch at a time."""
+    pa = load_pyarrow()
+    try:
+        batches = pa.RecordBatchReader.from_stream(frame)
+    except pa.ArrowException as error:
+        raise UsageError(f"the Arrow stream holds no records: {error}.") from error
+    for batch in batches:
+        for start in range(0, len(batch), ROWS_AT_ONCE):
+            yield from batch.slice(start, ROWS_AT_ONCE).to_pylist()
 
 
 def _pandas_rows(frame: Any) -> Iterator[object]:

@@ -112,9 +112,17 @@ def test_bounds_hold(metric, length):
         for projection in (Projection.onto(directions, sample.left.mean(axis=0, dtype=np.float64)),):
             if metric != Metric.L2:
                 projection = Projection.onto(directions, np.zeros(DIM))
-            (a, own), (b, other) = (projection.of(left, metric, right=right) for right in (False, True))
+            (a, _, own), (b, _, other) = (projection.of(left, metric, right=right) for right in (False, True))
             slack = projection.slack(own.max(), other.max(), a.shape[1])
             assert (a @ b.T + slack >= exact).all()
+            finer = Projection.onto(directions, projection.centre, width // 2)
+            (a, x, own), (b, y, other) = (finer.of(left, metric, right=right) for right in (False, True))
+            slack = finer.slack(own.max(), other.max(), a.shape[1])
+            assert (a @ b.T + slack >= exact).all()
+            fallen = a @ b.T + x[:, :-1] @ y[:, :-1].T - np.outer(x[:, -1], y[:, -1])
+            slack += finer.finer_slack * own.max() * other.max()
+            assert (fallen + slack >= exact).all()
+            assert (fallen <= a @ b.T + slack).all()
 
 
 def test_few_components_are_chosen_where_they_tell_enough():
@@ -122,7 +130,7 @@ def test_few_components_are_chosen_where_they_tell_enough():
     flat = normalise((rng.standard_normal((500, 256)) * (1 / np.arange(1, 257))).astype(np.float32))
     groups = np.arange(500)
     sample = PairSample.draw(flat, groups, flat, groups, Metric.COSINE, 10**6, same=True)
-    assert choose(sample, Metric.COSINE, 0.95).directions.shape[1] <= 64
+    assert choose(sample, Metric.COSINE, 0.95).width <= 64
     short = np.ascontiguousarray(flat[:, :16])
     sample = PairSample.draw(short, groups, short, groups, Metric.COSINE, 10**6, same=True)
     assert choose(sample, Metric.COSINE, 0.95).directions is None
@@ -196,3 +204,12 @@ def test_a_gpu_finds_the_same():
         AllPairs(GroupedRows(left, groups), None, Metric.COSINE, device).best(runs, limit=200)
         found.append(streamed(runs, 200))
     assert found[0] == found[1]
+
+
+@pytest.mark.parametrize("metric", Metric)
+def test_a_sample_of_equal_vectors_has_the_score_that_they_have(metric):
+    """What is foreseen a rounding too high is reached by none."""
+    equal = np.tile(normalise(vectors(40)[:1]), (60, 1))
+    groups = np.arange(60)
+    sample = PairSample.draw(equal, groups, equal, groups, metric, 1770, same=True)
+    assert set(sample.scores) == {float(score_pairs(equal[0], equal[:1], metric)[0])}

@@ -62,6 +62,59 @@ def test_xsim_counts_what_is_not_found():
         mining.xsim(left, left[1:])
 
 
+def aligned(count, noise, seed=3):
+    """Rows that translate each other, line by line."""
+    rng = np.random.default_rng(seed)
+    left = rng.standard_normal((count, 12)) + 1
+    return left, left + noise * rng.standard_normal((count, 12))
+
+
+def test_the_margin_is_learnt_where_lines_translate_each_other():
+    left, right = aligned(300, 0.5)
+    learnt = mining.learn_margin(left, right)
+    assert learnt == mining.learn_margin(left, right)
+    assert learnt.f1 == pytest.approx(2 * learnt.precision * learnt.recall / (learnt.precision + learnt.recall))
+    assert 0.8 < learnt.f1 <= 1
+    # on others of the kind, of which a third of each side has no translation, it does better than 1, …
+    one, other = aligned(300, 0.5, seed=4)
+
+    def f1(least):
+        found = semsearch.bitext(one[100:], np.concatenate([other[:100], other[200:]]), min_margin=least)
+        right_ones = ((found.first >= 100) & (found.first == found.second)).sum()
+        return 2 * right_ones / (len(found.first) + 100)
+
+    assert f1(learnt.min_margin) > f1(1.0)
+    # … and no other does much better
+    assert f1(learnt.min_margin) > max(f1(least) for least in np.linspace(0.9, 1.6, 15)) - 0.05
+
+
+@pytest.mark.parametrize(
+    ("left", "right", "says"),
+    [
+        (np.eye(40), np.eye(40)[:39], "40 and 39"),
+        (np.eye(20), np.eye(20), "30 translations at least, and there are 20"),
+        (aligned(60, 0)[0], np.roll(aligned(60, 0)[0], 7, axis=0), "no pair that was found is a translation"),
+    ],
+)
+def test_what_no_margin_is_learnt_on(left, right, says):
+    with pytest.raises(UsageError, match=says):
+        mining.learn_margin(left, right)
+
+
+def test_the_margin_is_learnt_on_the_command_line(tmp_path):
+    model = tiny_model(tmp_path / "model")
+    words = " ".join(SUBJECTS.values()).split()
+    for name in ("a", "b"):
+        (tmp_path / name).write_text("".join(f"{word}\n" for word in words))
+    asked = ["bitext", tmp_path / "a", tmp_path / "b", "-m", model, "--learn", tmp_path / "a", tmp_path / "b"]
+    ended = run(*asked)
+    assert ended.code == 0
+    assert "learnt --min-margin" in ended.err
+    assert all(line.split("\t")[1] == line.split("\t")[2] for line in ended.lines)
+    for wrong in (["--xsim"], ["--min-margin", 1.1]):
+        assert "leave out" in run(*asked, *wrong).err
+
+
 def test_nothing_one_and_what_is_wrong():
     none, one = np.empty((0, 3)), np.ones((1, 3))
     assert len(semsearch.bitext(none, one).first) == 0

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 import semsearch
-from semsearch.applications import communities as communities_module
 from semsearch.applications import pairs as pairs_module
+from semsearch.applications import scratch as scratch_module
 from semsearch.errors import DataError, UsageError
 
 
@@ -16,12 +16,12 @@ def clumped(count, clumps, spread, seed=0, dim=16):
 
 
 @pytest.mark.parametrize(("threshold", "min_size"), [(0.9, 3), (0.75, 10), (0.5, 2), (0.97, 1)])
-@pytest.mark.parametrize("in_memory", [0, 1 << 25])
+@pytest.mark.parametrize("in_memory", [0, 1 << 28])
 def test_they_are_those_of_sentence_transformers(threshold, min_size, in_memory, monkeypatch):
     util = pytest.importorskip("sentence_transformers.util")
     import torch
 
-    monkeypatch.setattr(communities_module, "IN_MEMORY_NEIGHBOURS", in_memory)
+    monkeypatch.setattr(scratch_module, "IN_MEMORY_BYTES", in_memory)
     vectors = clumped(300, 12, 0.35)
     ours = semsearch.communities(vectors, threshold, min_size)
     theirs = util.community_detection(torch.from_numpy(vectors), threshold, min_size)

@@ -121,11 +121,9 @@ def test_what_was_chosen_elsewhere_is_measured_where_it_was_not(measured, tmp_pa
 
 
 @pytest.mark.slow
-def test_likeness_of_sentences_is_ranked_as_scipy_ranks_it(quality, measured, model, tmp_path):
+def test_likeness_of_sentences_is_ranked_as_scipy_ranks_it(measured, model, tmp_path):
     stats = pytest.importorskip("scipy.stats")
     generator = np.random.default_rng(0)
-    left, right = generator.integers(8, size=(2, 60)).astype(float)  # many ties
-    assert quality.spearman(left, right) == pytest.approx(stats.spearmanr(left, right).statistic)
     words = " ".join(SUBJECTS.values()).split()
     pairs = [(left, right) for left in words[::3] for right in words[::4]]
     judged = generator.integers(6, size=len(pairs)).astype(float)

@@ -68,6 +68,11 @@ def test_every_option_is_declared_with_its_type(name):
             assert get_origin(hint) is tuple, parameter.name
             assert kind is None or get_args(hint)[0] is kind, parameter.name
             continue
+        if parameter.nargs > 1:  # so many values, or none
+            (several,) = (each for each in get_args(hint) if each is not NoneType)
+            assert several == tuple[(kind,) * parameter.nargs], parameter.name
+            assert optional is not parameter.required, parameter.name
+            continue
         if not parameter.required and not (isinstance(parameter, click.Option) and parameter.is_flag):
             without_value = parameter.to_info_dict().get("default") is None
             assert optional is without_value, parameter.name

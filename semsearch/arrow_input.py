@@ -1,0 +1,128 @@
+"""Vectors in frames: pandas, polars, pyarrow, and whatever else gives an Arrow stream (`__arrow_c_stream__`).
+
+A frame has a column of lists of numbers, a vector a row, or nothing but columns of numbers, a component each. A column
+`_id` or `id`, or an index that says something, names the rows.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from semsearch.errors import DataError, MissingDependency, UsageError
+from semsearch.tabular import RowIds
+
+ID_COLUMNS = ("_id", "id")
+VECTOR_COLUMNS = ("vector", "vectors", "embedding", "embeddings")
+
+
+def is_frame(given: object) -> bool:
+    """Whether something gives an Arrow stream, as frames and their columns do."""
+    return hasattr(given, "__arrow_c_stream__") or (hasattr(given, "collect") and hasattr(given, "collect_schema"))
+
+
+def rows_in(given: Any, what: str = "vectors") -> tuple[Any, RowIds | None]:
+    """The vectors `(n, dim)` of a frame or of a column of lists, without a copy where Arrow has them side by side.
+
+    Anything else is given back as it is.
+
+    Raises:
+        UsageError: No column holds vectors, or several do.
+        DataError: A row has no vector, or one of another length.
+        MissingDependency: pyarrow is not installed.
+    """
+    if not is_frame(given):
+        return given, None
+    pa = load_pyarrow()
+    if hasattr(given, "collect") and hasattr(given, "collect_schema"):  # polars, lazy
+        given = given.collect()
+    ids = _index_of(given)
+    table = _table(pa, given)
+    if not isinstance(table, pa.Table):
+        return _of_lists(pa, table, what), ids
+    for name in ID_COLUMNS:
+        if name in table.column_names:
+            ids = RowIds(table.column(name).to_pylist(), name)
+            table = table.drop_columns([name])
+            break
+    lists = [name for name in table.column_names if _is_list(pa, table.schema.field(name).type)]
+    if len(lists) > 1:
+        lists = [name for name in lists if name.lower() in VECTOR_COLUMNS]
+    if len(lists) == 1:
+        return _of_lists(pa, table.column(lists[0]), f"column '{lists[0]}'"), ids
+    names = ", ".join(map(repr, table.column_names)) or "none"
+    numbers = [pa.types.is_integer(field.type) or pa.types.is_floating(field.type) for field in table.schema]
+    if lists or not numbers or not all(numbers):
+        raise UsageError(
+            f"the frame must have one column of lists of numbers, or nothing but numbers, beside its ids; it has "
+            f"{names}. Give the column of {what}: frame['…']."
+        )
+    columns = [column.to_numpy() for column in table.columns]
+    return np.stack(columns, axis=1) if columns else np.empty((0, 0)), ids
+
+
+def load_pyarrow() -> Any:
+    """The library that takes what frames give.
+
+    Raises:
+        MissingDependency: It is not installed.
+    """
+    try:
+        import pyarrow
+    except ImportError as error:
+        raise MissingDependency(
+            "frames are read by pyarrow, which is not installed: pip install pyarrow, or give arrays."
+        ) from error
+    return pyarrow
+
+
+def _table(pa: Any, given: Any) -> Any:
+    """A table, or one column in chunks."""
+    if hasattr(given, "iloc") and hasattr(given, "columns"):  # pandas, whose index is no column here
+        return pa.Table.from_pandas(given, preserve_index=False)
+    if hasattr(given, "iloc"):
+        return pa.chunked_array([pa.array(given, from_pandas=True)])
+    if isinstance(given, pa.Table | pa.ChunkedArray):
+        return given
+    try:
+        return pa.table(given)
+    except (pa.ArrowInvalid, pa.ArrowTypeError, TypeError, ValueError):
+        return pa.chunked_array(given)  # a stream of something other than records
+
+
+def _index_of(given: Any) -> RowIds | None:
+    """The index of pandas, unless it only counts."""
+    index = getattr(given, "index", None) if hasattr(given, "iloc") else None
+    if index is None or (type(index).__name__ == "RangeIndex" and index.name is None):
+        return None
+    return RowIds(index.tolist(), index.name, indexed=True)
+
+
+def _is_list(pa: Any, kind: Any) -> bool:
+    lists = pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
+    return bool(lists) and bool(pa.types.is_floating(kind.value_type) or pa.types.is_integer(kind.value_type))
+
+
+def _of_lists(pa: Any, column: Any, what: str) -> Any:
+    """A column of lists of numbers as `(n, dim)`."""
+    if not _is_list(pa, column.type):
+        raise UsageError(f"{what} must be lists of numbers, and are {column.type}.")
+    if column.null_count:
+        at = next(row for row, value in enumerate(column) if not value.is_valid)
+        raise DataError(f"row {at} of {what} has no vector.")
+    parts, start, dim = [], 0, None
+    for chunk in column.chunks:
+        if not len(chunk):
+            continue
+        lengths = chunk.value_lengths().to_numpy(zero_copy_only=False)
+        dim = int(lengths[0]) if dim is None else dim
+        if (lengths != dim).any():
+            at = int(np.flatnonzero(lengths != dim)[0])
+            raise DataError(f"row {start + at} of {what} has {lengths[at]} components, where the first has {dim}.")
+        values = chunk.flatten()
+        parts.append(values.to_numpy(zero_copy_only=values.null_count == 0).reshape(len(chunk), dim))
+        start += len(chunk)
+    if not parts:
+        return np.empty((0, 0), dtype=np.float32)
+    return parts[0] if len(parts) == 1 else np.concatenate(parts)

@@ -1,0 +1,192 @@
+"""Every application on what breaks others: equal vectors, one, NaN, a threshold of 0, a full disk; twice the same."""
+
+import json
+import signal
+import sys
+from functools import partial
+
+import numpy as np
+import pytest
+from support.command_line import SUBJECTS, run, tiny_model
+
+import semsearch
+from semsearch.applications import scratch as scratch_module
+from semsearch.applications.scratch import scratch
+from semsearch.errors import DataError, MissingDependency, StorageError, UsageError
+
+resource = pytest.importorskip("resource")  # of POSIX
+LABELS = ["a", "b"]
+
+
+def labels(count):
+    return [LABELS[row % 2] for row in range(count)]
+
+
+APPLICATIONS = {
+    "pairs": partial(semsearch.pairs, limit=20),
+    "neighbours": partial(semsearch.pairs, k=3, limit=None),
+    "between": lambda vectors: semsearch.pairs(vectors, vectors, limit=20),
+    "communities": partial(semsearch.communities, min_size=1),
+    "clusters": partial(semsearch.clusters, min_size=2),
+    "kmeans": partial(semsearch.clusters, method="kmeans", count=1),
+    "agglomerative": partial(semsearch.clusters, method="agglomerative"),
+    "hdbscan": partial(semsearch.clusters, method="hdbscan"),
+    "classify": lambda vectors: semsearch.classify(
+        vectors, np.concatenate([vectors, vectors]), labels(2 * len(vectors))
+    ),
+    "bitext": lambda vectors: semsearch.bitext(vectors, vectors),
+    "similarity": lambda vectors: semsearch.similarity(vectors, vectors),
+}
+
+
+def answer(name, vectors):
+    """What comes out, as bytes."""
+    try:
+        found = APPLICATIONS[name](vectors)
+    except MissingDependency as error:
+        pytest.skip(str(error))
+    columns = found.to_arrow().to_pydict() if hasattr(found, "to_arrow") else found.tolist()
+    return json.dumps(columns).encode()
+
+
+@pytest.mark.parametrize("name", APPLICATIONS)
+def test_equal_vectors_give_a_bounded_answer_twice_the_same(name):
+    pytest.importorskip("pyarrow")
+    equal = np.tile(np.array([[0.6, 0.8, 0.1]], dtype=np.float32), (60, 1))
+    once = answer(name, equal)
+    assert once == answer(name, equal)
+    assert len(once) < 20_000
+    if name in ("communities", "clusters", "kmeans", "agglomerative"):  # all are together
+        found = json.loads(once)
+        assert set(found.get("community", found.get("cluster"))) == {0}
+    if name == "bitext":
+        assert sorted(json.loads(once)["first"]) == sorted(set(json.loads(once)["first"]))  # none twice
+
+
+@pytest.mark.parametrize("name", APPLICATIONS)
+def test_one_vector(name):
+    pytest.importorskip("pyarrow")
+    one = np.array([[0.6, 0.8]], dtype=np.float32)
+    found = json.loads(answer(name, one))
+    expected = {"pairs": 0, "neighbours": 0, "communities": 1, "between": 1, "similarity": 1, "bitext": 1}
+    if name in expected:
+        assert len(found if isinstance(found, list) else next(iter(found.values()))) == expected[name]
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+@pytest.mark.parametrize("name", APPLICATIONS)
+def test_what_is_no_number_is_refused(name, bad):
+    vectors = np.random.default_rng(0).standard_normal((30, 4))
+    vectors[17, 2] = bad
+    with pytest.raises(DataError, match=r"row (17|0) .*NaN or infinite"):
+        APPLICATIONS[name](vectors)
+
+
+def test_a_threshold_of_0_on_a_million_rows_is_a_sentence():
+    """About half of the 500,000,000,000 pairs reach it: refused before any is looked at."""
+    vectors = np.random.default_rng(0).standard_normal((1_000_000, 4)).astype(np.float32)
+    for application in (
+        partial(semsearch.pairs, min_score=0.0, limit=None),
+        partial(semsearch.communities, threshold=0.0),
+        partial(semsearch.clusters, min_score=0.0),
+    ):
+        with pytest.raises(
+            UsageError, match=r"about 2[0-9]{2},[0-9,]* pairs reach a score of 0.0000, and at most 1,000"
+        ):
+            application(vectors)
+
+
+def test_a_threshold_of_0_on_few_rows_is_answered():
+    vectors = np.random.default_rng(0).standard_normal((50, 4))
+    found = semsearch.pairs(vectors, min_score=0.0, limit=None)
+    unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    assert len(found.first) == (np.triu(unit @ unit.T, 1) > 0).sum()
+    (first, *_) = semsearch.communities(vectors, 0.0, min_size=1)
+    assert len(first) == ((unit @ unit[first[0]]) > 0).sum()
+
+
+@pytest.fixture
+def without_room():
+    """`without_room(work)`: what work says where no file may grow beyond a megabyte."""
+    before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    def said(work):
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, hard))
+        try:
+            with pytest.raises(StorageError) as told:
+                work()
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        return str(told.value)
+
+    yield said
+    signal.signal(signal.SIGXFSZ, before)
+
+
+full = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="limits the size of files as Linux does")
+
+
+@full
+def test_a_temporary_array_takes_its_room_at_once(monkeypatch, without_room):
+    monkeypatch.setattr(scratch_module, "IN_MEMORY_BYTES", 1 << 16)
+    made = scratch((1000, 30), np.float32)
+    made[:] = 7
+    assert (made == 7).all()
+    said = without_room(partial(scratch, (1000, 300), np.float32))
+    assert "a temporary file of 0.0 GB can't be made: File too large. Make room" in said
+
+
+@full
+def test_a_full_disk_ends_pairs_with_a_sentence_and_the_same_call_goes_on(tmp_path, without_room):
+    vectors = np.random.default_rng(0).standard_normal((9_000, 4)).astype(np.float32)
+    asked = partial(semsearch.pairs, vectors, min_score=0.94, limit=None, device="cpu")
+    whole = asked()
+    assert len(whole.first) > 200_000  # 20 bytes each
+    said = without_room(partial(asked, folder=tmp_path / "kept"))
+    assert "can't be written: the disk took a part of it" in said
+    assert "repeat the command: it goes on from there" in said
+    again = asked(folder=tmp_path / "kept")
+    for one, other in zip(whole[:3], again[:3], strict=True):
+        assert one.tobytes() == other.tobytes()
+    assert not (tmp_path / "kept").exists()
+
+
+@full
+@pytest.mark.slow
+def test_a_full_disk_ends_what_keeps_nothing_with_a_sentence(monkeypatch, without_room):
+    vectors = np.random.default_rng(0).standard_normal((6_000, 4)).astype(np.float32)
+    monkeypatch.setattr("semsearch.applications.runs.IN_MEMORY", 1 << 12)
+    said = without_room(partial(semsearch.communities, vectors, 0.9, device="cpu"))
+    assert "the disk took a part of it" in said
+    assert "Ask for fewer pairs" in said
+
+
+@pytest.mark.slow
+def test_every_command_writes_the_same_bytes_twice(tmp_path):
+    pytest.importorskip("sklearn")
+    model, home = tiny_model(tmp_path / "model"), ("--home", tmp_path / "home")
+    words = [text.split() for text in SUBJECTS.values()]
+    texts = [f"{one} {other}" for some in words for one in some for other in some if one != other]
+    with semsearch.create("texts", home=tmp_path / "home", encoder=str(model)) as made:
+        made.add(semsearch.Document(str(at), text, metadata={"kind": at // 56}) for at, text in enumerate(texts))
+    (tmp_path / "a.txt").write_text("\n".join(texts[:40]))
+    (tmp_path / "b.txt").write_text("\n".join(texts[20:60]))
+    sides = (tmp_path / "a.txt", tmp_path / "b.txt", "-m", model)
+    for asked in (
+        ("pairs", "texts", "--limit", 500, *home),
+        ("duplicates", "texts", "--min-score", 0.9, *home),
+        ("clusters", "texts", "--method", "kmeans", "--count", 5, *home),
+        ("clusters", "texts", "--min-size", 3, *home),
+        ("bitext", *sides, *home),
+        ("similarity", "--lines", *sides),
+    ):
+        files = [tmp_path / f"{number}.tsv" for number in range(2)]
+        for file in files:
+            assert run(*asked, "--out", file).code == 0, asked
+        assert files[0].read_bytes() == files[1].read_bytes(), asked
+        assert len(files[0].read_bytes()) > 100
+        for file in files:
+            file.unlink()
+    classified = [run("classify", "texts", tmp_path / "a.txt", "--field", "kind", "--json", *home) for _ in range(2)]
+    assert classified[0].out == classified[1].out != ""
