@@ -30,6 +30,7 @@ from semsearch.server import (
     search_routes,
     status_routes,
     task_routes,
+    tei_routes,
 )
 from semsearch.server.application import application
 from semsearch.server.operations import Table
@@ -53,6 +54,7 @@ def table() -> Table:
         task_routes.routes,
         file_routes.routes,
         model_routes.routes,
+        tei_routes.routes,
         engine_routes.routes,
         openapi.routes,
         page_routes.routes,
