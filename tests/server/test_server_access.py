@@ -11,7 +11,7 @@ from support.named_hash import until
 from semsearch.errors import UsageError
 from semsearch.server.configuration import ServerOptions
 from semsearch.server.failures import KINDS_BY_CODE, STATUSES, refusal_of, without_paths
-from semsearch.server.keys import Grant, Keyring, add_key
+from semsearch.server.keys import Grant, Keyring, KeysFile, add_key
 from semsearch.server.serving import table
 
 SEARCH = "/v1/collections/animals/search"
@@ -267,6 +267,82 @@ def test_a_file_that_others_may_write_is_refused(keys, tmp_path):
         Keyring.read(link)
     with pytest.raises(UsageError, match="semsearch key"):
         Keyring.read(tmp_path / "nowhere")
+
+
+@pytest.fixture
+def watched(keys):
+    """The keys of a file as it is now, with clocks that stand until they are moved."""
+    file, made = keys
+    clock = {"now": 0.0, "settled": 0.0}
+    return KeysFile(file, lambda: clock["now"], lambda: clock["settled"]), file, made, clock
+
+
+def test_keys_are_read_again_when_their_file_is_another(watched):
+    ring, file, made, _ = watched
+    new = add_key(file, "new", "read")
+    assert ring.grant(new) == Grant("new", "read")
+    lines = [line for line in file.read_text().splitlines(keepends=True) if '"reader"' not in line]
+    beside = file.with_name("beside")
+    beside.write_text("".join(lines))
+    beside.chmod(0o600)
+    beside.replace(file)
+    assert ring.grant(made["reader"]) is None, "it is gone at once"
+    assert ring.grant(new) == Grant("new", "read")
+
+
+def test_a_file_that_is_being_written_is_not_read_half(watched):
+    ring, file, made, clock = watched
+    lines = file.read_text().splitlines(keepends=True)
+    clock["now"] = file.stat().st_mtime
+    with file.open("w") as written:
+        written.write(lines[0])  # whole lines, and yet not all
+        written.flush()
+        clock["now"] = file.stat().st_mtime
+        assert ring.grant(made["admin"]) == Grant("admin", "admin")
+        written.write("".join(lines[1:2]))
+    clock["now"] = file.stat().st_mtime
+    assert ring.grant(made["admin"]) == Grant("admin", "admin"), "nobody knows that it is the end"
+    clock["settled"] += 1
+    assert ring.grant(made["admin"]) is None
+    assert ring.grant(made["reader"]) == Grant("reader", "read")
+    file.write_text("".join(lines))
+    clock["now"] = file.stat().st_mtime + 3600
+    assert ring.grant(made["admin"]) == Grant("admin", "admin"), "it was written long before"
+
+
+@pytest.mark.parametrize("fault", ["cut", "gone", "mode", "link", "huge"])
+def test_a_file_that_is_broken_leaves_the_keys_as_they_were(watched, caplog, fault):
+    ring, file, made, clock = watched
+    whole = file.read_text()
+    if fault == "cut":
+        file.write_text(whole[:-20])
+    elif fault == "gone":
+        file.unlink()
+    elif fault == "mode":
+        file.chmod(0o622)
+    elif fault == "link":
+        file.rename(file.with_name("elsewhere"))
+        file.symlink_to(file.with_name("elsewhere"))
+    else:
+        file.write_text("x" * (2 << 20))
+    clock["now"] = 1e12
+    for _ in range(3):
+        assert ring.grant(made["reader"]) == Grant("reader", "read")
+    assert [record.message for record in caplog.records if "stay as they were" in record.message] == [
+        caplog.records[0].message
+    ], "said once"
+    file.unlink(missing_ok=True)
+    again = add_key(file, "again", "admin")
+    assert ring.grant(again) == Grant("again", "admin")
+    assert ring.grant(made["reader"]) is None
+    assert not any(key in caplog.text for key in made.values())
+
+
+def test_a_server_that_runs_takes_a_new_key(serve, keys):
+    file, _ = keys
+    with serve(keyring=KeysFile(file)) as server:
+        new = add_key(file, "late", "read")
+        assert server.get("/v1/collections", headers={"X-API-Key": new}).status_code == 200
 
 
 # -------------------------------------------------------------------------------------------------------------- bounds
