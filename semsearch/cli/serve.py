@@ -155,7 +155,9 @@ def serve(options: ServeOptions) -> int:
 
     service = Service(home, chosen, keyring, None if options.quiet else note)
     serving.run(service, options.host, options.port, options.uds, listening)
-    if service.tasks.unfinished:  # what tells nothing can't be stopped, and may be cut short anywhere
+    if (
+        service.tasks.unfinished or service.errands.unfinished
+    ):  # what tells nothing can't be stopped, and may be cut short anywhere
         os._exit(0)
     return 0
 

@@ -23,6 +23,7 @@ from semsearch.server import (
     collection_routes,
     document_routes,
     engine_routes,
+    errand_routes,
     file_routes,
     model_routes,
     openapi,
@@ -56,6 +57,7 @@ def table() -> Table:
         model_routes.routes,
         tei_routes.routes,
         engine_routes.routes,
+        errand_routes.routes,
         openapi.routes,
         page_routes.routes,
     )
