@@ -1,15 +1,15 @@
-"""A server that is killed (SIGKILL) in the midst of uploads, round after round: `python -m support.server_kills 100 [SEED]`.
+"""A server that is killed in the midst of uploads, round after round: `python -m support.server_kills 100 [SEED]`.
 
 Several clients stream documents, new and changed, at once; what the server acknowledged is known here. At a random
 moment it is killed, started again on what it left, and held against that: every acknowledged record is there as it was
 sent, none is half there, and what was not acknowledged is there whole or not at all. Then it takes the rest.
 """
 
+import asyncio
 import json
 import random
 import select
 import socket
-import subprocess
 import sys
 import tempfile
 import threading
@@ -18,26 +18,22 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import httpx
-from support.named_hash import NAME
 
 import semsearch
+from semsearch import models
+from semsearch.home import Home
+from semsearch.server import serving
+from semsearch.server.configuration import ServerOptions
+from semsearch.server.keys import KeysFile
+from semsearch.server.service import Service
 from semsearch.testing.encoder import HashEncoder
+from support import forking
+from support.named_hash import NAME, NamedHash
 
 CLIENTS = 3
 RECORDS = 4_000  # of a client in a round; more than come through before the kill
 LONGEST_LIFE = 2.0  # seconds of uploads after the first acknowledgement
 ENOUGH = 5_000  # documents; beyond that most records change what is there
-SERVER = """
-import sys
-import semsearch.models
-from support.named_hash import NamedHash
-
-semsearch.models.encoder = lambda name, compute=None, **how: NamedHash(name)
-from semsearch.__main__ import main
-
-sys.argv = ["semsearch", "serve", *sys.argv[1:]]
-sys.exit(main())
-"""
 
 
 @dataclass
@@ -50,18 +46,22 @@ class Sent:
     sent: int = 0
 
 
-def server(home):
-    """The process of a server and its port."""
-    process = subprocess.Popen(
-        [sys.executable, "-c", SERVER, "--home", str(home), "--port", "0", "--encoder", NAME, "--quiet"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    line = process.stdout.readline()
-    if " at " not in line:
-        raise RuntimeError(process.stderr.read())
-    return process, int(line.strip().rpartition(":")[2])
+def server(home, keys=None, **options):
+    """The process of a server with a model without weights, and its port; see `ServerOptions`."""
+    context = forking.server()
+    ours, theirs = context.Pipe()
+    process = context.Process(target=_serve, args=(str(home), keys, options, theirs), daemon=True)
+    process.start()
+    theirs.close()
+    return process, ours.recv()
+
+
+def _serve(home, keys, options, pipe):
+    models.encoder = lambda name, compute=None, **how: NamedHash(name)
+    service = Service(Home.of(home), ServerOptions(encoders=(NAME,), **options), keys and KeysFile(Path(keys)))
+    with serving.listen("127.0.0.1", 0) as listening:  # as `serving.run`, which imports torch first
+        running = serving.server(service, lambda: pipe.send(listening.getsockname()[1]))
+        asyncio.run(running.serve([listening]))
 
 
 def upload(port, sent, stop):
@@ -173,7 +173,7 @@ def kill_rounds(home, rounds, seed=0, tell=lambda number, clients, there: None):
             time.sleep(wait)
         finally:
             process.kill()
-            process.communicate(timeout=60)
+            process.join(60)
         stop.set()
         for thread in threads:
             thread.join(60)
@@ -195,14 +195,12 @@ def main():
 
     def tell(number, clients, there):
         through = ", ".join(f"{client.through} of {client.sent}" for client in clients)
-        print(f"round {number + 1}: acknowledged {through}; {len(there)} are there", flush=True)
+        print(f"round {number + 1}: acknowledged {through}; {len(there)} are there", flush=True)  # noqa: T201
 
     shm = "/dev/shm" if Path("/dev/shm").is_dir() else None
     with tempfile.TemporaryDirectory(prefix="semsearch-kills-", dir=shm) as folder:
         wrong, acknowledged = kill_rounds(Path(folder) / "home", rounds, seed, tell)
-    print(f"{rounds} kills, {acknowledged:,} records acknowledged, {len(wrong)} violations", flush=True)
-    for one in wrong[:50]:
-        print(one)
+    print(f"{rounds} kills, {acknowledged:,} records acknowledged, {len(wrong)} violations", *wrong[:50], sep="\n")  # noqa: T201
     sys.exit(bool(wrong))
 
 
