@@ -3,6 +3,7 @@
 import json
 import socket
 import stat
+from contextlib import suppress
 
 import httpx
 import pytest
@@ -379,10 +380,46 @@ def test_a_body_that_is_too_long_is_refused_before_it_is_read(serve, fill):
 
 
 def test_a_connection_that_asks_nothing_is_closed(serve, monkeypatch):
-    monkeypatch.setattr("semsearch.server.serving.SILENT_SECONDS", 0.05)
+    monkeypatch.setattr("semsearch.server.http_protocol.UNASKED_SECONDS", 0.05)
     with serve() as server, connected(server) as client:
         client.sendall(b"GET /livez HTTP/1.1\r\nHost: local")
         assert client.recv(100) == b""
+
+
+ENDLESS = {
+    "a head": b"GET / HTTP/1.1\r\nHost: localhost\r\nX-Long: ",
+    "an address": b"GET /",
+    "the head of a second request": b"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\nGET / HTTP/1.1\r\nX-Long: ",
+    "a trailer": b"POST /v1/collections/animals/count HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+    b"Transfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\nX-Long: ",
+}
+
+
+@pytest.mark.parametrize("what", ENDLESS)
+def test_a_head_without_an_end_is_cut_off(server, what):
+    with connected(server) as client:
+        client.sendall(ENDLESS[what])
+        sent, said = 0, b""
+        with suppress(OSError):
+            while sent < (8 << 20):
+                sent += client.send(b"x" * 8192)
+        with suppress(OSError):
+            while content := client.recv(65536):
+                said += content
+        assert sent < (8 << 20), "what lies in the buffers of the system, and no more"
+        if what == "a head":
+            assert said.startswith(b"HTTP/1.1 431") or not said  # which a reset may have swallowed
+    assert server.get("/livez").status_code == 200
+
+
+def test_a_second_request_that_stands_still_is_cut_off(server, monkeypatch):
+    monkeypatch.setattr("semsearch.server.http_protocol.UNASKED_SECONDS", 0.05)
+    with connected(server) as client:
+        client.sendall(b"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        while b"ok" not in client.recv(65536):
+            pass
+        client.sendall(b"GET /livez HTTP/1.1\r\nHost: loc")
+        assert client.recv(65536) == b""
 
 
 def test_idle_connections_hold_up_nobody(server):
