@@ -5,7 +5,7 @@
 The distinct Quora questions of SEMSEARCH_DATA (137,551; without it the shipped sentences) are indexed and asked, and
 `--home` keeps the collection for the next time. The server is a process of its own, `semsearch serve`; the clients are
 one process with a connection each, that asks anew as soon as it is answered. Told are requests a second, p50 and p99,
-and the processor's time of the server for each request: on a machine that others use, that is the figure to compare, and
+and the processor's time of the server for each request: on a machine that others use, that is what to compare, and
 the subjects take turns, slice by slice. Beside it: `Collection.search_many` of as many questions at a time as there
 are clients, which is what the server could reach at best; and for `/v1/embeddings` a plain server around
 sentence-transformers, which encodes each request by itself (Starlette, on which FastAPI stands, so it is no slower).
@@ -71,6 +71,8 @@ def main() -> None:
     parser.add_argument("--no-peer", action="store_true")
     parser.add_argument("--out", type=Path, help="JSON lines are added here")
     options = parser.parse_args()
+    import torch  # noqa: F401  (as the server has it: without it a question or two would go another way)
+
     folder = str(resolve.find(options.model, None).folder)
     clients = [int(number) for number in options.clients.split(",")]
     rows: list[dict[str, Any]] = []
