@@ -20,6 +20,7 @@ from semsearch.server.served_models import (
     checked_texts,
     encoded_together,
     encoder_of,
+    finite,
     plain_json,
     relevance,
     reranker_of,
@@ -223,7 +224,7 @@ def tei_predict(call: Call[TEIPredict]) -> HTTPAnswer:
         raise Refusal(400, "invalid_request", f"{name} orders texts and classifies none: ask /rerank.", "model")
     from torch.nn import Identity
 
-    raw = np.asarray(predict(pairs, activation=Identity()), dtype=np.float64).reshape(len(pairs), -1)
+    raw = finite(predict(pairs, activation=Identity()), name).reshape(len(pairs), -1)
     how = asked.parameters or TEIClassifying()
     chosen = how.function_to_apply or ("sigmoid" if raw.shape[1] == 1 else "softmax")
     scores = _activated(raw, "none" if asked.raw_scores else chosen)
