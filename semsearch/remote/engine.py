@@ -14,7 +14,7 @@ from semsearch.engine import Capabilities, File, Origin, Settings, Settlement, W
 from semsearch.errors import CollectionClosed, DocumentChanged
 from semsearch.records import Entry, Known, Record
 from semsearch.remote.connection_to_server import ServerConnection, path_of
-from semsearch.remote.long_work import Answers, HeldWriters, LongWork
+from semsearch.remote.long_work import Replies, HeldWriters, LongWork
 from semsearch.remote.remote_view import RemoteView
 from semsearch.remote.served_encoder import ServedEncoder, WindowedServedEncoder
 from semsearch.search.languages import Languages
@@ -51,7 +51,7 @@ class RemoteEngine:
         held: HeldWriters | None = getattr(self._held, "writers", None)
         return self.ask(what, **facts) if held is None else held.write(what, facts)
 
-    def work(self, what: str, answers: Answers, progress: Callable[[int], None] | None = None, **facts: Any) -> Any:
+    def work(self, what: str, answers: Replies, progress: Callable[[int], None] | None = None, **facts: Any) -> Any:
         """How long work at the server's engine ended, which is given what it asks for."""
         self.check_open()
         return LongWork(self.connection, self.name, what, facts).done(answers, progress)

@@ -13,7 +13,7 @@ from semsearch.errors import CollectionLocked, SemsearchError, StorageError
 if TYPE_CHECKING:
     from semsearch.remote.connection_to_server import ServerConnection
 
-Answers = Mapping[str, Callable[[Mapping[str, Any]], Any]]
+Replies = Mapping[str, Callable[[Mapping[str, Any]], Any]]
 """What answers a question, by the name that is in it."""
 
 LOOKING_TRIES = 5  # of a look that does not get through
@@ -43,7 +43,7 @@ class LongWork:
                 return news
         raise AssertionError("a look is made or raises")
 
-    def done(self, answers: Answers, progress: Callable[[int], None] | None = None) -> Any:
+    def done(self, answers: Replies, progress: Callable[[int], None] | None = None) -> Any:
         """How it ended."""
         news, told = self.look(), 0
         while "done" not in news:

@@ -35,8 +35,8 @@ routes = Table("models")
 TokenIds = list[int]
 Direction = Literal["left", "right", "Left", "Right"]
 
-_STATUSES = {400: 422, 500: 424, 507: 424}  # TEI's for what we call so: validation and the backend
-_KINDS = {424: "Backend", 429: "Overloaded", 503: "Unhealthy"}
+_TEI_STATUSES = {400: 422, 500: 424, 507: 424}  # TEI's for what we call so: validation and the backend
+_TEI_KINDS = {424: "Backend", 429: "Overloaded", 503: "Unhealthy"}
 
 
 class Truncating(JSONShape):
@@ -109,8 +109,8 @@ class TEIPredict(JSONShape):
 
 def as_tei(refusal: Refusal) -> tuple[int, Any]:
     """An error as text-embeddings-inference tells it: the status and the JSON."""
-    status = 400 if refusal.code == "empty" else _STATUSES.get(refusal.status, refusal.status)
-    kind = "Empty" if refusal.code == "empty" else _KINDS.get(status, "Validation")
+    status = 400 if refusal.code == "empty" else _TEI_STATUSES.get(refusal.status, refusal.status)
+    kind = "Empty" if refusal.code == "empty" else _TEI_KINDS.get(status, "Validation")
     return status, {"error": refusal.message, "error_type": kind}
 
 
