@@ -14,7 +14,7 @@ from semsearch.engine import Capabilities, File, Origin, Settings, Settlement, W
 from semsearch.errors import CollectionClosed, DocumentChanged
 from semsearch.records import Entry, Known, Record
 from semsearch.remote.connection_to_server import ServerConnection, path_of
-from semsearch.remote.long_work import Replies, HeldWriters, LongWork
+from semsearch.remote.long_work import HeldWriters, LongWork, Replies
 from semsearch.remote.remote_view import RemoteView
 from semsearch.remote.served_encoder import ServedEncoder, WindowedServedEncoder
 from semsearch.search.languages import Languages
