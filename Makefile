@@ -8,11 +8,11 @@ ALONE      := threads or weights or gpu
 REAL       := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadgroup
 SOURCES    := semsearch indexes corpora benchmarks docs examples tests
 
-.PHONY: demo quick test real check docs bench crash fuzz attack soak format clean
+.PHONY: demo quick test real check docs bench crash kill-server siege fuzz attack soak format clean
 .DEFAULT_GOAL := help
 
 help:
-	@grep -E '^[a-z]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
 
 $(VENV)/.made: constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "semsearch needs Python 3.11 or newer; choose one with: make PYTHON=python3.12 ...")'
@@ -73,6 +73,12 @@ bench: $(VENV)/.bench ## every benchmark in its short form (FULL=1: the long one
 
 crash: $(VENV)/.test ## kill, cut the power and swap at every point instead of a sample of them (half an hour)
 	SEMSEARCH_FULL=1 $(BIN)/python -m pytest tests/trust/test_crash.py tests/trust/test_pairs.py tests/trust/test_power_cut.py tests/trust/test_concurrency.py tests/trust/test_state_machine.py
+
+kill-server: $(VENV)/.test ## kill a server in the midst of uploads, a hundred times (COUNT=…)
+	PYTHONPATH=tests $(BIN)/python -m support.server_kills $(or $(COUNT),100)
+
+siege: $(VENV)/.test ## hold 10,000 connections to a server open, and send it all that nobody should (COUNT=…)
+	PYTHONPATH=tests $(BIN)/python -m support.siege $(or $(COUNT),10000)
 
 fuzz: $(VENV)/.test ## 10,000 mutated files: an error or right answers (COUNT=…)
 	PYTHONPATH=tests $(BIN)/python -m support.fuzzing $(or $(COUNT),10000)

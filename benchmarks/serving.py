@@ -1,13 +1,14 @@
 """A server under load: what the web tier costs, what batching gives, and a plain server of embeddings beside it.
 
-    python benchmarks/serving.py --corpus quora-pairs.tsv [--limit N] [--clients 1,8,64,256] [--seconds 5] [--out FILE]
+    python benchmarks/serving.py [--home FOLDER] [--limit N] [--clients 1,8,64,256] [--index exact,hnsw] [--out FILE]
 
-Questions of a file (one a line, or the first column of questions of Quora's pairs) are indexed, others are asked. The
-server is a process of its own, `semsearch serve`; the clients are one process with a connection each, that asks anew
-as soon as it is answered. Told are requests a second, p50 and p99, and the processor's time of the server for each
-request: on a machine that others use too, that is the figure to compare. Beside it: `Collection.search_many` of as many
-questions at a time as there are clients, which is what the server could reach at best; and for `/v1/embeddings` a
-plain server around sentence-transformers, which encodes each request by itself.
+The distinct Quora questions of SEMSEARCH_DATA (137,551; without it the shipped sentences) are indexed and asked, and
+`--home` keeps the collection for the next time. The server is a process of its own, `semsearch serve`; the clients are
+one process with a connection each, that asks anew as soon as it is answered. Told are requests a second, p50 and p99,
+and the processor's time of the server for each request: on a machine that others use, that is what to compare, and
+the subjects take turns, slice by slice. Beside it: `Collection.search_many` of as many questions at a time as there
+are clients, which is what the server could reach at best; and for `/v1/embeddings` a plain server around
+sentence-transformers, which encodes each request by itself (Starlette, on which FastAPI stands, so it is no slower).
 """
 
 from __future__ import annotations
@@ -22,10 +23,13 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from texts import short_texts
 
 import semsearch
 from semsearch.encoder import resolve
@@ -57,80 +61,132 @@ uvicorn.run(app, port={port}, log_level="error", access_log=False)
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--corpus", type=Path, required=True)
-    parser.add_argument("--limit", type=int, default=137_551, help="questions that are indexed")
+    parser.add_argument("--home", type=Path, help="keeps the collection; without it it is made anew")
+    parser.add_argument("--limit", type=int, help="questions that are indexed; by default all")
     parser.add_argument("--clients", default="1,8,64,256")
-    parser.add_argument("--seconds", type=float, default=5)
-    parser.add_argument("--index", default="exact")
+    parser.add_argument("--seconds", type=float, default=2, help="of a slice")
+    parser.add_argument("--rounds", type=int, default=3, help="slices of each subject")
+    parser.add_argument("--index", default="exact,hnsw")
     parser.add_argument("--model", default=DEFAULT_MODEL)
     parser.add_argument("--no-peer", action="store_true")
     parser.add_argument("--out", type=Path, help="JSON lines are added here")
     options = parser.parse_args()
+    import torch  # noqa: F401  (as the server has it: without it a question or two would go another way)
+
     folder = str(resolve.find(options.model, None).folder)
     clients = [int(number) for number in options.clients.split(",")]
-    texts = read_texts(options.corpus)
-    random.Random(0).shuffle(texts)
-    indexed, asked = texts[: options.limit], texts[options.limit :][:20_000] or texts[:5_000]
     rows: list[dict[str, Any]] = []
-    with tempfile.TemporaryDirectory(dir="/dev/shm" if Path("/dev/shm").is_dir() else None) as home:
-        with semsearch.create("questions", home=home, encoder=folder, index=options.index) as collection:
-            collection.add(semsearch.Document(str(n), text) for n, text in enumerate(indexed))
-            collection.load_index()
-            rows += [direct(collection, asked, number, options.seconds) for number in clients]
-        command = [sys.executable, "-m", "semsearch", "serve", "--home", home, "--port", "0", "--quiet", "-m", folder]
-        with running(command) as (process, port):
-            for number in clients:
-                rows.append(load(process, port, "search", asked, number, options.seconds))
-            for number in clients:
-                rows.append(load(process, port, "embeddings", asked, number, options.seconds, model=folder))
-        if not options.no_peer:
-            peer = [sys.executable, "-c", PEER.format(folder=folder, port=free_port())]
-            with running(peer) as (process, port):
-                for number in clients:
-                    rows.append(load(process, port, "embeddings", asked, number, options.seconds, what="plain server"))
+    with ExitStack() as stack:
+        shm = "/dev/shm" if Path("/dev/shm").is_dir() else None
+        home = str(options.home or stack.enter_context(tempfile.TemporaryDirectory(dir=shm)))
+        asked = fill(home, folder, options.limit)
+        for index in options.index.split(","):
+            rows += measured(home, folder, index, asked, clients, options)
     for row in rows:
-        row |= {"documents": len(indexed), "index": options.index}
         print(json.dumps(row))
     if options.out is not None:
         with options.out.open("a", encoding="utf-8") as file:
             file.writelines(json.dumps(row) + "\n" for row in rows)
 
 
-def read_texts(file: Path) -> list[str]:
-    """The questions of a file, each once."""
-    found: dict[str, None] = {}
-    with file.open(encoding="utf-8", errors="replace") as lines:
-        for line in lines:
-            for cell in line.rstrip("\n").split("\t"):
-                if len(cell) > 15:
-                    found[cell] = None
-    return list(found)
+def fill(home: str, folder: str, limit: int | None) -> list[str]:
+    """Index the questions, unless they are; what to ask."""
+    texts = short_texts()
+    random.Random(0).shuffle(texts)
+    if "questions" not in semsearch.list_collections(home=home):
+        with semsearch.create("questions", home=home, encoder=folder, index="exact") as collection:
+            collection.add(semsearch.Document(str(n), text) for n, text in enumerate(texts[:limit]))
+    return texts[-20_000:]
 
 
-def direct(collection: semsearch.Collection, asked: Sequence[str], number: int, seconds: float) -> dict[str, Any]:
+def measured(
+    home: str, folder: str, index: str, asked: Sequence[str], clients: Sequence[int], options: argparse.Namespace
+) -> list[dict[str, Any]]:
+    """The rows of one index: all subjects in turns."""
+    rows = []
+    with ExitStack() as stack:
+        collection = stack.enter_context(semsearch.open("questions", home=home))
+        if collection.info()["index"]["wanted"]["backend"] != index:
+            collection.reindex(index)
+        collection.load_index()
+        command = [sys.executable, "-m", "semsearch", "serve", "--home", home, "--port", "0", "--quiet", "-m", folder]
+        server = stack.enter_context(running(command))
+        with semsearch.open("questions", home=f"http://127.0.0.1:{server[1]}") as served:
+            served.load_index()  # whose loading counts for none of the requests
+        subjects: dict[str, Callable[[int, Tally], None]] = {
+            "search_many": lambda number, tally: direct(collection, asked, number, options.seconds, tally),
+            "server, search": lambda number, tally: load(*server, "search", asked, number, options.seconds, tally),
+        }
+        if index == "exact":
+            subjects["server, embeddings"] = lambda number, tally: load(
+                *server, "embeddings", asked, number, options.seconds, tally, model=folder
+            )
+            if not options.no_peer:
+                peer = stack.enter_context(
+                    running([sys.executable, "-c", PEER.format(folder=folder, port=free_port())])
+                )
+                subjects["plain server, embeddings"] = lambda number, tally: load(
+                    *peer, "embeddings", asked, number, options.seconds, tally
+                )
+        for number in clients:
+            tallies = {what: Tally() for what in subjects}
+            for _ in range(options.rounds):
+                for what, run in subjects.items():
+                    run(number, tallies[what])
+            about = {"documents": len(collection), "index": index}
+            rows += [{"what": what, "clients": number, **tally.told(), **about} for what, tally in tallies.items()]
+            print(json.dumps(ratios(tallies) | {"clients": number, **about}), file=sys.stderr, flush=True)
+    return rows
+
+
+@dataclass
+class Tally:
+    """What was counted of a subject, in all its slices."""
+
+    count: int = 0
+    passed: float = 0.0  # seconds by the clock
+    spent: float = 0.0  # seconds of the processor
+    took: list[float] = field(default_factory=list)  # seconds of each answer
+
+    @property
+    def each(self) -> float:
+        """Milliseconds of the processor for each request."""
+        return 1000 * self.spent / max(self.count, 1)
+
+    def told(self) -> dict[str, Any]:
+        """One row of the table."""
+        ordered = sorted(self.took)
+        return {
+            "requests_per_second": round(self.count / self.passed, 1),
+            "p50_ms": round(1000 * statistics.median(ordered), 2),
+            "p99_ms": round(1000 * ordered[min(int(0.99 * len(ordered)), len(ordered) - 1)], 2),
+            "server_cpu_ms_per_request": round(self.each, 3),
+        }
+
+
+def ratios(tallies: Mapping[str, Tally]) -> dict[str, Any]:
+    """The processor's time of the server, held against that of the others."""
+    found: dict[str, Any] = {
+        "search / search_many": round(tallies["server, search"].each / tallies["search_many"].each, 2)
+    }
+    if "plain server, embeddings" in tallies:
+        theirs, ours = tallies["plain server, embeddings"].each, tallies["server, embeddings"].each
+        found["plain server / embeddings"] = round(theirs / ours, 2)
+    return found
+
+
+def direct(collection: semsearch.Collection, asked: Sequence[str], number: int, seconds: float, tally: Tally) -> None:
     """`search_many` of so many questions at a time."""
     collection.search_many(asked[:number], K)
-    began, spent, count, took = time.perf_counter(), time.process_time(), 0, []
+    began, spent = time.perf_counter(), time.process_time()
     while time.perf_counter() - began < seconds:
         start = time.perf_counter()
-        place = count % max(len(asked) - number, 1)
+        place = tally.count % max(len(asked) - number, 1)
         collection.search_many(asked[place : place + number], K)
-        took.append(time.perf_counter() - start)
-        count += number
-    return told("search_many", number, count, time.perf_counter() - began, took, time.process_time() - spent)
-
-
-def told(what: str, number: int, count: int, passed: float, took: Sequence[float], spent: float) -> dict[str, Any]:
-    """One row of the table."""
-    ordered = sorted(took)
-    return {
-        "what": what,
-        "clients": number,
-        "requests_per_second": round(count / passed, 1),
-        "p50_ms": round(1000 * statistics.median(ordered), 2),
-        "p99_ms": round(1000 * ordered[min(int(0.99 * len(ordered)), len(ordered) - 1)], 2),
-        "server_cpu_ms_per_request": round(1000 * spent / max(count, 1), 3),
-    }
+        tally.took.append(time.perf_counter() - start)
+        tally.count += number
+    tally.passed += time.perf_counter() - began
+    tally.spent += time.process_time() - spent
 
 
 @contextmanager
@@ -176,10 +232,10 @@ def load(
     asked: Sequence[str],
     number: int,
     seconds: float,
+    tally: Tally,
     *,
     model: str = "",
-    what: str = "server",
-) -> dict[str, Any]:
+) -> None:
     """Ask with so many clients for so long."""
     path = "/v1/collections/questions/search" if kind == "search" else "/v1/embeddings"
 
@@ -189,7 +245,7 @@ def load(
 
     async def client(first: int, until: float, took: list[float]) -> None:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
-        place = first
+        place = first + tally.count
         while time.perf_counter() < until:
             content = body(place)
             start = time.perf_counter()
@@ -213,11 +269,13 @@ def load(
         await asyncio.gather(*(client(first, until, took) for first in range(number)))
         return took
 
-    asyncio.run(clients(time.perf_counter() + 1))  # warm
+    asyncio.run(clients(time.perf_counter() + 0.3))  # warm
     began, before = time.perf_counter(), cpu_seconds(process)
     took = asyncio.run(clients(began + seconds))
-    passed, spent = time.perf_counter() - began, cpu_seconds(process) - before
-    return told(f"{what}, {kind}", number, len(took), passed, took, spent)
+    tally.passed += time.perf_counter() - began
+    tally.spent += cpu_seconds(process) - before
+    tally.took += took
+    tally.count += len(took)
 
 
 if __name__ == "__main__":

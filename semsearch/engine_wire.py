@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from semsearch.engine import Candidates, File, Origin, Settlement, Stamp
 from semsearch.errors import DataError
 from semsearch.records import Entry, Known, Record
 from semsearch.search.query_syntax import Query
+from semsearch.search.recall import Certificate, Point
 from semsearch.search.where import And, Compare, Contains, Equal, Exists, Filter, Like, Member, Not, Or, Value, Within
 from semsearch.search.where_text import MAX_FILTER_DEPTH
 from semsearch.types import Document, Keys, Passage, Span, Vectors
@@ -355,6 +357,20 @@ def read_settlement(said: Mapping[str, Any]) -> Settlement:
         if isinstance(error, DataError):
             raise
         raise DataError("what a scan found can't be read.") from None
+
+
+def read_certificate(said: Any) -> Certificate:
+    """What `semsearch.wire.certificate` made.
+
+    Raises:
+        DataError: It is nothing of the kind.
+    """
+    try:
+        known = {field.name: said[field.name] for field in fields(Certificate)}
+        curve = tuple(Point(*(point[field.name] for field in fields(Point))) for point in said["curve"])
+        return Certificate(**{**known, "curve": curve})
+    except (KeyError, TypeError):
+        raise DataError("that is no certificate of a recall.") from None
 
 
 def strings(said: object, what: str) -> Sequence[str]:

@@ -45,9 +45,9 @@ def test_commands_that_are_typed_exist(page):
 
 @every_page
 def test_targets_of_make_that_are_named_exist(page):
-    targets = re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE)
+    targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE)
     named = {line.split()[1] for line in console_lines(page) if line.startswith("make ")}
-    named |= set(re.findall(r"`make ([a-z]+)", page.read_text("utf-8")))
+    named |= set(re.findall(r"`make ([a-z-]+)", page.read_text("utf-8")))
     assert named <= set(targets)
 
 

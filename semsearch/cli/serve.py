@@ -113,7 +113,7 @@ def serve(options: ServeOptions) -> int:
         from semsearch.server import serving
         from semsearch.server.configuration import ServerOptions
         from semsearch.server.gate import log_line
-        from semsearch.server.keys import Keyring
+        from semsearch.server.keys import KeysFile
         from semsearch.server.service import Service
     except ImportError as error:
         raise MissingDependency(f"the server needs {error.name}: pip install 'semsearch[server]'.") from error
@@ -137,7 +137,7 @@ def serve(options: ServeOptions) -> int:
         seconds=options.timeout,
         compute=Compute(options.compute.device, options.compute.dtype),
     )
-    keyring = None if options.keys is None else Keyring.read(Path(options.keys))
+    keyring = None if options.keys is None else KeysFile(Path(options.keys))
     if not chosen.is_local and not keyring:
         raise UsageError(
             f"at {options.host} other machines reach the server, which then needs keys: 'semsearch key keys.jsonl "
@@ -155,7 +155,9 @@ def serve(options: ServeOptions) -> int:
 
     service = Service(home, chosen, keyring, None if options.quiet else note)
     serving.run(service, options.host, options.port, options.uds, listening)
-    if service.tasks.unfinished:  # what tells nothing can't be stopped, and may be cut short anywhere
+    if (
+        service.tasks.unfinished or service.errands.unfinished
+    ):  # what tells nothing can't be stopped, and may be cut short anywhere
         os._exit(0)
     return 0
 
@@ -201,8 +203,8 @@ def _folder(path: str) -> Path:
 def key(file: str, key_name: str, role: str, collections: tuple[str, ...]) -> int:
     r"""Make a key called NAME, print it, and write its digest into FILE, which 'semsearch serve --keys FILE' takes.
 
-    The key itself is kept nowhere. Who loses it makes another; who wants it gone takes its line out of the file and
-    starts the server again.
+    The key itself is kept nowhere. Who loses it makes another; who wants it gone takes its line out of the file. A
+    server that runs reads the file again.
 
     \b
     semsearch key keys.jsonl laptop --role write --collection notes

@@ -8,7 +8,7 @@ import weakref
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 from urllib.parse import quote, urlsplit
 
 import httpx
@@ -93,6 +93,17 @@ class ServerConnection:
         except httpx.HTTPError as error:
             raise self._unreached(error) from error
 
+    def read_into(self, path: str, file: IO[bytes]) -> None:
+        """Write the bytes of an answer into a file; all of them, or it is an error."""
+        try:
+            with self._client.stream("GET", path) as answer:
+                if answer.status_code >= 300:
+                    raise self._refused(answer.status_code, answer.read())
+                for chunk in answer.iter_bytes():
+                    file.write(chunk)
+        except httpx.HTTPError as error:
+            raise self._unreached(error) from error
+
     def _lines(self, answer: httpx.Response) -> Iterator[Any]:
         rest = b""
         for chunk in answer.iter_bytes():
@@ -130,7 +141,11 @@ class ServerConnection:
             return CollectionLocked(f"{self.location}: {message}")
         if status >= 500 and code not in _CODES:
             return StorageError(f"{self.location}: {message}")
-        return _CODES.get(code, UsageError)(message)
+        return self.raised({"code": code, "message": message})
+
+    def raised(self, said: Mapping[str, Any]) -> SemsearchError:
+        """An error as it was raised at the server."""
+        return _CODES.get(str(said["code"]), UsageError)(str(said["message"]))
 
 
 def path_of(name: str, *rest: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -10,9 +11,10 @@ from typing import Any
 
 from semsearch import engine_wire as ew
 from semsearch.engine import Capabilities, File, Origin, Settings, Settlement, Written
-from semsearch.errors import CollectionClosed, DocumentChanged, UsageError
+from semsearch.errors import CollectionClosed, DocumentChanged
 from semsearch.records import Entry, Known, Record
 from semsearch.remote.connection_to_server import ServerConnection, path_of
+from semsearch.remote.long_work import HeldWriters, LongWork, Replies
 from semsearch.remote.remote_view import RemoteView
 from semsearch.remote.served_encoder import ServedEncoder, WindowedServedEncoder
 from semsearch.search.languages import Languages
@@ -28,11 +30,12 @@ class RemoteEngine:
 
     capabilities = Capabilities("remote", snapshot="document", scored=True, facets=True)
 
-    def __init__(self, name: str, connection: ServerConnection) -> None:
+    def __init__(self, name: str, connection: ServerConnection, about: Mapping[str, Any]) -> None:
+        """`about` is what the server says of it; see `opened`."""
         self.name = name
-        self._connection = connection
+        self.connection = connection
         self._closed = False
-        about = self.ask("about")
+        self._held = threading.local()
         self.location = f"{connection.location}/{name}"
         self._versions: Mapping[str, int] = {str(part): int(version) for part, version in about["versions"].items()}
         self.origins = RemoteOrigins(self)
@@ -40,13 +43,28 @@ class RemoteEngine:
     def ask(self, what: str, **facts: Any) -> Any:
         """What the server's engine says."""
         self.check_open()
-        return self._connection.ask("POST", path_of(self.name, what), facts)
+        return self.connection.ask("POST", self.path(what), facts)
+
+    def write(self, what: str, **facts: Any) -> Any:
+        """What the server's engine says to something that writes; by who holds others off, in a thread that does."""
+        self.check_open()
+        held: HeldWriters | None = getattr(self._held, "writers", None)
+        return self.ask(what, **facts) if held is None else held.write(what, facts)
+
+    def work(self, what: str, answers: Replies, progress: Callable[[int], None] | None = None, **facts: Any) -> Any:
+        """How long work at the server's engine ended, which is given what it asks for."""
+        self.check_open()
+        return LongWork(self.connection, self.name, what, facts).done(answers, progress)
+
+    def path(self, *rest: str) -> str:
+        """That of what is asked of it."""
+        return path_of(self.name, *rest)
 
     @contextmanager
     def lines(self, what: str) -> Iterator[Iterator[Any]]:
         """Everything, line by line."""
         self.check_open()
-        with self._connection.lines(path_of(self.name, "lines", what)) as lines:
+        with self.connection.lines(self.path("lines", what)) as lines:
             yield lines
 
     @property
@@ -105,7 +123,7 @@ class RemoteEngine:
         written = Written(0, 0, 0)
         for own, records in _parts(entries, metadata_only):
             ids = [record.document.id for record in (*(entry.record for entry in own), *records)]
-            done = self.ask(
+            done = self.write(
                 "put",
                 entries=list(map(ew.entry_json, own)),
                 metadata_only=list(map(ew.record_json, records)),
@@ -118,7 +136,7 @@ class RemoteEngine:
 
     def remove(self, ids: Sequence[str]) -> int:
         """See `Engine.remove`."""
-        return int(self.ask("remove", ids=list(ids)))
+        return int(self.write("remove", ids=list(ids)))
 
     def update_metadata(self, ids: Iterable[str], change: Callable[[Metadata], Metadata]) -> int:
         """See `Engine.update_metadata`; `change` is called here, and again for what others change meanwhile."""
@@ -140,25 +158,49 @@ class RemoteEngine:
         for document in documents:
             made = Record.of(replace(document, metadata=change(document.metadata)))
             changes.append([document.metadata, made.document.metadata])
-        return int(self.ask("update_metadata", ids=list(ids), changes=changes))
+        return int(self.write("update_metadata", ids=list(ids), changes=changes))
 
     def set(self, name: str, value: Any) -> None:
         """See `Engine.set`."""
-        self.ask("set", name=name, value=value)
+        self.write("set", name=name, value=value)
 
     def set_languages(self, languages: Languages, *, found: bool = False) -> bool:
         """See `Engine.set_languages`."""
-        return bool(self.ask("set_languages", languages=list(languages), found=found))
+        return bool(self.write("set_languages", languages=list(languages), found=found))
 
     @contextmanager
     def hold(self) -> Iterator[None]:
-        """See `Engine.hold`; what is asked over a network may never be let go of again."""
-        raise UsageError(f"writers of {self.location} can't be kept out from elsewhere: do that where the server is.")
-        yield
+        """See `Engine.hold`. Who is not heard of for half a minute, since it was ended, say, holds nobody off."""
+        if getattr(self._held, "writers", None) is not None:
+            yield
+            return
+        self.check_open()
+        held = HeldWriters(LongWork(self.connection, self.name, "hold", {}), self.connection.raised)
+        held.begin()
+        self._held.writers = held
+        try:
+            with held.alive():
+                yield
+        finally:
+            self._held.writers = None
+            held.end()
 
     def close(self) -> None:
         """See `Engine.close`."""
         self._closed = True
+
+
+def opened(name: str, connection: ServerConnection) -> RemoteEngine:
+    """The engine of a server's collection, with all that the server's own has.
+
+    Raises:
+        CollectionNotFound: There is none of that name.
+    """
+    from semsearch.remote.looked_after import LookedAfterEngine
+
+    about = connection.ask("POST", path_of(name, "about"), {})
+    kind = LookedAfterEngine if about.get("looked_after") is True else RemoteEngine
+    return kind(name, connection, about)
 
 
 def _parts(entries: Sequence[Entry], records: Sequence[Record]) -> Iterator[tuple[Sequence[Entry], Sequence[Record]]]:
@@ -200,7 +242,7 @@ class RemoteOrigins:
 
     def register(self, spec: str, names: Sequence[str]) -> tuple[int, dict[str, File]]:
         """See `Origins.register`."""
-        return _source(self._engine.ask("register", spec=spec, names=list(names)))
+        return _source(self._engine.write("register", spec=spec, names=list(names)))
 
     def given(self, source: int, files: Sequence[int]) -> Iterator[tuple[str, int, bool]]:
         """See `Origins.given`."""
@@ -218,7 +260,7 @@ class RemoteOrigins:
 
     def settle(self, source: int, settlement: Settlement) -> None:
         """See `Origins.settle`."""
-        self._engine.ask("settle", source=source, settlement=ew.settlement_json(settlement))
+        self._engine.write("settle", source=source, settlement=ew.settlement_json(settlement))
 
 
 def _source(found: Any) -> tuple[int, dict[str, File]]:

@@ -9,7 +9,7 @@ from semsearch.errors import CollectionExists, CollectionNotFound
 from semsearch.home import Home
 from semsearch.names import check_name
 from semsearch.remote.connection_to_server import ServerConnection, path_of
-from semsearch.remote.engine import RemoteEngine
+from semsearch.remote.engine import RemoteEngine, opened
 
 
 class RemoteHome(Home):
@@ -33,13 +33,13 @@ class RemoteHome(Home):
             self._connection.ask("POST", path_of(name), {"settings": dict(settings), "dim": dim})
         except CollectionExists:
             raise CollectionExists(f"a collection '{name}' is there already, in {self.location}.") from None
-        return RemoteEngine(name, self._connection)
+        return opened(name, self._connection)
 
     def open(self, name: str, *, device: str | None = None) -> RemoteEngine:
         """See `Home.open`; the server has chosen its device."""
         name = check_name(name)
         try:
-            return RemoteEngine(name, self._connection)
+            return opened(name, self._connection)
         except CollectionNotFound:
             raise self.missing(name) from None
 

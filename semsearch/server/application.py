@@ -82,7 +82,8 @@ class _Endpoint:
                 self._service.log_fault(scope["semsearch.id"], error)
             self._service.instruments.refused(refusal.code)
             note["code"] = refusal.code
-            await send_refusal(send, refusal, self._operation.refused(refusal))
+            status, told = self._operation.refused(refusal)
+            await send_refusal(send, refusal, told, status)
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         operation, service = self._operation, self._service

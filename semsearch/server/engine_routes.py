@@ -20,9 +20,10 @@ from starlette.types import Send
 from semsearch import engine_wire as ew
 from semsearch.arguments import as_ids
 from semsearch.collection import Collection
-from semsearch.engine import Engine, EngineView, fingerprint
+from semsearch.engine import Engine, EngineView, Indexed, Maintained, fingerprint
 from semsearch.errors import DataError, DocumentChanged, UsageError
 from semsearch.names import check_name
+from semsearch.records import Entry
 from semsearch.search.languages import named
 from semsearch.search.ranking import scored
 from semsearch.search.where_mapping import parse as parse_filter
@@ -197,6 +198,7 @@ def _about(call: Call[Any], collection: Collection, facts: Mapping[str, Any]) ->
         "settings": dict(engine.settings),
         "versions": dict(engine.versions),
         "engine": engine.capabilities.engine,
+        "looked_after": isinstance(engine, Indexed) and isinstance(engine, Maintained),
     }
 
 
@@ -214,7 +216,7 @@ def _known(call: Call[Any], collection: Collection, facts: Mapping[str, Any]) ->
 
 def _put(call: Call[Any], collection: Collection, facts: Mapping[str, Any]) -> Any:
     entries = [ew.read_entry(entry) for entry in facts["entries"]]
-    _check_lengths(collection.engine, entries)
+    check_lengths(collection.engine, entries)
     origins = {identity: ew.read_origin(origin) for identity, origin in (facts.get("origins") or {}).items()}
     written = collection.engine.put(
         entries,
@@ -227,10 +229,15 @@ def _put(call: Call[Any], collection: Collection, facts: Mapping[str, Any]) -> A
     return list(written)
 
 
-def _check_lengths(engine: Engine, entries: Iterable[Any]) -> None:
-    """Refuse vectors that a collection of cosines could not have made: they are stored as they come."""
-    with engine.view() as view:
-        metric, dim = Metric(view.settings["metric"]), view.dim
+def check_lengths(engine: Engine, entries: Iterable[Entry], form: tuple[Metric, int] | None = None) -> None:
+    """Refuse vectors that a collection of cosines could not have made: they are stored as they come.
+
+    `form` is the metric and the number of components, where they are not those that the collection has now.
+    """
+    if form is None:
+        with engine.view() as view:
+            form = Metric(view.settings["metric"]), view.dim
+    metric, dim = form
     for entry in entries:
         if entry.vectors.shape[1] != dim and dim:
             continue  # which the engine refuses
@@ -266,6 +273,29 @@ def _set(call: Call[Any], collection: Collection, facts: Mapping[str, Any]) -> A
     if facts["name"] in FIXED or not isinstance(facts["name"], str):
         raise UsageError(f"the setting {facts['name']!r:.40} was fixed when the collection was made.")
     collection.engine.set(facts["name"], facts["value"])
+
+
+def _index_info(call: Call[Any], collection: Collection, facts: Mapping[str, Any]) -> Any:
+    return chosen_index(collection).index_info()
+
+
+def _kept_queries(call: Call[Any], collection: Collection, facts: Mapping[str, Any]) -> Any:
+    return chosen_index(collection).kept_queries()
+
+
+def _keep_queries(call: Call[Any], collection: Collection, facts: Mapping[str, Any]) -> Any:
+    chosen_index(collection).keep_queries(list(ew.strings(facts["queries"], "queries")))
+
+
+def chosen_index(collection: Collection) -> Indexed:
+    """The engine of a collection whose index can be chosen.
+
+    Raises:
+        UsageError: It has none.
+    """
+    if not isinstance(collection.engine, Indexed):
+        raise UsageError(f"the server's collection '{collection.name}' is searched exactly: it has no index.")
+    return collection.engine
 
 
 def _set_languages(call: Call[Any], collection: Collection, facts: Mapping[str, Any]) -> Any:
@@ -517,6 +547,8 @@ ASKED: Mapping[str, EngineMethod] = {
             "given": _given,
             "given_count": _given_count,
             "origins": _origins,
+            "index_info": _index_info,
+            "kept_queries": _kept_queries,
         }.items()
     },
     **{
@@ -551,4 +583,5 @@ ASKED: Mapping[str, EngineMethod] = {
         }.items()
     },
     "set": EngineMethod("admin", _set),
+    "keep_queries": EngineMethod("admin", _keep_queries),
 }

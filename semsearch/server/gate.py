@@ -188,10 +188,11 @@ def _same_origin(origin: str, host: str) -> bool:
     return parts.scheme in ("http", "https") and parts.netloc.lower() == host.lower()
 
 
-async def send_refusal(send: Send, refusal: Refusal, body: Any = None) -> None:
-    """Answer with an error."""
+async def send_refusal(send: Send, refusal: Refusal, body: Any = None, status: int | None = None) -> None:
+    """Answer with an error, in its own words and under its own status unless others are given."""
     content = wire.dumps(refusal.body() if body is None else body).encode()
-    await _send(send, refusal.status, content, {"content-type": "application/json", **refusal.headers})
+    headers = {"content-type": "application/json", **refusal.headers}
+    await _send(send, refusal.status if status is None else status, content, headers)
 
 
 async def _send(send: Send, status: int, content: bytes, headers: Mapping[str, str]) -> None:

@@ -5,7 +5,7 @@ JSON object::
 
     {"name": "laptop", "digest": "sha256:…", "role": "read", "collections": ["notes"]}
 
-Without `collections` a key is for all of them. The file is read when the server starts.
+Without `collections` a key is for all of them. The file is read when the server starts, and again when it changes.
 """
 
 from __future__ import annotations
@@ -13,10 +13,12 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
+import logging
 import os
 import secrets
 import stat
-from collections.abc import Iterable, Sequence
+import time
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -25,8 +27,11 @@ from semsearch.errors import UsageError
 from semsearch.names import check_name, normal
 from semsearch.plain_files import NotPlain, read_plain
 
+log = logging.getLogger("semsearch")
+
 KEY_ROLES = ("read", "write", "admin")  # each may do what those before it may
 MAX_KEYS_FILE = 1 << 20  # bytes
+SETTLED_SECONDS = 1.0  # that a file which is written in its place must be left alone before it is read
 KEY_PREFIX = "sk-semsearch-"
 DIGEST_PREFIX = "sha256:"
 
@@ -83,6 +88,70 @@ class Keyring:
             if hmac.compare_digest(known, digest):
                 found = grant
         return found
+
+
+FileState = tuple[int, int, int, int, int]  # what changes with a file: its number, bytes, times, mode
+
+
+class KeysFile(Keyring):
+    """The keys of a file as it is now: looked at before each is told, and read again where it has changed.
+
+    A new file in its place is whole, and read at once; one that is written in its place is read when nobody has written
+    it for a second. What can't be read, or is no file of keys, leaves the keys as they were, and is told in the log.
+    """
+
+    def __init__(
+        self, file: Path, now: Callable[[], float] = time.time, settled: Callable[[], float] = time.monotonic
+    ) -> None:
+        """Read it; `now` and `settled` are clocks.
+
+        Raises:
+            UsageError: See `Keyring.read`.
+        """
+        self._file = file
+        self._now, self._settled = now, settled
+        self._state = _state(file)  # before it is read: what changes meanwhile is read again
+        self._changed: tuple[FileState | None, float] | None = None  # what it is since, and when that was first seen
+        super().__init__(Keyring.read(file)._grants)
+
+    def grant(self, key: str) -> Grant | None:
+        """See `Keyring.grant`."""
+        state = _state(self._file)
+        if state != self._state:
+            self._renew(state)
+        return super().grant(key)
+
+    def _renew(self, state: FileState | None) -> None:
+        if self._changed is None or self._changed[0] != state:
+            self._changed = (state, self._settled())
+        if not self._is_whole(state):
+            return
+        try:
+            found = Keyring.read(self._file)._grants
+        except UsageError as error:
+            if _state(self._file) == state:  # else it changed meanwhile, and is looked at again
+                self._state = state
+                log.warning("the keys stay as they were: %s", error)
+            return
+        if _state(self._file) == state:
+            self._grants, self._state = found, state
+            log.warning("the keys were read again from %s: there are %d.", self._file, len(found))
+
+    def _is_whole(self, state: FileState | None) -> bool:
+        """Whether nobody is in the midst of writing it."""
+        if state is None or self._state is None or state[0] != self._state[0]:
+            return True
+        assert self._changed is not None
+        since_seen = self._settled() - self._changed[1]
+        return max(since_seen, self._now() - state[2] / 1e9) >= SETTLED_SECONDS
+
+
+def _state(file: Path) -> FileState | None:
+    try:
+        found = file.lstat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_mode
 
 
 def add_key(file: Path, name: str, role: str, collections: Sequence[str] = ()) -> str:

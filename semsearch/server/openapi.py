@@ -18,7 +18,7 @@ from semsearch.server.failures import STATUSES
 from semsearch.server.operations import BYTES, JSON, NDJSON, Call, HTTPAnswer, JSONShape, Operation, Table
 
 VERSION = "3.1.0"
-ERRORS = (400, 401, 403, 404, 405, 408, 409, 413, 415, 421, 422, 423, 429, 500, 501, 503, 507)
+ERRORS = (400, 401, 403, 404, 405, 408, 409, 413, 415, 421, 422, 423, 424, 429, 500, 501, 503, 507)
 REFERENCE = "#/components/schemas/{model}"
 
 routes = Table("documentation")

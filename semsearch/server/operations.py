@@ -107,7 +107,8 @@ class Operation:
         gives: The media type of the answer.
         status: Of an answer where all went well.
         example: A body, for the document.
-        refused: Of the error that is told in the words of others' routes: a function of a `Refusal`, to JSON.
+        refused: Of the error that is told in the words of others' routes: a function of a `Refusal`, to a status
+            and JSON.
     """
 
     method: Method
@@ -124,7 +125,7 @@ class Operation:
     gives: str = JSON
     status: int = 200
     example: Mapping[str, Any] | None = None
-    refused: Callable[[Any], Any] | None = None
+    refused: Callable[[Any], tuple[int, Any]] | None = None
 
     @property
     def name(self) -> str:

@@ -25,6 +25,7 @@ from semsearch.home import Home
 from semsearch.open_collections import OpenCollections
 from semsearch.server.batching import Queues
 from semsearch.server.configuration import ServerOptions
+from semsearch.server.errands import Errands
 from semsearch.server.failures import Refusal, refusal_of, too_many
 from semsearch.server.instruments import Instruments
 from semsearch.server.keys import Grant, Keyring
@@ -72,6 +73,7 @@ class Service:
         }
         self.searches: SearchQueue[str, bytes] = SearchQueue(self.instruments.dropped, self.options.max_waiting)
         self.tasks = Tasks(_tasks_folder(home), self._told, ThreadPoolExecutor(TASK_THREADS, "semsearch-task"))
+        self.errands = Errands()
         self._log_line = log_line
         self._waiting = 0
         self._maintaining: dict[str, bool] = {}
@@ -223,6 +225,7 @@ class Service:
     def close(self) -> None:
         """End: tasks are interrupted, collections closed."""
         self.draining = True
+        self.errands.close()
         self.tasks.close(ENDING_SECONDS)
         self._maintenance.shutdown(wait=True, cancel_futures=True)
         for pool in self.pools.values():

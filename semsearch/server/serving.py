@@ -24,13 +24,16 @@ from semsearch.server import (
     collection_routes,
     document_routes,
     engine_routes,
+    errand_routes,
     file_routes,
+    http_protocol,
     model_routes,
     openapi,
     page_routes,
     search_routes,
     status_routes,
     task_routes,
+    tei_routes,
 )
 from semsearch.server.application import application
 from semsearch.server.operations import Table
@@ -38,8 +41,6 @@ from semsearch.server.service import Service
 
 BACKLOG = 2048
 DRAIN_SECONDS = 30  # for requests that are under way when the server ends
-SILENT_SECONDS = 60.0  # that a connection may be open without asking anything
-HEADER_BYTES = 32 << 10
 LONGEST_SOCKET_PATH = 100  # bytes: systems take some 104
 
 
@@ -54,7 +55,9 @@ def table() -> Table:
         task_routes.routes,
         file_routes.routes,
         model_routes.routes,
+        tei_routes.routes,
         engine_routes.routes,
+        errand_routes.routes,
         openapi.routes,
         page_routes.routes,
     )
@@ -91,7 +94,7 @@ def server(service: Service, listening: Callable[[], None] | None = None) -> Ser
     """A server that is to be run on a socket of `listen`."""
     config = uvicorn.Config(
         server_application(service),
-        http=_protocol(),
+        http=http_protocol.BoundedProtocol,
         ws="none",
         lifespan="on",
         log_config=None,
@@ -100,9 +103,9 @@ def server(service: Service, listening: Callable[[], None] | None = None) -> Ser
         date_header=False,
         proxy_headers=False,
         backlog=BACKLOG,
-        timeout_keep_alive=int(SILENT_SECONDS),
+        timeout_keep_alive=int(http_protocol.UNASKED_SECONDS),
         timeout_graceful_shutdown=DRAIN_SECONDS,
-        h11_max_incomplete_event_size=HEADER_BYTES,
+        h11_max_incomplete_event_size=http_protocol.HEADER_BYTES,
     )
     return Server(config, service, listening)
 
@@ -165,31 +168,6 @@ def _raise_descriptors() -> None:
     with suppress(OSError, ValueError):
         _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-
-
-def _protocol() -> Any:
-    """Uvicorn's protocol for HTTP, which closes a connection that asks nothing."""
-    try:
-        from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol as Protocol
-    except ImportError:
-        from uvicorn.protocols.http.h11_impl import H11Protocol as Protocol  # type: ignore[assignment]
-
-    class Impatient(Protocol):
-        """Closes a connection whose first request does not come whole within its time."""
-
-        def connection_made(self, transport: Any) -> None:
-            super().connection_made(transport)
-            self._silence = asyncio.get_running_loop().call_later(SILENT_SECONDS, self._close_silent)
-
-        def _close_silent(self) -> None:
-            if self.cycle is None and not self.transport.is_closing():
-                self.transport.close()
-
-        def connection_lost(self, exc: Exception | None) -> None:
-            self._silence.cancel()
-            super().connection_lost(exc)
-
-    return Impatient
 
 
 def run(service: Service, host: str, port: int, uds: str | None, listening: Callable[[socket.socket], None]) -> None:

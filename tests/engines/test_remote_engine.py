@@ -11,8 +11,6 @@ from semsearch.testing import EngineContract
 
 
 class TestRemoteEngine(EngineContract):
-    indexed = maintained = False
-
     @pytest.fixture
     def home(self, tmp_path):
         with served(str(tmp_path / "home")) as server:

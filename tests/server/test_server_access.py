@@ -3,6 +3,7 @@
 import json
 import socket
 import stat
+from contextlib import suppress
 
 import httpx
 import pytest
@@ -11,7 +12,7 @@ from support.named_hash import until
 from semsearch.errors import UsageError
 from semsearch.server.configuration import ServerOptions
 from semsearch.server.failures import KINDS_BY_CODE, STATUSES, refusal_of, without_paths
-from semsearch.server.keys import Grant, Keyring, add_key
+from semsearch.server.keys import Grant, Keyring, KeysFile, add_key
 from semsearch.server.serving import table
 
 SEARCH = "/v1/collections/animals/search"
@@ -269,6 +270,82 @@ def test_a_file_that_others_may_write_is_refused(keys, tmp_path):
         Keyring.read(tmp_path / "nowhere")
 
 
+@pytest.fixture
+def watched(keys):
+    """The keys of a file as it is now, with clocks that stand until they are moved."""
+    file, made = keys
+    clock = {"now": 0.0, "settled": 0.0}
+    return KeysFile(file, lambda: clock["now"], lambda: clock["settled"]), file, made, clock
+
+
+def test_keys_are_read_again_when_their_file_is_another(watched):
+    ring, file, made, _ = watched
+    new = add_key(file, "new", "read")
+    assert ring.grant(new) == Grant("new", "read")
+    lines = [line for line in file.read_text().splitlines(keepends=True) if '"reader"' not in line]
+    beside = file.with_name("beside")
+    beside.write_text("".join(lines))
+    beside.chmod(0o600)
+    beside.replace(file)
+    assert ring.grant(made["reader"]) is None, "it is gone at once"
+    assert ring.grant(new) == Grant("new", "read")
+
+
+def test_a_file_that_is_being_written_is_not_read_half(watched):
+    ring, file, made, clock = watched
+    lines = file.read_text().splitlines(keepends=True)
+    clock["now"] = file.stat().st_mtime
+    with file.open("w") as written:
+        written.write(lines[0])  # whole lines, and yet not all
+        written.flush()
+        clock["now"] = file.stat().st_mtime
+        assert ring.grant(made["admin"]) == Grant("admin", "admin")
+        written.write("".join(lines[1:2]))
+    clock["now"] = file.stat().st_mtime
+    assert ring.grant(made["admin"]) == Grant("admin", "admin"), "nobody knows that it is the end"
+    clock["settled"] += 1
+    assert ring.grant(made["admin"]) is None
+    assert ring.grant(made["reader"]) == Grant("reader", "read")
+    file.write_text("".join(lines))
+    clock["now"] = file.stat().st_mtime + 3600
+    assert ring.grant(made["admin"]) == Grant("admin", "admin"), "it was written long before"
+
+
+@pytest.mark.parametrize("fault", ["cut", "gone", "mode", "link", "huge"])
+def test_a_file_that_is_broken_leaves_the_keys_as_they_were(watched, caplog, fault):
+    ring, file, made, clock = watched
+    whole = file.read_text()
+    if fault == "cut":
+        file.write_text(whole[:-20])
+    elif fault == "gone":
+        file.unlink()
+    elif fault == "mode":
+        file.chmod(0o622)
+    elif fault == "link":
+        file.rename(file.with_name("elsewhere"))
+        file.symlink_to(file.with_name("elsewhere"))
+    else:
+        file.write_text("x" * (2 << 20))
+    clock["now"] = 1e12
+    for _ in range(3):
+        assert ring.grant(made["reader"]) == Grant("reader", "read")
+    assert [record.message for record in caplog.records if "stay as they were" in record.message] == [
+        caplog.records[0].message
+    ], "said once"
+    file.unlink(missing_ok=True)
+    again = add_key(file, "again", "admin")
+    assert ring.grant(again) == Grant("again", "admin")
+    assert ring.grant(made["reader"]) is None
+    assert not any(key in caplog.text for key in made.values())
+
+
+def test_a_server_that_runs_takes_a_new_key(serve, keys):
+    file, _ = keys
+    with serve(keyring=KeysFile(file)) as server:
+        new = add_key(file, "late", "read")
+        assert server.get("/v1/collections", headers={"X-API-Key": new}).status_code == 200
+
+
 # -------------------------------------------------------------------------------------------------------------- bounds
 
 
@@ -303,10 +380,46 @@ def test_a_body_that_is_too_long_is_refused_before_it_is_read(serve, fill):
 
 
 def test_a_connection_that_asks_nothing_is_closed(serve, monkeypatch):
-    monkeypatch.setattr("semsearch.server.serving.SILENT_SECONDS", 0.05)
+    monkeypatch.setattr("semsearch.server.http_protocol.UNASKED_SECONDS", 0.05)
     with serve() as server, connected(server) as client:
         client.sendall(b"GET /livez HTTP/1.1\r\nHost: local")
         assert client.recv(100) == b""
+
+
+ENDLESS = {
+    "a head": b"GET / HTTP/1.1\r\nHost: localhost\r\nX-Long: ",
+    "an address": b"GET /",
+    "the head of a second request": b"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\nGET / HTTP/1.1\r\nX-Long: ",
+    "a trailer": b"POST /v1/collections/animals/count HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+    b"Transfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\nX-Long: ",
+}
+
+
+@pytest.mark.parametrize("what", ENDLESS)
+def test_a_head_without_an_end_is_cut_off(server, what):
+    with connected(server) as client:
+        client.sendall(ENDLESS[what])
+        sent, said = 0, b""
+        with suppress(OSError):
+            while sent < (8 << 20):
+                sent += client.send(b"x" * 8192)
+        with suppress(OSError):
+            while content := client.recv(65536):
+                said += content
+        assert sent < (8 << 20), "what lies in the buffers of the system, and no more"
+        if what == "a head":
+            assert said.startswith(b"HTTP/1.1 431") or not said  # which a reset may have swallowed
+    assert server.get("/livez").status_code == 200
+
+
+def test_a_second_request_that_stands_still_is_cut_off(server, monkeypatch):
+    monkeypatch.setattr("semsearch.server.http_protocol.UNASKED_SECONDS", 0.05)
+    with connected(server) as client:
+        client.sendall(b"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        while b"ok" not in client.recv(65536):
+            pass
+        client.sendall(b"GET /livez HTTP/1.1\r\nHost: loc")
+        assert client.recv(65536) == b""
 
 
 def test_idle_connections_hold_up_nobody(server):

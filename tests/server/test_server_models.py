@@ -1,6 +1,7 @@
 """The routes of others, asked by their own clients."""
 
 import base64
+import json
 
 import httpx
 import numpy as np
@@ -125,6 +126,14 @@ def test_hugging_faces_client_speaks_tei(models_server, monkeypatch):
     with hub.InferenceClient() as client:
         found = client.feature_extraction(TEXTS[0], model=f"{models_server.url}/embed", normalize=True)
         assert np.array_equal(np.asarray(found, dtype=np.float32), VECTORS[:1])
+        found = client.feature_extraction(
+            TEXTS[1],
+            model=f"{models_server.url}/embed",
+            truncate=True,
+            truncation_direction="Right",
+            prompt_name="query",
+        )
+        assert np.array_equal(np.asarray(found, dtype=np.float32), VECTORS[1:2])
         similar = client.sentence_similarity(TEXTS[0], TEXTS[1:], model=f"{models_server.url}/similarity")
         assert similar == pytest.approx((VECTORS[1:].astype(float) @ VECTORS[0].astype(float)).tolist(), abs=1e-6)
 
@@ -137,11 +146,96 @@ def test_teis_shapes(models_server):
     ranked = models_server.ask("/rerank", {"query": "the cat", "texts": TEXTS, "return_text": True, "raw_scores": True})
     assert [(one["index"], one["score"]) for one in ranked] == [(0, 1.0), (2, 0.0), (1, -1.0)]
     assert ranked[0]["text"] == TEXTS[0]
-    for path, body in (("/embed", {"inputs": [[1, 2]]}), ("/embed", {"inputs": ""}), ("/rerank", {"query": "x"})):
+    for path, body, status, kind in (
+        ("/embed", {"inputs": [[1, 2]]}, 422, "Validation"),
+        ("/embed", {"inputs": ""}, 400, "Empty"),
+        ("/embed", {"inputs": []}, 400, "Empty"),
+        ("/embed", {"inputs": "x", "normalize": False}, 422, "Validation"),
+        ("/rerank", {"query": "x"}, 422, "Validation"),
+        ("/predict", {"inputs": "one text"}, 422, "Validation"),
+    ):
         answer = models_server.post(path, json=body)
-        assert answer.status_code == 400
+        assert answer.status_code == status, (path, body)
         assert set(answer.json()) == {"error", "error_type"}
-        assert answer.json()["error_type"] == "Validation"
+        assert answer.json()["error_type"] == kind
+
+
+def test_classes_of_pairs(serve, monkeypatch, tmp_path):
+    from support.reranker_checkpoints import classifier
+    from support.tiny import WORDS
+
+    from semsearch import load_reranker
+
+    hub = pytest.importorskip("huggingface_hub")
+    folder = classifier(tmp_path / "nli", labels=3)
+    config = json.loads((folder / "config.json").read_text())
+    config["id2label"] = {"0": "contradiction", "1": "entailment", "2": "neutral"}
+    (folder / "config.json").write_text(json.dumps(config))
+    pair = (" ".join(WORDS[:3]), " ".join(WORDS[3:5]))
+    expected = load_reranker(str(folder)).predict([pair], apply_softmax=True)[0]
+    names = ["contradiction", "entailment", "neutral"]
+    best = [names[place] for place in np.argsort(-expected)]
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+    with serve(rerankers=(str(folder),)) as server, hub.InferenceClient() as client:
+        told = server.ask("/predict", {"inputs": list(pair)})
+        assert [one["label"] for one in told] == best
+        assert [one["score"] for one in told] == pytest.approx(sorted(expected.tolist(), reverse=True), abs=1e-5)
+        both = server.ask("/predict", {"inputs": [list(pair), list(pair)]})
+        assert [[one["label"] for one in own] for own in both] == [best, best]
+        raw = server.ask("/predict", {"inputs": [list(pair)], "raw_scores": True, "parameters": {"top_k": 1}})
+        assert [len(one) for one in raw] == [1]
+        assert client.text_classification(list(pair), model=f"{server.url}/predict").label == best[0]
+        with pytest.raises(hub.errors.HfHubHTTPError):
+            client.text_classification(pair[0], model=f"{server.url}/predict")
+        assert "several scores" in server.post("/rerank", json={"query": "x", "texts": ["y"]}).json()["error"]
+
+
+def test_token_ids_and_windows_of_the_model(serve, monkeypatch, tmp_path):
+    from support import tiny
+
+    from semsearch import load_encoder
+
+    hub = pytest.importorskip("huggingface_hub")
+    folder = tiny.bert(tmp_path / "model")
+    own = load_encoder(str(folder), device="cpu")
+    monkeypatch.setattr("semsearch.models.encoder", lambda name, compute=None, **how: own)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+    text = " ".join(tiny.WORDS[:5])
+    long = " ".join([*tiny.WORDS[:5]] * 40)
+    expected = own.encode_documents([text])
+    with serve(encoders=(str(folder),)) as server, hub.InferenceClient() as client:
+
+        def embed(inputs, **how):
+            return client.feature_extraction(inputs, model=f"{server.url}/embed", **how)
+
+        for special in (True, False):
+            ids = own.tokenizer.encode(text, add_special_tokens=special).ids
+            assert np.allclose(server.ask("/embed", {"inputs": ids}), expected, atol=1e-6)
+            assert np.allclose(server.ask("/embed", {"inputs": [ids, text]}), [expected[0], expected[0]], atol=1e-6)
+        assert "vocabulary" in server.post("/embed", json={"inputs": [1_000_000]}).json()["error"]
+        refused = server.post("/embed", json={"inputs": long, "truncate": False})
+        assert (refused.status_code, refused.json()["error_type"]) == (422, "Validation")
+        assert "tokens" in refused.json()["error"]
+        assert np.allclose(embed(long, truncate=True), own.encode_documents([long]), atol=1e-6)
+        left = embed(f"{tiny.WORDS[9]} {long}", truncate=True, truncation_direction="Left")
+        count = own.window
+        ending = " ".join(f"{tiny.WORDS[9]} {long}".split(" ")[-count:])
+        assert np.allclose(left, own.encode_documents([ending]), atol=1e-6)
+        assert np.allclose(embed(text, encoding_format="float"), expected, atol=1e-6)
+        packed = server.ask("/embed", {"inputs": text, "encoding_format": "base64"})
+        assert np.allclose(np.frombuffer(base64.b64decode(packed[0]), "<f4"), expected[0], atol=1e-6)
+
+
+def test_vectors_of_a_dot_product_model_are_scaled_where_it_is_asked(serve, monkeypatch):
+    from semsearch.types import Metric
+
+    model = NamedHash("hash")
+    model.metric = Metric.DOT
+    monkeypatch.setattr(model, "encode_documents", lambda texts: 3 * HashEncoder().encode_documents(texts))
+    monkeypatch.setattr("semsearch.models.encoder", lambda name, compute=None, **how: model)
+    with serve(encoders=("hash",)) as server:
+        for asked, scale in (({}, 1), ({"normalize": True}, 1), ({"normalize": False}, 3)):
+            assert np.allclose(server.ask("/embed", {"inputs": TEXTS, **asked}), scale * VECTORS, atol=1e-6)
 
 
 def test_without_a_model_it_is_said(serve):

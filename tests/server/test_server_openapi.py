@@ -76,7 +76,7 @@ def test_whatever_is_asked_is_answered_as_it_says(serve, fill, tmp_path):
             operation = result.ok()
 
             @seed(0)
-            @settings(max_examples=8, database=None, suppress_health_check=list(HealthCheck))
+            @settings(max_examples=8, deadline=None, database=None, suppress_health_check=list(HealthCheck))
             @given(case=operation.as_strategy())
             def asked(case):
                 if case.path_parameters and "collection" in case.path_parameters and case.method != "DELETE":
