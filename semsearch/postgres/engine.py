@@ -75,9 +75,8 @@ class PostgresEngine:
     @contextmanager
     def _reading(self) -> Iterator[tuple[Session, StateRow, Settings]]:
         known = self._known
-        ef = graph.ef_of(known[1]) if known is not None else graph.EF
-        begin = f"SELECT set_config('hnsw.ef_search', '{ef}', true); ".encode() + READ_STATE
-        with self._connections.reading(begin) as (session, row):
+        walk = graph.walk({} if known is None else known[1])
+        with self._connections.reading(walk + b"; " + READ_STATE) as (session, row):
             state = StateRow(*row)
             self._check_versions(state)
             if known is None or known[0] != state.version:
@@ -85,8 +84,8 @@ class PostgresEngine:
                 newest = self._known
                 if newest is None or newest[0] < state.version:
                     self._known = known
-                if graph.ef_of(known[1]) != ef:
-                    session.execute(b"SELECT set_config('hnsw.ef_search', %s, true)", (str(graph.ef_of(known[1])),))
+                if graph.walk(known[1]) != walk:
+                    session.execute(graph.walk(known[1]))
             yield session, state, known[1]
 
     @contextmanager

@@ -171,8 +171,13 @@ def contract(certificate: Certificate, passages: int) -> dict[str, Any]:
     return {**asdict(certificate), "passages": passages}
 
 
-def ef_of(settings: Mapping[str, Any]) -> int:
-    """The knob as the collection's settings have it."""
+def walk(settings: Mapping[str, Any]) -> bytes:
+    """The statement that has the searches of a transaction walk the graph as the collection's settings say.
+
+    Whatever the planner thinks of: a recall that was measured on a scan would not be that of the graph, which the same
+    search takes when the collection has grown.
+    """
     graph = settings.get(GRAPH)
     value = graph.get("ef", EF) if isinstance(graph, dict) else EF
-    return min(max(int(value), 1), MOST_EF)
+    ef, sort = min(max(int(value), 1), MOST_EF), "off" if graph else "on"
+    return f"SELECT set_config('hnsw.ef_search', '{ef}', true), set_config('enable_sort', '{sort}', true)".encode()

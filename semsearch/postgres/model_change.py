@@ -37,7 +37,7 @@ def reencode(
     encode: Encode,
     progress: Callable[[int], None] | None,
 ) -> int:
-    """See `semsearch.engine.Maintained.reencode`; `session` has the turn of building, `writing` takes that of writers."""
+    """See `semsearch.engine.Maintained.reencode`; `session` has the turn of building."""
     wanted = {"target": dict(target), "dim": dim, "encoding": versions.ENCODING}
     with writing() as own:
         if read_settings(own).get(MODEL_CHANGE) != wanted:  # another change, or none: begin

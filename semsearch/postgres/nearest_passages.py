@@ -21,6 +21,7 @@ from semsearch.vectors import score_each, score_pairs, top_k
 ROUNDING = 2.0**-24  # of float32, relative
 STREAMED_QUERIES = 8  # from so many on, all vectors are fetched once instead of scanned for each
 STREAMED_ROWS = 8192
+WALKED_QUERIES = 64  # in one statement
 MOST_EF = 1000  # pgvector takes no more
 OPERATORS = {Metric.COSINE: b"<#>", Metric.DOT: b"<#>", Metric.L2: b"<->"}
 
@@ -31,8 +32,9 @@ SELECT key, doc, vector_send(vector), distance FROM (
 ) AS nearest
 """
 _WALK = b"""
-SELECT key, doc, vector_send(vector) FROM (
-    SELECT p.key, p.doc, p.vector FROM passages AS p WHERE %s ORDER BY %s %s %%(query)s::%s LIMIT %%(most)s
+SELECT place, nearest.key, nearest.doc, vector_send(nearest.vector)
+FROM unnest(%%(queries)s::text[]) WITH ORDINALITY AS asked (query, place) CROSS JOIN LATERAL (
+    SELECT p.key, p.doc, p.vector FROM passages AS p WHERE %s ORDER BY %s %s asked.query::%s LIMIT %%(most)s
 ) AS nearest
 """
 
@@ -79,25 +81,38 @@ class NearestPassages:
         """See `semsearch.engine.EngineView.dense`; `grouped` where documents have several passages."""
         condition = PassageFilter() if allowed is None else allowed
         if self._index is not None and not exact and not condition.scanned:
-            return [self._through_index(query, k, condition, grouped) for query in queries]
+            return list(self._through_index(queries, k, condition, grouped))
         if len(queries) < STREAMED_QUERIES:
             return [self._scanned(query, k, condition, grouped).candidates(("exact",)) for query in queries]
         return [found.candidates(("exact",)) for found in self._streamed(queries, k, condition, grouped)]
 
-    def _through_index(self, query: Vectors, k: int, condition: PassageFilter, grouped: bool) -> Candidates:
-        found = _deepened(lambda wanted: self._walked(query, wanted, condition), k, grouped)
-        if len(found.keys) < k:  # the walk ended before it: what it had left may be few, or none
-            return self._scanned(query, k, condition, grouped).candidates(("exact",))
-        return found.candidates(("index",))
+    def _through_index(self, queries: Vectors, k: int, condition: PassageFilter, grouped: bool) -> Iterator[Candidates]:
+        """By walks of the graph, some in one statement; exactly where a walk ended too soon for `k`."""
+        for start in range(0, len(queries), WALKED_QUERIES):
+            some = queries[start : start + WALKED_QUERIES]
+            wanted = 3 * k if grouped else k
+            for query, found in zip(some, self._walked(some, wanted, condition), strict=True):
+                best = found.of_documents(k) if grouped else found
+                while grouped and len(best.keys) < k and len(found.keys) >= wanted:
+                    wanted *= 4
+                    (found,) = self._walked(query[None], wanted, condition)
+                    best = found.of_documents(k)
+                if len(best.keys) < k:
+                    yield self._scanned(query, k, condition, grouped).candidates(("exact",))
+                else:
+                    yield best.candidates(("index",))
 
-    def _walked(self, query: Vectors, wanted: int, condition: PassageFilter) -> Found:
+    def _walked(self, queries: Vectors, wanted: int, condition: PassageFilter) -> list[Found]:
         assert self._index is not None
-        kind = self._index.partition(b"::")[2] or b"vector"
+        kind = self._index.partition(b"::")[2]
         statement = _WALK % (condition.condition, b"p." + self._index, OPERATORS[self._metric], kind)
         # more than are wanted: the order of the halved numbers is not that of the scores
-        values = condition.values | {"query": literal(query), "most": wanted + max(30, wanted // 4)}
-        rows = self._session.execute(statement, values, binary=True).fetchall()
-        return self._scored(query, [row[:3] for row in rows]).best(wanted)
+        values = {"queries": list(map(literal, queries)), "most": wanted + max(30, wanted // 4)}
+        rows = self._session.execute(statement, condition.values | values, binary=True).fetchall()
+        own: list[list[tuple[int, int, bytes]]] = [[] for _ in queries]
+        for place, *row in rows:
+            own[place - 1].append((row[0], row[1], row[2]))
+        return [self._scored(query, found).best(wanted) for query, found in zip(queries, own, strict=True)]
 
     def _scanned(self, query: Vectors, k: int, condition: PassageFilter, grouped: bool) -> Found:
         return _deepened(lambda wanted: self._scan(query, wanted, condition), k, grouped)
