@@ -58,6 +58,7 @@ _COMMANDS = {
     **{
         "bench": "bench",
         "export": "exchange",
+        "copy": "exchange",
         "import": "exchange",
         "models": "catalog",
         "trust": "trust",
