@@ -188,6 +188,7 @@ postings = Table(
     Column("term", Integer, nullable=False),
     Column("titles", Integer, nullable=False),  # how often it is in the title …
     Column("texts", Integer, nullable=False),  # … and in the passage
+    Column("whole_texts", Integer, nullable=False),  # … and in all passages: with the first that has it; else -1
     Column("words", Integer, nullable=False),  # of the passage …
     Column("whole_words", Integer, nullable=False),  # … and of its document
     Index(
@@ -195,7 +196,7 @@ postings = Table(
         "term",
         "key",
         unique=True,
-        postgresql_include=["doc", "titles", "texts", "words", "whole_words"],
+        postgresql_include=["doc", "titles", "texts", "whole_texts", "words", "whole_words"],
     ),
     Index("postings_of", "doc"),
 )

@@ -24,7 +24,7 @@ _NUMBER = b"""
 INSERT INTO terms (word, documents) SELECT * FROM unnest(%s::text[], %s::bigint[])
 ON CONFLICT (word) DO UPDATE SET documents = terms.documents + excluded.documents RETURNING word, term
 """
-_COPY = b"COPY postings (key, doc, term, titles, texts, words, whole_words) FROM STDIN (FORMAT binary)"
+_COPY = b"COPY postings (key, doc, term, titles, texts, whole_texts, words, whole_words) FROM STDIN (FORMAT binary)"
 _TEXTS = b"""
 SELECT d.doc, d.title, d.text, array_agg(p.key ORDER BY p.key), array_agg(p.start ORDER BY p.key),
     array_agg(p."end" ORDER BY p.key)
@@ -79,10 +79,14 @@ def write(session: Session, documents: Sequence[Worded]) -> None:
 def _rows(documents: Sequence[Worded], numbers: dict[str, int]) -> Iterable[Sequence[bytes]]:
     for document in documents:
         whole, doc = int4(document.whole_words), int8(document.doc)
+        texts: Counter[str] = sum((text for _, text in document.passages), Counter())
+        met: set[str] = set()
         for (key, text), length in zip(document.passages, document.words, strict=True):
             own, words = int8(key), int4(length)
             for word in document.title.keys() | text.keys():
-                yield own, doc, int4(numbers[word]), int4(document.title[word]), int4(text[word]), words, whole
+                counts = (int4(document.title[word]), int4(text[word]), int4(-1 if word in met else texts[word]))
+                yield own, doc, int4(numbers[word]), *counts, words, whole
+            met |= document.title.keys() | text.keys()
 
 
 def forget(session: Session, docs: Sequence[int]) -> None:

@@ -31,41 +31,40 @@ SELECT d.doc, d.title, d.text, array_agg(p.key ORDER BY p.key), array_agg(p.star
 FROM documents AS d JOIN passages AS p USING (doc) WHERE d.doc = ANY(%s) GROUP BY d.doc
 """
 _HITS = b"""
-WITH hits AS MATERIALIZED (
-    SELECT q.term, q.idf, p.key, p.doc, p.titles, p.texts, p.words, p.whole_words
+WITH own AS MATERIALIZED (
+    SELECT p.key, p.doc, sum(q.idf * (p.titles * %(title)s + p.texts) * %(top)s
+        / ((p.titles * %(title)s + p.texts) + %(k1)s * (1 - %(b)s + %(b)s * p.words / %(mean)s))) AS score,
+        sum(q.idf * (p.titles * %(title)s + p.whole_texts) * %(top)s / ((p.titles * %(title)s + p.whole_texts)
+            + %(k1)s * (1 - %(b)s + %(b)s * p.whole_words / %(whole_mean)s))) FILTER (WHERE p.whole_texts >= 0) AS whole
     FROM unnest(%(terms)s::int[], %(weights)s::float8[]) AS q (term, idf)
     CROSS JOIN LATERAL (SELECT * FROM postings WHERE postings.term = q.term OFFSET 0) AS p
-    UNION ALL SELECT -1, f.idf, p.key, p.doc, 0, 1, p.words, -1
-    FROM unnest(%(keys)s::bigint[], %(phrases)s::float8[]) AS f (key, idf) JOIN passages AS p USING (key)
-), own AS (
-    SELECT p.key, p.doc, sum(idf * (titles * %(title)s + texts) * %(top)s
-        / ((titles * %(title)s + texts) + %(k1)s * (1 - %(b)s + %(b)s * words / %(mean)s)))
-            FILTER (WHERE term >= 0) AS score,
-        sum(idf * %(top)s / (1 + %(k1)s * (1 - %(b)s + %(b)s * words / %(mean)s))) FILTER (WHERE term < 0) AS phrases
-    FROM hits AS p WHERE """
-_WHOLE = b"""
     GROUP BY p.key, p.doc
-), whole AS (
-    SELECT doc, sum(idf * (titles * %(title)s + texts) * %(top)s
-        / ((titles * %(title)s + texts) + %(k1)s * (1 - %(b)s + %(b)s * whole_words / %(whole_mean)s))) AS score
-    FROM (
-        SELECT doc, term, min(idf) AS idf, max(titles) AS titles, sum(texts) AS texts, min(whole_words) AS whole_words
-        FROM hits WHERE term >= 0 GROUP BY doc, term
-    ) AS of_documents GROUP BY doc
-), scored AS (
-    SELECT own.key, own.doc, (coalesce(%(share)s * whole.score + (1 - %(share)s) * own.score, 0)
-        + coalesce(own.phrases, 0))::real AS score
-    FROM own LEFT JOIN whole USING (doc)
-)
-"""
-_ONE_PASSAGE = b"""
+), of_documents AS (
+    SELECT doc, sum(whole) AS score FROM own GROUP BY doc
+), of_words AS (
+    SELECT own.key, own.doc, %(share)s * of_documents.score + (1 - %(share)s) * own.score AS score
+    FROM own JOIN of_documents USING (doc)
+)"""
+_HITS_OF_ONE_PASSAGE = b"""
+WITH of_words AS (
+    SELECT p.key, p.doc, sum(q.idf * (p.titles * %(title)s + p.texts) * %(top)s
+        / ((p.titles * %(title)s + p.texts) + %(k1)s * (1 - %(b)s + %(b)s * p.words / %(mean)s))) AS score
+    FROM unnest(%(terms)s::int[], %(weights)s::float8[]) AS q (term, idf)
+    CROSS JOIN LATERAL (SELECT * FROM postings WHERE postings.term = q.term OFFSET 0) AS p
+    GROUP BY p.key, p.doc
+)"""
+_SCORED = b""", scored AS (SELECT p.key, p.doc, p.score::real AS score FROM of_words AS p WHERE """
+_SCORED_WITH_PHRASES = b""", of_phrases AS (
+    SELECT p.key, p.doc, sum(q.idf * %(top)s / (1 + %(k1)s * (1 - %(b)s + %(b)s * p.words / %(mean)s))) AS score
+    FROM unnest(%(keys)s::bigint[], %(phrases)s::float8[]) AS q (key, idf) JOIN passages AS p USING (key)
     GROUP BY p.key, p.doc
 ), scored AS (
-    SELECT key, doc, (coalesce(score, 0) + coalesce(phrases, 0))::real AS score FROM own
-)
-"""
-_BEST = b"SELECT key, doc, score FROM scored ORDER BY score DESC, key LIMIT %(k)s"
-_BEST_OF_DOCUMENTS = b"""
+    SELECT p.key, p.doc, p.score::real AS score FROM (
+        SELECT key, doc, sum(score) AS score FROM (SELECT * FROM of_words UNION ALL SELECT * FROM of_phrases) AS parts
+        GROUP BY key, doc
+    ) AS p WHERE """
+_BEST = b") SELECT key, doc, score FROM scored ORDER BY score DESC, key LIMIT %(k)s"
+_BEST_OF_DOCUMENTS = b""")
 SELECT key, doc, score FROM (SELECT DISTINCT ON (doc) key, doc, score FROM scored ORDER BY doc, score DESC, key) AS best
 ORDER BY score DESC, key LIMIT %(k)s
 """
@@ -107,9 +106,10 @@ class WordSearch:
             return NOTHING
         condition = PassageFilter() if allowed is None else allowed
         values = _values(idf, boosted, counts, k) | condition.values
-        statement = _HITS + condition.condition
-        statement += _ONE_PASSAGE if counts.passages == counts.documents else _WHOLE
-        statement += _BEST_OF_DOCUMENTS if grouped and counts.passages != counts.documents else _BEST
+        several = counts.passages != counts.documents
+        statement = _HITS if several else _HITS_OF_ONE_PASSAGE
+        statement += (_SCORED_WITH_PHRASES if boosted else _SCORED) + condition.condition
+        statement += _BEST_OF_DOCUMENTS if grouped and several else _BEST
         rows = self._session.execute(statement, values, binary=True).fetchall()
         return Candidates(
             np.array([key for key, _, _ in rows], dtype=np.int64),
