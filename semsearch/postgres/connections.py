@@ -32,7 +32,8 @@ LOCK_TIMEOUT = "10s"  # for the writer's turn and for tables
 # Compiling a statement takes longer than running it. A walk of the graph goes on until enough was let through.
 _SETTINGS = """
 SELECT '[1]'::vector, set_config('plan_cache_mode', 'force_custom_plan', false),
-    set_config('jit', 'off', false), set_config('work_mem', '32MB', false), set_config('hnsw.iterative_scan', 'relaxed_order', false),
+    set_config('jit', 'off', false), set_config('work_mem', '32MB', false),
+    set_config('hnsw.iterative_scan', 'relaxed_order', false),
     CASE WHEN current_setting('lock_timeout') = '0' THEN set_config('lock_timeout', %(lock)s, false) END
 """
 

@@ -54,7 +54,7 @@ class DatabaseAddress:
 
     def _shown(self) -> str:
         told = self.parameters
-        user = f"{quote(str(told['user']))}@" if "user" in told else ""
+        user = f"{quote(str(told['user']), safe='')}@" if "user" in told else ""
         hosts = str(told.get("host", "")).split(",")
         ports = str(told.get("port", "")).split(",")
         if len(ports) < len(hosts):
@@ -63,4 +63,4 @@ class DatabaseAddress:
             f"{quote(host, safe='[]:')}{f':{port}' if port else ''}" for host, port in zip(hosts, ports, strict=False)
         )
         schema = "" if self.schema == "semsearch" else f"?{CATALOG}={self.schema}"
-        return f"postgresql://{user}{at}/{quote(str(told.get('dbname', '')))}{schema}"
+        return f"postgresql://{user}{at}/{quote(str(told.get('dbname', '')), safe='')}{schema}"

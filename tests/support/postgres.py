@@ -2,10 +2,11 @@
 
 import os
 import shutil
+import signal
 import subprocess
 import tempfile
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -28,7 +29,6 @@ class Server:
         if os.geteuid() == 0:
             shutil.chown(self.data, USER)
         self._run("initdb", "-D", self.data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync")
-        self._process = None
 
     def _run(self, program, *arguments):
         ended = subprocess.run([self._bin / program, *arguments], capture_output=True, text=True, **_as_user())
@@ -39,12 +39,14 @@ class Server:
         """Start it, and wait until it answers."""
         options = [f"-c{name}={value}" for name, value in self._options.items()]
         command = [self._bin / "postgres", "-D", self.data, "-k", self.data, "-h", "", *options]
-        with (self.folder / "log").open("a") as log:
-            self._process = subprocess.Popen(command, stdout=log, stderr=log, cwd=self.folder, **_as_user())
         deadline = time.monotonic() + 60
+        self._process = None
         while not self.answers():
-            assert self._process.poll() is None, (self.folder / "log").read_text()
             assert time.monotonic() < deadline, (self.folder / "log").read_text()
+            if self._process is None or self._process.poll() is not None:
+                # again, where one that was killed is not gone yet: the system keeps its pid for a moment
+                with (self.folder / "log").open("a") as log:
+                    self._process = subprocess.Popen(command, stdout=log, stderr=log, cwd=self.folder, **_as_user())
             time.sleep(0.02)
 
     def answers(self):
@@ -58,12 +60,19 @@ class Server:
         return True
 
     def stop(self):
-        """End it, whoever is connected."""
-        self._process.terminate() if self._process.poll() is None else None
+        """End it at once, whoever is connected."""
         if self._process.poll() is None:
-            subprocess.run(
-                [self._bin / "pg_ctl", "-D", self.data, "-m", "immediate", "stop"], **_as_user(), check=False
-            )
+            self._process.send_signal(signal.SIGQUIT)
+        self._process.wait(60)
+
+    def kill(self):
+        """Let all of its processes die where they are."""
+        import psutil
+
+        own = psutil.Process(self._process.pid)
+        for process in (own, *own.children(recursive=True)):
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
         self._process.wait(60)
 
     def connect(self, database="postgres", user="postgres", **options):
