@@ -141,3 +141,16 @@ def test_no_password_is_told(server, notes, monkeypatch):
     ):
         ended = run(*arguments)
         assert "hunter2" not in ended.out + ended.err
+
+
+def test_a_server_serves_what_a_database_keeps(notes, place):
+    pytest.importorskip("starlette", reason="the extra 'server' is not installed")
+    from support.serving import served
+
+    with served(place) as server:
+        asked = {"query": "yeast dough oven", "mode": "hybrid", "k": 3}
+        hits = server.ask(f"/v1/collections/{notes}/search", asked)["hits"]
+        with semsearch.open(notes) as collection:
+            assert [hit["id"] for hit in hits] == [
+                h.id for h in collection.search("yeast dough oven", 3, mode="hybrid")
+            ]
