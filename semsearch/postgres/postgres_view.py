@@ -28,7 +28,11 @@ from semsearch.types import Document, Keys, Metric, Passage, Vectors
 PASSAGE_BATCH = 4096  # passages streamed at a time
 DOCUMENT_BATCH = 1000
 
-_PASSAGES = b'SELECT key, doc, start, "end" FROM passages WHERE key = ANY(%s)'
+_PASSAGES = b"""
+SELECT p.key, p.doc, p.start, p."end", d.id, d.title, d.metadata,
+    CASE WHEN row_number() OVER (PARTITION BY p.doc ORDER BY p.key) = 1 THEN d.text END
+FROM passages AS p JOIN documents AS d USING (doc) WHERE p.key = ANY(%s)
+"""  # each text once, in one round trip
 _CONTEXT = b"""
 SELECT asked.place, min(near.start), max(near."end"), min(near.doc) FROM (
     SELECT own.place, own.key, p.doc FROM unnest(%s::bigint[]) WITH ORDINALITY AS own (key, place)
@@ -136,8 +140,12 @@ class PostgresView:
     def passages_of(self, keys: Keys) -> list[Passage | None]:
         """See `EngineView.passages_of`."""
         rows = self._session.execute(_PASSAGES, (list(set(keys.tolist())),)).fetchall()
-        documents = self._read({doc for _, doc, _, _ in rows})
-        found = {key: Passage.of(documents[doc], start, end) for key, doc, start, end in rows if doc in documents}
+        documents = {
+            doc: Document(identity, text, title, json.loads(metadata))
+            for _, doc, _, _, identity, title, metadata, text in rows
+            if text is not None
+        }
+        found = {key: Passage.of(documents[doc], start, end) for key, doc, start, end, *_ in rows}
         return [found.get(key) for key in keys.tolist()]
 
     def _read(self, docs: set[int]) -> Mapping[int, Document]:

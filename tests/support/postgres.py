@@ -1,5 +1,6 @@
 """A PostgreSQL with pgvector, from a package: one server for each process of a run, as another user than root."""
 
+import ctypes
 import os
 import shutil
 import signal
@@ -46,7 +47,9 @@ class Server:
             if self._process is None or self._process.poll() is not None:
                 # again, where one that was killed is not gone yet: the system keeps its pid for a moment
                 with (self.folder / "log").open("a") as log:
-                    self._process = subprocess.Popen(command, stdout=log, stderr=log, cwd=self.folder, **_as_user())
+                    self._process = subprocess.Popen(
+                        command, stdout=log, stderr=log, cwd=self.folder, preexec_fn=_dies_with_us, **_as_user()
+                    )
             time.sleep(0.02)
 
     def answers(self):
@@ -85,6 +88,11 @@ class Server:
         """The home in a database of it."""
         given = "".join(f"&{name}={value}" for name, value in parameters.items())
         return f"postgresql://{user}@/{database}?host={self.data}{given}"
+
+
+def _dies_with_us():
+    """In the child: be told to end at once when the process that started it ends, however that comes about."""
+    ctypes.CDLL(None).prctl(1, signal.SIGQUIT)  # PR_SET_PDEATHSIG
 
 
 def _as_user():
