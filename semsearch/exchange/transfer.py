@@ -25,7 +25,7 @@ from semsearch.types import Document, Span, Vectors
 COPIED_FROM = "copied_from"  # the setting that says that a copy is not done, and of which collection it is
 OWN_SETTINGS = {"uuid", "graph", "reencoding", "last_generation", COPIED_FROM}  # that an engine keeps for itself
 COPIED_DOCUMENTS = 1024  # of a commit
-Item = TypeVar("Item")
+Batched = TypeVar("Batched")
 SHARED_INDEXES = ("auto", "exact", "hnsw")  # that every engine with an index has
 
 
@@ -101,7 +101,7 @@ def _record(document: Document, vectors: Vectors, stored: bytes) -> Record:
     return record
 
 
-def _batches(items: Iterable[Item], count: int) -> Iterator[list[Item]]:
+def _batches(items: Iterable[Batched], count: int) -> Iterator[list[Batched]]:
     pending = iter(items)
     while some := list(islice(pending, count)):
         yield some

@@ -6,13 +6,12 @@ Each part is a query of document numbers, and parts are put together by INTERSEC
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, assert_never
 
-from semsearch.postgres.connections import Session
+from semsearch.postgres.connections import DatabaseSession
 from semsearch.search.fields import VALUED, Kind, folded, in_text
 from semsearch.search.where import (
     And,
@@ -29,13 +28,12 @@ from semsearch.search.where import (
     Within,
 )
 
-EVERY = b"SELECT doc FROM documents"
-NONE = b"SELECT doc FROM documents WHERE false"
+EVERY_DOCUMENT = b"SELECT doc FROM documents"
+NO_DOCUMENT = b"SELECT doc FROM documents WHERE false"
 MOST_FIELDS = 200
 MOST_VALUES = 2_000
-_UNSTORED = re.compile("[\0\ud800-\udfff]")
-_SIGNS = {"$gt": b">", "$gte": b">=", "$lt": b"<", "$lte": b"<="}
-_FIELD = (
+_SIZE_SIGNS = {"$gt": b">", "$gte": b">=", "$lt": b"<", "$lte": b"<="}
+_OF_FIELD = (
     b"field = ANY(ARRAY(SELECT n.field FROM field_names AS n WHERE left(n.name, 200) = left(%s, 200) AND n.name = %s"
 )
 
@@ -54,22 +52,22 @@ class DocumentSet:
         )
 
 
-def documents_allowed(session: Session, where: Filter) -> DocumentSet:
+def documents_allowed(session: DatabaseSession, where: Filter) -> DocumentSet:
     """The documents that a filter allows."""
     match where:
         case And(parts):
-            return _joined(session, b"INTERSECT", parts, DocumentSet(EVERY))
+            return _joined(session, b"INTERSECT", parts, DocumentSet(EVERY_DOCUMENT))
         case Or(parts):
-            return _joined(session, b"UNION", parts, DocumentSet(NONE))
+            return _joined(session, b"UNION", parts, DocumentSet(NO_DOCUMENT))
         case Not(part):
-            return DocumentSet(EVERY).joined(b"EXCEPT", documents_allowed(session, part))
+            return DocumentSet(EVERY_DOCUMENT).joined(b"EXCEPT", documents_allowed(session, part))
         case Like(name, text):
             return _like(session, name, text)
     found = [DocumentSet(b"SELECT doc FROM fields WHERE " + own, values) for own, values in _conditions(where)]
-    return _together(b"UNION", found, DocumentSet(NONE))
+    return _together(b"UNION", found, DocumentSet(NO_DOCUMENT))
 
 
-def _joined(session: Session, operator: bytes, parts: Sequence[Filter], empty: DocumentSet) -> DocumentSet:
+def _joined(session: DatabaseSession, operator: bytes, parts: Sequence[Filter], empty: DocumentSet) -> DocumentSet:
     return _together(operator, [documents_allowed(session, part) for part in parts], empty)
 
 
@@ -88,13 +86,13 @@ def _conditions(
     """Conditions on rows of `fields`, any of which is enough."""
     match where:
         case Exists(name):
-            yield _FIELD + b" AND NOT n.element))", (name, name)
+            yield _OF_FIELD + b" AND NOT n.element))", (name, name)
         case Equal(name, sought):
             yield _compared(name, False, b"=", sought)
         case Contains(name, sought):
             yield _compared(name, True, b"=", sought)
         case Compare(name, size, sought):
-            yield _compared(name, False, _SIGNS[size], sought)
+            yield _compared(name, False, _SIZE_SIGNS[size], sought)
         case Member(name, several):
             for value in several:
                 yield _compared(name, False, b"=", value)
@@ -111,7 +109,7 @@ def _conditions(
 
 
 def _field(name: str, element: bool, kind: Kind) -> tuple[bytes, tuple[Any, ...]]:
-    return _FIELD + b" AND n.element = %s AND n.type = %s))", (name, name, element, kind)
+    return _OF_FIELD + b" AND n.element = %s AND n.type = %s))", (name, name, element, kind)
 
 
 def _compared(name: str, element: bool, sign: bytes, sought: Value) -> tuple[bytes, tuple[Any, ...]]:
@@ -119,34 +117,15 @@ def _compared(name: str, element: bool, sign: bytes, sought: Value) -> tuple[byt
     if sought.kind in ("number", "bool", "date"):
         return condition + b" AND number " + sign + b" %s", (*values, Decimal(sought.value))
     if sought.kind == "text":
-        text, sign = _storable(sought.value, sign)
-        if not sign:
-            return b"false", ()
         near = sign if sign == b"=" else sign[:1] + b"="  # beginnings are in the order of the whole
         condition += (
             b" AND value IS NOT NULL AND left(value, 200) " + near + b" left(%s, 200) AND value " + sign + b" %s"
         )
-        return condition, (*values, text, text)
+        return condition, (*values, sought.value, sought.value)
     return condition, values  # null, list, object: there is one value
 
 
-def _storable(text: str, sign: bytes) -> tuple[str, bytes]:
-    """A comparison that says the same of all stored texts, which hold no NUL and no half of a surrogate pair.
-
-    No sign where it holds for none of them.
-    """
-    bad = _UNSTORED.search(text)
-    if bad is None:
-        return text, sign
-    if sign == b"=":
-        return "", b""
-    before, above = text[: bad.start()], sign[:1] == b">"
-    if bad[0] == "\0":  # behind the text that ends here, and before all that go on
-        return before, b">" if above else b"<="
-    return before + "\ue000", b">=" if above else b"<"
-
-
-def _like(session: Session, name: str, text: str) -> DocumentSet:
+def _like(session: DatabaseSession, name: str, text: str) -> DocumentSet:
     """By folding in the client: each distinct value of the field is looked at once."""
     condition, values = _field(name, False, "text")
     rows = session.execute(b"SELECT DISTINCT value FROM fields WHERE " + condition, values)
@@ -157,7 +136,7 @@ def _like(session: Session, name: str, text: str) -> DocumentSet:
 class FieldTable:
     """The catalog of the fields of one state: a `semsearch.search.where.FieldCatalog`."""
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: DatabaseSession) -> None:
         self._session = session
 
     def names(self) -> Sequence[str]:
@@ -171,8 +150,6 @@ class FieldTable:
 
     def types(self, name: str, element: bool) -> frozenset[Kind]:
         """See `FieldCatalog.types`."""
-        if "\0" in name:
-            return frozenset()
         rows = self._session.execute(
             "SELECT type FROM field_names AS n WHERE left(name, 200) = left(%s, 200) AND name = %s AND element = %s "
             "AND EXISTS (SELECT FROM fields WHERE fields.field = n.field)",

@@ -1,6 +1,6 @@
-"""Connections to one database: a pool, transactions that read one state, transactions that write, the writer's turn.
+"""DatabaseConnections to one database: a pool, transactions that read one state, transactions that write, the writer's turn.
 
-A transaction begins on another connection where the first one turns out to be lost, for as long as `PATIENCE` says:
+A transaction begins on another connection where the first one turns out to be lost, for as long as `RECONNECT_SECONDS` says:
 that is how a failover looks from here. One that has begun is never repeated: its caller may have seen of it.
 """
 
@@ -22,10 +22,10 @@ from semsearch.errors import CollectionClosed
 from semsearch.postgres.database_address import DatabaseAddress
 from semsearch.postgres.server_errors import is_lost, told
 
-Session: TypeAlias = psycopg.Connection[TupleRow]
+DatabaseSession: TypeAlias = psycopg.Connection[TupleRow]
 
 MOST_CONNECTIONS = 16  # of a process to one collection
-PATIENCE = 10.0  # seconds: for a lost server, and for a connection of the pool
+RECONNECT_SECONDS = 10.0  # seconds: for a lost server, and for a connection of the pool
 LOCK_TIMEOUT = "10s"  # for the writer's turn and for tables
 
 # A planner that knows each query's own numbers, and `exact` that stays exact: psycopg prepares what it sees often.
@@ -38,13 +38,13 @@ SELECT '[1]'::vector, set_config('plan_cache_mode', 'force_custom_plan', false),
 """
 
 
-def connected(address: DatabaseAddress) -> Session:
+def connected(address: DatabaseAddress) -> DatabaseSession:
     """One connection outside of any pool, each statement of which is a transaction of its own."""
     with told(address.location):
         return psycopg.connect(**address.parameters, autocommit=True)
 
 
-class Connections:
+class DatabaseConnections:
     """The connections of one collection. Threads may share them; a forked child makes its own."""
 
     def __init__(self, address: DatabaseAddress, schemas: list[str], name: str) -> None:
@@ -57,20 +57,20 @@ class Connections:
         self._own = threading.local()  # the connection that holds the writer's turn, of each thread
         self._pool = self._made()
 
-    def _made(self) -> ConnectionPool[Session]:
+    def _made(self) -> ConnectionPool[DatabaseSession]:
         self._pid = os.getpid()
         return ConnectionPool(
             kwargs={**self._address.parameters, "autocommit": True},
             min_size=0,
             max_size=MOST_CONNECTIONS,
             open=True,
-            timeout=PATIENCE,
+            timeout=RECONNECT_SECONDS,
             num_workers=1,
             configure=self._configure,
-            reconnect_timeout=PATIENCE,
+            reconnect_timeout=RECONNECT_SECONDS,
         )
 
-    def _configure(self, session: Session) -> None:
+    def _configure(self, session: DatabaseSession) -> None:
         session.execute("SELECT set_config('search_path', %s, false)", (self._path,))  # where the type is found
         session.execute(_SETTINGS, {"lock": LOCK_TIMEOUT})
 
@@ -86,21 +86,21 @@ class Connections:
             self._pool.close()
 
     @contextmanager
-    def session(self) -> Iterator[Session]:
+    def session(self) -> Iterator[DatabaseSession]:
         """A connection without a transaction: for what can't run in one."""
         with told(self.location), self._taken() as session:
             yield session
 
     @contextmanager
-    def reading(self, first: bytes) -> Iterator[tuple[Session, TupleRow]]:
+    def reading(self, first: bytes) -> Iterator[tuple[DatabaseSession, TupleRow]]:
         """A transaction that sees one state, whatever is written meanwhile, and the row of its `first` statements."""
         with told(self.location), self._begun(b"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; " + first) as session:
             yield session
 
     @contextmanager
-    def writing(self, turn: int) -> Iterator[Session]:
+    def writing(self, turn: int) -> Iterator[DatabaseSession]:
         """A transaction of whoever has the writer's `turn`; waits for it, then commits, or nothing is there."""
-        held: Session | None = getattr(self._own, "session", None)
+        held: DatabaseSession | None = getattr(self._own, "session", None)
         with told(self.location):
             if held is not None:
                 with held.transaction():
@@ -128,7 +128,7 @@ class Connections:
                     session.execute("SELECT pg_advisory_unlock(%s)", (turn,))
 
     @contextmanager
-    def trying(self, turn: int) -> Iterator[Session | None]:
+    def trying(self, turn: int) -> Iterator[DatabaseSession | None]:
         """A connection that has a turn, or None where somebody else has it."""
         with told(self.location), self._taken() as session:
             row = session.execute("SELECT pg_try_advisory_lock(%s)", (turn,)).fetchone()
@@ -142,9 +142,9 @@ class Connections:
                     session.execute("SELECT pg_advisory_unlock(%s)", (turn,))
 
     @contextmanager
-    def _begun(self, statement: bytes) -> Iterator[tuple[Session, TupleRow]]:
+    def _begun(self, statement: bytes) -> Iterator[tuple[DatabaseSession, TupleRow]]:
         """A transaction that `statement` begins, ended by a commit, or taken back where something is raised."""
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + RECONNECT_SECONDS
         while True:
             with self._taken() as session:
                 try:
@@ -169,7 +169,7 @@ class Connections:
                 return
 
     @contextmanager
-    def _taken(self) -> Iterator[Session]:
+    def _taken(self) -> Iterator[DatabaseSession]:
         self.check_open()
         if self._pid != os.getpid():
             self._pool = self._made()
@@ -189,7 +189,7 @@ def quoted(name: str) -> bytes:
     return sql.Identifier(name).as_bytes(None)
 
 
-def one(session: Session, statement: bytes, values: Any = None) -> Any:
+def one(session: DatabaseSession, statement: bytes, values: Any = None) -> Any:
     """The only value of the only row."""
     row = session.execute(statement, values).fetchone()
     return None if row is None else row[0]

@@ -14,7 +14,7 @@ from semsearch.engine import Origin, Written
 from semsearch.errors import DimensionMismatch
 from semsearch.postgres import word_rows
 from semsearch.postgres.array_format import bytes_of, int4, int8, written
-from semsearch.postgres.connections import Session, one
+from semsearch.postgres.connections import DatabaseSession, one
 from semsearch.postgres.word_rows import Worded
 from semsearch.records import Entry, Known, Record
 from semsearch.search.fields import fields_of
@@ -43,7 +43,7 @@ _COUNT = b"""
 UPDATE state SET version = version + 1, documents = documents + %s, passages = passages + %s, words = words + %s,
     whole_words = whole_words + %s, longest = greatest(longest, %s), dim = coalesce(dim, %s)
 """
-_NOTE = b"""
+_GIVE_ORIGIN = b"""
 INSERT INTO origins (doc, source, file, position) SELECT doc, given.source, given.file, given.position
 FROM unnest(%s::bytea[], %s::bigint[], %s::bigint[], %s::text[]) AS given (digest, source, file, position)
 JOIN documents USING (digest)
@@ -51,7 +51,7 @@ ON CONFLICT (doc, source) DO UPDATE SET file = excluded.file, position = exclude
 """
 
 
-class Change(NamedTuple):
+class CountChange(NamedTuple):
     """By how much the counts of a collection change."""
 
     documents: int = 0
@@ -59,8 +59,8 @@ class Change(NamedTuple):
     words: int = 0
     whole_words: int = 0
 
-    def __add__(self, other: tuple[Any, ...]) -> Change:
-        return Change(*(a + b for a, b in zip(self, other, strict=True)))
+    def __add__(self, other: tuple[Any, ...]) -> CountChange:
+        return CountChange(*(a + b for a, b in zip(self, other, strict=True)))
 
 
 def digests(ids: Iterable[str]) -> list[bytes]:
@@ -72,14 +72,14 @@ def _digest(identity: str) -> bytes:
     return hashlib.blake2b(identity.encode("utf-8", "surrogatepass"), digest_size=16).digest()
 
 
-def known(session: Session, ids: Iterable[str]) -> dict[str, Known]:
+def known(session: DatabaseSession, ids: Iterable[str]) -> dict[str, Known]:
     """What is stored of each of `ids` that is stored at all."""
     rows = session.execute(_KNOWN, (digests(ids),)).fetchall()
     return {identity: Known(doc, content, metadata) for identity, doc, content, metadata in rows}
 
 
 def put(
-    session: Session,
+    session: DatabaseSession,
     name: str,
     entries: Sequence[Entry],
     metadata_only: Sequence[Record],
@@ -123,7 +123,7 @@ def _longest(entry: Entry) -> float:
     return float(np.sqrt(np.einsum("nd,nd->n", entry.vectors, entry.vectors, dtype=np.float64)).max(initial=0))
 
 
-def _dim_of(session: Session, name: str, entries: Sequence[Entry]) -> int | None:
+def _dim_of(session: DatabaseSession, name: str, entries: Sequence[Entry]) -> int | None:
     """The components of the collection's vectors, which those of `entries` must have."""
     dim: int | None = one(session, b"SELECT dim FROM state")
     for entry in entries:
@@ -136,12 +136,14 @@ def _dim_of(session: Session, name: str, entries: Sequence[Entry]) -> int | None
     return dim
 
 
-def count(session: Session, change: Change, longest: float = 0.0, dim: int | None = None) -> None:
+def count(session: DatabaseSession, change: CountChange, longest: float = 0.0, dim: int | None = None) -> None:
     """Note a commit and what it changes of the counts."""
     session.execute(_COUNT, (*change, longest, dim))
 
 
-def insert(session: Session, entries: Sequence[Entry], stored: Mapping[str, Known], languages: Languages) -> Change:
+def insert(
+    session: DatabaseSession, entries: Sequence[Entry], stored: Mapping[str, Known], languages: Languages
+) -> CountChange:
     """Write documents, new or changed, with their passages; those of a changed one must have been removed."""
     new = [entry for entry in entries if entry.record.document.id not in stored]
     numbers = dict(
@@ -180,7 +182,7 @@ def insert(session: Session, entries: Sequence[Entry], stored: Mapping[str, Know
     _write_fields(session, [(numbers[entry.record.document.id], entry.record.document.metadata) for entry in entries])
     word_rows.write(session, worded)
     words_of_passages = sum(sum(words.words) for words in worded)
-    return Change(len(new), len(rows), words_of_passages, sum(whole.values()))
+    return CountChange(len(new), len(rows), words_of_passages, sum(whole.values()))
 
 
 def _row(record: Record, numbers: Mapping[str, int], whole: Mapping[int, int]) -> Sequence[bytes]:
@@ -189,13 +191,13 @@ def _row(record: Record, numbers: Mapping[str, int], whole: Mapping[int, int]) -
     return (int8(doc), document.id.encode(), _digest(document.id), *texts, record.hash, int8(whole[doc]))
 
 
-def _copy(session: Session, statement: bytes, rows: Iterable[Sequence[bytes]]) -> None:
+def _copy(session: DatabaseSession, statement: bytes, rows: Iterable[Sequence[bytes]]) -> None:
     with session.cursor().copy(statement) as copy:
         for piece in written(rows):
             copy.write(piece)
 
 
-def reserved(session: Session, sequence: str, number: int) -> list[int]:
+def reserved(session: DatabaseSession, sequence: str, number: int) -> list[int]:
     """So many numbers that were never given, ascending."""
     if not number:
         return []
@@ -203,7 +205,7 @@ def reserved(session: Session, sequence: str, number: int) -> list[int]:
     return sorted(row[0] for row in session.execute(statement, (number,)))
 
 
-def _write_fields(session: Session, given: Iterable[tuple[int, Metadata]]) -> None:
+def _write_fields(session: DatabaseSession, given: Iterable[tuple[int, Metadata]]) -> None:
     rows: list[tuple[int, tuple[str, bool, str], Decimal | None, str | None]] = []
     for doc, metadata in given:
         for name, element, kind, value in {*fields_of(metadata)} if metadata else ():
@@ -224,7 +226,7 @@ def _field_order(row: tuple[int, int, Decimal | None, str | None]) -> tuple[int,
     return row[:2]
 
 
-def _field_numbers(session: Session, names: set[tuple[str, bool, str]]) -> dict[tuple[str, bool, str], int]:
+def _field_numbers(session: DatabaseSession, names: set[tuple[str, bool, str]]) -> dict[tuple[str, bool, str], int]:
     wanted = sorted(names)
     columns = ([name for name, _, _ in wanted], [element for _, element, _ in wanted], [kind for _, _, kind in wanted])
     found = session.execute(
@@ -244,7 +246,7 @@ def _field_numbers(session: Session, names: set[tuple[str, bool, str]]) -> dict[
     return numbers
 
 
-def change_metadata(session: Session, changes: Sequence[tuple[Record, int]]) -> None:
+def change_metadata(session: DatabaseSession, changes: Sequence[tuple[Record, int]]) -> None:
     """Replace the metadata of documents, by their numbers."""
     if changes:
         docs = [doc for _, doc in changes]
@@ -253,28 +255,28 @@ def change_metadata(session: Session, changes: Sequence[tuple[Record, int]]) -> 
         _write_fields(session, [(doc, record.document.metadata) for record, doc in changes])
 
 
-def remove_passages(session: Session, docs: Sequence[int]) -> Change:
+def remove_passages(session: DatabaseSession, docs: Sequence[int]) -> CountChange:
     """Take away the passages of documents, which stay, and their words."""
     if not docs:
-        return Change()
+        return CountChange()
     word_rows.forget(session, docs)
     row = session.execute(_REMOVE_PASSAGES, (list(docs),)).fetchone()
     assert row is not None
     whole = one(session, b"SELECT coalesce(sum(words), 0) FROM documents WHERE doc = ANY(%s)", (list(docs),))
-    return Change(0, -int(row[0]), -int(row[1]), -int(whole))
+    return CountChange(0, -int(row[0]), -int(row[1]), -int(whole))
 
 
-def remove(session: Session, ids: Sequence[str]) -> int:
+def remove(session: DatabaseSession, ids: Sequence[str]) -> int:
     """Take away documents with all that belongs to them; how many were there."""
     docs = [old.doc for old in known(session, ids).values()]
     if docs:
         change = remove_passages(session, docs)
         session.execute("DELETE FROM documents WHERE doc = ANY(%s)", (docs,))
-        count(session, change + Change(-len(docs)))
+        count(session, change + CountChange(-len(docs)))
     return len(docs)
 
 
-def note(session: Session, given: Mapping[str, Origin]) -> None:
+def note(session: DatabaseSession, given: Mapping[str, Origin]) -> None:
     """Which file of which source gave documents, by id, and no other file of that source."""
     if given:
         origins = list(given.values())
@@ -284,10 +286,10 @@ def note(session: Session, given: Mapping[str, Origin]) -> None:
             [origin.file for origin in origins],
             [origin.position for origin in origins],
         )
-        session.execute(_NOTE, columns)
+        session.execute(_GIVE_ORIGIN, columns)
 
 
-def documents_of(session: Session, condition: bytes, values: Sequence[Any]) -> list[tuple[int, Document]]:
+def documents_of(session: DatabaseSession, condition: bytes, values: Sequence[Any]) -> list[tuple[int, Document]]:
     """The documents that a condition on `documents` allows, with their numbers."""
     rows = session.execute(b"SELECT doc, id, text, title, metadata FROM documents WHERE " + condition, values)
     return [

@@ -25,7 +25,7 @@ from semsearch.engine import (
 )
 from semsearch.errors import CollectionError, CollectionLocked, ModelMismatch, UsageError
 from semsearch.postgres import document_table, graph, integrity, model_change, word_rows
-from semsearch.postgres.connections import Connections, Session, one
+from semsearch.postgres.connections import DatabaseConnections, DatabaseSession, one
 from semsearch.postgres.origins import PostgresOrigins
 from semsearch.postgres.postgres_view import (
     READ_STATE,
@@ -43,8 +43,8 @@ from semsearch.types import Metadata, Metric, Vectors
 
 log = logging.getLogger("semsearch")
 
-COMMIT_DOCUMENTS = 4096  # documents of a commit of metadata
-CHANGED_SHARE = 0.1  # of passages, above which a recall is certified again
+RELABELLED_DOCUMENTS = 4096  # documents of a commit of metadata
+RECERTIFIED_SHARE = 0.1  # of passages, above which a recall is certified again
 
 
 class PostgresEngine:
@@ -54,7 +54,7 @@ class PostgresEngine:
         "postgresql", scored=True, tools="PostgreSQL's own tools: pg_dump and pg_restore, or pg_basebackup"
     )
 
-    def __init__(self, name: str, location: str, schema: str, connections: Connections) -> None:
+    def __init__(self, name: str, location: str, schema: str, connections: DatabaseConnections) -> None:
         """`schema` is the collection's own."""
         self.name = name
         self.location = location
@@ -73,7 +73,7 @@ class PostgresEngine:
     # Transactions
 
     @contextmanager
-    def _reading(self) -> Iterator[tuple[Session, StateRow, Settings]]:
+    def _reading(self) -> Iterator[tuple[DatabaseSession, StateRow, Settings]]:
         known = self._known
         walk = graph.walk({} if known is None else known[1])
         with self._connections.reading(walk + b"; " + READ_STATE) as (session, row):
@@ -89,12 +89,12 @@ class PostgresEngine:
             yield session, state, known[1]
 
     @contextmanager
-    def _session(self) -> Iterator[Session]:
+    def _session(self) -> Iterator[DatabaseSession]:
         with self._reading() as (session, _, _):
             yield session
 
     @contextmanager
-    def _writing(self) -> Iterator[Session]:
+    def _writing(self) -> Iterator[DatabaseSession]:
         with self._connections.writing(self._turn) as session:
             self._check_versions(_state(session))
             yield session
@@ -140,7 +140,7 @@ class PostgresEngine:
             yield view
 
     @contextmanager
-    def _viewed(self) -> Iterator[tuple[Session, PostgresView]]:
+    def _viewed(self) -> Iterator[tuple[DatabaseSession, PostgresView]]:
         with self._reading() as (session, state, settings):
             over = graph.built_over(Metric(settings["metric"]), state.dim or 0) if settings.get(graph.GRAPH) else None
             yield session, PostgresView(session, state, settings, over)
@@ -192,7 +192,7 @@ class PostgresEngine:
     def update_metadata(self, ids: Iterable[str], change: Callable[[Metadata], Metadata]) -> int:
         """See `Engine.update_metadata`."""
         pending, found = iter(dict.fromkeys(ids)), 0
-        while batch := list(islice(pending, COMMIT_DOCUMENTS)):
+        while batch := list(islice(pending, RELABELLED_DOCUMENTS)):
             with self._writing() as session:
                 stored = document_table.documents_of(session, b"digest = ANY(%s)", (document_table.digests(batch),))
                 old = document_table.known(session, [document.id for _, document in stored])
@@ -203,14 +203,14 @@ class PostgresEngine:
                         changed.append((record, doc))
                 if changed:
                     document_table.change_metadata(session, changed)
-                    document_table.count(session, document_table.Change())
+                    document_table.count(session, document_table.CountChange())
                 found += len(stored)
         return found
 
     def set(self, name: str, value: Any) -> None:
         """See `Engine.set`."""
         with self._writing() as session:
-            document_table.count(session, document_table.Change())
+            document_table.count(session, document_table.CountChange())
             put_setting(session, name, value)
 
     def set_languages(self, languages: Languages, *, found: bool = False) -> bool:
@@ -219,7 +219,7 @@ class PostgresEngine:
             settings = read_settings(session)
             if found and not to_be_found(settings):
                 return False
-            document_table.count(session, document_table.Change())
+            document_table.count(session, document_table.CountChange())
             put_setting(session, LANGUAGES, list(languages))
             if not same_stems(languages, languages_of(settings)):
                 word_rows.rebuild(session, languages)
@@ -272,7 +272,7 @@ class PostgresEngine:
     def keep_queries(self, queries: Sequence[str]) -> None:
         """See `Indexed.keep_queries`."""
         with self._writing() as session:
-            document_table.count(session, document_table.Change())
+            document_table.count(session, document_table.CountChange())
             session.execute(b"DELETE FROM questions")
             session.execute(b"INSERT INTO questions SELECT * FROM unnest(%s::text[])", (list(queries),))
 
@@ -320,7 +320,7 @@ class PostgresEngine:
                     return
         elif spec.recall is not None:
             measured = (there.get("contract") or {}).get("passages", 0)
-            if abs(state.passages - measured) > CHANGED_SHARE * measured:
+            if abs(state.passages - measured) > RECERTIFIED_SHARE * measured:
                 certificate = self._certified(spec, queries())
         if certificate is not None and not certificate.met:  # nobody asked for it now, so nobody looks at it
             log.warning("the index of collection '%s': %s", self.name, certificate.summary)
@@ -360,14 +360,14 @@ class PostgresEngine:
             return model_change.reencode(session, self._writing, dict(target), dim, encode, progress)
 
 
-def _state(session: Session) -> StateRow:
+def _state(session: DatabaseSession) -> StateRow:
     row = session.execute(READ_STATE).fetchone()
     if row is None:
         raise UsageError("the collection is empty of all, even of its state: restore it.")
     return StateRow(*row)
 
 
-def first_rows(session: Session, settings: Settings, dim: int | None) -> None:
+def first_rows(session: DatabaseSession, settings: Settings, dim: int | None) -> None:
     """What a new collection begins with, in tables that are there and empty."""
     session.execute(
         b"INSERT INTO state (version, schema, analysis, encoding, dim, documents, passages, words, whole_words, "

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from semsearch.engine import IndexSpec
 from semsearch.errors import UsageError
-from semsearch.postgres.connections import Session, one
+from semsearch.postgres.connections import DatabaseSession, one
 from semsearch.postgres.nearest_passages import MOST_EF
 from semsearch.postgres.passage_filter import PassageFilter
 from semsearch.postgres.postgres_view import PostgresView
@@ -66,7 +66,7 @@ def wanted(spec: IndexSpec, passages: int, metric: Metric, dim: int) -> bool:
     )
 
 
-def build(session: Session, metric: Metric, dim: int, options: Mapping[str, Any]) -> dict[str, Any]:
+def build(session: DatabaseSession, metric: Metric, dim: int, options: Mapping[str, Any]) -> dict[str, Any]:
     """Build a graph beside the present one, then drop that; what the setting says of it.
 
     Readers and writers go on meanwhile. What an interruption leaves is taken away by the next one.
@@ -96,7 +96,7 @@ def build(session: Session, metric: Metric, dim: int, options: Mapping[str, Any]
     return {"ef": int(options.get("ef", EF)), **chosen, "contract": None}
 
 
-def graphs(session: Session) -> list[str]:
+def graphs(session: DatabaseSession) -> list[str]:
     """The names of all graphs that there are, whole or not."""
     rows = session.execute(
         b"SELECT c.relname FROM pg_index AS i JOIN pg_class AS c ON c.oid = i.indexrelid "
@@ -105,13 +105,13 @@ def graphs(session: Session) -> list[str]:
     return [name for (name,) in rows]
 
 
-def drop(session: Session, names: list[str]) -> None:
+def drop(session: DatabaseSession, names: list[str]) -> None:
     """Take graphs away."""
     for name in names:
         session.execute(f"DROP INDEX IF EXISTS {name}".encode())
 
 
-def is_whole(session: Session) -> bool:
+def is_whole(session: DatabaseSession) -> bool:
     """Whether there is a graph, and no half of one."""
     statement = b"SELECT bool_and(indisvalid) FROM pg_index AS i JOIN pg_class AS c ON c.oid = i.indexrelid "
     statement += b"WHERE i.indrelid = 'passages'::regclass AND c.relname LIKE 'graph\\_%'"
@@ -119,7 +119,7 @@ def is_whole(session: Session) -> bool:
 
 
 def certified(
-    viewed: Callable[[], AbstractContextManager[tuple[Session, PostgresView]]],
+    viewed: Callable[[], AbstractContextManager[tuple[DatabaseSession, PostgresView]]],
     spec: IndexSpec,
     queries: Vectors | Synthesis | None,
     *,

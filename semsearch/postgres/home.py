@@ -12,7 +12,7 @@ from semsearch.errors import CollectionExists, StorageError, UsageError
 from semsearch.home import Home
 from semsearch.names import check_name
 from semsearch.postgres import tables
-from semsearch.postgres.connections import Connections, Session, connected, one, quoted
+from semsearch.postgres.connections import DatabaseConnections, DatabaseSession, connected, one, quoted
 from semsearch.postgres.database_address import DatabaseAddress
 from semsearch.postgres.engine import PostgresEngine, first_rows
 from semsearch.postgres.server_errors import told
@@ -92,7 +92,7 @@ class PostgresHome(Home):
             session.execute(b"DROP SCHEMA " + quoted(self._schema_of(number)) + b" CASCADE")
 
     def _engine(self, name: str, schema: str, extension: str) -> PostgresEngine:
-        connections = Connections(self._address, [schema, extension], name)
+        connections = DatabaseConnections(self._address, [schema, extension], name)
         return PostgresEngine(name, self.location, schema, connections)
 
     def _list(self) -> bytes:
@@ -101,10 +101,10 @@ class PostgresHome(Home):
     def _schema_of(self, number: int) -> str:
         return f"{self._schema}_{number}"
 
-    def _is_there(self, session: Session) -> bool:
+    def _is_there(self, session: DatabaseSession) -> bool:
         return one(session, b"SELECT to_regclass(%s)", (f"{self._schema}.collections",)) is not None
 
-    def _make_list(self, session: Session) -> None:
+    def _make_list(self, session: DatabaseSession) -> None:
         if self._is_there(session):
             return
         if one(session, b"SELECT to_regnamespace(%s)", (self._schema,)) is None:
@@ -113,7 +113,7 @@ class PostgresHome(Home):
         for statement in tables.statements(tables.home):
             session.execute(statement)
 
-    def _make_schema(self, session: Session, name: str) -> None:
+    def _make_schema(self, session: DatabaseSession, name: str) -> None:
         try:
             session.execute(b"CREATE SCHEMA " + quoted(name))
         except psycopg.errors.InsufficientPrivilege:
@@ -122,7 +122,7 @@ class PostgresHome(Home):
                 "for: GRANT CREATE ON DATABASE … TO …;"
             ) from None
 
-    def _extension(self, session: Session) -> str:
+    def _extension(self, session: DatabaseSession) -> str:
         """The schema that pgvector lies in, which is made if the role may make it.
 
         Raises:
@@ -156,7 +156,7 @@ class PostgresHome(Home):
             )
         return schema
 
-    def _version(self, session: Session) -> tuple[str, str] | None:
+    def _version(self, session: DatabaseSession) -> tuple[str, str] | None:
         """The version and the schema of pgvector."""
         row = session.execute(
             b"SELECT extversion, nspname FROM pg_extension AS e JOIN pg_namespace AS n ON n.oid = extnamespace "

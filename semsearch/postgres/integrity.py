@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from semsearch import versions
 from semsearch.engine import Encode, Problem, Settings
 from semsearch.postgres import document_table, graph, word_rows
-from semsearch.postgres.connections import Session, one
+from semsearch.postgres.connections import DatabaseSession, one
 from semsearch.postgres.nearest_passages import stream
 from semsearch.postgres.postgres_view import StateRow, put_setting
 from semsearch.postgres.word_rows import Worded
@@ -25,7 +25,7 @@ from semsearch.vectors import normalise
 
 STALE_SHARE = 0.2  # of rows, by which the planner's statistics may be off
 NAMED_DOCUMENTS = 3
-TABLES = (
+CARED_TABLES = (
     "documents",
     "passages",
     "postings",
@@ -43,13 +43,13 @@ SELECT (SELECT count(*) FROM documents), (SELECT count(*) FROM passages),
 """
 _WITHOUT_PASSAGES = b"SELECT id FROM documents AS d WHERE NOT EXISTS (SELECT FROM passages WHERE passages.doc = d.doc)"
 _OF_DIM = b"SELECT count(*) FROM passages WHERE vector_dims(vector) <> %s"
-_FREQUENCIES = b"""
+_WRONG_FREQUENCIES = b"""
 SELECT count(*) FROM terms FULL JOIN (SELECT term, count(DISTINCT doc) AS documents FROM postings GROUP BY term) AS own
     USING (term) WHERE coalesce(terms.documents, -1) <> coalesce(own.documents, 0)
 """
 
 
-def problems(session: Session, name: str, state: StateRow, settings: Settings, deep: bool) -> Iterator[Problem]:
+def problems(session: DatabaseSession, name: str, state: StateRow, settings: Settings, deep: bool) -> Iterator[Problem]:
     """See `semsearch.engine.Maintained.check`."""
     fix = f"semsearch repair {name}"
     if state.analysis != versions.ANALYSIS:
@@ -69,9 +69,9 @@ def problems(session: Session, name: str, state: StateRow, settings: Settings, d
         yield from _content(session, name, state, settings)
 
 
-def _content(session: Session, name: str, state: StateRow, settings: Settings) -> Iterator[Problem]:
+def _content(session: DatabaseSession, name: str, state: StateRow, settings: Settings) -> Iterator[Problem]:
     fix = f"semsearch repair {name}"
-    if count := one(session, _FREQUENCIES):
+    if count := one(session, _WRONG_FREQUENCIES):
         yield Problem("words", f"{count} terms are said to be in more or fewer documents than they are", fix)
     if wrong := [document_id for document_id in _with_other_words(session, settings)]:
         yield Problem("words", f"those of {_named(wrong)} are not those of the text", fix)
@@ -90,7 +90,7 @@ def _off(vectors: Vectors) -> NDArray[np.bool_]:
     return off
 
 
-def _with_other_words(session: Session, settings: Settings) -> Iterator[str]:
+def _with_other_words(session: DatabaseSession, settings: Settings) -> Iterator[str]:
     languages = languages_of(settings)
     for batch in word_rows.texts(session):
         docs = [doc for doc, *_ in batch]
@@ -110,7 +110,7 @@ def _with_other_words(session: Session, settings: Settings) -> Iterator[str]:
                 yield str(one(session, b"SELECT id FROM documents WHERE doc = %s", (doc,)))
 
 
-def _with_other_content(session: Session) -> Iterator[str]:
+def _with_other_content(session: DatabaseSession) -> Iterator[str]:
     """Documents whose hash is not that of title and text; of those with a given vector that can't be told."""
     last = 0
     given = one(session, b"SELECT value FROM settings WHERE name = 'encoder'") == "null"
@@ -125,7 +125,7 @@ def _with_other_content(session: Session) -> Iterator[str]:
             )
 
 
-def _with_other_fields(session: Session) -> Iterator[str]:
+def _with_other_fields(session: DatabaseSession) -> Iterator[str]:
     last = 0
     while found := document_table.documents_of(session, b"doc > %s ORDER BY doc LIMIT 1000", (last,)):
         last = found[-1][0]
@@ -143,7 +143,9 @@ def _named(ids: list[str]) -> str:
     return names + (f" and {len(ids) - NAMED_DOCUMENTS} more" if len(ids) > NAMED_DOCUMENTS else "")
 
 
-def mended(session: Session, name: str, state: StateRow, settings: Settings, encode: Encode | None) -> list[str]:
+def mended(
+    session: DatabaseSession, name: str, state: StateRow, settings: Settings, encode: Encode | None
+) -> list[str]:
     """Mend what `problems` finds, but for the graph, in one transaction; what was done, in sentences."""
     found = {problem.part for problem in problems(session, name, state, settings, True)}
     done: list[str] = []
@@ -182,18 +184,18 @@ def mended(session: Session, name: str, state: StateRow, settings: Settings, enc
     return done
 
 
-def statistics_are_stale(session: Session, passages: int) -> bool:
+def statistics_are_stale(session: DatabaseSession, passages: int) -> bool:
     """Whether the planner thinks of another number of rows than there are."""
     planned = one(session, b"SELECT reltuples FROM pg_class WHERE oid = 'passages'::regclass")
     return abs(float(planned) - passages) > STALE_SHARE * passages + 100
 
 
-def analyze(session: Session) -> None:
+def analyze(session: DatabaseSession) -> None:
     """Have the planner look at the tables."""
-    session.execute(b"ANALYZE " + ", ".join(TABLES).encode())
+    session.execute(b"ANALYZE " + ", ".join(CARED_TABLES).encode())
 
 
-def vacuumed(session: Session) -> tuple[int, bool]:
+def vacuumed(session: DatabaseSession) -> tuple[int, bool]:
     """Take dead rows away; how many passages those were, and whether no reader kept any."""
     dead = one(
         session, b"SELECT coalesce(sum(n_dead_tup), 0) FROM pg_stat_user_tables WHERE relid = 'passages'::regclass"
@@ -203,5 +205,5 @@ def vacuumed(session: Session) -> tuple[int, bool]:
         b"SELECT count(*) FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND backend_xmin IS NOT NULL "
         b"AND datname = current_database()",
     )
-    session.execute(b"VACUUM (ANALYZE) " + ", ".join(TABLES).encode())
+    session.execute(b"VACUUM (ANALYZE) " + ", ".join(CARED_TABLES).encode())
     return int(dead), not older

@@ -16,22 +16,22 @@ from semsearch.errors import UsageError
 from semsearch.ingest.ingestion import BATCH_DOCUMENTS
 from semsearch.postgres import document_table, graph, word_rows
 from semsearch.postgres.array_format import bytes_of, int4, int8, written
-from semsearch.postgres.connections import Session
+from semsearch.postgres.connections import DatabaseSession
 from semsearch.postgres.postgres_view import put_setting, read_settings
 from semsearch.records import Entry, Record
 from semsearch.search.languages import languages_of
 
 MODEL_CHANGE = "reencoding"  # the setting that says which is under way
-_WAITING = b"""
+_NOT_REENCODED = b"""
 SELECT d.id FROM documents AS d LEFT JOIN (SELECT DISTINCT doc, hash FROM reencoded) AS done USING (doc)
 WHERE done.hash IS NULL OR done.hash <> d.hash ORDER BY d.doc LIMIT %s
 """
-_COPY = b'COPY reencoded (doc, hash, start, "end", vector) FROM STDIN (FORMAT binary)'
+_COPY_REENCODED = b'COPY reencoded (doc, hash, start, "end", vector) FROM STDIN (FORMAT binary)'
 
 
 def reencode(
-    session: Session,
-    writing: Callable[[], AbstractContextManager[Session]],
+    session: DatabaseSession,
+    writing: Callable[[], AbstractContextManager[DatabaseSession]],
     target: Mapping[str, Any],
     dim: int,
     encode: Encode,
@@ -43,7 +43,7 @@ def reencode(
         if read_settings(own).get(MODEL_CHANGE) != wanted:  # another change, or none: begin
             own.execute(b"DELETE FROM reencoded")
             put_setting(own, MODEL_CHANGE, wanted)
-            document_table.count(own, document_table.Change())
+            document_table.count(own, document_table.CountChange())
     count = 0
     while True:
         records = _waiting(session)
@@ -60,23 +60,23 @@ def reencode(
         if read_settings(session).get(graph.GRAPH) is not None:  # which takes no vectors of another length
             with writing() as own:
                 put_setting(own, graph.GRAPH, None)
-                document_table.count(own, document_table.Change())
+                document_table.count(own, document_table.CountChange())
         graph.drop(session, graph.graphs(session))
         with writing() as own:
-            if own.execute(_WAITING, (1,)).fetchone() is None:
+            if own.execute(_NOT_REENCODED, (1,)).fetchone() is None:
                 _switch(own, target, dim)
                 return count
 
 
-def _waiting(session: Session) -> list[Record]:
+def _waiting(session: DatabaseSession) -> list[Record]:
     """Some of the documents that are not yet encoded as they are now, under the hash that is stored."""
-    ids = [identity for (identity,) in session.execute(_WAITING, (BATCH_DOCUMENTS,))]
+    ids = [identity for (identity,) in session.execute(_NOT_REENCODED, (BATCH_DOCUMENTS,))]
     found = document_table.documents_of(session, b"digest = ANY(%s)", (document_table.digests(ids),))
     known = document_table.known(session, ids)
     return [Record(document, known[document.id].metadata, known[document.id].hash) for _, document in found]
 
 
-def _append(session: Session, entries: Sequence[Entry]) -> None:
+def _append(session: DatabaseSession, entries: Sequence[Entry]) -> None:
     known = document_table.known(session, [entry.record.document.id for entry in entries])
     there = [entry for entry in entries if entry.record.document.id in known]  # the others were removed meanwhile
     docs = {entry.record.document.id: known[entry.record.document.id].doc for entry in there}
@@ -86,12 +86,12 @@ def _append(session: Session, entries: Sequence[Entry]) -> None:
         for entry in there
         for span, vector in zip(entry.spans, bytes_of(entry.vectors), strict=True)
     )
-    with session.cursor().copy(_COPY) as copy:
+    with session.cursor().copy(_COPY_REENCODED) as copy:
         for piece in written(rows):
             copy.write(piece)
 
 
-def _switch(session: Session, target: Mapping[str, Any], dim: int) -> None:
+def _switch(session: DatabaseSession, target: Mapping[str, Any], dim: int) -> None:
     """Put the new passages, vectors and model in place, under keys that no passage ever had."""
     session.execute(b"DELETE FROM passages")
     session.execute(

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from semsearch.engine import Candidates
 from semsearch.postgres.array_format import RowStream, literal, vectors_of
-from semsearch.postgres.connections import Session
+from semsearch.postgres.connections import DatabaseSession
 from semsearch.postgres.passage_filter import PassageFilter
 from semsearch.types import Keys, Metric, Scores, Vectors
 from semsearch.vectors import score_each, score_pairs, top_k
@@ -23,7 +23,7 @@ STREAMED_QUERIES = 8  # from so many on, all vectors are fetched once instead of
 STREAMED_ROWS = 8192
 WALKED_QUERIES = 64  # in one statement
 MOST_EF = 1000  # pgvector takes no more
-OPERATORS = {Metric.COSINE: b"<#>", Metric.DOT: b"<#>", Metric.L2: b"<->"}
+DISTANCE_OPERATORS = {Metric.COSINE: b"<#>", Metric.DOT: b"<#>", Metric.L2: b"<->"}
 
 _SCAN = b"""
 SELECT key, doc, vector_send(vector), distance FROM (
@@ -39,7 +39,7 @@ FROM unnest(%%(queries)s::text[]) WITH ORDINALITY AS asked (query, place) CROSS 
 """
 
 
-class Found:
+class NearestFound:
     """Passages with their true scores, best first."""
 
     __slots__ = ("docs", "keys", "scores")
@@ -47,16 +47,16 @@ class Found:
     def __init__(self, keys: Keys, docs: NDArray[np.int64], scores: Scores) -> None:
         self.keys, self.docs, self.scores = keys, docs, scores
 
-    def best(self, k: int) -> Found:
+    def best(self, k: int) -> NearestFound:
         """The `k` best, of equals the smaller keys."""
         order = top_k(self.keys, self.scores, k)
-        return Found(self.keys[order], self.docs[order], self.scores[order])
+        return NearestFound(self.keys[order], self.docs[order], self.scores[order])
 
-    def of_documents(self, k: int) -> Found:
+    def of_documents(self, k: int) -> NearestFound:
         """The best passage of each of the `k` best documents; of passages in their order."""
         _, first = np.unique(self.docs, return_index=True)
         order = np.sort(first)[:k]
-        return Found(self.keys[order], self.docs[order], self.scores[order])
+        return NearestFound(self.keys[order], self.docs[order], self.scores[order])
 
     def candidates(self, way: tuple[str, ...]) -> Candidates:
         """As the pipeline takes them."""
@@ -66,7 +66,7 @@ class Found:
 class NearestPassages:
     """The nearest passages of one state."""
 
-    def __init__(self, session: Session, dim: int, metric: Metric, longest: float, index: bytes | None) -> None:
+    def __init__(self, session: DatabaseSession, dim: int, metric: Metric, longest: float, index: bytes | None) -> None:
         """`longest`: no stored vector is longer; `index`: what the graph is built over, "vector::halfvec(384)"."""
         self._session = session
         self._dim = dim
@@ -102,10 +102,10 @@ class NearestPassages:
                 else:
                     yield best.candidates(("index",))
 
-    def _walked(self, queries: Vectors, wanted: int, condition: PassageFilter) -> list[Found]:
+    def _walked(self, queries: Vectors, wanted: int, condition: PassageFilter) -> list[NearestFound]:
         assert self._index is not None
         kind = self._index.partition(b"::")[2]
-        statement = _WALK % (condition.condition, b"p." + self._index, OPERATORS[self._metric], kind)
+        statement = _WALK % (condition.condition, b"p." + self._index, DISTANCE_OPERATORS[self._metric], kind)
         # more than are wanted: the order of the halved numbers is not that of the scores
         values = {"queries": list(map(literal, queries)), "most": wanted + max(30, wanted // 4)}
         rows = self._session.execute(statement, condition.values | values, binary=True).fetchall()
@@ -114,12 +114,12 @@ class NearestPassages:
             own[place - 1].append((row[0], row[1], row[2]))
         return [self._scored(query, found).best(wanted) for query, found in zip(queries, own, strict=True)]
 
-    def _scanned(self, query: Vectors, k: int, condition: PassageFilter, grouped: bool) -> Found:
+    def _scanned(self, query: Vectors, k: int, condition: PassageFilter, grouped: bool) -> NearestFound:
         return _deepened(lambda wanted: self._scan(query, wanted, condition), k, grouped)
 
-    def _scan(self, query: Vectors, wanted: int, condition: PassageFilter) -> Found:
+    def _scan(self, query: Vectors, wanted: int, condition: PassageFilter) -> NearestFound:
         most = wanted + max(10, wanted // 10)
-        statement = _SCAN % (OPERATORS[self._metric], condition.condition)
+        statement = _SCAN % (DISTANCE_OPERATORS[self._metric], condition.condition)
         while True:
             values = condition.values | {"query": literal(query), "most": most}
             rows = self._session.execute(statement, values, binary=True).fetchall()
@@ -136,14 +136,14 @@ class NearestPassages:
             return -(distance**2) * (1 - error)
         return -distance + error * float(np.linalg.norm(query.astype(np.float64))) * self._longest
 
-    def _scored(self, query: Vectors, rows: Sequence[tuple[int, int, bytes]]) -> Found:
+    def _scored(self, query: Vectors, rows: Sequence[tuple[int, int, bytes]]) -> NearestFound:
         keys = np.array([key for key, _, _ in rows], dtype=np.int64)
         docs = np.array([doc for _, doc, _ in rows], dtype=np.int64)
         vectors = vectors_of([sent for _, _, sent in rows], self._dim)
         self.vectors.update(zip(keys.tolist(), vectors, strict=True))
-        return Found(keys, docs, score_pairs(query, vectors, self._metric))
+        return NearestFound(keys, docs, score_pairs(query, vectors, self._metric))
 
-    def _streamed(self, queries: Vectors, k: int, condition: PassageFilter, grouped: bool) -> list[Found]:
+    def _streamed(self, queries: Vectors, k: int, condition: PassageFilter, grouped: bool) -> list[NearestFound]:
         """The nearest of many queries, exactly, over all vectors that are allowed, fetched once."""
         wanted = 3 * k if grouped else k
         while True:
@@ -155,9 +155,9 @@ class NearestPassages:
                 return best
             wanted *= 4
 
-    def _stream(self, queries: Vectors, wanted: int, condition: PassageFilter) -> list[Found]:
+    def _stream(self, queries: Vectors, wanted: int, condition: PassageFilter) -> list[NearestFound]:
         empty = np.empty(0, dtype=np.int64)
-        best = [Found(empty, empty, np.empty(0, dtype=np.float32))] * len(queries)
+        best = [NearestFound(empty, empty, np.empty(0, dtype=np.float32))] * len(queries)
         lengths = np.linalg.norm(queries.astype(np.float64), axis=1)
         slack = 2 * (self._dim + 4) * ROUNDING * lengths * max(self._longest, 1e-30)
         if self._metric == Metric.L2:
@@ -174,7 +174,7 @@ class NearestPassages:
                     continue
                 asked = np.full(len(places), row, dtype=np.intp)
                 scores = score_each(queries, asked, vectors, places, self._metric)
-                best[row] = Found(
+                best[row] = NearestFound(
                     np.concatenate([own.keys, keys[places]]),
                     np.concatenate([own.docs, docs[places]]),
                     np.concatenate([own.scores, scores]),
@@ -191,7 +191,7 @@ class NearestPassages:
 
 
 def stream(
-    session: Session, dim: int, condition: PassageFilter | None = None, *, ordered: bool = False
+    session: DatabaseSession, dim: int, condition: PassageFilter | None = None, *, ordered: bool = False
 ) -> Iterator[tuple[list[Keys], Vectors]]:
     """Keys, documents and vectors of passages, some thousand at a time; in the order of their keys if `ordered`."""
     allowed = PassageFilter() if condition is None else condition
@@ -201,7 +201,7 @@ def stream(
         yield from RowStream(2, dim).read(copy, STREAMED_ROWS)
 
 
-def _deepened(ask: Callable[[int], Found], k: int, grouped: bool) -> Found:
+def _deepened(ask: Callable[[int], NearestFound], k: int, grouped: bool) -> NearestFound:
     """The `k` best passages, or the best of each of the `k` best documents, asked for more until there are so many."""
     if not grouped:
         return ask(k)

@@ -9,7 +9,7 @@ from typing import Any
 
 from semsearch.engine import NEVER, File, Origin, Settlement, Stamp
 from semsearch.postgres import document_table
-from semsearch.postgres.connections import Session, one
+from semsearch.postgres.connections import DatabaseSession, one
 
 _OF = b"""
 SELECT d.id, s.spec, f.name, o.position FROM documents AS d JOIN origins AS o USING (doc)
@@ -31,8 +31,8 @@ class PostgresOrigins:
 
     def __init__(
         self,
-        reading: Callable[[], AbstractContextManager[Session]],
-        writing: Callable[[], AbstractContextManager[Session]],
+        reading: Callable[[], AbstractContextManager[DatabaseSession]],
+        writing: Callable[[], AbstractContextManager[DatabaseSession]],
     ) -> None:
         """`reading` and `writing` begin transactions."""
         self._reading = reading
@@ -51,7 +51,7 @@ class PostgresOrigins:
     def register(self, spec: str, names: Sequence[str]) -> tuple[int, dict[str, File]]:
         """See `Origins.register`."""
         with self._writing() as session:
-            document_table.count(session, document_table.Change())
+            document_table.count(session, document_table.CountChange())
             found = _find(session, spec)
             if found is None:
                 session.execute(b"INSERT INTO sources (spec) VALUES (%s)", (spec,))
@@ -92,7 +92,7 @@ class PostgresOrigins:
         """See `Origins.settle`."""
         stamps = dict(settlement.stamps)
         with self._writing() as session:
-            document_table.count(session, document_table.Change())
+            document_table.count(session, document_table.CountChange())
             moved: set[int] = set()
             for now in settlement.given:
                 rows = session.execute(_GIVEN_BY, (source, document_table.digests(now)))
@@ -112,7 +112,7 @@ class PostgresOrigins:
             session.execute(b"DELETE FROM files WHERE file = ANY(%s)", (list(settlement.gone),))
 
 
-def _find(session: Session, spec: str) -> tuple[int, dict[str, File]] | None:
+def _find(session: DatabaseSession, spec: str) -> tuple[int, dict[str, File]] | None:
     number = one(session, b"SELECT source FROM sources WHERE spec = %s", (spec,))
     if number is None:
         return None

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from semsearch.postgres.allowed_documents import DocumentSet
-from semsearch.postgres.connections import Session
+from semsearch.postgres.connections import DatabaseSession
 
 FEW_DOCUMENTS = 4096  # sent with the query by their numbers
 SCANNED_SHARE = 0.1  # of all documents, up to which a scan of the allowed ones finds them sooner than the index
@@ -28,7 +28,7 @@ class PassageFilter:
     scanned: bool = False
 
     @classmethod
-    def of_documents(cls, session: Session, documents: DocumentSet, count: int) -> PassageFilter:
+    def of_documents(cls, session: DatabaseSession, documents: DocumentSet, count: int) -> PassageFilter:
         """The passages of a set of documents, of `count` in all."""
         query, values = _named(documents)
         # a set operation gives each document once; a part alone may give it several times

@@ -13,9 +13,9 @@ from semsearch import versions
 from semsearch.engine import Candidates, Settings
 from semsearch.errors import CollectionDamaged, CollectionError
 from semsearch.postgres import document_table
-from semsearch.postgres.allowed_documents import EVERY, DocumentSet, FieldTable, documents_allowed
+from semsearch.postgres.allowed_documents import EVERY_DOCUMENT, DocumentSet, FieldTable, documents_allowed
 from semsearch.postgres.array_format import vectors_of
-from semsearch.postgres.connections import Session, one
+from semsearch.postgres.connections import DatabaseSession, one
 from semsearch.postgres.nearest_passages import NearestPassages, by_key, stream
 from semsearch.postgres.passage_filter import PassageFilter
 from semsearch.postgres.word_search import NOTHING, WordCounts, WordSearch
@@ -25,7 +25,7 @@ from semsearch.search.query_syntax import Query
 from semsearch.search.where import Filter
 from semsearch.types import Document, Keys, Metric, Passage, Vectors
 
-PASSAGE_BATCH = 4096  # passages streamed at a time
+STREAMED_PASSAGES = 4096  # passages streamed at a time
 DOCUMENT_BATCH = 1000
 
 _PASSAGES = b"""
@@ -43,7 +43,7 @@ SELECT asked.place, min(near.start), max(near."end"), min(near.doc) FROM (
     (SELECT doc, start, "end" FROM passages WHERE doc = asked.doc AND key > asked.key ORDER BY key LIMIT %s)
 ) AS near GROUP BY asked.place
 """
-_STORED = b"""
+_STORED_PASSAGES = b"""
 SELECT key, doc, start, "end", vector_send(vector) FROM passages WHERE key > %s ORDER BY key LIMIT %s
 """
 
@@ -71,7 +71,7 @@ READ_STATE = (
 class PostgresView:
     """See `semsearch.engine.EngineView`."""
 
-    def __init__(self, session: Session, state: StateRow, settings: Settings, index: bytes | None) -> None:
+    def __init__(self, session: DatabaseSession, state: StateRow, settings: Settings, index: bytes | None) -> None:
         """`index`: what the graph is built over, if there is one."""
         self._session = session
         self._state = state
@@ -152,7 +152,7 @@ class PostgresView:
         """Documents by their numbers, each read once a view."""
         lacking = [doc for doc in docs if doc not in self._documents]
         if lacking:
-            if len(self._documents) > PASSAGE_BATCH:
+            if len(self._documents) > STREAMED_PASSAGES:
                 self._documents = {doc: self._documents[doc] for doc in docs if doc in self._documents}
             self._documents |= dict(document_table.documents_of(self._session, b"doc = ANY(%s)", (lacking,)))
         return self._documents
@@ -226,7 +226,7 @@ class PostgresView:
 
     def ids(self, where: Filter | None) -> Sequence[str]:
         """See `EngineView.ids`."""
-        allowed = DocumentSet(EVERY) if where is None else documents_allowed(self._session, where)
+        allowed = DocumentSet(EVERY_DOCUMENT) if where is None else documents_allowed(self._session, where)
         rows = self._session.execute(
             b"SELECT id FROM documents WHERE doc IN (" + allowed.query + b") ORDER BY doc", allowed.values
         )
@@ -244,7 +244,7 @@ class PostgresView:
     def stored(self) -> Iterator[tuple[list[Passage], Vectors]]:
         """See `EngineView.stored`."""
         last = 0
-        while rows := self._session.execute(_STORED, (last, PASSAGE_BATCH), binary=True).fetchall():
+        while rows := self._session.execute(_STORED_PASSAGES, (last, STREAMED_PASSAGES), binary=True).fetchall():
             last = rows[-1][0]
             documents = self._read({row[1] for row in rows})
             for _, doc, *_ in rows:
@@ -264,13 +264,13 @@ def check_words(state: StateRow, settings: Settings) -> None:
         )
 
 
-def read_settings(session: Session) -> dict[str, Any]:
+def read_settings(session: DatabaseSession) -> dict[str, Any]:
     """All settings."""
     rows = session.execute(b"SELECT name, value FROM settings")
     return {name: json.loads(value) for name, value in rows}
 
 
-def put_setting(session: Session, name: str, value: Any) -> None:
+def put_setting(session: DatabaseSession, name: str, value: Any) -> None:
     """Write one setting."""
     session.execute(
         b"INSERT INTO settings VALUES (%s, %s) ON CONFLICT (name) DO UPDATE SET value = excluded.value",

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from semsearch.postgres.array_format import int4, int8, written
-from semsearch.postgres.connections import Session
+from semsearch.postgres.connections import DatabaseSession
 from semsearch.search.analysis import analysed
 from semsearch.search.languages import Languages
 
@@ -24,8 +24,10 @@ _NUMBER = b"""
 INSERT INTO terms (word, documents) SELECT * FROM unnest(%s::text[], %s::bigint[])
 ON CONFLICT (word) DO UPDATE SET documents = terms.documents + excluded.documents RETURNING word, term
 """
-_COPY = b"COPY postings (key, doc, term, titles, texts, whole_texts, words, whole_words) FROM STDIN (FORMAT binary)"
-_TEXTS = b"""
+_COPY_POSTINGS = (
+    b"COPY postings (key, doc, term, titles, texts, whole_texts, words, whole_words) FROM STDIN (FORMAT binary)"
+)
+_DOCUMENT_TEXTS = b"""
 SELECT d.doc, d.title, d.text, array_agg(p.key ORDER BY p.key), array_agg(p.start ORDER BY p.key),
     array_agg(p."end" ORDER BY p.key)
 FROM (SELECT * FROM documents WHERE doc > %s ORDER BY doc LIMIT %s) AS d JOIN passages AS p USING (doc)
@@ -64,14 +66,14 @@ class Worded(NamedTuple):
         return self.title.total() + sum(text.total() for _, text in self.passages)
 
 
-def write(session: Session, documents: Sequence[Worded]) -> None:
+def write(session: DatabaseSession, documents: Sequence[Worded]) -> None:
     """Write the postings of documents that have none."""
     frequencies: Counter[str] = Counter()
     for document in documents:
         frequencies.update({*document.title, *(word for _, text in document.passages for word in text)})
     words = sorted(frequencies)
     numbers: dict[str, int] = dict(session.execute(_NUMBER, (words, [frequencies[word] for word in words])).fetchall())
-    with session.cursor().copy(_COPY) as copy:
+    with session.cursor().copy(_COPY_POSTINGS) as copy:
         for piece in written(_rows(documents, numbers)):
             copy.write(piece)
 
@@ -89,20 +91,20 @@ def _rows(documents: Sequence[Worded], numbers: dict[str, int]) -> Iterable[Sequ
             met |= document.title.keys() | text.keys()
 
 
-def forget(session: Session, docs: Sequence[int]) -> None:
+def forget(session: DatabaseSession, docs: Sequence[int]) -> None:
     """Take away the postings of documents."""
     session.execute(_FORGET, (list(docs),))
 
 
-def texts(session: Session) -> Iterator[list[tuple[Any, ...]]]:
+def texts(session: DatabaseSession) -> Iterator[list[tuple[Any, ...]]]:
     """Number, title and text of documents with the keys, starts and ends of their passages, some at a time."""
     last = 0
-    while rows := session.execute(_TEXTS, (last, REBUILT_DOCUMENTS)).fetchall():
+    while rows := session.execute(_DOCUMENT_TEXTS, (last, REBUILT_DOCUMENTS)).fetchall():
         last = rows[-1][0]
         yield rows
 
 
-def rebuild(session: Session, languages: Languages) -> None:
+def rebuild(session: DatabaseSession, languages: Languages) -> None:
     """Make all words anew of the stored texts, in the order of their documents, and count them."""
     session.execute(b"DELETE FROM postings")
     session.execute(b"DELETE FROM terms")
@@ -126,6 +128,6 @@ def rebuild(session: Session, languages: Languages) -> None:
     recount(session)
 
 
-def recount(session: Session) -> None:
+def recount(session: DatabaseSession) -> None:
     """Count documents, passages and words anew."""
     session.execute(_RECOUNT)

@@ -15,17 +15,17 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from semsearch.engine import Candidates
-from semsearch.postgres.connections import Session
+from semsearch.postgres.connections import DatabaseSession
 from semsearch.postgres.passage_filter import PassageFilter
 from semsearch.search.analysis import analysed, asked, holds, places_of_phrase
 from semsearch.search.languages import Languages
 from semsearch.search.query_syntax import Query
 from semsearch.search.term_weights import DOCUMENT_SHARE, K1, TITLE, B, weighed
 
-READ_DOCUMENTS = 256  # at a time, where a phrase is looked for in texts
-_FREQUENCIES = b"SELECT word, term, documents FROM terms WHERE word = ANY(%s) AND documents > 0"
+SEARCHED_DOCUMENTS = 256  # at a time, where a phrase is looked for in texts
+_TERM_FREQUENCIES = b"SELECT word, term, documents FROM terms WHERE word = ANY(%s) AND documents > 0"
 _HOLDING = b"SELECT doc FROM postings WHERE term = ANY(%s) GROUP BY doc HAVING count(DISTINCT term) = %s"
-_TEXTS = b"""
+_PHRASE_TEXTS = b"""
 SELECT d.doc, d.title, d.text, array_agg(p.key ORDER BY p.key), array_agg(p.start ORDER BY p.key),
     array_agg(p."end" ORDER BY p.key)
 FROM documents AS d JOIN passages AS p USING (doc) WHERE d.doc = ANY(%s) GROUP BY d.doc
@@ -82,7 +82,7 @@ class WordCounts(NamedTuple):
 class WordSearch:
     """The passages of one state by their words; phrases are looked up once a view."""
 
-    def __init__(self, session: Session, counts: WordCounts, languages: Languages) -> None:
+    def __init__(self, session: DatabaseSession, counts: WordCounts, languages: Languages) -> None:
         self._session = session
         self._counts = counts
         self._languages = languages
@@ -94,7 +94,7 @@ class WordSearch:
         if not words or not counts.passages:
             return NOTHING
         weights = weighed(words, self._languages)
-        found = self._session.execute(_FREQUENCIES, (list(words),)).fetchall()
+        found = self._session.execute(_TERM_FREQUENCIES, (list(words),)).fetchall()
         idf = {term: weights[word] * _idf(documents, counts.documents) for word, term, documents in found}
         boosted: Counter[int] = Counter()
         for phrase in query.phrases:
@@ -130,7 +130,7 @@ class WordSearch:
     def _find(self, phrase: str, exactly: bool) -> dict[int, int]:
         terms = set(analysed(phrase, self._languages).split())
         forms = analysed(phrase, self._languages, stemmed=not exactly)
-        found = self._session.execute(_FREQUENCIES, (sorted(terms),)).fetchall()
+        found = self._session.execute(_TERM_FREQUENCIES, (sorted(terms),)).fetchall()
         if not terms or len(found) < len(terms):
             return {}
         numbers = [term for _, term, _ in found]
@@ -139,9 +139,9 @@ class WordSearch:
             return {key: doc for key, doc in rows}
         docs = [doc for (doc,) in self._session.execute(_HOLDING, (numbers, len(numbers)))]
         held: dict[int, int] = {}
-        for start in range(0, len(docs), READ_DOCUMENTS):
+        for start in range(0, len(docs), SEARCHED_DOCUMENTS):
             for doc, title, text, keys, starts, ends in self._session.execute(
-                _TEXTS, (docs[start : start + READ_DOCUMENTS],)
+                _PHRASE_TEXTS, (docs[start : start + SEARCHED_DOCUMENTS],)
             ):
                 own = self._in_document(title, text, list(zip(keys, starts, ends, strict=True)), forms, exactly)
                 held |= dict.fromkeys(own, int(doc))

@@ -319,6 +319,19 @@ def test_what_a_filter_leaves_out_is_not_looked_through_for_each_document(url):
     assert "SubPlan" not in plan
 
 
+@pytest.mark.parametrize("odd", ["'; DROP TABLE documents; --", "a%s", "%(x)s", "\\", '"', "x" * 5000])
+def test_nothing_of_a_filter_becomes_sql(url, odd):
+    with semsearch.create("odd", home=url, encoder=HashEncoder()) as collection:
+        collection.add([Document("d", "text", metadata={odd: odd, "n": 1}), Document("e", "text", metadata={"n": 2})])
+        assert collection.ids({odd: odd}) == ["d"]
+        assert collection.ids({odd: {"$ne": odd}}) == ["e"]
+        assert collection.ids({odd: {"$gte": odd}}) == ["d"]
+        assert collection.ids({odd: {"$lt": odd}}) == []
+        assert collection.get([odd, "a\0b", "\ud800"]) == [None, None, None]
+        assert collection.remove([odd]) == 0
+        assert len(collection) == 2
+
+
 def test_a_killed_server_loses_nothing_that_was_acknowledged(tmp_path):
     """And the collection that is open finds the server again when it is back."""
     from support.postgres import postgres
