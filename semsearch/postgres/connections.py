@@ -1,6 +1,6 @@
-"""DatabaseConnections to one database: a pool, transactions that read one state, transactions that write, the writer's turn.
+"""Connections to one database: a pool, transactions that read one state, those that write, the writer's turn.
 
-A transaction begins on another connection where the first one turns out to be lost, for as long as `RECONNECT_SECONDS` says:
+A transaction begins on another connection where the first one turns out to be lost, for `RECONNECT_SECONDS`:
 that is how a failover looks from here. One that has begun is never repeated: its caller may have seen of it.
 """
 
