@@ -20,7 +20,7 @@ WITH gone AS (DELETE FROM postings WHERE doc = ANY(%s) RETURNING term, doc),
     counted AS (SELECT term, count(DISTINCT doc) AS documents FROM gone GROUP BY term)
 UPDATE terms SET documents = terms.documents - counted.documents FROM counted WHERE terms.term = counted.term
 """
-_NUMBER = b"""
+_NUMBERS_OF_TERMS = b"""
 INSERT INTO terms (word, documents) SELECT * FROM unnest(%s::text[], %s::bigint[])
 ON CONFLICT (word) DO UPDATE SET documents = terms.documents + excluded.documents RETURNING word, term
 """
@@ -72,7 +72,9 @@ def write(session: DatabaseSession, documents: Sequence[Worded]) -> None:
     for document in documents:
         frequencies.update({*document.title, *(word for _, text in document.passages for word in text)})
     words = sorted(frequencies)
-    numbers: dict[str, int] = dict(session.execute(_NUMBER, (words, [frequencies[word] for word in words])).fetchall())
+    numbers: dict[str, int] = dict(
+        session.execute(_NUMBERS_OF_TERMS, (words, [frequencies[word] for word in words])).fetchall()
+    )
     with session.cursor().copy(_COPY_POSTINGS) as copy:
         for piece in written(_rows(documents, numbers)):
             copy.write(piece)
