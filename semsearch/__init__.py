@@ -58,7 +58,7 @@ if TYPE_CHECKING:
     from semsearch.ingest.ingestion import IngestResult, Progress
     from semsearch.ingest.source import Source
     from semsearch.ingest.sync import Synced
-    from semsearch.opening import create, drop, list_collections, open, restore
+    from semsearch.opening import copy, create, drop, list_collections, open, restore
     from semsearch.places import Place
     from semsearch.reranker.load import load_reranker
     from semsearch.search.calibration import Calibration
@@ -117,6 +117,7 @@ _LAZY = {  # loaded when it is used
     "classify": "semsearch.applications.classification",
     "clusters": "semsearch.applications.clusters",
     "communities": "semsearch.applications.communities",
+    "copy": "semsearch.opening",
     "create": "semsearch.opening",
     "drop": "semsearch.opening",
     "encoder_from": "semsearch.encoder.own",
@@ -180,6 +181,7 @@ __all__ = [
     "classify",
     "clusters",
     "communities",
+    "copy",
     "create",
     "drop",
     "encoder_from",

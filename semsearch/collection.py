@@ -19,7 +19,7 @@ from semsearch import plugins
 from semsearch.arguments import as_id, as_ids, as_list, check_mapping, check_number, check_path, each_of, kind_of
 from semsearch.bound_encoder import NO_VECTORS, BoundEncoder, EncodedQueries
 from semsearch.chunking import splitter_for
-from semsearch.engine import Compacted, Engine, EngineView, Indexed, IndexSpec, Maintained, Problem
+from semsearch.engine import BackedUp, Compacted, Engine, EngineView, Indexed, IndexSpec, Maintained, Problem
 from semsearch.errors import CollectionDamaged, DataError, DocumentNotFound, SemsearchError, UsageError
 from semsearch.exchange.export import export
 from semsearch.ingest import objects
@@ -1079,7 +1079,12 @@ class Collection:
 
         `semsearch.restore` makes a collection of it again.
         """
-        return self._maintained().backup(Path(check_path(file, "the backup")))
+        if not isinstance(self.engine, BackedUp):
+            raise UsageError(
+                f"collection '{self.name}' lies in the engine '{self.engine.capabilities.engine}': back it up with "
+                f"{self.engine.capabilities.tools}."
+            )
+        return self.engine.backup(Path(check_path(file, "the backup")))
 
     def export(self, folder: str | os.PathLike[str], *, parquet: bool = False) -> int:
         """Write all passages and their vectors, as of one commit, into a new folder, or one file; how many.

@@ -391,6 +391,7 @@ class Capabilities:
         sparse: It keeps sparse vectors beside dense ones.
         facets: It counts documents by the values of a field: its views are `Faceted`.
         devices: A search may run on `device=`.
+        tools: What backs it up and restores it, where semsearch does not.
     """
 
     engine: str
@@ -400,6 +401,7 @@ class Capabilities:
     sparse: bool = False
     facets: bool = False
     devices: bool = False
+    tools: str = "its own tools"
 
 
 @runtime_checkable
@@ -522,10 +524,6 @@ class Maintained(Protocol):
         """Give back what removed documents took, and erase them everywhere."""
         ...
 
-    def backup(self, file: Path) -> int:
-        """Write everything, as of one commit, into one file; its size in bytes."""
-        ...
-
     def reencode(
         self, target: Settings, dim: int, encode: Encode, progress: Callable[[int], None] | None = None
     ) -> int:
@@ -537,6 +535,15 @@ class Maintained(Protocol):
             encode: Splits and encodes records with the new model.
             progress: Called with the number of documents encoded so far.
         """
+        ...
+
+
+@runtime_checkable
+class BackedUp(Protocol):
+    """An engine that writes a collection into a file, where others have their database's own tools."""
+
+    def backup(self, file: Path) -> int:
+        """Write everything, as of one commit, into one file; its size in bytes."""
         ...
 
 
@@ -555,7 +562,7 @@ class Watchable(Protocol):
 
 @runtime_checkable
 class Restoring(Protocol):
-    """A home that makes a collection from what `Maintained.backup` wrote."""
+    """A home that makes a collection from what `BackedUp.backup` wrote."""
 
     def restore(self, file: Path, name: str | None = None) -> str:
         """Make a collection of a backup, under another name than it had if one is given; its name.

@@ -23,6 +23,7 @@
     ├── IndexDamaged            4   an index file is not what its manifest says (search goes on exactly)
     │   └── IndexForeign        4   built elsewhere, by a backend that can't tell whether its files are safe to read
     ├── StorageError            4   the disk refused: full, read-only, permission
+    │   └── EngineUnreachable   4   the database that keeps the collection can't be reached, or does not let us in
     └── CollectionLocked        5   another process is writing, or too many read at once: try again
 
 Messages are sentences: what was wrong, the value seen, the value expected, what to do next.
@@ -134,6 +135,10 @@ class StorageError(SemsearchError):
     """The file system refused a write."""
 
     exit_code = 4
+
+
+class EngineUnreachable(StorageError):
+    """The database that keeps a collection can't be reached, or does not let this role in."""
 
 
 class CollectionLocked(SemsearchError):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,6 +17,7 @@ from semsearch.collection import Collection
 from semsearch.encoder.load import DEFAULT_MODEL
 from semsearch.engine import IndexSpec, Restoring
 from semsearch.errors import CollectionExists, DimensionMismatch, UsageError
+from semsearch.exchange.transfer import transfer
 from semsearch.hardware import Compute
 from semsearch.home import Home
 from semsearch.models import described_encoder
@@ -170,6 +171,41 @@ def list_collections(*, home: HomeLike = None) -> list[str]:
 def drop(name: str, *, home: HomeLike = None) -> None:
     """Delete the collection `name` with all its documents."""
     Home.of(home).drop(name)
+
+
+def copy(
+    name: str,
+    to: HomeLike,
+    *,
+    home: HomeLike = None,
+    new_name: str | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> int:
+    """Copy the collection `name` into another home, whatever keeps either: documents, vectors, settings and sources.
+
+    Nothing is encoded. After an interruption the same call goes on, and in the end both are held against each other.
+    The index is built there as it is after any writing.
+
+    Args:
+        name: The collection.
+        to: The home to copy it into; see `semsearch.home.Home.of`.
+        home: The home that it is in.
+        new_name: What it is called there; by default as here.
+        progress: Called with the number of documents that are there.
+
+    Returns:
+        The documents of the copy.
+
+    Raises:
+        CollectionExists: There is a collection of that name, and it is no copy of this one that was begun.
+        CollectionDamaged: The copy is not the same in the end; says what differs.
+    """
+    target = Home.of(to)
+    with open(name, home=home) as collection:
+        count = transfer(collection.engine, target, new_name, progress)
+    with open(new_name or name, home=target) as made:
+        made.maintain()
+    return count
 
 
 def restore(file: str | os.PathLike[str], name: str | None = None, *, home: HomeLike = None) -> str:

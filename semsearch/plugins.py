@@ -58,7 +58,9 @@ BUILT_IN = {  # found without a look at all installed packages, since they are o
     "file": "semsearch.local.home:LocalHome",
     "memory": "semsearch.testing.memory:MemoryHome",
     **dict.fromkeys(("http", "https", "unix"), "semsearch.remote.home:RemoteHome"),
+    **dict.fromkeys(("postgresql", "postgres"), "semsearch.postgres.home:PostgresHome"),
 }
+EXTRAS = {"semsearch.postgres.home": "postgres"}  # of semsearch, that bring what an engine of its own needs
 
 
 def engine_home(scheme: str) -> Any:
@@ -70,7 +72,14 @@ def engine_home(scheme: str) -> Any:
     """
     if scheme in BUILT_IN:
         module, _, name = BUILT_IN[scheme].partition(":")
-        return getattr(import_module(module), name)
+        try:
+            return getattr(import_module(module), name)
+        except ImportError as error:
+            if module not in EXTRAS or str(error.name).startswith("semsearch"):
+                raise
+            raise MissingDependency(
+                f"the engine for '{scheme}://' needs {error.name or error}: pip install 'semsearch[{EXTRAS[module]}]'."
+            ) from error
     found = _registered("semsearch.engines")
     if scheme not in found:
         raise UsageError(

@@ -1,4 +1,4 @@
-"""`semsearch export, import`: vectors out of collections, and into them."""
+"""`semsearch export, copy, import`: vectors out of collections, and into them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import click
 import semsearch
 from semsearch.cli import parameters
 from semsearch.cli.parameters import ComputeOptions
-from semsearch.cli.render import out
+from semsearch.cli.render import out, say
 from semsearch.cli.target import CreateOptions, check_vectors, summary, target, tell_made
 from semsearch.errors import DimensionMismatch, UsageError
 from semsearch.home import Home
@@ -35,6 +35,28 @@ def export(name: str, folder: str, parquet: bool, home: str | None) -> int:
     with semsearch.open(name, home=Home.of(home)) as collection:
         count = collection.export(folder, parquet=parquet)
     out(f"exported {count:,} passages to {folder}")
+    return 0
+
+
+@click.command(short_help="Copy a collection into another home, another engine's too.")
+@click.argument("name", shell_complete=parameters.collections)
+@click.option("--to", required=True, metavar="HOME", help="A folder, or a URL: postgresql://…, http://…")
+@click.option("--as", "new_name", metavar="NAME", help="What it is called there [default: as here].")
+@parameters.home
+def copy(name: str, to: str, new_name: str | None, home: str | None) -> int:
+    r"""Copy collection NAME into another home, whatever keeps either: documents, vectors, settings and sources.
+
+    Nothing is encoded. After an interruption the same command goes on; in the end both are held against each other.
+
+    \b
+    semsearch copy corpus --to postgresql://user@host/database
+    semsearch copy corpus --home postgresql://user@host/database --to ~/search
+    """
+    place = Home.of(to)
+    count = semsearch.copy(
+        name, place, home=home, new_name=new_name, progress=lambda done: say(f"{done:,} documents are there")
+    )
+    out(f"copied {count:,} documents to '{new_name or name}' in {place.location}, and compared them")
     return 0
 
 
@@ -112,4 +134,4 @@ def import_vectors(options: ImportOptions) -> int:
     return 0
 
 
-COMMANDS = (export, import_vectors)
+COMMANDS = (export, copy, import_vectors)

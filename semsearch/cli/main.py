@@ -59,6 +59,7 @@ _COMMANDS = {
     **{
         "bench": "bench",
         "export": "exchange",
+        "copy": "exchange",
         "import": "exchange",
         "models": "catalog",
         "trust": "trust",

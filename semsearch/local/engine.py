@@ -39,7 +39,7 @@ SETTINGS = ("encoder", "metric", "passages", "splitting", "index", "created")  #
 
 
 class LocalEngine:
-    """See `semsearch.engine.Engine`; it is `Indexed`, `Maintained` and `Watchable`, too."""
+    """See `semsearch.engine.Engine`; it is `Indexed`, `Maintained`, `BackedUp` and `Watchable`, too."""
 
     capabilities = Capabilities("local", scored=True, facets=True, devices=True)
 
@@ -278,7 +278,7 @@ class LocalEngine:
         return compact(self.store)
 
     def backup(self, file: Path) -> int:
-        """See `Maintained.backup`."""
+        """See `BackedUp.backup`."""
         return backup(self.store, file)
 
     def reencode(

@@ -16,12 +16,12 @@ from support.fakes import HashEncoder
 import semsearch
 from semsearch.local.lexical import build as lexical_indexing
 from semsearch.local.lexical import searcher as lexical
-from semsearch.local.lexical.bm25 import DOCUMENT_SHARE, K1, B
 from semsearch.local.lexical.build import LexicalIndexing
 from semsearch.local.lexical.postings import Postings
 from semsearch.local.lexical.searcher import Lexical
 from semsearch.search.analysis import analysed
 from semsearch.search.query_syntax import Query, parse
+from semsearch.search.term_weights import DOCUMENT_SHARE, K1, B
 from semsearch.types import Document
 
 WORDS = ["running", "runs", "cat", "cats", "café", "cafe", "dog", "the", "zebra", "C++", "state-of-the-art", "naïve"]

@@ -4,8 +4,7 @@ A passage's score is the mean of its own BM25 and that of its whole document, we
 helps to tell what a passage is about. Robertson and Zaragoza, "The Probabilistic Relevance Framework: BM25 and Beyond"
 (2009), with the idf of Lucene, which is never negative, counted over documents.
 
-A word that a query repeats counts again, one that carries nothing for little (`semsearch.search.function_words`).
-All constants were chosen on cranfield, cacm, cisi, DL19 and train and dev queries of SciFact and NFCorpus, together.
+A word that a query repeats counts again, one that carries nothing for little (`semsearch.search.term_weights`).
 """
 
 from __future__ import annotations
@@ -19,12 +18,9 @@ from numpy.typing import NDArray
 
 from semsearch.local.lexical.postings import Postings
 from semsearch.local.store.snapshot import Snapshot
+from semsearch.search.term_weights import DOCUMENT_SHARE, K1, TITLE, B
 from semsearch.types import Scores
 
-K1 = 1.2  # how soon more of the same word stops counting; from 0.9 to 1.5 it matters less than 0.002 nDCG@10
-B = 0.6  # how much longer passages are held back
-TITLE = 2  # times that a word in the title counts
-DOCUMENT_SHARE = 0.7  # the document's share in a passage's score; from 0.5 to 0.8 it makes no difference
 FREQUENT = 0.005  # what a word that a greater share of the rows holds contributes is remembered …
 EVERYWHERE = 0.125  # … for all rows, if this share holds it …
 REMEMBERED = 1 << 25  # … as long as all of it is less than so many numbers …

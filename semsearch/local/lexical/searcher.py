@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +17,7 @@ from sqlalchemy import func, select
 
 from semsearch.errors import IndexDamaged, StorageError
 from semsearch.local.index.generation import published_digest, read_manifest, refuse_if_scarce, verify_files
-from semsearch.local.lexical.bm25 import BM25, TITLE
+from semsearch.local.lexical.bm25 import BM25
 from semsearch.local.lexical.phrases import holding, rows_holding
 from semsearch.local.lexical.postings import Postings
 from semsearch.local.store.database_errors import decoding
@@ -27,10 +26,9 @@ from semsearch.local.store.schema import fulltext
 from semsearch.local.store.snapshot import Snapshot
 from semsearch.local.store.store import Store, View
 from semsearch.search.analysis import analysed, asked
-from semsearch.search.function_words import function_weight
 from semsearch.search.languages import Languages
-from semsearch.search.matches import empty_terms
 from semsearch.search.query_syntax import Query
+from semsearch.search.term_weights import TITLE, weighed
 from semsearch.types import Keys, Scores
 
 log = logging.getLogger("semsearch")
@@ -39,13 +37,6 @@ Way = tuple[str, ...]
 POSTINGS, FULLTEXT = ("lexical",), ("fulltext",)  # what scored: BM25 over postings, or SQLite's own full text
 
 SPLIT_ROWS = 20_000  # rows behind the generation that a search splits itself; with more, SQLite answers
-
-
-def weighed(words: Mapping[str, int], languages: Languages = ()) -> dict[str, float]:
-    """The weights of a query's words: how often each comes, and a part of it for those that carry nothing."""
-    empty = words.keys() & empty_terms(languages)
-    weight = function_weight(len(words) - len(empty))
-    return {word: weight * times if word in empty else times for word, times in words.items()}
 
 
 class Lexical:

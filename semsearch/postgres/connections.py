@@ -1,0 +1,195 @@
+"""Connections to one database: a pool, transactions that read one state, those that write, the writer's turn.
+
+A transaction begins on another connection where the first one turns out to be lost, for `RECONNECT_SECONDS`:
+that is how a failover looks from here. One that has begun is never repeated: its caller may have seen of it.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, TypeAlias
+
+import psycopg
+from psycopg import sql
+from psycopg.rows import TupleRow
+from psycopg_pool import ConnectionPool
+
+from semsearch.errors import CollectionClosed
+from semsearch.postgres.database_address import DatabaseAddress
+from semsearch.postgres.server_errors import is_lost, told
+
+DatabaseSession: TypeAlias = psycopg.Connection[TupleRow]
+
+MOST_CONNECTIONS = 16  # of a process to one collection
+RECONNECT_SECONDS = 10.0  # seconds: for a lost server, and for a connection of the pool
+LOCK_TIMEOUT = "10s"  # for the writer's turn and for tables
+
+# A planner that knows each query's own numbers, and `exact` that stays exact: psycopg prepares what it sees often.
+# Compiling a statement takes longer than running it. A walk of the graph goes on until enough was let through.
+_SETTINGS = """
+SELECT '[1]'::vector, set_config('plan_cache_mode', 'force_custom_plan', false),
+    set_config('jit', 'off', false), set_config('work_mem', '32MB', false),
+    set_config('hnsw.iterative_scan', 'relaxed_order', false),
+    CASE WHEN current_setting('lock_timeout') = '0' THEN set_config('lock_timeout', %(lock)s, false) END
+"""
+
+
+def connected(address: DatabaseAddress) -> DatabaseSession:
+    """One connection outside of any pool, each statement of which is a transaction of its own."""
+    with told(address.location):
+        return psycopg.connect(**address.parameters, autocommit=True)
+
+
+class DatabaseConnections:
+    """The connections of one collection. Threads may share them; a forked child makes its own."""
+
+    def __init__(self, address: DatabaseAddress, schemas: list[str], name: str) -> None:
+        """`schemas` are looked in for tables and types, in this order."""
+        self.location = address.location
+        self._address = address
+        self._path = ", ".join('"' + schema.replace('"', '""') + '"' for schema in schemas)
+        self._name = name
+        self._closed = False
+        self._own = threading.local()  # the connection that holds the writer's turn, of each thread
+        self._pool = self._made()
+
+    def _made(self) -> ConnectionPool[DatabaseSession]:
+        self._pid = os.getpid()
+        return ConnectionPool(
+            kwargs={**self._address.parameters, "autocommit": True},
+            min_size=0,
+            max_size=MOST_CONNECTIONS,
+            open=True,
+            timeout=RECONNECT_SECONDS,
+            num_workers=1,
+            configure=self._configure,
+            reconnect_timeout=RECONNECT_SECONDS,
+        )
+
+    def _configure(self, session: DatabaseSession) -> None:
+        session.execute("SELECT set_config('search_path', %s, false)", (self._path,))  # where the type is found
+        session.execute(_SETTINGS, {"lock": LOCK_TIMEOUT})
+
+    def check_open(self) -> None:
+        """Raise `CollectionClosed` after `close`."""
+        if self._closed:
+            raise CollectionClosed(f"collection '{self._name}' was closed: open it again.")
+
+    def close(self) -> None:
+        """Let go of all connections; again does nothing."""
+        self._closed = True
+        if self._pid == os.getpid():
+            self._pool.close()
+
+    @contextmanager
+    def session(self) -> Iterator[DatabaseSession]:
+        """A connection without a transaction: for what can't run in one."""
+        with told(self.location), self._taken() as session:
+            yield session
+
+    @contextmanager
+    def reading(self, first: bytes) -> Iterator[tuple[DatabaseSession, TupleRow]]:
+        """A transaction that sees one state, whatever is written meanwhile, and the row of its `first` statements."""
+        with told(self.location), self._begun(b"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; " + first) as session:
+            yield session
+
+    @contextmanager
+    def writing(self, turn: int) -> Iterator[DatabaseSession]:
+        """A transaction of whoever has the writer's `turn`; waits for it, then commits, or nothing is there."""
+        held: DatabaseSession | None = getattr(self._own, "session", None)
+        with told(self.location):
+            if held is not None:
+                with held.transaction():
+                    yield held
+                return
+            statement = b"BEGIN; SELECT 1"
+            with self._begun(statement) as (session, _):
+                session.execute("SELECT pg_advisory_xact_lock(%s)", (turn,))
+                yield session
+
+    @contextmanager
+    def holding(self, turn: int) -> Iterator[None]:
+        """Have the writer's turn over several transactions of this thread."""
+        if getattr(self._own, "session", None) is not None:
+            yield
+            return
+        with told(self.location), self._taken() as session:
+            session.execute("SELECT pg_advisory_lock(%s)", (turn,))
+            self._own.session = session
+            try:
+                yield
+            finally:
+                self._own.session = None
+                if not session.closed:
+                    session.execute("SELECT pg_advisory_unlock(%s)", (turn,))
+
+    @contextmanager
+    def trying(self, turn: int) -> Iterator[DatabaseSession | None]:
+        """A connection that has a turn, or None where somebody else has it."""
+        with told(self.location), self._taken() as session:
+            row = session.execute("SELECT pg_try_advisory_lock(%s)", (turn,)).fetchone()
+            if row is None or not row[0]:
+                yield None
+                return
+            try:
+                yield session
+            finally:
+                if not session.closed:
+                    session.execute("SELECT pg_advisory_unlock(%s)", (turn,))
+
+    @contextmanager
+    def _begun(self, statement: bytes) -> Iterator[tuple[DatabaseSession, TupleRow]]:
+        """A transaction that `statement` begins, ended by a commit, or taken back where something is raised."""
+        deadline = time.monotonic() + RECONNECT_SECONDS
+        while True:
+            with self._taken() as session:
+                try:
+                    cursor = session.execute(statement)
+                    while cursor.nextset():  # that of the last one
+                        pass
+                    row = cursor.fetchone()
+                except psycopg.Error as error:
+                    if not session.closed:
+                        session.execute("ROLLBACK")
+                    if not is_lost(error) or time.monotonic() > deadline:
+                        raise
+                    continue
+                assert row is not None
+                try:
+                    yield session, row
+                except BaseException:
+                    if not session.closed:
+                        session.execute("ROLLBACK")
+                    raise
+                session.execute("COMMIT")
+                return
+
+    @contextmanager
+    def _taken(self) -> Iterator[DatabaseSession]:
+        self.check_open()
+        if self._pid != os.getpid():
+            self._pool = self._made()
+        try:
+            session = self._pool.getconn()
+        except psycopg.OperationalError:  # of the pool: nothing was to be had in all that time
+            connected(self._address).close()  # which says why
+            raise
+        try:
+            yield session
+        finally:
+            self._pool.putconn(session)
+
+
+def quoted(name: str) -> bytes:
+    """A name as SQL has it."""
+    return sql.Identifier(name).as_bytes(None)
+
+
+def one(session: DatabaseSession, statement: bytes, values: Any = None) -> Any:
+    """The only value of the only row."""
+    row = session.execute(statement, values).fetchone()
+    return None if row is None else row[0]

@@ -1,0 +1,183 @@
+"""The graph of neighbours that pgvector walks: built beside readers and writers, set to a recall, certified.
+
+It is built over halves of the numbers where vectors are of unit length, which takes half the room and finds as much,
+since whatever it proposes is scored by the stored vectors. Of vectors of any length it takes them as they are: a number
+that a half can't hold would make every later write fail.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+import psycopg
+from numpy.typing import NDArray
+
+from semsearch.engine import IndexSpec
+from semsearch.errors import UsageError
+from semsearch.postgres.connections import DatabaseSession, one
+from semsearch.postgres.nearest_passages import MOST_EF
+from semsearch.postgres.passage_filter import PassageFilter
+from semsearch.postgres.postgres_view import PostgresView
+from semsearch.search.recall import Certificate, Synthesis, certify, synthetic_queries
+from semsearch.types import Keys, Metric, Neighbors, Vectors
+from semsearch.vectors import score_each
+
+log = logging.getLogger("semsearch")
+
+GRAPH = "graph"  # the setting that tells of it; None where searches are exact
+EF = 100  # candidates that a walk keeps, where nobody chose
+LADDER = (10, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1000)
+INDEXED_PASSAGES = 20_000  # scanned in some 25 ms
+HALVED_COMPONENTS, WHOLE_COMPONENTS = 4000, 2000  # that pgvector makes a graph of
+_OPTIONS = {"M": ("m", 16), "ef_construction": ("ef_construction", 100)}
+_CLASSES = {Metric.COSINE: "halfvec_ip_ops", Metric.DOT: "vector_ip_ops", Metric.L2: "vector_l2_ops"}
+SYNTHETIC_VECTORS = 8000  # stored ones that synthetic queries are made of
+
+
+def built_over(metric: Metric, dim: int) -> bytes | None:
+    """The expression that a graph is built over; None where pgvector makes none of so many components."""
+    if metric == Metric.COSINE:
+        return f"vector::halfvec({dim})".encode() if 0 < dim <= HALVED_COMPONENTS else None
+    return f"vector::vector({dim})".encode() if 0 < dim <= WHOLE_COMPONENTS else None
+
+
+def wanted(spec: IndexSpec, passages: int, metric: Metric, dim: int) -> bool:
+    """Whether a collection is to have a graph.
+
+    Raises:
+        UsageError: The index that was asked for is none of this engine's.
+    """
+    if spec.backend not in ("auto", "exact", "hnsw"):
+        raise UsageError(
+            f"PostgreSQL has the indexes 'hnsw' and 'exact', and 'auto' chooses; '{spec.backend}' is one of folders."
+        )
+    possible = built_over(metric, dim) is not None
+    if spec.backend == "hnsw" and passages and not possible:
+        raise UsageError(f"pgvector makes no graph of vectors of {dim} components compared by {metric}.")
+    return (
+        passages > 0
+        and possible
+        and (spec.backend == "hnsw" or (spec.backend == "auto" and passages >= INDEXED_PASSAGES))
+    )
+
+
+def build(session: DatabaseSession, metric: Metric, dim: int, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Build a graph beside the present one, then drop that; what the setting says of it.
+
+    Readers and writers go on meanwhile. What an interruption leaves is taken away by the next one.
+    """
+    over = built_over(metric, dim)
+    assert over is not None
+    unknown = sorted(set(options) - set(_OPTIONS) - {"ef"})
+    if unknown:
+        raise UsageError(f"PostgreSQL's hnsw has no option {', '.join(unknown)}: there are M, ef_construction and ef.")
+    chosen = {own: int(options.get(name, usual)) for name, (own, usual) in _OPTIONS.items()}
+    before = graphs(session)
+    number = 1 + max((int(name.rpartition("_")[2]) for name in before), default=0)
+    parameters = ", ".join(f"{name} = {value}" for name, value in chosen.items())
+    statement = (
+        f"CREATE INDEX CONCURRENTLY graph_{number} ON passages USING hnsw (({over.decode()}) {_CLASSES[metric]}) "
+        f"WITH ({parameters})"
+    ).encode()
+    session.execute(b"SELECT set_config('lock_timeout', '0', false)")  # it waits for those who are reading now
+    try:
+        session.execute(statement)
+    except psycopg.errors.InsufficientResources:  # no shared memory for several processes
+        session.execute(f"DROP INDEX IF EXISTS graph_{number}".encode())
+        session.execute(b"SELECT set_config('max_parallel_maintenance_workers', '0', false)")
+        session.execute(statement)
+    drop(session, before)
+    session.execute(b"ANALYZE passages")
+    return {"ef": int(options.get("ef", EF)), **chosen, "contract": None}
+
+
+def graphs(session: DatabaseSession) -> list[str]:
+    """The names of all graphs that there are, whole or not."""
+    rows = session.execute(
+        b"SELECT c.relname FROM pg_index AS i JOIN pg_class AS c ON c.oid = i.indexrelid "
+        b"WHERE i.indrelid = 'passages'::regclass AND c.relname LIKE 'graph\\_%'"
+    )
+    return [name for (name,) in rows]
+
+
+def drop(session: DatabaseSession, names: list[str]) -> None:
+    """Take graphs away."""
+    for name in names:
+        session.execute(f"DROP INDEX IF EXISTS {name}".encode())
+
+
+def is_whole(session: DatabaseSession) -> bool:
+    """Whether there is a graph, and no half of one."""
+    statement = b"SELECT bool_and(indisvalid) FROM pg_index AS i JOIN pg_class AS c ON c.oid = i.indexrelid "
+    statement += b"WHERE i.indrelid = 'passages'::regclass AND c.relname LIKE 'graph\\_%'"
+    return bool(one(session, statement))
+
+
+def certified(
+    viewed: Callable[[], AbstractContextManager[tuple[DatabaseSession, PostgresView]]],
+    spec: IndexSpec,
+    queries: Vectors | Synthesis | None,
+    *,
+    exact: bool,
+) -> Certificate:
+    """The recall of the present graph, its knob set on one half of the queries; `exact`: there is none."""
+    assert spec.recall is not None
+    with viewed() as (session, view):
+
+        def neighbors(asked: Vectors, k: int, exactly: bool) -> Neighbors:
+            found = view.dense(asked, k, allowed=PassageFilter(), exact=exactly, grouped=False)
+            keys = np.full((len(asked), k), -1, dtype=np.int64)
+            scores = np.full((len(asked), k), -np.inf, dtype=np.float32)
+            for row, own in enumerate(found):
+                keys[row, : len(own.keys)], scores[row, : len(own.keys)] = own.keys, own.scores
+            return Neighbors(keys, scores)
+
+        def found(asked: Vectors, k: int, value: int | None) -> Neighbors:
+            if value is not None:
+                session.execute(b"SELECT set_config('hnsw.ef_search', %s, true)", (str(value),))
+            return neighbors(asked, k, exact)
+
+        def scores_of(asked: Vectors, keys: NDArray[np.int64]) -> NDArray[np.float32]:
+            scores = np.full(keys.shape, -np.inf, dtype=np.float32)
+            rows, places = np.nonzero(keys >= 0)
+            vectors = view.vectors(keys[rows, places])
+            scores[rows, places] = score_each(asked, rows, vectors, np.arange(len(rows)), view.metric)
+            return scores
+
+        def synthetic(count: int, generator: np.random.Generator) -> tuple[Vectors, Keys]:
+            keys = view.sample(min(max(4 * count, SYNTHETIC_VECTORS), view.passages), generator)
+            return synthetic_queries(keys, view.vectors(keys), count, generator)
+
+        return certify(
+            found,
+            lambda asked, k: neighbors(asked, k, exactly=True),
+            scores_of,
+            synthetic if queries is None or exact else queries,
+            target=spec.recall,
+            k=spec.k,
+            knob=None if exact else "ef",
+            ladder=() if exact else LADDER,
+            proven=exact,
+        )
+
+
+def contract(certificate: Certificate, passages: int) -> dict[str, Any]:
+    """What is kept of a certificate, with the size of the collection that it was measured in."""
+    return {**asdict(certificate), "passages": passages}
+
+
+def walk(settings: Mapping[str, Any]) -> bytes:
+    """The statement that has the searches of a transaction walk the graph as the collection's settings say.
+
+    Whatever the planner thinks of: a recall that was measured on a scan would not be that of the graph, which the same
+    search takes when the collection has grown.
+    """
+    graph = settings.get(GRAPH)
+    value = graph.get("ef", EF) if isinstance(graph, dict) else EF
+    ef, sort = min(max(int(value), 1), MOST_EF), "off" if graph else "on"
+    return f"SELECT set_config('hnsw.ef_search', '{ef}', true), set_config('enable_sort', '{sort}', true)".encode()

@@ -1,0 +1,278 @@
+"""One state of a collection in PostgreSQL: what is read in one transaction that sees nothing that comes later."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from semsearch import versions
+from semsearch.engine import Candidates, Settings
+from semsearch.errors import CollectionDamaged, CollectionError
+from semsearch.postgres import document_table
+from semsearch.postgres.allowed_documents import EVERY_DOCUMENT, DocumentSet, FieldTable, documents_allowed
+from semsearch.postgres.array_format import vectors_of
+from semsearch.postgres.connections import DatabaseSession, one
+from semsearch.postgres.nearest_passages import NearestPassages, by_key, stream
+from semsearch.postgres.passage_filter import PassageFilter
+from semsearch.postgres.word_search import NOTHING, WordCounts, WordSearch
+from semsearch.search.analysis import analysed
+from semsearch.search.languages import languages_of
+from semsearch.search.query_syntax import Query
+from semsearch.search.where import Filter
+from semsearch.types import Document, Keys, Metric, Passage, Vectors
+
+STREAMED_PASSAGES = 4096  # passages streamed at a time
+DOCUMENT_BATCH = 1000
+
+_PASSAGES = b"""
+SELECT p.key, p.doc, p.start, p."end", d.id, d.title, d.metadata,
+    CASE WHEN row_number() OVER (PARTITION BY p.doc ORDER BY p.key) = 1 THEN d.text END
+FROM passages AS p JOIN documents AS d USING (doc) WHERE p.key = ANY(%s)
+"""  # each text once, in one round trip
+_CONTEXT = b"""
+SELECT asked.place, min(near.start), max(near."end"), min(near.doc) FROM (
+    SELECT own.place, own.key, p.doc FROM unnest(%s::bigint[]) WITH ORDINALITY AS own (key, place)
+    JOIN passages AS p USING (key)
+) AS asked CROSS JOIN LATERAL (
+    (SELECT doc, start, "end" FROM passages WHERE doc = asked.doc AND key <= asked.key ORDER BY key DESC LIMIT %s + 1)
+    UNION ALL
+    (SELECT doc, start, "end" FROM passages WHERE doc = asked.doc AND key > asked.key ORDER BY key LIMIT %s)
+) AS near GROUP BY asked.place
+"""
+_STORED_PASSAGES = b"""
+SELECT key, doc, start, "end", vector_send(vector) FROM passages WHERE key > %s ORDER BY key LIMIT %s
+"""
+
+
+class StateRow(NamedTuple):
+    """The one row of `state`."""
+
+    version: int
+    dim: int | None
+    documents: int
+    passages: int
+    words: int
+    whole_words: int
+    longest: float
+    schema: int
+    analysis: int
+    encoding: int
+
+
+READ_STATE = (
+    b"SELECT version, dim, documents, passages, words, whole_words, longest, schema, analysis, encoding FROM state"
+)
+
+
+class PostgresView:
+    """See `semsearch.engine.EngineView`."""
+
+    def __init__(self, session: DatabaseSession, state: StateRow, settings: Settings, index: bytes | None) -> None:
+        """`index`: what the graph is built over, if there is one."""
+        self._session = session
+        self._state = state
+        self.settings = settings
+        self.version: object = state.version
+        self.dim = state.dim or 0
+        self.passages = state.passages
+        self.metric = Metric(settings["metric"])
+        counts = WordCounts(state.documents, state.passages, state.words, state.whole_words)
+        self._words = WordSearch(session, counts, languages_of(settings))
+        self._nearest = NearestPassages(session, self.dim, self.metric, state.longest, index)
+        self._documents: dict[int, Document] = {}
+
+    # Candidates
+
+    def fields(self) -> FieldTable:
+        """See `EngineView.fields`."""
+        return FieldTable(self._session)
+
+    def allowed(self, where: Filter | None, query: Query | None = None) -> PassageFilter | None:
+        """See `EngineView.allowed`."""
+        condition = None
+        if where is not None:
+            documents = documents_allowed(self._session, where)
+            condition = PassageFilter.of_documents(self._session, documents, self._state.documents)
+        if query is None or query.plain:
+            return condition
+        check_words(self._state, self.settings)
+        condition = condition or PassageFilter()
+        for number, phrase in enumerate(query.required):
+            if analysed(phrase):  # else it is nothing but punctuation
+                condition = condition.among(list(self._words.holding(phrase, exactly=True)), number)
+        excluded: set[int] = set()
+        for phrase in query.excluded:
+            if analysed(phrase):
+                excluded.update(self._words.holding(phrase, exactly=False).values())
+        return condition.without_documents(list(excluded)) if excluded else condition
+
+    def dense(
+        self, queries: Vectors, k: int, *, allowed: PassageFilter | None, exact: bool, grouped: bool
+    ) -> list[Candidates]:
+        """See `EngineView.dense`."""
+        if not self.passages or not self.dim:
+            return [NOTHING] * len(queries)
+        grouped &= self._state.passages != self._state.documents
+        return self._nearest.search(queries, k, allowed, exact=exact, grouped=grouped)
+
+    def lexical(self, query: Query, k: int, *, allowed: PassageFilter | None, grouped: bool) -> Candidates:
+        """See `EngineView.lexical`."""
+        check_words(self._state, self.settings)
+        own = self.allowed(None, query)
+        if own is not None and allowed is not None:
+            own = PassageFilter(
+                own.condition + b" AND " + allowed.condition.replace(b"keys", b"other_keys"),
+                own.values | {name.replace("keys", "other_keys"): value for name, value in allowed.values.items()},
+            )
+        return self._words.candidates(query, k, own or allowed, grouped=grouped)
+
+    # Passages
+
+    def present(self, keys: Keys) -> NDArray[np.bool_]:
+        """See `EngineView.present`."""
+        rows = self._session.execute(b"SELECT key FROM passages WHERE key = ANY(%s)", (keys.tolist(),))
+        return np.isin(keys, [key for (key,) in rows])
+
+    def passages_of(self, keys: Keys) -> list[Passage | None]:
+        """See `EngineView.passages_of`."""
+        rows = self._session.execute(_PASSAGES, (list(set(keys.tolist())),)).fetchall()
+        documents = {
+            doc: Document(identity, text, title, json.loads(metadata))
+            for _, doc, _, _, identity, title, metadata, text in rows
+            if text is not None
+        }
+        found = {key: Passage.of(documents[doc], start, end) for key, doc, start, end, *_ in rows}
+        return [found.get(key) for key in keys.tolist()]
+
+    def _read(self, docs: set[int]) -> Mapping[int, Document]:
+        """Documents by their numbers, each read once a view."""
+        lacking = [doc for doc in docs if doc not in self._documents]
+        if lacking:
+            if len(self._documents) > STREAMED_PASSAGES:
+                self._documents = {doc: self._documents[doc] for doc in docs if doc in self._documents}
+            self._documents |= dict(document_table.documents_of(self._session, b"doc = ANY(%s)", (lacking,)))
+        return self._documents
+
+    def context_of(self, keys: Keys, count: int) -> list[Passage]:
+        """See `EngineView.context_of`."""
+        rows = self._session.execute(_CONTEXT, (keys.tolist(), count, count)).fetchall()
+        documents = self._read({doc for _, _, _, doc in rows})
+        spans = {place: Passage.of(documents[doc], start, end) for place, start, end, doc in rows}
+        return [spans[place] for place in range(1, len(keys) + 1)]
+
+    def vectors(self, keys: Keys) -> Vectors:
+        """See `EngineView.vectors`."""
+        known = self._nearest.vectors
+        lacking = [key for key in set(keys.tolist()) if key not in known]
+        if lacking:
+            rows = self._session.execute(
+                b"SELECT key, vector_send(vector) FROM passages WHERE key = ANY(%s)", (lacking,), binary=True
+            ).fetchall()
+            sent = vectors_of([vector for _, vector in rows], self.dim)
+            known = {**known, **dict(zip([key for key, _ in rows], sent, strict=True))}
+        return by_key(known, keys, self.dim)
+
+    def arrays(self) -> tuple[Keys, Vectors]:
+        """See `EngineView.arrays`; all of them come over the wire."""
+        keys = np.empty(self.passages, dtype=np.int64)
+        vectors = np.empty((self.passages, self.dim), dtype=np.float32)
+        done = 0
+        for (own, _), some in stream(self._session, self.dim, ordered=True) if self.passages else ():
+            keys[done : done + len(own)], vectors[done : done + len(own)] = own, some
+            done += len(own)
+        return keys[:done], vectors[:done]
+
+    def keys_of(self, ids: Sequence[str]) -> dict[str, list[int]]:
+        """See `EngineView.keys_of`."""
+        rows = self._session.execute(
+            b"SELECT id, array_agg(key ORDER BY key) FROM documents JOIN passages USING (doc) "
+            b"WHERE digest = ANY(%s) GROUP BY id",
+            (document_table.digests(ids),),
+        )
+        return dict(rows.fetchall())
+
+    def docs_of(self, keys: Keys) -> NDArray[np.int64]:
+        """See `EngineView.docs_of`."""
+        rows = self._session.execute(b"SELECT key, doc FROM passages WHERE key = ANY(%s)", (keys.tolist(),))
+        docs: dict[int, int] = dict(rows.fetchall())
+        return np.array([docs[key] for key in keys.tolist()], dtype=np.int64)
+
+    def sample(self, count: int, generator: np.random.Generator) -> Keys:
+        """See `EngineView.sample`."""
+        places = np.sort(generator.choice(self.passages, min(count, self.passages), replace=False)) + 1
+        rows = self._session.execute(
+            b"SELECT key FROM (SELECT key, row_number() OVER (ORDER BY key) AS place FROM passages) AS numbered "
+            b"WHERE place = ANY(%s) ORDER BY key",
+            (places.tolist(),),
+        )
+        return np.array([key for (key,) in rows], dtype=np.int64)
+
+    # Documents
+
+    def get(self, ids: Sequence[str]) -> dict[str, Document]:
+        """See `EngineView.get`."""
+        found = document_table.documents_of(self._session, b"digest = ANY(%s)", (document_table.digests(ids),))
+        return {document.id: document for _, document in found}
+
+    def count(self, where: Filter) -> int:
+        """See `EngineView.count`."""
+        allowed = documents_allowed(self._session, where)
+        statement = b"SELECT count(DISTINCT doc) FROM (" + allowed.query + b") AS allowed"
+        return int(one(self._session, statement, allowed.values))
+
+    def ids(self, where: Filter | None) -> Sequence[str]:
+        """See `EngineView.ids`."""
+        allowed = DocumentSet(EVERY_DOCUMENT) if where is None else documents_allowed(self._session, where)
+        rows = self._session.execute(
+            b"SELECT id FROM documents WHERE doc IN (" + allowed.query + b") ORDER BY doc", allowed.values
+        )
+        return [identity for (identity,) in rows]
+
+    def documents(self) -> Iterator[Document]:
+        """See `EngineView.documents`."""
+        last = 0
+        while found := document_table.documents_of(
+            self._session, b"doc > %s ORDER BY doc LIMIT %s", (last, DOCUMENT_BATCH)
+        ):
+            last = found[-1][0]
+            yield from (document for _, document in found)
+
+    def stored(self) -> Iterator[tuple[list[Passage], Vectors]]:
+        """See `EngineView.stored`."""
+        last = 0
+        while rows := self._session.execute(_STORED_PASSAGES, (last, STREAMED_PASSAGES), binary=True).fetchall():
+            last = rows[-1][0]
+            documents = self._read({row[1] for row in rows})
+            for _, doc, *_ in rows:
+                if doc not in documents:
+                    raise CollectionDamaged("a passage has no document: 'semsearch repair' takes it away.")
+            passages = [Passage.of(documents[doc], start, end) for _, doc, start, end, _ in rows]
+            yield passages, vectors_of([row[4] for row in rows], self.dim)
+
+
+def check_words(state: StateRow, settings: Settings) -> None:
+    """Raise where this semsearch makes other words of a text than the collection's are."""
+    if state.analysis != versions.ANALYSIS:
+        raise CollectionError(
+            f"the words of the collection were made by an older semsearch (analysis {state.analysis}, this one's is "
+            f"{versions.ANALYSIS}): 'semsearch repair' makes them anew, and older versions can't use it from then on. "
+            "Until then it is searched by meaning alone."
+        )
+
+
+def read_settings(session: DatabaseSession) -> dict[str, Any]:
+    """All settings."""
+    rows = session.execute(b"SELECT name, value FROM settings")
+    return {name: json.loads(value) for name, value in rows}
+
+
+def put_setting(session: DatabaseSession, name: str, value: Any) -> None:
+    """Write one setting."""
+    session.execute(
+        b"INSERT INTO settings VALUES (%s, %s) ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+        (name, json.dumps(value)),
+    )

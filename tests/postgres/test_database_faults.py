@@ -1,0 +1,347 @@
+"""What can go wrong with a database becomes one sentence, and nothing is half done. No password is ever shown."""
+
+import os
+import threading
+
+import numpy as np
+import pytest
+
+pytest.importorskip("psycopg", reason="the extra 'postgres' is not installed")
+
+import semsearch
+from semsearch.errors import (
+    CollectionError,
+    CollectionLocked,
+    EngineUnreachable,
+    ReadOnly,
+    StorageError,
+    UsageError,
+)
+from semsearch.postgres import connections, home
+from semsearch.postgres.allowed_documents import documents_allowed
+from semsearch.postgres.database_address import DatabaseAddress
+from semsearch.search.where_mapping import parse
+from semsearch.testing.encoder import HashEncoder
+from semsearch.types import Document, Metric
+
+pytestmark = pytest.mark.postgres
+SECRET = "hunter2"
+END_ALL = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'semsearch'"
+CATS = [Document(f"c{number}", f"cat number {number}") for number in range(5)]
+
+
+@pytest.fixture
+def cats(url):
+    with semsearch.create("cats", home=url, encoder=HashEncoder()) as collection:
+        collection.add(CATS)
+        yield collection
+
+
+def opened(url):
+    return semsearch.open("cats", home=url, encoder=HashEncoder())
+
+
+# -------------------------------------------------------------------- addresses
+
+
+@pytest.mark.parametrize(
+    ("url", "location"),
+    [
+        ("postgresql://me:hunter2@db:5433/search", "postgresql://me@db:5433/search"),
+        ("postgres://me@a,b:6000/search?password=hunter2", "postgresql://me@a,b:6000/search"),
+        ("postgresql://db/search?schema=other&user=me", "postgresql://me@db/search?schema=other"),
+        ("postgresql://a%40b:hunter2@db/x%2Fy", "postgresql://a%40b@db/x%2Fy"),
+    ],
+)
+def test_an_address_is_shown_without_its_password(url, location):
+    assert DatabaseAddress(url).location == location
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["postgresql://me:hunter2@db/x?nonsense=1", "postgresql://a:hunter2@["],
+)
+def test_an_address_that_can_not_be_read_is_not_repeated(url):
+    with pytest.raises(UsageError, match="can't be read") as told:
+        DatabaseAddress(url)
+    assert SECRET not in str(told.value)
+    assert told.value.__cause__ is None
+
+
+@pytest.mark.parametrize("schema", ["A", "x; DROP TABLE y", "", 'a"b', "x" * 41])
+def test_a_schema_of_a_home_is_a_plain_name(schema):
+    with pytest.raises(UsageError, match="schema"):
+        DatabaseAddress(f"postgresql://db/x?schema={schema}")
+
+
+def test_a_server_that_is_not_there(tmp_path):
+    url = f"postgresql://me:{SECRET}@/search?host={tmp_path}"
+    with pytest.raises(EngineUnreachable, match="can't be reached") as told:
+        semsearch.list_collections(home=url)
+    assert SECRET not in str(told.value)
+
+
+def test_a_database_that_is_not_there(server):
+    with pytest.raises(UsageError, match="have the database made first"):
+        semsearch.list_collections(home=server.url("nowhere"))
+
+
+def test_a_role_that_is_not_let_in(server):
+    with pytest.raises((EngineUnreachable, UsageError), match=r"does not exist|let you in") as told:
+        semsearch.list_collections(home=server.url(user=f"nobody:{SECRET}"))
+    assert SECRET not in str(told.value)
+
+
+def test_a_name_of_a_collection_never_becomes_sql(url):
+    names = ["collections", "select", "public", "Drop.Table", "ü_1"]
+    for name in names:
+        semsearch.create(name, home=url, encoder=HashEncoder()).close()
+    assert semsearch.list_collections(home=url) == sorted(names)
+    for name in names:
+        semsearch.drop(name, home=url)
+
+
+# -------------------------------------------------------------------- rights, versions
+
+
+@pytest.fixture
+def plain(server):
+    """A role without rights, and a database without pgvector."""
+    with server.connect() as connection:
+        connection.execute("CREATE ROLE plain LOGIN")
+        connection.execute("CREATE DATABASE bare")
+    yield server
+    with server.connect() as connection:
+        connection.execute("DROP DATABASE bare WITH (FORCE)")
+        connection.execute("DROP ROLE plain")
+
+
+def test_a_role_that_may_not_make_extensions_is_told_what_its_administrator_runs(plain):
+    url = plain.url("bare", user="plain")
+    with pytest.raises(UsageError, match="administrator run there, once: CREATE EXTENSION vector;"):
+        semsearch.create("notes", home=url, encoder=HashEncoder())
+    with plain.connect("bare") as connection:
+        connection.execute("CREATE EXTENSION vector")
+    with pytest.raises(StorageError, match="GRANT CREATE ON DATABASE"):
+        semsearch.create("notes", home=url, encoder=HashEncoder())
+    with plain.connect("bare") as connection:
+        connection.execute("GRANT CREATE ON DATABASE bare TO plain")
+    with semsearch.create("notes", home=url, encoder=HashEncoder()) as notes:
+        notes.add(CATS)
+        assert len(notes.search("cat")) == 5
+
+
+def test_a_role_that_may_only_read_reads(plain, url, cats):
+    with plain.connect("semsearch") as connection:
+        rows = connection.execute("SELECT nspname FROM pg_namespace WHERE nspname ~ %s", (r"^t\d+",)).fetchall()
+        for (schema,) in rows:
+            connection.execute(f"GRANT USAGE ON SCHEMA {schema} TO plain")
+            connection.execute(f"GRANT SELECT ON ALL TABLES IN SCHEMA {schema} TO plain")
+    with semsearch.open("cats", home=url.replace("postgres@", "plain@"), encoder=HashEncoder()) as reader:
+        assert len(reader.search("cat", mode="hybrid")) == 5
+        with pytest.raises(StorageError, match="no right"):
+            reader.remove(["c0"])
+    with plain.connect("semsearch") as connection:
+        connection.execute("DROP OWNED BY plain")
+
+
+def test_a_pgvector_that_is_too_old(url, monkeypatch):
+    monkeypatch.setattr(home, "LEAST_PGVECTOR", (9, 0, 0))
+    with pytest.raises(UsageError, match=r"semsearch needs 9.0.0 or newer.*ALTER EXTENSION vector UPDATE"):
+        semsearch.create("notes", home=url, encoder=HashEncoder())
+    assert semsearch.list_collections(home=url) == []
+
+
+@pytest.mark.parametrize("column", ["schema", "analysis", "encoding"])
+def test_what_a_newer_semsearch_made_is_neither_read_nor_written(server, url, cats, column):
+    schema = cats.engine._schema
+    with server.connect("semsearch") as connection:
+        connection.execute(f"UPDATE {schema}.state SET {column} = {column} + 1")
+    for ask in (lambda: cats.add(CATS), lambda: cats.search("cat"), lambda: opened(url)):
+        with pytest.raises(CollectionError, match="newer semsearch"):
+            ask()
+
+
+def test_words_of_an_older_analysis_are_made_anew_by_repair(server, cats):
+    with server.connect("semsearch") as connection:
+        connection.execute(f"UPDATE {cats.engine._schema}.state SET analysis = analysis - 1, version = version + 1")
+    assert len(cats.search("cat")) == 5
+    for ask in (lambda: cats.search("cat", mode="lexical"), lambda: cats.add([Document("x", "more")])):
+        with pytest.raises(CollectionError, match="'semsearch repair' makes them anew"):
+            ask()
+    assert [problem.part for problem in cats.check()] == ["words"]
+    assert cats.repair() == ["made the words anew"]
+    assert len(cats.search("cat", mode="lexical")) == 5
+
+
+# -------------------------------------------------------------------- the server, while it is used
+
+
+def test_a_dropped_connection_is_made_anew(server, cats):
+    assert len(cats.search("cat")) == 5
+    with server.connect() as connection:
+        connection.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'semsearch'"
+        )
+    assert len(cats.search("cat")) == 5
+    with server.connect() as connection:
+        connection.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'semsearch'"
+        )
+    assert cats.add([Document("x", "one more")]).added == 1
+
+
+def test_a_connection_that_is_dropped_in_a_transaction_leaves_nothing_half(server, url, cats):
+    def interrupted():
+        with cats.engine._writing() as session:
+            session.execute("DELETE FROM documents")
+            with server.connect() as connection:
+                connection.execute(END_ALL)
+            session.execute("SELECT 1")
+
+    with pytest.raises(EngineUnreachable, match="the same command again does it once"):
+        interrupted()
+    assert len(cats) == 5
+    assert cats.check(deep=True) == []
+
+
+def test_a_statement_that_takes_too_long(url, cats):
+    slow = url + "&options=-c%20statement_timeout%3D50"
+    with semsearch.open("cats", home=slow, encoder=HashEncoder()) as collection:
+        with pytest.raises(StorageError, match="statement_timeout"), collection.engine._session() as session:
+            session.execute("SELECT pg_sleep(30)")
+        assert len(collection.search("cat")) == 5
+
+
+def test_a_table_that_somebody_else_has_locked(server, url, cats, monkeypatch):
+    monkeypatch.setattr(connections, "LOCK_TIMEOUT", "100ms")
+    with opened(url) as other, cats.engine.hold():
+        with pytest.raises(CollectionLocked, match="keeps writing"):
+            other.add([Document("x", "more")])
+        assert len(other.search("cat")) == 5, "readers wait for nobody"
+    with opened(url) as other:
+        assert other.add([Document("x", "more")]).added == 1
+
+
+def test_a_server_that_takes_no_writes(url, cats):
+    standby = url + "&options=-c%20default_transaction_read_only%3Don"
+    with semsearch.open("cats", home=standby, encoder=HashEncoder()) as reader:
+        assert len(reader.search("cat", mode="hybrid")) == 5
+        with pytest.raises(ReadOnly, match="target_session_attrs=read-write"):
+            reader.add([Document("x", "more")])
+
+
+def test_a_collection_that_is_dropped_while_it_is_open(url, cats):
+    cats.search("cat")
+    semsearch.drop("cats", home=url)
+    for ask in (lambda: cats.search("cat"), lambda: cats.add(CATS)):
+        with pytest.raises(CollectionError, match="dropped"):
+            ask()
+
+
+def test_a_forked_child_has_connections_of_its_own(cats):
+    assert len(cats.search("cat")) == 5
+    child = os.fork()
+    if child == 0:
+        try:
+            os._exit(0 if len(cats.search("cat")) == 5 else 1)
+        finally:
+            os._exit(2)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert len(cats.search("cat")) == 5
+
+
+def test_more_threads_than_connections_take_turns(cats):
+    found = []
+    threads = [threading.Thread(target=lambda: found.append(len(cats.search("cat")))) for _ in range(40)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert found == [5] * 40
+
+
+# -------------------------------------------------------------------- exactness
+
+
+def test_exact_stays_exact_however_often_it_is_asked(url):
+    """psycopg prepares what it has seen five times: by a plan of the index it would be another answer."""
+    generator = np.random.default_rng(3)
+    vectors = generator.standard_normal((3000, 24)).astype(np.float32)
+    with semsearch.create("many", home=url, encoder=None, dim=24) as collection:
+        collection.add([Document(str(number), f"text {number}") for number in range(3000)], vectors=vectors)
+        collection.reindex("hnsw", {"ef": 10, "M": 4, "ef_construction": 8})
+        assert collection.info()["index"]["params"] == {"m": 4, "ef_construction": 8, "ef": 10}
+        kept = dict(zip(*collection.arrays(), strict=True)) if False else collection.arrays()
+        unit = kept[1]
+        for query in generator.standard_normal((12, 24)).astype(np.float32):
+            hits = collection.search(vector=query, k=10, exact=True)
+            scores = (unit.astype(np.float64) @ (query / np.linalg.norm(query))).astype(np.float32)
+            assert [hit.key for hit in hits] == kept[0][np.argsort(-scores)[:10]].tolist()
+            assert {hit.found for hit in hits} == {("exact",)}
+            assert {hit.found for hit in collection.search(vector=query, k=10)} == {("index",)}
+
+
+@pytest.mark.parametrize("metric", list(Metric))
+def test_streamed_and_scanned_are_the_same(url, metric):
+    generator = np.random.default_rng(4)
+    vectors = generator.standard_normal((700, 8)).astype(np.float32)
+    vectors[300:340] = vectors[299]
+    queries = np.concatenate([vectors[[299]], generator.standard_normal((20, 8)).astype(np.float32)])
+    with semsearch.create("many", home=url, encoder=None, dim=8, metric=metric) as collection:
+        collection.add(
+            [Document(str(number), f"text {number}", metadata={"n": number}) for number in range(700)], vectors=vectors
+        )
+        for where in (None, {"n": {"$gte": 200}}):
+            many = collection.search_many(vectors=queries, k=30, exact=True, where=where)
+            assert many == [collection.search(vector=query, k=30, exact=True, where=where) for query in queries]
+
+
+def test_a_vector_that_a_half_can_not_hold_is_kept(url):
+    with semsearch.create("long", home=url, encoder=None, dim=4, metric="dot") as collection:
+        collection.add([Document(str(n), f"text {n}") for n in range(50)], vectors=np.eye(50, 4) + 1)
+        collection.reindex("hnsw")
+        collection.add([Document("far", "far away")], vectors=np.full((1, 4), 1e6))
+        assert collection.search(vector=np.ones(4), k=1)[0].id == "far"
+
+
+def test_what_a_filter_leaves_out_is_not_looked_through_for_each_document(url):
+    documents = [Document(str(n), f"text {n}", metadata={"n": n, "odd": bool(n % 2)}) for n in range(2000)]
+    with semsearch.create("many", home=url, encoder=HashEncoder()) as collection:
+        collection.add(documents)
+        where = {"$and": [{"odd": {"$ne": True}}, {"n": {"$nin": list(range(100))}}, {"n": {"$not": {"$lt": 500}}}]}
+        assert collection.count(where) == 750
+        with collection.engine._viewed() as (session, view):
+            allowed = documents_allowed(session, parse(where, view.fields()))
+            rows = session.execute(b"EXPLAIN " + allowed.query, allowed.values).fetchall()
+    plan = "\n".join(line for (line,) in rows)
+    assert "HashSetOp Except" in plan or "SetOp Except" in plan
+    assert "SubPlan" not in plan
+
+
+@pytest.mark.parametrize("odd", ["'; DROP TABLE documents; --", "a%s", "%(x)s", "\\", '"', "x" * 5000])
+def test_nothing_of_a_filter_becomes_sql(url, odd):
+    with semsearch.create("odd", home=url, encoder=HashEncoder()) as collection:
+        collection.add([Document("d", "text", metadata={odd: odd, "n": 1}), Document("e", "text", metadata={"n": 2})])
+        assert collection.ids({odd: odd}) == ["d"]
+        assert collection.ids({odd: {"$ne": odd}}) == ["e"]
+        assert collection.ids({odd: {"$gte": odd}}) == ["d"]
+        assert collection.ids({odd: {"$lt": odd}}) == []
+        assert collection.get([odd, "a\0b", "\ud800"]) == [None, None, None]
+        assert collection.remove([odd]) == 0
+        assert len(collection) == 2
+
+
+def test_a_killed_server_loses_nothing_that_was_acknowledged(tmp_path):
+    """And the collection that is open finds the server again when it is back."""
+    from support.postgres import postgres
+
+    with postgres({"max_connections": "20"}) as own:  # fsync stays on
+        url = own.url()
+        with semsearch.create("cats", home=url, encoder=HashEncoder()) as collection:
+            collection.add(CATS)
+            own.kill()
+            own.start()
+            assert {*collection.ids()} == {document.id for document in CATS}
+            assert collection.check(deep=True) == []
+            assert collection.add(CATS).unchanged == 5
