@@ -77,7 +77,8 @@ class Explanation:
     """How a hit came about.
 
     `parts` is None where the model's score can't be split, and `why` says so; else they add up to `cosine`, the score
-    of passage and query encoded again in float32, which differs from the stored score by `difference`.
+    of passage and query encoded again in float32, which differs from the stored score by `difference`. `terms` add up
+    to the score by the sparse model, where there is one.
     """
 
     way: str  # a sentence
@@ -85,6 +86,7 @@ class Explanation:
     difference: float | None = None  # the stored score less `cosine`
     parts: Sequence[Part] | None = None
     why: str = ""
+    terms: Sequence[tuple[str, float]] | None = None  # of a sparse score: its words and what they add, the most first
 
 
 class Passage(NamedTuple):
@@ -125,6 +127,8 @@ class Balance(NamedTuple):
     dense: float  # its contrast: how far its best hit stands out, from 0 to 1
     lexical: float  # that of words
     asked: bool = False  # whether the weight was asked for, whatever the contrasts
+    sparse: float | None = None  # the contrast of a sparse model's list, where there is one …
+    sparse_weight: float | None = None  # … and its share; words have what is left
 
 
 @dataclass(slots=True)

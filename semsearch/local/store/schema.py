@@ -231,6 +231,17 @@ indexes = Table(
 # The questions that a recall is measured on.
 questions = Table("questions", metadata, _number("question", primary_key=True), _text("text"), **_STRICT)
 
+# Sparse vectors of passages. Its table is made where a collection gets a sparse model, and is none of those that every
+# collection has: older versions need not know it.
+sparse_vectors = Table(
+    "sparse_vectors",
+    MetaData(),
+    _number("key", ForeignKey(passages.c.key, ondelete="CASCADE"), primary_key=True),
+    _bytes("vector"),  # uint32 components, ascending, and then their values, float32
+    _number("crc"),  # crc32 of it and the key
+    **_STRICT,
+)
+
 fulltext = table(  # for statements; see `FULLTEXT`
     "fulltext", column("rowid", Integer), column("fulltext", Text), column("title", Text), column("text", Text)
 )
