@@ -115,9 +115,10 @@ def create(
     engine = place.create(name, settings, dim, device=compute.on_one_device.device)
     if words is not None:
         if not isinstance(engine, SparseStore):
+            kind = engine.capabilities.engine
             engine.close()
             place.drop(name)
-            raise UsageError(f"the engine '{engine.capabilities.engine}' keeps no sparse vectors: leave `sparse` out.")
+            raise UsageError(f"the engine '{kind}' keeps no sparse vectors: leave `sparse` out.")
         engine.begin_sparse(words)
     return Collection(engine, BoundEncoder(engine, loaded, compute))
 

@@ -137,6 +137,12 @@ class IndexOptions:
     shell_complete=parameters.complete_language,
     help="Whose stemmer finds its words: de, or de,en [default: found in the texts].",
 )
+@click.option(
+    "--sparse",
+    type=parameters.model,
+    metavar="MODEL",
+    help="Keep the vectors of this sparse model, too (mode 'sparse'; 'hybrid' takes them in).",
+)
 @click.option("--passages", type=click.Choice(["on", "off"]), help="Split what is longer than the model reads [on].")
 @parameters.index_backend("auto")
 @click.option(
@@ -195,6 +201,8 @@ def index(options: IndexOptions) -> int:
     with Meter(name, fraction) as meter, target(name, home, options.create) as (collection, made):
         if not made:
             check_source(collection, source, options.add)
+            if options.create.sparse is not None:
+                collection.add_sparse(options.create.sparse, progress=False)
         changes = collection.add_from(scanned, progress=meter)
         languages = collection.languages if made and not options.create.language else None
     if options.as_json:
