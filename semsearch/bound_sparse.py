@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from semsearch import models
+from semsearch.arguments import check_path
 from semsearch.encoder.sparse_encoder import SparseTextEncoder
 from semsearch.engine import SPARSE, Settings
 from semsearch.errors import ModelMismatch, UsageError
@@ -61,6 +62,6 @@ def described_sparse(
     name: str, revision: str | None = None, compute: Compute = ANYWHERE
 ) -> tuple[SparseTextEncoder, dict[str, Any]]:
     """The sparse model of that name, opened, and what a collection remembers of it, as JSON values."""
-    opened = models.sparse_encoder(name, compute, revision=revision)
+    opened = models.sparse_encoder(check_path(name, "a sparse model"), compute, revision=revision)
     facts = {"name": opened.name, "revision": revision, "fingerprint": opened.fingerprint, "dim": opened.dim}
     return opened, facts | opened.description()

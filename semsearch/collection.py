@@ -1168,6 +1168,7 @@ class Collection:
             ModelError: The model can't be found or opened.
         """
         engine = self._sparse_store()
+        self.engine.check_open()
         _, described = described_sparse(encoder, revision, self._model.compute)
         if self.settings.get(SPARSE) != described:
             engine.begin_sparse(described)
