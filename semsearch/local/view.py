@@ -56,6 +56,7 @@ class Retriever:
         self.damaged: frozenset[int] = frozenset()
         self._filters: dict[tuple[int, Filter], Mask] = {}
         self._several: tuple[int, bool] | None = None
+        self._lacking: tuple[int, int] | None = None
 
     def several_passages(self, snapshot: Snapshot) -> bool:
         """Whether documents have more than one passage: those of one lie side by side."""
@@ -76,6 +77,12 @@ class Retriever:
             current = {known: mask for known, mask in self._filters.items() if known[0] == version}
             self._filters = dict(list(current.items())[-KEPT_MASKS + 1 :]) | {key: found}
         return found
+
+    def lacking_sparse(self, view: View) -> int:
+        """How many passages have no sparse vector, counted once a commit."""
+        if self._lacking is None or self._lacking[0] != view.snapshot.version:
+            self._lacking = (view.snapshot.version, sparse_rows.lacking(view.connection))
+        return self._lacking[1]
 
     def find_all_damage(self, snapshot: Snapshot) -> bool:
         """Leave out all rows that are not what was committed; False if that is known of all of them."""
@@ -249,7 +256,7 @@ class LocalView:
     @property
     def lacking_sparse(self) -> int:
         """See `semsearch.engine.SparseView`."""
-        return sparse_rows.lacking(self._connection)
+        return self._retriever.lacking_sparse(self._view)
 
     def _sound(self, allowed: Mask | None) -> Mask | None:
         """`allowed` without the rows that are known to be damaged."""

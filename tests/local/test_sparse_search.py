@@ -12,7 +12,7 @@ from support.fakes import HashEncoder
 
 import semsearch
 from semsearch import models
-from semsearch.errors import DataError, EncodingFailed, ModelMismatch, UsageError
+from semsearch.errors import CollectionDamaged, DataError, EncodingFailed, ModelMismatch, UsageError
 from semsearch.ingest import sparse_filling
 from semsearch.local.sparse import build
 from semsearch.local.sparse.impacts import Impacts
@@ -303,11 +303,16 @@ def test_a_row_that_is_damaged_is_left_out_and_mended(made, caplog, what, indexe
         assert_exact(mended)
 
 
-def test_a_table_that_is_gone(made):
+@pytest.mark.parametrize("other", ["", "CREATE TABLE sparse_vectors (key INTEGER PRIMARY KEY, vector TEXT)"])
+def test_a_table_that_is_gone_or_another(made, other):
     made.close()
     spoil(made.path, "DROP TABLE sparse_vectors")
+    if other:
+        spoil(made.path, other)
     with semsearch.open("made", encoder=HashEncoder(8)) as again:
-        assert [problem.what for problem in again.check()] == ["the table of sparse vectors is missing"]
+        with pytest.raises(CollectionDamaged, match="semsearch check made"):
+            again.search("w1", mode="sparse")
+        assert [p.what for p in again.check()] == ["their table is missing, or not laid out as it should be"]
         assert any("made the table of sparse vectors anew" in done for done in again.repair())
         assert again.check(deep=True) == []
         assert_exact(again)
@@ -373,7 +378,6 @@ def test_arrays_of_an_index_that_do_not_belong_together(tmp_path, what):
     ],
 )
 def test_settings_that_nobody_writes(made, name, value):
-    from semsearch.errors import CollectionDamaged
     from semsearch.local.store.settings import setting_crc
 
     made.close()

@@ -80,8 +80,8 @@ def _sparse(view: View, name: str) -> Iterator[Problem]:
     if described is None:
         return
     fix = f"semsearch repair {name}"
-    if not sparse_rows.there(view.connection):
-        yield Problem("sparse vectors", "the table of sparse vectors is missing", fix)
+    if not sparse_rows.usable(view.connection):
+        yield Problem("sparse vectors", "their table is missing, or not laid out as it should be", fix)
     elif lacking := sparse_rows.lacking(view.connection):
         yield Problem("sparse vectors", f"{lacking:,} passages have no sparse vector yet", fix)
 
@@ -148,7 +148,7 @@ def content(view: View, folder: Path, metric: Metric) -> Iterator[Problem]:
             f"{first!r}: they are searched exactly, their scores may be cut off, and no index is built of them",
             f"remove those documents, run 'semsearch compact {name}', and add them with vectors that are scaled down",
         )
-    if SPARSE in snapshot.settings and sparse_rows.there(view.connection):
+    if SPARSE in snapshot.settings and sparse_rows.usable(view.connection):
         broken = damaged_sparse(view.connection, int(snapshot.settings[SPARSE]["dim"]))
         if broken:
             what = f"{len(broken):,} stored sparse vectors are damaged"

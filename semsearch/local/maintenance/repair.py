@@ -88,11 +88,12 @@ def mend_sparse(store: Store) -> list[str]:
             settings = view.snapshot.settings
             if SPARSE not in settings:
                 return done
-            lost = not sparse_rows.there(view.connection)
+            lost = not sparse_rows.usable(view.connection)
             damaged = [] if lost else damaged_sparse(view.connection, int(settings[SPARSE]["dim"]))
         if lost:
             with store.database.write() as connection:
                 store.advance(connection)
+                sparse_rows.end(connection)
                 sparse_rows.begin(connection, settings[SPARSE])
             done.append("made the table of sparse vectors anew, which are all encoded again")
         elif len(damaged):

@@ -8,16 +8,19 @@ from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 
+import numpy as np
+
 from semsearch.engine import SPARSE
 from semsearch.errors import CollectionLocked, StorageError, is_scarcity
 from semsearch.local.index.build import building_lock, clear_room
 from semsearch.local.index.generation import Manifest, published_digest, versions, write_files
 from semsearch.local.sparse.searcher import PublishedSparse, SparseSearch
-from semsearch.local.store import platform
+from semsearch.local.store import platform, sparse_rows
 from semsearch.local.store.failpoints import failpoint
-from semsearch.local.store.settings import SPARSE_INDEX, SPARSE_WRITES, put_setting, read_settings
+from semsearch.local.store.settings import SPARSE_INDEX, put_setting, read_settings
 from semsearch.local.store.snapshot import Snapshot
 from semsearch.local.store.store import Store
+from semsearch.types import Keys
 
 log = logging.getLogger("semsearch")
 
@@ -69,17 +72,17 @@ class SparseIndexing:
                     snapshot = view.snapshot
                     if not len(snapshot) or SPARSE not in snapshot.settings:
                         return
-                    impacts = self._searcher.impacts(view, 0)
+                    keys, impacts = self._searcher.gathered(view, 0)
                 building = self._store.folder / "indexes" / f".{SPARSE}-{os.getpid()}"
                 clear_room(self._store, building)
                 write_files(building, self._manifest(snapshot), impacts.save)
-                if self._published(building, snapshot):
+                if self._published(building, snapshot, keys):
                     break
-                platform.remove(building)  # rows came into what it covers, or were compacted: they are others now
+                platform.remove(building)  # vectors came into what it covers, or it was compacted: they are others now
             with suppress(CollectionLocked):  # it is published; old files can wait
                 self._store.sweep()
 
-    def _published(self, building: Path, snapshot: Snapshot) -> bool:
+    def _published(self, building: Path, snapshot: Snapshot, keys: Keys) -> bool:
         """Name and register a finished index; False if what it was built from is no longer the collection's."""
         store, folder = self._store, self._store.folder / "indexes"
         with store.write():
@@ -87,8 +90,10 @@ class SparseIndexing:
                 settings = read_settings(connection)
                 row = "SELECT generation, version FROM state"
                 generation, version = connection.exec_driver_sql(row).one()
-            same = all(settings.get(name) == snapshot.settings.get(name) for name in (SPARSE, SPARSE_WRITES))
-            if generation != snapshot.generation or not same:
+                if generation != snapshot.generation or settings.get(SPARSE) != snapshot.settings[SPARSE]:
+                    return False
+                there = sparse_rows.keys_until(connection, int(snapshot.keys[-1]))
+            if len(np.setdiff1d(there, keys, assume_unique=True)):  # whatever was filled or mended meanwhile
                 return False
             registered = PublishedSparse(version + 1, generation, len(snapshot), published_digest(building))
             target = folder / registered.folder

@@ -162,11 +162,11 @@ class SparseSearch:
         place = (snapshot.generation, first, len(snapshot), int(snapshot.settings.get(SPARSE_WRITES, 0)))
         known = self._tail
         if known is None or known[0] != place:
-            known = self._tail = (place, self.impacts(view, first))
+            known = self._tail = (place, self.gathered(view, first)[1])
         return known[1]
 
-    def impacts(self, view: View, first: int) -> Impacts:
-        """An index of the rows from `first` on, numbered from 0."""
+    def gathered(self, view: View, first: int) -> tuple[Keys, Impacts]:
+        """The keys from row `first` on that have a sound vector, and an index of those rows, numbered from 0."""
         snapshot = view.snapshot
         dim = int(snapshot.settings[SPARSE]["dim"])
         parts: list[SparseVectors] = []
@@ -178,7 +178,8 @@ class SparseSearch:
             parts.append(vectors if len(here) == len(keys) else vectors[here])
             rows.append((own[here] - first).astype(np.int64))
         whole = SparseVectors.joined(parts, dim)
-        return Impacts.made(np.concatenate([np.empty(0, np.int64), *rows]), whole, len(snapshot) - first)
+        places = np.concatenate([np.empty(0, np.int64), *rows])
+        return snapshot.keys[first + places], Impacts.made(places, whole, len(snapshot) - first)
 
     def _opened(self, published: PublishedSparse) -> Impacts | None:
         known = self._index

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import Connection, insert
-from sqlalchemy.schema import CreateTable
 
 from semsearch.engine import SPARSE
+from semsearch.local.store import schema
 from semsearch.local.store.checksum import crc32
 from semsearch.local.store.database import driver
 from semsearch.local.store.database_errors import decoding
@@ -35,11 +35,16 @@ def there(connection: Connection) -> bool:
     return bool(connection.exec_driver_sql(found, (sparse_vectors.name,)).scalar())
 
 
+def usable(connection: Connection) -> bool:
+    """Whether it is laid out as it should be."""
+    return sparse_vectors.name not in schema.differences(connection, sparse=True)
+
+
 def begin(connection: Connection, described: Mapping[str, Any]) -> None:
     """Make a model the collection's sparse one, inside the caller's transaction; vectors of another are let go."""
     known = read_settings(connection).get(SPARSE)
     if not there(connection):
-        connection.execute(CreateTable(sparse_vectors))
+        sparse_vectors.create(connection, checkfirst=False)
     elif known is None or known["fingerprint"] != described["fingerprint"]:
         connection.exec_driver_sql("DELETE FROM sparse_vectors")
     put_setting(connection, SPARSE, dict(described))
@@ -112,6 +117,12 @@ def missing(connection: Connection, after: int, most: int) -> list[int]:
         "SELECT key FROM passages WHERE key > ? AND key NOT IN (SELECT key FROM sparse_vectors) ORDER BY key LIMIT ?"
     )
     return list(connection.exec_driver_sql(waiting, (after, most)).scalars().all())
+
+
+def keys_until(connection: Connection, last: int) -> Keys:
+    """The keys that have one, up to and with `last`."""
+    found = connection.exec_driver_sql("SELECT key FROM sparse_vectors WHERE key <= ?", (last,)).scalars()
+    return np.sort(np.fromiter(found, dtype=np.int64))
 
 
 def lacking(connection: Connection) -> int:
