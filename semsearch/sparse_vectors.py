@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from semsearch.errors import DataError
 from semsearch.types import Scores
 
-COMPARED = 1 << 22  # numbers that are laid out densely at a time
+COMPARED = 1 << 22  # products that are made at a time, about
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -99,18 +99,17 @@ class SparseVectors:
                 f"sparse vectors of {self.dim:,} and {others.dim:,} components can't be compared: they are of "
                 "different models."
             )
-        scores = np.empty((len(self), len(others)), dtype=np.float32)
-        step = max(1, COMPARED // max(self.dim, len(self.indices), 1))
-        for start in range(0, len(others), step):
-            block = others[start : start + step]
-            laid_out = np.zeros((self.dim, len(block)))
-            laid_out[block.indices, np.repeat(np.arange(len(block)), block.counts)] = block.values
-            products = self.values[:, None] * laid_out[self.indices]  # (nnz, block)
-            sums = np.zeros((len(self), len(block)))
-            filled = np.flatnonzero(self.counts)
-            if len(filled):
-                sums[filled] = np.add.reduceat(products, self.indptr[filled], axis=0)
-            scores[:, start : start + step] = sums
+        scores = np.zeros((len(self), len(others)), dtype=np.float32)
+        laid_out = np.zeros(self.dim)
+        filled = np.flatnonzero(others.counts)
+        parts = np.split(filled, np.flatnonzero(np.diff(others.indptr[filled] // COMPARED)) + 1) if len(filled) else []
+        for place, (components, values) in enumerate(self.rows()):
+            laid_out[components] = values
+            for rows in parts:
+                some = slice(int(others.indptr[rows[0]]), int(others.indptr[rows[-1] + 1]))
+                products = laid_out[others.indices[some]] * others.values[some]
+                scores[place, rows] = np.add.reduceat(products, others.indptr[rows] - some.start)
+            laid_out[components] = 0
         return scores
 
     def fault(self) -> str:

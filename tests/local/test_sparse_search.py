@@ -15,6 +15,7 @@ from semsearch import models
 from semsearch.errors import CollectionDamaged, DataError, EncodingFailed, ModelMismatch, UsageError
 from semsearch.ingest import sparse_filling
 from semsearch.local.sparse import build
+from semsearch.local.sparse import impacts as impacts_of
 from semsearch.local.sparse.impacts import Impacts
 from semsearch.sparse_vectors import SparseVectors
 from semsearch.types import Document
@@ -109,6 +110,8 @@ def test_the_index_is_built_when_much_is_new(made, monkeypatch):
 @pytest.mark.parametrize("seed", range(6))
 def test_candidates_by_bytes_lose_nothing(seed, monkeypatch):
     """Against brute force on random vectors, some of them below 0, with many that are nearly alike."""
+    if seed >= 4:  # as of many rows
+        monkeypatch.setattr(impacts_of, "SPREAD_ROWS", 10)
     generator = np.random.default_rng(seed)
     dense = generator.gamma(0.3, 2, (300, 50)).astype(np.float32) * (generator.random((300, 50)) < 0.2)
     dense[100:200] = dense[:100] * np.float32(1.0001)
