@@ -5,15 +5,17 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from semsearch import models
 from semsearch.arguments import check_path
-from semsearch.encoder.sparse_encoder import SparseTextEncoder
 from semsearch.engine import SPARSE, Settings
 from semsearch.errors import ModelMismatch, UsageError
 from semsearch.hardware import ANYWHERE, Compute
 from semsearch.sparse_vectors import SparseVectors
+
+if TYPE_CHECKING:
+    from semsearch.encoder.sparse_encoder import SparseTextEncoder
 
 
 class BoundSparseEncoder:

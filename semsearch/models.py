@@ -12,15 +12,17 @@ import os
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Generic, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar
 from weakref import WeakValueDictionary
 
 from semsearch.encoder.own import NamedEncoder, encoder_from, named_encoder
 from semsearch.encoder.remote import trust_named
-from semsearch.encoder.sparse_encoder import SparseTextEncoder, load_sparse_encoder
 from semsearch.encoder.text_encoder import TextEncoder
 from semsearch.hardware import ANYWHERE, Compute
 from semsearch.types import Encoder, Reranker
+
+if TYPE_CHECKING:
+    from semsearch.encoder.sparse_encoder import SparseTextEncoder
 
 Model = TypeVar("Model")
 OpenModel: TypeAlias = Callable[[str, "str | None", Compute], Model]
@@ -141,6 +143,8 @@ def _open_encoder(name: str, revision: str | None, compute: Compute) -> NamedEnc
 
 
 def _load_sparse(name: str, revision: str | None, compute: Compute) -> SparseTextEncoder:
+    from semsearch.encoder.sparse_encoder import load_sparse_encoder
+
     return load_sparse_encoder(
         name, device=compute.device, dtype=compute.dtype, batch_tokens=compute.batch_tokens, revision=revision
     )

@@ -8,15 +8,18 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from semsearch.chunking import compose
-from semsearch.encoder.sparse_encoder import SparseTextEncoder
 from semsearch.engine import Engine, SparseStore, SparseView
 from semsearch.errors import EncodingFailed
 from semsearch.sparse_vectors import SparseVectors
 from semsearch.types import Keys
+
+if TYPE_CHECKING:
+    from semsearch.encoder.sparse_encoder import SparseTextEncoder
 
 log = logging.getLogger("semsearch")
 

@@ -26,7 +26,6 @@ from semsearch.engine import SPARSE, Candidates, Engine, EngineView, Settings, S
 from semsearch.errors import UsageError
 from semsearch.search.blending import blend, own_weight
 from semsearch.search.calibration import Calibration
-from semsearch.search.explanation import way
 from semsearch.search.fusion import FUSION_DEPTH, LEXICAL_DEPTH
 from semsearch.search.garbage import uncollected
 from semsearch.search.languages import Languages, languages_of
@@ -346,6 +345,8 @@ class Searcher:
     def _explain(
         self, asked: Sequence[str], answers: Sequence[Sequence[Hit]], found: Retrieved, request: Request
     ) -> None:
+        from semsearch.search.explanation import way
+
         explainer = None if request.mode == "sparse" else self._explainer_of(found.settings)
         word = self.sparse_model.get(found.settings).word if found.terms else None
         for place, (query, hits) in enumerate(zip(asked, answers, strict=True)):
