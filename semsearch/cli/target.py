@@ -35,7 +35,6 @@ if TYPE_CHECKING:
     from semsearch.types import Document, Encoder
 
 NONE = "none"  # instead of a model
-SPARSE = "sparse"  # `semsearch.engine.SPARSE`, which takes long to import
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,6 +131,8 @@ class CreateOptions:
                 )
 
     def _check_sparse(self, collection: Collection) -> None:
+        from semsearch.engine import SPARSE
+
         has = (collection.settings.get(SPARSE) or {}).get("name")
         if self.sparse is not None and has not in (None, self.sparse):
             raise UsageError(

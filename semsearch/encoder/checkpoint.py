@@ -72,7 +72,7 @@ REFUSED = {
     "hierarchicaltokenpooling": "it is a late-interaction (ColBERT) model, which gives many vectors for each text",
     "logitscore": "it is a reranker, which scores pairs of texts and gives no vectors",
 }
-SPARSE = {  # to be opened by `load_sparse_encoder`: why not as a text encoder
+SPARSE_KINDS = {  # to be opened by `load_sparse_encoder`: why not as a text encoder
     "spladepooling": "it is a sparse (SPLADE) model, which gives a weight for each word and not a dense vector",
     "sparsestaticembedding": "it is a sparse model, which gives a weight for each word and not a dense vector",
     "sparseautoencoder": "it is a sparse model, which gives a code and not a dense vector",
@@ -80,7 +80,7 @@ SPARSE = {  # to be opened by `load_sparse_encoder`: why not as a text encoder
 }
 REFUSED_FAMILIES = {
     "CrossEncoder": REFUSED["logitscore"],
-    "SparseEncoder": SPARSE["spladepooling"],
+    "SparseEncoder": SPARSE_KINDS["spladepooling"],
     "MultiVectorEncoder": REFUSED["multivectormask"],
     "ColBERT": REFUSED["multivectormask"],
 }
@@ -276,7 +276,7 @@ def kind_of(type_name: str, root: Path, *, sparse: bool = False) -> str:
     kind = ALIASES.get(kind, kind)
     if sparse and kind == "mlmtransformer":
         kind = "transformer"
-    refused = REFUSED if sparse else REFUSED | SPARSE
+    refused = REFUSED if sparse else REFUSED | SPARSE_KINDS
     if kind in refused:
         what = "sparse encoder" if sparse else "text embedding model"
         raise ModelError(f"{root} can't be opened as a {what}: {refused[kind]}.")

@@ -18,7 +18,7 @@ from semsearch.errors import CollectionDamaged, DataError, DocumentChanged
 from semsearch.local.index.loader import IndexLoader
 from semsearch.local.lexical.searcher import Lexical
 from semsearch.local.planner import Planner
-from semsearch.local.sparse.searcher import SparseSearch
+from semsearch.local.sparse.sparse_search import SparseSearch
 from semsearch.local.store import document_rows as rows
 from semsearch.local.store import pieces, sparse_rows
 from semsearch.local.store.document_rows import Long, Stored

@@ -14,7 +14,7 @@ from semsearch.engine import SPARSE, Problem
 from semsearch.errors import IndexDamaged
 from semsearch.local.index.generation import read_manifest, verify_files
 from semsearch.local.maintenance.reencoding import obstacle
-from semsearch.local.sparse.searcher import PublishedSparse
+from semsearch.local.sparse.sparse_search import PublishedSparse
 from semsearch.local.store import document_rows as documents
 from semsearch.local.store import schema, segments, sparse_rows
 from semsearch.local.store.snapshot import Snapshot

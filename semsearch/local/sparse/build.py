@@ -14,7 +14,7 @@ from semsearch.engine import SPARSE
 from semsearch.errors import CollectionLocked, StorageError, is_scarcity
 from semsearch.local.index.build import building_lock, clear_room
 from semsearch.local.index.generation import Manifest, published_digest, versions, write_files
-from semsearch.local.sparse.searcher import PublishedSparse, SparseSearch
+from semsearch.local.sparse.sparse_search import PublishedSparse, SparseSearch
 from semsearch.local.store import platform, sparse_rows
 from semsearch.local.store.failpoints import failpoint
 from semsearch.local.store.settings import SPARSE_INDEX, put_setting, read_settings

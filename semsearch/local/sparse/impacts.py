@@ -22,10 +22,10 @@ from semsearch.sparse_vectors import SparseVectors
 from semsearch.types import Scores
 
 LOOKED_IMPACTS = 1 << 20  # looked through at a time
-EVERYWHERE = 16  # a component that one row of so many has is frequent, …
+FREQUENT_SHARE = 16  # a component that one row of so many has is frequent, …
 SPREAD_ROWS = 10_000  # … where there are more rows than this
 FREQUENT_BYTES = 1 << 26  # that those are kept of
-STEPS = 127  # of a scale, in either direction
+IMPACT_STEPS = 127  # of a scale, in either direction
 IMPACT_LAYOUT: Mapping[str, Any] = {
     "starts": np.int64,
     "rows": np.int32,
@@ -60,10 +60,10 @@ class Impacts:
         filled = np.flatnonzero(np.diff(starts))
         if len(filled):
             greatest = np.maximum.reduceat(np.abs(values), starts[filled])
-            scales[filled] = np.maximum(greatest / STEPS, np.finfo(np.float32).tiny)
+            scales[filled] = np.maximum(greatest / IMPACT_STEPS, np.finfo(np.float32).tiny)
         with np.errstate(over="ignore"):
             steps = np.ceil(np.abs(values) / scales[components])
-        impacts = (np.sign(values) * np.clip(steps, 1, STEPS)).astype(np.int8)
+        impacts = (np.sign(values) * np.clip(steps, 1, IMPACT_STEPS)).astype(np.int8)
         return cls(starts, owners[order], impacts, scales, np.array([count], dtype=np.int64))
 
     def add(self, scores: Scores, components: NDArray[np.int32], weights: NDArray[np.float32]) -> None:
@@ -71,7 +71,7 @@ class Impacts:
         for component, weight in zip(components.tolist(), weights.tolist(), strict=True):
             some = slice(int(self.starts[component]), int(self.starts[component + 1]))
             step = np.float32(weight * float(self.scales[component]))
-            if (some.stop - some.start) * EVERYWHERE >= len(self) > SPREAD_ROWS:
+            if (some.stop - some.start) * FREQUENT_SHARE >= len(self) > SPREAD_ROWS:
                 scores += step * self._spread(component, some)
             else:
                 scores[self.rows[some]] += step * self.impacts[some]
@@ -94,7 +94,7 @@ class Impacts:
     def error(self, components: NDArray[np.int32], weights: NDArray[np.float32]) -> tuple[float, float]:
         """How far, at most, a sum of `add` is below the true one, and above: a step a component, and roundings."""
         steps = weights.astype(np.float64) * self.scales[components].astype(np.float64)
-        rounding = float(np.abs(steps).sum() * STEPS * 1e-6 * (2 + len(components)))
+        rounding = float(np.abs(steps).sum() * IMPACT_STEPS * 1e-6 * (2 + len(components)))
         whole = float(np.abs(steps).sum())
         below = whole if self.signed else float(-steps[steps < 0].sum())
         above = whole if self.signed else float(steps[steps > 0].sum())

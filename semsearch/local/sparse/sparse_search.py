@@ -77,7 +77,7 @@ class SparseSearch:
         snapshot = view.snapshot
         components, weights = query.row(0)
         if not len(components) or k < 1 or not len(snapshot):
-            return _NOTHING
+            return _NO_PASSAGES
         about = np.zeros(len(snapshot), dtype=np.float32)
         below = above = 0.0
         for first, part in self._parts(view):
@@ -247,4 +247,4 @@ def _greatest(scores: Scores, k: int) -> float:
     return float(np.partition(some, len(some) - k)[len(some) - k])
 
 
-_NOTHING: tuple[Keys, Scores] = (np.empty(0, dtype=np.int64), np.empty(0, dtype=np.float32))
+_NO_PASSAGES: tuple[Keys, Scores] = (np.empty(0, dtype=np.int64), np.empty(0, dtype=np.float32))
