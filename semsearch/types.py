@@ -127,8 +127,17 @@ class Balance(NamedTuple):
     dense: float  # its contrast: how far its best hit stands out, from 0 to 1
     lexical: float  # that of words
     asked: bool = False  # whether the weight was asked for, whatever the contrasts
-    sparse: float | None = None  # the contrast of a sparse model's list, where there is one …
-    sparse_weight: float | None = None  # … and its share; words have what is left
+
+
+class BalanceOfThree(NamedTuple):
+    """What meaning, words and a sparse model count in a fused score."""
+
+    weight: float  # the share of meaning, from 0 to 1
+    dense: float  # its contrast, as in `Balance`
+    lexical: float  # that of words
+    asked: bool  # whether the weight was asked for
+    sparse: float  # the contrast of the sparse model's list …
+    sparse_weight: float  # … and its share; words have what is left
 
 
 @dataclass(slots=True)
@@ -148,7 +157,7 @@ class Hit:
     ranks: Mapping[str, int] = field(default_factory=dict)  # in the list of each stage, where there are several
     percentile: float | None = None  # the share of random pairs that score less, from 0 to 1, once calibrated
     probability: float | None = None  # of being relevant, once calibrated on judgements
-    balance: Balance | None = None  # what meaning and words counted, where both did
+    balance: Balance | BalanceOfThree | None = None  # what meaning and words counted, where both did
     rerank_weight: float | None = None  # what a reranker counted, where one did; the rest is the first stage's
     context: Passage | None = None  # the passage with its neighbours in the document, where asked for
     explanation: Explanation | None = None  # where asked for

@@ -135,7 +135,7 @@ def _explanation(hit: Hit, explanation: Explanation) -> dict[str, Any]:
     """How a hit came about; the weights of `parts` add up to `cosine`."""
     facts: dict[str, Any] = {"way": explanation.way, "found": hit.found, "ranks": hit.ranks}
     if hit.balance is not None:
-        facts["balance"] = {name: value for name, value in hit.balance._asdict().items() if value is not None}
+        facts["balance"] = hit.balance._asdict()
     if explanation.terms is not None:
         facts["terms"] = [{"term": term, "weight": weight} for term, weight in explanation.terms]
     if hit.rerank_weight is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from semsearch.chunking import Splitter
 from semsearch.encoder.attribution import Indivisible, attribute, in_float32
 from semsearch.encoder.text_encoder import TextEncoder
-from semsearch.types import Document, Encoder, Explanation, Hit, Metric, Part, Span
+from semsearch.types import BalanceOfThree, Document, Encoder, Explanation, Hit, Metric, Part, Span
 
 WAYS = {
     "exact": "found by exact search",
@@ -23,8 +23,9 @@ def way(hit: Hit) -> str:
     if hit.ranks:
         sentence += f" ({', '.join(f'{place}. in {stage}' for stage, place in hit.ranks.items())})"
     if hit.balance is not None:
-        share, by_meaning, by_words, asked, by_terms, of_terms = hit.balance
-        if by_terms is not None and of_terms is not None:
+        share, by_meaning, by_words, asked = hit.balance[:4]
+        if isinstance(hit.balance, BalanceOfThree):
+            by_terms, of_terms = hit.balance.sparse, hit.balance.sparse_weight
             sentence += (
                 f"; meaning counts {share:.0%}, words {1 - share - of_terms:.0%} and the sparse model {of_terms:.0%}, "
                 f"whose best stand out by {by_meaning:.2f}, {by_words:.2f} and {by_terms:.2f}"

@@ -16,7 +16,7 @@ from semsearch.search.fusion import LEXICAL_FACTOR, balance, stretched
 from semsearch.search.ranking import FusedRanking, Ranking
 from semsearch.search.request import Request
 from semsearch.sparse_vectors import SparseVectors
-from semsearch.types import Balance, Metric, Vectors
+from semsearch.types import BalanceOfThree, Metric, Vectors
 from semsearch.vectors import score_pairs
 
 STAGES = ("dense", "lexical", "sparse")
@@ -106,7 +106,7 @@ def fused_with_sparse(
 
 def _weighed(
     meant: NDArray[np.float64], lexical: Proposed, sparse: Proposed, metric: Metric, request: Request
-) -> Balance:
+) -> BalanceOfThree:
     by_meaning = balance(meant.astype(np.float32), lexical.candidates.scores[:0], metric=metric).dense
     words, terms = lexical.contrast, sparse.contrast
     together = by_meaning + LEXICAL_FACTOR * (words + terms)
@@ -116,12 +116,11 @@ def _weighed(
     both = words + terms
     of_rest = terms / both if both > 0 else 0.5
     asked = request.dense_weight is not None
-    return Balance(share, by_meaning, words, asked, terms, (1 - share) * of_rest)
+    return BalanceOfThree(share, by_meaning, words, asked, terms, (1 - share) * of_rest)
 
 
-def _shares(weighed: Balance) -> tuple[float, float, float]:
-    sparse = weighed.sparse_weight or 0.0
-    return weighed.weight, 1 - weighed.weight - sparse, sparse
+def _shares(weighed: BalanceOfThree) -> tuple[float, float, float]:
+    return weighed.weight, 1 - weighed.weight - weighed.sparse_weight, weighed.sparse_weight
 
 
 def _known(candidates: Candidates, places: dict[int, int], units: list[int]) -> NDArray[np.float64]:

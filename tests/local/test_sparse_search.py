@@ -422,7 +422,7 @@ def test_hybrid_without_sparse_is_as_it_was():
     with semsearch.create("plain", encoder=HashEncoder(8)) as plain:
         plain.add(documents(60))
         hit = plain.search("w1 w2", mode="hybrid", explain=True)[0]
-        assert hit.balance.sparse is None
+        assert not hasattr(hit.balance, "sparse")
         assert hit.explanation.terms is None
         assert "sparse" not in hit.scores
 
