@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from semsearch.collection import Collection
     from semsearch.encoder.load import load_encoder
     from semsearch.encoder.own import encoder_from
+    from semsearch.encoder.sparse_encoder import load_sparse_encoder
     from semsearch.engine import Compacted, Problem
     from semsearch.errors import (
         CollectionClosed,
@@ -63,6 +64,7 @@ if TYPE_CHECKING:
     from semsearch.reranker.load import load_reranker
     from semsearch.search.calibration import Calibration
     from semsearch.search.recall import Certificate
+    from semsearch.sparse_vectors import SparseVectors
     from semsearch.types import Document, Encoder, Explanation, Hit, Hits, Metric, Neighbors, Passage, Reranker
     from semsearch.vector_index import VectorIndex
 
@@ -108,6 +110,7 @@ _LAZY = {  # loaded when it is used
     "Reranker": "semsearch.types",
     "SemsearchError": "semsearch.errors",
     "Source": "semsearch.ingest.source",
+    "SparseVectors": "semsearch.sparse_vectors",
     "StorageError": "semsearch.errors",
     "Synced": "semsearch.ingest.sync",
     "Untrusted": "semsearch.errors",
@@ -125,6 +128,7 @@ _LAZY = {  # loaded when it is used
     "list_collections": "semsearch.opening",
     "load_encoder": "semsearch.encoder.load",
     "load_reranker": "semsearch.reranker.load",
+    "load_sparse_encoder": "semsearch.encoder.sparse_encoder",
     "open": "semsearch.opening",
     "pairs": "semsearch.applications.pairs",
     "restore": "semsearch.opening",
@@ -172,6 +176,7 @@ __all__ = [
     "Reranker",
     "SemsearchError",
     "Source",
+    "SparseVectors",
     "StorageError",
     "Synced",
     "Untrusted",
@@ -189,6 +194,7 @@ __all__ = [
     "list_collections",
     "load_encoder",
     "load_reranker",
+    "load_sparse_encoder",
     "open",
     "pairs",
     "restore",

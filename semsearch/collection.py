@@ -18,8 +18,21 @@ from numpy.typing import ArrayLike
 from semsearch import plugins
 from semsearch.arguments import as_id, as_ids, as_list, check_mapping, check_number, check_path, each_of, kind_of
 from semsearch.bound_encoder import NO_VECTORS, BoundEncoder, EncodedQueries
+from semsearch.bound_sparse import described_sparse
 from semsearch.chunking import splitter_for
-from semsearch.engine import BackedUp, Compacted, Engine, EngineView, Indexed, IndexSpec, Maintained, Problem
+from semsearch.engine import (
+    SPARSE,
+    BackedUp,
+    Compacted,
+    Engine,
+    EngineView,
+    Indexed,
+    IndexSpec,
+    Maintained,
+    Problem,
+    SparseStore,
+    SparseView,
+)
 from semsearch.errors import CollectionDamaged, DataError, DocumentNotFound, SemsearchError, UsageError
 from semsearch.exchange.export import export
 from semsearch.ingest import objects
@@ -29,6 +42,7 @@ from semsearch.ingest.ingestion import BATCH_DOCUMENTS, Encoding, Ingestion, Ing
 from semsearch.ingest.objects import ObjectReader
 from semsearch.ingest.scan import Preview, Scan, apply, scan
 from semsearch.ingest.source import CallbackReport, Source
+from semsearch.ingest.sparse_filling import fill
 from semsearch.ingest.sync import MAX_VANISHED, Synced, plan, sync
 from semsearch.rich_display import facts_table, told
 from semsearch.search.calibration import (
@@ -540,7 +554,8 @@ class Collection:
             k: Documents to give; fewer come only if there are fewer, or if a minimum is asked for.
             vector: `(dim,)`, instead of encoding the query's text.
             where: A metadata filter: `{"year": {"$gte": 1990}}`, or as text: `"year >= 1990"`.
-            mode: "dense" (by meaning), "lexical" (by words: BM25) or "hybrid" (both, fused).
+            mode: "dense" (by meaning), "lexical" (by words: BM25), "sparse" (by the words that a sparse model finds
+                in texts and question, where the collection has one) or "hybrid" (all that there are, fused).
             exact: Do without the index.
             group_by: "document": the best passage of each document. None: passages.
             dense_weight: The share of meaning in "hybrid", from 0 to 1; None: as far as the best by meaning and by
@@ -1043,9 +1058,21 @@ class Collection:
         return self._measured_on(IndexSpec.of(self.settings))
 
     def _written(self, outcome: Outcome, maintain: bool) -> Outcome:
+        self._fill_sparse()
         if maintain:
             self.maintain()
         return outcome
+
+    def _fill_sparse(self, progress: Callable[[int], None] | None = None) -> int:
+        """Give passages that lack one their sparse vector, where the collection has a model for it; how many."""
+        engine = self.engine
+        if not isinstance(engine, SparseStore):
+            return 0
+        with engine.view() as view:
+            if view.settings.get(SPARSE) is None or (isinstance(view, SparseView) and not view.lacking_sparse):
+                return 0
+            settings = view.settings
+        return fill(engine, self._searcher.sparse_model.get(settings), progress)
 
     def _maintained(self) -> Maintained:
         if not isinstance(self.engine, Maintained):
@@ -1125,6 +1152,48 @@ class Collection:
             count = engine.reencode(target, loaded.dim, Encoding(loaded, passages).entries, meter)
         self._model.renew(self.settings, loaded)
         return self._written(count, True)
+
+    def add_sparse(
+        self,
+        encoder: str,
+        *,
+        revision: str | None = None,
+        progress: Callable[[int], None] | bool | None = None,
+    ) -> int:
+        """Encode every passage with a sparse model, too, now and whatever is added later; how many were encoded.
+
+        Dense vectors stay as they are. After an interruption the same call goes on. In place of another sparse model,
+        all are encoded anew.
+
+        Args:
+            encoder: The model's name or path; see `semsearch.load_sparse_encoder`.
+            revision: Of a model on the hub.
+            progress: Called with the number of passages encoded so far; else as in `add`.
+
+        Raises:
+            UsageError: The engine keeps no sparse vectors.
+            ModelError: The model can't be found or opened.
+        """
+        engine = self._sparse_store()
+        self.engine.check_open()
+        _, described = described_sparse(encoder, revision, self._model.compute)
+        if self.settings.get(SPARSE) != described:
+            engine.begin_sparse(described)
+        with told(progress, self.name, self) as meter:
+            count = self._fill_sparse(meter)
+        return self._written(count, True)
+
+    def remove_sparse(self) -> None:
+        """Let the sparse vectors and their model go."""
+        self._sparse_store().end_sparse()
+
+    def _sparse_store(self) -> SparseStore:
+        if not isinstance(self.engine, SparseStore):
+            raise UsageError(
+                f"collection '{self.name}' lies in the engine '{self.engine.capabilities.engine}', which keeps no "
+                "sparse vectors."
+            )
+        return self.engine
 
     def _stored_form(self, vectors: ArrayLike) -> Vectors:
         with self.engine.view() as view:

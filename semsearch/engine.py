@@ -28,8 +28,10 @@ from semsearch.search.languages import Languages
 from semsearch.search.query_syntax import Query
 from semsearch.search.recall import Certificate, Synthesis
 from semsearch.search.where import FieldCatalog, Filter
+from semsearch.sparse_vectors import SparseVectors
 from semsearch.types import Document, Encoder, Keys, Metadata, Passage, Scores, Vectors
 
+SPARSE = "sparse"  # the setting that tells the sparse model, where there is one
 Allowed: TypeAlias = Any  # the passages that may be found, in an engine's own form: a mask, a clause of SQL, …
 Settings: TypeAlias = Mapping[str, Any]  # JSON values by name
 Encode: TypeAlias = Callable[[Sequence[Record]], list[Entry]]  # splits and encodes records
@@ -402,6 +404,58 @@ class Capabilities:
     facets: bool = False
     devices: bool = False
     tools: str = "its own tools"
+
+
+# Sparse vectors
+
+
+@runtime_checkable
+class SparseView(Protocol):
+    """A view that finds passages by sparse vectors, exactly."""
+
+    def sparse(self, query: SparseVectors, k: int, *, allowed: Allowed, grouped: bool) -> Candidates:
+        """The `k` best passages, or documents, for one vector, under their true scores, all of them above 0.
+
+        The score of a query and a passage is the float64 dot product of the stored float32 vectors, rounded to float32.
+        """
+        ...
+
+    def sparse_vectors(self, keys: Keys) -> SparseVectors:
+        """The stored sparse vectors of passages, in the order of `keys`; of one that has none, nothing but zeros."""
+        ...
+
+    def without_sparse(self, after: int, most: int) -> Keys:
+        """Some passages that have no sparse vector yet, those behind the key `after`, in ascending order."""
+        ...
+
+    @property
+    def lacking_sparse(self) -> int:
+        """How many passages have none."""
+        ...
+
+
+@runtime_checkable
+class SparseStore(Protocol):
+    """An engine that keeps sparse vectors beside dense ones; its views are `SparseView`, `Capabilities.sparse` is True.
+
+    Passages are committed without them, and wait: `semsearch.ingest.sparse_filling` gives them theirs.
+    """
+
+    def begin_sparse(self, described: Settings) -> None:
+        """Commit which model makes them (`name`, `revision`, `fingerprint`, `dim`); those of another are let go."""
+        ...
+
+    def put_sparse(self, keys: Keys, vectors: SparseVectors, model: str) -> int:
+        """Commit the vectors of passages; how many of these are still there.
+
+        Raises:
+            ModelMismatch: The collection has another sparse model than that of the fingerprint `model` by now.
+        """
+        ...
+
+    def end_sparse(self) -> None:
+        """Commit that there are none any more."""
+        ...
 
 
 @runtime_checkable

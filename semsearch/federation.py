@@ -206,13 +206,13 @@ class Federation:
             Hits whose `collection` says which gave them. A collection that could not be asked is told of in the notes.
 
         Raises:
-            UsageError: The mode is "lexical": scores of words don't compare among collections.
+            UsageError: The mode is "lexical" or "sparse": scores of words don't compare among collections.
             SemsearchError: None of the collections could be asked.
         """
-        if options.get("mode") == "lexical" and not options.get("rerank"):
+        if (mode := options.get("mode")) in ("lexical", "sparse") and not options.get("rerank"):
             raise UsageError(
                 "what words score in one collection says nothing in another, so several can't be asked in the mode "
-                "'lexical': choose 'hybrid' or 'dense', or let a cross-encoder order the answers (rerank)."
+                f"'{mode}': choose 'hybrid' or 'dense', or let a cross-encoder order the answers (rerank)."
             )
         if isinstance(queries, str):
             raise UsageError("search_many takes a list of queries; for a single one there is search.")
@@ -340,7 +340,7 @@ def search(
 
     Raises:
         CollectionNotFound: There is none of a name.
-        UsageError: The mode is "lexical": scores of words don't compare among collections.
+        UsageError: The mode is "lexical" or "sparse": scores of words don't compare among collections.
     """
     if collections is not None and not isinstance(collections, str):
         check_list(collections, "search takes a list of collections")

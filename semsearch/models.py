@@ -12,7 +12,7 @@ import os
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Generic, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar
 from weakref import WeakValueDictionary
 
 from semsearch.encoder.own import NamedEncoder, encoder_from, named_encoder
@@ -20,6 +20,9 @@ from semsearch.encoder.remote import trust_named
 from semsearch.encoder.text_encoder import TextEncoder
 from semsearch.hardware import ANYWHERE, Compute
 from semsearch.types import Encoder, Reranker
+
+if TYPE_CHECKING:
+    from semsearch.encoder.sparse_encoder import SparseTextEncoder
 
 Model = TypeVar("Model")
 OpenModel: TypeAlias = Callable[[str, "str | None", Compute], Model]
@@ -41,6 +44,15 @@ def reranker(name: str, compute: Compute = ANYWHERE, *, revision: str | None = N
         ModelError: The model is nowhere to be found, or can't be opened faithfully; says why.
     """
     return _rerankers(name, revision, compute.on_one_device)
+
+
+def sparse_encoder(name: str, compute: Compute = ANYWHERE, *, revision: str | None = None) -> SparseTextEncoder:
+    """The sparse encoder that `semsearch.load_sparse_encoder` opens, on the first device of several.
+
+    Raises:
+        ModelError: The model is nowhere to be found, or can't be opened faithfully; says why.
+    """
+    return _sparse_encoders(name, revision, compute.on_one_device)
 
 
 def described_encoder(
@@ -130,8 +142,17 @@ def _open_encoder(name: str, revision: str | None, compute: Compute) -> NamedEnc
     return model
 
 
+def _load_sparse(name: str, revision: str | None, compute: Compute) -> SparseTextEncoder:
+    from semsearch.encoder.sparse_encoder import load_sparse_encoder
+
+    return load_sparse_encoder(
+        name, device=compute.device, dtype=compute.dtype, batch_tokens=compute.batch_tokens, revision=revision
+    )
+
+
 opened: dict[tuple[str, str | None, Compute], None] = {}  # encoders that this process opened, by name or whole path
 held: Callable[[str, str | None, Compute], NamedEncoder | None] | None = None  # what a process held ready for this one
 
 _encoders: _Shared[NamedEncoder] = _Shared(_open_encoder)
 _rerankers: _Shared[Reranker] = _Shared(_load_reranker)
+_sparse_encoders: _Shared[SparseTextEncoder] = _Shared(_load_sparse)

@@ -12,10 +12,11 @@ from typing import Any
 from semsearch import plugins
 from semsearch.arguments import check_path, check_whole
 from semsearch.bound_encoder import BoundEncoder
+from semsearch.bound_sparse import described_sparse
 from semsearch.chunking import splitter_for
 from semsearch.collection import Collection
 from semsearch.encoder.load import DEFAULT_MODEL
-from semsearch.engine import IndexSpec, Restoring
+from semsearch.engine import IndexSpec, Restoring, SparseStore
 from semsearch.errors import CollectionExists, DimensionMismatch, UsageError
 from semsearch.exchange.transfer import transfer
 from semsearch.hardware import Compute
@@ -39,6 +40,7 @@ def create(
     home: HomeLike = None,
     passages: bool = True,
     language: str | Iterable[str] | None = None,
+    sparse: str | None = None,
     index: str = "auto",
     options: Mapping[str, Any] | None = None,
     recall: float | None = None,
@@ -59,6 +61,7 @@ def create(
         home: The folder of the collections, or a URL; see `semsearch.home.Home.of`.
         passages: Split documents that are longer than the model's window; False gives one truncated vector each.
         language: Whose stemmer finds its words: "de", say, or several: ["de", "fr"]; None finds out by its first texts.
+        sparse: A sparse model's name or path, whose vectors are kept beside the others: see `Collection.add_sparse`.
         index: The backend of the index, or "auto".
         options: The backend's options.
         recall: What the index must find of the true `k` nearest; see `Collection.reindex`.
@@ -109,7 +112,15 @@ def create(
         "index": asdict(replace(spec, options=dict(spec.options))),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
     }
+    words = None if sparse is None else described_sparse(sparse, None, compute)[1]
     engine = place.create(name, settings, dim, device=compute.on_one_device.device)
+    if words is not None:
+        if not isinstance(engine, SparseStore):
+            kind = engine.capabilities.engine
+            engine.close()
+            place.drop(name)
+            raise UsageError(f"the engine '{kind}' keeps no sparse vectors: leave `sparse` out.")
+        engine.begin_sparse(words)
     return Collection(engine, BoundEncoder(engine, loaded, compute))
 
 

@@ -78,7 +78,8 @@ class Explanation:
     """How a hit came about.
 
     `parts` is None where the model's score can't be split, and `why` says so; else they add up to `cosine`, the score
-    of passage and query encoded again in float32, which differs from the stored score by `difference`.
+    of passage and query encoded again in float32, which differs from the stored score by `difference`. `terms` add up
+    to the score by the sparse model, where there is one.
     """
 
     way: str  # a sentence
@@ -86,6 +87,7 @@ class Explanation:
     difference: float | None = None  # the stored score less `cosine`
     parts: Sequence[Part] | None = None
     why: str = ""
+    terms: Sequence[tuple[str, float]] | None = None  # of a sparse score: its words and what they add, the most first
 
 
 class Passage(NamedTuple):
@@ -128,6 +130,17 @@ class Balance(NamedTuple):
     asked: bool = False  # whether the weight was asked for, whatever the contrasts
 
 
+class BalanceOfThree(NamedTuple):
+    """What meaning, words and a sparse model count in a fused score."""
+
+    weight: float  # the share of meaning, from 0 to 1
+    dense: float  # its contrast, as in `Balance`
+    lexical: float  # that of words
+    asked: bool  # whether the weight was asked for
+    sparse: float  # the contrast of the sparse model's list …
+    sparse_weight: float  # … and its share; words have what is left
+
+
 @dataclass(slots=True)
 class Hit:
     """One answer: the best passage of a document (or one passage, when passages are asked for).
@@ -145,7 +158,7 @@ class Hit:
     ranks: Mapping[str, int] = field(default_factory=dict)  # in the list of each stage, where there are several
     percentile: float | None = None  # the share of random pairs that score less, from 0 to 1, once calibrated
     probability: float | None = None  # of being relevant, once calibrated on judgements
-    balance: Balance | None = None  # what meaning and words counted, where both did
+    balance: Balance | BalanceOfThree | None = None  # what meaning and words counted, where both did
     rerank_weight: float | None = None  # what a reranker counted, where one did; the rest is the first stage's
     context: Passage | None = None  # the passage with its neighbours in the document, where asked for
     explanation: Explanation | None = None  # where asked for

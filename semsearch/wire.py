@@ -136,6 +136,8 @@ def _explanation(hit: Hit, explanation: Explanation) -> dict[str, Any]:
     facts: dict[str, Any] = {"way": explanation.way, "found": hit.found, "ranks": hit.ranks}
     if hit.balance is not None:
         facts["balance"] = hit.balance._asdict()
+    if explanation.terms is not None:
+        facts["terms"] = [{"term": term, "weight": weight} for term, weight in explanation.terms]
     if hit.rerank_weight is not None:
         facts["rerank_weight"] = hit.rerank_weight
     if explanation.parts is None:

@@ -29,6 +29,9 @@ SIGNIFICANT = 0.05
 path = click.Path(path_type=Path)
 
 
+DEFAULT_MODES = tuple(mode for mode in MODES if mode != "sparse")  # that every collection has
+
+
 @dataclass
 class JudgedRuns:
     """What is measured: queries and judgements, and where they come from."""
@@ -76,7 +79,7 @@ class EvalOptions:
 
     def ways(self) -> Iterator[tuple[str, SearchOptions]]:
         """The runs to make: each mode, and each reranked."""
-        for mode in self.modes or MODES:
+        for mode in self.modes or DEFAULT_MODES:
             plain = SearchOptions(mode=mode, exact=self.exact)
             yield mode, plain
             if self.rerank is not None:

@@ -76,6 +76,8 @@ def sentence(hit: Hit) -> str:
         told.append(f"above {100 * hit.percentile:.6g} % of random pairs")
     if hit.probability is not None:
         told.append(f"relevant with probability {hit.probability:.2f}")
+    if explanation.terms:
+        told.append(", ".join(f"{term} {weight:.3f}" for term, weight in explanation.terms[:SHOWN_WORDS]))
     if explanation.parts is None:
         told.append(explanation.why.rstrip("."))
     else:

@@ -27,6 +27,7 @@ from semsearch.home import Home
 from semsearch.names import check_name
 
 if TYPE_CHECKING:
+    from semsearch.collection import Collection
     from semsearch.ingest.ingestion import IngestResult
     from semsearch.ingest.scan import Scan
     from semsearch.ingest.source import ReadReport, Source
@@ -137,6 +138,12 @@ class IndexOptions:
     shell_complete=parameters.complete_language,
     help="Whose stemmer finds its words: de, or de,en [default: found in the texts].",
 )
+@click.option(
+    "--sparse",
+    type=parameters.model,
+    metavar="MODEL",
+    help="Keep the vectors of this sparse model, too (mode 'sparse'; 'hybrid' takes them in).",
+)
 @click.option("--passages", type=click.Choice(["on", "off"]), help="Split what is longer than the model reads [on].")
 @parameters.index_backend("auto")
 @click.option(
@@ -195,6 +202,7 @@ def index(options: IndexOptions) -> int:
     with Meter(name, fraction) as meter, target(name, home, options.create) as (collection, made):
         if not made:
             check_source(collection, source, options.add)
+            _add_sparse(collection, options.create.sparse)
         changes = collection.add_from(scanned, progress=meter)
         languages = collection.languages if made and not options.create.language else None
     if options.as_json:
@@ -225,6 +233,12 @@ def _tell_unread(report: ReadReport, options: IndexOptions) -> None:
         say(sentence)
 
 
+def _add_sparse(collection: Collection, model: str | None) -> None:
+    """Give a collection that is there already the sparse model that was asked for."""
+    if model is not None:
+        collection.add_sparse(model, progress=False)
+
+
 def _with_vectors(source: Source, name: str, options: IndexOptions) -> int:
     """Take the vectors in that came with the source, instead of encoding it."""
     from semsearch.ingest.scan import scan
@@ -248,6 +262,7 @@ def _with_vectors(source: Source, name: str, options: IndexOptions) -> int:
             precomputed.check = False  # they were checked before
         else:
             check_source(collection, source, options.add)
+            _add_sparse(collection, options.create.sparse)
         changes = collection.add_from(scanned)
         languages = collection.languages if made and not options.create.language else None
     if options.as_json:

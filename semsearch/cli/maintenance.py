@@ -12,11 +12,14 @@ import semsearch
 from semsearch import wire
 from semsearch.cli import parameters
 from semsearch.cli.render import out, say, show_table, size
+from semsearch.cli.target import NONE
 from semsearch.controls import one_line
+from semsearch.errors import UsageError
 from semsearch.home import Home
 from semsearch.search.languages import described
 
 if TYPE_CHECKING:
+    from semsearch.collection import Collection
     from semsearch.search.recall import Certificate
 
 
@@ -221,23 +224,36 @@ def restore(file: str, name: str | None, home: str | None) -> int:
 
 @click.command(short_help="Change the model, from the stored text.")
 @click.argument("name", shell_complete=parameters.collections)
+@click.option("-m", "--encoder", type=parameters.model, metavar="MODEL", help="Folder, .zip, hub or bare name.")
 @click.option(
-    "-m", "--encoder", type=parameters.model, required=True, metavar="MODEL", help="Folder, .zip, hub or bare name."
+    "--sparse", type=parameters.model, metavar="MODEL", help="A sparse model, beside the other; none: without one."
 )
 @click.option("--revision", metavar="REVISION", help="Branch, tag or commit of a model on the hub.")
 @parameters.compute
 @parameters.home
 def reencode(
-    name: str, encoder: str, revision: str | None, device: str | None, dtype: str | None, home: str | None
+    name: str,
+    encoder: str | None,
+    sparse: str | None,
+    revision: str | None,
+    device: str | None,
+    dtype: str | None,
+    home: str | None,
 ) -> int:
     r"""Encode all documents of collection NAME anew with another model. The present one serves until all is done.
 
-    After an interruption the same command resumes.
+    After an interruption the same command resumes. With --sparse the vectors that are there stay as they are, and each
+    passage gets those of a sparse model as well.
 
     \b
     semsearch reencode corpus --encoder BAAI/bge-small-en-v1.5
+    semsearch reencode corpus --sparse prithivida/Splade_PP_en_v2
     """
+    if (encoder is None) == (sparse is None):
+        raise UsageError("say which model to take: --encoder MODEL, or --sparse MODEL for one beside it.")
     with semsearch.open(name, home=Home.of(home), device=device, dtype=dtype) as collection:
+        if encoder is None:
+            return _sparse(collection, str(sparse), revision)
         total = len(collection)
         try:
             count = collection.reencode(
@@ -249,6 +265,23 @@ def reencode(
             raise click.Abort(
                 f"interrupted: '{name}' is as it was; the same command goes on from what is encoded."
             ) from None
+    out(f"encoded {count:,}")
+    return 0
+
+
+def _sparse(collection: Collection, model: str, revision: str | None) -> int:
+    """Give a collection a sparse model, another one or none."""
+    if model == NONE:
+        collection.remove_sparse()
+        out("took out the sparse vectors")
+        return 0
+    total = collection.count_passages()
+    try:
+        count = collection.add_sparse(
+            model, revision=revision, progress=lambda done: say(f"{done:,} of at most {total:,} passages encoded")
+        )
+    except KeyboardInterrupt:
+        raise click.Abort("interrupted: the same command goes on from what is encoded.") from None
     out(f"encoded {count:,}")
     return 0
 

@@ -365,7 +365,7 @@ _SEARCH = [
         type=click.Choice(MODES),
         default="dense",
         show_default=True,
-        help='By meaning, by words ("a phrase", -without), or both.',
+        help='By meaning, by words ("a phrase", -without), by a sparse model, or by all that there are.',
     ),
     click.option(
         "--dense-weight",

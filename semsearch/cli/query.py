@@ -142,7 +142,7 @@ def ask(
     """The answers to `texts`, searched together; timings are a query's share of the time."""
     from semsearch.search.matches import QueryWords  # which takes a while to import
 
-    if search.mode != "lexical":  # opened at first use, which is no part of a query's time
+    if search.mode not in ("lexical", "sparse"):  # opened at first use, which is no part of a query's time
         open_models(collection)
     measured: dict[str, float] = {}
     started = time.perf_counter()

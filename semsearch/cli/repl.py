@@ -311,9 +311,9 @@ def _more(session: Session, argument: str) -> None:
     show_answer(replace(answer, hits=answer.hits[first:]))
 
 
-@command(":mode dense|lexical|hybrid", choices(*MODES))
+@command(":mode dense|lexical|sparse|hybrid", choices(*MODES))
 def _mode(session: Session, argument: str) -> None:
-    """Search by meaning, by words, or by both."""
+    """Search by meaning, by words, by a sparse model, or by all."""
     if argument:
         near = [mode for mode in MODES if mode.startswith(argument)]
         if len(near) != 1:

@@ -45,6 +45,7 @@ class CreateOptions:
     revision: str | None = None
     passages: str | None = None  # "on" or "off"
     language: str | None = None  # several with commas between
+    sparse: str | None = None  # a sparse model beside the other
     backend: str | None = None
     index_options: tuple[tuple[str, Any], ...] = ()
     recall: float | None = None
@@ -80,6 +81,7 @@ class CreateOptions:
             revision=self.revision,
             passages=self.passages != "off",
             language=self.language,
+            sparse=self.sparse,
             index=self.backend or "auto",
             options=dict(self.index_options),
             recall=self.recall,
@@ -106,6 +108,7 @@ class CreateOptions:
         facts = collection.info()
         self._check_model(collection.name, facts["encoder"] or {})
         self._check_languages(collection)
+        self._check_sparse(collection)
         wanted = facts["index"]["wanted"]
         made = {
             "passages": "on" if collection.settings["passages"] else "off",
@@ -126,6 +129,16 @@ class CreateOptions:
                     f"'{collection.name}' was made with {key} {made.get(key)}, not {value}. Leave that option "
                     f"out{change}, or choose another collection with --name."
                 )
+
+    def _check_sparse(self, collection: Collection) -> None:
+        from semsearch.engine import SPARSE
+
+        has = (collection.settings.get(SPARSE) or {}).get("name")
+        if self.sparse is not None and has not in (None, self.sparse):
+            raise UsageError(
+                f"the sparse vectors of '{collection.name}' are those of {has}, not of {self.sparse}. Leave --sparse "
+                f"out, or change them: 'semsearch reencode {collection.name} --sparse {self.sparse}'."
+            )
 
     def _check_languages(self, collection: Collection) -> None:
         from semsearch.search.languages import described, named

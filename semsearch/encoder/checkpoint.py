@@ -45,12 +45,20 @@ CONFIG_FILES: Mapping[str, tuple[str, ...]] = {
     "lstm": ("lstm_config.json",),
     "staticembedding": (),
     "router": ("router_config.json", "config.json"),
+    "spladepooling": ("config.json",),
+    "sparsestaticembedding": ("config.json",),
+    "sparseautoencoder": ("config.json",),
 }
 # Kinds that mean nothing without their configuration.
-CONFIGURED = {"pooling", "dense", "layernorm", "wordembeddings", "wordweights", "bow", "cnn", "lstm", "router"}
+CONFIGURED = {
+    *("pooling", "dense", "layernorm", "wordembeddings", "wordweights", "bow", "cnn", "lstm", "router"),
+    *("spladepooling", "sparseautoencoder"),
+}
 # Other names of the same: the wrappers of v0.x had one class for each architecture.
 ALIASES = {
     "asym": "router",
+    "csrsparsity": "sparseautoencoder",  # before version 5 was released …
+    "idf": "sparsestaticembedding",
     **dict.fromkeys(
         ("bert", "roberta", "distilbert", "albert", "xlnet", "xlmroberta", "camembert", "t5"),
         "transformer",
@@ -60,17 +68,19 @@ ALIASES = {
 REFUSED = {
     "clipmodel": "it is an image-text model (CLIP), which this version does not open",
     "wkpooling": "WKPooling was removed from sentence-transformers in version 2 and is not computed here",
-    "spladepooling": "it is a sparse (SPLADE) model, which gives a weight for each word and not a dense vector",
-    "sparsestaticembedding": "it is a sparse model, which gives a weight for each word and not a dense vector",
-    "sparseautoencoder": "it is a sparse model, which gives a code and not a dense vector",
-    "mlmtransformer": "it is a sparse (SPLADE) model, which gives a weight for each word and not a dense vector",
     "multivectormask": "it is a late-interaction (ColBERT) model, which gives many vectors for each text",
     "hierarchicaltokenpooling": "it is a late-interaction (ColBERT) model, which gives many vectors for each text",
     "logitscore": "it is a reranker, which scores pairs of texts and gives no vectors",
 }
+SPARSE_KINDS = {  # to be opened by `load_sparse_encoder`: why not as a text encoder
+    "spladepooling": "it is a sparse (SPLADE) model, which gives a weight for each word and not a dense vector",
+    "sparsestaticembedding": "it is a sparse model, which gives a weight for each word and not a dense vector",
+    "sparseautoencoder": "it is a sparse model, which gives a code and not a dense vector",
+    "mlmtransformer": "it is a sparse (SPLADE) model, which gives a weight for each word and not a dense vector",
+}
 REFUSED_FAMILIES = {
     "CrossEncoder": REFUSED["logitscore"],
-    "SparseEncoder": REFUSED["spladepooling"],
+    "SparseEncoder": SPARSE_KINDS["spladepooling"],
     "MultiVectorEncoder": REFUSED["multivectormask"],
     "ColBERT": REFUSED["multivectormask"],
 }
@@ -96,6 +106,7 @@ TOKENIZER_FILES = (
     "phrasetokenizer_config.json",
 )
 MOST_MODULES, DEEPEST_ROUTER = 64, 2  # of a model
+MASKED = "fill-mask"  # the task of a transformer that gives a weight for each word
 # Roles under the names that asymmetric checkpoints gave them.
 ROUTES: Mapping[Role, tuple[str, ...]] = {
     "query": ("query", "queries", "question", "q", "search_query"),
@@ -130,20 +141,22 @@ class Checkpoint:
         return tuple(stage for top in self.stages for stage in _routed(top, role))
 
 
-def read(folder: Path) -> Checkpoint:
-    """The checkpoint in a folder.
+def read(folder: Path, *, sparse: bool = False) -> Checkpoint:
+    """The checkpoint in a folder, of a text encoder or of a `sparse` one.
 
     Raises:
         ModelError: It is no checkpoint, or not one that this version opens faithfully; says why.
     """
     settings = read_json(folder / "config_sentence_transformers.json")
     family = settings.get("model_type", "SentenceTransformer")
-    if family in REFUSED_FAMILIES:
-        raise ModelError(f"{folder} holds no text embedding model: {REFUSED_FAMILIES[family]}.")
+    if family in REFUSED_FAMILIES and not (sparse and family == "SparseEncoder"):
+        what = "sparse encoder" if sparse else "text embedding model"
+        raise ModelError(f"{folder} holds no {what}: {REFUSED_FAMILIES[family]}.")
     if (folder / "modules.json").is_file():
-        stages = tuple(read_stage(folder, entry["path"], entry["type"], entry) for entry in read_modules(folder))
+        entries = read_modules(folder)
+        stages = tuple(read_stage(folder, entry["path"], entry["type"], entry, sparse=sparse) for entry in entries)
     else:
-        stages = _bare(folder)
+        stages = _bare_masked(folder) if sparse else _bare(folder)
     prompts = {name: text for name, text in (settings.get("prompts") or {}).items() if text is not None}
     return Checkpoint(
         folder=folder,
@@ -208,7 +221,7 @@ def weight_files(folder: Path) -> tuple[Path, ...]:
             if not name.endswith(".index.json"):
                 return (path,)
             shards = sorted(set(read_json(path).get("weight_map", {}).values()))
-            found = [_inside(folder, shard) for shard in shards]
+            found = [inside(folder, shard) for shard in shards]
             missing = [shard.name for shard in found if not shard.is_file()]
             if missing:
                 raise ModelError(f"{folder} lacks {', '.join(missing)}, which {name} names: fetch the model anew.")
@@ -235,10 +248,12 @@ def read_modules(folder: Path) -> list[dict[str, Any]]:
     return found
 
 
-def read_stage(root: Path, path: str, type_name: str, entry: Mapping[str, Any], nested: int = 0) -> Stage:
+def read_stage(
+    root: Path, path: str, type_name: str, entry: Mapping[str, Any], nested: int = 0, *, sparse: bool = False
+) -> Stage:
     """The stage that an entry of a modules.json names; `root` is the checkpoint's folder, or the router's around it."""
-    folder = _inside(root, path)
-    kind = kind_of(type_name, root)
+    folder = inside(root, path)
+    kind = kind_of(type_name, root, sparse=sparse)
     wanted = [name for name in entry.get("kwargs", ()) if name not in ("task", "truncate_dim")]
     if wanted:
         raise ModelError(f"{root}: its module {type_name} wants arguments that semsearch doesn't know: {wanted}.")
@@ -249,16 +264,22 @@ def read_stage(root: Path, path: str, type_name: str, entry: Mapping[str, Any], 
             f"{folder} lacks {CONFIG_FILES[kind][0]}, which its module {kind} needs: fetch the model anew."
         )
     config = read_json(file) if file is not None else {}
-    routes = _routes(folder, config, nested) if kind == "router" else {}
+    if type_name.lower().endswith("mlmtransformer"):
+        config = {"transformer_task": MASKED} | config
+    routes = _routes(folder, config, nested, sparse=sparse) if kind == "router" else {}
     return Stage(kind, folder, config, file, routes)
 
 
-def kind_of(type_name: str, root: Path) -> str:
+def kind_of(type_name: str, root: Path, *, sparse: bool = False) -> str:
     """The kind that a `type` of modules.json names: its last component, whatever generation spelt the path."""
     kind = type_name.rpartition(".")[2].replace("_", "").lower()
     kind = ALIASES.get(kind, kind)
-    if kind in REFUSED:
-        raise ModelError(f"{root} can't be opened as a text embedding model: {REFUSED[kind]}.")
+    if sparse and kind == "mlmtransformer":
+        kind = "transformer"
+    refused = REFUSED if sparse else REFUSED | SPARSE_KINDS
+    if kind in refused:
+        what = "sparse encoder" if sparse else "text embedding model"
+        raise ModelError(f"{root} can't be opened as a {what}: {refused[kind]}.")
     if kind not in CONFIG_FILES or type_name.partition(".")[0] not in ("sentence_transformers", "pylate", "model2vec"):
         raise ModelError(
             f"{root} needs code of its own for its module '{type_name}', and semsearch runs no code from checkpoints. "
@@ -267,14 +288,17 @@ def kind_of(type_name: str, root: Path) -> str:
     return kind
 
 
-def _routes(folder: Path, config: Mapping[str, Any], nested: int) -> dict[str, tuple[Stage, ...]]:
+def _routes(folder: Path, config: Mapping[str, Any], nested: int, *, sparse: bool) -> dict[str, tuple[Stage, ...]]:
     if nested >= DEEPEST_ROUTER:  # perhaps in itself
         raise ModelError(f"{folder} holds a router in a router in a router, which no model has.")
     try:
         types = dict(config["types"])
         if len(types) > MOST_MODULES or any(len(names) > MOST_MODULES for names in config["structure"].values()):
             raise ModelError(f"{folder} holds a router of more than {MOST_MODULES} modules, which no model has.")
-        stages = {name: read_stage(folder, name, type_name, {}, nested + 1) for name, type_name in types.items()}
+        stages = {
+            name: read_stage(folder, name, type_name, {}, nested + 1, sparse=sparse)
+            for name, type_name in types.items()
+        }
         return {route: tuple(stages[name] for name in names) for route, names in config["structure"].items()}
     except (KeyError, AttributeError, TypeError, ValueError) as error:
         raise ModelError(f"{folder} holds a router whose configuration can't be understood ({error!r}).") from error
@@ -333,12 +357,27 @@ def _bare(folder: Path) -> tuple[Stage, ...]:
     )
 
 
+def _bare_masked(folder: Path) -> tuple[Stage, ...]:
+    """A folder without modules.json: a masked language model, of which SPLADE's maximum is taken."""
+    config = read_json(folder / "config.json")
+    architectures = config.get("architectures") or ()
+    if not any(str(architecture).endswith("ForMaskedLM") for architecture in architectures):
+        raise ModelError(
+            f"{folder} holds no sparse encoder: it has neither a modules.json nor a config.json that names a masked "
+            "language model (architectures). A layer that makes its vectors sparse would have to be trained first."
+        )
+    return (
+        Stage("transformer", folder, {"transformer_task": MASKED}),
+        Stage("spladepooling", folder, {"pooling_strategy": "max"}),
+    )
+
+
 def is_model2vec(config: Mapping[str, Any]) -> bool:
     """Whether a config.json is model2vec's."""
     return config.get("model_type") == "model2vec" or "StaticModel" in (config.get("architectures") or ())
 
 
-def _inside(root: Path, path: str) -> Path:
+def inside(root: Path, path: str) -> Path:
     """A path of a checkpoint, which must not lead out of it."""
     relative = PurePosixPath(path.replace("\\", "/"))
     if relative.is_absolute() or ".." in relative.parts or ":" in path:

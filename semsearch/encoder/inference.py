@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import ctypes
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import chain
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -35,6 +36,7 @@ TOKENIZED_TEXTS = (
 )
 UNTHREADED_TEXTS = 16  # so many texts are not worth a thread
 MIN_BATCH_TOKENS = 64  # tokens of a batch
+Made = TypeVar("Made")
 NO_MEMORY = ("can't allocate memory", "out of memory", "CUBLAS_STATUS_ALLOC_FAILED")
 
 
@@ -124,10 +126,14 @@ class Pipeline:
 
     def stream(self, texts: Iterable[str], prompt: str = "") -> Iterator[Vectors]:
         """The same in blocks (m, dim) of consecutive texts, which the caller may keep; of any number of texts."""
+        return self.run(texts, prompt, self._compute)
+
+    def run(self, texts: Iterable[str], prompt: str, compute: Callable[[Window], Made]) -> Iterator[Made]:
+        """What `compute` makes of consecutive texts, a window at a time; the next one is tokenized meanwhile."""
         settle_threads()
         if isinstance(texts, Sequence) and len(texts) <= UNTHREADED_TEXTS:
             if texts:
-                yield self._compute(self._tokenized(texts, prompt))
+                yield compute(self._tokenized(texts, prompt))
             return
         with ThreadPoolExecutor(1, "semsearch-tokenizer") as thread:
             ahead: Future[Window] | None = None
@@ -136,7 +142,7 @@ class Pipeline:
                 behind = ahead
                 ahead = thread.submit(self._tokenized, window, prompt) if window is not None else None
                 if behind is not None:
-                    yield self._compute(behind.result())
+                    yield compute(behind.result())
                     _trim()
 
     @torch.inference_mode()
@@ -206,25 +212,25 @@ class Pipeline:
         """The texts of a batch that found no memory, in smaller ones; later windows begin with smaller ones too."""
         if len(batch.texts) == 1:
             raise EncodingFailed(
-                f"{self.device} has no memory for the text {_shown(window, int(batch.texts[0]))} of "
+                f"{self.device} has no memory for the text {shown(window, int(batch.texts[0]))} of "
                 f"{batch.length} tokens by itself: close other programs, take another device, or a smaller model."
             )
         self.budget = max(MIN_BATCH_TOKENS, self.budget // 2)
         parts = plan(window.lengths[batch.texts], max(1, min(self.budget, batch.cost // 2)), share=self.shares_rows)
         if len(parts) == 1:  # rows are no shorter than they are: text by text then
             parts = [part for i in range(len(batch.texts)) for part in plan(window.lengths[batch.texts[[i]]], 1)]
-            return [_chosen(part, batch.texts[[i]]) for i, part in enumerate(parts)]
-        return [_chosen(part, batch.texts[part.texts]) for part in parts]
+            return [chosen(part, batch.texts[[i]]) for i, part in enumerate(parts)]
+        return [chosen(part, batch.texts[part.texts]) for part in parts]
 
     def _alone(self, window: Window, place: int) -> Vectors:
         """The vector of a text that came out not finite, computed without neighbours, who may be the cause."""
         (batch,) = plan(window.lengths[[place]], self.budget)
-        vector = self._run(window, _chosen(batch, np.array([place])))
+        vector = self._run(window, chosen(batch, np.array([place])))
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
         if not bool(torch.isfinite(vector).all()):
             raise EncodingFailed(
-                f"the model gave NaN or infinite numbers for the text {_shown(window, place)}. They may be too large "
+                f"the model gave NaN or infinite numbers for the text {shown(window, place)}. They may be too large "
                 f"for {str(self.dtype).removeprefix('torch.')}: try float32 (--dtype float32)."
             )
         result: Vectors = vector[0].numpy()
@@ -248,11 +254,13 @@ def windows(texts: Iterable[str], device: torch.device | str, shares: int = 1) -
         yield window
 
 
-def _chosen(batch: Batch, texts: Integers) -> Batch:
+def chosen(batch: Batch, texts: Integers) -> Batch:
+    """A batch laid out alike, of other texts."""
     return Batch(texts, batch.row, batch.column, batch.count, batch.length, batch.shared)
 
 
-def _shown(window: Window, place: int) -> str:
+def shown(window: Window, place: int) -> str:
+    """A text as it stands in a message."""
     text = window.texts[place]
     return f"{text[:80]!r}{'…' if len(text) > 80 else ''}"
 

@@ -92,8 +92,8 @@ def open_with(
     with understood(source.folder):
         checkpoint = read(source.folder)
     with understood(source.folder), ThreadPoolExecutor(1, "hash") as hashing:
-        files = {path for role in ROLES for path in _files_of(checkpoint.stages_of(role))}
-        digests = {path: hashing.submit(_digest, path) for path in sorted(files)}
+        files = {path for role in ROLES for path in files_of(checkpoint.stages_of(role))}
+        digests = {path: hashing.submit(digest_of, path) for path in sorted(files)}
         return _open(source, checkpoint, digests, library(), truncate_dim, prompts, normalize)
 
 
@@ -158,7 +158,7 @@ def _open(
         "prompts": prompts,
         "truncate_dim": cut,
         "normalized": unit or stacks["document"].names[-1:] == ["Normalize"],
-        "fingerprint": _fingerprint(identity, digests),
+        "fingerprint": fingerprint_of(identity, digests),
         "device": library.device,
         "dtype": library.dtype,
         "streams": streams,
@@ -212,7 +212,8 @@ def dtype_of(said: str | torch.dtype | None, device: torch.device) -> torch.dtyp
     return torch.bfloat16 if bf16_is_fast(device) else torch.float32
 
 
-def _files_of(stages: tuple[Stage, ...]) -> set[Path]:
+def files_of(stages: tuple[Stage, ...]) -> set[Path]:
+    """The files whose content decides a vector."""
     return {
         path
         for stage in stages
@@ -221,12 +222,13 @@ def _files_of(stages: tuple[Stage, ...]) -> set[Path]:
     }
 
 
-def _digest(path: Path) -> str:
+def digest_of(path: Path) -> str:
+    """The SHA-256 of a file."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _fingerprint(identity: Any, digests: Mapping[Path, Future[str]]) -> str:
+def fingerprint_of(identity: Any, digests: Mapping[Path, Future[str]]) -> str:
     """SHA-256 of all that decides a vector: layout, settings, prompts, and the contents of weights and tokenizer."""
 
     def settled(value: Any) -> Any:

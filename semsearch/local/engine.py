@@ -10,8 +10,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from semsearch.engine import Capabilities, Compacted, Encode, IndexSpec, Origin, Problem, Settings, Written
-from semsearch.errors import CollectionDamaged, CollectionLocked, StorageError, is_scarcity
+from semsearch.engine import SPARSE, Capabilities, Compacted, Encode, IndexSpec, Origin, Problem, Settings, Written
+from semsearch.errors import CollectionDamaged, CollectionLocked, ModelMismatch, StorageError, is_scarcity
 from semsearch.local.index.build import Indexing
 from semsearch.local.index.loader import IndexLoader
 from semsearch.local.lexical.build import LexicalIndexing
@@ -19,19 +19,23 @@ from semsearch.local.maintenance.backup import backup
 from semsearch.local.maintenance.check import content, interrupted, structure
 from semsearch.local.maintenance.compaction import compact
 from semsearch.local.maintenance.reencoding import reencode
-from semsearch.local.maintenance.repair import repair
+from semsearch.local.maintenance.repair import mend_sparse, repair
 from semsearch.local.origins import LocalOrigins
-from semsearch.local.store import questions, terms
+from semsearch.local.sparse.build import SparseIndexing
+from semsearch.local.store import questions, sparse_rows, terms
+from semsearch.local.store.failpoints import failpoint
 from semsearch.local.store.lock import WatchLock
 from semsearch.local.store.metadata import update
 from semsearch.local.store.settings import check_settings
+from semsearch.local.store.snapshot import Snapshot
 from semsearch.local.store.store import Store
 from semsearch.local.view import LocalView, Retriever
 from semsearch.records import Entry, Known, Record
 from semsearch.search.choose import choose
 from semsearch.search.languages import Languages
 from semsearch.search.recall import Certificate, Synthesis
-from semsearch.types import Metadata, Metric, Vectors
+from semsearch.sparse_vectors import SparseVectors
+from semsearch.types import Keys, Metadata, Metric, Vectors
 
 log = logging.getLogger("semsearch")
 
@@ -41,7 +45,7 @@ SETTINGS = ("encoder", "metric", "passages", "splitting", "index", "created")  #
 class LocalEngine:
     """See `semsearch.engine.Engine`; it is `Indexed`, `Maintained`, `BackedUp` and `Watchable`, too."""
 
-    capabilities = Capabilities("local", scored=True, facets=True, devices=True)
+    capabilities = Capabilities("local", scored=True, sparse=True, facets=True, devices=True)
 
     def __init__(self, store: Store, device: str | None = None) -> None:
         """`device` runs exact search, where a collection has no index or its index is not asked."""
@@ -61,7 +65,8 @@ class LocalEngine:
         self._retriever = Retriever(self.store, metric, self._loader, self._device)
         self._indexing = Indexing(self.store, metric, self._loader)
         self._lexical_indexing = LexicalIndexing(self.store, self._retriever.lexical)
-        self._encoder = settings["encoder"]
+        self._sparse_indexing = SparseIndexing(self.store, self._retriever.sparse)
+        self._encoder, self._sparse = settings["encoder"], settings.get(SPARSE)
 
     def keep_watch(self) -> AbstractContextManager[None]:
         """See `Watchable`."""
@@ -90,7 +95,8 @@ class LocalEngine:
     @contextmanager
     def _view(self) -> Iterator[LocalView]:
         with self.store.read() as view:
-            if view.snapshot.settings["encoder"] != self._encoder:
+            settings = view.snapshot.settings
+            if settings["encoder"] != self._encoder or settings.get(SPARSE) != self._sparse:
                 with self._renewing:
                     self._renew(view.snapshot.settings)
             yield LocalView(view, self._retriever)
@@ -136,6 +142,36 @@ class LocalEngine:
     def set_languages(self, languages: Languages, *, found: bool = False) -> bool:
         """See `Engine.set_languages`."""
         return self.store.set_languages(languages, found=found)
+
+    def begin_sparse(self, described: Settings) -> None:
+        """See `semsearch.engine.SparseStore`."""
+        with self.store.write(), self.store.database.write() as connection:
+            self.store.advance(connection)
+            failpoint("begin sparse")
+            sparse_rows.begin(connection, described)
+
+    def put_sparse(self, keys: Keys, vectors: SparseVectors, model: str) -> int:
+        """See `semsearch.engine.SparseStore`."""
+        with self.store.write():
+            with self.store.read() as view:
+                described, snapshot = view.snapshot.settings.get(SPARSE), view.snapshot
+            if described is None or described["fingerprint"] != model:
+                raise ModelMismatch(
+                    f"collection '{self.name}' got another sparse model meanwhile, or has none any more; run the same "
+                    "command again."
+                )
+            covered = self._retriever.sparse.covered(snapshot)
+            last = int(snapshot.keys[covered - 1]) if covered else -1
+            with self.store.database.write() as connection:
+                self.store.advance(connection)
+                return sparse_rows.write(connection, keys, vectors, last)
+
+    def end_sparse(self) -> None:
+        """See `semsearch.engine.SparseStore`."""
+        with self.store.write(), self.store.database.write() as connection:
+            self.store.advance(connection)
+            failpoint("end sparse")
+            sparse_rows.end(connection)
 
     def hold(self) -> AbstractContextManager[None]:
         """See `Engine.hold`."""
@@ -200,7 +236,17 @@ class LocalEngine:
                 "rows": words.rows if words else 0,
                 "fresh": len(snapshot) - (words.rows if words else 0),
             },
+            **self._sparse_info(snapshot),
         }
+
+    def _sparse_info(self, snapshot: Snapshot) -> dict[str, Any]:
+        if SPARSE not in snapshot.settings:
+            return {}
+        with self.store.database.read() as connection:
+            lacking = sparse_rows.lacking(connection)
+        rows = self._retriever.sparse.covered(snapshot)
+        state = self._retriever.sparse.state(snapshot)
+        return {"sparse": {"state": state, "rows": rows, "fresh": len(snapshot) - rows, "lacking": lacking}}
 
     # Maintenance
 
@@ -237,6 +283,7 @@ class LocalEngine:
             )
         finally:  # vectors of which none can be built keep no words from being found
             self._lexical_indexing.renew()
+            self._sparse_indexing.renew()
 
     def check(self, *, deep: bool = False) -> list[Problem]:
         """See `Maintained.check`."""
@@ -264,6 +311,7 @@ class LocalEngine:
     def repair(self, encode: Encode | None, queries: Callable[[], Vectors | Synthesis | None]) -> list[str]:
         """See `Maintained.repair`."""
         done = repair(self.store, encode)
+        done += mend_sparse(self.store)
         broken = {problem.part for problem in self.check()}
         if "index" in broken:
             self._indexing.rebuild(IndexSpec.of(self.settings), queries)
@@ -271,6 +319,9 @@ class LocalEngine:
         if "words" in broken:
             self._lexical_indexing.rebuild()
             done.append("built the index of words anew")
+        if "sparse index" in broken:
+            self._sparse_indexing.rebuild()
+            done.append("built the index of sparse vectors anew")
         return done
 
     def compact(self) -> Compacted:

@@ -13,17 +13,19 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from semsearch.engine import Candidates
+from semsearch.engine import SPARSE, Candidates
 from semsearch.errors import CollectionDamaged, DataError, DocumentChanged
 from semsearch.local.index.loader import IndexLoader
 from semsearch.local.lexical.searcher import Lexical
 from semsearch.local.planner import Planner
+from semsearch.local.sparse.sparse_search import SparseSearch
 from semsearch.local.store import document_rows as rows
-from semsearch.local.store import pieces
+from semsearch.local.store import pieces, sparse_rows
 from semsearch.local.store.document_rows import Long, Stored
 from semsearch.local.store.filters import StoredFields, documents_of, facets_of
 from semsearch.local.store.snapshot import Snapshot
 from semsearch.local.store.store import Store, View
+from semsearch.sparse_vectors import SparseVectors
 from semsearch.types import Document, Keys, Metric, Neighbors, Passage, Vectors
 
 if TYPE_CHECKING:
@@ -37,6 +39,7 @@ Mask = NDArray[np.bool_]  # (n,) by row
 PASSAGE_BATCH = 4096  # passages streamed at a time
 KEPT_MASKS = 16
 NAMED = 3  # damaged documents in one warning
+NO_COMPONENTS = (np.empty(0, dtype=np.int32), np.empty(0, dtype=np.float32))
 EXACT, INDEX, FRESH = ("exact",), ("index",), ("fresh",)
 
 
@@ -48,10 +51,12 @@ class Retriever:
         self.metric = metric
         self.loader = loader
         self.lexical = Lexical(store)
+        self.sparse = SparseSearch(store)
         self.planner = Planner(metric, device)
         self.damaged: frozenset[int] = frozenset()
         self._filters: dict[tuple[int, Filter], Mask] = {}
         self._several: tuple[int, bool] | None = None
+        self._lacking: tuple[int, int] | None = None
 
     def several_passages(self, snapshot: Snapshot) -> bool:
         """Whether documents have more than one passage: those of one lie side by side."""
@@ -72,6 +77,12 @@ class Retriever:
             current = {known: mask for known, mask in self._filters.items() if known[0] == version}
             self._filters = dict(list(current.items())[-KEPT_MASKS + 1 :]) | {key: found}
         return found
+
+    def lacking_sparse(self, view: View) -> int:
+        """How many passages have no sparse vector, counted once a commit."""
+        if self._lacking is None or self._lacking[0] != view.snapshot.version:
+            self._lacking = (view.snapshot.version, sparse_rows.lacking(view.connection))
+        return self._lacking[1]
 
     def find_all_damage(self, snapshot: Snapshot) -> bool:
         """Leave out all rows that are not what was committed; False if that is known of all of them."""
@@ -215,6 +226,37 @@ class LocalView:
                 docs = self.snapshot.docs[self.snapshot.rows_of(keys)]
                 return Candidates(keys, docs, scores, [way] * len(keys))
             wanted *= 4
+
+    def sparse(self, query: SparseVectors, k: int, *, allowed: Mask | None, grouped: bool) -> Candidates:
+        """See `semsearch.engine.SparseView`."""
+        grouped &= self._retriever.several_passages(self.snapshot)
+        wanted = 3 * k if grouped else k
+        while True:
+            found, scores = self._retriever.sparse.search(self._view, query, wanted, self._sound(allowed))
+            keys = found
+            if grouped:
+                best = _best_of_documents(Neighbors(keys[None], scores[None]), self.snapshot, k)
+                ((keys, scores),) = best
+            if not grouped or len(found) < wanted or len(keys) == k:
+                docs = self.snapshot.docs[self.snapshot.rows_of(keys)]
+                return Candidates(keys, docs, scores, [(SPARSE,)] * len(keys))
+            wanted *= 4
+
+    def sparse_vectors(self, keys: Keys) -> SparseVectors:
+        """See `semsearch.engine.SparseView`."""
+        own, vectors = self._retriever.sparse.vectors(self._view, keys)
+        places = {key: place for place, key in enumerate(own.tolist())}
+        rows = [vectors.row(places[key]) if key in places else NO_COMPONENTS for key in keys.tolist()]
+        return SparseVectors.of_rows(rows, vectors.dim)
+
+    def without_sparse(self, after: int, most: int) -> Keys:
+        """See `semsearch.engine.SparseView`."""
+        return np.array(sparse_rows.missing(self._connection, after, most), dtype=np.int64)
+
+    @property
+    def lacking_sparse(self) -> int:
+        """See `semsearch.engine.SparseView`."""
+        return self._retriever.lacking_sparse(self._view)
 
     def _sound(self, allowed: Mask | None) -> Mask | None:
         """`allowed` without the rows that are known to be damaged."""

@@ -5,13 +5,14 @@ from __future__ import annotations
 from semsearch.chunking import Splitter
 from semsearch.encoder.attribution import Indivisible, attribute, in_float32
 from semsearch.encoder.text_encoder import TextEncoder
-from semsearch.types import Document, Encoder, Explanation, Hit, Metric, Part, Span
+from semsearch.types import BalanceOfThree, Document, Encoder, Explanation, Hit, Metric, Part, Span
 
 WAYS = {
     "exact": "found by exact search",
     "index": "proposed by the index and scored exactly",
     "fresh": "newer than the index, found by exact search",
     "lexical": "found by its words",
+    "sparse": "found by the words of a sparse model",
     "fulltext": "found by its words, scored by SQLite's full text (the index of words is not at hand)",
 }
 
@@ -22,12 +23,19 @@ def way(hit: Hit) -> str:
     if hit.ranks:
         sentence += f" ({', '.join(f'{place}. in {stage}' for stage, place in hit.ranks.items())})"
     if hit.balance is not None:
-        share, by_meaning, by_words, asked = hit.balance
-        sentence += f"; meaning counts {share:.0%} and words {1 - share:.0%}, as " + (
-            "was asked"
-            if asked
-            else f"the best by meaning stands out by {by_meaning:.2f} and the best by words by {by_words:.2f}"
-        )
+        share, by_meaning, by_words, asked = hit.balance[:4]
+        if isinstance(hit.balance, BalanceOfThree):
+            by_terms, of_terms = hit.balance.sparse, hit.balance.sparse_weight
+            sentence += (
+                f"; meaning counts {share:.0%}, words {1 - share - of_terms:.0%} and the sparse model {of_terms:.0%}, "
+                f"whose best stand out by {by_meaning:.2f}, {by_words:.2f} and {by_terms:.2f}"
+            )
+        else:
+            sentence += f"; meaning counts {share:.0%} and words {1 - share:.0%}, as " + (
+                "was asked"
+                if asked
+                else f"the best by meaning stands out by {by_meaning:.2f} and the best by words by {by_words:.2f}"
+            )
     if hit.rerank_weight is not None and hit.rerank_weight < 1:
         share = hit.rerank_weight
         sentence += f"; the reranker counts {share:.0%} and the stage before it {1 - share:.0%}"

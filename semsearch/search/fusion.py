@@ -60,12 +60,12 @@ def fuse(dense: List, lexical: List, *, weight: float, floor: float = 0.0) -> tu
     keys = np.union1d(dense[0], lexical[0]).astype(np.int64)
     scores = np.zeros(len(keys))
     for (own, given), share, least in ((dense, weight, None), (lexical, 1 - weight, floor)):
-        scores[np.searchsorted(keys, own)] += share * _stretched(np.asarray(given, dtype=np.float64), least)
+        scores[np.searchsorted(keys, own)] += share * stretched(np.asarray(given, dtype=np.float64), least)
     order = np.argsort(-scores, kind="stable")
     return keys[order], scores[order].astype(np.float32)
 
 
-def _stretched(scores: NDArray[np.float64], least: float | None) -> NDArray[np.float64]:
+def stretched(scores: NDArray[np.float64], least: float | None) -> NDArray[np.float64]:
     """From 0 for `least`, or the last, to 1 for the first; 1 for all where they are equal."""
     if not len(scores):
         return scores

@@ -13,14 +13,16 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import repeat
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from semsearch import dates, models
 from semsearch.bound_encoder import NO_VECTORS, BoundEncoder, EncodedQueries
+from semsearch.bound_sparse import BoundSparseEncoder
 from semsearch.chunking import compose, splitter_for
-from semsearch.engine import Candidates, Engine, EngineView, Settings
+from semsearch.engine import SPARSE, Candidates, Engine, EngineView, Settings, SparseView
 from semsearch.errors import UsageError
 from semsearch.search.blending import blend, own_weight
 from semsearch.search.calibration import Calibration
@@ -32,15 +34,18 @@ from semsearch.search.mmr import marginal_relevance, on_scale
 from semsearch.search.query_syntax import Query, parse
 from semsearch.search.ranking import Ranking, fused, scored
 from semsearch.search.request import Request
+from semsearch.search.sparse_ranking import Proposed, floor_of, fused_with_sparse
 from semsearch.search.where import Filter
 from semsearch.search.where_mapping import Where
 from semsearch.search.where_mapping import parse as parse_filter
-from semsearch.types import Encoder, Hit, Hits, Keys, Metric, Reranker, Vectors, Windowed
+from semsearch.sparse_vectors import SparseVectors
+from semsearch.types import Encoder, Explanation, Hit, Hits, Keys, Metric, Reranker, Vectors, Windowed
 from semsearch.vectors import stored_form
 
 if TYPE_CHECKING:
     from semsearch.search.explanation import Explainer
 
+SparseProducts = list[tuple[int, float]]  # components, and what each adds to a score, the most first
 Timings = MutableMapping[str, float]  # milliseconds by stage
 
 KEPT_FILTERS = 16
@@ -60,6 +65,40 @@ class Retrieved:
     vectors: Mapping[int, Vectors]  # by key, where hits are to be thinned out
     settings: Settings
     version: object
+    terms: Mapping[tuple[int, int], SparseProducts]  # by query and key, where hits are explained
+
+
+class SparseQueries(NamedTuple):
+    """The sparse vectors of questions; None where they are not asked for."""
+
+    described: Any  # the setting that tells the model which made them
+    vectors: SparseVectors | None
+
+    def fits(self, settings: Settings) -> bool:
+        """Whether the collection still has that model."""
+        return self.vectors is None or settings.get(SPARSE) == self.described
+
+    def each(self) -> list[SparseVectors]:
+        """One vector for each question."""
+        return [] if self.vectors is None else [self.vectors[[place]] for place in range(len(self.vectors))]
+
+
+def _products(
+    query: tuple[NDArray[np.int32], NDArray[np.float32]], row: tuple[NDArray[np.int32], NDArray[np.float32]]
+) -> SparseProducts:
+    """What each component that both have adds to their product, the most first."""
+    both, of_query, of_row = np.intersect1d(query[0], row[0], assume_unique=True, return_indices=True)
+    products = query[1][of_query].astype(np.float64) * row[1][of_row]
+    order = np.lexsort((both, -products))
+    return list(zip(both[order].tolist(), products[order].tolist(), strict=True))
+
+
+def _lacking(view: SparseView) -> tuple[str, ...]:
+    """What to say where passages wait for their sparse vectors."""
+    count = view.lacking_sparse
+    if not count:
+        return ()
+    return (f"{count:,} passages have no sparse vector yet and are not found by it: the next write encodes them.",)
 
 
 class Searcher:
@@ -68,6 +107,7 @@ class Searcher:
     def __init__(self, engine: Engine, model: BoundEncoder) -> None:
         self._engine = engine
         self._model = model
+        self.sparse_model = BoundSparseEncoder(engine.name, model.compute)
         self._rerankers: dict[str, Reranker] = {}
         self._filters: dict[tuple[object, str], Filter] = {}
         self._explainer: tuple[Encoder, Explainer] | None = None
@@ -95,17 +135,18 @@ class Searcher:
         while True:
             described, started = self._model.described, time.perf_counter()
             encoded, read = NO_VECTORS, request.encoded(texts) if vectors is None else None
+            sparse = self._sparse(texts or (), request)
             if read is not None:
                 encoded = self._model.queries(read) if shared is None else shared.of(self._model, read)
             if timings is not None:
                 timings["encode"] = 1000 * (time.perf_counter() - started)
             with self._engine.view() as view:
                 settings = view.settings
-                if settings["encoder"] == described:
-                    if vectors is not None and request.mode != "lexical":
+                if settings["encoder"] == described and sparse.fits(settings):
+                    if vectors is not None and request.mode not in ("lexical", "sparse"):
                         encoded = _checked_vectors(view, vectors, texts, Metric(settings["metric"]))
                     began = time.perf_counter()
-                    found = self._gather(view, texts or (), encoded, request)
+                    found = self._gather(view, texts or (), encoded, request, sparse)
                     if timings is not None:
                         timings["search"] = 1000 * (time.perf_counter() - began)
                     break
@@ -116,10 +157,12 @@ class Searcher:
 
     # Inside a view of the engine
 
-    def _gather(self, view: EngineView, texts: Sequence[str], vectors: Vectors, request: Request) -> Retrieved:
+    def _gather(
+        self, view: EngineView, texts: Sequence[str], vectors: Vectors, request: Request, sparse: SparseQueries
+    ) -> Retrieved:
         """The hits of each query, at most `request.depth`: the best passage of the best documents, or passages."""
         while True:
-            rankings = self._rankings(view, texts, vectors, request)
+            rankings = self._rankings(view, texts, vectors, request, sparse)
             keys = np.concatenate([NO_KEYS, *(ranking.candidates.keys for ranking in rankings)])
             with uncollected() if len(keys) > UNCOLLECTED_HITS else nullcontext():
                 passages = view.passages_of(keys)
@@ -134,12 +177,40 @@ class Searcher:
             for hits in answers:
                 for hit in hits:
                     hit.context = next(spans)
+        terms: dict[tuple[int, int], SparseProducts] = {}
+        if request.explain and sparse.vectors is not None:
+            assert isinstance(view, SparseView), "the engine says so"
+            for place, (query, ranking) in enumerate(zip(sparse.each(), rankings, strict=True)):
+                stored = view.sparse_vectors(ranking.candidates.keys)
+                for key, row in zip(ranking.candidates.keys.tolist(), stored.rows(), strict=True):
+                    terms[place, key] = _products(query.row(0), row)
         near = {}
         if request.mmr_lambda is not None:
             near = dict(zip(keys.tolist(), view.vectors(keys), strict=True))
-        return Retrieved(answers, [ranking.notes for ranking in rankings], near, view.settings, view.version)
+        notes = [ranking.notes for ranking in rankings]
+        return Retrieved(answers, notes, near, view.settings, view.version, terms)
 
-    def _rankings(self, view: EngineView, texts: Sequence[str], vectors: Vectors, request: Request) -> list[Ranking]:
+    def _sparse(self, texts: Sequence[str], request: Request) -> SparseQueries:
+        """The sparse vectors of questions, where they are asked for or the collection has a model for them."""
+        if request.mode == "dense" or request.mode == "lexical" or not texts:
+            return SparseQueries(None, None)
+        settings = self._engine.settings
+        if request.mode == "hybrid" and (settings.get(SPARSE) is None or not self._engine.capabilities.sparse):
+            return SparseQueries(None, None)
+        self._check_sparse()
+        read = request.without_marks(texts)
+        return SparseQueries(settings.get(SPARSE), self.sparse_model.queries(settings, read))
+
+    def _check_sparse(self) -> None:
+        if not self._engine.capabilities.sparse:
+            raise UsageError(
+                f"collection '{self._engine.name}' lies in the engine '{self._engine.capabilities.engine}', which "
+                "keeps no sparse vectors: choose another mode."
+            )
+
+    def _rankings(
+        self, view: EngineView, texts: Sequence[str], vectors: Vectors, request: Request, sparse: SparseQueries
+    ) -> list[Ranking]:
         """One list of passages for each query, in the mode that was asked for."""
         grouped, depth = request.group_by == "document", request.depth
         metric = Metric(view.settings["metric"])
@@ -147,6 +218,13 @@ class Searcher:
         if request.mode == "dense":
             found = self._dense(view, vectors, depth, view.allowed(where), request, metric)
             return [Ranking("dense", candidates) for candidates in found]
+        if request.mode == "sparse":
+            assert isinstance(view, SparseView), "the engine says so"
+            allowed, notes = view.allowed(where), _lacking(view)
+            return [
+                Ranking("sparse", view.sparse(query, depth, allowed=allowed, grouped=grouped), notes=notes)
+                for query in sparse.each()
+            ]
         queries = [parse(text) for text in texts]
         if request.mode == "lexical":
             allowed = view.allowed(where)
@@ -155,7 +233,7 @@ class Searcher:
                 return Ranking("lexical", view.lexical(query, depth, allowed=allowed, grouped=grouped))
 
             return [_loosened_if_empty(query, by_words, filtered=where is not None) for query in queries]
-        return self._hybrid(view, queries, vectors, request, where, metric)
+        return self._hybrid(view, queries, vectors, request, where, metric, sparse.each())
 
     def _filter(self, view: EngineView, where: Where) -> Filter:
         """What `where` says, remembered for this state of the collection: checking it asks for the types of fields."""
@@ -180,8 +258,9 @@ class Searcher:
         request: Request,
         where: Filter | None,
         metric: Metric,
+        sparse: Sequence[SparseVectors],
     ) -> list[Ranking]:
-        """Each query by meaning and by words; what it rules out, neither finds."""
+        """Each query by meaning, by words and by a sparse model; what it rules out, none of them finds."""
         grouped, depth = request.group_by == "document", max(request.depth, FUSION_DEPTH)
         allowed = view.allowed(where)
         plain = [place for place, query in enumerate(queries) if query.plain]
@@ -198,6 +277,13 @@ class Searcher:
             asked = max(depth, LEXICAL_DEPTH)
             lexical = view.lexical(query, asked, allowed=own, grouped=grouped)
             floor = float(lexical.scores[-1]) if len(lexical.keys) == asked else 0.0
+            if sparse:
+                assert isinstance(view, SparseView), "the engine says so"
+                terms = view.sparse(sparse[place], depth, allowed=own, grouped=grouped)
+                lists = Proposed(lexical, floor), Proposed(terms, floor_of(terms, depth))
+                both = vectors[place], sparse[place]
+                ranking = fused_with_sparse(near, *lists, *both, view, metric, request, depth)
+                return replace(ranking, notes=_lacking(view))
             ranking = fused(near, lexical, vectors[place], view, metric, request, depth, floor)
             if len(near.keys) and not len(lexical.keys):
                 return replace(ranking, notes=("no word of the query is found: these are answers by meaning alone.",))
@@ -244,10 +330,7 @@ class Searcher:
         if request.minima:
             answers = [_good_enough(hits, request.minima) for hits in answers]
         if request.explain:
-            explainer = self._explainer_of(found.settings)
-            for query, hits in zip(asked, answers, strict=True):
-                for hit in hits:
-                    hit.explanation = explainer.explain(query, hit)
+            self._explain(asked, answers, found, request)
         self._locatable(answers, texts, languages_of(found.settings))
         notes = found.notes
         if texts:
@@ -258,6 +341,23 @@ class Searcher:
         if request.minima and (lacking := self._unmeasured(request, found)):
             notes = [(*own, *lacking) for own in notes]
         return list(map(Hits, answers, [(*own, *unheard) for own in notes]))
+
+    def _explain(
+        self, asked: Sequence[str], answers: Sequence[Sequence[Hit]], found: Retrieved, request: Request
+    ) -> None:
+        from semsearch.search.explanation import way
+
+        explainer = None if request.mode == "sparse" else self._explainer_of(found.settings)
+        word = self.sparse_model.get(found.settings).word if found.terms else None
+        for place, (query, hits) in enumerate(zip(asked, answers, strict=True)):
+            for hit in hits:
+                if explainer is None:
+                    hit.explanation = Explanation(way(hit), why="its score is a sum over the words of a sparse model.")
+                else:
+                    hit.explanation = explainer.explain(query, hit)
+                if word is not None and (products := found.terms.get((place, hit.key))) is not None:
+                    terms = [(word(component), product) for component, product in products]
+                    hit.explanation = replace(hit.explanation, terms=terms)
 
     def _rerank(self, asked: Sequence[str], answers: Sequence[list[Hit]], request: Request) -> tuple[str, ...]:
         """Put the hits of each query in their new order; what there is to say of it."""
@@ -395,7 +495,7 @@ def _rerank(reranker: Reranker, query: str, hits: list[Hit], weight: float) -> N
         )
     blended = blend(scores, np.array([hit.score for hit in hits], dtype=np.float64), weight)
     for hit, score, order in zip(hits, scores.tolist(), blended.tolist(), strict=True):
-        before = next(stage for stage in ("fused", "lexical", "dense") if stage in hit.scores)
+        before = next(stage for stage in ("fused", "lexical", "sparse", "dense") if stage in hit.scores)
         hit.ranks = {**hit.ranks, before: hit.rank}
         hit.scores, hit.score, hit.rerank_weight = {**hit.scores, "rerank": score}, order, weight
     hits.sort(key=lambda hit: -hit.score)  # stable: of equals, the one that was ahead

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from semsearch.engine import Candidates, EngineView
 from semsearch.search.fusion import balance, fuse
 from semsearch.search.request import Request
-from semsearch.types import Balance, Hit, Keys, Metric, Passage, Vectors
+from semsearch.types import Balance, BalanceOfThree, Hit, Keys, Metric, Passage, Vectors
 from semsearch.vectors import score_pairs
 
 
@@ -38,7 +38,7 @@ class Ranking:
 class FusedRanking(Ranking):
     """Passages of two stages in one order."""
 
-    balance: Balance
+    balance: Balance | BalanceOfThree
     scores_by_stage: Mapping[str, Mapping[int, float]]
     ranks_by_stage: Mapping[str, Mapping[int, int]]
 

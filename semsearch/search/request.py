@@ -16,7 +16,7 @@ from semsearch.types import Reranker
 from semsearch.validation import is_empty
 from semsearch.vectors import check_k
 
-MODES = ("dense", "lexical", "hybrid")
+MODES = ("dense", "lexical", "sparse", "hybrid")
 MAX_QUERY = 1_000_000  # characters; a model reads some thousands of them
 MAX_QUERY_WORDS = 10_000  # that are looked up
 MAX_PHRASES = 100  # of a query, with its exclusions
@@ -100,7 +100,8 @@ class Request:
         where: A metadata filter, as a mapping or as a text like `year >= 1990`; see `semsearch.search.where`.
         exact: Do without the index.
         group_by: "document": the best passage of each document. None: passages.
-        mode: "dense" (by meaning), "lexical" (by words: BM25) or "hybrid" (both, fused).
+        mode: "dense" (by meaning), "lexical" (by words: BM25), "sparse" (by the words that a sparse model finds in
+            texts and question, where the collection has one) or "hybrid" (all that there are, fused).
         dense_weight: The share of meaning in "hybrid", from 0 to 1; None: as far as the best by meaning and by words
             stand out.
         rerank: Let a cross-encoder order the best `candidates`: its name, an object with `score`, or True for the
@@ -204,18 +205,18 @@ class Request:
         if isinstance(queries, str):
             raise UsageError("search_many takes a list of queries; for a single one there is search.")
         texts = check_texts(queries, "search_many")
-        if self.mode != "dense":
+        if self.mode not in ("dense", "sparse"):
             for query in texts:
                 _check_words(query)
         return texts
 
     def encoded(self, queries: Sequence[str] | None) -> Sequence[str] | None:
         """What is encoded of queries: all of it, or nothing, or what their phrases and exclusions leave."""
-        return None if self.mode == "lexical" or queries is None else self.without_marks(queries)
+        return None if self.mode in ("lexical", "sparse") or queries is None else self.without_marks(queries)
 
     def without_marks(self, queries: Sequence[str]) -> Sequence[str]:
         """Queries as a model should read them: what they exclude, where this mode heeds it, is not asked for."""
-        return queries if self.mode == "dense" else [parse(query).text or query for query in queries]
+        return queries if self.mode in ("dense", "sparse") else [parse(query).text or query for query in queries]
 
     def unheeded(self, query: str) -> Iterator[str]:
         """What to say of a query that says next to nothing, or more than this mode can heed."""
@@ -223,12 +224,12 @@ class Request:
             yield "nothing in the query can be seen: write a few words."
         elif len(query.strip()) == 1:
             yield "the query is a single character, which says little: write a few words."
-        if self.mode == "dense" and _MARKED.search(query) and not parse(query).plain:
+        if self.mode in ("dense", "sparse") and _MARKED.search(query) and not parse(query).plain:
             yield (
-                "phrases and exclusions rule nothing out in the mode 'dense', which compares meanings: choose 'hybrid' "
-                "or 'lexical' for them."
+                f"phrases and exclusions rule nothing out in the mode '{self.mode}', which compares meanings: choose "
+                "'hybrid' or 'lexical' for them."
             )
-        if self.mode != "dense":
+        if self.mode not in ("dense", "sparse"):
             yield from parse(query).unheeded
 
 

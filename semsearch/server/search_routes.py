@@ -36,7 +36,9 @@ class HowToSearch(JSONShape):
 
     k: int = Field(10, ge=1, description="Documents to give.")
     where: FilterSaid | None = Field(None, description="A metadata filter, as text or as a mapping.")
-    mode: Literal["dense", "lexical", "hybrid"] = Field("dense", description="By meaning, by words, or both.")
+    mode: Literal["dense", "lexical", "sparse", "hybrid"] = Field(
+        "dense", description="By meaning, by words, by a sparse model, or by all that there are."
+    )
     exact: bool = Field(False, description="Do without the index.")
     group_by: Literal["document"] | None = Field("document", description="null: passages.")
     dense_weight: float | None = Field(None, ge=0, le=1, description="The share of meaning in 'hybrid'.")
@@ -239,7 +241,7 @@ def _ask(
                 for hit in hits:
                     _ = hit.place  # while its collection is leased
         else:
-            if vectors is None and options.get("mode") != "lexical":
+            if vectors is None and options.get("mode") not in ("lexical", "sparse"):
                 check_encodes(opened[0])
             found = opened[0].search_many(texts, k, vectors=vectors, timings=timings, **options)
             _locate(opened[0], found, texts)

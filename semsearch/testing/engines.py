@@ -27,8 +27,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import semsearch
+from semsearch import models
 from semsearch.collection import Collection
-from semsearch.engine import BackedUp, Engine, Indexed, Maintained
+from semsearch.engine import BackedUp, Engine, Indexed, Maintained, SparseStore
 from semsearch.errors import (
     CollectionClosed,
     CollectionExists,
@@ -45,7 +46,7 @@ from semsearch.ingest.scan import scan
 from semsearch.ingest.source import ReadReport, Source
 from semsearch.records import Entry, Record
 from semsearch.search.where_mapping import parse as parse_filter
-from semsearch.testing.encoder import HashEncoder
+from semsearch.testing.encoder import HashEncoder, SparseWords
 from semsearch.testing.filters import TABLES
 from semsearch.types import Document, Hit, Metric, Span, Vectors
 from semsearch.vectors import brute_force, normalise
@@ -520,6 +521,44 @@ class EngineContract:
         assert all(hit.scores["fused"] == hit.score and "dense" in hit.scores for hit in hits)
         queries = ["bird park", "the warm sofa", "a song"]
         assert animals.search_many(queries, mode="hybrid") == [animals.search(q, mode="hybrid") for q in queries]
+
+    # ------------------------------------------------------------------ sparse vectors
+
+    def test_sparse_vectors_are_kept_or_said_not_to_be(
+        self, animals: Collection, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(models, "_sparse_encoders", lambda name, revision, compute: SparseWords(name))
+        engine = animals.engine
+        assert engine.capabilities.sparse == isinstance(engine, SparseStore)
+        if not engine.capabilities.sparse:
+            with pytest.raises(UsageError, match="keeps no sparse vectors"):
+                animals.search("the cat", mode="sparse")
+            with pytest.raises(UsageError, match="keeps no sparse vectors"):
+                animals.add_sparse("words")
+            assert ids(animals.search("the cat", mode="hybrid")), "which does without them"
+            return
+        with pytest.raises(UsageError, match="has no sparse vectors"):
+            animals.search("the cat", mode="sparse")
+        assert animals.add_sparse("words") == 3
+        animals.add([Document("fish", "a fish in the sea", metadata={"legs": 0})])
+        animals.remove(["cat"])
+        encoder = SparseWords("words")
+        there = list(animals.documents())
+        stored = encoder.encode_documents([f"{one.title} {one.text}" for one in there])
+        for query in ("the park", "a fish sings", "zebra"):
+            scores = encoder.encode_queries([query]).dot(stored)[0].tolist()
+            truth = {one.id: score for one, score in zip(there, scores, strict=True) if score > 0}
+            hits = animals.search(query, mode="sparse")
+            assert {hit.id: hit.score for hit in hits} == truth, "the very products, and nothing that shares no word"
+            assert [hit.score for hit in hits] == sorted(truth.values(), reverse=True)
+            assert all(hit.scores == {"sparse": hit.score} for hit in hits)
+        assert ids(animals.search("a fish sings in the", mode="sparse", where={"legs": 2})) == ["bird"]
+        fused = animals.search("a fish sings", mode="hybrid", explain=True)
+        assert all("sparse" in hit.scores for hit in fused)
+        assert all(hit.explanation is not None and hit.explanation.terms is not None for hit in fused)
+        animals.remove_sparse()
+        with pytest.raises(UsageError, match="has no sparse vectors"):
+            animals.search("the cat", mode="sparse")
 
     # ------------------------------------------------------------------ filters
 

@@ -53,7 +53,7 @@ def offered(session, line):
 @pytest.mark.parametrize(
     ("line", "lines"),
     [
-        (":mode ", [":mode dense", ":mode lexical", ":mode hybrid"]),
+        (":mode ", [":mode dense", ":mode lexical", ":mode sparse", ":mode hybrid"]),
         (":mode h", [":mode hybrid"]),
         (":mode  l", [":mode  lexical"]),
         (":rerank o", [":rerank on", ":rerank off"]),

@@ -1,5 +1,5 @@
-"""An encoder without a model."""
+"""Encoders without a model."""
 
-from semsearch.testing.encoder import HashEncoder
+from semsearch.testing.encoder import HashEncoder, SparseWords
 
-__all__ = ["HashEncoder"]
+__all__ = ["HashEncoder", "SparseWords"]

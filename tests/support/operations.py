@@ -14,12 +14,25 @@ from unittest import mock
 import numpy as np
 
 import semsearch
+from semsearch import models
 from semsearch.errors import CollectionNotFound, DataError, SemsearchError
-from semsearch.ingest import ingestion
+from semsearch.ingest import ingestion, sparse_filling
 from semsearch.local.store import migrations, schema
 from semsearch.opening import drop
-from support.fakes import HashEncoder
-from support.workload import BACKENDS, DIM, NAME, changed, documents, open_it, relabelled, violations, with_these
+from support.fakes import HashEncoder, SparseWords
+from support.workload import (
+    BACKENDS,
+    DIM,
+    NAME,
+    QUERIES,
+    changed,
+    documents,
+    embedded,
+    open_it,
+    relabelled,
+    violations,
+    with_these,
+)
 
 
 def unchanged(base):
@@ -292,6 +305,58 @@ def judge_synced(home, possible):
         return [*wrong, *[f"check says: {problem.what}" for problem in collection.check(deep=True)]]
 
 
+def sparse_words():
+    """Any name is that of a sparse model without weights."""
+    return mock.patch.object(models, "_sparse_encoders", lambda name, revision, compute: SparseWords(name))
+
+
+def keep_sparse(home, tell):
+    """Sparse vectors for what is there, for what comes, and an index of them; then a compaction."""
+    with (
+        sparse_words(),
+        mock.patch.object(sparse_filling, "FILLED_PASSAGES", 64),
+        open_it(home) as collection,
+    ):
+        collection.add_sparse("words")
+        collection.engine._sparse_indexing.rebuild()
+        collection.add(documents(6, "w", 3))
+        tell(1)
+        collection.remove(["b2", "b9", "tail5"])
+        tell(2)
+        collection.engine._sparse_indexing.rebuild()
+        collection.compact()
+        collection.add_sparse("others")
+
+
+def sparse_states(base):
+    added = with_these(base, documents(6, "w", 3))
+    return [base, added, with_these(added, removed=["b2", "b9", "tail5"])]
+
+
+def judge_sparse(home, possible):
+    """What waits for its vector is known to, and gets it by the same call; then answers are those of brute force."""
+    with sparse_words(), open_it(home) as collection:
+        waits = "have no sparse vector yet"
+        wrong = [problem for problem in violations(collection, possible) if waits not in problem]
+        collection.add_sparse("words")
+        there = {entry.id: entry for entry in collection.documents()}
+        wrong += violations(collection, [there])
+        encoder = SparseWords("words")
+        vectors = encoder.encode_documents([embedded(entry) for entry in there.values()])
+        for query in QUERIES:
+            scores = encoder.encode_queries([query]).dot(vectors)[0]
+            truth = {(identity, float(score)) for identity, score in zip(there, scores, strict=True) if score > 0}
+            found = {(hit.id, hit.score) for hit in collection.search(query, len(there) + 1, mode="sparse")}
+            if found != truth:
+                wrong.append(f"{query}: {len(found)} sparse hits are not the {len(truth)} of brute force")
+    return wrong or judge_sparsely(home, possible)
+
+
+def judge_sparsely(home, possible):
+    with sparse_words():
+        return judge_subject(home, possible)
+
+
 OPERATIONS = {
     "add": Operation(opened(add_in_batches), lambda base: [with_these(base, NEW[:count]) for count in (0, 4, 8, 10)]),
     "update": added(lambda base: changed(2, base, ["b2", "b9", "tail5"])),
@@ -307,6 +372,7 @@ OPERATIONS = {
     "repair": Operation(opened(repair), lambda base: [base, base], damage, judge_repaired),
     "migrate": Operation(migrate, judge=judge_migrated),
     "sync": Operation(opened(sync), synced_states, lambda home: write_source(home, SOURCE), judge_synced),
+    "sparse": Operation(keep_sparse, sparse_states, judge=judge_sparse),
     "mixture": Operation(opened(mix), mixed_states),
     "create": Operation(create, created_states, judge=judge_created),
     "drop": Operation(take_away, lambda base: [base, None], judge=judge_dropped),

@@ -10,12 +10,13 @@ from numpy.typing import NDArray
 from sqlalchemy import Connection
 from sqlalchemy.exc import DatabaseError, MultipleResultsFound, NoResultFound
 
-from semsearch.engine import Problem
+from semsearch.engine import SPARSE, Problem
 from semsearch.errors import IndexDamaged
 from semsearch.local.index.generation import read_manifest, verify_files
 from semsearch.local.maintenance.reencoding import obstacle
+from semsearch.local.sparse.sparse_search import PublishedSparse
 from semsearch.local.store import document_rows as documents
-from semsearch.local.store import schema, segments
+from semsearch.local.store import schema, segments, sparse_rows
 from semsearch.local.store.snapshot import Snapshot
 from semsearch.local.store.store import View
 from semsearch.types import Metric
@@ -62,13 +63,32 @@ def structure(view: View, folder: Path) -> Iterator[Problem]:
     orphans = _scalar(view.connection, "SELECT count(*) FROM documents WHERE doc NOT IN (SELECT doc FROM passages)")
     if orphans:
         yield Problem("documents", f"{orphans:,} documents have no passages", f"semsearch repair {name}")
-    for part, index in {"index": snapshot.index, "words": snapshot.lexical}.items():
+    yield from _sparse(view, name)
+    indexes = {"index": snapshot.index, "words": snapshot.lexical, "sparse index": PublishedSparse.of(snapshot)}
+    for part, index in indexes.items():
         try:
             if index is not None:
                 files = folder / "indexes" / index.folder
                 verify_files(files, read_manifest(files))
         except IndexDamaged as error:
             yield Problem(part, str(error), f"semsearch repair {name}")
+
+
+def _sparse(view: View, name: str) -> Iterator[Problem]:
+    """Sparse vectors must be there where a collection has a model for them."""
+    described = view.snapshot.settings.get(SPARSE)
+    if described is None:
+        return
+    fix = f"semsearch repair {name}"
+    if not sparse_rows.usable(view.connection):
+        yield Problem("sparse vectors", "their table is missing, or not laid out as it should be", fix)
+    elif lacking := sparse_rows.lacking(view.connection):
+        yield Problem("sparse vectors", f"{lacking:,} passages have no sparse vector yet", fix)
+
+
+def damaged_sparse(connection: Connection, dim: int) -> list[int]:
+    """The keys of sparse vectors that are not what was committed."""
+    return [key for _, _, damaged in sparse_rows.stream(connection, -1, dim) for key in damaged.tolist()]
 
 
 def broken_tables(connection: Connection, pragma: str = "integrity_check") -> list[str]:
@@ -128,6 +148,11 @@ def content(view: View, folder: Path, metric: Metric) -> Iterator[Problem]:
             f"{first!r}: they are searched exactly, their scores may be cut off, and no index is built of them",
             f"remove those documents, run 'semsearch compact {name}', and add them with vectors that are scaled down",
         )
+    if SPARSE in snapshot.settings and sparse_rows.usable(view.connection):
+        broken = damaged_sparse(view.connection, int(snapshot.settings[SPARSE]["dim"]))
+        if broken:
+            what = f"{len(broken):,} stored sparse vectors are damaged"
+            yield Problem("sparse vectors", what, f"semsearch repair {name}")
     torn = documents.damaged(view.connection)
     if torn:
         fix = "remove them and add them again, or restore a backup"

@@ -7,14 +7,20 @@ import json
 import numpy as np
 from numpy.typing import NDArray
 
-from semsearch.engine import Encode
+from semsearch.engine import SPARSE, Encode
 from semsearch.errors import CollectionDamaged
 from semsearch.ingest.ingestion import BATCH_DOCUMENTS
-from semsearch.local.maintenance.check import broken_tables, damaged_rows, interrupted, wrong_rows
+from semsearch.local.maintenance.check import (
+    broken_tables,
+    damaged_rows,
+    damaged_sparse,
+    interrupted,
+    wrong_rows,
+)
 from semsearch.local.maintenance.compaction import compact
 from semsearch.local.maintenance.reencoding import forget
 from semsearch.local.store import document_rows as documents
-from semsearch.local.store import generations, platform, segments, terms, vector_file
+from semsearch.local.store import generations, platform, segments, sparse_rows, terms, vector_file
 from semsearch.local.store.failpoints import failpoint
 from semsearch.local.store.snapshot import Snapshot
 from semsearch.local.store.store import Store
@@ -71,6 +77,30 @@ def repair(store: Store, encode: Encode | None) -> list[str]:
             store.put(encode(records), again=True)
         if count:
             done.append(f"encoded {count:,} documents again from the stored text")
+    return done
+
+
+def mend_sparse(store: Store) -> list[str]:
+    """Take damaged sparse vectors out, whose passages then wait for new ones; what was done, in sentences."""
+    done: list[str] = []
+    with store.write():
+        with store.read() as view:
+            settings = view.snapshot.settings
+            if SPARSE not in settings:
+                return done
+            lost = not sparse_rows.usable(view.connection)
+            damaged = [] if lost else damaged_sparse(view.connection, int(settings[SPARSE]["dim"]))
+        if lost:
+            with store.database.write() as connection:
+                store.advance(connection)
+                sparse_rows.end(connection)
+                sparse_rows.begin(connection, settings[SPARSE])
+            done.append("made the table of sparse vectors anew, which are all encoded again")
+        elif len(damaged):
+            with store.database.write() as connection:
+                store.advance(connection)
+                sparse_rows.remove(connection, np.array(damaged, dtype=np.int64))
+            done.append(f"took out {len(damaged):,} damaged sparse vectors, which are encoded again")
     return done
 
 

@@ -14,6 +14,7 @@ from sqlalchemy import ColumnElement, Connection, delete, insert, update
 from semsearch.local.store.database import driver
 from semsearch.local.store.database_errors import decoding
 from semsearch.local.store.schema import indexes
+from semsearch.local.store.settings import SPARSE_INDEX
 from semsearch.plain_files import is_plain_name
 
 LEXICAL = "lexical"  # the backend of an index of words
@@ -94,6 +95,7 @@ def retire(connection: Connection, *, words: bool) -> None:
 def retire_all(connection: Connection) -> None:
     """Leave the collection without any index, inside the caller's transaction."""
     connection.execute(delete(indexes))
+    connection.exec_driver_sql("DELETE FROM settings WHERE name = ?", (SPARSE_INDEX,))
 
 
 def tune(connection: Connection, number: int, params: dict[str, Any], contract: dict[str, Any] | None) -> None:

@@ -231,6 +231,18 @@ indexes = Table(
 # The questions that a recall is measured on.
 questions = Table("questions", metadata, _number("question", primary_key=True), _text("text"), **_STRICT)
 
+# Sparse vectors of passages. Its table is made where a collection gets a sparse model, and is none of those that every
+# collection has: older versions need not know it.
+sparse_vectors = Table(
+    "sparse_vectors",
+    MetaData(),
+    _number("key", ForeignKey(passages.c.key, ondelete="CASCADE"), primary_key=True),
+    _bytes("vector"),  # uint32 components, ascending, and then their values, float32
+    _number("crc"),  # crc32 of it and the key
+    Index("sparse_vectors_counted", "crc"),  # by which they are counted without reading them
+    **_STRICT,
+)
+
 fulltext = table(  # for statements; see `FULLTEXT`
     "fulltext", column("rowid", Integer), column("fulltext", Text), column("title", Text), column("text", Text)
 )
@@ -381,11 +393,16 @@ def layouts(connection: Connection) -> dict[str, ObjectLayout]:
 _INDEXED = "SELECT name FROM pragma_index_info(?) ORDER BY seqno"
 
 
-def differences(connection: Connection) -> list[str]:
-    """What is missing in a database of this version, or laid out otherwise than this semsearch does; by name."""
+def differences(connection: Connection, *, sparse: bool = False) -> list[str]:
+    """What is missing in a database of this version, or laid out otherwise than this semsearch does; by name.
+
+    With `sparse` the table of sparse vectors is to be there, too.
+    """
     engine = create_engine("sqlite://")
     with engine.connect() as fresh:
         create(fresh)
+        if sparse:
+            sparse_vectors.create(fresh, checkfirst=False)
         wanted = layouts(fresh)
     engine.dispose()
     there = layouts(connection)

@@ -9,6 +9,7 @@ from typing import Any
 
 from sqlalchemy import Connection
 
+from semsearch.engine import SPARSE
 from semsearch.errors import CollectionDamaged
 from semsearch.local.store.checksum import crc32
 from semsearch.local.store.database import driver
@@ -106,6 +107,24 @@ def _reencoding(value: Any) -> bool:
     )
 
 
+def _sparse(value: Any) -> bool:
+    return _encoder(value) and value is not None and type(value.get("dim")) is int and 1 <= value["dim"] <= MOST_WORDS
+
+
+def _sparse_index(value: Any) -> bool:
+    return (
+        isinstance(value, dict)
+        and set(value) == {"number", "generation", "rows", "digest"}
+        and all(_count(value[key]) for key in ("number", "generation", "rows"))
+        and _text(value["digest"])
+    )
+
+
+SPARSE_INDEX, SPARSE_WRITES = (
+    "sparse_index",
+    "sparse_writes",
+)  # the index of sparse vectors; how often they were written
+MOST_WORDS = 1 << 26  # components of a sparse vector
 REENCODING = "reencoding"  # the setting that holds the change of model that is under way
 LAST_GENERATION = "last_generation"  # … and the number of a vector file that was given last
 QUANTILES = 102  # scores that a calibration keeps: `semsearch.search.calibration.LEVELS`
@@ -122,6 +141,9 @@ _SOUND: dict[str, Callable[[Any], bool]] = {
     LANGUAGES: _languages,
     REENCODING: _reencoding,
     LAST_GENERATION: _count,
+    SPARSE: _sparse,
+    SPARSE_INDEX: _sparse_index,
+    SPARSE_WRITES: _count,
 }
 """Whether a value can be that of a setting, of those that are taken apart elsewhere."""
 

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from sqlalchemy import Connection, select
 
 from semsearch import plain_files, versions
-from semsearch.engine import Origin, Written
+from semsearch.engine import SPARSE, Origin, Written
 from semsearch.errors import (
     CollectionDamaged,
     CollectionExists,
@@ -47,7 +47,7 @@ from semsearch.local.store.database import Database, closed, driver
 from semsearch.local.store.failpoints import failpoint
 from semsearch.local.store.location import Location
 from semsearch.local.store.lock import WriterLock
-from semsearch.local.store.settings import put_setting, read_settings
+from semsearch.local.store.settings import SPARSE_INDEX, put_setting, read_settings
 from semsearch.local.store.snapshot import Snapshot, take
 from semsearch.local.store.vector_file import vector_path
 from semsearch.plain_files import read_plain
@@ -383,6 +383,8 @@ class Store:
                 begun = view.connection.exec_driver_sql("SELECT DISTINCT generation FROM segments").scalars().all()
                 keep = {vector_path(self.folder, g).name for g in (*begun, view.snapshot.generation)}
                 there = {index.folder for index in (view.snapshot.index, view.snapshot.lexical) if index is not None}
+                if (said := view.snapshot.settings.get(SPARSE_INDEX)) is not None:
+                    there.add(f"{SPARSE}-{said['number']}")
             left = [path for path in self.folder.glob("vectors-*.f32") if path.name not in keep]
             try:
                 indexes = platform.listed(self.folder / "indexes")

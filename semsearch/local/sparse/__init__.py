@@ -1,0 +1,1 @@
+"""The sparse vectors of a collection: an inverted index of them, and the search in it."""
