@@ -81,7 +81,7 @@ class LookedAfterEngine(RemoteEngine):
         return Compacted(int(rows), int(before), int(after), erased is True)
 
     def backup(self, file: Path) -> int:
-        """See `Maintained.backup`: the file comes from the server, and is made there first."""
+        """See `BackedUp.backup`: the file comes from the server, and is made there first."""
         if not file.absolute().parent.is_dir():
             raise UsageError(f"there is no folder {file.absolute().parent} to write the backup into.")
         partial = file.with_name(f".{file.name}.{uuid.uuid4().hex[:8]}.partial")

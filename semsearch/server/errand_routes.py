@@ -80,7 +80,7 @@ async def look_at_errand(call: Call[Any]) -> HTTPAnswer:
 
 @routes.add("GET", "/v1/engine/{collection}/backup", "Read a backup", role="admin", gives=BYTES)
 async def read_backup(call: Call[None]) -> Streamed:
-    """What `Maintained.backup` writes, as of one commit."""
+    """What `BackedUp.backup` writes, as of one commit."""
     return Streamed(partial(_send_backup, call))
 
 
@@ -91,7 +91,7 @@ async def _send_backup(call: Call[None], send: Send) -> None:
 
         def make() -> int:
             with call.service.collections.lease(call.collection) as collection:
-                return _maintained(collection).backup(file)
+                return collection.backup(file)
 
         size = await loop.run_in_executor(pool, make)
         headers = [
