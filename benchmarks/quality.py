@@ -72,9 +72,10 @@ from semsearch.evaluation.judgements import read_qrels, read_queries
 from semsearch.evaluation.leave_one_out import leave_one_out
 from semsearch.ingest.source import Source
 from semsearch.search import fusion
-from semsearch.search.request import MODES, SearchKeywords
+from semsearch.search.request import SearchKeywords
 from semsearch.types import Document, Encoder
 
+MODES = ("dense", "lexical", "hybrid")  # that every collection has
 SAMPLES = Path(__file__).parent.parent / "corpora" / "samples"
 SETS = ("cranfield", "cacm", "cisi", "msmarco-dl19", "scifact", "nfcorpus")
 MEASURE = "nDCG@10"

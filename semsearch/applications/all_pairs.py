@@ -26,7 +26,7 @@ DOUBTS = 4  # … standard errors more, since what is foreseen too high takes a 
 SAMPLED_ENOUGH = 16  # pairs of the sample that tell a score
 CERTAIN = 1e-4  # relative to the scores of the sample, which are computed otherwise
 WORTH_A_GPU = 20_000  # rows
-Made = TypeVar("Made")
+Computed = TypeVar("Computed")
 PairProgress = Callable[[float, float], None]  # pairs that are done, and all
 
 
@@ -183,7 +183,7 @@ def _all_of(
             one.result()
 
 
-def _alone(work: Callable[[], Made]) -> Made:
+def _alone(work: Callable[[], Computed]) -> Computed:
     """What work gives that is done on one thread."""
     settle_threads()
     import torch

@@ -31,7 +31,7 @@ from semsearch.search.where import (
 EVERY_DOCUMENT = b"SELECT doc FROM documents"
 NO_DOCUMENT = b"SELECT doc FROM documents WHERE false"
 MOST_FIELDS = 200
-MOST_VALUES = 2_000
+SAMPLED_VALUES = 2_000
 _SIZE_SIGNS = {"$gt": b">", "$gte": b">=", "$lt": b"<", "$lte": b"<="}
 _OF_FIELD = (
     b"field = ANY(ARRAY(SELECT n.field FROM field_names AS n WHERE left(n.name, 200) = left(%s, 200) AND n.name = %s"
@@ -170,7 +170,7 @@ class FieldTable:
                 column = b"value" if kind == "text" else b"number"
                 rows = self._session.execute(
                     b"SELECT DISTINCT " + column + b" FROM fields WHERE " + condition + b" ORDER BY 1 LIMIT %s",
-                    (*values, most if kind == "text" else MOST_VALUES),
+                    (*values, most if kind == "text" else SAMPLED_VALUES),
                 )
                 shown = [_shown(value, kind) for (value,) in rows]
                 own.update([value for value in shown if in_text(value).startswith(begins)][:most])

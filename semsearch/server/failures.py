@@ -72,6 +72,7 @@ STATUSES: Mapping[type[BaseException], Status] = {
     errors.ReadOnly: Status(403, "read_only"),
     errors.CollectionError: Status(409, "collection_error"),
     errors.IndexDamaged: Status(500, "index_damaged"),
+    errors.EngineUnreachable: Status(503, "engine_unreachable"),
     errors.StorageError: Status(507, "storage_failed"),
     errors.CollectionLocked: Status(423, "collection_locked"),
 }

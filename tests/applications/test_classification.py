@@ -19,6 +19,7 @@ def labelled(count=300, labels=3, noise=0.6, seed=0):
     return centres[truth] + noise * rng.standard_normal((count, 12)), [f"label {at}" for at in truth]
 
 
+@pytest.mark.slow
 def test_labels_are_foretold_and_confidence_is_calibrated():
     vectors, labels = labelled()
     new, truth = labelled(seed=1)

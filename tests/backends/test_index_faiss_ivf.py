@@ -61,6 +61,7 @@ def test_every_list_looked_into_and_every_row_rescored_is_exact(metric):
     assert found.keys.tolist() == brute_force(keys, vectors, queries, 10, metric).keys.tolist()
 
 
+@pytest.mark.slow
 def test_vectors_are_not_copied(tmp_path):
     """Codes of four bits for two components: the file is an eighth of the vectors and a bit, whatever is rescored."""
     vectors = make_vectors(Metric.COSINE, 4000, 128)
@@ -71,6 +72,7 @@ def test_vectors_are_not_copied(tmp_path):
     assert index._vectors is vectors
 
 
+@pytest.mark.slow
 def test_a_filter_reaches_into_the_lists():
     """One row in a thousand is allowed: a search that filtered afterwards would find next to none."""
     keys, vectors = make_keys(8000), make_vectors(Metric.COSINE, 8000, 32)

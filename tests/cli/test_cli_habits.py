@@ -378,6 +378,7 @@ def test_the_version_stands_in_one_place():
     assert project["tool"]["hatch"]["version"]["path"] == "semsearch/__init__.py"
 
 
+@pytest.mark.slow
 def test_the_doctor_finds_what_is_broken(tmp_path, monkeypatch):
     real = os.access
     monkeypatch.setattr(os, "access", lambda path, mode: Path(path) != tmp_path and real(path, mode))

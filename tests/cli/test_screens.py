@@ -187,6 +187,7 @@ def test_log_messages_and_warnings_hold_none(monkeypatch, capsys):
     assert driving(said) == []
 
 
+@pytest.mark.slow
 def test_a_traceback_holds_none():
     code = (
         "from semsearch.cli import main\n"

@@ -182,6 +182,7 @@ def judged(tmp_path):
     return folder
 
 
+@pytest.mark.slow
 def test_json_has_the_documented_shape(judged):
     ended = run("eval", "notes", judged, "--json")
     assert ended.code == 0, ended.err

@@ -70,6 +70,7 @@ def test_many_rows_will_have_an_index_by_themselves():
     assert told("hnsw", M=32) > told("hnsw", M=16) > bare
 
 
+@pytest.mark.slow
 def test_the_command_encodes_a_sample_and_makes_nothing(tmp_path):
     model = tiny_model(tmp_path / "tiny")
     notes = corpus(tmp_path, count=1000)

@@ -83,6 +83,7 @@ def test_of_many_that_make_it_at_once_all_get_the_same(tmp_path):
     assert len(keys) == 1
 
 
+@pytest.mark.slow
 def test_what_was_built_here_is_not_looked_through(looked):
     made()
     assert loaded() == "ready"

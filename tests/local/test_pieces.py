@@ -77,6 +77,7 @@ def pieces_of(collection):
 # Cost
 
 
+@pytest.mark.slow
 def test_a_search_beside_32_mb_reads_the_pieces_of_its_passages(collection, found):
     text = "".join(f"page {number:7d} " + "of an endless book " * 54 for number in range(32 * 1024))
     assert len(text) > 32 << 20

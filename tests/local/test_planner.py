@@ -85,6 +85,7 @@ def test_a_filter_costs_no_recall_and_few_candidates(loaded, monkeypatch, share,
     assert calls == [("search_allowed", 10)]
 
 
+@pytest.mark.slow
 def test_few_removed_rows_are_masked_afterwards(loaded, monkeypatch):
     snapshot, index = loaded
     calls = asked_of(index, monkeypatch)

@@ -59,6 +59,7 @@ PAGE = (
 )
 
 
+@pytest.mark.slow
 def test_a_book_that_names_a_page_many_times_has_it_once():
     names = ("a.xhtml", "./a.xhtml", "%61.xhtml", "x/../a.xhtml")
     items = "".join(f'<item id="i{n}" href="{name}"/>' for n, name in enumerate(names))

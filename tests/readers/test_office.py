@@ -365,6 +365,7 @@ def test_the_command_goes_on_behind_a_broken_file_unless_told_to_stop(tmp_path):
     assert run("sync", "docs").out == "added 1, changed 0, removed 0, unchanged 1\n"
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="pipes of POSIX")
 def test_a_file_that_takes_for_ever_is_given_up(tmp_path):
     os.mkfifo(tmp_path / "a.md")

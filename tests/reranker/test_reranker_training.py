@@ -243,6 +243,7 @@ def test_bad_recipes():
 # ---- the command ----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_the_command_ends_in_a_folder_that_all_open(base, data, tmp_path):
     out = tmp_path / "out"
     options = ["--model", base, "--steps", 4, "--batch", 2, "--max-length", 30, "--held-out", 2, "--depth", 10]

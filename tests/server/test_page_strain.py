@@ -233,7 +233,7 @@ def test_the_last_document_that_was_asked_for_is_shown(page):
 
     page.route(re.compile("/documents/get$"), answer)
     page.click("#results .title button >> nth=0")
-    page.wait_for_function("location.hash.includes('read=')")
+    page.wait_for_url(re.compile("read="))
     page.click("#results .title button >> nth=1")
     page.wait_for_selector("#reader[open]")
     second = page.inner_text("#reader-title")
