@@ -101,14 +101,18 @@ def encoded(data, tmp_path_factory):
 
 
 CORPORA = ("cranfield", "scifact", "nfcorpus")
-OF_CORPORA = ("test_real_search.py", "test_words_and_meaning_together_find_more")  # what encodes them
+OF_CORPORA = (  # what encodes them
+    *("test_real_search.py", "test_postgres_real.py"),
+    "test_words_and_meaning_together_find_more",
+)
 
 
 # What starts processes and servers, or mutates files by the hundred: whoever changes that runs its folder.
 LEFT_OUT_OF_QUICK = (
-    *("attack", "mcp", "resident", "server"),
-    *("backends/test_hostile_files.py", "encoder/test_hostile_checkpoints.py", "encoder/test_hostile_server.py"),
-    *("encoder/test_encoder_forward.py", "engines/test_remote_engine.py", "engines/test_memory_engine.py"),
+    *("attack", "mcp", "postgres", "resident", "server", "trust"),
+    *("applications/test_hostile_vectors.py", "applications/test_map.py", "backends/test_hostile_files.py"),
+    *("encoder/test_hostile_checkpoints.py", "encoder/test_hostile_server.py", "encoder/test_encoder_forward.py"),
+    *("encoder/test_sparse_encoder.py", "engines/test_remote_engine.py", "engines/test_memory_engine.py"),
     *("reranker/test_adapter.py", "reranker/test_reranker.py"),
 )
 
