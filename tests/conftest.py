@@ -108,6 +108,7 @@ OF_CORPORA = (  # what encodes them
 
 
 # What starts processes and servers, or mutates files by the hundred: whoever changes that runs its folder.
+TESTS = Path(__file__).parent
 LEFT_OUT_OF_QUICK = (
     *("attack", "mcp", "postgres", "resident", "server", "trust"),
     *("applications/test_hostile_vectors.py", "applications/test_map.py", "backends/test_hostile_files.py"),
@@ -117,11 +118,19 @@ LEFT_OUT_OF_QUICK = (
 )
 
 
+def _is_left_out(path):
+    return path.is_relative_to(TESTS) and path.relative_to(TESTS).as_posix().startswith(LEFT_OUT_OF_QUICK)
+
+
 def pytest_collection_modifyitems(items):
-    here = Path(__file__).parent
     for item in items:
-        if item.path.relative_to(here).as_posix().startswith(LEFT_OUT_OF_QUICK):
+        if _is_left_out(item.path):
             item.add_marker("slow")
+
+
+def pytest_ignore_collect(collection_path, config):
+    """What all of is left out need not be imported either."""
+    return True if "not slow" in config.option.markexpr and _is_left_out(collection_path) else None
 
 
 @pytest.hookimpl(optionalhook=True)
