@@ -92,6 +92,7 @@ def _common_word() -> re.Pattern[str]:
 
 
 _ASCII_WORD = re.compile("[a-z0-9]+")
+_ASCII_WORDS = "".join(chr(code).lower() if chr(code).isalnum() else " " for code in range(128))  # for `translate`
 _COMMON_WORD = _common_word()
 
 # Marks that are taken off: those that belong to no script of their own, and the points of scripts that are mostly
@@ -124,7 +125,7 @@ def analysed(text: str, languages: Languages = (), *, stemmed: bool = True) -> s
     """The terms of a text in their order, with blanks between them: what it is found by."""
     known = _stems(languages) if stemmed else _FORMS
     if text.isascii():
-        return " ".join(map(known.__getitem__, _ASCII_WORD.findall(text.lower())))
+        return " ".join(map(known.__getitem__, text.translate(_ASCII_WORDS).split()))
     if _OF_COMMON.fullmatch(text):
         return " ".join(filter(None, map(known.__getitem__, _COMMON_WORD.findall(text))))
     return " ".join([term for term, _, _ in analyse(text, languages, stemmed=stemmed)])
