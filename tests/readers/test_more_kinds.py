@@ -381,6 +381,19 @@ def test_text_boxes_of_rich_text_are_read_once():
     assert parts("a.rtf", r"{\rtf1 " + "{" * 200_000)[0].text == ""
 
 
+def test_lettering_and_equations_of_rich_text_are_text():
+    art = r"{\shp{\*\shpinst{\sp{\sn fFlipH}{\sv 0}}{\sp{\sn gtextUNICODE}{\sv Deep \u8364? sea}}{\sp{\sn x}{\sv y}}}}"
+    assert parts("a.rtf", r"{\rtf1 Whales" + art + " dive}")[0].text == "Whales dive\nDeep € sea"
+    ruby = r'{ EQ \\* jc2 \\* "Font:MS Mincho" \\* hps10 \\o\\ad(\\s\\up 9(\u12392?\u12358?),\u26481?)}'
+    half = r"{\field{\*\fldinst EQ \\f(1,2)}{\fldrslt}}"
+    link = r'{\field{\*\fldinst HYPERLINK "http://x"}{\fldrslt a link}}'
+    [part] = parts(
+        "a.rtf", r"{\rtf1 To {\field{\*\fldinst " + ruby + r"}{\fldrslt }}, " + half + f" a day, {link}" + "}"
+    )
+    assert part.text.split() == ["To", "とう", "東", ",", "1", "2", "a", "day,", "a", "link"]
+    assert parts("a.rtf", r"{\rtf1 " + r"{\*\fldinst EQ " * 20_000 + "}" * 20_001)[0].text.split() == []
+
+
 @pytest.mark.parametrize(
     ("front", "title", "text", "line"),
     [
