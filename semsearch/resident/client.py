@@ -110,7 +110,8 @@ def send(connection: _socket.socket, fields: Iterable[bytes], descriptors: tuple
     message = len(body).to_bytes(4, "little") + body
     packed = b"".join(number.to_bytes(4, sys.byteorder) for number in descriptors)
     passed = [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, packed)] if descriptors else []
-    connection.sendall(message[connection.sendmsg([message[:1024]], passed) :])
+    if rest := message[connection.sendmsg([message[:1024]], passed) :]:  # else it may have answered and gone by now
+        connection.sendall(rest)
 
 
 def answer(connection: _socket.socket) -> bytes:

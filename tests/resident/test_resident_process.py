@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -259,17 +260,35 @@ def test_whoever_is_of_another_environment_finds_none(here, resident, monkeypatc
 
 
 def test_a_name_alone_does_not_do(here, resident):
-    (socket,) = here.sockets()
-    connection = client.connect(str(address.at(os.open(socket.parent, os.O_RDONLY), socket.name)))
+    (own,) = here.sockets()
+    connection = client.connect(str(address.at(os.open(own.parent, os.O_RDONLY), own.name)))
     client.send(connection, [client.RUN, b"another environment", b"63 0 0"])
     assert client.answer(connection) == b"declined the one that runs is of another environment\n"
     connection.close()
 
 
+def test_one_that_answers_before_the_request_is_behind_it_is_heard():
+    ours, theirs = socket.socketpair()
+
+    class Quick:
+        sendall = ours.sendall
+
+        def sendmsg(self, *arguments):
+            sent = ours.sendmsg(*arguments)
+            theirs.recv(1024)
+            theirs.sendall(b"answer")
+            theirs.close()
+            return sent
+
+    with ours:
+        client.send(Quick(), [client.STATUS])
+        assert client.answer(ours) == b"answer"
+
+
 def test_nonsense_ends_the_child_that_reads_it(here, resident):
-    (socket,) = here.sockets()
+    (own,) = here.sockets()
     for said in (b"", b"\x05\0\0\0hello", b"\xff\xff\xff\xff" + b"x" * 5000, b"\x03\0\0\0run"):
-        connection = client.connect(str(address.at(os.open(socket.parent, os.O_RDONLY), socket.name)))
+        connection = client.connect(str(address.at(os.open(own.parent, os.O_RDONLY), own.name)))
         connection.sendall(said)
         connection.shutdown(1)
         assert client.answer(connection).startswith(b"declined"), said
@@ -278,10 +297,10 @@ def test_nonsense_ends_the_child_that_reads_it(here, resident):
 
 
 def test_the_folder_and_the_socket_are_the_users_own(here, resident):
-    (socket,) = here.sockets()
-    assert socket.stat().st_mode & 0o777 == 0o600
-    assert socket.parent.stat().st_mode & 0o777 == 0o700
-    assert {file.stat().st_mode & 0o077 for file in socket.parent.iterdir()} == {0}
+    (own,) = here.sockets()
+    assert own.stat().st_mode & 0o777 == 0o600
+    assert own.parent.stat().st_mode & 0o777 == 0o700
+    assert {file.stat().st_mode & 0o077 for file in own.parent.iterdir()} == {0}
 
 
 def test_a_folder_that_others_can_reach_is_none(tmp_path, monkeypatch):
@@ -335,17 +354,17 @@ def test_of_two_one_stays(here, resident):
 
 
 def test_what_a_dead_one_left_is_taken_away(here, resident):
-    (socket,) = here.sockets()
+    (own,) = here.sockets()
     resident.kill()
     resident.wait(60)
-    socket.unlink()
-    socket.symlink_to(here.folder / "elsewhere")  # nor is a link in its place followed
-    left = [socket.parent / f"0123456789abcdef{ending}" for ending in (".sock", ".lock", ".log")]
+    own.unlink()
+    own.symlink_to(here.folder / "elsewhere")  # nor is a link in its place followed
+    left = [own.parent / f"0123456789abcdef{ending}" for ending in (".sock", ".lock", ".log")]
     for file in left:
         file.touch()
     with here.resident() as second:
-        assert here.sockets() == [socket]
-        assert socket.is_socket()
+        assert here.sockets() == [own]
+        assert own.is_socket()
         assert not (here.folder / "elsewhere").exists()
         assert not any(file.exists() for file in left)
         assert here.status()[0]["pid"] == second.pid
