@@ -412,7 +412,7 @@ def test_code_of_its_own(tmp_path):
 MODELS = Path(os.environ.get("SEMSEARCH_MODELS", "-"))
 
 
-@pytest.mark.real
+@pytest.mark.models
 def test_splade_tiny_is_as_its_peer():
     folder = MODELS / "splade-tiny"
     if not folder.is_dir():
