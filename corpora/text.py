@@ -90,7 +90,8 @@ def _usual_unit(source: Path | BinaryIO | FolderListing) -> str:
 def _whole(data: Input, report: Report) -> Iterator[tuple[str, int, str]]:
     text = read_text(data)
     heading = _HEADING.match(text) if has_suffix(Path(data.name), (".md",)) else None
-    yield text, 1, heading[1] if heading else ""
+    if not is_empty(text) or "\0" in text:  # else the file is one that holds no text, and named as that
+        yield text, 1, heading[1] if heading else ""
     if (fault := data.fault()) is not None:
         report.bad(fault, file=True)
     data.progress(report)

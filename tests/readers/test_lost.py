@@ -29,7 +29,7 @@ def files(folder, **contents):
         ("documents", {"a.md": b"# whales\ndive"}, {"b.py": b"", "c.md": b" \n", "d.html": b"<script>x</script>"}),
         ("jsonl", {"a.jsonl": b'{"text": "whales"}\n'}, {"b.jsonl": b"", "c.jsonl": b"\n\n"}),
         ("csv", {"a.csv": b"text\nwhales\n"}, {"b.csv": b"text\n"}),
-        ("text", {"a.txt": b"whales"}, {}),
+        ("text", {"a.txt": b"whales"}, {"b.txt": b"", "c.md": b"\n\n"}),
     ],
 )
 def test_a_file_that_gives_nothing_is_named_and_ends_no_run(tmp_path, kind, full, empty):

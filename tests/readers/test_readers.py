@@ -422,10 +422,9 @@ def test_an_empty_folder_and_an_empty_file_in_one(tmp_path):
         read(tmp_path)
     write(tmp_path, "a.txt", "")
     write(tmp_path, "b.txt", "b")
-    with pytest.raises(DataError, match=r"a\.txt: the text is empty"):
-        read(tmp_path)
-    report = ReadReport(skip=True)
+    report = ReadReport()
     assert [document.id for document in read(tmp_path, report=report)] == ["b.txt"]
+    assert (report.empty, report.empty_names) == (1, ["a.txt"])
 
 
 def test_when_all_was_skipped_the_first_reason_is_given(tmp_path):
