@@ -18,7 +18,7 @@ _LETTERED = "gtextUNICODE"  # the property of a shape that is the text of a Word
 # A field EQ sets its operands over or beside one another: fractions, and the ruby of Japanese. No program stores what
 # it looks like, so its operands are the text: what is left without the switches.
 _EQUATION = re.compile(r"[\s{]*EQ(?![a-zA-Z])")
-_BLANKS = re.compile(" {2,}")
+_BLANK_RUN = re.compile(" {2,}")
 _SWITCH = re.compile(r"(?<![\w\\])EQ(?!\w)|\\\\\*\s*(?:\"[^\"{}]*\"|\w+)|\\\\[a-z]+ *\d*|[(),;]")
 
 
@@ -59,7 +59,7 @@ def _told(text: str) -> str:
                 fields -= 1
                 if not fields and _EQUATION.match(text, begin):  # of fields in one another the outermost
                     operands = _SWITCH.sub(" ", text[begin : mark.start()])
-                    equations.append((start, place, f"{{{_BLANKS.sub(' ', operands)}}}"))
+                    equations.append((start, place, f"{{{_BLANK_RUN.sub(' ', operands)}}}"))
             elif word in _BOXES or (word == "sv" and named == _LETTERED):
                 again = any(above == "shprslt" for above, *_ in groups)  # of a shape, for whom does not know shapes
                 (doubles if again else boxes).append(text[begin : mark.start()].removeprefix(" "))
