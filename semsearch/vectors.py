@@ -78,6 +78,9 @@ def normalise(vectors: Vectors) -> Vectors:
     Where nothing changes, `vectors` itself is given back.
     """
     norms = np.sqrt(np.einsum("nd,nd->n", vectors, vectors, dtype=np.float64))
+    if len(norms) == 1:  # that of a question: numbers are compared sooner than arrays of one
+        (norm,) = norms.tolist()
+        return vectors if norm == 0 or abs(norm - 1) < UNIT else (vectors / norms[:, None]).astype(np.float32)
     stays = (norms == 0) | (np.abs(norms - 1) < UNIT)  # so that normalising twice changes nothing
     if stays.all():
         return vectors
@@ -99,13 +102,13 @@ def score_pairs(query: Vectors, vectors: Vectors, metric: Metric) -> Scores:
 
 
 def _scored(query: NDArray[np.float64], wide: NDArray[np.float64], metric: Metric) -> Scores:
-    """The scores of float64 copies; `wide` is used up."""
+    """The scores along the last axis of float64 copies; `wide` is used up."""
     if metric == Metric.L2:
         wide -= query
         wide *= wide
     else:
         wide *= query
-    scores = wide.sum(axis=1)
+    scores = wide.sum(axis=-1)
     np.minimum(scores, MAX_SCORE, out=scores)  # collections of older versions hold vectors as long as that
     np.maximum(scores, MIN_SCORE, out=scores)
     rounded: Scores = (-scores if metric == Metric.L2 else scores).astype(np.float32)
@@ -126,6 +129,19 @@ def score_each(
             np.take(some, of[pairs], axis=0, out=narrow[:count], mode="clip")  # the only mode that writes in place
             into[:count] = narrow[:count]
         scores[pairs] = _scored(asked[:count], wide[:count], metric)
+    return scores
+
+
+def score_rows(queries: Vectors, vectors: Vectors, rows: NDArray[np.intp], metric: Metric) -> Scores:
+    """The true scores of `vectors[rows]` against the query of each of `rows` `(q, k)`: float32 `(q, k)`."""
+    scores = np.empty(rows.shape, dtype=np.float32)
+    at_once = max(SCORED_PAIRS // max(rows.shape[1], 1), 1)
+    for start in range(0, len(rows), at_once):
+        some = rows[start : start + at_once]
+        wide = vectors.take(some.ravel(), axis=0).astype(np.float64).reshape(*some.shape, vectors.shape[1])
+        scores[start : start + at_once] = _scored(
+            queries[start : start + at_once, None].astype(np.float64), wide, metric
+        )
     return scores
 
 

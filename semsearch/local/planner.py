@@ -22,7 +22,7 @@ from semsearch.local.locality import MIN_ORDERED_QUERIES, side_by_side
 from semsearch.local.store.snapshot import Snapshot
 from semsearch.types import Keys, Metric, Neighbors, Vectors
 from semsearch.vector_index import Filterable, VectorIndex
-from semsearch.vectors import brute_force, merge, score_each
+from semsearch.vectors import brute_force, merge, score_each, score_rows
 
 GATHERED_ROWS = 4096  # below this many allowed rows, gathering them beats every other way
 OWN_FILTER_SHARE = 0.9  # with fewer rows allowed, an index that has a filter of its own finds more by it
@@ -203,10 +203,14 @@ def _scored(
     """Proposed keys without those that are unknown or masked, under their true scores."""
     rows = np.minimum(snapshot.rows_of(proposed), len(snapshot) - 1)
     known = snapshot.keys[rows] == proposed  # padding, and keys that a stale index made up, are not
-    known &= _first_of_each(proposed)
+    first = _first_of_each(proposed)
+    if first is not None:
+        known &= first
     if mask is not None:
         known &= mask[np.minimum(rows, len(mask) - 1)]
         known &= rows < len(mask)
+    if np.count_nonzero(known) == known.size:  # nearly always, without a filter
+        return Neighbors(proposed, score_rows(queries, snapshot.vectors, rows, metric))
     keys = np.where(known, proposed, -1)
     scores = np.full(keys.shape, -np.inf, dtype=np.float32)
     asked, _ = np.nonzero(known)
@@ -214,13 +218,13 @@ def _scored(
     return Neighbors(keys, scores)
 
 
-def _first_of_each(keys: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Where a key comes for the first time in its row of `keys` `(q, k)`."""
+def _first_of_each(keys: NDArray[np.int64]) -> NDArray[np.bool_] | None:
+    """Where a key comes for the first time in its row of `keys` `(q, k)`; None where all do."""
     if len(keys) == 1 and len(set(keys[0].tolist())) == keys.shape[1]:  # sooner so than by numpy
-        return np.ones(keys.shape, dtype=np.bool_)
+        return None
     ranked = np.sort(keys, axis=1)
     if not (ranked[:, 1:] == ranked[:, :-1]).any():  # nearly always
-        return np.ones(keys.shape, dtype=np.bool_)
+        return None
     rows = np.arange(len(keys))[:, None]
     order = np.argsort(keys, axis=1, kind="stable")
     ranked = keys[rows, order]

@@ -202,7 +202,7 @@ class LocalView:
             wanted *= 4
 
     def _candidates(self, neighbors: Neighbors, index: bool, newer: int | None) -> list[Candidates]:
-        docs = self.snapshot.docs[np.minimum(self.snapshot.rows_of(neighbors.keys), len(self.snapshot) - 1)]
+        docs = self.snapshot.docs.take(self.snapshot.rows_of(neighbors.keys), mode="clip")  # padding has no row
         way = INDEX if index else EXACT
         candidates = []
         for own, (keys, scores) in zip(docs, neighbors, strict=True):
@@ -278,7 +278,7 @@ class LocalView:
         asked = list(dict.fromkeys(docs))
         stored = rows.read(self._connection, asked)
         sound = snapshot.sound(found)
-        if sound.all() and len(stored.documents) == len(asked):
+        if np.count_nonzero(sound) == len(sound) and len(stored.documents) == len(asked):
             documents = map(stored.documents.__getitem__, docs)
             whole = map(Passage.of, documents, snapshot.starts[found].tolist(), snapshot.ends[found].tolist())
             return list(map(dict(zip(once, whole, strict=True)).__getitem__, places))

@@ -70,8 +70,8 @@ class Calibration:
         """The share of random pairs that score less than each of `scores`, between 0 and 1."""
         given = np.asarray(scores, dtype=np.float64)
         shares = np.asarray(np.interp(given, self._quantiles, LEVELS))
-        if given.max(initial=-np.inf) > self.scores[-1]:
-            beyond = given > self.scores[-1]
+        beyond = given > self.scores[-1]
+        if beyond.any():
             shares[beyond] = 1 - TAIL * np.exp((self.scores[-1] - given[beyond]) / self.mean_excess)
         return shares
 

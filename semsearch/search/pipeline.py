@@ -9,11 +9,11 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import repeat
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,7 +39,7 @@ from semsearch.search.where import Filter
 from semsearch.search.where_mapping import Where
 from semsearch.search.where_mapping import parse as parse_filter
 from semsearch.sparse_vectors import SparseVectors
-from semsearch.types import Encoder, Explanation, Hit, Hits, Keys, Metric, Reranker, Vectors, Windowed
+from semsearch.types import Encoder, Explanation, Hit, Hits, Keys, Metric, Passage, Reranker, Vectors, Windowed
 from semsearch.vectors import stored_form
 
 if TYPE_CHECKING:
@@ -132,6 +132,19 @@ class Searcher:
         """
         texts = request.check_queries(queries, given=vectors is not None)
         vectors = list(vectors) if isinstance(vectors, Iterator) else vectors  # which would serve only once
+        with ExitStack() as stack:
+            return self._answered(texts, vectors, request, timings, shared, stack)
+
+    def _answered(
+        self,
+        texts: Sequence[str] | None,
+        vectors: Any,
+        request: Request,
+        timings: Timings | None,
+        shared: EncodedQueries | None,
+        stack: ExitStack,
+    ) -> list[Hits]:
+        """The hits; `stack` gets what has to end with them."""
         while True:
             described, started = self._model.described, time.perf_counter()
             encoded, read = NO_VECTORS, request.encoded(texts) if vectors is None else None
@@ -146,31 +159,35 @@ class Searcher:
                     if vectors is not None and request.mode not in ("lexical", "sparse"):
                         encoded = _checked_vectors(view, vectors, texts, Metric(settings["metric"]))
                     began = time.perf_counter()
-                    found = self._gather(view, texts or (), encoded, request, sparse)
+                    found = self._gather(view, texts or (), encoded, request, sparse, stack)
                     if timings is not None:
                         timings["search"] = 1000 * (time.perf_counter() - began)
                     break
             self._model.renew(settings)  # encoded anew with another model meanwhile
-        many = sum(map(len, found.answers)) > UNCOLLECTED_HITS and not request.reranks
-        with uncollected() if many else nullcontext():
-            return self._finish(found, texts or (), read, request, timings)
+        return self._finish(found, texts or (), read, request, timings)
 
     # Inside a view of the engine
 
     def _gather(
-        self, view: EngineView, texts: Sequence[str], vectors: Vectors, request: Request, sparse: SparseQueries
+        self,
+        view: EngineView,
+        texts: Sequence[str],
+        vectors: Vectors,
+        request: Request,
+        sparse: SparseQueries,
+        stack: ExitStack,
     ) -> Retrieved:
         """The hits of each query, at most `request.depth`: the best passage of the best documents, or passages."""
         while True:
             rankings = self._rankings(view, texts, vectors, request, sparse)
             keys = np.concatenate([NO_KEYS, *(ranking.candidates.keys for ranking in rankings)])
-            with uncollected() if len(keys) > UNCOLLECTED_HITS else nullcontext():
-                passages = view.passages_of(keys)
-                whole = [passage for passage in passages if passage is not None]
-                if len(whole) == len(passages):
-                    rest = iter(whole)
-                    answers = [ranking.hits(rest) for ranking in rankings]
-                    break
+            if len(keys) > UNCOLLECTED_HITS and not request.reranks:
+                stack.enter_context(uncollected())
+            passages = view.passages_of(keys)
+            if None not in passages:
+                rest = iter(cast("list[Passage]", passages))
+                answers = [ranking.hits(rest) for ranking in rankings]
+                break
             # what was not as it was stored is no candidate any more: ask again
         if request.context:
             spans = iter(view.context_of(keys, request.context))

@@ -36,7 +36,7 @@ CONNECTED_THREADS = 64  # … while so many others have theirs
 CONNECTIONS = (
     3 * CONNECTED_THREADS
 )  # a thread may hold several: one for an iterator that is open, one for a search meanwhile
-
+READY_CONNECTIONS = 8  # that nobody holds are kept open
 
 _OF_SEVERAL = bytes.fromhex("d9d505f920a163d7")  # ends a journal that names another one
 
@@ -73,6 +73,7 @@ class Database:
         self.closed = False
         self.turns = _Turns()
         self.used: set[sqlite3.Connection] = set()  # connections that somebody holds
+        self.ready: list[Connection] = []  # those that nobody holds: to fetch one from the pool takes a search longer
         query = "mode=ro&immutable=1" if mode == "immutable" else f"mode={mode}"
         uri = f"file:{quote(str(path.absolute()))}?{query}"
 
@@ -103,8 +104,8 @@ class Database:
             "sqlite://",
             creator=connect,
             poolclass=QueuePool,
-            pool_size=8,
-            max_overflow=CONNECTIONS - 8,
+            pool_size=READY_CONNECTIONS,
+            max_overflow=CONNECTIONS - READY_CONNECTIONS,
             pool_timeout=TURN_SECONDS,
             pool_reset_on_return=None,  # transactions are ended here, in every case
         )
@@ -189,10 +190,34 @@ class Database:
         for direct in list(self.used):
             with suppress(sqlite3.Error):
                 direct.interrupt()  # its thread closes it
+        self._let_go()
         self.engine.dispose()
+
+    def take(self) -> Connection:
+        """A connection that nobody holds."""
+        with suppress(IndexError):
+            return self.ready.pop()
+        return self.engine.connect()
+
+    def give_back(self, connection: Connection) -> None:
+        """Let others have a connection, on which SQLite has no transaction open."""
+        if self.closed or len(self.ready) >= READY_CONNECTIONS or connection.closed or connection.invalidated:
+            connection.close()
+            return
+        if connection.in_transaction():  # as SQLAlchemy sees it, since its first statement
+            connection.rollback()
+        self.ready.append(connection)
+        if self.closed:  # meanwhile
+            self._let_go()
+
+    def _let_go(self) -> None:
+        with suppress(IndexError):
+            while True:
+                self.ready.pop().close()
 
     def forget(self) -> None:
         """Drop the connections without closing them: in a forked child they belong to the parent."""
+        self.ready.clear()
         self.engine.dispose(close=False)
 
 
@@ -214,7 +239,7 @@ class _Session:
         try:
             self._thread = database.turns.take()
             database.check_open()
-            connection = self._connection = database.engine.connect()
+            connection = self._connection = database.take()
             direct = self._direct = driver(connection)
             database.used.add(direct)
             database.check_open()  # it may have been closed while this thread waited
@@ -258,7 +283,7 @@ class _Session:
         finally:
             if database.closed:
                 connection.detach()  # nobody takes it from the pool any more
-            connection.close()
+            database.give_back(connection)
 
 
 class _Turns:

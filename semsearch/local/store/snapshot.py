@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import sqlite3
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +51,12 @@ class Snapshot:
     index: Registered | None  # of vectors
     lexical: Registered | None  # of words
     settings: Mapping[str, Any]
+    gapless: bool = field(init=False)  # whether the keys are consecutive
+
+    def __post_init__(self) -> None:
+        """Look once, since each search asks three times."""
+        count = len(self.keys)
+        object.__setattr__(self, "gapless", count > 0 and int(self.keys[-1] - self.keys[0]) == count - 1)
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -62,9 +68,8 @@ class Snapshot:
 
     def rows_of(self, keys: Keys) -> NDArray[np.intp]:
         """The rows that hold `keys`, all of which must be in this generation; else where they would be put in."""
-        count = len(self)
-        if count and self.keys[-1] - self.keys[0] == count - 1:  # without a gap there is nothing to search for
-            rows: NDArray[np.intp] = np.minimum(np.maximum(keys - self.keys[0], 0), count)  # half as long as clip
+        if self.gapless:  # there is nothing to search for
+            rows: NDArray[np.intp] = np.minimum(np.maximum(keys - self.keys[0], 0), len(self))  # half as long as clip
             return rows
         return np.searchsorted(self.keys, keys)
 
