@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import NamedTuple
+
+import numpy as np
 
 from semsearch.metadata_values import json_value
 from semsearch.types import Document, Span, Vectors
@@ -18,8 +20,7 @@ _JSON = json.JSONEncoder(  # made once: it is called a lot
 _AS_IT_IS = frozenset({str, int, float, bool, type(None)})
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
+class Record(NamedTuple):
     """A document that was checked, as it is stored."""
 
     document: Document
@@ -37,7 +38,8 @@ class Record:
             check_document(document)
         content = hashlib.blake2b(document.title.encode() + b"\0" + document.text.encode(), digest_size=16)
         if vector is not None:
-            content.update(b"\0" + vector.tobytes())
+            content.update(b"\0")
+            content.update(np.ascontiguousarray(vector))  # its bytes, without a copy
         metadata = "{}"
         if given := document.metadata:
             metadata = _JSON.encode(given if type(given) is dict else dict(given))
@@ -51,8 +53,7 @@ def _is_kept(value: object) -> bool:
     return type(value) in _AS_IT_IS or (type(value) is list and _AS_IT_IS.issuperset(map(type, value)))
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """A record with its passages and their vectors, ready to be written."""
 
     record: Record

@@ -55,7 +55,9 @@ def _is_simple(document: Document) -> bool:
     Preparing the sentences of the full check takes longer than all that it looks at.
     """
     identity, title, text = document.id, document.title, document.text
-    if not (_is_plain(identity) and _is_plain(title) and _is_plain(text)):
+    if not (type(identity) is type(title) is type(text) is str and identity.isascii() and title.isascii()):
+        return False
+    if not text.isascii() or "\0" in text or "\0" in title or "\0" in identity:
         return False
     if metadata := document.metadata:
         if type(metadata) is not dict or not all(map(_is_plain, metadata)):

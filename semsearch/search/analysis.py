@@ -92,7 +92,7 @@ def _common_word() -> re.Pattern[str]:
 
 
 _ASCII_WORD = re.compile("[a-z0-9]+")
-_ASCII_WORDS = "".join(chr(code).lower() if chr(code).isalnum() else " " for code in range(128))  # for `translate`
+_ASCII_WORDS = bytes(ord(chr(code).lower()) if chr(code).isalnum() and code < 128 else 32 for code in range(256))
 _COMMON_WORD = _common_word()
 
 # Marks that are taken off: those that belong to no script of their own, and the points of scripts that are mostly
@@ -125,7 +125,7 @@ def analysed(text: str, languages: Languages = (), *, stemmed: bool = True) -> s
     """The terms of a text in their order, with blanks between them: what it is found by."""
     known = _stems(languages) if stemmed else _FORMS
     if text.isascii():
-        return " ".join(map(known.__getitem__, text.translate(_ASCII_WORDS).split()))
+        return " ".join(map(known.__getitem__, text.encode().translate(_ASCII_WORDS).decode().split()))
     if _OF_COMMON.fullmatch(text):
         return " ".join(filter(None, map(known.__getitem__, _COMMON_WORD.findall(text))))
     return " ".join([term for term, _, _ in analyse(text, languages, stemmed=stemmed)])

@@ -316,7 +316,7 @@ class EngineContract:
         with pytest.raises(ModelMismatch, match="another model"):
             animals.engine.put([entry], model="somebody else's")
         with pytest.raises(DimensionMismatch, match="'new'"):
-            animals.engine.put([replace(entry, vectors=np.ones((1, 3), dtype=np.float32))])
+            animals.engine.put([entry._replace(vectors=np.ones((1, 3), dtype=np.float32))])
         assert len(animals) == 3
 
     # ------------------------------------------------------------------ passages

@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from unittest import mock
 
 import pytest
+from sqlalchemy import text
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from support.fakes import HashEncoder
 
@@ -214,6 +215,31 @@ def test_an_iterator_that_another_thread_ends_gives_its_turn_back(collection):
     thread.start()
     thread.join()
     assert held == {}
+
+
+def test_a_connection_that_was_given_back_is_taken_again_as_new(opened):
+    with opened.read() as first:
+        first.execute(text("SELECT n FROM numbers")).all()  # begins what SQLAlchemy takes for a transaction
+    with opened.write() as second:
+        assert second is first
+        second.execute(text("UPDATE numbers SET n = 2"))
+    with opened.read() as third:
+        assert third is first
+        assert third.execute(text("SELECT n FROM numbers")).scalar_one() == 2
+
+
+def test_of_the_connections_that_nobody_holds_few_are_kept(opened):
+    sessions = [opened.read() for _ in range(database.READY_CONNECTIONS + 3)]
+    held = [session.__enter__() for session in sessions]
+    directs = [driver(connection) for connection in held]
+    for session in sessions:
+        session.__exit__(None, None, None)
+    assert len(opened.ready) == database.READY_CONNECTIONS
+    opened.close()
+    assert not opened.ready
+    for direct in directs:
+        with pytest.raises(sqlite3.ProgrammingError, match="closed"):
+            direct.execute("SELECT 1")
 
 
 # Closing

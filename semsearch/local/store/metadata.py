@@ -42,4 +42,4 @@ def update(store: Store, ids: Iterable[str], change: Callable[[Mapping[str, Any]
 
 def _with(identity: str, record: Record, known: Mapping[str, Known]) -> tuple[Record, Known]:
     """The record under the hash that is stored: that of a given vector is not the text's alone."""
-    return replace(record, hash=known[identity].hash), known[identity]
+    return record._replace(hash=known[identity].hash), known[identity]
