@@ -14,7 +14,7 @@ from pathlib import Path
 import hypothesis
 import pytest
 
-hypothesis.settings.register_profile("semsearch")  # no test times anything
+hypothesis.settings.register_profile("semsearch", deadline=None)  # no test times anything
 hypothesis.settings.load_profile("semsearch")
 pytest.register_assert_rewrite("support", "semsearch.testing.engines")
 
