@@ -66,6 +66,7 @@ if TYPE_CHECKING:
     from semsearch.search.calibration import Calibration
     from semsearch.search.recall import Certificate
     from semsearch.sparse_vectors import SparseVectors
+    from semsearch.training.encoder_training import train
     from semsearch.types import Document, Encoder, Explanation, Hit, Hits, Metric, Neighbors, Passage, Reranker
     from semsearch.vector_index import VectorIndex
 
@@ -136,6 +137,7 @@ _LAZY = {  # loaded when it is used
     "restore": "semsearch.opening",
     "similarity": "semsearch.applications.similarity",
     "sts": "semsearch.evaluation.sts",
+    "train": "semsearch.training.encoder_training",
 }
 
 __all__ = [
@@ -204,6 +206,7 @@ __all__ = [
     "search",
     "similarity",
     "sts",
+    "train",
 ]
 
 

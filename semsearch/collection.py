@@ -33,7 +33,7 @@ from semsearch.engine import (
     SparseStore,
     SparseView,
 )
-from semsearch.errors import CollectionDamaged, DataError, DocumentNotFound, SemsearchError, UsageError
+from semsearch.errors import CollectionDamaged, DataError, DocumentNotFound, ModelError, SemsearchError, UsageError
 from semsearch.exchange.export import export
 from semsearch.ingest import objects
 from semsearch.ingest.estimate import Estimate, estimate
@@ -79,6 +79,7 @@ Outcome = TypeVar("Outcome")
 
 MAX_DESCRIPTION = 1_000  # characters
 MAX_DESCRIBED_FOLDERS = 100
+FORMER_ENCODER = "former_encoder"  # the setting that holds the model of before a change, until the next one
 COUNTERWEIGHT = 0.5  # of counterexamples beside examples
 
 
@@ -1148,10 +1149,34 @@ class Collection:
         passages = bool(self.settings["passages"])
         splitting = splitter_for(loaded, passages).identity
         target = {"encoder": described, "metric": str(loaded.metric), "splitting": splitting}
+        present = self.settings["encoder"]
+        if present and present["fingerprint"] != described["fingerprint"]:  # before: what is interrupted goes on so
+            self.engine.set(FORMER_ENCODER, {"until": described["fingerprint"], "encoder": present})
         with told(progress, self.name, self) as meter:
             count = engine.reencode(target, loaded.dim, Encoding(loaded, passages).entries, meter)
         self._model.renew(self.settings, loaded)
         return self._written(count, True)
+
+    def undo_reencode(self, *, progress: Callable[[int], None] | bool | None = None) -> int:
+        """Change back to the model of before the last `reencode`, as `reencode` does; how many were encoded.
+
+        Raises:
+            UsageError: The model was never changed, or the one of before was an object, which `reencode` takes.
+            ModelError: What is under its name now is another model.
+        """
+        former, present = self.settings.get(FORMER_ENCODER), self.settings["encoder"]
+        if not former or not present or former["until"] != present["fingerprint"]:
+            raise UsageError(f"the model of collection '{self.name}' was not changed: there is nothing to undo.")
+        own = former["encoder"]
+        if own["name"] is None:
+            raise UsageError(f"the model of before was an object of class {own['class']}: give it to reencode.")
+        _, described = self._model.described_as(own["name"], own["revision"])
+        if described["fingerprint"] != own["fingerprint"]:
+            raise ModelError(
+                f"the model '{own['name']}' is another than it was when '{self.name}' was encoded with it: its files "
+                "have changed. Name one to change to."
+            )
+        return self.reencode(own["name"], revision=own["revision"], progress=progress)
 
     def add_sparse(
         self,

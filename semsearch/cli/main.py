@@ -67,7 +67,8 @@ _COMMANDS = {
         "resident": "resident",
     },
     **{"serve": "serve", "key": "serve"},
-    **{"doctor": "doctor", "completion": "doctor", "train-reranker": "train", "eval": "evaluate"},
+    **{"doctor": "doctor", "completion": "doctor", "eval": "evaluate"},
+    **{"train": "train", "train-reranker": "train_reranker"},
 }
 _ATTRIBUTES = {
     **{"list": "list_collections", "import": "import_vectors", "train-reranker": "train_reranker", "eval": "evaluate"},

@@ -229,6 +229,7 @@ def restore(file: str, name: str | None, home: str | None) -> int:
     "--sparse", type=parameters.model, metavar="MODEL", help="A sparse model, beside the other; none: without one."
 )
 @click.option("--revision", metavar="REVISION", help="Branch, tag or commit of a model on the hub.")
+@click.option("--undo", is_flag=True, help="Change back to the model of before the last change.")
 @parameters.compute
 @parameters.home
 def reencode(
@@ -236,6 +237,7 @@ def reencode(
     encoder: str | None,
     sparse: str | None,
     revision: str | None,
+    undo: bool,
     device: str | None,
     dtype: str | None,
     home: str | None,
@@ -247,20 +249,26 @@ def reencode(
 
     \b
     semsearch reencode corpus --encoder BAAI/bge-small-en-v1.5
+    semsearch reencode corpus --undo
     semsearch reencode corpus --sparse prithivida/Splade_PP_en_v2
     """
-    if (encoder is None) == (sparse is None):
-        raise UsageError("say which model to take: --encoder MODEL, or --sparse MODEL for one beside it.")
+    if (encoder is not None) + (sparse is not None) + undo != 1:
+        raise UsageError(
+            "say which model to take: --encoder MODEL, --undo for the one before, or --sparse MODEL beside it."
+        )
     with semsearch.open(name, home=Home.of(home), device=device, dtype=dtype) as collection:
-        if encoder is None:
-            return _sparse(collection, str(sparse), revision)
+        if sparse is not None:
+            return _sparse(collection, sparse, revision)
         total = len(collection)
+
+        def tell(done: int) -> None:
+            say(f"{done:,} of at most {total:,} documents encoded")
+
         try:
-            count = collection.reencode(
-                encoder,
-                revision=revision,
-                progress=lambda done: say(f"{done:,} of at most {total:,} documents encoded"),
-            )
+            if encoder is None:
+                count = collection.undo_reencode(progress=tell)
+            else:
+                count = collection.reencode(encoder, revision=revision, progress=tell)
         except KeyboardInterrupt:
             raise click.Abort(
                 f"interrupted: '{name}' is as it was; the same command goes on from what is encoded."

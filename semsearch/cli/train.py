@@ -1,319 +1,221 @@
-"""`semsearch train-reranker`: a cross-encoder from an encoder and judged questions."""
+"""`semsearch train`: an encoder, or a reranker, that knows a collection."""
 
 from __future__ import annotations
 
-from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 import click
 from click.core import ParameterSource
 
 import semsearch
 from semsearch.cli import parameters
-from semsearch.cli.render import say
-from semsearch.errors import ModelError, UsageError
+from semsearch.cli.render import say, show_table
+from semsearch.cli.train_reranker import KINDS_OF_RERANKER
+from semsearch.errors import UsageError
 from semsearch.home import Home
-from semsearch.search.request import MODES
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from semsearch.encoder.checkpoint import Stage
-    from semsearch.encoder.text_encoder import TextEncoder
-    from semsearch.training.held_out import Evaluation
-    from semsearch.training.judged import Judged
-    from semsearch.training.mining import MinedCandidates
-    from semsearch.training.train import Recipe
-
-LENGTH = 192
-RERANKER_KINDS = ("cross-encoder", "late-interaction", "adapter")
-TRAINED = (
-    "steps",
+NOT_BETTER = 1  # the exit code where nothing was published
+WAYS_OF_TRAINING = ("full", "lora", "head", "static")
+OF_ENCODERS = (
+    "way",
     "epochs",
     "batch",
     "negatives",
     "lr",
-    "max_length",
+    "patience",
+    "dims",
     "teacher",
-    "evaluations",
-    "checkpoint",
-    "resume",
+    "teacher_loss",
+    "base",
+    "rerank",
 )
+file = click.Path(path_type=Path)
 
 
 @dataclass(frozen=True, slots=True)
-class TrainOptions:
-    """What `semsearch train-reranker` takes."""
+class TrainEncoderOptions:
+    """What `semsearch train` takes."""
 
-    data: tuple[Path, ...]
+    name: str
     out: Path
+    queries: Path | None
+    qrels: Path | None
+    pairs: Path | None
+    clicks: Path | None
+    by_itself: bool
+    test: Path | None
+    reranker: bool
     kind: str
-    model: str | None
-    split: str
-    collections: tuple[str, ...]
-    mode: str
-    steps: int | None
-    epochs: float | None
-    batch: int
-    negatives: int
-    depth: int
-    lr: float
-    max_length: int
-    teacher: float
-    held_out: int
-    rerank: int
-    evaluations: int
-    checkpoint: int
+    way: str
+    base: str | None
+    teacher: str | None
+    teacher_share: float | None
+    teacher_loss: str | None
+    rerank: str | None
+    epochs: int | None
+    batch: int | None
+    negatives: int | None
+    lr: float | None
+    patience: int | None
+    dims: str | None
     seed: int
-    resume: bool
+    force: bool
     device: str | None
     home: str | None
 
-    def check(self) -> None:
-        """Refuse what can't be, before anything is read."""
-        out, data = self.out, self.data
-        if self.collections and len(self.collections) != len(data):
-            raise UsageError(
-                f"there are {len(data)} data sets and {len(self.collections)} collections; give one for each, or none."
-            )
-        if len({folder.resolve().name for folder in data}) < len(data):
-            raise UsageError(
-                "two of the data sets have the same name, by which the figures are told apart; rename one."
-            )
-        if self.steps is not None and self.epochs is not None:
-            raise UsageError("--steps and --epochs say the same thing; give one of them.")
-        if out.is_dir() and any(out.iterdir()) and not (self.resume and (out / "training").is_dir()):
-            advice = "--resume goes on with a run" if (out / "training").is_dir() else "give another folder"
-            raise UsageError(f"{out} is there already and not empty: {advice}.")
-
-        if self.kind != "cross-encoder":
-            context = click.get_current_context()
-            given = [name for name in TRAINED if context.get_parameter_source(name) is ParameterSource.COMMANDLINE]
-            if given:
-                raise UsageError(
-                    f"--kind {self.kind} is made without --{given[0].replace('_', '-')}, which is for cross-encoders: "
-                    "leave it out."
-                )
-
-    def miner(self, encoder: str) -> str:
-        """What found the candidates, in words."""
-        where = " and ".join(f"the collection {name}" for name in self.collections)
-        return f"{self.mode} search in {where or f'the documents by `{encoder}`'}"
-
-    def recipe(self, queries: int) -> Recipe:
-        """What decides a run over so many training queries."""
-        from semsearch.training.train import Recipe
-
-        steps = self.steps or (max(1, round(self.epochs * queries / self.batch)) if self.epochs else 2_000)
-        return Recipe(
-            steps=steps,
-            batch=self.batch,
-            negatives=self.negatives,
-            depth=self.depth,
-            lr=self.lr,
-            max_length=self.max_length,
-            teacher=self.teacher,
-            evaluations=self.evaluations,
-            rerank=self.rerank,
-            checkpoint=self.checkpoint,
-            seed=self.seed,
-        )
+    def recipe(self) -> dict[str, Any]:
+        """What of the recipe was said."""
+        said: dict[str, Any] = {
+            "epochs": self.epochs,
+            "batch": self.batch,
+            "negatives": self.negatives,
+            "lr": self.lr,
+            "patience": self.patience,
+            "dims": None if self.dims is None else _dims(self.dims),
+            "seed": self.seed,
+            "teacher": self.teacher_share,
+            "teacher_loss": self.teacher_loss,
+        }
+        return {name: value for name, value in said.items() if value is not None}
 
 
-@click.command("train-reranker", short_help="Train a reranker from an encoder and judged questions.")
-@click.argument("data", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--out", required=True, type=click.Path(file_okay=False, path_type=Path), help="Where the model goes.")
+@click.command("train", short_help="Train an encoder that knows a collection, or a reranker.")
+@click.argument("name", shell_complete=parameters.collections)
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="The folder that the model goes to.")
 @click.option(
-    "--model", metavar="NAME", type=parameters.model, help="The encoder it begins as [default: all-MiniLM-L6-v2]."
+    "--queries", type=file, metavar="FILE", help="A BEIR folder, its queries.jsonl, or lines of id, tab, text."
 )
+@click.option("--qrels", type=file, metavar="FILE", help="Their judgements [default: qrels/train.tsv of the folder].")
 @click.option(
-    "--kind",
-    type=click.Choice(RERANKER_KINDS),
-    default=RERANKER_KINDS[0],
+    "--pairs", type=file, metavar="FILE", help="Pairs of a question and a document's text: CSV, TSV, JSON lines."
+)
+@click.option("--clicks", type=file, metavar="LOG", help="JSON lines of query, shown and clicked (ids of documents).")
+@click.option("--self", "by_itself", is_flag=True, help="Titles, headings and sentences ask for their documents.")
+@click.option(
+    "--test", type=file, metavar="FILE", help="Judgements to measure on [default: a quarter of the questions]."
+)
+@click.option("--reranker", is_flag=True, help="Make a reranker instead.")
+@click.option("--kind", type=click.Choice(KINDS_OF_RERANKER), default="adapter", show_default=True, help="Of reranker.")
+@click.option(
+    "--way",
+    type=click.Choice(WAYS_OF_TRAINING),
+    default="full",
     show_default=True,
-    help="What is made: an adapter takes a minute, late interaction some, a cross-encoder hours.",
+    help="What learns: all weights, low-rank products, a matrix behind the model, or a static model distilled from it.",
 )
-@click.option("--split", default="train", show_default=True, help="Whose judgements: qrels/SPLIT.tsv.")
+@click.option("--static", "way", flag_value="static", help="The same as --way static.")
 @click.option(
-    "--collection",
-    "collections",
-    multiple=True,
-    metavar="NAME",
-    help="Take hard negatives from what this collection answers, one for each DATA in their order [default: one made "
-    "for this].",
+    "--base", metavar="MODEL", type=parameters.model, help="The encoder to begin with [default: the collection's]."
 )
 @click.option(
-    "--mode",
-    type=click.Choice(MODES),
-    default="hybrid",
-    show_default=True,
-    help="The way of searching that gives them, and that the reranker is weighed against.",
+    "--teacher", metavar="MODEL", type=parameters.model, help="A reranker or larger encoder whose order is learnt too."
 )
-@click.option("--steps", type=click.IntRange(min=1), help="Steps [default: 2000, or those of --epochs].")
-@click.option(
-    "--epochs", type=parameters.NumberIn(min=0, min_open=True), help="Passes over all training queries instead."
-)
-@click.option("--batch", type=click.IntRange(min=1), default=8, show_default=True, help="Queries of a step.")
-@click.option(
-    "--negatives", type=click.IntRange(min=1), default=5, show_default=True, help="For each relevant passage."
-)
-@click.option(
-    "--depth", type=click.IntRange(min=1), default=100, show_default=True, help="Candidates to draw them from."
-)
-@click.option(
-    "--lr", type=parameters.NumberIn(min=0, min_open=True), default=1e-4, show_default=True, help="Learning rate."
-)
-@click.option("--max-length", type=click.IntRange(min=24), default=LENGTH, show_default=True, help="Tokens of a pair.")
-@click.option(
-    "--teacher",
-    type=parameters.NumberIn(0, 1),
-    default=0.5,
-    show_default=True,
-    help="The encoder's own order as a share of the loss, the judgements being the rest.",
-)
-@click.option(
-    "--held-out", type=click.IntRange(min=1), default=50, show_default=True, help="Queries kept to evaluate on."
-)
-@click.option(
-    "--rerank", type=click.IntRange(min=1), default=50, show_default=True, help="Candidates of each that are reranked."
-)
-@click.option("--evaluations", type=click.IntRange(min=1), default=4, show_default=True, help="How often.")
-@click.option(
-    "--checkpoint", type=click.IntRange(min=1), default=50, show_default=True, help="Steps between checkpoints."
-)
-@click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=0, show_default=True, help="Of everything drawn.")
-@click.option("--resume", is_flag=True, help="Go on with the run in --out where it stopped.")
+@click.option("--teacher-share", type=parameters.NumberIn(0, 1), help="Of the loss [default: 0.5].")
+@click.option("--teacher-loss", type=click.Choice(("kl", "margin")), help="[default: kl]")
+@click.option("--rerank", metavar="MODEL", type=parameters.model, help="Measure reranked by this as well.")
+@click.option("--epochs", type=click.IntRange(min=1), help="Passes over the questions, at most [default: 5].")
+@click.option("--batch", type=click.IntRange(min=2), help="Questions of a step [default: 64].")
+@click.option("--negatives", type=click.IntRange(min=0), help="Mined ones of each question [default: 2].")
+@click.option("--lr", type=parameters.NumberIn(min=0, min_open=True), help="The highest rate [default: the way's].")
+@click.option("--patience", type=click.IntRange(min=1), help="Passes that may be no better on dev [default: 2].")
+@click.option("--dims", metavar="N,…", help="Leading components that must do by themselves (Matryoshka).")
+@click.option("--seed", type=click.IntRange(0, 2**20 - 1), default=0, show_default=True, help="Of everything drawn.")
+@click.option("--force", is_flag=True, help="Publish what is not better, and say so.")
 @click.option("--device", metavar="DEVICE", help="auto, cpu, cuda, cuda:N or mps [default: auto].")
 @parameters.threads
 @parameters.home
-@parameters.typed(TrainOptions)
-def train_reranker(options: TrainOptions) -> int:
-    r"""Make a reranker of DATA: BEIR folders with corpus.jsonl, queries.jsonl and qrels/SPLIT.tsv.
+@parameters.typed(TrainEncoderOptions)
+def train(options: TrainEncoderOptions) -> int:
+    r"""Train the encoder of collection NAME on questions about it; publish it only if it is better.
 
-    A cross-encoder is fine-tuned on the judged queries: it takes long without a GPU, and many queries to be of use. An
-    adapter is one matrix for the encoder's question vectors, learnt in a minute once documents are encoded, and good
-    for questions of that kind alone. Late interaction compares the encoder's embeddings of single tokens, rare ones
-    counting most, and learns nothing.
+    Questions come with judgements (--queries, --qrels), pairs, a log of clicks, or out of the documents themselves
+    (--self). They are split so that no question, none in nearly its words, and no answer is on both sides. Negatives
+    are what the collection itself finds. The dev questions decide when to stop; the test questions are asked once,
+    before and after, and a model that is not better beyond chance is not published (exit code 1).
 
-    Some of the queries are held out and reranked while training; the step that does best on them is kept, and so is
-    the weight that the reranker should have beside its first stage: 0 where it helps none. An interrupted run goes on
-    with --resume and ends as if it had not been interrupted. The folder opens with semsearch.load_reranker and with
-    sentence-transformers' CrossEncoder.
+    The same command again goes on after an interruption. The folder opens with sentence-transformers, and
+    `semsearch reencode NAME --encoder FOLDER` brings it in, with `--undo` as the way back.
 
     \b
-    semsearch train-reranker scifact nfcorpus --out my-reranker
-    semsearch train-reranker scifact --kind adapter --collection scifact --out my-reranker
-    semsearch train-reranker scifact --model intfloat/e5-small-v2 --epochs 3 --teacher 0 --out e5-reranker
+    semsearch train notes --queries questions.tsv --qrels judged.qrels --out notes-encoder
+    semsearch train scifact --queries data/scifact --way head --out scifact-encoder
+    semsearch train wiki --self --static --out wiki-static
+    semsearch train shop --clicks clicks.jsonl --reranker --out shop-reranker
     """
-    options.check()
-    from semsearch.training.judged import read_judged
+    from semsearch.training.sources import TrainingSources
 
-    judged = [read_judged(folder, options.split, options.held_out, options.seed) for folder in options.data]
-    make = _train if options.kind == "cross-encoder" else _of_encoder
-    make(judged, options)
+    sources = TrainingSources(
+        options.queries, options.qrels, options.pairs, options.clicks, options.by_itself, options.test
+    )
+    _check(options)
+    with semsearch.open(options.name, home=Home.of(options.home), device=options.device) as collection:
+        if options.reranker:
+            from semsearch.training.reranker_training import train_reranker
+            from semsearch.training.train import Recipe
+
+            recipe = Recipe(seed=options.seed)
+            ranked = train_reranker(
+                collection, sources, options.out, kind=options.kind, force=options.force, recipe=recipe, say=say
+            )
+            _show(ranked.comparison)
+            return _tell(ranked.folder, ranked.verdict, f"semsearch query {options.name} --rerank {options.out}")
+        found = semsearch.train(
+            collection,
+            out=options.out,
+            queries=options.queries,
+            qrels=options.qrels,
+            pairs=options.pairs,
+            clicks=options.clicks,
+            by_itself=options.by_itself,
+            test=options.test,
+            base=options.base,
+            way=options.way,
+            teacher=options.teacher,
+            rerank=options.rerank,
+            force=options.force,
+            device=options.device,
+            say=say,
+            recipe=options.recipe(),
+        )
+    if found.beside is not None:
+        say("beside its teacher, which it is made to be faster than:")
+        _show(found.beside)
+        say("beside what was distilled, before it was trained:")
+    _show(found.comparison)
+    return _tell(found.folder, found.verdict, f"semsearch reencode {options.name} --encoder {options.out}")
+
+
+def _check(options: TrainEncoderOptions) -> None:
+    """Refuse options of the other kind of model."""
+    context = click.get_current_context()
+    given = [name for name in context.params if context.get_parameter_source(name) is ParameterSource.COMMANDLINE]
+    if options.reranker and (wrong := [name for name in given if name in OF_ENCODERS]):
+        raise UsageError(f"--{wrong[0].replace('_', '-')} is for encoders: leave it or --reranker out.")
+    if not options.reranker and "kind" in given:
+        raise UsageError("--kind is for rerankers: give --reranker too.")
+    if options.teacher is None and (options.teacher_share is not None or options.teacher_loss is not None):
+        raise UsageError("--teacher-share and --teacher-loss say how a teacher is followed: give --teacher too.")
+
+
+def _dims(text: str) -> tuple[int, ...]:
+    try:
+        return tuple(int(one) for one in text.split(","))
+    except ValueError:
+        raise UsageError(f"--dims takes whole numbers with commas between, not {text!r:.60}.") from None
+
+
+def _show(comparison: Any) -> None:
+    from semsearch.training.comparison import TABLE_HEAD
+
+    if comparison is not None:
+        show_table(TABLE_HEAD, comparison.table())
+
+
+def _tell(folder: Path | None, verdict: str, then: str) -> int:
+    say(f"{verdict}.")
+    if folder is None:
+        return NOT_BETTER
+    say(f"the model is in {folder}; to use it: {then}")
     return 0
-
-
-def _opened(options: TrainOptions) -> tuple[TextEncoder, Stage]:
-    """The encoder, and the transformer that it begins with."""
-    from semsearch.encoder.checkpoint import read
-    from semsearch.encoder.load import DEFAULT_MODEL, load_encoder
-
-    encoder = load_encoder(options.model or DEFAULT_MODEL, device=options.device)
-    first = read(encoder.folder).stages[0]
-    if first.kind != "transformer":
-        raise ModelError(
-            f"{encoder.name} begins with a module of the kind '{first.kind}'; a reranker takes a transformer."
-        )
-    return encoder, first
-
-
-def _mined(
-    judged: Sequence[Judged], encoder: TextEncoder, options: TrainOptions, cache: Path | None
-) -> list[MinedCandidates]:
-    from semsearch.training.mining import mine
-
-    mined = []
-    with ExitStack() as held:
-        for place, one in enumerate(judged):
-            asked = None
-            if options.collections:
-                home = Home.of(options.home)
-                asked = held.enter_context(semsearch.open(options.collections[place], home=home, device=options.device))
-            kept = None if cache is None else cache / f"candidates-{place}.npz"
-            mined.append(mine(one, encoder, options.depth, mode=options.mode, collection=asked, cache=kept, say=say))
-    return mined
-
-
-def _train(judged: Sequence[Judged], options: TrainOptions) -> None:
-    from semsearch.encoder.tokenization import load_tokenizer
-    from semsearch.training.card import model_card
-    from semsearch.training.train import Trainer, TrainingSet
-
-    out = options.out
-    recipe = options.recipe(sum(len(one.training) for one in judged))
-    encoder, first = _opened(options)
-    (out / "training").mkdir(parents=True, exist_ok=True)
-    mined = _mined(judged, encoder, options, out / "training")
-    tasks = [TrainingSet(one, found) for one, found in zip(judged, mined, strict=True)]
-    tokenizer = load_tokenizer(first.folder, lower=bool(first.config.get("do_lower_case")))
-    trainer = Trainer(first.folder, tokenizer, tasks, recipe, out, encoder.device, say)
-    trainer.run()
-    card = model_card(
-        out.resolve().name,
-        semsearch.__version__,
-        encoder.name,
-        options.miner(encoder.name),
-        options.split,
-        recipe,
-        tasks,
-        trainer.evaluations,
-        trainer.best,
-        sum(entry.get("seconds", 0.0) for entry in trainer.log),
-    )
-    trainer.finish(card)
-    _tell(trainer.best, out)
-
-
-def _of_encoder(judged: Sequence[Judged], options: TrainOptions) -> None:
-    """A reranker that is an encoder and little more."""
-    from semsearch.training import adaptation, late
-    from semsearch.training.card import card_of_encoder
-
-    out, (encoder, _) = options.out, _opened(options)
-    data = list(zip(judged, _mined(judged, encoder, options, None), strict=True))
-    if options.kind == "adapter":
-        _, evaluations = adaptation.make(encoder, data, out, options.rerank, options.seed, say)
-        found = max(evaluations, key=lambda one: one.score)
-    else:
-        _, found = late.make(encoder, data, out, options.rerank)
-    card = card_of_encoder(
-        options.kind,
-        out.resolve().name,
-        semsearch.__version__,
-        encoder.name,
-        options.miner(encoder.name),
-        options.rerank,
-        data,
-        found,
-    )
-    (out / "README.md").write_text(card, "utf-8")
-    _tell(found, out)
-
-
-def _tell(found: Evaluation, out: Path) -> None:
-    """What the reranker is worth, and where it is."""
-    if found.weight == 0:
-        say(
-            "with no weight was it better than its first stage on the held-out queries (nDCG@10 "
-            f"{found.first_stage:.3f}), so it counts nothing beside it (weight 0): try more judged queries, or another "
-            "model."
-        )
-    else:
-        say(
-            f"on the held-out queries the first stage has a nDCG@10 of {found.first_stage:.3f}, and {found.score:.3f} "
-            f"where the reranker counts {found.weight:.0%}, which it will."
-        )
-    say(f"the reranker is in {out}: semsearch.load_reranker({str(out)!r})")

@@ -120,6 +120,15 @@ def _sparse_index(value: Any) -> bool:
     )
 
 
+def _former(value: Any) -> bool:
+    return (
+        isinstance(value, dict)
+        and _text(value.get("until"))
+        and bool(value.get("encoder"))
+        and _encoder(value["encoder"])
+    )
+
+
 SPARSE_INDEX, SPARSE_WRITES = (
     "sparse_index",
     "sparse_writes",
@@ -138,6 +147,7 @@ _SOUND: dict[str, Callable[[Any], bool]] = {
     "uuid": _text,
     "description": lambda value: isinstance(value, str),
     "calibration": _calibration,
+    "former_encoder": _former,
     LANGUAGES: _languages,
     REENCODING: _reencoding,
     LAST_GENERATION: _count,
