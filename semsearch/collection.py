@@ -1150,8 +1150,8 @@ class Collection:
         splitting = splitter_for(loaded, passages).identity
         target = {"encoder": described, "metric": str(loaded.metric), "splitting": splitting}
         present = self.settings["encoder"]
-        if present and present["fingerprint"] != described["fingerprint"]:  # before: what is interrupted goes on so
-            self.engine.set(FORMER_ENCODER, {"until": described["fingerprint"], "encoder": present})
+        if present and present["fingerprint"] != described["fingerprint"]:
+            target[FORMER_ENCODER] = present
         with told(progress, self.name, self) as meter:
             count = engine.reencode(target, loaded.dim, Encoding(loaded, passages).entries, meter)
         self._model.renew(self.settings, loaded)
@@ -1164,10 +1164,9 @@ class Collection:
             UsageError: The model was never changed, or the one of before was an object, which `reencode` takes.
             ModelError: What is under its name now is another model.
         """
-        former, present = self.settings.get(FORMER_ENCODER), self.settings["encoder"]
-        if not former or not present or former["until"] != present["fingerprint"]:
+        own = self.settings.get(FORMER_ENCODER)
+        if own is None:
             raise UsageError(f"the model of collection '{self.name}' was not changed: there is nothing to undo.")
-        own = former["encoder"]
         if own["name"] is None:
             raise UsageError(f"the model of before was an object of class {own['class']}: give it to reencode.")
         _, described = self._model.described_as(own["name"], own["revision"])

@@ -28,6 +28,7 @@ class TrainingCorpus:
         extra_owners: Of each the place of its document.
         lent: Of a question that was taken out of a document, and that document, the number of its text: those of
             `extra` follow those of `texts`.
+        wordings: Of each document its folded text, and with its title.
         same: (n,) for each document the place of the first that says the same, word for word.
     """
 
@@ -38,12 +39,14 @@ class TrainingCorpus:
     extra_owners: list[int] = field(default_factory=list)
     lent: dict[tuple[str, str], int] = field(default_factory=dict)
     place: dict[str, int] = field(init=False)
+    wordings: list[tuple[str, str]] = field(init=False)
     same: NDArray[np.int64] = field(init=False)
 
     def __post_init__(self) -> None:
         self.place = {document.id: place for place, document in enumerate(self.documents)}
         first: dict[str, int] = {}
-        found = [first.setdefault(folded(one.title, one.text), place) for place, one in enumerate(self.documents)]
+        self.wordings = [(folded("", one.text), folded(one.title, one.text)) for one in self.documents]
+        found = [first.setdefault(whole, place) for place, (_, whole) in enumerate(self.wordings)]
         self.same = np.array(found, dtype=np.int64)
         self.starts = np.searchsorted(self.owners, np.arange(len(self.documents) + 1))
 

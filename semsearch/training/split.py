@@ -165,8 +165,7 @@ def _is_copy(question: str, questions: TrainingQuestions, corpus: TrainingCorpus
     asked = folded("", questions.texts[question])
     own = shingles(asked)
     for document in questions.answers(question):
-        found = corpus.documents[corpus.place[document]]
-        for text in {folded("", found.text), folded(found.title, found.text)}:
+        for text in corpus.wordings[corpus.place[document]]:
             if text == asked or (len(text) < 2 * len(asked) and jaccard(own, shingles(text)) >= LEAST_JACCARD):
                 return True
     return False
@@ -185,8 +184,8 @@ def _groups(questions: TrainingQuestions, corpus: TrainingCorpus, ids: Sequence[
             first: dict[str, int] = {}
             for number, question in enumerate(ids):
                 asked = [folded("", texts[number])]
-                answered = [corpus.documents[corpus.same[corpus.place[one]]] for one in questions.answers(question)]
-                for text in [*asked, *(folded(one.title, one.text) for one in answered)]:
+                answered = [corpus.wordings[corpus.place[one]][1] for one in questions.answers(question)]
+                for text in [*asked, *answered]:
                     sets.join(number, first.setdefault(text, number))
         found: dict[int, list[int]] = defaultdict(list)
         for number in range(len(ids)):

@@ -39,7 +39,7 @@ CRAFTED = [
     ("encoder", {"name": 3, "revision": None, "fingerprint": "x"}),
     ("encoder", {"name": None, "fingerprint": "x"}),
     ("former_encoder", "all-MiniLM-L6-v2"),
-    ("former_encoder", {"until": "x", "encoder": {"name": 3, "revision": None, "fingerprint": "x"}}),
+    ("former_encoder", {"name": 3, "revision": None, "fingerprint": "x"}),
     ("uuid", "\x1b[31m"),
     ("created", []),
     ("reencoding", 7),

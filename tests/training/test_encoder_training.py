@@ -98,6 +98,7 @@ def test_what_is_better_is_published_and_brought_in_and_out_again(home, judged, 
     with semsearch.open("toy", home=home) as collection:
         assert collection.encoder.fingerprint == encoder.fingerprint
         assert [hit.id for hit in collection.search("cat dog", k=5)] != before
+    assert run("reencode", "toy", "--undo", "--encoder", found.folder, "--home", home).code == 2
     assert run("reencode", "toy", "--undo", "--home", home).code == 0
     with semsearch.open("toy", home=home) as collection:
         assert [hit.id for hit in collection.search("cat dog", k=5)] == before

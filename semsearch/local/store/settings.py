@@ -120,15 +120,6 @@ def _sparse_index(value: Any) -> bool:
     )
 
 
-def _former(value: Any) -> bool:
-    return (
-        isinstance(value, dict)
-        and _text(value.get("until"))
-        and bool(value.get("encoder"))
-        and _encoder(value["encoder"])
-    )
-
-
 SPARSE_INDEX, SPARSE_WRITES = (
     "sparse_index",
     "sparse_writes",
@@ -147,7 +138,7 @@ _SOUND: dict[str, Callable[[Any], bool]] = {
     "uuid": _text,
     "description": lambda value: isinstance(value, str),
     "calibration": _calibration,
-    "former_encoder": _former,
+    "former_encoder": _encoder,
     LANGUAGES: _languages,
     REENCODING: _reencoding,
     LAST_GENERATION: _count,

@@ -1,0 +1,190 @@
+"""What training an encoder on a collection's own questions gives, beside the model that it began as.
+
+    python benchmarks/training.py --data DATA --home HOME [--sets scifact nfcorpus …] [--ways head …] [--base MODEL]
+    python benchmarks/training.py --data DATA --speed --base MODEL
+
+HOME holds a collection of each data set under its name (`semsearch index DATA/scifact --name scifact`). Sets with
+judged train questions learn from these and are measured on the test questions; the others by cross-validation over
+their questions, in `FOLDS` parts. There, judgements of documents that answer a test question are not learnt from. A
+model counts where the dev questions, a part of those that are learnt from, chose it; else the one of before does.
+`--self` learns from questions out of the documents instead. `--speed` compares a step with one of
+sentence-transformers' MultipleNegativesRankingLoss on the same texts, by processor time.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import semsearch
+from semsearch.evaluation.judgements import read_qrels, read_queries
+from semsearch.evaluation.metrics import chance, interval
+
+FOLDS = 5
+MEASURED = "nDCG@10"
+
+
+def main() -> None:
+    """Measure, and print a line of JSON for each set, way and mode."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--home", type=Path)
+    parser.add_argument("--sets", nargs="+", default=["scifact", "nfcorpus", "cranfield", "cacm", "cisi"])
+    parser.add_argument("--ways", nargs="+", default=["head"])
+    parser.add_argument("--base")
+    parser.add_argument("--self", dest="by_itself", action="store_true")
+    parser.add_argument("--epochs", type=int, default=15)
+    parser.add_argument("--patience", type=int, default=3)
+    parser.add_argument("--lr", type=float)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--speed", action="store_true")
+    parser.add_argument("--pairs", type=int, default=32)
+    options = parser.parse_args()
+    if options.speed:
+        print(json.dumps(speed(options)), flush=True)
+        return
+    for name in options.sets:
+        for way in options.ways:
+            for record in measured(name, way, options):
+                print(json.dumps(record), flush=True)
+
+
+def measured(name: str, way: str, options: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    """A record for each way of searching."""
+    recipe: dict[str, Any] = {"epochs": options.epochs, "patience": options.patience, "seed": options.seed}
+    recipe |= {"lr": options.lr} if options.lr else {}
+    values: dict[str, list[tuple[np.ndarray, np.ndarray]]] = {}
+    chosen: list[int] = []
+    beside: dict[str, list[np.ndarray]] = {}
+    wall, processor = time.perf_counter(), time.process_time()
+    with tempfile.TemporaryDirectory() as scratch:
+        for number, (train, test) in enumerate(folds(options.data / name, options.seed)):
+            folder = Path(scratch) / str(number)
+            folder.mkdir()
+            files = {"train": train, "test": test}
+            for side, judged in files.items():
+                lines = [f"{query}\t{doc}\t{grade}" for query, own in judged.items() for doc, grade in own.items()]
+                (folder / f"{side}.tsv").write_text("\n".join(lines) + "\n", "utf-8")
+            given: dict[str, Any] = {
+                "queries": options.data / name,
+                "qrels": folder / "train.tsv",
+                "test": folder / "test.tsv",
+            }
+            found = semsearch.train(
+                name,
+                home=options.home,
+                out=folder / "out",
+                way=way,
+                base=options.base,
+                force=True,
+                recipe=recipe,
+                say=lambda line: print(line, file=sys.stderr, flush=True),
+                by_itself=options.by_itself,
+                **given,
+            )
+            print(found.verdict, file=sys.stderr, flush=True)
+            chosen.append(found.best)
+            assert found.comparison is not None
+            for one in found.comparison.differences:
+                before, after = one.before.values[MEASURED], one.after.values[MEASURED]
+                kept = after if found.best or way == "static" else before
+                values.setdefault(one.mode, []).append((before, kept))
+            for one in found.beside.differences if found.beside is not None else ():
+                beside.setdefault(one.mode, []).append(one.before.values[MEASURED])
+            shutil.rmtree(folder)
+    for mode, parts in values.items():
+        before, after = (np.concatenate([part[side] for part in parts]) for side in (0, 1))
+        low, high = interval(after - before)
+        teacher = {"teacher": round(float(np.concatenate(beside[mode]).mean()), 4)} if mode in beside else {}
+        yield {
+            "set": name,
+            "base": Path(options.base).name if options.base else "all-MiniLM-L6-v2",
+            "way": way + (" + documents" if options.by_itself else ""),
+            "mode": mode,
+            "questions": len(before),
+            "before": round(float(before.mean()), 4),
+            "after": round(float(after.mean()), 4),
+            **teacher,
+            "change": round(float((after - before).mean()), 4),
+            "low": round(low, 4),
+            "high": round(high, 4),
+            "p": round(chance(after, before), 4),
+            "kept": chosen,
+            "recipe": recipe,
+            "seconds": round(time.perf_counter() - wall),
+            "processor_seconds": round(time.process_time() - processor),
+            "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
+        }
+
+
+Graded = Mapping[str, Mapping[str, int]]
+
+
+def folds(folder: Path, seed: int) -> Iterator[tuple[Graded, Graded]]:
+    """What is learnt from and what is measured on."""
+    train, test = folder / "qrels" / "train.tsv", folder / "qrels" / "test.tsv"
+    if train.is_file():
+        yield read_qrels(train), read_qrels(test)
+        return
+    texts = read_queries(folder)
+    judged = {query: own for query, own in read_qrels(test).items() if query in texts}
+    order = np.random.default_rng(seed).permutation(sorted(judged)).tolist()
+    for fold in range(FOLDS):
+        held = set(order[fold::FOLDS])
+        answers = {doc for query in held for doc, grade in judged[query].items() if grade > 0}
+        rest = {
+            query: {doc: grade for doc, grade in own.items() if grade <= 0 or doc not in answers}
+            for query, own in judged.items()
+            if query not in held
+        }
+        yield {query: own for query, own in rest.items() if own}, {query: judged[query] for query in sorted(held)}
+
+
+def speed(options: argparse.Namespace) -> dict[str, Any]:
+    """Seconds of processor time of a step, here and there; the medians of three."""
+    import torch
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.sentence_transformer.losses import MultipleNegativesRankingLoss
+
+    from semsearch.ingest.source import Source
+    from semsearch.training import losses
+    from semsearch.training.trainable import TrainableEncoder
+
+    folder = options.data / options.sets[0]
+    texts, judged = read_queries(folder), read_qrels(folder / "qrels" / "train.tsv")
+    documents = {one.id: f"{one.title} {one.text}" for one in Source.of(folder, "beir").read()}
+    pairs = [(texts[query], documents[next(iter(own))]) for query, own in list(judged.items())[: options.pairs]]
+    questions, passages = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
+    ours = TrainableEncoder(options.base, questions, passages, device="cpu")
+    theirs = SentenceTransformer(options.base, device="cpu", local_files_only=True)
+    loss = MultipleNegativesRankingLoss(theirs)
+    order = torch.arange(len(pairs))
+
+    def contrast(queries: Any, answers: Any) -> Any:
+        return losses.in_batch_negatives(20 * losses.similarities(queries, answers, cosine=True), order)
+
+    taken: dict[str, list[float]] = {"ours": [], "theirs": []}
+    for _ in range(3):
+        start = time.process_time()
+        ours.backward(range(len(pairs)), range(len(pairs)), contrast, 0)
+        taken["ours"].append(time.process_time() - start)
+        start = time.process_time()
+        theirs.train()
+        loss([theirs.preprocess(questions), theirs.preprocess(passages)], None).backward()
+        taken["theirs"].append(time.process_time() - start)
+    found = {way: round(float(np.median(times)), 3) for way, times in taken.items()}
+    return {"speed": Path(options.base).name, "pairs": len(pairs), **found, "ratio": found["theirs"] / found["ours"]}
+
+
+if __name__ == "__main__":
+    main()
