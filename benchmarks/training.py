@@ -7,7 +7,8 @@ HOME holds a collection of each data set under its name (`semsearch index DATA/s
 judged train questions learn from these and are measured on the test questions; the others by cross-validation over
 their questions, in `FOLDS` parts. There, judgements of documents that answer a test question are not learnt from. A
 model counts where the dev questions, a part of those that are learnt from, chose it; else the one of before does.
-`--self` learns from questions out of the documents instead. `--speed` compares a step with one of
+`--self` learns from questions out of the documents as well. `--dense` measures dense search alone, from the vectors of
+the run: a fraction of the time, for the ways `full`, `lora` and `head`. `--speed` compares a step with one of
 sentence-transformers' MultipleNegativesRankingLoss on the same texts, by processor time.
 """
 
@@ -29,6 +30,10 @@ import numpy as np
 import semsearch
 from semsearch.evaluation.judgements import read_qrels, read_queries
 from semsearch.evaluation.metrics import chance, interval
+from semsearch.training.encoder_trainer import EncoderRecipe, dev_scored
+from semsearch.training.encoder_training import RATES, _Run
+from semsearch.training.sources import TrainingSources
+from semsearch.training.trainable import TrainableHead
 
 FOLDS = 5
 MEASURED = "nDCG@10"
@@ -47,6 +52,7 @@ def main() -> None:
     parser.add_argument("--patience", type=int, default=3)
     parser.add_argument("--lr", type=float)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--dense", action="store_true")
     parser.add_argument("--speed", action="store_true")
     parser.add_argument("--pairs", type=int, default=32)
     options = parser.parse_args()
@@ -55,7 +61,7 @@ def main() -> None:
         return
     for name in options.sets:
         for way in options.ways:
-            for record in measured(name, way, options):
+            for record in (measured_dense if options.dense else measured)(name, way, options):
                 print(json.dumps(record), flush=True)
 
 
@@ -125,6 +131,63 @@ def measured(name: str, way: str, options: argparse.Namespace) -> Iterator[dict[
             "processor_seconds": round(time.process_time() - processor),
             "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
         }
+
+
+def measured_dense(name: str, way: str, options: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    """A record of dense search, whose vectors the run has: the corpus is read once for all folds."""
+    recipe: dict[str, Any] = {"epochs": options.epochs, "patience": options.patience, "seed": options.seed}
+    recipe |= {"weight_decay": 0.0} if way == "head" else {}
+    values: list[tuple[np.ndarray, np.ndarray]] = []
+    kept: list[int] = []
+    wall, processor = time.perf_counter(), time.process_time()
+    with tempfile.TemporaryDirectory() as scratch, semsearch.open(name, home=options.home) as collection:
+        for number, (train, test) in enumerate(folds(options.data / name, options.seed)):
+            folder = Path(scratch) / str(number)
+            folder.mkdir()
+            for side, judged in (("train", train), ("test", test)):
+                lines = [f"{query}\t{doc}\t{grade}" for query, own in judged.items() for doc, grade in own.items()]
+                (folder / f"{side}.tsv").write_text("\n".join(lines) + "\n", "utf-8")
+            sources = TrainingSources(queries=options.data / name, qrels=folder / "train.tsv", test=folder / "test.tsv")
+            made = EncoderRecipe(**{"lr": options.lr or RATES[way], **recipe})
+            run = _Run(
+                collection, sources, folder / "out", options.base, way, None, None, made, "cpu",
+                lambda line: print(line, file=sys.stderr, flush=True),
+            )  # fmt: skip
+            run.work.mkdir(parents=True)
+            trainer = run._trainer()
+            trainer.run()
+            kept.append(trainer.best)
+            asked = list(run.parts.test.texts.values())
+            found = []
+            for best in dict.fromkeys((0, trainer.best)):
+                encoder = semsearch.load_encoder(str(run.work / "best"), device="cpu") if best else run.begun
+                if best and isinstance(trainer.student, TrainableHead):
+                    trainer.student.take_saved(run.work / "best")
+                    run._kept[best] = trainer.student.turned(run._kept[0])
+                passages = run._kept[best] if best in run._kept else encoder.encode_documents(run.corpus.texts)
+                score = dev_scored(run.parts.test, run.corpus, encoder.encode_queries(asked), passages, trainer.metric)
+                found.append(score.values[MEASURED])
+            values.append((found[0], found[-1]))
+    before, after = (np.concatenate([part[side] for part in values]) for side in (0, 1))
+    low, high = interval(after - before)
+    yield {
+        "set": name,
+        "base": Path(options.base).name if options.base else "all-MiniLM-L6-v2",
+        "way": way,
+        "mode": "dense",
+        "questions": len(before),
+        "before": round(float(before.mean()), 4),
+        "after": round(float(after.mean()), 4),
+        "change": round(float((after - before).mean()), 4),
+        "low": round(low, 4),
+        "high": round(high, 4),
+        "p": round(chance(after, before), 4),
+        "kept": kept,
+        "recipe": recipe,
+        "seconds": round(time.perf_counter() - wall),
+        "processor_seconds": round(time.process_time() - processor),
+        "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
+    }
 
 
 Graded = Mapping[str, Mapping[str, int]]

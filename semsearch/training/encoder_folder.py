@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from semsearch.encoder.checkpoint import CONFIG_FILES, Checkpoint, Stage, read, read_json, read_modules
@@ -77,6 +77,13 @@ def _write_head(folder: Path, head: Tensor) -> None:
     _write(folder / places[0] / "config.json", said)
     save_file({"linear.weight": head.cpu().contiguous().clone()}, folder / places[0] / "model.safetensors")
     _write_entries(folder, [*entries, (places[0], "Dense"), (places[1], "Normalize")])
+
+
+def read_head(folder: Path) -> Tensor:
+    """The matrix of the linear layer that is last in a folder."""
+    path = [entry["path"] for entry in read_modules(folder) if entry["type"].endswith("Dense")][-1]
+    head: Tensor = load_file(folder / path / "model.safetensors")["linear.weight"]
+    return head
 
 
 def _write_entries(folder: Path, entries: list[tuple[str, str]]) -> None:

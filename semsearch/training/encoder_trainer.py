@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from semsearch.errors import ModelError, UsageError
-from semsearch.evaluation.metrics import scored
+from semsearch.evaluation.metrics import Scored, scored
 from semsearch.search.truth import Truth
 from semsearch.training.corpus import TrainingCorpus
 from semsearch.training.hard_negatives import Example, Miner, batches
@@ -321,7 +321,14 @@ class EncoderTrainer:
 def dev_score(
     questions: TrainingQuestions, corpus: TrainingCorpus, queries: Vectors, passages: Vectors, metric: Metric
 ) -> float:
-    """The mean nDCG@10 of questions, answered exactly by the best passage of each document."""
+    """The mean nDCG@10 of questions."""
+    return dev_scored(questions, corpus, queries, passages, metric).mean("nDCG@10")
+
+
+def dev_scored(
+    questions: TrainingQuestions, corpus: TrainingCorpus, queries: Vectors, passages: Vectors, metric: Metric
+) -> Scored:
+    """What questions find, answered exactly by the best passage of each document."""
     keys = np.arange(len(passages), dtype=np.int64)
     found = Truth(keys, passages, metric).neighbors(queries, min(DEV_DEPTH, len(passages)))
     run: dict[str, dict[str, float]] = {}
@@ -331,4 +338,4 @@ def dev_score(
             if key >= 0:
                 own.setdefault(corpus.documents[corpus.owners[key]].id, score)
         run[question] = own
-    return scored(run, {one: questions.grades[one] for one in questions.texts}).mean("nDCG@10")
+    return scored(run, {one: questions.grades[one] for one in questions.texts})

@@ -172,6 +172,7 @@ class _Run:
         self.teacher = None if teacher is None else load_teacher(teacher, device)
         self.documents, self.parts, self.corpus = self._questions()
         self._kept: dict[int, Vectors] = {}  # of the passages, by pass
+        self._asked: list[Vectors] = []  # of the questions, where a head turns them
 
     def result(self, force: bool) -> EncoderTraining:
         """Train, compare, publish."""
@@ -346,20 +347,27 @@ class _Run:
         """The vectors of the student as it is, by the very code that will use it."""
         texts = [[part.texts[one] for one in part.texts] for part in (self.parts.train, self.parts.dev)]
         encoder = self.begun
+        if isinstance(trainer.student, TrainableHead):  # it turns vectors that are there
+            return self._turned(trainer.student, epoch, texts)
         if epoch:
             with written(self.work / "now") as folder:
                 trainer.student.save(folder)
             encoder = load_encoder(str(self.work / "now"), device=self.device)
-            if isinstance(trainer.student, TrainableHead):
-                turned = self._kept[0] @ trainer.student.head.weight.detach().numpy().T
-                self._kept[epoch] = turned / np.linalg.norm(turned, axis=1, keepdims=True)
-            else:
-                self._kept[epoch] = encoder.encode_documents(self.corpus.texts)
+            self._kept[epoch] = encoder.encode_documents(self.corpus.texts)
             best = trainer.best_trained
             for other in [one for one in self._kept if one not in (0, best, epoch)]:
                 del self._kept[other]
         queries = [encoder.encode_queries(own) for own in texts]
         return StudentVectors(queries[0], queries[1], self._kept[epoch])
+
+    def _turned(self, student: TrainableHead, epoch: int, texts: Sequence[Sequence[str]]) -> StudentVectors:
+        """The vectors behind a head: those of the base, multiplied; those of the questions are made once."""
+        if not self._asked:
+            self._asked = [self.begun.encode_queries(own) for own in texts]
+        parts = [student.turned(vectors) for vectors in (*self._asked, self._kept[0])]
+        if epoch:
+            self._kept = {0: self._kept[0]}
+        return StudentVectors(*parts)
 
     def _tell_time(self, trainer: EncoderTrainer, miner: Miner, student: Student) -> None:
         """How long it will take, by a step and some passages that are timed."""
@@ -421,6 +429,9 @@ class _Run:
         folder = self.work / "best" if best else self.work / "followed"
         after = load_encoder(str(folder), device=self.device)
         known = self._kept.get(best)
+        if isinstance(trainer.student, TrainableHead):
+            trainer.student.take_saved(folder)
+            known = trainer.student.turned(self._kept[0])
         if known is not None:
             after = remembering(after, self.corpus.texts, known)
         runs = self._runs(after)

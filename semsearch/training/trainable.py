@@ -29,7 +29,7 @@ from semsearch.encoder.torch_modules import TORCH_KINDS
 from semsearch.errors import ModelError
 from semsearch.hardware import bf16_is_fast
 from semsearch.training import low_rank
-from semsearch.training.encoder_folder import WRITTEN_KINDS, write_encoder
+from semsearch.training.encoder_folder import WRITTEN_KINDS, read_head, write_encoder
 from semsearch.training.gradient_cache import TextsPart, backward
 from semsearch.training.losses import Loss
 from semsearch.types import Metric, Vectors
@@ -242,6 +242,17 @@ class TrainableHead:
         value = drawn + STAY * away.square().sum()
         value.backward()  # type: ignore[no-untyped-call]
         return float(drawn.detach())
+
+    def turned(self, vectors: Vectors) -> Vectors:
+        """Vectors (n, d) as they come out behind the head, of unit length."""
+        made = vectors @ self.head.weight.detach().numpy().T
+        found: Vectors = made / np.maximum(np.linalg.norm(made, axis=1, keepdims=True), 1e-12)
+        return found
+
+    def take_saved(self, folder: Path) -> None:
+        """Become the head that was saved in a folder."""
+        with torch.no_grad():
+            self.head.weight.copy_(read_head(folder))
 
     def save(self, folder: Path) -> None:
         """See `Student.save`."""

@@ -226,7 +226,7 @@ def test_answers_of_held_out_questions_are_taken_away(corpus):
     assert (left.grades, taken) == ({"q1": {"d1": 1}, "q2": {"d2": 1}}, 3)
 
 
-# ---- negatives and batches --------------------------------------------------------------------------------------------
+# ---- negatives and batches ------------------------------------------------------------------------------------------
 
 
 def test_negatives_are_near_and_no_answers():
