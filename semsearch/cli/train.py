@@ -20,6 +20,7 @@ NOT_BETTER = 1  # the exit code where nothing was published
 WAYS_OF_TRAINING = ("full", "lora", "head", "static")
 OF_ENCODERS = (
     "way",
+    "static",
     "epochs",
     "batch",
     "negatives",
@@ -49,6 +50,7 @@ class TrainEncoderOptions:
     reranker: bool
     kind: str
     way: str
+    static: bool
     base: str | None
     teacher: str | None
     teacher_share: float | None
@@ -105,7 +107,7 @@ class TrainEncoderOptions:
     show_default=True,
     help="What learns: all weights, low-rank products, a matrix behind the model, or a static model distilled from it.",
 )
-@click.option("--static", "way", flag_value="static", help="The same as --way static.")
+@click.option("--static", is_flag=True, help="The same as --way static.")
 @click.option(
     "--base", metavar="MODEL", type=parameters.model, help="The encoder to begin with [default: the collection's]."
 )
@@ -171,7 +173,7 @@ def train(options: TrainEncoderOptions) -> int:
             by_itself=options.by_itself,
             test=options.test,
             base=options.base,
-            way=options.way,
+            way="static" if options.static else options.way,
             teacher=options.teacher,
             rerank=options.rerank,
             force=options.force,
@@ -195,6 +197,8 @@ def _check(options: TrainEncoderOptions) -> None:
         raise UsageError(f"--{wrong[0].replace('_', '-')} is for encoders: leave it or --reranker out.")
     if not options.reranker and "kind" in given:
         raise UsageError("--kind is for rerankers: give --reranker too.")
+    if options.static and "way" in given and options.way != "static":
+        raise UsageError("--static is a --way of its own: give one of them.")
     if options.teacher is None and (options.teacher_share is not None or options.teacher_loss is not None):
         raise UsageError("--teacher-share and --teacher-loss say how a teacher is followed: give --teacher too.")
 

@@ -135,6 +135,7 @@ def train_reranker(
         raise UsageError(f"collection '{collection.name}' has no model in a folder that a reranker could begin as.")
     if out.is_dir() and any(path.name != "training" for path in out.iterdir()):
         raise UsageError(f"{out} is there already and not empty: give another folder.")
+    first_stage(encoder)
     recipe = recipe or Recipe()
     corpus = TrainingCorpus.of(list(collection.documents()), encoder, passages=bool(collection.settings["passages"]))
     primary, others, test = read_sources(sources, corpus)

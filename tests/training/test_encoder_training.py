@@ -381,14 +381,16 @@ def test_too_few_judgements_say_how_many_would_do(home, judged, tmp_path):
 def test_a_reranker_by_the_same_command(home, judged, tmp_path):
     queries, qrels = judged
     options = ["--queries", queries, "--qrels", qrels, "--reranker", "--home", home]
-    ended = run("train", "toy", *options, "--out", tmp_path / "out")
+    refused = run("train", "toy", *options, "--out", tmp_path / "out")
+    assert (refused.code, "a reranker takes a transformer" in refused.err) == (2, True)
+    ended = run("train", "deep", *options, "--out", tmp_path / "out")
     assert ended.code in (0, 1), ended.err
     if ended.code == 0:
         assert semsearch.load_reranker(str(tmp_path / "out")).weight > 0
         assert "test questions, asked once" in (tmp_path / "out" / "README.md").read_text("utf-8")
     else:
         assert not (tmp_path / "out").exists()
-    forced = run("train", "toy", *options, "--out", tmp_path / "forced", "--force")
+    forced = run("train", "deep", *options, "--out", tmp_path / "forced", "--force")
     assert forced.code == 0, forced.err
     assert semsearch.load_reranker(str(tmp_path / "forced")) is not None
 
