@@ -162,17 +162,15 @@ def _range(begins: str, limits: dict[str, str]) -> Clause:
 
 def distinct(connection: ClusterConnection, index: str, begins: str) -> Iterator[str]:
     """All terms of documents that begin so, in their order."""
-    after: str | None = None
+    within = {"bool": {"filter": [IS_DOCUMENT, {"prefix": {"kv": begins}}]}}
+    after = begins  # a document has several terms: those before the first are passed over
     while True:
-        source: Clause = {"terms": {"field": "kv"}}
-        composite: Clause = {"size": PAGE_TERMS, "sources": [{"token": source}]}
-        # a document has several terms: those before the first are passed over
-        composite["after"] = {"token": begins if after is None else after}
-        within = {"bool": {"filter": [IS_DOCUMENT, {"prefix": {"kv": begins}}]}}
-        said = connection.search(index, {"size": 0, "query": within, "aggs": {"own": {"composite": composite}}})
-        tokens = [bucket["key"]["token"] for bucket in said["aggregations"]["own"]["buckets"]]
-        if after is None and begins in tokens:
+        composite = {"size": PAGE_TERMS, "sources": [{"token": {"terms": {"field": "kv"}}}], "after": {"token": after}}
+        aggregations = {"own": {"composite": composite}, "empty": {"filter": {"term": {"kv": begins}}}}
+        found = connection.search(index, {"size": 0, "query": within, "aggs": aggregations})["aggregations"]
+        if after == begins and found["empty"]["doc_count"]:
             yield begins
+        tokens = [bucket["key"]["token"] for bucket in found["own"]["buckets"]]
         for token in tokens:
             if not token.startswith(begins):
                 return

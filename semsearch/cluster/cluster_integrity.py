@@ -19,6 +19,7 @@ from semsearch.cluster.collection_state import StateOfCollection
 from semsearch.cluster.dialects import Clause
 from semsearch.cluster.document_store import TEXTS, DocumentStore, StoredDocument
 from semsearch.cluster.index_layout import index_name, metadata_source, word_source
+from semsearch.cluster.second_index import retired
 from semsearch.engine import Encode, Problem
 from semsearch.records import Record
 from semsearch.search.languages import languages_of
@@ -128,7 +129,7 @@ def _left_over(connection: ClusterConnection, name: str, state: StateOfCollectio
     pattern = f"{connection.address.prefix}-{index_name(name)}.g*"
     said = connection.ask("GET", f"{quote(pattern, safe='*')}/_mapping", accept=(404,)).body
     second = state.source.get("second") or {}
-    kept = {state.index, second.get("index")}
+    kept = {state.index, second.get("index"), *(own["index"] for own in retired(state))}
     return sorted(
         index
         for index, own in said.items()

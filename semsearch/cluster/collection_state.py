@@ -123,10 +123,10 @@ class CollectionState:
             finally:
                 self._own.token = None
 
-    def building(self) -> AbstractContextManager[str]:
+    def building(self, patience: float = 0) -> AbstractContextManager[str]:
         """Be the only one who makes another index of the collection."""
         said = f"another process encodes collection '{self._name}' anew, or builds its index: try again."
-        return self._leased("builder", 0, said)
+        return self._leased("builder", patience, said)
 
     @contextmanager
     def _leased(self, field: str, patience: float, said: str) -> Iterator[str]:

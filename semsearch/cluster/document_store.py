@@ -31,7 +31,7 @@ from semsearch.cluster.index_layout import (
     writing_alias,
 )
 from semsearch.engine import Origin, Written
-from semsearch.errors import CollectionDamaged, CollectionLocked, DataError, ModelMismatch
+from semsearch.errors import CollectionDamaged, CollectionLocked, DataError
 from semsearch.records import Entry, Known, Record
 from semsearch.search.languages import Languages
 from semsearch.types import Document, Keys, Passage, Vectors
@@ -108,6 +108,10 @@ class _Old:
 
     source: Mapping[str, Any]
     stored: Mapping[str, Any]
+
+
+class IndexReplaced(CollectionLocked):
+    """The index takes no writes any more: another is being put in its place."""
 
 
 class DocumentStore:
@@ -376,7 +380,7 @@ class DocumentStore:
     def _refused(self, identity: str, answer: Answer) -> Exception:
         said, kind = cluster_errors.reason(answer.body), cluster_errors.error_type(answer.body)
         if kind == cluster_errors.BLOCKED and "FORBIDDEN/8" in said:
-            return ModelMismatch(
+            return IndexReplaced(
                 "the collection is being encoded anew, and takes no writes in its last moments: run the same command "
                 "again. Should that have been broken off, run the reencoding again, or 'semsearch repair'."
             )

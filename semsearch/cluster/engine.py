@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import logging
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 from urllib.parse import quote
 
 from semsearch import versions
@@ -17,10 +19,18 @@ from semsearch.cluster.cluster_connection import ClusterConnection
 from semsearch.cluster.cluster_origins import ClusterOrigins
 from semsearch.cluster.cluster_view import ClusterTotals, ClusterView
 from semsearch.cluster.collection_state import CollectionState, StateOfCollection
-from semsearch.cluster.document_store import DocumentStore, relabelled
+from semsearch.cluster.document_store import DocumentStore, IndexReplaced, relabelled
 from semsearch.cluster.index_layout import CLUSTER_SCHEMA, GRAPH_OPTIONS, source_of, word_source
 from semsearch.cluster.nearest_documents import LEAST_DEPTH
-from semsearch.cluster.second_index import KEPT, WITH_VECTORS, IndexChange, SecondIndex, map_vectors
+from semsearch.cluster.second_index import (
+    KEPT,
+    WITH_VECTORS,
+    IndexChange,
+    SecondIndex,
+    drop_retired,
+    map_vectors,
+    retired,
+)
 from semsearch.engine import (
     Capabilities,
     Compacted,
@@ -35,6 +45,7 @@ from semsearch.engine import (
 from semsearch.errors import (
     CollectionClosed,
     CollectionError,
+    CollectionNotFound,
     DimensionMismatch,
     ModelMismatch,
     UsageError,
@@ -47,9 +58,12 @@ from semsearch.search.recall import Certificate, Synthesis
 from semsearch.types import Document, Metadata, Metric, Vectors
 
 log = logging.getLogger("semsearch")
+Outcome = TypeVar("Outcome")
 
 GRAPH = "graph"  # the setting that tells how searches walk; None where they are exact
-LADDER = (10, 20, 50, 100, 200, 300, 400, 600, 800, 1200, 2000, 4000, 10_000)
+LADDER = (LEAST_DEPTH, 300, 400, 600, 800, 1200, 2000, 4000, 10_000)
+BUILDING_PATIENCE = 60.0  # seconds for who makes another index just now
+REPLACED_PATIENCE = 20.0  # seconds for an index that is being replaced
 INDEXED_PASSAGES = 20_000  # up to which slices are compared soon enough
 RECERTIFIED_SHARE = 0.1  # of passages, above which a recall is certified again
 
@@ -191,6 +205,31 @@ class ClusterEngine:
         origin: Callable[[str], Origin] | None = None,
     ) -> Written:
         """See `Engine.put`."""
+        return self._patiently(lambda: self._put(entries, metadata_only, model, again, origin))
+
+    def _patiently(self, write: Callable[[], Outcome]) -> Outcome:
+        """What `write` does, to the new index where the present one is being replaced."""
+        deadline = time.monotonic() + REPLACED_PATIENCE
+        while True:
+            before = self._read().index
+            try:
+                return write()
+            except IndexReplaced:
+                if time.monotonic() > deadline:
+                    raise
+            except CollectionNotFound:
+                if self._read().index == before:
+                    raise
+            time.sleep(0.1)
+
+    def _put(
+        self,
+        entries: Sequence[Entry],
+        metadata_only: Sequence[Record],
+        model: str | None,
+        again: bool,
+        origin: Callable[[str], Origin] | None,
+    ) -> Written:
         state = self._to_write()
         settings = state.settings
         self._check_words(state)
@@ -243,15 +282,18 @@ class ClusterEngine:
 
     def remove(self, ids: Sequence[str]) -> int:
         """See `Engine.remove`."""
-        return self._writable().remove(ids)
+        return self._patiently(lambda: self._writable().remove(ids))
 
     def update_metadata(self, ids: Iterable[str], change: Callable[[Metadata], Metadata]) -> int:
         """See `Engine.update_metadata`."""
         pending, found = list(dict.fromkeys(ids)), 0
         for at in range(0, len(pending), BATCH_DOCUMENTS):
             some = pending[at : at + BATCH_DOCUMENTS]
-            found += self._writable().change_metadata(some, lambda document: relabelled(document, change))
+            found += self._patiently(partial(self._relabel, some, change))
         return found
+
+    def _relabel(self, ids: Sequence[str], change: Callable[[Metadata], Metadata]) -> int:
+        return self._writable().change_metadata(ids, lambda document: relabelled(document, change))
 
     def set(self, name: str, value: Any) -> None:
         """See `Engine.set`."""
@@ -271,10 +313,14 @@ class ClusterEngine:
         if same_stems(languages, languages_of(settings)) or not self.counts()[0]:
             self._set(told)
             return True
-        self._words_anew(told, languages)
-        return True
+        return self._words_anew(told, languages, lambda now: not found or to_be_found(now.settings))
 
-    def _words_anew(self, settings: Mapping[str, Any], languages: Languages) -> None:
+    def _words_anew(
+        self,
+        settings: Mapping[str, Any],
+        languages: Languages,
+        wanted: Callable[[StateOfCollection], bool] | None = None,
+    ) -> bool:
         """Make the words of all documents in another index, which is put in place together with `settings`."""
 
         def transform(sources: Sequence[Mapping[str, Any]]) -> Sequence[Mapping[str, Any]]:
@@ -283,19 +329,23 @@ class ClusterEngine:
                 for source in sources
             ]
 
-        self._moved(settings, transform)
+        self._moved(settings, transform, wanted=wanted)
+        return languages_of(self._read().settings) == languages
 
     def _moved(
         self,
         settings: Mapping[str, Any],
         transform: Callable[[Sequence[Mapping[str, Any]]], Sequence[Mapping[str, Any]]],
         options: Mapping[str, Any] | None = None,
+        wanted: Callable[[StateOfCollection], bool] | None = None,
     ) -> None:
         """Put the documents, changed as `transform` says, into another index; the vectors stay what they are."""
         state = self._to_write()
         metric = Metric(state.settings["metric"])
         chosen = _graph_options(IndexSpec.of(state.settings).options) if options is None else options
-        change = IndexChange(settings, state.dim, metric, chosen, WITH_VECTORS, transform, BATCH_DOCUMENTS)
+        change = IndexChange(
+            settings, state.dim, metric, chosen, WITH_VECTORS, transform, BATCH_DOCUMENTS, BUILDING_PATIENCE, wanted
+        )
         SecondIndex(self._connection, self._state, self.name).change(change)
 
     def hold(self) -> AbstractContextManager[None]:
@@ -403,7 +453,10 @@ class ClusterEngine:
     def maintain(self, queries: Callable[[], Vectors | Synthesis | None]) -> None:
         """See `Maintained.maintain`."""
         self.refresh()
-        settings = self.settings
+        state = self._read()
+        if retired(state):
+            drop_retired(self._connection, self._state)
+        settings = state.settings
         spec, there, passages = IndexSpec.of(settings), settings.get(GRAPH), self.counts()[1]
         certificate = None
         if there is None:
@@ -434,6 +487,7 @@ class ClusterEngine:
     def compact(self) -> Compacted:
         """See `Maintained.compact`: merges segments, which takes what was removed out of them."""
         before = self.bytes()
+        drop_retired(self._connection, self._state, at_once=True)
         index = quote(self._read().index)
         said = self._connection.ask("GET", f"{index}/_stats/docs").body
         gone = int(said["_all"]["primaries"]["docs"]["deleted"])

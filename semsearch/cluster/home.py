@@ -120,7 +120,8 @@ class ClusterHome(Home):
                 connection.delete(home, state_id(name), again)
             source = stored["_source"]
             second = source.get("second") or {}
-            for index in filter(None, (source["index"], second.get("index"))):
+            old = [own["index"] for own in source.get("retired") or ()]
+            for index in filter(None, (source["index"], second.get("index"), *old)):
                 connection.ask("DELETE", quote(index), accept=(404,))
             state = CollectionState(connection, name, source["collection"])
             ClusterOrigins(connection, state, _nowhere, _nowhere).forget()

@@ -33,13 +33,13 @@ _SIGN = 1 << 63
 
 def field_tokens(metadata: Mapping[str, Any]) -> tuple[list[str], list[str]]:
     """The terms of a document's fields, and those that tell which fields it has, each once."""
-    values: dict[str, None] = {}
-    kinds: dict[str, None] = {}
+    values: set[str] = set()
+    kinds: set[str] = set()
     for name, element, kind, value in fields_of(metadata):
         begins = prefix(name, element, kind)
-        kinds[begins] = None
-        values[begins + encoded(kind, value)] = None
-    return list(values), list(kinds)
+        kinds.add(begins)
+        values.add(begins + encoded(kind, value))
+    return sorted(values), sorted(kinds)
 
 
 def prefix(name: str, element: bool, kind: Kind) -> str:

@@ -22,6 +22,7 @@ from semsearch.cluster.index_layout import document_index, index_name, new_index
 from semsearch.types import Metric
 
 COMPARED = 5000  # documents at a time
+RETIRED = 60.0  # seconds for which an index that was replaced is still there
 KEPT = (*TEXTS, "origins", "given", "rev", "kind", "first", "passages", "longest")
 WITH_VECTORS = (*KEPT, "p.v", "kv", "kinds", "words", "uneven", "words_of_passages", "words_of_whole")
 Transform = Callable[[Sequence[Mapping[str, Any]]], Sequence[Mapping[str, Any]]]
@@ -38,6 +39,8 @@ class IndexChange(NamedTuple):
         fields: What of a document is read.
         transform: Makes documents of it of some that were read; those that it leaves out are not there any more.
         batch: Documents that it is given at once.
+        patience: Seconds for who makes another index just now.
+        wanted: Whether it is still to be made, once nobody else makes one.
     """
 
     settings: Mapping[str, Any]
@@ -47,6 +50,8 @@ class IndexChange(NamedTuple):
     fields: Sequence[str]
     transform: Transform
     batch: int
+    patience: float = 0
+    wanted: Callable[[StateOfCollection], bool] | None = None
 
 
 class SecondIndex:
@@ -59,7 +64,9 @@ class SecondIndex:
 
     def change(self, change: IndexChange, progress: Callable[[int], None] | None = None) -> int:
         """Make it, and switch; how many documents this call copied."""
-        with self._state.building():
+        with self._state.building(change.patience):
+            if change.wanted is not None and not change.wanted(self._state.read()):
+                return 0
             before = self._state.read()
             target = self._begun(before, change)
             old, new = DocumentStore(self._connection, before.index), DocumentStore(self._connection, target)
@@ -76,7 +83,6 @@ class SecondIndex:
             except BaseException:
                 self._unblocked(old.index)
                 raise
-            self._drop(old.index)
             return count
 
     def _begun(self, before: StateOfCollection, change: IndexChange) -> str:
@@ -156,7 +162,8 @@ class SecondIndex:
             if state.index == target:  # an answer that was lost
                 return None
             settings = {**state.settings, **change.settings}
-            kept = {**state.source, "index": target, "dim": change.dim or None, "mapped": bool(change.dim), "second": None}
+            kept = {**state.source, "index": target, "dim": change.dim or None, "second": None}
+            kept |= {"mapped": bool(change.dim), "retired": [*retired(state), {"index": old, "at": time.time()}]}
             return {**kept, "settings": orjson.dumps(settings).decode(), **_versions()}
 
         self._state.change(switched)
@@ -179,6 +186,21 @@ class SecondIndex:
 
     def _drop(self, index: str) -> None:
         self._connection.ask("DELETE", quote(index), accept=(404,))
+
+
+def retired(state: StateOfCollection) -> list[dict[str, Any]]:
+    """The indexes that were replaced, and that who began to read them may still read."""
+    return list(state.source.get("retired") or ())
+
+
+def drop_retired(connection: ClusterConnection, state: CollectionState, *, at_once: bool = False) -> None:
+    """Take away indexes that were replaced, once nobody can be reading them."""
+    limit = time.time() - (0 if at_once else RETIRED)
+    gone = [own["index"] for own in retired(state.read()) if own["at"] <= limit]
+    if gone:
+        for index in gone:
+            connection.ask("DELETE", quote(index), accept=(404,))
+        state.change(lambda now: {**now.source, "retired": [one for one in retired(now) if one["index"] not in gone]})
 
 
 def _versions() -> dict[str, int]:
