@@ -44,8 +44,8 @@ demo: $(VENV)/.demo $(if $(PAGE),$(VENV)/.page) ## index the shipped samples, as
 	@PATH="$(abspath $(BIN)):$$PATH" PAGE="$(PAGE)" sh corpora/samples/demo.sh
 
 test: $(VENV)/.test ## the whole test suite, set-up included
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal -m 'not (real or $(ALONE))'
-	$(REAL) -m 'real and not (long or $(ALONE))'
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal -m 'not (real or cluster or $(ALONE))'
+	$(REAL) -m '(real or cluster) and not (long or $(ALONE))'
 	$(BIN)/python -m pytest -m '$(ALONE)'
 
 real: $(VENV)/.test ## the tests on real data, with those that encode for an hour too
