@@ -195,7 +195,7 @@ class DocumentStore:
                 done[identity] = outcome
                 lines.append((identity, _action(identity, old, made, whole="kind" in made)))
             for identity, status in self._sent(lines):
-                if status in (200, 201):
+                if status in (200, 201) and identity in pending:
                     written = _sum(written, done[identity])
                     del pending[identity]
             if not pending:
@@ -282,7 +282,7 @@ class DocumentStore:
                 lines.append((identity, _action(identity, old, body, whole=False)))
             for identity, status in self._sent(lines):
                 if status == 200:
-                    del pending[identity]
+                    pending.pop(identity, None)
             if not pending:
                 return len(found)
             time.sleep(min(0.005 * attempt, 0.1))
@@ -314,11 +314,10 @@ class DocumentStore:
 
     def remove(self, ids: Iterable[str]) -> int:
         """Take documents away; how many were there."""
-        pending, tried, gone = dict.fromkeys(ids), set[str](), 0
+        pending, found = dict.fromkeys(ids), set[str]()
         for attempt in range(ATTEMPTS):
             stored = self.stored(pending, ("id",))
-            gone += len(tried - stored.keys())  # their answer was lost
-            tried = set(stored)
+            found |= stored.keys()
             pending = dict.fromkeys(stored)
             lines = []
             for identity, old in stored.items():
@@ -326,13 +325,9 @@ class DocumentStore:
                 lines.append((identity, orjson.dumps(action) + b"\n"))
             for identity, status in self._sent(lines):
                 if status == 200:
-                    gone += 1
-                    tried.discard(identity)
-                    del pending[identity]
-                elif status == 409:  # written, or removed by another
-                    tried.discard(identity)
+                    pending.pop(identity, None)
             if not pending:
-                return gone
+                return len(found)
             time.sleep(min(0.005 * attempt, 0.1))
         raise CollectionLocked("other processes keep writing to the same documents: try again.")
 

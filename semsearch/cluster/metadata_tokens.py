@@ -25,8 +25,8 @@ LETTERS: Mapping[Kind, str] = {
     "date": "d",
 }
 KINDS: Mapping[str, Kind] = {letter: kind for kind, letter in LETTERS.items()}
-LONGEST_TEXT = 2000  # characters of a value that a term holds; what is longer ends in its digest
-LONGEST_NAME = 500
+LONGEST_TEXT = 700  # bytes of a value that a term holds; what is longer ends in its digest
+LONGEST_NAME = 200  # bytes; servers make ranges of terms of up to 1,000 bytes together
 CUT = "\0#"  # between the beginning of a long text and its digest
 _SIGN = 1 << 63
 
@@ -62,10 +62,8 @@ def bound(kind: Kind, value: Any) -> str:
     Raises:
         FilterError: It is a text that is longer than what terms hold of one: which comes first can't be told.
     """
-    if kind == "text" and len(value) > LONGEST_TEXT:
-        raise FilterError(
-            f"a cluster orders texts by their first {LONGEST_TEXT:,} characters: compare with a shorter one."
-        )
+    if kind == "text" and len(value.encode()) > LONGEST_TEXT:
+        raise FilterError(f"a cluster orders texts by their first {LONGEST_TEXT:,} bytes: compare with a shorter one.")
     return encoded(kind, value)
 
 
@@ -87,9 +85,10 @@ def taken_apart(token: str) -> tuple[str, bool, Kind, str]:
 
 
 def _cut(text: str, most: int) -> str:
-    if len(text) <= most:
+    data = text.encode()
+    if len(data) <= most:
         return text
-    return text[:most] + CUT + blake2b(text.encode(), digest_size=16).hexdigest()
+    return data[:most].decode(errors="ignore") + CUT + blake2b(data, digest_size=16).hexdigest()
 
 
 def _number(value: float) -> str:
@@ -98,7 +97,7 @@ def _number(value: float) -> str:
         try:
             near = float(value)
         except OverflowError:
-            near = math.copysign(math.inf, value)
+            near = math.inf if value > 0 else -math.inf
         rest = value - int(near) if math.isfinite(near) else value
     else:
         near, rest = float(value), 0

@@ -88,7 +88,7 @@ def test_terms_are_taken_apart_again():
             token = prefix(name, True, kind) + encoded(kind, value)
             own, element, told, text = taken_apart(token)
             assert (element, told, decoded(kind, text)) == (True, kind, value)
-            assert own == name or own.startswith("ü" * 500)
+            assert own == name or own.startswith("ü" * 90)
     values, kinds = field_tokens({"a": [1, "1", True], "b": None, "c": {"d": 2.0}})
     assert (len(values), len(kinds)) == (7, 7)
 
