@@ -78,7 +78,7 @@ class ClusterAddress:
         shown = f"{parts.scheme}://{f'{user}@' if user else ''}{','.join(hosts)}"
         shown += "" if prefix == PREFIX else f"?prefix={quote(prefix)}"
         return cls(
-            flavour,  # type: ignore[arg-type]  # it is one of them
+            flavour,
             tuple(f"{'https' if secure == 'https' else 'http'}://{host}" for host in hosts),
             unquote(user),
             unquote(password),

@@ -125,7 +125,7 @@ class ClusterConnection:
         page: int = PAGE,
         fields: Sequence[str] = (),
     ) -> Iterator[list[Any]]:
-        """All hits of a query in the order of a field that no two share, some at a time; `fields` as they are indexed."""
+        """All hits of a query in the order of a field that no two share, some at a time; `fields` as indexed."""
         after: list[Any] | None = None
         while True:
             body: Clause = {"size": page, "query": query, "_source": source, "sort": [{by: "asc"}]}

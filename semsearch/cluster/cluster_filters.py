@@ -51,7 +51,7 @@ class DocumentFilter:
 
     @cached_property
     def clause(self) -> Clause:
-        """As one. That of the kind keeps what is nested out: without it a filter lets passages through of themselves."""
+        """As one. That of the kind keeps what is nested out: else a filter lets passages through by themselves."""
         return {"bool": {"filter": [IS_DOCUMENT, *self.clauses]}}
 
     def among(self, keys: frozenset[int]) -> DocumentFilter:
@@ -133,7 +133,11 @@ class FilterCompiler:
 
     def _whole(self, token: str, name: str) -> str:
         """A long text, of a document that has it."""
-        body = {"size": 1, "query": {"bool": {"filter": [IS_DOCUMENT, {"term": {"kv": token}}]}}, "_source": ["metadata"]}
+        body = {
+            "size": 1,
+            "query": {"bool": {"filter": [IS_DOCUMENT, {"term": {"kv": token}}]}},
+            "_source": ["metadata"],
+        }
         for hit in self._connection.search(self._index, body)["hits"]["hits"]:
             for own, element, kind, value in fields_of(orjson.loads(hit["_source"]["metadata"])):
                 if own == name and not element and kind == "text":
@@ -208,7 +212,9 @@ class IndexFields:
                 pattern = _REGEX_SIGNS.sub(r"\\\1", start) + "(.|\n)*"
                 tokens = self._terms({"field": "kv", "include": pattern, "size": size, "order": {"_key": "asc"}})
                 values = [decoded(kind, taken_apart(token)[3]) for token in tokens]
-                own.update([value for value in values if value is not None and in_text(value).startswith(begins)][:most])
+                own.update(
+                    [value for value in values if value is not None and in_text(value).startswith(begins)][:most]
+                )
             found += sorted(own)[:most]
         return found
 

@@ -64,7 +64,7 @@ def problems(store: DocumentStore, name: str, state: StateOfCollection, deep: bo
 def _looked_through(
     store: DocumentStore, state: StateOfCollection, deep: bool
 ) -> tuple[list[str], list[str], list[str], list[str]]:
-    """The ids of documents without their vectors, with wrong words, with vectors of other lengths, and with other texts."""
+    """The ids of documents without vectors, with wrong words, with vectors of other lengths, and with other texts."""
     settings = state.settings
     lacking: list[str] = []
     wrong: list[str] = []
@@ -135,7 +135,8 @@ def _left_over(connection: ClusterConnection, name: str, state: StateOfCollectio
         for index, own in said.items()
         if index not in kept
         and isinstance(own, dict)
-        and own.get("mappings", {}).get("_meta", {}).get("semsearch", {}).get("collection") == state.source["collection"]
+        and own.get("mappings", {}).get("_meta", {}).get("semsearch", {}).get("collection")
+        == state.source["collection"]
     )
 
 

@@ -1,4 +1,4 @@
-"""A collection in a cluster as searches see it: each document in one state, over several requests not all in the same."""
+"""A collection in a cluster as searches see it: each document in one state, several requests not in the same."""
 
 from __future__ import annotations
 
@@ -47,9 +47,7 @@ class ClusterTotals:
         self.revisions = float(values["rev"])
         words = int(values["words_of_passages"]), int(values["words_of_whole"])
         self.words = WordTotals(documents, passages, *words)
-        self.extent = Extent(
-            documents, passages, float(values["longest"]), int(values["first"]), int(values["last"])
-        )
+        self.extent = Extent(documents, passages, float(values["longest"]), int(values["first"]), int(values["last"]))
 
 
 class ClusterView:
@@ -192,9 +190,7 @@ class ClusterView:
 
     def keys_of(self, ids: Sequence[str]) -> dict[str, list[int]]:
         """See `EngineView.keys_of`."""
-        return {
-            identity: list(old.source["keys"]) for identity, old in self._store.stored(ids, ("id", "keys")).items()
-        }
+        return {identity: list(old.source["keys"]) for identity, old in self._store.stored(ids, ("id", "keys")).items()}
 
     def docs_of(self, keys: Keys) -> NDArray[np.int64]:
         """See `EngineView.docs_of`."""

@@ -12,7 +12,8 @@ import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, suppress
-from typing import Any, NamedTuple, TypeVar
+from dataclasses import dataclass
+from typing import Any
 
 from semsearch.cluster.cluster_connection import ClusterConnection
 from semsearch.cluster.index_layout import index_name
@@ -21,10 +22,10 @@ from semsearch.errors import CollectionLocked, CollectionNotFound, SemsearchErro
 ATTEMPTS = 200  # of a compare-and-set that others overtake
 LEASE = 60.0  # seconds after which what a lost process held is free
 WAITED = 10.0  # seconds for who holds the others out
-Made = TypeVar("Made")
 
 
-class StateOfCollection(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class StateOfCollection:
     """The document as it was read."""
 
     source: Mapping[str, Any]
@@ -166,7 +167,7 @@ class CollectionState:
 
 def _holds(state: StateOfCollection, field: str, token: str) -> bool:
     held = state.source.get(field)
-    return bool(held) and held["by"] == token
+    return held is not None and held["by"] == token
 
 
 def state_id(name: str) -> str:

@@ -1,4 +1,4 @@
-"""Where OpenSearch and Elasticsearch differ: the type of a vector, the clause that walks to the nearest, their client."""
+"""Where OpenSearch and Elasticsearch differ: the type of a vector, the clause that walks to the nearest, the client."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ class OpenSearchDialect(ClusterDialect):
             def dumps(self, data: Any) -> Any:
                 return data  # bytes already
 
-        secure = {"ca_certs": address.ca_certs} if address.ca_certs else {}
+        secure: dict[str, Any] = {"ca_certs": address.ca_certs} if address.ca_certs else {}
         self._client = OpenSearch(
             list(address.hosts),
             http_auth=(address.user, address.password) if address.user else None,
@@ -136,7 +136,7 @@ class ElasticsearchDialect(ClusterDialect):
     def __init__(self, address: ClusterAddress) -> None:
         from elasticsearch import Elasticsearch
 
-        secure = {"ca_certs": address.ca_certs} if address.ca_certs else {}
+        secure: dict[str, Any] = {"ca_certs": address.ca_certs} if address.ca_certs else {}
         self._client = Elasticsearch(
             list(address.hosts),
             basic_auth=(address.user, address.password) if address.user else None,
@@ -144,7 +144,7 @@ class ElasticsearchDialect(ClusterDialect):
             connections_per_node=CONNECTIONS,
             max_retries=max(3, len(address.hosts)),
             retry_on_timeout=False,
-            **secure,  # type: ignore[arg-type]
+            **secure,
         )
 
     def send(self, method: str, path: str, body: bytes | None, lines: bool) -> Answer:

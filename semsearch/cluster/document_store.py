@@ -1,7 +1,7 @@
 """Documents in an index: written by compare-and-set in requests of bounded size, each item's answer read.
 
-A document is one unit: whoever writes it has read it, and what another wrote meanwhile is read again before. Each writing
-has a revision, so that one whose answer was lost is known again, and never done twice.
+A document is one unit: whoever writes it has read it, and what another wrote meanwhile is read again before. Each
+writing has a revision, so that one whose answer was lost is known again, and never done twice.
 """
 
 from __future__ import annotations
@@ -41,7 +41,10 @@ READ_DOCUMENTS = 1000  # of a request
 ATTEMPTS = 50  # of a write that others overtake
 TEXTS = ("id", "title", "text", "metadata", "num", "keys", "starts", "ends", "hash")
 _KNOWN = ("id", "num", "hash", "metadata", "rev", "origins")
-_OPTIONS = {"require_alias": "true", "filter_path": "took,errors,items.*.status,items.*.error.type,items.*.error.reason"}
+_OPTIONS = {
+    "require_alias": "true",
+    "filter_path": "took,errors,items.*.status,items.*.error.type,items.*.error.reason",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,8 +175,8 @@ class DocumentStore:
         for entry in entries:
             if len(entry.spans) > MOST_PASSAGES:
                 raise DataError(
-                    f"document {entry.record.document.id!r:.100} has {len(entry.spans):,} passages, and a cluster takes "
-                    f"{MOST_PASSAGES:,} of one: split it."
+                    f"document {entry.record.document.id!r:.100} has {len(entry.spans):,} passages, and a cluster "
+                    f"takes {MOST_PASSAGES:,} of one: split it."
                 )
         written, revisions = Written(0, 0, 0), {identity: revision() for identity in pending}
         done: dict[str, Written] = {}  # of what was sent, what it is once it is known to be there
@@ -394,7 +397,7 @@ class DocumentStore:
 
 
 def _action(identity: str, old: _Old | None, source: Mapping[str, Any], *, whole: bool) -> bytes:
-    held = {"_id": identity_of(identity)}
+    held: dict[str, Any] = {"_id": identity_of(identity)}
     if old is not None:
         held |= _held_to(old)
     what = "update" if not whole else "create" if old is None else "index"

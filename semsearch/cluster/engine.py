@@ -1,4 +1,4 @@
-"""The engine on a cluster of OpenSearch or Elasticsearch: an index a collection, a document with its passages a unit."""
+"""The engine on a cluster of OpenSearch or Elasticsearch: an index a collection, a document with its passages."""
 
 from __future__ import annotations
 
@@ -258,7 +258,9 @@ class ClusterEngine:
             return
         most = self._connection.dialect.most_components
         if dim > most:
-            raise UsageError(f"{self._connection.address.flavour} takes vectors of up to {most:,} components, not {dim}.")
+            raise UsageError(
+                f"{self._connection.address.flavour} takes vectors of up to {most:,} components, not {dim}."
+            )
         options = IndexSpec.of(state.settings).options
 
         def decided(now: StateOfCollection) -> Mapping[str, Any] | None:
@@ -369,7 +371,9 @@ class ClusterEngine:
             )
         unknown = sorted(set(spec.options) - set(GRAPH_OPTIONS) - {"k"})
         if unknown:
-            raise UsageError(f"a cluster's hnsw has no option {', '.join(unknown)}: there are M, ef_construction and k.")
+            raise UsageError(
+                f"a cluster's hnsw has no option {', '.join(unknown)}: there are M, ef_construction and k."
+            )
         passages = self.counts()[1]
         if not passages or not _wanted(spec, passages):
             self._set({GRAPH: None})

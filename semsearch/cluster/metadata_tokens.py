@@ -1,7 +1,7 @@
 """Metadata as terms of one keyword field: equality, lists, ranges of numbers, texts and dates, all exact, in one field.
 
-A term is the field's name, NUL, `e` for an element of a list or else `f`, the letter of the type, and the value in a form
-whose order as bytes is the values' own. So documents of any shape need no mapping, and no type is ever guessed.
+A term is the field's name, NUL, `e` for an element of a list or else `f`, the letter of the type, and the value in a
+form whose order as bytes is the values' own. So documents of any shape need no mapping, and no type is ever guessed.
 """
 
 from __future__ import annotations
@@ -122,5 +122,3 @@ def _read_number(text: str) -> float:
         digits = "".join(f"{15 - int(digit, 16):x}" for digit in digits)
     rest = int(digits, 16) if sign == "p" else -int(digits, 16)
     return rest if math.isinf(near) else int(near) + rest
-
-

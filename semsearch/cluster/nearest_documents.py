@@ -2,8 +2,8 @@
 
 A server that is asked for as many passages as a filter leaves, or more, compares them all, without a script: so exact
 search goes through slices of keys, each of fewer passages than may be asked for. Whatever proposes them, documents are
-scored by their stored vectors as everywhere in semsearch, and asked for until what was left out can't come among the best
-by what the server's sums of float32 may be off.
+scored by their stored vectors as everywhere in semsearch, and asked for until what was left out can't come among the
+best by what the server's sums of float32 may be off.
 """
 
 from __future__ import annotations
@@ -56,9 +56,7 @@ class Extent:
 class NearestDocuments:
     """The nearest passages in one index."""
 
-    def __init__(
-        self, store: DocumentStore, dim: int, metric: Metric, extent: Extent, depth: int | None
-    ) -> None:
+    def __init__(self, store: DocumentStore, dim: int, metric: Metric, extent: Extent, depth: int | None) -> None:
         """`depth`: how many passages a walk keeps; None where searches are exact."""
         self._store = store
         self._connection: ClusterConnection = store.connection

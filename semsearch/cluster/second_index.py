@@ -1,13 +1,14 @@
 """Another index for a collection's documents, made beside the present one, which serves until one commit switches.
 
-What was copied is told by its revision: documents that writers change meanwhile are copied again. In the last moments the
-present index takes no writes. An interruption at any step leaves the collection as it was, and the same call goes on.
+What was copied is told by its revision: documents that writers change meanwhile are copied again. In the last moments
+the present index takes no writes. An interruption at any step leaves the collection as it was, and the same call goes on.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
@@ -73,7 +74,7 @@ class SecondIndex:
             count = 0
             try:
                 while True:
-                    copied = self._caught_up(old, new, change, lambda done: _tell(progress, count + done))
+                    copied = self._caught_up(old, new, change, partial(_tell, progress, count))
                     count += copied
                     if not copied:
                         break
@@ -207,9 +208,9 @@ def _versions() -> dict[str, int]:
     return {"analysis": versions.ANALYSIS, "encoding": versions.ENCODING}
 
 
-def _tell(progress: Callable[[int], None] | None, done: int) -> None:
+def _tell(progress: Callable[[int], None] | None, before: int, done: int) -> None:
     if progress is not None:
-        progress(done)
+        progress(before + done)
 
 
 def _compared(

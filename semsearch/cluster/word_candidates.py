@@ -80,7 +80,9 @@ class WordCandidates:
         weights = weighed(words, self._languages)
         boosted = self._boosted(query)
         frequencies = self._frequencies(list(words))
-        idf = {word: weights[word] * _idf(count, self._totals.documents) for word, count in frequencies.items() if count}
+        idf = {
+            word: weights[word] * _idf(count, self._totals.documents) for word, count in frequencies.items() if count
+        }
         if not idf and not boosted:
             return NOTHING
         own = _Weights(idf, boosted)
@@ -188,7 +190,7 @@ class WordCandidates:
     # Phrases
 
     def _boosted(self, query: Query) -> dict[int, float]:
-        """What the phrases of a query add to the passages that hold them: it weighs as a word that so many hold once."""
+        """What the phrases of a query add to passages that hold them: each weighs as a word that so many hold once."""
         boosted: dict[int, float] = {}
         for phrase in query.phrases:
             held = self.holding(phrase, exactly=True)

@@ -1,6 +1,4 @@
-"""The words of a document's passages, counted as BM25 needs them, and which passages hold a phrase: for every engine
-that keeps no positions of its own.
-"""
+"""The words of a document's passages, counted as BM25 needs them, and which of the passages hold a phrase."""
 
 from __future__ import annotations
 

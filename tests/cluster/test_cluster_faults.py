@@ -220,7 +220,9 @@ def test_exact_is_exact_in_slices_and_streamed(url, monkeypatch, metric):
         walked = collection.search_many(vectors=queries, k=10)
         assert {hit.found for hits in walked for hit in hits} == {("index",)}
         truth = collection.search_many(vectors=queries, k=10, exact=True)
-        assert [[(h.id, h.score) for h in hits] for hits in walked] == [[(h.id, h.score) for h in hits] for hits in truth]
+        assert [[(h.id, h.score) for h in hits] for hits in walked] == [
+            [(h.id, h.score) for h in hits] for hits in truth
+        ]
         few = collection.search(vector=queries[0], k=5, where={"n": {"$in": [3, 5, 7]}})
         assert {hit.id for hit in few} == {"3", "5", "7"}
 
@@ -239,7 +241,9 @@ def test_nothing_of_a_filter_is_taken_for_a_pattern(url, odd):
 def test_long_texts_are_filtered_by_all_of_them(url):
     long = "a" * 40_000
     with semsearch.create("long", home=url, encoder=HashEncoder()) as collection:
-        collection.add([Document(end, "text", metadata={"t": long + end, "n": 2**60 + n}) for n, end in enumerate("xy")])
+        collection.add(
+            [Document(end, "text", metadata={"t": long + end, "n": 2**60 + n}) for n, end in enumerate("xy")]
+        )
         assert collection.ids({"t": long + "y"}) == ["y"]
         assert collection.ids({"t": {"$like": "ay"}}) == ["y"]
         assert collection.ids({"n": 2**60 + 1}) == ["y"]

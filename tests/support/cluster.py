@@ -1,7 +1,7 @@
-"""Real servers of OpenSearch and Elasticsearch, unpacked from an archive: a process for each node, each of which may be killed.
+"""Real servers of OpenSearch and Elasticsearch, from an archive: a process a node, each of which may be killed.
 
-`SEMSEARCH_CLUSTER` names a folder with `opensearch-*.tar.xz` and `elasticsearch-*.tar.xz`, made of the makers' own files,
-or the address of a server that runs already, for all tests of its kind.
+`SEMSEARCH_CLUSTER` names a folder with `opensearch-*.tar.xz` and `elasticsearch-*.tar.xz`, made of the makers' own
+files, or the address of a server that runs already, for all tests of its kind.
 """
 
 import ctypes
@@ -15,7 +15,7 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 FLAVOURS = ("opensearch", "elasticsearch")
@@ -130,7 +130,11 @@ class Cluster:
                     shutil.copy(self.folder / file, config / file)
             for setting in settings:
                 name, _, value = setting.partition("=")
-                lines.append(f"{name}: [{value}]" if name.startswith(("discovery.seed", "cluster.initial")) else f"{name}: {value}")
+                lines.append(
+                    f"{name}: [{value}]"
+                    if name.startswith(("discovery.seed", "cluster.initial"))
+                    else f"{name}: {value}"
+                )
             (config / "elasticsearch.yml").write_text("\n".join(lines) + "\n")
             if os.geteuid() == 0:
                 for path in (self.folder / "repo", own, *own.rglob("*")):
@@ -146,7 +150,9 @@ class Cluster:
         if self.secret and not (config / "elasticsearch.keystore").exists():
             for arguments, said in ((("create",), None), (("add", "-x", "bootstrap.password"), self.secret)):
                 tool = [self.program / "bin" / "elasticsearch-keystore", *arguments]
-                subprocess.run(tool, env=environment, input=said, text=True, check=True, capture_output=True, **_as_user())
+                subprocess.run(
+                    tool, env=environment, input=said, text=True, check=True, capture_output=True, **_as_user()
+                )
         return [self.program / "bin" / "elasticsearch"], {"env": environment, "cwd": own, **_as_user()}
 
     def log(self):
@@ -159,7 +165,9 @@ class Cluster:
         headers = {"content-type": "application/json"}
         url = f"http://127.0.0.1:{self.ports[node]}{path}"
         try:
-            with urllib.request.urlopen(urllib.request.Request(url, data, headers, method=method), timeout=timeout) as said:
+            with urllib.request.urlopen(
+                urllib.request.Request(url, data, headers, method=method), timeout=timeout
+            ) as said:
                 return json.loads(said.read() or b"{}")
         except urllib.error.HTTPError as error:
             return json.loads(error.read() or b"{}")
@@ -177,10 +185,8 @@ class Cluster:
         process, self.processes[node] = self.processes[node], None
         own = psutil.Process(process.pid)
         for each in (*own.children(recursive=True), own):
-            try:
+            with suppress(psutil.NoSuchProcess):
                 each.kill()
-            except psutil.NoSuchProcess:
-                pass
         process.wait(60)
 
     def stop(self):
