@@ -1,7 +1,7 @@
 """Where collections live: folders, URLs, memory, and what an unknown scheme is told."""
 
-import re
 import importlib.metadata
+import re
 
 import pytest
 from support.fakes import HashEncoder

@@ -1,7 +1,8 @@
 """Another index for a collection's documents, made beside the present one, which serves until one commit switches.
 
 What was copied is told by its revision: documents that writers change meanwhile are copied again. In the last moments
-the present index takes no writes. An interruption at any step leaves the collection as it was, and the same call goes on.
+the present index takes no writes. An interruption at any step leaves the collection as it was, and the same call goes
+on.
 """
 
 from __future__ import annotations

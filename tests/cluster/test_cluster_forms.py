@@ -179,7 +179,7 @@ def error(kind, reason="because", status=400):
         (error("security_exception", status=401), EngineUnreachable, "does not let you in"),
         (error("security_exception", "no permissions", 403), StorageError, "no right"),
         (error("cluster_block_exception", FLOOD, 429), StorageError, "too little room"),
-        (error("index_create_block_exception", "blocked by: [FORBIDDEN/10/create-index blocked]", 403), StorageError, "no right|room"),
+        (error("index_create_block_exception", "blocked by: [FORBIDDEN/10]", 403), StorageError, "no right"),
         (error("index_not_found_exception", "no such index [x]", 404), CollectionNotFound, "was dropped"),
         (Answer(413, "too large"), StorageError, "http.max_content_length"),
         (Answer(0, "garbage"), StorageError, "not as a cluster does"),

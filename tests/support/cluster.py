@@ -4,12 +4,14 @@
 files, or the address of a server that runs already, for all tests of its kind.
 """
 
+import base64
 import ctypes
 import json
 import os
 import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import tempfile
 import time
@@ -163,11 +165,14 @@ class Cluster:
         """What a node answers."""
         data = None if body is None else json.dumps(body).encode()
         headers = {"content-type": "application/json"}
-        url = f"http://127.0.0.1:{self.ports[node]}{path}"
+        url = f"{'https' if self.secret else 'http'}://127.0.0.1:{self.ports[node]}{path}"
+        trusting = None
+        if self.secret:
+            headers["authorization"] = "Basic " + base64.b64encode(f"elastic:{self.secret}".encode()).decode()
+            trusting = ssl.create_default_context(cafile=self.folder / "own.crt")
+        request = urllib.request.Request(url, data, headers, method=method)
         try:
-            with urllib.request.urlopen(
-                urllib.request.Request(url, data, headers, method=method), timeout=timeout
-            ) as said:
+            with urllib.request.urlopen(request, timeout=timeout, context=trusting) as said:
                 return json.loads(said.read() or b"{}")
         except urllib.error.HTTPError as error:
             return json.loads(error.read() or b"{}")
