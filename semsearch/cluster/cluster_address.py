@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 from urllib.parse import parse_qs, quote, unquote, urlsplit
 
@@ -73,6 +74,12 @@ class ClusterAddress:
                 "the prefix of a cluster's indexes is at most 40 small letters of ASCII, digits and '_', as in "
                 f"{flavour}://host:9200?prefix=semsearch."
             )
+        trusted = told.get("ca_certs")
+        if trusted is not None and (secure != "https" or not Path(trusted).is_file()):
+            raise UsageError(
+                "'ca_certs' in the address of a cluster is a file with certificates, and for "
+                f"{flavour}+https:// alone: there is no such file, or no TLS in this address."
+            )
         user, _, password = login.partition(":")
         hosts = [f"{one[1]}:{one[2] or PORT}" for one in found if one is not None]
         shown = f"{parts.scheme}://{f'{user}@' if user else ''}{','.join(hosts)}"
@@ -85,7 +92,7 @@ class ClusterAddress:
             prefix,
             _whole(told, "shards", 1),
             _whole(told, "replicas", 0),
-            told.get("ca_certs"),
+            trusted,
             float(_whole(told, "timeout", 1) or 60),
             shown,
         )

@@ -51,6 +51,8 @@ def test_a_password_may_hold_any_sign():
         f"opensearch://me:{SECRET}@h?prefix=A-b",
         f"opensearch://me:{SECRET}@h?shards=0",
         f"opensearch://me:{SECRET}@h:x",
+        f"opensearch://me:{SECRET}@h?ca_certs=/dev/null/none",
+        f"opensearch+https://me:{SECRET}@h?ca_certs=/dev/null/none",
     ],
 )
 def test_an_address_that_can_not_be_read_is_not_repeated(url):

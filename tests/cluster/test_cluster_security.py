@@ -48,7 +48,7 @@ def test_a_password_over_tls(secured):
         (home.replace(SECRET, "wrong-one"), "does not let you in"),
         (home.replace(f"elastic:{SECRET}@", ""), "does not let you in"),
         (home.replace(f"?ca_certs={certificate}&", "?"), "ca_certs=FILE"),
-        (home.replace("+https", ""), "can't be reached|not as a cluster does|refused"),
+        (home.replace("+https", "").replace(f"ca_certs={certificate}&", ""), "can't be reached"),
     ):
         with pytest.raises(EngineUnreachable, match=words) as told:
             semsearch.list_collections(home=wrong)

@@ -104,14 +104,14 @@ def main():
                 problems = collection.check(deep=True)
             totals[0] += len(own.acknowledged)
             totals[1] += own.answered
-            print(
+            print(  # noqa: T201
                 f"round {number + 1}: node {victim} killed, {len(own.acknowledged)} documents acknowledged, "
                 f"{own.answered} searches answered, {own.refused} refused; lost {lost + gone}, wrong {own.wrong}, "
                 f"problems {problems}",
                 flush=True,
             )
             assert [lost, gone, own.wrong, problems] == [[], [], [], []]
-        print(f"{options.rounds} rounds: {totals[0]} documents, {totals[1]} searches, nothing lost, nothing wrong")
+        print(f"{options.rounds} rounds: {totals[0]} documents, {totals[1]} searches, nothing lost, nothing wrong")  # noqa: T201
 
 
 if __name__ == "__main__":
