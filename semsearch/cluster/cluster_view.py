@@ -148,7 +148,8 @@ class ClusterView:
 
     def _of_keys(self, keys: Keys) -> dict[int, StoredDocument]:
         """Documents by the keys of their passages."""
-        known = {key: own for own in self._words.documents.values() for key in own.keys} | self._read
+        wanted = set(keys.tolist())
+        known = {key: own for own in self._words.documents.values() for key in own.keys if key in wanted} | self._read
         lacking = [key for key in dict.fromkeys(keys.tolist()) if key not in known]
         for hit in self._store.of_keys(lacking, TEXTS):
             stored = StoredDocument.of(hit["_source"])
@@ -174,7 +175,9 @@ class ClusterView:
         for at in range(0, len(lacking), VECTOR_DOCUMENTS):
             hits = list(self._store.of_keys(lacking[at : at + VECTOR_DOCUMENTS], VECTOR_FIELDS))
             own = StoredVectors.of(hits, self.dim)
-            known.update(zip(own.keys.tolist(), own.vectors, strict=True))
+            found = dict(zip(own.keys.tolist(), own.vectors, strict=True))
+            known |= found
+            self.nearest.remember(found, dict(zip(own.keys.tolist(), own.docs.tolist(), strict=True)))
         if not len(keys):
             return np.empty((0, self.dim), dtype=np.float32)
         return np.stack([known[key] for key in keys.tolist()])

@@ -8,7 +8,7 @@ best by what the server's sums of float32 may be off.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -227,9 +227,8 @@ class NearestDocuments:
             if allowed.keys is not None:
                 mask = np.array([key in allowed.keys for key in keys.tolist()], dtype=np.bool_)
                 keys, docs, vectors = keys[mask], docs[mask], vectors[mask]
-            if len(self.vectors) < MOST_ASKED:
-                self.vectors.update(zip(keys.tolist(), vectors, strict=True))
-                self.docs.update(zip(keys.tolist(), docs.tolist(), strict=True))
+            own = keys.tolist()
+            self.remember(dict(zip(own, vectors, strict=True)), dict(zip(own, docs.tolist(), strict=True)))
             scores = score_pairs(query, vectors, self._metric)
             found = _Found(
                 np.concatenate([found.keys, keys]),
@@ -237,6 +236,12 @@ class NearestDocuments:
                 np.concatenate([found.scores, scores]),
             ).best(k, grouped)
         return _candidates(found, way)
+
+    def remember(self, vectors: Mapping[int, Vectors], docs: Mapping[int, int]) -> None:
+        """Keep what was read, by key, as long as it is not too much."""
+        if len(self.vectors) < MOST_ASKED:
+            self.vectors.update(vectors)
+            self.docs.update(docs)
 
     def _value(self, score: float) -> float:
         """What the server's score says of the product, or of minus the squared distance."""

@@ -119,16 +119,17 @@ class WordCandidates:
         body = {
             "size": depth,
             "query": {"bool": {"filter": among, "should": should, "minimum_should_match": 1}},
-            "_source": list(TEXTS),
+            "_source": False,
+            "docvalue_fields": ["num"],
         }
         (said,) = self._connection.searches(self._store.index, [body], exactly=True)
         hits = said["hits"]["hits"]
+        nums = [int(hit["fields"]["num"][0]) for hit in hits]
+        for stored in self._of_numbers([num for num in nums if num not in scored]):
+            scored[stored.num] = self._scored(stored, own, allowed)
         ratio = 0.0
-        for hit in hits:
-            num = hit["_source"]["num"]
-            if num not in scored:
-                scored[num] = self._scored(self._kept(hit), own, allowed)
-            if scored[num]:
+        for num, hit in zip(nums, hits, strict=True):
+            if scored.get(num):  # else it was removed just now
                 ratio = max(ratio, max(one.score for one in scored[num]) / max(hit["_score"], 1e-9))
         best = _best(scored.values(), k, grouped)
         if len(hits) < depth:
@@ -239,6 +240,16 @@ class WordCandidates:
         if len(self.documents) < KEPT_DOCUMENTS:
             self.documents[stored.num] = stored
         return stored
+
+    def _of_numbers(self, nums: Sequence[int]) -> Iterator[StoredDocument]:
+        """Documents by their numbers, each read once a view."""
+        yield from [self.documents[num] for num in nums if num in self.documents]
+        lacking = [num for num in nums if num not in self.documents]
+        for at in range(0, len(lacking), READ_DOCUMENTS):
+            query = {"bool": {"filter": [IS_DOCUMENT, terms("num", lacking[at : at + READ_DOCUMENTS])]}}
+            body = {"size": READ_DOCUMENTS, "query": query, "_source": list(TEXTS)}
+            for hit in self._connection.search(self._store.index, body)["hits"]["hits"]:
+                yield self._kept(hit)
 
     def _read_keys(self, keys: Sequence[int], allowed: DocumentFilter) -> Iterator[StoredDocument]:
         for at in range(0, len(keys), READ_DOCUMENTS):
