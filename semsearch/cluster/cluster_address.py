@@ -12,7 +12,7 @@ from semsearch.errors import UsageError
 
 Flavour = Literal["opensearch", "elasticsearch"]
 FLAVOURS: tuple[Flavour, ...] = ("opensearch", "elasticsearch")
-PORT = 9200
+CLUSTER_PORT = 9200
 PREFIX = "semsearch"
 _PREFIX = re.compile(r"[a-z][a-z0-9_]{0,39}")  # without '-', so that no prefix begins another's indexes
 _HOST = re.compile(r"(\[[0-9a-fA-F:.]+\]|[^\[\]:@/\s]+)(?::(\d{1,5}))?")
@@ -81,7 +81,7 @@ class ClusterAddress:
                 f"{flavour}+https:// alone: there is no such file, or no TLS in this address."
             )
         user, _, password = login.partition(":")
-        hosts = [f"{one[1]}:{one[2] or PORT}" for one in found if one is not None]
+        hosts = [f"{one[1]}:{one[2] or CLUSTER_PORT}" for one in found if one is not None]
         shown = f"{parts.scheme}://{f'{user}@' if user else ''}{','.join(hosts)}"
         shown += "" if prefix == PREFIX else f"?prefix={quote(prefix)}"
         return cls(

@@ -13,14 +13,14 @@ import orjson
 
 from semsearch.cluster import cluster_errors
 from semsearch.cluster.cluster_address import ClusterAddress
-from semsearch.cluster.dialects import Answer, Clause, ClusterDialect, dialect_of
+from semsearch.cluster.dialects import Clause, ClusterAnswer, ClusterDialect, dialect_of
 from semsearch.errors import EngineUnreachable, StorageError
 
-PATIENCE = 15.0  # seconds, for what is busy or on its way
-FIRST_PAUSE, LONGEST_PAUSE = 0.1, 2.0
-PAGE = 1000  # documents of a page
+BUSY_PATIENCE = 15.0  # seconds, for what is busy or on its way
+FIRST_BACK_OFF, LONGEST_BACK_OFF = 0.1, 2.0
+PAGE_DOCUMENTS = 1000  # documents of a page
 WHOLE = {"allow_partial_search_results": "false"}
-_PLAIN = orjson.OPT_SERIALIZE_NUMPY
+_NUMPY = orjson.OPT_SERIALIZE_NUMPY
 
 
 class ClusterConnection:
@@ -54,8 +54,8 @@ class ClusterConnection:
         *,
         options: Mapping[str, str] | None = None,
         accept: Sequence[int] = (),
-        patience: float = PATIENCE,
-    ) -> Answer:
+        patience: float = BUSY_PATIENCE,
+    ) -> ClusterAnswer:
         """What the server answers, once it is not too busy.
 
         Args:
@@ -73,9 +73,9 @@ class ClusterConnection:
         if isinstance(body, bytes):
             sent = body
         elif body is not None:
-            sent = _lines(body) if isinstance(body, list) else orjson.dumps(body, option=_PLAIN)
+            sent = _lines(body) if isinstance(body, list) else orjson.dumps(body, option=_NUMPY)
         target = f"/{path}?{urlencode(options)}" if options else f"/{path}"
-        deadline, pause = time.monotonic() + patience, FIRST_PAUSE
+        deadline, pause = time.monotonic() + patience, FIRST_BACK_OFF
         while True:
             try:
                 answer = self.dialect.send(method, target, sent, isinstance(body, bytes | list))
@@ -86,11 +86,11 @@ class ClusterConnection:
             if not cluster_errors.is_busy(answer) or time.monotonic() > deadline:
                 raise cluster_errors.sentence(answer, self.location)
             time.sleep(pause * random.uniform(0.5, 1))  # so that those who were refused together come apart
-            pause = min(2 * pause, LONGEST_PAUSE)
+            pause = min(2 * pause, LONGEST_BACK_OFF)
 
     def search(self, index: str, body: Clause, *, options: Mapping[str, str] | None = None) -> Any:
         """The answer of all shards of an index."""
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + BUSY_PATIENCE
         while True:
             said = self.ask("POST", f"{quote(index)}/_search", body, options={**WHOLE, **(options or {})}).body
             if is_whole(said):
@@ -104,10 +104,10 @@ class ClusterConnection:
         head: Clause = {"index": index, "allow_partial_search_results": False}
         if exactly:
             head["search_type"] = "dfs_query_then_fetch"
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + BUSY_PATIENCE
         while True:
             said = self.ask("POST", "_msearch", [line for body in bodies for line in (head, body)]).body["responses"]
-            wrong = [Answer(int(one.get("status", 500)), one) for one in said if "error" in one]
+            wrong = [ClusterAnswer(int(one.get("status", 500)), one) for one in said if "error" in one]
             for answer in wrong:
                 if not cluster_errors.is_busy(answer) or time.monotonic() > deadline:
                     raise cluster_errors.sentence(answer, self.location)
@@ -122,7 +122,7 @@ class ClusterConnection:
         source: Any,
         *,
         by: str = "num",
-        page: int = PAGE,
+        page: int = PAGE_DOCUMENTS,
         fields: Sequence[str] = (),
     ) -> Iterator[list[Any]]:
         """All hits of a query in the order of a field that no two share, some at a time; `fields` as indexed."""
@@ -181,7 +181,7 @@ class ClusterConnection:
                 "node is back all is there; if its health stays red then, have its administrator send: "
                 "POST _cluster/reroute?retry_failed=true"
             )
-        time.sleep(FIRST_PAUSE)
+        time.sleep(FIRST_BACK_OFF)
 
 
 def is_whole(said: Any) -> bool:
@@ -191,4 +191,4 @@ def is_whole(said: Any) -> bool:
 
 
 def _lines(values: Iterable[Any]) -> bytes:
-    return b"".join(orjson.dumps(value, option=_PLAIN | orjson.OPT_APPEND_NEWLINE) for value in values)
+    return b"".join(orjson.dumps(value, option=_NUMPY | orjson.OPT_APPEND_NEWLINE) for value in values)

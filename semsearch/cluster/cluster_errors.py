@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from semsearch.cluster.dialects import Answer
+from semsearch.cluster.dialects import ClusterAnswer
 from semsearch.errors import (
     CollectionLocked,
     CollectionNotFound,
@@ -44,7 +44,7 @@ def _cause(cause: Any) -> str:
     return _cause(inner) if isinstance(inner, dict) else str(inner or "")
 
 
-def is_busy(answer: Answer) -> bool:
+def is_busy(answer: ClusterAnswer) -> bool:
     """Whether the same request may do in a moment: memory or a queue is full, or a shard is on its way."""
     kind = error_type(answer.body)
     if answer.status == 429:
@@ -66,7 +66,7 @@ def unreachable(location: str, said: str) -> EngineUnreachable:
     )
 
 
-def sentence(answer: Answer, location: str) -> SemsearchError:
+def sentence(answer: ClusterAnswer, location: str) -> SemsearchError:
     """The error of semsearch's for what a server refused."""
     kind, said, status = error_type(answer.body), reason(answer.body), answer.status
     if status == 0:

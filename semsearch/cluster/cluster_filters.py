@@ -12,7 +12,7 @@ import orjson
 
 from semsearch.cluster.cluster_connection import ClusterConnection
 from semsearch.cluster.dialects import Clause
-from semsearch.cluster.metadata_tokens import CUT, KINDS, bound, decoded, encoded, prefix, taken_apart
+from semsearch.cluster.metadata_tokens import CUT, LETTER_KINDS, bound, decoded, encoded, prefix, taken_apart
 from semsearch.search.fields import VALUED, Kind, composed, fields_of, folded, in_text
 from semsearch.search.where import (
     And,
@@ -29,9 +29,9 @@ from semsearch.search.where import (
 )
 
 IS_DOCUMENT: Clause = {"term": {"kind": "doc"}}
-NONE: Clause = {"bool": {"must_not": [{"match_all": {}}]}}
+NO_DOCUMENTS: Clause = {"bool": {"must_not": [{"match_all": {}}]}}
 MOST_TERMS = 60_000  # of a clause; servers take 65,536
-MOST_FIELDS = 200
+FIELDS_LISTED = 200
 PAGE_TERMS = 5000
 _RANGES = {"$gt": "gt", "$gte": "gte", "$lt": "lt", "$lte": "lte"}
 _REGEX_SIGNS = re.compile(r'([.?+*|{}\[\]()"\\#@&<>~^$-])')
@@ -69,7 +69,7 @@ EVERYTHING = DocumentFilter()
 def any_of(clauses: Sequence[Clause]) -> Clause:
     """What one of several clauses lets through."""
     if not clauses:
-        return NONE
+        return NO_DOCUMENTS
     return clauses[0] if len(clauses) == 1 else {"bool": {"should": list(clauses), "minimum_should_match": 1}}
 
 
@@ -101,7 +101,7 @@ class FilterCompiler:
             case Not(part):
                 return negated(self.clause(part))
             case Exists(name):
-                return terms("kinds", [prefix(name, False, kind) for kind in KINDS.values()])
+                return terms("kinds", [prefix(name, False, kind) for kind in LETTER_KINDS.values()])
             case Equal(name, sought):
                 return _term(name, False, sought.kind, sought.value)
             case Contains(name, sought):
@@ -193,12 +193,12 @@ class IndexFields:
 
     def names(self) -> Sequence[str]:
         """See `FieldCatalog.names`."""
-        tokens = self._terms({"field": "kinds", "size": 10 * MOST_FIELDS, "order": {"_key": "asc"}})
-        return sorted({taken_apart(token)[0] for token in tokens})[:MOST_FIELDS]
+        tokens = self._terms({"field": "kinds", "size": 10 * FIELDS_LISTED, "order": {"_key": "asc"}})
+        return sorted({taken_apart(token)[0] for token in tokens})[:FIELDS_LISTED]
 
     def types(self, name: str, element: bool) -> frozenset[Kind]:
         """See `FieldCatalog.types`."""
-        wanted = {prefix(composed(name), element, kind): kind for kind in KINDS.values()}
+        wanted = {prefix(composed(name), element, kind): kind for kind in LETTER_KINDS.values()}
         return frozenset(wanted[token] for token in self._terms({"field": "kinds", "include": list(wanted)}))
 
     def values(self, name: str, begins: str, most: int) -> Sequence[str | float | bool]:
@@ -208,7 +208,7 @@ class IndexFields:
             own: set[str | float | bool] = set()
             for element in (False, True):
                 start = prefix(name, element, kind) + (begins if kind == "text" else "")
-                size = most if kind == "text" else 10 * MOST_FIELDS
+                size = most if kind == "text" else 10 * FIELDS_LISTED
                 pattern = _REGEX_SIGNS.sub(r"\\\1", start) + "(.|\n)*"
                 tokens = self._terms({"field": "kv", "include": pattern, "size": size, "order": {"_key": "asc"}})
                 values = [decoded(kind, taken_apart(token)[3]) for token in tokens]

@@ -17,7 +17,7 @@ from semsearch.cluster.cluster_connection import ClusterConnection
 from semsearch.cluster.cluster_filters import IS_DOCUMENT
 from semsearch.cluster.collection_state import StateOfCollection
 from semsearch.cluster.dialects import Clause
-from semsearch.cluster.document_store import TEXTS, DocumentStore, StoredDocument
+from semsearch.cluster.document_store import TEXT_FIELDS, DocumentStore, StoredDocument
 from semsearch.cluster.index_layout import index_name, metadata_source, word_source
 from semsearch.cluster.second_index import retired
 from semsearch.engine import Encode, Problem
@@ -26,9 +26,9 @@ from semsearch.search.languages import languages_of
 from semsearch.types import Metric
 from semsearch.vectors import normalise
 
-NAMED_DOCUMENTS = 3
+DOCUMENTS_NAMED = 3
 STRANGERS: Clause = {"bool": {"must_not": [IS_DOCUMENT]}}
-CHECKED = (*TEXTS, "passages", "kv", "kinds", "words", "words_of_passages", "words_of_whole", "p.v")
+CHECKED = (*TEXT_FIELDS, "passages", "kv", "kinds", "words", "words_of_passages", "words_of_whole", "p.v")
 
 
 def problems(store: DocumentStore, name: str, state: StateOfCollection, deep: bool) -> Iterator[Problem]:
@@ -141,8 +141,8 @@ def _left_over(connection: ClusterConnection, name: str, state: StateOfCollectio
 
 
 def _named(ids: Sequence[str]) -> str:
-    names = ", ".join(f"document {identity!r:.60}" for identity in ids[:NAMED_DOCUMENTS])
-    return names + (f" and {len(ids) - NAMED_DOCUMENTS} more" if len(ids) > NAMED_DOCUMENTS else "")
+    names = ", ".join(f"document {identity!r:.60}" for identity in ids[:DOCUMENTS_NAMED])
+    return names + (f" and {len(ids) - DOCUMENTS_NAMED} more" if len(ids) > DOCUMENTS_NAMED else "")
 
 
 def mended(
@@ -172,7 +172,7 @@ def mended(
         store.put(encode([Record.of(one) for one in documents.values()]), (), True, None, languages, reserve)
         done.append(f"encoded {len(lacking)} documents again")
     if state.source["analysis"] == versions.ANALYSIS and (wrong := [one for one in wrong if one not in lacking]):
-        found = store.stored(wrong, TEXTS)
+        found = store.stored(wrong, TEXT_FIELDS)
         made = {
             identity: _derived(stored, Record.of(stored.document), languages) | {"passages": len(stored.keys)}
             for identity, stored in ((one, StoredDocument.of(old.source)) for one, old in found.items())

@@ -16,7 +16,7 @@ from semsearch.engine import NEVER, File, Origin, Settlement, Stamp
 from semsearch.errors import CollectionLocked
 
 WRITTEN = 2000  # of a request
-ATTEMPTS = 20
+REGISTERING_ATTEMPTS = 20
 
 
 class ClusterOrigins:
@@ -59,7 +59,7 @@ class ClusterOrigins:
             source = self._kept("source", number, spec=spec)
             self._connection.put(self._home, identity, source, None)  # else another one did
             self._connection.refresh(self._home)
-        for _ in range(ATTEMPTS):
+        for _ in range(REGISTERING_ATTEMPTS):
             found = self.find(spec)
             assert found is not None
             number, known = found

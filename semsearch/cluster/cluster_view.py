@@ -18,8 +18,8 @@ from semsearch.cluster.cluster_filters import (
     terms,
 )
 from semsearch.cluster.collection_state import StateOfCollection
-from semsearch.cluster.document_store import READ_DOCUMENTS, TEXTS, DocumentStore, StoredDocument, StoredVectors
-from semsearch.cluster.nearest_documents import VECTOR_DOCUMENTS, VECTOR_FIELDS, Extent, NearestDocuments
+from semsearch.cluster.document_store import DOCUMENTS_READ, TEXT_FIELDS, DocumentStore, StoredDocument, StoredVectors
+from semsearch.cluster.nearest_documents import VECTOR_DOCUMENTS, VECTOR_FIELDS, IndexExtent, NearestDocuments
 from semsearch.cluster.word_candidates import WordCandidates, WordTotals
 from semsearch.engine import Candidates, Settings
 from semsearch.search.analysis import analysed
@@ -29,7 +29,7 @@ from semsearch.search.where import Filter
 from semsearch.types import Document, Keys, Metric, Passage, Vectors
 
 LISTED_KEYS = 10_000  # that are all read to draw some of them
-DRAWS = 20  # of random keys, before all are read
+KEY_DRAWS = 20  # of random keys, before all are read
 _SUMS = ("passages", "words_of_passages", "words_of_whole", "rev")
 
 
@@ -47,7 +47,9 @@ class ClusterTotals:
         self.revisions = float(values["rev"])
         words = int(values["words_of_passages"]), int(values["words_of_whole"])
         self.words = WordTotals(documents, passages, *words)
-        self.extent = Extent(documents, passages, float(values["longest"]), int(values["first"]), int(values["last"]))
+        self.extent = IndexExtent(
+            documents, passages, float(values["longest"]), int(values["first"]), int(values["last"])
+        )
 
 
 class ClusterView:
@@ -151,10 +153,10 @@ class ClusterView:
         wanted = set(keys.tolist())
         known = {key: own for own in self._words.documents.values() for key in own.keys if key in wanted} | self._read
         lacking = [key for key in dict.fromkeys(keys.tolist()) if key not in known]
-        for hit in self._store.of_keys(lacking, TEXTS):
+        for hit in self._store.of_keys(lacking, TEXT_FIELDS):
             stored = StoredDocument.of(hit["_source"])
             known |= dict.fromkeys(stored.keys, stored)
-            if len(self._read) < READ_DOCUMENTS:
+            if len(self._read) < DOCUMENTS_READ:
                 self._read |= dict.fromkeys(stored.keys, stored)
         return known
 
@@ -208,7 +210,7 @@ class ClusterView:
         extent = self._totals.extent
         if extent.passages > max(LISTED_KEYS, 2 * count):
             found: set[int] = set()
-            for _ in range(DRAWS):
+            for _ in range(KEY_DRAWS):
                 drawn = generator.integers(extent.first, extent.last + 1, 2 * count).tolist()
                 wanted = [key for key in dict.fromkeys(drawn) if key not in found]
                 there = {key for hit in self._store.of_keys(wanted, ("keys",)) for key in hit["_source"]["keys"]}
@@ -238,18 +240,18 @@ class ClusterView:
 
     def documents(self) -> Iterator[Document]:
         """See `EngineView.documents`."""
-        for hits in self._pages(TEXTS):
+        for hits in self._pages(TEXT_FIELDS):
             yield from (StoredDocument.of(hit["_source"]).document for hit in hits)
 
     def stored(self) -> Iterator[tuple[list[Passage], Vectors]]:
         """See `EngineView.stored`."""
-        for hits in self._pages((*TEXTS, "p.v"), page=VECTOR_DOCUMENTS):
+        for hits in self._pages((*TEXT_FIELDS, "p.v"), page=VECTOR_DOCUMENTS):
             own = [StoredDocument.of(hit["_source"]) for hit in hits]
             vectors = StoredVectors.of(hits, self.dim)
             yield [one.passage(key) for one in own for key in one.keys], vectors.vectors
 
     def _pages(
-        self, fields: Sequence[str], allowed: DocumentFilter = EVERYTHING, page: int = READ_DOCUMENTS
+        self, fields: Sequence[str], allowed: DocumentFilter = EVERYTHING, page: int = DOCUMENTS_READ
     ) -> Iterator[list[Any]]:
         source = self._connection.dialect.source(fields)
         return self._connection.pages(self._store.index, allowed.clause, source, page=page)

@@ -19,7 +19,7 @@ from semsearch.cluster.cluster_connection import ClusterConnection
 from semsearch.cluster.index_layout import index_name
 from semsearch.errors import CollectionLocked, CollectionNotFound, SemsearchError
 
-ATTEMPTS = 200  # of a compare-and-set that others overtake
+CHANGE_ATTEMPTS = 200  # of a compare-and-set that others overtake
 LEASE = 60.0  # seconds after which what a lost process held is free
 WAITED = 10.0  # seconds for who holds the others out
 
@@ -71,7 +71,7 @@ class CollectionState:
 
     def change(self, made: Callable[[StateOfCollection], Mapping[str, Any] | None]) -> StateOfCollection:
         """Put in place what `made` makes of the state; None leaves it. What was put, or left."""
-        for attempt in range(ATTEMPTS):
+        for attempt in range(CHANGE_ATTEMPTS):
             state = self.read()
             new = made(state)
             if new is None:
@@ -86,7 +86,7 @@ class CollectionState:
     def reserve(self, counter: str, number: int) -> int:
         """The first of so many numbers that were never given."""
         identity = f"n:{self.uuid}:{counter}"
-        for attempt in range(ATTEMPTS):
+        for attempt in range(CHANGE_ATTEMPTS):
             stored = self._connection.get(self._home, identity)
             first = 1 if stored is None else int(stored["_source"]["next"])
             source = {"kind": "counter", "collection": self.uuid, "next": first + number}

@@ -14,11 +14,11 @@ from semsearch.errors import EngineUnreachable, MissingDependency
 from semsearch.types import Metric, Vectors
 
 Clause: TypeAlias = dict[str, Any]  # a part of a request, as JSON
-CONNECTIONS = 16  # of a process to each host
-VECTOR = "p.v"
+CONNECTIONS_OF_HOST = 16  # of a process to each host
+VECTOR_PATH = "p.v"
 
 
-class Answer(NamedTuple):
+class ClusterAnswer(NamedTuple):
     """What a server said."""
 
     status: int
@@ -32,7 +32,7 @@ class ClusterDialect(ABC):
     most_components: int  # of a vector
 
     @abstractmethod
-    def send(self, method: str, path: str, body: bytes | None, lines: bool) -> Answer:
+    def send(self, method: str, path: str, body: bytes | None, lines: bool) -> ClusterAnswer:
         """Ask; whatever the server says is an answer.
 
         Raises:
@@ -85,24 +85,24 @@ class OpenSearchDialect(ClusterDialect):
             http_auth=(address.user, address.password) if address.user else None,
             serializer=Bytes(),
             timeout=address.timeout,
-            pool_maxsize=CONNECTIONS,
+            pool_maxsize=CONNECTIONS_OF_HOST,
             max_retries=max(3, len(address.hosts)),
             **secure,
         )
 
-    def send(self, method: str, path: str, body: bytes | None, lines: bool) -> Answer:
+    def send(self, method: str, path: str, body: bytes | None, lines: bool) -> ClusterAnswer:
         """See `ClusterDialect.send`."""
         from opensearchpy import exceptions
 
         headers = {"content-type": "application/x-ndjson" if lines else "application/json"}
         try:
-            return Answer(200, self._client.transport.perform_request(method, path, body=body, headers=headers))
+            return ClusterAnswer(200, self._client.transport.perform_request(method, path, body=body, headers=headers))
         except exceptions.ConnectionError as error:
             raise EngineUnreachable(str(error.info or error)) from error
         except exceptions.TransportError as error:
-            return Answer(int(error.status_code), error.info)
+            return ClusterAnswer(int(error.status_code), error.info)
         except exceptions.SerializationError as error:
-            return Answer(0, str(error))
+            return ClusterAnswer(0, str(error))
 
     def close(self) -> None:
         """See `ClusterDialect.close`."""
@@ -116,7 +116,7 @@ class OpenSearchDialect(ClusterDialect):
 
     def nearest(self, query: Vectors, k: int, among: Clause) -> Clause:
         """See `ClusterDialect.nearest`."""
-        return _nested({"knn": {VECTOR: {"vector": query, "k": k, "filter": among}}})
+        return _nested({"knn": {VECTOR_PATH: {"vector": query, "k": k, "filter": among}}})
 
     def source(self, fields: Sequence[str]) -> Any:
         """See `ClusterDialect.source`."""
@@ -141,13 +141,13 @@ class ElasticsearchDialect(ClusterDialect):
             list(address.hosts),
             basic_auth=(address.user, address.password) if address.user else None,
             request_timeout=address.timeout,
-            connections_per_node=CONNECTIONS,
+            connections_per_node=CONNECTIONS_OF_HOST,
             max_retries=max(3, len(address.hosts)),
             retry_on_timeout=False,
             **secure,
         )
 
-    def send(self, method: str, path: str, body: bytes | None, lines: bool) -> Answer:
+    def send(self, method: str, path: str, body: bytes | None, lines: bool) -> ClusterAnswer:
         """See `ClusterDialect.send`."""
         from elastic_transport import SerializationError, TransportError
 
@@ -159,10 +159,10 @@ class ElasticsearchDialect(ClusterDialect):
                 method, path, body=body, headers={**self._client._headers, **headers}
             )
         except SerializationError as error:
-            return Answer(0, str(error))
+            return ClusterAnswer(0, str(error))
         except TransportError as error:
             raise EngineUnreachable(error.message) from error
-        return Answer(said.meta.status, said.body)
+        return ClusterAnswer(said.meta.status, said.body)
 
     def close(self) -> None:
         """See `ClusterDialect.close`."""
@@ -176,7 +176,7 @@ class ElasticsearchDialect(ClusterDialect):
 
     def nearest(self, query: Vectors, k: int, among: Clause) -> Clause:
         """See `ClusterDialect.nearest`."""
-        asked = {"field": VECTOR, "query_vector": query, "k": k, "num_candidates": k, "filter": among}
+        asked = {"field": VECTOR_PATH, "query_vector": query, "k": k, "num_candidates": k, "filter": among}
         return _nested({"knn": asked})
 
     def source(self, fields: Sequence[str]) -> Any:

@@ -17,9 +17,9 @@ import numpy as np
 import orjson
 
 from semsearch.cluster import cluster_errors
-from semsearch.cluster.cluster_connection import PATIENCE, ClusterConnection
+from semsearch.cluster.cluster_connection import BUSY_PATIENCE, ClusterConnection
 from semsearch.cluster.cluster_filters import IS_DOCUMENT, terms
-from semsearch.cluster.dialects import Answer
+from semsearch.cluster.dialects import ClusterAnswer
 from semsearch.cluster.index_layout import (
     MOST_PASSAGES,
     identity_of,
@@ -37,11 +37,11 @@ from semsearch.search.languages import Languages
 from semsearch.types import Document, Keys, Passage, Vectors
 
 REQUEST_BYTES = 8 << 20  # of a bulk request; one document may be more
-READ_DOCUMENTS = 1000  # of a request
-ATTEMPTS = 50  # of a write that others overtake
-TEXTS = ("id", "title", "text", "metadata", "num", "keys", "starts", "ends", "hash")
-_KNOWN = ("id", "num", "hash", "metadata", "rev", "origins")
-_OPTIONS = {
+DOCUMENTS_READ = 1000  # of a request
+WRITE_ATTEMPTS = 50  # of a write that others overtake
+TEXT_FIELDS = ("id", "title", "text", "metadata", "num", "keys", "starts", "ends", "hash")
+_KNOWN_FIELDS = ("id", "num", "hash", "metadata", "rev", "origins")
+_BULK_OPTIONS = {
     "require_alias": "true",
     "filter_path": "took,errors,items.*.status,items.*.error.type,items.*.error.reason",
 }
@@ -127,18 +127,18 @@ class DocumentStore:
 
     # Reading, of single documents, as they are now
 
-    def stored(self, ids: Iterable[str], fields: Sequence[str] = _KNOWN) -> dict[str, _Old]:
+    def stored(self, ids: Iterable[str], fields: Sequence[str] = _KNOWN_FIELDS) -> dict[str, _Old]:
         """Those of `ids` that are there."""
         wanted = list(dict.fromkeys(identity for identity in ids if isinstance(identity, str)))
         found: dict[str, _Old] = {}
-        for at in range(0, len(wanted), READ_DOCUMENTS):
-            some = wanted[at : at + READ_DOCUMENTS]
+        for at in range(0, len(wanted), DOCUMENTS_READ):
+            some = wanted[at : at + DOCUMENTS_READ]
             options = {"_source_includes": ",".join(fields)}
             body = {"ids": [identity_of(identity) for identity in some]}
             answer = self.connection.ask("POST", f"{quote(self.index)}/_mget", body, options=options)
             for one in answer.body["docs"]:
                 if "error" in one:
-                    raise cluster_errors.sentence(Answer(503, one), self.connection.location)
+                    raise cluster_errors.sentence(ClusterAnswer(503, one), self.connection.location)
                 if one["found"]:
                     found[one["_source"]["id"]] = _Old(one["_source"], one)
         return found
@@ -180,7 +180,7 @@ class DocumentStore:
                 )
         written, revisions = Written(0, 0, 0), {identity: revision() for identity in pending}
         done: dict[str, Written] = {}  # of what was sent, what it is once it is known to be there
-        for attempt in range(ATTEMPTS):
+        for attempt in range(WRITE_ATTEMPTS):
             stored = self.stored(pending)
             lines: list[tuple[str, bytes]] = []
             numbers = self._numbers(pending, stored, revisions, again, reserve)
@@ -269,7 +269,7 @@ class DocumentStore:
         """
         pending, found = dict.fromkeys(ids), set[str]()
         revisions = {identity: revision() for identity in pending}
-        for attempt in range(ATTEMPTS):
+        for attempt in range(WRITE_ATTEMPTS):
             stored = self.stored(pending)
             found |= stored.keys()
             lines = []
@@ -318,7 +318,7 @@ class DocumentStore:
     def remove(self, ids: Iterable[str]) -> int:
         """Take documents away; how many were there."""
         pending, found = dict.fromkeys(ids), set[str]()
-        for attempt in range(ATTEMPTS):
+        for attempt in range(WRITE_ATTEMPTS):
             stored = self.stored(pending, ("id",))
             found |= stored.keys()
             pending = dict.fromkeys(stored)
@@ -351,10 +351,10 @@ class DocumentStore:
 
     def _send(self, lines: Sequence[tuple[str, bytes]]) -> Iterator[tuple[str, int]]:
         """One request; what the server was too busy for is sent again, alone."""
-        deadline, pause = time.monotonic() + PATIENCE, 0.1
+        deadline, pause = time.monotonic() + BUSY_PATIENCE, 0.1
         while lines:
             body = b"".join(line for _, line in lines)
-            answer = self.connection.ask("POST", f"{quote(self._alias)}/_bulk", body, options=_OPTIONS)
+            answer = self.connection.ask("POST", f"{quote(self._alias)}/_bulk", body, options=_BULK_OPTIONS)
             busy: list[tuple[str, bytes]] = []
             for (identity, line), item in zip(lines, answer.body["items"], strict=True):
                 (told,) = item.values()
@@ -362,7 +362,7 @@ class DocumentStore:
                 if status in (200, 201, 409) or (status == 404 and "error" not in told):
                     yield identity, 409 if status == 404 else status
                     continue
-                error = Answer(status, {"error": told.get("error", {})})
+                error = ClusterAnswer(status, {"error": told.get("error", {})})
                 if cluster_errors.error_type(error.body) == "document_missing_exception":
                     yield identity, 409  # another removed it
                     continue
@@ -375,7 +375,7 @@ class DocumentStore:
                 time.sleep(pause)
                 pause = min(2 * pause, 2.0)
 
-    def _refused(self, identity: str, answer: Answer) -> Exception:
+    def _refused(self, identity: str, answer: ClusterAnswer) -> Exception:
         said, kind = cluster_errors.reason(answer.body), cluster_errors.error_type(answer.body)
         if kind == cluster_errors.BLOCKED and "FORBIDDEN/8" in said:
             return IndexReplaced(
@@ -390,9 +390,9 @@ class DocumentStore:
 
     def of_keys(self, keys: Sequence[int], fields: Sequence[str]) -> Iterator[Any]:
         """The hits of documents that have any of some passages."""
-        for at in range(0, len(keys), READ_DOCUMENTS):
-            query = {"bool": {"filter": [IS_DOCUMENT, terms("keys", keys[at : at + READ_DOCUMENTS])]}}
-            body = {"size": READ_DOCUMENTS, "query": query, "_source": self.connection.dialect.source(fields)}
+        for at in range(0, len(keys), DOCUMENTS_READ):
+            query = {"bool": {"filter": [IS_DOCUMENT, terms("keys", keys[at : at + DOCUMENTS_READ])]}}
+            body = {"size": DOCUMENTS_READ, "query": query, "_source": self.connection.dialect.source(fields)}
             yield from self.connection.search(self.index, body)["hits"]["hits"]
 
 

@@ -58,14 +58,14 @@ from semsearch.search.recall import Certificate, Synthesis
 from semsearch.types import Document, Metadata, Metric, Vectors
 
 log = logging.getLogger("semsearch")
-Outcome = TypeVar("Outcome")
+WriteOutcome = TypeVar("Outcome")
 
-GRAPH = "graph"  # the setting that tells how searches walk; None where they are exact
-LADDER = (LEAST_DEPTH, 300, 400, 600, 800, 1200, 2000, 4000, 10_000)
+WALK = "graph"  # the setting that tells how searches walk; None where they are exact
+WALK_DEPTHS = (LEAST_DEPTH, 300, 400, 600, 800, 1200, 2000, 4000, 10_000)
 BUILDING_PATIENCE = 60.0  # seconds for who makes another index just now
 REPLACED_PATIENCE = 20.0  # seconds for an index that is being replaced
-INDEXED_PASSAGES = 20_000  # up to which slices are compared soon enough
-RECERTIFIED_SHARE = 0.1  # of passages, above which a recall is certified again
+WALKED_PASSAGES = 20_000  # up to which slices are compared soon enough
+CERTIFIED_ANEW_SHARE = 0.1  # of passages, above which a recall is certified again
 
 
 class ClusterEngine:
@@ -175,7 +175,7 @@ class ClusterEngine:
         state = self._read()
         store = self._store(state)
         self._refresh(store)
-        graph = state.settings.get(GRAPH)
+        graph = state.settings.get(WALK)
         yield ClusterView(store, state, int(graph["k"]) if graph else None)
 
     def counts(self) -> tuple[int, int]:
@@ -207,7 +207,7 @@ class ClusterEngine:
         """See `Engine.put`."""
         return self._patiently(lambda: self._put(entries, metadata_only, model, again, origin))
 
-    def _patiently(self, write: Callable[[], Outcome]) -> Outcome:
+    def _patiently(self, write: Callable[[], WriteOutcome]) -> WriteOutcome:
         """What `write` does, to the new index where the present one is being replaced."""
         deadline = time.monotonic() + REPLACED_PATIENCE
         while True:
@@ -376,7 +376,7 @@ class ClusterEngine:
             )
         passages = self.counts()[1]
         if not passages or not _wanted(spec, passages):
-            self._set({GRAPH: None})
+            self._set({WALK: None})
             if spec.recall is None or spec.backend == "auto" or not passages:
                 return None
             return self._measured(spec, queries, exact=True)
@@ -385,22 +385,22 @@ class ClusterEngine:
         if chosen != _graph_options(IndexSpec.of(before).options):
             self._moved({}, lambda sources: sources, chosen)
         depth = max(int(spec.options.get("k", LEAST_DEPTH)), 1)
-        self._set({GRAPH: {"k": depth, **_shown(chosen), "contract": None}})
+        self._set({WALK: {"k": depth, **_shown(chosen), "contract": None}})
         return self._certified(spec, queries) if spec.recall is not None else None
 
     def tune(self, spec: IndexSpec, queries: Vectors | Synthesis | None) -> Certificate:
         """See `Indexed.tune`."""
-        if self.settings.get(GRAPH) is None:
+        if self.settings.get(WALK) is None:
             return self._measured(spec, queries, exact=True)
         return self._certified(spec, queries)
 
     def _certified(self, spec: IndexSpec, queries: Vectors | Synthesis | None) -> Certificate:
         certificate = self._measured(spec, queries, exact=False)
-        kept = dict(self.settings[GRAPH] or {})
+        kept = dict(self.settings[WALK] or {})
         # shallower walks than this may miss the best passage of what they find
         kept["k"] = max(int(certificate.value or LEAST_DEPTH), LEAST_DEPTH)
         kept["contract"] = {**asdict(certificate), "passages": self.counts()[1]}
-        self._set({GRAPH: kept})
+        self._set({WALK: kept})
         return certificate
 
     def _measured(self, spec: IndexSpec, queries: Vectors | Synthesis | None, *, exact: bool) -> Certificate:
@@ -411,7 +411,7 @@ class ClusterEngine:
 
             if not exact and view.nearest.depth is None:
                 view.nearest.depth = LEAST_DEPTH
-            return engine_recall.certified(view, set_depth, "k", LADDER, spec, queries, exact=exact)
+            return engine_recall.certified(view, set_depth, "k", WALK_DEPTHS, spec, queries, exact=exact)
 
     def kept_queries(self) -> list[str]:
         """See `Indexed.kept_queries`."""
@@ -435,10 +435,10 @@ class ClusterEngine:
     def index_info(self) -> dict[str, Any]:
         """See `Indexed.index_info`."""
         settings, passages = self._read().settings, self.counts()[1]
-        there, spec = settings.get(GRAPH), IndexSpec.of(settings)
+        there, spec = settings.get(WALK), IndexSpec.of(settings)
         why = "as asked for"
         if spec.backend == "auto":
-            why = f"up to {INDEXED_PASSAGES:,} passages are compared soon enough, and of more a graph is walked."
+            why = f"up to {WALKED_PASSAGES:,} passages are compared soon enough, and of more a graph is walked."
         return {
             "wanted": asdict(spec),
             "why": why,
@@ -461,14 +461,14 @@ class ClusterEngine:
         if retired(state):
             drop_retired(self._connection, self._state)
         settings = state.settings
-        spec, there, passages = IndexSpec.of(settings), settings.get(GRAPH), self.counts()[1]
+        spec, there, passages = IndexSpec.of(settings), settings.get(WALK), self.counts()[1]
         certificate = None
         if there is None:
             if _wanted(spec, passages):
                 certificate = self.rebuild(spec, queries() if spec.recall is not None else None)
         elif spec.recall is not None:
             measured = (there.get("contract") or {}).get("passages", 0)
-            if abs(passages - measured) > RECERTIFIED_SHARE * measured:
+            if abs(passages - measured) > CERTIFIED_ANEW_SHARE * measured:
                 certificate = self._certified(spec, queries())
         if certificate is not None and not certificate.met:  # nobody asked for it now, so nobody looks at it
             log.warning("the index of collection '%s': %s", self.name, certificate.summary)
@@ -532,7 +532,7 @@ class ClusterEngine:
                 made.append({**kept, "rev": source["rev"]})
             return made
 
-        settings = {**target, "calibration": None, GRAPH: None}
+        settings = {**target, "calibration": None, WALK: None}
         options = _graph_options(IndexSpec.of(state.settings).options)
         change = IndexChange(settings, dim, metric, options, KEPT, transform, BATCH_DOCUMENTS)
         return SecondIndex(self._connection, self._state, self.name).change(change, progress)
@@ -544,7 +544,7 @@ def _spans(source: Mapping[str, Any]) -> list[tuple[int, int]]:
 
 def _wanted(spec: IndexSpec, passages: int) -> bool:
     """Whether searches are to walk the graph."""
-    return spec.backend == "hnsw" or (spec.backend == "auto" and passages >= INDEXED_PASSAGES)
+    return spec.backend == "hnsw" or (spec.backend == "auto" and passages >= WALKED_PASSAGES)
 
 
 def _graph_options(options: Mapping[str, Any]) -> dict[str, int]:

@@ -13,7 +13,7 @@ from semsearch.cluster.cluster_address import ClusterAddress
 from semsearch.cluster.cluster_connection import ClusterConnection
 from semsearch.cluster.cluster_origins import ClusterOrigins
 from semsearch.cluster.collection_state import CollectionState, state_id
-from semsearch.cluster.engine import GRAPH, ClusterEngine
+from semsearch.cluster.engine import WALK, ClusterEngine
 from semsearch.cluster.index_layout import CLUSTER_SCHEMA, home_index
 from semsearch.cluster.second_index import made_index, map_vectors, point_alias
 from semsearch.engine import IndexSpec
@@ -76,7 +76,7 @@ class ClusterHome(Home):
                     "encoding": versions.ENCODING,
                     "dim": dim,
                     "mapped": dim is not None,
-                    "settings": json.dumps({**settings, "uuid": own, GRAPH: None}),
+                    "settings": json.dumps({**settings, "uuid": own, WALK: None}),
                 }
                 if not connection.put(home, identity, source, None) and not self._is_ours(connection, name, own):
                     raise self._there(name)

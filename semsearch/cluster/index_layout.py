@@ -23,7 +23,7 @@ GRAPH_OPTIONS = {"M": ("m", 16), "ef_construction": ("ef_construction", 100)}
 MOST_PASSAGES = 10_000  # of a document, as many as a server takes by default
 _ANALYSIS = {"analyzer": {"coded": {"type": "standard", "max_token_length": 255, "stopwords": [HOLE]}}}
 _PLAIN_SIGNS = frozenset("abcdefghijklmnopqrstuvwxyz0123456789-_")
-LONGEST_NAME = 120
+LONGEST_INDEX_NAME = 120
 
 
 def index_name(name: str) -> str:
@@ -32,7 +32,7 @@ def index_name(name: str) -> str:
     Two names never share one: behind a `.` there are two digits of hex, or another `.` and a digest.
     """
     text = "".join(sign if sign in _PLAIN_SIGNS else "".join(f".{byte:02x}" for byte in sign.encode()) for sign in name)
-    if len(text) <= LONGEST_NAME:
+    if len(text) <= LONGEST_INDEX_NAME:
         return text
     return text[:40] + ".." + blake2b(name.encode(), digest_size=16).hexdigest()
 

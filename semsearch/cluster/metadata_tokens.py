@@ -15,7 +15,7 @@ from typing import Any
 from semsearch.errors import FilterError
 from semsearch.search.fields import Kind, fields_of
 
-LETTERS: Mapping[Kind, str] = {
+KIND_LETTERS: Mapping[Kind, str] = {
     "number": "n",
     "text": "t",
     "bool": "b",
@@ -24,9 +24,9 @@ LETTERS: Mapping[Kind, str] = {
     "object": "o",
     "date": "d",
 }
-KINDS: Mapping[str, Kind] = {letter: kind for kind, letter in LETTERS.items()}
+LETTER_KINDS: Mapping[str, Kind] = {letter: kind for kind, letter in KIND_LETTERS.items()}
 LONGEST_TEXT = 700  # bytes of a value that a term holds; what is longer ends in its digest
-LONGEST_NAME = 200  # bytes; servers make ranges of terms of up to 1,000 bytes together
+LONGEST_FIELD_NAME = 200  # bytes; servers make ranges of terms of up to 1,000 bytes together
 CUT = "\0#"  # between the beginning of a long text and its digest
 _SIGN = 1 << 63
 
@@ -44,7 +44,7 @@ def field_tokens(metadata: Mapping[str, Any]) -> tuple[list[str], list[str]]:
 
 def prefix(name: str, element: bool, kind: Kind) -> str:
     """What all terms of a field of one type begin with; the whole of what tells that a document has it."""
-    return f"{_cut(name, LONGEST_NAME)}\0{'e' if element else 'f'}{LETTERS[kind]}"
+    return f"{_cut(name, LONGEST_FIELD_NAME)}\0{'e' if element else 'f'}{KIND_LETTERS[kind]}"
 
 
 def encoded(kind: Kind, value: Any) -> str:
@@ -81,7 +81,7 @@ def taken_apart(token: str) -> tuple[str, bool, Kind, str]:
     at = token.index("\0")
     if token[at + 1 : at + 2] == "#":  # of a long name
         at = token.index("\0", at + 1)
-    return token[:at], token[at + 1] == "e", KINDS[token[at + 2]], token[at + 3 :]
+    return token[:at], token[at + 1] == "e", LETTER_KINDS[token[at + 2]], token[at + 3 :]
 
 
 def _cut(text: str, most: int) -> str:

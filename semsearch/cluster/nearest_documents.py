@@ -29,15 +29,15 @@ LEAST_DEPTH = 200  # of a walk: from here on it misses next to nothing, and find
 BUCKETS = 20_000  # of a histogram of keys
 SEARCHES = 16  # sent together
 VECTOR_DOCUMENTS = 200  # whose vectors are read at once
-STREAMED_QUERIES = 8  # from so many on, all vectors may be read once instead of scanned for each
+QUERIES_STREAMED = 8  # from so many on, all vectors may be read once instead of scanned for each
 SCAN_COST, READ_COST = 0.012, 0.0002  # seconds: of a slice for a query, of a passage that is read
-ROUNDING = 2.0**-23  # of float32, relative: twice what one rounding may be off
+FLOAT32_STEP = 2.0**-23  # of float32, relative: twice what one rounding may be off
 VECTOR_FIELDS = ("num", "keys", "p.v")
-EXACT, WALKED = ("exact",), ("index",)
+COMPARED_EXACTLY, WALKED = ("exact",), ("index",)
 
 
 @dataclass(frozen=True, slots=True)
-class Extent:
+class IndexExtent:
     """What is to be known of an index to search it.
 
     Attributes:
@@ -56,7 +56,7 @@ class Extent:
 class NearestDocuments:
     """The nearest passages in one index."""
 
-    def __init__(self, store: DocumentStore, dim: int, metric: Metric, extent: Extent, depth: int | None) -> None:
+    def __init__(self, store: DocumentStore, dim: int, metric: Metric, extent: IndexExtent, depth: int | None) -> None:
         """`depth`: how many passages a walk keeps; None where searches are exact."""
         self._store = store
         self._connection: ClusterConnection = store.connection
@@ -73,14 +73,14 @@ class NearestDocuments:
     ) -> list[Candidates]:
         """See `semsearch.engine.EngineView.dense`."""
         if not self._extent.passages or not len(queries):
-            return [_candidates(_NOTHING, EXACT)] * len(queries)
+            return [_candidates(_NONE_FOUND, COMPARED_EXACTLY)] * len(queries)
         if allowed.keys is not None:
             own = [StoredVectors.of(hits, self._dim) for hits in self._of_keys(allowed)]
-            return [self._best(query, own, k, grouped, allowed, EXACT) for query in queries]
+            return [self._best(query, own, k, grouped, allowed, COMPARED_EXACTLY) for query in queries]
         if self.depth is not None and not exact:
             return self._walked(queries, k, allowed, grouped)
         slices = self._sliced()
-        if len(queries) >= STREAMED_QUERIES and (
+        if len(queries) >= QUERIES_STREAMED and (
             len(queries) * len(slices) * SCAN_COST > self._extent.passages * READ_COST
         ):
             return self._streamed(queries, k, allowed, grouped)
@@ -150,14 +150,14 @@ class NearestDocuments:
             if len(proposed) > wanted:
                 cut = max(cut, proposed[wanted][0])
             read += [StoredVectors.of(hits, self._dim) for hits in self._of_documents([num for _, num in best])]
-            own_best = self._best(query, read, k, grouped, allowed, EXACT)
+            own_best = self._best(query, read, k, grouped, allowed, COMPARED_EXACTLY)
             if cut == -np.inf or not self._reaches(query, own_best, k, cut):
                 return own_best
             wanted *= 4
 
     def _streamed(self, queries: Vectors, k: int, allowed: DocumentFilter, grouped: bool) -> list[Candidates]:
         """The nearest of many queries over all vectors that are allowed, read once."""
-        best = [_NOTHING] * len(queries)
+        best = [_NONE_FOUND] * len(queries)
         for hits in self._pages(allowed, None, None):
             some = StoredVectors.of(hits, self._dim)
             for row, query in enumerate(queries):
@@ -169,7 +169,7 @@ class NearestDocuments:
                     np.concatenate([own.scores, scores]),
                 )
                 best[row] = joined.best(k, grouped)
-        return [_candidates(own, EXACT) for own in best]
+        return [_candidates(own, COMPARED_EXACTLY) for own in best]
 
     def _sliced(self) -> list[tuple[int, int, int]]:
         """First keys from and below, and passages, of slices that together are all documents."""
@@ -221,7 +221,7 @@ class NearestDocuments:
         way: tuple[str, ...],
     ) -> Candidates:
         """The best of what was read, by its stored vectors."""
-        found = _NOTHING
+        found = _NONE_FOUND
         for some in read:
             keys, docs, vectors = some.keys, some.docs, some.vectors
             if allowed.keys is not None:
@@ -264,7 +264,7 @@ class NearestDocuments:
         length = float(np.linalg.norm(query.astype(np.float64)))
         longest = self._extent.longest
         size = length * longest if self._metric != Metric.L2 else (length + longest) ** 2
-        return (self._dim + 4) * ROUNDING / 2 * size + 2 * ROUNDING * (1 + abs(value))
+        return (self._dim + 4) * FLOAT32_STEP / 2 * size + 2 * FLOAT32_STEP * (1 + abs(value))
 
     # Reading
 
@@ -313,7 +313,7 @@ class _Found:
         return _Found(self.keys[order], self.docs[order], self.scores[order])
 
 
-_NOTHING = _Found(np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64), np.empty(0, dtype=np.float32))
+_NONE_FOUND = _Found(np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64), np.empty(0, dtype=np.float32))
 
 
 def _candidates(found: _Found, way: tuple[str, ...]) -> Candidates:

@@ -19,15 +19,15 @@ from semsearch import versions
 from semsearch.cluster.cluster_connection import ClusterConnection
 from semsearch.cluster.cluster_filters import IS_DOCUMENT, terms
 from semsearch.cluster.collection_state import CollectionState, StateOfCollection
-from semsearch.cluster.document_store import TEXTS, DocumentStore
+from semsearch.cluster.document_store import TEXT_FIELDS, DocumentStore
 from semsearch.cluster.index_layout import document_index, index_name, new_index, vector_mapping, writing_alias
 from semsearch.types import Metric
 
-COMPARED = 5000  # documents at a time
+COMPARED_AT_ONCE = 5000  # documents at a time
 RETIRED = 60.0  # seconds for which an index that was replaced is still there
-KEPT = (*TEXTS, "origins", "given", "rev", "kind", "first", "passages", "longest")
+KEPT = (*TEXT_FIELDS, "origins", "given", "rev", "kind", "first", "passages", "longest")
 WITH_VECTORS = (*KEPT, "p.v", "kv", "kinds", "words", "uneven", "words_of_passages", "words_of_whole")
-Transform = Callable[[Sequence[Mapping[str, Any]]], Sequence[Mapping[str, Any]]]
+TransformSources = Callable[[Sequence[Mapping[str, Any]]], Sequence[Mapping[str, Any]]]
 
 
 class IndexChange(NamedTuple):
@@ -50,7 +50,7 @@ class IndexChange(NamedTuple):
     metric: Metric
     options: Mapping[str, Any]
     fields: Sequence[str]
-    transform: Transform
+    transform: TransformSources
     batch: int
     patience: float = 0
     wanted: Callable[[StateOfCollection], bool] | None = None
@@ -125,8 +125,8 @@ class SecondIndex:
             done += self._copied(old, new, change, batch)
             if progress is not None:
                 progress(done)
-        for at in range(0, len(gone), COMPARED):
-            hits = self._hits(new, gone[at : at + COMPARED], ("num",))
+        for at in range(0, len(gone), COMPARED_AT_ONCE):
+            hits = self._hits(new, gone[at : at + COMPARED_AT_ONCE], ("num",))
             new.write([(hit["_id"], orjson.dumps({"delete": {"_id": hit["_id"]}}) + b"\n") for hit in hits])
         return done + len(gone)
 
@@ -155,7 +155,7 @@ class SecondIndex:
         return [hit for hits in self._connection.pages(store.index, query, source, page=200) for hit in hits]
 
     def _revisions(self, store: DocumentStore) -> Iterator[tuple[int, int]]:
-        for hits in self._connection.pages(store.index, IS_DOCUMENT, False, page=COMPARED, fields=("rev",)):
+        for hits in self._connection.pages(store.index, IS_DOCUMENT, False, page=COMPARED_AT_ONCE, fields=("rev",)):
             for hit in hits:
                 yield int(hit["sort"][0]), int(hit["fields"]["rev"][0])
 

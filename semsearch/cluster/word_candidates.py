@@ -20,7 +20,7 @@ from semsearch.cluster.cluster_connection import ClusterConnection
 from semsearch.cluster.cluster_filters import IS_DOCUMENT, DocumentFilter, any_of, terms
 from semsearch.cluster.coded_words import coded
 from semsearch.cluster.dialects import Clause
-from semsearch.cluster.document_store import READ_DOCUMENTS, TEXTS, DocumentStore, StoredDocument
+from semsearch.cluster.document_store import DOCUMENTS_READ, TEXT_FIELDS, DocumentStore, StoredDocument
 from semsearch.engine import Candidates
 from semsearch.search.analysis import analysed, asked
 from semsearch.search.document_words import Worded, passages_holding
@@ -31,10 +31,10 @@ from semsearch.vectors import top_k
 
 MOST_CLAUSES = 1000  # words that the server is asked for; it takes 1,024
 FIRST_DEPTH = 100  # candidates
-DEEPEST = 10_000  # that a server gives at once
+DEEPEST_WORDS = 10_000  # that a server gives at once
 SLACK = 1.05  # by how much more than of any candidate seen the ratio of the two scores may be
 KEPT_DOCUMENTS = 20_000  # that a view remembers
-NOTHING = Candidates(np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64), np.empty(0, dtype=np.float32), ())
+NO_CANDIDATES = Candidates(np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64), np.empty(0, dtype=np.float32), ())
 
 
 class WordTotals(NamedTuple):
@@ -76,7 +76,7 @@ class WordCandidates:
         """See `semsearch.engine.EngineView.lexical`."""
         words = Counter(asked(query.text, self._languages))
         if not words or not self._totals.passages:
-            return NOTHING
+            return NO_CANDIDATES
         weights = weighed(words, self._languages)
         boosted = self._boosted(query)
         frequencies = self._frequencies(list(words))
@@ -84,7 +84,7 @@ class WordCandidates:
             word: weights[word] * _idf(count, self._totals.documents) for word, count in frequencies.items() if count
         }
         if not idf and not boosted:
-            return NOTHING
+            return NO_CANDIDATES
         own = _Weights(idf, boosted)
         scored: dict[int, list[_Passage]] = {}
         lacking = [key for key in boosted if allowed.keys is None or key in allowed.keys]
@@ -93,9 +93,9 @@ class WordCandidates:
         depth = max(FIRST_DEPTH, 2 * k)
         while True:
             best, proven = self._deepened(weights, own, depth, k, allowed, grouped, scored)
-            if proven or depth >= DEEPEST:
+            if proven or depth >= DEEPEST_WORDS:
                 return best
-            depth = min(4 * depth, DEEPEST)
+            depth = min(4 * depth, DEEPEST_WORDS)
 
     def _deepened(
         self,
@@ -108,7 +108,7 @@ class WordCandidates:
         scored: dict[int, list[_Passage]],
     ) -> tuple[Candidates, bool]:
         """The best among so many candidates, and whether no other can be among them."""
-        depth = min(depth, DEEPEST)
+        depth = min(depth, DEEPEST_WORDS)
         if not own.words:
             return _best(scored.values(), k, grouped), True
         chosen = sorted(own.words, key=lambda word: -own.words[word])[:MOST_CLAUSES]
@@ -224,7 +224,7 @@ class WordCandidates:
         uneven = {"bool": {"filter": [{"term": {"uneven": True}}, every]}}
         query = {"bool": {"filter": [IS_DOCUMENT, any_of([beside, uneven])]}}
         held: dict[int, int] = {}
-        for hits in self._connection.pages(self._store.index, query, list(TEXTS), page=READ_DOCUMENTS // 4):
+        for hits in self._connection.pages(self._store.index, query, list(TEXT_FIELDS), page=DOCUMENTS_READ // 4):
             for hit in hits:
                 stored = self._kept(hit)
                 own = passages_holding(
@@ -245,16 +245,16 @@ class WordCandidates:
         """Documents by their numbers, each read once a view."""
         yield from [self.documents[num] for num in nums if num in self.documents]
         lacking = [num for num in nums if num not in self.documents]
-        for at in range(0, len(lacking), READ_DOCUMENTS):
-            query = {"bool": {"filter": [IS_DOCUMENT, terms("num", lacking[at : at + READ_DOCUMENTS])]}}
-            body = {"size": READ_DOCUMENTS, "query": query, "_source": list(TEXTS)}
+        for at in range(0, len(lacking), DOCUMENTS_READ):
+            query = {"bool": {"filter": [IS_DOCUMENT, terms("num", lacking[at : at + DOCUMENTS_READ])]}}
+            body = {"size": DOCUMENTS_READ, "query": query, "_source": list(TEXT_FIELDS)}
             for hit in self._connection.search(self._store.index, body)["hits"]["hits"]:
                 yield self._kept(hit)
 
     def _read_keys(self, keys: Sequence[int], allowed: DocumentFilter) -> Iterator[StoredDocument]:
-        for at in range(0, len(keys), READ_DOCUMENTS):
-            query = {"bool": {"filter": [allowed.clause, terms("keys", keys[at : at + READ_DOCUMENTS])]}}
-            body = {"size": READ_DOCUMENTS, "query": query, "_source": list(TEXTS)}
+        for at in range(0, len(keys), DOCUMENTS_READ):
+            query = {"bool": {"filter": [allowed.clause, terms("keys", keys[at : at + DOCUMENTS_READ])]}}
+            body = {"size": DOCUMENTS_READ, "query": query, "_source": list(TEXT_FIELDS)}
             for hit in self._connection.search(self._store.index, body)["hits"]["hits"]:
                 yield self._kept(hit)
 
@@ -262,7 +262,7 @@ class WordCandidates:
 def _best(scored: Any, k: int, grouped: bool) -> Candidates:
     passages = [one for own in scored for one in own]
     if not passages:
-        return NOTHING
+        return NO_CANDIDATES
     keys = np.array([one.key for one in passages], dtype=np.int64)
     docs = np.array([one.doc for one in passages], dtype=np.int64)
     scores = np.array([one.score for one in passages], dtype=np.float32)

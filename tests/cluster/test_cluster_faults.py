@@ -286,4 +286,4 @@ def test_what_is_declared(cats):
     assert cats.engine.capabilities.snapshot == "document"
     assert "_snapshot" in cats.engine.capabilities.tools
     assert json.dumps(cats.info())
-    assert cluster_engine.LADDER[0] == nearest_documents.LEAST_DEPTH
+    assert cluster_engine.WALK_DEPTHS[0] == nearest_documents.LEAST_DEPTH

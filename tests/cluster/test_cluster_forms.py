@@ -10,7 +10,7 @@ pytest.importorskip("orjson", reason="the extra 'opensearch' is not installed")
 from semsearch.cluster import cluster_connection, cluster_errors
 from semsearch.cluster.cluster_address import ClusterAddress
 from semsearch.cluster.coded_words import coded, coded_text
-from semsearch.cluster.dialects import Answer
+from semsearch.cluster.dialects import ClusterAnswer
 from semsearch.cluster.index_layout import identity_of, index_name
 from semsearch.cluster.metadata_tokens import decoded, encoded, field_tokens, prefix, taken_apart
 from semsearch.errors import CollectionLocked, CollectionNotFound, EngineUnreachable, StorageError, UsageError
@@ -161,16 +161,16 @@ def connection(monkeypatch):
     def made(*answers):
         fake = Fake(*answers)
         monkeypatch.setattr(cluster_connection, "dialect_of", lambda address: fake)
-        monkeypatch.setattr(cluster_connection, "FIRST_PAUSE", 0.0001)
-        monkeypatch.setattr(cluster_connection, "LONGEST_PAUSE", 0.0001)
-        monkeypatch.setattr(cluster_connection, "PATIENCE", 0.05)
+        monkeypatch.setattr(cluster_connection, "FIRST_BACK_OFF", 0.0001)
+        monkeypatch.setattr(cluster_connection, "LONGEST_BACK_OFF", 0.0001)
+        monkeypatch.setattr(cluster_connection, "BUSY_PATIENCE", 0.05)
         return cluster_connection.ClusterConnection(ClusterAddress.of(f"opensearch://me:{SECRET}@h")), fake
 
     return made
 
 
 def error(kind, reason="because", status=400):
-    return Answer(status, {"error": {"type": kind, "reason": reason, "root_cause": []}, "status": status})
+    return ClusterAnswer(status, {"error": {"type": kind, "reason": reason, "root_cause": []}, "status": status})
 
 
 @pytest.mark.parametrize(
@@ -183,9 +183,9 @@ def error(kind, reason="because", status=400):
         (error("cluster_block_exception", FLOOD, 429), StorageError, "too little room"),
         (error("index_create_block_exception", "blocked by: [FORBIDDEN/10]", 403), StorageError, "no right"),
         (error("index_not_found_exception", "no such index [x]", 404), CollectionNotFound, "was dropped"),
-        (Answer(413, "too large"), StorageError, "http.max_content_length"),
-        (Answer(0, "garbage"), StorageError, "not as a cluster does"),
-        (Answer(200 + 300, "<html>oops</html>"), StorageError, "oops"),
+        (ClusterAnswer(413, "too large"), StorageError, "http.max_content_length"),
+        (ClusterAnswer(0, "garbage"), StorageError, "not as a cluster does"),
+        (ClusterAnswer(200 + 300, "<html>oops</html>"), StorageError, "oops"),
         (error("search_phase_execution_exception", "all shards failed", 503), StorageError, "retry_failed=true"),
         (error("circuit_breaking_exception", "Data too large", 429), StorageError, "too little memory"),
         (error("rejected_execution_exception", "too many: point in time", 429), CollectionLocked, "as many readers"),
@@ -200,8 +200,8 @@ def test_a_refusal_is_one_sentence_within_a_bounded_time(connection, answer, kin
 
 
 def test_what_is_busy_is_asked_again_and_what_is_full_is_not(connection):
-    ok = Answer(200, {"fine": True})
-    own, fake = connection(error("circuit_breaking_exception", status=429), Answer(503, "wait"), ok)
+    ok = ClusterAnswer(200, {"fine": True})
+    own, fake = connection(error("circuit_breaking_exception", status=429), ClusterAnswer(503, "wait"), ok)
     assert own.ask("GET", "x", patience=5).body == {"fine": True}
     assert fake.asked == 3
     own, fake = connection(error("cluster_block_exception", "flood", 429), ok)
@@ -220,22 +220,26 @@ def test_what_is_busy_is_asked_again_and_what_is_full_is_not(connection):
 )
 def test_a_partial_answer_is_never_passed_off_as_whole(connection, shards):
     hits = {"hits": {"total": {"value": 0}, "hits": []}}
-    partial = Answer(200, {"_shards": shards, **hits}) if shards else Answer(200, {"_shards": {"total": 1}, **hits})
+    partial = (
+        ClusterAnswer(200, {"_shards": shards, **hits})
+        if shards
+        else ClusterAnswer(200, {"_shards": {"total": 1}, **hits})
+    )
     own, _ = connection(partial)
     with pytest.raises(StorageError, match="a part of the collection only"):
         own.search("x", {})
-    several = Answer(200, {"responses": [partial.body]})
+    several = ClusterAnswer(200, {"responses": [partial.body]})
     own, _ = connection(several)
     with pytest.raises(StorageError, match="a part of the collection only"):
         own.searches("x", [{}])
-    whole = Answer(200, {"_shards": {"total": 3, "successful": 3, "failed": 0}, **hits})
+    whole = ClusterAnswer(200, {"_shards": {"total": 3, "successful": 3, "failed": 0}, **hits})
     own, fake = connection(partial, whole)
     assert own.search("x", {})["hits"]["hits"] == []
     assert fake.asked == 2
 
 
 def test_an_answer_that_ran_out_of_time_is_none(connection):
-    own, _ = connection(Answer(200, {"timed_out": True, "_shards": {"total": 1, "successful": 1}}))
+    own, _ = connection(ClusterAnswer(200, {"timed_out": True, "_shards": {"total": 1, "successful": 1}}))
     with pytest.raises(StorageError):
         own.search("x", {})
 
