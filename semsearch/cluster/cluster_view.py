@@ -30,14 +30,14 @@ from semsearch.types import Document, Keys, Metric, Passage, Vectors
 
 LISTED_KEYS = 10_000  # that are all read to draw some of them
 KEY_DRAWS = 20  # of random keys, before all are read
-_SUMS = ("passages", "words_of_passages", "words_of_whole", "rev")
+_SUMMED = ("passages", "words_of_passages", "words_of_whole", "rev")
 
 
 class ClusterTotals:
     """What is counted of an index, in one request."""
 
     def __init__(self, store: DocumentStore) -> None:
-        sums: dict[str, Any] = {name: {"sum": {"field": name}} for name in _SUMS}
+        sums: dict[str, Any] = {name: {"sum": {"field": name}} for name in _SUMMED}
         sums |= {"longest": {"max": {"field": "longest"}}, "last": {"max": {"field": "first"}}}
         sums["first"] = {"min": {"field": "first"}}
         body = {"size": 0, "track_total_hits": True, "query": IS_DOCUMENT, "aggs": sums}
