@@ -8,7 +8,7 @@ ALONE      := threads or weights or gpu
 REAL       := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadgroup
 SOURCES    := semsearch indexes corpora benchmarks docs examples tests
 
-.PHONY: demo quick test real check docs bench crash kill-server siege fuzz attack soak format clean
+.PHONY: demo quick test real check docs bench crash kill-server cluster siege fuzz attack soak format clean
 .DEFAULT_GOAL := help
 
 help:
@@ -44,8 +44,8 @@ demo: $(VENV)/.demo $(if $(PAGE),$(VENV)/.page) ## index the shipped samples, as
 	@PATH="$(abspath $(BIN)):$$PATH" PAGE="$(PAGE)" sh corpora/samples/demo.sh
 
 test: $(VENV)/.test ## the whole test suite, set-up included
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal -m 'not (real or $(ALONE))'
-	$(REAL) -m 'real and not (long or $(ALONE))'
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal -m 'not (real or cluster or $(ALONE))'
+	$(REAL) -m '(real or cluster) and not (long or $(ALONE))'
 	$(BIN)/python -m pytest -m '$(ALONE)'
 
 real: $(VENV)/.test ## the tests on real data, with those that encode for an hour too
@@ -76,6 +76,9 @@ crash: $(VENV)/.test ## kill, cut the power and swap at every point instead of a
 
 kill-server: $(VENV)/.test ## kill a server in the midst of uploads, a hundred times (COUNT=…)
 	PYTHONPATH=tests $(BIN)/python -m support.server_kills $(or $(COUNT),100)
+
+cluster: $(VENV)/.test ## kill a node of three while writers write and readers read, a hundred times (COUNT=…, FLAVOUR=…)
+	PYTHONPATH=tests $(BIN)/python -m support.cluster_kills $(or $(COUNT),100) --flavour $(or $(FLAVOUR),opensearch)
 
 siege: $(VENV)/.test ## hold 10,000 connections to a server open, and send it all that nobody should (COUNT=…)
 	PYTHONPATH=tests $(BIN)/python -m support.siege $(or $(COUNT),10000)

@@ -30,6 +30,7 @@ from semsearch.engine import (
     IndexSpec,
     Maintained,
     Problem,
+    Refreshing,
     SparseStore,
     SparseView,
 )
@@ -1060,6 +1061,8 @@ class Collection:
 
     def _written(self, outcome: Outcome, maintain: bool) -> Outcome:
         self._fill_sparse()
+        if isinstance(self.engine, Refreshing):
+            self.engine.refresh()
         if maintain:
             self.maintain()
         return outcome

@@ -593,6 +593,18 @@ class Maintained(Protocol):
 
 
 @runtime_checkable
+class Refreshing(Protocol):
+    """An engine whose searches see a commit only after a moment, or once they are told to: `Capabilities.refreshes`.
+
+    Its own views see what was committed through it.
+    """
+
+    def refresh(self) -> None:
+        """Have all searches, of every process, see what was committed through this engine."""
+        ...
+
+
+@runtime_checkable
 class BackedUp(Protocol):
     """An engine that writes a collection into a file, where others have their database's own tools."""
 

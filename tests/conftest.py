@@ -110,7 +110,7 @@ OF_CORPORA = (  # what encodes them
 # What starts processes and servers, or mutates files by the hundred: whoever changes that runs its folder.
 TESTS = Path(__file__).parent
 LEFT_OUT_OF_QUICK = (
-    *("attack", "mcp", "postgres", "resident", "server", "trust"),
+    *("attack", "cluster", "mcp", "postgres", "resident", "server", "trust"),
     *("applications/test_hostile_vectors.py", "applications/test_map.py", "backends/test_hostile_files.py"),
     *("encoder/test_hostile_checkpoints.py", "encoder/test_hostile_server.py", "encoder/test_encoder_forward.py"),
     *("encoder/test_sparse_encoder.py", "engines/test_remote_engine.py", "engines/test_memory_engine.py"),
@@ -137,6 +137,8 @@ def pytest_ignore_collect(collection_path, config):
 def pytest_xdist_make_scheduler(config, log):
     """Of several processes (`--dist loadgroup`) one has all tests of a corpus, so that it is encoded once.
 
+    And one has all of a server of a cluster, so that it is started once.
+
     By their names: xdist 3.8 writes its groups where pytest 9.2 no longer looks for a test's name.
     """
     if config.getoption("dist") != "loadgroup":
@@ -145,6 +147,8 @@ def pytest_xdist_make_scheduler(config, log):
 
     class ByCorpus(LoadScopeScheduling):
         def _split_scope(self, nodeid):
+            if "/cluster/" in nodeid:
+                return "elasticsearch" if "lasticsearch" in nodeid else "opensearch"
             if not any(name in nodeid for name in OF_CORPORA):
                 return nodeid
             return next((corpus for corpus in CORPORA if corpus in nodeid), "nfcorpus")

@@ -1,6 +1,7 @@
 """Where collections live: folders, URLs, memory, and what an unknown scheme is told."""
 
 import importlib.metadata
+import re
 
 import pytest
 from support.fakes import HashEncoder
@@ -35,8 +36,8 @@ def test_a_folder_of_another_machine_is_refused():
 
 
 def test_an_unknown_scheme_is_told_what_is_installed():
-    known = "file, http, https, memory, postgres, postgresql, unix"
-    with pytest.raises(UsageError, match=f"no engine is installed for 'gopher://': there are {known}"):
+    known = "elasticsearch, elasticsearch+https, file, http, https, memory, opensearch, opensearch+https, postgres"
+    with pytest.raises(UsageError, match=re.escape(f"no engine is installed for 'gopher://': there are {known}")):
         Home.of("gopher://somewhere/collections")
     with pytest.raises(UsageError, match="gopher"):
         semsearch.open("notes", home="gopher://somewhere")

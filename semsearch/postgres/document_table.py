@@ -15,8 +15,8 @@ from semsearch.errors import DimensionMismatch
 from semsearch.postgres import word_rows
 from semsearch.postgres.array_format import bytes_of, int4, int8, written
 from semsearch.postgres.connections import DatabaseSession, one
-from semsearch.postgres.word_rows import Worded
 from semsearch.records import Entry, Known, Record
+from semsearch.search.document_words import Worded
 from semsearch.search.fields import fields_of
 from semsearch.search.languages import Languages
 from semsearch.types import Document, Metadata

@@ -13,19 +13,16 @@ from contextlib import AbstractContextManager
 from dataclasses import asdict
 from typing import Any
 
-import numpy as np
 import psycopg
-from numpy.typing import NDArray
 
 from semsearch.engine import IndexSpec
 from semsearch.errors import UsageError
 from semsearch.postgres.connections import DatabaseSession, one
 from semsearch.postgres.nearest_passages import MOST_EF
-from semsearch.postgres.passage_filter import PassageFilter
 from semsearch.postgres.postgres_view import PostgresView
-from semsearch.search.recall import Certificate, Synthesis, certify, synthetic_queries
-from semsearch.types import Keys, Metric, Neighbors, Vectors
-from semsearch.vectors import score_each
+from semsearch.search import engine_recall
+from semsearch.search.recall import Certificate, Synthesis
+from semsearch.types import Metric, Vectors
 
 log = logging.getLogger("semsearch")
 
@@ -36,7 +33,6 @@ INDEXED_PASSAGES = 20_000  # scanned in some 25 ms
 HALVED_COMPONENTS, WHOLE_COMPONENTS = 4000, 2000  # that pgvector makes a graph of
 _OPTIONS = {"M": ("m", 16), "ef_construction": ("ef_construction", 100)}
 _CLASSES = {Metric.COSINE: "halfvec_ip_ops", Metric.DOT: "vector_ip_ops", Metric.L2: "vector_l2_ops"}
-SYNTHETIC_VECTORS = 8000  # stored ones that synthetic queries are made of
 
 
 def built_over(metric: Metric, dim: int) -> bytes | None:
@@ -126,44 +122,12 @@ def certified(
     exact: bool,
 ) -> Certificate:
     """The recall of the present graph, its knob set on one half of the queries; `exact`: there is none."""
-    assert spec.recall is not None
     with viewed() as (session, view):
 
-        def neighbors(asked: Vectors, k: int, exactly: bool) -> Neighbors:
-            found = view.dense(asked, k, allowed=PassageFilter(), exact=exactly, grouped=False)
-            keys = np.full((len(asked), k), -1, dtype=np.int64)
-            scores = np.full((len(asked), k), -np.inf, dtype=np.float32)
-            for row, own in enumerate(found):
-                keys[row, : len(own.keys)], scores[row, : len(own.keys)] = own.keys, own.scores
-            return Neighbors(keys, scores)
+        def set_ef(value: int) -> None:
+            session.execute(b"SELECT set_config('hnsw.ef_search', %s, true)", (str(value),))
 
-        def found(asked: Vectors, k: int, value: int | None) -> Neighbors:
-            if value is not None:
-                session.execute(b"SELECT set_config('hnsw.ef_search', %s, true)", (str(value),))
-            return neighbors(asked, k, exact)
-
-        def scores_of(asked: Vectors, keys: NDArray[np.int64]) -> NDArray[np.float32]:
-            scores = np.full(keys.shape, -np.inf, dtype=np.float32)
-            rows, places = np.nonzero(keys >= 0)
-            vectors = view.vectors(keys[rows, places])
-            scores[rows, places] = score_each(asked, rows, vectors, np.arange(len(rows)), view.metric)
-            return scores
-
-        def synthetic(count: int, generator: np.random.Generator) -> tuple[Vectors, Keys]:
-            keys = view.sample(min(max(4 * count, SYNTHETIC_VECTORS), view.passages), generator)
-            return synthetic_queries(keys, view.vectors(keys), count, generator)
-
-        return certify(
-            found,
-            lambda asked, k: neighbors(asked, k, exactly=True),
-            scores_of,
-            synthetic if queries is None or exact else queries,
-            target=spec.recall,
-            k=spec.k,
-            knob=None if exact else "ef",
-            ladder=() if exact else LADDER,
-            proven=exact,
-        )
+        return engine_recall.certified(view, set_ef, "ef", LADDER, spec, queries, exact=exact)
 
 
 def contract(certificate: Certificate, passages: int) -> dict[str, Any]:

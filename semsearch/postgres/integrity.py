@@ -16,8 +16,8 @@ from semsearch.postgres import document_table, graph, word_rows
 from semsearch.postgres.connections import DatabaseSession, one
 from semsearch.postgres.nearest_passages import stream
 from semsearch.postgres.postgres_view import StateRow, put_setting
-from semsearch.postgres.word_rows import Worded
 from semsearch.records import Record
+from semsearch.search.document_words import Worded
 from semsearch.search.fields import fields_of
 from semsearch.search.languages import languages_of
 from semsearch.types import Metric, Vectors

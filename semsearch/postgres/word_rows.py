@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from semsearch.postgres.array_format import int4, int8, written
 from semsearch.postgres.connections import DatabaseSession
-from semsearch.search.analysis import analysed
+from semsearch.search.document_words import Worded
 from semsearch.search.languages import Languages
 
 _FORGET = b"""
@@ -39,31 +39,6 @@ FROM (SELECT count(*) AS documents, coalesce(sum(words), 0) AS words FROM docume
     (SELECT count(*) AS passages, coalesce(sum(words), 0) AS words FROM passages) AS p
 """
 REBUILT_DOCUMENTS = 1000  # at a time
-
-
-class Worded(NamedTuple):
-    """The words of a document: those of its title, and those of each passage, by its key."""
-
-    doc: int
-    title: Counter[str]
-    passages: Sequence[tuple[int, Counter[str]]]
-
-    @classmethod
-    def of(cls, doc: int, title: str, texts: Iterable[tuple[int, str]], languages: Languages) -> Worded:
-        """The words of a title and of the text of each passage, by its key."""
-        own = Counter(analysed(title, languages).split()) if title else Counter[str]()
-        return cls(doc, own, [(key, Counter(analysed(text, languages).split())) for key, text in texts])
-
-    @property
-    def words(self) -> list[int]:
-        """How many each passage has, with those of the title."""
-        title = self.title.total()
-        return [title + text.total() for _, text in self.passages]
-
-    @property
-    def whole_words(self) -> int:
-        """How many the document has, its title once."""
-        return self.title.total() + sum(text.total() for _, text in self.passages)
 
 
 def write(session: DatabaseSession, documents: Sequence[Worded]) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,7 +17,8 @@ import numpy as np
 from semsearch.engine import Candidates
 from semsearch.postgres.connections import DatabaseSession
 from semsearch.postgres.passage_filter import PassageFilter
-from semsearch.search.analysis import analysed, asked, holds, places_of_phrase
+from semsearch.search.analysis import analysed, asked
+from semsearch.search.document_words import passages_holding
 from semsearch.search.languages import Languages
 from semsearch.search.query_syntax import Query
 from semsearch.search.term_weights import DOCUMENT_SHARE, K1, TITLE, B, weighed
@@ -143,25 +144,10 @@ class WordSearch:
             for doc, title, text, keys, starts, ends in self._session.execute(
                 _PHRASE_TEXTS, (docs[start : start + SEARCHED_DOCUMENTS],)
             ):
-                own = self._in_document(title, text, list(zip(keys, starts, ends, strict=True)), forms, exactly)
+                passages = list(zip(keys, starts, ends, strict=True))
+                own = passages_holding(title, text, passages, forms, self._languages, exactly=exactly)
                 held |= dict.fromkeys(own, int(doc))
         return held
-
-    def _in_document(
-        self, title: str, text: str, passages: Sequence[tuple[int, int, int]], forms: str, exactly: bool
-    ) -> list[int]:
-        languages = self._languages
-
-        def within(some: str) -> bool:
-            return holds(analysed(some, languages, stemmed=not exactly), forms)
-
-        if within(title):
-            return [key for key, _, _ in passages]
-        found = {key for key, start, end in passages if within(text[start:end])}
-        if len(passages) > 1:
-            for first, last in places_of_phrase(text, forms, languages, stemmed=not exactly):
-                found.update(key for key, start, end in passages if start < last and first < end)
-        return sorted(found)
 
 
 def _idf(holding: int, count: int) -> float:

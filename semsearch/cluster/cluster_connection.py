@@ -1,0 +1,194 @@
+"""Requests to one cluster: what is busy is asked again for a while, what is partial is never taken for the whole."""
+
+from __future__ import annotations
+
+import os
+import random
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+from urllib.parse import quote, urlencode
+
+import orjson
+
+from semsearch.cluster import cluster_errors
+from semsearch.cluster.cluster_address import ClusterAddress
+from semsearch.cluster.dialects import Clause, ClusterAnswer, ClusterDialect, dialect_of
+from semsearch.errors import EngineUnreachable, StorageError
+
+BUSY_PATIENCE = 15.0  # seconds, for what is busy or on its way
+FIRST_BACK_OFF, LONGEST_BACK_OFF = 0.1, 2.0
+PAGE_DOCUMENTS = 1000  # documents of a page
+WHOLE = {"allow_partial_search_results": "false"}
+_NUMPY = orjson.OPT_SERIALIZE_NUMPY
+
+
+class ClusterConnection:
+    """The connections of a process to one cluster. Threads may share them; a forked child makes its own."""
+
+    def __init__(self, address: ClusterAddress) -> None:
+        self.address = address
+        self.location = address.location
+        self._made = (os.getpid(), dialect_of(address))
+
+    @property
+    def dialect(self) -> ClusterDialect:
+        """How this cluster is spoken to."""
+        pid, dialect = self._made
+        if pid != os.getpid():
+            dialect = dialect_of(self.address)
+            self._made = (os.getpid(), dialect)
+        return dialect
+
+    def close(self) -> None:
+        """Let go of all connections."""
+        pid, dialect = self._made
+        if pid == os.getpid():
+            dialect.close()
+
+    def ask(
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        *,
+        options: Mapping[str, str] | None = None,
+        accept: Sequence[int] = (),
+        patience: float = BUSY_PATIENCE,
+    ) -> ClusterAnswer:
+        """What the server answers, once it is not too busy.
+
+        Args:
+            method: Of HTTP.
+            path: Without a leading slash, its parts quoted.
+            body: As JSON values; a list of them goes as lines.
+            options: Of the URL.
+            accept: Statuses that are answers, too: 404, say.
+            patience: Seconds.
+
+        Raises:
+            StorageError: Or a kind of it: a sentence of what the server refused.
+        """
+        sent = None
+        if isinstance(body, bytes):
+            sent = body
+        elif body is not None:
+            sent = _lines(body) if isinstance(body, list) else orjson.dumps(body, option=_NUMPY)
+        target = f"/{path}?{urlencode(options)}" if options else f"/{path}"
+        deadline, pause = time.monotonic() + patience, FIRST_BACK_OFF
+        while True:
+            try:
+                answer = self.dialect.send(method, target, sent, isinstance(body, bytes | list))
+            except EngineUnreachable as error:
+                raise cluster_errors.unreachable(self.location, str(error)) from error
+            if 200 <= answer.status < 300 or answer.status in accept:
+                return answer
+            if not cluster_errors.is_busy(answer) or time.monotonic() > deadline:
+                raise cluster_errors.sentence(answer, self.location)
+            time.sleep(pause * random.uniform(0.5, 1))  # so that those who were refused together come apart
+            pause = min(2 * pause, LONGEST_BACK_OFF)
+
+    def search(self, index: str, body: Clause, *, options: Mapping[str, str] | None = None) -> Any:
+        """The answer of all shards of an index."""
+        deadline = time.monotonic() + BUSY_PATIENCE
+        while True:
+            said = self.ask("POST", f"{quote(index)}/_search", body, options={**WHOLE, **(options or {})}).body
+            if is_whole(said):
+                return said
+            self._wait(deadline)
+
+    def searches(self, index: str, bodies: Sequence[Clause], *, exactly: bool = False) -> list[Any]:
+        """The answers to several searches at once; `exactly`: by the word counts of all shards together."""
+        if not bodies:
+            return []
+        head: Clause = {"index": index, "allow_partial_search_results": False}
+        if exactly:
+            head["search_type"] = "dfs_query_then_fetch"
+        deadline = time.monotonic() + BUSY_PATIENCE
+        while True:
+            said = self.ask("POST", "_msearch", [line for body in bodies for line in (head, body)]).body["responses"]
+            wrong = [ClusterAnswer(int(one.get("status", 500)), one) for one in said if "error" in one]
+            for answer in wrong:
+                if not cluster_errors.is_busy(answer) or time.monotonic() > deadline:
+                    raise cluster_errors.sentence(answer, self.location)
+            if not wrong and all(map(is_whole, said)):
+                return list(said)
+            self._wait(deadline)
+
+    def pages(
+        self,
+        index: str,
+        query: Clause,
+        source: Any,
+        *,
+        by: str = "num",
+        page: int = PAGE_DOCUMENTS,
+        fields: Sequence[str] = (),
+    ) -> Iterator[list[Any]]:
+        """All hits of a query in the order of a field that no two share, some at a time; `fields` as indexed."""
+        after: list[Any] | None = None
+        while True:
+            body: Clause = {"size": page, "query": query, "_source": source, "sort": [{by: "asc"}]}
+            if fields:
+                body["docvalue_fields"] = list(fields)
+            if after is not None:
+                body["search_after"] = after
+            hits = self.search(index, body)["hits"]["hits"]
+            if hits:
+                yield hits
+                after = hits[-1]["sort"]
+            if len(hits) < page:
+                return
+
+    def get(self, index: str, identity: str) -> Any:
+        """A document with its `_seq_no`, as it is now; None where there is none."""
+        answer = self.ask("GET", f"{quote(index)}/_doc/{quote(identity, safe='')}", accept=(404,))
+        if answer.status == 404:
+            if "error" in answer.body:
+                return None  # nor is there the index
+            return None
+        return answer.body
+
+    def put(self, index: str, identity: str, source: Clause, stored: Any | None) -> bool:
+        """Write a document unless it has changed since it was `stored`, or is there though it was not."""
+        options = {"require_alias": "true"}
+        if stored is None:
+            options["op_type"] = "create"
+        else:
+            options |= {"if_seq_no": str(stored["_seq_no"]), "if_primary_term": str(stored["_primary_term"])}
+        path = f"{quote(index)}/_doc/{quote(identity, safe='')}"
+        return self.ask("PUT", path, source, options=options, accept=(409,)).status != 409
+
+    def delete(self, index: str, identity: str, stored: Any) -> bool:
+        """Take a document away unless it has changed."""
+        options = {"if_seq_no": str(stored["_seq_no"]), "if_primary_term": str(stored["_primary_term"])}
+        path = f"{quote(index)}/_doc/{quote(identity, safe='')}"
+        return self.ask("DELETE", path, options=options, accept=(409, 404)).status == 200
+
+    def refresh(self, index: str) -> None:
+        """Have searches see all that was written."""
+        said = self.ask("POST", f"{quote(index)}/_refresh").body
+        if said.get("_shards", {}).get("failed"):
+            raise StorageError(
+                f"{self.location} could not make all that was written visible to searches: a shard has no copy that "
+                "works now. What was acknowledged is there; try again once its health is not red."
+            )
+
+    def _wait(self, deadline: float) -> None:
+        if time.monotonic() > deadline:
+            raise StorageError(
+                f"{self.location} answers for a part of the collection only: a shard has no copy that works. Once its "
+                "node is back all is there; if its health stays red then, have its administrator send: "
+                "POST _cluster/reroute?retry_failed=true"
+            )
+        time.sleep(FIRST_BACK_OFF)
+
+
+def is_whole(said: Any) -> bool:
+    """Whether all shards answered, and none ran out of time: a lost one answers nothing, and no failure is told."""
+    shards = said.get("_shards", {})
+    return shards.get("successful") == shards.get("total") and not said.get("timed_out")
+
+
+def _lines(values: Iterable[Any]) -> bytes:
+    return b"".join(orjson.dumps(value, option=_NUMPY | orjson.OPT_APPEND_NEWLINE) for value in values)

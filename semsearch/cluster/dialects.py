@@ -1,0 +1,204 @@
+"""Where OpenSearch and Elasticsearch differ: the type of a vector, the clause that walks to the nearest, the client."""
+
+from __future__ import annotations
+
+import logging
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple, TypeAlias
+
+import orjson
+
+from semsearch.cluster.cluster_address import ClusterAddress
+from semsearch.errors import EngineUnreachable, MissingDependency
+from semsearch.types import Metric, Vectors
+
+Clause: TypeAlias = dict[str, Any]  # a part of a request, as JSON
+CONNECTIONS_OF_HOST = 16  # of a process to each host
+VECTOR_PATH = "p.v"
+
+
+class ClusterAnswer(NamedTuple):
+    """What a server said."""
+
+    status: int
+    body: Any
+
+
+class ClusterDialect(ABC):
+    """One of the two kinds of servers, reached through its makers' client."""
+
+    flavour: str
+    most_components: int  # of a vector
+
+    @abstractmethod
+    def send(self, method: str, path: str, body: bytes | None, lines: bool) -> ClusterAnswer:
+        """Ask; whatever the server says is an answer.
+
+        Raises:
+            EngineUnreachable: No host said anything, in the time that there is.
+        """
+
+    @abstractmethod
+    def close(self) -> None:
+        """Let go of all connections."""
+
+    @abstractmethod
+    def vector_field(self, dim: int, metric: Metric, options: Mapping[str, int]) -> Clause:
+        """How a vector is mapped."""
+
+    @abstractmethod
+    def nearest(self, query: Vectors, k: int, among: Clause) -> Clause:
+        """The clause that finds the documents of the `k` nearest passages that `among` allows."""
+
+    @abstractmethod
+    def source(self, fields: Sequence[str]) -> Any:
+        """What of each hit is wanted, vectors among it."""
+
+    def index_settings(self) -> Clause:
+        """What an index needs for vectors."""
+        return {}
+
+
+class OpenSearchDialect(ClusterDialect):
+    """OpenSearch with its k-NN plugin, whose engine is Lucene."""
+
+    flavour = "opensearch"
+    most_components = 16_000
+
+    def __init__(self, address: ClusterAddress) -> None:
+        from opensearchpy import OpenSearch
+        from opensearchpy.serializer import Serializer
+
+        class Bytes(Serializer):
+            mimetype = "application/json"
+
+            def loads(self, s: str) -> Any:
+                return orjson.loads(s)
+
+            def dumps(self, data: Any) -> Any:
+                return data  # bytes already
+
+        secure: dict[str, Any] = {"ca_certs": address.ca_certs} if address.ca_certs else {}
+        self._client = OpenSearch(
+            list(address.hosts),
+            http_auth=(address.user, address.password) if address.user else None,
+            serializer=Bytes(),
+            timeout=address.timeout,
+            pool_maxsize=CONNECTIONS_OF_HOST,
+            max_retries=max(3, len(address.hosts)),
+            **secure,
+        )
+
+    def send(self, method: str, path: str, body: bytes | None, lines: bool) -> ClusterAnswer:
+        """See `ClusterDialect.send`."""
+        from opensearchpy import exceptions
+
+        headers = {"content-type": "application/x-ndjson" if lines else "application/json"}
+        try:
+            return ClusterAnswer(200, self._client.transport.perform_request(method, path, body=body, headers=headers))
+        except exceptions.ConnectionError as error:
+            raise EngineUnreachable(str(error.info or error)) from error
+        except exceptions.TransportError as error:
+            return ClusterAnswer(int(error.status_code), error.info)
+        except exceptions.SerializationError as error:
+            return ClusterAnswer(0, str(error))
+
+    def close(self) -> None:
+        """See `ClusterDialect.close`."""
+        self._client.close()
+
+    def vector_field(self, dim: int, metric: Metric, options: Mapping[str, int]) -> Clause:
+        """See `ClusterDialect.vector_field`."""
+        space = "l2" if metric == Metric.L2 else "innerproduct"
+        method = {"name": "hnsw", "engine": "lucene", "space_type": space, "parameters": dict(options)}
+        return {"type": "knn_vector", "dimension": dim, "doc_values": False, "method": method}
+
+    def nearest(self, query: Vectors, k: int, among: Clause) -> Clause:
+        """See `ClusterDialect.nearest`."""
+        return _nested({"knn": {VECTOR_PATH: {"vector": query, "k": k, "filter": among}}})
+
+    def source(self, fields: Sequence[str]) -> Any:
+        """See `ClusterDialect.source`."""
+        return {"includes": list(fields)}
+
+    def index_settings(self) -> Clause:
+        """See `ClusterDialect.index_settings`; a vector is kept once, and `_source` has it from there."""
+        return {"knn": True, "knn.derived_source.enabled": True}
+
+
+class ElasticsearchDialect(ClusterDialect):
+    """Elasticsearch from 9.2 on."""
+
+    flavour = "elasticsearch"
+    most_components = 4096
+
+    def __init__(self, address: ClusterAddress) -> None:
+        from elasticsearch import Elasticsearch
+
+        secure: dict[str, Any] = {"ca_certs": address.ca_certs} if address.ca_certs else {}
+        self._client = Elasticsearch(
+            list(address.hosts),
+            basic_auth=(address.user, address.password) if address.user else None,
+            request_timeout=address.timeout,
+            connections_per_node=CONNECTIONS_OF_HOST,
+            max_retries=max(3, len(address.hosts)),
+            retry_on_timeout=False,
+            **secure,
+        )
+
+    def send(self, method: str, path: str, body: bytes | None, lines: bool) -> ClusterAnswer:
+        """See `ClusterDialect.send`."""
+        from elastic_transport import SerializationError, TransportError
+
+        headers = {"accept": "application/json"}
+        if body is not None:
+            headers["content-type"] = "application/x-ndjson" if lines else "application/json"
+        try:
+            said = self._client.transport.perform_request(
+                method, path, body=body, headers={**self._client._headers, **headers}
+            )
+        except SerializationError as error:
+            return ClusterAnswer(0, str(error))
+        except TransportError as error:
+            raise EngineUnreachable(error.message) from error
+        return ClusterAnswer(said.meta.status, said.body)
+
+    def close(self) -> None:
+        """See `ClusterDialect.close`."""
+        self._client.close()
+
+    def vector_field(self, dim: int, metric: Metric, options: Mapping[str, int]) -> Clause:
+        """See `ClusterDialect.vector_field`; by its name, for the server's own choice is a quantised one."""
+        similarity = "l2_norm" if metric == Metric.L2 else "max_inner_product"
+        graph = {"type": "hnsw", **options}
+        return {"type": "dense_vector", "dims": dim, "index": True, "similarity": similarity, "index_options": graph}
+
+    def nearest(self, query: Vectors, k: int, among: Clause) -> Clause:
+        """See `ClusterDialect.nearest`."""
+        asked = {"field": VECTOR_PATH, "query_vector": query, "k": k, "num_candidates": k, "filter": among}
+        return _nested({"knn": asked})
+
+    def source(self, fields: Sequence[str]) -> Any:
+        """See `ClusterDialect.source`; without being asked the server leaves vectors out."""
+        return {"includes": list(fields), "exclude_vectors": False}
+
+
+def _nested(query: Clause) -> Clause:
+    return {"nested": {"path": "p", "score_mode": "max", "query": query}}
+
+
+def dialect_of(address: ClusterAddress) -> ClusterDialect:
+    """The client of a cluster's kind.
+
+    Raises:
+        MissingDependency: It is not installed.
+    """
+    for name in ("opensearch", "elastic_transport"):  # a warning for each document that is not there
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+    try:
+        return OpenSearchDialect(address) if address.flavour == "opensearch" else ElasticsearchDialect(address)
+    except ImportError as error:
+        raise MissingDependency(
+            f"the engine for '{address.flavour}://' needs {error.name}: pip install 'semsearch[{address.flavour}]'."
+        ) from error

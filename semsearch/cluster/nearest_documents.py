@@ -1,0 +1,320 @@
+"""The nearest passages by their vectors: through the graph of the server, or exactly, in slices that it scans.
+
+A server that is asked for as many passages as a filter leaves, or more, compares them all, without a script: so exact
+search goes through slices of keys, each of fewer passages than may be asked for. Whatever proposes them, documents are
+scored by their stored vectors as everywhere in semsearch, and asked for until what was left out can't come among the
+best by what the server's sums of float32 may be off.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from semsearch.cluster.cluster_connection import ClusterConnection
+from semsearch.cluster.cluster_filters import IS_DOCUMENT, DocumentFilter, terms
+from semsearch.cluster.dialects import Clause
+from semsearch.cluster.document_store import DocumentStore, StoredVectors
+from semsearch.engine import Candidates
+from semsearch.types import Metric, Scores, Vectors
+from semsearch.vectors import score_pairs, top_k
+
+MOST_ASKED = 10_000  # passages that a server proposes at once
+SLICE_PASSAGES = 8000  # of a slice, so that with those of its last document they are fewer than may be asked for
+LEAST_DEPTH = 200  # of a walk: from here on it misses next to nothing, and finds the best passage of what it finds
+BUCKETS = 20_000  # of a histogram of keys
+SEARCHES = 16  # sent together
+VECTOR_DOCUMENTS = 200  # whose vectors are read at once
+QUERIES_STREAMED = 8  # from so many on, all vectors may be read once instead of scanned for each
+SCAN_COST, READ_COST = 0.012, 0.0002  # seconds: of a slice for a query, of a passage that is read
+FLOAT32_STEP = 2.0**-23  # of float32, relative: twice what one rounding may be off
+VECTOR_FIELDS = ("num", "keys", "p.v")
+COMPARED_EXACTLY, WALKED = ("exact",), ("index",)
+
+
+@dataclass(frozen=True, slots=True)
+class IndexExtent:
+    """What is to be known of an index to search it.
+
+    Attributes:
+        documents: And `passages`: how many there are.
+        longest: No stored vector is longer.
+        first: The smallest first key of a document, and `last` the greatest.
+    """
+
+    documents: int
+    passages: int
+    longest: float
+    first: int
+    last: int
+
+
+class NearestDocuments:
+    """The nearest passages in one index."""
+
+    def __init__(self, store: DocumentStore, dim: int, metric: Metric, extent: IndexExtent, depth: int | None) -> None:
+        """`depth`: how many passages a walk keeps; None where searches are exact."""
+        self._store = store
+        self._connection: ClusterConnection = store.connection
+        self._dim = dim
+        self._metric = metric
+        self._extent = extent
+        self.depth = depth
+        self._slices: list[tuple[int, int, int]] | None = None
+        self.vectors: dict[int, Vectors] = {}  # that were read, by key
+        self.docs: dict[int, int] = {}
+
+    def search(
+        self, queries: Vectors, k: int, allowed: DocumentFilter, *, exact: bool, grouped: bool
+    ) -> list[Candidates]:
+        """See `semsearch.engine.EngineView.dense`."""
+        if not self._extent.passages or not len(queries):
+            return [_candidates(_NONE_FOUND, COMPARED_EXACTLY)] * len(queries)
+        if allowed.keys is not None:
+            own = [StoredVectors.of(hits, self._dim) for hits in self._of_keys(allowed)]
+            return [self._best(query, own, k, grouped, allowed, COMPARED_EXACTLY) for query in queries]
+        if self.depth is not None and not exact:
+            return self._walked(queries, k, allowed, grouped)
+        slices = self._sliced()
+        if len(queries) >= QUERIES_STREAMED and (
+            len(queries) * len(slices) * SCAN_COST > self._extent.passages * READ_COST
+        ):
+            return self._streamed(queries, k, allowed, grouped)
+        return [self._scanned(query, k, allowed, grouped) for query in queries]
+
+    # Through the graph
+
+    def _walked(self, queries: Vectors, k: int, allowed: DocumentFilter, grouped: bool) -> list[Candidates]:
+        assert self.depth is not None
+        found: list[Candidates] = []
+        wanted = _margined(k)
+        if wanted > MOST_ASKED:
+            return [self._scanned(query, k, allowed, grouped) for query in queries]
+        depth = min(max(self.depth, wanted), MOST_ASKED)
+        for at in range(0, len(queries), SEARCHES):
+            some = queries[at : at + SEARCHES]
+            bodies = [self._body(query, depth, wanted, allowed.clause, vectors=True) for query in some]
+            for query, said in zip(some, self._connection.searches(self._store.index, bodies), strict=True):
+                hits = said["hits"]["hits"]
+                own = self._best(query, [StoredVectors.of(hits, self._dim)], k, grouped, allowed, WALKED)
+                if len(own.keys) < k or (len(hits) == wanted and self._may_miss(query, own, k, grouped, hits[-1])):
+                    own = self._deeper(query, k, wanted, allowed, grouped)
+                found.append(own)
+        return found
+
+    def _deeper(self, query: Vectors, k: int, wanted: int, allowed: DocumentFilter, grouped: bool) -> Candidates:
+        """By a deeper walk; exactly where a walk ends too soon for `k`."""
+        assert self.depth is not None
+        while wanted * 4 <= MOST_ASKED:
+            wanted *= 4
+            depth = min(max(self.depth, wanted), MOST_ASKED)
+            hits = self._search(self._body(query, depth, wanted, allowed.clause, vectors=True))
+            own = self._best(query, [StoredVectors.of(hits, self._dim)], k, grouped, allowed, WALKED)
+            if len(hits) < wanted and len(own.keys) < k:
+                break
+            if len(hits) < wanted or not self._may_miss(query, own, k, grouped, hits[-1]):
+                return own
+        return self._scanned(query, k, allowed, grouped)
+
+    # Exactly
+
+    def _scanned(self, query: Vectors, k: int, allowed: DocumentFilter, grouped: bool) -> Candidates:
+        """By slices, each of which the server compares as a whole."""
+        wanted = _margined(k)
+        while True:
+            proposed: list[tuple[float, int]] = []
+            read: list[StoredVectors] = []
+            cut = -np.inf  # no document that was left out has more
+            small = [(low, high) for low, high, passages in self._sliced() if passages < MOST_ASKED]
+            for low, high, passages in self._sliced():
+                if passages >= MOST_ASKED:  # documents of thousands of passages
+                    read += [StoredVectors.of(hits, self._dim) for hits in self._pages(allowed, low, high)]
+            size = min(wanted, MOST_ASKED)
+            for at in range(0, len(small), SEARCHES):
+                bodies = [
+                    self._body(query, MOST_ASKED, size, _within(allowed, low, high), vectors=False)
+                    for low, high in small[at : at + SEARCHES]
+                ]
+                for said in self._connection.searches(self._store.index, bodies):
+                    hits = said["hits"]["hits"]
+                    own = [(self._value(hit["_score"]), int(hit["fields"]["num"][0])) for hit in hits]
+                    proposed += own
+                    if len(hits) == size and size < MOST_ASKED:
+                        cut = max(cut, own[-1][0])
+            proposed.sort(key=lambda one: (-one[0], one[1]))
+            best = proposed[:wanted]
+            if len(proposed) > wanted:
+                cut = max(cut, proposed[wanted][0])
+            read += [StoredVectors.of(hits, self._dim) for hits in self._of_documents([num for _, num in best])]
+            own_best = self._best(query, read, k, grouped, allowed, COMPARED_EXACTLY)
+            if cut == -np.inf or not self._reaches(query, own_best, k, cut):
+                return own_best
+            wanted *= 4
+
+    def _streamed(self, queries: Vectors, k: int, allowed: DocumentFilter, grouped: bool) -> list[Candidates]:
+        """The nearest of many queries over all vectors that are allowed, read once."""
+        best = [_NONE_FOUND] * len(queries)
+        for hits in self._pages(allowed, None, None):
+            some = StoredVectors.of(hits, self._dim)
+            for row, query in enumerate(queries):
+                scores = score_pairs(query, some.vectors, self._metric)
+                own = best[row]
+                joined = _Found(
+                    np.concatenate([own.keys, some.keys]),
+                    np.concatenate([own.docs, some.docs]),
+                    np.concatenate([own.scores, scores]),
+                )
+                best[row] = joined.best(k, grouped)
+        return [_candidates(own, COMPARED_EXACTLY) for own in best]
+
+    def _sliced(self) -> list[tuple[int, int, int]]:
+        """First keys from and below, and passages, of slices that together are all documents."""
+        if self._slices is None:
+            extent = self._extent
+            if extent.passages < SLICE_PASSAGES:
+                self._slices = [(extent.first, extent.last + 1, extent.passages)]
+            else:
+                self._slices = list(self._counted())
+        return self._slices
+
+    def _counted(self) -> Iterator[tuple[int, int, int]]:
+        extent = self._extent
+        width = max(SLICE_PASSAGES // 4, (extent.last - extent.first) // BUCKETS + 1)
+        own = {"passages": {"sum": {"field": "passages"}}}
+        histogram = {"field": "first", "interval": width, "min_doc_count": 1}
+        aggregations = {"slices": {"histogram": histogram, "aggs": own}}
+        said = self._connection.search(self._store.index, {"size": 0, "query": IS_DOCUMENT, "aggs": aggregations})
+        low: int | None = None
+        high = passages = 0
+        for bucket in said["aggregations"]["slices"]["buckets"]:
+            more = int(bucket["passages"]["value"])
+            if low is not None and passages + more > SLICE_PASSAGES:
+                yield low, high, passages
+                low, passages = None, 0
+            low = int(bucket["key"]) if low is None else low
+            high, passages = int(bucket["key"]) + width, passages + more
+        if low is not None:
+            yield low, high, passages
+
+    # Scores
+
+    def _body(self, query: Vectors, depth: int, size: int, among: Clause, *, vectors: bool) -> Clause:
+        asked = {"size": size, "query": self._connection.dialect.nearest(query, depth, among)}
+        if vectors:
+            return {**asked, "_source": self._connection.dialect.source(VECTOR_FIELDS)}
+        return {**asked, "_source": False, "docvalue_fields": ["num"]}
+
+    def _search(self, body: Clause) -> list[Any]:
+        return list(self._connection.search(self._store.index, body)["hits"]["hits"])
+
+    def _best(
+        self,
+        query: Vectors,
+        read: Sequence[StoredVectors],
+        k: int,
+        grouped: bool,
+        allowed: DocumentFilter,
+        way: tuple[str, ...],
+    ) -> Candidates:
+        """The best of what was read, by its stored vectors."""
+        found = _NONE_FOUND
+        for some in read:
+            keys, docs, vectors = some.keys, some.docs, some.vectors
+            if allowed.keys is not None:
+                mask = np.array([key in allowed.keys for key in keys.tolist()], dtype=np.bool_)
+                keys, docs, vectors = keys[mask], docs[mask], vectors[mask]
+            own = keys.tolist()
+            self.remember(dict(zip(own, vectors, strict=True)), dict(zip(own, docs.tolist(), strict=True)))
+            scores = score_pairs(query, vectors, self._metric)
+            found = _Found(
+                np.concatenate([found.keys, keys]),
+                np.concatenate([found.docs, docs]),
+                np.concatenate([found.scores, scores]),
+            ).best(k, grouped)
+        return _candidates(found, way)
+
+    def remember(self, vectors: Mapping[int, Vectors], docs: Mapping[int, int]) -> None:
+        """Keep what was read, by key, as long as it is not too much."""
+        if len(self.vectors) < MOST_ASKED:
+            self.vectors.update(vectors)
+            self.docs.update(docs)
+
+    def _value(self, score: float) -> float:
+        """What the server's score says of the product, or of minus the squared distance."""
+        if self._metric == Metric.L2:
+            return 1 - 1 / score if score > 0 else -np.inf
+        if score >= 1:
+            return score - 1
+        return 1 - 1 / score if score > 0 else -np.inf
+
+    def _may_miss(self, query: Vectors, own: Candidates, k: int, grouped: bool, last: Any) -> bool:
+        """Whether a document behind the `last` hit may be among the best."""
+        return self._reaches(query, own, k, self._value(last["_score"]))
+
+    def _reaches(self, query: Vectors, own: Candidates, k: int, value: float) -> bool:
+        """Whether what the server gives a `value` may be among the `k` best that are known."""
+        return len(own.keys) < k or value + self._off(query, value) >= float(own.scores[-1])
+
+    def _off(self, query: Vectors, value: float) -> float:
+        """By how much the server's value may be off: its sums, and its score, are of float32."""
+        length = float(np.linalg.norm(query.astype(np.float64)))
+        longest = self._extent.longest
+        size = length * longest if self._metric != Metric.L2 else (length + longest) ** 2
+        return (self._dim + 4) * FLOAT32_STEP / 2 * size + 2 * FLOAT32_STEP * (1 + abs(value))
+
+    # Reading
+
+    def _of_keys(self, allowed: DocumentFilter) -> Iterator[list[Any]]:
+        keys = sorted(allowed.keys or ())
+        for at in range(0, len(keys), VECTOR_DOCUMENTS):
+            query = {"bool": {"filter": [allowed.clause, terms("keys", keys[at : at + VECTOR_DOCUMENTS])]}}
+            yield self._read(query, VECTOR_DOCUMENTS)
+
+    def _of_documents(self, nums: Sequence[int]) -> Iterator[list[Any]]:
+        for at in range(0, len(nums), VECTOR_DOCUMENTS):
+            query = {"bool": {"filter": [IS_DOCUMENT, terms("num", nums[at : at + VECTOR_DOCUMENTS])]}}
+            yield self._read(query, VECTOR_DOCUMENTS)
+
+    def _read(self, query: Clause, size: int) -> list[Any]:
+        return self._search({"size": size, "query": query, "_source": self._connection.dialect.source(VECTOR_FIELDS)})
+
+    def _pages(self, allowed: DocumentFilter, low: int | None, high: int | None) -> Iterator[list[Any]]:
+        among = allowed.clause if low is None or high is None else _within(allowed, low, high)
+        source = self._connection.dialect.source(VECTOR_FIELDS)
+        yield from self._connection.pages(self._store.index, among, source, page=VECTOR_DOCUMENTS)
+
+
+def _within(allowed: DocumentFilter, low: int, high: int) -> Clause:
+    return {"bool": {"filter": [allowed.clause, {"range": {"first": {"gte": low, "lt": high}}}]}}
+
+
+def _margined(k: int) -> int:
+    return k + max(10, k // 10)
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """Passages with their scores, best first."""
+
+    keys: NDArray[np.int64]
+    docs: NDArray[np.int64]
+    scores: Scores
+
+    def best(self, k: int, grouped: bool) -> _Found:
+        """The `k` best, or the best of each of the `k` best documents; of equals the smaller keys."""
+        order = top_k(self.keys, self.scores, len(self.keys) if grouped else k)
+        if grouped:
+            _, first = np.unique(self.docs[order], return_index=True)
+            order = order[np.sort(first)[:k]]
+        return _Found(self.keys[order], self.docs[order], self.scores[order])
+
+
+_NONE_FOUND = _Found(np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64), np.empty(0, dtype=np.float32))
+
+
+def _candidates(found: _Found, way: tuple[str, ...]) -> Candidates:
+    return Candidates(found.keys, found.docs, found.scores, [way] * len(found.keys))

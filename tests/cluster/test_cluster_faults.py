@@ -1,0 +1,289 @@
+"""What can go wrong with a cluster becomes one sentence, and nothing is half done: on a real server of either kind."""
+
+import json
+import threading
+from dataclasses import replace
+from urllib.parse import quote
+
+import numpy as np
+import pytest
+
+pytest.importorskip("orjson", reason="the extra 'opensearch' is not installed")
+
+import semsearch
+from semsearch.cluster import engine as cluster_engine
+from semsearch.cluster import nearest_documents
+from semsearch.cluster.document_store import DocumentStore
+from semsearch.cluster.index_layout import identity_of
+from semsearch.cluster.second_index import SecondIndex
+from semsearch.errors import (
+    CollectionError,
+    CollectionLocked,
+    CollectionNotFound,
+    EngineUnreachable,
+    FilterError,
+    UsageError,
+)
+from semsearch.testing.encoder import HashEncoder
+from semsearch.testing.engines import in_passages
+from semsearch.types import Document, Metric
+
+pytestmark = pytest.mark.cluster
+CATS = [Document(f"c{number}", f"cat number {number}", metadata={"n": number}) for number in range(6)]
+
+
+@pytest.fixture
+def cats(url):
+    with semsearch.create("cats", home=url, encoder=HashEncoder()) as collection:
+        collection.add(CATS)
+        yield collection
+
+
+def opened(url):
+    return semsearch.open("cats", home=url, encoder=HashEncoder())
+
+
+def test_a_server_that_is_not_there():
+    with pytest.raises(EngineUnreachable, match="can't be reached") as told:
+        semsearch.list_collections(home="opensearch://me:hunter2@127.0.0.1:9")
+    assert "hunter2" not in str(told.value)
+
+
+def test_an_index_of_somebody_else_under_the_name(server, url):
+    server.ask("PUT", "/foreign", {"mappings": {"properties": {"a": {"type": "keyword"}}}})
+    try:
+        place = url.replace(url.partition("prefix=")[2].partition("&")[0], "foreign")
+        for ask in (semsearch.list_collections, lambda home: semsearch.create("x", home=home, encoder=HashEncoder())):
+            with pytest.raises(UsageError, match="that is not semsearch's"):
+                ask(home=place)
+    finally:
+        server.ask("DELETE", "/foreign")
+
+
+def test_a_collection_that_is_dropped_or_made_anew_while_it_is_open(url, cats):
+    cats.search("cat")
+    semsearch.drop("cats", home=url)
+    for ask in (lambda: cats.search("cat"), lambda: cats.add([Document("x", "more")]), lambda: len(cats)):
+        with pytest.raises(CollectionNotFound, match="dropped"):
+            ask()
+    with semsearch.create("cats", home=url, encoder=HashEncoder()) as again:
+        with pytest.raises(CollectionNotFound, match="dropped"):
+            cats.add([Document("x", "more")])
+        assert len(again) == 0
+
+
+def test_no_write_makes_an_index(server, cats):
+    store = cats.engine._store(cats.engine._read())
+    server.ask("DELETE", f"/{quote(store.index)}")
+    with pytest.raises(CollectionNotFound):
+        cats.engine.put([in_passages(Document("x", "more words"), 2)])
+    assert "error" in server.ask("GET", f"/{quote(store.index)}")
+
+
+def test_what_a_newer_semsearch_made_is_neither_read_nor_written(url, cats):
+    for field in ("schema", "analysis", "encoding"):
+        cats.engine._state.change(lambda state, field=field: {**state.source, field: state.source[field] + 1})
+        for ask in (lambda: cats.add(CATS), lambda: cats.search("cat"), lambda: opened(url)):
+            with pytest.raises(CollectionError, match="newer semsearch"):
+                ask()
+        cats.engine._state.change(lambda state, field=field: {**state.source, field: state.source[field] - 1})
+
+
+def test_an_answer_that_was_lost_is_no_second_write(cats, monkeypatch):
+    """The bulk was done, and the connection went before the answer came: the client sends it again."""
+    sent = DocumentStore._send
+
+    def twice(self, lines):
+        list(sent(self, lines))
+        yield from sent(self, lines)
+
+    monkeypatch.setattr(DocumentStore, "_send", twice)
+    changed = [replace(CATS[0], text="another cat"), Document("new", "a new one")]
+    written = cats.add(changed)
+    assert (written.added, written.changed, len(cats)) == (1, 1, 7)
+    assert cats.remove(["new", "c1"]) == 2
+    assert cats.update_metadata(["c2"], {"n": 7}) == 1
+    assert cats.ids({"n": 7}) == ["c2"]
+    assert cats.check(deep=True) == []
+
+
+def test_several_writers_of_the_same_documents(url, cats):
+    errors = []
+
+    def write(number):
+        try:
+            with opened(url) as own:
+                for turn in range(3):
+                    own.add([Document(f"c{n}", f"cat {n} of {number} at {turn}") for n in range(6)], maintain=False)
+        except BaseException as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=write, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert errors == []
+    assert (len(cats), cats.count_passages()) == (6, 6)
+    with cats.engine.view() as view:
+        keys = [key for own in view.keys_of(cats.ids()).values() for key in own]
+    assert len({*keys}) == 6
+    assert cats.check(deep=True) == []
+
+
+def test_numbers_are_given_once(url, cats):
+    given = []
+
+    def reserve():
+        with opened(url) as own:
+            given.extend(own.engine._state.reserve("keys", 3) for _ in range(5))
+
+    threads = [threading.Thread(target=reserve) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len({*given}) == 20
+    assert all(b - a >= 3 for a, b in zip(sorted(given), sorted(given)[1:], strict=False))
+
+
+def test_who_holds_others_out_is_waited_for(url, cats, monkeypatch):
+    monkeypatch.setattr("semsearch.cluster.collection_state.WAITED", 0.1)
+    with opened(url) as other:
+        with cats.engine.hold():
+            assert cats.add([Document("own", "my own")]).added == 1
+            with pytest.raises(CollectionLocked, match="keeps writers out"):
+                other.add([Document("x", "more")])
+            assert len(other.search("cat", k=10)) == 7, "readers wait for nobody"
+        assert other.add([Document("x", "more")]).added == 1
+
+
+def test_a_change_of_model_that_is_broken_off_goes_on(cats, monkeypatch):
+    """At each step the collection is as it was, writers write, and the same call finishes it."""
+    new = HashEncoder(dim=8, salt=1)
+    for step in ("_copied", "block", "_switch"):
+        with monkeypatch.context() as patched:
+            patched.setattr(SecondIndex, step, lambda *args: 1 / 0)
+            with pytest.raises(ZeroDivisionError):
+                cats.reencode(new)
+        assert cats.info()["dim"] == 16
+        assert len(cats.search("cat", k=10)) == 6
+        assert cats.add([replace(CATS[0], text=f"changed before {step}")]).changed == 1
+    assert cats.reencode(new) >= 1
+    assert (cats.info()["dim"], len(cats)) == (8, 6)
+    assert "changed before _switch" in {document.text for document in cats}
+    assert cats.check(deep=True) == []
+
+
+def test_who_reads_while_the_index_is_replaced_reads_on(cats):
+    with cats.engine.view() as view:
+        cats.change_language("de")
+        assert len(view.ids(None)) == 6
+        assert view.settings["languages"] != ["de"]
+    assert len(cats.search("cat", mode="lexical", k=10)) == 6
+
+
+def test_check_finds_what_others_did_and_repair_mends_it(server, cats):
+    index = quote(cats.engine._read().index)
+    server.ask("PUT", f"/{index}/_doc/stranger?refresh=true", {"title": "of somebody else"})
+    changed = {"doc": {"words": "wnothing", "kv": [], "kinds": []}}
+    server.ask("POST", f"/{index}/_update/{identity_of('c1')}?refresh=true", changed)
+    server.ask("POST", f"/{index}/_update/{identity_of('c2')}?refresh=true", {"doc": {"p": []}})
+    server.ask("PUT", f"/{index}/_settings", {"index": {"blocks": {"write": True}}})
+    found = {(problem.part, problem.what.partition(" ")[0]) for problem in cats.check(deep=True)}
+    assert found == {("documents", "1"), ("words", "the"), ("vectors", "document"), ("database", "it")}
+    assert len(cats.repair()) == 4
+    assert cats.check(deep=True) == []
+    assert len(cats.search("cat", k=10)) == 6
+    assert cats.ids({"n": 1}) == ["c1"]
+
+
+@pytest.mark.parametrize("metric", list(Metric))
+def test_exact_is_exact_in_slices_and_streamed(url, monkeypatch, metric):
+    """Also where a document has more passages than a slice takes, and with ties at the cut."""
+    monkeypatch.setattr(nearest_documents, "SLICE_PASSAGES", 60)
+    generator = np.random.default_rng(4)
+    vectors = generator.standard_normal((400, 8)).astype(np.float32)
+    vectors[150:200] = vectors[149]
+    queries = np.concatenate([vectors[[149]], generator.standard_normal((9, 8)).astype(np.float32)])
+    with semsearch.create("many", home=url, encoder=None, dim=8, metric=metric) as collection:
+        documents = [Document(str(number), f"text {number}", metadata={"n": number}) for number in range(400)]
+        collection.add(documents, vectors=vectors)
+        for where in (None, {"n": {"$gte": 100}}):
+            with collection.engine.view() as view:
+                assert len(view.nearest._sliced()) > 1
+            monkeypatch.setattr(nearest_documents, "READ_COST", 0.0)
+            many = collection.search_many(vectors=queries, k=30, exact=True, where=where)
+            monkeypatch.setattr(nearest_documents, "READ_COST", 1e9)
+            assert many == collection.search_many(vectors=queries, k=30, exact=True, where=where)
+        collection.reindex("hnsw")
+        walked = collection.search_many(vectors=queries, k=10)
+        assert {hit.found for hits in walked for hit in hits} == {("index",)}
+        truth = collection.search_many(vectors=queries, k=10, exact=True)
+        assert [[(h.id, h.score) for h in hits] for hits in walked] == [
+            [(h.id, h.score) for h in hits] for hits in truth
+        ]
+        few = collection.search(vector=queries[0], k=5, where={"n": {"$in": [3, 5, 7]}})
+        assert {hit.id for hit in few} == {"3", "5", "7"}
+
+
+@pytest.mark.parametrize("odd", ["'; DROP", "a%s", "\\", '"', "*", "n?", ".", "{x}", "x" * 690])
+def test_nothing_of_a_filter_is_taken_for_a_pattern(url, odd):
+    with semsearch.create("odd", home=url, encoder=HashEncoder()) as collection:
+        collection.add([Document("d", "text", metadata={odd: odd, "n": 1}), Document("e", "text", metadata={"n": 2})])
+        assert collection.ids({odd: odd}) == ["d"]
+        assert collection.ids({odd: {"$ne": odd}}) == ["e"]
+        assert collection.ids({odd: {"$gte": odd}}) == ["d"]
+        assert collection.ids({odd: {"$lt": odd}}) == []
+        assert collection.get([odd]) == [None]
+
+
+def test_long_texts_are_filtered_by_all_of_them(url):
+    long = "a" * 40_000
+    with semsearch.create("long", home=url, encoder=HashEncoder()) as collection:
+        collection.add(
+            [Document(end, "text", metadata={"t": long + end, "n": 2**60 + n}) for n, end in enumerate("xy")]
+        )
+        assert collection.ids({"t": long + "y"}) == ["y"]
+        assert collection.ids({"t": {"$like": "ay"}}) == ["y"]
+        assert collection.ids({"n": 2**60 + 1}) == ["y"]
+        assert collection.ids({"n": {"$gt": 2**60}}) == ["y"]
+        with pytest.raises(FilterError, match="first 700 bytes"):
+            collection.ids({"t": {"$gt": long}})
+
+
+def test_more_words_than_a_server_takes_clauses(cats):
+    query = " ".join(["cat", *(f"word{number}" for number in range(3000))])
+    assert len(cats.search(query, mode="lexical", k=10)) == 6
+
+
+def test_words_are_counted_without_what_was_removed(url, tmp_path):
+    """The server's own statistics count it until it merges: scores are those of a folder with the same documents."""
+    texts = [f"cat {'dog ' * (n % 5)} bird{n % 7} fish" for n in range(60)]
+    documents = [Document(f"d{n}", text, title="Cats" if n % 4 == 0 else "") for n, text in enumerate(texts)]
+    book = in_passages(Document("book", "cat cat dog bird1 bird1 fish", title="Book"), 3, 3)
+    found = []
+    for home in (url, str(tmp_path)):
+        with semsearch.create("words", home=home, encoder=HashEncoder()) as collection:
+            collection.add(documents)
+            collection.engine.put([book])
+            collection.remove([f"d{n}" for n in range(0, 60, 3)])
+            for query in ("cat dog", "bird1 fish", '"dog bird2" cat', "cats"):
+                hits = collection.search(query, mode="lexical", k=15)
+                found.append((query, [(hit.id, pytest.approx(hit.score, rel=2e-6)) for hit in hits]))
+    half = len(found) // 2
+    assert found[:half] == found[half:]
+
+
+def test_a_vector_of_more_components_than_a_server_takes(url, server):
+    most = 16_000 if server.flavour == "opensearch" else 4096
+    with pytest.raises(UsageError, match="components"):
+        semsearch.create("wide", home=url, encoder=None, dim=most + 1)
+    assert "wide" not in semsearch.list_collections(home=url)
+
+
+def test_what_is_declared(cats):
+    assert cats.engine.capabilities.snapshot == "document"
+    assert "_snapshot" in cats.engine.capabilities.tools
+    assert json.dumps(cats.info())
+    assert cluster_engine.WALK_DEPTHS[0] == nearest_documents.LEAST_DEPTH

@@ -1,0 +1,255 @@
+"""What is sent and said, without a server: addresses, names, the order of terms, a sentence for each refusal."""
+
+import random
+import string
+
+import pytest
+
+pytest.importorskip("orjson", reason="the extra 'opensearch' is not installed")
+
+from semsearch.cluster import cluster_connection, cluster_errors
+from semsearch.cluster.cluster_address import ClusterAddress
+from semsearch.cluster.coded_words import coded, coded_text
+from semsearch.cluster.dialects import ClusterAnswer
+from semsearch.cluster.index_layout import identity_of, index_name
+from semsearch.cluster.metadata_tokens import decoded, encoded, field_tokens, prefix, taken_apart
+from semsearch.errors import CollectionLocked, CollectionNotFound, EngineUnreachable, StorageError, UsageError
+
+SECRET = "hunter2"
+FLOOD = "index [a] blocked by: [TOO_MANY_REQUESTS/12/disk usage exceeded flood-stage watermark]"
+
+
+@pytest.mark.parametrize(
+    ("url", "location", "hosts"),
+    [
+        ("opensearch://h", "opensearch://h:9200", ("http://h:9200",)),
+        (
+            "opensearch+https://me:hunter2@a,b:93?prefix=x",
+            "opensearch+https://me@a:9200,b:93?prefix=x",
+            ("https://a:9200", "https://b:93"),
+        ),
+        ("elasticsearch://[::1]:9201", "elasticsearch://[::1]:9201", ("http://[::1]:9201",)),
+    ],
+)
+def test_an_address_is_shown_without_its_password(url, location, hosts):
+    address = ClusterAddress.of(url)
+    assert (address.location, address.hosts) == (location, hosts)
+    assert SECRET not in address.location
+
+
+def test_a_password_may_hold_any_sign():
+    assert ClusterAddress.of("opensearch://m%40e:p%2Fw%25@h").password == "p/w%"
+    assert ClusterAddress.of("opensearch://m%40e:p%2Fw%25@h").user == "m@e"
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        f"opensearch://me:{SECRET}@",
+        f"opensearch://me:{SECRET}@h/path",
+        f"opensearch://me:{SECRET}@h?nonsense=1",
+        f"opensearch://me:{SECRET}@h?prefix=A-b",
+        f"opensearch://me:{SECRET}@h?shards=0",
+        f"opensearch://me:{SECRET}@h:x",
+        f"opensearch://me:{SECRET}@h?ca_certs=/dev/null/none",
+        f"opensearch+https://me:{SECRET}@h?ca_certs=/dev/null/none",
+    ],
+)
+def test_an_address_that_can_not_be_read_is_not_repeated(url):
+    with pytest.raises(UsageError) as told:
+        ClusterAddress.of(url)
+    assert SECRET not in str(told.value)
+
+
+def test_names_of_collections_are_names_of_indexes_and_never_the_same():
+    names = [
+        "notes",
+        "Notes",
+        "Übersicht",
+        "übersicht",
+        "книги",
+        "a.b",
+        "a..b",
+        "a.62",
+        "x" * 100,
+        "x" * 99 + "y",
+        "Ü" * 100,
+    ]
+    found = [index_name(name) for name in names]
+    assert len({*found}) == len(names)
+    for name in found:
+        assert set(name) <= set(string.ascii_lowercase + string.digits + "._-")
+        assert len(name) <= 150
+
+
+def test_ids_of_any_text_and_length():
+    ids = ["", "a", "a" * 10_000, "/?#%,*..", "\udfff", "ü"]
+    assert len({identity_of(one) for one in ids}) == len(ids)
+    assert {len(identity_of(one)) for one in ids} == {32}
+
+
+def test_numbers_are_in_their_order_and_none_are_alike():
+    generator = random.Random(0)
+    numbers = [
+        0,
+        -0.0,
+        1,
+        1.5,
+        -1.5,
+        1e308,
+        -1e308,
+        5e-324,
+        2**53,
+        2**53 + 1,
+        -(2**53) - 1,
+        2**63,
+        10**400,
+        -(10**400),
+        2**1024,
+    ]
+    numbers += [
+        generator.choice([generator.randint(-(2**70), 2**70), generator.uniform(-1e9, 1e9)]) for _ in range(500)
+    ]
+    numbers += [2**60 + generator.randint(-300, 300) for _ in range(200)]
+    for one in numbers:
+        assert decoded("number", encoded("number", one)) == one
+        other = generator.choice(numbers)
+        a, b = encoded("number", one), encoded("number", other)
+        assert (a < b) == (one < other)
+        assert (a == b) == (one == other)
+
+
+def test_terms_are_taken_apart_again():
+    for name in ("a", "a.b", "ü" * 600):
+        for kind, value in (("text", "x"), ("bool", True), ("date", -5)):
+            token = prefix(name, True, kind) + encoded(kind, value)
+            own, element, told, text = taken_apart(token)
+            assert (element, told, decoded(kind, text)) == (True, kind, value)
+            assert own == name or own.startswith("ü" * 90)
+    values, kinds = field_tokens({"a": [1, "1", True], "b": None, "c": {"d": 2.0}})
+    assert (len(values), len(kinds)) == (7, 7)
+
+
+def test_words_are_coded_as_letters_and_digits_and_never_alike():
+    terms = ["cat", "3d", "é", "日本", "🦊", "a" * 300, "a" * 301, "x6e", "日" * 200, "日" * 201]
+    codes = [coded(term) for term in terms]
+    assert len({*codes}) == len(terms)
+    assert all(code.isascii() and code.isalnum() and code.islower() and len(code) <= 255 for code in codes)
+    assert coded_text("Two cats", ["one", "two"], ("en",)).count("wcat") == 2, "a title counts twice"
+
+
+# -------------------------------------------------------------------- what a server says
+
+
+class Fake:
+    """A dialect that gives answers one after the other, the last one for ever."""
+
+    def __init__(self, *answers):
+        self.answers = list(answers)
+        self.asked = 0
+
+    def send(self, method, path, body, lines):
+        self.asked += 1
+        answer = self.answers[0] if len(self.answers) == 1 else self.answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+
+@pytest.fixture
+def connection(monkeypatch):
+    def made(*answers):
+        fake = Fake(*answers)
+        monkeypatch.setattr(cluster_connection, "dialect_of", lambda address: fake)
+        monkeypatch.setattr(cluster_connection, "FIRST_BACK_OFF", 0.0001)
+        monkeypatch.setattr(cluster_connection, "LONGEST_BACK_OFF", 0.0001)
+        monkeypatch.setattr(cluster_connection, "BUSY_PATIENCE", 0.05)
+        return cluster_connection.ClusterConnection(ClusterAddress.of(f"opensearch://me:{SECRET}@h")), fake
+
+    return made
+
+
+def error(kind, reason="because", status=400):
+    return ClusterAnswer(status, {"error": {"type": kind, "reason": reason, "root_cause": []}, "status": status})
+
+
+@pytest.mark.parametrize(
+    ("answer", "kind", "words"),
+    [
+        (EngineUnreachable("Connection refused"), EngineUnreachable, "can't be reached"),
+        (EngineUnreachable("certificate verify failed: self-signed"), EngineUnreachable, "ca_certs=FILE"),
+        (error("security_exception", status=401), EngineUnreachable, "does not let you in"),
+        (error("security_exception", "no permissions", 403), StorageError, "no right"),
+        (error("cluster_block_exception", FLOOD, 429), StorageError, "too little room"),
+        (error("index_create_block_exception", "blocked by: [FORBIDDEN/10]", 403), StorageError, "no right"),
+        (error("index_not_found_exception", "no such index [x]", 404), CollectionNotFound, "was dropped"),
+        (ClusterAnswer(413, "too large"), StorageError, "http.max_content_length"),
+        (ClusterAnswer(0, "garbage"), StorageError, "not as a cluster does"),
+        (ClusterAnswer(200 + 300, "<html>oops</html>"), StorageError, "oops"),
+        (error("search_phase_execution_exception", "all shards failed", 503), StorageError, "retry_failed=true"),
+        (error("circuit_breaking_exception", "Data too large", 429), StorageError, "too little memory"),
+        (error("rejected_execution_exception", "too many: point in time", 429), CollectionLocked, "as many readers"),
+    ],
+)  # fmt: skip
+def test_a_refusal_is_one_sentence_within_a_bounded_time(connection, answer, kind, words):
+    own, _ = connection(answer)
+    with pytest.raises(kind, match=words) as told:
+        own.ask("GET", "x", patience=0.05)
+    assert SECRET not in str(told.value)
+    assert "\n" not in str(told.value)
+
+
+def test_what_is_busy_is_asked_again_and_what_is_full_is_not(connection):
+    ok = ClusterAnswer(200, {"fine": True})
+    own, fake = connection(error("circuit_breaking_exception", status=429), ClusterAnswer(503, "wait"), ok)
+    assert own.ask("GET", "x", patience=5).body == {"fine": True}
+    assert fake.asked == 3
+    own, fake = connection(error("cluster_block_exception", "flood", 429), ok)
+    with pytest.raises(StorageError):
+        own.ask("GET", "x", patience=5)
+    assert fake.asked == 1
+
+
+@pytest.mark.parametrize(
+    "shards",
+    [
+        {"total": 3, "successful": 2, "failed": 0},  # a lost shard: no failure is told
+        {"total": 3, "successful": 2, "failed": 1},
+        {},
+    ],
+)
+def test_a_partial_answer_is_never_passed_off_as_whole(connection, shards):
+    hits = {"hits": {"total": {"value": 0}, "hits": []}}
+    partial = (
+        ClusterAnswer(200, {"_shards": shards, **hits})
+        if shards
+        else ClusterAnswer(200, {"_shards": {"total": 1}, **hits})
+    )
+    own, _ = connection(partial)
+    with pytest.raises(StorageError, match="a part of the collection only"):
+        own.search("x", {})
+    several = ClusterAnswer(200, {"responses": [partial.body]})
+    own, _ = connection(several)
+    with pytest.raises(StorageError, match="a part of the collection only"):
+        own.searches("x", [{}])
+    whole = ClusterAnswer(200, {"_shards": {"total": 3, "successful": 3, "failed": 0}, **hits})
+    own, fake = connection(partial, whole)
+    assert own.search("x", {})["hits"]["hits"] == []
+    assert fake.asked == 2
+
+
+def test_an_answer_that_ran_out_of_time_is_none(connection):
+    own, _ = connection(ClusterAnswer(200, {"timed_out": True, "_shards": {"total": 1, "successful": 1}}))
+    with pytest.raises(StorageError):
+        own.search("x", {})
+
+
+def test_the_deepest_cause_is_told():
+    body = {
+        "error": {
+            "type": "x",
+            "reason": "all shards failed",
+            "failed_shards": [{"reason": {"type": "y", "reason": "the cause"}}],
+        }
+    }
+    assert cluster_errors.reason(body) == "the cause"
