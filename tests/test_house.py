@@ -73,7 +73,11 @@ def test_every_helper_serves_somebody():
     used = {
         module for path in [*TESTS, *HELPERS, FOLDER / "conftest.py", FOLDER / "wheel.py"] for module in imported(path)
     }
-    scripts = {"soak", "preloaded"}  # run by make; loaded by name into the server that others are forked from
+    scripts = {
+        "soak",
+        "preloaded",
+        "part_kills",
+    }  # run by make; loaded by name into the server that others are forked from
     assert {path.stem for path in HELPERS if f"support.{path.stem}" not in used} <= scripts | {"__init__"}
 
 
