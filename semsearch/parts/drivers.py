@@ -244,7 +244,7 @@ class _RayTasks:
                 self._ray.cancel(task, force=True)
 
     def _at_once(self) -> int:
-        """Tasks that are handed in: all, for a cluster that grows by them; where time is counted, those that can run."""
+        """Tasks that are handed in: all, for a cluster that grows by them; where time counts, those that can run."""
         if self._timeout is None:
             return self._plan.parts
         return max(1, int(self._ray.cluster_resources().get("CPU", 1)))

@@ -1,7 +1,7 @@
 """The file of a part: documents with passages and vectors, and what made them. It may be anybody's: nothing in it runs.
 
-Layout: `PART_MAGIC`; blocks of two lengths (uint32, little-endian), JSON and float32 vectors; the header as JSON, its length
-(uint32), and a digest of the header (16 bytes). The header is last since it has the digest of the blocks. A document of
+Layout: `PART_MAGIC`; blocks of two lengths (uint32, little-endian), JSON and float32 vectors; the header as JSON, its
+length (uint32), and its digest (16 bytes). The header is last since it has the digest of the blocks. A document of
 a block is `[place in the source, id, title, text, metadata, [[start, end], …]]`, and has a vector for each span.
 """
 
