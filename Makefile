@@ -8,7 +8,7 @@ ALONE      := threads or weights or gpu
 REAL       := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadgroup
 SOURCES    := semsearch indexes corpora benchmarks docs examples tests
 
-.PHONY: demo quick test real check docs bench crash kill-server siege fuzz attack parts ray soak format clean
+.PHONY: demo quick test real check docs bench crash kill-server siege failover fuzz attack parts ray soak format clean
 .DEFAULT_GOAL := help
 
 help:
@@ -85,6 +85,9 @@ fuzz: $(VENV)/.test ## 10,000 mutated files: an error or right answers (COUNT=�
 
 attack: $(VENV)/.test ## 1,000 attacks from outside: hostile folders, files, databases, servers, queries (COUNT=…)
 	PYTHONPATH=tests $(BIN)/python -m attack $(or $(COUNT),1000)
+
+failover: $(VENV)/.test ## kill a PostgreSQL while four processes write, and promote its standby, a hundred times (COUNT=…)
+	PYTHONPATH=tests $(BIN)/python -m support.failover $(or $(COUNT),100)
 
 parts: $(VENV)/.test ## 64 parts encoded by four processes that are killed at random (COUNT=…)
 	PYTHONPATH=tests $(BIN)/python -m support.part_kills $(or $(COUNT),100)

@@ -11,6 +11,8 @@ from dataclasses import asdict, replace
 from itertools import islice
 from typing import Any
 
+from psycopg.rows import TupleRow
+
 from semsearch import versions
 from semsearch.engine import (
     Capabilities,
@@ -20,6 +22,7 @@ from semsearch.engine import (
     Origin,
     Problem,
     Settings,
+    StateMoved,
     Written,
     fingerprint,
 )
@@ -35,6 +38,7 @@ from semsearch.postgres.postgres_view import (
     put_setting,
     read_settings,
 )
+from semsearch.postgres.prompt_view import LaterSession, PromptView
 from semsearch.postgres.tables import POSTGRES_SCHEMA
 from semsearch.records import Entry, Known, Record
 from semsearch.search.languages import LANGUAGES, Languages, languages_of, same_stems, to_be_found
@@ -61,6 +65,7 @@ class PostgresEngine:
         self._schema = schema
         self._connections = connections
         self._known: tuple[int, Settings] | None = None  # the settings of a version
+        self._latest: tuple[StateRow, Settings] | None = None  # the state that was seen last
         self.origins = PostgresOrigins(self._session, self._writing)
         try:
             settings = self.settings
@@ -86,7 +91,42 @@ class PostgresEngine:
                     self._known = known
                 if graph.walk(known[1]) != walk:
                     session.execute(graph.walk(known[1]))
+            self._latest = state, known[1]
             yield session, state, known[1]
+
+    @contextmanager
+    def prompt_view(self) -> Iterator[PostgresView]:
+        """See `Prompt.prompt_view`."""
+        known = self._latest
+        if known is None:
+            with self._view() as view:
+                yield view
+            return
+        state, settings = known
+        walk = graph.walk(settings, of="session")
+
+        def check(schema: int, analysis: int, encoding: int) -> None:
+            self._check_versions(state._replace(schema=schema, analysis=analysis, encoding=encoding))
+
+        @contextmanager
+        def begin() -> Iterator[DatabaseSession]:
+            with self._reading() as (session, now, _):
+                if now.version != state.version:
+                    raise StateMoved
+                yield session
+
+        def ask(statement: bytes, values: dict[str, Any]) -> list[TupleRow]:
+            return self._connections.at_once(walk, statement, values)
+
+        try:
+            with LaterSession(begin) as later:
+                yield PromptView(later, ask, check, state, settings, self._over(state, settings))
+        except StateMoved:
+            self._latest = None
+            raise
+
+    def _over(self, state: StateRow, settings: Settings) -> bytes | None:
+        return graph.built_over(Metric(settings["metric"]), state.dim or 0) if settings.get(graph.GRAPH) else None
 
     @contextmanager
     def _session(self) -> Iterator[DatabaseSession]:
@@ -142,8 +182,7 @@ class PostgresEngine:
     @contextmanager
     def _viewed(self) -> Iterator[tuple[DatabaseSession, PostgresView]]:
         with self._reading() as (session, state, settings):
-            over = graph.built_over(Metric(settings["metric"]), state.dim or 0) if settings.get(graph.GRAPH) else None
-            yield session, PostgresView(session, state, settings, over)
+            yield session, PostgresView(session, state, settings, self._over(state, settings))
 
     def counts(self) -> tuple[int, int]:
         """See `Engine.counts`."""
@@ -173,6 +212,16 @@ class PostgresEngine:
         origin: Callable[[str], Origin] | None = None,
     ) -> Written:
         """See `Engine.put`."""
+        return self._connections.repeated(lambda: self._put(entries, metadata_only, model, again, origin))
+
+    def _put(
+        self,
+        entries: Sequence[Entry],
+        metadata_only: Sequence[Record],
+        model: str | None,
+        again: bool,
+        origin: Callable[[str], Origin] | None,
+    ) -> Written:
         with self._writing() as session:
             settings = read_settings(session)
             check_words(_state(session), settings)
