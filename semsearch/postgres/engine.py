@@ -47,15 +47,19 @@ from semsearch.types import Metadata, Metric, Vectors
 
 log = logging.getLogger("semsearch")
 
+_WHO_WATCHES = b"""
+SELECT a.pid, host(a.client_addr) FROM pg_locks AS l JOIN pg_stat_activity AS a USING (pid)
+WHERE l.locktype = 'advisory' AND l.granted AND l.objid::bigint = %s AND l.classid::bigint = %s
+"""
 RELABELLED_DOCUMENTS = 4096  # documents of a commit of metadata
 RECERTIFIED_SHARE = 0.1  # of passages, above which a recall is certified again
 
 
 class PostgresEngine:
-    """See `semsearch.engine.Engine`; it is `Indexed` and `Maintained`, too."""
+    """See `semsearch.engine.Engine`; it is `Indexed`, `Maintained`, `Prompt` and `Watchable`, too."""
 
     capabilities = Capabilities(
-        "postgresql", scored=True, tools="PostgreSQL's own tools: pg_dump and pg_restore, or pg_basebackup"
+        "postgresql", scored=True, facets=True, tools="PostgreSQL's own tools: pg_dump and pg_restore, or pg_basebackup"
     )
 
     def __init__(self, name: str, location: str, schema: str, connections: DatabaseConnections) -> None:
@@ -277,6 +281,21 @@ class PostgresEngine:
     def hold(self) -> AbstractContextManager[None]:
         """See `Engine.hold`."""
         return self._connections.holding(self._turn)
+
+    @contextmanager
+    def keep_watch(self) -> Iterator[None]:
+        """See `Watchable`; it ends with the connection, too."""
+        watch = -self._turn - 1  # a number that no turn has
+        with self._connections.trying(watch) as session:
+            if session is None:
+                with self._session() as other:
+                    row = other.execute(_WHO_WATCHES, (watch & 0xFFFFFFFF, (watch >> 32) & 0xFFFFFFFF)).fetchone()
+                who = "" if row is None else f" (process {row[0]} of the server, from {row[1] or 'its own machine'})"
+                raise CollectionLocked(
+                    f"collection '{self.name}' is watched by another process already{who}, and one is enough: end that "
+                    "one first, or leave this collection to it."
+                )
+            yield
 
     def close(self) -> None:
         """See `Engine.close`."""

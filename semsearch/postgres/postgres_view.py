@@ -13,7 +13,13 @@ from semsearch import versions
 from semsearch.engine import Candidates, Settings
 from semsearch.errors import CollectionDamaged, CollectionError
 from semsearch.postgres import document_table
-from semsearch.postgres.allowed_documents import EVERY_DOCUMENT, DocumentSet, FieldTable, documents_allowed
+from semsearch.postgres.allowed_documents import (
+    EVERY_DOCUMENT,
+    DocumentSet,
+    FieldTable,
+    documents_allowed,
+    facets_of,
+)
 from semsearch.postgres.array_format import vectors_of
 from semsearch.postgres.connections import DatabaseSession, one
 from semsearch.postgres.nearest_passages import NearestPassages, by_key, stream
@@ -225,6 +231,10 @@ class PostgresView:
         allowed = documents_allowed(self._session, where)
         statement = b"SELECT count(DISTINCT doc) FROM (" + allowed.query + b") AS allowed"
         return int(one(self._session, statement, allowed.values))
+
+    def facets(self, name: str, where: Filter | None, most: int) -> list[tuple[str | float | bool, int]]:
+        """See `semsearch.engine.Faceted`."""
+        return facets_of(self._session, name, where, most)
 
     def ids(self, where: Filter | None) -> Sequence[str]:
         """See `EngineView.ids`."""

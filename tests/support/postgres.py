@@ -102,7 +102,9 @@ class Server:
         """A connection of psycopg that commits each statement."""
         import psycopg
 
-        return psycopg.connect(host=str(self.data), dbname=database, user=user, autocommit=True, **options)
+        return psycopg.connect(
+            host=str(self.data), port=self._options.get("port"), dbname=database, user=user, autocommit=True, **options
+        )
 
     def url(self, database="semsearch", user="postgres", **parameters):
         """The home in a database of it."""
