@@ -226,6 +226,10 @@ class PostgresEngine:
         again: bool,
         origin: Callable[[str], Origin] | None,
     ) -> Written:
+        languages = languages_of(self.settings)
+        # before the writer's turn, which others wait for: so writers are at work beside each other most of the time
+        count = document_table.counter(languages)
+        words = {id(entry): count(entry) for entry in entries}
         with self._writing() as session:
             settings = read_settings(session)
             check_words(_state(session), settings)
@@ -234,8 +238,12 @@ class PostgresEngine:
                     f"collection '{self.name}' was encoded anew with another model meanwhile; run the same command "
                     "again."
                 )
-            languages = languages_of(settings)
-            return document_table.put(session, self.name, entries, metadata_only, again, origin, languages)
+            if languages_of(settings) != languages:  # they were changed just now
+                count = document_table.counter(languages_of(settings))
+                words = {id(entry): count(entry) for entry in entries}
+            return document_table.put(
+                session, self.name, entries, metadata_only, again, origin, lambda entry: words[id(entry)]
+            )
 
     def remove(self, ids: Sequence[str]) -> int:
         """See `Engine.remove`."""

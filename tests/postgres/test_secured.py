@@ -38,7 +38,7 @@ def certificate(folder, name):
 
 
 class Terminator:
-    """TLS in front of a server that was built without: it takes who asks for TLS as PostgreSQL's clients do, no other."""
+    """TLS in front of a server that was built without: it takes who asks for TLS as PostgreSQL's clients do."""
 
     def __init__(self, target, chain, key):
         self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
