@@ -31,7 +31,7 @@ DatabaseSession: TypeAlias = psycopg.Connection[TupleRow]
 
 logging.getLogger("psycopg.pool").addHandler(logging.NullHandler())  # what it warns of is told where it matters
 
-Result = TypeVar("Result")
+Repeated = TypeVar("Repeated")
 
 MOST_CONNECTIONS = 16  # of a process to one collection
 RECONNECT_SECONDS = 10.0  # seconds: for a lost server, and for a connection of the pool
@@ -188,7 +188,7 @@ class DatabaseConnections:
                 if not session.closed:
                     session.execute("SELECT pg_advisory_unlock(%s)", (turn,))
 
-    def repeated(self, work: Callable[[], Result]) -> Result:
+    def repeated(self, work: Callable[[], Repeated]) -> Repeated:
         """What `work` gives, which is done again where its connection is lost, for a while: again does no harm.
 
         Of a thread that holds the writer's turn nothing is repeated, since its turn is lost with the connection.
