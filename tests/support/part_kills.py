@@ -26,7 +26,7 @@ def main(kills=100, seed=0):
     generator = random.Random(seed)
     with tempfile.TemporaryDirectory() as place:
         home, folder, model = Path(place) / "home", Path(place) / "parts", tiny_model(Path(place) / "tiny")
-        notes = corpus(Path(place), count=20_000)
+        notes = corpus(Path(place), count=2_000)
         waiting, running, killed = list(range(PARTS)), {}, 0
         generator.shuffle(waiting)
         while waiting or running:
