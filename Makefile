@@ -8,7 +8,7 @@ ALONE      := threads or weights or gpu
 REAL       := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadgroup
 SOURCES    := semsearch indexes corpora benchmarks docs examples tests
 
-.PHONY: demo quick test real check docs bench crash kill-server cluster siege fuzz attack soak format clean
+.PHONY: demo quick test real check docs bench crash kill-server cluster siege failover fuzz attack parts ray soak format clean
 .DEFAULT_GOAL := help
 
 help:
@@ -88,6 +88,16 @@ fuzz: $(VENV)/.test ## 10,000 mutated files: an error or right answers (COUNT=�
 
 attack: $(VENV)/.test ## 1,000 attacks from outside: hostile folders, files, databases, servers, queries (COUNT=…)
 	PYTHONPATH=tests $(BIN)/python -m attack $(or $(COUNT),1000)
+
+failover: $(VENV)/.test ## kill a PostgreSQL while four processes write, and promote its standby, a hundred times (COUNT=…)
+	PYTHONPATH=tests $(BIN)/python -m support.failover $(or $(COUNT),100)
+
+parts: $(VENV)/.test ## 64 parts encoded by four processes that are killed at random (COUNT=…)
+	PYTHONPATH=tests $(BIN)/python -m support.part_kills $(or $(COUNT),100)
+
+ray: $(VENV)/.test ## parts on a Ray cluster of two nodes, one of which is killed
+	$(PIP) install -q -c $(VENV)/constraints.txt 'ray[client]==2.60.0'
+	$(BIN)/python -m pytest tests/parts/test_parts_on_ray.py
 
 soak: $(VENV)/.test ## kill writers at random beside readers for MINUTES=… (5)
 	PYTHONPATH=tests $(BIN)/python -m support.soak $(or $(MINUTES),5)

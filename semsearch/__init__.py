@@ -61,6 +61,7 @@ if TYPE_CHECKING:
     from semsearch.ingest.source import Source
     from semsearch.ingest.sync import Synced
     from semsearch.opening import copy, create, drop, list_collections, open, restore
+    from semsearch.parts.part_encoding import EncodedParts, encode
     from semsearch.places import Place
     from semsearch.reranker.load import load_reranker
     from semsearch.search.calibration import Calibration
@@ -89,6 +90,7 @@ _LAZY = {  # loaded when it is used
     "DocumentChanged": "semsearch.errors",
     "DocumentNotFound": "semsearch.errors",
     "Encoder": "semsearch.types",
+    "EncodedParts": "semsearch.parts.part_encoding",
     "EncodingFailed": "semsearch.errors",
     "EngineUnreachable": "semsearch.errors",
     "Explanation": "semsearch.types",
@@ -126,6 +128,7 @@ _LAZY = {  # loaded when it is used
     "copy": "semsearch.opening",
     "create": "semsearch.opening",
     "drop": "semsearch.opening",
+    "encode": "semsearch.parts.part_encoding",
     "encoder_from": "semsearch.encoder.own",
     "layout": "semsearch.applications.planar_layout",
     "list_collections": "semsearch.opening",
@@ -156,6 +159,7 @@ __all__ = [
     "Document",
     "DocumentChanged",
     "DocumentNotFound",
+    "EncodedParts",
     "Encoder",
     "EncodingFailed",
     "EngineUnreachable",
@@ -194,6 +198,7 @@ __all__ = [
     "copy",
     "create",
     "drop",
+    "encode",
     "encoder_from",
     "layout",
     "list_collections",

@@ -45,6 +45,8 @@ from semsearch.ingest.scan import Preview, Scan, apply, scan
 from semsearch.ingest.source import CallbackReport, Source
 from semsearch.ingest.sparse_filling import fill
 from semsearch.ingest.sync import MAX_VANISHED, Synced, plan, sync
+from semsearch.parts.part_folder import PartFolder
+from semsearch.parts.part_loading import load_parts
 from semsearch.rich_display import facts_table, told
 from semsearch.search.calibration import (
     JUDGED,
@@ -457,6 +459,32 @@ class Collection:
         with told(progress, self.name) as meter:
             done = apply(source, self.engine, self._model.get, meter)
         return self._written(replace(done.changes, vanished=done.kept), maintain)
+
+    def add_parts(
+        self,
+        folder: str | os.PathLike[str] | PartFolder,
+        *,
+        progress: Callable[[Progress], None] | bool | None = None,
+        maintain: bool = True,
+    ) -> IngestResult:
+        """Put in what `semsearch.encode` made, all parts of a source, in its order; nothing is encoded.
+
+        All parts are looked through before any document is committed. After an interruption the same call goes on.
+
+        Args:
+            folder: Where the parts are.
+            progress: As in `add`.
+            maintain: As in `add`.
+
+        Raises:
+            DataError: A part is missing, was changed, or is of another source; says which.
+            ModelMismatch: They were made with another model than the collection's, or split otherwise.
+        """
+        self.engine.check_open()
+        parts = folder if isinstance(folder, PartFolder) else PartFolder(check_path(folder, "the folder of the parts"))
+        with told(progress, self.name) as meter:
+            changes = load_parts(parts, self.engine, meter)
+        return self._written(changes, maintain)
 
     def sync(
         self,

@@ -406,6 +406,22 @@ class Capabilities:
     tools: str = "its own tools"
 
 
+class StateMoved(Exception):
+    """A prompt view was of a state that is no more the newest: what was read through it is void, and asked again."""
+
+
+@runtime_checkable
+class Prompt(Protocol):
+    """An engine far away that saves round trips by taking for granted what it saw last, until an answer tells."""
+
+    def prompt_view(self) -> AbstractContextManager[EngineView]:
+        """As `Engine.view`; anything that is asked of it may raise `StateMoved`.
+
+        An answer that it gives is of the newest state, as another view's is.
+        """
+        ...
+
+
 # Sparse vectors
 
 

@@ -77,6 +77,7 @@ def test_every_helper_serves_somebody():
         "soak",
         "preloaded",
         "cluster_kills",
+        "part_kills",
     }  # run by make; loaded by name into the server that others are forked from
     assert {path.stem for path in HELPERS if f"support.{path.stem}" not in used} <= scripts | {"__init__"}
 

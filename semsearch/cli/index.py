@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import click
 
 from semsearch import wire
-from semsearch.cli import parameters
+from semsearch.cli import parameters, source_options
 from semsearch.cli.progress import Meter, duration
 from semsearch.cli.render import out, say, size
+from semsearch.cli.source_options import ReadOptions
 from semsearch.cli.target import (
     NONE,
     CreateOptions,
@@ -28,7 +29,7 @@ from semsearch.names import check_name
 
 if TYPE_CHECKING:
     from semsearch.collection import Collection
-    from semsearch.ingest.ingestion import IngestResult
+    from semsearch.ingest.ingestion import IngestResult, Progress
     from semsearch.ingest.scan import Scan
     from semsearch.ingest.source import ReadReport, Source
 
@@ -36,42 +37,12 @@ SHOWN_RECORDS = 10  # bad records that are printed; the rest is counted, and all
 
 
 @dataclass(frozen=True, slots=True)
-class ReadOptions:
-    """How a source is read."""
-
-    format: str | None
-    text: tuple[str, ...]
-    title: str | None
-    id: str | None
-    types: tuple[tuple[str, str], ...]
-    reader_options: tuple[tuple[str, Any], ...]
-    include: tuple[str, ...]
-    exclude: tuple[str, ...]
-    no_ignore: bool
-    follow_links: bool
-
-    def source(self, path: str) -> Source:
-        """The source at `path`."""
-        from semsearch.ingest.source import Source
-
-        named = {"text": self.text, "title": self.title, "id": self.id, "types": dict(self.types)}
-        return Source.of(
-            path,
-            self.format,
-            dict(self.reader_options) | {key: value for key, value in named.items() if value},
-            include=self.include,
-            exclude=self.exclude,
-            ignore=not self.no_ignore,
-            follow_links=self.follow_links,
-        )
-
-
-@dataclass(frozen=True, slots=True)
 class IndexOptions:
     """What `semsearch index` takes."""
 
-    path: str
+    path: str | None
     name: str | None
+    parts: str | None
     add: bool
     dry_run: bool
     on_error: str | None  # "stop" or "skip"
@@ -85,12 +56,19 @@ class IndexOptions:
 
 
 @click.command(short_help="Read, split, encode and store a corpus; again: resume or update.")
-@click.argument("path", type=parameters.file)
+@click.argument("path", type=parameters.file, required=False)
 @click.option(
     "--name",
     metavar="NAME",
     shell_complete=parameters.collections,
     help="Of the collection [default: the file's or folder's name, without its ending].",
+)
+@click.option(
+    "--from",
+    "parts",
+    type=parameters.file,
+    metavar="FOLDER",
+    help="Instead of PATH: load the parts that 'semsearch encode' made; nothing is encoded.",
 )
 @click.option("--add", is_flag=True, help="Take this source into a collection that was made from another one.")
 @click.option(
@@ -101,27 +79,7 @@ class IndexOptions:
     help="Folder, .zip or name [default: all-MiniLM-L6-v2].",
 )
 @click.option("--revision", metavar="REVISION", help="Branch, tag or commit of a model on the hub.")
-@click.option("--format", metavar="FORMAT", help="text, documents, jsonl, csv, … [default: by the path].")
-@click.option(
-    "--text", multiple=True, metavar="FIELD", help="Column that holds the text; several make a document each."
-)
-@click.option("--title", metavar="FIELD", help="Column that holds the title [default: title].")
-@click.option("--id", metavar="FIELD", help="Column that holds the id [default: _id or id].")
-@click.option(
-    "--type", "types", multiple=True, type=parameters.pair, metavar="FIELD=TYPE", help="As in year=int or created=date."
-)
-@click.option(
-    "--read",
-    "reader_options",
-    multiple=True,
-    type=parameters.typed_pair,
-    metavar="KEY=VALUE",
-    help="Option of the reader.",
-)
-@click.option("--include", multiple=True, metavar="PATTERN", help="Of a folder: only files like this ('*.md').")
-@click.option("--exclude", multiple=True, metavar="PATTERN", help="Of a folder: no files or folders like this.")
-@click.option("--no-ignore", is_flag=True, help="Read what git would ignore, too.")
-@click.option("--follow-links", is_flag=True, help="Of a folder: read files out of it that links lead to, too.")
+@source_options.reading
 @click.option("--dry-run", is_flag=True, help="Read, split, encode a sample; tell passages, time and disk to come.")
 @click.option("--on-error", type=click.Choice(["stop", "skip"]), help="At bad data [stop; skip in documents' folders].")
 @click.option(
@@ -171,8 +129,17 @@ def index(options: IndexOptions) -> int:
     semsearch index corpus.jsonl
     semsearch index films.csv --text plot --title name --type year=int
     zcat notes.txt.gz | semsearch index - --name notes --format text
+    semsearch index corpus --from parts/    (into the collection 'corpus', what 'semsearch encode' made)
     """
-    source = options.reader.source(options.path)
+    if options.parts is not None:
+        return _from_parts(options.parts, options)
+    if options.path is None:
+        raise UsageError("give the file or folder of the corpus ('-' for standard input).")
+    return _from_source(options.reader.source(options.path), options)
+
+
+def _from_source(source: Source, options: IndexOptions) -> int:
+    """Read, split, encode and store."""
     name = check_name(options.name or source.name, "--name")
     if options.vectors:
         return _with_vectors(source, name, options)
@@ -218,6 +185,57 @@ def index(options: IndexOptions) -> int:
     tell_languages(name, languages)
     out(summary(changes, skipped=report.left_out))
     _tell_vanished(changes, name)
+    return 0
+
+
+def _from_parts(folder: str, options: IndexOptions) -> int:
+    """Load what was encoded elsewhere, part by part."""
+    from semsearch.parts.part_folder import PartFolder
+    from semsearch.parts.part_loading import check_model
+
+    if options.vectors or options.dry_run or options.on_error or options.add or not options.reader.usual:
+        raise UsageError(
+            "the parts of --from were read and encoded already: leave out what says how to read a source, --add, "
+            "--vectors, --on-error and --dry-run."
+        )
+    if options.path is not None and options.name is not None:
+        raise UsageError("with --from the collection's name stands in front, or behind --name, and not in both places.")
+    if (given := options.name or options.path) is None:
+        raise UsageError("name the collection: semsearch index NAME --from FOLDER.")
+    name, home, parts = check_name(given, "NAME"), Home.of(options.home), PartFolder(folder)
+
+    def check() -> None:
+        if options.create.encoder == NONE:
+            raise UsageError("parts hold the vectors of a model: leave out --encoder none.")
+        model = options.create.open_model()
+        check_model(parts, model.fingerprint, str(options.create.model))
+
+    read = 0
+
+    def note(step: Progress) -> None:
+        nonlocal read
+        read = step.documents
+        meter(step)
+
+    create = options.create
+    if create.passages is None and not parts.header.passages:
+        create = replace(create, passages="off")
+    with (
+        Meter(name, lambda: read / parts.documents if parts.documents else None) as meter,
+        target(name, home, create, before=check) as (collection, made),
+    ):
+        if not made:
+            _add_sparse(collection, options.create.sparse)
+        changes = collection.add_parts(parts, progress=note)
+        languages = collection.languages if made and not options.create.language else None
+    if options.as_json:
+        out(wire.dumps(wire.message(**{**wire.ingested(changes), "collection": name})))
+        return 0
+    if changes.truncated:
+        say(f"{changes.truncated:,} texts were longer than the model reads, and were cut.")
+    tell_made(name, home, made)
+    tell_languages(name, languages)
+    out(summary(changes))
     return 0
 
 

@@ -49,7 +49,15 @@ class Unheard(Exception):
 
 # Each command and the module that defines it, in the order in which a person meets them.
 _COMMANDS = {
-    **{"index": "index", "sync": "sync", "watch": "watch", "query": "query", "search": "query", "grep": "grep"},
+    **{
+        "index": "index",
+        "encode": "encode",
+        "sync": "sync",
+        "watch": "watch",
+        "query": "query",
+        "search": "query",
+        "grep": "grep",
+    },
     **dict.fromkeys(("similar", "calibrate"), "similar"),
     **dict.fromkeys(("get", "remove", "drop", "list", "describe", "info"), "manage"),
     **dict.fromkeys(("reindex", "tune", "check", "repair", "compact", "backup", "restore"), "maintenance"),

@@ -12,7 +12,7 @@ from decimal import Decimal
 from typing import Any, assert_never
 
 from semsearch.postgres.connections import DatabaseSession
-from semsearch.search.fields import VALUED, Kind, folded, in_text
+from semsearch.search.fields import VALUED, Kind, composed, folded, in_text
 from semsearch.search.where import (
     And,
     Compare,
@@ -176,6 +176,23 @@ class FieldTable:
                 own.update([value for value in shown if in_text(value).startswith(begins)][:most])
             found += sorted(own)[:most]
         return found
+
+
+def facets_of(
+    session: DatabaseSession, name: str, where: Filter | None, most: int
+) -> list[tuple[str | float | bool, int]]:
+    """See `semsearch.engine.Faceted`."""
+    condition, values = b"", ()
+    if where is not None:
+        allowed = documents_allowed(session, where)
+        condition, values = b" AND f.doc IN (" + allowed.query + b")", allowed.values
+    rows = session.execute(
+        b"SELECT n.type, f.number, f.value, count(DISTINCT f.doc) FROM field_names AS n JOIN fields AS f USING (field) "
+        b"WHERE left(n.name, 200) = left(%s, 200) AND n.name = %s AND n.type = ANY(%s)" + condition + b" "
+        b"GROUP BY n.type, f.number, f.value ORDER BY 4 DESC, 1, 2, 3 LIMIT %s",
+        (composed(name), composed(name), list(VALUED), *values, most),
+    )
+    return [(_shown(value if kind == "text" else number, kind), count) for kind, number, value, count in rows]
 
 
 def _shown(value: Any, kind: Kind) -> str | float | bool:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from psycopg import Copy
+from psycopg import Connection, Copy
+from psycopg.adapt import Dumper
+from psycopg.pq import Format
 
 from semsearch.types import Keys, Vectors
 
@@ -15,6 +18,28 @@ SIGNATURE = b"PGCOPY\n\xff\r\n\0" + struct.pack(">ii", 0, 0)
 TRAILER = struct.pack(">h", -1)
 _HEAD = struct.Struct(">HH")  # of a vector: components, and a field that is not used
 _SENT_BYTES = 1 << 20
+
+
+class VectorParameter:
+    """A vector `(dim,)` as the parameter of a statement, in the type's own binary form."""
+
+    __slots__ = ("sent",)
+
+    def __init__(self, vector: Vectors) -> None:
+        self.sent = _HEAD.pack(len(vector), 0) + vector.astype(">f4").tobytes()
+
+
+def register_vector(session: Connection[Any], oid: int) -> None:
+    """Let a connection send `VectorParameter`s, by the number that pgvector's type has in its database."""
+
+    class VectorDumper(Dumper):
+        format = Format.BINARY
+
+        def dump(self, obj: VectorParameter) -> bytes:
+            return obj.sent
+
+    VectorDumper.oid = oid
+    session.adapters.register_dumper(VectorParameter, VectorDumper)
 
 
 def literal(vector: Vectors) -> str:

@@ -1,28 +1,37 @@
 """Connections to one database: a pool, transactions that read one state, those that write, the writer's turn.
 
 A transaction begins on another connection where the first one turns out to be lost, for `RECONNECT_SECONDS`:
-that is how a failover looks from here. One that has begun is never repeated: its caller may have seen of it.
+that is how a failover looks from here. One that has begun is repeated where that does no harm (`repeated`), and else
+not: its caller may have seen of it. Where the address asks for standbys, writes go to the primary all the same, and so
+do the reads of whoever has written.
 """
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
+from weakref import WeakKeyDictionary
 
 import psycopg
 from psycopg import sql
 from psycopg.rows import TupleRow
 from psycopg_pool import ConnectionPool
 
-from semsearch.errors import CollectionClosed
+from semsearch.errors import CollectionClosed, EngineUnreachable
+from semsearch.postgres.array_format import register_vector
 from semsearch.postgres.database_address import DatabaseAddress
 from semsearch.postgres.server_errors import is_lost, told
 
 DatabaseSession: TypeAlias = psycopg.Connection[TupleRow]
+
+logging.getLogger("psycopg.pool").addHandler(logging.NullHandler())  # what it warns of is told where it matters
+
+Repeated = TypeVar("Repeated")
 
 MOST_CONNECTIONS = 16  # of a process to one collection
 RECONNECT_SECONDS = 10.0  # seconds: for a lost server, and for a connection of the pool
@@ -30,18 +39,22 @@ LOCK_TIMEOUT = "10s"  # for the writer's turn and for tables
 
 # A planner that knows each query's own numbers, and `exact` that stays exact: psycopg prepares what it sees often.
 # Compiling a statement takes longer than running it. A walk of the graph goes on until enough was let through.
-_SETTINGS = """
-SELECT '[1]'::vector, set_config('plan_cache_mode', 'force_custom_plan', false),
+_SETTINGS = b"""
+SELECT 'vector'::regtype::oid::int8, '[1]'::vector, set_config('plan_cache_mode', 'force_custom_plan', false),
     set_config('jit', 'off', false), set_config('work_mem', '32MB', false),
     set_config('hnsw.iterative_scan', 'relaxed_order', false),
     CASE WHEN current_setting('lock_timeout') = '0' THEN set_config('lock_timeout', %(lock)s, false) END
 """
 
 
-def connected(address: DatabaseAddress) -> DatabaseSession:
+# What `at_once` leaves behind for its next call, as all others want it.
+_USUAL = b"SELECT set_config('enable_sort', 'on', false)"
+
+
+def connected(address: DatabaseAddress, *, writes: bool = False) -> DatabaseSession:
     """One connection outside of any pool, each statement of which is a transaction of its own."""
     with told(address.location):
-        return psycopg.connect(**address.parameters, autocommit=True)
+        return psycopg.connect(**(address.writing if writes else address.parameters), autocommit=True)
 
 
 class DatabaseConnections:
@@ -54,13 +67,20 @@ class DatabaseConnections:
         self._path = ", ".join('"' + schema.replace('"', '""') + '"' for schema in schemas)
         self._name = name
         self._closed = False
+        self._firsts: WeakKeyDictionary[DatabaseSession, bytes] = WeakKeyDictionary()
         self._own = threading.local()  # the connection that holds the writer's turn, of each thread
-        self._pool = self._made()
+        self._make()
 
-    def _made(self) -> ConnectionPool[DatabaseSession]:
+    def _make(self) -> None:
         self._pid = os.getpid()
+        self._pool = self._primary = self._made(self._address.parameters)
+        self._wrote = self._address.parameters == self._address.writing  # from then on reads go where writes went
+        if not self._wrote:
+            self._primary = self._made(self._address.writing)
+
+    def _made(self, parameters: dict[str, Any]) -> ConnectionPool[DatabaseSession]:
         return ConnectionPool(
-            kwargs={**self._address.parameters, "autocommit": True},
+            kwargs={**parameters, "autocommit": True},
             min_size=0,
             max_size=MOST_CONNECTIONS,
             open=True,
@@ -72,7 +92,11 @@ class DatabaseConnections:
 
     def _configure(self, session: DatabaseSession) -> None:
         session.execute("SELECT set_config('search_path', %s, false)", (self._path,))  # where the type is found
-        session.execute(_SETTINGS, {"lock": LOCK_TIMEOUT})
+        register_vector(session, one(session, _SETTINGS, {"lock": LOCK_TIMEOUT}))
+
+    def read_from_primary(self) -> None:
+        """Read where writes go from now on: what was just written may not be on the standbys yet."""
+        self._wrote = True
 
     def check_open(self) -> None:
         """Raise `CollectionClosed` after `close`."""
@@ -84,18 +108,41 @@ class DatabaseConnections:
         self._closed = True
         if self._pid == os.getpid():
             self._pool.close()
+            self._primary.close()
 
     @contextmanager
     def session(self) -> Iterator[DatabaseSession]:
         """A connection without a transaction: for what can't run in one."""
-        with told(self.location), self._taken() as session:
+        with told(self.location), self._taken(writes=True) as session:
             yield session
 
     @contextmanager
     def reading(self, first: bytes) -> Iterator[tuple[DatabaseSession, TupleRow]]:
         """A transaction that sees one state, whatever is written meanwhile, and the row of its `first` statements."""
-        with told(self.location), self._begun(b"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; " + first) as session:
-            yield session
+        statement = b"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; " + first
+        with told(self.location), self._begun(statement, as_it_is=True) as begun:
+            yield begun
+
+    def at_once(self, first: bytes, statement: bytes, values: dict[str, Any]) -> list[TupleRow]:
+        """The rows of a statement that reads, in a transaction of its own: one round trip.
+
+        Args:
+            first: Sets up the session; sent where the connection's last one was another.
+            statement: What is asked.
+            values: Its parameters.
+        """
+        deadline = time.monotonic() + RECONNECT_SECONDS
+        with told(self.location):
+            while True:
+                with self._taken(as_it_is=True) as session:
+                    try:
+                        if self._firsts.get(session) != first:
+                            session.execute(first)
+                            self._firsts[session] = first
+                        return session.execute(statement, values, binary=True).fetchall()
+                    except psycopg.Error as error:
+                        if not is_lost(error) or time.monotonic() > deadline:
+                            raise
 
     @contextmanager
     def writing(self, turn: int) -> Iterator[DatabaseSession]:
@@ -107,7 +154,7 @@ class DatabaseConnections:
                     yield held
                 return
             statement = b"BEGIN; SELECT 1"
-            with self._begun(statement) as (session, _):
+            with self._begun(statement, writes=True) as (session, _):
                 session.execute("SELECT pg_advisory_xact_lock(%s)", (turn,))
                 yield session
 
@@ -117,7 +164,7 @@ class DatabaseConnections:
         if getattr(self._own, "session", None) is not None:
             yield
             return
-        with told(self.location), self._taken() as session:
+        with told(self.location), self._taken(writes=True) as session:
             session.execute("SELECT pg_advisory_lock(%s)", (turn,))
             self._own.session = session
             try:
@@ -130,7 +177,7 @@ class DatabaseConnections:
     @contextmanager
     def trying(self, turn: int) -> Iterator[DatabaseSession | None]:
         """A connection that has a turn, or None where somebody else has it."""
-        with told(self.location), self._taken() as session:
+        with told(self.location), self._taken(writes=True) as session:
             row = session.execute("SELECT pg_try_advisory_lock(%s)", (turn,)).fetchone()
             if row is None or not row[0]:
                 yield None
@@ -141,12 +188,29 @@ class DatabaseConnections:
                 if not session.closed:
                     session.execute("SELECT pg_advisory_unlock(%s)", (turn,))
 
+    def repeated(self, work: Callable[[], Repeated]) -> Repeated:
+        """What `work` gives, which is done again where its connection is lost, for a while: again does no harm.
+
+        Of a thread that holds the writer's turn nothing is repeated, since its turn is lost with the connection.
+        """
+        deadline = time.monotonic() + RECONNECT_SECONDS
+        while True:
+            try:
+                return work()
+            except EngineUnreachable as error:
+                lost = isinstance(error.__cause__, psycopg.Error) and is_lost(error.__cause__)
+                held = getattr(self._own, "session", None) is not None
+                if not lost or held or time.monotonic() > deadline:
+                    raise
+
     @contextmanager
-    def _begun(self, statement: bytes) -> Iterator[tuple[DatabaseSession, TupleRow]]:
+    def _begun(
+        self, statement: bytes, *, as_it_is: bool = False, writes: bool = False
+    ) -> Iterator[tuple[DatabaseSession, TupleRow]]:
         """A transaction that `statement` begins, ended by a commit, or taken back where something is raised."""
         deadline = time.monotonic() + RECONNECT_SECONDS
         while True:
-            with self._taken() as session:
+            with self._taken(as_it_is=as_it_is, writes=writes) as session:
                 try:
                     cursor = session.execute(statement)
                     while cursor.nextset():  # that of the last one
@@ -169,19 +233,24 @@ class DatabaseConnections:
                 return
 
     @contextmanager
-    def _taken(self) -> Iterator[DatabaseSession]:
+    def _taken(self, *, as_it_is: bool = False, writes: bool = False) -> Iterator[DatabaseSession]:
+        """A connection of the pool; `as_it_is`: whoever takes it sets up all that `at_once` may have."""
         self.check_open()
         if self._pid != os.getpid():
-            self._pool = self._made()
+            self._make()
+        self._wrote |= writes
+        pool = self._primary if self._wrote else self._pool
         try:
-            session = self._pool.getconn()
+            session = pool.getconn()
         except psycopg.OperationalError:  # of the pool: nothing was to be had in all that time
-            connected(self._address).close()  # which says why
+            connected(self._address, writes=self._wrote).close()  # which says why
             raise
         try:
+            if not as_it_is and self._firsts.pop(session, None) is not None:
+                session.execute(_USUAL)
             yield session
         finally:
-            self._pool.putconn(session)
+            pool.putconn(session)
 
 
 def quoted(name: str) -> bytes:

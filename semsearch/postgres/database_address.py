@@ -13,6 +13,7 @@ from semsearch.errors import UsageError
 
 CATALOG = "schema"  # the parameter of the URL that names the schema in which the list of collections is kept
 _SCHEMA = re.compile(r"[a-z_][a-z0-9_]{0,39}")
+STANDBYS = ("prefer-standby", "standby", "read-only")  # what an address asks for whose reads go to standbys
 DEFAULTS: dict[str, Any] = {
     "connect_timeout": 10,  # seconds, for each host
     "application_name": "semsearch",
@@ -26,6 +27,7 @@ class DatabaseAddress:
 
     Attributes:
         parameters: Of the connection, as libpq names them; a password may be among them.
+        writing: Of one that writes: to the primary, where the address prefers standbys.
         schema: Where the collections are listed; those of each are kept in schemas of their own beside it.
         location: For people: a URL without its password.
     """
@@ -50,6 +52,8 @@ class DatabaseAddress:
                 "with libpq's parameters behind a '?'; signs like '@', '/' and '%' in a name or a password as %40, "
                 "%2F and %25."
             ) from None
+        standby = self.parameters.get("target_session_attrs") in STANDBYS
+        self.writing = {**self.parameters, "target_session_attrs": "read-write"} if standby else self.parameters
         self.location = self._shown()
 
     def _shown(self) -> str:

@@ -16,7 +16,7 @@ from semsearch.postgres import word_rows
 from semsearch.postgres.array_format import bytes_of, int4, int8, written
 from semsearch.postgres.connections import DatabaseSession, one
 from semsearch.records import Entry, Known, Record
-from semsearch.search.document_words import Worded
+from semsearch.search.document_words import CountedWords, Worded
 from semsearch.search.fields import fields_of
 from semsearch.search.languages import Languages
 from semsearch.types import Document, Metadata
@@ -85,9 +85,9 @@ def put(
     metadata_only: Sequence[Record],
     again: bool,
     origin: Callable[[str], Origin] | None,
-    languages: Languages,
+    counted: Callable[[Entry], CountedWords],
 ) -> Written:
-    """See `semsearch.engine.Engine.put`; `name` is the collection's."""
+    """See `semsearch.engine.Engine.put`; `name` is the collection's, `counted` gives the words of a document."""
     records = [*(entry.record for entry in entries), *metadata_only]
     stored = known(session, [record.document.id for record in records])
     fresh = [entry for entry in entries if again or not _same(entry.record, stored)]
@@ -106,12 +106,22 @@ def put(
     replaced = [stored[identity].doc for identity in rewritten if identity in stored]
     change = remove_passages(session, replaced)
     change_metadata(session, changes)
-    change += insert(session, fresh, stored, languages)
+    change += insert(session, fresh, stored, counted)
     if origin is not None:
         note(session, {identity: origin(identity) for identity in rewritten})
     longest = max((_longest(entry) for entry in fresh), default=0.0)
     count(session, change, longest, dim)
     return Written(len(fresh) - len(replaced), len(replaced) + len(changes), sum(len(entry.spans) for entry in fresh))
+
+
+def counter(languages: Languages) -> Callable[[Entry], CountedWords]:
+    """What counts the words of a document by languages."""
+
+    def counted(entry: Entry) -> CountedWords:
+        document = entry.record.document
+        return CountedWords.of(document.title, (document.text[a:b] for a, b in entry.spans), languages)
+
+    return counted
 
 
 def _same(record: Record, stored: Mapping[str, Known]) -> bool:
@@ -142,7 +152,10 @@ def count(session: DatabaseSession, change: CountChange, longest: float = 0.0, d
 
 
 def insert(
-    session: DatabaseSession, entries: Sequence[Entry], stored: Mapping[str, Known], languages: Languages
+    session: DatabaseSession,
+    entries: Sequence[Entry],
+    stored: Mapping[str, Known],
+    counted: Callable[[Entry], CountedWords],
 ) -> CountChange:
     """Write documents, new or changed, with their passages; those of a changed one must have been removed."""
     new = [entry for entry in entries if entry.record.document.id not in stored]
@@ -153,11 +166,9 @@ def insert(
     own_keys = iter(reserved(session, "keys", sum(len(entry.spans) for entry in entries)))
     worded, rows = [], []
     for entry in entries:
-        document, doc = entry.record.document, numbers[entry.record.document.id]
+        doc = numbers[entry.record.document.id]
         spans = [(next(own_keys), span.start, span.end) for span in entry.spans]
-        words = Worded.of(
-            doc, document.title, ((key, document.text[start:end]) for key, start, end in spans), languages
-        )
+        words = counted(entry).keyed(doc, (key for key, _, _ in spans))
         worded.append(words)
         rows += [
             (int8(key), int8(doc), int4(start), int4(end), int4(length), vector)

@@ -11,6 +11,8 @@ from dataclasses import asdict, replace
 from itertools import islice
 from typing import Any
 
+from psycopg.rows import TupleRow
+
 from semsearch import versions
 from semsearch.engine import (
     Capabilities,
@@ -20,6 +22,7 @@ from semsearch.engine import (
     Origin,
     Problem,
     Settings,
+    StateMoved,
     Written,
     fingerprint,
 )
@@ -35,6 +38,7 @@ from semsearch.postgres.postgres_view import (
     put_setting,
     read_settings,
 )
+from semsearch.postgres.prompt_view import LaterSession, PromptView
 from semsearch.postgres.tables import POSTGRES_SCHEMA
 from semsearch.records import Entry, Known, Record
 from semsearch.search.languages import LANGUAGES, Languages, languages_of, same_stems, to_be_found
@@ -43,15 +47,19 @@ from semsearch.types import Metadata, Metric, Vectors
 
 log = logging.getLogger("semsearch")
 
+_WHO_WATCHES = b"""
+SELECT a.pid, host(a.client_addr) FROM pg_locks AS l JOIN pg_stat_activity AS a USING (pid)
+WHERE l.locktype = 'advisory' AND l.granted AND l.objid::bigint = %s AND l.classid::bigint = %s
+"""
 RELABELLED_DOCUMENTS = 4096  # documents of a commit of metadata
 RECERTIFIED_SHARE = 0.1  # of passages, above which a recall is certified again
 
 
 class PostgresEngine:
-    """See `semsearch.engine.Engine`; it is `Indexed` and `Maintained`, too."""
+    """See `semsearch.engine.Engine`; it is `Indexed`, `Maintained`, `Prompt` and `Watchable`, too."""
 
     capabilities = Capabilities(
-        "postgresql", scored=True, tools="PostgreSQL's own tools: pg_dump and pg_restore, or pg_basebackup"
+        "postgresql", scored=True, facets=True, tools="PostgreSQL's own tools: pg_dump and pg_restore, or pg_basebackup"
     )
 
     def __init__(self, name: str, location: str, schema: str, connections: DatabaseConnections) -> None:
@@ -61,6 +69,7 @@ class PostgresEngine:
         self._schema = schema
         self._connections = connections
         self._known: tuple[int, Settings] | None = None  # the settings of a version
+        self._latest: tuple[StateRow, Settings] | None = None  # the state that was seen last
         self.origins = PostgresOrigins(self._session, self._writing)
         try:
             settings = self.settings
@@ -86,7 +95,42 @@ class PostgresEngine:
                     self._known = known
                 if graph.walk(known[1]) != walk:
                     session.execute(graph.walk(known[1]))
+            self._latest = state, known[1]
             yield session, state, known[1]
+
+    @contextmanager
+    def prompt_view(self) -> Iterator[PostgresView]:
+        """See `Prompt.prompt_view`."""
+        known = self._latest
+        if known is None:
+            with self._view() as view:
+                yield view
+            return
+        state, settings = known
+        walk = graph.walk(settings, of="session")
+
+        def check(schema: int, analysis: int, encoding: int) -> None:
+            self._check_versions(state._replace(schema=schema, analysis=analysis, encoding=encoding))
+
+        @contextmanager
+        def begin() -> Iterator[DatabaseSession]:
+            with self._reading() as (session, now, _):
+                if now.version != state.version:
+                    raise StateMoved
+                yield session
+
+        def ask(statement: bytes, values: dict[str, Any]) -> list[TupleRow]:
+            return self._connections.at_once(walk, statement, values)
+
+        try:
+            with LaterSession(begin) as later:
+                yield PromptView(later, ask, check, state, settings, self._over(state, settings))
+        except StateMoved:
+            self._latest = None
+            raise
+
+    def _over(self, state: StateRow, settings: Settings) -> bytes | None:
+        return graph.built_over(Metric(settings["metric"]), state.dim or 0) if settings.get(graph.GRAPH) else None
 
     @contextmanager
     def _session(self) -> Iterator[DatabaseSession]:
@@ -142,8 +186,7 @@ class PostgresEngine:
     @contextmanager
     def _viewed(self) -> Iterator[tuple[DatabaseSession, PostgresView]]:
         with self._reading() as (session, state, settings):
-            over = graph.built_over(Metric(settings["metric"]), state.dim or 0) if settings.get(graph.GRAPH) else None
-            yield session, PostgresView(session, state, settings, over)
+            yield session, PostgresView(session, state, settings, self._over(state, settings))
 
     def counts(self) -> tuple[int, int]:
         """See `Engine.counts`."""
@@ -173,6 +216,20 @@ class PostgresEngine:
         origin: Callable[[str], Origin] | None = None,
     ) -> Written:
         """See `Engine.put`."""
+        return self._connections.repeated(lambda: self._put(entries, metadata_only, model, again, origin))
+
+    def _put(
+        self,
+        entries: Sequence[Entry],
+        metadata_only: Sequence[Record],
+        model: str | None,
+        again: bool,
+        origin: Callable[[str], Origin] | None,
+    ) -> Written:
+        languages = languages_of(self.settings)
+        # before the writer's turn, which others wait for: so writers are at work beside each other most of the time
+        count = document_table.counter(languages)
+        words = {id(entry): count(entry) for entry in entries}
         with self._writing() as session:
             settings = read_settings(session)
             check_words(_state(session), settings)
@@ -181,8 +238,12 @@ class PostgresEngine:
                     f"collection '{self.name}' was encoded anew with another model meanwhile; run the same command "
                     "again."
                 )
-            languages = languages_of(settings)
-            return document_table.put(session, self.name, entries, metadata_only, again, origin, languages)
+            if languages_of(settings) != languages:  # they were changed just now
+                count = document_table.counter(languages_of(settings))
+                words = {id(entry): count(entry) for entry in entries}
+            return document_table.put(
+                session, self.name, entries, metadata_only, again, origin, lambda entry: words[id(entry)]
+            )
 
     def remove(self, ids: Sequence[str]) -> int:
         """See `Engine.remove`."""
@@ -228,6 +289,21 @@ class PostgresEngine:
     def hold(self) -> AbstractContextManager[None]:
         """See `Engine.hold`."""
         return self._connections.holding(self._turn)
+
+    @contextmanager
+    def keep_watch(self) -> Iterator[None]:
+        """See `Watchable`; it ends with the connection, too."""
+        watch = -self._turn - 1  # a number that no turn has
+        with self._connections.trying(watch) as session:
+            if session is None:
+                with self._session() as other:
+                    row = other.execute(_WHO_WATCHES, (watch & 0xFFFFFFFF, (watch >> 32) & 0xFFFFFFFF)).fetchone()
+                who = "" if row is None else f" (process {row[0]} of the server, from {row[1] or 'its own machine'})"
+                raise CollectionLocked(
+                    f"collection '{self.name}' is watched by another process already{who}, and one is enough: end that "
+                    "one first, or leave this collection to it."
+                )
+            yield
 
     def close(self) -> None:
         """See `Engine.close`."""

@@ -80,6 +80,7 @@ def build(session: DatabaseSession, metric: Metric, dim: int, options: Mapping[s
         f"CREATE INDEX CONCURRENTLY graph_{number} ON passages USING hnsw (({over.decode()}) {_CLASSES[metric]}) "
         f"WITH ({parameters})"
     ).encode()
+    usual = one(session, b"SHOW lock_timeout")
     session.execute(b"SELECT set_config('lock_timeout', '0', false)")  # it waits for those who are reading now
     try:
         session.execute(statement)
@@ -87,6 +88,9 @@ def build(session: DatabaseSession, metric: Metric, dim: int, options: Mapping[s
         session.execute(f"DROP INDEX IF EXISTS graph_{number}".encode())
         session.execute(b"SELECT set_config('max_parallel_maintenance_workers', '0', false)")
         session.execute(statement)
+    finally:
+        if not session.closed:
+            session.execute(b"SELECT set_config('lock_timeout', %s, false)", (usual,))
     drop(session, before)
     session.execute(b"ANALYZE passages")
     return {"ef": int(options.get("ef", EF)), **chosen, "contract": None}
@@ -135,8 +139,8 @@ def contract(certificate: Certificate, passages: int) -> dict[str, Any]:
     return {**asdict(certificate), "passages": passages}
 
 
-def walk(settings: Mapping[str, Any]) -> bytes:
-    """The statement that has the searches of a transaction walk the graph as the collection's settings say.
+def walk(settings: Mapping[str, Any], *, of: str = "transaction") -> bytes:
+    """The statement that has searches, `of` a transaction or a session, walk the graph as the settings say.
 
     Whatever the planner thinks of: a recall that was measured on a scan would not be that of the graph, which the same
     search takes when the collection has grown.
@@ -144,4 +148,7 @@ def walk(settings: Mapping[str, Any]) -> bytes:
     graph = settings.get(GRAPH)
     value = graph.get("ef", EF) if isinstance(graph, dict) else EF
     ef, sort = min(max(int(value), 1), MOST_EF), "off" if graph else "on"
-    return f"SELECT set_config('hnsw.ef_search', '{ef}', true), set_config('enable_sort', '{sort}', true)".encode()
+    local = "true" if of == "transaction" else "false"
+    return (
+        f"SELECT set_config('hnsw.ef_search', '{ef}', {local}), set_config('enable_sort', '{sort}', {local})".encode()
+    )

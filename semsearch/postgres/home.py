@@ -42,7 +42,7 @@ class PostgresHome(Home):
     ) -> PostgresEngine:
         """See `Home.create`; searches compute on the server."""
         name = check_name(name)
-        with told(self.location), connected(self._address) as session, session.transaction():
+        with told(self.location), connected(self._address, writes=True) as session, session.transaction():
             # two that make the first collection at once would both make the list of them
             session.execute(b"SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", (f"semsearch {self._schema}",))
             extension = self._extension(session)
@@ -65,7 +65,7 @@ class PostgresHome(Home):
             if dim is not None and dim <= tables.PLAIN_COMPONENTS:  # else a scan looks each vector up elsewhere
                 session.execute(b"ALTER TABLE passages ALTER COLUMN vector SET STORAGE PLAIN")
             first_rows(session, settings, dim)
-        return self._engine(name, schema, extension)
+        return self._engine(name, schema, extension, new=True)
 
     def open(self, name: str, *, device: str | None = None) -> PostgresEngine:
         """See `Home.open`; searches compute on the server."""
@@ -82,7 +82,7 @@ class PostgresHome(Home):
     def drop(self, name: str) -> None:
         """See `Home.drop`."""
         name = check_name(name)
-        with told(self.location), connected(self._address) as session, session.transaction():
+        with told(self.location), connected(self._address, writes=True) as session, session.transaction():
             number = None
             if self._is_there(session):
                 number = one(session, b"DELETE FROM " + self._list() + b" WHERE name = %s RETURNING number", (name,))
@@ -91,8 +91,10 @@ class PostgresHome(Home):
             session.execute(b"SET LOCAL lock_timeout = '10s'")
             session.execute(b"DROP SCHEMA " + quoted(self._schema_of(number)) + b" CASCADE")
 
-    def _engine(self, name: str, schema: str, extension: str) -> PostgresEngine:
+    def _engine(self, name: str, schema: str, extension: str, *, new: bool = False) -> PostgresEngine:
         connections = DatabaseConnections(self._address, [schema, extension], name)
+        if new:
+            connections.read_from_primary()
         return PostgresEngine(name, self.location, schema, connections)
 
     def _list(self) -> bytes:

@@ -161,7 +161,7 @@ def mended(
         if ids and encode is not None:
             records = [Record.of(document) for document in stored if document.id in set(ids)]
             languages = languages_of(settings)
-            document_table.put(session, name, encode(records), (), True, None, languages)
+            document_table.put(session, name, encode(records), (), True, None, document_table.counter(languages))
             done.append(f"encoded {len(records)} documents again")
         wrong = set(_with_other_fields(session))
         if wrong:

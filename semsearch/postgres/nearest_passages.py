@@ -7,12 +7,16 @@ score, not only by pgvector's sum in float32: it goes on until what it has left 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
+from psycopg import Cursor
+from psycopg.rows import TupleRow
 
 from semsearch.engine import Candidates
-from semsearch.postgres.array_format import RowStream, literal, vectors_of
+from semsearch.postgres.array_format import RowStream, VectorParameter, vectors_of
 from semsearch.postgres.connections import DatabaseSession
 from semsearch.postgres.passage_filter import PassageFilter
 from semsearch.types import Keys, Metric, Scores, Vectors
@@ -21,7 +25,7 @@ from semsearch.vectors import score_each, score_pairs, top_k
 ROUNDING = 2.0**-24  # of float32, relative
 STREAMED_QUERIES = 8  # from so many on, all vectors are fetched once instead of scanned for each
 STREAMED_ROWS = 8192
-WALKED_QUERIES = 64  # in one statement
+WALKED_QUERIES = 64  # in one round trip
 MOST_EF = 1000  # pgvector takes no more
 DISTANCE_OPERATORS = {Metric.COSINE: b"<#>", Metric.DOT: b"<#>", Metric.L2: b"<->"}
 
@@ -31,12 +35,36 @@ SELECT key, doc, vector_send(vector), distance FROM (
     ORDER BY distance, key LIMIT %%(most)s
 ) AS nearest
 """
+# One query a statement, whose vector is a value to the planner: one that comes out of a row is taken apart again for
+# each comparison.
 _WALK = b"""
-SELECT place, nearest.key, nearest.doc, vector_send(nearest.vector)
-FROM unnest(%%(queries)s::text[]) WITH ORDINALITY AS asked (query, place) CROSS JOIN LATERAL (
-    SELECT p.key, p.doc, p.vector FROM passages AS p WHERE %s ORDER BY %s %s asked.query::%s LIMIT %%(most)s
-) AS nearest
+SELECT p.key, p.doc, vector_send(p.vector) FROM passages AS p WHERE %s
+ORDER BY %s %s %%(query)s::%s LIMIT %%(most)s
 """
+
+
+_NEAR_WALKED = b"""
+WITH near AS MATERIALIZED (
+    SELECT p.key, p.doc, p.start, p."end", p.vector, (p.vector %s %%(query)s::vector)::float8 AS distance
+    FROM passages AS p ORDER BY %s %s %%(query)s::%s LIMIT %%(most)s
+)"""
+_NEAR_SCANNED = b"""
+WITH near AS MATERIALIZED (
+    SELECT p.key, p.doc, p.start, p."end", p.vector, best.distance FROM (
+        SELECT p.key, (p.vector %s %%(query)s::vector) + 0 AS distance FROM passages AS p
+        ORDER BY distance, key LIMIT %%(most)s
+    ) AS best JOIN passages AS p USING (key)
+)"""
+
+PassageRow: TypeAlias = tuple[int, int, bytes, float]  # key, document, vector, distance
+
+
+class AtOnce(NamedTuple):
+    """A search that may be all that is asked: a common table expression `near`, and what its rows say."""
+
+    statement: bytes
+    values: dict[str, Any]
+    found: Callable[[Sequence[PassageRow]], Candidates | None]  # None where more must be asked
 
 
 class NearestFound:
@@ -86,8 +114,38 @@ class NearestPassages:
             return [self._scanned(query, k, condition, grouped).candidates(("exact",)) for query in queries]
         return [found.candidates(("exact",)) for found in self._streamed(queries, k, condition, grouped)]
 
+    def at_once(self, query: Vectors, k: int, *, exact: bool, grouped: bool) -> AtOnce:
+        """A search for one query, among all passages, as part of a statement that gives other things, too."""
+        wanted = 3 * k if grouped else k
+        operator = DISTANCE_OPERATORS[self._metric]
+        if walked := self._index is not None and not exact:
+            assert self._index is not None
+            most = wanted + max(30, wanted // 4)
+            statement = _NEAR_WALKED % (operator, b"p." + self._index, operator, self._index.partition(b"::")[2])
+        else:
+            most = wanted + max(10, wanted // 10)
+            statement = _NEAR_SCANNED % operator
+
+        def found(rows: Sequence[PassageRow]) -> Candidates | None:
+            every = self._scored(query, [row[:3] for row in rows])
+            best = every.best(wanted)
+            if not walked and len(rows) == most:
+                least = max(distance for _, _, _, distance in rows)
+                if float(best.scores[-1]) <= self._reachable(query, least):
+                    return None
+            if grouped:
+                nearest = best.of_documents(k)
+                if len(nearest.keys) < k and (walked or len(every.keys) >= wanted):
+                    return None
+                best = nearest
+            if walked and len(best.keys) < k:
+                return None
+            return best.candidates(("index",) if walked else ("exact",))
+
+        return AtOnce(statement, {"query": VectorParameter(query), "most": most}, found)
+
     def _through_index(self, queries: Vectors, k: int, condition: PassageFilter, grouped: bool) -> Iterator[Candidates]:
-        """By walks of the graph, some in one statement; exactly where a walk ended too soon for `k`."""
+        """By walks of the graph, some in one round trip; exactly where a walk ended too soon for `k`."""
         for start in range(0, len(queries), WALKED_QUERIES):
             some = queries[start : start + WALKED_QUERIES]
             wanted = 3 * k if grouped else k
@@ -107,12 +165,15 @@ class NearestPassages:
         kind = self._index.partition(b"::")[2]
         statement = _WALK % (condition.condition, b"p." + self._index, DISTANCE_OPERATORS[self._metric], kind)
         # more than are wanted: the order of the halved numbers is not that of the scores
-        values = {"queries": list(map(literal, queries)), "most": wanted + max(30, wanted // 4)}
-        rows = self._session.execute(statement, condition.values | values, binary=True).fetchall()
-        own: list[list[tuple[int, int, bytes]]] = [[] for _ in queries]
-        for place, *row in rows:
-            own[place - 1].append((row[0], row[1], row[2]))
-        return [self._scored(query, found).best(wanted) for query, found in zip(queries, own, strict=True)]
+        values = condition.values | {"most": wanted + max(30, wanted // 4)}
+
+        def asked(query: Vectors) -> Cursor[TupleRow]:
+            return self._session.execute(statement, values | {"query": VectorParameter(query)}, binary=True)
+
+        with self._session.pipeline() if len(queries) > 1 else nullcontext():  # all sent before the first answers
+            answers = list(map(asked, queries))
+        found = [answer.fetchall() for answer in answers]
+        return [self._scored(query, rows).best(wanted) for query, rows in zip(queries, found, strict=True)]
 
     def _scanned(self, query: Vectors, k: int, condition: PassageFilter, grouped: bool) -> NearestFound:
         return _deepened(lambda wanted: self._scan(query, wanted, condition), k, grouped)
@@ -121,7 +182,7 @@ class NearestPassages:
         most = wanted + max(10, wanted // 10)
         statement = _SCAN % (DISTANCE_OPERATORS[self._metric], condition.condition)
         while True:
-            values = condition.values | {"query": literal(query), "most": most}
+            values = condition.values | {"query": VectorParameter(query), "most": most}
             rows = self._session.execute(statement, values, binary=True).fetchall()
             found = self._scored(query, [row[:3] for row in rows])
             best = found.best(wanted)

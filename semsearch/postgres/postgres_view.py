@@ -13,7 +13,13 @@ from semsearch import versions
 from semsearch.engine import Candidates, Settings
 from semsearch.errors import CollectionDamaged, CollectionError
 from semsearch.postgres import document_table
-from semsearch.postgres.allowed_documents import EVERY_DOCUMENT, DocumentSet, FieldTable, documents_allowed
+from semsearch.postgres.allowed_documents import (
+    EVERY_DOCUMENT,
+    DocumentSet,
+    FieldTable,
+    documents_allowed,
+    facets_of,
+)
 from semsearch.postgres.array_format import vectors_of
 from semsearch.postgres.connections import DatabaseSession, one
 from semsearch.postgres.nearest_passages import NearestPassages, by_key, stream
@@ -28,11 +34,13 @@ from semsearch.types import Document, Keys, Metric, Passage, Vectors
 STREAMED_PASSAGES = 4096  # passages streamed at a time
 DOCUMENT_BATCH = 1000
 
+# Each document once, without a sort: where the graph is walked, the planner is told to avoid one at any price.
 _PASSAGES = b"""
-SELECT p.key, p.doc, p.start, p."end", d.id, d.title, d.metadata,
-    CASE WHEN row_number() OVER (PARTITION BY p.doc ORDER BY p.key) = 1 THEN d.text END
-FROM passages AS p JOIN documents AS d USING (doc) WHERE p.key = ANY(%s)
-"""  # each text once, in one round trip
+SELECT key, doc, start, "end", NULL, NULL, NULL, NULL FROM passages WHERE key = ANY(%(keys)s)
+UNION ALL
+SELECT NULL, doc, NULL, NULL, id, title, metadata, text FROM documents
+WHERE doc = ANY(ARRAY(SELECT p.doc FROM passages AS p WHERE p.key = ANY(%(keys)s)))
+"""
 _CONTEXT = b"""
 SELECT asked.place, min(near.start), max(near."end"), min(near.doc) FROM (
     SELECT own.place, own.key, p.doc FROM unnest(%s::bigint[]) WITH ORDINALITY AS own (key, place)
@@ -139,13 +147,13 @@ class PostgresView:
 
     def passages_of(self, keys: Keys) -> list[Passage | None]:
         """See `EngineView.passages_of`."""
-        rows = self._session.execute(_PASSAGES, (list(set(keys.tolist())),)).fetchall()
+        rows = self._session.execute(_PASSAGES, {"keys": list(set(keys.tolist()))}, binary=True).fetchall()
         documents = {
             doc: Document(identity, text, title, json.loads(metadata))
-            for _, doc, _, _, identity, title, metadata, text in rows
-            if text is not None
+            for key, doc, _, _, identity, title, metadata, text in rows
+            if key is None
         }
-        found = {key: Passage.of(documents[doc], start, end) for key, doc, start, end, *_ in rows}
+        found = {key: Passage.of(documents[doc], start, end) for key, doc, start, end, *_ in rows if key is not None}
         return [found.get(key) for key in keys.tolist()]
 
     def _read(self, docs: set[int]) -> Mapping[int, Document]:
@@ -223,6 +231,10 @@ class PostgresView:
         allowed = documents_allowed(self._session, where)
         statement = b"SELECT count(DISTINCT doc) FROM (" + allowed.query + b") AS allowed"
         return int(one(self._session, statement, allowed.values))
+
+    def facets(self, name: str, where: Filter | None, most: int) -> list[tuple[str | float | bool, int]]:
+        """See `semsearch.engine.Faceted`."""
+        return facets_of(self._session, name, where, most)
 
     def ids(self, where: Filter | None) -> Sequence[str]:
         """See `EngineView.ids`."""

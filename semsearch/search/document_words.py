@@ -10,6 +10,23 @@ from semsearch.search.analysis import analysed, holds, places_of_phrase
 from semsearch.search.languages import Languages
 
 
+class CountedWords(NamedTuple):
+    """How often a document has its words: in its title, and in each passage. Counting takes longest of all writing."""
+
+    title: Counter[str]
+    passages: Sequence[Counter[str]]
+
+    @classmethod
+    def of(cls, title: str, texts: Iterable[str], languages: Languages) -> CountedWords:
+        """The words of a title and of the text of each passage."""
+        own = Counter(analysed(title, languages).split()) if title else Counter[str]()
+        return cls(own, [Counter(analysed(text, languages).split()) for text in texts])
+
+    def keyed(self, doc: int, keys: Iterable[int]) -> Worded:
+        """With the document's number and the keys of its passages."""
+        return Worded(doc, self.title, list(zip(keys, self.passages, strict=True)))
+
+
 class Worded(NamedTuple):
     """The words of a document: those of its title, and those of each passage, by its key."""
 
@@ -20,8 +37,8 @@ class Worded(NamedTuple):
     @classmethod
     def of(cls, doc: int, title: str, texts: Iterable[tuple[int, str]], languages: Languages) -> Worded:
         """The words of a title and of the text of each passage, by its key."""
-        own = Counter(analysed(title, languages).split()) if title else Counter[str]()
-        return cls(doc, own, [(key, Counter(analysed(text, languages).split())) for key, text in texts])
+        keyed = list(texts)
+        return CountedWords.of(title, (text for _, text in keyed), languages).keyed(doc, (key for key, _ in keyed))
 
     @property
     def words(self) -> list[int]:

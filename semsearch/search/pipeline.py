@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import repeat
@@ -22,8 +22,8 @@ from semsearch import dates, models
 from semsearch.bound_encoder import NO_VECTORS, BoundEncoder, EncodedQueries
 from semsearch.bound_sparse import BoundSparseEncoder
 from semsearch.chunking import compose, splitter_for
-from semsearch.engine import SPARSE, Candidates, Engine, EngineView, Settings, SparseView
-from semsearch.errors import UsageError
+from semsearch.engine import SPARSE, Candidates, Engine, EngineView, Prompt, Settings, SparseView, StateMoved
+from semsearch.errors import DimensionMismatch, UsageError
 from semsearch.search.blending import blend, own_weight
 from semsearch.search.calibration import Calibration
 from semsearch.search.fusion import FUSION_DEPTH, LEXICAL_DEPTH
@@ -106,6 +106,7 @@ class Searcher:
 
     def __init__(self, engine: Engine, model: BoundEncoder) -> None:
         self._engine = engine
+        self._prompt = engine if isinstance(engine, Prompt) else None
         self._model = model
         self.sparse_model = BoundSparseEncoder(engine.name, model.compute)
         self._rerankers: dict[str, Reranker] = {}
@@ -153,18 +154,21 @@ class Searcher:
                 encoded = self._model.queries(read) if shared is None else shared.of(self._model, read)
             if timings is not None:
                 timings["encode"] = 1000 * (time.perf_counter() - started)
-            with self._engine.view() as view:
+            with suppress(StateMoved), self._view() as view:
                 settings = view.settings
                 if settings["encoder"] == described and sparse.fits(settings):
                     if vectors is not None and request.mode not in ("lexical", "sparse"):
-                        encoded = _checked_vectors(view, vectors, texts, Metric(settings["metric"]))
+                        encoded = _fitting_vectors(view, vectors, texts, Metric(settings["metric"]))
                     began = time.perf_counter()
                     found = self._gather(view, texts or (), encoded, request, sparse, stack)
                     if timings is not None:
                         timings["search"] = 1000 * (time.perf_counter() - began)
                     break
-            self._model.renew(settings)  # encoded anew with another model meanwhile
+                self._model.renew(settings)  # encoded anew with another model meanwhile
         return self._finish(found, texts or (), read, request, timings)
+
+    def _view(self) -> AbstractContextManager[EngineView]:
+        return self._engine.view() if self._prompt is None else self._prompt.prompt_view()
 
     # Inside a view of the engine
 
@@ -475,6 +479,14 @@ def _loosened_if_empty(query: Query, ask: Callable[[Query], Ranking], *, filtere
         return ranking
     told = query.ruled_out(found=len(ranking.candidates.keys) > 0, lost=lost, filtered=filtered)
     return replace(ranking, notes=(*told, *ranking.notes))
+
+
+def _fitting_vectors(view: EngineView, vectors: Any, texts: Sequence[str] | None, metric: Metric) -> Vectors:
+    try:
+        return _checked_vectors(view, vectors, texts, metric)
+    except DimensionMismatch:
+        view.present(NO_KEYS)  # which a prompt view of an older state refuses
+        raise
 
 
 def _checked_vectors(view: EngineView, vectors: Any, texts: Sequence[str] | None, metric: Metric) -> Vectors:

@@ -345,3 +345,33 @@ def test_a_killed_server_loses_nothing_that_was_acknowledged(tmp_path):
             assert {*collection.ids()} == {document.id for document in CATS}
             assert collection.check(deep=True) == []
             assert collection.add(CATS).unchanged == 5
+
+
+def test_words_are_counted_before_the_writers_turn(url, cats, monkeypatch):
+    """So that several writers are at work beside each other, and the turn is short."""
+    from semsearch.postgres import document_table
+
+    counted = threading.Event()
+    counter = document_table.counter
+
+    def noted(languages):
+        own = counter(languages)
+
+        def count(entry):
+            words = own(entry)
+            counted.set()
+            return words
+
+        return count
+
+    monkeypatch.setattr(document_table, "counter", noted)
+    with opened(url) as other:
+        with cats.engine.hold():
+            writer = threading.Thread(target=other.add, args=([Document("x", "more of a cat")],))
+            writer.start()
+            assert counted.wait(60)
+            assert len(cats) == 5
+        writer.join(60)
+    assert len(cats) == 6
+    assert cats.search("more", mode="lexical")[0].id == "x"
+    assert cats.check(deep=True) == []

@@ -154,3 +154,67 @@ def test_a_server_serves_what_a_database_keeps(notes, place):
             assert [hit["id"] for hit in hits] == [
                 h.id for h in collection.search("yeast dough oven", 3, mode="hybrid")
             ]
+
+
+def test_facets_are_counted_by_the_database(notes):
+    from semsearch.engine import Faceted
+    from semsearch.search.where_mapping import parse
+    from semsearch.server.facets import facets
+
+    with semsearch.open(notes) as collection:
+        collection.update_metadata(
+            ["d1", "d2"], {"tags": ["a", "b", "a"], "good": True, "when": "2024-05-01", "x.y": 1.5}
+        )
+        collection.update_metadata(["d3"], {"tags": "b", "good": False, "none": None})
+        with collection.engine.view() as view:
+            assert isinstance(view, Faceted)
+
+            class Counted:
+                documents, get, ids = view.documents, view.get, view.ids
+
+            for where in (None, parse({"year": {"$lt": 2003}}, view.fields()), parse({"tags": "b"}, view.fields())):
+                for name in ("tags", "good", "when", "x.y", "year", "none", "nothing"):
+                    assert view.facets(name, where, 3) == facets(Counted(), name, where, 3), (name, where)
+
+
+def test_one_process_watches(notes):
+    with semsearch.open(notes) as one, semsearch.open(notes) as other:
+        with one.engine.keep_watch():
+            with (
+                pytest.raises(semsearch.CollectionLocked, match=r"watched by another process already \(process"),
+                other.engine.keep_watch(),
+            ):
+                pass
+            assert other.remove(["d1"]) == 1, "which keeps nobody from writing"
+        with other.engine.keep_watch():
+            pass
+
+
+def test_classified_and_translated(notes, place, tmp_path):
+    with semsearch.open(notes) as collection:
+        for number in range(40):
+            collection.update_metadata([f"d{number}"], {"kind": str(number % 5)})
+    (tmp_path / "new.txt").write_text("yeast dough oven\n")
+    assert run("classify", notes, tmp_path / "new.txt", "--field", "kind").code in (0, 1)
+    assert run("copy", notes, "--to", place, "--as", "again").code == 0
+    assert run("bitext", notes, "again").code == 0
+    assert run("topics", notes, "--json").code == 0
+
+
+def test_the_interactive_query(notes):
+    ended = run("query", notes, stdin=b"yeast dough oven\n:quit\n")
+    assert ended.code == 0, ended.err
+    assert "bread" in ended.out
+
+
+def test_reranked(notes):
+    class Shortest:
+        name, fingerprint = "shortest", "s"
+
+        def score(self, query, texts):
+            return [-len(text) for text in texts]
+
+    with semsearch.open(notes) as collection:
+        hits = collection.search("yeast dough oven", k=3, rerank=Shortest(), candidates=20)
+        assert [len(hit.text) for hit in hits] == sorted(len(hit.text) for hit in hits)
+        assert len(collection.search("bread", k=5, mmr_lambda=0.5)) == 5

@@ -19,17 +19,37 @@ OPTIONS = {"fsync": "off", "max_connections": "60", "shared_buffers": "64MB", "m
 class Server:
     """One server with its files in a folder of its own, reached by a socket in there."""
 
-    def __init__(self, folder, options=OPTIONS):
-        """`options` are settings of `postgresql.conf`."""
+    def __init__(self, folder, options=OPTIONS, programs=None):
+        """`options` are settings of `postgresql.conf`; `programs` of another server serve this one, too."""
         self.folder = Path(folder)
         self.folder.chmod(0o755)
-        self._bin = _binaries(self.folder) / "bin"
+        self.programs = programs or _binaries(self.folder)
+        self._bin = self.programs / "bin"
         self._options = options
         self.data = self.folder / "data"
-        self.data.mkdir()
+        self._own_folder()
+
+    def _own_folder(self):
+        shutil.rmtree(self.data, ignore_errors=True)
+        self.data.mkdir(mode=0o700)
         if os.geteuid() == 0:
             shutil.chown(self.data, USER)
+
+    def initialise(self):
+        """Make a new, empty cluster."""
         self._run("initdb", "-D", self.data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync")
+
+    def copy(self, primary):
+        """Become a standby of another server, from nothing; it is not started yet."""
+        self._own_folder()
+        self._run(
+            "pg_basebackup", "-h", primary.data, "-U", "postgres", "-D", self.data, "-R", "-X", "stream", "-c", "fast"
+        )
+        for lock in [
+            self.data / "postmaster.pid",
+            *self.data.glob(".s.PGSQL.*"),
+        ]:  # of the other one, whose socket it is
+            lock.unlink(missing_ok=True)
 
     def _run(self, program, *arguments):
         ended = subprocess.run([self._bin / program, *arguments], capture_output=True, text=True, **_as_user())
@@ -82,12 +102,19 @@ class Server:
         """A connection of psycopg that commits each statement."""
         import psycopg
 
-        return psycopg.connect(host=str(self.data), dbname=database, user=user, autocommit=True, **options)
+        return psycopg.connect(
+            host=str(self.data), port=self._options.get("port"), dbname=database, user=user, autocommit=True, **options
+        )
 
     def url(self, database="semsearch", user="postgres", **parameters):
         """The home in a database of it."""
         given = "".join(f"&{name}={value}" for name, value in parameters.items())
         return f"postgresql://{user}@/{database}?host={self.data}{given}"
+
+    def one(self, statement, database="postgres"):
+        """The only value of the only row."""
+        with self.connect(database) as connection:
+            return connection.execute(statement).fetchone()[0]
 
 
 def _dies_with_us():
@@ -119,6 +146,7 @@ def postgres(options=OPTIONS):
     place = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
     with tempfile.TemporaryDirectory(prefix="semsearch-postgres-", dir=place) as folder:
         server = Server(folder, options)
+        server.initialise()
         server.start()
         try:
             with server.connect() as connection:
