@@ -1,0 +1,82 @@
+"""Conditions with Python's meaning as filters, and searches by conditions that no filter says.
+
+In Python `1 == 1.0 == True`, and a comparison with what is of another type is no error of the person who asks: a filter
+as people write it (`semsearch.search.where_mapping`) tells types apart and refuses one that no document has.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from semsearch.search.fields import composed, typed
+from semsearch.search.where import SIZES, And, Compare, Contains, Equal, Exists, Filter, Member, Not, Or, Size, Value
+from semsearch.types import Hit, Metadata
+
+EVERYTHING: Final = And(())
+NOTHING: Final = Or(())
+SIZE_OPERATORS: Mapping[str, Size] = {">": "$gt", ">=": "$gte", "<": "$lt", "<=": "$lte"}
+FIRST_DEPTH, DEEPER = 64, 4  # hits that are looked at first, and how many times as many the next time
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """What documents must be: those that `tree` allows, and of them those for which `holds`, where the tree can't say all.
+
+    `tree` never leaves out one that matches.
+    """
+
+    tree: Filter
+    holds: Callable[[str, Metadata], bool] | None = None  # of id and metadata
+
+
+def lacks(name: str) -> Filter:
+    """The field is not there, or null."""
+    return Or((Not(Exists(composed(name))), Equal(composed(name), Value("null", ""))))
+
+
+def same(name: str, value: str | float | bool, *, element: bool = False) -> Filter:
+    """The field, or an element of its list, equals a scalar as Python has it."""
+    kind, name = Contains if element else Equal, composed(name)
+    parts = [kind(name, Value(*typed(value)))]
+    if not isinstance(value, str) and value in (0, 1):
+        other = int(value) if isinstance(value, bool) else bool(value)
+        parts.append(kind(name, Value(*typed(other))))
+    return parts[0] if len(parts) == 1 else Or(tuple(parts))
+
+
+def any_of(name: str, values: Iterable[str | float | bool]) -> Filter:
+    """The field equals one of several scalars as Python has it."""
+    wanted: list[Value] = []
+    for value in values:
+        part = same(name, value)
+        wanted += [each.value for each in (part.parts if isinstance(part, Or) else (part,)) if isinstance(each, Equal)]
+    return Member(composed(name), tuple(wanted))
+
+
+def sized(name: str, sign: str, value: str | float | bool) -> Filter:
+    """The field is a number or a text, as `value` is, and is so much; truth values count as 0 and 1."""
+    size, name = SIZE_OPERATORS[sign], composed(name)
+    if isinstance(value, str):
+        return Compare(name, size, Value(*typed(value)))
+    compare = SIZES[size][1]
+    truths = [Equal(name, Value("bool", truth)) for truth in (False, True) if compare(truth, value)]
+    return Or((Compare(name, size, Value("number", operator.pos(value))), *truths))
+
+
+def found_where(
+    ask: Callable[[int, Filter | None], Sequence[Hit]], k: int, condition: Condition | None
+) -> list[Hit]:
+    """The `k` best hits that meet a condition, of `ask(depth, where)`, which gives the `depth` best of a filter."""
+    where = None if condition is None or condition.tree == EVERYTHING else condition.tree
+    if condition is None or condition.holds is None:
+        return list(ask(k, where))
+    depth = max(k, FIRST_DEPTH)
+    while True:
+        hits = ask(depth, where)
+        good = [hit for hit in hits if condition.holds(hit.id, hit.metadata)]
+        if len(good) >= k or len(hits) < depth:
+            return good[:k]
+        depth *= DEEPER
