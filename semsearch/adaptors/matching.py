@@ -6,14 +6,16 @@ as people write it (`semsearch.search.where_mapping`) tells types apart and refu
 
 from __future__ import annotations
 
-import operator
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
+from semsearch.errors import FilterError
 from semsearch.search.fields import composed, typed
-from semsearch.search.where import SIZES, And, Compare, Contains, Equal, Exists, Filter, Member, Not, Or, Size, Value
-from semsearch.types import Hit, Metadata
+from semsearch.search.where import SIZES, And, Compare, Contains, Equal, Exists, Filter, Member, Not, Or, Size, Value, Within
+from semsearch.types import Document, Hit, Metadata
 
 EVERYTHING: Final = And(())
 NOTHING: Final = Or(())
@@ -29,7 +31,7 @@ class Condition:
     """
 
     tree: Filter
-    holds: Callable[[str, Metadata], bool] | None = None  # of id and metadata
+    holds: Callable[[str, Metadata, Callable[[], Document]], bool] | None = None  # of id, metadata, and what reads it
 
 
 def lacks(name: str) -> Filter:
@@ -40,30 +42,60 @@ def lacks(name: str) -> Filter:
 def same(name: str, value: str | float | bool, *, element: bool = False) -> Filter:
     """The field, or an element of its list, equals a scalar as Python has it."""
     kind, name = Contains if element else Equal, composed(name)
-    parts = [kind(name, Value(*typed(value)))]
-    if not isinstance(value, str) and value in (0, 1):
-        other = int(value) if isinstance(value, bool) else bool(value)
-        parts.append(kind(name, Value(*typed(other))))
-    return parts[0] if len(parts) == 1 else Or(tuple(parts))
+    parts = tuple(kind(name, each) for each in _equal_values(value))
+    return parts[0] if len(parts) == 1 else Or(parts)
 
 
 def any_of(name: str, values: Iterable[str | float | bool]) -> Filter:
     """The field equals one of several scalars as Python has it."""
-    wanted: list[Value] = []
-    for value in values:
-        part = same(name, value)
-        wanted += [each.value for each in (part.parts if isinstance(part, Or) else (part,)) if isinstance(each, Equal)]
-    return Member(composed(name), tuple(wanted))
+    return Member(composed(name), tuple(each for value in values for each in _equal_values(value)))
 
 
 def sized(name: str, sign: str, value: str | float | bool) -> Filter:
     """The field is a number or a text, as `value` is, and is so much; truth values count as 0 and 1."""
     size, name = SIZE_OPERATORS[sign], composed(name)
     if isinstance(value, str):
-        return Compare(name, size, Value(*typed(value)))
+        return Compare(name, size, Value(*typed(value))) if is_text(value) else NOTHING
     compare = SIZES[size][1]
     truths = [Equal(name, Value("bool", truth)) for truth in (False, True) if compare(truth, value)]
-    return Or((Compare(name, size, Value("number", operator.pos(value))), *truths))
+    return Or((Compare(name, size, Value("number", _number(+value))), *truths))
+
+
+def at_moment(name: str, sign: str, microseconds: int) -> Filter:
+    """The field is a date that is so early or late, in microseconds since 1970; `sign` may be "==" too."""
+    first: int | None = microseconds + (sign == ">")
+    behind: int | None = microseconds + (sign in ("<=", "=="))
+    if sign in (">", ">="):
+        behind = None
+    if sign in ("<", "<="):
+        first = None
+    return Within(composed(name), ((first, behind),))
+
+
+def is_text(value: str) -> bool:
+    """Whether a document can hold it."""
+    return value.isprintable() or not any("\ud800" <= each <= "\udfff" or each == "\0" for each in value)
+
+
+def _equal_values(value: str | float | bool) -> list[Value]:
+    """All values that Python takes for this one; none where no document can hold it."""
+    if isinstance(value, str):
+        return [Value(*typed(value))] if is_text(value) else []
+    if isinstance(value, int) and not -(2**63) <= value < 2**63:
+        return []
+    values = [Value(*typed(value if isinstance(value, bool) else _number(value)))]
+    if value in (0, 1):
+        values.append(Value(*typed(int(value) if isinstance(value, bool) else bool(value))))
+    return values
+
+
+def _number(value: float) -> float:
+    try:
+        if math.isfinite(value):
+            return value if -(2**63) <= value < 2**63 else float(value)
+    except OverflowError:
+        pass
+    raise FilterError(f"a filter compares with a finite number, not {value!r:.60}.")
 
 
 def found_where(
@@ -76,7 +108,7 @@ def found_where(
     depth = max(k, FIRST_DEPTH)
     while True:
         hits = ask(depth, where)
-        good = [hit for hit in hits if condition.holds(hit.id, hit.metadata)]
+        good = [hit for hit in hits if condition.holds(hit.id, hit.metadata, partial(getattr, hit, "document"))]
         if len(good) >= k or len(hits) < depth:
             return good[:k]
         depth *= DEEPER

@@ -14,7 +14,7 @@ os.environ["DO_NOT_TRACK"] = "1"
 os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
 
 NUMBERS = itertools.count()
-ENGINES = ("memory", "folder", "server", "postgres")  # the last two only with SEMSEARCH_FULL: `make adaptors`
+ENGINES = ("folder", "memory", "server", "postgres")  # all but the first with SEMSEARCH_FULL alone: `make adaptors`
 
 
 @pytest.fixture(scope="session")
@@ -29,7 +29,7 @@ def database():
         yield started
 
 
-@pytest.fixture(params=ENGINES if os.environ.get("SEMSEARCH_FULL") else ENGINES[:2])
+@pytest.fixture(params=ENGINES if os.environ.get("SEMSEARCH_FULL") else ENGINES[:1])
 def place(request, tmp_path, monkeypatch):
     """An empty home of each engine."""
     if request.param == "memory":
