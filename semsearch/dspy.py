@@ -35,9 +35,7 @@ class RetrievedPassage(dict[str, Any]):
 class SemsearchRM:
     """Asks a collection, by its name in a home or an open one."""
 
-    def __init__(
-        self, collection: str | Collection, home: HomeLike = None, k: int = 3, **search: Any
-    ) -> None:
+    def __init__(self, collection: str | Collection, home: HomeLike = None, k: int = 3, **search: Any) -> None:
         """Open the collection.
 
         Args:

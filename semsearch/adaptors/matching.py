@@ -10,11 +10,25 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Final
+from typing import Final
 
 from semsearch.errors import FilterError
 from semsearch.search.fields import composed, typed
-from semsearch.search.where import SIZES, And, Compare, Contains, Equal, Exists, Filter, Member, Not, Or, Size, Value, Within
+from semsearch.search.where import (
+    SIZES,
+    And,
+    Compare,
+    Contains,
+    Equal,
+    Exists,
+    Filter,
+    Member,
+    Not,
+    Or,
+    Size,
+    Value,
+    Within,
+)
 from semsearch.types import Document, Hit, Metadata
 
 EVERYTHING: Final = And(())
@@ -98,9 +112,7 @@ def _number(value: float) -> float:
     raise FilterError(f"a filter compares with a finite number, not {value!r:.60}.")
 
 
-def found_where(
-    ask: Callable[[int, Filter | None], Sequence[Hit]], k: int, condition: Condition | None
-) -> list[Hit]:
+def found_where(ask: Callable[[int, Filter | None], Sequence[Hit]], k: int, condition: Condition | None) -> list[Hit]:
     """The `k` best hits that meet a condition, of `ask(depth, where)`, which gives the `depth` best of a filter."""
     where = None if condition is None or condition.tree == EVERYTHING else condition.tree
     if condition is None or condition.holds is None:

@@ -16,7 +16,6 @@ from semsearch.errors import DimensionMismatch, UsageError
 from semsearch.home import Home
 from semsearch.names import check_name
 
-
 TOOL_NAMES = ("chroma", "lancedb", "qdrant", "faiss", "txtai")
 
 
@@ -104,8 +103,8 @@ def import_vectors(options: ImportOptions) -> int:
     semsearch import --from chroma chroma/ --inside articles --encoder all-MiniLM-L6-v2
     semsearch import --from faiss folder/ --encoder all-MiniLM-L6-v2
     """
-    from semsearch.exchange.other_stores import read_from, tool_of, verify_taken
     from semsearch.ingest.precomputed import read_together
+    from semsearch.ingest.stores.other_stores import read_from, tool_of, verify_taken
 
     place = Path(options.path)
     tool = options.tool or tool_of(place)

@@ -8,7 +8,7 @@ document by Haystack's own function.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from datetime import date, datetime
+from datetime import date
 from typing import Any
 
 from haystack.errors import FilterError as HaystackFilterError
@@ -86,6 +86,7 @@ def _comparison(field: Any, sign: Any, value: Any) -> Filter | None:
         raise HaystackFilterError(f"{sign!r:.60} is no operator; they are {', '.join(OPERATORS)}.")
     if not isinstance(field, str):
         raise HaystackFilterError(f"the name of a field is a text, not {field!r:.60}.")
+    found: Filter | None
     if sign in SIZE_OPERATORS:
         found = _size(field, sign, value)
     elif sign in ("in", "not in"):
@@ -132,7 +133,9 @@ def _size(field: str, sign: str, value: Any) -> Filter:
         text = value if isinstance(value, str) else value.isoformat()
         when = moment(text)
         if when is None:
-            raise HaystackFilterError(f"texts are compared by '{sign}' as dates in ISO form alone, and {text!r:.60} is none.")
+            raise HaystackFilterError(
+                f"texts are compared by '{sign}' as dates in ISO form alone, and {text!r:.60} is none."
+            )
         return at_moment(name, sign, when)
     if not isinstance(value, bool | int | float):
         raise HaystackFilterError(f"'{sign}' compares with a number or a date, not {value!r:.60}.")

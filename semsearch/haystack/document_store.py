@@ -63,7 +63,9 @@ class SemsearchDocumentStore:
             UsageError: Both an encoder and `dim` are given.
         """
         if encoder is not None and dim is not None:
-            raise UsageError("dim is for embeddings that documents come with, and an encoder makes them: give one of them.")
+            raise UsageError(
+                "dim is for embeddings that documents come with, and an encoder makes them: give one of them."
+            )
         self.name = name
         self.home = home
         self.encoder = encoder
@@ -130,9 +132,7 @@ class SemsearchDocumentStore:
         """
         return [haystack_document(document) for document in self._stored(condition_of(filters))]
 
-    def write_documents(
-        self, documents: list[HaystackDocument], policy: DuplicatePolicy = DuplicatePolicy.NONE
-    ) -> int:
+    def write_documents(self, documents: list[HaystackDocument], policy: DuplicatePolicy = DuplicatePolicy.NONE) -> int:
         """Put documents in; how many were written.
 
         Raises:
@@ -259,9 +259,7 @@ class SemsearchDocumentStore:
         order = sorted(found, key=lambda key: (str(found[key]), key[0]))
         return [found[key] for key in order[from_ : from_ + size]], len(order)
 
-    def count_unique_metadata_by_filter(
-        self, filters: Mapping[str, Any], metadata_fields: list[str]
-    ) -> dict[str, int]:
+    def count_unique_metadata_by_filter(self, filters: Mapping[str, Any], metadata_fields: list[str]) -> dict[str, int]:
         """How many values fields have among the documents that `filters` allow; 1, 1.0 and true are one."""
         return {
             field.removeprefix(META): len({_identity(value)[1] for value in self._values(field, filters)})
@@ -382,7 +380,9 @@ class SemsearchDocumentStore:
         hits = found_where(ask, top_k, condition_of(filters))
         return [
             haystack_document(
-                hit.document, self._share(hit.score, words) if scale_score else hit.score, return_embedding=with_embedding
+                hit.document,
+                self._share(hit.score, words) if scale_score else hit.score,
+                return_embedding=with_embedding,
             )
             for hit in hits
         ]

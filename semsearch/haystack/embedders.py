@@ -52,7 +52,9 @@ class SemsearchTextEmbedder(_Embedder):
             UsageError: It is no text.
         """
         if not isinstance(text, str):
-            raise UsageError(f"a text embedder takes a text, not {type(text).__name__}; a document embedder takes documents.")
+            raise UsageError(
+                f"a text embedder takes a text, not {type(text).__name__}; a document embedder takes documents."
+            )
         return {"embedding": self.encoder().encode_queries([text])[0].tolist(), "meta": {"model": self.model}}
 
     @component.output_types(embedding=list[float], meta=dict[str, Any])

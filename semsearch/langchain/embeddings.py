@@ -36,7 +36,9 @@ class SemsearchEmbeddings(Embeddings):
             ModelError: The model can't be found or opened.
         """
         self.model = model if encoder is None else str(getattr(encoder, "name", type(encoder).__qualname__))
-        self._encoder = named_encoder(model, revision, Compute(device, dtype)) if encoder is None else encoder_from(encoder)
+        self._encoder = (
+            named_encoder(model, revision, Compute(device, dtype)) if encoder is None else encoder_from(encoder)
+        )
 
     def embed_documents(self, texts: list[str]) -> list[list[float]]:
         """A vector for each text that is to be found."""

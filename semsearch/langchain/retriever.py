@@ -65,7 +65,9 @@ class SemsearchRetriever(BaseRetriever):
             return self.collection  # type: ignore[no-any-return]
         if self._opened is None:
             if self.name is None:
-                raise UsageError("a retriever needs the name of a collection, or an open one: SemsearchRetriever(name='…').")
+                raise UsageError(
+                    "a retriever needs the name of a collection, or an open one: SemsearchRetriever(name='…')."
+                )
             self._opened = CollectionSpec(self.name, self.home, self.encoder).opened()
         return self._opened
 

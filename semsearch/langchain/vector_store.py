@@ -117,7 +117,11 @@ class SemsearchVectorStore(VectorStore):
         return [document for document, _ in self.similarity_search_with_score(query, k, **kwargs)]
 
     def similarity_search_with_score(  # type: ignore[override]  # the base leaves all open
-        self, query: str, k: int = 4, filter: Where | None = None, **kwargs: Any  # noqa: A002  (as others call it)
+        self,
+        query: str,
+        k: int = 4,
+        filter: Where | None = None,
+        **kwargs: Any,
     ) -> Scored:
         """The `k` documents that answer best, each with its similarity: higher is better."""
         return _scored(self.collection.search(query, k, where=filter, **kwargs))
@@ -127,7 +131,11 @@ class SemsearchVectorStore(VectorStore):
         return [document for document, _ in self.similarity_search_with_score_by_vector(embedding, k, **kwargs)]
 
     def similarity_search_with_score_by_vector(
-        self, embedding: list[float], k: int = 4, filter: Where | None = None, **kwargs: Any  # noqa: A002
+        self,
+        embedding: list[float],
+        k: int = 4,
+        filter: Where | None = None,
+        **kwargs: Any,
     ) -> Scored:
         """The `k` documents nearest to a vector, each with its similarity."""
         return _scored(self.collection.search(None, k, vector=embedding, where=filter, **kwargs))

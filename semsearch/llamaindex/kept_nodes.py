@@ -21,7 +21,9 @@ def kept_node(node: BaseNode) -> Document:
     kept = seen(text)
     metadata = node_to_metadata_dict(node, remove_text=kept == text != STAND_IN, flat_metadata=False)
     content, kind = metadata.pop("_node_content"), metadata["_node_type"]
-    return Document(node.node_id, kept, metadata={**metadata, NODE_ID: node.node_id, NODE: [{"node": content, "kind": kind}]})
+    return Document(
+        node.node_id, kept, metadata={**metadata, NODE_ID: node.node_id, NODE: [{"node": content, "kind": kind}]}
+    )
 
 
 def found_node(hit: Hit) -> BaseNode:

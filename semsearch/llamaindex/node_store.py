@@ -136,9 +136,7 @@ class SemsearchVectorStore(BasePydanticVectorStore):
 
     # Reading
 
-    def get_nodes(
-        self, node_ids: list[str] | None = None, filters: MetadataFilters | None = None
-    ) -> list[BaseNode]:
+    def get_nodes(self, node_ids: list[str] | None = None, filters: MetadataFilters | None = None) -> list[BaseNode]:
         """The nodes of some ids that filters allow, in the order in which they were put in."""
         collection = self._collection()
         if collection is None:

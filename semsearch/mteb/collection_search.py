@@ -9,7 +9,6 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Self
 
-
 from semsearch.adaptors.matching import any_of
 from semsearch.collection import Collection
 from semsearch.encoder.load import DEFAULT_MODEL
@@ -105,7 +104,9 @@ class CollectionSearch:
             raise UsageError("there is no collection to ask: mteb calls `index` first, or give one (collection=…).")
         texts = {row["id"]: _text_of_query(row) for row in queries}
         if top_ranked is not None:
-            return {query: self._among(collection, text, top_ranked.get(query, ()), top_k) for query, text in texts.items()}
+            return {
+                query: self._among(collection, text, top_ranked.get(query, ()), top_k) for query, text in texts.items()
+            }
         pending, found = iter(texts.items()), Answered()
         while some := list(islice(pending, ASKED_AT_ONCE)):
             answers = collection.search_many([text for _, text in some], top_k, **self._search)

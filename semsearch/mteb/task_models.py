@@ -54,9 +54,7 @@ class MTEBEncoder:
         self.encoder = encoder_from(encoder) if encoder else named_encoder(model_name, revision, Compute(device, None))
         self.mteb_model_meta = described_model("encoder", model_name, embed_dim=self.encoder.dim)
 
-    def encode(
-        self, inputs: Batches, *, prompt_type: PromptType | None = None, **kwargs: Any
-    ) -> NDArray[np.float32]:
+    def encode(self, inputs: Batches, *, prompt_type: PromptType | None = None, **kwargs: Any) -> NDArray[np.float32]:
         """The vectors `(n, dim)` of all texts, queries where `prompt_type` says so."""
         texts = [text for batch in inputs for text in batch["text"]]
         if prompt_type == PromptType.query:

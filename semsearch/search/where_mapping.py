@@ -56,7 +56,7 @@ OPERATORS = ("$eq", *SIZES, "$ne", "$in", "$nin", "$between", "$last", "$exists"
 def parse(where: Where, fields: FieldCatalog) -> Filter:
     """The filter that `where` stands for, held against the `fields` that there are.
 
-    A tree that a program made (`semsearch.search.where`) is taken as it is: a field that no document has matches nothing.
+    A tree that a program made (`semsearch.search.where`) is taken as it is: what no document has matches nothing.
 
     Raises:
         FilterError: What can't be understood, and where in the filter.

@@ -29,7 +29,7 @@ class TestRetriever(RetrieversIntegrationTests):
     @pytest.fixture(autouse=True)
     def _documents(self, place):
         self._collection = semsearch.create("suite", home=place, encoder=HashEncoder())
-        words = "water boils at sea level and the cat sleeps on a mat".split()
+        words = ["water", "boils", "at", "sea", "level", "and", "the", "cat", "sleeps", "on", "a", "mat"]
         self._collection.add([semsearch.Document(word, f"a text of {word}") for word in words])
         yield
         self._collection.close()

@@ -34,12 +34,21 @@ WORDS = ["", "a", "ab", "Ab", "é", "e", "b c", "ς", "İ", "1"]
 NUMBERS = [-1, 0, 1, 2, 0.5, 1.0]
 SCALARS = [*WORDS, *NUMBERS, *NUMBERS, True, False]
 FIGURES = st.sampled_from(NUMBERS)
-METADATA = st.fixed_dictionaries({}, optional={"x": st.sampled_from([*SCALARS, None]), "y": st.lists(FIGURES, max_size=2)})
+METADATA = st.fixed_dictionaries(
+    {}, optional={"x": st.sampled_from([*SCALARS, None]), "y": st.lists(FIGURES, max_size=2)}
+)
 
 
 def a_metadata(chance):
     """Mostly two fields of every kind of value."""
-    values = [chance.choice(SCALARS), chance.choice(SCALARS), None, chance.sample(WORDS, 2), chance.sample(NUMBERS, 2), []]
+    values = [
+        chance.choice(SCALARS),
+        chance.choice(SCALARS),
+        None,
+        chance.sample(WORDS, 2),
+        chance.sample(NUMBERS, 2),
+        [],
+    ]
     return {name: values[chance.choice([0, 0, 0, 1, 1, 2, 3, 4, 5])] for name in "xy" if chance.random() < 0.9}
 
 
@@ -49,7 +58,9 @@ def a_filter(chance):
     scalar = chance.choice([one for one in SCALARS if not isinstance(one, bool)])
     match sign.value:
         case "in" | "nin" | "any" | "all":
-            value = chance.sample(WORDS, chance.randint(0, 3)) if chance.random() < 0.5 else chance.sample([-1, 0, 1, 2], 2)
+            value = (
+                chance.sample(WORDS, chance.randint(0, 3)) if chance.random() < 0.5 else chance.sample([-1, 0, 1, 2], 2)
+            )
         case "text_match" | "text_match_insensitive":
             value = chance.choice(WORDS)
         case "is_empty":
@@ -225,7 +236,10 @@ def test_whatever_is_put_in_and_taken_out():
 
 
 def test_nodes_come_back_as_they_were(store):
-    related = {NodeRelationship.SOURCE: RelatedNodeInfo(node_id="d"), NodeRelationship.NEXT: RelatedNodeInfo(node_id="2")}
+    related = {
+        NodeRelationship.SOURCE: RelatedNodeInfo(node_id="d"),
+        NodeRelationship.NEXT: RelatedNodeInfo(node_id="2"),
+    }
     nodes = [
         TextNode(id_="1", text="水が沸く", metadata={"id": 7, "doc_id": "mine", "tags": ["a"]}, relationships=related),
         TextNode(id_="2", text="", metadata={"page": 3}, start_char_idx=5, end_char_idx=5),
@@ -252,7 +266,9 @@ def test_modes(store):
     encoder = HashEncoder(DIM)
     embedding = SemsearchEmbedding(encoder=encoder)
     texts = ["the cat sleeps", "the dog barks", "water boils at sea level", "a cat and a dog"]
-    nodes = [TextNode(id_=str(n), text=text, embedding=embedding.get_text_embedding(text)) for n, text in enumerate(texts)]
+    nodes = [
+        TextNode(id_=str(n), text=text, embedding=embedding.get_text_embedding(text)) for n, text in enumerate(texts)
+    ]
     store.add(nodes)
     text = "cat sleeps"
     asked = {"query_str": text, "query_embedding": embedding.get_query_embedding(text), "similarity_top_k": 2}

@@ -81,14 +81,17 @@ def generated(seed=0):
     rng = np.random.default_rng(seed)
     words = [f"w{number}" for number in range(60)]
     corpus = [
-        {"id": f"d{n}", "title": f"t{n % 7}" if n % 3 else "", "text": " ".join(rng.choice(words, 12))} for n in range(150)
+        {"id": f"d{n}", "title": f"t{n % 7}" if n % 3 else "", "text": " ".join(rng.choice(words, 12))}
+        for n in range(150)
     ]
     queries = [{"id": f"q{n}", "text": " ".join(rng.choice(words, 4))} for n in range(20)]
     relevant = {q["id"]: {f"d{d}": int(rng.integers(0, 3)) for d in rng.choice(150, 8, replace=False)} for q in queries}
     return corpus, queries, relevant
 
 
-@pytest.mark.parametrize("how", [{"mode": "dense"}, {"mode": "lexical"}, {"mode": "hybrid"}], ids=lambda how: how["mode"])
+@pytest.mark.parametrize(
+    "how", [{"mode": "dense"}, {"mode": "lexical"}, {"mode": "hybrid"}], ids=lambda how: how["mode"]
+)
 def test_a_collection_on_a_task(tmp_path, how):
     corpus, queries, relevant = generated()
     with CollectionSearch(home=tmp_path, encoder=HashEncoder(), **how) as model:
@@ -108,7 +111,9 @@ def test_an_encoder_on_a_task(tmp_path):
         made.add([semsearch.Document(row["id"], row["text"]) for row in corpus], encoder.encode_documents(texts))
         vectors = encoder.encode_queries([row["text"] for row in queries])
         hits = made.search_many(None, 100, vectors=vectors)
-    own = scored({row["id"]: {hit.id: hit.score for hit in found} for row, found in zip(queries, hits, strict=True)}, relevant)
+    own = scored(
+        {row["id"]: {hit.id: hit.score for hit in found} for row, found in zip(queries, hits, strict=True)}, relevant
+    )
     for name, measure in MEASURES.items():
         assert found[name] == pytest.approx(own.mean(measure), abs=1e-6), name
 
@@ -133,7 +138,13 @@ def test_the_candidates_of_a_reranking_task_are_heeded(tmp_path):
     found = figures(MTEBCrossEncoder("overlap", reranker=Overlap()), task)
     texts = {row["id"]: f"{row['title']} {row['text']}".strip() for row in corpus}
     run_ = {
-        row["id"]: dict(zip(candidates[row["id"]], Overlap().score(row["text"], [texts[d] for d in candidates[row["id"]]]), strict=True))
+        row["id"]: dict(
+            zip(
+                candidates[row["id"]],
+                Overlap().score(row["text"], [texts[d] for d in candidates[row["id"]]]),
+                strict=True,
+            )
+        )
         for row in queries
     }
     own = scored({query: {doc: float(score) for doc, score in one.items()} for query, one in run_.items()}, relevant)

@@ -11,8 +11,8 @@ from support.command_line import run
 
 import semsearch
 from semsearch.errors import CollectionDamaged, DataError, UsageError
-from semsearch.exchange.chroma_lancedb import is_lance, read_chroma, read_lance
-from semsearch.exchange.other_stores import tool_of, verify_taken
+from semsearch.ingest.stores.chroma_lancedb import is_lance, read_chroma, read_lance
+from semsearch.ingest.stores.other_stores import tool_of, verify_taken
 from semsearch.types import Document
 
 VECTORS = np.eye(5, 4, dtype=np.float32) + 0.1
@@ -76,7 +76,9 @@ def test_qdrant(tmp_path):
     size = qdrant.models.VectorParams(size=4, distance=qdrant.models.Distance.COSINE)
     client.create_collection("articles", vectors_config=size)
     points = [
-        qdrant.models.PointStruct(id=IDS[n], vector=VECTORS[n].tolist(), payload={"text": TEXTS[n], "tags": ["a"], "n": n})
+        qdrant.models.PointStruct(
+            id=IDS[n], vector=VECTORS[n].tolist(), payload={"text": TEXTS[n], "tags": ["a"], "n": n}
+        )
         for n in range(5)
     ]
     client.upsert("articles", points)
@@ -133,9 +135,13 @@ def test_txtai(tmp_path):
     (folder / "config.json").write_text('{"backend": "faiss", "content": true}')
     with sqlite3.connect(folder / "documents") as database:
         database.execute("CREATE TABLE documents (id TEXT PRIMARY KEY, data JSON, tags TEXT, entry DATETIME)")
-        database.execute("CREATE TABLE sections (indexid INTEGER PRIMARY KEY, id TEXT, text TEXT, tags TEXT, entry DATETIME)")
+        database.execute(
+            "CREATE TABLE sections (indexid INTEGER PRIMARY KEY, id TEXT, text TEXT, tags TEXT, entry DATETIME)"
+        )
         database.execute("""INSERT INTO documents VALUES ('1', '{"text": "text 1", "n": 7}', NULL, NULL)""")
-        database.executemany("INSERT INTO sections VALUES (?, ?, ?, ?, NULL)", [(n, str(n), TEXTS[n], None) for n in range(5)])
+        database.executemany(
+            "INSERT INTO sections VALUES (?, ?, ?, ?, NULL)", [(n, str(n), TEXTS[n], None) for n in range(5)]
+        )
     database.close()
     ended = run("import", "--from", "txtai", folder, "-m", "none", "--name", "taken")
     assert ended.code == 0, ended.err
@@ -146,7 +152,9 @@ def test_txtai(tmp_path):
 
 def test_what_txtai_writes_itself(tmp_path):
     txtai = pytest.importorskip("txtai")
-    made = txtai.Embeddings(method="external", transform=lambda texts: VECTORS[[int(t[-1]) for t in texts]], content=True)
+    made = txtai.Embeddings(
+        method="external", transform=lambda texts: VECTORS[[int(t[-1]) for t in texts]], content=True
+    )
     made.index([(str(n), {"text": TEXTS[n], "n": n}, None) for n in range(5)])
     made.config.pop("transform")
     made.save(str(tmp_path / "txtai"))
@@ -224,7 +232,9 @@ def test_what_did_not_arrive_is_seen(tmp_path):
         with pytest.raises(CollectionDamaged, match="the vector of"):
             verify_taken(notes.engine, documents, VECTORS[::-1].copy(), alone=True)
         with pytest.raises(CollectionDamaged, match="it has 5 documents, the store 6"):
-            verify_taken(notes.engine, [*documents, Document("6", "x")], np.eye(6, 4, dtype=np.float32) + 0.1, alone=True)
+            verify_taken(
+                notes.engine, [*documents, Document("6", "x")], np.eye(6, 4, dtype=np.float32) + 0.1, alone=True
+            )
         notes.add([Document("more", "x")], VECTORS[:1])
         assert verify_taken(notes.engine, documents, VECTORS, alone=False) == 5
 

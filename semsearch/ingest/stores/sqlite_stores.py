@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 
 from semsearch.errors import DataError, UsageError
-from semsearch.exchange.chroma_lancedb import IDS, TEXTS, Taken, chosen_of, taken_document
-from semsearch.exchange.flat_index import read_flat_index
 from semsearch.ingest.pickles import read_pickled
+from semsearch.ingest.stores.chroma_lancedb import IDS, TEXTS, Taken, chosen_of, taken_document
+from semsearch.ingest.stores.flat_index import read_flat_index
 from semsearch.types import Document
 
 
@@ -48,7 +48,9 @@ def read_qdrant(path: Path, name: str | None = None) -> Taken:
             text = next((column for column in TEXTS if isinstance(payload.get(column), str)), None)
             if text is None:
                 listed = ", ".join(map(str, payload)) or "none"
-                raise DataError(f"{path}: the point {identity!r} has no text ({' or '.join(TEXTS)}); its fields: {listed}.")
+                raise DataError(
+                    f"{path}: the point {identity!r} has no text ({' or '.join(TEXTS)}); its fields: {listed}."
+                )
             documents.append(taken_document(identity, payload.pop(text), payload, path))
     if not documents:
         raise DataError(f"{path} holds no records.")
@@ -69,7 +71,7 @@ def _matrix(vectors: Sequence[Any], path: Path) -> Any:
     try:
         found = np.asarray(vectors, dtype=np.float32)
     except (ValueError, TypeError):
-        found = np.empty(0)
+        found = np.empty(0, dtype=np.float32)
     if found.ndim != 2:
         raise DataError(f"{path}: the vectors have not all the same number of components.")
     return found
@@ -99,11 +101,15 @@ def read_txtai(path: Path, name: str | None = None) -> Taken:
     chosen: list[int] = []
     with _opened(path / "documents") as database:
         fields = dict(database.execute("SELECT id, data FROM documents"))
-        for number, identity, text, tags in database.execute("SELECT indexid, id, text, tags FROM sections ORDER BY indexid"):
+        for number, identity, text, tags in database.execute(
+            "SELECT indexid, id, text, tags FROM sections ORDER BY indexid"
+        ):
             if number not in rows:
                 raise DataError(f"{path}: the text of {identity!r} has no vector.")
             metadata = {key: one for key, one in _json(fields.get(identity)).items() if key not in ("text", *IDS)}
-            documents.append(taken_document(str(identity), text, {**metadata, **({"tags": tags} if tags else {})}, path))
+            documents.append(
+                taken_document(str(identity), text, {**metadata, **({"tags": tags} if tags else {})}, path)
+            )
             chosen.append(rows[number])
     if not documents:
         raise DataError(f"{path} holds no records.")

@@ -63,9 +63,7 @@ def _head(content: bytes, at: int, path: Path) -> tuple[bytes, int, int, int]:
     return kind, dim, count, at + 4 + _HEAD.size + (4 if metric > 1 else 0)
 
 
-def _flat(
-    content: bytes, at: int, kind: bytes, dim: int, count: int, path: Path
-) -> tuple[NDArray[np.float32], int]:
+def _flat(content: bytes, at: int, kind: bytes, dim: int, count: int, path: Path) -> tuple[NDArray[np.float32], int]:
     if kind not in FLAT:
         raise DataError(f"{path} is damaged: an index with ids lies in another.")
     (numbers,) = struct.unpack_from("<Q", content, at)

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from semsearch.engine import Engine, EngineView
 from semsearch.errors import CollectionDamaged, UsageError
-from semsearch.exchange.chroma_lancedb import Taken, is_chroma, is_lance, read_chroma, read_lance
-from semsearch.exchange.faiss_folders import is_faiss, read_faiss
-from semsearch.exchange.sqlite_stores import is_qdrant, is_txtai, read_qdrant, read_txtai
+from semsearch.ingest.stores.chroma_lancedb import Taken, is_chroma, is_lance, read_chroma, read_lance
+from semsearch.ingest.stores.faiss_folders import is_faiss, read_faiss
+from semsearch.ingest.stores.sqlite_stores import is_qdrant, is_txtai, read_qdrant, read_txtai
 from semsearch.types import Document, Metric, Vectors
 from semsearch.vectors import score_pairs, stored_form
 

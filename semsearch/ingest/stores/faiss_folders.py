@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from semsearch.errors import DataError, UsageError
-from semsearch.exchange.chroma_lancedb import Taken, chosen_of, taken_document
-from semsearch.exchange.flat_index import read_flat_index
 from semsearch.ingest.objects import ObjectReader
 from semsearch.ingest.pickles import read_pickle
+from semsearch.ingest.stores.chroma_lancedb import Taken, chosen_of, taken_document
+from semsearch.ingest.stores.flat_index import read_flat_index
 from semsearch.types import Document
 
 INDEX_SUFFIXES = (".faiss", ".index")
@@ -20,7 +20,7 @@ LINES_SUFFIXES = (".jsonl", ".txt")
 
 def is_faiss(path: Path) -> bool:
     """Whether it is an index of FAISS's, or a folder with one."""
-    return path.suffix in INDEX_SUFFIXES and path.is_file() or any(_indexes(path))
+    return (path.suffix in INDEX_SUFFIXES and path.is_file()) or any(_indexes(path))
 
 
 def _indexes(path: Path) -> Iterator[Path]:
