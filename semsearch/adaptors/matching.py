@@ -39,7 +39,7 @@ FIRST_DEPTH, DEEPER = 64, 4  # hits that are looked at first, and how many times
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """What documents must be: those that `tree` allows, and of them those for which `holds`, where the tree can't say all.
+    """What documents must be: what `tree` allows, and of that what `holds` is true of, where the tree can't say all.
 
     `tree` never leaves out one that matches.
     """

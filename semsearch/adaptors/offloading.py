@@ -12,8 +12,8 @@ from typing import Any, TypeVar
 
 Given = TypeVar("Given")
 
-# Each thread that runs Python takes its turn at the interpreter's lock, and the loop waits for as many turns as there are
-# threads: a search computes outside of the lock for most of its time, so a few keep the processors as busy as many do.
+# Each thread that runs Python takes its turn at the interpreter's lock, and the loop waits for as many turns as there
+# are threads: a search computes outside of the lock most of its time, so a few keep the processors as busy as many do.
 MAX_OFFLOADED = 4  # at a time
 
 _pool: tuple[int, ThreadPoolExecutor] | None = None

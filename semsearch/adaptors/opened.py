@@ -1,4 +1,4 @@
-"""Collections as adaptors hold them: opened by name, or made where there is none, and opened anew in another process."""
+"""Collections as adaptors hold them: opened by name, or made where there is none."""
 
 from __future__ import annotations
 
@@ -56,8 +56,8 @@ class CollectionSpec:
     def _check(self, opened: Collection, given: bool) -> None:
         if self.metric is not None and opened.metric != self.metric:
             raise UsageError(
-                f"collection '{self.name}' compares vectors by {opened.metric}, not by {self.metric}: open it without a "
-                "metric, or make another."
+                f"collection '{self.name}' compares vectors by {opened.metric}, not by {self.metric}: open it without "
+                "a metric, or make another."
             )
         if given and opened.settings["encoder"] is not None:
             raise UsageError(

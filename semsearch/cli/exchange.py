@@ -91,9 +91,9 @@ class ImportOptions:
 def import_vectors(options: ImportOptions) -> int:
     r"""Take in the texts and vectors in PATH.
 
-    An .npz, a pickle as sentence-transformers' examples write it, or what another tool keeps on the disk: the folder of a
-    Chroma or LanceDB store (where its package is installed), of Qdrant's client or of txtai, or a flat index of FAISS's
-    with its texts beside it. What was taken from a store is held against it in the end.
+    An .npz, a pickle as sentence-transformers' examples write it, or what another tool keeps on the disk: the folder
+    of a Chroma or LanceDB store (where its package is installed), of Qdrant's client or of txtai, or a flat index of
+    FAISS's with its texts beside it. What was taken from a store is held against it in the end.
 
     In a file they are arrays or lists called 'texts' (or 'sentences') and 'vectors' (or 'embeddings'), and 'ids' where
     there are some. Of a pickle only data is read, nothing in it runs.

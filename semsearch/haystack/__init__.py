@@ -1,4 +1,4 @@
-"""semsearch in Haystack: a document store, its retrievers by embedding, by keywords and by both, embedders and a ranker.
+"""semsearch in Haystack: a document store, its retrievers by embedding, keywords and both, embedders and a ranker.
 
 >>> from semsearch.haystack import SemsearchDocumentStore, SemsearchHybridRetriever     # doctest: +SKIP
 >>> store = SemsearchDocumentStore("notes")                                             # doctest: +SKIP

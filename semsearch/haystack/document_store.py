@@ -33,8 +33,10 @@ EMBEDDED: Final = Not(Exists(UNEMBEDDED))
 class SemsearchDocumentStore:
     """Documents of Haystack's in a collection, which is made when it is first used.
 
-    By default the collection's own model gives the vectors, of a new one `encoder` or the default model; a document that
-    comes with an embedding, which must be of that model, keeps it. With `dim` all vectors are the caller's: documents
+    By default the collection's own model gives the vectors, of a new one `encoder` or the default model; a document
+    that comes with an embedding, which must be of that model, keeps it. With `dim` all vectors are the caller's:
+    documents without an embedding are kept too, and found by keywords. Written with no policy, ids that are there are
+    an error.
     without an embedding are kept too, and found by keywords. Written with no policy, ids that are there are an error.
     """
 
@@ -137,7 +139,7 @@ class SemsearchDocumentStore:
 
         Raises:
             ValueError: It is no list of documents, or one of them can't be stored; says which and why.
-            DuplicateDocumentError: An id is there already, or comes twice, with FAIL (or NONE): then nothing is written.
+            DuplicateDocumentError: With FAIL (or NONE) an id is there, or comes twice: then nothing is written.
         """
         if not isinstance(documents, Iterable) or isinstance(documents, str):
             raise UsageError("write_documents takes a list of haystack.Document.")
@@ -161,8 +163,8 @@ class SemsearchDocumentStore:
                 known.add(document.id)
             elif policy is not DuplicatePolicy.SKIP:
                 raise DuplicateDocumentError(
-                    f"there is a document of the id {document.id!r:.100} already: write with DuplicatePolicy.OVERWRITE or "
-                    "SKIP."
+                    f"there is a document of the id {document.id!r:.100} already: write with DuplicatePolicy.OVERWRITE "
+                    "or SKIP."
                 )
         return fresh
 

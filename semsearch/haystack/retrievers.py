@@ -38,7 +38,7 @@ class _Retriever:
             scale_score: Give scores as shares between 0 and 1.
             return_embedding: Give documents with their embedding; None: as the store was told.
             filter_policy: What becomes of `filters` where a call brings its own: REPLACE or MERGE.
-            options: Of `semsearch.Collection.search`: exact, rerank, rerank_weight, dense_weight, mmr_lambda, min_score, ….
+            options: Of `semsearch.Collection.search`: exact, rerank, dense_weight, mmr_lambda, min_score, ….
 
         Raises:
             UsageError: `document_store` is another's, or `top_k` is no whole number from 1.

@@ -1,4 +1,4 @@
-"""semsearch in LangChain: a vector store, a retriever, embeddings, a compressor over rerankers, and a record for `index()`.
+"""semsearch in LangChain: a vector store, a retriever, embeddings, a compressor, and a record for `index()`.
 
 >>> from semsearch.langchain import SemsearchVectorStore             # doctest: +SKIP
 >>> store = SemsearchVectorStore("notes")                            # doctest: +SKIP

@@ -1,7 +1,7 @@
 """What `langchain_core.indexing.index()` remembers of a run, kept with the documents themselves.
 
-Elsewhere the record lies in a database of its own, and can say of a document that it is there when it is not. Here a key
-is recorded as long as its document is in the collection, so a crash between the two leaves nothing to be put right.
+Elsewhere the record lies in a database of its own, and can say of a document that it is there when it is not. Here a
+key is recorded as long as its document is in the collection: a crash between the two leaves nothing to be put right.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ GROUP_ID: Final = f"{OWN_FIELDS}group_id"
 
 
 class SemsearchRecordManager(RecordManager):
-    """The record of a `SemsearchVectorStore`, or of a collection: `index(documents, SemsearchRecordManager(store), store)`."""
+    """The record of a store: `index(documents, SemsearchRecordManager(store), store)`."""
 
     def __init__(self, store: SemsearchVectorStore | Collection) -> None:
         """Keep the record of what `store` holds."""

@@ -105,8 +105,8 @@ def _least(collection: Collection, threshold: float | None) -> dict[str, float]:
     calibration = collection.info()["calibration"]
     if calibration is None:
         raise UsageError(
-            f"collection '{collection.name}' has not measured yet what its scores mean, which takes 32 passages: put more "
-            "in, call collection.calibrate(), or ask for a raw score (search_kwargs={'min_score': …})."
+            f"collection '{collection.name}' has not measured yet what its scores mean, which takes 32 passages: put "
+            "more in, call collection.calibrate(), or ask for a raw score (search_kwargs={'min_score': …})."
         )
     judged = collection.settings.get("calibration", {}).get("slope") is not None
     return {"min_probability" if judged else "min_percentile": threshold}

@@ -120,7 +120,7 @@ class SemsearchVectorStore(VectorStore):
         self,
         query: str,
         k: int = 4,
-        filter: Where | None = None,
+        filter: Where | None = None,  # noqa: A002  (as others call it)
         **kwargs: Any,
     ) -> Scored:
         """The `k` documents that answer best, each with its similarity: higher is better."""
@@ -134,7 +134,7 @@ class SemsearchVectorStore(VectorStore):
         self,
         embedding: list[float],
         k: int = 4,
-        filter: Where | None = None,
+        filter: Where | None = None,  # noqa: A002  (as others call it)
         **kwargs: Any,
     ) -> Scored:
         """The `k` documents nearest to a vector, each with its similarity."""
@@ -149,7 +149,7 @@ class SemsearchVectorStore(VectorStore):
         filter: Where | None = None,  # noqa: A002
         **kwargs: Any,
     ) -> list[TextDocument]:
-        """The `k` best of `fetch_k`, among which near-duplicates of better ones make room, with `lambda_mult` 0 first."""
+        """The `k` best of `fetch_k`, where near-duplicates of better ones come later, with `lambda_mult` 0 last."""
         thinned = {"mmr_lambda": lambda_mult, "candidates": max(fetch_k, k), **kwargs}
         return self.similarity_search(query, k, filter=filter, **thinned)
 

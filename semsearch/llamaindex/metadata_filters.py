@@ -1,7 +1,7 @@
 """LlamaIndex's filters as conditions on stored nodes, with the meaning of its own in-memory store, and nested.
 
-A field that is missing or null meets `!=` and `nin` alone; `not` means that none of the filters is met; texts are looked
-into letter by letter. A comparison with what is of another type, an error there, is not met here.
+A field that is missing or null meets `!=` and `nin` alone; `not` means that none of the filters is met; texts are
+looked into letter by letter. A comparison with what is of another type, an error there, is not met here.
 """
 
 from __future__ import annotations
@@ -110,27 +110,37 @@ def _leaf(leaf: MetadataFilter) -> Part:
         met, exact = _leaf(leaf.model_copy(update={"operator": positive}))
         return (Not(met), True) if exact else (EVERYTHING, False)
     if sign == FilterOperator.EQ:
-        return (_is(name, "list"), False) if several else (NOTHING if value is None else same(name, value), True)  # type: ignore[arg-type]
+        return _equal_to(name, value, several)
     if sign in SIZED:
         if value is None or several:
             raise FilterError(f"'{sign.value}' on '{name}' compares with a number or a text, not {value!r:.60}.")
         return sized(name, sign.value, value), True  # type: ignore[arg-type]
     if value is None:
         raise FilterError(f"'{sign.value}' on '{name}' needs a value.")
+    return _within(sign, name, value, several)
+
+
+def _equal_to(name: str, value: Any, several: bool) -> Part:
+    if several:
+        return _is(name, "list"), False
+    return NOTHING if value is None else same(name, value), True
+
+
+def _within(sign: FilterOperator, name: str, value: Any, several: bool) -> Part:
+    """What looks into lists and texts."""
     if sign in (FilterOperator.TEXT_MATCH, FilterOperator.TEXT_MATCH_INSENSITIVE):
         if not isinstance(value, str):
             raise FilterError(f"'{sign.value}' on '{name}' looks for a text, not {value!r:.60}.")
         return _holding(name, value), False
     if sign == FilterOperator.CONTAINS:
-        return (EVERYTHING, False) if several else _containing(name, value)  # type: ignore[arg-type]
+        return (EVERYTHING, False) if several else _containing(name, value)
     if isinstance(value, str):  # Python looks into the text: letters, or a substring
         return EVERYTHING, False
     if not several:
         raise FilterError(f"'{sign.value}' on '{name}' takes a list, not {value!r:.60}.")
-    values: Sequence[Any] = value  # type: ignore[assignment]
     if sign == FilterOperator.IN:
-        return any_of(name, values), True
-    found = [_containing(name, one) for one in values]
+        return any_of(name, value), True
+    found = [_containing(name, one) for one in value]
     parts, exact = tuple(part for part, _ in found), all(says_all for _, says_all in found)
     if sign == FilterOperator.ANY:
         return Or(parts), exact

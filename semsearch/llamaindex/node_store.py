@@ -43,7 +43,7 @@ REFUSED = (
 
 
 class SemsearchVectorStore(BasePydanticVectorStore):
-    """Nodes with their embeddings, found by meaning, by words, or both; the collection is made by the first that are put in.
+    """Nodes with their embeddings, found by meaning, by words, or both; the first that are put in make the collection.
 
     A collection that something else made is asked as well: its passages come as text nodes.
 
@@ -154,7 +154,7 @@ class SemsearchVectorStore(BasePydanticVectorStore):
             query: What is asked. The modes are default (by meaning), text_search (by words, BM25), sparse (by the
                 collection's sparse model, by words where it has none), hybrid (both; `alpha` is the share of meaning,
                 without it each counts as far as it stands out) and mmr.
-            **kwargs: Options of `semsearch.Collection.search`; `mmr_threshold`; `mmr_prefetch_k`, the candidates of mmr.
+            **kwargs: Options of `semsearch.Collection.search`; `mmr_threshold`; `mmr_prefetch_k`, mmr's candidates.
 
         Raises:
             UsageError: The mode has no meaning here, or lacks its embedding or text.

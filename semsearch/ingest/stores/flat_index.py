@@ -53,8 +53,8 @@ def _head(content: bytes, at: int, path: Path) -> tuple[bytes, int, int, int]:
         if len(kind) < 4 or kind[:1] != b"I":
             raise DataError(f"{path} is no index of FAISS's.")
         raise UsageError(
-            f"{path} is an index of FAISS's of the kind '{named}', which holds no vectors as they were given: flat ones "
-            "(IndexFlatIP, IndexFlatL2, with or without IndexIDMap) are read. Export its vectors as .npy, and use "
+            f"{path} is an index of FAISS's of the kind '{named}', which holds no vectors as they were given: flat "
+            "ones (IndexFlatIP, IndexFlatL2, with or without IndexIDMap) are read. Export its vectors as .npy, and use "
             "'semsearch index FILE --vectors V.npy'."
         )
     dim, count, _, _, _, metric = _HEAD.unpack_from(content, at + 4)

@@ -81,7 +81,7 @@ def read_txtai(path: Path, name: str | None = None) -> Taken:
     """The texts of an index with content and their vectors.
 
     Raises:
-        UsageError: It was made without content, so that there are no texts, or with another index than FAISS's flat one.
+        UsageError: It was made without content, so that there are no texts, or with another index than a flat one.
         DataError: It is damaged.
     """
     if name is not None:
