@@ -37,7 +37,6 @@ class SemsearchDocumentStore:
     that comes with an embedding, which must be of that model, keeps it. With `dim` all vectors are the caller's:
     documents without an embedding are kept too, and found by keywords. Written with no policy, ids that are there are
     an error.
-    without an embedding are kept too, and found by keywords. Written with no policy, ids that are there are an error.
     """
 
     def __init__(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from llama_index.core.base.embeddings.base import BaseEmbedding
-from llama_index.core.bridge.pydantic import PrivateAttr
+from llama_index.core.bridge.pydantic import Field, PrivateAttr
 
 from semsearch.adaptors.offloading import offloaded
 from semsearch.encoder.load import DEFAULT_MODEL
@@ -20,8 +20,10 @@ class SemsearchEmbedding(BaseEmbedding):
     Attributes:
         model_name: A name or path, as `semsearch.load_encoder` takes it.
         device: As in `semsearch.load_encoder`.
+        embed_batch_size: Texts that come together; the model makes batches of its own of them.
     """
 
+    embed_batch_size: int = Field(default=512, gt=0, le=2048)
     model_name: str = DEFAULT_MODEL
     device: str | None = None
     _encoder: Encoder = PrivateAttr()

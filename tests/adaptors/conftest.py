@@ -11,6 +11,7 @@ import pytest
 for name in ("HAYSTACK_TELEMETRY_ENABLED", "ANONYMIZED_TELEMETRY", "LANGCHAIN_TRACING_V2", "LANGSMITH_TRACING"):
     os.environ[name] = "false"  # before anything imports a framework
 os.environ["DO_NOT_TRACK"] = "1"
+os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"  # DSPy's client fetches a list when it is imported
 os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
 
 NUMBERS = itertools.count()

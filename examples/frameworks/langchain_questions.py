@@ -1,6 +1,6 @@
 """LangChain: a vector store, a retriever by meaning and words, and an index that is kept in step.
 
-Needs `pip install 'semsearch[langchain]'`. Run it: `python examples/langchain_questions.py "how do I treat a burn?"`
+Needs `pip install 'semsearch[langchain]'`. Run it: `python examples/frameworks/langchain_questions.py "how do I treat a burn?"`
 """
 
 import json
@@ -13,7 +13,7 @@ from langchain_core.indexing import index
 
 from semsearch.langchain import SemsearchRecordManager, SemsearchRetriever, SemsearchVectorStore
 
-SAMPLES = Path(__file__).parent.parent / "corpora" / "samples"
+SAMPLES = Path(__file__).parents[2] / "corpora" / "samples"
 
 
 def main(question: str = "how do I treat a burn?") -> list[Document]:

@@ -1,6 +1,6 @@
 """Haystack: a pipeline with a hybrid retriever over a semsearch collection, written down and read back.
 
-Needs `pip install 'semsearch[haystack]'`. Run it: `python examples/haystack_pipeline.py "how do I treat a burn?"`
+Needs `pip install 'semsearch[haystack]'`. Run it: `python examples/frameworks/haystack_pipeline.py "how do I treat a burn?"`
 """
 
 import json
@@ -15,7 +15,7 @@ from haystack import Document, Pipeline
 
 from semsearch.haystack import SemsearchDocumentStore, SemsearchHybridRetriever
 
-SAMPLES = Path(__file__).parent.parent / "corpora" / "samples"
+SAMPLES = Path(__file__).parents[2] / "corpora" / "samples"
 
 
 def main(question: str = "how do I treat a burn?") -> list[Document]:
@@ -30,7 +30,10 @@ def main(question: str = "how do I treat a burn?") -> list[Document]:
         print(f"{store.write_documents(documents)} documents written")
         pipeline = Pipeline()
         pipeline.add_component("retriever", SemsearchHybridRetriever(store, top_k=3))
-        own = ["semsearch.haystack.retrievers", "semsearch.haystack.document_store"]  # Haystack asks whose classes to trust
+        own = [
+            "semsearch.haystack.retrievers",
+            "semsearch.haystack.document_store",
+        ]  # Haystack asks whose classes to trust
         again = Pipeline.loads(pipeline.dumps(), allowed_modules=own)
         found = again.run({"retriever": {"query": question}})["retriever"]["documents"]
         for document in found:

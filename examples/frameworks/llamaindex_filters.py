@@ -1,6 +1,6 @@
 """LlamaIndex: an index over a semsearch collection, asked by meaning and words, within a filter.
 
-Needs `pip install 'semsearch[llamaindex]'`. Run it: `python examples/llamaindex_filters.py "how are tables indexed?"`
+Needs `pip install 'semsearch[llamaindex]'`. Run it: `python examples/frameworks/llamaindex_filters.py "how are tables indexed?"`
 """
 
 import json
@@ -14,7 +14,7 @@ from llama_index.core.vector_stores.types import MetadataFilter, MetadataFilters
 
 from semsearch.llamaindex import SemsearchEmbedding, SemsearchVectorStore
 
-SAMPLES = Path(__file__).parent.parent / "corpora" / "samples"
+SAMPLES = Path(__file__).parents[2] / "corpora" / "samples"
 
 
 def main(question: str = "how does a database find a row fast?") -> list[NodeWithScore]:

@@ -1,6 +1,6 @@
 """mteb: a task of one's own, on which a model and a whole collection are measured as on the leaderboard's.
 
-Needs `pip install 'semsearch[mteb]'`. Run it: `python examples/mteb_task.py`
+Needs `pip install 'semsearch[mteb]'`. Run it: `python examples/frameworks/mteb_task.py`
 """
 
 import csv
@@ -14,7 +14,7 @@ from mteb.abstasks.task_metadata import TaskMetadata
 
 from semsearch.mteb import CollectionSearch, MTEBEncoder
 
-SAMPLES = Path(__file__).parent.parent / "corpora" / "samples"
+SAMPLES = Path(__file__).parents[2] / "corpora" / "samples"
 
 
 class SampleTask(AbsTaskRetrieval):
