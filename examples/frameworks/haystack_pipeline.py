@@ -1,6 +1,7 @@
 """Haystack: a pipeline with a hybrid retriever over a semsearch collection, written down and read back.
 
-Needs `pip install 'semsearch[haystack]'`. Run it: `python examples/frameworks/haystack_pipeline.py "how do I treat a burn?"`
+Needs `pip install 'semsearch[haystack]'`. Run it:
+`python examples/frameworks/haystack_pipeline.py "how do I treat a burn?"`
 """
 
 import json

@@ -1,6 +1,7 @@
 """LangChain: a vector store, a retriever by meaning and words, and an index that is kept in step.
 
-Needs `pip install 'semsearch[langchain]'`. Run it: `python examples/frameworks/langchain_questions.py "how do I treat a burn?"`
+Needs `pip install 'semsearch[langchain]'`. Run it:
+`python examples/frameworks/langchain_questions.py "how do I treat a burn?"`
 """
 
 import json

@@ -1,6 +1,7 @@
 """LlamaIndex: an index over a semsearch collection, asked by meaning and words, within a filter.
 
-Needs `pip install 'semsearch[llamaindex]'`. Run it: `python examples/frameworks/llamaindex_filters.py "how are tables indexed?"`
+Needs `pip install 'semsearch[llamaindex]'`. Run it:
+`python examples/frameworks/llamaindex_filters.py "how are tables indexed?"`
 """
 
 import json

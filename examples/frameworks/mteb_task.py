@@ -1,6 +1,7 @@
 """mteb: a task of one's own, on which a model and a whole collection are measured as on the leaderboard's.
 
-Needs `pip install 'semsearch[mteb]'`. Run it: `python examples/frameworks/mteb_task.py`
+Needs `pip install 'semsearch[mteb]'`. Run it:
+`python examples/frameworks/mteb_task.py`
 """
 
 import csv

@@ -1,4 +1,4 @@
-"""What LangChain's suites don't ask: scores, filters, odd documents, the record of `index()`, the event loop's thread."""
+"""What LangChain's suites don't ask: scores, filters, odd documents, the record of `index()`, the loop's thread."""
 
 import asyncio
 import math
