@@ -164,8 +164,9 @@ class SemsearchVectorStore(BasePydanticVectorStore):
         collection = self._collection()
         if collection is None:
             return VectorStoreQueryResult(nodes=[], similarities=[], ids=[])
-        further = self._of_ids(query.node_ids)
-        if query.doc_ids is not None:
+        # LlamaIndex's retriever hands over an empty list where a store keeps the texts itself, and means all nodes
+        further = self._of_ids(query.node_ids or None)
+        if query.doc_ids:
             further.append(any_of(OF_DOCUMENT, query.doc_ids))
         condition = condition_of_filters(query.filters, *further)
         if query.mode == VectorStoreQueryMode.MMR:

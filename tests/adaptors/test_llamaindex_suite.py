@@ -213,7 +213,7 @@ class States(RuleBasedStateMachine):
     def clear(self):
         self.both("clear")
 
-    @rule(number=st.integers(40, 45), k=st.integers(1, 8), ids=st.none() | st.lists(nodes, max_size=6))
+    @rule(number=st.integers(40, 45), k=st.integers(1, 8), ids=st.none() | st.lists(nodes, min_size=1, max_size=6))
     def query(self, number, k, ids):
         asked = VectorStoreQuery(query_embedding=vector(number), similarity_top_k=k, node_ids=ids)
         ours, simple = self.ours.query(asked), self.simple.query(asked)
@@ -288,6 +288,21 @@ def test_modes(store):
         store.query(VectorStoreQuery(**asked, mode=VectorStoreQueryMode.SVM))
     with pytest.raises(UsageError, match="'text_search' needs the text"):
         store.query(VectorStoreQuery(query_embedding=[1.0] * DIM, mode=VectorStoreQueryMode.TEXT_SEARCH))
+
+
+def test_an_index_of_llamaindex_retrieves(store):
+    from llama_index.core import StorageContext, VectorStoreIndex
+
+    nodes = [TextNode(id_="1", text="the cat sleeps"), TextNode(id_="2", text="water boils")]
+    context = StorageContext.from_defaults(vector_store=store)
+    index = VectorStoreIndex(nodes, storage_context=context, embed_model=SemsearchEmbedding(encoder=HashEncoder(DIM)))
+    for mode in ("default", "hybrid", "text_search"):  # its retriever hands over an empty list of ids
+        retriever = index.as_retriever(similarity_top_k=1, vector_store_query_mode=mode)
+        assert [hit.node.node_id for hit in retriever.retrieve("the cat")] == ["1"], mode
+    again = VectorStoreIndex.from_vector_store(store, embed_model=SemsearchEmbedding(encoder=HashEncoder(DIM)))
+    assert again.as_retriever(similarity_top_k=1).retrieve("water boils")[0].node.node_id == "2"
+    index.delete_nodes(["1"])
+    assert [one.node_id for one in store.get_nodes()] == ["2"]
 
 
 def test_nothing_is_there_yet(store):
