@@ -17,7 +17,7 @@ from semsearch.langchain import SemsearchVectorStore
 
 SEARCHES = 100
 TICK = 0.001  # seconds
-MOST = 500  # documents
+MOST = 200  # documents
 
 
 async def lateness(stop: asyncio.Event) -> list[float]:

@@ -16,7 +16,7 @@ from haystack.utils.filters import document_matches_filter
 
 from semsearch.adaptors.matching import (
     EVERYTHING,
-    NOTHING,
+    NO_DOCUMENT,
     SIZE_OPERATORS,
     Condition,
     any_of,
@@ -33,7 +33,7 @@ from semsearch.types import Document, Metadata
 
 MAX_NESTED = 50  # levels of a filter
 META = "meta."
-OPERATORS = ("==", "!=", *SIZE_OPERATORS, "in", "not in")
+COMPARISONS = ("==", "!=", *SIZE_OPERATORS, "in", "not in")
 
 
 def condition_of(filters: Mapping[str, Any] | None) -> Condition | None:
@@ -82,8 +82,8 @@ def _tree(filters: Any, depth: int) -> Filter | None:
 
 
 def _comparison(field: Any, sign: Any, value: Any) -> Filter | None:
-    if sign not in OPERATORS:
-        raise HaystackFilterError(f"{sign!r:.60} is no operator; they are {', '.join(OPERATORS)}.")
+    if sign not in COMPARISONS:
+        raise HaystackFilterError(f"{sign!r:.60} is no operator; they are {', '.join(COMPARISONS)}.")
     if not isinstance(field, str):
         raise HaystackFilterError(f"the name of a field is a text, not {field!r:.60}.")
     found: Filter | None
@@ -128,7 +128,7 @@ def _among(field: str, values: Any) -> Filter | None:
 def _size(field: str, sign: str, value: Any) -> Filter:
     name = field.removeprefix(META)
     if value is None:
-        return NOTHING
+        return NO_DOCUMENT
     if isinstance(value, str | date):
         text = value if isinstance(value, str) else value.isoformat()
         when = moment(text)

@@ -12,7 +12,7 @@ from semsearch.arguments import check_whole
 from semsearch.errors import UsageError
 from semsearch.haystack.document_store import SemsearchDocumentStore
 
-Found = dict[str, list[HaystackDocument]]
+FoundDocuments = dict[str, list[HaystackDocument]]
 
 
 class _Retriever:
@@ -105,7 +105,7 @@ class SemsearchEmbeddingRetriever(_Retriever):
         top_k: int | None = None,
         scale_score: bool | None = None,
         return_embedding: bool | None = None,
-    ) -> Found:
+    ) -> FoundDocuments:
         """The documents, best first, under `documents`; what is not said is as the retriever was told."""
         asked = self._asked(filters, top_k, scale_score, return_embedding)
         return {"documents": self.document_store.embedding_retrieval(query_embedding, **asked)}
@@ -118,7 +118,7 @@ class SemsearchEmbeddingRetriever(_Retriever):
         top_k: int | None = None,
         scale_score: bool | None = None,
         return_embedding: bool | None = None,
-    ) -> Found:
+    ) -> FoundDocuments:
         """See `run`."""
         asked = self._asked(filters, top_k, scale_score, return_embedding)
         return {"documents": await self.document_store.embedding_retrieval_async(query_embedding, **asked)}
@@ -136,7 +136,7 @@ class SemsearchKeywordRetriever(_Retriever):
         top_k: int | None = None,
         scale_score: bool | None = None,
         return_embedding: bool | None = None,
-    ) -> Found:
+    ) -> FoundDocuments:
         """The documents, best first, under `documents`; what is not said is as the retriever was told."""
         asked = self._asked(filters, top_k, scale_score, return_embedding)
         return {"documents": self.document_store.keyword_retrieval(query, **asked)}
@@ -149,7 +149,7 @@ class SemsearchKeywordRetriever(_Retriever):
         top_k: int | None = None,
         scale_score: bool | None = None,
         return_embedding: bool | None = None,
-    ) -> Found:
+    ) -> FoundDocuments:
         """See `run`."""
         asked = self._asked(filters, top_k, scale_score, return_embedding)
         return {"documents": await self.document_store.keyword_retrieval_async(query, **asked)}
@@ -168,7 +168,7 @@ class SemsearchHybridRetriever(_Retriever):
         top_k: int | None = None,
         scale_score: bool | None = None,
         return_embedding: bool | None = None,
-    ) -> Found:
+    ) -> FoundDocuments:
         """The documents, best first, under `documents`; a store of given embeddings needs that of the query, too."""
         asked = self._asked(filters, top_k, scale_score, return_embedding)
         return {"documents": self.document_store.hybrid_retrieval(query, query_embedding, **asked)}
@@ -182,7 +182,7 @@ class SemsearchHybridRetriever(_Retriever):
         top_k: int | None = None,
         scale_score: bool | None = None,
         return_embedding: bool | None = None,
-    ) -> Found:
+    ) -> FoundDocuments:
         """See `run`."""
         asked = self._asked(filters, top_k, scale_score, return_embedding)
         return {"documents": await self.document_store.hybrid_retrieval_async(query, query_embedding, **asked)}

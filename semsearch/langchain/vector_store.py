@@ -22,7 +22,7 @@ from semsearch.opening import HomeLike
 from semsearch.search.where_mapping import Where
 from semsearch.types import Encoder, Hit, Metric
 
-Scored = list[tuple[TextDocument, float]]
+ScoredTexts = list[tuple[TextDocument, float]]
 
 
 class SemsearchVectorStore(VectorStore):
@@ -122,7 +122,7 @@ class SemsearchVectorStore(VectorStore):
         k: int = 4,
         filter: Where | None = None,  # noqa: A002  (as others call it)
         **kwargs: Any,
-    ) -> Scored:
+    ) -> ScoredTexts:
         """The `k` documents that answer best, each with its similarity: higher is better."""
         return _scored(self.collection.search(query, k, where=filter, **kwargs))
 
@@ -136,7 +136,7 @@ class SemsearchVectorStore(VectorStore):
         k: int = 4,
         filter: Where | None = None,  # noqa: A002  (as others call it)
         **kwargs: Any,
-    ) -> Scored:
+    ) -> ScoredTexts:
         """The `k` documents nearest to a vector, each with its similarity."""
         return _scored(self.collection.search(None, k, vector=embedding, where=filter, **kwargs))
 
@@ -219,7 +219,7 @@ class SemsearchVectorStore(VectorStore):
         """See `similarity_search`."""
         return await offloaded(self.similarity_search, query, k, **kwargs)
 
-    async def asimilarity_search_with_score(self, *args: Any, **kwargs: Any) -> Scored:
+    async def asimilarity_search_with_score(self, *args: Any, **kwargs: Any) -> ScoredTexts:
         """See `similarity_search_with_score`."""
         return await offloaded(self.similarity_search_with_score, *args, **kwargs)
 
@@ -269,5 +269,5 @@ def encoder_of(embedding: Embeddings, metric: Metric | str) -> Encoder:
     )
 
 
-def _scored(hits: Sequence[Hit]) -> Scored:
+def _scored(hits: Sequence[Hit]) -> ScoredTexts:
     return [(text_document(hit.document), hit.score) for hit in hits]

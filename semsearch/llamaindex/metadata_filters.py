@@ -12,7 +12,7 @@ from typing import Any
 
 from llama_index.core.vector_stores.types import FilterCondition, FilterOperator, MetadataFilter, MetadataFilters
 
-from semsearch.adaptors.matching import EVERYTHING, NOTHING, Condition, any_of, lacks, same, sized
+from semsearch.adaptors.matching import EVERYTHING, NO_DOCUMENT, Condition, any_of, lacks, same, sized
 from semsearch.errors import FilterError
 from semsearch.search.fields import composed, folded
 from semsearch.search.where import And, Equal, Filter, Like, Not, Or, Value
@@ -27,7 +27,7 @@ SIZED = {
 }
 NEGATED = (FilterOperator.NE, FilterOperator.NIN)
 
-Part = tuple[Filter, bool]  # what never leaves out one that is met, and whether it says all
+TreePart = tuple[Filter, bool]  # what never leaves out one that is met, and whether it says all
 
 
 def condition_of_filters(filters: MetadataFilters | None, *further: Filter) -> Condition | None:
@@ -88,7 +88,7 @@ _MEANINGS: Mapping[FilterOperator, Callable[[Any, Any], bool]] = {
 }
 
 
-def _tree(filters: MetadataFilters, depth: int) -> Part:
+def _tree(filters: MetadataFilters, depth: int) -> TreePart:
     if depth > MAX_FILTER_LEVELS:
         raise FilterError(f"the filters are nested deeper than {MAX_FILTER_LEVELS} levels.")
     if not filters.filters:
@@ -100,7 +100,7 @@ def _tree(filters: MetadataFilters, depth: int) -> Part:
     return (Or(parts) if filters.condition == FilterCondition.OR else And(parts)), exact
 
 
-def _leaf(leaf: MetadataFilter) -> Part:
+def _leaf(leaf: MetadataFilter) -> TreePart:
     name, sign, value = leaf.key, leaf.operator, leaf.value
     several = isinstance(value, Sequence) and not isinstance(value, str)
     if sign == FilterOperator.IS_EMPTY:
@@ -120,13 +120,13 @@ def _leaf(leaf: MetadataFilter) -> Part:
     return _within(sign, name, value, several)
 
 
-def _equal_to(name: str, value: Any, several: bool) -> Part:
+def _equal_to(name: str, value: Any, several: bool) -> TreePart:
     if several:
         return _is(name, "list"), False
-    return NOTHING if value is None else same(name, value), True
+    return NO_DOCUMENT if value is None else same(name, value), True
 
 
-def _within(sign: FilterOperator, name: str, value: Any, several: bool) -> Part:
+def _within(sign: FilterOperator, name: str, value: Any, several: bool) -> TreePart:
     """What looks into lists and texts."""
     if sign in (FilterOperator.TEXT_MATCH, FilterOperator.TEXT_MATCH_INSENSITIVE):
         if not isinstance(value, str):
@@ -152,7 +152,7 @@ def _is(name: str, kind: Any) -> Filter:
     return Equal(composed(name), Value(kind, ""))
 
 
-def _containing(name: str, value: str | float) -> Part:
+def _containing(name: str, value: str | float) -> TreePart:
     """A list with that element; where it is a text, also a text that it stands in, or a map with that name."""
     element = same(name, value, element=True)
     if not isinstance(value, str):

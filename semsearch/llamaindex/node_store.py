@@ -34,7 +34,7 @@ from semsearch.types import Document, Hit, Metric
 
 NODES_AT_ONCE = 1024
 MMR_CANDIDATES, MMR_FACTOR = 100, 4  # that are thinned out: at least so many, and so many for each that is asked for
-REFUSED = (
+MEANINGLESS = (
     VectorStoreQueryMode.SEMANTIC_HYBRID,
     VectorStoreQueryMode.SVM,
     VectorStoreQueryMode.LOGISTIC_REGRESSION,
@@ -159,7 +159,7 @@ class SemsearchVectorStore(BasePydanticVectorStore):
         Raises:
             UsageError: The mode has no meaning here, or lacks its embedding or text.
         """
-        if query.mode in REFUSED:
+        if query.mode in MEANINGLESS:
             raise UsageError(f"the query mode '{query.mode.value}' has no meaning here: choose default, hybrid or mmr.")
         collection = self._collection()
         if collection is None:

@@ -16,8 +16,8 @@ from semsearch.errors import DataError, UsageError
 
 FLAT: Final = (b"IxFI", b"IxF2", b"IxFl")
 WITH_IDS: Final = (b"IxMp", b"IxM2")
-_HEAD: Final = struct.Struct("<iqqq?i")  # dim, vectors, two unused numbers, whether it is trained, metric
-MAX_DIM: Final = 1 << 16
+_INDEX_HEAD: Final = struct.Struct("<iqqq?i")  # dim, vectors, two unused numbers, whether it is trained, metric
+MAX_INDEX_DIM: Final = 1 << 16
 
 
 def read_flat_index(path: Path) -> tuple[NDArray[np.float32], NDArray[np.int64] | None]:
@@ -57,10 +57,10 @@ def _head(content: bytes, at: int, path: Path) -> tuple[bytes, int, int, int]:
             "ones (IndexFlatIP, IndexFlatL2, with or without IndexIDMap) are read. Export its vectors as .npy, and use "
             "'semsearch index FILE --vectors V.npy'."
         )
-    dim, count, _, _, _, metric = _HEAD.unpack_from(content, at + 4)
-    if not 0 < dim <= MAX_DIM or count < 0:
+    dim, count, _, _, _, metric = _INDEX_HEAD.unpack_from(content, at + 4)
+    if not 0 < dim <= MAX_INDEX_DIM or count < 0:
         raise DataError(f"{path} is damaged: {count:,} vectors of {dim:,} components.")
-    return kind, dim, count, at + 4 + _HEAD.size + (4 if metric > 1 else 0)
+    return kind, dim, count, at + 4 + _INDEX_HEAD.size + (4 if metric > 1 else 0)
 
 
 def _flat(content: bytes, at: int, kind: bytes, dim: int, count: int, path: Path) -> tuple[NDArray[np.float32], int]:
