@@ -32,7 +32,7 @@ from semsearch.search.where import (
 from semsearch.types import Document, Hit, Metadata
 
 EVERYTHING: Final = And(())
-NO_DOCUMENT: Final = Or(())
+NO_DOCUMENTS_AT_ALL: Final = Or(())
 SIZE_OPERATORS: Mapping[str, Size] = {">": "$gt", ">=": "$gte", "<": "$lt", "<=": "$lte"}
 FIRST_DEPTH, DEEPER = 64, 4  # hits that are looked at first, and how many times as many the next time
 
@@ -69,7 +69,7 @@ def sized(name: str, sign: str, value: str | float | bool) -> Filter:
     """The field is a number or a text, as `value` is, and is so much; truth values count as 0 and 1."""
     size, name = SIZE_OPERATORS[sign], composed(name)
     if isinstance(value, str):
-        return Compare(name, size, Value(*typed(value))) if is_text(value) else NO_DOCUMENT
+        return Compare(name, size, Value(*typed(value))) if is_text(value) else NO_DOCUMENTS_AT_ALL
     compare = SIZES[size][1]
     truths = [Equal(name, Value("bool", truth)) for truth in (False, True) if compare(truth, value)]
     return Or((Compare(name, size, Value("number", _number(+value))), *truths))

@@ -16,7 +16,7 @@ from haystack.utils.filters import document_matches_filter
 
 from semsearch.adaptors.matching import (
     EVERYTHING,
-    NO_DOCUMENT,
+    NO_DOCUMENTS_AT_ALL,
     SIZE_OPERATORS,
     Condition,
     any_of,
@@ -128,7 +128,7 @@ def _among(field: str, values: Any) -> Filter | None:
 def _size(field: str, sign: str, value: Any) -> Filter:
     name = field.removeprefix(META)
     if value is None:
-        return NO_DOCUMENT
+        return NO_DOCUMENTS_AT_ALL
     if isinstance(value, str | date):
         text = value if isinstance(value, str) else value.isoformat()
         when = moment(text)

@@ -25,7 +25,7 @@ from semsearch.opening import HomeLike
 from semsearch.search.where import And, Exists, Filter, Not
 from semsearch.types import Document, Hit, Metric
 
-DOCUMENTS_AT_ONCE = 1024  # documents
+STORED_AT_ONCE = 1024  # documents
 DOT_SCALE, WORDS_SCALE = 100, 8  # of scores that have no bound, on the way to a share: as Haystack's own store has them
 EMBEDDED: Final = Not(Exists(UNEMBEDDED))
 
@@ -286,7 +286,7 @@ class SemsearchDocumentStore:
 
     def _read(self, ids: Sequence[str]) -> Iterator[Document]:
         pending = iter(ids)
-        while some := list(islice(pending, DOCUMENTS_AT_ONCE)):
+        while some := list(islice(pending, STORED_AT_ONCE)):
             yield from (document for document in self.collection.get(some) if document is not None)
 
     def _ids(self, condition: Condition | None) -> list[str]:

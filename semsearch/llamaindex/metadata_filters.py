@@ -12,7 +12,7 @@ from typing import Any
 
 from llama_index.core.vector_stores.types import FilterCondition, FilterOperator, MetadataFilter, MetadataFilters
 
-from semsearch.adaptors.matching import EVERYTHING, NO_DOCUMENT, Condition, any_of, lacks, same, sized
+from semsearch.adaptors.matching import EVERYTHING, NO_DOCUMENTS_AT_ALL, Condition, any_of, lacks, same, sized
 from semsearch.errors import FilterError
 from semsearch.search.fields import composed, folded
 from semsearch.search.where import And, Equal, Filter, Like, Not, Or, Value
@@ -123,7 +123,7 @@ def _leaf(leaf: MetadataFilter) -> TreePart:
 def _equal_to(name: str, value: Any, several: bool) -> TreePart:
     if several:
         return _is(name, "list"), False
-    return NO_DOCUMENT if value is None else same(name, value), True
+    return NO_DOCUMENTS_AT_ALL if value is None else same(name, value), True
 
 
 def _within(sign: FilterOperator, name: str, value: Any, several: bool) -> TreePart:
