@@ -8,7 +8,7 @@ ALONE      := threads or weights or gpu
 REAL       := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadgroup
 SOURCES    := semsearch indexes corpora benchmarks docs examples tests
 
-.PHONY: demo quick test real check docs bench crash kill-server cluster siege failover fuzz attack parts ray soak format clean
+.PHONY: demo quick test real check adaptors docs bench crash kill-server cluster siege failover fuzz attack parts ray soak format clean
 .DEFAULT_GOAL := help
 
 help:
@@ -64,6 +64,13 @@ check: $(VENV)/.test ## format, lint, types, import rules, tests, wheel
 	$(BIN)/lint-imports
 	$(MAKE) test
 	$(BIN)/python tests/wheel.py
+
+$(VENV)/.adaptors: $(VENV)/.test
+	$(PIP) install -q -c $(VENV)/constraints.txt --group adaptors
+	touch $@
+
+adaptors: $(VENV)/.adaptors ## the adaptors' suites on every engine, on real data, and what needs the peers' packages
+	OMP_NUM_THREADS=1 SEMSEARCH_FULL=1 $(BIN)/python -m pytest tests/adaptors tests/exchange/test_foreign_stores.py
 
 docs: $(VENV)/.test ## pages of every public name, from the docstrings, into build/docs
 	$(BIN)/python docs/api.py build/docs

@@ -39,6 +39,8 @@ SAME_NAMES = {
         ("Pooling", "Dense", "LayerNorm", "Normalize", "Truncate", "Dropout", "StaticEmbedding", "WordEmbeddings"),
         "the module of that kind, by torch and by numpy",
     ),
+    "TESTED": "the versions of a framework that its adaptor was tested with",
+    "SemsearchVectorStore": "what LangChain and LlamaIndex both call such a store",
     "_LAZY": "what a package exports, and the module that is imported when it is asked for",
 }
 

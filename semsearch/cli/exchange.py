@@ -16,6 +16,8 @@ from semsearch.errors import DimensionMismatch, UsageError
 from semsearch.home import Home
 from semsearch.names import check_name
 
+TOOL_NAMES = ("chroma", "lancedb", "qdrant", "faiss", "txtai")
+
 
 @click.command(short_help="Write passages and vectors as files that anything can read.")
 @click.argument("name", shell_complete=parameters.collections)
@@ -67,6 +69,7 @@ class ImportOptions:
     path: str
     name: str | None
     encoder: str
+    tool: str | None
     inside: str | None
     unchecked: bool
     compute: ComputeOptions
@@ -79,7 +82,8 @@ class ImportOptions:
 @click.option(
     "-m", "--encoder", type=parameters.model, metavar="MODEL", help="That made them, or 'none'.", required=True
 )
-@click.option("--from", "inside", metavar="NAME", help="The collection or table of a store that holds several.")
+@click.option("--from", "tool", type=click.Choice(TOOL_NAMES), help="Whose folder it is [default: what it looks like].")
+@click.option("--inside", metavar="NAME", help="The collection, table or index of a store that holds several.")
 @click.option("--unchecked", is_flag=True, help="Don't encode 100 of the texts again to see that they fit the model.")
 @parameters.compute
 @parameters.home
@@ -87,26 +91,30 @@ class ImportOptions:
 def import_vectors(options: ImportOptions) -> int:
     r"""Take in the texts and vectors in PATH.
 
-    An .npz, a pickle as sentence-transformers' examples write it, or the folder of a Chroma or LanceDB store (where its
-    package is installed).
+    An .npz, a pickle as sentence-transformers' examples write it, or what another tool keeps on the disk: the folder
+    of a Chroma or LanceDB store (where its package is installed), of Qdrant's client or of txtai, or a flat index of
+    FAISS's with its texts beside it. What was taken from a store is held against it in the end.
 
     In a file they are arrays or lists called 'texts' (or 'sentences') and 'vectors' (or 'embeddings'), and 'ids' where
     there are some. Of a pickle only data is read, nothing in it runs.
 
     \b
     semsearch import embeddings.pkl --encoder all-MiniLM-L6-v2
-    semsearch import chroma/ --from articles --encoder all-MiniLM-L6-v2
+    semsearch import --from chroma chroma/ --inside articles --encoder all-MiniLM-L6-v2
+    semsearch import --from faiss folder/ --encoder all-MiniLM-L6-v2
     """
-    from semsearch.exchange.chroma_lancedb import is_store, read_store
     from semsearch.ingest.precomputed import read_together
+    from semsearch.ingest.stores.other_stores import read_from, tool_of, verify_taken
 
     place = Path(options.path)
-    if is_store(place):
-        documents, vectors = read_store(place, options.inside)
+    tool = options.tool or tool_of(place)
+    if tool is not None:
+        documents, vectors = read_from(tool, place, options.inside)
         name = options.name or options.inside or place.stem
     elif not place.is_file():
         wrong = "is no file" if place.exists() else "is not there"
-        raise UsageError(f"'{options.path}' {'is no store of Chroma or LanceDB' if place.is_dir() else wrong}.")
+        store = f"is no store of {', '.join(TOOL_NAMES)}"
+        raise UsageError(f"'{options.path}' {store if place.is_dir() else wrong}.")
     elif place.suffix not in (".npz", ".pkl", ".pickle"):
         raise UsageError(
             f"'{options.path}' is neither .npz nor .pkl; 'semsearch index FILE --vectors V.npy' takes two files."
@@ -129,8 +137,11 @@ def import_vectors(options: ImportOptions) -> int:
         if not made and collection.settings["encoder"] is not None and not options.unchecked:
             check_vectors(documents, vectors, collection.encoder)
         changes = collection.add(documents, vectors)
+        sampled = verify_taken(collection.engine, documents, vectors, alone=made) if tool is not None else 0
     tell_made(name, home, made)
     out(summary(changes))
+    if sampled:
+        say(f"all {len(documents):,} records are there, and {sampled} of them were found again as in the store")
     return 0
 
 

@@ -12,6 +12,7 @@ import math
 import pickletools
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
@@ -47,13 +48,28 @@ def read_pickle(path: Path) -> Any:
     Raises:
         DataError: It holds something else, or is none.
     """
+    with _told(str(path)), path.open("rb") as file:
+        size = file.seek(0, 2)
+        file.seek(0)
+        return _values(file, size)
+
+
+def read_pickled(content: bytes, where: str) -> Any:
+    """As `read_pickle`, of bytes that stand somewhere; `where` begins the sentence of an error."""
+    with _told(where):
+        return _values(io.BytesIO(content), len(content))
+
+
+def _values(file: IO[bytes], size: int) -> Any:
+    machine = _Machine(AMPLIFIED * size)
+    return _resolved(machine.run(_Bounded(file, size)), AMPLIFIED * size)
+
+
+@contextmanager
+def _told(path: str) -> Iterator[None]:
+    """What goes wrong in reading, as a `DataError` of its place."""
     try:
-        with path.open("rb") as file:
-            size = file.seek(0, 2)
-            file.seek(0)
-            machine = _Machine(AMPLIFIED * size)
-            found = machine.run(_Bounded(file, size))
-            return _resolved(found, AMPLIFIED * size)
+        yield
     except MemoryError:
         raise  # it may be whole
     except Refused as error:
@@ -106,6 +122,19 @@ class _Array:
                 self.value = _array(content, dtype, shape, "F" if fortran else "C")
             case _:
                 raise Refused("the state of an array is none")
+
+
+class _Fields:
+    """An object of another library's, of which nothing but its named values is read."""
+
+    def __init__(self) -> None:
+        self.value: dict[Any, Any] = {}
+
+    def set(self, state: Any) -> None:
+        inner = state.get("__dict__", state) if isinstance(state, dict) else None  # as pydantic's models hold theirs
+        if not isinstance(inner, dict):
+            raise Refused("an object has no named values")
+        self.value = inner
 
 
 class _Dtype:
@@ -209,6 +238,16 @@ KNOWN = {
     "_codecs.encode": _encoded,
     "torch.storage._load_from_bytes": _storage,
     "torch._utils._rebuild_tensor_v2": _tensor,
+    # what other stores keep of a document
+    **dict.fromkeys(
+        (
+            "qdrant_client.http.models.models.PointStruct",
+            "qdrant_client.http.models.models.SparseVector",
+            "langchain_core.documents.base.Document",
+            "langchain_community.docstore.in_memory.InMemoryDocstore",
+        ),
+        _Fields,
+    ),
 }
 
 
@@ -288,7 +327,7 @@ class _Machine:
 
     def build(self, _: Any) -> None:
         state, what = self.stack.pop(), self.stack[-1]
-        if not isinstance(what, _Array | _Dtype):
+        if not isinstance(what, _Array | _Dtype | _Fields):
             raise Refused("it changes what is no array")
         what.set(state)
         if isinstance(what, _Array):
@@ -328,6 +367,9 @@ STEPS: dict[str, Callable[[_Machine, Any], object]] = {
     "TUPLE1": lambda machine, _: machine.tuple_of(1),
     "TUPLE2": lambda machine, _: machine.tuple_of(2),
     "TUPLE3": lambda machine, _: machine.tuple_of(3),
+    "EMPTY_SET": lambda machine, _: machine.stack.append([]),
+    "ADDITEMS": lambda machine, _: machine.append(machine.marked()),
+    "NEWOBJ": lambda machine, _: machine.call(None),
     "APPEND": lambda machine, _: machine.append([machine.stack.pop()]),
     "APPENDS": lambda machine, _: machine.append(machine.marked()),
     "SETITEM": lambda machine, _: machine.set_items([machine.stack.pop(-2), machine.stack.pop()]),
@@ -351,7 +393,7 @@ def _resolved(found: Any, most: int) -> Any:
 
     def resolved(value: Any, depth: int) -> Any:
         nonlocal left
-        if isinstance(value, _Array):
+        if isinstance(value, _Array | _Fields):
             value = value.value
         left -= value.nbytes if isinstance(value, np.ndarray) else 1
         if left < 0 or depth > DEEPEST:

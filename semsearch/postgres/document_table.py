@@ -16,7 +16,7 @@ from semsearch.postgres import word_rows
 from semsearch.postgres.array_format import bytes_of, int4, int8, written
 from semsearch.postgres.connections import DatabaseSession, one
 from semsearch.records import Entry, Known, Record
-from semsearch.search.document_words import CountedWords, Worded
+from semsearch.search.document_words import CountedWords
 from semsearch.search.fields import fields_of
 from semsearch.search.languages import Languages
 from semsearch.types import Document, Metadata

@@ -45,19 +45,25 @@ from semsearch.search.where import (
 from semsearch.search.where_text import MAX_FILTER_DEPTH, MAX_FILTER_TEXT, parse_where
 
 MAX_CONDITIONS = 1_000  # of a filter
+MAX_TREE = 4 * MAX_CONDITIONS  # of one that a program made, to which what means one condition may be a few
 MAX_VALUES = 10_000  # of all its $in and $nin together
 MAX_LIKE = 10_000  # characters
 
-Where = str | Mapping[str, Any]
+Where = str | Mapping[str, Any] | Filter
 OPERATORS = ("$eq", *SIZES, "$ne", "$in", "$nin", "$between", "$last", "$exists", "$contains", "$like")
 
 
 def parse(where: Where, fields: FieldCatalog) -> Filter:
     """The filter that `where` stands for, held against the `fields` that there are.
 
+    A tree that a program made (`semsearch.search.where`) is taken as it is: what no document has matches nothing.
+
     Raises:
         FilterError: What can't be understood, and where in the filter.
     """
+    if isinstance(where, Filter):
+        _check_size(where)
+        return where
     return _Reader(fields).mapping(parse_where(where) if isinstance(where, str) else where, "where", 0)
 
 
@@ -272,6 +278,22 @@ class _Reader:
         if types is None:
             types = self.types[name, element] = self.fields.types(name, element)
         return types
+
+
+def _check_size(tree: Filter) -> None:
+    """Refuse a tree that is larger than one that people write may be."""
+    conditions, pending = 0, [(tree, 0)]
+    while pending:
+        part, depth = pending.pop()
+        _check_depth("where", depth)
+        if isinstance(part, And | Or):
+            pending += [(inner, depth + 1) for inner in part.parts]
+        elif isinstance(part, Not):
+            pending.append((part.part, depth + 1))
+        else:
+            conditions += 1
+    if conditions > MAX_TREE:
+        raise FilterError(f"the filter has {conditions:,} conditions; at most {MAX_TREE:,} are allowed.")
 
 
 def _all(parts: Sequence[Filter]) -> Filter:

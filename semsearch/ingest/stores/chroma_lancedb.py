@@ -21,26 +21,23 @@ VECTORS = ("vector", "embedding", "embeddings")
 Taken = tuple[list[Document], NDArray[Any]]
 
 
-def is_store(path: Path) -> bool:
-    """Whether a folder is such a store."""
-    return (path / "chroma.sqlite3").is_file() or _is_lance(path)
+def is_chroma(path: Path) -> bool:
+    """Whether a folder is a store of Chroma's."""
+    return (path / "chroma.sqlite3").is_file()
 
 
-def read_store(path: Path, name: str | None = None) -> Taken:
-    """The documents of a store's collection or table and their vectors `(n, dim)`.
+def is_lance(path: Path) -> bool:
+    """Whether a folder is a store of LanceDB's, or one of its tables."""
+    return path.is_dir() and (path.suffix == ".lance" or any(path.glob("*.lance")))
 
-    Args:
-        path: The store's folder; of LanceDB, also that of one table.
-        name: The collection or table; may be left out where there is one.
+
+def read_chroma(path: Path, name: str | None = None) -> Taken:
+    """The documents of a collection and their vectors `(n, dim)`.
 
     Raises:
         MissingDependency: The package that reads it is not installed.
-        DataError: A record lacks its text or its vector.
+        DataError: A record lacks its text.
     """
-    return _chroma(path, name) if (path / "chroma.sqlite3").is_file() else _lance(path, name)
-
-
-def _chroma(path: Path, name: str | None) -> Taken:
     try:
         import chromadb
         from chromadb.config import Settings
@@ -51,7 +48,7 @@ def _chroma(path: Path, name: str | None) -> Taken:
     except ValueError:  # this process has it open already, and Chroma has one client for a store
         client = chromadb.PersistentClient(str(path))
     names = [found if isinstance(found, str) else found.name for found in client.list_collections()]
-    collection = client.get_collection(_one(names, name, path), embedding_function=None)
+    collection = client.get_collection(chosen_of(names, name, path), embedding_function=None)
     documents: list[Document] = []
     parts: list[NDArray[Any]] = []
     while True:
@@ -63,16 +60,13 @@ def _chroma(path: Path, name: str | None) -> Taken:
             break
         texts = found["documents"] or [None] * len(ids)
         for identity, text, metadata in zip(ids, texts, found["metadatas"] or [None] * len(ids), strict=True):
-            documents.append(_document(identity, text, dict(metadata or {}), path))
+            documents.append(taken_document(identity, text, dict(metadata or {}), path))
         parts.append(np.asarray(found["embeddings"], dtype=np.float32))
     return documents, _together(parts, path)
 
 
-def _is_lance(path: Path) -> bool:
-    return path.is_dir() and (path.suffix == ".lance" or any(path.glob("*.lance")))
-
-
-def _lance(path: Path, name: str | None) -> Taken:
+def read_lance(path: Path, name: str | None = None) -> Taken:
+    """The documents of a table and their vectors `(n, dim)`; as `read_chroma`."""
     try:
         import lancedb
     except ImportError as error:
@@ -80,32 +74,34 @@ def _lance(path: Path, name: str | None) -> Taken:
     if path.suffix == ".lance":
         path, name = path.parent, path.stem
     names = sorted(table.stem for table in path.glob("*.lance"))
-    table = lancedb.connect(str(path)).open_table(_one(names, name, path)).to_arrow()
+    table = lancedb.connect(str(path)).open_table(chosen_of(names, name, path)).to_arrow()
     text, vector = _column(table.column_names, TEXTS, path), _column(table.column_names, VECTORS, path)
     key = next((column for column in IDS if column in table.column_names), None)
     rest = [column for column in table.column_names if column not in (text, vector, key)]
     documents = [
-        _document(str(number if key is None else row[key]), row[text], {c: row[c] for c in rest}, path)
+        taken_document(str(number if key is None else row[key]), row[text], {c: row[c] for c in rest}, path)
         for number, row in enumerate(table.drop_columns([vector]).to_pylist())
     ]
     column = table.column(vector).combine_chunks()
     return documents, np.asarray(column.flatten(), dtype=np.float32).reshape(len(documents), -1)
 
 
-def _document(identity: str, text: Any, metadata: dict[str, Any], path: Path) -> Document:
+def taken_document(identity: str, text: Any, metadata: dict[str, Any], path: Path) -> Document:
+    """A record as a document, or the error that it has no text."""
     if not isinstance(text, str) or is_empty(text):
         raise DataError(f"{path}: the record {identity!r} has no text.")
     return Document(identity, text, metadata=metadata)
 
 
-def _one(names: Sequence[str], name: str | None, path: Path) -> str:
+def chosen_of(names: Sequence[str], name: str | None, path: Path) -> str:
+    """The collection or table that is meant, of those that there are."""
     if name in names:
         return str(name)
     listed = ", ".join(sorted(names)) or "none"
     if name is None and len(names) == 1:
         return names[0]
     raise UsageError(
-        f"{path} holds {listed}: say which with --from." if name is None else f"{path} has no '{name}': {listed}."
+        f"{path} holds {listed}: say which with --inside." if name is None else f"{path} has no '{name}': {listed}."
     )
 
 

@@ -1,0 +1,60 @@
+"""semsearch as DSPy's retriever: `dspy.configure(rm=SemsearchRM("notes"))`, then `dspy.Retrieve(k=3)("a question")`.
+
+DSPy is not needed to import this: what it asks of a retriever is an object that is called.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from semsearch.adaptors.opened import CollectionSpec
+from semsearch.collection import Collection
+from semsearch.errors import UsageError
+from semsearch.opening import HomeLike
+from semsearch.types import Hit
+
+TESTED = {"dspy": "3.4.1"}  # with this its tests passed
+
+
+class RetrievedPassage(dict[str, Any]):
+    """A passage as DSPy has it: its text as `long_text`, and by their names the id, title, score and metadata."""
+
+    def __init__(self, hit: Hit) -> None:
+        """What DSPy gets of a hit."""
+        known = {"pid": hit.id, "title": hit.title, "score": hit.score, "metadata": dict(hit.metadata)}
+        super().__init__(long_text=hit.text, **known)
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return self[name]
+        except KeyError:
+            raise AttributeError(name) from None
+
+
+class SemsearchRM:
+    """Asks a collection, by its name in a home or an open one."""
+
+    def __init__(self, collection: str | Collection, home: HomeLike = None, k: int = 3, **search: Any) -> None:
+        """Open the collection.
+
+        Args:
+            collection: Its name, or an open one.
+            home: Where it is; see `semsearch.home.Home.of`.
+            k: Passages to give, where a call does not say.
+            **search: Options of `semsearch.Collection.search`: mode, rerank, where, min_percentile, ….
+        """
+        self.collection = CollectionSpec(collection, home).opened() if isinstance(collection, str) else collection
+        self.k, self._search = k, search
+
+    def __call__(self, query: str | Sequence[str], k: int | None = None, **kwargs: Any) -> list[RetrievedPassage]:
+        """The passages that answer best; of several queries, those of each in turn.
+
+        Raises:
+            UsageError: There is no query.
+        """
+        queries = [query] if isinstance(query, str) else list(query)
+        if not queries:
+            raise UsageError("there is no query to answer.")
+        answers = self.collection.search_many(queries, k or self.k, **{**self._search, **kwargs})
+        return [RetrievedPassage(hit) for hits in answers for hit in hits]

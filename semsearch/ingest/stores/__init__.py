@@ -1,0 +1,1 @@
+"""What other tools keep on the disk, read for `semsearch import`."""
