@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from semsearch.applications.similarity import similarity
     from semsearch.collection import Collection
     from semsearch.encoder.load import load_encoder
+    from semsearch.encoder.multi_vector_encoder import load_multi_vector_encoder
     from semsearch.encoder.own import encoder_from
     from semsearch.encoder.sparse_encoder import load_sparse_encoder
     from semsearch.engine import Compacted, Problem

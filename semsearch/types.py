@@ -79,7 +79,8 @@ class Explanation:
 
     `parts` is None where the model's score can't be split, and `why` says so; else they add up to `cosine`, the score
     of passage and query encoded again in float32, which differs from the stored score by `difference`. `terms` add up
-    to the score by the sparse model, where there is one.
+    to the score by the sparse model, where there is one; the weights of `pairs` to the score of a reranker that compares
+    tokens, or to its multiple where that is a mean.
     """
 
     way: str  # a sentence
@@ -88,6 +89,7 @@ class Explanation:
     parts: Sequence[Part] | None = None
     why: str = ""
     terms: Sequence[tuple[str, float]] | None = None  # of a sparse score: its words and what they add, the most first
+    pairs: Sequence[tuple[str, Part]] | None = None  # of a MaxSim: what of the query met which token, the likest first
 
 
 class Passage(NamedTuple):
