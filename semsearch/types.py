@@ -52,6 +52,19 @@ class Document:
     metadata: Metadata = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class ImageDocument(Document):
+    """A document that is a picture: encoded by what it shows, where its text is what there is to say of it in words.
+
+    The pixels are not stored. A document of a collection that was made of one has `image_format` in its metadata.
+    """
+
+    pixels: NDArray[np.uint8] | None = field(default=None, repr=False, compare=False)  # (height, width, 3), upright RGB
+
+
+IMAGE_FORMAT = "image_format"  # of metadata: that the document is a picture, and of what format its file is
+
+
 class Span(NamedTuple):
     """A passage's place in its document's text: `text[start:end]`, in characters."""
 

@@ -8,6 +8,9 @@ from dataclasses import dataclass, field
 from itertools import repeat
 from typing import Any, Self, TypeAlias
 
+import numpy as np
+from numpy.typing import NDArray
+
 from semsearch.errors import DataError
 from semsearch.places import Position, stretches
 from semsearch.reading.files import decode
@@ -46,6 +49,7 @@ class FilePart:
     title: str = ""
     metadata: Mapping[str, Any] = field(default_factory=dict)
     position: Position = field(default_factory=Position)
+    pixels: NDArray[np.uint8] | None = field(default=None, compare=False, repr=False)  # (height, width, 3) of a picture
 
 
 @dataclass(frozen=True, slots=True)

@@ -49,6 +49,7 @@ CONFIG_FILES: Mapping[str, tuple[str, ...]] = {
     "spladepooling": ("config.json",),
     "sparsestaticembedding": ("config.json",),
     "sparseautoencoder": ("config.json",),
+    "clipmodel": ("preprocessor_config.json", "processor_config.json"),
     "multivectormask": ("config.json",),
     "hierarchicaltokenpooling": ("config.json",),
 }
@@ -69,10 +70,10 @@ ALIASES = {
 }
 # Known, and not to be opened as a text encoder: the reason.
 REFUSED = {
-    "clipmodel": "it is an image-text model (CLIP), which this version does not open",
     "wkpooling": "WKPooling was removed from sentence-transformers in version 2 and is not computed here",
     "logitscore": "it is a reranker, which scores pairs of texts and gives no vectors",
 }
+IMAGE_TEXT = ("clip", "siglip")  # kinds of models with a tower for texts and one for pictures
 LATE = "it is a late-interaction (ColBERT) model, which gives many vectors for each text and reranks (maxsim:MODEL)"
 FAMILY_KINDS: Mapping[Family, Mapping[str, str]] = {  # that one family has, and why others don't open them
     "sparse": {
@@ -171,6 +172,7 @@ def read(folder: Path, wanted: Family = "dense") -> Checkpoint:
         stages = tuple(read_stage(folder, entry["path"], entry["type"], entry, family=wanted) for entry in entries)
     else:
         stages = _bare_masked(folder) if wanted == "sparse" else _bare(folder)
+    stages = tuple(map(_image_text, stages)) if wanted == "dense" else stages
     prompts = {name: text for name, text in (settings.get("prompts") or {}).items() if text is not None}
     return Checkpoint(
         folder=folder,
@@ -180,6 +182,14 @@ def read(folder: Path, wanted: Family = "dense") -> Checkpoint:
         similarity=settings.get("similarity_fn_name"),
         truncate_dim=settings.get("truncate_dim"),
     )
+
+
+def _image_text(stage: Stage) -> Stage:
+    """A transformer whose towers give vectors for pictures and texts, by the name of its older wrapper."""
+    if stage.kind != "transformer" or read_json(stage.folder / "config.json").get("model_type") not in IMAGE_TEXT:
+        return stage
+    file = next((stage.folder / name for name in CONFIG_FILES["clipmodel"] if (stage.folder / name).is_file()), None)
+    return Stage("clipmodel", stage.folder, {}, file)
 
 
 @contextmanager
@@ -364,6 +374,8 @@ def _bare(folder: Path) -> tuple[Stage, ...]:
     architecture = (config.get("architectures") or [""])[0]
     if architecture.endswith("ForSequenceClassification"):
         raise ModelError(f"{folder} holds no text embedding model: {REFUSED['logitscore']}.")
+    if config.get("model_type") in IMAGE_TEXT:
+        return (Stage("transformer", folder, {}),)
     causal = architecture.endswith("ForCausalLM") and config.get("is_causal") is not False
     return (
         Stage("transformer", folder, {}),
