@@ -59,6 +59,7 @@ if TYPE_CHECKING:
     from semsearch.federation import Federation, search
     from semsearch.home import Home
     from semsearch.ingest.ingestion import IngestResult, Progress
+    from semsearch.ingest.pictures import read_image
     from semsearch.ingest.source import Source
     from semsearch.ingest.sync import Synced
     from semsearch.opening import copy, create, drop, list_collections, open, restore
@@ -67,7 +68,18 @@ if TYPE_CHECKING:
     from semsearch.search.calibration import Calibration
     from semsearch.search.recall import Certificate
     from semsearch.sparse_vectors import SparseVectors
-    from semsearch.types import Document, Encoder, Explanation, Hit, Hits, Metric, Neighbors, Passage, Reranker
+    from semsearch.types import (
+        Document,
+        Encoder,
+        Explanation,
+        Hit,
+        Hits,
+        ImageDocument,
+        Metric,
+        Neighbors,
+        Passage,
+        Reranker,
+    )
     from semsearch.vector_index import VectorIndex
 
 __version__ = "0.1.0"
@@ -96,6 +108,7 @@ _LAZY = {  # loaded when it is used
     "FilterError": "semsearch.errors",
     "Hit": "semsearch.types",
     "Hits": "semsearch.types",
+    "ImageDocument": "semsearch.types",
     "Home": "semsearch.home",
     "IndexDamaged": "semsearch.errors",
     "IndexForeign": "semsearch.errors",
@@ -135,6 +148,7 @@ _LAZY = {  # loaded when it is used
     "load_sparse_encoder": "semsearch.encoder.sparse_encoder",
     "open": "semsearch.opening",
     "pairs": "semsearch.applications.pairs",
+    "read_image": "semsearch.ingest.pictures",
     "restore": "semsearch.opening",
     "similarity": "semsearch.applications.similarity",
     "sts": "semsearch.evaluation.sts",
@@ -164,6 +178,7 @@ __all__ = [
     "FilterError",
     "Hit",
     "Hits",
+    "ImageDocument",
     "Home",
     "IndexDamaged",
     "IndexForeign",
@@ -203,6 +218,7 @@ __all__ = [
     "load_sparse_encoder",
     "open",
     "pairs",
+    "read_image",
     "restore",
     "search",
     "similarity",

@@ -16,7 +16,7 @@ import numpy as np
 
 from corpora.extraction.parts import FilePart, ReadPart, Unreadable
 
-FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "TIFF", "MPO")
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "TIFF")
 MOST_PIXELS = 1 << 27  # of a picture that is decoded: 134 millions, some 400 MB
 SHORTER = 1_024  # pixels of the shorter side, at most, of what a picture shows to a model
 LONGER = 8 * SHORTER  # and of the longer one

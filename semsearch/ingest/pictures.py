@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
+from semsearch import plugins
 from semsearch.errors import DataError, UsageError
+from semsearch.ingest.source import ReadReport
+from semsearch.names import check_path
 from semsearch.types import IMAGE_FORMAT, Document, Encoder, ImageDocument, Vectors
+from semsearch.vectors import normalise
 
 BYTES_A_CHARACTER = 100  # of pixels: a batch is bounded by what it takes in memory
 Pixels = NDArray[np.uint8]
@@ -58,6 +64,40 @@ def reader_of_pictures(encoder: Encoder) -> ReadsImages:
         f"{name} reads texts alone, and no pictures. Make the collection with a model that reads both: --encoder "
         "sentence-transformers/clip-ViT-B-32 or google/siglip-base-patch16-224."
     )
+
+
+def read_image(path: str | os.PathLike[str]) -> Pixels:
+    """The picture in a file, upright, as uint8 `(height, width, 3)`; decoded in a process of its own, under limits.
+
+    Raises:
+        UsageError: There is no such file, or it is of no kind that is read.
+        DataError: It can't be decoded; says why.
+    """
+    name = check_path(os.fspath(path))
+    if not Path(name).is_file():
+        raise UsageError(f"there is no file '{name}'.")
+    reader = plugins.corpus_reader("images")
+    if not Path(name).name.lower().endswith(tuple(reader.suffixes)):
+        raise UsageError(f"'{name}' is no picture by its name: {', '.join(reader.suffixes)} are read.")
+    for document in reader.read(Path(name), reader.Options(), ReadReport()):
+        return pixels_of(document)
+    raise DataError(f"'{name}' gave no picture.")
+
+
+def vector_of_image(encoder: Encoder, image: Any, query: str | None) -> Vectors:
+    """The vector `(dim,)` of a picture, or of a picture and a text: the mean of both, each of unit length.
+
+    Raises:
+        UsageError: The encoder reads no pictures.
+        DataError: It is no picture, or can't be decoded.
+    """
+    reads = reader_of_pictures(encoder)
+    pixels = read_image(image) if isinstance(image, str | os.PathLike) else image
+    (vector,) = normalise(reads.encode_images([pixels]))
+    if query is None:
+        return vector
+    both: Vectors = (vector + normalise(encoder.encode_queries([query]))[0]) / 2
+    return both
 
 
 def weight_of(document: Document) -> int:
