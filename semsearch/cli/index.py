@@ -20,6 +20,7 @@ from semsearch.cli.target import (
     summary,
     target,
     tell_languages,
+    tell_unread_languages,
     tell_made,
 )
 from semsearch.errors import DataError, UsageError
@@ -205,6 +206,7 @@ def index(options: IndexOptions) -> int:
             _add_sparse(collection, options.create.sparse)
         changes = collection.add_from(scanned, progress=meter)
         languages = collection.languages if made and not options.create.language else None
+        model = str(collection.settings["model"].get("name") or "") if made else ""
     if options.as_json:
         out(wire.dumps(wire.message(**{**wire.ingested(changes), **wire.unread(report), "collection": name})))
         return 0
@@ -216,6 +218,7 @@ def index(options: IndexOptions) -> int:
         say(f"{changes.truncated:,} texts were longer than the model reads, and were cut.")
     tell_made(name, home, made)
     tell_languages(name, languages)
+    tell_unread_languages(model, languages)
     out(summary(changes, skipped=report.left_out))
     _tell_vanished(changes, name)
     return 0
@@ -265,12 +268,14 @@ def _with_vectors(source: Source, name: str, options: IndexOptions) -> int:
             _add_sparse(collection, options.create.sparse)
         changes = collection.add_from(scanned)
         languages = collection.languages if made and not options.create.language else None
+        model = str(collection.settings["model"].get("name") or "") if made else ""
     if options.as_json:
         facts = {**wire.ingested(changes), **wire.unread(scanned.report), "collection": name}
         out(wire.dumps(wire.message(**facts)))
         return 0
     tell_made(name, home, made)
     tell_languages(name, languages)
+    tell_unread_languages(model, languages)
     out(summary(changes))
     _tell_vanished(changes, name)
     return 0

@@ -212,6 +212,14 @@ def tell_languages(name: str, found: Languages | None) -> None:
         say(f"its words are found as those of {described(found)}; 'semsearch language {name} …' changes that.")
 
 
+def tell_unread_languages(model: str, found: Languages | None) -> None:
+    """That a model of English alone reads a collection in other languages, and which to take instead."""
+    from semsearch.encoder.catalog import doubt_of_languages
+
+    if found and (doubt := doubt_of_languages(model, found)):
+        say(doubt)
+
+
 def left(name: str, home: Home, made: bool) -> str:
     """What a broken off `index` leaves, for a person who wonders whether to begin again.
 

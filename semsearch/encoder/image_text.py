@@ -25,6 +25,7 @@ from semsearch.encoder.image_preparation import (
     Pixels,
     checked_pixels,
 )
+from semsearch.encoder.inference import on_host
 from semsearch.encoder.sizes import check_sizes
 from semsearch.encoder.text_encoder import Stream, TextEncoder, WindowedTextEncoder
 from semsearch.errors import EncodingFailed, ModelError, UsageError
@@ -99,8 +100,10 @@ class ImageTower:
         made: list[Tensor] = []
         for start in range(0, len(images), TOGETHER):
             prepared = np.stack([self.prepare(pixels) for pixels in images[start : start + TOGETHER]])
-            made.append(self.vectors(torch.from_numpy(prepared).to(self.device, non_blocking=True)))
-        vectors: Vectors = torch.cat([part.cpu() for part in made]).numpy()
+            made.append(on_host(self.vectors(torch.from_numpy(prepared).to(self.device, non_blocking=True))))
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)  # the only wait
+        vectors: Vectors = np.concatenate([part.numpy() for part in made])
         unsound = np.flatnonzero(~np.isfinite(vectors).all(axis=1))
         if len(unsound):
             raise EncodingFailed(f"the model gave NaN or infinite numbers for image {unsound[0]}: try float32.")

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from semsearch.encoder.features import Features
-from semsearch.encoder.inference import Pipeline, Window, chosen, shown
+from semsearch.encoder.inference import Pipeline, Window, chosen, on_host, shown
 from semsearch.encoder.packing import Batch, Integers, plan
 from semsearch.encoder.tokenization import TextTokenizer
 from semsearch.errors import EncodingFailed
@@ -133,10 +133,7 @@ class TokenPipeline(Pipeline):
         for module in self.modules:
             features = module(features)
         assert features.tokens is not None
-        rows = features.tokens.float()
-        if self.device.type != "cuda":
-            return rows.cpu()
-        return torch.empty(rows.shape, dtype=torch.float32, pin_memory=True).copy_(rows, non_blocking=True)
+        return on_host(features.tokens)
 
     def _sound(self, window: Window, place: int) -> Vectors:
         """The vectors of a text's tokens, some of which came out not finite beside neighbours."""
