@@ -140,6 +140,9 @@ class IndexOptions:
     help="Whose stemmer finds its words: de, or de,en [default: found in the texts].",
 )
 @click.option(
+    "--language-field", metavar="NAME", help="Tell the language of each text, and keep it as this field of its metadata."
+)
+@click.option(
     "--sparse",
     type=parameters.model,
     metavar="MODEL",
@@ -206,7 +209,7 @@ def index(options: IndexOptions) -> int:
             _add_sparse(collection, options.create.sparse)
         changes = collection.add_from(scanned, progress=meter)
         languages = collection.languages if made and not options.create.language else None
-        model = str(collection.settings["model"].get("name") or "") if made else ""
+        model = str((collection.settings["encoder"] or {}).get("name") or "") if made else ""
     if options.as_json:
         out(wire.dumps(wire.message(**{**wire.ingested(changes), **wire.unread(report), "collection": name})))
         return 0
@@ -268,7 +271,7 @@ def _with_vectors(source: Source, name: str, options: IndexOptions) -> int:
             _add_sparse(collection, options.create.sparse)
         changes = collection.add_from(scanned)
         languages = collection.languages if made and not options.create.language else None
-        model = str(collection.settings["model"].get("name") or "") if made else ""
+        model = str((collection.settings["encoder"] or {}).get("name") or "") if made else ""
     if options.as_json:
         facts = {**wire.ingested(changes), **wire.unread(scanned.report), "collection": name}
         out(wire.dumps(wire.message(**facts)))
@@ -298,6 +301,7 @@ def _estimate(scanned: Scan, name: str, home: Home, options: IndexOptions) -> in
             engine=None,
             index=create.backend or "auto",
             options=dict(create.index_options),
+            sparse=create.open_sparse(),
         )
     if options.as_json:
         estimated = {key: getattr(told, key) for key in ("documents", "unchanged", "passages", "seconds", "bytes")}

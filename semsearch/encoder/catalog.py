@@ -37,7 +37,9 @@ SYMMETRIC = frozenset(
 OPENED = SYMMETRIC | {
     ModelTask.SEARCH,
     ModelTask.RERANK,
-}  # tasks whose models this version opens, as encoders or rerankers
+    ModelTask.SPARSE,
+    ModelTask.IMAGES,
+}  # tasks whose models this version opens
 
 
 class Figure(NamedTuple):
@@ -64,7 +66,7 @@ class ModelCard:
 
     @property
     def supported(self) -> bool:
-        """Whether this version opens it: as an encoder, or to rerank as a reranker."""
+        """Whether this version opens it: as an encoder, a sparse encoder or a reranker."""
         return not self.own_code and any(task in OPENED for task in self.tasks)
 
     @property

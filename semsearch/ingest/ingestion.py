@@ -12,10 +12,11 @@ import numpy as np
 from semsearch.chunking import splitter_for
 from semsearch.engine import Engine, Origin
 from semsearch.errors import DataError, DimensionMismatch, EncodingFailed, ModelMismatch
-from semsearch.ingest.identification import find_languages
+from semsearch.ingest.identification import find_languages, with_language
 from semsearch.ingest.objects import ObjectReader
 from semsearch.ingest.pictures import is_picture, pixels_of, reader_of_pictures, weight_of
 from semsearch.records import Entry, Known, Record
+from semsearch.search.languages import LANGUAGE_FIELD
 from semsearch.types import Document, Encoder, Metric, Span, Vectors
 from semsearch.vectors import stored_form
 
@@ -154,6 +155,7 @@ class Ingestion:
         self._origin = origin
         self._reader = reader or ObjectReader()
         self._engine = engine
+        self._language_field: str | None = engine.settings.get(LANGUAGE_FIELD)
         self._encoding = Encoding(encoder, bool(engine.settings["passages"]), self._skip)
         check_splitting(engine, self._encoding.splitter.identity)
         self._on_error = on_error
@@ -181,6 +183,8 @@ class Ingestion:
         for given in chunk:
             try:
                 document = self._reader.document(given)
+                if self._language_field is not None:
+                    document = with_language(document, self._language_field)
                 records[document.id] = Record.of(document, checked=self._origin is not None)
             except DataError as error:
                 self._skip(error)

@@ -7,10 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
-import numpy as np
-from numpy.typing import NDArray
-
 from semsearch import plugins
+from semsearch.encoder.image_preparation import Pixels
 from semsearch.errors import DataError, UsageError
 from semsearch.ingest.source import ReadReport
 from semsearch.names import check_path
@@ -18,7 +16,6 @@ from semsearch.types import IMAGE_FORMAT, Document, Encoder, ImageDocument, Vect
 from semsearch.vectors import normalise
 
 BYTES_A_CHARACTER = 100  # of pixels: a batch is bounded by what it takes in memory
-Pixels = NDArray[np.uint8]
 
 
 @runtime_checkable
