@@ -3,11 +3,11 @@
     python benchmarks/late.py [--model FOLDER] [--encoder NAME] [--data FOLDER] [--queries 10] [--candidates 100]
                               [--rounds 3] [--clock cpu]
 
-Without `--model` a checkpoint is made in sentence-transformers' layout of a dense encoder's transformer (`--encoder`) and
-a random orthogonal projection to 128 components, since no published weights come with a package: speed and memory are
-those of a real model of this size, answers are not, so none are judged here. The questions are SciFact's, the candidates
-the first of a dense search. Compared are: questions and candidates encoded and scored (on the fly), and candidates
-whose vectors are at hand (kept as float16 in a file, against a list in memory there). Said too: whether the order is
+Without `--model` a checkpoint is made in sentence-transformers' layout of a dense encoder's transformer (`--encoder`)
+and a random orthogonal projection to 128 components, since no published weights come with a package: speed and memory
+are those of a real model of this size, answers are not, so none are judged here. The questions are SciFact's, the
+candidates the first of a dense search. Compared are: questions and candidates encoded and scored (on the fly), and
+candidates whose vectors are at hand (kept as float16 in a file, against a list in memory there). Said too: whether the order is
 the peer's, and the greatest difference of a score.
 """
 
@@ -102,12 +102,19 @@ def compare(asked: argparse.Namespace, folder: Path, where: Path) -> None:
         print(f"{name:40} {statistics.median(own):9.1f} ms a question ({asked.candidates} candidates, {asked.clock})")
     mine, theirs = scores["semsearch, on the fly"], scores["sentence-transformers, on the fly"]
     kept = scores["semsearch, kept in a file"]
-    alike = sum(bool((np.argsort(-a, kind="stable") == np.argsort(-b, kind="stable")).all()) for a, b in zip(mine, theirs, strict=True))
+    alike = sum(
+        bool((np.argsort(-a, kind="stable") == np.argsort(-b, kind="stable")).all())
+        for a, b in zip(mine, theirs, strict=True)
+    )
     print(f"order identical for {alike} of {len(mine)} questions")
     print(f"greatest difference {max(float(np.abs(a - b).max()) for a, b in zip(mine, theirs, strict=True)):.2e}")
-    print(f"greatest difference of float16 {max(float(np.abs(a - b).max()) for a, b in zip(mine, kept, strict=True)):.2e}")
+    print(
+        f"greatest difference of float16 {max(float(np.abs(a - b).max()) for a, b in zip(mine, kept, strict=True)):.2e}"
+    )
     tokens = sum(len(vectors) for vectors in known[0])
-    print(f"{tokens / len(known[0]):.0f} tokens a passage, {2 * DIM * tokens / len(known[0]) / 1000:.1f} kB kept of each")
+    print(
+        f"{tokens / len(known[0]):.0f} tokens a passage, {2 * DIM * tokens / len(known[0]) / 1000:.1f} kB kept of each"
+    )
 
 
 def candidates(asked: argparse.Namespace) -> list[tuple[str, list[str]]]:

@@ -60,7 +60,9 @@ class ImagesReader:
         return Confidence.LIKELY if mostly else Confidence.NONE
 
     @classmethod
-    def read(cls, source: Path | BinaryIO | FolderListing, options: ImagesOptions, report: Report) -> Iterator[Document]:
+    def read(
+        cls, source: Path | BinaryIO | FolderListing, options: ImagesOptions, report: Report
+    ) -> Iterator[Document]:
         """The pictures of a file or a folder."""
         if find_spec("PIL") is None:
             raise MissingDependency("pictures need Pillow: pip install 'semsearch[images]'.")
@@ -80,6 +82,8 @@ def _pictures(file: CorpusFile, confined: Confined, registrar: Registrar, report
             raise DataError(f"{file.name}: it gave no picture.")
         text = " ".join(filter(None, [words_of(file.name), part.text]))
         metadata = {"file": file.name, **part.metadata}
-        for made in registrar.admitted(file.name[:4000], text, file.name, str(file.source), "", metadata, part.position):
+        for made in registrar.admitted(
+            file.name[:4000], text, file.name, str(file.source), "", metadata, part.position
+        ):
             yield ImageDocument(made.id, made.text, made.title, made.metadata, pixels=part.pixels)
     report.progress(file.before + file.size, file.total)

@@ -62,7 +62,7 @@ def create(
         home: The folder of the collections, or a URL; see `semsearch.home.Home.of`.
         passages: Split documents that are longer than the model's window; False gives one truncated vector each.
         language: Whose stemmer finds its words: "de", say, or several: ["de", "fr"]; None finds out by its first texts.
-        language_field: Of metadata: where the language of each text that is added is kept ("en", say), unless it is told.
+        language_field: Of metadata: where the language of each text that is added is kept ("en", say).
         sparse: A sparse model's name or path, whose vectors are kept beside the others: see `Collection.add_sparse`.
         index: The backend of the index, or "auto".
         options: The backend's options.

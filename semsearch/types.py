@@ -59,7 +59,7 @@ class ImageDocument(Document):
     The pixels are not stored. A document of a collection that was made of one has `image_format` in its metadata.
     """
 
-    pixels: NDArray[np.uint8] | None = field(default=None, repr=False, compare=False)  # (height, width, 3), upright RGB
+    pixels: NDArray[np.uint8] | None = field(default=None, repr=False, compare=False)  # (h, w, 3), upright
 
 
 IMAGE_FORMAT = "image_format"  # of metadata: that the document is a picture, and of what format its file is
@@ -92,8 +92,8 @@ class Explanation:
 
     `parts` is None where the model's score can't be split, and `why` says so; else they add up to `cosine`, the score
     of passage and query encoded again in float32, which differs from the stored score by `difference`. `terms` add up
-    to the score by the sparse model, where there is one; the weights of `pairs` to the score of a reranker that compares
-    tokens, or to its multiple where that is a mean.
+    to the score by the sparse model, where there is one; the weights of `pairs` to the score of a reranker that
+    compares tokens, or to its multiple where that is a mean.
     """
 
     way: str  # a sentence

@@ -38,7 +38,7 @@ def picture(file: BinaryIO) -> Iterator[ReadPart]:
         width, height = image.size
         if width * height > MOST_PIXELS:
             raise Unreadable(
-                f"it is {width:,} by {height:,} pixels, more than the {MOST_PIXELS:,} that are decoded: make it smaller."
+                f"it is {width:,} by {height:,} pixels, more than {MOST_PIXELS:,}, which are decoded: make it smaller."
             )
         facts = _facts(image)
         try:

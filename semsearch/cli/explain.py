@@ -97,9 +97,11 @@ def _pairs(hit: Hit, pairs: Sequence[tuple[str, Part]]) -> Iterator[str]:
     for asked, part in pairs:
         if asked and part.field != "special" and shown < SHOWN_WORDS:
             shown += 1
-            there = hit.title[part.start : part.end] if part.field == "title" else hit.text[
-                part.start - hit.start : part.end - hit.start
-            ]
+            there = (
+                hit.title[part.start : part.end]
+                if part.field == "title"
+                else hit.text[part.start - hit.start : part.end - hit.start]
+            )
             yield f"{asked} ~ {there} {part.weight:.3f}"
 
 

@@ -20,8 +20,8 @@ from semsearch.cli.target import (
     summary,
     target,
     tell_languages,
-    tell_unread_languages,
     tell_made,
+    tell_unread_languages,
 )
 from semsearch.errors import DataError, UsageError
 from semsearch.home import Home
@@ -140,7 +140,9 @@ class IndexOptions:
     help="Whose stemmer finds its words: de, or de,en [default: found in the texts].",
 )
 @click.option(
-    "--language-field", metavar="NAME", help="Tell the language of each text, and keep it as this field of its metadata."
+    "--language-field",
+    metavar="NAME",
+    help="Tell the language of each text, and keep it as this field of its metadata.",
 )
 @click.option(
     "--sparse",

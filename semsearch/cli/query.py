@@ -245,6 +245,38 @@ def _ask_by_image(collection: Searchable, options: QueryOptions, text: str | Non
     return Answer(text or str(options.image), hits, measured, words, tuple(show))
 
 
+def _answer_lines(collection: Searchable, options: QueryOptions, form: str | None, show: Sequence[str]) -> int:
+    """Answer the lines of standard input as they come; the exit code."""
+    k, search = options.k, options.search
+    found = False
+    for batch in lines_of_stdin():
+        if batch:
+            answers = ask(collection, [line for _, line in batch], k, search, show)
+            _show(answers, [number for number, _ in batch], form, options.spreadsheet_safe)
+            if options.compare_exact:
+                for answer in answers:
+                    show_comparison(compare(collection, answer, k, search.where), form == "json")
+            found = found or any(answer.hits for answer in answers)
+    return 0 if found else 1
+
+
+def _told_by_image(
+    collection: Searchable, options: QueryOptions, text: str | None, form: str | None, show: Sequence[str]
+) -> int:
+    """Show what is like a picture; the exit code."""
+    found = _ask_by_image(collection, options, text, show)
+    _tell_header(form)
+    _show([found], [None], form, options.spreadsheet_safe)
+    if options.open_it and found.hits:
+        open_found(collection, found.hits[0])
+    return 0 if found.hits else 1
+
+
+def _tell_header(form: str | None) -> None:
+    if form is not None and (line := formats.header(form)) is not None:
+        out(line)
+
+
 def _check_terminal(text: str | None, open_it: bool) -> None:
     """What a person does at the terminal is for the process that was started there."""
     if text is None or open_it:
@@ -268,7 +300,10 @@ def _form(options: QueryOptions, text: str | None) -> str | None:
 @click.option("-k", type=click.IntRange(min=1), default=10, show_default=True, help="How many documents to find.")
 @parameters.search
 @click.option(
-    "--image", type=parameters.file, metavar="FILE", help="Find what is like this picture, and like TEXT where it is given."
+    "--image",
+    type=parameters.file,
+    metavar="FILE",
+    help="Find what is like this picture, and like TEXT where it is given.",
 )
 @click.option("--compare-exact", is_flag=True, help="Ask the index and exactly, and say what the index missed.")
 @parameters.as_json
@@ -305,22 +340,16 @@ def query(options: QueryOptions) -> int:
     k, search = options.k, options.search
     place = Home.of(options.home)
     names, text = asked(options.words, place, options.everything)
-    _check_terminal(text if options.image is None else "", options.open_it)
+    _check_terminal(text or options.image, options.open_it)
     if text is not None and is_empty(text):
         raise UsageError("the query is empty. Write what to look for, or leave it out to ask interactively.")
-    form = _form(options, text if options.image is None else text or options.image)
+    form = _form(options, text or options.image)
     _check_one(names, options.compare_exact, form)
     compute = options.compute
     with open_asked(names, place, compute) as collection:
         show = parameters.fields_to_show(options.show, collection)
         if options.image is not None:
-            found = _ask_by_image(collection, options, text, show)
-            if form is not None and (line := formats.header(form)) is not None:
-                out(line)
-            _show([found], [None], form, options.spreadsheet_safe)
-            if options.open_it and found.hits:
-                open_found(collection, found.hits[0])
-            return 0 if found.hits else 1
+            return _told_by_image(collection, options, text, form, show)
         if text is None:
             from semsearch.cli.repl import Session
 
@@ -329,8 +358,7 @@ def query(options: QueryOptions) -> int:
             return 0
         if options.compare_exact:
             collection.load_index()
-        if form is not None and (line := formats.header(form)) is not None:
-            out(line)
+        _tell_header(form)
         if text != "-":
             answers = ask(collection, [text], k, search, show)
             _show(answers, [None], form, options.spreadsheet_safe)
@@ -339,16 +367,7 @@ def query(options: QueryOptions) -> int:
             if options.open_it and answers[0].hits:
                 open_found(collection, answers[0].hits[0])
             return 0 if answers[0].hits else 1
-        found = False
-        for batch in lines_of_stdin():
-            if batch:
-                answers = ask(collection, [line for _, line in batch], k, search, show)
-                _show(answers, [number for number, _ in batch], form, options.spreadsheet_safe)
-                if options.compare_exact:
-                    for answer in answers:
-                        show_comparison(compare(collection, answer, k, search.where), form == "json")
-                found = found or any(answer.hits for answer in answers)
-        return 0 if found else 1
+        return _answer_lines(collection, options, form, show)
 
 
 search = click.Command(

@@ -111,8 +111,9 @@ def doubt_of_languages(name: str, languages: Iterable[str]) -> str | None:
         return None
     better = next((known.name for known in _catalog() if known.name == MULTILINGUAL), MULTILINGUAL)
     return (
-        f"{card.name} was trained on English, and these texts are in other languages too ({', '.join(others)}): it finds "
-        f"little of what they mean. Take a model of many languages: --encoder {better} ('semsearch models' lists more)."
+        f"{card.name} was trained on English, and these texts are in other languages too ({', '.join(others)}): it "
+        f"finds little of what they mean. Take a model of many languages: --encoder {better} ('semsearch models' lists "
+        "more)."
     )
 
 

@@ -1,4 +1,4 @@
-"""From a picture's pixels to what an image tower reads, as its `preprocessor_config.json` says: Pillow and numpy alone."""
+"""From a picture's pixels to what an image tower reads, as its `preprocessor_config.json` says: by Pillow and numpy."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class ImagePreparation:
 
     @property
     def shape(self) -> tuple[int, int]:
-        """Height and width of what comes out; those of a picture that is scaled in proportion and not cut are its own."""
+        """Height and width of what comes out."""
         return self.crop or (self.height, self.width)
 
     def __call__(self, pixels: Pixels) -> NDArray[np.float32]:
@@ -103,7 +103,9 @@ def checked_pixels(images: Sequence[Any]) -> list[Pixels]:
         raise MissingDependency("pictures need Pillow: pip install 'semsearch[images]'.") from error
     made = []
     for place, image in enumerate(images):
-        pixels = image if isinstance(image, np.ndarray) else np.asarray(image.convert("RGB")) if _is_image(image) else None
+        pixels = (
+            image if isinstance(image, np.ndarray) else np.asarray(image.convert("RGB")) if _is_image(image) else None
+        )
         if pixels is None or pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3 or not pixels.size:
             raise DataError(
                 f"image {place} must be an array of uint8 (height, width, 3) or a Pillow image, and is "

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -272,9 +271,7 @@ def _projection(folder: Path) -> Dense:
     return made.eval()
 
 
-def _reader(
-    layout: MultiVectorLayout, role: Role, reader: TextTokenizer, folder: Path
-) -> tuple[TextTokenizer, Any]:
+def _reader(layout: MultiVectorLayout, role: Role, reader: TextTokenizer, folder: Path) -> tuple[TextTokenizer, Any]:
     """How texts of a role become tokens, and what is put behind them."""
     from semsearch.encoder.checkpoint import read_json
     from semsearch.encoder.token_vectors import Expansion

@@ -101,9 +101,7 @@ def load_reranker(
     )
 
 
-def _maxsim(
-    name: str, device: str | None, dtype: str | None, batch_tokens: int | None, revision: str | None
-) -> MaxSim:
+def _maxsim(name: str, device: str | None, dtype: str | None, batch_tokens: int | None, revision: str | None) -> MaxSim:
     from semsearch.encoder.multi_vector_encoder import load_multi_vector_encoder
     from semsearch.reranker.max_sim import MaxSim
 

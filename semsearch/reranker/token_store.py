@@ -40,7 +40,9 @@ class TokenStore:
             texts: Documents as the model reads them.
             encode: Gives the vectors of those that are not there.
         """
-        keys = [hashlib.blake2b(text.encode(errors="replace"), key=self._salt, digest_size=16).digest() for text in texts]
+        keys = [
+            hashlib.blake2b(text.encode(errors="replace"), key=self._salt, digest_size=16).digest() for text in texts
+        ]
         known = self._read(keys)
         missing = {key: text for key, text in zip(keys, texts, strict=True) if key not in known}
         if missing:

@@ -136,5 +136,7 @@ def checked_field(name: str) -> str:
         UsageError: It is empty, or no text.
     """
     if not isinstance(name, str) or not name.strip():
-        raise UsageError(f"language_field is the name of a field of metadata, such as 'language', and not {name!r:.40}.")
+        raise UsageError(
+            f"language_field is the name of a field of metadata, such as 'language', and not {name!r:.40}."
+        )
     return name

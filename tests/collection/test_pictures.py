@@ -1,4 +1,4 @@
-"""Collections of pictures, and of pictures and texts: by a text, by a picture, by both; alike ones; changes; refusals."""
+"""Collections of pictures, and of pictures and texts: by text, picture, or both; alike ones; changes; refusals."""
 
 import json
 
@@ -37,7 +37,7 @@ def test_a_folder_is_indexed_and_asked_by_text_picture_and_both(photos, clip):
     assert "broken.jpg" in made.err
     like = run("query", "photos", "--image", photos / "sea" / "3.png", "-k", "2", "--json")
     assert like.code == 0, like.err
-    first, second = json.loads(like.out)["hits"]
+    first, _ = json.loads(like.out)["hits"]
     assert first["id"] == "sea/3.png"
     assert first["score"] == pytest.approx(1, abs=1e-5)
     assert first["metadata"]["taken"] == "2023-05-01T12:00:00"

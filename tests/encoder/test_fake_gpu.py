@@ -201,10 +201,11 @@ def test_a_copy_that_blocks_is_found(base_model, monkeypatch):
 
 
 def test_a_host_array_that_is_read_too_soon_is_found(base_model, monkeypatch):
-    with fake_gpu(monkeypatch), pytest.raises(HiddenWait, match="before it had arrived"):
+    with fake_gpu(monkeypatch):
         encoder = load_encoder(str(base_model), device="cuda:0", dtype="float32")
         monkeypatch.setattr(torch.cuda, "synchronize", lambda device=None: None)
-        encoder.encode_documents(TEXTS)
+        with pytest.raises(HiddenWait, match="before it had arrived"):
+            encoder.encode_documents(TEXTS)
 
 
 def test_a_table_that_stayed_on_the_host_is_found(base_model, monkeypatch):
@@ -225,9 +226,11 @@ def test_a_first_pass_that_forgets_its_device_is_found(monkeypatch):
 
     monkeypatch.setattr(Float32Pass, "ask", forgetful)
     vectors = rows()
-    with fake_gpu(monkeypatch, dynamic=True), pytest.raises(RuntimeError, match="device"):
+    with fake_gpu(monkeypatch, dynamic=True):
         settings = ExactIndex.Params(codes="none", device="cuda:0")
-        ExactIndex(np.arange(len(vectors)), vectors, Metric.COSINE, settings, None, "").search(vectors[:300], 10)
+        index = ExactIndex(np.arange(len(vectors)), vectors, Metric.COSINE, settings, None, "")
+        with pytest.raises(RuntimeError, match="device"):
+            index.search(vectors[:300], 10)
 
 
 def test_another_dtype_is_found(base_model, monkeypatch):

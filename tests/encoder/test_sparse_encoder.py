@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 import torch
 from support import tiny
-from support.sparse_checkpoints import V5, V6, TRANSFORMER, SIZES, FAMILIES, masked, splade, router, csr
-from support.tiny import TEXTS
+from support.sparse_checkpoints import FAMILIES, SIZES, TRANSFORMER, V5, V6, csr, masked, router, splade
+from support.tiny import TEXTS, WORDS
 
 from semsearch import SparseVectors, load_encoder, load_sparse_encoder
 from semsearch.encoder import sparse_modules
 from semsearch.errors import DataError, EncodingFailed, ModelError, UsageError
+
 
 def opened(folder, **settings):
     return load_sparse_encoder(str(folder), device="cpu", dtype="float32", **settings)

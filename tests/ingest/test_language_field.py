@@ -1,4 +1,4 @@
-"""The language of each text as metadata: told where it can be, kept where it is said, asked for like any other field."""
+"""The language of each text as metadata: told where it can be, kept where it is said, a field like any other."""
 
 import json
 

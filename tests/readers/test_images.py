@@ -1,4 +1,4 @@
-"""Pictures as documents: every format, what their files say of them, and what of them is broken, huge or something else."""
+"""Pictures as documents: every format, what their files say of them, and what is broken, huge or something else."""
 
 import struct
 import zlib
@@ -40,7 +40,11 @@ def test_every_format_gives_its_pixels_and_its_name(tmp_path, kind):
     assert isinstance(document, ImageDocument)
     assert document.id == document.metadata["file"] == f"beach/Lucky_the-dog.{suffix}"
     assert document.text == "beach Lucky the dog"
-    assert (document.metadata["image_format"], document.metadata["width"], document.metadata["height"]) == (kind, 60, 40)
+    assert (document.metadata["image_format"], document.metadata["width"], document.metadata["height"]) == (
+        kind,
+        60,
+        40,
+    )
     with Image.open(path) as opened:
         assert np.array_equal(document.pixels, np.asarray(opened.convert("RGB")))
 

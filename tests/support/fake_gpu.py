@@ -1,8 +1,8 @@
 """A GPU that is not there: torch's fake tensors on `cuda:0`, which know shapes, dtypes and devices, and no numbers.
 
-Two devices in one operation raise there as on a real one, and so does a number that is asked for. What a fake tensor lets
-pass and a real device would wait for is raised here: a copy to the host that blocks, and a host array that is read before
-the one wait at the end of a window, `torch.cuda.synchronize`.
+Two devices in one operation raise there as on a real one, and so does a number that is asked for. What a fake tensor
+lets pass and a real device would wait for is raised here: a copy to the host that blocks, and a host array that is read
+before the one wait at the end of a window, `torch.cuda.synchronize`.
 """
 
 from contextlib import contextmanager, nullcontext
@@ -119,7 +119,7 @@ class FakeGPU:
 def fake_gpu(monkeypatch, *, dynamic=False):
     """Inside, 'cuda:0' is a device.
 
-    `dynamic` is for what waits by its nature: sizes that depend on numbers, as `nonzero`'s do, are nobody's to know, and
+    `dynamic` is for what waits by its nature: sizes that depend on numbers, as `nonzero`'s do, nobody knows there, and
     what is read on the host is all 0.
     """
     shapes = ShapeEnv(allow_scalar_outputs=False, allow_dynamic_output_shape_ops=True) if dynamic else None
@@ -151,7 +151,11 @@ def fake_gpu(monkeypatch, *, dynamic=False):
         (FakeTensor, "__setitem__", put),
         (FakeTensor, "__invert__", lambda tensor: torch.ops.aten.bitwise_not(tensor)),
         (FakeTensor, "contiguous", lambda tensor: torch.ops.aten.clone(tensor, memory_format=torch.contiguous_format)),
-        (FakeTensor, "copy_", lambda tensor, source, non_blocking=False: torch.ops.aten.copy_(tensor, source, non_blocking)),
+        (
+            FakeTensor,
+            "copy_",
+            lambda tensor, source, non_blocking=False: torch.ops.aten.copy_(tensor, source, non_blocking),
+        ),
         (FakeTensor, "nonzero", lambda tensor, as_tuple=False: _nonzero(tensor, as_tuple)),
         *((FakeTensor, name, asked) for name in ("item", "tolist", "__float__", "__int__", "__bool__", "__index__")),
         (torch, "as_tensor", lambda array, device=None: torch.from_numpy(np.asarray(array)).to(device)),

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from PIL import Image
+
 from support import tiny
 
 SIDE = 24
@@ -70,7 +71,9 @@ def siglip(folder: Path, seed: int = 1) -> Path:
     return folder
 
 
-def wrapped(folder: Path, *, path: str = "0_CLIPModel", kind: str = "sentence_transformers.models.CLIPModel", **how) -> Path:
+def wrapped(
+    folder: Path, *, path: str = "0_CLIPModel", kind: str = "sentence_transformers.models.CLIPModel", **how
+) -> Path:
     """As sentence-transformers saved CLIP before version 5.4."""
     clip(folder / path, **how)
     tiny.modules_json(folder, (path, kind))
@@ -80,8 +83,14 @@ def wrapped(folder: Path, *, path: str = "0_CLIPModel", kind: str = "sentence_tr
 def modal(folder: Path, **how) -> Path:
     """As sentence-transformers saves CLIP since."""
     clip(folder, **how)
-    ways = {kind: {"method": f"get_{kind}_features", "method_output_name": "pooler_output"} for kind in ("text", "image")}
-    said = {"transformer_task": "feature-extraction", "modality_config": ways, "module_output_name": "sentence_embedding"}
+    ways = {
+        kind: {"method": f"get_{kind}_features", "method_output_name": "pooler_output"} for kind in ("text", "image")
+    }
+    said = {
+        "transformer_task": "feature-extraction",
+        "modality_config": ways,
+        "module_output_name": "sentence_embedding",
+    }
     tiny.write_json(folder / "sentence_bert_config.json", said)
     tiny.modules_json(folder, ("", "sentence_transformers.base.modules.transformer.Transformer"))
     tiny.write_json(folder / "config_sentence_transformers.json", {"model_type": "SentenceTransformer"})

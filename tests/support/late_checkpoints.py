@@ -4,6 +4,7 @@ import string
 
 import torch
 from safetensors.torch import load_file, save_file
+
 from support import tiny
 
 MARKERS = ["[unused0]", "[unused1]"]
@@ -49,7 +50,9 @@ def dense(folder, **said):
     tiny.weights(folder, linear__weight=(DIM, 16))
 
 
-def version_6(folder, *, expansion=None, lengths=None, prompts=None, mask=None, pooling=None, similarity="maxsim", **how):
+def version_6(
+    folder, *, expansion=None, lengths=None, prompts=None, mask=None, pooling=None, similarity="maxsim", **how
+):
     """As sentence-transformers 6 saves it."""
     transformer(folder, **how)
     modality = {"text": {"method": "forward", "method_output_name": "last_hidden_state"}}

@@ -1,6 +1,7 @@
 """Tiny sparse checkpoints in the layouts of sentence-transformers."""
 
 import torch
+
 from support import tiny
 from support.tiny import SPECIAL, WORDS
 

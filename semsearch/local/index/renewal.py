@@ -1,4 +1,4 @@
-"""Caches that whoever writes builds anew, when they are damaged or many rows are newer than they: words, sparse vectors."""
+"""Caches that whoever writes builds anew when they are damaged or many rows are newer: of words, of sparse vectors."""
 
 from __future__ import annotations
 
