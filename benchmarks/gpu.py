@@ -7,8 +7,8 @@ Nothing is fetched: the models are made here, of MiniLM's shape with random weig
 encoding, 6 for reranking), and the texts are drawn from their vocabulary. The parts: the tests marked `gpu`;
 encoding beside sentence-transformers as it comes and at its best (half precision, large batches of sorted texts); exact
 search among 1 and 10 million vectors, queries one at a time and 1,024 together, beside the time that reading the codes
-once takes at the bandwidth that a copy reaches there; 100 candidates reranked, beside `CrossEncoder`. What was not come to in
-time is said.
+once takes at the bandwidth that a copy reaches there; 100 candidates reranked, beside `CrossEncoder`. What time did not
+suffice for is said.
 """
 
 from __future__ import annotations

@@ -7,8 +7,8 @@ Without `--model` a checkpoint is made in sentence-transformers' layout of a den
 and a random orthogonal projection to 128 components, since no published weights come with a package: speed and memory
 are those of a real model of this size, answers are not, so none are judged here. The questions are SciFact's, the
 candidates the first of a dense search. Compared are: questions and candidates encoded and scored (on the fly), and
-candidates whose vectors are at hand (kept as float16 in a file, against a list in memory there). Said too: whether the order is
-the peer's, and the greatest difference of a score.
+candidates whose vectors are at hand (kept as float16 in a file, against a list in memory there). Said too: whether
+the order is the peer's, and the greatest difference of a score.
 """
 
 from __future__ import annotations
