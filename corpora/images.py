@@ -24,7 +24,7 @@ from semsearch.reading.files import CorpusFile, by_name
 from semsearch.types import Confidence, Document, ImageDocument, Report
 from semsearch.walk import FolderListing
 
-LOOKED_AT = 10_000  # files of a folder, to know what it holds
+PICTURES_LOOKED_AT = 10_000  # files of a folder, to know what it holds
 MOST_PICTURES = 0.5  # from this share on a folder is one of pictures
 
 
@@ -54,7 +54,7 @@ class ImagesReader:
             seen = [name.lower() for name in names if not name.startswith(".")]
             found = sum(name.endswith(cls.suffixes) for name in seen)
             pictures, others = pictures + found, others + len(seen) - found
-            if pictures + others > LOOKED_AT:
+            if pictures + others > PICTURES_LOOKED_AT:
                 break
         mostly = pictures and pictures / (pictures + others) > MOST_PICTURES
         return Confidence.LIKELY if mostly else Confidence.NONE

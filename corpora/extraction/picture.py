@@ -16,7 +16,7 @@ import numpy as np
 
 from corpora.extraction.parts import FilePart, ReadPart, Unreadable
 
-FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "TIFF")
+PICTURE_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "TIFF")
 MOST_PIXELS = 1 << 27  # of a picture that is decoded: 134 millions, some 400 MB
 SHORTER = 1_024  # pixels of the shorter side, at most, of what a picture shows to a model
 LONGER = 8 * SHORTER  # and of the longer one
@@ -29,7 +29,7 @@ def picture(file: BinaryIO) -> Iterator[ReadPart]:
     from PIL import Image, ImageOps
 
     Image.MAX_IMAGE_PIXELS = None  # the bound is below, as a sentence
-    formats = FORMATS + _heif()
+    formats = PICTURE_FORMATS + _heif()
     try:
         opened = Image.open(file, formats=formats)
     except Image.UnidentifiedImageError:

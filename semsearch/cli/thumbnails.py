@@ -88,7 +88,7 @@ def _sixel(image: Any) -> str:
     small = image.quantize(COLOURS)
     table = (small.getpalette() or [])[: 3 * COLOURS]
     places = np.asarray(small)
-    parts = [f"\x1bPq\"1;1;{image.width};{image.height}"]
+    parts = [f'\x1bPq"1;1;{image.width};{image.height}']
     for colour in range(len(table) // 3):
         red, green, blue = (round(100 * value / 255) for value in table[3 * colour : 3 * colour + 3])
         parts.append(f"#{colour};2;{red};{green};{blue}")

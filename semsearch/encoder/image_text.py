@@ -31,8 +31,8 @@ from semsearch.encoder.text_encoder import Stream, TextEncoder, WindowedTextEnco
 from semsearch.errors import EncodingFailed, ModelError, UsageError
 from semsearch.types import Vectors
 
-TOGETHER = 32  # pictures that pass the tower at a time
-USUAL = {"clip": CLIP_PREPARATION, "siglip": SIGLIP_PREPARATION}
+PICTURES_TOGETHER = 32  # pictures that pass the tower at a time
+PREPARATIONS = {"clip": CLIP_PREPARATION, "siglip": SIGLIP_PREPARATION}
 
 
 class TextTower(nn.Module):
@@ -98,8 +98,8 @@ class ImageTower:
             EncodingFailed: A vector is not finite.
         """
         made: list[Tensor] = []
-        for start in range(0, len(images), TOGETHER):
-            prepared = np.stack([self.prepare(pixels) for pixels in images[start : start + TOGETHER]])
+        for start in range(0, len(images), PICTURES_TOGETHER):
+            prepared = np.stack([self.prepare(pixels) for pixels in images[start : start + PICTURES_TOGETHER]])
             made.append(on_host(self.vectors(torch.from_numpy(prepared).to(self.device, non_blocking=True))))
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)  # the only wait
@@ -188,7 +188,7 @@ def load_towers(folder: Path, config: Mapping[str, Any], dtype: torch.dtype, dev
 def preparation_of(folder: Path, config: Mapping[str, Any]) -> ImagePreparation:
     """What a checkpoint does to pictures."""
     said = read_json(folder / "preprocessor_config.json") or read_json(folder / "processor_config.json")
-    return ImagePreparation.of(said, folder, USUAL[config["model_type"]])
+    return ImagePreparation.of(said, folder, PREPARATIONS[config["model_type"]])
 
 
 def beside(text: TextEncoder, images: ImageTextEncoder, name: str) -> ImageTextEncoder:

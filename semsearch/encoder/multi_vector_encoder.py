@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from semsearch.encoder.tokenization import TextTokenizer
 
 MULTI_VECTOR_FINGERPRINT_VERSION = 1  # raised when the same checkpoint would give other vectors than before
-TOGETHER = 1 << 22  # products of tokens that lie in memory together
+PRODUCTS_TOGETHER = 1 << 22  # products of tokens that lie in memory together
 
 
 def load_multi_vector_encoder(
@@ -233,7 +233,7 @@ def max_similarity(query: Vectors, documents: Sequence[Vectors], *, mean: bool =
     lengths = np.array([len(vectors) for vectors in documents], dtype=np.int64)
     scores[lengths == 0] = -float(np.linalg.norm(query, axis=1).sum()) - 1
     filled = np.flatnonzero(lengths)
-    step = max(1, TOGETHER // max(1, len(query)))  # tokens of documents
+    step = max(1, PRODUCTS_TOGETHER // max(1, len(query)))  # tokens of documents
     start = 0
     while start < len(filled):
         stop = start + max(1, int(np.searchsorted(np.cumsum(lengths[filled[start:]]), step, "right")))

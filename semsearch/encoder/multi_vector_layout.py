@@ -20,12 +20,12 @@ from semsearch.errors import ModelError
 
 STANFORD, METADATA = "HF_ColBERT", "artifact.metadata"
 EXPANDED = 32  # tokens of a query where nothing is said, as in the first ColBERT (Khattab and Zaharia, 2020)
-LONGEST = 8_192  # tokens of a query that any model is expanded to
+LONGEST_QUERY = 8_192  # tokens of a query that any model is expanded to
 MEANS = {"maxsim": False, "meanmaxsim": True}
 PUNCTUATION = tuple(string.punctuation)
-LENGTHS = ("query_length", "document_length")
+ROLE_LENGTHS = ("query_length", "document_length")
 BESIDE = {  # what PyLate writes beside the modules
-    *LENGTHS,
+    *ROLE_LENGTHS,
     *("query_expansion", "do_query_expansion", "attend_to_expansion_tokens", "attend_to_mask_tokens"),
     *("query_prefix", "document_prefix", "skiplist_words"),
 }
@@ -86,7 +86,7 @@ def read_layout(folder: Path) -> MultiVectorLayout:
     if any(stage.kind == "router" for stage in stages):
         raise ModelError(f"{folder} routes queries and documents through different modules, which is not done here.")
     first, *rest = stages
-    own = {key: said[key] for key in LENGTHS if said.get(key) is not None}
+    own = {key: said[key] for key in ROLE_LENGTHS if said.get(key) is not None}
     expansion = _expansion(first, said, own)
     plain = {key: value for key, value in (own | dict(first.config)).items() if key != "query_expansion"}
     mask = next((stage for stage in rest if stage.kind == "multivectormask"), None)
@@ -167,13 +167,13 @@ def _checked_expansion(said: Any, folder: Path) -> QueryExpansion | None:
     if not isinstance(said, dict):
         raise ModelError(f"{folder} says its query_expansion as {named_kind(type(said))}, not as an object.")
     length, strategy, token = said.get("length"), said.get("strategy"), said.get("token")
-    whole = isinstance(length, int) and not isinstance(length, bool) and 1 <= length <= LONGEST
+    whole = isinstance(length, int) and not isinstance(length, bool) and 1 <= length <= LONGEST_QUERY
     if not whole or strategy not in ("fixed", "min") or not isinstance(token, str | None):
         raise ModelError(
             f"{folder} expands queries as {json.dumps(said):.200}; known are the strategies 'fixed' and 'min' with a "
-            f"length from 1 to {LONGEST:,}."
+            f"length from 1 to {LONGEST_QUERY:,}."
         )
-    return QueryExpansion(int(length), strategy == "fixed", bool(said.get("attend", False)), token)
+    return QueryExpansion(int(length or 0), strategy == "fixed", bool(said.get("attend", False)), token)
 
 
 def _skipped(
