@@ -1,7 +1,8 @@
 """Pictures among the hits, drawn small in terminals that can: kitty's protocol, iTerm2's, and sixel.
 
 Which a terminal speaks is told by its environment, as it can't be asked without waiting for its answer;
-`SEMSEARCH_THUMBNAILS` says it otherwise: kitty, iterm2, sixel or off. What can't be read is left out: its name is there.
+`SEMSEARCH_THUMBNAILS` says it otherwise: kitty, iterm2, sixel or off. What can't be read is left out: its name stands
+there.
 """
 
 from __future__ import annotations

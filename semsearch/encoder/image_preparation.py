@@ -142,6 +142,6 @@ def _middle(pixels: Pixels, height: int, width: int) -> Pixels:
         ground = np.zeros((max(height, own_height), max(width, own_width), 3), np.uint8)
         top, left = -(-(len(ground) - own_height) // 2), -(-(ground.shape[1] - own_width) // 2)
         ground[top : top + own_height, left : left + own_width] = pixels
-        pixels, own_height, own_width = ground, *ground.shape[:2]
+        pixels, (own_height, own_width) = ground, ground.shape[:2]
     top, left = (own_height - height) // 2, (own_width - width) // 2
     return pixels[top : top + height, left : left + width]
