@@ -80,7 +80,7 @@ class ImagePreparation:
         if self.crop is not None:
             made = _middle(made, *self.crop)
         colours = made.astype(np.float32) * np.float32(self.scale)
-        whole: NDArray[np.float32] = (colours - np.float32(self.mean)) / np.float32(self.deviation)
+        whole: NDArray[np.float32] = (colours - np.array(self.mean, np.float32)) / np.array(self.deviation, np.float32)
         return np.ascontiguousarray(whole.transpose(2, 0, 1))
 
 
