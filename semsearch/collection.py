@@ -243,6 +243,7 @@ class Collection:
             "documents": count,
             "passages": passages,
             "encoder": settings["encoder"],
+            **({"sparse": settings[SPARSE]} if settings.get(SPARSE) else {}),
             "dim": dim,
             "metric": str(self.metric),
             "splitting": settings["splitting"],
