@@ -79,8 +79,10 @@ class ImagePreparation:
         made = np.asarray(image)
         if self.crop is not None:
             made = _middle(made, *self.crop)
-        colours = made.astype(np.float32) * np.float32(self.scale)
-        whole: NDArray[np.float32] = (colours - np.array(self.mean, np.float32)) / np.array(self.deviation, np.float32)
+        colours: NDArray[np.float32] = made.astype(np.float32) * np.float32(self.scale)
+        mean: NDArray[np.float32] = np.array(self.mean, dtype=np.float32)
+        deviation: NDArray[np.float32] = np.array(self.deviation, dtype=np.float32)
+        whole: NDArray[np.float32] = np.divide(np.subtract(colours, mean), deviation)
         return np.ascontiguousarray(whole.transpose(2, 0, 1))
 
 
