@@ -19,16 +19,17 @@ import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, BinaryIO, Self
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Any, BinaryIO, Self
 
 from corpora.extraction.parts import FilePart, Lost, ReadPart, Unreadable, reason
 from semsearch.errors import DataError
 from semsearch.places import Position
 from semsearch.reading.files import MAX_TEXT_BYTES, UTF_8, printable
 from semsearch.reading.packed import GZIP_MAGIC, UNPACKED_AT_ONCE, Unpacked
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 PARTS_WAITED_FOR = 30  # times the seconds for a part, that is waited for all parts of a file
 TEXT = 1 << 26  # characters that any file may give …
@@ -241,6 +242,8 @@ def _told(pixels: NDArray[np.uint8]) -> list[Any]:
 
 
 def _pixels(told: list[Any]) -> NDArray[np.uint8]:
+    import numpy as np  # which takes memory in the child, whose limit other kinds of files need
+
     height, width, content = told
     return np.frombuffer(base64.b64decode(content), np.uint8).reshape(height, width, 3)
 

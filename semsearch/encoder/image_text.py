@@ -42,7 +42,7 @@ class TextTower(nn.Module):
 
     def __init__(self, model: nn.Module, config: Mapping[str, Any]) -> None:
         super().__init__()
-        self.model = model
+        self.model: Any = model
         inner = config.get("text_config") or {}
         self.whole = config["model_type"] == "siglip"  # its last place is what counts, so that all have all places
         self.window = int(inner.get("max_position_embeddings", 64 if self.whole else 77))

@@ -15,6 +15,7 @@ from semsearch.names import check_path
 from semsearch.types import IMAGE_FORMAT, Document, Encoder, ImageDocument, Vectors
 from semsearch.vectors import normalise
 
+PICTURE_FIELDS = {IMAGE_FORMAT, "file", "width", "height"}  # of metadata, by the reader of pictures
 BYTES_A_CHARACTER = 100  # of pixels: a batch is bounded by what it takes in memory
 
 
@@ -29,7 +30,7 @@ class ReadsImages(Protocol):
 
 def is_picture(document: Document) -> bool:
     """Whether a document is a picture, or was made of one."""
-    return isinstance(document, ImageDocument) or IMAGE_FORMAT in document.metadata
+    return isinstance(document, ImageDocument) or document.metadata.keys() >= PICTURE_FIELDS
 
 
 def pixels_of(document: Document) -> Pixels:
@@ -90,7 +91,7 @@ def vector_of_image(encoder: Encoder, image: Any, query: str | None) -> Vectors:
     """
     reads = reader_of_pictures(encoder)
     pixels = read_image(image) if isinstance(image, str | os.PathLike) else image
-    (vector,) = normalise(reads.encode_images([pixels]))
+    vector: Vectors = normalise(reads.encode_images([pixels]))[0]
     if query is None:
         return vector
     both: Vectors = (vector + normalise(encoder.encode_queries([query]))[0]) / 2
