@@ -26,13 +26,13 @@ WHEN = re.compile(r"(\d{4})[:-](\d\d)[:-](\d\d)[ T](\d\d):(\d\d):(\d\d)")
 
 def picture(file: BinaryIO) -> Iterator[ReadPart]:
     """The one part of a picture."""
-    from PIL import Image, ImageOps
+    from PIL import Image, ImageOps, UnidentifiedImageError
 
     Image.MAX_IMAGE_PIXELS = None  # the bound is below, as a sentence
     formats = PICTURE_FORMATS + _heif()
     try:
         opened = Image.open(file, formats=formats)
-    except Image.UnidentifiedImageError:
+    except UnidentifiedImageError:
         raise Unreadable("it is no picture of a kind that is read (JPEG, PNG, WebP, GIF, TIFF).") from None
     with opened as image:
         width, height = image.size
