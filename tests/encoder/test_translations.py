@@ -8,7 +8,7 @@ import pytest
 
 import semsearch
 
-pytestmark = [pytest.mark.models, pytest.mark.real, pytest.mark.long]
+pytestmark = pytest.mark.weights
 
 FOLDER = Path(os.environ.get("SEMSEARCH_MODELS", "-")) / "multilingual-e5-small-q4"
 
