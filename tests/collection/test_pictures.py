@@ -11,6 +11,8 @@ from support.command_line import run
 import semsearch
 from semsearch.errors import UsageError
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def clip(tmp_path_factory):

@@ -25,6 +25,8 @@ from semsearch.reranker.late_interaction import LateInteraction, count_tokens
 from semsearch.reranker.max_sim import MaxSim
 from semsearch.types import Metric
 
+pytestmark = pytest.mark.slow
+
 TEXTS = tiny.TEXTS * 4
 DTYPES = ("float32", "bfloat16")
 

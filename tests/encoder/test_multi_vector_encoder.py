@@ -76,6 +76,7 @@ def theirs(model, role, texts):
         return encode(list(texts), batch_size=3, convert_to_numpy=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_every_layout_gives_the_vectors_and_the_order_of_sentence_transformers(layout, tmp_path):
     from sentence_transformers.util import maxsim

@@ -133,8 +133,9 @@ def test_bombs_what_ends_too_early_and_what_is_no_picture_are_named_and_the_rest
     assert report.files.count == 5
 
 
+@pytest.mark.slow
 def test_a_picture_that_takes_too_much_memory_or_time_costs_itself(tmp_path):
-    put(tmp_path, "a.png", shown.written(shown.picture(3, (9_000, 9_000)), "PNG", compress_level=1))
+    put(tmp_path, "a.png", shown.written(shown.picture(3, (7_000, 7_000)), "PNG", compress_level=1))
     put(tmp_path, "b.png", shown.written(PICTURE, "PNG"))
     documents, report = read(tmp_path, megabytes=400)
     assert [document.id for document in documents] == ["b.png"]
