@@ -7,6 +7,7 @@ all of a file, and text: no file of a few bytes gives gigabytes, whatever it nam
 
 from __future__ import annotations
 
+import base64
 import codecs
 import io
 import json
@@ -18,13 +19,17 @@ import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, BinaryIO, Self
+from typing import TYPE_CHECKING, Any, BinaryIO, Self
 
 from corpora.extraction.parts import FilePart, Lost, ReadPart, Unreadable, reason
 from semsearch.errors import DataError
 from semsearch.places import Position
 from semsearch.reading.files import MAX_TEXT_BYTES, UTF_8, printable
 from semsearch.reading.packed import GZIP_MAGIC, UNPACKED_AT_ONCE, Unpacked
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 PARTS_WAITED_FOR = 30  # times the seconds for a part, that is waited for all parts of a file
 TEXT = 1 << 26  # characters that any file may give …
@@ -69,7 +74,8 @@ class Confined:
                     )
                 if "part" in answer:
                     name_of_part, text, title, metadata, position = answer["part"]
-                    yield FilePart(name_of_part, text, title, metadata, Position.read(position))
+                    pixels = _pixels(answer["pixels"]) if "pixels" in answer else None
+                    yield FilePart(name_of_part, text, title, metadata, Position.read(position), pixels)
                     continue
                 if "lost" in answer:
                     yield Lost(*answer["lost"])
@@ -156,7 +162,9 @@ def main() -> None:
                     answer({"lost": [_clean(part.name), _clean(part.reason), part.failed]})
                 else:
                     position = _clean(part.position.to_json())
-                    answer({"part": [part.name, _clean(part.text), _clean(part.title), dict(part.metadata), position]})
+                    told = [part.name, _clean(part.text), _clean(part.title), dict(part.metadata), position]
+                    shown = {} if part.pixels is None else {"pixels": _told(part.pixels)}
+                    answer({"part": told, **shown})
             end = {}
         except MemoryError:
             end = {"error": f"given up: it needs more than {megabytes:,} MB of memory.", "spent": True}
@@ -226,6 +234,18 @@ def _recoded(raw: bytes, encoding: str) -> BinaryIO:
             f"byte 0x{raw[error.start]:02x} at offset {error.start:,} of the file is not {encoding}: say another "
             "encoding (--read encoding=…), or convert the file to UTF-8."
         ) from None
+
+
+def _told(pixels: NDArray[np.uint8]) -> list[Any]:
+    """A picture as JSON has it: its height and width, and its bytes."""
+    return [*pixels.shape[:2], base64.b64encode(pixels.tobytes()).decode()]
+
+
+def _pixels(told: list[Any]) -> NDArray[np.uint8]:
+    import numpy as np  # which takes memory in the child, whose limit other kinds of files need
+
+    height, width, content = told
+    return np.frombuffer(base64.b64decode(content), np.uint8).reshape(height, width, 3)
 
 
 def _clean(text: str) -> str:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from semsearch.applications.similarity import similarity
     from semsearch.collection import Collection
     from semsearch.encoder.load import load_encoder
+    from semsearch.encoder.multi_vector_encoder import load_multi_vector_encoder
     from semsearch.encoder.own import encoder_from
     from semsearch.encoder.sparse_encoder import load_sparse_encoder
     from semsearch.engine import Compacted, Problem
@@ -58,6 +59,7 @@ if TYPE_CHECKING:
     from semsearch.federation import Federation, search
     from semsearch.home import Home
     from semsearch.ingest.ingestion import IngestResult, Progress
+    from semsearch.ingest.pictures import read_image
     from semsearch.ingest.source import Source
     from semsearch.ingest.sync import Synced
     from semsearch.opening import copy, create, drop, list_collections, open, restore
@@ -68,7 +70,18 @@ if TYPE_CHECKING:
     from semsearch.search.recall import Certificate
     from semsearch.sparse_vectors import SparseVectors
     from semsearch.training.encoder_training import train
-    from semsearch.types import Document, Encoder, Explanation, Hit, Hits, Metric, Neighbors, Passage, Reranker
+    from semsearch.types import (
+        Document,
+        Encoder,
+        Explanation,
+        Hit,
+        Hits,
+        ImageDocument,
+        Metric,
+        Neighbors,
+        Passage,
+        Reranker,
+    )
     from semsearch.vector_index import VectorIndex
 
 __version__ = "0.1.0"
@@ -98,6 +111,7 @@ _LAZY = {  # loaded when it is used
     "FilterError": "semsearch.errors",
     "Hit": "semsearch.types",
     "Hits": "semsearch.types",
+    "ImageDocument": "semsearch.types",
     "Home": "semsearch.home",
     "IndexDamaged": "semsearch.errors",
     "IndexForeign": "semsearch.errors",
@@ -133,10 +147,12 @@ _LAZY = {  # loaded when it is used
     "layout": "semsearch.applications.planar_layout",
     "list_collections": "semsearch.opening",
     "load_encoder": "semsearch.encoder.load",
+    "load_multi_vector_encoder": "semsearch.encoder.multi_vector_encoder",
     "load_reranker": "semsearch.reranker.load",
     "load_sparse_encoder": "semsearch.encoder.sparse_encoder",
     "open": "semsearch.opening",
     "pairs": "semsearch.applications.pairs",
+    "read_image": "semsearch.ingest.pictures",
     "restore": "semsearch.opening",
     "similarity": "semsearch.applications.similarity",
     "sts": "semsearch.evaluation.sts",
@@ -169,6 +185,7 @@ __all__ = [
     "Hit",
     "Hits",
     "Home",
+    "ImageDocument",
     "IndexDamaged",
     "IndexForeign",
     "IngestResult",
@@ -203,10 +220,12 @@ __all__ = [
     "layout",
     "list_collections",
     "load_encoder",
+    "load_multi_vector_encoder",
     "load_reranker",
     "load_sparse_encoder",
     "open",
     "pairs",
+    "read_image",
     "restore",
     "search",
     "similarity",

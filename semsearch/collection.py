@@ -41,6 +41,7 @@ from semsearch.ingest.estimate import Estimate, estimate
 from semsearch.ingest.identification import stored_languages
 from semsearch.ingest.ingestion import BATCH_DOCUMENTS, Encoding, Ingestion, IngestResult, Progress, add_precomputed
 from semsearch.ingest.objects import ObjectReader
+from semsearch.ingest.pictures import vector_of_image
 from semsearch.ingest.scan import Preview, Scan, apply, scan
 from semsearch.ingest.source import CallbackReport, Source
 from semsearch.ingest.sparse_filling import fill
@@ -246,6 +247,7 @@ class Collection:
             "documents": count,
             "passages": passages,
             "encoder": settings["encoder"],
+            **({"sparse": settings[SPARSE]} if settings.get(SPARSE) else {}),
             "dim": dim,
             "metric": str(self.metric),
             "splitting": settings["splitting"],
@@ -560,6 +562,7 @@ class Collection:
         k: int = 10,
         *,
         vector: ArrayLike | None = None,
+        image: Any = None,
         where: Where | None = None,
         mode: str = "dense",
         exact: bool = False,
@@ -583,6 +586,8 @@ class Collection:
             query: A question or a text, in plain words.
             k: Documents to give; fewer come only if there are fewer, or if a minimum is asked for.
             vector: `(dim,)`, instead of encoding the query's text.
+            image: A picture to find the like of: a file, Pillow's, or an array of uint8 `(height, width, 3)`; with a
+                `query`, what is like both. The collection's model must read pictures.
             where: A metadata filter: `{"year": {"$gte": 1990}}`, or as text: `"year >= 1990"`.
             mode: "dense" (by meaning), "lexical" (by words: BM25), "sparse" (by the words that a sparse model finds
                 in texts and question, where the collection has one) or "hybrid" (all that there are, fused).
@@ -631,6 +636,10 @@ class Collection:
             min_probability=min_probability,
             **unknown,
         )
+        if image is not None:
+            if vector is not None:
+                raise UsageError("a search is by a picture or by a vector of one's own, not by both.")
+            vector = vector_of_image(self.encoder, image, query)
         if vector is not None:
             vector = np.asarray(list(vector) if isinstance(vector, Iterator) else vector)[None]
         queries = None if query is None else [query]

@@ -113,6 +113,10 @@ class _Turn:
 
 def _place(name: str) -> tuple[str, tuple[tuple[str, int, int], ...]]:
     """A name, or the path it is with the times and sizes of what lies there."""
+    kind, _, rest = name.rpartition("maxsim:")
+    if kind == "" and rest != name:  # a kind of reranker, and then the model
+        place, known = _place(rest)
+        return f"maxsim:{place}", known
     path = Path(name).expanduser()
     try:
         if not path.exists():

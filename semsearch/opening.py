@@ -23,7 +23,7 @@ from semsearch.hardware import Compute
 from semsearch.home import Home
 from semsearch.models import described_encoder
 from semsearch.names import check_name
-from semsearch.search.languages import LANGUAGES, named
+from semsearch.search.languages import LANGUAGE_FIELD, LANGUAGES, checked_field, named
 from semsearch.search.recall import check_target
 from semsearch.types import Encoder, Metric
 from semsearch.vectors import check_k
@@ -40,6 +40,7 @@ def create(
     home: HomeLike = None,
     passages: bool = True,
     language: str | Iterable[str] | None = None,
+    language_field: str | None = None,
     sparse: str | None = None,
     index: str = "auto",
     options: Mapping[str, Any] | None = None,
@@ -61,6 +62,7 @@ def create(
         home: The folder of the collections, or a URL; see `semsearch.home.Home.of`.
         passages: Split documents that are longer than the model's window; False gives one truncated vector each.
         language: Whose stemmer finds its words: "de", say, or several: ["de", "fr"]; None finds out by its first texts.
+        language_field: Of metadata: where the language of each text that is added is kept ("en", say).
         sparse: A sparse model's name or path, whose vectors are kept beside the others: see `Collection.add_sparse`.
         index: The backend of the index, or "auto".
         options: The backend's options.
@@ -109,6 +111,7 @@ def create(
         "passages": passages,
         "splitting": splitter_for(loaded, passages).identity if loaded is not None else None,
         LANGUAGES: languages,
+        **({} if language_field is None else {LANGUAGE_FIELD: checked_field(language_field)}),
         "index": asdict(replace(spec, options=dict(spec.options))),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
     }

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from semsearch.metadata_values import json_value
-from semsearch.types import Document, Span, Vectors
+from semsearch.types import Document, ImageDocument, Span, Vectors
 from semsearch.validation import check_document
 
 _JSON = json.JSONEncoder(  # made once: it is called a lot
@@ -25,7 +25,7 @@ class Record(NamedTuple):
 
     document: Document
     metadata: str  # JSON, keys sorted
-    hash: bytes  # of title and text, and of a vector that was made elsewhere
+    hash: bytes  # of title and text, of a picture, and of a vector that was made elsewhere
 
     @classmethod
     def of(cls, document: Document, vector: Vectors | None = None, *, checked: bool = False) -> Record:
@@ -37,6 +37,8 @@ class Record(NamedTuple):
         if not checked:
             check_document(document)
         content = hashlib.blake2b(document.title.encode() + b"\0" + document.text.encode(), digest_size=16)
+        if isinstance(document, ImageDocument) and document.pixels is not None:
+            content.update(b"\0" + repr(document.pixels.shape).encode() + document.pixels.tobytes())
         if vector is not None:
             content.update(b"\0")
             content.update(np.ascontiguousarray(vector))  # its bytes, without a copy

@@ -52,6 +52,19 @@ class Document:
     metadata: Metadata = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class ImageDocument(Document):
+    """A document that is a picture: encoded by what it shows, where its text is what there is to say of it in words.
+
+    The pixels are not stored. A document of a collection that was made of one has `image_format` in its metadata.
+    """
+
+    pixels: NDArray[np.uint8] | None = field(default=None, repr=False, compare=False)  # (h, w, 3), upright
+
+
+IMAGE_FORMAT = "image_format"  # of metadata: that the document is a picture, and of what format its file is
+
+
 class Span(NamedTuple):
     """A passage's place in its document's text: `text[start:end]`, in characters."""
 
@@ -79,7 +92,8 @@ class Explanation:
 
     `parts` is None where the model's score can't be split, and `why` says so; else they add up to `cosine`, the score
     of passage and query encoded again in float32, which differs from the stored score by `difference`. `terms` add up
-    to the score by the sparse model, where there is one.
+    to the score by the sparse model, where there is one; the weights of `pairs` to the score of a reranker that
+    compares tokens, or to its multiple where that is a mean.
     """
 
     way: str  # a sentence
@@ -88,6 +102,7 @@ class Explanation:
     parts: Sequence[Part] | None = None
     why: str = ""
     terms: Sequence[tuple[str, float]] | None = None  # of a sparse score: its words and what they add, the most first
+    pairs: Sequence[tuple[str, Part]] | None = None  # of a MaxSim: what of the query met which token, the likest first
 
 
 class Passage(NamedTuple):

@@ -18,7 +18,7 @@ import numpy as np
 from semsearch.arguments import kind_of
 from semsearch.controls import escaped_in_json
 from semsearch.errors import DataError, SemsearchError
-from semsearch.types import Document, Explanation, Hit
+from semsearch.types import Document, Explanation, Hit, Part
 from semsearch.validation import check_document
 
 if TYPE_CHECKING:
@@ -138,14 +138,18 @@ def _explanation(hit: Hit, explanation: Explanation) -> dict[str, Any]:
         facts["balance"] = hit.balance._asdict()
     if explanation.terms is not None:
         facts["terms"] = [{"term": term, "weight": weight} for term, weight in explanation.terms]
+    if explanation.pairs is not None:
+        facts["pairs"] = [{"query": asked, **_part(part)} for asked, part in explanation.pairs]
     if hit.rerank_weight is not None:
         facts["rerank_weight"] = hit.rerank_weight
     if explanation.parts is None:
         return {**facts, "parts": None, "why": explanation.why}
-    parts = [
-        {"field": part.field, "start": part.start, "end": part.end, "weight": part.weight} for part in explanation.parts
-    ]
+    parts = [_part(part) for part in explanation.parts]
     return {**facts, "cosine": explanation.cosine, "difference": explanation.difference, "parts": parts}
+
+
+def _part(part: Part) -> dict[str, Any]:
+    return {"field": part.field, "start": part.start, "end": part.end, "weight": part.weight}
 
 
 def document(document: Document) -> dict[str, Any]:

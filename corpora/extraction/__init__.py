@@ -52,6 +52,9 @@ KINDS = {  # suffix → function of this package
 }
 
 
+PICTURES = dict.fromkeys(
+    (".jpg", ".jpeg", ".png", ".webp", ".gif", ".tif", ".tiff", ".heic", ".heif"), "picture:picture"
+)
 TEXT_KINDS = (
     "plain",
     "markdown",
@@ -74,4 +77,5 @@ def is_plain(path: Path) -> bool:
 
 def _kind(path: Path) -> str:
     name = path.name.lower().removesuffix(".gz")
-    return KINDS[name[name.rindex(".") :]]
+    suffix = name[name.rindex(".") :]
+    return KINDS.get(suffix) or PICTURES[suffix]

@@ -6,12 +6,16 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import repeat
-from typing import Any, Self, TypeAlias
+from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
 from semsearch.errors import DataError
 from semsearch.places import Position, stretches
 from semsearch.reading.files import decode
 from semsearch.validation import is_empty
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 Block: TypeAlias = tuple[int, str]  # a heading of level 1 to 6, or (level 0) a paragraph
 
@@ -46,6 +50,7 @@ class FilePart:
     title: str = ""
     metadata: Mapping[str, Any] = field(default_factory=dict)
     position: Position = field(default_factory=Position)
+    pixels: NDArray[np.uint8] | None = field(default=None, compare=False, repr=False)  # (height, width, 3) of a picture
 
 
 @dataclass(frozen=True, slots=True)

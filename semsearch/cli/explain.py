@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
-from semsearch.types import Hit, Span
+from semsearch.types import Hit, Part, Span
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -78,6 +78,8 @@ def sentence(hit: Hit) -> str:
         told.append(f"relevant with probability {hit.probability:.2f}")
     if explanation.terms:
         told.append(", ".join(f"{term} {weight:.3f}" for term, weight in explanation.terms[:SHOWN_WORDS]))
+    if explanation.pairs:
+        told.append(", ".join(_pairs(hit, explanation.pairs)))
     if explanation.parts is None:
         told.append(explanation.why.rstrip("."))
     else:
@@ -87,6 +89,20 @@ def sentence(hit: Hit) -> str:
             heaviest.setdefault(word.text.lower(), word.weight)
         told.append(", ".join(f"{text} {weight:.3f}" for text, weight in list(heaviest.items())[:SHOWN_WORDS]))
     return "; ".join(told)
+
+
+def _pairs(hit: Hit, pairs: Sequence[tuple[str, Part]]) -> Iterator[str]:
+    """The likest pairs of words, as `vaccine ~ vaccines .91`."""
+    shown = 0
+    for asked, part in pairs:
+        if asked and part.field != "special" and shown < SHOWN_WORDS:
+            shown += 1
+            there = (
+                hit.title[part.start : part.end]
+                if part.field == "title"
+                else hit.text[part.start - hit.start : part.end - hit.start]
+            )
+            yield f"{asked} ~ {there} {part.weight:.3f}"
 
 
 def highlight(text: Text, hit: Hit, field: str, start: int) -> None:

@@ -22,6 +22,7 @@ from semsearch.cli.target import (
     target,
     tell_languages,
     tell_made,
+    tell_unread_languages,
 )
 from semsearch.errors import DataError, UsageError
 from semsearch.home import Home
@@ -95,6 +96,11 @@ class IndexOptions:
     metavar="LANGUAGE",
     shell_complete=parameters.complete_language,
     help="Whose stemmer finds its words: de, or de,en [default: found in the texts].",
+)
+@click.option(
+    "--language-field",
+    metavar="NAME",
+    help="Tell the language of each text, and keep it as this field of its metadata.",
 )
 @click.option(
     "--sparse",
@@ -172,6 +178,7 @@ def _from_source(source: Source, options: IndexOptions) -> int:
             _add_sparse(collection, options.create.sparse)
         changes = collection.add_from(scanned, progress=meter)
         languages = collection.languages if made and not options.create.language else None
+        model = str((collection.settings["encoder"] or {}).get("name") or "") if made else ""
     if options.as_json:
         out(wire.dumps(wire.message(**{**wire.ingested(changes), **wire.unread(report), "collection": name})))
         return 0
@@ -183,6 +190,7 @@ def _from_source(source: Source, options: IndexOptions) -> int:
         say(f"{changes.truncated:,} texts were longer than the model reads, and were cut.")
     tell_made(name, home, made)
     tell_languages(name, languages)
+    tell_unread_languages(model, languages)
     out(summary(changes, skipped=report.left_out))
     _tell_vanished(changes, name)
     return 0
@@ -283,12 +291,14 @@ def _with_vectors(source: Source, name: str, options: IndexOptions) -> int:
             _add_sparse(collection, options.create.sparse)
         changes = collection.add_from(scanned)
         languages = collection.languages if made and not options.create.language else None
+        model = str((collection.settings["encoder"] or {}).get("name") or "") if made else ""
     if options.as_json:
         facts = {**wire.ingested(changes), **wire.unread(scanned.report), "collection": name}
         out(wire.dumps(wire.message(**facts)))
         return 0
     tell_made(name, home, made)
     tell_languages(name, languages)
+    tell_unread_languages(model, languages)
     out(summary(changes))
     _tell_vanished(changes, name)
     return 0
@@ -311,6 +321,7 @@ def _estimate(scanned: Scan, name: str, home: Home, options: IndexOptions) -> in
             engine=None,
             index=create.backend or "auto",
             options=dict(create.index_options),
+            sparse=create.open_sparse(),
         )
     if options.as_json:
         estimated = {key: getattr(told, key) for key in ("documents", "unchanged", "passages", "seconds", "bytes")}

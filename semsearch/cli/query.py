@@ -40,6 +40,7 @@ class QueryOptions:
     everything: bool
     k: int
     search: SearchOptions
+    image: str | None
     compare_exact: bool
     as_json: bool
     form: str | None
@@ -228,6 +229,54 @@ def form_of(as_json: bool, form: str | None, open_it: bool) -> str | None:
     return "json" if as_json else form
 
 
+def _ask_by_image(collection: Searchable, options: QueryOptions, text: str | None, show: Sequence[str]) -> Answer:
+    """The answer to a picture, and a text where there is one."""
+    from semsearch.search.matches import QueryWords
+
+    if isinstance(collection, semsearch.Federation):
+        raise UsageError("--image asks one collection: name it.")
+    if text == "-" or options.compare_exact:
+        raise UsageError("--image goes with one TEXT or none, and not with --compare-exact.")
+    measured: dict[str, float] = {}
+    started = time.perf_counter()
+    hits = collection.search(text, options.k, image=options.image, timings=measured, **options.search.arguments())
+    measured["total"] = 1000 * (time.perf_counter() - started)
+    words = QueryWords(text or "", collection.languages or ())
+    return Answer(text or str(options.image), hits, measured, words, tuple(show))
+
+
+def _answer_lines(collection: Searchable, options: QueryOptions, form: str | None, show: Sequence[str]) -> int:
+    """Answer the lines of standard input as they come; the exit code."""
+    k, search = options.k, options.search
+    found = False
+    for batch in lines_of_stdin():
+        if batch:
+            answers = ask(collection, [line for _, line in batch], k, search, show)
+            _show(answers, [number for number, _ in batch], form, options.spreadsheet_safe)
+            if options.compare_exact:
+                for answer in answers:
+                    show_comparison(compare(collection, answer, k, search.where), form == "json")
+            found = found or any(answer.hits for answer in answers)
+    return 0 if found else 1
+
+
+def _told_by_image(
+    collection: Searchable, options: QueryOptions, text: str | None, form: str | None, show: Sequence[str]
+) -> int:
+    """Show what is like a picture; the exit code."""
+    found = _ask_by_image(collection, options, text, show)
+    _tell_header(form)
+    _show([found], [None], form, options.spreadsheet_safe)
+    if options.open_it and found.hits:
+        open_found(collection, found.hits[0])
+    return 0 if found.hits else 1
+
+
+def _tell_header(form: str | None) -> None:
+    if form is not None and (line := formats.header(form)) is not None:
+        out(line)
+
+
 def _check_terminal(text: str | None, open_it: bool) -> None:
     """What a person does at the terminal is for the process that was started there."""
     if text is None or open_it:
@@ -250,6 +299,12 @@ def _form(options: QueryOptions, text: str | None) -> str | None:
 @click.option("--all", "everything", is_flag=True, help="Ask all collections.")
 @click.option("-k", type=click.IntRange(min=1), default=10, show_default=True, help="How many documents to find.")
 @parameters.search
+@click.option(
+    "--image",
+    type=parameters.file,
+    metavar="FILE",
+    help="Find what is like this picture, and like TEXT where it is given.",
+)
 @click.option("--compare-exact", is_flag=True, help="Ask the index and exactly, and say what the index missed.")
 @parameters.as_json
 @parameters.output
@@ -277,6 +332,7 @@ def query(options: QueryOptions) -> int:
     semsearch query corpus "how do vaccines work" --rerank --min-score 99.9%
     semsearch query films,papers "a journey into space"
     semsearch query corpus - --json < questions.txt
+    semsearch query photos --image dog.jpg "on the beach"
     semsearch query films "a heist goes wrong" --where 'year >= 1990 and genres contains "Drama"'
     semsearch query
     """
@@ -284,14 +340,16 @@ def query(options: QueryOptions) -> int:
     k, search = options.k, options.search
     place = Home.of(options.home)
     names, text = asked(options.words, place, options.everything)
-    _check_terminal(text, options.open_it)
+    _check_terminal(text or options.image, options.open_it)
     if text is not None and is_empty(text):
         raise UsageError("the query is empty. Write what to look for, or leave it out to ask interactively.")
-    form = _form(options, text)
+    form = _form(options, text or options.image)
     _check_one(names, options.compare_exact, form)
     compute = options.compute
     with open_asked(names, place, compute) as collection:
         show = parameters.fields_to_show(options.show, collection)
+        if options.image is not None:
+            return _told_by_image(collection, options, text, form, show)
         if text is None:
             from semsearch.cli.repl import Session
 
@@ -300,8 +358,7 @@ def query(options: QueryOptions) -> int:
             return 0
         if options.compare_exact:
             collection.load_index()
-        if form is not None and (line := formats.header(form)) is not None:
-            out(line)
+        _tell_header(form)
         if text != "-":
             answers = ask(collection, [text], k, search, show)
             _show(answers, [None], form, options.spreadsheet_safe)
@@ -310,16 +367,7 @@ def query(options: QueryOptions) -> int:
             if options.open_it and answers[0].hits:
                 open_found(collection, answers[0].hits[0])
             return 0 if answers[0].hits else 1
-        found = False
-        for batch in lines_of_stdin():
-            if batch:
-                answers = ask(collection, [line for _, line in batch], k, search, show)
-                _show(answers, [number for number, _ in batch], form, options.spreadsheet_safe)
-                if options.compare_exact:
-                    for answer in answers:
-                        show_comparison(compare(collection, answer, k, search.where), form == "json")
-                found = found or any(answer.hits for answer in answers)
-        return 0 if found else 1
+        return _answer_lines(collection, options, form, show)
 
 
 search = click.Command(

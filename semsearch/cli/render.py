@@ -19,7 +19,7 @@ from semsearch import wire
 from semsearch.cli import link, shown
 from semsearch.cli.explain import highlight, sentence
 from semsearch.controls import one_line, printable, printable_cells, printable_same_length
-from semsearch.types import Document, Hit, Span
+from semsearch.types import IMAGE_FORMAT, Document, Hit, Span
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -120,6 +120,7 @@ def show_answer(answer: Answer, *, number: int | None = None) -> None:
         if number is not None:
             console.print(f"\n{one_line(answer.query)}", style="bold yellow")
         draw_hits(console, answer)
+        _draw_pictures(answer)
         return
     first = [] if number is None else [str(number)]
     for hit in answer.hits:
@@ -130,6 +131,17 @@ def show_answer(answer: Answer, *, number: int | None = None) -> None:
         if hit.explanation is not None:
             fields.append(sentence(hit))
         out("\t".join([*first, *map(one_line, fields)]))
+
+
+def _draw_pictures(answer: Answer) -> None:
+    """The hits that are pictures, small, where the terminal can."""
+    if not any(IMAGE_FORMAT in hit.metadata for hit in answer.hits):
+        return
+    from semsearch.cli import thumbnails
+
+    how = thumbnails.protocol()
+    for hit, drawing in thumbnails.drawn(list(answer.hits), how) if how is not None else ():
+        sys.stdout.write(f"{hit.rank}  {one_line(hit.id)}\n{drawing}\n")
 
 
 def draw_hits(console: Console, answer: Answer) -> None:

@@ -28,6 +28,7 @@ from semsearch.errors import (
 if TYPE_CHECKING:
     from semsearch.collection import Collection
     from semsearch.encoder.own import NamedEncoder
+    from semsearch.encoder.sparse_encoder import SparseTextEncoder
     from semsearch.home import Home
     from semsearch.ingest.ingestion import IngestResult
     from semsearch.ingest.source import Source
@@ -46,6 +47,7 @@ class CreateOptions:
     passages: str | None = None  # "on" or "off"
     language: str | None = None  # several with commas between
     sparse: str | None = None  # a sparse model beside the other
+    language_field: str | None = None  # of metadata, for the language of each text
     backend: str | None = None
     index_options: tuple[tuple[str, Any], ...] = ()
     recall: float | None = None
@@ -71,6 +73,15 @@ class CreateOptions:
         compute = Compute(self.compute.device, self.compute.dtype, self.batch_tokens)
         return models.encoder(name or str(self.model), compute, revision=self.revision)
 
+    def open_sparse(self) -> SparseTextEncoder | None:
+        """The sparse model, if one is asked for."""
+        from semsearch import models
+        from semsearch.hardware import Compute
+
+        if self.sparse is None:
+            return None
+        return models.sparse_encoder(self.sparse, Compute(self.compute.device, self.compute.dtype, self.batch_tokens))
+
     def create(self, name: str, home: Home, dim: int | None = None) -> Collection:
         """A new collection; one without a model holds vectors of `dim` components."""
         return semsearch.create(
@@ -81,6 +92,7 @@ class CreateOptions:
             revision=self.revision,
             passages=self.passages != "off",
             language=self.language,
+            language_field=self.language_field,
             sparse=self.sparse,
             index=self.backend or "auto",
             options=dict(self.index_options),
@@ -210,6 +222,14 @@ def tell_languages(name: str, found: Languages | None) -> None:
 
     if found and found != ("en",):
         say(f"its words are found as those of {described(found)}; 'semsearch language {name} …' changes that.")
+
+
+def tell_unread_languages(model: str, found: Languages | None) -> None:
+    """That a model of English alone reads a collection in other languages, and which to take instead."""
+    from semsearch.encoder.catalog import doubt_of_languages
+
+    if found and (doubt := doubt_of_languages(model, found)):
+        say(doubt)
 
 
 def left(name: str, home: Home, made: bool) -> str:

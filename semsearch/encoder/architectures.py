@@ -55,7 +55,7 @@ GATE_ACTIVATIONS = {
 IGNORED_TENSORS = re.compile(
     r"(embeddings\.(position_ids|token_type_ids)|(bert\.|mpnet\.|roberta\.)?pooler\..*|lm_head\..*|cls\..*|classifier\..*"
     r"|pre_classifier\..*|vocab_(transform|layer_norm|projector)\..*|qa_outputs\..*|predictions\..*|sop_classifier\..*"
-    r"|discriminator_predictions\..*|generator_(predictions|lm_head)\..*|score\..*)"
+    r"|discriminator_predictions\..*|generator_(predictions|lm_head)\..*|score\..*|linear\.weight)"
 )
 BERT_LAYER = {
     "query": "attention.self.query",

@@ -16,6 +16,7 @@ from semsearch.encoder.tokenization import (
     Model2VecTokenizer,
     TextTokenizer,
     Tokenize,
+    as_siglip,
     load_tokenizer,
     max_tokens,
 )
@@ -143,6 +144,8 @@ class Assembler(Generic[AnyModule]):
             return self._transformer(stage, role, all_layers=all_layers)
         if stage.kind == "staticembedding":
             return self._static(stage)
+        if stage.kind == "clipmodel":
+            return self._text_tower(stage)
         if stage.kind == "wordembeddings":
             return self._word_embeddings(stage)
         if stage.kind == "bow":
@@ -159,6 +162,22 @@ class Assembler(Generic[AnyModule]):
         identity = ["static", model2vec, *files]
         name = "StaticEmbedding" + (" (model2vec)" if model2vec else "")
         return Stack(reader, [module], [name], module.dim, reader.max_tokens, reader, identity)
+
+    def _text_tower(self, stage: Stage) -> Stack[AnyModule]:
+        """The text tower of a model of pictures and texts."""
+        config = read_json(stage.folder / "config.json")
+        _settings(stage, "model_kwargs", "model_args")
+        tower = self._once(stage)
+        settings = read_json(stage.folder / "tokenizer_config.json")
+        tokenizer = load_tokenizer(stage.folder)
+        if settings.get("tokenizer_class", "").startswith("SiglipTokenizer"):
+            as_siglip(tokenizer)
+        limit = min(tower.window, max_tokens(None, settings.get("model_max_length"), {}))
+        reader = TextTokenizer(tokenizer, limit)
+        files = [*weight_files(stage.folder), *tokenizer_files(stage.folder)]
+        identity = [["image and text", limit, _essence(config), *([stage.file] if stage.file else [])], files]
+        name = f"CLIPModel ({config.get('model_type')})"
+        return Stack(reader, [tower], [name], tower.dim, limit, reader, identity)
 
     def _word_embeddings(self, stage: Stage) -> Stack[AnyModule]:
         module = self._once(stage)

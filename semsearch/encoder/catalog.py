@@ -6,6 +6,7 @@ Two models compare only by figures of the same measure. Any other model opens by
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cache
@@ -29,13 +30,16 @@ class ModelTask(StrEnum):
     SPARSE = "sparse search"  # a weight for each word instead of a vector
 
 
+MULTILINGUAL = "intfloat/multilingual-e5-small"  # for texts that aren't English, where nobody says which
 SYMMETRIC = frozenset(
     {ModelTask.PARAPHRASE, ModelTask.SIMILARITY, ModelTask.DUPLICATES, ModelTask.BITEXT, ModelTask.PAPERS}
 )
 OPENED = SYMMETRIC | {
     ModelTask.SEARCH,
     ModelTask.RERANK,
-}  # tasks whose models this version opens, as encoders or rerankers
+    ModelTask.SPARSE,
+    ModelTask.IMAGES,
+}  # tasks whose models this version opens
 
 
 class Figure(NamedTuple):
@@ -62,7 +66,7 @@ class ModelCard:
 
     @property
     def supported(self) -> bool:
-        """Whether this version opens it: as an encoder, or to rerank as a reranker."""
+        """Whether this version opens it: as an encoder, a sparse encoder or a reranker."""
         return not self.own_code and any(task in OPENED for task in self.tasks)
 
     @property
@@ -96,6 +100,20 @@ def advice(name: str) -> str | None:
     return (
         f"{card.name} was trained to compare texts of one kind ({', '.join(card.tasks)}). To find passages that answer "
         "questions, a model for search, such as multi-qa-MiniLM-L6-cos-v1 or all-MiniLM-L6-v2, usually finds more."
+    )
+
+
+def doubt_of_languages(name: str, languages: Iterable[str]) -> str | None:
+    """What speaks against a model for texts in these languages (codes); None where nothing is known to."""
+    card = card_of(name)
+    others = [code for code in languages if code != "en"]
+    if card is None or card.languages != "English" or not others:
+        return None
+    better = next((known.name for known in _catalog() if known.name == MULTILINGUAL), MULTILINGUAL)
+    return (
+        f"{card.name} was trained on English, and these texts are in other languages too ({', '.join(others)}): it "
+        f"finds little of what they mean. Take a model of many languages: --encoder {better} ('semsearch models' lists "
+        "more)."
     )
 
 

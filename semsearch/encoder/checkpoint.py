@@ -20,6 +20,7 @@ from semsearch.errors import SCARCE, ModelError, SemsearchError
 
 Role = Literal["query", "document"]
 ROLES: tuple[Role, ...] = ("query", "document")
+Family = Literal["dense", "sparse", "multi-vector"]  # what an encoder gives for a text
 
 # Kinds of modules and the files that may hold their configuration, the first that exists.
 CONFIG_FILES: Mapping[str, tuple[str, ...]] = {
@@ -48,11 +49,14 @@ CONFIG_FILES: Mapping[str, tuple[str, ...]] = {
     "spladepooling": ("config.json",),
     "sparsestaticembedding": ("config.json",),
     "sparseautoencoder": ("config.json",),
+    "clipmodel": ("preprocessor_config.json", "processor_config.json"),
+    "multivectormask": ("config.json",),
+    "hierarchicaltokenpooling": ("config.json",),
 }
 # Kinds that mean nothing without their configuration.
 CONFIGURED = {
     *("pooling", "dense", "layernorm", "wordembeddings", "wordweights", "bow", "cnn", "lstm", "router"),
-    *("spladepooling", "sparseautoencoder"),
+    *("spladepooling", "sparseautoencoder", "hierarchicaltokenpooling"),
 }
 # Other names of the same: the wrappers of v0.x had one class for each architecture.
 ALIASES = {
@@ -66,23 +70,35 @@ ALIASES = {
 }
 # Known, and not to be opened as a text encoder: the reason.
 REFUSED = {
-    "clipmodel": "it is an image-text model (CLIP), which this version does not open",
     "wkpooling": "WKPooling was removed from sentence-transformers in version 2 and is not computed here",
-    "multivectormask": "it is a late-interaction (ColBERT) model, which gives many vectors for each text",
-    "hierarchicaltokenpooling": "it is a late-interaction (ColBERT) model, which gives many vectors for each text",
     "logitscore": "it is a reranker, which scores pairs of texts and gives no vectors",
 }
-SPARSE_KINDS = {  # to be opened by `load_sparse_encoder`: why not as a text encoder
-    "spladepooling": "it is a sparse (SPLADE) model, which gives a weight for each word and not a dense vector",
-    "sparsestaticembedding": "it is a sparse model, which gives a weight for each word and not a dense vector",
-    "sparseautoencoder": "it is a sparse model, which gives a code and not a dense vector",
-    "mlmtransformer": "it is a sparse (SPLADE) model, which gives a weight for each word and not a dense vector",
+IMAGE_TEXT = ("clip", "siglip")  # kinds of models with a tower for texts and one for pictures
+LATE = "it is a late-interaction (ColBERT) model, which gives many vectors for each text and reranks (maxsim:MODEL)"
+FAMILY_KINDS: Mapping[Family, Mapping[str, str]] = {  # that one family has, and why others don't open them
+    "sparse": {
+        "spladepooling": "it is a sparse (SPLADE) model, which gives a weight for each word and not a dense vector",
+        "sparsestaticembedding": "it is a sparse model, which gives a weight for each word and not a dense vector",
+        "sparseautoencoder": "it is a sparse model, which gives a code and not a dense vector",
+        "mlmtransformer": "it is a sparse (SPLADE) model, which gives a weight for each word and not a dense vector",
+    },
+    "multi-vector": {"multivectormask": LATE, "hierarchicaltokenpooling": LATE},
+}
+CALLED: Mapping[Family, str] = {
+    "dense": "text embedding model",
+    "sparse": "sparse encoder",
+    "multi-vector": "late-interaction (multi-vector) model",
 }
 REFUSED_FAMILIES = {
     "CrossEncoder": REFUSED["logitscore"],
-    "SparseEncoder": SPARSE_KINDS["spladepooling"],
-    "MultiVectorEncoder": REFUSED["multivectormask"],
-    "ColBERT": REFUSED["multivectormask"],
+    "SparseEncoder": FAMILY_KINDS["sparse"]["spladepooling"],
+    "MultiVectorEncoder": LATE,
+    "ColBERT": LATE,
+}
+OF_FAMILY: Mapping[str, Family] = {
+    "SparseEncoder": "sparse",
+    "MultiVectorEncoder": "multi-vector",
+    "ColBERT": "multi-vector",
 }
 WEIGHT_FILES = (
     "model.safetensors",
@@ -141,22 +157,22 @@ class Checkpoint:
         return tuple(stage for top in self.stages for stage in _routed(top, role))
 
 
-def read(folder: Path, *, sparse: bool = False) -> Checkpoint:
-    """The checkpoint in a folder, of a text encoder or of a `sparse` one.
+def read(folder: Path, wanted: Family = "dense") -> Checkpoint:
+    """The checkpoint in a folder, of an encoder of the family that is wanted.
 
     Raises:
         ModelError: It is no checkpoint, or not one that this version opens faithfully; says why.
     """
     settings = read_json(folder / "config_sentence_transformers.json")
     family = settings.get("model_type", "SentenceTransformer")
-    if family in REFUSED_FAMILIES and not (sparse and family == "SparseEncoder"):
-        what = "sparse encoder" if sparse else "text embedding model"
-        raise ModelError(f"{folder} holds no {what}: {REFUSED_FAMILIES[family]}.")
+    if family in REFUSED_FAMILIES and OF_FAMILY.get(family) != wanted:
+        raise ModelError(f"{folder} holds no {CALLED[wanted]}: {REFUSED_FAMILIES[family]}.")
     if (folder / "modules.json").is_file():
         entries = read_modules(folder)
-        stages = tuple(read_stage(folder, entry["path"], entry["type"], entry, sparse=sparse) for entry in entries)
+        stages = tuple(read_stage(folder, entry["path"], entry["type"], entry, family=wanted) for entry in entries)
     else:
-        stages = _bare_masked(folder) if sparse else _bare(folder)
+        stages = _bare_masked(folder) if wanted == "sparse" else _bare(folder)
+    stages = tuple(map(_image_text, stages)) if wanted == "dense" else stages
     prompts = {name: text for name, text in (settings.get("prompts") or {}).items() if text is not None}
     return Checkpoint(
         folder=folder,
@@ -166,6 +182,14 @@ def read(folder: Path, *, sparse: bool = False) -> Checkpoint:
         similarity=settings.get("similarity_fn_name"),
         truncate_dim=settings.get("truncate_dim"),
     )
+
+
+def _image_text(stage: Stage) -> Stage:
+    """A transformer whose towers give vectors for pictures and texts, by the name of its older wrapper."""
+    if stage.kind != "transformer" or read_json(stage.folder / "config.json").get("model_type") not in IMAGE_TEXT:
+        return stage
+    file = next((stage.folder / name for name in CONFIG_FILES["clipmodel"] if (stage.folder / name).is_file()), None)
+    return Stage("clipmodel", stage.folder, {}, file)
 
 
 @contextmanager
@@ -249,11 +273,11 @@ def read_modules(folder: Path) -> list[dict[str, Any]]:
 
 
 def read_stage(
-    root: Path, path: str, type_name: str, entry: Mapping[str, Any], nested: int = 0, *, sparse: bool = False
+    root: Path, path: str, type_name: str, entry: Mapping[str, Any], nested: int = 0, *, family: Family = "dense"
 ) -> Stage:
     """The stage that an entry of a modules.json names; `root` is the checkpoint's folder, or the router's around it."""
     folder = inside(root, path)
-    kind = kind_of(type_name, root, sparse=sparse)
+    kind = kind_of(type_name, root, family)
     wanted = [name for name in entry.get("kwargs", ()) if name not in ("task", "truncate_dim")]
     if wanted:
         raise ModelError(f"{root}: its module {type_name} wants arguments that semsearch doesn't know: {wanted}.")
@@ -266,20 +290,20 @@ def read_stage(
     config = read_json(file) if file is not None else {}
     if type_name.lower().endswith("mlmtransformer"):
         config = {"transformer_task": MASKED} | config
-    routes = _routes(folder, config, nested, sparse=sparse) if kind == "router" else {}
+    routes = _routes(folder, config, nested, family) if kind == "router" else {}
     return Stage(kind, folder, config, file, routes)
 
 
-def kind_of(type_name: str, root: Path, *, sparse: bool = False) -> str:
+def kind_of(type_name: str, root: Path, family: Family = "dense") -> str:
     """The kind that a `type` of modules.json names: its last component, whatever generation spelt the path."""
     kind = type_name.rpartition(".")[2].replace("_", "").lower()
     kind = ALIASES.get(kind, kind)
-    if sparse and kind == "mlmtransformer":
+    if family == "sparse" and kind == "mlmtransformer":
         kind = "transformer"
-    refused = REFUSED if sparse else REFUSED | SPARSE_KINDS
-    if kind in refused:
-        what = "sparse encoder" if sparse else "text embedding model"
-        raise ModelError(f"{root} can't be opened as a {what}: {refused[kind]}.")
+    others = (kinds for other, kinds in FAMILY_KINDS.items() if other != family)
+    why = next((kinds[kind] for kinds in (REFUSED, *others) if kind in kinds), None)
+    if why is not None:
+        raise ModelError(f"{root} can't be opened as a {CALLED[family]}: {why}.")
     if kind not in CONFIG_FILES or type_name.partition(".")[0] not in ("sentence_transformers", "pylate", "model2vec"):
         raise ModelError(
             f"{root} needs code of its own for its module '{type_name}', and semsearch runs no code from checkpoints. "
@@ -288,7 +312,7 @@ def kind_of(type_name: str, root: Path, *, sparse: bool = False) -> str:
     return kind
 
 
-def _routes(folder: Path, config: Mapping[str, Any], nested: int, *, sparse: bool) -> dict[str, tuple[Stage, ...]]:
+def _routes(folder: Path, config: Mapping[str, Any], nested: int, family: Family) -> dict[str, tuple[Stage, ...]]:
     if nested >= DEEPEST_ROUTER:  # perhaps in itself
         raise ModelError(f"{folder} holds a router in a router in a router, which no model has.")
     try:
@@ -296,7 +320,7 @@ def _routes(folder: Path, config: Mapping[str, Any], nested: int, *, sparse: boo
         if len(types) > MOST_MODULES or any(len(names) > MOST_MODULES for names in config["structure"].values()):
             raise ModelError(f"{folder} holds a router of more than {MOST_MODULES} modules, which no model has.")
         stages = {
-            name: read_stage(folder, name, type_name, {}, nested + 1, sparse=sparse)
+            name: read_stage(folder, name, type_name, {}, nested + 1, family=family)
             for name, type_name in types.items()
         }
         return {route: tuple(stages[name] for name in names) for route, names in config["structure"].items()}
@@ -341,8 +365,8 @@ def _bare(folder: Path) -> tuple[Stage, ...]:
     if is_model2vec(config):
         static = Stage("staticembedding", folder, config)
         return (static, Stage("normalize", folder, {})) if config.get("normalize") else (static,)
-    if (folder / "artifact.metadata").is_file():
-        raise ModelError(f"{folder} can't be opened as a text embedding model: {REFUSED['multivectormask']}.")
+    if (folder / "artifact.metadata").is_file() or "HF_ColBERT" in (config.get("architectures") or ()):
+        raise ModelError(f"{folder} can't be opened as a text embedding model: {LATE}.")
     if "model_type" not in config and "architectures" not in config:
         raise ModelError(
             f"{folder} is no embedding model: it has neither a modules.json nor a config.json that names a model_type."
@@ -350,6 +374,8 @@ def _bare(folder: Path) -> tuple[Stage, ...]:
     architecture = (config.get("architectures") or [""])[0]
     if architecture.endswith("ForSequenceClassification"):
         raise ModelError(f"{folder} holds no text embedding model: {REFUSED['logitscore']}.")
+    if config.get("model_type") in IMAGE_TEXT:
+        return (Stage("transformer", folder, {}),)
     causal = architecture.endswith("ForCausalLM") and config.get("is_causal") is not False
     return (
         Stage("transformer", folder, {}),

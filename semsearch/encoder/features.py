@@ -13,7 +13,7 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from semsearch.encoder.packing import Rows
+from semsearch.encoder.packing import Integers, Rows
 
 
 @dataclass(slots=True)
@@ -58,4 +58,5 @@ class Features:
     kinds: Tensor | None = None  # (T,) int64: the part of its text that a token belongs to (token type); None: all 0
     scores: Tensor | None = None  # (n, labels) what a reranker's last module makes
     rows: Rows | None = None  # where the tokens lie in the rectangles of attention, if that was planned beforehand
+    host_lengths: Integers | None = None  # the lengths as the host has them: to ask a GPU for them is to wait for it
     active: Active | None = None  # what a sparse encoder's last module makes

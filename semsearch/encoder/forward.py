@@ -188,7 +188,7 @@ class LeanEncoder(nn.Module):
         layers = []
         for i in range(shape.layers):
             own = {name.removeprefix(f"{i}."): tensor for name, tensor in tensors.items() if name.startswith(f"{i}.")}
-            identity = own["query.weight"].data_ptr()
+            identity = id(own["query.weight"])
             if identity not in made:
                 made[identity] = Layer(own, shape)
             layers.append(made[identity])

@@ -65,7 +65,7 @@ class Window:
         if device.type != "cpu":
             flat, sizes, prompts = (part.to(device, non_blocking=True) for part in (flat, sizes, prompts))
             rows = rows.to(device)
-        return Features(flat, sizes, prompts, rows=rows)
+        return Features(flat, sizes, prompts, rows=rows, host_lengths=lengths)
 
 
 class Pipeline:
@@ -203,10 +203,7 @@ class Pipeline:
         for module in self.modules:
             features = module(features)
         assert features.sentence is not None, "the last module of a model sets the sentence embedding"
-        vectors = features.sentence.float()
-        if self.device.type != "cuda":
-            return vectors.cpu()
-        return torch.empty(vectors.shape, dtype=torch.float32, pin_memory=True).copy_(vectors, non_blocking=True)
+        return on_host(features.sentence)
 
     def _smaller(self, window: Window, batch: Batch) -> list[Batch]:
         """The texts of a batch that found no memory, in smaller ones; later windows begin with smaller ones too."""
@@ -235,6 +232,14 @@ class Pipeline:
             )
         result: Vectors = vector[0].numpy()
         return result
+
+
+def on_host(rows: Tensor) -> Tensor:
+    """Rows as float32 on the host; from a GPU they are still on their way until somebody waits for it."""
+    rows = rows.float()
+    if rows.device.type != "cuda":
+        return rows.cpu()
+    return torch.empty(rows.shape, dtype=torch.float32, pin_memory=True).copy_(rows, non_blocking=True)
 
 
 def windows(texts: Iterable[str], device: torch.device | str, shares: int = 1) -> Iterator[list[str]]:

@@ -11,7 +11,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from semsearch.encoder import resolve
-from semsearch.encoder.checkpoint import ROLES, Checkpoint, Role, Stage, read, tokenizer_files, understood, weight_files
+from semsearch.encoder.checkpoint import (
+    ROLES,
+    Checkpoint,
+    Role,
+    Stage,
+    read,
+    read_json,
+    tokenizer_files,
+    understood,
+    weight_files,
+)
 from semsearch.encoder.prompts import family_of, metric_of, prompts_of
 from semsearch.errors import ModelError, UsageError
 from semsearch.hardware import Compute, bf16_is_fast, settle_threads
@@ -25,6 +35,7 @@ if TYPE_CHECKING:
 
 DEFAULT_MODEL = "sentence-transformers/all-MiniLM-L6-v2"
 FINGERPRINT_VERSION = 1  # raised when the same checkpoint would give other vectors than before
+TWO_TOWERS, EXAMPLE = "images:", "clip-ViT-B-32#clip-ViT-B-32-multilingual-v1"
 DTYPES = ("float32", "bfloat16", "float16")
 
 
@@ -59,15 +70,16 @@ def load_encoder(
         ModelError: The model is nowhere to be found, or can't be opened faithfully; says why.
         UsageError: An argument can't be.
     """
+    settings: dict[str, Any] = {"dtype": dtype, "truncate_dim": truncate_dim, "normalize": normalize}
+    settings |= {"prompts": dict(prompts) if prompts is not None else None, "batch_tokens": batch_tokens}
+    if name_or_path.startswith(TWO_TOWERS):
+        return _two_towers(name_or_path, device, settings)
     devices = Compute(device).devices
     if len(devices) > 1:
         _check_alike(devices)
         from semsearch.encoder.fleet import spread
 
-        settings: dict[str, Any] = {"dtype": dtype, "revision": revision, "truncate_dim": truncate_dim}
-        settings |= {"prompts": dict(prompts) if prompts is not None else None}
-        settings |= {"normalize": normalize, "batch_tokens": batch_tokens}
-        return spread(partial(load_encoder, str(name_or_path), **settings), devices)
+        return spread(partial(load_encoder, str(name_or_path), revision=revision, **settings), devices)
 
     def torch_modules() -> ModuleLibrary[Any]:
         settle_threads()
@@ -77,6 +89,19 @@ def load_encoder(
         return TorchModules(dtype_of(dtype, on), on, batch_tokens)
 
     return open_with(torch_modules, str(name_or_path), revision, truncate_dim, prompts, normalize)
+
+
+def _two_towers(name: str, device: str | None, settings: Mapping[str, Any]) -> TextEncoder:
+    """A text model beside the image tower of another, as `images:IMAGES#TEXTS` names them."""
+    from semsearch.encoder.image_text import ImageTextEncoder, beside
+
+    images, _, texts = name.removeprefix(TWO_TOWERS).partition("#")
+    if not images or not texts:
+        raise UsageError(f"'{name}' names no two models: write {TWO_TOWERS}IMAGES#TEXTS, as in {TWO_TOWERS}{EXAMPLE}.")
+    shown = load_encoder(images, device, **settings)
+    if not isinstance(shown, ImageTextEncoder):
+        raise ModelError(f"{images} reads no pictures: before the '#' stands the model of the image tower.")
+    return beside(load_encoder(texts, device, **settings), shown, name)
 
 
 def open_with(
@@ -167,7 +192,16 @@ def _open(
     reader = stacks["document"].text_tokenizer
     if reader is None or reader.unlimited:
         return TextEncoder(**common)
-    return WindowedTextEncoder(window=reader.window(prompts.document), tokenizer=reader.tokenizer, **common)
+    window = reader.window(prompts.document)
+    first = checkpoint.stages_of("document")[0]
+    if first.kind == "clipmodel":
+        from semsearch.encoder.image_text import ImageTextEncoder, ImageTower, preparation_of
+
+        model, config = stacks["document"].modules[0].model, read_json(first.folder / "config.json")
+        after = [*stacks["document"].modules[1:], *ends]
+        tower = ImageTower(model, preparation_of(first.folder, config), after, library.device, library.dtype)
+        return ImageTextEncoder(tower=tower, window=window, tokenizer=reader.tokenizer, **common)
+    return WindowedTextEncoder(window=window, tokenizer=reader.tokenizer, **common)
 
 
 def device_of(said: str | None) -> torch.device:

@@ -47,6 +47,7 @@ def light_encoder(name: str, revision: str | None = None, compute: Compute = ANY
         "torch" in sys.modules
         or compute.device not in (None, "auto", "cpu")
         or compute.dtype not in (None, "auto", "float32")
+        or name.startswith("images:")
     ):
         return None
     from semsearch.encoder.light import load_light

@@ -63,9 +63,7 @@ class PaddedEncoder(nn.Module):
             mask = torch.ones((count, length), dtype=torch.bool, device=lengths.device)
             if rows.owners is not None:
                 mask = rows.owners >= 0
-        slots = mask.flatten().nonzero().flatten() if rows is None or rows.owners is not None else None
-        if rows is not None and rows.slots is not None:
-            slots = rows.slots
+        slots = mask.flatten().nonzero().flatten() if rows is None else rows.slots
         ids = (
             features.ids
             if slots is None

@@ -58,7 +58,7 @@ def load_sparse_encoder(
         check_whole(max_active_dims, "max_active_dims")
     source = resolve.find(str(name_or_path), revision)
     with understood(source.folder):
-        checkpoint = read(source.folder, sparse=True)
+        checkpoint = read(source.folder, "sparse")
     settle_threads()
     on = device_of(device)
     with understood(source.folder):

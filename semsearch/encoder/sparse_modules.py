@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+import numpy as np
 import torch
 from tokenizers import Tokenizer
 from torch import Tensor, nn
@@ -21,6 +22,7 @@ from torch.nn import functional
 from semsearch.encoder.checkpoint import inside, weight_files
 from semsearch.encoder.features import Active, Features
 from semsearch.encoder.masked_language_head import MaskedLanguageHead
+from semsearch.encoder.packing import Integers
 from semsearch.encoder.sizes import size_of
 from semsearch.encoder.weights import load_weights
 from semsearch.errors import ModelError
@@ -69,11 +71,11 @@ class SpladePooling(nn.Module):
     def forward(self, features: Features) -> Features:
         """Sets `active` of the n texts."""
         assert features.tokens is not None
-        lengths = features.lengths.cpu()
-        starts = lengths.cumsum(0) - lengths
+        lengths = features.lengths.cpu().numpy() if features.host_lengths is None else features.host_lengths
+        starts = np.cumsum(lengths) - lengths
         states = self.head(features.tokens)
-        order = torch.argsort(lengths, stable=True)
-        parts, texts = [], []
+        order = np.argsort(lengths, kind="stable")
+        parts = []
         start, most = 0, TOKENS if states.device.type == "cpu" else GPU_TOKENS
         sizes = lengths[order].tolist()
         while start < len(sizes):
@@ -82,20 +84,19 @@ class SpladePooling(nn.Module):
                 stop += 1
             some = order[start:stop]
             if sizes[stop - 1]:  # else they have no token at all
-                parts.append(_active(self._pooled(states, starts[some], lengths[some]), some))
-                texts.append(some)
+                parts.append(_active(self._pooled(states, starts[some], lengths[some]), torch.from_numpy(some)))
             start = stop
         features.active = Active.joined(parts, len(sizes), states.device)
         return features
 
-    def _pooled(self, states: Tensor, starts: Tensor, lengths: Tensor) -> Tensor:
+    def _pooled(self, states: Tensor, starts: Integers, lengths: Integers) -> Tensor:
         """(n, V) float32 of some texts of nearly the same length."""
         longest = int(lengths[-1])
-        places = torch.arange(longest)[None]
-        real = places < lengths[:, None]
+        places = np.arange(longest)[None]
+        real = torch.from_numpy(places < lengths[:, None])
         # a text's last token stands in for what it is shorter: a maximum doesn't see it
-        at = (starts[:, None] + torch.minimum(places, (lengths - 1).clamp(min=0)[:, None])).flatten()
-        rows = states.index_select(0, at.to(states.device))
+        at = (starts[:, None] + np.minimum(places, (lengths - 1).clip(min=0)[:, None])).ravel()
+        rows = states.index_select(0, torch.from_numpy(at).to(states.device))
         shape = (len(lengths), longest, -1)
         kept = real.to(device=states.device, dtype=torch.float32)[:, :, None]
         pooled = torch.empty((len(lengths), self.dim), dtype=torch.float32, device=states.device)
@@ -109,7 +110,7 @@ class SpladePooling(nn.Module):
                 pooled[:, words] = (self._weighed(logits.float()) * kept).sum(1)
         if self.pooling == "max":
             pooled = self._weighed(pooled)
-            pooled[lengths.to(pooled.device) == 0] = 0
+            pooled[torch.from_numpy(lengths == 0).to(pooled.device)] = 0
         return pooled
 
     def _weighed(self, logits: Tensor) -> Tensor:

@@ -13,8 +13,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Protocol
 
-from tokenizers import Tokenizer
-from tokenizers.normalizers import BertNormalizer, Lowercase, Normalizer
+from tokenizers import Regex, Tokenizer
+from tokenizers.normalizers import BertNormalizer, Lowercase, Normalizer, Replace, Strip
 from tokenizers.normalizers import Sequence as NormalizerSequence
 
 from semsearch.arguments import named_kind
@@ -197,6 +197,13 @@ def load_tokenizer(folder: Path, *, lower: bool = False, options: Mapping[str, A
         own = tokenizer.normalizer
         tokenizer.normalizer = NormalizerSequence([Lowercase(), own] if own is not None else [Lowercase()])
     return tokenizer
+
+
+def as_siglip(tokenizer: Tokenizer) -> None:
+    """Texts as SigLIP's own tokenizer has them: lower-cased, without punctuation, with single blanks."""
+    own = tokenizer.normalizer
+    steps = [Lowercase(), Replace(Regex(r"[!-/:-@\[-`{-~]"), ""), Replace(Regex(r"\s+"), " "), Strip()]
+    tokenizer.normalizer = NormalizerSequence([*steps, own] if own is not None else steps)
 
 
 def max_tokens(said: int | None, tokenizer_says: float | None, config: Mapping[str, Any]) -> int:

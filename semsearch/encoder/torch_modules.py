@@ -43,6 +43,14 @@ TORCH_KINDS: Mapping[str, type[Loadable]] = {
 }
 
 
+def _text_tower(folder: Path, dtype: torch.dtype, device: torch.device) -> nn.Module:
+    from semsearch.encoder.checkpoint import read_json
+    from semsearch.encoder.image_text import TextTower, load_towers
+
+    config = read_json(folder / "config.json")
+    return TextTower(load_towers(folder, config, dtype, device), config)
+
+
 class TorchModules:
     """See `semsearch.encoder.assemble.ModuleLibrary`."""
 
@@ -53,6 +61,8 @@ class TorchModules:
 
     def load(self, kind: str, folder: Path, config: Mapping[str, Any]) -> nn.Module:
         """A module, ready to compute."""
+        if kind == "clipmodel":
+            return self._ready(_text_tower(folder, self.dtype, self.device))
         return self._ready(TORCH_KINDS[kind].load(folder, config))
 
     def transformer(self, folder: Path, config: dict[str, Any], tokenizer: Tokenizer, *, all_layers: bool) -> nn.Module:

@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from semsearch import plugins
 from semsearch.chunking import splitter_for
@@ -16,6 +16,9 @@ from semsearch.ingest.ingestion import READ_DOCUMENTS
 from semsearch.records import Record
 from semsearch.search.choose import UNINDEXED_ROWS, choose
 from semsearch.types import Document, Encoder
+
+if TYPE_CHECKING:
+    from semsearch.encoder.sparse_encoder import SparseTextEncoder
 
 SAMPLE = 200  # passages that are encoded
 # Bytes on the disk beside the vectors, as measured on collections of 500 to 12,000 documents of 60 to 1,600 characters
@@ -29,6 +32,9 @@ PER_PASSAGE = 75
 WORDS_ROWS = 1000
 WORDS_PER_CHARACTER = 0.95
 WORDS_PER_PASSAGE = 45
+# Sparse vectors: a component as it is stored (its number and its weight) and in the index (a byte and a place).
+SPARSE_PER_COMPONENT = 8 + 5
+SPARSE_PER_PASSAGE = 40
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +61,7 @@ def estimate(
     engine: Engine | None,
     index: str = "auto",
     options: Mapping[str, Any] | None = None,
+    sparse: SparseTextEncoder | None = None,
 ) -> Estimate:
     """Read and split all of `documents`, and encode a random sample of their passages.
 
@@ -65,6 +72,7 @@ def estimate(
         engine: The collection's, where there is one.
         index: The backend that was asked for.
         options: Its options.
+        sparse: The sparse model to come, too.
     """
     splitter = splitter_for(encoder, passages)
     chosen = random.Random(0)
@@ -84,8 +92,15 @@ def estimate(
                 if place < SAMPLE:  # every passage is as likely to be in the sample
                     sample[place : place + 1] = [splitter.text_to_embed(document, span)]
     seconds = _seconds(encoder, sample) * count / len(sample) if sample else 0.0
+    sparse_bytes = 0.0
+    if sparse is not None and sample:
+        began = time.perf_counter()
+        active = float(sparse.encode_documents(sample).counts.mean())
+        seconds += (time.perf_counter() - began) * count / len(sample)
+        sparse_bytes = count * (active * SPARSE_PER_COMPONENT + SPARSE_PER_PASSAGE)
     before = engine.counts()[1] if engine is not None else 0
     taken = count * encoder.dim * 4 + _index(before, count, encoder.dim, index, options or {})
+    taken += sparse_bytes
     taken += characters * PER_CHARACTER + metadata * PER_METADATA + fresh * PER_DOCUMENT + count * PER_PASSAGE
     if before + count > WORDS_ROWS:
         taken += characters * WORDS_PER_CHARACTER + count * WORDS_PER_PASSAGE

@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import cache
 from itertools import islice
 from typing import TYPE_CHECKING
@@ -20,7 +21,7 @@ import regex
 from semsearch.engine import Engine
 from semsearch.search.function_words import ENGLISH
 from semsearch.search.languages import STEMMED, Languages, in_turn, to_be_found
-from semsearch.types import Document
+from semsearch.types import Document, ImageDocument
 
 if TYPE_CHECKING:
     from py3langid.langid import LanguageIdentifier
@@ -29,6 +30,7 @@ TELLING_LETTERS = 200  # letters of a script tell which language they are of …
 SETTLING_LETTERS = 1000  # … and so many of all, if none is of such a script, that nothing is to be told
 LANGUAGE_SHARE = 0.15  # of the letters of a script, from which on a language is one of the collection's
 ENGLISH_SHARE = 0.25  # of the words of a text that are function words, from which on it is English
+TOLD_LETTERS = 20  # letters of a text, of which its own language is told
 LOOKED_TEXTS = 500  # that are looked at, from all over what is given, …
 LOOKED_CHARACTERS = 1000  # … each as far as this
 
@@ -57,6 +59,23 @@ def stored_languages(engine: Engine) -> Languages:
     with engine.view() as view:
         step = engine.counts()[0] // LOOKED_TEXTS + 1
         return languages_in(map(_beginning, islice(view.documents(), 0, None, step))) or ()
+
+
+def language_of(text: str) -> str | None:
+    """The code of the language that a text is in, of some hundred; None where its letters are too few to tell."""
+    beginning = text[:LOOKED_CHARACTERS]
+    if len(_ANY_LETTER.findall(beginning)) < TOLD_LETTERS:
+        return None
+    words = beginning.lower().split()
+    return "en" if beginning.isascii() and _is_english(words) else _classified(beginning)
+
+
+def with_language(document: Document, field: str) -> Document:
+    """A document with its language in its metadata, unless that is there already or nobody can tell."""
+    if field in document.metadata or isinstance(document, ImageDocument):
+        return document
+    code = language_of(f"{document.title} {document.text}")
+    return document if code is None else replace(document, metadata={**document.metadata, field: code})
 
 
 def languages_in(texts: Iterable[str]) -> Languages | None:

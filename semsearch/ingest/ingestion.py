@@ -12,9 +12,11 @@ import numpy as np
 from semsearch.chunking import splitter_for
 from semsearch.engine import Engine, Origin
 from semsearch.errors import DataError, DimensionMismatch, EncodingFailed, ModelMismatch
-from semsearch.ingest.identification import find_languages
+from semsearch.ingest.identification import find_languages, with_language
 from semsearch.ingest.objects import ObjectReader
+from semsearch.ingest.pictures import is_picture, pixels_of, reader_of_pictures, weight_of
 from semsearch.records import Entry, Known, Record
+from semsearch.search.languages import LANGUAGE_FIELD
 from semsearch.types import Document, Encoder, Metric, Span, Vectors
 from semsearch.vectors import stored_form
 
@@ -72,17 +74,40 @@ class Encoding:
             tell: Called with the number of passages encoded so far.
         """
         documents = [record.document for record in records]
+        shown = [document for document in documents if is_picture(document)]
+        if shown:
+            return self._with_pictures(records, characters, tell)
         spans = self.splitter.split_many(documents)
         texts = [
             self.splitter.text_to_embed(document, span)
             for document, own in zip(documents, spans, strict=True)
             for span in own
         ]
+        return self._made(records, spans, lambda: self._encoded(texts, characters, tell))
+
+    def _with_pictures(
+        self, records: Sequence[Record], characters: int | None, tell: Callable[[int], None] | None
+    ) -> list[Entry]:
+        """Texts and pictures, each by what encodes it, in their order."""
+        reads = reader_of_pictures(self.encoder)
+        pictures = [record for record in records if is_picture(record.document)]
+        pixels = [pixels_of(record.document) for record in pictures]
+        whole = [[Span(0, len(record.document.text))] for record in pictures]
+        made = self._made(pictures, whole, lambda: reads.encode_images(pixels))
+        made += self.entries([record for record in records if not is_picture(record.document)], characters, tell)
+        by_id = {entry.record.document.id: entry for entry in made}
+        return [by_id[record.document.id] for record in records if record.document.id in by_id]
+
+    def _made(
+        self, records: Sequence[Record], spans: Sequence[Sequence[Span]], encode: Callable[[], Vectors]
+    ) -> list[Entry]:
+        """The records with vectors for their passages; where one can't be encoded, all are tried one by one."""
+        count = sum(map(len, spans))
         try:
-            encoded = self._encoded(texts, characters, tell)
+            encoded = encode()
             vectors = stored_form(encoded, self.encoder.dim, self.encoder.metric, "the encoder's vectors")
-            if len(vectors) != len(texts):
-                raise EncodingFailed(f"the encoder gave {len(vectors)} vectors for {len(texts)} texts.")
+            if len(vectors) != count:
+                raise EncodingFailed(f"the encoder gave {len(vectors)} vectors for {count} texts.")
             if self.encoder.metric == Metric.COSINE and not vectors.any(axis=1).all():
                 raise EncodingFailed("the encoder gave a zero vector, which has no direction.")
         except DimensionMismatch:
@@ -130,6 +155,7 @@ class Ingestion:
         self._origin = origin
         self._reader = reader or ObjectReader()
         self._engine = engine
+        self._language_field: str | None = engine.settings.get(LANGUAGE_FIELD)
         self._encoding = Encoding(encoder, bool(engine.settings["passages"]), self._skip)
         check_splitting(engine, self._encoding.splitter.identity)
         self._on_error = on_error
@@ -157,6 +183,8 @@ class Ingestion:
         for given in chunk:
             try:
                 document = self._reader.document(given)
+                if self._language_field is not None:
+                    document = with_language(document, self._language_field)
                 records[document.id] = Record.of(document, checked=self._origin is not None)
             except DataError as error:
                 self._skip(error)
@@ -166,7 +194,7 @@ class Ingestion:
             if not _same_content(record, known):
                 self._pending[identity] = record
                 self._same_text.pop(identity, None)
-                self._characters += len(record.document.text)
+                self._characters += weight_of(record.document)
             else:
                 self._pending.pop(identity, None)  # back to what is stored
                 if known[identity].metadata != record.metadata:
@@ -194,7 +222,8 @@ class Ingestion:
                 origin=self._origin,
             )
             unchanged = len(entries) + len(self._same_text) - written.added - written.changed
-            unseen = self._encoding.splitter.unseen([record.document for record in records])
+            texts = [record.document for record in records if not is_picture(record.document)]
+            unseen = self._encoding.splitter.unseen(texts)
             truncated = sum(tokens > 0 for tokens in unseen)
             self._changes += IngestResult(written.added, written.changed, unchanged, 0, written.passages, truncated)
         self._pending.clear()

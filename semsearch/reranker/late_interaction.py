@@ -86,7 +86,8 @@ class LateInteraction:
         asked = self._queries.features(query, prompts.query, len(self._queries.modules))
         assert asked.tokens is not None
         pipeline = self._documents
-        interaction = LikestTokens(asked.tokens, self._weights(asked).to(asked.tokens.device))
+        (ids,), prompt_length = pipeline_ids(self._queries, query, prompts.query)
+        interaction = LikestTokens(asked.tokens, self._weights(ids, prompt_length).to(asked.tokens.device))
         scoring = Pipeline(
             pipeline.tokenize,
             (*pipeline.modules, interaction),
@@ -117,17 +118,22 @@ class LateInteraction:
     def __repr__(self) -> str:
         return f"<LateInteraction {self.name}: {self._documents.dtype} on {self._documents.device}>"
 
-    def _weights(self, asked: Features) -> Tensor:
+    def _weights(self, ids: NDArray[np.int64], prompt_length: int) -> Tensor:
         """Of the query's tokens, of sum 1: those that the tokenizer or the prompt puts in weigh nothing."""
         tokenizer = self._queries.tokenize
         assert isinstance(tokenizer, TextTokenizer)
-        ids = asked.ids.cpu().numpy()
         own = np.zeros(len(ids), dtype=np.bool_)
-        own[max(tokenizer.head, int(asked.prompt_lengths[0])) : len(ids) - tokenizer.tail] = True
+        own[max(tokenizer.head, prompt_length) : len(ids) - tokenizer.tail] = True
         weights = np.where(own, self.rarity[np.minimum(ids, len(self.rarity) - 1)], 0.0)
         if weights.sum() <= 0:  # every document has them, or there is none: they count alike
             weights = own.astype(np.float64) if own.any() else np.ones(len(ids))
         return torch.from_numpy((weights / weights.sum()).astype(np.float32))
+
+
+def pipeline_ids(pipeline: Pipeline, text: str, prompt: str) -> tuple[list[NDArray[np.int64]], int]:
+    """A text's tokens, told without asking the device that computes with them, and how many are the prompt's."""
+    found, prompt_length = pipeline.tokenize([text], prompt)
+    return [np.array(ids, dtype=np.int64) for ids in found], prompt_length
 
 
 def token_pipeline(encoder: TextEncoder, role: Any) -> Pipeline:

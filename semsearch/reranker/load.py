@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -20,10 +21,13 @@ if TYPE_CHECKING:
     from semsearch.reranker.cross_encoder import CrossEncoder
     from semsearch.reranker.late_interaction import LateInteraction
     from semsearch.reranker.layout import RerankerLayout
+    from semsearch.reranker.max_sim import MaxSim
     from semsearch.reranker.text_pairs import PairTokenizer
 
 DEFAULT_RERANKER = "cross-encoder/ms-marco-MiniLM-L6-v2"
 LATE_INTERACTION, ADAPTER = "late_interaction.json", "adapter.json"  # what such a folder has beside an encoder's files
+MAXSIM = "maxsim:"  # before the name of a late-interaction model
+TOKEN_VECTORS = "SEMSEARCH_TOKEN_VECTORS"  # a folder in which such a model keeps the vectors of texts
 RERANKER_OWNER = "cross-encoder"  # of names without one
 CAUSAL_TOKENS = 8_192  # that rerankers which are language models were trained with, whatever the language model reads
 LEFT = {"xlnet"}  # kinds that are padded in front where nothing else is said
@@ -36,12 +40,12 @@ def load_reranker(
     dtype: str | None = None,
     batch_tokens: int | None = None,
     revision: str | None = None,
-) -> CrossEncoder | LateInteraction | AdaptedEncoder:
-    """Open a cross-encoder as its authors meant it, or a reranker of another kind that was made here.
+) -> CrossEncoder | LateInteraction | AdaptedEncoder | MaxSim:
+    """Open a cross-encoder as its authors meant it, a late-interaction model, or a reranker that was made here.
 
     Args:
         name_or_path: A folder, a `.zip` by path or URL, `owner/name` of the hub, or a bare name such as
-            'ms-marco-MiniLM-L6-v2' of the cross-encoder family.
+            'ms-marco-MiniLM-L6-v2' of the cross-encoder family; after 'maxsim:' a late-interaction model.
         device: 'cpu', 'cuda', 'cuda:1', 'mps'; None and 'auto' take the GPU where there is one.
         dtype: 'float32', 'bfloat16' or 'float16' to compute in; None and 'auto' take bfloat16 where the hardware is
             fast in it. Heads and logits are float32 in any case.
@@ -52,6 +56,9 @@ def load_reranker(
         ModelError: The model is nowhere to be found, or can't be opened faithfully; says why.
         UsageError: An argument can't be.
     """
+    if name_or_path.startswith(MAXSIM):
+        return _maxsim(name_or_path.removeprefix(MAXSIM), device, dtype, batch_tokens, revision)
+    from semsearch.encoder.multi_vector_layout import says_multi_vector
     from semsearch.reranker.layout import read
 
     source = resolve.find(str(name_or_path), revision, owner=RERANKER_OWNER)
@@ -65,6 +72,8 @@ def load_reranker(
             )
             return made
     with understood(source.folder):
+        if says_multi_vector(source.folder):
+            return _maxsim(str(source.folder), device, dtype, batch_tokens, None)
         layout = read(source.folder)
 
     from semsearch.encoder.modules import activation
@@ -90,6 +99,14 @@ def load_reranker(
         modules=[type(module).__name__ for module in modules],
         weight=layout.weight,
     )
+
+
+def _maxsim(name: str, device: str | None, dtype: str | None, batch_tokens: int | None, revision: str | None) -> MaxSim:
+    from semsearch.encoder.multi_vector_encoder import load_multi_vector_encoder
+    from semsearch.reranker.max_sim import MaxSim
+
+    opened = load_multi_vector_encoder(name, device, dtype, revision=revision, batch_tokens=batch_tokens)
+    return MaxSim(opened, os.environ.get(TOKEN_VECTORS) or None)
 
 
 def _built(

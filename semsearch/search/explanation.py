@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from semsearch.chunking import Splitter
+from semsearch.chunking import Splitter, compose
 from semsearch.encoder.attribution import Indivisible, attribute, in_float32
 from semsearch.encoder.text_encoder import TextEncoder
-from semsearch.types import BalanceOfThree, Document, Encoder, Explanation, Hit, Metric, Part, Span
+from semsearch.types import BalanceOfThree, Document, Encoder, Explanation, Hit, Metric, Part, Reranker, Span
 
 WAYS = {
     "exact": "found by exact search",
@@ -42,6 +42,28 @@ def way(hit: Hit) -> str:
     return sentence
 
 
+def paired(reranker: Reranker, query: str, hit: Hit) -> list[tuple[str, Part]] | None:
+    """Which token of a query met which of a hit, where a reranker compares tokens; None where it doesn't."""
+    token_pairs = getattr(reranker, "token_pairs", None)
+    if token_pairs is None:
+        return None
+    text = compose(hit.title, hit.text)
+    head = len(text) - len(hit.text)
+    found = []
+    for asked, (start, end), similarity in token_pairs(query, text):
+        found.append((query[slice(*asked)], part_of(hit, start, end, head, similarity)))
+    return found
+
+
+def part_of(hit: Hit, start: int, end: int, head: int, weight: float) -> Part:
+    """What the characters from `start` to `end` of title and passage, of which `head` are the title's, weigh."""
+    if start >= end:
+        return Part("special", 0, 0, weight)
+    if end <= head:
+        return Part("title", start, end, weight)
+    return Part("text", hit.start + max(start - head, 0), hit.start + end - head, weight)
+
+
 class Explainer:
     """Explains hits with a float32 copy of the collection's model, opened when it is first needed."""
 
@@ -68,13 +90,7 @@ class Explainer:
         except Indivisible as error:
             return Explanation(sentence, why=str(error))
         head = len(text) - (hit.end - hit.start)  # the title and a blank
-        parts = []
-        for (start, end), weight in zip(split.spans, split.weights.tolist(), strict=True):
-            if start >= end:
-                parts.append(Part("special", 0, 0, weight))
-            elif end <= head:
-                parts.append(Part("title", start, end, weight))
-            else:
-                parts.append(Part("text", hit.start + max(start - head, 0), hit.start + end - head, weight))
+        spans = zip(split.spans, split.weights.tolist(), strict=True)
+        parts = [part_of(hit, start, end, head, weight) for (start, end), weight in spans]
         stored = hit.scores.get("dense")
         return Explanation(sentence, split.score, None if stored is None else stored - split.score, parts)

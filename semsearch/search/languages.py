@@ -19,6 +19,9 @@ Languages = tuple[str, ...]  # codes of ISO 639, in the order of `in_turn`
 LANGUAGES = "languages"  # the setting that holds them: None where they are to be found, missing where nobody asked
 
 
+LANGUAGE_FIELD = "language_field"  # the setting that names the field of metadata that each text's own is kept in
+
+
 class Language(NamedTuple):
     """A language with a stemmer, which Snowball calls by its name."""
 
@@ -124,3 +127,16 @@ def of_script(languages: Languages, script: str) -> Languages:
 def described(languages: Languages) -> str:
     """Their names, for people."""
     return ", ".join(STEMMED[code].name for code in languages)
+
+
+def checked_field(name: str) -> str:
+    """A name for a field of metadata.
+
+    Raises:
+        UsageError: It is empty, or no text.
+    """
+    if not isinstance(name, str) or not name.strip():
+        raise UsageError(
+            f"language_field is the name of a field of metadata, such as 'language', and not {name!r:.40}."
+        )
+    return name

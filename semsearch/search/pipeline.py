@@ -366,9 +366,10 @@ class Searcher:
     def _explain(
         self, asked: Sequence[str], answers: Sequence[Sequence[Hit]], found: Retrieved, request: Request
     ) -> None:
-        from semsearch.search.explanation import way
+        from semsearch.search.explanation import paired, way
 
         explainer = None if request.mode == "sparse" else self._explainer_of(found.settings)
+        reranker = self._reranker(request.rerank) if request.reranks else None
         word = self.sparse_model.get(found.settings).word if found.terms else None
         for place, (query, hits) in enumerate(zip(asked, answers, strict=True)):
             for hit in hits:
@@ -376,6 +377,8 @@ class Searcher:
                     hit.explanation = Explanation(way(hit), why="its score is a sum over the words of a sparse model.")
                 else:
                     hit.explanation = explainer.explain(query, hit)
+                if reranker is not None and (pairs := paired(reranker, query, hit)) is not None:
+                    hit.explanation = replace(hit.explanation, pairs=pairs)
                 if word is not None and (products := found.terms.get((place, hit.key))) is not None:
                     terms = [(word(component), product) for component, product in products]
                     hit.explanation = replace(hit.explanation, terms=terms)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from semsearch.encoder.catalog import ModelTask, advice, card_of, models
+from semsearch.encoder.catalog import ModelTask, advice, card_of, doubt_of_languages, models
 from semsearch.encoder.load import DEFAULT_MODEL
 
 NAMED = """
@@ -61,12 +61,16 @@ def test_what_this_version_opens():
     assert card_of(DEFAULT_MODEL).supported
     assert card_of("clip-ViT-B-32-multilingual-v1").supported  # its texts; the images are another model's
     assert card_of("cross-encoder/ms-marco-MiniLM-L6-v2").supported  # as a reranker
-    for name in (
-        "clip-ViT-B-32",
-        "naver/splade-v3",
-        "Alibaba-NLP/gte-base-en-v1.5",
-    ):
-        assert not card_of(name).supported
+    assert card_of("clip-ViT-B-32").supported  # its texts and its images
+    assert card_of("naver/splade-v3").supported  # as a sparse encoder
+    assert not card_of("Alibaba-NLP/gte-base-en-v1.5").supported
+
+
+def test_a_model_of_english_alone_is_doubted_for_texts_in_other_languages():
+    assert doubt_of_languages("all-MiniLM-L6-v2", ("de", "en")).count("multilingual-e5-small") == 1
+    for name, languages in (("all-MiniLM-L6-v2", ("en",)), ("all-MiniLM-L6-v2", ()), ("./my-own", ("de",))):
+        assert doubt_of_languages(name, languages) is None
+    assert doubt_of_languages("intfloat/multilingual-e5-small", ("de",)) is None
 
 
 def test_prompts_come_from_the_table_of_families():

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import semsearch
+from semsearch.local.index import renewal
 from semsearch.local.lexical import build, searcher
 from semsearch.local.lexical.searcher import postings_of
 from semsearch.local.store import terms
@@ -37,7 +38,7 @@ def collection(memory):
 @pytest.mark.parametrize("way", ["postings", "fresh", "full text"])
 def test_every_way_of_finding_goes_by_them(collection, way):
     with (
-        mock.patch.object(build, "LEXICAL_TAIL_ROWS", 0 if way == "postings" else 1000),
+        mock.patch.object(renewal, "TAIL_ROWS", 0 if way == "postings" else 1000),
         mock.patch.object(searcher, "SPLIT_ROWS", 0 if way == "full text" else 1000),
     ):
         collection.maintain()

@@ -7,7 +7,7 @@ from support.forgery import forge, publish
 
 import semsearch
 from semsearch.errors import DataError
-from semsearch.local.lexical import build
+from semsearch.local.index import renewal
 from semsearch.local.lexical.postings import Postings
 from semsearch.types import Document
 
@@ -82,7 +82,7 @@ def test_headers_that_are_none(tmp_path, header):
 
 def test_words_in_disorder_are_not_taken_over(monkeypatch):
     """A vocabulary with a word twice is whole as far as it is searched; what is built on it is built from the texts."""
-    monkeypatch.setattr(build, "LEXICAL_TAIL_ROWS", 0)
+    monkeypatch.setattr(renewal, "TAIL_ROWS", 0)
     with semsearch.create("c", encoder=HashEncoder()) as collection:
         collection.add([Document(str(n), text) for n, text in enumerate(TEXTS)])
         folder = collection.engine.store.folder
@@ -101,7 +101,7 @@ def test_words_in_disorder_are_not_taken_over(monkeypatch):
 
 
 def test_a_collection_with_such_postings_answers(monkeypatch, caplog):
-    monkeypatch.setattr(build, "LEXICAL_TAIL_ROWS", 0)
+    monkeypatch.setattr(renewal, "TAIL_ROWS", 0)
     with semsearch.create("c", encoder=HashEncoder()) as collection:
         collection.add([Document(str(n), text) for n, text in enumerate(TEXTS)])
         folder = collection.engine.store.folder

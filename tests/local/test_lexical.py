@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from support.fakes import HashEncoder
 
 import semsearch
+from semsearch.local.index import renewal
 from semsearch.local.lexical import build as lexical_indexing
 from semsearch.local.lexical import searcher as lexical
 from semsearch.local.lexical.build import LexicalIndexing
@@ -102,7 +103,7 @@ def home(memory):
 @pytest.fixture
 def few():
     """Build an index of words early."""
-    with mock.patch.object(lexical_indexing, "LEXICAL_TAIL_ROWS", 10):
+    with mock.patch.object(renewal, "TAIL_ROWS", 10):
         yield
 
 
@@ -185,7 +186,7 @@ def test_any_history(memory, steps):
     rng = random.Random(repr(steps))
     with (
         tempfile.TemporaryDirectory(dir=memory) as home,
-        mock.patch.object(lexical_indexing, "LEXICAL_TAIL_ROWS", 10),
+        mock.patch.object(renewal, "TAIL_ROWS", 10),
         semsearch.create("words", encoder=HashEncoder(8), home=home) as collection,
     ):
         own = Lexical(collection.engine.store)
@@ -449,7 +450,7 @@ def test_a_compaction_erases_words(home, few):
 def test_reindexing_builds_what_is_missing(home):
     with made(home) as collection:
         assert registered(collection) is None
-        with mock.patch.object(lexical_indexing, "LEXICAL_TAIL_ROWS", 10):
+        with mock.patch.object(renewal, "TAIL_ROWS", 10):
             collection.reindex("exact")
             assert registered(collection).rows == 40
             assert collection.info()["index"]["backend"] == "exact"
@@ -470,7 +471,7 @@ def test_a_broken_index_of_words_is_said_and_built_anew_by_the_next_writer(home,
         return semsearch.open("words", home=home, encoder=HashEncoder())
 
     documents = [Document(str(i), f"cats and {i} dogs") for i in range(50)]
-    with mock.patch.object(lexical_indexing, "LEXICAL_TAIL_ROWS", 10):
+    with mock.patch.object(renewal, "TAIL_ROWS", 10):
         with semsearch.create("words", home=home, encoder=HashEncoder()) as collection:
             collection.add(documents)
             assert collection.info()["index"]["words"]["rows"] == 50

@@ -8,7 +8,7 @@ from support.fakes import HashEncoder
 import semsearch
 from semsearch.errors import CollectionLocked, StorageError
 from semsearch.local.index import build as indexing
-from semsearch.local.lexical import build as words
+from semsearch.local.index import renewal as words
 from semsearch.local.store import lock
 from semsearch.types import Document
 
@@ -29,7 +29,7 @@ def waited(seconds):
 
 def test_a_write_does_not_wait_for_who_builds_an_index(collection, monkeypatch):
     for module in (indexing, words):
-        for name in ("VECTOR_TAIL_ROWS", "VECTOR_TAIL_SHARE", "LEXICAL_TAIL_ROWS", "LEXICAL_TAIL_SHARE"):
+        for name in ("VECTOR_TAIL_ROWS", "VECTOR_TAIL_SHARE", "TAIL_ROWS", "TAIL_SHARE"):
             monkeypatch.setattr(module, name, 0, raising=False)  # both indexes are due with every row
     collection.reindex("exact")
     monkeypatch.setattr(lock.time, "sleep", waited)

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 import semsearch
-from semsearch.local.lexical import build, searcher
+from semsearch.local.index import renewal
+from semsearch.local.lexical import searcher
 from semsearch.types import Document
 
 FOUND = {  # query, the texts that it finds, texts that it does not
@@ -62,7 +63,7 @@ FOUND = {  # query, the texts that it finds, texts that it does not
 def way(request):
     """As an index of words answers, as rows newer than it, and as SQLite does where there is none."""
     with (
-        mock.patch.object(build, "LEXICAL_TAIL_ROWS", 0 if request.param == "postings" else 1000),
+        mock.patch.object(renewal, "TAIL_ROWS", 0 if request.param == "postings" else 1000),
         mock.patch.object(searcher, "SPLIT_ROWS", 0 if request.param == "full text" else 1000),
     ):
         yield request.param

@@ -14,7 +14,7 @@ import semsearch
 from semsearch import models
 from semsearch.errors import CollectionDamaged, DataError, EncodingFailed, ModelMismatch, UsageError
 from semsearch.ingest import sparse_filling
-from semsearch.local.sparse import build
+from semsearch.local.index import renewal
 from semsearch.local.sparse import impacts as impacts_of
 from semsearch.local.sparse.impacts import Impacts
 from semsearch.sparse_vectors import SparseVectors
@@ -96,7 +96,7 @@ def test_exact_through_the_life_of_an_index(made):
 
 def test_the_index_is_built_when_much_is_new(made, monkeypatch):
     assert made.engine.index_info()["sparse"]["rows"] == 0
-    monkeypatch.setattr(build, "SPARSE_TAIL_ROWS", 10)
+    monkeypatch.setattr(renewal, "TAIL_ROWS", 10)
     made.add(documents(5, 3, "x"))
     assert made.engine.index_info()["sparse"]["rows"] == 65
     made.add(documents(5, 4, "y"))

@@ -629,12 +629,12 @@ def test_a_byte_order_mark_is_no_text(tmp_path):
 
 
 def test_the_format_is_recognised_or_asked_for(tmp_path):
-    assert formats() == ["beir", "csv", "documents", "jsonl", "parquet", "text"]
+    assert formats() == ["beir", "csv", "documents", "images", "jsonl", "parquet", "text"]
     for name, kind in (("a.JSONL", "jsonl"), ("a.ndjson.gz", "jsonl"), ("a.tsv", "csv"), ("a.md", "documents")):
         assert Source.of(write(tmp_path, name, "")).format == kind
     with pytest.raises(
         UsageError,
-        match=r"x\.log' can't be told from its name: say --format beir or csv or documents or jsonl or parquet or text",
+        match=r"x\.log' can't be told from its name: say --format beir or csv or documents or images or jsonl or parquet or text",
     ):
         Source.of(write(tmp_path, "x.log", ""))
     with pytest.raises(UsageError, match="there is no file or folder 'nowhere'"):

@@ -5,14 +5,14 @@ Only rows that the present one does not cover are split; what it holds is taken 
 
 from __future__ import annotations
 
-import logging
 import os
 from contextlib import suppress
 from itertools import pairwise
 
-from semsearch.errors import CollectionLocked, IndexDamaged, StorageError, is_scarcity
+from semsearch.errors import CollectionLocked, IndexDamaged
 from semsearch.local.index.build import building_lock, clear_room, publish
 from semsearch.local.index.generation import Manifest, versions, write_files
+from semsearch.local.index.renewal import Renewed
 from semsearch.local.lexical.postings import Postings
 from semsearch.local.lexical.searcher import Lexical, opened, postings_of
 from semsearch.local.store import platform
@@ -20,39 +20,23 @@ from semsearch.local.store.registry import LEXICAL, Registered
 from semsearch.local.store.snapshot import Snapshot
 from semsearch.local.store.store import Store
 
-log = logging.getLogger("semsearch")
 
-LEXICAL_TAIL_ROWS = 1000  # rows newer than the index that each process splits for itself before it is built anew …
-LEXICAL_TAIL_SHARE = 0.02  # … or this share of its rows, if that is more
-
-
-class LexicalIndexing:
+class LexicalIndexing(Renewed):
     """Builds and publishes the index of words of one collection."""
+
+    what = "the words"
 
     def __init__(self, store: Store, searcher: Lexical) -> None:
         self._store = store
         self._searcher = searcher
 
-    def due(self, snapshot: Snapshot) -> bool:
-        """Whether it is damaged, or so much is new, that the writing process should build it anew."""
-        if snapshot.lexical is not None and not self._searcher.sound(snapshot.lexical):
-            return True
-        covered = 0 if snapshot.lexical is None else snapshot.lexical.rows
-        return len(snapshot) - covered > max(LEXICAL_TAIL_ROWS, LEXICAL_TAIL_SHARE * covered)
+    def damaged(self, snapshot: Snapshot) -> bool:
+        """Whether there is one, and it can't be read."""
+        return snapshot.lexical is not None and not self._searcher.sound(snapshot.lexical)
 
-    def renew(self) -> None:
-        """Build it anew if that is due, unless another process builds already."""
-        with self._store.read() as view:
-            due = self.due(view.snapshot)
-        if due:
-            try:
-                self.rebuild(wait=False)
-            except CollectionLocked:
-                pass
-            except (StorageError, MemoryError) as error:  # what was written is committed, and found without it
-                if not is_scarcity(error):
-                    raise
-                log.warning("the words of collection '%s' could not be indexed: %s", self._store.name, error)
+    def covered(self, snapshot: Snapshot) -> int:
+        """How many rows it covers."""
+        return 0 if snapshot.lexical is None else snapshot.lexical.rows
 
     def rebuild(self, *, wait: bool = True) -> Registered | None:
         """Cover all committed rows; readers and writers go on meanwhile. None for a collection without rows.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from contextlib import suppress
 from dataclasses import asdict
@@ -11,9 +10,10 @@ from pathlib import Path
 import numpy as np
 
 from semsearch.engine import SPARSE
-from semsearch.errors import CollectionLocked, StorageError, is_scarcity
+from semsearch.errors import CollectionLocked
 from semsearch.local.index.build import building_lock, clear_room
 from semsearch.local.index.generation import Manifest, published_digest, versions, write_files
+from semsearch.local.index.renewal import Renewed
 from semsearch.local.sparse.sparse_search import PublishedSparse, SparseSearch
 from semsearch.local.store import platform, sparse_rows
 from semsearch.local.store.failpoints import failpoint
@@ -22,43 +22,24 @@ from semsearch.local.store.snapshot import Snapshot
 from semsearch.local.store.store import Store
 from semsearch.types import Keys
 
-log = logging.getLogger("semsearch")
 
-SPARSE_TAIL_ROWS = 1_000  # rows newer than the index that each process reads for itself before it is built anew …
-SPARSE_TAIL_SHARE = 0.02  # … or this share of its rows, if that is more
-
-
-class SparseIndexing:
+class SparseIndexing(Renewed):
     """Builds and publishes the index of sparse vectors of one collection."""
+
+    what = "the sparse vectors"
 
     def __init__(self, store: Store, searcher: SparseSearch) -> None:
         self._store = store
         self._searcher = searcher
 
-    def due(self, snapshot: Snapshot) -> bool:
-        """Whether it is damaged, or so much is new, that the writing process should build it anew."""
-        if SPARSE not in snapshot.settings:
-            return False
+    def damaged(self, snapshot: Snapshot) -> bool:
+        """Whether there is one, and it can't be read."""
         published = PublishedSparse.of(snapshot)
-        if published is not None and not self._searcher.sound(published):
-            return True
-        covered = self._searcher.covered(snapshot)
-        return len(snapshot) - covered > max(SPARSE_TAIL_ROWS, SPARSE_TAIL_SHARE * covered)
+        return published is not None and not self._searcher.sound(published)
 
-    def renew(self) -> None:
-        """Build it anew if that is due, unless another process builds already."""
-        with self._store.read() as view:
-            due = self.due(view.snapshot)
-        if due:
-            try:
-                self.rebuild(wait=False)
-            except CollectionLocked:
-                pass
-            except (StorageError, MemoryError) as error:  # what was written is committed, and found without it
-                if not is_scarcity(error):
-                    raise
-                name = self._store.name
-                log.warning("the sparse vectors of collection '%s' could not be indexed: %s", name, error)
+    def covered(self, snapshot: Snapshot) -> int | None:
+        """How many rows it covers; None where the collection has no sparse model."""
+        return self._searcher.covered(snapshot) if SPARSE in snapshot.settings else None
 
     def rebuild(self, *, wait: bool = True) -> None:
         """Cover all committed rows; readers and writers go on meanwhile.

@@ -1,0 +1,39 @@
+"""`--sparse` from the command line, from a folder to an explained answer, and what is said where it can't be."""
+
+import json
+
+import pytest
+from support import tiny
+from support.command_line import run
+from support.encoder_checkpoints import classic
+from support.sparse_checkpoints import splade
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("models")
+    return classic(folder / "dense", pooling_mode_mean_tokens=True), splade(folder / "sparse")
+
+
+def test_a_collection_with_a_sparse_model_is_made_estimated_asked_and_freed_of_it(tmp_path, models):
+    dense, sparse = models
+    notes = tmp_path / "notes.jsonl"
+    lines = [json.dumps({"id": str(i), "text": text}) for i, text in enumerate(tiny.TEXTS)]
+    notes.write_text("\n".join(lines) + "\n", "utf-8")
+    told = run("index", notes, "--encoder", dense, "--sparse", sparse, "--dry-run", "--json")
+    assert told.code == 0, told.err
+    plain = json.loads(run("index", notes, "--encoder", dense, "--dry-run", "--json").out)
+    estimated = json.loads(told.out)
+    assert estimated["bytes"] > plain["bytes"]
+    assert estimated["seconds"] > 0
+    made = run("index", notes, "--encoder", dense, "--sparse", sparse)
+    assert made.code == 0, made.err
+    for mode in ("sparse", "hybrid"):
+        asked = run("query", "notes", "why do vaccines work", "--mode", mode, "--explain", "--json")
+        assert asked.code == 0, asked.err
+        first = json.loads(asked.out)["hits"][0]
+        assert first["scores"]["sparse"] > 0
+        assert first["explanation"]["terms"]
+    assert json.loads(run("info", "notes", "--json").out)["sparse"]["name"] == str(sparse)
+    assert run("reencode", "notes", "--sparse", "none").code == 0
+    assert run("query", "notes", "why", "--mode", "sparse").code not in (0, 1)
