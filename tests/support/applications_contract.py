@@ -3,9 +3,9 @@
 import json
 
 import pytest
-from support.command_line import SUBJECTS, run, tiny_model
 
 import semsearch
+from support.command_line import SUBJECTS, run, tiny_model
 
 WORDS = [text.split() for text in SUBJECTS.values()]
 DOCUMENTS = [
