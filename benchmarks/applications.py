@@ -198,6 +198,13 @@ def beside_sentence_transformers(what: str, options: argparse.Namespace) -> Iter
             some = np.ascontiguousarray(whole[: int(part * len(whole))])
             np.save(folder / "vectors.npy", some)
             rounds = []
+            if part > options.peer_up_to:
+                alone, mine = side(what, "ours", folder / "vectors.npy", folder, options)
+                sizes.append(len(some))
+                spent.append(alone["cpu_s"])
+                found = len(mine["sizes"] if "sizes" in mine else mine["first"])
+                yield {"part": what, "rows": len(some), "ours": alone, "found": found}
+                continue
             for _ in range(options.rounds):
                 own, mine = side(what, "ours", folder / "vectors.npy", folder, options)
                 other, yours = side(what, "theirs", folder / "vectors.npy", folder, options)
@@ -376,6 +383,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--vectors", type=Path, default=DEFAULT)
     parser.add_argument("--parts", type=float, nargs="+", default=[0.25, 0.5, 1.0])
+    parser.add_argument("--peer-up-to", type=float, default=1.0, help="the largest part that the peer is given, too")
     parser.add_argument("--pairs", type=int, default=100_000)
     parser.add_argument("--threshold", type=float, default=0.75)
     parser.add_argument("--rounds", type=int, default=1)

@@ -50,7 +50,7 @@ class Codes:
         """Encode all rows."""
         n, dim = vectors.shape
         rows: NDArray[np.int8] | NDArray[np.uint16]
-        rows = np.empty((n, padded_width(dim, kind)), np.int8 if kind == "int8" else np.uint16)
+        rows = np.empty((n, padded_width(dim, kind)), np.int8) if kind == "int8" else np.empty((n, dim), np.uint16)
         facts = np.empty((n, 4), dtype=np.float32)
         for start in range(0, n, ENCODED_ROWS):
             part = slice(start, start + ENCODED_ROWS)

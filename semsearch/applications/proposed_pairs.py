@@ -174,7 +174,8 @@ class ProposedPairs:
             turned = true["first"] > true["second"]
             true["first"][turned], true["second"][turned] = true["second"][turned], true["first"][turned]
         hit = np.isin(self._documents(true), self._documents(pairs))
-        hit |= len(pairs) == wanted.limit and true["score"] <= last  # ties with the last of as many as may be
+        if len(pairs) == wanted.limit:
+            hit |= true["score"] <= last  # ties with the last of as many as may be
         documents, place = np.unique(own, return_inverse=True)
         recalls = np.bincount(place, weights=hit) / np.bincount(place) if len(documents) else np.empty(0)
         at_least = lower_bound(float(recalls.sum()), len(recalls)) if len(recalls) else 0.0

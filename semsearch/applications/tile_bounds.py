@@ -105,7 +105,7 @@ class Multiplied:
             rows, finer, lengths[start : start + PROJECTED_ROWS] = projection.of(part, metric, right=right)
             if as_they_are:
                 continue
-            made = {"rows": rows, "finer": finer}
+            made: dict[str, NDArray[Any]] = {"rows": rows, "finer": finer}
             if kind != "none":
                 if distances:
                     made["halves"] = rows[:, -1 if right else -2]

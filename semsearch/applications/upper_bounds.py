@@ -234,15 +234,15 @@ def choose(
     needed = least / 2 if metric == Metric.L2 else least
     if isinstance(needed, np.ndarray):
         needed = needed[::THINNED, ::THINNED]
-    sides = [side[::THINNED] - centre for side in (sample.left, sample.right)]
+    one, other = (side[::THINNED] - centre for side in (sample.left, sample.right))
     constant = _constant(sample, metric, centre)
-    reach = product(sides[0], sides[1].T) + constant >= needed - _left_out(*sides, codes)
+    reach = product(one, other.T) + constant >= needed - _left_out(one, other, codes)
     best = Projection.onto(None, centre)
     cost = _cost(dim, float((reach & some).sum()) / pairs, codes)
     if not widths or len(sample.scores) < 1000:
         return best
     directions = _principal(both - centre, max(widths))
-    kept, rests = zip(*[_parts(side, directions) for side in sides], strict=True)
+    kept, rests = zip(*[_parts(side, directions) for side in (one, other)], strict=True)
     bounds, known = constant, 0
     for width in widths:  # what a narrower one gave is not computed again
         bounds += product(kept[0][:, known:width], kept[1][:, known:width].T)
