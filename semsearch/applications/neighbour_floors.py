@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from semsearch.types import Metric, Vectors
 from semsearch.vector_codes import UNDERFLOW, as_tensor, squared_lengths
 
-WORTH = 4096  # rows of a side from which it is
+FLOORS_FROM = 4096  # rows of a side from which it is
 CELLS = 4  # that a row is in, the nearest first
-ROUNDS = 3  # of Lloyd's iteration
+LLOYD_ROUNDS = 3  # of Lloyd's iteration
 IN_A_CELL = 2048  # rows of the other side that are looked at
 CHUNK = 1024  # rows compared at a time
 
@@ -26,7 +26,7 @@ def neighbour_floors(left: Vectors, right: Vectors, metric: Metric, k: int, *, s
     A row is not its own neighbour where both sides are the `same`.
     """
     floors = np.full(len(left), -np.inf)
-    if len(right) < WORTH:
+    if len(right) < FLOORS_FROM:
         return floors
     centres = _centres(right, metric)
     own = _nearest_cells(left, centres, metric, 1)[:, 0]
@@ -74,7 +74,7 @@ def _centres(rows: Vectors, metric: Metric) -> Vectors:
     rng = np.random.default_rng(0)
     some = np.array(rows[np.sort(rng.choice(len(rows), min(len(rows), 32 * count), replace=False))])
     centres = some[np.sort(rng.choice(len(some), count, replace=False))].astype(np.float32)
-    for _ in range(ROUNDS):
+    for _ in range(LLOYD_ROUNDS):
         cell = _nearest_cells(some, centres, metric, 1)[:, 0]
         order = np.argsort(cell, kind="stable")
         there, begins = np.unique(cell[order], return_index=True)

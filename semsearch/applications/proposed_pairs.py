@@ -25,7 +25,7 @@ from semsearch.types import Keys, Metric, Vectors
 from semsearch.vectors import score_each
 
 PROPOSED = 20  # documents for each passage, unless `k` asks for more
-ASKED_TOGETHER = 512  # passages
+PROPOSED_TOGETHER = 512  # passages
 MEASURED = 2048  # documents that are compared with all others
 
 
@@ -106,8 +106,8 @@ class ProposedPairs:
         same = self._right is None
         order = np.argsort(asked.keys, kind="stable")
         found = []
-        for start in range(0, len(asking.rows), ASKED_TOGETHER):
-            part = np.array(asking.rows.vectors[start : start + ASKED_TOGETHER])
+        for start in range(0, len(asking.rows), PROPOSED_TOGETHER):
+            part = np.array(asking.rows.vectors[start : start + PROPOSED_TOGETHER])
             answers = asked.view.dense(part, count + same, allowed=None, exact=False, grouped=asked.rows.grouped)
             own = np.repeat(np.arange(len(part)) + start, [len(answer.keys) for answer in answers])
             keys = np.concatenate([np.empty(0, dtype=np.int64), *(answer.keys for answer in answers)])
@@ -119,7 +119,7 @@ class ProposedPairs:
             reached = scores >= self.least
             found.append(records(scores[reached], own[reached], other[reached]))
             if progress is not None:
-                progress(float(min(start + ASKED_TOGETHER, len(asking.rows))), float(len(asking.rows)))
+                progress(float(min(start + PROPOSED_TOGETHER, len(asking.rows))), float(len(asking.rows)))
         return np.concatenate([records(*_nothing()), *found])
 
     def _best_of_documents(self, pairs: SortedPairs) -> SortedPairs:
@@ -175,7 +175,7 @@ class ProposedPairs:
             true["first"][turned], true["second"][turned] = true["second"][turned], true["first"][turned]
         hit = np.isin(self._documents(true), self._documents(pairs))
         if len(pairs) == wanted.limit:
-            hit |= true["score"] <= last  # ties with the last of as many as may be
+            hit[true["score"] <= last] = True  # ties with the last of as many as may be
         documents, place = np.unique(own, return_inverse=True)
         recalls = np.bincount(place, weights=hit) / np.bincount(place) if len(documents) else np.empty(0)
         at_least = lower_bound(float(recalls.sum()), len(recalls)) if len(recalls) else 0.0

@@ -69,7 +69,7 @@ def way(request, monkeypatch):
         monkeypatch.setattr("semsearch.vector_codes.multiplied_as", lambda *_: how or kind[:4])
     codes = kind[:4] if kind[:4] in ("int8", "bf16") else "none"
     monkeypatch.setattr(all_pairs_module, "fastest_codes", lambda device: codes)
-    monkeypatch.setattr(neighbour_floors_module, "WORTH", 20)
+    monkeypatch.setattr(neighbour_floors_module, "FLOORS_FROM", 20)
     monkeypatch.setattr(tiles_module, "MANY_REACH", -1 if kind == "together" else 2)
 
 
@@ -181,7 +181,7 @@ def test_what_another_device_multiplies_is_there_and_of_its_type(metric):
 @pytest.mark.parametrize("same", [True, False], ids=["itself", "two"])
 @pytest.mark.parametrize("k", [1, 7])
 def test_floors_lie_under_the_kth_nearest(metric, same, k, monkeypatch):
-    monkeypatch.setattr(neighbour_floors_module, "WORTH", 20)
+    monkeypatch.setattr(neighbour_floors_module, "FLOORS_FROM", 20)
     left, right, *_ = sets(metric, same, False)
     floors = neighbour_floors_module.neighbour_floors(left, right, metric, k, same=same)
     scores = np.stack([score_pairs(row, right, metric) for row in left]).astype(np.float64)
