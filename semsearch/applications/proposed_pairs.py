@@ -142,8 +142,8 @@ class ProposedPairs:
         if self._right is not None:
             return (_ranks(own) < k) | (_ranks(other) < k)
         both = np.stack([own, other], axis=1).ravel()  # pair after pair, so that ranks go by score
-        near: NDArray[np.bool_] = (_ranks(both) < k).reshape(-1, 2).any(axis=1)
-        return near
+        near = _ranks(both) < k
+        return near[::2] | near[1::2]
 
     def _measured(self, pairs: SortedPairs, wanted: Wanted) -> PairRecall:
         """By documents that are compared with all others."""
