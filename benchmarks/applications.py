@@ -36,6 +36,7 @@ from semsearch.bench.run import machine
 
 TIE = 1e-6
 NEIGHBOURS = 10
+LOOKED_AT = 100  # of each row, by paraphrase mining
 PEERS = {"pairs": "sentence-transformers", "communities": "sentence-transformers", "search": "sentence-transformers"}
 SAME = 0.9  # the threshold of semhash
 
@@ -146,21 +147,36 @@ def side(what: str, whose: str, file: Path, folder: Path, options: argparse.Name
 
 
 def differing_pairs(ours: Any, theirs: Any, vectors: np.ndarray) -> dict[str, Any]:
-    """Pairs that one side alone has, but for ties with what is the last for one of them."""
+    """Pairs that one side alone has, but for ties with what is the last for one of them.
+
+    Paraphrase mining looks at the `LOOKED_AT` nearest of each row only. What it can't see so is counted as `unseen`,
+    and what it has in place of these scores less than our last.
+    """
     mine, yours = (
         dict(zip(zip(a["first"].tolist(), a["second"].tolist(), strict=True), a["scores"].tolist(), strict=True))
         for a in (ours, theirs)
     )
     last = min(mine.values())
-    lasts = theirs["lasts"] if "lasts" in theirs else np.full(len(vectors), last)
+    by_row = "lasts" in theirs
+    lasts = theirs["lasts"] if by_row else np.full(len(vectors), last)
 
     def tied(pair: tuple[int, int]) -> bool:
         score = mine.get(pair, yours.get(pair, 0.0))
         return min(abs(score - lasts[row]) for row in pair) <= TIE
 
     differ = [pair for pair in mine.keys() ^ yours.keys() if not tied(pair)]
+    unseen: list[tuple[int, int]] = []
+    if not by_row:
+        unseen = [pair for pair in differ if pair in mine and beyond(pair, mine[pair], vectors)]
+        fillers = [pair for pair in differ if pair in yours and yours[pair] < last]
+        differ = [pair for pair in differ if pair not in {*unseen, *fillers[: len(unseen)]}]
     farthest = max((abs(mine[pair] - yours[pair]) for pair in mine.keys() & yours.keys()), default=0.0)
-    return {"found": len(mine), "differ": len(differ), "farthest": farthest, "last": last}
+    return {"found": len(mine), "differ": len(differ), "unseen": len(unseen), "farthest": farthest, "last": last}
+
+
+def beyond(pair: tuple[int, int], score: float, vectors: np.ndarray) -> bool:
+    """Whether neither row is among the `LOOKED_AT` nearest of the other."""
+    return all(int((vectors @ vectors[row] > score - TIE).sum()) - 1 > LOOKED_AT for row in pair)
 
 
 def differing_communities(ours: Any, theirs: Any, vectors: np.ndarray) -> dict[str, Any]:
@@ -182,6 +198,13 @@ def beside_sentence_transformers(what: str, options: argparse.Namespace) -> Iter
             some = np.ascontiguousarray(whole[: int(part * len(whole))])
             np.save(folder / "vectors.npy", some)
             rounds = []
+            if part > options.peer_up_to:
+                alone, mine = side(what, "ours", folder / "vectors.npy", folder, options)
+                sizes.append(len(some))
+                spent.append(alone["cpu_s"])
+                found = len(mine["sizes"] if "sizes" in mine else mine["first"])
+                yield {"part": what, "rows": len(some), "ours": alone, "found": found}
+                continue
             for _ in range(options.rounds):
                 own, mine = side(what, "ours", folder / "vectors.npy", folder, options)
                 other, yours = side(what, "theirs", folder / "vectors.npy", folder, options)
@@ -360,6 +383,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--vectors", type=Path, default=DEFAULT)
     parser.add_argument("--parts", type=float, nargs="+", default=[0.25, 0.5, 1.0])
+    parser.add_argument("--peer-up-to", type=float, default=1.0, help="the largest part that the peer is given, too")
     parser.add_argument("--pairs", type=int, default=100_000)
     parser.add_argument("--threshold", type=float, default=0.75)
     parser.add_argument("--rounds", type=int, default=1)

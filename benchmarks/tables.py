@@ -247,8 +247,14 @@ def applications(records: list[Record]) -> Iterator[Row]:
         "answers",
     )
     for r in compared:
-        ours, theirs = r["ours"], r["theirs"]
-        differ = f"{r['both']:,} in both" if "both" in r else f"{r['differ']:,} differ"
+        ours = r["ours"]
+        if "theirs" not in r:
+            own = f"{ours['cpu_s']:.1f} ({ours['wall_s']:.1f})", *("",) * 3, f"{ours['memory_mb']:,.0f} MB"
+            yield r["part"], f"{r['rows']:,}", *own, f"{r['found']:,}"
+            continue
+        theirs = r["theirs"]
+        unseen = f" and {r['unseen']:,} that it does not look at" if r.get("unseen") else ""
+        differ = f"{r['both']:,} in both" if "both" in r else f"{r['differ']:,} differ{unseen}"
         memory = "" if "memory_mb" not in ours else f"{ours['memory_mb']:,.0f} / {theirs['memory_mb']:,.0f} MB"
         yield (
             r["part"],

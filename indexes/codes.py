@@ -1,8 +1,4 @@
-"""Codes for the first pass of exact search: the vectors in one byte a component, or in bfloat16's two.
-
-A code row comes with the facts that its bound needs, computed once, in float64, from the stored vector: the scale of
-its integers, the length of what the code leaves out, and its own length.
-"""
+"""The first pass of exact search by codes, one byte a component or bfloat16's two, and the files that keep them."""
 
 from __future__ import annotations
 
@@ -13,31 +9,28 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from indexes.first_pass import (
-    ALL,
+from indexes.first_pass import ALL, Asked, padded, picked
+from semsearch.arrays import read_array
+from semsearch.types import Metric, Vectors
+from semsearch.vector_codes import (
+    LENGTH,
     PAD,
+    RESIDUAL,
+    SCALE,
     UNDERFLOW,
-    Asked,
+    Multiplier,
     as_tensor,
-    base_bounds,
-    padded,
-    picked,
-    product_rounding,
+    encode,
+    padded_width,
     squared_lengths,
 )
-from semsearch.arrays import read_array
-from semsearch.hardware import cpu_has, multiplies_int8
-from semsearch.types import Metric, Vectors
 
 if TYPE_CHECKING:
     import torch
 
-LARGEST = 127  # of a code; -128 is left out, so that codes are symmetric
 ENCODED_ROWS = 8192  # encoded at a time
 CODES, FACTS = "codes.npy", "facts.npy"
-SCALE, RESIDUAL, LENGTH, BASE = range(4)  # columns of the facts
 CONVERTED = 1 << 23  # components converted at a time
-WIDE = 64  # queries from which AMX multiplies the integers faster as bfloat16, which holds them exactly
 
 
 @dataclass(frozen=True)
@@ -57,7 +50,7 @@ class Codes:
         """Encode all rows."""
         n, dim = vectors.shape
         rows: NDArray[np.int8] | NDArray[np.uint16]
-        rows = np.empty((n, -(-dim // 4) * 4), np.int8) if kind == "int8" else np.empty((n, dim), np.uint16)
+        rows = np.empty((n, padded_width(dim, kind)), np.int8) if kind == "int8" else np.empty((n, dim), np.uint16)
         facts = np.empty((n, 4), dtype=np.float32)
         for start in range(0, n, ENCODED_ROWS):
             part = slice(start, start + ENCODED_ROWS)
@@ -76,7 +69,7 @@ class Codes:
 
     def check_shape(self, dim: int) -> None:
         """Raise ValueError unless these can be codes of vectors of so many components."""
-        widths = {np.dtype(np.int8): -(-dim // 4) * 4, np.dtype(np.uint16): dim}
+        widths = {np.dtype(np.int8): padded_width(dim, "int8"), np.dtype(np.uint16): dim}
         fits = (
             self.rows.ndim == 2 and self.rows.shape[1] == widths.get(self.rows.dtype) and self.rows.flags.c_contiguous
         )
@@ -95,31 +88,6 @@ class Codes:
             sound = np.array_equal(rows, self.rows[part]) and np.array_equal(facts[:, SCALE], self.facts[part, SCALE])
             if not sound or (self.facts[part] < least).any():
                 raise ValueError("its codes are not those of the stored vectors")
-
-
-def encode(
-    vectors: Vectors, metric: Metric, kind: str
-) -> tuple[NDArray[np.int8] | NDArray[np.uint16], NDArray[np.float32]]:
-    """Codes and facts of some vectors `(n, dim)`."""
-    n, dim = vectors.shape
-    exact = vectors.astype(np.float64)
-    codes: NDArray[np.int8] | NDArray[np.uint16]
-    if kind == "int8":
-        scale = np.maximum(np.abs(vectors).max(axis=1), np.float32(2.0**-120)) / np.float32(LARGEST)
-        codes = np.zeros((n, -(-dim // 4) * 4), dtype=np.int8)
-        codes[:, :dim] = np.clip(np.rint(exact / scale[:, None].astype(np.float64)), -LARGEST, LARGEST)
-        decoded = codes[:, :dim] * scale[:, None].astype(np.float64)
-    else:
-        import torch
-
-        half = torch.from_numpy(vectors.copy()).bfloat16()
-        scale = np.ones(n, dtype=np.float32)
-        codes = half.view(torch.uint16).numpy()
-        decoded = half.double().numpy()
-    left = exact - decoded
-    lengths = [np.sqrt(np.einsum("nd,nd->n", array, array)) * (1 + PAD) for array in (left, decoded)]
-    base = base_bounds(squared_lengths(vectors), metric, dim)
-    return codes, np.stack([scale, *lengths, base], axis=1).astype(np.float32)
 
 
 class CodesPass:
@@ -143,9 +111,8 @@ class CodesPass:
         unit, residual, coded = wide[:, SCALE], wide[:, RESIDUAL], wide[:, LENGTH]
         squares = squared_lengths(queries)
         lengths = np.sqrt(squares)
-        how = self._how(n)
-        gamma = 0.0 if how == "int8" else product_rounding(dim)
-        output = 2.0**-8 if how == "bf16" and self.device == "cpu" else 0.0  # the product itself is rounded to bfloat16
+        way = Multiplier.of(self._codes.integer, self.device, n)
+        gamma, output = way.gamma(dim), way.output
         slack = UNDERFLOW + 2 * dim * 2.0**-52 * squares
         own = (residual + (gamma + PAD) * coded) * (1 + PAD)  # of a row, times its code's length
         weights = None
@@ -157,32 +124,18 @@ class CodesPass:
             output = 0.0
             columns = np.stack([lengths * (1 + PAD), own, np.ones(n)]) / unit
             weights = torch.from_numpy(columns).float().to(self.device)
-        tensor = torch.from_numpy(codes)
-        if not self._codes.integer:
-            tensor = tensor.view(torch.bfloat16)
-        if how != "int8":
-            tensor = tensor.to(torch.float32 if how == "float32" else torch.bfloat16)
-        most = ALL if self.device != "cpu" or how == ("int8" if self._codes.integer else "bf16") else CONVERTED // dim
-        return Asked(tensor.to(self.device).T, unit, squares, slack, output, weights, most)
+        most = ALL if self.device != "cpu" or way.as_they_are else CONVERTED // dim
+        return Asked(way.tensor(codes).T, unit, squares, slack, output, weights, most)
 
     def upper(self, asked: Asked, rows: slice | NDArray[np.int64], room: torch.Tensor) -> torch.Tensor:
         """One matrix product of codes, scaled."""
-        import torch
-
         self._open()
         assert self._rows is not None
-        queries = asked.codes
         chosen = picked(rows, self.device)
         part, facts = self._rows[chosen], self._facts[chosen]
         padding = padded(room, len(part))
         bounds = padding[: len(part)]
-        if queries.dtype is torch.int8:
-            product = torch._int_mm(part, queries, out=bounds.view(torch.int32))  # the same bytes become float32 below
-        elif self.device == "cpu":
-            product = torch.mm(part.to(queries.dtype), queries)
-        else:
-            product = torch.mm(part.to(queries.dtype), queries, out_dtype=torch.float32)
-        bounds.copy_(product)  # by itself: twice as fast as multiplying integers by floats
+        Multiplier.of(self._codes.integer, self.device, asked.codes.shape[1]).multiply(part, asked.codes, bounds)
         if self._codes.integer:
             bounds.mul_(facts[:, SCALE, None])
         if asked.weights is not None:
@@ -214,13 +167,3 @@ class CodesPass:
             self._largest = self._codes.facts.max(axis=0)
             rows = as_tensor(self._codes.rows)
             self._rows = (rows if self._codes.integer else rows.view(torch.bfloat16)).to(self.device)
-
-    def _how(self, queries: int) -> str:
-        """What is multiplied: the codes as they are, or as a type that this processor multiplies faster, or at all."""
-        if self.device != "cpu":
-            return "bf16"
-        if not self._codes.integer:
-            return "bf16" if cpu_has("avx512_bf16") else "float32"
-        if cpu_has("amx_tile") and queries >= WIDE:
-            return "bf16"
-        return "int8" if multiplies_int8() else "float32"

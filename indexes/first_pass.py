@@ -1,12 +1,7 @@
 """First passes of exact search: cheap upper bounds of the true scores, proven for every rounding on the way.
 
-With x̂ and q̂ what a pass multiplies instead of x and q, s̃ the product it returns, and h = ‖x̂‖, r = ‖x − x̂‖,
-
-    q·x ≤ s̃ + ‖q‖·r + ‖q − q̂‖·h + γ·‖q̂‖·h + u·|s̃|
-
-by Cauchy and Schwarz; γ bounds the rounding of a sum of d products (Higham, Accuracy and Stability of Numerical
-Algorithms, section 3.1: d·2⁻²⁴ in any order; twice that is used), u that of the value returned. For L2 the passes rank
-by q·x − ‖x‖²/2, which orders rows as −‖q − x‖² = 2(q·x − ‖x‖²/2) − ‖q‖² does.
+They are those of `semsearch.vector_codes`, whose γ and u stand for the same here. For L2 the passes rank by
+q·x − ‖x‖²/2, which orders rows as −‖q − x‖² = 2(q·x − ‖x‖²/2) − ‖q‖² does.
 
 Where all vectors have unit length the bound is one number for a query and is taken off its threshold; else each row's
 own part is added to its product.
@@ -21,19 +16,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from semsearch.types import Metric, Vectors
-from semsearch.vectors import MAX_COMPONENT
+from semsearch.vector_codes import PAD, UNDERFLOW, as_tensor, base_bounds, product_rounding, squared_lengths
 
 if TYPE_CHECKING:
     import torch
 
 BOUND_BLOCK = 32  # rows whose bounds are first seen as their maximum
 UNIT_LENGTH = 1 + 2.0**-18  # a normalised float32 vector is at most this long
-UNDERFLOW = 2.0**-100  # more than all underflow of a sum of products
 ALL = 1 << 40
-FAR = (
-    MAX_COMPONENT**2
-)  # times dim: rows with a greater squared length are of older versions, and their products overflow
-PAD = 2.0**-20  # relative; more than the few float32 roundings of putting a bound together
 
 
 @dataclass(frozen=True)
@@ -86,50 +76,6 @@ def threshold(asked: Asked, scores: NDArray[np.floating[Any]], metric: Metric, d
     floor = floor / (1 + np.where(floor > 0, asked.output, -asked.output))  # s̃ + u·|s̃| ≥ floor, solved for s̃
     limit: NDArray[np.float32] = np.nextafter((floor / asked.unit).astype(np.float32), np.float32(-np.inf))
     return limit
-
-
-def as_tensor(array: NDArray[Any]) -> torch.Tensor:
-    """A tensor over the same memory; torch warns of arrays mapped for reading, and nothing here writes."""
-    import torch
-
-    if array.flags.writeable:
-        return torch.from_numpy(array)
-    interface = dict(array.__array_interface__)
-    interface["data"] = (interface["data"][0], False)
-    return torch.from_numpy(np.asarray(_Writable(interface, array)))
-
-
-@dataclass
-class _Writable:
-    __array_interface__: dict[str, Any]
-    owner: NDArray[Any]  # keeps the memory alive
-
-
-def squared_lengths(vectors: Vectors) -> NDArray[np.float64]:
-    """‖x‖² of each row, float64, a few thousand rows at a time."""
-    squares = np.empty(len(vectors), dtype=np.float64)
-    for start in range(0, len(vectors), 4096):
-        part = vectors[start : start + 4096].astype(np.float64)
-        squares[start : start + 4096] = np.einsum("nd,nd->n", part, part)
-    return squares
-
-
-def product_rounding(dim: int) -> float:
-    """γ, relative to ‖q̂‖·‖x̂‖; larger where the user let torch multiply float32 in fewer bits."""
-    import torch
-
-    reduced = 0.0 if torch.get_float32_matmul_precision() == "highest" else 2.0**-6
-    return 2 * dim * 2.0**-24 + reduced
-
-
-def base_bounds(squares: NDArray[np.float64], metric: Metric, dim: int) -> NDArray[np.float64]:
-    """What each row adds to q·x: nothing, for L2 −‖x‖²/2, made larger by more than rounding takes.
-
-    NaN, which passes every threshold, for a row that is longer than bounds are proven for.
-    """
-    base = -squares / 2 * (1 - PAD) if metric == Metric.L2 else np.zeros(len(squares))
-    base[squares > dim * FAR] = np.nan
-    return base
 
 
 def picked(rows: slice | NDArray[np.int64], device: str) -> slice | torch.Tensor:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from indexes.first_pass import UNDERFLOW, as_tensor
 from semsearch.errors import DataError
 from semsearch.types import Keys, Metric, Scores, Vectors
+from semsearch.vector_codes import UNDERFLOW, as_tensor
 from semsearch.vectors import MAX_SCORE, score_each
 
 CLOSE = 1 << 14  # scored in float32 at a time

@@ -729,6 +729,7 @@ class Collection:
         device: str = "auto",
         folder: str | os.PathLike[str] | None = None,
         progress: Callable[[float, float], None] | None = None,
+        approximate: bool = False,
     ) -> DocumentPairs:
         """The most alike pairs of documents, best first, compared exactly; two score as the best of their passages.
 
@@ -741,6 +742,8 @@ class Collection:
             device: "cpu", "cuda", "cuda:1"; "auto" takes a GPU for many passages.
             folder: Where what is found is kept until all is done: after an interruption the same call goes on there.
             progress: Called with the pairs of passages that are done and those that there are.
+            approximate: Compare only what the collection's index proposes; `recall` of what comes tells what it missed,
+                measured on documents that are compared with all others. For some hundred thousand documents and more.
 
         Raises:
             UsageError: What is asked for makes no sense.
@@ -750,7 +753,7 @@ class Collection:
 
         wanted = Wanted(min_score, min_percentile, k, limit)
         other = None if between is None else between.engine
-        return document_pairs(self.engine, other, wanted, device, folder, progress)
+        return document_pairs(self.engine, other, wanted, device, folder, progress, approximate=approximate)
 
     def duplicates(
         self,

@@ -19,6 +19,7 @@ from indexes.hnsw import HNSWIndex, HNSWParams
 from semsearch import hardware, load_encoder
 from semsearch.errors import UsageError
 from semsearch.types import Metric
+from semsearch.vector_codes import multiplied_as
 from semsearch.vectors import brute_force
 
 pytestmark = pytest.mark.threads
@@ -284,7 +285,7 @@ def test_what_the_processor_has_decides_what_is_multiplied(monkeypatch):
         index = ExactIndex.build(np.arange(9), vectors(9), Metric.DOT, ExactParams(codes="int8"))
         (first, *_) = index._passes
         assert isinstance(first, CodesPass)
-        assert (first._how(1), first._how(1000)) == (narrow, wide)
+        assert (multiplied_as(True, "cpu", 1), multiplied_as(True, "cpu", 1000)) == (narrow, wide)
     hardware.multiplies_int8.cache_clear()
 
 

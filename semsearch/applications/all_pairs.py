@@ -9,12 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from semsearch.applications.found_pairs import BestPairs, Nearest
+from semsearch.applications.neighbour_floors import neighbour_floors
 from semsearch.applications.runs import Runs
+from semsearch.applications.tile_bounds import fastest_codes
 from semsearch.applications.tiles import BLOCK_ROWS, GroupedRows, Tiles
 from semsearch.applications.upper_bounds import PairSample, choose
 from semsearch.errors import UsageError
@@ -39,6 +42,7 @@ class AllPairs:
         metric: How they are compared; vectors of unit length under the cosine.
         device: "auto" takes a GPU for many rows; "cpu", "cuda", "cuda:1".
         name_row: How a row is called in an error; whether it is of the right.
+        codes: As what tiles are multiplied: "none", "int8", "bf16"; "auto": whichever is fastest here.
     """
 
     def __init__(
@@ -48,6 +52,7 @@ class AllPairs:
         metric: Metric,
         device: str = "auto",
         name_row: Callable[[int, bool], str] = lambda row, right: f"row {row} of the vectors",
+        codes: str = "auto",
     ) -> None:
         self.left, self.right = left, right
         self.metric = metric
@@ -60,6 +65,7 @@ class AllPairs:
         )
         self._device = chosen_device(device, max(len(left), len(other)))
         self._name_row = name_row
+        self._codes = _alone(lambda: fastest_codes(self._device)) if codes == "auto" else codes
 
     def best(
         self,
@@ -105,9 +111,10 @@ class AllPairs:
         self, k: int, least: float = -np.inf, progress: PairProgress | None = None, block_rows: int = BLOCK_ROWS
     ) -> tuple[Nearest, Nearest]:
         """The `k` nearest of each group of the left, and of each of the right; of one set with itself both the same."""
-        tiles = self._tiles(max(least, self.sample.score_of_best(k * len(self.left) / 2)))
-        left = Nearest(_groups(tiles.left), k)
-        right = left if tiles.same else Nearest(_groups(tiles.right), k)
+        floors = _alone(lambda: self._floors(k))
+        tiles = self._tiles(np.maximum(least, self._of_sample(*floors, k)))
+        left = Nearest(_groups(tiles.left), k, floors[0])
+        right = left if tiles.same else Nearest(_groups(tiles.right), k, floors[1])
 
         def step(rows: slice, columns: slice) -> None:
             own, other = tiles.left.groups[rows], tiles.right.groups[columns]
@@ -130,10 +137,33 @@ class AllPairs:
         self._go(tiles, block_rows, 0, step, lambda: None, progress)
         return left, right
 
-    def _tiles(self, least: float) -> Tiles:
+    def _floors(self, k: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """What the `k`-th nearest of each group of the left, and of the right, scores at least; -inf if unknown.
+
+        One row stands for each group: with its best pair two groups score at least as much.
+        """
+        same = self.right is None
+        left = self.left.one_of_each()
+        right = left if same else (self.right or self.left).one_of_each()
+        floors = neighbour_floors(left, right, self.metric, k, same=same)
+        return floors, floors if same else neighbour_floors(right, left, self.metric, k, same=False)
+
+    def _of_sample(
+        self, left: NDArray[np.float64], right: NDArray[np.float64], k: int
+    ) -> NDArray[np.float64] | np.floating[Any]:
+        """What the pairs of the sample must score to be among the nearest of one of theirs, as far as is known."""
+        usual = self.sample.score_of_best(k * len(self.left) / 2)
+        if not np.isfinite(left).any():
+            return np.float64(usual)
+        own = left[self.left.groups[self.sample.rows]]
+        other = right[(self.right or self.left).groups[self.sample.columns]]
+        lower: NDArray[np.float64] = np.minimum(own[:, None], other)
+        return np.where(np.isfinite(lower), lower, usual)
+
+    def _tiles(self, least: float | NDArray[np.float64] | np.floating[Any]) -> Tiles:
         def made() -> Tiles:
-            projection = choose(self.sample, self.metric, least)
-            return Tiles(self.left, self.right, self.metric, projection, self._device, self._name_row)
+            projection = choose(self.sample, self.metric, least, self._codes)
+            return Tiles(self.left, self.right, self.metric, projection, self._device, self._name_row, self._codes)
 
         return _alone(made)
 

@@ -98,8 +98,9 @@ class Nearest:
         own: `(groups, k)` the row of this side.
     """
 
-    def __init__(self, groups: int, k: int) -> None:
+    def __init__(self, groups: int, k: int, floors: NDArray[np.float64]) -> None:
         self.k = k
+        self._floors = floors  # (groups,) what the last of each is known to score at least
         self.scores = np.full((groups, k), -np.inf, dtype=np.float32)
         self.others = np.full((groups, k), -1, dtype=np.int64)
         self.own = np.full((groups, k), -1, dtype=np.int64)
@@ -110,7 +111,7 @@ class Nearest:
         last, other = self.scores[groups, -1], self.others[groups, -1]
         beaten = (other >= 0) & (other < begin)  # what scores as much comes behind
         needed: NDArray[np.float64] = np.where(beaten, np.nextafter(last, np.float32(np.inf)), last).astype(np.float64)
-        return np.maximum(needed, least)
+        return np.maximum(needed, np.maximum(self._floors[groups], least))
 
     def update(
         self,

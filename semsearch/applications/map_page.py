@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from semsearch.applications.pages import inline, page
+from semsearch.applications.pages import page
 from semsearch.controls import one_line, printable
 
 if TYPE_CHECKING:
@@ -27,10 +27,9 @@ NAME_CHARACTERS = 60  # of what is drawn
 
 def map_page(found: DocumentMap) -> str:
     """The page in HTML."""
-    style, style_hash = inline("map.css")
-    script, script_hash = inline("map.js")
     return page(
-        "map.html",
+        "map",
+        scripted=True,
         name=one_line(found.name),
         points=len(found),
         topics=found.topics,
@@ -38,10 +37,6 @@ def map_page(found: DocumentMap) -> str:
         notes=[one_line(note) for note in found.notes],
         data=packed(_data(found)),
         words=packed(_json([[printable(one), text] for one, text in zip(found.ids, found.texts, strict=True)])),
-        style=style,
-        style_hash=style_hash,
-        script=script,
-        script_hash=script_hash,
         shown=printable,
     )
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -18,11 +18,14 @@ from semsearch.applications.runs import Runs, SortedPairs, ordered
 from semsearch.applications.tiles import GroupedRows
 from semsearch.arguments import check_number, check_path, check_whole
 from semsearch.arrow_input import rows_in
-from semsearch.engine import Engine, EngineView, fingerprint
+from semsearch.engine import Engine, EngineView, Indexed, fingerprint
 from semsearch.errors import DataError, DimensionMismatch, ModelMismatch, UsageError
 from semsearch.tabular import RowIds, Tabular
 from semsearch.types import Keys, Metric, Passage
 from semsearch.vectors import stored_form
+
+if TYPE_CHECKING:
+    from semsearch.applications.proposed_pairs import PairRecall, ProposedPairs
 
 LIMIT = 1_000  # pairs, unless more are asked for
 MOST_PAIRS_KEPT = 1_000_000_000  # pairs: 20 GB of the disk
@@ -260,6 +263,7 @@ class DocumentPairs(Tabular):
 
     Attributes:
         notes: Sentences on what was found.
+        recall: How many there are of those that belong here, where an index proposed them; None: all.
     """
 
     def __init__(
@@ -267,13 +271,14 @@ class DocumentPairs(Tabular):
         engines: tuple[Engine, Engine],
         versions: tuple[object, object],
         keys: tuple[Keys, Keys],
-        found: FoundPairs,
+        found: FoundPairs | ProposedPairs,
     ) -> None:
         self._engines = engines
         self._versions = versions
         self._keys = keys
         self._found = found
         self.notes = found.notes
+        self.recall: PairRecall | None = None if isinstance(found, FoundPairs) else found.recall
 
     def __len__(self) -> int:
         return len(self._found)
@@ -352,10 +357,19 @@ def document_pairs(
     device: str = "auto",
     folder: str | os.PathLike[str] | None = None,
     progress: PairProgress | None = None,
+    *,
+    approximate: bool = False,
 ) -> DocumentPairs:
     """See `Collection.pairs`."""
+    from semsearch.applications.proposed_pairs import ProposedPairs, Side
+
+    if approximate and folder is not None:
+        raise UsageError("what an index proposes is not kept for later: leave the folder out, or 'approximate'.")
     if between is not None:
         check_comparable(engine, between)
+    for one in (engine, between):
+        if approximate and isinstance(one, Indexed):
+            one.load_index()
     with ExitStack() as stack:
         view = stack.enter_context(engine.view())
         metric = Metric(view.settings["metric"])
@@ -370,7 +384,12 @@ def document_pairs(
             whose = between if right and between is not None else engine
             return f"the stored vector of key {(other_keys if right else keys)[row]} in collection '{whose.name}'"
 
-        found = FoundPairs(left, right, metric, wanted, device, folder=folder, progress=progress, name_row=named)
+        found: FoundPairs | ProposedPairs
+        if approximate:
+            sides = Side(view, keys, left), None if right is None else Side(other, other_keys, right)
+            found = ProposedPairs(*sides, metric, wanted, progress)
+        else:
+            found = FoundPairs(left, right, metric, wanted, device, folder=folder, progress=progress, name_row=named)
     return DocumentPairs((engine, between or engine), (view.version, version), (keys, other_keys), found)
 
 

@@ -8,28 +8,25 @@ same whatever the tile.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from semsearch.applications.runs import SortedPairs, ordered, records
-from semsearch.applications.scratch import scratch
-from semsearch.applications.upper_bounds import PROJECTED_ROWS, UNDERFLOWS, Projection
+from semsearch.applications.tile_bounds import TILE, Multiplied, TileBounds
+from semsearch.applications.upper_bounds import Projection
 from semsearch.errors import DataError
 from semsearch.types import Metric, Vectors
-from semsearch.vectors import in_range, score_each
+from semsearch.vector_codes import UNDERFLOW, as_tensor
+from semsearch.vectors import score_each
 
 if TYPE_CHECKING:
-    import torch
-
     Limits = float | NDArray[np.float64]
 
-TILE = 1024  # rows and columns multiplied together: what comes out, 4 MB, is still in cache when it is looked at
 BLOCK_ROWS = 4096  # rows of one task
 MANY_REACH = 1 / 16  # share of the pairs of a tile above which all are scored together
 LET_THROUGH = 512  # pairs of which some more components are looked at at a time
@@ -64,6 +61,10 @@ class GroupedRows:
         """Whether a group has several rows."""
         return bool((self.groups[1:] == self.groups[:-1]).any())
 
+    def one_of_each(self) -> Vectors:
+        """A vector of each group; `groups` counts them up from 0."""
+        return self.vectors if not self.grouped else self.vectors[np.unique(self.groups, return_index=True)[1]]
+
     def blocks(self, size: int = BLOCK_ROWS) -> list[slice]:
         """Slices of about so many rows that part no group."""
         ends = np.append(np.flatnonzero(np.diff(self.groups)) + 1, len(self)).astype(np.int64)
@@ -86,6 +87,7 @@ class Tiles:
         projection: Projection,
         device: str = "cpu",
         name_row: Callable[[int, bool], str] = lambda row, right: f"row {row} of the vectors",
+        codes: str = "none",
     ) -> None:
         self.left, self.right = left, right or left
         self.same = right is None
@@ -94,37 +96,13 @@ class Tiles:
         self._grouped = self.left.grouped or self.right.grouped
         self._double = 2.0 if metric == Metric.L2 else 1.0  # a score is so many times its bound
         self._projection = projection
-        self._own = threading.local()
-        self._a, self._a_finer, self._a_lengths = self._multiplied(self.left, False, name_row)
-        if self.same and metric != Metric.L2:
-            self._b, self._b_finer, self._b_lengths = self._a, self._a_finer, self._a_lengths
-        else:
-            self._b, self._b_finer, self._b_lengths = self._multiplied(self.right, True, name_row)
-
-    def _multiplied(
-        self, rows: GroupedRows, right: bool, name_row: Callable[[int, bool], str]
-    ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float64]]:
-        """What is multiplied, of all rows: for all pairs, for what is let through, and the lengths of the first."""
-        lengths = np.empty(len(rows))
-        kept: Any = None
-        more: Any = None
-        for start in range(0, len(rows), PROJECTED_ROWS):
-            part = rows.vectors[start : start + PROJECTED_ROWS]
-            if not in_range(part):
-                row = start + next(at for at in range(len(part)) if not in_range(part[at]))
-                raise DataError(f"{name_row(row, right)} holds NaN, infinite or far too large numbers: encode it anew.")
-            multiplied, finer, lengths[start : start + PROJECTED_ROWS] = self._projection.of(
-                part, self.metric, right=right
-            )
-            if self._projection.directions is None and self.metric != Metric.L2:
-                continue
-            if kept is None:
-                kept = scratch((len(rows), multiplied.shape[1]), np.float32)
-                more = scratch((len(rows), finer.shape[1]), np.float32)
-            kept[start : start + PROJECTED_ROWS], more[start : start + PROJECTED_ROWS] = multiplied, finer
-        if kept is None:
-            return rows.vectors, np.empty((len(rows), 0), dtype=np.float32), lengths
-        return kept, more, lengths
+        self._size = TILE if device == "cpu" else BLOCK_ROWS
+        a = Multiplied.project(self.left.vectors, metric, projection, codes, name_row, right=False)
+        b = a
+        if not self.same or metric == Metric.L2:
+            b = Multiplied.project(self.right.vectors, metric, projection, codes, name_row, right=True)
+        self._a, self._b = a, b
+        self._first_look = TileBounds(a, b, metric, device, self._size)
 
     def pairs(
         self, rows: slice, columns: slice, row_limits: Limits, column_limits: Limits | None = None
@@ -138,10 +116,10 @@ class Tiles:
             column_limits: One for each column `(columns,)`, where a pair may count for its column alone.
         """
         found = []
-        for i in range(rows.start, rows.stop, TILE):
-            own = slice(i, min(i + TILE, rows.stop))
-            for j in range(columns.start, columns.stop, TILE):
-                other = slice(j, min(j + TILE, columns.stop))
+        for i in range(rows.start, rows.stop, self._size):
+            own = slice(i, min(i + self._size, rows.stop))
+            for j in range(columns.start, columns.stop, self._size):
+                other = slice(j, min(j + self._size, columns.stop))
                 if self.same and other.stop - 1 <= own.start:
                     continue
                 limits = _Limits.of(
@@ -154,40 +132,30 @@ class Tiles:
         return self._best_of_groups(pairs) if self._grouped else pairs
 
     def _tile(self, rows: slice, columns: slice, limits: _Limits) -> SortedPairs:
-        at, bounds = self._over(rows, columns, limits)
+        at, bounds, slack = self._over(rows, columns, limits)
         count = columns.stop - columns.start
         if len(at) > MANY_REACH * count * (rows.stop - rows.start):
             return self._together(rows, columns, limits)
         i, j, bounds = self._counted(rows.start + at // count, columns.start + at % count, bounds)
-        i, j = self._finer(i, j, bounds, rows, columns, limits)
+        i, j = self._finer(i, j, bounds, rows, columns, limits, slack)
         i, j = self._close(i, j, rows, columns, limits)
         scores = score_each(self.left.vectors, i, self.right.vectors, j, self.metric)
         keep = scores >= limits.of_pairs(i - rows.start, j - columns.start)
         return records(scores[keep], i[keep], j[keep])
 
-    def _over(self, rows: slice, columns: slice, limits: _Limits) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        """Places of the pairs, row by row, whose bounds reach a limit, and these bounds."""
-        import torch
-
-        a, b = self._tensor(self._a[rows]), self._tensor(self._b[columns])
-        slack = self._projection.slack(
-            float(self._a_lengths[rows].max()), float(self._b_lengths[columns].max()), a.shape[1]
+    def _over(
+        self, rows: slice, columns: slice, limits: _Limits
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32], float]:
+        """Places of the pairs, row by row, whose bounds reach a limit, these bounds, and what is added to them."""
+        bounds, unit, left_out = self._first_look.product(rows, columns, scaled=limits.columns is not None)
+        slack = left_out + self._projection.slack(
+            float(self._a.lengths[rows].max()), float(self._b.lengths[columns].max()), self._a.rows.shape[1]
         )
-        bounds = self._room(len(a), len(b))
-        torch.mm(a, b.T, out=bounds)
-        own, other = limits.bounds(self._double, slack)
-        if self.device == "cpu":
-            wide = bounds.numpy()  # numpy compares several times as fast as torch on one thread
-            over = wide >= own
-            if other is not None:
-                over |= wide >= other
-            at = np.flatnonzero(over)
-            return at, wide.ravel()[at]
-        reached = bounds >= torch.as_tensor(own, device=self.device)
-        if other is not None:
-            reached |= bounds >= torch.as_tensor(other, device=self.device)
-        places = reached.flatten().nonzero()[:, 0]
-        return places.cpu().numpy(), bounds.flatten()[places].cpu().numpy()
+        own, other = limits.bounds(self._double, slack, unit)
+        at, reached = self._first_look.reaching(bounds, own, other)
+        if unit is not None:
+            reached = (reached * unit[at // bounds.shape[1]]).astype(np.float32)
+        return at, reached, slack
 
     def _counted(
         self, i: NDArray[np.int64], j: NDArray[np.int64], bounds: NDArray[np.float32]
@@ -206,16 +174,17 @@ class Tiles:
         rows: slice,
         columns: slice,
         limits: _Limits,
+        slack: float,
     ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """The pairs that some more components don't rule out."""
-        if not self._a_finer.shape[1] or not len(i):
+        if not self._a.finer.shape[1] or not len(i):
             return i, j
         keep = np.empty(len(i), dtype=bool)
-        left, right = float(self._a_lengths[rows].max()), float(self._b_lengths[columns].max())
-        slack = self._projection.slack(left, right, self._a.shape[1]) + self._projection.finer_slack * left * right
+        left, right = float(self._a.lengths[rows].max()), float(self._b.lengths[columns].max())
+        slack += self._projection.finer_slack * left * right
         for start in range(0, len(i), LET_THROUGH):
             part = slice(start, start + LET_THROUGH)
-            x, y = np.take(self._a_finer, i[part], axis=0), np.take(self._b_finer, j[part], axis=0)
+            x, y = np.take(self._a.finer, i[part], axis=0), np.take(self._b.finer, j[part], axis=0)
             fallen = bounds[part].astype(np.float64) - x[:, -1] * y[:, -1] + np.vecdot(x[:, :-1], y[:, :-1]) + slack
             least = limits.of_pairs(i[part] - rows.start, j[part] - columns.start)
             keep[part] = ~(self._double * fallen < least - np.abs(least) * 2.0**-22)
@@ -239,22 +208,22 @@ class Tiles:
                 error = np.abs(near) * relative
             else:
                 near = np.vecdot(x, y).astype(np.float64)
-                error = relative * self._a_lengths[one] * self._b_lengths[other]
+                error = relative * self._a.lengths[one] * self._b.lengths[other]
             least = limits.of_pairs(one - rows.start, other - columns.start)
-            keep[start : start + SCORED_CLOSELY] = ~(near + error + UNDERFLOWS < least - np.abs(least) * 2.0**-23)
+            keep[start : start + SCORED_CLOSELY] = ~(near + error + UNDERFLOW < least - np.abs(least) * 2.0**-23)
         return i[keep], j[keep]
 
     def _together(self, rows: slice, columns: slice, limits: _Limits) -> SortedPairs:
         """All pairs of a tile by one float64 product, and by themselves those that its rounding leaves open."""
         x, y = self.left.vectors[rows].astype(np.float64), self.right.vectors[columns].astype(np.float64)
-        wide = (self._tensor(x) @ self._tensor(y).T).cpu().numpy()
+        wide = (as_tensor(x).to(self.device) @ as_tensor(y).to(self.device).T).cpu().numpy()
         a, b = (np.sqrt(np.einsum("nd,nd->n", part, part)) for part in (x, y))
         unit = (8 * x.shape[1] + 64) * 2.0**-53
         if self.metric == Metric.L2:
             wide = 2 * wide - (a**2)[:, None] - (b**2)[None]
-            error = unit * (a[:, None] + b[None]) ** 2 + UNDERFLOWS
+            error = unit * (a[:, None] + b[None]) ** 2 + UNDERFLOW
         else:
-            error = unit * a[:, None] * b[None] + UNDERFLOWS
+            error = unit * a[:, None] * b[None] + UNDERFLOW
         low, high = (wide - error).astype(np.float32), (wide + error).astype(np.float32)
         reached = high >= limits.of_tile()
         i, j = np.nonzero(reached)
@@ -277,21 +246,6 @@ class Tiles:
         new = np.ones(len(pairs), dtype=bool)
         new[1:] = (own[1:] != own[:-1]) | (other[1:] != other[:-1])
         return pairs[order[new]]
-
-    def _room(self, rows: int, columns: int) -> torch.Tensor:
-        """Where this thread's bounds go: new memory for each tile would cost as much as the look at it."""
-        import torch
-
-        if not hasattr(self._own, "room"):
-            self._own.room = torch.empty(TILE * TILE, device=self.device)
-        room: torch.Tensor = self._own.room[: rows * columns].view(rows, columns)
-        return room
-
-    def _tensor(self, array: NDArray[Any]) -> torch.Tensor:
-        import torch
-
-        whole = array if array.flags.writeable else np.array(array)  # torch warns of arrays mapped for reading
-        return torch.from_numpy(whole).to(self.device)
 
 
 @dataclass(frozen=True)
@@ -317,16 +271,18 @@ class _Limits:
         assert not isinstance(columns, float)
         return cls(some, columns[start : start + other.stop - other.start])
 
-    def bounds(self, double: float, slack: float) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
-        """What a bound must reach, of rows `(rows, 1)` and of columns `(columns,)`."""
+    def bounds(
+        self, double: float, slack: float, unit: NDArray[np.float64] | None
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
+        """What a bound must reach, of rows `(rows, 1)` in their `unit` `(rows,)`, and of columns `(columns,)`."""
 
-        def lowered(least: float | NDArray[np.float64]) -> NDArray[np.float32]:
+        def lowered(least: float | NDArray[np.float64], unit: float | NDArray[np.float64] = 1.0) -> NDArray[np.float32]:
             wide = np.asarray(least, dtype=np.float64)
-            wide = (wide - np.abs(np.where(np.isfinite(wide), wide, 0)) * 2.0**-22) / double - slack
+            wide = ((wide - np.abs(np.where(np.isfinite(wide), wide, 0)) * 2.0**-22) / double - slack) / unit
             with np.errstate(over="ignore"):
                 return np.nextafter(wide.astype(np.float32), np.float32(-np.inf))
 
-        own = lowered(self.rows)
+        own = lowered(self.rows, 1.0 if unit is None else unit)
         return (own if own.ndim == 0 else own[:, None]), None if self.columns is None else lowered(self.columns)
 
     def of_pairs(self, row: NDArray[np.int64], column: NDArray[np.int64]) -> NDArray[np.float64]:

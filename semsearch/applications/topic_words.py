@@ -2,11 +2,13 @@
 
 Of a topic t and a term w, with d(w, t) the documents of t that have it and f(w) all that have it,
 
-    d(w, t) / Σ d(·, t) · log(1 + A / f(w)),    A the mean of Σ d(·, t) over the topics,
+    √d(w, t) · d(w, t) / Σ d(·, t) · log(1 + A / f(w)),    A the mean of Σ d(·, t) over the topics,
 
 which is the c-TF-IDF of Grootendorst ("BERTopic", 2022), counted in documents, so that none counts for its length or
-for repeating itself. Only words count that the topic's documents have at least twice as often as all others: this
-leaves out what a language is built with, whichever it is.
+for repeating itself, times the root of this number: else rare words that a document or two have, and that never come
+together, stand among the first of a small topic (the coherence of 100 topics of 3,335 questions of banking77 rises from
+−0.206 to −0.166, of 40 topics of CISI from 0.142 to 0.148). Only words count that the topic's documents have at least
+twice as often as all others: this leaves out what a language is built with, whichever it is.
 """
 
 from __future__ import annotations
@@ -34,7 +36,7 @@ WORD_CHARACTERS = 40  # of a word that is shown
 
 
 class TopicWord(NamedTuple):
-    """A word as it is mostly written in a topic, and its weight, the c-TF-IDF of its best term."""
+    """A word as it is mostly written in a topic, and the weight of its best term."""
 
     text: str
     weight: float
@@ -95,7 +97,7 @@ class TopicTerms:
         for topic, counts in enumerate(self._counts):
             others = documents - int(self._sizes[topic])
             weights = {
-                term: own / int(self._sums[topic]) * float(np.log1p(mean / everywhere[term]))
+                term: own**1.5 / int(self._sums[topic]) * float(np.log1p(mean / everywhere[term]))
                 for term, own in counts.items()
             }
             telling = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from markupsafe import Markup
 
-from semsearch.applications.pages import inline, page
+from semsearch.applications.pages import page
 from semsearch.applications.topics import Topic, Topics
 from semsearch.controls import one_line, printable
 
@@ -13,17 +13,15 @@ WIDTH, HEIGHT = 200, 24  # of the course of a topic, in units of its picture
 
 def topics_page(topics: Topics, name: str, over: str | None = None) -> str:
     """A page in HTML: a table of the topics with their course in time, and of each its words and passages."""
-    style, style_hash = inline("topics.css")
     inside = int(topics.clusters.sizes.sum())
     return page(
-        "topics.html",
+        "topics",
+        scripted=False,
         name=one_line(name),
         topics=topics,
         over=one_line(over or ""),
         inside=inside,
         outside=len(topics.clusters.labels) - inside,
-        style=style,
-        style_hash=style_hash,
         course=_course,
         shown=printable,
     )

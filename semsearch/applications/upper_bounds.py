@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from semsearch.types import Metric, Vectors
+from semsearch.vector_codes import LENGTH, RESIDUAL, UNDERFLOW, encode
 from semsearch.vectors import MAX_SCORE, MIN_SCORE
 
 PROJECTED_ROWS = 8192  # projected at a time
@@ -32,7 +33,7 @@ ITERATIONS = 3  # of the subspace iteration; Halko, Martinsson and Tropp 2011, a
 WIDTHS = (15, 31, 47, 63, 79, 95, 111, 127, 159, 191, 255)  # a multiple of 16 with what a bound adds
 FINER = 80  # more components of what these let through
 PER_COMPONENT, PER_PAIR, PER_CANDIDATE = 0.03, 0.5, 150.0  # nanoseconds on one core of 2024; only the ratios matter
-UNDERFLOWS = 2.0**-100  # more than all underflow of a sum of products
+FASTER = {"none": 1.0, "bf16": 2.0, "int8": 3.0}  # times float32, about, where codes are taken at all
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,7 @@ class Projection:
             gone = np.zeros(len(wide))
             for part in (kept, more):
                 gone += np.einsum("nd,nd->n", part, part)
-                rest = np.maximum(squares - gone, 0) + (self.skew + 1e-12) * squares + UNDERFLOWS
+                rest = np.maximum(squares - gone, 0) + (self.skew + 1e-12) * squares + UNDERFLOW
                 rests.append(np.sqrt(rest)[:, None])
             columns = [kept, rests[0]]
             if more.shape[1]:
@@ -94,7 +95,7 @@ class Projection:
 
         Two roundings of the rows to float32, d of the sum (twice Higham's d·2⁻²⁴ is taken), and the skew.
         """
-        return (4 * 2.0**-24 + 2 * columns * _unit_of_products() + self.skew + 1e-12) * left * right + UNDERFLOWS
+        return (4 * 2.0**-24 + 2 * columns * _unit_of_products() + self.skew + 1e-12) * left * right + UNDERFLOW
 
     @property
     def finer_slack(self) -> float:
@@ -146,6 +147,8 @@ class PairSample:
     scores: NDArray[np.float64]  # (pairs,) ascending, of pairs of different groups
     different: NDArray[np.bool_]  # (left, right) which pairs these are
     of: int  # pairs that there are in all
+    rows: NDArray[np.int64]  # (left,) which rows of the left these are
+    columns: NDArray[np.int64]  # (right,) and of the right
 
     @classmethod
     def draw(
@@ -171,7 +174,7 @@ class PairSample:
         # rounded as scores are: what all pairs of equal vectors score, they must reach
         scores = np.clip(scores, MIN_SCORE, MAX_SCORE).astype(np.float32).astype(np.float64)
         different = np.triu(np.ones(scores.shape, dtype=bool), 1) if same else np.ones(scores.shape, dtype=bool)
-        return cls(a, b, np.sort(scores[different]), different, pairs)
+        return cls(a, b, np.sort(scores[different]), different, pairs, rows, columns)
 
     def share_at_least(self, score: float) -> float:
         """The share of the sampled pairs that score at least so much."""
@@ -211,29 +214,54 @@ def _one_of_each(groups: NDArray[np.int64], rng: np.random.Generator) -> NDArray
     return first.astype(np.int64)
 
 
-def choose(sample: PairSample, metric: Metric, least: float) -> Projection:
-    """The projection whose bounds find what scores at least `least` for the least work, as the sample tells."""
+def choose(
+    sample: PairSample, metric: Metric, least: float | np.floating[Any] | NDArray[np.float64], codes: str = "none"
+) -> Projection:
+    """The projection whose bounds find what scores at least `least` for the least work, as the sample tells.
+
+    Args:
+        sample: Some rows and their scores.
+        metric: How they are compared.
+        least: What a pair must score; or of each pair of the sample `(left, right)`.
+        codes: As what the components are multiplied: see `semsearch.applications.tile_bounds`.
+    """
     dim = sample.left.shape[1]
     both = np.concatenate([sample.left, sample.right]).astype(np.float64)
     centre = both.mean(axis=0) if metric == Metric.L2 else np.zeros(dim)
     widths = [width for width in WIDTHS if width < 0.7 * dim]
-    best, cost = Projection.onto(None, centre), _cost(dim, sample.share_at_least(least))
+    some = sample.different[::THINNED, ::THINNED]
+    pairs = max(float(some.sum()), 1.0)
+    needed = least / 2 if metric == Metric.L2 else least
+    if isinstance(needed, np.ndarray):
+        needed = needed[::THINNED, ::THINNED]
+    one, other = (side[::THINNED] - centre for side in (sample.left, sample.right))
+    constant = _constant(sample, metric, centre)
+    reach = product(one, other.T) + constant >= needed - _left_out(one, other, codes)
+    best = Projection.onto(None, centre)
+    cost = _cost(dim, float((reach & some).sum()) / pairs, codes)
     if not widths or len(sample.scores) < 1000:
         return best
     directions = _principal(both - centre, max(widths))
-    some = sample.different[::THINNED, ::THINNED]
-    sides = (side[::THINNED] - centre for side in (sample.left, sample.right))
-    kept, rests = zip(*[_parts(side, directions) for side in sides], strict=True)
-    bounds, known = _constant(sample, metric, centre), 0
+    kept, rests = zip(*[_parts(side, directions) for side in (one, other)], strict=True)
+    bounds, known = constant, 0
     for width in widths:  # what a narrower one gave is not computed again
         bounds += product(kept[0][:, known:width], kept[1][:, known:width].T)
         known = width
         left, right = (np.sqrt(side[:, width]) for side in rests)
-        over = (bounds + left[:, None] * right >= (least / 2 if metric == Metric.L2 else least)) & some
-        spent = _cost(width + 1, float(over.sum()) / max(float(some.sum()), 1.0))
+        left_out = _left_out(kept[0][:, :width], kept[1][:, :width], codes)
+        over = (bounds + left[:, None] * right >= needed - left_out) & some
+        spent = _cost(width + 1, float(over.sum()) / pairs, codes)
         if spent < cost:
             best, cost = Projection.onto(directions[:, : width + FINER], centre, width), spent
     return best
+
+
+def _left_out(left: NDArray[Any], right: NDArray[Any], codes: str) -> float:
+    """About what codes of some rows leave out of a product."""
+    if codes == "none":
+        return 0.0
+    one, other = (encode(rows.astype(np.float32), Metric.DOT, codes)[1].max(axis=0) for rows in (left, right))
+    return float(one[LENGTH] * other[RESIDUAL] + one[RESIDUAL] * other[LENGTH])
 
 
 def _parts(rows: NDArray[np.float64], directions: NDArray[np.float64]) -> tuple[Vectors, Vectors]:
@@ -254,9 +282,9 @@ def _constant(sample: PairSample, metric: Metric, centre: NDArray[np.float64]) -
     return made
 
 
-def _cost(columns: int, candidates: float) -> float:
+def _cost(columns: int, candidates: float, codes: str) -> float:
     """Nanoseconds a pair; what many candidates cost is bounded, since then all are scored together."""
-    return PER_COMPONENT * columns + PER_PAIR + PER_CANDIDATE * min(candidates, 1 / 16)
+    return PER_COMPONENT / FASTER[codes] * columns + PER_PAIR + PER_CANDIDATE * min(candidates, 1 / 16)
 
 
 def _principal(rows: NDArray[np.float64], width: int) -> NDArray[np.float64]:

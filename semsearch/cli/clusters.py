@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -24,43 +25,78 @@ CLUSTER_METHODS = ("communities", "kmeans", "agglomerative", "hdbscan")
 
 
 @dataclass(frozen=True, slots=True)
-class ClustersOptions:
-    """What `semsearch clusters` takes."""
+class GroupingOptions:
+    """What all commands take that put documents into clusters."""
 
     name: str
-    method: str
+    method: str | None
     count: int | None
     min_score: float | None
     min_size: int | None
     seed: int
+    device: str
+    home: str | None
+
+    @property
+    def grouping(self) -> dict[str, Any]:
+        """As keyword arguments, with a line now and then that says how far it is."""
+        return {
+            "method": self.method,
+            "count": self.count,
+            "min_score": self.min_score,
+            "min_size": self.min_size,
+            "seed": self.seed,
+            "device": self.device,
+            "progress": pairs.how_far("compared"),
+        }
+
+
+def grouping(group: str, default: str | None = None) -> Callable[[parameters.Command], parameters.Command]:
+    """The options of these commands; a `group` is a cluster or a topic, made by k-means without a `default`."""
+    methods = click.Choice(CLUSTER_METHODS)
+    made = f"What makes the {group}s"
+    options = (
+        click.option("--method", type=methods, help=f"{made}; k-means by default.")
+        if default is None
+        else click.option("--method", type=methods, default=default, show_default=True, help=f"{made}."),
+        click.option("--count", type=click.IntRange(min=1), metavar="K", help=f"{group.capitalize()}s of k-means."),
+        click.option(
+            "--min-score", type=parameters.score, metavar="S", help="With the centre, or on average to be merged."
+        ),
+        click.option("--min-size", type=click.IntRange(min=1), metavar="N", help=f"Documents of a {group} at least."),
+        click.option(
+            "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of all that draws lots."
+        ),
+        pairs.device,
+    )
+
+    def with_options(command: parameters.Command) -> parameters.Command:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return with_options
+
+
+@dataclass(frozen=True, slots=True)
+class ClustersOptions(GroupingOptions):
+    """What `semsearch clusters` takes."""
+
     label_as: str | None
     assign: bool
     outliers: int
-    device: str
     file: str | None
     as_json: bool
-    home: str | None
 
 
 @click.command(short_help="Put documents that are about the same together.")
 @click.argument("name", shell_complete=parameters.collections)
-@click.option(
-    "--method",
-    type=click.Choice(CLUSTER_METHODS),
-    default="communities",
-    show_default=True,
-    help="What makes the clusters.",
-)
-@click.option("--count", type=click.IntRange(min=1), metavar="K", help="Clusters of k-means.")
-@click.option("--min-score", type=parameters.score, metavar="S", help="With the centre, or on average to be merged.")
-@click.option("--min-size", type=click.IntRange(min=1), metavar="N", help="Members of a cluster at least.")
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of k-means.")
+@grouping("cluster", default="communities")
 @click.option("--label-as", metavar="FIELD", help="Write the number of its cluster into this field of each document.")
 @click.option("--assign", is_flag=True, help="Only give documents without a label in --label-as that of their cluster.")
 @click.option(
     "--outliers", type=click.IntRange(min=0), default=0, metavar="N", help="Name N that fit their cluster least."
 )
-@pairs.device
 @click.option(
     "--out", "file", type=parameters.file, metavar="FILE", help="A line a document: FILE.jsonl, .tsv or .csv."
 )
@@ -88,16 +124,7 @@ def clusters(options: ClustersOptions) -> int:
             given = collection.assign_clusters(str(options.label_as), device=options.device)
             say(f"labelled {len(given):,} documents")
             return 0
-        found = collection.clusters(
-            options.method,
-            count=options.count,
-            min_score=options.min_score,
-            min_size=options.min_size,
-            seed=options.seed,
-            label_as=options.label_as,
-            device=options.device,
-            progress=pairs.how_far("compared"),
-        )
+        found = collection.clusters(**options.grouping, label_as=options.label_as)
         if file is not None:
             pairs.write_rows(file, ("id", "cluster", "score"), _documents(found))
         elif options.as_json:

@@ -8,7 +8,7 @@ import click
 
 import semsearch
 from semsearch.cli import pairs, parameters
-from semsearch.cli.clusters import CLUSTER_METHODS
+from semsearch.cli.clusters import GroupingOptions, grouping
 from semsearch.cli.render import say
 from semsearch.home import Home
 
@@ -16,30 +16,17 @@ PICTURE_ENDINGS = (".html", ".png")
 
 
 @dataclass(frozen=True, slots=True)
-class MapOptions:
+class MapOptions(GroupingOptions):
     """What `semsearch map` takes."""
 
-    name: str
     by: str | None
-    method: str | None
-    count: int | None
-    min_score: float | None
-    min_size: int | None
-    seed: int
-    device: str
     file: str | None
-    home: str | None
 
 
 @click.command(short_help="Draw a map of a collection.")
 @click.argument("name", shell_complete=parameters.collections)
 @click.option("--by", metavar="FIELD", help="Colour by this field of metadata, and not by topic.")
-@click.option("--method", type=click.Choice(CLUSTER_METHODS), help="What makes the topics; k-means by default.")
-@click.option("--count", type=click.IntRange(min=1), metavar="K", help="Topics of k-means.")
-@click.option("--min-score", type=parameters.score, metavar="S", help="With the centre, or on average to be merged.")
-@click.option("--min-size", type=click.IntRange(min=1), metavar="N", help="Documents of a topic at least.")
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the topics and the places.")
-@pairs.device
+@grouping("topic")
 @click.option(
     "--out",
     "file",
@@ -62,16 +49,7 @@ def map(options: MapOptions) -> int:
     """
     file = pairs.checked_file(options.file or f"{options.name}.html", PICTURE_ENDINGS)
     with semsearch.open(options.name, home=Home.of(options.home)) as collection:
-        found = collection.map(
-            options.by,
-            method=options.method,
-            count=options.count,
-            min_score=options.min_score,
-            min_size=options.min_size,
-            seed=options.seed,
-            device=options.device,
-            progress=pairs.how_far("compared"),
-        )
+        found = collection.map(options.by, **options.grouping)
     content = found.picture() if file.suffix == ".png" else found.page().encode("utf-8")
     pairs.write_whole(file, content)
     say(f"drew {len(found):,} documents in {len(found.topics):,} topics: {file} ({len(content):,} bytes)", *found.notes)

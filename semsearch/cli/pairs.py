@@ -41,6 +41,7 @@ class PairsOptions:
     k: int | None
     limit: str
     device: str
+    approximate: bool
     file: str | None
     as_json: bool
     home: str | None
@@ -75,6 +76,7 @@ device = click.option("--device", default="auto", show_default=True, metavar="D"
 @click.option("-k", type=click.IntRange(min=1), help="Only where one is among the K nearest of the other.")
 @click.option("--limit", default="1000", show_default=True, metavar="N", help="How many at most; or 'all'.")
 @device
+@click.option("--approximate", is_flag=True, help="Compare what the index proposes; what that misses is measured.")
 @click.option("--out", "file", type=parameters.file, metavar="FILE", help="Write them to FILE.jsonl, .tsv or .csv.")
 @parameters.as_json
 @parameters.home
@@ -101,7 +103,8 @@ def pairs(options: PairsOptions) -> int:
             k=options.k,
             limit=limit_of(options.limit),
             device=options.device,
-            folder=None if file is None or options.k is not None else Path(f"{file}.unfinished"),
+            folder=None if file is None or options.k or options.approximate else Path(f"{file}.unfinished"),
+            approximate=options.approximate,
             progress=how_far("compared"),
             **least_of(options.min_score),
         )

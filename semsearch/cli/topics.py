@@ -11,7 +11,7 @@ import click
 import semsearch
 from semsearch import wire
 from semsearch.cli import pairs, parameters
-from semsearch.cli.clusters import CLUSTER_METHODS
+from semsearch.cli.clusters import GroupingOptions, grouping
 from semsearch.cli.render import out, say, show_table
 from semsearch.controls import one_line
 from semsearch.home import Home
@@ -25,37 +25,24 @@ PAGE_ENDING = ".html"
 
 
 @dataclass(frozen=True, slots=True)
-class TopicsOptions:
+class TopicsOptions(GroupingOptions):
     """What `semsearch topics` takes."""
 
-    name: str
-    method: str | None
-    count: int | None
-    min_score: float | None
-    min_size: int | None
-    seed: int
     over: str | None
     label_as: str | None
     outliers: int
-    device: str
     file: str | None
     as_json: bool
-    home: str | None
 
 
 @click.command(short_help="Say what a collection is about.")
 @click.argument("name", shell_complete=parameters.collections)
-@click.option("--method", type=click.Choice(CLUSTER_METHODS), help="What makes the topics; k-means by default.")
-@click.option("--count", type=click.IntRange(min=1), metavar="K", help="Topics of k-means.")
-@click.option("--min-score", type=parameters.score, metavar="S", help="With the centre, or on average to be merged.")
-@click.option("--min-size", type=click.IntRange(min=1), metavar="N", help="Documents of a topic at least.")
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of k-means.")
+@grouping("topic")
 @click.option("--over", metavar="FIELD", help="Of metadata, with dates: count documents by year, month or day.")
 @click.option("--label-as", metavar="FIELD", help="Write the name of its topic into this field of each document.")
 @click.option(
     "--outliers", type=click.IntRange(min=0), default=0, metavar="N", help="Name N that fit their topic least."
 )
-@pairs.device
 @click.option(
     "--out",
     "file",
@@ -80,17 +67,7 @@ def topics(options: TopicsOptions) -> int:
     """
     file = None if options.file is None else pairs.checked_file(options.file, (PAGE_ENDING, *pairs.TABLE_ENDINGS))
     with semsearch.open(options.name, home=Home.of(options.home)) as collection:
-        found = collection.topics(
-            options.method,
-            count=options.count,
-            min_score=options.min_score,
-            min_size=options.min_size,
-            seed=options.seed,
-            over=options.over,
-            label_as=options.label_as,
-            device=options.device,
-            progress=pairs.how_far("compared"),
-        )
+        found = collection.topics(**options.grouping, over=options.over, label_as=options.label_as)
     if file is not None and file.suffix == PAGE_ENDING:
         _write_page(file, found, options)
     elif file is not None:

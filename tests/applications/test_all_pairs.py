@@ -3,8 +3,10 @@
 import numpy as np
 import pytest
 
+from semsearch.applications import all_pairs as all_pairs_module
+from semsearch.applications import neighbour_floors as neighbour_floors_module
+from semsearch.applications import tile_bounds, upper_bounds
 from semsearch.applications import tiles as tiles_module
-from semsearch.applications import upper_bounds
 from semsearch.applications.all_pairs import AllPairs
 from semsearch.applications.runs import Runs
 from semsearch.applications.tiles import GroupedRows
@@ -51,13 +53,24 @@ def streamed(runs, limit=None):
     return [pair for part in runs.stream(limit) for pair in part.tolist()]
 
 
-@pytest.fixture(params=["projected", "whole", "together"])
+WAYS = ["projected", "whole", "together", "int8", "int8 as float32", "bf16", "bf16, whole", "device"]
+
+
+@pytest.fixture(params=WAYS)
 def way(request, monkeypatch):
-    """Through few components, through all of them, and by float64 products of whole tiles; in small tiles."""
+    """By few components, all of them, and float64 products of whole tiles; by codes; as a GPU does. Small tiles."""
     monkeypatch.setattr(tiles_module, "TILE", 32)
-    if request.param == "whole":
+    kind, _, how = request.param.partition(" as ")
+    if "whole" in kind:
         monkeypatch.setattr(upper_bounds, "WIDTHS", ())
-    monkeypatch.setattr(tiles_module, "MANY_REACH", -1 if request.param == "together" else 2)
+    if kind == "device":  # all that is not "cpu" is handled as a GPU
+        monkeypatch.setattr(all_pairs_module, "chosen_device", lambda asked, rows: "cpu:0")
+    if kind[:4] in ("int8", "bf16"):
+        monkeypatch.setattr("semsearch.vector_codes.multiplied_as", lambda *_: how or kind[:4])
+    codes = kind[:4] if kind[:4] in ("int8", "bf16") else "none"
+    monkeypatch.setattr(all_pairs_module, "fastest_codes", lambda device: codes)
+    monkeypatch.setattr(neighbour_floors_module, "FLOORS_FROM", 20)
+    monkeypatch.setattr(tiles_module, "MANY_REACH", -1 if kind == "together" else 2)
 
 
 @pytest.mark.parametrize("metric", Metric)
@@ -93,6 +106,90 @@ def test_what_the_sample_foresees_wrongly_is_found_in_a_second_pass(monkeypatch)
     runs = Runs()
     AllPairs(GroupedRows.apart(left), None, Metric.COSINE).best(runs, limit=30, block_rows=50)
     assert streamed(runs, 30) == expected[:30]
+
+
+@pytest.mark.parametrize("metric", Metric)
+@pytest.mark.parametrize("kind", ["int8", "bf16"])
+@pytest.mark.parametrize("how", ["int8", "bf16", "float32"])
+@pytest.mark.parametrize("length", [1e-15, 1.0, 1e8])
+def test_bounds_by_codes_hold(metric, kind, how, length, monkeypatch):
+    if (kind, how) == ("bf16", "int8"):
+        pytest.skip("bfloat16 is multiplied as no integers")
+    monkeypatch.setattr("semsearch.vector_codes.multiplied_as", lambda *_: how)
+    rows = vectors(200, 2) * np.float32(1 if metric == Metric.COSINE else length)
+    rows = normalise(rows) if metric == Metric.COSINE else rows
+    exact = rows.astype(np.float64) @ rows.T.astype(np.float64)
+    if metric == Metric.L2:
+        exact -= np.diag(exact)[:, None] / 2 + np.diag(exact) / 2
+    directions = np.linalg.eigh(rows.T.astype(np.float64) @ rows)[1][:, ::-1][:, :16]
+    centre = rows.mean(axis=0, dtype=np.float64) if metric == Metric.L2 else np.zeros(DIM)
+    for projection in (Projection.onto(None, centre), Projection.onto(directions, centre)):
+        sides = [
+            tile_bounds.Multiplied.project(rows, metric, projection, kind, lambda row, right: "", right=right)
+            for right in (False, True)
+        ]
+        bounds = tile_bounds.TileBounds(*sides, metric, "cpu")
+        slack = projection.slack(sides[0].lengths.max(), sides[1].lengths.max(), sides[0].rows.shape[1])
+        for scaled in (False, True):
+            made, unit, left_out = bounds.product(slice(0, 200), slice(0, 200), scaled=scaled)
+            made = made.numpy() * (1 if unit is None else unit[:, None])
+            assert (made + left_out + slack >= exact).all()
+            if projection.directions is None:  # and are of use
+                longest = sides[0].lengths.max() * sides[1].lengths.max()
+                assert (made - exact <= left_out + slack).all()
+                assert left_out <= 0.06 * longest
+
+
+def test_the_fastest_type_is_found_by_trying(monkeypatch):
+    seconds = {"none": 3.0, "int8": 1.0, "bf16": 2.0}
+    monkeypatch.setattr(tile_bounds, "_seconds", lambda rows, kind: seconds[kind])
+    has = {"vnni": False}
+    monkeypatch.setattr(tile_bounds, "multiplies_int8", lambda: has["vnni"])
+    monkeypatch.setattr(tile_bounds, "cpu_has", lambda feature: has["vnni"])
+    fastest = tile_bounds.fastest_codes.__wrapped__
+    assert fastest("cpu") == "none"
+    has["vnni"] = True
+    assert fastest("cpu") == "int8"
+    assert fastest("cuda:1") == "bf16"
+
+
+def test_a_type_is_tried_on_a_tile(monkeypatch):
+    monkeypatch.setattr(tile_bounds, "TRIES", 1)
+    rows = normalise(vectors(64))
+    assert all(tile_bounds._seconds(rows, kind) > 0 for kind in ("none", "int8", "bf16"))
+
+
+@pytest.mark.parametrize("metric", [Metric.COSINE, Metric.L2])
+def test_what_another_device_multiplies_is_there_and_of_its_type(metric):
+    """On torch's device without memory: types, sizes and places are checked as on a GPU, and nothing is computed."""
+    torch = pytest.importorskip("torch")
+    rows = normalise(vectors(64))
+    projection = Projection.onto(None, np.zeros(DIM))
+    kind = tile_bounds.fastest_codes("cuda:0")
+    sides = [
+        tile_bounds.Multiplied.project(rows, metric, projection, kind, lambda row, right: "", right=right)
+        for right in (False, True)
+    ]
+    bounds = tile_bounds.TileBounds(*sides, metric, "meta")
+    made, unit, _ = bounds.product(slice(0, 32), slice(16, 64), scaled=True)
+    assert (made.device.type, made.dtype, made.shape) == ("meta", torch.float32, (32, 48))
+    assert bounds._a.dtype == torch.bfloat16
+    assert unit is None  # bfloat16 has no scale
+
+
+@pytest.mark.parametrize("metric", Metric)
+@pytest.mark.parametrize("same", [True, False], ids=["itself", "two"])
+@pytest.mark.parametrize("k", [1, 7])
+def test_floors_lie_under_the_kth_nearest(metric, same, k, monkeypatch):
+    monkeypatch.setattr(neighbour_floors_module, "FLOORS_FROM", 20)
+    left, right, *_ = sets(metric, same, False)
+    floors = neighbour_floors_module.neighbour_floors(left, right, metric, k, same=same)
+    scores = np.stack([score_pairs(row, right, metric) for row in left]).astype(np.float64)
+    if same:
+        np.fill_diagonal(scores, -np.inf)
+    kth = np.sort(scores, axis=1)[:, -k]
+    assert (floors <= kth).all()
+    assert (floors >= kth - 1e-3 * (1 + np.abs(kth))).mean() > 0.25  # and many are high
 
 
 @pytest.mark.parametrize("metric", Metric)

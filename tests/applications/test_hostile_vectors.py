@@ -162,6 +162,19 @@ def test_a_full_disk_ends_what_keeps_nothing_with_a_sentence(monkeypatch, withou
     assert "Ask for fewer pairs" in said
 
 
+@full
+@pytest.mark.slow
+def test_a_million_rows_on_a_full_disk_are_a_sentence(monkeypatch, without_room):
+    """What all pairs multiply does not fit: said before a pair is looked at."""
+    monkeypatch.setattr(scratch_module, "IN_MEMORY_BYTES", 1 << 24)
+    rng = np.random.default_rng(0)
+    vectors = rng.standard_normal((1_000_000, 32), dtype=np.float32)
+    vectors /= np.arange(1, 33, dtype=np.float32) ** 2  # of which a few components tell most pairs apart
+    for asked in ({"limit": 10}, {"min_score": 0.999999, "limit": None}):
+        said = without_room(partial(semsearch.pairs, vectors, **asked, device="cpu"))
+        assert "can't be made: File too large. Make room" in said
+
+
 @pytest.mark.slow
 def test_every_command_writes_the_same_bytes_twice(tmp_path):
     pytest.importorskip("sklearn")

@@ -250,6 +250,7 @@ def test_the_command_draws_and_overwrites_nothing(tmp_path, monkeypatch):
     assert "drew 40 documents in 5 topics: notes.html" in ended.err
     first = (tmp_path / "notes.html").read_bytes()
     assert run(*usual).code == 2
+    (tmp_path / ".again.html.part").write_bytes(b"left by a run that was killed")  # nothing else is: it is done anew
     assert run(*usual, "--out", tmp_path / "again.html").code == 0
     assert (tmp_path / "again.html").read_bytes() == first
     assert run(*usual, "--out", tmp_path / "map.pdf").code == 2

@@ -68,13 +68,13 @@ def test_topics_are_named_by_what_tells_them_apart(home):
     assert [word.weight for word in bread.words] == sorted((word.weight for word in bread.words), reverse=True)
 
 
-def test_weights_are_class_based_tf_idf():
+def test_weights_are_class_based_tf_idf_times_the_root_of_documents():
     terms = TopicTerms(2, ())
     terms.add(0, "whale whale tide")
     terms.add(0, "whale reef")
     terms.add(1, "oven tide")
     found = dict(terms.best(10)[0])
-    assert found["whale"] == pytest.approx(2 / 4 * np.log(1 + 3 / 2))  # d = 2 of 4; f = 2; A = (4 + 2) / 2
+    assert found["whale"] == pytest.approx(2**1.5 / 4 * np.log(1 + 3 / 2))  # d = 2 of 4; f = 2; A = (4 + 2) / 2
     assert found["reef"] == pytest.approx(1 / 4 * np.log(1 + 3 / 1))
     assert "tide" not in found  # one in two documents of the topic, one in one of the other
 

@@ -43,7 +43,7 @@ def codes(request, monkeypatch):
     """Each kind of codes, and how each is multiplied on processors that this one may not be."""
     kind, _, how = request.param.partition(" as ")
     if how:
-        monkeypatch.setattr(CodesPass, "_how", lambda self, queries: how)
+        monkeypatch.setattr("semsearch.vector_codes.multiplied_as", lambda integer, device, queries: how)
     return kind
 
 

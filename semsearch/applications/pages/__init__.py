@@ -8,16 +8,19 @@ from hashlib import sha256
 from importlib.resources import files
 from typing import Any
 
-from jinja2 import Environment, StrictUndefined
+from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
 
 
-def page(template: str, **parts: Any) -> str:
-    """A page from a template of this folder, in which every part is escaped that is no `Markup`."""
-    made = Environment(autoescape=True, undefined=StrictUndefined, keep_trailing_newline=True).from_string(
-        own(template)
+def page(kind: str, *, scripted: bool, **parts: Any) -> str:
+    """A page of a kind: `kind.html`, with `kind.css` and `kind.js`; every part is escaped that is no `Markup`."""
+    style, style_hash = inline("base.css", f"{kind}.css")
+    script, script_hash = inline(f"{kind}.js") if scripted else (Markup(), "")
+    templates = Environment(
+        autoescape=True, undefined=StrictUndefined, keep_trailing_newline=True, loader=FunctionLoader(own)
     )
-    return made.render(parts)
+    policy = {"style": style, "style_hash": style_hash, "script": script, "script_hash": script_hash}
+    return templates.get_template(f"{kind}.html").render({**parts, **policy})
 
 
 @cache
@@ -26,8 +29,8 @@ def own(file: str) -> str:
     return files("semsearch.applications.pages").joinpath(file).read_text("utf-8")
 
 
-def inline(file: str) -> tuple[Markup, str]:
-    """A script or a style sheet of this folder as it goes into a page, and its source for the page's policy."""
-    content = own(file)
+def inline(*names: str) -> tuple[Markup, str]:
+    """A script or style sheets of this folder as they go into a page, and their source for the page's policy."""
+    content = "".join(map(own, names))
     digest = b64encode(sha256(content.encode("utf-8")).digest()).decode("ascii")
     return Markup(content), f"sha256-{digest}"
