@@ -107,7 +107,7 @@ class Searcher:
     def __init__(self, engine: Engine, model: BoundEncoder) -> None:
         self._engine = engine
         self._model = model
-        self.sparse_model = BoundSparseEncoder(engine.name, model.compute)
+        self.sparse_model = BoundSparseEncoder(engine, model.compute)
         self._rerankers: dict[str, Reranker] = {}
         self._filters: dict[tuple[object, str], Filter] = {}
         self._explainer: tuple[Encoder, Explainer] | None = None

@@ -10,13 +10,16 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 from weakref import WeakKeyDictionary
 
 import numpy as np
 
 from semsearch.server.failures import too_many
-from semsearch.types import Encoder, Vectors
+from semsearch.sparse_vectors import SparseEncoder, SparseVectors
+from semsearch.types import Encoder
+
+Encoded: TypeAlias = Any  # `Vectors` or `SparseVectors`: a row for each text
 
 BATCH_TOKENS = 16_384  # encoded in a turn, at the least one text of each who waits
 LETTERS_PER_TOKEN = 3  # bytes of UTF-8, about: what is counted exactly is counted by the tokenizer, a second time
@@ -45,7 +48,7 @@ class Job:
         self.costs = [1 + len(text.encode("utf-8", "replace")) // LETTERS_PER_TOKEN for text in texts]
         self.waiting = sum(self.costs)
         self.taken = 0  # texts that are in a batch already
-        self.parts: list[Vectors] = []
+        self.parts: list[Encoded] = []
         self.error: BaseException | None = None
         self.woken = threading.Condition()
         self.finished = self.leads = False
@@ -70,13 +73,15 @@ class EncodingQueue:
 
     def __init__(
         self,
-        encode: Callable[[Sequence[str]], Vectors],
+        encode: Callable[[Sequence[str]], Encoded],
         watch: Watch,
         *,
+        joined: Callable[[Sequence[Encoded]], Encoded] = np.concatenate,
         batch_tokens: int = BATCH_TOKENS,
         most_waiting: int = MOST_WAITING_TOKENS,
     ) -> None:
         self._encode = encode
+        self._joined = joined
         self._watch = watch
         self._batch_tokens = batch_tokens
         self._most_waiting = most_waiting
@@ -90,7 +95,7 @@ class EncodingQueue:
         with self._lock:
             return sum(job.waiting for job in self._jobs)
 
-    def vectors(self, texts: Sequence[str], gone: Callable[[], bool] = lambda: False) -> Vectors:
+    def vectors(self, texts: Sequence[str], gone: Callable[[], bool] = lambda: False) -> Encoded:
         """The vectors `(len(texts), dim)`.
 
         Raises:
@@ -113,7 +118,7 @@ class EncodingQueue:
             self._lead(job)
         if job.error is not None:
             raise job.error
-        return job.parts[0] if len(job.parts) == 1 else np.concatenate(job.parts)
+        return job.parts[0] if len(job.parts) == 1 else self._joined(job.parts)
 
     def _lead(self, own: Job) -> None:
         """Encode batch after batch until one's own is done, and hand over to who waits longest."""
@@ -156,7 +161,7 @@ class EncodingQueue:
             for job in [job for job in self._jobs if job.error is not None or job.taken == len(job.texts)]:
                 self._end(job, job.error)
 
-    def _together(self, parts: Sequence[Sequence[str]]) -> list[Vectors]:
+    def _together(self, parts: Sequence[Sequence[str]]) -> list[Encoded]:
         """The vectors of each part, all encoded at once; a text that comes twice is encoded once."""
         places: dict[str, int] = {}
         for part in parts:
@@ -195,10 +200,21 @@ class Queues:
 
     def of(self, encoder: Encoder, role: str) -> EncodingQueue:
         """That of a model for "query" or "document"."""
+        return self._queue(encoder, role, np.concatenate)
+
+    def of_sparse(self, encoder: SparseEncoder, role: str) -> EncodingQueue:
+        """That of a sparse model for "query" or "document"; it gives `SparseVectors`."""
+        dim = encoder.dim
+        return self._queue(encoder, role, lambda parts: SparseVectors.joined(parts, dim))
+
+    def _queue(
+        self, encoder: Encoder | SparseEncoder, role: str, joined: Callable[[Sequence[Encoded]], Encoded]
+    ) -> EncodingQueue:
         with self._lock:
             known = self._of.setdefault(encoder, {})
             if role not in known:
-                known[role] = EncodingQueue(_encode(encoder, role), self._watch, most_waiting=self._most_waiting)
+                encode = _encode(encoder, role)
+                known[role] = EncodingQueue(encode, self._watch, joined=joined, most_waiting=self._most_waiting)
             return known[role]
 
     @property
@@ -209,12 +225,12 @@ class Queues:
         return sum(queue.waiting for queue in queues)
 
 
-def _encode(encoder: Encoder, role: str) -> Callable[[Sequence[str]], Vectors]:
+def _encode(encoder: Encoder | SparseEncoder, role: str) -> Callable[[Sequence[str]], Encoded]:
     from weakref import ref
 
     held = ref(encoder)  # the queue is kept as long as the model, and must not keep it
 
-    def encode(texts: Sequence[str]) -> Vectors:
+    def encode(texts: Sequence[str]) -> Encoded:
         model = held()
         assert model is not None, "who waits holds the model"
         return model.encode_queries(texts) if role == "query" else model.encode_documents(texts)

@@ -40,6 +40,7 @@ class NewCollection(JSONShape):
 
     name: str = Field(description="Letters and digits of any script, '.', '_', '-'.")
     encoder: str | None = Field(None, description="One of the server's models; without it the first of them.")
+    sparse: str | None = Field(None, description="One of the server's sparse models, beside the other.")
     dim: int | None = Field(
         None, ge=1, le=1 << 16, description="Components of given vectors: a collection without a model."
     )
@@ -112,10 +113,13 @@ def create_collection(call: Call[NewCollection]) -> HTTPAnswer:
             )
             raise Refusal(400, "invalid_request", message, "encoder")
     encoder = None if model is None else service.encoder(model)
+    if body.sparse is not None:
+        service.sparse_encoder(body.sparse)
     made = semsearch.create(
         name,
         home=service.home,
         encoder=model,
+        sparse=body.sparse,
         dim=body.dim,
         metric=body.metric,
         passages=body.passages,

@@ -123,16 +123,19 @@ def create_embeddings(call: Call[EmbeddingsAsked]) -> HTTPAnswer:
 
 @routes.add("GET", "/v1/models", "The models of the server (OpenAI)", answer=OpenAIModels, refused=as_openai)
 def list_models(call: Call[None]) -> dict[str, Any]:
-    """Encoders and rerankers that the server was started with."""
-    options = call.service.options
-    return {"object": "list", "data": [_openai_model(name) for name in (*options.encoders, *options.rerankers)]}
+    """Encoders, sparse ones and rerankers that the server was started with."""
+    return {"object": "list", "data": list(map(_openai_model, _names(call)))}
 
 
 @routes.add("GET", "/v1/models/{model:path}", "A model (OpenAI)", answer=OpenAIModel, refused=as_openai)
 def get_model(call: Call[None]) -> dict[str, Any]:
     """The model of that name."""
+    return _openai_model(named_model(call.path["model"], _names(call)))
+
+
+def _names(call: Call[None]) -> tuple[str, ...]:
     options = call.service.options
-    return _openai_model(named_model(call.path["model"], (*options.encoders, *options.rerankers)))
+    return (*options.encoders, *options.sparse, *options.rerankers)
 
 
 def _openai_model(name: str) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from semsearch.errors import EncodingFailed
 from semsearch.server.failures import Refusal
 from semsearch.server.operations import Call, HTTPAnswer
 from semsearch.server.service import Service
+from semsearch.sparse_vectors import SparseEncoder
 from semsearch.types import Encoder, Metric, Reranker, Vectors
 from semsearch.vectors import normalise
 
@@ -41,6 +42,16 @@ def encoder_of(service: Service, asked: str | None) -> tuple[str, Encoder]:
     if name is None:
         raise Refusal(404, "model_not_found", "this server was started without an encoder: --encoder MODEL.", "model")
     return name, service.encoder(name)
+
+
+def sparse_encoder_of(service: Service, asked: str | None) -> tuple[str, SparseEncoder]:
+    """The sparse encoder that a request means, by default the server's first, and its name."""
+    names = service.options.sparse
+    name = named_model(asked, names) if asked is not None else next(iter(names), None)
+    if name is None:
+        message = "this server was started without a sparse model: --sparse MODEL."
+        raise Refusal(404, "model_not_found", message, "model")
+    return name, service.sparse_encoder(name)
 
 
 def reranker_of(service: Service, asked: str | None) -> tuple[str, Reranker]:
@@ -95,7 +106,7 @@ def encoded_together(
             f"the model's vectors have {encoder.dim} components: no {dimensions}.",
             "dimensions",
         )
-    vectors = call.service.queues.of(encoder, role).vectors(texts, call.gone)
+    vectors: Vectors = call.service.queues.of(encoder, role).vectors(texts, call.gone)
     if dimensions is None or dimensions == encoder.dim:
         return vectors
     cut = np.ascontiguousarray(vectors[:, :dimensions])

@@ -33,6 +33,7 @@ from semsearch.server.operations import Table
 from semsearch.server.queued_model import QueuedModel
 from semsearch.server.search_queue import SearchQueue
 from semsearch.server.tasks import DONE, QUEUED, RUNNING, Tasks
+from semsearch.sparse_vectors import SparseEncoder
 from semsearch.state import state_folder
 from semsearch.types import Encoder, Reranker
 
@@ -79,7 +80,7 @@ class Service:
         self._maintaining: dict[str, bool] = {}
         self._maintenance = ThreadPoolExecutor(1, "semsearch-maintain")
         self._lock = threading.Lock()
-        self._models: dict[str, Encoder | Reranker] = {}  # held as long as the server runs
+        self._models: dict[str, Encoder | SparseEncoder | Reranker] = {}  # held as long as the server runs
         own = [home.location, *(str(path) for path in self.options.folders.values()), tempfile.gettempdir()]
         self.private = [path for path in (*own, str(Path.home()), str(self.options.files or "")) if os.sep in path]
         self.instruments.watch(
@@ -124,6 +125,17 @@ class Service:
         if name not in self.options.encoders:
             raise _not_served("encoder", name, self.options.encoders)
         found: Any = self._model(f"encoder {name}", lambda: models.encoder(name, self.options.compute))
+        return found  # type: ignore[no-any-return]
+
+    def sparse_encoder(self, name: str) -> SparseEncoder:
+        """The sparse model of a collection, or of texts to encode, opened once.
+
+        Raises:
+            Refusal: It is none of those that the server was started with.
+        """
+        if name not in self.options.sparse:
+            raise _not_served("sparse", name, self.options.sparse)
+        found: Any = self._model(f"sparse {name}", lambda: models.sparse_encoder(name, self.options.compute))
         return found  # type: ignore[no-any-return]
 
     def reranker_name(self, asked: bool | str | None) -> str | None:
@@ -242,7 +254,8 @@ def _is_warming(collection: Collection) -> bool:
 
 def _not_served(kind: str, name: str, there: tuple[str, ...]) -> Refusal:
     known = f"It has {', '.join(there)}." if there else f"It was started without any: --{kind} MODEL."
-    return Refusal(403, "model_not_served", f"this server has no {kind} '{name:.80}'. {known}", kind)
+    what = "sparse model" if kind == "sparse" else kind
+    return Refusal(403, "model_not_served", f"this server has no {what} '{name:.80}'. {known}", kind)
 
 
 def _tasks_folder(home: Home) -> Path | None:

@@ -28,6 +28,7 @@ class About(JSONShape):
     version: str
     uptime_seconds: float
     encoders: list[str]
+    sparse: list[str]
     rerankers: list[str]
     folders: list[str]
     role: str
@@ -61,6 +62,7 @@ def about_server(call: Call[None]) -> dict[str, Any]:
         version=semsearch.__version__,
         uptime_seconds=round(time.time() - call.service.started, 1),
         encoders=options.encoders,
+        sparse=options.sparse,
         rerankers=options.rerankers,
         folders=sorted(options.folders),
         role=call.grant.role,

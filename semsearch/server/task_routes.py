@@ -23,6 +23,7 @@ from semsearch.server.tasks import Work, listed
 routes = Table("tasks")
 
 KEPT_ERRORS = 100
+WITHOUT_SPARSE = "none"
 
 TellProgress = Callable[..., None]
 
@@ -95,9 +96,12 @@ class TuneAsked(JSONShape):
 
 
 class ReencodeAsked(JSONShape):
-    """Another model."""
+    """Another model, or a sparse one beside it."""
 
-    encoder: str = Field(description="One of the server's models.")
+    encoder: str | None = Field(None, description="One of the server's models.")
+    sparse: str | None = Field(
+        None, description="Instead: one of its sparse models, beside the other; 'none' takes the sparse vectors out."
+    )
 
 
 class NothingAsked(JSONShape):
@@ -256,14 +260,22 @@ def tune_collection(call: Call[TuneAsked]) -> HTTPAnswer:
 )
 def reencode_collection(call: Call[ReencodeAsked]) -> HTTPAnswer:
     """All documents are encoded anew; the present vectors serve until one commit. Begun again, it goes on."""
-    service, name = call.service, call.body.encoder
-    if name not in service.options.encoders:
+    service, name, sparse = call.service, call.body.encoder, call.body.sparse
+    if (name is None) == (sparse is None):
+        raise Refusal(400, "invalid_request", "say which model to take: 'encoder', or 'sparse' for one beside it.")
+    if name is not None and name not in service.options.encoders:
         service.encoder(name)
+    if sparse is not None and sparse != WITHOUT_SPARSE:
+        service.sparse_encoder(sparse)
 
     def work(progress: TellProgress) -> Any:
         with service.collections.lease(call.collection) as collection:
-            count = collection.reencode(name, progress=lambda done: progress(documents=done))
-        return {"documents": count}
+            if name is not None:
+                return {"documents": collection.reencode(name, progress=lambda done: progress(documents=done))}
+            if sparse is None or sparse == WITHOUT_SPARSE:
+                collection.remove_sparse()
+                return {"passages": 0}
+            return {"passages": collection.add_sparse(sparse, progress=lambda done: progress(passages=done))}
 
     return _begin(call, "reencode", work)
 

@@ -25,8 +25,10 @@ from semsearch.server.served_models import (
     relevance,
     reranker_of,
     role_of,
+    sparse_encoder_of,
 )
 from semsearch.server.token_texts import cut_texts, texts_of_ids
+from semsearch.sparse_vectors import SparseEncoder
 from semsearch.types import Encoder, Metric
 from semsearch.vectors import normalise
 
@@ -56,6 +58,13 @@ class TEITexts(Truncating):
     normalize: bool | None = Field(None, description="Unit length, which is the default.")
     dimensions: int | None = Field(None, ge=1)
     encoding_format: Literal["float", "base64"] | None = None
+
+
+class TEISparseTexts(Truncating):
+    """As text-embeddings-inference has it."""
+
+    inputs: str | TokenIds | list[str | TokenIds] = Field(description="Texts, or token ids of the model.")
+    prompt_name: str | None = Field(None, description="'query' or 'document' (the default).")
 
 
 class TEISentences(JSONShape):
@@ -122,9 +131,8 @@ def tei_embed(call: Call[TEITexts]) -> HTTPAnswer:
     """A list of vectors, for a single text too. Token ids are taken where they are those of a text."""
     asked = call.body
     _, encoder = encoder_of(call.service, None)
-    given = [asked.inputs] if isinstance(asked.inputs, str) or _is_ids(asked.inputs) else asked.inputs
     _check_scale(encoder, asked.normalize)
-    texts = _texts(call, texts_of_ids(encoder, given, "inputs"))
+    texts = _texts(call, texts_of_ids(encoder, _listed(asked.inputs), "inputs"))
     role = role_of(asked.prompt_name, "prompt_name")
     texts = _cut(encoder, texts, role, asked)
     vectors = encoded_together(call, encoder, texts, role, asked.dimensions)
@@ -138,6 +146,28 @@ def tei_root(call: Call[TEITexts]) -> HTTPAnswer:
     """What `/embed` does."""
     answer: HTTPAnswer = tei_embed(call)
     return answer
+
+
+@routes.add(
+    "POST",
+    "/embed_sparse",
+    "Encode texts with a sparse model (TEI)",
+    body=TEISparseTexts,
+    refused=as_tei,
+    example={"inputs": ["a text"]},
+)
+def tei_embed_sparse(call: Call[TEISparseTexts]) -> HTTPAnswer:
+    """For each text a list of `{"index", "value"}`, by ascending index, for a single text too."""
+    asked = call.body
+    _, encoder = sparse_encoder_of(call.service, None)
+    role = role_of(asked.prompt_name, "prompt_name")
+    texts = _cut(encoder, _texts(call, texts_of_ids(encoder, _listed(asked.inputs), "inputs")), role, asked)
+    vectors = call.service.queues.of_sparse(encoder, role).vectors(texts, call.gone)
+    told = [
+        [{"index": index, "value": value} for index, value in zip(indices.tolist(), values.tolist(), strict=True)]
+        for indices, values in vectors.rows()
+    ]
+    return plain_json(told)
 
 
 @routes.add("POST", "/similarity", "Compare a sentence with others (TEI)", body=TEISimilarity, refused=as_tei)
@@ -155,8 +185,10 @@ def tei_similarity(call: Call[TEISimilarity]) -> HTTPAnswer:
     return plain_json((vectors[1:] @ vectors[0]).tolist())
 
 
-def _is_ids(given: Sequence[Any]) -> bool:
-    return bool(given) and all(type(one) is int for one in given)
+def _listed(inputs: str | Sequence[Any]) -> Sequence[Any]:
+    """What is asked for as a list: a text, or the ids of one, came by itself."""
+    single = isinstance(inputs, str) or (bool(inputs) and all(type(one) is int for one in inputs))
+    return [inputs] if single else inputs
 
 
 def _texts(call: Call[Any], given: Sequence[str]) -> list[str]:
@@ -166,7 +198,7 @@ def _texts(call: Call[Any], given: Sequence[str]) -> list[str]:
     return checked_texts(call, given, "inputs")
 
 
-def _cut(encoder: Encoder, texts: list[str], role: str, asked: Truncating) -> list[str]:
+def _cut(encoder: Encoder | SparseEncoder, texts: list[str], role: str, asked: Truncating) -> list[str]:
     direction = (asked.truncation_direction or "right").lower()
     return cut_texts(encoder, texts, role, refuse=asked.truncate is False, left=direction == "left")
 
@@ -278,13 +310,14 @@ def _labels(model: Any, count: int) -> list[str]:
 def tei_info(call: Call[None]) -> dict[str, Any]:
     """As text-embeddings-inference tells it."""
     options = call.service.options
-    name = next(iter(options.encoders), None)
+    name = next(iter(options.encoders), None) or next(iter(options.sparse), None)
+    pooling = "model" if options.encoders else "splade"
     return {
         "model_id": name,
         "served_model_name": name,
         "model_sha": None,
         "model_dtype": options.compute.dtype or "float32",
-        "model_type": {"embedding": {"pooling": "model"}} if name else {"reranker": {}},
+        "model_type": {"embedding": {"pooling": pooling}} if name else {"reranker": {}},
         "max_concurrent_requests": options.max_waiting,
         "max_client_batch_size": options.max_queries,
         "auto_truncate": True,
