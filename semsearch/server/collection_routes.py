@@ -12,7 +12,6 @@ from semsearch.collection import Collection
 from semsearch.errors import SemsearchError
 from semsearch.names import check_name
 from semsearch.server.failures import Refusal
-from semsearch.server.file_routes import forget_files
 from semsearch.server.operations import Call, HTTPAnswer, JSONShape, Table
 from semsearch.types import Metric
 
@@ -176,9 +175,9 @@ def describe_collection(call: Call[Described]) -> dict[str, Any]:
 @routes.add("DELETE", "/v1/collections/{collection}", "Drop a collection", role="admin", pool="write", answer=Done)
 def drop_collection(call: Call[None]) -> dict[str, Any]:
     """With all its documents; it is gone at once."""
-    call.service.collections.drop(call.collection)
-    forget_files(call.service.options.files, check_name(call.collection))
-    return wire.message(collection=check_name(call.collection))
+    name = check_name(call.collection)
+    call.service.drop(name)
+    return wire.message(collection=name)
 
 
 @routes.add("GET", "/v1/collections/{collection}/fields", "The metadata fields of a collection")

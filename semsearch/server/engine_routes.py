@@ -65,7 +65,7 @@ def engine_create(call: Call[Any]) -> HTTPAnswer:
 @routes.add("DELETE", "/v1/engine/{collection}", "Drop a collection", role="admin", pool="write")
 def engine_drop(call: Call[None]) -> HTTPAnswer:
     """As `Home.drop` does."""
-    call.service.collections.drop(call.collection)
+    call.service.drop(check_name(call.collection))
     return _json(None)
 
 

@@ -170,6 +170,7 @@ def _repair(call: Call[Any], collection: Collection, facts: Facts, errand: Erran
 
 def _compact(call: Call[Any], collection: Collection, facts: Facts, errand: Errand) -> Any:
     done = _maintained(collection).compact()
+    call.service.tasks.forget_results(call.collection)
     return [done.rows, done.bytes_before, done.bytes_after, done.erased]
 
 

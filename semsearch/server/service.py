@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import shutil
 import tempfile
 import threading
 import time
@@ -161,6 +162,14 @@ class Service:
         if key not in self._models:
             self._models[key] = load()  # which is shared, so two threads that come at once get the same
         return self._models[key]
+
+    def drop(self, name: str) -> None:
+        """Drop a collection, with the files that were put in and what tasks found in it."""
+        self.collections.drop(name)
+        self.tasks.forget_results(name)
+        root = self.options.files
+        if root is not None and not (root / name).is_symlink():
+            shutil.rmtree(root / name, ignore_errors=True)
 
     # Behind the requests
 

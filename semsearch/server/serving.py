@@ -20,6 +20,7 @@ from starlette.types import ASGIApp
 
 from semsearch.errors import UsageError
 from semsearch.server import (
+    application_routes,
     assistant_routes,
     collection_routes,
     document_routes,
@@ -53,6 +54,7 @@ def table() -> Table:
         document_routes.routes,
         search_routes.routes,
         task_routes.routes,
+        application_routes.routes,
         file_routes.routes,
         model_routes.routes,
         tei_routes.routes,
