@@ -9,6 +9,7 @@ from pydantic import Field
 import semsearch
 from semsearch import wire
 from semsearch.collection import Collection
+from semsearch.engine import SPARSE
 from semsearch.errors import SemsearchError
 from semsearch.names import check_name
 from semsearch.server.failures import Refusal
@@ -24,6 +25,7 @@ class CollectionSummary(JSONShape):
     name: str
     description: str
     documents: int | None
+    sparse: bool = Field(description="Whether it can be searched in the mode 'sparse'.")
     error: str | None = None
 
 
@@ -76,13 +78,18 @@ def list_collections(call: Call[None]) -> dict[str, Any]:
 def _summary(call: Call[None], name: str) -> dict[str, Any]:
     def told(collections: list[Collection]) -> dict[str, Any]:
         (collection,) = collections
-        return {"name": name, "description": collection.description, "documents": len(collection)}
+        return {
+            "name": name,
+            "description": collection.description,
+            "documents": len(collection),
+            "sparse": collection.engine.capabilities.sparse and SPARSE in collection.settings,
+        }
 
     try:
         return call.service.collections.use([name], told)
     except SemsearchError as error:
         message = call.service.refusal(error).message
-        return {"name": name, "description": "", "documents": None, "error": message}
+        return {"name": name, "description": "", "documents": None, "sparse": False, "error": message}
 
 
 @routes.add(
@@ -178,15 +185,3 @@ def drop_collection(call: Call[None]) -> dict[str, Any]:
     name = check_name(call.collection)
     call.service.drop(name)
     return wire.message(collection=name)
-
-
-@routes.add("GET", "/v1/collections/{collection}/fields", "The metadata fields of a collection")
-def collection_fields(call: Call[None]) -> dict[str, Any]:
-    """Their names, as filters call them, and their types."""
-
-    def told(opened: list[Collection]) -> dict[str, Any]:
-        (collection,) = opened
-        found = [{"name": name, "types": sorted(collection.field_types(name))} for name in collection.fields()]
-        return wire.message(fields=found)
-
-    return call.service.collections.use([call.collection], told)

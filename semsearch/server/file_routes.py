@@ -28,9 +28,10 @@ from semsearch.plain_files import is_file, is_plain_name
 from semsearch.server.bodies import chunks
 from semsearch.server.failures import Refusal
 from semsearch.server.operations import BYTES, Call, HTTPAnswer, JSONShape, Streamed, Table
+from semsearch.server.page_pictures import picture_of_page
 from semsearch.server.queued_model import check_encodes
 from semsearch.server.reading_process import check_readable
-from semsearch.server.sent_files import saved_as, served_file
+from semsearch.server.sent_files import SANDBOX, opened_plain, saved_as, served_file
 from semsearch.server.task_routes import TaskAnswer, accepted, told_of
 
 routes = Table("files")
@@ -69,6 +70,13 @@ class FileList(JSONShape):
 
     schema_: int = Field(alias="schema")
     files: list[KeptFile]
+
+
+class PageAsked(JSONShape):
+    """Which page is wanted."""
+
+    id: str = Field(description="Of a document.")
+    page: int = Field(1, ge=1, le=1_000_000, description="Counted from 1.")
 
 
 class OriginalAsked(JSONShape):
@@ -164,12 +172,16 @@ def get_file(call: Call[None]) -> Streamed:
 @routes.add("GET", "/v1/collections/{collection}/original", "The file of a document", query=OriginalAsked, gives=BYTES)
 def get_original(call: Call[None]) -> Streamed:
     """Where it was put in, or lies in a folder that the server was started with."""
-    origins = call.service.collections.use(
-        [call.collection], lambda opened: opened[0].engine.origins.of([call.query.id])
-    )
-    if call.query.id not in origins:
+    real = _original(call, call.query.id)
+    return _served(real, shown=call.query.show and real.suffix.lower() in SHOWN)
+
+
+def _original(call: Call[None], identity: str) -> Path:
+    """Where the file of a document is, if this server may read it."""
+    origins = call.service.collections.use([call.collection], lambda opened: opened[0].engine.origins.of([identity]))
+    if identity not in origins:
         raise Refusal(404, "file_not_found", "the document came from no file.", "id")
-    spec, file, position = origins[call.query.id]
+    spec, file, position = origins[identity]
     found = provenance(source_of(spec), file, position, {})
     if found is None:
         raise Refusal(404, "file_not_found", "the document came from no file.", "id")
@@ -178,7 +190,25 @@ def get_original(call: Call[None]) -> Streamed:
     own = kept is not None and real.is_relative_to(os.path.realpath(kept / check_name(call.collection)))
     if not own and not call.service.options.is_inside(real):
         raise Refusal(404, "file_not_found", "the file of the document lies where this server reads none.", "id")
-    return _served(real, shown=call.query.show and real.suffix.lower() in SHOWN)
+    return real
+
+
+@routes.add(
+    "GET",
+    "/v1/collections/{collection}/original/page",
+    "A page of the PDF of a document, as a picture",
+    query=PageAsked,
+    gives="image/png",
+)
+def get_page(call: Call[None]) -> HTTPAnswer:
+    """A PDF can do more in a browser than be read, and a picture can't. `X-Pages` says how many pages there are."""
+    path = _original(call, call.query.id)
+    if path.suffix.lower() != ".pdf":
+        raise Refusal(400, "invalid_parameter", "the file of the document is no PDF: it has no pages to draw.", "id")
+    with opened_plain(path) as file:
+        found = picture_of_page(file, call.query.page)
+    headers = {"X-Pages": str(found.pages), "Content-Security-Policy": SANDBOX}
+    return HTTPAnswer(found.png, media_type="image/png", headers=headers)
 
 
 @routes.add(

@@ -30,7 +30,7 @@ def served_file(path: Path, media_type: str, disposition: str) -> Streamed:
     Raises:
         Refusal: It is not there, or is no plain file.
     """
-    file = _opened(path)
+    file = opened_plain(path)
     return Streamed(_sending(file, media_type, disposition, os.fstat(file.fileno()).st_size, _chunks))
 
 
@@ -40,10 +40,15 @@ def served_lines_as_array(path: Path, name: str) -> Streamed:
     Raises:
         Refusal: It is not there, or is no plain file.
     """
-    return Streamed(_sending(_opened(path), JSON, saved_as(name), None, _array))
+    return Streamed(_sending(opened_plain(path), JSON, saved_as(name), None, _array))
 
 
-def _opened(path: Path) -> IO[bytes]:
+def opened_plain(path: Path) -> IO[bytes]:
+    """A file that is no link and no device.
+
+    Raises:
+        Refusal: It is not there, or is no plain file.
+    """
     try:
         return open_plain(path)
     except OSError:

@@ -31,6 +31,8 @@ class About(JSONShape):
     sparse: list[str]
     rerankers: list[str]
     folders: list[str]
+    files: bool = Field(description="Whether files may be put in.")
+    max_upload: int = Field(description="Bytes of one.")
     role: str
 
 
@@ -65,5 +67,7 @@ def about_server(call: Call[None]) -> dict[str, Any]:
         sparse=options.sparse,
         rerankers=options.rerankers,
         folders=sorted(options.folders),
+        files=options.files is not None,
+        max_upload=options.max_upload,
         role=call.grant.role,
     )

@@ -5,7 +5,7 @@ import re
 from urllib.parse import quote
 
 import pytest
-from support.browser import PATIENT, address, ask, chromium, opened, results, shows, titles
+from support.browser import PATIENT, address, ask, opened, results, shows, titles
 
 from semsearch.server.keys import Keyring, add_key
 
@@ -13,12 +13,6 @@ pytestmark = [pytest.mark.chromium, pytest.mark.slow]
 
 LONG = 30_000_000  # characters
 PASSAGE = "\N{OWL} the passage in view \N{OWL}"
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with chromium() as running:
-        yield running
 
 
 @pytest.fixture
