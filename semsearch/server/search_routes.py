@@ -18,6 +18,7 @@ from semsearch.search.locator import Locator
 from semsearch.search.matches import QueryWords
 from semsearch.search.request import OPTIONS
 from semsearch.server.failures import Refusal
+from semsearch.server.json_bytes import json_bytes
 from semsearch.server.operations import Call, FilterSaid, HTTPAnswer, JSONShape, Table
 from semsearch.server.queued_model import check_encodes
 from semsearch.types import Hit, Hits
@@ -260,8 +261,7 @@ def _each(call: Call[Any], texts: Sequence[str], found: SearchedTogether) -> lis
     """The JSON of each answer."""
     answers, timings, languages = found
     return [
-        wire.dumps(_answer(call, text, hits, timings, languages)).encode()
-        for text, hits in zip(texts, answers, strict=True)
+        json_bytes(_answer(call, text, hits, timings, languages)) for text, hits in zip(texts, answers, strict=True)
     ]
 
 
@@ -269,7 +269,7 @@ def _told(call: Call[Any], texts: Sequence[str] | None, found: SearchedTogether,
     answers, timings, languages = found
     named: Sequence[str | None] = texts if texts is not None else [None] * len(answers)
     told = [_answer(call, text, hits, timings, languages) for text, hits in zip(named, answers, strict=True)]
-    return wire.dumps(wire.message(answers=told) if several else told[0]).encode()
+    return json_bytes(wire.message(answers=told) if several else told[0])
 
 
 def _answer(

@@ -124,7 +124,8 @@ def listen(host: str, port: int, uds: str | None = None) -> socket.socket:
     if uds is not None:
         return _unix(uds)
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    found = socket.socket(family, socket.SOCK_STREAM)
+    # By the protocol asyncio knows that it may send at once; else an answer waits 40 ms until its head is acknowledged.
+    found = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         found.bind((host, port))

@@ -10,8 +10,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from semsearch import wire
 from semsearch.errors import StorageError
+from semsearch.server.json_bytes import json_bytes
 
 MOST_RESULT_BYTES = 8 << 30  # of all together: the oldest go first
 FORMATS: Mapping[str, str] = {  # by their names, the media types
@@ -43,7 +43,7 @@ class ResultFiles:
         try:
             with self.path(form).open("xb") as file:
                 for row in rows:
-                    file.write(wire.dumps(row).encode() + b"\n")
+                    file.write(json_bytes(row) + b"\n")
                     count += 1
         except OSError as error:
             raise StorageError(f"the result can't be written: {error.strerror or error}.") from error
@@ -55,7 +55,7 @@ class ResultFiles:
         Raises:
             StorageError: The disk refused.
         """
-        self.whole("json", wire.dumps(value).encode())
+        self.whole("json", json_bytes(value))
 
     def whole(self, form: str, content: bytes) -> None:
         """Write a whole file.
