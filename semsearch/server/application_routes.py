@@ -27,8 +27,8 @@ from semsearch.server.task_routes import TaskAnswer, accepted
 
 routes = Table("applications")
 
-Progress = Callable[..., None]
-Method = Literal["communities", "kmeans", "agglomerative", "hdbscan"]
+TellPairs = Callable[..., None]
+ClusterMethod = Literal["communities", "kmeans", "agglomerative", "hdbscan"]
 
 
 class PairsAsked(JSONShape):
@@ -56,7 +56,7 @@ class DuplicatesAsked(JSONShape):
 class ClustersAsked(JSONShape):
     """How documents are put together; see `Collection.clusters`."""
 
-    method: Method = "communities"
+    method: ClusterMethod = "communities"
     count: int | None = Field(None, ge=1, description="Clusters of kmeans.")
     min_score: float | None = None
     min_size: int | None = Field(None, ge=1)
@@ -68,7 +68,7 @@ class ClustersAsked(JSONShape):
 class TopicsAsked(JSONShape):
     """How topics are made; see `Collection.topics`."""
 
-    method: Method | None = None
+    method: ClusterMethod | None = None
     count: int | None = Field(None, ge=1, description="Topics of kmeans.")
     min_score: float | None = None
     min_size: int | None = Field(None, ge=1)
@@ -81,7 +81,7 @@ class MapAsked(JSONShape):
     """How a map is drawn; see `Collection.map`."""
 
     by: str | None = Field(None, description="A field that colours the points, instead of the topics.")
-    method: Method | None = None
+    method: ClusterMethod | None = None
     count: int | None = Field(None, ge=1, description="Topics of kmeans.")
     min_score: float | None = None
     min_size: int | None = Field(None, ge=1)
@@ -107,7 +107,7 @@ class BitextAsked(JSONShape):
 def _begin(
     call: Call[Any],
     kind: str,
-    work: Callable[[list[Collection], Progress, ResultFiles], Any],
+    work: Callable[[list[Collection], TellPairs, ResultFiles], Any],
     *others: str | None,
 ) -> HTTPAnswer:
     """Begin a task with a collection and perhaps others, all of which the key must be for."""
@@ -117,7 +117,7 @@ def _begin(
     for name in (call.collection, *names):
         call.service.home.require(check_name(name))
 
-    def leased(progress: Progress, kept: ResultFiles) -> Any:
+    def leased(progress: TellPairs, kept: ResultFiles) -> Any:
         def tell(done: float, total: float) -> None:
             progress(compared=int(done), of=int(total))
 
@@ -149,7 +149,7 @@ def find_pairs(call: Call[PairsAsked]) -> HTTPAnswer:
     asked = call.body
     Wanted(asked.min_score, asked.min_percentile, asked.k, asked.limit)  # what makes no sense is refused at once
 
-    def work(opened: list[Collection], progress: Progress, kept: ResultFiles) -> Any:
+    def work(opened: list[Collection], progress: TellPairs, kept: ResultFiles) -> Any:
         between = opened[1] if len(opened) > 1 else None
         found = opened[0].pairs(
             between,
@@ -192,7 +192,7 @@ def find_duplicates(call: Call[DuplicatesAsked]) -> HTTPAnswer:
     asked = call.body
     Alike(asked.min_score, asked.wording, asked.keep, asked.borderline)
 
-    def work(opened: list[Collection], progress: Progress, kept: ResultFiles) -> Any:
+    def work(opened: list[Collection], progress: TellPairs, kept: ResultFiles) -> Any:
         found = opened[0].duplicates(
             opened[1] if len(opened) > 1 else None,
             min_score=asked.min_score,
@@ -242,7 +242,7 @@ def find_clusters(call: Call[ClustersAsked]) -> HTTPAnswer:
     if not asked.assign:
         Grouping(asked.method, asked.count, asked.min_score, asked.min_size, asked.seed)
 
-    def work(opened: list[Collection], progress: Progress, kept: ResultFiles) -> Any:
+    def work(opened: list[Collection], progress: TellPairs, kept: ResultFiles) -> Any:
         if asked.assign:
             given = opened[0].assign_clusters(str(asked.label_as), device=_device(call))
             kept.rows({"id": identity, "label": label} for identity, label in given.items())
@@ -282,7 +282,7 @@ def find_topics(call: Call[TopicsAsked]) -> HTTPAnswer:
     asked = call.body
     TopicsWanted(asked.method, asked.count, asked.min_score, asked.min_size, asked.seed, asked.over).grouping(1)
 
-    def work(opened: list[Collection], progress: Progress, kept: ResultFiles) -> Any:
+    def work(opened: list[Collection], progress: TellPairs, kept: ResultFiles) -> Any:
         from semsearch.applications.topics_page import topics_page
 
         found = opened[0].topics(
@@ -322,7 +322,7 @@ def draw_map(call: Call[MapAsked]) -> HTTPAnswer:
     asked = call.body
     TopicsWanted(asked.method, asked.count, asked.min_score, asked.min_size, asked.seed).grouping(1)
 
-    def work(opened: list[Collection], progress: Progress, kept: ResultFiles) -> Any:
+    def work(opened: list[Collection], progress: TellPairs, kept: ResultFiles) -> Any:
         found = opened[0].map(
             asked.by,
             method=asked.method,
@@ -365,7 +365,7 @@ def classify_texts(call: Call[ClassifyAsked]) -> HTTPAnswer:
     """A row for each text, in their order: its label, the confidence, the nearest document."""
     asked = call.body
 
-    def work(opened: list[Collection], progress: Progress, kept: ResultFiles) -> Any:
+    def work(opened: list[Collection], progress: TellPairs, kept: ResultFiles) -> Any:
         check_encodes(opened[0])
         found = opened[0].classify(asked.texts, asked.field, min_confidence=asked.min_confidence, device=_device(call))
         labelled = found.labelled or ()
@@ -399,7 +399,7 @@ def find_bitext(call: Call[BitextAsked]) -> HTTPAnswer:
     """One to one, the surest first, by the margin of their cosine over that of their neighbours; a row is a pair."""
     asked = call.body
 
-    def work(opened: list[Collection], progress: Progress, kept: ResultFiles) -> Any:
+    def work(opened: list[Collection], progress: TellPairs, kept: ResultFiles) -> Any:
         from semsearch.applications.bitext import bitext
         from semsearch.applications.document_vectors import document_vectors
         from semsearch.applications.pairs import check_comparable

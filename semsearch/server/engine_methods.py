@@ -394,7 +394,7 @@ def _parse(call: Call[Any], collection: Collection, facts: Mapping[str, Any]) ->
         return ew.filter_json(parse_filter(facts["where"], view.fields()))
 
 
-METHODS: Mapping[str, EngineMethod] = {
+ENGINE_METHODS: Mapping[str, EngineMethod] = {
     **{
         name: EngineMethod("read", answer)
         for name, answer in {

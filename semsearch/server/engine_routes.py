@@ -17,9 +17,9 @@ from starlette.types import Send
 
 from semsearch import engine_wire as ew
 from semsearch.collection import Collection
-from semsearch.engine import EngineView
+from semsearch.engine import SPARSE, EngineView
 from semsearch.names import check_name
-from semsearch.server.engine_methods import METHODS, EngineMethod
+from semsearch.server.engine_methods import ENGINE_METHODS, EngineMethod
 from semsearch.server.failures import Refusal
 from semsearch.server.operations import JSON, NDJSON, Call, HTTPAnswer, JSONShape, Streamed, Table
 from semsearch.server.sparse_methods import SPARSE_METHODS
@@ -28,7 +28,7 @@ routes = Table("engine")
 
 LINES_AHEAD = 4  # batches of lines that are made before they are sent
 
-ASKED: Mapping[str, EngineMethod] = {**METHODS, **SPARSE_METHODS}
+ASKED: Mapping[str, EngineMethod] = {**ENGINE_METHODS, **SPARSE_METHODS}
 
 
 class EngineAsked(JSONShape):
@@ -53,6 +53,8 @@ def engine_create(call: Call[Any]) -> HTTPAnswer:
     settings, dim = facts.get("settings"), facts.get("dim")
     if not isinstance(settings, dict) or not (dim is None or (type(dim) is int and 0 < dim <= 1 << 16)):
         raise Refusal(400, "invalid_request", "a collection is made of 'settings' and perhaps 'dim'.")
+    if SPARSE in settings:
+        raise Refusal(400, "invalid_request", "a collection gets its sparse model after it was made (begin_sparse).")
     described = settings.get("encoder")
     name = described.get("name") if isinstance(described, dict) else None
     if name is not None and name not in call.service.options.encoders:

@@ -22,7 +22,7 @@ from semsearch.server.engine_methods import (
 from semsearch.server.operations import Call
 from semsearch.sparse_vectors import SparseEncoder, SparseVectors
 
-Facts = Mapping[str, Any]
+AskedFacts = Mapping[str, Any]
 
 
 def _store(collection: Collection) -> SparseStore:
@@ -47,7 +47,7 @@ def _vectors(said: Any, settings: Mapping[str, Any]) -> SparseVectors:
 # Reading
 
 
-def _sparse(view: EngineView, facts: Facts) -> Any:
+def _sparse(view: EngineView, facts: AskedFacts) -> Any:
     own, query = _view(view), _vectors(facts["query"], view.settings)
     if len(query) != 1:
         raise DataError(f"one sparse vector is asked with at a time, not {len(query):,}.")
@@ -55,12 +55,12 @@ def _sparse(view: EngineView, facts: Facts) -> Any:
     return ew.candidates_json(found)
 
 
-def _sparse_vectors(view: EngineView, facts: Facts) -> Any:
+def _sparse_vectors(view: EngineView, facts: AskedFacts) -> Any:
     keys, _ = known_keys(view, facts)
     return ew.sparse_json(_view(view).sparse_vectors(keys))
 
 
-def _without_sparse(view: EngineView, facts: Facts) -> Any:
+def _without_sparse(view: EngineView, facts: AskedFacts) -> Any:
     most = min(int(facts["most"]), MOST_CANDIDATES)
     return ew.pack(np.asarray(_view(view).without_sparse(int(facts["after"]), most), dtype=np.int64))
 
@@ -68,14 +68,14 @@ def _without_sparse(view: EngineView, facts: Facts) -> Any:
 # The model
 
 
-def _encoder(collection: Collection, facts: Facts) -> SparseEncoder:
+def _encoder(collection: Collection, facts: AskedFacts) -> SparseEncoder:
     encoder = collection.sparse_encoder
     if facts.get("fingerprint") not in (None, encoder.fingerprint):
         raise DocumentChanged("the collection got another sparse model meanwhile: open it again.")
     return encoder
 
 
-def _sparse_model(call: Call[Any], collection: Collection, facts: Facts) -> Any:
+def _sparse_model(call: Call[Any], collection: Collection, facts: AskedFacts) -> Any:
     encoder = _encoder(collection, facts)
     return {
         "name": encoder.name,
@@ -85,12 +85,12 @@ def _sparse_model(call: Call[Any], collection: Collection, facts: Facts) -> Any:
     }
 
 
-def _sparse_words(call: Call[Any], collection: Collection, facts: Facts) -> list[str]:
+def _sparse_words(call: Call[Any], collection: Collection, facts: AskedFacts) -> list[str]:
     encoder = _encoder(collection, facts)
     return [encoder.word(component) for component in range(encoder.dim)]
 
 
-def _encode_sparse(call: Call[Any], collection: Collection, facts: Facts) -> Any:
+def _encode_sparse(call: Call[Any], collection: Collection, facts: AskedFacts) -> Any:
     texts, role = ew.strings(facts["texts"], "texts"), facts["role"]
     if role not in ("query", "document"):
         raise UsageError("a role is 'query' or 'document'.")
@@ -103,7 +103,7 @@ def _encode_sparse(call: Call[Any], collection: Collection, facts: Facts) -> Any
 # Writing
 
 
-def _begin_sparse(call: Call[Any], collection: Collection, facts: Facts) -> None:
+def _begin_sparse(call: Call[Any], collection: Collection, facts: AskedFacts) -> None:
     """The model is one that the server was started with, and the same one."""
     described = dict(facts["described"])
     own = call.service.sparse_encoder(str(described["name"]))
@@ -115,7 +115,7 @@ def _begin_sparse(call: Call[Any], collection: Collection, facts: Facts) -> None
     _store(collection).begin_sparse(described)
 
 
-def _put_sparse(call: Call[Any], collection: Collection, facts: Facts) -> int:
+def _put_sparse(call: Call[Any], collection: Collection, facts: AskedFacts) -> int:
     keys = ew.unpack_keys(facts["keys"])
     settings = collection.settings
     if SPARSE not in settings:
@@ -128,7 +128,7 @@ def _put_sparse(call: Call[Any], collection: Collection, facts: Facts) -> int:
     return done
 
 
-def _end_sparse(call: Call[Any], collection: Collection, facts: Facts) -> None:
+def _end_sparse(call: Call[Any], collection: Collection, facts: AskedFacts) -> None:
     _store(collection).end_sparse()
 
 

@@ -14,7 +14,7 @@ from semsearch.errors import StorageError
 from semsearch.server.json_bytes import json_bytes
 
 MOST_RESULT_BYTES = 8 << 30  # of all together: the oldest go first
-FORMATS: Mapping[str, str] = {  # by their names, the media types
+RESULT_FORMATS: Mapping[str, str] = {  # by their names, the media types
     "ndjson": "application/x-ndjson",
     "json": "application/json",
     "html": "text/html; charset=utf-8",
@@ -84,8 +84,8 @@ class TaskResults:
 
     def formats(self, identity: str) -> list[str]:
         """What there is of a task."""
-        there = [form for form in FORMATS if (self._folder / identity / f"result.{form}").is_file()]
-        return sorted({*there, "json"}, key=list(FORMATS).index) if "ndjson" in there else there
+        there = [form for form in RESULT_FORMATS if (self._folder / identity / f"result.{form}").is_file()]
+        return sorted({*there, "json"}, key=list(RESULT_FORMATS).index) if "ndjson" in there else there
 
     def file(self, identity: str, form: str) -> Path:
         """Where the file of a format is, if it is there."""

@@ -19,7 +19,7 @@ from semsearch.server.operations import BYTES, Call, HTTPAnswer, JSONShape, Stre
 from semsearch.server.queued_model import check_encodes
 from semsearch.server.sent_files import saved_as, served_file, served_lines_as_array
 from semsearch.server.service import Service
-from semsearch.server.task_results import FORMATS, ResultFiles
+from semsearch.server.task_results import RESULT_FORMATS, ResultFiles
 from semsearch.server.tasks import Task, Work
 
 routes = Table("tasks")
@@ -428,7 +428,7 @@ def get_result(call: Call[None]) -> Streamed:
     name = f"{task.collection}-{task.kind}.{form}"
     if form == "json" and not results.file(task.id, form).is_file():
         return served_lines_as_array(results.file(task.id, "ndjson"), name)
-    return served_file(results.file(task.id, form), FORMATS[form], saved_as(name))
+    return served_file(results.file(task.id, form), RESULT_FORMATS[form], saved_as(name))
 
 
 @routes.add("DELETE", "/v1/tasks/{task}/result", "Delete what a task found", role="write", answer=TaskAnswer)
