@@ -1,14 +1,17 @@
 """Texts of different clients encoded together: whoever comes while a batch is under way is in the next one.
 
 No time is waited for company. When nobody encodes, a text is encoded at once, in the thread that brought it; what comes
-meanwhile gathers, and the one who waits longest takes the next batch. A batch is so many tokens, shared out evenly
-among those who wait: a question is never behind the ten thousand texts of somebody else, and those still get a share.
+meanwhile gathers, and the one who waits longest takes the next batch. Who waits in the event loop needs no thread for
+it: a batch is not bounded by the threads that there are. It is so many tokens, shared out evenly among those who wait:
+a question is never behind the ten thousand texts of somebody else, and those still get a share.
 """
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from collections.abc import Callable, Sequence
+from concurrent.futures import Executor
 from contextlib import suppress
 from typing import Any, Protocol, TypeAlias
 from weakref import WeakKeyDictionary
@@ -52,6 +55,8 @@ class Job:
         self.error: BaseException | None = None
         self.woken = threading.Condition()
         self.finished = self.leads = False
+        self.lead: Callable[[], None] | None = None  # of who waits in the event loop: take the next batch in a thread,
+        self.ended: Callable[[], None] | None = None  # and be told that all is done
 
     def take(self, share: int) -> Sequence[str]:
         """The texts that come next, of `share` tokens together, but one at least."""
@@ -105,17 +110,60 @@ class EncodingQueue:
         if not texts:
             return self._encode(texts)
         job = Job(texts, gone)
-        with self._lock:
-            ahead = sum(other.waiting for other in self._jobs)
-            if ahead and ahead + job.waiting > self._most_waiting:
-                raise too_many()
-            self._jobs.append(job)
-            job.leads, self._busy = not self._busy, True
+        job.leads = self._begun(job)
         with job.woken:
             while not job.finished and not job.leads:
                 job.woken.wait()
         if not job.finished:
             self._lead(job)
+        return self._found(job)
+
+    async def awaited(self, texts: Sequence[str], gone: Callable[[], bool], pool: Executor) -> Encoded:
+        """What `vectors` gives, for who waits in the event loop; encoding is done in a thread of `pool`.
+
+        In that pool nobody may wait for a batch, as those who call `vectors` do: all its threads might.
+
+        Raises:
+            Refusal: Too many wait already.
+            HungUp: `gone` said so while they waited.
+        """
+        loop = asyncio.get_running_loop()
+        over: asyncio.Future[None] = loop.create_future()
+        job = Job(texts, gone)
+
+        def settle() -> None:
+            if not over.done():
+                over.set_result(None)
+
+        def ended() -> None:
+            with suppress(RuntimeError):  # the loop is no more
+                loop.call_soon_threadsafe(settle)
+
+        def lead() -> None:
+            try:
+                led = pool.submit(self._lead, job)
+            except RuntimeError:  # the server is ending
+                self._give_up(job)
+            else:
+                led.add_done_callback(lambda future: self._give_up(job) if future.cancelled() else None)
+
+        job.ended, job.lead = ended, lead
+        if self._begun(job):
+            lead()
+        await over
+        return self._found(job)
+
+    def _begun(self, job: Job) -> bool:
+        """Let a job wait; whether nobody encodes, so that it is to."""
+        with self._lock:
+            ahead = sum(other.waiting for other in self._jobs)
+            if ahead and ahead + job.waiting > self._most_waiting:
+                raise too_many()
+            self._jobs.append(job)
+            leads, self._busy = not self._busy, True
+        return leads
+
+    def _found(self, job: Job) -> Encoded:
         if job.error is not None:
             raise job.error
         return job.parts[0] if len(job.parts) == 1 else self._joined(job.parts)
@@ -129,10 +177,23 @@ class EncodingQueue:
             with self._lock:
                 heir = next(iter(self._jobs), None)
                 self._busy = heir is not None
-            if heir is not None:
-                with heir.woken:
-                    heir.leads = True
-                    heir.woken.notify()
+            self._hand_over(heir)
+
+    def _hand_over(self, heir: Job | None) -> None:
+        if heir is not None and heir.lead is not None:
+            heir.lead()
+        elif heir is not None:
+            with heir.woken:
+                heir.leads = True
+                heir.woken.notify()
+
+    def _give_up(self, job: Job) -> None:
+        """End a job that was to encode and gets no thread for it; others still may."""
+        with self._lock:
+            self._end(job, HungUp())
+            heir = next(iter(self._jobs), None)
+            self._busy = heir is not None
+        self._hand_over(heir)
 
     def _turn(self) -> None:
         with self._lock:
@@ -187,6 +248,8 @@ class EncodingQueue:
         with job.woken:
             job.finished = True
             job.woken.notify()
+        if job.ended is not None:
+            job.ended()
 
 
 class Queues:

@@ -20,12 +20,13 @@ from semsearch.server.served_models import (
     checked_texts,
     count_tokens,
     encoded_together,
-    encoder_of,
     named_model,
+    opened_encoder,
     plain_json,
     relevance,
     reranker_of,
     role_of,
+    written,
 )
 
 routes = Table("models")
@@ -104,21 +105,25 @@ def as_openai(refusal: Refusal) -> tuple[int, Any]:
     refused=as_openai,
     example={"model": "all-MiniLM-L6-v2", "input": "how do vaccines work"},
 )
-def create_embeddings(call: Call[EmbeddingsAsked]) -> HTTPAnswer:
+async def create_embeddings(call: Call[EmbeddingsAsked]) -> HTTPAnswer:
     """The vectors of texts. Any number of them is taken: they are parted and shared out inside."""
     asked = call.body
-    name, encoder = encoder_of(call.service, asked.model)
+    name, encoder = await opened_encoder(call.service, asked.model)
     texts = checked_texts(call, [asked.input] if isinstance(asked.input, str) else asked.input, "input")
-    vectors = encoded_together(
+    vectors = await encoded_together(
         call, encoder, texts, role_of(asked.input_type or asked.prompt_name, "input_type"), asked.dimensions
     )
-    tokens = count_tokens(encoder, texts)
-    data = [
-        {"object": "embedding", "index": place, "embedding": own}
-        for place, own in enumerate(as_base64(vectors) if asked.encoding_format == "base64" else vectors.tolist())
-    ]
-    usage = {"prompt_tokens": tokens, "total_tokens": tokens}
-    return plain_json({"object": "list", "data": data, "model": name, "usage": usage})
+
+    def told() -> HTTPAnswer:
+        tokens = count_tokens(encoder, texts)
+        data = [
+            {"object": "embedding", "index": place, "embedding": own}
+            for place, own in enumerate(as_base64(vectors) if asked.encoding_format == "base64" else vectors.tolist())
+        ]
+        usage = {"prompt_tokens": tokens, "total_tokens": tokens}
+        return plain_json({"object": "list", "data": data, "model": name, "usage": usage})
+
+    return await written(call.service, len(texts), told)
 
 
 @routes.add("GET", "/v1/models", "The models of the server (OpenAI)", answer=OpenAIModels, refused=as_openai)

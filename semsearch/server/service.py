@@ -10,9 +10,9 @@ import tempfile
 import threading
 import time
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from hashlib import blake2b
 from pathlib import Path, PurePath
 from typing import Any, TypeVar
@@ -24,7 +24,7 @@ from semsearch.errors import CollectionNotFound, SemsearchError
 from semsearch.hardware import cores
 from semsearch.home import Home
 from semsearch.open_collections import OpenCollections
-from semsearch.server.batching import Queues
+from semsearch.server.batching import EncodingQueue, Queues
 from semsearch.server.configuration import ServerOptions
 from semsearch.server.errands import Errands
 from semsearch.server.failures import Refusal, refusal_of, too_many
@@ -44,6 +44,7 @@ ThreadResult = TypeVar("ThreadResult")
 
 READ_THREADS = 8  # each with a connection to a database at most: SQLite takes 64 a collection
 WRITE_THREADS = 4  # they wait for each other's locks
+ENCODE_THREADS = 8  # a model's batches come one after the other
 TASK_THREADS = 2
 ENDING_SECONDS = 10.0  # for tasks to come to a stop
 
@@ -72,6 +73,7 @@ class Service:
         self.pools = {
             "read": ThreadPoolExecutor(max(READ_THREADS, cores()), "semsearch-read"),
             "write": ThreadPoolExecutor(WRITE_THREADS, "semsearch-write"),
+            "encode": ThreadPoolExecutor(ENCODE_THREADS, "semsearch-encode"),
         }
         self.searches: SearchQueue[str, bytes] = SearchQueue(self.instruments.dropped, self.options.max_waiting)
         self.tasks = Tasks(_tasks_folder(home), self._told, ThreadPoolExecutor(TASK_THREADS, "semsearch-task"))
@@ -105,15 +107,10 @@ class Service:
             Refusal: Too many wait for one already.
             TimeoutError: A read took longer than an answer may; what is written is written to its end.
         """
-        if self._waiting >= self.options.max_waiting:
-            raise too_many()
-        self._waiting += 1
-        try:
+        with self._one_more():
             future = asyncio.get_running_loop().run_in_executor(self.pools[pool], work)
             async with asyncio.timeout(self.options.seconds if pool == "read" else None):
                 return await future
-        finally:
-            self._waiting -= 1
 
     # Models
 
@@ -127,6 +124,36 @@ class Service:
             raise _not_served("encoder", name, self.options.encoders)
         found: Any = self._model(f"encoder {name}", lambda: models.encoder(name, self.options.compute))
         return found  # type: ignore[no-any-return]
+
+    def is_open(self, name: str) -> bool:
+        """Whether the encoder of that name was opened, so that asking for it waits for nothing."""
+        return f"encoder {name}" in self._models
+
+    async def encoded(self, queue: EncodingQueue, texts: Sequence[str], gone: Callable[[], bool]) -> Any:
+        """What a queue gives for texts, together with those of all who ask.
+
+        Raises:
+            Refusal: Too many wait already.
+            TimeoutError: It takes longer than an answer may.
+        """
+        with self._one_more():
+            async with asyncio.timeout(self.options.seconds):
+                return await queue.awaited(texts, gone, self.pools["encode"])
+
+    @contextmanager
+    def _one_more(self) -> Iterator[None]:
+        """Count one who waits.
+
+        Raises:
+            Refusal: Too many wait already.
+        """
+        if self._waiting >= self.options.max_waiting:
+            raise too_many()
+        self._waiting += 1
+        try:
+            yield
+        finally:
+            self._waiting -= 1
 
     def sparse_encoder(self, name: str) -> SparseEncoder:
         """The sparse model of a collection, or of texts to encode, opened once.

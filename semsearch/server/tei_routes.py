@@ -7,6 +7,7 @@ errors are TEI's, too.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
@@ -19,16 +20,17 @@ from semsearch.server.served_models import (
     as_base64,
     checked_texts,
     encoded_together,
-    encoder_of,
     finite,
+    opened_encoder,
     plain_json,
     relevance,
     reranker_of,
     role_of,
     sparse_encoder_of,
+    written,
 )
 from semsearch.server.token_texts import cut_texts, texts_of_ids
-from semsearch.sparse_vectors import SparseEncoder
+from semsearch.sparse_vectors import SparseEncoder, SparseVectors
 from semsearch.types import Encoder, Metric
 from semsearch.vectors import normalise
 
@@ -127,24 +129,27 @@ def as_tei(refusal: Refusal) -> tuple[int, Any]:
 
 
 @routes.add("POST", "/embed", "Encode texts (TEI)", body=TEITexts, refused=as_tei, example={"inputs": ["a text"]})
-def tei_embed(call: Call[TEITexts]) -> HTTPAnswer:
+async def tei_embed(call: Call[TEITexts]) -> HTTPAnswer:
     """A list of vectors, for a single text too. Token ids are taken where they are those of a text."""
     asked = call.body
-    _, encoder = encoder_of(call.service, None)
+    _, encoder = await opened_encoder(call.service, None)
     _check_scale(encoder, asked.normalize)
-    texts = _texts(call, texts_of_ids(encoder, _listed(asked.inputs), "inputs"))
     role = role_of(asked.prompt_name, "prompt_name")
-    texts = _cut(encoder, texts, role, asked)
-    vectors = encoded_together(call, encoder, texts, role, asked.dimensions)
+    texts = await call.service.run("read", partial(_as_texts, call, encoder, asked, role))
+    vectors = await encoded_together(call, encoder, texts, role, asked.dimensions)
     if asked.normalize is not False and encoder.metric != Metric.COSINE:
         vectors = normalise(vectors)
-    return plain_json(as_base64(vectors) if asked.encoding_format == "base64" else vectors.tolist())
+
+    def told() -> HTTPAnswer:
+        return plain_json(as_base64(vectors) if asked.encoding_format == "base64" else vectors.tolist())
+
+    return await written(call.service, len(texts), told)
 
 
 @routes.add("POST", "/", "Encode texts (TEI)", body=TEITexts, refused=as_tei)
-def tei_root(call: Call[TEITexts]) -> HTTPAnswer:
+async def tei_root(call: Call[TEITexts]) -> HTTPAnswer:
     """What `/embed` does."""
-    answer: HTTPAnswer = tei_embed(call)
+    answer: HTTPAnswer = await tei_embed(call)
     return answer
 
 
@@ -156,30 +161,36 @@ def tei_root(call: Call[TEITexts]) -> HTTPAnswer:
     refused=as_tei,
     example={"inputs": ["a text"]},
 )
-def tei_embed_sparse(call: Call[TEISparseTexts]) -> HTTPAnswer:
+async def tei_embed_sparse(call: Call[TEISparseTexts]) -> HTTPAnswer:
     """For each text a list of `{"index", "value"}`, by ascending index, for a single text too."""
     asked = call.body
-    _, encoder = sparse_encoder_of(call.service, None)
+    service = call.service
+    _, encoder = await service.run("read", partial(sparse_encoder_of, service, None))
     role = role_of(asked.prompt_name, "prompt_name")
-    texts = _cut(encoder, _texts(call, texts_of_ids(encoder, _listed(asked.inputs), "inputs")), role, asked)
-    vectors = call.service.queues.of_sparse(encoder, role).vectors(texts, call.gone)
-    told = [
-        [{"index": index, "value": value} for index, value in zip(indices.tolist(), values.tolist(), strict=True)]
-        for indices, values in vectors.rows()
-    ]
-    return plain_json(told)
+    texts = await service.run("read", partial(_as_texts, call, encoder, asked, role))
+    vectors: SparseVectors = await service.encoded(service.queues.of_sparse(encoder, role), texts, call.gone)
+
+    def told() -> HTTPAnswer:
+        return plain_json(
+            [
+                [{"index": at, "value": value} for at, value in zip(indices.tolist(), values.tolist(), strict=True)]
+                for indices, values in vectors.rows()
+            ]
+        )
+
+    return await written(service, len(texts), told)
 
 
 @routes.add("POST", "/similarity", "Compare a sentence with others (TEI)", body=TEISimilarity, refused=as_tei)
-def tei_similarity(call: Call[TEISimilarity]) -> HTTPAnswer:
+async def tei_similarity(call: Call[TEISimilarity]) -> HTTPAnswer:
     """The similarity to each, as the model compares: the cosine, for most."""
     asked = call.body
     parameters = asked.parameters or TEISimilarityParameters()
-    _, encoder = encoder_of(call.service, None)
+    _, encoder = await opened_encoder(call.service, None)
     role = role_of(parameters.prompt_name, "prompt_name")
-    texts = _texts(call, [asked.inputs.source_sentence, *asked.inputs.sentences])
-    texts = _cut(encoder, texts, role, parameters)
-    vectors = encoded_together(call, encoder, texts, role, None).astype(np.float64)
+    given = _texts(call, [asked.inputs.source_sentence, *asked.inputs.sentences])
+    texts = await call.service.run("read", partial(_cut, encoder, given, role, parameters))
+    vectors = (await encoded_together(call, encoder, texts, role, None)).astype(np.float64)
     if encoder.metric == Metric.L2:
         return plain_json((-((vectors[1:] - vectors[0]) ** 2).sum(axis=1)).tolist())
     return plain_json((vectors[1:] @ vectors[0]).tolist())
@@ -189,6 +200,13 @@ def _listed(inputs: str | Sequence[Any]) -> Sequence[Any]:
     """What is asked for as a list: a text, or the ids of one, came by itself."""
     single = isinstance(inputs, str) or (bool(inputs) and all(type(one) is int for one in inputs))
     return [inputs] if single else inputs
+
+
+def _as_texts(
+    call: Call[Any], encoder: Encoder | SparseEncoder, asked: TEITexts | TEISparseTexts, role: str
+) -> list[str]:
+    texts = _texts(call, texts_of_ids(encoder, _listed(asked.inputs), "inputs"))
+    return _cut(encoder, texts, role, asked)
 
 
 def _texts(call: Call[Any], given: Sequence[str]) -> list[str]:
