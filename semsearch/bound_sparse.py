@@ -5,29 +5,27 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from semsearch import models
 from semsearch.arguments import check_path
-from semsearch.engine import SPARSE, Settings
+from semsearch.engine import SPARSE, EncodesSparse, Engine, Settings
 from semsearch.errors import ModelMismatch, UsageError
 from semsearch.hardware import ANYWHERE, Compute
-from semsearch.sparse_vectors import SparseVectors
-
-if TYPE_CHECKING:
-    from semsearch.encoder.sparse_encoder import SparseTextEncoder
+from semsearch.sparse_vectors import SparseEncoder, SparseVectors
 
 
 class BoundSparseEncoder:
     """Threads may share it; a forked child opens its own."""
 
-    def __init__(self, name: str, compute: Compute = ANYWHERE) -> None:
-        self._name = name  # of the collection
+    def __init__(self, engine: Engine, compute: Compute = ANYWHERE) -> None:
+        self._engine = engine
+        self._name = engine.name
         self._compute = compute
-        self._encoder: SparseTextEncoder | None = None
+        self._encoder: SparseEncoder | None = None
         self._lock, self._pid = threading.Lock(), os.getpid()
 
-    def get(self, settings: Settings) -> SparseTextEncoder:
+    def get(self, settings: Settings) -> SparseEncoder:
         """The model that the collection's settings name.
 
         Raises:
@@ -44,7 +42,7 @@ class BoundSparseEncoder:
             self._pid, self._lock = os.getpid(), threading.Lock()
         with self._lock:
             if self._encoder is None or self._encoder.fingerprint != described["fingerprint"]:
-                opened = models.sparse_encoder(described["name"], self._compute, revision=described["revision"])
+                opened = self._opened(described)
                 if opened.fingerprint != described["fingerprint"]:
                     raise ModelMismatch(
                         f"the sparse vectors of collection '{self._name}' were made with {described['name']} "
@@ -55,6 +53,11 @@ class BoundSparseEncoder:
                 self._encoder = opened
             return self._encoder
 
+    def _opened(self, described: Settings) -> SparseEncoder:
+        if isinstance(self._engine, EncodesSparse):
+            return self._engine.sparse_encoder()
+        return models.sparse_encoder(described["name"], self._compute, revision=described["revision"])
+
     def queries(self, settings: Settings, texts: Sequence[str]) -> SparseVectors:
         """The vectors of questions; errors as for `get`."""
         return self.get(settings).encode_queries(texts)
@@ -62,7 +65,7 @@ class BoundSparseEncoder:
 
 def described_sparse(
     name: str, revision: str | None = None, compute: Compute = ANYWHERE
-) -> tuple[SparseTextEncoder, dict[str, Any]]:
+) -> tuple[SparseEncoder, dict[str, Any]]:
     """The sparse model of that name, opened, and what a collection remembers of it, as JSON values."""
     opened = models.sparse_encoder(check_path(name, "a sparse model"), compute, revision=revision)
     facts = {"name": opened.name, "revision": revision, "fingerprint": opened.fingerprint, "dim": opened.dim}

@@ -24,6 +24,7 @@ from semsearch.engine import (
     SPARSE,
     BackedUp,
     Compacted,
+    EncodesSparse,
     Engine,
     EngineView,
     Indexed,
@@ -65,6 +66,7 @@ from semsearch.search.recall import Certificate, Synthesis, check_target, worth_
 from semsearch.search.request import Request, check_texts
 from semsearch.search.where_mapping import Where
 from semsearch.search.where_mapping import parse as parse_filter
+from semsearch.sparse_vectors import SparseEncoder
 from semsearch.types import Document, Encoder, Hits, Keys, Metric, Reranker, Vectors
 from semsearch.validation import check_text
 from semsearch.vectors import check_k, stored_form
@@ -163,6 +165,15 @@ class Collection:
         """The model, loaded when it is first needed."""
         self.engine.check_open()
         return self._model.get()
+
+    @property
+    def sparse_encoder(self) -> SparseEncoder:
+        """The sparse model, loaded when it is first needed.
+
+        Raises:
+            UsageError: It has none.
+        """
+        return self._searcher.sparse_model.get(self.settings)
 
     @property
     def settings(self) -> Mapping[str, Any]:
@@ -1100,15 +1111,21 @@ class Collection:
         return self._measured_on(IndexSpec.of(self.settings))
 
     def _written(self, outcome: Outcome, maintain: bool) -> Outcome:
-        self._fill_sparse()
+        self.fill_sparse()
         if isinstance(self.engine, Refreshing):
             self.engine.refresh()
         if maintain:
             self.maintain()
         return outcome
 
-    def _fill_sparse(self, progress: Callable[[int], None] | None = None) -> int:
-        """Give passages that lack one their sparse vector, where the collection has a model for it; how many."""
+    def fill_sparse(self, progress: Callable[[int], None] | None = None) -> int:
+        """Give passages that lack one their sparse vector, where the collection has a model for it; how many.
+
+        Every method that writes does so; this goes on after an interruption.
+
+        Args:
+            progress: Called with the number of passages encoded so far.
+        """
         engine = self.engine
         if not isinstance(engine, SparseStore):
             return 0
@@ -1116,6 +1133,8 @@ class Collection:
             if view.settings.get(SPARSE) is None or (isinstance(view, SparseView) and not view.lacking_sparse):
                 return 0
             settings = view.settings
+        if isinstance(engine, EncodesSparse):
+            return engine.fill_sparse(progress)
         return fill(engine, self._searcher.sparse_model.get(settings), progress)
 
     def _maintained(self) -> Maintained:
@@ -1247,7 +1266,7 @@ class Collection:
         if self.settings.get(SPARSE) != described:
             engine.begin_sparse(described)
         with told(progress, self.name, self) as meter:
-            count = self._fill_sparse(meter)
+            count = self.fill_sparse(meter)
         return self._written(count, True)
 
     def remove_sparse(self) -> None:

@@ -28,7 +28,7 @@ from semsearch.search.languages import Languages
 from semsearch.search.query_syntax import Query
 from semsearch.search.recall import Certificate, Synthesis
 from semsearch.search.where import FieldCatalog, Filter
-from semsearch.sparse_vectors import SparseVectors
+from semsearch.sparse_vectors import SparseEncoder, SparseVectors
 from semsearch.types import Document, Encoder, Keys, Metadata, Passage, Scores, Vectors
 
 SPARSE = "sparse"  # the setting that tells the sparse model, where there is one
@@ -483,6 +483,27 @@ class Encodes(Protocol):
 
         Raises:
             ModelMismatch: It was made with an object, which the engine has not.
+        """
+        ...
+
+
+@runtime_checkable
+class EncodesSparse(Protocol):
+    """An engine that has the collection's sparse model at hand, and gives passages their sparse vectors itself."""
+
+    def sparse_encoder(self) -> SparseEncoder:
+        """The sparse model that the collection has now.
+
+        Raises:
+            UsageError: It has none.
+        """
+        ...
+
+    def fill_sparse(self, progress: Callable[[int], None] | None = None) -> int:
+        """Encode every passage that has no sparse vector; how many got one.
+
+        Args:
+            progress: Called with the number of passages encoded so far.
         """
         ...
 

@@ -23,6 +23,7 @@ from semsearch.search.query_syntax import Query
 from semsearch.search.recall import Certificate, Point
 from semsearch.search.where import And, Compare, Contains, Equal, Exists, Filter, Like, Member, Not, Or, Value, Within
 from semsearch.search.where_text import MAX_FILTER_DEPTH
+from semsearch.sparse_vectors import SparseVectors
 from semsearch.types import Document, Keys, Passage, Span, Vectors
 
 _SIDES = ("$gt", "$gte", "$lt", "$lte")
@@ -63,6 +64,29 @@ def unpack_vectors(text: object, dim: int) -> Vectors:
     if not np.isfinite(flat).all():
         raise DataError("a vector holds what is not finite.")
     return flat.reshape(-1, dim)
+
+
+def sparse_json(vectors: SparseVectors) -> list[Any]:
+    """Sparse vectors."""
+    return [pack(vectors.indptr), pack(vectors.indices), pack(vectors.values), vectors.dim]
+
+
+def read_sparse(said: Any) -> SparseVectors:
+    """What `sparse_json` made, checked.
+
+    Raises:
+        DataError: It is nothing of the kind.
+    """
+    try:
+        indptr, indices, values, dim = said
+        if type(dim) is not int or dim < 1:
+            raise ValueError
+    except (TypeError, ValueError):
+        raise DataError(f"sparse vectors can't be read: they are {kind_of(said)}.") from None
+    found = SparseVectors(unpack(indptr, "int64"), unpack(indices, "int32"), unpack(values, "float32"), dim)
+    if fault := found.fault():
+        raise DataError(f"sparse vectors can't be used: {fault}.")
+    return found
 
 
 # ------------------------------------------------------------------------------------------------- filters and queries

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -128,3 +128,38 @@ class SparseVectors:
             if not np.isfinite(self.values).all():
                 return "it holds values that are not finite"
         return ""
+
+
+class SparseEncoder(Protocol):
+    """What gives texts sparse vectors: what `semsearch.load_sparse_encoder` opens, or a server's."""
+
+    @property
+    def name(self) -> str:
+        """As a person names it."""
+        ...
+
+    @property
+    def dim(self) -> int:
+        """Components of a vector."""
+        ...
+
+    @property
+    def fingerprint(self) -> str:
+        """Of all that decides a vector."""
+        ...
+
+    def encode_documents(self, texts: Sequence[str]) -> SparseVectors:
+        """The vectors of texts to be found."""
+        ...
+
+    def encode_queries(self, texts: Sequence[str]) -> SparseVectors:
+        """The vectors of questions."""
+        ...
+
+    def word(self, component: int) -> str:
+        """What a component is called."""
+        ...
+
+    def description(self) -> dict[str, Any]:
+        """What there is to know of it, in JSON values."""
+        ...

@@ -46,6 +46,11 @@ def plain(value: Any) -> Any:
     >>> plain({"scores": np.array([0.5, np.inf]), "span": (0, 3)})
     {'scores': [0.5, None], 'span': [0, 3]}
     """
+    kind = type(value)
+    if kind is str or kind is int or kind is bool or value is None:  # as nearly all are
+        return value
+    if kind is dict:
+        return {key if type(key) is str else str(key): plain(inner) for key, inner in value.items()}
     if isinstance(value, np.generic | np.ndarray):
         value = value.tolist()
     if isinstance(value, float):

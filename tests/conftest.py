@@ -72,6 +72,15 @@ def note():
     return NOTES.add
 
 
+@pytest.fixture(scope="module")
+def browser():
+    """Debian's Chromium, without a window."""
+    from support.browser import chromium
+
+    with chromium() as running:
+        yield running
+
+
 @pytest.fixture(scope="session")
 def data() -> Path:
     """The folder of the real data sets."""

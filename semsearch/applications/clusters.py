@@ -7,7 +7,7 @@ with the earlier document comes first; -1 is none. Every cluster has a centre, t
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -114,6 +114,24 @@ class Clusters(Tabular):
     def sizes(self) -> NDArray[np.int64]:
         """Members of each cluster."""
         return np.bincount(self.labels[self.labels >= 0], minlength=len(self.centres))
+
+    def told(self) -> list[dict[str, Any]]:
+        """What there is to say of each cluster of documents, as JSON values."""
+        return [
+            {
+                "cluster": cluster,
+                "size": size,
+                "representatives": [self.ids[row] for row in self.representatives[cluster].tolist()],
+                "members": [self.ids[row] for row in self.members(cluster).tolist()],
+            }
+            for cluster, size in enumerate(self.sizes.tolist())
+        ]
+
+    def documents(self) -> Iterator[dict[str, Any]]:
+        """Each document with its cluster, as JSON values; null for none."""
+        for one, label, score in zip(self.ids, self.labels.tolist(), self.scores.tolist(), strict=True):
+            inside = label >= 0
+            yield {"id": one, "cluster": label if inside else None, "score": round(score, 6) if inside else None}
 
     def members(self, cluster: int) -> NDArray[np.int64]:
         """The rows of a cluster, those that score best with its centre first."""

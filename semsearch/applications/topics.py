@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from math import isqrt
 from typing import Any, NamedTuple
@@ -89,6 +89,30 @@ class Topics(Sequence[Topic]):
     def names(self) -> list[str]:
         """Of the topics, in their order."""
         return [topic.name for topic in self.found]
+
+    def told(self) -> list[dict[str, Any]]:
+        """What there is to say of each, as JSON values."""
+        return [self._told(number, topic) for number, topic in enumerate(self.found)]
+
+    def _told(self, number: int, topic: Topic) -> dict[str, Any]:
+        facts: dict[str, Any] = {
+            "topic": number,
+            "name": topic.name,
+            "size": topic.size,
+            "words": [{"word": word.text, "weight": round(word.weight, 6)} for word in topic.words],
+            "representatives": [one._asdict() for one in topic.standing],
+        }
+        if self.periods:
+            facts["over_time"] = dict(zip(self.periods, topic.over_time, strict=True))
+        return facts
+
+    def documents(self) -> Iterator[dict[str, Any]]:
+        """Each document with its topic, as JSON values; null for none."""
+        names = self.names
+        for facts in self.clusters.documents():
+            topic = facts.pop("cluster")
+            name = None if topic is None else names[topic]
+            yield {"id": facts["id"], "topic": topic, "name": name, "score": facts["score"]}
 
 
 @dataclass(frozen=True, slots=True)

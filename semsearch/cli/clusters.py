@@ -128,8 +128,8 @@ def clusters(options: ClustersOptions) -> int:
         if file is not None:
             pairs.write_rows(file, ("id", "cluster", "score"), _documents(found))
         elif options.as_json:
-            for cluster in range(len(found)):
-                out(wire.dumps(_facts(found, cluster)))
+            for facts in found.told():
+                out(wire.dumps(facts))
         else:
             _show(collection, found)
         for row in found.outliers(options.outliers).tolist() if options.outliers else []:
@@ -141,16 +141,6 @@ def clusters(options: ClustersOptions) -> int:
 def _documents(found: Clusters) -> Any:
     for one, cluster, score in zip(found.ids, found.labels.tolist(), found.scores.tolist(), strict=True):
         yield one, cluster, round(score, 6) if cluster >= 0 else None
-
-
-def _facts(found: Clusters, cluster: int) -> dict[str, Any]:
-    best = [found.ids[row] for row in found.representatives[cluster].tolist()]
-    return {
-        "cluster": cluster,
-        "size": int(found.sizes[cluster]),
-        "representatives": best,
-        "members": [found.ids[row] for row in found.members(cluster).tolist()],
-    }
 
 
 def _show(collection: Collection, found: Clusters) -> None:

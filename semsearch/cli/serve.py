@@ -32,6 +32,7 @@ class ServeOptions:
     port: int
     uds: str | None
     encoder: tuple[str, ...]
+    sparse: tuple[str, ...]
     reranker: tuple[str, ...]
     folder: tuple[tuple[str, str], ...]
     files: str | None
@@ -57,6 +58,13 @@ class ServeOptions:
     type=parameters.model,
     metavar="MODEL",
     help="Of new collections, and to encode with; the first is the default.",
+)
+@click.option(
+    "--sparse",
+    multiple=True,
+    type=parameters.model,
+    metavar="MODEL",
+    help="A sparse model that collections may have; the first answers /embed_sparse.",
 )
 @click.option(
     "--reranker",
@@ -130,6 +138,7 @@ def serve(options: ServeOptions) -> int:
         origins=frozenset(options.allow_origin),
         folders={name: _folder(path) for name, path in options.folder},
         encoders=options.encoder or (DEFAULT_MODEL,),
+        sparse=options.sparse,
         rerankers=options.reranker,
         files=None if options.files is None else _made(options.files),
         max_body=options.max_body,

@@ -73,8 +73,8 @@ def topics(options: TopicsOptions) -> int:
     elif file is not None:
         pairs.write_rows(file, TOPIC_COLUMNS, _documents(found))
     elif options.as_json:
-        for number, topic in enumerate(found):
-            out(wire.dumps(_facts(number, topic, found)))
+        for facts in found.told():
+            out(wire.dumps(facts))
     else:
         show_table(("topic", "documents", "name", "stands for it"), map(_row, range(len(found)), found))
     _say_counts(found, options.outliers)
@@ -92,19 +92,6 @@ def _documents(found: Topics) -> Any:
     clusters, names = found.clusters, found.names
     for one, topic, score in zip(clusters.ids, clusters.labels.tolist(), clusters.scores.tolist(), strict=True):
         yield (one, topic, names[topic], round(score, 6)) if topic >= 0 else (one, topic, None, None)
-
-
-def _facts(number: int, topic: Topic, found: Topics) -> dict[str, Any]:
-    facts = {
-        "topic": number,
-        "name": topic.name,
-        "size": topic.size,
-        "words": [{"word": word.text, "weight": round(word.weight, 6)} for word in topic.words],
-        "representatives": [one._asdict() for one in topic.standing],
-    }
-    if found.periods:
-        facts["over_time"] = dict(zip(found.periods, topic.over_time, strict=True))
-    return facts
 
 
 def _row(number: int, topic: Topic) -> tuple[Any, ...]:

@@ -8,25 +8,21 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from semsearch.chunking import compose
 from semsearch.engine import Engine, SparseStore, SparseView
 from semsearch.errors import EncodingFailed
-from semsearch.sparse_vectors import SparseVectors
+from semsearch.sparse_vectors import SparseEncoder, SparseVectors
 from semsearch.types import Keys
-
-if TYPE_CHECKING:
-    from semsearch.encoder.sparse_encoder import SparseTextEncoder
 
 log = logging.getLogger("semsearch")
 
 FILLED_PASSAGES = 2_048  # encoded and committed at a time: what an interruption can cost
 
 
-def fill(engine: Engine, encoder: SparseTextEncoder, progress: Callable[[int], None] | None = None) -> int:
+def fill(engine: Engine, encoder: SparseEncoder, progress: Callable[[int], None] | None = None) -> int:
     """Encode every passage that has no sparse vector; how many got one.
 
     A text that the model can't encode is told and goes without: it is not found by its sparse vector.
@@ -57,7 +53,7 @@ def fill(engine: Engine, encoder: SparseTextEncoder, progress: Callable[[int], N
             progress(count)
 
 
-def _encoded(encoder: SparseTextEncoder, keys: Keys, texts: list[str]) -> tuple[Keys, SparseVectors]:
+def _encoded(encoder: SparseEncoder, keys: Keys, texts: list[str]) -> tuple[Keys, SparseVectors]:
     """Those of `keys` whose texts could be encoded, and their vectors."""
     try:
         return keys, encoder.encode_documents(texts)

@@ -1,4 +1,7 @@
-"""The lines by which assistants learn of a server, in the form of each client."""
+"""The lines by which assistants learn of a server, in the form of each client, as its documentation of 2026 has it.
+
+They are of the person and not of a project: what a client adds by default is known in the present folder alone.
+"""
 
 from __future__ import annotations
 
@@ -38,7 +41,7 @@ def lines(arguments: Sequence[str]) -> list[tuple[str, str]]:
         ]
     )
     return [
-        ("Claude Code: type", f"claude mcp add semsearch -- {typed}"),
+        ("Claude Code: type", f"claude mcp add --scope user semsearch -- {typed}"),
         ("Claude Desktop: into claude_desktop_config.json", usual),
         ("Cursor: into ~/.cursor/mcp.json", usual),
         (
@@ -46,8 +49,11 @@ def lines(arguments: Sequence[str]) -> list[tuple[str, str]]:
             "code --add-mcp " + shlex.quote(json.dumps({"name": "semsearch", **entry}, ensure_ascii=False)),
         ),
         ("Codex: into ~/.codex/config.toml", toml),
-        ("Gemini CLI: type", f"gemini mcp add semsearch {typed}"),
-        ("Zed: into settings.json", json.dumps({"context_servers": {"semsearch": entry}}, ensure_ascii=False)),
+        ("Gemini CLI: type", f"gemini mcp add --scope user semsearch {typed}"),
+        (
+            "Zed: into settings.json",
+            json.dumps({"context_servers": {"semsearch": {"source": "custom", **entry}}}, ensure_ascii=False),
+        ),
     ]
 
 
@@ -55,16 +61,16 @@ def lines_for_url(url: str) -> list[tuple[str, str]]:
     """The same for a server that runs already, at an address that ends in `/mcp`.
 
     >>> lines_for_url("http://127.0.0.1:7700/mcp")[0][1]
-    'claude mcp add --transport http semsearch http://127.0.0.1:7700/mcp'
+    'claude mcp add --scope user --transport http semsearch http://127.0.0.1:7700/mcp'
     """
     written = json.dumps(url, ensure_ascii=False)
     typed = shlex.quote(url)
     entry = json.dumps({"name": "semsearch", "type": "http", "url": url}, ensure_ascii=False)
     return [
-        ("Claude Code: type", f"claude mcp add --transport http semsearch {typed}"),
+        ("Claude Code: type", f"claude mcp add --scope user --transport http semsearch {typed}"),
         ("Cursor: into ~/.cursor/mcp.json", f'{{"mcpServers": {{"semsearch": {{"url": {written}}}}}}}'),
         ("VS Code: type", "code --add-mcp " + shlex.quote(entry)),
         ("Codex: into ~/.codex/config.toml", f"[mcp_servers.semsearch]\nurl = {written}"),
-        ("Gemini CLI: type", f"gemini mcp add --transport http semsearch {typed}"),
+        ("Gemini CLI: type", f"gemini mcp add --scope user --transport http semsearch {typed}"),
         ("Zed: into settings.json", f'{{"context_servers": {{"semsearch": {{"url": {written}}}}}}}'),
     ]

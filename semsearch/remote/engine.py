@@ -197,10 +197,16 @@ def opened(name: str, connection: ServerConnection) -> RemoteEngine:
         CollectionNotFound: There is none of that name.
     """
     from semsearch.remote.looked_after import LookedAfterEngine
+    from semsearch.remote.sparse_engine import SparseLookedAfterEngine, SparseRemoteEngine
 
     about = connection.ask("POST", path_of(name, "about"), {})
-    kind = LookedAfterEngine if about.get("looked_after") is True else RemoteEngine
-    return kind(name, connection, about)
+    kinds: dict[tuple[bool, bool], type[RemoteEngine]] = {
+        (False, False): RemoteEngine,
+        (False, True): SparseRemoteEngine,
+        (True, False): LookedAfterEngine,
+        (True, True): SparseLookedAfterEngine,
+    }
+    return kinds[about.get("looked_after") is True, about.get("sparse") is True](name, connection, about)
 
 
 def _parts(entries: Sequence[Entry], records: Sequence[Record]) -> Iterator[tuple[Sequence[Entry], Sequence[Record]]]:

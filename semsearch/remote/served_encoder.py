@@ -1,4 +1,4 @@
-"""The model of a server's collection, which encodes there."""
+"""The models of a server's collection, which encode there."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import numpy as np
 
 from semsearch import engine_wire as ew
 from semsearch.errors import DimensionMismatch
+from semsearch.sparse_vectors import SparseVectors
 from semsearch.types import Metric, Vectors
 
 TEXTS_AT_ONCE = 512
@@ -66,3 +67,46 @@ class WindowedServedEncoder(ServedEncoder):
         from tokenizers import Tokenizer
 
         return Tokenizer.from_str(str(self._facts["tokenizer"]))
+
+
+class ServedSparseEncoder:
+    """See `semsearch.sparse_vectors.SparseEncoder`."""
+
+    def __init__(self, facts: Mapping[str, Any], ask: Callable[..., Any]) -> None:
+        """`facts` are what the server says of the model; `ask` asks its engine."""
+        self.name = str(facts["name"])
+        self.dim = int(facts["dim"])
+        self.fingerprint = str(facts["fingerprint"])
+        self._facts = facts
+        self._ask = ask
+
+    def encode_documents(self, texts: Sequence[str]) -> SparseVectors:
+        """See `SparseEncoder.encode_documents`."""
+        return self._encoded(list(texts), "document")
+
+    def encode_queries(self, texts: Sequence[str]) -> SparseVectors:
+        """See `SparseEncoder.encode_queries`."""
+        return self._encoded(list(texts), "query")
+
+    def word(self, component: int) -> str:
+        """See `SparseEncoder.word`; all of them come at once, when the first is asked for."""
+        return self._words[component] if component < len(self._words) else f"#{component}"
+
+    def description(self) -> dict[str, Any]:
+        """See `SparseEncoder.description`."""
+        return dict(self._facts["description"])
+
+    @cached_property
+    def _words(self) -> list[str]:
+        return list(map(str, self._ask("sparse_words", fingerprint=self.fingerprint)))
+
+    def _encoded(self, texts: list[str], role: str) -> SparseVectors:
+        parts = []
+        for first in range(0, len(texts), TEXTS_AT_ONCE):
+            own = texts[first : first + TEXTS_AT_ONCE]
+            said = self._ask("encode_sparse", texts=own, role=role, fingerprint=self.fingerprint)
+            vectors = ew.read_sparse(said)
+            if vectors.shape != (len(own), self.dim):
+                raise DimensionMismatch(f"the server gave {len(vectors)} sparse vectors for {len(own)} texts.")
+            parts.append(vectors)
+        return SparseVectors.joined(parts, self.dim)

@@ -108,7 +108,7 @@ class Searcher:
         self._engine = engine
         self._prompt = engine if isinstance(engine, Prompt) else None
         self._model = model
-        self.sparse_model = BoundSparseEncoder(engine.name, model.compute)
+        self.sparse_model = BoundSparseEncoder(engine, model.compute)
         self._rerankers: dict[str, Reranker] = {}
         self._filters: dict[tuple[object, str], Filter] = {}
         self._explainer: tuple[Encoder, Explainer] | None = None

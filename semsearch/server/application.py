@@ -12,11 +12,11 @@ from starlette.requests import Request
 from starlette.routing import BaseRoute, Route, Router
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from semsearch import wire
 from semsearch.server.batching import HungUp
 from semsearch.server.bodies import read_json, read_query, whole
 from semsearch.server.failures import Refusal, refusal_of
 from semsearch.server.gate import Gate, send_refusal
+from semsearch.server.json_bytes import json_bytes
 from semsearch.server.operations import JSON, Call, HTTPAnswer, Operation, Streamed, Table
 from semsearch.server.service import Service
 
@@ -38,12 +38,18 @@ def application(service: Service, table: Table, others: Iterable[BaseRoute] = ()
         service.draining = True
         await asyncio.to_thread(service.close)
 
-    routes: list[BaseRoute] = [
-        Route(operation.path, _Endpoint(operation, service), methods=[operation.method])
-        for operation in table.operations
-    ]
+    endpoints = {(one.method, one.path): _Endpoint(one, service) for one in table.operations}
+    routes: list[BaseRoute] = [Route(path, endpoint, methods=[way]) for (way, path), endpoint in endpoints.items()]
     routed = Router([*routes, *others], redirect_slashes=False, default=_not_found, lifespan=lifespan)
-    return Gate(routed, service)
+
+    fixed = {(way, path): endpoint for (way, path), endpoint in endpoints.items() if "{" not in path}
+
+    async def found(scope: Scope, receive: Receive, send: Send) -> None:
+        """A path without parameters is looked up; the others are tried one after the other."""
+        endpoint = fixed.get((scope["method"], scope["path"])) if scope["type"] == "http" else None
+        await (routed if endpoint is None else endpoint)(scope, receive, send)
+
+    return Gate(found, service)
 
 
 async def _not_found(scope: Scope, receive: Receive, send: Send) -> None:
@@ -154,9 +160,9 @@ def _finished(answer: Any) -> Any:
     """An answer with its JSON written, which is done in the thread, too."""
     if isinstance(answer, HTTPAnswer):
         if not isinstance(answer.content, bytes):
-            answer.content = wire.dumps(answer.content).encode()
+            answer.content = json_bytes(answer.content)
         return answer
-    return answer if isinstance(answer, bytes | Streamed) else wire.dumps(answer).encode()
+    return answer if isinstance(answer, bytes | Streamed) else json_bytes(answer)
 
 
 def check_media_type(request: Request, wanted: str) -> None:
@@ -171,7 +177,7 @@ def check_media_type(request: Request, wanted: str) -> None:
 
 
 async def _send(send: Send, answer: HTTPAnswer, gives: str) -> None:
-    content = answer.content if isinstance(answer.content, bytes) else wire.dumps(answer.content).encode()
+    content = answer.content if isinstance(answer.content, bytes) else json_bytes(answer.content)
     media_type = gives if answer.media_type == JSON else answer.media_type
     headers = [
         (b"content-type", media_type.encode()),

@@ -1,22 +1,28 @@
 """Texts of different clients encoded together: whoever comes while a batch is under way is in the next one.
 
 No time is waited for company. When nobody encodes, a text is encoded at once, in the thread that brought it; what comes
-meanwhile gathers, and the one who waits longest takes the next batch. A batch is so many tokens, shared out evenly
-among those who wait: a question is never behind the ten thousand texts of somebody else, and those still get a share.
+meanwhile gathers, and the one who waits longest takes the next batch. Who waits in the event loop needs no thread for
+it: a batch is not bounded by the threads that there are. It is so many tokens, shared out evenly among those who wait:
+a question is never behind the ten thousand texts of somebody else, and those still get a share.
 """
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from collections.abc import Callable, Sequence
+from concurrent.futures import Executor
 from contextlib import suppress
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 from weakref import WeakKeyDictionary
 
 import numpy as np
 
 from semsearch.server.failures import too_many
-from semsearch.types import Encoder, Vectors
+from semsearch.sparse_vectors import SparseEncoder, SparseVectors
+from semsearch.types import Encoder
+
+Encoded: TypeAlias = Any  # `Vectors` or `SparseVectors`: a row for each text
 
 BATCH_TOKENS = 16_384  # encoded in a turn, at the least one text of each who waits
 LETTERS_PER_TOKEN = 3  # bytes of UTF-8, about: what is counted exactly is counted by the tokenizer, a second time
@@ -45,10 +51,12 @@ class Job:
         self.costs = [1 + len(text.encode("utf-8", "replace")) // LETTERS_PER_TOKEN for text in texts]
         self.waiting = sum(self.costs)
         self.taken = 0  # texts that are in a batch already
-        self.parts: list[Vectors] = []
+        self.parts: list[Encoded] = []
         self.error: BaseException | None = None
         self.woken = threading.Condition()
         self.finished = self.leads = False
+        self.lead: Callable[[], None] | None = None  # of who waits in the event loop: take the next batch in a thread,
+        self.ended: Callable[[], None] | None = None  # and be told that all is done
 
     def take(self, share: int) -> Sequence[str]:
         """The texts that come next, of `share` tokens together, but one at least."""
@@ -70,13 +78,15 @@ class EncodingQueue:
 
     def __init__(
         self,
-        encode: Callable[[Sequence[str]], Vectors],
+        encode: Callable[[Sequence[str]], Encoded],
         watch: Watch,
         *,
+        joined: Callable[[Sequence[Encoded]], Encoded] = np.concatenate,
         batch_tokens: int = BATCH_TOKENS,
         most_waiting: int = MOST_WAITING_TOKENS,
     ) -> None:
         self._encode = encode
+        self._joined = joined
         self._watch = watch
         self._batch_tokens = batch_tokens
         self._most_waiting = most_waiting
@@ -90,7 +100,7 @@ class EncodingQueue:
         with self._lock:
             return sum(job.waiting for job in self._jobs)
 
-    def vectors(self, texts: Sequence[str], gone: Callable[[], bool] = lambda: False) -> Vectors:
+    def vectors(self, texts: Sequence[str], gone: Callable[[], bool] = lambda: False) -> Encoded:
         """The vectors `(len(texts), dim)`.
 
         Raises:
@@ -100,20 +110,63 @@ class EncodingQueue:
         if not texts:
             return self._encode(texts)
         job = Job(texts, gone)
-        with self._lock:
-            ahead = sum(other.waiting for other in self._jobs)
-            if ahead and ahead + job.waiting > self._most_waiting:
-                raise too_many()
-            self._jobs.append(job)
-            job.leads, self._busy = not self._busy, True
+        job.leads = self._begun(job)
         with job.woken:
             while not job.finished and not job.leads:
                 job.woken.wait()
         if not job.finished:
             self._lead(job)
+        return self._found(job)
+
+    async def awaited(self, texts: Sequence[str], gone: Callable[[], bool], pool: Executor) -> Encoded:
+        """What `vectors` gives, for who waits in the event loop; encoding is done in a thread of `pool`.
+
+        In that pool nobody may wait for a batch, as those who call `vectors` do: all its threads might.
+
+        Raises:
+            Refusal: Too many wait already.
+            HungUp: `gone` said so while they waited.
+        """
+        loop = asyncio.get_running_loop()
+        over: asyncio.Future[None] = loop.create_future()
+        job = Job(texts, gone)
+
+        def settle() -> None:
+            if not over.done():
+                over.set_result(None)
+
+        def ended() -> None:
+            with suppress(RuntimeError):  # the loop is no more
+                loop.call_soon_threadsafe(settle)
+
+        def lead() -> None:
+            try:
+                led = pool.submit(self._lead, job)
+            except RuntimeError:  # the server is ending
+                self._give_up(job)
+            else:
+                led.add_done_callback(lambda future: self._give_up(job) if future.cancelled() else None)
+
+        job.ended, job.lead = ended, lead
+        if self._begun(job):
+            lead()
+        await over
+        return self._found(job)
+
+    def _begun(self, job: Job) -> bool:
+        """Let a job wait; whether nobody encodes, so that it is to."""
+        with self._lock:
+            ahead = sum(other.waiting for other in self._jobs)
+            if ahead and ahead + job.waiting > self._most_waiting:
+                raise too_many()
+            self._jobs.append(job)
+            leads, self._busy = not self._busy, True
+        return leads
+
+    def _found(self, job: Job) -> Encoded:
         if job.error is not None:
             raise job.error
-        return job.parts[0] if len(job.parts) == 1 else np.concatenate(job.parts)
+        return job.parts[0] if len(job.parts) == 1 else self._joined(job.parts)
 
     def _lead(self, own: Job) -> None:
         """Encode batch after batch until one's own is done, and hand over to who waits longest."""
@@ -124,10 +177,23 @@ class EncodingQueue:
             with self._lock:
                 heir = next(iter(self._jobs), None)
                 self._busy = heir is not None
-            if heir is not None:
-                with heir.woken:
-                    heir.leads = True
-                    heir.woken.notify()
+            self._hand_over(heir)
+
+    def _hand_over(self, heir: Job | None) -> None:
+        if heir is not None and heir.lead is not None:
+            heir.lead()
+        elif heir is not None:
+            with heir.woken:
+                heir.leads = True
+                heir.woken.notify()
+
+    def _give_up(self, job: Job) -> None:
+        """End a job that was to encode and gets no thread for it; others still may."""
+        with self._lock:
+            self._end(job, HungUp())
+            heir = next(iter(self._jobs), None)
+            self._busy = heir is not None
+        self._hand_over(heir)
 
     def _turn(self) -> None:
         with self._lock:
@@ -156,7 +222,7 @@ class EncodingQueue:
             for job in [job for job in self._jobs if job.error is not None or job.taken == len(job.texts)]:
                 self._end(job, job.error)
 
-    def _together(self, parts: Sequence[Sequence[str]]) -> list[Vectors]:
+    def _together(self, parts: Sequence[Sequence[str]]) -> list[Encoded]:
         """The vectors of each part, all encoded at once; a text that comes twice is encoded once."""
         places: dict[str, int] = {}
         for part in parts:
@@ -182,6 +248,8 @@ class EncodingQueue:
         with job.woken:
             job.finished = True
             job.woken.notify()
+        if job.ended is not None:
+            job.ended()
 
 
 class Queues:
@@ -195,10 +263,21 @@ class Queues:
 
     def of(self, encoder: Encoder, role: str) -> EncodingQueue:
         """That of a model for "query" or "document"."""
+        return self._queue(encoder, role, np.concatenate)
+
+    def of_sparse(self, encoder: SparseEncoder, role: str) -> EncodingQueue:
+        """That of a sparse model for "query" or "document"; it gives `SparseVectors`."""
+        dim = encoder.dim
+        return self._queue(encoder, role, lambda parts: SparseVectors.joined(parts, dim))
+
+    def _queue(
+        self, encoder: Encoder | SparseEncoder, role: str, joined: Callable[[Sequence[Encoded]], Encoded]
+    ) -> EncodingQueue:
         with self._lock:
             known = self._of.setdefault(encoder, {})
             if role not in known:
-                known[role] = EncodingQueue(_encode(encoder, role), self._watch, most_waiting=self._most_waiting)
+                encode = _encode(encoder, role)
+                known[role] = EncodingQueue(encode, self._watch, joined=joined, most_waiting=self._most_waiting)
             return known[role]
 
     @property
@@ -209,12 +288,12 @@ class Queues:
         return sum(queue.waiting for queue in queues)
 
 
-def _encode(encoder: Encoder, role: str) -> Callable[[Sequence[str]], Vectors]:
+def _encode(encoder: Encoder | SparseEncoder, role: str) -> Callable[[Sequence[str]], Encoded]:
     from weakref import ref
 
     held = ref(encoder)  # the queue is kept as long as the model, and must not keep it
 
-    def encode(texts: Sequence[str]) -> Vectors:
+    def encode(texts: Sequence[str]) -> Encoded:
         model = held()
         assert model is not None, "who waits holds the model"
         return model.encode_queries(texts) if role == "query" else model.encode_documents(texts)

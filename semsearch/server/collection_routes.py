@@ -9,10 +9,10 @@ from pydantic import Field
 import semsearch
 from semsearch import wire
 from semsearch.collection import Collection
+from semsearch.engine import SPARSE
 from semsearch.errors import SemsearchError
 from semsearch.names import check_name
 from semsearch.server.failures import Refusal
-from semsearch.server.file_routes import forget_files
 from semsearch.server.operations import Call, HTTPAnswer, JSONShape, Table
 from semsearch.types import Metric
 
@@ -25,6 +25,7 @@ class CollectionSummary(JSONShape):
     name: str
     description: str
     documents: int | None
+    sparse: bool = Field(description="Whether it can be searched in the mode 'sparse'.")
     error: str | None = None
 
 
@@ -40,6 +41,7 @@ class NewCollection(JSONShape):
 
     name: str = Field(description="Letters and digits of any script, '.', '_', '-'.")
     encoder: str | None = Field(None, description="One of the server's models; without it the first of them.")
+    sparse: str | None = Field(None, description="One of the server's sparse models, beside the other.")
     dim: int | None = Field(
         None, ge=1, le=1 << 16, description="Components of given vectors: a collection without a model."
     )
@@ -76,13 +78,18 @@ def list_collections(call: Call[None]) -> dict[str, Any]:
 def _summary(call: Call[None], name: str) -> dict[str, Any]:
     def told(collections: list[Collection]) -> dict[str, Any]:
         (collection,) = collections
-        return {"name": name, "description": collection.description, "documents": len(collection)}
+        return {
+            "name": name,
+            "description": collection.description,
+            "documents": len(collection),
+            "sparse": collection.engine.capabilities.sparse and SPARSE in collection.settings,
+        }
 
     try:
         return call.service.collections.use([name], told)
     except SemsearchError as error:
         message = call.service.refusal(error).message
-        return {"name": name, "description": "", "documents": None, "error": message}
+        return {"name": name, "description": "", "documents": None, "sparse": False, "error": message}
 
 
 @routes.add(
@@ -112,10 +119,13 @@ def create_collection(call: Call[NewCollection]) -> HTTPAnswer:
             )
             raise Refusal(400, "invalid_request", message, "encoder")
     encoder = None if model is None else service.encoder(model)
+    if body.sparse is not None:
+        service.sparse_encoder(body.sparse)
     made = semsearch.create(
         name,
         home=service.home,
         encoder=model,
+        sparse=body.sparse,
         dim=body.dim,
         metric=body.metric,
         passages=body.passages,
@@ -172,18 +182,6 @@ def describe_collection(call: Call[Described]) -> dict[str, Any]:
 @routes.add("DELETE", "/v1/collections/{collection}", "Drop a collection", role="admin", pool="write", answer=Done)
 def drop_collection(call: Call[None]) -> dict[str, Any]:
     """With all its documents; it is gone at once."""
-    call.service.collections.drop(call.collection)
-    forget_files(call.service.options.files, check_name(call.collection))
-    return wire.message(collection=check_name(call.collection))
-
-
-@routes.add("GET", "/v1/collections/{collection}/fields", "The metadata fields of a collection")
-def collection_fields(call: Call[None]) -> dict[str, Any]:
-    """Their names, as filters call them, and their types."""
-
-    def told(opened: list[Collection]) -> dict[str, Any]:
-        (collection,) = opened
-        found = [{"name": name, "types": sorted(collection.field_types(name))} for name in collection.fields()]
-        return wire.message(fields=found)
-
-    return call.service.collections.use([call.collection], told)
+    name = check_name(call.collection)
+    call.service.drop(name)
+    return wire.message(collection=name)

@@ -26,6 +26,7 @@ class ServerOptions:
         origins: Pages of these origins may ask it.
         folders: That may be indexed, by the name that a request calls them by.
         encoders: Models that a new collection may have; the first is the default.
+        sparse: Sparse models that a collection may have beside the other; the first answers `/embed_sparse`.
         rerankers: Models that a search may be reranked with; the first is the default.
         files: Where uploaded files are kept; None keeps their documents alone.
         max_body: Bytes of a body, or of a line of a stream.
@@ -44,6 +45,7 @@ class ServerOptions:
     origins: frozenset[str] = frozenset()
     folders: Mapping[str, Path] = field(default_factory=dict)
     encoders: tuple[str, ...] = ()
+    sparse: tuple[str, ...] = ()
     rerankers: tuple[str, ...] = ()
     files: Path | None = None
     max_body: int = 32 * MEGABYTE

@@ -22,7 +22,8 @@ from semsearch.engine import IndexSpec, Maintained
 from semsearch.errors import DataError, DimensionMismatch, ModelMismatch, SemsearchError, UsageError
 from semsearch.records import Entry, Record
 from semsearch.search.recall import check_target
-from semsearch.server.engine_routes import ASKED, EngineAsked, check_lengths, chosen_index
+from semsearch.server.engine_methods import check_lengths, chosen_index
+from semsearch.server.engine_routes import ASKED, EngineAsked
 from semsearch.server.errands import Errand
 from semsearch.server.failures import Refusal
 from semsearch.server.operations import BYTES, Call, HTTPAnswer, Streamed, Table
@@ -169,6 +170,7 @@ def _repair(call: Call[Any], collection: Collection, facts: Facts, errand: Erran
 
 def _compact(call: Call[Any], collection: Collection, facts: Facts, errand: Errand) -> Any:
     done = _maintained(collection).compact()
+    call.service.tasks.forget_results(call.collection)
     return [done.rows, done.bytes_before, done.bytes_after, done.erased]
 
 
@@ -208,6 +210,12 @@ def _encode(
     return encode
 
 
+def _fill_sparse(call: Call[Any], collection: Collection, facts: Facts, errand: Errand) -> int:
+    done = collection.fill_sparse(errand.tell)
+    call.service.maintain(call.collection)
+    return done
+
+
 def _hold(call: Call[Any], collection: Collection, facts: Facts, errand: Errand) -> None:
     """Hold other writers off, and write what the client says, until it lets go or is silent."""
     with collection.engine.hold():
@@ -237,5 +245,6 @@ ERRANDS: Mapping[str, ErrandKind] = {
     "repair": ErrandKind("admin", _repair),
     "compact": ErrandKind("admin", _compact),
     "reencode": ErrandKind("admin", _reencode),
+    "fill_sparse": ErrandKind("write", _fill_sparse),
     "hold": ErrandKind("write", _hold, HOLDING_SECONDS),
 }

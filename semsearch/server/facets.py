@@ -27,6 +27,11 @@ def facets(view: EngineView, name: str, where: Filter | None, most: int) -> list
     return most_frequent(counts, most)
 
 
+def kind_and_value(value: str | float | bool) -> tuple[str, str | float | bool]:
+    """A value with its type, by which it is counted: true is no 1."""
+    return ("bool" if isinstance(value, bool) else "text" if isinstance(value, str) else "number"), value
+
+
 def most_frequent(counts: Mapping[tuple[str, Any], int], most: int) -> list[tuple[str | float | bool, int]]:
     """The `most` frequent values, of counts by type and value."""
     ordered = sorted(counts.items(), key=lambda one: (-one[1], one[0][0], one[0][1]))

@@ -10,14 +10,12 @@ import os
 import secrets
 import shutil
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 from pydantic import Field
 from starlette.concurrency import run_in_threadpool
-from starlette.types import Send
 
 from semsearch import wire
 from semsearch.collection import Collection
@@ -26,19 +24,20 @@ from semsearch.ingest.scan import apply, scan
 from semsearch.ingest.source import ReadReport, Source
 from semsearch.names import check_name
 from semsearch.places import provenance, source_of
-from semsearch.plain_files import is_file, is_plain_name, open_plain
+from semsearch.plain_files import is_file, is_plain_name
 from semsearch.server.bodies import chunks
 from semsearch.server.failures import Refusal
 from semsearch.server.operations import BYTES, Call, HTTPAnswer, JSONShape, Streamed, Table
+from semsearch.server.page_pictures import picture_of_page
 from semsearch.server.queued_model import check_encodes
 from semsearch.server.reading_process import check_readable
-from semsearch.server.task_routes import TaskAnswer, told_of
+from semsearch.server.sent_files import SANDBOX, opened_plain, saved_as, served_file
+from semsearch.server.task_routes import TaskAnswer, accepted, told_of
 
 routes = Table("files")
 
 MOST_NAME_BYTES = 200
 KEPT_FILE_ERRORS = 100
-SENT_AT_ONCE = 1 << 20  # bytes
 SHOWN = frozenset(  # files of nothing but text, which a browser shows as that; pages, pictures and PDF can do more
     {
         ".csv",
@@ -71,6 +70,13 @@ class FileList(JSONShape):
 
     schema_: int = Field(alias="schema")
     files: list[KeptFile]
+
+
+class PageAsked(JSONShape):
+    """Which page is wanted."""
+
+    id: str = Field(description="Of a document.")
+    page: int = Field(1, ge=1, le=1_000_000, description="Counted from 1.")
 
 
 class OriginalAsked(JSONShape):
@@ -109,7 +115,7 @@ async def put_file(call: Call[None]) -> HTTPAnswer:
     except BaseException:
         shutil.rmtree(incoming, ignore_errors=True)
         raise
-    return HTTPAnswer(wire.message(**task.told()), 202, headers={"Location": f"/v1/tasks/{task.id}"})
+    return accepted(call, task)
 
 
 def _indexing(call: Call[None], folder: Path, incoming: Path) -> Callable[[Callable[..., None]], Any]:
@@ -166,12 +172,16 @@ def get_file(call: Call[None]) -> Streamed:
 @routes.add("GET", "/v1/collections/{collection}/original", "The file of a document", query=OriginalAsked, gives=BYTES)
 def get_original(call: Call[None]) -> Streamed:
     """Where it was put in, or lies in a folder that the server was started with."""
-    origins = call.service.collections.use(
-        [call.collection], lambda opened: opened[0].engine.origins.of([call.query.id])
-    )
-    if call.query.id not in origins:
+    real = _original(call, call.query.id)
+    return _served(real, shown=call.query.show and real.suffix.lower() in SHOWN)
+
+
+def _original(call: Call[None], identity: str) -> Path:
+    """Where the file of a document is, if this server may read it."""
+    origins = call.service.collections.use([call.collection], lambda opened: opened[0].engine.origins.of([identity]))
+    if identity not in origins:
         raise Refusal(404, "file_not_found", "the document came from no file.", "id")
-    spec, file, position = origins[call.query.id]
+    spec, file, position = origins[identity]
     found = provenance(source_of(spec), file, position, {})
     if found is None:
         raise Refusal(404, "file_not_found", "the document came from no file.", "id")
@@ -180,7 +190,25 @@ def get_original(call: Call[None]) -> Streamed:
     own = kept is not None and real.is_relative_to(os.path.realpath(kept / check_name(call.collection)))
     if not own and not call.service.options.is_inside(real):
         raise Refusal(404, "file_not_found", "the file of the document lies where this server reads none.", "id")
-    return _served(real, shown=call.query.show and real.suffix.lower() in SHOWN)
+    return real
+
+
+@routes.add(
+    "GET",
+    "/v1/collections/{collection}/original/page",
+    "A page of the PDF of a document, as a picture",
+    query=PageAsked,
+    gives="image/png",
+)
+def get_page(call: Call[None]) -> HTTPAnswer:
+    """A PDF can do more in a browser than be read, and a picture can't. `X-Pages` says how many pages there are."""
+    path = _original(call, call.query.id)
+    if path.suffix.lower() != ".pdf":
+        raise Refusal(400, "invalid_parameter", "the file of the document is no PDF: it has no pages to draw.", "id")
+    with opened_plain(path) as file:
+        found = picture_of_page(file, call.query.page)
+    headers = {"X-Pages": str(found.pages), "Content-Security-Policy": SANDBOX}
+    return HTTPAnswer(found.png, media_type="image/png", headers=headers)
 
 
 @routes.add(
@@ -215,39 +243,10 @@ def _forgotten(collection: Collection, source: Source) -> int:
     return removed
 
 
-def forget_files(root: Path | None, collection: str) -> None:
-    """Delete the files of a collection that was dropped."""
-    if root is not None and not (root / collection).is_symlink():
-        with suppress(OSError):
-            shutil.rmtree(root / collection)
-
-
 def _served(path: Path, *, shown: bool = False) -> Streamed:
-    try:
-        file = open_plain(path)
-    except OSError:
-        raise Refusal(404, "file_not_found", "there is no such file.", "file") from None
-
-    async def send(out: Send) -> None:
-        with file:
-            size = os.fstat(file.fileno()).st_size
-            way = "inline" if shown else "attachment"
-            headers = {
-                "content-type": "text/plain; charset=utf-8" if shown else BYTES,
-                "content-length": str(size),
-                "cache-control": "no-store",
-                "content-disposition": f"{way}; filename*=UTF-8''{quote(path.name, safe='')}",
-                "content-security-policy": "sandbox; default-src 'none'",
-            }
-            named = [(name.encode(), value.encode()) for name, value in headers.items()]
-            await out({"type": "http.response.start", "status": 200, "headers": named})
-            left = size
-            while left and (content := await run_in_threadpool(file.read, min(left, SENT_AT_ONCE))):
-                left -= len(content)
-                await out({"type": "http.response.body", "body": content, "more_body": True})
-            await out({"type": "http.response.body", "body": b"", "more_body": False})
-
-    return Streamed(send)
+    if shown:
+        return served_file(path, "text/plain; charset=utf-8", f"inline; filename*=UTF-8''{quote(path.name, safe='')}")
+    return served_file(path, BYTES, saved_as(path.name))
 
 
 def _folder(call: Call[Any]) -> Path:

@@ -13,14 +13,15 @@ import secrets
 import time
 from collections.abc import Mapping
 from contextlib import suppress
+from itertools import count
 from typing import Any
 from urllib.parse import urlsplit
 
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from semsearch import wire
 from semsearch.server.failures import Refusal, refusal_of
+from semsearch.server.json_bytes import json_bytes
 from semsearch.server.keys import OWNER, Grant
 from semsearch.server.service import Service
 
@@ -176,11 +177,14 @@ def _unrouted(error: HTTPException, method: str) -> Refusal:
     return Refusal(error.status_code, "method_not_allowed", f"that is not asked by {method}.", None, allow)
 
 
+_PREFIX, _NUMBERS = secrets.token_hex(5), count()  # of this process, and of its requests
+
+
 def _request_id(said: str | None) -> str:
     """That of the client, where it is one that a log can hold; else a new one."""
     if said and len(said) <= MOST_HEADER_ID and said.isascii() and all(one.isalnum() or one in "-_." for one in said):
         return said
-    return secrets.token_hex(8)
+    return f"{_PREFIX}{next(_NUMBERS):06x}"  # no call of the system, which would wait for other threads
 
 
 def _same_origin(origin: str, host: str) -> bool:
@@ -190,7 +194,7 @@ def _same_origin(origin: str, host: str) -> bool:
 
 async def send_refusal(send: Send, refusal: Refusal, body: Any = None, status: int | None = None) -> None:
     """Answer with an error, in its own words and under its own status unless others are given."""
-    content = wire.dumps(refusal.body() if body is None else body).encode()
+    content = json_bytes(refusal.body() if body is None else body)
     headers = {"content-type": "application/json", **refusal.headers}
     await _send(send, refusal.status if status is None else status, content, headers)
 

@@ -20,12 +20,13 @@ from semsearch.server.served_models import (
     checked_texts,
     count_tokens,
     encoded_together,
-    encoder_of,
     named_model,
+    opened_encoder,
     plain_json,
     relevance,
     reranker_of,
     role_of,
+    written,
 )
 
 routes = Table("models")
@@ -104,35 +105,42 @@ def as_openai(refusal: Refusal) -> tuple[int, Any]:
     refused=as_openai,
     example={"model": "all-MiniLM-L6-v2", "input": "how do vaccines work"},
 )
-def create_embeddings(call: Call[EmbeddingsAsked]) -> HTTPAnswer:
+async def create_embeddings(call: Call[EmbeddingsAsked]) -> HTTPAnswer:
     """The vectors of texts. Any number of them is taken: they are parted and shared out inside."""
     asked = call.body
-    name, encoder = encoder_of(call.service, asked.model)
+    name, encoder = await opened_encoder(call.service, asked.model)
     texts = checked_texts(call, [asked.input] if isinstance(asked.input, str) else asked.input, "input")
-    vectors = encoded_together(
+    vectors = await encoded_together(
         call, encoder, texts, role_of(asked.input_type or asked.prompt_name, "input_type"), asked.dimensions
     )
-    tokens = count_tokens(encoder, texts)
-    data = [
-        {"object": "embedding", "index": place, "embedding": own}
-        for place, own in enumerate(as_base64(vectors) if asked.encoding_format == "base64" else vectors.tolist())
-    ]
-    usage = {"prompt_tokens": tokens, "total_tokens": tokens}
-    return plain_json({"object": "list", "data": data, "model": name, "usage": usage})
+
+    def told() -> HTTPAnswer:
+        tokens = count_tokens(encoder, texts)
+        data = [
+            {"object": "embedding", "index": place, "embedding": own}
+            for place, own in enumerate(as_base64(vectors) if asked.encoding_format == "base64" else vectors.tolist())
+        ]
+        usage = {"prompt_tokens": tokens, "total_tokens": tokens}
+        return plain_json({"object": "list", "data": data, "model": name, "usage": usage})
+
+    return await written(call.service, len(texts), told)
 
 
 @routes.add("GET", "/v1/models", "The models of the server (OpenAI)", answer=OpenAIModels, refused=as_openai)
 def list_models(call: Call[None]) -> dict[str, Any]:
-    """Encoders and rerankers that the server was started with."""
-    options = call.service.options
-    return {"object": "list", "data": [_openai_model(name) for name in (*options.encoders, *options.rerankers)]}
+    """Encoders, sparse ones and rerankers that the server was started with."""
+    return {"object": "list", "data": list(map(_openai_model, _names(call)))}
 
 
 @routes.add("GET", "/v1/models/{model:path}", "A model (OpenAI)", answer=OpenAIModel, refused=as_openai)
 def get_model(call: Call[None]) -> dict[str, Any]:
     """The model of that name."""
+    return _openai_model(named_model(call.path["model"], _names(call)))
+
+
+def _names(call: Call[None]) -> tuple[str, ...]:
     options = call.service.options
-    return _openai_model(named_model(call.path["model"], (*options.encoders, *options.rerankers)))
+    return (*options.encoders, *options.sparse, *options.rerankers)
 
 
 def _openai_model(name: str) -> dict[str, Any]:

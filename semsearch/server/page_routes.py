@@ -10,6 +10,7 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
+from semsearch.applications.pages import inline
 from semsearch.server.failures import Refusal
 from semsearch.server.operations import Call, HTTPAnswer, Table
 
@@ -19,14 +20,21 @@ MEDIA_TYPES = {
     "page.css": "text/css; charset=utf-8",
     "icon.svg": "image/svg+xml",
     **dict.fromkeys(
-        ("page.js", "api.js", "state.js", "filters.js", "hits.js", "reader.js", "tasks.js", "indexing.js"),
+        (
+            *("page.js", "api.js", "state.js", "filters.js", "hits.js", "reader.js"),
+            *("tasks.js", "indexing.js", "drawings.js", "pages.js"),
+        ),
         "text/javascript; charset=utf-8",
     ),
 }
 HTML = "text/html; charset=utf-8"
+# Maps and topics are shown in a frame that this policy holds for, too: their script and styles are named by digest.
+_SCRIPTS, _STYLES = (
+    " ".join(f"'{inline(name)[1]}'" for name in names) for names in (("map.js",), ("map.css", "topics.css"))
+)
 POLICY = {
-    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
-    "connect-src 'self'; form-action 'none'; base-uri 'none'; frame-ancestors 'none'",
+    "Content-Security-Policy": f"default-src 'none'; script-src 'self' {_SCRIPTS}; style-src 'self' {_STYLES}; "
+    "img-src 'self' blob:; connect-src 'self'; form-action 'none'; base-uri 'none'; frame-ancestors 'none'",
 }
 OPEN_PATHS = frozenset({"/", *(f"/page/{name}" for name in MEDIA_TYPES)})
 

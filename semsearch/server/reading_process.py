@@ -30,7 +30,6 @@ def check_readable(file: Path, most: int = MOST_CHARACTERS) -> int:
     Raises:
         DataError: It can't be read within the bounds; says why.
     """
-    environment = {name: os.environ[name] for name in ("PATH", "PYTHONPATH", "LANG", "HOME") if name in os.environ}
     command = [sys.executable, "-P", "-m", "semsearch.server.reading_process", str(file), str(most)]
     try:
         ended = subprocess.run(
@@ -39,7 +38,7 @@ def check_readable(file: Path, most: int = MOST_CHARACTERS) -> int:
             capture_output=True,
             timeout=WALL_SECONDS,
             cwd=os.sep,  # not where the file lies, which may be named like a module
-            env={**environment, "OMP_NUM_THREADS": "1"},
+            env=environment_of_readers(),
             check=False,
         )
     except subprocess.TimeoutExpired:
@@ -56,10 +55,16 @@ def check_readable(file: Path, most: int = MOST_CHARACTERS) -> int:
     return int(said["documents"])
 
 
+def environment_of_readers() -> dict[str, str]:
+    """What such a process is told of this one's: no key, say."""
+    known = {name: os.environ[name] for name in ("PATH", "PYTHONPATH", "LANG", "HOME") if name in os.environ}
+    return {**known, "OMP_NUM_THREADS": "1"}
+
+
 def _main(path: str, most: int) -> None:
     from semsearch.ingest.source import ReadReport, Source
 
-    _limit()
+    confine()
     documents = characters = 0
     try:
         report = ReadReport(skip=True)
@@ -76,13 +81,14 @@ def _main(path: str, most: int) -> None:
         _say(documents=documents, characters=characters)
 
 
-def _limit() -> None:
+def confine(seconds: int = CPU_SECONDS) -> None:
+    """Bound what this process may take of memory, time and files."""
     with suppress(ImportError):  # a system without
         import resource
 
         for what, most in (
             (resource.RLIMIT_AS, READER_MEMORY),
-            (resource.RLIMIT_CPU, CPU_SECONDS),
+            (resource.RLIMIT_CPU, seconds),
             (resource.RLIMIT_NOFILE, OPEN_FILES),
             (resource.RLIMIT_CORE, 0),
             (resource.RLIMIT_FSIZE, 0),  # it writes no file

@@ -17,18 +17,27 @@ from semsearch.search.languages import Languages, languages_of
 from semsearch.search.locator import Locator
 from semsearch.search.matches import QueryWords
 from semsearch.search.request import OPTIONS
-from semsearch.search.where_mapping import parse as parse_filter
-from semsearch.server.facets import facets
 from semsearch.server.failures import Refusal
+from semsearch.server.json_bytes import json_bytes
 from semsearch.server.operations import Call, FilterSaid, HTTPAnswer, JSONShape, Table
 from semsearch.server.queued_model import check_encodes
 from semsearch.types import Hit, Hits
 
 routes = Table("search")
 
-MOST_FACET_VALUES = 1_000
+MOST_COLLECTIONS = 64  # collections
 
 SearchedTogether = tuple[list[Hits], dict[str, float], tuple[Languages, ...]]
+
+
+def check_names(call: Call[Any], names: Sequence[str]) -> None:
+    """Refuse collections that can't be asked together, or that the key is not for."""
+    if forbidden := [name for name in names if not call.grant.covers(name)]:
+        raise Refusal(403, "not_allowed", f"the key is not for the collection '{forbidden[0]:.100}'.", "collections")
+    if not names or len(set(names)) < len(names) or len(names) > MOST_COLLECTIONS:
+        raise Refusal(
+            400, "invalid_parameter", f"name from 1 to {MOST_COLLECTIONS} collections, each once.", "collections"
+        )
 
 
 class HowToSearch(JSONShape):
@@ -91,14 +100,6 @@ class Similar(HowToSearch):
     against: list[str] = Field(default_factory=list, description="Texts that count as counterexamples.")
 
 
-class FacetsAsked(JSONShape):
-    """Fields whose values are to be counted."""
-
-    fields: list[str] = Field(min_length=1, max_length=50)
-    where: FilterSaid | None = None
-    limit: int = Field(20, ge=1, le=MOST_FACET_VALUES, description="Values of a field, the most frequent first.")
-
-
 class Counted(JSONShape):
     """What to count."""
 
@@ -143,20 +144,6 @@ class SearchAnswers(JSONShape):
     answers: list[SearchAnswer]
 
 
-class FacetValue(JSONShape):
-    """How many documents have a value."""
-
-    value: str | float | bool
-    documents: int
-
-
-class FacetsFound(JSONShape):
-    """The values of each field with their counts."""
-
-    schema_: int = Field(alias="schema")
-    facets: dict[str, list[FacetValue]]
-
-
 @routes.add(
     "POST",
     "/v1/collections/{collection}/search",
@@ -180,16 +167,13 @@ async def search(call: Call[SearchAsked]) -> Any:
 )
 async def search_several(call: Call[SearchSeveralAsked]) -> Any:
     """Their answers in one order: scores are made comparable; each hit says its `collection`."""
-    names = call.body.collections
+    names: Sequence[str] | None = call.body.collections
     if names is None:
-        home = call.service.home
-        names = [name for name in await call.service.run("read", home.names) if call.grant.covers(name)]
+        there = await call.service.run("read", call.service.home.names)
+        names = [name for name in there if call.grant.covers(name)]
         if not names:
             raise Refusal(404, "collection_not_found", "there is no collection to ask.", "collections")
-    if forbidden := [name for name in names if not call.grant.covers(name)]:
-        raise Refusal(403, "not_allowed", f"the key is not for the collection '{forbidden[0]:.100}'.", "collections")
-    if not names or len(set(names)) < len(names) or len(names) > 64:
-        raise Refusal(400, "invalid_parameter", "name from 1 to 64 collections, each once.", "collections")
+    check_names(call, names)
     if (call.body.vector is not None or call.body.vectors is not None) and len(names) > 1:
         raise Refusal(400, "invalid_request", "several collections are asked by text: vectors differ among models.")
     return await _searched(call, names, federated=True)
@@ -277,8 +261,7 @@ def _each(call: Call[Any], texts: Sequence[str], found: SearchedTogether) -> lis
     """The JSON of each answer."""
     answers, timings, languages = found
     return [
-        wire.dumps(_answer(call, text, hits, timings, languages)).encode()
-        for text, hits in zip(texts, answers, strict=True)
+        json_bytes(_answer(call, text, hits, timings, languages)) for text, hits in zip(texts, answers, strict=True)
     ]
 
 
@@ -286,7 +269,7 @@ def _told(call: Call[Any], texts: Sequence[str] | None, found: SearchedTogether,
     answers, timings, languages = found
     named: Sequence[str | None] = texts if texts is not None else [None] * len(answers)
     told = [_answer(call, text, hits, timings, languages) for text, hits in zip(named, answers, strict=True)]
-    return wire.dumps(wire.message(answers=told) if several else told[0]).encode()
+    return json_bytes(wire.message(answers=told) if several else told[0])
 
 
 def _answer(
@@ -330,30 +313,6 @@ def similar(call: Call[Similar]) -> bytes:
 
     found = call.service.collections.use([call.collection], work)
     return _told(call, None, ([found], {}, ()), several=False)
-
-
-@routes.add(
-    "POST",
-    "/v1/collections/{collection}/facets",
-    "Count documents by the values of fields",
-    body=FacetsAsked,
-    answer=FacetsFound,
-    example={"fields": ["year"], "where": "year >= 1990"},
-)
-def count_by_field(call: Call[FacetsAsked]) -> dict[str, Any]:
-    """Of the documents that a filter allows; the most frequent values first. An element of a list counts as a value."""
-    body = call.body
-
-    def work(opened: Sequence[Collection]) -> dict[str, Any]:
-        with opened[0].engine.view() as view:
-            where = None if body.where is None else parse_filter(body.where, view.fields())
-            counted = {name: facets(view, name, where, body.limit) for name in body.fields}
-        told = {
-            name: [{"value": value, "documents": count} for value, count in values] for name, values in counted.items()
-        }
-        return wire.message(facets=told)
-
-    return call.service.collections.use([call.collection], work)
 
 
 @routes.add(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,10 +15,12 @@ from semsearch.errors import EncodingFailed
 from semsearch.server.failures import Refusal
 from semsearch.server.operations import Call, HTTPAnswer
 from semsearch.server.service import Service
+from semsearch.sparse_vectors import SparseEncoder
 from semsearch.types import Encoder, Metric, Reranker, Vectors
 from semsearch.vectors import normalise
 
 QUERY_NAMES = frozenset({"query", "search_query", "retrieval.query", "s2p_query"})
+FEW_VECTORS = 16
 DOCUMENT_NAMES = frozenset({"document", "passage", "search_document", "retrieval.passage", "text"})
 
 
@@ -41,6 +43,16 @@ def encoder_of(service: Service, asked: str | None) -> tuple[str, Encoder]:
     if name is None:
         raise Refusal(404, "model_not_found", "this server was started without an encoder: --encoder MODEL.", "model")
     return name, service.encoder(name)
+
+
+def sparse_encoder_of(service: Service, asked: str | None) -> tuple[str, SparseEncoder]:
+    """The sparse encoder that a request means, by default the server's first, and its name."""
+    names = service.options.sparse
+    name = named_model(asked, names) if asked is not None else next(iter(names), None)
+    if name is None:
+        message = "this server was started without a sparse model: --sparse MODEL."
+        raise Refusal(404, "model_not_found", message, "model")
+    return name, service.sparse_encoder(name)
 
 
 def reranker_of(service: Service, asked: str | None) -> tuple[str, Reranker]:
@@ -84,7 +96,14 @@ def role_of(said: str | None, param: str) -> str:
     raise Refusal(400, "invalid_parameter", f"'{param}' is 'query' or 'document', not '{said:.40}'.", param)
 
 
-def encoded_together(
+async def opened_encoder(service: Service, asked: str | None) -> tuple[str, Encoder]:
+    """What `encoder_of` gives; a model that is not open yet is opened in a thread."""
+    if all(map(service.is_open, service.options.encoders)):
+        return encoder_of(service, asked)
+    return await service.run("read", lambda: encoder_of(service, asked))
+
+
+async def encoded_together(
     call: Call[Any], encoder: Encoder, texts: Sequence[str], role: str, dimensions: int | None
 ) -> Vectors:
     """Vectors `(n, dim)` of texts, encoded with those of other clients; the first `dimensions` components of them."""
@@ -95,11 +114,16 @@ def encoded_together(
             f"the model's vectors have {encoder.dim} components: no {dimensions}.",
             "dimensions",
         )
-    vectors = call.service.queues.of(encoder, role).vectors(texts, call.gone)
+    vectors: Vectors = await call.service.encoded(call.service.queues.of(encoder, role), texts, call.gone)
     if dimensions is None or dimensions == encoder.dim:
         return vectors
     cut = np.ascontiguousarray(vectors[:, :dimensions])
     return normalise(cut) if encoder.metric == Metric.COSINE else cut
+
+
+async def written(service: Service, many: int, make: Callable[[], HTTPAnswer]) -> HTTPAnswer:
+    """An answer of so many vectors: a few are written at once, many in a thread, for they take a while."""
+    return make() if many <= FEW_VECTORS else await service.run("read", make)
 
 
 def as_base64(vectors: Vectors) -> list[str]:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import shutil
 import tempfile
 import threading
 import time
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from hashlib import blake2b
 from pathlib import Path, PurePath
 from typing import Any, TypeVar
@@ -23,7 +24,7 @@ from semsearch.errors import CollectionNotFound, SemsearchError
 from semsearch.hardware import cores
 from semsearch.home import Home
 from semsearch.open_collections import OpenCollections
-from semsearch.server.batching import Queues
+from semsearch.server.batching import EncodingQueue, Queues
 from semsearch.server.configuration import ServerOptions
 from semsearch.server.errands import Errands
 from semsearch.server.failures import Refusal, refusal_of, too_many
@@ -33,6 +34,7 @@ from semsearch.server.operations import Table
 from semsearch.server.queued_model import QueuedModel
 from semsearch.server.search_queue import SearchQueue
 from semsearch.server.tasks import DONE, QUEUED, RUNNING, Tasks
+from semsearch.sparse_vectors import SparseEncoder
 from semsearch.state import state_folder
 from semsearch.types import Encoder, Reranker
 
@@ -42,6 +44,7 @@ ThreadResult = TypeVar("ThreadResult")
 
 READ_THREADS = 8  # each with a connection to a database at most: SQLite takes 64 a collection
 WRITE_THREADS = 4  # they wait for each other's locks
+ENCODE_THREADS = 8  # a model's batches come one after the other
 TASK_THREADS = 2
 ENDING_SECONDS = 10.0  # for tasks to come to a stop
 
@@ -70,6 +73,7 @@ class Service:
         self.pools = {
             "read": ThreadPoolExecutor(max(READ_THREADS, cores()), "semsearch-read"),
             "write": ThreadPoolExecutor(WRITE_THREADS, "semsearch-write"),
+            "encode": ThreadPoolExecutor(ENCODE_THREADS, "semsearch-encode"),
         }
         self.searches: SearchQueue[str, bytes] = SearchQueue(self.instruments.dropped, self.options.max_waiting)
         self.tasks = Tasks(_tasks_folder(home), self._told, ThreadPoolExecutor(TASK_THREADS, "semsearch-task"))
@@ -79,7 +83,7 @@ class Service:
         self._maintaining: dict[str, bool] = {}
         self._maintenance = ThreadPoolExecutor(1, "semsearch-maintain")
         self._lock = threading.Lock()
-        self._models: dict[str, Encoder | Reranker] = {}  # held as long as the server runs
+        self._models: dict[str, Encoder | SparseEncoder | Reranker] = {}  # held as long as the server runs
         own = [home.location, *(str(path) for path in self.options.folders.values()), tempfile.gettempdir()]
         self.private = [path for path in (*own, str(Path.home()), str(self.options.files or "")) if os.sep in path]
         self.instruments.watch(
@@ -103,15 +107,10 @@ class Service:
             Refusal: Too many wait for one already.
             TimeoutError: A read took longer than an answer may; what is written is written to its end.
         """
-        if self._waiting >= self.options.max_waiting:
-            raise too_many()
-        self._waiting += 1
-        try:
+        with self._one_more():
             future = asyncio.get_running_loop().run_in_executor(self.pools[pool], work)
             async with asyncio.timeout(self.options.seconds if pool == "read" else None):
                 return await future
-        finally:
-            self._waiting -= 1
 
     # Models
 
@@ -124,6 +123,47 @@ class Service:
         if name not in self.options.encoders:
             raise _not_served("encoder", name, self.options.encoders)
         found: Any = self._model(f"encoder {name}", lambda: models.encoder(name, self.options.compute))
+        return found  # type: ignore[no-any-return]
+
+    def is_open(self, name: str) -> bool:
+        """Whether the encoder of that name was opened, so that asking for it waits for nothing."""
+        return f"encoder {name}" in self._models
+
+    async def encoded(self, queue: EncodingQueue, texts: Sequence[str], gone: Callable[[], bool]) -> Any:
+        """What a queue gives for texts, together with those of all who ask.
+
+        Raises:
+            Refusal: Too many wait already.
+            TimeoutError: It takes longer than an answer may.
+        """
+        with self._one_more():
+            async with asyncio.timeout(self.options.seconds):
+                return await queue.awaited(texts, gone, self.pools["encode"])
+
+    @contextmanager
+    def _one_more(self) -> Iterator[None]:
+        """Count one who waits.
+
+        Raises:
+            Refusal: Too many wait already.
+        """
+        if self._waiting >= self.options.max_waiting:
+            raise too_many()
+        self._waiting += 1
+        try:
+            yield
+        finally:
+            self._waiting -= 1
+
+    def sparse_encoder(self, name: str) -> SparseEncoder:
+        """The sparse model of a collection, or of texts to encode, opened once.
+
+        Raises:
+            Refusal: It is none of those that the server was started with.
+        """
+        if name not in self.options.sparse:
+            raise _not_served("sparse", name, self.options.sparse)
+        found: Any = self._model(f"sparse {name}", lambda: models.sparse_encoder(name, self.options.compute))
         return found  # type: ignore[no-any-return]
 
     def reranker_name(self, asked: bool | str | None) -> str | None:
@@ -149,6 +189,14 @@ class Service:
         if key not in self._models:
             self._models[key] = load()  # which is shared, so two threads that come at once get the same
         return self._models[key]
+
+    def drop(self, name: str) -> None:
+        """Drop a collection, with the files that were put in and what tasks found in it."""
+        self.collections.drop(name)
+        self.tasks.forget_results(name)
+        root = self.options.files
+        if root is not None and not (root / name).is_symlink():
+            shutil.rmtree(root / name, ignore_errors=True)
 
     # Behind the requests
 
@@ -242,7 +290,8 @@ def _is_warming(collection: Collection) -> bool:
 
 def _not_served(kind: str, name: str, there: tuple[str, ...]) -> Refusal:
     known = f"It has {', '.join(there)}." if there else f"It was started without any: --{kind} MODEL."
-    return Refusal(403, "model_not_served", f"this server has no {kind} '{name:.80}'. {known}", kind)
+    what = "sparse model" if kind == "sparse" else kind
+    return Refusal(403, "model_not_served", f"this server has no {what} '{name:.80}'. {known}", kind)
 
 
 def _tasks_folder(home: Home) -> Path | None:

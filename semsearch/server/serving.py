@@ -20,11 +20,13 @@ from starlette.types import ASGIApp
 
 from semsearch.errors import UsageError
 from semsearch.server import (
+    application_routes,
     assistant_routes,
     collection_routes,
     document_routes,
     engine_routes,
     errand_routes,
+    field_routes,
     file_routes,
     http_protocol,
     model_routes,
@@ -52,7 +54,9 @@ def table() -> Table:
         collection_routes.routes,
         document_routes.routes,
         search_routes.routes,
+        field_routes.routes,
         task_routes.routes,
+        application_routes.routes,
         file_routes.routes,
         model_routes.routes,
         tei_routes.routes,
@@ -120,7 +124,8 @@ def listen(host: str, port: int, uds: str | None = None) -> socket.socket:
     if uds is not None:
         return _unix(uds)
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    found = socket.socket(family, socket.SOCK_STREAM)
+    # By the protocol asyncio knows that it may send at once; else an answer waits 40 ms until its head is acknowledged.
+    found = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         found.bind((host, port))

@@ -28,8 +28,11 @@ class About(JSONShape):
     version: str
     uptime_seconds: float
     encoders: list[str]
+    sparse: list[str]
     rerankers: list[str]
     folders: list[str]
+    files: bool = Field(description="Whether files may be put in.")
+    max_upload: int = Field(description="Bytes of one.")
     role: str
 
 
@@ -61,7 +64,10 @@ def about_server(call: Call[None]) -> dict[str, Any]:
         version=semsearch.__version__,
         uptime_seconds=round(time.time() - call.service.started, 1),
         encoders=options.encoders,
+        sparse=options.sparse,
         rerankers=options.rerankers,
         folders=sorted(options.folders),
+        files=options.files is not None,
+        max_upload=options.max_upload,
         role=call.grant.role,
     )

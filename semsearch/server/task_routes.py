@@ -15,14 +15,17 @@ from semsearch.ingest.source import STDIN, ReadReport, Source
 from semsearch.ingest.sync import MAX_VANISHED
 from semsearch.names import check_name
 from semsearch.server.failures import Refusal
-from semsearch.server.operations import Call, HTTPAnswer, JSONShape, Table
+from semsearch.server.operations import BYTES, Call, HTTPAnswer, JSONShape, Streamed, Table
 from semsearch.server.queued_model import check_encodes
+from semsearch.server.sent_files import saved_as, served_file, served_lines_as_array
 from semsearch.server.service import Service
-from semsearch.server.tasks import Work, listed
+from semsearch.server.task_results import RESULT_FORMATS, ResultFiles
+from semsearch.server.tasks import Task, Work
 
 routes = Table("tasks")
 
 KEPT_ERRORS = 100
+WITHOUT_SPARSE = "none"
 
 TellProgress = Callable[..., None]
 
@@ -43,6 +46,7 @@ class TaskFacts(JSONShape):
     cancelling: bool
     result: Any
     error: dict[str, Any] | None
+    formats: list[str] = Field(description="In which /v1/tasks/{task}/result gives what it found.")
 
 
 class TaskAnswer(TaskFacts):
@@ -95,9 +99,24 @@ class TuneAsked(JSONShape):
 
 
 class ReencodeAsked(JSONShape):
-    """Another model."""
+    """Another model, or a sparse one beside it."""
 
-    encoder: str = Field(description="One of the server's models.")
+    encoder: str | None = Field(None, description="One of the server's models.")
+    sparse: str | None = Field(
+        None, description="Instead: one of its sparse models, beside the other; 'none' takes the sparse vectors out."
+    )
+
+
+class CheckAsked(JSONShape):
+    """How thoroughly."""
+
+    deep: bool = Field(False, description="Read everything: every vector, the full text, what the index finds.")
+
+
+class ResultAsked(JSONShape):
+    """Which of the formats of a result."""
+
+    format: str | None = Field(None, description="ndjson, json, html or backup; without it the first that there is.")
 
 
 class NothingAsked(JSONShape):
@@ -107,8 +126,13 @@ class NothingAsked(JSONShape):
 def _begin(call: Call[Any], kind: str, work: Work) -> HTTPAnswer:
     name = check_name(call.collection)
     call.service.home.require(name)
-    task = call.service.tasks.begin(kind, name, work)
-    return HTTPAnswer(wire.message(**task.told()), 202, headers={"Location": f"/v1/tasks/{task.id}"})
+    return accepted(call, call.service.tasks.begin(kind, name, work))
+
+
+def accepted(call: Call[Any], task: Task) -> HTTPAnswer:
+    """The answer to a request that began a task."""
+    headers = {"Location": f"/v1/tasks/{task.id}"}
+    return HTTPAnswer(wire.message(**call.service.tasks.told(task)), 202, headers=headers)
 
 
 @routes.add(
@@ -256,14 +280,22 @@ def tune_collection(call: Call[TuneAsked]) -> HTTPAnswer:
 )
 def reencode_collection(call: Call[ReencodeAsked]) -> HTTPAnswer:
     """All documents are encoded anew; the present vectors serve until one commit. Begun again, it goes on."""
-    service, name = call.service, call.body.encoder
-    if name not in service.options.encoders:
+    service, name, sparse = call.service, call.body.encoder, call.body.sparse
+    if (name is None) == (sparse is None):
+        raise Refusal(400, "invalid_request", "say which model to take: 'encoder', or 'sparse' for one beside it.")
+    if name is not None and name not in service.options.encoders:
         service.encoder(name)
+    if sparse is not None and sparse != WITHOUT_SPARSE:
+        service.sparse_encoder(sparse)
 
     def work(progress: TellProgress) -> Any:
         with service.collections.lease(call.collection) as collection:
-            count = collection.reencode(name, progress=lambda done: progress(documents=done))
-        return {"documents": count}
+            if name is not None:
+                return {"documents": collection.reencode(name, progress=lambda done: progress(documents=done))}
+            if sparse is None or sparse == WITHOUT_SPARSE:
+                collection.remove_sparse()
+                return {"passages": 0}
+            return {"passages": collection.add_sparse(sparse, progress=lambda done: progress(passages=done))}
 
     return _begin(call, "reencode", work)
 
@@ -279,11 +311,12 @@ def reencode_collection(call: Call[ReencodeAsked]) -> HTTPAnswer:
     status=202,
 )
 def compact_collection(call: Call[NothingAsked]) -> HTTPAnswer:
-    """And erase them everywhere."""
+    """And erase them everywhere: in what tasks found, too."""
 
     def work(progress: TellProgress) -> Any:
         with call.service.collections.lease(call.collection) as collection:
             done = collection.compact()
+        call.service.tasks.forget_results(call.collection)
         return {
             "rows": done.rows,
             "bytes_before": done.bytes_before,
@@ -294,28 +327,124 @@ def compact_collection(call: Call[NothingAsked]) -> HTTPAnswer:
     return _begin(call, "compact", work)
 
 
+@routes.add(
+    "POST",
+    "/v1/collections/{collection}/check",
+    "Say what is wrong with a collection",
+    role="admin",
+    pool="write",
+    body=CheckAsked,
+    answer=TaskAnswer,
+    status=202,
+)
+def check_collection(call: Call[CheckAsked]) -> HTTPAnswer:
+    """And what mends each thing; nothing is changed."""
+
+    def work(progress: TellProgress) -> Any:
+        with call.service.collections.lease(call.collection) as collection:
+            problems = collection.check(deep=call.body.deep)
+        told = [{"part": one.part, "what": one.what, "fix": one.fix} for one in problems]
+        if not call.service.shows_paths(call.grant):
+            told = [{name: call.service.refusal(DataError(text)).message for name, text in one.items()} for one in told]
+        return {"problems": told}
+
+    return _begin(call, "check", work)
+
+
+@routes.add(
+    "POST",
+    "/v1/collections/{collection}/repair",
+    "Mend what a check finds",
+    role="admin",
+    pool="write",
+    body=NothingAsked,
+    answer=TaskAnswer,
+    status=202,
+)
+def repair_collection(call: Call[NothingAsked]) -> HTTPAnswer:
+    """As far as it can be; the result says what was done."""
+
+    def work(progress: TellProgress) -> Any:
+        with call.service.collections.lease(call.collection) as collection:
+            return {"done": collection.repair()}
+
+    return _begin(call, "repair", work)
+
+
+@routes.add(
+    "POST",
+    "/v1/collections/{collection}/backup",
+    "Back a collection up",
+    role="admin",
+    pool="write",
+    body=NothingAsked,
+    answer=TaskAnswer,
+    status=202,
+)
+def back_collection_up(call: Call[NothingAsked]) -> HTTPAnswer:
+    """As of one commit, beside searches and writes; its file is the task's result, which `semsearch restore` takes."""
+
+    def work(progress: TellProgress, kept: ResultFiles) -> Any:
+        with call.service.collections.lease(call.collection) as collection:
+            return {"bytes": collection.backup(kept.path("backup"))}
+
+    name = check_name(call.collection)
+    call.service.home.require(name)
+    return accepted(call, call.service.tasks.begin_finding("backup", name, work, role="admin"))
+
+
 @routes.add("GET", "/v1/tasks", "The tasks", answer=TaskList)
 def list_tasks(call: Call[None]) -> dict[str, Any]:
     """The newest first; of finished ones the last thousand."""
-    return wire.message(
-        tasks=listed(task for task in call.service.tasks.listed() if call.grant.covers(task.collection))
-    )
+    tasks = call.service.tasks
+    return wire.message(tasks=[tasks.told(task) for task in tasks.listed() if _covers(call, task)])
 
 
 @routes.add("GET", "/v1/tasks/{task}", "How far a task is", answer=TaskAnswer)
 def get_task(call: Call[None]) -> dict[str, Any]:
     """What it does, its progress, and in the end its result or error."""
-    return wire.message(**_own(call).told())
+    return wire.message(**call.service.tasks.told(_own(call)))
 
 
 @routes.add("POST", "/v1/tasks/{task}/cancel", "Cancel a task", role="write", body=NothingAsked, answer=TaskAnswer)
 def cancel_task(call: Call[NothingAsked]) -> dict[str, Any]:
     """At once where it waits, else when it next tells how far it is: what an index is built of is built to its end."""
-    return wire.message(**call.service.tasks.cancel(_own(call).id).told())
+    return wire.message(**call.service.tasks.told(call.service.tasks.cancel(_own(call).id)))
 
 
-def _own(call: Call[Any]) -> Any:
+@routes.add("GET", "/v1/tasks/{task}/result", "What a task found", query=ResultAsked, gives=BYTES)
+def get_result(call: Call[None]) -> Streamed:
+    """As a file to be saved: rows as lines of JSON, the same as JSON, or a page; a task says which there are."""
+    task, asked = _own(call), call.query.format
+    if not call.grant.has(task.role):
+        raise Refusal(403, "not_allowed", f"that needs a key of the role '{task.role}'.")
+    there = call.service.tasks.told(task)["formats"]
+    if not there:
+        raise Refusal(404, "result_not_found", f"the task keeps nothing, or not any more: it is {task.state}.", "task")
+    form = asked or there[0]
+    if form not in there:
+        raise Refusal(404, "result_not_found", f"the task has no '{form:.20}': it has {', '.join(there)}.", "format")
+    results = call.service.tasks.results
+    name = f"{task.collection}-{task.kind}.{form}"
+    if form == "json" and not results.file(task.id, form).is_file():
+        return served_lines_as_array(results.file(task.id, "ndjson"), name)
+    return served_file(results.file(task.id, form), RESULT_FORMATS[form], saved_as(name))
+
+
+@routes.add("DELETE", "/v1/tasks/{task}/result", "Delete what a task found", role="write", answer=TaskAnswer)
+def delete_result(call: Call[None]) -> dict[str, Any]:
+    """The task itself stays."""
+    task = _own(call)
+    call.service.tasks.results.forget(task.id)
+    return wire.message(**call.service.tasks.told(task))
+
+
+def _own(call: Call[Any]) -> Task:
     task = call.service.tasks.get(call.path["task"])
-    if not call.grant.covers(task.collection):
+    if not _covers(call, task):
         raise Refusal(404, "task_not_found", "there is no such task.", "task")
     return task
+
+
+def _covers(call: Call[Any], task: Task) -> bool:
+    return all(map(call.grant.covers, (task.collection, *task.others)))

@@ -2,7 +2,7 @@
 
 A task is a file of its own, written when its state changes, so that a server that starts again tells of each as what it
 is: done, failed, cancelled, or interrupted where the server ended under it. Tasks of one collection are done one after
-the other. Of finished ones the last thousand are kept.
+the other. Of finished ones the last thousand are kept, with what they found (`semsearch.server.task_results`).
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from typing import Any
 
 from semsearch import wire
 from semsearch.server.failures import Refusal
+from semsearch.server.task_results import ResultFiles, TaskResults
 
 QUEUED, RUNNING, DONE, FAILED, CANCELLED, INTERRUPTED = (
     "queued",
@@ -31,6 +32,7 @@ QUEUED, RUNNING, DONE, FAILED, CANCELLED, INTERRUPTED = (
     "interrupted",
 )
 FINISHED = frozenset({DONE, FAILED, CANCELLED, INTERRUPTED})
+HIDDEN = ("owner", "role", "others")
 KEPT_TASKS = 1_000
 MOST_QUEUED = 100
 
@@ -55,16 +57,22 @@ class Task:
     result: Any = None
     error: dict[str, Any] | None = None
     owner: str = ""  # the process that does it
+    role: str = "read"  # that who reads what it found must have
+    others: list[str] = field(default_factory=list)  # collections that are in what it found, too
 
     def told(self) -> dict[str, Any]:
         """As clients are told of it."""
         facts = asdict(self)
-        del facts["owner"]
+        for name in HIDDEN:
+            del facts[name]
         return facts
 
 
 Work = Callable[[Callable[..., None]], Any]
 """Does a task; given what it calls with its progress by name, which raises `Cancelled` once it was cancelled."""
+
+FindingWork = Callable[[Callable[..., None], ResultFiles], Any]
+"""The same, of one that keeps what it finds in files."""
 
 
 class Tasks:
@@ -80,6 +88,7 @@ class Tasks:
         self._folder = folder
         self._tell = tell
         self._pool = pool
+        self.results = TaskResults(None if folder is None else folder / "results")
         self._lock = threading.Lock()
         self._tasks: dict[str, Task] = {}
         self._futures: dict[str, Future[None]] = {}
@@ -94,16 +103,48 @@ class Tasks:
         Raises:
             Refusal: Too many wait already.
         """
+        return self._begin(kind, collection, lambda task: work, "read", ())
+
+    def begin_finding(
+        self, kind: str, collection: str, work: FindingWork, *, role: str = "read", others: Iterable[str] = ()
+    ) -> Task:
+        """A new task, queued, which keeps what it finds.
+
+        Args:
+            kind: What it does.
+            collection: With which collection.
+            work: Does it.
+            role: That who reads what it found must have.
+            others: Collections that are in what it finds, too.
+
+        Raises:
+            Refusal: Too many wait already.
+        """
+
+        def finding(task: Task) -> Work:
+            return lambda progress: work(progress, self.results.of(task.id))
+
+        return self._begin(kind, collection, finding, role, others)
+
+    def _begin(
+        self, kind: str, collection: str, work: Callable[[Task], Work], role: str, others: Iterable[str]
+    ) -> Task:
+        """See `begin`.
+
+        Raises:
+            Refusal: Too many wait already.
+        """
         with self._lock:
             waiting = sum(task.state == QUEUED for task in self._tasks.values())
             if waiting >= MOST_QUEUED:
                 raise Refusal(429, "too_many_tasks", f"{waiting} tasks wait already.", None, {"Retry-After": "10"})
             made = time.time()
             task = Task(f"{int(1000 * made):013d}-{secrets.token_hex(4)}", kind, collection, owner=self._me)
+            task.role, task.others = role, list(others)
             self._tasks[task.id] = task
             turn = self._turns.setdefault(collection, threading.Lock())
         self._keep(task)
-        self._futures[task.id] = self._pool.submit(self._run, task, work, turn)
+        self._futures[task.id] = self._pool.submit(self._run, task, work(task), turn)
         self._prune()
         return task
 
@@ -118,6 +159,10 @@ class Tasks:
         if task is None:
             raise Refusal(404, "task_not_found", f"there is no task '{identity:.60}'.", "task")
         return task
+
+    def told(self, task: Task) -> dict[str, Any]:
+        """As clients are told of a task."""
+        return {**task.told(), "formats": self.results.formats(task.id) if task.state == DONE else []}
 
     def listed(self) -> list[Task]:
         """All of them, the newest first."""
@@ -168,6 +213,7 @@ class Tasks:
                 if task.state not in FINISHED:
                     task.state, task.finished = INTERRUPTED, time.time()
             self._keep(task)
+        self.results.close()
 
     def _run(self, task: Task, work: Work, turn: threading.Lock) -> None:
         with turn:
@@ -189,6 +235,8 @@ class Tasks:
                 state = INTERRUPTED if self._ending else CANCELLED
             except BaseException as raised:
                 state, error = FAILED, self._tell(task.id, raised).body()["error"]
+            if state != DONE:
+                self.results.forget(task.id)
             with self._lock:
                 if task.state == RUNNING:
                     task.state, task.result, task.error, task.finished = state, result, error, time.time()
@@ -230,11 +278,20 @@ class Tasks:
             self._tasks[task.id] = task
         self._prune()
 
+    def forget_results(self, collection: str) -> None:
+        """Delete what tasks found in a collection, since that is gone, or is to be erased everywhere."""
+        with self._lock:
+            own = [task.id for task in self._tasks.values() if collection in (task.collection, *task.others)]
+        for identity in own:
+            self.results.forget(identity)
+
     def _prune(self) -> None:
         with self._lock:
             old = sorted(task.id for task in self._tasks.values() if task.state in FINISHED)[:-KEPT_TASKS]
             for identity in old:
                 del self._tasks[identity]
+            known = list(self._tasks)
+        self.results.prune(known)
         for identity in old if self._folder is not None else ():
             assert self._folder is not None
             with suppress(OSError):
@@ -265,8 +322,3 @@ def _is_alive(owner: str) -> bool:
     with suppress(OSError):  # a number that was given to another program since
         return b"semsearch" in Path(f"/proc/{pid}/cmdline").read_bytes() or not Path("/proc/self/cmdline").exists()
     return True
-
-
-def listed(tasks: Iterable[Task]) -> list[dict[str, Any]]:
-    """Tasks as clients are told of them."""
-    return [task.told() for task in tasks]

@@ -7,6 +7,7 @@ errors are TEI's, too.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
@@ -19,14 +20,17 @@ from semsearch.server.served_models import (
     as_base64,
     checked_texts,
     encoded_together,
-    encoder_of,
     finite,
+    opened_encoder,
     plain_json,
     relevance,
     reranker_of,
     role_of,
+    sparse_encoder_of,
+    written,
 )
 from semsearch.server.token_texts import cut_texts, texts_of_ids
+from semsearch.sparse_vectors import SparseEncoder, SparseVectors
 from semsearch.types import Encoder, Metric
 from semsearch.vectors import normalise
 
@@ -56,6 +60,13 @@ class TEITexts(Truncating):
     normalize: bool | None = Field(None, description="Unit length, which is the default.")
     dimensions: int | None = Field(None, ge=1)
     encoding_format: Literal["float", "base64"] | None = None
+
+
+class TEISparseTexts(Truncating):
+    """As text-embeddings-inference has it."""
+
+    inputs: str | TokenIds | list[str | TokenIds] = Field(description="Texts, or token ids of the model.")
+    prompt_name: str | None = Field(None, description="'query' or 'document' (the default).")
 
 
 class TEISentences(JSONShape):
@@ -118,45 +129,84 @@ def as_tei(refusal: Refusal) -> tuple[int, Any]:
 
 
 @routes.add("POST", "/embed", "Encode texts (TEI)", body=TEITexts, refused=as_tei, example={"inputs": ["a text"]})
-def tei_embed(call: Call[TEITexts]) -> HTTPAnswer:
+async def tei_embed(call: Call[TEITexts]) -> HTTPAnswer:
     """A list of vectors, for a single text too. Token ids are taken where they are those of a text."""
     asked = call.body
-    _, encoder = encoder_of(call.service, None)
-    given = [asked.inputs] if isinstance(asked.inputs, str) or _is_ids(asked.inputs) else asked.inputs
+    _, encoder = await opened_encoder(call.service, None)
     _check_scale(encoder, asked.normalize)
-    texts = _texts(call, texts_of_ids(encoder, given, "inputs"))
     role = role_of(asked.prompt_name, "prompt_name")
-    texts = _cut(encoder, texts, role, asked)
-    vectors = encoded_together(call, encoder, texts, role, asked.dimensions)
+    texts = await call.service.run("read", partial(_as_texts, call, encoder, asked, role))
+    vectors = await encoded_together(call, encoder, texts, role, asked.dimensions)
     if asked.normalize is not False and encoder.metric != Metric.COSINE:
         vectors = normalise(vectors)
-    return plain_json(as_base64(vectors) if asked.encoding_format == "base64" else vectors.tolist())
+
+    def told() -> HTTPAnswer:
+        return plain_json(as_base64(vectors) if asked.encoding_format == "base64" else vectors.tolist())
+
+    return await written(call.service, len(texts), told)
 
 
 @routes.add("POST", "/", "Encode texts (TEI)", body=TEITexts, refused=as_tei)
-def tei_root(call: Call[TEITexts]) -> HTTPAnswer:
+async def tei_root(call: Call[TEITexts]) -> HTTPAnswer:
     """What `/embed` does."""
-    answer: HTTPAnswer = tei_embed(call)
+    answer: HTTPAnswer = await tei_embed(call)
     return answer
 
 
+@routes.add(
+    "POST",
+    "/embed_sparse",
+    "Encode texts with a sparse model (TEI)",
+    body=TEISparseTexts,
+    refused=as_tei,
+    example={"inputs": ["a text"]},
+)
+async def tei_embed_sparse(call: Call[TEISparseTexts]) -> HTTPAnswer:
+    """For each text a list of `{"index", "value"}`, by ascending index, for a single text too."""
+    asked = call.body
+    service = call.service
+    _, encoder = await service.run("read", partial(sparse_encoder_of, service, None))
+    role = role_of(asked.prompt_name, "prompt_name")
+    texts = await service.run("read", partial(_as_texts, call, encoder, asked, role))
+    vectors: SparseVectors = await service.encoded(service.queues.of_sparse(encoder, role), texts, call.gone)
+
+    def told() -> HTTPAnswer:
+        return plain_json(
+            [
+                [{"index": at, "value": value} for at, value in zip(indices.tolist(), values.tolist(), strict=True)]
+                for indices, values in vectors.rows()
+            ]
+        )
+
+    return await written(service, len(texts), told)
+
+
 @routes.add("POST", "/similarity", "Compare a sentence with others (TEI)", body=TEISimilarity, refused=as_tei)
-def tei_similarity(call: Call[TEISimilarity]) -> HTTPAnswer:
+async def tei_similarity(call: Call[TEISimilarity]) -> HTTPAnswer:
     """The similarity to each, as the model compares: the cosine, for most."""
     asked = call.body
     parameters = asked.parameters or TEISimilarityParameters()
-    _, encoder = encoder_of(call.service, None)
+    _, encoder = await opened_encoder(call.service, None)
     role = role_of(parameters.prompt_name, "prompt_name")
-    texts = _texts(call, [asked.inputs.source_sentence, *asked.inputs.sentences])
-    texts = _cut(encoder, texts, role, parameters)
-    vectors = encoded_together(call, encoder, texts, role, None).astype(np.float64)
+    given = _texts(call, [asked.inputs.source_sentence, *asked.inputs.sentences])
+    texts = await call.service.run("read", partial(_cut, encoder, given, role, parameters))
+    vectors = (await encoded_together(call, encoder, texts, role, None)).astype(np.float64)
     if encoder.metric == Metric.L2:
         return plain_json((-((vectors[1:] - vectors[0]) ** 2).sum(axis=1)).tolist())
     return plain_json((vectors[1:] @ vectors[0]).tolist())
 
 
-def _is_ids(given: Sequence[Any]) -> bool:
-    return bool(given) and all(type(one) is int for one in given)
+def _listed(inputs: str | Sequence[Any]) -> Sequence[Any]:
+    """What is asked for as a list: a text, or the ids of one, came by itself."""
+    single = isinstance(inputs, str) or (bool(inputs) and all(type(one) is int for one in inputs))
+    return [inputs] if single else inputs
+
+
+def _as_texts(
+    call: Call[Any], encoder: Encoder | SparseEncoder, asked: TEITexts | TEISparseTexts, role: str
+) -> list[str]:
+    texts = _texts(call, texts_of_ids(encoder, _listed(asked.inputs), "inputs"))
+    return _cut(encoder, texts, role, asked)
 
 
 def _texts(call: Call[Any], given: Sequence[str]) -> list[str]:
@@ -166,7 +216,7 @@ def _texts(call: Call[Any], given: Sequence[str]) -> list[str]:
     return checked_texts(call, given, "inputs")
 
 
-def _cut(encoder: Encoder, texts: list[str], role: str, asked: Truncating) -> list[str]:
+def _cut(encoder: Encoder | SparseEncoder, texts: list[str], role: str, asked: Truncating) -> list[str]:
     direction = (asked.truncation_direction or "right").lower()
     return cut_texts(encoder, texts, role, refuse=asked.truncate is False, left=direction == "left")
 
@@ -278,13 +328,14 @@ def _labels(model: Any, count: int) -> list[str]:
 def tei_info(call: Call[None]) -> dict[str, Any]:
     """As text-embeddings-inference tells it."""
     options = call.service.options
-    name = next(iter(options.encoders), None)
+    name = next(iter(options.encoders), None) or next(iter(options.sparse), None)
+    pooling = "model" if options.encoders else "splade"
     return {
         "model_id": name,
         "served_model_name": name,
         "model_sha": None,
         "model_dtype": options.compute.dtype or "float32",
-        "model_type": {"embedding": {"pooling": "model"}} if name else {"reranker": {}},
+        "model_type": {"embedding": {"pooling": pooling}} if name else {"reranker": {}},
         "max_concurrent_requests": options.max_waiting,
         "max_client_batch_size": options.max_queries,
         "auto_truncate": True,

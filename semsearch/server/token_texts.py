@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from semsearch.server.failures import Refusal
-from semsearch.types import Encoder, Windowed
+from semsearch.sparse_vectors import SparseEncoder
+from semsearch.types import Encoder
 
 
-def texts_of_ids(encoder: Encoder, given: Sequence[Any], param: str) -> list[str]:
+def texts_of_ids(encoder: Encoder | SparseEncoder, given: Sequence[Any], param: str) -> list[str]:
     """Texts as they are, and those that lists of token ids are of, in the model's own vocabulary.
 
     Ids are read back into their text, whose ids must be the same again, with or without the model's special tokens.
@@ -20,7 +21,7 @@ def texts_of_ids(encoder: Encoder, given: Sequence[Any], param: str) -> list[str
     return [one if isinstance(one, str) else _text_of(encoder, one, param) for one in given]
 
 
-def _text_of(encoder: Encoder, ids: Sequence[int], param: str) -> str:
+def _text_of(encoder: Encoder | SparseEncoder, ids: Sequence[int], param: str) -> str:
     tokenizer: Any = getattr(encoder, "tokenizer", None)
     if tokenizer is None:
         raise Refusal(
@@ -45,7 +46,7 @@ def _text_of(encoder: Encoder, ids: Sequence[int], param: str) -> str:
     )
 
 
-def cut_texts(encoder: Encoder, texts: list[str], role: str, *, refuse: bool, left: bool) -> list[str]:
+def cut_texts(encoder: Encoder | SparseEncoder, texts: list[str], role: str, *, refuse: bool, left: bool) -> list[str]:
     """Texts as the encoder is to be given them, which itself reads as many tokens as it can from the beginning.
 
     Args:
@@ -58,12 +59,15 @@ def cut_texts(encoder: Encoder, texts: list[str], role: str, *, refuse: bool, le
     Raises:
         Refusal: A text is too long, and `refuse` says so.
     """
-    if not (refuse or left) or not isinstance(encoder, Windowed):
+    tokenizer: Any = getattr(encoder, "tokenizer", None)
+    window: int | None = getattr(encoder, "window", None)
+    if role == "query":
+        window = getattr(encoder, "query_window", window)
+    if not (refuse or left) or tokenizer is None or window is None:
         return texts
-    window = int(getattr(encoder, "query_window", encoder.window)) if role == "query" else encoder.window
     cut = []
     for text in texts:
-        tokens = encoder.tokenizer.encode(text, add_special_tokens=False)
+        tokens = tokenizer.encode(text, add_special_tokens=False)
         over = len(tokens.ids) - window
         if over > 0 and refuse:
             raise Refusal(

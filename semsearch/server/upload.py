@@ -22,6 +22,7 @@ from semsearch.errors import CollectionLocked, DataError
 from semsearch.ingest.ingestion import IngestResult
 from semsearch.server.batching import HungUp
 from semsearch.server.failures import Refusal
+from semsearch.server.json_bytes import json_bytes
 from semsearch.server.operations import NDJSON
 from semsearch.server.queued_model import check_encodes
 from semsearch.server.service import Service
@@ -254,7 +255,7 @@ class _Answers:
         )
 
     async def _send_line(self, line: dict[str, Any]) -> None:
-        content = wire.dumps(line).encode() + b"\n"
+        content = json_bytes(line) + b"\n"
         await self._send({"type": "http.response.body", "body": content, "more_body": True})
 
     async def end(self, line: dict[str, Any]) -> None:

@@ -1,32 +1,16 @@
 """The page of a map in a real browser, without a network: looked at, walked through by keys, and attacked."""
 
-import os
-import shutil
 import time
 
 import numpy as np
 import pytest
+from support.browser import PATIENT
 
 import semsearch
 
 pytestmark = [pytest.mark.chromium, pytest.mark.slow]
 
 NASTY = "<img src=x onerror=\"document.title='owned'\"></script><script>document.title='owned'</script>"
-PATIENT = 60_000  # milliseconds: a machine may be busy
-
-
-@pytest.fixture(scope="module")
-def browser():
-    api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    if found is None:
-        pytest.skip("there is no Chromium here")
-    with api.sync_playwright() as playwright:
-        running = playwright.chromium.launch(
-            executable_path=found, args=["--no-sandbox"] if os.name == "posix" and os.geteuid() == 0 else []
-        )
-        yield running
-        running.close()
 
 
 @pytest.fixture(scope="module")

@@ -13,5 +13,5 @@ from semsearch.testing import EngineContract
 class TestRemoteEngine(EngineContract):
     @pytest.fixture
     def home(self, tmp_path):
-        with served(str(tmp_path / "home")) as server:
+        with served(str(tmp_path / "home"), sparse=("words",)) as server:
             yield RemoteHome(server.url)

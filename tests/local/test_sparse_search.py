@@ -250,7 +250,7 @@ def test_an_index_that_lacks_rows_is_let_go(made):
         made.engine.store.advance(connection)
         connection.exec_driver_sql("DELETE FROM sparse_vectors WHERE key IN (5, 6, 7)")
     made.maintain()
-    assert made._fill_sparse() == 3
+    assert made.fill_sparse() == 3
     assert made.engine.index_info()["sparse"]["rows"] == 0
     assert_exact(made)
 

@@ -4,17 +4,13 @@ import json
 import re
 
 import pytest
-from support.browser import PATIENT, address, ask, chromium, opened, results, shows, titles
+from support.browser import PATIENT, address, ask, opened, results, shows, titles
+
+from semsearch.testing.encoder import SparseWords
 
 pytestmark = [pytest.mark.chromium, pytest.mark.slow]
 
 NASTY = "<img src=x onerror=\"document.title='owned'\"><script>document.title='owned'</script>"
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with chromium() as running:
-        yield running
 
 
 @pytest.fixture
@@ -115,7 +111,6 @@ def test_several_collections_are_asked_together_or_one_alone(page, server):
     page.goto("/")
     page.wait_for_selector("#collections input")
     ask(page, "an old tree", 4)
-    assert page.locator("#fields").is_hidden()
     page.check("#collections label:has-text('plants') input")
     shows(page, 1)
     assert titles(page) == ["oak"]
@@ -208,3 +203,51 @@ def test_tasks_are_shown_with_how_far_they_are(page, server):
     page.click("#work summary")
     page.wait_for_selector("#tasks li")
     assert page.inner_text("#tasks li >> nth=0").startswith("compact animals: done")
+
+
+def test_filters_are_made_of_the_metadata_of_all_that_are_asked(page, server):
+    server.ask("/v1/collections", {"name": "plants"}, 201)
+    plants = [
+        {"id": "oak", "text": "an old tree", "metadata": {"kind": "wild", "tags": "green", "height": 30}},
+        {"id": "fern", "text": "a fern in the park", "metadata": {"kind": "pet", "tags": "green"}},
+    ]
+    server.ask("/v1/collections/plants/documents", {"documents": plants})
+    page.goto("/")
+    page.wait_for_selector("#collections input")
+    ask(page, "an old tree", 5)
+    page.click("#fields summary:has-text('kind')")
+    assert re.sub(r"\s+", " ", page.inner_text("#fields details:has-text('kind') ul")) == "pet 3 wild 1"
+    assert "tags" in page.inner_text("#unoffered")
+    page.check("#fields label:has-text('pet') input")
+    shows(page, 3)
+    assert {"Dogs", "cat", "fern"} == set(titles(page))
+    page.click("#fields summary:has-text('height')")
+    page.fill("[aria-label='height from']", "20")
+    page.press("[aria-label='height from']", "Tab")
+    shows(page, 0)
+    page.uncheck("#fields label:has-text('pet') input")
+    shows(page, 1)
+    assert titles(page) == ["oak"]
+    page.reload()
+    shows(page, 1)
+    page.check("#collections label:has-text('plants') input")
+    page.wait_for_selector("#unoffered", state="hidden")
+
+
+def test_a_sparse_model_is_offered_where_there_is_one(browser, serve, fill, monkeypatch):
+    monkeypatch.setattr("semsearch.models._sparse_encoders", lambda name, *_: SparseWords(name))
+    with serve(sparse=("words",)) as running:
+        fill(running)
+        running.ask("/v1/collections", {"name": "plants", "sparse": "words"}, 201)
+        running.ask("/v1/collections/plants/documents", {"documents": [{"id": "oak", "text": "an old tree"}]})
+        with opened(browser, running) as page:
+            page.wait_for_selector("#collections input")
+            assert page.locator("#mode option[value=sparse]").get_attribute("hidden") is not None
+            page.check("#collections label:has-text('plants') input")
+            ask(page, "tree", 1)
+            page.select_option("#mode", "sparse")
+            page.wait_for_url(re.compile("by=sparse"))
+            page.check("#explain")
+            page.wait_for_selector(".why:has-text('the words of a sparse model')")
+            page.uncheck("#collections label:has-text('plants') input")
+            page.wait_for_selector("#said:has-text('asked by meaning and words')")

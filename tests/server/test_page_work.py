@@ -1,21 +1,18 @@
 """Work that is begun from the page, in a real browser: folders indexed, tasks followed and cancelled, files opened."""
 
+import re
 import threading
 
+import numpy as np
 import pytest
-from support.browser import ask, chromium, opened, titles
+from support.browser import EXPECTED, ask, opened, results, titles
+from support.pdf import assembled
 
 from semsearch.server.keys import Keyring, add_key
 
 pytestmark = [pytest.mark.chromium, pytest.mark.slow]
 
 REPORT = "<script>document.title = 'owned'</script><p>the owl hunts at night</p>"
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with chromium() as running:
-        yield running
 
 
 @pytest.fixture
@@ -198,3 +195,122 @@ def test_rerank_is_offered_where_there_is_a_reranker(browser, serve, fill):
     with serve() as running, opened(browser, running) as page:
         page.wait_for_selector("#fields details")
         assert page.is_hidden("#rerank")
+
+
+SHEET = assembled(
+    [
+        b"<</Type/Catalog/Pages 2 0 R>>",
+        b"<</Type/Pages/Kids[3 0 R 4 0 R]/Count 2>>",
+        *[
+            b"<</Type/Page/Parent 2 0 R/MediaBox[0 0 300 200]/Contents %d 0 R/Resources<</Font<</F 7 0 R>>>>>>" % at
+            for at in (5, 6)
+        ],
+        *[
+            b"<</Length %d>>stream\n%s\nendstream" % (len(drawn), drawn)
+            for drawn in (
+                b"BT /F 12 Tf 20 100 Td (the owl hunts at night) Tj ET",
+                b"BT /F 12 Tf 20 100 Td (the heron stands in the water) Tj ET",
+            )
+        ],
+        b"<</Type/Font/Subtype/Type1/BaseFont/Helvetica>>",
+    ]
+)
+
+
+def test_files_are_put_in_and_the_pages_of_a_pdf_are_seen(browser, serve, fill, tmp_path):
+    """As pictures: what a PDF can do in a browser it does not do here. A key is in no address."""
+    pytest.importorskip("pypdfium2", reason="the extra 'documents' is not installed")
+    file = tmp_path / "keys"
+    secret = add_key(file, "me", "admin")
+    for name, content in (("birds #1.pdf", SHEET), ("tea.txt", b"tea is made with hot water")):
+        (tmp_path / name).write_bytes(content)
+    with serve(keyring=Keyring.read(file), files=tmp_path / "kept") as running:
+        running.client.headers["Authorization"] = f"Bearer {secret}"
+        fill(running)
+        with opened(browser, running, expected=(*EXPECTED, "status of 422")) as page:
+            page.wait_for_selector("#key-asked[open]")
+            page.fill("#key", secret)
+            page.keyboard.press("Enter")
+            page.wait_for_selector("#fields details")
+            page.click("#work summary")
+            page.set_input_files("#files", [tmp_path / "birds #1.pdf", tmp_path / "tea.txt"])
+            page.fill("#uploaded-into", "sheets")
+            page.press("#uploaded-into", "Enter")
+            page.wait_for_selector("#uploading-said:has-text('2 of 2 files')")
+            page.wait_for_selector("#tasks > li:has-text('file sheets: done') >> nth=1")
+            page.wait_for_selector("#collections label:has-text('sheets')")
+            page.check("#collections label:has-text('sheets') input")
+            ask(page, "the heron stands in the water", 3)
+            place = next(at for at, one in enumerate(results(page).all()) if "heron" in one.inner_text())
+            page.click(f"#results > li >> nth={place} >> text=Original")
+            page.wait_for_selector("#pages[open] img")
+            assert re.fullmatch(r"page \d of 2", page.inner_text("#pages-place"))
+            assert page.evaluate("document.querySelector('#pages img').naturalWidth") == 1400
+            axe = pytest.importorskip("axe_core_python.sync_playwright", reason="axe is not installed")
+            found = axe.Axe().run(page)["violations"]
+            assert [(one["id"], [node["html"] for node in one["nodes"]]) for one in found] == []
+            page.keyboard.press("PageUp")
+            page.wait_for_selector("#pages-place:has-text('page 1 of 2')")
+            assert page.is_disabled("#pages-before")
+            with page.expect_download() as saved:
+                page.click("#pages-save")
+            assert saved.value.suggested_filename == "birds #1.pdf"
+            assert saved.value.path().read_bytes() == SHEET
+            page.keyboard.press("Escape")
+            (tmp_path / "kept" / "sheets" / "birds #1.pdf").write_bytes(b"%PDF-1.4 nothing")
+            page.click(f"#results > li >> nth={place} >> text=Original")
+            page.wait_for_selector("#pages-failure:has-text('no PDF that can be drawn')")
+        assert not any(secret in str(note) for note in running.noted)
+
+
+def test_what_a_server_takes_no_files_of_is_told(browser, serve, fill, tmp_path):
+    (tmp_path / "long.txt").write_text("x" * 5000)
+    (tmp_path / "short.txt").write_text("a short text")
+    with serve() as running, opened(browser, running) as page:
+        page.wait_for_selector("#said")
+        assert page.is_hidden("#uploading")
+    with serve(files=tmp_path / "kept", max_upload=4096) as running:
+        fill(running)
+        with opened(browser, running) as page:
+            page.wait_for_selector("#fields details")
+            page.click("#work summary")
+            page.set_input_files("#files", [tmp_path / "long.txt", tmp_path / "short.txt"])
+            page.fill("#uploaded-into", "animals")
+            page.press("#uploaded-into", "Enter")
+            page.wait_for_selector("#uploading-error:has-text('long.txt has 5,000 bytes')")
+            assert "1 of 2 files" in page.inner_text("#uploading-said")
+            page.wait_for_selector("#tasks > li:has-text('file animals: done')")
+
+
+def test_a_map_and_topics_are_drawn_within_the_page_and_lead_to_documents(browser, serve):
+    nasty = "</script><script>document.title='owned'</script><img src=x onerror=alert(1)>"
+    subjects = ["whale"] * 8 + ["oven"] * 8
+    vectors = np.repeat(np.eye(2), 8, axis=0) + np.random.default_rng(0).normal(0, 0.05, (16, 2))
+    with serve() as running:
+        running.ask("/v1/collections", {"name": "notes", "dim": 2}, 201)
+        documents = [{"id": f"{one} {at}", "text": f"{nasty} {one} {at}"} for at, one in enumerate(subjects)]
+        running.ask("/v1/collections/notes/documents", {"documents": documents, "vectors": vectors.tolist()})
+        with opened(browser, running) as page:
+            page.click("#work summary")
+            page.click("#upkeep li:has-text('notes') >> text=Topics")
+            page.click("#tasks > li:has-text('topics notes: done') >> text=Show")
+            page.frame_locator("#drawing iframe").locator("table").first.wait_for()
+            page.click("#drawing-close")
+            page.click("#upkeep li:has-text('notes') >> text=Map")
+            page.click("#tasks > li:has-text('map notes: done') >> text=Show")
+            frame = page.frame_locator("#drawing iframe")
+            frame.locator("#find").fill("oven 9")
+            axe = pytest.importorskip("axe_core_python.sync_playwright", reason="axe is not installed")
+            found = axe.Axe().run(page)["violations"]
+            assert [(one["id"], [node["html"] for node in one["nodes"]]) for one in found] == []
+            frame.locator("#details ol button").click()
+            frame.locator("#details button:has-text('Read it')").click()
+            page.wait_for_selector("#reader[open]")
+            assert page.inner_text("#reader-title") == "oven 9"
+            assert nasty in page.inner_text("#reader-text")
+            assert page.title() == "semsearch"
+            assert page.locator("iframe").count() == 0
+            page.click("#reader-close")
+            with page.expect_download() as saved:
+                page.click("#tasks > li:has-text('map notes: done') >> text=Save")
+            assert saved.value.suggested_filename == "notes-map.html"

@@ -1,6 +1,8 @@
 """The queue of texts that are to be encoded: together, fairly, each getting its own."""
 
+import asyncio
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -159,3 +161,55 @@ def test_models_and_roles_are_apart_and_go_with_the_model():
     del two
     assert len(queues._of) == 1
     assert queues.waiting == 0
+
+
+def test_who_waits_in_the_event_loop_needs_no_thread(model):
+    """A hundred of them, and threads between, with one thread that encodes: all that gathered is one batch."""
+    queue = EncodingQueue(model.encode_queries, Watch())
+    model.may_go.clear()
+
+    async def ask(pool):
+        first = asyncio.ensure_future(queue.awaited(["first"], never, pool))
+        await asyncio.to_thread(until, lambda: len(queue._jobs) == 1)
+        others = [asyncio.ensure_future(queue.awaited([f"text {n}"], never, pool)) for n in range(100)]
+        await asyncio.sleep(0)
+        threads = [in_thread(lambda n=n: queue.vectors([f"thread {n}"])) for n in range(5)]
+        await asyncio.to_thread(until, lambda: len(queue._jobs) == 106)
+        model.batches.clear()
+        model.may_go.set()
+        return await asyncio.gather(first, *others), await asyncio.to_thread(lambda: [one() for one in threads])
+
+    with ThreadPoolExecutor(1) as pool:
+        found, of_threads = asyncio.run(ask(pool))
+    texts = ["first", *(f"text {n}" for n in range(100))]
+    assert np.array_equal(np.concatenate(found), NamedHash().encode_queries(texts))
+    assert np.array_equal(np.concatenate(of_threads), NamedHash().encode_queries([f"thread {n}" for n in range(5)]))
+    assert [len(batch) for batch in model.batches] == [105]
+    assert (queue._jobs, queue._busy) == ([], False)
+
+
+def test_who_gets_no_thread_is_told_and_others_go_on(model):
+    queue = EncodingQueue(model.encode_queries, Watch())
+    pool = ThreadPoolExecutor(1)
+    pool.shutdown()
+    with pytest.raises(HungUp):
+        asyncio.run(queue.awaited(["a"], never, pool))
+    assert queue.vectors(["b"]).shape == (1, 16)
+    assert (queue._jobs, queue._busy) == ([], False)
+
+
+def test_a_text_of_the_event_loop_that_can_not_be_encoded_costs_only_its_own(model):
+    def encode(texts):
+        if "bad" in texts:
+            raise EncodingFailed("the model gave NaN.")
+        return model.encode_queries(texts)
+
+    queue = EncodingQueue(encode, Watch())
+
+    async def ask(pool):
+        asked = (["bad"], ["good"], ["bad"], ["better"])
+        return await asyncio.gather(*(queue.awaited(one, never, pool) for one in asked), return_exceptions=True)
+
+    with ThreadPoolExecutor(1) as pool:
+        found = asyncio.run(ask(pool))
+    assert [isinstance(one, EncodingFailed) for one in found] == [True, False, True, False]

@@ -9,7 +9,7 @@ def test_a_collection_is_made_listed_described_and_dropped(server):
     assert (info["documents"], info["dim"], info["metric"], info["encoder"]["name"]) == (3, 16, "cosine", "hash")
     server.ask("/v1/collections/animals", {"description": "three of them"}, method="PATCH")
     listed = server.ask("/v1/collections")["collections"]
-    assert listed == [{"name": "animals", "description": "three of them", "documents": 3}]
+    assert listed == [{"name": "animals", "description": "three of them", "documents": 3, "sparse": False}]
     assert server.ask("/v1/collections/animals", method="DELETE") == {"schema": 1, "collection": "animals"}
     assert server.ask("/v1/collections")["collections"] == []
     assert server.refused("/v1/collections/animals", status=404)["code"] == "collection_not_found"

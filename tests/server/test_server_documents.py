@@ -197,7 +197,7 @@ def test_who_hangs_up_in_the_midst_loses_nothing_that_was_acknowledged(server, m
     with connected(server) as client:
         client.sendall(head(server, "Transfer-Encoding: chunked") + chunk(whole))
         answered = b""
-        while b'"through": 2' not in answered:
+        while b'"through":2' not in answered:
             answered += client.recv(65536)
         client.sendall(chunk(b'{"id": "three", "text": "thi'))
     until(lambda: any(note.get("hung_up") for note in server.noted))
@@ -210,7 +210,7 @@ def test_a_trickle_is_committed_without_waiting_for_company(server, monkeypatch)
     with connected(server) as client:
         client.sendall(head(server, "Transfer-Encoding: chunked") + chunk(lines({"id": "one", "text": "first"})))
         answered = b""
-        while b'"through": 1' not in answered:
+        while b'"through":1' not in answered:
             answered += client.recv(65536)
         assert _count(server) == 4
         client.sendall(b"0\r\n\r\n")

@@ -1,5 +1,6 @@
 """A server as a process of its own: it says where it listens, drains when told to end, and leaves nothing half."""
 
+import asyncio
 import json
 import signal
 import socket
@@ -158,3 +159,25 @@ def test_other_machines_come_only_with_keys(tmp_path):
     assert made.returncode == 0
     assert made.stdout.strip() not in (tmp_path / "keys.jsonl").read_text()
     assert (tmp_path / "keys.jsonl").stat().st_mode & 0o077 == 0
+
+
+def test_no_answer_waits_for_the_acknowledgement_of_its_head(server, monkeypatch):
+    """The head and the body of an answer are sent one after the other: by Nagle's rule the second would wait 40 ms."""
+    delays = []
+    close = asyncio.selector_events._SelectorTransport.close
+
+    def noticed(transport):
+        own = transport.get_extra_info("socket")
+        if own.family == socket.AF_INET and own.getsockname()[1] == int(server.url.rpartition(":")[2]):
+            delays.append(own.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+        close(transport)
+
+    monkeypatch.setattr(asyncio.selector_events._SelectorTransport, "close", noticed)
+    server.get("/livez", headers={"Connection": "close"})
+    assert delays
+    assert all(delays)
+
+
+@pytest.mark.parametrize("path", ["/v1/collections/{collection}", "/v1/tasks/{task}", "/page/{file}"])
+def test_a_path_is_never_taken_for_its_pattern(server, path):
+    assert server.get(path).status_code in (400, 404)

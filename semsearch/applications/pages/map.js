@@ -190,6 +190,12 @@
     const [id, text] = (await allTexts())[i];
     const said = [element("h2", id), element("blockquote", text), element("p", topicName(i))];
     if (head.by) said.push(element("p", `${head.by}: ${colourOf[i] === NONE ? "none" : head.legend[colourOf[i]]}`));
+    if (parent !== window) { // within the page of a server, which shows the document
+      const read = element("button", "Read it");
+      read.type = "button";
+      read.addEventListener("click", () => parent.postMessage({ read: id }, "*"));
+      said.push(read);
+    }
     details.replaceChildren(...said);
   }
   function chooseTopic(wanted) {

@@ -18,12 +18,13 @@ export const key = {
 
 async function answered(method, path, body, signal) {
   const headers = {};
-  if (body !== undefined) headers["Content-Type"] = "application/json";
+  const file = body instanceof Blob;
+  if (body !== undefined) headers["Content-Type"] = file ? "application/octet-stream" : "application/json";
   if (/[^\x21-\x7e]/.test(key.get() ?? "")) throw new Refused({ code: "unauthorized", message: "that is no key: it holds what none does." }, 401);
   if (key.get()) headers["Authorization"] = `Bearer ${key.get()}`;
   let answer;
   try {
-    answer = await fetch(path, { method, headers, body: body === undefined ? undefined : JSON.stringify(body), signal });
+    answer = await fetch(path, { method, headers, body: body === undefined || file ? body : JSON.stringify(body), signal });
   } catch (error) {
     if (error.name === "AbortError") throw error;
     throw new Refused({ code: "unreachable", message: "the server does not answer. Is it running?" }, 0);
@@ -40,6 +41,12 @@ export async function ask(method, path, body, signal) {
   const told = await answer.json().catch((error) => (error.name === "AbortError" ? Promise.reject(error) : null));
   if (told === null) throw new Refused(noJSON(answer), answer.status);
   return told;
+}
+
+/** The bytes of an answer, and what its headers say. */
+export async function fetched(path, signal) {
+  const answer = await answered("GET", path, undefined, signal);
+  return { content: await answer.blob(), headers: answer.headers };
 }
 
 const KEPT = 60_000; // milliseconds that the browser has for taking a file over

@@ -1,6 +1,6 @@
 // Filters made of the metadata there are: values with their counts, ranges of numbers and dates.
 
-import { ask, of } from "./api.js";
+import { ask } from "./api.js";
 
 const MOST_FIELDS = 12;
 const MOST_VALUES = 30;
@@ -26,24 +26,29 @@ export function filter(state, types) {
   return all.join(" and ");
 }
 
-/** The fields of a collection that can be chosen from, with the types of all. */
-export async function fieldsOf(name, signal) {
-  const { fields } = await ask("GET", `${of(name)}/fields`, undefined, signal);
+/** The fields of collections that can be chosen from, with the types of all. */
+export async function fieldsOf(names, signal) {
+  const { fields } = await ask("POST", "v1/fields", { collections: names }, signal);
   const types = new Map(fields.map((field) => [field.name, field.types]));
-  const usable = fields.filter((field) => !field.name.includes("`") && !field.types.includes("object"));
-  return { types, usable: usable.slice(0, MOST_FIELDS) };
+  const sound = fields.filter((field) => !field.name.includes("`") && !field.types.includes("object"));
+  const twofold = names.length > 1 ? sound.filter((field) => isTwofold(field.types)) : [];
+  const usable = sound.filter((field) => !twofold.includes(field));
+  return { types, usable: usable.slice(0, MOST_FIELDS), twofold: twofold.map((field) => field.name) };
 }
 
+/** Lists here and single values there: no one filter asks for both. */
+const isTwofold = (types) => types.includes("list") && types.some((type) => type !== "list" && type !== "null");
+
 /** Draw the fields into `place`; `changed` is called with what was chosen. */
-export async function draw(place, name, state, known, documents, changed, signal) {
+export async function draw(place, names, state, known, documents, changed, signal) {
   const texts = known.usable.filter((field) => !isRange(field.types)).map((field) => field.name);
   let counts = {};
   let failed = null;
   if (texts.length) {
     const where = filter({ ...state, chosen: {} }, known.types);
-    const asked = { fields: texts, limit: MOST_VALUES, ...(where && { where }) };
+    const asked = { collections: names, fields: texts, limit: MOST_VALUES, ...(where && { where }) };
     try {
-      counts = (await ask("POST", `${of(name)}/facets`, asked, signal)).facets;
+      counts = (await ask("POST", "v1/facets", asked, signal)).facets;
     } catch (error) {
       if (error.name === "AbortError") throw error;
       failed = error; // what was chosen can be taken back all the same

@@ -74,7 +74,10 @@ export function where(place) {
   return [near, ...at.filter(Boolean)].join(", ");
 }
 
-/** One result; `acts` has `open`, `like` and `original`. */
+/** Whether a hit stands on a page of a PDF, which can be shown as a picture. */
+const isPaged = (hit) => /\.pdf$/i.test(hit.place?.path ?? "");
+
+/** One result; `acts` has `open`, `like`, `original` and `page`. */
 export function draw(hit, acts) {
   const item = document.createElement("li");
   item.id = `hit-${hit.rank}`;
@@ -105,7 +108,7 @@ export function draw(hit, acts) {
   const actions = document.createElement("p");
   actions.className = "actions";
   actions.append(button("More like this", `More like ${name}`, () => acts.like(hit)));
-  if (hit.place) actions.append(button("Original", `The file of ${name}`, () => acts.original(hit)));
+  if (hit.place) actions.append(button("Original", `The file of ${name}`, () => (isPaged(hit) ? acts.page(hit) : acts.original(hit))));
   item.append(actions);
   return item;
 }

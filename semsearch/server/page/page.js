@@ -1,9 +1,11 @@
 // The page: what is typed is asked, what is asked stands in the address, and the keyboard reaches everything.
 
 import { Refused, ask, key, of, openFile } from "./api.js";
+import * as drawings from "./drawings.js";
 import * as filters from "./filters.js";
 import * as hits from "./hits.js";
 import { Indexing } from "./indexing.js";
+import * as pages from "./pages.js";
 import * as reader from "./reader.js";
 import { read, write } from "./state.js";
 import { Tasks } from "./tasks.js";
@@ -15,9 +17,9 @@ const CHANCE = 0.99; // below this percentile a best hit is as near as chance ma
 
 const at = (id) => document.getElementById(id);
 let state = read();
-let server = { role: "read", folders: [], rerankers: [] };
+let server = { role: "read", folders: [], files: false, rerankers: [] };
 let collections = [];
-let known = new Map(); // fields by collection
+let known = new Map(); // fields by the collections that are asked
 let modelless = new Set(); // collections without a model, which can't be asked by meaning
 let count = PAGE;
 let current = -1;
@@ -60,6 +62,8 @@ let shown = ""; // what the results are of: reading a document asks nothing anew
 
 function show() {
   at("query").value = document.activeElement === at("query") ? at("query").value : state.q;
+  const sparse = asked().length === 1 && Boolean(collections.find((one) => one.name === asked()[0])?.sparse);
+  at("mode").querySelector("[value=sparse]").hidden = !sparse && state.mode !== "sparse";
   at("mode").value = state.mode;
   at("rerank").checked = state.rerank;
   at("explain").checked = state.explain;
@@ -140,15 +144,16 @@ async function search({ again = false } = {}) {
   const names = asked();
   const results = at("results");
   const one = names.length === 1 ? names[0] : null;
+  const together = JSON.stringify(names);
   try {
-    if (one && !known.has(one)) known.set(one, await filters.fieldsOf(one, mine.signal));
+    if (names.length && !known.has(together)) known.set(together, await filters.fieldsOf(names, mine.signal));
   } catch (error) {
     if (error.code !== "collection_not_found" || again) throw error;
     await refresh({ quiet: true });
     return search({ again: true });
   }
-  const types = one ? known.get(one).types : new Map();
-  drawFilters(one, mine.signal).catch((error) => error.code === "collection_not_found" || fail(error)); // which the search tells
+  const types = known.get(together)?.types ?? new Map();
+  drawFilters(names, mine.signal).catch((error) => error.code === "collection_not_found" || fail(error)); // which the search tells
   if (!names.length) return say("There is no collection yet: index a folder below, or with semsearch index FOLDER.", []);
   if (!state.q.trim() && !state.like) return say("", []);
   results.classList.add("waiting");
@@ -162,9 +167,12 @@ async function search({ again = false } = {}) {
       found = await ask("POST", `${of(name)}/similar`, { ids: [id], k: count + 1, ...(where && { where }) }, mine.signal);
       found.hits.forEach((hit) => (hit.collection ??= name));
     } else {
-      const mode = names.length > 1 && state.mode === "lexical" ? "hybrid" : modelless.has(one) ? "lexical" : state.mode;
+      const single = ["lexical", "sparse"].includes(state.mode); // whose scores compare within one collection
+      const lacks = state.mode === "sparse" && !collections.find((other) => other.name === one)?.sparse;
+      const mode = (names.length > 1 && single) || lacks ? "hybrid" : modelless.has(one) ? "lexical" : state.mode;
       found = await ask("POST", "v1/search", { query: state.q, collections: names, mode, matches: true, ...how }, mine.signal);
-      if (mode === "hybrid" && mode !== state.mode) found.notes.push("Words alone don't compare among collections: asked by meaning and words.");
+      if (mode === "hybrid" && names.length > 1 && single) found.notes.push("Words alone don't compare among collections: asked by meaning and words.");
+      else if (lacks) found.notes.push(`'${one}' has no sparse model: asked by meaning and words.`);
       if (mode === "lexical" && mode !== state.mode) found.notes.push(`'${one}' has no model of this server: asked by words.`);
     }
     const gone = state.collections.filter((name) => !collections.some((one) => one.name === name));
@@ -213,6 +221,9 @@ function say(words, found, notes = []) {
       at("results").focus();
       change({ like: JSON.stringify([hit.collection ?? asked()[0], hit.id]), document: null });
     },
+    page: (hit) => {
+      pages.open(hit.collection ?? asked()[0], hit.id, hit.place.page, hits.where({ ...hit.place, page: 0 })).catch(fail);
+    },
     original: (hit) => {
       at("failure").hidden = true;
       openFile(`${of(hit.collection ?? asked()[0])}/original?${new URLSearchParams({ id: hit.id, show: "true" })}`).catch(fail);
@@ -222,11 +233,15 @@ function say(words, found, notes = []) {
   at("more").hidden = found.length <= count;
 }
 
-async function drawFilters(name, signal) {
-  at("fields").hidden = !name;
-  if (!name) return;
-  const documents = collections.find((one) => one.name === name)?.documents ?? 0;
-  await filters.draw(at("fields"), name, state, known.get(name), documents, (what) => change({ ...what, like: null }), signal);
+async function drawFilters(names, signal) {
+  at("fields").hidden = !names.length;
+  at("unoffered").hidden = true;
+  if (!names.length) return;
+  const own = known.get(JSON.stringify(names));
+  at("unoffered").textContent = `Not offered, since it is a list in some collections and a value in others: ${own.twofold.join(", ")}.`;
+  at("unoffered").hidden = !own.twofold.length;
+  const documents = collections.filter((one) => names.includes(one.name)).reduce((sum, one) => sum + (one.documents ?? 0), 0);
+  await filters.draw(at("fields"), names, state, own, documents, (what) => change({ ...what, like: null }), signal);
 }
 
 function move(by) {
@@ -287,6 +302,8 @@ function listen() {
       .catch(fail);
   });
   reader.listen();
+  pages.listen(fail);
+  drawings.listen();
   at("reader").addEventListener("close", () => state.document && change({ document: null }));
   at("key-asked").addEventListener("close", () => {
     const given = at("key").value.trim();
@@ -326,7 +343,8 @@ async function refresh({ again = false, quiet = false } = {}) {
   show();
 }
 
-const tasks = new Tasks({ finished: () => refresh({ again: true }).catch(fail), fail });
+const showDrawing = (task, path) => drawings.open(task, path, (id) => change({ document: JSON.stringify([task.collection, id]) })).catch(fail);
+const tasks = new Tasks({ finished: () => refresh({ again: true }).catch(fail), show: showDrawing, fail });
 const indexing = new Indexing({ begun: (task) => tasks.note(task), changed: () => refresh(), fail });
 
 listen();

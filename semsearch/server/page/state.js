@@ -8,7 +8,7 @@ export function read(address = location.hash.slice(1)) {
   const state = {
     q: said.get("q") ?? "",
     collections: said.getAll("in"),
-    mode: ["hybrid", "dense", "lexical"].includes(said.get("by")) ? said.get("by") : "hybrid",
+    mode: ["hybrid", "dense", "lexical", "sparse"].includes(said.get("by")) ? said.get("by") : "hybrid",
     where: said.get("where") ?? "",
     like: said.get("like"),
     document: said.get("read"),

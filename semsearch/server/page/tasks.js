@@ -1,7 +1,7 @@
 // Upkeep: collections read again, and how far the server's long work is. What is drawn stays the same element while it
 // changes, so that whoever stands on a button with the keyboard stays there.
 
-import { ask, of } from "./api.js";
+import { ask, of, openFile } from "./api.js";
 
 const EVERY = 1000; // milliseconds between two looks while something is done
 const MOST_TASKS = 20;
@@ -9,9 +9,9 @@ const MOST_ERRORS = 5; // of a task
 const UNFINISHED = ["queued", "running"];
 
 export class Tasks {
-  /** `finished` is called when a task came to its end. */
-  constructor({ finished, fail }) {
-    Object.assign(this, { finished, fail, timer: 0, items: new Map(), lines: new Map(), states: new Map(), writes: false });
+  /** `finished` is called when a task came to its end, `show` with one and where its page is. */
+  constructor({ finished, show, fail }) {
+    Object.assign(this, { finished, show, fail, timer: 0, items: new Map(), lines: new Map(), states: new Map(), writes: false });
     this.box = document.getElementById("work");
     this.box.addEventListener("toggle", () => (this.box.open ? this.look() : clearTimeout(this.timer)));
   }
@@ -25,10 +25,12 @@ export class Tasks {
         made.append(document.createElement("span"));
         const sync = button("Read its sources again", `Read the sources of ${one.name} again`, () => this.begin(`${of(one.name)}/sync`));
         made.append(" ", sync);
+        for (const [words, what] of [["Topics", "topics"], ["Map", "map"]])
+          made.append(" ", button(words, `${words} of ${one.name}`, () => this.begin(`${of(one.name)}/${what}`)));
         return made;
       });
       item.firstChild.textContent = `${one.name}: ${one.error ?? `${one.documents.toLocaleString()} documents`}`;
-      item.lastChild.hidden = !this.writes || Boolean(one.error);
+      for (const act of item.querySelectorAll("button")) act.hidden = !this.writes || Boolean(one.error);
       return item;
     };
     arrange(document.getElementById("upkeep"), collections.map(line));
@@ -79,17 +81,25 @@ export class Tasks {
   }
 
   drawTask(item, task) {
-    const [words, bar, stop, errors] = item.children;
+    const [words, bar, stop, show, save, errors] = item.children;
     words.textContent = told(task);
-    const { bytes, of: total } = task.progress ?? {};
+    const { bytes, compared, of: total } = task.progress ?? {};
     bar.hidden = task.state !== "running" || !(total > 0);
-    if (!bar.hidden) [bar.max, bar.value] = [total, Math.min(bytes, total)];
+    if (!bar.hidden) [bar.max, bar.value] = [total, Math.min(bytes ?? compared ?? 0, total)];
     bar.setAttribute("aria-label", `How far ${task.kind} of ${task.collection} is`);
     const active = UNFINISHED.includes(task.state) && this.writes;
     if (!active && document.activeElement === stop) this.box.querySelector("summary").focus(); // the button goes
     stop.hidden = !active;
     stop.setAttribute("aria-label", `Cancel ${task.kind} of ${task.collection}`);
     stop.onclick = () => this.begin(`v1/tasks/${encodeURIComponent(task.id)}/cancel`);
+    const formats = task.formats ?? [];
+    const result = (format) => `v1/tasks/${encodeURIComponent(task.id)}/result?format=${format}`;
+    show.hidden = !formats.includes("html");
+    show.setAttribute("aria-label", `Show the ${task.kind} of ${task.collection}`);
+    show.onclick = () => this.show(task, result("html"));
+    save.hidden = !formats.length;
+    save.setAttribute("aria-label", `Save the ${task.kind} of ${task.collection}`);
+    save.onclick = () => openFile(result(formats.includes("html") ? "html" : formats[0])).catch(this.fail);
     const slips = (Array.isArray(task.result?.errors) ? task.result.errors : []).map(String);
     const more = slips.length > MOST_ERRORS ? [`and ${slips.length - MOST_ERRORS} more`] : [];
     errors.replaceChildren(...[...slips.slice(0, MOST_ERRORS), ...more].map(plain));
@@ -100,7 +110,7 @@ export class Tasks {
 /** What there is to say of a task, in a line. */
 function told(task) {
   const facts = task.state === "done" ? task.result : task.progress;
-  const counts = Object.entries(facts ?? {}).filter(([name, value]) => typeof value === "number" && value && !["bytes", "of", "schema"].includes(name));
+  const counts = Object.entries(facts ?? {}).filter(([name, value]) => typeof value === "number" && value && !["bytes", "compared", "of", "schema"].includes(name));
   const numbers = counts.length ? ` (${counts.map(([name, value]) => `${name.replaceAll("_", " ")} ${value.toLocaleString()}`).join(", ")})` : "";
   const state = task.cancelling && UNFINISHED.includes(task.state) ? "is being cancelled" : task.state;
   return `${task.kind} ${task.collection}: ${state}${numbers}${task.error ? `: ${task.error.message}` : ""}`;
@@ -110,7 +120,8 @@ function taskItem() {
   const item = document.createElement("li");
   const words = document.createElement("span");
   words.dir = "auto";
-  item.append(words, document.createElement("progress"), button("Cancel", "", () => {}), document.createElement("ul"));
+  const acts = ["Cancel", "Show", "Save"].map((name) => button(name, "", () => {}));
+  item.append(words, document.createElement("progress"), ...acts, document.createElement("ul"));
   return item;
 }
 
