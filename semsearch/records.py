@@ -41,7 +41,7 @@ class Record(NamedTuple):
             content.update(b"\0" + repr(document.pixels.shape).encode() + document.pixels.tobytes())
         if vector is not None:
             content.update(b"\0")
-            content.update(np.ascontiguousarray(vector))  # its bytes, without a copy
+            content.update(np.ascontiguousarray(vector).data)  # its bytes, without a copy
         metadata = "{}"
         if given := document.metadata:
             metadata = _JSON.encode(given if type(given) is dict else dict(given))

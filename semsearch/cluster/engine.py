@@ -58,7 +58,7 @@ from semsearch.search.recall import Certificate, Synthesis
 from semsearch.types import Document, Metadata, Metric, Vectors
 
 log = logging.getLogger("semsearch")
-WriteOutcome = TypeVar("Outcome")
+WriteOutcome = TypeVar("WriteOutcome")
 
 WALK = "graph"  # the setting that tells how searches walk; None where they are exact
 WALK_DEPTHS = (LEAST_DEPTH, 300, 400, 600, 800, 1200, 2000, 4000, 10_000)

@@ -363,7 +363,7 @@ class MemoryEngine:
             for doc in docs:
                 old = state.records[doc]
                 made = Record.of(replace(old.document, metadata=change(old.document.metadata)))
-                changed[doc] = replace(made, hash=old.hash)  # that of a given vector is not the text's alone
+                changed[doc] = made._replace(hash=old.hash)  # that of a given vector is not the text's alone
             self.state = replace(state, version=state.version + 1, records={**state.records, **changed})
             return len(docs)
 

@@ -634,7 +634,8 @@ def test_the_format_is_recognised_or_asked_for(tmp_path):
         assert Source.of(write(tmp_path, name, "")).format == kind
     with pytest.raises(
         UsageError,
-        match=r"x\.log' can't be told from its name: say --format beir or csv or documents or images or jsonl or parquet or text",
+        match=r"x\.log' can't be told from its name: say --format beir or csv or documents or images or jsonl or "
+        "parquet or text",
     ):
         Source.of(write(tmp_path, "x.log", ""))
     with pytest.raises(UsageError, match="there is no file or folder 'nowhere'"):
