@@ -33,7 +33,7 @@ def main(question: str = "how do I treat a burn?") -> list[Document]:
         pipeline.add_component("retriever", SemsearchHybridRetriever(store, top_k=3))
         own = [
             "semsearch.haystack.retrievers",
-            "semsearch.haystack.document_store",
+            "semsearch.haystack.haystack_store",
         ]  # Haystack asks whose classes to trust
         again = Pipeline.loads(pipeline.dumps(), allowed_modules=own)
         found = again.run({"retriever": {"query": question}})["retriever"]["documents"]

@@ -20,7 +20,7 @@ from semsearch.types import IMAGE_FORMAT, Hit
 HEIGHT, WIDEST = 96, 384  # pixels of a picture
 CHOSEN = "SEMSEARCH_THUMBNAILS"
 KITTY, ITERM, SIXEL = "kitty", "iterm2", "sixel"
-CHUNK = 4_096  # characters of a picture that kitty's protocol takes at a time
+CHUNK_CHARACTERS = 4_096  # characters of a picture that kitty's protocol takes at a time
 COLOURS = 64  # of a picture in sixel
 
 
@@ -70,7 +70,7 @@ def _png(image: Any) -> bytes:
 
 def _kitty(image: Any) -> str:
     content = base64.b64encode(_png(image)).decode()
-    chunks = [content[start : start + CHUNK] for start in range(0, len(content), CHUNK)]
+    chunks = [content[start : start + CHUNK_CHARACTERS] for start in range(0, len(content), CHUNK_CHARACTERS)]
     last = len(chunks) - 1
     said = [f"{'a=T,f=100,' if not place else ''}m={int(place < last)};{chunk}" for place, chunk in enumerate(chunks)]
     return "".join(f"\x1b_G{one}\x1b\\" for one in said)

@@ -63,7 +63,7 @@ class DocumentFilter:
         return DocumentFilter((*self.clauses, negated(clause)), self.keys)
 
 
-EVERYTHING = DocumentFilter()
+UNFILTERED = DocumentFilter()
 
 
 def any_of(clauses: Sequence[Clause]) -> Clause:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from semsearch.cluster.cluster_filters import (
-    EVERYTHING,
+    UNFILTERED,
     IS_DOCUMENT,
     DocumentFilter,
     FilterCompiler,
@@ -108,7 +108,7 @@ class ClusterView:
             allowed = DocumentFilter((FilterCompiler(self._connection, self._store.index).clause(where),))
         if query is None or query.plain:
             return allowed
-        allowed = allowed or EVERYTHING
+        allowed = allowed or UNFILTERED
         for phrase in query.required:
             if analysed(phrase):  # else it is nothing but punctuation
                 allowed = allowed.among(frozenset(self._words.holding(phrase, exactly=True)))
@@ -125,11 +125,11 @@ class ClusterView:
         self, queries: Vectors, k: int, *, allowed: DocumentFilter | None, exact: bool, grouped: bool
     ) -> list[Candidates]:
         """See `EngineView.dense`."""
-        return self.nearest.search(queries, k, allowed or EVERYTHING, exact=exact, grouped=grouped)
+        return self.nearest.search(queries, k, allowed or UNFILTERED, exact=exact, grouped=grouped)
 
     def lexical(self, query: Query, k: int, *, allowed: DocumentFilter | None, grouped: bool) -> Candidates:
         """See `EngineView.lexical`."""
-        own = self.allowed(None, query) or EVERYTHING
+        own = self.allowed(None, query) or UNFILTERED
         if allowed is not None:
             own = DocumentFilter((*own.clauses, *allowed.clauses), own.keys)
             own = own if allowed.keys is None else own.among(allowed.keys)
@@ -229,13 +229,13 @@ class ClusterView:
 
     def count(self, where: Filter) -> int:
         """See `EngineView.count`."""
-        allowed = self.allowed(where) or EVERYTHING
+        allowed = self.allowed(where) or UNFILTERED
         body = {"size": 0, "track_total_hits": True, "query": allowed.clause}
         return int(self._connection.search(self._store.index, body)["hits"]["total"]["value"])
 
     def ids(self, where: Filter | None) -> Sequence[str]:
         """See `EngineView.ids`."""
-        allowed = self.allowed(where) or EVERYTHING
+        allowed = self.allowed(where) or UNFILTERED
         return [hit["_source"]["id"] for hits in self._pages(("id",), allowed) for hit in hits]
 
     def documents(self) -> Iterator[Document]:
@@ -251,7 +251,7 @@ class ClusterView:
             yield [one.passage(key) for one in own for key in one.keys], vectors.vectors
 
     def _pages(
-        self, fields: Sequence[str], allowed: DocumentFilter = EVERYTHING, page: int = DOCUMENTS_READ
+        self, fields: Sequence[str], allowed: DocumentFilter = UNFILTERED, page: int = DOCUMENTS_READ
     ) -> Iterator[list[Any]]:
         source = self._connection.dialect.source(fields)
         return self._connection.pages(self._store.index, allowed.clause, source, page=page)

@@ -10,7 +10,7 @@ from haystack.document_stores.types import FilterPolicy, apply_filter_policy
 
 from semsearch.arguments import check_whole
 from semsearch.errors import UsageError
-from semsearch.haystack.document_store import SemsearchDocumentStore
+from semsearch.haystack.haystack_store import SemsearchDocumentStore
 
 FoundDocuments = dict[str, list[HaystackDocument]]
 

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 from support import image_checkpoints as shown
 
-from semsearch.cli.thumbnails import CHUNK, HEIGHT, ITERM, KITTY, SIXEL, picture, protocol
+from semsearch.cli.thumbnails import CHUNK_CHARACTERS, HEIGHT, ITERM, KITTY, SIXEL, picture, protocol
 
 PIXELS = np.asarray(shown.picture(3, (300, 200)))
 
@@ -38,7 +38,7 @@ def test_kitty_is_sent_a_png_in_chunks():
     parts = re.findall(r"\x1b_G([^;]*);([^\x1b]*)\x1b\\", picture(PIXELS, KITTY))
     assert parts[0][0].startswith("a=T,f=100,")
     assert [said[-1] for said, _ in parts] == ["1"] * (len(parts) - 1) + ["0"]
-    assert all(len(content) <= CHUNK for _, content in parts)
+    assert all(len(content) <= CHUNK_CHARACTERS for _, content in parts)
     with Image.open(io.BytesIO(base64.b64decode("".join(content for _, content in parts)))) as image:
         assert image.size == (HEIGHT * 3 // 2, HEIGHT)
 
