@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from semsearch.cluster.cluster_filters import (
-    UNFILTERED,
     IS_DOCUMENT,
+    UNFILTERED,
     DocumentFilter,
     FilterCompiler,
     IndexFields,

@@ -8,8 +8,8 @@
 Needs the extra `haystack`. Haystack's telemetry is its own: `HAYSTACK_TELEMETRY_ENABLED=False` turns it off.
 """
 
-from semsearch.haystack.haystack_store import SemsearchDocumentStore
 from semsearch.haystack.embedders import SemsearchDocumentEmbedder, SemsearchTextEmbedder
+from semsearch.haystack.haystack_store import SemsearchDocumentStore
 from semsearch.haystack.ranker import SemsearchRanker
 from semsearch.haystack.retrievers import (
     SemsearchEmbeddingRetriever,
