@@ -85,7 +85,8 @@ def normalise(vectors: Vectors) -> Vectors:
     if stays.all():
         return vectors
     norms[stays] = 1
-    unit: Vectors = (vectors / norms[:, None]).astype(np.float32)
+    unit = np.empty(vectors.shape, dtype=np.float32)
+    np.divide(vectors, norms[:, None], out=unit, casting="unsafe")  # in float64, without a copy of all in it
     return unit
 
 
