@@ -82,6 +82,7 @@ def grouping(group: str, default: str | None = None) -> Callable[[parameters.Com
 class ClustersOptions(GroupingOptions):
     """What `semsearch clusters` takes."""
 
+    method: str
     label_as: str | None
     assign: bool
     outliers: int

@@ -30,7 +30,8 @@ MEDIA_TYPES = {
 HTML = "text/html; charset=utf-8"
 # Maps and topics are shown in a frame that this policy holds for, too: their script and styles are named by digest.
 _SCRIPTS, _STYLES = (
-    " ".join(f"'{inline(name)[1]}'" for name in names) for names in (("map.js",), ("map.css", "topics.css"))
+    " ".join(f"'{inline(*names)[1]}'" for names in of_pages)
+    for of_pages in ([("map.js",)], [("base.css", "map.css"), ("base.css", "topics.css")])
 )
 POLICY = {
     "Content-Security-Policy": f"default-src 'none'; script-src 'self' {_SCRIPTS}; style-src 'self' {_STYLES}; "

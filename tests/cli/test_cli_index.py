@@ -293,7 +293,7 @@ def test_a_file_that_can_not_be_read(tmp_path, model, monkeypatch):
     ("arguments", "code", "message"),
     [
         (["missing.jsonl"], 2, "there is no file or folder 'missing.jsonl'"),
-        ([], 2, "Missing argument 'PATH'"),
+        ([], 2, "give the file or folder of the corpus"),
         (["notes.jsonl", "--type", "year"], 2, "'year' is not of the form KEY=VALUE"),
         (["notes.jsonl", "--format", "pdf"], 2, "csv"),
         (["notes.jsonl", "--read", "unit=line"], 2, "has no option 'unit'"),
@@ -305,14 +305,14 @@ def test_a_file_that_can_not_be_read(tmp_path, model, monkeypatch):
         (["notes.jsonl", "--bogus"], 2, "No such option"),
         (["notes.jsonl", "--title", "heading"], 3, "there is no column 'heading'; there are: '_id', 'title', 'text'"),
         (["table.csv", "--text", "plot"], 3, "there is no column 'plot'; there are: 'a', 'b'"),
-        (["picture.png"], 2, "--format"),
+        (["song.mp3"], 2, "--format"),
     ],
 )
 def test_what_can_not_be_done(tmp_path, model, home, monkeypatch, arguments, code, message):
     monkeypatch.chdir(tmp_path)
     corpus(tmp_path)
     (tmp_path / "table.csv").write_text("a,b\n1,2\n")
-    (tmp_path / "picture.png").write_bytes(b"\x89PNG")
+    (tmp_path / "song.mp3").write_bytes(b"ID3")
     chosen = [] if "-m" in arguments else ["-m", model]
     ended = run("index", *arguments, *chosen)
     assert (ended.code, ended.out) == (code, "")

@@ -18,6 +18,7 @@ from indexes.codes import Codes
 from indexes.exact import ExactIndex
 from indexes.first_pass import Float32Pass
 from semsearch import load_encoder, load_multi_vector_encoder, load_reranker, load_sparse_encoder
+from semsearch.applications import all_pairs
 from semsearch.applications.all_pairs import AllPairs
 from semsearch.applications.tiles import GroupedRows
 from semsearch.encoder import forward, inference, modules
@@ -177,6 +178,7 @@ def test_the_exact_index_keeps_to_its_device(metric, codes, monkeypatch):
 
 def test_all_pairs_keep_to_their_device(monkeypatch):
     vectors = rows(600)
+    monkeypatch.setattr(all_pairs, "_alone", lambda work: work())  # the device is of this thread
     with fake_gpu(monkeypatch, dynamic=True):
         tiles = AllPairs(GroupedRows.apart(vectors), None, Metric.COSINE, device="cuda:0")._tiles(0.5)
         assert len(tiles.pairs(slice(0, 600), slice(0, 600), 0.5)) == 0  # of which no bound is known here

@@ -167,15 +167,15 @@ def read(connection: Connection, docs: Sequence[int]) -> Stored:
         (json.dumps(docs),),
     )
     found: dict[int, Document] = {}
-    packed: list[str] = []
+    packed: dict[int, str] = {}
     torn: dict[int, str] = {}
     for doc, identity, text, title, metadata, crc in rows.fetchall():
-        if crc == crc32(f"{identity}\0{title}\0{text}\0{metadata}".encode()):  # `_crc`, without the call
+        if crc == _crc(identity, title, text, metadata):
             found[doc] = _document(identity, text, title)
-            packed.append(metadata)
+            packed[doc] = metadata
         else:
             torn[doc] = identity
-    for document, of_document in zip(found.values(), _unpacked(packed), strict=True):
+    for document, of_document in zip(found.values(), _unpacked([*packed.values()]), strict=True):
         _SET_METADATA(document, of_document)
     return Stored(found, _long(connection, torn) if torn else {}, torn)
 
