@@ -111,7 +111,7 @@ def encoded(data, tmp_path_factory):
 
 CORPORA = ("cranfield", "scifact", "nfcorpus")
 OF_CORPORA = (  # what encodes them
-    *("test_real_search.py", "test_postgres_real.py"),
+    *("test_real_search.py", "test_postgres_real.py", "test_cluster_real.py"),
     "test_words_and_meaning_together_find_more",
 )
 
@@ -156,11 +156,11 @@ def pytest_xdist_make_scheduler(config, log):
 
     class ByCorpus(LoadScopeScheduling):
         def _split_scope(self, nodeid):
+            if any(name in nodeid for name in OF_CORPORA):
+                return next((corpus for corpus in CORPORA if corpus in nodeid), "nfcorpus")
             if "/cluster/" in nodeid:
                 return "elasticsearch" if "lasticsearch" in nodeid else "opensearch"
-            if not any(name in nodeid for name in OF_CORPORA):
-                return nodeid
-            return next((corpus for corpus in CORPORA if corpus in nodeid), "nfcorpus")
+            return nodeid
 
     return ByCorpus(config, log)
 
