@@ -39,7 +39,6 @@ def test_every_tool_has_ten_calls():
             assert title == "Coming from" or len(calls) >= 9, title
 
 
-@pytest.mark.real
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.skipif(not os.environ.get("SEMSEARCH_FULL"), reason="`make adaptors` runs it")
 @pytest.mark.parametrize(("page", "title"), CASES)

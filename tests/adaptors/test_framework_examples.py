@@ -19,7 +19,6 @@ def test_all_of_them_are_run():
     assert {path.stem for path in EXAMPLES.glob("*.py")} == set(EXPECTED)
 
 
-@pytest.mark.real
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.skipif(not os.environ.get("SEMSEARCH_FULL"), reason="`make adaptors` runs it")
 @pytest.mark.parametrize("name", EXPECTED)
