@@ -260,7 +260,9 @@ def _left_out(left: NDArray[Any], right: NDArray[Any], codes: str) -> float:
     """About what codes of some rows leave out of a product."""
     if codes == "none":
         return 0.0
-    one, other = (encode(rows.astype(np.float32), Metric.DOT, codes)[1].max(axis=0) for rows in (left, right))
+    one, other = (
+        encode(rows.astype(np.float32), Metric.DOT, codes)[1].max(axis=0, initial=0) for rows in (left, right)
+    )
     return float(one[LENGTH] * other[RESIDUAL] + one[RESIDUAL] * other[LENGTH])
 
 
