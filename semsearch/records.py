@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import replace
+from json.encoder import c_make_encoder, encode_basestring
 from typing import NamedTuple
 
 import numpy as np
@@ -14,8 +15,10 @@ from semsearch.metadata_values import json_value
 from semsearch.types import Document, ImageDocument, Span, Vectors
 from semsearch.validation import check_document
 
-_JSON = json.JSONEncoder(  # made once: it is called a lot
-    sort_keys=True, ensure_ascii=False, separators=(",", ":"), default=json_value
+_JSON = json.JSONEncoder(sort_keys=True, ensure_ascii=False, separators=(",", ":"), default=json_value)
+# What `_JSON` makes anew for each call, which takes longer than the encoding of a short mapping.
+_ENCODED = c_make_encoder and c_make_encoder(
+    None, json_value, encode_basestring, None, _JSON.key_separator, _JSON.item_separator, True, False, True
 )
 _AS_IT_IS = frozenset({str, int, float, bool, type(None)})
 
@@ -36,18 +39,18 @@ class Record(NamedTuple):
         """
         if not checked:
             check_document(document)
-        content = hashlib.blake2b(document.title.encode() + b"\0" + document.text.encode(), digest_size=16)
+        content = [document.title.encode(), document.text.encode()]
         if isinstance(document, ImageDocument) and document.pixels is not None:
-            content.update(b"\0" + repr(document.pixels.shape).encode() + document.pixels.tobytes())
+            content.append(repr(document.pixels.shape).encode() + document.pixels.tobytes())
         if vector is not None:
-            content.update(b"\0")
-            content.update(np.ascontiguousarray(vector).data)  # its bytes, without a copy
+            content.append(np.ascontiguousarray(vector).data)  # its bytes
         metadata = "{}"
         if given := document.metadata:
-            metadata = _JSON.encode(given if type(given) is dict else dict(given))
+            plain = given if type(given) is dict else dict(given)
+            metadata = "".join(_ENCODED(plain, 0)) if _ENCODED else _JSON.encode(plain)
             if not _AS_IT_IS.issuperset(map(type, given.values())) and not all(map(_is_kept, given.values())):
                 document = replace(document, metadata=json.loads(metadata))  # as it will be read: a date is a text
-        return cls(document, metadata, content.digest())
+        return cls(document, metadata, hashlib.blake2b(b"\0".join(content), digest_size=16).digest())
 
 
 def _is_kept(value: object) -> bool:

@@ -16,6 +16,7 @@ from semsearch.ingest.identification import find_languages, with_language
 from semsearch.ingest.objects import ObjectReader
 from semsearch.ingest.pictures import is_picture, pixels_of, reader_of_pictures, weight_of
 from semsearch.records import Entry, Known, Record
+from semsearch.search.garbage import uncollected
 from semsearch.search.languages import LANGUAGE_FIELD
 from semsearch.types import Document, Encoder, Metric, Span, Vectors
 from semsearch.vectors import stored_form
@@ -271,30 +272,32 @@ def add_precomputed(
         raise DimensionMismatch(f"{len(documents)} documents came with {len(vectors)} vectors.")
     cosine = Metric(engine.settings["metric"]) == Metric.COSINE
     zero = set(np.flatnonzero(~np.any(vectors, axis=1)).tolist()) if cosine else set()
-    made = list(map((reader or ObjectReader()).tried, documents))
-    last = {
-        document.id: place
-        for place, document in enumerate(made)
-        if isinstance(document, Document) and isinstance(document.id, str)
-    }
+    with uncollected():
+        made = list(map((reader or ObjectReader()).tried, documents))
+        last = {
+            document.id: place
+            for place, document in enumerate(made)
+            if isinstance(document, Document) and isinstance(document.id, str)
+        }
     changes = IngestResult()
     for start in range(0, len(documents), BATCH_DOCUMENTS):
         entries: list[Entry] = []
-        for place, document in enumerate(made[start : start + BATCH_DOCUMENTS], start):
-            try:
-                if isinstance(document, DataError):
-                    raise document
-                if place in zero:
-                    raise DataError(f"document {document.id!r}: its vector is zero, which has no direction.")
-                record = Record.of(document, vectors[place], checked=origin is not None)
-            except DataError as error:
-                if on_error is None:
-                    raise
-                on_error(error)
-                changes += IngestResult(skipped=1)
-                continue
-            if last[document.id] == place:  # of an id that comes twice, the last wins
-                entries.append(Entry(record, [Span(0, len(document.text))], vectors[place : place + 1]))
+        with uncollected():
+            for place, document in enumerate(made[start : start + BATCH_DOCUMENTS], start):
+                try:
+                    if isinstance(document, DataError):
+                        raise document
+                    if place in zero:
+                        raise DataError(f"document {document.id!r}: its vector is zero, which has no direction.")
+                    record = Record.of(document, vectors[place], checked=origin is not None)
+                except DataError as error:
+                    if on_error is None:
+                        raise
+                    on_error(error)
+                    changes += IngestResult(skipped=1)
+                    continue
+                if last[document.id] == place:  # of an id that comes twice, the last wins
+                    entries.append(Entry(record, [Span(0, len(document.text))], vectors[place : place + 1]))
         find_languages(engine, [entry.record.document for entry in entries])
         written = engine.put(entries, origin=origin)
         unchanged = len(entries) - written.added - written.changed

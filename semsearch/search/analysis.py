@@ -27,7 +27,7 @@ import os
 import re  # quicker than `regex`, for the texts that it can part
 import threading
 import unicodedata
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from functools import lru_cache
 from hashlib import blake2b
@@ -41,6 +41,8 @@ from semsearch.search.languages import STEMMED, Languages, of_script
 
 WORD_LENGTH = 128  # characters of a word; what a longer one is in all, a digest behind them tells
 DIGEST = 8  # bytes of it
+TEXTS_TOGETHER = 64  # texts that are parted as one: they and their words stay in cache
+LETTERS_TOGETHER = 1 << 20  # long ones gain nothing, and would be held several times over
 REMEMBERED_WORDS = 1 << 18  # words the terms of which are remembered: some 40 MB
 
 
@@ -93,6 +95,8 @@ def _common_word() -> re.Pattern[str]:
 
 _ASCII_WORD = re.compile("[a-z0-9]+")
 _ASCII_WORDS = bytes(ord(chr(code).lower()) if chr(code).isalnum() and code < 128 else 32 for code in range(256))
+_BETWEEN = " \0 "  # no text of a document holds a NUL
+_ASCII_WORDS_APART = b"\0" + _ASCII_WORDS[1:]
 _COMMON_WORD = _common_word()
 
 # Marks that are taken off: those that belong to no script of their own, and the points of scripts that are mostly
@@ -129,6 +133,20 @@ def analysed(text: str, languages: Languages = (), *, stemmed: bool = True) -> s
     if _OF_COMMON.fullmatch(text):
         return " ".join(filter(None, map(known.__getitem__, _COMMON_WORD.findall(text))))
     return " ".join([term for term, _, _ in analyse(text, languages, stemmed=stemmed)])
+
+
+def analysed_many(texts: Sequence[str], languages: Languages = ()) -> list[str]:
+    """As `analysed`, of each text: in two thirds of the time for short ones, which are parted and joined together."""
+    known, found = _stems(languages), []
+    for first in range(0, len(texts), TEXTS_TOGETHER):
+        some = texts[first : first + TEXTS_TOGETHER]
+        short = sum(map(len, some)) <= LETTERS_TOGETHER
+        if short and (together := _BETWEEN.join(some)).isascii() and together.count("\0") == len(some) - 1:
+            terms = map(known.__getitem__, together.encode().translate(_ASCII_WORDS_APART).decode().split())
+            found += map(str.strip, " ".join(terms).split("\0"))
+        else:
+            found += [analysed(text, languages) for text in some]
+    return found
 
 
 def analyse(text: str, languages: Languages = (), *, stemmed: bool = True) -> Iterator[Term]:

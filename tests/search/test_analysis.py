@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from semsearch.search import analysis
-from semsearch.search.analysis import Term, analyse, analysed, asked, holds
+from semsearch.search.analysis import Term, analyse, analysed, analysed_many, asked, holds
 from semsearch.search.languages import STEMMED
 
 TERMS = {
@@ -154,6 +154,20 @@ def test_places_point_into_the_text(text):
 @given(texts, texts)
 def test_beside_a_blank_each_is_as_it_is_alone(one, other):
     assert analysed(f"{one} {other}").split() == analysed(one).split() + analysed(other).split()
+
+
+@settings(max_examples=100)
+@given(st.lists(st.text(st.characters(max_codepoint=0x7F)), max_size=4), st.lists(texts, max_size=2))
+def test_many_together_are_as_each_alone(ascii_texts, others):
+    plain = [text.replace("\0", " ") for text in ascii_texts] * 40
+    for given_texts in (plain, plain + others, ascii_texts, others):
+        assert analysed_many(given_texts, ("en",)) == [analysed(text, ("en",)) for text in given_texts]
+
+
+def test_a_text_that_is_too_long_to_be_parted_with_others_is_parted_alone(monkeypatch):
+    monkeypatch.setattr(analysis, "LETTERS_TOGETHER", 10)
+    for given_texts in (["the foxes and the hounds"], ["", "the foxes and the hounds"], ["foxes", "", "cat"], [""], []):
+        assert analysed_many(given_texts) == [analysed(text) for text in given_texts]
 
 
 @pytest.mark.parametrize("letter", ["a", "é", "ж"])

@@ -18,7 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from semsearch.arrays import read_array
 from semsearch.errors import DataError
-from semsearch.search.analysis import analysed
+from semsearch.search.analysis import analysed_many
 from semsearch.search.languages import Languages
 
 TOKENIZED_PASSAGES = 1 << 14  # passages that are split together …
@@ -153,10 +153,9 @@ def _split(passages: Sequence[tuple[int, str, str]], languages: Languages) -> Po
     number.default_factory = number.__len__
     met: list[int] = []  # the word of each place
     sizes = np.zeros(2 * count, dtype=np.int64)
-    for passage, title, text in passages:
-        for column, terms in enumerate(
-            (title and analysed(title, languages).split(), analysed(text, languages).split())
-        ):
+    titles, texts = (analysed_many(column, languages) for column in list(zip(*passages, strict=True))[1:])
+    for (passage, _, _), *columns in zip(passages, titles, texts, strict=True):
+        for column, terms in enumerate(map(str.split, columns)):
             met.extend(map(number.__getitem__, terms))
             sizes[2 * (passage - first) + column] = len(terms)
     words = sorted((word.encode(), place) for word, place in number.items())

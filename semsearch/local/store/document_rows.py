@@ -61,13 +61,14 @@ def insert(connection: Connection, entries: Sequence[Entry], stored: Mapping[str
     The old passages of a changed document must have been removed before.
     """
     next_doc = _next(connection, "documents")
-    next_key = _next(connection, "passages")
+    first_key = next_key = _next(connection, "passages")
     new: list[tuple[Any, ...]] = []
     changes: list[tuple[Any, ...]] = []
     spans: list[tuple[int, int, int, int]] = []
-    words: list[tuple[int, str, str]] = []
+    titles: list[str] = []  # of each passage, and its text
+    passage_texts: list[str] = []
     fields: list[tuple[Any, ...]] = []
-    texts: list[tuple[int, str]] = []
+    long_texts: list[tuple[int, str]] = []
     for entry in entries:
         record, document = entry.record, entry.record.document
         if (old := stored.get(document.id)) is not None:
@@ -78,23 +79,24 @@ def insert(connection: Connection, entries: Sequence[Entry], stored: Mapping[str
             next_doc += 1
             new.append((document.id, *_row(record), doc))
         if len(document.text) > PIECE:
-            texts.append((doc, document.text))
+            long_texts.append((doc, document.text))
         if document.metadata:
-            fields.extend((*field, doc) for field in fields_of(document.metadata))
-        for span in entry.spans:
-            spans.append((next_key, doc, *span))
-            words.append((next_key, document.title, document.text[span.start : span.end]))
+            fields += [(*field, doc) for field in fields_of(document.metadata)]
+        for start, end in entry.spans:
+            spans.append((next_key, doc, start, end))
+            titles.append(document.title)
+            passage_texts.append(document.text[start:end])
             next_key += 1
     _many(connection, "DELETE FROM fields WHERE doc = ?", [(change[-1],) for change in changes])
     _many(connection, _INSERT_DOCUMENT, new)
     if changes:
         _many(connection, _UPDATE_DOCUMENT, changes)
         pieces.erase(connection, [change[-1] for change in changes])
-    if texts:
+    if long_texts:
         failpoint("put pieces")
-        pieces.write(connection, texts)
+        pieces.write(connection, long_texts)
     _many(connection, _INSERT_PASSAGE, spans)
-    terms.insert(connection, words)
+    terms.insert(connection, range(first_key, next_key), titles, passage_texts)
     _many(connection, _INSERT_FIELD, fields)
     return np.array(spans, dtype=PLACE_DTYPE)
 
@@ -308,9 +310,11 @@ def _checked(connection: Connection, row: Row[Any]) -> Document:
 
 def _row(record: Record) -> tuple[str, str, str, bytes, int, int]:
     """Title, text, metadata, hash, crc and size as they are stored: a long text lies elsewhere."""
-    document, size = record.document, len(record.document.text)
-    text, size = (document.text, 0) if size <= PIECE else ("", size)
-    return document.title, text, record.metadata, record.hash, _crc_of(record), size
+    document, metadata, content = record
+    if len(document.text) <= PIECE:
+        crc = _crc(document.id, document.title, document.text, metadata)
+        return document.title, document.text, metadata, content, crc, 0
+    return document.title, "", metadata, content, _crc_of(record), len(document.text)
 
 
 def _crc_of(record: Record) -> int:

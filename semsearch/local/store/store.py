@@ -52,6 +52,7 @@ from semsearch.local.store.snapshot import Snapshot, take
 from semsearch.local.store.vector_file import vector_path
 from semsearch.plain_files import read_plain
 from semsearch.records import Entry, Known, Record
+from semsearch.search.garbage import uncollected
 from semsearch.search.languages import LANGUAGES, Languages, languages_of, same_stems, to_be_found
 from semsearch.types import Vectors
 
@@ -312,7 +313,7 @@ class Store:
         `origin` tells of an id which source gave it: known as soon as the document is, so that a run that is killed
         leaves none that its source could not take back.
         """
-        with self.write():
+        with self.write(), uncollected():
             self._check_model(model)
             with self.database.read() as connection:
                 stored = documents.known(

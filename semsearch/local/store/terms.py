@@ -7,14 +7,14 @@ text: where it is built anew, or looked over, the terms are found in the documen
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from sqlalchemy import Connection
 from sqlalchemy.exc import DatabaseError
 
 from semsearch.local.store.database import driver
 from semsearch.local.store.settings import read_settings
-from semsearch.search.analysis import analysed
+from semsearch.search.analysis import analysed_many
 from semsearch.search.languages import Languages, languages_of
 
 BATCH = 1 << 12  # passages that are read together
@@ -33,20 +33,19 @@ _SUMS = (
 )
 
 
-def insert(connection: Connection, passages: Iterable[tuple[int, str, str]]) -> None:
-    """Write the terms of new passages: (key, title, text) of each."""
-    languages = languages_of(read_settings(connection))
-    rows = [(key, analysed(title, languages), analysed(text, languages)) for key, title, text in passages]
-    if rows:
+def insert(connection: Connection, keys: Sequence[int], titles: Sequence[str], texts: Sequence[str]) -> None:
+    """Write the terms of new passages: the key, title and text of each."""
+    if keys:
+        rows = _analysed(keys, titles, texts, languages_of(read_settings(connection)))
         connection.exec_driver_sql(_INSERT_TERMS, rows)
 
 
 def remove(connection: Connection, keys: str) -> None:
     """Take away the terms of the passages of `keys`, a JSON list; they are there still."""
     languages = languages_of(read_settings(connection))
-    rows = _analysed(driver(connection).execute(_OF_KEYS, (keys,)).fetchall(), languages)
+    rows = driver(connection).execute(_OF_KEYS, (keys,)).fetchall()
     if rows:
-        connection.exec_driver_sql(_DELETE_TERMS, rows)
+        connection.exec_driver_sql(_DELETE_TERMS, _decoded(rows, languages))
 
 
 def rebuild(connection: Connection) -> None:
@@ -90,15 +89,20 @@ def _all(connection: Connection) -> Iterator[list[tuple[int, str, str]]]:
     languages = languages_of(read_settings(connection))
     last = -1
     while rows := driver(connection).execute(_BEHIND, (last, BATCH)).fetchall():
-        yield _analysed(rows, languages)
+        yield _decoded(rows, languages)
         last = rows[-1][0]
 
 
-def _analysed(
+def _decoded(
     rows: Iterable[tuple[int, bytes | None, bytes | None]], languages: Languages
 ) -> list[tuple[int, str, str]]:
-    return [(key, _terms(title, languages), _terms(text, languages)) for key, title, text in rows]
+    """The terms of passages as they are stored."""
+    keys, *columns = zip(*rows, strict=True)
+    titles, texts = ([(content or b"").decode("utf-8", "replace") for content in column] for column in columns)
+    return _analysed(keys, titles, texts, languages)
 
 
-def _terms(content: bytes | None, languages: Languages) -> str:
-    return analysed((content or b"").decode("utf-8", "replace"), languages)
+def _analysed(
+    keys: Sequence[int], titles: Sequence[str], texts: Sequence[str], languages: Languages
+) -> list[tuple[int, str, str]]:
+    return list(zip(keys, analysed_many(titles, languages), analysed_many(texts, languages), strict=True))
