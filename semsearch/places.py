@@ -17,8 +17,10 @@ WITHIN = ("line", "message", "attachment", "chapter", "page", "slide", "sheet", 
 MOST = 2**31 - 1  # of lines, pages and messages: what every program takes for a number
 
 
-@dataclass(frozen=True, slots=True)
-class Position:
+_JSON = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
+
+
+class Position(NamedTuple):
     """Where a document stands in its file; what does not apply is left out.
 
     Attributes:
@@ -52,8 +54,9 @@ class Position:
         >>> Position(page=3).to_json()
         '{"page":3}'
         """
-        known = {name: value for name in self.__slots__ if (value := getattr(self, name))}
-        return json.dumps(known, ensure_ascii=False, separators=(",", ":")) if known else ""
+        if self[1:] == _NOWHERE[1:]:  # each record of a file comes through here
+            return f'{{"line":{self.line}}}' if self.line else ""
+        return _JSON.encode({name: value for name, value in zip(self._fields, self, strict=True) if value})
 
     @classmethod
     def read(cls, text: str | None) -> Self:
@@ -118,6 +121,9 @@ class Position:
             message=self.message,
             attachment=self.attachment,
         )
+
+
+_NOWHERE = Position()
 
 
 def _pair_of(pairs: tuple[tuple[int, int], ...], number: int) -> tuple[int, int]:

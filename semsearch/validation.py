@@ -46,7 +46,8 @@ def check_document(document: Document, where: str = "") -> None:
 
 def is_empty(text: str) -> bool:
     """Whether nothing of a text can be seen: no model can say what it means, and its vector is near to anything."""
-    return _SEEN.search(text) is None
+    # Most begin with something that is seen, and looking for it is dear beside all else that is asked of a text.
+    return not "!" <= text[:1] <= "~" and _SEEN.search(text) is None
 
 
 def _is_simple(document: Document) -> bool:
@@ -60,25 +61,23 @@ def _is_simple(document: Document) -> bool:
     if not text.isascii() or "\0" in text or "\0" in title or "\0" in identity:
         return False
     if metadata := document.metadata:
-        if type(metadata) is not dict or not all(map(_is_plain, metadata)):
+        if type(metadata) is not dict:
             return False
-        for value in metadata.values():
+        for name, value in metadata.items():
+            if type(name) is not str or not name.isascii() or "\0" in name:
+                return False
             # a list within a list is for the full check
             if not (all(map(_is_simple_value, value)) if type(value) is list else _is_simple_value(value)):
                 return False
-    # Most texts begin with something that is seen, and looking for it is dear beside all the rest.
-    return 0 < len(identity) <= MAX_ID and not identity.isspace() and ("!" <= text[:1] <= "~" or not is_empty(text))
-
-
-def _is_plain(text: object) -> bool:
-    return type(text) is str and text.isascii() and "\0" not in text
+    return 0 < len(identity) <= MAX_ID and not identity.isspace() and not is_empty(text)
 
 
 def _is_simple_value(value: object) -> bool:
-    kind = type(value)
-    if kind is int:
-        return -(2**63) <= value < 2**63  # type: ignore[operator]
-    return kind is bool or value is None or _is_plain(value)
+    if type(value) is str:
+        return value.isascii() and "\0" not in value
+    if type(value) is int:
+        return -(2**63) <= value < 2**63
+    return value is None or type(value) is bool
 
 
 def check_text(value: object, what: str) -> None:

@@ -89,7 +89,7 @@ def mailbox(file: BinaryIO) -> Iterator[ReadPart]:
         try:
             for part in _message(raw, name):
                 if isinstance(part, FilePart):
-                    part = replace(part, position=replace(part.position, message=number))
+                    part = replace(part, position=part.position._replace(message=number))
                 yield part
         except RecursionError:  # which costs the message alone
             deep += 1
@@ -165,7 +165,7 @@ def _attached(part: Message, name: str, subject: str, own: dict[str, Any]) -> It
                 yield replace(inner, name=inside)
                 continue
             title = " › ".join(filter(None, [subject, inner.title or file]))
-            position = replace(inner.position, line=None, lines=(), message=None, attachment=file or "without a name")
+            position = inner.position._replace(line=None, lines=(), message=None, attachment=file or "without a name")
             yield FilePart(inside, inner.text, title, {**inner.metadata, **own, "attachment": file}, position)
     except (MemoryError, RecursionError):
         raise

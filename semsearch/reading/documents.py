@@ -101,6 +101,7 @@ class Registrar:
         self._columns = columns
         self._report = report
         self._title_is_there = columns.title is None
+        self._layout: tuple[list[str], str | None, list[str]] = ([], None, [])  # of the record before
 
     def documents(
         self, record: Mapping[str, Any], name: str, where: str, position: Position | None = None
@@ -202,7 +203,9 @@ class Registrar:
             if columns.title not in record:
                 raise DataError(f"{where}: {_missing(str(columns.title), list(record), True)}")
             self._title_is_there = True
-        field = columns.id_field(record)
+        names, field, others = self._layout
+        if names != (own := list(record)):  # most have the fields of the one before
+            names, field, others = self._layout = own, columns.id_field(own), columns.metadata(own)
         identity = None
         if field is not None:
             if field not in record:
@@ -217,7 +220,7 @@ class Registrar:
             title = ""
         if not isinstance(title, str):
             raise DataError(f"{where}: the title must be text, but is {kind_of(title)}.")
-        metadata = {name: record[name] for name in columns.metadata(record)}
+        metadata = {name: record[name] for name in others}
         if isinstance(inner := metadata.get("metadata"), dict):  # BEIR's place for it; what stands outside wins
             del metadata["metadata"]
             metadata = {**inner, **metadata}

@@ -321,10 +321,13 @@ class Store:
                     [entry.record.document.id for entry in entries] + [record.document.id for record in metadata_only],
                 )
                 generation, rows, dim = connection.exec_driver_sql("SELECT generation, rows, dim FROM state").one()
-            fresh = [entry for entry in entries if again or not _same_content(entry.record, stored)]
+            fresh = list(entries)
+            if stored and not again:
+                fresh = [entry for entry in entries if not _same_content(entry.record, stored)]
             written = {entry.record.document.id for entry in fresh}
-            records = [entry.record for entry in entries if entry.record.document.id not in written]
-            records += metadata_only
+            records = list(metadata_only)
+            if len(fresh) < len(entries):
+                records += [entry.record for entry in entries if entry.record.document.id not in written]
             changes = [
                 (record, stored[record.document.id])
                 for record in records
