@@ -90,8 +90,8 @@ def main() -> None:
     print(f"{rows:,} questions stored, {asked:,} asked {options.rounds} times, processor time")
     for line in lines:
         print(
-            f"{line['batch']:6,} at once {line['at_once_ms']:7.2f} ms a question, one by one {line['one_by_one_ms']:7.2f} "
-            f"({line['x']:5.2f} x), the same answers for {line['same']:.4f}"
+            f"{line['batch']:6,} at once {line['at_once_ms']:7.2f} ms a question, one by one "
+            f"{line['one_by_one_ms']:7.2f} ({line['x']:5.2f} x), the same answers for {line['same']:.4f}"
         )
     if options.out:
         with options.out.open("a", encoding="utf-8") as file:

@@ -226,14 +226,18 @@ def test_what_one_part_raises_reaches_the_caller_and_no_thread_stays():
 
 def test_on_one_thread_ends_with_its_block():
     torch.set_num_threads(2)
-    with pytest.raises(KeyError), hardware.on_one_thread():
-        assert torch.get_num_threads() == 1
-        seen = []
+    seen = []
+
+    def fails():
+        seen.append(torch.get_num_threads())
         other = threading.Thread(target=lambda: seen.append(torch.get_num_threads()))
         other.start()
         other.join()
-        assert seen == [2], "it is the present thread's alone"
         raise KeyError
+
+    with pytest.raises(KeyError), hardware.on_one_thread():
+        fails()
+    assert seen == [1, 2], "it is the present thread's alone"
     assert torch.get_num_threads() == 2
 
 
