@@ -29,7 +29,7 @@ from semsearch.hardware import on_one_thread, settle_threads, sharing_pays, side
 from semsearch.types import Vectors
 
 BUDGETS = {"cuda": 65_536, "mps": 16_384}  # tokens of a batch
-CPU_BUDGET = 1_024  # tokens of a batch, which one thread computes: what lies between stays in its cache
+CPU_BUDGET = 2_048  # tokens of a batch, which one thread computes: much of what lies between stays in its cache
 LEAST_SHARE = 256  # tokens that are worth a batch of their own when several threads want work
 WINDOWS = {"cpu": 8_192, "cuda": 32_768, "mps": 8_192}  # texts: enough to pack with two per cent of holes
 CHARACTERS = 512  # of a window, for each of its texts
