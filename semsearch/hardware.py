@@ -136,7 +136,7 @@ def side_by_side(work: Callable[[Part], Made], parts: Sequence[Part]) -> Iterato
 
     def begin() -> None:
         torch.get_num_threads()  # by this a thread first takes the number that all have
-        _openmp().omp_set_num_threads(1)
+        _count_here(1, 1)
 
     with ThreadPoolExecutor(count, "semsearch-torch", begin) as pool:
         yield from pool.map(work, parts)
@@ -147,15 +147,15 @@ def on_one_thread() -> Iterator[None]:
     """Torch computes on the present thread alone meanwhile."""
     import torch
 
-    before, openmp = torch.get_num_threads(), _openmp()
-    if before == 1 or openmp is None:
+    before = torch.get_num_threads()
+    if before == 1 or _openmp() is None:
         yield
         return
-    openmp.omp_set_num_threads(1)  # torch's own function would tell all threads that are still to come
+    of_mkl = _count_here(1, 1)
     try:
         yield
     finally:
-        openmp.omp_set_num_threads(before)
+        _count_here(before, of_mkl)
 
 
 def sharing_pays(dtype: torch.dtype) -> bool:
@@ -190,6 +190,16 @@ def _seconds_of_small_products(dtype: torch.dtype, limit: float) -> float:
                     return math.inf
             least = min(least, time.perf_counter() - began)
     return least
+
+
+def _count_here(count: int, of_mkl: int) -> int:
+    """Set OpenMP's number of threads in the present thread, and MKL's own; returns MKL's of before.
+
+    Torch's own function would tell all threads that are still to come, too.
+    """
+    _openmp().omp_set_num_threads(count)
+    mkl = getattr(_openmp(), "MKL_Set_Num_Threads_Local", None)  # not every build has MKL
+    return int(mkl(of_mkl)) if mkl is not None else 0
 
 
 @cache

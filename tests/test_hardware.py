@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -179,6 +180,12 @@ def test_a_forked_child_computes_on_one_thread_whatever_was_asked_for():
     assert hardware.threads() == 2
 
 
+def pools():
+    """The numbers of threads that OpenMP and MKL would take here, as torch tells them."""
+    told = torch.__config__.parallel_info()
+    return set(re.findall(r"^\s*(?:at::get_num|omp_get_max|mkl_get_max)_threads\(\) : (\d+)", told, re.MULTILINE))
+
+
 def test_parts_are_done_side_by_side_each_on_one_thread():
     torch.set_num_threads(2)
     both = threading.Barrier(2)
@@ -186,10 +193,13 @@ def test_parts_are_done_side_by_side_each_on_one_thread():
 
     def work(part):
         both.wait(timeout=60)  # two are under way at once, or this breaks
-        torch.ones(64, 64) @ torch.ones(64, 64)
-        return part, torch.get_num_threads(), threading.get_ident() == caller
+        return part, pools(), threading.get_ident() == caller
 
-    assert list(hardware.side_by_side(work, range(6))) == [(part, 1, False) for part in range(6)]
+    shared = pools()
+    assert list(hardware.side_by_side(work, range(6))) == [(part, {"1"}, False) for part in range(6)]
+    with hardware.on_one_thread():
+        assert pools() == {"1"}
+    assert pools() == shared
     seen = [torch.get_num_threads()]
     other = threading.Thread(target=lambda: seen.append(torch.get_num_threads()))
     other.start()
