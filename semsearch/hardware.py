@@ -45,8 +45,8 @@ CGROUP = Path("/sys/fs/cgroup")
 CPUINFO = Path("/proc/cpuinfo")
 SMALL_PRODUCT = (32, 384, 1536)  # rows, inputs and outputs: a question in the layer of a small model
 GAIN = 1.25  # how many times as fast sharing must be: it takes the other processors' time, too
-Part = TypeVar("Part")
-Made = TypeVar("Made")
+Parted = TypeVar("Parted")
+Worked = TypeVar("Worked")
 
 
 @dataclass(frozen=True)
@@ -122,7 +122,7 @@ def settle_threads() -> None:
     _here.settled = wanted
 
 
-def side_by_side(work: Callable[[Part], Made], parts: Sequence[Part]) -> Iterator[Made]:
+def side_by_side(work: Callable[[Parted], Worked], parts: Sequence[Parted]) -> Iterator[Worked]:
     """What `work` makes of each part, in their order: as many at once as torch has threads, each on one of its own.
 
     One after the other, and each on all threads, where there is one part or torch's OpenMP can't be told.
