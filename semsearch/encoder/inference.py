@@ -183,7 +183,7 @@ class Pipeline:
         """Every text of a window, once, in a batch with what `tried` makes of it: None where memory did not suffice."""
 
         def made_of(batch: Batch) -> list[tuple[Batch, Made]]:
-            work, finished = [batch], []
+            work, finished = [batch], list[tuple[Batch, Made]]()
             while work:
                 batch = work.pop()
                 made = tried(window, batch)
