@@ -12,7 +12,8 @@ The texts come from the folder of real data sets (SEMSEARCH_DATA or --data: Quor
 to length), else from the samples that are shipped. sentence-transformers in bfloat16 and OpenVINO get the batch size
 that is best for them here. On a machine that others use too, `--threads 1 --clock cpu` measures the processor's time on
 one thread instead of the time that passes. `--quality scifact nfcorpus` adds nDCG@10 in float32 and in bfloat16, which
-takes minutes. A short form: `--short 300 --passages 60 --rounds 1`.
+takes minutes. `--profile` measures where semsearch's time goes, on one thread by torch's profiler, and nothing else.
+A short form: `--short 300 --passages 60 --rounds 1`.
 """
 
 from __future__ import annotations
@@ -41,6 +42,13 @@ from semsearch.encoder.load import DEFAULT_MODEL, dtype_of, load_encoder
 SAMPLES = Path(__file__).parent.parent / "corpora" / "samples"
 CLOCKS: Mapping[str, Callable[[], float]] = {"wall": time.perf_counter, "cpu": time.process_time}
 Encode = Callable[[Sequence[str]], np.ndarray]
+OPERATIONS = {  # torch's names
+    "products": ("mkldnn::_linear_pointwise", "aten::addmm", "aten::mm"),  # with their biases and activations
+    "attention": ("aten::_scaled_dot_product_flash_attention_for_cpu", "aten::bmm", "aten::baddbmm", "aten::_softmax"),
+    "norms": ("aten::native_layer_norm",),
+    "sums": ("aten::add", "aten::add_"),
+    "copies": ("aten::copy_", "aten::index_select", "aten::clone", "aten::embedding"),
+}
 
 
 @dataclass
@@ -67,6 +75,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--clock", choices=CLOCKS, default="wall")
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--profile", action="store_true", help="where the time goes, and nothing else")
     parser.add_argument("--quality", nargs="*", default=[], metavar="SET", help="BEIR folders in --data")
     parser.add_argument("--out", type=Path, help="JSON lines are added here")
     options = parser.parse_args()
@@ -75,6 +84,9 @@ def main() -> None:
     folder = resolve.find(options.model, None).folder
     texts = _texts(options.data, folder, options.short, options.passages)
     tokens = {name: _count(folder, own) for name, own in texts.items()}
+    if options.profile:
+        _write(_profile(folder, texts, tokens, options), options.out)
+        return
     ways = list(_ways(folder, options.device, texts))
     peaks = {way.dtype: 0.0 for way in ways}
     reference: dict[str, np.ndarray] = {}
@@ -95,9 +107,53 @@ def main() -> None:
     records = _report(ways, texts, tokens, peaks, folder, options)
     for name in options.quality:
         records += _quality(options.data / name, str(folder), options.device)
-    if options.out:
-        with options.out.open("a", encoding="utf-8") as file:
+    _write(records, options.out)
+
+
+def _write(records: Sequence[Mapping[str, Any]], out: Path | None) -> None:
+    if out:
+        with out.open("a", encoding="utf-8") as file:
             file.writelines(json.dumps(record) + "\n" for record in records)
+
+
+def _profile(
+    folder: Path, texts: Mapping[str, Sequence[str]], tokens: Mapping[str, tuple[int, float]], options: Any
+) -> list[dict[str, Any]]:
+    """The share of the time that each kind of operation takes, and what the products reach of their peak."""
+    from torch.profiler import ProfilerActivity, profile
+
+    torch.set_num_threads(1)
+    dtype = dtype_of(None, torch.device("cpu"))
+    encode = load_encoder(str(folder), "cpu", str(dtype).removeprefix("torch.")).encode_documents
+    peak = max(_peak(dtype, "cpu", time.process_time) for _ in range(3))
+    queries = texts["short"][: options.queries]
+    work: dict[str, tuple[Sequence[Sequence[str]], float]] = {
+        "questions": ([texts["short"]], tokens["short"][1]),
+        "passages": ([texts["passages"]], tokens["passages"][1]),
+        "one query": ([[text] for text in queries], _count(folder, queries)[1]),
+    }
+    print(f"{dtype}, one thread, peak {peak / 1e9:,.0f} GFLOP/s")
+    print(f"  {'':12}{''.join(f'{kind:>12}' for kind in (*OPERATIONS, 'the rest', 'of peak'))}")
+    records = []
+    for name, (calls, operations) in work.items():
+        for own in calls:
+            encode(own)
+        with profile(activities=[ProfilerActivity.CPU], acc_events=True) as found:
+            began = time.perf_counter(), time.process_time()
+            for own in calls:
+                encode(own)
+            seconds, processor = time.perf_counter() - began[0], time.process_time() - began[1]
+        spent = dict.fromkeys(OPERATIONS, 0.0)
+        for event in found.key_averages():
+            for kind, names in OPERATIONS.items():
+                if event.key in names:
+                    spent[kind] += event.self_cpu_time_total / 1e6
+        shares = {kind: value / seconds for kind, value in spent.items()}
+        shares["the rest"] = 1 - sum(shares.values())
+        record = {"benchmark": "profile", "texts": name, "shares": shares, "of_peak": operations / processor / peak}
+        records.append(record | _machine(options) | {"threads": 1})
+        print(f"  {name:12}{''.join(f'{share:12.0%}' for share in (*shares.values(), record['of_peak']))}")
+    return records
 
 
 def _ways(folder: Path, device: str, texts: Mapping[str, Sequence[str]]) -> Iterator[Way]:

@@ -116,6 +116,13 @@ BENCHMARKS: dict[str, Benchmark] = {
     ),
     "store": Benchmark("What safety costs", [tables.store], "--rows 10000 --rounds 1"),
     "lexical": Benchmark("Search by words", [tables.lexical], "--queries 200 --rounds 1"),
+    "hybrid": Benchmark(
+        "Many questions at once, by meaning and by words",
+        [tables.hybrid],
+        "--rows 2000 --batches 1 64 --rounds 1",
+        note="A loop of single searches beside `search_many`; vectors of the questions are given to both.",
+        vectors=True,
+    ),
     "quality": Benchmark(
         "Quality",
         [tables.quality, tables.noisy, tables.sts],

@@ -168,6 +168,19 @@ def lexical(records: list[Record]) -> Iterator[Row]:
         )
 
 
+def hybrid(records: list[Record]) -> Iterator[Row]:
+    """Milliseconds of a question, alone and among others."""
+    yield "at once", "ms a question", "one by one, ms", "x", "same answers"
+    for r in records[1:]:
+        yield (
+            f"{r['batch']:,}",
+            f"{r['at_once_ms']:.2f}",
+            f"{r['one_by_one_ms']:.2f}",
+            f"{r['x']:.2f}",
+            _share(r["same"]),
+        )
+
+
 def reranking(records: list[Record]) -> Iterator[Row]:
     """Milliseconds to rerank."""
     from statistics import median

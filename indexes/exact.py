@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     import torch
 
 QUERY_TILE = 1024  # searched together
+TILE_NEIGHBORS = 1 << 16  # of all queries that are searched together, so that what is held of them stays in cache
 ESTIMATES = 1 << 22  # upper bounds held at a time: 16 MB, so that they are still in cache when they are looked at
 GATHERED = 1 << 23  # components of allowed rows gathered at a time
 WORTH = 256  # pairs above which a look in float32 pays before they are scored in float64
@@ -156,8 +157,9 @@ class ExactIndex:
         settle_threads()
         count = len(self._keys) if rows is None else len(rows)
         found = nothing(len(queries), k)
-        for start in range(0, len(queries) if count else 0, QUERY_TILE):
-            tile = np.arange(start, min(start + QUERY_TILE, len(queries)))
+        size = max(1, min(QUERY_TILE, TILE_NEIGHBORS // max(k, 1)))
+        for start in range(0, len(queries) if count else 0, size):
+            tile = np.arange(start, min(start + size, len(queries)))
             for first_pass in self._passes if count > k else []:
                 tile = self._certified(first_pass, queries, tile, k, rows, found)
                 if not len(tile):

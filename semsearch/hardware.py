@@ -3,8 +3,12 @@
 Threads: torch, FAISS, hnswlib, Annoy, the BLAS under numpy and the tokenizer each bring a pool of their own. All get
 the same number: what was asked for (`set_threads`, `--threads`, `SEMSEARCH_THREADS`), else the processors that this
 process may use, by its affinity and the quota of its control group. They take turns within a search, and an OpenMP pool
-that is done spins for a fraction of a millisecond, not for the up to 15 ms (GNU) or 200 ms (LLVM) it would by itself,
+that is done spins for some microseconds, not for the up to 15 ms (GNU) or 200 ms (LLVM) it would by itself,
 in which it would take the processors from the pool whose turn it is.
+
+Threads that share a product wait for each other at its end. On a machine that others use too, one of them is often not
+running, and the rest wait, thousands of times. So torch's work that falls into parts is done side by side, each part on
+a thread of its own (`side_by_side`); what doesn't is shared only where a trial shows that it pays (`sharing_pays`).
 
 A forked child computes on its own thread alone: OpenMP, under torch and FAISS, keeps a pool of threads; a fork copies
 the pool's books and not its threads, and the child would wait for them for ever.
@@ -15,16 +19,19 @@ where there are none, so that without it there is a slower way and no traceback.
 
 from __future__ import annotations
 
+import ctypes
 import math
 import os
 import sys
 import threading
-from collections.abc import Mapping
-from contextlib import suppress
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from semsearch.errors import UsageError
 from semsearch.process import forked as forked  # backends ask it here
@@ -36,6 +43,10 @@ THREADS_VARIABLE = "SEMSEARCH_THREADS"
 MOST_THREADS = 1024
 CGROUP = Path("/sys/fs/cgroup")
 CPUINFO = Path("/proc/cpuinfo")
+SMALL_PRODUCT = (32, 384, 1536)  # rows, inputs and outputs: a question in the layer of a small model
+GAIN = 1.25  # how many times as fast sharing must be: it takes the other processors' time, too
+Parted = TypeVar("Parted")
+Worked = TypeVar("Worked")
 
 
 @dataclass(frozen=True)
@@ -111,6 +122,98 @@ def settle_threads() -> None:
     _here.settled = wanted
 
 
+def side_by_side(work: Callable[[Parted], Worked], parts: Sequence[Parted]) -> Iterator[Worked]:
+    """What `work` makes of each part, in their order: as many at once as torch has threads, each on one of its own.
+
+    One after the other, and each on all threads, where there is one part or torch's OpenMP can't be told.
+    """
+    import torch
+
+    count = min(torch.get_num_threads(), len(parts))
+    if count < 2 or _openmp() is None:
+        yield from map(work, parts)
+        return
+
+    def begin() -> None:
+        torch.get_num_threads()  # by this a thread first takes the number that all have
+        _count_here(1, 1)
+
+    with ThreadPoolExecutor(count, "semsearch-torch", begin) as pool:
+        yield from pool.map(work, parts)
+
+
+@contextmanager
+def on_one_thread() -> Iterator[None]:
+    """Torch computes on the present thread alone meanwhile."""
+    import torch
+
+    before = torch.get_num_threads()
+    if before == 1 or _openmp() is None:
+        yield
+        return
+    of_mkl = _count_here(1, 1)
+    try:
+        yield
+    finally:
+        _count_here(before, of_mkl)
+
+
+def sharing_pays(dtype: torch.dtype) -> bool:
+    """Whether torch's threads are faster together than one of them in the products of a question: tried once."""
+    import torch
+
+    count = torch.get_num_threads()
+    if count == 1:
+        return False
+    with _trying:
+        if (dtype, count) not in _tried:
+            with on_one_thread():
+                alone = _seconds_of_small_products(dtype, math.inf)
+            _tried[dtype, count] = _seconds_of_small_products(dtype, alone / GAIN) < alone / GAIN
+        return _tried[dtype, count]
+
+
+def _seconds_of_small_products(dtype: torch.dtype, limit: float) -> float:
+    """The least of three times; it is given up where the first try takes as long as ten times the limit."""
+    import torch
+
+    rows, inputs, outputs = SMALL_PRODUCT
+    hidden, up = torch.ones(rows, inputs, dtype=dtype), torch.ones(outputs, inputs, dtype=dtype)
+    down, least = up.t().contiguous(), math.inf
+    with torch.inference_mode():
+        torch.nn.functional.linear(hidden, up)  # makes the kernel, and the pool of threads
+        for _ in range(3):
+            began = time.perf_counter()
+            for _ in range(6):
+                torch.nn.functional.linear(torch.nn.functional.linear(hidden, up), down)
+                if time.perf_counter() - began > 10 * limit:
+                    return math.inf
+            least = min(least, time.perf_counter() - began)
+    return least
+
+
+def _count_here(count: int, of_mkl: int) -> int:
+    """Set OpenMP's number of threads in the present thread, and MKL's own; returns MKL's of before.
+
+    Torch's own function would tell all threads that are still to come, too.
+    """
+    _openmp().omp_set_num_threads(count)
+    mkl = getattr(_openmp(), "MKL_Set_Num_Threads_Local", None)  # not every build has MKL
+    return int(mkl(of_mkl)) if mkl is not None else 0
+
+
+@cache
+def _openmp() -> Any:
+    """The OpenMP that torch computes with, whose number of threads is each thread's own; None where it has none."""
+    import torch
+
+    with suppress(OSError, AttributeError, TypeError):
+        library = ctypes.CDLL(torch._C.__file__)  # finds what it is linked with
+        library.omp_set_num_threads.restype = None
+        return library
+    return None
+
+
 def _wanted() -> int | None:
     """What was asked for."""
     if _asked is not None:
@@ -162,6 +265,8 @@ def _groups() -> list[Path]:
 
 _asked: int | None = None
 _here = threading.local()
+_trying = threading.Lock()
+_tried: dict[tuple[torch.dtype, int], bool] = {}  # whether sharing paid, by the numbers and the count of threads
 _NEVER = object()
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 
-os.environ.setdefault("GOMP_SPINCOUNT", "10000")  # turns, of some 40 to 140 cycles: longer than from product to product
+os.environ.setdefault(
+    "GOMP_SPINCOUNT", "1000"
+)  # turns, of some 40 to 140 cycles: about as long as from product to product
 os.environ.setdefault("KMP_BLOCKTIME", "1")  # milliseconds
 
 _born = os.getpid()

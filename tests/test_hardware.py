@@ -1,7 +1,9 @@
 """One number of threads for every library, and a slower way where a processor or torch lacks something."""
 
 import json
+import math
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -178,10 +180,108 @@ def test_a_forked_child_computes_on_one_thread_whatever_was_asked_for():
     assert hardware.threads() == 2
 
 
+def pools():
+    """The numbers of threads that OpenMP and MKL would take here, as torch tells them."""
+    told = torch.__config__.parallel_info()
+    return set(re.findall(r"^\s*(?:at::get_num|omp_get_max|mkl_get_max)_threads\(\) : (\d+)", told, re.MULTILINE))
+
+
+def test_parts_are_done_side_by_side_each_on_one_thread():
+    torch.set_num_threads(2)
+    both = threading.Barrier(2)
+    caller = threading.get_ident()
+
+    def work(part):
+        both.wait(timeout=60)  # two are under way at once, or this breaks
+        return part, pools(), threading.get_ident() == caller
+
+    shared = pools()
+    assert list(hardware.side_by_side(work, range(6))) == [(part, {"1"}, False) for part in range(6)]
+    with hardware.on_one_thread():
+        assert pools() == {"1"}
+    assert pools() == shared
+    seen = [torch.get_num_threads()]
+    other = threading.Thread(target=lambda: seen.append(torch.get_num_threads()))
+    other.start()
+    other.join()
+    assert seen == [2, 2], "neither the caller nor a new thread has fewer"
+
+
+@pytest.mark.parametrize(("threads", "parts", "openmp"), [(1, 3, True), (2, 1, True), (2, 3, False)])
+def test_what_has_no_company_is_done_by_the_caller(monkeypatch, threads, parts, openmp):
+    if not openmp:
+        monkeypatch.setattr(hardware, "_openmp", lambda: None)
+    torch.set_num_threads(threads)
+    done = list(
+        hardware.side_by_side(lambda part: (part, torch.get_num_threads(), threading.get_ident()), range(parts))
+    )
+    assert done == [(part, threads, threading.get_ident()) for part in range(parts)]
+    with hardware.on_one_thread():
+        assert torch.get_num_threads() == (1 if openmp else threads)
+
+
+def test_what_one_part_raises_reaches_the_caller_and_no_thread_stays():
+    torch.set_num_threads(2)
+    before = threading.active_count()
+
+    def work(part):
+        if part == 1:
+            raise ValueError("the second")
+        return part
+
+    with pytest.raises(ValueError, match="the second"):
+        list(hardware.side_by_side(work, range(50)))
+    assert threading.active_count() == before
+
+
+def test_on_one_thread_ends_with_its_block():
+    torch.set_num_threads(2)
+    seen = []
+
+    def fails():
+        seen.append(torch.get_num_threads())
+        other = threading.Thread(target=lambda: seen.append(torch.get_num_threads()))
+        other.start()
+        other.join()
+        raise KeyError
+
+    with pytest.raises(KeyError), hardware.on_one_thread():
+        fails()
+    assert seen == [1, 2], "it is the present thread's alone"
+    assert torch.get_num_threads() == 2
+
+
+@pytest.mark.parametrize(("together", "pays"), [(0.5, True), (0.79, True), (0.81, False), (2.0, False)])
+def test_whether_sharing_pays_is_tried_once(monkeypatch, together, pays):
+    tries = []
+
+    def seconds(dtype, limit):
+        tries.append(torch.get_num_threads())
+        return 1.0 if torch.get_num_threads() == 1 else together
+
+    monkeypatch.setattr(hardware, "_tried", {})
+    monkeypatch.setattr(hardware, "_seconds_of_small_products", seconds)
+    torch.set_num_threads(1)
+    assert not hardware.sharing_pays(torch.float32)
+    assert tries == [], "there is nobody to share with"
+    torch.set_num_threads(2)
+    assert [hardware.sharing_pays(torch.float32) for _ in range(3)] == [pays] * 3
+    assert tries == [1, 2]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_trial_ends_soon_where_it_does_not_pay(monkeypatch, dtype):
+    with hardware.on_one_thread():  # together they may wait for long, on a machine that others use
+        assert 0 < hardware._seconds_of_small_products(dtype, math.inf) < math.inf
+    assert hardware._seconds_of_small_products(dtype, 0) == math.inf
+    monkeypatch.setattr(hardware, "_tried", {})
+    assert isinstance(hardware.sharing_pays(dtype), bool)
+
+
 @pytest.mark.slow
 def test_pools_that_are_done_do_not_spin():
     program = "import semsearch.hardware, os; print(os.environ['GOMP_SPINCOUNT'], os.environ['KMP_BLOCKTIME'])"
-    for given, wanted in (({}, "10000 1"), ({"GOMP_SPINCOUNT": "7", "KMP_BLOCKTIME": "9"}, "7 9")):
+    for given, wanted in (({}, "1000 1"), ({"GOMP_SPINCOUNT": "7", "KMP_BLOCKTIME": "9"}, "7 9")):
         bare = {k: v for k, v in os.environ.items() if k not in ("GOMP_SPINCOUNT", "KMP_BLOCKTIME")}
         done = subprocess.run(
             [sys.executable, "-c", program], env=bare | given, capture_output=True, text=True, check=True

@@ -89,7 +89,7 @@ class Layer(nn.Module):
         self.norm = Norm(tensors["norm.weight"], tensors["norm.bias"], shape.epsilon)
 
     def forward(self, rows: Tensor, attention: Attention, keep: Tensor | None = None) -> Tensor:
-        """(S, h) to (S, h), float32; to (len(keep), h) where only the rows `keep` are wanted."""
+        """(S, h) to (S, h), float32; to (len(keep), h) where only the rows `keep` are wanted. `rows` may be changed."""
         mixed = attention(self.qkv(rows.to(self.dtype)))
         if keep is not None:
             rows, mixed = rows.index_select(0, keep), mixed.index_select(0, keep)
@@ -219,7 +219,8 @@ class LeanEncoder(nn.Module):
         states = [hidden]
         first = self._first(features.lengths, outside) if self.first_only else None
         for number, layer in enumerate(self.layers, start=1):
-            hidden = layer(hidden, attention, first if number == len(self.layers) else None)
+            own = hidden.clone() if self.all_layers else hidden  # a layer adds to it in place
+            hidden = layer(own, attention, first if number == len(self.layers) else None)
             states = [*states, hidden] if self.all_layers else [hidden]
         if first is not None:
             features.tokens = hidden[: len(features.lengths)]
@@ -255,7 +256,8 @@ class LeanEncoder(nn.Module):
 
 
 def _sum(rows: Tensor, made: Tensor) -> Tensor:
-    return made.add_(rows) if made.dtype is rows.dtype else rows + made
+    """Both, in float32, in the place of one of them: new memory costs as much as the sum."""
+    return made.add_(rows) if made.dtype is rows.dtype else rows.add_(made)
 
 
 def relative_bucket(distance: Tensor, buckets: int, farthest: int = 128) -> Tensor:

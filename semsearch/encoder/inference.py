@@ -2,8 +2,9 @@
 
 Texts are taken a window at a time. A thread of its own tokenizes the next window while this one is computed; the texts
 of a window are laid out in batches by a budget of tokens (`packing`), so that little of the work is padding; their
-vectors go to their places in a float32 block, and a finished block to the caller. On a GPU nothing is waited for until
-a window is through. A few texts, such as a query, take a short way without thread or window.
+vectors go to their places in a float32 block, and a finished block to the caller. On a CPU the batches are computed
+side by side, each on one thread: nobody waits for another until a window is through. On a GPU nothing is waited for
+until then either. A few texts, such as a query, take a short way without thread or window.
 """
 
 from __future__ import annotations
@@ -24,11 +25,12 @@ from semsearch.encoder.features import Features
 from semsearch.encoder.packing import Batch, Integers, plan
 from semsearch.encoder.tokenization import Tokenize
 from semsearch.errors import EncodingFailed, UsageError
-from semsearch.hardware import settle_threads
+from semsearch.hardware import on_one_thread, settle_threads, sharing_pays, side_by_side
 from semsearch.types import Vectors
 
 BUDGETS = {"cuda": 65_536, "mps": 16_384}  # tokens of a batch
-CPU_BUDGET = 1_024  # tokens of a batch for each thread: what lies between stays in the cache, and little is taken
+CPU_BUDGET = 2_048  # tokens of a batch, which one thread computes: much of what lies between stays in its cache
+LEAST_SHARE = 256  # tokens that are worth a batch of their own when several threads want work
 WINDOWS = {"cpu": 8_192, "cuda": 32_768, "mps": 8_192}  # texts: enough to pack with two per cent of holes
 CHARACTERS = 512  # of a window, for each of its texts
 TOKENIZED_TEXTS = (
@@ -102,7 +104,7 @@ class Pipeline:
         self.device = torch.device(device)
         self.dtype = dtype
         self.max_tokens = max_tokens
-        self.budget = batch_tokens or BUDGETS.get(self.device.type, CPU_BUDGET * max(2, torch.get_num_threads()))
+        self.budget = batch_tokens or BUDGETS.get(self.device.type, CPU_BUDGET)
         self.shares_rows = bool(modules) and bool(getattr(modules[0], "shares_rows", False))
 
     @property
@@ -168,15 +170,7 @@ class Pipeline:
     def _compute(self, window: Window) -> Vectors:
         """Vectors of a window's texts, (n, dim), every one finite."""
         vectors = np.empty((len(window.texts), self.dim), np.float32)
-        made: list[tuple[Batch, Tensor]] = []
-        work = plan(window.lengths, self.budget, share=self.shares_rows)[::-1]
-        while work:
-            batch = work.pop()
-            vector = self._tried(window, batch)
-            if vector is None:
-                work += self._smaller(window, batch)
-                continue
-            made.append((batch, vector))
+        made = list(self.by_batches(window, self._tried))
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)  # the only wait: every copy to the host has arrived
         for batch, vector in made:
@@ -184,6 +178,37 @@ class Pipeline:
         for place in np.flatnonzero(~np.isfinite(vectors).all(axis=1)):
             vectors[place] = self._alone(window, int(place))
         return vectors
+
+    def by_batches(self, window: Window, tried: Callable[[Window, Batch], Made | None]) -> Iterator[tuple[Batch, Made]]:
+        """Every text of a window, once, in a batch with what `tried` makes of it: None where memory did not suffice."""
+
+        def made_of(batch: Batch) -> list[tuple[Batch, Made]]:
+            work, finished = [batch], list[tuple[Batch, Made]]()
+            while work:
+                batch = work.pop()
+                made = tried(window, batch)
+                if made is None:
+                    work += self._smaller(window, batch)
+                else:
+                    finished.append((batch, made))
+            return finished
+
+        batches = plan(window.lengths, self._share(window), share=self.shares_rows)
+        if self.device.type != "cpu":
+            yield from chain.from_iterable(map(made_of, batches))
+        elif len(batches) == 1 and not sharing_pays(self.dtype):
+            with on_one_thread():
+                finished = made_of(batches[0])
+            yield from finished
+        else:
+            yield from chain.from_iterable(side_by_side(made_of, batches))
+
+    def _share(self, window: Window) -> int:
+        """Tokens of a batch: fewer than fit where there would else be none for some of a CPU's threads."""
+        if self.device.type != "cpu" or torch.get_num_threads() == 1:
+            return self.budget
+        share = -(-int(window.lengths.sum()) // torch.get_num_threads())
+        return min(self.budget, max(LEAST_SHARE, share))
 
     def _tried(self, window: Window, batch: Batch) -> Tensor | None:
         """Vectors of a batch; None where memory did not suffice (and by now is free again)."""

@@ -34,25 +34,19 @@ class SparsePipeline(Pipeline):
         rows: list[tuple[np.ndarray, np.ndarray]] = [(np.empty(0, np.int32), np.empty(0, np.float32))]
         rows *= len(window.texts)
         unsound: list[int] = []
-        work = plan(window.lengths, self.budget, share=self.shares_rows)[::-1]
-        while work:
-            batch = work.pop()
-            active = self._active(window, batch)
-            if active is None:
-                work += self._smaller(window, batch)
-                continue
+        for batch, active in self.by_batches(window, self._active):
             unsound += batch.texts[~active.finite.cpu().numpy()].tolist()
             _spread(active, batch, rows)
         for place in unsound:  # perhaps its neighbours were the cause
             (alone,) = plan(window.lengths[[place]], self.budget)
             batch = chosen(alone, np.array([place]))
-            active = self._active(window, batch)
-            if active is None or not bool(active.finite.all()):
+            again = self._active(window, batch)
+            if again is None or not bool(again.finite.all()):
                 raise EncodingFailed(
                     f"the model gave NaN or infinite numbers for the text {shown(window, place)}. They may be too "
                     f"large for {str(self.dtype).removeprefix('torch.')}: try float32 (--dtype float32)."
                 )
-            _spread(active, batch, rows)
+            _spread(again, batch, rows)
         return SparseVectors.of_rows(rows, self.dim)
 
     @torch.inference_mode()

@@ -106,15 +106,7 @@ class TokenPipeline(Pipeline):
 
     def _vectors(self, window: Window) -> list[Vectors]:
         found: list[Vectors] = [np.empty((0, self.dim), np.float32)] * len(window.texts)
-        made: list[tuple[Batch, Tensor]] = []
-        work = plan(window.lengths, self.budget, share=self.shares_rows)[::-1]
-        while work:
-            batch = work.pop()
-            rows = self._tried(window, batch)
-            if rows is None:
-                work += self._smaller(window, batch)
-                continue
-            made.append((batch, rows))
+        made = list(self.by_batches(window, self._tried))
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)  # the only wait: every copy to the host has arrived
         starts = np.cumsum(window.lengths) - window.lengths

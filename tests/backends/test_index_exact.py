@@ -93,8 +93,9 @@ def test_is_brute_force_bit_for_bit(metric, n, dim, q, k, codes):
 
 
 @pytest.mark.parametrize("metric", Metric)
-def test_many_chunks_and_tiles_of_queries(metric, codes, monkeypatch):
-    monkeypatch.setattr("indexes.exact.QUERY_TILE", 16)
+@pytest.mark.parametrize(("name", "size"), [("QUERY_TILE", 16), ("TILE_NEIGHBORS", 160), ("TILE_NEIGHBORS", 1)])
+def test_many_chunks_and_tiles_of_queries(metric, codes, name, size, monkeypatch):
+    monkeypatch.setattr(f"indexes.exact.{name}", size)
     monkeypatch.setattr("indexes.exact.ESTIMATES", 1024 * 16)
     keys, vectors, queries = sample(metric, 9_001, 24, 40)
     index = build(keys, vectors, metric, codes)
