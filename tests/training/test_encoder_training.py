@@ -133,12 +133,25 @@ def test_a_killed_run_goes_on_as_if_it_had_not_been(way, name, home, judged, tmp
         trained(home, judged, tmp_path / "part", **{**options, "recipe": {"epochs": 3, "lr": 1e-5}})
     part = trained(home, judged, tmp_path / "part", **options)
     assert part.scores == whole.scores
-    assert part.best == whole.best
+    assert (part.best, part.share) == (whole.best, whole.share)
+    entries = [json.loads(line) for line in (tmp_path / "part" / "training.jsonl").read_text("utf-8").splitlines()]
+    assert {entry["share"] for entry in entries if "share" in entry} >= ({0.25, 0.5, 0.75, 1} if way == "head" else {0.5, 1})
     assert max(np.diff(whole.scores)) > 0
     ours, theirs = weights(tmp_path / "part"), weights(tmp_path / "whole")
     assert ours.keys() == theirs.keys()
     for file, tensors in ours.items():
         assert all(torch.equal(tensor, theirs[file][name]) for name, tensor in tensors.items())
+
+
+def test_few_questions_choose_all_in_turn(home, judged, tmp_path):
+    lines = []
+    found = trained(home, judged, tmp_path / "out", say=lines.append)
+    assert any("few questions: each of 4 parts" in line for line in lines)
+    assert any(line.startswith("all parts together: dev nDCG@10") for line in lines)
+    assert len(found.scores) == RECIPE["epochs"] + 1
+    assert found.best, found.verdict
+    trained_on = [line for line in lines if "loss" in line][-1]
+    assert trained_on.startswith(f"pass {found.best} of"), "in the end all questions are learnt from"
 
 
 def test_it_is_the_same_by_its_seed(home, judged, tmp_path):
