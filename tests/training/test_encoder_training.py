@@ -135,7 +135,9 @@ def test_a_killed_run_goes_on_as_if_it_had_not_been(way, name, home, judged, tmp
     assert part.scores == whole.scores
     assert (part.best, part.share) == (whole.best, whole.share)
     entries = [json.loads(line) for line in (tmp_path / "part" / "training.jsonl").read_text("utf-8").splitlines()]
-    assert {entry["share"] for entry in entries if "share" in entry} >= ({0.25, 0.5, 0.75, 1} if way == "head" else {0.5, 1})
+    assert {entry["share"] for entry in entries if "share" in entry} >= (
+        {0.25, 0.5, 0.75, 1} if way == "head" else {0.5, 1}
+    )
     assert max(np.diff(whole.scores)) > 0
     ours, theirs = weights(tmp_path / "part"), weights(tmp_path / "whole")
     assert ours.keys() == theirs.keys()
@@ -268,7 +270,7 @@ def test_prompts_that_a_name_stood_for_are_written_down(base, tmp_path):
     named = shutil.copytree(base, tmp_path / "e5-small")
     student = TrainableEncoder(str(named), ["the cat"], ["a dog"], device="cpu")
     student.save(tmp_path / "mine")
-    ours = load_encoder(str(tmp_path / "mine"), device="cpu")
+    ours = load_encoder(str(tmp_path / "mine"), device="cpu", dtype="float32")
     assert (ours.prompts.query, ours.prompts.document) == ("query: ", "passage: ")
     assert np.abs(ours.encode_queries(["the cat"]) - peer_vectors(tmp_path / "mine", ["the cat"], "query")).max() < 2e-6
 
