@@ -16,6 +16,9 @@ from semsearch import load_encoder
 from semsearch.errors import DataError, StorageError, UsageError
 from semsearch.training import encoder_training, written
 from semsearch.training.encoder_trainer import EncoderTrainer
+from semsearch.training.reranker_training import train_reranker
+from semsearch.training.sources import TrainingSources
+from semsearch.training.train import Recipe, Trainer
 from semsearch.training.trainable import TrainableEncoder
 
 RECIPE = {"epochs": 4, "batch": 16, "lr": 1e-2, "seed": 1}
@@ -408,6 +411,35 @@ def test_a_reranker_by_the_same_command(home, judged, tmp_path):
     forced = run("train", "deep", *options, "--out", tmp_path / "forced", "--force")
     assert forced.code == 0, forced.err
     assert semsearch.load_reranker(str(tmp_path / "forced")) is not None
+
+
+def test_a_killed_reranker_goes_on_as_if_it_had_not_been(home, judged, tmp_path, monkeypatch):
+    recipe = Recipe(steps=6, batch=4, negatives=2, depth=12, rerank=12, evaluations=2, checkpoint=2, max_length=32)
+
+    def made(name):
+        with semsearch.open("deep", home=home) as collection:
+            options = {"kind": "cross-encoder", "force": True, "recipe": recipe}
+            return train_reranker(collection, TrainingSources(*judged), tmp_path / name, **options)
+
+    whole, train = made("whole"), Trainer._train
+    steps = []
+
+    def killed(self, step):
+        steps.append(step)
+        if len(steps) == 4:
+            raise KeyboardInterrupt
+        return train(self, step)
+
+    monkeypatch.setattr(Trainer, "_train", killed)
+    with pytest.raises(KeyboardInterrupt):
+        made("part")
+    part = made("part")
+    assert steps == [0, 1, 2, 3, 2, 3, 4, 5], "from the last checkpoint"
+    assert (part.verdict, part.weight) == (whole.verdict, whole.weight)
+    ours, theirs = weights(tmp_path / "part"), weights(tmp_path / "whole")
+    assert ours.keys() == theirs.keys()
+    for file, tensors in ours.items():
+        assert all(torch.equal(tensor, theirs[file][name]) for name, tensor in tensors.items())
 
 
 def test_an_empty_collection_is_told(base, tmp_path):
