@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import semsearch
 from semsearch.training.comparison import TABLE_HEAD, ModelComparison
-from semsearch.training.encoder_trainer import Chosen, EncoderRecipe
+from semsearch.training.encoder_trainer import EncoderRecipe, Waypoint
 
 ENCODER_CARD = """---
 library_name: sentence-transformers
@@ -67,7 +67,7 @@ class TrainingFacts:
     sources: str
     way: str
     scores: Sequence[float]
-    best: Chosen
+    best: Waypoint
     said: Sequence[str]
 
 

@@ -15,10 +15,10 @@ from semsearch.errors import DataError
 from semsearch.training import static_distillation
 from semsearch.training.corpus import TrainingCorpus
 from semsearch.training.encoder_trainer import (
-    Chosen,
     EncoderRecipe,
     EncoderTrainer,
     StudentVectors,
+    Waypoint,
     best_by_pass,
     best_of,
     best_of_trained,
@@ -32,7 +32,7 @@ from semsearch.training.training_questions import TrainingQuestions
 from semsearch.training.written import written
 from semsearch.types import Metric, Vectors
 
-BASE: Chosen = (0, 1.0)
+BASE: Waypoint = (0, 1.0)
 
 
 class EncoderRun:
@@ -70,19 +70,19 @@ class EncoderRun:
     ) -> None:
         self.material, self.way, self.recipe, self.work, self.teacher = material, way, recipe, work, teacher
         self.device, self.say, self._identity = device, say, identity or {}
-        self.measured: dict[Chosen, float] = {}
+        self.measured: dict[Waypoint, float] = {}
         self.log: list[dict[str, Any]] = []
         self.ended = ""
-        self._kept: dict[Chosen, Vectors] = {}  # of the passages
+        self._kept: dict[Waypoint, Vectors] = {}  # of the passages
         self._asked: dict[str, Vectors] = {}  # of questions by their text, where a head turns them
 
     @property
-    def best(self) -> Chosen:
+    def best(self) -> Waypoint:
         """The best pass and share by the dev questions; `BASE`: none was better than before."""
         return best_of(self.measured)
 
     @property
-    def best_trained(self) -> Chosen | None:
+    def best_trained(self) -> Waypoint | None:
         """The best that learnt something, which is in `work/best`."""
         return best_of_trained(self.measured)
 
@@ -110,7 +110,7 @@ class EncoderRun:
         if best is not None and best != BASE:
             self._trained(parts.train, parts.dev, self.work, best)
 
-    def passages_of(self, best: Chosen) -> Vectors | None:
+    def passages_of(self, best: Waypoint) -> Vectors | None:
         """The vectors of the passages by the base or by `work/best`, where they are known."""
         if best != BASE and self.way == "head":
             student = TrainableHead(self.begun, self._kept[BASE][:0], self._kept[BASE][:0])
@@ -126,7 +126,7 @@ class EncoderRun:
         if not folds:
             raise DataError("all questions share their answers: there is nothing to choose by. Judge more.")
         self.say(f"few questions: each of {len(folds)} parts of them is chosen by after learning from the others.")
-        found: list[dict[Chosen, float]] = []
+        found: list[dict[Waypoint, float]] = []
         for number, (train, dev) in enumerate(folds):
             trainer = self._trained(train, dev, self.work / f"part-{number}")
             found.append({one: score * len(dev.texts) for one, score in trainer.measured.items()})
@@ -136,7 +136,7 @@ class EncoderRun:
         self.say(f"all parts together: dev nDCG@10 {', '.join(f'{score:.4f}' for score in self.scores)}")
 
     def _trained(
-        self, train: TrainingQuestions, dev: TrainingQuestions, work: Path, chosen: Chosen | None = None
+        self, train: TrainingQuestions, dev: TrainingQuestions, work: Path, chosen: Waypoint | None = None
     ) -> EncoderTrainer:
         """The trainer that has run."""
         work.mkdir(parents=True, exist_ok=True)
@@ -152,7 +152,7 @@ class EncoderRun:
         }
         texts = [list(part.texts.values()) for part in (train, dev)]
 
-        def snapshot(one: Chosen) -> StudentVectors:
+        def snapshot(one: Waypoint) -> StudentVectors:
             return self._snapshot(trainer, one, texts, work)
 
         trainer = EncoderTrainer(student, self.recipe, miner, dev, snapshot, work, identity, self.say, chosen)
@@ -180,7 +180,7 @@ class EncoderRun:
         return np.stack([self._asked[text] for text in texts])
 
     def _snapshot(
-        self, trainer: EncoderTrainer, one: Chosen, texts: Sequence[Sequence[str]], work: Path
+        self, trainer: EncoderTrainer, one: Waypoint, texts: Sequence[Sequence[str]], work: Path
     ) -> StudentVectors:
         """The vectors of the student as it is, by the very code that will use it."""
         student, encoder = trainer.student, self.begun
@@ -197,7 +197,7 @@ class EncoderRun:
         queries = [encoder.encode_queries(own) for own in texts]
         return StudentVectors(queries[0], queries[1], self._kept[one])
 
-    def _tell_time(self, trainer: EncoderTrainer, miner: Miner, snapshot: Callable[[Chosen], StudentVectors]) -> None:
+    def _tell_time(self, trainer: EncoderTrainer, miner: Miner, snapshot: Callable[[Waypoint], StudentVectors]) -> None:
         """How long it will take, by a step and some passages that are timed."""
         found = snapshot(BASE)
         examples = miner.examples(found.train, found.passages, np.random.default_rng(self.recipe.seed))

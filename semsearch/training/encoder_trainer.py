@@ -37,7 +37,7 @@ CLIPPED = 1.0  # the norm of a gradient
 DEV_DEPTH = 300  # passages that are looked at for the documents of a dev question
 TEACHERS = ("kl", "margin")
 HALF_WAY = 0.5  # the share at which the best pass of a student that has to encode everything anew is asked once more
-Chosen = tuple[int, float]  # a pass, and the share of what was learnt by then; (0, 1.0): nothing was
+Waypoint = tuple[int, float]  # a pass, and the share of what was learnt by then; (0, 1.0): nothing was
 
 
 @dataclass(frozen=True)
@@ -105,11 +105,11 @@ class EncoderTrainer:
         recipe: EncoderRecipe,
         miner: Miner,
         dev: TrainingQuestions,
-        snapshot: Callable[[Chosen], StudentVectors],
+        snapshot: Callable[[Waypoint], StudentVectors],
         work: Path,
         identity: dict[str, Any],
         say: Callable[[str], None],
-        chosen: Chosen | None = None,
+        chosen: Waypoint | None = None,
     ) -> None:
         self.student, self.recipe, self.miner, self.dev = student, recipe, miner, dev
         self.snapshot, self.work, self.say, self.chosen = snapshot, work, say, chosen
@@ -126,7 +126,7 @@ class EncoderTrainer:
     # What is told of it
 
     @property
-    def measured(self) -> dict[Chosen, float]:
+    def measured(self) -> dict[Waypoint, float]:
         """nDCG@10 of the dev questions by pass and share."""
         return {(entry["pass"], entry["share"]): entry["dev"] for entry in self.log if "dev" in entry}
 
@@ -136,12 +136,12 @@ class EncoderTrainer:
         return best_by_pass(self.measured)
 
     @property
-    def best(self) -> Chosen:
+    def best(self) -> Waypoint:
         """The best student; (0, 1.0): none was better than before."""
         return best_of(self.measured) if self.chosen is None else self.chosen
 
     @property
-    def best_trained(self) -> Chosen | None:
+    def best_trained(self) -> Waypoint | None:
         """The student that is kept: the best of all that learnt something; None: none did."""
         return best_of_trained(self.measured) if self.chosen is None else self.chosen
 
@@ -188,7 +188,7 @@ class EncoderTrainer:
         self.log.append({"measuring": time.perf_counter() - start})
         self._keep()
 
-    def _ask(self, one: Chosen) -> StudentVectors:
+    def _ask(self, one: Waypoint) -> StudentVectors:
         """Measure the student on dev with a share of what it has learnt, and keep it if it is the best so far."""
         trained = state_of(self.student)
         if one[1] < 1:
@@ -360,18 +360,18 @@ class EncoderTrainer:
             self.say(f"going on from pass {self.epoch + 1}, step {self.done + 1:,}.")
 
 
-def best_of(measured: Mapping[Chosen, float]) -> Chosen:
+def best_of(measured: Mapping[Waypoint, float]) -> Waypoint:
     """The best by its measure; of equals the first."""
     return max(measured, key=lambda one: measured[one])
 
 
-def best_of_trained(measured: Mapping[Chosen, float]) -> Chosen | None:
+def best_of_trained(measured: Mapping[Waypoint, float]) -> Waypoint | None:
     """The best that learnt something, if any did."""
     trained = {one: score for one, score in measured.items() if one[0]}
     return best_of(trained) if trained else None
 
 
-def best_by_pass(measured: Mapping[Chosen, float]) -> list[float]:
+def best_by_pass(measured: Mapping[Waypoint, float]) -> list[float]:
     """The measure of each pass at its best share, from before the first."""
     found: dict[int, float] = {}
     for (epoch, _), score in measured.items():
