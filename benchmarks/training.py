@@ -154,6 +154,7 @@ def measured_dense(name: str, way: str, options: argparse.Namespace) -> Iterator
                 queries=options.data / name,
                 qrels=folder / "train.tsv",
                 test=folder / "test.tsv",
+                by_itself=options.by_itself,
                 withhold=not _own_test(options.data / name),
             )
             made = EncoderRecipe(**{**RECIPES[way], **recipe})
@@ -179,7 +180,7 @@ def measured_dense(name: str, way: str, options: argparse.Namespace) -> Iterator
     yield {
         "set": name,
         "base": Path(options.base).name if options.base else (options.suffix.lstrip("-") or "all-MiniLM-L6-v2"),
-        "way": way,
+        "way": way + (" + documents" if options.by_itself else ""),
         "mode": "dense",
         "questions": len(before),
         "before": round(float(before.mean()), 4),

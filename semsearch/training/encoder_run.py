@@ -75,6 +75,7 @@ class EncoderRun:
         self.ended = ""
         self._kept: dict[Waypoint, Vectors] = {}  # of the passages
         self._asked: dict[str, Vectors] = {}  # of questions by their text, where a head turns them
+        self._extra: Vectors | None = None  # of the texts that are no passages, likewise
 
     @property
     def best(self) -> Waypoint:
@@ -124,7 +125,10 @@ class EncoderRun:
         """Measure each part of the questions by a student that learnt from the others."""
         folds = parted(self.material.parts, self.corpus, self.recipe.seed)
         if not folds:
-            raise DataError("all questions share their answers: there is nothing to choose by. Judge more.")
+            raise DataError(
+                "no questions are left to choose by, since all share their answers with others: judge questions that "
+                "other documents answer."
+            )
         self.say(f"few questions: each of {len(folds)} parts of them is chosen by after learning from the others.")
         found: list[dict[Waypoint, float]] = []
         for number, (train, dev) in enumerate(folds):
@@ -165,8 +169,10 @@ class EncoderRun:
     def _student(self, questions: Sequence[str]) -> Student:
         base, corpus = self.begun, self.corpus
         if self.way == "head":
-            extra = base.encode_documents(corpus.extra) if corpus.extra else np.empty((0, base.dim), np.float32)
-            return TrainableHead(base, self._questions(questions), np.concatenate([self._kept[BASE], extra]))
+            if self._extra is None:
+                none = np.empty((0, base.dim), np.float32)
+                self._extra = base.encode_documents(corpus.extra) if corpus.extra else none
+            return TrainableHead(base, self._questions(questions), np.concatenate([self._kept[BASE], self._extra]))
         way = "lora" if self.way == "lora" else "full"
         return TrainableEncoder(
             str(base.folder), questions, corpus.read, device=self.device, way=way, seed=self.recipe.seed
