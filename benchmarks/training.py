@@ -31,11 +31,12 @@ import numpy as np
 import semsearch
 from semsearch.evaluation.judgements import read_qrels, read_queries
 from semsearch.evaluation.metrics import chance, interval
-from semsearch.training.encoder_run import BASE, EncoderRun
+from semsearch.training.encoder_run import EncoderRun
 from semsearch.training.encoder_trainer import EncoderRecipe, dev_scored
 from semsearch.training.encoder_training import RECIPES
 from semsearch.training.sources import TrainingSources
 from semsearch.training.training_material import TrainingMaterial
+from semsearch.training.waypoint import BASE
 
 FOLDS = 5
 MEASURED = "nDCG@10"

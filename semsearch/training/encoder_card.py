@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 import semsearch
 from semsearch.training.comparison import TABLE_HEAD, ModelComparison
-from semsearch.training.encoder_trainer import EncoderRecipe, Waypoint
+from semsearch.training.encoder_trainer import EncoderRecipe
+from semsearch.training.waypoint import Waypoint
 
 ENCODER_CARD = """---
 library_name: sentence-transformers

@@ -14,25 +14,16 @@ from semsearch.encoder.text_encoder import TextEncoder
 from semsearch.errors import DataError
 from semsearch.training import static_distillation
 from semsearch.training.corpus import TrainingCorpus
-from semsearch.training.encoder_trainer import (
-    EncoderRecipe,
-    EncoderTrainer,
-    StudentVectors,
-    Waypoint,
-    best_by_pass,
-    best_of,
-    best_of_trained,
-)
+from semsearch.training.encoder_trainer import EncoderRecipe, EncoderTrainer, StudentVectors
 from semsearch.training.hard_negatives import Miner
 from semsearch.training.split import parted
 from semsearch.training.teachers import Teacher
 from semsearch.training.trainable import Student, TrainableEncoder, TrainableHead
 from semsearch.training.training_material import TrainingMaterial, for_people
 from semsearch.training.training_questions import TrainingQuestions
+from semsearch.training.waypoint import BASE, Waypoint, best_by_pass, best_of, best_of_trained
 from semsearch.training.written import written
 from semsearch.types import Metric, Vectors
-
-BASE: Waypoint = (0, 1.0)
 
 
 class EncoderRun:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,7 @@ from semsearch.training.hard_negatives import Example, Miner, batches
 from semsearch.training.losses import Loss, divergence, in_batch_negatives, margins, nested, similarities
 from semsearch.training.trainable import Student, between, finite, state_of, take_state
 from semsearch.training.training_questions import TrainingQuestions
+from semsearch.training.waypoint import Waypoint, best_by_pass, best_of, best_of_trained
 from semsearch.training.written import written
 from semsearch.types import Metric, Vectors
 
@@ -37,7 +38,6 @@ CLIPPED = 1.0  # the norm of a gradient
 DEV_DEPTH = 300  # passages that are looked at for the documents of a dev question
 TEACHERS = ("kl", "margin")
 HALF_WAY = 0.5  # the share at which the best pass of a student that has to encode everything anew is asked once more
-Waypoint = tuple[int, float]  # a pass, and the share of what was learnt by then; (0, 1.0): nothing was
 
 
 @dataclass(frozen=True)
@@ -200,12 +200,10 @@ class EncoderTrainer:
         if one in (self.chosen, self.best_trained):
             with written(self.work / "best") as folder:
                 self.student.save(folder)
-        take_state(self.student, trained)
-        if self.chosen is None and max(self.student.shares) == min(self.student.shares) and one[0]:
-            whole = {other: value for other, value in self.measured.items() if other[0]}
-            if max(whole, key=lambda other: whole[other]) == one and one[1] == 1:
-                with written(self.work / "best.pt") as part:
+            if one[1] == 1 and len(self.student.shares) == 1:
+                with written(self.work / "best.pt") as part:  # half the way to it is asked in the end
                     torch.save(trained, part)
+        take_state(self.student, trained)
         return found
 
     def _ask_half_way(self) -> None:
@@ -358,25 +356,6 @@ class EncoderTrainer:
             ]
         if not self.ended:
             self.say(f"going on from pass {self.epoch + 1}, step {self.done + 1:,}.")
-
-
-def best_of(measured: Mapping[Waypoint, float]) -> Waypoint:
-    """The best by its measure; of equals the first."""
-    return max(measured, key=lambda one: measured[one])
-
-
-def best_of_trained(measured: Mapping[Waypoint, float]) -> Waypoint | None:
-    """The best that learnt something, if any did."""
-    trained = {one: score for one, score in measured.items() if one[0]}
-    return best_of(trained) if trained else None
-
-
-def best_by_pass(measured: Mapping[Waypoint, float]) -> list[float]:
-    """The measure of each pass at its best share, from before the first."""
-    found: dict[int, float] = {}
-    for (epoch, _), score in measured.items():
-        found[epoch] = max(score, found.get(epoch, 0.0))
-    return [found[epoch] for epoch in sorted(found)]
 
 
 def dev_score(

@@ -12,7 +12,8 @@ from semsearch.encoder.load import load_encoder
 from semsearch.encoder.text_encoder import TextEncoder
 from semsearch.training.comparison import ModelComparison, ModelRuns, compared, remembering, runs_with
 from semsearch.training.encoder_card import TrainingFacts, encoder_card
-from semsearch.training.encoder_run import BASE, EncoderRun
+from semsearch.training.encoder_run import EncoderRun
+from semsearch.training.waypoint import BASE
 from semsearch.types import Reranker
 
 WHAT_LEARNT = {
