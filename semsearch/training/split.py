@@ -12,7 +12,7 @@ training is quick, all are chosen by, each by a model that learnt from others (`
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -251,14 +251,14 @@ def apart(
         for document in other.answers(one)
     }
     taken = 0
-    left: dict[str, Mapping[str, int]] = {}
+    left: dict[str, dict[str, int]] = {}
     for question, found in questions.grades.items():
         own = {one: grade for one, grade in found.items() if grade <= 0 or corpus.same[corpus.place[one]] not in there}
         taken += len(found) - len(own)
         if any(grade > 0 for grade in own.values()):
             left[question] = own
     kept = questions.only(set(left))
-    kept.grades = {question: dict(own) for question, own in left.items()}
+    kept.grades = left
     for question, own in left.items():
         if gone := set(questions.grades[question]) - set(own):
             kept.withheld[question] = kept.withheld.get(question, set()) | gone
