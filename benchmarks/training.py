@@ -5,8 +5,9 @@
 
 HOME holds a collection of each data set under its name (`semsearch index DATA/scifact --name scifact`). Sets with
 judged train questions learn from these and are measured on the test questions; the others by cross-validation over
-their questions, in `FOLDS` parts. There, judgements of documents that answer a test question are not learnt from. A
-model counts where the dev questions, a part of those that are learnt from, chose it; else the one of before does.
+their questions, in `FOLDS` parts. There, judgements of documents that answer a test question are not learnt from
+(`withhold`). A model counts where the dev questions, a part of those that are learnt from, chose it; else the one of
+before does. Nothing is said of rates, passes and the like: what is measured is what `semsearch train` does by itself.
 `--self` learns from questions out of the documents as well. `--dense` measures dense search alone, from the vectors of
 the run: a fraction of the time, for the ways `full`, `lora` and `head`. `--speed` compares a step with one of
 sentence-transformers' MultipleNegativesRankingLoss on the same texts, by processor time.
@@ -30,10 +31,12 @@ import numpy as np
 import semsearch
 from semsearch.evaluation.judgements import read_qrels, read_queries
 from semsearch.evaluation.metrics import chance, interval
+from semsearch.training.encoder_run import EncoderRun
 from semsearch.training.encoder_trainer import EncoderRecipe, dev_scored
-from semsearch.training.encoder_training import RATES, _Run
+from semsearch.training.encoder_training import RECIPES
 from semsearch.training.sources import TrainingSources
-from semsearch.training.trainable import TrainableHead
+from semsearch.training.training_material import TrainingMaterial
+from semsearch.training.waypoint import BASE
 
 FOLDS = 5
 MEASURED = "nDCG@10"
@@ -48,9 +51,8 @@ def main() -> None:
     parser.add_argument("--ways", nargs="+", default=["head"])
     parser.add_argument("--base")
     parser.add_argument("--self", dest="by_itself", action="store_true")
-    parser.add_argument("--epochs", type=int, default=15)
-    parser.add_argument("--patience", type=int, default=3)
-    parser.add_argument("--lr", type=float)
+    parser.add_argument("--suffix", default="", help="of the collections' names, as those of another model")
+    parser.add_argument("--epochs", type=int)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--dense", action="store_true")
     parser.add_argument("--speed", action="store_true")
@@ -67,10 +69,9 @@ def main() -> None:
 
 def measured(name: str, way: str, options: argparse.Namespace) -> Iterator[dict[str, Any]]:
     """A record for each way of searching."""
-    recipe: dict[str, Any] = {"epochs": options.epochs, "patience": options.patience, "seed": options.seed}
-    recipe |= {"lr": options.lr} if options.lr else {}
+    recipe = _said(options)
     values: dict[str, list[tuple[np.ndarray, np.ndarray]]] = {}
-    chosen: list[int] = []
+    chosen: list[tuple[int, float]] = []
     beside: dict[str, list[np.ndarray]] = {}
     wall, processor = time.perf_counter(), time.process_time()
     with tempfile.TemporaryDirectory() as scratch:
@@ -87,19 +88,20 @@ def measured(name: str, way: str, options: argparse.Namespace) -> Iterator[dict[
                 "test": folder / "test.tsv",
             }
             found = semsearch.train(
-                name,
+                name + options.suffix,
+                withhold=not _own_test(options.data / name),
                 home=options.home,
                 out=folder / "out",
                 way=way,
                 base=options.base,
                 force=True,
                 recipe=recipe,
-                say=lambda line: print(line, file=sys.stderr, flush=True),
+                say=_say,
                 by_itself=options.by_itself,
                 **given,
             )
-            print(found.verdict, file=sys.stderr, flush=True)
-            chosen.append(found.best)
+            _say(found.verdict)
+            chosen.append((found.best, found.share))
             assert found.comparison is not None
             for one in found.comparison.differences:
                 before, after = one.before.values[MEASURED], one.after.values[MEASURED]
@@ -114,7 +116,7 @@ def measured(name: str, way: str, options: argparse.Namespace) -> Iterator[dict[
         teacher = {"teacher": round(float(np.concatenate(beside[mode]).mean()), 4)} if mode in beside else {}
         yield {
             "set": name,
-            "base": Path(options.base).name if options.base else "all-MiniLM-L6-v2",
+            "base": Path(options.base).name if options.base else (options.suffix.lstrip("-") or "all-MiniLM-L6-v2"),
             "way": way + (" + documents" if options.by_itself else ""),
             "mode": mode,
             "questions": len(before),
@@ -135,45 +137,51 @@ def measured(name: str, way: str, options: argparse.Namespace) -> Iterator[dict[
 
 def measured_dense(name: str, way: str, options: argparse.Namespace) -> Iterator[dict[str, Any]]:
     """A record of dense search, whose vectors the run has: the corpus is read once for all folds."""
-    recipe: dict[str, Any] = {"epochs": options.epochs, "patience": options.patience, "seed": options.seed}
-    recipe |= {"weight_decay": 0.0} if way == "head" else {}
+    recipe = _said(options)
     values: list[tuple[np.ndarray, np.ndarray]] = []
-    kept: list[int] = []
+    kept: list[tuple[int, float]] = []
     wall, processor = time.perf_counter(), time.process_time()
-    with tempfile.TemporaryDirectory() as scratch, semsearch.open(name, home=options.home) as collection:
+    with (
+        tempfile.TemporaryDirectory() as scratch,
+        semsearch.open(name + options.suffix, home=options.home) as collection,
+    ):
         for number, (train, test) in enumerate(folds(options.data / name, options.seed)):
             folder = Path(scratch) / str(number)
             folder.mkdir()
             for side, judged in (("train", train), ("test", test)):
                 lines = [f"{query}\t{doc}\t{grade}" for query, own in judged.items() for doc, grade in own.items()]
                 (folder / f"{side}.tsv").write_text("\n".join(lines) + "\n", "utf-8")
-            sources = TrainingSources(queries=options.data / name, qrels=folder / "train.tsv", test=folder / "test.tsv")
-            made = EncoderRecipe(**{"lr": options.lr or RATES[way], **recipe})
-            run = _Run(
-                collection, sources, folder / "out", options.base, way, None, None, made, "cpu",
-                lambda line: print(line, file=sys.stderr, flush=True),
-            )  # fmt: skip
-            run.work.mkdir(parents=True)
-            trainer = run._trainer()
-            trainer.run()
-            kept.append(trainer.best)
-            asked = list(run.parts.test.texts.values())
+            sources = TrainingSources(
+                queries=options.data / name,
+                qrels=folder / "train.tsv",
+                test=folder / "test.tsv",
+                by_itself=options.by_itself,
+                withhold=not _own_test(options.data / name),
+            )
+            made = EncoderRecipe(**{**RECIPES[way], **recipe})
+            material = TrainingMaterial(
+                collection, sources, options.base, seed=made.seed, crossing=way == "head", device="cpu"
+            )
+            run = EncoderRun(material, way, made, folder / "training", device="cpu", say=_say)
+            run.run()
+            kept.append(run.best)
+            asked = list(material.parts.test.texts.values())
             found = []
-            for best in dict.fromkeys((0, trainer.best)):
-                encoder = semsearch.load_encoder(str(run.work / "best"), device="cpu") if best else run.begun
-                if best and isinstance(trainer.student, TrainableHead):
-                    trainer.student.take_saved(run.work / "best")
-                    run._kept[best] = trainer.student.turned(run._kept[0])
-                passages = run._kept[best] if best in run._kept else encoder.encode_documents(run.corpus.texts)
-                score = dev_scored(run.parts.test, run.corpus, encoder.encode_queries(asked), passages, trainer.metric)
+            for best in dict.fromkeys((BASE, run.best)):
+                encoder = run.begun if best == BASE else semsearch.load_encoder(str(run.work / "best"), device="cpu")
+                passages = run.passages_of(best)
+                if passages is None:
+                    passages = encoder.encode_documents(run.corpus.texts)
+                queries = encoder.encode_queries(asked)
+                score = dev_scored(material.parts.test, run.corpus, queries, passages, encoder.metric)
                 found.append(score.values[MEASURED])
             values.append((found[0], found[-1]))
     before, after = (np.concatenate([part[side] for part in values]) for side in (0, 1))
     low, high = interval(after - before)
     yield {
         "set": name,
-        "base": Path(options.base).name if options.base else "all-MiniLM-L6-v2",
-        "way": way,
+        "base": Path(options.base).name if options.base else (options.suffix.lstrip("-") or "all-MiniLM-L6-v2"),
+        "way": way + (" + documents" if options.by_itself else ""),
         "mode": "dense",
         "questions": len(before),
         "before": round(float(before.mean()), 4),
@@ -190,13 +198,26 @@ def measured_dense(name: str, way: str, options: argparse.Namespace) -> Iterator
     }
 
 
+def _said(options: argparse.Namespace) -> dict[str, Any]:
+    return {"seed": options.seed} | ({"epochs": options.epochs} if options.epochs else {})
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+def _own_test(folder: Path) -> bool:
+    """Whether a set comes with train questions and others to measure on."""
+    return (folder / "qrels" / "train.tsv").is_file()
+
+
 Graded = Mapping[str, Mapping[str, int]]
 
 
 def folds(folder: Path, seed: int) -> Iterator[tuple[Graded, Graded]]:
     """What is learnt from and what is measured on."""
     train, test = folder / "qrels" / "train.tsv", folder / "qrels" / "test.tsv"
-    if train.is_file():
+    if _own_test(folder):
         yield read_qrels(train), read_qrels(test)
         return
     texts = read_queries(folder)
@@ -204,13 +225,8 @@ def folds(folder: Path, seed: int) -> Iterator[tuple[Graded, Graded]]:
     order = np.random.default_rng(seed).permutation(sorted(judged)).tolist()
     for fold in range(FOLDS):
         held = set(order[fold::FOLDS])
-        answers = {doc for query in held for doc, grade in judged[query].items() if grade > 0}
-        rest = {
-            query: {doc: grade for doc, grade in own.items() if grade <= 0 or doc not in answers}
-            for query, own in judged.items()
-            if query not in held
-        }
-        yield {query: own for query, own in rest.items() if own}, {query: judged[query] for query in sorted(held)}
+        rest = {query: own for query, own in judged.items() if query not in held}
+        yield rest, {query: judged[query] for query in sorted(held)}
 
 
 def speed(options: argparse.Namespace) -> dict[str, Any]:

@@ -49,7 +49,7 @@ class TrainEncoderOptions:
     test: Path | None
     reranker: bool
     kind: str
-    way: str
+    way: str | None
     static: bool
     base: str | None
     teacher: str | None
@@ -103,9 +103,8 @@ class TrainEncoderOptions:
 @click.option(
     "--way",
     type=click.Choice(WAYS_OF_TRAINING),
-    default="full",
-    show_default=True,
-    help="What learns: all weights, low-rank products, a matrix behind the model, or a static model distilled from it.",
+    help="What learns: all weights, low-rank products, a matrix behind the model, or a static model distilled from it "
+    "[default: full on a GPU, else head].",
 )
 @click.option("--static", is_flag=True, help="The same as --way static.")
 @click.option(
@@ -117,11 +116,11 @@ class TrainEncoderOptions:
 @click.option("--teacher-share", type=parameters.NumberIn(0, 1), help="Of the loss [default: 0.5].")
 @click.option("--teacher-loss", type=click.Choice(("kl", "margin")), help="[default: kl]")
 @click.option("--rerank", metavar="MODEL", type=parameters.model, help="Measure reranked by this as well.")
-@click.option("--epochs", type=click.IntRange(min=1), help="Passes over the questions, at most [default: 5].")
+@click.option("--epochs", type=click.IntRange(min=1), help="Most passes over the questions [default: 5, of a head 4].")
 @click.option("--batch", type=click.IntRange(min=2), help="Questions of a step [default: 64].")
-@click.option("--negatives", type=click.IntRange(min=0), help="Mined ones of each question [default: 2].")
+@click.option("--negatives", type=click.IntRange(min=0), help="Mined ones of a question [default: 2, of a head 24].")
 @click.option("--lr", type=parameters.NumberIn(min=0, min_open=True), help="The highest rate [default: the way's].")
-@click.option("--patience", type=click.IntRange(min=1), help="Passes that may be no better on dev [default: 2].")
+@click.option("--patience", type=click.IntRange(min=1), help="Passes that may be no better [default: 2, of a head 4].")
 @click.option("--dims", metavar="N,…", help="Leading components that must do by themselves (Matryoshka).")
 @click.option("--seed", type=click.IntRange(0, 2**20 - 1), default=0, show_default=True, help="Of everything drawn.")
 @click.option("--force", is_flag=True, help="Publish what is not better, and say so.")

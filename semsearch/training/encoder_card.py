@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import semsearch
 from semsearch.training.comparison import TABLE_HEAD, ModelComparison
 from semsearch.training.encoder_trainer import EncoderRecipe
+from semsearch.training.waypoint import Waypoint
 
 ENCODER_CARD = """---
 library_name: sentence-transformers
@@ -36,9 +37,9 @@ encoder = semsearch.load_encoder("path/to/{name}")
 
 ## Training
 
-- Learnt from {train:,} questions with {pairs:,} answers ({sources}); the best pass chosen by {dev:,} others.
+- Learnt from {train:,} questions with {pairs:,} answers ({sources}); the best pass chosen by {dev:,} {others}.
 - {recipe}
-- Dev nDCG@10 before the first pass and after each: {scores}. Kept: pass {best}.
+- Dev nDCG@10 before the first pass and after each: {scores}. Kept: pass {best}{share}.
 {said}
 ## Evaluation
 
@@ -63,10 +64,11 @@ class TrainingFacts:
     train: int
     pairs: int
     dev: int
+    crossed: bool  # the dev questions are all of them, each asked of a model that learnt from others
     sources: str
     way: str
     scores: Sequence[float]
-    best: int
+    best: Waypoint
     said: Sequence[str]
 
 
@@ -87,6 +89,7 @@ def encoder_card(
         beside: With the teacher, of a static model.
     """
     loss = f"in-batch negatives, {recipe.negatives} mined ones each, batches of {recipe.batch}"
+    told = f"rate {recipe.lr:g}, scale {recipe.scale:g}, at most {recipe.epochs} passes, seed {recipe.seed}"
     nested = f"; also for the leading {', '.join(map(str, recipe.dims))} components" if recipe.dims else ""
     lost = ""
     if beside is not None:
@@ -103,9 +106,11 @@ def encoder_card(
         pairs=facts.pairs,
         dev=facts.dev,
         sources=facts.sources,
-        recipe=f"{facts.way}: {loss}{nested}, rate {recipe.lr:g}, at most {recipe.epochs} passes, seed {recipe.seed}",
+        recipe=f"{facts.way}: {loss}{nested}, {told}",
         scores=", ".join(f"{score:.4f}" for score in facts.scores),
-        best=facts.best,
+        others="of them, each asked of a model that learnt from others" if facts.crossed else "others",
+        best=facts.best[0],
+        share="" if facts.best[1] == 1 else f", {facts.best[1]:.0%} of the way from the weights of before",
         said="".join(f"- {one}\n" for one in facts.said),
         questions=comparison.differences[0].questions,
         verdict=verdict[:1].upper() + verdict[1:],

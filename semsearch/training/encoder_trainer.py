@@ -2,7 +2,9 @@
 
 Each step is a function of the seed, its pass and its number, so a run that was killed goes on from its last checkpoint
 as if it had not been. The held-out `dev` questions are asked before the first pass and after each: the weights that did
-best on them are kept, among them those of before, and `patience` passes without a better one are the end.
+best on them are kept, among them those of before, and `patience` passes without a better one are the end. Weights
+between those of before and those that were learnt are asked as well: they keep what was known and gain most of what was
+learnt ("WiSE-FT"; Wortsman et al., 2022).
 """
 
 from __future__ import annotations
@@ -25,16 +27,17 @@ from semsearch.search.truth import Truth
 from semsearch.training.corpus import TrainingCorpus
 from semsearch.training.hard_negatives import Example, Miner, batches
 from semsearch.training.losses import Loss, divergence, in_batch_negatives, margins, nested, similarities
-from semsearch.training.trainable import Student, finite, state_of, take_state
+from semsearch.training.trainable import Student, between, finite, state_of, take_state
 from semsearch.training.training_questions import TrainingQuestions
+from semsearch.training.waypoint import Waypoint, best_by_pass, best_of, best_of_trained
 from semsearch.training.written import written
 from semsearch.types import Metric, Vectors
 
-COSINE_SCALE = 20.0  # of cosines in a softmax: 1 divided by the temperature 0.05
 WARMING = 0.1  # of the steps, over which the rate rises
 CLIPPED = 1.0  # the norm of a gradient
 DEV_DEPTH = 300  # passages that are looked at for the documents of a dev question
 TEACHERS = ("kl", "margin")
+HALF_WAY = 0.5  # the share at which the best pass of a student that has to encode everything anew is asked once more
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,7 @@ class EncoderRecipe:
     batch: int = 64  # questions of a step
     negatives: int = 2  # mined ones of each, beside all other answers of its step
     lr: float = 2e-5  # the highest
+    scale: float = 20.0  # of cosines in a softmax: 1 divided by the temperature
     weight_decay: float = 0.01
     patience: int = 2  # passes that may be no better
     dims: tuple[int, ...] = ()  # leading components that must do by themselves ("Matryoshka")
@@ -61,8 +65,10 @@ class EncoderRecipe:
             raise UsageError(f"batch is {self.batch}; a question's negatives are the answers of the others: 2 or more.")
         if self.negatives < 0 or any(dim < 1 for dim in self.dims):
             raise UsageError("negatives and dims can't be negative.")
-        if not (math.isfinite(self.lr) and self.lr > 0):
-            raise UsageError(f"lr is {self.lr}; it must be above 0.")
+        for name in ("lr", "scale"):
+            value = getattr(self, name)
+            if not (math.isfinite(value) and value > 0):
+                raise UsageError(f"{name} is {value}; it must be above 0.")
         if not 0 <= self.teacher <= 1:
             raise UsageError(f"teacher is {self.teacher}; it is a share, from 0 to 1.")
         if self.teacher_loss not in TEACHERS:
@@ -86,10 +92,11 @@ class EncoderTrainer:
         recipe: How.
         miner: Makes the examples of a pass.
         dev: The questions to choose by, in the order of `StudentVectors.dev`.
-        snapshot: The vectors of the student as it is.
+        snapshot: The vectors of the student as it is, after a pass, with a share of what it learnt.
         work: The folder that keeps the run; `work/best` becomes the best student that learnt something.
         identity: What the run is of, so that no other goes on with it.
         say: Is told how it goes.
+        chosen: The pass and share that others have chosen: then dev is told and decides nothing.
     """
 
     def __init__(
@@ -98,14 +105,16 @@ class EncoderTrainer:
         recipe: EncoderRecipe,
         miner: Miner,
         dev: TrainingQuestions,
-        snapshot: Callable[[int], StudentVectors],
+        snapshot: Callable[[Waypoint], StudentVectors],
         work: Path,
         identity: dict[str, Any],
         say: Callable[[str], None],
+        chosen: Waypoint | None = None,
     ) -> None:
         self.student, self.recipe, self.miner, self.dev = student, recipe, miner, dev
-        self.snapshot, self.work, self.say = snapshot, work, say
-        self.identity = json.loads(json.dumps({**identity, "recipe": asdict(recipe)}))
+        self.snapshot, self.work, self.say, self.chosen = snapshot, work, say, chosen
+        self.identity = json.loads(json.dumps({**identity, "recipe": asdict(recipe), "chosen": chosen}))
+        self._begun = state_of(student)
         self.metric = Metric.COSINE if student.cosine else Metric.DOT
         self.optimizer = torch.optim.AdamW(student.learnt, recipe.lr, weight_decay=recipe.weight_decay)
         self._says: list[int] = miner.corpus.same[miner.corpus.read_owners].tolist()  # of each text, what says the same
@@ -117,19 +126,24 @@ class EncoderTrainer:
     # What is told of it
 
     @property
+    def measured(self) -> dict[Waypoint, float]:
+        """nDCG@10 of the dev questions by pass and share."""
+        return {(entry["pass"], entry["share"]): entry["dev"] for entry in self.log if "dev" in entry}
+
+    @property
     def scores(self) -> list[float]:
-        """nDCG@10 of the dev questions before the first pass and after each."""
-        return [entry["dev"] for entry in self.log if "dev" in entry]
+        """nDCG@10 of the dev questions before the first pass and after each, at its best share."""
+        return best_by_pass(self.measured)
 
     @property
-    def best(self) -> int:
-        """The passes behind the best student; 0: none was better than before."""
-        return int(np.argmax(self.scores))  # of equals the first
+    def best(self) -> Waypoint:
+        """The best student; (0, 1.0): none was better than before."""
+        return best_of(self.measured) if self.chosen is None else self.chosen
 
     @property
-    def best_trained(self) -> int:
-        """The passes behind the student that is kept: the best of all that learnt something; 0: none did."""
-        return int(np.argmax(self.scores[1:])) + 1 if len(self.scores) > 1 else 0
+    def best_trained(self) -> Waypoint | None:
+        """The student that is kept: the best of all that learnt something; None: none did."""
+        return best_of_trained(self.measured) if self.chosen is None else self.chosen
 
     def run(self) -> None:
         """Train to the end."""
@@ -139,6 +153,7 @@ class EncoderTrainer:
                 self._begin_pass()
                 continue
             self._pass()
+        self._ask_half_way()
 
     def seconds_of_step(self, examples: Sequence[Example]) -> float:
         """How long a step takes here, measured on one that changes nothing."""
@@ -155,23 +170,50 @@ class EncoderTrainer:
     def _begin_pass(self) -> None:
         """Measure on dev, keep the best, and make the examples of the next pass."""
         start = time.perf_counter()
-        found = self.snapshot(self.epoch)
-        score = dev_score(self.dev, self.miner.corpus, found.dev, found.passages, self.metric)
-        self.log.append({"pass": self.epoch, "dev": score})
-        if self.epoch and self.best_trained == self.epoch:
-            with written(self.work / "best") as folder:
-                self.student.save(folder)
-        last = f", loss {self._mean_loss():.3f}" if self.epoch else " before training"
-        self.say(f"pass {self.epoch} of {self.recipe.epochs}: dev nDCG@10 {score:.4f}{last}")
-        if self.epoch == self.recipe.epochs:
+        last = self.chosen is not None and self.epoch == self.chosen[0]
+        shares = (1.0,) if not self.epoch or self.chosen is not None else tuple(self.student.shares)
+        for share in (self.chosen[1],) if last and self.chosen is not None else shares:
+            found = self._ask((self.epoch, share))
+        told = [f"dev nDCG@10 {self.scores[self.epoch]:.4f}"] if self.chosen is None else []
+        told += [f"loss {self._mean_loss():.3f}"] if self.epoch else ["before training"]
+        self.say(f"pass {self.epoch} of {self.recipe.epochs}: {', '.join(told)}")
+        if last or self.epoch == self.recipe.epochs:
             self.ended = "all passes are done"
-        elif self.epoch - self.best >= self.recipe.patience:
+        elif self.chosen is None and self.epoch - self.best[0] >= self.recipe.patience:
             self.ended = f"{self.recipe.patience} passes were no better on dev"
         else:
             rng = np.random.default_rng([self.recipe.seed, self.epoch, 1])
             self.examples = self.miner.examples(found.train, found.passages, rng)
             self.done = 0
         self.log.append({"measuring": time.perf_counter() - start})
+        self._keep()
+
+    def _ask(self, one: Waypoint) -> StudentVectors:
+        """Measure the student on dev with a share of what it has learnt, and keep it if it is the best so far."""
+        trained = state_of(self.student)
+        if one[1] < 1:
+            take_state(self.student, between(self._begun, trained, one[1]))
+        found = self.snapshot(one)
+        if self.chosen is None:
+            score = dev_score(self.dev, self.miner.corpus, found.dev, found.passages, self.metric)
+            self.log.append({"pass": one[0], "share": one[1], "dev": score})
+        if one in (self.chosen, self.best_trained):
+            with written(self.work / "best") as folder:
+                self.student.save(folder)
+            if one[1] == 1 and len(self.student.shares) == 1:
+                with written(self.work / "best.pt") as part:  # half the way to it is asked in the end
+                    torch.save(trained, part)
+        take_state(self.student, trained)
+        return found
+
+    def _ask_half_way(self) -> None:
+        """Where each share means to encode everything: measure the best pass once more, half way to what it learnt."""
+        best = self.best_trained
+        if self.chosen is not None or best is None or any(share < 1 for _, share in self.measured):
+            return
+        take_state(self.student, torch.load(self.work / "best.pt", map_location="cpu", weights_only=True))
+        self._ask((best[0], HALF_WAY))
+        self.say(f"half way to pass {best[0]}: dev nDCG@10 {self.measured[best[0], HALF_WAY]:.4f}")
         self._keep()
 
     def _pass(self) -> None:
@@ -228,9 +270,7 @@ class EncoderTrainer:
         answers = [one.answer for one in batch]
         others = [key for one in batch for key in one.negatives]
         columns = [*answers, *others]
-        grades = [self.miner.questions.grades[self.miner.order[one.question]] for one in batch]
-        place, corpus = self.miner.corpus.place, self.miner.corpus
-        answering = [{corpus.same[place[doc]] for doc, grade in own.items() if grade > 0} for own in grades]
+        answering = [self.miner.judged(one.question) for one in batch]
         owners = [self._says[key] for key in columns]
         forbidden = torch.tensor([[owner in own for owner in owners] for own in answering])
         forbidden[torch.arange(len(batch)), torch.arange(len(batch))] = False
@@ -239,7 +279,7 @@ class EncoderTrainer:
         return self.student.backward([one.question for one in batch], columns, loss, seed)
 
     def _loss(self, batch: Sequence[Example], forbidden: Tensor, weights: Tensor | None) -> Loss:
-        scale = COSINE_SCALE if self.student.cosine else 1.0
+        scale = self.recipe.scale if self.student.cosine else 1.0
         count = len(batch)
         taught = [one for one in batch if len(one.taught) > 1]
 

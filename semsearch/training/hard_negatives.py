@@ -1,9 +1,9 @@
 """What is learnt from in one pass: questions with a passage that answers each, and passages that only look so.
 
 They come from exact search over the passages with the vectors of the moment. What may answer as well is left out:
-documents that are judged, those that say the same, passages that lie next to the answer, and whatever scores nearly as
-high as the answer does ("TopK-PercPos"; Moreira et al., 2024, "NV-Retriever"), or, where there is a cross-encoder, is
-scored so by it.
+documents that are judged (those withheld as well, since they answer held-out questions), those that say the same,
+passages that lie next to the answer, and whatever scores nearly as high as the answer does ("TopK-PercPos"; Moreira et
+al., 2024, "NV-Retriever"), or, where there is a cross-encoder, is scored so by it.
 """
 
 from __future__ import annotations
@@ -56,6 +56,12 @@ class Miner:
     negatives: int
     teacher: Teacher | None = None
 
+    def judged(self, number: int) -> set[int]:
+        """What is no negative of a question, by `TrainingCorpus.same`: its answers, learnt from or withheld."""
+        question = self.order[number]
+        found = [*self.questions.answers(question), *self.questions.withheld.get(question, ())]
+        return {int(self.corpus.same[self.corpus.place[one]]) for one in found}
+
     def examples(self, queries: Vectors, passages: Vectors, rng: np.random.Generator) -> list[Example]:
         """Examples by the vectors of the questions (q, d) and of all passages (p, d)."""
         keys = np.arange(len(passages), dtype=np.int64)
@@ -89,7 +95,7 @@ class Miner:
         own = corpus.passages(corpus.place[document])
         answer = own[int(np.argmax(passages[own.start : own.stop] @ query))]
         reached = float(passages[answer] @ query)
-        judged = {corpus.same[corpus.place[one]] for one, grade in grades.items() if grade > 0}
+        judged = self.judged(number)
         refused = [one for one, grade in grades.items() if grade <= 0]
         chosen = [self._best(one, query, passages) for one in refused[: self.negatives // 2]]
         # Twice as many where some are filtered later.

@@ -23,6 +23,7 @@ class TrainingSources:
         clicks: A log of clicks.
         by_itself: Take questions out of the documents as well.
         test: Judgements (of questions among `queries`) to measure on; None holds a quarter of the questions out.
+        withhold: What answers these test questions is not learnt from, whatever else it answers.
     """
 
     queries: Path | None = None
@@ -31,6 +32,7 @@ class TrainingSources:
     clicks: Path | None = None
     by_itself: bool = False
     test: Path | None = None
+    withhold: bool = False
 
     def __post_init__(self) -> None:
         folder = self.queries is not None and self.queries.is_dir()

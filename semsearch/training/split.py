@@ -1,13 +1,18 @@
 """Questions to learn from, to choose by and to measure on, so that what is measured was not learnt by heart.
 
 A question, one in nearly the same words, and what answers it stay on one side. Where so many questions share answers
-that they hang together, answers that a held-out question has are taken away from those that are learnt from instead.
+that they hang together, answers that a held-out question has are taken away from those that are learnt from instead:
+they are withheld, and nobody learns that they are no answers either.
+
+Where somebody holds out questions that share answers with the others, as public test sets do, the dev questions are
+drawn in the same way: what is chosen by must be asked as what is measured on. Where there are few dev questions and
+training is quick, all are chosen by, each by a model that learnt from others (`parted`, cross-fitting).
 """
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,17 +27,21 @@ LEAST_QUESTIONS = 40  # for any figure to be worth telling
 MOST_IN_COMPONENT = 0.1  # of the questions that hang together by their answers and are held on one side
 MOST_HELD = 0.5  # of all judgements that may be of answers to held-out questions …
 LEAST_HELD = 16  # … beyond so many of them
+CROSSED_BELOW = 100  # dev questions: with fewer, all are chosen by, where that is asked for
+PARTS = 4  # of the questions that are chosen by in turn
 SWAMPING = 0.5  # of the questions: a document that answers so many answers none
 
 
 @dataclass(frozen=True)
 class Split:
-    """Three sets of questions that have nothing in common."""
+    """Three sets of questions that have nothing in common, but for dev and train where these are `crossed`."""
 
     train: TrainingQuestions
     dev: TrainingQuestions
     test: TrainingQuestions
     said: Sequence[str]  # what was taken away, and why
+    crossed: bool = False  # dev is all that is learnt from: `parted` tells who chooses by what
+    shared: bool = False  # the test questions share answers with the others
 
 
 class _Sets:
@@ -51,7 +60,13 @@ class _Sets:
 
 
 def split(
-    questions: TrainingQuestions, corpus: TrainingCorpus, seed: int, test: TrainingQuestions | None = None
+    questions: TrainingQuestions,
+    corpus: TrainingCorpus,
+    seed: int,
+    test: TrainingQuestions | None = None,
+    *,
+    withhold: bool = False,
+    crossing: bool = False,
 ) -> Split:
     """Three sets of the questions.
 
@@ -61,6 +76,8 @@ def split(
         seed: Chooses.
         test: Questions that somebody holds out; then none of the others is measured on, and answers that they share
             with these are told and stay.
+        withhold: Answers that questions share with that `test` are withheld instead.
+        crossing: Choose by all questions in turn where there are few.
 
     Raises:
         DataError: There are too few questions for it, or they tell nothing; says how many would do.
@@ -73,8 +90,9 @@ def split(
             f"{LEAST_QUESTIONS} are needed, and some hundred for a gain of a few hundredths to be told from chance."
             + "".join(f" ({one})" for one in said)
         )
-    groups = _groups(kept, corpus, ids)
-    sides = _sides(kept, corpus, ids, groups, seed, measured=test is None)
+    shared = 0 if test is None or withhold else apart(kept, [test], corpus)[1]
+    groups = _groups(kept, corpus, ids, by_answers=not shared)
+    sides = _sides(kept, corpus, ids, groups, seed, measured=test is None, most=1.0 if shared else MOST_HELD)
     measured = kept.only(set(sides["test"])) if test is None else test
     if test is not None:
         copies = alike([*test.texts.values()], [kept.texts[one] for one in ids])
@@ -83,15 +101,21 @@ def split(
             said.append(f"{len(leaking):,} questions are nearly those of the test set, and are left out.")
         for side in ("dev", "train"):
             sides[side] = [one for one in sides[side] if one not in leaking]
-    own = [measured] if test is None else []
-    dev, taken = apart(kept.only(set(sides["dev"])), own, corpus)
-    train, more = apart(kept.only(set(sides["train"])), [*own, dev], corpus)
+    own = [measured] if test is None or withhold else []
+    crossed = crossing and len(sides["dev"]) < CROSSED_BELOW
+    if crossed:
+        train, taken = apart(kept.only({*sides["dev"], *sides["train"]}), own, corpus)
+        dev, more = train, 0
+    else:
+        dev, taken = apart(kept.only(set(sides["dev"])), own, corpus)
+        train, more = apart(kept.only(set(sides["train"])), [*own, *([] if shared else [dev])], corpus)
     if taken + more:
         said.append(f"{taken + more:,} judgements are of answers to held-out questions, and are not learnt from.")
-    if test is not None and (shared := apart(train, [test], corpus)[1]):
+    if shared:
         said.append(
-            f"{shared:,} judgements that are learnt from are of documents that answer test questions too: the test set "
-            "was given, and its questions differ, but it tells less of documents that nobody has asked for."
+            f"{shared:,} judgements are of documents that answer test questions too: the test set was given, and its "
+            "questions differ, but it tells less of documents that nobody has asked for. The dev questions are drawn "
+            "in the same way."
         )
     for name, found in (("learn from", train), ("choose by", dev), ("measure on", measured)):
         if not found.texts:
@@ -99,7 +123,7 @@ def split(
                 f"no questions are left to {name}, since all share their answers with others: judge questions that "
                 "other documents answer."
             )
-    return Split(train, dev, measured, said)
+    return Split(train, dev, measured, said, crossed, bool(shared))
 
 
 def _sides(
@@ -110,6 +134,7 @@ def _sides(
     seed: int,
     *,
     measured: bool,
+    most: float,
 ) -> dict[str, list[str]]:
     """The questions of each set: drawn by groups, and no more held out than leaves enough to learn from.
 
@@ -118,7 +143,7 @@ def _sides(
     counts = Counter(
         corpus.same[corpus.place[document]] for question in ids for document in questions.answers(question)
     )
-    most = MOST_HELD * sum(counts.values())
+    most *= sum(counts.values())
     wanted = {"test": TEST * len(ids) if measured else 0.0, "dev": DEV * len(ids)}
     sides: dict[str, list[str]] = {"test": [], "dev": [], "train": []}
     taken: set[int] = set()
@@ -171,7 +196,9 @@ def _is_copy(question: str, questions: TrainingQuestions, corpus: TrainingCorpus
     return False
 
 
-def _groups(questions: TrainingQuestions, corpus: TrainingCorpus, ids: Sequence[str]) -> list[list[int]]:
+def _groups(
+    questions: TrainingQuestions, corpus: TrainingCorpus, ids: Sequence[str], *, by_answers: bool
+) -> list[list[int]]:
     """Questions that stay together: nearly the same, and those that share an answer unless that joins too many."""
     texts = [questions.texts[one] for one in ids]
     near = alike(texts, texts)
@@ -192,16 +219,31 @@ def _groups(questions: TrainingQuestions, corpus: TrainingCorpus, ids: Sequence[
             found[sets.of(number)].append(number)
         return list(found.values())
 
-    together = joined(True)
-    if max(map(len, together)) <= max(2, MOST_IN_COMPONENT * len(ids)):
+    together = joined(by_answers)
+    if not by_answers or max(map(len, together)) <= max(2, MOST_IN_COMPONENT * len(ids)):
         return together
     return joined(False)
+
+
+def parted(parts: Split, corpus: TrainingCorpus, seed: int) -> list[tuple[TrainingQuestions, TrainingQuestions]]:
+    """What is learnt from and chosen by, for each part of the dev questions of a crossed split."""
+    ids = list(parts.train.texts)
+    groups = _groups(parts.train, corpus, ids, by_answers=not parts.shared)
+    order = np.random.default_rng([seed, PARTS]).permutation(len(groups)).tolist()
+    made = []
+    for part in range(PARTS):
+        held = {ids[member] for place in order[part::PARTS] for member in groups[place]}
+        dev = parts.dev.only(held & set(parts.dev.texts))
+        train = parts.train.only(set(ids) - held)
+        if dev.texts:
+            made.append((train if parts.shared else apart(train, [dev], corpus)[0], dev))
+    return [(train, dev) for train, dev in made if train.texts]
 
 
 def apart(
     questions: TrainingQuestions, others: Sequence[TrainingQuestions], corpus: TrainingCorpus
 ) -> tuple[TrainingQuestions, int]:
-    """The questions without what answers those of other sets, and how many judgements that took."""
+    """The questions without what answers those of other sets, which is withheld, and how many judgements that took."""
     there = {
         corpus.same[corpus.place[document]]
         for other in others
@@ -209,14 +251,17 @@ def apart(
         for document in other.answers(one)
     }
     taken = 0
-    left: dict[str, Mapping[str, int]] = {}
+    left: dict[str, dict[str, int]] = {}
     for question, found in questions.grades.items():
         own = {one: grade for one, grade in found.items() if grade <= 0 or corpus.same[corpus.place[one]] not in there}
         taken += len(found) - len(own)
         if any(grade > 0 for grade in own.values()):
             left[question] = own
     kept = questions.only(set(left))
-    kept.grades = {question: dict(own) for question, own in left.items()}
+    kept.grades = left
+    for question, own in left.items():
+        if gone := set(questions.grades[question]) - set(own):
+            kept.withheld[question] = kept.withheld.get(question, set()) | gone
     return kept, taken
 
 

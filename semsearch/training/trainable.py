@@ -37,7 +37,7 @@ from semsearch.types import Metric, Vectors
 PART_TOKENS = {"cpu": 2_048, "cuda": 32_768}  # of a part, whose states lie in memory together
 STATE_BYTES = {"cpu": 2 << 30, "cuda": 16 << 30}  # that may lie between texts and vectors of a whole batch
 STATES_OF_LAYER = 34  # numbers that a layer keeps of each token, times its width; Korthikanti et al., 2022
-STAY = 1e-3  # of the squared distance of a head from the identity, in its loss
+SHARES = (0.25, 0.5, 0.75, 1.0)  # of the way from the identity to what a head has learnt, which are asked
 
 
 class TrainableModules:
@@ -94,6 +94,11 @@ class Student(Protocol):
         """Whether vectors are compared by their directions alone."""
         ...
 
+    @property
+    def shares(self) -> Sequence[float]:
+        """Of what it has learnt, which are measured after each pass; the last is all of it."""
+        ...
+
     def backward(self, questions: Sequence[int], passages: Sequence[int], loss: Loss, seed: int) -> float:
         """Add the gradient of a loss of their vectors to the weights' `grad`; the loss."""
         ...
@@ -117,6 +122,8 @@ class TrainableEncoder:
     Raises:
         ModelError: It can't be opened, has nothing to learn, or compares by Euclidean distance.
     """
+
+    shares = (1.0,)  # any other would have everything encoded once more
 
     def __init__(
         self,
@@ -220,6 +227,7 @@ class TrainableHead:
     """
 
     cosine = True
+    shares = SHARES
 
     def __init__(self, encoder: TextEncoder, questions: Vectors, passages: Vectors) -> None:
         if encoder.metric != Metric.COSINE:
@@ -237,11 +245,9 @@ class TrainableHead:
             self.head(torch.from_numpy(np.ascontiguousarray(vectors[list(numbers)])))
             for vectors, numbers in zip(self._vectors, (questions, passages), strict=True)
         ]
-        drawn = loss(made[0], made[1])
-        away = self.head.weight - torch.eye(self.encoder.dim)
-        value = drawn + STAY * away.square().sum()
+        value = loss(made[0], made[1])
         value.backward()  # type: ignore[no-untyped-call]
-        return float(drawn.detach())
+        return float(value.detach())
 
     def turned(self, vectors: Vectors) -> Vectors:
         """Vectors (n, d) as they come out behind the head, of unit length."""
@@ -269,6 +275,11 @@ def take_state(student: Student, state: Mapping[str, Tensor]) -> None:
     with torch.no_grad():
         for number, tensor in enumerate(student.learnt):
             tensor.copy_(state[str(number)])
+
+
+def between(begun: Mapping[str, Tensor], learnt: Mapping[str, Tensor], share: float) -> dict[str, Tensor]:
+    """The state that lies so far on the way from one to the other."""
+    return {name: begun[name] + share * (tensor - begun[name]) for name, tensor in learnt.items()}
 
 
 def finite(tensors: Iterable[Tensor]) -> bool:

@@ -23,6 +23,7 @@ class TrainingQuestions:
     grades: Graded
     weights: dict[tuple[str, str], float] = field(default_factory=dict)  # of (question, document); 1 where it is not
     said: list[str] = field(default_factory=list)  # what was left out, and why
+    withheld: dict[str, set[str]] = field(default_factory=dict)  # answers that are not learnt, nor learnt to be none
 
     def answers(self, question: str) -> list[str]:
         """The documents that answer a question."""
@@ -33,7 +34,8 @@ class TrainingQuestions:
         texts = {**self.texts, **{prefix + one: text for one, text in other.texts.items()}}
         grades = {**self.grades, **{prefix + one: dict(found) for one, found in other.grades.items()}}
         weights = {**self.weights, **{(prefix + one, doc): weight for (one, doc), weight in other.weights.items()}}
-        return TrainingQuestions(texts, grades, weights, [*self.said, *other.said])
+        withheld = {**self.withheld, **{prefix + one: own for one, own in other.withheld.items()}}
+        return TrainingQuestions(texts, grades, weights, [*self.said, *other.said], withheld)
 
     def only(self, chosen: Mapping[str, object] | set[str] | list[str]) -> TrainingQuestions:
         """Some of them."""
@@ -43,6 +45,7 @@ class TrainingQuestions:
             {one: dict(self.grades[one]) for one in kept},
             {pair: weight for pair, weight in self.weights.items() if pair[0] in chosen},
             list(self.said),
+            {one: own for one, own in self.withheld.items() if one in chosen},
         )
 
 

@@ -16,6 +16,9 @@ from semsearch import load_encoder
 from semsearch.errors import DataError, StorageError, UsageError
 from semsearch.training import encoder_training, written
 from semsearch.training.encoder_trainer import EncoderTrainer
+from semsearch.training.reranker_training import train_reranker
+from semsearch.training.sources import TrainingSources
+from semsearch.training.train import Recipe, Trainer
 from semsearch.training.trainable import TrainableEncoder
 
 RECIPE = {"epochs": 4, "batch": 16, "lr": 1e-2, "seed": 1}
@@ -133,12 +136,27 @@ def test_a_killed_run_goes_on_as_if_it_had_not_been(way, name, home, judged, tmp
         trained(home, judged, tmp_path / "part", **{**options, "recipe": {"epochs": 3, "lr": 1e-5}})
     part = trained(home, judged, tmp_path / "part", **options)
     assert part.scores == whole.scores
-    assert part.best == whole.best
+    assert (part.best, part.share) == (whole.best, whole.share)
+    entries = [json.loads(line) for line in (tmp_path / "part" / "training.jsonl").read_text("utf-8").splitlines()]
+    assert {entry["share"] for entry in entries if "share" in entry} >= (
+        {0.25, 0.5, 0.75, 1} if way == "head" else {0.5, 1}
+    )
     assert max(np.diff(whole.scores)) > 0
     ours, theirs = weights(tmp_path / "part"), weights(tmp_path / "whole")
     assert ours.keys() == theirs.keys()
     for file, tensors in ours.items():
         assert all(torch.equal(tensor, theirs[file][name]) for name, tensor in tensors.items())
+
+
+def test_few_questions_choose_all_in_turn(home, judged, tmp_path):
+    lines = []
+    found = trained(home, judged, tmp_path / "out", say=lines.append)
+    assert any("few questions: each of 4 parts" in line for line in lines)
+    assert any(line.startswith("all parts together: dev nDCG@10") for line in lines)
+    assert len(found.scores) == RECIPE["epochs"] + 1
+    assert found.best, found.verdict
+    trained_on = [line for line in lines if "loss" in line][-1]
+    assert trained_on.startswith(f"pass {found.best} of"), "in the end all questions are learnt from"
 
 
 def test_it_is_the_same_by_its_seed(home, judged, tmp_path):
@@ -255,7 +273,7 @@ def test_prompts_that_a_name_stood_for_are_written_down(base, tmp_path):
     named = shutil.copytree(base, tmp_path / "e5-small")
     student = TrainableEncoder(str(named), ["the cat"], ["a dog"], device="cpu")
     student.save(tmp_path / "mine")
-    ours = load_encoder(str(tmp_path / "mine"), device="cpu")
+    ours = load_encoder(str(tmp_path / "mine"), device="cpu", dtype="float32")
     assert (ours.prompts.query, ours.prompts.document) == ("query: ", "passage: ")
     assert np.abs(ours.encode_queries(["the cat"]) - peer_vectors(tmp_path / "mine", ["the cat"], "query")).max() < 2e-6
 
@@ -290,16 +308,17 @@ BAD = {
 COPIES = ("questions equal to documents", "questions nearly equal to documents")
 
 
+@pytest.mark.parametrize("way", ["full", "head"])
 @pytest.mark.parametrize("name", [*BAD, *COPIES])
-def test_bad_labels_are_never_published_as_better(name, home, tmp_path):
-    """Twenty inputs that nothing can be learnt from."""
+def test_bad_labels_are_never_published_as_better(name, way, home, tmp_path):
+    """Twenty inputs that nothing can be learnt from, and models on the way to what was learnt from them."""
     queries, qrels = synonyms.files(tmp_path / "judged", BAD.get(name))
     if name in COPIES:
         more = "" if name == COPIES[0] else " ."
         lines = [f"q{number}\t{document.text}{more}\n" for number, document in enumerate(synonyms.documents())]
         queries.write_text("".join(lines), "utf-8")
     try:
-        found = trained(home, (queries, qrels), tmp_path / "out", "full", recipe={"lr": 0.1})
+        found = trained(home, (queries, qrels), tmp_path / "out", way, recipe={"lr": 0.1 if way == "full" else 1e-2})
     except DataError as error:
         told = str(error)
     else:
@@ -393,6 +412,35 @@ def test_a_reranker_by_the_same_command(home, judged, tmp_path):
     forced = run("train", "deep", *options, "--out", tmp_path / "forced", "--force")
     assert forced.code == 0, forced.err
     assert semsearch.load_reranker(str(tmp_path / "forced")) is not None
+
+
+def test_a_killed_reranker_goes_on_as_if_it_had_not_been(home, judged, tmp_path, monkeypatch):
+    recipe = Recipe(steps=6, batch=4, negatives=2, depth=12, rerank=12, evaluations=2, checkpoint=2, max_length=32)
+
+    def made(name):
+        with semsearch.open("deep", home=home) as collection:
+            options = {"kind": "cross-encoder", "force": True, "recipe": recipe}
+            return train_reranker(collection, TrainingSources(*judged), tmp_path / name, **options)
+
+    whole, train = made("whole"), Trainer._train
+    steps = []
+
+    def killed(self, step):
+        steps.append(step)
+        if len(steps) == 4:
+            raise KeyboardInterrupt
+        return train(self, step)
+
+    monkeypatch.setattr(Trainer, "_train", killed)
+    with pytest.raises(KeyboardInterrupt):
+        made("part")
+    part = made("part")
+    assert steps == [0, 1, 2, 3, 2, 3, 4, 5], "from the last checkpoint"
+    assert (part.verdict, part.weight) == (whole.verdict, whole.weight)
+    ours, theirs = weights(tmp_path / "part"), weights(tmp_path / "whole")
+    assert ours.keys() == theirs.keys()
+    for file, tensors in ours.items():
+        assert all(torch.equal(tensor, theirs[file][name]) for name, tensor in tensors.items())
 
 
 def test_an_empty_collection_is_told(base, tmp_path):

@@ -7,11 +7,17 @@ from support import tiny
 from support.encoder_checkpoints import classic
 
 from semsearch.training import losses, trainable
-from semsearch.training.trainable import TrainableEncoder, TrainableHead
+from semsearch.training.trainable import TrainableEncoder, TrainableHead, between, state_of, take_state
 
 QUESTIONS, PASSAGES = tiny.TEXTS[:3], [*tiny.TEXTS[3:], *tiny.TEXTS[:3], "he drove home", "the sea is big", "a dog sat"]
 POSITIVES = torch.arange(3)
 TAUGHT = torch.tensor([[5.0, 2.0, 1.0], [3.0, 3.5, -1.0], [0.5, 0.0, 0.25]])
+
+
+@pytest.fixture(autouse=True)
+def exact(monkeypatch):
+    """Where the processor is fast in bfloat16, training rounds to it, and no two orders of a sum agree to 1e-5."""
+    monkeypatch.setattr(trainable, "bf16_is_fast", lambda device: False)
 
 
 @pytest.fixture(scope="module")
@@ -151,3 +157,12 @@ def test_a_head_begins_as_nothing(model):
     wanted = losses.in_batch_negatives(torch.from_numpy(20 * scores), POSITIVES).item()
     assert made == pytest.approx(wanted, abs=1e-5)
     assert student.learnt[0].grad.abs().max() > 1e-4
+
+
+def test_half_way_between_two_models(model):
+    student = TrainableEncoder(str(model), QUESTIONS, PASSAGES, device="cpu")
+    begun = state_of(student)
+    learnt = {name: tensor + 1 for name, tensor in begun.items()}
+    for share in (0.0, 0.5, 1.0):
+        take_state(student, between(begun, learnt, share))
+        assert all(torch.allclose(now, begun[name] + share) for name, now in state_of(student).items())

@@ -12,7 +12,7 @@ from semsearch.training.clicks import read_clicks
 from semsearch.training.corpus import TrainingCorpus
 from semsearch.training.hard_negatives import MARGIN, Example, Miner, batches
 from semsearch.training.pseudo_questions import pseudo_questions
-from semsearch.training.split import alike, apart, split
+from semsearch.training.split import PARTS, alike, apart, parted, split
 from semsearch.training.training_questions import TrainingQuestions, read_pairs, read_questions
 from semsearch.types import Document, Metric
 
@@ -224,6 +224,43 @@ def test_answers_of_held_out_questions_are_taken_away(corpus):
     train = asked(3, lambda number: ["d0", f"d{number}"])
     left, taken = apart(train, [asked(1)], corpus)
     assert (left.grades, taken) == ({"q1": {"d1": 1}, "q2": {"d2": 1}}, 3)
+    assert left.withheld == {"q1": {"d0"}, "q2": {"d0"}}, "and are known not to be negatives"
+    again, _ = apart(left.joined(train.only(["q0"]), "more "), [asked(2, lambda number: ["d1"])], corpus)
+    assert again.withheld == {"q2": {"d0"}}
+
+
+def test_dev_questions_are_drawn_as_the_test_set_is(corpus):
+    questions = asked(60, lambda number: {f"d{number}", f"d{number % 7}"})
+    fresh = asked(20, text=lambda number: f"another question of number {number * 1001}")
+    parts = split(questions, corpus, 0, fresh)
+    assert parts.shared
+    assert any("drawn in the same way" in one for one in parts.said)
+    assert not sides(parts)[0] & sides(parts)[1]
+    assert all(parts.train.grades[one] == questions.grades[one] for one in parts.train.texts)
+    withheld = split(questions, corpus, 0, fresh, withhold=True)
+    answers = {document for one in fresh.texts for document in fresh.answers(one)}
+    assert not withheld.shared
+    for part in (withheld.train, withheld.dev):
+        assert not answers & {document for one in part.texts for document in part.answers(one)}
+    assert any(withheld.train.withheld.values())
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_few_questions_are_all_chosen_by_in_turn(shared, corpus):
+    questions = asked(60, lambda number: {f"d{number}", f"d{number // 2}"})
+    fresh = asked(20, text=lambda number: f"another question of number {number * 1001}")
+    parts = split(questions, corpus, 0, fresh if shared else None, crossing=True)
+    assert parts.crossed
+    assert parts.shared == shared
+    assert parts.train.texts == parts.dev.texts
+    folds = parted(parts, corpus, 0)
+    assert len(folds) == PARTS
+    assert sorted(one for _, dev in folds for one in dev.texts) == sorted(parts.dev.texts)
+    for train, dev in folds:
+        assert not set(train.texts) & set(dev.texts)
+        answers = [{document for one in part.texts for document in part.answers(one)} for part in (train, dev)]
+        assert shared or not answers[0] & answers[1]
+    assert not split(asked(60), corpus, 0).crossed
 
 
 # ---- negatives and batches ------------------------------------------------------------------------------------------
@@ -243,6 +280,10 @@ def test_negatives_are_near_and_no_answers():
     assert set(made) == {0, 3}
     assert made[0].negatives == (6, 5), "6 is judged; 1 and 2 score nearly as high, 3 is an answer and 4 says the same"
     assert cosines[2] > MARGIN * cosines[0] > cosines[4]
+    withheld = TrainingQuestions({"q": "?"}, {"q": {"d0": 1}}, withheld={"q": {"d5"}})
+    (made,) = Miner(withheld, ["q"], corpus, Metric.COSINE, 4).examples(query, passages, np.random.default_rng(0))
+    assert made.negatives == (3, 4, 6), "5 answers a held-out question as well: it is no answer here and no negative"
+    assert Miner(withheld, ["q"], corpus, Metric.COSINE, 4).judged(0) == {0, 5}, "nor is it one of others in a batch"
 
 
 class Knows:
