@@ -97,13 +97,16 @@ class ClusterConnection:
                 return said
             self._wait(deadline)
 
-    def searches(self, index: str, bodies: Sequence[Clause], *, exactly: bool = False) -> list[Any]:
-        """The answers to several searches at once; `exactly`: by the word counts of all shards together."""
+    def searches(self, index: str, bodies: Sequence[Clause], *, copies: str | None = None) -> list[Any]:
+        """The answers to several searches at once.
+
+        With a name of `copies` words weigh as in all shards together, and all calls that name them ask the same ones.
+        """
         if not bodies:
             return []
         head: Clause = {"index": index, "allow_partial_search_results": False}
-        if exactly:
-            head["search_type"] = "dfs_query_then_fetch"
+        if copies is not None:
+            head |= {"search_type": "dfs_query_then_fetch", "preference": copies}
         deadline = time.monotonic() + BUSY_PATIENCE
         while True:
             said = self.ask("POST", "_msearch", [line for body in bodies for line in (head, body)]).body["responses"]
@@ -125,7 +128,10 @@ class ClusterConnection:
         page: int = PAGE_DOCUMENTS,
         fields: Sequence[str] = (),
     ) -> Iterator[list[Any]]:
-        """All hits of a query in the order of a field that no two share, some at a time; `fields` as indexed."""
+        """All hits of a query in the order of a field that no two share, some at a time.
+
+        `fields` come as they are indexed.
+        """
         after: list[Any] | None = None
         while True:
             body: Clause = {"size": page, "query": query, "_source": source, "sort": [{by: "asc"}]}

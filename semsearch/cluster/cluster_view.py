@@ -20,7 +20,8 @@ from semsearch.cluster.cluster_filters import (
 from semsearch.cluster.collection_state import StateOfCollection
 from semsearch.cluster.document_store import DOCUMENTS_READ, TEXT_FIELDS, DocumentStore, StoredDocument, StoredVectors
 from semsearch.cluster.nearest_documents import VECTOR_DOCUMENTS, VECTOR_FIELDS, IndexExtent, NearestDocuments
-from semsearch.cluster.word_candidates import WordCandidates, WordTotals
+from semsearch.cluster.word_bounds import DocumentShapes, WordTotals
+from semsearch.cluster.word_candidates import WordCandidates
 from semsearch.engine import Candidates, Settings
 from semsearch.search.analysis import analysed
 from semsearch.search.languages import languages_of
@@ -40,8 +41,10 @@ class ClusterTotals:
         sums: dict[str, Any] = {name: {"sum": {"field": name}} for name in _SUMMED}
         sums |= {"longest": {"max": {"field": "longest"}}, "last": {"max": {"field": "first"}}}
         sums["first"] = {"min": {"field": "first"}}
-        body = {"size": 0, "track_total_hits": True, "query": IS_DOCUMENT, "aggs": sums}
+        aggregations = {**sums, "shapes": DocumentShapes.aggregation()}
+        body = {"size": 0, "track_total_hits": True, "query": IS_DOCUMENT, "aggs": aggregations}
         said = store.connection.search(store.index, body)
+        self.shapes = DocumentShapes.read(said["aggregations"].pop("shapes"))
         values = {name: own["value"] or 0 for name, own in said["aggregations"].items()}
         documents, passages = int(said["hits"]["total"]["value"]), int(values["passages"])
         self.revisions = float(values["rev"])
@@ -72,7 +75,8 @@ class ClusterView:
 
     @cached_property
     def _words(self) -> WordCandidates:
-        return WordCandidates(self._store, self._totals.words, languages_of(self.settings))
+        totals = self._totals
+        return WordCandidates(self._store, totals.words, totals.shapes, languages_of(self.settings))
 
     @cached_property
     def nearest(self) -> NearestDocuments:

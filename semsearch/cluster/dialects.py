@@ -30,6 +30,7 @@ class ClusterDialect(ABC):
 
     flavour: str
     most_components: int  # of a vector
+    left_out: Sequence[str] = ()  # of what is kept of a document as it was sent
 
     @abstractmethod
     def send(self, method: str, path: str, body: bytes | None, lines: bool) -> ClusterAnswer:
@@ -123,8 +124,13 @@ class OpenSearchDialect(ClusterDialect):
         return {"includes": list(fields)}
 
     def index_settings(self) -> Clause:
-        """See `ClusterDialect.index_settings`; a vector is kept once, and `_source` has it from there."""
-        return {"knn": True, "knn.derived_source.enabled": True}
+        """See `ClusterDialect.index_settings`.
+
+        A source that is derived of the vectors would keep them once, and loses shards: with it no operation that fills
+        a gap can be written, so up to 3.2 no copy can become a primary after a node was lost amid writes, ever (k-NN's
+        issues 2880 and 3401).
+        """
+        return {"knn": True, "knn.derived_source.enabled": False, "codec": "best_compression"}
 
 
 class ElasticsearchDialect(ClusterDialect):
@@ -132,6 +138,7 @@ class ElasticsearchDialect(ClusterDialect):
 
     flavour = "elasticsearch"
     most_components = 4096
+    left_out = ("words", "codes")
 
     def __init__(self, address: ClusterAddress) -> None:
         from elasticsearch import Elasticsearch

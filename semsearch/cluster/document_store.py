@@ -28,6 +28,7 @@ from semsearch.cluster.index_layout import (
     revision,
     source_of,
     with_origin,
+    word_codes,
     writing_alias,
 )
 from semsearch.engine import Origin, Written
@@ -40,7 +41,8 @@ REQUEST_BYTES = 8 << 20  # of a bulk request; one document may be more
 DOCUMENTS_READ = 1000  # of a request
 WRITE_ATTEMPTS = 50  # of a write that others overtake
 TEXT_FIELDS = ("id", "title", "text", "metadata", "num", "keys", "starts", "ends", "hash")
-_KNOWN_FIELDS = ("id", "num", "hash", "metadata", "rev", "origins")
+_KNOWN_FIELDS = ("id", "num", "hash", "metadata", "rev", "origins", "starts", "ends")
+_CHANGED_FIELDS = (*_KNOWN_FIELDS, "title", "text")
 _BULK_OPTIONS = {
     "require_alias": "true",
     "filter_path": "took,errors,items.*.status,items.*.error.type,items.*.error.reason",
@@ -120,9 +122,11 @@ class IndexReplaced(CollectionLocked):
 class DocumentStore:
     """The documents of one index. Threads may share it."""
 
-    def __init__(self, connection: ClusterConnection, index: str) -> None:
+    def __init__(self, connection: ClusterConnection, index: str, languages: Languages) -> None:
+        """`languages`: of the collection's words."""
         self.connection = connection
         self.index = index
+        self._languages = languages
         self._alias = writing_alias(index)
 
     # Reading, of single documents, as they are now
@@ -166,7 +170,6 @@ class DocumentStore:
         metadata_only: Sequence[Record],
         again: bool,
         origin: Callable[[str], Origin] | None,
-        languages: Languages,
         reserve: Callable[[str, int], int],
     ) -> Written:
         """See `semsearch.engine.Engine.put`; `reserve` gives numbers."""
@@ -190,7 +193,7 @@ class DocumentStore:
                     written = _sum(written, done.get(identity, Written(0, 0, 0)))
                     del pending[identity]
                     continue
-                made, outcome = self._made(one, old, again, origin, languages, numbers.get(identity))
+                made, outcome = self._made(one, old, again, origin, numbers.get(identity))
                 if made is None:
                     del pending[identity]
                     continue
@@ -241,7 +244,6 @@ class DocumentStore:
         old: _Old | None,
         again: bool,
         origin: Callable[[str], Origin] | None,
-        languages: Languages,
         numbers: tuple[int, int] | None,
     ) -> tuple[dict[str, Any] | None, Written]:
         """What is to be written of a document, None if nothing, and what that amounts to."""
@@ -252,25 +254,29 @@ class DocumentStore:
             origins = with_origin(
                 () if old is None else old.source["origins"], None if origin is None else lambda: origin(identity)
             )
-            made = source_of(one, num, range(first, first + len(one.spans)), origins, languages)
+            made = source_of(one, num, range(first, first + len(one.spans)), origins, self._languages)
             return made, Written(int(old is None), int(old is not None), len(one.spans))
         record = one.record if isinstance(one, Entry) else one
         same = old is not None and old.source["hash"] == record.hash.hex()
         if old is None or not same or old.source["metadata"] == record.metadata:
             return None, nothing
-        return metadata_source(record), Written(0, 1, 0)
+        document = record.document
+        return {**metadata_source(record), **self._codes(document.title, document.text, old.source)}, Written(0, 1, 0)
+
+    def _codes(self, title: str, text: str, source: Mapping[str, Any]) -> dict[str, Any]:
+        return word_codes(title, text, zip(source["starts"], source["ends"], strict=True), self._languages)
 
     def change(self, ids: Iterable[str], made: Callable[[Mapping[str, Any]], Mapping[str, Any] | None]) -> int:
         """Change a part of documents, each by itself; how many of `ids` were there.
 
         Args:
             ids: Of documents.
-            made: From what is stored of one (without text and vectors) to what replaces it; None leaves it.
+            made: From what is stored of one (without vectors) to what replaces it; None leaves it.
         """
         pending, found = dict.fromkeys(ids), set[str]()
         revisions = {identity: revision() for identity in pending}
         for attempt in range(WRITE_ATTEMPTS):
-            stored = self.stored(pending)
+            stored = self.stored(pending, _CHANGED_FIELDS)
             found |= stored.keys()
             lines = []
             for identity in list(pending):
@@ -278,10 +284,11 @@ class DocumentStore:
                 new = None
                 if old is not None and old.source["rev"] != revisions[identity]:
                     new = made(old.source)
-                if new is None:
+                if old is None or new is None:
                     del pending[identity]
                     continue
-                body = {**new, "rev": revisions[identity]}
+                codes = self._codes(old.source["title"], old.source["text"], old.source)
+                body = {**codes, **new, "rev": revisions[identity]}
                 lines.append((identity, _action(identity, old, body, whole=False)))
             for identity, status in self._sent(lines):
                 if status == 200:

@@ -121,7 +121,7 @@ class ClusterEngine:
         return state
 
     def _store(self, state: StateOfCollection) -> DocumentStore:
-        return DocumentStore(self._connection, state.index)
+        return DocumentStore(self._connection, state.index, languages_of(state.settings))
 
     def _searchable(self) -> DocumentStore:
         store = self._store(self._read())
@@ -241,7 +241,7 @@ class ClusterEngine:
             self._fit(state, entries)
         self._unseen = True
         store = self._store(state)
-        return store.put(entries, metadata_only, again, origin, languages_of(settings), self._state.reserve)
+        return store.put(entries, metadata_only, again, origin, self._state.reserve)
 
     def _fit(self, state: StateOfCollection, entries: Sequence[Entry]) -> None:
         """Have vectors of all entries the collection's number of components, which the first ones decide."""
@@ -275,7 +275,7 @@ class ClusterEngine:
         self._state.change(decided)
 
     def _check_words(self, state: StateOfCollection) -> None:
-        if state.source["analysis"] != versions.ANALYSIS:
+        if cluster_integrity.are_words_of_older(state):
             raise CollectionError(
                 f"the words of the collection were made by an older semsearch (analysis {state.source['analysis']}, "
                 f"this one's is {versions.ANALYSIS}): 'semsearch repair' makes them anew, and older versions can't use "
@@ -483,7 +483,7 @@ class ClusterEngine:
         state, store = self._to_write(), self._searchable()
         self._unseen = True
         done = cluster_integrity.mended(store, self._connection, self.name, state, encode, self._state.reserve)
-        if state.source["analysis"] != versions.ANALYSIS:
+        if cluster_integrity.are_words_of_older(state):
             self._words_anew({}, languages_of(state.settings))
             done.append("made the words anew")
         return done
