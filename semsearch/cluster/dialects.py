@@ -18,6 +18,10 @@ CONNECTIONS_OF_HOST = 16  # of a process to each host
 VECTOR_PATH = "p.v"
 
 
+class RequestTimeout(EngineUnreachable):
+    """No answer came in the time that there is; what was asked for may be done."""
+
+
 class ClusterAnswer(NamedTuple):
     """What a server said."""
 
@@ -98,6 +102,8 @@ class OpenSearchDialect(ClusterDialect):
         headers = {"content-type": "application/x-ndjson" if lines else "application/json"}
         try:
             return ClusterAnswer(200, self._client.transport.perform_request(method, path, body=body, headers=headers))
+        except exceptions.ConnectionTimeout as error:
+            raise RequestTimeout(str(error.info or error)) from error
         except exceptions.ConnectionError as error:
             raise EngineUnreachable(str(error.info or error)) from error
         except exceptions.TransportError as error:
@@ -156,7 +162,7 @@ class ElasticsearchDialect(ClusterDialect):
 
     def send(self, method: str, path: str, body: bytes | None, lines: bool) -> ClusterAnswer:
         """See `ClusterDialect.send`."""
-        from elastic_transport import SerializationError, TransportError
+        from elastic_transport import ConnectionTimeout, SerializationError, TransportError
 
         headers = {"accept": "application/json"}
         if body is not None:
@@ -167,6 +173,8 @@ class ElasticsearchDialect(ClusterDialect):
             )
         except SerializationError as error:
             return ClusterAnswer(0, str(error))
+        except ConnectionTimeout as error:
+            raise RequestTimeout(error.message) from error
         except TransportError as error:
             raise EngineUnreachable(error.message) from error
         return ClusterAnswer(said.meta.status, said.body)

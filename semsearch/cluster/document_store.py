@@ -19,7 +19,7 @@ import orjson
 from semsearch.cluster import cluster_errors
 from semsearch.cluster.cluster_connection import BUSY_PATIENCE, ClusterConnection
 from semsearch.cluster.cluster_filters import IS_DOCUMENT, terms
-from semsearch.cluster.dialects import ClusterAnswer
+from semsearch.cluster.dialects import ClusterAnswer, RequestTimeout
 from semsearch.cluster.index_layout import (
     MOST_PASSAGES,
     identity_of,
@@ -37,7 +37,6 @@ from semsearch.records import Entry, Known, Record
 from semsearch.search.languages import Languages
 from semsearch.types import Document, Keys, Passage, Vectors
 
-REQUEST_BYTES = 8 << 20  # of a bulk request; one document may be more
 DOCUMENTS_READ = 1000  # of a request
 WRITE_ATTEMPTS = 50  # of a write that others overtake
 TEXT_FIELDS = ("id", "title", "text", "metadata", "num", "keys", "starts", "ends", "hash")
@@ -341,19 +340,34 @@ class DocumentStore:
             time.sleep(min(0.005 * attempt, 0.1))
         raise CollectionLocked("other processes keep writing to the same documents: try again.")
 
-    def write(self, lines: Sequence[tuple[str, bytes]]) -> list[tuple[str, int]]:
-        """Send actions as they are; the status of each."""
-        return list(self._sent(lines))
+    def write(self, lines: Sequence[tuple[str, bytes]]) -> None:
+        """Send actions as they are; those that may be done twice."""
+        pending = dict(enumerate(lines))
+        while pending:
+            some = [(str(place), line) for place, (_, line) in pending.items()]
+            for place, _ in self._sent(some):
+                pending.pop(int(place), None)
 
     def _sent(self, lines: Sequence[tuple[str, bytes]]) -> Iterator[tuple[str, int]]:
-        """Send actions, some at a time; the name and the status of each that was done or was overtaken."""
-        at = 0
+        """Send actions, some at a time; the name and the status of each that was done or was overtaken.
+
+        A server that is slow is sent less at once; what it did not answer for in time is left to be sent again, as is
+        all behind it.
+        """
+        at, good = 0, self.connection.good_size
         while at < len(lines):
             size, end = 0, at
-            while end < len(lines) and (end == at or size + len(lines[end][1]) <= REQUEST_BYTES):
+            while end < len(lines) and (end == at or size + len(lines[end][1]) <= good.bytes):
                 size += len(lines[end][1])
                 end += 1
-            yield from self._send(lines[at:end])
+            begun = time.monotonic()
+            try:
+                yield from self._send(lines[at:end])
+            except RequestTimeout:  # some of it may be written: who reads it again finds its revision
+                if end == at + 1 or not good.timed_out(size):
+                    raise
+                return
+            good.took(time.monotonic() - begun)
             at = end
 
     def _send(self, lines: Sequence[tuple[str, bytes]]) -> Iterator[tuple[str, int]]:

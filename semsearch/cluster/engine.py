@@ -69,7 +69,7 @@ CERTIFIED_ANEW_SHARE = 0.1  # of passages, above which a recall is certified aga
 
 
 class ClusterEngine:
-    """See `semsearch.engine.Engine`; it is `Indexed`, `Maintained` and `Refreshing`, too."""
+    """See `semsearch.engine.Engine`; it is `Indexed`, `Maintained`, `Refreshing` and `Prompt`, too."""
 
     def __init__(self, name: str, connection: ClusterConnection, state: CollectionState) -> None:
         self.name = name
@@ -168,15 +168,19 @@ class ClusterEngine:
 
     def view(self) -> AbstractContextManager[ClusterView]:
         """See `Engine.view`."""
-        return self._view()
+        return self._view(False)
+
+    def prompt_view(self) -> AbstractContextManager[ClusterView]:
+        """See `semsearch.engine.Prompt`: one whose searches begin again where writers came between two requests."""
+        return self._view(True)
 
     @contextmanager
-    def _view(self) -> Iterator[ClusterView]:
+    def _view(self, prompt: bool) -> Iterator[ClusterView]:
         state = self._read()
         store = self._store(state)
         self._refresh(store)
         graph = state.settings.get(WALK)
-        yield ClusterView(store, state, int(graph["k"]) if graph else None)
+        yield ClusterView(store, state, int(graph["k"]) if graph else None, prompt=prompt)
 
     def counts(self) -> tuple[int, int]:
         """See `Engine.counts`."""
@@ -404,7 +408,7 @@ class ClusterEngine:
         return certificate
 
     def _measured(self, spec: IndexSpec, queries: Vectors | Synthesis | None, *, exact: bool) -> Certificate:
-        with self._view() as view:
+        with self._view(False) as view:
 
             def set_depth(value: int) -> None:
                 view.nearest.depth = value

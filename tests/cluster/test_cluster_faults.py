@@ -16,10 +16,12 @@ from semsearch.cluster import nearest_documents
 from semsearch.cluster.document_store import DocumentStore
 from semsearch.cluster.index_layout import identity_of
 from semsearch.cluster.second_index import SecondIndex
+from semsearch.engine import StateMoved
 from semsearch.errors import (
     CollectionError,
     CollectionLocked,
     CollectionNotFound,
+    DocumentChanged,
     EngineUnreachable,
     FilterError,
     UsageError,
@@ -181,6 +183,19 @@ def test_who_reads_while_the_index_is_replaced_reads_on(cats):
         assert len(view.ids(None)) == 6
         assert view.settings["languages"] != ["de"]
     assert len(cats.search("cat", mode="lexical", k=10)) == 6
+
+
+def test_a_document_that_is_written_anew_within_a_search(cats):
+    """Its keys are others then: the search begins again, and whoever reads a view is told in a sentence."""
+    with cats.engine.view() as view:
+        keys = np.array(view.keys_of(["c1"])["c1"], dtype=np.int64)
+        cats.engine.put([in_passages(Document("c1", "another cat"), 2)], again=True)
+        cats.engine.refresh()
+        for ask in (view.vectors, view.docs_of, lambda own: view.context_of(own, 1)):
+            with pytest.raises(DocumentChanged, match="written anew"):
+                ask(keys)
+    with cats.engine.prompt_view() as view, pytest.raises(StateMoved):
+        view.vectors(keys)
 
 
 def test_check_finds_what_others_did_and_repair_mends_it(server, cats):
