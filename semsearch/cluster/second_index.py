@@ -21,6 +21,7 @@ from semsearch.cluster.cluster_filters import IS_DOCUMENT, terms
 from semsearch.cluster.coded_words import packed, unpacked
 from semsearch.cluster.collection_state import CollectionState, StateOfCollection
 from semsearch.cluster.document_store import TEXT_FIELDS, DocumentStore
+from semsearch.cluster.index_creation import create_index
 from semsearch.cluster.index_layout import (
     CLUSTER_SCHEMA,
     COUNTED,
@@ -256,7 +257,7 @@ def made_index(connection: ClusterConnection, name: str, uuid: str) -> tuple[str
     index, alias = new_index(address.prefix, name)
     meta = {"name": name, "collection": uuid, "made": int(time.time())}
     body = document_index(connection.dialect, alias, meta, address.shards, address.replicas)
-    connection.ask("PUT", quote(index), body)
+    create_index(connection, index, body)
     assert alias == writing_alias(index)
     return index, alias
 

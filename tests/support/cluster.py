@@ -78,7 +78,7 @@ class Cluster:
         for node in nodes or range(len(self.ports)):
             self._start(node)
         running = [node for node, process in enumerate(self.processes) if process is not None]
-        deadline = time.monotonic() + 240
+        deadline = time.monotonic() + 600  # on a machine that does much else
         while True:
             try:
                 health = self.ask("GET", "/_cluster/health", node=running[0])

@@ -103,7 +103,7 @@ def main():
                 thread.join()
             servers.start(victim)
             green = {"status": ""}
-            deadline = time.monotonic() + 120
+            deadline = time.monotonic() + 600
             while green.get("status") != "green":
                 assert time.monotonic() < deadline, green
                 green = servers.ask("GET", "/_cluster/health?wait_for_status=green&timeout=10s", node=(victim + 1) % 3)
