@@ -21,6 +21,8 @@ from semsearch.errors import CollectionLocked, CollectionNotFound, EngineUnreach
 from semsearch.search.term_weights import DOCUMENT_SHARE, TITLE
 
 SECRET = "hunter2"
+SERVERLESS = "Settings [index.number_of_shards] are not available when running in serverless mode"
+NO_IDS = "Document ID is not supported in create/index operation request"
 FLOOD = "index [a] blocked by: [TOO_MANY_REQUESTS/12/disk usage exceeded flood-stage watermark]"
 
 
@@ -294,6 +296,8 @@ def error(kind, reason="because", status=400):
         (ClusterAnswer(200 + 300, "<html>oops</html>"), StorageError, "oops"),
         (error("search_phase_execution_exception", "all shards failed", 503), StorageError, "retry_failed=true"),
         (error("circuit_breaking_exception", "Data too large", 429), StorageError, "too little memory"),
+        (error("illegal_argument_exception", SERVERLESS), UsageError, "serverless flavour"),
+        (error("illegal_argument_exception", NO_IDS), UsageError, "serverless flavour"),
         (error("rejected_execution_exception", "too many: point in time", 429), CollectionLocked, "as many readers"),
     ],
 )  # fmt: skip
