@@ -12,6 +12,8 @@ from semsearch.errors import UsageError
 
 UNPIPED: Mapping[str, str] = {"default_pipeline": "_none", "final_pipeline": "_none"}  # else one may change documents
 
+CHANGING = ("normalizer", "ignore_above", "null_value", "copy_to", "index", "doc_values")  # what a field becomes
+
 
 def create_index(connection: ClusterConnection, index: str, body: Clause, accept: Sequence[int] = ()) -> ClusterAnswer:
     """Make an index, which is what `body` says or is not there.
@@ -24,7 +26,7 @@ def create_index(connection: ClusterConnection, index: str, body: Clause, accept
     if answer.status >= 300:
         return answer
     said = connection.ask("GET", f"{quote(index)}/_mapping").body[index]["mappings"]
-    different = _differences(body["mappings"], said)
+    different = differences(body["mappings"], said)
     if different:
         connection.ask("DELETE", quote(index), accept=(404,))
         raise UsageError(
@@ -35,20 +37,22 @@ def create_index(connection: ClusterConnection, index: str, body: Clause, accept
     return answer
 
 
-def _differences(wanted: Mapping[str, Any], made: Mapping[str, Any]) -> list[str]:
+def differences(wanted: Mapping[str, Any], made: Mapping[str, Any]) -> list[str]:
     """What of mappings is not as it was wanted, by its name; fields that nothing writes do no harm."""
-    found = [name for name in ("_routing", "_source") if _told(made.get(name, {})) != _told(wanted.get(name, {}))]
+    source = made.get("_source", {})
+    left_out = wanted.get("_source", {}).get("excludes", [])
+    kept = str(source.get("enabled", True)).lower() == "true" and not source.get("includes")
+    found = [] if kept and sorted(source.get("excludes", [])) == sorted(left_out) else ["_source"]
+    if str(made.get("_routing", {}).get("required", False)).lower() == "true":
+        found.append("_routing")
     if str(made.get("dynamic")).lower() != "false":
         found.append("dynamic")
     properties = made.get("properties", {})
-    return found + [name for name, own in wanted["properties"].items() if _told(properties.get(name)) != _told(own)]
+    return found + [name for name, own in wanted["properties"].items() if not _is(own, properties.get(name, {}))]
 
 
-def _told(mapping: Any) -> Any:
-    """A part of mappings with its values as texts, without what is empty."""
-    if isinstance(mapping, Mapping):
-        told = {name: _told(value) for name, value in mapping.items()}
-        return {name: value for name, value in told.items() if value not in (None, [], {})}
-    if isinstance(mapping, list):
-        return [_told(value) for value in mapping]
-    return None if mapping is None else str(mapping).lower()
+def _is(wanted: Mapping[str, Any], made: Mapping[str, Any]) -> bool:
+    """Whether a field is of its type, and nothing that was asked for, or that changes it, is otherwise."""
+    if made.get("type") != wanted["type"] or any(name in made and name not in wanted for name in CHANGING):
+        return False
+    return all(str(made.get(name, value)).lower() == str(value).lower() for name, value in wanted.items())

@@ -14,6 +14,7 @@ from semsearch.cluster.cluster_address import ClusterAddress
 from semsearch.cluster.coded_words import coded, coded_text
 from semsearch.cluster.dialects import ClusterAnswer, RequestTimeout
 from semsearch.cluster.document_store import DocumentStore
+from semsearch.cluster.index_creation import differences
 from semsearch.cluster.index_layout import identity_of, index_name
 from semsearch.cluster.metadata_tokens import decoded, encoded, field_tokens, prefix, taken_apart
 from semsearch.cluster.word_bounds import DocumentShapes, ServerStatistics, ShapeLevel, WordTotals, idf, norm
@@ -244,6 +245,29 @@ def test_documents_are_asked_for_by_how_much_they_may_be_off():
     ]
     assert levels[0].excess < levels[1].excess
     assert ShapeLevel.of(shapes[:1], totals, 420.0)[0].clause is None
+
+
+def test_what_a_template_makes_of_an_index():
+    fields = {"kind": {"type": "keyword"}, "p": {"type": "nested", "dynamic": False}}
+    fields["codes"] = {"type": "binary", "doc_values": True}
+    wanted = {"_source": {"excludes": ["a", "b"]}, "dynamic": False, "properties": fields}
+    told = {
+        **fields,
+        "p": {"type": "nested", "dynamic": "false"},
+        "codes": {"type": "binary"},
+        "theirs": {"type": "long"},
+    }
+    made = {"_source": {"excludes": ["b", "a"]}, "dynamic": "false", "properties": told}
+    assert differences(wanted, made) == []
+    assert differences({**wanted, "_source": {}}, {**made, "_source": {}}) == []
+    for changed, names in (
+        ({"_source": {"enabled": "false"}}, ["_source"]),
+        ({"_routing": {"required": True}}, ["_routing"]),
+        ({"dynamic": "true"}, ["dynamic"]),
+        ({"properties": {**told, "kind": {"type": "keyword", "normalizer": "low"}}}, ["kind"]),
+        ({"properties": {**told, "p": {"type": "object"}}}, ["p"]),
+    ):
+        assert differences(wanted, {**made, **changed}) == names
 
 
 # -------------------------------------------------------------------- what a server says
