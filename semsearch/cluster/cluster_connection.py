@@ -19,7 +19,7 @@ from semsearch.errors import EngineUnreachable, StorageError
 BUSY_PATIENCE = 15.0  # seconds, for what is busy or on its way
 FIRST_BACK_OFF, LONGEST_BACK_OFF = 0.1, 2.0
 PAGE_DOCUMENTS = 1000  # documents of a page
-MOST_BYTES, LEAST_BYTES = 8 << 20, 64 << 10  # of a request that writes; one document may be more
+MOST_WRITE_BYTES, LEAST_WRITE_BYTES = 8 << 20, 64 << 10  # of a request that writes; one document may be more
 GOOD_SECONDS = 5.0  # that such a request may take: what takes longer is followed by smaller ones
 WHOLE = {"allow_partial_search_results": "false"}
 _NUMPY = orjson.OPT_SERIALIZE_NUMPY
@@ -29,22 +29,22 @@ class RequestSize:
     """How many bytes of writes a server is sent at once: as many as it does soon. Threads may share it."""
 
     def __init__(self) -> None:
-        self._most = MOST_BYTES
-        self.bytes = MOST_BYTES
+        self._most = MOST_WRITE_BYTES
+        self.bytes = MOST_WRITE_BYTES
 
     def took(self, seconds: float) -> None:
         """A request was answered."""
         if seconds > GOOD_SECONDS:
-            self.bytes = max(self.bytes // 2, LEAST_BYTES)
+            self.bytes = max(self.bytes // 2, LEAST_WRITE_BYTES)
         elif seconds < GOOD_SECONDS / 4:
             self.bytes = min(2 * self.bytes, self._most)
 
     def timed_out(self, size: int) -> bool:
         """A request of so many bytes was not answered in time; whether there is anything smaller."""
-        if size <= LEAST_BYTES:
+        if size <= LEAST_WRITE_BYTES:
             return False
-        self._most = max(size // 2, LEAST_BYTES)
-        self.bytes = max(size // 4, LEAST_BYTES)
+        self._most = max(size // 2, LEAST_WRITE_BYTES)
+        self.bytes = max(size // 4, LEAST_WRITE_BYTES)
         return True
 
 

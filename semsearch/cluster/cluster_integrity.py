@@ -15,7 +15,7 @@ import orjson
 from semsearch import versions
 from semsearch.cluster.cluster_connection import ClusterConnection
 from semsearch.cluster.cluster_filters import IS_DOCUMENT
-from semsearch.cluster.coded_words import unpacked
+from semsearch.cluster.coded_words import unpacked_codes
 from semsearch.cluster.collection_state import StateOfCollection
 from semsearch.cluster.dialects import Clause
 from semsearch.cluster.document_store import TEXT_FIELDS, DocumentStore, StoredDocument
@@ -98,7 +98,7 @@ def _looked_through(
                     changed.append(one["id"])
                 made = _derived(stored, record, languages) | {"passages": len(one["keys"])}
                 del made["codes"]  # another zlib may pack them in another way
-                one["words"] = unpacked(one["codes"]) if one["codes"] else ""
+                one["words"] = unpacked_codes(one["codes"]) if one["codes"] else ""
                 if any(one.get(field) != value for field, value in made.items()):
                     wrong.append(one["id"])
     return lacking, wrong, unequal, changed

@@ -31,13 +31,13 @@ def coded_text(title: str, texts: Iterable[str], languages: Languages) -> str:
     return f" {HOLE} ".join([*parts, SEAM.join(_coded(text, languages) for text in texts)])
 
 
-def packed(codes: str) -> str:
+def packed_codes(codes: str) -> str:
     """The codes of a document as a field of bytes takes them."""
     return b64encode(zlib.compress(codes.encode())).decode()
 
 
-def unpacked(text: str) -> str:
-    """What `packed` made a text of, of which a server's columns leave out the signs that fill it up."""
+def unpacked_codes(text: str) -> str:
+    """What `packed_codes` made a text of, of which a server's columns leave out the signs that fill it up."""
     return zlib.decompress(b64decode(text + "=" * (-len(text) % 4))).decode()
 
 

@@ -26,7 +26,7 @@ def create_index(connection: ClusterConnection, index: str, body: Clause, accept
     if answer.status >= 300:
         return answer
     said = connection.ask("GET", f"{quote(index)}/_mapping").body[index]["mappings"]
-    different = differences(body["mappings"], said)
+    different = mapping_differences(body["mappings"], said)
     if different:
         connection.ask("DELETE", quote(index), accept=(404,))
         raise UsageError(
@@ -37,7 +37,7 @@ def create_index(connection: ClusterConnection, index: str, body: Clause, accept
     return answer
 
 
-def differences(wanted: Mapping[str, Any], made: Mapping[str, Any]) -> list[str]:
+def mapping_differences(wanted: Mapping[str, Any], made: Mapping[str, Any]) -> list[str]:
     """What of mappings is not as it was wanted, by its name; fields that nothing writes do no harm."""
     source = made.get("_source", {})
     left_out = wanted.get("_source", {}).get("excludes", [])

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from semsearch.cluster.coded_words import HOLE, SEAM, coded_text, packed
+from semsearch.cluster.coded_words import HOLE, SEAM, coded_text, packed_codes
 from semsearch.cluster.dialects import Clause, ClusterDialect
 from semsearch.cluster.metadata_tokens import field_tokens
 from semsearch.engine import Origin
@@ -164,7 +164,7 @@ def word_source(title: str, text: str, spans: Sequence[tuple[int, int]], languag
     indexed = whole + (TITLE - 1) * counted.title.total()
     return {
         "words": codes,
-        "codes": packed(codes),
+        "codes": packed_codes(codes),
         "uneven": uneven,
         "words_of_passages": sum(counted.words),
         "words_of_whole": whole,
@@ -177,7 +177,7 @@ def word_source(title: str, text: str, spans: Sequence[tuple[int, int]], languag
 def word_codes(title: str, text: str, spans: Iterable[tuple[int, int]], languages: Languages) -> dict[str, Any]:
     """What every change of a document has to repeat: a source without them is what the server keeps."""
     codes = coded_text(title, (text[start:end] for start, end in spans), languages)
-    return {"words": codes, "codes": packed(codes)}
+    return {"words": codes, "codes": packed_codes(codes)}
 
 
 def origin_source(origins: Sequence[Any]) -> dict[str, Any]:

@@ -18,7 +18,7 @@ import orjson
 from semsearch import versions
 from semsearch.cluster.cluster_connection import ClusterConnection
 from semsearch.cluster.cluster_filters import IS_DOCUMENT, terms
-from semsearch.cluster.coded_words import packed, unpacked
+from semsearch.cluster.coded_words import packed_codes, unpacked_codes
 from semsearch.cluster.collection_state import CollectionState, StateOfCollection
 from semsearch.cluster.document_store import TEXT_FIELDS, DocumentStore
 from semsearch.cluster.index_creation import create_index
@@ -169,8 +169,8 @@ class SecondIndex:
         found = [hit for hits in pages for hit in hits]
         for hit in found:
             for own in hit.get("fields", {}).get("codes", ()):  # none of an older semsearch's
-                words = unpacked(own)
-                hit["_source"] |= {"words": words, "codes": packed(words)}
+                words = unpacked_codes(own)
+                hit["_source"] |= {"words": words, "codes": packed_codes(words)}
         return found
 
     def _revisions(self, store: DocumentStore) -> Iterator[tuple[int, int]]:

@@ -30,8 +30,11 @@ from typing import Any, NamedTuple
 from semsearch.cluster.dialects import Clause
 from semsearch.search.term_weights import DOCUMENT_SHARE, K1, B
 
-EDGES = (*(2 ** (step / 8) for step in range(25)), *(2 ** (3 + step / 2) for step in range(1, 24)))  # of `of_shortest`
-LEVELS = (1.1, 1.3)  # bounds up to which documents are asked for together
+SHAPE_EDGES = (
+    *(2 ** (step / 8) for step in range(25)),
+    *(2 ** (3 + step / 2) for step in range(1, 24)),
+)  # of `of_shortest`
+EXCESS_LEVELS = (1.1, 1.3)  # bounds up to which documents are asked for together
 ROUNDED = 1.0001  # sums of the server are of float32, and what it counts may change between two requests
 _WEIGHT = re.compile(r"weight\(words:(\S+) in ")
 
@@ -75,8 +78,8 @@ class DocumentShapes(NamedTuple):
     @classmethod
     def aggregation(cls) -> Clause:
         """What counts them."""
-        ranges: list[Clause] = [{"from": low, "to": high} for low, high in pairwise(EDGES)]
-        ends = [{"to": EDGES[0]}, *ranges, {"from": EDGES[-1]}]
+        ranges: list[Clause] = [{"from": low, "to": high} for low, high in pairwise(SHAPE_EDGES)]
+        ends = [{"to": SHAPE_EDGES[0]}, *ranges, {"from": SHAPE_EDGES[-1]}]
         own = {
             "fewest": {"min": {"field": "words_indexed"}},
             "most": {"max": {"field": "words_indexed"}},
@@ -119,10 +122,10 @@ class ShapeLevel(NamedTuple):
     @classmethod
     def of(cls, shapes: Sequence[DocumentShapes], totals: WordTotals, mean: float) -> list[ShapeLevel]:
         """All shapes, parted by how much their scores may be off."""
-        parts: list[list[tuple[DocumentShapes, float]]] = [[] for _ in (*LEVELS, math.inf)]
+        parts: list[list[tuple[DocumentShapes, float]]] = [[] for _ in (*EXCESS_LEVELS, math.inf)]
         for shape in shapes:
             excess = shape.excess(totals, mean)
-            parts[sum(excess > level for level in LEVELS)].append((shape, excess))
+            parts[sum(excess > level for level in EXCESS_LEVELS)].append((shape, excess))
         parts = [part for part in parts if part]
         return [
             cls(None if len(parts) == 1 else _clause([shape for shape, _ in part]), max(excess for _, excess in part))

@@ -18,7 +18,7 @@ import numpy as np
 
 from semsearch.cluster.cluster_connection import ClusterConnection
 from semsearch.cluster.cluster_filters import IS_DOCUMENT, DocumentFilter, any_of, terms
-from semsearch.cluster.coded_words import CodedPassages, coded, unpacked
+from semsearch.cluster.coded_words import CodedPassages, coded, unpacked_codes
 from semsearch.cluster.dialects import Clause
 from semsearch.cluster.document_store import DOCUMENTS_READ, TEXT_FIELDS, DocumentStore, StoredDocument
 from semsearch.cluster.word_bounds import (
@@ -66,7 +66,7 @@ class _Coded(NamedTuple):
         found = hit.get("fields", {})
         if "codes" not in found:
             raise _wordless()
-        return cls(int(found["num"][0]), int(found["first"][0]), CodedPassages.of(unpacked(found["codes"][0])))
+        return cls(int(found["num"][0]), int(found["first"][0]), CodedPassages.of(unpacked_codes(found["codes"][0])))
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from semsearch.cluster.cluster_address import ClusterAddress
 from semsearch.cluster.coded_words import coded, coded_text
 from semsearch.cluster.dialects import ClusterAnswer, RequestTimeout
 from semsearch.cluster.document_store import DocumentStore
-from semsearch.cluster.index_creation import differences
+from semsearch.cluster.index_creation import mapping_differences
 from semsearch.cluster.index_layout import identity_of, index_name
 from semsearch.cluster.metadata_tokens import decoded, encoded, field_tokens, prefix, taken_apart
 from semsearch.cluster.word_bounds import DocumentShapes, ServerStatistics, ShapeLevel, WordTotals, idf, norm
@@ -258,8 +258,8 @@ def test_what_a_template_makes_of_an_index():
         "theirs": {"type": "long"},
     }
     made = {"_source": {"excludes": ["b", "a"]}, "dynamic": "false", "properties": told}
-    assert differences(wanted, made) == []
-    assert differences({**wanted, "_source": {}}, {**made, "_source": {}}) == []
+    assert mapping_differences(wanted, made) == []
+    assert mapping_differences({**wanted, "_source": {}}, {**made, "_source": {}}) == []
     for changed, names in (
         ({"_source": {"enabled": "false"}}, ["_source"]),
         ({"_routing": {"required": True}}, ["_routing"]),
@@ -267,7 +267,7 @@ def test_what_a_template_makes_of_an_index():
         ({"properties": {**told, "kind": {"type": "keyword", "normalizer": "low"}}}, ["kind"]),
         ({"properties": {**told, "p": {"type": "object"}}}, ["p"]),
     ):
-        assert differences(wanted, {**made, **changed}) == names
+        assert mapping_differences(wanted, {**made, **changed}) == names
 
 
 # -------------------------------------------------------------------- what a server says
