@@ -84,8 +84,9 @@ crash: $(VENV)/.test ## kill, cut the power and swap at every point instead of a
 kill-server: $(VENV)/.test ## kill a server in the midst of uploads, a hundred times (COUNT=…)
 	PYTHONPATH=tests $(BIN)/python -m support.server_kills $(or $(COUNT),100)
 
-cluster: $(VENV)/.test ## kill a node of three while writers write and readers read, a hundred times (COUNT=…, FLAVOUR=…)
+cluster: $(VENV)/.test ## three nodes, of which one is killed while writers write and readers read, a hundred times; what else can be lost (COUNT=…, FLAVOUR=…)
 	PYTHONPATH=tests $(BIN)/python -m support.cluster_kills $(or $(COUNT),100) --flavour $(or $(FLAVOUR),opensearch)
+	$(BIN)/python -m pytest tests/cluster -m 'long and not real'
 
 siege: $(VENV)/.test ## hold 10,000 connections to a server open, and send it all that nobody should (COUNT=…)
 	PYTHONPATH=tests $(BIN)/python -m support.siege $(or $(COUNT),10000)

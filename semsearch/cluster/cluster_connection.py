@@ -13,14 +13,39 @@ import orjson
 
 from semsearch.cluster import cluster_errors
 from semsearch.cluster.cluster_address import ClusterAddress
-from semsearch.cluster.dialects import Clause, ClusterAnswer, ClusterDialect, dialect_of
+from semsearch.cluster.dialects import Clause, ClusterAnswer, ClusterDialect, RequestTimeout, dialect_of
 from semsearch.errors import EngineUnreachable, StorageError
 
 BUSY_PATIENCE = 15.0  # seconds, for what is busy or on its way
 FIRST_BACK_OFF, LONGEST_BACK_OFF = 0.1, 2.0
 PAGE_DOCUMENTS = 1000  # documents of a page
+MOST_WRITE_BYTES, LEAST_WRITE_BYTES = 8 << 20, 64 << 10  # of a request that writes; one document may be more
+GOOD_SECONDS = 5.0  # that such a request may take: what takes longer is followed by smaller ones
 WHOLE = {"allow_partial_search_results": "false"}
 _NUMPY = orjson.OPT_SERIALIZE_NUMPY
+
+
+class RequestSize:
+    """How many bytes of writes a server is sent at once: as many as it does soon. Threads may share it."""
+
+    def __init__(self) -> None:
+        self._most = MOST_WRITE_BYTES
+        self.bytes = MOST_WRITE_BYTES
+
+    def took(self, seconds: float) -> None:
+        """A request was answered."""
+        if seconds > GOOD_SECONDS:
+            self.bytes = max(self.bytes // 2, LEAST_WRITE_BYTES)
+        elif seconds < GOOD_SECONDS / 4:
+            self.bytes = min(2 * self.bytes, self._most)
+
+    def timed_out(self, size: int) -> bool:
+        """A request of so many bytes was not answered in time; whether there is anything smaller."""
+        if size <= LEAST_WRITE_BYTES:
+            return False
+        self._most = max(size // 2, LEAST_WRITE_BYTES)
+        self.bytes = max(size // 4, LEAST_WRITE_BYTES)
+        return True
 
 
 class ClusterConnection:
@@ -29,6 +54,7 @@ class ClusterConnection:
     def __init__(self, address: ClusterAddress) -> None:
         self.address = address
         self.location = address.location
+        self.good_size = RequestSize()
         self._made = (os.getpid(), dialect_of(address))
 
     @property
@@ -80,7 +106,8 @@ class ClusterConnection:
             try:
                 answer = self.dialect.send(method, target, sent, isinstance(body, bytes | list))
             except EngineUnreachable as error:
-                raise cluster_errors.unreachable(self.location, str(error)) from error
+                told = cluster_errors.unreachable(self.location, str(error))
+                raise RequestTimeout(str(told)) if isinstance(error, RequestTimeout) else told from error
             if 200 <= answer.status < 300 or answer.status in accept:
                 return answer
             if not cluster_errors.is_busy(answer) or time.monotonic() > deadline:
@@ -97,13 +124,16 @@ class ClusterConnection:
                 return said
             self._wait(deadline)
 
-    def searches(self, index: str, bodies: Sequence[Clause], *, exactly: bool = False) -> list[Any]:
-        """The answers to several searches at once; `exactly`: by the word counts of all shards together."""
+    def searches(self, index: str, bodies: Sequence[Clause], *, copies: str | None = None) -> list[Any]:
+        """The answers to several searches at once.
+
+        With a name of `copies` words weigh as in all shards together, and all calls that name them ask the same ones.
+        """
         if not bodies:
             return []
         head: Clause = {"index": index, "allow_partial_search_results": False}
-        if exactly:
-            head["search_type"] = "dfs_query_then_fetch"
+        if copies is not None:
+            head |= {"search_type": "dfs_query_then_fetch", "preference": copies}
         deadline = time.monotonic() + BUSY_PATIENCE
         while True:
             said = self.ask("POST", "_msearch", [line for body in bodies for line in (head, body)]).body["responses"]
@@ -125,7 +155,10 @@ class ClusterConnection:
         page: int = PAGE_DOCUMENTS,
         fields: Sequence[str] = (),
     ) -> Iterator[list[Any]]:
-        """All hits of a query in the order of a field that no two share, some at a time; `fields` as indexed."""
+        """All hits of a query in the order of a field that no two share, some at a time.
+
+        `fields` come as they are indexed.
+        """
         after: list[Any] | None = None
         while True:
             body: Clause = {"size": page, "query": query, "_source": source, "sort": [{by: "asc"}]}

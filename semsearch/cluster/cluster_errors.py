@@ -94,8 +94,11 @@ def sentence(answer: ClusterAnswer, location: str) -> SemsearchError:
             "is there. If its health stays red with all nodes back, have its administrator send: "
             "POST _cluster/reroute?retry_failed=true"
         )
-    if "not supported" in said and "serverless" in said.lower():
-        return UsageError(f"{location} is a serverless flavour, which semsearch can't use ({said}).")
+    if "serverless" in said.lower() or "Document ID is not supported" in said:
+        return UsageError(
+            f"{location} is a serverless flavour, which semsearch can't use, for it needs ids and settings of its own "
+            f"({said}): take a cluster with nodes, or a folder."
+        )
     return StorageError(f"{location} refused a request ({said}; {status}).")
 
 

@@ -15,10 +15,11 @@ import orjson
 from semsearch import versions
 from semsearch.cluster.cluster_connection import ClusterConnection
 from semsearch.cluster.cluster_filters import IS_DOCUMENT
+from semsearch.cluster.coded_words import unpacked_codes
 from semsearch.cluster.collection_state import StateOfCollection
 from semsearch.cluster.dialects import Clause
 from semsearch.cluster.document_store import TEXT_FIELDS, DocumentStore, StoredDocument
-from semsearch.cluster.index_layout import index_name, metadata_source, word_source
+from semsearch.cluster.index_layout import CLUSTER_SCHEMA, COUNTED, index_name, metadata_source, word_source
 from semsearch.cluster.second_index import retired
 from semsearch.engine import Encode, Problem
 from semsearch.records import Record
@@ -28,7 +29,7 @@ from semsearch.vectors import normalise
 
 DOCUMENTS_NAMED = 3
 STRANGERS: Clause = {"bool": {"must_not": [IS_DOCUMENT]}}
-CHECKED = (*TEXT_FIELDS, "passages", "kv", "kinds", "words", "words_of_passages", "words_of_whole", "p.v")
+CHECKED = (*TEXT_FIELDS, "passages", "kv", "kinds", "p.v", *COUNTED)
 
 
 def problems(store: DocumentStore, name: str, state: StateOfCollection, deep: bool) -> Iterator[Problem]:
@@ -42,7 +43,7 @@ def problems(store: DocumentStore, name: str, state: StateOfCollection, deep: bo
             "bring its node back; if it stays so, have the administrator send POST _cluster/reroute?retry_failed=true",
         )
         return
-    if state.source["analysis"] != versions.ANALYSIS:
+    if are_words_of_older(state):
         yield Problem("words", f"an older semsearch made them (analysis {state.source['analysis']})", fix)
     if _is_blocked(connection, store.index):
         yield Problem("database", "it takes no writes: a reencoding was broken off in its last moments", fix)
@@ -61,6 +62,11 @@ def problems(store: DocumentStore, name: str, state: StateOfCollection, deep: bo
         yield Problem("documents", f"{_named(changed)} is not what was stored", "index the source anew")
 
 
+def are_words_of_older(state: StateOfCollection) -> bool:
+    """Whether an older semsearch made the words, or kept them in another way."""
+    return bool(state.source["analysis"] != versions.ANALYSIS or state.source["schema"] != CLUSTER_SCHEMA)
+
+
 def _looked_through(
     store: DocumentStore, state: StateOfCollection, deep: bool
 ) -> tuple[list[str], list[str], list[str], list[str]]:
@@ -75,9 +81,9 @@ def _looked_through(
     languages, given = languages_of(settings), settings.get("encoder") is None
     cosine = settings["metric"] == Metric.COSINE
     source = store.connection.dialect.source(CHECKED)
-    for hits in store.connection.pages(store.index, IS_DOCUMENT, source, page=200):
+    for hits in store.connection.pages(store.index, IS_DOCUMENT, source, page=200, fields=("codes",)):
         for hit in hits:
-            one = hit["_source"]
+            one = {**hit["_source"], "words": "", "codes": hit.get("fields", {}).get("codes", [""])[0]}
             rows = [passage.get("v") for passage in one.get("p", ())]
             if len(rows) != len(one["keys"]) or any(row is None or len(row) != state.dim for row in rows):
                 lacking.append(one["id"])
@@ -91,7 +97,9 @@ def _looked_through(
                 if not given and record.hash != stored.hash:
                     changed.append(one["id"])
                 made = _derived(stored, record, languages) | {"passages": len(one["keys"])}
-                if any(one[field] != value for field, value in made.items() if field in one):
+                del made["codes"]  # another zlib may pack them in another way
+                one["words"] = unpacked_codes(one["codes"]) if one["codes"] else ""
+                if any(one.get(field) != value for field, value in made.items()):
                     wrong.append(one["id"])
     return lacking, wrong, unequal, changed
 
@@ -169,9 +177,9 @@ def mended(
     languages = languages_of(state.settings)
     if lacking and encode is not None:
         documents = store.documents(lacking)
-        store.put(encode([Record.of(one) for one in documents.values()]), (), True, None, languages, reserve)
+        store.put(encode([Record.of(one) for one in documents.values()]), (), True, None, reserve)
         done.append(f"encoded {len(lacking)} documents again")
-    if state.source["analysis"] == versions.ANALYSIS and (wrong := [one for one in wrong if one not in lacking]):
+    if not are_words_of_older(state) and (wrong := [one for one in wrong if one not in lacking]):
         found = store.stored(wrong, TEXT_FIELDS)
         made = {
             identity: _derived(stored, Record.of(stored.document), languages) | {"passages": len(stored.keys)}

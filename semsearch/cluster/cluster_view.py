@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -20,8 +20,10 @@ from semsearch.cluster.cluster_filters import (
 from semsearch.cluster.collection_state import StateOfCollection
 from semsearch.cluster.document_store import DOCUMENTS_READ, TEXT_FIELDS, DocumentStore, StoredDocument, StoredVectors
 from semsearch.cluster.nearest_documents import VECTOR_DOCUMENTS, VECTOR_FIELDS, IndexExtent, NearestDocuments
-from semsearch.cluster.word_candidates import WordCandidates, WordTotals
-from semsearch.engine import Candidates, Settings
+from semsearch.cluster.word_bounds import DocumentShapes, WordTotals
+from semsearch.cluster.word_candidates import WordCandidates
+from semsearch.engine import Candidates, Settings, StateMoved
+from semsearch.errors import DocumentChanged
 from semsearch.search.analysis import analysed
 from semsearch.search.languages import languages_of
 from semsearch.search.query_syntax import Query
@@ -40,8 +42,10 @@ class ClusterTotals:
         sums: dict[str, Any] = {name: {"sum": {"field": name}} for name in _SUMMED}
         sums |= {"longest": {"max": {"field": "longest"}}, "last": {"max": {"field": "first"}}}
         sums["first"] = {"min": {"field": "first"}}
-        body = {"size": 0, "track_total_hits": True, "query": IS_DOCUMENT, "aggs": sums}
+        aggregations = {**sums, "shapes": DocumentShapes.aggregation()}
+        body = {"size": 0, "track_total_hits": True, "query": IS_DOCUMENT, "aggs": aggregations}
         said = store.connection.search(store.index, body)
+        self.shapes = DocumentShapes.read(said["aggregations"].pop("shapes"))
         values = {name: own["value"] or 0 for name, own in said["aggregations"].items()}
         documents, passages = int(said["hits"]["total"]["value"]), int(values["passages"])
         self.revisions = float(values["rev"])
@@ -55,8 +59,13 @@ class ClusterTotals:
 class ClusterView:
     """See `semsearch.engine.EngineView`."""
 
-    def __init__(self, store: DocumentStore, state: StateOfCollection, depth: int | None) -> None:
-        """`depth`: how many passages a walk of the graph keeps; None where searches are exact."""
+    def __init__(
+        self, store: DocumentStore, state: StateOfCollection, depth: int | None, *, prompt: bool = False
+    ) -> None:
+        """`depth`: how many passages a walk of the graph keeps; None where searches are exact.
+
+        `prompt`: what was written anew between two requests is a `StateMoved`, for who asks begins again.
+        """
         self._store = store
         self._connection = store.connection
         self._state = state
@@ -64,6 +73,7 @@ class ClusterView:
         self.dim = state.dim
         self.metric = Metric(self.settings["metric"])
         self.depth = depth
+        self._prompt = prompt
         self._read: dict[int, StoredDocument] = {}
 
     @cached_property
@@ -72,7 +82,8 @@ class ClusterView:
 
     @cached_property
     def _words(self) -> WordCandidates:
-        return WordCandidates(self._store, self._totals.words, languages_of(self.settings))
+        totals = self._totals
+        return WordCandidates(self._store, totals.words, totals.shapes, languages_of(self.settings))
 
     @cached_property
     def nearest(self) -> NearestDocuments:
@@ -163,6 +174,7 @@ class ClusterView:
     def context_of(self, keys: Keys, count: int) -> list[Passage]:
         """See `EngineView.context_of`."""
         documents, found = self._of_keys(keys), []
+        self._all_there(keys, documents)
         for key in keys.tolist():
             own = documents[key]
             place = own.keys.index(key)
@@ -182,6 +194,7 @@ class ClusterView:
             self.nearest.remember(found, dict(zip(own.keys.tolist(), own.docs.tolist(), strict=True)))
         if not len(keys):
             return np.empty((0, self.dim), dtype=np.float32)
+        self._all_there(keys, known)
         return np.stack([known[key] for key in keys.tolist()])
 
     def arrays(self) -> tuple[Keys, Vectors]:
@@ -193,6 +206,13 @@ class ClusterView:
         order = np.argsort(keys)
         return keys[order], np.concatenate([part.vectors for part in parts])[order]
 
+    def _all_there(self, keys: Keys, known: Mapping[int, Any]) -> None:
+        """What was found is gone where its document was written anew meanwhile."""
+        if any(key not in known for key in keys.tolist()):
+            if self._prompt:
+                raise StateMoved
+            raise DocumentChanged("documents were written anew, or removed, while they were read: try again.")
+
     def keys_of(self, ids: Sequence[str]) -> dict[str, list[int]]:
         """See `EngineView.keys_of`."""
         return {identity: list(old.source["keys"]) for identity, old in self._store.stored(ids, ("id", "keys")).items()}
@@ -203,6 +223,7 @@ class ClusterView:
         lacking = [key for key in keys.tolist() if key not in docs]
         for hit in self._store.of_keys(lacking, ("num", "keys")):
             docs |= dict.fromkeys(hit["_source"]["keys"], hit["_source"]["num"])
+        self._all_there(keys, docs)
         return np.array([docs[key] for key in keys.tolist()], dtype=np.int64)
 
     def sample(self, count: int, generator: np.random.Generator) -> Keys:

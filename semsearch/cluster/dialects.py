@@ -18,6 +18,10 @@ CONNECTIONS_OF_HOST = 16  # of a process to each host
 VECTOR_PATH = "p.v"
 
 
+class RequestTimeout(EngineUnreachable):
+    """No answer came in the time that there is; what was asked for may be done."""
+
+
 class ClusterAnswer(NamedTuple):
     """What a server said."""
 
@@ -30,6 +34,7 @@ class ClusterDialect(ABC):
 
     flavour: str
     most_components: int  # of a vector
+    left_out: Sequence[str] = ()  # of what is kept of a document as it was sent
 
     @abstractmethod
     def send(self, method: str, path: str, body: bytes | None, lines: bool) -> ClusterAnswer:
@@ -97,6 +102,8 @@ class OpenSearchDialect(ClusterDialect):
         headers = {"content-type": "application/x-ndjson" if lines else "application/json"}
         try:
             return ClusterAnswer(200, self._client.transport.perform_request(method, path, body=body, headers=headers))
+        except exceptions.ConnectionTimeout as error:
+            raise RequestTimeout(str(error.info or error)) from error
         except exceptions.ConnectionError as error:
             raise EngineUnreachable(str(error.info or error)) from error
         except exceptions.TransportError as error:
@@ -123,8 +130,13 @@ class OpenSearchDialect(ClusterDialect):
         return {"includes": list(fields)}
 
     def index_settings(self) -> Clause:
-        """See `ClusterDialect.index_settings`; a vector is kept once, and `_source` has it from there."""
-        return {"knn": True, "knn.derived_source.enabled": True}
+        """See `ClusterDialect.index_settings`.
+
+        A source that is derived of the vectors would keep them once, and loses shards: with it no operation that fills
+        a gap can be written, so up to 3.2 no copy can become a primary after a node was lost amid writes, ever (k-NN's
+        issues 2880 and 3401).
+        """
+        return {"knn": True, "knn.derived_source.enabled": False, "codec": "best_compression"}
 
 
 class ElasticsearchDialect(ClusterDialect):
@@ -132,6 +144,7 @@ class ElasticsearchDialect(ClusterDialect):
 
     flavour = "elasticsearch"
     most_components = 4096
+    left_out = ("words", "codes")
 
     def __init__(self, address: ClusterAddress) -> None:
         from elasticsearch import Elasticsearch
@@ -149,7 +162,7 @@ class ElasticsearchDialect(ClusterDialect):
 
     def send(self, method: str, path: str, body: bytes | None, lines: bool) -> ClusterAnswer:
         """See `ClusterDialect.send`."""
-        from elastic_transport import SerializationError, TransportError
+        from elastic_transport import ConnectionTimeout, SerializationError, TransportError
 
         headers = {"accept": "application/json"}
         if body is not None:
@@ -160,6 +173,8 @@ class ElasticsearchDialect(ClusterDialect):
             )
         except SerializationError as error:
             return ClusterAnswer(0, str(error))
+        except ConnectionTimeout as error:
+            raise RequestTimeout(error.message) from error
         except TransportError as error:
             raise EngineUnreachable(error.message) from error
         return ClusterAnswer(said.meta.status, said.body)

@@ -19,7 +19,7 @@ import orjson
 from semsearch.cluster import cluster_errors
 from semsearch.cluster.cluster_connection import BUSY_PATIENCE, ClusterConnection
 from semsearch.cluster.cluster_filters import IS_DOCUMENT, terms
-from semsearch.cluster.dialects import ClusterAnswer
+from semsearch.cluster.dialects import ClusterAnswer, RequestTimeout
 from semsearch.cluster.index_layout import (
     MOST_PASSAGES,
     identity_of,
@@ -28,6 +28,7 @@ from semsearch.cluster.index_layout import (
     revision,
     source_of,
     with_origin,
+    word_codes,
     writing_alias,
 )
 from semsearch.engine import Origin, Written
@@ -36,11 +37,11 @@ from semsearch.records import Entry, Known, Record
 from semsearch.search.languages import Languages
 from semsearch.types import Document, Keys, Passage, Vectors
 
-REQUEST_BYTES = 8 << 20  # of a bulk request; one document may be more
 DOCUMENTS_READ = 1000  # of a request
 WRITE_ATTEMPTS = 50  # of a write that others overtake
 TEXT_FIELDS = ("id", "title", "text", "metadata", "num", "keys", "starts", "ends", "hash")
-_KNOWN_FIELDS = ("id", "num", "hash", "metadata", "rev", "origins")
+_KNOWN_FIELDS = ("id", "num", "hash", "metadata", "rev", "origins", "starts", "ends")
+_CHANGED_FIELDS = (*_KNOWN_FIELDS, "title", "text")
 _BULK_OPTIONS = {
     "require_alias": "true",
     "filter_path": "took,errors,items.*.status,items.*.error.type,items.*.error.reason",
@@ -120,9 +121,11 @@ class IndexReplaced(CollectionLocked):
 class DocumentStore:
     """The documents of one index. Threads may share it."""
 
-    def __init__(self, connection: ClusterConnection, index: str) -> None:
+    def __init__(self, connection: ClusterConnection, index: str, languages: Languages) -> None:
+        """`languages`: of the collection's words."""
         self.connection = connection
         self.index = index
+        self._languages = languages
         self._alias = writing_alias(index)
 
     # Reading, of single documents, as they are now
@@ -166,7 +169,6 @@ class DocumentStore:
         metadata_only: Sequence[Record],
         again: bool,
         origin: Callable[[str], Origin] | None,
-        languages: Languages,
         reserve: Callable[[str, int], int],
     ) -> Written:
         """See `semsearch.engine.Engine.put`; `reserve` gives numbers."""
@@ -190,7 +192,7 @@ class DocumentStore:
                     written = _sum(written, done.get(identity, Written(0, 0, 0)))
                     del pending[identity]
                     continue
-                made, outcome = self._made(one, old, again, origin, languages, numbers.get(identity))
+                made, outcome = self._made(one, old, again, origin, numbers.get(identity))
                 if made is None:
                     del pending[identity]
                     continue
@@ -241,7 +243,6 @@ class DocumentStore:
         old: _Old | None,
         again: bool,
         origin: Callable[[str], Origin] | None,
-        languages: Languages,
         numbers: tuple[int, int] | None,
     ) -> tuple[dict[str, Any] | None, Written]:
         """What is to be written of a document, None if nothing, and what that amounts to."""
@@ -252,25 +253,29 @@ class DocumentStore:
             origins = with_origin(
                 () if old is None else old.source["origins"], None if origin is None else lambda: origin(identity)
             )
-            made = source_of(one, num, range(first, first + len(one.spans)), origins, languages)
+            made = source_of(one, num, range(first, first + len(one.spans)), origins, self._languages)
             return made, Written(int(old is None), int(old is not None), len(one.spans))
         record = one.record if isinstance(one, Entry) else one
         same = old is not None and old.source["hash"] == record.hash.hex()
         if old is None or not same or old.source["metadata"] == record.metadata:
             return None, nothing
-        return metadata_source(record), Written(0, 1, 0)
+        document = record.document
+        return {**metadata_source(record), **self._codes(document.title, document.text, old.source)}, Written(0, 1, 0)
+
+    def _codes(self, title: str, text: str, source: Mapping[str, Any]) -> dict[str, Any]:
+        return word_codes(title, text, zip(source["starts"], source["ends"], strict=True), self._languages)
 
     def change(self, ids: Iterable[str], made: Callable[[Mapping[str, Any]], Mapping[str, Any] | None]) -> int:
         """Change a part of documents, each by itself; how many of `ids` were there.
 
         Args:
             ids: Of documents.
-            made: From what is stored of one (without text and vectors) to what replaces it; None leaves it.
+            made: From what is stored of one (without vectors) to what replaces it; None leaves it.
         """
         pending, found = dict.fromkeys(ids), set[str]()
         revisions = {identity: revision() for identity in pending}
         for attempt in range(WRITE_ATTEMPTS):
-            stored = self.stored(pending)
+            stored = self.stored(pending, _CHANGED_FIELDS)
             found |= stored.keys()
             lines = []
             for identity in list(pending):
@@ -278,10 +283,11 @@ class DocumentStore:
                 new = None
                 if old is not None and old.source["rev"] != revisions[identity]:
                     new = made(old.source)
-                if new is None:
+                if old is None or new is None:
                     del pending[identity]
                     continue
-                body = {**new, "rev": revisions[identity]}
+                codes = self._codes(old.source["title"], old.source["text"], old.source)
+                body = {**codes, **new, "rev": revisions[identity]}
                 lines.append((identity, _action(identity, old, body, whole=False)))
             for identity, status in self._sent(lines):
                 if status == 200:
@@ -334,19 +340,34 @@ class DocumentStore:
             time.sleep(min(0.005 * attempt, 0.1))
         raise CollectionLocked("other processes keep writing to the same documents: try again.")
 
-    def write(self, lines: Sequence[tuple[str, bytes]]) -> list[tuple[str, int]]:
-        """Send actions as they are; the status of each."""
-        return list(self._sent(lines))
+    def write(self, lines: Sequence[tuple[str, bytes]]) -> None:
+        """Send actions as they are; those that may be done twice."""
+        pending = dict(enumerate(lines))
+        while pending:
+            some = [(str(place), line) for place, (_, line) in pending.items()]
+            for place, _ in self._sent(some):
+                pending.pop(int(place), None)
 
     def _sent(self, lines: Sequence[tuple[str, bytes]]) -> Iterator[tuple[str, int]]:
-        """Send actions, some at a time; the name and the status of each that was done or was overtaken."""
-        at = 0
+        """Send actions, some at a time; the name and the status of each that was done or was overtaken.
+
+        A server that is slow is sent less at once; what it did not answer for in time is left to be sent again, as is
+        all behind it.
+        """
+        at, good = 0, self.connection.good_size
         while at < len(lines):
             size, end = 0, at
-            while end < len(lines) and (end == at or size + len(lines[end][1]) <= REQUEST_BYTES):
+            while end < len(lines) and (end == at or size + len(lines[end][1]) <= good.bytes):
                 size += len(lines[end][1])
                 end += 1
-            yield from self._send(lines[at:end])
+            begun = time.monotonic()
+            try:
+                yield from self._send(lines[at:end])
+            except RequestTimeout:  # some of it may be written: who reads it again finds its revision
+                if end == at + 1 or not good.timed_out(size):
+                    raise
+                return
+            good.took(time.monotonic() - begun)
             at = end
 
     def _send(self, lines: Sequence[tuple[str, bytes]]) -> Iterator[tuple[str, int]]:

@@ -69,7 +69,7 @@ CERTIFIED_ANEW_SHARE = 0.1  # of passages, above which a recall is certified aga
 
 
 class ClusterEngine:
-    """See `semsearch.engine.Engine`; it is `Indexed`, `Maintained` and `Refreshing`, too."""
+    """See `semsearch.engine.Engine`; it is `Indexed`, `Maintained`, `Refreshing` and `Prompt`, too."""
 
     def __init__(self, name: str, connection: ClusterConnection, state: CollectionState) -> None:
         self.name = name
@@ -121,7 +121,7 @@ class ClusterEngine:
         return state
 
     def _store(self, state: StateOfCollection) -> DocumentStore:
-        return DocumentStore(self._connection, state.index)
+        return DocumentStore(self._connection, state.index, languages_of(state.settings))
 
     def _searchable(self) -> DocumentStore:
         store = self._store(self._read())
@@ -168,15 +168,19 @@ class ClusterEngine:
 
     def view(self) -> AbstractContextManager[ClusterView]:
         """See `Engine.view`."""
-        return self._view()
+        return self._view(False)
+
+    def prompt_view(self) -> AbstractContextManager[ClusterView]:
+        """See `semsearch.engine.Prompt`: one whose searches begin again where writers came between two requests."""
+        return self._view(True)
 
     @contextmanager
-    def _view(self) -> Iterator[ClusterView]:
+    def _view(self, prompt: bool) -> Iterator[ClusterView]:
         state = self._read()
         store = self._store(state)
         self._refresh(store)
         graph = state.settings.get(WALK)
-        yield ClusterView(store, state, int(graph["k"]) if graph else None)
+        yield ClusterView(store, state, int(graph["k"]) if graph else None, prompt=prompt)
 
     def counts(self) -> tuple[int, int]:
         """See `Engine.counts`."""
@@ -241,7 +245,7 @@ class ClusterEngine:
             self._fit(state, entries)
         self._unseen = True
         store = self._store(state)
-        return store.put(entries, metadata_only, again, origin, languages_of(settings), self._state.reserve)
+        return store.put(entries, metadata_only, again, origin, self._state.reserve)
 
     def _fit(self, state: StateOfCollection, entries: Sequence[Entry]) -> None:
         """Have vectors of all entries the collection's number of components, which the first ones decide."""
@@ -275,7 +279,7 @@ class ClusterEngine:
         self._state.change(decided)
 
     def _check_words(self, state: StateOfCollection) -> None:
-        if state.source["analysis"] != versions.ANALYSIS:
+        if cluster_integrity.are_words_of_older(state):
             raise CollectionError(
                 f"the words of the collection were made by an older semsearch (analysis {state.source['analysis']}, "
                 f"this one's is {versions.ANALYSIS}): 'semsearch repair' makes them anew, and older versions can't use "
@@ -404,7 +408,7 @@ class ClusterEngine:
         return certificate
 
     def _measured(self, spec: IndexSpec, queries: Vectors | Synthesis | None, *, exact: bool) -> Certificate:
-        with self._view() as view:
+        with self._view(False) as view:
 
             def set_depth(value: int) -> None:
                 view.nearest.depth = value
@@ -483,7 +487,7 @@ class ClusterEngine:
         state, store = self._to_write(), self._searchable()
         self._unseen = True
         done = cluster_integrity.mended(store, self._connection, self.name, state, encode, self._state.reserve)
-        if state.source["analysis"] != versions.ANALYSIS:
+        if cluster_integrity.are_words_of_older(state):
             self._words_anew({}, languages_of(state.settings))
             done.append("made the words anew")
         return done

@@ -14,6 +14,7 @@ from semsearch.cluster.cluster_connection import ClusterConnection
 from semsearch.cluster.cluster_origins import ClusterOrigins
 from semsearch.cluster.collection_state import CollectionState, state_id
 from semsearch.cluster.engine import WALK, ClusterEngine
+from semsearch.cluster.index_creation import create_index
 from semsearch.cluster.index_layout import CLUSTER_SCHEMA, home_index
 from semsearch.cluster.second_index import made_index, map_vectors, point_alias
 from semsearch.engine import IndexSpec
@@ -159,7 +160,7 @@ class ClusterHome(Home):
         if self._is_there(connection):
             return
         home = self._address.prefix
-        answer = connection.ask("PUT", f"{home}.home", home_index(home), accept=(400,))
+        answer = create_index(connection, f"{home}.home", home_index(home), accept=(400,))
         if answer.status == 400 and "resource_already_exists" not in str(answer.body):
             raise StorageError(f"{self.location} does not let semsearch make its index '{home}.home': {answer.body}.")
 

@@ -18,15 +18,26 @@ import orjson
 from semsearch import versions
 from semsearch.cluster.cluster_connection import ClusterConnection
 from semsearch.cluster.cluster_filters import IS_DOCUMENT, terms
+from semsearch.cluster.coded_words import packed_codes, unpacked_codes
 from semsearch.cluster.collection_state import CollectionState, StateOfCollection
 from semsearch.cluster.document_store import TEXT_FIELDS, DocumentStore
-from semsearch.cluster.index_layout import document_index, index_name, new_index, vector_mapping, writing_alias
+from semsearch.cluster.index_creation import create_index
+from semsearch.cluster.index_layout import (
+    CLUSTER_SCHEMA,
+    COUNTED,
+    document_index,
+    index_name,
+    new_index,
+    vector_mapping,
+    writing_alias,
+)
+from semsearch.search.languages import languages_of
 from semsearch.types import Metric
 
 COMPARED_AT_ONCE = 5000  # documents at a time
 RETIRED = 60.0  # seconds for which an index that was replaced is still there
 KEPT = (*TEXT_FIELDS, "origins", "given", "rev", "kind", "first", "passages", "longest")
-WITH_VECTORS = (*KEPT, "p.v", "kv", "kinds", "words", "uneven", "words_of_passages", "words_of_whole")
+WITH_VECTORS = (*KEPT, "p.v", "kv", "kinds", "words", "codes", *COUNTED)
 TransformSources = Callable[[Sequence[Mapping[str, Any]]], Sequence[Mapping[str, Any]]]
 
 
@@ -71,7 +82,8 @@ class SecondIndex:
                 return 0
             before = self._state.read()
             target = self._begun(before, change)
-            old, new = DocumentStore(self._connection, before.index), DocumentStore(self._connection, target)
+            languages = languages_of({**before.settings, **change.settings})
+            old, new = (DocumentStore(self._connection, index, languages) for index in (before.index, target))
             count = 0
             try:
                 while True:
@@ -152,7 +164,14 @@ class SecondIndex:
     def _hits(self, store: DocumentStore, nums: Sequence[int], fields: Sequence[str]) -> list[Any]:
         query = {"bool": {"filter": [IS_DOCUMENT, terms("num", nums)]}}
         source = self._connection.dialect.source(fields)
-        return [hit for hits in self._connection.pages(store.index, query, source, page=200) for hit in hits]
+        columns = ("codes",) if "codes" in fields else ()
+        pages = self._connection.pages(store.index, query, source, page=200, fields=columns)
+        found = [hit for hits in pages for hit in hits]
+        for hit in found:
+            for own in hit.get("fields", {}).get("codes", ()):  # none of an older semsearch's
+                words = unpacked_codes(own)
+                hit["_source"] |= {"words": words, "codes": packed_codes(words)}
+        return found
 
     def _revisions(self, store: DocumentStore) -> Iterator[tuple[int, int]]:
         for hits in self._connection.pages(store.index, IS_DOCUMENT, False, page=COMPARED_AT_ONCE, fields=("rev",)):
@@ -206,7 +225,7 @@ def drop_retired(connection: ClusterConnection, state: CollectionState, *, at_on
 
 
 def _versions() -> dict[str, int]:
-    return {"analysis": versions.ANALYSIS, "encoding": versions.ENCODING}
+    return {"schema": CLUSTER_SCHEMA, "analysis": versions.ANALYSIS, "encoding": versions.ENCODING}
 
 
 def _tell(progress: Callable[[int], None] | None, before: int, done: int) -> None:
@@ -238,7 +257,7 @@ def made_index(connection: ClusterConnection, name: str, uuid: str) -> tuple[str
     index, alias = new_index(address.prefix, name)
     meta = {"name": name, "collection": uuid, "made": int(time.time())}
     body = document_index(connection.dialect, alias, meta, address.shards, address.replicas)
-    connection.ask("PUT", quote(index), body)
+    create_index(connection, index, body)
     assert alias == writing_alias(index)
     return index, alias
 

@@ -2,48 +2,50 @@
 
 The server scores whole documents, with statistics that still count what was removed; scores here are those of
 `semsearch.local.lexical.bm25`, over exactly the documents that are there: the server counts them by aggregations, and
-the words of candidates are counted in their texts. Candidates are asked for until the best of those that were left out,
-by the server's score and by how much more than it says a candidate is worth, can't come among the first `k`.
+the words of candidates are counted in their codes. Candidates are asked for, best first, until what the best of those
+that were left out can be worth (`semsearch.cluster.word_bounds`) is less than the last of the first `k`.
 """
 
 from __future__ import annotations
 
-import math
+import secrets
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from semsearch.cluster.cluster_connection import ClusterConnection
 from semsearch.cluster.cluster_filters import IS_DOCUMENT, DocumentFilter, any_of, terms
-from semsearch.cluster.coded_words import coded
+from semsearch.cluster.coded_words import CodedPassages, coded, unpacked_codes
 from semsearch.cluster.dialects import Clause
 from semsearch.cluster.document_store import DOCUMENTS_READ, TEXT_FIELDS, DocumentStore, StoredDocument
+from semsearch.cluster.word_bounds import (
+    ROUNDED,
+    DocumentShapes,
+    ServerStatistics,
+    ShapeLevel,
+    WordTotals,
+    idf,
+    norm,
+)
 from semsearch.engine import Candidates
+from semsearch.errors import CollectionDamaged
 from semsearch.search.analysis import analysed, asked
-from semsearch.search.document_words import Worded, passages_holding
+from semsearch.search.document_words import passages_holding
 from semsearch.search.languages import Languages
 from semsearch.search.query_syntax import Query
-from semsearch.search.term_weights import DOCUMENT_SHARE, K1, TITLE, B, weighed
+from semsearch.search.term_weights import DOCUMENT_SHARE, K1, TITLE, weighed
 from semsearch.vectors import top_k
 
 MOST_CLAUSES = 1000  # words that the server is asked for; it takes 1,024
-FIRST_DEPTH = 100  # candidates
-DEEPEST_WORDS = 10_000  # that a server gives at once
-SLACK = 1.05  # by how much more than of any candidate seen the ratio of the two scores may be
+MOST_EXPLAINED = 32  # words whose statistics the server is asked for one by one
+LEAST_PAGE = 50  # candidates that are asked for at once
+DEEPEST_WORDS = 20_000  # candidates, after which the best of them are taken for the best
 KEPT_DOCUMENTS = 20_000  # that a view remembers
 NO_CANDIDATES = Candidates(np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64), np.empty(0, dtype=np.float32), ())
-
-
-class WordTotals(NamedTuple):
-    """What scores need to know of a collection."""
-
-    documents: int
-    passages: int
-    words_of_passages: int
-    words_of_whole: int
+WORD_FIELDS: Clause = {"_source": False, "docvalue_fields": ["num", "first", "codes"]}
 
 
 class _Passage(NamedTuple):
@@ -52,24 +54,70 @@ class _Passage(NamedTuple):
     score: float
 
 
+class _Coded(NamedTuple):
+    """A document that was read for its words."""
+
+    num: int
+    first: int  # of its keys
+    words: CodedPassages
+
+    @classmethod
+    def of(cls, hit: Any) -> _Coded:
+        found = hit.get("fields", {})
+        if "codes" not in found:
+            raise _wordless()
+        return cls(int(found["num"][0]), int(found["first"][0]), CodedPassages.of(unpacked_codes(found["codes"][0])))
+
+
 @dataclass(frozen=True, slots=True)
 class _Weights:
-    """Of one query: what each word weighs, and what a phrase adds to passages that hold it."""
+    """Of one query.
+
+    Attributes:
+        words: What each code of a word that is there weighs.
+        boosts: By which the server is asked for it.
+        phrases: What a phrase adds to passages that hold it, by key.
+    """
 
     words: Mapping[str, float]
-    phrases: Mapping[int, float]  # by key
+    boosts: Mapping[str, float]
+    phrases: Mapping[int, float]
+
+    @property
+    def asked(self) -> list[str]:
+        """The codes that the server is asked for, of more than it takes those that weigh most."""
+        return sorted(self.words, key=lambda code: -self.words[code])[:MOST_CLAUSES]
+
+    @property
+    def left_out(self) -> float:
+        """What the others add to a score at most."""
+        asked_for = set(self.asked)
+        return (K1 + 1) * sum(weight for code, weight in self.words.items() if code not in asked_for)
+
+
+@dataclass(slots=True)
+class _Walk:
+    """The candidates of one level, best first, as far as they were asked for."""
+
+    level: ShapeLevel
+    size: int
+    least: float = float("inf")  # what the server gives those that were not asked for, at most; 0: there are none
+    after: list[Any] | None = field(default=None)
 
 
 class WordCandidates:
     """The passages of one index by their words; phrases are looked up once a view."""
 
-    def __init__(self, store: DocumentStore, totals: WordTotals, languages: Languages) -> None:
+    def __init__(
+        self, store: DocumentStore, totals: WordTotals, shapes: Sequence[DocumentShapes], languages: Languages
+    ) -> None:
         self._store = store
         self._connection: ClusterConnection = store.connection
         self._totals = totals
+        self._shapes = shapes
         self._languages = languages
         self._held: dict[tuple[str, bool], dict[int, int]] = {}
-        self._words: dict[int, Worded] = {}
+        self._copies = secrets.token_hex(8)
         self.documents: dict[int, StoredDocument] = {}  # that were read, by number
 
     def candidates(self, query: Query, k: int, allowed: DocumentFilter, *, grouped: bool) -> Candidates:
@@ -77,116 +125,132 @@ class WordCandidates:
         words = Counter(asked(query.text, self._languages))
         if not words or not self._totals.passages:
             return NO_CANDIDATES
+        if not self._shapes:
+            raise _wordless()
         weights = weighed(words, self._languages)
         boosted = self._boosted(query)
-        frequencies = self._frequencies(list(words))
-        idf = {
-            word: weights[word] * _idf(count, self._totals.documents) for word, count in frequencies.items() if count
-        }
-        if not idf and not boosted:
+        own, served = self._weighed({coded(word): weight for word, weight in weights.items()}, boosted)
+        if not own.words and not boosted:
             return NO_CANDIDATES
-        own = _Weights(idf, boosted)
         scored: dict[int, list[_Passage]] = {}
         lacking = [key for key in boosted if allowed.keys is None or key in allowed.keys]
-        for stored in self._read_keys(lacking, allowed):
-            scored[stored.num] = self._scored(stored, own, allowed)
-        depth = max(FIRST_DEPTH, 2 * k)
-        while True:
-            best, proven = self._deepened(weights, own, depth, k, allowed, grouped, scored)
-            if proven or depth >= DEEPEST_WORDS:
-                return best
-            depth = min(4 * depth, DEEPEST_WORDS)
-
-    def _deepened(
-        self,
-        weights: Mapping[str, float],
-        own: _Weights,
-        depth: int,
-        k: int,
-        allowed: DocumentFilter,
-        grouped: bool,
-        scored: dict[int, list[_Passage]],
-    ) -> tuple[Candidates, bool]:
-        """The best among so many candidates, and whether no other can be among them."""
-        depth = min(depth, DEEPEST_WORDS)
+        for document in self._read_keys(lacking, allowed):
+            scored[document.num] = self._scored(document, own, allowed)
         if not own.words:
-            return _best(scored.values(), k, grouped), True
-        chosen = sorted(own.words, key=lambda word: -own.words[word])[:MOST_CLAUSES]
-        should = [{"term": {"words": {"value": coded(word), "boost": weights[word]}}} for word in chosen]
+            return _best(scored.values(), k, grouped)
+        mean = served.mean if served is not None else self._totals.mean_whole
+        size = max(LEAST_PAGE, k + k // 4)
+        walks = [_Walk(level, size) for level in ShapeLevel.of(self._shapes, self._totals, mean)]
+        factor = (K1 + 1) / served.factor * ROUNDED if served is not None else float("inf")
+        asked_for = 0
+        while True:
+            asked_for += self._go_on(walks, own, allowed, scored)
+            best = _best(scored.values(), k, grouped)
+            least = float(best.scores[-1]) if len(best.keys) >= k else 0.0
+            walks = [
+                walk for walk in walks if walk.least and factor * walk.level.excess * walk.least + own.left_out >= least
+            ]
+            if not walks or asked_for >= DEEPEST_WORDS:
+                return best
+
+    def _go_on(
+        self, walks: Sequence[_Walk], own: _Weights, allowed: DocumentFilter, scored: dict[int, list[_Passage]]
+    ) -> int:
+        """Ask for the next candidates of each level and score them; how many there were."""
+        said = self._connection.searches(
+            self._store.index, [self._body(walk, own, allowed) for walk in walks], copies=self._copies
+        )
+        count = 0
+        for walk, answer in zip(walks, said, strict=True):
+            hits = answer["hits"]["hits"]
+            for hit in hits:
+                document = _Coded.of(hit)
+                if document.num not in scored:
+                    scored[document.num] = self._scored(document, own, allowed)
+            walk.least = float(hits[-1]["sort"][0]) if len(hits) == walk.size else 0.0
+            walk.after = hits[-1]["sort"] if hits else None
+            walk.size = min(2 * walk.size, DOCUMENTS_READ * 4)
+            count += len(hits)
+        return count
+
+    def _body(self, walk: _Walk, own: _Weights, allowed: DocumentFilter) -> Clause:
+        should = [{"term": {"words": {"value": code, "boost": own.boosts[code]}}} for code in own.asked]
         among: list[Clause] = [allowed.clause]
+        if walk.level.clause is not None:
+            among.append(walk.level.clause)
         if allowed.keys is not None:
             among.append(terms("keys", sorted(allowed.keys)))
-        body = {
-            "size": depth,
+        body: Clause = {
+            "size": walk.size,
             "query": {"bool": {"filter": among, "should": should, "minimum_should_match": 1}},
-            "_source": False,
-            "docvalue_fields": ["num"],
+            "sort": [{"_score": "desc"}, {"num": "asc"}],
+            "track_total_hits": False,
+            **WORD_FIELDS,
         }
-        (said,) = self._connection.searches(self._store.index, [body], exactly=True)
-        hits = said["hits"]["hits"]
-        nums = [int(hit["fields"]["num"][0]) for hit in hits]
-        for stored in self._of_numbers([num for num in nums if num not in scored]):
-            scored[stored.num] = self._scored(stored, own, allowed)
-        ratio = 0.0
-        for num, hit in zip(nums, hits, strict=True):
-            if scored.get(num):  # else it was removed just now
-                ratio = max(ratio, max(one.score for one in scored[num]) / max(hit["_score"], 1e-9))
-        best = _best(scored.values(), k, grouped)
-        if len(hits) < depth:
-            return best, True
-        return best, len(best.keys) >= k and float(best.scores[-1]) > SLACK * ratio * float(hits[-1]["_score"])
+        return body if walk.after is None else {**body, "search_after": walk.after}
 
-    def _scored(self, stored: StoredDocument, weights: _Weights, allowed: DocumentFilter) -> list[_Passage]:
+    def _scored(self, document: _Coded, weights: _Weights, allowed: DocumentFilter) -> list[_Passage]:
         """The passages of a document that share a word with a query, or hold a phrase of it."""
-        words = self._worded(stored)
-        counts = self._totals
-        several = counts.passages != counts.documents
-        mean = counts.words_of_passages / counts.passages or 1.0
-        whole_mean = counts.words_of_whole / max(counts.documents, 1) or 1.0
+        totals, (title, passages) = self._totals, document.words
+        several = totals.passages != totals.documents
+        counts = [
+            (weight, TITLE * title.count(code), [passage.count(code) for passage in passages])
+            for code, weight in weights.words.items()
+        ]
+        counts = [one for one in counts if one[1] or any(one[2])]
         whole = 0.0
         if several:
-            norm = K1 * (1 - B + B * words.whole_words / whole_mean)
-            for word, idf in weights.words.items():
-                count = TITLE * words.title[word] + sum(text[word] for _, text in words.passages)
-                if count:
-                    whole += idf * count * (K1 + 1) / (count + norm)
+            held_back = norm(len(title) + sum(map(len, passages)), totals.mean_whole)
+            for weight, of_title, of_passages in counts:
+                count = of_title + sum(of_passages)
+                whole += weight * count * (K1 + 1) / (count + held_back)
         found = []
-        for (key, text), length in zip(words.passages, words.words, strict=True):
+        for place, passage in enumerate(passages):
+            key = document.first + place
             if allowed.keys is not None and key not in allowed.keys:
                 continue
-            norm, own = K1 * (1 - B + B * length / mean), 0.0
-            for word, idf in weights.words.items():
-                count = TITLE * words.title[word] + text[word]
-                if count:
-                    own += idf * count * (K1 + 1) / (count + norm)
+            held_back, own = norm(len(title) + len(passage), totals.mean_passage), 0.0
+            for weight, of_title, of_passages in counts:
+                if count := of_title + of_passages[place]:
+                    own += weight * count * (K1 + 1) / (count + held_back)
             score = DOCUMENT_SHARE * whole + (1 - DOCUMENT_SHARE) * own if several and own else own
             if key in weights.phrases:
-                score += weights.phrases[key] * (K1 + 1) / (1 + norm)
+                score += weights.phrases[key] * (K1 + 1) / (1 + held_back)
             if score:
-                found.append(_Passage(key, stored.num, score))
+                found.append(_Passage(key, document.num, score))
         return found
-
-    def _worded(self, stored: StoredDocument) -> Worded:
-        known = self._words.get(stored.num)
-        if known is None:
-            text = stored.document.text
-            texts = ((key, text[start:end]) for key, start, end in stored.spans)
-            known = Worded.of(stored.num, stored.document.title, texts, self._languages)
-            self._words[stored.num] = known
-        return known
 
     # Statistics
 
-    def _frequencies(self, words: Sequence[str]) -> dict[str, int]:
-        """In how many documents each word is."""
-        found: dict[str, int] = {}
-        for at in range(0, len(words), MOST_CLAUSES):
-            some = words[at : at + MOST_CLAUSES]
-            filters = {str(place): {"term": {"words": coded(word)}} for place, word in enumerate(some)}
-            body = {"size": 0, "query": IS_DOCUMENT, "aggs": {"own": {"filters": {"filters": filters}}}}
-            said = self._connection.search(self._store.index, body)["aggregations"]["own"]["buckets"]
-            found |= {word: int(said[str(place)]["doc_count"]) for place, word in enumerate(some)}
-        return found
+    def _weighed(
+        self, weights: Mapping[str, float], phrases: Mapping[int, float]
+    ) -> tuple[_Weights, ServerStatistics | None]:
+        """What the words of a query weigh, and what the server counts of them."""
+        codes, documents = list(weights), self._totals.documents
+        bodies: list[Clause] = []
+        for at in range(0, len(codes), MOST_CLAUSES):
+            filters = {code: {"term": {"words": code}} for code in codes[at : at + MOST_CLAUSES]}
+            bodies.append({"size": 0, "query": IS_DOCUMENT, "aggs": {"own": {"filters": {"filters": filters}}}})
+        *counted, best = self._connection.searches(
+            self._store.index, [*bodies, _explained(codes[:MOST_CLAUSES])], copies=self._copies
+        )
+        buckets = [own for said in counted for own in said["aggregations"]["own"]["buckets"].items()]
+        live = {code: int(own["doc_count"]) for code, own in buckets if own["doc_count"]}
+        words = {code: weights[code] * idf(count, documents) for code, count in live.items()}
+        served = ServerStatistics.of(best["hits"]["hits"])
+        if (
+            served is not None and served.documents != documents
+        ):  # what was removed counts, too: in each word, how much?
+            untold = sorted(live.keys() - served.holding.keys(), key=lambda code: -words[code])[:MOST_EXPLAINED]
+            said = self._connection.searches(
+                self._store.index, [_explained([code]) for code in untold], copies=self._copies
+            )
+            told = ServerStatistics.of([hit for one in said for hit in one["hits"]["hits"]])
+            served.holding.update({} if told is None else told.holding)
+        boosts = dict(words)
+        if served is not None:
+            boosts = {code: words[code] / served.idf(code, count, documents) for code, count in live.items()}
+        return _Weights(words, boosts, phrases), served
 
     # Phrases
 
@@ -196,7 +260,7 @@ class WordCandidates:
         for phrase in query.phrases:
             held = self.holding(phrase, exactly=True)
             for key in held:
-                boosted[key] = boosted.get(key, 0.0) + _idf(len(held), self._totals.passages)
+                boosted[key] = boosted.get(key, 0.0) + idf(len(held), self._totals.passages)
         return boosted
 
     def holding(self, phrase: str, *, exactly: bool) -> dict[int, int]:
@@ -241,22 +305,25 @@ class WordCandidates:
             self.documents[stored.num] = stored
         return stored
 
-    def _of_numbers(self, nums: Sequence[int]) -> Iterator[StoredDocument]:
-        """Documents by their numbers, each read once a view."""
-        yield from [self.documents[num] for num in nums if num in self.documents]
-        lacking = [num for num in nums if num not in self.documents]
-        for at in range(0, len(lacking), DOCUMENTS_READ):
-            query = {"bool": {"filter": [IS_DOCUMENT, terms("num", lacking[at : at + DOCUMENTS_READ])]}}
-            body = {"size": DOCUMENTS_READ, "query": query, "_source": list(TEXT_FIELDS)}
-            for hit in self._connection.search(self._store.index, body)["hits"]["hits"]:
-                yield self._kept(hit)
-
-    def _read_keys(self, keys: Sequence[int], allowed: DocumentFilter) -> Iterator[StoredDocument]:
+    def _read_keys(self, keys: Sequence[int], allowed: DocumentFilter) -> Iterator[_Coded]:
         for at in range(0, len(keys), DOCUMENTS_READ):
             query = {"bool": {"filter": [allowed.clause, terms("keys", keys[at : at + DOCUMENTS_READ])]}}
-            body = {"size": DOCUMENTS_READ, "query": query, "_source": list(TEXT_FIELDS)}
-            for hit in self._connection.search(self._store.index, body)["hits"]["hits"]:
-                yield self._kept(hit)
+            body = {"size": DOCUMENTS_READ, "query": query, **WORD_FIELDS}
+            yield from map(_Coded.of, self._connection.search(self._store.index, body)["hits"]["hits"])
+
+
+def _wordless() -> CollectionDamaged:
+    return CollectionDamaged(
+        "documents lack their words as they are kept now: an older semsearch, or somebody else, wrote them. 'semsearch "
+        "repair' makes them anew."
+    )
+
+
+def _explained(codes: Sequence[str]) -> Clause:
+    """What has the server tell how it scores the best document by some words."""
+    should = [{"term": {"words": code}} for code in codes]
+    query = {"bool": {"filter": [IS_DOCUMENT], "should": should, "minimum_should_match": 1}}
+    return {"size": 1, "query": query, "explain": True, "_source": False, "track_total_hits": False}
 
 
 def _best(scored: Any, k: int, grouped: bool) -> Candidates:
@@ -271,7 +338,3 @@ def _best(scored: Any, k: int, grouped: bool) -> Candidates:
         _, first = np.unique(docs[order], return_index=True)
         order = order[np.sort(first)[:k]]
     return Candidates(keys[order], docs[order], scores[order], [("lexical",)] * len(order))
-
-
-def _idf(holding: int, count: int) -> float:
-    return math.log1p((count - holding + 0.5) / (holding + 0.5))

@@ -16,10 +16,12 @@ from semsearch.cluster import nearest_documents
 from semsearch.cluster.document_store import DocumentStore
 from semsearch.cluster.index_layout import identity_of
 from semsearch.cluster.second_index import SecondIndex
+from semsearch.engine import StateMoved
 from semsearch.errors import (
     CollectionError,
     CollectionLocked,
     CollectionNotFound,
+    DocumentChanged,
     EngineUnreachable,
     FilterError,
     UsageError,
@@ -60,6 +62,33 @@ def test_an_index_of_somebody_else_under_the_name(server, url):
         server.ask("DELETE", "/foreign")
 
 
+@pytest.mark.parametrize(
+    ("template", "words"),
+    [
+        ({"settings": {"index": {"final_pipeline": "nowhere"}}}, None),
+        ({"mappings": {"properties": {"more": {"type": "keyword"}}}}, None),
+        ({"mappings": {"_routing": {"required": True}}}, "_routing"),
+        ({"mappings": {"_source": {"enabled": False}}}, "_source"),
+    ],
+)
+def test_an_administrators_template(server, url, template, words):
+    prefix = url.partition("prefix=")[2].partition("&")[0]
+    body = {"index_patterns": [f"{prefix}-*"], "priority": 900, "template": template}
+    assert "error" not in server.ask("PUT", "/_index_template/theirs", body)
+    try:
+        if words is None:
+            with semsearch.create("own", home=url, encoder=HashEncoder()) as collection:
+                collection.add(CATS)
+                assert len(collection.search("cat", mode="hybrid", k=10)) == 6
+        else:
+            with pytest.raises(UsageError, match=f"template .*{words}"):
+                semsearch.create("own", home=url, encoder=HashEncoder())
+            assert semsearch.list_collections(home=url) == []
+            assert "error" not in server.ask("GET", "/_cluster/health")
+    finally:
+        server.ask("DELETE", "/_index_template/theirs")
+
+
 def test_a_collection_that_is_dropped_or_made_anew_while_it_is_open(url, cats):
     cats.search("cat")
     semsearch.drop("cats", home=url)
@@ -87,6 +116,17 @@ def test_what_a_newer_semsearch_made_is_neither_read_nor_written(url, cats):
             with pytest.raises(CollectionError, match="newer semsearch"):
                 ask()
         cats.engine._state.change(lambda state, field=field: {**state.source, field: state.source[field] - 1})
+
+
+def test_what_an_older_semsearch_kept_is_made_anew(cats):
+    cats.engine._state.change(lambda state: {**state.source, "schema": 1})
+    with pytest.raises(CollectionError, match="semsearch repair"):
+        cats.add(CATS)
+    assert [problem.part for problem in cats.check()] == ["words"]
+    assert cats.repair() == ["made the words anew"]
+    assert cats.check(deep=True) == []
+    assert cats.add([Document("new", "a new cat")]).added == 1
+    assert len(cats.search("cat", mode="lexical", k=10)) == 7
 
 
 def test_an_answer_that_was_lost_is_no_second_write(cats, monkeypatch):
@@ -181,6 +221,19 @@ def test_who_reads_while_the_index_is_replaced_reads_on(cats):
         assert len(view.ids(None)) == 6
         assert view.settings["languages"] != ["de"]
     assert len(cats.search("cat", mode="lexical", k=10)) == 6
+
+
+def test_a_document_that_is_written_anew_within_a_search(cats):
+    """Its keys are others then: the search begins again, and whoever reads a view is told in a sentence."""
+    with cats.engine.view() as view:
+        keys = np.array(view.keys_of(["c1"])["c1"], dtype=np.int64)
+        cats.engine.put([in_passages(Document("c1", "another cat"), 2)], again=True)
+        cats.engine.refresh()
+        for ask in (view.vectors, view.docs_of, lambda own: view.context_of(own, 1)):
+            with pytest.raises(DocumentChanged, match="written anew"):
+                ask(keys)
+    with cats.engine.prompt_view() as view, pytest.raises(StateMoved):
+        view.vectors(keys)
 
 
 def test_check_finds_what_others_did_and_repair_mends_it(server, cats):

@@ -4,18 +4,26 @@ import random
 import string
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 pytest.importorskip("orjson", reason="the extra 'opensearch' is not installed")
 
 from semsearch.cluster import cluster_connection, cluster_errors
 from semsearch.cluster.cluster_address import ClusterAddress
 from semsearch.cluster.coded_words import coded, coded_text
-from semsearch.cluster.dialects import ClusterAnswer
+from semsearch.cluster.dialects import ClusterAnswer, RequestTimeout
+from semsearch.cluster.document_store import DocumentStore
+from semsearch.cluster.index_creation import mapping_differences
 from semsearch.cluster.index_layout import identity_of, index_name
 from semsearch.cluster.metadata_tokens import decoded, encoded, field_tokens, prefix, taken_apart
+from semsearch.cluster.word_bounds import DocumentShapes, ServerStatistics, ShapeLevel, WordTotals, idf, norm
 from semsearch.errors import CollectionLocked, CollectionNotFound, EngineUnreachable, StorageError, UsageError
+from semsearch.search.term_weights import DOCUMENT_SHARE, TITLE
 
 SECRET = "hunter2"
+SERVERLESS = "Settings [index.number_of_shards] are not available when running in serverless mode"
+NO_IDS = "Document ID is not supported in create/index operation request"
 FLOOD = "index [a] blocked by: [TOO_MANY_REQUESTS/12/disk usage exceeded flood-stage watermark]"
 
 
@@ -138,6 +146,130 @@ def test_words_are_coded_as_letters_and_digits_and_never_alike():
     assert coded_text("Two cats", ["one", "two"], ("en",)).count("wcat") == 2, "a title counts twice"
 
 
+class Slow:
+    """A connection to a server that has no time for more than some bytes at once."""
+
+    location = "opensearch://h"
+
+    def __init__(self, most):
+        self.most = most
+        self.sizes = []
+        self.good_size = cluster_connection.RequestSize()
+
+    def ask(self, method, path, body, **_):
+        self.sizes.append(len(body))
+        if len(body) > self.most:
+            raise RequestTimeout("not in time")
+        return ClusterAnswer(200, {"items": [{"index": {"status": 201}} for _ in body.splitlines()]})
+
+
+def test_a_slow_server_is_sent_less_at_once():
+    lines = [(str(number), b"x" * 30_000 + b"\n") for number in range(500)]
+    slow = Slow(400_000)
+    DocumentStore(slow, "p-x.g1", ()).write(lines)
+    done = [size for size in slow.sizes if size <= slow.most]
+    assert sum(done) == sum(len(line) for _, line in lines), "each once"
+    assert len(slow.sizes) < 100
+    with pytest.raises(EngineUnreachable):
+        DocumentStore(Slow(10), "p-x.g1", ()).write(lines)
+
+
+# ---------------------------------------------------------------- what a score can be at most
+
+
+@given(data=st.data())
+def test_no_passage_is_worth_more_than_its_bound(data):
+    """By the formulas as they are written, over any lengths and counts, with words that were removed still counted."""
+    counts = st.integers(0, 30)
+    words = data.draw(st.lists(st.floats(0.01, 12), min_size=1, max_size=4))
+    documents = []
+    for _ in range(data.draw(st.integers(1, 4))):
+        title = [data.draw(counts) for _ in words]
+        texts = [[data.draw(counts) for _ in words] for _ in range(data.draw(st.integers(1, 3)))]
+        others = [data.draw(st.integers(1, 400)) for _ in range(len(texts) + 1)]
+        documents.append((title, texts, others))
+    lengths = [
+        (sum(title) + others[0], [sum(text) + more for text, more in zip(texts, others[1:], strict=True)])
+        for title, texts, others in documents
+    ]
+    passages = [title + length for title, texts in lengths for length in texts]
+    wholes = [title + sum(texts) for title, texts in lengths]
+    totals = WordTotals(len(wholes), len(passages), sum(passages), sum(wholes))
+    mean = data.draw(st.floats(0.3, 3)) * totals.mean_whole
+    for (title, texts, _), (of_title, of_texts), whole in zip(documents, lengths, wholes, strict=True):
+        indexed = whole + (TITLE - 1) * of_title
+        shape = DocumentShapes(0, 1, indexed, indexed, indexed / (of_title + min(of_texts)), indexed / whole)
+        found = [TITLE * own + sum(text[at] for text in texts) for at, own in enumerate(title)]
+        rounded = indexed * data.draw(st.floats(0.87, 1))  # as a server rounds lengths
+        theirs = sum(idf * f / (f + norm(rounded, mean)) for idf, f in zip(words, found, strict=True) if f)
+        for text, length in zip(texts, of_texts, strict=True):
+            held = [TITLE * a + b for a, b in zip(title, text, strict=True)]
+            own = sum(
+                i * t / (t + norm(of_title + length, totals.mean_passage)) for i, t in zip(words, held, strict=True)
+            )
+            if len(passages) > len(wholes):
+                of_whole = sum(i * f / (f + norm(whole, totals.mean_whole)) for i, f in zip(words, found, strict=True))
+                own = DOCUMENT_SHARE * of_whole + (1 - DOCUMENT_SHARE) * own if own else 0.0
+            assert own <= shape.excess(totals, mean) * theirs * (1 + 1e-9)
+
+
+def test_what_a_server_counts_is_read_from_its_explanation():
+    def leaf(what, value):
+        return {"value": value, "description": what, "details": []}
+
+    def weight(code, holding):
+        idf = {
+            "value": 2,
+            "description": "idf, computed as",
+            "details": [leaf("n, number", holding), leaf("N, all", 9)],
+        }
+        tf = {"value": 0.5, "description": "tf, computed as", "details": [leaf("freq, x", 2), leaf("avgdl, x", 7.5)]}
+        score = {"value": 2.2, "description": "score(freq=2.0)", "details": [leaf("boost", 2.2), idf, tf]}
+        return {"value": 2.2, "description": f"weight(words:{code} in 3) [x], result of:", "details": [score]}
+
+    said = {"_explanation": {"value": 5, "description": "sum of:", "details": [weight("wa", 3), weight("wb", 1)]}}
+    found = ServerStatistics.of([said])
+    assert (found.documents, found.mean, found.factor, found.holding) == (9, 7.5, 2.2, {"wa": 3, "wb": 1})
+    assert found.idf("wa", 2, 7) == idf(3, 9)
+    assert found.idf("wc", 2, 7) == idf(4, 9), "all that was removed may have held it"
+    assert ServerStatistics.of([{"_explanation": leaf("something else", 1)}]) is None
+
+
+def test_documents_are_asked_for_by_how_much_they_may_be_off():
+    totals = WordTotals(3, 6, 600, 1200)
+    shapes = [DocumentShapes(2, 3, 400, 500, 2.5, 1.1), DocumentShapes(9, 10, 2000, 3000, 9.5, 1.0)]
+    levels = ShapeLevel.of(shapes, totals, 420.0)
+    assert [level.clause["bool"]["should"] for level in levels] == [
+        [{"range": {"of_shortest": {"gte": 2, "lt": 3}}}],
+        [{"range": {"of_shortest": {"gte": 9, "lt": 10}}}],
+    ]
+    assert levels[0].excess < levels[1].excess
+    assert ShapeLevel.of(shapes[:1], totals, 420.0)[0].clause is None
+
+
+def test_what_a_template_makes_of_an_index():
+    fields = {"kind": {"type": "keyword"}, "p": {"type": "nested", "dynamic": False}}
+    fields["codes"] = {"type": "binary", "doc_values": True}
+    wanted = {"_source": {"excludes": ["a", "b"]}, "dynamic": False, "properties": fields}
+    told = {
+        **fields,
+        "p": {"type": "nested", "dynamic": "false"},
+        "codes": {"type": "binary"},
+        "theirs": {"type": "long"},
+    }
+    made = {"_source": {"excludes": ["b", "a"]}, "dynamic": "false", "properties": told}
+    assert mapping_differences(wanted, made) == []
+    assert mapping_differences({**wanted, "_source": {}}, {**made, "_source": {}}) == []
+    for changed, names in (
+        ({"_source": {"enabled": "false"}}, ["_source"]),
+        ({"_routing": {"required": True}}, ["_routing"]),
+        ({"dynamic": "true"}, ["dynamic"]),
+        ({"properties": {**told, "kind": {"type": "keyword", "normalizer": "low"}}}, ["kind"]),
+        ({"properties": {**told, "p": {"type": "object"}}}, ["p"]),
+    ):
+        assert mapping_differences(wanted, {**made, **changed}) == names
+
+
 # -------------------------------------------------------------------- what a server says
 
 
@@ -188,6 +320,8 @@ def error(kind, reason="because", status=400):
         (ClusterAnswer(200 + 300, "<html>oops</html>"), StorageError, "oops"),
         (error("search_phase_execution_exception", "all shards failed", 503), StorageError, "retry_failed=true"),
         (error("circuit_breaking_exception", "Data too large", 429), StorageError, "too little memory"),
+        (error("illegal_argument_exception", SERVERLESS), UsageError, "serverless flavour"),
+        (error("illegal_argument_exception", NO_IDS), UsageError, "serverless flavour"),
         (error("rejected_execution_exception", "too many: point in time", 429), CollectionLocked, "as many readers"),
     ],
 )  # fmt: skip

@@ -15,6 +15,8 @@ from semsearch.types import Document
 from support.cluster import FLAVOURS, cluster
 
 WRITERS, READERS = 4, 2
+BEFORE, AFTER = 8, 8  # acknowledged documents and as many answers before a node is killed, and more of both after it
+PATIENCE = 120.0  # seconds for either, on a machine that does much else
 SETTINGS = ("cluster.routing.allocation.disk.threshold_enabled=false",)
 
 
@@ -24,6 +26,7 @@ class Round:
     def __init__(self, home):
         self.home = home
         self.acknowledged = {}
+        self.written = 0
         self.refused = 0
         self.answered = 0
         self.wrong = []
@@ -42,6 +45,7 @@ class Round:
                     self.acknowledged.pop(document.id, None)  # either is right until it is done again
                 else:
                     self.acknowledged[document.id] = document.text
+                    self.written += 1
                 turn += 1
 
     def read(self):
@@ -56,6 +60,15 @@ class Round:
                 self.answered += 1
                 if len(hits) != 5 or any(hit.document.text[hit.start : hit.end] != hit.text for hit in hits):
                     self.wrong.append([hit.id for hit in hits])
+
+    def wait(self, more):
+        """Until so many more writes were acknowledged and searches answered; how long that took, None if too long."""
+        begun, written, answered = time.monotonic(), self.written + more, self.answered + more
+        while self.written < written or self.answered < answered:
+            if time.monotonic() - begun > PATIENCE:
+                return None
+            time.sleep(0.05)
+        return time.monotonic() - begun
 
 
 def main():
@@ -80,16 +93,17 @@ def main():
             threads += [threading.Thread(target=own.read) for _ in range(READERS)]
             for thread in threads:
                 thread.start()
-            time.sleep(generator.uniform(0.5, 2))
-            victim = generator.randrange(3)
+            ready = own.wait(BEFORE)
+            time.sleep(generator.uniform(0, 1))
+            victim, refused = generator.randrange(3), own.refused
             servers.kill(victim)
-            time.sleep(generator.uniform(1, 3))
+            went_on = own.wait(AFTER)
             own.done.set()
             for thread in threads:
                 thread.join()
             servers.start(victim)
             green = {"status": ""}
-            deadline = time.monotonic() + 120
+            deadline = time.monotonic() + 600
             while green.get("status") != "green":
                 assert time.monotonic() < deadline, green
                 green = servers.ask("GET", "/_cluster/health?wait_for_status=green&timeout=10s", node=(victim + 1) % 3)
@@ -102,16 +116,18 @@ def main():
                         lost.append(identity)
                 gone = [one for one, there in zip(known, collection.get(list(known)), strict=True) if there is None]
                 problems = collection.check(deep=True)
-            totals[0] += len(own.acknowledged)
+            totals[0] += own.written
             totals[1] += own.answered
             print(  # noqa: T201
-                f"round {number + 1}: node {victim} killed, {len(own.acknowledged)} documents acknowledged, "
-                f"{own.answered} searches answered, {own.refused} refused; lost {lost + gone}, wrong {own.wrong}, "
-                f"problems {problems}",
+                f"round {number + 1}: node {victim} killed, {own.written} writes acknowledged, {own.answered} searches "
+                f"answered, {own.refused - refused} refused since; went on after {went_on or PATIENCE:.1f} s; lost "
+                f"{lost + gone}, wrong {own.wrong}, problems {problems}",
                 flush=True,
             )
             assert [lost, gone, own.wrong, problems] == [[], [], [], []]
-        print(f"{options.rounds} rounds: {totals[0]} documents, {totals[1]} searches, nothing lost, nothing wrong")  # noqa: T201
+            assert ready is not None, "nothing was written or answered with all nodes there"
+            assert went_on is not None, "nothing was written or answered on two of three nodes"
+        print(f"{options.rounds} rounds: {totals[0]} writes, {totals[1]} searches, nothing lost, nothing wrong")  # noqa: T201
 
 
 if __name__ == "__main__":
