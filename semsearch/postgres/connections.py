@@ -1,4 +1,6 @@
-"""Connections to one database: a pool, transactions that read one state, those that write, the writer's turn.
+"""Connections to one database: a pool, transactions that read one state, those that write, the writers' turn.
+
+Who writes documents shares the turn with others that do; who changes what all documents depend on has it alone.
 
 A transaction begins on another connection where the first one turns out to be lost, for `RECONNECT_SECONDS`:
 that is how a failover looks from here. One that has begun is repeated where that does no harm (`repeated`), and else
@@ -22,10 +24,10 @@ from psycopg import sql
 from psycopg.rows import TupleRow
 from psycopg_pool import ConnectionPool
 
-from semsearch.errors import CollectionClosed, EngineUnreachable
+from semsearch.errors import CollectionClosed, SemsearchError
 from semsearch.postgres.array_format import register_vector
 from semsearch.postgres.database_address import DatabaseAddress
-from semsearch.postgres.server_errors import is_lost, told
+from semsearch.postgres.server_errors import COLLISIONS, is_lost, told
 
 DatabaseSession: TypeAlias = psycopg.Connection[TupleRow]
 
@@ -46,6 +48,9 @@ SELECT 'vector'::regtype::oid::int8, '[1]'::vector, set_config('plan_cache_mode'
     CASE WHEN current_setting('lock_timeout') = '0' THEN set_config('lock_timeout', %(lock)s, false) END
 """
 
+
+_TURN = b"SELECT pg_advisory_xact_lock(%s)"
+_SHARED_TURN = b"SELECT pg_advisory_xact_lock_shared(%s)"
 
 # What `at_once` leaves behind for its next call, as all others want it.
 _USUAL = b"SELECT set_config('enable_sort', 'on', false)"
@@ -145,8 +150,11 @@ class DatabaseConnections:
                             raise
 
     @contextmanager
-    def writing(self, turn: int) -> Iterator[DatabaseSession]:
-        """A transaction of whoever has the writer's `turn`; waits for it, then commits, or nothing is there."""
+    def writing(self, turn: int, *, shared: bool = False) -> Iterator[DatabaseSession]:
+        """A transaction of whoever has the writer's `turn`; waits for it, then commits, or nothing is there.
+
+        `shared`: with others that share it, too.
+        """
         held: DatabaseSession | None = getattr(self._own, "session", None)
         with told(self.location):
             if held is not None:
@@ -155,7 +163,7 @@ class DatabaseConnections:
                 return
             statement = b"BEGIN; SELECT 1"
             with self._begun(statement, writes=True) as (session, _):
-                session.execute("SELECT pg_advisory_xact_lock(%s)", (turn,))
+                session.execute(_SHARED_TURN if shared else _TURN, (turn,))
                 yield session
 
     @contextmanager
@@ -188,19 +196,21 @@ class DatabaseConnections:
                 if not session.closed:
                     session.execute("SELECT pg_advisory_unlock(%s)", (turn,))
 
-    def repeated(self, work: Callable[[], Repeated]) -> Repeated:
-        """What `work` gives, which is done again where its connection is lost, for a while: again does no harm.
+    def repeated(self, work: Callable[[], Repeated], *, lost: bool = True) -> Repeated:
+        """What `work`, one transaction, gives; it is done again, for a while, where another writer's came between.
 
-        Of a thread that holds the writer's turn nothing is repeated, since its turn is lost with the connection.
+        And, if `lost`, where its connection is lost, when it may have been done: again must do no harm then. Of a
+        thread that holds the writer's turn nothing is repeated, since its turn is lost with the connection.
         """
         deadline = time.monotonic() + RECONNECT_SECONDS
         while True:
             try:
                 return work()
-            except EngineUnreachable as error:
-                lost = isinstance(error.__cause__, psycopg.Error) and is_lost(error.__cause__)
+            except SemsearchError as error:
+                cause = error.__cause__
+                again = isinstance(cause, COLLISIONS) or (lost and isinstance(cause, psycopg.Error) and is_lost(cause))
                 held = getattr(self._own, "session", None) is not None
-                if not lost or held or time.monotonic() > deadline:
+                if not again or held or time.monotonic() > deadline:
                     raise
 
     @contextmanager

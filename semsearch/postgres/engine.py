@@ -8,6 +8,7 @@ import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, replace
+from functools import partial
 from itertools import islice
 from typing import Any
 
@@ -41,6 +42,7 @@ from semsearch.postgres.postgres_view import (
 from semsearch.postgres.prompt_view import LaterSession, PromptView
 from semsearch.postgres.tables import POSTGRES_SCHEMA
 from semsearch.records import Entry, Known, Record
+from semsearch.search.document_words import CountedWords
 from semsearch.search.languages import LANGUAGES, Languages, languages_of, same_stems, to_be_found
 from semsearch.search.recall import Certificate, Synthesis
 from semsearch.types import Metadata, Metric, Vectors
@@ -52,6 +54,7 @@ SELECT a.pid, host(a.client_addr) FROM pg_locks AS l JOIN pg_stat_activity AS a 
 WHERE l.locktype = 'advisory' AND l.granted AND l.objid::bigint = %s AND l.classid::bigint = %s
 """
 RELABELLED_DOCUMENTS = 4096  # documents of a commit of metadata
+MOST_WORDS = 200_000  # whose numbers are known to be there
 RECERTIFIED_SHARE = 0.1  # of passages, above which a recall is certified again
 
 
@@ -70,6 +73,7 @@ class PostgresEngine:
         self._connections = connections
         self._known: tuple[int, Settings] | None = None  # the settings of a version
         self._latest: tuple[StateRow, Settings] | None = None  # the state that was seen last
+        self._numbered: frozenset[str] = frozenset()  # words that have a number, of those that were written here
         self.origins = PostgresOrigins(self._session, self._writing)
         try:
             settings = self.settings
@@ -138,8 +142,8 @@ class PostgresEngine:
             yield session
 
     @contextmanager
-    def _writing(self) -> Iterator[DatabaseSession]:
-        with self._connections.writing(self._turn) as session:
+    def _writing(self, *, shared: bool = False) -> Iterator[DatabaseSession]:
+        with self._connections.writing(self._turn, shared=shared) as session:
             self._check_versions(_state(session))
             yield session
 
@@ -227,10 +231,10 @@ class PostgresEngine:
         origin: Callable[[str], Origin] | None,
     ) -> Written:
         languages = languages_of(self.settings)
-        # before the writer's turn, which others wait for: so writers are at work beside each other most of the time
         count = document_table.counter(languages)
         words = {id(entry): count(entry) for entry in entries}
-        with self._writing() as session:
+        self._number_words(words.values())
+        with self._writing(shared=True) as session:
             settings = read_settings(session)
             check_words(_state(session), settings)
             if model is not None and model != fingerprint(settings):
@@ -245,28 +249,46 @@ class PostgresEngine:
                 session, self.name, entries, metadata_only, again, origin, lambda entry: words[id(entry)]
             )
 
+    def _number_words(self, counted: Iterable[CountedWords]) -> None:
+        """Give new words their numbers, in a transaction of its own: other writers meet the same new words."""
+        new = word_rows.words_in(counted) - self._numbered
+        if new:
+            with self._writing(shared=True) as session:
+                session.execute(b"SET LOCAL synchronous_commit = off")  # what needs them is committed later
+                word_rows.numbers(session, new)
+            if len(self._numbered) > MOST_WORDS:
+                self._numbered = frozenset()
+            self._numbered |= new
+
     def remove(self, ids: Sequence[str]) -> int:
         """See `Engine.remove`."""
-        with self._writing() as session:
-            return document_table.remove(session, ids)
+
+        def work() -> int:
+            with self._writing(shared=True) as session:
+                return document_table.remove(session, ids)
+
+        return self._connections.repeated(work, lost=False)
 
     def update_metadata(self, ids: Iterable[str], change: Callable[[Metadata], Metadata]) -> int:
         """See `Engine.update_metadata`."""
         pending, found = iter(dict.fromkeys(ids)), 0
         while batch := list(islice(pending, RELABELLED_DOCUMENTS)):
-            with self._writing() as session:
-                stored = document_table.documents_of(session, b"digest = ANY(%s)", (document_table.digests(batch),))
-                old = document_table.known(session, [document.id for _, document in stored])
-                changed = []
-                for doc, document in stored:
-                    record = Record.of(replace(document, metadata=change(document.metadata)))
-                    if record.metadata != old[document.id].metadata:
-                        changed.append((record, doc))
-                if changed:
-                    document_table.change_metadata(session, changed)
-                    document_table.count(session, document_table.CountChange())
-                found += len(stored)
+            found += self._connections.repeated(partial(self._relabel, batch, change), lost=False)
         return found
+
+    def _relabel(self, ids: Sequence[str], change: Callable[[Metadata], Metadata]) -> int:
+        with self._writing(shared=True) as session:
+            old = document_table.known(session, ids, locked=True)
+            stored = document_table.documents_of(session, b"digest = ANY(%s)", (document_table.digests(old),))
+            changed = []
+            for doc, document in stored:
+                record = Record.of(replace(document, metadata=change(document.metadata)))
+                if record.metadata != old[document.id].metadata:
+                    changed.append((record, doc))
+            if changed:
+                document_table.change_metadata(session, changed)
+                document_table.count(session, document_table.CountChange())
+            return len(stored)
 
     def set(self, name: str, value: Any) -> None:
         """See `Engine.set`."""

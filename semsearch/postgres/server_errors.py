@@ -20,6 +20,10 @@ from semsearch.errors import (
 )
 
 
+# Of two transactions at once, one of which has to begin again.
+COLLISIONS = (sqlstate.UniqueViolation, sqlstate.DeadlockDetected, sqlstate.SerializationFailure)
+
+
 @contextmanager
 def told(location: str) -> Iterator[None]:
     """Raise what psycopg raises as an error of semsearch's."""
@@ -74,7 +78,7 @@ _SENTENCES: tuple[tuple[tuple[type[Exception], ...], type[SemsearchError], str],
         "try again.",
     ),
     (
-        (sqlstate.DeadlockDetected, sqlstate.SerializationFailure),
+        COLLISIONS,
         CollectionLocked,
         "another process wrote the same at once in {location} ({said}): try again.",
     ),
