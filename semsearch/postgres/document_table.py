@@ -1,8 +1,8 @@
-"""Documents, passages and fields as rows: how they are written, changed and removed in the caller's transaction.
+"""Documents, passages and fields as rows: how they are written, changed, removed in the caller's transaction.
 
 Several writers may be at it at once. Each locks the documents that it knows before it looks at what is stored of them;
 two that write the same new one collide at its digest, and the later begins again. In both places digests ascend, so
-that nobody waits for one that waits. What all of them change, the counts of the collection and of its words, comes last.
+that nobody waits for one that waits. What all of them change comes last: the counts of the collection and of its words.
 """
 
 from __future__ import annotations
@@ -214,7 +214,9 @@ def insert(
         ]
         session.execute(_UPDATE, columns)
         session.execute("DELETE FROM fields WHERE doc = ANY(%s)", (docs,))
-    _copy(session, _COPY_DOCUMENTS, sorted((_row(entry.record, numbers, whole) for entry in new), key=itemgetter(DIGEST)))
+    _copy(
+        session, _COPY_DOCUMENTS, sorted((_row(entry.record, numbers, whole) for entry in new), key=itemgetter(DIGEST))
+    )
     _copy(session, _COPY_PASSAGES, rows)
     _write_fields(session, [(numbers[entry.record.document.id], entry.record.document.metadata) for entry in entries])
     terms = word_rows.write(session, worded)

@@ -19,7 +19,6 @@ from semsearch.errors import (
     UsageError,
 )
 
-
 # Of two transactions at once, one of which has to begin again.
 COLLISIONS = (sqlstate.UniqueViolation, sqlstate.DeadlockDetected, sqlstate.SerializationFailure)
 

@@ -134,7 +134,7 @@ def test_two_first_writers_of_other_dimensions(url, monkeypatch):
 
 @pytest.mark.slow
 def test_whatever_four_of_them_do_to_the_same_documents(url, notes):
-    """In any order, so that they collide and lock each other out; each document is in the end as one of them left it."""
+    """In any order, so that they collide and lock each other out; each document is as one of them left it."""
     raised, left = [], [{} for _ in range(4)]
 
     def write(number):
