@@ -16,6 +16,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, TypeAlias, TypeVar
 from weakref import WeakKeyDictionary
 
@@ -28,6 +29,7 @@ from semsearch.errors import CollectionClosed, SemsearchError
 from semsearch.postgres.array_format import register_vector
 from semsearch.postgres.database_address import DatabaseAddress
 from semsearch.postgres.server_errors import COLLISIONS, is_lost, told
+from semsearch.postgres.watched_session import AT_WORK, WatchedSession
 
 DatabaseSession: TypeAlias = psycopg.Connection[TupleRow]
 
@@ -39,13 +41,16 @@ MOST_CONNECTIONS = 16  # of a process to one collection
 RECONNECT_SECONDS = 10.0  # seconds: for a lost server, and for a connection of the pool
 LOCK_TIMEOUT = "10s"  # for the writer's turn and for tables
 
+# The server looks, too, whether its client is still there, whose locks it would else keep.
 # A planner that knows each query's own numbers, and `exact` that stays exact: psycopg prepares what it sees often.
 # Compiling a statement takes longer than running it. A walk of the graph goes on until enough was let through.
 _SETTINGS = b"""
 SELECT 'vector'::regtype::oid::int8, '[1]'::vector, set_config('plan_cache_mode', 'force_custom_plan', false),
     set_config('jit', 'off', false), set_config('work_mem', '32MB', false),
     set_config('hnsw.iterative_scan', 'relaxed_order', false),
-    CASE WHEN current_setting('lock_timeout') = '0' THEN set_config('lock_timeout', %(lock)s, false) END
+    CASE WHEN current_setting('lock_timeout') = '0' THEN set_config('lock_timeout', %(lock)s, false) END,
+    set_config('tcp_keepalives_idle', '30', false), set_config('tcp_keepalives_interval', '10', false),
+    set_config('tcp_keepalives_count', '3', false), set_config('client_connection_check_interval', '10s', false)
 """
 
 
@@ -56,10 +61,21 @@ _SHARED_TURN = b"SELECT pg_advisory_xact_lock_shared(%s)"
 _USUAL = b"SELECT set_config('enable_sort', 'on', false)"
 
 
-def connected(address: DatabaseAddress, *, writes: bool = False) -> DatabaseSession:
+def connected(address: DatabaseAddress, *, writes: bool = False) -> WatchedSession:
     """One connection outside of any pool, each statement of which is a transaction of its own."""
+    session = _made(address, writes)
+    session.at_work = partial(_is_at_work, address, writes)
+    return session
+
+
+def _made(address: DatabaseAddress, writes: bool) -> WatchedSession:
     with told(address.location):
-        return psycopg.connect(**(address.writing if writes else address.parameters), autocommit=True)
+        return WatchedSession.connect(**(address.writing if writes else address.parameters), autocommit=True)
+
+
+def _is_at_work(address: DatabaseAddress, writes: bool, process: int) -> bool:
+    with _made(address, writes) as session:
+        return bool(one(session, AT_WORK, (process,)))
 
 
 class DatabaseConnections:
@@ -83,8 +99,9 @@ class DatabaseConnections:
         if not self._wrote:
             self._primary = self._made(self._address.writing)
 
-    def _made(self, parameters: dict[str, Any]) -> ConnectionPool[DatabaseSession]:
+    def _made(self, parameters: dict[str, Any]) -> ConnectionPool[WatchedSession]:
         return ConnectionPool(
+            connection_class=WatchedSession,
             kwargs={**parameters, "autocommit": True},
             min_size=0,
             max_size=MOST_CONNECTIONS,
@@ -95,7 +112,8 @@ class DatabaseConnections:
             reconnect_timeout=RECONNECT_SECONDS,
         )
 
-    def _configure(self, session: DatabaseSession) -> None:
+    def _configure(self, session: WatchedSession) -> None:
+        session.at_work = partial(_is_at_work, self._address, self._wrote)
         session.execute("SELECT set_config('search_path', %s, false)", (self._path,))  # where the type is found
         register_vector(session, one(session, _SETTINGS, {"lock": LOCK_TIMEOUT}))
 
