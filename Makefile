@@ -8,7 +8,7 @@ ALONE      := threads or weights or gpu
 REAL       := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadgroup
 SOURCES    := semsearch indexes corpora benchmarks docs examples tests
 
-.PHONY: demo quick test real check adaptors docs bench crash kill-server cluster siege failover fuzz attack parts ray soak format clean
+.PHONY: demo quick test real check adaptors docs bench crash kill-server kill-clients cluster siege failover fuzz attack parts ray soak format clean
 .DEFAULT_GOAL := help
 
 help:
@@ -83,6 +83,9 @@ crash: $(VENV)/.test ## kill, cut the power and swap at every point instead of a
 
 kill-server: $(VENV)/.test ## kill a server in the midst of uploads, a hundred times (COUNT=…)
 	PYTHONPATH=tests $(BIN)/python -m support.server_kills $(or $(COUNT),100)
+
+kill-clients: $(VENV)/.test ## kill clients of a PostgreSQL at every exchange with it, in every operation
+	PYTHONPATH=tests $(BIN)/python -m support.client_kills
 
 cluster: $(VENV)/.test ## kill a node of three while writers write and readers read, a hundred times (COUNT=…, FLAVOUR=…)
 	PYTHONPATH=tests $(BIN)/python -m support.cluster_kills $(or $(COUNT),100) --flavour $(or $(FLAVOUR),opensearch)
