@@ -21,7 +21,7 @@ EVERY_DOCUMENT = b"SELECT doc FROM documents"
 NO_DOCUMENT = b"SELECT doc FROM documents WHERE false"
 MOST_FIELDS = 200
 SAMPLED_VALUES = 2_000
-_SIGNS: Mapping[str, bytes] = {"=": b"=", "$gt": b">", "$gte": b">=", "$lt": b"<", "$lte": b"<="}
+_SQL_SIGNS: Mapping[str, bytes] = {"=": b"=", "$gt": b">", "$gte": b">=", "$lt": b"<", "$lte": b"<="}
 _OF_FIELD = (
     b"field = ANY(ARRAY(SELECT n.field FROM field_names AS n WHERE left(n.name, 200) = left(%s, 200) AND n.name = %s"
 )
@@ -96,7 +96,7 @@ def _rows(condition: FieldCondition) -> tuple[bytes, tuple[Any, ...]]:
 def _by_number(sign: Sign, sought: Any) -> tuple[bytes, tuple[Any, ...]]:
     if sign == "$in":
         return b" AND number = ANY(%s)", ([Decimal(value) for value in sought],)
-    return b" AND number " + _SIGNS[sign] + b" %s", (Decimal(sought),)
+    return b" AND number " + _SQL_SIGNS[sign] + b" %s", (Decimal(sought),)
 
 
 def _by_text(sign: Sign, sought: Any) -> tuple[bytes, tuple[Any, ...]]:
@@ -104,7 +104,7 @@ def _by_text(sign: Sign, sought: Any) -> tuple[bytes, tuple[Any, ...]]:
     if sign == "$in":
         beginnings = [value[:KEPT_LETTERS] for value in sought]
         return b" AND value IS NOT NULL AND left(value, 200) = ANY(%s) AND value = ANY(%s)", (beginnings, list(sought))
-    own = _SIGNS[sign]
+    own = _SQL_SIGNS[sign]
     near = own if own == b"=" else own[:1] + b"="
     rows = b" AND value IS NOT NULL AND left(value, 200) " + near + b" left(%s, 200) AND value " + own + b" %s"
     return rows, (sought, sought)

@@ -29,7 +29,7 @@ from semsearch.search.languages import Languages
 from semsearch.types import Document, Metadata
 
 _COPY_DOCUMENTS = b"COPY documents (doc, id, digest, title, text, metadata, hash, words) FROM STDIN (FORMAT binary)"
-DIGEST = 2  # its place among them
+DIGEST_COLUMN = 2  # its place among them
 _COPY_PASSAGES = b'COPY passages (key, doc, start, "end", words, vector) FROM STDIN (FORMAT binary)'
 _COPY_FIELDS = b"COPY fields (doc, field, number, value) FROM STDIN (FORMAT binary)"
 _KNOWN = b"SELECT id, doc, hash, metadata FROM documents WHERE digest = ANY(%s)"
@@ -215,7 +215,9 @@ def insert(
         session.execute(_UPDATE, columns)
         session.execute("DELETE FROM fields WHERE doc = ANY(%s)", (docs,))
     _copy(
-        session, _COPY_DOCUMENTS, sorted((_row(entry.record, numbers, whole) for entry in new), key=itemgetter(DIGEST))
+        session,
+        _COPY_DOCUMENTS,
+        sorted((_row(entry.record, numbers, whole) for entry in new), key=itemgetter(DIGEST_COLUMN)),
     )
     _copy(session, _COPY_PASSAGES, rows)
     _write_fields(session, [(numbers[entry.record.document.id], entry.record.document.metadata) for entry in entries])

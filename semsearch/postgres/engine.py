@@ -31,15 +31,19 @@ from semsearch.engine import (
 from semsearch.errors import CollectionError, CollectionLocked, ModelMismatch
 from semsearch.postgres import (
     document_table,
+    forward_steps,
     graph,
     integrity,
-    migrations,
     model_change,
     sparse_table,
     tables,
     word_rows,
 )
-from semsearch.postgres.collection_state import (
+from semsearch.postgres.connections import DatabaseConnections, DatabaseSession, one
+from semsearch.postgres.origins import PostgresOrigins
+from semsearch.postgres.postgres_view import PostgresView, SparseCount
+from semsearch.postgres.prompt_view import LaterSession, PromptView
+from semsearch.postgres.state_row import (
     READ_STATE,
     StateRow,
     check_words,
@@ -47,10 +51,6 @@ from semsearch.postgres.collection_state import (
     read_settings,
     read_state,
 )
-from semsearch.postgres.connections import DatabaseConnections, DatabaseSession, one
-from semsearch.postgres.origins import PostgresOrigins
-from semsearch.postgres.postgres_view import PostgresView, SparseCount
-from semsearch.postgres.prompt_view import LaterSession, PromptView
 from semsearch.records import Entry, Known, Record
 from semsearch.search.document_words import CountedWords
 from semsearch.search.languages import LANGUAGES, Languages, languages_of, same_stems, to_be_found
@@ -65,7 +65,7 @@ SELECT a.pid, host(a.client_addr) FROM pg_locks AS l JOIN pg_stat_activity AS a 
 WHERE l.locktype = 'advisory' AND l.granted AND l.objid::bigint = %s AND l.classid::bigint = %s
 """
 RELABELLED_DOCUMENTS = 4096  # documents of a commit of metadata
-MOST_WORDS = 200_000  # whose numbers are known to be there
+NUMBERED_WORDS = 200_000  # whose numbers are known to be there
 RECERTIFIED_SHARE = 0.1  # of passages, above which a recall is certified again
 
 
@@ -180,7 +180,7 @@ class PostgresEngine:
                     f"{theirs}, and this semsearch knows {ours}. Update semsearch here; nothing was changed."
                 )
 
-        if state.schema < migrations.OLDEST_READ:
+        if state.schema < forward_steps.OLDEST_READ:
             raise CollectionError(self._behind(state))
 
     def _behind(self, state: StateRow) -> str:
@@ -286,7 +286,7 @@ class PostgresEngine:
             with self._writing(shared=True) as session:
                 session.execute(b"SET LOCAL synchronous_commit = off")  # what needs them is committed later
                 word_rows.numbers(session, new)
-            if len(self._numbered) > MOST_WORDS:
+            if len(self._numbered) > NUMBERED_WORDS:
                 self._numbered = frozenset()
             self._numbered |= new
 
@@ -365,7 +365,7 @@ class PostgresEngine:
 
     def migrate(self) -> list[str]:
         """See `Migrated.migrate`."""
-        return migrations.bring_forward(partial(self._writing, older=True))
+        return forward_steps.bring_forward(partial(self._writing, older=True))
 
     def hold(self) -> AbstractContextManager[None]:
         """See `Engine.hold`."""

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from semsearch import versions
 from semsearch.engine import SPARSE, Encode, Problem, Settings
 from semsearch.postgres import document_table, graph, sparse_table, word_rows
-from semsearch.postgres.collection_state import StateRow, put_setting
 from semsearch.postgres.connections import DatabaseSession, one
 from semsearch.postgres.nearest_passages import stream
+from semsearch.postgres.state_row import StateRow, put_setting
 from semsearch.records import Record
 from semsearch.search.document_words import Worded
 from semsearch.search.fields import fields_of

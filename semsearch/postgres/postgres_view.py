@@ -19,10 +19,10 @@ from semsearch.postgres.allowed_documents import (
     facets_of,
 )
 from semsearch.postgres.array_format import vectors_of
-from semsearch.postgres.collection_state import StateRow, check_words
 from semsearch.postgres.connections import DatabaseSession, one
 from semsearch.postgres.nearest_passages import NearestPassages, by_key, stream
 from semsearch.postgres.passage_filter import PassageFilter
+from semsearch.postgres.state_row import StateRow, check_words
 from semsearch.postgres.word_search import NOTHING, WordCounts, WordSearch
 from semsearch.search.analysis import analysed
 from semsearch.search.languages import languages_of

@@ -15,11 +15,11 @@ from typing import Any
 from psycopg.rows import TupleRow
 
 from semsearch.engine import Candidates, Settings, StateMoved
-from semsearch.postgres.collection_state import StateRow
 from semsearch.postgres.connections import DatabaseSession
 from semsearch.postgres.nearest_passages import AtOnce, PassageRow
 from semsearch.postgres.passage_filter import PassageFilter
 from semsearch.postgres.postgres_view import PostgresView, SparseCount
+from semsearch.postgres.state_row import StateRow
 from semsearch.search.query_syntax import Query
 from semsearch.search.where import Filter
 from semsearch.types import Document, Keys, Passage, Vectors

@@ -16,23 +16,23 @@ import numpy as np
 from semsearch.engine import SPARSE, Candidates
 from semsearch.postgres import document_table, tables
 from semsearch.postgres.array_format import float8, int8, written
-from semsearch.postgres.collection_state import put_setting, read_settings
 from semsearch.postgres.connections import DatabaseSession, one
 from semsearch.postgres.nearest_passages import ROUNDING, NearestFound, deepened
 from semsearch.postgres.passage_filter import PassageFilter
+from semsearch.postgres.state_row import put_setting, read_settings
 from semsearch.sparse_vectors import SparseVectors
 from semsearch.types import Keys
 
-_HEAD = struct.Struct(">iii")  # components in all, components that are not 0, and a field that is not used
+_SPARSE_HEAD = struct.Struct(">iii")  # components in all, components that are not 0, and a field that is not used
 _FLOAT_DIGITS = 9  # that tell one float32 from every other
-_COPY = b"COPY sparse_vectors (key, doc, length, vector) FROM STDIN (FORMAT binary)"
-_THERE = b"SELECT to_regclass('sparse_vectors') IS NOT NULL"
-_OF_PASSAGES = b"SELECT key, doc FROM passages WHERE key = ANY(%s) ORDER BY key FOR KEY SHARE"
-_LACKING = b"""
+_COPY_SPARSE = b"COPY sparse_vectors (key, doc, length, vector) FROM STDIN (FORMAT binary)"
+_TABLE_THERE = b"SELECT to_regclass('sparse_vectors') IS NOT NULL"
+_PASSAGES_STILL_THERE = b"SELECT key, doc FROM passages WHERE key = ANY(%s) ORDER BY key FOR KEY SHARE"
+_WITHOUT_SPARSE = b"""
 SELECT key FROM passages AS p WHERE key > %s AND NOT EXISTS (SELECT FROM sparse_vectors AS s WHERE s.key = p.key)
 ORDER BY key LIMIT %s
 """
-_SCAN = b"""
+_SPARSE_SCAN = b"""
 SELECT key, doc, sparsevec_send(vector), most FROM (
     SELECT p.key, p.doc, p.vector, %%(error)s * p.length - (p.vector <#> %%(query)s::sparsevec) AS most
     FROM sparse_vectors AS p WHERE %s ORDER BY most DESC, key LIMIT %%(count)s
@@ -43,7 +43,7 @@ _NO_COMPONENTS = (np.empty(0, dtype=np.int32), np.empty(0, dtype=np.float32))
 
 def is_there(session: DatabaseSession) -> bool:
     """Whether the table is."""
-    return bool(one(session, _THERE))
+    return bool(one(session, _TABLE_THERE))
 
 
 def begin(session: DatabaseSession, described: Mapping[str, Any]) -> None:
@@ -67,7 +67,7 @@ def end(session: DatabaseSession) -> None:
 
 def write(session: DatabaseSession, keys: Keys, vectors: SparseVectors) -> int:
     """Give passages their vectors; how many of them are still there."""
-    docs: dict[int, int] = dict(session.execute(_OF_PASSAGES, (keys.tolist(),)).fetchall())
+    docs: dict[int, int] = dict(session.execute(_PASSAGES_STILL_THERE, (keys.tolist(),)).fetchall())
     if not docs:
         return 0
     session.execute(b"DELETE FROM sparse_vectors WHERE key = ANY(%s)", (list(docs),))
@@ -76,7 +76,7 @@ def write(session: DatabaseSession, keys: Keys, vectors: SparseVectors) -> int:
         for key, (indices, values) in sorted(zip(keys.tolist(), vectors.rows(), strict=True), key=_key)
         if key in docs
     )
-    with session.cursor().copy(_COPY) as copy:
+    with session.cursor().copy(_COPY_SPARSE) as copy:
         for piece in written(rows):
             copy.write(piece)
     document_table.count(session, document_table.CountChange())
@@ -98,16 +98,18 @@ def packed(
     """As pgvector's type is sent, which holds no zeros."""
     there = values != 0
     own = values[there]
-    return b"".join((_HEAD.pack(dim, len(own), 0), indices[there].astype(">i4").tobytes(), own.astype(">f4").tobytes()))
+    return b"".join(
+        (_SPARSE_HEAD.pack(dim, len(own), 0), indices[there].astype(">i4").tobytes(), own.astype(">f4").tobytes())
+    )
 
 
 def unpacked(sent: Sequence[bytes], dim: int) -> SparseVectors:
     """The vectors that `sparsevec_send` wrote."""
     rows = []
     for vector in sent:
-        _, count, _ = _HEAD.unpack_from(vector)
-        indices = np.frombuffer(vector, ">i4", count, _HEAD.size).astype(np.int32)
-        rows.append((indices, np.frombuffer(vector, ">f4", count, _HEAD.size + 4 * count).astype(np.float32)))
+        _, count, _ = _SPARSE_HEAD.unpack_from(vector)
+        indices = np.frombuffer(vector, ">i4", count, _SPARSE_HEAD.size).astype(np.int32)
+        rows.append((indices, np.frombuffer(vector, ">f4", count, _SPARSE_HEAD.size + 4 * count).astype(np.float32)))
     return SparseVectors.of_rows(rows, dim)
 
 
@@ -130,7 +132,7 @@ def read(session: DatabaseSession, keys: Keys, dim: int) -> SparseVectors:
 
 def lacking(session: DatabaseSession, after: int, most: int) -> list[int]:
     """Some passages without a vector, those behind the key `after`, ascending."""
-    return [key for (key,) in session.execute(_LACKING, (after, most))]
+    return [key for (key,) in session.execute(_WITHOUT_SPARSE, (after, most))]
 
 
 def number_of_vectors(session: DatabaseSession) -> int:
@@ -143,7 +145,7 @@ def best(session: DatabaseSession, query: SparseVectors, k: int, condition: Pass
     _, values = query.row(0)
     error = (len(values) + 4) * ROUNDING * float(np.linalg.norm(values.astype(np.float64)))
     given = condition.values | {"query": _literal(query), "error": error}
-    statement = _SCAN % condition.condition
+    statement = _SPARSE_SCAN % condition.condition
 
     def ask(wanted: int) -> NearestFound:
         count = wanted + max(10, wanted // 10)

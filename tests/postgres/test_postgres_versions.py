@@ -12,7 +12,7 @@ from support.command_line import run
 import semsearch
 from semsearch import versions
 from semsearch.errors import CollectionError, StorageError
-from semsearch.postgres import migrations, tables
+from semsearch.postgres import forward_steps, tables
 from semsearch.search import analysis
 from semsearch.testing.encoder import HashEncoder
 from semsearch.types import Document
@@ -43,7 +43,7 @@ def tomorrow(what):
             step = {
                 tables.POSTGRES_SCHEMA: lambda session: session.execute("ALTER TABLE questions ADD COLUMN asked int")
             }
-            stack.enter_context(mock.patch.dict(migrations.MIGRATIONS, step))
+            stack.enter_context(mock.patch.dict(forward_steps.FORWARD_STEPS, step))
             stack.enter_context(mock.patch.object(tables, "POSTGRES_SCHEMA", tables.POSTGRES_SCHEMA + 1))
         else:
             stack.enter_context(mock.patch.object(versions, "ANALYSIS", versions.ANALYSIS + 1))
@@ -125,7 +125,7 @@ def test_a_step_that_fails_leaves_nothing_and_is_taken_again(url, films):
             session.execute("ALTER TABLE questions ADD COLUMN half int")
             session.execute("SELECT 1 / 0")
 
-        broken = mock.patch.dict(migrations.MIGRATIONS, {tables.POSTGRES_SCHEMA - 1: fails})
+        broken = mock.patch.dict(forward_steps.FORWARD_STEPS, {tables.POSTGRES_SCHEMA - 1: fails})
         with broken, pytest.raises(StorageError, match="division by zero"):
             newer.migrate()
         assert contents(url) == before

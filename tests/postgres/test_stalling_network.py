@@ -40,7 +40,6 @@ def through(proxy, url):
 ASKED = {
     "search": lambda collection: collection.search("note"),
     "add": lambda collection: collection.add(NEW),
-    "remove": lambda collection: collection.remove(["0"]),
 }
 
 

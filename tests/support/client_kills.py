@@ -20,7 +20,7 @@ from unittest import mock
 import semsearch
 from semsearch import models
 from semsearch.errors import ModelMismatch
-from semsearch.postgres import migrations, tables
+from semsearch.postgres import forward_steps, tables
 from semsearch.postgres.watched_session import WatchedSession
 from semsearch.testing.encoder import HashEncoder, SparseWords
 from semsearch.types import Document
@@ -37,7 +37,7 @@ def tomorrow():
     """A semsearch with another schema."""
     step = {tables.POSTGRES_SCHEMA: lambda session: session.execute("ALTER TABLE questions ADD COLUMN asked int")}
     with (
-        mock.patch.dict(migrations.MIGRATIONS, step),
+        mock.patch.dict(forward_steps.FORWARD_STEPS, step),
         mock.patch.object(tables, "POSTGRES_SCHEMA", tables.POSTGRES_SCHEMA + 1),
     ):
         yield

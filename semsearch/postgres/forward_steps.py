@@ -12,8 +12,8 @@ from contextlib import AbstractContextManager
 
 from semsearch import versions
 from semsearch.postgres import tables, word_rows
-from semsearch.postgres.collection_state import read_settings, read_state
 from semsearch.postgres.connections import DatabaseSession
+from semsearch.postgres.state_row import read_settings, read_state
 from semsearch.search.languages import languages_of
 
 OLDEST_READ = 1  # the version of the tables from which on this semsearch reads them
