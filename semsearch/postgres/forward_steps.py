@@ -17,7 +17,7 @@ from semsearch.postgres.state_row import read_settings, read_state
 from semsearch.search.languages import languages_of
 
 OLDEST_READ = 1  # the version of the tables from which on this semsearch reads them
-MIGRATIONS: dict[int, Callable[[DatabaseSession], None]] = {}
+FORWARD_STEPS: dict[int, Callable[[DatabaseSession], None]] = {}
 """From version n of the tables to n + 1, which knows them as they were then, and no others."""
 
 
@@ -35,7 +35,7 @@ def bring_forward(writing: Callable[[], AbstractContextManager[DatabaseSession]]
 def _step(session: DatabaseSession) -> str | None:
     state = read_state(session)
     if state.schema < tables.POSTGRES_SCHEMA:
-        MIGRATIONS[state.schema](session)
+        FORWARD_STEPS[state.schema](session)
         session.execute(b"UPDATE state SET schema = schema + 1, version = version + 1")
         return f"brought the tables forward from version {state.schema} to {state.schema + 1}"
     if state.analysis < versions.ANALYSIS:
