@@ -8,7 +8,7 @@ ALONE      := threads or weights or gpu
 REAL       := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadgroup
 SOURCES    := semsearch indexes corpora benchmarks docs examples tests
 
-.PHONY: demo quick test real check adaptors docs bench crash kill-server cluster siege failover fuzz attack parts ray soak format clean
+.PHONY: demo quick test real check adaptors docs bench crash kill-server kill-clients cluster siege failover fuzz attack parts ray soak format clean
 .DEFAULT_GOAL := help
 
 help:
@@ -85,6 +85,10 @@ kill-server: $(VENV)/.test ## kill a server in the midst of uploads, a hundred t
 	PYTHONPATH=tests $(BIN)/python -m support.server_kills $(or $(COUNT),100)
 
 cluster: $(VENV)/.test ## three nodes, of which one is killed while writers write and readers read, a hundred times; what else can be lost (COUNT=…, FLAVOUR=…)
+kill-clients: $(VENV)/.test ## kill clients of a PostgreSQL at every exchange with it, in every operation
+	PYTHONPATH=tests $(BIN)/python -m support.client_kills
+
+cluster: $(VENV)/.test ## kill a node of three while writers write and readers read, a hundred times (COUNT=…, FLAVOUR=…)
 	PYTHONPATH=tests $(BIN)/python -m support.cluster_kills $(or $(COUNT),100) --flavour $(or $(FLAVOUR),opensearch)
 	$(BIN)/python -m pytest tests/cluster -m 'long and not real'
 

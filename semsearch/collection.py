@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 import numpy as np
 from numpy.typing import ArrayLike
 
-from semsearch import plugins
+from semsearch import plugins, versions
 from semsearch.arguments import as_id, as_ids, as_list, check_mapping, check_number, check_path, each_of, kind_of
 from semsearch.bound_encoder import NO_VECTORS, BoundEncoder, EncodedQueries
 from semsearch.bound_sparse import described_sparse
@@ -30,6 +30,7 @@ from semsearch.engine import (
     Indexed,
     IndexSpec,
     Maintained,
+    Migrated,
     Problem,
     Refreshing,
     SparseStore,
@@ -1159,6 +1160,20 @@ class Collection:
         if self._model.described is not None:
             encode = Encoding(self.encoder, bool(self.settings["passages"])).entries
         return self._written(self._maintained().repair(encode, self._kept_questions), True)
+
+    def migrate(self) -> list[str]:
+        """Bring it forward to what this version makes, which older ones refuse then; what was done, in sentences.
+
+        In folders that is done when they are opened; where several machines use a collection, it is a step of its own.
+        """
+        if isinstance(self.engine, Migrated):
+            return self.engine.migrate()
+        if self.engine.versions["analysis"] < versions.ANALYSIS:
+            raise UsageError(
+                f"collection '{self.name}' lies in the engine '{self.engine.capabilities.engine}', where an older "
+                "semsearch made it: bring it forward there."
+            )
+        return []
 
     def compact(self) -> Compacted:
         """Give back what removed documents took, and erase them everywhere."""

@@ -630,6 +630,22 @@ class Maintained(Protocol):
 
 
 @runtime_checkable
+class Migrated(Protocol):
+    """An engine whose collections are brought forward by a step of its own, since other versions may be using them.
+
+    Engines that are none bring them forward when they are opened, or have it done where they are.
+    """
+
+    def migrate(self) -> list[str]:
+        """Bring the collection to what this semsearch makes, which older ones refuse; what was done, in sentences.
+
+        Raises:
+            CollectionError: A newer semsearch made it, or brought it forward.
+        """
+        ...
+
+
+@runtime_checkable
 class Refreshing(Protocol):
     """An engine whose searches see a commit only after a moment, or once they are told to: `Capabilities.refreshes`.
 

@@ -60,7 +60,7 @@ _COMMANDS = {
     },
     **dict.fromkeys(("similar", "calibrate"), "similar"),
     **dict.fromkeys(("get", "remove", "drop", "list", "describe", "info"), "manage"),
-    **dict.fromkeys(("reindex", "tune", "check", "repair", "compact", "backup", "restore"), "maintenance"),
+    **dict.fromkeys(("reindex", "tune", "check", "repair", "migrate", "compact", "backup", "restore"), "maintenance"),
     **dict.fromkeys(("reencode", "language"), "maintenance"),
     **{name: name for name in ("pairs", "duplicates", "clusters", "topics", "map", "classify", "bitext")},
     **dict.fromkeys(("sts", "similarity"), "sts"),

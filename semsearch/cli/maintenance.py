@@ -1,4 +1,4 @@
-"""`semsearch reindex, tune, check, repair, compact, backup, restore, reencode, language`: maintenance over time."""
+"""Over time: `semsearch reindex, tune, check, repair, migrate, compact, backup, restore, reencode, language`."""
 
 from __future__ import annotations
 
@@ -173,6 +173,27 @@ def repair(name: str, device: str | None, dtype: str | None, home: str | None) -
     return 0
 
 
+@click.command(short_help="Bring a collection in a database forward to this version.")
+@click.argument("name", shell_complete=parameters.collections)
+@parameters.home
+def migrate(name: str, home: str | None) -> int:
+    r"""Bring collection NAME forward to what this version of semsearch makes; older versions refuse it from then on.
+
+    Folders are brought forward when they are opened. In a database it is a step of its own, once all who use the
+    collection have a version that knows it.
+
+    \b
+    semsearch migrate corpus --home postgresql://user@host/database
+    """
+    with semsearch.open(name, home=Home.of(home)) as collection:
+        done = collection.migrate()
+    for sentence in done:
+        out(one_line(sentence))
+    if not done:
+        say(f"'{name}' needed nothing.")
+    return 0
+
+
 @click.command(short_help="Give removed documents' bytes back, and erase them.")
 @click.argument("name", shell_complete=parameters.collections)
 @parameters.home
@@ -294,4 +315,4 @@ def _sparse(collection: Collection, model: str, revision: str | None) -> int:
     return 0
 
 
-COMMANDS = (reindex, tune, check, repair, compact, backup, restore, reencode, language)
+COMMANDS = (reindex, tune, check, repair, migrate, compact, backup, restore, reencode, language)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from itertools import islice
@@ -16,14 +17,17 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from semsearch.engine import Engine, EngineView, IndexSpec, Origin, Settlement
+from semsearch.engine import SPARSE, Engine, EngineView, IndexSpec, Origin, Settlement, SparseStore, SparseView
 from semsearch.errors import CollectionDamaged, CollectionExists, CollectionNotFound, ModelMismatch
 from semsearch.home import Home
 from semsearch.records import Entry, Record
 from semsearch.types import Document, Span, Vectors
 
+log = logging.getLogger("semsearch")
+
 COPIED_FROM = "copied_from"  # the setting that says that a copy is not done, and of which collection it is
-OWN_SETTINGS = {"uuid", "graph", "reencoding", "last_generation", COPIED_FROM}  # that an engine keeps for itself
+# That an engine keeps for itself.
+OWN_SETTINGS = {"uuid", "graph", "reencoding", "last_generation", SPARSE, "sparse_index", "sparse_writes", COPIED_FROM}
 COPIED_DOCUMENTS = 1024  # of a commit
 Batched = TypeVar("Batched")
 SHARED_INDEXES = ("auto", "exact", "hnsw")  # that every engine with an index has
@@ -47,6 +51,7 @@ def transfer(source: Engine, home: Home, name: str | None = None, progress: Call
         target = _begun(source, view, home, name or source.name)
         try:
             _send(view, source, target, progress)
+            _send_sparse(view, source, target)
             _send_origins(source, target)
             count = _verify(view, source, target)
             target.set(COPIED_FROM, None)
@@ -144,6 +149,28 @@ def _send(view: EngineView, source: Engine, target: Engine, progress: Callable[[
         with target.view() as other:
             gone = [identity for identity in other.ids(None) if identity not in there]
         target.remove(gone)
+
+
+def _send_sparse(view: EngineView, source: Engine, target: Engine) -> None:
+    """The sparse vectors, where both keep them; a passage that has none gets one when the copy is written to."""
+    described = view.settings.get(SPARSE)
+    if described is None:
+        return
+    assert isinstance(view, SparseView), "the engine says so"
+    if not isinstance(target, SparseStore):
+        log.warning("%s keeps no sparse vectors: those of '%s' were not copied.", target.location, source.name)
+        return
+    if target.settings.get(SPARSE) != described:
+        target.begin_sparse(described)
+    for ids in _batches(view.ids(None), COPIED_DOCUMENTS):
+        ours = view.keys_of(ids)
+        with target.view() as other:
+            theirs = other.keys_of(ids)
+        pairs = [pair for one in ids for pair in zip(ours.get(one, ()), theirs.get(one, ()), strict=True)]
+        vectors = view.sparse_vectors(np.array([own for own, _ in pairs], dtype=np.int64))
+        there = np.flatnonzero(vectors.counts)
+        keys = np.array([key for _, key in pairs], dtype=np.int64)[there]
+        target.put_sparse(keys, vectors[there], described["fingerprint"])
 
 
 def _send_origins(source: Engine, target: Engine) -> None:

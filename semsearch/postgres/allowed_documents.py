@@ -6,33 +6,22 @@ Each part is a query of document numbers, and parts are put together by INTERSEC
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any, assert_never
+from typing import Any
 
 from semsearch.postgres.connections import DatabaseSession
+from semsearch.postgres.tables import KEPT_LETTERS
 from semsearch.search.fields import VALUED, Kind, composed, folded, in_text
-from semsearch.search.where import (
-    And,
-    Compare,
-    Contains,
-    Equal,
-    Exists,
-    Filter,
-    Like,
-    Member,
-    Not,
-    Or,
-    Value,
-    Within,
-)
+from semsearch.search.where import Filter
+from semsearch.search.where_sets import FieldCondition, Sign, documents_in
 
 EVERY_DOCUMENT = b"SELECT doc FROM documents"
 NO_DOCUMENT = b"SELECT doc FROM documents WHERE false"
 MOST_FIELDS = 200
 SAMPLED_VALUES = 2_000
-_SIZE_SIGNS = {"$gt": b">", "$gte": b">=", "$lt": b"<", "$lte": b"<="}
+_SQL_SIGNS: Mapping[str, bytes] = {"=": b"=", "$gt": b">", "$gte": b">=", "$lt": b"<", "$lte": b"<="}
 _OF_FIELD = (
     b"field = ANY(ARRAY(SELECT n.field FROM field_names AS n WHERE left(n.name, 200) = left(%s, 200) AND n.name = %s"
 )
@@ -54,83 +43,75 @@ class DocumentSet:
 
 def documents_allowed(session: DatabaseSession, where: Filter) -> DocumentSet:
     """The documents that a filter allows."""
-    match where:
-        case And(parts):
-            return _joined(session, b"INTERSECT", parts, DocumentSet(EVERY_DOCUMENT))
-        case Or(parts):
-            return _joined(session, b"UNION", parts, DocumentSet(NO_DOCUMENT))
-        case Not(part):
-            return DocumentSet(EVERY_DOCUMENT).joined(b"EXCEPT", documents_allowed(session, part))
-        case Like(name, text):
-            return _like(session, name, text)
-    found = [DocumentSet(b"SELECT doc FROM fields WHERE " + own, values) for own, values in _conditions(where)]
-    return _together(b"UNION", found, DocumentSet(NO_DOCUMENT))
+    return documents_in(where, _Queries(session))
 
 
-def _joined(session: DatabaseSession, operator: bytes, parts: Sequence[Filter], empty: DocumentSet) -> DocumentSet:
-    return _together(operator, [documents_allowed(session, part) for part in parts], empty)
+class _Queries:
+    """Sets of documents as queries; see `semsearch.search.where_sets.FilterSets`."""
+
+    def __init__(self, session: DatabaseSession) -> None:
+        self._session = session
+
+    def every(self) -> DocumentSet:
+        return DocumentSet(EVERY_DOCUMENT)
+
+    def none(self) -> DocumentSet:
+        return DocumentSet(NO_DOCUMENT)
+
+    def having(self, condition: FieldCondition) -> DocumentSet:
+        rows, values = _rows(condition)
+        for sign, text in condition.tests:
+            if sign == "$like":  # by folding in the client: each distinct value of the field is looked at once
+                found = self._session.execute(b"SELECT DISTINCT value FROM fields WHERE " + rows, values)
+                alike = [value for (value,) in found if text in folded(value)]
+                rows, values = rows + b" AND value = ANY(%s)", (*values, alike)
+        return DocumentSet(b"SELECT doc FROM fields WHERE " + rows, values)
+
+    def both(self, one: DocumentSet, other: DocumentSet) -> DocumentSet:
+        return other if one.query == EVERY_DOCUMENT else one.joined(b"INTERSECT", other)
+
+    def either(self, one: DocumentSet, other: DocumentSet) -> DocumentSet:
+        return other if one.query == NO_DOCUMENT else one.joined(b"UNION", other)
+
+    def without(self, one: DocumentSet, other: DocumentSet) -> DocumentSet:
+        return one.joined(b"EXCEPT", other)
 
 
-def _together(operator: bytes, parts: Sequence[DocumentSet], empty: DocumentSet) -> DocumentSet:
-    if not parts:
-        return empty
-    whole, *rest = parts
-    for part in rest:
-        whole = whole.joined(operator, part)
-    return whole
+def _rows(condition: FieldCondition) -> tuple[bytes, tuple[Any, ...]]:
+    """What rows of `fields` must be; but for how texts are alike."""
+    if condition.kind is None:
+        return _OF_FIELD + b" AND n.element = %s))", (condition.name, condition.name, condition.element)
+    rows, values = _field(condition.name, condition.element, condition.kind)
+    for sign, sought in condition.tests:
+        if condition.kind in ("number", "bool", "date"):
+            compared, given = _by_number(sign, sought)
+        elif condition.kind == "text" and sign != "$like":
+            compared, given = _by_text(sign, sought)
+        else:  # of null, lists and objects there is one value
+            continue
+        rows, values = rows + compared, (*values, *given)
+    return rows, values
 
 
-def _conditions(
-    where: Equal | Compare | Member | Exists | Contains | Within,
-) -> Iterator[tuple[bytes, tuple[Any, ...]]]:
-    """Conditions on rows of `fields`, any of which is enough."""
-    match where:
-        case Exists(name):
-            yield _OF_FIELD + b" AND NOT n.element))", (name, name)
-        case Equal(name, sought):
-            yield _compared(name, False, b"=", sought)
-        case Contains(name, sought):
-            yield _compared(name, True, b"=", sought)
-        case Compare(name, size, sought):
-            yield _compared(name, False, _SIZE_SIGNS[size], sought)
-        case Member(name, several):
-            for value in several:
-                yield _compared(name, False, b"=", value)
-        case Within(name, ranges, element):
-            for first, behind in ranges:
-                condition, values = _field(name, element, "date")
-                for sign, bound in ((b">=", first), (b"<", behind)):
-                    if bound is not None:
-                        condition += b" AND number " + sign + b" %s"
-                        values = (*values, Decimal(bound))
-                yield condition, values
-        case _:
-            assert_never(where)
+def _by_number(sign: Sign, sought: Any) -> tuple[bytes, tuple[Any, ...]]:
+    if sign == "$in":
+        return b" AND number = ANY(%s)", ([Decimal(value) for value in sought],)
+    return b" AND number " + _SQL_SIGNS[sign] + b" %s", (Decimal(sought),)
+
+
+def _by_text(sign: Sign, sought: Any) -> tuple[bytes, tuple[Any, ...]]:
+    """By its beginning first, which is in the index, and in the order of the whole."""
+    if sign == "$in":
+        beginnings = [value[:KEPT_LETTERS] for value in sought]
+        return b" AND value IS NOT NULL AND left(value, 200) = ANY(%s) AND value = ANY(%s)", (beginnings, list(sought))
+    own = _SQL_SIGNS[sign]
+    near = own if own == b"=" else own[:1] + b"="
+    rows = b" AND value IS NOT NULL AND left(value, 200) " + near + b" left(%s, 200) AND value " + own + b" %s"
+    return rows, (sought, sought)
 
 
 def _field(name: str, element: bool, kind: Kind) -> tuple[bytes, tuple[Any, ...]]:
     return _OF_FIELD + b" AND n.element = %s AND n.type = %s))", (name, name, element, kind)
-
-
-def _compared(name: str, element: bool, sign: bytes, sought: Value) -> tuple[bytes, tuple[Any, ...]]:
-    condition, values = _field(name, element, sought.kind)
-    if sought.kind in ("number", "bool", "date"):
-        return condition + b" AND number " + sign + b" %s", (*values, Decimal(sought.value))
-    if sought.kind == "text":
-        near = sign if sign == b"=" else sign[:1] + b"="  # beginnings are in the order of the whole
-        condition += (
-            b" AND value IS NOT NULL AND left(value, 200) " + near + b" left(%s, 200) AND value " + sign + b" %s"
-        )
-        return condition, (*values, sought.value, sought.value)
-    return condition, values  # null, list, object: there is one value
-
-
-def _like(session: DatabaseSession, name: str, text: str) -> DocumentSet:
-    """By folding in the client: each distinct value of the field is looked at once."""
-    condition, values = _field(name, False, "text")
-    rows = session.execute(b"SELECT DISTINCT value FROM fields WHERE " + condition, values)
-    alike = [value for (value,) in rows if text in folded(value)]
-    return DocumentSet(b"SELECT doc FROM fields WHERE " + condition + b" AND value = ANY(%s)", (*values, alike))
 
 
 class FieldTable:

@@ -90,6 +90,11 @@ def int8(value: int) -> bytes:
     return value.to_bytes(8, "big", signed=True)
 
 
+def float8(value: float) -> bytes:
+    """A double precision."""
+    return struct.pack(">d", value)
+
+
 def int4(value: int) -> bytes:
     """An integer."""
     return value.to_bytes(4, "big", signed=True)

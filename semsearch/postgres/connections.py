@@ -1,4 +1,6 @@
-"""Connections to one database: a pool, transactions that read one state, those that write, the writer's turn.
+"""Connections to one database: a pool, transactions that read one state, those that write, the writers' turn.
+
+Who writes documents shares the turn with others that do; who changes what all documents depend on has it alone.
 
 A transaction begins on another connection where the first one turns out to be lost, for `RECONNECT_SECONDS`:
 that is how a failover looks from here. One that has begun is repeated where that does no harm (`repeated`), and else
@@ -14,6 +16,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, TypeAlias, TypeVar
 from weakref import WeakKeyDictionary
 
@@ -22,10 +25,11 @@ from psycopg import sql
 from psycopg.rows import TupleRow
 from psycopg_pool import ConnectionPool
 
-from semsearch.errors import CollectionClosed, EngineUnreachable
+from semsearch.errors import CollectionClosed, SemsearchError
 from semsearch.postgres.array_format import register_vector
 from semsearch.postgres.database_address import DatabaseAddress
-from semsearch.postgres.server_errors import is_lost, told
+from semsearch.postgres.server_errors import COLLISIONS, is_lost, told
+from semsearch.postgres.watched_session import AT_WORK, WatchedSession
 
 DatabaseSession: TypeAlias = psycopg.Connection[TupleRow]
 
@@ -37,24 +41,41 @@ MOST_CONNECTIONS = 16  # of a process to one collection
 RECONNECT_SECONDS = 10.0  # seconds: for a lost server, and for a connection of the pool
 LOCK_TIMEOUT = "10s"  # for the writer's turn and for tables
 
+# The server looks, too, whether its client is still there, whose locks it would else keep.
 # A planner that knows each query's own numbers, and `exact` that stays exact: psycopg prepares what it sees often.
 # Compiling a statement takes longer than running it. A walk of the graph goes on until enough was let through.
 _SETTINGS = b"""
 SELECT 'vector'::regtype::oid::int8, '[1]'::vector, set_config('plan_cache_mode', 'force_custom_plan', false),
     set_config('jit', 'off', false), set_config('work_mem', '32MB', false),
     set_config('hnsw.iterative_scan', 'relaxed_order', false),
-    CASE WHEN current_setting('lock_timeout') = '0' THEN set_config('lock_timeout', %(lock)s, false) END
+    CASE WHEN current_setting('lock_timeout') = '0' THEN set_config('lock_timeout', %(lock)s, false) END,
+    set_config('tcp_keepalives_idle', '30', false), set_config('tcp_keepalives_interval', '10', false),
+    set_config('tcp_keepalives_count', '3', false), set_config('client_connection_check_interval', '10s', false)
 """
 
+
+_TURN = b"SELECT pg_advisory_xact_lock(%s)"
+_SHARED_TURN = b"SELECT pg_advisory_xact_lock_shared(%s)"
 
 # What `at_once` leaves behind for its next call, as all others want it.
 _USUAL = b"SELECT set_config('enable_sort', 'on', false)"
 
 
-def connected(address: DatabaseAddress, *, writes: bool = False) -> DatabaseSession:
+def connected(address: DatabaseAddress, *, writes: bool = False) -> WatchedSession:
     """One connection outside of any pool, each statement of which is a transaction of its own."""
+    session = _made(address, writes)
+    session.at_work = partial(_is_at_work, address, writes)
+    return session
+
+
+def _made(address: DatabaseAddress, writes: bool) -> WatchedSession:
     with told(address.location):
-        return psycopg.connect(**(address.writing if writes else address.parameters), autocommit=True)
+        return WatchedSession.connect(**(address.writing if writes else address.parameters), autocommit=True)
+
+
+def _is_at_work(address: DatabaseAddress, writes: bool, process: int) -> bool:
+    with _made(address, writes) as session:
+        return bool(one(session, AT_WORK, (process,)))
 
 
 class DatabaseConnections:
@@ -78,8 +99,9 @@ class DatabaseConnections:
         if not self._wrote:
             self._primary = self._made(self._address.writing)
 
-    def _made(self, parameters: dict[str, Any]) -> ConnectionPool[DatabaseSession]:
+    def _made(self, parameters: dict[str, Any]) -> ConnectionPool[WatchedSession]:
         return ConnectionPool(
+            connection_class=WatchedSession,
             kwargs={**parameters, "autocommit": True},
             min_size=0,
             max_size=MOST_CONNECTIONS,
@@ -90,7 +112,8 @@ class DatabaseConnections:
             reconnect_timeout=RECONNECT_SECONDS,
         )
 
-    def _configure(self, session: DatabaseSession) -> None:
+    def _configure(self, session: WatchedSession) -> None:
+        session.at_work = partial(_is_at_work, self._address, self._wrote)
         session.execute("SELECT set_config('search_path', %s, false)", (self._path,))  # where the type is found
         register_vector(session, one(session, _SETTINGS, {"lock": LOCK_TIMEOUT}))
 
@@ -145,8 +168,11 @@ class DatabaseConnections:
                             raise
 
     @contextmanager
-    def writing(self, turn: int) -> Iterator[DatabaseSession]:
-        """A transaction of whoever has the writer's `turn`; waits for it, then commits, or nothing is there."""
+    def writing(self, turn: int, *, shared: bool = False) -> Iterator[DatabaseSession]:
+        """A transaction of whoever has the writer's `turn`; waits for it, then commits, or nothing is there.
+
+        `shared`: with others that share it, too.
+        """
         held: DatabaseSession | None = getattr(self._own, "session", None)
         with told(self.location):
             if held is not None:
@@ -155,7 +181,7 @@ class DatabaseConnections:
                 return
             statement = b"BEGIN; SELECT 1"
             with self._begun(statement, writes=True) as (session, _):
-                session.execute("SELECT pg_advisory_xact_lock(%s)", (turn,))
+                session.execute(_SHARED_TURN if shared else _TURN, (turn,))
                 yield session
 
     @contextmanager
@@ -188,19 +214,21 @@ class DatabaseConnections:
                 if not session.closed:
                     session.execute("SELECT pg_advisory_unlock(%s)", (turn,))
 
-    def repeated(self, work: Callable[[], Repeated]) -> Repeated:
-        """What `work` gives, which is done again where its connection is lost, for a while: again does no harm.
+    def repeated(self, work: Callable[[], Repeated], *, lost: bool = True) -> Repeated:
+        """What `work`, one transaction, gives; it is done again, for a while, where another writer's came between.
 
-        Of a thread that holds the writer's turn nothing is repeated, since its turn is lost with the connection.
+        And, if `lost`, where its connection is lost, when it may have been done: again must do no harm then. Of a
+        thread that holds the writer's turn nothing is repeated, since its turn is lost with the connection.
         """
         deadline = time.monotonic() + RECONNECT_SECONDS
         while True:
             try:
                 return work()
-            except EngineUnreachable as error:
-                lost = isinstance(error.__cause__, psycopg.Error) and is_lost(error.__cause__)
+            except SemsearchError as error:
+                cause = error.__cause__
+                again = isinstance(cause, COLLISIONS) or (lost and isinstance(cause, psycopg.Error) and is_lost(cause))
                 held = getattr(self._own, "session", None) is not None
-                if not lost or held or time.monotonic() > deadline:
+                if not again or held or time.monotonic() > deadline:
                     raise
 
     @contextmanager

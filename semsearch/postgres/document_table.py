@@ -1,11 +1,18 @@
-"""Documents, passages and fields as rows: how they are written, changed and removed in the caller's transaction."""
+"""Documents, passages and fields as rows: how they are written, changed, removed in the caller's transaction.
+
+Several writers may be at it at once. Each locks the documents that it knows before it looks at what is stored of them;
+two that write the same new one collide at its digest, and the later begins again. In both places digests ascend, so
+that nobody waits for one that waits. What all of them change comes last: the counts of the collection and of its words.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from decimal import Decimal
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -22,9 +29,11 @@ from semsearch.search.languages import Languages
 from semsearch.types import Document, Metadata
 
 _COPY_DOCUMENTS = b"COPY documents (doc, id, digest, title, text, metadata, hash, words) FROM STDIN (FORMAT binary)"
+DIGEST_COLUMN = 2  # its place among them
 _COPY_PASSAGES = b'COPY passages (key, doc, start, "end", words, vector) FROM STDIN (FORMAT binary)'
 _COPY_FIELDS = b"COPY fields (doc, field, number, value) FROM STDIN (FORMAT binary)"
 _KNOWN = b"SELECT id, doc, hash, metadata FROM documents WHERE digest = ANY(%s)"
+_LOCKED = b" ORDER BY digest FOR UPDATE"
 _UPDATE = b"""
 UPDATE documents AS old SET title = new.title, text = new.text, metadata = new.metadata, hash = new.hash,
     words = new.words
@@ -35,10 +44,12 @@ _UPDATE_METADATA = b"""
 UPDATE documents AS old SET metadata = new.metadata
 FROM unnest(%s::bigint[], %s::text[]) AS new (doc, metadata) WHERE old.doc = new.doc
 """
+_DIM = b"SELECT dim FROM state"
 _REMOVE_PASSAGES = b"""
 WITH gone AS (DELETE FROM passages WHERE doc = ANY(%s) RETURNING words)
 SELECT count(*), coalesce(sum(words), 0) FROM gone
 """
+_NAME_FIELDS = b"SELECT pg_advisory_xact_lock(hashtextextended(current_schema() || ' field names', 0))"
 _COUNT = b"""
 UPDATE state SET version = version + 1, documents = documents + %s, passages = passages + %s, words = words + %s,
     whole_words = whole_words + %s, longest = greatest(longest, %s), dim = coalesce(dim, %s)
@@ -52,15 +63,25 @@ ON CONFLICT (doc, source) DO UPDATE SET file = excluded.file, position = exclude
 
 
 class CountChange(NamedTuple):
-    """By how much the counts of a collection change."""
+    """By how much the counts of a collection change, and those of its terms, each the documents that hold it."""
 
     documents: int = 0
     passages: int = 0
     words: int = 0
     whole_words: int = 0
+    terms: Mapping[int, int] = {}
 
     def __add__(self, other: tuple[Any, ...]) -> CountChange:
-        return CountChange(*(a + b for a, b in zip(self, other, strict=True)))
+        more = CountChange(*other)
+        terms = Counter(self.terms)
+        terms.update(more.terms)  # `+` would leave out what is below 0
+        return CountChange(
+            self.documents + more.documents,
+            self.passages + more.passages,
+            self.words + more.words,
+            self.whole_words + more.whole_words,
+            terms,
+        )
 
 
 def digests(ids: Iterable[str]) -> list[bytes]:
@@ -72,9 +93,9 @@ def _digest(identity: str) -> bytes:
     return hashlib.blake2b(identity.encode("utf-8", "surrogatepass"), digest_size=16).digest()
 
 
-def known(session: DatabaseSession, ids: Iterable[str]) -> dict[str, Known]:
-    """What is stored of each of `ids` that is stored at all."""
-    rows = session.execute(_KNOWN, (digests(ids),)).fetchall()
+def known(session: DatabaseSession, ids: Iterable[str], *, locked: bool = False) -> dict[str, Known]:
+    """What is stored of each of `ids` that is stored at all; `locked`: kept from other writers."""
+    rows = session.execute(_KNOWN + (_LOCKED if locked else b""), (digests(ids),)).fetchall()
     return {identity: Known(doc, content, metadata) for identity, doc, content, metadata in rows}
 
 
@@ -89,7 +110,7 @@ def put(
 ) -> Written:
     """See `semsearch.engine.Engine.put`; `name` is the collection's, `counted` gives the words of a document."""
     records = [*(entry.record for entry in entries), *metadata_only]
-    stored = known(session, [record.document.id for record in records])
+    stored = known(session, [record.document.id for record in records], locked=True)
     fresh = [entry for entry in entries if again or not _same(entry.record, stored)]
     rewritten = {entry.record.document.id for entry in fresh}
     changes = [
@@ -102,7 +123,9 @@ def put(
     ]
     if not fresh and not changes:
         return Written(0, 0, 0)
-    dim = _dim_of(session, name, fresh)
+    dim = one(session, _DIM)
+    first = dim is None
+    dim = _fitting(name, fresh, dim)
     replaced = [stored[identity].doc for identity in rewritten if identity in stored]
     change = remove_passages(session, replaced)
     change_metadata(session, changes)
@@ -111,6 +134,8 @@ def put(
         note(session, {identity: origin(identity) for identity in rewritten})
     longest = max((_longest(entry) for entry in fresh), default=0.0)
     count(session, change, longest, dim)
+    if first:  # or another writer's vectors were, just now
+        _fitting(name, fresh, one(session, _DIM))
     return Written(len(fresh) - len(replaced), len(replaced) + len(changes), sum(len(entry.spans) for entry in fresh))
 
 
@@ -133,9 +158,8 @@ def _longest(entry: Entry) -> float:
     return float(np.sqrt(np.einsum("nd,nd->n", entry.vectors, entry.vectors, dtype=np.float64)).max(initial=0))
 
 
-def _dim_of(session: DatabaseSession, name: str, entries: Sequence[Entry]) -> int | None:
-    """The components of the collection's vectors, which those of `entries` must have."""
-    dim: int | None = one(session, b"SELECT dim FROM state")
+def _fitting(name: str, entries: Sequence[Entry], dim: int | None) -> int | None:
+    """The components of the collection's vectors, which those of `entries` must have; `dim` where there are some."""
     for entry in entries:
         dim = entry.vectors.shape[1] if dim is None else dim
         if entry.vectors.shape[1] != dim:
@@ -147,8 +171,10 @@ def _dim_of(session: DatabaseSession, name: str, entries: Sequence[Entry]) -> in
 
 
 def count(session: DatabaseSession, change: CountChange, longest: float = 0.0, dim: int | None = None) -> None:
-    """Note a commit and what it changes of the counts."""
-    session.execute(_COUNT, (*change, longest, dim))
+    """Note a commit and what it changes of the counts; other writers wait from here to the end of the transaction."""
+    *counts, terms = change
+    session.execute(_COUNT, (*counts, longest, dim))
+    word_rows.count(session, terms)
 
 
 def insert(
@@ -188,12 +214,16 @@ def insert(
         ]
         session.execute(_UPDATE, columns)
         session.execute("DELETE FROM fields WHERE doc = ANY(%s)", (docs,))
-    _copy(session, _COPY_DOCUMENTS, (_row(entry.record, numbers, whole) for entry in new))
+    _copy(
+        session,
+        _COPY_DOCUMENTS,
+        sorted((_row(entry.record, numbers, whole) for entry in new), key=itemgetter(DIGEST_COLUMN)),
+    )
     _copy(session, _COPY_PASSAGES, rows)
     _write_fields(session, [(numbers[entry.record.document.id], entry.record.document.metadata) for entry in entries])
-    word_rows.write(session, worded)
+    terms = word_rows.write(session, worded)
     words_of_passages = sum(sum(words.words) for words in worded)
-    return CountChange(len(new), len(rows), words_of_passages, sum(whole.values()))
+    return CountChange(len(new), len(rows), words_of_passages, sum(whole.values()), terms)
 
 
 def _row(record: Record, numbers: Mapping[str, int], whole: Mapping[int, int]) -> Sequence[bytes]:
@@ -238,23 +268,27 @@ def _field_order(row: tuple[int, int, Decimal | None, str | None]) -> tuple[int,
 
 
 def _field_numbers(session: DatabaseSession, names: set[tuple[str, bool, str]]) -> dict[tuple[str, bool, str], int]:
-    wanted = sorted(names)
+    found = _numbered_fields(session, names)
+    if lacking := sorted(names - found.keys()):
+        session.execute(_NAME_FIELDS)  # until the end of the transaction: a new name is rare
+        found |= _numbered_fields(session, set(lacking))
+        for name, element, kind in lacking:
+            if (name, element, kind) not in found:
+                statement = b"INSERT INTO field_names (name, element, type) VALUES (%s, %s, %s) RETURNING field"
+                found[name, element, kind] = one(session, statement, (name, element, kind))
+    return found
+
+
+def _numbered_fields(session: DatabaseSession, names: set[tuple[str, bool, str]]) -> dict[tuple[str, bool, str], int]:
+    wanted = list(names)
     columns = ([name for name, _, _ in wanted], [element for _, element, _ in wanted], [kind for _, _, kind in wanted])
-    found = session.execute(
+    rows = session.execute(
         "SELECT f.name, f.element, f.type, f.field FROM unnest(%s::text[], %s::boolean[], %s::text[]) "
         "AS asked (name, element, type) JOIN field_names AS f ON left(f.name, 200) = left(asked.name, 200) "
         "AND f.name = asked.name AND f.element = asked.element AND f.type = asked.type",
         columns,
-    ).fetchall()
-    numbers = {(name, element, kind): number for name, element, kind, number in found}
-    for name, element, kind in wanted:
-        if (name, element, kind) not in numbers:
-            numbers[name, element, kind] = one(
-                session,
-                b"INSERT INTO field_names (name, element, type) VALUES (%s, %s, %s) RETURNING field",
-                (name, element, kind),
-            )
-    return numbers
+    )
+    return {(name, element, kind): number for name, element, kind, number in rows}
 
 
 def change_metadata(session: DatabaseSession, changes: Sequence[tuple[Record, int]]) -> None:
@@ -270,16 +304,17 @@ def remove_passages(session: DatabaseSession, docs: Sequence[int]) -> CountChang
     """Take away the passages of documents, which stay, and their words."""
     if not docs:
         return CountChange()
-    word_rows.forget(session, docs)
+    terms = word_rows.forget(session, docs)
     row = session.execute(_REMOVE_PASSAGES, (list(docs),)).fetchone()
     assert row is not None
     whole = one(session, b"SELECT coalesce(sum(words), 0) FROM documents WHERE doc = ANY(%s)", (list(docs),))
-    return CountChange(0, -int(row[0]), -int(row[1]), -int(whole))
+    gone = {term: -documents for term, documents in terms.items()}
+    return CountChange(0, -int(row[0]), -int(row[1]), -int(whole), gone)
 
 
 def remove(session: DatabaseSession, ids: Sequence[str]) -> int:
     """Take away documents with all that belongs to them; how many were there."""
-    docs = [old.doc for old in known(session, ids).values()]
+    docs = [old.doc for old in known(session, ids, locked=True).values()]
     if docs:
         change = remove_passages(session, docs)
         session.execute("DELETE FROM documents WHERE doc = ANY(%s)", (docs,))

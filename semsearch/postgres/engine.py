@@ -8,6 +8,7 @@ import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, replace
+from functools import partial
 from itertools import islice
 from typing import Any
 
@@ -15,6 +16,7 @@ from psycopg.rows import TupleRow
 
 from semsearch import versions
 from semsearch.engine import (
+    SPARSE,
     Capabilities,
     Compacted,
     Encode,
@@ -26,24 +28,35 @@ from semsearch.engine import (
     Written,
     fingerprint,
 )
-from semsearch.errors import CollectionError, CollectionLocked, ModelMismatch, UsageError
-from semsearch.postgres import document_table, graph, integrity, model_change, word_rows
+from semsearch.errors import CollectionError, CollectionLocked, ModelMismatch
+from semsearch.postgres import (
+    document_table,
+    forward_steps,
+    graph,
+    integrity,
+    model_change,
+    sparse_table,
+    tables,
+    word_rows,
+)
 from semsearch.postgres.connections import DatabaseConnections, DatabaseSession, one
 from semsearch.postgres.origins import PostgresOrigins
-from semsearch.postgres.postgres_view import (
+from semsearch.postgres.postgres_view import PostgresView, SparseCount
+from semsearch.postgres.prompt_view import LaterSession, PromptView
+from semsearch.postgres.state_row import (
     READ_STATE,
-    PostgresView,
     StateRow,
     check_words,
     put_setting,
     read_settings,
+    read_state,
 )
-from semsearch.postgres.prompt_view import LaterSession, PromptView
-from semsearch.postgres.tables import POSTGRES_SCHEMA
 from semsearch.records import Entry, Known, Record
+from semsearch.search.document_words import CountedWords
 from semsearch.search.languages import LANGUAGES, Languages, languages_of, same_stems, to_be_found
 from semsearch.search.recall import Certificate, Synthesis
-from semsearch.types import Metadata, Metric, Vectors
+from semsearch.sparse_vectors import SparseVectors
+from semsearch.types import Keys, Metadata, Metric, Vectors
 
 log = logging.getLogger("semsearch")
 
@@ -52,14 +65,19 @@ SELECT a.pid, host(a.client_addr) FROM pg_locks AS l JOIN pg_stat_activity AS a 
 WHERE l.locktype = 'advisory' AND l.granted AND l.objid::bigint = %s AND l.classid::bigint = %s
 """
 RELABELLED_DOCUMENTS = 4096  # documents of a commit of metadata
+NUMBERED_WORDS = 200_000  # whose numbers are known to be there
 RECERTIFIED_SHARE = 0.1  # of passages, above which a recall is certified again
 
 
 class PostgresEngine:
-    """See `semsearch.engine.Engine`; it is `Indexed`, `Maintained`, `Prompt` and `Watchable`, too."""
+    """See `semsearch.engine.Engine`; it is most of what an engine may be besides, too, down to `Watchable`."""
 
     capabilities = Capabilities(
-        "postgresql", scored=True, facets=True, tools="PostgreSQL's own tools: pg_dump and pg_restore, or pg_basebackup"
+        "postgresql",
+        scored=True,
+        sparse=True,
+        facets=True,
+        tools="PostgreSQL's own tools: pg_dump and pg_restore, or pg_basebackup",
     )
 
     def __init__(self, name: str, location: str, schema: str, connections: DatabaseConnections) -> None:
@@ -70,6 +88,8 @@ class PostgresEngine:
         self._connections = connections
         self._known: tuple[int, Settings] | None = None  # the settings of a version
         self._latest: tuple[StateRow, Settings] | None = None  # the state that was seen last
+        self._lacking = SparseCount()
+        self._numbered: frozenset[str] = frozenset()  # words that have a number, of those that were written here
         self.origins = PostgresOrigins(self._session, self._writing)
         try:
             settings = self.settings
@@ -124,7 +144,7 @@ class PostgresEngine:
 
         try:
             with LaterSession(begin) as later:
-                yield PromptView(later, ask, check, state, settings, self._over(state, settings))
+                yield PromptView(later, ask, check, state, settings, self._over(state, settings), self._lacking)
         except StateMoved:
             self._latest = None
             raise
@@ -138,15 +158,19 @@ class PostgresEngine:
             yield session
 
     @contextmanager
-    def _writing(self) -> Iterator[DatabaseSession]:
-        with self._connections.writing(self._turn) as session:
-            self._check_versions(_state(session))
+    def _writing(self, *, shared: bool = False, older: bool = False) -> Iterator[DatabaseSession]:
+        """`shared`: beside others who write documents; `older`: also to what is to be brought forward."""
+        with self._connections.writing(self._turn, shared=shared) as session:
+            state = read_state(session)
+            self._check_versions(state)
+            if not older and state.schema < tables.POSTGRES_SCHEMA:
+                raise CollectionError(self._behind(state))
             yield session
 
     def _check_versions(self, state: StateRow) -> None:
         """Refuse what a newer semsearch made: this one would read or write it wrongly."""
         for what, theirs, ours in (
-            ("schema", state.schema, POSTGRES_SCHEMA),
+            ("schema", state.schema, tables.POSTGRES_SCHEMA),
             ("analysis of words", state.analysis, versions.ANALYSIS),
             ("encoding", state.encoding, versions.ENCODING),
         ):
@@ -155,6 +179,16 @@ class PostgresEngine:
                     f"collection '{self.name}' was made, or brought forward, by a newer semsearch: its {what} is "
                     f"{theirs}, and this semsearch knows {ours}. Update semsearch here; nothing was changed."
                 )
+
+        if state.schema < forward_steps.OLDEST_READ:
+            raise CollectionError(self._behind(state))
+
+    def _behind(self, state: StateRow) -> str:
+        return (
+            f"collection '{self.name}' was made by an older semsearch: its schema is {state.schema}, and this one "
+            f"writes {tables.POSTGRES_SCHEMA}. 'semsearch migrate {self.name}' brings it forward, and older versions "
+            "can't use it from then on; nothing was changed."
+        )
 
     # Reading
 
@@ -186,7 +220,7 @@ class PostgresEngine:
     @contextmanager
     def _viewed(self) -> Iterator[tuple[DatabaseSession, PostgresView]]:
         with self._reading() as (session, state, settings):
-            yield session, PostgresView(session, state, settings, self._over(state, settings))
+            yield session, PostgresView(session, state, settings, self._over(state, settings), self._lacking)
 
     def counts(self) -> tuple[int, int]:
         """See `Engine.counts`."""
@@ -227,12 +261,12 @@ class PostgresEngine:
         origin: Callable[[str], Origin] | None,
     ) -> Written:
         languages = languages_of(self.settings)
-        # before the writer's turn, which others wait for: so writers are at work beside each other most of the time
         count = document_table.counter(languages)
         words = {id(entry): count(entry) for entry in entries}
-        with self._writing() as session:
+        self._number_words(words.values())
+        with self._writing(shared=True) as session:
             settings = read_settings(session)
-            check_words(_state(session), settings)
+            check_words(read_state(session), settings)
             if model is not None and model != fingerprint(settings):
                 raise ModelMismatch(
                     f"collection '{self.name}' was encoded anew with another model meanwhile; run the same command "
@@ -245,28 +279,46 @@ class PostgresEngine:
                 session, self.name, entries, metadata_only, again, origin, lambda entry: words[id(entry)]
             )
 
+    def _number_words(self, counted: Iterable[CountedWords]) -> None:
+        """Give new words their numbers, in a transaction of its own: other writers meet the same new words."""
+        new = word_rows.words_in(counted) - self._numbered
+        if new:
+            with self._writing(shared=True) as session:
+                session.execute(b"SET LOCAL synchronous_commit = off")  # what needs them is committed later
+                word_rows.numbers(session, new)
+            if len(self._numbered) > NUMBERED_WORDS:
+                self._numbered = frozenset()
+            self._numbered |= new
+
     def remove(self, ids: Sequence[str]) -> int:
         """See `Engine.remove`."""
-        with self._writing() as session:
-            return document_table.remove(session, ids)
+
+        def work() -> int:
+            with self._writing(shared=True) as session:
+                return document_table.remove(session, ids)
+
+        return self._connections.repeated(work, lost=False)
 
     def update_metadata(self, ids: Iterable[str], change: Callable[[Metadata], Metadata]) -> int:
         """See `Engine.update_metadata`."""
         pending, found = iter(dict.fromkeys(ids)), 0
         while batch := list(islice(pending, RELABELLED_DOCUMENTS)):
-            with self._writing() as session:
-                stored = document_table.documents_of(session, b"digest = ANY(%s)", (document_table.digests(batch),))
-                old = document_table.known(session, [document.id for _, document in stored])
-                changed = []
-                for doc, document in stored:
-                    record = Record.of(replace(document, metadata=change(document.metadata)))
-                    if record.metadata != old[document.id].metadata:
-                        changed.append((record, doc))
-                if changed:
-                    document_table.change_metadata(session, changed)
-                    document_table.count(session, document_table.CountChange())
-                found += len(stored)
+            found += self._connections.repeated(partial(self._relabel, batch, change), lost=False)
         return found
+
+    def _relabel(self, ids: Sequence[str], change: Callable[[Metadata], Metadata]) -> int:
+        with self._writing(shared=True) as session:
+            old = document_table.known(session, ids, locked=True)
+            stored = document_table.documents_of(session, b"digest = ANY(%s)", (document_table.digests(old),))
+            changed = []
+            for doc, document in stored:
+                record = Record.of(replace(document, metadata=change(document.metadata)))
+                if record.metadata != old[document.id].metadata:
+                    changed.append((record, doc))
+            if changed:
+                document_table.change_metadata(session, changed)
+                document_table.count(session, document_table.CountChange())
+            return len(stored)
 
     def set(self, name: str, value: Any) -> None:
         """See `Engine.set`."""
@@ -285,6 +337,35 @@ class PostgresEngine:
             if not same_stems(languages, languages_of(settings)):
                 word_rows.rebuild(session, languages)
             return True
+
+    def begin_sparse(self, described: Settings) -> None:
+        """See `semsearch.engine.SparseStore`."""
+        with self._writing() as session:
+            sparse_table.begin(session, described)
+
+    def put_sparse(self, keys: Keys, vectors: SparseVectors, model: str) -> int:
+        """See `semsearch.engine.SparseStore`."""
+
+        def work() -> int:
+            with self._writing(shared=True) as session:
+                described = read_settings(session).get(SPARSE)
+                if described is None or described["fingerprint"] != model:
+                    raise ModelMismatch(
+                        f"collection '{self.name}' got another sparse model meanwhile, or has none any more; run the "
+                        "same command again."
+                    )
+                return sparse_table.write(session, keys, vectors)
+
+        return self._connections.repeated(work)
+
+    def end_sparse(self) -> None:
+        """See `semsearch.engine.SparseStore`."""
+        with self._writing() as session:
+            sparse_table.end(session)
+
+    def migrate(self) -> list[str]:
+        """See `Migrated.migrate`."""
+        return forward_steps.bring_forward(partial(self._writing, older=True))
 
     def hold(self) -> AbstractContextManager[None]:
         """See `Engine.hold`."""
@@ -375,7 +456,15 @@ class PostgresEngine:
             "removed": 0,
             "contract": there.get("contract") if there else None,
             "words": {"state": "ready", "rows": state.passages, "fresh": 0},
+            **self._sparse_info(),
         }
+
+    def _sparse_info(self) -> dict[str, Any]:
+        with self._view() as view:
+            if view.settings.get(SPARSE) is None:
+                return {}
+            lacking = view.lacking_sparse
+            return {"sparse": {"state": "ready", "rows": view.passages - lacking, "fresh": 0, "lacking": lacking}}
 
     # Maintenance
 
@@ -409,7 +498,7 @@ class PostgresEngine:
     def repair(self, encode: Encode | None, queries: Callable[[], Vectors | Synthesis | None]) -> list[str]:
         """See `Maintained.repair`."""
         with self._writing() as session:
-            done = integrity.mended(session, self.name, _state(session), read_settings(session), encode)
+            done = integrity.mended(session, self.name, read_state(session), read_settings(session), encode)
         with self._session() as session:
             broken = self.settings.get(graph.GRAPH) is not None and not graph.is_whole(session)
         if broken:
@@ -436,19 +525,12 @@ class PostgresEngine:
             return model_change.reencode(session, self._writing, dict(target), dim, encode, progress)
 
 
-def _state(session: DatabaseSession) -> StateRow:
-    row = session.execute(READ_STATE).fetchone()
-    if row is None:
-        raise UsageError("the collection is empty of all, even of its state: restore it.")
-    return StateRow(*row)
-
-
 def first_rows(session: DatabaseSession, settings: Settings, dim: int | None) -> None:
     """What a new collection begins with, in tables that are there and empty."""
     session.execute(
         b"INSERT INTO state (version, schema, analysis, encoding, dim, documents, passages, words, whole_words, "
         b"longest) VALUES (0, %s, %s, %s, %s, 0, 0, 0, 0, 0)",
-        (POSTGRES_SCHEMA, versions.ANALYSIS, versions.ENCODING, dim),
+        (tables.POSTGRES_SCHEMA, versions.ANALYSIS, versions.ENCODING, dim),
     )
     for name, value in {**settings, "uuid": str(uuid.uuid4()), graph.GRAPH: None}.items():
         session.execute(b"INSERT INTO settings VALUES (%s, %s)", (name, json.dumps(value)))

@@ -8,8 +8,8 @@ that a half can't hold would make every later write fail.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict
 from typing import Any
 
@@ -31,6 +31,12 @@ EF = 100  # candidates that a walk keeps, where nobody chose
 LADDER = (10, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1000)
 INDEXED_PASSAGES = 20_000  # scanned in some 25 ms
 HALVED_COMPONENTS, WHOLE_COMPONENTS = 4000, 2000  # that pgvector makes a graph of
+BLOCK_BYTES = 64 << 20  # that a build takes, however small the graph
+LEAST_BUILD_BYTES = 512 << 20  # of memory, that a build may take
+_MEMORY = b"""
+SELECT (SELECT passages FROM state), pg_size_bytes(current_setting('shared_buffers')), source <> 'default'
+FROM pg_settings WHERE name = 'maintenance_work_mem'
+"""
 _OPTIONS = {"M": ("m", 16), "ef_construction": ("ef_construction", 100)}
 _CLASSES = {Metric.COSINE: "halfvec_ip_ops", Metric.DOT: "vector_ip_ops", Metric.L2: "vector_l2_ops"}
 
@@ -80,20 +86,54 @@ def build(session: DatabaseSession, metric: Metric, dim: int, options: Mapping[s
         f"CREATE INDEX CONCURRENTLY graph_{number} ON passages USING hnsw (({over.decode()}) {_CLASSES[metric]}) "
         f"WITH ({parameters})"
     ).encode()
-    usual = one(session, b"SHOW lock_timeout")
-    session.execute(b"SELECT set_config('lock_timeout', '0', false)")  # it waits for those who are reading now
-    try:
-        session.execute(statement)
-    except psycopg.errors.InsufficientResources:  # no shared memory for several processes
-        session.execute(f"DROP INDEX IF EXISTS graph_{number}".encode())
-        session.execute(b"SELECT set_config('max_parallel_maintenance_workers', '0', false)")
-        session.execute(statement)
-    finally:
-        if not session.closed:
-            session.execute(b"SELECT set_config('lock_timeout', %s, false)", (usual,))
+    with _roomy(session, _bytes_of_node(dim, metric, chosen["m"])):
+        try:
+            session.execute(statement)
+        except (psycopg.errors.InsufficientResources, psycopg.errors.DiskFull):  # no memory for several processes
+            session.execute(f"DROP INDEX IF EXISTS graph_{number}".encode())
+            session.execute(b"SELECT set_config('max_parallel_maintenance_workers', '0', false)")
+            session.execute(statement)
     drop(session, before)
     session.execute(b"ANALYZE passages")
     return {"ef": int(options.get("ef", EF)), **chosen, "contract": None}
+
+
+@contextmanager
+def _roomy(session: DatabaseSession, node: int) -> Iterator[None]:
+    """Let a graph of nodes of so many bytes be built in memory, where nobody said how much may be taken.
+
+    Once it does not fit any more, each further row is put into the index on disk by itself, many times as slow.
+    """
+    named = (
+        "SELECT array_agg(set_config(name, before, false)) FROM unnest(%s::text[], %s::text[]) AS given (name, before)"
+    )
+    passages, shared, told = session.execute(_MEMORY).fetchone() or (0, 0, True)
+    wanted = 0 if told else min(BLOCK_BYTES + passages * node, max(2 * shared, LEAST_BUILD_BYTES)) >> 10
+    given = {"lock_timeout": "0"}  # it waits for those who are reading now
+    if wanted > one(session, b"SELECT setting::bigint FROM pg_settings WHERE name = 'maintenance_work_mem'"):
+        given["maintenance_work_mem"] = f"{wanted}kB"
+    usual = [one(session, b"SELECT current_setting(%s)", (name,)) for name in given]
+    session.execute(named, (list(given), list(given.values())))
+    session.add_notice_handler(_too_large)
+    try:
+        yield
+    finally:
+        session.remove_notice_handler(_too_large)
+        if not session.closed:
+            session.execute(named, (list(given), usual))
+
+
+def _too_large(said: psycopg.errors.Diagnostic) -> None:
+    if "no longer fits" in (said.message_primary or ""):
+        log.warning(
+            "the graph does not fit into the memory that may be taken for building it, and the rest takes many times "
+            "as long: give the role more maintenance_work_mem, or in the URL: ?options=-c%%20maintenance_work_mem=8GB."
+        )
+
+
+def _bytes_of_node(dim: int, metric: Metric, m: int) -> int:
+    """What a vector takes in memory, about, with its neighbours: by pgvector's structures, and a fifth more."""
+    return int(1.2 * (dim * (2 if metric == Metric.COSINE else 4) + 16 * (2 * m + 2) + 250))
 
 
 def graphs(session: DatabaseSession) -> list[str]:

@@ -11,11 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from semsearch import versions
-from semsearch.engine import Encode, Problem, Settings
-from semsearch.postgres import document_table, graph, word_rows
+from semsearch.engine import SPARSE, Encode, Problem, Settings
+from semsearch.postgres import document_table, graph, sparse_table, word_rows
 from semsearch.postgres.connections import DatabaseSession, one
 from semsearch.postgres.nearest_passages import stream
-from semsearch.postgres.postgres_view import StateRow, put_setting
+from semsearch.postgres.state_row import StateRow, put_setting
 from semsearch.records import Record
 from semsearch.search.document_words import Worded
 from semsearch.search.fields import fields_of
@@ -53,7 +53,8 @@ def problems(session: DatabaseSession, name: str, state: StateRow, settings: Set
     """See `semsearch.engine.Maintained.check`."""
     fix = f"semsearch repair {name}"
     if state.analysis != versions.ANALYSIS:
-        yield Problem("words", f"an older semsearch made them (analysis {state.analysis})", fix)
+        what = f"an older semsearch made them (analysis {state.analysis})"
+        yield Problem("words", what, f"semsearch migrate {name}")
     counted = session.execute(_COUNTS).fetchone()
     if counted != (state.documents, state.passages, state.words, state.whole_words):
         yield Problem("database", f"the counts are off: there are {counted}", fix)
@@ -65,8 +66,18 @@ def problems(session: DatabaseSession, name: str, state: StateRow, settings: Set
         yield Problem("index", "the building of a graph was interrupted, and its half slows writers", fix)
     elif settings.get(graph.GRAPH) is not None and not graph.graphs(session):
         yield Problem("index", "the graph is missing: searches scan", fix)
+    yield from _sparse(session, state, settings, fix)
     if deep and state.analysis == versions.ANALYSIS:
         yield from _content(session, name, state, settings)
+
+
+def _sparse(session: DatabaseSession, state: StateRow, settings: Settings, fix: str) -> Iterator[Problem]:
+    if settings.get(SPARSE) is None:
+        return
+    if not sparse_table.is_there(session):
+        yield Problem("sparse vectors", "their table is missing", fix)
+    elif lacking := state.passages - sparse_table.number_of_vectors(session):
+        yield Problem("sparse vectors", f"{lacking:,} passages have no sparse vector yet", fix)
 
 
 def _content(session: DatabaseSession, name: str, state: StateRow, settings: Settings) -> Iterator[Problem]:
@@ -170,10 +181,12 @@ def mended(
                 session, [(Record.of(document), old[document.id].doc) for document in stored if document.id in wrong]
             )
             done.append(f"made the fields of {len(wrong)} documents anew")
-    if "words" in found or state.analysis != versions.ANALYSIS:
+    if "words" in found and state.analysis == versions.ANALYSIS:
         word_rows.rebuild(session, languages_of(settings))
-        session.execute(b"UPDATE state SET analysis = %s", (versions.ANALYSIS,))
         done.append("made the words anew")
+    if "sparse vectors" in found and not sparse_table.is_there(session):
+        sparse_table.begin(session, settings[SPARSE])
+        done.append("made the table of sparse vectors anew, which are all encoded again")
     if "database" in found:
         word_rows.recount(session)
         done.append("counted anew")
@@ -192,7 +205,11 @@ def statistics_are_stale(session: DatabaseSession, passages: int) -> bool:
 
 def analyze(session: DatabaseSession) -> None:
     """Have the planner look at the tables."""
-    session.execute(b"ANALYZE " + ", ".join(CARED_TABLES).encode())
+    session.execute(b"ANALYZE " + _cared_tables(session))
+
+
+def _cared_tables(session: DatabaseSession) -> bytes:
+    return ", ".join([*CARED_TABLES, *(["sparse_vectors"] if sparse_table.is_there(session) else [])]).encode()
 
 
 def vacuumed(session: DatabaseSession) -> tuple[int, bool]:
@@ -205,5 +222,5 @@ def vacuumed(session: DatabaseSession) -> tuple[int, bool]:
         b"SELECT count(*) FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND backend_xmin IS NOT NULL "
         b"AND datname = current_database()",
     )
-    session.execute(b"VACUUM (ANALYZE) " + ", ".join(CARED_TABLES).encode())
+    session.execute(b"VACUUM (ANALYZE) " + _cared_tables(session))
     return int(dead), not older

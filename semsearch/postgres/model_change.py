@@ -17,7 +17,7 @@ from semsearch.ingest.ingestion import BATCH_DOCUMENTS
 from semsearch.postgres import document_table, graph, word_rows
 from semsearch.postgres.array_format import bytes_of, int4, int8, written
 from semsearch.postgres.connections import DatabaseSession
-from semsearch.postgres.postgres_view import put_setting, read_settings
+from semsearch.postgres.state_row import put_setting, read_settings
 from semsearch.records import Entry, Record
 from semsearch.search.languages import languages_of
 

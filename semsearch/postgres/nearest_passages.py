@@ -176,7 +176,7 @@ class NearestPassages:
         return [self._scored(query, rows).best(wanted) for query, rows in zip(queries, found, strict=True)]
 
     def _scanned(self, query: Vectors, k: int, condition: PassageFilter, grouped: bool) -> NearestFound:
-        return _deepened(lambda wanted: self._scan(query, wanted, condition), k, grouped)
+        return deepened(lambda wanted: self._scan(query, wanted, condition), k, grouped)
 
     def _scan(self, query: Vectors, wanted: int, condition: PassageFilter) -> NearestFound:
         most = wanted + max(10, wanted // 10)
@@ -262,7 +262,7 @@ def stream(
         yield from RowStream(2, dim).read(copy, STREAMED_ROWS)
 
 
-def _deepened(ask: Callable[[int], NearestFound], k: int, grouped: bool) -> NearestFound:
+def deepened(ask: Callable[[int], NearestFound], k: int, grouped: bool) -> NearestFound:
     """The `k` best passages, or the best of each of the `k` best documents, asked for more until there are so many."""
     if not grouped:
         return ask(k)

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from semsearch import versions
-from semsearch.engine import Candidates, Settings
-from semsearch.errors import CollectionDamaged, CollectionError
-from semsearch.postgres import document_table
+from semsearch.engine import SPARSE, Candidates, Settings
+from semsearch.errors import CollectionDamaged
+from semsearch.postgres import document_table, sparse_table
 from semsearch.postgres.allowed_documents import (
     EVERY_DOCUMENT,
     DocumentSet,
@@ -24,11 +22,13 @@ from semsearch.postgres.array_format import vectors_of
 from semsearch.postgres.connections import DatabaseSession, one
 from semsearch.postgres.nearest_passages import NearestPassages, by_key, stream
 from semsearch.postgres.passage_filter import PassageFilter
+from semsearch.postgres.state_row import StateRow, check_words
 from semsearch.postgres.word_search import NOTHING, WordCounts, WordSearch
 from semsearch.search.analysis import analysed
 from semsearch.search.languages import languages_of
 from semsearch.search.query_syntax import Query
 from semsearch.search.where import Filter
+from semsearch.sparse_vectors import SparseVectors
 from semsearch.types import Document, Keys, Metric, Passage, Vectors
 
 STREAMED_PASSAGES = 4096  # passages streamed at a time
@@ -56,31 +56,32 @@ SELECT key, doc, start, "end", vector_send(vector) FROM passages WHERE key > %s 
 """
 
 
-class StateRow(NamedTuple):
-    """The one row of `state`."""
+class SparseCount:
+    """How many passages have no sparse vector, counted once a state."""
 
-    version: int
-    dim: int | None
-    documents: int
-    passages: int
-    words: int
-    whole_words: int
-    longest: float
-    schema: int
-    analysis: int
-    encoding: int
+    def __init__(self) -> None:
+        self._known: tuple[int, int] | None = None
 
-
-READ_STATE = (
-    b"SELECT version, dim, documents, passages, words, whole_words, longest, schema, analysis, encoding FROM state"
-)
+    def of(self, session: DatabaseSession, state: StateRow) -> int:
+        """That of a state, which is the session's."""
+        known = self._known
+        if known is None or known[0] != state.version:
+            known = self._known = (state.version, state.passages - sparse_table.number_of_vectors(session))
+        return known[1]
 
 
 class PostgresView:
     """See `semsearch.engine.EngineView`."""
 
-    def __init__(self, session: DatabaseSession, state: StateRow, settings: Settings, index: bytes | None) -> None:
-        """`index`: what the graph is built over, if there is one."""
+    def __init__(
+        self,
+        session: DatabaseSession,
+        state: StateRow,
+        settings: Settings,
+        index: bytes | None,
+        lacking: SparseCount,
+    ) -> None:
+        """`index`: what the graph is built over, if there is one; `lacking` remembers a count."""
         self._session = session
         self._state = state
         self.settings = settings
@@ -92,6 +93,7 @@ class PostgresView:
         self._words = WordSearch(session, counts, languages_of(settings))
         self._nearest = NearestPassages(session, self.dim, self.metric, state.longest, index)
         self._documents: dict[int, Document] = {}
+        self._lacking = lacking
 
     # Candidates
 
@@ -137,6 +139,31 @@ class PostgresView:
                 own.values | {name.replace("keys", "other_keys"): value for name, value in allowed.values.items()},
             )
         return self._words.candidates(query, k, own or allowed, grouped=grouped)
+
+    # Sparse vectors
+
+    def sparse(self, query: SparseVectors, k: int, *, allowed: PassageFilter | None, grouped: bool) -> Candidates:
+        """See `semsearch.engine.SparseView`."""
+        if not self._keeps_sparse():
+            return NOTHING
+        grouped &= self._state.passages != self._state.documents
+        return sparse_table.best(self._session, query, k, allowed or PassageFilter(), grouped)
+
+    def sparse_vectors(self, keys: Keys) -> SparseVectors:
+        """See `semsearch.engine.SparseView`."""
+        return sparse_table.read(self._session, keys, int(self.settings[SPARSE]["dim"]))
+
+    def without_sparse(self, after: int, most: int) -> Keys:
+        """See `semsearch.engine.SparseView`."""
+        return np.array(sparse_table.lacking(self._session, after, most), dtype=np.int64)
+
+    @property
+    def lacking_sparse(self) -> int:
+        """See `semsearch.engine.SparseView`."""
+        return self._lacking.of(self._session, self._state) if self._keeps_sparse() else 0
+
+    def _keeps_sparse(self) -> bool:
+        return self.settings.get(SPARSE) is not None
 
     # Passages
 
@@ -264,27 +291,3 @@ class PostgresView:
                     raise CollectionDamaged("a passage has no document: 'semsearch repair' takes it away.")
             passages = [Passage.of(documents[doc], start, end) for _, doc, start, end, _ in rows]
             yield passages, vectors_of([row[4] for row in rows], self.dim)
-
-
-def check_words(state: StateRow, settings: Settings) -> None:
-    """Raise where this semsearch makes other words of a text than the collection's are."""
-    if state.analysis != versions.ANALYSIS:
-        raise CollectionError(
-            f"the words of the collection were made by an older semsearch (analysis {state.analysis}, this one's is "
-            f"{versions.ANALYSIS}): 'semsearch repair' makes them anew, and older versions can't use it from then on. "
-            "Until then it is searched by meaning alone."
-        )
-
-
-def read_settings(session: DatabaseSession) -> dict[str, Any]:
-    """All settings."""
-    rows = session.execute(b"SELECT name, value FROM settings")
-    return {name: json.loads(value) for name, value in rows}
-
-
-def put_setting(session: DatabaseSession, name: str, value: Any) -> None:
-    """Write one setting."""
-    session.execute(
-        b"INSERT INTO settings VALUES (%s, %s) ON CONFLICT (name) DO UPDATE SET value = excluded.value",
-        (name, json.dumps(value)),
-    )

@@ -18,7 +18,8 @@ from semsearch.engine import Candidates, Settings, StateMoved
 from semsearch.postgres.connections import DatabaseSession
 from semsearch.postgres.nearest_passages import AtOnce, PassageRow
 from semsearch.postgres.passage_filter import PassageFilter
-from semsearch.postgres.postgres_view import PostgresView, StateRow
+from semsearch.postgres.postgres_view import PostgresView, SparseCount
+from semsearch.postgres.state_row import StateRow
 from semsearch.search.query_syntax import Query
 from semsearch.search.where import Filter
 from semsearch.types import Document, Keys, Passage, Vectors
@@ -73,9 +74,10 @@ class PromptView(PostgresView):
         state: StateRow,
         settings: Settings,
         index: bytes | None,
+        lacking: SparseCount,
     ) -> None:
         """`ask` runs a statement in a transaction of its own; `check` looks at the versions of the state."""
-        super().__init__(later, state, settings, index)  # type: ignore[arg-type]  # it becomes one
+        super().__init__(later, state, settings, index, lacking)  # type: ignore[arg-type]  # it becomes one
         self._later = later
         self._ask = ask
         self._check = check

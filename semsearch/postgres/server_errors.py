@@ -19,6 +19,9 @@ from semsearch.errors import (
     UsageError,
 )
 
+# Of two transactions at once, one of which has to begin again.
+COLLISIONS = (sqlstate.UniqueViolation, sqlstate.DeadlockDetected, sqlstate.SerializationFailure)
+
 
 @contextmanager
 def told(location: str) -> Iterator[None]:
@@ -74,7 +77,7 @@ _SENTENCES: tuple[tuple[tuple[type[Exception], ...], type[SemsearchError], str],
         "try again.",
     ),
     (
-        (sqlstate.DeadlockDetected, sqlstate.SerializationFailure),
+        COLLISIONS,
         CollectionLocked,
         "another process wrote the same at once in {location} ({said}): try again.",
     ),

@@ -37,13 +37,17 @@ KEPT_LETTERS = 200  # of a text in an index, which takes no long ones
 
 
 class VectorType(UserDefinedType[Any]):
-    """pgvector's."""
+    """pgvector's, of any number of components."""
 
     cache_ok = True
 
+    def __init__(self, name: str = "vector") -> None:
+        """`name`: as pgvector calls it."""
+        self.name = name
+
     def get_col_spec(self, **_: Any) -> str:
-        """As pgvector calls it, of any number of components."""
-        return "vector"
+        """As DDL has it."""
+        return self.name
 
 
 def _of(column: str) -> ForeignKey:
@@ -214,6 +218,18 @@ reencoded = Table(
     Column("end", Integer, nullable=False),
     Column("vector", VectorType(), nullable=False),
     Index("reencoded_of", "doc"),
+)
+
+# There only where a collection has a sparse model.
+sparse = MetaData()
+
+sparse_vectors = Table(
+    "sparse_vectors",
+    sparse,
+    Column("key", BigInteger, ForeignKey(passages.c.key, ondelete="CASCADE"), primary_key=True, autoincrement=False),
+    Column("doc", BigInteger, nullable=False),
+    Column("length", Double, nullable=False),  # no less than the vector's
+    Column("vector", VectorType("sparsevec"), nullable=False),
 )
 
 

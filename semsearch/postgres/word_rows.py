@@ -1,28 +1,32 @@
 """The words of passages as rows: which passage holds which term how often, and in how many documents each term is.
 
 The terms are those of `semsearch.search.analysis`, as in every engine. Frequencies of a term over all documents are
-kept with it, since to count them takes longer than all else of a query.
+kept with it, since to count them takes longer than all else of a query. Every writer changes those of the same words:
+so a term gets its number apart from its frequency, and the frequencies of a commit are added last, all at once.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from semsearch.postgres.array_format import int4, int8, written
 from semsearch.postgres.connections import DatabaseSession
-from semsearch.search.document_words import Worded
+from semsearch.search.document_words import CountedWords, Worded
 from semsearch.search.languages import Languages
 
 _FORGET = b"""
-WITH gone AS (DELETE FROM postings WHERE doc = ANY(%s) RETURNING term, doc),
-    counted AS (SELECT term, count(DISTINCT doc) AS documents FROM gone GROUP BY term)
-UPDATE terms SET documents = terms.documents - counted.documents FROM counted WHERE terms.term = counted.term
+WITH gone AS (DELETE FROM postings WHERE doc = ANY(%s) RETURNING term, doc)
+SELECT term, count(DISTINCT doc) FROM gone GROUP BY term
 """
-_NUMBERS_OF_TERMS = b"""
-INSERT INTO terms (word, documents) SELECT * FROM unnest(%s::text[], %s::bigint[])
-ON CONFLICT (word) DO UPDATE SET documents = terms.documents + excluded.documents RETURNING word, term
+_NUMBERS_OF_TERMS = b"SELECT word, term FROM terms WHERE word = ANY(%s)"
+_NUMBER_TERMS = b"""
+INSERT INTO terms (word, documents) SELECT word, 0 FROM unnest(%s::text[]) AS given (word) ON CONFLICT (word) DO NOTHING
+"""
+_COUNT_TERMS = b"""
+UPDATE terms SET documents = documents + more FROM unnest(%s::int[], %s::bigint[]) AS given (term, more)
+WHERE terms.term = given.term
 """
 _COPY_POSTINGS = (
     b"COPY postings (key, doc, term, titles, texts, whole_texts, words, whole_words) FROM STDIN (FORMAT binary)"
@@ -41,21 +45,41 @@ FROM (SELECT count(*) AS documents, coalesce(sum(words), 0) AS words FROM docume
 REBUILT_DOCUMENTS = 1000  # at a time
 
 
-def write(session: DatabaseSession, documents: Sequence[Worded]) -> None:
-    """Write the postings of documents that have none."""
+def words_in(counted: Iterable[CountedWords]) -> set[str]:
+    """All words of documents."""
+    return {word for own in counted for words in (own.title, *own.passages) for word in words}
+
+
+def numbers(session: DatabaseSession, words: Iterable[str]) -> dict[str, int]:
+    """The numbers of words, which get one where they have none."""
+    wanted = sorted(words)
+    known: dict[str, int] = dict(session.execute(_NUMBERS_OF_TERMS, (wanted,)).fetchall())
+    if lacking := [word for word in wanted if word not in known]:
+        session.execute(_NUMBER_TERMS, (lacking,))
+        known |= dict(session.execute(_NUMBERS_OF_TERMS, (lacking,)).fetchall())
+    return known
+
+
+def write(session: DatabaseSession, documents: Sequence[Worded]) -> Counter[int]:
+    """Write the postings of documents that have none; in how many of them each term is."""
     frequencies: Counter[str] = Counter()
     for document in documents:
         frequencies.update({*document.title, *(word for _, text in document.passages for word in text)})
-    words = sorted(frequencies)
-    numbers: dict[str, int] = dict(
-        session.execute(_NUMBERS_OF_TERMS, (words, [frequencies[word] for word in words])).fetchall()
-    )
+    known = numbers(session, frequencies)
     with session.cursor().copy(_COPY_POSTINGS) as copy:
-        for piece in written(_rows(documents, numbers)):
+        for piece in written(_rows(documents, known)):
             copy.write(piece)
+    return Counter({known[word]: count for word, count in frequencies.items()})
 
 
-def _rows(documents: Sequence[Worded], numbers: dict[str, int]) -> Iterable[Sequence[bytes]]:
+def count(session: DatabaseSession, frequencies: Mapping[int, int]) -> None:
+    """Add to the frequencies of terms; other writers wait for them until the end of the transaction."""
+    terms = sorted(term for term, more in frequencies.items() if more)
+    if terms:
+        session.execute(_COUNT_TERMS, (terms, [frequencies[term] for term in terms]))
+
+
+def _rows(documents: Sequence[Worded], known: Mapping[str, int]) -> Iterable[Sequence[bytes]]:
     for document in documents:
         whole, doc = int4(document.whole_words), int8(document.doc)
         texts: Counter[str] = sum((text for _, text in document.passages), Counter())
@@ -64,13 +88,13 @@ def _rows(documents: Sequence[Worded], numbers: dict[str, int]) -> Iterable[Sequ
             own, words = int8(key), int4(length)
             for word in document.title.keys() | text.keys():
                 counts = (int4(document.title[word]), int4(text[word]), int4(-1 if word in met else texts[word]))
-                yield own, doc, int4(numbers[word]), *counts, words, whole
+                yield own, doc, int4(known[word]), *counts, words, whole
             met |= document.title.keys() | text.keys()
 
 
-def forget(session: DatabaseSession, docs: Sequence[int]) -> None:
-    """Take away the postings of documents."""
-    session.execute(_FORGET, (list(docs),))
+def forget(session: DatabaseSession, docs: Sequence[int]) -> Counter[int]:
+    """Take away the postings of documents; in how many of them each term was."""
+    return Counter(dict(session.execute(_FORGET, (list(docs),)).fetchall()))
 
 
 def texts(session: DatabaseSession) -> Iterator[list[tuple[Any, ...]]]:
@@ -101,7 +125,7 @@ def rebuild(session: DatabaseSession, languages: Languages) -> None:
             b"WHERE documents.doc = made.doc AND documents.words <> made.words",
             ([document.doc for document in documents], [document.whole_words for document in documents]),
         )
-        write(session, documents)
+        count(session, write(session, documents))
     recount(session)
 
 

@@ -17,7 +17,7 @@ from semsearch.errors import (
     StorageError,
     UsageError,
 )
-from semsearch.postgres import connections, home
+from semsearch.postgres import connections, graph, home
 from semsearch.postgres.allowed_documents import documents_allowed
 from semsearch.postgres.database_address import DatabaseAddress
 from semsearch.search.where_mapping import parse
@@ -295,6 +295,24 @@ def test_streamed_and_scanned_are_the_same(url, metric):
         for where in (None, {"n": {"$gte": 200}}):
             many = collection.search_many(vectors=queries, k=30, exact=True, where=where)
             assert many == [collection.search(vector=query, k=30, exact=True, where=where) for query in queries]
+
+
+def test_a_graph_is_built_in_memory_where_nobody_said_how_much_it_may_take(url, server, caplog, monkeypatch):
+    """Else what does not fit is put in row by row: 60,000 rows took minutes."""
+    generator = np.random.default_rng(2)
+    fits = [Document(str(number), f"text {number}") for number in range(1500)]
+    with semsearch.create("many", home=url, encoder=None, dim=256) as collection:
+        collection.add(fits, vectors=generator.standard_normal((1500, 256)).astype(np.float32))
+    for told in (False, True):
+        home = url + ("&options=-c%20maintenance_work_mem=1MB" if told else "")
+        with semsearch.open("many", home=home) as collection:
+            if not told:  # as small as the server's own is to a million rows
+                monkeypatch.setattr(graph, "_MEMORY", graph._MEMORY.replace(b"source <> 'default'", b"false"))
+                with collection.engine._connections.session() as session:
+                    session.execute("SELECT set_config('maintenance_work_mem', '1MB', false)")
+            collection.reindex("hnsw", {"M": 4, "ef_construction": 8})
+            monkeypatch.undo()
+        assert ("does not fit into the memory" in caplog.text) == told
 
 
 def test_a_vector_that_a_half_can_not_hold_is_kept(url):

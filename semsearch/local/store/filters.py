@@ -7,12 +7,11 @@ from __future__ import annotations
 
 import json
 import math
-import operator
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import groupby, islice
-from typing import Any, assert_never
+from itertools import islice
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,27 +21,14 @@ from semsearch.local.store.database import FOLDED, driver
 from semsearch.local.store.database_errors import decoding
 from semsearch.local.store.schema import documents, fields
 from semsearch.search.fields import VALUED, Kind, composed, in_text
-from semsearch.search.where import (
-    And,
-    Compare,
-    Contains,
-    Equal,
-    Exists,
-    Filter,
-    Like,
-    Member,
-    Not,
-    Or,
-    Value,
-    Within,
-)
+from semsearch.search.where import SIZES, Filter
+from semsearch.search.where_sets import FieldCondition, documents_in
 
 _MOST_NAMES = 200
 _MOST_LOOKED_AT = 2_000  # values
 _FIRST_VALUE = "SELECT min(value) FROM fields WHERE name = ? AND element = ? AND type = ? AND value >= ?"
 _NEXT_VALUE = "SELECT min(value) FROM fields WHERE name = ? AND element = ? AND type = ? AND value > ?"
 _DOC = np.dtype([("doc", np.int64)])
-_COMPARISONS = {"$gt": operator.gt, "$gte": operator.ge, "$lt": operator.lt, "$lte": operator.le}
 
 
 class StoredFields:
@@ -98,7 +84,7 @@ class StoredFields:
 
 def documents_of(connection: Connection, where: Filter) -> NDArray[np.bool_]:
     """Which documents a filter allows: a mask `(n,)` by document number."""
-    return _Masks(connection).of(where)
+    return documents_in(where, _Masks(connection))
 
 
 def facets_of(
@@ -137,26 +123,30 @@ class _Masks:
             self.everything = np.zeros(docs.max(initial=0) + 1, dtype=np.bool_)
             self.everything[docs] = True
 
-    def of(self, where: Filter) -> NDArray[np.bool_]:
-        match where:
-            case And(parts):
-                result = self.everything.copy()
-                for part in parts:  # one after the other: a thousand masks of a million documents are a gigabyte
-                    result &= self.of(part)
-                return result
-            case Or(parts):
-                result = np.zeros_like(self.everything)
-                for part in parts:
-                    result |= self.of(part)
-                return result
-            case Not(part):
-                return self.everything & ~self.of(part)
-        result = np.zeros_like(self.everything)
-        for condition in _conditions(where):
-            docs = self.docs(select(fields.c.doc).where(*condition))
-            with decoding():
-                result[docs] = True
-        return result
+    def every(self) -> NDArray[np.bool_]:
+        return self.everything.copy()
+
+    def none(self) -> NDArray[np.bool_]:
+        return np.zeros_like(self.everything)
+
+    def having(self, condition: FieldCondition) -> NDArray[np.bool_]:
+        found = self.none()
+        docs = self.docs(select(fields.c.doc).where(*_rows(condition)))
+        with decoding():
+            found[docs] = True
+        return found
+
+    def both(self, one: NDArray[np.bool_], other: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        one &= other
+        return one
+
+    def either(self, one: NDArray[np.bool_], other: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        one |= other
+        return one
+
+    def without(self, one: NDArray[np.bool_], other: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        one &= ~other
+        return one
 
     @decoding()
     def docs(self, query: Select[tuple[int]]) -> NDArray[np.int64]:
@@ -166,34 +156,19 @@ class _Masks:
         return found
 
 
-def _conditions(
-    where: Equal | Compare | Member | Exists | Contains | Like | Within,
-) -> Iterator[list[ColumnElement[bool]]]:
-    """Conditions on rows of `fields`, any list of which is enough."""
-    row, value = fields.c, fields.c.value
-    own, element = [row.name == where.name, row.element == 0], [row.name == where.name, row.element == 1]
-    match where:
-        case Exists():
-            yield own
-        case Equal(_, sought):
-            yield [*own, row.type == sought.kind, value == sought.value]
-        case Contains(_, sought):
-            yield [*element, row.type == sought.kind, value == sought.value]
-        case Compare(_, sign, sought):
-            yield [*own, row.type == sought.kind, _COMPARISONS[sign](value, sought.value)]
-        case Within(_, ranges, in_list):
-            for first, behind in ranges:
-                bounds = [] if first is None else [value >= first]
-                bounds += [] if behind is None else [value < behind]
-                yield [*(element if in_list else own), row.type == "date", *bounds]
-        case Like(_, text):
-            yield [*own, row.type == "text", func.instr(getattr(func, FOLDED)(value), text) > 0]
-        case Member(_, values):  # bound, not as JSON: SQLite reads the last digit of a float as it likes
-            for kind, of_kind in groupby(sorted(values, key=_kind), _kind):
-                yield [*own, row.type == kind, value.in_([each.value for each in of_kind])]
-        case _:
-            assert_never(where)
-
-
-def _kind(value: Value) -> Kind:
-    return value.kind
+def _rows(condition: FieldCondition) -> list[ColumnElement[bool]]:
+    """What rows of `fields` must be."""
+    row = fields.c
+    found: list[Any] = [row.name == condition.name, row.element == int(condition.element)]
+    if condition.kind is not None:
+        found.append(row.type == condition.kind)
+    for sign, sought in condition.tests:
+        if sign == "=":
+            found.append(row.value == sought)
+        elif sign == "$in":  # bound, not as JSON: SQLite reads the last digit of a float as it likes
+            found.append(row.value.in_(sought))
+        elif sign == "$like":
+            found.append(func.instr(getattr(func, FOLDED)(row.value), sought) > 0)
+        else:
+            found.append(SIZES[sign][1](row.value, sought))
+    return found
