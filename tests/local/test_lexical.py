@@ -1,9 +1,12 @@
 """Search by words against BM25 by brute force, whatever the history of the collection and the text of the query."""
 
+import dataclasses
+import gc
 import multiprocessing
 import random
 import tempfile
 import threading
+import tracemalloc
 from collections import Counter
 from unittest import mock
 
@@ -30,6 +33,7 @@ STEMS = {"running": ["run"], "runs": ["run"], "cats": ["cat"], "café": ["cafe"]
 STEMS["state-of-the-art"] = ["state", "of", "the", "art"]
 
 
+POSTINGS = "semsearch.local.lexical.postings"
 FUNCTION = {"the", "of", "it"}  # of these words, those that carry nothing
 
 
@@ -423,6 +427,42 @@ def test_postings_are_the_counts(memory, limit):
             assert list(pairs) == [entry for entry in counts if entry[1] + entry[2]]
     assert postings.lengths[:50].tolist() == [[len(stems(a)), len(stems(b))] for _, a, b in entries]
     assert not postings.lengths[50:].any()
+
+
+def held(call):
+    """Bytes that `call` holds at most on the way to what it gives."""
+    gc.collect()
+    tracemalloc.start()
+    try:
+        made = call()
+        return tracemalloc.get_traced_memory()[1], made
+    finally:
+        tracemalloc.stop()
+
+
+def test_splitting_holds_no_object_for_each_passage(home):
+    with semsearch.create("plain", encoder=None, dim=2, home=home) as collection:
+        vectors = np.full((12_000, 2), 0.5, dtype=np.float32)
+        collection.add([Document(str(n), "cat") for n in range(12_000)], vectors, maintain=False)
+        with collection.engine.store.read() as view, mock.patch(f"{POSTINGS}.TOKENIZED_PASSAGES", 256):
+            with mock.patch.object(lexical, "LOOKED_UP", 256):
+                lexical.postings_of(view, 0)  # what is remembered of words and statements is none of it
+                most, postings = held(lambda: lexical.postings_of(view, 0))
+    assert len(postings.rows) == 12_000
+    assert most < 60 * 12_000  # 16 bytes of it stay; a dictionary of the keys alone would take 100
+
+
+def test_splitting_holds_the_words_of_few_batches_as_strings(few):
+    words = [f"w{n:04}" for n in range(1_000)]
+    entries = [(n, "", " ".join(words[n % 10 :: 10])) for n in range(2_000)]
+    with mock.patch(f"{POSTINGS}.TOKENIZED_PASSAGES", 20):
+        Postings.made(entries, 2_000)
+        most, postings = held(lambda: Postings.made(iter(entries), 2_000))
+    whole = Postings.made(entries, 2_000)
+    for field in dataclasses.fields(Postings):
+        assert np.array_equal(getattr(postings, field.name), getattr(whole, field.name)), field.name
+    assert len(postings.rows) == 200_000
+    assert most < 30 * 200_000  # of it 8 stay; the words of a hundred batches as strings would take 60 more
 
 
 def test_building_takes_over_what_is_known(home, few):
