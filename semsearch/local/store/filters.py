@@ -10,7 +10,7 @@ import math
 import operator
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import groupby, islice
 from typing import Any, assert_never
 
@@ -124,34 +124,48 @@ def facets_of(
     return [(bool(value) if kind == "bool" else value, count) for (kind, value), count in ordered[:most]]
 
 
-@dataclass(slots=True)
 class _Masks:
     """The documents `(n,)` that the parts of a filter allow, in one commit."""
 
-    connection: Connection
-    everything: NDArray[np.bool_] = field(init=False)
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
 
-    def __post_init__(self) -> None:
+    @cached_property
+    def everything(self) -> NDArray[np.bool_]:
+        """All documents, read only for what is said of those that a condition does not hold for."""
         docs = self.docs(select(documents.c.doc))
         with decoding():
-            self.everything = np.zeros(docs.max(initial=0) + 1, dtype=np.bool_)
-            self.everything[docs] = True
+            mask = self.nothing()
+            mask[docs] = True
+        return mask
+
+    def nothing(self) -> NDArray[np.bool_]:
+        """No document."""
+        return np.zeros(self._count, dtype=np.bool_)
+
+    @cached_property
+    @decoding()
+    def _count(self) -> int:
+        last = driver(self._connection).execute("SELECT max(doc) FROM documents").fetchone()[0]
+        return max(int(last or 0), 0) + 1
 
     def of(self, where: Filter) -> NDArray[np.bool_]:
         match where:
-            case And(parts):
-                result = self.everything.copy()
+            case And((first, *parts)):
+                result = self.of(first)
                 for part in parts:  # one after the other: a thousand masks of a million documents are a gigabyte
                     result &= self.of(part)
                 return result
+            case And():
+                return self.everything.copy()
             case Or(parts):
-                result = np.zeros_like(self.everything)
+                result = self.nothing()
                 for part in parts:
                     result |= self.of(part)
                 return result
             case Not(part):
                 return self.everything & ~self.of(part)
-        result = np.zeros_like(self.everything)
+        result = self.nothing()
         for condition in _conditions(where):
             docs = self.docs(select(fields.c.doc).where(*condition))
             with decoding():
@@ -160,7 +174,7 @@ class _Masks:
 
     @decoding()
     def docs(self, query: Select[tuple[int]]) -> NDArray[np.int64]:
-        with self.connection.execute(query) as result:
+        with self._connection.execute(query) as result:
             rows: Any = result.cursor  # past SQLAlchemy: a filter may allow a million rows
             found: NDArray[np.int64] = np.fromiter(rows, _DOC)["doc"]
         return found
