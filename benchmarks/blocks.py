@@ -1,8 +1,8 @@
 """Any number of short texts with vectors, made block by block: real ones first, then points between two of them.
 
 A block is made of its number alone, so that what reads the set twice, or in another process, reads the same, and none
-of it is kept in memory or on the disk. The text of a point between two questions is the first half of the one's words
-and the second half of the other's, as its vector is a mixture of theirs with some noise; its `part` is one of a hundred.
+of it is kept in memory or on the disk. As the vector of a point between two questions is a mixture of theirs with some
+noise, its text is the first half of the one's words and the second half of the other's. Its `part` is one of a hundred.
 """
 
 from __future__ import annotations

@@ -1,15 +1,15 @@
-"""How every cost grows: given vectors with short texts, from ten thousand rows to ten million, and each cost's exponent.
+"""How every cost grows from ten thousand rows to ten million, given vectors with short texts: its exponent.
 
     python benchmarks/scale.py [--sizes 10000 100000 1000000] [--until 10000000] [--steps add words …] [--out FILE]
 
-Each size is added, indexed, certified on real questions and asked others, by meaning, by words, by both and with filters
-(`scale_steps.py`); FAISS by hand and LanceDB do the same with the same rows, each a step of its own. A step is a process;
-what it measured is a line of `steps.jsonl` in the folder of `--work`, and a step that has one is not run again: after an
-interruption the same command goes on. A peer that is not installed is left out and named. The rows are real questions
-through all-MiniLM-L6-v2 and, beyond their number, points between two of them (`blocks.py`).
+Each size is added, indexed, certified on real questions and asked others, by meaning, by words, by both and with
+filters (`scale_steps.py`); FAISS by hand and LanceDB do the same with the same rows, each a step of its own. A step is
+a process; what it measured is a line of `steps.jsonl` in the folder of `--work`, and a step that has one is not run
+again: after an interruption the same command goes on. A peer that is not installed is left out and named. The rows are
+real questions through all-MiniLM-L6-v2 and, beyond their number, points between two of them (`blocks.py`).
 
-A cost c(n) is fitted as n^e by least squares of logarithms; the interval is Student's, 95 %. `--until` extrapolates each
-to a size that was not measured, and says so.
+A cost c(n) is fitted as n^e by least squares of logarithms; the interval is Student's, 95 %. `--until` extrapolates
+each to a size that was not measured, and says so.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ def exponent(sizes: list[float], costs: list[float]) -> tuple[float, float]:
 
 
 def fits(lines: list[Mapping[str, Any]], until: int) -> dict[str, dict[str, float]]:
-    """The exponent of each cost, and what it comes to at `until` rows by it: from the greatest size that was measured."""
+    """The exponent of each cost, and what it comes to at `until` rows, from the greatest size that was measured."""
     found = {}
     for cost in sorted({name for line in lines for name in line if name.endswith(FITTED)}):
         known = [(float(line["rows"]), float(line[cost])) for line in lines if line.get(cost, 0) > 0]

@@ -1,7 +1,7 @@
 """The steps of `scale.py`, each for one size in a process of its own: what it costs in time, memory and disk.
 
-Memory is the most that the process held beside files that are mapped (`RssAnon`, looked at every few milliseconds): what
-is mapped lies in the page cache, which the system takes back when others want it.
+Memory is the most that the process held beside files that are mapped (`RssAnon`, looked at every few milliseconds):
+what is mapped lies in the page cache, which the system takes back when others want it.
 """
 
 from __future__ import annotations
@@ -352,7 +352,10 @@ def lancedb_table(blocks: Blocks, rows: int, home: Path, peak: Peak) -> Costs:
         return search.select(["id"]).to_arrow()["id"].to_pylist()
 
     for setting in ((8, 10), (20, 10), (40, 20), (80, 20), (160, 40), (320, 40)):
-        hits = [len(set(ask(query, *setting)) & {f"d{row}" for row in own}) for query, own in zip(half, truth.tolist(), strict=True)]  # fmt: skip
+        hits = [
+            len(set(ask(query, *setting)) & {f"d{row}" for row in own})
+            for query, own in zip(half, truth.tolist(), strict=True)
+        ]
         if (recall := statistics.fmean(hits) / K) >= RECALL:
             break
     costs["lancedb_recall"], costs["lancedb_knob"] = recall, "nprobes={}, refine={}".format(*setting)
