@@ -309,6 +309,7 @@ def lancedb_table(blocks: Blocks, rows: int, home: Path, peak: Peak) -> Costs:
     """LanceDB with the index and the parameters that its guide advises, words and a filter included."""
     import lancedb
     import pyarrow as pa
+    from lancedb.query import MatchQuery
 
     costs: Costs = {}
     database = lancedb.connect(home / "lancedb")
@@ -364,8 +365,8 @@ def lancedb_table(blocks: Blocks, rows: int, home: Path, peak: Peak) -> Costs:
     asked_singly(
         costs,
         "lancedb_words",
-        lambda place: (
-            table.search(texts[place % len(texts)], query_type="fts").limit(K).select(["id", "text"]).to_arrow()
+        lambda place: (  # as words: what stands in quotes would be a phrase, whose places it has not kept
+            table.search(MatchQuery(texts[place % len(texts)], "text")).limit(K).select(["id", "_score"]).to_arrow()
         ),
         100,
     )
