@@ -68,7 +68,8 @@ SCALE_NOTE = """\
 `make scale` goes to ten million, step by step, on a machine that is free for some hours. What is extrapolated was not
 measured. Memory is without mapped files; of the first table's run, of 2026-11-21, `building` is all that its process
 took, and there was no other column. The second table is of another run, on two shared cores of an Intel Xeon with AMX
-at load 25 to 30, one thread, so that of time only the processor's is told; its index is `faiss-ivf` at every size."""
+at load 25 to 40, one thread, so that of time only the processor's is told (the cache was everybody's, too); its index
+is `faiss-ivf` at every size. A hundred thousand and more were not reached there: nothing is extrapolated from it."""
 
 BENCHMARKS: dict[str, Benchmark] = {
     "encoding": Benchmark(

@@ -90,7 +90,7 @@ def fits(lines: list[Mapping[str, Any]], until: int) -> dict[str, dict[str, floa
     found = {}
     for cost in sorted({name for line in lines for name in line if name.endswith(FITTED)}):
         known = [(float(line["rows"]), float(line[cost])) for line in lines if line.get(cost, 0) > 0]
-        if len(known) > 1:
+        if len(known) > 2:  # of two points there is no interval, and an extrapolation would be a guess
             slope, half = exponent(*map(list, zip(*known, strict=True)))
             rows, value = known[-1]
             found[cost] = {"exponent": slope, "half_width": half, "extrapolated": value * (until / rows) ** slope}

@@ -157,10 +157,10 @@ def scale_exponents(records: list[Record]) -> Iterator[Row]:
         )
         first, last = lines[0]["rows"], lines[-1]["rows"]
         yield "cost", f"at {first:,}", f"at {last:,}", "n to the power of", f"extrapolated to {r['until']:,}"
-        for cost, fit in r["fits"].items():
-            if cost.endswith(ending):
-                ends = (_cost(cost, line.get(cost)) for line in (lines[0], lines[-1]))
-                yield cost, *ends, _exponent(fit), _cost(cost, fit["extrapolated"])
+        for cost in sorted({name for line in lines for name in line if name.endswith(ending)}):
+            ends = (_cost(cost, line.get(cost)) for line in (lines[0], lines[-1]))
+            fit = r["fits"].get(cost)
+            yield cost, *ends, _exponent(fit), _cost(cost, fit and fit["extrapolated"])
 
 
 def _cost(name: str, value: float | None) -> str:

@@ -24,7 +24,7 @@ from semsearch.types import Document, Encoder, Metric, Span, Vectors
 from semsearch.vectors import stored_form
 
 READ_DOCUMENTS = 128  # looked up at a time
-BATCH_DOCUMENTS = 4096  # encoded and committed at a time: what an interruption can cost
+BATCH_DOCUMENTS = 4096  # encoded and committed at a time: an interruption can cost two such batches
 BATCH_SECONDS = 5.0  # that encoding a batch should take, on whatever machine
 BATCH_CHARACTERS = (100_000, 4_000_000)  # in a batch: at the beginning, and at most
 
