@@ -14,18 +14,18 @@ from queue import SimpleQueue
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
 
-Made = TypeVar("Made")
+Ahead = TypeVar("Ahead")
 
 Told = Callable[[int], None]  # is told how many passages of the work under way are done
 
 
-class EncodingAhead(Generic[Made]):
+class EncodingAhead(Generic[Ahead]):
     """One piece of work at a time; leaving its `with` by an interrupt ends what is under way."""
 
     def __init__(self) -> None:
         self._thread: ThreadPoolExecutor | None = None  # made when there is work: most runs are one batch
         self._ident = 0
-        self._under_way: Future[Made] | None = None
+        self._under_way: Future[Ahead] | None = None
         self._told: SimpleQueue[int | None] = SimpleQueue()
 
     def __enter__(self) -> Self:
@@ -38,14 +38,14 @@ class EncodingAhead(Generic[Made]):
             _interrupt(self._ident)
         self._thread.shutdown()
 
-    def begin(self, work: Callable[[Told], Made]) -> None:
+    def begin(self, work: Callable[[Told], Ahead]) -> None:
         """Do `work` in the thread; what was begun before must have been taken."""
         if self._thread is None:
             self._thread = ThreadPoolExecutor(1, "semsearch-encoder")
         told: SimpleQueue[int | None] = SimpleQueue()
         self._told = told
 
-        def done() -> Made:
+        def done() -> Ahead:
             self._ident = threading.get_ident()
             try:
                 return work(told.put)
@@ -54,7 +54,7 @@ class EncodingAhead(Generic[Made]):
 
         self._under_way = self._thread.submit(done)
 
-    def take(self, tell: Told) -> Made:
+    def take(self, tell: Told) -> Ahead:
         """What the work made, or its error, waited for; `tell` is called here with what the work tells."""
         assert self._under_way is not None, "something was begun"
         for count in iter(self._told.get, None):

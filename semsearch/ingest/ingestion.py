@@ -57,7 +57,7 @@ class Progress:
     unchanged: int
 
 
-Work: TypeAlias = Callable[[int | None, Callable[[int], None] | None], list[Entry]]  # see `Encoding.entries`
+EncodingWork: TypeAlias = Callable[[int | None, Callable[[int], None] | None], list[Entry]]  # see `Encoding.entries`
 
 
 class Encoding:
@@ -81,7 +81,7 @@ class Encoding:
         """
         return self.planned(records)(characters, tell)
 
-    def planned(self, records: Sequence[Record]) -> Work:
+    def planned(self, records: Sequence[Record]) -> EncodingWork:
         """What `entries` does, the records being split by now."""
         documents = [record.document for record in records]
         if any(map(is_picture, documents)):

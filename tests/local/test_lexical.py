@@ -444,7 +444,7 @@ def test_splitting_holds_no_object_for_each_passage(home):
     with semsearch.create("plain", encoder=None, dim=2, home=home) as collection:
         vectors = np.full((12_000, 2), 0.5, dtype=np.float32)
         collection.add([Document(str(n), "cat") for n in range(12_000)], vectors, maintain=False)
-        few = mock.patch(f"{POSTINGS}.TOKENIZED_PASSAGES", 256), mock.patch.object(lexical, "LOOKED_UP", 256)
+        few = mock.patch(f"{POSTINGS}.TOKENIZED_PASSAGES", 256), mock.patch.object(lexical, "PLACED_PASSAGES", 256)
         with collection.engine.store.read() as view, few[0], few[1]:
             lexical.postings_of(view, 0)  # what is remembered of words and statements is none of it
             most, postings = held(lambda: lexical.postings_of(view, 0))

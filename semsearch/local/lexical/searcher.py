@@ -39,7 +39,7 @@ log = logging.getLogger("semsearch")
 Way = tuple[str, ...]
 POSTINGS, FULLTEXT = ("lexical",), ("fulltext",)  # what scored: BM25 over postings, or SQLite's own full text
 
-LOOKED_UP = 4_096  # passages whose rows are looked up together
+PLACED_PASSAGES = 4_096  # passages whose rows are looked up together
 SPLIT_ROWS = 20_000  # rows behind the generation that a search splits itself; with more, SQLite answers
 
 
@@ -178,7 +178,7 @@ def postings_of(view: View, first: int) -> Postings:
 def _in_rows(passages: Iterable[Sequence[Any]], snapshot: Snapshot) -> Iterator[tuple[int, str, str]]:
     """Key, title and text of passages, the key as the row that it has; those without a row are left out."""
     pending = iter(passages)
-    while some := list(islice(pending, LOOKED_UP)):
+    while some := list(islice(pending, PLACED_PASSAGES)):
         keys = np.asarray([key for key, _, _ in some], dtype=np.int64)
         rows = snapshot.rows_of(keys)
         known = snapshot.keys.take(rows, mode="clip") == keys

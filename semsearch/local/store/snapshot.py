@@ -31,7 +31,7 @@ from semsearch.types import Keys, Vectors
 
 log = logging.getLogger("semsearch")
 
-COLUMNS = {
+SNAPSHOT_COLUMNS = {
     "keys": np.int64,
     "docs": np.int64,
     "starts": np.int32,
@@ -157,7 +157,8 @@ def _columns(
     listed = known + segments.count(connection, generation, known)
     if listed == rows:  # else whoever wrote the database may have written any number
         columns = [
-            _with_room(None if base is None else getattr(base, name), rows, dtype) for name, dtype in COLUMNS.items()
+            _with_room(None if base is None else getattr(base, name), rows, dtype)
+            for name, dtype in SNAPSHOT_COLUMNS.items()
         ]
         listed = known
         for places, new_crcs in segments.each(connection, generation, known):
