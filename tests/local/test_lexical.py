@@ -159,10 +159,8 @@ def test_as_brute_force_through_every_change(home, few):
 def test_passages_of_long_documents(home, few):
     rng = random.Random(3)
     with made(home, 3) as collection:
-        with mock.patch("semsearch.ingest.ingestion.Encoding.entries", autospec=True) as entries:
-            from semsearch.ingest.ingestion import Encoding  # noqa: F401
-
-            entries.side_effect = split_in_three
+        with mock.patch("semsearch.ingest.ingestion.Encoding.planned", autospec=True) as planned:
+            planned.side_effect = lambda self, records: lambda *_: split_in_three(self, records)
             collection.add([document(rng, f"long{i}", 30) for i in range(30)])
             collection.add([document(rng, f"long{i}", 30) for i in range(3)])
         assert collection.count_passages() > len(collection)
@@ -318,9 +316,9 @@ def test_phrases_are_required_and_exclusions_kept_out(home):
 def test_an_exclusion_is_of_the_whole_document(home):
     with (
         made(home, 1) as collection,
-        mock.patch("semsearch.ingest.ingestion.Encoding.entries", autospec=True) as entries,
+        mock.patch("semsearch.ingest.ingestion.Encoding.planned", autospec=True) as planned,
     ):
-        entries.side_effect = split_in_three
+        planned.side_effect = lambda self, records: lambda *_: split_in_three(self, records)
         collection.add([Document("long", " ".join(["cat"] * 29 + ["dog"])), Document("other", " ".join(["cat"] * 30))])
         with collection.engine.store.read() as view:
             docs = dict(zip(view.snapshot.keys.tolist(), view.snapshot.docs.tolist(), strict=True))
