@@ -8,7 +8,7 @@ ALONE      := threads or weights or gpu
 REAL       := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadgroup
 SOURCES    := semsearch indexes corpora benchmarks docs examples tests
 
-.PHONY: demo quick test real check adaptors docs bench crash kill-server kill-clients cluster siege failover fuzz attack parts ray soak format clean
+.PHONY: demo quick test real check adaptors docs bench scale crash kill-server kill-clients cluster siege failover fuzz attack parts ray soak format clean
 .DEFAULT_GOAL := help
 
 help:
@@ -77,6 +77,9 @@ docs: $(VENV)/.test ## pages of every public name, from the docstrings, into bui
 
 bench: $(VENV)/.bench ## every benchmark in its short form (FULL=1: the long one), into benchmarks/results/RESULTS.md
 	$(BIN)/python benchmarks/results.py $(if $(FULL),--full)
+
+scale: $(VENV)/.bench ## ten million rows, step by step: resumable, 60 GB of disk (SIZES="10000 100000", WORK=…)
+	$(BIN)/python benchmarks/scale.py --work $(or $(WORK),build/scale) --sizes $(or $(SIZES),10000 100000 1000000 10000000)
 
 crash: $(VENV)/.test ## kill, cut the power and swap at every point instead of a sample of them (half an hour)
 	SEMSEARCH_FULL=1 $(BIN)/python -m pytest tests/trust/test_crash.py tests/trust/test_pairs.py tests/trust/test_power_cut.py tests/trust/test_concurrency.py tests/trust/test_state_machine.py

@@ -119,23 +119,66 @@ def opening(records: list[Record]) -> Iterator[Row]:
             yield f"texts with HNSW: {name}", f"{value:.3f}"
 
 
+SCALE_COLUMNS = {
+    "add_s": "add s",
+    "words_s": "words s",
+    "index_s": "index s",
+    "open_s": "open s",
+    "meaning_ms": "by meaning, ms",
+    "words_ms": "by words, ms",
+    "both_ms": "by both, ms",
+    "of_1_percent_ms": "of 1 %, ms",
+    "as_stored_ms": "exactly, ms",
+    "disk_bytes": "disk MB",
+    "index_bytes": "building MB",
+    "serve_bytes": "serving MB",
+}
+
+
 def scale(records: list[Record]) -> Iterator[Row]:
-    """Costs by size, and their exponents."""
-    yield "passages", "index", "add s", "index s", "one query, ms", "exactly, ms", "disk MB", "memory MB"
+    """Costs by size, and their exponents, where the clock was heeded."""
+    yield "passages", *SCALE_COLUMNS.values()
     for r in records:
+        if r.get("processor_time"):
+            continue
         for line in r["sizes"]:
-            yield (
-                f"{line['rows']:,}",
-                line["backend"],
-                f"{line['add_s']:.1f}",
-                f"{line['index_s']:.1f}",
-                f"{line['indexed_ms']:.2f}",
-                f"{line['exact_ms']:.2f}",
-                f"{line['bytes'] / 1e6:,.0f}",
-                f"{line['memory_bytes'] / 1e6:,.0f}",
-            )
-        costs = ("add_s", "index_s", "indexed_ms", "exact_ms", "bytes", "memory_bytes")
-        yield ("n to the power of", "", *(_exponent(r["fits"].get(cost)) for cost in costs))
+            yield f"{line['rows']:,}", *(_cost(cost, line.get(cost)) for cost in SCALE_COLUMNS)
+        yield "n to the power of", *(_exponent(r["fits"].get(cost)) for cost in SCALE_COLUMNS)
+
+
+def scale_exponents(records: list[Record]) -> Iterator[Row]:
+    """Every cost that was fitted, at the least and the greatest size, and what is extrapolated from it."""
+    for r in records:
+        if "until" not in r:
+            continue
+        lines, ending = (
+            r["sizes"],
+            ("_cpu_s", "_cpu_ms", "_bytes") if r.get("processor_time") else ("_s", "_ms", "_bytes"),
+        )
+        first, last = lines[0]["rows"], lines[-1]["rows"]
+        yield "cost", f"at {first:,}", f"at {last:,}", "n to the power of", f"extrapolated to {r['until']:,}"
+        for cost in sorted({name for line in lines for name in line if name.endswith(ending)}):
+            ends = (_cost(cost, line.get(cost)) for line in (lines[0], lines[-1]))
+            fit = r["fits"].get(cost)
+            yield cost, *ends, _exponent(fit), _cost(cost, fit and fit["extrapolated"])
+
+
+def _cost(name: str, value: float | None) -> str:
+    """Seconds, milliseconds, or bytes as MB, as the name ends."""
+    if value is None:
+        return ""
+    return f"{value / 1e6:,.0f}" if name.endswith("_bytes") else f"{value:,.2f}"
+
+
+def indexing(records: list[Record]) -> Iterator[Row]:
+    """The encoder's share of each run, and seconds by stage."""
+    yield "set", "passages", "share to the last commit", "with indexes", "by processor", "with indexes", "stages, CPU s"
+    for r in records[1:]:
+        shares = (
+            f"{r[name]:.0%}" for name in ("committed_share", "whole_share", "committed_share_cpu", "whole_share_cpu")
+        )
+        stages = ", ".join(f"{stage} {seconds:.2f}" for stage, seconds in r["stages_cpu_s"].items())
+        yield r["set"], f"{r['passages']:,}", *shares, stages
 
 
 def store(records: list[Record]) -> Iterator[Row]:
@@ -313,14 +356,15 @@ def draw_ann(records: list[Record], folder: Path) -> None:
 def draw_scale(records: list[Record], folder: Path) -> None:
     """Costs against size, both logarithmic."""
     axes = _axes("passages", "")
-    sizes = [line for r in records for line in r["sizes"]]
+    sizes = [line for r in records if not r.get("processor_time") for line in r["sizes"]]
     for cost, label in {
         "add_s": "seconds to add",
         "index_s": "seconds to index",
-        "indexed_ms": "ms a query",
-        "exact_ms": "ms a query, exactly",
+        "meaning_ms": "ms a query",
+        "as_stored_ms": "ms a query, exactly",
     }.items():
-        axes.plot([line["rows"] for line in sizes], [line[cost] for line in sizes], marker="o", label=label)
+        known = [line for line in sizes if cost in line]
+        axes.plot([line["rows"] for line in known], [line[cost] for line in known], marker="o", label=label)
     axes.set_xscale("log")
     axes.set_yscale("log")
     axes.legend()

@@ -132,7 +132,7 @@ def _of_npy(file: Path, rows: int | None, asked: int) -> VectorSet:
 
 
 def encoded(file: Path = DEFAULT) -> Vectors:
-    """The vectors in `file` `(n, dim)`; if it isn't there, those of `short_texts()`, which are encoded and written."""
+    """The vectors in `file` `(n, dim)`, mapped; if it isn't there, those of `short_texts()`, encoded and written."""
     if not file.exists() and not os.environ.get("SEMSEARCH_DATA"):
         file = file.with_name("samples.npy")
     if not file.exists():
@@ -140,4 +140,4 @@ def encoded(file: Path = DEFAULT) -> Vectors:
         print(f"encoding {len(texts):,} texts into {file}", file=sys.stderr)
         file.parent.mkdir(parents=True, exist_ok=True)
         np.save(file, semsearch.load_encoder("all-MiniLM-L6-v2").encode_documents(texts))
-    return np.load(file)
+    return np.load(file, mmap_mode="r")

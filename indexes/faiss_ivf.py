@@ -35,6 +35,7 @@ from semsearch.hardware import forked, threads
 from semsearch.options import Options, option
 from semsearch.types import Keys, Metric, Neighbors, Vectors
 from semsearch.vector_index import Baseline, Knob, Library
+from semsearch.vectors import ChosenRows
 
 LISTS_FILE = "lists.faiss"
 TRAINING = 39  # rows a list (or a code word) needs to be trained well; FAISS warns below that
@@ -85,7 +86,9 @@ class FaissIVFIndex:
         self._faiss = LIBRARY.load()
         self._lists = lists  # None when empty: nothing to train on
         self._keys = keys
-        self._vectors = vectors
+        chosen = vectors if isinstance(vectors, ChosenRows) else None
+        self._vectors = vectors if chosen is None else chosen.vectors  # (n, dim), those of the lists among them …
+        self._chosen = None if chosen is None else chosen.rows  # … at these rows; None: all are in them
         self._metric = metric
         self._params = params
         self._searched: Any = _on_gpu(lists, params) if lists is not None else None
@@ -120,7 +123,10 @@ class FaissIVFIndex:
     def build(cls, keys: Keys, vectors: Vectors, metric: Metric, params: FaissIVFParams) -> Self:
         """Train the cells (and codes) on a sample, then put every row into its list."""
         faiss = LIBRARY.load()
-        keys, vectors = checked_rows(keys, vectors)
+        if isinstance(vectors, ChosenRows):
+            vectors.check()
+        else:
+            keys, vectors = checked_rows(keys, vectors)
         if not len(keys):
             return cls(None, keys, vectors, metric, params)
         lists = _untrained(faiss, len(keys), vectors.shape[1], metric, params)
@@ -174,7 +180,8 @@ class FaissIVFIndex:
             lists = LIBRARY.load().read_index(str(folder / LISTS_FILE))
             if lists.ntotal != len(keys):
                 raise built_otherwise(len(keys), lists.ntotal)
-        return cls(lists, keys, np.asarray(vectors), metric, params)
+        kept = vectors if isinstance(vectors, ChosenRows) else np.asarray(vectors)
+        return cls(lists, keys, kept, metric, params)
 
     @classmethod
     def verify(cls, folder: Path, keys: Keys, vectors: Vectors, metric: Metric, params: FaissIVFParams) -> None:
@@ -211,10 +218,14 @@ class FaissIVFIndex:
         scores = np.empty((len(queries), k), dtype=np.float32)
         found = np.empty((len(queries), k), dtype=np.int64)
         (n, dim), width = self._vectors.shape, rows.shape[1]
+        if self._chosen is not None:
+            rows = np.where(rows < 0, -1, self._chosen[rows])
         best(
             pointer(queries), pointer(self._vectors), pointer(rows), dim, len(queries), n, width, k,
             pointer(scores), pointer(found), width,
         )  # fmt: skip
+        if self._chosen is not None:
+            found = np.where(found < 0, -1, np.searchsorted(self._chosen, found))
         return scores, found
 
     def _nprobe(self) -> int:

@@ -312,7 +312,7 @@ class Encoder(Protocol):
         ...
 
     def encode_documents(self, texts: Sequence[str]) -> Vectors:
-        """Vectors `(len(texts), dim)` of texts to be found."""
+        """Vectors `(len(texts), dim)` of texts to be found; where many are taken in, asked in a thread of its own."""
         ...
 
     def encode_queries(self, texts: Sequence[str]) -> Vectors:

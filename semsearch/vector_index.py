@@ -138,7 +138,10 @@ class VectorIndex(Protocol):
 
     @classmethod
     def build(cls, keys: Keys, vectors: Vectors, metric: Metric, params: Any) -> Self:
-        """An index of `vectors` `(n, dim)` under `keys` `(n,)`; neither is changed, `vectors` may be mapped."""
+        """An index of `vectors` `(n, dim)` under `keys` `(n,)`; neither is changed.
+
+        `vectors` may be mapped, or a `semsearch.vectors.ChosenRows`, which numpy makes an array of where it is asked.
+        """
         ...
 
     def search(self, queries: Vectors, k: int) -> Neighbors:
@@ -155,7 +158,7 @@ class VectorIndex(Protocol):
 
     @classmethod
     def load(cls, folder: Path, keys: Keys, vectors: Vectors, metric: Metric, params: Any) -> Self:
-        """The index that `save` wrote; `keys` and `vectors` are those it was built from (mapped, not copied)."""
+        """The index that `save` wrote; `keys` and `vectors` are those it was built from, as `build` takes them."""
         ...
 
     def __len__(self) -> int:

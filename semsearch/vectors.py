@@ -8,6 +8,7 @@ float64 and each row is summed in the same order whatever its neighbours, so a s
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -177,6 +178,38 @@ def merge(parts: Sequence[Neighbors], k: int) -> Neighbors:
     order = np.lexsort((keys, -scores), axis=1)[:, :k]  # padding has score -inf and so comes last
     rows = np.arange(len(keys))[:, None]
     return Neighbors(keys[rows, order], scores[rows, order])
+
+
+class ChosenRows:
+    """Some rows of vectors, gathered where they are read: a copy of all would take as much memory as the vectors.
+
+    numpy makes an array of it where one is asked for; what reads rows by itself takes `vectors[rows]`.
+
+    Attributes:
+        vectors: `(n, dim)`, perhaps mapped.
+        rows: `(m,)` those that are meant, rising.
+    """
+
+    dtype = np.dtype(np.float32)
+
+    def __init__(self, vectors: Vectors, rows: NDArray[np.intp]) -> None:
+        self.vectors = vectors
+        self.rows = rows
+        self.shape = (len(rows), vectors.shape[1])
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, places: slice | NDArray[np.intp]) -> Vectors:
+        return self.vectors[self.rows[places]]
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Vectors:
+        return self[:]
+
+    def check(self) -> None:
+        """Raise what `check_vectors` does."""
+        for start in range(0, len(self), RANGE_ROWS):
+            check_vectors(self[start : start + RANGE_ROWS], self.shape[1])
 
 
 def group_equal(vectors: Vectors) -> NDArray[np.int64]:

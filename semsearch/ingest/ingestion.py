@@ -5,13 +5,16 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice, pairwise
+from typing import TypeAlias
 
 import numpy as np
 
 from semsearch.chunking import splitter_for
 from semsearch.engine import Engine, Origin
 from semsearch.errors import DataError, DimensionMismatch, EncodingFailed, ModelMismatch
+from semsearch.ingest.encoding_ahead import EncodingAhead
 from semsearch.ingest.identification import find_languages, with_language
 from semsearch.ingest.objects import ObjectReader
 from semsearch.ingest.pictures import is_picture, pixels_of, reader_of_pictures, weight_of
@@ -22,7 +25,7 @@ from semsearch.types import Document, Encoder, Metric, Span, Vectors
 from semsearch.vectors import stored_form
 
 READ_DOCUMENTS = 128  # looked up at a time
-BATCH_DOCUMENTS = 4096  # encoded and committed at a time: what an interruption can cost
+BATCH_DOCUMENTS = 4096  # encoded and committed at a time: an interruption can cost two such batches
 BATCH_SECONDS = 5.0  # that encoding a batch should take, on whatever machine
 BATCH_CHARACTERS = (100_000, 4_000_000)  # in a batch: at the beginning, and at most
 
@@ -55,6 +58,9 @@ class Progress:
     unchanged: int
 
 
+EncodingWork: TypeAlias = Callable[[int | None, Callable[[int], None] | None], list[Entry]]  # see `Encoding.entries`
+
+
 class Encoding:
     """Records to entries: split into passages, encoded, checked."""
 
@@ -74,17 +80,24 @@ class Encoding:
             characters: That are encoded before `tell` is called, so that a document of many passages shows movement.
             tell: Called with the number of passages encoded so far.
         """
+        return self.planned(records)(characters, tell)
+
+    def planned(self, records: Sequence[Record]) -> EncodingWork:
+        """What `entries` does, the records being split by now."""
         documents = [record.document for record in records]
-        shown = [document for document in documents if is_picture(document)]
-        if shown:
-            return self._with_pictures(records, characters, tell)
+        if any(map(is_picture, documents)):
+            return partial(self._with_pictures, records)
         spans = self.splitter.split_many(documents)
         texts = [
             self.splitter.text_to_embed(document, span)
             for document, own in zip(documents, spans, strict=True)
             for span in own
         ]
-        return self._made(records, spans, lambda: self._encoded(texts, characters, tell))
+
+        def work(characters: int | None, tell: Callable[[int], None] | None) -> list[Entry]:
+            return self._made(records, spans, lambda: self._encoded(texts, characters, tell))
+
+        return work
 
     def _with_pictures(
         self, records: Sequence[Record], characters: int | None, tell: Callable[[int], None] | None
@@ -141,8 +154,34 @@ class Encoding:
         return pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
 
 
+@dataclass(frozen=True, slots=True)
+class ReadBatch:
+    """Documents that are committed together: those to encode, and those of which only the metadata changed."""
+
+    records: dict[str, Record]
+    same_text: dict[str, Record]
+    characters: int
+
+    def has(self, ids: Iterable[str]) -> bool:
+        """Whether one of `ids` is in it."""
+        return any(identity in self.records or identity in self.same_text for identity in ids)
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedBatch:
+    """What became of a batch: its entries, and the failures of documents that are none of them."""
+
+    entries: list[Entry]
+    failures: list[DataError]
+    seconds: float
+
+
 class Ingestion:
-    """One run of `Collection.add`: documents gather until a batch is full, are encoded and committed."""
+    """One run of `Collection.add`: documents gather until a batch is full, are encoded and committed.
+
+    While a batch is encoded, the one before is committed and the next one is read: batches are committed in the order
+    in which they were read, and no id is looked up that is in a batch on its way.
+    """
 
     def __init__(
         self,
@@ -157,7 +196,10 @@ class Ingestion:
         self._reader = reader or ObjectReader()
         self._engine = engine
         self._language_field: str | None = engine.settings.get(LANGUAGE_FIELD)
-        self._encoding = Encoding(encoder, bool(engine.settings["passages"]), self._skip)
+        self._failures: list[DataError] = []
+        self._encoding = Encoding(
+            encoder, bool(engine.settings["passages"]), None if on_error is None else self._failures.append
+        )
         check_splitting(engine, self._encoding.splitter.identity)
         self._on_error = on_error
         self._progress = progress
@@ -167,15 +209,27 @@ class Ingestion:
         self._enough = BATCH_CHARACTERS[0]
         self._read = 0
         self._changes = IngestResult()
+        self._ahead: EncodingAhead[EncodedBatch] = EncodingAhead()
+        self._under_way: ReadBatch | None = None  # what is encoded ahead
 
     def run(self, documents: Iterable[object]) -> IngestResult:
         """Take them all, or what documents are made of, committing on the way."""
         pending = iter(documents)
-        while chunk := list(islice(pending, READ_DOCUMENTS)):
-            self._take(chunk)
-            if len(self._pending) >= BATCH_DOCUMENTS or self._characters >= self._enough:
-                self._commit()
-        self._commit()
+        with self._ahead:
+            try:
+                while chunk := list(islice(pending, READ_DOCUMENTS)):
+                    self._take(chunk)
+                    if len(self._pending) >= BATCH_DOCUMENTS or self._characters >= self._enough:
+                        self._hand_over()
+            except Exception:
+                self._settle()  # what was read before stays, whatever came next
+                raise
+            if self._under_way is not None:
+                self._hand_over()
+                self._settle()
+            else:
+                batch = self._gathered()
+                self._commit(batch, self._work(batch)(self._tell))
         return self._changes
 
     def _take(self, chunk: Sequence[object]) -> None:
@@ -189,6 +243,8 @@ class Ingestion:
                 records[document.id] = Record.of(document, checked=self._origin is not None)
             except DataError as error:
                 self._skip(error)
+        if self._under_way is not None and self._under_way.has(records):
+            self._settle()
         known = self._engine.known(list(records))
         unchanged = 0
         for identity, record in records.items():
@@ -207,29 +263,64 @@ class Ingestion:
         self._read += len(chunk)
         self._tell()
 
-    def _commit(self) -> None:
-        records = list(self._pending.values())
-        began = time.perf_counter()
-        entries = self._encoding.entries(records, self._enough, self._tell) if records else []
-        if records:
-            speed = self._characters / (time.perf_counter() - began)
+    def _gathered(self) -> ReadBatch:
+        """What was read since the last batch."""
+        batch = ReadBatch(self._pending, self._same_text, self._characters)
+        self._pending, self._same_text, self._characters = {}, {}, 0
+        return batch
+
+    def _hand_over(self) -> None:
+        """Begin to encode what was read, and commit meanwhile what was encoded."""
+        batch = self._gathered()
+        work = self._work(batch)
+        before, self._under_way = self._under_way, None
+        encoded = None if before is None else self._ahead.take(self._tell)
+        self._ahead.begin(work)
+        self._under_way = batch
+        if before is not None and encoded is not None:
+            self._commit(before, encoded)
+
+    def _settle(self) -> None:
+        """Commit what is on its way, if anything."""
+        batch, self._under_way = self._under_way, None
+        if batch is not None:
+            self._commit(batch, self._ahead.take(self._tell))
+
+    def _work(self, batch: ReadBatch) -> Callable[[Callable[[int], None]], EncodedBatch]:
+        """What gives a batch its vectors, in whatever thread; it is split by now."""
+        planned = self._encoding.planned(list(batch.records.values())) if batch.records else None
+        characters = self._enough
+
+        def encoded(tell: Callable[[int], None]) -> EncodedBatch:
+            began = time.perf_counter()
+            entries = [] if planned is None else planned(characters, tell)
+            failures = self._failures.copy()
+            self._failures.clear()
+            return EncodedBatch(entries, failures, time.perf_counter() - began)
+
+        return encoded
+
+    def _commit(self, batch: ReadBatch, encoded: EncodedBatch) -> None:
+        behind, self._under_way = self._under_way, None  # which must not be committed if this can't be
+        for failure in encoded.failures:
+            self._skip(failure)
+        if batch.records:
+            speed = batch.characters / encoded.seconds
             self._enough = int(min(max(speed * BATCH_SECONDS, BATCH_CHARACTERS[0]), BATCH_CHARACTERS[1]))
-        if entries or self._same_text:
-            find_languages(self._engine, [record.document for record in records])
+        entries, documents = encoded.entries, [record.document for record in batch.records.values()]
+        if entries or batch.same_text:
+            find_languages(self._engine, documents)
             written = self._engine.put(
                 entries,
-                list(self._same_text.values()),
+                list(batch.same_text.values()),
                 model=self._encoding.encoder.fingerprint,
                 origin=self._origin,
             )
-            unchanged = len(entries) + len(self._same_text) - written.added - written.changed
-            texts = [record.document for record in records if not is_picture(record.document)]
-            unseen = self._encoding.splitter.unseen(texts)
+            unchanged = len(entries) + len(batch.same_text) - written.added - written.changed
+            unseen = self._encoding.splitter.unseen([document for document in documents if not is_picture(document)])
             truncated = sum(tokens > 0 for tokens in unseen)
             self._changes += IngestResult(written.added, written.changed, unchanged, 0, written.passages, truncated)
-        self._pending.clear()
-        self._same_text.clear()
-        self._characters = 0
+        self._under_way = behind
         self._tell()
 
     def _skip(self, error: DataError) -> None:

@@ -81,11 +81,13 @@ class FilterSets(Protocol[DocumentsFound]):
 def documents_in(where: Filter, sets: FilterSets[DocumentsFound]) -> DocumentsFound:
     """The documents that a filter allows."""
     match where:
-        case And(parts):
-            found = sets.every()
+        case And((first, *parts)):
+            found = documents_in(first, sets)
             for part in parts:  # one after the other: a thousand masks of a million documents are a gigabyte
                 found = sets.both(found, documents_in(part, sets))
             return found
+        case And():
+            return sets.every()
         case Or(parts):
             found = sets.none()
             for part in parts:

@@ -1,14 +1,16 @@
 """Thousands of vectors that are one and the same: every index finds what exact search finds, equals by their keys."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 
 import semsearch
-from semsearch.errors import IndexDamaged
+from semsearch.errors import DataError, IndexDamaged
 from semsearch.local import planner
 from semsearch.local.index.equals import EQUALS_FILE, MANY_EQUAL, Equals
 from semsearch.types import Document, Neighbors
-from semsearch.vectors import group_equal
+from semsearch.vectors import ChosenRows, group_equal
 
 BACKENDS = {"hnsw": "hnswlib", "faiss-ivf": "faiss", "annoy": "annoy"}
 ROWS, DIM = 800, 16
@@ -73,6 +75,37 @@ def test_every_index_finds_what_exact_search_finds(tmp_path, monkeypatch, caplog
         assert collection.tune(0.9).met
         check()
         assert not list(collection.engine.check(deep=True))
+
+
+def test_lists_hold_no_copy_of_the_distinct_vectors(tmp_path):
+    pytest.importorskip("faiss")
+    vectors = np.random.default_rng(2).normal(size=(3_000, 512)).astype(np.float32)
+    vectors[::100] = vectors[0]
+    with semsearch.create("many", encoder=None, dim=512, home=tmp_path) as collection:
+        collection.add([Document(str(n), "text") for n in range(3_000)], vectors)
+        collection.reindex("faiss-ivf", {"storage": "sq8", "nprobe": 70})
+        built = ids(collection.search_many(vectors=vectors[:50], k=40))
+    with semsearch.open("many", home=tmp_path) as collection:
+        tracemalloc.start()  # numpy's memory, not FAISS's own
+        collection.load_index()
+        held, _ = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert collection.info()["index"]["state"] == "ready"
+        assert held < vectors.nbytes / 4
+        assert ids(collection.search_many(vectors=vectors[:50], k=40)) == built
+        assert {*built[0][:30]} == {str(n) for n in range(0, 3_000, 100)}
+
+
+def test_chosen_rows_are_an_array_where_one_is_asked_for():
+    vectors = np.arange(40, dtype=np.float32).reshape(10, 4)
+    chosen = ChosenRows(vectors, np.array([1, 4, 7]))
+    assert np.array_equal(np.asarray(chosen), vectors[[1, 4, 7]])
+    assert np.array_equal(chosen[1:], vectors[[4, 7]])
+    assert (chosen.shape, len(chosen)) == ((3, 4), 3)
+    chosen.check()
+    vectors[7, 2] = np.nan
+    with pytest.raises(DataError, match="NaN"):
+        chosen.check()
 
 
 @pytest.mark.parametrize("count", [MANY_EQUAL, MANY_EQUAL + 1])

@@ -66,6 +66,17 @@ def test_refuses(tables, table, where, message):
         select(tables[table], where)
 
 
+def test_a_filter_reads_the_documents_that_it_allows_and_not_all():
+    with stored([{"x": n % 50} for n in range(1_000)]) as connection:
+        driver(connection).execute("UPDATE sqlite_sequence SET seq = seq")  # a transaction is open now
+        steps = []
+        driver(connection).set_progress_handler(lambda: steps.append(1) and False, 10)
+        for where, most in (({"x": 7}, 100), ({"$and": [{"x": 7}, {"x": {"$lt": 9}}]}, 300), ({"x": {"$ne": 7}}, None)):
+            steps.clear()
+            select(connection, where)
+            assert most is None or len(steps) < most, where
+
+
 def test_a_document_that_is_gone_is_allowed_by_nothing():
     with stored([{"x": 1}, {"x": 2}, {}]) as connection:
         connection.exec_driver_sql("DELETE FROM documents WHERE doc = 2")

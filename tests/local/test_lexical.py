@@ -1,9 +1,12 @@
 """Search by words against BM25 by brute force, whatever the history of the collection and the text of the query."""
 
+import dataclasses
+import gc
 import multiprocessing
 import random
 import tempfile
 import threading
+import tracemalloc
 from collections import Counter
 from unittest import mock
 
@@ -30,6 +33,7 @@ STEMS = {"running": ["run"], "runs": ["run"], "cats": ["cat"], "café": ["cafe"]
 STEMS["state-of-the-art"] = ["state", "of", "the", "art"]
 
 
+POSTINGS = "semsearch.local.lexical.postings"
 FUNCTION = {"the", "of", "it"}  # of these words, those that carry nothing
 
 
@@ -155,10 +159,8 @@ def test_as_brute_force_through_every_change(home, few):
 def test_passages_of_long_documents(home, few):
     rng = random.Random(3)
     with made(home, 3) as collection:
-        with mock.patch("semsearch.ingest.ingestion.Encoding.entries", autospec=True) as entries:
-            from semsearch.ingest.ingestion import Encoding  # noqa: F401
-
-            entries.side_effect = split_in_three
+        with mock.patch("semsearch.ingest.ingestion.Encoding.planned", autospec=True) as planned:
+            planned.side_effect = lambda self, records: lambda *_: split_in_three(self, records)
             collection.add([document(rng, f"long{i}", 30) for i in range(30)])
             collection.add([document(rng, f"long{i}", 30) for i in range(3)])
         assert collection.count_passages() > len(collection)
@@ -314,9 +316,9 @@ def test_phrases_are_required_and_exclusions_kept_out(home):
 def test_an_exclusion_is_of_the_whole_document(home):
     with (
         made(home, 1) as collection,
-        mock.patch("semsearch.ingest.ingestion.Encoding.entries", autospec=True) as entries,
+        mock.patch("semsearch.ingest.ingestion.Encoding.planned", autospec=True) as planned,
     ):
-        entries.side_effect = split_in_three
+        planned.side_effect = lambda self, records: lambda *_: split_in_three(self, records)
         collection.add([Document("long", " ".join(["cat"] * 29 + ["dog"])), Document("other", " ".join(["cat"] * 30))])
         with collection.engine.store.read() as view:
             docs = dict(zip(view.snapshot.keys.tolist(), view.snapshot.docs.tolist(), strict=True))
@@ -423,6 +425,42 @@ def test_postings_are_the_counts(memory, limit):
             assert list(pairs) == [entry for entry in counts if entry[1] + entry[2]]
     assert postings.lengths[:50].tolist() == [[len(stems(a)), len(stems(b))] for _, a, b in entries]
     assert not postings.lengths[50:].any()
+
+
+def held(call):
+    """Bytes that `call` holds at most on the way to what it gives."""
+    gc.collect()
+    tracemalloc.start()
+    try:
+        made = call()
+        return tracemalloc.get_traced_memory()[1], made
+    finally:
+        tracemalloc.stop()
+
+
+def test_splitting_holds_no_object_for_each_passage(home):
+    with semsearch.create("plain", encoder=None, dim=2, home=home) as collection:
+        vectors = np.full((12_000, 2), 0.5, dtype=np.float32)
+        collection.add([Document(str(n), "cat") for n in range(12_000)], vectors, maintain=False)
+        few = mock.patch(f"{POSTINGS}.TOKENIZED_PASSAGES", 256), mock.patch.object(lexical, "PLACED_PASSAGES", 256)
+        with collection.engine.store.read() as view, few[0], few[1]:
+            lexical.postings_of(view, 0)  # what is remembered of words and statements is none of it
+            most, postings = held(lambda: lexical.postings_of(view, 0))
+    assert len(postings.rows) == 12_000
+    assert most < 60 * 12_000  # 16 bytes of it stay; a dictionary of the keys alone would take 100
+
+
+def test_splitting_holds_the_words_of_few_batches_as_strings(few):
+    words = [f"w{n:04}" for n in range(1_000)]
+    entries = [(n, "", " ".join(words[n % 10 :: 10])) for n in range(2_000)]
+    with mock.patch(f"{POSTINGS}.TOKENIZED_PASSAGES", 20):
+        Postings.made(entries, 2_000)
+        most, postings = held(lambda: Postings.made(iter(entries), 2_000))
+    whole = Postings.made(entries, 2_000)
+    for field in dataclasses.fields(Postings):
+        assert np.array_equal(getattr(postings, field.name), getattr(whole, field.name)), field.name
+    assert len(postings.rows) == 200_000
+    assert most < 30 * 200_000  # of it 8 stay; the words of a hundred batches as strings would take 60 more
 
 
 def test_building_takes_over_what_is_known(home, few):

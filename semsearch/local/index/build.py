@@ -101,7 +101,7 @@ class Indexing:
                 equals = None if kind.exact else Equals.of(snapshot.keys, snapshot.vectors)
                 keys, vectors = snapshot.keys, snapshot.vectors
                 if equals is not None:
-                    keys, vectors = keys[equals.rows], vectors[equals.rows]
+                    keys, vectors = keys[equals.rows], equals.distinct(vectors)
                 with self._sound_vectors():
                     index = kind.build(keys, vectors, self._metric, params)
                 certificate = None

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
-from typing import Self
+from typing import Self, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from semsearch.errors import IndexDamaged
 from semsearch.plain_files import open_plain
 from semsearch.types import Keys, Neighbors, Vectors
-from semsearch.vectors import group_equal, merge
+from semsearch.vectors import ChosenRows, group_equal, merge
 
 EQUALS_FILE = "equals.i64"  # for each row, which of the distinct vectors it has
 MANY_EQUAL = 8  # vectors that are one and the same, above which the index is built of distinct ones
@@ -63,6 +63,10 @@ class Equals:
     def save(self, folder: Path) -> None:
         """Write what `load` reads."""
         (folder / EQUALS_FILE).write_bytes(self._groups.astype("<i8").tobytes())
+
+    def distinct(self, vectors: Vectors) -> Vectors:
+        """The distinct ones of all `vectors` `(n, dim)`, for a backend, which may ask numpy for an array of them."""
+        return cast("Vectors", ChosenRows(vectors, self.rows))
 
     def allowed(self, allowed: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """Which distinct vectors `(d,)` a row has that is `allowed` `(n,)`."""

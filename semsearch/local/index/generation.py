@@ -151,7 +151,7 @@ def open_generation(
     try:
         if EQUALS_FILE in manifest.files:
             equals = Equals.load(folder, keys)
-            keys, vectors = keys[equals.rows], vectors[equals.rows]
+            keys, vectors = keys[equals.rows], equals.distinct(vectors)
     except MemoryError as error:
         raise storage_error(OSError(errno.ENOMEM, os.strerror(errno.ENOMEM)), "loading", folder) from error
     except OSError as error:

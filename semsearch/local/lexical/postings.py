@@ -23,6 +23,7 @@ from semsearch.search.languages import Languages
 
 TOKENIZED_PASSAGES = 1 << 14  # passages that are split together …
 TOKENIZED_LETTERS = 1 << 24  # … unless they are longer than this, all in all
+MERGED_PARTS = 16  # merged at a time: of so many at most the words are strings at once
 LOOKED_PAIRS = 1 << 20  # looked through at a time
 MAX_COUNT = np.iinfo(np.uint16).max  # a word that comes more often counts as often as that
 
@@ -72,7 +73,7 @@ class Postings:
     @classmethod
     def made(cls, passages: Iterable[tuple[int, str, str]], count: int, languages: Languages = ()) -> Self:
         """From (number, title, text) of some of `count` passages, ascending; those that are left out hold no word."""
-        return cls.merged([(batch[0][0], _split(batch, languages)) for batch in _batches(passages)], count)
+        return cls.merged(_tiers((batch[0][0], _split(batch, languages)) for batch in _batches(passages)), count)
 
     @classmethod
     def merged(cls, parts: Sequence[tuple[int, Postings]], count: int) -> Self:
@@ -132,6 +133,26 @@ class Postings:
         return ""
 
 
+def _tiers(parts: Iterable[tuple[int, Postings]]) -> list[tuple[int, Postings]]:
+    """Parts that follow one another as few greater ones: merged as they come, and what was merged merged again."""
+    tiers: list[list[tuple[int, Postings]]] = []  # each of parts about `MERGED_PARTS` times as long as those before it
+    for part in parts:
+        carried: tuple[int, Postings] | None = part
+        for tier in tiers:
+            if carried is None:
+                break
+            tier.append(carried)
+            carried = None
+            if len(tier) == MERGED_PARTS:
+                (begin, _), (last, behind) = tier[0], tier[-1]
+                count = last - begin + len(behind)
+                carried = begin, Postings.merged([(first - begin, own) for first, own in tier], count)
+                tier.clear()
+        if carried is not None:
+            tiers.append([carried])
+    return [part for tier in reversed(tiers) for part in tier]
+
+
 def _batches(passages: Iterable[tuple[int, str, str]]) -> Iterator[list[tuple[int, str, str]]]:
     """Some passages at a time, few where they are long."""
     batch, letters = [], 0
@@ -158,6 +179,7 @@ def _split(passages: Sequence[tuple[int, str, str]], languages: Languages) -> Po
         for column, terms in enumerate(map(str.split, columns)):
             met.extend(map(number.__getitem__, terms))
             sizes[2 * (passage - first) + column] = len(terms)
+    number.default_factory = None  # it holds the dictionary, which would be garbage until somebody looks for it
     words = sorted((word.encode(), place) for word, place in number.items())
     order = np.empty(len(words), dtype=np.int64)
     order[[place for _, place in words]] = np.arange(len(words))

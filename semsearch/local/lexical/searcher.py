@@ -9,7 +9,10 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,6 +39,7 @@ log = logging.getLogger("semsearch")
 Way = tuple[str, ...]
 POSTINGS, FULLTEXT = ("lexical",), ("fulltext",)  # what scored: BM25 over postings, or SQLite's own full text
 
+PLACED_PASSAGES = 4_096  # passages whose rows are looked up together
 SPLIT_ROWS = 20_000  # rows behind the generation that a search splits itself; with more, SQLite answers
 
 
@@ -167,9 +171,20 @@ def postings_of(view: View, first: int) -> Postings:
         "SELECT key, title, text FROM passage_texts WHERE key >= ? ORDER BY key",
         (int(snapshot.keys[first]) if first < len(snapshot) else 1 << 62,),
     )
-    place = {int(key): row for row, key in enumerate(snapshot.keys[first:].tolist())}
-    passages = ((place[key], title, text) for key, title, text in rows if key in place)
-    return Postings.made(passages, len(place), snapshot.languages)
+    passages = ((row - first, title, text) for row, title, text in _in_rows(rows, snapshot))
+    return Postings.made(passages, len(snapshot) - first, snapshot.languages)
+
+
+def _in_rows(passages: Iterable[Sequence[Any]], snapshot: Snapshot) -> Iterator[tuple[int, str, str]]:
+    """Key, title and text of passages, the key as the row that it has; those without a row are left out."""
+    pending = iter(passages)
+    while some := list(islice(pending, PLACED_PASSAGES)):
+        keys = np.asarray([key for key, _, _ in some], dtype=np.int64)
+        rows = snapshot.rows_of(keys)
+        known = snapshot.keys.take(rows, mode="clip") == keys
+        for row, here, (_, title, text) in zip(rows.tolist(), known.tolist(), some, strict=True):
+            if here:
+                yield row, title, text
 
 
 def opened(store: Store, registered: Registered) -> Postings:

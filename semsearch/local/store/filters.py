@@ -9,7 +9,7 @@ import json
 import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import islice
 from typing import Any
 
@@ -110,24 +110,32 @@ def facets_of(
     return [(bool(value) if kind == "bool" else value, count) for (kind, value), count in ordered[:most]]
 
 
-@dataclass(slots=True)
 class _Masks:
     """The documents `(n,)` that the parts of a filter allow, in one commit."""
 
-    connection: Connection
-    everything: NDArray[np.bool_] = field(init=False)
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
 
-    def __post_init__(self) -> None:
+    @cached_property
+    def everything(self) -> NDArray[np.bool_]:
+        """All documents, read only for what is said of those that a condition does not hold for."""
         docs = self.docs(select(documents.c.doc))
         with decoding():
-            self.everything = np.zeros(docs.max(initial=0) + 1, dtype=np.bool_)
-            self.everything[docs] = True
+            mask = self.none()
+            mask[docs] = True
+        return mask
+
+    @cached_property
+    @decoding()
+    def _count(self) -> int:
+        last = driver(self._connection).execute("SELECT max(doc) FROM documents").fetchone()[0]
+        return max(int(last or 0), 0) + 1
 
     def every(self) -> NDArray[np.bool_]:
         return self.everything.copy()
 
     def none(self) -> NDArray[np.bool_]:
-        return np.zeros_like(self.everything)
+        return np.zeros(self._count, dtype=np.bool_)
 
     def having(self, condition: FieldCondition) -> NDArray[np.bool_]:
         found = self.none()
@@ -150,7 +158,7 @@ class _Masks:
 
     @decoding()
     def docs(self, query: Select[tuple[int]]) -> NDArray[np.int64]:
-        with self.connection.execute(query) as result:
+        with self._connection.execute(query) as result:
             rows: Any = result.cursor  # past SQLAlchemy: a filter may allow a million rows
             found: NDArray[np.int64] = np.fromiter(rows, _DOC)["doc"]
         return found

@@ -7,7 +7,7 @@ to read one by one.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TypeAlias
 
 import numpy as np
@@ -16,6 +16,7 @@ from sqlalchemy import Connection
 
 from semsearch.errors import CollectionDamaged
 from semsearch.local.store.checksum import crc32
+from semsearch.local.store.database import driver
 from semsearch.local.store.database_errors import decoding
 from semsearch.types import Vectors
 
@@ -25,6 +26,7 @@ PLACE_DTYPE = np.dtype([("key", "<i8"), ("doc", "<i8"), ("start", "<i4"), ("end"
 Places: TypeAlias = NDArray[np.void]  # (n,) of PLACE_DTYPE
 Checksums: TypeAlias = NDArray[np.uint32]  # (n,)
 
+READ_SEGMENTS = 64  # read together: they are of one commit each, often of a document or two
 CHECKSUM_ROWS = 256  # rows looked at together: they stay in cache
 
 
@@ -56,24 +58,34 @@ def write(connection: Connection, generation: int, first: int, places: Places, c
     )
 
 
-@decoding()
 def read(connection: Connection, generation: int, first: int = 0) -> tuple[Places, Checksums]:
     """The rows of a generation from `first` on, where a segment must begin."""
-    found = connection.exec_driver_sql(
-        "SELECT places, crcs FROM segments WHERE generation = ? AND first >= ? ORDER BY first", (generation, first)
-    ).all()
-    places, crcs = (b"".join(blobs) for blobs in (zip(*found, strict=True) if found else ((), ())))
-    if len(places) % PLACE_DTYPE.itemsize or len(crcs) % 4:
-        raise CollectionDamaged(
-            f"the segments of vector generation {generation} are damaged in the database. Restore the collection from "
-            "a backup."
+    parts = [(np.empty(0, PLACE_DTYPE), np.empty(0, "<u4")), *each(connection, generation, first)]
+    places, crcs = (np.concatenate(column) for column in zip(*parts, strict=True))
+    return places, crcs
+
+
+def each(connection: Connection, generation: int, first: int = 0) -> Iterator[tuple[Places, Checksums]]:
+    """As `read`, some segments at a time: of many rows only what is looked at is held beside what is made of it."""
+    with decoding():
+        found = driver(connection).execute(
+            "SELECT places, crcs FROM segments WHERE generation = ? AND first >= ? ORDER BY first", (generation, first)
         )
-    return np.frombuffer(places, PLACE_DTYPE), np.frombuffer(crcs, "<u4")
+        while some := found.fetchmany(READ_SEGMENTS):
+            places, crcs = (b"".join(blobs) for blobs in zip(*some, strict=True))
+            if len(places) % PLACE_DTYPE.itemsize or len(crcs) % 4:
+                raise CollectionDamaged(
+                    f"the segments of vector generation {generation} are damaged in the database. Restore the "
+                    "collection from a backup."
+                )
+            yield np.frombuffer(places, PLACE_DTYPE), np.frombuffer(crcs, "<u4")
 
 
-def count(connection: Connection, generation: int) -> int:
-    """The rows of a generation, without reading them."""
-    size = connection.exec_driver_sql("SELECT sum(length(places)) FROM segments WHERE generation = ?", (generation,))
+def count(connection: Connection, generation: int, first: int = 0) -> int:
+    """The rows of a generation from `first` on, without reading them."""
+    size = connection.exec_driver_sql(
+        "SELECT sum(length(places)) FROM segments WHERE generation = ? AND first >= ?", (generation, first)
+    )
     return int(size.scalar() or 0) // PLACE_DTYPE.itemsize
 
 

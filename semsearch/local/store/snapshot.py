@@ -31,6 +31,14 @@ from semsearch.types import Keys, Vectors
 
 log = logging.getLogger("semsearch")
 
+SNAPSHOT_COLUMNS = {
+    "keys": np.int64,
+    "docs": np.int64,
+    "starts": np.int32,
+    "ends": np.int32,
+    "crcs": np.uint32,
+}  # as in `Places`
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Snapshot:
@@ -146,39 +154,50 @@ def _columns(
 ) -> tuple[Keys, NDArray[np.int64], NDArray[np.int32], NDArray[np.int32], Checksums]:
     """Keys, documents, starts, ends and checksums of all rows, those of `base` taken over."""
     known = len(base) if base is not None else 0
-    places, new_crcs = segments.read(connection, generation, known)
-    if not known + len(places) == known + len(new_crcs) == rows:
+    listed = known + segments.count(connection, generation, known)
+    if listed == rows:  # else whoever wrote the database may have written any number
+        columns = [
+            _with_room(None if base is None else getattr(base, name), rows, dtype)
+            for name, dtype in SNAPSHOT_COLUMNS.items()
+        ]
+        listed = known
+        for places, new_crcs in segments.each(connection, generation, known):
+            if len(places) != len(new_crcs):
+                break
+            part = slice(listed, listed + len(places))
+            for column, new in zip(
+                columns, (*(places[field] for field in PLACE_DTYPE.names or ()), new_crcs), strict=True
+            ):
+                column[part] = new
+            listed = part.stop
+    if listed != rows:
         raise CollectionDamaged(
-            f"the database records {rows} vectors in generation {generation}, but its segments list "
-            f"{known + len(places)}. Restore the collection from a backup."
+            f"the database records {rows} vectors in generation {generation}, but its segments list {listed}. Restore "
+            "the collection from a backup."
         )
-    keys = _extended(None if base is None else base.keys, places["key"])
-    if not (np.diff(keys[max(known - 1, 0) :]) > 0).all():
+    keys, docs, starts, ends, crcs = columns
+    new_keys = keys[max(known - 1, 0) :]
+    if not (new_keys[1:] > new_keys[:-1]).all():
         raise CollectionDamaged(
             f"the keys of vector generation {generation} are out of order in the database. Restore the collection from "
             "a backup."
         )
-    docs = _extended(None if base is None else base.docs, places["doc"])
-    starts = _extended(None if base is None else base.starts, places["start"])
-    ends = _extended(None if base is None else base.ends, places["end"])
-    return keys, docs, starts, ends, _extended(None if base is None else base.crcs, new_crcs)
+    return keys, docs, starts, ends, crcs
 
 
-def _extended(column: NDArray[Any] | None, new: NDArray[Any]) -> NDArray[Any]:
-    """`column` with `new` behind it, in the same buffer while its spare room lasts.
+def _with_room(column: NDArray[Any] | None, rows: int, dtype: type) -> NDArray[Any]:
+    """`column` with room for new rows behind it, in the same buffer while its spare room lasts.
 
     Committed rows never change, so readers that fill the room behind a shared column write the same values.
     """
-    if column is not None and not len(new):
-        return column
     known = 0 if column is None else len(column)
-    rows = known + len(new)
+    if column is not None and known == rows:
+        return column
     buffer = None if column is None else column.base
     if not isinstance(buffer, np.ndarray) or len(buffer) < rows:
-        buffer = np.empty(rows + rows // 8 + 16, dtype=new.dtype)
+        buffer = np.empty(rows + rows // 8 + 16, dtype=dtype)
         if column is not None:
             buffer[:known] = column
-    buffer[known:rows] = new
     return buffer[:rows]
 
 
