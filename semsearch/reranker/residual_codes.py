@@ -36,8 +36,8 @@ class ResidualCodes:
 
     def __init__(self, centroids: Vectors, levels: NDArray[np.float32]) -> None:
         self.centroids, self.levels = centroids, levels
-        self.dim = centroids.shape[1]
-        self._packed = -(-self.dim // 4)  # bytes of a vector's residual
+        self.dim = int(centroids.shape[1])
+        self._packed: int = -(-self.dim // 4)  # bytes of a vector's residual
         self._padded = np.zeros((len(centroids), 4 * self._packed), np.float32)
         self._padded[:, : self.dim] = centroids
         four = levels[(np.arange(256, dtype=np.uint8)[:, None] >> SHIFTS) & 3]  # (256, 4)
@@ -46,7 +46,7 @@ class ResidualCodes:
     @property
     def width(self) -> int:
         """Bytes of a vector: the centroid, the scale, the residual."""
-        return 4 + self._packed
+        return 2 + 2 + self._packed
 
     @classmethod
     def train(cls, vectors: Vectors, seed: int = 0) -> Self:
@@ -83,7 +83,7 @@ class ResidualCodes:
         packed = np.bitwise_or.reduce(parts << SHIFTS, axis=2)
         lengths = np.linalg.norm(self._near(owners, packed), axis=1)
         scales = np.linalg.norm(vectors, axis=1) / np.maximum(lengths, 1e-12)
-        return owners.astype("<u2").tobytes() + scales.astype("<f2").tobytes() + packed.tobytes()
+        return b"".join((owners.astype("<u2").tobytes(), scales.astype("<f2").tobytes(), packed.tobytes()))
 
     def decode(self, contents: Sequence[bytes]) -> list[Vectors]:
         """What `encode` was given, nearly: float32 `(t, dim)` each."""

@@ -89,8 +89,9 @@ class TokenStore:
         if not number:
             return len(content) % (2 * self._dim) == 0
         if number not in self._codes:
-            self._codes[number] = self._learnt(database)[1]
-        return self._codes[number].fits(content)
+            own, codes = self._learnt(database)
+            self._codes[own] = codes
+        return number in self._codes and self._codes[number].fits(content)
 
     def _learnt(self, database: sqlite3.Connection) -> tuple[int, ResidualCodes]:
         """The codes of the file, and their number.
