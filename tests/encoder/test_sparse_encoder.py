@@ -364,11 +364,11 @@ def test_real_judgements_are_answered_as_by_sentence_transformers(name, data):
     folder = MODELS / "splade-tiny"
     if not folder.is_dir():
         pytest.skip("set SEMSEARCH_MODELS to the folder of the real models")
-    judged = dict(list(read_qrels(qrels_file(data / name, "test")).items())[:30])
+    judged = dict(list(read_qrels(qrels_file(data / name, "test")).items())[:20])
     documents = map(json.loads, (data / name / "corpus.jsonl").read_text("utf-8").splitlines())
     texts = {one["_id"]: f"{one['title']} {one['text']}" for one in documents}
-    chosen = list(dict.fromkeys(document for grades in judged.values() for document in grades))[:60]
-    chosen += [identity for identity in texts if identity not in set(chosen)][:40]
+    chosen = list(dict.fromkeys(document for grades in judged.values() for document in grades))[:30]
+    chosen += [identity for identity in texts if identity not in set(chosen)][:20]
     queries = read_queries(data / name)
     asked, read = [queries[query] for query in judged], [texts[identity] for identity in chosen]
     encoder = opened(folder)
