@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from semsearch.encoder.tokenization import TextTokenizer
 
 MULTI_VECTOR_FINGERPRINT_VERSION = 1  # raised when the same checkpoint would give other vectors than before
-PRODUCTS_TOGETHER = 1 << 22  # products of tokens that lie in memory together
+TOKENS_TOGETHER = 1_024  # whose vectors and products stay in the cache
 
 
 def load_multi_vector_encoder(
@@ -226,22 +226,26 @@ def max_similarity(query: Vectors, documents: Sequence[Vectors], *, mean: bool =
 
     Args:
         query: `(m, dim)`.
-        documents: `(t, dim)` each.
+        documents: `(t, dim)` each, float32 or float16.
         mean: Whether the score is the mean of the maxima.
     """
+    import torch
+
     scores = np.empty(len(documents), np.float64)
     lengths = np.array([len(vectors) for vectors in documents], dtype=np.int64)
     scores[lengths == 0] = -float(np.linalg.norm(query, axis=1).sum()) - 1
     filled = np.flatnonzero(lengths)
-    step = max(1, PRODUCTS_TOGETHER // max(1, len(query)))  # tokens of documents
-    start = 0
+    ends = np.cumsum(lengths[filled])
+    asked = torch.from_numpy(np.ascontiguousarray(query, np.float32))
+    start = before = 0
     while start < len(filled):
-        stop = start + max(1, int(np.searchsorted(np.cumsum(lengths[filled[start:]]), step, "right")))
+        stop = max(start + 1, int(np.searchsorted(ends, before + TOKENS_TOGETHER, "right")))
         places = filled[start:stop]
-        products = np.concatenate([documents[place] for place in places]) @ query.T  # (T, m)
+        tokens = torch.from_numpy(np.concatenate([documents[place] for place in places])).float()  # (T, dim)
+        products = (asked @ tokens.T).numpy()  # (m, T): maxima over what lies side by side are the fastest
         starts = np.cumsum(lengths[places]) - lengths[places]
-        scores[places] = np.maximum.reduceat(products, starts, axis=0).sum(axis=1, dtype=np.float64)
-        start = stop
+        scores[places] = np.maximum.reduceat(products, starts, axis=1).sum(axis=0, dtype=np.float64)
+        start, before = stop, int(ends[stop - 1])
     if mean and len(query):
         scores /= len(query)
     return scores.astype(np.float32)
@@ -249,7 +253,7 @@ def max_similarity(query: Vectors, documents: Sequence[Vectors], *, mean: bool =
 
 def likest(query: Vectors, document: Vectors) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
     """For each of the query's tokens the token of a document that is most like it, and their product: `(m,)` both."""
-    products = document @ query.T
+    products = document.astype(np.float32, copy=False) @ query.T
     best = products.argmax(axis=0)
     return best, products[best, np.arange(len(query))]
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from semsearch.encoder import resolve
 from semsearch.encoder.checkpoint import read_json, understood
 from semsearch.encoder.load import device_of, dtype_of
-from semsearch.errors import ModelError
+from semsearch.errors import ModelError, UsageError
 from semsearch.hardware import settle_threads
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ DEFAULT_RERANKER = "cross-encoder/ms-marco-MiniLM-L6-v2"
 LATE_INTERACTION, ADAPTER = "late_interaction.json", "adapter.json"  # what such a folder has beside an encoder's files
 MAXSIM = "maxsim:"  # before the name of a late-interaction model
 TOKEN_VECTORS = "SEMSEARCH_TOKEN_VECTORS"  # a folder in which such a model keeps the vectors of texts
+TOKEN_BITS = "SEMSEARCH_TOKEN_BITS"  # of a component that is kept there
 RERANKER_OWNER = "cross-encoder"  # of names without one
 CAUSAL_TOKENS = 8_192  # that rerankers which are language models were trained with, whatever the language model reads
 LEFT = {"xlnet"}  # kinds that are padded in front where nothing else is said
@@ -104,9 +105,15 @@ def load_reranker(
 def _maxsim(name: str, device: str | None, dtype: str | None, batch_tokens: int | None, revision: str | None) -> MaxSim:
     from semsearch.encoder.multi_vector_encoder import load_multi_vector_encoder
     from semsearch.reranker.max_sim import MaxSim
+    from semsearch.reranker.token_store import COMPONENT_BITS
 
     opened = load_multi_vector_encoder(name, device, dtype, revision=revision, batch_tokens=batch_tokens)
-    return MaxSim(opened, os.environ.get(TOKEN_VECTORS) or None)
+    said = os.environ.get(TOKEN_BITS, "").strip() or "16"
+    if said not in map(str, COMPONENT_BITS):
+        raise UsageError(
+            f"{TOKEN_BITS} is '{said}'; vectors of tokens are kept in {' or '.join(map(str, COMPONENT_BITS))} bits."
+        )
+    return MaxSim(opened, os.environ.get(TOKEN_VECTORS) or None, bits=int(said))
 
 
 def _built(

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from semsearch.arguments import as_list
 from semsearch.encoder.multi_vector_encoder import MultiVectorTextEncoder, likest
 from semsearch.errors import UsageError
-from semsearch.reranker.token_store import TokenStore
+from semsearch.reranker.token_store import COMPONENT_BITS, TokenStore
 from semsearch.types import Scores, Vectors
 
 
@@ -26,14 +26,19 @@ class MaxSim:
 
     Args:
         encoder: Gives the vectors of tokens.
-        store: Where those of texts are kept as float16; None makes them anew each time, in float32.
+        store: Where those of texts are kept; None makes them anew each time, in float32.
+        bits: Of a component that is kept: 16 (float16), or 2, with centroids that are learnt from the first texts.
     """
 
     weight: float | None = None  # its order alone, as its authors measured it
 
-    def __init__(self, encoder: MultiVectorTextEncoder, store: Path | str | None = None) -> None:
+    def __init__(self, encoder: MultiVectorTextEncoder, store: Path | str | None = None, *, bits: int = 16) -> None:
+        if bits not in COMPONENT_BITS:
+            raise UsageError(
+                f"vectors of tokens are kept in {' or '.join(map(str, COMPONENT_BITS))} bits a component, not {bits}."
+            )
         self.encoder, self.name, self.folder = encoder, f"maxsim:{encoder.name}", encoder.folder
-        self.store = None if store is None else TokenStore(Path(store), encoder.fingerprint, encoder.dim)
+        self.store = None if store is None else TokenStore(Path(store), encoder.fingerprint, encoder.dim, bits)
 
     def score(self, query: str, texts: Iterable[str]) -> Scores:
         """One float32 score for each text, `(n,)`; of a long text, its first tokens count.

@@ -15,6 +15,8 @@ from support.tiny import TEXTS, WORDS
 from semsearch import SparseVectors, load_encoder, load_sparse_encoder
 from semsearch.encoder import sparse_modules
 from semsearch.errors import DataError, EncodingFailed, ModelError, UsageError
+from semsearch.evaluation import metrics
+from semsearch.evaluation.judgements import qrels_file, read_qrels, read_queries
 
 
 def opened(folder, **settings):
@@ -353,3 +355,29 @@ def test_the_published_example():
     )
     assert encoder.similarity(vectors, vectors)[0] == pytest.approx([35.629, 9.154, 0.098], abs=2e-3)
     assert encoder.sparsity(vectors)["sparsity_ratio"] == pytest.approx(0.9984, abs=1e-4)
+
+
+@pytest.mark.real
+@pytest.mark.models
+@pytest.mark.parametrize("name", ["scifact", "nfcorpus"])
+def test_real_judgements_are_answered_as_by_sentence_transformers(name, data):
+    folder = MODELS / "splade-tiny"
+    if not folder.is_dir():
+        pytest.skip("set SEMSEARCH_MODELS to the folder of the real models")
+    judged = dict(list(read_qrels(qrels_file(data / name, "test")).items())[:20])
+    documents = map(json.loads, (data / name / "corpus.jsonl").read_text("utf-8").splitlines())
+    texts = {one["_id"]: f"{one['title']} {one['text']}" for one in documents}
+    chosen = list(dict.fromkeys(document for grades in judged.values() for document in grades))[:30]
+    chosen += [identity for identity in texts if identity not in set(chosen)][:20]
+    graded = {query: {one: grade for one, grade in of.items() if one in chosen} for query, of in judged.items()}
+    judged = {query: of for query, of in graded.items() if any(of.values())}  # NFCorpus judges dozens for a question
+    queries = read_queries(data / name)
+    asked, read = [queries[query] for query in judged], [texts[identity] for identity in chosen]
+    encoder = opened(folder)
+    mine = encoder.similarity(encoder.encode_queries(asked), encoder.encode_documents(read))
+    found = []
+    for scores in (mine, theirs(folder, "query", asked) @ theirs(folder, "document", read).T):
+        rows = [dict(zip(chosen, row, strict=True)) for row in scores.tolist()]
+        found.append(metrics.scored(dict(zip(judged, rows, strict=True)), judged).mean("nDCG@10"))
+    assert found[0] == pytest.approx(found[1], abs=1e-4)
+    assert found[0] > 0.3

@@ -28,7 +28,7 @@ def tokenizer(folder, *, extra=(), **settings):
     made.save_pretrained(folder)
 
 
-def transformer(folder, family="Bert", *, extra=(), seed=3, **settings):
+def transformer(folder, family="Bert", *, extra=(), seed=7, **settings):
     """A transformer of wide random weights with its tokenizer."""
     import transformers
 
@@ -39,8 +39,9 @@ def transformer(folder, family="Bert", *, extra=(), seed=3, **settings):
     if family == "ModernBert":
         sizes |= {"pad_token_id": 0, "bos_token_id": 2, "eos_token_id": 3, "cls_token_id": 2, "sep_token_id": 3}
     model = getattr(transformers, f"{family}Model")(getattr(transformers, f"{family}Config")(**sizes | settings))
-    for parameter in model.parameters():
-        torch.nn.init.normal_(parameter, std=0.3)
+    for name, parameter in model.named_parameters():
+        wide = parameter.dim() < 2 or "word" in name or "tok_embeddings" in name  # no two tokens nearly alike
+        torch.nn.init.normal_(parameter, std=1.0 if wide else 0.3)
     return tiny.save(model, folder, tokenizer=lambda where: tokenizer(where, extra=extra, model_max_length=64))
 
 
