@@ -1,5 +1,4 @@
-"""Vectors in frames: pandas, polars, pyarrow, Hugging Face's datasets, and whatever else gives an Arrow stream
-(`__arrow_c_stream__`).
+"""Vectors in frames: pandas, polars, pyarrow, Hugging Face's datasets, and whatever else has `__arrow_c_stream__`.
 
 A frame has a column of lists of numbers, a vector a row, or nothing but columns of numbers, a component each. A column
 `_id` or `id`, or an index that says something, names the rows.

@@ -441,7 +441,9 @@ class Collection:
             )
         given, made = objects.each(documents, "add takes a list of semsearch.Document"), ObjectReader(text, title, id)
         if vectors is not None:
-            changes = add_precomputed(self.engine, list(given), self._stored_form(rows_in(vectors)[0]), on_error, reader=made)
+            changes = add_precomputed(
+                self.engine, list(given), self._stored_form(rows_in(vectors)[0]), on_error, reader=made
+            )
         else:
             with told(progress, self.name, documents) as meter:
                 changes = Ingestion(self.engine, self.encoder, on_error, meter, reader=made).run(given)

@@ -1,13 +1,11 @@
 """Hugging Face's datasets go in as frames do, whatever format they are in, and hits come out as one."""
 
-import os
-
 import numpy as np
 import pytest
 
-os.environ["HF_HUB_OFFLINE"] = "1"
-datasets = pytest.importorskip("datasets", reason="datasets is not installed")
+pytest.importorskip("datasets", reason="datasets is not installed")
 
+import datasets
 from support.fakes import HashEncoder
 
 import semsearch
@@ -71,7 +69,7 @@ def test_vectors_come_and_hits_go_as_a_dataset(tmp_path, rows):
 def test_several_datasets_are_not_one(tmp_path, rows):
     several = datasets.DatasetDict({"train": rows, "test": rows})
     with semsearch.create("notes", home=tmp_path, encoder=HashEncoder()) as made:
-        with pytest.raises(UsageError, match="give one of them, .*'train', 'test'"):
+        with pytest.raises(UsageError, match=r"give one of them, .*'train', 'test'"):
             made.add(several)
         with pytest.raises(UsageError, match="give one of them"):
             semsearch.pairs(several)
