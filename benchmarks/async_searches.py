@@ -17,10 +17,6 @@ from multiprocessing.connection import Connection
 from multiprocessing.synchronize import Event
 from pathlib import Path
 
-from langchain_core.vectorstores import VectorStore
-
-from semsearch.langchain import SemsearchVectorStore
-
 SEARCHES = 100
 TICK = 0.001  # seconds
 MOST = 200  # documents
@@ -82,6 +78,10 @@ def texts_of(folder: str | None) -> list[str]:
 
 def main(folder: str | None = None) -> None:
     """Print a row for each way and mode: seconds, then the worst and the 99th percentile, in milliseconds."""
+    from langchain_core.vectorstores import VectorStore  # here, since the process of the idle loop needs none of it
+
+    from semsearch.langchain import SemsearchVectorStore
+
     with tempfile.TemporaryDirectory() as home:
         store = SemsearchVectorStore("texts", home=home)
         store.add_texts(texts_of(folder))
