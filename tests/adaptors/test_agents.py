@@ -17,12 +17,13 @@ AGENTS = Path(os.environ.get("SEMSEARCH_AGENTS", "none"), "bin", "python")
 SCRIPT = """
 import os, sys
 from mcp import StdioServerParameters
-from smolagents import ToolCollection
+from mcpadapt.core import MCPAdapt
+from mcpadapt.smolagents_adapter import SmolAgentsAdapter
 
 command = StdioServerParameters(command=sys.argv[1], args=["-m", "semsearch", "mcp", "--home", sys.argv[2]],
                                 env=dict(os.environ))
-with ToolCollection.from_mcp(command, trust_remote_code=True, structured_output=False) as found:
-    tools = {tool.name: tool for tool in found.tools}
+with MCPAdapt(command, SmolAgentsAdapter(), connect_timeout=200) as found:  # as `ToolCollection.from_mcp`, which waits 30 s
+    tools = {tool.name: tool for tool in found}
     print(sorted(tools))
     print(tools["get"](collection="notes", id="boiling"))
 """
