@@ -22,7 +22,7 @@ from mcpadapt.smolagents_adapter import SmolAgentsAdapter
 
 command = StdioServerParameters(command=sys.argv[1], args=["-m", "semsearch", "mcp", "--home", sys.argv[2]],
                                 env=dict(os.environ))
-with MCPAdapt(command, SmolAgentsAdapter(), connect_timeout=200) as found:  # as `ToolCollection.from_mcp`, which waits 30 s
+with MCPAdapt(command, SmolAgentsAdapter(), connect_timeout=200) as found:  # from_mcp waits 30 s
     tools = {tool.name: tool for tool in found}
     print(sorted(tools))
     print(tools["get"](collection="notes", id="boiling"))
