@@ -69,8 +69,13 @@ $(VENV)/.adaptors: $(VENV)/.test
 	$(PIP) install -q -c $(VENV)/constraints.txt --group adaptors
 	touch $@
 
-adaptors: $(VENV)/.adaptors ## the adaptors' suites on every engine, on real data, and what needs the peers' packages
-	OMP_NUM_THREADS=1 SEMSEARCH_FULL=1 $(BIN)/python -m pytest tests/adaptors tests/exchange/test_foreign_stores.py
+$(VENV)/.agents: # its client needs version 1 of the Model Context Protocol's SDK, where semsearch has version 2
+	$(PYTHON) -m venv $(VENV)/agents
+	$(VENV)/agents/bin/python -m pip install -q 'smolagents==1.26.0' 'mcpadapt==0.1.19' 'mcp[ws]>=1.20,<2'
+	touch $@
+
+adaptors: $(VENV)/.adaptors $(VENV)/.agents ## the adaptors' suites on every engine, on real data, and what needs the peers' packages
+	OMP_NUM_THREADS=1 SEMSEARCH_FULL=1 SEMSEARCH_AGENTS=$(abspath $(VENV)/agents) $(BIN)/python -m pytest tests/adaptors tests/exchange/test_foreign_stores.py
 
 docs: $(VENV)/.test ## pages of every public name, from the docstrings, into build/docs
 	$(BIN)/python docs/api.py build/docs

@@ -1,4 +1,4 @@
-"""Vectors in frames: pandas, polars, pyarrow, and whatever else gives an Arrow stream (`__arrow_c_stream__`).
+"""Vectors in frames: pandas, polars, pyarrow, Hugging Face's datasets, and whatever else has `__arrow_c_stream__`.
 
 A frame has a column of lists of numbers, a vector a row, or nothing but columns of numbers, a component each. A column
 `_id` or `id`, or an index that says something, names the rows.
@@ -6,6 +6,7 @@ A frame has a column of lists of numbers, a vector a row, or nothing but columns
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -14,12 +15,29 @@ from semsearch.errors import DataError, MissingDependency, UsageError
 from semsearch.tabular import RowIds
 
 ID_COLUMNS = ("_id", "id")
+ROWS_AT_ONCE = 1024  # of what is read bit by bit
 VECTOR_COLUMNS = ("vector", "vectors", "embedding", "embeddings")
 
 
 def is_frame(given: object) -> bool:
     """Whether something gives an Arrow stream, as frames and their columns do."""
-    return hasattr(given, "__arrow_c_stream__") or (hasattr(given, "collect") and hasattr(given, "collect_schema"))
+    if hasattr(given, "__arrow_c_stream__") or is_dataset(given):
+        return True
+    return hasattr(given, "collect") and hasattr(given, "collect_schema")
+
+
+def is_dataset(given: object) -> bool:
+    """Whether something is a dataset of Hugging Face's, which gives Arrow tables when it is asked to.
+
+    Raises:
+        UsageError: It is a dictionary of them.
+    """
+    if not (hasattr(given, "with_format") and hasattr(given, "column_names")):
+        return False
+    if isinstance(given, Mapping):
+        parts = ", ".join(map(repr, given)) or "none"
+        raise UsageError(f"these are several datasets: give one of them, dataset['…']; there are: {parts}.")
+    return True
 
 
 def rows_in(given: Any, what: str = "vectors") -> tuple[Any, RowIds | None]:
@@ -83,6 +101,8 @@ def _table(pa: Any, given: Any) -> Any:
         return pa.Table.from_pandas(given, preserve_index=False)
     if hasattr(given, "iloc"):
         return pa.chunked_array([pa.array(given, from_pandas=True)])
+    if is_dataset(given):
+        return pa.concat_tables(given.with_format("arrow").iter(ROWS_AT_ONCE))
     if isinstance(given, pa.Table | pa.ChunkedArray):
         return given
     try:

@@ -17,6 +17,7 @@ from numpy.typing import ArrayLike
 
 from semsearch import plugins, versions
 from semsearch.arguments import as_id, as_ids, as_list, check_mapping, check_number, check_path, each_of, kind_of
+from semsearch.arrow_input import is_dataset, rows_in
 from semsearch.bound_encoder import NO_VECTORS, BoundEncoder, EncodedQueries
 from semsearch.bound_sparse import described_sparse
 from semsearch.chunking import splitter_for
@@ -418,8 +419,10 @@ class Collection:
 
         Args:
             documents: Any number of them, from a list or a generator: `Document` objects, mappings with a `text`, or
-                texts; or a frame of pandas, polars or pyarrow. Of what has no id it is a hash of title and text.
-            vectors: `(len(documents), dim)`, one for each whole document, instead of encoding.
+                texts; or a frame of pandas, polars or pyarrow, or a dataset of Hugging Face's. Of what has no id it is
+                a hash of title and text.
+            vectors: `(len(documents), dim)`, one for each whole document, instead of encoding; an array, or a frame or
+                a column of one.
             text: The field of mappings, or the column of a frame, that holds the text, by default `text`.
             title: That of the title, by default `title`, where there is one.
             id: That of the id, by default `_id` or `id`, where there is one. What is left is metadata.
@@ -433,13 +436,15 @@ class Collection:
             DataError: A document or vector can't be used; says which and why.
             CollectionLocked: Another process kept writing.
         """
-        if isinstance(documents, Document | str | bytes | Mapping):
+        if not is_dataset(documents) and isinstance(documents, Document | str | bytes | Mapping):
             raise UsageError(
                 "add takes a list of documents; a single one goes into a list of its own: add([document])."
             )
         given, made = objects.each(documents, "add takes a list of semsearch.Document"), ObjectReader(text, title, id)
         if vectors is not None:
-            changes = add_precomputed(self.engine, list(given), self._stored_form(vectors), on_error, reader=made)
+            changes = add_precomputed(
+                self.engine, list(given), self._stored_form(rows_in(vectors)[0]), on_error, reader=made
+            )
         else:
             with told(progress, self.name, documents) as meter:
                 changes = Ingestion(self.engine, self.encoder, on_error, meter, reader=made).run(given)

@@ -13,8 +13,9 @@ from typing import Any, TypeVar
 Given = TypeVar("Given")
 
 # Each thread that runs Python takes its turn at the interpreter's lock, and the loop waits for as many turns as there
-# are threads: a search computes outside of the lock most of its time, so a few keep the processors as busy as many do.
-MAX_OFFLOADED = 4  # at a time
+# are threads, of all that the system puts aside while they hold it: of a hundred searches four keep it for up to 37 ms
+# of their computing, two for up to 20 (benchmarks/async_searches.py), and two answer as many a second as four.
+MAX_OFFLOADED = 2  # at a time
 
 _pool: tuple[int, ThreadPoolExecutor] | None = None
 

@@ -258,7 +258,7 @@ def choose(
 
 def _left_out(left: NDArray[Any], right: NDArray[Any], codes: str) -> float:
     """About what codes of some rows leave out of a product."""
-    if codes == "none":
+    if codes == "none" or not len(left) or not len(right):
         return 0.0
     one, other = (
         encode(rows.astype(np.float32), Metric.DOT, codes)[1].max(axis=0, initial=0) for rows in (left, right)

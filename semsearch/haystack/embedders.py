@@ -83,7 +83,7 @@ class SemsearchDocumentEmbedder(_Embedder):
             meta_fields_to_embed: Fields of the meta that are encoded in front of the content.
             embedding_separator: What stands between them.
         """
-        super().__init__(model, device=device)
+        _Embedder.__init__(self, model, device=device)  # Haystack makes a class anew, of which `super()` knows nothing
         self.meta_fields_to_embed = meta_fields_to_embed
         self.embedding_separator = embedding_separator
 

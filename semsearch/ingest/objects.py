@@ -13,12 +13,10 @@ from typing import Any
 import numpy as np
 
 from semsearch.arguments import as_id, check_list, kind_of
-from semsearch.arrow_input import load_pyarrow
+from semsearch.arrow_input import ROWS_AT_ONCE, is_dataset, load_pyarrow
 from semsearch.errors import DataError, UsageError
 from semsearch.reading.documents import ID_FIELDS, TEXT_FIELD, TITLE_FIELD
 from semsearch.types import Document
-
-ROWS_AT_ONCE = 1024  # of a frame
 
 
 class ObjectReader:
@@ -133,6 +131,8 @@ def each(given: object, what: str) -> Iterator[object]:
         return iter(frame.iter_rows(named=True))
     if hasattr(frame, "itertuples") and hasattr(frame, "iloc"):
         return _pandas_rows(frame)
+    if is_dataset(frame):
+        return (row for table in frame.with_format("arrow").iter(ROWS_AT_ONCE) for row in table.to_pylist())
     if hasattr(frame, "to_batches") and hasattr(frame, "column_names"):  # pyarrow
         return (row for batch in frame.to_batches(max_chunksize=ROWS_AT_ONCE) for row in batch.to_pylist())
     if hasattr(frame, "__arrow_c_stream__") and not hasattr(frame, "shape"):  # anything else that gives records

@@ -7,15 +7,23 @@ from importlib import import_module
 from importlib.util import find_spec
 
 import pytest
+from support.cluster import FLAVOURS, server_or_skip
 
 for name in ("HAYSTACK_TELEMETRY_ENABLED", "ANONYMIZED_TELEMETRY", "LANGCHAIN_TRACING_V2", "LANGSMITH_TRACING"):
     os.environ[name] = "false"  # before anything imports a framework
 os.environ["DO_NOT_TRACK"] = "1"
 os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"  # DSPy's client fetches a list when it is imported
 os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
+os.environ["HF_HUB_OFFLINE"] = "1"
 
 NUMBERS = itertools.count()
-ENGINES = ("folder", "memory", "server", "postgres")  # all but the first with SEMSEARCH_FULL alone: `make adaptors`
+ENGINES = (
+    "folder",
+    "memory",
+    "server",
+    "postgres",
+    *FLAVOURS,
+)  # all but the first with SEMSEARCH_FULL alone: `make adaptors`
 
 
 @pytest.fixture(scope="session")
@@ -30,9 +38,25 @@ def database():
         yield started
 
 
+@pytest.fixture(scope="session")
+def opensearch():
+    """One OpenSearch for all tests of this process."""
+    with server_or_skip("opensearch") as own:
+        yield own
+
+
+@pytest.fixture(scope="session")
+def elasticsearch():
+    """One Elasticsearch for all tests of this process."""
+    with server_or_skip("elasticsearch") as own:
+        yield own
+
+
 @pytest.fixture(params=ENGINES if os.environ.get("SEMSEARCH_FULL") else ENGINES[:1])
 def place(request, tmp_path, monkeypatch):
     """An empty home of each engine."""
+    import semsearch
+
     if request.param == "memory":
         from semsearch.testing.memory import MemoryHome
 
@@ -46,6 +70,11 @@ def place(request, tmp_path, monkeypatch):
 
         with served(str(tmp_path / "home")) as server:
             yield server.url
+    elif request.param in FLAVOURS:
+        url = request.getfixturevalue(request.param).url(f"a{os.getpid()}", replicas=0, shards=1)
+        yield url
+        for name in semsearch.list_collections(home=url):
+            semsearch.drop(name, home=url)
     else:
         server = request.getfixturevalue("database")
         schema = f"a{next(NUMBERS)}"

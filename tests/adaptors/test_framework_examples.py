@@ -11,7 +11,7 @@ EXPECTED = {
     "langchain_questions": ("langchain_core", "Treating a burn"),
     "llamaindex_filters": ("llama_index.core", "Database indexes"),
     "haystack_pipeline": ("haystack", "Treating a burn"),
-    "mteb_task": ("mteb", "nDCG@10 of hybrid: 0.9"),
+    "mteb_task": ("mteb", "nDCG@10 of the model: 0.89"),
 }
 
 

@@ -2,38 +2,24 @@
 
 import itertools
 import os
-from importlib.util import find_spec
 
 import pytest
-from support.cluster import FLAVOURS, cluster, java, place
+from support.cluster import FLAVOURS, server_or_skip
 
 NUMBERS = itertools.count()
-CLIENTS = {"opensearch": "opensearchpy", "elasticsearch": "elasticsearch"}
-
-
-def _started(flavour):
-    for module in (CLIENTS[flavour], "orjson"):
-        if find_spec(module) is None:
-            pytest.skip(f"{module} is not installed")
-    found = place(flavour)
-    if found is None:
-        pytest.skip(f"SEMSEARCH_CLUSTER names no archive and no address of {flavour}")
-    if not isinstance(found, str) and java(flavour) is None:
-        pytest.skip(f"there is no Java for {flavour}")
-    return cluster(flavour)
 
 
 @pytest.fixture(scope="session")
 def opensearch():
     """One OpenSearch for all tests of this process."""
-    with _started("opensearch") as own:
+    with server_or_skip("opensearch") as own:
         yield own
 
 
 @pytest.fixture(scope="session")
 def elasticsearch():
     """One Elasticsearch for all tests of this process."""
-    with _started("elasticsearch") as own:
+    with server_or_skip("elasticsearch") as own:
         yield own
 
 

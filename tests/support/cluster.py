@@ -18,9 +18,13 @@ import time
 import urllib.error
 import urllib.request
 from contextlib import contextmanager, suppress
+from importlib.util import find_spec
 from pathlib import Path
 
+import pytest
+
 FLAVOURS = ("opensearch", "elasticsearch")
+CLIENTS = {"opensearch": "opensearchpy", "elasticsearch": "elasticsearch"}
 USER = "nobody"  # Elasticsearch does not run as root
 HEAP = "512m"
 NODE = Path(__file__).with_name("OneNode.java")
@@ -251,3 +255,16 @@ def cluster(flavour, nodes=1, settings=(), secret=None, prepare=None):
             yield own
         finally:
             own.stop()
+
+
+def server_or_skip(flavour):
+    """A cluster of one node as long as it is needed; the test is skipped where something is missing for one."""
+    for module in (CLIENTS[flavour], "orjson"):
+        if find_spec(module) is None:
+            pytest.skip(f"{module} is not installed")
+    found = place(flavour)
+    if found is None:
+        pytest.skip(f"SEMSEARCH_CLUSTER names no archive and no address of {flavour}")
+    if not isinstance(found, str) and java(flavour) is None:
+        pytest.skip(f"there is no Java for {flavour}")
+    return cluster(flavour)

@@ -1,0 +1,88 @@
+"""Haystack's components of semsearch's: made, joined in a pipeline, written down and read back."""
+
+import numpy as np
+import pytest
+
+pytest.importorskip("haystack", reason="haystack-ai is not installed")
+
+from haystack import Document, Pipeline
+from haystack.components.retrievers.in_memory import InMemoryEmbeddingRetriever
+from haystack.components.writers import DocumentWriter
+from haystack.document_stores.in_memory import InMemoryDocumentStore
+from support.fakes import HashEncoder
+
+from semsearch.errors import UsageError
+from semsearch.haystack import (
+    SemsearchDocumentEmbedder,
+    SemsearchDocumentStore,
+    SemsearchEmbeddingRetriever,
+    SemsearchRanker,
+    SemsearchTextEmbedder,
+)
+
+ADAPTOR = "semsearch.haystack"
+TEXTS = ["the cat sleeps", "the dog barks", "water boils at sea level", "a cat and a dog"]
+
+
+@pytest.fixture
+def _hashes(monkeypatch):
+    monkeypatch.setattr("semsearch.haystack.embedders.named_encoder", lambda *_: HashEncoder())
+
+
+def answered(store, retriever):
+    """What a pipeline writes and another one finds, as Haystack's own tutorials join them."""
+    writing = Pipeline()
+    writing.add_component("embedder", SemsearchDocumentEmbedder(meta_fields_to_embed=["title"]))
+    writing.add_component("writer", DocumentWriter(store))
+    writing.connect("embedder", "writer")
+    documents = [Document(id=str(n), content=text, meta={"title": f"t{n}"}) for n, text in enumerate(TEXTS)]
+    assert writing.run({"embedder": {"documents": documents}})["writer"]["documents_written"] == 4
+    assert all(one.embedding is None for one in documents)
+    asking = Pipeline()
+    asking.add_component("embedder", SemsearchTextEmbedder())
+    asking.add_component("retriever", retriever(store, top_k=3))
+    asking.connect("embedder.embedding", "retriever.query_embedding")
+    found = asking.run({"embedder": {"text": "the cat"}})["retriever"]["documents"]
+    return [(one.id, pytest.approx(one.score, abs=1e-6)) for one in found]
+
+
+@pytest.mark.usefixtures("_hashes")
+def test_pipelines_find_what_those_of_haystacks_store_find(place):
+    expected = answered(InMemoryDocumentStore(embedding_similarity_function="cosine"), InMemoryEmbeddingRetriever)
+    store = SemsearchDocumentStore("notes", home=place, dim=HashEncoder().dim)
+    assert answered(store, SemsearchEmbeddingRetriever) == expected
+    store.close()
+
+
+@pytest.mark.usefixtures("_hashes")
+@pytest.mark.parametrize("kind", [SemsearchTextEmbedder, SemsearchDocumentEmbedder, SemsearchRanker])
+def test_what_is_written_down_makes_the_same(kind):
+    written = kind("some-model", device="cpu").to_dict()
+    pipeline = Pipeline()
+    pipeline.add_component("one", kind("some-model", device="cpu"))
+    again = Pipeline.loads(pipeline.dumps(), allowed_modules=[kind.__module__]).get_component("one")
+    assert type(again) is kind
+    assert again.to_dict() == written
+
+
+def test_wrong_input_is_named():
+    with pytest.raises(UsageError, match="a document embedder takes documents"):
+        SemsearchTextEmbedder().run([Document(content="x")])
+    with pytest.raises(UsageError, match="a text embedder takes a text"):
+        SemsearchDocumentEmbedder().run("x")
+
+
+class Letters:
+    def score(self, query, texts):
+        return np.array([sum(letter in text for letter in query) for text in texts], dtype=np.float32)
+
+
+def test_a_ranker_orders_documents(monkeypatch):
+    monkeypatch.setattr("semsearch.haystack.ranker.load_reranker", lambda *_, **__: Letters())
+    given = [Document(content=text) for text in ("a", "abc", "ab")]
+    ranker = SemsearchRanker(top_k=2)
+    found = ranker.run("abc", given)["documents"]
+    assert [(one.content, one.score) for one in found] == [("abc", 3.0), ("ab", 2.0)]
+    assert [one.content for one in ranker.run("abc", given, top_k=3, score_threshold=2)["documents"]] == ["abc", "ab"]
+    assert [one.score for one in given] == [None] * 3
+    assert ranker.run("abc", [])["documents"] == []
