@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import replace
-from json.encoder import c_make_encoder, encode_basestring
+from json.encoder import c_make_encoder, encode_basestring  # type: ignore[attr-defined]
 from typing import NamedTuple
 
 import numpy as np
@@ -39,7 +39,7 @@ class Record(NamedTuple):
         """
         if not checked:
             check_document(document)
-        content = [document.title.encode(), document.text.encode()]
+        content: list[bytes | memoryview] = [document.title.encode(), document.text.encode()]
         if isinstance(document, ImageDocument) and document.pixels is not None:
             content.append(repr(document.pixels.shape).encode() + document.pixels.tobytes())
         if vector is not None:
