@@ -75,8 +75,9 @@ def test_an_administrators_template(server, url, template, words):
     prefix = url.partition("prefix=")[2].partition("&")[0]
     body = {"index_patterns": [f"{prefix}-*"], "priority": 900, "template": template}
     assert "error" not in server.ask("PUT", "/_index_template/theirs", body)
+    overruled = words == "_source" and url.startswith("opensearch")  # what is asked for itself goes before templates
     try:
-        if words is None:
+        if words is None or overruled:
             with semsearch.create("own", home=url, encoder=HashEncoder()) as collection:
                 collection.add(CATS)
                 assert len(collection.search("cat", mode="hybrid", k=10)) == 6
@@ -121,7 +122,7 @@ def test_what_a_newer_semsearch_made_is_neither_read_nor_written(url, cats):
 def test_what_an_older_semsearch_kept_is_made_anew(cats):
     cats.engine._state.change(lambda state: {**state.source, "schema": 1})
     with pytest.raises(CollectionError, match="semsearch repair"):
-        cats.add(CATS)
+        cats.add([Document("new", "a new cat")])
     assert [problem.part for problem in cats.check()] == ["words"]
     assert cats.repair() == ["made the words anew"]
     assert cats.check(deep=True) == []
