@@ -17,7 +17,7 @@ WITHIN = ("line", "message", "attachment", "chapter", "page", "slide", "sheet", 
 MOST = 2**31 - 1  # of lines, pages and messages: what every program takes for a number
 
 
-_JSON = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
+_STORED_POSITION = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 
 
 class Position(NamedTuple):
@@ -56,7 +56,7 @@ class Position(NamedTuple):
         """
         if self[1:] == _NOWHERE[1:]:  # each record of a file comes through here
             return f'{{"line":{self.line}}}' if self.line else ""
-        return _JSON.encode({name: value for name, value in zip(self._fields, self, strict=True) if value})
+        return _STORED_POSITION.encode({name: value for name, value in zip(self._fields, self, strict=True) if value})
 
     @classmethod
     def read(cls, text: str | None) -> Self:

@@ -24,7 +24,8 @@ class EncodingAhead(Generic[Ahead]):
 
     def __init__(self) -> None:
         self._thread: ThreadPoolExecutor | None = None  # made when there is work: most runs are one batch
-        self._ident = 0
+        self._at_work = 0  # the thread, while an interrupt would be raised within its work
+        self._turn = threading.Lock()  # to say so, or to interrupt it
         self._under_way: Future[Ahead] | None = None
         self._told: SimpleQueue[int | None] = SimpleQueue()
 
@@ -35,7 +36,9 @@ class EncodingAhead(Generic[Ahead]):
         if self._thread is None:
             return
         if self._under_way is not None and error is not None and not self._under_way.cancel():
-            _interrupt(self._ident)
+            with self._turn:
+                if self._at_work:
+                    _interrupt(self._at_work)
         self._thread.shutdown()
 
     def begin(self, work: Callable[[Told], Ahead]) -> None:
@@ -46,9 +49,14 @@ class EncodingAhead(Generic[Ahead]):
         self._told = told
 
         def done() -> Ahead:
-            self._ident = threading.get_ident()
             try:
-                return work(told.put)
+                with self._turn:
+                    self._at_work = threading.get_ident()
+                try:
+                    return work(told.put)
+                finally:
+                    with self._turn:
+                        self._at_work = 0
             finally:
                 told.put(None)
 

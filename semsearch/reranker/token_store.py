@@ -32,6 +32,8 @@ CREATE TABLE IF NOT EXISTS residual_codes (number INTEGER PRIMARY KEY, content B
 
 KeptRow = tuple[int, bytes]  # the codes' number (0: float16), and the content
 
+_AWAITING_CODES = "SELECT key, codes, content, checksum FROM token_vectors WHERE codes = 0"  # centroids to be learnt
+
 
 class TokenStore:
     """Vectors of one model's documents in a folder.
@@ -161,20 +163,21 @@ class TokenStore:
 
     def _learns(self, database: sqlite3.Connection) -> bool:
         """Learn centroids from what waits, where it suffices, and make codes of it."""
-        waiting = "FROM token_vectors WHERE codes = 0"
-        (size,) = database.execute(f"SELECT COALESCE(SUM(LENGTH(content)), 0) {waiting}").fetchone()
+        (size,) = database.execute(
+            "SELECT COALESCE(SUM(LENGTH(content)), 0) FROM token_vectors WHERE codes = 0"
+        ).fetchone()
         if size < 2 * self._dim * CODED_FROM:
             return False
         sound = {
             key: np.frombuffer(content, STORED).reshape(-1, self._dim).astype(np.float32)
-            for key, *row in database.execute(f"SELECT key, codes, content, checksum {waiting}").fetchall()
+            for key, *row in database.execute(_AWAITING_CODES).fetchall()
             if self._sound(database, *row)
             for content in row[1:2]
         }
         codes = ResidualCodes.train(np.concatenate(list(sound.values())))
         content = codes.to_bytes()
         database.execute("INSERT INTO residual_codes VALUES (?, ?)", (_number(content), content))
-        database.execute(f"DELETE {waiting}")
+        database.execute("DELETE FROM token_vectors WHERE codes = 0")
         _put(database, ((key, (_number(content), codes.encode(vectors))) for key, vectors in sound.items()))
         return True
 

@@ -53,7 +53,7 @@ def test_a_folder_is_indexed_and_asked_by_text_picture_and_both(photos, clip):
 
 
 def test_the_scores_are_those_of_the_towers(photos, clip):
-    run("index", photos, "--encoder", clip)
+    run("index", photos, "--encoder", clip, "--dtype", "float32")
     encoder = semsearch.load_encoder(clip, device="cpu", dtype="float32")
     with semsearch.open("photos", dtype="float32") as opened:
         pixels = [semsearch.read_image(photos / "dog_0.jpg")]

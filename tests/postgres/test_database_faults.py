@@ -162,18 +162,6 @@ def test_what_a_newer_semsearch_made_is_neither_read_nor_written(server, url, ca
             ask()
 
 
-def test_words_of_an_older_analysis_are_made_anew_by_repair(server, cats):
-    with server.connect("semsearch") as connection:
-        connection.execute(f"UPDATE {cats.engine._schema}.state SET analysis = analysis - 1, version = version + 1")
-    assert len(cats.search("cat")) == 5
-    for ask in (lambda: cats.search("cat", mode="lexical"), lambda: cats.add([Document("x", "more")])):
-        with pytest.raises(CollectionError, match="'semsearch repair' makes them anew"):
-            ask()
-    assert [problem.part for problem in cats.check()] == ["words"]
-    assert cats.repair() == ["made the words anew"]
-    assert len(cats.search("cat", mode="lexical")) == 5
-
-
 # -------------------------------------------------------------------- the server, while it is used
 
 

@@ -167,7 +167,9 @@ def test_vectors_of_a_collection_serve_if_they_are_the_models(base, encoder, tmp
         told = []
         found = mine(judged, encoder, 10, collection=collection, say=told.append)
         assert told == []
-        assert found.vectors == pytest.approx(encoder.encode_documents(judged.texts), abs=1e-3)
+        assert found.vectors == pytest.approx(
+            encoder.encode_documents(judged.texts), abs=5e-3
+        )  # in bfloat16, where it is fast
         collection.remove([judged.ids[3]])
         mine(judged, encoder, 10, collection=collection, say=told.append)
         assert len(told) == 1, "one is not there: all are encoded"

@@ -13,6 +13,7 @@ import httpx2
 from mcp import Client
 from mcp.client.streamable_http import streamable_http_client
 from mcp.shared.exceptions import MCPError
+from support.named_hash import until
 
 from semsearch.server import serving
 from semsearch.server.keys import Keyring, add_key
@@ -130,7 +131,7 @@ def test_without_a_key_nothing_is_said(keyed):
         answer = post(running, headers=headers)
         assert (answer.status_code, answer.json()["error"]["code"]) == (401, "unauthorized")
     assert post(running, headers={"Authorization": f"Bearer {keys['some']}"}).status_code == 200
-    assert {note.get("key") for note in running.noted if note["route"] == "/mcp"} == {"some"}
+    until(lambda: {note.get("key") for note in running.noted if note["route"] == "/mcp"} == {"some"})
     assert keys["some"] not in json.dumps(running.noted)
 
 
