@@ -2,52 +2,41 @@
 
 from __future__ import annotations
 
-import logging
 import os
-import random
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from semsearch import plugins, versions
+from semsearch import versions
 from semsearch.arguments import as_id, as_ids, as_list, check_mapping, check_number, check_path, each_of, kind_of
 from semsearch.arrow_input import is_dataset, rows_in
 from semsearch.bound_encoder import NO_VECTORS, BoundEncoder, EncodedQueries
-from semsearch.bound_sparse import described_sparse
-from semsearch.chunking import splitter_for
 from semsearch.engine import (
     SPARSE,
     BackedUp,
     Compacted,
-    EncodesSparse,
     Engine,
     EngineView,
     Indexed,
-    IndexSpec,
-    Maintained,
     Migrated,
     Problem,
-    Refreshing,
-    SparseStore,
-    SparseView,
 )
-from semsearch.errors import CollectionDamaged, DataError, DocumentNotFound, ModelError, SemsearchError, UsageError
+from semsearch.errors import DataError, DocumentNotFound, UsageError
 from semsearch.exchange.export import export
 from semsearch.ingest import objects
 from semsearch.ingest.estimate import Estimate, estimate
 from semsearch.ingest.identification import stored_languages
-from semsearch.ingest.ingestion import BATCH_DOCUMENTS, Encoding, Ingestion, IngestResult, Progress, add_precomputed
+from semsearch.ingest.ingestion import BATCH_DOCUMENTS, Ingestion, IngestResult, Progress, add_precomputed
 from semsearch.ingest.objects import ObjectReader
 from semsearch.ingest.pictures import vector_of_image
 from semsearch.ingest.scan import Preview, Scan, apply, scan
 from semsearch.ingest.source import CallbackReport, Source
-from semsearch.ingest.sparse_filling import fill
 from semsearch.ingest.sync import MAX_VANISHED, Synced, plan, sync
 from semsearch.parts.part_folder import PartFolder
 from semsearch.parts.part_loading import load_parts
@@ -55,23 +44,21 @@ from semsearch.rich_display import facts_table, told
 from semsearch.search.calibration import (
     JUDGED,
     Calibration,
-    calibrate,
     calibration_info,
     judged_hits,
-    needs_calibration,
 )
 from semsearch.search.fields import composed, listed_fields
 from semsearch.search.languages import Languages, languages_of, named, to_be_found
-from semsearch.search.passage_queries import passage_queries
 from semsearch.search.pipeline import Searcher, Timings
-from semsearch.search.recall import Certificate, Synthesis, check_target, worth_looking_at
+from semsearch.search.recall import Certificate
 from semsearch.search.request import Request, check_texts
 from semsearch.search.where_mapping import Where
 from semsearch.search.where_mapping import parse as parse_filter
 from semsearch.sparse_vectors import SparseEncoder
 from semsearch.types import Document, Encoder, Hits, Keys, Metric, Reranker, Vectors
+from semsearch.upkeep import Upkeep
 from semsearch.validation import check_text
-from semsearch.vectors import check_k, stored_form
+from semsearch.vectors import stored_form
 
 if TYPE_CHECKING:
     from semsearch.applications.classification import Classifications
@@ -81,13 +68,8 @@ if TYPE_CHECKING:
     from semsearch.applications.pairs import DocumentPairs
     from semsearch.applications.topics import Topics
 
-log = logging.getLogger("semsearch")
-
-Outcome = TypeVar("Outcome")
-
 MAX_DESCRIPTION = 1_000  # characters
 MAX_DESCRIBED_FOLDERS = 100
-FORMER_ENCODER = "former_encoder"  # the setting that holds the model of before a change, until the next one
 COUNTERWEIGHT = 0.5  # of counterexamples beside examples
 
 
@@ -107,6 +89,7 @@ class Collection:
         self.name = engine.name
         self._model = model
         self._searcher = Searcher(engine, model)
+        self._upkeep = Upkeep(engine, model, self._searcher.sparse_model)
 
     def __enter__(self) -> Self:
         self.engine.check_open()
@@ -240,7 +223,7 @@ class Collection:
         """
         languages = stored_languages(self.engine) if language is None else named(language)
         self.engine.set_languages(languages)
-        return self._written(languages, maintain)
+        return self._upkeep.written(languages, maintain)
 
     @property
     def sources(self) -> list[dict[str, Any]]:
@@ -448,7 +431,7 @@ class Collection:
         else:
             with told(progress, self.name, documents) as meter:
                 changes = Ingestion(self.engine, self.encoder, on_error, meter, reader=made).run(given)
-        return self._written(changes, maintain)
+        return self._upkeep.written(changes, maintain)
 
     def add_from(
         self,
@@ -477,7 +460,7 @@ class Collection:
             source = scan(chosen, CallbackReport(on_error))
         with told(progress, self.name) as meter:
             done = apply(source, self.engine, self._model.get, meter)
-        return self._written(replace(done.changes, vanished=done.kept), maintain)
+        return self._upkeep.written(replace(done.changes, vanished=done.kept), maintain)
 
     def add_parts(
         self,
@@ -503,7 +486,7 @@ class Collection:
         parts = folder if isinstance(folder, PartFolder) else PartFolder(check_path(folder, "the folder of the parts"))
         with told(progress, self.name) as meter:
             changes = load_parts(parts, self.engine, meter)
-        return self._written(changes, maintain)
+        return self._upkeep.written(changes, maintain)
 
     def sync(
         self,
@@ -542,7 +525,7 @@ class Collection:
                 confirm=confirm,
                 unchecked=unchecked,
             )
-        return self._written(synced, maintain)
+        return self._upkeep.written(synced, maintain)
 
     def plan_sync(self, *, on_error: Callable[[DataError], None] | None = None) -> Iterator[tuple[Source, Preview]]:
         """What `sync` would do, source by source; nothing is encoded or written."""
@@ -569,7 +552,7 @@ class Collection:
         count = 0
         while batch := list(islice(pending, BATCH_DOCUMENTS)):
             count += self.engine.remove(batch)
-        return self._written(count, maintain)
+        return self._upkeep.written(count, maintain)
 
     # Searching
 
@@ -813,7 +796,7 @@ class Collection:
             with self.engine.view() as view:
                 ids = found.unchanged(view)
             count = self.remove(ids, maintain=False)
-        return self._written(count, maintain)
+        return self._upkeep.written(count, maintain)
 
     def clusters(
         self,
@@ -1011,63 +994,18 @@ class Collection:
             UsageError: An unknown backend or option; says which there are.
             MissingDependency: The backend's library is not installed; has the line to type.
         """
-        spec = IndexSpec.of(self.settings)
-        if index is not None:
-            spec = replace(spec, backend=index, options={})
-        if options is not None:
-            check_mapping(options, "options")
-            spec = replace(spec, options={**spec.options, **options})
-            plugins.check_index(spec.backend, spec.options)
-        if recall is not None:
-            spec = replace(spec, recall=check_target(recall), k=check_k(k))
         asked = None if queries is None else check_texts(queries, "reindex")
-        certificate = self._indexed().rebuild(spec, self._measured_on(spec, asked))
-        self._keep(spec, asked)
-        return certificate
+        return self._upkeep.reindex(index, options, recall, k, asked)
 
     def tune(self, recall: float, k: int = 10, *, queries: Iterable[str] | None = None) -> Certificate:
         """Set the index to a recall without building it anew; see `reindex`."""
-        spec = replace(IndexSpec.of(self.settings), recall=check_target(recall), k=check_k(k))
         asked = None if queries is None else check_texts(queries, "tune")
-        certificate = self._indexed().tune(spec, self._measured_on(spec, asked))
-        self._keep(spec, asked)
-        return certificate
+        return self._upkeep.tune(recall, k, asked)
 
     def load_index(self) -> None:
         """Load the index now, if there is one, rather than behind the coming searches."""
         if isinstance(self.engine, Indexed):
             self.engine.load_index()
-
-    def _indexed(self) -> Indexed:
-        if not isinstance(self.engine, Indexed):
-            raise UsageError(
-                f"collection '{self.name}' lies in the engine '{self.engine.capabilities.engine}', whose searches are "
-                "exact: there is no index to build or to tune."
-            )
-        return self.engine
-
-    def _measured_on(self, spec: IndexSpec, queries: Sequence[str] | None = None) -> Vectors | Synthesis | None:
-        """What the index is to be measured on: the queries, else those given before, else some made of passages."""
-        if queries:
-            return self._model.queries(queries)
-        if spec.recall is None or self._model.described is None:
-            return None
-        kept = self._indexed().kept_queries() if queries is None else []
-        if not kept:
-            return passage_queries(self.engine.view, self._model.queries)
-        try:
-            return self._model.queries(kept)
-        except SemsearchError as error:  # the index is worth more than the best way to measure it
-            log.warning("the questions that its recall was measured on can't be encoded, vectors stand in: %s", error)
-            return None
-
-    def _keep(self, spec: IndexSpec, queries: Sequence[str] | None) -> None:
-        if spec != IndexSpec.of(self.settings):
-            self.engine.set("index", asdict(spec))
-        if queries is not None:
-            most = worth_looking_at(spec.recall or 0.5)
-            some = list(queries) if len(queries) <= most else random.Random(0).sample(queries, most)
-            self._indexed().keep_queries(some)
 
     def calibrate(self, judgements: Mapping[str, Mapping[str, int]] | None = None) -> Calibration | None:
         """Measure how random pairs of query and passage score, so that hits get a percentile; kept in the collection.
@@ -1093,8 +1031,7 @@ class Collection:
                     check_number(grade, f"the grade of {identity!r:.60}")
             answers = self.search_many(list(judgements), JUDGED, exact=True)
             judged = judged_hits(dict(zip(judgements, answers, strict=True)), judgements)
-        encode = None if self._model.described is None else self._model.queries
-        return calibrate(self.engine, encode, judged)
+        return self._upkeep.calibrate(judged)
 
     # Maintenance
 
@@ -1104,25 +1041,7 @@ class Collection:
         Every method that writes ends with it, unless told `maintain=False`. What was written is committed by then, so
         damage found on the way is told and not raised.
         """
-        try:
-            if isinstance(self.engine, Maintained):
-                self.engine.maintain(self._kept_questions)
-            # who only removes opens no model for this
-            if self._model.at_hand and needs_calibration(self.engine):
-                self.calibrate()
-        except CollectionDamaged as error:
-            log.warning("%s", error)
-
-    def _kept_questions(self) -> Vectors | Synthesis | None:
-        return self._measured_on(IndexSpec.of(self.settings))
-
-    def _written(self, outcome: Outcome, maintain: bool) -> Outcome:
-        self.fill_sparse()
-        if isinstance(self.engine, Refreshing):
-            self.engine.refresh()
-        if maintain:
-            self.maintain()
-        return outcome
+        self._upkeep.maintain()
 
     def fill_sparse(self, progress: Callable[[int], None] | None = None) -> int:
         """Give passages that lack one their sparse vector, where the collection has a model for it; how many.
@@ -1132,24 +1051,7 @@ class Collection:
         Args:
             progress: Called with the number of passages encoded so far.
         """
-        engine = self.engine
-        if not isinstance(engine, SparseStore):
-            return 0
-        with engine.view() as view:
-            if view.settings.get(SPARSE) is None or (isinstance(view, SparseView) and not view.lacking_sparse):
-                return 0
-            settings = view.settings
-        if isinstance(engine, EncodesSparse):
-            return engine.fill_sparse(progress)
-        return fill(engine, self._searcher.sparse_model.get(settings), progress)
-
-    def _maintained(self) -> Maintained:
-        if not isinstance(self.engine, Maintained):
-            raise UsageError(
-                f"collection '{self.name}' lies in the engine '{self.engine.capabilities.engine}', which is looked "
-                "after with its own tools."
-            )
-        return self.engine
+        return self._upkeep.fill_sparse(progress)
 
     def check(self, *, deep: bool = False) -> list[Problem]:
         """What is wrong with it, and what fixes each thing; nothing is changed.
@@ -1157,14 +1059,11 @@ class Collection:
         Args:
             deep: Read everything: every vector's checksum, values and length, the full text, and what the index finds.
         """
-        return self._maintained().check(deep=deep)
+        return self._upkeep.maintained.check(deep=deep)
 
     def repair(self) -> list[str]:
         """Mend what `check` finds, as far as it can be: what was done, in sentences; empty if all was well."""
-        encode = None
-        if self._model.described is not None:
-            encode = Encoding(self.encoder, bool(self.settings["passages"])).entries
-        return self._written(self._maintained().repair(encode, self._kept_questions), True)
+        return self._upkeep.repair()
 
     def migrate(self) -> list[str]:
         """Bring it forward to what this version makes, which older ones refuse then; what was done, in sentences.
@@ -1182,7 +1081,7 @@ class Collection:
 
     def compact(self) -> Compacted:
         """Give back what removed documents took, and erase them everywhere."""
-        return self._written(self._maintained().compact(), True)
+        return self._upkeep.written(self._upkeep.maintained.compact())
 
     def backup(self, file: str | os.PathLike[str]) -> int:
         """Write everything, as of one commit, into one file, while searching and writing go on; its size in bytes.
@@ -1226,18 +1125,10 @@ class Collection:
             revision: Of a model on the hub.
             progress: Called with the number of documents encoded so far; else as in `add`.
         """
-        engine = self._maintained()
-        loaded, described = self._model.described_as(encoder, revision)
-        passages = bool(self.settings["passages"])
-        splitting = splitter_for(loaded, passages).identity
-        target = {"encoder": described, "metric": str(loaded.metric), "splitting": splitting}
-        present = self.settings["encoder"]
-        if present and present["fingerprint"] != described["fingerprint"]:
-            target[FORMER_ENCODER] = present
+        work = self._upkeep.reencoding(encoder, revision)
         with told(progress, self.name, self) as meter:
-            count = engine.reencode(target, loaded.dim, Encoding(loaded, passages).entries, meter)
-        self._model.renew(self.settings, loaded)
-        return self._written(count, True)
+            count = work(meter)
+        return self._upkeep.written(count)
 
     def undo_reencode(self, *, progress: Callable[[int], None] | bool | None = None) -> int:
         """Change back to the model of before the last `reencode`, as `reencode` does; how many were encoded.
@@ -1246,18 +1137,8 @@ class Collection:
             UsageError: The model was never changed, or the one of before was an object, which `reencode` takes.
             ModelError: What is under its name now is another model.
         """
-        own = self.settings.get(FORMER_ENCODER)
-        if own is None:
-            raise UsageError(f"the model of collection '{self.name}' was not changed: there is nothing to undo.")
-        if own["name"] is None:
-            raise UsageError(f"the model of before was an object of class {own['class']}: give it to reencode.")
-        _, described = self._model.described_as(own["name"], own["revision"])
-        if described["fingerprint"] != own["fingerprint"]:
-            raise ModelError(
-                f"the model '{own['name']}' is another than it was when '{self.name}' was encoded with it: its files "
-                "have changed. Name one to change to."
-            )
-        return self.reencode(own["name"], revision=own["revision"], progress=progress)
+        name, revision = self._upkeep.former_encoder()
+        return self.reencode(name, revision=revision, progress=progress)
 
     def add_sparse(
         self,
@@ -1280,26 +1161,14 @@ class Collection:
             UsageError: The engine keeps no sparse vectors.
             ModelError: The model can't be found or opened.
         """
-        engine = self._sparse_store()
-        self.engine.check_open()
-        _, described = described_sparse(encoder, revision, self._model.compute)
-        if self.settings.get(SPARSE) != described:
-            engine.begin_sparse(described)
+        self._upkeep.begin_sparse(encoder, revision)
         with told(progress, self.name, self) as meter:
             count = self.fill_sparse(meter)
-        return self._written(count, True)
+        return self._upkeep.written(count)
 
     def remove_sparse(self) -> None:
         """Let the sparse vectors and their model go."""
-        self._sparse_store().end_sparse()
-
-    def _sparse_store(self) -> SparseStore:
-        if not isinstance(self.engine, SparseStore):
-            raise UsageError(
-                f"collection '{self.name}' lies in the engine '{self.engine.capabilities.engine}', which keeps no "
-                "sparse vectors."
-            )
-        return self.engine
+        self._upkeep.sparse_store.end_sparse()
 
     def _stored_form(self, vectors: ArrayLike) -> Vectors:
         with self.engine.view() as view:

@@ -78,7 +78,7 @@ def test_what_a_user_reaches_for_is_there(notes):
 
 def test_writing_without_looking_after_the_index(notes, monkeypatch):
     calls = []
-    monkeypatch.setattr(type(notes), "maintain", lambda self: calls.append(1))
+    monkeypatch.setattr("semsearch.upkeep.Upkeep.maintain", lambda self: calls.append(1))
     notes.add([Document("c", "new")], maintain=False)
     notes.remove(["c"], maintain=False)
     notes.sync(maintain=False)
