@@ -465,7 +465,7 @@ def test_a_signal_ends_it_in_good_order(tmp_path, model, sent):
     out, err = process.communicate(timeout=60)
     assert (process.returncode, out) == (130, b"")
     committed = len(documents("piped"))
-    assert committed > 0
+    assert committed >= 12_000 - 2 * 4096 - 1_000  # two batches on their way, and what the pipe and its reader hold
     assert f"interrupted: {committed:,} documents are committed in 'piped'" in err.decode()
     assert b"Traceback" not in err
     ended = run(*arguments, stdin=lines)

@@ -131,16 +131,20 @@ def test_a_damaged_place_is_left_out_and_encoded_again(collection, field, bit, c
         assert answers(collection) == before
 
 
-@pytest.mark.parametrize("column", ["places", "crcs"])
-def test_a_segment_of_another_length_is_an_error_that_says_what_to_do(collection, column):
+@pytest.mark.parametrize(
+    ("column", "said"),
+    [
+        ("places", r"records 300 vectors in generation 1, but its segments list 299\. .*backup"),
+        ("crcs", r"segments of vector generation 1 are damaged.*backup"),
+    ],
+)
+def test_a_segment_of_another_length_is_an_error_that_says_what_to_do(collection, column, said):
     collection.close()
     with closing(sqlite3.connect(collection.path / "collection.sqlite")) as connection, connection:
         connection.execute(f"UPDATE segments SET {column} = substr({column}, 2)")
     with (
         semsearch.open("care", encoder=HashEncoder()) as collection,
-        pytest.raises(
-            CollectionDamaged, match=r"(segments of vector generation 1 are damaged|its segments list).*backup"
-        ),
+        pytest.raises(CollectionDamaged, match=said),
     ):
         collection.search("topic3")
 
