@@ -193,3 +193,18 @@ def test_documents_that_can_not_be_encoded_are_told_in_their_order(memory):
             collection.add(
                 [Document("new", "first"), *(Document(f"e{n}", f"text {n}") for n in range(12))], maintain=False
             )
+
+
+def test_what_comes_back_while_its_change_is_on_its_way_is_as_it_was(memory):
+    """The last of an id wins, also where it is what was stored, and what came between is not committed yet."""
+    with made(memory) as collection:
+        collection.add([Document("twice", "as it was", metadata={"n": 1}), Document("other", "as it was")])
+        changed = [Document("twice", "changed"), *documents(3), *documents(2, first=3)]
+        changed += [
+            Document("other", "as it was", metadata={"n": 2}),
+            Document("twice", "as it was", metadata={"n": 1}),
+        ]
+        collection.add(changed)
+        twice, other = collection.get(["twice", "other"])
+        assert (twice.text, twice.metadata) == ("as it was", {"n": 1})
+        assert other.metadata == {"n": 2}
