@@ -142,10 +142,17 @@ def test_an_empty_stream_is_done(server):
 
 def test_what_goes_wrong_in_the_midst_is_the_last_line(server, monkeypatch):
     monkeypatch.setattr(upload, "BATCH_LINES", 1)
+    taken, commit = threading.Event(), upload.Upload._commit
+
+    async def counted(self, *lines):  # what a reader sees is committed before the writer is through with it
+        await commit(self, *lines)
+        taken.set()
+
+    monkeypatch.setattr(upload.Upload, "_commit", counted)
 
     def records():
         yield lines({"id": "first", "text": "first"})
-        until(lambda: _count(server) == 4)
+        assert taken.wait(60)
         semsearch.drop("animals", home=server.service.home)
         yield lines({"id": "second", "text": "second"})
 
