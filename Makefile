@@ -92,11 +92,10 @@ crash: $(VENV)/.test ## kill, cut the power and swap at every point instead of a
 kill-server: $(VENV)/.test ## kill a server in the midst of uploads, a hundred times (COUNT=…)
 	PYTHONPATH=tests $(BIN)/python -m support.server_kills $(or $(COUNT),100)
 
-cluster: $(VENV)/.test ## three nodes, of which one is killed while writers write and readers read, a hundred times; what else can be lost (COUNT=…, FLAVOUR=…)
 kill-clients: $(VENV)/.test ## kill clients of a PostgreSQL at every exchange with it, in every operation
 	PYTHONPATH=tests $(BIN)/python -m support.client_kills
 
-cluster: $(VENV)/.test ## kill a node of three while writers write and readers read, a hundred times (COUNT=…, FLAVOUR=…)
+cluster: $(VENV)/.test ## kill a node of three while writers write and readers read, a hundred times; what else can be lost (COUNT=…, FLAVOUR=…)
 	PYTHONPATH=tests $(BIN)/python -m support.cluster_kills $(or $(COUNT),100) --flavour $(or $(FLAVOUR),opensearch)
 	$(BIN)/python -m pytest tests/cluster -m 'long and not real'
 
