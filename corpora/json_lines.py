@@ -71,13 +71,14 @@ def read_json(
         lacking = set(options.types)
         with open_input(file, options.encoding) as data:
             for where, line, record in read_objects(data, report):
-                lacking -= {name for name in lacking if _holder(record, name) is not None}
-                try:
-                    dated = _with_dates(record, options.types, where)
-                except DataError as error:
-                    report.bad(error)
-                    continue
-                yield from registrar.documents(dated, file.name, where, Position(line, file=inside))
+                if options.types:
+                    lacking -= {name for name in lacking if _holder(record, name) is not None}
+                    try:
+                        record = _with_dates(record, options.types, where)
+                    except DataError as error:
+                        report.bad(error)
+                        continue
+                yield from registrar.documents(record, file.name, where, Position(line, file=inside))
             if lacking:
                 report.bad(DataError(f"{data.name}: no record has the field '{min(lacking)}', to be a date."))
 

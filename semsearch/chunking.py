@@ -53,7 +53,7 @@ class Splitter(Protocol):
         """The way, its version and its sizes."""
         ...
 
-    def split_many(self, documents: Sequence[Document]) -> list[list[Span]]:
+    def split_many(self, documents: Sequence[Document]) -> Sequence[Sequence[Span]]:
         """The passages of each document: at least one, in order, not empty, `document.text[start:end]`."""
         ...
 
@@ -80,6 +80,16 @@ def splitter_for(encoder: Encoder, passages: bool = True) -> Splitter:
     return EvenSplitter(encoder.tokenizer, encoder.window)
 
 
+def whole(text: str) -> Sequence[Span]:
+    """A text as its one passage."""
+    return _whole(len(text))
+
+
+@lru_cache(maxsize=1 << 12)
+def _whole(characters: int) -> tuple[Span]:
+    return (Span(0, characters),)  # kept: of a corpus many texts have one length
+
+
 class WholeDocument:
     """One passage a document; what is beyond the window has no vector, and is counted."""
 
@@ -92,9 +102,9 @@ class WholeDocument:
         """'whole', and the template."""
         return f"whole, {TEMPLATE!r}"
 
-    def split_many(self, documents: Sequence[Document]) -> list[list[Span]]:
+    def split_many(self, documents: Sequence[Document]) -> list[Sequence[Span]]:
         """One span over each document's text."""
-        return [[Span(0, len(document.text))] for document in documents]
+        return [whole(document.text) for document in documents]
 
     def text_to_embed(self, document: Document, span: Span) -> str:
         """The title, a space, the text."""

@@ -7,9 +7,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import replace
 from json.encoder import c_make_encoder, encode_basestring  # type: ignore[attr-defined]
-from typing import NamedTuple
-
-import numpy as np
+from typing import Any, NamedTuple
 
 from semsearch.metadata_values import json_value
 from semsearch.types import Document, ImageDocument, Span, Vectors
@@ -39,11 +37,11 @@ class Record(NamedTuple):
         """
         if not checked:
             check_document(document)
-        content: list[bytes | memoryview] = [document.title.encode(), document.text.encode()]
+        content: list[Any] = [document.title.encode(), document.text.encode()]
         if isinstance(document, ImageDocument) and document.pixels is not None:
             content.append(repr(document.pixels.shape).encode() + document.pixels.tobytes())
         if vector is not None:
-            content.append(np.ascontiguousarray(vector).data)  # its bytes
+            content.append(vector if vector.flags.c_contiguous else vector.copy())  # its bytes
         metadata = "{}"
         if given := document.metadata:
             plain = given if type(given) is dict else dict(given)

@@ -11,7 +11,7 @@ from typing import TypeAlias
 
 import numpy as np
 
-from semsearch.chunking import splitter_for
+from semsearch.chunking import splitter_for, whole
 from semsearch.engine import Engine, Origin
 from semsearch.errors import DataError, DimensionMismatch, EncodingFailed, ModelMismatch
 from semsearch.ingest.encoding_ahead import EncodingAhead
@@ -371,16 +371,18 @@ def add_precomputed(
             if isinstance(document, Document) and isinstance(document.id, str)
         }
     changes = IngestResult()
+    rows = vectors[:, None]
     for start in range(0, len(documents), BATCH_DOCUMENTS):
         entries: list[Entry] = []
+        some = slice(start, start + BATCH_DOCUMENTS)
         with uncollected():
-            for place, document in enumerate(made[start : start + BATCH_DOCUMENTS], start):
+            for place, (document, vector) in enumerate(zip(made[some], rows[some], strict=True), start):
                 try:
                     if isinstance(document, DataError):
                         raise document
                     if place in zero:
                         raise DataError(f"document {document.id!r}: its vector is zero, which has no direction.")
-                    record = Record.of(document, vectors[place], checked=origin is not None)
+                    record = Record.of(document, vector, checked=origin is not None)
                 except DataError as error:
                     if on_error is None:
                         raise
@@ -388,7 +390,7 @@ def add_precomputed(
                     changes += IngestResult(skipped=1)
                     continue
                 if last[document.id] == place:  # of an id that comes twice, the last wins
-                    entries.append(Entry(record, [Span(0, len(document.text))], vectors[place : place + 1]))
+                    entries.append(Entry(record, whole(document.text), vector))
         find_languages(engine, [entry.record.document for entry in entries])
         written = engine.put(entries, origin=origin)
         unchanged = len(entries) - written.added - written.changed

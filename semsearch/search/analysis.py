@@ -42,7 +42,7 @@ from semsearch.search.languages import STEMMED, Languages, of_script
 WORD_LENGTH = 128  # characters of a word; what a longer one is in all, a digest behind them tells
 DIGEST = 8  # bytes of it
 TEXTS_TOGETHER = 64  # texts that are parted as one: they and their words stay in cache
-LETTERS_TOGETHER = 1 << 20  # long ones gain nothing, and would be held several times over
+LETTERS_TOGETHER = 1 << 14  # of each: long ones gain nothing, and would be held several times over
 REMEMBERED_WORDS = 1 << 18  # words the terms of which are remembered: some 40 MB
 
 
@@ -141,12 +141,16 @@ def analysed_many(texts: Sequence[str], languages: Languages = ()) -> list[str]:
     found: list[str] = []
     for first in range(0, len(texts), TEXTS_TOGETHER):
         some = texts[first : first + TEXTS_TOGETHER]
-        short = sum(map(len, some)) <= LETTERS_TOGETHER
-        if short and (together := _BETWEEN.join(some)).isascii() and together.count("\0") == len(some) - 1:
-            terms = map(known.__getitem__, together.encode().translate(_ASCII_WORDS_APART).decode().split())
-            found += map(str.strip, " ".join(terms).split("\0"))
-        else:
-            found += [analysed(text, languages) for text in some]
+        plain = [text if text.isascii() and len(text) <= LETTERS_TOGETHER and "\0" not in text else "" for text in some]
+        together = _BETWEEN.join(plain)
+        terms = map(known.__getitem__, together.encode().translate(_ASCII_WORDS_APART).decode().split())
+        own = list(map(str.strip, " ".join(terms).split("\0")))
+        if plain != some:
+            own = [
+                terms if text == alone else analysed(alone, languages)
+                for terms, text, alone in zip(own, plain, some, strict=True)
+            ]
+        found += own
     return found
 
 

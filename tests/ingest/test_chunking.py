@@ -235,7 +235,7 @@ def test_off_gives_one_passage_and_counts_what_no_vector_sees():
         Document("3", "w " * 200_000),
     ]
     whole = WholeDocument(words(), 20)
-    assert whole.split_many(documents) == [[Span(0, len(document.text))] for document in documents]
+    assert whole.split_many(documents) == [(Span(0, len(document.text)),) for document in documents]
     assert whole.text_to_embed(documents[1], Span(0, 500)) == "Two words " + "word " * 100
     assert whole.unseen(documents) == [0, 82, 199_980]
     assert WholeDocument().unseen(documents) == [0, 0, 0]

@@ -172,18 +172,21 @@ def _split(passages: Sequence[tuple[int, str, str]], languages: Languages) -> Po
     count = last - first + 1
     number: defaultdict[str, int] = defaultdict()
     number.default_factory = number.__len__
-    met: list[int] = []  # the word of each place
-    sizes = np.zeros(2 * count, dtype=np.int64)
-    titles, texts = (analysed_many(column, languages) for column in list(zip(*passages, strict=True))[1:])
-    for (passage, _, _), *columns in zip(passages, titles, texts, strict=True):
-        for column, terms in enumerate(map(str.split, columns)):
-            met.extend(map(number.__getitem__, terms))
-            sizes[2 * (passage - first) + column] = len(terms)
+    met: list[NDArray[np.int64]] = []  # the word of each place, first of all titles, then of all texts
+    holders: list[NDArray[np.int64]] = []  # the passage and column of each place
+    sizes = np.zeros((count, 2), dtype=np.int64)
+    own = np.fromiter((passage - first for passage, _, _ in passages), np.int64, len(passages))
+    for column, contents in enumerate(list(zip(*passages, strict=True))[1:]):
+        terms = analysed_many(contents, languages)
+        words_met = " ".join(terms).split()
+        met.append(np.fromiter(map(number.__getitem__, words_met), np.int64, len(words_met)))
+        sizes[own, column] = [some.count(" ") + 1 if some else 0 for some in terms]
+        holders.append(np.repeat(2 * own + column, sizes[own, column]))
     number.default_factory = None  # it holds the dictionary, which would be garbage until somebody looks for it
     words = sorted((word.encode(), place) for word, place in number.items())
     order = np.empty(len(words), dtype=np.int64)
     order[[place for _, place in words]] = np.arange(len(words))
-    code = order[np.asarray(met, dtype=np.int64)] * (2 * count) + np.repeat(np.arange(2 * count), sizes)
+    code = order[np.concatenate(met)] * (2 * count) + np.concatenate(holders)
     code.sort()  # by word, passage and column
     pair = code >> 1
     begins = np.flatnonzero(np.diff(pair, prepend=-1))
@@ -197,7 +200,7 @@ def _split(passages: Sequence[tuple[int, str, str]], languages: Languages) -> Po
         rows.astype(np.int32),
         np.minimum(in_title, MAX_COUNT).astype(np.uint16),
         np.minimum(in_text, MAX_COUNT).astype(np.uint16),
-        sizes.reshape(count, 2).astype(np.uint32),
+        sizes.astype(np.uint32),
     )
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import islice
+from itertools import compress, islice
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from semsearch.local.index.generation import published_digest, read_manifest, re
 from semsearch.local.lexical.bm25 import BM25
 from semsearch.local.lexical.phrases import holding, rows_holding
 from semsearch.local.lexical.postings import Postings
+from semsearch.local.store.database import driver
 from semsearch.local.store.database_errors import decoding
 from semsearch.local.store.registry import Registered
 from semsearch.local.store.schema import fulltext
@@ -167,24 +168,22 @@ class Lexical:
 def postings_of(view: View, first: int) -> Postings:
     """The postings of the passages in the rows of a snapshot from `first` on, numbered from 0."""
     snapshot = view.snapshot
-    rows = view.connection.exec_driver_sql(
+    passages = driver(view.connection).execute(
         "SELECT key, title, text FROM passage_texts WHERE key >= ? ORDER BY key",
         (int(snapshot.keys[first]) if first < len(snapshot) else 1 << 62,),
     )
-    passages = ((row - first, title, text) for row, title, text in _in_rows(rows, snapshot))
-    return Postings.made(passages, len(snapshot) - first, snapshot.languages)
+    return Postings.made(_in_rows(passages, snapshot, first), len(snapshot) - first, snapshot.languages)
 
 
-def _in_rows(passages: Iterable[Sequence[Any]], snapshot: Snapshot) -> Iterator[tuple[int, str, str]]:
-    """Key, title and text of passages, the key as the row that it has; those without a row are left out."""
+def _in_rows(passages: Iterable[Sequence[Any]], snapshot: Snapshot, first: int) -> Iterator[tuple[int, str, str]]:
+    """Key, title and text of passages, the key as its row, counted from `first`; those without a row are left out."""
     pending = iter(passages)
     while some := list(islice(pending, PLACED_PASSAGES)):
-        keys = np.asarray([key for key, _, _ in some], dtype=np.int64)
+        found, titles, texts = zip(*some, strict=True)
+        keys = np.asarray(found, dtype=np.int64)
         rows = snapshot.rows_of(keys)
         known = snapshot.keys.take(rows, mode="clip") == keys
-        for row, here, (_, title, text) in zip(rows.tolist(), known.tolist(), some, strict=True):
-            if here:
-                yield row, title, text
+        yield from compress(zip((rows - first).tolist(), titles, texts, strict=True), known.tolist())
 
 
 def opened(store: Store, registered: Registered) -> Postings:

@@ -40,11 +40,9 @@ def checksums(vectors: Vectors, places: Places, rows: NDArray[np.intp] | None = 
     for start in range(0, count, CHECKSUM_ROWS):
         some = slice(start, min(start + CHECKSUM_ROWS, count))
         size = some.stop - start
-        if rows is None:
-            block[:size] = vectors[some]
-        else:
+        if rows is not None:
             np.take(vectors, rows[some], axis=0, out=block[:size], mode="clip")
-        room[:size, : 4 * dim] = block[:size].view(np.uint8)
+        room[:size, : 4 * dim].view("<f4")[:] = vectors[some] if rows is None else block[:size]
         room[:size, 4 * dim :] = behind[some]
         found[some] = np.fromiter(map(crc32, room[:size]), np.uint32, size)
     return found

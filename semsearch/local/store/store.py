@@ -324,10 +324,9 @@ class Store:
             fresh = list(entries)
             if stored and not again:
                 fresh = [entry for entry in entries if not _same_content(entry.record, stored)]
-            written = {entry.record.document.id for entry in fresh}
             records = list(metadata_only)
             if len(fresh) < len(entries):
-                records += [entry.record for entry in entries if entry.record.document.id not in written]
+                records += [entry.record for entry in entries if _same_content(entry.record, stored)]
             changes = [
                 (record, stored[record.document.id])
                 for record in records
@@ -347,7 +346,10 @@ class Store:
                 documents.update_metadata(connection, changes)
                 places = documents.insert(connection, fresh, stored)
                 if origin is not None:
-                    origins.note(connection, [(origin(identity), identity) for identity in written])
+                    origins.note(
+                        connection,
+                        [(origin(identity), identity) for identity in {entry.record.document.id for entry in fresh}],
+                    )
                 failpoint("write segment")
                 if len(places):
                     segments.write(connection, generation, rows, places, segments.checksums(vectors, places))
@@ -435,13 +437,13 @@ class Store:
     def _stacked(self, entries: Sequence[Entry], dim: int | None) -> Vectors:
         if not entries:
             return np.empty((0, dim or 0), dtype=np.float32)
-        for entry in entries:
-            if len(entry.vectors) != len(entry.spans):
-                raise UsageError(f"{len(entry.spans)} passages came with {len(entry.vectors)} vectors.")
-            if dim is not None and entry.vectors.shape[1] != dim:
+        for record, spans, vectors in entries:
+            if len(vectors) != len(spans):
+                raise UsageError(f"{len(spans)} passages came with {len(vectors)} vectors.")
+            if dim is not None and vectors.shape[1] != dim:
                 raise DimensionMismatch(
-                    f"document {entry.record.document.id!r}: its vector has {entry.vectors.shape[1]} components, those "
-                    f"of collection '{self.name}' have {dim}."
+                    f"document {record.document.id!r}: its vector has {vectors.shape[1]} components, those of "
+                    f"collection '{self.name}' have {dim}."
                 )
         return np.concatenate([entry.vectors for entry in entries]).astype(np.float32, copy=False)
 
