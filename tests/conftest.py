@@ -38,6 +38,7 @@ def _own_home(tmp_path, tmp_path_factory, monkeypatch):
     monkeypatch.setenv("SEMSEARCH_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("SEMSEARCH_STATE", str(tmp_path_factory.mktemp("state")))
     monkeypatch.setattr("semsearch.trusted._said", set())
+    monkeypatch.setattr("semsearch.testing.memory.MemoryHome._engines", {})
 
 
 @pytest.fixture(autouse=True)

@@ -36,8 +36,6 @@ def session(request, tmp_path):
             ]
         )
         yield Session(films, home=home)
-        if request.param == "memory":
-            home.drop(name)
 
 
 def offered(session, line):

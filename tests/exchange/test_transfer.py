@@ -32,10 +32,7 @@ def animals():
 @pytest.fixture(params=["folder", ":memory:"])
 def there(request, tmp_path):
     """An empty home."""
-    home = Home.of(tmp_path / "there" if request.param == "folder" else request.param)
-    yield home
-    for name in list(home):
-        home.drop(name)
+    return Home.of(tmp_path / "there" if request.param == "folder" else request.param)
 
 
 def everything(collection):
