@@ -29,7 +29,7 @@ from semsearch.errors import ModelError
 
 POOLINGS = ("max", "sum")
 SPLADE_ACTIVATIONS = {"relu": 1, "log1p_relu": 2}  # and how often the logarithm is taken
-TOKENS, WORDS = 256, 1_024  # of a tile of logits: a megabyte, which stays in a core's cache
+TOKENS, WORDS = 512, 512  # of a tile of logits: a megabyte, which stays in a core's cache
 GPU_TOKENS = 8_192
 STATISTICS = "stats_last_nonzero"  # of training
 ENCODER, DECODER = "encoder.weight", "decoder.linear.weight"  # one and the same, stored under either name or both
