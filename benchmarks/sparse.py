@@ -137,7 +137,7 @@ def search(asked: argparse.Namespace) -> None:
         f"{len(vectors):,} documents of {vectors.counts.mean():.0f} words, {len(queries)} questions of "
         f"{queries.counts.mean():.0f}"
     )
-    with tempfile.TemporaryDirectory(dir="/dev/shm" if Path("/dev/shm").is_dir() else None) as home:
+    with tempfile.TemporaryDirectory(prefix="sparse-", dir="/dev/shm" if Path("/dev/shm").is_dir() else None) as home:
         clock = CLOCKS[asked.clock]
         truth = ByColumns(vectors)
         ways: dict[str, Way] = {"SciPy CSC": truth, **dict(_ways(Path(home), texts, vectors))}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import tempfile
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -18,6 +19,8 @@ from semsearch.types import IMAGE_FORMAT, Document, Encoder, ImageDocument, Vect
 from semsearch.vectors import normalise
 
 PICTURE_FIELDS = {IMAGE_FORMAT, "file", "width", "height"}  # of metadata, by the reader of pictures
+MOST_DECODED = 2  # of pictures that are sent, at once: each may take gigabytes
+_turns = threading.BoundedSemaphore(MOST_DECODED)
 BYTES_A_CHARACTER = 100  # of pixels: a batch is bounded by what it takes in memory
 
 
@@ -99,7 +102,8 @@ def sent_image(content: bytes) -> Pixels:
         file = Path(folder) / "image.png"  # of what kind it is, its first bytes say
         file.write_bytes(content)
         try:
-            return read_image(file)
+            with _turns:
+                return read_image(file)
         except DataError as error:
             raise DataError(str(error).replace(str(file), "the picture").replace(file.name, "the picture")) from None
 

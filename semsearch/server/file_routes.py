@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
-import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -41,8 +40,6 @@ routes = Table("files")
 MOST_NAME_BYTES = 200
 KEPT_FILE_ERRORS = 100
 LARGEST_IMAGE = 64 << 20  # bytes of a file that is drawn small
-MOST_DRAWN = 2  # at once
-_turns = threading.BoundedSemaphore(MOST_DRAWN)
 SHOWN = frozenset(  # files of nothing but text, which a browser shows as that; pages, pictures and PDF can do more
     {
         ".csv",
@@ -236,8 +233,7 @@ def get_thumbnail(call: Call[None]) -> HTTPAnswer:
         content = file.read(LARGEST_IMAGE + 1)
     if len(content) > LARGEST_IMAGE:
         raise Refusal(400, "invalid_parameter", "the file of the document is too large to be drawn small.", "id")
-    with _turns:
-        made = small_jpeg(sent_image(content), call.query.side)
+    made = small_jpeg(sent_image(content), call.query.side)
     return HTTPAnswer(made, media_type="image/jpeg", headers={"Content-Security-Policy": SANDBOX})
 
 
