@@ -63,7 +63,7 @@ def main() -> None:
     parser.add_argument("--kept", type=Path)
     parser.add_argument("--clock", choices=CLOCKS, default="wall")
     parser.add_argument("--out", type=Path, help="JSON lines are added here")
-    asked = parser.parse_args()
+    asked = parser.parse_intermixed_args()
     {"encode": encode, "search": search, "quality": quality, "whole": whole}[asked.part](asked)
 
 

@@ -27,7 +27,7 @@ from semsearch.search.where_text import MAX_FILTER_DEPTH
 from semsearch.sparse_vectors import SparseVectors
 from semsearch.types import Document, Keys, Passage, Span, Vectors
 
-MOST_PIXELS = 1 << 24  # of a picture on its way; one that was read has half of it at most
+MOST_SENT_PIXELS = 1 << 24  # of a picture on its way; one that was read has half of it at most
 _SIDES = ("$gt", "$gte", "$lt", "$lte")
 
 
@@ -78,12 +78,12 @@ def read_pixels(said: Any) -> NDArray[np.uint8]:
     """What `pixels_json` made.
 
     Raises:
-        DataError: It is nothing of the kind, or more than `MOST_PIXELS`.
+        DataError: It is nothing of the kind, or more than `MOST_SENT_PIXELS`.
     """
     try:
         height, width, packed = said
-        if type(height) is not int or type(width) is not int or not 0 < height * width <= MOST_PIXELS or height < 1:
-            raise DataError(f"a picture that is sent has {MOST_PIXELS:,} pixels at most: make it smaller.")
+        if type(height) is not int or type(width) is not int or not 0 < height * width <= MOST_SENT_PIXELS or height < 1:
+            raise DataError(f"a picture that is sent has {MOST_SENT_PIXELS:,} pixels at most: make it smaller.")
         size = 3 * height * width
         content = zlib.decompressobj().decompress(base64.b64decode(packed, validate=True), size + 1)
         return np.frombuffer(content, np.uint8).reshape(height, width, 3)
