@@ -82,7 +82,7 @@ def read_pixels(said: Any) -> NDArray[np.uint8]:
     """
     try:
         height, width, packed = said
-        if type(height) is not int or type(width) is not int or not 0 < height * width <= MOST_SENT_PIXELS or height < 1:
+        if not (type(height) is type(width) is int and height > 0 and 0 < height * width <= MOST_SENT_PIXELS):
             raise DataError(f"a picture that is sent has {MOST_SENT_PIXELS:,} pixels at most: make it smaller.")
         size = 3 * height * width
         content = zlib.decompressobj().decompress(base64.b64decode(packed, validate=True), size + 1)
