@@ -1,7 +1,7 @@
 """Late interaction as a second stage beside sentence-transformers' `MultiVectorEncoder`: the same weights, in turns.
 
     python benchmarks/late.py [--model FOLDER] [--encoder NAME] [--data FOLDER] [--queries 10] [--candidates 100]
-                              [--rounds 3] [--clock cpu]
+                              [--rounds 3] [--dtype float32] [--clock cpu] [--out FILE]
 
 Without `--model` a checkpoint is made in sentence-transformers' layout of a dense encoder's transformer (`--encoder`)
 and a random orthogonal projection to 128 components, since no published weights come with a package: speed and memory
@@ -43,6 +43,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--dtype", default="float32")
     parser.add_argument("--clock", choices=CLOCKS, default="wall")
+    parser.add_argument("--out", type=Path, help="JSON lines are added here")
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         model = asked.model or made(Path(folder) / "model", asked.encoder)
@@ -104,18 +105,23 @@ def compare(asked: argparse.Namespace, folder: Path, where: Path) -> None:
             start = clock()
             scores[name] = [way(place) for place in range(len(questions))]
             times[name].append(1000 * (clock() - start) / len(questions))
+    theirs = scores["sentence-transformers, on the fly"]
+    records = []
     for name, own in times.items():
-        print(f"{name:40} {statistics.median(own):9.1f} ms a question ({asked.candidates} candidates, {asked.clock})")
-    mine, theirs = scores["semsearch, on the fly"], scores["sentence-transformers, on the fly"]
-    for name in ways:
         pairs = list(zip(scores[name], theirs, strict=True))
         alike = sum(bool((np.argsort(-a, kind="stable") == np.argsort(-b, kind="stable")).all()) for a, b in pairs)
-        shared = np.mean([len(set(np.argsort(-a)[:10]) & set(np.argsort(-b)[:10])) for a, b in pairs])
+        shared = float(np.mean([len(set(np.argsort(-a)[:10]) & set(np.argsort(-b)[:10])) for a, b in pairs]))
         apart = max(float(np.abs(a - b).max()) for a, b in pairs)
+        print(f"{name:40} {statistics.median(own):9.1f} ms a question ({asked.candidates} candidates, {asked.clock})")
         print(
-            f"{name:40} order of sentence-transformers for {alike} of {len(mine)} questions, {shared:.1f} of its first "
-            f"10; scores {apart:.2e} apart at most"
+            f"{name:40} order of sentence-transformers for {alike} of {len(pairs)} questions, {shared:.1f} of its "
+            f"first 10; scores {apart:.2e} apart at most"
         )
+        facts = {"way": name, "dtype": asked.dtype, "queries": len(pairs), "candidates": asked.candidates}
+        records.append({**facts, "ms": own, "alike": alike, "shared": shared, "apart": apart, "clock": asked.clock})
+    if asked.out:
+        with asked.out.open("a", encoding="utf-8") as file:
+            file.writelines(json.dumps(record) + "\n" for record in records)
     tokens = sum(len(vectors) for vectors in known[0])
     print(
         f"{tokens / len(known[0]):.0f} tokens a passage, {2 * DIM * tokens / len(known[0]) / 1000:.1f} kB kept of each"

@@ -173,6 +173,41 @@ BENCHMARKS: dict[str, Benchmark] = {
         "before it. banking77: vectors of all-MiniLM-L6-v2, labels of its test split by its train split.",
         vectors=True,
     ),
+    "sparse_encoding": Benchmark(
+        "Texts to sparse vectors",
+        [tables.sparse_encoding],
+        None,
+        "encode --clock cpu",
+        "splade-tiny beside `SparseEncoder.encode_document`, which computes in float32.",
+        script="sparse",
+    ),
+    "sparse_search": Benchmark(
+        "Sparse search",
+        [tables.sparse_search],
+        None,
+        "search --clock cpu",
+        "The 137,551 questions by splade-tiny, some of them asked. Seismic is approximate and is built once; a product "
+        "of SciPy's columns is what bm25s does; Qdrant's local mode goes through all documents in Python.",
+        script="sparse",
+    ),
+    "sparse_quality": Benchmark(
+        "Sparse search alone and fused",
+        [tables.sparse_quality],
+        None,
+        "quality",
+        "nDCG@10 of the test questions: all-MiniLM-L6-v2, words, splade-tiny (4.4 million parameters), and all that "
+        "there are together, by default settings and documents split into passages.",
+        script="sparse",
+    ),
+    "late": Benchmark(
+        "MaxSim over 100 candidates",
+        [tables.late],
+        None,
+        "--clock cpu",
+        "A model of MiniLM's size with a random projection to 128 components (no trained one comes with a package), "
+        "SciFact's questions and passages. Order and scores are compared with what sentence-transformers computes on "
+        "the fly in the same type.",
+    ),
     "reranking": Benchmark("Reranking 100 passages", [tables.reranking], "--passages 40 --rounds 1"),
 }
 

@@ -1,26 +1,34 @@
 """Sparse encoders and sparse search beside their peers: the same weights, the same vectors, one run, in turns.
 
-    python benchmarks/sparse.py encode --model FOLDER [--data FOLDER] [--texts 512] [--rounds 3] [--clock cpu]
-    python benchmarks/sparse.py search --model FOLDER [--data FOLDER] [--vectors FILE.npz] [--queries 200] [--rounds 3]
-    python benchmarks/sparse.py quality --model FOLDER [--encoder NAME] [--data FOLDER] [scifact nfcorpus]
+    python benchmarks/sparse.py encode [--model FOLDER] [--data FOLDER] [--dtype float32 bfloat16] [--texts 512]
+                                       [--rounds 3] [--clock cpu] [--out FILE]
+    python benchmarks/sparse.py search [--model FOLDER] [--data FOLDER] [--vectors FILE.npz] [--queries 200]
+                                       [--rounds 3] [--slow 10] [--clock cpu] [--out FILE]
+    python benchmarks/sparse.py quality [--model FOLDER] [--encoder NAME] [--data FOLDER] [--out FILE] [SET ...]
+    python benchmarks/sparse.py whole [--model FOLDER] [--data FOLDER] [--kept FOLDER] [--out FILE] [SET ...]
 
-`encode`: questions, and sentences of the samples, semsearch beside `SparseEncoder.encode`; the ratio is the median over
-the rounds.
-`search`: every question of Quora's pairs is a document, some of them are asked; semsearch through a collection's engine
-(exact, from the index, with the stored rows read and their checksums compared) beside a product of SciPy's CSC columns
-(as bm25s has it), Seismic and Qdrant's local mode where they are installed. Encoding all takes minutes: `--vectors`
-keeps what was encoded. `quality`: nDCG@10 of BEIR folders, sparse alone, and hybrid with and without it.
+Without `--model` it is the splade-tiny of SEMSEARCH_MODELS. `encode`: questions, sentences of the samples and SciFact's
+passages, semsearch beside `SparseEncoder.encode`; the ratio is the median over the rounds. `search`: every question of
+Quora's pairs is a document, some of them are asked;
+semsearch through a collection's engine (exact, from the index, with the stored rows read and their checksums compared)
+beside a product of SciPy's CSC columns (as bm25s has it), Seismic and Qdrant's local mode where they are installed; a
+way that takes seconds is asked the first `--slow` questions. Encoding all takes minutes: `--vectors` keeps what was
+encoded. `quality`: nDCG@10 of BEIR folders, sparse alone, and hybrid with and without it. `whole`: each document of
+those folders as one text, encoded by both and compared exactly: weights, nDCG@10, the processor's time; `--kept` keeps
+what the peer made, some minutes of work, part by part.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -33,53 +41,82 @@ from semsearch.search.request import SearchKeywords
 from semsearch.sparse_vectors import SparseVectors
 
 K = 10
+PART = 64  # documents that both encode in turn
+SLOW_MS = 200  # of a question: such a way is asked fewer
 CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
 
 
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("part", choices=["encode", "search", "quality"])
+    parser.add_argument("part", choices=["encode", "search", "quality", "whole"])
     parser.add_argument("names", nargs="*", default=["scifact", "nfcorpus"])
-    parser.add_argument("--model", required=True)
+    parser.add_argument("--model", default=str(Path(os.environ.get("SEMSEARCH_MODELS", "models")) / "splade-tiny"))
     parser.add_argument("--encoder", default="sentence-transformers/all-MiniLM-L6-v2")
     parser.add_argument("--data", type=Path, default=Path(os.environ.get("SEMSEARCH_DATA", "data")))
     parser.add_argument("--vectors", type=Path)
     parser.add_argument("--texts", type=int, default=512)
     parser.add_argument("--queries", type=int, default=200)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--dtype", nargs="+", default=["float32", "bfloat16"])
+    parser.add_argument("--slow", type=int, default=10)
+    parser.add_argument("--kept", type=Path)
     parser.add_argument("--clock", choices=CLOCKS, default="wall")
-    asked = parser.parse_args()
-    {"encode": encode, "search": search, "quality": quality}[asked.part](asked)
+    parser.add_argument("--out", type=Path, help="JSON lines are added here")
+    asked = parser.parse_intermixed_args()
+    {"encode": encode, "search": search, "quality": quality, "whole": whole}[asked.part](asked)
+
+
+def told(asked: argparse.Namespace, line: str, **record: Any) -> None:
+    """Print, and write a record where it is wanted."""
+    print(line, flush=True)
+    if asked.out:
+        with asked.out.open("a", encoding="utf-8") as file:
+            facts = {"part": asked.part, "clock": asked.clock, "threads": torch.get_num_threads()}
+            file.write(json.dumps({**facts, **record}) + "\n")
 
 
 def encode(asked: argparse.Namespace) -> None:
     """Texts a second, and the greatest difference of a weight."""
     from sentence_transformers import SparseEncoder
 
-    ours = semsearch.load_sparse_encoder(asked.model, device="cpu", dtype="float32")
+    ours = {kind: semsearch.load_sparse_encoder(asked.model, device="cpu", dtype=kind) for kind in asked.dtype}
     peer = SparseEncoder(asked.model, device="cpu", local_files_only=True)
     clock = CLOCKS[asked.clock]
     print(f"{torch.get_num_threads()} threads, {asked.clock} time")
-    for kind, texts in (("questions", questions(asked.data)), ("sentences", sentences())):
+    passages = [text for _, text in documents(asked.data / "scifact")]
+    for kind, texts in (("questions", questions(asked.data)), ("sentences", sentences()), ("passages", passages)):
         some = list(texts)[: asked.texts]
-        ours.encode_documents(some[:32])
+        for encoder in ours.values():
+            encoder.encode_documents(some[:32])
         peer.encode_document(some[:32])
-        seconds: dict[str, list[float]] = {"ours": [], "peer": []}
+        seconds: dict[str, list[float]] = {name: [] for name in (*ours, "peer")}
         for _ in range(asked.rounds):
+            made = {}
+            for name, encoder in ours.items():
+                began = clock()
+                made[name] = encoder.encode_documents(some)
+                seconds[name].append(clock() - began)
             began = clock()
-            mine = ours.encode_documents(some)
-            middle = clock()
             theirs = peer.encode_document(some)
-            seconds["ours"].append(middle - began)
-            seconds["peer"].append(clock() - middle)
-        apart = float(np.abs(mine.dense() - theirs.to_dense().numpy()).max())
-        ratio = statistics.median(b / a for a, b in zip(seconds["ours"], seconds["peer"], strict=True))
-        rates = {who: len(some) / statistics.median(taken) for who, taken in seconds.items()}
-        print(
-            f"{kind}: {len(some)} texts, {rates['ours']:,.0f} a second beside {rates['peer']:,.0f}: "
-            f"{ratio:.1f} times; weights differ by {apart:.1e} at most; {mine.counts.mean():.0f} words a text"
-        )
+            seconds["peer"].append(clock() - began)
+        for name, mine in made.items():
+            apart = float(np.abs(mine.dense() - theirs.to_dense().numpy()).max())
+            ratio = statistics.median(b / a for a, b in zip(seconds[name], seconds["peer"], strict=True))
+            rate, other = (len(some) / statistics.median(seconds[who]) for who in (name, "peer"))
+            told(
+                asked,
+                f"{kind}, {name}: {len(some)} texts, {rate:,.0f} a second beside {other:,.0f}: {ratio:.1f} times; "
+                f"weights differ by {apart:.1e} at most; {mine.counts.mean():.0f} words a text",
+                texts=kind,
+                count=len(some),
+                dtype=name,
+                texts_per_second=rate,
+                peer_texts_per_second=other,
+                times_sentence_transformers=ratio,
+                apart=apart,
+                words=float(mine.counts.mean()),
+            )
 
 
 def search(asked: argparse.Namespace) -> None:
@@ -100,26 +137,45 @@ def search(asked: argparse.Namespace) -> None:
         f"{len(vectors):,} documents of {vectors.counts.mean():.0f} words, {len(queries)} questions of "
         f"{queries.counts.mean():.0f}"
     )
-    with tempfile.TemporaryDirectory(dir="/dev/shm" if Path("/dev/shm").is_dir() else None) as home:
+    with tempfile.TemporaryDirectory(prefix="sparse-", dir="/dev/shm" if Path("/dev/shm").is_dir() else None) as home:
+        clock = CLOCKS[asked.clock]
         truth = ByColumns(vectors)
-        ways = {"SciPy CSC": truth, **dict(_ways(Path(home), texts, vectors))}
+        ways: dict[str, Way] = {"SciPy CSC": truth, **dict(_ways(Path(home), texts, vectors))}
         taken: dict[str, list[float]] = {name: [] for name in ways}
         found: dict[str, list[float]] = {name: [] for name in ways}
+        counted = dict.fromkeys(ways, len(queries))
         for round_ in range(asked.rounds + 1):  # the first is not counted
             for place in range(len(queries)):
                 query = queries[[place]]
                 best = set(truth(query)[0]) if round_ == 0 else set()
                 for name, way in ways.items():
-                    began = time.perf_counter()
+                    if place >= counted[name]:
+                        continue
+                    began = clock()
                     keys, _ = way(query)
+                    took = 1000 * (clock() - began)
                     if round_:
-                        taken[name].append(1000 * (time.perf_counter() - began))
+                        taken[name].append(took)
                     else:
+                        counted[name] = asked.slow if took > SLOW_MS and place >= 2 else counted[name]
                         found[name].append(_recall(keys, best, truth, query))
         for name, times in taken.items():
-            print(
-                f"{name}: p50 {statistics.median(times):.2f} ms, p95 {np.quantile(times, 0.95):.2f} ms, recall@{K} "
-                f"{np.mean(found[name]):.4f}"
+            middle, late, recall = (
+                statistics.median(times),
+                float(np.quantile(times, 0.95)),
+                float(np.mean(found[name])),
+            )
+            told(
+                asked,
+                f"{name}: p50 {middle:.2f} ms, p95 {late:.2f} ms, recall@{K} {recall:.4f} ({len(times)} searches)",
+                way=name,
+                documents=len(vectors),
+                document_words=float(vectors.counts.mean()),
+                query_words=float(queries.counts.mean()),
+                searches=len(times),
+                p50_ms=middle,
+                p95_ms=late,
+                recall=recall,
             )
 
 
@@ -242,21 +298,105 @@ def _qdrant(texts: Sequence[str], vectors: SparseVectors) -> Way:
 
 def quality(asked: argparse.Namespace) -> None:
     """The nDCG@10 of each way to search."""
-    from semsearch.evaluation.judgements import qrels_file, read_qrels, read_queries
-
     for name in asked.names:
-        folder = asked.data / name
-        judged = read_qrels(qrels_file(folder, "test"))
-        queries = {query: text for query, text in read_queries(folder).items() if query in judged}
+        queries, judged = _judged(asked.data / name)
         with tempfile.TemporaryDirectory() as home:
             collection = semsearch.create(name, encoder=asked.encoder, home=home)
-            collection.add_from(folder, maintain=False)
+            collection.add_from(asked.data / name, maintain=False)
             runs: dict[str, SearchKeywords] = {mode: {"mode": mode} for mode in ("dense", "lexical", "hybrid")}
             scores = _measured(collection, queries, judged, runs)
             collection.add_sparse(asked.model)
             runs = {"sparse": {"mode": "sparse"}, "hybrid with sparse": {"mode": "hybrid"}}
             scores |= _measured(collection, queries, judged, runs)
-            print(f"{name}: " + ", ".join(f"{run} {score:.4f}" for run, score in scores.items()))
+        shown = ", ".join(f"{run} {score:.4f}" for run, score in scores.items())
+        told(asked, f"{name}: {shown}", data=name, queries=len(queries), ndcg=scores)
+
+
+def documents(folder: Path) -> list[tuple[str, str]]:
+    """The ids of a BEIR folder's documents, and title and text as one."""
+    lines = (folder / "corpus.jsonl").read_text("utf-8").splitlines()
+    return [(own["_id"], f"{own['title']} {own['text']}") for own in map(json.loads, lines)]
+
+
+def _judged(folder: Path) -> tuple[dict[str, str], Qrels]:
+    from semsearch.evaluation.judgements import qrels_file, read_qrels, read_queries
+
+    judged = read_qrels(qrels_file(folder, "test"))
+    return {query: text for query, text in read_queries(folder).items() if query in judged}, judged
+
+
+def whole(asked: argparse.Namespace) -> None:
+    """Whole corpora, one vector a document, by both; in parts in turn, so that both meet the same machine."""
+    from sentence_transformers import SparseEncoder
+
+    ours = {kind: semsearch.load_sparse_encoder(asked.model, device="cpu", dtype=kind) for kind in asked.dtype}
+    peer = SparseEncoder(asked.model, device="cpu", local_files_only=True)
+    for name in asked.names:
+        queries, judged = _judged(asked.data / name)
+        every = documents(asked.data / name)
+        made: dict[str, list[SparseVectors]] = {who: [] for who in (*ours, "peer")}
+        seconds: dict[str, float] = dict.fromkeys(made, 0.0)
+        for start in range(0, len(every), PART):
+            texts = [text for _, text in every[start : start + PART]]
+            for kind, encoder in ours.items():
+                began = time.process_time()
+                made[kind].append(encoder.encode_documents(texts))
+                seconds[kind] += time.process_time() - began
+            vectors, took = _by_peer(peer, texts, asked.kept and asked.kept / f"{name}-{start}.npz")
+            made["peer"].append(vectors)
+            seconds["peer"] += took
+        theirs = peer.encode_query(list(queries.values()), convert_to_sparse_tensor=False).float().numpy()
+        asking = {kind: encoder.encode_queries(list(queries.values())) for kind, encoder in ours.items()}
+        asking["peer"] = _of_dense(theirs)
+        stored = {who: SparseVectors.joined(parts, theirs.shape[1]) for who, parts in made.items()}
+        scores = {who: asking[who].dot(stored[who]) for who in made}
+        ndcg = {who: _ndcg(found, [own for own, _ in every], list(queries), judged) for who, found in scores.items()}
+        for kind in ours:
+            apart = float(np.abs(scores[kind] - scores["peer"]).max())
+            ratio = seconds["peer"] / seconds[kind]
+            told(
+                asked,
+                f"{name}, {kind}: {len(every):,} documents, nDCG@10 {ndcg[kind]:.4f} beside {ndcg['peer']:.4f}; scores "
+                f"{apart:.1e} apart at most; {seconds[kind]:.0f} s beside {seconds['peer']:.0f}: {ratio:.1f} times",
+                data=name,
+                documents=len(every),
+                queries=len(queries),
+                dtype=kind,
+                ndcg=ndcg[kind],
+                peer_ndcg=ndcg["peer"],
+                scores_apart=apart,
+                cpu_s=seconds[kind],
+                peer_cpu_s=seconds["peer"],
+            )
+
+
+def _by_peer(peer: Any, texts: list[str], kept: Path | None) -> tuple[SparseVectors, float]:
+    """What the peer makes of texts, and the processor's seconds; out of a file where it was made before."""
+    if kept is not None and kept.exists():
+        with np.load(kept) as file:
+            parts = file["indptr"], file["indices"], file["values"]
+            return SparseVectors(*parts, int(file["dim"])), float(file["seconds"])
+    began = time.process_time()
+    dense = peer.encode_document(texts).to_dense().numpy()
+    took = time.process_time() - began
+    vectors = _of_dense(dense)
+    if kept is not None:
+        arrays = {"indptr": vectors.indptr, "indices": vectors.indices, "values": vectors.values}
+        np.savez(kept, dim=vectors.dim, seconds=took, **arrays)
+    return vectors, took
+
+
+def _of_dense(dense: np.ndarray) -> SparseVectors:
+    rows = [(np.flatnonzero(row).astype(np.int32), row[row != 0].astype(np.float32)) for row in dense]
+    return SparseVectors.of_rows(rows, dense.shape[1])
+
+
+def _ndcg(scores: np.ndarray, identities: list[str], queries: list[str], judged: Qrels) -> float:
+    run = {}
+    for query, own in zip(queries, scores, strict=True):
+        best = np.argsort(-own, kind="stable")[:100]
+        run[query] = {identities[place]: float(own[place]) for place in best.tolist() if own[place] > 0}
+    return metrics.scored(run, judged).mean("nDCG@10")
 
 
 def _measured(

@@ -239,6 +239,61 @@ def reranking(records: list[Record]) -> Iterator[Row]:
         )
 
 
+def sparse_encoding(records: list[Record]) -> Iterator[Row]:
+    """Texts a second by both."""
+    yield "texts", "dtype", "texts/s", "sentence-transformers", "x", "weights differ by", "words a text"
+    for r in records:
+        yield (
+            f"{r['texts']} ({r['count']:,})",
+            r["dtype"],
+            f"{r['texts_per_second']:,.0f}",
+            f"{r['peer_texts_per_second']:,.0f}",
+            f"{r['times_sentence_transformers']:.2f}",
+            f"{r['apart']:.0e}",
+            f"{r['words']:.0f}",
+        )
+
+
+def sparse_search(records: list[Record]) -> Iterator[Row]:
+    """Milliseconds a question."""
+    yield "way", "documents", "words of each", "searches", "p50 ms", "p95 ms", "recall@10"
+    for r in records:
+        yield (
+            r["way"],
+            f"{r['documents']:,}",
+            f"{r['document_words']:.0f}",
+            f"{r['searches']:,}",
+            f"{r['p50_ms']:.2f}",
+            f"{r['p95_ms']:.2f}",
+            f"{r['recall']:.4f}",
+        )
+
+
+def sparse_quality(records: list[Record]) -> Iterator[Row]:
+    """The nDCG@10 of each way to search."""
+    if records:
+        yield "data", "queries", *records[0]["ndcg"]
+        for r in records:
+            yield r["data"], f"{r['queries']:,}", *(f"{score:.4f}" for score in r["ndcg"].values())
+
+
+def late(records: list[Record]) -> Iterator[Row]:
+    """Milliseconds a question, and whether the order is the peer's."""
+    from statistics import median
+
+    yield "way", "dtype", "questions", "ms a question", "same order", "of its first 10", "scores differ by"
+    for r in records:
+        yield (
+            r["way"],
+            r["dtype"],
+            f"{r['queries']}",
+            f"{median(r['ms']):,.1f}",
+            f"{r['alike']} of {r['queries']}",
+            f"{r['shared']:.1f}",
+            f"{r['apart']:.0e}",
+        )
+
+
 def quality(records: list[Record]) -> Iterator[Row]:
     """Retrieval by each way."""
     yield "data", "way", "queries", "nDCG@10", "95 % interval", "published", "R@100", "change", "p"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from typing import Any
@@ -26,6 +27,7 @@ from semsearch.search.where_text import MAX_FILTER_DEPTH
 from semsearch.sparse_vectors import SparseVectors
 from semsearch.types import Document, Keys, Passage, Span, Vectors
 
+MOST_SENT_PIXELS = 1 << 24  # of a picture on its way; one that was read has half of it at most
 _SIDES = ("$gt", "$gte", "$lt", "$lte")
 
 
@@ -64,6 +66,29 @@ def unpack_vectors(text: object, dim: int) -> Vectors:
     if not np.isfinite(flat).all():
         raise DataError("a vector holds what is not finite.")
     return flat.reshape(-1, dim)
+
+
+def pixels_json(pixels: NDArray[np.uint8]) -> list[Any]:
+    """What a picture shows, uint8 `(height, width, 3)`."""
+    height, width, _ = pixels.shape
+    return [height, width, base64.b64encode(zlib.compress(np.ascontiguousarray(pixels).tobytes(), 1)).decode()]
+
+
+def read_pixels(said: Any) -> NDArray[np.uint8]:
+    """What `pixels_json` made.
+
+    Raises:
+        DataError: It is nothing of the kind, or more than `MOST_SENT_PIXELS`.
+    """
+    try:
+        height, width, packed = said
+        if not (type(height) is type(width) is int and height > 0 and 0 < height * width <= MOST_SENT_PIXELS):
+            raise DataError(f"a picture that is sent has {MOST_SENT_PIXELS:,} pixels at most: make it smaller.")
+        size = 3 * height * width
+        content = zlib.decompressobj().decompress(base64.b64decode(packed, validate=True), size + 1)
+        return np.frombuffer(content, np.uint8).reshape(height, width, 3)
+    except (TypeError, ValueError, zlib.error):
+        raise DataError("a picture must be its height, its width and the Base64 of its packed pixels.") from None
 
 
 def sparse_json(vectors: SparseVectors) -> list[Any]:

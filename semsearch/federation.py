@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from heapq import merge
 from types import TracebackType
@@ -32,6 +32,7 @@ from semsearch.collection import Collection
 from semsearch.engine import fingerprint
 from semsearch.errors import FilterError, SemsearchError, UsageError
 from semsearch.home import Home
+from semsearch.ingest.pictures import shown
 from semsearch.opening import HomeLike
 from semsearch.opening import open as open_collection
 from semsearch.search.calibration import Calibration
@@ -187,9 +188,24 @@ class Federation:
         """The one that gave a hit."""
         return next(collection for collection in self.collections if collection.name == hit.collection)
 
-    def search(self, query: str, k: int = 10, **options: Any) -> Hits:
-        """The `k` documents of all collections that answer best; see `search_many`."""
-        return self.search_many([query], k, **options)[0]
+    def search(self, query: str | None = None, k: int = 10, *, image: Any = None, **options: Any) -> Hits:
+        """The `k` documents of all collections that answer best; see `search_many`.
+
+        Args:
+            query: A question or a text.
+            k: Documents to give.
+            image: A picture, alone or with a `query`, as in `Collection.search`: asked are the collections whose
+                models read pictures, and the notes tell of the others.
+            **options: As in `search_many`.
+        """
+        if image is None:
+            return self.search_many([query], k, **options)[0]  # type: ignore[list-item]  # None is told of there
+        image = shown(image)  # read once, whatever it is asked of
+
+        def ask(collection: Collection, own: dict[str, float], options: dict[str, Any]) -> list[Hits]:
+            return [collection.search(query, k, image=image, timings=own, **options)]
+
+        return self._together(ask, k, options.pop("timings", None), options)[0]
 
     def search_many(
         self, queries: Iterable[str], k: int = 10, *, timings: dict[str, float] | None = None, **options: Any
@@ -209,26 +225,38 @@ class Federation:
             UsageError: The mode is "lexical" or "sparse": scores of words don't compare among collections.
             SemsearchError: None of the collections could be asked.
         """
+        if isinstance(queries, str):
+            raise UsageError("search_many takes a list of queries; for a single one there is search.")
+        queries = check_texts(queries, "search_many")
+        encoded = EncodedQueries()
+
+        def ask(collection: Collection, own: dict[str, float], options: dict[str, Any]) -> list[Hits]:
+            return collection.search_many(queries, k, timings=own, encoded=encoded, **options)
+
+        return self._together(ask, k, timings, options)
+
+    def _together(
+        self,
+        ask: Callable[[Collection, dict[str, float], dict[str, Any]], list[Hits]],
+        k: int,
+        timings: dict[str, float] | None,
+        options: dict[str, Any],
+    ) -> list[Hits]:
+        """What `ask` gives of each collection, with the milliseconds it took, in one order."""
         if (mode := options.get("mode")) in ("lexical", "sparse") and not options.get("rerank"):
             raise UsageError(
                 "what words score in one collection says nothing in another, so several can't be asked in the mode "
                 f"'{mode}': choose 'hybrid' or 'dense', or let a cross-encoder order the answers (rerank)."
             )
-        if isinstance(queries, str):
-            raise UsageError("search_many takes a list of queries; for a single one there is search.")
-        queries = check_texts(queries, "search_many")
         if "where" in options:  # which each collection looks at
             options["where"] = settled(options["where"])
-        encoded = EncodedQueries()
         answers: list[tuple[Collection, list[Hits]]] = []
         left_out: list[SemsearchError] = []
         notes: list[str] = []
         for collection in self.collections:
             own: dict[str, float] = {}
             try:
-                answers.append(
-                    (collection, collection.search_many(queries, k, timings=own, encoded=encoded, **options))
-                )
+                answers.append((collection, ask(collection, own, options)))
             except SemsearchError as error:
                 left_out.append(error)
                 notes.append(f"{collection.name} is left out: {error}")

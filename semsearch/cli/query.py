@@ -27,6 +27,7 @@ from semsearch.validation import is_empty
 
 if TYPE_CHECKING:
     from semsearch.federation import Searchable
+    from semsearch.search.languages import Languages
     from semsearch.types import Hit
 
 QUERY_BATCH = 256  # queries encoded and searched together
@@ -150,12 +151,17 @@ def ask(
     found = collection.search_many(texts, k, timings=measured, **search.arguments())
     measured["total"] = 1000 * (time.perf_counter() - started)
     timings = {stage: spent / len(texts) for stage, spent in measured.items()}
-    several = collection.collections if isinstance(collection, semsearch.Federation) else [collection]
-    languages = {one.languages or () for one in several}
+    languages = _languages(collection)
     return [
         Answer(text, hits, timings, QueryWords(text, *languages), tuple(show))
         for text, hits in zip(texts, found, strict=True)
     ]
+
+
+def _languages(collection: Searchable) -> set[Languages]:
+    """Those that the words of questions are read in."""
+    several = collection.collections if isinstance(collection, semsearch.Federation) else [collection]
+    return {one.languages or () for one in several}
 
 
 def open_models(collection: Searchable) -> None:
@@ -233,15 +239,13 @@ def _ask_by_image(collection: Searchable, options: QueryOptions, text: str | Non
     """The answer to a picture, and a text where there is one."""
     from semsearch.search.matches import QueryWords
 
-    if isinstance(collection, semsearch.Federation):
-        raise UsageError("--image asks one collection: name it.")
     if text == "-" or options.compare_exact:
         raise UsageError("--image goes with one TEXT or none, and not with --compare-exact.")
     measured: dict[str, float] = {}
     started = time.perf_counter()
     hits = collection.search(text, options.k, image=options.image, timings=measured, **options.search.arguments())
     measured["total"] = 1000 * (time.perf_counter() - started)
-    words = QueryWords(text or "", collection.languages or ())
+    words = QueryWords(text or "", *_languages(collection))
     return Answer(text or str(options.image), hits, measured, words, tuple(show))
 
 

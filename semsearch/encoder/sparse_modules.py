@@ -29,7 +29,7 @@ from semsearch.errors import ModelError
 
 POOLINGS = ("max", "sum")
 SPLADE_ACTIVATIONS = {"relu": 1, "log1p_relu": 2}  # and how often the logarithm is taken
-TOKENS, WORDS = 256, 1_024  # of a tile of logits: a megabyte, which stays in a core's cache
+TOKENS, WORDS = 512, 512  # of a tile of logits: a megabyte, which stays in a core's cache
 GPU_TOKENS = 8_192
 STATISTICS = "stats_last_nonzero"  # of training
 ENCODER, DECODER = "encoder.weight", "decoder.linear.weight"  # one and the same, stored under either name or both
@@ -157,7 +157,8 @@ class SparseStaticEmbedding(nn.Module):
     def forward(self, features: Features) -> Features:
         """Sets `active` of the n texts."""
         count = len(features.lengths)
-        owners = torch.arange(count, device=features.ids.device).repeat_interleave(features.lengths)
+        owners = torch.arange(count, device=features.ids.device)
+        owners = owners.repeat_interleave(features.lengths, output_size=len(features.ids))  # which it needn't ask for
         known = features.ids < self.dim
         codes = torch.unique(owners[known] * self.dim + features.ids[known])
         rows, components = codes // self.dim, codes % self.dim
@@ -262,7 +263,8 @@ class MostActive(nn.Module):
         order = torch.argsort(active.values.abs(), descending=True, stable=True)
         order = order[torch.argsort(active.rows[order], stable=True)]
         counts = torch.bincount(active.rows, minlength=len(active.finite))
-        rank = torch.arange(len(order), device=order.device) - (counts.cumsum(0) - counts)[active.rows[order]]
+        place = torch.ones_like(order).cumsum(0) - 1  # how many there are the host needn't know
+        rank = place - (counts.cumsum(0) - counts)[active.rows[order]]
         kept = order[rank < self.most].sort().values
         features.active = Active(active.finite, active.rows[kept], active.components[kept], active.values[kept])
         return features

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import os
+import tempfile
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -16,6 +19,8 @@ from semsearch.types import IMAGE_FORMAT, Document, Encoder, ImageDocument, Vect
 from semsearch.vectors import normalise
 
 PICTURE_FIELDS = {IMAGE_FORMAT, "file", "width", "height"}  # of metadata, by the reader of pictures
+MOST_DECODED = 2  # of pictures that are sent, at once: each may take gigabytes
+_turns = threading.BoundedSemaphore(MOST_DECODED)
 BYTES_A_CHARACTER = 100  # of pixels: a batch is bounded by what it takes in memory
 
 
@@ -82,6 +87,38 @@ def read_image(path: str | os.PathLike[str]) -> Pixels:
     raise DataError(f"'{name}' gave no picture.")
 
 
+def shown(image: Any) -> Any:
+    """What a picture shows: read where it is a file, else as it is."""
+    return read_image(image) if isinstance(image, str | os.PathLike) else image
+
+
+def sent_image(content: bytes) -> Pixels:
+    """The picture in the bytes of a file, as `read_image` reads it.
+
+    Raises:
+        DataError: It can't be decoded; says why.
+    """
+    with tempfile.TemporaryDirectory(prefix="semsearch-") as folder:
+        file = Path(folder) / "image.png"  # of what kind it is, its first bytes say
+        file.write_bytes(content)
+        try:
+            with _turns:
+                return read_image(file)
+        except DataError as error:
+            raise DataError(str(error).replace(str(file), "the picture").replace(file.name, "the picture")) from None
+
+
+def small_jpeg(pixels: Pixels, side: int) -> bytes:
+    """A picture brought to at most `side` pixels in either direction, as the bytes of a JPEG file."""
+    from PIL import Image
+
+    image = Image.fromarray(pixels)
+    image.thumbnail((side, side))
+    file = io.BytesIO()
+    image.save(file, "JPEG", quality=80)
+    return file.getvalue()
+
+
 def vector_of_image(encoder: Encoder, image: Any, query: str | None) -> Vectors:
     """The vector `(dim,)` of a picture, or of a picture and a text: the mean of both, each of unit length.
 
@@ -90,7 +127,7 @@ def vector_of_image(encoder: Encoder, image: Any, query: str | None) -> Vectors:
         DataError: It is no picture, or can't be decoded.
     """
     reads = reader_of_pictures(encoder)
-    pixels = read_image(image) if isinstance(image, str | os.PathLike) else image
+    pixels = shown(image)
     vector: Vectors = normalise(reads.encode_images([pixels]))[0]
     if query is None:
         return vector

@@ -16,7 +16,7 @@ from semsearch.records import Entry, Known, Record
 from semsearch.remote.connection_to_server import ServerConnection, path_of
 from semsearch.remote.long_work import HeldWriters, LongWork, Replies
 from semsearch.remote.remote_view import RemoteView
-from semsearch.remote.served_encoder import ServedEncoder, WindowedServedEncoder
+from semsearch.remote.served_encoder import PictureServedEncoder, ServedEncoder, WindowedServedEncoder
 from semsearch.search.languages import Languages
 from semsearch.types import Encoder, Metadata
 
@@ -105,8 +105,9 @@ class RemoteEngine:
     def encoder(self) -> Encoder:
         """See `semsearch.engine.Encodes`."""
         facts = self.ask("model")
-        kind = WindowedServedEncoder if "tokenizer" in facts else ServedEncoder
-        return kind(facts, self.ask)
+        if "tokenizer" not in facts:
+            return ServedEncoder(facts, self.ask)
+        return (PictureServedEncoder if facts.get("images") else WindowedServedEncoder)(facts, self.ask)
 
     # Writing
 

@@ -9,11 +9,13 @@ from typing import Any
 import numpy as np
 
 from semsearch import engine_wire as ew
+from semsearch.encoder.image_preparation import checked_pixels
 from semsearch.errors import DimensionMismatch
 from semsearch.sparse_vectors import SparseVectors
 from semsearch.types import Metric, Vectors
 
 TEXTS_AT_ONCE = 512
+PIXELS_AT_ONCE = 16 << 20  # bytes of pixels in a request, about: a server takes 32 MiB
 
 
 class ServedEncoder:
@@ -67,6 +69,32 @@ class WindowedServedEncoder(ServedEncoder):
         from tokenizers import Tokenizer
 
         return Tokenizer.from_str(str(self._facts["tokenizer"]))
+
+
+class PictureServedEncoder(WindowedServedEncoder):
+    """One that reads pictures too: they are decoded here, in a confined process, and encoded there."""
+
+    def encode_images(self, images: Sequence[Any]) -> Vectors:
+        """See `semsearch.ingest.pictures.ReadsImages`."""
+        parts = [np.empty((0, self.dim), dtype=np.float32)]
+        waiting: list[Any] = []
+        size = 0
+        for pixels in checked_pixels(images):
+            if waiting and size + pixels.size > PIXELS_AT_ONCE:
+                parts.append(self._seen(waiting))
+                waiting, size = [], 0
+            waiting.append(pixels)
+            size += pixels.size
+        if waiting:
+            parts.append(self._seen(waiting))
+        return np.concatenate(parts)
+
+    def _seen(self, images: Sequence[Any]) -> Vectors:
+        said = self._ask("encode_images", images=list(map(ew.pixels_json, images)), fingerprint=self.fingerprint)
+        vectors = ew.unpack_vectors(said, self.dim)
+        if len(vectors) != len(images):
+            raise DimensionMismatch(f"the server gave {len(vectors)} vectors for {len(images)} pictures.")
+        return vectors
 
 
 class ServedSparseEncoder:

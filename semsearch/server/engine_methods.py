@@ -16,6 +16,7 @@ from semsearch.arguments import as_ids
 from semsearch.collection import Collection
 from semsearch.engine import SPARSE, Engine, EngineView, Indexed, Maintained, SparseStore, SparseView, fingerprint
 from semsearch.errors import DataError, DocumentChanged, UsageError
+from semsearch.ingest.pictures import ReadsImages, reader_of_pictures
 from semsearch.records import Entry
 from semsearch.search.languages import named
 from semsearch.search.ranking import scored
@@ -178,7 +179,7 @@ def _model(call: Call[Any], collection: Collection, facts: Mapping[str, Any]) ->
     if isinstance(encoder, Windowed):
         told |= {name: int(getattr(encoder, name)) for name in MODEL_FACTS if hasattr(encoder, name)}
         told["tokenizer"] = encoder.tokenizer.to_str()
-    return told
+    return told | {"images": isinstance(encoder, ReadsImages)}
 
 
 def _encode(call: Call[Any], collection: Collection, facts: Mapping[str, Any]) -> Any:
@@ -188,10 +189,23 @@ def _encode(call: Call[Any], collection: Collection, facts: Mapping[str, Any]) -
     if len(texts) > call.service.options.max_queries:
         raise UsageError(f"at most {call.service.options.max_queries:,} texts are encoded at once.")
     encoder = collection.encoder
-    if facts.get("fingerprint") not in (None, fingerprint(collection.settings)):
-        raise DocumentChanged("the collection was encoded anew with another model meanwhile: open it again.")
+    _check_model(collection, facts)
     vectors = call.service.queues.of(encoder, role).vectors(texts, call.gone)
     return ew.pack(np.asarray(vectors, dtype=np.float32))
+
+
+def _encode_images(call: Call[Any], collection: Collection, facts: Mapping[str, Any]) -> Any:
+    reads = reader_of_pictures(collection.encoder)
+    _check_model(collection, facts)
+    if not isinstance(facts["images"], list) or len(facts["images"]) > call.service.options.max_queries:
+        raise UsageError(f"a list of at most {call.service.options.max_queries:,} pictures is encoded at once.")
+    vectors = reads.encode_images(list(map(ew.read_pixels, facts["images"])))
+    return ew.pack(np.asarray(vectors, dtype=np.float32))
+
+
+def _check_model(collection: Collection, facts: Mapping[str, Any]) -> None:
+    if facts.get("fingerprint") not in (None, fingerprint(collection.settings)):
+        raise DocumentChanged("the collection was encoded anew with another model meanwhile: open it again.")
 
 
 # A view
@@ -405,6 +419,7 @@ ENGINE_METHODS: Mapping[str, EngineMethod] = {
             "known": _known,
             "model": _model,
             "encode": _encode,
+            "encode_images": _encode_images,
             "dense": _dense,
             "parse": _parse,
             "sources": _sources,

@@ -20,6 +20,7 @@ from starlette.concurrency import run_in_threadpool
 from semsearch import wire
 from semsearch.collection import Collection
 from semsearch.engine import Settlement
+from semsearch.ingest.pictures import sent_image, small_jpeg
 from semsearch.ingest.scan import apply, scan
 from semsearch.ingest.source import ReadReport, Source
 from semsearch.names import check_name
@@ -38,6 +39,7 @@ routes = Table("files")
 
 MOST_NAME_BYTES = 200
 KEPT_FILE_ERRORS = 100
+LARGEST_IMAGE = 64 << 20  # bytes of a file that is drawn small
 SHOWN = frozenset(  # files of nothing but text, which a browser shows as that; pages, pictures and PDF can do more
     {
         ".csv",
@@ -77,6 +79,13 @@ class PageAsked(JSONShape):
 
     id: str = Field(description="Of a document.")
     page: int = Field(1, ge=1, le=1_000_000, description="Counted from 1.")
+
+
+class ThumbnailAsked(JSONShape):
+    """Whose picture is wanted."""
+
+    id: str = Field(description="Of a document.")
+    side: int = Field(320, ge=16, le=1_024, description="Pixels in either direction, at most.")
 
 
 class OriginalAsked(JSONShape):
@@ -209,6 +218,23 @@ def get_page(call: Call[None]) -> HTTPAnswer:
         found = picture_of_page(file, call.query.page)
     headers = {"X-Pages": str(found.pages), "Content-Security-Policy": SANDBOX}
     return HTTPAnswer(found.png, media_type="image/png", headers=headers)
+
+
+@routes.add(
+    "GET",
+    "/v1/collections/{collection}/original/thumbnail",
+    "The picture of a document, small",
+    query=ThumbnailAsked,
+    gives="image/jpeg",
+)
+def get_thumbnail(call: Call[None]) -> HTTPAnswer:
+    """Drawn from its pixels alone, which are decoded in a process of its own: nothing else of the file is sent on."""
+    with opened_plain(_original(call, call.query.id)) as file:
+        content = file.read(LARGEST_IMAGE + 1)
+    if len(content) > LARGEST_IMAGE:
+        raise Refusal(400, "invalid_parameter", "the file of the document is too large to be drawn small.", "id")
+    made = small_jpeg(sent_image(content), call.query.side)
+    return HTTPAnswer(made, media_type="image/jpeg", headers={"Content-Security-Policy": SANDBOX})
 
 
 @routes.add(

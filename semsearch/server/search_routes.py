@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import base64
+import binascii
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, Literal
 
@@ -12,6 +14,7 @@ from pydantic import Field
 from semsearch import wire
 from semsearch.collection import Collection
 from semsearch.federation import Federation
+from semsearch.ingest.pictures import sent_image
 from semsearch.places import Provenance
 from semsearch.search.languages import Languages, languages_of
 from semsearch.search.locator import Locator
@@ -76,9 +79,12 @@ class HowToSearch(JSONShape):
 
 
 class SearchAsked(HowToSearch):
-    """One question, or several, as texts or vectors."""
+    """One question, or several, as texts or vectors; a picture, alone or with a text."""
 
     query: str | None = None
+    image: str | None = Field(
+        None, description="The Base64 of a picture's file (JPEG, PNG, WebP, GIF, TIFF), to find the like of."
+    )
     queries: list[str] | None = Field(None, description="Several, answered together.")
     vector: list[float] | None = Field(None, description="Instead of encoding the query's text.")
     vectors: list[list[float]] | None = None
@@ -187,10 +193,16 @@ async def _searched(call: Call[Any], names: Sequence[str], *, federated: bool = 
         raise Refusal(
             400, "invalid_request", "give either 'query' and 'vector', or 'queries' and 'vectors'.", "queries"
         )
+    if body.image is not None:
+        if several or body.vector is not None:
+            raise Refusal(400, "invalid_request", "a picture goes with one 'query' or none, and no vector.", "image")
+        found = await call.service.run("read", partial(_ask_by_image, call, names, options, federated))
+        told = partial(_told, call, None if body.query is None else [body.query], found, several=False)
+        return HTTPAnswer(await call.service.run("read", told))
     texts = body.queries if several else None if body.query is None else [body.query]
     vectors = body.vectors if several else None if body.vector is None else [body.vector]
     if texts is None and vectors is None:
-        raise Refusal(400, "invalid_request", "give the text of a query, or its vector.", "query")
+        raise Refusal(400, "invalid_request", "give the text of a query, its vector, or a picture.", "query")
     if len(texts or vectors or ()) > call.service.options.max_queries:
         most = call.service.options.max_queries
         raise Refusal(400, "invalid_parameter", f"at most {most:,} queries are answered at once.", "queries")
@@ -217,17 +229,57 @@ def _ask(
 ) -> SearchedTogether:
     """The hits of each query, and the milliseconds of all."""
 
+    def one(collection: Collection, timings: dict[str, float]) -> list[Hits]:
+        if vectors is None and options.get("mode") not in ("lexical", "sparse"):
+            check_encodes(collection)
+        return collection.search_many(texts, k, vectors=vectors, timings=timings, **options)
+
+    def together(federation: Federation, timings: dict[str, float]) -> list[Hits]:
+        return federation.search_many(list(texts or ()), k, timings=timings, **options)
+
+    return _of_leased(call, names, texts, one, together, federated=federated)
+
+
+def _ask_by_image(call: Call[Any], names: Sequence[str], options: dict[str, Any], federated: bool) -> SearchedTogether:
+    """The hits of a picture, alone or with a text."""
+    body: SearchAsked = call.body
+    try:
+        content = base64.b64decode(body.image or "", validate=True)
+    except (binascii.Error, ValueError):
+        raise Refusal(400, "invalid_parameter", "'image' must be the Base64 of a picture's file.", "image") from None
+    pixels = sent_image(content)
+
+    def one(collection: Collection, timings: dict[str, float]) -> list[Hits]:
+        check_encodes(collection)
+        return [collection.search(body.query, body.k, image=pixels, timings=timings, **options)]
+
+    def together(federation: Federation, timings: dict[str, float]) -> list[Hits]:
+        return [federation.search(body.query, body.k, image=pixels, timings=timings, **options)]
+
+    texts = None if body.query is None else [body.query]
+    return _of_leased(call, names, texts, one, together, federated=federated)
+
+
+def _of_leased(
+    call: Call[Any],
+    names: Sequence[str],
+    texts: Sequence[str] | None,
+    one: Callable[[Collection, dict[str, float]], list[Hits]],
+    together: Callable[[Federation, dict[str, float]], list[Hits]],
+    *,
+    federated: bool,
+) -> SearchedTogether:
+    """What a collection or several give, and where their hits stand, looked up while the collections are leased."""
+
     def work(opened: Sequence[Collection]) -> SearchedTogether:
         timings: dict[str, float] = {}
         if federated and len(opened) > 1:
-            found = Federation(opened).search_many(list(texts or ()), k, timings=timings, **options)
+            found = together(Federation(opened), timings)
             for hits in found:
                 for hit in hits:
-                    _ = hit.place  # while its collection is leased
+                    _ = hit.place
         else:
-            if vectors is None and options.get("mode") not in ("lexical", "sparse"):
-                check_encodes(opened[0])
-            found = opened[0].search_many(texts, k, vectors=vectors, timings=timings, **options)
+            found = one(opened[0], timings)
             _locate(opened[0], found, texts)
             if federated:
                 for hits in found:

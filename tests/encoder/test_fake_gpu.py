@@ -8,11 +8,11 @@ import pytest
 import torch
 from support import image_checkpoints as shown
 from support import late_checkpoints as late
+from support import sparse_checkpoints as sparse
 from support import tiny
 from support.encoder_checkpoints import classic, followed
 from support.fake_gpu import HiddenWait, fake_gpu, loading_for_real
 from support.reranker_checkpoints import classifier
-from support.sparse_checkpoints import splade
 
 from indexes.codes import Codes
 from indexes.exact import ExactIndex
@@ -113,11 +113,24 @@ def test_late_interaction_encoders_wait_once_a_window(layout, tmp_path, monkeypa
         assert MaxSim(encoder).score("why", TEXTS).shape == (len(TEXTS),)
 
 
-def test_sparse_encoders_ask_for_nothing_but_what_is_not_0(tmp_path, monkeypatch):
-    folder = splade(tmp_path / "model")
+SPARSE = {
+    "max": (sparse.splade, "document"),
+    "sum": (lambda folder: sparse.splade(folder, said={"pooling_strategy": "sum"}), "document"),
+    "a table of words": (sparse.router, "query"),
+    "CSR": (sparse.csr, "document"),
+}
+
+
+@pytest.mark.parametrize("most", [None, 3])
+@pytest.mark.parametrize("kind", SPARSE)
+def test_sparse_encoders_ask_for_nothing_but_what_is_not_0(kind, most, tmp_path, monkeypatch):
+    make, role = SPARSE[kind]
+    folder = make(tmp_path / "model")
     with fake_gpu(monkeypatch, dynamic=True):
-        encoder = load_sparse_encoder(str(folder), device="cuda:0", dtype="bfloat16", batch_tokens=64)
-        pipeline = encoder._streams["document"]
+        encoder = load_sparse_encoder(
+            str(folder), device="cuda:0", dtype="bfloat16", batch_tokens=64, max_active_dims=most
+        )
+        pipeline = encoder._streams[role]
         window = pipeline._tokenized(TEXTS, "")
         (batch, *_) = inference.plan(window.lengths, pipeline.budget)
         active = pipeline._active(window, batch)

@@ -183,3 +183,21 @@ def test_pictures_do_not_come_from_standard_input():
     assert images.ImagesReader.suffixes[0] == ".jpg"
     with pytest.raises(UsageError, match="standard input"):
         Source.of("-")
+
+
+def test_heic_is_read_where_a_plug_in_is(tmp_path, monkeypatch):
+    heif = pytest.importorskip("pillow_heif", reason="the extra 'heic' is not installed")
+    heif.register_heif_opener()
+    said = shown.exif(taken="2024:02:03 04:05:06", camera=("Canon", "EOS"))
+    place = put(tmp_path, "IMG_0001.HEIC", shown.written(PICTURE, "HEIF", exif=said, quality=100))
+    (document,), report = read(place)
+    assert not report.errors
+    assert document.metadata["image_format"] == "HEIF"
+    assert (document.metadata["taken"], document.metadata["camera"]) == ("2024-02-03T04:05:06", "Canon EOS")
+    pixels = np.asarray(PICTURE)
+    assert document.pixels.shape == pixels.shape
+    assert np.abs(document.pixels.astype(int) - pixels).mean() < 20  # it is not kept without loss
+    cut = put(tmp_path, "cut.heic", place.read_bytes()[:200])
+    none, report = read(cut)
+    assert not none
+    assert report.errors

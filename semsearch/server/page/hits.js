@@ -77,7 +77,20 @@ export function where(place) {
 /** Whether a hit stands on a page of a PDF, which can be shown as a picture. */
 const isPaged = (hit) => /\.pdf$/i.test(hit.place?.path ?? "");
 
-/** One result; `acts` has `open`, `like`, `original` and `page`. */
+/** Whether a hit is a picture whose file is known, which can be shown small. */
+export const isPicture = (hit) => Boolean(hit.metadata?.image_format && hit.place);
+
+function picture(hit, name, acts) {
+  const box = button("", `The file of ${name}`, () => acts.original(hit));
+  box.className = "picture";
+  const image = document.createElement("img");
+  image.alt = hit.text;
+  acts.thumbnail(hit, image); // which comes when it is there; until then, and where there is none, its words stand there
+  box.append(image);
+  return box;
+}
+
+/** One result; `acts` has `open`, `like`, `original`, `page` and `thumbnail`. */
 export function draw(hit, acts) {
   const item = document.createElement("li");
   item.id = `hit-${hit.rank}`;
@@ -103,6 +116,7 @@ export function draw(hit, acts) {
   }
   const strong = strength(hit);
   if (strong) facts.append(span(strong.words, strong.good ? "strength" : "strength weak"));
+  if (isPicture(hit)) item.append(picture(hit, name, acts));
   item.append(title, passage, facts);
   if (hit.explanation) item.append(why(hit));
   const actions = document.createElement("p");

@@ -1,6 +1,6 @@
 // The page: what is typed is asked, what is asked stands in the address, and the keyboard reaches everything.
 
-import { Refused, ask, key, of, openFile } from "./api.js";
+import { Refused, ask, fetched, key, of, openFile } from "./api.js";
 import * as drawings from "./drawings.js";
 import * as filters from "./filters.js";
 import * as hits from "./hits.js";
@@ -224,11 +224,20 @@ function say(words, found, notes = []) {
     page: (hit) => {
       pages.open(hit.collection ?? asked()[0], hit.id, hit.place.page, hits.where({ ...hit.place, page: 0 })).catch(fail);
     },
+    thumbnail: (hit, image) => {
+      fetched(`${of(hit.collection ?? asked()[0])}/original/thumbnail?${new URLSearchParams({ id: hit.id })}`)
+        .then(({ content }) => {
+          image.src = URL.createObjectURL(content);
+          image.addEventListener("load", () => URL.revokeObjectURL(image.src), { once: true });
+        })
+        .catch(() => {}); // its words stand there
+    },
     original: (hit) => {
       at("failure").hidden = true;
       openFile(`${of(hit.collection ?? asked()[0])}/original?${new URLSearchParams({ id: hit.id, show: "true" })}`).catch(fail);
     },
   };
+  at("results").classList.toggle("pictures", found.length > 0 && found.every(hits.isPicture));
   at("results").replaceChildren(...found.slice(0, count).map((hit) => hits.draw(hit, acts)));
   at("more").hidden = found.length <= count;
 }
