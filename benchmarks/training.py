@@ -8,8 +8,10 @@ judged train questions learn from these and are measured on the test questions; 
 their questions, in `FOLDS` parts. There, judgements of documents that answer a test question are not learnt from
 (`withhold`). A model counts where the dev questions, a part of those that are learnt from, chose it; else the one of
 before does. Nothing is said of rates, passes and the like: what is measured is what `semsearch train` does by itself.
-`--self` learns from questions out of the documents as well. `--dense` measures dense search alone, from the vectors of
-the run: a fraction of the time, for the ways `full`, `lora` and `head`. `--speed` compares a step with one of
+`--self` learns from questions out of the documents as well, `--alone` from these alone: then others of them are what
+is measured on, and of a head people's questions too. `--dense` measures dense search alone, from the vectors of the
+run: a fraction of the time, for the ways `full`, `lora`, `head` and `peer`, which is sentence-transformers' own trainer
+with the same pairs (it needs `pip install "sentence-transformers[train]"`). `--speed` compares a step with one of
 sentence-transformers' MultipleNegativesRankingLoss on the same texts, by processor time.
 """
 
@@ -22,21 +24,26 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 import semsearch
+from semsearch.encoder.text_encoder import TextEncoder
 from semsearch.evaluation.judgements import read_qrels, read_queries
 from semsearch.evaluation.metrics import chance, interval
+from semsearch.training.corpus import TrainingCorpus
 from semsearch.training.encoder_run import EncoderRun
 from semsearch.training.encoder_trainer import EncoderRecipe, dev_scored
 from semsearch.training.encoder_training import RECIPES
-from semsearch.training.sources import TrainingSources
+from semsearch.training.hard_negatives import Miner
+from semsearch.training.sources import TrainingSources, read_sources
+from semsearch.training.trainable import TrainableHead
 from semsearch.training.training_material import TrainingMaterial
-from semsearch.training.waypoint import BASE
+from semsearch.training.waypoint import BASE, Waypoint
+from semsearch.types import Vectors
 
 FOLDS = 5
 MEASURED = "nDCG@10"
@@ -52,7 +59,12 @@ def main() -> None:
     parser.add_argument("--base")
     parser.add_argument("--self", dest="by_itself", action="store_true")
     parser.add_argument("--suffix", default="", help="of the collections' names, as those of another model")
+    parser.add_argument("--alone", action="store_true", help="learn from questions out of the documents alone")
+    parser.add_argument("--folds", type=int, help="of the five, how many are measured")
     parser.add_argument("--epochs", type=int)
+    parser.add_argument("--batch", type=int)
+    parser.add_argument("--lr", type=float)
+    parser.add_argument("--patience", type=int)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--dense", action="store_true")
     parser.add_argument("--speed", action="store_true")
@@ -69,120 +81,200 @@ def main() -> None:
 
 def measured(name: str, way: str, options: argparse.Namespace) -> Iterator[dict[str, Any]]:
     """A record for each way of searching."""
-    recipe = _said(options)
     values: dict[str, list[tuple[np.ndarray, np.ndarray]]] = {}
-    chosen: list[tuple[int, float]] = []
     beside: dict[str, list[np.ndarray]] = {}
-    wall, processor = time.perf_counter(), time.process_time()
+    kept: list[Waypoint] = []
+    cost = Cost()
     with tempfile.TemporaryDirectory() as scratch:
-        for number, (train, test) in enumerate(folds(options.data / name, options.seed)):
-            folder = Path(scratch) / str(number)
-            folder.mkdir()
-            files = {"train": train, "test": test}
-            for side, judged in files.items():
-                lines = [f"{query}\t{doc}\t{grade}" for query, own in judged.items() for doc, grade in own.items()]
-                (folder / f"{side}.tsv").write_text("\n".join(lines) + "\n", "utf-8")
-            given: dict[str, Any] = {
-                "queries": options.data / name,
-                "qrels": folder / "train.tsv",
-                "test": folder / "test.tsv",
-            }
+        for number, sources in enumerate(materials(name, Path(scratch), options)):
+            folder = Path(scratch) / f"out-{number}"
             found = semsearch.train(
                 name + options.suffix,
-                withhold=not _own_test(options.data / name),
+                queries=sources.queries,
+                qrels=sources.qrels,
+                test=sources.test,
+                withhold=sources.withhold,
                 home=options.home,
-                out=folder / "out",
+                out=folder,
                 way=way,
                 base=options.base,
                 force=True,
-                recipe=recipe,
+                recipe=_said(options),
                 say=_say,
-                by_itself=options.by_itself,
-                **given,
+                by_itself=sources.by_itself,
             )
             _say(found.verdict)
-            chosen.append((found.best, found.share))
+            kept.append((found.best, found.share))
             assert found.comparison is not None
             for one in found.comparison.differences:
                 before, after = one.before.values[MEASURED], one.after.values[MEASURED]
-                kept = after if found.best or way == "static" else before
-                values.setdefault(one.mode, []).append((before, kept))
+                values.setdefault(one.mode, []).append((before, after if found.best or way == "static" else before))
             for one in found.beside.differences if found.beside is not None else ():
                 beside.setdefault(one.mode, []).append(one.before.values[MEASURED])
+            if options.alone and way == "head":
+                before, after = transferred(name, folder, options)
+                values["dense, people's questions"] = [(before, after if found.best else before)]
             shutil.rmtree(folder)
     for mode, parts in values.items():
-        before, after = (np.concatenate([part[side] for part in parts]) for side in (0, 1))
-        low, high = interval(after - before)
         teacher = {"teacher": round(float(np.concatenate(beside[mode]).mean()), 4)} if mode in beside else {}
-        yield {
-            "set": name,
-            "base": Path(options.base).name if options.base else (options.suffix.lstrip("-") or "all-MiniLM-L6-v2"),
-            "way": way + (" + documents" if options.by_itself else ""),
-            "mode": mode,
-            "questions": len(before),
-            "before": round(float(before.mean()), 4),
-            "after": round(float(after.mean()), 4),
-            **teacher,
-            "change": round(float((after - before).mean()), 4),
-            "low": round(low, 4),
-            "high": round(high, 4),
-            "p": round(chance(after, before), 4),
-            "kept": chosen,
-            "recipe": recipe,
-            "seconds": round(time.perf_counter() - wall),
-            "processor_seconds": round(time.process_time() - processor),
-            "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
-        }
+        yield record(name, way, mode, parts, options) | teacher | {"kept": kept} | cost.told
+
+
+def transferred(name: str, folder: Path, options: argparse.Namespace) -> tuple[np.ndarray, np.ndarray]:
+    """What people's questions find before and after a head that learnt from the documents alone."""
+    sources = TrainingSources(queries=options.data / name, qrels=options.data / name / "qrels" / "test.tsv")
+    with semsearch.open(name + options.suffix, home=options.home) as collection:
+        base = collection.encoder
+        assert isinstance(base, TextEncoder)
+        corpus = TrainingCorpus.of(list(collection.documents()), base, passages=bool(collection.settings["passages"]))
+        passages = corpus.stored(collection, base)
+    assert passages is not None
+    questions, _, _ = read_sources(sources, corpus)
+    queries = base.encode_queries(list(questions.texts.values()))
+    head = TrainableHead(base, queries[:0], passages[:0])
+    head.take_saved(folder)
+    sides = [(queries, passages), (head.turned(queries), head.turned(passages))]
+    before, after = (dev_scored(questions, corpus, *side, base.metric).values[MEASURED] for side in sides)
+    return before, after
 
 
 def measured_dense(name: str, way: str, options: argparse.Namespace) -> Iterator[dict[str, Any]]:
-    """A record of dense search, whose vectors the run has: the corpus is read once for all folds."""
-    recipe = _said(options)
+    """A record of dense search, whose vectors the run has: the corpus is read once for all folds.
+
+    The way "peer" is sentence-transformers' own trainer.
+    """
     values: list[tuple[np.ndarray, np.ndarray]] = []
-    kept: list[tuple[int, float]] = []
-    wall, processor = time.perf_counter(), time.process_time()
+    dev: list[list[float]] = []
+    kept: list[Waypoint] = []
+    cost, learning = Cost(), Cost()
     with (
         tempfile.TemporaryDirectory() as scratch,
         semsearch.open(name + options.suffix, home=options.home) as collection,
     ):
-        for number, (train, test) in enumerate(folds(options.data / name, options.seed)):
-            folder = Path(scratch) / str(number)
-            folder.mkdir()
-            for side, judged in (("train", train), ("test", test)):
-                lines = [f"{query}\t{doc}\t{grade}" for query, own in judged.items() for doc, grade in own.items()]
-                (folder / f"{side}.tsv").write_text("\n".join(lines) + "\n", "utf-8")
-            sources = TrainingSources(
-                queries=options.data / name,
-                qrels=folder / "train.tsv",
-                test=folder / "test.tsv",
-                by_itself=options.by_itself,
-                withhold=not _own_test(options.data / name),
-            )
-            made = EncoderRecipe(**{**RECIPES[way], **recipe})
+        for number, sources in enumerate(materials(name, Path(scratch), options)):
+            made = EncoderRecipe(**{**RECIPES["full" if way == "peer" else way], **_said(options)})
             material = TrainingMaterial(
-                collection, sources, options.base, seed=made.seed, crossing=way == "head", device="cpu"
+                collection, sources, options.base, seed=made.seed, crossing=way == "head", device="cpu", say=_say
             )
-            run = EncoderRun(material, way, made, folder / "training", device="cpu", say=_say)
-            run.run()
-            kept.append(run.best)
-            asked = list(material.parts.test.texts.values())
-            found = []
-            for best in dict.fromkeys((BASE, run.best)):
-                encoder = run.begun if best == BASE else semsearch.load_encoder(str(run.work / "best"), device="cpu")
-                passages = run.passages_of(best)
-                if passages is None:
-                    passages = encoder.encode_documents(run.corpus.texts)
-                queries = encoder.encode_queries(asked)
-                score = dev_scored(material.parts.test, run.corpus, queries, passages, encoder.metric)
-                found.append(score.values[MEASURED])
-            values.append((found[0], found[-1]))
-    before, after = (np.concatenate([part[side] for part in values]) for side in (0, 1))
+            work = Path(scratch) / f"work-{number}"
+            passages: Vectors | None
+            learning = Cost()
+            if way == "peer":
+                trained_by_peer(material, made, work)
+                learning.end()
+                encoder, passages = semsearch.load_encoder(str(work), device="cpu"), None
+                kept.append((made.epochs, 1.0))
+            else:
+                run = EncoderRun(material, way, made, work, device="cpu", say=_say)
+                run.run()
+                learning.end()
+                kept.append(run.best)
+                dev.append([round(one, 4) for one in run.scores])
+                passages = run.passages_of(run.best)
+                encoder = run.begun
+                if run.best != BASE:
+                    encoder = semsearch.load_encoder(str(work / "best"), device="cpu")
+            if passages is None:
+                passages = encoder.encode_documents(material.corpus.texts)
+            asked, test = list(material.parts.test.texts.values()), material.parts.test
+            sides = [
+                (material.base.encode_queries(asked), material.vectors, material.base.metric),
+                (encoder.encode_queries(asked), passages, encoder.metric),
+            ]
+            before, after = (dev_scored(test, material.corpus, *side).values[MEASURED] for side in sides)
+            values.append((before, after))
+    told = {"dev": dev, "kept": kept} | {f"learning_{key}": value for key, value in learning.told.items()}
+    yield record(name, way, "dense", values, options) | told | cost.told
+
+
+def trained_by_peer(material: TrainingMaterial, recipe: EncoderRecipe, folder: Path) -> None:
+    """Write the model that sentence-transformers' trainer makes of the pairs and negatives of a first pass.
+
+    As its documentation has it: MultipleNegativesRankingLoss, no duplicates in a batch, the rate rising over a tenth of
+    the steps; the model of the last pass.
+    """
+    from datasets import Dataset
+    from sentence_transformers import (
+        SentenceTransformer,
+        SentenceTransformerTrainer,
+        SentenceTransformerTrainingArguments,
+    )
+    from sentence_transformers.sentence_transformer.losses import MultipleNegativesRankingLoss
+
+    train, corpus, base = material.parts.train, material.corpus, material.base
+    order = list(train.texts)
+    miner = Miner(train, order, corpus, base.metric, recipe.negatives)
+    queries = base.encode_queries([train.texts[one] for one in order])
+    examples = miner.examples(queries, material.vectors, np.random.default_rng([recipe.seed, 0, 1]))
+    rows = [
+        [train.texts[order[one.question]], corpus.read[one.answer], *(corpus.read[key] for key in one.negatives)]
+        for one in examples
+        if len(one.negatives) == recipe.negatives
+    ]
+    columns = ["anchor", "positive", *(f"negative_{number + 1}" for number in range(recipe.negatives))]
+    model = SentenceTransformer(str(base.folder), device="cpu", local_files_only=True)
+    arguments = SentenceTransformerTrainingArguments(
+        output_dir=str(folder / "run"),
+        num_train_epochs=recipe.epochs,
+        per_device_train_batch_size=recipe.batch,
+        learning_rate=recipe.lr,
+        warmup_steps=0.1,
+        batch_sampler="no_duplicates",
+        save_strategy="no",
+        report_to="none",
+        use_cpu=True,
+        seed=recipe.seed,
+        disable_tqdm=True,
+    )
+    SentenceTransformerTrainer(
+        model=model,
+        args=arguments,
+        train_dataset=Dataset.from_dict(dict(zip(columns, map(list, zip(*rows, strict=True)), strict=True))),
+        loss=MultipleNegativesRankingLoss(model),
+    ).train()
+    shutil.rmtree(folder / "run", ignore_errors=True)
+    model.save(str(folder))
+
+
+class Cost:
+    """Time from when it was made to `end`, or to when it is told; the peak is the process'."""
+
+    def __init__(self) -> None:
+        self._begun = (time.perf_counter(), time.process_time())
+        self._ended: tuple[float, float] | None = None
+
+    def end(self) -> None:
+        """Count no further."""
+        self._ended = (time.perf_counter(), time.process_time())
+
+    @property
+    def told(self) -> dict[str, int]:
+        """Seconds, seconds of processor time, megabytes."""
+        wall, processor = self._ended or (time.perf_counter(), time.process_time())
+        return {
+            "seconds": round(wall - self._begun[0]),
+            "processor_seconds": round(processor - self._begun[1]),
+            "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
+        }
+
+
+def record(
+    name: str,
+    way: str,
+    mode: str,
+    parts: Sequence[tuple[np.ndarray, np.ndarray]],
+    options: argparse.Namespace,
+) -> dict[str, Any]:
+    """The figures of questions in several parts, before and after."""
+    before, after = (np.concatenate([part[side] for part in parts]) for side in (0, 1))
     low, high = interval(after - before)
-    yield {
+    learnt = "documents" if options.alone else "judgements and documents" if options.by_itself else "judgements"
+    return {
         "set": name,
         "base": Path(options.base).name if options.base else (options.suffix.lstrip("-") or "all-MiniLM-L6-v2"),
-        "way": way + (" + documents" if options.by_itself else ""),
-        "mode": "dense",
+        "way": way,
+        "from": learnt,
+        "mode": mode,
         "questions": len(before),
         "before": round(float(before.mean()), 4),
         "after": round(float(after.mean()), 4),
@@ -190,16 +282,35 @@ def measured_dense(name: str, way: str, options: argparse.Namespace) -> Iterator
         "low": round(low, 4),
         "high": round(high, 4),
         "p": round(chance(after, before), 4),
-        "kept": kept,
-        "recipe": recipe,
-        "seconds": round(time.perf_counter() - wall),
-        "processor_seconds": round(time.process_time() - processor),
-        "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
+        "recipe": _said(options),
     }
 
 
+def materials(name: str, scratch: Path, options: argparse.Namespace) -> Iterator[TrainingSources]:
+    """What is learnt from and measured on, fold for fold, in files under `scratch`."""
+    folder = options.data / name
+    if options.alone:
+        yield TrainingSources(by_itself=True)
+        return
+    for number, (train, test) in enumerate(folds(folder, options.seed)):
+        if options.folds and number >= options.folds:
+            return
+        files = {"train": train} if test is None else {"train": train, "test": test}
+        for side, judged in files.items():
+            lines = [f"{query}\t{doc}\t{grade}" for query, own in judged.items() for doc, grade in own.items()]
+            (scratch / f"{side}-{number}.tsv").write_text("\n".join(lines) + "\n", "utf-8")
+        yield TrainingSources(
+            queries=folder,
+            qrels=scratch / f"train-{number}.tsv",
+            test=None if test is None else scratch / f"test-{number}.tsv",
+            by_itself=options.by_itself,
+            withhold=test is not None and not _own_test(folder),
+        )
+
+
 def _said(options: argparse.Namespace) -> dict[str, Any]:
-    return {"seed": options.seed} | ({"epochs": options.epochs} if options.epochs else {})
+    said = {name: getattr(options, name) for name in ("epochs", "batch", "lr", "patience")}
+    return {"seed": options.seed} | {name: value for name, value in said.items() if value is not None}
 
 
 def _say(line: str) -> None:
@@ -207,18 +318,18 @@ def _say(line: str) -> None:
 
 
 def _own_test(folder: Path) -> bool:
-    """Whether a set comes with train questions and others to measure on."""
+    """Whether a set comes with train questions."""
     return (folder / "qrels" / "train.tsv").is_file()
 
 
 Graded = Mapping[str, Mapping[str, int]]
 
 
-def folds(folder: Path, seed: int) -> Iterator[tuple[Graded, Graded]]:
-    """What is learnt from and what is measured on."""
+def folds(folder: Path, seed: int) -> Iterator[tuple[Graded, Graded | None]]:
+    """What is learnt from and what is measured on; None leaves it to `semsearch train` to hold questions out."""
     train, test = folder / "qrels" / "train.tsv", folder / "qrels" / "test.tsv"
     if _own_test(folder):
-        yield read_qrels(train), read_qrels(test)
+        yield read_qrels(train), read_qrels(test) if test.is_file() else None
         return
     texts = read_queries(folder)
     judged = {query: own for query, own in read_qrels(test).items() if query in texts}

@@ -7,7 +7,9 @@ p < 0.05) in one way of searching and not worse beyond chance in any. All else i
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterable, Sequence
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -30,6 +32,7 @@ ModelRuns = dict[str, dict[str, dict[str, float]]]  # way of searching → quest
 WORSE = 0.05  # the probability of chance below which a difference is none
 DECIDING = "nDCG@10"
 TOLD_MEASURES = (DECIDING, "R@100")
+TIMED_DOCUMENTS, TIMED_QUESTIONS = 128, 4  # by which it is told how long all take
 POWER = 2.8  # standard errors of the smallest difference that is found four times in five at p < 0.05
 
 
@@ -180,6 +183,35 @@ def runs_with(
     rerank: str | Reranker | None,
 ) -> ModelRuns:
     """What a collection of these documents answers with an encoder, otherwise made as `collection`."""
+    with _made_as(collection, encoder) as made:
+        made.add(documents)
+        return {mode: answers(made, questions.texts, how) for mode, how in ways(rerank).items()}
+
+
+def seconds_of_runs(
+    encoder: TextEncoder,
+    documents: Sequence[Document],
+    collection: Collection,
+    questions: TrainingQuestions,
+    rerank: str | Reranker | None,
+) -> float:
+    """How long `runs_with` takes, measured on some of the documents and questions."""
+    some = documents[:: max(1, len(documents) // TIMED_DOCUMENTS)][:TIMED_DOCUMENTS]
+    asked_some = questions.only(set(list(questions.texts)[:TIMED_QUESTIONS]))
+    with _made_as(collection, encoder) as made:
+        start = time.perf_counter()
+        made.add(some)
+        added = time.perf_counter()
+        for how in ways(rerank).values():
+            answers(made, asked_some.texts, how)
+        answered = time.perf_counter()
+    of_documents, of_questions = len(documents) / len(some), len(questions.texts) / len(asked_some.texts)
+    return (added - start) * of_documents + (answered - added) * of_questions
+
+
+@contextmanager
+def _made_as(collection: Collection, encoder: TextEncoder) -> Iterator[Collection]:
+    """An empty collection, like another but for its encoder."""
     languages = collection.languages
     with (
         tempfile.TemporaryDirectory(prefix="semsearch-") as home,
@@ -192,8 +224,7 @@ def runs_with(
             index="exact",
         ) as made,
     ):
-        made.add(documents)
-        return {mode: answers(made, questions.texts, how) for mode, how in ways(rerank).items()}
+        yield made
 
 
 def compared(before: ModelRuns, after: ModelRuns, questions: TrainingQuestions) -> ModelComparison:

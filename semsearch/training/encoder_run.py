@@ -14,7 +14,7 @@ from semsearch.encoder.text_encoder import TextEncoder
 from semsearch.errors import DataError
 from semsearch.training import static_distillation
 from semsearch.training.corpus import TrainingCorpus
-from semsearch.training.encoder_trainer import EncoderRecipe, EncoderTrainer, StudentVectors
+from semsearch.training.encoder_trainer import EncoderRecipe, EncoderTrainer, StudentVectors, dev_score
 from semsearch.training.hard_negatives import Miner
 from semsearch.training.split import parted
 from semsearch.training.teachers import Teacher
@@ -67,6 +67,7 @@ class EncoderRun:
         self._kept: dict[Waypoint, Vectors] = {}  # of the passages
         self._asked: dict[str, Vectors] = {}  # of questions by their text, where a head turns them
         self._extra: Vectors | None = None  # of the texts that are no passages, likewise
+        self._runs_left = 1  # of trainers, whose time is told before the first of them
 
     @property
     def best(self) -> Waypoint:
@@ -121,6 +122,7 @@ class EncoderRun:
                 "other documents answer."
             )
         self.say(f"few questions: each of {len(folds)} parts of them is chosen by after learning from the others.")
+        self._runs_left = len(folds) + 1  # all learn from all in the end
         found: list[dict[Waypoint, float]] = []
         for number, (train, dev) in enumerate(folds):
             trainer = self._trained(train, dev, self.work / f"part-{number}")
@@ -151,7 +153,7 @@ class EncoderRun:
             return self._snapshot(trainer, one, texts, work)
 
         trainer = EncoderTrainer(student, self.recipe, miner, dev, snapshot, work, identity, self.say, chosen)
-        if not (work / "state.pt").is_file():
+        if self._runs_left and not (work / "state.pt").is_file():
             self._tell_time(trainer, miner, snapshot)
         trainer.run()
         self.log, self.ended = [*self.log, *trainer.log], trainer.ended
@@ -195,19 +197,27 @@ class EncoderRun:
         return StudentVectors(queries[0], queries[1], self._kept[one])
 
     def _tell_time(self, trainer: EncoderTrainer, miner: Miner, snapshot: Callable[[Waypoint], StudentVectors]) -> None:
-        """How long it will take, by a step and some passages that are timed."""
+        """How long it will take: a step, what is done between passes, and some passages that are encoded are timed."""
+        start = time.perf_counter()
         found = snapshot(BASE)
+        dev_score(trainer.dev, self.corpus, found.dev, found.passages, trainer.metric)
+        asking = time.perf_counter() - start
+        if self.way != "head":
+            asking += self.material.seconds_to_encode(self.begun, self.corpus.texts)
+        start = time.perf_counter()
         examples = miner.examples(found.train, found.passages, np.random.default_rng(self.recipe.seed))
-        steps = -(-len(examples) // self.recipe.batch)
+        between = len(trainer.student.shares) * asking + time.perf_counter() - start
         if len(examples) < 2:
             raise DataError("fewer than two questions are left to learn from: judge more.")
+        steps = -(-len(examples) // self.recipe.batch)
         step = trainer.seconds_of_step(examples)
-        measuring = 0.0 if self.way == "head" else self.material.seconds_to_encode(self.begun, self.corpus.texts)
-        passes = self.recipe.epochs if trainer.chosen is None else trainer.chosen[0]
+        times = f"{self._runs_left} times " if self._runs_left > 1 else ""
         self.say(
-            f"at most {passes} passes of {steps:,} steps, {step:.2f} s each here, and {measuring:.0f} s to "
-            f"encode all passages after each: {for_people(passes * (steps * step + measuring))}."
+            f"{times}at most {self.recipe.epochs} passes of {steps:,} steps, {step:.2f} s each here, and "
+            f"{between:.1f} s to ask the dev questions and to find negatives after each: "
+            f"{for_people(self._runs_left * self.recipe.epochs * (steps * step + between))} to train."
         )
+        self._runs_left = 0
 
     def _static(self) -> tuple[TextEncoder, TrainingCorpus]:
         """The static model that has followed its teacher, and the corpus as it reads it."""

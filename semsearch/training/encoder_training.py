@@ -19,10 +19,10 @@ from semsearch.file_locks import try_lock
 from semsearch.training.comparison import ModelComparison
 from semsearch.training.encoder_run import EncoderRun
 from semsearch.training.encoder_trainer import EncoderRecipe
-from semsearch.training.publication import publish
+from semsearch.training.publication import RUN_FOLDER, WHAT_LEARNT, has_room, publish, seconds_to_publish
 from semsearch.training.sources import TrainingSources
 from semsearch.training.teachers import load_teacher
-from semsearch.training.training_material import TrainingMaterial
+from semsearch.training.training_material import TrainingMaterial, for_people
 from semsearch.types import Encoder, Reranker
 
 if TYPE_CHECKING:
@@ -141,14 +141,15 @@ def train(
         collection, sources, base, seed=made.seed, crossing=way == "head", device=device, say=say
     )
     taught = None if teacher is None else load_teacher(teacher, device)
-    _tell(material, say)
-    (folder / "training").mkdir(parents=True, exist_ok=True)
-    with _alone(folder / "training"):
+    _tell(material, way, made, folder, say)
+    say(f"comparing on the test questions takes {for_people(seconds_to_publish(material, way, rerank))} in the end.")
+    (folder / RUN_FOLDER).mkdir(parents=True, exist_ok=True)
+    with _alone(folder / RUN_FOLDER):
         identity = {
             "collection": str(collection.settings.get("created")),
             "teacher": teacher if isinstance(teacher, str) or teacher is None else type(teacher).__qualname__,
         }
-        run = EncoderRun(material, way, made, folder / "training", taught, identity=identity, device=device, say=say)
+        run = EncoderRun(material, way, made, folder / RUN_FOLDER, taught, identity=identity, device=device, say=say)
         run.run(whatever=force)
         found = publish(run, folder, rerank, force=force)
     return EncoderTraining(
@@ -161,12 +162,12 @@ def _room(out: Path) -> Path:
     """The folder, if a model can go there."""
     if out.is_symlink() or (out.exists() and not out.is_dir()):
         raise UsageError(f"{out} is no folder: give another one.")
-    if out.is_dir() and any(path.name != "training" for path in out.iterdir()):
+    if not has_room(out):
         raise UsageError(f"{out} is there already and not empty: give another folder.")
     return out
 
 
-def _tell(material: TrainingMaterial, say: Callable[[str], None]) -> None:
+def _tell(material: TrainingMaterial, way: str, recipe: EncoderRecipe, out: Path, say: Callable[[str], None]) -> None:
     parts, corpus = material.parts, material.corpus
     say(
         f"{len(corpus.documents):,} documents in {len(corpus.texts):,} passages; {len(parts.train.texts):,} questions "
@@ -175,6 +176,12 @@ def _tell(material: TrainingMaterial, say: Callable[[str], None]) -> None:
     )
     for one in parts.said:
         say(one)
+    learns = WHAT_LEARNT[way]
+    say(
+        f"{learns[:1].lower()}{learns[1:]} {material.base.name} learns from them (--way {way}), in at most "
+        f"{recipe.epochs} passes of {recipe.batch} questions a step, each with {recipe.negatives} negatives, at a rate "
+        f"of {recipe.lr:g}; it goes to {out} if it is better."
+    )
 
 
 @contextmanager

@@ -1,7 +1,10 @@
 """`semsearch train`: what is learnt, kept, gone on with, published and refused."""
 
 import json
+import re
 import shutil
+import time
+from contextlib import contextmanager
 from dataclasses import replace
 
 import numpy as np
@@ -14,12 +17,13 @@ from support.encoder_checkpoints import peer_vectors
 import semsearch
 from semsearch import load_encoder
 from semsearch.errors import DataError, StorageError, UsageError
-from semsearch.training import encoder_training, written
+from semsearch.training import encoder_training, publication, written
 from semsearch.training.encoder_trainer import EncoderTrainer
+from semsearch.training.hard_negatives import Miner
 from semsearch.training.reranker_training import train_reranker
 from semsearch.training.sources import TrainingSources
 from semsearch.training.train import Recipe, Trainer
-from semsearch.training.trainable import TrainableEncoder
+from semsearch.training.trainable import TrainableEncoder, TrainableHead
 
 RECIPE = {"epochs": 4, "batch": 16, "lr": 1e-2, "seed": 1}
 SLOW = pytest.mark.slow
@@ -146,6 +150,68 @@ def test_a_killed_run_goes_on_as_if_it_had_not_been(way, name, home, judged, tmp
     assert ours.keys() == theirs.keys()
     for file, tensors in ours.items():
         assert all(torch.equal(tensor, theirs[file][name]) for name, tensor in tensors.items())
+
+
+def test_who_is_killed_while_the_model_is_put_out_puts_it_out_again(home, judged, tmp_path, monkeypatch):
+    options = {"way": "full", "recipe": {"epochs": 1}, "force": True}
+    whole = trained(home, judged, tmp_path / "whole", **options)
+    placed = sorted(str(path.relative_to(whole.folder)) for path in whole.folder.rglob("*"))
+    writing = written.written
+    places = []
+
+    @contextmanager
+    def killed(target):
+        places.append(target.name)
+        if places.count(target.name) == 1 and target.name in ("modules.json", "training.jsonl"):
+            raise KeyboardInterrupt
+        with writing(target) as part:
+            yield part
+
+    monkeypatch.setattr(publication, "written", killed)
+    for last in ("modules.json", "training.jsonl"):
+        with pytest.raises(KeyboardInterrupt):
+            trained(home, judged, tmp_path / "part", **options)
+        assert places[-1] == last
+    part = trained(home, judged, tmp_path / "part", **options)
+    assert (part.folder, part.verdict) == (tmp_path / "part", whole.verdict)
+    assert sorted(str(path.relative_to(part.folder)) for path in part.folder.rglob("*")) == placed
+    ours, theirs = weights(part.folder), weights(whole.folder)
+    assert all(torch.equal(one, theirs[file][name]) for file, own in ours.items() for name, one in own.items())
+    with pytest.raises(UsageError, match="not empty"):
+        trained(home, judged, tmp_path / "part", **options)
+
+
+def test_the_time_is_told_of_all_that_will_be_done(home, judged, tmp_path, monkeypatch):
+    """Five heads where all questions choose in turn, each asked at each share of each pass."""
+    took, now = 0.05, [0.0]
+    gradient, examples = TrainableHead.backward, Miner.examples
+
+    def slowly(self, *arguments):
+        now[0] += took
+        return gradient(self, *arguments)
+
+    def mined(self, *arguments):
+        now[0] += took
+        return examples(self, *arguments)
+
+    def clock():
+        now[0] += 1e-6  # that all else takes
+        return now[0]
+
+    monkeypatch.setattr(time, "perf_counter", clock)
+    monkeypatch.setattr(TrainableHead, "backward", slowly)
+    monkeypatch.setattr(Miner, "examples", mined)
+    lines = []
+    trained(home, judged, tmp_path / "out", recipe={"epochs": 3, "batch": 8}, say=lines.append)
+    told = [line for line in lines if line.endswith("to train.")]
+    assert len(told) == 1, "once, before the first of five"
+    assert told[0].startswith("5 times at most 3 passes of")
+    steps = int(re.search(r"passes of (\d+) steps", told[0])[1])
+    assert int(re.search(r"some (\d+) s to train", told[0])[1]) >= int(5 * 3 * (steps + 1) * took)
+    assert lines.index(told[0]) < min(place for place, line in enumerate(lines) if line.startswith("pass "))
+    assert any(re.match(r"comparing on the test questions takes some \d+ s in the end", line) for line in lines)
+    what = next(line for line in lines if "learns from them (--way head)" in line)
+    assert str(tmp_path / "out") in what
 
 
 def test_few_questions_choose_all_in_turn(home, judged, tmp_path):
