@@ -16,6 +16,7 @@ from semsearch.errors import (
 
 BUSY = frozenset({"circuit_breaking_exception", "es_rejected_execution_exception", "rejected_execution_exception"})
 BLOCKED = "cluster_block_exception"
+NO_MORE_INDEXES = "index_create_block_exception"
 MISSING_INDEX = "index_not_found_exception"
 _ROOM = "FORBIDDEN/12"  # how both name the block that a disk which is nearly full brings
 
@@ -66,12 +67,21 @@ def unreachable(location: str, said: str) -> EngineUnreachable:
     )
 
 
+def garbage(body: Any, location: str) -> StorageError:
+    """What answers is no cluster, or something between answers in its place."""
+    said = reason(body if isinstance(body, dict | str) else str(body))[:100]
+    return StorageError(
+        f"{location} answers, and not as a cluster does ({said}): is it one, and on this port? Nothing of this counts "
+        "as written."
+    )
+
+
 def sentence(answer: ClusterAnswer, location: str) -> SemsearchError:
     """The error of semsearch's for what a server refused."""
     kind, said, status = error_type(answer.body), reason(answer.body), answer.status
     if status == 0:
-        return StorageError(f"{location} answers, and not as a cluster does ({said}): is it one, and on this port?")
-    if kind == BLOCKED:
+        return garbage(answer.body, location)
+    if kind in (BLOCKED, NO_MORE_INDEXES):
         return blocked(said, location)
     if status == 401:
         return EngineUnreachable(

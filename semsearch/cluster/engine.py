@@ -60,6 +60,7 @@ from semsearch.types import Document, Metadata, Metric, Vectors
 log = logging.getLogger("semsearch")
 WriteOutcome = TypeVar("WriteOutcome")
 
+STATISTICS = ("_all", "_shards")  # what the servers' own counts have
 WALK = "graph"  # the setting that tells how searches walk; None where they are exact
 WALK_DEPTHS = (LEAST_DEPTH, 300, 400, 600, 800, 1200, 2000, 4000, 10_000)
 BUILDING_PATIENCE = 60.0  # seconds for who makes another index just now
@@ -190,7 +191,7 @@ class ClusterEngine:
     def bytes(self) -> int:
         """See `Engine.bytes`."""
         store = self._searchable()
-        said = self._connection.ask("GET", f"{quote(store.index)}/_stats/store").body
+        said = self._connection.ask("GET", f"{quote(store.index)}/_stats/store", wanted=STATISTICS).body
         return int(said["_all"]["total"]["store"]["size_in_bytes"])
 
     def known(self, ids: Sequence[str]) -> dict[str, Known]:
@@ -497,12 +498,14 @@ class ClusterEngine:
         before = self.bytes()
         drop_retired(self._connection, self._state, at_once=True)
         index = quote(self._read().index)
-        said = self._connection.ask("GET", f"{index}/_stats/docs").body
-        gone = int(said["_all"]["primaries"]["docs"]["deleted"])
-        self._connection.ask("POST", f"{index}/_forcemerge", options={"max_num_segments": "1"})
+        gone = self._deleted(index)
+        self._connection.ask("POST", f"{index}/_forcemerge", options={"max_num_segments": "1"}, wanted=("_shards",))
         self._connection.refresh(self._read().index)
-        left = int(self._connection.ask("GET", f"{index}/_stats/docs").body["_all"]["primaries"]["docs"]["deleted"])
-        return Compacted(gone, before, self.bytes(), left == 0)
+        return Compacted(gone, before, self.bytes(), self._deleted(index) == 0)
+
+    def _deleted(self, index: str) -> int:
+        said = self._connection.ask("GET", f"{index}/_stats/docs", wanted=STATISTICS).body
+        return int(said["_all"]["primaries"]["docs"]["deleted"])
 
     def reencode(
         self, target: Settings, dim: int, encode: Encode, progress: Callable[[int], None] | None = None
