@@ -334,6 +334,22 @@ def test_a_refusal_is_one_sentence_within_a_bounded_time(connection, answer, kin
     assert "\n" not in str(told.value)
 
 
+@pytest.mark.parametrize("place", ["type", "root_cause", "caused_by", "failed_shards"])
+def test_a_node_that_has_gone_just_now_is_waited_for(connection, place):
+    """The others answer 500 until they have noticed; what else is a 500 is none of that."""
+    for kind, again in (("node_not_connected_exception", True), ("null_pointer_exception", False)):
+        gone = {"type": kind, "reason": "[node2][127.0.0.1:60235] Node not connected"}
+        inner = {"root_cause": [gone], "caused_by": gone, "failed_shards": [{"shard": 0, "reason": gone}]}
+        said = gone if place == "type" else {"type": "other", "reason": "all shards failed", place: inner[place]}
+        lost = ClusterAnswer(500, {"error": said, "status": 500})
+        own, _ = connection(lost, ClusterAnswer(200, {"fine": True}))
+        if again:
+            assert own.ask("GET", "x", patience=5).body == {"fine": True}
+            own, _ = connection(lost)
+        with pytest.raises(StorageError, match="can't do this now" if again else "refused a request"):
+            own.ask("GET", "x", patience=0.01)
+
+
 def test_what_is_busy_is_asked_again_and_what_is_full_is_not(connection):
     ok = ClusterAnswer(200, {"fine": True})
     own, fake = connection(error("circuit_breaking_exception", status=429), ClusterAnswer(503, "wait"), ok)
