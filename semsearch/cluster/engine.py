@@ -62,7 +62,7 @@ log = logging.getLogger("semsearch")
 WriteOutcome = TypeVar("WriteOutcome")
 
 MERGE_PAUSE = 2.0  # seconds between two looks at a merge that takes longer than a request may
-STATISTICS = ("_all", "_shards")  # what the servers' own counts have
+SHARD_COUNTS = ("_all", "_shards")  # what the servers' own counts have
 WALK = "graph"  # the setting that tells how searches walk; None where they are exact
 WALK_DEPTHS = (LEAST_DEPTH, 300, 400, 600, 800, 1200, 2000, 4000, 10_000)
 BUILDING_PATIENCE = 60.0  # seconds for who makes another index just now
@@ -193,7 +193,7 @@ class ClusterEngine:
     def bytes(self) -> int:
         """See `Engine.bytes`."""
         store = self._searchable()
-        said = self._connection.ask("GET", f"{quote(store.index)}/_stats/store", wanted=STATISTICS).body
+        said = self._connection.ask("GET", f"{quote(store.index)}/_stats/store", wanted=SHARD_COUNTS).body
         return int(said["_all"]["total"]["store"]["size_in_bytes"])
 
     def known(self, ids: Sequence[str]) -> dict[str, Known]:
@@ -514,7 +514,7 @@ class ClusterEngine:
                 time.sleep(MERGE_PAUSE)
 
     def _statistics(self, index: str, what: str) -> Any:
-        return self._connection.ask("GET", f"{index}/_stats/{what}", wanted=STATISTICS).body["_all"]["primaries"]
+        return self._connection.ask("GET", f"{index}/_stats/{what}", wanted=SHARD_COUNTS).body["_all"]["primaries"]
 
     def _deleted(self, index: str) -> int:
         return int(self._statistics(index, "docs")["docs"]["deleted"])
