@@ -22,6 +22,10 @@ PAGE_DOCUMENTS = 1000  # documents of a page
 MOST_WRITE_BYTES, LEAST_WRITE_BYTES = 8 << 20, 64 << 10  # of a request that writes; one document may be more
 GOOD_SECONDS = 5.0  # that such a request may take: what takes longer is followed by smaller ones
 WHOLE = {"allow_partial_search_results": "false"}
+WRITING = {"require_alias": "true", "timeout": "15s"}  # of what is written: else a lost shard is waited for a minute
+_ITEMS = "took,errors,items.*.status,items.*.error.type,items.*.error.reason"
+DONE = ("acknowledged",)  # what a change of indexes answers
+FOUND = ("_shards", "hits")  # what searches answer
 _NUMPY = orjson.OPT_SERIALIZE_NUMPY
 
 
@@ -80,7 +84,8 @@ class ClusterConnection:
         *,
         options: Mapping[str, str] | None = None,
         accept: Sequence[int] = (),
-        patience: float = BUSY_PATIENCE,
+        patience: float | None = None,
+        wanted: Sequence[str] = (),
     ) -> ClusterAnswer:
         """What the server answers, once it is not too busy.
 
@@ -90,7 +95,8 @@ class ClusterConnection:
             body: As JSON values; a list of them goes as lines.
             options: Of the URL.
             accept: Statuses that are answers, too: 404, say.
-            patience: Seconds.
+            patience: Seconds; None: `BUSY_PATIENCE`.
+            wanted: What an answer has that is one: what stands between may answer anything.
 
         Raises:
             StorageError: Or a kind of it: a sentence of what the server refused.
@@ -101,15 +107,18 @@ class ClusterConnection:
         elif body is not None:
             sent = _lines(body) if isinstance(body, list) else orjson.dumps(body, option=_NUMPY)
         target = f"/{path}?{urlencode(options)}" if options else f"/{path}"
-        deadline, pause = time.monotonic() + patience, FIRST_BACK_OFF
+        deadline, pause = time.monotonic() + (BUSY_PATIENCE if patience is None else patience), FIRST_BACK_OFF
         while True:
             try:
                 answer = self.dialect.send(method, target, sent, isinstance(body, bytes | list))
             except EngineUnreachable as error:
                 told = cluster_errors.unreachable(self.location, str(error))
                 raise RequestTimeout(str(told)) if isinstance(error, RequestTimeout) else told from error
-            if 200 <= answer.status < 300 or answer.status in accept:
-                return answer
+            good = 200 <= answer.status < 300
+            if good or answer.status in accept:
+                if isinstance(answer.body, dict) and (not good or all(map(answer.body.__contains__, wanted))):
+                    return answer
+                raise cluster_errors.garbage(answer.body, self.location)
             if not cluster_errors.is_busy(answer) or time.monotonic() > deadline:
                 raise cluster_errors.sentence(answer, self.location)
             time.sleep(pause * random.uniform(0.5, 1))  # so that those who were refused together come apart
@@ -119,7 +128,9 @@ class ClusterConnection:
         """The answer of all shards of an index."""
         deadline = time.monotonic() + BUSY_PATIENCE
         while True:
-            said = self.ask("POST", f"{quote(index)}/_search", body, options={**WHOLE, **(options or {})}).body
+            said = self.ask(
+                "POST", f"{quote(index)}/_search", body, options={**WHOLE, **(options or {})}, wanted=FOUND
+            ).body
             if is_whole(said):
                 return said
             self._wait(deadline)
@@ -136,7 +147,10 @@ class ClusterConnection:
             head |= {"search_type": "dfs_query_then_fetch", "preference": copies}
         deadline = time.monotonic() + BUSY_PATIENCE
         while True:
-            said = self.ask("POST", "_msearch", [line for body in bodies for line in (head, body)]).body["responses"]
+            lines = [line for body in bodies for line in (head, body)]
+            said = self.ask("POST", "_msearch", lines, wanted=("responses",)).body["responses"]
+            if not isinstance(said, list) or len(said) != len(bodies) or not all(map(_is_answer, said)):
+                raise cluster_errors.garbage(said, self.location)
             wrong = [ClusterAnswer(int(one.get("status", 500)), one) for one in said if "error" in one]
             for answer in wrong:
                 if not cluster_errors.is_busy(answer) or time.monotonic() > deadline:
@@ -175,33 +189,67 @@ class ClusterConnection:
 
     def get(self, index: str, identity: str) -> Any:
         """A document with its `_seq_no`, as it is now; None where there is none."""
-        answer = self.ask("GET", f"{quote(index)}/_doc/{quote(identity, safe='')}", accept=(404,))
-        if answer.status == 404:
-            if "error" in answer.body:
-                return None  # nor is there the index
-            return None
-        return answer.body
+        path = f"{quote(index)}/_doc/{quote(identity, safe='')}"
+        answer = self.ask("GET", path, accept=(404,), wanted=("_source", "_seq_no", "_primary_term"))
+        return None if answer.status == 404 else answer.body
 
     def put(self, index: str, identity: str, source: Clause, stored: Any | None) -> bool:
         """Write a document unless it has changed since it was `stored`, or is there though it was not."""
-        options = {"require_alias": "true"}
+        options = dict(WRITING)
         if stored is None:
             options["op_type"] = "create"
         else:
             options |= {"if_seq_no": str(stored["_seq_no"]), "if_primary_term": str(stored["_primary_term"])}
         path = f"{quote(index)}/_doc/{quote(identity, safe='')}"
-        return self.ask("PUT", path, source, options=options, accept=(409,)).status != 409
+        return self.ask("PUT", path, source, options=options, accept=(409,), wanted=("result",)).status != 409
 
     def delete(self, index: str, identity: str, stored: Any) -> bool:
         """Take a document away unless it has changed."""
-        options = {"if_seq_no": str(stored["_seq_no"]), "if_primary_term": str(stored["_primary_term"])}
+        held = {"if_seq_no": str(stored["_seq_no"]), "if_primary_term": str(stored["_primary_term"])}
+        options = {"timeout": WRITING["timeout"], **held}
         path = f"{quote(index)}/_doc/{quote(identity, safe='')}"
-        return self.ask("DELETE", path, options=options, accept=(409, 404)).status == 200
+        return self.ask("DELETE", path, options=options, accept=(409, 404), wanted=("result",)).status == 200
+
+    def bulk(
+        self, alias: str, actions: Sequence[tuple[str, bytes]], *, refresh: bool = False
+    ) -> Iterator[tuple[str, ClusterAnswer]]:
+        """Send actions under names of theirs, in one request; each with what the server says of it.
+
+        409 is what another has changed, made or removed. What the server was too busy for is sent again, alone.
+        """
+        options = {**WRITING, "filter_path": _ITEMS, **({"refresh": "true"} if refresh else {})}
+        deadline, pause = time.monotonic() + BUSY_PATIENCE, FIRST_BACK_OFF
+        while actions:
+            body = b"".join(line for _, line in actions)
+            items = self.ask("POST", f"{quote(alias)}/_bulk", body, options=options, wanted=("items",)).body["items"]
+            if not isinstance(items, list) or len(items) != len(actions):
+                raise cluster_errors.garbage(items, self.location)
+            busy: list[tuple[str, bytes]] = []
+            for (name, line), item in zip(actions, items, strict=True):
+                answer = self._of_item(item)
+                if cluster_errors.is_busy(answer) and time.monotonic() < deadline:
+                    busy.append((name, line))
+                else:
+                    yield name, answer
+            actions = busy
+            if actions:
+                time.sleep(pause)
+                pause = min(2 * pause, LONGEST_BACK_OFF)
+
+    def _of_item(self, item: Any) -> ClusterAnswer:
+        told = next(iter(item.values()), None) if isinstance(item, dict) else None
+        if not isinstance(told, dict) or not isinstance(told.get("status"), int):
+            raise cluster_errors.garbage(item, self.location)
+        answer = ClusterAnswer(told["status"], {"error": told["error"]} if "error" in told else {})
+        kind = cluster_errors.error_type(answer.body)
+        if (answer.status == 404 and not kind) or kind == "document_missing_exception":  # another removed it
+            return ClusterAnswer(409, answer.body)
+        return answer
 
     def refresh(self, index: str) -> None:
         """Have searches see all that was written."""
-        said = self.ask("POST", f"{quote(index)}/_refresh").body
-        if said.get("_shards", {}).get("failed"):
+        said = self.ask("POST", f"{quote(index)}/_refresh", wanted=("_shards",)).body
+        if said["_shards"].get("failed"):
             raise StorageError(
                 f"{self.location} could not make all that was written visible to searches: a shard has no copy that "
                 "works now. What was acknowledged is there; try again once its health is not red."
@@ -219,8 +267,14 @@ class ClusterConnection:
 
 def is_whole(said: Any) -> bool:
     """Whether all shards answered, and none ran out of time: a lost one answers nothing, and no failure is told."""
-    shards = said.get("_shards", {})
-    return shards.get("successful") == shards.get("total") and not said.get("timed_out")
+    shards = said["_shards"]
+    if not isinstance(shards, dict):
+        return False
+    return shards.get("successful") == shards.get("total", -1) and not said.get("timed_out")
+
+
+def _is_answer(said: Any) -> bool:
+    return isinstance(said, dict) and ("error" in said or all(name in said for name in FOUND))
 
 
 def _lines(values: Iterable[Any]) -> bytes:

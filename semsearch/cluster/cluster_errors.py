@@ -15,7 +15,15 @@ from semsearch.errors import (
 )
 
 BUSY = frozenset({"circuit_breaking_exception", "es_rejected_execution_exception", "rejected_execution_exception"})
+UNCONNECTED = frozenset(  # a node has gone just now, and the others have not noticed: with status 500
+    f"{kind}_exception"
+    for kind in (
+        *("node_not_connected", "node_disconnected", "node_closed", "no_node_available", "retry_on_primary"),
+        *("connect_transport", "send_request_transport", "receive_timeout_transport", "no_shard_available_action"),
+    )
+)
 BLOCKED = "cluster_block_exception"
+NO_MORE_INDEXES = "index_create_block_exception"
 MISSING_INDEX = "index_not_found_exception"
 _ROOM = "FORBIDDEN/12"  # how both name the block that a disk which is nearly full brings
 
@@ -24,6 +32,16 @@ def error_type(body: Any) -> str:
     """By what name the server calls what went wrong; empty where it says nothing of the kind."""
     error = body.get("error") if isinstance(body, dict) else None
     return str(error.get("type", "")) if isinstance(error, dict) else ""
+
+
+def error_types(error: Any) -> set[str]:
+    """The names of all that went wrong, causes among them."""
+    if isinstance(error, list):
+        return set[str]().union(*map(error_types, error))
+    if not isinstance(error, dict):
+        return set()
+    own = {error["type"]} if isinstance(error.get("type"), str) else set[str]()
+    return own.union(*(error_types(error.get(part)) for part in ("root_cause", "caused_by", "failed_shards", "reason")))
 
 
 def reason(body: Any) -> str:
@@ -49,6 +67,8 @@ def is_busy(answer: ClusterAnswer) -> bool:
     kind = error_type(answer.body)
     if answer.status == 429:
         return kind != BLOCKED and "point in time" not in reason(answer.body) and "PIT" not in reason(answer.body)
+    if answer.status == 500:
+        return isinstance(answer.body, dict) and not UNCONNECTED.isdisjoint(error_types(answer.body.get("error")))
     return answer.status in (502, 503, 504) and kind != BLOCKED
 
 
@@ -66,12 +86,21 @@ def unreachable(location: str, said: str) -> EngineUnreachable:
     )
 
 
+def garbage(body: Any, location: str) -> StorageError:
+    """What answers is no cluster, or something between answers in its place."""
+    said = reason(body if isinstance(body, dict | str) else str(body))[:100]
+    return StorageError(
+        f"{location} answers, and not as a cluster does ({said}): is it one, and on this port? Nothing of this counts "
+        "as written."
+    )
+
+
 def sentence(answer: ClusterAnswer, location: str) -> SemsearchError:
     """The error of semsearch's for what a server refused."""
     kind, said, status = error_type(answer.body), reason(answer.body), answer.status
     if status == 0:
-        return StorageError(f"{location} answers, and not as a cluster does ({said}): is it one, and on this port?")
-    if kind == BLOCKED:
+        return garbage(answer.body, location)
+    if kind in (BLOCKED, NO_MORE_INDEXES):
         return blocked(said, location)
     if status == 401:
         return EngineUnreachable(

@@ -131,16 +131,38 @@ class FilterCompiler:
                 alike.append(token)
         return terms("kv", alike)
 
+    def counts(self, name: str, among: Clause) -> dict[tuple[Kind, str | float | bool], int]:
+        """The values of a field, those of lists too, and how many of the documents that a clause allows have each."""
+        found: dict[tuple[Kind, str | float | bool], int] = {}
+        for kind in VALUED:
+            several = [prefix(composed(name), element, kind) for element in (False, True)]
+            known: dict[str, int] = {}
+            for begins in several:
+                for token, count in counted(self._connection, self._index, begins, among):
+                    value = token[len(begins) :]
+                    if value in known:  # some may have it in both ways, and count once
+                        either = any_of([{"term": {"kv": one + value}} for one in several])
+                        count = self._count({"bool": {"filter": [among, either]}})
+                    known[value] = count
+                    own = decoded(kind, value)
+                    found[kind, self._whole(token, name) if own is None else own] = count
+        return found
+
+    def _count(self, among: Clause) -> int:
+        body = {"size": 0, "track_total_hits": True, "query": among}
+        return int(self._connection.search(self._index, body)["hits"]["total"]["value"])
+
     def _whole(self, token: str, name: str) -> str:
         """A long text, of a document that has it."""
+        begins = token[: -len(taken_apart(token)[3])]
         body = {
             "size": 1,
             "query": {"bool": {"filter": [IS_DOCUMENT, {"term": {"kv": token}}]}},
             "_source": ["metadata"],
         }
         for hit in self._connection.search(self._index, body)["hits"]["hits"]:
-            for own, element, kind, value in fields_of(orjson.loads(hit["_source"]["metadata"])):
-                if own == name and not element and kind == "text":
+            for own, _, kind, value in fields_of(orjson.loads(hit["_source"]["metadata"])):
+                if (own, kind) == (composed(name), "text") and begins + encoded(kind, value) == token:
                     return str(value)
         return ""
 
@@ -166,22 +188,27 @@ def _range(begins: str, limits: dict[str, str]) -> Clause:
 
 def distinct(connection: ClusterConnection, index: str, begins: str) -> Iterator[str]:
     """All terms of documents that begin so, in their order."""
-    within = {"bool": {"filter": [IS_DOCUMENT, {"prefix": {"kv": begins}}]}}
+    return (token for token, _ in counted(connection, index, begins, IS_DOCUMENT))
+
+
+def counted(connection: ClusterConnection, index: str, begins: str, among: Clause) -> Iterator[tuple[str, int]]:
+    """All terms that begin so of the documents that a clause allows, in their order, and how many have each."""
+    within = {"bool": {"filter": [among, {"prefix": {"kv": begins}}]}}
     after = begins  # a document has several terms: those before the first are passed over
     while True:
         composite = {"size": PAGE_TERMS, "sources": [{"token": {"terms": {"field": "kv"}}}], "after": {"token": after}}
         aggregations = {"own": {"composite": composite}, "empty": {"filter": {"term": {"kv": begins}}}}
         found = connection.search(index, {"size": 0, "query": within, "aggs": aggregations})["aggregations"]
         if after == begins and found["empty"]["doc_count"]:
-            yield begins
-        tokens = [bucket["key"]["token"] for bucket in found["own"]["buckets"]]
-        for token in tokens:
-            if not token.startswith(begins):
+            yield begins, int(found["empty"]["doc_count"])
+        buckets = found["own"]["buckets"]
+        for bucket in buckets:
+            if not bucket["key"]["token"].startswith(begins):
                 return
-            yield token
-        if len(tokens) < PAGE_TERMS:
+            yield bucket["key"]["token"], int(bucket["doc_count"])
+        if len(buckets) < PAGE_TERMS:
             return
-        after = tokens[-1]
+        after = buckets[-1]["key"]["token"]
 
 
 class IndexFields:

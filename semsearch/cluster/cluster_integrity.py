@@ -13,7 +13,7 @@ import numpy as np
 import orjson
 
 from semsearch import versions
-from semsearch.cluster.cluster_connection import ClusterConnection
+from semsearch.cluster.cluster_connection import DONE, ClusterConnection
 from semsearch.cluster.cluster_filters import IS_DOCUMENT
 from semsearch.cluster.coded_words import unpacked_codes
 from semsearch.cluster.collection_state import StateOfCollection
@@ -35,7 +35,9 @@ CHECKED = (*TEXT_FIELDS, "passages", "kv", "kinds", "p.v", *COUNTED)
 def problems(store: DocumentStore, name: str, state: StateOfCollection, deep: bool) -> Iterator[Problem]:
     """See `semsearch.engine.Maintained.check`."""
     connection, fix = store.connection, f"semsearch repair {name}"
-    health = connection.ask("GET", f"_cluster/health/{quote(store.index)}", accept=(404, 408)).body.get("status")
+    health = connection.ask(
+        "GET", f"_cluster/health/{quote(store.index)}", accept=(404, 408), wanted=("status",)
+    ).body.get("status")
     if health == "red":
         yield Problem(
             "database",
@@ -127,8 +129,8 @@ def _strangers(store: DocumentStore) -> Iterator[str]:
 
 
 def _is_blocked(connection: ClusterConnection, index: str) -> bool:
-    said = connection.ask("GET", f"{quote(index)}/_settings").body
-    blocks = next(iter(said.values()))["settings"]["index"].get("blocks", {})
+    said = connection.ask("GET", f"{quote(index)}/_settings", wanted=(index,)).body
+    blocks = said[index]["settings"]["index"].get("blocks", {})
     return str(blocks.get("write", "false")) == "true"
 
 
@@ -165,10 +167,10 @@ def mended(
     done: list[str] = []
     if _is_blocked(connection, store.index):
         body = {"index": {"blocks": {"write": None}}}
-        connection.ask("PUT", f"{quote(store.index)}/_settings", body)
+        connection.ask("PUT", f"{quote(store.index)}/_settings", body, wanted=DONE)
         done.append("let writers in again")
     for index in _left_over(connection, name, state):
-        connection.ask("DELETE", quote(index), accept=(404,))
+        connection.ask("DELETE", quote(index), accept=(404,), wanted=DONE)
         done.append(f"took away the index {index}")
     if strangers := list(_strangers(store)):
         store.write([(one, orjson.dumps({"delete": {"_id": one}}) + b"\n") for one in strangers])

@@ -7,6 +7,9 @@ from collections.abc import Callable, Iterator, Sequence
 from hashlib import blake2b
 from typing import Any
 
+import orjson
+
+from semsearch.cluster import cluster_errors
 from semsearch.cluster.cluster_connection import ClusterConnection
 from semsearch.cluster.cluster_filters import IS_DOCUMENT, terms
 from semsearch.cluster.collection_state import CollectionState
@@ -67,11 +70,11 @@ class ClusterOrigins:
             if not new:
                 return found
             first = self._state.reserve("files", len(new))
-            lines: list[Clause] = []
+            actions = []
             for place, name in enumerate(new):
                 file = self._kept("file", first + place, source=number, name=name, **_stamped(NEVER))
-                lines += [{"create": {"_id": self._file_id(number, name)}}, file]
-            self._written(lines)
+                actions.append(_action("create", self._file_id(number, name), file))
+            self._written(actions)
         raise CollectionLocked("other processes keep registering the files of that source: try again.")
 
     def given(self, source: int, files: Sequence[int]) -> Iterator[tuple[str, int, bool]]:
@@ -129,19 +132,20 @@ class ClusterOrigins:
             stamps[file] = NEVER
         store.release(settlement.released, source)
         listed = {hit["_source"]["number"]: hit for hit in self._listed("file", source)}
-        lines: list[Clause] = []
-        for number, stamp in stamps.items():
-            if number in listed and number not in settlement.gone:
-                lines += [{"update": {"_id": listed[number]["_id"]}}, {"doc": _stamped(stamp)}]
-        lines += [{"delete": {"_id": listed[number]["_id"]}} for number in settlement.gone if number in listed]
-        self._written(lines)
+        actions = [
+            _action("update", listed[number]["_id"], {"doc": _stamped(stamp)})
+            for number, stamp in stamps.items()
+            if number in listed and number not in settlement.gone
+        ]
+        actions += [_action("delete", listed[number]["_id"]) for number in settlement.gone if number in listed]
+        self._written(actions)
 
     def forget(self) -> None:
         """Take away all that is kept beside a collection that is dropped."""
         query = {"term": {"collection": self._state.uuid}}
         self._connection.refresh(self._home)
         while hits := self._connection.search(self._home, {"size": WRITTEN, "query": query})["hits"]["hits"]:
-            self._written([{"delete": {"_id": hit["_id"]}} for hit in hits])
+            self._written([_action("delete", hit["_id"]) for hit in hits])
 
     def _names(self, files: Sequence[int]) -> dict[int, str]:
         query: Clause = {"bool": {"filter": [*self._own("file"), terms("number", files)]}}
@@ -165,11 +169,17 @@ class ClusterOrigins:
     def _file_id(self, source: int, name: str) -> str:
         return f"f:{self._state.uuid}:{source}:{_digest(name)}"
 
-    def _written(self, lines: Sequence[Clause]) -> None:
+    def _written(self, actions: Sequence[tuple[str, bytes]]) -> None:
         """Write what may be there already; each item by itself, and the same again does nothing more."""
-        for at in range(0, len(lines), WRITTEN):
-            options = {"require_alias": "true", "refresh": "true"}
-            self._connection.ask("POST", f"{self._home}/_bulk", list(lines[at : at + WRITTEN]), options=options)
+        for at in range(0, len(actions), WRITTEN):
+            for _, answer in self._connection.bulk(self._home, actions[at : at + WRITTEN], refresh=True):
+                if answer.status not in (200, 201, 409):
+                    raise cluster_errors.sentence(answer, self._connection.location)
+
+
+def _action(what: str, identity: str, body: Clause | None = None) -> tuple[str, bytes]:
+    lines = [{what: {"_id": identity}}, *([] if body is None else [body])]
+    return identity, b"".join(orjson.dumps(line) + b"\n" for line in lines)
 
 
 def _file(source: Any) -> File:

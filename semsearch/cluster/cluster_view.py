@@ -112,6 +112,13 @@ class ClusterView:
         """See `EngineView.fields`."""
         return IndexFields(self._connection, self._store.index)
 
+    def facets(self, name: str, where: Filter | None, most: int) -> list[tuple[str | float | bool, int]]:
+        """See `semsearch.engine.Faceted`."""
+        among = (self.allowed(where) or UNFILTERED).clause
+        counts = FilterCompiler(self._connection, self._store.index).counts(name, among)
+        ordered = sorted(counts.items(), key=lambda one: (-one[1], one[0][0], one[0][1]))
+        return [(value, count) for (_, value), count in ordered[:most]]
+
     def allowed(self, where: Filter | None, query: Query | None = None) -> DocumentFilter | None:
         """See `EngineView.allowed`."""
         allowed = None

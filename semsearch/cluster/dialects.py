@@ -72,14 +72,17 @@ class OpenSearchDialect(ClusterDialect):
     most_components = 16_000
 
     def __init__(self, address: ClusterAddress) -> None:
-        from opensearchpy import OpenSearch
+        from opensearchpy import OpenSearch, SerializationError
         from opensearchpy.serializer import Serializer
 
         class Bytes(Serializer):
             mimetype = "application/json"
 
             def loads(self, s: str) -> Any:
-                return orjson.loads(s)
+                try:
+                    return orjson.loads(s)
+                except ValueError as error:
+                    raise SerializationError(s, error) from error
 
             def dumps(self, data: Any) -> Any:
                 return data  # bytes already

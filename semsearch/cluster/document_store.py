@@ -17,7 +17,7 @@ import numpy as np
 import orjson
 
 from semsearch.cluster import cluster_errors
-from semsearch.cluster.cluster_connection import BUSY_PATIENCE, ClusterConnection
+from semsearch.cluster.cluster_connection import ClusterConnection
 from semsearch.cluster.cluster_filters import IS_DOCUMENT, terms
 from semsearch.cluster.dialects import ClusterAnswer, RequestTimeout
 from semsearch.cluster.index_layout import (
@@ -42,10 +42,6 @@ WRITE_ATTEMPTS = 50  # of a write that others overtake
 TEXT_FIELDS = ("id", "title", "text", "metadata", "num", "keys", "starts", "ends", "hash")
 _KNOWN_FIELDS = ("id", "num", "hash", "metadata", "rev", "origins", "starts", "ends")
 _CHANGED_FIELDS = (*_KNOWN_FIELDS, "title", "text")
-_BULK_OPTIONS = {
-    "require_alias": "true",
-    "filter_path": "took,errors,items.*.status,items.*.error.type,items.*.error.reason",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +134,7 @@ class DocumentStore:
             some = wanted[at : at + DOCUMENTS_READ]
             options = {"_source_includes": ",".join(fields)}
             body = {"ids": [identity_of(identity) for identity in some]}
-            answer = self.connection.ask("POST", f"{quote(self.index)}/_mget", body, options=options)
+            answer = self.connection.ask("POST", f"{quote(self.index)}/_mget", body, options=options, wanted=("docs",))
             for one in answer.body["docs"]:
                 if "error" in one:
                     raise cluster_errors.sentence(ClusterAnswer(503, one), self.connection.location)
@@ -371,30 +367,11 @@ class DocumentStore:
             at = end
 
     def _send(self, lines: Sequence[tuple[str, bytes]]) -> Iterator[tuple[str, int]]:
-        """One request; what the server was too busy for is sent again, alone."""
-        deadline, pause = time.monotonic() + BUSY_PATIENCE, 0.1
-        while lines:
-            body = b"".join(line for _, line in lines)
-            answer = self.connection.ask("POST", f"{quote(self._alias)}/_bulk", body, options=_BULK_OPTIONS)
-            busy: list[tuple[str, bytes]] = []
-            for (identity, line), item in zip(lines, answer.body["items"], strict=True):
-                (told,) = item.values()
-                status = int(told["status"])
-                if status in (200, 201, 409) or (status == 404 and "error" not in told):
-                    yield identity, 409 if status == 404 else status
-                    continue
-                error = ClusterAnswer(status, {"error": told.get("error", {})})
-                if cluster_errors.error_type(error.body) == "document_missing_exception":
-                    yield identity, 409  # another removed it
-                    continue
-                if cluster_errors.is_busy(error) and time.monotonic() < deadline:
-                    busy.append((identity, line))
-                    continue
-                raise self._refused(identity, error)
-            lines = busy
-            if lines:
-                time.sleep(pause)
-                pause = min(2 * pause, 2.0)
+        """One request."""
+        for identity, answer in self.connection.bulk(self._alias, lines):
+            if answer.status not in (200, 201, 409):
+                raise self._refused(identity, answer)
+            yield identity, answer.status
 
     def _refused(self, identity: str, answer: ClusterAnswer) -> Exception:
         said, kind = cluster_errors.reason(answer.body), cluster_errors.error_type(answer.body)

@@ -19,6 +19,7 @@ from semsearch.cluster.cluster_connection import ClusterConnection
 from semsearch.cluster.cluster_origins import ClusterOrigins
 from semsearch.cluster.cluster_view import ClusterTotals, ClusterView
 from semsearch.cluster.collection_state import CollectionState, StateOfCollection
+from semsearch.cluster.dialects import RequestTimeout
 from semsearch.cluster.document_store import DocumentStore, IndexReplaced, relabelled
 from semsearch.cluster.index_layout import CLUSTER_SCHEMA, GRAPH_OPTIONS, source_of, word_source
 from semsearch.cluster.nearest_documents import LEAST_DEPTH
@@ -60,6 +61,8 @@ from semsearch.types import Document, Metadata, Metric, Vectors
 log = logging.getLogger("semsearch")
 WriteOutcome = TypeVar("WriteOutcome")
 
+MERGE_PAUSE = 2.0  # seconds between two looks at a merge that takes longer than a request may
+SHARD_COUNTS = ("_all", "_shards")  # what the servers' own counts have
 WALK = "graph"  # the setting that tells how searches walk; None where they are exact
 WALK_DEPTHS = (LEAST_DEPTH, 300, 400, 600, 800, 1200, 2000, 4000, 10_000)
 BUILDING_PATIENCE = 60.0  # seconds for who makes another index just now
@@ -190,7 +193,7 @@ class ClusterEngine:
     def bytes(self) -> int:
         """See `Engine.bytes`."""
         store = self._searchable()
-        said = self._connection.ask("GET", f"{quote(store.index)}/_stats/store").body
+        said = self._connection.ask("GET", f"{quote(store.index)}/_stats/store", wanted=SHARD_COUNTS).body
         return int(said["_all"]["total"]["store"]["size_in_bytes"])
 
     def known(self, ids: Sequence[str]) -> dict[str, Known]:
@@ -497,12 +500,24 @@ class ClusterEngine:
         before = self.bytes()
         drop_retired(self._connection, self._state, at_once=True)
         index = quote(self._read().index)
-        said = self._connection.ask("GET", f"{index}/_stats/docs").body
-        gone = int(said["_all"]["primaries"]["docs"]["deleted"])
-        self._connection.ask("POST", f"{index}/_forcemerge", options={"max_num_segments": "1"})
+        gone = self._deleted(index)
+        self._merge(index)
         self._connection.refresh(self._read().index)
-        left = int(self._connection.ask("GET", f"{index}/_stats/docs").body["_all"]["primaries"]["docs"]["deleted"])
-        return Compacted(gone, before, self.bytes(), left == 0)
+        return Compacted(gone, before, self.bytes(), self._deleted(index) == 0)
+
+    def _merge(self, index: str) -> None:
+        options = {"max_num_segments": "1"}
+        try:
+            self._connection.ask("POST", f"{index}/_forcemerge", options=options, wanted=("_shards",))
+        except RequestTimeout:  # servers go on with it
+            while self._statistics(index, "merge")["merges"]["current"]:
+                time.sleep(MERGE_PAUSE)
+
+    def _statistics(self, index: str, what: str) -> Any:
+        return self._connection.ask("GET", f"{index}/_stats/{what}", wanted=SHARD_COUNTS).body["_all"]["primaries"]
+
+    def _deleted(self, index: str) -> int:
+        return int(self._statistics(index, "docs")["docs"]["deleted"])
 
     def reencode(
         self, target: Settings, dim: int, encode: Encode, progress: Callable[[int], None] | None = None

@@ -9,8 +9,9 @@ from typing import Any
 from urllib.parse import quote
 
 from semsearch import versions
+from semsearch.cluster import cluster_errors
 from semsearch.cluster.cluster_address import ClusterAddress
-from semsearch.cluster.cluster_connection import ClusterConnection
+from semsearch.cluster.cluster_connection import DONE, ClusterConnection
 from semsearch.cluster.cluster_origins import ClusterOrigins
 from semsearch.cluster.collection_state import CollectionState, state_id
 from semsearch.cluster.engine import WALK, ClusterEngine
@@ -83,7 +84,7 @@ class ClusterHome(Home):
                     raise self._there(name)
             except BaseException:
                 if not self._is_ours(connection, name, own):
-                    connection.ask("DELETE", quote(index), accept=(404,))
+                    connection.ask("DELETE", quote(index), accept=(404,), wanted=DONE)
                 raise
             point_alias(connection, name, index)
             connection.refresh(home)
@@ -123,7 +124,7 @@ class ClusterHome(Home):
             second = source.get("second") or {}
             old = [own["index"] for own in source.get("retired") or ()]
             for index in filter(None, (source["index"], second.get("index"), *old)):
-                connection.ask("DELETE", quote(index), accept=(404,))
+                connection.ask("DELETE", quote(index), accept=(404,), wanted=DONE)
             state = CollectionState(connection, name, source["collection"])
             ClusterOrigins(connection, state, _nowhere, _nowhere).forget()
         finally:
@@ -148,6 +149,8 @@ class ClusterHome(Home):
         answer = connection.ask("GET", f"{self._address.prefix}/_mapping", accept=(404,))
         if answer.status == 404:
             return False
+        if not answer.body:
+            raise cluster_errors.garbage(answer.body, self.location)
         for own in answer.body.values():
             if own.get("mappings", {}).get("_meta", {}).get("semsearch", {}).get("home") != self._address.prefix:
                 raise UsageError(

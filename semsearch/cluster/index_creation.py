@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
 
-from semsearch.cluster.cluster_connection import ClusterConnection
+from semsearch.cluster.cluster_connection import DONE, ClusterConnection
 from semsearch.cluster.dialects import Clause, ClusterAnswer
 from semsearch.errors import UsageError
 
@@ -22,13 +22,13 @@ def create_index(connection: ClusterConnection, index: str, body: Clause, accept
         UsageError: A template has made something else of it.
     """
     body = {**body, "settings": {"index": {**body["settings"]["index"], **UNPIPED}}}
-    answer = connection.ask("PUT", quote(index), body, accept=accept)
+    answer = connection.ask("PUT", quote(index), body, accept=accept, wanted=DONE)
     if answer.status >= 300:
         return answer
-    said = connection.ask("GET", f"{quote(index)}/_mapping").body[index]["mappings"]
+    said = connection.ask("GET", f"{quote(index)}/_mapping", wanted=(index,)).body[index]["mappings"]
     different = mapping_differences(body["mappings"], said)
     if different:
-        connection.ask("DELETE", quote(index), accept=(404,))
+        connection.ask("DELETE", quote(index), accept=(404,), wanted=DONE)
         raise UsageError(
             f"a template of {connection.location} changes the indexes that semsearch makes ({', '.join(different)}): "
             f"have its administrator leave those out whose names begin with '{connection.address.prefix}', or choose "

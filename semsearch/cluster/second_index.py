@@ -16,7 +16,7 @@ from urllib.parse import quote
 import orjson
 
 from semsearch import versions
-from semsearch.cluster.cluster_connection import ClusterConnection
+from semsearch.cluster.cluster_connection import DONE, ClusterConnection
 from semsearch.cluster.cluster_filters import IS_DOCUMENT, terms
 from semsearch.cluster.coded_words import packed_codes, unpacked_codes
 from semsearch.cluster.collection_state import CollectionState, StateOfCollection
@@ -31,6 +31,7 @@ from semsearch.cluster.index_layout import (
     vector_mapping,
     writing_alias,
 )
+from semsearch.errors import StorageError
 from semsearch.search.languages import languages_of
 from semsearch.types import Metric
 
@@ -192,8 +193,17 @@ class SecondIndex:
 
     def block(self, index: str, blocked: bool) -> None:
         """Have an index take no writes, or take them again."""
-        body = {"index": {"blocks": {"write": True if blocked else None}}}
-        self._connection.ask("PUT", f"{quote(index)}/_settings", body, accept=(404,))
+        if not blocked:
+            body = {"index": {"blocks": {"write": None}}}
+            self._connection.ask("PUT", f"{quote(index)}/_settings", body, accept=(404,), wanted=DONE)
+            return
+        # a setting would hold for what comes, and not wait for what is under way
+        said = self._connection.ask("PUT", f"{quote(index)}/_block/write", wanted=(*DONE, "shards_acknowledged")).body
+        if not (said["acknowledged"] and said["shards_acknowledged"]):
+            raise StorageError(
+                f"{self._connection.location} can't hold writers out of {index} now, for a shard does not answer: "
+                "run the same command again once its health is not red."
+            )
 
     def _unblocked(self, index: str) -> None:
         """So that writers go on, should it be possible; else `check` tells and `repair` does it."""
@@ -206,7 +216,7 @@ class SecondIndex:
         return self._connection.ask("GET", f"{quote(index)}/_settings", accept=(404,)).status == 200
 
     def _drop(self, index: str) -> None:
-        self._connection.ask("DELETE", quote(index), accept=(404,))
+        self._connection.ask("DELETE", quote(index), accept=(404,), wanted=DONE)
 
 
 def retired(state: StateOfCollection) -> list[dict[str, Any]]:
@@ -220,7 +230,7 @@ def drop_retired(connection: ClusterConnection, state: CollectionState, *, at_on
     gone = [own["index"] for own in retired(state.read()) if own["at"] <= limit]
     if gone:
         for index in gone:
-            connection.ask("DELETE", quote(index), accept=(404,))
+            connection.ask("DELETE", quote(index), accept=(404,), wanted=DONE)
         state.change(lambda now: {**now.source, "retired": [one for one in retired(now) if one["index"] not in gone]})
 
 
@@ -267,7 +277,7 @@ def map_vectors(
 ) -> None:
     """Have an index take vectors of so many components."""
     body = vector_mapping(connection.dialect, dim, metric, options)
-    connection.ask("PUT", f"{quote(index)}/_mapping", body)
+    connection.ask("PUT", f"{quote(index)}/_mapping", body, wanted=DONE)
 
 
 def point_alias(connection: ClusterConnection, name: str, index: str, old: str | None = None) -> None:
@@ -276,4 +286,4 @@ def point_alias(connection: ClusterConnection, name: str, index: str, old: str |
     actions: list[Any] = [{"add": {"index": index, "alias": alias}}]
     if old is not None:
         actions.append({"remove": {"index": old, "alias": alias, "must_exist": False}})
-    connection.ask("POST", "_aliases", {"actions": actions})
+    connection.ask("POST", "_aliases", {"actions": actions}, wanted=DONE)

@@ -2,6 +2,7 @@
 
 import json
 import threading
+from collections import Counter
 from dataclasses import replace
 from urllib.parse import quote
 
@@ -13,6 +14,7 @@ pytest.importorskip("orjson", reason="the extra 'opensearch' is not installed")
 import semsearch
 from semsearch.cluster import engine as cluster_engine
 from semsearch.cluster import nearest_documents
+from semsearch.cluster.dialects import RequestTimeout
 from semsearch.cluster.document_store import DocumentStore
 from semsearch.cluster.index_layout import identity_of
 from semsearch.cluster.second_index import SecondIndex
@@ -26,6 +28,9 @@ from semsearch.errors import (
     FilterError,
     UsageError,
 )
+from semsearch.search.fields import VALUED, fields_of
+from semsearch.search.where import Compare, Value
+from semsearch.server.facets import facets, most_frequent
 from semsearch.testing.encoder import HashEncoder
 from semsearch.testing.engines import in_passages
 from semsearch.types import Document, Metric
@@ -341,3 +346,40 @@ def test_what_is_declared(cats):
     assert "_snapshot" in cats.engine.capabilities.tools
     assert json.dumps(cats.info())
     assert cluster_engine.WALK_DEPTHS[0] == nearest_documents.LEAST_DEPTH
+
+
+def test_a_merge_may_take_longer_than_a_request(cats, monkeypatch):
+    """Servers go on with it when nobody waits for the answer any more."""
+    monkeypatch.setattr(cluster_engine, "MERGE_PAUSE", 0.1)
+    cats.remove(["c1", "c2"])
+    dialect = cats.engine._connection.dialect
+    send = dialect.send
+
+    def impatient(method, path, body, lines):
+        answer = send(method, path, body, lines)
+        if "_forcemerge" in path:
+            raise RequestTimeout("Read timed out")
+        return answer
+
+    monkeypatch.setattr(dialect, "send", impatient)
+    assert cats.compact().bytes_after > 0
+    assert len(cats.search("cat", k=10)) == 4
+
+
+def test_values_are_counted_by_the_server_as_documents_have_them(url):
+    """Those of lists, of every type, long ones, under a filter: as by reading all documents."""
+    long = "a" * 2000
+    values = [1, 1.0, True, "1", "", "x*y", [1, 2, 2], ["1", "x"], [], None, {"b": 3}, long + "b", [long + "c"], 2**60]
+    documents = [Document(str(n), "text", metadata={"a": one, "n": n % 3}) for n, one in enumerate([*values, *values])]
+    with semsearch.create("counted", home=url, encoder=HashEncoder()) as collection:
+        collection.add(documents)
+        with collection.engine.view() as view:
+            for where in (None, Compare("n", "$gte", Value("number", 1))):
+                for name in ("a", "a.b", "n", "nothing"):
+                    counts = Counter()
+                    for document in documents:
+                        if where is None or document.metadata["n"] >= 1:
+                            own = {(k, v) for f, _, k, v in fields_of(document.metadata) if f == name and k in VALUED}
+                            counts.update(own)
+                    for most in (100, 3):
+                        assert facets(view, name, where, most) == most_frequent(counts, most), (name, where)

@@ -11,7 +11,9 @@ pytest.importorskip("orjson", reason="the extra 'opensearch' is not installed")
 
 from semsearch.cluster import cluster_connection, cluster_errors
 from semsearch.cluster.cluster_address import ClusterAddress
+from semsearch.cluster.cluster_origins import ClusterOrigins
 from semsearch.cluster.coded_words import coded, coded_text
+from semsearch.cluster.collection_state import CollectionState
 from semsearch.cluster.dialects import ClusterAnswer, RequestTimeout
 from semsearch.cluster.document_store import DocumentStore
 from semsearch.cluster.index_creation import mapping_differences
@@ -146,12 +148,11 @@ def test_words_are_coded_as_letters_and_digits_and_never_alike():
     assert coded_text("Two cats", ["one", "two"], ("en",)).count("wcat") == 2, "a title counts twice"
 
 
-class Slow:
+class Slow(cluster_connection.ClusterConnection):
     """A connection to a server that has no time for more than some bytes at once."""
 
-    location = "opensearch://h"
-
     def __init__(self, most):
+        self.location = "opensearch://h"
         self.most = most
         self.sizes = []
         self.good_size = cluster_connection.RequestSize()
@@ -313,7 +314,7 @@ def error(kind, reason="because", status=400):
         (error("security_exception", status=401), EngineUnreachable, "does not let you in"),
         (error("security_exception", "no permissions", 403), StorageError, "no right"),
         (error("cluster_block_exception", FLOOD, 429), StorageError, "too little room"),
-        (error("index_create_block_exception", "blocked by: [FORBIDDEN/10]", 403), StorageError, "no right"),
+        (error("index_create_block_exception", "blocked by: [FORBIDDEN/10]", 403), StorageError, "too little room"),
         (error("index_not_found_exception", "no such index [x]", 404), CollectionNotFound, "was dropped"),
         (ClusterAnswer(413, "too large"), StorageError, "http.max_content_length"),
         (ClusterAnswer(0, "garbage"), StorageError, "not as a cluster does"),
@@ -331,6 +332,22 @@ def test_a_refusal_is_one_sentence_within_a_bounded_time(connection, answer, kin
         own.ask("GET", "x", patience=0.05)
     assert SECRET not in str(told.value)
     assert "\n" not in str(told.value)
+
+
+@pytest.mark.parametrize("place", ["type", "root_cause", "caused_by", "failed_shards"])
+def test_a_node_that_has_gone_just_now_is_waited_for(connection, place):
+    """The others answer 500 until they have noticed; what else is a 500 is none of that."""
+    for kind, again in (("node_not_connected_exception", True), ("null_pointer_exception", False)):
+        gone = {"type": kind, "reason": "[node2][127.0.0.1:60235] Node not connected"}
+        inner = {"root_cause": [gone], "caused_by": gone, "failed_shards": [{"shard": 0, "reason": gone}]}
+        said = gone if place == "type" else {"type": "other", "reason": "all shards failed", place: inner[place]}
+        lost = ClusterAnswer(500, {"error": said, "status": 500})
+        own, _ = connection(lost, ClusterAnswer(200, {"fine": True}))
+        if again:
+            assert own.ask("GET", "x", patience=5).body == {"fine": True}
+            own, _ = connection(lost)
+        with pytest.raises(StorageError, match="can't do this now" if again else "refused a request"):
+            own.ask("GET", "x", patience=0.01)
 
 
 def test_what_is_busy_is_asked_again_and_what_is_full_is_not(connection):
@@ -372,8 +389,22 @@ def test_a_partial_answer_is_never_passed_off_as_whole(connection, shards):
     assert fake.asked == 2
 
 
+def test_the_status_of_each_item_is_read(connection):
+    """Of what is written of sources and files, too: an item that was refused is no success."""
+    full = {"status": 429, "error": {"type": "cluster_block_exception", "reason": FLOOD}}
+    own, _ = connection(ClusterAnswer(200, {"items": [{"create": {"status": 409}}, {"update": full}]}))
+    origins = ClusterOrigins(own, CollectionState(own, "x", "u"), lambda: None, lambda: None)
+    with pytest.raises(StorageError, match="too little room"):
+        origins._written([("a", b"{}\n"), ("b", b"{}\n")])
+    for items in ([], [{"create": {"status": 201}}], [{"create": {}}, {}], "fine", [1, 2]):
+        own, _ = connection(ClusterAnswer(200, {"items": items}))
+        with pytest.raises(StorageError, match="not as a cluster does"):
+            list(own.bulk("x", [("a", b"{}\n"), ("b", b"{}\n")]))
+
+
 def test_an_answer_that_ran_out_of_time_is_none(connection):
-    own, _ = connection(ClusterAnswer(200, {"timed_out": True, "_shards": {"total": 1, "successful": 1}}))
+    said = {"timed_out": True, "_shards": {"total": 1, "successful": 1}, "hits": {"hits": []}}
+    own, _ = connection(ClusterAnswer(200, said))
     with pytest.raises(StorageError):
         own.search("x", {})
 

@@ -49,7 +49,7 @@ def test_a_shard_without_a_copy_and_the_majority_lost_and_back(three):
     home = three.url("lost", shards=3, replicas=0)
     with semsearch.create("cats", home=home, encoder=HashEncoder()) as cats:
         cats.add(CATS)
-        before = [(hit.id, hit.score) for hit in cats.search("cat number 7", k=30)]
+        before = found(cats)
         assert len(before) == 30
         three.ask("PUT", "/lost.home/_settings", {"index": {"number_of_replicas": 2}})
         until("a list on all nodes", lambda: three.ask("GET", "/_cluster/health/lost.home").get("status") == "green")
@@ -65,11 +65,41 @@ def test_a_shard_without_a_copy_and_the_majority_lost_and_back(three):
             three.ask("POST", "/_cluster/reroute?retry_failed=true")
             until("green", lambda: three.ask("GET", "/_cluster/health").get("status") in ("green", "yellow"))
             assert {document.id for document in CATS} <= set(cats.ids())
-            found = [(hit.id, hit.score) for hit in cats.search("cat number 7", k=60) if hit.id.startswith("c")]
-            assert found == before
+            assert found(cats) == before
             cats.add([Document(f"new{number}", "a new cat") for number in range(20)])
             assert cats.check(deep=True) == []
             assert cats.remove([f"new{number}" for number in range(20)]) == 20
+
+
+def test_a_shard_that_is_slow(three):
+    """Its node hangs: a sentence in the time that there is, and all of the answers once it goes on."""
+    home = three.url("slow", shards=3, replicas=0, timeout=5)
+    with semsearch.create("cats", home=home, encoder=HashEncoder()) as cats:
+        cats.add(CATS)
+        before = found(cats)
+        three.hang(2)
+        try:
+            for ask in (
+                lambda: cats.search("cat number 7", k=30),
+                lambda: cats.search("cat number 7", k=30, mode="lexical"),
+                lambda: cats.add([Document(f"new{number}", "a new cat") for number in range(20)]),
+            ):
+                with bounded(), pytest.raises(StorageError, match=r"in time|part of the collection|can't do this now"):
+                    ask()
+        finally:
+            three.go_on(2)
+        until("all answers again", lambda: found(cats) == before)
+        until("writes again", lambda: _writes(cats))
+        assert cats.check(deep=True) == []
+
+
+def found(collection):
+    """Ids and scores of the first documents; None where there is no answer."""
+    try:
+        hits = collection.search("cat number 7", k=60)
+    except StorageError:
+        return None
+    return [(hit.id, hit.score) for hit in hits if hit.id.startswith("c")]
 
 
 def test_a_disk_that_is_full(server, url):
@@ -88,6 +118,12 @@ def test_a_disk_that_is_full(server, url):
             until("a refusal", lambda: not _writes(cats))
             with pytest.raises(StorageError, match="too little room on its disks"):
                 cats.add([Document("more", "one more")])
+            with bounded(), pytest.raises(StorageError, match="too little room on its disks"):
+                cats.remove(["c1"])
+            with bounded(), pytest.raises(StorageError):
+                semsearch.create("more", home=url, encoder=HashEncoder())
+            with bounded(), pytest.raises(StorageError):
+                cats.change_language("de")
             assert len(cats.search("cat", k=100)) == 31
         finally:
             limits(threshold_enabled=None, **dict.fromkeys(marks))

@@ -189,14 +189,26 @@ class Cluster:
 
     def kill(self, node):
         """Let a node die where it is."""
+        process = self.processes[node]
+        self._signal(node, signal.SIGKILL)
+        self.processes[node] = None
+        process.wait(60)
+
+    def hang(self, node):
+        """Let a node do nothing, with all that it holds, until it goes on."""
+        self._signal(node, signal.SIGSTOP)
+
+    def go_on(self, node):
+        """Let a node that hangs go on."""
+        self._signal(node, signal.SIGCONT)
+
+    def _signal(self, node, number):
         import psutil
 
-        process, self.processes[node] = self.processes[node], None
-        own = psutil.Process(process.pid)
+        own = psutil.Process(self.processes[node].pid)
         for each in (*own.children(recursive=True), own):
             with suppress(psutil.NoSuchProcess):
-                each.kill()
-        process.wait(60)
+                each.send_signal(number)
 
     def stop(self):
         """End all nodes."""

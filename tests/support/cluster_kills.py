@@ -16,7 +16,8 @@ from support.cluster import FLAVOURS, cluster
 
 WRITERS, READERS = 4, 2
 BEFORE, AFTER = 8, 8  # acknowledged documents and as many answers before a node is killed, and more of both after it
-PATIENCE = 120.0  # seconds for either, on a machine that does much else
+PATIENCE, SLOWER = 120.0, 6  # seconds for both after a kill, or so many times what they took before it
+UNHURT = 600.0  # seconds for both with all nodes there, on a machine that does much else
 SETTINGS = ("cluster.routing.allocation.disk.threshold_enabled=false",)
 
 
@@ -61,11 +62,11 @@ class Round:
                 if len(hits) != 5 or any(hit.document.text[hit.start : hit.end] != hit.text for hit in hits):
                     self.wrong.append([hit.id for hit in hits])
 
-    def wait(self, more):
+    def wait(self, more, patience):
         """Until so many more writes were acknowledged and searches answered; how long that took, None if too long."""
         begun, written, answered = time.monotonic(), self.written + more, self.answered + more
         while self.written < written or self.answered < answered:
-            if time.monotonic() - begun > PATIENCE:
+            if time.monotonic() - begun > patience:
                 return None
             time.sleep(0.05)
         return time.monotonic() - begun
@@ -93,11 +94,12 @@ def main():
             threads += [threading.Thread(target=own.read) for _ in range(READERS)]
             for thread in threads:
                 thread.start()
-            ready = own.wait(BEFORE)
+            ready = own.wait(BEFORE, UNHURT)
             time.sleep(generator.uniform(0, 1))
             victim, refused = generator.randrange(3), own.refused
             servers.kill(victim)
-            went_on = own.wait(AFTER)
+            patience = max(PATIENCE, SLOWER * (ready or 0))
+            went_on = own.wait(AFTER, patience)
             own.done.set()
             for thread in threads:
                 thread.join()
@@ -120,8 +122,8 @@ def main():
             totals[1] += own.answered
             print(  # noqa: T201
                 f"round {number + 1}: node {victim} killed, {own.written} writes acknowledged, {own.answered} searches "
-                f"answered, {own.refused - refused} refused since; went on after {went_on or PATIENCE:.1f} s; lost "
-                f"{lost + gone}, wrong {own.wrong}, problems {problems}",
+                f"answered, {own.refused - refused} refused since; went on after {went_on or patience:.1f} s "
+                f"({ready or UNHURT:.1f} s before); lost {lost + gone}, wrong {own.wrong}, problems {problems}",
                 flush=True,
             )
             assert [lost, gone, own.wrong, problems] == [[], [], [], []]

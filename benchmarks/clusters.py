@@ -1,0 +1,203 @@
+"""A collection in a cluster beside the bare requests for the same: one bulk load, one walk of the graph, one match.
+
+    python benchmarks/clusters.py opensearch://host:9200 [--vectors FILE] [--rows 137551] [--out FILE]
+
+Bare: the very bytes of the bulk requests that semsearch sent, sent again to an index of the same mapping; a search by
+`knn` with the same depth, filter and fields, which brings the texts and vectors of the first; a `match` of the same
+words. semsearch: `Collection.add` with given vectors, `search` with a vector and by words, so that no encoding is in
+it. Searches are interleaved, a query at a time. Both indexes are merged before, and what they take is counted then.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from texts import short_texts
+from vector_sets import DEFAULT, encoded
+
+import semsearch
+from semsearch.cluster.cluster_address import ClusterAddress
+from semsearch.cluster.cluster_connection import ClusterConnection
+from semsearch.cluster.cluster_filters import UNFILTERED, DocumentFilter, FilterCompiler, IndexFields
+from semsearch.cluster.coded_words import coded
+from semsearch.cluster.nearest_documents import LEAST_DEPTH
+from semsearch.cluster.second_index import made_index, map_vectors
+from semsearch.search.analysis import analysed
+from semsearch.search.where_mapping import parse
+from semsearch.types import Document, Metric, Vectors
+
+K, MARGIN, MERGE_PATIENCE = 10, 10, 1800.0
+SHARES = {"half": {"n": {"$lt": 0.5}}, "1 %": {"n": {"$lt": 0.01}}, "0.01 %": {"n": {"$lt": 0.0001}}}
+
+
+def took(work: Callable[[], Any]) -> float:
+    """Seconds that it takes."""
+    start = time.perf_counter()
+    work()
+    return time.perf_counter() - start
+
+
+def merged(connection: ClusterConnection, index: str) -> int:
+    """Merge an index to a segment a shard, and its bytes: of all primaries."""
+    connection.ask("POST", f"{index}/_forcemerge", options={"max_num_segments": "1", "wait_for_completion": "false"})
+    deadline, before = time.monotonic() + MERGE_PATIENCE, -1
+    while time.monotonic() < deadline:
+        time.sleep(3)
+        connection.ask("POST", f"{index}/_flush")
+        said = connection.ask("GET", f"{index}/_stats/store,segments,merge").body["_all"]["primaries"]
+        shards = connection.ask("GET", f"{index}/_stats").body["_shards"]["total"]
+        size = int(said["store"]["size_in_bytes"])
+        if said["merges"]["current"] == 0 and said["segments"]["count"] <= shards and size == before:
+            return size
+        before = size
+    return before
+
+
+def main() -> None:
+    """Measure, and print what came out."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("url", help="of a cluster")
+    parser.add_argument("--vectors", type=Path, default=DEFAULT, help="of the questions, in their order")
+    parser.add_argument("--rows", type=int, default=137_551)
+    parser.add_argument("--asked", type=int, default=100)
+    parser.add_argument("--out", type=Path, help="append the results to this file, as JSON lines")
+    options = parser.parse_args()
+    vectors, texts = encoded(options.vectors), short_texts()
+    order = np.random.default_rng(0).permutation(len(vectors))
+    asked, stored = order[: options.asked], order[options.asked :][: options.rows]
+    rows, queries = np.ascontiguousarray(vectors[stored]), np.ascontiguousarray(vectors[asked])
+    documents = [
+        Document(str(place), texts[row], metadata={"n": place / len(stored)}) for place, row in enumerate(stored)
+    ]
+    connection = ClusterConnection(ClusterAddress.of(options.url))
+    name = f"bench-{uuid.uuid4().hex[:8]}"
+    nodes = int(connection.ask("GET", "_cluster/health").body["number_of_nodes"])
+    seconds: dict[str, float] = {}
+    with semsearch.create(name, home=options.url, encoder=None, dim=rows.shape[1]) as there:
+        bare, alias = made_index(connection, f"{name}-bare", "bare")
+        try:
+            map_vectors(connection, bare, rows.shape[1], Metric.COSINE, {})
+            bodies = recorded(there, lambda: seconds.update(load=took(lambda: there.add(documents, vectors=rows))))
+            sent = connection.dialect.send
+
+            def load() -> None:
+                for body in bodies:
+                    sent("POST", f"/{alias}/_bulk?require_alias=true&filter_path=errors", body, True)
+                connection.refresh(bare)
+
+            seconds["load, bare"] = took(load)
+            there.reindex("hnsw")
+            own = there.engine._read().index  # type: ignore[attr-defined]
+            size = {"semsearch": merged(connection, own), "bare": merged(connection, bare)}
+            raw = rows.nbytes + sum(len(one.text.encode()) for one in documents)
+            times, found = searched(there, connection, own, bare, queries, [texts[row] for row in asked], rows)
+        finally:
+            connection.ask("DELETE", bare, accept=(404,))
+            there.close()
+            semsearch.drop(name, home=options.url)
+    print(f"{len(rows):,} vectors of {rows.shape[1]} components, {len(asked)} queries, {nodes} nodes")
+    for what, taken in seconds.items():
+        print(f"{what:24} {taken:8.1f} s")
+    print(f"load is {seconds['load, bare'] / seconds['load']:.2f} of the bare one's rate")
+    print(f"{size['semsearch'] / 1e6:.1f} MB on disk, merged: {size['semsearch'] / raw:.2f} of vectors and texts")
+    told = {}
+    for way, taken in times.items():
+        base = float(np.median(times.get(f"{way.split(',')[0]}, bare", taken)))
+        p50, p95 = np.percentile(taken, [50, 95])
+        told[way] = {"p50": float(p50), "p95": float(p95), "recall": float(np.mean(found[way])) if found[way] else None}
+        recall = f"   recall {np.mean(found[way]):.4f}" if found[way] else ""
+        print(f"{way:24} {p50:8.2f} ms p50 {p95:8.2f} ms p95   {p50 / base:.2f} x bare{recall}")
+    if options.out:
+        record = {"benchmark": "clusters", "flavour": connection.dialect.flavour, "nodes": nodes, "rows": len(rows)}
+        record |= {"seconds": seconds, "bytes": size["semsearch"], "raw": raw, "ms": told}
+        with options.out.open("a") as file:
+            file.write(json.dumps(record) + "\n")
+
+
+def recorded(collection: semsearch.Collection, work: Callable[[], Any]) -> list[bytes]:
+    """Do it, and the bodies of the bulk requests that were sent."""
+    dialect = collection.engine._connection.dialect  # type: ignore[attr-defined]
+    send, bodies = dialect.send, []
+
+    def kept(method: str, path: str, body: bytes | None, lines: bool) -> Any:
+        if "/_bulk" in path and body is not None:
+            bodies.append(body)
+        return send(method, path, body, lines)
+
+    dialect.send = kept
+    try:
+        work()
+    finally:
+        dialect.send = send
+    return bodies
+
+
+def searched(
+    there: semsearch.Collection,
+    connection: ClusterConnection,
+    own: str,
+    bare: str,
+    queries: Vectors,
+    texts: list[str],
+    rows: Vectors,
+) -> tuple[dict[str, list[float]], dict[str, list[float]]]:
+    """Milliseconds of each query in each way, and how much of the ten nearest it found."""
+    dialect = connection.dialect
+    fields = {"_source": dialect.source(("id", "title", "text", "metadata", "keys", "starts", "ends", "p.v"))}
+    compiler, catalog = FilterCompiler(connection, own), IndexFields(connection, own)
+    allowed = {share: DocumentFilter((compiler.clause(parse(where, catalog)),)) for share, where in SHARES.items()}
+    numbers = np.arange(len(rows)) / len(rows)
+    limits = {share: where["n"]["$lt"] for share, where in SHARES.items()}
+
+    def walk(query: Vectors, among: DocumentFilter) -> list[str]:
+        body = {"size": K + MARGIN, "query": dialect.nearest(query, LEAST_DEPTH, among.clause), **fields}
+        return [hit["_source"]["id"] for hit in connection.search(bare, body)["hits"]["hits"]][:K]
+
+    def match(text: str) -> list[str]:
+        words = " ".join(map(coded, analysed(text, ("en",)).split()))
+        body = {"size": K, "query": {"match": {"words": words}}, **fields}
+        said = connection.search(bare, body, options={"search_type": "dfs_query_then_fetch"})
+        return [hit["_source"]["id"] for hit in said["hits"]["hits"]]
+
+    times: dict[str, list[float]] = {}
+    found: dict[str, list[float]] = {}
+
+    def timed(way: str, ask: Callable[[], list[str]], truth: set[str] | None = None) -> None:
+        start = time.perf_counter()
+        ids = ask()
+        times.setdefault(way, []).append(1e3 * (time.perf_counter() - start))
+        found.setdefault(way, [])
+        if truth:
+            found[way].append(len(truth & set(ids)) / len(truth))
+
+    for row, (query, text) in enumerate(zip(queries, texts, strict=True)):
+        scores = rows @ query
+        best = {str(place) for place in np.argsort(-scores, kind="stable")[:K]}
+
+        def ours(**how: Any) -> Callable[[], list[str]]:
+            return lambda: [hit.id for hit in there.search(k=K, **how)]
+
+        timed("dense, bare", lambda query=query: walk(query, UNFILTERED), best)
+        timed("dense", ours(vector=query), best)
+        if row < len(queries) // 4:
+            timed("dense, exact", ours(vector=query, exact=True), best)
+        timed("words, bare", lambda text=text: match(text))
+        timed("words", ours(query=text, mode="lexical"))
+        for share, where in SHARES.items():
+            own_best = [place for place in np.argsort(-scores, kind="stable") if numbers[place] < limits[share]][:K]
+            truth = {str(place) for place in own_best}
+            timed(f"{share}, bare", lambda query=query, share=share: walk(query, allowed[share]), truth)
+            timed(share, ours(vector=query, where=where), truth)
+            timed(f"{share}, exact", ours(vector=query, where=where, exact=True), truth)
+    return times, found
+
+
+if __name__ == "__main__":
+    main()
