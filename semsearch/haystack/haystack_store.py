@@ -15,7 +15,7 @@ from haystack.document_stores.errors import DuplicateDocumentError
 from haystack.document_stores.types import DuplicatePolicy
 
 from semsearch.adaptors.matching import EVERYTHING, Condition, found_where
-from semsearch.adaptors.offloading import offloaded
+from semsearch.adaptors.offloading import offloaded, offloaded_change
 from semsearch.adaptors.opened import GIVEN_VECTORS, CollectionSpec, has_encoder, place_of
 from semsearch.collection import Collection
 from semsearch.errors import DimensionMismatch, UsageError
@@ -412,23 +412,23 @@ class SemsearchDocumentStore:
         self, documents: list[HaystackDocument], policy: DuplicatePolicy = DuplicatePolicy.NONE
     ) -> int:
         """See `write_documents`."""
-        return await offloaded(self.write_documents, documents, policy)
+        return await offloaded_change(self.write_documents, documents, policy)
 
     async def delete_documents_async(self, document_ids: list[str]) -> None:
         """See `delete_documents`."""
-        await offloaded(self.delete_documents, document_ids)
+        await offloaded_change(self.delete_documents, document_ids)
 
     async def delete_all_documents_async(self) -> None:
         """See `delete_all_documents`."""
-        await offloaded(self.delete_all_documents)
+        await offloaded_change(self.delete_all_documents)
 
     async def delete_by_filter_async(self, filters: Mapping[str, Any]) -> int:
         """See `delete_by_filter`."""
-        return await offloaded(self.delete_by_filter, filters)
+        return await offloaded_change(self.delete_by_filter, filters)
 
     async def update_by_filter_async(self, filters: Mapping[str, Any], meta: dict[str, Any]) -> int:
         """See `update_by_filter`."""
-        return await offloaded(self.update_by_filter, filters, meta)
+        return await offloaded_change(self.update_by_filter, filters, meta)
 
     async def get_metadata_fields_info_async(self) -> dict[str, dict[str, str]]:
         """See `get_metadata_fields_info`."""

@@ -7,7 +7,7 @@ from typing import Any
 from llama_index.core.base.embeddings.base import BaseEmbedding
 from llama_index.core.bridge.pydantic import Field, PrivateAttr
 
-from semsearch.adaptors.offloading import offloaded
+from semsearch.adaptors.offloading import offloaded, offloaded_change
 from semsearch.encoder.load import DEFAULT_MODEL
 from semsearch.encoder.own import encoder_from, named_encoder
 from semsearch.hardware import Compute
@@ -65,7 +65,7 @@ class SemsearchEmbedding(BaseEmbedding):
         return await offloaded(self._get_query_embedding, query)
 
     async def _aget_text_embedding(self, text: str) -> list[float]:
-        return await offloaded(self._get_text_embedding, text)
+        return await offloaded_change(self._get_text_embedding, text)
 
     async def _aget_text_embeddings(self, texts: list[str]) -> list[list[float]]:
-        return await offloaded(self._get_text_embeddings, texts)
+        return await offloaded_change(self._get_text_embeddings, texts)

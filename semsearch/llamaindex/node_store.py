@@ -20,7 +20,7 @@ from llama_index.core.vector_stores.types import (
 )
 
 from semsearch.adaptors.matching import Condition, any_of, found_where, same
-from semsearch.adaptors.offloading import offloaded
+from semsearch.adaptors.offloading import offloaded, offloaded_change
 from semsearch.adaptors.opened import GIVEN_VECTORS, CollectionSpec, place_of
 from semsearch.collection import Collection
 from semsearch.engine import SPARSE
@@ -179,21 +179,21 @@ class SemsearchVectorStore(BasePydanticVectorStore):
 
     async def async_add(self, nodes: Sequence[BaseNode], **kwargs: Any) -> list[str]:
         """See `add`."""
-        return await offloaded(self.add, nodes, **kwargs)
+        return await offloaded_change(self.add, nodes, **kwargs)
 
     async def adelete(self, ref_doc_id: str, **delete_kwargs: Any) -> None:
         """See `delete`."""
-        await offloaded(self.delete, ref_doc_id, **delete_kwargs)
+        await offloaded_change(self.delete, ref_doc_id, **delete_kwargs)
 
     async def adelete_nodes(
         self, node_ids: list[str] | None = None, filters: MetadataFilters | None = None, **delete_kwargs: Any
     ) -> None:
         """See `delete_nodes`."""
-        await offloaded(self.delete_nodes, node_ids, filters, **delete_kwargs)
+        await offloaded_change(self.delete_nodes, node_ids, filters, **delete_kwargs)
 
     async def aclear(self) -> None:
         """See `clear`."""
-        await offloaded(self.clear)
+        await offloaded_change(self.clear)
 
     async def aget_nodes(
         self, node_ids: list[str] | None = None, filters: MetadataFilters | None = None
