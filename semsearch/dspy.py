@@ -8,7 +8,7 @@ is not needed to import this: what it asks of a retriever is an object that is c
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Self
 
 from semsearch.adaptors.opened import CollectionSpec
 from semsearch.collection import Collection
@@ -57,6 +57,10 @@ class SemsearchRM:
         """
         self.collection = CollectionSpec(collection, home).opened() if isinstance(collection, str) else collection
         self.k, self._search = k, search
+
+    def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:
+        """Itself: optimisers copy programs with all that they hold, and the collection is no part to be copied."""
+        return self
 
     def __call__(self, query: str | Sequence[str], k: int | None = None, **kwargs: Any) -> RetrievedPassages:
         """The passages that answer best; of several queries, those of each in turn.

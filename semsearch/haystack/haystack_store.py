@@ -95,6 +95,13 @@ class SemsearchDocumentStore:
         made: Self = default_from_dict(cls, data)
         return made
 
+    def __getstate__(self) -> dict[str, Any]:
+        """What a copy, or another process, opens anew."""
+        return {name: value for name, value in vars(self).items() if name not in ("_opened", "_lock")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state, _opened=None, _lock=threading.Lock())
+
     @property
     def collection(self) -> Collection:
         """The collection, opened or made when it is first asked for."""
@@ -183,12 +190,24 @@ class SemsearchDocumentStore:
             )
         else:
             kept = [kept_document(document, unembedded=True) for document in documents]
-            alone = np.zeros((len(kept), self._dim()), dtype=np.float32)
+            alone = np.zeros((len(kept), self._dim() + 1), dtype=np.float32)
             alone[:, -1] = 1
             collection.add(kept, alone, maintain=False)
 
     def _dim(self) -> int:
-        return int(self.dim or 0) + 1
+        """Components of the embeddings that documents come with.
+
+        Raises:
+            UsageError: Nobody said so.
+        """
+        if self.dim is None:
+            with self.collection.engine.view() as view:
+                there = view.dim
+            raise UsageError(
+                f"collection '{self.name}' has no model, so that documents come with their embeddings: say of how many "
+                f"components, dim={there - 1} where this adaptor made it."
+            )
+        return self.dim
 
     def _vectors(self, embeddings: Sequence[Any]) -> Any:
         """Embeddings as the collection has them `(n, dim)`.
@@ -197,7 +216,7 @@ class SemsearchDocumentStore:
             DimensionMismatch: One has another number of components.
         """
         collection = self.collection
-        wanted = collection.encoder.dim if has_encoder(collection) else int(self.dim or 0)
+        wanted = collection.encoder.dim if has_encoder(collection) else self._dim()
         for embedding in embeddings:
             if len(embedding) != wanted:
                 raise DimensionMismatch(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Self
 
 from llama_index.core.base.embeddings.base import BaseEmbedding
 from llama_index.core.bridge.pydantic import Field, PrivateAttr
@@ -49,6 +49,12 @@ class SemsearchEmbedding(BaseEmbedding):
     def class_name(cls) -> str:
         """What LlamaIndex calls it in what it writes down."""
         return "SemsearchEmbedding"
+
+    def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:
+        """One with the same model, which is not opened twice."""
+        copied = self.model_copy()
+        copied._encoder = self._encoder
+        return copied
 
     def _get_query_embedding(self, query: str) -> list[float]:
         found: list[float] = self._encoder.encode_queries([query])[0].tolist()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 from itertools import islice
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from llama_index.core.bridge.pydantic import PrivateAttr
@@ -71,6 +71,10 @@ class SemsearchVectorStore(BasePydanticVectorStore):
     def class_name(cls) -> str:
         """What LlamaIndex calls it in what it writes down."""
         return "SemsearchVectorStore"
+
+    def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:
+        """One that opens the same collection anew."""
+        return type(self)(self.name, self._home, self.metric)
 
     @property
     def client(self) -> Collection | None:

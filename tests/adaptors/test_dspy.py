@@ -46,10 +46,11 @@ def test_dspys_own_tutorial_with_the_retriever_exchanged(notes):
     class RAG(dspy.Module):
         def __init__(self):
             super().__init__()
+            self.search = search  # optimisers copy programs with all that they hold
             self.respond = dspy.ChainOfThought("context, question -> response")
 
         def forward(self, question):
-            context = search(question).passages
+            context = self.search(question).passages
             return self.respond(context=context, question=question)
 
     # it answers by what the prompt holds, so that a passage must have reached it
@@ -64,6 +65,7 @@ def test_dspys_own_tutorial_with_the_retriever_exchanged(notes):
         evaluate = dspy.Evaluate(devset=examples, metric=metric, num_threads=16, display_progress=False)
         assert evaluate(RAG()).score == 100
         learnt = dspy.BootstrapFewShot(metric=metric, max_bootstrapped_demos=2).compile(RAG(), trainset=examples[:6])
+        assert learnt.search is search
         assert len(learnt.respond.predictors()[0].demos) > 0
         assert learnt(question="cat sleeps").response == "the cat sleeps"
 
