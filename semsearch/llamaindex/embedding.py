@@ -52,7 +52,7 @@ class SemsearchEmbedding(BaseEmbedding):
 
     def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:
         """One with the same model, which is not opened twice."""
-        copied = self.model_copy()
+        copied: Self = self.model_copy()
         copied._encoder = self._encoder
         return copied
 
