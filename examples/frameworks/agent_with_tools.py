@@ -41,7 +41,7 @@ def main(question: str = "how do I treat a burn?", model: str | None = None) -> 
         with semsearch.create("samples", home=home) as samples:
             samples.add(map(json.loads, lines))
         command = StdioTransport(sys.executable, ["-m", "semsearch", "mcp", "--home", home])
-        agent = Agent(model or stand_in(question), toolsets=[MCPToolset(command, init_timeout=60)])
+        agent = Agent(model or stand_in(question), toolsets=[MCPToolset(command, init_timeout=200)])
         said = asyncio.run(agent.run(question)).output
     print(said)
     return said

@@ -22,13 +22,16 @@ from semsearch.types import Encoder, Metric, Reranker
 Batches = Iterable[Mapping[str, Any]]
 
 
-def described_model(kind: str, name: str, fingerprint: str, options: Mapping[str, Any] | None = None) -> ModelMeta:
+def described_model(
+    kind: str, name: str, fingerprint: str, options: Mapping[str, Any] | None = None, dim: int | None = None
+) -> ModelMeta:
     """What mteb is told of a model, by which it keeps results apart: its name, its fingerprint, how it is asked."""
     given = name.strip("/").replace("\\", "/").split("/")
     owned = "/".join(given[-2:]) if len(given) > 1 else f"semsearch/{name}"
     known = {
         "name": owned,
         "revision": f"{kind}-{hashlib.sha256(fingerprint.encode()).hexdigest()[:16]}",
+        "embed_dim": dim,
         "is_cross_encoder": kind == "cross-encoder",
         "experiment_kwargs": {key: _told(value) for key, value in (options or {}).items()} or None,
     }
@@ -72,7 +75,7 @@ class MTEBEncoder:
         own = model_name or DEFAULT_MODEL
         self.encoder = encoder_from(encoder) if encoder else named_encoder(own, revision, Compute(device, None))
         called = model_name or name_of(self.encoder)
-        self.mteb_model_meta = described_model("encoder", called, self.encoder.fingerprint)
+        self.mteb_model_meta = described_model("encoder", called, self.encoder.fingerprint, dim=self.encoder.dim)
 
     def encode(self, inputs: Batches, *, prompt_type: PromptType | None = None, **kwargs: Any) -> NDArray[np.float32]:
         """The vectors `(n, dim)` of all texts, queries where `prompt_type` says so."""
