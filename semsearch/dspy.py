@@ -1,12 +1,14 @@
-"""semsearch as DSPy's retriever: `dspy.configure(rm=SemsearchRM("notes"))`, then `dspy.Retrieve(k=3)("a question")`.
+"""semsearch as DSPy's retriever, wherever one of its own stands: `search = SemsearchRM("notes")`.
 
-DSPy is not needed to import this: what it asks of a retriever is an object that is called.
+`search("a question").passages` are the texts, as of `dspy.retrievers.Embeddings`; each element has them as `text` and
+`long_text`, as of `dspy.ColBERTv2`; and after `dspy.configure(rm=search)` that is what `dspy.Retrieve(k=3)` asks. DSPy
+is not needed to import this: what it asks of a retriever is an object that is called.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Self
 
 from semsearch.adaptors.opened import CollectionSpec
 from semsearch.collection import Collection
@@ -18,18 +20,27 @@ TESTED = {"dspy": "3.4.1"}  # with this its tests passed
 
 
 class RetrievedPassage(dict[str, Any]):
-    """A passage as DSPy has it: its text as `long_text`, and by their names the id, title, score and metadata."""
+    """A passage as DSPy has it: its text as `text` and `long_text`, and by their names id, title, score, metadata."""
 
     def __init__(self, hit: Hit) -> None:
         """What DSPy gets of a hit."""
         known = {"pid": hit.id, "title": hit.title, "score": hit.score, "metadata": dict(hit.metadata)}
-        super().__init__(long_text=hit.text, **known)
+        super().__init__(text=hit.text, long_text=hit.text, **known)
 
     def __getattr__(self, name: str) -> Any:
         try:
             return self[name]
         except KeyError:
             raise AttributeError(name) from None
+
+
+class RetrievedPassages(list[RetrievedPassage]):
+    """Passages, best first."""
+
+    @property
+    def passages(self) -> list[str]:
+        """Their texts."""
+        return [one.text for one in self]
 
 
 class SemsearchRM:
@@ -47,7 +58,11 @@ class SemsearchRM:
         self.collection = CollectionSpec(collection, home).opened() if isinstance(collection, str) else collection
         self.k, self._search = k, search
 
-    def __call__(self, query: str | Sequence[str], k: int | None = None, **kwargs: Any) -> list[RetrievedPassage]:
+    def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:
+        """Itself: optimisers copy programs with all that they hold, and the collection is no part to be copied."""
+        return self
+
+    def __call__(self, query: str | Sequence[str], k: int | None = None, **kwargs: Any) -> RetrievedPassages:
         """The passages that answer best; of several queries, those of each in turn.
 
         Raises:
@@ -57,4 +72,4 @@ class SemsearchRM:
         if not queries:
             raise UsageError("there is no query to answer.")
         answers = self.collection.search_many(queries, k or self.k, **{**self._search, **kwargs})
-        return [RetrievedPassage(hit) for hits in answers for hit in hits]
+        return RetrievedPassages(RetrievedPassage(hit) for hits in answers for hit in hits)

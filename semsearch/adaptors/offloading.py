@@ -1,4 +1,4 @@
-"""Work kept off an event loop: searches and writes run in a few threads of their own, and the loop goes on."""
+"""Work kept off an event loop: searches and changes run in a few threads of their own, and the loop goes on."""
 
 from __future__ import annotations
 
@@ -12,22 +12,30 @@ from typing import Any, TypeVar
 
 Given = TypeVar("Given")
 
-# Each thread that runs Python takes its turn at the interpreter's lock, and the loop waits for as many turns as there
-# are threads, of all that the system puts aside while they hold it: of a hundred searches four keep it for up to 37 ms
-# of their computing, two for up to 20 (benchmarks/async_searches.py), and two answer as many a second as four.
-MAX_OFFLOADED = 2  # at a time
+# Each thread that runs Python takes its turn at the interpreter's lock, 5 ms at most, and the loop waits for as many
+# turns as there are threads: with these three 15 ms (benchmarks/async_searches.py). More threads answer no more
+# searches a second, since what takes long in one is computing.
+MAX_SEARCHES = 2  # at a time
+MAX_CHANGES = 1  # at a time, beside them: to take documents in may last minutes, for which no search waits
 
-_pool: tuple[int, ThreadPoolExecutor] | None = None
+_pools: dict[str, tuple[int, ThreadPoolExecutor]] = {}
 
 
 async def offloaded(function: Callable[..., Given], *args: Any, **kwargs: Any) -> Given:
-    """What `function` gives, called in another thread, with the context variables of this task."""
+    """What `function`, which answers a question, gives in another thread with the context variables of this task."""
+    return await _run("search", MAX_SEARCHES, function, args, kwargs)
+
+
+async def offloaded_change(function: Callable[..., Given], *args: Any, **kwargs: Any) -> Given:
+    """As `offloaded`, of what takes documents in or out, or encodes them: it may take long."""
+    return await _run("change", MAX_CHANGES, function, args, kwargs)
+
+
+async def _run(
+    kind: str, most: int, function: Callable[..., Given], args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> Given:
+    pool = _pools.get(kind)
+    if pool is None or pool[0] != os.getpid():  # a forked child has none of its parent's threads
+        pool = _pools[kind] = os.getpid(), ThreadPoolExecutor(most, f"semsearch-async-{kind}")
     call = partial(contextvars.copy_context().run, function, *args, **kwargs)
-    return await asyncio.get_running_loop().run_in_executor(_executor(), call)
-
-
-def _executor() -> ThreadPoolExecutor:
-    global _pool
-    if _pool is None or _pool[0] != os.getpid():  # a forked child has none of its parent's threads
-        _pool = os.getpid(), ThreadPoolExecutor(MAX_OFFLOADED, "semsearch-async")
-    return _pool[1]
+    return await asyncio.get_running_loop().run_in_executor(pool[1], call)

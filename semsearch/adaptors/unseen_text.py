@@ -7,11 +7,18 @@ from __future__ import annotations
 
 from typing import Final
 
+from semsearch.errors import DataError
 from semsearch.validation import is_empty
 
 STAND_IN: Final = "∅"
 
 
 def seen(text: str) -> str:
-    """The text as it is stored."""
+    """The text as it is stored.
+
+    Raises:
+        DataError: It is none.
+    """
+    if not isinstance(text, str):
+        raise DataError(f"a text is wanted, not {text!r:.60}.")
     return STAND_IN if is_empty(text) else text

@@ -8,7 +8,7 @@ from typing import Any
 from haystack import Document as HaystackDocument
 from haystack import component, default_to_dict
 
-from semsearch.adaptors.offloading import offloaded
+from semsearch.adaptors.offloading import offloaded, offloaded_change
 from semsearch.encoder.load import DEFAULT_MODEL
 from semsearch.encoder.own import named_encoder
 from semsearch.errors import UsageError
@@ -114,7 +114,7 @@ class SemsearchDocumentEmbedder(_Embedder):
     @component.output_types(documents=list[HaystackDocument], meta=dict[str, Any])
     async def run_async(self, documents: list[HaystackDocument]) -> dict[str, Any]:
         """See `run`."""
-        return await offloaded(self.run, documents)
+        return await offloaded_change(self.run, documents)
 
     def _text(self, document: HaystackDocument) -> str:
         values = [document.meta.get(name) for name in self.meta_fields_to_embed or ()]

@@ -15,7 +15,7 @@ from haystack.document_stores.errors import DuplicateDocumentError
 from haystack.document_stores.types import DuplicatePolicy
 
 from semsearch.adaptors.matching import EVERYTHING, Condition, found_where
-from semsearch.adaptors.offloading import offloaded
+from semsearch.adaptors.offloading import offloaded, offloaded_change
 from semsearch.adaptors.opened import GIVEN_VECTORS, CollectionSpec, has_encoder, place_of
 from semsearch.collection import Collection
 from semsearch.errors import DimensionMismatch, UsageError
@@ -94,6 +94,13 @@ class SemsearchDocumentStore:
         """The store that `to_dict` told of."""
         made: Self = default_from_dict(cls, data)
         return made
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What a copy, or another process, opens anew."""
+        return {name: value for name, value in vars(self).items() if name not in ("_opened", "_lock")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state, _opened=None, _lock=threading.Lock())
 
     @property
     def collection(self) -> Collection:
@@ -183,12 +190,24 @@ class SemsearchDocumentStore:
             )
         else:
             kept = [kept_document(document, unembedded=True) for document in documents]
-            alone = np.zeros((len(kept), self._dim()), dtype=np.float32)
+            alone = np.zeros((len(kept), self._dim() + 1), dtype=np.float32)
             alone[:, -1] = 1
             collection.add(kept, alone, maintain=False)
 
     def _dim(self) -> int:
-        return int(self.dim or 0) + 1
+        """Components of the embeddings that documents come with.
+
+        Raises:
+            UsageError: Nobody said so.
+        """
+        if self.dim is None:
+            with self.collection.engine.view() as view:
+                there = view.dim
+            raise UsageError(
+                f"collection '{self.name}' has no model, so that documents come with their embeddings: say of how many "
+                f"components, dim={there - 1} where this adaptor made it."
+            )
+        return self.dim
 
     def _vectors(self, embeddings: Sequence[Any]) -> Any:
         """Embeddings as the collection has them `(n, dim)`.
@@ -197,7 +216,7 @@ class SemsearchDocumentStore:
             DimensionMismatch: One has another number of components.
         """
         collection = self.collection
-        wanted = collection.encoder.dim if has_encoder(collection) else int(self.dim or 0)
+        wanted = collection.encoder.dim if has_encoder(collection) else self._dim()
         for embedding in embeddings:
             if len(embedding) != wanted:
                 raise DimensionMismatch(
@@ -412,23 +431,23 @@ class SemsearchDocumentStore:
         self, documents: list[HaystackDocument], policy: DuplicatePolicy = DuplicatePolicy.NONE
     ) -> int:
         """See `write_documents`."""
-        return await offloaded(self.write_documents, documents, policy)
+        return await offloaded_change(self.write_documents, documents, policy)
 
     async def delete_documents_async(self, document_ids: list[str]) -> None:
         """See `delete_documents`."""
-        await offloaded(self.delete_documents, document_ids)
+        await offloaded_change(self.delete_documents, document_ids)
 
     async def delete_all_documents_async(self) -> None:
         """See `delete_all_documents`."""
-        await offloaded(self.delete_all_documents)
+        await offloaded_change(self.delete_all_documents)
 
     async def delete_by_filter_async(self, filters: Mapping[str, Any]) -> int:
         """See `delete_by_filter`."""
-        return await offloaded(self.delete_by_filter, filters)
+        return await offloaded_change(self.delete_by_filter, filters)
 
     async def update_by_filter_async(self, filters: Mapping[str, Any], meta: dict[str, Any]) -> int:
         """See `update_by_filter`."""
-        return await offloaded(self.update_by_filter, filters, meta)
+        return await offloaded_change(self.update_by_filter, filters, meta)
 
     async def get_metadata_fields_info_async(self) -> dict[str, dict[str, str]]:
         """See `get_metadata_fields_info`."""

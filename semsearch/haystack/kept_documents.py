@@ -14,6 +14,7 @@ from haystack import Document as HaystackDocument
 from haystack.dataclasses import ByteStream, SparseEmbedding
 
 from semsearch.adaptors.unseen_text import seen
+from semsearch.errors import DataError
 from semsearch.types import Document
 
 REST: Final = "_haystack"
@@ -21,7 +22,13 @@ UNEMBEDDED: Final = "_haystack_unembedded"  # true where nothing gave the docume
 
 
 def kept_document(given: HaystackDocument, *, unembedded: bool) -> Document:
-    """What is stored for a document of Haystack's."""
+    """What is stored for a document of Haystack's.
+
+    Raises:
+        DataError: Its content is no text, or its meta have a field of the adaptor's own.
+    """
+    if own := next((name for name in (REST, UNEMBEDDED) if name in given.meta), None):
+        raise DataError(f"document {given.id!r:.100}: {own!r} in the meta is a field of the adaptor's own.")
     content = given.content or ""
     kept = seen(content)
     rest: dict[str, Any] = {}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from langchain_core.embeddings import Embeddings
 
-from semsearch.adaptors.offloading import offloaded
+from semsearch.adaptors.offloading import offloaded, offloaded_change
 from semsearch.encoder.load import DEFAULT_MODEL
 from semsearch.encoder.own import encoder_from, named_encoder
 from semsearch.hardware import Compute
@@ -52,7 +52,7 @@ class SemsearchEmbeddings(Embeddings):
 
     async def aembed_documents(self, texts: list[str]) -> list[list[float]]:
         """See `embed_documents`."""
-        return await offloaded(self.embed_documents, texts)
+        return await offloaded_change(self.embed_documents, texts)
 
     async def aembed_query(self, text: str) -> list[float]:
         """See `embed_query`."""

@@ -14,7 +14,7 @@ from typing import Final
 from langchain_core.indexing import RecordManager
 
 from semsearch.adaptors.matching import any_of, sized
-from semsearch.adaptors.offloading import offloaded
+from semsearch.adaptors.offloading import offloaded, offloaded_change
 from semsearch.collection import Collection
 from semsearch.errors import UsageError
 from semsearch.langchain.text_documents import OWN_FIELDS
@@ -104,7 +104,7 @@ class SemsearchRecordManager(RecordManager):
         time_at_least: float | None = None,
     ) -> None:
         """See `update`."""
-        await offloaded(self.update, keys, group_ids=group_ids, time_at_least=time_at_least)
+        await offloaded_change(self.update, keys, group_ids=group_ids, time_at_least=time_at_least)
 
     async def aexists(self, keys: Sequence[str]) -> list[bool]:
         """See `exists`."""
@@ -123,4 +123,4 @@ class SemsearchRecordManager(RecordManager):
 
     async def adelete_keys(self, keys: Sequence[str]) -> None:
         """See `delete_keys`."""
-        await offloaded(self.delete_keys, keys)
+        await offloaded_change(self.delete_keys, keys)

@@ -8,6 +8,7 @@ from typing import Any
 from langchain_core.documents import Document as TextDocument
 
 from semsearch.adaptors.unseen_text import STAND_IN, seen
+from semsearch.errors import DataError
 from semsearch.types import Document, Hit
 
 OWN_FIELDS = "_langchain_"  # how the names of metadata fields begin that are the adaptor's own
@@ -15,8 +16,16 @@ PAGE_CONTENT = f"{OWN_FIELDS}page_content"  # of a text in whose place something
 
 
 def stored_document(identity: str, text: str, metadata: Mapping[str, Any]) -> Document:
-    """What is stored for a text."""
+    """What is stored for a text.
+
+    Raises:
+        DataError: It is no text, or its metadata have a field of the adaptor's own.
+    """
     kept = seen(text)
+    if own := next((name for name in metadata if str(name).startswith(OWN_FIELDS)), None):
+        raise DataError(
+            f"document {identity!r:.100}: the metadata, {own!r:.60}, begins as the adaptor's own fields do."
+        )
     return Document(identity, kept, metadata=dict(metadata) if kept == text else {**metadata, PAGE_CONTENT: text})
 
 

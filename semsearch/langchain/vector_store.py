@@ -11,7 +11,7 @@ from langchain_core.documents import Document as TextDocument
 from langchain_core.embeddings import Embeddings
 from langchain_core.vectorstores import VectorStore
 
-from semsearch.adaptors.offloading import offloaded
+from semsearch.adaptors.offloading import offloaded, offloaded_change
 from semsearch.adaptors.opened import CollectionSpec
 from semsearch.collection import Collection
 from semsearch.encoder.own import encoder_from
@@ -201,15 +201,15 @@ class SemsearchVectorStore(VectorStore):
         **kwargs: Any,
     ) -> list[str]:
         """See `add_texts`."""
-        return await offloaded(self.add_texts, texts, metadatas, ids=ids, **kwargs)
+        return await offloaded_change(self.add_texts, texts, metadatas, ids=ids, **kwargs)
 
     async def aadd_documents(self, documents: list[TextDocument], **kwargs: Any) -> list[str]:
         """See `add_documents`."""
-        return await offloaded(self.add_documents, documents, **kwargs)
+        return await offloaded_change(self.add_documents, documents, **kwargs)
 
     async def adelete(self, ids: list[str] | None = None, **kwargs: Any) -> bool:
         """See `delete`."""
-        return await offloaded(self.delete, ids, **kwargs)
+        return await offloaded_change(self.delete, ids, **kwargs)
 
     async def aget_by_ids(self, ids: Sequence[str], /) -> list[TextDocument]:
         """See `get_by_ids`."""
@@ -253,7 +253,7 @@ class SemsearchVectorStore(VectorStore):
         **kwargs: Any,
     ) -> Self:
         """See `from_texts`."""
-        return await offloaded(cls.from_texts, texts, embedding, metadatas, ids=ids, **kwargs)
+        return await offloaded_change(cls.from_texts, texts, embedding, metadatas, ids=ids, **kwargs)
 
 
 def encoder_of(embedding: Embeddings, metric: Metric | str) -> Encoder:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Self
 
 from llama_index.core.base.embeddings.base import BaseEmbedding
 from llama_index.core.bridge.pydantic import Field, PrivateAttr
 
-from semsearch.adaptors.offloading import offloaded
+from semsearch.adaptors.offloading import offloaded, offloaded_change
 from semsearch.encoder.load import DEFAULT_MODEL
 from semsearch.encoder.own import encoder_from, named_encoder
 from semsearch.hardware import Compute
@@ -50,6 +50,12 @@ class SemsearchEmbedding(BaseEmbedding):
         """What LlamaIndex calls it in what it writes down."""
         return "SemsearchEmbedding"
 
+    def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:
+        """One with the same model, which is not opened twice."""
+        copied: Self = self.model_copy()
+        copied._encoder = self._encoder
+        return copied
+
     def _get_query_embedding(self, query: str) -> list[float]:
         found: list[float] = self._encoder.encode_queries([query])[0].tolist()
         return found
@@ -65,7 +71,7 @@ class SemsearchEmbedding(BaseEmbedding):
         return await offloaded(self._get_query_embedding, query)
 
     async def _aget_text_embedding(self, text: str) -> list[float]:
-        return await offloaded(self._get_text_embedding, text)
+        return await offloaded_change(self._get_text_embedding, text)
 
     async def _aget_text_embeddings(self, texts: list[str]) -> list[list[float]]:
-        return await offloaded(self._get_text_embeddings, texts)
+        return await offloaded_change(self._get_text_embeddings, texts)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 from itertools import islice
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from llama_index.core.bridge.pydantic import PrivateAttr
@@ -20,7 +20,7 @@ from llama_index.core.vector_stores.types import (
 )
 
 from semsearch.adaptors.matching import Condition, any_of, found_where, same
-from semsearch.adaptors.offloading import offloaded
+from semsearch.adaptors.offloading import offloaded, offloaded_change
 from semsearch.adaptors.opened import GIVEN_VECTORS, CollectionSpec, place_of
 from semsearch.collection import Collection
 from semsearch.engine import SPARSE
@@ -71,6 +71,10 @@ class SemsearchVectorStore(BasePydanticVectorStore):
     def class_name(cls) -> str:
         """What LlamaIndex calls it in what it writes down."""
         return "SemsearchVectorStore"
+
+    def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:
+        """One that opens the same collection anew."""
+        return type(self)(self.name, self._home, self.metric)
 
     @property
     def client(self) -> Collection | None:
@@ -179,21 +183,21 @@ class SemsearchVectorStore(BasePydanticVectorStore):
 
     async def async_add(self, nodes: Sequence[BaseNode], **kwargs: Any) -> list[str]:
         """See `add`."""
-        return await offloaded(self.add, nodes, **kwargs)
+        return await offloaded_change(self.add, nodes, **kwargs)
 
     async def adelete(self, ref_doc_id: str, **delete_kwargs: Any) -> None:
         """See `delete`."""
-        await offloaded(self.delete, ref_doc_id, **delete_kwargs)
+        await offloaded_change(self.delete, ref_doc_id, **delete_kwargs)
 
     async def adelete_nodes(
         self, node_ids: list[str] | None = None, filters: MetadataFilters | None = None, **delete_kwargs: Any
     ) -> None:
         """See `delete_nodes`."""
-        await offloaded(self.delete_nodes, node_ids, filters, **delete_kwargs)
+        await offloaded_change(self.delete_nodes, node_ids, filters, **delete_kwargs)
 
     async def aclear(self) -> None:
         """See `clear`."""
-        await offloaded(self.clear)
+        await offloaded_change(self.clear)
 
     async def aget_nodes(
         self, node_ids: list[str] | None = None, filters: MetadataFilters | None = None

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from itertools import islice
 from pathlib import Path
 from typing import Any, Self
 
+from mteb.models.model_meta import ModelMeta
+
 from semsearch.adaptors.matching import any_of
 from semsearch.collection import Collection
 from semsearch.encoder.load import DEFAULT_MODEL
+from semsearch.encoder.own import encoder_from, named_encoder
 from semsearch.errors import UsageError
-from semsearch.mteb.task_models import described_model
+from semsearch.home import Home
+from semsearch.mteb.task_models import described_model, name_of
 from semsearch.opening import HomeLike, create
+from semsearch.opening import open as open_collection
 from semsearch.types import Document, Encoder
 from semsearch.validation import is_empty
 
@@ -29,7 +34,7 @@ class CollectionSearch:
 
     def __init__(
         self,
-        model_name: str = DEFAULT_MODEL,
+        model_name: str | None = None,
         *,
         home: HomeLike = None,
         collection: Collection | None = None,
@@ -41,8 +46,9 @@ class CollectionSearch:
         """Nothing is opened yet.
 
         Args:
-            model_name: The model of the collections that are made of tasks' corpora.
-            home: Where they are made, one for each corpus; by default a temporary folder.
+            model_name: The model of collections that are made of tasks' corpora; of an encoder or a collection: what
+                mteb calls it.
+            home: Where they are made, one for each corpus, and found the next time; by default a temporary folder.
             collection: One that has the corpus already, which is then asked and not filled.
             encoder: An encoder instead of a model's name.
             passages: Split documents that are longer than the model's window.
@@ -50,12 +56,30 @@ class CollectionSearch:
             **search: Options of `semsearch.Collection.search`: mode, exact, rerank, rerank_weight, candidates, ….
         """
         self._given = collection
-        self._encoder = encoder or model_name
+        self._name = model_name
+        self._encoder = encoder_from(encoder) if encoder else None
         self._home, self._passages, self._index, self._search = home, passages, index, search
         self._made: Collection | None = None
         self._stack = ExitStack()
-        mode = search.get("mode", "dense") + ("+rerank" if search.get("rerank") else "")
-        self.mteb_model_meta = described_model(f"collection {mode}", model_name)
+
+    @property
+    def mteb_model_meta(self) -> ModelMeta:
+        """What mteb keeps results apart by: the model, and all that decides how a collection is made and asked."""
+        options = dict(self._search)
+        if self._given is None:
+            model: Any = self._model()
+            name, fingerprint = name_of(model), model.fingerprint
+            options |= {"passages": self._passages, "index": self._index}
+        else:
+            described = self._given.settings["encoder"] or {}
+            name, fingerprint = described.get("name") or self._given.name, described.get("fingerprint", "")
+            options["collection"] = self._given.name
+        return described_model("collection", self._name or name, str(fingerprint), options)
+
+    def _model(self) -> Encoder:
+        if self._encoder is None:
+            self._encoder = named_encoder(self._name or DEFAULT_MODEL)
+        return self._encoder
 
     def __enter__(self) -> Self:
         return self
@@ -76,15 +100,22 @@ class CollectionSearch:
         home = self._home or Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="semsearch-")), "home")
         task, split, subset = (kwargs.get(name) for name in ("task_metadata", "hf_split", "hf_subset"))
         name = "-".join(str(part) for part in (getattr(task, "name", "corpus"), subset, split) if part)
-        made = create(
-            "".join(letter if letter.isalnum() or letter in "-_." else "-" for letter in name),
-            encoder=self._encoder,
-            home=home,
-            passages=self._passages,
-            index=self._index,
-        )
+        name = "".join(letter if letter.isalnum() or letter in "-_." else "-" for letter in name)
+        if name in Home.of(home):
+            made = open_collection(name, home=home, encoder=self._model())
+        else:
+            made = create(name, encoder=self._model(), home=home, passages=self._passages, index=self._index)
         self._made = self._stack.enter_context(made)
-        made.add(document for row in corpus if (document := _document(row)) is not None)
+        gone = set(made.ids())
+
+        def documents() -> Iterator[Document]:
+            for row in corpus:
+                if (document := _document(row)) is not None:
+                    gone.discard(document.id)
+                    yield document
+
+        made.add(documents())
+        made.remove(gone)
 
     def search(
         self,

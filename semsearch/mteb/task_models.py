@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Mapping
 from itertools import groupby
 from typing import Any
 
 import numpy as np
+import torch
 from mteb.models.model_meta import ModelMeta
 from mteb.types import PromptType
 from numpy.typing import NDArray
@@ -20,11 +22,30 @@ from semsearch.types import Encoder, Metric, Reranker
 Batches = Iterable[Mapping[str, Any]]
 
 
-def described_model(kind: str, name: str, **facts: Any) -> ModelMeta:
-    """What mteb is told of a model: a name in the form owner/name, and what else is known."""
+def described_model(
+    kind: str, name: str, fingerprint: str, options: Mapping[str, Any] | None = None, dim: int | None = None
+) -> ModelMeta:
+    """What mteb is told of a model, by which it keeps results apart: its name, its fingerprint, how it is asked."""
     given = name.strip("/").replace("\\", "/").split("/")
     owned = "/".join(given[-2:]) if len(given) > 1 else f"semsearch/{name}"
-    return ModelMeta.create_empty(overwrites={"name": owned, "revision": kind, "framework": [], **facts})
+    known = {
+        "name": owned,
+        "revision": f"{kind}-{hashlib.sha256(fingerprint.encode()).hexdigest()[:16]}",
+        "embed_dim": dim,
+        "is_cross_encoder": kind == "cross-encoder",
+        "experiment_kwargs": {key: _told(value) for key, value in (options or {}).items()} or None,
+    }
+    return ModelMeta.create_empty(overwrites=known)
+
+
+def _told(value: Any) -> Any:
+    """An option as mteb writes it down."""
+    return value if isinstance(value, str | int | float | bool) or value is None else repr(value)
+
+
+def name_of(model: object) -> str:
+    """What an encoder or reranker that was given is called."""
+    return str(getattr(model, "name", None) or f"{type(model).__module__}.{type(model).__qualname__}")
 
 
 class MTEBEncoder:
@@ -32,7 +53,7 @@ class MTEBEncoder:
 
     def __init__(
         self,
-        model_name: str = DEFAULT_MODEL,
+        model_name: str | None = None,
         revision: str | None = None,
         *,
         device: str | None = None,
@@ -42,7 +63,7 @@ class MTEBEncoder:
         """Open a model, or take an encoder that is open already.
 
         Args:
-            model_name: A name or path, as `semsearch.load_encoder` takes it.
+            model_name: A name or path, as `semsearch.load_encoder` takes it; of an encoder: what mteb calls it.
             revision: Of a model on the hub.
             device: As in `semsearch.load_encoder`.
             encoder: An encoder instead.
@@ -51,8 +72,10 @@ class MTEBEncoder:
         Raises:
             ModelError: The model can't be found or opened.
         """
-        self.encoder = encoder_from(encoder) if encoder else named_encoder(model_name, revision, Compute(device, None))
-        self.mteb_model_meta = described_model("encoder", model_name, embed_dim=self.encoder.dim)
+        own = model_name or DEFAULT_MODEL
+        self.encoder = encoder_from(encoder) if encoder else named_encoder(own, revision, Compute(device, None))
+        called = model_name or name_of(self.encoder)
+        self.mteb_model_meta = described_model("encoder", called, self.encoder.fingerprint, dim=self.encoder.dim)
 
     def encode(self, inputs: Batches, *, prompt_type: PromptType | None = None, **kwargs: Any) -> NDArray[np.float32]:
         """The vectors `(n, dim)` of all texts, queries where `prompt_type` says so."""
@@ -61,20 +84,20 @@ class MTEBEncoder:
             return self.encoder.encode_queries(texts)
         return self.encoder.encode_documents(texts)
 
-    def similarity(self, embeddings1: Any, embeddings2: Any) -> NDArray[np.float64]:
+    def similarity(self, embeddings1: Any, embeddings2: Any) -> torch.Tensor:
         """How alike all pairs are `(n, m)`, by the model's own metric; higher is better."""
         first, second = _rows(embeddings1), _rows(embeddings2)
         if self.encoder.metric == Metric.L2:
             squares = (first**2).sum(axis=1)[:, None] + (second**2).sum(axis=1)[None]
-            return np.asarray(2 * first @ second.T - squares)
-        return np.asarray(self._compared(first) @ self._compared(second).T)
+            return torch.from_numpy(2 * first @ second.T - squares)
+        return torch.from_numpy(self._compared(first) @ self._compared(second).T)
 
-    def similarity_pairwise(self, embeddings1: Any, embeddings2: Any) -> NDArray[np.float64]:
+    def similarity_pairwise(self, embeddings1: Any, embeddings2: Any) -> torch.Tensor:
         """How alike the pairs in the same rows are `(n,)`."""
         first, second = _rows(embeddings1), _rows(embeddings2)
         if self.encoder.metric == Metric.L2:
-            return np.asarray(-((first - second) ** 2).sum(axis=1))
-        return np.asarray((self._compared(first) * self._compared(second)).sum(axis=1))
+            return torch.from_numpy(-((first - second) ** 2).sum(axis=1))
+        return torch.from_numpy((self._compared(first) * self._compared(second)).sum(axis=1))
 
     def _compared(self, rows: NDArray[np.float64]) -> NDArray[np.float64]:
         if self.encoder.metric != Metric.COSINE:
@@ -87,7 +110,7 @@ class MTEBCrossEncoder:
 
     def __init__(
         self,
-        model_name: str = DEFAULT_RERANKER,
+        model_name: str | None = None,
         revision: str | None = None,
         device: str | None = None,
         *,
@@ -95,8 +118,10 @@ class MTEBCrossEncoder:
         **kwargs: Any,
     ) -> None:
         """Open a model, or take one that is open already; as for `MTEBEncoder`."""
-        self.reranker = reranker or load_reranker(model_name, device=device, revision=revision)
-        self.mteb_model_meta = described_model("cross-encoder", model_name, is_cross_encoder=True)
+        self.reranker = reranker or load_reranker(model_name or DEFAULT_RERANKER, device=device, revision=revision)
+        called = model_name or (name_of(reranker) if reranker else DEFAULT_RERANKER)
+        fingerprint = getattr(self.reranker, "fingerprint", None) or f"{called} {revision or ''}"
+        self.mteb_model_meta = described_model("cross-encoder", called, str(fingerprint))
 
     def predict(self, inputs1: Batches, inputs2: Batches, **kwargs: Any) -> NDArray[np.float32]:
         """The scores `(n,)` of pairs: queries and documents in the same places."""

@@ -4,37 +4,45 @@
 """
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from support.fakes import HashEncoder
 
 import semsearch
 
 AGENTS = Path(os.environ.get("SEMSEARCH_AGENTS", "none"), "bin", "python")
-SCRIPT = """
+PAGE = Path(__file__).parents[2] / "docs" / "adaptors.md"
+MODEL = """
 import os, sys
-from mcp import StdioServerParameters
-from mcpadapt.core import MCPAdapt
-from mcpadapt.smolagents_adapter import SmolAgentsAdapter
+from smolagents import ChatMessage, Model
 
-command = StdioServerParameters(command=sys.argv[1], args=["-m", "semsearch", "mcp", "--home", sys.argv[2]],
-                                env=dict(os.environ))
-with MCPAdapt(command, SmolAgentsAdapter(), connect_timeout=200) as found:  # from_mcp waits 30 s
-    tools = {tool.name: tool for tool in found}
-    print(sorted(tools))
-    print(tools["get"](collection="notes", id="boiling"))
+class Scripted(Model):
+    def generate(self, messages, stop_sequences=None, **kwargs):
+        said = 'I look.\\n<code>\\nfinal_answer(search(query="boiling", k=1))\\n</code>'
+        return ChatMessage(role="assistant", content=said)
+
+model = Scripted()
+"""
+END = """
+print("tools:", sorted(tool.name for tool in tools))
+print("answer:", answer)
 """
 
 
 @pytest.mark.skipif(not AGENTS.exists(), reason="`make adaptors` makes the environment that SEMSEARCH_AGENTS names")
-def test_smolagents_takes_the_tools(tmp_path):
-    with semsearch.create("notes", home=tmp_path, encoder=HashEncoder()) as made:
+@pytest.mark.usefixtures("minilm")
+def test_an_agent_of_smolagents_answers_as_the_page_has_it(tmp_path):
+    with semsearch.create("notes", home=tmp_path) as made:
         made.add([semsearch.Document("boiling", "Water boils at 100 degrees.")])
-    command = [AGENTS, "-c", SCRIPT, sys.executable, tmp_path]
+    (block,) = re.findall(r"^```py\n(.*?)^```", PAGE.read_text("utf-8"), re.DOTALL | re.MULTILINE)
+    own = f'{sys.executable!r}, args=["-m", "semsearch", "mcp", "--home", {str(tmp_path)!r}], env=dict(os.environ)'
+    there = '"/path/to/.venv/bin/semsearch", args=["mcp"]'
+    assert there in block
+    command = [AGENTS, "-c", MODEL + block.replace(there, own) + END]
     ended = subprocess.run(command, capture_output=True, text=True, check=False, timeout=240)
     assert ended.returncode == 0, ended.stderr
     assert "'get', 'list_collections', 'more_like_this', 'search'" in ended.stdout
-    assert "Water boils at 100 degrees." in ended.stdout
+    assert "Water boils at 100 degrees." in ended.stdout.partition("answer:")[2]

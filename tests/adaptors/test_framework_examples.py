@@ -12,6 +12,9 @@ EXPECTED = {
     "llamaindex_filters": ("llama_index.core", "Database indexes"),
     "haystack_pipeline": ("haystack", "Treating a burn"),
     "mteb_task": ("mteb", "nDCG@10 of the model: 0.89"),
+    "dspy_hops": ("dspy", "Hold the burn under cool running water"),
+    "agent_with_tools": ("pydantic_ai", "treating-a-burn"),
+    "frames": ("pandas", "Treating a burn"),
 }
 
 
@@ -22,8 +25,8 @@ def test_all_of_them_are_run():
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.skipif(not os.environ.get("SEMSEARCH_FULL"), reason="`make adaptors` runs it")
 @pytest.mark.parametrize("name", EXPECTED)
-def test_an_application_finds_what_it_is_there_to_find(name, minilm, capsys):
+def test_an_application_finds_what_it_is_there_to_find(name, minilm, capfd):
     framework, expected = EXPECTED[name]
     pytest.importorskip(framework)
     assert runpy.run_path(str(EXAMPLES / f"{name}.py"))["main"]()
-    assert expected in capsys.readouterr().out
+    assert expected in capfd.readouterr().out

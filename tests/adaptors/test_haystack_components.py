@@ -1,5 +1,8 @@
 """Haystack's components of semsearch's: made, joined in a pipeline, written down and read back."""
 
+import copy
+import pickle
+
 import numpy as np
 import pytest
 
@@ -11,7 +14,7 @@ from haystack.components.writers import DocumentWriter
 from haystack.document_stores.in_memory import InMemoryDocumentStore
 from support.fakes import HashEncoder
 
-from semsearch.errors import UsageError
+from semsearch.errors import DataError, UsageError
 from semsearch.haystack import (
     SemsearchDocumentEmbedder,
     SemsearchDocumentStore,
@@ -70,6 +73,38 @@ def test_wrong_input_is_named():
         SemsearchTextEmbedder().run([Document(content="x")])
     with pytest.raises(UsageError, match="a text embedder takes a text"):
         SemsearchDocumentEmbedder().run("x")
+
+
+def test_a_field_of_the_adaptors_own_is_refused(tmp_path):
+    """One such value made the whole store unreadable."""
+    store = SemsearchDocumentStore("notes", home=tmp_path, dim=4)
+    store.write_documents([Document(id="1", content="kept")])
+    for name in ("_haystack", "_haystack_unembedded"):
+        with pytest.raises(DataError, match=f"'{name}' in the meta is a field of the adaptor's own"):
+            store.write_documents([Document(id="2", content="x", meta={name: 7})])
+    assert [one.id for one in store.filter_documents()] == ["1"]
+    store.close()
+
+
+def test_a_store_of_given_embeddings_says_that_dim_is_missing(tmp_path):
+    SemsearchDocumentStore("notes", home=tmp_path, dim=4).write_documents([Document(id="1", content="kept")])
+    store = SemsearchDocumentStore("notes", home=tmp_path)
+    assert store.count_documents() == 1
+    with pytest.raises(UsageError, match="dim=4"):
+        SemsearchEmbeddingRetriever(store).run([1.0] * 4)
+    with pytest.raises(UsageError, match="dim=4"):
+        store.write_documents([Document(id="2", content="x")])
+    store.close()
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda one: pickle.loads(pickle.dumps(one))], ids=["copy", "pickle"])
+def test_a_copy_opens_the_collection_anew(tmp_path, copied):
+    store = SemsearchDocumentStore("notes", home=tmp_path, dim=4)
+    store.write_documents([Document(id="1", content="kept")])
+    other = copied(store)
+    store.close()
+    assert other.count_documents() == 1
+    other.close()
 
 
 class Letters:

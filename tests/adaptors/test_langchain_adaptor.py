@@ -17,7 +17,7 @@ from langchain_core.indexing import index
 from support.fakes import HashEncoder
 
 import semsearch
-from semsearch.errors import ModelMismatch, UsageError
+from semsearch.errors import DataError, ModelMismatch, UsageError
 from semsearch.langchain import (
     TESTED,
     SemsearchCompressor,
@@ -87,6 +87,11 @@ def test_documents_come_back_as_they_were(store):
     assert store.get_by_ids(["a"])[0].metadata == {"n": 0, "id": "own"}
     with pytest.raises(UsageError, match="2 texts, and 1 ids"):
         store.add_texts(["x", "y"], ids=["1"])
+    with pytest.raises(DataError, match="'_langchain_x', begins as the adaptor's own fields do"):
+        store.add_texts(["x"], [{"_langchain_x": 1}])
+    for text in (None, 5):
+        with pytest.raises(DataError, match=f"a text is wanted, not {text}"):
+            store.add_texts([text])
     assert store.delete()
     assert store.similarity_search("cat") == []
 

@@ -1,5 +1,6 @@
 """The suite that LlamaIndex lacks: its in-memory store is the oracle, over generated nodes, filters and states."""
 
+import copy
 import math
 import os
 import random
@@ -399,6 +400,17 @@ def test_a_collection_of_something_else_is_asked(place):
     (found,) = store.query(VectorStoreQuery(query_embedding=embedding)).nodes
     assert (found.node_id, found.text, found.metadata) == ("1", "the cat sleeps", {"title": "Cats", "year": 1990})
     store.close()
+
+
+def test_a_copy_opens_the_collection_anew_and_no_model_twice(store):
+    store.add([node(1)])
+    copied = copy.deepcopy(store)
+    assert [one.node_id for one in copied.get_nodes()] == ["n1"]
+    copied.close()
+    embedding = SemsearchEmbedding(encoder=HashEncoder(DIM))
+    other = copy.deepcopy(embedding)
+    assert other._encoder is embedding._encoder
+    assert other.get_query_embedding("cat") == embedding.get_query_embedding("cat")
 
 
 class Letters:

@@ -89,8 +89,18 @@ def generated(seed=0):
     return corpus, queries, relevant
 
 
+class Overlap:
+    def score(self, query, texts):
+        return np.array([len({*query.split()} & {*text.split()}) + len(text) / 1e4 for text in texts], dtype=np.float32)
+
+
+RERANKED = {"mode": "hybrid", "rerank": Overlap(), "candidates": 30}
+
+
 @pytest.mark.parametrize(
-    "how", [{"mode": "dense"}, {"mode": "lexical"}, {"mode": "hybrid"}], ids=lambda how: how["mode"]
+    "how",
+    [{"mode": "dense"}, {"mode": "lexical"}, {"mode": "hybrid"}, RERANKED],
+    ids=["dense", "lexical", "hybrid", "reranked"],
 )
 def test_a_collection_on_a_task(tmp_path, how):
     corpus, queries, relevant = generated()
@@ -116,11 +126,6 @@ def test_an_encoder_on_a_task(tmp_path):
     )
     for name, measure in MEASURES.items():
         assert found[name] == pytest.approx(own.mean(measure), abs=1e-6), name
-
-
-class Overlap:
-    def score(self, query, texts):
-        return np.array([len({*query.split()} & {*text.split()}) + len(text) / 1e4 for text in texts], dtype=np.float32)
 
 
 def test_the_candidates_of_a_reranking_task_are_heeded(tmp_path):
@@ -149,6 +154,73 @@ def test_the_candidates_of_a_reranking_task_are_heeded(tmp_path):
     }
     own = scored({query: {doc: float(score) for doc, score in one.items()} for query, one in run_.items()}, relevant)
     assert found["ndcg_at_10"] == pytest.approx(own.mean("nDCG@10"), abs=1e-6)
+
+
+UNRANKED = "CrossEncoder search requires top_ranked documents"  # what mteb says of any
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: MTEBEncoder(encoder=HashEncoder()),
+        lambda: CollectionSearch(encoder=HashEncoder(), mode="hybrid"),
+        lambda: MTEBCrossEncoder(reranker=Overlap()),
+    ],
+    ids=["encoder", "collection", "cross-encoder"],
+)
+def test_mtebs_own_check_of_models(make):
+    told = {name: one for name, one in mteb.mock_run(make()).task_results.items() if one is not None}
+    failed = {name: one.exception for name, one in told.items() if hasattr(one, "exception")}
+    assert all(UNRANKED in said for said in failed.values()), failed
+    assert len(told) > len(failed) + 3
+
+
+def test_results_are_kept_apart(tmp_path):
+    """mteb takes a result from its cache where model, revision and experiment are the same."""
+    cache, task = mteb.ResultCache(tmp_path / "cache"), task_of("Generated", *generated())
+
+    def ndcg(model):
+        (found,) = mteb.evaluate(model, task, cache=cache, co2_tracker=False, show_progress_bar=False).task_results
+        return found.scores["test"][0]["ndcg_at_10"]
+
+    ways = [{"mode": "dense"}, {"mode": "lexical"}, {"mode": "hybrid"}, {"mode": "hybrid", "dense_weight": 0.9}]
+    found = [ndcg(CollectionSearch(encoder=HashEncoder(), **how)) for how in ways]
+    assert found == [figures(CollectionSearch(encoder=HashEncoder(), **how), task)["ndcg_at_10"] for how in ways]
+    assert len(set(found)) == len(ways)
+    one, other = MTEBEncoder(encoder=HashEncoder(8)), MTEBEncoder(encoder=HashEncoder(64))
+    assert [ndcg(one), ndcg(other)] == [figures(model, task)["ndcg_at_10"] for model in (one, other)]
+    assert one.mteb_model_meta.revision != other.mteb_model_meta.revision
+    names = [MTEBEncoder().mteb_model_meta.name, one.mteb_model_meta.name]
+    assert names[0] == "sentence-transformers/all-MiniLM-L6-v2"
+    assert names[1] == "semsearch/semsearch.testing.encoder.HashEncoder"
+
+
+def test_a_collection_is_found_the_next_time(tmp_path):
+    corpus, queries, relevant = generated()
+    for rows in (corpus, corpus[10:], corpus):
+        task = task_of("Generated", rows, queries, relevant)
+        with CollectionSearch(home=tmp_path, encoder=HashEncoder(), mode="hybrid") as model:
+            assert figures(model, task) == figures(CollectionSearch(encoder=HashEncoder(), mode="hybrid"), task)
+            assert len(model._made) == len(rows)
+    assert semsearch.list_collections(home=tmp_path) == ["Generated-default-test"]
+
+
+def test_mtebs_own_tutorials_with_the_models_exchanged(tmp_path):
+    from mteb.models.cache_wrappers import CachedEmbeddingWrapper
+
+    quiet = {"cache": None, "co2_tracker": False, "show_progress_bar": False}
+    corpus, *asked = generated()
+    plain = [row | {"title": ""} for row in corpus]  # mteb's wrapper puts a title down twice
+    task = task_of("Plain", plain, *asked)
+    encoder, cross_encoder = MTEBEncoder(encoder=HashEncoder()), MTEBCrossEncoder(reranker=Overlap())
+    expected = mteb.evaluate(encoder, task, prediction_folder=tmp_path, **quiet)[0].get_score()
+    kept = CachedEmbeddingWrapper(encoder, cache_path=tmp_path / "vectors")
+    for _ in range(2):
+        assert mteb.evaluate(kept, task, **quiet)[0].get_score() == pytest.approx(expected, **SAME)
+    second = mteb.evaluate(cross_encoder, task.convert_to_reranking(tmp_path, top_k=100), **quiet)[0].get_score()
+    with CollectionSearch(encoder=HashEncoder(), rerank=Overlap(), candidates=100, rerank_weight=1.0) as model:
+        (alike,) = mteb.evaluate(model, task_of("Plain", plain, *asked), **quiet).task_results
+    assert second == pytest.approx(alike.get_score(), **SAME)
 
 
 @pytest.mark.real
