@@ -10,12 +10,14 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, TypeVar
 
+from semsearch.hardware import cores
+
 Given = TypeVar("Given")
 
 # Each thread that runs Python takes its turn at the interpreter's lock, 5 ms at most, and the loop waits for as many
-# turns as there are threads: with these three 15 ms (benchmarks/async_searches.py). More threads answer no more
-# searches a second, since what takes long in one is computing.
-MAX_SEARCHES = 2  # at a time
+# turns as there are threads: for nine 45 ms at most, with the two cores that it was measured on 15 ms
+# (benchmarks/async_searches.py). More threads than cores answer no more searches a second.
+MAX_SEARCHES = min(max(cores(), 2), 8)  # at a time
 MAX_CHANGES = 1  # at a time, beside them: to take documents in may last minutes, for which no search waits
 
 _pools: dict[str, tuple[int, ThreadPoolExecutor]] = {}

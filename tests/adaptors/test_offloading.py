@@ -86,6 +86,7 @@ async def test_a_forked_child_has_threads_of_its_own():
 
 
 @pytest.mark.usefixtures("_no_garbage")
+@pytest.mark.skipif(not os.environ.get("SEMSEARCH_FULL"), reason="`make adaptors` runs it")
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells how long a thread waited for a processor")
 @pytest.mark.parametrize("mode", ["dense", "lexical", "hybrid"])
 def test_a_hundred_searches_never_keep_the_loop(tmp_path, mode):
