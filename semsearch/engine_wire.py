@@ -82,13 +82,15 @@ def read_pixels(said: Any) -> NDArray[np.uint8]:
     """
     try:
         height, width, packed = said
-        if not (type(height) is type(width) is int and height > 0 and 0 < height * width <= MOST_SENT_PIXELS):
-            raise DataError(f"a picture that is sent has {MOST_SENT_PIXELS:,} pixels at most: make it smaller.")
-        size = 3 * height * width
-        content = zlib.decompressobj().decompress(base64.b64decode(packed, validate=True), size + 1)
-        return np.frombuffer(content, np.uint8).reshape(height, width, 3)
+        if not (type(height) is type(width) is int and height > 0 and width > 0):
+            raise TypeError
+        content = base64.b64decode(packed, validate=True)
+        if (count := height * width) <= MOST_SENT_PIXELS:
+            pixels = zlib.decompressobj().decompress(content, 3 * count + 1)
+            return np.frombuffer(pixels, np.uint8).reshape(height, width, 3)
     except (TypeError, ValueError, zlib.error):
         raise DataError("a picture must be its height, its width and the Base64 of its packed pixels.") from None
+    raise DataError(f"a picture that is sent has {MOST_SENT_PIXELS:,} pixels at most: make it smaller.")
 
 
 def sparse_json(vectors: SparseVectors) -> list[Any]:

@@ -19,6 +19,7 @@ from semsearch.errors import (
     ModelMismatch,
     UsageError,
 )
+from semsearch.records import Record
 from semsearch.testing.engines import ANIMALS
 from semsearch.types import Document, Metric
 from semsearch.vectors import brute_force
@@ -320,3 +321,9 @@ def test_drop_takes_everything(animals):
     assert list(animals.path.parent.iterdir()) == []
     with pytest.raises(CollectionNotFound):
         semsearch.open("animals")
+
+
+def test_a_vector_is_its_numbers_however_they_lie_in_memory():
+    document, apart = Document("a", "text"), np.arange(8, dtype=np.float32)[::2]
+    assert Record.of(document, apart).hash == Record.of(document, np.ascontiguousarray(apart)).hash
+    assert Record.of(document, apart).hash != Record.of(document, apart + 1).hash

@@ -527,3 +527,11 @@ def test_a_broken_index_of_words_is_said_and_built_anew_by_the_next_writer(home,
             assert collection.info()["index"]["words"]["rows"] == len(collection) == 51
             assert {hit.found for hit in collection.search("cats", mode="lexical")} == {("lexical",)}
             assert collection.check(deep=True) == []
+
+
+def test_passages_without_a_row_hold_no_word():
+    keys = np.array([1, 3, 4])
+    snapshot = mock.Mock(keys=keys, rows_of=lambda asked: np.searchsorted(keys, asked))
+    passages = [(key, f"title {key}", f"text {key}") for key in (1, 2, 3, 4, 9)]
+    found = list(lexical._in_rows(passages, snapshot, 1))
+    assert found == [(-1, "title 1", "text 1"), (0, "title 3", "text 3"), (1, "title 4", "text 4")]

@@ -168,6 +168,10 @@ def test_a_text_that_is_too_long_to_be_parted_with_others_is_parted_alone(monkey
     monkeypatch.setattr(analysis, "LETTERS_TOGETHER", 10)
     for given_texts in (["the foxes and the hounds"], ["", "the foxes and the hounds"], ["foxes", "", "cat"], [""], []):
         assert analysed_many(given_texts) == [analysed(text) for text in given_texts]
+    alone = []
+    monkeypatch.setattr(analysis, "analysed", lambda text, languages: alone.append(text) or analysed(text, languages))
+    analysed_many(["foxes", "the foxes and the hounds", "cat", "café"])
+    assert alone == ["the foxes and the hounds", "café"]
 
 
 @pytest.mark.parametrize("letter", ["a", "é", "ж"])
