@@ -15,7 +15,7 @@ import shutil
 import tempfile
 import zipfile
 import zlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path, PurePosixPath
@@ -117,6 +117,17 @@ def at_hand(name: str, revision: str | None = None) -> ModelFolder | None:
 
 def _full_names(name: str, owner: str) -> list[str]:
     return [name] if "/" in name else [f"{owner}/{name}", name]
+
+
+def named_among(name: str, there: Collection[str], owner: str) -> str | None:
+    """The one of several models that a name means, with its owner or without; None if it means none of them."""
+
+    def means(one: str) -> bool:
+        if Path(one).exists():  # a folder is no model of the owner's
+            return False
+        return one in _full_names(name, owner) or name in _full_names(one, owner)
+
+    return name if name in there else next(filter(means, there), None)
 
 
 def _here(names: Sequence[str], revision: str | None) -> ModelFolder | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Any, Self
 from uuid import uuid4
 
@@ -58,8 +59,13 @@ class SemsearchVectorStore(VectorStore):
         if embedding is not None and encoder is not None:
             raise UsageError("an embedding gives the vectors, and so does an encoder: give one of them.")
         self._embedding = embedding
+        self._again = partial(type(self), name, embedding, home, metric, encoder=encoder)
         model = encoder if embedding is None else encoder_of(embedding, metric or Metric.COSINE)
         self.collection: Collection = CollectionSpec(name, home, model, metric=metric).opened()
+
+    def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:
+        """One that opens the same collection anew, with the same embedding."""
+        return self._again()
 
     @property
     def embeddings(self) -> Embeddings:

@@ -9,6 +9,7 @@ from llama_index.core.vector_stores.utils import metadata_dict_to_node, node_to_
 
 from semsearch.adaptors.unseen_text import STAND_IN, seen
 from semsearch.types import Document, Hit
+from semsearch.validation import check_document
 
 NODE: Final = "_llamaindex"  # a list with a map in it, within which no filter looks
 NODE_ID: Final = "_node_id"
@@ -16,9 +17,14 @@ OF_DOCUMENT: Final = "ref_doc_id"
 
 
 def kept_node(node: BaseNode) -> Document:
-    """What is stored for a node."""
+    """What is stored for a node.
+
+    Raises:
+        DataError: Its metadata hold what JSON does not, for which LlamaIndex would write something else.
+    """
     text = node.get_content(metadata_mode=MetadataMode.NONE)
     kept = seen(text)
+    check_document(Document(node.node_id, kept, metadata=node.metadata))
     metadata = node_to_metadata_dict(node, remove_text=kept == text != STAND_IN, flat_metadata=False)
     content, kind = metadata.pop("_node_content"), metadata["_node_type"]
     return Document(

@@ -242,11 +242,13 @@ def allowed_of(view: EngineView, facts: Mapping[str, Any]) -> Any:
     return None if where is None and query is None else view.allowed(where, query)
 
 
-def most_of(facts: Mapping[str, Any]) -> int:
-    """How many candidates are asked for."""
+def most_of(view: EngineView, facts: Mapping[str, Any]) -> int:
+    """How many candidates are asked for, of those that there are."""
     k = facts["k"]
-    if type(k) is not int or not 1 <= k <= MOST_CANDIDATES:
+    if type(k) is not int or k < 1:
         raise UsageError(f"candidates are from 1 to {MOST_CANDIDATES:,}.")
+    if k > MOST_CANDIDATES and (k := max(view.passages, 1)) > MOST_CANDIDATES:
+        raise UsageError(f"a server answers with {MOST_CANDIDATES:,} candidates at most: ask for fewer.")
     return k
 
 
@@ -258,7 +260,7 @@ def _dense(call: Call[Any], collection: Collection, facts: Mapping[str, Any]) ->
         queries = stored_form(queries, view.dim, metric, "the query's vector") if view.dim else queries
         found = view.dense(
             queries,
-            most_of(facts),
+            most_of(view, facts),
             allowed=allowed_of(view, facts),
             exact=bool(facts["exact"]),
             grouped=bool(facts["grouped"]),
@@ -271,7 +273,7 @@ def _dense(call: Call[Any], collection: Collection, facts: Mapping[str, Any]) ->
 def _lexical(view: EngineView, facts: Mapping[str, Any]) -> Any:
     query = ew.read_query(facts["query"])
     return ew.candidates_json(
-        view.lexical(query, most_of(facts), allowed=allowed_of(view, facts), grouped=bool(facts["grouped"]))
+        view.lexical(query, most_of(view, facts), allowed=allowed_of(view, facts), grouped=bool(facts["grouped"]))
     )
 
 

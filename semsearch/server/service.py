@@ -19,11 +19,13 @@ from typing import Any, TypeVar
 
 from semsearch import models
 from semsearch.collection import Collection
+from semsearch.encoder.resolve import ENCODER_OWNER, named_among
 from semsearch.engine import Engine
 from semsearch.errors import CollectionNotFound, SemsearchError
 from semsearch.hardware import cores
 from semsearch.home import Home
 from semsearch.open_collections import OpenCollections
+from semsearch.reranker.load import RERANKER_OWNER
 from semsearch.server.batching import EncodingQueue, Queues
 from semsearch.server.configuration import ServerOptions
 from semsearch.server.errands import Errands
@@ -120,14 +122,14 @@ class Service:
         Raises:
             Refusal: It is none of those that the server was started with.
         """
-        if name not in self.options.encoders:
+        if (served := named_among(name, self.options.encoders, ENCODER_OWNER)) is None:
             raise _not_served("encoder", name, self.options.encoders)
-        found: Any = self._model(f"encoder {name}", lambda: models.encoder(name, self.options.compute))
+        found: Any = self._model(f"encoder {served}", lambda: models.encoder(served, self.options.compute))
         return found  # type: ignore[no-any-return]
 
     def is_open(self, name: str) -> bool:
         """Whether the encoder of that name was opened, so that asking for it waits for nothing."""
-        return f"encoder {name}" in self._models
+        return f"encoder {named_among(name, self.options.encoders, ENCODER_OWNER)}" in self._models
 
     async def encoded(self, queue: EncodingQueue, texts: Sequence[str], gone: Callable[[], bool]) -> Any:
         """What a queue gives for texts, together with those of all who ask.
@@ -176,9 +178,10 @@ class Service:
             return None
         if asked is True and self.options.rerankers:
             return self.options.rerankers[0]
-        if asked is True or asked not in self.options.rerankers:
+        served = None if asked is True else named_among(asked, self.options.rerankers, RERANKER_OWNER)
+        if served is None:
             raise _not_served("reranker", "default" if asked is True else asked, self.options.rerankers)
-        return asked
+        return served
 
     def reranker(self, name: str) -> Reranker:
         """The reranker of that name, opened once; see `reranker_name`."""

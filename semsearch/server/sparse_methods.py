@@ -51,7 +51,7 @@ def _sparse(view: EngineView, facts: AskedFacts) -> Any:
     own, query = _view(view), _vectors(facts["query"], view.settings)
     if len(query) != 1:
         raise DataError(f"one sparse vector is asked with at a time, not {len(query):,}.")
-    found = own.sparse(query, most_of(facts), allowed=allowed_of(view, facts), grouped=bool(facts["grouped"]))
+    found = own.sparse(query, most_of(view, facts), allowed=allowed_of(view, facts), grouped=bool(facts["grouped"]))
     return ew.candidates_json(found)
 
 

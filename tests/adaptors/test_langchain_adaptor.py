@@ -1,6 +1,7 @@
 """What LangChain's suites don't ask: scores, filters, odd documents, the record of `index()`, the loop's thread."""
 
 import asyncio
+import copy
 import math
 import subprocess
 import sys
@@ -190,3 +191,13 @@ def test_a_newer_framework_is_named(monkeypatch):
     monkeypatch.setattr(tested_versions, "version", lambda package: "99.1")
     said = tested_versions.newer_than_tested({"langchain-core": TESTED["langchain-core"]})
     assert f"langchain-core 99.1 (tested: {TESTED['langchain-core']})" in said
+
+
+def test_a_copy_opens_the_same_collection_anew(tmp_path):
+    store = SemsearchVectorStore("notes", SemsearchEmbeddings(encoder=HashEncoder()), home=tmp_path)
+    store.add_texts(["the cat on the sofa"], ids=["cat"])
+    for copied in (copy.deepcopy(store), store.as_retriever().model_copy(deep=True).vectorstore):
+        assert copied.collection is not store.collection
+        assert [found.id for found in copied.similarity_search("cat")] == ["cat"]
+        copied.close()
+    assert [found.id for found in store.similarity_search("cat")] == ["cat"]

@@ -29,7 +29,7 @@ from llama_index.core.vector_stores.utils import build_metadata_filter_fn
 from support.fakes import HashEncoder
 
 import semsearch
-from semsearch.errors import UsageError
+from semsearch.errors import DataError, UsageError
 from semsearch.llamaindex import SemsearchEmbedding, SemsearchRerank, SemsearchVectorStore, metadata_filters
 from semsearch.testing.memory import MemoryHome
 
@@ -425,3 +425,13 @@ def test_a_reranker_orders_nodes():
     found = SemsearchRerank(model=Letters(), top_n=2).postprocess_nodes(nodes, query_str="abc")
     assert [(one.node.text, one.score) for one in found] == [("abc", 3.0), ("ab", 2.0)]
     assert [one.score for one in nodes] == [1.0] * 3
+
+
+@pytest.mark.parametrize(
+    "value", [float("nan"), float("inf"), [1.0, float("-inf")], {"within": float("nan")}, b"bytes"]
+)
+def test_metadata_that_would_become_something_else_are_refused(tmp_path, value):
+    store = SemsearchVectorStore("notes", home=tmp_path)
+    with pytest.raises(DataError, match="'one'.*the metadata"):
+        store.add([TextNode(id_="one", text="text", embedding=[1.0, 0.0], metadata={"value": value})])
+    assert store.get_nodes() == []

@@ -426,3 +426,21 @@ def test_an_archive_that_cannot_be_unpacked(tmp_path, field, value):
     (tmp_path / "m.zip").write_bytes(content)
     with pytest.raises(ModelError, match=r"m\.zip is (a damaged zip file|locked with a password)"):
         resolve.find(str(tmp_path / "m.zip"))
+
+
+def test_a_model_is_meant_with_its_owner_or_without(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "folder").mkdir()
+    there = ("small", "sentence-transformers/large", "other/small", "folder")
+    for name, meant in (
+        ("small", "small"),
+        ("sentence-transformers/small", "small"),
+        ("large", "sentence-transformers/large"),
+        ("other/small", "other/small"),
+        ("another/small", None),
+        ("folder", "folder"),
+        ("sentence-transformers/folder", None),
+        ("", None),
+    ):
+        assert resolve.named_among(name, there, resolve.ENCODER_OWNER) == meant
+    assert resolve.named_among("cross-encoder/small", there, "cross-encoder") == "small"

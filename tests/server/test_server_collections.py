@@ -1,5 +1,7 @@
 """Collections over HTTP: what a server makes, lists, describes and drops."""
 
+from support.named_hash import NAME
+
 import semsearch
 from semsearch.testing.encoder import HashEncoder
 
@@ -112,3 +114,18 @@ def test_no_more_are_open_than_are_needed(serve, fill):
         assert len(server.service.collections) <= 2
         assert [server.ask(f"/v1/collections/{name}/count", {})["documents"] for name in "abcd"] == [3, 3, 3, 3]
         assert len(server.service.collections) <= 2
+
+
+def test_a_model_of_the_server_may_be_named_with_its_owner(server):
+    """As a client does, which knows it by its whole name."""
+    made = {"name": "owned", "encoder": f"sentence-transformers/{NAME}"}
+    assert server.ask("/v1/collections", made, 201)["name"] == "owned"
+    server.ask("/v1/collections/owned/documents", {"documents": [{"id": "x", "text": "a cat"}]})
+    assert server.ask("/v1/collections/owned/search", {"query": "cat"})["hits"][0]["id"] == "x"
+
+
+def test_more_than_there_are_may_be_asked_for_from_afar(server):
+    with semsearch.open("animals", home=server.url) as animals:
+        for mode in ("dense", "lexical", "hybrid"):
+            found = animals.search("cat", k=10**9, mode=mode)
+            assert [hit.id for hit in found] == [hit.id for hit in animals.search("cat", k=3, mode=mode)], mode
