@@ -432,6 +432,6 @@ def test_a_reranker_orders_nodes():
 )
 def test_metadata_that_would_become_something_else_are_refused(tmp_path, value):
     store = SemsearchVectorStore("notes", home=tmp_path)
-    with pytest.raises(DataError, match="'one'.*the metadata"):
+    with pytest.raises(DataError, match=r"'one'.*the metadata"):
         store.add([TextNode(id_="one", text="text", embedding=[1.0, 0.0], metadata={"value": value})])
     assert store.get_nodes() == []
