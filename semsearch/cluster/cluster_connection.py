@@ -139,15 +139,17 @@ class ClusterConnection:
         """The answers to several searches at once.
 
         With a name of `copies` words weigh as in all shards together, and all calls that name them ask the same ones.
+        What only counts (`size` 0) weighs nothing: servers remember the answer as long as nothing changes.
         """
         if not bodies:
             return []
-        head: Clause = {"index": index, "allow_partial_search_results": False}
+        counting: Clause = {"index": index, "allow_partial_search_results": False}
         if copies is not None:
-            head |= {"search_type": "dfs_query_then_fetch", "preference": copies}
+            counting["preference"] = copies
+        weighing = counting if copies is None else {**counting, "search_type": "dfs_query_then_fetch"}
         deadline = time.monotonic() + BUSY_PATIENCE
         while True:
-            lines = [line for body in bodies for line in (head, body)]
+            lines = [line for body in bodies for line in (counting if body.get("size") == 0 else weighing, body)]
             said = self.ask("POST", "_msearch", lines, wanted=("responses",)).body["responses"]
             if not isinstance(said, list) or len(said) != len(bodies) or not all(map(_is_answer, said)):
                 raise cluster_errors.garbage(said, self.location)
@@ -263,6 +265,11 @@ class ClusterConnection:
                 "POST _cluster/reroute?retry_failed=true"
             )
         time.sleep(FIRST_BACK_OFF)
+
+
+def columns(*fields: str) -> Clause:
+    """What has hits come with these fields alone, out of columns: what is stored of a document is not unpacked."""
+    return {"stored_fields": "_none_", "docvalue_fields": list(fields)}
 
 
 def is_whole(said: Any) -> bool:

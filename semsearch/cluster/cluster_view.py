@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from semsearch.cluster.cluster_filters import (
-    IS_DOCUMENT,
     UNFILTERED,
     DocumentFilter,
     FilterCompiler,
@@ -19,8 +18,8 @@ from semsearch.cluster.cluster_filters import (
 )
 from semsearch.cluster.collection_state import StateOfCollection
 from semsearch.cluster.document_store import DOCUMENTS_READ, TEXT_FIELDS, DocumentStore, StoredDocument, StoredVectors
-from semsearch.cluster.nearest_documents import VECTOR_DOCUMENTS, VECTOR_FIELDS, IndexExtent, NearestDocuments
-from semsearch.cluster.word_bounds import DocumentShapes, WordTotals
+from semsearch.cluster.index_totals import IndexTotals
+from semsearch.cluster.nearest_documents import VECTOR_DOCUMENTS, VECTOR_FIELDS, NearestDocuments
 from semsearch.cluster.word_candidates import WordCandidates
 from semsearch.engine import Candidates, Settings, StateMoved
 from semsearch.errors import DocumentChanged
@@ -32,28 +31,7 @@ from semsearch.types import Document, Keys, Metric, Passage, Vectors
 
 LISTED_KEYS = 10_000  # that are all read to draw some of them
 KEY_DRAWS = 20  # of random keys, before all are read
-_SUMMED = ("passages", "words_of_passages", "words_of_whole", "rev")
-
-
-class ClusterTotals:
-    """What is counted of an index, in one request."""
-
-    def __init__(self, store: DocumentStore) -> None:
-        sums: dict[str, Any] = {name: {"sum": {"field": name}} for name in _SUMMED}
-        sums |= {"longest": {"max": {"field": "longest"}}, "last": {"max": {"field": "first"}}}
-        sums["first"] = {"min": {"field": "first"}}
-        aggregations = {**sums, "shapes": DocumentShapes.aggregation()}
-        body = {"size": 0, "track_total_hits": True, "query": IS_DOCUMENT, "aggs": aggregations}
-        said = store.connection.search(store.index, body)
-        self.shapes = DocumentShapes.read(said["aggregations"].pop("shapes"))
-        values = {name: own["value"] or 0 for name, own in said["aggregations"].items()}
-        documents, passages = int(said["hits"]["total"]["value"]), int(values["passages"])
-        self.revisions = float(values["rev"])
-        words = int(values["words_of_passages"]), int(values["words_of_whole"])
-        self.words = WordTotals(documents, passages, *words)
-        self.extent = IndexExtent(
-            documents, passages, float(values["longest"]), int(values["first"]), int(values["last"])
-        )
+WORDS_READ_ALONG = 500  # of a document in the mean, up to which texts are no more than the vectors they come with
 
 
 class ClusterView:
@@ -74,21 +52,19 @@ class ClusterView:
         self.metric = Metric(self.settings["metric"])
         self.depth = depth
         self._prompt = prompt
+        self._totals = IndexTotals(store.connection, store.index)
         self._read: dict[int, StoredDocument] = {}
 
     @cached_property
-    def _totals(self) -> ClusterTotals:
-        return ClusterTotals(self._store)
-
-    @cached_property
     def _words(self) -> WordCandidates:
-        totals = self._totals
-        return WordCandidates(self._store, totals.words, totals.shapes, languages_of(self.settings))
+        return WordCandidates(self._store, self._totals, languages_of(self.settings))
 
     @cached_property
     def nearest(self) -> NearestDocuments:
         """What finds the nearest."""
-        return NearestDocuments(self._store, self.dim, self.metric, self._totals.extent, self.depth)
+        totals = self._totals
+        texts = totals.words.mean_whole < WORDS_READ_ALONG
+        return NearestDocuments(self._store, self.dim, self.metric, totals.extent, self.depth, texts=texts)
 
     @property
     def version(self) -> object:
@@ -171,8 +147,10 @@ class ClusterView:
         wanted = set(keys.tolist())
         known = {key: own for own in self._words.documents.values() for key in own.keys if key in wanted} | self._read
         lacking = [key for key in dict.fromkeys(keys.tolist()) if key not in known]
-        for hit in self._store.of_keys(lacking, TEXT_FIELDS):
-            stored = StoredDocument.of(hit["_source"])
+        along = [self.nearest.sources[key] for key in lacking if key in self.nearest.sources]
+        lacking = [key for key in lacking if key not in self.nearest.sources]
+        for source in (*along, *(hit["_source"] for hit in self._store.of_keys(lacking, TEXT_FIELDS))):
+            stored = StoredDocument.of(source)
             known |= dict.fromkeys(stored.keys, stored)
             if len(self._read) < DOCUMENTS_READ:
                 self._read |= dict.fromkeys(stored.keys, stored)

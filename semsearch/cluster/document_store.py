@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import json
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import quote
@@ -17,7 +19,7 @@ import numpy as np
 import orjson
 
 from semsearch.cluster import cluster_errors
-from semsearch.cluster.cluster_connection import ClusterConnection
+from semsearch.cluster.cluster_connection import ClusterConnection, RequestSize
 from semsearch.cluster.cluster_filters import IS_DOCUMENT, terms
 from semsearch.cluster.dialects import ClusterAnswer, RequestTimeout
 from semsearch.cluster.index_layout import (
@@ -38,6 +40,7 @@ from semsearch.search.languages import Languages
 from semsearch.types import Document, Keys, Passage, Vectors
 
 DOCUMENTS_READ = 1000  # of a request
+REQUESTS_UNDER_WAY = 2  # that write
 WRITE_ATTEMPTS = 50  # of a write that others overtake
 TEXT_FIELDS = ("id", "title", "text", "metadata", "num", "keys", "starts", "ends", "hash")
 _KNOWN_FIELDS = ("id", "num", "hash", "metadata", "rev", "origins", "starts", "ends")
@@ -178,9 +181,9 @@ class DocumentStore:
                 )
         written, revisions = Written(0, 0, 0), {identity: revision() for identity in pending}
         done: dict[str, Written] = {}  # of what was sent, what it is once it is known to be there
-        for attempt in range(WRITE_ATTEMPTS):
-            stored = self.stored(pending)
-            lines: list[tuple[str, bytes]] = []
+
+        def actions(stored: Mapping[str, _Old]) -> Iterator[tuple[str, bytes]]:
+            nonlocal written
             numbers = self._numbers(pending, stored, revisions, again, reserve)
             for identity in list(pending):
                 one, old = pending[identity], stored.get(identity)
@@ -194,8 +197,10 @@ class DocumentStore:
                     continue
                 made["rev"] = revisions[identity]
                 done[identity] = outcome
-                lines.append((identity, _action(identity, old, made, whole="kind" in made)))
-            for identity, status in self._sent(lines):
+                yield identity, _action(identity, old, made, whole="kind" in made)
+
+        for attempt in range(WRITE_ATTEMPTS):
+            for identity, status in self._sent(actions(self.stored(pending))):
                 if status in (200, 201) and identity in pending:
                     written = _sum(written, done[identity])
                     del pending[identity]
@@ -344,34 +349,48 @@ class DocumentStore:
             for place, _ in self._sent(some):
                 pending.pop(int(place), None)
 
-    def _sent(self, lines: Sequence[tuple[str, bytes]]) -> Iterator[tuple[str, int]]:
+    def _sent(self, lines: Iterable[tuple[str, bytes]]) -> Iterator[tuple[str, int]]:
         """Send actions, some at a time; the name and the status of each that was done or was overtaken.
 
-        A server that is slow is sent less at once; what it did not answer for in time is left to be sent again, as is
-        all behind it.
+        While requests are on their way the next one is made, if `lines` makes them. A server that is slow is sent less
+        at once; what it did not answer for in time is left to be sent again, as is all behind it.
         """
-        at, good = 0, self.connection.good_size
-        while at < len(lines):
-            size, end = 0, at
-            while end < len(lines) and (end == at or size + len(lines[end][1]) <= good.bytes):
-                size += len(lines[end][1])
-                end += 1
-            begun = time.monotonic()
-            try:
-                yield from self._send(lines[at:end])
-            except RequestTimeout:  # some of it may be written: who reads it again finds its revision
-                if end == at + 1 or not good.timed_out(size):
-                    raise
-                return
-            good.took(time.monotonic() - begun)
-            at = end
+        good = self.connection.good_size
+        parts = _parted(lines, good)
+        first, second = next(parts, None), next(parts, None)
+        if first is None:
+            return
+        if second is None:  # no threads for one request
+            yield from self._send(first) or ()
+            return
+        with ThreadPoolExecutor(REQUESTS_UNDER_WAY) as threads:
+            under_way = deque([threads.submit(self._send, first), threads.submit(self._send, second)])
+            while under_way:
+                done = under_way.popleft().result()
+                if done is None:
+                    parts = iter(())
+                    continue
+                yield from done
+                part = next(parts, None)
+                if part is not None:
+                    under_way.append(threads.submit(self._send, part))
 
-    def _send(self, lines: Sequence[tuple[str, bytes]]) -> Iterator[tuple[str, int]]:
-        """One request."""
-        for identity, answer in self.connection.bulk(self._alias, lines):
-            if answer.status not in (200, 201, 409):
-                raise self._refused(identity, answer)
-            yield identity, answer.status
+    def _send(self, lines: Sequence[tuple[str, bytes]]) -> list[tuple[str, int]] | None:
+        """One request; None if it was not answered in time, and less is to be sent at once."""
+        size, begun = sum(len(line) for _, line in lines), time.monotonic()
+        try:
+            done = [self._checked(identity, answer) for identity, answer in self.connection.bulk(self._alias, lines)]
+        except RequestTimeout:  # some of it may be written: who reads it again finds its revision
+            if len(lines) == 1 or not self.connection.good_size.timed_out(size):
+                raise
+            return None
+        self.connection.good_size.took(time.monotonic() - begun)
+        return done
+
+    def _checked(self, identity: str, answer: ClusterAnswer) -> tuple[str, int]:
+        if answer.status not in (200, 201, 409):
+            raise self._refused(identity, answer)
+        return identity, answer.status
 
     def _refused(self, identity: str, answer: ClusterAnswer) -> Exception:
         said, kind = cluster_errors.reason(answer.body), cluster_errors.error_type(answer.body)
@@ -392,6 +411,20 @@ class DocumentStore:
             query = {"bool": {"filter": [IS_DOCUMENT, terms("keys", keys[at : at + DOCUMENTS_READ])]}}
             body = {"size": DOCUMENTS_READ, "query": query, "_source": self.connection.dialect.source(fields)}
             yield from self.connection.search(self.index, body)["hits"]["hits"]
+
+
+def _parted(lines: Iterable[tuple[str, bytes]], good: RequestSize) -> Iterator[list[tuple[str, bytes]]]:
+    """Lines as requests take them, of as many bytes as is good when they are made."""
+    part: list[tuple[str, bytes]] = []
+    size = 0
+    for line in lines:
+        if part and size + len(line[1]) > good.bytes:
+            yield part
+            part, size = [], 0
+        part.append(line)
+        size += len(line[1])
+    if part:
+        yield part
 
 
 def _action(identity: str, old: _Old | None, source: Mapping[str, Any], *, whole: bool) -> bytes:

@@ -17,11 +17,12 @@ from semsearch import versions
 from semsearch.cluster import cluster_integrity
 from semsearch.cluster.cluster_connection import ClusterConnection
 from semsearch.cluster.cluster_origins import ClusterOrigins
-from semsearch.cluster.cluster_view import ClusterTotals, ClusterView
+from semsearch.cluster.cluster_view import ClusterView
 from semsearch.cluster.collection_state import CollectionState, StateOfCollection
 from semsearch.cluster.dialects import RequestTimeout
 from semsearch.cluster.document_store import DocumentStore, IndexReplaced, relabelled
 from semsearch.cluster.index_layout import CLUSTER_SCHEMA, GRAPH_OPTIONS, source_of, word_source
+from semsearch.cluster.index_totals import IndexTotals
 from semsearch.cluster.nearest_documents import LEAST_DEPTH
 from semsearch.cluster.second_index import (
     KEPT,
@@ -187,7 +188,7 @@ class ClusterEngine:
 
     def counts(self) -> tuple[int, int]:
         """See `Engine.counts`."""
-        extent = ClusterTotals(self._searchable()).extent
+        extent = IndexTotals(self._connection, self._searchable().index).extent
         return extent.documents, extent.passages
 
     def bytes(self) -> int:

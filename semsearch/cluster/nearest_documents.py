@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from semsearch.cluster.cluster_connection import ClusterConnection
+from semsearch.cluster.cluster_connection import ClusterConnection, columns
 from semsearch.cluster.cluster_filters import IS_DOCUMENT, DocumentFilter, terms
 from semsearch.cluster.dialects import Clause
-from semsearch.cluster.document_store import DocumentStore, StoredVectors
+from semsearch.cluster.document_store import TEXT_FIELDS, DocumentStore, StoredVectors
 from semsearch.engine import Candidates
 from semsearch.types import Metric, Scores, Vectors
 from semsearch.vectors import score_pairs, top_k
@@ -56,17 +56,31 @@ class IndexExtent:
 class NearestDocuments:
     """The nearest passages in one index."""
 
-    def __init__(self, store: DocumentStore, dim: int, metric: Metric, extent: IndexExtent, depth: int | None) -> None:
-        """`depth`: how many passages a walk keeps; None where searches are exact."""
+    def __init__(
+        self,
+        store: DocumentStore,
+        dim: int,
+        metric: Metric,
+        extent: IndexExtent,
+        depth: int | None,
+        *,
+        texts: bool = False,
+    ) -> None:
+        """`depth`: how many passages a walk keeps; None where searches are exact.
+
+        `texts`: walks bring them with the vectors.
+        """
         self._store = store
         self._connection: ClusterConnection = store.connection
         self._dim = dim
         self._metric = metric
         self._extent = extent
         self.depth = depth
+        self._along = (*TEXT_FIELDS, "p.v") if texts else VECTOR_FIELDS
         self._slices: list[tuple[int, int, int]] | None = None
         self.vectors: dict[int, Vectors] = {}  # that were read, by key
         self.docs: dict[int, int] = {}
+        self.sources: dict[int, Mapping[str, Any]] = {}  # of documents whose texts were read, by key
 
     def search(
         self, queries: Vectors, k: int, allowed: DocumentFilter, *, exact: bool, grouped: bool
@@ -100,8 +114,11 @@ class NearestDocuments:
             bodies = [self._body(query, depth, wanted, allowed.clause, vectors=True) for query in some]
             for query, said in zip(some, self._connection.searches(self._store.index, bodies), strict=True):
                 hits = said["hits"]["hits"]
-                own = self._best(query, [StoredVectors.of(hits, self._dim)], k, grouped, allowed, WALKED)
-                if len(own.keys) < k or (len(hits) == wanted and self._may_miss(query, own, k, grouped, hits[-1])):
+                own = self._best(query, [self._proposed(hits)], k, grouped, allowed, WALKED)
+                if len(hits) < wanted:
+                    if len(own.keys) < k and not self._are_all(hits, allowed):
+                        own = self._deeper(query, k, wanted, allowed, grouped)
+                elif self._may_miss(query, own, k, grouped, hits[-1]):
                     own = self._deeper(query, k, wanted, allowed, grouped)
                 found.append(own)
         return found
@@ -113,12 +130,24 @@ class NearestDocuments:
             wanted *= 4
             depth = min(max(self.depth, wanted), MOST_ASKED)
             hits = self._search(self._body(query, depth, wanted, allowed.clause, vectors=True))
-            own = self._best(query, [StoredVectors.of(hits, self._dim)], k, grouped, allowed, WALKED)
+            own = self._best(query, [self._proposed(hits)], k, grouped, allowed, WALKED)
             if len(hits) < wanted and len(own.keys) < k:
                 break
             if len(hits) < wanted or not self._may_miss(query, own, k, grouped, hits[-1]):
                 return own
         return self._scanned(query, k, allowed, grouped)
+
+    def _proposed(self, hits: Sequence[Any]) -> StoredVectors:
+        """The vectors of a walk's hits, whose texts are remembered where they came with them."""
+        if self._along is not VECTOR_FIELDS:
+            for hit in hits:
+                self.sources |= dict.fromkeys(hit["_source"]["keys"], hit["_source"])
+        return StoredVectors.of(hits, self._dim)
+
+    def _are_all(self, hits: Sequence[Any], allowed: DocumentFilter) -> bool:
+        """Whether these are all documents that are allowed: walks end too soon, and filters leave few."""
+        body = {"size": 0, "track_total_hits": True, "query": allowed.clause}
+        return int(self._connection.search(self._store.index, body)["hits"]["total"]["value"]) == len(hits)
 
     # Exactly
 
@@ -205,8 +234,8 @@ class NearestDocuments:
     def _body(self, query: Vectors, depth: int, size: int, among: Clause, *, vectors: bool) -> Clause:
         asked = {"size": size, "query": self._connection.dialect.nearest(query, depth, among)}
         if vectors:
-            return {**asked, "_source": self._connection.dialect.source(VECTOR_FIELDS)}
-        return {**asked, "_source": False, "docvalue_fields": ["num"]}
+            return {**asked, "_source": self._connection.dialect.source(self._along)}
+        return {**asked, **columns("num")}
 
     def _search(self, body: Clause) -> list[Any]:
         return list(self._connection.search(self._store.index, body)["hits"]["hits"])

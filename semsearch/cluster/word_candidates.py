@@ -16,14 +16,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from semsearch.cluster.cluster_connection import ClusterConnection
+from semsearch.cluster.cluster_connection import ClusterConnection, columns
 from semsearch.cluster.cluster_filters import IS_DOCUMENT, DocumentFilter, any_of, terms
 from semsearch.cluster.coded_words import CodedPassages, coded, unpacked_codes
 from semsearch.cluster.dialects import Clause
 from semsearch.cluster.document_store import DOCUMENTS_READ, TEXT_FIELDS, DocumentStore, StoredDocument
+from semsearch.cluster.index_totals import IndexTotals
 from semsearch.cluster.word_bounds import (
     ROUNDED,
-    DocumentShapes,
     ServerStatistics,
     ShapeLevel,
     WordTotals,
@@ -45,7 +45,9 @@ LEAST_PAGE = 50  # candidates that are asked for at once
 DEEPEST_WORDS = 20_000  # candidates, after which the best of them are taken for the best
 KEPT_DOCUMENTS = 20_000  # that a view remembers
 NO_CANDIDATES = Candidates(np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64), np.empty(0, dtype=np.float32), ())
-WORD_FIELDS: Clause = {"_source": False, "docvalue_fields": ["num", "first", "codes"]}
+WORD_FIELDS: Clause = columns("kind", "num", "first", "codes")
+
+DOCUMENT_KIND = ["doc"]
 
 
 class _Passage(NamedTuple):
@@ -108,28 +110,29 @@ class _Walk:
 class WordCandidates:
     """The passages of one index by their words; phrases are looked up once a view."""
 
-    def __init__(
-        self, store: DocumentStore, totals: WordTotals, shapes: Sequence[DocumentShapes], languages: Languages
-    ) -> None:
+    def __init__(self, store: DocumentStore, counted: IndexTotals, languages: Languages) -> None:
         self._store = store
         self._connection: ClusterConnection = store.connection
-        self._totals = totals
-        self._shapes = shapes
+        self._counted = counted
         self._languages = languages
         self._held: dict[tuple[str, bool], dict[int, int]] = {}
         self._copies = secrets.token_hex(8)
         self.documents: dict[int, StoredDocument] = {}  # that were read, by number
 
+    @property
+    def _totals(self) -> WordTotals:
+        return self._counted.words
+
     def candidates(self, query: Query, k: int, allowed: DocumentFilter, *, grouped: bool) -> Candidates:
         """See `semsearch.engine.EngineView.lexical`."""
         words = Counter(asked(query.text, self._languages))
-        if not words or not self._totals.passages:
+        if not words:
             return NO_CANDIDATES
-        if not self._shapes:
-            raise _wordless()
         weights = weighed(words, self._languages)
         boosted = self._boosted(query)
         own, served = self._weighed({coded(word): weight for word, weight in weights.items()}, boosted)
+        if self._totals.passages and not self._counted.shapes:
+            raise _wordless()
         if not own.words and not boosted:
             return NO_CANDIDATES
         scored: dict[int, list[_Passage]] = {}
@@ -140,7 +143,7 @@ class WordCandidates:
             return _best(scored.values(), k, grouped)
         mean = served.mean if served is not None else self._totals.mean_whole
         size = max(LEAST_PAGE, k + k // 4)
-        walks = [_Walk(level, size) for level in ShapeLevel.of(self._shapes, self._totals, mean)]
+        walks = [_Walk(level, size) for level in ShapeLevel.of(self._counted.shapes, self._totals, mean)]
         factor = (K1 + 1) / served.factor * ROUNDED if served is not None else float("inf")
         asked_for = 0
         while True:
@@ -164,6 +167,8 @@ class WordCandidates:
         for walk, answer in zip(walks, said, strict=True):
             hits = answer["hits"]["hits"]
             for hit in hits:
+                if hit["fields"].get("kind") != DOCUMENT_KIND:  # somebody else's
+                    continue
                 document = _Coded.of(hit)
                 if document.num not in scored:
                     scored[document.num] = self._scored(document, own, allowed)
@@ -175,14 +180,16 @@ class WordCandidates:
 
     def _body(self, walk: _Walk, own: _Weights, allowed: DocumentFilter) -> Clause:
         should = [{"term": {"words": {"value": code, "boost": own.boosts[code]}}} for code in own.asked]
-        among: list[Clause] = [allowed.clause]
+        # nothing but documents has words: to be told so again would take most of the server's time
+        among: list[Clause] = [allowed.clause] if allowed.clauses else []
         if walk.level.clause is not None:
             among.append(walk.level.clause)
         if allowed.keys is not None:
             among.append(terms("keys", sorted(allowed.keys)))
+        filtered = {"filter": among} if among else {}
         body: Clause = {
             "size": walk.size,
-            "query": {"bool": {"filter": among, "should": should, "minimum_should_match": 1}},
+            "query": {"bool": {**filtered, "should": should, "minimum_should_match": 1}},
             "sort": [{"_score": "desc"}, {"num": "asc"}],
             "track_total_hits": False,
             **WORD_FIELDS,
@@ -226,14 +233,13 @@ class WordCandidates:
         self, weights: Mapping[str, float], phrases: Mapping[int, float]
     ) -> tuple[_Weights, ServerStatistics | None]:
         """What the words of a query weigh, and what the server counts of them."""
-        codes, documents = list(weights), self._totals.documents
+        codes = list(weights)
         bodies: list[Clause] = []
         for at in range(0, len(codes), MOST_CLAUSES):
             filters = {code: {"term": {"words": code}} for code in codes[at : at + MOST_CLAUSES]}
             bodies.append({"size": 0, "query": IS_DOCUMENT, "aggs": {"own": {"filters": {"filters": filters}}}})
-        *counted, best = self._connection.searches(
-            self._store.index, [*bodies, _explained(codes[:MOST_CLAUSES])], copies=self._copies
-        )
+        *counted, best = self._counted.searches([*bodies, _explained(codes[:MOST_CLAUSES])], copies=self._copies)
+        documents = self._totals.documents
         buckets = [own for said in counted for own in said["aggregations"]["own"]["buckets"].items()]
         live = {code: int(own["doc_count"]) for code, own in buckets if own["doc_count"]}
         words = {code: weights[code] * idf(count, documents) for code, count in live.items()}
@@ -322,8 +328,8 @@ def _wordless() -> CollectionDamaged:
 def _explained(codes: Sequence[str]) -> Clause:
     """What has the server tell how it scores the best document by some words."""
     should = [{"term": {"words": code}} for code in codes]
-    query = {"bool": {"filter": [IS_DOCUMENT], "should": should, "minimum_should_match": 1}}
-    return {"size": 1, "query": query, "explain": True, "_source": False, "track_total_hits": False}
+    query = {"bool": {"should": should, "minimum_should_match": 1}}
+    return {"size": 1, "query": query, "explain": True, "track_total_hits": False, **columns("num")}
 
 
 def _best(scored: Any, k: int, grouped: bool) -> Candidates:
