@@ -34,6 +34,7 @@ from semsearch.search.where_mapping import parse
 from semsearch.types import Document, Metric, Vectors
 
 K, MARGIN, MERGE_PATIENCE = 10, 10, 1800.0
+LOOKS = 6  # at a size: servers count their files every ten seconds
 SHARES = {"half": {"n": {"$lt": 0.5}}, "1 %": {"n": {"$lt": 0.01}}, "0.01 %": {"n": {"$lt": 0.0001}}}
 
 
@@ -47,18 +48,16 @@ def took(work: Callable[[], Any]) -> float:
 def merged(connection: ClusterConnection, index: str) -> int:
     """Merge an index to a segment a shard, and its bytes: of all primaries."""
     connection.ask("POST", f"{index}/_forcemerge", options={"max_num_segments": "1", "wait_for_completion": "false"})
-    deadline, before = time.monotonic() + MERGE_PATIENCE, -1
-    while time.monotonic() < deadline:
+    deadline, sizes = time.monotonic() + MERGE_PATIENCE, list[int]()
+    while time.monotonic() < deadline and (len(sizes) < LOOKS or len(set(sizes[-LOOKS:])) > 1):
         time.sleep(3)
         connection.ask("POST", f"{index}/_flush")
         connection.ask("POST", f"{index}/_refresh")  # what was merged is kept until nobody reads it any more
         said = connection.ask("GET", f"{index}/_stats/store,segments,merge").body["_all"]["primaries"]
         shards = connection.ask("GET", f"{index}/_stats").body["_shards"]["total"]
-        size = int(said["store"]["size_in_bytes"])
-        if said["merges"]["current"] == 0 and said["segments"]["count"] <= shards and size == before:
-            return size
-        before = size
-    return before
+        if said["merges"]["current"] == 0 and said["segments"]["count"] <= shards:
+            sizes.append(int(said["store"]["size_in_bytes"]))
+    return sizes[-1]
 
 
 def main() -> None:

@@ -3,7 +3,8 @@
 The server scores whole documents, with statistics that still count what was removed; scores here are those of
 `semsearch.local.lexical.bm25`, over exactly the documents that are there: the server counts them by aggregations, and
 the words of candidates are counted in their codes. Candidates are asked for, best first, until what the best of those
-that were left out can be worth (`semsearch.cluster.word_bounds`) is less than the last of the first `k`.
+that were left out can be worth (`semsearch.cluster.word_bounds`) is less than the last of the first `k`. The first page
+comes with the counts, before it is known what words weigh; mostly it proves itself the last.
 """
 
 from __future__ import annotations
@@ -48,6 +49,7 @@ NO_CANDIDATES = Candidates(np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int
 WORD_FIELDS: Clause = columns("kind", "num", "first", "codes")
 
 DOCUMENT_KIND = ["doc"]
+_UNPARTED = ShapeLevel(None, float("inf"))
 
 
 class _Passage(NamedTuple):
@@ -90,6 +92,10 @@ class _Weights:
         """The codes that the server is asked for, of more than it takes those that weigh most."""
         return sorted(self.words, key=lambda code: -self.words[code])[:MOST_CLAUSES]
 
+    def most_boosted(self, weights: Mapping[str, float]) -> float:
+        """How much more than by `weights` alone, as what was removed counts, a document may be worth with boosts."""
+        return max(self.boosts[code] / weights[code] for code in self.words)
+
     @property
     def left_out(self) -> float:
         """What the others add to a score at most."""
@@ -128,9 +134,10 @@ class WordCandidates:
         words = Counter(asked(query.text, self._languages))
         if not words:
             return NO_CANDIDATES
-        weights = weighed(words, self._languages)
+        weights = {coded(word): weight for word, weight in weighed(words, self._languages).items()}
         boosted = self._boosted(query)
-        own, served = self._weighed({coded(word): weight for word, weight in weights.items()}, boosted)
+        begun = _Walk(_UNPARTED, max(LEAST_PAGE, k + k // 4))
+        own, served, hits = self._weighed(weights, boosted, self._body(begun, weights, allowed))
         if self._totals.passages and not self._counted.shapes:
             raise _wordless()
         if not own.words and not boosted:
@@ -142,9 +149,14 @@ class WordCandidates:
         if not own.words:
             return _best(scored.values(), k, grouped)
         mean = served.mean if served is not None else self._totals.mean_whole
-        size = max(LEAST_PAGE, k + k // 4)
-        walks = [_Walk(level, size) for level in ShapeLevel.of(self._counted.shapes, self._totals, mean)]
+        levels = ShapeLevel.of(self._counted.shapes, self._totals, mean)
         factor = (K1 + 1) / served.factor * ROUNDED if served is not None else float("inf")
+        self._read(begun, hits, own, allowed, scored)
+        best = _best(scored.values(), k, grouped)
+        worth = factor * max(level.excess for level in levels) * own.most_boosted(weights) * begun.least
+        if len(weights) <= MOST_CLAUSES and (begun.least == 0 or (len(best.keys) >= k and worth < best.scores[-1])):
+            return best
+        walks = [_Walk(level, begun.size) for level in levels]
         asked_for = 0
         while True:
             asked_for += self._go_on(walks, own, allowed, scored)
@@ -160,26 +172,35 @@ class WordCandidates:
         self, walks: Sequence[_Walk], own: _Weights, allowed: DocumentFilter, scored: dict[int, list[_Passage]]
     ) -> int:
         """Ask for the next candidates of each level and score them; how many there were."""
-        said = self._connection.searches(
-            self._store.index, [self._body(walk, own, allowed) for walk in walks], copies=self._copies
-        )
-        count = 0
-        for walk, answer in zip(walks, said, strict=True):
-            hits = answer["hits"]["hits"]
-            for hit in hits:
-                if hit["fields"].get("kind") != DOCUMENT_KIND:  # somebody else's
-                    continue
-                document = _Coded.of(hit)
-                if document.num not in scored:
-                    scored[document.num] = self._scored(document, own, allowed)
-            walk.least = float(hits[-1]["sort"][0]) if len(hits) == walk.size else 0.0
-            walk.after = hits[-1]["sort"] if hits else None
-            walk.size = min(2 * walk.size, DOCUMENTS_READ * 4)
-            count += len(hits)
-        return count
+        bodies = [self._body(walk, {code: own.boosts[code] for code in own.asked}, allowed) for walk in walks]
+        said = self._connection.searches(self._store.index, bodies, copies=self._copies)
+        found = [answer["hits"]["hits"] for answer in said]
+        for walk, hits in zip(walks, found, strict=True):
+            self._read(walk, hits, own, allowed, scored)
+        return sum(map(len, found))
 
-    def _body(self, walk: _Walk, own: _Weights, allowed: DocumentFilter) -> Clause:
-        should = [{"term": {"words": {"value": code, "boost": own.boosts[code]}}} for code in own.asked]
+    def _read(
+        self,
+        walk: _Walk,
+        hits: Sequence[Any],
+        own: _Weights,
+        allowed: DocumentFilter,
+        scored: dict[int, list[_Passage]],
+    ) -> None:
+        """Score the candidates of a request."""
+        for hit in hits:
+            if hit["fields"].get("kind") != DOCUMENT_KIND:  # somebody else's
+                continue
+            document = _Coded.of(hit)
+            if document.num not in scored:
+                scored[document.num] = self._scored(document, own, allowed)
+        walk.least = float(hits[-1]["sort"][0]) if len(hits) == walk.size else 0.0
+        walk.after = hits[-1]["sort"] if hits else None
+        walk.size = min(2 * walk.size, DOCUMENTS_READ * 4)
+
+    def _body(self, walk: _Walk, boosts: Mapping[str, float], allowed: DocumentFilter) -> Clause:
+        some = list(boosts.items())[:MOST_CLAUSES]
+        should = [{"term": {"words": {"value": code, "boost": boost}}} for code, boost in some]
         # nothing but documents has words: to be told so again would take most of the server's time
         among: list[Clause] = [allowed.clause] if allowed.clauses else []
         if walk.level.clause is not None:
@@ -230,15 +251,16 @@ class WordCandidates:
     # Statistics
 
     def _weighed(
-        self, weights: Mapping[str, float], phrases: Mapping[int, float]
-    ) -> tuple[_Weights, ServerStatistics | None]:
-        """What the words of a query weigh, and what the server counts of them."""
+        self, weights: Mapping[str, float], phrases: Mapping[int, float], page: Clause
+    ) -> tuple[_Weights, ServerStatistics | None, list[Any]]:
+        """What the words of a query weigh, what the server counts of them, and the hits of a first page."""
         codes = list(weights)
         bodies: list[Clause] = []
         for at in range(0, len(codes), MOST_CLAUSES):
             filters = {code: {"term": {"words": code}} for code in codes[at : at + MOST_CLAUSES]}
             bodies.append({"size": 0, "query": IS_DOCUMENT, "aggs": {"own": {"filters": {"filters": filters}}}})
-        *counted, best = self._counted.searches([*bodies, _explained(codes[:MOST_CLAUSES])], copies=self._copies)
+        bodies += [_explained(codes[:MOST_CLAUSES]), page]
+        *counted, best, first = self._counted.searches(bodies, copies=self._copies)
         documents = self._totals.documents
         buckets = [own for said in counted for own in said["aggregations"]["own"]["buckets"].items()]
         live = {code: int(own["doc_count"]) for code, own in buckets if own["doc_count"]}
@@ -256,7 +278,7 @@ class WordCandidates:
         boosts = dict(words)
         if served is not None:
             boosts = {code: words[code] / served.idf(code, count, documents) for code, count in live.items()}
-        return _Weights(words, boosts, phrases), served
+        return _Weights(words, boosts, phrases), served, list(first["hits"]["hits"])
 
     # Phrases
 
