@@ -13,8 +13,8 @@ pytest.importorskip("orjson", reason="the extra 'opensearch' is not installed")
 
 import semsearch
 from semsearch.cluster import engine as cluster_engine
-from semsearch.cluster import nearest_documents
-from semsearch.cluster.dialects import RequestTimeout
+from semsearch.cluster import nearest_documents, word_candidates
+from semsearch.cluster.dialects import ClusterAnswer, RequestTimeout
 from semsearch.cluster.document_store import DocumentStore
 from semsearch.cluster.index_layout import identity_of
 from semsearch.cluster.second_index import SecondIndex
@@ -26,6 +26,7 @@ from semsearch.errors import (
     DocumentChanged,
     EngineUnreachable,
     FilterError,
+    StorageError,
     UsageError,
 )
 from semsearch.search.fields import VALUED, fields_of
@@ -332,6 +333,121 @@ def test_words_are_counted_without_what_was_removed(url, tmp_path):
                 found.append((query, [(hit.id, pytest.approx(hit.score, rel=2e-6)) for hit in hits]))
     half = len(found) // 2
     assert found[:half] == found[half:]
+
+
+def asked(monkeypatch, collection, part):
+    """The bodies of the requests from now on whose path has a part."""
+    dialect = collection.engine._connection.dialect
+    send, bodies = dialect.send, []
+
+    def noted(method, path, body, lines):
+        if part in path:
+            bodies.append(body)
+        return send(method, path, body, lines)
+
+    monkeypatch.setattr(dialect, "send", noted)
+    return bodies
+
+
+def test_the_first_candidates_by_words_prove_themselves_or_are_followed(url, tmp_path, monkeypatch):
+    """Also where much was removed, of one word more than of others, so that the server weighs them wrongly."""
+    monkeypatch.setattr(word_candidates, "LEAST_PAGE", 5)
+    generator = np.random.default_rng(6)
+    words = [f"word{n}" for n in range(12)]
+    chances = 1 / np.arange(1, 13)
+    texts = [" ".join(generator.choice(words, 6, p=chances / chances.sum())) for _ in range(240)]
+    documents = [Document(str(n), text) for n, text in enumerate(texts)]
+    removed = [one.id for n, one in enumerate(documents) if "word2" in one.text and n % 8]
+    queries = [" ".join(generator.choice(words, 3, replace=False)) for _ in range(25)]
+    found, counts = [], []
+    for home in (str(tmp_path), url):
+        with semsearch.create("words", home=home, encoder=HashEncoder()) as collection:
+            collection.add(documents)
+            collection.remove(removed)
+            requests = asked(monkeypatch, collection, "_msearch") if home == url else []
+            for query in queries:
+                before = len(requests)
+                hits = collection.search(query, mode="lexical", k=3)
+                counts.append(len(requests) - before)
+                found.append([pytest.approx(hit.score, rel=2e-6) for hit in hits])
+    assert found[: len(queries)] == found[len(queries) :]
+    assert 1 in counts[len(queries) :]
+    assert max(counts) > 1
+
+
+def test_what_a_filter_leaves_is_compared_once(cats, monkeypatch):
+    cats.reindex("hnsw")
+    cats.search("cat", k=1, where={"n": {"$gte": 4}})  # knows the fields from here on
+    requests = asked(monkeypatch, cats, "_msearch")
+    few = cats.search("cat", k=5, where={"n": {"$gte": 4}})
+    assert len(few) == len(cats.ids({"n": {"$gte": 4}})) < 5
+    assert len(requests) == 1
+
+
+def test_a_load_has_two_requests_under_way_and_no_more(cats, monkeypatch):
+    documents = [Document(f"many{n}", f"text {n} " * 600) for n in range(60)]
+    good = cats.engine._connection.good_size
+    monkeypatch.setattr(good, "bytes", 70_000)
+    monkeypatch.setattr(good, "took", lambda seconds: None)
+    dialect = cats.engine._connection.dialect
+    send, lock, together = dialect.send, threading.Lock(), threading.Barrier(2)
+    under_way, most, sent = 0, 0, 0
+
+    def counted(method, path, body, lines):
+        nonlocal under_way, most, sent
+        if "_bulk" not in path:
+            return send(method, path, body, lines)
+        with lock:
+            sent += 1
+            first = sent <= 2
+            under_way += 1
+            most = max(most, under_way)
+        if first:
+            together.wait(60)
+        try:
+            if sent == 4:
+                raise RequestTimeout("nothing came")
+            return send(method, path, body, lines)
+        finally:
+            with lock:
+                under_way -= 1
+
+    monkeypatch.setattr(dialect, "send", counted)
+    assert cats.add(documents).added == 60
+    assert most == 2
+    assert sent > 4
+    assert len(cats) == 66
+    assert cats.check(deep=True) == []
+
+
+def test_a_load_that_is_refused_has_nothing_under_way_any_more(cats, monkeypatch):
+    documents = [Document(f"many{n}", f"text {n} " * 20) for n in range(60)]
+    monkeypatch.setattr(cats.engine._connection.good_size, "bytes", 8000)
+    dialect = cats.engine._connection.dialect
+    send, lock, under_way, refused = dialect.send, threading.Lock(), [], []
+
+    def failing(method, path, body, lines):
+        if "_bulk" not in path:
+            return send(method, path, body, lines)
+        with lock:
+            under_way.append(path)
+            bad = not refused and len(under_way) == 2
+            if bad:
+                refused.append(path)
+        try:
+            if bad:
+                return ClusterAnswer(403, {"error": {"type": "security_exception", "reason": "no permissions"}})
+            return send(method, path, body, lines)
+        finally:
+            with lock:
+                under_way.pop()
+
+    monkeypatch.setattr(dialect, "send", failing)
+    with pytest.raises(StorageError, match="no right"):
+        cats.add(documents)
+    assert under_way == []
+    assert cats.add(documents).unchanged + len(cats.ids()) >= 60
+    assert len(cats) == 66
 
 
 def test_a_vector_of_more_components_than_a_server_takes(url, server):
