@@ -31,18 +31,24 @@ from semsearch.types import Document, Keys, Metric, Passage, Vectors
 
 LISTED_KEYS = 10_000  # that are all read to draw some of them
 KEY_DRAWS = 20  # of random keys, before all are read
-WORDS_READ_ALONG = 500  # of a document in the mean, up to which texts are no more than the vectors they come with
 
 
 class ClusterView:
     """See `semsearch.engine.EngineView`."""
 
     def __init__(
-        self, store: DocumentStore, state: StateOfCollection, depth: int | None, *, prompt: bool = False
+        self,
+        store: DocumentStore,
+        state: StateOfCollection,
+        depth: int | None,
+        *,
+        prompt: bool = False,
+        texts: bool | None = None,
     ) -> None:
         """`depth`: how many passages a walk of the graph keeps; None where searches are exact.
 
         `prompt`: what was written anew between two requests is a `StateMoved`, for who asks begins again.
+        `texts`: see `NearestDocuments`.
         """
         self._store = store
         self._connection = store.connection
@@ -52,35 +58,34 @@ class ClusterView:
         self.metric = Metric(self.settings["metric"])
         self.depth = depth
         self._prompt = prompt
-        self._totals = IndexTotals(store.connection, store.index)
+        self._texts = texts
+        self.totals = IndexTotals(store.connection, store.index)
         self._read: dict[int, StoredDocument] = {}
 
     @cached_property
     def _words(self) -> WordCandidates:
-        return WordCandidates(self._store, self._totals, languages_of(self.settings))
+        return WordCandidates(self._store, self.totals, languages_of(self.settings))
 
     @cached_property
     def nearest(self) -> NearestDocuments:
         """What finds the nearest."""
-        totals = self._totals
-        texts = totals.words.mean_whole < WORDS_READ_ALONG
-        return NearestDocuments(self._store, self.dim, self.metric, totals.extent, self.depth, texts=texts)
+        return NearestDocuments(self._store, self.dim, self.metric, self.totals, self.depth, texts=self._texts)
 
     @property
     def version(self) -> object:
         """See `EngineView.version`."""
-        totals = self._totals
+        totals = self.totals
         return (self._state.index, self._state.source["version"], totals.words, totals.revisions)
 
     @property
     def passages(self) -> int:
         """See `EngineView.passages`."""
-        return self._totals.extent.passages
+        return self.totals.extent.passages
 
     @property
     def document_count(self) -> int:
         """How many documents there are."""
-        return self._totals.extent.documents
+        return self.totals.extent.documents
 
     # Candidates
 
@@ -213,7 +218,7 @@ class ClusterView:
 
     def sample(self, count: int, generator: np.random.Generator) -> Keys:
         """See `EngineView.sample`; by random numbers, those of which are kept that are keys."""
-        extent = self._totals.extent
+        extent = self.totals.extent
         if extent.passages > max(LISTED_KEYS, 2 * count):
             found: set[int] = set()
             for _ in range(KEY_DRAWS):

@@ -89,6 +89,7 @@ class ClusterEngine:
         self._state = state
         self._closed = False
         self._unseen = False  # whether something was written here that searches may not see
+        self._texts: bool | None = None  # whether they were short when they were last looked at
         self._lock = threading.Lock()
         self.origins = ClusterOrigins(connection, state, self._searchable, self._writable)
 
@@ -184,7 +185,10 @@ class ClusterEngine:
         store = self._store(state)
         self._refresh(store)
         graph = state.settings.get(WALK)
-        yield ClusterView(store, state, int(graph["k"]) if graph else None, prompt=prompt)
+        view = ClusterView(store, state, int(graph["k"]) if graph else None, prompt=prompt, texts=self._texts)
+        yield view
+        if view.totals.read:
+            self._texts = view.totals.short_texts
 
     def counts(self) -> tuple[int, int]:
         """See `Engine.counts`."""

@@ -3,16 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 from semsearch.cluster.cluster_connection import ClusterConnection
 from semsearch.cluster.cluster_filters import IS_DOCUMENT
 from semsearch.cluster.dialects import Clause
-from semsearch.cluster.nearest_documents import IndexExtent
 from semsearch.cluster.word_bounds import DocumentShapes, WordTotals
 
+SHORT_WORDS = 500  # of a document: some 3 kB, as its vector takes as numbers
 _SUMMED = ("passages", "words_of_passages", "words_of_whole", "rev")
+
+
+@dataclass(frozen=True, slots=True)
+class IndexExtent:
+    """What is to be known of an index to search it.
+
+    Attributes:
+        documents: And `passages`: how many there are.
+        longest: No stored vector is longer.
+        first: The smallest first key of a document, and `last` the greatest.
+    """
+
+    documents: int
+    passages: int
+    longest: float
+    first: int
+    last: int
 
 
 class IndexTotals:
@@ -23,7 +41,7 @@ class IndexTotals:
         self._index = index
         self._said: Any = None
 
-    def searches(self, bodies: Sequence[Clause], *, copies: str) -> list[Any]:
+    def searches(self, bodies: Sequence[Clause], *, copies: str | None = None) -> list[Any]:
         """See `ClusterConnection.searches`; the counts come with the answers, in the same request."""
         if self._said is not None:
             return self._connection.searches(self._index, bodies, copies=copies)
@@ -46,6 +64,16 @@ class IndexTotals:
     def shapes(self) -> tuple[DocumentShapes, ...]:
         """How uneven documents are."""
         return DocumentShapes.read(self._counted["aggregations"]["shapes"])
+
+    @property
+    def read(self) -> bool:
+        """Whether they were asked for."""
+        return self._said is not None
+
+    @property
+    def short_texts(self) -> bool:
+        """Whether documents are, in the mean, no more than the vectors that they are read with."""
+        return self.words.mean_whole < SHORT_WORDS
 
     @property
     def revisions(self) -> float:

@@ -19,6 +19,7 @@ from semsearch.cluster.cluster_connection import ClusterConnection, columns
 from semsearch.cluster.cluster_filters import IS_DOCUMENT, DocumentFilter, terms
 from semsearch.cluster.dialects import Clause
 from semsearch.cluster.document_store import TEXT_FIELDS, DocumentStore, StoredVectors
+from semsearch.cluster.index_totals import IndexExtent, IndexTotals
 from semsearch.engine import Candidates
 from semsearch.types import Metric, Scores, Vectors
 from semsearch.vectors import score_pairs, top_k
@@ -36,23 +37,6 @@ VECTOR_FIELDS = ("num", "keys", "p.v")
 COMPARED_EXACTLY, WALKED = ("exact",), ("index",)
 
 
-@dataclass(frozen=True, slots=True)
-class IndexExtent:
-    """What is to be known of an index to search it.
-
-    Attributes:
-        documents: And `passages`: how many there are.
-        longest: No stored vector is longer.
-        first: The smallest first key of a document, and `last` the greatest.
-    """
-
-    documents: int
-    passages: int
-    longest: float
-    first: int
-    last: int
-
-
 class NearestDocuments:
     """The nearest passages in one index."""
 
@@ -61,38 +45,49 @@ class NearestDocuments:
         store: DocumentStore,
         dim: int,
         metric: Metric,
-        extent: IndexExtent,
+        totals: IndexTotals,
         depth: int | None,
         *,
-        texts: bool = False,
+        texts: bool | None = None,
     ) -> None:
         """`depth`: how many passages a walk keeps; None where searches are exact.
 
-        `texts`: walks bring them with the vectors.
+        `texts`: whether walks bring them with the vectors; None: where `totals` say that they are short.
         """
         self._store = store
         self._connection: ClusterConnection = store.connection
         self._dim = dim
         self._metric = metric
-        self._extent = extent
+        self._totals = totals
         self.depth = depth
-        self._along = (*TEXT_FIELDS, "p.v") if texts else VECTOR_FIELDS
+        self._texts = texts
         self._slices: list[tuple[int, int, int]] | None = None
         self.vectors: dict[int, Vectors] = {}  # that were read, by key
         self.docs: dict[int, int] = {}
         self.sources: dict[int, Mapping[str, Any]] = {}  # of documents whose texts were read, by key
 
+    @property
+    def _extent(self) -> IndexExtent:
+        return self._totals.extent
+
+    @property
+    def texts(self) -> bool:
+        """Whether walks bring texts with the vectors."""
+        if self._texts is None:
+            self._texts = self._totals.short_texts
+        return self._texts
+
     def search(
         self, queries: Vectors, k: int, allowed: DocumentFilter, *, exact: bool, grouped: bool
     ) -> list[Candidates]:
         """See `semsearch.engine.EngineView.dense`."""
+        if allowed.keys is None and self.depth is not None and not exact:
+            return self._walked(queries, k, allowed, grouped)
         if not self._extent.passages or not len(queries):
             return [_candidates(_NONE_FOUND, COMPARED_EXACTLY)] * len(queries)
         if allowed.keys is not None:
             own = [StoredVectors.of(hits, self._dim) for hits in self._of_keys(allowed)]
             return [self._best(query, own, k, grouped, allowed, COMPARED_EXACTLY) for query in queries]
-        if self.depth is not None and not exact:
-            return self._walked(queries, k, allowed, grouped)
         slices = self._sliced()
         if len(queries) >= QUERIES_STREAMED and (
             len(queries) * len(slices) * SCAN_COST > self._extent.passages * READ_COST
@@ -112,7 +107,7 @@ class NearestDocuments:
         for at in range(0, len(queries), SEARCHES):
             some = queries[at : at + SEARCHES]
             bodies = [self._body(query, depth, wanted, allowed.clause, vectors=True) for query in some]
-            for query, said in zip(some, self._connection.searches(self._store.index, bodies), strict=True):
+            for query, said in zip(some, self._totals.searches(bodies), strict=True):
                 hits = said["hits"]["hits"]
                 own = self._best(query, [self._proposed(hits)], k, grouped, allowed, WALKED)
                 if len(hits) < wanted:
@@ -139,7 +134,7 @@ class NearestDocuments:
 
     def _proposed(self, hits: Sequence[Any]) -> StoredVectors:
         """The vectors of a walk's hits, whose texts are remembered where they came with them."""
-        if self._along is not VECTOR_FIELDS:
+        if self.texts:
             for hit in hits:
                 self.sources |= dict.fromkeys(hit["_source"]["keys"], hit["_source"])
         return StoredVectors.of(hits, self._dim)
@@ -234,7 +229,10 @@ class NearestDocuments:
     def _body(self, query: Vectors, depth: int, size: int, among: Clause, *, vectors: bool) -> Clause:
         asked = {"size": size, "query": self._connection.dialect.nearest(query, depth, among)}
         if vectors:
-            return {**asked, "_source": self._connection.dialect.source(self._along)}
+            return {
+                **asked,
+                "_source": self._connection.dialect.source((*TEXT_FIELDS, "p.v") if self.texts else VECTOR_FIELDS),
+            }
         return {**asked, **columns("num")}
 
     def _search(self, body: Clause) -> list[Any]:
