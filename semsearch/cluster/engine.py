@@ -501,13 +501,19 @@ class ClusterEngine:
         return done
 
     def compact(self) -> Compacted:
-        """See `Maintained.compact`: merges segments, which takes what was removed out of them."""
+        """See `Maintained.compact`: merges segments, which takes what was removed out of them.
+
+        A merge builds a graph anew, so a recall that was certified before is measured again by the next `maintain`.
+        """
         before = self.bytes()
         drop_retired(self._connection, self._state, at_once=True)
         index = quote(self._read().index)
         gone = self._deleted(index)
         self._merge(index)
         self._connection.refresh(self._read().index)
+        there = self.settings.get(WALK)
+        if there and there["contract"]:
+            self._set({WALK: {**there, "contract": None}})
         return Compacted(gone, before, self.bytes(), self._deleted(index) == 0)
 
     def _merge(self, index: str) -> None:

@@ -29,6 +29,7 @@ from semsearch.errors import (
     StorageError,
     UsageError,
 )
+from semsearch.search import engine_recall
 from semsearch.search.fields import VALUED, fields_of
 from semsearch.search.where import Compare, Value
 from semsearch.server.facets import facets, most_frequent
@@ -480,6 +481,25 @@ def test_a_merge_may_take_longer_than_a_request(cats, monkeypatch):
     monkeypatch.setattr(dialect, "send", impatient)
     assert cats.compact().bytes_after > 0
     assert len(cats.search("cat", k=10)) == 4
+
+
+def test_a_recall_is_certified_again_behind_a_merge(cats, monkeypatch):
+    cats.reindex("hnsw", recall=0.9)
+    before = cats.info()["index"]["contract"]
+    assert before["passages"] == 6
+    certified, measured = engine_recall.certified, []
+
+    def noted(*arguments, **how):
+        measured.append(certified(*arguments, **how))
+        return measured[-1]
+
+    monkeypatch.setattr(engine_recall, "certified", noted)
+    cats.remove(["c1"])
+    measured.clear()
+    cats.compact()
+    contract = cats.info()["index"]["contract"]
+    assert len(measured) == 1
+    assert (contract["passages"], contract["met"]) == (5, True)
 
 
 def test_values_are_counted_by_the_server_as_documents_have_them(url):

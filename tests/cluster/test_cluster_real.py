@@ -16,7 +16,6 @@ def ndcg(found, qrels):
     return ir_measures.calc_aggregate([nDCG @ 10], qrels, run)[nDCG @ 10]
 
 
-@pytest.mark.long
 @pytest.mark.parametrize("corpus", ["nfcorpus", "scifact"])
 def test_answers_are_those_of_the_local_engine(encoded, data, url, corpus):
     home, name = encoded(corpus)
