@@ -1,11 +1,12 @@
 """A collection in a cluster beside the bare requests for the same: one bulk load, one walk of the graph, one match.
 
-    python benchmarks/clusters.py opensearch://host:9200 [--vectors FILE] [--rows 137551] [--out FILE]
+    python benchmarks/clusters.py opensearch://host:9200 [--vectors FILE] [--rows 137551] [--alone] [--out FILE]
 
-Bare: the very bytes of the bulk requests that semsearch sent, sent again, one after the other, to an index of the same mapping; a search by
-`knn` with the same depth, filter and fields, which brings the texts and vectors of the first; a `match` of the same
-words. semsearch: `Collection.add` with given vectors, `search` with a vector and by words, so that no encoding is in
-it. Searches are interleaved, a query at a time. Both indexes are merged before, and what they take is counted then.
+Bare: the very bytes of the bulk requests that semsearch sent, sent again, one after the other, to an index of the same
+mapping; a search by `knn` with the same depth, filter and fields, which brings the texts and vectors of the first; a
+`match` of the same words. semsearch: `Collection.add` with given vectors, `search` with a vector and by words, so that
+no encoding is in it. Searches are interleaved, a query at a time. Both indexes are merged before, and what they take is
+counted then. More rows than there are questions are points between two of them; `--alone` leaves the bare requests out.
 """
 
 from __future__ import annotations
@@ -16,11 +17,11 @@ import time
 import uuid
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from texts import short_texts
-from vector_sets import DEFAULT, encoded
+from vector_sets import DEFAULT, encoded, vector_set
 
 import semsearch
 from semsearch.cluster.cluster_address import ClusterAddress
@@ -35,6 +36,7 @@ from semsearch.types import Document, Metric, Vectors
 
 K, MARGIN, MERGE_PATIENCE = 10, 10, 1800.0
 WARMING, WARMING_ROWS = 2, 4000
+SETTLING = 60.0  # seconds, after which servers no longer keep what was written for a copy that lags behind
 LOOKS = 6  # at a size: servers count their files every ten seconds
 SHARES = {"half": {"n": {"$lt": 0.5}}, "1 %": {"n": {"$lt": 0.01}}, "0.01 %": {"n": {"$lt": 0.0001}}}
 
@@ -68,19 +70,22 @@ def main() -> None:
     parser.add_argument("--vectors", type=Path, default=DEFAULT, help="of the questions, in their order")
     parser.add_argument("--rows", type=int, default=137_551)
     parser.add_argument("--asked", type=int, default=100)
+    parser.add_argument("--alone", action="store_true", help="without the bare requests")
     parser.add_argument("--out", type=Path, help="append the results to this file, as JSON lines")
     options = parser.parse_args()
-    vectors, texts = encoded(options.vectors), short_texts()
-    order = np.random.default_rng(0).permutation(len(vectors))
-    asked, stored = order[: options.asked], order[options.asked :][: options.rows]
-    rows, queries = np.ascontiguousarray(vectors[stored]), np.ascontiguousarray(vectors[asked])
+    texts, order = short_texts(), np.random.default_rng(0).permutation(len(encoded(options.vectors)))
+    chosen = vector_set(options.vectors, options.rows, options.asked)
+    rows, queries = chosen.stored, chosen.asked
+    asked, stored = order[: len(queries)], order[len(queries) :]
     documents = [
-        Document(str(place), texts[row], metadata={"n": place / len(stored)}) for place, row in enumerate(stored)
+        Document(str(place), texts[stored[place % len(stored)]], metadata={"n": place / len(rows)})
+        for place in range(len(rows))
     ]
     connection = ClusterConnection(ClusterAddress.of(options.url))
     name = f"bench-{uuid.uuid4().hex[:8]}"
     nodes = int(connection.ask("GET", "_cluster/health").body["number_of_nodes"])
     seconds: dict[str, float] = {}
+    size: list[int] = []
     with semsearch.create(f"{name}-first", home=options.url, encoder=None, dim=rows.shape[1]) as first:
         for _ in range(WARMING):  # what runs for the first time is compiled meanwhile, on the server and here
             first.add(documents[:WARMING_ROWS], vectors=rows[:WARMING_ROWS], maintain=False)
@@ -91,7 +96,9 @@ def main() -> None:
         try:
             map_vectors(connection, bare, rows.shape[1], Metric.COSINE, {})
             bodies = recorded(
-                there, lambda: seconds.update(load=took(lambda: there.add(documents, vectors=rows, maintain=False)))
+                there,
+                lambda: seconds.update(load=took(lambda: there.add(documents, vectors=rows, maintain=False))),
+                kept=not options.alone,
             )
             sent = connection.dialect.send
 
@@ -100,12 +107,17 @@ def main() -> None:
                     sent("POST", f"/{alias}/_bulk?require_alias=true&filter_path=errors", body, True)
                 connection.refresh(bare)
 
-            seconds["load, bare"] = took(load)
-            seconds["certify"] = took(lambda: there.reindex("hnsw"))
+            if not options.alone:
+                seconds["load, bare"] = took(load)
+            there.reindex("hnsw")
+            time.sleep(SETTLING)
             own = there.engine._read().index  # type: ignore[attr-defined]
-            size = {"semsearch": merged(connection, own), "bare": merged(connection, bare)}
+            seconds["merge"] = took(lambda: size.append(merged(connection, own)))
+            if not options.alone:
+                merged(connection, bare)
             raw = rows.nbytes + sum(len(one.text.encode()) for one in documents)
-            times, found = searched(there, connection, own, bare, queries, [texts[row] for row in asked], rows)
+            ways = Ways(there, connection, own, None if options.alone else bare)
+            times, found = searched(ways, queries, [texts[row] for row in asked], rows)
         finally:
             connection.ask("DELETE", bare, accept=(404,))
             there.close()
@@ -113,8 +125,9 @@ def main() -> None:
     print(f"{len(rows):,} vectors of {rows.shape[1]} components, {len(asked)} queries, {nodes} nodes")
     for what, taken in seconds.items():
         print(f"{what:24} {taken:8.1f} s")
-    print(f"load is {seconds['load, bare'] / seconds['load']:.2f} of the bare one's rate")
-    print(f"{size['semsearch'] / 1e6:.1f} MB on disk, merged: {size['semsearch'] / raw:.2f} of vectors and texts")
+    if not options.alone:
+        print(f"load is {seconds['load, bare'] / seconds['load']:.2f} of the bare one's rate")
+    print(f"{size[0] / 1e6:.1f} MB on disk, merged: {size[0] / raw:.2f} of vectors and texts")
     told = {}
     for way, taken in times.items():
         base = float(np.median(times.get(f"{way.split(',')[0]}, bare", taken)))
@@ -124,22 +137,31 @@ def main() -> None:
         print(f"{way:24} {p50:8.2f} ms p50 {p95:8.2f} ms p95   {p50 / base:.2f} x bare{recall}")
     if options.out:
         record = {"benchmark": "clusters", "flavour": connection.dialect.flavour, "nodes": nodes, "rows": len(rows)}
-        record |= {"seconds": seconds, "bytes": size["semsearch"], "raw": raw, "ms": told}
+        record |= {"seconds": seconds, "bytes": size[0], "raw": raw, "ms": told}
         with options.out.open("a") as file:
             file.write(json.dumps(record) + "\n")
 
 
-def recorded(collection: semsearch.Collection, work: Callable[[], Any]) -> list[bytes]:
-    """Do it, and the bodies of the bulk requests that were sent."""
+class Ways(NamedTuple):
+    """What is asked: a collection, its index, and the bare one beside it, if there is one."""
+
+    there: semsearch.Collection
+    connection: ClusterConnection
+    own: str
+    bare: str | None
+
+
+def recorded(collection: semsearch.Collection, work: Callable[[], Any], *, kept: bool) -> list[bytes]:
+    """Do it, and the bodies of the bulk requests that were sent, if they are to be `kept`."""
     dialect = collection.engine._connection.dialect  # type: ignore[attr-defined]
     send, bodies = dialect.send, []
 
-    def kept(method: str, path: str, body: bytes | None, lines: bool) -> Any:
-        if "/_bulk" in path and body is not None:
+    def noted(method: str, path: str, body: bytes | None, lines: bool) -> Any:
+        if kept and "/_bulk" in path and body is not None:
             bodies.append(body)
         return send(method, path, body, lines)
 
-    dialect.send = kept
+    dialect.send = noted
     try:
         work()
     finally:
@@ -148,15 +170,10 @@ def recorded(collection: semsearch.Collection, work: Callable[[], Any]) -> list[
 
 
 def searched(
-    there: semsearch.Collection,
-    connection: ClusterConnection,
-    own: str,
-    bare: str,
-    queries: Vectors,
-    texts: list[str],
-    rows: Vectors,
+    ways: Ways, queries: Vectors, texts: list[str], rows: Vectors
 ) -> tuple[dict[str, list[float]], dict[str, list[float]]]:
     """Milliseconds of each query in each way, and how much of the ten nearest it found."""
+    there, connection, own, bare = ways
     dialect = connection.dialect
     fields = {"_source": dialect.source(("id", "title", "text", "metadata", "keys", "starts", "ends", "p.v"))}
     compiler, catalog = FilterCompiler(connection, own), IndexFields(connection, own)
@@ -166,18 +183,20 @@ def searched(
 
     def walk(query: Vectors, among: DocumentFilter) -> list[str]:
         body = {"size": K + MARGIN, "query": dialect.nearest(query, LEAST_DEPTH, among.clause), **fields}
-        return [hit["_source"]["id"] for hit in connection.search(bare, body)["hits"]["hits"]][:K]
+        return [hit["_source"]["id"] for hit in connection.search(str(bare), body)["hits"]["hits"]][:K]
 
     def match(text: str) -> list[str]:
         words = " ".join(map(coded, analysed(text, ("en",)).split()))
         body = {"size": K, "query": {"match": {"words": words}}, **fields}
-        said = connection.search(bare, body, options={"search_type": "dfs_query_then_fetch"})
+        said = connection.search(str(bare), body, options={"search_type": "dfs_query_then_fetch"})
         return [hit["_source"]["id"] for hit in said["hits"]["hits"]]
 
     times: dict[str, list[float]] = {}
     found: dict[str, list[float]] = {}
 
     def timed(way: str, ask: Callable[[], list[str]], truth: set[str] | None = None) -> None:
+        if bare is None and way.endswith(", bare"):
+            return
         start = time.perf_counter()
         ids = ask()
         times.setdefault(way, []).append(1e3 * (time.perf_counter() - start))
