@@ -5,7 +5,7 @@
 A short form of each, some minutes in all; `--full` is the form whose figures are worth quoting, an hour or more on an
 idle machine. What `--only` names replaces its own results and leaves the others. Without SEMSEARCH_DATA the short form
 runs on the shipped samples, and RESULTS.md says so. `--render` measures nothing, and writes RESULTS.md from what is
-there.
+there. What needs a server is run for those addresses in SEMSEARCH_BENCH_SERVERS that it knows, and else left out.
 """
 
 from __future__ import annotations
@@ -44,6 +44,7 @@ class Benchmark:
     vectors: bool = False  # takes --vectors
     plot: Callable[[list[Record], Path], None] | None = field(default=None)
     script: str = ""  # if it isn't called as the benchmark is
+    schemes: tuple[str, ...] = ()  # of servers, by those addresses in SEMSEARCH_BENCH_SERVERS it is run for
 
 
 LOST = """\
@@ -208,6 +209,17 @@ BENCHMARKS: dict[str, Benchmark] = {
         "SciFact's questions and passages. Order and scores are compared with what sentence-transformers computes on "
         "the fly in the same type.",
     ),
+    "clusters": Benchmark(
+        "A collection in a cluster beside the bare requests for the same",
+        [tables.clusters],
+        None,
+        "",
+        "Load: the documents with their vectors; bare are the same bulk requests, one after the other, where semsearch "
+        "has two under way. Disk: all primaries, merged, by the bytes of vectors and texts. Searches: p50 of each, in "
+        "turn, without encoding the question; recall is of the ten nearest. `exact` compares all that a filter leaves.",
+        vectors=True,
+        schemes=("opensearch", "elasticsearch"),
+    ),
     "reranking": Benchmark("Reranking 100 passages", [tables.reranking], "--passages 40 --rounds 1"),
 }
 
@@ -221,9 +233,11 @@ def run(name: str, benchmark: Benchmark, full: bool) -> bool:
     script = f"{benchmark.script or name}.py"
     shown = " ".join(["python", f"benchmarks/{script}", *arguments])
     print(f"\n$ {shown}", flush=True)
-    done = subprocess.run([sys.executable, str(HERE / script), *arguments, "--out", str(new)], check=False)
-    if done.returncode or not new.exists():
-        print(f"{name} did not go through (exit code {done.returncode}); its earlier results stay.", file=sys.stderr)
+    command = [sys.executable, str(HERE / script), *arguments, "--out", str(new)]
+    given = [[url] for url in _servers(benchmark)] if benchmark.schemes else [[]]
+    codes = [subprocess.run([*command, *url], check=False).returncode for url in given]
+    if any(codes) or not new.exists():
+        print(f"{name} did not go through (exit codes {codes}); its earlier results stay.", file=sys.stderr)
         new.unlink(missing_ok=True)
         return False
     facts = {
@@ -235,6 +249,11 @@ def run(name: str, benchmark: Benchmark, full: bool) -> bool:
     (FOLDER / f"{name}.jsonl").write_text(json.dumps(facts) + "\n" + new.read_text())
     new.unlink()
     return True
+
+
+def _servers(benchmark: Benchmark) -> list[str]:
+    addresses = os.environ.get("SEMSEARCH_BENCH_SERVERS", "").split()
+    return [address for address in addresses if address.partition("://")[0] in benchmark.schemes]
 
 
 def render() -> None:
@@ -294,6 +313,10 @@ def main() -> None:
     if not options.render and not os.environ.get("SEMSEARCH_DATA"):
         print("SEMSEARCH_DATA names no folder of data sets: everything runs on the shipped samples, which are few.")
     wanted = [name for name in options.only if options.full or BENCHMARKS[name].short is not None]
+    for name in list(wanted):
+        if BENCHMARKS[name].schemes and not _servers(BENCHMARKS[name]) and not options.render:
+            print(f"{name} is left out: SEMSEARCH_BENCH_SERVERS names no {' and no '.join(BENCHMARKS[name].schemes)}.")
+            wanted.remove(name)
     if not wanted:
         parser.error(f"{' and '.join(options.only)} has no short form: add --full.")
     failed = [] if options.render else [n for n in wanted if not run(n, BENCHMARKS[n], options.full)]

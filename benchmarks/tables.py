@@ -294,6 +294,30 @@ def late(records: list[Record]) -> Iterator[Row]:
         )
 
 
+def clusters(records: list[Record]) -> Iterator[Row]:
+    """Of each run a row for loading, for what it takes on disk, and for each search."""
+    yield "server", "nodes", "passages", "what", "semsearch", "bare", "times", "recall"
+    for r in records:
+        own = r["flavour"], f"{r['nodes']}", f"{r['rows']:,}"
+        load, bare = r["seconds"]["load"], r["seconds"].get("load, bare")
+        told = ("", "") if bare is None else (f"{bare:,.1f} s", f"{load / bare:.2f}")
+        yield *own, "load", f"{load:,.1f} s", *told, ""
+        yield (
+            *own,
+            "disk",
+            f"{r['bytes'] / 1e6:,.1f} MB",
+            f"{r['raw'] / 1e6:,.1f} MB",
+            f"{r['bytes'] / r['raw']:.2f}",
+            "",
+        )
+        for way, ms in r["ms"].items():
+            if way.endswith(", bare"):
+                continue
+            bare = r["ms"].get(f"{way}, bare", {}).get("p50")
+            told = ("", "") if bare is None else (f"{bare:.2f} ms", f"{ms['p50'] / bare:.2f}")
+            yield *own, way, f"{ms['p50']:.2f} ms", *told, "" if ms["recall"] is None else f"{ms['recall']:.4f}"
+
+
 def quality(records: list[Record]) -> Iterator[Row]:
     """Retrieval by each way."""
     yield "data", "way", "queries", "nDCG@10", "95 % interval", "published", "R@100", "change", "p"
