@@ -10,6 +10,7 @@ import re
 from calendar import monthrange
 from contextlib import suppress
 from datetime import UTC, date, datetime, timedelta
+from email.utils import parsedate_to_datetime
 
 SECOND = 1_000_000  # microseconds
 DAY = 86_400 * SECOND
@@ -131,6 +132,4 @@ def read(text: str) -> str:
     try:
         return iso(datetime.fromisoformat(text) if len(text) > 10 or "T" in text else date.fromisoformat(text))
     except ValueError:
-        from email.utils import parsedate_to_datetime
-
         return iso(parsedate_to_datetime(text))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import cache
 from importlib import import_module
+from importlib.metadata import EntryPoint, entry_points
 from typing import TYPE_CHECKING, Any
 
 from semsearch.arguments import check_mapping
@@ -12,8 +13,6 @@ from semsearch.errors import MissingDependency, UsageError
 from semsearch.types import CorpusReader, Metric
 
 if TYPE_CHECKING:
-    from importlib.metadata import EntryPoint
-
     from semsearch.vector_index import VectorIndex
 
 READER_MEMBERS = ("Options", "suffixes", "forgiving", "recognises", "read")
@@ -21,8 +20,6 @@ READER_MEMBERS = ("Options", "suffixes", "forgiving", "recognises", "read")
 
 @cache  # looking through all installed packages takes milliseconds
 def _registered(group: str) -> dict[str, EntryPoint]:
-    from importlib.metadata import entry_points  # takes milliseconds, too, and most openings need none
-
     found = {point.name: point for point in entry_points(group=group)}
     if not found:
         raise UsageError(

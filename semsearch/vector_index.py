@@ -8,6 +8,7 @@ meaning by `semsearch.testing.IndexContract`.
 
 from __future__ import annotations
 
+import importlib.metadata
 import importlib.util
 import inspect
 from collections.abc import Callable, Mapping, Sequence
@@ -54,13 +55,11 @@ class Library:
     @property
     def versions(self) -> dict[str, str]:
         """The version of each of its packages that is installed."""
-        from importlib import metadata
-
         found = {}
         for package in self.packages or (self._root,):
             try:
-                found[package] = metadata.version(package)
-            except metadata.PackageNotFoundError:
+                found[package] = importlib.metadata.version(package)
+            except importlib.metadata.PackageNotFoundError:
                 continue
         return found
 
