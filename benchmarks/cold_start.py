@@ -22,8 +22,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from semsearch.encoder import resolve
-from semsearch.encoder.load import DEFAULT_MODEL
+from semsearch.encoder import DEFAULT_MODEL, resolve
 
 SAMPLES = Path(__file__).parent.parent / "corpora" / "samples" / "samples.jsonl"
 QUERY = "how do I keep bread from going stale"

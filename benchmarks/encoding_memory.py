@@ -22,7 +22,8 @@ from pathlib import Path
 
 import numpy as np
 
-from semsearch.encoder.load import DEFAULT_MODEL, load_encoder
+from semsearch.encoder import DEFAULT_MODEL
+from semsearch.encoder.load import load_encoder
 
 SAMPLES = Path(__file__).parent.parent / "corpora" / "samples" / "samples.jsonl"
 MB = 1024  # kilobytes, as /proc counts

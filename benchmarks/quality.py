@@ -63,8 +63,8 @@ import semsearch
 from semsearch import load_encoder
 from semsearch.bench.run import machine
 from semsearch.chunking import compose
+from semsearch.encoder import DEFAULT_MODEL
 from semsearch.encoder.catalog import card_of
-from semsearch.encoder.load import DEFAULT_MODEL
 from semsearch.errors import ModelError
 from semsearch.evaluation import metrics as evaluation
 from semsearch.evaluation.correlation import correlation

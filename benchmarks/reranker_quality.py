@@ -29,7 +29,7 @@ import numpy as np
 
 import semsearch
 from semsearch import load_encoder, load_reranker
-from semsearch.encoder.load import DEFAULT_MODEL
+from semsearch.encoder import DEFAULT_MODEL
 from semsearch.evaluation.judgements import read_qrels, read_queries
 from semsearch.evaluation.metrics import asked as with_relevant
 from semsearch.evaluation.metrics import scored

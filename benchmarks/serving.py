@@ -32,8 +32,7 @@ from typing import Any
 from texts import short_texts
 
 import semsearch
-from semsearch.encoder import resolve
-from semsearch.encoder.load import DEFAULT_MODEL
+from semsearch.encoder import DEFAULT_MODEL, resolve
 
 K = 10
 TICKS = os.sysconf("SC_CLK_TCK")

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 
 from semsearch import models
-from semsearch.encoder.own import encoder_from
 from semsearch.engine import Encodes, Engine, Settings
 from semsearch.errors import ModelMismatch, UsageError
 from semsearch.hardware import ANYWHERE, Compute
@@ -61,6 +60,8 @@ class BoundEncoder:
 
     def take(self, encoder: Encoder) -> None:
         """Use an object, if it is the one that the collection was made with."""
+        from semsearch.encoder.own import encoder_from
+
         own = encoder_from(encoder)
         self._check(own)
         self._encoder = own

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import cached_property
 from itertools import islice
 from pathlib import Path
 from types import TracebackType
@@ -15,51 +16,16 @@ from numpy.typing import ArrayLike
 
 from semsearch import versions
 from semsearch.arguments import as_id, as_ids, as_list, check_mapping, check_number, check_path, each_of, kind_of
-from semsearch.arrow_input import is_dataset, rows_in
-from semsearch.bound_encoder import NO_VECTORS, BoundEncoder, EncodedQueries
-from semsearch.engine import (
-    SPARSE,
-    BackedUp,
-    Compacted,
-    Engine,
-    EngineView,
-    Indexed,
-    Migrated,
-    Problem,
-)
+from semsearch.engine import SPARSE, BackedUp, Indexed, Migrated
 from semsearch.errors import DataError, DocumentNotFound, UsageError
-from semsearch.exchange.export import export
-from semsearch.ingest import objects
-from semsearch.ingest.estimate import Estimate, estimate
-from semsearch.ingest.identification import stored_languages
-from semsearch.ingest.ingestion import BATCH_DOCUMENTS, Ingestion, IngestResult, Progress, add_precomputed
-from semsearch.ingest.objects import ObjectReader
-from semsearch.ingest.pictures import vector_of_image
-from semsearch.ingest.scan import Preview, Scan, apply, scan
-from semsearch.ingest.source import CallbackReport, Source
-from semsearch.ingest.sync import MAX_VANISHED, Synced, plan, sync
-from semsearch.parts.part_folder import PartFolder
-from semsearch.parts.part_loading import load_parts
-from semsearch.rich_display import facts_table, told
-from semsearch.search.calibration import (
-    JUDGED,
-    Calibration,
-    calibration_info,
-    judged_hits,
-)
+from semsearch.ingest import MAX_VANISHED
 from semsearch.search.fields import composed, listed_fields
-from semsearch.search.languages import Languages, languages_of, named, to_be_found
-from semsearch.search.pipeline import Searcher, Timings
-from semsearch.search.recall import Certificate
-from semsearch.search.request import Request, check_texts
-from semsearch.search.where_mapping import Where
-from semsearch.search.where_mapping import parse as parse_filter
-from semsearch.sparse_vectors import SparseEncoder
-from semsearch.types import Document, Encoder, Hits, Keys, Metric, Reranker, Vectors
-from semsearch.upkeep import Upkeep
+from semsearch.search.languages import languages_of, named, to_be_found
+from semsearch.types import Document, Hits
 from semsearch.validation import check_text
 from semsearch.vectors import stored_form
 
+# What only writing, or a search, needs is imported by the methods that do it: opening takes a third of the time so.
 if TYPE_CHECKING:
     from semsearch.applications.classification import Classifications
     from semsearch.applications.clusters import Clusters
@@ -67,6 +33,22 @@ if TYPE_CHECKING:
     from semsearch.applications.duplicates import Duplicates
     from semsearch.applications.pairs import DocumentPairs
     from semsearch.applications.topics import Topics
+    from semsearch.bound_encoder import BoundEncoder, EncodedQueries
+    from semsearch.engine import Compacted, Engine, EngineView, Problem
+    from semsearch.ingest.estimate import Estimate
+    from semsearch.ingest.ingestion import IngestResult, Progress
+    from semsearch.ingest.scan import Preview, Scan
+    from semsearch.ingest.source import Source
+    from semsearch.ingest.sync import Synced
+    from semsearch.parts.part_folder import PartFolder
+    from semsearch.search.calibration import Calibration
+    from semsearch.search.languages import Languages
+    from semsearch.search.pipeline import Searcher, Timings
+    from semsearch.search.recall import Certificate
+    from semsearch.search.where_mapping import Where
+    from semsearch.sparse_vectors import SparseEncoder
+    from semsearch.types import Encoder, Keys, Metric, Reranker, Vectors
+    from semsearch.upkeep import Upkeep
 
 MAX_DESCRIPTION = 1_000  # characters
 MAX_DESCRIBED_FOLDERS = 100
@@ -88,8 +70,18 @@ class Collection:
         self.engine = engine
         self.name = engine.name
         self._model = model
-        self._searcher = Searcher(engine, model)
-        self._upkeep = Upkeep(engine, model, self._searcher.sparse_model)
+
+    @cached_property
+    def _searcher(self) -> Searcher:
+        from semsearch.search.pipeline import Searcher
+
+        return Searcher(self.engine, self._model)
+
+    @cached_property
+    def _upkeep(self) -> Upkeep:
+        from semsearch.upkeep import Upkeep
+
+        return Upkeep(self.engine, self._model, self._searcher.sparse_model)
 
     def __enter__(self) -> Self:
         self.engine.check_open()
@@ -105,6 +97,8 @@ class Collection:
 
     def _repr_html_(self) -> str:
         """The collection as a notebook shows it."""
+        from semsearch.rich_display import facts_table
+
         count, passages = self.engine.counts()
         model = self.settings["encoder"] or {}
         facts = {
@@ -221,6 +215,8 @@ class Collection:
         Raises:
             UsageError: There is no stemmer for one of them; says for which there is.
         """
+        from semsearch.ingest.identification import stored_languages
+
         languages = stored_languages(self.engine) if language is None else named(language)
         self.engine.set_languages(languages)
         return self._upkeep.written(languages, maintain)
@@ -232,6 +228,8 @@ class Collection:
 
     def info(self) -> dict[str, Any]:
         """What there is to know of the collection, as JSON values."""
+        from semsearch.search.calibration import calibration_info
+
         count, passages = self.engine.counts()
         with self.engine.view() as view:
             settings, dim = view.settings, view.dim
@@ -278,6 +276,8 @@ class Collection:
         """Documents that a filter allows; all of them without one."""
         if where is None:
             return len(self)
+        from semsearch.search.where_mapping import parse as parse_filter
+
         with self.engine.view() as view:
             return view.count(parse_filter(where, view.fields()))
 
@@ -332,6 +332,8 @@ class Collection:
 
     def ids(self, where: Where | None = None) -> Sequence[str]:
         """The ids of all documents, or of those that a filter allows, in the order they were first added."""
+        from semsearch.search.where_mapping import parse as parse_filter
+
         with self.engine.view() as view:
             return view.ids(None if where is None else parse_filter(where, view.fields()))
 
@@ -373,9 +375,14 @@ class Collection:
         id: str | None = None,  # noqa: A002
     ) -> Estimate:
         """What it would cost to `add` documents: all are split, a sample is encoded, nothing is written."""
+        from semsearch.ingest import objects
+        from semsearch.ingest.estimate import estimate
+
         settings = self.settings
         return estimate(
-            objects.documents(documents, ObjectReader(text, title, id), "estimate takes a list of semsearch.Document"),
+            objects.documents(
+                documents, objects.ObjectReader(text, title, id), "estimate takes a list of semsearch.Document"
+            ),
             self.encoder,
             passages=bool(settings["passages"]),
             engine=self.engine,
@@ -419,11 +426,17 @@ class Collection:
             DataError: A document or vector can't be used; says which and why.
             CollectionLocked: Another process kept writing.
         """
+        from semsearch.arrow_input import is_dataset, rows_in
+        from semsearch.ingest import objects
+        from semsearch.ingest.ingestion import Ingestion, add_precomputed
+        from semsearch.rich_display import told
+
         if not is_dataset(documents) and isinstance(documents, Document | str | bytes | Mapping):
             raise UsageError(
                 "add takes a list of documents; a single one goes into a list of its own: add([document])."
             )
-        given, made = objects.each(documents, "add takes a list of semsearch.Document"), ObjectReader(text, title, id)
+        given = objects.each(documents, "add takes a list of semsearch.Document")
+        made = objects.ObjectReader(text, title, id)
         if vectors is not None:
             changes = add_precomputed(
                 self.engine, list(given), self._stored_form(rows_in(vectors)[0]), on_error, reader=made
@@ -455,6 +468,10 @@ class Collection:
             UsageError: There is no such file, or its format can't be told.
             DataError: A record can't be used, or there is none.
         """
+        from semsearch.ingest.scan import Scan, apply, scan
+        from semsearch.ingest.source import CallbackReport, Source
+        from semsearch.rich_display import told
+
         if not isinstance(source, Scan):
             chosen = source if isinstance(source, Source) else Source.of(check_path(source, "the source"))
             source = scan(chosen, CallbackReport(on_error))
@@ -482,6 +499,10 @@ class Collection:
             DataError: A part is missing, was changed, or is of another source; says which.
             ModelMismatch: They were made with another model than the collection's, or split otherwise.
         """
+        from semsearch.parts.part_folder import PartFolder
+        from semsearch.parts.part_loading import load_parts
+        from semsearch.rich_display import told
+
         self.engine.check_open()
         parts = folder if isinstance(folder, PartFolder) else PartFolder(check_path(folder, "the folder of the parts"))
         with told(progress, self.name) as meter:
@@ -515,6 +536,9 @@ class Collection:
             DataError: A source, file or record that can't be used.
             ModelMismatch: New vectors that came with a source are not the model's.
         """
+        from semsearch.ingest.sync import sync
+        from semsearch.rich_display import told
+
         with told(progress, self.name) as meter:
             synced = sync(
                 self.engine,
@@ -529,6 +553,8 @@ class Collection:
 
     def plan_sync(self, *, on_error: Callable[[DataError], None] | None = None) -> Iterator[tuple[Source, Preview]]:
         """What `sync` would do, source by source; nothing is encoded or written."""
+        from semsearch.ingest.sync import plan
+
         return plan(self.engine, on_error)
 
     def update_metadata(self, ids: Iterable[str], metadata: Mapping[str, Any], *, replace: bool = False) -> int:
@@ -548,6 +574,8 @@ class Collection:
 
     def remove(self, ids: Iterable[str], *, maintain: bool = True) -> int:
         """Take documents out; how many of `ids` were there. `remove(collection.ids(where))` goes by a filter."""
+        from semsearch.ingest.ingestion import BATCH_DOCUMENTS
+
         pending = map(as_id, each_of(ids, "remove takes a list of ids"))
         count = 0
         while batch := list(islice(pending, BATCH_DOCUMENTS)):
@@ -619,6 +647,8 @@ class Collection:
             UsageError: What is asked for makes no sense; says what does.
             FilterError: What can't be understood of `where`, and where in it.
         """
+        from semsearch.search.request import Request
+
         options = dict(
             where=where,
             mode=mode,
@@ -639,6 +669,8 @@ class Collection:
         if image is not None:
             if vector is not None:
                 raise UsageError("a search is by a picture or by a vector of one's own, not by both.")
+            from semsearch.ingest.pictures import vector_of_image
+
             vector = vector_of_image(self.encoder, image, query)
         if vector is not None:
             vector = np.asarray(list(vector) if isinstance(vector, Iterator) else vector)[None]
@@ -665,6 +697,8 @@ class Collection:
             encoded: Keeps what a model makes of the queries, for other collections of the same model.
             **options: As in `search`.
         """
+        from semsearch.search.request import Request
+
         return self._searcher.search(queries, vectors, Request.of(k, options), timings, encoded)
 
     def similar(
@@ -692,6 +726,8 @@ class Collection:
         Raises:
             UsageError: An id that is not there, or no example.
         """
+        from semsearch.search.request import Request, check_texts
+
         request = Request.of(k, options)
         given = (ids, unlike, queries, against)
         if any(isinstance(listed, str) for listed in given):
@@ -943,6 +979,7 @@ class Collection:
             UsageError: Fewer than two documents have a label.
         """
         from semsearch.applications.classification import Classifications, check_confidence, document_classifier
+        from semsearch.search.request import check_texts
 
         check_confidence(min_confidence)
         asked = check_texts(texts, "classify")
@@ -954,6 +991,8 @@ class Collection:
 
     def _vectors_of(self, ids: Sequence[str], texts: Sequence[str]) -> Vectors:
         """A vector for each document, the mean of its passages', and for each text."""
+        from semsearch.bound_encoder import NO_VECTORS
+
         parts = [self._model.queries(texts)] if texts else []
         if ids:
             with self.engine.view() as view:
@@ -994,11 +1033,15 @@ class Collection:
             UsageError: An unknown backend or option; says which there are.
             MissingDependency: The backend's library is not installed; has the line to type.
         """
+        from semsearch.search.request import check_texts
+
         asked = None if queries is None else check_texts(queries, "reindex")
         return self._upkeep.reindex(index, options, recall, k, asked)
 
     def tune(self, recall: float, k: int = 10, *, queries: Iterable[str] | None = None) -> Certificate:
         """Set the index to a recall without building it anew; see `reindex`."""
+        from semsearch.search.request import check_texts
+
         asked = None if queries is None else check_texts(queries, "tune")
         return self._upkeep.tune(recall, k, asked)
 
@@ -1022,6 +1065,8 @@ class Collection:
         Raises:
             UsageError: The judgements name no document of this collection, or all are of one kind.
         """
+        from semsearch.search.calibration import JUDGED, judged_hits
+
         judged = None
         if judgements is not None:
             check_mapping(judgements, "judgements")
@@ -1107,6 +1152,8 @@ class Collection:
         Raises:
             UsageError: It is there already.
         """
+        from semsearch.exchange.export import export
+
         return export(self.engine, Path(check_path(folder, "the folder")), parquet=parquet)
 
     def reencode(
@@ -1125,6 +1172,8 @@ class Collection:
             revision: Of a model on the hub.
             progress: Called with the number of documents encoded so far; else as in `add`.
         """
+        from semsearch.rich_display import told
+
         work = self._upkeep.reencoding(encoder, revision)
         with told(progress, self.name, self) as meter:
             count = work(meter)
@@ -1161,6 +1210,8 @@ class Collection:
             UsageError: The engine keeps no sparse vectors.
             ModelError: The model can't be found or opened.
         """
+        from semsearch.rich_display import told
+
         self._upkeep.begin_sparse(encoder, revision)
         with told(progress, self.name, self) as meter:
             count = self.fill_sparse(meter)

@@ -18,18 +18,20 @@ from collections.abc import Set as AbstractSet
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, Protocol, TypeAlias, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from semsearch.records import Entry, Known, Record
-from semsearch.search.languages import Languages
-from semsearch.search.query_syntax import Query
-from semsearch.search.recall import Certificate, Synthesis
-from semsearch.search.where import FieldCatalog, Filter
-from semsearch.sparse_vectors import SparseEncoder, SparseVectors
 from semsearch.types import Document, Encoder, Keys, Metadata, Passage, Scores, Vectors
+
+if TYPE_CHECKING:
+    from semsearch.search.languages import Languages
+    from semsearch.search.query_syntax import Query
+    from semsearch.search.recall import Certificate, Synthesis
+    from semsearch.search.where import FieldCatalog, Filter
+    from semsearch.sparse_vectors import SparseEncoder, SparseVectors
 
 SPARSE = "sparse"  # the setting that tells the sparse model, where there is one
 Allowed: TypeAlias = Any  # the passages that may be found, in an engine's own form: a mask, a clause of SQL, …

@@ -15,13 +15,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar
 from weakref import WeakValueDictionary
 
-from semsearch.encoder.own import NamedEncoder, encoder_from, named_encoder
-from semsearch.encoder.remote import trust_named
-from semsearch.encoder.text_encoder import TextEncoder
 from semsearch.hardware import ANYWHERE, Compute
 from semsearch.types import Encoder, Reranker
 
 if TYPE_CHECKING:
+    from semsearch.encoder.own import NamedEncoder
     from semsearch.encoder.sparse_encoder import SparseTextEncoder
 
 Model = TypeVar("Model")
@@ -59,6 +57,10 @@ def described_encoder(
     model: str | Encoder, revision: str | None = None, compute: Compute = ANYWHERE
 ) -> tuple[Encoder, dict[str, Any]]:
     """The encoder that a person names or gives, opened, and what a collection remembers of it, as JSON values."""
+    from semsearch.encoder.own import encoder_from
+    from semsearch.encoder.remote import trust_named
+    from semsearch.encoder.text_encoder import TextEncoder
+
     said = model if isinstance(model, str) else getattr(model, "name", None)
     if isinstance(said, str):
         trust_named(said)
@@ -138,6 +140,8 @@ def _load_reranker(name: str, revision: str | None, compute: Compute) -> Reranke
 
 
 def _open_encoder(name: str, revision: str | None, compute: Compute) -> NamedEncoder:
+    from semsearch.encoder.own import named_encoder
+
     wanted = (_place(name)[0], revision, compute)
     model = held(*wanted) if held is not None else None
     if model is None:

@@ -7,26 +7,24 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from semsearch import plugins
 from semsearch.arguments import check_path, check_whole
 from semsearch.bound_encoder import BoundEncoder
-from semsearch.bound_sparse import described_sparse
-from semsearch.chunking import splitter_for
 from semsearch.collection import Collection
-from semsearch.encoder.load import DEFAULT_MODEL
+from semsearch.encoder import DEFAULT_MODEL
 from semsearch.engine import IndexSpec, Restoring, SparseStore
 from semsearch.errors import CollectionExists, DimensionMismatch, UsageError
-from semsearch.exchange.transfer import transfer
 from semsearch.hardware import Compute
 from semsearch.home import Home
-from semsearch.models import described_encoder
 from semsearch.names import check_name
 from semsearch.search.languages import LANGUAGE_FIELD, LANGUAGES, checked_field, named
-from semsearch.search.recall import check_target
-from semsearch.types import Encoder, Metric
+from semsearch.types import Metric
 from semsearch.vectors import check_k
+
+if TYPE_CHECKING:
+    from semsearch.types import Encoder
 
 HomeLike = str | os.PathLike[str] | Home | None
 
@@ -77,6 +75,11 @@ def create(
         CollectionExists: There is one of that name.
         ModelError: The model can't be found or opened.
     """
+    from semsearch.bound_sparse import described_sparse
+    from semsearch.chunking import splitter_for
+    from semsearch.models import described_encoder
+    from semsearch.search.recall import check_target
+
     place = Home.of(home)
     if check_name(name) in place:
         raise CollectionExists(
@@ -214,6 +217,8 @@ def copy(
         CollectionExists: There is a collection of that name, and it is no copy of this one that was begun.
         CollectionDamaged: The copy is not the same in the end; says what differs.
     """
+    from semsearch.exchange.transfer import transfer
+
     target = Home.of(to)
     with open(name, home=home) as collection:
         count = transfer(collection.engine, target, new_name, progress)

@@ -6,13 +6,14 @@ from collections.abc import Mapping
 from functools import cache
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from semsearch import vector_index
 from semsearch.arguments import check_mapping
 from semsearch.errors import MissingDependency, UsageError
 from semsearch.types import CorpusReader, Metric
-from semsearch.vector_index import VectorIndex
+
+if TYPE_CHECKING:
+    from semsearch.vector_index import VectorIndex
 
 READER_MEMBERS = ("Options", "suffixes", "forgiving", "recognises", "read")
 
@@ -103,13 +104,14 @@ def _package(entry: EntryPoint) -> str:
 
 def index_backend(name: str) -> type[VectorIndex]:
     """The class registered as `name`, which has all that a `VectorIndex` must have and say of itself."""
+    from semsearch.vector_index import faults
+
     kind = load("semsearch.indexes", name)
-    faults = vector_index.faults(kind)
-    if faults:
+    if found := faults(kind):
         entry = _registered("semsearch.indexes")[name]
         raise UsageError(
             f"the index '{name}' (entry point '{entry.value}'{_package(entry)}) is no VectorIndex as "
-            f"semsearch.vector_index has it: {'; '.join(faults)}."
+            f"semsearch.vector_index has it: {'; '.join(found)}."
         )
     backend: type[VectorIndex] = kind
     return backend

@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 
 from semsearch.errors import DataError, SemsearchError
 from semsearch.places import Place, Position, Provenance
-from semsearch.rich_display import hits_table
 from semsearch.tabular import Tabular
 
 if TYPE_CHECKING:
@@ -241,6 +240,8 @@ class Hit:
 
     def _repr_html_(self) -> str:
         """The hit as a notebook shows it."""
+        from semsearch.rich_display import hits_table
+
         return hits_table([self])
 
 
@@ -257,6 +258,8 @@ class Hits(list[Hit], Tabular):
 
     def _repr_html_(self) -> str:
         """The hits as a notebook shows them."""
+        from semsearch.rich_display import hits_table
+
         return hits_table(self, self.notes)
 
     def _columns(self) -> dict[str, list[Any]]:

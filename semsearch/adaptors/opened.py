@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from semsearch.collection import Collection
-from semsearch.encoder.load import DEFAULT_MODEL
+from semsearch.encoder import DEFAULT_MODEL
 from semsearch.errors import CollectionExists, UsageError
 from semsearch.home import Home
 from semsearch.opening import HomeLike, create

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 
 from semsearch import models
 from semsearch.arguments import as_list
-from semsearch.encoder.load import DEFAULT_MODEL
+from semsearch.encoder import DEFAULT_MODEL
 from semsearch.encoder.remote import trust_named
 from semsearch.errors import DimensionMismatch, UsageError
 from semsearch.hardware import ANYWHERE, Compute

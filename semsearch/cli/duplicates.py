@@ -17,7 +17,7 @@ from semsearch.cli.render import confirmed, out, say, show_table
 from semsearch.controls import one_line
 from semsearch.errors import UsageError
 from semsearch.home import Home
-from semsearch.ingest.sync import MAX_VANISHED
+from semsearch.ingest import MAX_VANISHED
 
 if TYPE_CHECKING:
     from semsearch.applications.duplicates import Duplicates

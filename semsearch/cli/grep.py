@@ -108,7 +108,7 @@ def grep(options: GrepOptions) -> int:
         say("there is no text to look through.")
         return DataError.exit_code if given.failed else 1
     from semsearch import models
-    from semsearch.encoder.load import DEFAULT_MODEL
+    from semsearch.encoder import DEFAULT_MODEL
     from semsearch.encoder.remote import trust_named
     from semsearch.hardware import Compute
 

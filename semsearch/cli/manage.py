@@ -25,7 +25,7 @@ from semsearch.cli.render import (
 from semsearch.controls import one_line
 from semsearch.errors import SemsearchError, UsageError
 from semsearch.home import Home, nearest_home
-from semsearch.ingest.sync import MAX_VANISHED
+from semsearch.ingest import MAX_VANISHED
 
 if TYPE_CHECKING:
     from semsearch.collection import Collection

@@ -125,7 +125,7 @@ def serve(options: ServeOptions) -> int:
         from semsearch.server.service import Service
     except ImportError as error:
         raise MissingDependency(f"the server needs {error.name}: pip install 'semsearch[server]'.") from error
-    from semsearch.encoder.load import DEFAULT_MODEL
+    from semsearch.encoder import DEFAULT_MODEL
     from semsearch.encoder.remote import trust_named
     from semsearch.hardware import Compute
 

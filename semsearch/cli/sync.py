@@ -15,7 +15,7 @@ from semsearch.cli.render import confirmed, out, say
 from semsearch.controls import one_line
 from semsearch.errors import DataError, UsageError
 from semsearch.home import Home
-from semsearch.ingest.sync import MAX_VANISHED
+from semsearch.ingest import MAX_VANISHED
 
 if TYPE_CHECKING:
     from semsearch.collection import Collection

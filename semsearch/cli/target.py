@@ -58,7 +58,7 @@ class CreateOptions:
     @property
     def model(self) -> str | None:
         """The model of a new collection; None for none."""
-        from semsearch.encoder.load import DEFAULT_MODEL
+        from semsearch.encoder import DEFAULT_MODEL
 
         return None if self.encoder == NONE else self.encoder or DEFAULT_MODEL
 

@@ -207,7 +207,8 @@ def train_reranker(options: TrainOptions) -> int:
     semsearch train-reranker scifact --model intfloat/e5-small-v2 --epochs 3 --teacher 0 --out e5-reranker
     """
     options.check()
-    from semsearch.encoder.load import DEFAULT_MODEL, load_encoder
+    from semsearch.encoder import DEFAULT_MODEL
+    from semsearch.encoder.load import load_encoder
     from semsearch.training.judged import read_judged
     from semsearch.training.reranker_training import first_stage, make_reranker
 

@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from semsearch.encoder import resolve
+from semsearch.encoder import DEFAULT_MODEL, resolve
 from semsearch.encoder.checkpoint import (
     ROLES,
     Checkpoint,
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from semsearch.encoder.assemble import ModuleLibrary
     from semsearch.encoder.text_encoder import Stream, TextEncoder
 
-DEFAULT_MODEL = "sentence-transformers/all-MiniLM-L6-v2"
 FINGERPRINT_VERSION = 1  # raised when the same checkpoint would give other vectors than before
 TWO_TOWERS, EXAMPLE = "images:", "clip-ViT-B-32#clip-ViT-B-32-multilingual-v1"
 DTYPES = ("float32", "bfloat16", "float16")

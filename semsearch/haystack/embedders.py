@@ -9,7 +9,7 @@ from haystack import Document as HaystackDocument
 from haystack import component, default_to_dict
 
 from semsearch.adaptors.offloading import offloaded, offloaded_change
-from semsearch.encoder.load import DEFAULT_MODEL
+from semsearch.encoder import DEFAULT_MODEL
 from semsearch.encoder.own import named_encoder
 from semsearch.errors import UsageError
 from semsearch.hardware import Compute

@@ -15,8 +15,6 @@ from semsearch.ingest.scan import Preview, Scan, apply, preview, scan
 from semsearch.ingest.source import STDIN, CallbackReport, ReadReport, Source
 from semsearch.types import Encoder
 
-MAX_VANISHED = 0.2  # of the documents of a source may go at once without a question: more looks like a mistake
-
 
 @dataclass(frozen=True, slots=True)
 class Synced:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from langchain_core.embeddings import Embeddings
 
 from semsearch.adaptors.offloading import offloaded, offloaded_change
-from semsearch.encoder.load import DEFAULT_MODEL
+from semsearch.encoder import DEFAULT_MODEL
 from semsearch.encoder.own import encoder_from, named_encoder
 from semsearch.hardware import Compute
 from semsearch.types import Encoder

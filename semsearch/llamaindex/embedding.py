@@ -8,7 +8,7 @@ from llama_index.core.base.embeddings.base import BaseEmbedding
 from llama_index.core.bridge.pydantic import Field, PrivateAttr
 
 from semsearch.adaptors.offloading import offloaded, offloaded_change
-from semsearch.encoder.load import DEFAULT_MODEL
+from semsearch.encoder import DEFAULT_MODEL
 from semsearch.encoder.own import encoder_from, named_encoder
 from semsearch.hardware import Compute
 from semsearch.types import Encoder

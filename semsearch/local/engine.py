@@ -8,20 +8,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from semsearch.engine import SPARSE, Capabilities, Compacted, Encode, IndexSpec, Origin, Problem, Settings, Written
 from semsearch.errors import CollectionDamaged, CollectionLocked, ModelMismatch, StorageError, is_scarcity
-from semsearch.local.index.build import Indexing
 from semsearch.local.index.loader import IndexLoader
-from semsearch.local.lexical.build import LexicalIndexing
-from semsearch.local.maintenance.backup import backup
-from semsearch.local.maintenance.check import content, interrupted, structure
-from semsearch.local.maintenance.compaction import compact
-from semsearch.local.maintenance.reencoding import reencode
-from semsearch.local.maintenance.repair import mend_sparse, repair
 from semsearch.local.origins import LocalOrigins
-from semsearch.local.sparse.build import SparseIndexing
 from semsearch.local.store import questions, sparse_rows, terms
 from semsearch.local.store.failpoints import failpoint
 from semsearch.local.store.lock import WatchLock
@@ -30,12 +22,18 @@ from semsearch.local.store.settings import check_settings
 from semsearch.local.store.snapshot import Snapshot
 from semsearch.local.store.store import Store
 from semsearch.local.view import LocalView, Retriever
-from semsearch.records import Entry, Known, Record
-from semsearch.search.choose import choose
-from semsearch.search.languages import Languages
-from semsearch.search.recall import Certificate, Synthesis
-from semsearch.sparse_vectors import SparseVectors
-from semsearch.types import Keys, Metadata, Metric, Vectors
+from semsearch.types import Metric
+
+# What only maintenance needs is imported by the methods that do it: most processes open a collection to search it.
+if TYPE_CHECKING:
+    from semsearch.local.index.build import Indexing
+    from semsearch.local.lexical.build import LexicalIndexing
+    from semsearch.local.sparse.build import SparseIndexing
+    from semsearch.records import Entry, Known, Record
+    from semsearch.search.languages import Languages
+    from semsearch.search.recall import Certificate, Synthesis
+    from semsearch.sparse_vectors import SparseVectors
+    from semsearch.types import Keys, Metadata, Vectors
 
 log = logging.getLogger("semsearch")
 
@@ -60,13 +58,28 @@ class LocalEngine:
     def _renew(self, settings: Settings) -> None:
         """Take over what a change of model changes."""
         check_settings(settings, SETTINGS)
-        metric = Metric(settings["metric"])
-        self._loader = IndexLoader(self.store, metric)
-        self._retriever = Retriever(self.store, metric, self._loader, self._device)
-        self._indexing = Indexing(self.store, metric, self._loader)
-        self._lexical_indexing = LexicalIndexing(self.store, self._retriever.lexical)
-        self._sparse_indexing = SparseIndexing(self.store, self._retriever.sparse)
+        self._metric = Metric(settings["metric"])
+        self._loader = IndexLoader(self.store, self._metric)
+        self._retriever = Retriever(self.store, self._metric, self._loader, self._device)
         self._encoder, self._sparse = settings["encoder"], settings.get(SPARSE)
+
+    @property
+    def _indexing(self) -> Indexing:
+        from semsearch.local.index.build import Indexing
+
+        return Indexing(self.store, self._metric, self._loader)
+
+    @property
+    def _lexical_indexing(self) -> LexicalIndexing:
+        from semsearch.local.lexical.build import LexicalIndexing
+
+        return LexicalIndexing(self.store, self._retriever.lexical)
+
+    @property
+    def _sparse_indexing(self) -> SparseIndexing:
+        from semsearch.local.sparse.build import SparseIndexing
+
+        return SparseIndexing(self.store, self._retriever.sparse)
 
     def keep_watch(self) -> AbstractContextManager[None]:
         """See `Watchable`."""
@@ -214,6 +227,8 @@ class LocalEngine:
 
     def index_info(self) -> dict[str, Any]:
         """See `Indexed.index_info`."""
+        from semsearch.search.choose import choose
+
         with self.store.read() as view:
             snapshot = view.snapshot
         there, words = snapshot.index, snapshot.lexical
@@ -252,6 +267,8 @@ class LocalEngine:
 
     def maintain(self, queries: Callable[[], Vectors | Synthesis | None]) -> None:
         """See `Maintained.maintain`."""
+        from semsearch.local.maintenance.compaction import compact
+
         with self.store.read() as view:
             snapshot = view.snapshot
         if self._indexing.needs_compaction(snapshot):
@@ -287,6 +304,8 @@ class LocalEngine:
 
     def check(self, *, deep: bool = False) -> list[Problem]:
         """See `Maintained.check`."""
+        from semsearch.local.maintenance.check import content, interrupted, structure
+
         with self.store.database.read() as connection:
             problems = list(interrupted(connection, self.store.folder))
         try:
@@ -310,6 +329,8 @@ class LocalEngine:
 
     def repair(self, encode: Encode | None, queries: Callable[[], Vectors | Synthesis | None]) -> list[str]:
         """See `Maintained.repair`."""
+        from semsearch.local.maintenance.repair import mend_sparse, repair
+
         done = repair(self.store, encode)
         done += mend_sparse(self.store)
         broken = {problem.part for problem in self.check()}
@@ -326,16 +347,22 @@ class LocalEngine:
 
     def compact(self) -> Compacted:
         """See `Maintained.compact`."""
+        from semsearch.local.maintenance.compaction import compact
+
         return compact(self.store)
 
     def backup(self, file: Path) -> int:
         """See `BackedUp.backup`."""
+        from semsearch.local.maintenance.backup import backup
+
         return backup(self.store, file)
 
     def reencode(
         self, target: Settings, dim: int, encode: Encode, progress: Callable[[int], None] | None = None
     ) -> int:
         """See `Maintained.reencode`."""
+        from semsearch.local.maintenance.reencoding import reencode
+
         count = reencode(self.store, dict(target), dim, encode, progress)
         with self._renewing:
             self._renew(self.settings)

@@ -8,14 +8,11 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
-from urllib.request import url2pathname
 
 from semsearch import trusted
 from semsearch.errors import CollectionExists, StorageError, UsageError
 from semsearch.home import PROJECT, Home
 from semsearch.local.engine import LocalEngine
-from semsearch.local.maintenance.backup import restore
 from semsearch.local.store import platform
 from semsearch.local.store.lock import WriterLock
 from semsearch.local.store.store import DATABASE, MARKER, Store
@@ -30,6 +27,9 @@ class LocalHome(Home):
     def __init__(self, place: str) -> None:
         """`place`: a path, or a URL that begins with `file://`. The folder need not exist yet."""
         if place.startswith("file://"):
+            from urllib.parse import urlsplit
+            from urllib.request import url2pathname
+
             parts = urlsplit(place)
             if parts.netloc not in ("", "localhost"):
                 raise UsageError(f"{place} names a folder of the machine '{parts.netloc}': give one of this machine.")
@@ -88,6 +88,8 @@ class LocalHome(Home):
 
     def restore(self, file: Path, name: str | None = None) -> str:
         """See `semsearch.engine.Restoring`."""
+        from semsearch.local.maintenance.backup import restore
+
         self._remember_if_new()
         return normal(restore(file, self._new_folder, name).name)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,21 +17,21 @@ from numpy.typing import NDArray
 from semsearch.engine import SPARSE, Candidates
 from semsearch.errors import CollectionDamaged, DataError, DocumentChanged
 from semsearch.local.index.loader import IndexLoader
-from semsearch.local.lexical.searcher import Lexical
-from semsearch.local.planner import Planner
-from semsearch.local.sparse.sparse_search import SparseSearch
 from semsearch.local.store import document_rows as rows
 from semsearch.local.store import pieces, sparse_rows
 from semsearch.local.store.document_rows import Long, Stored
-from semsearch.local.store.filters import StoredFields, documents_of, facets_of
 from semsearch.local.store.snapshot import Snapshot
 from semsearch.local.store.store import Store, View
-from semsearch.sparse_vectors import SparseVectors
 from semsearch.types import Document, Keys, Metric, Neighbors, Passage, Vectors
 
 if TYPE_CHECKING:
+    from semsearch.local.lexical.searcher import Lexical
+    from semsearch.local.planner import Planner
+    from semsearch.local.sparse.sparse_search import SparseSearch
+    from semsearch.local.store.filters import StoredFields
     from semsearch.search.query_syntax import Query
     from semsearch.search.where import Filter
+    from semsearch.sparse_vectors import SparseVectors
 
 log = logging.getLogger("semsearch")
 
@@ -50,13 +51,32 @@ class Retriever:
         self.store = store
         self.metric = metric
         self.loader = loader
-        self.lexical = Lexical(store)
-        self.sparse = SparseSearch(store)
-        self.planner = Planner(metric, device)
+        self._device = device
         self.damaged: frozenset[int] = frozenset()
         self._filters: dict[tuple[int, Filter], Mask] = {}
         self._several: tuple[int, bool] | None = None
         self._lacking: tuple[int, int] | None = None
+
+    @cached_property
+    def planner(self) -> Planner:
+        """What finds by meaning."""
+        from semsearch.local.planner import Planner
+
+        return Planner(self.metric, self._device)
+
+    @cached_property
+    def lexical(self) -> Lexical:
+        """What finds by words."""
+        from semsearch.local.lexical.searcher import Lexical
+
+        return Lexical(self.store)
+
+    @cached_property
+    def sparse(self) -> SparseSearch:
+        """What finds by sparse vectors."""
+        from semsearch.local.sparse.sparse_search import SparseSearch
+
+        return SparseSearch(self.store)
 
     def several_passages(self, snapshot: Snapshot) -> bool:
         """Whether documents have more than one passage: those of one lie side by side."""
@@ -70,6 +90,8 @@ class Retriever:
         key = (version, where)
         found = self._filters.get(key)
         if found is None:
+            from semsearch.local.store.filters import documents_of
+
             allowed = documents_of(view.connection, where)
             docs = view.snapshot.docs
             known = (docs >= 0) & (docs < len(allowed))
@@ -164,10 +186,14 @@ class LocalView:
 
     def fields(self) -> StoredFields:
         """See `EngineView.fields`."""
+        from semsearch.local.store.filters import StoredFields
+
         return StoredFields(self._connection)
 
     def facets(self, name: str, where: Filter | None, most: int) -> list[tuple[str | float | bool, int]]:
         """See `semsearch.engine.Faceted`."""
+        from semsearch.local.store.filters import facets_of
+
         return facets_of(self._connection, name, where, most)
 
     def allowed(self, where: Filter | None, query: Query | None = None) -> Mask | None:
@@ -247,6 +273,8 @@ class LocalView:
         own, vectors = self._retriever.sparse.vectors(self._view, keys)
         places = {key: place for place, key in enumerate(own.tolist())}
         rows = [vectors.row(places[key]) if key in places else NO_COMPONENTS for key in keys.tolist()]
+        from semsearch.sparse_vectors import SparseVectors
+
         return SparseVectors.of_rows(rows, vectors.dim)
 
     def without_sparse(self, after: int, most: int) -> Keys:
@@ -381,12 +409,16 @@ class LocalView:
 
     def count(self, where: Filter) -> int:
         """See `EngineView.count`."""
+        from semsearch.local.store.filters import documents_of
+
         return int(np.count_nonzero(documents_of(self._connection, where)))
 
     def ids(self, where: Filter | None) -> Sequence[str]:
         """See `EngineView.ids`."""
         if where is None:
             return rows.all_ids(self._connection)
+        from semsearch.local.store.filters import documents_of
+
         return rows.ids_of(self._connection, np.flatnonzero(documents_of(self._connection, where)).tolist())
 
     def documents(self) -> Iterator[Document]:

@@ -13,7 +13,7 @@ from mteb.models.model_meta import ModelMeta
 
 from semsearch.adaptors.matching import any_of
 from semsearch.collection import Collection
-from semsearch.encoder.load import DEFAULT_MODEL
+from semsearch.encoder import DEFAULT_MODEL
 from semsearch.encoder.own import encoder_from, named_encoder
 from semsearch.errors import UsageError
 from semsearch.home import Home

@@ -13,7 +13,7 @@ from mteb.models.model_meta import ModelMeta
 from mteb.types import PromptType
 from numpy.typing import NDArray
 
-from semsearch.encoder.load import DEFAULT_MODEL
+from semsearch.encoder import DEFAULT_MODEL
 from semsearch.encoder.own import encoder_from, named_encoder
 from semsearch.hardware import Compute
 from semsearch.reranker.load import DEFAULT_RERANKER, load_reranker

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, Self
 
 from semsearch.chunking import splitter_for
-from semsearch.encoder.load import DEFAULT_MODEL
+from semsearch.encoder import DEFAULT_MODEL
 from semsearch.errors import DataError, ModelMismatch, UsageError
 from semsearch.hardware import Compute
 from semsearch.ingest.ingestion import BATCH_CHARACTERS, BATCH_DOCUMENTS, BATCH_SECONDS, Encoding

@@ -46,6 +46,9 @@ log = logging.getLogger("semsearch.resident")
 PRELOADED = (
     *("semsearch.cli.query", "semsearch.cli.similar", "semsearch.cli.grep", "semsearch.cli.manage"),
     *("semsearch.federation", "semsearch.opening", "semsearch.local.engine", "semsearch.local.home"),
+    *("semsearch.search.pipeline", "semsearch.upkeep", "semsearch.local.index.build", "semsearch.local.lexical.build"),
+    *("semsearch.local.sparse.build", "semsearch.local.planner", "semsearch.local.store.filters"),
+    "semsearch.rich_display",
     *("semsearch.encoder.cache", "semsearch.encoder.light", "semsearch.encoder.numpy_modules"),
     *("semsearch.search.background", "semsearch.search.matches", "semsearch.search.where_text"),
     *("indexes.exact", "indexes.without_torch", "semsearch.ingest.source", "semsearch.wire", "platformdirs"),

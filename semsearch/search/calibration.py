@@ -69,10 +69,10 @@ class Calibration:
     def percentile(self, scores: ArrayLike) -> NDArray[np.float64]:
         """The share of random pairs that score less than each of `scores`, between 0 and 1."""
         given = np.asarray(scores, dtype=np.float64)
-        shares = np.asarray(np.interp(given, self._quantiles, LEVELS))
-        beyond = given > self.scores[-1]
-        if beyond.any():
-            shares[beyond] = 1 - TAIL * np.exp((self.scores[-1] - given[beyond]) / self.mean_excess)
+        last = self.scores[-1]
+        inside = np.interp(given, self._quantiles, LEVELS)
+        beyond = 1 - TAIL * np.exp(np.minimum(last - given, 0) / self.mean_excess)
+        shares: NDArray[np.float64] = np.where(given > last, beyond, inside)
         return shares
 
     def log_tail(self, scores: ArrayLike) -> NDArray[np.float64]:

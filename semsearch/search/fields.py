@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from difflib import get_close_matches
 from functools import cache
 from typing import Any, Literal
 
@@ -91,6 +90,8 @@ def _marks() -> Any:
 
 def listed_fields(name: str, names: Sequence[str]) -> str:
     """What to say behind the sentence that there is no such field: those there are, and which one may be meant."""
+    from difflib import get_close_matches
+
     near = get_close_matches(name, names, n=1)
     known = ", ".join(f"{known:.100}" for known in names[:30]) + (", …" if len(names) > 30 else "")
     said = f"there are: {known}." if names else "no document has any metadata."

@@ -49,6 +49,7 @@ SparseProducts = list[tuple[int, float]]  # components, and what each adds to a 
 Timings = MutableMapping[str, float]  # milliseconds by stage
 
 KEPT_FILTERS = 16
+_SAID = json.JSONEncoder(sort_keys=True)  # made once: each search asks
 UNHEARD = (
     "the reranker did no better than its first stage on held-out questions, so it counts nothing and the order is the "
     "first stage's: leave it out, or weigh it (rerank_weight)."
@@ -259,7 +260,7 @@ class Searcher:
     def _filter(self, view: EngineView, where: Where) -> Filter:
         """What `where` says, remembered for this state of the collection: checking it asks for the types of fields."""
         try:
-            said = where if isinstance(where, str) else json.dumps(where, sort_keys=True)
+            said = where if isinstance(where, str) else _SAID.encode(where)
             if "last" in said.lower():  # 'last 30 days' is another time each second
                 said += f" {int(dates.now().timestamp())}"
             key = (view.version, said)
@@ -348,8 +349,8 @@ class Searcher:
             answers = [_thin_out(hits, found.vectors, metric, request.k, request.mmr_lambda) for hits in answers]
         answers = [hits[: request.k] for hits in answers]
         self._weigh(answers, found)
-        if request.minima:
-            answers = [_good_enough(hits, request.minima) for hits in answers]
+        if minima := request.minima:
+            answers = [_good_enough(hits, minima) for hits in answers]
         if request.explain:
             self._explain(asked, answers, found, request)
         self._locatable(answers, texts, languages_of(found.settings))
@@ -359,7 +360,7 @@ class Searcher:
             notes = [
                 (*request.unheeded(text), *cut, *own) for text, cut, own in zip(texts, of_model, notes, strict=True)
             ]
-        if request.minima and (lacking := self._unmeasured(request, found)):
+        if minima and (lacking := self._unmeasured(request, found)):
             notes = [(*own, *lacking) for own in notes]
         return list(map(Hits, answers, [(*own, *unheard) for own in notes]))
 

@@ -69,9 +69,9 @@ def parse(where: Where, fields: FieldCatalog) -> Filter:
 
 def settled(where: Any, depth: int = 0) -> Any:
     """`where` with lists for what can be gone through only once."""
-    if depth > MAX_FILTER_DEPTH:  # of which the parser tells
+    if depth > MAX_FILTER_DEPTH or isinstance(where, str | float | int):  # of too deep a one the parser tells
         return where
-    if isinstance(where, Mapping):
+    if isinstance(where, Mapping):  # a look at a protocol costs most
         return {name: settled(value, depth + 1) for name, value in where.items()}
     return [settled(value, depth + 1) for value in where] if isinstance(where, list | tuple | Iterator) else where
 

@@ -17,7 +17,7 @@ from semsearch.applications.pairs import Wanted
 from semsearch.applications.topics import TopicsWanted
 from semsearch.collection import Collection
 from semsearch.errors import UsageError
-from semsearch.ingest.sync import MAX_VANISHED
+from semsearch.ingest import MAX_VANISHED
 from semsearch.names import check_name
 from semsearch.server.failures import Refusal
 from semsearch.server.operations import Call, HTTPAnswer, JSONShape, Table

@@ -10,9 +10,9 @@ from pydantic import Field
 from semsearch import wire
 from semsearch.collection import Collection
 from semsearch.errors import DataError
+from semsearch.ingest import MAX_VANISHED
 from semsearch.ingest.scan import scan
 from semsearch.ingest.source import STDIN, ReadReport, Source
-from semsearch.ingest.sync import MAX_VANISHED
 from semsearch.names import check_name
 from semsearch.server.failures import Refusal
 from semsearch.server.operations import BYTES, Call, HTTPAnswer, JSONShape, Streamed, Table

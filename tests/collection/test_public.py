@@ -37,6 +37,26 @@ def test_import_is_light():
     assert not loaded_by("import semsearch") & (HEAVY | {"click", "sqlite3"})
 
 
+def test_an_opening_leaves_to_writing_and_searching_what_only_they_need(tmp_path):
+    with semsearch.create("empty", encoder=None, dim=2, home=tmp_path):
+        pass
+    script = f"import sys, semsearch; semsearch.open('empty', home={str(tmp_path)!r}); print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, check=True, text=True)
+    loaded = set(done.stdout.split())
+    assert "semsearch.local.store.snapshot" in loaded
+    later = (
+        "encoder.load",
+        "encoder.remote",
+        "exchange",
+        "ingest.ingestion",
+        "local.index.build",
+        "local.lexical.build",
+    )
+    later += ("local.maintenance", "parts", "search.analysis", "search.pipeline", "search.recall", "upkeep")
+    assert not {f"semsearch.{name}" for name in later} & loaded
+    assert not {"regex", "tarfile", "urllib.request"} & loaded
+
+
 @pytest.mark.slow
 def test_the_command_line_starts_light():
     assert not loaded_by("import semsearch.cli.main") & HEAVY

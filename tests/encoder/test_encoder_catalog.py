@@ -2,8 +2,8 @@
 
 import pytest
 
+from semsearch.encoder import DEFAULT_MODEL
 from semsearch.encoder.catalog import ModelTask, advice, card_of, doubt_of_languages, models
-from semsearch.encoder.load import DEFAULT_MODEL
 
 NAMED = """
     all-MiniLM-L6-v2 paraphrase-distilroberta-base-v1 paraphrase-xlm-r-multilingual-v1 stsb-roberta-large

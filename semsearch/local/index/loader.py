@@ -10,7 +10,7 @@ import os
 import threading
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from semsearch import plugins
 from semsearch.errors import (
@@ -22,16 +22,16 @@ from semsearch.errors import (
     StorageError,
     UsageError,
 )
-from semsearch.local.index.equals import Equals
-from semsearch.local.index.generation import look_at_files, open_generation, published_digest, read_manifest
-from semsearch.local.index.tags import keeps_key, tagged
-from semsearch.local.planner import LoadedIndex
 from semsearch.local.store import platform
-from semsearch.local.store.registry import Registered
-from semsearch.local.store.snapshot import Snapshot
-from semsearch.local.store.store import Store
-from semsearch.types import Metric
-from semsearch.vector_index import VectorIndex
+
+if TYPE_CHECKING:
+    from semsearch.local.index.equals import Equals
+    from semsearch.local.planner import LoadedIndex
+    from semsearch.local.store.registry import Registered
+    from semsearch.local.store.snapshot import Snapshot
+    from semsearch.local.store.store import Store
+    from semsearch.types import Metric
+    from semsearch.vector_index import VectorIndex
 
 log = logging.getLogger("semsearch")
 
@@ -121,6 +121,9 @@ class IndexLoader:
         return None
 
     def _opened(self, registered: Registered, snapshot: Snapshot) -> LoadedIndex:
+        from semsearch.local.index.generation import open_generation
+        from semsearch.local.planner import LoadedIndex
+
         folder = self._published(registered)
         index, _, equals = open_generation(
             folder,
@@ -137,6 +140,8 @@ class IndexLoader:
 
     def _published(self, registered: Registered) -> Path:
         """The folder of a published index, whose manifest is the one that was published."""
+        from semsearch.local.index.generation import published_digest
+
         folder = self._store.folder / "indexes" / registered.folder
         if published_digest(folder) != registered.digest:
             raise IndexDamaged(
@@ -147,6 +152,8 @@ class IndexLoader:
 
     def _seen(self, registered: Registered) -> str | None:
         """What is wrong with a published index as far as it is seen without reading its files: cheap at every write."""
+        from semsearch.local.index.generation import look_at_files, read_manifest
+
         try:
             folder = self._published(registered)
             look_at_files(folder, read_manifest(folder))
@@ -181,6 +188,8 @@ class IndexLoader:
 
     def adopt(self, registered: Registered, index: VectorIndex, equals: Equals | None) -> None:
         """Take an index that was just built, without reading it back."""
+        from semsearch.local.planner import LoadedIndex
+
         with self._lock:
             self._loaded = (registered, LoadedIndex(registered.number, index, registered.rows, equals))
 
@@ -211,6 +220,8 @@ class IndexLoader:
         One that another user built stays theirs, or each would build anew what the other one built; one that nobody
         says to have built, as older versions left it, is built anew once.
         """
+        from semsearch.local.index.tags import keeps_key, tagged
+
         if registered.number in self._foreign:
             return keeps_key() and not tagged(self._store.folder / "indexes" / registered.folder)
         if registered.number in self._broken:

@@ -14,7 +14,6 @@ from sqlalchemy.exc import DatabaseError
 
 from semsearch.local.store.database import driver
 from semsearch.local.store.settings import read_settings
-from semsearch.search.analysis import analysed_many
 from semsearch.search.languages import Languages, languages_of
 
 BATCH = 1 << 12  # passages that are read together
@@ -105,4 +104,6 @@ def _decoded(
 def _analysed(
     keys: Sequence[int], titles: Sequence[str], texts: Sequence[str], languages: Languages
 ) -> list[tuple[int, str, str]]:
+    from semsearch.search.analysis import analysed_many  # takes a while to import, and readers need none of it
+
     return list(zip(keys, analysed_many(titles, languages), analysed_many(texts, languages), strict=True))
