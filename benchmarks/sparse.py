@@ -12,8 +12,9 @@ Without `--model` it is the splade-tiny of SEMSEARCH_MODELS. `encode`: questions
 passages, semsearch beside `SparseEncoder.encode`; the ratio is the median over the rounds. `search`: every question of
 Quora's pairs is a document, some of them are asked;
 semsearch through a collection's engine (exact, from the index, with the stored rows read and their checksums compared)
-beside a product of SciPy's CSC columns (as bm25s has it), Seismic and Qdrant's local mode where they are installed; a
-way that takes seconds is asked the first `--slow` questions. Encoding all takes minutes: `--vectors` keeps what was
+beside a product of SciPy's CSC columns, the kernel of bm25s (which knows no weights of a question's words, so that what
+it finds is another thing), Seismic and Qdrant's local mode where they are installed; a way that takes seconds is asked
+the first `--slow` questions. Encoding all takes minutes: `--vectors` keeps what was
 encoded. `quality`: nDCG@10 of BEIR folders, sparse alone, and hybrid with and without it. `whole`: each document of
 those folders as one text, encoded by both and compared exactly: scores, nDCG@10, the processor's time; and fused with
 words and a dense model, once with the sparse vectors of each. `--kept` keeps what was made, some minutes of work, part
@@ -199,12 +200,12 @@ class ByColumns:
         from scipy.sparse import csr_array
 
         parts = (vectors.values, vectors.indices, vectors.indptr)
-        self._columns = csr_array(parts, shape=vectors.shape).tocsc()
+        self.columns = csr_array(parts, shape=vectors.shape).tocsc()
 
     def scores(self, query: SparseVectors) -> np.ndarray:
         """Of every document."""
         components, weights = query.row(0)
-        scores: np.ndarray = self._columns[:, components] @ weights
+        scores: np.ndarray = self.columns[:, components] @ weights
         return scores
 
     def __call__(self, query: SparseVectors) -> tuple[list[int], list[float]]:
@@ -217,7 +218,7 @@ class ByColumns:
 
 def _ways(home: Path, texts: Sequence[str], vectors: SparseVectors) -> Iterator[tuple[str, Way]]:
     yield "semsearch", _collection(home, texts, vectors)
-    for name, make in (("Seismic", _seismic), ("Qdrant local", _qdrant)):
+    for name, make in (("bm25s", _bm25s), ("Seismic", _seismic), ("Qdrant local", _qdrant)):
         try:
             yield name, make(texts, vectors)
         except Exception as error:  # a peer that can't be had here
@@ -255,6 +256,22 @@ def _keys(collection: semsearch.Collection, count: int) -> Iterator[list[int]]:
         known = view.keys_of([str(place) for place in range(count)])
     for place in range(count):
         yield known[str(place)]
+
+
+def _bm25s(texts: Sequence[str], vectors: SparseVectors) -> Way:
+    """Its own kernel over its own columns, which hold the weights of documents: a word of a question has none there."""
+    from bm25s import BM25
+
+    columns = ByColumns(vectors).columns
+    index = BM25()
+    parts = {"data": columns.data, "indices": columns.indices, "indptr": columns.indptr}
+    index.scores, index.nonoccurrence_array = {**parts, "num_docs": len(vectors)}, None
+
+    def ask(query: SparseVectors) -> tuple[list[int], list[float]]:
+        scores, found = index._get_top_k_results(query.row(0)[0].tolist(), k=K, sorted=True)
+        return found.tolist(), scores.tolist()
+
+    return ask
 
 
 def _seismic(texts: Sequence[str], vectors: SparseVectors) -> Way:
