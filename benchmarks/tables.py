@@ -277,6 +277,9 @@ def sparse_quality(records: list[Record]) -> Iterator[Row]:
             yield r["data"], f"{r['queries']:,}", *(f"{score:.4f}" for score in r["ndcg"].values())
 
 
+WHOLE_RUNS = ("ndcg", "peer_ndcg", "fused_ndcg", "peer_fused_ndcg", "unfused_ndcg")
+
+
 def sparse_whole(records: list[Record]) -> Iterator[Row]:
     """Whole corpora by both: answers alone and fused, and the time."""
     yield (
@@ -289,7 +292,7 @@ def sparse_whole(records: list[Record]) -> Iterator[Row]:
             f"{r['documents']:,}",
             f"{r['queries']:,}",
             r["dtype"],
-            *(f"{r[run]:.4f}" for run in ("ndcg", "peer_ndcg", "fused_ndcg", "peer_fused_ndcg", "unfused_ndcg")),
+            *(f"{r[run]:.4f}" if run in r else "" for run in WHOLE_RUNS),
             f"{r['scores_apart']:.0e}",
             f"{r['cpu_s']:,.0f}",
             f"{r['peer_cpu_s']:,.0f}",
