@@ -200,6 +200,16 @@ BENCHMARKS: dict[str, Benchmark] = {
         "there are together, by default settings and documents split into passages.",
         script="sparse",
     ),
+    "sparse_whole": Benchmark(
+        "Whole corpora by sparse vectors",
+        [tables.sparse_whole],
+        None,
+        "whole --clock cpu",
+        "nDCG@10 of the test questions, each document one text: splade-tiny here and in `SparseEncoder`, alone and "
+        "fused with all-MiniLM-L6-v2 (its first 256 tokens) and words, and what these two give without it. The peer "
+        "computes in float32.",
+        script="sparse",
+    ),
     "late": Benchmark(
         "MaxSim over 100 candidates",
         [tables.late],

@@ -5,17 +5,20 @@
     python benchmarks/sparse.py search [--model FOLDER] [--data FOLDER] [--vectors FILE.npz] [--queries 200]
                                        [--rounds 3] [--slow 10] [--clock cpu] [--out FILE]
     python benchmarks/sparse.py quality [--model FOLDER] [--encoder NAME] [--data FOLDER] [--out FILE] [SET ...]
-    python benchmarks/sparse.py whole [--model FOLDER] [--data FOLDER] [--kept FOLDER] [--out FILE] [SET ...]
+    python benchmarks/sparse.py whole [--model FOLDER] [--encoder NAME] [--data FOLDER] [--dtype float32 bfloat16]
+                                      [--kept FOLDER] [--out FILE] [SET ...]
 
 Without `--model` it is the splade-tiny of SEMSEARCH_MODELS. `encode`: questions, sentences of the samples and SciFact's
 passages, semsearch beside `SparseEncoder.encode`; the ratio is the median over the rounds. `search`: every question of
 Quora's pairs is a document, some of them are asked;
 semsearch through a collection's engine (exact, from the index, with the stored rows read and their checksums compared)
-beside a product of SciPy's CSC columns (as bm25s has it), Seismic and Qdrant's local mode where they are installed; a
-way that takes seconds is asked the first `--slow` questions. Encoding all takes minutes: `--vectors` keeps what was
+beside a product of SciPy's CSC columns, the kernel of bm25s (which knows no weights of a question's words, so that what
+it finds is another thing), Seismic and Qdrant's local mode where they are installed; a way that takes seconds is asked
+the first `--slow` questions. Encoding all takes minutes: `--vectors` keeps what was
 encoded. `quality`: nDCG@10 of BEIR folders, sparse alone, and hybrid with and without it. `whole`: each document of
-those folders as one text, encoded by both and compared exactly: weights, nDCG@10, the processor's time; `--kept` keeps
-what the peer made, some minutes of work, part by part.
+those folders as one text, encoded by both and compared exactly: scores, nDCG@10, the processor's time; and fused with
+words and a dense model, once with the sparse vectors of each. `--kept` keeps what was made, some minutes of work, part
+by part: the same command goes on.
 """
 
 from __future__ import annotations
@@ -29,6 +32,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import torch
@@ -196,12 +200,12 @@ class ByColumns:
         from scipy.sparse import csr_array
 
         parts = (vectors.values, vectors.indices, vectors.indptr)
-        self._columns = csr_array(parts, shape=vectors.shape).tocsc()
+        self.columns = csr_array(parts, shape=vectors.shape).tocsc()
 
     def scores(self, query: SparseVectors) -> np.ndarray:
         """Of every document."""
         components, weights = query.row(0)
-        scores: np.ndarray = self._columns[:, components] @ weights
+        scores: np.ndarray = self.columns[:, components] @ weights
         return scores
 
     def __call__(self, query: SparseVectors) -> tuple[list[int], list[float]]:
@@ -214,7 +218,7 @@ class ByColumns:
 
 def _ways(home: Path, texts: Sequence[str], vectors: SparseVectors) -> Iterator[tuple[str, Way]]:
     yield "semsearch", _collection(home, texts, vectors)
-    for name, make in (("Seismic", _seismic), ("Qdrant local", _qdrant)):
+    for name, make in (("bm25s", _bm25s), ("Seismic", _seismic), ("Qdrant local", _qdrant)):
         try:
             yield name, make(texts, vectors)
         except Exception as error:  # a peer that can't be had here
@@ -252,6 +256,22 @@ def _keys(collection: semsearch.Collection, count: int) -> Iterator[list[int]]:
         known = view.keys_of([str(place) for place in range(count)])
     for place in range(count):
         yield known[str(place)]
+
+
+def _bm25s(texts: Sequence[str], vectors: SparseVectors) -> Way:
+    """Its own kernel over its own columns, which hold the weights of documents: a word of a question has none there."""
+    from bm25s import BM25
+
+    columns = ByColumns(vectors).columns
+    index = BM25()
+    parts = {"data": columns.data, "indices": columns.indices, "indptr": columns.indptr}
+    index.scores, index.nonoccurrence_array = {**parts, "num_docs": len(vectors)}, None
+
+    def ask(query: SparseVectors) -> tuple[list[int], list[float]]:
+        scores, found = index._get_top_k_results(query.row(0)[0].tolist(), k=K, sorted=True)
+        return found.tolist(), scores.tolist()
+
+    return ask
 
 
 def _seismic(texts: Sequence[str], vectors: SparseVectors) -> Way:
@@ -338,52 +358,106 @@ def whole(asked: argparse.Namespace) -> None:
         seconds: dict[str, float] = dict.fromkeys(made, 0.0)
         for start in range(0, len(every), PART):
             texts = [text for _, text in every[start : start + PART]]
-            for kind, encoder in ours.items():
-                began = time.process_time()
-                made[kind].append(encoder.encode_documents(texts))
-                seconds[kind] += time.process_time() - began
-            vectors, took = _by_peer(peer, texts, asked.kept and asked.kept / f"{name}-{start}.npz")
-            made["peer"].append(vectors)
-            seconds["peer"] += took
+            for who in made:
+                encode = ours[who].encode_documents if who in ours else peer.encode_document
+                kept = asked.kept and asked.kept / f"{name}-{who}-{start}.npz"
+                vectors, took = _timed(encode, texts, kept)
+                made[who].append(vectors)
+                seconds[who] += took
         theirs = peer.encode_query(list(queries.values()), convert_to_sparse_tensor=False).float().numpy()
         asking = {kind: encoder.encode_queries(list(queries.values())) for kind, encoder in ours.items()}
         asking["peer"] = _of_dense(theirs)
         stored = {who: SparseVectors.joined(parts, theirs.shape[1]) for who, parts in made.items()}
         scores = {who: asking[who].dot(stored[who]) for who in made}
         ndcg = {who: _ndcg(found, [own for own, _ in every], list(queries), judged) for who, found in scores.items()}
+        fused = _fused(asked.encoder, dict(every), queries, judged, stored, asking)
         for kind in ours:
             apart = float(np.abs(scores[kind] - scores["peer"]).max())
             ratio = seconds["peer"] / seconds[kind]
             told(
                 asked,
-                f"{name}, {kind}: {len(every):,} documents, nDCG@10 {ndcg[kind]:.4f} beside {ndcg['peer']:.4f}; scores "
-                f"{apart:.1e} apart at most; {seconds[kind]:.0f} s beside {seconds['peer']:.0f}: {ratio:.1f} times",
+                f"{name}, {kind}: {len(every):,} documents, nDCG@10 {ndcg[kind]:.4f} beside {ndcg['peer']:.4f}, fused "
+                f"{fused[kind]:.4f} beside {fused['peer']:.4f} (without: {fused['none']:.4f}); scores {apart:.1e} "
+                f"apart at most; {seconds[kind]:.0f} s beside {seconds['peer']:.0f}: {ratio:.1f} times",
                 data=name,
                 documents=len(every),
                 queries=len(queries),
                 dtype=kind,
                 ndcg=ndcg[kind],
                 peer_ndcg=ndcg["peer"],
+                fused_ndcg=fused[kind],
+                peer_fused_ndcg=fused["peer"],
+                unfused_ndcg=fused["none"],
                 scores_apart=apart,
                 cpu_s=seconds[kind],
                 peer_cpu_s=seconds["peer"],
             )
 
 
-def _by_peer(peer: Any, texts: list[str], kept: Path | None) -> tuple[SparseVectors, float]:
-    """What the peer makes of texts, and the processor's seconds; out of a file where it was made before."""
+def _timed(
+    encode: Callable[[list[str]], SparseVectors | torch.Tensor], texts: list[str], kept: Path | None
+) -> tuple[SparseVectors, float]:
+    """The vectors of texts, and the processor's seconds; out of a file where they were made before."""
     if kept is not None and kept.exists():
         with np.load(kept) as file:
             parts = file["indptr"], file["indices"], file["values"]
             return SparseVectors(*parts, int(file["dim"])), float(file["seconds"])
     began = time.process_time()
-    dense = peer.encode_document(texts).to_dense().numpy()
+    made = encode(texts)
     took = time.process_time() - began
-    vectors = _of_dense(dense)
+    vectors = made if isinstance(made, SparseVectors) else _of_dense(made.to_dense().numpy())
     if kept is not None:
-        arrays = {"indptr": vectors.indptr, "indices": vectors.indices, "values": vectors.values}
+        arrays: dict[str, Any] = {"indptr": vectors.indptr, "indices": vectors.indices, "values": vectors.values}
         np.savez(kept, dim=vectors.dim, seconds=took, **arrays)
     return vectors, took
+
+
+class AtHand:
+    """A sparse model whose vectors were made before, as a collection asks for one."""
+
+    def __init__(
+        self, name: str, texts: list[str], vectors: SparseVectors, queries: list[str], asking: SparseVectors
+    ) -> None:
+        self.name = self.fingerprint = name
+        self.dim = vectors.dim
+        self._texts = vectors, {text.strip(): row for row, text in enumerate(texts)}
+        self._queries = asking, {text.strip(): row for row, text in enumerate(queries)}
+
+    def encode_documents(self, texts: Sequence[str]) -> SparseVectors:
+        """The vectors of documents that are known."""
+        vectors, rows = self._texts
+        return vectors[[rows[text.strip()] for text in texts]]
+
+    def encode_queries(self, texts: Sequence[str]) -> SparseVectors:
+        """The vectors of queries that are known."""
+        vectors, rows = self._queries
+        return vectors[[rows[text.strip()] for text in texts]]
+
+    def description(self) -> dict[str, Any]:
+        """Nothing more is known of it."""
+        return {}
+
+
+def _fused(
+    encoder: str,
+    texts: dict[str, str],
+    queries: dict[str, str],
+    judged: Qrels,
+    stored: dict[str, SparseVectors],
+    asking: dict[str, SparseVectors],
+) -> dict[str, float]:
+    """The nDCG@10 of words and a dense model, alone ("none") and with the sparse vectors of each."""
+    dense = semsearch.load_encoder(encoder, device="cpu").encode_documents(list(texts.values()))
+    hybrid: dict[str, SearchKeywords] = {"hybrid": {"mode": "hybrid"}}
+    with tempfile.TemporaryDirectory() as home, semsearch.create("whole", encoder=encoder, home=home) as collection:
+        collection.add([semsearch.Document(own, text) for own, text in texts.items()], dense)
+        scores = {"none": _measured(collection, queries, judged, hybrid)["hybrid"]}
+        for who, vectors in stored.items():
+            model = AtHand(who, list(texts.values()), vectors, list(queries.values()), asking[who])
+            with mock.patch("semsearch.models.sparse_encoder", lambda *_, model=model, **__: model):
+                collection.add_sparse(who)
+                scores[who] = _measured(collection, queries, judged, hybrid)["hybrid"]
+    return scores
 
 
 def _of_dense(dense: np.ndarray) -> SparseVectors:

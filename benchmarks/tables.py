@@ -277,6 +277,29 @@ def sparse_quality(records: list[Record]) -> Iterator[Row]:
             yield r["data"], f"{r['queries']:,}", *(f"{score:.4f}" for score in r["ndcg"].values())
 
 
+WHOLE_RUNS = ("ndcg", "peer_ndcg", "fused_ndcg", "peer_fused_ndcg", "unfused_ndcg")
+
+
+def sparse_whole(records: list[Record]) -> Iterator[Row]:
+    """Whole corpora by both: answers alone and fused, and the time."""
+    yield (
+        *("data", "documents", "queries", "dtype", "sparse", "of the peer", "fused", "with the peer's", "without"),
+        *("scores differ by", "CPU s", "peer", "x"),
+    )
+    for r in records:
+        yield (
+            r["data"],
+            f"{r['documents']:,}",
+            f"{r['queries']:,}",
+            r["dtype"],
+            *(f"{r[run]:.4f}" if run in r else "" for run in WHOLE_RUNS),
+            f"{r['scores_apart']:.0e}",
+            f"{r['cpu_s']:,.0f}",
+            f"{r['peer_cpu_s']:,.0f}",
+            f"{r['peer_cpu_s'] / r['cpu_s']:.2f}",
+        )
+
+
 def late(records: list[Record]) -> Iterator[Row]:
     """Milliseconds a question, and whether the order is the peer's."""
     from statistics import median

@@ -20,6 +20,7 @@ PICTURE_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "TIFF")
 MOST_PIXELS = 1 << 27  # of a picture that is decoded: 134 millions, some 400 MB
 SHORTER = 1_024  # pixels of the shorter side, at most, of what a picture shows to a model
 LONGER = 8 * SHORTER  # and of the longer one
+HEIC_BRANDS = frozenset(b"ftyp" + brand for brand in (b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1"))
 DATED, MADE, CAMERA, ORIENTATION, DESCRIPTION, EXIF, GPS = 0x9003, 0x010F, 0x0110, 0x0112, 0x010E, 0x8769, 0x8825
 WHEN = re.compile(r"(\d{4})[:-](\d\d)[:-](\d\d)[ T](\d\d):(\d\d):(\d\d)")
 
@@ -33,7 +34,7 @@ def picture(file: BinaryIO) -> Iterator[ReadPart]:
     try:
         opened = Image.open(file, formats=formats)
     except UnidentifiedImageError:
-        raise Unreadable("it is no picture of a kind that is read (JPEG, PNG, WebP, GIF, TIFF).") from None
+        raise Unreadable(_unidentified(file, formats)) from None
     with opened as image:
         width, height = image.size
         if width * height > MOST_PIXELS:
@@ -111,6 +112,15 @@ def _where(gps: Any) -> dict[str, float]:
             if 0 <= value <= 180:
                 found[name] = round(-value if str(gps.get(tag - 1, "")).upper().startswith(negative) else value, 6)
     return found if len(found) == 2 else {}
+
+
+def _unidentified(file: BinaryIO, formats: tuple[str, ...]) -> str:
+    """Why a file is not read, which none of the formats is."""
+    file.seek(4)
+    reads_heic = "HEIF" in formats
+    if not reads_heic and file.read(8) in HEIC_BRANDS:
+        return "it is HEIC, which pillow-heif reads: pip install 'semsearch[heic]'."
+    return f"it is no picture of a kind that is read (JPEG, PNG, WebP, GIF, TIFF{', HEIC' * reads_heic})."
 
 
 def _heif() -> tuple[str, ...]:

@@ -18,11 +18,11 @@ from semsearch.cli.target import (
     CreateOptions,
     check_source,
     check_vectors,
+    doubt_of_model,
     summary,
     target,
     tell_languages,
     tell_made,
-    tell_unread_languages,
 )
 from semsearch.errors import DataError, UsageError
 from semsearch.home import Home
@@ -178,7 +178,7 @@ def _from_source(source: Source, options: IndexOptions) -> int:
             _add_sparse(collection, options.create.sparse)
         changes = collection.add_from(scanned, progress=meter)
         languages = collection.languages if made and not options.create.language else None
-        model = str((collection.settings["encoder"] or {}).get("name") or "") if made else ""
+        doubt = doubt_of_model(collection, made)
     if options.as_json:
         out(wire.dumps(wire.message(**{**wire.ingested(changes), **wire.unread(report), "collection": name})))
         return 0
@@ -189,8 +189,7 @@ def _from_source(source: Source, options: IndexOptions) -> int:
     if changes.truncated:
         say(f"{changes.truncated:,} texts were longer than the model reads, and were cut.")
     tell_made(name, home, made)
-    tell_languages(name, languages)
-    tell_unread_languages(model, languages)
+    tell_languages(name, languages, doubt)
     out(summary(changes, skipped=report.left_out))
     _tell_vanished(changes, name)
     return 0
@@ -236,13 +235,14 @@ def _from_parts(folder: str, options: IndexOptions) -> int:
             _add_sparse(collection, options.create.sparse)
         changes = collection.add_parts(parts, progress=note)
         languages = collection.languages if made and not options.create.language else None
+        doubt = doubt_of_model(collection, made)
     if options.as_json:
         out(wire.dumps(wire.message(**{**wire.ingested(changes), "collection": name})))
         return 0
     if changes.truncated:
         say(f"{changes.truncated:,} texts were longer than the model reads, and were cut.")
     tell_made(name, home, made)
-    tell_languages(name, languages)
+    tell_languages(name, languages, doubt)
     out(summary(changes))
     return 0
 
@@ -291,14 +291,13 @@ def _with_vectors(source: Source, name: str, options: IndexOptions) -> int:
             _add_sparse(collection, options.create.sparse)
         changes = collection.add_from(scanned)
         languages = collection.languages if made and not options.create.language else None
-        model = str((collection.settings["encoder"] or {}).get("name") or "") if made else ""
+        doubt = doubt_of_model(collection, made)
     if options.as_json:
         facts = {**wire.ingested(changes), **wire.unread(scanned.report), "collection": name}
         out(wire.dumps(wire.message(**facts)))
         return 0
     tell_made(name, home, made)
-    tell_languages(name, languages)
-    tell_unread_languages(model, languages)
+    tell_languages(name, languages, doubt)
     out(summary(changes))
     _tell_vanished(changes, name)
     return 0

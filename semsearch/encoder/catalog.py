@@ -106,8 +106,7 @@ def advice(name: str) -> str | None:
 def doubt_of_languages(name: str, languages: Iterable[str]) -> str | None:
     """What speaks against a model for texts in these languages (codes); None where nothing is known to."""
     card = card_of(name)
-    others = [code for code in languages if code != "en"]
-    if card is None or card.languages != "English" or not others:
+    if card is None or card.languages != "English" or not (others := [code for code in languages if code != "en"]):
         return None
     better = next((known.name for known in _catalog() if known.name == MULTILINGUAL), MULTILINGUAL)
     return (

@@ -28,6 +28,7 @@ from semsearch.encoder.image_preparation import (
 from semsearch.encoder.inference import on_host
 from semsearch.encoder.sizes import check_sizes
 from semsearch.encoder.text_encoder import Stream, TextEncoder, WindowedTextEncoder
+from semsearch.encoder.transformers_model import open_by_transformers
 from semsearch.errors import EncodingFailed, ModelError, UsageError
 from semsearch.types import Vectors
 
@@ -172,9 +173,7 @@ def load_towers(folder: Path, config: Mapping[str, Any], dtype: torch.dtype, dev
     from transformers import AutoModel
 
     try:
-        model, report = AutoModel.from_pretrained(
-            str(folder), dtype=dtype, local_files_only=True, trust_remote_code=False, output_loading_info=True
-        )
+        model, report = open_by_transformers(AutoModel, folder, dtype)
     except Exception as error:  # transformers raises what its parts raise
         raise ModelError(f"the model in {folder} ('{kind}') can't be opened: {first_line(error)}.") from error
     wrong = sorted(str(entry[0]) for entry in report.get("mismatched_keys", ()))

@@ -24,6 +24,7 @@ from semsearch.encoder.forward import Linear, Norm
 from semsearch.encoder.padded import PaddedEncoder
 from semsearch.encoder.sizes import check_sizes
 from semsearch.encoder.transformer import load_transformer
+from semsearch.encoder.transformers_model import open_by_transformers
 from semsearch.encoder.weights import load_weights
 from semsearch.errors import ModelError
 
@@ -188,9 +189,7 @@ def _by_transformers(
     from transformers import AutoModelForMaskedLM
 
     try:
-        model, report = AutoModelForMaskedLM.from_pretrained(
-            str(folder), dtype=dtype, local_files_only=True, trust_remote_code=False, output_loading_info=True
-        )
+        model, report = open_by_transformers(AutoModelForMaskedLM, folder, dtype)
     except Exception as error:  # transformers raises what its parts raise
         raise ModelError(
             f"the masked language model in {folder} ('{kind}') can't be opened: {first_line(error)}."

@@ -20,6 +20,7 @@ from semsearch.encoder.assemble import DECODER_STATE
 from semsearch.encoder.checkpoint import first_line
 from semsearch.encoder.features import Features
 from semsearch.encoder.sizes import check_sizes
+from semsearch.encoder.transformers_model import open_by_transformers
 from semsearch.errors import ModelError
 
 ENCODER_STATE = {
@@ -136,9 +137,7 @@ def load_padded(
     text_only = kind in ("t5", "mt5", "umt5")
     opener = AutoModelForTextEncoding if text_only else AutoModel
     try:
-        model, report = opener.from_pretrained(
-            str(folder), dtype=dtype, local_files_only=True, trust_remote_code=False, output_loading_info=True
-        )
+        model, report = open_by_transformers(opener, folder, dtype)
     except Exception as error:  # transformers raises what its parts raise
         raise ModelError(f"the model in {folder} ('{kind}') can't be opened: {first_line(error)}.") from error
     encoder_alone = both and kind in ENCODER_STATE

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 from itertools import islice
@@ -21,7 +21,7 @@ import regex
 from semsearch.engine import Engine
 from semsearch.search.function_words import ENGLISH
 from semsearch.search.languages import STEMMED, Languages, in_turn, to_be_found
-from semsearch.types import Document, ImageDocument
+from semsearch.types import IMAGE_FORMAT, Document, ImageDocument
 
 if TYPE_CHECKING:
     from py3langid.langid import LanguageIdentifier
@@ -59,6 +59,30 @@ def stored_languages(engine: Engine) -> Languages:
     with engine.view() as view:
         step = engine.counts()[0] // LOOKED_TEXTS + 1
         return languages_in(map(_beginning, islice(view.documents(), 0, None, step))) or ()
+
+
+def foreign_languages(engine: Engine) -> Iterator[str]:
+    """The codes of the languages, with a stemmer or without, that texts of a collection are in, but for English."""
+    with engine.view() as view:
+        step = engine.counts()[0] // LOOKED_TEXTS + 1
+        documents = islice(view.documents(), 0, None, step)
+        yield from foreign_among(_beginning(one) for one in documents if IMAGE_FORMAT not in one.metadata)
+
+
+def foreign_among(texts: Iterable[str]) -> Iterator[str]:
+    """Those that have a share of the letters of texts, English apart, the greatest first; none of too few letters."""
+    letters: Counter[str] = Counter()
+    for text in texts:
+        size = len(_ANY_LETTER.findall(text))
+        latin = _by_script(text).get("Latin", [])
+        in_latin = 2 * sum(map(len, latin)) >= size
+        if in_latin and (size < TOLD_LETTERS or _is_english([word.lower() for word in latin])):
+            letters["en"] += size  # or what nobody can tell
+        else:
+            letters[_classified(text)] += size
+    total = letters.total()
+    if total >= TELLING_LETTERS:
+        yield from (code for code, size in letters.most_common() if code != "en" and size >= LANGUAGE_SHARE * total)
 
 
 def language_of(text: str) -> str | None:

@@ -23,6 +23,7 @@ from semsearch.encoder.features import Features
 from semsearch.encoder.forward import LeanEncoder
 from semsearch.encoder.sizes import check_sizes
 from semsearch.encoder.transformer import load_transformer
+from semsearch.encoder.transformers_model import open_by_transformers
 from semsearch.encoder.weights import load_weights
 from semsearch.errors import ModelError
 from semsearch.reranker.layout import Answers, RerankerLayout
@@ -230,14 +231,8 @@ def _opened(opener: Any, layout: RerankerLayout, dtype: torch.dtype) -> Any:
     kind = layout.config.get("model_type")
     check_sizes(layout.config, layout.folder)
     try:
-        model, report = opener.from_pretrained(
-            str(layout.folder),
-            dtype=dtype,
-            local_files_only=True,
-            trust_remote_code=False,
-            output_loading_info=True,
-            **({"num_labels": layout.labels} if "ForSequence" in opener.__name__ else {}),
-        )
+        sizes = {"num_labels": layout.labels} if "ForSequence" in opener.__name__ else {}
+        model, report = open_by_transformers(opener, layout.folder, dtype, **sizes)
     except Exception as error:  # transformers raises what its parts raise
         raise ModelError(f"the reranker in {layout.folder} ('{kind}') can't be opened: {first_line(error)}.") from error
     keys = {key: sorted(str(k) for k in report[f"{key}_keys"]) for key in ("missing", "unexpected")}

@@ -200,7 +200,9 @@ class Request:
                 f"mode '{self.mode}'": self.mode != "dense",
             }.items():
                 if wanted:
-                    raise UsageError(f"{what} reads the words of a query, and a vector has none: give its text too.")
+                    raise UsageError(
+                        f"{what} reads the words of a query, and a vector or a picture has none: give a text, too."
+                    )
             return None
         if isinstance(queries, str):
             raise UsageError("search_many takes a list of queries; for a single one there is search.")

@@ -199,6 +199,8 @@ def _original(call: Call[None], identity: str) -> Path:
     own = kept is not None and real.is_relative_to(os.path.realpath(kept / check_name(call.collection)))
     if not own and not call.service.options.is_inside(real):
         raise Refusal(404, "file_not_found", "the file of the document lies where this server reads none.", "id")
+    if not real.exists():
+        raise Refusal(404, "file_not_found", "the file of the document is not there any more.", "id")
     return real
 
 

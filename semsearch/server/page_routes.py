@@ -22,7 +22,7 @@ MEDIA_TYPES = {
     **dict.fromkeys(
         (
             *("page.js", "api.js", "state.js", "filters.js", "hits.js", "reader.js"),
-            *("tasks.js", "indexing.js", "drawings.js", "pages.js"),
+            *("tasks.js", "indexing.js", "drawings.js", "pages.js", "pictures.js"),
         ),
         "text/javascript; charset=utf-8",
     ),

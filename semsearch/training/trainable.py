@@ -54,9 +54,6 @@ class TrainableModules:
 
     def transformer(self, folder: Path, config: dict[str, Any], tokenizer: Tokenizer, *, all_layers: bool) -> nn.Module:
         """Transformers' own model."""
-        from transformers.utils import logging
-
-        logging.disable_progress_bar()
         return self._kept(
             "transformer",
             folder,

@@ -5,6 +5,8 @@ import json
 import pytest
 from support.command_line import run, tiny_model
 
+from semsearch.encoder import catalog
+
 TEXTS = {
     "many": "Die Häuser der alten Stadt sind sehr schön, und die Kinder spielen oft am Rande des großen Waldes.",
     "one": "Gestern haben wir lange ein neues Buch über die Geschichte der Stadt gelesen, das uns sehr gefallen hat.",
@@ -49,6 +51,25 @@ def test_a_language_that_is_told_is_not_said(tmp_path, corpus):
     assert ended.code == 0
     assert "its words" not in ended.err
     assert json.loads(run("info", "texts", "--json").out)["languages"] == ["de", "fr"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("code", "text", "how"),
+    [("de", None, ("--language", "de")), ("ja", "古い町の家はとても美しく、子供たちはよく森のはずれで遊びます。", ())],
+)
+def test_a_model_of_english_alone_is_doubted_once(tmp_path, monkeypatch, corpus, code, text, how):
+    """Whether the language has a stemmer or not, and is told or found."""
+    card = catalog.card_of("all-MiniLM-L6-v2")
+    monkeypatch.setattr(catalog, "card_of", lambda name: card)
+    if text:
+        corpus.write_text("".join(json.dumps({"id": str(n), "text": text}) + "\n" for n in range(10)))
+    doubt = f"all-MiniLM-L6-v2 was trained on English, and these texts are in other languages too ({code})"
+    assert run("index", corpus, "-m", tiny_model(tmp_path / "model"), *how).err.count(doubt) == 1
+    corpus.write_text(corpus.read_text() + json.dumps({"id": "new", "text": text or TEXTS["one"] + "!"}) + "\n")
+    again = run("index", corpus)
+    assert again.code == 0
+    assert doubt not in again.err
 
 
 def test_no_language(corpus):

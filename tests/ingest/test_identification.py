@@ -5,7 +5,7 @@ import pytest
 
 import semsearch
 from semsearch.ingest import identification
-from semsearch.ingest.identification import TELLING_LETTERS, languages_in
+from semsearch.ingest.identification import TELLING_LETTERS, foreign_among, languages_in
 from semsearch.types import Document
 
 ENGLISH = "The houses of the old town are very beautiful, and the children often play at the edge of the forest."
@@ -14,6 +14,8 @@ FRENCH = "Les maisons de la vieille ville sont très belles, et les enfants joue
 RUSSIAN = "Дома старого города очень красивы, и дети часто играют на опушке большого леса за рекой."
 UKRAINIAN = "Будинки старого міста дуже гарні, і діти часто граються на узліссі великого лісу за річкою."
 PERSIAN = "خانه‌های شهر قدیمی بسیار زیبا هستند و بچه‌ها اغلب در کنار جنگل بزرگ پشت رودخانه بازی می‌کنند."
+VIETNAMESE = "Những ngôi nhà của khu phố cổ rất đẹp, và trẻ em thường chơi ở bìa rừng lớn bên kia sông."
+THAI = "บ้านของเมืองเก่าสวยงามมาก และเด็กๆ มักจะเล่นที่ชายป่าใหญ่อีกฝั่งของแม่น้ำ"
 CHINESE = "老城的房子很漂亮，孩子们经常在森林边玩耍。"
 
 
@@ -39,6 +41,28 @@ def by_function_words_alone(monkeypatch):
 )
 def test_english_and_too_little_are_told_at_once(by_function_words_alone, texts, languages):
     assert languages_in(texts) == languages
+
+
+@pytest.mark.parametrize("texts", [[ENGLISH] * 3, ["“Quoted” — " + ENGLISH], ["torch", "numpy", "scipy"] * 90, []])
+def test_english_and_names_are_nothing_foreign(by_function_words_alone, texts):
+    assert list(foreign_among(texts)) == []
+
+
+@pytest.mark.slow  # loads the classifier
+@pytest.mark.parametrize(
+    ("texts", "languages"),
+    [
+        ([CHINESE] * 20, ["zh"]),
+        ([CHINESE] * 20 + [VIETNAMESE] * 9 + [ENGLISH] * 9, ["vi", "zh"]),
+        ([CHINESE] + [ENGLISH] * 9, []),
+        ([CHINESE], []),  # too little
+        ([THAI] * 9, ["th"]),
+        ([GERMAN] * 9 + [ENGLISH], ["de"]),
+        (["猫が寝る"] * 60, ["ja"]),
+    ],
+)
+def test_foreign_languages_are_told_with_a_stemmer_and_without(texts, languages):
+    assert list(foreign_among(texts)) == languages
 
 
 @pytest.mark.slow  # loads the classifier

@@ -1,6 +1,8 @@
 """Pictures as documents: every format, what their files say of them, and what is broken, huge or something else."""
 
+import io
 import struct
+import sys
 import zlib
 
 import numpy as np
@@ -10,6 +12,7 @@ from support import image_checkpoints as shown
 
 from corpora import images
 from corpora.extraction import picture as extraction
+from corpora.extraction.parts import Unreadable
 from corpora.images import ImagesReader
 from semsearch import Document, ImageDocument, read_image
 from semsearch.errors import DataError, UsageError
@@ -201,3 +204,12 @@ def test_heic_is_read_where_a_plug_in_is(tmp_path, monkeypatch):
     none, report = read(cut)
     assert not none
     assert report.errors
+
+
+def test_heic_without_a_plug_in_is_told_what_reads_it(monkeypatch):
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)
+    for brand in (b"heic", b"mif1"):
+        with pytest.raises(Unreadable, match=r"pip install 'semsearch\[heic\]'"):
+            list(extraction.picture(io.BytesIO(b"\0\0\0\x18ftyp" + brand + b"\0" * 100)))
+    with pytest.raises(Unreadable, match="it is no picture of a kind that is read"):
+        list(extraction.picture(io.BytesIO(b"\0\0\0\x18ftypmp42" + b"\0" * 100)))

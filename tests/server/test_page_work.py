@@ -157,7 +157,7 @@ def test_the_file_of_a_result_is_opened_or_saved(browser, serve, fill, folder, t
             assert page.title() == "semsearch"
             (folder / "owl.html").unlink()
             page.click("#results > li >> nth=0 >> text=Original")
-            page.wait_for_selector("#failure:has-text('there is no such file')")
+            page.wait_for_selector("#failure:has-text('the file of the document is not there any more')")
         assert not any(secret in str(note) for note in running.noted)
 
 

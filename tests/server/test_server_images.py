@@ -75,6 +75,7 @@ def test_what_is_no_picture_is_refused_in_a_sentence(server):
         assert "png" not in told["message"], told
     assert "picture" in server.refused(SEARCH, {"image": sent(1), "vector": [0.0] * 16})["message"]
     assert "picture" in server.refused(SEARCH, {"image": sent(1), "queries": ["a"]})["message"]
+    assert "a picture has none" in server.refused(SEARCH, {"image": sent(1), "explain": True})["message"]
     told = server.refused("/v1/collections/texts/search", {"image": sent(1)})
     assert "reads texts alone" in told["message"]
 

@@ -64,8 +64,21 @@ export async function draw(place, names, state, known, documents, changed, signa
   const missing = (fields) => Object.keys(fields).filter((one) => !offered.has(one)).map((one) => ({ name: one, types: known.types.get(one) ?? [] }));
   drawn.push(...missing(state.chosen).map((field) => choice(field, [], state, changed)));
   drawn.push(...missing(state.ranges).map((field) => range(field, state, changed)));
-  place.replaceChildren(...drawn);
+  replace(place, drawn);
   if (failed) throw failed;
+}
+
+/** Put fields in place of those that are drawn; what was opened stays open, and the keyboard stays where it is. */
+function replace(place, drawn) {
+  const opened = new Set([...place.querySelectorAll("details[open]")].map((box) => box.dataset.field));
+  const focused = place.contains(document.activeElement) ? document.activeElement : null;
+  const at = [focused?.closest("details").dataset.field, focused?.dataset.value];
+  place.replaceChildren(...drawn);
+  for (const box of place.querySelectorAll("details")) {
+    box.open ||= opened.has(box.dataset.field);
+    if (box.dataset.field === at[0])
+      ([...box.querySelectorAll("[data-value]")].find((one) => one.dataset.value === at[1]) ?? box.querySelector("summary")).focus();
+  }
 }
 
 const isRange = (types) => !types.includes("list") && (types.includes("number") || types.includes("date"));
@@ -80,6 +93,7 @@ function narrows(values, documents, chosen) {
 function details(title, open) {
   const box = document.createElement("details");
   box.open = open;
+  box.dataset.field = title;
   const summary = document.createElement("summary");
   summary.textContent = title;
   box.append(summary);
@@ -97,6 +111,7 @@ function choice(field, values, state, changed) {
     const label = document.createElement("label");
     const check = document.createElement("input");
     check.type = "checkbox";
+    check.dataset.value = JSON.stringify(value);
     check.checked = chosen.some((one) => one === value);
     check.addEventListener("change", () => {
       const rest = chosen.filter((one) => one !== value);
@@ -125,6 +140,7 @@ function range(field, state, changed) {
   ["from", "to"].forEach((word, place) => {
     const input = document.createElement("input");
     input.type = dated ? "date" : "number";
+    input.dataset.value = word;
     if (!dated) input.step = "any";
     input.value = set[place];
     input.setAttribute("aria-label", `${field.name} ${word}`);

@@ -77,16 +77,18 @@ export function where(place) {
 /** Whether a hit stands on a page of a PDF, which can be shown as a picture. */
 const isPaged = (hit) => /\.pdf$/i.test(hit.place?.path ?? "");
 
-/** Whether a hit is a picture whose file is known, which can be shown small. */
-export const isPicture = (hit) => Boolean(hit.metadata?.image_format && hit.place);
+/** Whether a document is a picture, as its metadata say. */
+export const isDrawn = (metadata) => Boolean(metadata?.image_format);
 
-function picture(hit, name, acts) {
-  const box = button("", `The file of ${name}`, () => acts.original(hit));
+/** Whether a hit is a picture whose file is known, which can be shown small. */
+export const isPicture = (hit) => isDrawn(hit.metadata) && Boolean(hit.place);
+
+/** A picture, small, which a click reads as its title does; its words stand below, and a sentence where it can't be shown. */
+function picture(hit, acts) {
+  const box = document.createElement("div");
   box.className = "picture";
-  const image = document.createElement("img");
-  image.alt = hit.text;
-  acts.thumbnail(hit, image); // which comes when it is there; until then, and where there is none, its words stand there
-  box.append(image);
+  box.addEventListener("click", () => acts.open(hit));
+  acts.thumbnail(hit, box);
   return box;
 }
 
@@ -116,7 +118,7 @@ export function draw(hit, acts) {
   }
   const strong = strength(hit);
   if (strong) facts.append(span(strong.words, strong.good ? "strength" : "strength weak"));
-  if (isPicture(hit)) item.append(picture(hit, name, acts));
+  if (isPicture(hit)) item.append(picture(hit, acts));
   item.append(title, passage, facts);
   if (hit.explanation) item.append(why(hit));
   const actions = document.createElement("p");

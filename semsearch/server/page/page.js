@@ -1,11 +1,12 @@
 // The page: what is typed is asked, what is asked stands in the address, and the keyboard reaches everything.
 
-import { Refused, ask, fetched, key, of, openFile } from "./api.js";
+import { Refused, ask, key, of, openFile } from "./api.js";
 import * as drawings from "./drawings.js";
 import * as filters from "./filters.js";
 import * as hits from "./hits.js";
 import { Indexing } from "./indexing.js";
 import * as pages from "./pages.js";
+import * as pictures from "./pictures.js";
 import * as reader from "./reader.js";
 import { read, write } from "./state.js";
 import { Tasks } from "./tasks.js";
@@ -25,6 +26,8 @@ let count = PAGE;
 let current = -1;
 let running = null;
 let typing = 0;
+let drawing = new AbortController(); // ends the pictures of results that are shown no longer
+let picture = null; // the file that is asked by, which no address can hold
 
 const chosen = () => state.collections.filter((name) => collections.some((one) => one.name === name));
 const sound = () => collections.filter((one) => !one.error).map((one) => one.name);
@@ -68,11 +71,14 @@ function show() {
   at("rerank").checked = state.rerank;
   at("explain").checked = state.explain;
   if (document.activeElement !== at("where")) at("where").value = state.where;
+  at("picture-away").hidden = !picture;
+  at("mode").disabled = Boolean(picture); // which is asked by what it shows
   drawCollections();
   const { document: _, ...searched } = state;
-  if (JSON.stringify(searched) === shown) readAsked();
+  const wanted = JSON.stringify([searched, picture && [picture.name, picture.size, picture.lastModified]]);
+  if (wanted === shown) readAsked();
   else search().then(readAsked).catch(unanswered);
-  shown = JSON.stringify(searched);
+  shown = wanted;
 }
 
 function showAsked() {
@@ -155,7 +161,8 @@ async function search({ again = false } = {}) {
   const types = known.get(together)?.types ?? new Map();
   drawFilters(names, mine.signal).catch((error) => error.code === "collection_not_found" || fail(error)); // which the search tells
   if (!names.length) return say("There is no collection yet: index a folder below, or with semsearch index FOLDER.", []);
-  if (!state.q.trim() && !state.like) return say("", []);
+  at("by-picture").hidden = !types.has("image_format") && !picture;
+  if (!state.q.trim() && !state.like && !picture) return say("", []);
   results.classList.add("waiting");
   results.setAttribute("aria-busy", "true");
   try {
@@ -166,6 +173,11 @@ async function search({ again = false } = {}) {
       const [name, id] = parsed(state.like);
       found = await ask("POST", `${of(name)}/similar`, { ids: [id], k: count + 1, ...(where && { where }) }, mine.signal);
       found.hits.forEach((hit) => (hit.collection ??= name));
+    } else if (picture) {
+      const image = await pictures.base64(picture);
+      const { explain, rerank, ...plain } = how; // which read the words of a question
+      const words = state.q.trim() ? { query: state.q, matches: true, ...how } : plain;
+      found = await ask("POST", "v1/search", { image, collections: names, ...words }, mine.signal);
     } else {
       const single = ["lexical", "sparse"].includes(state.mode); // whose scores compare within one collection
       const lacks = state.mode === "sparse" && !collections.find((other) => other.name === one)?.sparse;
@@ -206,14 +218,16 @@ async function isModelless(name) {
 function summary(found) {
   if (!found.hits.length) return "Nothing is found.";
   const best = found.hits[0];
-  const weak = typeof best.percentile === "number" && best.percentile < CHANCE && !state.like;
+  const weak = typeof best.percentile === "number" && best.percentile < CHANCE && !state.like && !picture;
   if (weak) return "Nothing good is found: the best is no nearer than chance makes one.";
   const shown = Math.min(found.hits.length, count);
-  return `${state.like ? "Most like it: " : ""}${shown} ${shown === 1 ? "result" : "results"}`;
+  return `${state.like || picture ? "Most like it: " : ""}${shown} ${shown === 1 ? "result" : "results"}`;
 }
 
 function say(words, found, notes = []) {
   at("said").textContent = [words, ...notes].filter(Boolean).join(" ");
+  drawing.abort();
+  drawing = new AbortController();
   current = -1;
   const acts = {
     open: (hit) => change({ document: JSON.stringify([hit.collection ?? asked()[0], hit.id, hit.start, hit.end]) }),
@@ -224,14 +238,7 @@ function say(words, found, notes = []) {
     page: (hit) => {
       pages.open(hit.collection ?? asked()[0], hit.id, hit.place.page, hits.where({ ...hit.place, page: 0 })).catch(fail);
     },
-    thumbnail: (hit, image) => {
-      fetched(`${of(hit.collection ?? asked()[0])}/original/thumbnail?${new URLSearchParams({ id: hit.id })}`)
-        .then(({ content }) => {
-          image.src = URL.createObjectURL(content);
-          image.addEventListener("load", () => URL.revokeObjectURL(image.src), { once: true });
-        })
-        .catch(() => {}); // its words stand there
-    },
+    thumbnail: (hit, place) => pictures.show(place, hit.collection ?? asked()[0], hit.id, { signal: drawing.signal }),
     original: (hit) => {
       at("failure").hidden = true;
       openFile(`${of(hit.collection ?? asked()[0])}/original?${new URLSearchParams({ id: hit.id, show: "true" })}`).catch(fail);
@@ -259,8 +266,15 @@ function move(by) {
   items[current]?.removeAttribute("aria-current");
   current = Math.max(0, Math.min(items.length - 1, current + by));
   items[current].setAttribute("aria-current", "true");
-  items[current].querySelector("button").focus();
+  items[current].querySelector(".title button").focus();
   items[current].scrollIntoView({ block: "nearest" });
+}
+
+/** How many results stand side by side. */
+function columns() {
+  const items = [...at("results").children];
+  const next = items.findIndex((item) => item.offsetTop > items[0].offsetTop);
+  return next < 0 ? Math.max(items.length, 1) : next;
 }
 
 /** Press the button of the present result that stands at that place, if it has one. */
@@ -271,10 +285,13 @@ function act(place) {
 function pressed(event) {
   if (event.ctrlKey || event.metaKey || event.altKey || document.querySelector("dialog[open]")) return;
   const typed = event.target.matches("input:not([type=checkbox]), select, textarea");
-  if (event.key === "ArrowDown" && (!typed || event.target === at("query"))) move(1);
+  const across = columns();
+  if (event.key === "ArrowDown" && (!typed || event.target === at("query"))) move(current < 0 ? 1 : across);
   else if (event.key === "ArrowUp" && !typed) {
-    if (current <= 0) at("query").focus();
-    else move(-1);
+    if (current < across) at("query").focus();
+    else move(-across);
+  } else if (across > 1 && !typed && current >= 0 && ["ArrowLeft", "ArrowRight"].includes(event.key)) {
+    move(event.key === "ArrowLeft" ? -1 : 1);
   } else if (event.key === "/" && !typed) at("query").select();
   else if (event.key === "m" && !typed && current >= 0) act(0);
   else if (event.key === "o" && !typed && current >= 0) act(1);
@@ -292,6 +309,16 @@ function listen() {
   at("query").addEventListener("input", () => {
     clearTimeout(typing);
     typing = setTimeout(() => change({ q: at("query").value, like: null }, { replace: true }), PAUSE);
+  });
+  at("picture").addEventListener("change", () => {
+    picture = at("picture").files[0] ?? null;
+    change({ like: null });
+  });
+  at("picture-away").addEventListener("click", () => {
+    picture = null;
+    at("picture").value = "";
+    at("query").focus();
+    change({});
   });
   at("mode").addEventListener("change", () => change({ mode: at("mode").value }));
   for (const flag of ["rerank", "explain"]) at(flag).addEventListener("change", () => change({ [flag]: at(flag).checked }));
@@ -342,7 +369,10 @@ async function refresh({ again = false, quiet = false } = {}) {
   const [about, told] = await Promise.all([ask("GET", "v1/server"), ask("GET", "v1/collections")]);
   const changed = JSON.stringify(told.collections) !== JSON.stringify(collections);
   [server, collections] = [about, told.collections];
-  if (changed || again) [known, modelless] = [new Map(), new Set()];
+  if (changed || again) {
+    [known, modelless] = [new Map(), new Set()];
+    pictures.forget();
+  }
   at("reranks").hidden = !server.rerankers.length;
   indexing.draw(server, collections);
   tasks.draw(server, collections);

@@ -1,16 +1,19 @@
 // A document with the passage in view. Of a long one a part is drawn, which grows as one reads on.
 
 import { Refused, ask, of } from "./api.js";
-import { marked, units } from "./hits.js";
+import { isDrawn, units } from "./hits.js";
+import * as pictures from "./pictures.js";
 
 const PART = 100_000; // characters that are drawn at first, and with each step
 
 const at = (id) => document.getElementById(id);
 const MOST_FIELDS = 200;
+const LARGE = 1024; // pixels of a picture in either direction
 
 let text = "";
 let passage = [0, 0]; // as JavaScript counts
 let drawn = [0, 0];
+let reading = new AbortController(); // ends what is drawn of one that is read no longer
 let wanted = 0; // the last document that was asked for is shown, whichever comes last
 
 /** Where a part may begin or end: not within a character that takes two units. */
@@ -18,6 +21,8 @@ const whole = (place) => (place > 0 && place < text.length && (text.charCodeAt(p
 
 export async function open(name, id, start = 0, end = 0) {
   const mine = ++wanted;
+  reading.abort();
+  reading = new AbortController();
   const [found] = (await ask("POST", `${of(name)}/documents/get`, { ids: [id] })).documents; // an id is no path
   if (mine !== wanted) return;
   if (!found) throw new Refused({ code: "document_not_found", message: `there is no document '${id}' in '${name}' any more.` }, 404);
@@ -27,6 +32,9 @@ export async function open(name, id, start = 0, end = 0) {
   at("reader-place").textContent = [name, found.id].join(" · ");
   at("reader-place").dir = "auto";
   drawMetadata(found.metadata);
+  at("reader-picture").replaceChildren();
+  at("reader-picture").hidden = !isDrawn(found.metadata);
+  if (isDrawn(found.metadata)) pictures.show(at("reader-picture"), name, id, { side: LARGE, alt: found.title || found.id, signal: reading.signal });
   text = found.text;
   const unit = units(text);
   passage = [unit(start), unit(end)];
@@ -40,6 +48,7 @@ export async function open(name, id, start = 0, end = 0) {
 /** Show none, nor one that is on its way. */
 export function close() {
   wanted++;
+  reading.abort();
   if (at("reader").open) at("reader").close();
 }
 
