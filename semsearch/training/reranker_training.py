@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from semsearch.search.request import SearchKeywords
 
 RERANKER_KINDS = ("cross-encoder", "late-interaction", "adapter")
-MADE = "reranker"  # the folder of a run that its model lies in
+RERANKER_FOLDER = "reranker"  # the folder of a run that its model lies in
 
 
 @dataclass(frozen=True)
@@ -165,7 +165,7 @@ def train_reranker(
         same_run(work, identity)
         weight = _trained(kind, judged, collection, recipe, work, out, say)
         how: SearchKeywords = {"mode": "hybrid", "exact": True}
-        second: SearchKeywords = {**how, "rerank": str(work / MADE), "candidates": recipe.rerank}
+        second: SearchKeywords = {**how, "rerank": str(work / RERANKER_FOLDER), "candidates": recipe.rerank}
         test = material.parts.test
         before, after = (answers(collection, test.texts, one) for one in (how, second))
         comparison = compared({"hybrid": before}, {"hybrid": after}, test)
@@ -176,8 +176,8 @@ def train_reranker(
             return RerankerTraining(None, comparison, weight, f"{verdict}: not published", took)
         if not publish:
             verdict = f"published by force, and it is {verdict}"
-        card = (work / MADE / "README.md").read_text("utf-8") + _of_test(comparison, verdict)
-        put_out(work / MADE, out, work, {"README.md": card})
+        card = (work / RERANKER_FOLDER / "README.md").read_text("utf-8") + _of_test(comparison, verdict)
+        put_out(work / RERANKER_FOLDER, out, work, {"README.md": card})
     return RerankerTraining(out, comparison, weight, verdict, time.perf_counter() - started)
 
 
@@ -203,7 +203,7 @@ def _trained(
         [mined],
         encoder,
         recipe,
-        work / MADE,
+        work / RERANKER_FOLDER,
         split_name="train",
         miner=f"hybrid search in the collection {collection.name}",
         say=say,

@@ -15,7 +15,7 @@ from semsearch.training.written import written
 
 RUN_FOLDER = "training"  # the folder of a run, within the one that its model goes to
 PUBLISHING = "publishing"  # a file in it: the model is on its way out
-IDENTITY = "identity.json"  # a file in it: what the run is of
+RUN_IDENTITY = "identity.json"  # a file in it: what the run is of
 
 
 def folder_with_room(out: Path) -> Path:
@@ -52,7 +52,7 @@ def same_run(work: Path, identity: Mapping[str, Any]) -> None:
     Raises:
         UsageError: The folder holds a run of something else.
     """
-    file, wanted = work / IDENTITY, json.loads(json.dumps(identity))
+    file, wanted = work / RUN_IDENTITY, json.loads(json.dumps(identity))
     if not file.is_file():
         with written(file) as part:
             part.write_text(json.dumps(wanted), "utf-8")
