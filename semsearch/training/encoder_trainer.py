@@ -27,6 +27,7 @@ from semsearch.search.truth import Truth
 from semsearch.training.corpus import TrainingCorpus
 from semsearch.training.hard_negatives import Example, Miner, batches
 from semsearch.training.losses import Loss, divergence, in_batch_negatives, margins, nested, similarities
+from semsearch.training.run_folder import begun_otherwise
 from semsearch.training.trainable import Student, between, finite, state_of, take_state
 from semsearch.training.training_questions import TrainingQuestions
 from semsearch.training.waypoint import Waypoint, best_by_pass, best_of, best_of_trained
@@ -339,11 +340,7 @@ class EncoderTrainer:
                 f"{self.work} to begin anew."
             ) from error
         if identity != self.identity:
-            differs = sorted(key for key in {*identity, *self.identity} if identity.get(key) != self.identity.get(key))
-            raise UsageError(
-                f"{self.work} holds a run that was begun otherwise ({', '.join(differs)}): give the same options to go "
-                "on with it, or another folder."
-            )
+            raise begun_otherwise(self.work, identity, self.identity)
         take_state(self.student, state["learnt"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.epoch, self.done, self.ended = state["epoch"], state["done"], state["ended"]

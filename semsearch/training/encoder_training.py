@@ -5,28 +5,24 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import Any
 
 import semsearch
 from semsearch.arguments import check_path
 from semsearch.collection import Collection
 from semsearch.encoder.load import device_of
-from semsearch.errors import CollectionLocked, UsageError
-from semsearch.file_locks import try_lock
+from semsearch.errors import UsageError
 from semsearch.training.comparison import ModelComparison
 from semsearch.training.encoder_run import EncoderRun
 from semsearch.training.encoder_trainer import EncoderRecipe
-from semsearch.training.publication import RUN_FOLDER, WHAT_LEARNT, has_room, publish, seconds_to_publish
+from semsearch.training.publication import WHAT_LEARNT, publish, seconds_to_publish
+from semsearch.training.run_folder import RUN_FOLDER, alone, folder_with_room
 from semsearch.training.sources import TrainingSources
 from semsearch.training.teachers import load_teacher
 from semsearch.training.training_material import TrainingMaterial, for_people
 from semsearch.types import Encoder, Reranker
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 TRAINED_WAYS = ("full", "lora", "head", "static")
 RECIPES: Mapping[str, Mapping[str, Any]] = {  # of each way: what differs from `EncoderRecipe`
@@ -136,7 +132,7 @@ def train(
     paths = {name: Path(check_path(path, name)) if path is not None else None for name, path in given.items()}
     sources = TrainingSources(by_itself=by_itself, withhold=withhold, **paths)
     started = time.perf_counter()
-    folder = _room(Path(check_path(out, "out")))
+    folder = folder_with_room(Path(check_path(out, "out")))
     material = TrainingMaterial(
         collection, sources, base, seed=made.seed, crossing=way == "head", device=device, say=say
     )
@@ -144,7 +140,7 @@ def train(
     _tell(material, way, made, folder, say)
     say(f"comparing on the test questions takes {for_people(seconds_to_publish(material, way, rerank))} in the end.")
     (folder / RUN_FOLDER).mkdir(parents=True, exist_ok=True)
-    with _alone(folder / RUN_FOLDER):
+    with alone(folder / RUN_FOLDER):
         identity = {
             "collection": str(collection.settings.get("created")),
             "teacher": teacher if isinstance(teacher, str) or teacher is None else type(teacher).__qualname__,
@@ -156,15 +152,6 @@ def train(
         found.folder, found.comparison, found.beside, run.scores, *run.best, found.verdict,
         time.perf_counter() - started,
     )  # fmt: skip
-
-
-def _room(out: Path) -> Path:
-    """The folder, if a model can go there."""
-    if out.is_symlink() or (out.exists() and not out.is_dir()):
-        raise UsageError(f"{out} is no folder: give another one.")
-    if not has_room(out):
-        raise UsageError(f"{out} is there already and not empty: give another folder.")
-    return out
 
 
 def _tell(material: TrainingMaterial, way: str, recipe: EncoderRecipe, out: Path, say: Callable[[str], None]) -> None:
@@ -182,13 +169,3 @@ def _tell(material: TrainingMaterial, way: str, recipe: EncoderRecipe, out: Path
         f"{recipe.epochs} passes of {recipe.batch} questions a step, each with {recipe.negatives} negatives, at a rate "
         f"of {recipe.lr:g}; it goes to {out} if it is better."
     )
-
-
-@contextmanager
-def _alone(work: Path) -> Iterator[None]:
-    """Nobody else trains in this folder meanwhile."""
-    file: IO[bytes]
-    with (work / "lock").open("ab") as file:
-        if not try_lock(file):
-            raise CollectionLocked(f"another process trains in {work.parent}: wait for it, or give another folder.")
-        yield

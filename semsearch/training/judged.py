@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +24,7 @@ class Judged:
     grades: tuple[Mapping[int, int], ...]  # of each query: row to grade
     training: tuple[int, ...]  # queries that are trained on
     held_out: tuple[int, ...]  # queries that are not, for evaluation while training
+    withheld: Mapping[int, frozenset[int]] = field(default_factory=dict)  # of a query: answers that are not learnt
 
     def relevant(self, query: int) -> list[int]:
         """Rows of the documents that answer a query."""

@@ -8,8 +8,8 @@ against it in the end, and so are the encoder's vectors, for a loss that listens
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Mapping, Sequence, Set
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -40,6 +40,16 @@ class MinedCandidates:
         """The encoder's, (len(rows),)."""
         found: NDArray[np.float32] = self.vectors[list(rows)] @ self.query_vectors[query]
         return found
+
+    def without(self, withheld: Mapping[int, Set[int]]) -> MinedCandidates:
+        """Without some rows of some queries; what comes behind them moves up."""
+        rows, scores = self.rows.copy(), self.scores.copy()
+        for query, own in withheld.items():
+            kept = ~np.isin(self.rows[query], list(own))
+            count = int(kept.sum())
+            rows[query, :count], scores[query, :count] = self.rows[query][kept], self.scores[query][kept]
+            rows[query, count:], scores[query, count:] = -1, 0
+        return replace(self, rows=rows, scores=scores)
 
 
 def mine(

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import shutil
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,13 +19,11 @@ from semsearch.training.comparison import (
 )
 from semsearch.training.encoder_card import TrainingFacts, encoder_card
 from semsearch.training.encoder_run import EncoderRun
+from semsearch.training.run_folder import put_out
 from semsearch.training.training_material import TrainingMaterial
 from semsearch.training.waypoint import BASE
-from semsearch.training.written import written
 from semsearch.types import Reranker
 
-RUN_FOLDER = "training"  # the folder of a run, within the one that its model goes to
-PUBLISHING = "publishing"  # a file in it: the model is on its way out
 WHAT_LEARNT = {
     "full": "All weights of",
     "lora": "Low-rank products in the attention of",
@@ -103,35 +99,6 @@ def seconds_to_publish(material: TrainingMaterial, way: str, rerank: str | Reran
     base = remembering(material.base, material.corpus.texts, material.vectors)
     models = 3 if way == "static" else 2
     return models * seconds_of_runs(base, material.documents, material.collection, material.parts.test, rerank)
-
-
-def put_out(model: Path, out: Path, work: Path, texts: Mapping[str, str]) -> None:
-    """Copy a model to where it goes, and take away the folder of its run; who is killed meanwhile does it once more.
-
-    Args:
-        model: The folder that it lies in, within `work`.
-        out: Where it goes.
-        work: Of the run.
-        texts: Files to lay beside it.
-    """
-    (work / PUBLISHING).touch()
-    for path in sorted(model.iterdir()):
-        with written(out / path.name) as part:
-            if path.is_dir():
-                shutil.copytree(path, part)
-            else:
-                shutil.copy(path, part)
-    for name, text in texts.items():
-        with written(out / name) as part:
-            part.write_text(text, "utf-8")
-    (work / PUBLISHING).unlink()
-    shutil.rmtree(work)
-
-
-def has_room(out: Path) -> bool:
-    """Whether nothing lies in a folder that is no part of a run that ends there."""
-    run = out / RUN_FOLDER
-    return not out.is_dir() or (run / PUBLISHING).is_file() or all(path == run for path in out.iterdir())
 
 
 def _runs(run: EncoderRun, encoder: TextEncoder, rerank: str | Reranker | None) -> ModelRuns:

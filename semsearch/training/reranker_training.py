@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import shutil
+import json
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import semsearch
 from semsearch.collection import Collection
@@ -18,16 +19,20 @@ from semsearch.evaluation.metrics import answers
 from semsearch.training import adaptation, late
 from semsearch.training.card import card_of_encoder, model_card
 from semsearch.training.comparison import TABLE_HEAD, ModelComparison, compared
-from semsearch.training.corpus import TrainingCorpus
 from semsearch.training.held_out import Evaluation
 from semsearch.training.judged import Judged
 from semsearch.training.mining import MinedCandidates, mine
-from semsearch.training.sources import TrainingSources, read_sources
-from semsearch.training.split import split
+from semsearch.training.run_folder import RUN_FOLDER, alone, folder_with_room, put_out, same_run
+from semsearch.training.sources import TrainingSources
 from semsearch.training.train import Recipe, Trainer, TrainingSet
-from semsearch.training.training_questions import TrainingQuestions
+from semsearch.training.training_material import TrainingMaterial
+from semsearch.training.written import written
+
+if TYPE_CHECKING:
+    from semsearch.search.request import SearchKeywords
 
 RERANKER_KINDS = ("cross-encoder", "late-interaction", "adapter")
+RERANKER_FOLDER = "reranker"  # the folder of a run that its model lies in
 
 
 @dataclass(frozen=True)
@@ -66,6 +71,7 @@ def make_reranker(
     split_name: str,
     miner: str,
     say: Callable[[str], None],
+    name: str | None = None,
 ) -> Evaluation:
     """Train, choose and write a reranker; what its best step did on the held-out questions.
 
@@ -79,8 +85,9 @@ def make_reranker(
         split_name: Of the judgements, for the card.
         miner: What found the candidates, in words.
         say: Is told how it goes.
+        name: For the card; None is the folder's.
     """
-    name = out.resolve().name
+    name = name or out.resolve().name
     if kind == "cross-encoder":
         first = first_stage(encoder)
         tasks = [TrainingSet(one, found) for one, found in zip(judged, mined, strict=True)]
@@ -126,94 +133,124 @@ def train_reranker(
         say: Is told how it goes.
 
     Raises:
-        UsageError: The collection's model can't be trained, or questions out of documents are asked for alone.
+        UsageError: The collection's model can't be trained, questions out of documents are asked for, or `out` holds
+            something else.
         DataError: The questions can't be learnt from.
     """
     started = time.perf_counter()
     encoder = collection.encoder
     if not isinstance(encoder, TextEncoder):
         raise UsageError(f"collection '{collection.name}' has no model in a folder that a reranker could begin as.")
-    if out.is_dir() and any(path.name != "training" for path in out.iterdir()):
-        raise UsageError(f"{out} is there already and not empty: give another folder.")
+    if sources.by_itself:
+        raise UsageError(
+            "questions out of the documents are their words, which tell a second stage nothing: leave --self or "
+            "--reranker out."
+        )
+    folder_with_room(out)
     first_stage(encoder)
     recipe = recipe or Recipe()
-    corpus = TrainingCorpus.of(list(collection.documents()), encoder, passages=bool(collection.settings["passages"]))
-    primary, others, test = read_sources(sources, corpus)
-    parts = split(primary, corpus, recipe.seed, test)
-    train = parts.train
-    for place, other in enumerate(others):
-        train = train.joined(other, f"{place}: ")
-    for one in [*primary.said, *parts.said]:
+    material = TrainingMaterial(collection, sources, seed=recipe.seed, say=say)
+    for one in material.parts.said:
         say(one)
-    judged = _judged(collection.name, corpus, train, parts.dev)
-    say(f"{len(judged.training):,} questions to learn from, {len(judged.held_out):,} to choose by.")
-    mined = mine(judged, encoder, recipe.depth, collection=collection, say=say)
-    made = out / "training" / "reranker"
-    made.mkdir(parents=True, exist_ok=True)
+    judged = _judged(material)
+    say(
+        f"{len(judged.training):,} questions to learn from, {len(judged.held_out):,} to choose by, "
+        f"{len(material.parts.test.texts):,} to measure on, of {sources.told}; the reranker (--kind {kind}) goes to "
+        f"{out} if it is better."
+    )
+    work = out / RUN_FOLDER
+    work.mkdir(parents=True, exist_ok=True)
+    with alone(work):
+        identity = {"kind": kind, "base": encoder.fingerprint, "questions": material.digest, "recipe": asdict(recipe)}
+        same_run(work, identity)
+        weight = _trained(kind, judged, collection, recipe, work, out, say)
+        how: SearchKeywords = {"mode": "hybrid", "exact": True}
+        second: SearchKeywords = {**how, "rerank": str(work / RERANKER_FOLDER), "candidates": recipe.rerank}
+        test = material.parts.test
+        before, after = (answers(collection, test.texts, one) for one in (how, second))
+        comparison = compared({"hybrid": before}, {"hybrid": after}, test)
+        verdict = comparison.verdict
+        publish = comparison.better and weight > 0
+        if not publish and not force:
+            took = time.perf_counter() - started
+            return RerankerTraining(None, comparison, weight, f"{verdict}: not published", took)
+        if not publish:
+            verdict = f"published by force, and it is {verdict}"
+        card = (work / RERANKER_FOLDER / "README.md").read_text("utf-8") + _of_test(comparison, verdict)
+        put_out(work / RERANKER_FOLDER, out, work, {"README.md": card})
+    return RerankerTraining(out, comparison, weight, verdict, time.perf_counter() - started)
+
+
+def _trained(
+    kind: str,
+    judged: Judged,
+    collection: Collection,
+    recipe: Recipe,
+    work: Path,
+    out: Path,
+    say: Callable[[str], None],
+) -> float:
+    """Make `work/reranker`, unless it is made already; the weight that it counts beside its first stage."""
+    done = work / "made.json"
+    if done.is_file():
+        return float(json.loads(done.read_text("utf-8"))["weight"])
+    encoder = collection.encoder
+    assert isinstance(encoder, TextEncoder)
+    mined = mine(judged, encoder, recipe.depth, collection=collection, say=say).without(judged.withheld)
     found = make_reranker(
         kind,
         [judged],
         [mined],
         encoder,
         recipe,
-        made,
+        work / RERANKER_FOLDER,
         split_name="train",
         miner=f"hybrid search in the collection {collection.name}",
         say=say,
+        name=out.resolve().name,
     )
-    before = answers(collection, parts.test.texts, {"mode": "hybrid", "exact": True})
-    after = answers(
-        collection,
-        parts.test.texts,
-        {"mode": "hybrid", "exact": True, "rerank": str(made), "candidates": recipe.rerank},
-    )
-    comparison = compared({"hybrid": before}, {"hybrid": after}, parts.test)
-    verdict = comparison.verdict
-    publish = comparison.better and found.weight > 0
-    if not publish and not force:
-        shutil.rmtree(out / "training")
-        if not any(out.iterdir()):
-            out.rmdir()
-        return RerankerTraining(
-            None, comparison, found.weight, f"{verdict}: not published", time.perf_counter() - started
-        )
-    if not publish:
-        verdict = f"published by force, and it is {verdict}"
-    _write_test(made, comparison, verdict)
-    for path in made.iterdir():
-        path.replace(out / path.name)
-    shutil.rmtree(out / "training")
-    return RerankerTraining(out, comparison, found.weight, verdict, time.perf_counter() - started)
+    with written(done) as part:
+        part.write_text(json.dumps({"weight": found.weight}), "utf-8")
+    return found.weight
 
 
-def _judged(name: str, corpus: TrainingCorpus, train: TrainingQuestions, dev: TrainingQuestions) -> Judged:
+def _judged(material: TrainingMaterial) -> Judged:
     """The questions as rerankers learn from them: rows of documents, and the held-out ones among all."""
+    corpus = material.corpus
+    saying: dict[int, set[int]] = {}
+    for row, same in enumerate(corpus.same.tolist()):
+        saying.setdefault(same, set()).add(row)
     queries: list[str] = []
     grades: list[dict[int, int]] = []
     sides: list[tuple[int, ...]] = []
-    for part in (train, dev):
+    withheld: dict[int, frozenset[int]] = {}
+    for part in (material.parts.train, material.parts.dev):
         start = len(queries)
         for question, text in part.texts.items():
+            own = {corpus.place[one]: grade for one, grade in part.grades[question].items()}
+            right = {corpus.place[one] for one in [*part.answers(question), *part.withheld.get(question, ())]}
+            others = {row for one in right for row in saying[int(corpus.same[one])]} - own.keys()
+            if others and part is material.parts.train:
+                withheld[len(queries)] = frozenset(others)
             queries.append(text)
-            grades.append({corpus.place[one]: grade for one, grade in part.grades[question].items()})
+            grades.append(own)
         sides.append(tuple(range(start, len(queries))))
     return Judged(
-        name=name,
+        name=material.collection.name,
         ids=tuple(document.id for document in corpus.documents),
         texts=tuple(f"{document.title} {document.text}".strip() for document in corpus.documents),
         queries=tuple(queries),
         grades=tuple(grades),
         training=sides[0],
         held_out=sides[1],
+        withheld=withheld,
     )
 
 
-def _write_test(folder: Path, comparison: ModelComparison, verdict: str) -> None:
-    """Add to the card what was measured on questions that nothing was chosen by."""
+def _of_test(comparison: ModelComparison, verdict: str) -> str:
+    """For the card: what was measured on questions that nothing was chosen by."""
     lines = [f"| {' | '.join(TABLE_HEAD)} |", "|" + "---|" * len(TABLE_HEAD)]
     lines += [f"| {' | '.join(row)} |" for row in comparison.table()]
     table = "\n".join(lines)
     count = comparison.differences[0].questions
-    card = (folder / "README.md").read_text("utf-8")
-    told = f"\n## On {count:,} test questions, asked once\n\n{verdict[:1].upper()}{verdict[1:]}.\n\n{table}\n"
-    (folder / "README.md").write_text(card + told, "utf-8")
+    return f"\n## On {count:,} test questions, asked once\n\n{verdict[:1].upper()}{verdict[1:]}.\n\n{table}\n"

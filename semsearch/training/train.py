@@ -34,6 +34,9 @@ from semsearch.reranker.text_pairs import Pieces, SpecialTokens, Windows
 from semsearch.training.held_out import Evaluation, by_text, evaluate
 from semsearch.training.judged import Judged
 from semsearch.training.mining import SCALE, MinedCandidates
+from semsearch.training.trainable import finite
+from semsearch.training.training_material import for_people
+from semsearch.training.written import written
 
 TOGETHER = 16  # pairs of a step that are padded to one length
 
@@ -80,7 +83,9 @@ class TrainingSet:
         grades = self.judged.grades[query]
         relevant = self.judged.relevant(query)
         judged = [row for row, grade in grades.items() if grade <= 0]
-        found = [row for row in self.candidates.rows[query].tolist() if row >= 0 and row not in grades]
+        withheld = self.judged.withheld.get(query, frozenset())
+        known, right = {*grades, *withheld}, {*relevant, *withheld}
+        found = [row for row in self.candidates.rows[query].tolist() if row >= 0 and row not in known]
         taken = rng.permutation(judged)[: recipe.negatives // 2].tolist() if judged else []
         wanted = min(recipe.negatives - len(taken), len(found))
         if wanted:
@@ -88,7 +93,7 @@ class TrainingSet:
             taken += rng.choice(found, wanted, replace=False, p=weights / weights.sum()).tolist()
         while len(taken) < recipe.negatives:  # a tiny corpus: any other document, or one again
             row = int(rng.integers(len(self.judged.ids)))
-            if row not in relevant or len(relevant) == len(self.judged.ids):
+            if row not in right or len(right) == len(self.judged.ids):
                 taken.append(row)
         return query, [int(rng.choice(relevant)), *taken]
 
@@ -138,11 +143,16 @@ class Trainer:
         """Train; what was logged, the evaluations among it."""
         self._resume()
         if not any("evaluation" in entry for entry in self.log):
+            start = time.perf_counter()
             self._evaluate()
+            self._tell_time(time.perf_counter() - start)
         every = max(1, self.recipe.steps // self.recipe.evaluations)
         while self.step < self.recipe.steps:
             start = time.perf_counter()
             loss = self._train(self.step)
+            if math.isnan(loss):
+                self._end_early()
+                break
             self.step += 1
             self.log.append({"step": self.step, "loss": loss, "seconds": time.perf_counter() - start})
             if self.step % self.recipe.checkpoint == 0:
@@ -175,14 +185,52 @@ class Trainer:
         """Every evaluation so far."""
         return [Evaluation.of(entry["evaluation"]) for entry in self.log if "evaluation" in entry]
 
+    def _tell_time(self, asking: float) -> None:
+        """How long it will take, measured on a step that changes nothing."""
+        self._gradient(0)  # what is laid out once
+        start = time.perf_counter()
+        self._gradient(0)
+        took = time.perf_counter() - start
+        self.optimizer.zero_grad(set_to_none=True)
+        steps, asked = self.recipe.steps, self.recipe.evaluations
+        self.say(
+            f"{steps:,} steps, {took:.2f} s each here, and {asking:.1f} s to rerank for the held-out queries, {asked} "
+            f"times: {for_people(steps * took + asked * asking)} to train."
+        )
+
+    def _end_early(self) -> None:
+        """Leave the run with the best state so far, where there is one.
+
+        Raises:
+            ModelError: Nothing was learnt before.
+        """
+        told = f"the loss was no number at step {self.step + 1:,}: try a lower rate (--lr, here {self.recipe.lr:g})"
+        if self.step and self.evaluations[-1].step < self.step and finite(self.model.parameters()):
+            self._evaluate()
+        if not any(one.step for one in self.evaluations):
+            raise ModelError(f"{told}.")
+        self.say(f"{told}; the best state before it is kept.")
+
     def _train(self, step: int) -> float:
+        """Learn from the groups of a step; the loss, NaN where nothing could be learnt."""
+        rate = self._rate(step)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        loss = self._gradient(step)
+        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
+        good = math.isfinite(loss) and bool(torch.isfinite(norm))
+        if good:
+            self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        return loss if good else math.nan
+
+    def _gradient(self, step: int) -> float:
+        """Add the gradient of a step's loss to that of the weights; the loss."""
+        self.optimizer.zero_grad(set_to_none=True)
         rng = np.random.default_rng([self.recipe.seed, step])
         torch.manual_seed((self.recipe.seed << 32) + step)  # of the dropout
         task = self.tasks[int(rng.choice(len(self.tasks), p=self.shares))]
         groups = task.groups(rng, self.recipe)
-        rate = self._rate(step)
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
         self.model.train()
         pairs = [(task.judged.queries[query], task.judged.texts[row]) for query, rows in groups for row in rows]
         logits = self._logits(self.windows.pieces(pairs)[0]).view(len(groups), -1)  # (groups, 1 + negatives)
@@ -192,12 +240,7 @@ class Trainer:
             similar = np.stack([task.candidates.similarities(query, rows) for query, rows in groups])
             order = torch.from_numpy(SCALE * similar).to(self.device).softmax(1)
             loss = loss + self.recipe.teacher * functional.kl_div(logits.log_softmax(1), order, reduction="batchmean")
-        if not torch.isfinite(loss):
-            raise ModelError(f"the loss at step {step + 1:,} is {loss.item()}: try a lower learning rate (--lr).")
         loss.backward()  # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
-        self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=True)
         return loss.item()
 
     def _logits(self, pieces: Pieces) -> Tensor:
@@ -235,7 +278,8 @@ class Trainer:
         from semsearch.reranker.load import load_reranker
 
         folder = self.work / "now"
-        self.save(folder)
+        with written(folder) as part:
+            self.save(part)
         reranker = load_reranker(str(folder), device=str(self.device))
         data = [(task.judged, task.candidates) for task in self.tasks]
         made = evaluate(by_text(reranker), data, self.step, self.recipe.rerank)
@@ -271,9 +315,8 @@ class Trainer:
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
         }
-        part = self.work / "state.part"
-        torch.save(state | {"log": json.dumps(self.log)}, part)
-        part.replace(self.work / "state.pt")
+        with written(self.work / "state.pt") as part:
+            torch.save(state | {"log": json.dumps(self.log)}, part)
 
     def _resume(self) -> None:
         file = self.work / "state.pt"

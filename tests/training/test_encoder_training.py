@@ -17,7 +17,7 @@ from support.encoder_checkpoints import peer_vectors
 import semsearch
 from semsearch import load_encoder
 from semsearch.errors import DataError, StorageError, UsageError
-from semsearch.training import encoder_training, publication, written
+from semsearch.training import encoder_training, run_folder, written
 from semsearch.training.encoder_trainer import EncoderTrainer
 from semsearch.training.hard_negatives import Miner
 from semsearch.training.reranker_training import train_reranker
@@ -167,7 +167,7 @@ def test_who_is_killed_while_the_model_is_put_out_puts_it_out_again(home, judged
         with writing(target) as part:
             yield part
 
-    monkeypatch.setattr(publication, "written", killed)
+    monkeypatch.setattr(run_folder, "written", killed)
     for last in ("modules.json", "training.jsonl"):
         with pytest.raises(KeyboardInterrupt):
             trained(home, judged, tmp_path / "part", **options)
@@ -286,7 +286,7 @@ def _interrupted(target):
 def test_two_do_not_train_in_one_folder(home, judged, tmp_path):
     (tmp_path / "out" / "training").mkdir(parents=True)
     with (
-        encoder_training._alone(tmp_path / "out" / "training"),
+        run_folder.alone(tmp_path / "out" / "training"),
         pytest.raises(semsearch.CollectionLocked, match="another process trains"),
     ):
         trained(home, judged, tmp_path / "out")
@@ -474,10 +474,11 @@ def test_a_reranker_by_the_same_command(home, judged, tmp_path):
         assert semsearch.load_reranker(str(tmp_path / "out")).weight > 0
         assert "test questions, asked once" in (tmp_path / "out" / "README.md").read_text("utf-8")
     else:
-        assert not (tmp_path / "out").exists()
-    forced = run("train", "deep", *options, "--out", tmp_path / "forced", "--force")
+        assert [path.name for path in (tmp_path / "out").iterdir()] == ["training"]
+    forced = run("train", "deep", *options, "--out", tmp_path / ("out" if ended.code else "forced"), "--force")
     assert forced.code == 0, forced.err
-    assert semsearch.load_reranker(str(tmp_path / "forced")) is not None
+    assert ("held out nDCG@10" in forced.err) == (not ended.code), "what was not published is not trained anew"
+    assert semsearch.load_reranker(str(tmp_path / ("out" if ended.code else "forced"))) is not None
 
 
 def test_a_killed_reranker_goes_on_as_if_it_had_not_been(home, judged, tmp_path, monkeypatch):
