@@ -408,6 +408,7 @@ def _timed(
     vectors = made if isinstance(made, SparseVectors) else _of_dense(made.to_dense().numpy())
     if kept is not None:
         arrays: dict[str, Any] = {"indptr": vectors.indptr, "indices": vectors.indices, "values": vectors.values}
+        kept.parent.mkdir(parents=True, exist_ok=True)
         np.savez(kept, dim=vectors.dim, seconds=took, **arrays)
     return vectors, took
 
