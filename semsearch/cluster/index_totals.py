@@ -76,6 +76,11 @@ class IndexTotals:
         return self.words.mean_whole < SHORT_WORDS
 
     @property
+    def worded(self) -> int:
+        """How many documents have a word."""
+        return int(self._counted["aggregations"]["worded"]["doc_count"])
+
+    @property
     def revisions(self) -> float:
         """What any change of a document changes."""
         return float(self._values["rev"])
@@ -98,4 +103,5 @@ def _body() -> Clause:
     sums: dict[str, Any] = {name: {"sum": {"field": name}} for name in _SUMMED}
     sums |= {"longest": {"max": {"field": "longest"}}, "last": {"max": {"field": "first"}}}
     sums |= {"first": {"min": {"field": "first"}}, "shapes": DocumentShapes.aggregation()}
+    sums["worded"] = {"filter": {"range": {"words_indexed": {"gt": 0}}}}
     return {"size": 0, "track_total_hits": True, "query": IS_DOCUMENT, "aggs": sums}

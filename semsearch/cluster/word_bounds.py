@@ -152,7 +152,7 @@ class ServerStatistics:
     """What the server's BM25 counts, all shards together and what was removed with it.
 
     Attributes:
-        documents: How many.
+        documents: How many that have a word.
         mean: Their mean length.
         factor: Of all scores: some servers multiply by K1 + 1.
         holding: How many hold a word, by its code.
@@ -176,9 +176,9 @@ class ServerStatistics:
         holding = {code: int(own["n"]) for code, own in told.items()}
         return cls(int(some["N"]), some["avgdl"], some.get("boost", 1.0), holding)
 
-    def idf(self, code: str, live: int, documents: int) -> float:
-        """The server's of a word that `live` of `documents` hold; at least so much where it does not tell."""
-        removed = max(self.documents - documents, 0)
+    def idf(self, code: str, live: int, worded: int) -> float:
+        """The server's of a word that `live` of `worded` documents hold; at least so much where it does not tell."""
+        removed = max(self.documents - worded, 0)
         return idf(self.holding.get(code, min(live + removed, self.documents)), self.documents)
 
 

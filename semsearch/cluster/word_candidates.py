@@ -41,7 +41,7 @@ from semsearch.search.term_weights import DOCUMENT_SHARE, K1, TITLE, weighed
 from semsearch.vectors import top_k
 
 MOST_CLAUSES = 1000  # words that the server is asked for; it takes 1,024
-MOST_EXPLAINED = 32  # words whose statistics the server is asked for one by one
+MOST_ALONE = 32  # words that the server is asked about one by one, which it knows at once, or remembers
 LEAST_PAGE = 50  # candidates that are asked for at once
 DEEPEST_WORDS = 20_000  # candidates, after which the best of them are taken for the best
 KEPT_DOCUMENTS = 20_000  # that a view remembers
@@ -255,29 +255,30 @@ class WordCandidates:
     ) -> tuple[_Weights, ServerStatistics | None, list[Any]]:
         """What the words of a query weigh, what the server counts of them, and the hits of a first page."""
         codes = list(weights)
-        bodies: list[Clause] = []
-        for at in range(0, len(codes), MOST_CLAUSES):
-            filters = {code: {"term": {"words": code}} for code in codes[at : at + MOST_CLAUSES]}
+        alone, together = codes[:MOST_ALONE], codes[MOST_ALONE:]
+        bodies = [_counted(code) for code in alone]
+        for at in range(0, len(together), MOST_CLAUSES):
+            filters = {code: {"term": {"words": code}} for code in together[at : at + MOST_CLAUSES]}
             bodies.append({"size": 0, "query": IS_DOCUMENT, "aggs": {"own": {"filters": {"filters": filters}}}})
         bodies += [_explained(codes[:MOST_CLAUSES]), page]
         *counted, best, first = self._counted.searches(bodies, copies=self._copies)
         documents = self._totals.documents
-        buckets = [own for said in counted for own in said["aggregations"]["own"]["buckets"].items()]
-        live = {code: int(own["doc_count"]) for code, own in buckets if own["doc_count"]}
+        counts = {code: int(said["hits"]["total"]["value"]) for code, said in zip(alone, counted, strict=False)}
+        for said in counted[len(alone) :]:
+            counts |= {code: int(own["doc_count"]) for code, own in said["aggregations"]["own"]["buckets"].items()}
+        live = {code: count for code, count in counts.items() if count}
         words = {code: weights[code] * idf(count, documents) for code, count in live.items()}
         served = ServerStatistics.of(best["hits"]["hits"])
-        if (
-            served is not None and served.documents != documents
-        ):  # what was removed counts, too: in each word, how much?
-            untold = sorted(live.keys() - served.holding.keys(), key=lambda code: -words[code])[:MOST_EXPLAINED]
-            said = self._connection.searches(
-                self._store.index, [_explained([code]) for code in untold], copies=self._copies
-            )
+        worded = self._counted.worded
+        if served is not None and served.documents != worded:  # what was removed counts, too: in each word, how much?
+            untold = sorted(live.keys() - served.holding.keys(), key=lambda code: -words[code])[:MOST_ALONE]
+            explained = [_explained([code]) for code in untold]
+            said = self._connection.searches(self._store.index, explained, copies=self._copies)
             told = ServerStatistics.of([hit for one in said for hit in one["hits"]["hits"]])
             served.holding.update({} if told is None else told.holding)
         boosts = dict(words)
         if served is not None:
-            boosts = {code: words[code] / served.idf(code, count, documents) for code, count in live.items()}
+            boosts = {code: words[code] / served.idf(code, count, worded) for code, count in live.items()}
         return _Weights(words, boosts, phrases), served, list(first["hits"]["hits"])
 
     # Phrases
@@ -345,6 +346,11 @@ def _wordless() -> CollectionDamaged:
         "documents lack their words as they are kept now: an older semsearch, or somebody else, wrote them. 'semsearch "
         "repair' makes them anew."
     )
+
+
+def _counted(code: str) -> Clause:
+    """What has the server tell how many documents hold a word."""
+    return {"size": 0, "track_total_hits": True, "query": {"term": {"words": code}}}
 
 
 def _explained(codes: Sequence[str]) -> Clause:
