@@ -150,6 +150,7 @@ class ElasticsearchDialect(ClusterDialect):
     left_out = ("words", "codes")
 
     def __init__(self, address: ClusterAddress) -> None:
+        from elastic_transport import OrjsonSerializer
         from elasticsearch import Elasticsearch
 
         secure: dict[str, Any] = {"ca_certs": address.ca_certs} if address.ca_certs else {}
@@ -160,6 +161,7 @@ class ElasticsearchDialect(ClusterDialect):
             connections_per_node=CONNECTIONS_OF_HOST,
             max_retries=max(3, len(address.hosts)),
             retry_on_timeout=False,
+            serializers={"application/json": OrjsonSerializer()},
             **secure,
         )
 

@@ -42,7 +42,7 @@ from semsearch.vectors import top_k
 
 MOST_CLAUSES = 1000  # words that the server is asked for; it takes 1,024
 MOST_ALONE = 32  # words that the server is asked about one by one, which it knows at once, or remembers
-LEAST_PAGE = 50  # candidates that are asked for at once
+LEAST_PAGE = 32  # candidates that are asked for at once: mostly they prove the first ten
 DEEPEST_WORDS = 20_000  # candidates, after which the best of them are taken for the best
 KEPT_DOCUMENTS = 20_000  # that a view remembers
 NO_CANDIDATES = Candidates(np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64), np.empty(0, dtype=np.float32), ())
