@@ -110,8 +110,10 @@ def main() -> None:
             if not options.alone:
                 seconds["load, bare"] = took(load)
             there.reindex("hnsw")
-            time.sleep(SETTLING)
             own = there.engine._read().index  # type: ignore[attr-defined]
+            for index in (own, bare):
+                connection.ask("POST", f"{index}/_flush")
+            time.sleep(SETTLING)
             seconds["merge"] = took(lambda: size.append(merged(connection, own)))
             if not options.alone:
                 merged(connection, bare)
