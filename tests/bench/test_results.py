@@ -1,6 +1,8 @@
 """The page of results is written from records alone, and tells what was not measured."""
 
 import json
+import subprocess
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -83,7 +85,40 @@ def test_what_has_no_short_form_is_measured_in_full_only(folder, monkeypatch):
     monkeypatch.setattr("sys.argv", ["results.py", "--full"])
     ran.clear()
     results.main()
+    assert ran == [name for name, benchmark in results.BENCHMARKS.items() if not benchmark.schemes]
+    monkeypatch.setenv("SEMSEARCH_BENCH_SERVERS", "postgresql://h/d opensearch://h:9200")
+    ran.clear()
+    results.main()
     assert ran == list(results.BENCHMARKS)
+
+
+def test_a_benchmark_of_servers_is_run_for_each_that_it_knows(folder, monkeypatch):
+    monkeypatch.setenv("SEMSEARCH_BENCH_SERVERS", "postgresql://h/d opensearch://h:9200 elasticsearch://g:9200")
+    asked = []
+
+    def ran(command, check):
+        asked.append(command[-1])
+        new = Path(command[command.index("--out") + 1])
+        new.write_text((new.read_text() if new.exists() else "") + "{}\n")
+        return subprocess.CompletedProcess(command, 0)
+
+    monkeypatch.setattr(results.subprocess, "run", ran)
+    assert results.run("clusters", results.BENCHMARKS["clusters"], True)
+    assert asked == ["opensearch://h:9200", "elasticsearch://g:9200"]
+    assert len((folder / "clusters.jsonl").read_text().splitlines()) == 3
+
+
+def test_a_cluster_is_told_with_what_the_bare_requests_take(folder):
+    own = {"flavour": "opensearch", "nodes": 1, "rows": 1000, "bytes": 3_000_000, "raw": 2_000_000}
+    ms = {"words, bare": {"p50": 2.0, "recall": None}, "words": {"p50": 3.0, "recall": None}}
+    alone = {"seconds": {"load": 4.0}, "ms": {"dense": {"p50": 5.0, "recall": 0.5}}}
+    written(folder, "clusters", {**own, "seconds": {"load": 4.0, "load, bare": 5.0}, "ms": ms}, {**own, **alone})
+    results.render()
+    page = results.PAGE.read_text()
+    assert "| opensearch | 1 | 1,000 | load | 4.0 s | 5.0 s | 0.80 |  |" in page
+    assert "| opensearch | 1 | 1,000 | disk | 3.0 MB | 2.0 MB | 1.50 |  |" in page
+    assert "| opensearch | 1 | 1,000 | words | 3.00 ms | 2.00 ms | 1.50 |  |" in page
+    assert "| opensearch | 1 | 1,000 | dense | 5.00 ms |  |  | 0.5000 |" in page
 
 
 def test_asked_alone_it_says_what_to_add(folder, monkeypatch, capsys):

@@ -4,8 +4,7 @@ A mutant is a context in which the code is broken, as small as the mistake that 
 that must notice.
 """
 
-import sqlite3
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -341,16 +340,13 @@ def does_not_check_the_index_files():
 
 @mutant("another index")
 def does_not_check_whose_index_it_is():
-    with mock.patch.object(loader, "published_digest", _published):
+    with mock.patch.object(loader.IndexLoader, "_published", _unchecked):
         yield
 
 
-def _published(folder):
-    """What the database expects, whatever is there."""
-    database = folder.parent.parent / "collection.sqlite"
-    with closing(sqlite3.connect(database)) as connection:
-        row = connection.execute("SELECT digest FROM indexes").fetchone()
-    return row[0] if row else ""
+def _unchecked(self, registered):
+    """The folder that the database names, whatever is in it."""
+    return self._store.folder / "indexes" / registered.folder
 
 
 @mutant("damaged text")
