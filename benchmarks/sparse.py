@@ -421,18 +421,18 @@ class AtHand:
     ) -> None:
         self.name = self.fingerprint = name
         self.dim = vectors.dim
-        self._texts = vectors, {text.strip(): row for row, text in enumerate(texts)}
-        self._queries = asking, {text.strip(): row for row, text in enumerate(queries)}
+        self._texts = vectors, {" ".join(text.split()): row for row, text in enumerate(texts)}
+        self._queries = asking, {" ".join(text.split()): row for row, text in enumerate(queries)}
 
     def encode_documents(self, texts: Sequence[str]) -> SparseVectors:
         """The vectors of documents that are known."""
         vectors, rows = self._texts
-        return vectors[[rows[text.strip()] for text in texts]]
+        return vectors[[rows[" ".join(text.split())] for text in texts]]
 
     def encode_queries(self, texts: Sequence[str]) -> SparseVectors:
         """The vectors of queries that are known."""
         vectors, rows = self._queries
-        return vectors[[rows[text.strip()] for text in texts]]
+        return vectors[[rows[" ".join(text.split())] for text in texts]]
 
     def description(self) -> dict[str, Any]:
         """Nothing more is known of it."""
