@@ -30,6 +30,7 @@ LEAST_DEPTH = 200  # of a walk: from here on it misses next to nothing, and find
 BUCKETS = 20_000  # of a histogram of keys
 SEARCHES = 16  # sent together
 VECTOR_DOCUMENTS = 200  # whose vectors are read at once
+TEXTS_KEPT = 2000  # passages whose texts came with vectors; those of more are asked for
 QUERIES_STREAMED = 8  # from so many on, all vectors may be read once instead of scanned for each
 SCAN_COST, READ_COST = 0.012, 0.0002  # seconds: of a slice for a query, of a passage that is read
 FLOAT32_STEP = 2.0**-23  # of float32, relative: twice what one rounding may be off
@@ -136,7 +137,10 @@ class NearestDocuments:
         """The vectors of a walk's hits, whose texts are remembered where they came with them."""
         if self.texts:
             for hit in hits:
-                self.sources |= dict.fromkeys(hit["_source"]["keys"], hit["_source"])
+                if len(self.sources) >= TEXTS_KEPT:
+                    break
+                text = {name: hit["_source"][name] for name in TEXT_FIELDS}
+                self.sources |= dict.fromkeys(text["keys"], text)
         return StoredVectors.of(hits, self._dim)
 
     def _are_all(self, hits: Sequence[Any], allowed: DocumentFilter) -> bool:

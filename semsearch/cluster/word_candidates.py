@@ -47,7 +47,6 @@ DEEPEST_WORDS = 20_000  # candidates, after which the best of them are taken for
 KEPT_DOCUMENTS = 20_000  # that a view remembers
 NO_CANDIDATES = Candidates(np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64), np.empty(0, dtype=np.float32), ())
 WORD_FIELDS: Clause = columns("kind", "num", "first", "codes")
-
 DOCUMENT_KIND = ["doc"]
 _UNPARTED = ShapeLevel(None, float("inf"))
 
@@ -138,7 +137,9 @@ class WordCandidates:
         boosted = self._boosted(query)
         begun = _Walk(_UNPARTED, max(LEAST_PAGE, k + k // 4))
         own, served, hits = self._weighed(weights, boosted, self._body(begun, weights, allowed))
-        if self._totals.passages and not self._counted.shapes:
+        if not self._totals.passages:
+            return NO_CANDIDATES
+        if not self._counted.shapes:
             raise _wordless()
         if not own.words and not boosted:
             return NO_CANDIDATES
@@ -189,7 +190,7 @@ class WordCandidates:
     ) -> None:
         """Score the candidates of a request."""
         for hit in hits:
-            if hit["fields"].get("kind") != DOCUMENT_KIND:  # somebody else's
+            if hit.get("fields", {}).get("kind") != DOCUMENT_KIND:  # somebody else's
                 continue
             document = _Coded.of(hit)
             if document.num not in scored:

@@ -14,6 +14,7 @@ pytest.importorskip("orjson", reason="the extra 'opensearch' is not installed")
 import semsearch
 from semsearch.cluster import engine as cluster_engine
 from semsearch.cluster import nearest_documents, word_candidates
+from semsearch.cluster.cluster_filters import UNFILTERED
 from semsearch.cluster.dialects import ClusterAnswer, RequestTimeout
 from semsearch.cluster.document_store import DocumentStore
 from semsearch.cluster.index_layout import identity_of
@@ -375,6 +376,27 @@ def test_the_first_candidates_by_words_prove_themselves_or_are_followed(url, tmp
     assert found[: len(queries)] == found[len(queries) :]
     # one request finds them, one tells of the words that were removed; what is not proven then is asked on
     assert min(counts[len(queries) :]) <= 2 < max(counts)
+
+
+def test_a_stranger_with_words_is_no_hit(server, url, cats):
+    """Neither beside documents nor where there are none."""
+    index = quote(cats.engine._read().index)
+    server.ask("POST", f"/{index}/_doc?refresh=true", {"words": "wcat wcat wcat"})
+    assert sorted(hit.id for hit in cats.search("cat", mode="lexical", k=10)) == [one.id for one in CATS]
+    cats.remove([one.id for one in CATS])
+    assert cats.search("cat", mode="lexical") == []
+
+
+def test_texts_that_come_along_are_kept_up_to_a_number(cats, monkeypatch):
+    monkeypatch.setattr(nearest_documents, "TEXTS_KEPT", 2)
+    cats.reindex("hnsw")
+    with cats.engine.view() as view:
+        _, vectors = view.arrays()
+        view.nearest.search(vectors, 3, UNFILTERED, exact=False, grouped=False)
+        assert len(view.nearest.sources) == 2
+        assert all("p" not in source for source in view.nearest.sources.values())
+    found = cats.search_many([one.text for one in CATS], k=6)
+    assert [{hit.document.text for hit in hits} for hits in found] == [{one.text for one in CATS}] * 6
 
 
 def test_where_nothing_was_removed_words_are_asked_about_once(cats, monkeypatch):
