@@ -51,16 +51,6 @@ def made(base, table, tmp_path_factory):
     return home
 
 
-@pytest.fixture
-def home(made, tmp_path):
-    return shutil.copytree(made, tmp_path / "home", dirs_exist_ok=True)
-
-
-@pytest.fixture
-def judged(tmp_path):
-    return synonyms.files(tmp_path / "judged")
-
-
 def trained(home, judged, out, way="head", **options):
     recipe = {**RECIPE, **options.pop("recipe", {})}
     queries, qrels = judged

@@ -1,7 +1,6 @@
 """`semsearch train --reranker`: by the same split and the same guard as an encoder."""
 
 import json
-import shutil
 from contextlib import contextmanager
 from dataclasses import replace
 
@@ -27,16 +26,6 @@ def made(tmp_path_factory):
     with semsearch.create("deep", encoder=str(base), home=home, index="exact") as collection:
         collection.add(synonyms.documents())
     return home
-
-
-@pytest.fixture
-def home(made, tmp_path):
-    return shutil.copytree(made, tmp_path / "home", dirs_exist_ok=True)
-
-
-@pytest.fixture
-def judged(tmp_path):
-    return synonyms.files(tmp_path / "judged")
 
 
 def reranked(home, sources, out, **options):
