@@ -83,9 +83,8 @@ class TrainingSet:
         grades = self.judged.grades[query]
         relevant = self.judged.relevant(query)
         judged = [row for row, grade in grades.items() if grade <= 0]
-        withheld = self.judged.withheld.get(query, frozenset())
-        known, right = {*grades, *withheld}, {*relevant, *withheld}
-        found = [row for row in self.candidates.rows[query].tolist() if row >= 0 and row not in known]
+        right = {*relevant, *self.judged.withheld.get(query, ())}
+        found = [row for row in self.candidates.rows[query].tolist() if row >= 0 and row not in grades]
         taken = rng.permutation(judged)[: recipe.negatives // 2].tolist() if judged else []
         wanted = min(recipe.negatives - len(taken), len(found))
         if wanted:

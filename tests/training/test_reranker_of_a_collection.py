@@ -4,6 +4,7 @@ import json
 from contextlib import contextmanager
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from support import synonyms
@@ -11,9 +12,11 @@ from support import synonyms
 import semsearch
 from semsearch.errors import StorageError, UsageError
 from semsearch.training import reranker_training, run_folder, written
+from semsearch.training.judged import Judged
+from semsearch.training.mining import MinedCandidates
 from semsearch.training.reranker_training import train_reranker
 from semsearch.training.sources import TrainingSources
-from semsearch.training.train import Recipe, Trainer
+from semsearch.training.train import Recipe, Trainer, TrainingSet
 
 RECIPE = Recipe(steps=6, batch=4, negatives=2, depth=12, rerank=12, evaluations=2, checkpoint=2, max_length=32)
 
@@ -71,6 +74,20 @@ def test_what_was_clicked_teaches_no_held_out_question(home, judged, tmp_path, m
     assert not learnt & held
     answers = {row for one in given.training for row in given.relevant(one)}
     assert not answers & {row for one in given.held_out for row in given.relevant(one)}
+
+
+def test_an_answer_that_is_withheld_fills_no_group(tmp_path):
+    """Neither found nor drawn at random, where too little is found."""
+    ids = ("answer", "withheld", "copy", "other")
+    judged = Judged("toy", ids, ids, ("?",), ({0: 1},), (0,), (), {0: frozenset({1, 2})})
+    rows, none = np.array([[1, 0, 2]]), np.zeros((4, 1), dtype=np.float32)
+    mined = MinedCandidates(rows, np.ones((1, 3), dtype=np.float32), none[:1], none).without(judged.withheld)
+    assert mined.rows.tolist() == [[0, -1, -1]]
+    for seed in range(5):
+        ((query, (first, *others)),) = TrainingSet(judged, mined).groups(
+            np.random.default_rng(seed), replace(RECIPE, batch=1, negatives=6)
+        )
+        assert (query, first, set(others)) == (0, 0, {3})
 
 
 def test_an_answer_that_is_withheld_is_no_negative(home, judged, tmp_path, monkeypatch):
