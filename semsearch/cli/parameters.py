@@ -81,6 +81,8 @@ def typed_pair(text: str) -> tuple[str, Any]:
 
 def model(name: str) -> str:
     """A model's name; one in a folder or file is known by its whole path, from wherever it is asked for later."""
+    if not name.strip():  # which as a path is the folder one is in
+        raise click.BadParameter("it is empty; give a folder or a name like 'all-MiniLM-L6-v2'.")
     path = Path(name).expanduser()
     return str(path.absolute()) if path.exists() else name
 

@@ -37,3 +37,21 @@ def test_a_collection_with_a_sparse_model_is_made_estimated_asked_and_freed_of_i
     assert json.loads(run("info", "notes", "--json").out)["sparse"]["name"] == str(sparse)
     assert run("reencode", "notes", "--sparse", "none").code == 0
     assert run("query", "notes", "why", "--mode", "sparse").code not in (0, 1)
+
+
+def test_an_empty_name_is_no_model_and_no_folder(tmp_path, models, monkeypatch):
+    """As a path it would be the folder that somebody is in, which may hold one."""
+    notes = tmp_path / "notes.jsonl"
+    notes.write_text(json.dumps({"id": "1", "text": tiny.TEXTS[0]}) + "\n", "utf-8")
+    assert run("index", notes, "--encoder", models[0]).code == 0
+    monkeypatch.chdir(models[1])
+    for command in (
+        ("index", notes, "--name", "other", "--encoder", ""),
+        ("index", notes, "--name", "other", "--encoder", models[0], "--sparse", " "),
+        ("reencode", "notes", "--sparse", ""),
+        ("reencode", "notes", "--encoder", ""),
+    ):
+        ended = run(*command)
+        assert (ended.code, ended.out) == (2, "")
+        assert "it is empty; give a folder or a name" in ended.err
+    assert [line.split("\t")[0] for line in run("list").lines] == ["notes"]
