@@ -14,9 +14,11 @@ import semsearch
 from semsearch.cli.parameters import ComputeOptions
 from semsearch.cli.render import say
 from semsearch.controls import one_line
+from semsearch.engine import JOINED
 from semsearch.errors import (
     CollectionExists,
     CollectionLocked,
+    CollectionNotFound,
     DataError,
     DimensionMismatch,
     ModelMismatch,
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
     from semsearch.types import Document, Encoder
 
 NONE = "none"  # instead of a model
+TRIES = 3  # to make or to open what other processes make and drop
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -193,21 +196,48 @@ def target(
 
     Where writing to it breaks off, a person is told what is committed.
     """
-    made, new = False, name not in home.names()
-    if new:
-        before()
+    identity: str | None = None  # of the collection that is made here
     try:
-        collection: Collection | None = None
-        if new:
-            with suppress(CollectionExists):  # another process may make it while this one opens the model
-                collection, made = options.create(name, home, dim), True
-        with options.open(name, home) if collection is None else collection as opened:
+        opened, made = _made_or_joined(name, home, options, dim, before)
+        identity = opened.settings.get("uuid") if made else None
+        with opened:
             yield opened, made
     except KeyboardInterrupt:
-        raise click.Abort(f"interrupted: {left(name, home, made)}") from None
+        raise click.Abort(f"interrupted: {left(name, home, identity)}") from None
     except (DataError, StorageError, CollectionLocked) as error:
-        error.add_note(left(name, home, made))
+        error.add_note(left(name, home, identity))
         raise
+
+
+def _made_or_joined(
+    name: str, home: Home, options: CreateOptions, dim: int | None, before: Callable[[], None]
+) -> tuple[Collection, bool]:
+    """The collection, and whether it was made now: another process may make or drop it meanwhile.
+
+    One that is there and empty may be another's, who drops it where nothing comes of it: it is told of us.
+    """
+    new, checked = name not in home.names(), False
+    for tries_left in reversed(range(TRIES)):
+        if new:
+            if not checked:
+                before()
+                checked = True
+            with suppress(CollectionExists):
+                return options.create(name, home, dim), True
+        collection: Collection | None = None
+        try:
+            collection = options.open(name, home)
+            if not len(collection) and not collection.settings.get(JOINED):
+                collection.engine.set(JOINED, True)
+        except BaseException as error:
+            if collection is not None:
+                collection.close()
+            if not isinstance(error, CollectionNotFound) or not tries_left:
+                raise
+            new = True
+        else:
+            return collection, False
+    raise AssertionError("the last try returns or raises")
 
 
 def tell_made(name: str, home: Home, made: bool) -> None:
@@ -238,19 +268,19 @@ def doubt_of_model(collection: Collection, made: bool) -> str | None:
     return doubt_of_languages(str(name), foreign_languages(collection.engine)) if name else None
 
 
-def left(name: str, home: Home, made: bool) -> str:
+def left(name: str, home: Home, made: str | None) -> str:
     """What a broken off `index` leaves, for a person who wonders whether to begin again.
 
-    A collection that it made and that is still empty goes: it would only insist on the settings it was made with.
+    A collection that it made (the one of the uuid `made`) and that is still empty goes, unless another process began
+    to fill it: it would only insist on the settings it was made with.
     """
+    from semsearch.opening import drop_unused
+
     count = 0
     with suppress(SemsearchError), semsearch.open(name, home=home) as collection:
         count = len(collection)
-        if made and not count:
-            with collection.engine.hold():  # nobody may commit between the look and the end
-                count = len(collection)
-                if not count:
-                    semsearch.drop(name, home=home)
+        if not count and made and made == collection.settings.get("uuid") and not drop_unused(collection.engine, home):
+            count = len(collection)
     if not count:
         return "Nothing is committed yet; the same command begins again."
     documents = "1 document is" if count == 1 else f"{count:,} documents are"

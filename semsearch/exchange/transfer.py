@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from semsearch.engine import SPARSE, Engine, EngineView, IndexSpec, Origin, Settlement, SparseStore, SparseView
+from semsearch.engine import JOINED, SPARSE, Engine, EngineView, IndexSpec, Origin, Settlement, SparseStore, SparseView
 from semsearch.errors import CollectionDamaged, CollectionExists, CollectionNotFound, ModelMismatch
 from semsearch.home import Home
 from semsearch.records import Entry, Record
@@ -27,7 +27,7 @@ log = logging.getLogger("semsearch")
 
 COPIED_FROM = "copied_from"  # the setting that says that a copy is not done, and of which collection it is
 # That an engine keeps for itself.
-OWN_SETTINGS = {"uuid", "graph", "reencoding", "last_generation", SPARSE, "sparse_index", "sparse_writes", COPIED_FROM}
+OWN_SETTINGS = {"uuid", "graph", "reencoding", "last_generation", SPARSE, "sparse_index", "sparse_writes", COPIED_FROM, JOINED}
 COPIED_DOCUMENTS = 1024  # of a commit
 Batched = TypeVar("Batched")
 SHARED_INDEXES = ("auto", "exact", "hnsw")  # that every engine with an index has

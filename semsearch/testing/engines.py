@@ -133,6 +133,18 @@ class EngineContract:
         with pytest.raises(CollectionNotFound):
             semsearch.drop(name, home=home)
 
+    def test_one_that_was_made_for_nothing_is_dropped_unless_somebody_else_began_to_fill_it(self, home: Home) -> None:
+        with semsearch.create("mine", home=home, encoder=HashEncoder()) as collection:
+            assert drop_unused(collection.engine, home)
+        with semsearch.create("shared", home=home, encoder=HashEncoder()) as collection:
+            with semsearch.open("shared", home=home, encoder=HashEncoder()) as other:
+                other.engine.set(JOINED, True)
+            assert not drop_unused(collection.engine, home)
+        with semsearch.create("filled", home=home, encoder=HashEncoder()) as collection:
+            collection.add(["a sheep"])
+            assert not drop_unused(collection.engine, home)
+        assert semsearch.list_collections(home=home) == ["filled", "shared"]
+
     def test_collections_in_one_home_are_apart(self, home: Home) -> None:
         with (
             semsearch.create("one", home=home, encoder=HashEncoder()) as one,

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import unicodedata
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 
@@ -19,6 +20,9 @@ from support.descriptors import open_files, told
 
 import semsearch
 from semsearch import list_collections
+from semsearch.cli.parameters import ComputeOptions
+from semsearch.cli.target import CreateOptions, target
+from semsearch.home import Home
 from semsearch.local.store.lock import WriterLock
 
 
@@ -450,6 +454,59 @@ def test_interrupted_before_anything_is_committed(tmp_path, model, monkeypatch):
     assert ended.code == 130
     assert ended.err == "interrupted: Nothing is committed yet; the same command begins again.\n"
     assert list_collections(home=tmp_path / "home") == []
+
+
+def interrupted_while(work, monkeypatch, *arguments):
+    """`semsearch ARGUMENTS`, interrupted in the midst of reading, where `work` is done by another process."""
+
+    def pressing(*_):
+        work()
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("semsearch.collection.Collection.add_from", lambda *_, **__: pressing())
+        return run(*arguments)
+
+
+def test_what_another_process_began_to_write_to_stays_when_its_maker_breaks_off(tmp_path, model, monkeypatch):
+    notes, joined = corpus(tmp_path), []
+    with ExitStack() as other:
+
+        def joining():
+            options = CreateOptions(compute=ComputeOptions())
+            joined.append(other.enter_context(target("notes", Home.of(tmp_path / "home"), options))[0])
+
+        ended = interrupted_while(joining, monkeypatch, "index", notes, "-m", model)
+        assert ended.err == "interrupted: Nothing is committed yet; the same command begins again.\n"
+        joined[0].add(["A whale in the harbour."])  # to a collection that would be gone
+    assert run("index", notes, "-m", model, "--add").out == "added 40, changed 0, unchanged 0, skipped 0\n"
+    assert len(documents("notes")) == 41
+
+
+def test_what_was_made_anew_under_its_name_stays(tmp_path, model, monkeypatch):
+    home = tmp_path / "home"
+
+    def another():
+        semsearch.drop("notes", home=home)
+        semsearch.create("notes", home=home, encoder=None, dim=4).close()
+
+    interrupted_while(another, monkeypatch, "index", corpus(tmp_path), "-m", model)
+    assert list_collections(home=home) == ["notes"]
+
+
+def test_what_its_maker_let_go_while_another_process_opened_it_is_made_again(tmp_path, model, monkeypatch):
+    notes, home = corpus(tmp_path), tmp_path / "home"
+    semsearch.create("notes", home=home, encoder=str(model)).close()
+    opening = CreateOptions.open
+
+    def opened_too_late(self, name, where):
+        monkeypatch.setattr(CreateOptions, "open", opening)
+        collection = opening(self, name, where)
+        semsearch.drop("notes", home=home)
+        return collection
+
+    monkeypatch.setattr(CreateOptions, "open", opened_too_late)
+    assert run("index", notes, "-m", model).out == "added 40, changed 0, unchanged 0, skipped 0\n"
 
 
 @pytest.mark.slow
