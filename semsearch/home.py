@@ -11,7 +11,7 @@ from typing import Any
 
 from semsearch import plugins, trusted
 from semsearch.arguments import check_path
-from semsearch.engine import Engine
+from semsearch.engine import JOINED, Engine
 from semsearch.errors import CollectionNotFound, Untrusted, UsageError
 from semsearch.names import check_name, normal
 from semsearch.plain_files import NotPlain, is_folder
@@ -94,6 +94,14 @@ class Home(ABC):
     @abstractmethod
     def drop(self, name: str) -> None:
         """Delete a collection with all its documents; at once gone under its name."""
+
+    def drop_unused(self, engine: Engine) -> bool:
+        """Drop one that was just made for nothing, unless somebody else began to fill it; whether it is gone."""
+        with engine.hold():  # nobody may commit between the look and the end
+            unused = not engine.counts()[0] and not engine.settings.get(JOINED)
+            if unused:
+                self.drop(engine.name)
+        return unused
 
     def require(self, name: str) -> None:
         """Raise `missing` unless there is a collection of that name, `UsageError` if there can be none."""

@@ -14,7 +14,7 @@ from semsearch.arguments import check_path, check_whole
 from semsearch.bound_encoder import BoundEncoder
 from semsearch.collection import Collection
 from semsearch.encoder import DEFAULT_MODEL
-from semsearch.engine import JOINED, IndexSpec, Restoring, SparseStore
+from semsearch.engine import IndexSpec, Restoring, SparseStore
 from semsearch.errors import CollectionExists, DimensionMismatch, UsageError
 from semsearch.hardware import Compute
 from semsearch.home import Home
@@ -24,7 +24,6 @@ from semsearch.types import Metric
 from semsearch.vectors import check_k
 
 if TYPE_CHECKING:
-    from semsearch.engine import Engine
     from semsearch.types import Encoder
 
 HomeLike = str | os.PathLike[str] | Home | None
@@ -124,7 +123,7 @@ def create(
     if words is not None:
         if not isinstance(engine, SparseStore):
             kind = engine.capabilities.engine
-            drop_unused(engine, place)
+            place.drop_unused(engine)
             engine.close()
             raise UsageError(f"the engine '{kind}' keeps no sparse vectors: leave `sparse` out.")
         engine.begin_sparse(words)
@@ -189,15 +188,6 @@ def list_collections(*, home: HomeLike = None) -> list[str]:
 def drop(name: str, *, home: HomeLike = None) -> None:
     """Delete the collection `name` with all its documents."""
     Home.of(home).drop(name)
-
-
-def drop_unused(engine: Engine, home: Home) -> bool:
-    """Delete a collection that was just made for nothing, unless somebody else began to fill it; whether it is gone."""
-    with engine.hold():  # nobody may commit between the look and the end
-        unused = not engine.counts()[0] and not engine.settings.get(JOINED)
-        if unused:
-            home.drop(engine.name)
-    return unused
 
 
 def copy(

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from semsearch.types import Document, Encoder
 
 NONE = "none"  # instead of a model
-TRIES = 3  # to make or to open what other processes make and drop
+MAKING_TRIES = 3  # to make or to open what other processes make and drop
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -217,7 +217,7 @@ def _made_or_joined(
     One that is there and empty may be another's, who drops it where nothing comes of it: it is told of us.
     """
     new, checked = name not in home.names(), False
-    for tries_left in reversed(range(TRIES)):
+    for tries_left in reversed(range(MAKING_TRIES)):
         if new:
             if not checked:
                 before()
@@ -274,12 +274,10 @@ def left(name: str, home: Home, made: str | None) -> str:
     A collection that it made (the one of the uuid `made`) and that is still empty goes, unless another process began
     to fill it: it would only insist on the settings it was made with.
     """
-    from semsearch.opening import drop_unused
-
     count = 0
     with suppress(SemsearchError), semsearch.open(name, home=home) as collection:
         count = len(collection)
-        if not count and made and made == collection.settings.get("uuid") and not drop_unused(collection.engine, home):
+        if not count and made and made == collection.settings.get("uuid") and not home.drop_unused(collection.engine):
             count = len(collection)
     if not count:
         return "Nothing is committed yet; the same command begins again."

@@ -27,7 +27,17 @@ log = logging.getLogger("semsearch")
 
 COPIED_FROM = "copied_from"  # the setting that says that a copy is not done, and of which collection it is
 # That an engine keeps for itself.
-OWN_SETTINGS = {"uuid", "graph", "reencoding", "last_generation", SPARSE, "sparse_index", "sparse_writes", COPIED_FROM, JOINED}
+OWN_SETTINGS = {
+    "uuid",
+    "graph",
+    "reencoding",
+    "last_generation",
+    SPARSE,
+    "sparse_index",
+    "sparse_writes",
+    COPIED_FROM,
+    JOINED,
+}
 COPIED_DOCUMENTS = 1024  # of a commit
 Batched = TypeVar("Batched")
 SHARED_INDEXES = ("auto", "exact", "hnsw")  # that every engine with an index has

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from semsearch.engine import Engine
 from semsearch.errors import CollectionExists, CollectionNotFound
 from semsearch.home import Home
 from semsearch.names import check_name
@@ -50,3 +51,7 @@ class RemoteHome(Home):
             self._connection.ask("DELETE", path_of(name))
         except CollectionNotFound:
             raise self.missing(name) from None
+
+    def drop_unused(self, engine: Engine) -> bool:
+        """See `Home.drop_unused`; the server holds the others off."""
+        return bool(self._connection.ask("POST", path_of(engine.name, "drop_unused"), {}))

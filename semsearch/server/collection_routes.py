@@ -13,6 +13,7 @@ from semsearch.engine import SPARSE
 from semsearch.errors import SemsearchError
 from semsearch.names import check_name
 from semsearch.server.failures import Refusal
+from semsearch.server.model_names import described_shortly
 from semsearch.server.operations import Call, HTTPAnswer, JSONShape, Table
 from semsearch.types import Metric
 
@@ -119,13 +120,14 @@ def create_collection(call: Call[NewCollection]) -> HTTPAnswer:
             )
             raise Refusal(400, "invalid_request", message, "encoder")
     encoder = None if model is None else service.encoder(model)
-    if body.sparse is not None:
-        service.sparse_encoder(body.sparse)
+    sparse = None if body.sparse is None else service.sparse_name(body.sparse)
+    if sparse is not None:
+        service.sparse_encoder(sparse)
     made = semsearch.create(
         name,
         home=service.home,
-        encoder=model,
-        sparse=body.sparse,
+        encoder=None if model is None else service.encoder_name(model),
+        sparse=sparse,
         dim=body.dim,
         metric=body.metric,
         passages=body.passages,
@@ -155,6 +157,9 @@ def _info(call: Call[Any], collection: Collection) -> dict[str, Any]:
     facts = collection.info()
     if not call.service.shows_paths(call.grant):
         facts["path"] = None
+        for model in ("encoder", SPARSE):
+            if facts.get(model):
+                facts[model] = described_shortly(facts[model])
         facts["sources"] = [
             {**source, "path": call.service.shown_path(str(source.get("path", "")), call.grant)}
             for source in facts["sources"]

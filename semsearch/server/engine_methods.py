@@ -44,7 +44,7 @@ def _state(call: Call[Any], collection: Collection, facts: Mapping[str, Any]) ->
     with collection.engine.view() as view:
         lacking = view.lacking_sparse if SPARSE in view.settings and isinstance(view, SparseView) else 0
         return {
-            "settings": dict(view.settings),
+            "settings": call.service.shown_settings(view.settings, call.grant),
             "version": json.dumps(view.version, default=str),
             "dim": view.dim,
             "passages": view.passages,
@@ -56,7 +56,7 @@ def _about(call: Call[Any], collection: Collection, facts: Mapping[str, Any]) ->
     engine = collection.engine
     return {
         "name": engine.name,
-        "settings": dict(engine.settings),
+        "settings": call.service.shown_settings(engine.settings, call.grant),
         "versions": dict(engine.versions),
         "engine": engine.capabilities.engine,
         "looked_after": isinstance(engine, Indexed) and isinstance(engine, Maintained),
@@ -137,6 +137,10 @@ def _set(call: Call[Any], collection: Collection, facts: Mapping[str, Any]) -> A
     collection.engine.set(facts["name"], facts["value"])
 
 
+def _drop_unused(call: Call[Any], collection: Collection, facts: Mapping[str, Any]) -> Any:
+    return call.service.drop_unused(collection)
+
+
 def _index_info(call: Call[Any], collection: Collection, facts: Mapping[str, Any]) -> Any:
     return chosen_index(collection).index_info()
 
@@ -171,7 +175,7 @@ def _set_languages(call: Call[Any], collection: Collection, facts: Mapping[str, 
 def _model(call: Call[Any], collection: Collection, facts: Mapping[str, Any]) -> Any:
     encoder = collection.encoder
     told: dict[str, Any] = {
-        "name": getattr(encoder, "name", ""),
+        "name": call.service.shown_model(getattr(encoder, "name", ""), call.grant),
         "dim": encoder.dim,
         "metric": str(encoder.metric),
         "fingerprint": encoder.fingerprint,
@@ -465,5 +469,6 @@ ENGINE_METHODS: Mapping[str, EngineMethod] = {
         }.items()
     },
     "set": EngineMethod("admin", _set),
+    "drop_unused": EngineMethod("admin", _drop_unused),
     "keep_queries": EngineMethod("admin", _keep_queries),
 }

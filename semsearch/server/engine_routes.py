@@ -21,6 +21,7 @@ from semsearch.engine import SPARSE, EngineView
 from semsearch.names import check_name
 from semsearch.server.engine_methods import ENGINE_METHODS, EngineMethod
 from semsearch.server.failures import Refusal
+from semsearch.server.model_names import shown_name
 from semsearch.server.operations import JSON, NDJSON, Call, HTTPAnswer, JSONShape, Streamed, Table
 from semsearch.server.sparse_methods import SPARSE_METHODS
 
@@ -58,7 +59,9 @@ def engine_create(call: Call[Any]) -> HTTPAnswer:
     described = settings.get("encoder")
     name = described.get("name") if isinstance(described, dict) else None
     if name is not None and name not in call.service.options.encoders:
-        call.service.encoder(name)  # which says that it is not served
+        served = call.service.encoder_name(name)  # which says that it is not served
+        if shown_name(served) == name:  # which opens nothing
+            settings = {**settings, "encoder": {**described, "name": served}}
     engine = call.service.home.create(check_name(call.collection), settings, dim)
     call.service.collections.adopt(Collection(engine, call.service.model(engine)))
     return _json(None)

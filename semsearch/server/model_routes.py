@@ -121,7 +121,9 @@ async def create_embeddings(call: Call[EmbeddingsAsked]) -> HTTPAnswer:
             for place, own in enumerate(as_base64(vectors) if asked.encoding_format == "base64" else vectors.tolist())
         ]
         usage = {"prompt_tokens": tokens, "total_tokens": tokens}
-        return plain_json({"object": "list", "data": data, "model": name, "usage": usage})
+        return plain_json(
+            {"object": "list", "data": data, "model": call.service.shown_model(name, call.grant), "usage": usage}
+        )
 
     return await written(call.service, len(texts), told)
 
@@ -129,13 +131,13 @@ async def create_embeddings(call: Call[EmbeddingsAsked]) -> HTTPAnswer:
 @routes.add("GET", "/v1/models", "The models of the server (OpenAI)", answer=OpenAIModels, refused=as_openai)
 def list_models(call: Call[None]) -> dict[str, Any]:
     """Encoders, sparse ones and rerankers that the server was started with."""
-    return {"object": "list", "data": list(map(_openai_model, _names(call)))}
+    return {"object": "list", "data": [_openai_model(call, name) for name in _names(call)]}
 
 
 @routes.add("GET", "/v1/models/{model:path}", "A model (OpenAI)", answer=OpenAIModel, refused=as_openai)
 def get_model(call: Call[None]) -> dict[str, Any]:
     """The model of that name."""
-    return _openai_model(named_model(call.path["model"], _names(call)))
+    return _openai_model(call, named_model(call.path["model"], _names(call)))
 
 
 def _names(call: Call[None]) -> tuple[str, ...]:
@@ -143,8 +145,13 @@ def _names(call: Call[None]) -> tuple[str, ...]:
     return (*options.encoders, *options.sparse, *options.rerankers)
 
 
-def _openai_model(name: str) -> dict[str, Any]:
-    return {"id": name, "object": "model", "created": CREATED, "owned_by": "semsearch"}
+def _openai_model(call: Call[None], name: str) -> dict[str, Any]:
+    return {
+        "id": call.service.shown_model(name, call.grant),
+        "object": "model",
+        "created": CREATED,
+        "owned_by": "semsearch",
+    }
 
 
 # ----------------------------------------------------------------------------------------------------------- reranking
@@ -212,7 +219,7 @@ def _reranked(call: Call[RerankAsked], version: str) -> HTTPAnswer:
     tokens = sum(len(text) for text in (query, *texts)) // 4
     told = {
         "id": secrets.token_hex(16),
-        "model": name,
+        "model": call.service.shown_model(name, call.grant),
         "results": results,
         "usage": {"total_tokens": tokens, "prompt_tokens": tokens},
         "meta": {"api_version": {"version": version}, "billed_units": {"search_units": 1}},

@@ -331,10 +331,11 @@ def _answer(
     answer = wire.answer(text or "", hits, timings, words)
     if text is None:
         answer["query"] = None
-    if not call.service.shows_paths(call.grant):
-        for hit in answer["hits"]:
-            if "place" in hit:
-                hit["place"]["path"] = call.service.shown_path(hit["place"]["path"], call.grant)
+    for hit in answer["hits"]:
+        if "place" in hit:
+            hit["place"]["path"] = call.service.shown_path(hit["place"]["path"], call.grant)
+        if why := hit.get("explanation", {}).get("why"):
+            hit["explanation"]["why"] = call.service.sentence(why)
     return answer
 
 

@@ -13,6 +13,7 @@ from pydantic_core import to_json
 from semsearch.arguments import kind_of
 from semsearch.errors import EncodingFailed
 from semsearch.server.failures import Refusal
+from semsearch.server.model_names import known_sentence, shown_name
 from semsearch.server.operations import Call, HTTPAnswer
 from semsearch.server.service import Service
 from semsearch.sparse_vectors import SparseEncoder
@@ -32,8 +33,8 @@ def named_model(asked: str, there: Sequence[str]) -> str:
     bare = [name for name in there if name.rpartition("/")[2].lower() == asked.rpartition("/")[2].lower()]
     if len(bare) == 1 and ("/" not in asked or "/" not in bare[0]):
         return bare[0]
-    known = f"It has {', '.join(there)}." if there else "It was started without any."
-    raise Refusal(404, "model_not_found", f"this server has no model '{asked:.80}'. {known}", "model")
+    known = known_sentence(there, "It was started without any.")
+    raise Refusal(404, "model_not_found", f"this server has no model '{shown_name(asked):.80}'. {known}", "model")
 
 
 def encoder_of(service: Service, asked: str | None) -> tuple[str, Encoder]:

@@ -19,9 +19,10 @@ from typing import Any, TypeVar
 
 from semsearch import models
 from semsearch.collection import Collection
-from semsearch.encoder.resolve import ENCODER_OWNER, named_among
-from semsearch.engine import Engine
+from semsearch.encoder.resolve import ENCODER_OWNER
+from semsearch.engine import SPARSE, Engine, Settings
 from semsearch.errors import CollectionNotFound, SemsearchError
+from semsearch.exchange.transfer import COPIED_FROM
 from semsearch.hardware import cores
 from semsearch.home import Home
 from semsearch.open_collections import OpenCollections
@@ -29,9 +30,10 @@ from semsearch.reranker.load import RERANKER_OWNER
 from semsearch.server.batching import EncodingQueue, Queues
 from semsearch.server.configuration import ServerOptions
 from semsearch.server.errands import Errands
-from semsearch.server.failures import Refusal, refusal_of, too_many
+from semsearch.server.failures import Refusal, refusal_of, too_many, without_paths
 from semsearch.server.instruments import Instruments
 from semsearch.server.keys import Grant, Keyring
+from semsearch.server.model_names import described_shortly, known_sentence, meant_among, shown_name
 from semsearch.server.operations import Table
 from semsearch.server.queued_model import QueuedModel
 from semsearch.server.search_queue import SearchQueue
@@ -87,6 +89,8 @@ class Service:
         self._lock = threading.Lock()
         self._models: dict[str, Encoder | SparseEncoder | Reranker] = {}  # held as long as the server runs
         own = [home.location, *(str(path) for path in self.options.folders.values()), tempfile.gettempdir()]
+        served = (*self.options.encoders, *self.options.sparse, *self.options.rerankers)
+        own += [str(PurePath(name).parent) for name in served if shown_name(name) != name]
         self.private = [path for path in (*own, str(Path.home()), str(self.options.files or "")) if os.sep in path]
         self.instruments.watch(
             {
@@ -116,20 +120,25 @@ class Service:
 
     # Models
 
-    def encoder(self, name: str) -> Encoder:
-        """The model of a new collection, or of texts to encode, opened once.
+    def encoder_name(self, asked: str) -> str:
+        """The name that opens the encoder that a request asks for.
 
         Raises:
             Refusal: It is none of those that the server was started with.
         """
-        if (served := named_among(name, self.options.encoders, ENCODER_OWNER)) is None:
-            raise _not_served("encoder", name, self.options.encoders)
+        if (served := meant_among(asked, self.options.encoders, ENCODER_OWNER)) is None:
+            raise _not_served("encoder", asked, self.options.encoders)
+        return served
+
+    def encoder(self, name: str) -> Encoder:
+        """The model of a new collection, or of texts to encode, opened once; see `encoder_name`."""
+        served = self.encoder_name(name)
         found: Any = self._model(f"encoder {served}", lambda: models.encoder(served, self.options.compute))
         return found  # type: ignore[no-any-return]
 
     def is_open(self, name: str) -> bool:
         """Whether the encoder of that name was opened, so that asking for it waits for nothing."""
-        return f"encoder {named_among(name, self.options.encoders, ENCODER_OWNER)}" in self._models
+        return f"encoder {meant_among(name, self.options.encoders, ENCODER_OWNER)}" in self._models
 
     async def encoded(self, queue: EncodingQueue, texts: Sequence[str], gone: Callable[[], bool]) -> Any:
         """What a queue gives for texts, together with those of all who ask.
@@ -157,15 +166,20 @@ class Service:
         finally:
             self._waiting -= 1
 
-    def sparse_encoder(self, name: str) -> SparseEncoder:
-        """The sparse model of a collection, or of texts to encode, opened once.
+    def sparse_name(self, asked: str) -> str:
+        """The name that opens the sparse model that a request asks for.
 
         Raises:
             Refusal: It is none of those that the server was started with.
         """
-        if name not in self.options.sparse:
-            raise _not_served("sparse", name, self.options.sparse)
-        found: Any = self._model(f"sparse {name}", lambda: models.sparse_encoder(name, self.options.compute))
+        if (served := meant_among(asked, self.options.sparse, None)) is None:
+            raise _not_served("sparse", asked, self.options.sparse)
+        return served
+
+    def sparse_encoder(self, name: str) -> SparseEncoder:
+        """The sparse model of a collection, or of texts to encode, opened once; see `sparse_name`."""
+        served = self.sparse_name(name)
+        found: Any = self._model(f"sparse {served}", lambda: models.sparse_encoder(served, self.options.compute))
         return found  # type: ignore[no-any-return]
 
     def reranker_name(self, asked: bool | str | None) -> str | None:
@@ -178,7 +192,7 @@ class Service:
             return None
         if asked is True and self.options.rerankers:
             return self.options.rerankers[0]
-        served = None if asked is True else named_among(asked, self.options.rerankers, RERANKER_OWNER)
+        served = None if asked is True else meant_among(asked, self.options.rerankers, RERANKER_OWNER)
         if served is None:
             raise _not_served("reranker", "default" if asked is True else asked, self.options.rerankers)
         return served
@@ -196,6 +210,18 @@ class Service:
     def drop(self, name: str) -> None:
         """Drop a collection, with the files that were put in and what tasks found in it."""
         self.collections.drop(name)
+        self._let_go(name)
+
+    def drop_unused(self, collection: Collection) -> bool:
+        """See `Home.drop_unused`."""
+        gone = self.home.drop_unused(collection.engine)
+        if gone:
+            self.collections.forget(collection.name)
+            self._let_go(collection.name)
+        return gone
+
+    def _let_go(self, name: str) -> None:
+        """Delete what was kept of a collection that is gone."""
         self.tasks.forget_results(name)
         root = self.options.files
         if root is not None and not (root / name).is_symlink():
@@ -250,6 +276,33 @@ class Service:
         """The path of a file of this machine, or no more than its last name."""
         return path if self.shows_paths(grant) else PurePath(path).name
 
+    def shown_model(self, name: str, grant: Grant) -> str:
+        """The name of a model, which may be its path."""
+        return name if self.shows_paths(grant) else shown_name(name)
+
+    def shown_settings(self, settings: Settings, grant: Grant) -> dict[str, Any]:
+        """What is fixed or chosen of a collection, which names models and folders."""
+        shown = dict(settings)
+        if self.shows_paths(grant):
+            return shown
+        for setting in ("encoder", "former_encoder", SPARSE):
+            if shown.get(setting):
+                shown[setting] = described_shortly(shown[setting])
+        if changing := shown.get("reencoding"):
+            target = changing["target"]
+            if target.get("encoder"):
+                target = {**target, "encoder": described_shortly(target["encoder"])}
+            shown["reencoding"] = {**changing, "target": target}
+        if folders := shown.get("described_folders"):
+            shown["described_folders"] = {PurePath(folder).name: said for folder, said in folders.items()}
+        if copied := shown.get(COPIED_FROM):
+            shown[COPIED_FROM] = PurePath(copied).name
+        return shown
+
+    def sentence(self, text: str) -> str:
+        """What is said of files of this machine, without their paths: whoever started a task, others read of it."""
+        return without_paths(text, self.private)
+
     def _told(self, request: str, error: BaseException) -> Refusal:
         refusal = refusal_of(error, request, self.private)
         if refusal.code == "internal_error":
@@ -292,9 +345,9 @@ def _is_warming(collection: Collection) -> bool:
 
 
 def _not_served(kind: str, name: str, there: tuple[str, ...]) -> Refusal:
-    known = f"It has {', '.join(there)}." if there else f"It was started without any: --{kind} MODEL."
+    known = known_sentence(there, f"It was started without any: --{kind} MODEL.")
     what = "sparse model" if kind == "sparse" else kind
-    return Refusal(403, "model_not_served", f"this server has no {what} '{name:.80}'. {known}", kind)
+    return Refusal(403, "model_not_served", f"this server has no {what} '{shown_name(name):.80}'. {known}", kind)
 
 
 def _tasks_folder(home: Home) -> Path | None:

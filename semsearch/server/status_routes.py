@@ -60,12 +60,16 @@ def metrics(call: Call[None]) -> HTTPAnswer:
 def about_server(call: Call[None]) -> dict[str, Any]:
     """Its version, the models that it was started with, the folders that may be indexed, and what the key may do."""
     options = call.service.options
+
+    def shown(names: tuple[str, ...]) -> list[str]:
+        return [call.service.shown_model(name, call.grant) for name in names]
+
     return wire.message(
         version=semsearch.__version__,
         uptime_seconds=round(time.time() - call.service.started, 1),
-        encoders=options.encoders,
-        sparse=options.sparse,
-        rerankers=options.rerankers,
+        encoders=shown(options.encoders),
+        sparse=shown(options.sparse),
+        rerankers=shown(options.rerankers),
         folders=sorted(options.folders),
         files=options.files is not None,
         max_upload=options.max_upload,

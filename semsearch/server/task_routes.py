@@ -171,7 +171,7 @@ def told_of(service: Service, report: ReadReport) -> dict[str, Any]:
     """What a reading left out, without the paths of this machine."""
     facts = wire.unread(report)
     for name in ("errors", "records", "files", "parts"):
-        facts[name] = [service.refusal(DataError(error)).message for error in facts[name]]
+        facts[name] = [service.sentence(error) for error in facts[name]]
     return facts
 
 
@@ -283,9 +283,10 @@ def reencode_collection(call: Call[ReencodeAsked]) -> HTTPAnswer:
     service, name, sparse = call.service, call.body.encoder, call.body.sparse
     if (name is None) == (sparse is None):
         raise Refusal(400, "invalid_request", "say which model to take: 'encoder', or 'sparse' for one beside it.")
-    if name is not None and name not in service.options.encoders:
-        service.encoder(name)
+    if name is not None:
+        name = service.encoder_name(name)
     if sparse is not None and sparse != WITHOUT_SPARSE:
+        sparse = service.sparse_name(sparse)
         service.sparse_encoder(sparse)
 
     def work(progress: TellProgress) -> Any:
@@ -344,9 +345,7 @@ def check_collection(call: Call[CheckAsked]) -> HTTPAnswer:
         with call.service.collections.lease(call.collection) as collection:
             problems = collection.check(deep=call.body.deep)
         told = [{"part": one.part, "what": one.what, "fix": one.fix} for one in problems]
-        if not call.service.shows_paths(call.grant):
-            told = [{name: call.service.refusal(DataError(text)).message for name, text in one.items()} for one in told]
-        return {"problems": told}
+        return {"problems": [{name: call.service.sentence(text) for name, text in one.items()} for one in told]}
 
     return _begin(call, "check", work)
 
@@ -366,7 +365,7 @@ def repair_collection(call: Call[NothingAsked]) -> HTTPAnswer:
 
     def work(progress: TellProgress) -> Any:
         with call.service.collections.lease(call.collection) as collection:
-            return {"done": collection.repair()}
+            return {"done": list(map(call.service.sentence, collection.repair()))}
 
     return _begin(call, "repair", work)
 

@@ -15,6 +15,7 @@ from pydantic import Field
 
 import semsearch
 from semsearch.server.failures import Refusal
+from semsearch.server.model_names import shown_name
 from semsearch.server.operations import Call, HTTPAnswer, JSONShape, Table
 from semsearch.server.served_models import (
     as_base64,
@@ -271,10 +272,12 @@ def tei_predict(call: Call[TEIPredict]) -> HTTPAnswer:
     checked_texts(call, [text for pair in pairs for text in pair], "inputs")
     predict = getattr(model, "predict", None)
     if predict is None:
-        raise Refusal(400, "invalid_request", f"{name} orders texts and classifies none: ask /rerank.", "model")
+        raise Refusal(
+            400, "invalid_request", f"{shown_name(name)} orders texts and classifies none: ask /rerank.", "model"
+        )
     from torch.nn import Identity
 
-    raw = finite(predict(pairs, activation=Identity()), name).reshape(len(pairs), -1)
+    raw = finite(predict(pairs, activation=Identity()), shown_name(name)).reshape(len(pairs), -1)
     how = asked.parameters or TEIClassifying()
     chosen = how.function_to_apply or ("sigmoid" if raw.shape[1] == 1 else "softmax")
     scores = _activated(raw, "none" if asked.raw_scores else chosen)
@@ -329,10 +332,11 @@ def tei_info(call: Call[None]) -> dict[str, Any]:
     """As text-embeddings-inference tells it."""
     options = call.service.options
     name = next(iter(options.encoders), None) or next(iter(options.sparse), None)
+    shown = None if name is None else call.service.shown_model(name, call.grant)
     pooling = "model" if options.encoders else "splade"
     return {
-        "model_id": name,
-        "served_model_name": name,
+        "model_id": shown,
+        "served_model_name": shown,
         "model_sha": None,
         "model_dtype": options.compute.dtype or "float32",
         "model_type": {"embedding": {"pooling": pooling}} if name else {"reranker": {}},

@@ -29,7 +29,7 @@ from hypothesis import strategies as st
 import semsearch
 from semsearch import models
 from semsearch.collection import Collection
-from semsearch.engine import BackedUp, Engine, Indexed, Maintained, SparseStore
+from semsearch.engine import JOINED, BackedUp, Engine, Indexed, Maintained, SparseStore
 from semsearch.errors import (
     CollectionClosed,
     CollectionExists,
@@ -135,14 +135,14 @@ class EngineContract:
 
     def test_one_that_was_made_for_nothing_is_dropped_unless_somebody_else_began_to_fill_it(self, home: Home) -> None:
         with semsearch.create("mine", home=home, encoder=HashEncoder()) as collection:
-            assert drop_unused(collection.engine, home)
+            assert home.drop_unused(collection.engine)
         with semsearch.create("shared", home=home, encoder=HashEncoder()) as collection:
             with semsearch.open("shared", home=home, encoder=HashEncoder()) as other:
                 other.engine.set(JOINED, True)
-            assert not drop_unused(collection.engine, home)
+            assert not home.drop_unused(collection.engine)
         with semsearch.create("filled", home=home, encoder=HashEncoder()) as collection:
             collection.add(["a sheep"])
-            assert not drop_unused(collection.engine, home)
+            assert not home.drop_unused(collection.engine)
         assert semsearch.list_collections(home=home) == ["filled", "shared"]
 
     def test_collections_in_one_home_are_apart(self, home: Home) -> None:

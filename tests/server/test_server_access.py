@@ -9,6 +9,7 @@ import httpx
 import pytest
 from support.named_hash import until
 
+from semsearch.engine import Problem
 from semsearch.errors import UsageError
 from semsearch.server.configuration import ServerOptions
 from semsearch.server.failures import KINDS_BY_CODE, STATUSES, refusal_of, without_paths
@@ -472,6 +473,45 @@ def test_no_path_and_no_trace_is_in_an_error(server, tmp_path, monkeypatch):
     assert (answer.status_code, answer.json()["error"]["code"]) == (500, "internal_error")
     assert "secret" not in answer.text
     assert answer.headers["x-request-id"] in answer.json()["error"]["message"]
+
+
+def test_whoever_does_not_look_after_the_machine_is_shown_no_path_of_it(serve, keys, tmp_path, fill, monkeypatch):
+    own, words, order = (str(tmp_path / "my models" / name) for name in ("own", "words", "order"))
+    monkeypatch.setattr("semsearch.models.reranker", lambda name, compute=None, **how: object())
+    file, made = keys
+    with serve(keyring=Keyring.read(file), encoders=(own,), sparse=(words,), rerankers=(order,)) as server:
+        server.client.headers["Authorization"] = f"Bearer {made['admin']}"
+        fill(server)
+        server.ask("/v1/collections", {"name": "named", "encoder": "own"}, 201)  # as those know it who see no path
+        assert server.ask("/v1/collections/named")["encoder"]["name"] == own
+        with server.service.collections.lease("animals") as animals:
+            animals.describe("of papers", folder=str(tmp_path / "papers"))
+            animals.engine.set("copied_from", f"{tmp_path}/elsewhere/animals")
+            animals.engine.set("former_encoder", animals.settings["encoder"])
+            monkeypatch.setattr(type(animals), "check", lambda *_, **__: [Problem("text", f"{own} is gone", "mend it")])
+            monkeypatch.setattr(type(animals), "repair", lambda *_: [f"{own} was made anew"])
+        for what in ("check", "repair"):
+            assert server.finished(server.ask(f"/v1/collections/animals/{what}", {}, 202))["state"] == "done"
+        server.client.headers["Authorization"] = f"Bearer {made['reader']}"
+        engine = "/v1/engine/animals"
+        answers = [
+            server.get(path)
+            for path in ("/info", "/v1/models", "/v1/models/own", "/v1/models/none", "/v1/server", "/v1/tasks")
+        ] + [server.get("/v1/collections"), server.get("/v1/collections/animals")]
+        for path, asked in {
+            f"{engine}/about": {},
+            f"{engine}/state": {},
+            f"{engine}/model": {},
+            f"{engine}/sources": {},
+            "/v1/embeddings": {"model": "own", "input": "a cat"},
+            "/v2/rerank": {"model": "another", "query": "a cat", "documents": ["a cat"]},
+            SEARCH: {"query": "a cat", "rerank": "another"},
+        }.items():
+            answers.append(server.post(path, json=asked))
+        shown = [(str(answer.url), answer.text) for answer in answers if str(tmp_path) in answer.text]
+        assert not shown
+        assert sum(answer.status_code == 200 for answer in answers) == len(answers) - 3
+        assert "own" in answers[1].text
 
 
 def test_every_error_of_ours_has_a_code_of_its_own():

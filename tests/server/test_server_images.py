@@ -3,6 +3,7 @@
 import base64
 import io
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -65,6 +66,12 @@ def test_a_server_is_asked_by_a_picture_and_by_both(server, photos):
     assert [(hit["id"], hit["score"]) for hit in both] == [
         (hit.id, pytest.approx(hit.score, abs=1e-5)) for hit in expected
     ]
+
+
+def test_what_cannot_be_explained_names_the_model_and_not_where_it_lies(server, clip):
+    told = server.ask(SEARCH, {"query": "a cat", "explain": True})["hits"][0]["explanation"]["why"]
+    assert "the model model " in told
+    assert str(Path(clip).parent) not in told
 
 
 def test_what_is_no_picture_is_refused_in_a_sentence(server):
