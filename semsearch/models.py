@@ -53,6 +53,35 @@ def sparse_encoder(name: str, compute: Compute = ANYWHERE, *, revision: str | No
     return _sparse_encoders(name, revision, compute.on_one_device)
 
 
+def check_encoder(name: str) -> None:
+    """Raise `ModelError` where no encoder is of that name, by its files without their weights."""
+    from semsearch.encoder import checkpoint, resolve
+    from semsearch.encoder.load import named_towers
+    from semsearch.encoder.remote import REMOTE_PREFIX
+
+    if not name.startswith(REMOTE_PREFIX):  # a server may come later
+        for one in named_towers(name) or (name,):
+            folder = resolve.find(one).folder
+            with checkpoint.understood(folder):
+                checkpoint.read(folder)
+
+
+def check_sparse_encoder(name: str) -> None:
+    """Raise `ModelError` where no sparse encoder is of that name, by its files without their weights."""
+    from semsearch.encoder import checkpoint, resolve
+
+    folder = resolve.find(name).folder
+    with checkpoint.understood(folder):
+        checkpoint.read(folder, "sparse")
+
+
+def check_reranker(name: str) -> None:
+    """Raise `ModelError` where no reranker is of that name, by its files without their weights."""
+    from semsearch.reranker.load import layout_of
+
+    layout_of(name)
+
+
 def described_encoder(
     model: str | Encoder, revision: str | None = None, compute: Compute = ANYWHERE
 ) -> tuple[Encoder, dict[str, Any]]:

@@ -106,7 +106,7 @@ class IndexOptions:
     "--sparse",
     type=parameters.model,
     metavar="MODEL",
-    help="Keep the vectors of this sparse model, too (mode 'sparse'; 'hybrid' takes them in).",
+    help="Keep the vectors of this sparse model, too (mode 'sparse'; 'hybrid' takes them in), or 'none'.",
 )
 @click.option("--passages", type=click.Choice(["on", "off"]), help="Split what is longer than the model reads [on].")
 @parameters.index_backend("auto")
@@ -175,7 +175,7 @@ def _from_source(source: Source, options: IndexOptions) -> int:
     with Meter(name, fraction) as meter, target(name, home, options.create) as (collection, made):
         if not made:
             check_source(collection, source, options.add)
-            _add_sparse(collection, options.create.sparse)
+            _add_sparse(collection, options.create.sparse_model)
         changes = collection.add_from(scanned, progress=meter)
         languages = collection.languages if made and not options.create.language else None
         doubt = doubt_of_model(collection, made)
@@ -232,7 +232,7 @@ def _from_parts(folder: str, options: IndexOptions) -> int:
         target(name, home, create, before=check) as (collection, made),
     ):
         if not made:
-            _add_sparse(collection, options.create.sparse)
+            _add_sparse(collection, options.create.sparse_model)
         changes = collection.add_parts(parts, progress=note)
         languages = collection.languages if made and not options.create.language else None
         doubt = doubt_of_model(collection, made)
@@ -288,7 +288,7 @@ def _with_vectors(source: Source, name: str, options: IndexOptions) -> int:
             precomputed.check = False  # they were checked before
         else:
             check_source(collection, source, options.add)
-            _add_sparse(collection, options.create.sparse)
+            _add_sparse(collection, options.create.sparse_model)
         changes = collection.add_from(scanned)
         languages = collection.languages if made and not options.create.language else None
         doubt = doubt_of_model(collection, made)

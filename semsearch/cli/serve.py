@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +14,7 @@ import click
 from semsearch.cli import parameters
 from semsearch.cli.parameters import ComputeOptions
 from semsearch.cli.render import out, say
+from semsearch.cli.target import NONE
 from semsearch.errors import MissingDependency, UsageError
 from semsearch.home import Home
 
@@ -57,7 +58,7 @@ class ServeOptions:
     multiple=True,
     type=parameters.model,
     metavar="MODEL",
-    help="Of new collections, and to encode with; the first is the default.",
+    help="Of new collections, and to encode with; the first is the default; 'none': without.",
 )
 @click.option(
     "--sparse",
@@ -125,21 +126,23 @@ def serve(options: ServeOptions) -> int:
         from semsearch.server.service import Service
     except ImportError as error:
         raise MissingDependency(f"the server needs {error.name}: pip install 'semsearch[server]'.") from error
+    from semsearch import models
     from semsearch.encoder import DEFAULT_MODEL
     from semsearch.encoder.remote import trust_named
     from semsearch.hardware import Compute
 
-    for model in options.encoder:
-        trust_named(model)
+    encoders = _named(options.encoder, trust_named, models.check_encoder)
+    sparse = _named(options.sparse, models.check_sparse_encoder)
+    rerankers = _named(options.reranker, models.check_reranker)
     chosen = ServerOptions(
         host=options.host,
         uds=options.uds,
         hosts=frozenset(name.lower() for name in options.allow_host),
         origins=frozenset(options.allow_origin),
         folders={name: _folder(path) for name, path in options.folder},
-        encoders=options.encoder or (DEFAULT_MODEL,),
-        sparse=options.sparse,
-        rerankers=options.reranker,
+        encoders=encoders if options.encoder else (DEFAULT_MODEL,),
+        sparse=sparse,
+        rerankers=rerankers,
         files=None if options.files is None else _made(options.files),
         max_body=options.max_body,
         max_upload=options.max_upload,
@@ -169,6 +172,15 @@ def serve(options: ServeOptions) -> int:
     ):  # what tells nothing can't be stopped, and may be cut short anywhere
         os._exit(0)
     return 0
+
+
+def _named(names: tuple[str, ...], *checks: Callable[[str], None]) -> tuple[str, ...]:
+    """The models that were named, if they are there: who starts a server is told so, and not who first asks it."""
+    named = tuple(name for name in names if name != NONE)
+    for name in named:
+        for check in checks:
+            check(name)
+    return named
 
 
 def _url(host: str, port: int) -> str:

@@ -59,6 +59,11 @@ class CreateOptions:
     compute: ComputeOptions
 
     @property
+    def sparse_model(self) -> str | None:
+        """The sparse model that is asked for; None for none."""
+        return None if self.sparse == NONE else self.sparse
+
+    @property
     def model(self) -> str | None:
         """The model of a new collection; None for none."""
         from semsearch.encoder import DEFAULT_MODEL
@@ -81,9 +86,11 @@ class CreateOptions:
         from semsearch import models
         from semsearch.hardware import Compute
 
-        if self.sparse is None:
+        if self.sparse_model is None:
             return None
-        return models.sparse_encoder(self.sparse, Compute(self.compute.device, self.compute.dtype, self.batch_tokens))
+        return models.sparse_encoder(
+            self.sparse_model, Compute(self.compute.device, self.compute.dtype, self.batch_tokens)
+        )
 
     def create(self, name: str, home: Home, dim: int | None = None) -> Collection:
         """A new collection; one without a model holds vectors of `dim` components."""
@@ -96,7 +103,7 @@ class CreateOptions:
             passages=self.passages != "off",
             language=self.language,
             language_field=self.language_field,
-            sparse=self.sparse,
+            sparse=self.sparse_model,
             index=self.backend or "auto",
             options=dict(self.index_options),
             recall=self.recall,
@@ -149,6 +156,8 @@ class CreateOptions:
         from semsearch.engine import SPARSE
 
         has = (collection.settings.get(SPARSE) or {}).get("name")
+        if self.sparse == NONE and has is None:
+            return
         if self.sparse is not None and has not in (None, self.sparse):
             raise UsageError(
                 f"the sparse vectors of '{collection.name}' are those of {has}, not of {self.sparse}. Leave --sparse "

@@ -94,13 +94,21 @@ def _two_towers(name: str, device: str | None, settings: Mapping[str, Any]) -> T
     """A text model beside the image tower of another, as `images:IMAGES#TEXTS` names them."""
     from semsearch.encoder.image_text import ImageTextEncoder, beside
 
-    images, _, texts = name.removeprefix(TWO_TOWERS).partition("#")
-    if not images or not texts:
-        raise UsageError(f"'{name}' names no two models: write {TWO_TOWERS}IMAGES#TEXTS, as in {TWO_TOWERS}{EXAMPLE}.")
+    images, texts = named_towers(name)
     shown = load_encoder(images, device, **settings)
     if not isinstance(shown, ImageTextEncoder):
         raise ModelError(f"{images} reads no pictures: before the '#' stands the model of the image tower.")
     return beside(load_encoder(texts, device, **settings), shown, name)
+
+
+def named_towers(name: str) -> tuple[str, ...]:
+    """The models that `images:IMAGES#TEXTS` names; none where it is the name of one."""
+    if not name.startswith(TWO_TOWERS):
+        return ()
+    images, _, texts = name.removeprefix(TWO_TOWERS).partition("#")
+    if not images or not texts:
+        raise UsageError(f"'{name}' names no two models: write {TWO_TOWERS}IMAGES#TEXTS, as in {TWO_TOWERS}{EXAMPLE}.")
+    return images, texts
 
 
 def open_with(

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
     from torch import nn
 
+    from semsearch.encoder.multi_vector_layout import MultiVectorLayout
     from semsearch.reranker.adapter import AdaptedEncoder
     from semsearch.reranker.cross_encoder import CrossEncoder
     from semsearch.reranker.late_interaction import LateInteraction
@@ -59,23 +60,19 @@ def load_reranker(
     """
     if name_or_path.startswith(MAXSIM):
         return _maxsim(name_or_path.removeprefix(MAXSIM), device, dtype, batch_tokens, revision)
-    from semsearch.encoder.multi_vector_layout import says_multi_vector
-    from semsearch.reranker.layout import read
+    from semsearch.encoder.multi_vector_layout import MultiVectorLayout
 
-    source = resolve.find(str(name_or_path), revision, owner=RERANKER_OWNER)
-    for file, kind in ((LATE_INTERACTION, "late_interaction"), (ADAPTER, "adapter")):
-        if (source.folder / file).is_file():
-            from semsearch.encoder.load import load_encoder
+    source, layout = layout_of(str(name_or_path), revision)
+    if isinstance(layout, str):
+        from semsearch.encoder.load import load_encoder
 
-            encoder = load_encoder(str(source.folder), device, dtype, batch_tokens=batch_tokens)
-            made: LateInteraction | AdaptedEncoder = import_module(f"semsearch.reranker.{kind}").read(
-                source.folder, encoder, source.name
-            )
-            return made
-    with understood(source.folder):
-        if says_multi_vector(source.folder):
-            return _maxsim(str(source.folder), device, dtype, batch_tokens, None)
-        layout = read(source.folder)
+        encoder = load_encoder(str(source.folder), device, dtype, batch_tokens=batch_tokens)
+        made: LateInteraction | AdaptedEncoder = import_module(f"semsearch.reranker.{layout}").read(
+            source.folder, encoder, source.name
+        )
+        return made
+    if isinstance(layout, MultiVectorLayout):
+        return _maxsim(str(source.folder), device, dtype, batch_tokens, None)
 
     from semsearch.encoder.modules import activation
     from semsearch.encoder.tokenization import UNLIMITED
@@ -100,6 +97,31 @@ def load_reranker(
         modules=[type(module).__name__ for module in modules],
         weight=layout.weight,
     )
+
+
+def layout_of(
+    name: str, revision: str | None = None
+) -> tuple[resolve.ModelFolder, RerankerLayout | MultiVectorLayout | str]:
+    """Where a reranker lies and how it is laid out; the module of one that was made here. No weight is read.
+
+    Raises:
+        ModelError: The model is nowhere to be found, or its layout is no reranker's; says why.
+    """
+    from semsearch.encoder.multi_vector_layout import read_layout, says_multi_vector
+    from semsearch.reranker.layout import read
+
+    tokens = name.startswith(MAXSIM)
+    if tokens:
+        source = resolve.find(name.removeprefix(MAXSIM), revision)
+    else:
+        source = resolve.find(name, revision, owner=RERANKER_OWNER)
+    for file, kind in ((LATE_INTERACTION, "late_interaction"), (ADAPTER, "adapter")):
+        if not tokens and (source.folder / file).is_file():
+            return source, kind
+    with understood(source.folder):
+        if tokens or says_multi_vector(source.folder):
+            return source, read_layout(source.folder)
+        return source, read(source.folder)
 
 
 def _maxsim(name: str, device: str | None, dtype: str | None, batch_tokens: int | None, revision: str | None) -> MaxSim:

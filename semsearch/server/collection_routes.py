@@ -13,7 +13,7 @@ from semsearch.engine import SPARSE
 from semsearch.errors import SemsearchError
 from semsearch.names import check_name
 from semsearch.server.failures import Refusal
-from semsearch.server.model_names import described_shortly
+from semsearch.server.model_names import WITHOUT_SPARSE, described_shortly
 from semsearch.server.operations import Call, HTTPAnswer, JSONShape, Table
 from semsearch.types import Metric
 
@@ -42,7 +42,9 @@ class NewCollection(JSONShape):
 
     name: str = Field(description="Letters and digits of any script, '.', '_', '-'.")
     encoder: str | None = Field(None, description="One of the server's models; without it the first of them.")
-    sparse: str | None = Field(None, description="One of the server's sparse models, beside the other.")
+    sparse: str | None = Field(
+        None, description="One of the server's sparse models, beside the other; 'none': without."
+    )
     dim: int | None = Field(
         None, ge=1, le=1 << 16, description="Components of given vectors: a collection without a model."
     )
@@ -120,7 +122,7 @@ def create_collection(call: Call[NewCollection]) -> HTTPAnswer:
             )
             raise Refusal(400, "invalid_request", message, "encoder")
     encoder = None if model is None else service.encoder(model)
-    sparse = None if body.sparse is None else service.sparse_name(body.sparse)
+    sparse = None if body.sparse in (None, WITHOUT_SPARSE) else service.sparse_name(body.sparse)
     if sparse is not None:
         service.sparse_encoder(sparse)
     made = semsearch.create(

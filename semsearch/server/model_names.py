@@ -8,6 +8,7 @@ from typing import Any
 
 from semsearch.encoder.resolve import named_among
 
+WITHOUT_SPARSE = "none"  # instead of the name of a sparse model
 _MODEL_KINDS = ("images:", "maxsim:")  # that stand in front of a path
 
 

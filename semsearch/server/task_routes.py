@@ -15,6 +15,7 @@ from semsearch.ingest.scan import scan
 from semsearch.ingest.source import STDIN, ReadReport, Source
 from semsearch.names import check_name
 from semsearch.server.failures import Refusal
+from semsearch.server.model_names import WITHOUT_SPARSE
 from semsearch.server.operations import BYTES, Call, HTTPAnswer, JSONShape, Streamed, Table
 from semsearch.server.queued_model import check_encodes
 from semsearch.server.sent_files import saved_as, served_file, served_lines_as_array
@@ -25,7 +26,6 @@ from semsearch.server.tasks import Task, Work
 routes = Table("tasks")
 
 KEPT_ERRORS = 100
-WITHOUT_SPARSE = "none"
 
 TellProgress = Callable[..., None]
 

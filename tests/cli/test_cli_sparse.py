@@ -4,7 +4,7 @@ import json
 
 import pytest
 from support import tiny
-from support.command_line import run
+from support.command_line import run, start
 from support.encoder_checkpoints import classic
 from support.sparse_checkpoints import splade
 
@@ -37,6 +37,33 @@ def test_a_collection_with_a_sparse_model_is_made_estimated_asked_and_freed_of_i
     assert json.loads(run("info", "notes", "--json").out)["sparse"]["name"] == str(sparse)
     assert run("reencode", "notes", "--sparse", "none").code == 0
     assert run("query", "notes", "why", "--mode", "sparse").code not in (0, 1)
+
+
+def test_none_is_no_sparse_model(tmp_path, models):
+    dense, sparse = models
+    notes = tmp_path / "notes.jsonl"
+    notes.write_text(json.dumps({"id": "1", "text": tiny.TEXTS[0]}) + "\n", "utf-8")
+    for extra in (("--dry-run",), (), ()):  # estimated, made, and again
+        assert run("index", notes, "--encoder", dense, "--sparse", "none", *extra).code == 0
+    assert "sparse" not in json.loads(run("info", "notes", "--json").out)
+    assert run("index", notes, "--name", "both", "--encoder", dense, "--sparse", sparse).code == 0
+    ended = run("index", notes, "--name", "both", "--sparse", "none")
+    assert ended.code == 2
+    assert "'semsearch reencode both --sparse none'" in ended.err
+
+
+@pytest.mark.parametrize("kind", ["--encoder", "--sparse", "--reranker"])
+def test_a_server_of_a_model_that_is_not_there_ends_at_once(tmp_path, models, kind):
+    of_another_kind = {"--encoder": models[1], "--sparse": tmp_path, "--reranker": models[1]}[kind]
+    for wrong in (tmp_path / "nowhere", of_another_kind):
+        process = start("serve", "--port", "0", kind, wrong, "--home", tmp_path / "served")
+        try:
+            out, err = process.communicate(timeout=60)
+        finally:
+            process.kill()
+        assert (process.returncode, out) == (2, b""), err
+        assert str(wrong) in err.decode()
+        assert b"Traceback" not in err
 
 
 def test_an_empty_name_is_no_model_and_no_folder(tmp_path, models, monkeypatch):
