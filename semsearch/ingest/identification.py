@@ -30,6 +30,12 @@ TELLING_LETTERS = 200  # letters of a script tell which language they are of …
 SETTLING_LETTERS = 1000  # … and so many of all, if none is of such a script, that nothing is to be told
 LANGUAGE_SHARE = 0.15  # of the letters of a script, from which on a language is one of the collection's
 ENGLISH_SHARE = 0.25  # of the words of a text that are function words, from which on it is English
+TELLING_WORDS = 3  # different ones, in scripts that put blanks between them, tell what function words don't …
+# … where they are so much more likely than in English, in nats a letter: of sentences with 20 to 30 letters in German,
+# French and Spanish 96 to 98 of a hundred are, of the messages of Django in 27 languages all but 2 of 522; no English
+# sentence, and no list of names, cities, fruits or elements.
+TELLING_LIKELIHOOD = 0.8
+UNTOLD = "und"  # the code of what is of no language that can be told
 TOLD_LETTERS = 20  # letters of a text, of which its own language is told
 LOOKED_TEXTS = 500  # that are looked at, from all over what is given, …
 LOOKED_CHARACTERS = 1000  # … each as far as this
@@ -79,7 +85,7 @@ def foreign_among(texts: Iterable[str]) -> Iterator[str]:
         if in_latin and (size < TOLD_LETTERS or _is_english([word.lower() for word in latin])):
             letters["en"] += size  # or what nobody can tell
         else:
-            letters[_classified(text)] += size
+            letters[_classified(text) or "en"] += size
     total = letters.total()
     if total >= TELLING_LETTERS:
         yield from (code for code, size in letters.most_common() if code != "en" and size >= LANGUAGE_SHARE * total)
@@ -126,7 +132,9 @@ def languages_in(texts: Iterable[str]) -> Languages | None:
         own = [(joined, size) for other, joined, size in doubtful if other == script]
         if sum(size for _, size in own) >= LANGUAGE_SHARE * sizes[script]:  # else no language of them has its share
             for joined, size in own:
-                letters[script][_classified(joined)] += size
+                letters[script][_classified(joined) or UNTOLD] += size
+    if all(set(letters[script]) <= {UNTOLD} for script in enough):
+        return () if total >= SETTLING_LETTERS else None
     return in_turn(
         code
         for script in enough
@@ -153,8 +161,18 @@ def _by_script(text: str) -> Mapping[str, list[str]]:
     return words
 
 
-def _classified(text: str) -> str:
-    code = str(_identifier().classify(text)[0])
+def _classified(text: str) -> str | None:
+    """The code of a language; None where nothing speaks for one: in a list of names, of a word said again and again."""
+    words = list(dict.fromkeys(text.split()))
+    once = " ".join(words)
+    likely = {str(code): float(score) for code, score in _identifier().rank(once)}
+    code = max(likely, key=likely.__getitem__)
+    if code != "en":
+        ahead = likely[code] - likely["en"]
+        if ahead < TELLING_LIKELIHOOD * len(_ANY_LETTER.findall(once)):
+            return None
+        if len(words) < TELLING_WORDS and _by_script(once):
+            return None
     return {"nb": "no", "nn": "no"}.get(code, code)
 
 

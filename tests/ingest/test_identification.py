@@ -5,7 +5,7 @@ import pytest
 
 import semsearch
 from semsearch.ingest import identification
-from semsearch.ingest.identification import TELLING_LETTERS, foreign_among, languages_in
+from semsearch.ingest.identification import TELLING_LETTERS, foreign_among, language_of, languages_in
 from semsearch.types import Document
 
 ENGLISH = "The houses of the old town are very beautiful, and the children often play at the edge of the forest."
@@ -46,6 +46,24 @@ def test_english_and_too_little_are_told_at_once(by_function_words_alone, texts,
 @pytest.mark.parametrize("texts", [[ENGLISH] * 3, ["“Quoted” — " + ENGLISH], ["torch", "numpy", "scipy"] * 90, []])
 def test_english_and_names_are_nothing_foreign(by_function_words_alone, texts):
     assert list(foreign_among(texts)) == []
+
+
+NATO = (
+    "Alfa Bravo Charlie Delta Echo Foxtrot Golf Hotel India Juliett Kilo Lima Mike November Oscar Papa Quebec Romeo "
+    "Sierra Tango Uniform Victor Whiskey X-ray Yankee Zulu"
+)
+ELEMENTS = "hydrogen helium lithium beryllium boron carbon nitrogen oxygen fluorine neon sodium magnesium aluminium"
+
+
+@pytest.mark.slow  # loads the classifier
+@pytest.mark.parametrize(
+    "text", ["woord " * 33_000, "data " * 300, "banana mango " * 90, NATO, f"{NATO} " * 3, NATO.lower(), ELEMENTS]
+)
+def test_lists_of_names_and_few_words_are_no_language(text):
+    assert list(foreign_among([text] * 3)) == []
+    assert languages_in([text] * 3) in (None, ())
+    assert languages_in([text[:300]] * 3 + [GERMAN] * 20) == ("de",)
+    assert language_of(text) is None
 
 
 @pytest.mark.slow  # loads the classifier
