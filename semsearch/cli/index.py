@@ -18,7 +18,6 @@ from semsearch.cli.target import (
     CreateOptions,
     check_source,
     check_vectors,
-    doubt_of_model,
     summary,
     target,
     tell_languages,
@@ -178,7 +177,6 @@ def _from_source(source: Source, options: IndexOptions) -> int:
             _add_sparse(collection, options.create.sparse_model)
         changes = collection.add_from(scanned, progress=meter)
         languages = collection.languages if made and not options.create.language else None
-        doubt = doubt_of_model(collection, made)
     if options.as_json:
         out(wire.dumps(wire.message(**{**wire.ingested(changes), **wire.unread(report), "collection": name})))
         return 0
@@ -189,7 +187,7 @@ def _from_source(source: Source, options: IndexOptions) -> int:
     if changes.truncated:
         say(f"{changes.truncated:,} texts were longer than the model reads, and were cut.")
     tell_made(name, home, made)
-    tell_languages(name, languages, doubt)
+    tell_languages(name, languages)
     out(summary(changes, skipped=report.left_out))
     _tell_vanished(changes, name)
     return 0
@@ -235,14 +233,13 @@ def _from_parts(folder: str, options: IndexOptions) -> int:
             _add_sparse(collection, options.create.sparse_model)
         changes = collection.add_parts(parts, progress=note)
         languages = collection.languages if made and not options.create.language else None
-        doubt = doubt_of_model(collection, made)
     if options.as_json:
         out(wire.dumps(wire.message(**{**wire.ingested(changes), "collection": name})))
         return 0
     if changes.truncated:
         say(f"{changes.truncated:,} texts were longer than the model reads, and were cut.")
     tell_made(name, home, made)
-    tell_languages(name, languages, doubt)
+    tell_languages(name, languages)
     out(summary(changes))
     return 0
 
@@ -291,13 +288,12 @@ def _with_vectors(source: Source, name: str, options: IndexOptions) -> int:
             _add_sparse(collection, options.create.sparse_model)
         changes = collection.add_from(scanned)
         languages = collection.languages if made and not options.create.language else None
-        doubt = doubt_of_model(collection, made)
     if options.as_json:
         facts = {**wire.ingested(changes), **wire.unread(scanned.report), "collection": name}
         out(wire.dumps(wire.message(**facts)))
         return 0
     tell_made(name, home, made)
-    tell_languages(name, languages, doubt)
+    tell_languages(name, languages)
     out(summary(changes))
     _tell_vanished(changes, name)
     return 0

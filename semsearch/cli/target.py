@@ -255,26 +255,12 @@ def tell_made(name: str, home: Home, made: bool) -> None:
         say(f"made the collection '{name}' in {one_line(home.location)}")
 
 
-def tell_languages(name: str, found: Languages | None, doubt: str | None) -> None:
-    """Which languages were found in a new collection, but for English alone: the person may know better.
-
-    And what of that speaks against its model, if anything does.
-    """
+def tell_languages(name: str, found: Languages | None) -> None:
+    """Which languages were found in a new collection, but for English alone: the person may know better."""
     from semsearch.search.languages import described
 
     if found and found != ("en",):
         say(f"its words are found as those of {described(found)}; 'semsearch language {name} …' changes that.")
-    if doubt:
-        say(doubt)
-
-
-def doubt_of_model(collection: Collection, made: bool) -> str | None:
-    """That a new collection's model is of English alone and its texts are not, and which to take instead."""
-    from semsearch.encoder.catalog import doubt_of_languages
-    from semsearch.ingest.identification import foreign_languages
-
-    name = (collection.settings["encoder"] or {}).get("name") if made else None
-    return doubt_of_languages(str(name), foreign_languages(collection.engine)) if name else None
 
 
 def left(name: str, home: Home, made: str | None) -> str:

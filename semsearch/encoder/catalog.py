@@ -111,8 +111,8 @@ def doubt_of_languages(name: str, languages: Iterable[str]) -> str | None:
     better = next((known.name for known in _catalog() if known.name == MULTILINGUAL), MULTILINGUAL)
     return (
         f"{card.name} was trained on English, and these texts are in other languages too ({', '.join(others)}): it "
-        f"finds little of what they mean. Take a model of many languages: --encoder {better} ('semsearch models' lists "
-        "more)."
+        f"finds little of what they mean. Take a model of many languages, {better} say: with --encoder where a "
+        "collection is made, by 'semsearch reencode' where it is there ('semsearch models' lists more)."
     )
 
 

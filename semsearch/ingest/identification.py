@@ -21,7 +21,7 @@ import regex
 from semsearch.engine import Engine
 from semsearch.search.function_words import ENGLISH
 from semsearch.search.languages import STEMMED, Languages, in_turn, to_be_found
-from semsearch.types import IMAGE_FORMAT, Document, ImageDocument
+from semsearch.types import Document, ImageDocument
 
 if TYPE_CHECKING:
     from py3langid.langid import LanguageIdentifier
@@ -55,7 +55,7 @@ def find_languages(engine: Engine, documents: Sequence[Document]) -> None:
     with engine.view() as view:
         known = list(islice(view.documents(), LOOKED_TEXTS))  # they were not enough, so they are little
     every = (*known, *documents[:: len(documents) // LOOKED_TEXTS + 1])
-    found = languages_in(map(_beginning, every))
+    found = languages_in(map(beginning_of, every))
     if found is not None:
         engine.set_languages(found, found=True)
 
@@ -64,19 +64,16 @@ def stored_languages(engine: Engine) -> Languages:
     """The languages of what a collection holds; none where there is too little to tell."""
     with engine.view() as view:
         step = engine.counts()[0] // LOOKED_TEXTS + 1
-        return languages_in(map(_beginning, islice(view.documents(), 0, None, step))) or ()
-
-
-def foreign_languages(engine: Engine) -> Iterator[str]:
-    """The codes of the languages, with a stemmer or without, that texts of a collection are in, but for English."""
-    with engine.view() as view:
-        step = engine.counts()[0] // LOOKED_TEXTS + 1
-        documents = islice(view.documents(), 0, None, step)
-        yield from foreign_among(_beginning(one) for one in documents if IMAGE_FORMAT not in one.metadata)
+        return languages_in(map(beginning_of, islice(view.documents(), 0, None, step))) or ()
 
 
 def foreign_among(texts: Iterable[str]) -> Iterator[str]:
-    """Those that have a share of the letters of texts, English apart, the greatest first; none of too few letters."""
+    """The codes of the languages, with a stemmer or without, that texts are in, as `foreign_of` gives them."""
+    return foreign_of(letters_by_language(texts))
+
+
+def letters_by_language(texts: Iterable[str]) -> Counter[str]:
+    """How many letters of texts are in a language, by its code; what is in none that can be told is English here."""
     letters: Counter[str] = Counter()
     for text in texts:
         size = len(_ANY_LETTER.findall(text))
@@ -86,6 +83,11 @@ def foreign_among(texts: Iterable[str]) -> Iterator[str]:
             letters["en"] += size  # or what nobody can tell
         else:
             letters[_classified(text) or "en"] += size
+    return letters
+
+
+def foreign_of(letters: Counter[str]) -> Iterator[str]:
+    """Those that have a share of the letters, English apart, the greatest first; none of too few letters."""
     total = letters.total()
     if total >= TELLING_LETTERS:
         yield from (code for code, size in letters.most_common() if code != "en" and size >= LANGUAGE_SHARE * total)
@@ -143,7 +145,8 @@ def languages_in(texts: Iterable[str]) -> Languages | None:
     )
 
 
-def _beginning(document: Document) -> str:
+def beginning_of(document: Document) -> str:
+    """What is looked at of a text."""
     return f"{document.title}\n{document.text[:LOOKED_CHARACTERS]}"
 
 

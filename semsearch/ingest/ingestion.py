@@ -16,6 +16,7 @@ from semsearch.engine import Engine, Origin
 from semsearch.errors import DataError, DimensionMismatch, EncodingFailed, ModelMismatch
 from semsearch.ingest.encoding_ahead import EncodingAhead
 from semsearch.ingest.identification import find_languages, with_language
+from semsearch.ingest.model_doubt import ModelDoubt
 from semsearch.ingest.objects import ObjectReader
 from semsearch.ingest.pictures import is_picture, pixels_of, reader_of_pictures, weight_of
 from semsearch.records import Entry, Known, Record
@@ -209,6 +210,7 @@ class Ingestion:
         self._enough = BATCH_CHARACTERS[0]
         self._read = 0
         self._changes = IngestResult()
+        self._doubt = ModelDoubt(engine)
         self._ahead: EncodingAhead[EncodedBatch] = EncodingAhead()
         self._under_way: ReadBatch | None = None  # what is encoded ahead
 
@@ -230,6 +232,7 @@ class Ingestion:
             else:
                 batch = self._gathered()
                 self._commit(batch, self._work(batch)(self._tell))
+        self._doubt.tell()
         return self._changes
 
     def _take(self, chunk: Sequence[object]) -> None:
@@ -310,6 +313,7 @@ class Ingestion:
         entries, documents = encoded.entries, [record.document for record in batch.records.values()]
         if entries or batch.same_text:
             find_languages(self._engine, documents)
+            self._doubt.see(documents)
             written = self._engine.put(
                 entries,
                 list(batch.same_text.values()),
@@ -371,6 +375,7 @@ def add_precomputed(
             if isinstance(document, Document) and isinstance(document.id, str)
         }
     changes = IngestResult()
+    doubt = ModelDoubt(engine)
     rows = vectors[:, None]
     for start in range(0, len(documents), BATCH_DOCUMENTS):
         entries: list[Entry] = []
@@ -391,8 +396,12 @@ def add_precomputed(
                     continue
                 if last[document.id] == place:  # of an id that comes twice, the last wins
                     entries.append(Entry(record, whole(document.text), vector))
-        find_languages(engine, [entry.record.document for entry in entries])
+        put = [entry.record.document for entry in entries]
+        find_languages(engine, put)
         written = engine.put(entries, origin=origin)
         unchanged = len(entries) - written.added - written.changed
         changes += IngestResult(written.added, written.changed, unchanged, 0, written.passages)
+        if written.added or written.changed:
+            doubt.see(put)
+    doubt.tell()
     return changes

@@ -10,6 +10,7 @@ from semsearch.engine import fingerprint as fingerprint_of
 from semsearch.errors import ModelMismatch
 from semsearch.ingest.identification import find_languages
 from semsearch.ingest.ingestion import BATCH_CHARACTERS, BATCH_DOCUMENTS, IngestResult, Progress, check_splitting
+from semsearch.ingest.model_doubt import ModelDoubt
 from semsearch.parts.part_folder import PartFolder
 from semsearch.records import Entry, Record
 
@@ -40,6 +41,7 @@ def load_parts(folder: PartFolder, engine: Engine, progress: Callable[[Progress]
     check_splitting(engine, folder.header.splitting)
     folder.check()
     changes, read = IngestResult(skipped=folder.skipped, truncated=folder.truncated), 0
+    doubt = ModelDoubt(engine)
     for batch in _batches(folder):
         find_languages(engine, [entry.record.document for entry in batch])
         new, relabelled = _sorted(engine, batch)
@@ -47,10 +49,12 @@ def load_parts(folder: PartFolder, engine: Engine, progress: Callable[[Progress]
         if new or relabelled:
             written = engine.put(new, relabelled, model=folder.header.fingerprint)
             changes += IngestResult(written.added, written.changed, 0, 0, written.passages)
+            doubt.see([entry.record.document for entry in new])
         total = read - changes.added - changes.changed
         changes = replace(changes, unchanged=total)
         if progress is not None:
             progress(Progress(read, changes.passages, changes.unchanged))
+    doubt.tell()
     return changes
 
 

@@ -1,0 +1,47 @@
+"""Whether the texts that are put in are in languages that the collection's model does not know, said once for each."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import suppress
+
+from semsearch.encoder.catalog import doubt_of_languages
+from semsearch.engine import Engine
+from semsearch.errors import SemsearchError
+from semsearch.ingest.identification import beginning_of, foreign_of, letters_by_language
+from semsearch.types import IMAGE_FORMAT, Document
+
+log = logging.getLogger("semsearch")
+
+DOUBTED = "doubted_languages"  # the setting that keeps of which languages it was said
+SEEN_TEXTS = 100  # of a batch, from all over it
+ANY_OTHER = ("und",)  # a language that is not English
+
+
+class ModelDoubt:
+    """One run's: it sees batches of documents, and tells at the end."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        name = (engine.settings.get("encoder") or {}).get("name")
+        self._model = name if name and doubt_of_languages(name, ANY_OTHER) else None
+        self._letters: Counter[str] = Counter()
+
+    def see(self, documents: Sequence[Document]) -> None:
+        """Look at documents that are new or changed."""
+        if self._model is not None:
+            some = documents[:: len(documents) // SEEN_TEXTS + 1]
+            self._letters += letters_by_language(beginning_of(one) for one in some if IMAGE_FORMAT not in one.metadata)
+
+    def tell(self) -> None:
+        """Warn of languages that the model does not know, unless that was said of this collection before."""
+        if self._model is None:
+            return
+        said = list(self._engine.settings.get(DOUBTED) or ())
+        new = [code for code in foreign_of(self._letters) if code not in said]
+        if new and (doubt := doubt_of_languages(self._model, new)):
+            log.warning("collection '%s': %s", self._engine.name, doubt)
+            with suppress(SemsearchError):  # it may take another key to set something: then it is said again
+                self._engine.set(DOUBTED, [*said, *new])
