@@ -72,6 +72,8 @@ class TrainOptions:
 
     def check(self) -> None:
         """Refuse what can't be, before anything is read."""
+        from semsearch.training.run_folder import finish_deleting
+
         out, data = self.out, self.data
         if self.collections and len(self.collections) != len(data):
             raise UsageError(
@@ -83,6 +85,7 @@ class TrainOptions:
             )
         if self.steps is not None and self.epochs is not None:
             raise UsageError("--steps and --epochs say the same thing; give one of them.")
+        finish_deleting(out)
         if out.is_dir() and any(out.iterdir()) and not (self.resume and (out / "training").is_dir()):
             advice = "--resume goes on with a run" if (out / "training").is_dir() else "give another folder"
             raise UsageError(f"{out} is there already and not empty: {advice}.")

@@ -15,6 +15,7 @@ from semsearch.training.written import written
 
 RUN_FOLDER = "training"  # the folder of a run, within the one that its model goes to
 PUBLISHING = "publishing"  # a file in it: the model is on its way out
+DONE_FOLDER = "training.done"  # what a run's folder is called while it is deleted
 RUN_IDENTITY = "identity.json"  # a file in it: what the run is of
 
 
@@ -24,12 +25,31 @@ def folder_with_room(out: Path) -> Path:
     Raises:
         UsageError: It is no folder, or holds something that is no part of a run that ends there.
     """
+    finish_deleting(out)
     if out.is_symlink() or (out.exists() and not out.is_dir()):
         raise UsageError(f"{out} is no folder: give another one.")
     run = out / RUN_FOLDER
     if out.is_dir() and not (run / PUBLISHING).is_file() and any(path != run for path in out.iterdir()):
         raise UsageError(f"{out} is there already and not empty: give another folder.")
     return out
+
+
+def delete_run(work: Path) -> None:
+    """Delete the folder of a run that is done; who is killed before has the run whole, and who is after the model."""
+    gone = work.with_name(DONE_FOLDER)
+    work.rename(gone)
+    shutil.rmtree(gone)
+
+
+def finish_deleting(out: Path) -> None:
+    """Delete what is left of a run whose model is in its place.
+
+    Raises:
+        UsageError: There was something: the run is done.
+    """
+    if (out / DONE_FOLDER).is_dir():
+        shutil.rmtree(out / DONE_FOLDER)
+        raise UsageError(f"the model is in {out} already, and what was left of its run is gone now: nothing is to do.")
 
 
 @contextmanager
@@ -90,5 +110,4 @@ def put_out(model: Path, out: Path, work: Path, texts: Mapping[str, str]) -> Non
     for name, text in texts.items():
         with written(out / name) as part:
             part.write_text(text, "utf-8")
-    (work / PUBLISHING).unlink()
-    shutil.rmtree(work)
+    delete_run(work)

@@ -34,6 +34,7 @@ from semsearch.reranker.text_pairs import Pieces, SpecialTokens, Windows
 from semsearch.training.held_out import Evaluation, by_text, evaluate
 from semsearch.training.judged import Judged
 from semsearch.training.mining import SCALE, MinedCandidates
+from semsearch.training.run_folder import delete_run
 from semsearch.training.trainable import finite
 from semsearch.training.training_material import for_people
 from semsearch.training.written import written
@@ -172,7 +173,7 @@ class Trainer:
         (self.out / "README.md").write_text(card, "utf-8")
         lines = [json.dumps(entry) for entry in self.log]
         (self.out / "training.jsonl").write_text("\n".join(lines) + "\n", "utf-8")
-        shutil.rmtree(self.work)
+        delete_run(self.work)
 
     @property
     def best(self) -> Evaluation:

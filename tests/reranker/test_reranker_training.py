@@ -1,8 +1,11 @@
 """`semsearch train-reranker`: data, mining, learning, resuming, and the folder that comes out."""
 
 import json
+import shutil
 import warnings
+from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -21,6 +24,7 @@ from semsearch.errors import DataError, UsageError
 from semsearch.training.held_out import WEIGHTS, by_text, chosen_weight, evaluate, measured
 from semsearch.training.judged import read_judged
 from semsearch.training.mining import MinedCandidates, mine
+from semsearch.training.run_folder import finish_deleting
 from semsearch.training.train import Recipe, Trainer, TrainingSet
 
 RECIPE = Recipe(steps=6, batch=2, negatives=3, depth=12, max_length=24, evaluations=2, rerank=8, checkpoint=2)
@@ -193,6 +197,37 @@ def test_a_killed_run_goes_on_as_if_it_had_not_been(base, task, tmp_path, monkey
         assert torch.equal(tensor, again.model.state_dict()[name]), name
     with pytest.raises(UsageError, match="begun otherwise"):
         trainer(base, task, tmp_path / "part", replace(RECIPE, lr=1e-5)).run()
+
+
+@contextmanager
+def killed_at(owner, step):
+    def killed(*_, **__):
+        raise KeyboardInterrupt
+
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(owner, step, killed)
+        yield
+
+
+@pytest.mark.slow
+def test_who_is_killed_when_the_model_is_in_its_place_has_the_run_or_the_model(base, task, tmp_path, monkeypatch):
+    out = tmp_path / "out"
+    first = trainer(base, task, out)
+    first.run()
+    with killed_at(Path, "rename"):
+        first.finish("a card")
+    again = trainer(base, task, out)
+    steps = []
+    monkeypatch.setattr(again, "_train", steps.append)
+    again.run()
+    assert steps == [], "it was trained once"
+    with killed_at(shutil, "rmtree"):
+        again.finish("a card")
+    assert not (out / "training").exists(), "no part of a run, which would be trained anew"
+    with pytest.raises(UsageError, match="nothing is to do"):
+        finish_deleting(out)
+    assert {"README.md", "config.json", "model.safetensors", "training.jsonl"} <= {path.name for path in out.iterdir()}
+    assert not any(path.is_dir() for path in out.iterdir())
 
 
 @pytest.mark.slow

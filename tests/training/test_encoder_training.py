@@ -6,6 +6,7 @@ import shutil
 import time
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -169,6 +170,38 @@ def test_who_is_killed_while_the_model_is_put_out_puts_it_out_again(home, judged
     assert all(torch.equal(one, theirs[file][name]) for file, own in ours.items() for name, one in own.items())
     with pytest.raises(UsageError, match="not empty"):
         trained(home, judged, tmp_path / "part", **options)
+
+
+@contextmanager
+def killed_at(name, step):
+    """Whoever calls `step` of a path's, or of `shutil`, on a folder of that name is killed."""
+    owner = run_folder.Path if step == "rename" else run_folder.shutil
+    done = getattr(owner, step)
+
+    def killed(path, *rest, **how):
+        if Path(path).name == name:
+            raise KeyboardInterrupt
+        return done(path, *rest, **how)
+
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(owner, step, killed)
+        yield
+
+
+@pytest.mark.parametrize("step", ["rename", "rmtree"])
+def test_who_is_killed_when_the_model_is_out_finds_it_done_by_the_same_command(step, home, judged, tmp_path):
+    options = {"way": "full", "recipe": {"epochs": 1}, "force": True}
+    whole = trained(home, judged, tmp_path / "whole", **options)
+    with killed_at({"rename": "training", "rmtree": "training.done"}[step], step):
+        trained(home, judged, tmp_path / "part", **options)
+    if step == "rename":
+        part = trained(home, judged, tmp_path / "part", **options)
+        assert (part.folder, part.verdict) == (tmp_path / "part", whole.verdict)
+    else:
+        with pytest.raises(UsageError, match=r"the model is in .*part already, and what was left of its run is gone"):
+            trained(home, judged, tmp_path / "part", **options)
+    names = {folder: sorted(path.name for path in (tmp_path / folder).iterdir()) for folder in ("part", "whole")}
+    assert names["part"] == names["whole"]
 
 
 def test_the_time_is_told_of_all_that_will_be_done(home, judged, tmp_path, monkeypatch):
