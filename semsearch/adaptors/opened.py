@@ -7,7 +7,7 @@ from typing import Any
 
 from semsearch.collection import Collection
 from semsearch.encoder import DEFAULT_MODEL
-from semsearch.errors import CollectionExists, UsageError
+from semsearch.errors import CollectionClosed, CollectionExists, UsageError
 from semsearch.home import Home
 from semsearch.opening import HomeLike, create
 from semsearch.opening import open as open_collection
@@ -69,6 +69,11 @@ class CollectionSpec:
                 dim = view.dim
             if dim and dim != self.dim:
                 raise UsageError(f"the vectors of collection '{self.name}' have {dim} components, not {self.dim}.")
+
+
+def closed_store(name: str) -> CollectionClosed:
+    """That a store was closed, as its collection says it."""
+    return CollectionClosed(f"the store of collection '{name}' was closed: make another one.")
 
 
 def has_encoder(collection: Collection) -> bool:

@@ -16,7 +16,7 @@ from haystack.document_stores.types import DuplicatePolicy
 
 from semsearch.adaptors.matching import EVERYTHING, Condition, found_where
 from semsearch.adaptors.offloading import offloaded, offloaded_change
-from semsearch.adaptors.opened import GIVEN_VECTORS, CollectionSpec, has_encoder, place_of
+from semsearch.adaptors.opened import GIVEN_VECTORS, CollectionSpec, closed_store, has_encoder, place_of
 from semsearch.collection import Collection
 from semsearch.errors import DimensionMismatch, UsageError
 from semsearch.haystack.conditions import META, condition_of
@@ -74,6 +74,7 @@ class SemsearchDocumentStore:
         self.metric = metric
         self.return_embedding = return_embedding
         self._opened: Collection | None = None
+        self._closed = False
         self._lock = threading.Lock()
 
     def to_dict(self) -> dict[str, Any]:
@@ -97,15 +98,17 @@ class SemsearchDocumentStore:
 
     def __getstate__(self) -> dict[str, Any]:
         """What a copy, or another process, opens anew."""
-        return {name: value for name, value in vars(self).items() if name not in ("_opened", "_lock")}
+        return {name: value for name, value in vars(self).items() if name not in ("_opened", "_closed", "_lock")}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        vars(self).update(state, _opened=None, _lock=threading.Lock())
+        vars(self).update(state, _opened=None, _closed=False, _lock=threading.Lock())
 
     @property
     def collection(self) -> Collection:
         """The collection, opened or made when it is first asked for."""
         with self._lock:
+            if self._closed:
+                raise closed_store(self.name)
             if self._opened is None:
                 # beside the caller's components one more, which is all that a document without an embedding has
                 given, dim = (None, None) if self.dim is None else (GIVEN_VECTORS, self.dim + 1)
@@ -118,6 +121,7 @@ class SemsearchDocumentStore:
             if self._opened is not None:
                 self._opened.close()
                 self._opened = None
+            self._closed = True
 
     # What it holds
 

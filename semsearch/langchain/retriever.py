@@ -9,6 +9,7 @@ from langchain_core.documents import Document as TextDocument
 from langchain_core.retrievers import BaseRetriever
 from pydantic import ConfigDict, Field, PrivateAttr
 
+from semsearch.adaptors.absent_fields import lenient
 from semsearch.adaptors.offloading import offloaded
 from semsearch.adaptors.opened import CollectionSpec
 from semsearch.collection import Collection
@@ -96,7 +97,7 @@ class SemsearchRetriever(BaseRetriever):
             asked |= {"mmr_lambda": lambda_mult, "candidates": max(fetch_k, k)}
         elif kind == "similarity_score_threshold":
             asked |= _least(collection, least)
-        return collection.search(query, k, where=where, **asked)
+        return collection.search(query, k, where=lenient(collection, where), **asked)
 
 
 def _least(collection: Collection, threshold: float | None) -> dict[str, float]:

@@ -12,6 +12,7 @@ from langchain_core.documents import Document as TextDocument
 from langchain_core.embeddings import Embeddings
 from langchain_core.vectorstores import VectorStore
 
+from semsearch.adaptors.absent_fields import lenient
 from semsearch.adaptors.offloading import offloaded, offloaded_change
 from semsearch.adaptors.opened import CollectionSpec
 from semsearch.collection import Collection
@@ -130,7 +131,7 @@ class SemsearchVectorStore(VectorStore):
         **kwargs: Any,
     ) -> ScoredTexts:
         """The `k` documents that answer best, each with its similarity: higher is better."""
-        return _scored(self.collection.search(query, k, where=filter, **kwargs))
+        return _scored(self.collection.search(query, k, where=lenient(self.collection, filter), **kwargs))
 
     def similarity_search_by_vector(self, embedding: list[float], k: int = 4, **kwargs: Any) -> list[TextDocument]:
         """The `k` documents nearest to a vector."""
@@ -144,7 +145,8 @@ class SemsearchVectorStore(VectorStore):
         **kwargs: Any,
     ) -> ScoredTexts:
         """The `k` documents nearest to a vector, each with its similarity."""
-        return _scored(self.collection.search(None, k, vector=embedding, where=filter, **kwargs))
+        where = lenient(self.collection, filter)
+        return _scored(self.collection.search(None, k, vector=embedding, where=where, **kwargs))
 
     def max_marginal_relevance_search(
         self,

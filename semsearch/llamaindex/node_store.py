@@ -21,7 +21,7 @@ from llama_index.core.vector_stores.types import (
 
 from semsearch.adaptors.matching import Condition, any_of, found_where, same
 from semsearch.adaptors.offloading import offloaded, offloaded_change
-from semsearch.adaptors.opened import GIVEN_VECTORS, CollectionSpec, place_of
+from semsearch.adaptors.opened import GIVEN_VECTORS, CollectionSpec, closed_store, place_of
 from semsearch.collection import Collection
 from semsearch.engine import SPARSE
 from semsearch.errors import UsageError
@@ -60,6 +60,7 @@ class SemsearchVectorStore(BasePydanticVectorStore):
     metric: str = "cosine"
     _home: Any = PrivateAttr(default=None)
     _opened: Collection | None = PrivateAttr(default=None)
+    _closed: bool = PrivateAttr(default=False)
     _lock: Any = PrivateAttr(default_factory=threading.Lock)
 
     def __init__(self, name: str, home: HomeLike = None, metric: str = "cosine", **kwargs: Any) -> None:
@@ -87,10 +88,13 @@ class SemsearchVectorStore(BasePydanticVectorStore):
             if self._opened is not None:
                 self._opened.close()
                 self._opened = None
+            self._closed = True
 
     def _collection(self, dim: int | None = None) -> Collection | None:
         """The collection; where there is none, one for embeddings of `dim` components is made."""
         with self._lock:
+            if self._closed:
+                raise closed_store(self.name)
             if self._opened is None:
                 there = self.name in Home.of(self._home)
                 if not there and dim is None:

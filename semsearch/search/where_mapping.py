@@ -102,11 +102,14 @@ class _Reader:
                 parts.append(And(joined) if name == "$and" else Or(joined))
             elif name == "$not":
                 parts.append(Not(self.mapping(condition, here, depth + 1)))
-            elif not isinstance(name, str) or name.startswith("$"):
-                raise FilterError(f"{here} is no operator that joins conditions; they are $and, $or and $not.")
+            elif not isinstance(name, str) or (name.startswith("$") and not name.startswith("$$")):
+                raise FilterError(
+                    f"{here} is no operator that joins conditions; they are $and, $or and $not. A field whose name "
+                    "begins with $ is written with two: $$price."
+                )
             else:
                 _check_text(name, here)
-                parts.append(self.field(composed(name), condition, here, depth))
+                parts.append(self.field(composed(name.removeprefix("$")), condition, here, depth))
         if not parts:
             self.count(place)
         return _all(parts)

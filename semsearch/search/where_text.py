@@ -129,6 +129,7 @@ def _mapping(tree: Any, depth: int) -> dict[str, Any]:
         case "negated":
             return {"$not": _mapping(tree.children[0], depth + 1)}
     name = str(tree.children[0].children[0]).strip("`")
+    name = f"${name}" if name.startswith("$") else name  # which is no operator's
     match tree.data:
         case "compared":
             return {name: {_OPERATORS[tree.children[1]]: _value(tree.children[2])}}

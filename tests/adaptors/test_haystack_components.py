@@ -14,7 +14,7 @@ from haystack.components.writers import DocumentWriter
 from haystack.document_stores.in_memory import InMemoryDocumentStore
 from support.fakes import HashEncoder
 
-from semsearch.errors import DataError, UsageError
+from semsearch.errors import CollectionClosed, DataError, UsageError
 from semsearch.haystack import (
     SemsearchDocumentEmbedder,
     SemsearchDocumentStore,
@@ -30,6 +30,11 @@ TEXTS = ["the cat sleeps", "the dog barks", "water boils at sea level", "a cat a
 @pytest.fixture
 def _hashes(monkeypatch):
     monkeypatch.setattr("semsearch.haystack.embedders.named_encoder", lambda *_: HashEncoder())
+
+
+COPIES = pytest.mark.parametrize(
+    "copied", [copy.deepcopy, lambda one: pickle.loads(pickle.dumps(one))], ids=["copy", "pickle"]
+)
 
 
 def answered(store, retriever):
@@ -97,12 +102,26 @@ def test_a_store_of_given_embeddings_says_that_dim_is_missing(tmp_path):
     store.close()
 
 
-@pytest.mark.parametrize("copied", [copy.deepcopy, lambda one: pickle.loads(pickle.dumps(one))], ids=["copy", "pickle"])
+@COPIES
 def test_a_copy_opens_the_collection_anew(tmp_path, copied):
     store = SemsearchDocumentStore("notes", home=tmp_path, dim=4)
     store.write_documents([Document(id="1", content="kept")])
     other = copied(store)
     store.close()
+    assert other.count_documents() == 1
+    other.close()
+
+
+@COPIES
+def test_a_closed_store_says_so_and_its_copy_is_open(tmp_path, copied):
+    store = SemsearchDocumentStore("notes", home=tmp_path, dim=4)
+    store.write_documents([Document(id="1", content="kept")])
+    store.close()
+    store.close()
+    for asked in (store.count_documents, store.filter_documents, lambda: store.write_documents([])):
+        with pytest.raises(CollectionClosed, match="the store of collection 'notes' was closed"):
+            asked()
+    other = copied(store)
     assert other.count_documents() == 1
     other.close()
 

@@ -18,7 +18,7 @@ from langchain_core.indexing import index
 from support.fakes import HashEncoder
 
 import semsearch
-from semsearch.errors import DataError, ModelMismatch, UsageError
+from semsearch.errors import DataError, FilterError, ModelMismatch, UsageError
 from semsearch.langchain import (
     TESTED,
     SemsearchCompressor,
@@ -39,6 +39,40 @@ def store(place):
     made.add_texts(TEXTS, [{"n": n, "id": "own"} for n in range(4)], ids=list("abcd"))
     yield made
     made.close()
+
+
+def test_a_field_that_no_document_has_finds_nothing(store):
+    def found(where):
+        vector = EMBEDDINGS.embed_query("the cat")
+        ways = (
+            lambda: store.similarity_search("the cat", 9, filter=where),
+            lambda: store.similarity_search_by_vector(vector, 9, filter=where),
+            lambda: store.max_marginal_relevance_search("the cat", 9, filter=where),
+            lambda: store.as_retriever(search_kwargs={"k": 9, "filter": where}).invoke("the cat"),
+            lambda: SemsearchRetriever(collection=store.collection, k=9, filter=where).invoke("the cat"),
+        )
+        (same,) = {tuple(sorted(document.id for document in way())) for way in ways}
+        return "".join(same)
+
+    for where in ({"none": 1}, "none = 'x'", {"none": {"$gte": 3}}, {"n": 1, "none": "x"}, {"none": {"$contains": 1}}):
+        assert found(where) == ""
+    assert found({"none": {"$in": [1, "x"]}}) == found("none in the last 3 days") == ""
+    assert found({"$or": [{"n": 1}, {"none": 1}]}) == "b"
+    assert found({"none": {"$ne": 1}}) == found({"none": {"$exists": False}}) == found(None) == "abcd"
+    with pytest.raises(FilterError, match="asks for a text"):
+        found({"n": "one"})  # a slip of another kind
+
+
+@pytest.mark.parametrize("name", ["$price", "$and", "$$", "$not", "$"])
+def test_a_field_whose_name_begins_with_a_dollar_can_be_asked_for(store, name):
+    store.add_texts(["a dollar"], [{name: 5}], ids=["e"])
+    for where in (
+        {f"${name}": 5},
+        {f"${name}": {"$gt": 4}},
+        f"`{name}` = 5",
+        {"$not": {f"${name}": {"$exists": False}}},
+    ):
+        assert [one.id for one in store.similarity_search("a", 9, filter=where)] == ["e"]
 
 
 def test_scores_rise_with_likeness(store):
@@ -71,7 +105,7 @@ def test_ways_to_ask(store):
     assert store.max_marginal_relevance_search("the cat sleeps", 2, fetch_k=4)[0].id == "a"
     assert store.as_retriever(search_type="mmr", search_kwargs={"k": 2}).invoke("dog barks")[0].id == "b"
     with pytest.raises(semsearch.FilterError):
-        store.similarity_search("cat", filter={"no such": 1})
+        store.similarity_search("cat", filter={"n": {"$no such": 1}})
 
 
 def test_documents_come_back_as_they_were(store):

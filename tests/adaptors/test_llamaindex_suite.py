@@ -29,7 +29,7 @@ from llama_index.core.vector_stores.utils import build_metadata_filter_fn
 from support.fakes import HashEncoder
 
 import semsearch
-from semsearch.errors import DataError, UsageError
+from semsearch.errors import CollectionClosed, DataError, UsageError
 from semsearch.llamaindex import SemsearchEmbedding, SemsearchRerank, SemsearchVectorStore, metadata_filters
 from semsearch.testing.memory import MemoryHome
 
@@ -400,6 +400,18 @@ def test_a_collection_of_something_else_is_asked(place):
     (found,) = store.query(VectorStoreQuery(query_embedding=embedding)).nodes
     assert (found.node_id, found.text, found.metadata) == ("1", "the cat sleeps", {"title": "Cats", "year": 1990})
     store.close()
+
+
+def test_a_closed_store_says_so_and_its_copy_is_open(store):
+    store.add([node(1)])
+    store.close()
+    store.close()
+    for asked in (store.get_nodes, lambda: store.add([node(2)]), lambda: store.client):
+        with pytest.raises(CollectionClosed, match=r"the store of collection '.*' was closed"):
+            asked()
+    copied = copy.deepcopy(store)
+    assert [one.node_id for one in copied.get_nodes()] == ["n1"]
+    copied.close()
 
 
 def test_a_copy_opens_the_collection_anew_and_no_model_twice(store):

@@ -204,7 +204,7 @@ def killed_at(owner, step):
     def killed(*_, **__):
         raise KeyboardInterrupt
 
-    with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):  # noqa: PT012  (who calls says what)
         patch.setattr(owner, step, killed)
         yield
 

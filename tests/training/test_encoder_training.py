@@ -183,7 +183,7 @@ def killed_at(name, step):
             raise KeyboardInterrupt
         return done(path, *rest, **how)
 
-    with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):  # noqa: PT012  (who calls says what)
         patch.setattr(owner, step, killed)
         yield
 
