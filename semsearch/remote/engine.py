@@ -37,7 +37,7 @@ class RemoteEngine:
         self._closed = False
         self._held = threading.local()
         self.location = f"{connection.location}/{name}"
-        self._versions: Mapping[str, int] = {str(part): int(version) for part, version in about["versions"].items()}
+        self._versions = _versions(about)
         self.origins = RemoteOrigins(self)
 
     def ask(self, what: str, **facts: Any) -> Any:
@@ -169,6 +169,12 @@ class RemoteEngine:
         """See `Engine.set_languages`."""
         return bool(self.write("set_languages", languages=list(languages), found=found))
 
+    def migrate(self) -> list[str]:
+        """See `semsearch.engine.Migrated`; it is brought forward at the server, to what that one makes."""
+        done = list(map(str, self.work("migrate", {})))
+        self._versions = _versions(self.ask("about"))
+        return done
+
     @contextmanager
     def hold(self) -> Iterator[None]:
         """See `Engine.hold`. Who is not heard of for half a minute, since it was ended, say, holds nobody off."""
@@ -189,6 +195,10 @@ class RemoteEngine:
     def close(self) -> None:
         """See `Engine.close`."""
         self._closed = True
+
+
+def _versions(about: Mapping[str, Any]) -> Mapping[str, int]:
+    return {str(part): int(version) for part, version in about["versions"].items()}
 
 
 def opened(name: str, connection: ServerConnection) -> RemoteEngine:

@@ -168,6 +168,10 @@ def _repair(call: Call[Any], collection: Collection, facts: Facts, errand: Erran
     return list(_maintained(collection).repair(encode, lambda: _queries(facts, errand)))
 
 
+def _migrate(call: Call[Any], collection: Collection, facts: Facts, errand: Errand) -> list[str]:
+    return collection.migrate()
+
+
 def _compact(call: Call[Any], collection: Collection, facts: Facts, errand: Errand) -> Any:
     done = _maintained(collection).compact()
     call.service.tasks.forget_results(call.collection)
@@ -243,6 +247,7 @@ ERRANDS: Mapping[str, ErrandKind] = {
     "load_index": ErrandKind("read", _load_index),
     "check": ErrandKind("admin", _check),
     "repair": ErrandKind("admin", _repair),
+    "migrate": ErrandKind("admin", _migrate),
     "compact": ErrandKind("admin", _compact),
     "reencode": ErrandKind("admin", _reencode),
     "fill_sparse": ErrandKind("write", _fill_sparse),

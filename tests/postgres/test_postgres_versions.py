@@ -132,6 +132,22 @@ def test_a_step_that_fails_leaves_nothing_and_is_taken_again(url, films):
         assert len(newer.migrate()) == 1
 
 
+def test_through_a_server(url, films):
+    pytest.importorskip("starlette", reason="the extra 'server' is not installed")
+    from support.serving import served
+
+    with tomorrow("schema"), served(url) as server:
+        with semsearch.open("films", home=server.url) as newer:
+            with pytest.raises(CollectionError, match=r"made by an older semsearch.*'semsearch migrate films'"):
+                newer.describe("films of the town")
+            assert newer.migrate() == [
+                f"brought the tables forward from version {tables.POSTGRES_SCHEMA - 1} to {tables.POSTGRES_SCHEMA}"
+            ]
+            newer.describe("films of the town")
+            assert newer.engine.versions["schema"] == tables.POSTGRES_SCHEMA
+        assert "needed nothing" in run("migrate", "films", "--home", server.url).err
+
+
 def test_on_the_command_line(url, films, tmp_path):
     with tomorrow("schema"):
         assert "brought the tables forward" in run("migrate", "films", "--home", url).out
