@@ -7,15 +7,16 @@ where and with which camera it was taken is metadata. They are decoded in a proc
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from corpora.confined import Confined
 from corpora.extraction import PICTURES
-from corpora.extraction.parts import Lost
+from corpora.extraction.parts import FilePart, Lost
 from corpora.extraction.picture import words_of
 from semsearch.errors import DataError, MissingDependency, UsageError
 from semsearch.options import Options, option
@@ -72,6 +73,26 @@ class ImagesReader:
                 return _pictures(file, confined, registrar, report)
 
             yield from read_files(source, cls.suffixes, Columns(), report, documents)
+
+    @classmethod
+    @contextmanager
+    def decoding(cls, options: ImagesOptions) -> Iterator[Callable[[Path], Any]]:
+        """What gives the pixels of one file after the other, uint8 `(height, width, 3)`, from one process under limits.
+
+        Raises:
+            DataError: A file can't be decoded; the next one can.
+        """
+        if find_spec("PIL") is None:
+            raise MissingDependency("pictures need Pillow: pip install 'semsearch[images]'.")
+        with Confined(options.seconds, options.megabytes) as confined:
+
+            def decoded(path: Path) -> Any:
+                for part in list(confined.parts(path)):
+                    if isinstance(part, FilePart) and part.pixels is not None:
+                        return part.pixels
+                raise DataError(f"{path.name}: it gave no picture.")
+
+            yield decoded
 
 
 def _pictures(file: CorpusFile, confined: Confined, registrar: Registrar, report: Report) -> Iterator[Document]:

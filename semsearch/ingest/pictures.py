@@ -6,7 +6,7 @@ import io
 import os
 import tempfile
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -92,8 +92,8 @@ def shown(image: Any) -> Any:
     return read_image(image) if isinstance(image, str | os.PathLike) else image
 
 
-def sent_image(content: bytes) -> Pixels:
-    """The picture in the bytes of a file, as `read_image` reads it.
+def sent_image(content: bytes, decode: Callable[[Path], Pixels] = read_image) -> Pixels:
+    """The picture in the bytes of a file, as `read_image` reads it, or what `decode` makes of a file.
 
     Raises:
         DataError: It can't be decoded; says why.
@@ -103,7 +103,7 @@ def sent_image(content: bytes) -> Pixels:
         file.write_bytes(content)
         try:
             with _turns:
-                return read_image(file)
+                return decode(file)
         except DataError as error:
             raise DataError(str(error).replace(str(file), "the picture").replace(file.name, "the picture")) from None
 

@@ -20,7 +20,6 @@ from starlette.concurrency import run_in_threadpool
 from semsearch import wire
 from semsearch.collection import Collection
 from semsearch.engine import Settlement
-from semsearch.ingest.pictures import sent_image, small_jpeg
 from semsearch.ingest.scan import apply, scan
 from semsearch.ingest.source import ReadReport, Source
 from semsearch.names import check_name
@@ -235,7 +234,7 @@ def get_thumbnail(call: Call[None]) -> HTTPAnswer:
         content = file.read(LARGEST_IMAGE + 1)
     if len(content) > LARGEST_IMAGE:
         raise Refusal(400, "invalid_parameter", "the file of the document is too large to be drawn small.", "id")
-    made = small_jpeg(sent_image(content), call.query.side)
+    made = call.service.thumbnails.small(call.collection, content, call.query.side)
     return HTTPAnswer(made, media_type="image/jpeg", headers={"Content-Security-Policy": SANDBOX})
 
 

@@ -38,6 +38,7 @@ from semsearch.server.operations import Table
 from semsearch.server.queued_model import QueuedModel
 from semsearch.server.search_queue import SearchQueue
 from semsearch.server.tasks import DONE, QUEUED, RUNNING, Tasks
+from semsearch.server.thumbnails import Thumbnails
 from semsearch.sparse_vectors import SparseEncoder
 from semsearch.state import state_folder
 from semsearch.types import Encoder, Reranker
@@ -82,6 +83,7 @@ class Service:
         self.searches: SearchQueue[str, bytes] = SearchQueue(self.instruments.dropped, self.options.max_waiting)
         self.tasks = Tasks(_tasks_folder(home), self._told, ThreadPoolExecutor(TASK_THREADS, "semsearch-task"))
         self.errands = Errands()
+        self.thumbnails = Thumbnails()
         self._log_line = log_line
         self._waiting = 0
         self._maintaining: dict[str, bool] = {}
@@ -334,6 +336,7 @@ class Service:
         self._maintenance.shutdown(wait=True, cancel_futures=True)
         for pool in self.pools.values():
             pool.shutdown(wait=True, cancel_futures=True)
+        self.thumbnails.close()
         self.collections.close()
 
 

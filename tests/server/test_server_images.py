@@ -3,6 +3,7 @@
 import base64
 import io
 import json
+import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -10,11 +11,12 @@ import pytest
 from PIL import Image
 from support import image_checkpoints as shown
 from support.command_line import run
-from support.named_hash import NAME, NamedHash
+from support.named_hash import NAME, NamedHash, until
 from support.serving import served
 
 import semsearch
 from semsearch.errors import DataError, UsageError
+from semsearch.server import thumbnails
 
 pytestmark = pytest.mark.slow
 
@@ -130,6 +132,29 @@ def test_a_picture_is_put_in_as_a_file_and_shown_small(server):
     assert max(Image.open(io.BytesIO(server.get(path, params={"id": "new.jpg", "side": 64}).content)).size) == 64
     assert server.refused(f"{path}?id=new.jpg&side=5000")["code"] == "invalid_parameter"
     assert server.refused(f"{path}?id=missing", status=404)["code"] == "file_not_found"
+
+
+def test_thumbnails_of_a_collection_share_a_process_that_ends_by_itself(server, photos, monkeypatch):
+    begun = []
+    real = subprocess.Popen
+
+    class Counted(real):
+        def __init__(self, *arguments, **how):
+            super().__init__(*arguments, **how)
+            begun.append(self)
+
+    monkeypatch.setattr(subprocess, "Popen", Counted)
+    monkeypatch.setattr(thumbnails, "IDLE_SECONDS", 0.2)
+    path = "/v1/collections/photos/original/thumbnail"
+    (photos / "3.png").write_bytes(b"no picture any more")
+    answers = [server.get(path, params={"id": name}) for name in ("0.jpeg", "3.png", "1.png", "2.jpeg")]
+    assert [answer.status_code for answer in answers] == [200, 422, 200, 200]
+    assert str(photos) not in answers[1].text
+    assert len(begun) <= 2
+    until(lambda: all(process.poll() is not None for process in begun))
+    assert server.get(path, params={"id": "0.jpeg"}).content == answers[0].content
+    server.service.thumbnails.close()
+    assert all(process.poll() is not None for process in begun)
 
 
 def test_a_server_as_a_home_is_given_pictures_and_asked_by_them(server, photos, clip):
