@@ -61,6 +61,7 @@ def engine_create(call: Call[Any]) -> HTTPAnswer:
     if name is not None and name not in call.service.options.encoders:
         served = call.service.encoder_name(name)  # which says that it is not served
         if shown_name(served) == name:  # which opens nothing
+            assert described is not None
             settings = {**settings, "encoder": {**described, "name": served}}
     engine = call.service.home.create(check_name(call.collection), settings, dim)
     call.service.collections.adopt(Collection(engine, call.service.model(engine)))

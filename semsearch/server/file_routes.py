@@ -234,7 +234,7 @@ def get_thumbnail(call: Call[None]) -> HTTPAnswer:
         content = file.read(LARGEST_IMAGE + 1)
     if len(content) > LARGEST_IMAGE:
         raise Refusal(400, "invalid_parameter", "the file of the document is too large to be drawn small.", "id")
-    made = call.service.thumbnails.small(call.collection, content, call.query.side)
+    made = call.service.small_pictures.small(call.collection, content, call.query.side)
     return HTTPAnswer(made, media_type="image/jpeg", headers={"Content-Security-Policy": SANDBOX})
 
 

@@ -37,8 +37,8 @@ from semsearch.server.model_names import described_shortly, known_sentence, mean
 from semsearch.server.operations import Table
 from semsearch.server.queued_model import QueuedModel
 from semsearch.server.search_queue import SearchQueue
+from semsearch.server.small_pictures import SmallPictures
 from semsearch.server.tasks import DONE, QUEUED, RUNNING, Tasks
-from semsearch.server.thumbnails import Thumbnails
 from semsearch.sparse_vectors import SparseEncoder
 from semsearch.state import state_folder
 from semsearch.types import Encoder, Reranker
@@ -83,7 +83,7 @@ class Service:
         self.searches: SearchQueue[str, bytes] = SearchQueue(self.instruments.dropped, self.options.max_waiting)
         self.tasks = Tasks(_tasks_folder(home), self._told, ThreadPoolExecutor(TASK_THREADS, "semsearch-task"))
         self.errands = Errands()
-        self.thumbnails = Thumbnails()
+        self.small_pictures = SmallPictures()
         self._log_line = log_line
         self._waiting = 0
         self._maintaining: dict[str, bool] = {}
@@ -336,7 +336,7 @@ class Service:
         self._maintenance.shutdown(wait=True, cancel_futures=True)
         for pool in self.pools.values():
             pool.shutdown(wait=True, cancel_futures=True)
-        self.thumbnails.close()
+        self.small_pictures.close()
         self.collections.close()
 
 

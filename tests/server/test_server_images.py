@@ -16,7 +16,7 @@ from support.serving import served
 
 import semsearch
 from semsearch.errors import DataError, UsageError
-from semsearch.server import thumbnails
+from semsearch.server import small_pictures
 
 pytestmark = pytest.mark.slow
 
@@ -144,7 +144,7 @@ def test_thumbnails_of_a_collection_share_a_process_that_ends_by_itself(server, 
             begun.append(self)
 
     monkeypatch.setattr(subprocess, "Popen", Counted)
-    monkeypatch.setattr(thumbnails, "IDLE_SECONDS", 0.2)
+    monkeypatch.setattr(small_pictures, "IDLE_SECONDS", 0.2)
     path = "/v1/collections/photos/original/thumbnail"
     (photos / "3.png").write_bytes(b"no picture any more")
     answers = [server.get(path, params={"id": name}) for name in ("0.jpeg", "3.png", "1.png", "2.jpeg")]
@@ -153,7 +153,7 @@ def test_thumbnails_of_a_collection_share_a_process_that_ends_by_itself(server, 
     assert len(begun) <= 2
     until(lambda: all(process.poll() is not None for process in begun))
     assert server.get(path, params={"id": "0.jpeg"}).content == answers[0].content
-    server.service.thumbnails.close()
+    server.service.small_pictures.close()
     assert all(process.poll() is not None for process in begun)
 
 

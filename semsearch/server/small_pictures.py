@@ -1,4 +1,4 @@
-"""Thumbnails of a collection's pictures, decoded by processes under limits that stay for those that come next.
+"""The pictures of a collection as small ones, decoded by processes under limits that stay for those that come next.
 
 A page asks for dozens at once, and beginning a process takes ten times what decoding one does. A process reads the
 files of one collection alone, as when these were indexed, and ends when it has had nothing to do for some seconds.
@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from semsearch import plugins
 from semsearch.encoder.image_preparation import Pixels
@@ -19,7 +19,7 @@ from semsearch.ingest.pictures import MOST_DECODED, sent_image, small_jpeg
 IDLE_SECONDS = 5.0
 
 
-class _Decoder(NamedTuple):
+class _PictureDecoder(NamedTuple):
     """A process that decodes one picture after the other, and what ends it."""
 
     collection: str
@@ -27,12 +27,12 @@ class _Decoder(NamedTuple):
     process: ExitStack
 
 
-class Thumbnails:
+class SmallPictures:
     """Those of a server. Threads share it."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._idle: list[_Decoder] = []
+        self._idle: list[_PictureDecoder] = []
         self._timer: threading.Timer | None = None
         self._closed = False
 
@@ -55,16 +55,16 @@ class Thumbnails:
             self._closed = True
         self._end_idle()
 
-    def _taken(self, collection: str) -> _Decoder:
+    def _taken(self, collection: str) -> _PictureDecoder:
         with self._lock:
             for place, one in enumerate(self._idle):
                 if one.collection == collection:
                     return self._idle.pop(place)
         process = ExitStack()
-        reader = plugins.corpus_reader("images")
-        return _Decoder(collection, process.enter_context(reader.decoding(reader.Options())), process)
+        reader: Any = plugins.corpus_reader("images")  # which decodes, beside what every reader does
+        return _PictureDecoder(collection, process.enter_context(reader.decoding(reader.Options())), process)
 
-    def _give_back(self, decoder: _Decoder) -> None:
+    def _give_back(self, decoder: _PictureDecoder) -> None:
         with self._lock:
             self._idle.append(decoder)
             ended = self._idle if self._closed else self._idle[:-MOST_DECODED]
