@@ -237,7 +237,8 @@ def _made_or_joined(
         try:
             collection = options.open(name, home)
             if not len(collection) and not collection.settings.get(JOINED):
-                collection.engine.set(JOINED, True)
+                with suppress(UsageError):  # an older server keeps settings for other keys
+                    collection.engine.set(JOINED, True)
         except BaseException as error:
             if collection is not None:
                 collection.close()

@@ -43,5 +43,5 @@ class ModelDoubt:
         new = [code for code in foreign_of(self._letters) if code not in said]
         if new and (doubt := doubt_of_languages(self._model, new)):
             log.warning("collection '%s': %s", self._engine.name, doubt)
-            with suppress(SemsearchError):  # it may take another key to set something: then it is said again
+            with suppress(SemsearchError):  # it is committed, and said again where this can't be kept
                 self._engine.set(DOUBTED, [*said, *new])

@@ -14,14 +14,26 @@ import numpy as np
 from semsearch import engine_wire as ew
 from semsearch.arguments import as_ids
 from semsearch.collection import Collection
-from semsearch.engine import SPARSE, Engine, EngineView, Indexed, Maintained, SparseStore, SparseView, fingerprint
+from semsearch.engine import (
+    JOINED,
+    SPARSE,
+    Engine,
+    EngineView,
+    Indexed,
+    Maintained,
+    SparseStore,
+    SparseView,
+    fingerprint,
+)
 from semsearch.errors import DataError, DocumentChanged, UsageError
+from semsearch.ingest.model_doubt import DOUBTED
 from semsearch.ingest.pictures import ReadsImages, reader_of_pictures
 from semsearch.records import Entry
 from semsearch.search.languages import named
 from semsearch.search.ranking import scored
 from semsearch.search.where_mapping import parse as parse_filter
 from semsearch.server.facets import facets
+from semsearch.server.failures import Refusal
 from semsearch.server.operations import Call
 from semsearch.types import Keys, Metadata, Metric, Windowed
 from semsearch.vectors import stored_form
@@ -38,6 +50,17 @@ class EngineMethod(NamedTuple):
 
     role: str
     answer: Callable[[Call[Any], Collection, Mapping[str, Any]], Any]
+
+
+NOTED_BY_WRITERS: Mapping[str, Callable[[Any], bool]] = {  # settings that say what whoever writes has seen
+    JOINED: lambda value: value is True,
+    DOUBTED: lambda value: isinstance(value, list) and len(value) < 1000 and all(map(_is_code, value)),
+}
+
+
+def _is_code(value: Any) -> bool:
+    """Whether it is the code of a language."""
+    return isinstance(value, str) and value.isalpha() and len(value) <= 3
 
 
 def _state(call: Call[Any], collection: Collection, facts: Mapping[str, Any]) -> Any:
@@ -134,6 +157,11 @@ def _canonical(metadata: Metadata) -> str:
 def _set(call: Call[Any], collection: Collection, facts: Mapping[str, Any]) -> Any:
     if facts["name"] in FIXED or not isinstance(facts["name"], str):
         raise UsageError(f"the setting {facts['name']!r:.40} was fixed when the collection was made.")
+    noted = NOTED_BY_WRITERS.get(facts["name"])
+    if noted is None and not call.grant.has("admin"):
+        raise Refusal(403, "not_allowed", "that needs a key of the role 'admin'.")
+    if noted is not None and not noted(facts["value"]):
+        raise UsageError(f"the setting {facts['name']!r:.40} can't be that.")
     collection.engine.set(facts["name"], facts["value"])
 
 
@@ -468,7 +496,7 @@ ENGINE_METHODS: Mapping[str, EngineMethod] = {
             "settle": _settle,
         }.items()
     },
-    "set": EngineMethod("admin", _set),
+    "set": EngineMethod("write", _set),  # of which most is for the role admin
     "drop_unused": EngineMethod("admin", _drop_unused),
     "keep_queries": EngineMethod("admin", _keep_queries),
 }

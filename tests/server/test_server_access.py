@@ -514,6 +514,19 @@ def test_whoever_does_not_look_after_the_machine_is_shown_no_path_of_it(serve, k
         assert "own" in answers[1].text
 
 
+def test_a_key_that_writes_keeps_what_it_has_seen_and_no_other_setting(locked):
+    server, headers = locked
+    path = "/v1/engine/animals/set"
+    for name, value in (("joined", True), ("doubted_languages", ["de", "it"])):
+        server.ask(path, {"name": name, "value": value}, headers=headers["writer"])
+        server.refused(path, {"name": name, "value": value}, 403, headers=headers["reader"])
+    for name, value in (("joined", "x"), ("doubted_languages", "de"), ("doubted_languages", ["../de"]), ("uuid", "x")):
+        server.refused(path, {"name": name, "value": value}, headers=headers["writer"])
+    for name in ("description", "graph", "anything"):
+        server.refused(path, {"name": name, "value": "x"}, 403, headers=headers["writer"])
+        server.ask(path, {"name": name, "value": "x"}, headers=headers["admin"])
+
+
 def test_every_error_of_ours_has_a_code_of_its_own():
     from semsearch import errors
 
