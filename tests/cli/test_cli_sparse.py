@@ -52,6 +52,7 @@ def test_none_is_no_sparse_model(tmp_path, models):
     assert "'semsearch reencode both --sparse none'" in ended.err
 
 
+@pytest.mark.slow  # starts processes
 @pytest.mark.parametrize("kind", ["--encoder", "--sparse", "--reranker"])
 def test_a_server_of_a_model_that_is_not_there_ends_at_once(tmp_path, models, kind):
     of_another_kind = {"--encoder": models[1], "--sparse": tmp_path, "--reranker": models[1]}[kind]
