@@ -35,6 +35,7 @@ class ClusterDialect(ABC):
     flavour: str
     most_components: int  # of a vector
     left_out: Sequence[str] = ()  # of what is kept of a document as it was sent
+    light_sources = False  # whether texts are read without unpacking the vectors beside them
 
     @abstractmethod
     def send(self, method: str, path: str, body: bytes | None, lines: bool) -> ClusterAnswer:
@@ -148,6 +149,7 @@ class ElasticsearchDialect(ClusterDialect):
     flavour = "elasticsearch"
     most_components = 4096
     left_out = ("words", "codes")
+    light_sources = True
 
     def __init__(self, address: ClusterAddress) -> None:
         from elastic_transport import OrjsonSerializer
