@@ -95,9 +95,10 @@ kill-server: $(VENV)/.test ## kill a server in the midst of uploads, a hundred t
 kill-clients: $(VENV)/.test ## kill clients of a PostgreSQL at every exchange with it, in every operation
 	PYTHONPATH=tests $(BIN)/python -m support.client_kills
 
-cluster: $(VENV)/.test ## kill a node of three while writers write and readers read, a hundred times; what else can be lost (COUNT=…, FLAVOUR=…)
+cluster: $(VENV)/.test ## kill a node of three while writers write and readers read, a hundred times; what else can be lost; growth to a million (COUNT=…, FLAVOUR=…)
 	PYTHONPATH=tests $(BIN)/python -m support.cluster_kills $(or $(COUNT),100) --flavour $(or $(FLAVOUR),opensearch)
 	$(BIN)/python -m pytest tests/cluster -m 'long and not real'
+	PYTHONPATH=tests $(BIN)/python -m support.cluster_growth --alone --flavour $(or $(FLAVOUR),opensearch)
 
 siege: $(VENV)/.test ## hold 10,000 connections to a server open, and send it all that nobody should (COUNT=…)
 	PYTHONPATH=tests $(BIN)/python -m support.siege $(or $(COUNT),10000)

@@ -45,6 +45,7 @@ class Benchmark:
     plot: Callable[[list[Record], Path], None] | None = field(default=None)
     script: str = ""  # if it isn't called as the benchmark is
     schemes: tuple[str, ...] = ()  # of servers, by those addresses in SEMSEARCH_BENCH_SERVERS it is run for
+    together: bool = False  # whether it is run once for all of them
 
 
 LOST = """\
@@ -232,6 +233,19 @@ BENCHMARKS: dict[str, Benchmark] = {
         vectors=True,
         schemes=("opensearch", "elasticsearch"),
     ),
+    "engines": Benchmark(
+        "One collection in several engines",
+        [tables.engines],
+        None,
+        "",
+        "The same documents with the same vectors in a folder and in servers on the same machine, asked by one client, "
+        "in turn, without encoding: p50 of each; recall is that of `dense`, through the graph. Graph: built, or merged "
+        "to one a shard. Disk, in parentheses: times the bytes of vectors and texts; replicas are none. Bare pgvector "
+        "has keys and vectors alone.",
+        vectors=True,
+        schemes=("postgresql", "opensearch", "elasticsearch"),
+        together=True,
+    ),
     "reranking": Benchmark("Reranking 100 passages", [tables.reranking], "--passages 40 --rounds 1"),
 }
 
@@ -246,7 +260,8 @@ def run(name: str, benchmark: Benchmark, full: bool) -> bool:
     shown = " ".join(["python", f"benchmarks/{script}", *arguments])
     print(f"\n$ {shown}", flush=True)
     command = [sys.executable, str(HERE / script), *arguments, "--out", str(new)]
-    given = [[url] for url in _servers(benchmark)] if benchmark.schemes else [[]]
+    servers = _servers(benchmark)
+    given = [servers] if benchmark.together or not benchmark.schemes else [[url] for url in servers]
     codes = [subprocess.run([*command, *url], check=False).returncode for url in given]
     if any(codes) or not new.exists():
         print(f"{name} did not go through (exit codes {codes}); its earlier results stay.", file=sys.stderr)

@@ -341,6 +341,18 @@ def clusters(records: list[Record]) -> Iterator[Row]:
             yield *own, way, f"{ms['p50']:.2f} ms", *told, "" if ms["recall"] is None else f"{ms['recall']:.4f}"
 
 
+def engines(records: list[Record]) -> Iterator[Row]:
+    """Of each engine what loading, its disk, and each search took."""
+    ways = ("dense", "exact", "1 %", "words", "hybrid")
+    yield "engine", "passages", "load", "graph", "disk", *ways, "recall"
+    for r in records:
+        seconds, ms = r["seconds"], r["ms"]
+        disk = f"{r['bytes'] / 1e6:,.0f} MB ({r['bytes'] / r['raw']:.2f})"
+        own = [f"{ms[way]['p50']:.2f} ms" if way in ms else "" for way in ways]
+        recall = f"{ms['dense']['recall']:.4f}"
+        yield r["engine"], f"{r['rows']:,}", f"{seconds['load']:.1f} s", f"{seconds['graph']:.1f} s", disk, *own, recall
+
+
 def quality(records: list[Record]) -> Iterator[Row]:
     """Retrieval by each way."""
     yield "data", "way", "queries", "nDCG@10", "95 % interval", "published", "R@100", "change", "p"

@@ -78,6 +78,7 @@ def test_every_helper_serves_somebody():
     scripts = {
         "soak",
         "preloaded",
+        "cluster_growth",
         "cluster_kills",
         "part_kills",
     }  # run by make; loaded by name into the server that others are forked from

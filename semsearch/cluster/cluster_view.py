@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import ChainMap
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any
@@ -64,7 +65,7 @@ class ClusterView:
 
     @cached_property
     def _words(self) -> WordCandidates:
-        return WordCandidates(self._store, self.totals, languages_of(self.settings))
+        return WordCandidates(self._store, self.totals, languages_of(self.settings), texts=bool(self._texts))
 
     @cached_property
     def nearest(self) -> NearestDocuments:
@@ -152,8 +153,9 @@ class ClusterView:
         wanted = set(keys.tolist())
         known = {key: own for own in self._words.documents.values() for key in own.keys if key in wanted} | self._read
         lacking = [key for key in dict.fromkeys(keys.tolist()) if key not in known]
-        along = [self.nearest.sources[key] for key in lacking if key in self.nearest.sources]
-        lacking = [key for key in lacking if key not in self.nearest.sources]
+        came = ChainMap(self.nearest.sources, self._words.sources)
+        along = [came[key] for key in lacking if key in came]
+        lacking = [key for key in lacking if key not in came]
         for source in (*along, *(hit["_source"] for hit in self._store.of_keys(lacking, TEXT_FIELDS))):
             stored = StoredDocument.of(source)
             known |= dict.fromkeys(stored.keys, stored)

@@ -35,6 +35,7 @@ class ClusterDialect(ABC):
     flavour: str
     most_components: int  # of a vector
     left_out: Sequence[str] = ()  # of what is kept of a document as it was sent
+    light_sources = False  # whether texts are read without unpacking the vectors beside them
 
     @abstractmethod
     def send(self, method: str, path: str, body: bytes | None, lines: bool) -> ClusterAnswer:
@@ -72,8 +73,15 @@ class OpenSearchDialect(ClusterDialect):
     most_components = 16_000
 
     def __init__(self, address: ClusterAddress) -> None:
-        from opensearchpy import OpenSearch, SerializationError
+        from opensearchpy import OpenSearch, SerializationError, Urllib3HttpConnection
         from opensearchpy.serializer import Serializer
+
+        from semsearch.cluster.bounded_answers import bound
+
+        class Connection(Urllib3HttpConnection):
+            def __init__(self, *args: Any, **options: Any) -> None:
+                super().__init__(*args, **options)
+                bound(self.pool)
 
         class Bytes(Serializer):
             mimetype = "application/json"
@@ -92,6 +100,7 @@ class OpenSearchDialect(ClusterDialect):
             list(address.hosts),
             http_auth=(address.user, address.password) if address.user else None,
             serializer=Bytes(),
+            connection_class=Connection,
             timeout=address.timeout,
             pool_maxsize=CONNECTIONS_OF_HOST,
             max_retries=max(3, len(address.hosts)),
@@ -148,19 +157,28 @@ class ElasticsearchDialect(ClusterDialect):
     flavour = "elasticsearch"
     most_components = 4096
     left_out = ("words", "codes")
+    light_sources = True
 
     def __init__(self, address: ClusterAddress) -> None:
-        from elastic_transport import OrjsonSerializer
+        from elastic_transport import OrjsonSerializer, Urllib3HttpNode
         from elasticsearch import Elasticsearch
 
+        from semsearch.cluster.bounded_answers import bound
+
+        class Node(Urllib3HttpNode):
+            def __init__(self, config: Any) -> None:
+                super().__init__(config)
+                bound(self.pool)
+
         secure: dict[str, Any] = {"ca_certs": address.ca_certs} if address.ca_certs else {}
+        self._timeout = address.timeout
         self._client = Elasticsearch(
             list(address.hosts),
             basic_auth=(address.user, address.password) if address.user else None,
-            request_timeout=address.timeout,
             connections_per_node=CONNECTIONS_OF_HOST,
             max_retries=max(3, len(address.hosts)),
             retry_on_timeout=False,
+            node_class=Node,
             serializers={"application/json": OrjsonSerializer()},
             **secure,
         )
@@ -174,7 +192,11 @@ class ElasticsearchDialect(ClusterDialect):
             headers["content-type"] = "application/x-ndjson" if lines else "application/json"
         try:
             said = self._client.transport.perform_request(
-                method, path, body=body, headers={**self._client._headers, **headers}
+                method,
+                path,
+                body=body,
+                headers={**self._client._headers, **headers},
+                request_timeout=self._timeout,  # the transport knows nothing of the client's
             )
         except SerializationError as error:
             return ClusterAnswer(0, str(error))

@@ -7,6 +7,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict
 from functools import partial
@@ -41,6 +42,7 @@ from semsearch.engine import (
     Origin,
     Problem,
     Settings,
+    StateMoved,
     Written,
     fingerprint,
 )
@@ -50,6 +52,7 @@ from semsearch.errors import (
     CollectionNotFound,
     DimensionMismatch,
     ModelMismatch,
+    SemsearchError,
     UsageError,
 )
 from semsearch.ingest.ingestion import BATCH_DOCUMENTS
@@ -90,6 +93,7 @@ class ClusterEngine:
         self._closed = False
         self._unseen = False  # whether something was written here that searches may not see
         self._texts: bool | None = None  # whether they were short when they were last looked at
+        self._latest: StateOfCollection | None = None  # that was read
         self._lock = threading.Lock()
         self.origins = ClusterOrigins(connection, state, self._searchable, self._writable)
 
@@ -105,7 +109,8 @@ class ClusterEngine:
 
     def _read(self) -> StateOfCollection:
         self.check_open()
-        return self._checked(self._state.read())
+        self._latest = self._checked(self._state.read())
+        return self._latest
 
     def _to_write(self) -> StateOfCollection:
         self.check_open()
@@ -173,15 +178,28 @@ class ClusterEngine:
 
     def view(self) -> AbstractContextManager[ClusterView]:
         """See `Engine.view`."""
-        return self._view(False)
-
-    def prompt_view(self) -> AbstractContextManager[ClusterView]:
-        """See `semsearch.engine.Prompt`: one whose searches begin again where writers came between two requests."""
-        return self._view(True)
+        return self._view(self._read())
 
     @contextmanager
-    def _view(self, prompt: bool) -> Iterator[ClusterView]:
-        state = self._read()
+    def prompt_view(self) -> Iterator[ClusterView]:
+        """See `semsearch.engine.Prompt`: the state that was read last, while it is read whether it is the newest."""
+        self.check_open()
+        known = self._latest
+        if known is None or self._unseen:
+            with self._view(self._read(), prompt=True) as view:
+                yield view
+            return
+        newest = _at_once(self._read)
+        try:
+            with self._view(known, prompt=True) as view:
+                yield view
+        except SemsearchError:
+            _hold_to(known, newest)  # else what failed is another index, or gone
+            raise
+        _hold_to(known, newest)
+
+    @contextmanager
+    def _view(self, state: StateOfCollection, *, prompt: bool = False) -> Iterator[ClusterView]:
         store = self._store(state)
         self._refresh(store)
         graph = state.settings.get(WALK)
@@ -416,7 +434,7 @@ class ClusterEngine:
         return certificate
 
     def _measured(self, spec: IndexSpec, queries: Vectors | Synthesis | None, *, exact: bool) -> Certificate:
-        with self._view(False) as view:
+        with self.view() as view:
 
             def set_depth(value: int) -> None:
                 view.nearest.depth = value
@@ -566,6 +584,26 @@ class ClusterEngine:
         options = _graph_options(IndexSpec.of(state.settings).options)
         change = IndexChange(settings, dim, metric, options, KEPT, transform, BATCH_DOCUMENTS)
         return SecondIndex(self._connection, self._state, self.name).change(change, progress)
+
+
+def _at_once(read: Callable[[], StateOfCollection]) -> Future[StateOfCollection]:
+    """What `read` gives, read in a thread of its own: a forked child has none of its parent's."""
+    future = Future[StateOfCollection]()
+
+    def run() -> None:
+        try:
+            future.set_result(read())
+        except BaseException as error:
+            future.set_exception(error)
+
+    threading.Thread(target=run, daemon=True).start()
+    return future
+
+
+def _hold_to(known: StateOfCollection, newest: Future[StateOfCollection]) -> None:
+    """Raises `StateMoved` where what was taken for granted is not what is there."""
+    if newest.result().source["version"] != known.source["version"]:
+        raise StateMoved
 
 
 def _spans(source: Mapping[str, Any]) -> list[tuple[int, int]]:

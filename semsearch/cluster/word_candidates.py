@@ -43,10 +43,12 @@ from semsearch.vectors import top_k
 MOST_CLAUSES = 1000  # words that the server is asked for; it takes 1,024
 MOST_ALONE = 32  # words that the server is asked about one by one, which it knows at once, or remembers
 LEAST_PAGE = 32  # candidates that are asked for at once: mostly they prove the first ten
+TEXTS_ALONG = 2 * LEAST_PAGE  # candidates whose texts may come with their words
 DEEPEST_WORDS = 20_000  # candidates, after which the best of them are taken for the best
 KEPT_DOCUMENTS = 20_000  # that a view remembers
 NO_CANDIDATES = Candidates(np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64), np.empty(0, dtype=np.float32), ())
 WORD_FIELDS: Clause = columns("kind", "num", "first", "codes")
+WITH_TEXTS: Clause = {"stored_fields": [], "_source": list(TEXT_FIELDS)}
 DOCUMENT_KIND = ["doc"]
 _UNPARTED = ShapeLevel(None, float("inf"))
 
@@ -115,14 +117,19 @@ class _Walk:
 class WordCandidates:
     """The passages of one index by their words; phrases are looked up once a view."""
 
-    def __init__(self, store: DocumentStore, counted: IndexTotals, languages: Languages) -> None:
+    def __init__(
+        self, store: DocumentStore, counted: IndexTotals, languages: Languages, *, texts: bool = False
+    ) -> None:
+        """`texts`: whether those of documents are short, so that they may come with first candidates."""
         self._store = store
+        self._texts = texts and store.connection.dialect.light_sources
         self._connection: ClusterConnection = store.connection
         self._counted = counted
         self._languages = languages
         self._held: dict[tuple[str, bool], dict[int, int]] = {}
         self._copies = secrets.token_hex(8)
         self.documents: dict[int, StoredDocument] = {}  # that were read, by number
+        self.sources: dict[int, Mapping[str, Any]] = {}  # of documents whose texts came along, by key
 
     @property
     def _totals(self) -> WordTotals:
@@ -136,7 +143,10 @@ class WordCandidates:
         weights = {coded(word): weight for word, weight in weighed(words, self._languages).items()}
         boosted = self._boosted(query)
         begun = _Walk(_UNPARTED, max(LEAST_PAGE, k + k // 4))
-        own, served, hits = self._weighed(weights, boosted, self._body(begun, weights, allowed))
+        page = self._body(begun, weights, allowed)
+        if self._texts and begun.size <= TEXTS_ALONG:
+            page |= WITH_TEXTS
+        own, served, hits = self._weighed(weights, boosted, page)
         if not self._totals.passages:
             return NO_CANDIDATES
         if not self._counted.shapes:
@@ -193,6 +203,8 @@ class WordCandidates:
             if hit.get("fields", {}).get("kind") != DOCUMENT_KIND:  # somebody else's
                 continue
             document = _Coded.of(hit)
+            if "_source" in hit and len(self.sources) < KEPT_DOCUMENTS:
+                self.sources |= dict.fromkeys(hit["_source"]["keys"], hit["_source"])
             if document.num not in scored:
                 scored[document.num] = self._scored(document, own, allowed)
         walk.least = float(hits[-1]["sort"][0]) if len(hits) == walk.size else 0.0
@@ -262,21 +274,21 @@ class WordCandidates:
             filters = {code: {"term": {"words": code}} for code in together[at : at + MOST_CLAUSES]}
             bodies.append({"size": 0, "query": IS_DOCUMENT, "aggs": {"own": {"filters": {"filters": filters}}}})
         bodies += [_explained(codes[:MOST_CLAUSES]), page]
-        *counted, best, first = self._counted.searches(bodies, copies=self._copies)
+        *counted, told, first = self._counted.searches(bodies, copies=self._copies)
         documents = self._totals.documents
         counts = {code: int(said["hits"]["total"]["value"]) for code, said in zip(alone, counted, strict=False)}
         for said in counted[len(alone) :]:
             counts |= {code: int(own["doc_count"]) for code, own in said["aggregations"]["own"]["buckets"].items()}
         live = {code: count for code, count in counts.items() if count}
         words = {code: weights[code] * idf(count, documents) for code, count in live.items()}
-        served = ServerStatistics.of(best["hits"]["hits"])
+        served = ServerStatistics.of(told["hits"]["hits"])
         worded = self._counted.worded
         if served is not None and served.documents != worded:  # what was removed counts, too: in each word, how much?
             untold = sorted(live.keys() - served.holding.keys(), key=lambda code: -words[code])[:MOST_ALONE]
             explained = [_explained([code]) for code in untold]
             said = self._connection.searches(self._store.index, explained, copies=self._copies)
-            told = ServerStatistics.of([hit for one in said for hit in one["hits"]["hits"]])
-            served.holding.update({} if told is None else told.holding)
+            more = ServerStatistics.of([hit for one in said for hit in one["hits"]["hits"]])
+            served.holding.update({} if more is None else more.holding)
         boosts = dict(words)
         if served is not None:
             boosts = {code: words[code] / served.idf(code, count, worded) for code, count in live.items()}
@@ -355,10 +367,11 @@ def _counted(code: str) -> Clause:
 
 
 def _explained(codes: Sequence[str]) -> Clause:
-    """What has the server tell how it scores the best document by some words."""
+    """What has the server tell how it scores a document by some words: what it counts, it tells of each alike."""
     should = [{"term": {"words": code}} for code in codes]
     query = {"bool": {"should": should, "minimum_should_match": 1}}
-    return {"size": 1, "query": query, "explain": True, "track_total_hits": False, **columns("num")}
+    any_one = {"size": 1, "terminate_after": 1, "track_total_hits": False}
+    return {**any_one, "query": query, "explain": True, **columns("num")}
 
 
 def _best(scored: Any, k: int, grouped: bool) -> Candidates:

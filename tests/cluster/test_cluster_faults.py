@@ -407,6 +407,46 @@ def test_where_nothing_was_removed_words_are_asked_about_once(cats, monkeypatch)
     assert len(requests) == 1
 
 
+def test_what_is_taken_for_granted_is_asked_again_where_it_moved(url, cats, monkeypatch):
+    """An index in place of another, while a search goes on in the old one."""
+    with opened(url) as other:
+        cats.search("cat", mode="lexical")  # knows the state from here on
+        index = cats.engine._read().index
+        states = asked(monkeypatch, cats, "_doc/")
+        other.change_language("de")
+        assert other.engine._read().index != index
+        assert len(cats.search("cat", mode="lexical", k=6)) == 6
+        assert [hit.id for hit in cats.search("number 3", mode="lexical", k=1)] == ["c3"]
+        assert len(states) == 3  # of the first search two, for it began again
+        other.add([Document("new", "a dog")])
+        assert [hit.id for hit in cats.search("dog", mode="lexical", k=1)] == ["new"]
+
+
+def test_the_state_is_read_beside_what_is_asked(cats, monkeypatch):
+    """Neither waits for the other; what searches answer waits for both."""
+    cats.search("cat", mode="lexical")
+    dialect, both = cats.engine._connection.dialect, threading.Barrier(2, timeout=60)
+    send = dialect.send
+
+    def met(method, path, body, lines):
+        if "_doc/" in path or "_msearch" in path:
+            both.wait()
+        return send(method, path, body, lines)
+
+    monkeypatch.setattr(dialect, "send", met)
+    assert len(cats.search("cat", mode="lexical", k=6)) == 6
+
+
+def test_short_texts_come_with_the_words_where_no_vectors_lie_between(cats, monkeypatch):
+    cats.search("cat", mode="lexical")
+    later = asked(monkeypatch, cats, "/_search")
+    assert {hit.document.text for hit in cats.search("cat", mode="lexical", k=6)} == {one.text for one in CATS}
+    assert len(later) == (0 if cats.engine._connection.dialect.light_sources else 1)
+    monkeypatch.setattr(word_candidates, "TEXTS_ALONG", 5)
+    assert len(cats.search("cat", mode="lexical", k=6)) == 6
+    assert len(later) == (1 if cats.engine._connection.dialect.light_sources else 2)
+
+
 def test_what_a_filter_leaves_is_compared_once(cats, monkeypatch):
     cats.reindex("hnsw")
     cats.search("cat", k=1, where={"n": {"$gte": 4}})  # knows the fields from here on

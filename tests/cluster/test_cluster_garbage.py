@@ -3,7 +3,7 @@
 import contextlib
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Thread
+from threading import Event, Thread
 
 import pytest
 
@@ -13,7 +13,7 @@ from support.cluster import FLAVOURS
 
 import semsearch
 from semsearch.cluster.dialects import ClusterAnswer
-from semsearch.errors import SemsearchError, StorageError
+from semsearch.errors import EngineUnreachable, SemsearchError, StorageError
 from semsearch.testing.encoder import HashEncoder
 from semsearch.types import Document
 
@@ -90,6 +90,53 @@ def test_what_is_no_cluster(garbage, monkeypatch, flavour, content):
         assert "127.0.0.1" in said
         assert "\n" not in said
         assert "hunter2" not in said
+
+
+DRIPS = {
+    "its header": b"HTTP/1.1 200 OK\r\nx-more: " + 100 * b"a",
+    "its body": b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 999\r\n\r\n" + 100 * b" ",
+    "pieces": b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n" + 60 * b"1\r\n \r\n",
+}
+
+
+class Dripping(BaseHTTPRequestHandler):
+    """Answers a byte at a time, each of them soon."""
+
+    def answer(self):
+        content = self.server.content
+        fast = content.find(b"\r\n") + 2
+        for piece in (content[:fast], *(content[at : at + 1] for at in range(fast, len(content)))):
+            if self.server.over.wait(0.1):
+                break
+            self.wfile.write(piece)
+            self.wfile.flush()
+        else:
+            self.server.waited = True
+        self.close_connection = True
+
+    do_GET = do_PUT = do_POST = answer
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.mark.parametrize("content", DRIPS)
+@pytest.mark.parametrize("flavour", FLAVOURS)
+def test_what_drips_is_not_waited_for(flavour, content):
+    """The time is that of the whole answer."""
+    pytest.importorskip({"opensearch": "opensearchpy"}.get(flavour, flavour))
+    with ThreadingHTTPServer(("127.0.0.1", 0), Dripping) as server:
+        server.content, server.over, server.waited = DRIPS[content], Event(), False
+        thread = Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        try:
+            with pytest.raises(EngineUnreachable, match=r"did not answer in time .*timed out"):
+                semsearch.list_collections(home=f"{flavour}://127.0.0.1:{server.server_port}?timeout=1")
+        finally:
+            server.over.set()
+            server.shutdown()
+            thread.join()
+        assert not server.waited
 
 
 WORK = {

@@ -63,8 +63,11 @@ def free_port():
 class Cluster:
     """Some nodes of one kind on this machine, with all of their files in a folder of its own."""
 
-    def __init__(self, flavour, archive, folder, nodes=1, settings=(), secret=None):
-        """`settings` are "name=value"; with a `secret`, a password and TLS are asked for (Elasticsearch)."""
+    def __init__(self, flavour, archive, folder, nodes=1, settings=(), secret=None, *, heap=HEAP, compiled=False):
+        """`settings` are "name=value"; with a `secret`, a password and TLS are asked for (Elasticsearch).
+
+        `compiled`: for speed, once it is warm; else what starts sooner matters more than what runs faster.
+        """
         self.flavour = flavour
         self.folder = Path(folder)
         self.folder.chmod(0o755)
@@ -74,6 +77,7 @@ class Cluster:
         self.transports = [free_port() for _ in range(nodes)]
         self.settings = list(settings)
         self.secret = secret
+        self._java = [f"-Xms{heap}", f"-Xmx{heap}", *([] if compiled else ["-XX:TieredStopAtLevel=1"])]
         self.processes = [None] * nodes
         (self.folder / "repo").mkdir()
 
@@ -114,8 +118,7 @@ class Cluster:
 
     def _opensearch(self, node, own, settings):
         ports = (str(self.ports[node]), str(self.transports[node]))
-        command = [java("opensearch") / "bin" / "java", f"-Xms{HEAP}", f"-Xmx{HEAP}", "-XX:+UseSerialGC"]
-        command += ["-XX:TieredStopAtLevel=1"]  # what starts sooner matters more here than what runs faster
+        command = [java("opensearch") / "bin" / "java", *self._java, "-XX:+UseSerialGC"]
         command += ["-cp", "jars/*:knn/*", NODE, own, "semsearch-tests", f"node{node}", *ports, *settings]
         return command, {"cwd": self.program}
 
@@ -151,7 +154,7 @@ class Cluster:
             "ES_JAVA_HOME": str(java("elasticsearch")),
             "ES_PATH_CONF": str(config),
             "ES_TMPDIR": str(own / "tmp"),
-            "ES_JAVA_OPTS": f"-Xms{HEAP} -Xmx{HEAP} -XX:TieredStopAtLevel=1",
+            "ES_JAVA_OPTS": " ".join(self._java),
         }
         if self.secret and not (config / "elasticsearch.keystore").exists():
             for arguments, said in ((("create",), None), (("add", "-x", "bootstrap.password"), self.secret)):
