@@ -8,7 +8,9 @@ one process with a connection each, that asks anew as soon as it is answered. To
 and the processor's time of the server for each request: on a machine that others use, that is what to compare, and
 the subjects take turns, slice by slice. Beside it: `Collection.search_many` of as many questions at a time as there
 are clients, which is what the server could reach at best; and for `/v1/embeddings` a plain server around
-sentence-transformers, which encodes each request by itself (Starlette, on which FastAPI stands, so it is no slower).
+sentence-transformers, which encodes each request by itself (Starlette, on which FastAPI stands, so it is no slower),
+in float32, which the server is asked to compute in, too. What batching gives is a server's row of many clients beside
+its row of one, whose questions are encoded one at a time.
 """
 
 from __future__ import annotations
@@ -108,7 +110,8 @@ def measured(
         if collection.info()["index"]["wanted"]["backend"] != index:
             collection.reindex(index)
         collection.load_index()
-        command = [sys.executable, "-m", "semsearch", "serve", "--home", home, "--port", "0", "--quiet", "-m", folder]
+        command = [sys.executable, "-m", "semsearch", "serve", "--port", "0", "--quiet", "-m", folder, "--home"]
+        command.append(home)
         server = stack.enter_context(running(command))
         with semsearch.open("questions", home=f"http://127.0.0.1:{server[1]}") as served:
             served.load_index()  # whose loading counts for none of the requests
@@ -121,6 +124,10 @@ def measured(
                 *server, "embeddings", asked, number, options.seconds, tally, model=folder
             )
             if not options.no_peer:
+                with_its_numbers = stack.enter_context(running([*command[:-1], ":memory:", "--dtype", "float32"]))
+                subjects["server, embeddings, float32"] = lambda number, tally: load(
+                    *with_its_numbers, "embeddings", asked, number, options.seconds, tally, model=folder
+                )
                 peer = stack.enter_context(
                     running([sys.executable, "-c", PEER.format(folder=folder, port=free_port())])
                 )
@@ -133,7 +140,10 @@ def measured(
                 for what, run in subjects.items():
                     run(number, tallies[what])
             about = {"documents": len(collection), "index": index}
-            rows += [{"what": what, "clients": number, **tally.told(), **about} for what, tally in tallies.items()]
+            rows += [
+                {"benchmark": "serving", "what": what, "clients": number, **tally.told(), **about, "load": loaded()}
+                for what, tally in tallies.items()
+            ]
             print(json.dumps(ratios(tallies) | {"clients": number, **about}), file=sys.stderr, flush=True)
     return rows
 
@@ -159,7 +169,7 @@ class Tally:
             "requests_per_second": round(self.count / self.passed, 1),
             "p50_ms": round(1000 * statistics.median(ordered), 2),
             "p99_ms": round(1000 * ordered[min(int(0.99 * len(ordered)), len(ordered) - 1)], 2),
-            "server_cpu_ms_per_request": round(self.each, 3),
+            "cpu_ms_per_request": round(self.each, 3),
         }
 
 
@@ -206,6 +216,11 @@ def running(command: Sequence[str]) -> Iterator[tuple[subprocess.Popen[str], int
     finally:
         process.terminate()
         process.wait(60)
+
+
+def loaded() -> float:
+    """How many processes want a processor, of the last minute: at the end of it the benchmark's own are among them."""
+    return round(os.getloadavg()[0], 1)
 
 
 def free_port() -> int:
