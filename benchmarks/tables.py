@@ -342,7 +342,7 @@ def clusters(records: list[Record]) -> Iterator[Row]:
 
 
 SERVED_BESIDE = {  # what a row of the server's is held against
-    "server, search": "search_many",
+    "server, search": "search_many, batches as the server's",
     "server, embeddings": "plain server, embeddings",
     "server, embeddings, float32": "plain server, embeddings",
 }
@@ -350,18 +350,7 @@ SERVED_BESIDE = {  # what a row of the server's is held against
 
 def serving(records: list[Record]) -> Iterator[Row]:
     """A server's rates and times, and its processor's time beside what it could be at best, or a plain server's."""
-    yield (
-        "index",
-        "what",
-        "clients",
-        "requests/s",
-        "p50",
-        "p99",
-        "processor",
-        "of one client's",
-        "of the other's",
-        "load",
-    )
+    yield "index", "what", "clients", "batch", "requests/s", "p50", "p99", "processor", "of one's", "of other's", "load"
     known = {(r["index"], r["what"], r["clients"]): r["cpu_ms_per_request"] for r in records}
     for r in records:
         index, what, clients, own = r["index"], r["what"], r["clients"], r["cpu_ms_per_request"]
@@ -371,6 +360,7 @@ def serving(records: list[Record]) -> Iterator[Row]:
             index if "search" in what else "",
             what,
             f"{clients}",
+            f"{r['batch']:.1f}" if "batch" in r else "",
             f"{r['requests_per_second']:,.0f}",
             f"{r['p50_ms']:.2f} ms",
             f"{r['p99_ms']:.2f} ms",
