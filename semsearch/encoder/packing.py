@@ -2,8 +2,8 @@
 
 The work of a batch is planned on the host, in numpy, from the lengths alone. Short texts share rows of 64 slots, filled
 by best fit in decreasing order (Johnson et al., 1974), each seeing only itself: attention over many very short rows is
-several times slower than over fewer rows of 64. Longer texts get a row each, beside others of nearly their length; those
-that fit into a row of 64 go with the short ones where all of them make one batch.
+several times slower than over fewer rows of 64. Longer texts get a row each, beside others of nearly their length;
+those that fit into a row of 64 go with the short ones where all of them make one batch.
 """
 
 from __future__ import annotations

@@ -154,7 +154,7 @@ def test_what_is_sent_as_sparse_vectors_is_checked(sparse_server):
 @pytest.mark.real
 @pytest.mark.models
 def test_a_real_sparse_model_gives_over_http_what_its_peer_gives(data):
-    """By TEI's own shape, since no client has a method for it; many clients at once, whose texts are encoded together."""
+    """By TEI's own shape, since no client has a method for it; many clients at once are encoded together."""
     folder = Path(os.environ.get("SEMSEARCH_MODELS", "-")) / "splade-tiny"
     if not folder.is_dir():
         pytest.skip("set SEMSEARCH_MODELS to the folder of the real models")
